@@ -97,7 +97,10 @@ fn payloads(level: u32, takeover: bool) -> Vec<Vec<u8>> {
 }
 
 fn connection(role: Role, level: u32, takeover: bool) -> Connection {
-    let config = Config::default().deflate(Deflate::default().level(level as u8));
+    let config = Config {
+        deflate: Some(Deflate { level: level as u8, ..Deflate::default() }),
+        ..Config::default()
+    };
     let both = Direction { takeover, ..Direction::default() };
     let negotiated = Negotiated::from(Agreed { server: both, client: both });
     match role {

@@ -103,7 +103,7 @@ fn main() -> Result<()> {
     let rounds = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(3);
     let beat = Heartbeat::new(Duration::from_secs(20), Duration::from_secs(10));
     let plain = Config::default();
-    let beating = Config::default().heartbeat(beat);
+    let beating = Config { heartbeat: Some(beat), ..Config::default() };
     println!("  messages, heartbeat:     p50       p90       p99 us     GB/s");
     for _ in 0..rounds {
         for shared in [true, false] {

@@ -332,7 +332,7 @@ pub fn inflating() -> Sides {
     }
     let stream = || Stream::of(wire.clone(), vec![]);
     let connection = || {
-        let config = Config::default().deflate(Deflate::default());
+        let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
         Connection::client(&config, Negotiated::from(Agreed::default()), floor::Rng(7))
     };
     let mut raw = Decompress::new(false);
@@ -557,13 +557,13 @@ pub fn building(layout: Layout, client: bool) -> Sides {
         },
         move |n| {
             in_turns(n, per, |n| {
-                c.next(n).iter().for_each(|tick| tick.build(layout, tokio.sender()));
+                c.next(n).iter().for_each(|tick| tick.build(layout, tokio.sender_mut()));
                 assert!(now(tokio.flush()).is_ok());
             });
         },
         move |n| {
             in_turns(n, per, |n| {
-                d.next(n).iter().for_each(|tick| tick.build(layout, blocking.sender()));
+                d.next(n).iter().for_each(|tick| tick.build(layout, blocking.sender_mut()));
                 assert!(blocking.flush().is_ok());
             });
         },
@@ -697,7 +697,7 @@ pub fn echoing(len: usize, per: usize) -> Sides {
             in_turns(n, per, |n| {
                 now(async {
                     for _ in 0..n {
-                        let next = tokio.recv_with().await.expect("no error");
+                        let next = tokio.recv_to_reply().await.expect("no error");
                         let received = next.expect("a message");
                         assert!(received.sender.feed(black_box(received.message)).is_ok());
                     }
@@ -708,7 +708,7 @@ pub fn echoing(len: usize, per: usize) -> Sides {
         move |n| {
             in_turns(n, per, |n| {
                 for _ in 0..n {
-                    let next = blocking.recv_with().expect("no error");
+                    let next = blocking.recv_to_reply().expect("no error");
                     let received = next.expect("a message");
                     assert!(received.sender.feed(black_box(received.message)).is_ok());
                 }

@@ -96,7 +96,7 @@ impl<S: Stream + Send> End for WebSocket<S> {
     }
 
     fn echo(&mut self) -> Result<()> {
-        let received = self.recv_with()?.ok_or("the peer closed")?;
+        let received = self.recv_to_reply()?.ok_or("the peer closed")?;
         received.sender.feed(received.message)?;
         Ok(self.flush()?)
     }

@@ -69,7 +69,7 @@ impl Side {
             })
             .unzip();
         let conn = || {
-            let config = Config::default().stamp_reads(stamps);
+            let config = Config { stamp_reads: stamps, ..Config::default() };
             let entropy = SystemEntropy::new().expect("a system");
             Connection::client(&config, Negotiated::default(), entropy)
         };
@@ -121,7 +121,7 @@ impl Side {
             ($all:expr $(, $wait:ident)?) => {{
                 let mut stamped = 0;
                 for ws in $all {
-                    let received = ws.recv_with() $(.$wait)?.expect("no error").expect("a message");
+                    let received = ws.recv_to_reply() $(.$wait)?.expect("no error").expect("a message");
                     stamped += usize::from(black_box(received.info()).arrived.is_some());
                 }
                 stamped

@@ -44,7 +44,7 @@ fn raw(mut server: TcpStream) -> Result<()> {
 
 fn in_a_thread(server: TcpStream) -> Result<()> {
     let mut ws = blocking::WebSocket::from_parts(server, connection(false));
-    while let Some(received) = ws.recv_with()? {
+    while let Some(received) = ws.recv_to_reply()? {
         let _ = received.sender.feed(received.message)?;
     }
     Ok(())
@@ -56,7 +56,7 @@ fn in_a_task(server: TcpStream) -> Result<()> {
         server.set_nonblocking(true)?;
         let server = tokio::net::TcpStream::from_std(server)?;
         let mut ws = adapter::WebSocket::from_parts(server, connection(false));
-        while let Some(received) = ws.recv_with().await? {
+        while let Some(received) = ws.recv_to_reply().await? {
             let _ = received.sender.feed(received.message)?;
         }
         Ok(())

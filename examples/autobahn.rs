@@ -106,7 +106,7 @@ fn config() -> Config {
     let mut deflate = Deflate::default();
     deflate.server.takeover = true;
     deflate.client.takeover = true;
-    Config::default().deflate(deflate)
+    Config { deflate: Some(deflate), ..Config::default() }
 }
 
 impl Options {
@@ -222,7 +222,7 @@ mod on_tokio {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        while let Some(received) = ws.recv_with().await? {
+        while let Some(received) = ws.recv_to_reply().await? {
             let _ = received.sender.feed(received.message)?;
         }
         Ok(())
@@ -278,7 +278,7 @@ mod on_threads {
     }
 
     fn echo<S: Stream>(ws: &mut WebSocket<S>) -> std::result::Result<(), Error> {
-        while let Some(received) = ws.recv_with()? {
+        while let Some(received) = ws.recv_to_reply()? {
             let _ = received.sender.feed(received.message)?;
         }
         Ok(())

@@ -33,7 +33,7 @@ async fn main() -> std::io::Result<()> {
 
 async fn member(stream: TcpStream, room: Sender<Prepared>) -> Result<(), tickwire::Error> {
     stream.set_nodelay(true)?;
-    let mut ws = accept(stream, &Config::default().max_message(4 << 10)).await?;
+    let mut ws = accept(stream, &Config { max_message: 4 << 10, ..Config::default() }).await?;
     let name = match ws.recv().await? {
         Some(Message::Text(name)) if !name.trim().is_empty() => name.trim().to_string(),
         _ => return ws.close(CloseCode::UNSUPPORTED_DATA).await,

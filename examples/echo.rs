@@ -30,7 +30,7 @@ async fn main() -> std::io::Result<()> {
 async fn echo(stream: TcpStream) -> Result<(), tickwire::Error> {
     stream.set_nodelay(true)?;
     let mut ws = accept(stream, &Config::default()).await?;
-    while let Some(received) = ws.recv_with().await? {
+    while let Some(received) = ws.recv_to_reply().await? {
         received.sender.feed(received.message)?; // replies to a batch leave in one write
     }
     Ok(())

@@ -44,7 +44,7 @@ async fn subscriber(
     mut ticks: Receiver<Prepared>,
 ) -> Result<(), tickwire::Error> {
     stream.set_nodelay(true)?;
-    let config = Config::default().heartbeat(Heartbeat::BEHIND_PROXIES);
+    let config = Config { heartbeat: Some(Heartbeat::BEHIND_PROXIES), ..Config::default() };
     let mut ws = accept(stream, &config).await?;
     loop {
         tokio::select! {

@@ -11,7 +11,7 @@ use tickwire_tap::Recording;
 
 fn config() -> Config {
     #[cfg(feature = "deflate")]
-    return Config::default().deflate(tickwire::deflate::Deflate::default());
+    return Config { deflate: Some(tickwire::deflate::Deflate::default()), ..Config::default() };
     #[cfg(not(feature = "deflate"))]
     Config::default()
 }

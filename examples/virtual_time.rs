@@ -150,7 +150,8 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let config = Config::default().heartbeat(Heartbeat::new(BEAT, BEAT_TIMEOUT));
+        let config =
+            Config { heartbeat: Some(Heartbeat::new(BEAT, BEAT_TIMEOUT)), ..Config::default() };
         let mut random = Random(seed);
         let mut fork = || Random(random.next());
         let client = Connection::client(&config, Negotiated::default(), fork());

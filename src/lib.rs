@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         stream.set_nodelay(true)?;
         tokio::spawn(async move {
             let mut ws = accept(stream, &Config::default()).await?;
-            while let Some(received) = ws.recv_with().await? {
+            while let Some(received) = ws.recv_to_reply().await? {
                 received.sender.feed(received.message)?; // replies to a batch leave in one write
             }
             Ok::<_, tickwire::Error>(())
@@ -43,7 +43,7 @@ use tickwire::{CloseCode, Config, tokio::connect};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default()).await?;
     ws.send("subscribe").await?; // text; bytes are binary
-    while let Some(received) = ws.recv_with().await? {
+    while let Some(received) = ws.recv_to_reply().await? {
         if !received.info().more {
             println!("{:?}", received.message); // only the newest of a burst
             break;
@@ -104,8 +104,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | to | call | and |
 //! |---|---|---|
 //! | receive | [`recv`] | borrow it; [`Message::to_owned`] or [`recv_owned`] keeps it |
-//! | act on the newest of what was read | [`recv_with`] | skip while [`Info::more`] |
-//! | answer each message | [`recv_with`] | [`feed`](Sender::feed) to the sender that comes with it |
+//! | act on the newest of what was read | [`recv_to_reply`] | skip while [`Info::more`] |
+//! | answer each message | [`recv_to_reply`] | [`feed`](Sender::feed) to the sender that comes with it |
 //! | see Pings and Closes | [`recv_event`] | answer them yourself, if [`Config`] says so; `Events` has them in a `Stream` |
 //! | receive more than memory holds | [`recv_chunk`] | pieces as they arrive |
 //! | send more than memory holds | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark its ends |
@@ -134,7 +134,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     doc = r"
 [`recv`]: crate::tokio::WebSocket::recv
 [`recv_owned`]: crate::tokio::WebSocket::recv_owned
-[`recv_with`]: crate::tokio::WebSocket::recv_with
+[`recv_to_reply`]: crate::tokio::WebSocket::recv_to_reply
 [`recv_event`]: crate::tokio::WebSocket::recv_event
 [`recv_chunk`]: crate::tokio::WebSocket::recv_chunk
 [`send`]: crate::tokio::WebSocket::send
@@ -155,7 +155,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     doc = r"
 [`recv`]: crate::Connection
 [`recv_owned`]: crate::Connection
-[`recv_with`]: crate::Connection
+[`recv_to_reply`]: crate::Connection
 [`recv_event`]: crate::Connection
 [`recv_chunk`]: crate::Connection
 [`send`]: crate::Connection
@@ -275,7 +275,7 @@ pub mod blocking;
 #[cfg(feature = "std")]
 mod dial;
 #[cfg(feature = "std")]
-pub mod drive;
+mod drive;
 #[cfg(feature = "futures")]
 pub mod futures_io;
 // Written for all features, as docs.rs builds it; its examples are compiled with the tests.
@@ -318,7 +318,7 @@ pub use proto::deflate;
 #[cfg(feature = "std")]
 pub use proto::entropy::system::SystemEntropy;
 pub use proto::{
-    close::{CloseCode, CloseFrame, OwnedCloseFrame},
+    close::{CloseCode, CloseFrame, IntoClose, OwnedCloseFrame},
     config::{Config, Heartbeat, Negotiated},
     connection::{
         Closed, Connection, Ending, MessageWriter, Next, Outgoing, Position, ReadyState, Receiver,
@@ -331,7 +331,7 @@ pub use proto::{
     kernel::Text,
     mask,
     message::{Arrival, Chunk, DataKind, Event, Info, Message, OwnedMessage},
-    outbound::{Outbound, prepared::Prepared},
+    outbound::{IntoOutbound, Outbound, prepared::Prepared},
     role::Role,
     time::Time,
     url,

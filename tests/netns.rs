@@ -335,7 +335,8 @@ mod linux {
 
     /// Whether every connection says in time that its peer has vanished. That it says so is asserted.
     fn are_found(address: &str) -> bool {
-        let config = Config::default().heartbeat(Heartbeat::new(INTERVAL, TIMEOUT));
+        let config =
+            Config { heartbeat: Some(Heartbeat::new(INTERVAL, TIMEOUT)), ..Config::default() };
         let (alive, lives) = mpsc::channel();
         let mut found = Vec::new();
         for (adapter, hold) in [("blocking", in_a_thread as Hold), ("tokio", in_a_task)] {

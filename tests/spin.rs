@@ -36,7 +36,7 @@ fn an_echo_from_the_handshake_to_the_close() {
         let serving = thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
             let mut ws = blocking::accept(Spin::new(stream).unwrap(), &config()).unwrap();
-            while let Some(received) = ws.recv_with().unwrap() {
+            while let Some(received) = ws.recv_to_reply().unwrap() {
                 let _ = received.sender.feed(received.message).unwrap();
             }
             assert!(ws.closed().unwrap().clean);
@@ -98,14 +98,14 @@ fn both_halves_spin() {
 #[test]
 fn every_deadline_holds() {
     bounded(|| {
-        let beat = config().heartbeat(Heartbeat::new(ms(80), ms(200)));
+        let beat = Config { heartbeat: Some(Heartbeat::new(ms(80), ms(200))), ..config() };
         let began = Instant::now();
         let (mut ws, mut peer) = spun(&beat);
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::PongTimeout))));
         took(began, ms(270));
         assert_eq!(peer.frame().0, PING);
 
-        let (mut ws, mut peer) = spun(&config().frame_timeout(ms(200)));
+        let (mut ws, mut peer) = spun(&Config { frame_timeout: ms(200), ..config() });
         peer.wire(&masked(TEXT, b"never whole")[..9]);
         let began = Instant::now();
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
@@ -113,20 +113,23 @@ fn every_deadline_holds() {
 
         with_time_enough(|timeout| {
             let began = Instant::now();
-            let (mut ws, mut peer) =
-                spun(&config().data_timeout(timeout).idle_message(timeout / 2, "ping"));
+            let (mut ws, mut peer) = spun(&Config {
+                data_timeout: Some(timeout),
+                idle_message: Some((timeout / 2, "ping".into())),
+                ..config()
+            });
             assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::DataTimeout))));
             took(began, timeout);
             // None is due any more where both times have passed at once.
             peer.frame() == (TEXT, b"ping".to_vec())
         });
 
-        let (mut ws, _peer) = spun(&config().close_timeout(ms(200)));
+        let (mut ws, _peer) = spun(&Config { close_timeout: ms(200), ..config() });
         let began = Instant::now();
         assert!(matches!(ws.close(None), Err(Error::Recv(RecvError::CloseTimeout))));
         took(began, ms(200));
 
-        let (mut ws, _peer) = spun(&config().write_timeout(ms(200)));
+        let (mut ws, _peer) = spun(&Config { write_timeout: ms(200), ..config() });
         let began = Instant::now();
         let flooded = ws.send(vec![0; 32 << 20]);
         assert!(matches!(flooded, Err(Error::Recv(RecvError::WriteTimeout))));
@@ -134,7 +137,7 @@ fn every_deadline_holds() {
 
         let (near, _far) = tcp_pair();
         let began = Instant::now();
-        let config = config().handshake_timeout(ms(200));
+        let config = Config { handshake_timeout: ms(200), ..config() };
         let error = blocking::accept(Spin::new(near).unwrap(), &config).unwrap_err();
         assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)), "{error:?}");
         took(began, ms(200));
@@ -216,7 +219,7 @@ fn an_end_that_would_block_is_waited_for_within_the_deadlines() {
     bounded(|| {
         for until in [Some(Instant::now() + ms(200)), None] {
             let (near, far) = tcp_pair();
-            let ws = server(Reluctant(near, until), &config().close_timeout(ms(400)));
+            let ws = server(Reluctant(near, until), &Config { close_timeout: ms(400), ..config() });
             let (mut ws, mut peer) = (ws.into_spin().unwrap(), Peer::new(far));
             peer.send(CLOSE, b"");
             assert!(ws.recv().unwrap().is_none());
@@ -229,7 +232,7 @@ fn an_end_that_would_block_is_waited_for_within_the_deadlines() {
         // Also if nothing is written any more that would set a tick.
         let (near, far) = tcp_pair();
         let mut peer = Peer::new(far);
-        let mut ws = server(Reluctant(near, None), &config().close_timeout(ms(200)));
+        let mut ws = server(Reluctant(near, None), &Config { close_timeout: ms(200), ..config() });
         peer.send(CLOSE, b"");
         assert_eq!(ws.recv_event().unwrap(), Some(Event::Close(None)));
         ws.flush().unwrap();
@@ -340,7 +343,7 @@ fn over_tls_it_spins_inside_and_outside() {
             let (stream, _) = listener.accept().unwrap();
             let io = TlsStream::server(Spin::new(stream).unwrap(), tls).unwrap();
             let mut ws = blocking::accept(io, &config()).unwrap();
-            while let Some(received) = ws.recv_with().unwrap() {
+            while let Some(received) = ws.recv_to_reply().unwrap() {
                 let _ = received.sender.feed(received.message).unwrap();
             }
             assert!(ws.closed().unwrap().clean);

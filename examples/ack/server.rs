@@ -48,7 +48,7 @@ pub(crate) async fn serve(stream: TcpStream, orders: &Orders) -> Result<(), Erro
     let client = incoming.request().path().to_owned();
     let mut ws = incoming.accept(Accept::default()).await?;
     ws.send(&orders.up_to(&client).to_be_bytes()).await?;
-    while let Some(received) = ws.recv_with().await? {
+    while let Some(received) = ws.recv_to_reply().await? {
         match orders.take(&client, received.message.as_bytes()) {
             // One acknowledgement for all that came together; it leaves with the next read.
             Ok(up_to) if !received.info().more => drop(ws.feed(&up_to.to_be_bytes())?),

@@ -43,7 +43,7 @@ fn door(listener: &TcpListener, places: &Places, config: &Config) {
 
 /// The application.
 fn session(mut ws: WebSocket<TcpStream>) -> Result<(), Error> {
-    while let Some(received) = ws.recv_with()? {
+    while let Some(received) = ws.recv_to_reply()? {
         let _ = received.sender.feed(received.message)?;
     }
     Ok(())

@@ -50,7 +50,7 @@ async fn door(listener: Arc<TcpListener>, places: Places, config: Config) {
 
 /// The application.
 async fn session(mut ws: WebSocket<TcpStream>) -> Result<(), Error> {
-    while let Some(received) = ws.recv_with().await? {
+    while let Some(received) = ws.recv_to_reply().await? {
         let _ = received.sender.feed(received.message)?;
     }
     Ok(())

@@ -39,12 +39,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let listener = TcpListener::bind(&address).map_err(|error| format!("{address}: {error}"))?;
     println!("listening on ws://{}", listener.local_addr()?);
-    let config = Config::default()
-        .handshake_timeout(Duration::from_secs(3))
-        .max_head(8 << 10)
-        .max_message(64 << 10)
-        .high_water(256 << 10)
-        .heartbeat(Heartbeat::BEHIND_PROXIES);
+    let config = Config {
+        handshake_timeout: Duration::from_secs(3),
+        max_head: 8 << 10,
+        max_message: 64 << 10,
+        high_water: 256 << 10,
+        heartbeat: Some(Heartbeat::BEHIND_PROXIES),
+        ..Config::default()
+    };
     let places = Places::new(LIMITS);
     if blocking {
         door_threads::serve(&listener, LIMITS.handshakes, &places, &config);

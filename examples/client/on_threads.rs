@@ -159,7 +159,7 @@ where
             Command::Text(text) => writer.send(&text)?,
             Command::Binary(bytes) => writer.send(&bytes)?,
             Command::Ping => {
-                writer.sender().ping(&session.stamp())?;
+                writer.sender_mut().ping(&session.stamp())?;
                 writer.flush()?;
             }
             Command::Close(close) => return writer.close(close_frame(&close)),

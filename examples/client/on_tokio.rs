@@ -193,7 +193,7 @@ where
             Command::Text(text) => writer.send(&text).await?,
             Command::Binary(bytes) => writer.send(&bytes).await?,
             Command::Ping => {
-                writer.sender().ping(&session.stamp())?;
+                writer.sender_mut().ping(&session.stamp())?;
                 writer.flush().await?;
             }
             Command::Close(close) => return writer.close(close_frame(&close)).await,

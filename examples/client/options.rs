@@ -163,7 +163,7 @@ impl Given {
     fn options(self) -> Result<Options> {
         let request = self.request()?;
         let tls = self.tls(request.target().secure())?;
-        let config = Config::default().max_message(MAX_MESSAGE);
+        let config = Config { max_message: MAX_MESSAGE, ..Config::default() };
         let config = if self.deflate { compressing(config)? } else { config };
         let look = Look::new(self.view.as_deref(), self.color.as_deref(), self.full, self.quiet)?;
         if self.insecure {
@@ -230,7 +230,7 @@ impl Adapter {
 
 #[cfg(feature = "deflate")]
 fn compressing(config: Config) -> std::result::Result<Config, &'static str> {
-    Ok(config.deflate(tickwire::deflate::Deflate::default()))
+    Ok(Config { deflate: Some(tickwire::deflate::Deflate::default()), ..config })
 }
 
 #[cfg(not(feature = "deflate"))]

@@ -121,7 +121,7 @@ fn serve(options: Options) -> io::Result<()> {
 
 #[cfg(feature = "deflate")]
 fn compressing(config: Config) -> std::result::Result<Config, &'static str> {
-    Ok(config.deflate(tickwire::deflate::Deflate::default()))
+    Ok(Config { deflate: Some(tickwire::deflate::Deflate::default()), ..config })
 }
 
 #[cfg(not(feature = "deflate"))]
@@ -177,10 +177,12 @@ impl Options {
             (Some(_), None) => return Err("--tls-cert: needs --tls-key".into()),
             (None, Some(_)) => return Err("--tls-key: needs --tls-cert".into()),
         };
-        let config = Config::default()
-            .max_message(max_message)
-            .max_frame(max_frame.unwrap_or(max_message))
-            .close_timeout(CLOSE_TIMEOUT);
+        let config = Config {
+            max_message,
+            max_frame: Some(max_frame.unwrap_or(max_message)),
+            close_timeout: CLOSE_TIMEOUT,
+            ..Config::default()
+        };
         let config = if deflate { compressing(config)? } else { config };
         Ok(Some(Self { listen, adapter, threads, subprotocols, origins, tls, stats, config }))
     }

@@ -138,7 +138,7 @@ impl Server {
 
     /// Replies to all messages that one read brought leave in one write.
     fn echo<S: Stream>(&self, ws: &mut WebSocket<S>, count: &mut u64) -> Result<(), Error> {
-        while let Some(received) = ws.recv_with()? {
+        while let Some(received) = ws.recv_to_reply()? {
             let _ = received.sender.feed(received.message)?;
             *count += 1;
             if self.stops() {

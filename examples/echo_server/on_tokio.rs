@@ -204,7 +204,7 @@ async fn echo<S>(ws: &mut WebSocket<S>) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    while let Some(received) = ws.recv_with().await? {
+    while let Some(received) = ws.recv_to_reply().await? {
         let _ = received.sender.feed(received.message)?;
         MESSAGES.set(MESSAGES.get() + 1);
     }

@@ -109,7 +109,7 @@ async fn subscriber(
     outbox.max_bytes = BACKLOG;
     loop {
         let now = || Time::new(epoch.elapsed());
-        let _ = outbox.feed(now(), ws.sender()); // closed: receiving says why
+        let _ = outbox.feed(now(), ws.sender_mut()); // closed: receiving says why
         tokio::select! {
             biased;
             tick = ticks.recv() => match tick {

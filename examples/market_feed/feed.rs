@@ -32,9 +32,11 @@ pub(crate) const SEND_BUFFER: u32 = 64 << 10;
 
 /// What a session asks of its connection.
 pub(crate) fn config() -> Config {
-    Config::default()
-        .max_message(1 << 10) // subscribers have little to say
-        .write_timeout(Duration::from_secs(5)) // one that takes nothing for so long is gone
+    Config {
+        max_message: 1 << 10, // subscribers have little to say
+        write_timeout: Duration::from_secs(5),
+        ..Config::default()
+    } // one that takes nothing for so long is gone
 }
 
 /// How many batches are kept for the sessions. One that misses a batch catches up.

@@ -219,7 +219,7 @@ impl Exchange {
 }
 
 fn config() -> Config {
-    Config::default().max_message(1 << 10).write_timeout(Duration::from_secs(5))
+    Config { max_message: 1 << 10, write_timeout: Duration::from_secs(5), ..Config::default() }
 }
 
 impl Numbered {

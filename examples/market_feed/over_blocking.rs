@@ -179,7 +179,7 @@ fn receive<S: Stream>(
         ws.set_read_timeout(Some(Duration::from_millis(50)))?; // to look at the clock
     }
     loop {
-        match ws.recv_with() {
+        match ws.recv_to_reply() {
             Ok(Some(received)) => {
                 to.take(received.message.as_bytes())?;
                 if received.info().more {

@@ -110,7 +110,7 @@ async fn session(stream: TcpStream, mut outlet: Outlet<Prepared>) -> Result<(), 
             biased;
             // Writes what was fed below, as far as the stream takes it, and answers Pings and the
             // Close. Subscribers have little else to say.
-            received = ws.recv_with() => match received? {
+            received = ws.recv_to_reply() => match received? {
                 Some(said) => if let Some(echo) = Echo::decode(said.message.as_bytes(), clock::now()) {
                     let _ = said.sender.feed(&echo.answer(clock::now()));
                 },
@@ -170,7 +170,7 @@ async fn receive<S>(ws: &mut WebSocket<S>, to: &mut Subscriber<'_>) -> Result<()
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    while let Some(received) = ws.recv_with().await? {
+    while let Some(received) = ws.recv_to_reply().await? {
         to.take(received.message.as_bytes())?;
         if !received.info().more {
             to.settle();

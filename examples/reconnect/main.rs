@@ -121,7 +121,7 @@ async fn run(options: Options) -> Result<()> {
     let beat = Heartbeat::new(Duration::from_millis(500), Duration::from_millis(500));
     let subscription = Subscription {
         request: Request::new(&url)?,
-        config: Config::default().heartbeat(beat),
+        config: Config { heartbeat: Some(beat), ..Config::default() },
         token: options.token,
         topics: options.topics,
     };

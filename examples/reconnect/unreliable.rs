@@ -97,7 +97,7 @@ impl Server {
 /// Ends a connection with an RST, as a crash or a firewall does.
 async fn reset(mut ws: WebSocket<TcpStream>) -> Result<(), Error> {
     // What was received and never read turns the end into one.
-    ws.sender().ping(b"answer me")?;
+    ws.sender_mut().ping(b"answer me")?;
     ws.flush().await?;
     ws.get_ref().readable().await?;
     Ok(())

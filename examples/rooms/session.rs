@@ -26,14 +26,14 @@ impl<'a> Wish<'a> {
 
 pub(crate) async fn run(stream: TcpStream, rooms: &Rooms, who: u64) -> Result<(), Error> {
     stream.set_nodelay(true)?;
-    let mut ws = accept(stream, &Config::default().max_message(64 * 1024)).await?;
+    let mut ws = accept(stream, &Config { max_message: 64 * 1024, ..Config::default() }).await?;
     let epoch = Instant::now();
     // Who cannot follow is disconnected, and told to come back later.
     let mut outbox = Outbox::new(TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER));
     let mut room: Option<Member> = None;
     loop {
         let now = || Time::new(epoch.elapsed());
-        let _ = outbox.feed(now(), ws.sender()); // closed: receiving says why
+        let _ = outbox.feed(now(), ws.sender_mut()); // closed: receiving says why
         let answer = tokio::select! {
             received = ws.recv_or_room(outbox.max_unsent) => match received? {
                 MessageOrRoom::Message(message) => match (Wish::of(message), &mut room) {

@@ -248,7 +248,7 @@ impl Clients {
             Exchange::Ping => {
                 messages = 0;
                 let payload = material.bytes(8 + dice.roll(100), dice);
-                ws.sender().ping(payload)?;
+                ws.sender_mut().ping(payload)?;
                 ws.flush().await?;
                 loop {
                     match ws.recv_event().await? {
@@ -355,7 +355,7 @@ async fn feed_pieces(
         rest = behind;
         ws.ready().await?;
         let last = whole && rest.is_empty();
-        let _ = ws.sender().feed_chunk(Chunk { kind: DataKind::Binary, first, data, last })?;
+        let _ = ws.sender_mut().feed_chunk(Chunk { kind: DataKind::Binary, first, data, last })?;
         first = false;
     }
     Ok(())

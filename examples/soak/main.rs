@@ -34,7 +34,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tickwire::Heartbeat;
+use tickwire::{Config, Heartbeat};
 use tokio::runtime::{Builder, Runtime};
 use verdict::{History, Run, Sample};
 
@@ -137,8 +137,8 @@ impl Options {
             ends: self.ends.clone(),
             deflate: self.deflate,
             seed: self.seed,
-            plain: server::config(false).heartbeat(self.beat()),
-            compressed: server::config(true).heartbeat(self.beat()),
+            plain: Config { heartbeat: Some(self.beat()), ..server::config(false) },
+            compressed: Config { heartbeat: Some(self.beat()), ..server::config(true) },
         }
     }
 
@@ -341,7 +341,10 @@ fn summary(run: &Run, tally: &client::Tally, line: &Line) {
 fn main() -> ExitCode {
     let done = match options() {
         Ok(Some(options)) if options.serve => options.runtime().and_then(|runtime| {
-            server::run(&runtime, server::config(true).heartbeat(options.beat()))?;
+            server::run(
+                &runtime,
+                Config { heartbeat: Some(options.beat()), ..server::config(true) },
+            )?;
             Ok(Vec::new())
         }),
         Ok(Some(options)) => run(&options).inspect(|complaints| {

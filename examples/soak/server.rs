@@ -64,11 +64,13 @@ impl FromStr for Line {
 
 /// What either end of a connection is set to.
 pub(crate) fn config(deflate: bool) -> Config {
-    let config = Config::default()
-        .max_message(LONGEST)
-        .handshake_timeout(Duration::from_secs(30)) // ten thousand may connect at once
-        .close_timeout(Duration::from_secs(30));
-    if deflate { config.deflate(Deflate::default()) } else { config }
+    let config = Config {
+        max_message: LONGEST,
+        handshake_timeout: Duration::from_secs(30), // ten thousand may connect at once
+        close_timeout: Duration::from_secs(30),
+        ..Config::default()
+    };
+    if deflate { Config { deflate: Some(Deflate::default()), ..config } } else { config }
 }
 
 /// Serves until stdin ends. The first line of stdout has the ports.
@@ -137,7 +139,7 @@ async fn serve(
     stream.set_nodelay(true)?;
     let mut ws = accept(stream, config).await?;
     let announced = loop {
-        let Some(received) = ws.recv_with().await? else {
+        let Some(received) = ws.recv_to_reply().await? else {
             return Err("closed without a word before".into());
         };
         counts.messages.fetch_add(1, Relaxed);
@@ -155,11 +157,11 @@ async fn serve(
             closed(&mut ws, CloseCode::GOING_AWAY).await
         }
         Ending::Abort => {
-            ws.sender().abort(CloseCode::TRY_AGAIN_LATER)?;
+            ws.sender_mut().abort(CloseCode::TRY_AGAIN_LATER)?;
             closed(&mut ws, CloseCode::TRY_AGAIN_LATER).await
         }
         Ending::Reset => loop {
-            match ws.recv_with().await {
+            match ws.recv_to_reply().await {
                 Ok(Some(received)) => drop(received.sender.feed(received.message)?),
                 Ok(None) => return Err("closed, not reset".into()),
                 Err(tickwire::Error::Io(_) | tickwire::Error::Recv(RecvError::UnexpectedEof)) => {

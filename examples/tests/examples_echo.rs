@@ -62,7 +62,7 @@ fn the_server_echoes_text_as_text_and_binary_as_binary() {
         for threads in ["1", "3"] {
             let (_server, address) = server(adapter, &["--threads", threads]);
             wait(async {
-                let config = Config::default().max_message(64 << 20);
+                let config = Config { max_message: 64 << 20, ..Config::default() };
                 for _ in 0..4 {
                     let mut ws = connect(&format!("ws://{address}/"), &config).await.unwrap();
                     let large = vec![7; 3 << 20]; // above every mark of buffers

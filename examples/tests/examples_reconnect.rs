@@ -81,7 +81,7 @@ fn start(server: &Server, blocking: bool, backoff: Backoff) -> (Heard, Client) {
     let beat = Heartbeat::new(Duration::from_millis(100), Duration::from_secs(5));
     let subscription = Subscription {
         request: Request::new(&server.url()).unwrap(),
-        config: Config::default().heartbeat(beat),
+        config: Config { heartbeat: Some(beat), ..Config::default() },
         token: "secret".into(),
         topics: vec!["a".into(), "b".into()],
     };

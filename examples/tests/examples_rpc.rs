@@ -94,7 +94,7 @@ impl Peer {
 
     /// Waits until all that the client has fed so far is here, and nothing of it is a request.
     async fn hears_nothing(&mut self) {
-        self.0.sender().ping(b"anything?").unwrap();
+        self.0.sender_mut().ping(b"anything?").unwrap();
         self.0.flush().await.unwrap();
         loop {
             match self.0.recv_event().await.unwrap() {

@@ -99,7 +99,11 @@ async fn piece(reading: Option<(Shared, usize)>) -> Option<(String, usize)> {
 /// One connection, or a browser that wants the page.
 pub(crate) async fn session(stream: TcpStream, answers: Answers) -> Result<(), BoxError> {
     stream.set_nodelay(true)?;
-    let config = Config::default().max_message(16 << 10).heartbeat(Heartbeat::BEHIND_PROXIES);
+    let config = Config {
+        max_message: 16 << 10,
+        heartbeat: Some(Heartbeat::BEHIND_PROXIES),
+        ..Config::default()
+    };
     let (incoming, checked) = ws::Incoming::read_any(stream, &config).await?;
     if let Err(error) = checked {
         let answer = page::answer(include_str!("page.html"), &incoming.request(), error)?;

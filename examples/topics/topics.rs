@@ -140,13 +140,13 @@ impl Drop for Session<'_> {
 /// One connection. `id` has to be another for each.
 pub(crate) async fn session(stream: TcpStream, topics: &Topics, id: u64) -> Result<(), Error> {
     stream.set_nodelay(true)?;
-    let mut ws = accept(stream, &Config::default().max_message(1024)).await?;
+    let mut ws = accept(stream, &Config { max_message: 1024, ..Config::default() }).await?;
     let mut outbox = Outbox::new(TooSlow::Conflate);
     outbox.max_bytes = 64 << 10;
     let me = Arc::new(Subscriber { id, outbox: Mutex::new(outbox), news: Notify::new() });
     let mut session = Session { topics, me: me.clone(), names: HashSet::new() };
     loop {
-        let _ = lock(&me.outbox).feed(topics.now(), ws.sender()); // closed: receiving says why
+        let _ = lock(&me.outbox).feed(topics.now(), ws.sender_mut()); // closed: receiving says why
         tokio::select! {
             biased; // receiving writes what was fed: before more is
             received = ws.recv_or_room(Outbox::MAX_UNSENT) => match received? {

@@ -632,7 +632,7 @@ impl Side {
                 Kind::Plain | Kind::Reply | Kind::Stream => {
                     polled(ws.recv(), polls).map(|got| got.map(whole))
                 }
-                Kind::Info => polled(ws.recv_with(), polls)
+                Kind::Info => polled(ws.recv_to_reply(), polls)
                     .map(|got| got.map(|got| whole(got.map(|got| got.message)))),
                 Kind::Owned => polled(ws.recv_owned(), polls)
                     .map(|got| got.map(|got| got.map_or(Got::End, Got::Message))),
@@ -643,7 +643,7 @@ impl Side {
                 Kind::Plain | Kind::Reply | Kind::Room | Kind::Stream => {
                     polled(rx.recv(), polls).map(|got| got.map(whole))
                 }
-                Kind::Info => polled(rx.recv_with(), polls)
+                Kind::Info => polled(rx.recv_to_reply(), polls)
                     .map(|got| got.map(|got| whole(got.map(|got| got.message)))),
                 Kind::Owned => polled(rx.recv_owned(), polls)
                     .map(|got| got.map(|got| got.map_or(Got::End, Got::Message))),
@@ -655,7 +655,7 @@ impl Side {
                 }
                 Kind::Info => called(
                     || {
-                        let got = ws.recv_with();
+                        let got = ws.recv_to_reply();
                         unless_blocked(got.map(|got| whole(got.map(|got| got.message))))
                     },
                     polls,
@@ -673,10 +673,10 @@ impl Side {
     }
 
     /// Receives, and answers what came at once.
-    fn recv_with(&mut self, polls: u8, answer: &OwnedMessage) -> Option<Result<Got, Error>> {
+    fn recv_to_reply(&mut self, polls: u8, answer: &OwnedMessage) -> Option<Result<Got, Error>> {
         let mut fed = false;
         let got = match &mut self.end {
-            End::Whole(Events(ws)) => polled(ws.recv_with(), polls).map(|got| {
+            End::Whole(Events(ws)) => polled(ws.recv_to_reply(), polls).map(|got| {
                 got.map(|got| {
                     got.map_or(Got::End, |got| {
                         fed = reply(got.sender.feed(answer));
@@ -686,7 +686,7 @@ impl Side {
             }),
             End::Blocking(ws) => called(
                 || {
-                    let got = ws.recv_with().map(|got| {
+                    let got = ws.recv_to_reply().map(|got| {
                         got.map_or(Got::End, |got| {
                             fed = reply(got.sender.feed(answer));
                             Got::Message(got.message.to_owned())
@@ -800,7 +800,7 @@ impl Side {
         match op {
             Op::Recv { kind: Kind::Reply, polls, len } if !self.chunks => {
                 let answer = self.message(false, *len, seed);
-                let got = self.recv_with(*polls, &answer);
+                let got = self.recv_to_reply(*polls, &answer);
                 self.take(got);
             }
             Op::Recv { kind, polls, .. } => {
@@ -1101,22 +1101,28 @@ where
 fn config(s: &Settings) -> Config {
     let hour = Duration::from_secs(3600);
     let long = if s.deadlines { Duration::from_secs(2) } else { hour };
-    let mut config = Config::default()
-        .read_buffer(usize::from(s.read_buffer))
-        .high_water(usize::from(s.high_water))
-        .cork_limit(usize::from(s.cork_limit))
-        .vectored_from(usize::from(s.vectored_from))
-        .close_timeout(long)
-        .frame_timeout(long)
-        .write_timeout(long);
+    let mut config = Config {
+        read_buffer: usize::from(s.read_buffer),
+        high_water: usize::from(s.high_water),
+        cork_limit: usize::from(s.cork_limit),
+        vectored_from: usize::from(s.vectored_from),
+        close_timeout: long,
+        frame_timeout: long,
+        write_timeout: long,
+        ..Config::default()
+    };
     if s.compressed {
-        config = config.deflate(Deflate::default().level(1).min_size(8));
+        config = Config {
+            deflate: Some(Deflate { level: 1, min_size: 8, ..Deflate::default() }),
+            ..config
+        };
     }
     if s.timers & 1 != 0 {
-        config = config.heartbeat(Heartbeat::new(Duration::from_millis(800), long));
+        config =
+            Config { heartbeat: Some(Heartbeat::new(Duration::from_millis(800), long)), ..config };
     }
     if s.timers & 2 != 0 {
-        config = config.data_timeout(long);
+        config = Config { data_timeout: Some(long), ..config };
     }
     config
 }

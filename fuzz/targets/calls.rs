@@ -259,29 +259,37 @@ impl Ledger {
         let (message, high_water) = (usize::from(s.max_message), usize::from(s.high_water));
         let frame = s.max_frame.map_or(message, usize::from);
         let fragments = u32::from(s.max_fragments).max(1); // as `Config` has it
-        let mut config = Config::default()
-            .read_buffer(usize::from(s.read_buffer))
-            .max_message(message)
-            .max_frame(frame)
-            .max_fragments(fragments)
-            .high_water(high_water)
-            .vectored_from(usize::from(s.vectored_from))
-            .auto_pong(s.auto_pong)
-            .auto_close(s.auto_close);
+        let mut config = Config {
+            read_buffer: usize::from(s.read_buffer),
+            max_message: message,
+            max_frame: Some(frame),
+            max_fragments: fragments,
+            high_water,
+            vectored_from: usize::from(s.vectored_from),
+            auto_pong: s.auto_pong,
+            auto_close: s.auto_close,
+            ..Config::default()
+        };
         if s.timers & 1 != 0 {
-            config =
-                config.heartbeat(Heartbeat::new(Duration::from_secs(4), Duration::from_secs(3)));
+            config = Config {
+                heartbeat: Some(Heartbeat::new(Duration::from_secs(4), Duration::from_secs(3))),
+                ..config
+            };
         }
         if s.timers & 2 != 0 {
-            config = config.data_timeout(Duration::from_secs(9));
+            config = Config { data_timeout: Some(Duration::from_secs(9)), ..config };
         }
         if s.timers & 4 != 0 {
-            config = config.idle_message(Duration::from_secs(2), &IDLE);
+            config =
+                Config { idle_message: Some((Duration::from_secs(2), (&IDLE).into())), ..config };
         }
         let base = heap::live();
         let mut negotiated = Negotiated::default();
         if let Some(takeover) = s.takeover {
-            config = config.deflate(Deflate::default().level(1).min_size(16));
+            config = Config {
+                deflate: Some(Deflate { level: 1, min_size: 16, ..Deflate::default() }),
+                ..config
+            };
             // The peer's messages stand alone, so that each can be read by itself.
             let own = Direction { takeover, ..Direction::default() };
             negotiated = Negotiated::from(match input.client {

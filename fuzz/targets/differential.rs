@@ -125,7 +125,7 @@ fn event(message: &OwnedMessage) -> Event {
 const LIMITS: Limits = Limits { message: LIMIT, frame: LIMIT, fragments: 128 << 10 };
 
 fn ours(client: bool, cut: u8, high_water: usize, sends: &[Send], close: Option<(u16, u8)>) {
-    let mut conn = connection(client, &Config::default().high_water(high_water));
+    let mut conn = connection(client, &Config { high_water, ..Config::default() });
     let mut wire = vec![];
     let (mut fed, mut budget) = (vec![], BUDGET);
     for (i, send) in sends.iter().take(32).enumerate() {

@@ -38,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
     let mut ours = Deflate::default();
     ours.server = Direction { takeover: true, window_bits: 12 };
     ours.client.window_bits = 11;
-    let mut server = Handshake::new(&Config::default().deflate(ours));
+    let mut server = Handshake::new(&Config { deflate: Some(ours), ..Config::default() });
     let mut left = &wire[..];
     while !left.is_empty() {
         read_head(&mut server, &mut left, usize::MAX);

@@ -51,10 +51,16 @@ fn end(flags: u8, client: bool) -> Connection {
     let both = Direction { takeover, window_bits };
     let agreed = Agreed { server: both, client: both };
     let limit = if flags & SMALL_LIMIT != 0 { 100 } else { LIMIT };
-    let config = Config::default()
-        .max_message(limit)
-        .max_frame(LIMIT)
-        .deflate(Deflate::default().min_size(usize::from(flags >> 5) * 20).level(flags >> 5));
+    let config = Config {
+        max_message: limit,
+        max_frame: Some(LIMIT),
+        deflate: Some(Deflate {
+            min_size: usize::from(flags >> 5) * 20,
+            level: flags >> 5,
+            ..Deflate::default()
+        }),
+        ..Config::default()
+    };
     let negotiated = Negotiated::from(agreed);
     if client {
         Connection::client(&config, negotiated, Keys(1))

@@ -169,7 +169,7 @@ fuzz_target!(|input: Input| {
     if let Some(bytes) = input.max_unsent {
         outbox.max_unsent = usize::from(bytes);
     }
-    let config = Config::default().high_water(usize::from(input.high_water));
+    let config = Config { high_water: usize::from(input.high_water), ..Config::default() };
     let mut run = Run {
         conn: connection(input.client, &config),
         client: input.client,

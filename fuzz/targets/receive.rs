@@ -32,10 +32,10 @@ fuzz_target!(|data: &[u8]| {
     let mut limits = Limits { message: 16 << 20, frame: 16 << 20, fragments: 128 << 10 };
     if flags & SMALL_LIMITS != 0 {
         limits = Limits { message: 150, frame: 130, fragments: 3 };
-        config = config.max_message(150).max_frame(130).max_fragments(3);
+        config = Config { max_message: 150, max_frame: Some(130), max_fragments: 3, ..config };
     }
     if flags & SMALL_BUFFER != 0 {
-        config = config.read_buffer(512);
+        config = Config { read_buffer: 512, ..config };
     }
     if chunks {
         (limits.message, limits.fragments) = (usize::MAX, u32::MAX);

@@ -24,9 +24,9 @@ fuzz_target!(|data: &[u8]| {
     let [flags, cut, wire @ ..] = data else {
         return;
     };
-    let mut config = Config::default().read_buffer(512);
+    let mut config = Config { read_buffer: 512, ..Config::default() };
     if flags & 1 != 0 {
-        config = config.max_head(250).max_headers(6).max_request_line(20);
+        config = Config { max_head: 250, max_headers: 6, max_request_line: 20, ..config };
     }
     let whole = run(&config, wire, 0, flags & 2 != 0);
     assert_eq!(whole, run(&config, wire, 1, flags & 2 != 0), "byte by byte");

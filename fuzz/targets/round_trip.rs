@@ -106,14 +106,20 @@ struct End {
 }
 
 fuzz_target!(|input: Input| {
-    let mut config = Config::default()
-        .read_buffer(usize::from(input.read_buffer))
-        .high_water(usize::from(input.high_water).max(1))
-        .vectored_from(usize::from(input.vectored_from));
+    let mut config = Config {
+        read_buffer: usize::from(input.read_buffer),
+        high_water: usize::from(input.high_water).max(1),
+        vectored_from: usize::from(input.vectored_from),
+        ..Config::default()
+    };
     let mut negotiated = Negotiated::default();
     if let Some(compression) = input.compression {
-        let ours = Deflate::default().min_size(usize::from(compression.min_size));
-        config = config.deflate(ours.level(compression.level % 10));
+        let ours = Deflate {
+            min_size: usize::from(compression.min_size),
+            level: compression.level % 10,
+            ..Deflate::default()
+        };
+        config = Config { deflate: Some(ours), ..config };
         let [client, server] = [0, 1].map(|i| Direction {
             takeover: compression.takeover[i],
             window_bits: 9 + compression.window_bits[i] % 7,

@@ -111,7 +111,7 @@ fn check_request(url: &str, target: &Target) {
     assert_eq!(head.len, wire.len());
     assert_eq!(head.first, format!("GET {} HTTP/1.1", target.resource()).as_bytes());
     assert_eq!(head.named("host")[..], [target.host_header().as_bytes()]);
-    let config = Config::default().max_head(64 << 10).max_request_line(64 << 10);
+    let config = Config { max_head: 64 << 10, max_request_line: 64 << 10, ..Config::default() };
     let mut server = server::Handshake::new(&config);
     let mut left = &wire[..];
     while !left.is_empty() {

@@ -39,7 +39,7 @@ use std::{
 /// # fn subscribe() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default())?;
 /// ws.send("subscribe")?;
-/// while let Some(received) = ws.recv_with()? {
+/// while let Some(received) = ws.recv_to_reply()? {
 ///     if !received.info().more {
 ///         println!("{:?}", received.message); // the newest of a burst
 ///     }

@@ -4,14 +4,14 @@ use super::{
     thread::{Thread, context},
 };
 use crate::{
-    drive::{self, Error, Timed, sync::Instant},
+    drive::{
+        self, Timed,
+        calls::{incoming, names::*},
+        sync::Instant,
+    },
     proto::{
         config::Config,
-        handshake::{
-            HandshakeError,
-            client::Request,
-            server::{Accept, Rejection},
-        },
+        handshake::{HandshakeError, client::Request},
     },
 };
 use std::{pin::pin, task::Poll};
@@ -64,13 +64,16 @@ pub(super) fn client_since<S: Stream>(
     config: &Config,
     ahead: &[u8],
 ) -> Result<WebSocket<S>, Error> {
-    wait(drive::client(Timed::since(began, io), request, config, ahead))?
+    wait(drive::client(Timed::since(began, io), request, config, ahead))?.map(WebSocket)
 }
 
 /// An opening request that has been read, to be accepted or rejected when you are ready.
-pub type Incoming<S> = drive::Incoming<Timed<S, Thread>>;
+#[derive(Debug)]
+pub struct Incoming<S>(drive::Incoming<Timed<S, Thread>>);
 
 impl<S: Stream> Incoming<S> {
+    incoming!(WebSocket<S>);
+
     /// Reads a request and makes all checks of RFC 6455 §4.2.1. A bad one is rejected: answered
     /// with its status, and the stream ended.
     ///
@@ -84,12 +87,12 @@ impl<S: Stream> Incoming<S> {
     /// or use [`server::Handshake`](crate::handshake::server::Handshake) and
     /// [`WebSocket::from_parts`].
     pub fn read(io: S, config: &Config) -> Result<Self, Error> {
-        let mut this = Self::new(Timed::since(Instant::now(), io), config);
+        let mut this = drive::Incoming::new(Timed::since(Instant::now(), io), config);
         match settled(this.poll_request(&mut context()))?? {
-            Ok(()) => Ok(this),
+            Ok(()) => Ok(Self(this)),
             Err(error) => {
                 // It does not matter if the peer did not take the answer.
-                let _ = this.reject(error);
+                let _ = Self(this).reject(error);
                 Err(error.into())
             }
         }
@@ -103,9 +106,9 @@ impl<S: Stream> Incoming<S> {
     ///
     /// [`Error::Io`], [`Error::WouldBlock`].
     pub fn read_any(io: S, config: &Config) -> Result<(Self, Result<(), HandshakeError>), Error> {
-        let mut this = Self::new(Timed::since(Instant::now(), io), config);
+        let mut this = drive::Incoming::new(Timed::since(Instant::now(), io), config);
         let checked = settled(this.poll_request(&mut context()))??;
-        Ok((this, checked))
+        Ok((Self(this), checked))
     }
 
     /// Accepts, and writes the response before it returns.
@@ -130,8 +133,8 @@ impl<S: Stream> Incoming<S> {
     /// than [`write_timeout`](Config::write_timeout), [`Error::WouldBlock`] on a stream that does not
     /// block.
     pub fn reject(mut self, rejection: impl Into<Rejection>) -> Result<(), Error> {
-        wait(self.answer(rejection.into()))??;
-        let _ = wait(self.linger()); // a stream that does not block gives what it has
+        wait(self.0.answer(rejection.into()))??;
+        let _ = wait(self.0.linger()); // a stream that does not block gives what it has
         Ok(())
     }
 }

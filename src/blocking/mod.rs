@@ -14,7 +14,7 @@
 //!     let stream = stream?;
 //!     std::thread::spawn(move || {
 //!         let mut ws = accept(stream, &Config::default())?;
-//!         while let Some(received) = ws.recv_with()? {
+//!         while let Some(received) = ws.recv_to_reply()? {
 //!             received.sender.feed(received.message)?; // an echo
 //!         }
 //!         Ok::<_, tickwire::Error>(())
@@ -77,36 +77,138 @@ pub use spin::Spin;
 pub use split::{Reader, Writer};
 pub use stream::{Interest, Stream, Untimed};
 
-#[cfg(doc)]
-use crate::proto::{config::Config, connection::Sender};
-use crate::{
-    drive::{Core, Error, Ready, Received, Socket, Timed, Want, Whole, begun, sync::Instant},
-    proto::{
-        close::CloseFrame,
-        connection::{Connection, Receiver, Step},
-        message::{Chunk, Event, Message, OwnedMessage},
-        outbound::Outbound,
-    },
+use crate::drive::{
+    Core, Ready, Received, Socket, Timed, Want, Whole, begun,
+    calls::{names::*, probe, receives, whole},
+    sync::Instant,
 };
+#[cfg(doc)]
+use crate::proto::config::Config;
+use crate::proto::connection::Step;
 use std::{
     task::{Context, Poll},
     time::Duration,
 };
 use thread::{Thread, context};
 
+/// What a whole connection and the half that receives have. `$Sender` is what an answer is fed to.
+macro_rules! receiving {
+    ($Sender:ty) => {
+        /// How long a receiving call may wait for its result before it returns
+        /// [`Error::WouldBlock`]; `None`, the default: as long as it takes. A Ping that is answered
+        /// meanwhile, or a part of a message, does not restart the time.
+        ///
+        /// # Errors
+        ///
+        /// `InvalidInput` for zero, and those of [`Stream::wait`], which the stream needs.
+        pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
+            self.0.io.check(timeout)?;
+            self.0.io.wait.read_limit = timeout;
+            Ok(())
+        }
+
+        /// The next message, or `None` once the peer has closed and been answered.
+        ///
+        /// The message is borrowed from the buffer it was read into, and lives until the next call.
+        /// Messages fed are written when the input is used up. Waits for input; it receives even while the
+        /// stream takes nothing, so that two peers cannot block each other.
+        ///
+        /// A client gets its `None` when the server has ended the stream too, or [`close_timeout`](crate::Config::close_timeout) after the
+        /// server's Close. Not to wait for that, use [`recv_event`](Self::recv_event): at [`Event::Close`](crate::Event::Close), [`closed`](Self::closed) has
+        /// the code, `flush`, of a split one that of its `Writer`, writes the answer, and the stream may be dropped.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`]; each after everything
+        /// before it has been received. Later calls fail as well. After a violation the peer is told first,
+        /// and has a second to end the stream, before the error is returned; [`closed`](Self::closed)
+        /// shows it at once. [`Error::WouldBlock`] is not a failure: call again.
+        #[inline]
+        pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
+            let ready = self.0.wait_message()?;
+            self.0.take(ready, |rx| rx.message())
+        }
+
+        /// [`recv`](Self::recv), returning with the message its [`info`](crate::Received::info) and, except for a `Reader`,
+        /// the sending half, to answer while the message is alive. Replies leave in one write
+        /// when the input is used up, or earlier when [`cork_limit`](crate::Config::cork_limit) is passed.
+        ///
+        /// A message is handed out only while less than [`high_water`](crate::Config::high_water) is buffered,
+        /// so that one reply to each never fails with `Full`: while a peer does not read, we do not read it
+        /// either, until the write timeout ends it. (Two ends that answer each message
+        /// with more can block each other this way.) After our own Close, messages are discarded up to
+        /// the peer's Close; after a failed write they are not, and nothing can be fed. For a `Reader` none of this applies: only the result differs from that of `recv`.
+        ///
+        /// # Errors
+        ///
+        /// As [`recv`](Self::recv).
+        #[inline]
+        pub fn recv_to_reply(&mut self) -> Result<Option<Received<'_, $Sender>>, Error> {
+            if !self.0.quick_with() && self.0.wait_with()? == Ready::End {
+                return self.0.ended();
+            }
+            Ok(self.0.received())
+        }
+
+        /// The next message or control frame, for proxies, and if
+        /// [`auto_pong`](crate::Config::auto_pong) or [`auto_close`](crate::Config::auto_close) is off. `None` after
+        /// the peer's Close.
+        ///
+        /// # Errors
+        ///
+        /// As [`recv`](Self::recv).
+        pub fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
+            let ready = self.0.wait_for(Want::Event)?;
+            self.0.take(ready, |rx| rx.event())
+        }
+
+        /// The next piece of a message, as it arrives: for messages that are too large for memory. See
+        /// [`Connection::step_chunk`](crate::Connection::step_chunk) for the limits that apply. A call of [`recv`](Self::recv) in the
+        /// middle of a message skips the rest of it. If the peer closes in the middle of one, there
+        /// is no last piece: [`Closed::cut`](crate::Closed::cut) tells.
+        ///
+        /// # Errors
+        ///
+        /// As [`recv`](Self::recv).
+        pub fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
+            let ready = self.0.wait_for(Want::Chunk)?;
+            self.0.take(ready, |rx| rx.chunk())
+        }
+
+        /// [`recv`](Self::recv), but the caller can keep the message; see
+        /// [`Receiver::take_message`](crate::Receiver::take_message).
+        ///
+        /// # Errors
+        ///
+        /// As [`recv`](Self::recv).
+        pub fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
+            let ready = self.0.wait_for(Want::Message)?;
+            self.0.take(ready, Receiver::take_message)
+        }
+    };
+}
+use receiving;
+
 /// A WebSocket over `S`.
 ///
 /// Dropping it ends the stream at once, and loses messages fed and not flushed: call
 /// [`close`](Self::close) first. After the end of the connection, the stream stays open until this is
 /// dropped.
-///
-/// This page also lists the methods of tasks (`async fn`, `Recv`, `Stream`), which this type does not have.
-pub type WebSocket<S> = Socket<Whole, Timed<S, Thread>>;
+#[derive(Debug)]
+pub struct WebSocket<S>(Socket<Whole, Timed<S, Thread>>);
+
+impl<S> WebSocket<S> {
+    whole!();
+}
 
 impl<S: Stream> WebSocket<S> {
+    probe!();
+    receives!(S);
+    receiving!(&mut Sender);
+
     /// Joins a stream and a connection whose opening handshake is done. Sets nothing on the stream.
     pub fn from_parts(io: S, conn: Connection) -> Self {
-        Self::join(Timed::new(io, Instant::now()), conn)
+        Self(Socket::join(Timed::new(io, Instant::now()), conn))
     }
 
     /// All further calls wait by [asking again and again](Spin) instead of sleeping. Messages fed
@@ -117,8 +219,8 @@ impl<S: Stream> WebSocket<S> {
     /// Those of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves. The
     /// connection is lost then.
     pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
-        let Timed { io, wait } = self.io;
-        Ok(Socket::new(self.core, Timed { io: Spin::new(io)?, wait }))
+        let Socket { core, io: Timed { io, wait }, .. } = self.0;
+        Ok(WebSocket(Socket::new(core, Timed { io: Spin::new(io)?, wait })))
     }
 
     /// How long a sending call may wait while the stream takes nothing before it returns
@@ -129,8 +231,8 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// `InvalidInput` for zero, and those of [`Stream::wait`], which the stream needs.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
-        self.io.check(timeout)?;
-        self.io.wait.write_limit = timeout;
+        self.0.io.check(timeout)?;
+        self.0.io.wait.write_limit = timeout;
         Ok(())
     }
 
@@ -148,7 +250,7 @@ impl<S: Stream> WebSocket<S> {
     /// [`write_timeout`](Config::write_timeout); messages received are still delivered then. [`Error::WouldBlock`] before there was room: nothing
     /// was sent, and a message given by value is gone (`ready`, then `feed` and `flush`, keep it); or later: the message goes out whole with the next flush, so do not
     /// send it again. [`Sender::fed`] before and after tells which.
-    pub fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
+    pub fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
         self.ready()?;
         let _ = self.feed(message)?;
         self.flush()
@@ -161,8 +263,8 @@ impl<S: Stream> WebSocket<S> {
     /// [`Error::Send`] when the sending half is closed, [`Error::Io`] and [`Error::Recv`] as
     /// [`flush`](Self::flush), [`Error::WouldBlock`] when there is no room yet.
     pub fn ready(&mut self) -> Result<(), Error> {
-        self.io.wait.begin_sending();
-        self.settle(|ws, cx| ws.poll_room(cx))?
+        self.0.io.wait.begin_sending();
+        self.0.settle(|ws, cx| ws.poll_room(cx))?
     }
 
     /// Writes everything buffered. Does not read.
@@ -175,8 +277,8 @@ impl<S: Stream> WebSocket<S> {
     /// leaves with the next flush.
     #[inline]
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.io.wait.begin_sending();
-        self.settle(|ws, cx| ws.poll_flush(cx, false))?
+        self.0.io.wait.begin_sending();
+        self.0.settle(|ws, cx| ws.poll_flush(cx, false))?
     }
 
     /// Closes: sends a Close behind everything fed, unless one was sent before, then reads and
@@ -184,115 +286,22 @@ impl<S: Stream> WebSocket<S> {
     /// that takes at most.
     ///
     /// With a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code and a reason
-    /// ([`CloseFrame::with_reason`]), or neither (`None`).
+    /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or neither (`None`).
     ///
     /// # Errors
     ///
     /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
     /// means that the peer's Close was seen; [`closed`](Self::closed) says whether ours could
     /// be written. After [`Error::WouldBlock`] call it again.
-    pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
-        begun(self.sender().close(frame))?;
-        self.io.wait.begin();
-        while self.wait_on(Want::Message)? == Ready::Item {}
-        self.ended::<()>().map(drop)
+    pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
+        begun(self.sender_mut().close(frame))?;
+        self.0.io.wait.begin();
+        while self.0.wait_on(Want::Message)? == Ready::Item {}
+        self.0.ended::<()>().map(drop)
     }
 }
 
-/// Receiving, by a connection in one piece or by the half of it that receives.
 impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
-    /// How long a receiving call may wait for its result before it returns
-    /// [`Error::WouldBlock`]; `None`, the default: as long as it takes. A Ping that is answered
-    /// meanwhile, or a part of a message, does not restart the time.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for zero, and those of [`Stream::wait`], which the stream needs.
-    pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
-        self.io.check(timeout)?;
-        self.io.wait.read_limit = timeout;
-        Ok(())
-    }
-
-    /// The next message, or `None` once the peer has closed and been answered.
-    ///
-    /// The message is borrowed from the buffer it was read into, and lives until the next call.
-    /// Messages fed are written when the input is used up. Waits for input; it receives even while the
-    /// stream takes nothing, so that two peers cannot block each other.
-    ///
-    /// A client gets its `None` when the server has ended the stream too, or [`close_timeout`](Config::close_timeout) after the
-    /// server's Close. Not to wait for that, use [`recv_event`](Self::recv_event): at [`Event::Close`], [`closed`](Self::closed) has
-    /// the code, `flush`, of a split one that of its `Writer`, writes the answer, and the stream may be dropped.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`]; each after everything
-    /// before it has been received. Later calls fail as well. After a violation the peer is told first,
-    /// and has a second to end the stream, before the error is returned; [`closed`](Self::closed)
-    /// shows it at once. [`Error::WouldBlock`] is not a failure: call again.
-    #[inline]
-    pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
-        let ready = self.wait_message()?;
-        self.take(ready, |rx| rx.message())
-    }
-
-    /// [`recv`](Self::recv), returning with the message its [`info`](Received::info) and, except for a `Reader`,
-    /// the sending half, to answer while the message is alive. Replies leave in one write
-    /// when the input is used up, or earlier when [`cork_limit`](Config::cork_limit) is passed.
-    ///
-    /// A message is handed out only while less than [`high_water`](Config::high_water) is buffered,
-    /// so that one reply to each never fails with `Full`: while a peer does not read, we do not read it
-    /// either, until the write timeout ends it. (Two ends that answer each message
-    /// with more can block each other this way.) After our own Close, messages are discarded up to
-    /// the peer's Close; after a failed write they are not, and nothing can be fed. For a `Reader` none of this applies: only the result differs from that of `recv`.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    #[inline]
-    pub fn recv_with(&mut self) -> Result<Option<Received<'_, C::Sender<'_>>>, Error> {
-        if !self.quick_with() && self.wait_with()? == Ready::End {
-            return self.ended();
-        }
-        Ok(self.core.received())
-    }
-
-    /// The next message or control frame, for proxies, and if
-    /// [`auto_pong`](Config::auto_pong) or [`auto_close`](Config::auto_close) is off. `None` after
-    /// the peer's Close.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
-        let ready = self.wait_for(Want::Event)?;
-        self.take(ready, |rx| rx.event())
-    }
-
-    /// The next piece of a message, as it arrives: for messages that are too large for memory. See
-    /// [`Connection::step_chunk`] for the limits that apply. A call of [`recv`](Self::recv) in the
-    /// middle of a message skips the rest of it. If the peer closes in the middle of one, there
-    /// is no last piece: [`Closed::cut`](crate::Closed::cut) tells.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
-        let ready = self.wait_for(Want::Chunk)?;
-        self.take(ready, |rx| rx.chunk())
-    }
-
-    /// [`recv`](Self::recv), but the caller can keep the message; see
-    /// [`Receiver::take_message`](crate::Receiver::take_message).
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
-        let ready = self.wait_for(Want::Message)?;
-        self.take(ready, Receiver::take_message)
-    }
-
     #[inline]
     fn wait_message(&mut self) -> Result<Ready, Error> {
         match self.quick() {

@@ -5,12 +5,12 @@
 //! times in the shortest timeout that a writer can set going, whether there is a Close or a write that was given up; a writer that
 //! waits for room looks every 50 ms whether receiving has failed.
 use super::{
-    Stream, WebSocket,
+    Ready, Received, Stream, Want, WebSocket, receiving,
     thread::{TICK, Thread, context},
 };
-use crate::{
-    drive::{self, Error, Half, Socket, Timed, begun},
-    proto::{close::CloseFrame, outbound::Outbound},
+use crate::drive::{
+    self, Half, Socket, Timed, begun,
+    calls::{half, names::*, receives, writer},
 };
 use std::{io, task::Poll, time::Duration};
 
@@ -20,13 +20,28 @@ const WRITER_TICK: Duration = Duration::from_millis(50);
 /// The half that receives. Keep receiving: it answers Pings, sees the peer's Close, and drives all
 /// deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of the
 /// connection's end from a write that fails.
-pub type Reader<S> = Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>;
+#[derive(Debug)]
+pub struct Reader<S>(Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>);
 
 /// The half that sends. Bytes leave when it flushes, or with the next write of the [`Reader`]. Dropping it closes nothing:
 /// say [`close`](Self::close) first.
 ///
 /// There is one of it. Several senders put a channel in front.
-pub type Writer<S> = drive::Writer<Timed<S, Thread>, Timed<S, Thread>>;
+#[derive(Debug)]
+pub struct Writer<S>(drive::Writer<Timed<S, Thread>, Timed<S, Thread>>);
+
+impl<S> Reader<S> {
+    half!();
+}
+
+impl<S: Stream> Reader<S> {
+    receives!(S);
+    receiving!(());
+}
+
+impl<S: Stream> Writer<S> {
+    writer!();
+}
 
 impl<S: Stream> WebSocket<S> {
     /// Two halves for two threads. Messages fed and received before are kept. The [`Writer`] finishes
@@ -41,9 +56,9 @@ impl<S: Stream> WebSocket<S> {
     /// Those of [`Stream::try_clone`]: `Unsupported` for a stream that cannot be split. The
     /// connection is lost then.
     pub fn into_split(self) -> io::Result<(Reader<S>, Writer<S>)> {
-        let tick = self.core.conn.shortest_sending_timeout() / 4;
+        let tick = self.0.core.conn.shortest_sending_timeout() / 4;
         let tick = tick.clamp(Duration::from_millis(1), TICK);
-        self.into_halves(|mut read| {
+        let halves = self.0.into_halves(|mut read| {
             let epoch = read.wait.epoch;
             let out = Timed::new(read.io.try_clone()?, epoch);
             let mut hand = Timed::new(read.io.try_clone()?, epoch);
@@ -51,7 +66,8 @@ impl<S: Stream> WebSocket<S> {
             hand.wait.tick = Some(WRITER_TICK);
             read.wait.set_tick(tick);
             Ok((read, out, hand))
-        })
+        })?;
+        Ok((Reader(halves.0), Writer(halves.1)))
     }
 }
 
@@ -62,8 +78,8 @@ impl<S: Stream> Writer<S> {
     ///
     /// As [`WebSocket::set_write_timeout`].
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.hand.check(timeout)?;
-        self.hand.wait.write_limit = timeout;
+        self.0.hand.check(timeout)?;
+        self.0.hand.wait.write_limit = timeout;
         Ok(())
     }
 
@@ -72,7 +88,7 @@ impl<S: Stream> Writer<S> {
     /// # Errors
     ///
     /// As [`WebSocket::send`].
-    pub fn send<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<(), Error> {
+    pub fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
         self.ready()?;
         let _ = self.feed(message)?;
         self.flush()
@@ -84,7 +100,7 @@ impl<S: Stream> Writer<S> {
     ///
     /// As [`WebSocket::ready`].
     pub fn ready(&mut self) -> Result<(), Error> {
-        if self.has_room()? { Ok(()) } else { self.write_out(true) }
+        if self.0.has_room()? { Ok(()) } else { self.write_out(true) }
     }
 
     /// As [`WebSocket::flush`]. Waits for the stream to take everything, within
@@ -105,24 +121,24 @@ impl<S: Stream> Writer<S> {
     ///
     /// [`Error::Send`] for a frame that cannot be sent, otherwise as [`flush`](Self::flush). After
     /// [`Error::WouldBlock`] call it again.
-    pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), Error> {
-        begun(self.sender().close(frame))?;
+    pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
+        begun(self.sender_mut().close(frame))?;
         self.flush()
     }
 
     /// Writes all. `enough`: until there is room.
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {
-        self.hand.wait.begin_sending();
+        self.0.hand.wait.begin_sending();
         loop {
-            let before = self.with(|tx| tx.buffered_amount());
-            if let Poll::Ready(done) = self.poll_flush(&mut context(), enough) {
+            let before = self.0.with(|tx| tx.buffered_amount());
+            if let Poll::Ready(done) = self.0.poll_flush(&mut context(), enough) {
                 return done;
             }
-            let (until, left) = self.with(|tx| (tx.poll_timeout(), tx.buffered_amount()));
+            let (until, left) = self.0.with(|tx| (tx.poll_timeout(), tx.buffered_amount()));
             if left < before {
-                self.hand.wait.begin_sending();
+                self.0.hand.wait.begin_sending();
             }
-            self.hand.wait_to_write(until)?;
+            self.0.hand.wait_to_write(until)?;
         }
     }
 }

@@ -27,7 +27,7 @@ const READS: u32 = 64;
 
 /// A clock, and what the last polls would have waited for.
 #[derive(Debug)]
-pub struct Thread {
+pub(crate) struct Thread {
     pub(super) epoch: Instant,
     /// How long the caller lets a call wait for input, and for room.
     pub(super) read_limit: Option<Duration>,

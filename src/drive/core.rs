@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 /// The kind of item that a call waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Want {
+pub(crate) enum Want {
     /// A message.
     Message,
     /// A message or a control frame.
@@ -21,7 +21,7 @@ pub enum Want {
 
 /// A connection, or its reading half, over an `I`. The two differ in how they come by the sending side: a whole connection has
 /// it, a half locks it.
-pub trait Core<I>: Sized {
+pub(crate) trait Core<I>: Sized {
     /// What the two sides have to tell each other where two tasks poll them; `None` where they do that by a lock.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;
     /// What an answer is fed to.
@@ -86,7 +86,7 @@ pub trait Core<I>: Sized {
 
 /// The state that one side may change while the other waits.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Outlook {
+pub(crate) struct Outlook {
     /// A Close was queued, which begins a deadline of the side that receives.
     pub(super) closed: bool,
     /// The stream does not take bytes any more.
@@ -101,7 +101,7 @@ pub struct Outlook {
 
 /// A connection in one piece.
 #[derive(Debug)]
-pub struct Whole {
+pub(crate) struct Whole {
     pub(crate) conn: Connection,
     pub(super) out: Out,
 }

@@ -41,7 +41,7 @@ impl<I: Source + Output> Socket<Whole, I> {
 
 /// An opening request that has been read, to be accepted or rejected when you are ready.
 #[derive(Debug)]
-pub struct Incoming<I> {
+pub(crate) struct Incoming<I> {
     io: I,
     handshake: server::Handshake,
     write_timeout: Duration,
@@ -54,20 +54,13 @@ impl<I> Incoming<I> {
         Self { io, handshake: server::Handshake::new(config), write_timeout: config.write_timeout }
     }
 
-    /// The request. Its method is empty if `read_any` read something that is not HTTP.
-    pub fn request(&self) -> RequestHead<'_> {
+    pub(crate) fn request(&self) -> RequestHead<'_> {
         self.handshake.request().unwrap_or_default()
     }
 }
 
 impl<I: Source + Output> Incoming<I> {
-    /// Accepts, and leaves the response to be written with the first messages, in one write: by
-    /// the next flush, or the next receiving call.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Handshake`] for a request that `read_any` found bad.
-    pub fn accept_corked(self, accept: Accept<'_>) -> Result<Socket<Whole, I>, Error> {
+    pub(crate) fn accept_corked(self, accept: Accept<'_>) -> Result<Socket<Whole, I>, Error> {
         let Self { io, handshake, .. } = self;
         let conn = handshake.accept(accept)?;
         Ok(Socket::join(io, conn))

@@ -11,13 +11,13 @@ const SLICES: usize = 32;
 
 /// A stream, or half of one, and how it is waited for: each adapter has a `W` of its own.
 #[derive(Debug)]
-pub struct Timed<S, W> {
+pub(crate) struct Timed<S, W> {
     pub(crate) io: S,
     pub(crate) wait: W,
 }
 
 /// A stream with a clock, and how its user waits.
-pub trait Io {
+pub(crate) trait Io {
     /// The user is a thread that this one connection has to itself: it keeps its buffers, and a read
     /// [may wait](Self::may_wait).
     const WAITS: bool = false;
@@ -46,7 +46,7 @@ pub trait Io {
 }
 
 /// What is read from.
-pub trait Source: Io {
+pub(crate) trait Source: Io {
     /// Reads once, what there is: 0 bytes are the end of the stream.
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 }
@@ -65,7 +65,7 @@ pub(crate) fn read<I: Source>(
 }
 
 /// What a connection writes to.
-pub trait Output: Io {
+pub(crate) trait Output: Io {
     /// Writes once: bytes of one place, or of many.
     fn poll_write(
         &mut self,

@@ -5,6 +5,7 @@
 //! with a timer, or a thread. The core decides what a step means; this loop does the I/O that
 //! follows. `Pending` means that the stream would block: under a runtime it wakes the task later; in
 //! `blocking` the poll has already waited for as long as it may.
+pub(crate) mod calls;
 mod core;
 pub(crate) mod error;
 pub(crate) mod handshake;
@@ -18,19 +19,14 @@ pub(crate) mod sync;
 pub(crate) mod task;
 pub(crate) mod wakers;
 
-pub use self::core::Whole;
-pub(crate) use self::core::{Core, Outlook, Want};
+pub(crate) use self::core::{Core, Outlook, Want, Whole};
 pub(crate) use error::{Error, again};
-pub use handshake::Incoming;
-pub(crate) use handshake::client;
+pub(crate) use handshake::{Incoming, client};
 pub(crate) use io::{Io, Output, Source, Timed};
 pub(crate) use out::Out;
 pub(crate) use received::Received;
 pub(crate) use socket::begun;
-pub(crate) use split::Half;
-pub use split::Writer;
-#[cfg(feature = "_task")]
-pub use task::{MessageOrRoom, Recv, RecvWith};
+pub(crate) use split::{Half, Writer};
 
 use crate::{
     proto::{
@@ -59,7 +55,7 @@ pub(crate) enum Ready {
 /// A connection, whole or the half of it that receives, and its stream. Adapters have their own names
 /// for it: `WebSocket` and `Reader`.
 #[derive(Debug)]
-pub struct Socket<C, I> {
+pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
     /// Reads are noted: when they were made, or that they were.

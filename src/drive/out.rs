@@ -18,7 +18,7 @@ use std::{
 /// What an adapter knows of the sending side, and the `Sender` does not. Inline in a whole connection, behind the lock
 /// of a split one.
 #[derive(Debug, Default)]
-pub struct Out {
+pub(crate) struct Out {
     /// How many bytes the stream took and has not flushed.
     unflushed: usize,
     /// How the stream failed first.

@@ -1,10 +1,10 @@
-//! A message together with what goes with it: what `recv_with` returns.
+//! A message together with what goes with it: what `recv_to_reply` returns.
 use crate::proto::{
     connection::{Receiver, Sender},
     message::{Info, Message},
 };
 
-/// The result of `recv_with`: a message, facts about it, and of a whole WebSocket the sending half to
+/// The result of `recv_to_reply`: a message, facts about it, and of a whole WebSocket the sending half to
 /// answer it with.
 ///
 /// `S` is `()` for a `Reader`, whose `Writer` sends.

@@ -9,20 +9,19 @@
 use super::{
     Core, Error, Io, Out, Outlook, Output, Received, Socket, Source, Whole,
     io::shutdown,
-    sync::{AtomicBool, Mutex, MutexGuard, Ordering::Relaxed, yield_now},
+    sync::{AtomicBool, Mutex, MutexGuard, Ordering::Relaxed, lock, yield_now},
     wakers::{Side, Wakers},
 };
 use crate::proto::{
-    connection::{Inbound, Position, Sender},
+    connection::{Closed, Inbound, Sender},
     error::SendError,
-    outbound::Outbound,
     pool,
     time::Time,
 };
 use std::{
     fmt, io,
     ops::{Deref, DerefMut},
-    sync::{Arc, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
@@ -96,11 +95,6 @@ impl Drop for News<'_> {
             self.wakers.wake(Side::Writer);
         }
     }
-}
-
-/// A panic, of which there should be none, leaves nothing here half done.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<W> Shared<W> {
@@ -179,12 +173,22 @@ impl<W: Output> Shared<W> {
 
 /// The core of the reading half.
 #[derive(Debug)]
-pub struct Half<W> {
-    pub(super) inbound: Inbound,
+pub(crate) struct Half<W> {
+    pub(crate) inbound: Inbound,
     /// This half may have queued something since the last complete write. What the writer feeds is not written here
     /// otherwise, so that it leaves in one write when that flushes.
     owes: bool,
     pub(super) link: Arc<Shared<W>>,
+}
+
+impl<W> Half<W> {
+    pub(crate) fn closed(&self) -> Option<Closed<'_>> {
+        self.inbound.closed(&self.link.lock().sending.tx)
+    }
+
+    pub(crate) fn sender(&self) -> impl Deref<Target = Sender> {
+        self.link.sender()
+    }
 }
 
 impl<I: Source, W: Output> Core<I> for Half<W> {
@@ -241,12 +245,9 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
     }
 }
 
-/// The half that sends. Bytes leave when it flushes. Dropping it closes nothing: call `close` first. Messages fed and
-/// not flushed then leave with the next write of the half that receives, if there is one.
-///
-/// There is only one. For several senders, put a channel in front.
+/// The half that sends.
 #[derive(Debug)]
-pub struct Writer<W, H = ()> {
+pub(crate) struct Writer<W, H = ()> {
     link: Arc<Shared<W>>,
     /// The adapter's own part.
     pub(crate) hand: H,
@@ -287,33 +288,13 @@ impl<W, H> Writer<W, H> {
         }
     }
 
-    /// The sending half of the core, for everything that needs no I/O: an [`Outbox`](crate::Outbox) feeds
-    /// it. Both halves wait for it while the guard lives: drop it soon, and before an `.await`. If the
-    /// sender was closed meanwhile, the half that receives is told when the guard is dropped.
-    ///
-    /// `&mut`, since this one is to be fed: that of the half that receives takes `&self`, and is only to be looked at.
-    pub fn sender(&mut self) -> impl DerefMut<Target = Sender> + fmt::Debug {
+    pub(crate) fn sender(&self) -> impl DerefMut<Target = Sender> + fmt::Debug {
         self.link.sender()
-    }
-
-    /// Queues a message; see [`Sender::feed`]. It leaves with the next `flush`. Never waits, but refuses
-    /// with [`Full`](SendError::Full): call `ready` first to wait for room.
-    ///
-    /// # Errors
-    ///
-    /// As [`Sender::feed`].
-    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
-        self.with(|tx| tx.feed(message))
     }
 }
 
 impl<W: Io, H> Writer<W, H> {
-    /// Queues a Ping whose Pong gives [`Sender::rtt`] another time, as that of the whole WebSocket does.
-    ///
-    /// # Errors
-    ///
-    /// [`Closed`](SendError::Closed).
-    pub fn probe(&mut self) -> Result<(), SendError> {
+    pub(crate) fn probe(&mut self) -> Result<(), SendError> {
         let mut locked = self.link.lock();
         let Sending { tx, io, .. } = &mut *locked.sending;
         tx.probe(io.now())

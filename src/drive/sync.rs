@@ -21,3 +21,8 @@ pub(crate) use {
         thread::yield_now,
     },
 };
+
+/// A panic, of which there should be none, leaves nothing here half done.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,8 +1,5 @@
 //! The two sides of a connection that wait, each with a waker of its own.
-use super::{
-    split::lock,
-    sync::{Mutex, MutexGuard},
-};
+use super::sync::{Mutex, MutexGuard, lock};
 use std::{
     mem,
     sync::Arc,

@@ -15,7 +15,7 @@
 //! let (stream, _) = listener.accept().await?;
 //! stream.set_nodelay(true)?;
 //! let mut ws = accept(stream, Timer::at, &Config::default()).await?;
-//! while let Some(received) = ws.recv_with().await? {
+//! while let Some(received) = ws.recv_to_reply().await? {
 //!     received.sender.feed(received.message)?; // an echo
 //! }
 //! # Ok(())
@@ -65,10 +65,15 @@ mod split;
 pub use split::{ReadHalf, WriteHalf};
 
 use crate::{
-    drive::{self, Error, Timed, task},
+    drive::{
+        self, Half, Socket, Timed,
+        task::{
+            self,
+            calls::{adapter, names::*},
+        },
+    },
     proto::{
         config::Config,
-        connection::Connection,
         handshake::{HandshakeError, client::Request},
         time::Time,
     },
@@ -79,7 +84,6 @@ use std::{
     fmt,
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -138,33 +142,41 @@ impl<F: Fn(Instant) -> S + Clone + Unpin, S: Future> Timers for F {
 /// Dropping it ends the stream at once, and loses messages fed and not flushed: call
 /// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open
 /// until this is dropped.
-pub type WebSocket<S, T> = task::WebSocket<Timed<S, FuturesIo<T>>>;
+pub struct WebSocket<S, T: Timers>(task::WebSocket<Timed<S, FuturesIo<T>>>);
 
 /// An opening request that has been read, to be accepted or rejected when you are ready.
-pub type Incoming<S, T> = drive::Incoming<Timed<S, FuturesIo<T>>>;
+pub struct Incoming<S, T: Timers>(drive::Incoming<Timed<S, FuturesIo<T>>>);
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: it answers Pings, sees the peer's Close,
 /// and drives all deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of
 /// the connection's end from a write that fails.
-pub type Reader<R, W, T> = task::Reader<Timed<R, FuturesIo<T>>, Timed<W, FuturesIo<T>>>;
+pub struct Reader<R, W, T: Timers>(Socket<Half<Timed<W, FuturesIo<T>>>, Timed<R, FuturesIo<T>>>);
 
 /// The half of a [`WebSocket`] that sends. Dropping it closes nothing: call `close` first. Messages fed
 /// and not flushed then leave with the [`Reader`]'s next write, if there is one. How the connection
 /// ended is asked of the [`Reader`].
 ///
 /// There is only one. For several senders, put a channel in front.
-pub type Writer<W, T> = task::Writer<Timed<W, FuturesIo<T>>>;
+pub struct Writer<W, T: Timers>(drive::Writer<Timed<W, FuturesIo<T>>>);
 
 /// A WebSocket in two halves.
 pub type Halves<R, W, T> = (Reader<R, W, T>, Writer<W, T>);
 
-/// The future of [`WebSocket::recv`].
-pub type Recv<'a, S, T> = task::Recv<'a, drive::Whole, Timed<S, FuturesIo<T>>>;
-
-/// The future of [`WebSocket::recv_with`].
-pub type RecvWith<'a, S, T> = task::RecvWith<'a, drive::Whole, Timed<S, FuturesIo<T>>>;
-
 pub use task::MessageOrRoom;
+
+adapter!(AsyncRead, AsyncWrite, T: Timers);
+
+/// `derive` would ask for timers that can be shown, and a closure cannot.
+macro_rules! shown {
+    ($($Type:ident<$($S:ident),*>)*) => {$(
+        impl<$($S: fmt::Debug,)* T: Timers> fmt::Debug for $Type<$($S,)* T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($Type)).field(&self.0).finish()
+            }
+        }
+    )*};
+}
+shown!(WebSocket<S> Incoming<S> Reader<R, W> Writer<W>);
 
 /// Reads an opening request and accepts it, whatever it asks for. Use [`Incoming`] to look at it first:
 /// at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
@@ -186,7 +198,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timers,
 {
-    task::accept(Timed::new(io, timers), config).await
+    task::accept(Timed::new(io, timers), config).await.map(WebSocket)
 }
 
 /// The opening handshake as a client, over a stream that is already connected. Sets nothing on the
@@ -207,7 +219,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timers,
 {
-    drive::client(Timed::new(io, timers), request, config, &[]).await
+    drive::client(Timed::new(io, timers), request, config, &[]).await.map(WebSocket)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Incoming<S, T> {
@@ -221,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Incoming<S, T> {
     /// [`Error::Handshake`] for a bad request, or one that is not whole within
     /// [`handshake_timeout`](Config::handshake_timeout); [`Error::Io`].
     pub async fn read(io: S, timers: T, config: &Config) -> Result<Self, Error> {
-        Self::new(Timed::new(io, timers), config).read_good().await
+        drive::Incoming::new(Timed::new(io, timers), config).read_good().await.map(Self)
     }
 
     /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening request, to be
@@ -238,16 +250,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Incoming<S, T> {
         timers: T,
         config: &Config,
     ) -> Result<(Self, Result<(), HandshakeError>), Error> {
-        let mut this = Self::new(Timed::new(io, timers), config);
+        let mut this = drive::Incoming::new(Timed::new(io, timers), config);
         let checked = this.fill().await?;
-        Ok((this, checked))
+        Ok((Self(this), checked))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
     /// Joins a stream and a connection whose opening handshake is done.
     pub fn from_parts(io: S, timers: T, conn: Connection) -> Self {
-        Self::join(Timed::new(io, timers), conn)
+        Self(Socket::join(Timed::new(io, timers), conn))
     }
 
     /// Two halves for two tasks, whatever the stream; see
@@ -266,14 +278,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let halves = self.into_halves(|Timed { io, wait }| {
+        let halves = self.0.into_halves(|Timed { io, wait }| {
             let (read, write) = split(io);
             let FuturesIo { ref timers, epoch, .. } = wait;
             let twin = FuturesIo { timers: timers.clone(), epoch, sleep: None, reads: 0 };
             Ok((Timed { io: read, wait }, Timed { io: write, wait: twin }, ()))
         });
         match halves {
-            Ok(halves) => halves,
+            Ok((reader, writer)) => (Reader(reader), Writer(writer)),
             Err(_) => unreachable!("nothing can fail"),
         }
     }
@@ -284,7 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
 const READS: u8 = 64;
 
 /// A clock, and a timer for the next deadline, made when one is first waited for.
-pub struct FuturesIo<T: Timers> {
+struct FuturesIo<T: Timers> {
     timers: T,
     epoch: Instant,
     sleep: Option<Armed<T::Sleep>>,
@@ -310,8 +322,6 @@ impl<T: Timers> fmt::Debug for FuturesIo<T> {
         f.debug_struct("FuturesIo").finish_non_exhaustive()
     }
 }
-
-impl<S, T: Timers> drive::task::Task for Timed<S, FuturesIo<T>> {}
 
 impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
     fn now(&self) -> Time {

@@ -3,12 +3,12 @@
 //! Both lock the stream for the time of one call, which never waits; so neither has to
 //! wait for the other, or to be woken by it. Two tasks may wait for them at the same time, by
 //! the contract of `AsyncRead` and `AsyncWrite`: each keeps its own waker.
-use crate::drive::sync::Mutex;
+use crate::drive::sync::{Mutex, lock};
 use ::futures_io::{AsyncRead, AsyncWrite};
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{Arc, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -28,7 +28,7 @@ pub(super) fn split<S>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
 
 /// One call of the stream, which has to survive its own panics.
 fn with<S: Unpin, T>(stream: &Mutex<S>, call: impl FnOnce(Pin<&mut S>) -> T) -> T {
-    call(Pin::new(&mut *stream.lock().unwrap_or_else(PoisonError::into_inner)))
+    call(Pin::new(&mut *lock(stream)))
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for ReadHalf<S> {

@@ -16,7 +16,7 @@ use crate::proto::{
     close::{CloseCode, CloseFrame},
     connection::Sender,
     error::SendError,
-    outbound::Outbound,
+    outbound::{IntoOutbound, Outbound},
     time::Time,
 };
 use alloc::collections::VecDeque;
@@ -263,11 +263,7 @@ impl Outbox {
     ///
     /// [`PushError::Full`] under [`TooSlow::Wait`], [`PushError::Disconnected`] under
     /// [`TooSlow::Disconnect`] and [`TooSlow::Conflate`]; never under [`TooSlow::DropOldest`].
-    pub fn push<'m>(
-        &mut self,
-        now: Time,
-        message: impl Into<Outbound<'m>>,
-    ) -> Result<(), PushError> {
+    pub fn push<'m>(&mut self, now: Time, message: impl IntoOutbound<'m>) -> Result<(), PushError> {
         self.put(now, None, message.into().into_owned())
     }
 
@@ -282,7 +278,7 @@ impl Outbox {
         &mut self,
         now: Time,
         key: u64,
-        message: impl Into<Outbound<'m>>,
+        message: impl IntoOutbound<'m>,
     ) -> Result<(), PushError> {
         let key = (self.policy == TooSlow::Conflate).then_some(key);
         self.put(now, key, message.into().into_owned())

@@ -15,6 +15,22 @@ pub struct CloseFrame<'a> {
     pub reason: &'a str,
 }
 
+/// The argument of every `close` and `abort`: a [`CloseFrame`], a [`CloseCode`], or `None` for an empty
+/// body.
+///
+/// Whatever converts into `Option<CloseFrame>` implements it. It exists for the compiler's message: a
+/// bound on `Into` would list the conversions of `Option` instead.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the body of a Close frame",
+    label = "expected a `CloseCode`, a `CloseFrame` or `None`",
+    note = "`CloseCode::new(4000)` checks a number, and returns `None` for a code that must not be sent",
+    note = "`CloseFrame::with_reason(CloseCode::NORMAL, \"bye\")` has a code and a reason"
+)]
+pub trait IntoClose<'f>: Into<Option<CloseFrame<'f>>> {}
+
+#[diagnostic::do_not_recommend]
+impl<'f, C: Into<Option<CloseFrame<'f>>>> IntoClose<'f> for C {}
+
 /// The longest reason: the payload of a control frame less the code.
 const MAX_REASON: usize = MAX_CONTROL_LEN - 2;
 

@@ -7,48 +7,186 @@ use crate::proto::{
     deflate::{Agreed, Deflate},
     message::OwnedMessage,
 };
-use alloc::{boxed::Box, string::String};
+use alloc::string::String;
 use core::time::Duration;
 
 /// Settings of a connection and of its opening handshake. The defaults are safe against hostile
 /// peers; every count and every wait has a bound.
 ///
 /// ```
-/// use tickwire::Config;
-/// use std::time::Duration;
+/// use tickwire::{Config, Heartbeat};
 ///
-/// let config = Config::default().max_message(64 << 10).close_timeout(Duration::from_secs(1));
+/// let config = Config {
+///     max_message: 64 << 10,
+///     heartbeat: Some(Heartbeat::TRADING),
+///     ..Config::default()
+/// };
 /// ```
+///
+/// The `..` is necessary, since later versions add fields. A connection reads its `Config` once, when it
+/// begins.
 ///
 #[doc = include_str!("../../docs/LIMITS.md")]
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Config {
-    pub(crate) read_buffer: usize,
-    pub(crate) max_message: usize,
-    pub(crate) max_frame: Option<usize>,
-    pub(crate) max_fragments: u32,
-    pub(crate) high_water: usize,
-    pub(crate) cork_limit: usize,
-    pub(crate) vectored_from: usize,
-    pub(crate) auto_pong: bool,
-    pub(crate) auto_close: bool,
-    pub(crate) explain_violations: bool,
-    pub(crate) stamp_reads: bool,
-    pub(crate) heartbeat: Option<Heartbeat>,
-    pub(crate) data_timeout: Option<Duration>,
-    /// Boxed, since few have one.
-    pub(crate) idle_message: Option<Box<(Duration, OwnedMessage)>>,
-    pub(crate) handshake_timeout: Duration,
-    pub(crate) close_timeout: Duration,
-    pub(crate) frame_timeout: Duration,
-    pub(crate) write_timeout: Duration,
-    pub(crate) max_head: usize,
-    pub(crate) max_headers: usize,
-    pub(crate) max_request_line: usize,
-    pub(crate) max_interim: u32,
-    pub(crate) max_refusal_body: usize,
-    pub(crate) deflate: Option<Deflate>,
+    /// The longest message received whole, in bytes; default 16 MiB. For a compressed one it also bounds
+    /// the inflated length, checked while inflating. A longer one fails the
+    /// connection with Close 1009 at the frame header that says so, before a byte of it is stored.
+    ///
+    /// Stops a peer from filling memory. It does not bound messages received in chunks, except
+    /// their frames if [`max_frame`](Self::max_frame) is not set.
+    pub max_message: usize,
+
+    /// The longest frame received, in bytes; default: as [`max_message`](Self::max_message). A
+    /// longer one fails the connection with Close 1009. Holds for chunks too: to receive a message
+    /// longer than [`max_message`](Self::max_message) in chunks, allow its frames here.
+    pub max_frame: Option<usize>,
+
+    /// The most fragments in a message received whole; default 131,072. More fail the connection
+    /// with Close 1008.
+    ///
+    /// Stops a peer from keeping a message open for ever with empty fragments, which no limit on
+    /// bytes would notice.
+    pub max_fragments: u32,
+
+    /// How much one read asks for, in bytes; default 16 KiB, which stays in the processor's
+    /// first-level cache; at least 512, at most 16 MiB. The buffer has additional room for a frame's
+    /// header, so that a message of this length comes in one read, and it grows for a larger one
+    /// as that arrives.
+    pub read_buffer: usize,
+
+    /// How much may be fed and not yet written, in bytes; default 1 MiB. Feeding is refused with
+    /// [`SendError::Full`](crate::SendError::Full) once this much is buffered; a message that
+    /// begins below it is taken whole, whatever its length.
+    ///
+    /// Stops a peer that does not read from filling memory with its messages.
+    pub high_water: usize,
+
+    /// How much an adapter lets a batch of replies grow before it writes in the middle of the
+    /// batch, in bytes; default 64 KiB.
+    ///
+    /// So the first reply of a long batch waits for no more than the work on this many bytes.
+    /// Measured with replies of 1 KiB (`benches/README.md`): less costs more system calls, more
+    /// makes the slowest first reply wait 13 times as long for 6 % less processor time.
+    pub cork_limit: usize,
+
+    /// The length from which on a shared payload is written from where it is instead of being
+    /// copied, in bytes; default 16 KiB: over TCP a write of two pieces costs more than such a copy
+    /// (`benches/README.md`). Less is for a fan-out to many slow peers, whose queues then share the payload.
+    ///
+    /// A client masks, and so always copies. A borrowed payload is written from where it is by an adapter's
+    /// `send`, from 16 KiB on, or from this length if that is more.
+    pub vectored_from: usize,
+
+    /// Whether Pings are answered automatically (§5.5.2); default yes. Otherwise answer the
+    /// [`Event::Ping`](crate::Event::Ping)s yourself, with
+    /// [`pong`](crate::Sender::pong).
+    pub auto_pong: bool,
+
+    /// Whether a Close from the peer is answered automatically (§5.5.1); default yes. Otherwise answer
+    /// it yourself, with [`close`](crate::Sender::close).
+    pub auto_close: bool,
+
+    /// Whether the Close that reports a violation or a limit says why in its reason (§7.1.6), for the
+    /// log of whoever writes the other end; default no. The reason is the text of the [`RecvError`](crate::RecvError),
+    /// such as `frame from a client is not masked` or `message longer than the limit of 4096 bytes (max_message)`: it
+    /// shows limits of this `Config`, and never anything that was received.
+    pub explain_violations: bool,
+
+    /// Whether the adapters note when each read was made, for
+    /// [`Info::read_at`](crate::Info::read_at), and over a `Stamped` stream when its bytes arrived, for
+    /// [`Info::arrived`](crate::Info::arrived); default no, since it reads the clock for each
+    /// read, some 20 ns.
+    pub stamp_reads: bool,
+
+    /// Pings a silent peer and gives up a dead one; default no. [`Heartbeat`] has presets.
+    pub heartbeat: Option<Heartbeat>,
+
+    /// How long the peer may send no data; default: any time. Control frames do not count, so this finds a feed
+    /// that has died behind a server which still pings, or answers the [heartbeat](Self::heartbeat)'s Pings.
+    ///
+    /// It runs from when the connection opens. A message that arrives starts it anew, text or binary and
+    /// whatever it says, an application's own `pong` too; so does each byte of a payload, so that a long message on
+    /// a slow line is no silence. Pings, Pongs and fragments without payload do not.
+    ///
+    /// When it has passed, or up to a fifth later, since each timeout has five checks, the connection fails with
+    /// [`DataTimeout`](crate::RecvError::DataTimeout). What was received is delivered first, and the peer, which
+    /// may be alive, is told by a Close with 1001. Receiving calls drive it, and have read everything there is before
+    /// they judge, or read for a fifth of the timeout if there is no end to it: a program that receives late loses nothing.
+    /// A pause of reading of two fifths and more, as in a `send` that waits for long, does not count; a shorter one does, and
+    /// a check more decides behind it. Below 5 ms counts as 5 ms. It reads the clock for each read, some 20 ns.
+    pub data_timeout: Option<Duration>,
+
+    /// Sends the message whenever no other was sent for the duration, `after`, or up to a fifth less (more, if the program
+    /// receives so seldom that it sees each fifth late); default: none. For servers
+    /// that end a connection on which they hear no *message*, such as exchanges: some want a text `ping`, others JSON.
+    /// Where a Ping does, prefer the [heartbeat](Self::heartbeat), which costs nothing while the peer sends.
+    ///
+    /// ```
+    /// use tickwire::Config;
+    /// use std::time::Duration;
+    ///
+    /// // A server that closes after 30 s without a message.
+    /// let idle_message = Some((Duration::from_secs(25), "ping".into()));
+    /// let config = Config { idle_message, ..Config::default() };
+    /// ```
+    ///
+    /// A message counts when it is fed: that reads no clock, since each interval has five checks. Control frames do
+    /// not count. The answer, if the server has one, is a message like any other, for the caller to
+    /// tell apart and for [`data_timeout`](Self::data_timeout).
+    ///
+    /// The first comes `after` the connection has opened. It goes before messages that wait to be written
+    /// ([`feed_first`](crate::Sender::feed_first)), and is not compressed. None is sent behind our Close
+    /// or the peer's; between the pieces of a message in chunks, where no other may be (§5.4); while
+    /// [`high_water`](Self::high_water) is reached; or while the one before is not written: it is
+    /// tried again with the next check. Receiving calls drive it, and of a split connection those of the half that receives, which
+    /// sends it; a `send` that waits does too. Below 5 ms counts as 5 ms. It reads the clock for each read, some 20 ns.
+    pub idle_message: Option<(Duration, OwnedMessage)>,
+
+    /// How long the opening handshake may take, in `connect` with resolving, TCP and TLS before it; default 10 s.
+    /// Stops peers from holding sockets with a head that trickles in.
+    pub handshake_timeout: Duration,
+
+    /// How long to wait for the peer's Close after ours, and, as a client, for the server to close
+    /// the stream after that; default 5 s. A server, which closes it itself, waits for the client's end of it for a
+    /// second, or for this long if that is less.
+    ///
+    /// So a close takes at most `close_timeout` + 1 s as a server and 2 × `close_timeout` as a client; over a stream that
+    /// does not take at once what is written, one `close_timeout` more if the peer's Close comes before ours is
+    /// written, and a second more to shut it.
+    pub close_timeout: Duration,
+
+    /// How long one frame may take from its first byte to its last; default 60 s. Not for messages
+    /// received in chunks, unless the rest is skipped. Stops peers that send a byte now and then to hold a connection.
+    pub frame_timeout: Duration,
+
+    /// How long the stream may refuse every byte; default 30 s. Stops peers that never read. TLS takes up to 64 KiB
+    /// for a stream that is full, and then this is also how long those may take to leave.
+    pub write_timeout: Duration,
+
+    /// The longest head of a request or response, in bytes; default 64 KiB. A server answers a
+    /// longer one with 431.
+    pub max_head: usize,
+
+    /// The most headers in a head; default and maximum 128. A server answers more with 431.
+    pub max_headers: usize,
+
+    /// The longest request line, in bytes; default 8 KiB. A server answers a longer one with 414.
+    pub max_request_line: usize,
+
+    /// The most interim (1xx) responses a client skips before the real one; default 8.
+    pub max_interim: u32,
+
+    /// How many bytes of a refusal's body a client keeps; default 4 KiB.
+    pub max_refusal_body: usize,
+
+    /// Offers or accepts permessage-deflate (RFC 7692); default no. The module `deflate` has the
+    /// settings and says what they cost. Always `None` without the feature `deflate`.
+    pub deflate: Option<Deflate>,
+
+    // Not to be named: it makes `..` necessary, so that a new field breaks no program.
+    #[doc(hidden)]
+    pub more: (),
 }
 
 impl Default for Config {
@@ -78,230 +216,12 @@ impl Default for Config {
             max_interim: 8,
             max_refusal_body: 4 << 10,
             deflate: None,
+            more: (),
         }
     }
 }
 
 impl Config {
-    /// The longest message received whole, in bytes; default 16 MiB. For a compressed one it also bounds
-    /// the inflated length, checked while inflating. A longer one fails the
-    /// connection with Close 1009 at the frame header that says so, before a byte of it is stored.
-    ///
-    /// Stops a peer from filling memory. It does not bound messages received in chunks, except
-    /// their frames if [`max_frame`](Self::max_frame) is not set.
-    pub fn max_message(mut self, bytes: usize) -> Self {
-        self.max_message = bytes;
-        self
-    }
-
-    /// The longest frame received, in bytes; default: as [`max_message`](Self::max_message). A
-    /// longer one fails the connection with Close 1009. Holds for chunks too: to receive a message
-    /// longer than [`max_message`](Self::max_message) in chunks, allow its frames here.
-    pub fn max_frame(mut self, bytes: usize) -> Self {
-        self.max_frame = Some(bytes);
-        self
-    }
-
-    /// The most fragments in a message received whole; default 131,072. More fail the connection
-    /// with Close 1008.
-    ///
-    /// Stops a peer from keeping a message open for ever with empty fragments, which no limit on
-    /// bytes would notice.
-    pub fn max_fragments(mut self, count: u32) -> Self {
-        self.max_fragments = count.max(1);
-        self
-    }
-
-    /// How much one read asks for, in bytes; default 16 KiB, which stays in the processor's
-    /// first-level cache; at least 512, at most 16 MiB. The buffer has additional room for a frame's
-    /// header, so that a message of this length comes in one read, and it grows for a larger one
-    /// as that arrives.
-    pub fn read_buffer(mut self, bytes: usize) -> Self {
-        self.read_buffer = bytes.clamp(512, 1 << 24);
-        self
-    }
-
-    /// How much may be fed and not yet written, in bytes; default 1 MiB. Feeding is refused with
-    /// [`SendError::Full`](crate::SendError::Full) once this much is buffered; a message that
-    /// begins below it is taken whole, whatever its length.
-    ///
-    /// Stops a peer that does not read from filling memory with its messages.
-    pub fn high_water(mut self, bytes: usize) -> Self {
-        self.high_water = bytes.max(1);
-        self
-    }
-
-    /// How much an adapter lets a batch of replies grow before it writes in the middle of the
-    /// batch, in bytes; default 64 KiB.
-    ///
-    /// So the first reply of a long batch waits for no more than the work on this many bytes.
-    /// Measured with replies of 1 KiB (`benches/README.md`): less costs more system calls, more
-    /// makes the slowest first reply wait 13 times as long for 6 % less processor time.
-    pub fn cork_limit(mut self, bytes: usize) -> Self {
-        self.cork_limit = bytes;
-        self
-    }
-
-    /// The length from which on a shared payload is written from where it is instead of being
-    /// copied, in bytes; default 16 KiB: over TCP a write of two pieces costs more than such a copy
-    /// (`benches/README.md`). Less is for a fan-out to many slow peers, whose queues then share the payload.
-    ///
-    /// A client masks, and so always copies. A borrowed payload is written from where it is by an adapter's
-    /// `send`, from 16 KiB on, or from this length if that is more.
-    pub fn vectored_from(mut self, bytes: usize) -> Self {
-        self.vectored_from = bytes.max(1);
-        self
-    }
-
-    /// Whether Pings are answered automatically (§5.5.2); default yes. Otherwise answer the
-    /// [`Event::Ping`](crate::Event::Ping)s yourself, with
-    /// [`pong`](crate::Sender::pong).
-    pub fn auto_pong(mut self, yes: bool) -> Self {
-        self.auto_pong = yes;
-        self
-    }
-
-    /// Whether a Close from the peer is answered automatically (§5.5.1); default yes. Otherwise answer
-    /// it yourself, with [`close`](crate::Sender::close).
-    pub fn auto_close(mut self, yes: bool) -> Self {
-        self.auto_close = yes;
-        self
-    }
-
-    /// Whether the Close that reports a violation or a limit says why in its reason (§7.1.6), for the
-    /// log of whoever writes the other end; default no. The reason is the text of the [`RecvError`](crate::RecvError),
-    /// such as `frame from a client is not masked` or `message longer than the limit of 4096 bytes (max_message)`: it
-    /// shows limits of this `Config`, and never anything that was received.
-    pub fn explain_violations(mut self, yes: bool) -> Self {
-        self.explain_violations = yes;
-        self
-    }
-
-    /// Whether the adapters note when each read was made, for
-    /// [`Info::read_at`](crate::Info::read_at), and over a `Stamped` stream when its bytes arrived, for
-    /// [`Info::arrived`](crate::Info::arrived); default no, since it reads the clock for each
-    /// read, some 20 ns.
-    pub fn stamp_reads(mut self, yes: bool) -> Self {
-        self.stamp_reads = yes;
-        self
-    }
-
-    /// Pings a silent peer and gives up a dead one; default off. [`Heartbeat`] has presets.
-    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
-        self.heartbeat = Some(heartbeat);
-        self
-    }
-
-    /// How long the peer may send no data; default: any time. Control frames do not count, so this finds a feed
-    /// that has died behind a server which still pings, or answers the [heartbeat](Self::heartbeat)'s Pings.
-    ///
-    /// It runs from when the connection opens. A message that arrives starts it anew, text or binary and
-    /// whatever it says, an application's own `pong` too; so does each byte of a payload, so that a long message on
-    /// a slow line is no silence. Pings, Pongs and fragments without payload do not.
-    ///
-    /// When it has passed, or up to a fifth later, since each timeout has five checks, the connection fails with
-    /// [`DataTimeout`](crate::RecvError::DataTimeout). What was received is delivered first, and the peer, which
-    /// may be alive, is told by a Close with 1001. Receiving calls drive it, and have read everything there is before
-    /// they judge, or read for a fifth of the timeout if there is no end to it: a program that receives late loses nothing.
-    /// A pause of reading of two fifths and more, as in a `send` that waits for long, does not count; a shorter one does, and
-    /// a check more decides behind it. Below 5 ms counts as 5 ms. It reads the clock for each read, some 20 ns.
-    pub fn data_timeout(mut self, timeout: Duration) -> Self {
-        self.data_timeout = Some(timeout);
-        self
-    }
-
-    /// Sends this message whenever no other was sent for `after`, or up to a fifth less (more, if the program
-    /// receives so seldom that it sees each fifth late); default: none. For servers
-    /// that end a connection on which they hear no *message*, such as exchanges: some want a text `ping`, others JSON.
-    /// Where a Ping does, prefer the [heartbeat](Self::heartbeat), which costs nothing while the peer sends.
-    ///
-    /// ```
-    /// use tickwire::Config;
-    /// use std::time::Duration;
-    ///
-    /// // A server that closes after 30 s without a message.
-    /// let config = Config::default().idle_message(Duration::from_secs(25), "ping");
-    /// ```
-    ///
-    /// A message counts when it is fed: that reads no clock, since each interval has five checks. Control frames do
-    /// not count. The answer, if the server has one, is a message like any other, for the caller to
-    /// tell apart and for [`data_timeout`](Self::data_timeout).
-    ///
-    /// The first comes `after` the connection has opened. It goes before messages that wait to be written
-    /// ([`feed_first`](crate::Sender::feed_first)), and is not compressed. None is sent behind our Close
-    /// or the peer's; between the pieces of a message in chunks, where no other may be (§5.4); while
-    /// [`high_water`](Self::high_water) is reached; or while the one before is not written: it is
-    /// tried again with the next check. Receiving calls drive it, and of a split connection those of the half that receives, which
-    /// sends it; a `send` that waits does too. Below 5 ms counts as 5 ms. It reads the clock for each read, some 20 ns.
-    pub fn idle_message(mut self, after: Duration, message: impl Into<OwnedMessage>) -> Self {
-        self.idle_message = Some(Box::new((after, message.into())));
-        self
-    }
-
-    /// How long the opening handshake may take, in `connect` with resolving, TCP and TLS before it; default 10 s.
-    /// Stops peers from holding sockets with a head that trickles in.
-    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
-        self.handshake_timeout = timeout;
-        self
-    }
-
-    /// How long to wait for the peer's Close after ours, and, as a client, for the server to close
-    /// the stream after that; default 5 s. A server, which closes it itself, waits for the client's end of it for a
-    /// second, or for this long if that is less.
-    ///
-    /// So a close takes at most `close_timeout` + 1 s as a server and 2 × `close_timeout` as a client; over a stream that
-    /// does not take at once what is written, one `close_timeout` more if the peer's Close comes before ours is
-    /// written, and a second more to shut it.
-    pub fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.close_timeout = timeout;
-        self
-    }
-
-    /// How long one frame may take from its first byte to its last; default 60 s. Not for messages
-    /// received in chunks, unless the rest is skipped. Stops peers that send a byte now and then to hold a connection.
-    pub fn frame_timeout(mut self, timeout: Duration) -> Self {
-        self.frame_timeout = timeout;
-        self
-    }
-
-    /// How long the stream may refuse every byte; default 30 s. Stops peers that never read. TLS takes up to 64 KiB
-    /// for a stream that is full, and then this is also how long those may take to leave.
-    pub fn write_timeout(mut self, timeout: Duration) -> Self {
-        self.write_timeout = timeout;
-        self
-    }
-
-    /// The longest head of a request or response, in bytes; default 64 KiB. A server answers a
-    /// longer one with 431.
-    pub fn max_head(mut self, bytes: usize) -> Self {
-        self.max_head = bytes;
-        self
-    }
-
-    /// The most headers in a head; default and maximum 128. A server answers more with 431.
-    pub fn max_headers(mut self, count: usize) -> Self {
-        self.max_headers = count.min(128);
-        self
-    }
-
-    /// The longest request line, in bytes; default 8 KiB. A server answers a longer one with 414.
-    pub fn max_request_line(mut self, bytes: usize) -> Self {
-        self.max_request_line = bytes;
-        self
-    }
-
-    /// The most interim (1xx) responses a client skips before the real one; default 8.
-    pub fn max_interim(mut self, count: u32) -> Self {
-        self.max_interim = count;
-        self
-    }
-
-    /// How many bytes of a refusal's body a client keeps; default 4 KiB.
-    pub fn max_refusal_body(mut self, bytes: usize) -> Self {
-        self.max_refusal_body = bytes;
-        self
-    }
-
     /// `max_frame` with its default resolved.
     pub(crate) fn frame_limit(&self) -> usize {
         self.max_frame.unwrap_or(self.max_message)
@@ -312,8 +232,10 @@ impl Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Heartbeat {
-    pub(crate) interval: Duration,
-    pub(crate) timeout: Duration,
+    /// How long nothing was received before a Ping is sent: see [`new`](Self::new).
+    pub interval: Duration,
+    /// How long nothing may arrive after it.
+    pub timeout: Duration,
 }
 
 impl Heartbeat {

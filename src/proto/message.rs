@@ -18,6 +18,16 @@ pub enum DataKind {
 /// when sent.
 ///
 /// It is `Copy` and lives until the next receiving call. [`to_owned`](Self::to_owned) keeps it.
+///
+/// # Borrow errors
+///
+/// A received message borrows the WebSocket, so the compiler refuses (E0499) any other use of the
+/// WebSocket while the message is in use:
+///
+/// - To answer a message, receive with `recv_to_reply`, which returns the sender beside the message, or
+///   split the WebSocket.
+/// - To keep messages in a `Vec`, or to hand them to another task or thread, receive with `recv_owned`.
+///   Its [`OwnedMessage`] borrows nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 // Exhaustive: as `DataKind`.
 pub enum Message<'a> {

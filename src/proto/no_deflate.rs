@@ -2,7 +2,7 @@
 //! these types have no values.
 
 #[derive(Clone, Debug)]
-pub(crate) enum Deflate {}
+pub enum Deflate {}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Agreed {}

@@ -70,8 +70,8 @@ impl<S: Handle> Stamped<S> {
     /// use tickwire::{Config, Stamped, blocking::accept};
     ///
     /// let (stream, _) = TcpListener::bind("127.0.0.1:0")?.accept()?;
-    /// let mut ws = accept(Stamped::new(stream)?, &Config::default().stamp_reads(true))?;
-    /// while let Some(received) = ws.recv_with()? {
+    /// let mut ws = accept(Stamped::new(stream)?, &Config { stamp_reads: true, ..Config::default() })?;
+    /// while let Some(received) = ws.recv_to_reply()? {
     ///     if let Some(arrived) = received.info().arrived {
     ///         println!("{:?} after it arrived", SystemTime::now().duration_since(UNIX_EPOCH + arrived.software));
     ///     }

@@ -61,7 +61,7 @@ use tickwire_tls::{
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let (stream, _) = listener.accept()?;
 /// let mut ws = accept(TlsStream::server(stream, tls)?, &Config::default())?;
-/// while let Some(received) = ws.recv_with()? {
+/// while let Some(received) = ws.recv_to_reply()? {
 ///     received.sender.feed(received.message)?;
 /// }
 /// # Ok(())

@@ -41,7 +41,7 @@ use std::{boxed::Box, io, net::SocketAddr, vec::Vec};
 /// # async fn subscribe() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default()).await?;
 /// ws.send("subscribe").await?;
-/// while let Some(received) = ws.recv_with().await? {
+/// while let Some(received) = ws.recv_to_reply().await? {
 ///     if !received.info().more {
 ///         println!("{:?}", received.message); // the newest of a burst
 ///     }
@@ -86,7 +86,7 @@ impl Dial<'_> {
             stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
         }
         let io = Timed::since(began, stream);
-        drive::client(io, self.request(), config, &ahead).await
+        drive::client(io, self.request(), config, &ahead).await.map(WebSocket)
     }
 
     /// A tunnel to the server, and what has come through it already.
@@ -155,5 +155,5 @@ pub async fn client<S>(io: S, request: &Request, config: &Config) -> Result<WebS
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    drive::client(Timed::new(io), request, config, &[]).await
+    drive::client(Timed::new(io), request, config, &[]).await.map(WebSocket)
 }

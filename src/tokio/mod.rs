@@ -12,7 +12,7 @@
 //! let (stream, _) = listener.accept().await?;
 //! stream.set_nodelay(true)?;
 //! let mut ws = accept(stream, &Config::default()).await?;
-//! while let Some(received) = ws.recv_with().await? {
+//! while let Some(received) = ws.recv_to_reply().await? {
 //!     received.sender.feed(received.message)?; // an echo
 //! }
 //! # Ok(())
@@ -47,8 +47,14 @@ pub use crate::tls::tokio::TlsStream;
 pub use connect::{client, connect};
 
 use crate::{
-    drive::{self, Error, Timed, task},
-    proto::{config::Config, connection::Connection, handshake::HandshakeError, time::Time},
+    drive::{
+        self, Half, Socket, Timed,
+        task::{
+            self,
+            calls::{adapter, names::*},
+        },
+    },
+    proto::{config::Config, handshake::HandshakeError, time::Time},
 };
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf},
@@ -57,7 +63,6 @@ use ::tokio::{
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -100,7 +105,8 @@ use std::{
 /// Dropping it ends the stream at once, and loses messages fed and not flushed: call
 /// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open until this is
 /// dropped.
-pub type WebSocket<S> = task::WebSocket<Timed<S, Tokio>>;
+#[derive(Debug)]
+pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 
 /// An opening request that has been read, to be accepted or rejected when you are ready.
 ///
@@ -128,30 +134,29 @@ pub type WebSocket<S> = task::WebSocket<Timed<S, Tokio>>;
 /// # Ok(())
 /// # }
 /// ```
-pub type Incoming<S> = drive::Incoming<Timed<S, Tokio>>;
+#[derive(Debug)]
+pub struct Incoming<S>(drive::Incoming<Timed<S, Tokio>>);
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: it answers Pings, sees the peer's Close,
 /// and drives all deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of
 /// the connection's end from a write that fails.
-pub type Reader<R, W> = task::Reader<Timed<R, Tokio>, Timed<W, Tokio>>;
+#[derive(Debug)]
+pub struct Reader<R, W>(Socket<Half<Timed<W, Tokio>>, Timed<R, Tokio>>);
 
 /// The half of a [`WebSocket`] that sends. Dropping it closes nothing: call `close` first. Messages fed
 /// and not flushed then leave with the [`Reader`]'s next write, if there is one. How the connection
 /// ended is asked of the [`Reader`].
 ///
 /// There is only one. For several senders, put a channel in front.
-pub type Writer<W> = task::Writer<Timed<W, Tokio>>;
+#[derive(Debug)]
+pub struct Writer<W>(drive::Writer<Timed<W, Tokio>>);
 
 /// A WebSocket in two halves.
 pub type Halves<R, W> = (Reader<R, W>, Writer<W>);
 
-/// The future of [`WebSocket::recv`].
-pub type Recv<'a, S> = task::Recv<'a, drive::Whole, Timed<S, Tokio>>;
-
-/// The future of [`WebSocket::recv_with`].
-pub type RecvWith<'a, S> = task::RecvWith<'a, drive::Whole, Timed<S, Tokio>>;
-
 pub use task::MessageOrRoom;
+
+adapter!(AsyncRead, AsyncWrite);
 
 /// Reads an opening request and accepts it, whatever it asks for. Use [`Incoming`] to look at it first:
 /// at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
@@ -177,7 +182,7 @@ pub async fn accept<S>(io: S, config: &Config) -> Result<WebSocket<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    task::accept(Timed::new(io), config).await
+    task::accept(Timed::new(io), config).await.map(WebSocket)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
@@ -191,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// [`Error::Handshake`] for a bad request, or one that is not whole within
     /// [`handshake_timeout`](Config::handshake_timeout); [`Error::Io`].
     pub async fn read(io: S, config: &Config) -> Result<Self, Error> {
-        Self::new(Timed::new(io), config).read_good().await
+        drive::Incoming::new(Timed::new(io), config).read_good().await.map(Self)
     }
 
     /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening request, to be
@@ -207,16 +212,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         io: S,
         config: &Config,
     ) -> Result<(Self, Result<(), HandshakeError>), Error> {
-        let mut this = Self::new(Timed::new(io), config);
+        let mut this = drive::Incoming::new(Timed::new(io), config);
         let checked = this.fill().await?;
-        Ok((this, checked))
+        Ok((Self(this), checked))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Joins a stream and a connection whose opening handshake is done.
     pub fn from_parts(io: S, conn: Connection) -> Self {
-        Self::join(Timed::new(io), conn)
+        Self(Socket::join(Timed::new(io), conn))
     }
 
     /// Two halves for two tasks, whatever the stream; see
@@ -235,12 +240,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let halves = self.into_halves(|Timed { io, wait }| {
+        let halves = self.0.into_halves(|Timed { io, wait }| {
             let ((read, write), epoch) = (split(io), wait.epoch);
             Ok((Timed { io: read, wait }, Timed::since(epoch, write), ()))
         });
         match halves {
-            Ok(halves) => halves,
+            Ok((reader, writer)) => (Reader(reader), Writer(writer)),
             Err(_) => unreachable!("nothing can fail"),
         }
     }
@@ -248,7 +253,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
 /// A clock, and a sleep until the next deadline, made when one is first armed.
 #[derive(Debug)]
-pub struct Tokio {
+struct Tokio {
     epoch: Instant,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -262,8 +267,6 @@ impl<S> Timed<S, Tokio> {
         Self { io, wait: Tokio { epoch, sleep: None } }
     }
 }
-
-impl<S> drive::task::Task for Timed<S, Tokio> {}
 
 impl<S> drive::Io for Timed<S, Tokio> {
     fn now(&self) -> Time {

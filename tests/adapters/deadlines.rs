@@ -47,7 +47,7 @@ fn a_silent_peer_is_pinged_and_given_up<E: End>() {
         assert_eq!(peer.hear().unwrap().0, PING);
         assert_eq!(peer.hear(), None);
     };
-    let config = Config::default().heartbeat(Heartbeat::new(60 * MS, 60 * MS));
+    let config = Config { heartbeat: Some(Heartbeat::new(60 * MS, 60 * MS)), ..Config::default() };
     let began = Instant::now();
     meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
         assert_eq!(recv_error(end.recv()), RecvError::PongTimeout);
@@ -65,7 +65,7 @@ fn a_peer_that_answers_is_kept<E: End>() {
         }
         peer.say(TEXT, b"alive");
     };
-    let config = Config::default().heartbeat(Heartbeat::new(30 * MS, PATIENCE));
+    let config = Config { heartbeat: Some(Heartbeat::new(30 * MS, PATIENCE)), ..Config::default() };
     let began = Instant::now();
     meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
         assert_eq!(end.recv().unwrap(), Some(text("alive")));
@@ -79,7 +79,7 @@ fn an_answer_to_our_close_is_not_waited_for_forever<E: End>() {
         let _ = peer.hear().unwrap();
         assert_eq!(peer.hear(), None);
     };
-    let config = Config::default().close_timeout(100 * MS);
+    let config = Config { close_timeout: 100 * MS, ..Config::default() };
     meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
         let closed = takes(100 * MS, || end.close(CloseCode::NORMAL.into()));
         assert_eq!(recv_error(closed), RecvError::CloseTimeout);
@@ -94,7 +94,7 @@ fn a_peer_that_does_not_read_is_given_up<E: End>() {
         peer.io.write_all(&two).unwrap();
         told.recv().unwrap();
     };
-    let config = Config::default().write_timeout(200 * MS);
+    let config = Config { write_timeout: 200 * MS, ..Config::default() };
     meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
         assert_eq!(end.recv().unwrap(), Some(text("first")));
         let sent = takes(200 * MS, || end.send(&binary(1 << 20)));
@@ -113,7 +113,7 @@ fn a_frame_that_does_not_end_is_given_up<E: End>() {
         peer.io.write_all(&frame[..8]).unwrap();
         told.recv().unwrap();
     };
-    let config = Config::default().frame_timeout(150 * MS);
+    let config = Config { frame_timeout: 150 * MS, ..Config::default() };
     meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
         assert_eq!(takes(150 * MS, || recv_error(end.recv())), RecvError::FrameTimeout);
         done.send(()).unwrap();
@@ -144,7 +144,8 @@ fn a_feed_that_only_pings_is_given_up_and_told<E: End>() {
             }
         };
         let (tick, began) = (|peer: &mut Peer| peer.say(TEXT, b"tick"), Instant::now());
-        let config = Config::default().data_timeout(timeout).close_timeout(PATIENCE);
+        let config =
+            Config { data_timeout: Some(timeout), close_timeout: PATIENCE, ..Config::default() };
         let mut in_time = false;
         meet_behind(Role::Client, &config, How::PLAIN, tick, far, |mut end: E| {
             in_time = says(&mut end, "tick");
@@ -168,7 +169,8 @@ fn a_flood_of_pings_hides_no_dead_feed<E: End>() {
         peer.io.shutdown(std::net::Shutdown::Both).unwrap();
         flood.join().unwrap();
     };
-    let config = Config::default().data_timeout(200 * MS).close_timeout(PATIENCE);
+    let config =
+        Config { data_timeout: Some(200 * MS), close_timeout: PATIENCE, ..Config::default() };
     let began = Instant::now();
     meet(Role::Client, &config, How::PLAIN, far, |mut end: E| {
         assert_eq!(recv_error(end.recv()), RecvError::DataTimeout);
@@ -201,7 +203,7 @@ fn who_receives_late_gets_what_came<E: End>() {
             let _ = told.recv();
         };
         let (first, began) = (|peer: &mut Peer| peer.say(TEXT, b"first"), Instant::now());
-        let config = Config::default().data_timeout(timeout);
+        let config = Config { data_timeout: Some(timeout), ..Config::default() };
         let mut in_time = false;
         meet_behind(Role::Client, &config, How::PLAIN, first, far, |mut end: E| {
             let (go, _done) = (go, done);
@@ -251,7 +253,7 @@ fn who_only_receives_says_the_idle_message<E: End>() {
             while peer.hear().unwrap() == (TEXT, b"ping".into()) {}
             peer.say(CLOSE, &close_body(1000, ""));
         };
-        let config = Config::default().idle_message(60 * MS, "ping");
+        let config = Config { idle_message: Some((60 * MS, "ping".into())), ..Config::default() };
         meet(role, &config, How::PLAIN, far, |mut end: E| {
             assert_eq!(end.recv().unwrap(), Some(text("pong")));
             while !done.load(Relaxed) {
@@ -281,7 +283,7 @@ fn a_flood_of_either_kind_does_not_put_off_the_idle_message<E: End>() {
             });
             peer.say(TEXT, b"enough");
         };
-        let config = Config::default().idle_message(60 * MS, "ping");
+        let config = Config { idle_message: Some((60 * MS, "ping".into())), ..Config::default() };
         meet(Role::Client, &config, How::PLAIN, far, |mut end: E| {
             while end.recv().unwrap() != Some(text("enough")) {}
         });

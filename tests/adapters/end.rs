@@ -150,7 +150,7 @@ macro_rules! within_thread {
 
 macro_rules! echo_whole {
     ($this:ident, $run:ident) => {
-        while let Some(received) = $run!($this.0.recv_with())? {
+        while let Some(received) = $run!($this.0.recv_to_reply())? {
             let _ = received.sender.feed(received.message)?;
         }
     };
@@ -272,7 +272,7 @@ macro_rules! end {
                 Ok(owned($run!(self.0.recv_owned())?))
             }
             fn recv_info(&mut self) -> Result<Option<(Seen, Info)>, Error> {
-                let got = $run!(self.0.recv_with())?;
+                let got = $run!(self.0.recv_to_reply())?;
                 Ok(got.map(|got| (Event::Message(got.message).into(), got.info())))
             }
             fn event(&mut self) -> Received {
@@ -298,7 +298,7 @@ macro_rules! end {
                 self.$tx.feed(payload)
             }
             fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
-                self.$tx.sender().feed_chunk(chunk)
+                self.$tx.sender_mut().feed_chunk(chunk)
             }
             fn flush(&mut self) -> Result<(), Error> {
                 $run!(self.$tx.flush())
@@ -316,7 +316,7 @@ macro_rules! end {
                 $run!(self.$tx.send(message))
             }
             fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-                self.$tx.sender().ping(payload)?;
+                self.$tx.sender_mut().ping(payload)?;
                 self.flush()
             }
             fn probe(&mut self) -> Result<(), Error> {
@@ -324,7 +324,7 @@ macro_rules! end {
                 self.flush()
             }
             fn feed_close(&mut self) -> Result<(), SendError> {
-                self.$tx.sender().close(None)
+                self.$tx.sender_mut().close(None)
             }
             fn close(&mut self, frame: CloseFrame<'_>) -> Result<(), Error> {
                 $run!(self.$tx.close(frame))?;

@@ -119,7 +119,7 @@ fn a_limit_of_ours_closes_with_1009<E: End>() {
         peer.say(BINARY, &bytes(101));
         peer.expect(CLOSE, &close_body(1009, ""));
     };
-    let config = Config::default().max_message(100);
+    let config = Config { max_message: 100, ..Config::default() };
     meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
         assert!(end.recv().unwrap().is_some());
         assert_eq!(recv_error(end.recv()), RecvError::MessageTooBig { limit: 100 });
@@ -249,7 +249,7 @@ fn an_end_that_has_closed_reads_on_with_more_unsent_than_high_water<E: End>() {
         }
         assert_eq!(got, MUCH);
     };
-    let config = Config::default().high_water(1 << 10);
+    let config = Config { high_water: 1 << 10, ..Config::default() };
     meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
         let _ = end.feed(&binary(MUCH)).unwrap();
         end.feed_close().unwrap();
@@ -266,7 +266,7 @@ fn after_the_end_positions_tell_which_messages_the_stream_took_whole<E: End>() {
         peer.io = std::os::unix::net::UnixStream::pair().unwrap().0;
         gone.send(()).unwrap();
     };
-    let config = Config::default().high_water(usize::MAX);
+    let config = Config { high_water: usize::MAX, ..Config::default() };
     meet(Role::Client, &config, How::PLAIN, far, |mut end: E| {
         let written = [0, 10].map(|len| end.feed(&binary(len)).unwrap());
         end.flush().unwrap();

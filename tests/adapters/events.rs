@@ -145,7 +145,7 @@ impl Sink<OwnedEvent> for Mine {
         Pin::new(&mut self.ws).poll_ready(cx)
     }
     fn start_send(mut self: Pin<&mut Self>, event: OwnedEvent) -> Result<(), Error> {
-        let tx = self.ws.sender();
+        let tx = self.ws.sender_mut();
         Ok(match Event::from(&event) {
             Event::Message(message) => tx.feed(message).map(drop),
             Event::Ping(payload) => tx.ping(payload),
@@ -417,7 +417,7 @@ fn a_close_by_the_writer_wakes_the_reader_for_its_deadline<W: Way>() {
         peer.expect(CLOSE, &close_body(1000, ""));
         assert_eq!(peer.hear(), None); // and says nothing
     };
-    let config = Config::default().close_timeout(Duration::from_millis(50));
+    let config = Config { close_timeout: Duration::from_millis(50), ..Config::default() };
     for item in [true, false] {
         serve::<W>(&config, far, |mut rx, mut tx| {
             rx.sleeps(W::Events::poll_next);
@@ -441,7 +441,7 @@ fn the_peers_close_ends_a_writer_that_waits_for_room<W: Way>() {
             while peer.hear().unwrap().0 == BINARY {}
             assert_eq!(peer.hear(), None);
         };
-        serve::<W>(&Config::default().high_water(1 << 10), far, |mut rx, mut tx| {
+        serve::<W>(&Config { high_water: 1 << 10, ..Config::default() }, far, |mut rx, mut tx| {
             tx.fills(60_000);
             rx.sleeps(W::Events::poll_next);
             if writer_last {
@@ -468,7 +468,7 @@ fn a_writer_that_waits_for_room_and_a_reader_are_each_woken<W: Way>() {
             while peer.hear().unwrap().0 == BINARY {}
             peer.say(PONG, b"two");
         };
-        serve::<W>(&Config::default().high_water(1 << 10), far, |mut rx, mut tx| {
+        serve::<W>(&Config { high_water: 1 << 10, ..Config::default() }, far, |mut rx, mut tx| {
             tx.fills(60_000);
             rx.sleeps(W::Events::poll_next);
             if writer_last {
@@ -533,24 +533,28 @@ fn a_timer_wakes_both<W: Way>() {
             let (mut end, mut ends) = signal();
             let far = move |_: &mut Peer| ends(); // reads nothing
             let (mut in_time, began) = (false, Instant::now());
-            serve::<W>(&Config::default().write_timeout(timeout), far, |mut rx, mut tx| {
-                tx.feed(binary(900_000)).unwrap();
-                in_time = tx.falls_asleep(W::Sink::poll_flush)
-                    && rx.falls_asleep(W::Events::poll_next)
-                    && (!writer_last || tx.falls_asleep(W::Sink::poll_flush));
-                if !in_time {
-                    took(began, timeout);
-                    return end();
-                }
-                let (written, received) = thread::scope(|scope| {
-                    let writing = scope.spawn(|| tx.goes_on(W::Sink::poll_flush));
-                    let received = rx.goes_on(W::Events::poll_next);
-                    (writing.join().unwrap(), received)
-                });
-                assert_eq!(recv_error(received.unwrap()), RecvError::WriteTimeout);
-                assert_eq!(recv_error(written), RecvError::WriteTimeout);
-                end();
-            });
+            serve::<W>(
+                &Config { write_timeout: timeout, ..Config::default() },
+                far,
+                |mut rx, mut tx| {
+                    tx.feed(binary(900_000)).unwrap();
+                    in_time = tx.falls_asleep(W::Sink::poll_flush)
+                        && rx.falls_asleep(W::Events::poll_next)
+                        && (!writer_last || tx.falls_asleep(W::Sink::poll_flush));
+                    if !in_time {
+                        took(began, timeout);
+                        return end();
+                    }
+                    let (written, received) = thread::scope(|scope| {
+                        let writing = scope.spawn(|| tx.goes_on(W::Sink::poll_flush));
+                        let received = rx.goes_on(W::Events::poll_next);
+                        (writing.join().unwrap(), received)
+                    });
+                    assert_eq!(recv_error(received.unwrap()), RecvError::WriteTimeout);
+                    assert_eq!(recv_error(written), RecvError::WriteTimeout);
+                    end();
+                },
+            );
             in_time
         });
     }
@@ -564,7 +568,7 @@ fn a_violation_wakes_the_writer_too<W: Way>() {
             peer.say(0x83, b"no such opcode");
             steps(); // reads nothing
         };
-        let config = Config::default().close_timeout(Duration::from_millis(50));
+        let config = Config { close_timeout: Duration::from_millis(50), ..Config::default() };
         serve::<W>(&config, far, |mut rx, mut tx| {
             tx.feed(binary(900_000)).unwrap();
             tx.sleeps(W::Sink::poll_flush);
@@ -734,7 +738,7 @@ where
 #[test]
 fn who_writes_the_rest_wakes_the_other_though_the_stream_does_not() {
     let socket = |gate: &Gate| {
-        let conn = connection(Role::Server, &Config::default().high_water(1000));
+        let conn = connection(Role::Server, &Config { high_water: 1000, ..Config::default() });
         smol::WebSocket::from_parts(gate.clone(), Timer::at, conn)
     };
     let gate = Gate::default();
@@ -768,7 +772,7 @@ fn a_reader_that_finds_the_write_timeout_wakes_the_writer() {
             })
         }
     };
-    let config = Config::default().write_timeout(Duration::from_millis(50));
+    let config = Config { write_timeout: Duration::from_millis(50), ..Config::default() };
     let conn = connection(Role::Server, &config);
     let ws = smol::WebSocket::from_parts(Gate::default(), alarms, conn);
     let (reader, writer) = ws.into_split_with(|io| (io.clone(), io));

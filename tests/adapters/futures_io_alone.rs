@@ -62,7 +62,7 @@ fn once<F: Future>(future: F) -> Poll<F::Output> {
 fn serve(beat: Heartbeat) -> (WebSocket<async_net::unix::UnixStream, Clock>, Peer, Clock) {
     let (io, other) = UnixStream::pair().unwrap();
     let clock = Clock::new();
-    let config = Config::default().heartbeat(beat);
+    let config = Config { heartbeat: Some(beat), ..Config::default() };
     let io = async_net::unix::UnixStream::try_from(io).unwrap();
     let ws = WebSocket::from_parts(io, clock.clone(), connection(Role::Server, &config));
     (ws, Peer::new(other, Role::Server), clock)
@@ -117,7 +117,7 @@ fn all_of_it_can_be_sent_to_another_thread_while_it_waits() {
         T: Timers<Sleep: Send> + Send + 'static,
     {
         let mut ws = futures_io::accept(io, timers, &Config::default()).await?;
-        while let Some(received) = ws.recv_with().await? {
+        while let Some(received) = ws.recv_to_reply().await? {
             let _ = received.sender.feed(received.message)?;
         }
         ws.recv_chunk().await?;
@@ -168,7 +168,10 @@ impl ::futures_io::AsyncWrite for Flood {
 #[test]
 fn a_peer_that_sends_faster_than_it_is_read_leaves_other_tasks_and_deadlines_their_turn() {
     let clock = Clock::new();
-    let conn = connection(Role::Server, &Config::default().close_timeout(Duration::from_secs(1)));
+    let conn = connection(
+        Role::Server,
+        &Config { close_timeout: Duration::from_secs(1), ..Config::default() },
+    );
     let mut ws =
         WebSocket::from_parts(Flood(100_000, clock.clone(), Duration::ZERO), clock.clone(), conn);
     let mut closing = pin!(ws.close(CloseCode::NORMAL));
@@ -237,7 +240,7 @@ fn no_header_travels_alone() {
     assert!(format!("{ws:?}").contains("FuturesIo"));
     let (_reader, mut writer) = ws.into_split();
     let _ = writer.feed("data").unwrap();
-    writer.sender().ping(b"?").unwrap();
+    writer.sender_mut().ping(b"?").unwrap();
     assert!(matches!(once(writer.flush()), Poll::Ready(Ok(()))));
     let written = io.0.lock().unwrap();
     assert_eq!(written[0].len(), 20_004);

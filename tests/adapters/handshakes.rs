@@ -115,7 +115,7 @@ fn a_request_that_does_not_come_is_answered_with_408<E: End>() {
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
         peer.io.shutdown(std::net::Shutdown::Both).unwrap();
     };
-    let config = Config::default().handshake_timeout(100 * MS);
+    let config = Config { handshake_timeout: 100 * MS, ..Config::default() };
     arrive(far, |io| match E::accept(io, How::PLAIN, &config).map(drop) {
         Err(Error::Handshake(error)) => assert_eq!(error, HandshakeError::Timeout),
         other => panic!("{other:?}"),
@@ -165,7 +165,7 @@ fn a_server_that_does_not_answer_is_given_up<E: End>() {
         let _ = peer.head();
         assert_eq!(peer.rest(), "");
     };
-    let config = Config::default().handshake_timeout(100 * MS);
+    let config = Config { handshake_timeout: 100 * MS, ..Config::default() };
     arrive(far, |io| match E::client(io, How::PLAIN, &request(), &config).map(drop) {
         Err(Error::Handshake(error)) => assert_eq!(error, HandshakeError::Timeout),
         other => panic!("{other:?}"),
@@ -212,7 +212,8 @@ fn two_ends_meet_byte_by_byte<E: End>() {
 fn two_ends_meet_and_compress<E: End>() {
     #[cfg(feature = "deflate")]
     {
-        let config = Config::default().deflate(tickwire::deflate::Deflate::default());
+        let config =
+            Config { deflate: Some(tickwire::deflate::Deflate::default()), ..Config::default() };
         let messages = [0, 10, 3000].map(|n| OwnedMessage::from("1.0842 ".repeat(n)));
         talk::<E>(How::PLAIN, &config, messages.to_vec());
         // It is agreed on, and saves what it should.

@@ -160,7 +160,7 @@ fn the_receiver_knows_what_is_at_hand_and_when_it_was_read<E: End>() {
         std::thread::sleep(20 * MS);
         peer.say(TEXT, b"later");
     };
-    let config = Config::default().stamp_reads(true);
+    let config = Config { stamp_reads: true, ..Config::default() };
     meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
         let mut next = |expected: &str, ahead, more| {
             let (message, info) = end.recv_info().unwrap().unwrap();
@@ -243,7 +243,7 @@ const MUCH: usize = 1 << 20;
 
 /// There is always room.
 fn roomy() -> Config {
-    Config::default().high_water(usize::MAX)
+    Config { high_water: usize::MAX, ..Config::default() }
 }
 
 fn reading_goes_on_while_the_peer_does_not_read<E: End>() {
@@ -282,7 +282,7 @@ fn room_ends_at_high_water_and_comes_back<E: End>() {
         peer.say(TEXT, count.to_string().as_bytes()); // behind the Close, for nobody
         assert_eq!(count, 2);
     };
-    let config = Config::default().high_water(MUCH / 4);
+    let config = Config { high_water: MUCH / 4, ..Config::default() };
     meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
         let _ = end.feed(&binary(MUCH)).unwrap();
         assert!(matches!(end.feed(&binary(1)), Err(SendError::Full { .. })));
@@ -367,7 +367,7 @@ fn with_auto_pong_and_auto_close_off_the_caller_answers<E: End>() {
         peer.expect(CLOSE, &close_body(1001, "mine"));
         assert_eq!(peer.hear(), None);
     };
-    let config = Config::default().auto_pong(false).auto_close(false);
+    let config = Config { auto_pong: false, auto_close: false, ..Config::default() };
     meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
         assert_eq!(end.event().unwrap(), Some(Seen::Ping(b"a".into())));
         assert_eq!(end.event().unwrap(), Some(Seen::Close(Some((1000, String::new())))));

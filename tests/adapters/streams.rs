@@ -96,8 +96,9 @@ fn holds_back<E: End>(how: How, then: Then, timeout: Duration) -> bool {
             (0..300).for_each(|_| peer.expect(BINARY, &bytes(LEN)));
         }
     };
-    let config = Config::default().high_water(2 << 20).close_timeout(timeout);
-    let config = if then == Then::Stays { config.write_timeout(timeout) } else { config };
+    let config = Config { high_water: 2 << 20, close_timeout: timeout, ..Config::default() };
+    let config =
+        if then == Then::Stays { Config { write_timeout: timeout, ..config } } else { config };
     let (mut in_time, began) = (true, Instant::now());
     meet(Role::Server, &config, How { watch: Some(watch), ..how }, far, |mut end: E| {
         let mut fed = vec![end.feed(&crate::binary(5)).unwrap()];
@@ -143,7 +144,7 @@ fn large_shared_payloads_pass_flat_and_vectored<E: End>() {
                 peer.expect(BINARY, &bytes(len));
             }
         };
-        let config = Config::default().vectored_from(1024);
+        let config = Config { vectored_from: 1024, ..Config::default() };
         meet(Role::Server, &config, how, far, |mut end: E| {
             let payload = Bytes::from(bytes(300_000));
             let _ = end.feed_bytes(payload.clone()).unwrap();
@@ -170,7 +171,7 @@ fn a_pong_is_written_before_the_rest_of_a_long_message_is_read<E: End>() {
         sent.send(()).unwrap();
         peer.expect(PONG, b"?");
     };
-    let config = Config::default().read_buffer(READ);
+    let config = Config { read_buffer: READ, ..Config::default() };
     meet(Role::Server, &config, how, far, |mut end: E| {
         go_on.recv().unwrap();
         assert_eq!(end.recv().unwrap(), Some(expected));

@@ -82,7 +82,7 @@ fn sizes_seen_before_allocate_nothing_in_any_order() {
         let payloads: Vec<_> = sizes.into_iter().map(|n| rng.bytes(n)).collect();
         let wires: Vec<_> = payloads.iter().map(|payload| to(role, BINARY, payload)).collect();
         let mut order: Vec<usize> = (0..wires.len()).collect();
-        let mut conn = connection(role, &Config::default().high_water(usize::MAX));
+        let mut conn = connection(role, &Config { high_water: usize::MAX, ..Config::default() });
         let mut turn = || {
             for i in (1..order.len()).rev() {
                 order.swap(i, rng.below(i + 1));
@@ -133,7 +133,8 @@ fn building_messages_where_they_are_sent_from_allocates_nothing_in_steady_state(
     for role in ROLES {
         for size in SIZES {
             let text = "x".repeat(size);
-            let mut conn = connection(role, &Config::default().high_water(usize::MAX));
+            let mut conn =
+                connection(role, &Config { high_water: usize::MAX, ..Config::default() });
             let mut batch = || {
                 for _ in 0..4 {
                     let tx = conn.sender_mut();
@@ -165,7 +166,8 @@ fn sending_allocates_nothing_in_steady_state() {
             let payload = vec![7; size];
             let text = &*"x".repeat(size);
             let prepared = Prepared::new(vec![8; size]);
-            let mut conn = connection(role, &Config::default().high_water(usize::MAX));
+            let mut conn =
+                connection(role, &Config { high_water: usize::MAX, ..Config::default() });
             let mut batch = || {
                 for _ in 0..4 {
                     conn.sender_mut().feed(&payload).unwrap();
@@ -268,7 +270,8 @@ fn a_shared_payload_costs_no_allocation() {
     for role in ROLES {
         for size in SIZES {
             let payload = bytes::Bytes::from(vec![1; size]);
-            let mut conn = connection(role, &Config::default().high_water(usize::MAX));
+            let mut conn =
+                connection(role, &Config { high_water: usize::MAX, ..Config::default() });
             let mut batch = || {
                 for _ in 0..8 {
                     conn.sender_mut().feed(payload.clone()).unwrap();
@@ -332,7 +335,7 @@ fn a_header_that_announces_a_gigabyte_costs_nothing() {
         for max in [16 << 20, usize::MAX] {
             for n in [1 << 30, 1 << 40] {
                 let wire = head(BINARY, key_of(peer(role)), Len::Long(n));
-                let mut conn = connection(role, &Config::default().max_message(max));
+                let mut conn = connection(role, &Config { max_message: max, ..Config::default() });
                 let used = peak(|| {
                     read_once(&mut conn, &wire);
                     assert_eq!(conn.step().is_err(), n > max as u64);
@@ -349,7 +352,7 @@ fn memory_follows_the_bytes_received() {
     // A18, P212: at most a small multiple of what came, for one large message.
     for role in ROLES {
         let announced = 64 << 20;
-        let mut conn = connection(role, &Config::default().max_message(announced));
+        let mut conn = connection(role, &Config { max_message: announced, ..Config::default() });
         let piece = vec![0; 50_000];
         let mut received = 0;
         read_once(&mut conn, &head(BINARY, key_of(peer(role)), Len::Long(announced as u64)));

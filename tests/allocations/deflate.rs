@@ -175,8 +175,10 @@ fn what_a_thread_keeps_is_bounded() {
     let before = live();
     for level in 1..=9 {
         for bits in 9..=15 {
-            let config =
-                Config::default().deflate(Deflate::default().level(level).memory(700 << 10));
+            let config = Config {
+                deflate: Some(Deflate { level, memory: 700 << 10, ..Deflate::default() }),
+                ..Config::default()
+            };
             let agreed = with_window(Agreed::default(), Role::Server, bits);
             exchange(&mut agreeing(agreed, || server(&config)));
         }
@@ -201,7 +203,7 @@ fn a_bomb_costs_no_more_than_the_limit() {
     for takeover in [false, true] {
         for limit in [10_000, 1 << 20] {
             for pieces in [1, 500] {
-                let config = Config::default().max_message(limit);
+                let config = Config { max_message: limit, ..Config::default() };
                 let mut conn = agreeing(agreed(takeover), || server(&config));
                 let mut wire = Vec::new();
                 let size = bomb.len().div_ceil(pieces);

@@ -52,7 +52,7 @@ macro_rules! way_of {
                 $done(self.0.flush())
             }
             fn tx(&mut self) -> impl DerefMut<Target = Sender> {
-                self.0.sender()
+                self.0.sender_mut()
             }
         }
     };
@@ -99,7 +99,7 @@ macro_rules! way {
 
 /// With room for more than one of them.
 fn config() -> Config {
-    Config::default().high_water(16 << 20)
+    Config { high_water: 16 << 20, ..Config::default() }
 }
 
 /// A stream that remembers what it takes.

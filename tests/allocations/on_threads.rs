@@ -18,7 +18,7 @@ const WARM: usize = 3;
 const ROUNDS: usize = 4;
 
 fn config() -> Config {
-    Config::default().high_water(usize::MAX)
+    Config { high_water: usize::MAX, ..Config::default() }
 }
 
 /// What `ROUNDS` rounds allocate, after some to warm up.
@@ -66,7 +66,7 @@ fn receiving_any_size_seen_before_allocates_nothing() {
                     assert!(until_there!(ws.recv()).is_some());
                 }
                 for _ in 0..each {
-                    assert!(until_there!(ws.recv_with()).is_some());
+                    assert!(until_there!(ws.recv_to_reply()).is_some());
                 }
             });
             assert_eq!(allocated, 0, "server {is_server}");
@@ -91,7 +91,7 @@ fn an_echo_of_any_size_seen_before_allocates_nothing() {
             let mut ws = WebSocket::from_parts(io.clone(), conn(is_server, &config()));
             let allocated = warm(|| {
                 for _ in 0..each {
-                    let received = until_there!(ws.recv_with()).unwrap();
+                    let received = until_there!(ws.recv_to_reply()).unwrap();
                     let _ = received.sender.feed(received.message).unwrap();
                 }
             });
@@ -120,9 +120,9 @@ fn sending_any_size_seen_before_allocates_nothing() {
                     for last in [false, true] {
                         let chunk =
                             Chunk { kind: DataKind::Binary, first: !last, data: payload, last };
-                        let _ = ws.sender().feed_chunk(chunk).unwrap();
+                        let _ = ws.sender_mut().feed_chunk(chunk).unwrap();
                     }
-                    ws.sender().ping(b"how are you?").unwrap();
+                    ws.sender_mut().ping(b"how are you?").unwrap();
                     ws.flush().unwrap();
                     ws.flush().unwrap();
                 }
@@ -149,7 +149,7 @@ fn split_halves_allocate_nothing_for_any_size_seen_before() {
                     let _ = writer.feed(payload).unwrap();
                     let _ = writer.feed(payload.clone()).unwrap();
                     writer.send(payload).unwrap();
-                    writer.sender().ping(b"how are you?").unwrap();
+                    writer.sender_mut().ping(b"how are you?").unwrap();
                     writer.flush().unwrap();
                 }
             });
@@ -247,7 +247,7 @@ fn echo<S: Stream + Send + 'static>(mut far: WebSocket<S>) -> thread::JoinHandle
     thread::spawn(move || {
         let mut round = |n| {
             for _ in 0..n {
-                let received = far.recv_with().unwrap().unwrap();
+                let received = far.recv_to_reply().unwrap().unwrap();
                 let _ = received.sender.feed(received.message).unwrap();
             }
         };
@@ -272,7 +272,7 @@ where
     // turns decide.
     let mut turn = |i: usize| {
         for payload in &payloads {
-            near.sender().ping(b"how are you?").unwrap();
+            near.sender_mut().ping(b"how are you?").unwrap();
             if i.is_multiple_of(2) {
                 near.flush().unwrap();
             }

@@ -21,7 +21,7 @@ const ROUNDS: usize = 70;
 
 /// With room for several of the longest.
 fn config() -> Config {
-    Config::default().high_water(16 << 20)
+    Config { high_water: 16 << 20, ..Config::default() }
 }
 
 /// Counts what `ROUNDS` rounds allocate, after some to warm up; both ends are on this thread. On a
@@ -63,7 +63,7 @@ fn any_size_seen_before_allocates_nothing_in_any_order() {
                 assert!(fresh!(ws.recv()).unwrap().is_some());
             }
             for _ in 0..each {
-                let received = fresh!(ws.recv_with()).unwrap().unwrap();
+                let received = fresh!(ws.recv_to_reply()).unwrap().unwrap();
                 let _ = received.sender.feed(received.message).unwrap();
             }
             for _ in 0..each {
@@ -74,7 +74,7 @@ fn any_size_seen_before_allocates_nothing_in_any_order() {
                 let _ = ws.feed(payload.clone()).unwrap();
                 fresh!(ws.flush()).unwrap();
                 let _ = ws.feed(prepared).unwrap();
-                ws.sender().ping(b"how are you?").unwrap();
+                ws.sender_mut().ping(b"how are you?").unwrap();
                 fresh!(ws.flush()).unwrap();
             }
         };
@@ -87,7 +87,7 @@ fn any_size_seen_before_allocates_nothing_in_any_order() {
 }
 
 async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>) {
-    while let Some(received) = ws.recv_with().await.unwrap() {
+    while let Some(received) = ws.recv_to_reply().await.unwrap() {
         let _ = received.sender.feed(received.message).unwrap();
     }
 }
@@ -114,11 +114,11 @@ where
                     let count = (100_000 / size.max(1)).clamp(1, 20);
                     for _ in 0..count {
                         let _ = ws.feed(&payload).unwrap();
-                        ws.sender().ping(b"how are you?").unwrap();
+                        ws.sender_mut().ping(b"how are you?").unwrap();
                     }
                     ws.flush().await.unwrap();
                     for _ in 0..count {
-                        let received = ws.recv_with().await.unwrap().unwrap();
+                        let received = ws.recv_to_reply().await.unwrap().unwrap();
                         assert_eq!(received.message.as_bytes().len(), size);
                         received.sender.ping(b"and you?").unwrap();
                     }
@@ -173,7 +173,7 @@ where
                 assert_none!(format!("{what}, {size} bytes, with pings"), {
                     for _ in 0..3 {
                         let _ = writer.feed(&payload).unwrap();
-                        writer.sender().ping(b"how are you?").unwrap();
+                        writer.sender_mut().ping(b"how are you?").unwrap();
                         writer.flush().await.unwrap();
                     }
                     for _ in 0..3 {
@@ -260,7 +260,13 @@ async fn shared_and_prepared_payloads_are_sent_without_an_allocation() {
                     let receiving = async {
                         for _ in 0..2 {
                             assert_eq!(
-                                far.recv_with().await.unwrap().unwrap().message.as_bytes().len(),
+                                far.recv_to_reply()
+                                    .await
+                                    .unwrap()
+                                    .unwrap()
+                                    .message
+                                    .as_bytes()
+                                    .len(),
                                 size
                             );
                         }
@@ -328,7 +334,10 @@ mod deflate {
         WebSocket<impl AsyncRead + AsyncWrite + Unpin>,
     ) {
         let negotiated = Negotiated::from(support::deflate::agreed(takeover));
-        let config = Config::default().deflate(Deflate::default().min_size(0));
+        let config = Config {
+            deflate: Some(Deflate { min_size: 0, ..Deflate::default() }),
+            ..Config::default()
+        };
         let (near, far) = duplex(1 << 20);
         let entropy = SystemEntropy::new().unwrap();
         let client = Connection::client(&config, negotiated.clone(), entropy);

@@ -67,7 +67,7 @@ fn agreed_threads((of_client, of_server): &Configs) -> (blocking::TlsStream, blo
 #[tokio::test]
 async fn a_message_there_and_back_allocates_nothing_over_tls() {
     bounded(async {
-        let (configs, config) = (configs(), Config::default().high_water(16 << 20));
+        let (configs, config) = (configs(), Config { high_water: 16 << 20, ..Config::default() });
         let (near, far) = duplex(1 << 20);
         let (near, far) = agreed(&configs, near, far).await;
         on_tokio::whole("client", client(near, &config), server(far, &config)).await;
@@ -81,7 +81,7 @@ async fn a_message_there_and_back_allocates_nothing_over_tls() {
 #[tokio::test]
 async fn split_halves_allocate_nothing_over_tls() {
     bounded(async {
-        let (configs, config) = (configs(), Config::default().high_water(16 << 20));
+        let (configs, config) = (configs(), Config { high_water: 16 << 20, ..Config::default() });
         let (near, far) = duplex(1 << 20);
         let (near, far) = agreed(&configs, near, far).await;
         let near = client(near, &config).into_split_with(split);

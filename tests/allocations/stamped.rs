@@ -26,14 +26,14 @@ fn assert_none(mut round: impl FnMut() -> bool) {
 
 #[test]
 fn the_time_of_arrival_costs_no_allocation() {
-    let config = Config::default().stamp_reads(true);
+    let config = Config { stamp_reads: true, ..Config::default() };
     let wire = plain(BINARY, [7; 64]);
     let (near, mut far) = tcp_pair();
     let near = Stamped::new(near).unwrap();
     let mut ws = blocking::WebSocket::from_parts(near, conn(false, &config));
     assert_none(|| {
         far.write_all(&wire).unwrap();
-        ws.recv_with().unwrap().unwrap().info().arrived.is_some()
+        ws.recv_to_reply().unwrap().unwrap().info().arrived.is_some()
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (near, mut far) = tcp_pair();
@@ -45,6 +45,7 @@ fn the_time_of_arrival_costs_no_allocation() {
     let mut ws = adapter::WebSocket::from_parts(near, conn(false, &config));
     assert_none(|| {
         far.write_all(&wire).unwrap();
-        runtime.block_on(async { ws.recv_with().await.unwrap().unwrap().info().arrived.is_some() })
+        runtime
+            .block_on(async { ws.recv_to_reply().await.unwrap().unwrap().info().arrived.is_some() })
     });
 }

@@ -58,7 +58,7 @@ fn a30_a_close_carries_the_reason_given_and_not_a_byte_more() {
 
 #[test]
 fn a31_a_peer_that_never_answers_a_close_is_left_after_the_close_timeout() {
-    let config = Config::default().close_timeout(Duration::from_millis(300));
+    let config = Config { close_timeout: Duration::from_millis(300), ..Config::default() };
     for role in ROLES {
         for trickles in [false, true] {
             let close = |ws: &mut Ws| End::of(ws.close(CloseCode::GOING_AWAY));
@@ -267,7 +267,7 @@ fn a33_memory_and_descriptors_return_to_where_they_were_whatever_the_end() {
         assert!(output.status.success() && said.contains("1 passed"), "{said}");
         return;
     }
-    let config = Config::default().close_timeout(Duration::from_millis(5));
+    let config = Config { close_timeout: Duration::from_millis(5), ..Config::default() };
     for &adapter in ADAPTERS {
         for way in WAYS {
             let turn = move |config: &Config, door: &Door, times: usize| {
@@ -332,7 +332,7 @@ fn a34_data_without_end_behind_a_close_is_not_kept_and_not_waited_for_for_ever()
     for role in ROLES {
         // A server waits for the client to end the stream, and a client for the server; neither
         // does here. It is left after a second, or after the close timeout.
-        let config = Config::default().close_timeout(Duration::from_millis(500));
+        let config = Config { close_timeout: Duration::from_millis(500), ..Config::default() };
         for story in attack(role, &config, |foe| {
             foe.wire(foe.frame(CLOSE, close_body(1000, "")));
             let piece = foe.frame(BINARY, vec![1; 100_000]);

@@ -174,7 +174,7 @@ where
 {
     let mut over = false;
     loop {
-        let _ = outbox.feed(Time::ZERO, ws.sender()); // closed: receiving says why
+        let _ = outbox.feed(Time::ZERO, ws.sender_mut()); // closed: receiving says why
         if over && outbox.counts().waiting == 0 {
             let _ = ws.close(CloseCode::GOING_AWAY).await;
             break;
@@ -207,7 +207,7 @@ async fn publish(policy: TooSlow, meet: mpsc::Sender<Option<SocketAddr>>) -> Out
     let listener = socket.listen(1).unwrap();
     meet.send(listener.local_addr().ok()).unwrap();
     let (io, _) = listener.accept().await.unwrap();
-    let config = Config::default().write_timeout(PATIENCE); // the policy is what rules here
+    let config = Config { write_timeout: PATIENCE, ..Config::default() }; // the policy is what rules here
     let deaf = tickwire::tokio::accept(io, &config).await.unwrap();
 
     let outbox = || set(Outbox::new(policy), |it| it.max_bytes = WAITS);
@@ -325,7 +325,9 @@ async fn echo_impatiently(ws: &mut WebSocket<tokio::net::TcpStream>) -> Result<u
     loop {
         let message = match echoed % 3 {
             0 => impatient!(ws.recv()).map(|message| message.map(Message::to_owned)),
-            1 => impatient!(ws.recv_with()).map(|message| message.map(|r| r.message.to_owned())),
+            1 => {
+                impatient!(ws.recv_to_reply()).map(|message| message.map(|r| r.message.to_owned()))
+            }
             _ => impatient!(ws.recv_owned()),
         };
         let Some(message) = message? else { break };
@@ -397,7 +399,7 @@ fn echoes(adapter: Adapter, role: Role) {
     const MESSAGES: usize = 120;
     const LONGEST: usize = 150_000;
     let defend = move |door: Door| {
-        let mut ws = door.open(role, &Config::default().high_water(64 << 10));
+        let mut ws = door.open(role, &Config { high_water: 64 << 10, ..Config::default() });
         match &mut ws {
             Ws::Blocking(ws) => echo_hastily(ws),
             Ws::Tokio(ws, runtime) => runtime.block_on(echo_impatiently(ws)),
@@ -457,7 +459,7 @@ fn flooded(
     config: Config,
     attack: impl FnOnce(SocketAddr, &Places),
 ) -> Option<crate::harness::Heap> {
-    let config = config.max_head(8 << 10);
+    let config = Config { max_head: 8 << 10, ..config };
     let places = Places::new(limits);
     let seen = places.clone();
     match adapter {
@@ -511,7 +513,7 @@ fn silence(adapter: Adapter) {
     const FLOOD: usize = 48;
     let limits = Limits { handshakes: 16, each_handshakes: 16, peers: 1000, each: 1000 };
     let timeout = Duration::from_millis(300);
-    let config = Config::default().handshake_timeout(timeout);
+    let config = Config { handshake_timeout: timeout, ..Config::default() };
     let heap = flooded(adapter, limits, config, |address, places| {
         let connect = |_| (Instant::now(), TcpStream::connect(address).unwrap());
         let flood: Vec<_> = (0..FLOOD).map(connect).collect();
@@ -592,7 +594,7 @@ fn a82_who_does_not_answer_a_ping_loses_the_place() {
     for &adapter in ADAPTERS {
         let limits = Limits { handshakes: 4, each_handshakes: 4, peers: 8, each: 8 };
         let beat = Heartbeat::new(Duration::from_millis(50), Duration::from_millis(100));
-        let config = patient().heartbeat(beat);
+        let config = Config { heartbeat: Some(beat), ..patient() };
         let heap = flooded(adapter, limits, config, |address, places| {
             let flood = mute(address, limits.peers);
             until(|| places.taken() == 0);

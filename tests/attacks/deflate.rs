@@ -31,11 +31,11 @@ fn scene(role: Role, takeover: bool) -> Scene {
 }
 
 fn scene_with(role: Role, takeover: bool, config: Config) -> Scene {
-    let mut deflate = Deflate::default().min_size(0);
+    let mut deflate = Deflate { min_size: 0, ..Deflate::default() };
     deflate.server.takeover = takeover;
     deflate.client.takeover = takeover;
     let lines = if role == Role::Server || takeover { PLAIN_OFFER } else { PLAIN_ANSWER };
-    Scene { role, config: config.deflate(deflate), lines }
+    Scene { role, config: Config { deflate: Some(deflate), ..config }, lines }
 }
 
 /// The attacker's compressor.
@@ -175,7 +175,8 @@ fn a39_a_bomb_is_stopped_at_the_limit_while_it_is_inflated() {
                     wire.extend(to(role, b0, piece));
                 }
                 wire.extend(to(role, CONT, ""));
-                let scene = scene_with(role, takeover, Config::default().max_message(limit));
+                let scene =
+                    scene_with(role, takeover, Config { max_message: limit, ..Config::default() });
                 for story in scene.attack(|foe| foe.say(&wire)) {
                     let who = format!("{:?} {role:?} {takeover} {limit}", story.adapter);
                     let too_big = RecvError::MessageTooBig { limit: limit as u32 };
@@ -193,7 +194,8 @@ fn a40_a_message_of_the_limit_passes_and_one_byte_more_does_not() {
     for role in ROLES {
         for takeover in [false, true] {
             for limit in [1000, 16 << 10, 1 << 20] {
-                let scene = scene_with(role, takeover, Config::default().max_message(limit));
+                let scene =
+                    scene_with(role, takeover, Config { max_message: limit, ..Config::default() });
                 for story in scene.attack(|foe| {
                     let whole = foe.frame(RSV1 | BINARY, deflated(vec![b'x'; limit]));
                     let more = foe.frame(RSV1 | BINARY, deflated(vec![b'x'; limit + 1]));
@@ -215,7 +217,7 @@ fn a40_a_message_of_the_limit_passes_and_one_byte_more_does_not() {
 #[test]
 fn a41_rsv1_without_an_agreement_is_refused_and_nothing_made_for_it() {
     for role in ROLES {
-        let config = Config::default().deflate(Deflate::default()); // ready to, but not asked
+        let config = Config { deflate: Some(Deflate::default()), ..Config::default() }; // ready to, but not asked
         for b0 in [TEXT, BINARY, TEXT_OPEN] {
             let wire = to(role, RSV1 | b0, deflated("x".repeat(1000)));
             fails(role, &config, &wire, &[], ProtocolError::ReservedBits, SMALL);
@@ -229,8 +231,10 @@ fn a42_window_bits_that_are_none_fail_the_handshake() {
     for &adapter in ADAPTERS {
         for name in ["server_max_window_bits", "client_max_window_bits"] {
             for value in bad {
-                let config = Config::default()
-                    .deflate(set(Deflate::default(), |it| it.server.window_bits = 9));
+                let config = Config {
+                    deflate: Some(set(Deflate::default(), |it| it.server.window_bits = 9)),
+                    ..Config::default()
+                };
                 let request = Request::new("ws://example.com/feed").unwrap();
                 let dial = move |door: Door| match door.connect(&request, &config) {
                     Err(Error::Handshake(error)) => error,
@@ -553,11 +557,11 @@ fn a49_input_that_defeats_matching_comes_back_as_it_was_at_every_setting() {
     const LENGTHS: [usize; 8] = [1, 2, 257, 258, 259, 5000, 33_000, 150_000];
     for level in 1..=9 {
         let bits = 9 + (level % 7);
-        let mut deflate = Deflate::default().min_size(0).level(level);
+        let mut deflate = Deflate { min_size: 0, level, ..Deflate::default() };
         deflate.server = Direction { takeover: level % 2 == 0, window_bits: bits };
         let scene = Scene {
             role: Role::Server,
-            config: Config::default().deflate(deflate),
+            config: Config { deflate: Some(deflate), ..Config::default() },
             lines: PLAIN_OFFER,
         };
         let send = |ws: &mut Ws| {
@@ -605,7 +609,7 @@ fn a50_floods_of_offers_and_parameters_are_accepted_once_or_not_at_all() {
         (long, 431, None),
     ] {
         for &adapter in ADAPTERS {
-            let config = Config::default().deflate(Deflate::default());
+            let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
             let defend = move |door: Door| {
                 door.accept(&config).map(|ws| ws.connection().negotiated().deflate)
             };

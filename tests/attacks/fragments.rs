@@ -46,7 +46,7 @@ fn a18_many_connections_just_below_the_limit_cost_a_small_multiple_of_what_they_
     const RECEIVED: usize = 20_000;
     for &adapter in ADAPTERS {
         let (foes, victims): (Vec<_>, Vec<_>) = (0..MANY).map(|_| sockets()).unzip();
-        let config = Config::default().max_fragments(RECEIVED as u32 + 1);
+        let config = Config { max_fragments: RECEIVED as u32 + 1, ..Config::default() };
         let defend = move |door: Door| {
             let doors: Vec<_> = victims.into_iter().map(|io| door.beside(io)).collect();
             let mut held = Vec::new();
@@ -127,7 +127,7 @@ fn a20_a_flood_of_pings_hides_no_feed_that_has_died_and_silences_nobody() {
         let one = to(role, PING, [0x7a; 125]);
         let thousand = one.repeat(1000);
         // From a peer that never reads: our Close, and what we say, stays where the Pongs do.
-        let config = Config::default().data_timeout(Duration::from_millis(400));
+        let config = Config { data_timeout: Some(Duration::from_millis(400)), ..Config::default() };
         let attacked = Scene::new(role, &config)
             .act(|ws| ws.watch(|_| {}), |foe| foe.flood(&thousand, usize::MAX) > 0);
         for (adapter, end, _, heap) in attacked {
@@ -135,7 +135,10 @@ fn a20_a_flood_of_pings_hides_no_feed_that_has_died_and_silences_nobody() {
             heap.under(format_args!("{adapter:?} {role:?}"), PING_FLOOD);
         }
         // From one that reads: it hears us.
-        let config = Config::default().idle_message(Duration::from_millis(100), "ping");
+        let config = Config {
+            idle_message: Some((Duration::from_millis(100), "ping".into())),
+            ..Config::default()
+        };
         let attacked = Scene::new(role, &config).act(
             |ws| ws.watch(|_| {}),
             |foe| {
@@ -223,7 +226,7 @@ fn a22_another_connection_of_the_same_thread_is_served_during_the_flood() {
         runtime.block_on(async {
             let echo = async {
                 let mut ws = tickwire::tokio::accept(calm, &config).await.unwrap();
-                while let Some(received) = ws.recv_with().await.unwrap() {
+                while let Some(received) = ws.recv_to_reply().await.unwrap() {
                     received.sender.feed(received.message).unwrap();
                 }
             };
@@ -310,7 +313,7 @@ fn a23_replies_to_the_many_small_messages_of_one_read_leave_before_they_pile_up(
     const MANY: usize = 100_000;
     let reply = |ws: &mut Ws| {
         loop {
-            match ws.recv_with() {
+            match ws.recv_to_reply() {
                 Ok(Some(received)) => drop(received.sender.feed(&[7; 1000]).unwrap()),
                 other => break End::of(other.map(|_| ())),
             }
@@ -348,7 +351,7 @@ fn a24_an_echo_to_a_peer_that_stops_reading_stops_listening_and_ends_it() {
         for len in [10, 1000, 100_000] {
             let one = to(role, BINARY, vec![1; len]);
             let piece = one.repeat(1 + 100_000 / one.len());
-            let config = Config::default().write_timeout(Duration::from_millis(300));
+            let config = Config { write_timeout: Duration::from_millis(300), ..Config::default() };
             let attacked = Scene::new(role, &config).act(Ws::echo, |foe| {
                 let taken = foe.flood(&piece, 1000);
                 assert!(taken < 1000, "it listened for ever");
@@ -365,9 +368,11 @@ fn a24_an_echo_to_a_peer_that_stops_reading_stops_listening_and_ends_it() {
 fn a24_who_sends_to_a_peer_that_does_not_read_is_told_and_can_close() {
     for role in ROLES {
         for &adapter in ADAPTERS {
-            let config = Config::default()
-                .write_timeout(Duration::from_millis(300))
-                .close_timeout(Duration::from_millis(300));
+            let config = Config {
+                write_timeout: Duration::from_millis(300),
+                close_timeout: Duration::from_millis(300),
+                ..Config::default()
+            };
             let (done, over) = mpsc::channel();
             let defend = move |door: Door| {
                 let mut ws = door.open(role, &config);
@@ -405,7 +410,7 @@ fn a24_who_sends_to_a_peer_that_does_not_read_is_told_and_can_close() {
 #[test]
 fn a25_a_frame_that_trickles_in_is_ended_by_the_frame_timeout() {
     for role in ROLES {
-        let config = Config::default().frame_timeout(Duration::from_millis(300));
+        let config = Config { frame_timeout: Duration::from_millis(300), ..Config::default() };
         let begun = [
             head(BINARY, key_of(peer(role)), Len::Long(1 << 20)), // inside a payload
             head(BINARY_OPEN, key_of(peer(role)), Len::Medium(60_000)),

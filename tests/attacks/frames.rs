@@ -26,7 +26,7 @@ fn waits(role: Role, config: &Config, wire: &[u8], bound: usize) {
 /// `usize` of 32 bits does not hold it (P011), and nothing to take.
 #[track_caller]
 fn waits_without_limit(role: Role, wire: &[u8], announced: u64, bound: usize) {
-    let config = Config::default().max_message(usize::MAX);
+    let config = Config { max_message: usize::MAX, ..Config::default() };
     if announced > usize::MAX as u64 {
         fails(role, &config, wire, &[], RecvError::MessageTooBig { limit: u32::MAX }, SMALL);
     } else {
@@ -324,7 +324,7 @@ fn a16_after_a_violation_there_are_only_errors() {
             for _ in 0..3 {
                 assert_eq!(ws.note(), first);
                 assert!(matches!(ws.recv(), Err(Error::Recv(_))));
-                assert!(matches!(ws.recv_with().map(|_| ()), Err(Error::Recv(_))));
+                assert!(matches!(ws.recv_to_reply().map(|_| ()), Err(Error::Recv(_))));
                 assert!(matches!(ws.recv_chunk(), Err(Error::Recv(_))));
                 assert!(ws.send("x").is_err());
                 assert_eq!(ws.sender().feed("x"), Err(SendError::Closed));

@@ -82,7 +82,7 @@ fn a53_a_head_of_10_mib_byte_by_byte_ends_at_the_limit() {
 #[test]
 fn a53_a_byte_of_a_head_costs_the_same_however_much_came_before() {
     // With another look at what came before for each byte this would take days.
-    let config = Config::default().max_head(2 * ENDLESS);
+    let config = Config { max_head: 2 * ENDLESS, ..Config::default() };
     // The tab is looked at more closely.
     for (value, len) in [(&b"a"[..], ENDLESS), (b"\ta ", 1 << 20)] {
         let grown = peak(|| {
@@ -114,9 +114,13 @@ fn a54_thousands_of_headers_hide_nothing() {
         refused(&config, &behind(n), TooManyHeaders { limit: 128 });
     }
     accepted(&config, &behind(123)); // and Host
-    refused(&config.clone().max_headers(4), &request(&[]), TooManyHeaders { limit: 4 });
+    refused(
+        &Config { max_headers: 4, ..config.clone() },
+        &request(&[]),
+        TooManyHeaders { limit: 4 },
+    );
     // No limit on their number can be set so high that the parser would run out of room for them.
-    let config = Config::default().max_headers(usize::MAX);
+    let config = Config { max_headers: usize::MAX, ..Config::default() };
     refused(&config, &behind(5000), TooManyHeaders { limit: 128 });
     let lots = |proof: &str| response(proof, &many(5000));
     rejected(&config, lots, TooManyHeaders { limit: 128 });
@@ -136,7 +140,7 @@ fn a55_a_subprotocol_with_32_thousand_blanks_in_it_is_refused() {
 
 #[test]
 fn a56_a_quoted_string_of_64_kib_without_an_end_is_refused() {
-    let config = Config::default().max_head(256 << 10);
+    let config = Config { max_head: 256 << 10, ..Config::default() };
     let wire = |value: &str| request(&[&format!("{EXTENSIONS}: {value}")]);
     for end in ["", "\\", "\\\""] {
         let value = format!("a; b=\"{}{end}", "\\c".repeat(32 << 10));
@@ -346,7 +350,7 @@ fn a63_a_response_without_end_ends_at_a_limit() {
 
 #[test]
 fn a63_a_response_that_trickles_ends_with_the_time_for_it() {
-    let config = Config::default().handshake_timeout(Duration::from_millis(300));
+    let config = Config { handshake_timeout: Duration::from_millis(300), ..Config::default() };
     let request = Request::new("ws://example.com/feed").unwrap();
     let refused = HandshakeError::Refused { status: 500 };
     for (start, error) in [
@@ -409,7 +413,7 @@ fn a64_a_choice_of_what_was_not_offered_is_rejected() {
     }
     #[cfg(feature = "deflate")]
     {
-        let config = config.deflate(tickwire::deflate::Deflate::default());
+        let config = Config { deflate: Some(tickwire::deflate::Deflate::default()), ..config };
         let deflate = "Sec-WebSocket-Extensions: permessage-deflate";
         let twice = [&*format!("{deflate}, permessage-deflate")];
         let error = HandshakeError::UnexpectedExtension;
@@ -483,7 +487,7 @@ fn a93_an_extension_of_any_name_is_a_name_and_nothing_else() {
     let configs = [
         Config::default(),
         #[cfg(feature = "deflate")]
-        Config::default().deflate(tickwire::deflate::Deflate::default()),
+        Config { deflate: Some(tickwire::deflate::Deflate::default()), ..Config::default() },
     ];
     for config in configs {
         for value in [
@@ -506,7 +510,8 @@ fn a93_an_extension_of_any_name_is_a_name_and_nothing_else() {
     #[cfg(feature = "deflate")]
     {
         // Beside one that is known.
-        let config = Config::default().deflate(tickwire::deflate::Deflate::default());
+        let config =
+            Config { deflate: Some(tickwire::deflate::Deflate::default()), ..Config::default() };
         let value =
             format!("__proto__, permessage-deflate; constructor, {long}, permessage-deflate");
         let head = accepted(&config, &request(&[&format!("{EXTENSIONS}: {value}")]));

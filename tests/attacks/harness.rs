@@ -287,8 +287,8 @@ impl Ws {
         either!(self, ws => ws.recv())
     }
 
-    pub(crate) fn recv_with(&mut self) -> Result<Option<Received<'_>>, Error> {
-        either!(self, ws => ws.recv_with())
+    pub(crate) fn recv_to_reply(&mut self) -> Result<Option<Received<'_>>, Error> {
+        either!(self, ws => ws.recv_to_reply())
     }
 
     pub(crate) fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
@@ -311,7 +311,7 @@ impl Ws {
     }
 
     pub(crate) fn sender(&mut self) -> &mut Sender {
-        look!(self, ws => ws.sender())
+        look!(self, ws => ws.sender_mut())
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -331,7 +331,7 @@ impl Ws {
     /// Answers each message with itself, to the end.
     pub(crate) fn echo(&mut self) -> End {
         loop {
-            match self.recv_with() {
+            match self.recv_to_reply() {
                 Ok(Some(received)) => drop(received.sender.feed(received.message)), // closed: the end follows
                 other => return End::of(other.map(|_| ())),
             }

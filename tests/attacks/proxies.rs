@@ -128,7 +128,7 @@ fn a63_a_proxys_answer_without_end_ends_at_a_limit() {
 
 #[test]
 fn a63_a_proxys_answer_that_trickles_ends_with_the_time_for_it() {
-    let config = Config::default().handshake_timeout(Duration::from_millis(300));
+    let config = Config { handshake_timeout: Duration::from_millis(300), ..Config::default() };
     for (scheme, start, byte) in [
         ("http", &b"HTTP/1.1 200 OK\r\nX: "[..], &b"a"[..]),
         ("http", b"HTTP/1.1 100 x\r\n\r\n", b""),

@@ -129,7 +129,7 @@ fn looked(door: Door, role: Role, config: &Config) -> (End, usize) {
             let io = Watched { io: door.io, looks: looks.clone() };
             let mut ws = blocking::WebSocket::from_parts(io, conn);
             let end = loop {
-                let received = ws.recv_with();
+                let received = ws.recv_to_reply();
                 most = most.max(looks.swap(0, Relaxed));
                 match received {
                     Ok(Some(received)) => drop(received.sender.feed(received.message)),
@@ -145,7 +145,7 @@ fn looked(door: Door, role: Role, config: &Config) -> (End, usize) {
                 let mut ws = tickwire::tokio::WebSocket::from_parts(io, conn);
                 let end = loop {
                     let mut polls = 0;
-                    let mut receiving = ws.recv_with();
+                    let mut receiving = ws.recv_to_reply();
                     let received = std::future::poll_fn(|cx| {
                         polls += 1;
                         std::pin::Pin::new(&mut receiving).poll(cx)
@@ -180,7 +180,7 @@ fn a77_a_reader_whose_data_is_never_whole_sleeps() {
 
 fn hangs(adapter: Adapter, role: Role, wire: &[u8]) {
     const PIECES: usize = 20;
-    let config = Config::default().frame_timeout(SOON);
+    let config = Config { frame_timeout: SOON, ..Config::default() };
     let victim = move |door| looked(door, role, &config);
     let ((end, most), (), heap) = duel(adapter, victim, |mut foe| {
         for piece in wire.chunks(wire.len().div_ceil(PIECES)) {
@@ -209,7 +209,7 @@ fn a77_a_reader_that_has_no_room_for_replies_sleeps() {
 
 fn gorges(adapter: Adapter, role: Role) {
     let high_water = 64 << 10;
-    let config = Config::default().high_water(high_water).write_timeout(SOON);
+    let config = Config { high_water, write_timeout: SOON, ..Config::default() };
     let victim = move |door| looked(door, role, &config);
     let ((end, most), (), heap) = duel(adapter, victim, |foe| {
         // Asks without end, and reads no answer.
@@ -286,7 +286,7 @@ fn is_gone(heap: Heap) {
 #[test]
 fn a78_a_handler_may_close_inside_an_event() {
     let tries = at_the_second(|ws| {
-        let received = ws.recv_with().unwrap().unwrap();
+        let received = ws.recv_to_reply().unwrap().unwrap();
         let _ = received.sender.feed(received.message).unwrap();
         received.sender.close(CloseCode::GOING_AWAY).unwrap();
         // The message is alive, and nothing can follow the Close.
@@ -294,7 +294,7 @@ fn a78_a_handler_may_close_inside_an_event() {
             (received.message, received.sender.feed(received.message)),
             (Message::Text("1"), Err(SendError::Closed))
         );
-        assert!(ws.recv_with().unwrap().is_none(), "to the rest there is no reply");
+        assert!(ws.recv_to_reply().unwrap().is_none(), "to the rest there is no reply");
         ws.connection().closed().is_some_and(|end| end.clean)
     });
     for (clean, said, heap) in tries {
@@ -307,7 +307,7 @@ fn a78_a_handler_may_close_inside_an_event() {
 #[test]
 fn a78_a_handler_may_abort_inside_an_event() {
     let tries = at_the_second(|ws| {
-        let received = ws.recv_with().unwrap().unwrap();
+        let received = ws.recv_to_reply().unwrap().unwrap();
         let _ = received.sender.feed(received.message).unwrap();
         received.sender.abort(CloseCode::POLICY_VIOLATION).unwrap();
         assert_eq!(received.sender.feed("late"), Err(SendError::Closed));
@@ -323,7 +323,7 @@ fn a78_a_handler_may_abort_inside_an_event() {
 #[test]
 fn a78_a_handler_may_drop_the_connection_inside_an_event() {
     let tries = at_the_second(|ws| {
-        let received = ws.recv_with().unwrap().unwrap();
+        let received = ws.recv_to_reply().unwrap().unwrap();
         assert_eq!(received.message, Message::Text("1"));
         let _ = received.sender.feed(received.message).unwrap();
     });
@@ -339,7 +339,7 @@ fn a78_a_handler_may_replace_the_connection_inside_an_event() {
     let tries = at_the_second(|ws| {
         let mut seen: Vec<u8> = Vec::new();
         loop {
-            match ws.recv_with().unwrap() {
+            match ws.recv_to_reply().unwrap() {
                 None => return seen,
                 Some(received) => {
                     seen.extend(received.message.as_bytes());
@@ -385,19 +385,21 @@ fn replace(ws: &mut Ws) {
 
 #[test]
 fn a83_no_limit_is_so_large_that_a_length_wraps() {
-    let config = Config::default()
-        .max_message(usize::MAX)
-        .max_frame(usize::MAX)
-        .max_fragments(u32::MAX)
-        .high_water(usize::MAX)
-        .cork_limit(usize::MAX)
-        .vectored_from(usize::MAX)
-        .read_buffer(512)
-        .max_head(usize::MAX)
-        .max_headers(usize::MAX)
-        .max_request_line(usize::MAX)
-        .max_interim(u32::MAX)
-        .max_refusal_body(usize::MAX);
+    let config = Config {
+        max_message: usize::MAX,
+        max_frame: Some(usize::MAX),
+        max_fragments: u32::MAX,
+        high_water: usize::MAX,
+        cork_limit: usize::MAX,
+        vectored_from: usize::MAX,
+        read_buffer: 512,
+        max_head: usize::MAX,
+        max_headers: usize::MAX,
+        max_request_line: usize::MAX,
+        max_interim: u32::MAX,
+        max_refusal_body: usize::MAX,
+        ..Config::default()
+    };
     for role in ROLES {
         let key = key_of(peer(role));
         for len in [u64::MAX >> 1, (1 << 62) + 5, 1 << 53, u64::from(u32::MAX), 1 << 31] {
@@ -595,12 +597,14 @@ fn a85_a_text_frame_cut_inside_a_character_can_be_shown() {
 fn a86_waits_beyond_all_time_never_end_and_wrap_nowhere() {
     let forever = [Duration::MAX, Duration::from_secs(u64::MAX / 2), Duration::MAX / 3];
     for wait in forever {
-        let config = Config::default()
-            .handshake_timeout(wait)
-            .close_timeout(wait)
-            .frame_timeout(wait)
-            .write_timeout(wait)
-            .heartbeat(Heartbeat::new(wait, wait));
+        let config = Config {
+            handshake_timeout: wait,
+            close_timeout: wait,
+            frame_timeout: wait,
+            write_timeout: wait,
+            heartbeat: Some(Heartbeat::new(wait, wait)),
+            ..Config::default()
+        };
         for role in ROLES {
             let stories = attack(role, &config, |foe| {
                 foe.wire(foe.frame(PING, "?"));
@@ -631,7 +635,7 @@ fn a86_a_clock_that_jumps_ends_what_is_due_and_no_more() {
     for role in ROLES {
         // A machine that slept for longer than it ran, again and again: it asks whether the peer is
         // still there, and believes the answer.
-        let mut conn = connection(role, &Config::default().heartbeat(beat));
+        let mut conn = connection(role, &Config { heartbeat: Some(beat), ..Config::default() });
         let mut pings = 0;
         let sleeps = (1..=40).map(|i| Time::new(Duration::MAX / 41 * i));
         for now in [at(0)].into_iter().chain(sleeps) {
@@ -652,7 +656,7 @@ fn a86_a_clock_that_jumps_ends_what_is_due_and_no_more() {
         }
 
         // One that goes backwards, which it must not: nothing wraps, nothing is due early.
-        let mut conn = connection(role, &Config::default().heartbeat(beat));
+        let mut conn = connection(role, &Config { heartbeat: Some(beat), ..Config::default() });
         let mut latest = at(0);
         for now in [at(1000), at(0), at(1001), at(5), Time::ZERO, at(1010)] {
             conn.handle_timeout(now).unwrap();

@@ -36,14 +36,14 @@ fn flushes(io: &Scripted) -> usize {
 fn no_receiving_call_writes_before_the_input_is_used_up() {
     bounded(|| {
         let input = masked(BINARY, b"tick").repeat(3);
-        for call in ["recv", "recv_with", "recv_event", "recv_chunk", "recv_owned"] {
+        for call in ["recv", "recv_to_reply", "recv_event", "recv_chunk", "recv_owned"] {
             let io = scripted([input.clone()]);
             let mut ws = server(io.clone(), &config());
             let mut fed = 0;
             let (calls, written) = loop {
                 let got = match call {
                     "recv" => ws.recv().map(|got| got.is_some()),
-                    "recv_with" => ws.recv_with().map(|got| got.is_some()),
+                    "recv_to_reply" => ws.recv_to_reply().map(|got| got.is_some()),
                     "recv_event" => ws.recv_event().map(|got| got.is_some()),
                     "recv_chunk" => ws.recv_chunk().map(|got| got.is_some()),
                     _ => ws.recv_owned().map(|got| got.is_some()),
@@ -97,15 +97,15 @@ fn send_has_reached_the_stream_when_it_returns_with_what_was_fed_before() {
 fn a_large_batch_is_written_when_the_cork_limit_is_passed() {
     bounded(|| {
         let io = scripted([masked(BINARY, [7; 996]).repeat(100)]);
-        let config = config().cork_limit(10_000).read_buffer(200_000);
+        let config = Config { cork_limit: 10_000, read_buffer: 200_000, ..config() };
         let mut ws = server(io.clone(), &config);
         for i in 1..=100 {
-            let received = ws.recv_with().unwrap().unwrap();
+            let received = ws.recv_to_reply().unwrap().unwrap();
             let _ = received.sender.feed(received.message).unwrap(); // 1000 on the wire of a server
             let written = io.script().written.len();
             assert_eq!(written, (i - 1) / 10 * 10_000, "message {i}");
         }
-        assert!(matches!(ws.recv_with(), Err(Error::WouldBlock)));
+        assert!(matches!(ws.recv_to_reply(), Err(Error::WouldBlock)));
         let (calls, written) = traffic(&io);
         assert_eq!((calls.matches('w').count(), written), (10, 100_000));
     });
@@ -134,7 +134,7 @@ fn an_echo_over_split_halves_costs_one_read_and_one_write_a_batch() {
         let echoed = |wire: &[u8]| wire.windows(2).filter(|two| *two == [BINARY, 100]).count();
         for _ in 0..2 {
             for i in 0..50 {
-                let received = reader.recv_with().unwrap().unwrap();
+                let received = reader.recv_to_reply().unwrap().unwrap();
                 let _ = writer.feed(received.message).unwrap();
                 assert_eq!(received.info().more, i < 49);
                 assert_eq!(echoed(&io.script().written), 0);
@@ -207,7 +207,7 @@ fn a_large_message_does_not_come_between_the_chunks_of_another() {
     let io = scripted([]);
     let mut ws = server(io.clone(), &config());
     let begun = Chunk { kind: DataKind::Binary, first: true, data: b"x", last: false };
-    let _ = ws.sender().feed_chunk(begun).unwrap();
+    let _ = ws.sender_mut().feed_chunk(begun).unwrap();
     ws.flush().unwrap();
     let error = ws.send(vec![7; 20_000]).unwrap_err();
     assert!(matches!(error, Error::Send(SendError::MessageInProgress)), "{error:?}");

@@ -85,7 +85,7 @@ fn a_flood_does_not_put_off_the_deadline_on_writing() {
         let io = Scripted::new([]);
         io.script().endless = masked(BINARY, b"1");
         io.script().room = Some(0);
-        let mut ws = server(io, &Config::default().write_timeout(ms(100)));
+        let mut ws = server(io, &Config { write_timeout: ms(100), ..Config::default() });
         let _ = ws.feed("stuck").unwrap();
         assert!(matches!(
             ws.flush(),
@@ -199,7 +199,7 @@ impl Stream for Holding {
 fn a_stream_is_not_shut_before_it_has_flushed_what_a_writer_wrote() {
     bounded(|| {
         let io = Holding::default();
-        let ws = server(io.clone(), &patient().high_water(1000));
+        let ws = server(io.clone(), &Config { high_water: 1000, ..patient() });
         let (mut reader, mut writer) = ws.into_split().unwrap();
         writer.set_write_timeout(Some(ms(20))).unwrap();
         assert!(matches!(writer.send(vec![1; 500]), Err(Error::WouldBlock)));

@@ -85,7 +85,7 @@ fn the_callers_timeouts_pass() {
         ws.set_read_timeout(Some(ms(100))).unwrap();
         ws.set_write_timeout(Some(ms(100))).unwrap();
         assert!(matches!(ws.recv(), Err(Error::WouldBlock)));
-        assert!(matches!(ws.recv_with(), Err(Error::WouldBlock)));
+        assert!(matches!(ws.recv_to_reply(), Err(Error::WouldBlock)));
         assert!(matches!(ws.send(vec![0; 32 << 20]), Err(Error::WouldBlock)));
         let (mut reader, mut writer) = ws.into_split().unwrap();
         assert!(matches!(writer.flush(), Err(Error::WouldBlock)));
@@ -97,26 +97,27 @@ fn the_callers_timeouts_pass() {
 fn every_deadline_passes() {
     bounded(|| {
         let (io, _far) = pair();
-        let mut ws = server(io, &config().close_timeout(ms(100)));
+        let mut ws = server(io, &Config { close_timeout: ms(100), ..config() });
         assert!(matches!(ws.close(None), Err(Error::Recv(RecvError::CloseTimeout))));
 
         let (io, _far) = pair();
-        let mut ws = server(io, &config().heartbeat(Heartbeat::new(ms(50), ms(100))));
+        let mut ws =
+            server(io, &Config { heartbeat: Some(Heartbeat::new(ms(50), ms(100))), ..config() });
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::PongTimeout))));
 
         let (io, _far) = pair();
-        let mut ws = server(io, &config().write_timeout(ms(100)));
+        let mut ws = server(io, &Config { write_timeout: ms(100), ..config() });
         let sent = ws.send(vec![0; 32 << 20]);
         assert!(matches!(sent, Err(Error::Recv(RecvError::WriteTimeout))));
 
         let (io, _far) = pair();
-        let ws = server(io, &config().write_timeout(ms(100)));
+        let ws = server(io, &Config { write_timeout: ms(100), ..config() });
         let (_reader, mut writer) = ws.into_split().unwrap();
         let sent = writer.send(vec![0; 32 << 20]);
         assert!(matches!(sent, Err(Error::Recv(RecvError::WriteTimeout))));
 
         let (io, _far) = pair();
-        let error = accept(io, &config().handshake_timeout(ms(100))).unwrap_err();
+        let error = accept(io, &Config { handshake_timeout: ms(100), ..config() }).unwrap_err();
         assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)), "{error:?}");
     });
 }
@@ -127,7 +128,7 @@ fn a_call_that_waits_as_long_as_it_takes_goes_on() {
         let (io, far) = pair();
         let echo = thread::spawn(move || {
             let mut ws = server(io, &config());
-            while let Some(received) = ws.recv_with().unwrap() {
+            while let Some(received) = ws.recv_to_reply().unwrap() {
                 thread::sleep(4 * SIGNAL);
                 let _ = received.sender.feed(received.message).unwrap();
             }
@@ -154,7 +155,7 @@ fn an_interruption_is_not_taken_for_a_stream_that_does_not_block() {
             let io = Scripted::new(reads.into_iter().chain([Read1::Bytes(masked(TEXT, b"a"))]));
             io.script().ready = true;
             let beat = Heartbeat::new(ms(60_000), ms(60_000));
-            let mut ws = server(io, &config().heartbeat(beat));
+            let mut ws = server(io, &Config { heartbeat: Some(beat), ..config() });
             assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("a"));
         }
         // So it is if that was a write.
@@ -182,7 +183,7 @@ fn tls_passes_them_on() {
         // Nobody there.
         let (io, _far) = pair();
         let io = TlsStream::server(io, tls.clone()).unwrap();
-        let error = accept(io, &config().handshake_timeout(ms(100))).unwrap_err();
+        let error = accept(io, &Config { handshake_timeout: ms(100), ..config() }).unwrap_err();
         assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)), "{error:?}");
         let (io, _far) = pair();
         let mut io = TlsStream::server(io, tls.clone()).unwrap();
@@ -206,7 +207,7 @@ fn tls_passes_them_on() {
             });
             let mut io = TlsStream::server(io, tls.clone()).unwrap();
             io.handshake().unwrap();
-            let mut ws = server(io, &config().write_timeout(timeout));
+            let mut ws = server(io, &Config { write_timeout: timeout, ..config() });
             assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("slow"));
             match ws.send(vec![0; 8 << 20]) {
                 Err(Error::Recv(RecvError::WriteTimeout)) => {

@@ -176,7 +176,7 @@ fn what_is_held_when_receiving_fails_is_dropped_at_once() {
 #[test]
 fn room_is_waited_for_and_no_longer() {
     let io = Scripted::new([]);
-    let ws = server(io.clone(), &config().high_water(1000));
+    let ws = server(io.clone(), &Config { high_water: 1000, ..config() });
     let (_reader, mut writer) = ws.into_split().unwrap();
     for _ in 0..2 {
         let _ = writer.feed(vec![7; 600]).unwrap();
@@ -212,7 +212,8 @@ fn a_reader_that_has_to_finish_a_frame_goes_on_reading() {
 #[test]
 fn the_reader_writes_the_idle_message_and_what_was_fed_before() {
     bounded(|| {
-        let ((mut reader, mut writer), mut peer) = split(&config().idle_message(ms(50), "ping"));
+        let ((mut reader, mut writer), mut peer) =
+            split(&Config { idle_message: Some((ms(50), "ping".into())), ..config() });
         let fed = writer.feed("fed").unwrap();
         let reading = thread::spawn(move || while reader.recv().unwrap().is_some() {});
         assert_eq!(peer.frame(), (TEXT, b"fed".to_vec()));
@@ -221,7 +222,7 @@ fn the_reader_writes_the_idle_message_and_what_was_fed_before() {
         }
         assert!(writer.sender().is_written(fed));
         // And in front of what else overtakes and waits for a flush, or behind it, but once.
-        let _ = writer.sender().feed_first("first").unwrap();
+        let _ = writer.sender_mut().feed_first("first").unwrap();
         let mut seen = Vec::new();
         while seen.last().is_none_or(|last| last != b"last") {
             if seen.len() == 3 {
@@ -243,7 +244,7 @@ fn the_reader_writes_what_was_fed_with_what_it_owes() {
         let ((mut reader, mut writer), mut peer) = split(&config());
         let fed = writer.feed("fed").unwrap();
         let shared = writer.feed(vec![1; 100_000]).unwrap();
-        let _ = writer.sender().feed_first("first").unwrap();
+        let _ = writer.sender_mut().feed_first("first").unwrap();
         peer.send(PING, b"1");
         let reading = thread::spawn(move || {
             while reader.recv().unwrap().is_some() {}
@@ -346,7 +347,8 @@ fn both_ends_may_close_at_once() {
 fn a_peer_that_does_not_answer_a_close_is_left_in_time() {
     bounded(|| {
         for talks in [false, true] {
-            let ((mut reader, mut writer), mut peer) = split(&config().close_timeout(ms(200)));
+            let ((mut reader, mut writer), mut peer) =
+                split(&Config { close_timeout: ms(200), ..config() });
             let talking = thread::spawn(move || {
                 let chatter = masked(BINARY, [0; 1000]).repeat(20);
                 while talks && peer.0.write_all(&chatter).is_ok() {}
@@ -435,7 +437,7 @@ fn a_reader_that_waits_is_stopped_by_the_writers_close() {
         bounded(move || {
             let turn = Barrier::new(2);
             let waits = Arc::new(Waits { timeout: Mutex::default(), made: Mutex::default(), turn });
-            let ws = server(Silent(waits.clone()), &config().close_timeout(timeout));
+            let ws = server(Silent(waits.clone()), &Config { close_timeout: timeout, ..config() });
             let (mut reader, mut writer) = ws.into_split().unwrap();
             let reading = thread::spawn(move || reader.recv().map(drop));
             waits.turn.wait(); // it waits, with no deadline of its own
@@ -473,7 +475,7 @@ fn the_end_of_the_stream_reaches_both() {
 #[test]
 fn a_writer_stuck_in_a_write_learns_that_receiving_has_ended() {
     bounded(|| {
-        let config = config().close_timeout(ms(300));
+        let config = Config { close_timeout: ms(300), ..config() };
         let ((mut reader, writer), mut peer) = split(&config);
         let flooding = flood(writer);
         peer.looks();
@@ -540,7 +542,7 @@ fn after_a_failed_write_what_the_peer_said_is_still_received() {
 #[test]
 fn a_peer_that_never_reads_is_given_up_by_both() {
     bounded(|| {
-        let ((mut reader, writer), peer) = split(&config().write_timeout(ms(300)));
+        let ((mut reader, writer), peer) = split(&Config { write_timeout: ms(300), ..config() });
         let reading = thread::spawn(move || reader.recv().unwrap_err());
         let (_, error, _) = flood(writer).join().unwrap();
         assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
@@ -567,7 +569,7 @@ fn a_peer_that_never_reads_is_given_up_by_both() {
 
 /// Halves whose caller has given up a write; `None` if the write timeout came first.
 fn given_up(timeout: Duration) -> Option<(Halves, Peer)> {
-    let ((reader, mut writer), peer) = split(&config().write_timeout(timeout));
+    let ((reader, mut writer), peer) = split(&Config { write_timeout: timeout, ..config() });
     writer.set_write_timeout(Some(timeout / 3)).unwrap();
     match writer.send(vec![0; LARGE]) {
         Err(Error::WouldBlock) => Some(((reader, writer), peer)),
@@ -579,7 +581,7 @@ fn given_up(timeout: Duration) -> Option<(Halves, Peer)> {
 #[test]
 fn a_dead_peer_is_found_by_the_heartbeat_and_the_writer_learns_of_it() {
     bounded(|| {
-        let beat = config().heartbeat(Heartbeat::new(ms(80), ms(200)));
+        let beat = Config { heartbeat: Some(Heartbeat::new(ms(80), ms(200))), ..config() };
         let began = Instant::now();
         let ((mut reader, mut writer), mut peer) = split(&beat);
         let error = reader.recv().unwrap_err();
@@ -590,7 +592,8 @@ fn a_dead_peer_is_found_by_the_heartbeat_and_the_writer_learns_of_it() {
         assert!(matches!(error, Error::Recv(RecvError::PongTimeout)));
 
         with_time_enough(|timeout| {
-            let beat = config().heartbeat(Heartbeat::new(timeout * 2 / 5, timeout));
+            let beat =
+                Config { heartbeat: Some(Heartbeat::new(timeout * 2 / 5, timeout)), ..config() };
             let ((mut reader, writer), mut peer) = split(&beat);
             let there = thread::spawn(move || {
                 let _writer = writer; // or the stream stays open
@@ -606,10 +609,10 @@ fn a_dead_peer_is_found_by_the_heartbeat_and_the_writer_learns_of_it() {
 #[test]
 fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
     bounded(|| {
-        let beat = config().heartbeat(Heartbeat::new(ms(80), PATIENCE));
+        let beat = Config { heartbeat: Some(Heartbeat::new(ms(80), PATIENCE)), ..config() };
         let ((mut reader, mut writer), mut peer) = split(&beat);
         let _ = writer.feed("not flushed").unwrap();
-        let _ = writer.sender().feed_first("nor this").unwrap();
+        let _ = writer.sender_mut().feed_first("nor this").unwrap();
         let there = thread::spawn(move || text(&mut reader));
         let ping = loop {
             let (b0, payload) = peer.frame();
@@ -628,7 +631,7 @@ fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
 #[test]
 fn a_frame_that_trickles_in_is_given_up() {
     bounded(|| {
-        let ((mut reader, _writer), peer) = split(&config().frame_timeout(ms(200)));
+        let ((mut reader, _writer), peer) = split(&Config { frame_timeout: ms(200), ..config() });
         let slow = masked(TEXT, [b'x'; 10_000]);
         let trickling = thread::spawn(move || trickle(peer.0, &slow, ms(15)));
         let began = Instant::now();
@@ -701,7 +704,7 @@ fn without_the_other_half_each_goes_on() {
 
         let ((reader, mut writer), mut peer) = split(&config());
         drop(reader);
-        writer.sender().ping(b"!").unwrap();
+        writer.sender_mut().ping(b"!").unwrap();
         writer.flush().unwrap();
         writer.send("x").unwrap();
         assert_eq!(peer.frame(), (PING, b"!".to_vec()));
@@ -722,10 +725,10 @@ fn a_stream_that_cannot_be_cloned_is_not_split() {
 fn every_way_to_queue_a_message_leads_to_the_same_stream() {
     bounded(|| {
         let ((_reader, mut writer), mut peer) = split(&config());
-        let (fed, amount) = feed_in_every_way(&mut writer.sender());
+        let (fed, amount) = feed_in_every_way(&mut writer.sender_mut());
         writer.flush().unwrap();
         assert!(writer.sender().is_written(fed) && writer.sender().buffered_amount() == 0);
-        writer.sender().pong(b"unasked").unwrap();
+        writer.sender_mut().pong(b"unasked").unwrap();
         writer.flush().unwrap();
         let mut length = 0;
         for (b0, payload) in fed_in_every_way() {
@@ -736,7 +739,7 @@ fn every_way_to_queue_a_message_leads_to_the_same_stream() {
         assert_eq!(peer.frame(), (PONG, b"unasked".to_vec()));
 
         // At the limit there is no room.
-        let ((_reader, mut writer), _peer) = split(&config().high_water(10));
+        let ((_reader, mut writer), _peer) = split(&Config { high_water: 10, ..config() });
         let _ = writer.feed([0; 10].as_slice()).unwrap();
         assert!(!writer.sender().has_room());
     });
@@ -748,10 +751,10 @@ fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         let ((mut reader, mut writer), mut peer) = split(&config());
         let _ = writer.feed("late").unwrap();
         let long = "x".repeat(124);
-        let bad = writer.sender().abort(CloseFrame::with_reason(CloseCode::NORMAL, &long));
+        let bad = writer.sender_mut().abort(CloseFrame::with_reason(CloseCode::NORMAL, &long));
         assert_eq!(bad, Err(SendError::ReasonTooLong));
         let slow = CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow");
-        writer.sender().abort(slow).unwrap();
+        writer.sender_mut().abort(slow).unwrap();
         writer.flush().unwrap();
         assert!(writer.sender().is_closed() && writer.sender().dropped() == 6);
         let (b0, body) = peer.frame();
@@ -761,7 +764,7 @@ fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         let end = reader.closed().unwrap();
         assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));
         peer.at_end();
-        assert_eq!(writer.sender().abort(None), Err(SendError::Closed)); // again there is nothing to do
+        assert_eq!(writer.sender_mut().abort(None), Err(SendError::Closed)); // again there is nothing to do
         writer.flush().unwrap();
     });
 }
@@ -772,7 +775,7 @@ fn why_writing_ended_goes_along_with_the_halves() {
         let io = Scripted::new([Read1::Bytes(masked(CLOSE, close_body(1000, "")))]);
         io.script().room = Some(0);
         io.script().open = true;
-        let mut ws = server(io, &config().close_timeout(ms(50)));
+        let mut ws = server(io, &Config { close_timeout: ms(50), ..config() });
         let timed_out = |error| matches!(error, Error::Recv(RecvError::CloseTimeout));
         while let Err(Error::WouldBlock) = ws.recv() {
             thread::sleep(ms(5)); // until the answering Close has waited for too long
@@ -805,7 +808,7 @@ fn a_split_reader_gives_pieces_events_and_messages_to_keep() {
         peer.send(CLOSE, b"");
         assert!(reader.recv_chunk().unwrap().is_none());
         assert!(reader.recv_owned().unwrap().is_none() && reader.recv_event().unwrap().is_none());
-        assert!(reader.recv_with().unwrap().is_none());
+        assert!(reader.recv_to_reply().unwrap().is_none());
         assert_eq!(reader.closed().map(|end| (end.reason, end.code)), Some(("", 1005)));
     });
 }

@@ -57,7 +57,7 @@ fn a_client_and_a_server_talk_with_nodelay_on_and_close() {
         let (url, server) = serving(|stream| {
             let mut ws = accept(stream, &config()).unwrap();
             assert!(ws.get_ref().nodelay().unwrap());
-            while let Some(received) = ws.recv_with().unwrap() {
+            while let Some(received) = ws.recv_to_reply().unwrap() {
                 let _ = received.sender.feed(received.message).unwrap();
             }
             assert!(ws.closed().unwrap().clean);
@@ -70,7 +70,7 @@ fn a_client_and_a_server_talk_with_nodelay_on_and_close() {
             ws.send(message).unwrap();
             assert_eq!(ws.recv().unwrap(), Some(message));
         }
-        ws.sender().ping(b"?").unwrap();
+        ws.sender_mut().ping(b"?").unwrap();
         ws.flush().unwrap();
         assert_eq!(ws.recv_event().unwrap(), Some(Event::Pong(b"?")));
         ws.send("kept").unwrap();
@@ -94,7 +94,7 @@ fn a_batch_costs_one_read_and_one_write() {
     let mut ws = server(io.clone(), &config());
     for _ in 0..2 {
         for i in 0..50 {
-            let received = ws.recv_with().unwrap().unwrap();
+            let received = ws.recv_to_reply().unwrap().unwrap();
             assert_eq!(received.message, Message::Binary(&[i]));
             let _ = received.sender.feed(received.message).unwrap();
         }
@@ -107,7 +107,7 @@ fn a_batch_costs_one_read_and_one_write() {
 #[test]
 fn ping_pong_costs_one_read_and_one_write_each_and_no_other_call() {
     let heartbeat = Heartbeat::new(ms(60_000), ms(60_000));
-    for config in [config(), config().heartbeat(heartbeat)] {
+    for config in [config(), Config { heartbeat: Some(heartbeat), ..config() }] {
         let one = Read1::Bytes(masked(BINARY, b"12345678"));
         let io = Scripted::new(vec![one; 100]);
         let mut ws = server(io.clone(), &config);
@@ -186,7 +186,7 @@ fn a_socket_that_does_not_block_says_so_at_once_and_loses_nothing() {
     bounded(|| {
         let heartbeat = Heartbeat::new(ms(60_000), ms(60_000));
         // With and without a deadline armed.
-        for config in [config(), config().heartbeat(heartbeat)] {
+        for config in [config(), Config { heartbeat: Some(heartbeat), ..config() }] {
             let (mut ws, mut peer) = served(&config);
             ws.get_ref().set_nonblocking(true).unwrap();
             // No tick, of which each is a second.
@@ -223,7 +223,7 @@ fn a_socket_that_does_not_block_says_so_at_once_and_loses_nothing() {
 #[test]
 fn a_socket_that_does_not_block_is_written_when_it_has_room() {
     bounded(|| {
-        let (mut ws, mut peer) = served(&config().high_water(64 << 20));
+        let (mut ws, mut peer) = served(&Config { high_water: 64 << 20, ..config() });
         ws.get_ref().set_nonblocking(true).unwrap();
         let large = vec![1; 32 << 20];
         let before = ws.sender().fed();
@@ -280,8 +280,8 @@ fn nor_do_messages_that_are_discarded_after_our_close() {
     bounded(|| {
         assert!(passes_among(TEXT, |ws| ws.close(CloseCode::NORMAL)));
         assert!(passes_among(TEXT, |ws| {
-            ws.sender().close(CloseCode::NORMAL)?;
-            ws.recv_with().map(drop)
+            ws.sender_mut().close(CloseCode::NORMAL)?;
+            ws.recv_to_reply().map(drop)
         }));
     });
 }
@@ -290,7 +290,7 @@ fn nor_do_messages_that_are_discarded_after_our_close() {
 fn the_callers_read_timeout_passes_and_nothing_is_lost() {
     bounded(|| {
         let heartbeat = Heartbeat::new(2 * PATIENCE, 2 * PATIENCE);
-        for config in [config(), config().heartbeat(heartbeat)] {
+        for config in [config(), Config { heartbeat: Some(heartbeat), ..config() }] {
             let (mut ws, mut peer) = served(&config);
             ws.set_read_timeout(Some(ms(60))).unwrap();
             for _ in 0..2 {
@@ -441,9 +441,9 @@ fn messages_in_pieces_and_what_is_known_of_them() {
         }
     }
     assert_eq!(whole, b"abcdef");
-    let received = ws.recv_with().unwrap().unwrap();
+    let received = ws.recv_to_reply().unwrap().unwrap();
     assert_eq!((received.message, received.info().more), (Message::Text("x"), true));
-    let received = ws.recv_with().unwrap().unwrap();
+    let received = ws.recv_to_reply().unwrap().unwrap();
     assert_eq!((received.message, received.info().more), (Message::Text("y"), false));
 }
 
@@ -557,9 +557,9 @@ fn both_ends_may_close_at_once() {
     bounded(|| {
         let (near, far) = tcp_pair();
         let (mut near, mut far) = (client(near, &config()), server(far, &config()));
-        near.sender().close(None).unwrap();
+        near.sender_mut().close(None).unwrap();
         near.flush().unwrap();
-        far.sender().close(None).unwrap();
+        far.sender_mut().close(None).unwrap();
         far.flush().unwrap();
         let there = thread::spawn(move || {
             far.close(None).unwrap();
@@ -575,14 +575,14 @@ fn both_ends_may_close_at_once() {
 #[test]
 fn a_peer_that_does_not_answer_a_close_is_left_in_time() {
     bounded(|| {
-        let (mut ws, peer) = served(&config().close_timeout(ms(200)));
+        let (mut ws, peer) = served(&Config { close_timeout: ms(200), ..config() });
         let began = Instant::now();
         let closed = ws.close(CloseCode::NORMAL);
         assert!(matches!(closed, Err(Error::Recv(RecvError::CloseTimeout))));
         took(began, ms(200));
         drop(peer);
         // Nor does it help to keep talking.
-        let (mut ws, mut peer) = served(&config().close_timeout(ms(200)));
+        let (mut ws, mut peer) = served(&Config { close_timeout: ms(200), ..config() });
         let talking = thread::spawn(move || {
             let chatter = masked(BINARY, [0; 1000]).repeat(20);
             while peer.0.write_all(&chatter).is_ok() {}
@@ -596,7 +596,7 @@ fn a_peer_that_does_not_answer_a_close_is_left_in_time() {
         // Not even without a pause.
         let io = Scripted::default();
         io.script().endless = masked(BINARY, [0; 100]).repeat(10);
-        let mut ws = server(io, &config().close_timeout(ms(200)));
+        let mut ws = server(io, &Config { close_timeout: ms(200), ..config() });
         let closed = ws.close(None);
         assert!(matches!(closed, Err(Error::Recv(RecvError::CloseTimeout))), "{closed:?}");
     });
@@ -633,7 +633,8 @@ fn a_peer_that_never_reads_is_given_up() {
     bounded(|| {
         // By a call that sends, and by one that receives.
         for sends in [true, false] {
-            let (mut ws, peer) = served(&config().write_timeout(ms(300)).high_water(64 << 20));
+            let (mut ws, peer) =
+                served(&Config { write_timeout: ms(300), high_water: 64 << 20, ..config() });
             let _ = ws.feed(vec![0; 32 << 20]).unwrap();
             let began = Instant::now();
             let error = if sends { ws.flush().unwrap_err() } else { ws.recv().unwrap_err() };
@@ -642,12 +643,13 @@ fn a_peer_that_never_reads_is_given_up() {
             drop(peer);
         }
         // By one that waits for room to reply.
-        let (mut ws, mut peer) = served(&config().write_timeout(ms(300)).high_water(1 << 20));
+        let (mut ws, mut peer) =
+            served(&Config { write_timeout: ms(300), high_water: 1 << 20, ..config() });
         peer.send(TEXT, b"?");
-        let received = ws.recv_with().unwrap().unwrap();
+        let received = ws.recv_to_reply().unwrap().unwrap();
         let _ = received.sender.feed(vec![0; 32 << 20]).unwrap();
         peer.send(TEXT, b"?");
-        let error = ws.recv_with().unwrap_err();
+        let error = ws.recv_to_reply().unwrap_err();
         assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
     });
 }
@@ -655,7 +657,8 @@ fn a_peer_that_never_reads_is_given_up() {
 #[test]
 fn a_write_timeout_does_not_hide_what_was_received() {
     bounded(|| {
-        let (mut ws, mut peer) = served(&config().write_timeout(ms(200)).high_water(64 << 20));
+        let (mut ws, mut peer) =
+            served(&Config { write_timeout: ms(200), high_water: 64 << 20, ..config() });
         let input: Vec<u8> = (0..3).flat_map(|i| masked(BINARY, [i])).collect();
         peer.wire(&input); // at once, and so it is read at once
         assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&[0])));
@@ -684,7 +687,7 @@ fn the_callers_write_timeout_passes_and_nothing_is_cut() {
         assert!(would_block(ws.send("no room")));
         peer.send(TEXT, b"still heard");
         assert_eq!(text(&mut ws), "still heard");
-        assert!(would_block(ws.recv_with().map(drop)), "no room for a reply");
+        assert!(would_block(ws.recv_to_reply().map(drop)), "no room for a reply");
         let reading = thread::spawn(move || (peer.frame().1.len(), peer.frame()));
         ws.set_write_timeout(None).unwrap();
         ws.send("room").unwrap();
@@ -713,7 +716,7 @@ fn two_peers_that_both_write_first_do_not_stop_each_other() {
 #[test]
 fn a_dead_peer_is_found_by_the_heartbeat_and_a_live_one_is_kept() {
     bounded(|| {
-        let config = config().heartbeat(Heartbeat::new(ms(80), ms(200)));
+        let config = Config { heartbeat: Some(Heartbeat::new(ms(80), ms(200))), ..config() };
         let began = Instant::now();
         let (mut ws, mut peer) = served(&config);
         let error = ws.recv().unwrap_err();
@@ -723,7 +726,7 @@ fn a_dead_peer_is_found_by_the_heartbeat_and_a_live_one_is_kept() {
 
         with_time_enough(|timeout| {
             let beat = Heartbeat::new(timeout * 2 / 5, timeout);
-            let (mut ws, mut peer) = served(&patient().heartbeat(beat));
+            let (mut ws, mut peer) = served(&Config { heartbeat: Some(beat), ..patient() });
             let there = thread::spawn(move || ws.recv_owned());
             peer.lives_for(5);
             let _ = peer.0.write_all(&masked(TEXT, b"alive"));
@@ -735,7 +738,7 @@ fn a_dead_peer_is_found_by_the_heartbeat_and_a_live_one_is_kept() {
 #[test]
 fn a_frame_that_does_not_end_is_given_up_silent_or_trickling() {
     bounded(|| {
-        let config = config().frame_timeout(ms(200));
+        let config = Config { frame_timeout: ms(200), ..config() };
         let (mut ws, mut peer) = served(&config);
         peer.wire(&masked(TEXT, b"never whole")[..9]);
         let began = Instant::now();
@@ -782,7 +785,7 @@ impl Stream for Dripping {
 #[test]
 fn a_frame_that_drips_in_too_fast_for_one_read_to_seem_slow_is_given_up() {
     bounded(|| {
-        let config = config().frame_timeout(ms(200));
+        let config = Config { frame_timeout: ms(200), ..config() };
         let header = masked(BINARY, vec![0; 1 << 20])[..14].to_vec(); // of a frame that takes an hour
         let began = Instant::now();
         let mut ws = server(Dripping(header.clone().into()), &config);
@@ -803,7 +806,7 @@ fn other_streams_serve_as_well() {
             let mut far = far;
             let boxed: Box<dyn Stream + Send> = Box::new(&mut far);
             let mut ws = server(boxed, &config());
-            while let Some(received) = ws.recv_with().unwrap() {
+            while let Some(received) = ws.recv_to_reply().unwrap() {
                 let _ = received.sender.feed(received.message).unwrap();
             }
         });
@@ -822,7 +825,7 @@ fn a_unix_socket_and_a_client_over_it() {
         let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
         let there = thread::spawn(move || {
             let mut ws = accept(far, &config()).unwrap();
-            while let Some(received) = ws.recv_with().unwrap() {
+            while let Some(received) = ws.recv_to_reply().unwrap() {
                 let _ = received.sender.feed(received.message).unwrap();
             }
         });
@@ -889,7 +892,8 @@ fn a_request_that_does_not_come_is_answered_with_408() {
             peer.wire(&GOOD.as_bytes()[..sent]);
             let there = thread::spawn(move || {
                 let began = Instant::now();
-                let error = accept(near, &config().handshake_timeout(ms(150))).unwrap_err();
+                let error =
+                    accept(near, &Config { handshake_timeout: ms(150), ..config() }).unwrap_err();
                 assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)));
                 took(began, ms(150));
             });
@@ -964,7 +968,7 @@ fn answered_within(timeout: Duration, answer: &'static str, hangs_up: bool) -> E
         }
         let _ = peer.0.read_to_end(&mut Vec::new());
     });
-    let error = connect(&url, &config().handshake_timeout(timeout)).unwrap_err();
+    let error = connect(&url, &Config { handshake_timeout: timeout, ..config() }).unwrap_err();
     server.join().unwrap();
     error
 }
@@ -1031,7 +1035,7 @@ fn a_shared_payload_is_written_from_where_it_lies_with_its_header() {
     let mut ws = server(io.clone(), &config());
     let payload = bytes::Bytes::from(vec![9; 100_000]);
     let _ = ws.feed(payload.clone()).unwrap();
-    let _ = ws.sender().feed_first("first").unwrap();
+    let _ = ws.sender_mut().feed_first("first").unwrap();
     ws.flush().unwrap();
     assert_eq!(io.script().writes, 1);
     let expected = [plain(TEXT, b"first"), plain(BINARY, &payload)].concat();
@@ -1157,11 +1161,11 @@ fn wrapped_streams_do_what_the_stream_does() {
 fn reads_are_stamped_when_asked_for() {
     bounded(|| {
         for stamps in [true, false] {
-            let config = config().stamp_reads(stamps);
+            let config = Config { stamp_reads: stamps, ..config() };
             let (url, there) = serving(move |stream| {
                 let mut ws = accept(stream, &config).unwrap();
                 // Not behind the response, which is read by the handshake.
-                assert_eq!(ws.recv_with().unwrap().unwrap().info().read_at.is_some(), stamps);
+                assert_eq!(ws.recv_to_reply().unwrap().unwrap().info().read_at.is_some(), stamps);
                 let _ = ws.feed("a").unwrap();
                 ws.send("b").unwrap();
                 ws.send("c").unwrap();
@@ -1169,14 +1173,15 @@ fn reads_are_stamped_when_asked_for() {
                 ws.send("d").unwrap();
                 ws.close(None).unwrap();
             });
-            let mut ws = connect(&url, &Config::default().stamp_reads(stamps)).unwrap();
+            let mut ws =
+                connect(&url, &Config { stamp_reads: stamps, ..Config::default() }).unwrap();
             ws.send("x").unwrap();
             let at: Vec<_> =
-                (0..3).map(|_| ws.recv_with().unwrap().unwrap().info().read_at).collect();
+                (0..3).map(|_| ws.recv_to_reply().unwrap().unwrap().info().read_at).collect();
             assert!(at.iter().all(|at| at.is_some() == stamps) && at.is_sorted(), "{at:?}");
             let (mut reader, mut writer) = ws.into_split().unwrap();
             writer.send("go on").unwrap();
-            assert_eq!(reader.recv_with().unwrap().unwrap().info().read_at.is_some(), stamps);
+            assert_eq!(reader.recv_to_reply().unwrap().unwrap().info().read_at.is_some(), stamps);
             assert_eq!(reader.recv().unwrap(), None);
             there.join().unwrap();
         }

@@ -14,7 +14,7 @@ fn over(role: Role) -> usize {
 fn feeding_is_refused_once_high_water_is_reached_and_a_message_below_it_is_whole() {
     // A24, P207
     for role in ROLES {
-        let mut conn = connection(role, &Config::default().high_water(100));
+        let mut conn = connection(role, &Config { high_water: 100, ..Config::default() });
         let tx = conn.sender_mut();
         assert!(tx.has_room());
         tx.feed(&vec![1; 99 - over(role)]).unwrap();
@@ -50,7 +50,7 @@ fn feeding_is_refused_once_high_water_is_reached_and_a_message_below_it_is_whole
 #[test]
 fn exactly_high_water_is_full() {
     for role in ROLES {
-        let mut conn = connection(role, &Config::default().high_water(100));
+        let mut conn = connection(role, &Config { high_water: 100, ..Config::default() });
         conn.sender_mut().feed(&vec![1; 100 - over(role)]).unwrap();
         assert_eq!(conn.sender().buffered_amount(), 100);
         assert!(!conn.sender().has_room() && conn.sender_mut().feed("").is_err());
@@ -63,7 +63,7 @@ fn exactly_high_water_is_full() {
 fn the_buffered_amount_is_what_will_be_written() {
     // P223, for every way to queue something.
     for role in ROLES {
-        let mut conn = connection(role, &Config::default().vectored_from(50));
+        let mut conn = connection(role, &Config { vectored_from: 50, ..Config::default() });
         let mut want = 0;
         let mut check = |conn: &mut tickwire::Connection, more: usize| {
             want += more;
@@ -102,7 +102,7 @@ fn the_buffered_amount_is_what_will_be_written() {
 
 #[test]
 fn a_position_is_written_exactly_when_its_last_byte_is() {
-    let config = Config::default().vectored_from(30);
+    let config = Config { vectored_from: 30, ..Config::default() };
     for role in ROLES {
         let mut conn = connection(role, &config);
         let tx = conn.sender_mut();
@@ -250,7 +250,7 @@ fn what_was_not_written_goes_over_the_next_connection_in_order_and_nothing_twice
         1 => OwnedMessage::from(n.to_be_bytes().repeat(9)),
         _ => OwnedMessage::from(n.to_string()),
     };
-    let config = Config::default().vectored_from(512);
+    let config = Config { vectored_from: 512, ..Config::default() };
     let lives = times(5_000, 10);
     for (role, seed) in ROLES.into_iter().zip(1..) {
         let mut rng = Rng(seed);
@@ -316,7 +316,7 @@ fn a_close_that_was_written_does_not_count_for_what_it_dropped() {
 fn echoing_to_a_peer_that_does_not_read_stops_at_high_water() {
     // A24: the caller is told, and the connection can be closed.
     let high_water = times(10_000, 2000);
-    let config = Config::default().high_water(high_water);
+    let config = Config { high_water, ..Config::default() };
     for role in ROLES {
         let mut conn = connection(role, &config);
         let wire = to(role, BINARY, [7; 900]).repeat(times(100, 10));

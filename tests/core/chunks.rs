@@ -111,7 +111,8 @@ fn a_piece_of_text_may_end_inside_a_character_but_not_be_impossible() {
 
 #[test]
 fn limits_on_messages_do_not_hold_for_chunks_and_that_on_frames_does() {
-    let config = Config::default().max_message(10).max_frame(20).max_fragments(2);
+    let config =
+        Config { max_message: 10, max_frame: Some(20), max_fragments: 2, ..Config::default() };
     for role in ROLES {
         let mut wire = to(role, BINARY_OPEN, [1; 20]);
         wire.extend(to(role, CONT_OPEN, [1; 20]).repeat(30));
@@ -134,7 +135,7 @@ fn limits_on_messages_do_not_hold_for_chunks_and_that_on_frames_does() {
 #[test]
 fn a_message_begun_in_chunks_is_not_whole_within_the_limits() {
     // A header taken while chunks were asked for, then `step`: the limit holds again.
-    let config = Config::default().max_message(10).max_frame(100);
+    let config = Config { max_message: 10, max_frame: Some(100), ..Config::default() };
     for role in ROLES {
         let wire = to(role, BINARY, [1; 50]);
         let mut conn = connection(role, &config);
@@ -148,7 +149,8 @@ fn a_message_begun_in_chunks_is_not_whole_within_the_limits() {
 
 #[test]
 fn step_skips_the_rest_of_a_message_in_chunks() {
-    let config = Config::default().max_message(100).max_frame(100).max_fragments(5);
+    let config =
+        Config { max_message: 100, max_frame: Some(100), max_fragments: 5, ..Config::default() };
     for role in ROLES {
         let mut message = to(role, TEXT_OPEN, "front");
         message.extend(to(role, CONT_OPEN, [b'x'; 100]).repeat(20));
@@ -200,7 +202,7 @@ fn a_whole_message_begun_may_be_had_in_chunks_from_then_on() {
 fn a_large_message_in_chunks_takes_constant_memory() {
     for role in ROLES {
         let total = times(64 << 20, 66_000);
-        let config = Config::default().max_frame(total);
+        let config = Config { max_frame: Some(total), ..Config::default() };
         let mut conn = connection(role, &config);
         let key = key_of(peer(role));
         feed(&mut conn, &head(BINARY, key, Len::Long(total as u64)));
@@ -235,7 +237,7 @@ fn a_large_message_in_chunks_takes_constant_memory() {
 
 #[test]
 fn the_frame_timer_does_not_run_for_chunks() {
-    let config = Config::default().frame_timeout(Duration::from_secs(1));
+    let config = Config { frame_timeout: Duration::from_secs(1), ..Config::default() };
     for role in ROLES {
         let wire = to(role, BINARY, vec![1; 5000]);
         let mut conn = connection(role, &config);
@@ -289,7 +291,7 @@ fn a_message_sent_in_chunks_arrives_whole() {
 
 #[test]
 fn chunks_are_refused_when_full_and_go_on_when_there_is_room() {
-    let mut conn = server(&Config::default().high_water(100));
+    let mut conn = server(&Config { high_water: 100, ..Config::default() });
     let piece = |first, last| Chunk { kind: DataKind::Binary, first, data: &[1; 60][..], last };
     conn.sender_mut().feed_chunk(piece(true, false)).unwrap();
     conn.sender_mut().feed_chunk(piece(false, false)).unwrap();

@@ -294,7 +294,7 @@ fn the_close_of_a_violation_goes_behind_the_replies_that_the_stream_takes() {
 #[cfg(feature = "deflate")]
 #[test]
 fn the_close_of_a_violation_says_why_if_asked_to() {
-    let config = || Config::default().max_message(100).max_fragments(2);
+    let config = || Config { max_message: 100, max_fragments: 2, ..Config::default() };
     let fragments =
         [masked(TEXT_OPEN, "a"), masked(CONT_OPEN, "b"), masked(CONT_OPEN, "c")].concat();
     let begun = masked(TEXT_OPEN, "a");
@@ -317,7 +317,7 @@ fn the_close_of_a_violation_says_why_if_asked_to() {
         (fragments, "message of more than 2 fragments (max_fragments)"),
     ] {
         for explained in [false, true] {
-            let config = config().explain_violations(explained);
+            let config = Config { explain_violations: explained, ..config() };
             let mut conn = agreeing(agreed, || server(&config));
             let seen = receive(&mut conn, &wire);
             let [Seen::Failed(error)] = seen[..] else { panic!("{seen:?}") };
@@ -327,7 +327,7 @@ fn the_close_of_a_violation_says_why_if_asked_to() {
             assert_eq!(conn.sender().close_frame().unwrap().reason, told);
         }
     }
-    let config = config().max_frame(10).explain_violations(true);
+    let config = Config { max_frame: Some(10), explain_violations: true, ..config() };
     let mut conn = server(&config);
     assert_eq!(receive(&mut conn, &masked(TEXT, "secret, secret")).len(), 1);
     let reason = "frame longer than the limit of 10 bytes (max_frame)";
@@ -349,7 +349,7 @@ fn a_connection_failed_by_the_application_delivers_nothing_more() {
             vec![0xff],
             vec![],
         ] {
-            let config = Config::default().close_timeout(Duration::from_secs(60));
+            let config = Config { close_timeout: Duration::from_secs(60), ..Config::default() };
             let mut conn = connection(role, &config);
             feed(&mut conn, &[good.clone(), rest.clone()].concat());
             assert_eq!(next(&mut conn), Some(text("good")));
@@ -452,7 +452,7 @@ fn the_end_has_the_code_of_either_close_and_the_error() {
         (end.code, end.sent_code, end.error)
     }
     for role in ROLES {
-        let config = Config::default().max_message(100);
+        let config = Config { max_message: 100, ..Config::default() };
         let ended = |wire: &[u8]| {
             let mut conn = connection(role, &config);
             receive(&mut conn, wire);
@@ -507,7 +507,7 @@ fn the_end_has_the_code_of_either_close_and_the_error() {
 #[test]
 fn with_auto_close_off_the_answer_is_the_callers() {
     for role in ROLES {
-        let mut conn = connection(role, &Config::default().auto_close(false));
+        let mut conn = connection(role, &Config { auto_close: false, ..Config::default() });
         let seen = receive(&mut conn, &to(role, CLOSE, close_body(1000, "")));
         assert_eq!(seen, [closed_with(1000), Seen::Closed]);
         assert!(!conn.sender().has_outgoing());
@@ -612,7 +612,10 @@ fn a_failed_write_lets_what_was_received_be_read() {
 #[test]
 fn after_a_failed_write_reading_is_bounded_by_the_close_timeout() {
     for role in ROLES {
-        let mut conn = connection(role, &Config::default().close_timeout(Duration::from_secs(3)));
+        let mut conn = connection(
+            role,
+            &Config { close_timeout: Duration::from_secs(3), ..Config::default() },
+        );
         conn.write_failed();
         let at = |secs| Time::new(Duration::from_secs(secs));
         assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
@@ -640,7 +643,7 @@ fn a_close_is_over_within_the_sum_of_its_steps() {
         (Role::Server, true, 2 * timeout + 2 * brief),
         (Role::Client, true, 3 * timeout + brief),
     ] {
-        let mut conn = connection(role, &Config::default().close_timeout(timeout));
+        let mut conn = connection(role, &Config { close_timeout: timeout, ..Config::default() });
         let mut now = Time::ZERO;
         conn.sender_mut().close(None).unwrap();
         if !stuck {
@@ -675,7 +678,8 @@ fn the_ready_state_only_moves_forward() {
     for seed in 0..times(3000, 40) as u64 {
         let mut rng = Rng(seed);
         let role = ROLES[rng.below(2)];
-        let mut conn = connection(role, &Config::default().auto_close(rng.once_in(2)));
+        let mut conn =
+            connection(role, &Config { auto_close: rng.once_in(2), ..Config::default() });
         let (mut state, mut now) = (conn.ready_state(), Duration::ZERO);
         assert_eq!(state, ReadyState::Open);
         for _ in 0..12 {
@@ -819,7 +823,7 @@ fn a_peer_that_does_not_take_the_rest_of_a_frame_behind_our_close_is_no_error() 
         // A second; or the deadline on writing, which began before.
         for (write_timeout, over) in [(30, 10), (1, 9)] {
             let write_timeout = Duration::from_secs(write_timeout);
-            let mut conn = connection(role, &Config::default().write_timeout(write_timeout));
+            let mut conn = connection(role, &Config { write_timeout, ..Config::default() });
             conn.sender_mut().close(None).unwrap();
             drain(&mut conn);
             receive(&mut conn, &to(role, PING, "?"));
@@ -885,7 +889,10 @@ fn a_pong_placed_behind_our_close_is_dropped_when_the_peers_comes() {
 #[test]
 fn failing_behind_a_deadline_that_passed_changes_nothing() {
     for role in ROLES {
-        let mut conn = connection(role, &Config::default().close_timeout(Duration::from_secs(5)));
+        let mut conn = connection(
+            role,
+            &Config { close_timeout: Duration::from_secs(5), ..Config::default() },
+        );
         conn.sender_mut().close(None).unwrap();
         drain(&mut conn);
         conn.handle_timeout(Time::ZERO).unwrap();

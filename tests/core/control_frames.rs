@@ -100,7 +100,7 @@ fn a_ping_flood_with_a_blocked_writer_is_bounded() {
 #[test]
 fn with_auto_pong_off_nothing_is_answered() {
     for role in ROLES {
-        let mut conn = connection(role, &Config::default().auto_pong(false));
+        let mut conn = connection(role, &Config { auto_pong: false, ..Config::default() });
         assert_eq!(receive(&mut conn, &to(role, PING, "x")), [Seen::Ping(b"x".to_vec())]);
         assert!(!conn.sender().has_outgoing());
         conn.sender_mut().pong(b"mine").unwrap();
@@ -185,7 +185,7 @@ fn load(conn: &mut tickwire::Connection) -> Vec<(u8, Vec<u8>)> {
 #[test]
 fn a_control_frame_overtakes_all_that_has_not_begun_at_every_write_offset() {
     // P031, P042, P211
-    let config = Config::default().vectored_from(32);
+    let config = Config { vectored_from: 32, ..Config::default() };
     for role in ROLES {
         let mut probe = connection(role, &config);
         load(&mut probe);
@@ -213,7 +213,7 @@ fn a_control_frame_overtakes_all_that_has_not_begun_at_every_write_offset() {
 #[test]
 fn pongs_overtake_again_and_again_byte_by_byte() {
     // A new ping with every byte written: each pong is whole, between frames, data in order.
-    let config = Config::default().vectored_from(32);
+    let config = Config { vectored_from: 32, ..Config::default() };
     for role in ROLES {
         for every in [7, 3, 2, 1].into_iter().take(times(4, 1)) {
             let mut conn = connection(role, &config);
@@ -274,7 +274,7 @@ fn frames_written_before_the_ping_came_are_not_walked_into() {
 fn control_frames_keep_their_order_around_a_close() {
     // RFC 6455 §5.5.2: found by `calls`. Those that wait for others to overtake overtake with them, and
     // what comes after the Close does not go before them.
-    let config = Config::default().vectored_from(32);
+    let config = Config { vectored_from: 32, ..Config::default() };
     for role in ROLES {
         let mut probe = connection(role, &config);
         load(&mut probe);

@@ -104,7 +104,7 @@ proptest! {
         cuts in vec(0.0..1.0f64, 0..6),
         small in any::<bool>(),
     ) {
-        let config = Config::default().read_buffer(if small { 512 } else { 16 << 10 });
+        let config = Config { read_buffer: if small { 512 } else { 16 << 10 }, ..Config::default() };
         for role in ROLES {
             let (wire, want) = wire(role, &items);
             let (seen, output) = transcript(role, &config, &wire, []);
@@ -129,7 +129,7 @@ proptest! {
         cuts in vec(0.0..1.0f64, 0..6),
     ) {
         for role in ROLES {
-            let mut conn = connection(role, &Config::default().vectored_from(100));
+            let mut conn = connection(role, &Config { vectored_from: 100, ..Config::default() });
             let (mut want, mut wire) = (Vec::new(), Vec::new());
             for (i, item) in items.iter().enumerate() {
                 let tx = conn.sender_mut();
@@ -175,11 +175,7 @@ proptest! {
         flips in vec((0.0..1.0f64, any::<u8>()), 0..3),
         cuts in vec(0.0..1.0f64, 0..4),
     ) {
-        let config = Config::default()
-            .max_message(400)
-            .max_frame(300)
-            .max_fragments(4)
-            .read_buffer(512);
+        let config = Config { max_message: 400, max_frame: Some(300), max_fragments: 4, read_buffer: 512, ..Config::default() };
         for role in ROLES {
             let (mut wire, _) = wire(role, &items);
             for (at, bits) in &flips {
@@ -207,7 +203,7 @@ proptest! {
     ) {
         let mut wire = vec![b0, b1];
         wire.extend(&rest);
-        let config = Config::default().max_message(limit);
+        let config = Config { max_message: limit, ..Config::default() };
         for role in ROLES {
             let whole = transcript(role, &config, &wire, []);
             prop_assert_eq!(&transcript(role, &config, &wire, 0..wire.len()), &whole);

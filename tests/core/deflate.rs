@@ -13,7 +13,7 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// One that compresses everything.
 fn eager() -> Config {
-    Config::default().deflate(Deflate::default().min_size(0))
+    Config { deflate: Some(Deflate { min_size: 0, ..Deflate::default() }), ..Config::default() }
 }
 
 fn open(role: Role, config: &Config, agreed: Agreed) -> Connection {
@@ -396,7 +396,7 @@ fn many_small_last_blocks_are_taken_in_linear_time() {
     for takeover in [false, true] {
         for block in [&b"\x03\x00"[..], b"\x01\x00\x00\xff\xff", b"\x02\x00\x00\x00\xff\xff"] {
             let payload = [&block.repeat(times(50_000, 50)), HELLO[0]].concat();
-            let config = eager().max_message(100_000_000);
+            let config = Config { max_message: 100_000_000, ..eager() };
             let wire = [masked(RSV1 | TEXT, &payload), masked(RSV1 | TEXT, HELLO[0])].concat();
             let seen = receive(&mut open(Role::Server, &config, agreed(takeover)), &wire);
             assert_eq!(seen, [text("Hello"), text("Hello")]);
@@ -408,7 +408,7 @@ fn many_small_last_blocks_are_taken_in_linear_time() {
 fn the_limit_is_on_what_it_becomes_and_on_what_comes() {
     for takeover in [false, true] {
         for limit in [1, 100, 16 << 10, 100_000].into_iter().take(times(4, 1)) {
-            let config = eager().max_message(limit);
+            let config = Config { max_message: limit, ..eager() };
             let too_big = Err(RecvError::MessageTooBig { limit: limit as u32 });
             let send = |n: usize, pieces: usize| -> Vec<Vec<u8>> {
                 let payload = Peer::new().deflate(&vec![b'x'; n]);
@@ -444,7 +444,7 @@ fn the_limit_is_on_what_it_becomes_and_on_what_comes() {
                 assert_eq!(verdicts(takeover, &config, &frames)[0], too_big);
             }
             // A limit on frames is one on compressed ones.
-            let config = eager().max_frame(5);
+            let config = Config { max_frame: Some(5), ..eager() };
             let wire = [masked(RSV1 | BINARY, HELLO[0])];
             let error = Err(RecvError::FrameTooBig { limit: 5 });
             assert_eq!(verdicts(takeover, &config, &wire), [error.clone(), error]);
@@ -486,7 +486,7 @@ fn padded(len: usize, data: &[u8]) -> Vec<u8> {
 /// What is compressed may be an eighth and 1 KiB longer than the message may be.
 #[test]
 fn the_limit_on_what_comes_is_exact_however_the_frame_was_begun() {
-    let config = eager().max_message(1000).max_frame(10_000);
+    let config = Config { max_message: 1000, max_frame: Some(10_000), ..eager() };
     let most = 1000 + 125 + 1024;
     let too_big = [Seen::Failed(RecvError::MessageTooBig { limit: 1000 })];
     for (len, data, want) in [
@@ -521,7 +521,8 @@ fn the_limit_on_frames_is_on_what_comes_and_exact() {
         (hello.len(), text("Hello")),
         (hello.len() - 1, Seen::Failed(RecvError::FrameTooBig { limit: hello.len() as u32 - 1 })),
     ] {
-        let mut conn = open(Role::Server, &eager().max_frame(limit), agreed(false));
+        let mut conn =
+            open(Role::Server, &Config { max_frame: Some(limit), ..eager() }, agreed(false));
         assert_eq!(receive(&mut conn, &masked(RSV1 | TEXT, hello)), [want]);
     }
 }
@@ -538,7 +539,7 @@ fn the_limit_on_fragments_is_exact_though_chunks_were_asked_for_first() {
     for (most, want) in
         [(3, [binary("abc")]), (2, [Seen::Failed(RecvError::TooManyFragments { limit: 2 })])]
     {
-        let config = eager().max_fragments(most);
+        let config = Config { max_fragments: most, ..eager() };
         for takeover in [false, true] {
             let mut conn = open(Role::Server, &config, agreed(takeover));
             assert_eq!(receive(&mut conn, &wire), want, "{most}");
@@ -563,7 +564,11 @@ fn a_message_begun_in_chunks_can_be_skipped() {
         masked(RSV1 | BINARY, peer.deflate(&big[..3000])),
     ]
     .concat();
-    let mut conn = open(Role::Server, &eager().max_message(5000).max_frame(1 << 20), agreed(true));
+    let mut conn = open(
+        Role::Server,
+        &Config { max_message: 5000, max_frame: Some(1 << 20), ..eager() },
+        agreed(true),
+    );
     feed(&mut conn, &wire[..600]);
     assert!(matches!(next_chunk(&mut conn), Some(Seen::Chunk(DataKind::Binary, _, false))));
     let seen = receive(&mut conn, &wire[600..]);
@@ -657,7 +662,7 @@ proptest! {
         let mut cuts: Vec<usize> = cuts.iter().map(|i| i.index(wire.len() + 1)).collect();
         cuts.sort_unstable();
         let (mut seen, _) = agreeing(agreed(takeover), || {
-            transcript(role, &eager().read_buffer(1024), &wire, cuts.iter().copied())
+            transcript(role, &Config { read_buffer: 1024, ..eager() }, &wire, cuts.iter().copied())
         });
         seen.retain(|e| !matches!(e, Seen::Pong(_)));
         prop_assert_eq!(&seen, &want);
@@ -709,7 +714,7 @@ proptest! {
             server: Direction { takeover: server_takeover, window_bits: bits },
             client: Direction { takeover: client_takeover, window_bits: 23 - bits },
         };
-        let config = Config::default().deflate(Deflate::default().level(level).min_size(rng.below(300)));
+        let config = Config { deflate: Some(Deflate { level, min_size: rng.below(300), ..Deflate::default() }), ..Config::default() };
         let mut ends = ROLES.map(|role| open(role, &config, agreed));
         for _ in 0..times(20, 2) {
             let at = rng.below(2);
@@ -764,7 +769,10 @@ fn send_something(conn: &mut Connection, rng: &mut Rng) -> Vec<Seen> {
 #[test]
 fn hello_goes_out_as_the_rfc_shows_it() {
     for role in ROLES {
-        let config = Config::default().deflate(Deflate::default().min_size(0).level(6));
+        let config = Config {
+            deflate: Some(Deflate { min_size: 0, level: 6, ..Deflate::default() }),
+            ..Config::default()
+        };
         let mut conn = open(role, &config, agreed(true));
         for text in ["Hello", "Hello", ""] {
             conn.sender_mut().feed(text).unwrap();
@@ -811,7 +819,7 @@ fn short_messages_secrets_and_what_would_grow_go_out_plain() {
 
 #[test]
 fn a_refused_message_leaves_no_trace_in_the_compressor() {
-    let config = eager().high_water(10);
+    let config = Config { high_water: 10, ..eager() };
     let say = |conn: &mut Connection, s: &str| {
         conn.sender_mut().feed(s).unwrap();
         sent(&drain(conn)).remove(0).1
@@ -888,10 +896,11 @@ fn a_prepared_message_is_compressed_once_for_each_setting() {
     let mut rng = Rng(6);
     let data = prose(&mut rng, times(10_000, 1_000));
     let message = Prepared::new(&data);
-    let config = Config::default().vectored_from(100);
+    let config = Config { vectored_from: 100, ..Config::default() };
     let addresses = |bits: u8, level: u8, prepared: &Prepared| {
         let agreed = with_window(Agreed::default(), Role::Server, bits);
-        let config = config.clone().deflate(Deflate::default().level(level));
+        let config =
+            Config { deflate: Some(Deflate { level, ..Deflate::default() }), ..config.clone() };
         let mut conn = open(Role::Server, &config, agreed);
         conn.sender_mut().feed(prepared).unwrap();
         let out = conn.sender_mut().outgoing();
@@ -933,7 +942,7 @@ fn many_threads_compress_a_prepared_message_once() {
         let threads: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {
-                    let config = Config::default().vectored_from(1);
+                    let config = Config { vectored_from: 1, ..Config::default() };
                     let mut conn = open(Role::Server, &config, Agreed::default());
                     conn.sender_mut().feed(&message).unwrap();
                     let out = conn.sender_mut().outgoing();
@@ -1005,7 +1014,10 @@ fn nothing_sent_needs_more_than_the_window_agreed_on() {
     let mut rng = Rng(12);
     for bits in (9..=14).take(times(6, 1)) {
         let agreed = with_window(agreed(true), Role::Server, bits);
-        let config = Config::default().deflate(Deflate::default().level(9));
+        let config = Config {
+            deflate: Some(Deflate { level: 9, ..Deflate::default() }),
+            ..Config::default()
+        };
         let mut conn = open(Role::Server, &config, agreed);
         // A block that comes again just beyond the window, and not before.
         let block = rng.bytes(200);
@@ -1085,8 +1097,10 @@ fn settings_out_of_range_count_as_the_nearest() {
         [(0, "; server_max_window_bits=9"), (9, "; server_max_window_bits=9"), (15, ""), (255, "")]
     {
         use tickwire::handshake::client::{Handshake, Request};
-        let config =
-            Config::default().deflate(set(Deflate::default(), |it| it.server.window_bits = bits));
+        let config = Config {
+            deflate: Some(set(Deflate::default(), |it| it.server.window_bits = bits)),
+            ..Config::default()
+        };
         let handshake = Handshake::new(&Request::new("ws://h").unwrap(), &config, Rng(1));
         let request = String::from_utf8(handshake.outgoing().to_vec()).unwrap();
         let line = request.lines().find(|line| line.contains("permessage-deflate")).unwrap();
@@ -1096,7 +1110,10 @@ fn settings_out_of_range_count_as_the_nearest() {
     // Levels beyond the last are the last, and the first is not none at all.
     let text = "{\"bid\":1.2345,\"ask\":1.2346}".repeat(40);
     let len = |level| {
-        let config = Config::default().deflate(Deflate::default().min_size(0).level(level));
+        let config = Config {
+            deflate: Some(Deflate { min_size: 0, level, ..Deflate::default() }),
+            ..Config::default()
+        };
         let mut conn = open(Role::Server, &config, agreed(false));
         let _ = conn.sender_mut().feed(&*text).unwrap();
         drain(&mut conn).len()

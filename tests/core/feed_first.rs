@@ -40,7 +40,7 @@ fn messages() -> Vec<Seen> {
 #[test]
 fn it_goes_in_at_the_first_message_boundary_at_every_write_offset() {
     // P030: never between fragments; several keep their order; a ping passes them all.
-    let config = Config::default().vectored_from(32);
+    let config = Config { vectored_from: 32, ..Config::default() };
     for role in ROLES {
         let mut probe = connection(role, &config);
         let ends = load(&mut probe);
@@ -120,7 +120,7 @@ fn it_passes_a_message_in_chunks_that_has_not_begun_to_be_written() {
 #[test]
 fn it_is_admitted_up_to_twice_high_water() {
     for role in ROLES {
-        let mut conn = connection(role, &Config::default().high_water(100));
+        let mut conn = connection(role, &Config { high_water: 100, ..Config::default() });
         conn.sender_mut().feed(&vec![0; 150]).unwrap();
         assert!(conn.sender_mut().feed("x").is_err());
         let amount = conn.sender().buffered_amount();
@@ -245,7 +245,7 @@ fn a_ping_still_goes_before_the_fragments_that_no_message_may_go_before() {
 #[test]
 fn what_overtakes_takes_no_room_of_what_it_overtakes_placed_or_not() {
     for role in ROLES {
-        let mut conn = connection(role, &Config::default().high_water(100));
+        let mut conn = connection(role, &Config { high_water: 100, ..Config::default() });
         let _ = conn.sender_mut().feed("x").unwrap();
         let _ = conn.sender_mut().feed_first(&[0; 150]).unwrap();
         assert!(conn.sender().has_room());

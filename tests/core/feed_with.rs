@@ -266,7 +266,7 @@ fn nothing_is_built_where_it_would_be_refused() {
     };
     for role in ROLES {
         // One message goes beyond `high_water`, and then there is no room.
-        let config = Config::default().high_water(100);
+        let config = Config { high_water: 100, ..Config::default() };
         let mut conn = connection(role, &config);
         built(conn.sender_mut(), DataKind::Text, &[b'x'; 200], How::Slice(0)).unwrap();
         assert!(!conn.sender().has_room());
@@ -404,7 +404,7 @@ proptest! {
         ops in proptest::collection::vec(op(), 0..times(20, 5)),
     ) {
         use tickwire::deflate::Deflate;
-        let config = Config::default().deflate(Deflate::default().min_size(min_size));
+        let config = Config { deflate: Some(Deflate { min_size, ..Deflate::default() }), ..Config::default() };
         let agreed = crate::support::deflate::agreed(takeover);
         let twins = agreeing(agreed, || Twins::new(role_of(server), &config));
         alike(twins, ops);

@@ -365,7 +365,7 @@ fn interim_responses_are_skipped_up_to_a_limit() {
     let times = |n| [interim.repeat(n).into_bytes(), with(&[])].concat();
     assert_eq!(verdict(&times(4)), Ok(Progress::Complete));
     rejected(&times(5), HandshakeError::TooManyInterim { limit: 8 });
-    let none = Config::default().max_interim(0);
+    let none = Config { max_interim: 0, ..Config::default() };
     let error = HandshakeError::TooManyInterim { limit: 0 };
     assert_eq!(verdict_of(&request(), &none, &times(1)), Err(error));
     assert_eq!(verdict_of(&request(), &none, &with(&[])), Ok(Progress::Complete));
@@ -406,7 +406,7 @@ fn refusal_to(config: &Config, bytes: &[u8], end: bool) -> Refusal {
 // P094.
 #[test]
 fn a_refusal_comes_with_its_headers_and_the_start_of_its_body() {
-    let config = Config::default().max_refusal_body(16);
+    let config = Config { max_refusal_body: 16, ..Config::default() };
     let chunked =
         "HTTP/1.1 503 Busy\r\nRetry-After: 30\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n";
     let long_line = format!("{chunked}2;{}\r\nab\r\n", "x".repeat(300));
@@ -443,7 +443,7 @@ fn a_refusal_comes_with_its_headers_and_the_start_of_its_body() {
             assert_eq!(refusal.headers().count(), 2);
         }
     }
-    let none = Config::default().max_refusal_body(0);
+    let none = Config { max_refusal_body: 0, ..Config::default() };
     assert!(refusal_to(&none, b"HTTP/1.1 404 Not Found\r\n\r\n", false).body.is_empty());
 }
 
@@ -638,7 +638,7 @@ fn there_is_no_connection_before_a_valid_response() {
 #[test]
 fn the_clock_ends_the_wait_for_a_response_and_for_the_rest_of_a_refusal() {
     let at = |s| Time::new(Duration::from_secs(s));
-    let config = Config::default().handshake_timeout(Duration::from_secs(5));
+    let config = Config { handshake_timeout: Duration::from_secs(5), ..Config::default() };
     let mut handshake = begun(&request(), &config);
     assert_eq!(handshake.poll_timeout(), Some(Time::ZERO));
     assert_eq!(handshake.handle_timeout(at(100)), Ok(()));
@@ -759,7 +759,7 @@ fn a_client_that_offered_to_take_nothing_over_does_not() {
         let mut deflate = Deflate::default();
         deflate.client.takeover = mine;
         deflate.server.takeover = true;
-        let config = Config::default().deflate(deflate);
+        let config = Config { deflate: Some(deflate), ..Config::default() };
         let answer = if answered { "; client_no_context_takeover" } else { "" };
         let answer = format!("Sec-WebSocket-Extensions: permessage-deflate{answer}");
         let (handshake, verdict) = fed(&request(), &config, &with(&[&answer]), 4096);

@@ -395,7 +395,7 @@ fn every_limit_has_its_status() {
 #[test]
 #[cfg_attr(miri, ignore = "four megabytes, byte by byte")]
 fn a_head_that_trickles_in_costs_no_more_than_one_that_does_not() {
-    let config = Config::default().max_head(8 << 20);
+    let config = Config { max_head: 8 << 20, ..Config::default() };
     for line in [vec![b'y'; 2 << 20], b"\ty ".repeat(700_000)] {
         let bytes = [b"GET / HTTP/1.1\r\nX: ", &*line].concat();
         assert_eq!(fed(&config, &bytes, 1).1, Ok(Progress::Partial));
@@ -552,7 +552,7 @@ fn a_stream_that_ends_early_is_an_error_and_one_that_ends_later_is_not() {
 #[test]
 fn the_clock_starts_with_the_first_call_and_ends_the_wait() {
     let at = |s| Time::new(Duration::from_secs(s));
-    let config = Config::default().handshake_timeout(Duration::from_secs(5));
+    let config = Config { handshake_timeout: Duration::from_secs(5), ..Config::default() };
     let mut handshake = Handshake::new(&config);
     assert_eq!(handshake.poll_timeout(), Some(Time::ZERO));
     assert_eq!(handshake.handle_timeout(at(100)), Ok(()));
@@ -925,7 +925,8 @@ fn an_upgrade_is_asked_for_by_both_of_its_headers() {
 #[test]
 fn the_first_fault_in_the_order_of_the_bytes_is_the_verdict() {
     use HandshakeError::{HeadTooLong, RequestLineTooLong};
-    let config = |line, head| Config::default().max_request_line(line).max_head(head);
+    let config =
+        |line, head| Config { max_request_line: line, max_head: head, ..Config::default() };
     // CR and LF do not count as the line's, but as the head's.
     let endless = [b'a'; 300];
     for (line, head, error) in [

@@ -232,7 +232,7 @@ fn a_request_says_whether_it_asks_for_a_websocket() {
 #[test]
 fn the_connection_has_the_configuration_set_last() {
     let mut upgrade = check(&get()).unwrap();
-    upgrade.set_config(&Config::default().max_message(10));
+    upgrade.set_config(&Config { max_message: 10, ..Config::default() });
     let (_, mut connection) = upgrade.accept(Accept::default()).unwrap();
     let frame = [&b"\x82\x8b\0\0\0\0"[..], &[7; 11]].concat();
     feed(&mut connection, &frame);
@@ -375,7 +375,7 @@ fn as_many_headers_pass_as_the_limit_says_whatever_the_version() {
     for (mut request, config, limit) in [
         (get(), config.clone(), 128),
         (connect(), config.clone(), 128),
-        (connect(), config.max_headers(5), 5),
+        (connect(), Config { max_headers: 5, ..config }, 5),
     ] {
         let protocol = (request.version() != Version::HTTP_11).then_some("websocket");
         let cookies = request.headers().get_all("cookie").iter().count(); // sent on as one

@@ -106,7 +106,7 @@ fn buffers_of_all_sizes_are_good_enough() {
         let short = (0..40).step_by(every(13));
         for len in short.chain([100, 511, 512, 519, 520, 521, 5000, 40_000]).step_by(every(2)) {
             for cut in [0, 1, 7, 8, 100, 2999, 3010].into_iter().step_by(every(4)) {
-                let mut conn = connection(role, &Config::default().read_buffer(512));
+                let mut conn = connection(role, &Config { read_buffer: 512, ..Config::default() });
                 conn.receiver_mut().lend(stale(len));
                 let mut seen = receive(&mut conn, &wire[..cut]);
                 conn.receiver_mut().lend(stale(len));
@@ -224,7 +224,7 @@ fn lending_and_reclaiming_at_any_moment_loses_nothing() {
                 _ => wire.extend(to(role, BINARY, payload)),
             }
         }
-        let config = Config::default().read_buffer([512, 1016, 4096][rng.below(3)]);
+        let config = Config { read_buffer: [512, 1016, 4096][rng.below(3)], ..Config::default() };
         let want = transcript(role, &config, &wire, []).0;
         let mut conn = connection(role, &config);
         let (mut pool, mut seen, mut rest) = (Vec::new(), Vec::new(), &wire[..]);
@@ -254,7 +254,7 @@ fn lending_to_the_sender_at_any_moment_loses_nothing() {
     for seed in 0..times(200, 3) as u64 {
         let mut rng = Rng(seed);
         let role = ROLES[rng.below(2)];
-        let mut conn = connection(role, &Config::default().vectored_from(50));
+        let mut conn = connection(role, &Config { vectored_from: 50, ..Config::default() });
         let (mut fed, mut wire) = (Vec::new(), Vec::new());
         for i in 0..60u8 {
             let payload = vec![i; rng.below(120)];

@@ -43,7 +43,7 @@ fn a_message_of_the_limit_passes_and_one_byte_more_does_not() {
     for role in ROLES {
         let limits = [0, 1, 125, 126, 127, 4095, 4096, 65535, 65536, 70_000];
         for limit in limits.into_iter().take(times(10, 5)) {
-            let config = Config::default().max_message(limit);
+            let config = Config { max_message: limit, ..Config::default() };
             let error = Some((RecvError::MessageTooBig { limit: limit as u32 }, 1009));
             pieces(role, &config, &[limit], None);
             pieces(role, &config, &[limit + 1], error);
@@ -55,7 +55,7 @@ fn a_message_of_the_limit_passes_and_one_byte_more_does_not() {
 fn the_limit_on_messages_is_on_the_sum_of_their_fragments() {
     // P015, A02, A05
     for role in ROLES {
-        let config = Config::default().max_message(1000);
+        let config = Config { max_message: 1000, ..Config::default() };
         let error = Some((RecvError::MessageTooBig { limit: 1000 }, 1009));
         pieces(role, &config, &[500, 500], None);
         pieces(role, &config, &[1000, 0, 0], None);
@@ -72,7 +72,7 @@ fn sums_of_fragments_do_not_wrap() {
     // A02
     for role in ROLES {
         for max in [1000, usize::MAX, usize::MAX - 1] {
-            let config = Config::default().max_message(max);
+            let config = Config { max_message: max, ..Config::default() };
             let key = key_of(peer(role));
             for n in [(1 << 63) - 1, (1 << 63) - 999, u64::from(u32::MAX), 1 << 31] {
                 let wire =
@@ -97,7 +97,7 @@ fn sums_of_fragments_do_not_wrap() {
 #[test]
 fn a_frames_length_and_its_headers_do_not_wrap() {
     for role in ROLES {
-        let config = Config::default().max_message(usize::MAX);
+        let config = Config { max_message: usize::MAX, ..Config::default() };
         for n in [u32::MAX - 14, u32::MAX - 1, u32::MAX].map(u64::from) {
             for (b0, want) in [
                 (BINARY, vec![]),
@@ -116,7 +116,7 @@ fn a_frames_length_and_its_headers_do_not_wrap() {
 fn a_frame_of_the_limit_passes_and_one_byte_more_does_not() {
     for role in ROLES {
         for limit in [0, 100, 126, 5000, 66_000].into_iter().take(times(5, 3)) {
-            let config = Config::default().max_frame(limit);
+            let config = Config { max_frame: Some(limit), ..Config::default() };
             let error = Some((RecvError::FrameTooBig { limit: limit as u32 }, 1009));
             pieces(role, &config, &[limit], None);
             pieces(role, &config, &[limit, limit, 0], None);
@@ -124,10 +124,11 @@ fn a_frame_of_the_limit_passes_and_one_byte_more_does_not() {
             pieces(role, &config, &[limit, limit + 1], error);
         }
         // Without one of its own it is that of messages.
-        let config = Config::default().max_message(10);
+        let config = Config { max_message: 10, ..Config::default() };
         pieces(role, &config, &[11], Some((RecvError::MessageTooBig { limit: 10 }, 1009)));
         // Control frames are not held against either.
-        let config = Config::default().max_message(0).max_frame(0).max_fragments(1);
+        let config =
+            Config { max_message: 0, max_frame: Some(0), max_fragments: 1, ..Config::default() };
         let wire = to(role, PING, "not data");
         let (seen, _) = transcript(role, &config, &wire, []);
         assert_eq!(seen, [Seen::Ping(b"not data".to_vec())]);
@@ -139,7 +140,7 @@ fn a_message_of_the_most_fragments_passes_and_one_more_does_not() {
     // P032, P206, A17
     for role in ROLES {
         for limit in [1, 2, 3, 50].into_iter().take(times(4, 2)) {
-            let config = Config::default().max_fragments(limit);
+            let config = Config { max_fragments: limit, ..Config::default() };
             let error = Some((RecvError::TooManyFragments { limit }, 1008));
             let count = limit as usize;
             for len in [0, 1, 7].into_iter().step_by(every(2)) {
@@ -167,7 +168,7 @@ fn a_message_of_the_most_fragments_passes_and_one_more_does_not() {
 fn the_quick_path_and_the_slow_one_count_fragments_alike() {
     // No fragments at all allowed: cut or whole, it is the same.
     for role in ROLES {
-        let config = Config::default().max_fragments(0);
+        let config = Config { max_fragments: 0, ..Config::default() };
         let wire = to(role, BINARY, "x");
         let whole = transcript(role, &config, &wire, []);
         assert_eq!(whole, transcript(role, &config, &wire, 0..wire.len()), "{role:?}");
@@ -218,7 +219,7 @@ fn spare_is_never_empty_whatever_the_limits() {
     for role in ROLES {
         for buffer in [0, 512, 513, 1 << 16] {
             for max in [0, 1, 600, 100_000].into_iter().take(times(4, 2)) {
-                let config = Config::default().read_buffer(buffer).max_message(max);
+                let config = Config { read_buffer: buffer, max_message: max, ..Config::default() };
                 let mut conn = connection(role, &config);
                 let wire = [
                     to(role, BINARY_OPEN, vec![1; max / 2]),
@@ -245,7 +246,7 @@ fn spare_is_never_empty_whatever_the_limits() {
 #[test]
 fn frames_committed_without_a_step_are_all_kept() {
     for role in ROLES {
-        let config = Config::default().max_message(100).read_buffer(512);
+        let config = Config { max_message: 100, read_buffer: 512, ..Config::default() };
         let mut conn = connection(role, &config);
         let all = || 0..times(5000, 100) as u32;
         let wire: Vec<u8> = all().flat_map(|i| to(role, BINARY, i.to_be_bytes())).collect();
@@ -261,7 +262,7 @@ fn one_read_asks_for_what_was_set_and_for_512_bytes_to_16_mib() {
         for (set, asked) in
             [(0, 512), (512, 512), (1000, 1000), (16 << 10, 16 << 10), (usize::MAX, 16 << 20)]
         {
-            let mut conn = connection(role, &Config::default().read_buffer(set));
+            let mut conn = connection(role, &Config { read_buffer: set, ..Config::default() });
             let got = conn.receiver_mut().spare_mut().len();
             assert!((asked..=asked + 64).contains(&got), "{set}: {got}");
         }
@@ -278,7 +279,7 @@ fn what_will_be_refused_is_not_one_more_message() {
         let small = to(role, TEXT, "small");
         let begins = to(role, BINARY_OPEN, [1; 101]);
         let after = |frames: &[&Vec<u8>]| {
-            let config = Config::default().max_message(100);
+            let config = Config { max_message: 100, ..Config::default() };
             let mut conn = connection(role, &config);
             feed(&mut conn, &to(role, TEXT, "first"));
             for frame in frames {

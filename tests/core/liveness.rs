@@ -80,7 +80,7 @@ impl Clocked {
 fn a_feed_that_pings_and_sends_nothing_is_found_in_time() {
     // Its last message at any time; a Ping each second, before and after.
     let timeout = 10 * SECOND;
-    let config = Config::default().data_timeout(timeout);
+    let config = Config { data_timeout: Some(timeout), ..Config::default() };
     for role in ROLES {
         for phase in (0..100u32).step_by(every(67)) {
             let mut end = Clocked::new(role, &config);
@@ -105,7 +105,8 @@ fn a_feed_that_pings_and_sends_nothing_is_found_in_time() {
 #[test]
 fn it_runs_from_the_beginning() {
     for role in ROLES {
-        let mut end = Clocked::new(role, &Config::default().data_timeout(10 * SECOND));
+        let mut end =
+            Clocked::new(role, &Config { data_timeout: Some(10 * SECOND), ..Config::default() });
         end.now = HOUR; // what the clock says does not matter
         assert_eq!(end.pass(9999 * MS), Ok(()));
         let error = end.pass(MS).unwrap_err();
@@ -117,7 +118,7 @@ fn it_runs_from_the_beginning() {
 #[test]
 fn each_message_is_data_whatever_it_is_and_nothing_else() {
     // Every 8 s, of 10: long enough for any that does not count.
-    let config = Config::default().data_timeout(10 * SECOND);
+    let config = Config { data_timeout: Some(10 * SECOND), ..Config::default() };
     type Say = Box<dyn Fn(&mut Clocked)>;
     let frames = |frames: &'static [(u8, &'static [u8])]| -> Say {
         Box::new(move |end| {
@@ -180,7 +181,8 @@ fn each_message_is_data_whatever_it_is_and_nothing_else() {
 fn a_long_message_on_a_slow_line_is_no_silence() {
     // A byte each second of messages of one frame or two: taken by `quick` when they are whole, or piece by piece.
     // A header, which is no data, has up to 14 bytes.
-    let config = Config::default().data_timeout(15 * SECOND).frame_timeout(HOUR);
+    let config =
+        Config { data_timeout: Some(15 * SECOND), frame_timeout: HOUR, ..Config::default() };
     for role in ROLES {
         for wire in [
             to(role, BINARY, [7; 100]),
@@ -212,7 +214,8 @@ fn a_long_message_on_a_slow_line_is_no_silence() {
 #[test]
 fn compressed_messages_are_data_too() {
     use tickwire::deflate::Agreed;
-    let config = Config::default().data_timeout(3 * SECOND).frame_timeout(HOUR);
+    let config =
+        Config { data_timeout: Some(3 * SECOND), frame_timeout: HOUR, ..Config::default() };
     // "Hello" of RFC 7692 §7.2.3.1.
     let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
     for role in ROLES {
@@ -234,7 +237,8 @@ fn compressed_messages_are_data_too() {
 
 #[test]
 fn what_was_received_is_not_held_against_the_peer_and_delivered_first() {
-    let config = Config::default().data_timeout(3 * SECOND).frame_timeout(HOUR);
+    let config =
+        Config { data_timeout: Some(3 * SECOND), frame_timeout: HOUR, ..Config::default() };
     for role in ROLES {
         // Not stepped over: the caller is slow, and the peer is not.
         for bytes in [
@@ -261,7 +265,7 @@ fn what_was_received_is_not_held_against_the_peer_and_delivered_first() {
 
 #[test]
 fn while_reading_is_paused_silence_proves_nothing() {
-    let config = Config::default().data_timeout(10 * SECOND);
+    let config = Config { data_timeout: Some(10 * SECOND), ..Config::default() };
     for role in ROLES {
         for before in 0..10 {
             let mut end = Clocked::new(role, &config);
@@ -285,7 +289,8 @@ fn while_reading_is_paused_silence_proves_nothing() {
 #[test]
 fn pauses_for_a_moment_hide_no_silence() {
     for role in ROLES {
-        let mut end = Clocked::new(role, &Config::default().data_timeout(10 * SECOND));
+        let mut end =
+            Clocked::new(role, &Config { data_timeout: Some(10 * SECOND), ..Config::default() });
         let error = (0..100).find_map(|_| {
             end.hear(PING, "alive");
             end.conn.set_paused(true); // a send that waited
@@ -301,7 +306,8 @@ fn pauses_for_a_moment_hide_no_silence() {
 #[test]
 fn after_a_pause_a_look_more_decides_however_often_the_time_is_told() {
     for role in ROLES {
-        let mut end = Clocked::new(role, &Config::default().data_timeout(10 * SECOND));
+        let mut end =
+            Clocked::new(role, &Config { data_timeout: Some(10 * SECOND), ..Config::default() });
         end.pass(9 * SECOND).unwrap();
         end.conn.set_paused(true);
         end.conn.set_paused(false);
@@ -318,7 +324,8 @@ fn after_a_pause_a_look_more_decides_however_often_the_time_is_told() {
 #[test]
 fn a_caller_who_is_late_by_a_look_after_a_pause_is_in_time() {
     for role in ROLES {
-        let mut end = Clocked::new(role, &Config::default().data_timeout(10 * SECOND));
+        let mut end =
+            Clocked::new(role, &Config { data_timeout: Some(10 * SECOND), ..Config::default() });
         end.pass(2 * SECOND).unwrap();
         end.conn.set_paused(true);
         end.conn.set_paused(false);
@@ -331,7 +338,11 @@ fn a_caller_who_is_late_by_a_look_after_a_pause_is_in_time() {
 
 #[test]
 fn a_day_of_pings_and_a_tick_now_and_then_is_a_live_feed() {
-    let config = Config::default().data_timeout(30 * SECOND).heartbeat(Heartbeat::BEHIND_PROXIES);
+    let config = Config {
+        data_timeout: Some(30 * SECOND),
+        heartbeat: Some(Heartbeat::BEHIND_PROXIES),
+        ..Config::default()
+    };
     for role in ROLES {
         let mut end = Clocked::new(role, &config);
         for i in 0..times(24 * 3600, 30) as u32 {
@@ -352,10 +363,12 @@ fn a_day_of_pings_and_a_tick_now_and_then_is_a_live_feed() {
 
 #[test]
 fn a_dead_peer_is_the_heartbeats_and_a_closing_one_the_close_timers() {
-    let config = Config::default()
-        .data_timeout(30 * SECOND)
-        .heartbeat(Heartbeat::new(5 * SECOND, 5 * SECOND))
-        .close_timeout(100 * SECOND);
+    let config = Config {
+        data_timeout: Some(30 * SECOND),
+        heartbeat: Some(Heartbeat::new(5 * SECOND, 5 * SECOND)),
+        close_timeout: 100 * SECOND,
+        ..Config::default()
+    };
     for role in ROLES {
         let mut end = Clocked::new(role, &config);
         assert_eq!(end.pass(60 * SECOND), Err(RecvError::PongTimeout));
@@ -369,10 +382,12 @@ fn a_dead_peer_is_the_heartbeats_and_a_closing_one_the_close_timers() {
 #[test]
 fn times_too_short_and_too_long_are_times() {
     for role in ROLES {
-        let mut end = Clocked::new(role, &Config::default().data_timeout(Duration::ZERO));
+        let mut end =
+            Clocked::new(role, &Config { data_timeout: Some(Duration::ZERO), ..Config::default() });
         assert_eq!(end.pass(4 * MS), Ok(()));
         assert_eq!(end.pass(MS), Err(RecvError::DataTimeout));
-        let mut end = Clocked::new(role, &Config::default().data_timeout(Duration::MAX));
+        let mut end =
+            Clocked::new(role, &Config { data_timeout: Some(Duration::MAX), ..Config::default() });
         end.now = Duration::MAX - HOUR;
         assert_eq!(end.pass(HOUR - SECOND), Ok(()));
     }
@@ -383,7 +398,7 @@ fn times_too_short_and_too_long_are_times() {
 const AFTER: Duration = Duration::from_secs(20);
 
 fn talking() -> Config {
-    Config::default().idle_message(AFTER, "ping")
+    Config { idle_message: Some((AFTER, "ping".into())), ..Config::default() }
 }
 
 impl Clocked {
@@ -413,7 +428,10 @@ fn who_says_nothing_says_so_every_interval_for_days() {
         for _ in 0..times(3 * 24 * 180, 10) {
             assert_eq!(end.until_ping(), AFTER);
         }
-        let mut end = Clocked::new(role, &Config::default().idle_message(AFTER, vec![1, 2]));
+        let mut end = Clocked::new(
+            role,
+            &Config { idle_message: Some((AFTER, vec![1, 2].into())), ..Config::default() },
+        );
         end.pass(AFTER).unwrap();
         assert_eq!(end.said(), [(BINARY, vec![1, 2])]);
     }
@@ -454,7 +472,11 @@ fn a_message_of_ours_puts_it_off_and_a_control_frame_does_not() {
 fn what_the_peer_sends_changes_nothing_of_it() {
     // A busy feed that is only read, for a day: Pings, Pongs, data.
     for role in ROLES {
-        let config = talking().data_timeout(10 * SECOND).heartbeat(Heartbeat::PHONE);
+        let config = Config {
+            data_timeout: Some(10 * SECOND),
+            heartbeat: Some(Heartbeat::PHONE),
+            ..talking()
+        };
         let mut end = Clocked::new(role, &config);
         let burst = [to(role, PING, ""), to(role, BINARY, [7; 20]), to(role, PONG, "")].concat();
         let mut pings = 0;
@@ -493,7 +515,7 @@ fn it_never_comes_between_fragments() {
 fn while_the_stream_takes_nothing_one_waits_and_a_full_buffer_is_no_error() {
     for role in ROLES {
         for full in [false, true] {
-            let config = talking().high_water(100).write_timeout(HOUR);
+            let config = Config { high_water: 100, write_timeout: HOUR, ..talking() };
             let mut conn = connection(role, &config);
             conn.sender_mut().feed(&[7; 90]).unwrap();
             if full {
@@ -543,19 +565,19 @@ fn it_overtakes_messages_that_wait() {
 fn it_is_never_sent_behind_a_close() {
     for role in ROLES {
         // Ours.
-        let mut end = Clocked::new(role, &talking().close_timeout(HOUR));
+        let mut end = Clocked::new(role, &Config { close_timeout: HOUR, ..talking() });
         end.pass(SECOND).unwrap();
         end.conn.sender_mut().close(None).unwrap();
         end.pass(100 * SECOND).unwrap();
         assert_eq!(end.said(), [(CLOSE, vec![])]);
         // The peer's, which the caller answers later.
-        let mut end = Clocked::new(role, &talking().auto_close(false));
+        let mut end = Clocked::new(role, &Config { auto_close: false, ..talking() });
         end.pass(SECOND).unwrap();
         end.hear(CLOSE, "");
         end.pass(100 * SECOND).unwrap();
         assert_eq!(end.said(), []);
         // That of an end which fails.
-        let mut end = Clocked::new(role, &talking().data_timeout(SECOND));
+        let mut end = Clocked::new(role, &Config { data_timeout: Some(SECOND), ..talking() });
         assert_eq!(end.pass(HOUR), Err(RecvError::DataTimeout));
         assert_eq!(events(&mut end.conn), [Seen::Failed(RecvError::DataTimeout)]);
         end.pass(100 * SECOND).unwrap();
@@ -566,7 +588,7 @@ fn it_is_never_sent_behind_a_close() {
 #[test]
 fn it_is_sent_while_reading_is_paused() {
     for role in ROLES {
-        let mut end = Clocked::new(role, &talking().data_timeout(AFTER));
+        let mut end = Clocked::new(role, &Config { data_timeout: Some(AFTER), ..talking() });
         end.conn.set_paused(true);
         end.tell().unwrap();
         for _ in 0..10 {
@@ -579,7 +601,7 @@ fn it_is_sent_while_reading_is_paused() {
 #[test]
 fn it_is_not_compressed_and_does_not_disturb_what_is() {
     use tickwire::deflate::{Agreed, Deflate};
-    let config = talking().deflate(Deflate::default());
+    let config = Config { deflate: Some(Deflate::default()), ..talking() };
     for role in ROLES {
         agreeing(Agreed::default(), || {
             let mut end = Clocked::new(role, &config);
@@ -599,10 +621,16 @@ fn it_is_not_compressed_and_does_not_disturb_what_is() {
 #[test]
 fn intervals_too_short_and_too_long_are_intervals() {
     for role in ROLES {
-        let mut end = Clocked::new(role, &Config::default().idle_message(Duration::ZERO, "x"));
+        let mut end = Clocked::new(
+            role,
+            &Config { idle_message: Some((Duration::ZERO, "x".into())), ..Config::default() },
+        );
         end.pass(times(200, 5) as u32 * 5 * MS).unwrap();
         assert_eq!(end.said().len(), times(200, 5));
-        let mut end = Clocked::new(role, &Config::default().idle_message(Duration::MAX, "x"));
+        let mut end = Clocked::new(
+            role,
+            &Config { idle_message: Some((Duration::MAX, "x".into())), ..Config::default() },
+        );
         end.now = Duration::MAX - HOUR;
         end.pass(HOUR - SECOND).unwrap();
         assert_eq!(end.said(), []);
@@ -617,7 +645,10 @@ fn whatever_is_done_meanwhile_no_interval_passes_without_a_message() {
     for seed in 0..times(200, 2) as u64 {
         let mut rng = Rng(seed);
         let role = role_of(seed % 2 == 0);
-        let mut end = Clocked::new(role, &Config::default().idle_message(AFTER, ping.clone()));
+        let mut end = Clocked::new(
+            role,
+            &Config { idle_message: Some((AFTER, ping.clone().into())), ..Config::default() },
+        );
         let mut other = connection(peer(role), &Config::default());
         end.tell().unwrap();
         // When the last message was fed, of ours and of any kind; pieces of one that is not over.

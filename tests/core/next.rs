@@ -130,12 +130,15 @@ fn a_pair_that_is_asked_agrees_with_one_driven_by_the_fine_calls() {
 
 #[test]
 fn a_pair_that_is_asked_agrees_where_a_stream_is_blocked_or_not_read() {
-    let config = Config::default()
-        .frame_timeout(15 * SECOND)
-        .close_timeout(5 * SECOND)
-        .write_timeout(12 * SECOND);
+    let config = Config {
+        frame_timeout: 15 * SECOND,
+        close_timeout: 5 * SECOND,
+        write_timeout: 12 * SECOND,
+        ..Config::default()
+    };
     // One end alone: which of two Pings of the same moment leaves first is up to the streams.
-    let beating = config.clone().heartbeat(Heartbeat::new(20 * SECOND, 10 * SECOND));
+    let beating =
+        Config { heartbeat: Some(Heartbeat::new(20 * SECOND, 10 * SECOND)), ..config.clone() };
     for role in ROLES {
         for closes in [false, true] {
             for seconds in [3, 6, 13, 100] {
@@ -171,24 +174,29 @@ fn a_pair_that_is_asked_agrees_where_a_stream_is_blocked_or_not_read() {
 fn each_deadline_is_waited_for_and_judged_when_the_stream_has_nothing_more() {
     for role in ROLES {
         // A frame that does not become whole.
-        let mut end = asked(role, &Config::default().frame_timeout(7 * SECOND));
+        let mut end = asked(role, &Config { frame_timeout: 7 * SECOND, ..Config::default() });
         end.inbox.push_back(to(role, BINARY, [1; 50])[..20].to_vec());
         end.fails_at(7, RecvError::FrameTimeout);
 
         // A Close that is not answered.
-        let mut end = asked(role, &Config::default().close_timeout(5 * SECOND));
+        let mut end = asked(role, &Config { close_timeout: 5 * SECOND, ..Config::default() });
         end.conn.sender_mut().close(None).unwrap();
         end.fails_at(5, RecvError::CloseTimeout);
 
         // A stream that takes nothing.
-        let mut end = asked(role, &Config::default().write_timeout(6 * SECOND));
+        let mut end = asked(role, &Config { write_timeout: 6 * SECOND, ..Config::default() });
         end.room = 0;
         end.conn.sender_mut().feed("stuck").unwrap();
         end.fails_at(6, RecvError::WriteTimeout);
 
         // A peer that is silent, though one message lies there unread when its time is up.
-        let mut end =
-            asked(role, &Config::default().heartbeat(Heartbeat::new(10 * SECOND, 5 * SECOND)));
+        let mut end = asked(
+            role,
+            &Config {
+                heartbeat: Some(Heartbeat::new(10 * SECOND, 5 * SECOND)),
+                ..Config::default()
+            },
+        );
         end.run_to(12);
         assert_eq!(end.wrote().len(), 1, "a Ping");
         end.now = 17 * SECOND;
@@ -218,7 +226,7 @@ impl Asked {
 fn the_deadline_that_cut_the_closing_handshake_short_is_told() {
     // The peer has closed, and does not read our answer.
     for role in ROLES {
-        let mut end = asked(role, &Config::default().close_timeout(5 * SECOND));
+        let mut end = asked(role, &Config { close_timeout: 5 * SECOND, ..Config::default() });
         end.room = 0;
         end.hear(CLOSE, close_body(1000, ""));
         end.fails_at(5, RecvError::CloseTimeout);
@@ -230,7 +238,7 @@ fn the_deadline_that_cut_the_closing_handshake_short_is_told() {
 #[test]
 fn a_peer_that_never_stops_sending_puts_off_neither_a_write_nor_the_deadline_on_data() {
     for role in ROLES {
-        let mut end = asked(role, &Config::default().data_timeout(10 * SECOND));
+        let mut end = asked(role, &Config { data_timeout: Some(10 * SECOND), ..Config::default() });
         end.room = 0;
         for tenth in 0..300 {
             end.now = SECOND / 10 * tenth;
@@ -255,7 +263,7 @@ fn a_peer_that_never_stops_sending_puts_off_neither_a_write_nor_the_deadline_on_
 #[test]
 fn a_caller_who_was_slow_has_read_what_lay_there_before_the_deadline_on_data_is_judged() {
     for role in ROLES {
-        let mut end = asked(role, &Config::default().data_timeout(10 * SECOND));
+        let mut end = asked(role, &Config { data_timeout: Some(10 * SECOND), ..Config::default() });
         end.run();
         end.now = 30 * SECOND;
         for _ in 0..200 {
@@ -270,7 +278,7 @@ fn a_caller_who_was_slow_has_read_what_lay_there_before_the_deadline_on_data_is_
 #[test]
 fn bytes_that_the_stream_refuses_are_waited_for_and_reading_goes_on() {
     for role in ROLES {
-        let mut end = asked(role, &Config::default().write_timeout(Duration::MAX));
+        let mut end = asked(role, &Config { write_timeout: Duration::MAX, ..Config::default() });
         assert_eq!(end.run(), Some(IDLE));
         end.room = 4;
         end.conn.sender_mut().feed("longer than that").unwrap();
@@ -344,7 +352,8 @@ fn a_message_is_answered_while_it_is_looked_at() {
 #[test]
 fn while_reading_is_paused_nothing_is_delivered_or_read_and_the_end_is_still_told() {
     for role in ROLES {
-        let config = Config::default().close_timeout(5 * SECOND).write_timeout(8 * SECOND);
+        let config =
+            Config { close_timeout: 5 * SECOND, write_timeout: 8 * SECOND, ..Config::default() };
         let mut end = asked(role, &config);
         let all = [to(role, TEXT, "1"), to(role, TEXT, "2"), to(role, PING, "3")].concat();
         end.inbox.push_back(all);
@@ -382,7 +391,7 @@ fn while_reading_is_paused_nothing_is_delivered_or_read_and_the_end_is_still_tol
 #[test]
 fn a_close_that_the_caller_answers_is_waited_for() {
     for role in ROLES {
-        let mut end = asked(role, &Config::default().auto_close(false));
+        let mut end = asked(role, &Config { auto_close: false, ..Config::default() });
         end.hear(CLOSE, close_body(1000, "bye"));
         let wait = Wait { readable: false, ..IDLE };
         assert_eq!((end.run(), end.over), (Some(wait), None));

@@ -89,7 +89,7 @@ fn it_feeds_only_while_less_than_16_kib_are_unsent() {
 
 #[test]
 fn a_smaller_high_water_and_a_message_in_chunks_make_it_wait() {
-    let config = Config::default().high_water(1500);
+    let config = Config { high_water: 1500, ..Config::default() };
     let (mut outbox, mut conn) = (Outbox::new(TooSlow::Wait), server(&config));
     for _ in 0..3 {
         outbox.push(at(0), OwnedMessage::from(vec![0; 996])).unwrap();

@@ -18,7 +18,7 @@ fn a_prepared_message_is_the_frame_that_feed_makes() {
             let prepared = Prepared::new(message);
             assert_eq!((kind(&prepared), prepared.payload()), (message.kind(), message.as_bytes()));
             for vectored_from in [1, 100, 4096, usize::MAX] {
-                let config = Config::default().vectored_from(vectored_from);
+                let config = Config { vectored_from, ..Config::default() };
                 for role in ROLES {
                     let (mut one, mut two) = (connection(role, &config), connection(role, &config));
                     let position = one.sender_mut().feed(message).unwrap();
@@ -38,7 +38,7 @@ fn a_prepared_message_is_the_frame_that_feed_makes() {
 
 #[test]
 fn a_large_prepared_message_is_shared_and_a_small_one_copied() {
-    let config = Config::default().vectored_from(1000);
+    let config = Config { vectored_from: 1000, ..Config::default() };
     for (len, shared) in [(900, false), (2000, true)] {
         let prepared = Prepared::new(&vec![7; len]);
         let mut conn = server(&config);
@@ -72,7 +72,7 @@ fn clones_and_many_subscribers_get_the_same_bytes() {
 fn a_prepared_message_is_refused_where_others_are() {
     let prepared = Prepared::new("x");
     for role in ROLES {
-        let mut conn = connection(role, &Config::default().high_water(1));
+        let mut conn = connection(role, &Config { high_water: 1, ..Config::default() });
         conn.sender_mut().feed(&prepared).unwrap();
         let full = conn.sender_mut().feed(&prepared);
         assert!(matches!(full, Err(SendError::Full { limit: 1, .. })), "{full:?}");

@@ -62,7 +62,8 @@ fn the_smoothed_time_is_that_of_rfc_6298() {
 
 #[test]
 fn the_heartbeats_pings_give_times() {
-    let config = Config::default().heartbeat(Heartbeat::new(ms(8_000), ms(3_000)));
+    let config =
+        Config { heartbeat: Some(Heartbeat::new(ms(8_000), ms(3_000))), ..Config::default() };
     for role in ROLES {
         let mut conn = connection(role, &config);
         let mut marks = Vec::new();
@@ -149,7 +150,8 @@ fn the_callers_own_pings_are_the_callers_to_match() {
         pong(&mut conn, b"mine", at(5));
         assert_eq!((conn.sender().rtt(), conn.poll_timeout()), (None, None));
         // Of several that wait the newest goes out; the heartbeat takes what waits already.
-        let config = Config::default().heartbeat(Heartbeat::new(ms(8_000), ms(3_000)));
+        let config =
+            Config { heartbeat: Some(Heartbeat::new(ms(8_000), ms(3_000))), ..Config::default() };
         let mut conn = connection(role, &config);
         conn.sender_mut().probe(at(0)).unwrap();
         conn.sender_mut().ping(b"mine").unwrap();
@@ -330,7 +332,7 @@ mod over_blocking {
                 assert_eq!(ws.connection().sender().rtt(), None);
                 assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("a"));
                 if stamp {
-                    let _ = ws.recv_with().unwrap().unwrap();
+                    let _ = ws.recv_to_reply().unwrap().unwrap();
                 } else {
                     let _ = ws.recv().unwrap().unwrap();
                 }
@@ -376,7 +378,7 @@ mod over_blocking {
     fn a_heartbeat_gives_times() {
         bounded(|| {
             let beat = tickwire::Heartbeat::new(ms(40), Duration::from_secs(15));
-            let (mut ws, peer) = served(&Config::default().heartbeat(beat));
+            let (mut ws, peer) = served(&Config { heartbeat: Some(beat), ..Config::default() });
             let there = answer(peer);
             let began = Instant::now();
             for _ in 0..2 {
@@ -430,7 +432,7 @@ mod over_tokio {
                 assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("a"));
                 assert_eq!(ws.connection().sender().rtt(), None);
                 if replying {
-                    let _ = ws.recv_with().await.unwrap().unwrap();
+                    let _ = ws.recv_to_reply().await.unwrap().unwrap();
                 } else {
                     let _ = ws.recv().await.unwrap().unwrap();
                 }
@@ -465,7 +467,7 @@ mod over_tokio {
         bounded(async {
             let io = Scripted::new(b"");
             let beat = Heartbeat::new(Duration::from_secs(8), Duration::from_secs(3));
-            let mut ws = server(io.clone(), &Config::default().heartbeat(beat));
+            let mut ws = server(io.clone(), &Config { heartbeat: Some(beat), ..Config::default() });
             let there = io.clone();
             let answering = tokio::spawn(async move {
                 while there.frames().is_empty() {

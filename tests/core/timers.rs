@@ -44,7 +44,7 @@ fn a_connection_without_deadlines_needs_no_time() {
 #[test]
 fn a_frame_has_to_be_whole_in_time() {
     // A25: from its first byte, whatever trickles in, header, payload or control frame.
-    let config = Config::default().frame_timeout(10 * SECOND);
+    let config = Config { frame_timeout: 10 * SECOND, ..Config::default() };
     for role in ROLES {
         for wire in [
             to(role, BINARY, vec![1; times(70_000, 1000)]),
@@ -74,7 +74,7 @@ fn a_frame_has_to_be_whole_in_time() {
 
 #[test]
 fn the_frame_timer_starts_again_for_each_frame() {
-    let config = Config::default().frame_timeout(10 * SECOND);
+    let config = Config { frame_timeout: 10 * SECOND, ..Config::default() };
     for role in ROLES {
         let mut conn = connection(role, &config);
         let wire = to(role, BINARY, [7; 50]);
@@ -100,7 +100,7 @@ fn the_frame_timer_starts_again_for_each_frame() {
 
 #[test]
 fn a_stream_that_refuses_every_byte_is_given_up() {
-    let config = Config::default().write_timeout(10 * SECOND);
+    let config = Config { write_timeout: 10 * SECOND, ..Config::default() };
     for role in ROLES {
         let mut conn = connection(role, &config);
         conn.write_blocked(); // nothing to write: nothing refused
@@ -130,7 +130,7 @@ fn a_stream_that_refuses_every_byte_is_given_up() {
 
 #[test]
 fn a_write_of_no_bytes_is_no_progress() {
-    let mut conn = server(&Config::default().write_timeout(10 * SECOND));
+    let mut conn = server(&Config { write_timeout: 10 * SECOND, ..Config::default() });
     conn.sender_mut().feed("stuck").unwrap();
     conn.write_blocked();
     conn.handle_timeout(at(0)).unwrap();
@@ -142,7 +142,7 @@ fn a_write_of_no_bytes_is_no_progress() {
 #[test]
 fn the_peer_has_to_answer_our_close_in_time() {
     // P073, P075, A31: also when it trickles data, and when our Close cannot be written.
-    let config = Config::default().close_timeout(5 * SECOND);
+    let config = Config { close_timeout: 5 * SECOND, ..Config::default() };
     for role in ROLES {
         for written in [false, true] {
             let mut conn = connection(role, &config);
@@ -169,7 +169,7 @@ fn the_peer_has_to_answer_our_close_in_time() {
 fn the_last_phases_are_bounded_too() {
     // P071, P075: peers that do not read our Close, or do not end the stream.
     use tickwire::{Ending, Role};
-    let config = Config::default().close_timeout(5 * SECOND);
+    let config = Config { close_timeout: 5 * SECOND, ..Config::default() };
     for role in ROLES {
         for fails in [false, true] {
             let bytes = if fails { to(role, 0x83, "") } else { to(role, CLOSE, "") };
@@ -205,7 +205,7 @@ fn the_last_phases_are_bounded_too() {
 fn a_dead_peer_is_found_in_time_whatever_the_phase() {
     // P204: within 1.25 * interval + timeout after its last byte, and not before interval + timeout.
     let (interval, timeout) = (8 * SECOND, 3 * SECOND);
-    let config = Config::default().heartbeat(Heartbeat::new(interval, timeout));
+    let config = Config { heartbeat: Some(Heartbeat::new(interval, timeout)), ..Config::default() };
     for role in ROLES {
         for phase in (0..160u32).step_by(every(81)) {
             let last = Duration::from_millis(125) * phase;
@@ -239,7 +239,7 @@ fn a_look_that_comes_late_makes_no_later_one_late() {
     // As with a thread that was in a read when the deadline passed: up to a twentieth of the
     // interval, here 1 s. The Ping is owed within 1.2 intervals all the same.
     let (interval, timeout) = (20 * SECOND, 3 * SECOND);
-    let config = Config::default().heartbeat(Heartbeat::new(interval, timeout));
+    let config = Config { heartbeat: Some(Heartbeat::new(interval, timeout)), ..Config::default() };
     for role in ROLES {
         for phase in (0..80u32).step_by(every(41)) {
             let last = 20 * SECOND + Duration::from_millis(100) * phase;
@@ -265,7 +265,8 @@ fn a_look_that_comes_late_makes_no_later_one_late() {
 #[test]
 fn any_byte_is_a_sign_of_life_and_a_live_peer_is_not_pinged() {
     // P205
-    let config = Config::default().heartbeat(Heartbeat::new(8 * SECOND, 3 * SECOND));
+    let config =
+        Config { heartbeat: Some(Heartbeat::new(8 * SECOND, 3 * SECOND)), ..Config::default() };
     for role in ROLES {
         let mut conn = connection(role, &config);
         let wire = to(role, BINARY, [1; 200]);
@@ -283,7 +284,8 @@ fn any_byte_is_a_sign_of_life_and_a_live_peer_is_not_pinged() {
 
 #[test]
 fn two_live_ends_keep_each_other_alive_for_ever() {
-    let config = Config::default().heartbeat(Heartbeat::new(8 * SECOND, 3 * SECOND));
+    let config =
+        Config { heartbeat: Some(Heartbeat::new(8 * SECOND, 3 * SECOND)), ..Config::default() };
     let mut pair = Pair::new(&config);
     let intervals = times(125, 6);
     pair.advance(8 * intervals as u32 * SECOND);
@@ -303,7 +305,11 @@ fn two_live_ends_keep_each_other_alive_for_ever() {
 
 #[test]
 fn the_pong_is_awaited_only_from_when_the_ping_was_written() {
-    let config = Config::default().heartbeat(Heartbeat::new(8 * SECOND, 3 * SECOND)).high_water(10);
+    let config = Config {
+        heartbeat: Some(Heartbeat::new(8 * SECOND, 3 * SECOND)),
+        high_water: 10,
+        ..Config::default()
+    };
     for role in ROLES {
         let mut conn = connection(role, &config);
         conn.sender_mut().feed(&vec![1; 100]).unwrap(); // full, which does not refuse the ping
@@ -325,9 +331,11 @@ fn the_pong_is_awaited_only_from_when_the_ping_was_written() {
 
 #[test]
 fn while_paused_silence_is_not_held_against_the_peer() {
-    let config = Config::default()
-        .heartbeat(Heartbeat::new(8 * SECOND, 3 * SECOND))
-        .frame_timeout(10 * SECOND);
+    let config = Config {
+        heartbeat: Some(Heartbeat::new(8 * SECOND, 3 * SECOND)),
+        frame_timeout: 10 * SECOND,
+        ..Config::default()
+    };
     for role in ROLES {
         // In every state: listening, pinged, inside a frame.
         for (pause_at, partial) in [(1, false), (5, false), (9, false), (5, true)] {
@@ -367,8 +375,12 @@ fn while_paused_silence_is_not_held_against_the_peer() {
 fn pauses_put_a_deadline_off_by_as_long_and_no_longer() {
     let beat = Heartbeat::new(8 * SECOND, 3 * SECOND);
     for (config, partial, most) in [
-        (Config::default().frame_timeout(10 * SECOND), true, 21),
-        (Config::default().heartbeat(beat).frame_timeout(99 * SECOND), false, 17),
+        (Config { frame_timeout: 10 * SECOND, ..Config::default() }, true, 21),
+        (
+            Config { heartbeat: Some(beat), frame_timeout: 99 * SECOND, ..Config::default() },
+            false,
+            17,
+        ),
     ] {
         for role in ROLES {
             let mut conn = connection(role, &config);
@@ -398,7 +410,7 @@ fn pauses_put_a_deadline_off_by_as_long_and_no_longer() {
 #[test]
 fn a_pause_asks_for_the_time_only_where_it_puts_something_off() {
     let beat = Heartbeat::new(8 * SECOND, 3 * SECOND);
-    let config = Config::default().heartbeat(beat).frame_timeout(99 * SECOND);
+    let config = Config { heartbeat: Some(beat), frame_timeout: 99 * SECOND, ..Config::default() };
     for role in ROLES {
         let wire = to(role, TEXT, "partial");
         let asks = |conn: &mut Connection| {
@@ -439,11 +451,13 @@ fn a_pause_asks_for_the_time_only_where_it_puts_something_off() {
 #[test]
 fn huge_durations_never_come() {
     // A86
-    let config = Config::default()
-        .heartbeat(Heartbeat::new(Duration::MAX, Duration::MAX))
-        .frame_timeout(Duration::MAX)
-        .write_timeout(Duration::MAX)
-        .close_timeout(Duration::MAX);
+    let config = Config {
+        heartbeat: Some(Heartbeat::new(Duration::MAX, Duration::MAX)),
+        frame_timeout: Duration::MAX,
+        write_timeout: Duration::MAX,
+        close_timeout: Duration::MAX,
+        ..Config::default()
+    };
     for role in ROLES {
         let mut conn = connection(role, &config);
         let far = Time::new(Duration::MAX - SECOND);
@@ -465,7 +479,8 @@ fn huge_durations_never_come() {
 
 #[test]
 fn telling_the_time_early_and_often_changes_nothing() {
-    let config = Config::default().heartbeat(Heartbeat::new(8 * SECOND, 3 * SECOND));
+    let config =
+        Config { heartbeat: Some(Heartbeat::new(8 * SECOND, 3 * SECOND)), ..Config::default() };
     for role in ROLES {
         let mut conn = connection(role, &config);
         let mut now = Duration::ZERO;
@@ -482,7 +497,8 @@ fn telling_the_time_early_and_often_changes_nothing() {
 
 #[test]
 fn a_commit_of_no_bytes_is_no_sign_of_life() {
-    let config = Config::default().heartbeat(Heartbeat::new(8 * SECOND, 3 * SECOND));
+    let config =
+        Config { heartbeat: Some(Heartbeat::new(8 * SECOND, 3 * SECOND)), ..Config::default() };
     let mut conn = server(&config);
     for second in 0..30 {
         conn.receiver_mut().spare_mut();
@@ -504,7 +520,8 @@ fn presets_find_a_dead_peer_in_the_time_they_name() {
         (Heartbeat::PHONE, [240.0, 288.0], 330.0),
     ] {
         for role in ROLES {
-            let mut conn = connection(role, &Config::default().heartbeat(preset));
+            let mut conn =
+                connection(role, &Config { heartbeat: Some(preset), ..Config::default() });
             conn.handle_timeout(Time::ZERO).unwrap();
             let mut now = Duration::ZERO;
             while !conn.sender().has_outgoing() {
@@ -521,9 +538,11 @@ fn presets_find_a_dead_peer_in_the_time_they_name() {
 
 #[test]
 fn saying_again_that_reading_goes_on_gives_no_more_time() {
-    let config = Config::default()
-        .frame_timeout(10 * SECOND)
-        .heartbeat(Heartbeat::new(1000 * SECOND, 1000 * SECOND));
+    let config = Config {
+        frame_timeout: 10 * SECOND,
+        heartbeat: Some(Heartbeat::new(1000 * SECOND, 1000 * SECOND)),
+        ..Config::default()
+    };
     for role in ROLES {
         let mut conn = connection(role, &config);
         receive(&mut conn, &to(role, BINARY, [7; 50])[..3]);
@@ -539,8 +558,11 @@ fn saying_again_that_reading_goes_on_gives_no_more_time() {
 #[test]
 fn a_pong_is_not_missed_once_our_close_is_on_its_way() {
     // The close timer runs, and it alone.
-    let config =
-        Config::default().close_timeout(20 * SECOND).heartbeat(Heartbeat::new(SECOND, SECOND));
+    let config = Config {
+        close_timeout: 20 * SECOND,
+        heartbeat: Some(Heartbeat::new(SECOND, SECOND)),
+        ..Config::default()
+    };
     for role in ROLES {
         let mut conn = connection(role, &config);
         let mut now = Duration::ZERO;

@@ -44,16 +44,18 @@ impl Case {
         match self.adapter {
             Adapter::Tokio => {
                 let second = Duration::from_secs(1);
-                config.heartbeat(Heartbeat::new(4 * second, 4 * second))
+                Config { heartbeat: Some(Heartbeat::new(4 * second, 4 * second)), ..config }
             }
             Adapter::Blocking if self.is_harmless() => config,
             Adapter::Blocking => {
                 let soon = Duration::from_millis(20);
-                config
-                    .heartbeat(Heartbeat::new(soon, soon))
-                    .handshake_timeout(if self.fault.blocks() { 2 * soon } else { 20 * soon })
-                    .close_timeout(soon)
-                    .write_timeout(soon)
+                Config {
+                    heartbeat: Some(Heartbeat::new(soon, soon)),
+                    handshake_timeout: if self.fault.blocks() { 2 * soon } else { 20 * soon },
+                    close_timeout: soon,
+                    write_timeout: soon,
+                    ..config
+                }
             }
         }
     }

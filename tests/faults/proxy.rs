@@ -146,11 +146,13 @@ impl Run {
             return config;
         }
         let soon = Duration::from_millis(60);
-        config
-            .heartbeat(Heartbeat::new(soon, soon))
-            .close_timeout(2 * soon)
-            .write_timeout(2 * soon)
-            .handshake_timeout(4 * soon)
+        Config {
+            heartbeat: Some(Heartbeat::new(soon, soon)),
+            close_timeout: 2 * soon,
+            write_timeout: 2 * soon,
+            handshake_timeout: 4 * soon,
+            ..config
+        }
     }
 
     fn seat(&self, i: usize) -> Seat {

@@ -4,6 +4,7 @@ use crate::peer::Peer;
 use std::{
     fmt,
     io::{self, ErrorKind, IoSlice, Read, Write},
+    mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
@@ -121,6 +122,8 @@ pub struct State {
     wakers: Vec<Waker>,
     /// In `blocking`, blocks for as long as it was told to, as a socket does, instead of not at all.
     sleeps: bool,
+    /// The last call that was refused is not to be refused again: a wait for it ends at once.
+    ready: bool,
     read_timeout: Option<Duration>,
 }
 
@@ -254,6 +257,7 @@ impl Io {
             tls,
             wakers: vec![],
             sleeps,
+            ready: false,
             read_timeout: None,
         })))
     }
@@ -283,16 +287,23 @@ impl Io {
     }
 
     fn now<T>(&self, op: impl FnOnce(&mut State) -> Done<T>) -> io::Result<T> {
-        match op(&mut self.state()) {
+        let mut state = self.state();
+        match op(&mut state) {
             Ok(Some(done)) => Ok(done),
-            Ok(None) | Err(Blocked::Once) => Err(ErrorKind::WouldBlock.into()),
+            Ok(None) => Err(ErrorKind::WouldBlock.into()),
+            Err(Blocked::Once) => {
+                state.ready = true;
+                Err(ErrorKind::WouldBlock.into())
+            }
             Err(Blocked::Failed(kind)) => Err(kind.into()),
         }
     }
 
     /// A call of a thread that waits.
     fn sleep(&self, timeout: Option<Duration>) {
-        if self.state().sleeps {
+        let mut state = self.state();
+        if !mem::take(&mut state.ready) && state.sleeps {
+            drop(state);
             let timeout = timeout.expect("a call that would never return");
             assert!(timeout <= LONGEST, "nothing comes, and nobody looks at the clock");
             thread::sleep(timeout);

@@ -44,7 +44,9 @@ fn ways() -> impl Iterator<Item = How> {
 fn open(takeover: bool) -> Connection {
     let server = Direction { takeover, ..Direction::default() };
     let agreed = Agreed { server, ..Agreed::default() };
-    agreeing(agreed, || connection(Role::Client, &Config::default().deflate(Deflate::default())))
+    agreeing(agreed, || {
+        connection(Role::Client, &Config { deflate: Some(Deflate::default()), ..Config::default() })
+    })
 }
 
 fn wire(payload: &[u8], frames: bool) -> Vec<u8> {

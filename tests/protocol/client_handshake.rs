@@ -183,7 +183,7 @@ fn p094_another_status_is_a_refusal_with_its_headers_and_the_start_of_its_body()
         assert_eq!((dialed.body.as_deref(), dialed.outcome), (Some(body), None));
     }
     // A body is kept up to a bound, with a length, in chunks, and to the end of the stream.
-    let config = Config::default().max_refusal_body(10);
+    let config = Config { max_refusal_body: 10, ..Config::default() };
     let request = Request::new("ws://h").unwrap();
     let long = "x".repeat(1000);
     for (header, body) in [
@@ -347,7 +347,7 @@ fn p105_bytes_right_behind_the_101_are_the_first_frames() {
 #[test]
 fn p106_the_head_of_a_response_has_limits_and_interim_ones_are_skipped() {
     let request = Request::new("ws://h").unwrap();
-    let config = Config::default().max_head(1000).max_headers(8).max_interim(2);
+    let config = Config { max_head: 1000, max_headers: 8, max_interim: 2, ..Config::default() };
     let on = |wire: &[u8]| dial_with(&request, &config, wire).verdict;
     assert_eq!(on(&response(&["A: b"; 5])), Ok(()));
     assert_eq!(on(&response(&["A: b"; 6])), Err(HandshakeError::TooManyHeaders { limit: 8 }));
@@ -371,7 +371,7 @@ fn p106_the_head_of_a_response_has_limits_and_interim_ones_are_skipped() {
 
 #[test]
 fn p107_the_wait_for_a_response_has_an_end() {
-    let config = Config::default().handshake_timeout(Duration::from_secs(10));
+    let config = Config { handshake_timeout: Duration::from_secs(10), ..Config::default() };
     let at = |secs| Time::new(Duration::from_secs(secs));
     let request = Request::new("ws://h").unwrap();
     let mut handshake = Handshake::new(&request, &config, SampleNonce(None));
@@ -402,7 +402,7 @@ fn p107_the_tokio_adapter_stops_waiting() {
 #[test]
 fn p107_the_blocking_adapter_stops_waiting() {
     let (near, _far) = crate::close::tcp_pair();
-    let config = Config::default().handshake_timeout(Duration::from_millis(50));
+    let config = Config { handshake_timeout: Duration::from_millis(50), ..Config::default() };
     let dialed = tickwire::blocking::client(near, &Request::new("ws://h").unwrap(), &config);
     let Err(tickwire::Error::Handshake(error)) = dialed else { panic!("{dialed:?}") };
     assert_eq!(error, HandshakeError::Timeout);

@@ -218,7 +218,7 @@ fn p064_a_close_that_answers_or_reports_a_violation_is_the_last_frame() {
     for role in ROLES {
         for (wire, code) in [(to(role, CLOSE, ""), None), (to(role, 0x83, ""), Some(1002_u16))] {
             for auto_close in [true, false] {
-                let mut conn = connection(role, &Config::default().auto_close(auto_close));
+                let mut conn = connection(role, &Config { auto_close, ..Config::default() });
                 receive(&mut conn, &[to(role, PING, "before"), wire.clone()].concat());
                 let _ = conn.sender_mut().close(None); // where it was not answered by itself
                 assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
@@ -242,7 +242,7 @@ fn p064_a_close_that_answers_or_reports_a_violation_is_the_last_frame() {
 fn p064_pings_do_not_prolong_the_wait_for_the_peers_close() {
     let at = |millis| Time::new(Duration::from_millis(millis));
     for role in ROLES {
-        let config = Config::default().close_timeout(Duration::from_secs(5));
+        let config = Config { close_timeout: Duration::from_secs(5), ..Config::default() };
         let mut conn = connection(role, &config);
         conn.sender_mut().close(None).unwrap();
         drain(&mut conn);
@@ -478,7 +478,7 @@ fn p070_a_server_ends_the_stream_as_soon_as_both_closes_have_passed() {
 
 #[test]
 fn p071_a_client_waits_for_the_servers_fin_until_the_close_timeout() {
-    let config = Config::default().close_timeout(Duration::from_secs(3));
+    let config = Config { close_timeout: Duration::from_secs(3), ..Config::default() };
     let mut conn = client(&config);
     receive(&mut conn, &plain(CLOSE, ""));
     drain(&mut conn);
@@ -493,7 +493,7 @@ fn p071_a_client_waits_for_the_servers_fin_until_the_close_timeout() {
 #[test]
 fn p073_a_peer_that_never_answers_is_left_after_the_close_timeout() {
     for role in ROLES {
-        let config = Config::default().close_timeout(Duration::from_secs(3));
+        let config = Config { close_timeout: Duration::from_secs(3), ..Config::default() };
         let mut pair = Pair::new(&config);
         pair.end(peer(role)).deaf = true;
         pair.end(role).conn.sender_mut().close(why(1000, "")).unwrap();
@@ -541,9 +541,11 @@ fn p074_a_close_is_clean_only_if_both_have_passed() {
 #[test]
 fn p075_a_peer_that_does_not_read_cannot_hold_a_close() {
     for role in ROLES {
-        let config = Config::default()
-            .close_timeout(Duration::from_secs(3))
-            .write_timeout(Duration::from_secs(60));
+        let config = Config {
+            close_timeout: Duration::from_secs(3),
+            write_timeout: Duration::from_secs(60),
+            ..Config::default()
+        };
         let mut pair = Pair::new(&config);
         pair.end(role).blocked = true;
         let tx = pair.end(role).conn.sender_mut();
@@ -564,9 +566,11 @@ use tickwire::tokio::WebSocket as Ws;
 fn p071_p073_p075_the_tokio_adapter_waits_no_longer_than_it_may() {
     use tokio::io::AsyncWriteExt;
     crate::support::carriers::block_on(async {
-        let config = Config::default()
-            .close_timeout(Duration::from_secs(3))
-            .write_timeout(Duration::from_secs(60));
+        let config = Config {
+            close_timeout: Duration::from_secs(3),
+            write_timeout: Duration::from_secs(60),
+            ..Config::default()
+        };
         // P071: the server answers and does not end the stream.
         let (near, mut far) = tokio::io::duplex(1 << 16);
         far.write_all(&plain(CLOSE, close_body(1000, ""))).await.unwrap();
@@ -657,7 +661,7 @@ fn blocking(role: Role, stream: std::net::TcpStream, config: Config, closing: Op
     stream.set_read_timeout(None).unwrap();
     let mut ws = tickwire::blocking::WebSocket::from_parts(stream, connection(role, &config));
     if let Some(code) = closing {
-        ws.sender().close(why(code, "")).unwrap();
+        ws.sender_mut().close(why(code, "")).unwrap();
         ws.flush().unwrap();
     }
     let mut seen = Vec::new();
@@ -678,7 +682,7 @@ fn on_tokio(role: Role, stream: std::net::TcpStream, config: Config, closing: Op
         let stream = tokio::net::TcpStream::from_std(stream).unwrap();
         let mut ws = Ws::from_parts(stream, connection(role, &config));
         if let Some(code) = closing {
-            ws.sender().close(why(code, "")).unwrap();
+            ws.sender_mut().close(why(code, "")).unwrap();
             ws.flush().await.unwrap();
         }
         let mut seen = Vec::new();
@@ -947,7 +951,7 @@ fn p066_over_tcp_data_behind_the_close_is_dropped() {
 #[cfg(feature = "std")]
 #[test]
 fn p071_p073_the_blocking_adapter_waits_no_longer_than_it_may() {
-    let config = Config::default().close_timeout(Duration::from_millis(60));
+    let config = Config { close_timeout: Duration::from_millis(60), ..Config::default() };
     for role in ROLES {
         let (near, far) = tcp_pair();
         near.set_read_timeout(None).unwrap();

@@ -108,7 +108,7 @@ fn p044_a_pong_tells_by_its_payload_which_ping_it_answers() {
         assert_eq!(took(&conn), once);
         // To the heartbeat any of them will do, and none that came before its ping counts.
         let beat = Heartbeat::new(Duration::from_secs(5), Duration::from_secs(2));
-        let mut conn = connection(role, &Config::default().heartbeat(beat));
+        let mut conn = connection(role, &Config { heartbeat: Some(beat), ..Config::default() });
         let mut end = None;
         for second in 0..20 {
             let told = conn.handle_timeout(Time::new(Duration::from_secs(second)));

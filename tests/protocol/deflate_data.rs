@@ -13,7 +13,7 @@ const RSV1: u8 = 0x40;
 const HELLO: &[u8] = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
 
 fn eager() -> Config {
-    Config::default().deflate(Deflate::default().min_size(0))
+    Config { deflate: Some(Deflate { min_size: 0, ..Deflate::default() }), ..Config::default() }
 }
 
 /// In both roles, with takeover and without, through all carriers.
@@ -203,7 +203,7 @@ fn p184_an_incomplete_message_fails_with_1007() {
 
 #[test]
 fn p185_p186_the_limit_is_on_what_comes_and_what_it_becomes() {
-    let config = eager().max_message(1000);
+    let config = Config { max_message: 1000, ..eager() };
     let error = RecvError::MessageTooBig { limit: 1000 };
     let wide = compressed(&[b'x'; 1_000_000]);
     let exact = compressed(&[b'x'; 1000]);

@@ -38,7 +38,7 @@ fn answer(ours: Deflate, offers: &str) -> Option<String> {
 
 #[track_caller]
 fn answer_lines(ours: Deflate, lines: &[&str]) -> Option<String> {
-    let config = Config::default().deflate(ours);
+    let config = Config { deflate: Some(ours), ..Config::default() };
     let served = serve_with(&config, Accept::default(), &request(lines));
     assert_eq!(served.status, 101);
     let named = served.named("Sec-WebSocket-Extensions");
@@ -50,7 +50,7 @@ fn answer_lines(ours: Deflate, lines: &[&str]) -> Option<String> {
 #[track_caller]
 fn verdict(ours: Deflate, answer: &str) -> Result<(), HandshakeError> {
     let wire = response(&[&format!("Sec-WebSocket-Extensions: {answer}")]);
-    let config = Config::default().deflate(ours);
+    let config = Config { deflate: Some(ours), ..Config::default() };
     dial_with(&Request::new("ws://h").unwrap(), &config, &wire).verdict
 }
 
@@ -181,7 +181,8 @@ fn p161_the_client_obeys_no_context_takeover_though_it_did_not_offer_it() {
         Some(both)
     );
     let wire = response(&[&format!("Sec-WebSocket-Extensions: {both}")]);
-    let config = Config::default().deflate(takeover().min_size(0));
+    let config =
+        Config { deflate: Some(Deflate { min_size: 0, ..takeover() }), ..Config::default() };
     let request = Request::new("ws://h").unwrap();
     assert_eq!(dial_with(&request, &config, &wire).verdict, Ok(()));
     let agreed = agreed_by_client(&config, both);
@@ -198,7 +199,7 @@ fn p162_a_window_of_8_is_declined_or_sent_plain() {
     // Told to use it, a client sends plain.
     let told = format!("{DEFAULT}; client_max_window_bits=8");
     assert_eq!(verdict(ours(), &told), Ok(()));
-    let agreed = agreed_by_client(&Config::default().deflate(ours()), &told);
+    let agreed = agreed_by_client(&Config { deflate: Some(ours()), ..Config::default() }, &told);
     assert_eq!(agreed.client.window_bits, 8);
     // `a_window_of_8_bits_is_never_written` in tests/core/deflate.rs goes on from there.
 }
@@ -270,13 +271,14 @@ fn p166_no_context_takeover_of_the_server_has_to_be_answered() {
 
 #[test]
 fn p167_a_server_may_do_without() {
-    let config = Config::default().deflate(set(ours(), |it| it.client.window_bits = 12));
+    let config =
+        Config { deflate: Some(set(ours(), |it| it.client.window_bits = 12)), ..Config::default() };
     let request = Request::new("ws://h").unwrap();
     let dialed = dial_with(&request, &config, &response(&[]));
     assert_eq!(dialed.verdict, Ok(()));
     let offer = offer_of_client(&config);
     assert_eq!(offer, format!("{DEFAULT}; client_max_window_bits=12"));
-    let offer = offer_of_client(&Config::default().deflate(takeover()));
+    let offer = offer_of_client(&Config { deflate: Some(takeover()), ..Config::default() });
     assert_eq!(offer, "permessage-deflate; client_max_window_bits");
     assert_eq!(offer_of_client(&Config::default()), "");
     // And nothing is answered that was not asked for.

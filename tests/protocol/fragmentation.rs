@@ -58,7 +58,7 @@ fn p032_empty_fragments_are_legal_and_counted() {
         let empty = to(role, CONT_OPEN, "");
         let open = [to(role, TEXT_OPEN, ""), empty.repeat(8)].concat();
         let wire = [&open[..], &to(role, CONT, "")].concat();
-        let config = Config::default().max_fragments(10);
+        let config = Config { max_fragments: 10, ..Config::default() };
         crate::delivers_with(role, &config, &wire, &[text("")]);
         let wire = [&open[..], &empty, &to(role, CONT, "")].concat();
         delivers(role, &wire, &[text("")]);

@@ -145,7 +145,7 @@ fn p009_a_length_with_the_top_bit_is_refused_and_wraps_nowhere() {
             for b0 in [TEXT, BINARY, BINARY_OPEN] {
                 let wire = head(b0, key_of(peer(role)), Len::Long(len));
                 for limit in [1 << 20, usize::MAX] {
-                    let config = Config::default().max_message(limit);
+                    let config = Config { max_message: limit, ..Config::default() };
                     fails_with(role, &config, &wire, ProtocolError::BadLength);
                 }
             }
@@ -170,7 +170,7 @@ fn p010_a_length_above_the_limit_is_refused_at_the_header_and_reserves_nothing()
 fn p011_a_length_that_32_bits_do_not_hold_is_not_cut_to_what_they_do() {
     // On a target of 32 bits this limit is the largest there is.
     let limit = u32::MAX as usize;
-    let config = Config::default().max_message(limit).max_frame(limit);
+    let config = Config { max_message: limit, max_frame: Some(limit), ..Config::default() };
     for role in ROLES {
         let key = key_of(peer(role));
         for len in [1 << 32, (1 << 32) + 5, (1 << 62) + 5] {
@@ -232,12 +232,12 @@ fn p014_a_payload_of_the_limit_passes_and_one_more_byte_does_not() {
     for role in ROLES {
         for limit in [0, 1, 125, 126, 1000] {
             let too_big = RecvError::MessageTooBig { limit: limit as u32 };
-            let config = Config::default().max_message(limit);
+            let config = Config { max_message: limit, ..Config::default() };
             let fits = to(role, BINARY, vec![1; limit]);
             crate::delivers_with(role, &config, &fits, &[binary(vec![1; limit])]);
             fails_with(role, &config, &to(role, BINARY, vec![1; limit + 1]), too_big);
             let too_big = RecvError::FrameTooBig { limit: limit as u32 };
-            let config = Config::default().max_frame(limit);
+            let config = Config { max_frame: Some(limit), ..Config::default() };
             crate::delivers_with(role, &config, &fits, &[binary(vec![1; limit])]);
             fails_with(role, &config, &to(role, BINARY, vec![1; limit + 1]), too_big);
         }
@@ -247,7 +247,7 @@ fn p014_a_payload_of_the_limit_passes_and_one_more_byte_does_not() {
 #[test]
 fn p015_the_limit_is_on_the_sum_of_the_fragments() {
     for role in ROLES {
-        let config = Config::default().max_message(10);
+        let config = Config { max_message: 10, ..Config::default() };
         let open = [to(role, TEXT_OPEN, "aaaa"), to(role, CONT_OPEN, "bbbb")].concat();
         let fits = [&open[..], &to(role, CONT, "cc")].concat();
         crate::delivers_with(role, &config, &fits, &[text("aaaabbbbcc")]);

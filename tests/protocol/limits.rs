@@ -9,7 +9,10 @@ fn at(millis: u64) -> Time {
 
 /// A Ping after 4 s of silence, 2 s to answer it.
 fn beating() -> Config {
-    Config::default().heartbeat(Heartbeat::new(Duration::from_secs(4), Duration::from_secs(2)))
+    Config {
+        heartbeat: Some(Heartbeat::new(Duration::from_secs(4), Duration::from_secs(2))),
+        ..Config::default()
+    }
 }
 
 /// Tells the time every 100 ms up to this second, after `each`; when and how it failed.
@@ -119,7 +122,7 @@ fn p204_the_blocking_adapter_leaves_the_dead() {
         let (near, far) = crate::close::tcp_pair();
         near.set_read_timeout(None).unwrap();
         let beat = Heartbeat::new(Duration::from_millis(40), Duration::from_millis(20));
-        let conn = connection(role, &Config::default().heartbeat(beat));
+        let conn = connection(role, &Config { heartbeat: Some(beat), ..Config::default() });
         let began = std::time::Instant::now();
         let mut ws = tickwire::blocking::WebSocket::from_parts(near, conn);
         let error = ws.recv().unwrap_err();
@@ -132,11 +135,11 @@ fn p204_the_blocking_adapter_leaves_the_dead() {
 #[test]
 fn p206_every_limit_holds_to_the_one_and_is_finite_by_default() {
     for role in ROLES {
-        let config = Config::default().max_message(100).max_fragments(3);
+        let config = Config { max_message: 100, max_fragments: 3, ..Config::default() };
         let whole = |n: usize| to(role, BINARY, vec![0; n]);
         delivers_with(role, &config, &whole(100), &[binary([0; 100])]);
         fails_with(role, &config, &whole(101), RecvError::MessageTooBig { limit: 100 });
-        let frames = Config::default().max_frame(50);
+        let frames = Config { max_frame: Some(50), ..Config::default() };
         delivers_with(role, &frames, &whole(50), &[binary([0; 50])]);
         fails_with(role, &frames, &whole(51), RecvError::FrameTooBig { limit: 50 });
         let pieces = |n: usize| {
@@ -168,7 +171,7 @@ fn p206_every_limit_holds_to_the_one_and_is_finite_by_default() {
 #[test]
 fn p207_what_is_queued_has_a_bound_and_the_caller_learns_of_it() {
     for role in ROLES {
-        let config = Config::default().high_water(1000);
+        let config = Config { high_water: 1000, ..Config::default() };
         let mut conn = connection(role, &config);
         let tx = conn.sender_mut();
         let refusal = loop {
@@ -327,7 +330,7 @@ fn p211_writes_of_any_length_make_the_same_wire() {
 fn p212_memory_follows_the_bytes_received_and_not_those_announced() {
     for role in ROLES {
         for b0 in [BINARY, TEXT_OPEN] {
-            let config = Config::default().max_message(2 << 30);
+            let config = Config { max_message: 2 << 30, ..Config::default() };
             let mut conn = connection(role, &config);
             feed(&mut conn, &head(b0, key_of(peer(role)), Len::Long(1 << 30)));
             assert_eq!(conn.step(), Ok(Step::NeedInput));

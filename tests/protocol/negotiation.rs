@@ -96,7 +96,7 @@ fn p141_subprotocols_compare_with_regard_to_case() {
 fn taken_up(lines: &[&str]) {
     #[cfg(feature = "deflate")]
     let (config, want) = (
-        Config::default().deflate(tickwire::deflate::Deflate::default()),
+        Config { deflate: Some(tickwire::deflate::Deflate::default()), ..Config::default() },
         ["permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
           server_max_window_bits=10"],
     );

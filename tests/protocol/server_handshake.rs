@@ -335,7 +335,8 @@ fn p132_a_value_may_hold_bytes_that_are_no_ascii() {
 
 #[test]
 fn p133_every_limit_on_the_head_has_its_status() {
-    let config = Config::default().max_head(1000).max_headers(8).max_request_line(100);
+    let config =
+        Config { max_head: 1000, max_headers: 8, max_request_line: 100, ..Config::default() };
     let on = |wire: &[u8]| {
         let served = serve_with(&config, Accept::default(), wire);
         assert_eq!(served.shut, served.status != 101 || served.outcome.unwrap().shut);
@@ -359,7 +360,7 @@ fn p133_every_limit_on_the_head_has_its_status() {
 
 #[test]
 fn p134_a_head_that_trickles_in_is_given_up() {
-    let config = Config::default().handshake_timeout(Duration::from_secs(10));
+    let config = Config { handshake_timeout: Duration::from_secs(10), ..Config::default() };
     let at = |secs| Time::new(Duration::from_secs(secs));
     let mut handshake = Handshake::new(&config);
     let wire = request(&[]);
@@ -408,7 +409,7 @@ fn p134_the_blocking_adapter_answers_408() {
         far.read_to_end(&mut response).unwrap();
         response
     });
-    let config = Config::default().handshake_timeout(Duration::from_millis(50));
+    let config = Config { handshake_timeout: Duration::from_millis(50), ..Config::default() };
     let served = tickwire::blocking::accept(near, &config);
     let Err(tickwire::Error::Handshake(error)) = served else { panic!("{served:?}") };
     assert_eq!(error, HandshakeError::Timeout);

@@ -72,13 +72,13 @@ fn config(vector: &Value) -> Config {
     for (name, value) in settings {
         let n = value.as_u64().unwrap() as usize;
         config = match name.as_str() {
-            "max_message" => config.max_message(n),
-            "max_frame" => config.max_frame(n),
-            "max_fragments" => config.max_fragments(n as u32),
-            "max_head" => config.max_head(n),
-            "max_headers" => config.max_headers(n),
-            "max_request_line" => config.max_request_line(n),
-            "max_interim" => config.max_interim(n as u32),
+            "max_message" => Config { max_message: n, ..config },
+            "max_frame" => Config { max_frame: Some(n), ..config },
+            "max_fragments" => Config { max_fragments: n as u32, ..config },
+            "max_head" => Config { max_head: n, ..config },
+            "max_headers" => Config { max_headers: n, ..config },
+            "max_request_line" => Config { max_request_line: n, ..config },
+            "max_interim" => Config { max_interim: n as u32, ..config },
             other => panic!("{other}"),
         };
     }

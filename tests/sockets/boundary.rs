@@ -77,7 +77,7 @@ fn the_search_finds_a_secret_however_it_is_shown() {
 #[test]
 fn a_connection_does_not_show_what_it_receives_and_sends() {
     for role in ROLES {
-        for config in [Config::default(), Config::default().vectored_from(1)] {
+        for config in [Config::default(), Config { vectored_from: 1, ..Config::default() }] {
             // Received: a Ping that was answered, a message that is being looked at, another behind
             // it, a piece of a third.
             let mut conn = connection(role, &config);
@@ -149,7 +149,10 @@ fn a_connection_does_not_show_what_it_receives_and_sends() {
 #[test]
 fn a_connection_that_compresses_does_not_show_what_it_receives_and_sends() {
     use tickwire::deflate::{Agreed, Deflate};
-    let config = Config::default().deflate(Deflate::default().min_size(1));
+    let config = Config {
+        deflate: Some(Deflate { min_size: 1, ..Deflate::default() }),
+        ..Config::default()
+    };
     let agreed = || {
         let mut agreed = Negotiated::default();
         agreed.deflate = Some(Agreed::default());
@@ -342,7 +345,7 @@ fn an_error_about_a_secret_does_not_repeat_it() {
     }
     // A text that is not UTF-8, a Close that is none, a message that is too long.
     let invalid = [SECRET.as_bytes(), b"\xff"].concat();
-    let small = Config::default().max_message(5);
+    let small = Config { max_message: 5, ..Config::default() };
     for role in ROLES {
         for (config, wire) in [
             (&Config::default(), to(role, TEXT, &invalid)),

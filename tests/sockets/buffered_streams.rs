@@ -9,7 +9,7 @@ use tokio::{
 };
 
 fn config() -> Config {
-    Config::default().write_timeout(Duration::from_secs(3))
+    Config { write_timeout: Duration::from_secs(3), ..Config::default() }
 }
 
 /// A stream that takes 8 KiB at once, and the peer behind it, who has room for so much.
@@ -134,7 +134,7 @@ async fn a_shutdown_that_stays_pending_is_waited_for_a_second() {
                 let mut config = config();
                 if beats {
                     let hour = Duration::from_secs(3600);
-                    config = config.heartbeat(Heartbeat::new(hour, hour));
+                    config = Config { heartbeat: Some(Heartbeat::new(hour, hour)), ..config };
                 }
                 let io = Scripted::new(&masked(CLOSE, close_body(1000, "")));
                 io.with(|s| s.never_shut = true); // as TLS whose peer reads no close_notify
@@ -279,7 +279,7 @@ mod blocking {
     }
 
     fn config() -> Config {
-        Config::default().write_timeout(ms(300)).close_timeout(ms(300))
+        Config { write_timeout: ms(300), close_timeout: ms(300), ..Config::default() }
     }
 
     fn timed_out<T>(result: Result<T, Error>) -> bool {

@@ -98,7 +98,8 @@ fn a_read_of_nothing_does_not_count_and_one_in_a_buffer_of_its_own_does() {
 
 #[test]
 fn what_is_refused_does_not_count() {
-    let (mut client, mut server) = ends(&Config::default().high_water(1).max_message(10));
+    let (mut client, mut server) =
+        ends(&Config { high_water: 1, max_message: 10, ..Config::default() });
     client.sender_mut().feed("one").unwrap();
     assert!(client.sender_mut().feed("two").is_err());
     carry(&mut client, &mut server, 100);
@@ -162,7 +163,7 @@ async fn a_split_connection_counts_as_a_whole_one() {
 async fn what_compressing_leaves_is_told() {
     use tickwire::{deflate::Deflate, handshake::client::Request};
     bounded(async {
-        let config = Config::default().deflate(Deflate::default());
+        let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         let request = Request::new("ws://test/").unwrap();
         let (ours, theirs) = tokio::join!(

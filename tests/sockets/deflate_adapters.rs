@@ -12,7 +12,7 @@ fn config(takeover: bool) -> Config {
     let mut deflate = Deflate::default();
     deflate.server.takeover = takeover;
     deflate.client.takeover = takeover;
-    Config::default().deflate(deflate)
+    Config { deflate: Some(deflate), ..Config::default() }
 }
 
 /// What goes there and back.
@@ -61,7 +61,7 @@ async fn echo_on_tokio(
 ) {
     agreed(ws.connection().negotiated(), takeover);
     if !split {
-        while let Some(received) = ws.recv_with().await.unwrap() {
+        while let Some(received) = ws.recv_to_reply().await.unwrap() {
             received.sender.feed(received.message).unwrap();
         }
         assert!(ws.closed().unwrap().clean);
@@ -76,7 +76,7 @@ async fn echo_on_tokio(
 fn echo_on_threads(mut ws: blocking::WebSocket<std::net::TcpStream>, split: bool, takeover: bool) {
     agreed(ws.connection().negotiated(), takeover);
     if !split {
-        while let Some(received) = ws.recv_with().unwrap() {
+        while let Some(received) = ws.recv_to_reply().unwrap() {
             received.sender.feed(received.message).unwrap();
         }
         assert!(ws.closed().unwrap().clean);
@@ -119,7 +119,7 @@ fn on_threads(url: &str, split: bool, takeover: bool) {
         assert_eq!(ws.recv().unwrap().map(|m| m.as_bytes().len()), Some(600));
         for last in [false, true] {
             let chunk = Chunk { kind: DataKind::Binary, first: !last, data: &[7; 1000], last };
-            ws.sender().feed_chunk(chunk).unwrap();
+            ws.sender_mut().feed_chunk(chunk).unwrap();
         }
         ws.flush().unwrap();
         let mut got = 0;
@@ -201,7 +201,7 @@ fn an_end_without_it_gets_plain_messages() {
             let stream = listener.accept().unwrap().0;
             let mut ws = blocking::accept(stream, &with(server_has_it)).unwrap();
             assert_eq!(ws.connection().negotiated().deflate, None);
-            while let Some(received) = ws.recv_with().unwrap() {
+            while let Some(received) = ws.recv_to_reply().unwrap() {
                 received.sender.feed(received.message).unwrap();
             }
         });

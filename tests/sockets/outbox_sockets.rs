@@ -59,7 +59,7 @@ async fn subscriber(
 ) -> Result<OutboxCounts, Error> {
     let mut over = false;
     loop {
-        let _ = outbox.feed(Time::ZERO, ws.sender()); // closed: receiving says why
+        let _ = outbox.feed(Time::ZERO, ws.sender_mut()); // closed: receiving says why
         if over && outbox.counts().waiting == 0 {
             let _ = ws.close(CloseCode::GOING_AWAY).await;
             return Ok(outbox.counts());
@@ -201,7 +201,7 @@ async fn tokio_a_split_subscriber_waits_with_a_writer_of_its_own() {
             let mut outbox = Outbox::new(TooSlow::Wait);
             outbox.max_bytes = 50_000;
             loop {
-                outbox.feed(Time::ZERO, &mut writer.sender()).unwrap();
+                outbox.feed(Time::ZERO, &mut writer.sender_mut()).unwrap();
                 let busy = writer.sender().buffered_amount() > 0;
                 tokio::select! {
                     tick = source.recv(), if outbox.has_room() => match tick {
@@ -238,21 +238,21 @@ async fn tokio_a_split_subscriber_waits_with_a_writer_of_its_own() {
 async fn tokio_a_split_subscriber_who_is_too_slow_ends_both_halves() {
     support::tokio::bounded(async {
         let (near, far) = narrow_pair().await;
-        let config = Config::default().close_timeout(Duration::from_millis(100));
+        let config = Config { close_timeout: Duration::from_millis(100), ..Config::default() };
         let (mut reader, mut writer) = support::tokio::server(far, &config).into_split();
         let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
         let policy = TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER);
         let mut outbox = Outbox::new(policy);
         outbox.max_bytes = 100_000;
         let gone = loop {
-            outbox.feed(Time::ZERO, &mut writer.sender()).unwrap();
+            outbox.feed(Time::ZERO, &mut writer.sender_mut()).unwrap();
             let _ = tokio::time::timeout(Duration::from_millis(1), writer.flush()).await;
             if let Err(error) = outbox.push(Time::ZERO, tick(0, 0, 10_000)) {
                 break error;
             }
         };
         assert_eq!(gone, PushError::Disconnected(CloseCode::TRY_AGAIN_LATER));
-        outbox.feed(Time::ZERO, &mut writer.sender()).unwrap();
+        outbox.feed(Time::ZERO, &mut writer.sender_mut()).unwrap();
         // The reader, which sleeps, has to learn that a deadline runs now: its peer never reads.
         assert!(reading.await.unwrap().is_err());
         assert!(writer.sender().is_closed());
@@ -284,7 +284,7 @@ fn blocking_a_publisher_pushes_while_the_subscribers_thread_is_stuck_in_a_write(
                     if state.0.counts().waiting == 0 {
                         break;
                     }
-                    state.0.feed(Time::ZERO, &mut writer.sender()).unwrap();
+                    state.0.feed(Time::ZERO, &mut writer.sender_mut()).unwrap();
                     drop(state);
                     writer.flush().unwrap();
                 }
@@ -326,13 +326,13 @@ fn blocking_a_whole_connection_feeds_from_its_outbox() {
             outbox.push(Time::ZERO, tick(0, number, 1000)).unwrap();
         }
         while outbox.counts().waiting > 0 {
-            outbox.feed(Time::ZERO, ws.sender()).unwrap();
+            outbox.feed(Time::ZERO, ws.sender_mut()).unwrap();
             ws.flush().unwrap();
         }
         for number in 0..101 {
             let _ = outbox.push(Time::ZERO, tick(0, number, 1000));
         }
-        outbox.feed(Time::ZERO, ws.sender()).unwrap();
+        outbox.feed(Time::ZERO, ws.sender_mut()).unwrap();
         let server = thread::spawn(move || {
             ws.recv().map(drop).map(|()| ws.closed().map_or(1006, |end| end.code))
         });
@@ -361,7 +361,7 @@ async fn two_stalled_subscribers_of_two_hundred_hold_up_nobody() {
             let mut outbox = Outbox::new(TooSlow::DropOldest);
             outbox.max_bytes = 100_000;
             let config = match stalled {
-                true => patient().close_timeout(Duration::from_secs(1)), // nobody answers its Close
+                true => Config { close_timeout: Duration::from_secs(1), ..patient() }, // nobody answers its Close
                 false => patient(),
             };
             servers.push((stalled, spawn_with(&config, far, &ticks, outbox)));

@@ -103,7 +103,7 @@ fn the_documented_loop_echoes_waits_for_room_and_closes() {
 fn the_documented_loop_finds_a_peer_that_is_silent() {
     let beat = Duration::from_millis(20);
     let Served { peer, server, .. } =
-        serve(&Config::default().heartbeat(Heartbeat::new(beat, beat)));
+        serve(&Config { heartbeat: Some(Heartbeat::new(beat, beat)), ..Config::default() });
     assert_eq!(server.join().unwrap().1, Some(RecvError::PongTimeout));
     drop(peer);
 }

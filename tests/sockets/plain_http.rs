@@ -21,7 +21,7 @@ enum Adapter {
 }
 
 fn config(limit: Duration) -> Config {
-    Config::default().handshake_timeout(limit)
+    Config { handshake_timeout: limit, ..Config::default() }
 }
 
 /// What connecting to a server ends with that has read the request, unless it was too late, and goes on as

@@ -20,7 +20,7 @@ fn serve(connections: usize) -> (String, thread::JoinHandle<()>) {
         for _ in 0..connections {
             let (stream, _) = listener.accept().unwrap();
             let mut ws = blocking::accept(stream, &Config::default()).unwrap();
-            while let Some(received) = ws.recv_with().unwrap() {
+            while let Some(received) = ws.recv_to_reply().unwrap() {
                 let _ = received.sender.feed(received.message).unwrap();
             }
         }
@@ -58,7 +58,7 @@ fn a_socket_is_prepared_before_it_connects() {
         let (url, serving) = serve(2);
         let request = Request::new(&url).unwrap();
         for limit in [PATIENCE, Duration::MAX] {
-            let config = Config::default().handshake_timeout(limit);
+            let config = Config { handshake_timeout: limit, ..Config::default() };
             let dial = Dial::new(&request).prepare(|socket| buffered(&socket));
             let mut ws = dial.blocking_connect(&config).unwrap();
             check(ws.get_ref().tcp());

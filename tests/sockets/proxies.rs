@@ -25,7 +25,7 @@ fn request() -> Request {
 }
 
 fn config() -> Config {
-    Config::default().handshake_timeout(PATIENCE)
+    Config { handshake_timeout: PATIENCE, ..Config::default() }
 }
 
 /// Why there was no tunnel.
@@ -243,7 +243,7 @@ fn one_deadline_bounds_the_proxy_and_what_follows() {
             });
             let proxy = Proxy::new(&format!("http://{proxy}")).unwrap();
             let began = Instant::now();
-            let config = Config::default().handshake_timeout(most);
+            let config = Config { handshake_timeout: most, ..Config::default() };
             let error = connect(way, &Dial::new(&request).proxy(proxy), &config).map(drop);
             took(began, most);
             // What follows has no time of its own.

@@ -24,14 +24,14 @@ fn now() -> Duration {
 }
 
 fn config() -> Config {
-    Config::default().stamp_reads(true)
+    Config { stamp_reads: true, ..Config::default() }
 }
 
 /// Serves one connection: each message it receives asks for so many, which leave in one write, each
 /// with the time before that.
 fn serve_over<S: Stream>(stream: S) {
     let mut ws = blocking::accept(stream, &Config::default()).unwrap();
-    while let Some(received) = ws.recv_with().unwrap() {
+    while let Some(received) = ws.recv_to_reply().unwrap() {
         let count: u32 = received.message.as_text().unwrap().parse().unwrap();
         for _ in 0..count {
             let _ = received.sender.feed(now().as_nanos().to_string().as_str()).unwrap();
@@ -94,7 +94,7 @@ macro_rules! converse {
         for _ in 0..100 {
             $sender.send("2") $(.$wait)?.unwrap();
             for ahead in 0..2 {
-                let received = $receiver.recv_with() $(.$wait)?.unwrap().unwrap();
+                let received = $receiver.recv_to_reply() $(.$wait)?.unwrap().unwrap();
                 let info = received.info();
                 assert_eq!(info.ahead, ahead);
                 seen.check(received.message.as_text().unwrap(), info);
@@ -115,7 +115,7 @@ macro_rules! unstamped {
     ($ws:expr $(, $wait:ident)?) => {{
         for _ in 0..3 {
             $ws.send("1") $(.$wait)?.unwrap();
-            let received = $ws.recv_with() $(.$wait)?.unwrap().unwrap();
+            let received = $ws.recv_to_reply() $(.$wait)?.unwrap().unwrap();
             assert_eq!(received.info().arrived, None);
         }
     }};

@@ -7,7 +7,7 @@ use crate::support::{
 };
 use std::{sync::Arc, thread, time::Duration};
 use tickwire::{
-    CloseCode, Error, Heartbeat, SendError,
+    CloseCode, Config, Error, Heartbeat, SendError,
     blocking::{Reader as BlockingReader, Stream, Writer as BlockingWriter},
     tokio::{Reader, Writer},
 };
@@ -78,7 +78,7 @@ where
                 }
             }
             2 => {
-                writer.sender().ping(b"x").unwrap();
+                writer.sender_mut().ping(b"x").unwrap();
                 writer.flush().await.unwrap();
                 writer.send(&message).await.unwrap();
             }
@@ -99,9 +99,11 @@ async fn halves_in_many_threads_lose_nothing_through_pipes_of_any_size() {
             let (count, longest) = if room < 64 { (20, 50) } else { (200, 5000) };
             // Pings in between, at every few of the messages; whether any come at all matters not.
             let beat = Duration::from_millis(1 + dice.below(8) as u64);
-            let config = patient()
-                .high_water(1 + dice.below(100_000))
-                .heartbeat(Heartbeat::new(beat, PATIENCE));
+            let config = Config {
+                high_water: 1 + dice.below(100_000),
+                heartbeat: Some(Heartbeat::new(beat, PATIENCE)),
+                ..patient()
+            };
             let (near, far) = pair(room, &config);
             let end = Arc::new(Barrier::new(2));
             let mut tasks = vec![];
@@ -138,7 +140,7 @@ fn run_blocking<S: Stream + Send + 'static>(
         for k in 0..COUNT {
             let message = numbered(k, &mut dice, 40_000);
             if dice.once_in(5) {
-                writer.sender().ping(b"x").unwrap();
+                writer.sender_mut().ping(b"x").unwrap();
                 writer.flush().unwrap();
             }
             writer.send(&message).unwrap();
@@ -155,9 +157,11 @@ fn blocking_halves_in_four_threads_lose_nothing() {
         for round in 1..=8u64 {
             let mut dice = Rng(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
             let beat = Duration::from_millis(20 + dice.below(30) as u64);
-            let config = patient()
-                .high_water(1 + dice.below(300_000))
-                .heartbeat(Heartbeat::new(beat, PATIENCE));
+            let config = Config {
+                high_water: 1 + dice.below(300_000),
+                heartbeat: Some(Heartbeat::new(beat, PATIENCE)),
+                ..patient()
+            };
             let (near, far) = support::blocking::tcp_pair();
             let near = support::blocking::client(near, &config).into_split().unwrap();
             let far = support::blocking::server(far, &config).into_split().unwrap();
@@ -187,10 +191,12 @@ mod compressed_over_tls {
         deflate.server.takeover = true;
         deflate.client.takeover = true;
         let beat = Duration::from_millis(20 + dice.below(30) as u64);
-        patient()
-            .deflate(deflate)
-            .high_water(1 + dice.below(100_000))
-            .heartbeat(Heartbeat::new(beat, PATIENCE))
+        Config {
+            deflate: Some(deflate),
+            high_water: 1 + dice.below(100_000),
+            heartbeat: Some(Heartbeat::new(beat, PATIENCE)),
+            ..patient()
+        }
     }
 
     fn target() -> (Target, Request) {

@@ -198,7 +198,7 @@ impl Peer for Tokio {
         self.runtime.block_on(self.ws.send(message))
     }
     fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.ws.sender().ping(payload)?;
+        self.ws.sender_mut().ping(payload)?;
         self.flush()
     }
     fn recv(&mut self) -> Result<Option<OwnedMessage>, Error> {
@@ -231,7 +231,7 @@ impl Peer for blocking::WebSocket<net::TcpStream> {
         self.send(message)
     }
     fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.sender().ping(payload)?;
+        self.sender_mut().ping(payload)?;
         self.flush()
     }
     fn recv(&mut self) -> Result<Option<OwnedMessage>, Error> {
@@ -624,7 +624,7 @@ fn a_peer_that_vanishes_is_an_error_and_1006() {
 fn limits_hold_for_the_sum_of_fragments() {
     // P014, P015
     everywhere(
-        &config().max_message(1000),
+        &Config { max_message: 1000, ..config() },
         |client| {
             client.send(&binary(1000)).unwrap();
             assert!(client.recv().unwrap().unwrap() == binary(1000));
@@ -645,7 +645,7 @@ fn limits_hold_for_the_sum_of_fragments() {
 #[test]
 fn ten_mebibytes_pass_each_way_while_both_only_receive_once_they_have_sent() {
     everywhere(
-        &config().high_water(100 << 20),
+        &Config { high_water: 100 << 20, ..config() },
         |client| {
             client.send(&binary(10 << 20)).unwrap();
             assert!(client.recv().unwrap().unwrap() == binary(10 << 20));

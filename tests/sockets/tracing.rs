@@ -184,9 +184,9 @@ async fn a_connection_dropped_with_messages_unsent_says_how_much_is_lost() {
         let mut ws = support::tokio::server(theirs, &config);
         ws.send("written").await.unwrap();
         ws.feed("lost").unwrap();
-        ws.sender().feed_first("lost too").unwrap();
-        ws.sender().pong(b"not counted").unwrap();
-        ws.sender().close(None).unwrap();
+        ws.sender_mut().feed_first("lost too").unwrap();
+        ws.sender_mut().pong(b"not counted").unwrap();
+        ws.sender_mut().close(None).unwrap();
         drop(ws);
         lost(2 + 4 + 2 + 8);
 
@@ -203,7 +203,7 @@ async fn a_connection_dropped_with_messages_unsent_says_how_much_is_lost() {
         let (_raw, theirs) = tokio::io::duplex(4 << 10);
         let mut ws = support::tokio::server(theirs, &config);
         ws.send("written").await.unwrap();
-        ws.sender().ping(b"").unwrap();
+        ws.sender_mut().ping(b"").unwrap();
         drop(ws);
         lost(0);
         let (_, theirs) = tokio::io::duplex(4 << 10);

@@ -62,9 +62,16 @@ struct Source {
 }
 
 fn sources() -> Vec<Source> {
+    let found = sources_below(src());
+    assert!(found.len() > 60, "only {} files", found.len());
+    found
+}
+
+fn sources_below(src: PathBuf) -> Vec<Source> {
     let mut found = Vec::new();
-    for path in files(src()).into_iter().filter(|path| *path != src().join("lib.rs")) {
-        let module = path.strip_prefix(src()).unwrap().with_extension("");
+    let lib = src.join("lib.rs");
+    for path in files(src.clone()).into_iter().filter(|path| *path != lib) {
+        let module = path.strip_prefix(&src).unwrap().with_extension("");
         let mut module: Vec<_> =
             module.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
         if module.last().unwrap() == "mod" {
@@ -76,7 +83,6 @@ fn sources() -> Vec<Source> {
         let shipped = code.split("#[cfg(test)]\nmod ").next().unwrap().to_owned();
         found.push(Source { module, text: shipped });
     }
-    assert!(found.len() > 60, "only {} files", found.len());
     found
 }
 
@@ -181,16 +187,53 @@ fn inside_of_the_crate_everything_is_named_by_its_module() {
 
 #[test]
 fn the_modules_of_the_core_name_each_other_in_no_circle() {
-    let mut edges = edges(|path| match path {
+    let edges = edges(|path| match path {
         [proto, module, ..] if proto == "proto" => Some(module.clone()),
         _ => None,
     });
     assert!(edges["connection"].contains("frame"), "{edges:?}");
-    // Take away whoever names nobody that is left, until nobody is left.
+    no_circle(edges, "proto");
+}
+
+/// A file and the folder of its name are one: a folder's `mod.rs` names its files, and they add methods to
+/// its types. Among files side by side, with all that is below each, nobody names who names him. At the top
+/// of this crate `MAY_KNOW` has the rule.
+#[test]
+fn files_side_by_side_name_each_other_in_no_circle() {
+    let ours = sources();
+    no_circles(&ours, ours.iter().map(|source| source.module.clone()).collect());
+    let tls = sources_below(root().join("tickwire-tls/src"));
+    assert!(tls.len() > 8, "only {} files", tls.len());
+    no_circles(&tls, BTreeSet::from([Vec::new()]));
+}
+
+fn no_circles(sources: &[Source], folders: BTreeSet<Vec<String>>) {
+    for folder in folders {
+        let beside = |path: &[String]| -> Option<String> {
+            let name = path.strip_prefix(&folder[..])?.first()?;
+            let file = [&folder[..], std::slice::from_ref(name)].concat();
+            sources.iter().any(|source| source.module == file).then(|| name.clone())
+        };
+        let mut edges = BTreeMap::<_, BTreeSet<_>>::new();
+        for source in sources {
+            let Some(from) = beside(&source.module) else { continue };
+            let mut paths = source.paths("crate::", source.module.len());
+            for above in 1..=source.module.len() {
+                paths.extend(source.paths(&"super::".repeat(above), above));
+            }
+            let to = paths.iter().filter_map(|path| beside(path)).filter(|to| *to != from);
+            edges.entry(from.clone()).or_default().extend(to);
+        }
+        no_circle(edges, &folder.join("/"));
+    }
+}
+
+/// Takes away whoever names nobody that is left, until nobody is left.
+fn no_circle(mut edges: BTreeMap<String, BTreeSet<String>>, of: &str) {
     while !edges.is_empty() {
         let left: BTreeSet<_> = edges.keys().cloned().collect();
         edges.retain(|_, to| to.iter().any(|to| left.contains(to)));
-        assert!(edges.len() < left.len(), "a circle among {edges:#?}");
+        assert!(edges.len() < left.len(), "a circle in {of}: {edges:#?}");
     }
 }
 

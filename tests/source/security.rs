@@ -11,7 +11,7 @@ const PAGE: &str = include_str!("../../SECURITY.md");
 const LIMITS: &str = include_str!("../../docs/LIMITS.md");
 
 /// Settings that are no limit on a peer.
-const NO_LIMITS: [&str; 7] = [
+const NO_LIMITS: [&str; 8] = [
     "vectored_from",
     "auto_pong",
     "auto_close",
@@ -19,6 +19,7 @@ const NO_LIMITS: [&str; 7] = [
     "stamp_reads",
     "idle_message",
     "deflate",
+    "more", // no setting: it stands for the fields of later versions
 ];
 
 pub(crate) fn root() -> &'static Path {

@@ -134,7 +134,6 @@ mod blocking_adapter {
         both::<Reader<TcpStream>>();
         both::<Writer<TcpStream>>();
         both::<MaybeTls>();
-        both::<Interest>();
         both::<Spin<TcpStream>>();
         both::<WebSocket<Spin<TcpStream>>>();
         // What a half is depends on the stream alone.
@@ -160,10 +159,7 @@ mod blocking_adapter {
 #[allow(dead_code)]
 mod tokio_adapter {
     use super::{both, is_sync};
-    use tickwire::{
-        drive::{Socket, Whole},
-        tokio::*,
-    };
+    use tickwire::tokio::*;
     use tokio::net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -175,13 +171,8 @@ mod tokio_adapter {
         both::<WebSocket<MaybeTls>>();
         both::<Reader<OwnedReadHalf, OwnedWriteHalf>>();
         both::<Writer<OwnedWriteHalf>>();
-        both::<Recv<'_, TcpStream>>();
-        both::<RecvWith<'_, TcpStream>>();
         both::<MessageOrRoom<'_>>();
         both::<MaybeTls>();
-        both::<Tokio>();
-        both::<Whole>();
-        both::<Socket<Whole, TcpStream>>();
     };
 
     // Not `Send`: it is a lock, to be given back where it was taken.
@@ -233,7 +224,6 @@ mod futures_io_adapter {
     const _: () = {
         both::<Incoming<TcpStream, Timer>>();
         both::<WebSocket<TcpStream, Timer>>();
-        both::<FuturesIo<Timer>>();
         both::<Reader<ReadHalf<TcpStream>, WriteHalf<TcpStream>, Timer>>();
         both::<MessageOrRoom<'_>>();
         both::<ReadHalf<TcpStream>>();

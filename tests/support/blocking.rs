@@ -23,11 +23,13 @@ pub use watchdog::{PATIENCE, bounded, tcp_pair};
 
 /// Default settings, but for deadlines: they have none that a busy machine misses.
 pub fn patient() -> Config {
-    Config::default()
-        .handshake_timeout(PATIENCE)
-        .close_timeout(PATIENCE)
-        .frame_timeout(PATIENCE)
-        .write_timeout(PATIENCE)
+    Config {
+        handshake_timeout: PATIENCE,
+        close_timeout: PATIENCE,
+        frame_timeout: PATIENCE,
+        write_timeout: PATIENCE,
+        ..Config::default()
+    }
 }
 
 pub fn ms(n: u64) -> Duration {

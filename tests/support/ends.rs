@@ -85,8 +85,12 @@ fn by_rustls() -> &'static Tls {
 impl Kind {
     pub fn config(self) -> Config {
         // A write that is stuck is found first.
-        let config = patient().frame_timeout(2 * PATIENCE);
-        if self == Self::Deflate { config.deflate(Deflate::default()) } else { config }
+        let config = Config { frame_timeout: 2 * PATIENCE, ..patient() };
+        if self == Self::Deflate {
+            Config { deflate: Some(Deflate::default()), ..config }
+        } else {
+            config
+        }
     }
 
     pub fn is_tls(self) -> bool {

@@ -99,7 +99,7 @@ pub fn agreement(request: &str) -> String {
 pub fn echo() -> (SocketAddr, JoinHandle<()>) {
     first(|stream| {
         let mut ws = blocking::accept(stream, &Config::default()).unwrap();
-        while let Ok(Some(received)) = ws.recv_with() {
+        while let Ok(Some(received)) = ws.recv_to_reply() {
             received.sender.feed(received.message).unwrap();
         }
     })

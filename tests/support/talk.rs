@@ -168,10 +168,10 @@ macro_rules! says {
                 self.feed(payload)
             }
             fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
-                self.sender().feed_chunk(chunk)
+                self.sender_mut().feed_chunk(chunk)
             }
             async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-                self.sender().ping(payload)?;
+                self.sender_mut().ping(payload)?;
                 Says::flush(self).await
             }
             async fn flush(&mut self) -> Result<(), Error> {
@@ -190,11 +190,11 @@ macro_rules! says {
 
 says! {
     [S: AsyncRead + AsyncWrite + Unpin] on_tokio::WebSocket<S>, true:
-        |call| call.await; ws => ws.sender().close(GOODBYE).map_err(Error::from);
+        |call| call.await; ws => ws.sender_mut().close(GOODBYE).map_err(Error::from);
     [W: AsyncWrite + Unpin] on_tokio::Writer<W>, false:
         |call| call.await; ws => ws.close(GOODBYE).await;
     [S: blocking::Stream] blocking::WebSocket<S>, true:
-        |call| call; ws => ws.sender().close(GOODBYE).map_err(Error::from);
+        |call| call; ws => ws.sender_mut().close(GOODBYE).map_err(Error::from);
     [S: blocking::Stream] blocking::Writer<S>, false:
         |call| call; ws => ws.close(GOODBYE);
 }

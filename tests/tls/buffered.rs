@@ -140,7 +140,7 @@ mod on_tokio {
             near.closed().is_some_and(|end| end.clean)
         };
         let answering = async {
-            while let Some(received) = far.recv_with().await.unwrap() {
+            while let Some(received) = far.recv_to_reply().await.unwrap() {
                 received.sender.feed(received.message).unwrap();
             }
             far.closed().is_some_and(|end| end.clean)
@@ -389,7 +389,7 @@ mod on_threads {
     {
         let (mut near, mut far) = (near.unwrap(), far.unwrap());
         let answering = thread::spawn(move || {
-            while let Some(received) = far.recv_with().unwrap() {
+            while let Some(received) = far.recv_to_reply().unwrap() {
                 received.sender.feed(received.message).unwrap();
             }
             far.closed().is_some_and(|end| end.clean)

@@ -227,7 +227,7 @@ fn a_peer_that_reads_nothing_is_given_up() {
                     assert!(ws.is_ok() && deaf.recv().is_err());
                 });
                 let request = Request::new(&url).unwrap();
-                let config = patient().write_timeout(timeout).high_water(16 << 20);
+                let config = Config { write_timeout: timeout, high_water: 16 << 20, ..patient() };
                 let in_time = wait(&runtime(), async {
                     let ws = Dial::new(&request).tls(authority.client()).connect(&config).await;
                     let (mut reader, mut writer) = ws.unwrap().into_split();
@@ -322,7 +322,7 @@ fn a_spinning_stream_carries_tls() {
             let stream = blocking::TlsStream::server(stream, tls).unwrap();
             let ws = blocking::accept(stream, &Config::default()).unwrap();
             let mut ws = ws.into_spin().unwrap();
-            while let Some(received) = ws.recv_with().unwrap() {
+            while let Some(received) = ws.recv_to_reply().unwrap() {
                 received.sender.feed(received.message).map(drop).unwrap();
             }
             assert!(ws.closed().unwrap().clean);
@@ -1388,7 +1388,7 @@ fn the_tls_handshake_is_within_the_time_of_the_opening_handshake() {
                         let _ = stream.read_to_end(&mut Vec::new());
                         gone.is_ok()
                     });
-                    let config = Config::default().handshake_timeout(timeout);
+                    let config = Config { handshake_timeout: timeout, ..Config::default() };
                     let connected = Client::connect(adapter, &url, &config, authority.client());
                     timed_out(connected.map(drop));
                     silent.join().unwrap()
@@ -1406,7 +1406,7 @@ fn the_tls_handshake_is_within_the_time_of_the_opening_handshake() {
                         let _ = far.read_to_end(&mut Vec::new());
                         gone.is_ok()
                     });
-                    let config = Config::default().handshake_timeout(timeout);
+                    let config = Config { handshake_timeout: timeout, ..Config::default() };
                     let accepted = Server::accept(adapter, near, &config, authority.server());
                     timed_out(accepted.map(drop));
                     silent.join().unwrap()
@@ -1434,7 +1434,7 @@ fn a_peer_that_drips_its_handshake_is_not_waited_for() {
     }
     for adapter in ADAPTERS {
         bounded(move || {
-            let config = Config::default().handshake_timeout(ms(200));
+            let config = Config { handshake_timeout: ms(200), ..Config::default() };
             let (near, far) = tcp_pair();
             let dripping = thread::spawn(move || drip(far));
             let accepted = Server::accept(adapter, near, &config, Authority::new().server());

@@ -20,7 +20,7 @@ use tickwire::{
 fn echo(tls: Option<Arc<ServerConfig>>) -> (SocketAddr, JoinHandle<()>) {
     fn serve<S: blocking::Stream>(stream: S) {
         let Ok(mut ws) = blocking::accept(stream, &Config::default()) else { return };
-        while let Ok(Some(received)) = ws.recv_with() {
+        while let Ok(Some(received)) = ws.recv_to_reply() {
             received.sender.feed(received.message).unwrap();
         }
     }

@@ -24,7 +24,7 @@ async fn echo<S>(mut ws: WebSocket<S>) -> WebSocket<S>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    while let Some(received) = ws.recv_with().await.unwrap() {
+    while let Some(received) = ws.recv_to_reply().await.unwrap() {
         let _ = received.sender.feed(received.message).unwrap();
     }
     ws
@@ -130,7 +130,7 @@ async fn a_large_batch_is_written_when_the_cork_limit_is_passed() {
     bounded(async {
         let (near, far) = duplex(1 << 20);
         let (far, calls) = Counted::new(far);
-        let config = config().cork_limit(10_000).read_buffer(200_000);
+        let config = Config { cork_limit: 10_000, read_buffer: 200_000, ..config() };
         let echoing = tokio::spawn(echo(server(far, &config)));
         let mut client = client(near, &config);
         for i in 0..100 {
@@ -161,11 +161,11 @@ async fn pings_of_a_batch_cost_one_pong_in_the_write_of_the_batch() {
         let (counting, calls) = Counted::new(io.clone());
         let mut ws = server(counting, &config());
         for i in 0..20 {
-            let received = ws.recv_with().await.unwrap().unwrap();
+            let received = ws.recv_to_reply().await.unwrap().unwrap();
             assert_eq!(received.message.as_bytes(), [i; 10]);
             let _ = received.sender.feed(received.message).unwrap();
         }
-        assert!(once!(ws.recv_with()).is_pending());
+        assert!(once!(ws.recv_to_reply()).is_pending());
         let (reads, writes) = traffic(&calls);
         assert_eq!((reads, writes), (1, vec![20 * 12 + 3]));
         let written = io.frames();
@@ -188,14 +188,14 @@ fn request() -> Vec<u8> {
 async fn no_receiving_call_writes_before_the_input_is_used_up() {
     bounded(async {
         let input = masked(BINARY, b"tick").repeat(3);
-        for call in ["recv", "recv_with", "recv_event", "recv_chunk", "recv_owned"] {
+        for call in ["recv", "recv_to_reply", "recv_event", "recv_chunk", "recv_owned"] {
             let (io, calls) = Counted::new(Scripted::new(&input));
             let mut ws = server(io, &config());
             macro_rules! receive {
                 () => {
                     match call {
                         "recv" => once!(ws.recv()).map_ok(|got| got.is_some()),
-                        "recv_with" => once!(ws.recv_with()).map_ok(|got| got.is_some()),
+                        "recv_to_reply" => once!(ws.recv_to_reply()).map_ok(|got| got.is_some()),
                         "recv_event" => once!(ws.recv_event()).map_ok(|got| got.is_some()),
                         "recv_chunk" => once!(ws.recv_chunk()).map_ok(|got| got.is_some()),
                         _ => once!(ws.recv_owned()).map_ok(|got| got.is_some()),
@@ -257,7 +257,7 @@ async fn an_echo_over_split_halves_costs_one_read_and_one_write_a_batch() {
         let (far, calls) = Counted::new(far);
         let (mut reader, mut writer) = server(far, &config()).into_split();
         let echoing = tokio::spawn(async move {
-            while let Some(received) = reader.recv_with().await.unwrap() {
+            while let Some(received) = reader.recv_to_reply().await.unwrap() {
                 let _ = writer.feed(received.message).unwrap();
                 if !received.info().more {
                     writer.flush().await.unwrap();
@@ -268,7 +268,7 @@ async fn an_echo_over_split_halves_costs_one_read_and_one_write_a_batch() {
         for batch in [1, 50, 1, 7] {
             for i in 0..batch {
                 let _ = client.feed(&[i; 100]).unwrap();
-                client.sender().ping(b"?").unwrap(); // only the newest of these leaves
+                client.sender_mut().ping(b"?").unwrap(); // only the newest of these leaves
             }
             client.flush().await.unwrap();
             for i in 0..batch {
@@ -324,10 +324,10 @@ async fn accept_corked_writes_the_response_with_the_first_messages() {
         let (io, calls) = Counted::new(Scripted::new(&input));
         let incoming = Incoming::read(io, &config()).await.unwrap();
         let mut ws = incoming.accept_corked(Accept::default()).unwrap();
-        let received = ws.recv_with().await.unwrap().unwrap();
+        let received = ws.recv_to_reply().await.unwrap().unwrap();
         assert_eq!(received.message.as_text(), Some("early"));
         let _ = received.sender.feed(received.message).unwrap();
-        assert!(once!(ws.recv_with()).is_pending());
+        assert!(once!(ws.recv_to_reply()).is_pending());
         let (reads, writes) = traffic(&calls);
         assert_eq!((reads, writes.len()), (1, 1));
         assert!(ws.get_ref().io.with(|s| s.output.ends_with(b"\r\n\r\n\x81\x05early")));
@@ -372,8 +372,8 @@ async fn without_vectored_writes_no_header_travels_alone() {
             let _ = ws.feed("before").unwrap();
             let _ = ws.feed(payload.clone()).unwrap();
             let _ = ws.feed(&prepared).unwrap();
-            ws.sender().ping(b"overtakes").unwrap();
-            let _ = ws.sender().feed_first("overtakes, too").unwrap();
+            ws.sender_mut().ping(b"overtakes").unwrap();
+            let _ = ws.sender_mut().feed_first("overtakes, too").unwrap();
             if split {
                 let (_reader, mut writer) = ws.into_split();
                 writer.flush().await.unwrap();
@@ -403,7 +403,7 @@ async fn a_hundred_spliced_payloads_go_out_whole_and_in_order() {
         // More slices than one vectored write is given, over a pipe that cuts them anywhere.
         for room in [1, 7, 1000, 1 << 16] {
             let (mut near, far) = duplex(room);
-            let mut ws = server(far, &config().vectored_from(1));
+            let mut ws = server(far, &Config { vectored_from: 1, ..config() });
             for i in 0..100_u8 {
                 let _ = ws.feed(vec![i; usize::from(i) * 3]).unwrap();
             }
@@ -466,11 +466,11 @@ async fn info_tells_the_newest_of_a_burst() {
         let mut server = server(far, &config());
         for i in 0..30 {
             let _ = server.feed(&[i; 20]).unwrap();
-            server.sender().ping(&[i]).unwrap();
+            server.sender_mut().ping(&[i]).unwrap();
         }
         server.flush().await.unwrap();
         for i in 0..30 {
-            let received = client.recv_with().await.unwrap().unwrap();
+            let received = client.recv_to_reply().await.unwrap().unwrap();
             assert_eq!(received.message.as_bytes(), [i; 20]);
             assert_eq!(received.info().more, i < 29, "{i}");
             assert!(received.info().read_at.is_none());

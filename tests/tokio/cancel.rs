@@ -12,7 +12,7 @@ const STEPS: [usize; 6] = [1, 2, 3, 13, 127, 100_000];
 const COUNT: u8 = 24;
 
 fn config() -> Config {
-    Config::default().cork_limit(700).high_water(2000).read_buffer(512)
+    Config { cork_limit: 700, high_water: 2000, read_buffer: 512, ..Config::default() }
 }
 
 fn message(i: u8) -> OwnedMessage {
@@ -101,7 +101,7 @@ async fn recv_info_survives_being_dropped_at_every_poll() {
     for (server, step) in cases() {
         let mut ws = stuttering(server, step);
         let mut got = vec![];
-        while let Some(received) = fresh!(ws.recv_with()).unwrap() {
+        while let Some(received) = fresh!(ws.recv_to_reply()).unwrap() {
             assert!(!received.info().more || step > 1);
             got.push(received.message.to_owned());
         }
@@ -128,7 +128,7 @@ async fn recv_reply_survives_being_dropped_at_every_poll_and_so_do_the_replies()
     for (server, step) in cases() {
         let mut ws = stuttering(server, step);
         let mut got = vec![];
-        while let Some(received) = fresh!(ws.recv_with()).unwrap() {
+        while let Some(received) = fresh!(ws.recv_to_reply()).unwrap() {
             let _ = received.sender.feed(received.message).expect("room for a reply");
             got.push(received.message.to_owned());
         }
@@ -195,9 +195,9 @@ async fn kinds_of_recv_can_be_mixed_between_polls() {
             turn += 1;
             let polled = match turn % 4 {
                 0 => once!(ws.recv()).map(|r| r.unwrap().map(|m| m.to_owned())),
-                1 => once!(ws.recv_with()).map(|r| r.unwrap().map(|m| m.message.to_owned())),
+                1 => once!(ws.recv_to_reply()).map(|r| r.unwrap().map(|m| m.message.to_owned())),
                 2 => once!(ws.recv_owned()).map(Result::unwrap),
-                _ => once!(ws.recv_with()).map(|r| r.unwrap().map(|m| m.message.to_owned())),
+                _ => once!(ws.recv_to_reply()).map(|r| r.unwrap().map(|m| m.message.to_owned())),
             };
             match polled {
                 Poll::Pending => {}
@@ -246,7 +246,7 @@ async fn send_survives_being_dropped_at_every_poll_and_fed_tells_what_became_of_
 
 #[tokio::test(start_paused = true)]
 async fn a_send_dropped_before_there_was_room_sent_nothing() {
-    let config = config().high_water(100);
+    let config = Config { high_water: 100, ..config() };
     let io = Scripted::new(&[]);
     io.with(|s| s.room = 0);
     let mut ws = server(io.clone(), &config);
@@ -445,7 +445,7 @@ async fn all_calls_that_receive_on_a_split_reader_survive_being_dropped_at_every
     for (server, step) in cases() {
         let ((mut reader, _writer), _) = split(server, step);
         let mut got = vec![];
-        while let Some(received) = fresh!(reader.recv_with()).unwrap() {
+        while let Some(received) = fresh!(reader.recv_to_reply()).unwrap() {
             got.push(received.message.to_owned());
         }
         assert!(got == sent());

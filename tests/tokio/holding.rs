@@ -112,15 +112,15 @@ async fn what_was_flushed_stays_written_whatever_is_held_later() {
             io.state().room = 0;
             let order = tx.feed("a").unwrap();
             assert!(once(tx.flush()).is_pending());
-            let first = tx.sender().feed_first("urgent").unwrap();
+            let first = tx.sender_mut().feed_first("urgent").unwrap();
             io.state().room = usize::MAX;
             assert!(once(tx.flush()).is_ready());
             io.state().flushes = false;
             for room in [0, 50, usize::MAX] {
                 match later {
                     "in order" => _ = tx.feed(&[1; 1000]).unwrap(),
-                    "first" => _ = tx.sender().feed_first(&[2; 200]).unwrap(),
-                    _ => tx.sender().pong(b"0123456789").unwrap(),
+                    "first" => _ = tx.sender_mut().feed_first(&[2; 200]).unwrap(),
+                    _ => tx.sender_mut().pong(b"0123456789").unwrap(),
                 }
                 io.state().room = room;
                 assert!(once(tx.flush()).is_pending());
@@ -147,7 +147,7 @@ async fn what_the_stream_holds_is_known_after_it_was_taken_apart() {
 /// The reader goes on with what the writer has begun, and no deadline is judged before it has tried.
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_send_is_written_by_the_reader() {
-    let config = Config::default().write_timeout(Duration::from_secs(10));
+    let config = Config { write_timeout: Duration::from_secs(10), ..Config::default() };
     for woken in [true, false] {
         let io = Holds::new(50, true);
         let (mut reader, mut writer) = io.ws(&config).into_split();
@@ -176,7 +176,8 @@ impl Wake for Count {
 async fn a_reader_that_makes_room_wakes_the_writer_flushed_or_not() {
     for flushes in [true, false] {
         let io = Holds::new(0, flushes);
-        let (mut reader, mut writer) = io.ws(&Config::default().high_water(100)).into_split();
+        let (mut reader, mut writer) =
+            io.ws(&Config { high_water: 100, ..Config::default() }).into_split();
         let _ = writer.feed(&[1; 200]).unwrap();
         let woken = Arc::new(Count(AtomicUsize::new(0)));
         let mut ready = pin!(writer.ready());
@@ -190,7 +191,7 @@ async fn a_reader_that_makes_room_wakes_the_writer_flushed_or_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flush_begins_the_write_timeout_anew() {
-    let config = Config::default().write_timeout(Duration::from_secs(10));
+    let config = Config { write_timeout: Duration::from_secs(10), ..Config::default() };
     whole_and_split!(config, |io, tx| {
         io.state().flushes = false;
         let began = Instant::now();

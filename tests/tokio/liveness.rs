@@ -14,7 +14,8 @@ const MS: Duration = Duration::from_millis(1);
 #[tokio::test(start_paused = true)]
 async fn silence_is_found_by_who_looks_seldom() {
     let (near, mut far) = duplex(1 << 16);
-    let config = Config::default().data_timeout(200 * MS).close_timeout(100 * MS);
+    let config =
+        Config { data_timeout: Some(200 * MS), close_timeout: 100 * MS, ..Config::default() };
     let mut ws = client(near, &config);
     let began = Instant::now();
     let error = loop {
@@ -31,7 +32,7 @@ async fn silence_is_found_by_who_looks_seldom() {
 #[tokio::test(start_paused = true)]
 async fn what_came_in_time_is_read_before_silence_is_judged() {
     let (near, mut far) = duplex(1 << 20);
-    let mut ws = client(near, &Config::default().data_timeout(500 * MS));
+    let mut ws = client(near, &Config { data_timeout: Some(500 * MS), ..Config::default() });
     for away in [95, 155, 300, 5000] {
         far.write_all(&plain(TEXT, "before")).await.unwrap();
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("before"));
@@ -47,7 +48,7 @@ async fn what_came_in_time_is_read_before_silence_is_judged() {
 #[tokio::test(start_paused = true)]
 async fn a_task_that_used_up_its_budget_does_not_miss_the_message_that_lies_there() {
     let (near, mut far) = duplex(1000);
-    let mut ws = client(near, &Config::default().data_timeout(500 * MS));
+    let mut ws = client(near, &Config { data_timeout: Some(500 * MS), ..Config::default() });
     far.write_all(&plain(TEXT, "before")).await.unwrap();
     assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("before"));
     assert!(timeout(405 * MS, ws.recv()).await.is_err());

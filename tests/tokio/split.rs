@@ -164,7 +164,7 @@ fn on_a_thread(test: impl FnOnce() + Send + 'static) {
 fn a_waker_of_before_that_uses_the_connection_when_it_is_dropped_does_not_wait_for_itself() {
     on_a_thread(|| {
         let ((mut reader, mut writer), io) = scripted(b"", &config());
-        let before = last_waker(move || writer.sender().close(CloseCode::GOING_AWAY).unwrap());
+        let before = last_waker(move || writer.sender_mut().close(CloseCode::GOING_AWAY).unwrap());
         assert!(poll_with!(&before, reader.recv()).is_pending());
         drop(before);
         io.with(|_| {}); // the stream forgets it
@@ -344,7 +344,7 @@ async fn a_violation_is_not_spun_upon_while_writing_is_blocked() {
         let (io, mut peer) = duplex(1000);
         let (io, calls) = Counted::new(io);
         // In real time: what spins inside of a poll would stop a paused clock.
-        let config = config().close_timeout(Duration::from_millis(50));
+        let config = Config { close_timeout: Duration::from_millis(50), ..config() };
         let (mut reader, mut writer) = server(io, &config).into_split();
         let _ = writer.feed(&[7; 5000]).unwrap();
         peer.write_all(&plain(BINARY, b"not masked")).await.unwrap();
@@ -386,7 +386,7 @@ async fn a_dropped_writer_leaves_the_reader_to_receive_answer_and_send_what_was_
             assert!(reader.closed().unwrap().clean);
         });
         client.send("hello").await.unwrap();
-        client.sender().ping(b"there?").unwrap();
+        client.sender_mut().ping(b"there?").unwrap();
         client.flush().await.unwrap();
         assert_eq!(client.recv().await.unwrap().unwrap().as_text(), Some("fed before"));
         client.close(None).await.unwrap();
@@ -479,10 +479,10 @@ async fn only_a_guard_under_which_the_sender_was_closed_wakes_the_reader() {
     let ((mut reader, mut writer), _) = scripted(b"", &config());
     let (woken, waker) = waker();
     assert!(poll_with!(&waker, reader.recv()).is_pending());
-    let _ = writer.sender().feed("fed").unwrap();
+    let _ = writer.sender_mut().feed("fed").unwrap();
     drop(reader.sender());
     assert_eq!(woken.0.load(Relaxed), 0);
-    writer.sender().close(None).unwrap();
+    writer.sender_mut().close(None).unwrap();
     assert_eq!(woken.0.load(Relaxed), 1);
     assert!(poll_with!(&waker, reader.recv()).is_pending());
     drop(writer.sender()); // it was closed before
@@ -514,7 +514,7 @@ async fn the_close_timeout_runs_for_a_reader_that_waited_before_the_writer_close
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_waits_learns_that_the_writers_sender_was_closed() {
-    the_close_timeout_runs_from(async |writer| writer.sender().close(None).unwrap()).await;
+    the_close_timeout_runs_from(async |writer| writer.sender_mut().close(None).unwrap()).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -572,7 +572,10 @@ async fn progress_in_writing_keeps_the_write_timeout_away() {
 }
 
 fn beating() -> Config {
-    config().heartbeat(Heartbeat::new(Duration::from_secs(20), Duration::from_secs(10)))
+    Config {
+        heartbeat: Some(Heartbeat::new(Duration::from_secs(20), Duration::from_secs(10))),
+        ..config()
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -702,7 +705,7 @@ async fn what_was_begun_before_the_split_goes_on_after_it() {
         let _ = ws.feed("before").unwrap();
         assert!(once!(ws.flush()).is_pending()); // cut in the middle
         let _ = ws
-            .sender()
+            .sender_mut()
             .feed_chunk(Chunk { kind: DataKind::Text, first: true, data: b"half ", last: false })
             .unwrap();
         let position = ws.sender().fed();
@@ -712,7 +715,7 @@ async fn what_was_begun_before_the_split_goes_on_after_it() {
         assert!(!writer.sender().is_written(position));
         assert!(matches!(writer.feed("inside"), Err(SendError::MessageInProgress)));
         let _ = writer
-            .sender()
+            .sender_mut()
             .feed_chunk(Chunk { kind: DataKind::Text, first: false, data: b"and half", last: true })
             .unwrap();
         io.with(|s| {
@@ -737,8 +740,8 @@ async fn messages_that_overtake_keep_their_place_while_the_writer_is_in_mid_writ
         let _ = writer.feed(&[1; 200]).unwrap();
         assert!(once!(writer.flush()).is_pending()); // the first has begun
         let second = writer.feed(&[2; 200]).unwrap();
-        let urgent = writer.sender().feed_first("urgent").unwrap();
-        let more = writer.sender().feed_first("more").unwrap();
+        let urgent = writer.sender_mut().feed_first("urgent").unwrap();
+        let more = writer.sender_mut().feed_first("more").unwrap();
         assert!(!writer.sender().is_written(urgent) && !writer.sender().is_written(second));
         io.with(|s| s.room = 204 - 10 + 8);
         assert!(once!(writer.flush()).is_pending());
@@ -778,13 +781,13 @@ where
                 let (a, b) = payload.split_at(payload.len() / 2);
                 let kind = DataKind::Binary;
                 let _ = writer
-                    .sender()
+                    .sender_mut()
                     .feed_chunk(Chunk { kind, first: true, data: a, last: false })
                     .unwrap();
                 yield_now().await;
                 writer.ready().await.unwrap();
                 let _ = writer
-                    .sender()
+                    .sender_mut()
                     .feed_chunk(Chunk { kind, first: false, data: b, last: true })
                     .unwrap();
             }
@@ -806,7 +809,7 @@ where
             }
         }
         if dice.once_in(10) {
-            writer.sender().ping(&i.to_be_bytes()).unwrap();
+            writer.sender_mut().ping(&i.to_be_bytes()).unwrap();
             writer.flush().await.unwrap();
         }
         if dice.once_in(5) {
@@ -855,7 +858,7 @@ const MANY: u32 = 20_000;
 async fn twenty_thousand_messages_each_way_with_pings_arrive_whole_and_in_order() {
     bounded(async {
         for tcp in [true, false] {
-            let config = config().high_water(20_000).cork_limit(8_000);
+            let config = Config { high_water: 20_000, cork_limit: 8_000, ..config() };
             let mut tasks = vec![];
             if tcp {
                 let (near, far) = tcp_pair().await;
@@ -909,10 +912,10 @@ async fn nothing_is_armed_and_no_time_is_needed_where_nothing_waits() {
 #[tokio::test]
 async fn every_way_to_queue_a_message_leads_to_the_same_stream() {
     let ((_reader, mut writer), io) = scripted(b"", &config());
-    let (fed, amount) = feed_in_every_way(&mut writer.sender());
+    let (fed, amount) = feed_in_every_way(&mut writer.sender_mut());
     writer.flush().await.unwrap();
     assert!(writer.sender().is_written(fed) && writer.sender().buffered_amount() == 0);
-    writer.sender().pong(b"unasked").unwrap();
+    writer.sender_mut().pong(b"unasked").unwrap();
     writer.flush().await.unwrap();
     let wire = io.with(|s| std::mem::take(&mut s.output));
     assert_eq!(amount, wire.len() - 2 - 7);
@@ -921,7 +924,7 @@ async fn every_way_to_queue_a_message_leads_to_the_same_stream() {
     assert_eq!(found, fed_in_every_way());
 
     // At the limit there is no room.
-    let ((_reader, mut writer), _) = scripted(b"", &config().high_water(10));
+    let ((_reader, mut writer), _) = scripted(b"", &Config { high_water: 10, ..config() });
     let _ = writer.feed([0; 10].as_slice()).unwrap();
     assert!(!writer.sender().has_room());
 }
@@ -935,9 +938,9 @@ async fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         let _ = writer.feed("late").unwrap();
         let slow = CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow");
         let long = "x".repeat(124);
-        let bad = writer.sender().abort(CloseFrame::with_reason(CloseCode::NORMAL, &long));
+        let bad = writer.sender_mut().abort(CloseFrame::with_reason(CloseCode::NORMAL, &long));
         assert_eq!(bad, Err(SendError::ReasonTooLong));
-        writer.sender().abort(slow).unwrap();
+        writer.sender_mut().abort(slow).unwrap();
         writer.flush().await.unwrap();
         assert!(writer.sender().is_closed() && writer.sender().dropped() == 6);
         assert!(reader.recv().await.unwrap().is_none());
@@ -945,7 +948,7 @@ async fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));
         assert_eq!(sent(&io.with(|s| s.output.clone())), [(CLOSE, close_body(1013, "too slow"))]);
         // Again there is nothing to do.
-        assert_eq!(writer.sender().abort(None), Err(SendError::Closed));
+        assert_eq!(writer.sender_mut().abort(None), Err(SendError::Closed));
         writer.flush().await.unwrap();
     })
     .await;
@@ -975,7 +978,7 @@ async fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
 
 #[tokio::test(start_paused = true)]
 async fn why_writing_ended_goes_along_with_the_halves() {
-    let brief = config().close_timeout(Duration::from_secs(1));
+    let brief = Config { close_timeout: Duration::from_secs(1), ..config() };
     let io = Scripted::new(&masked(CLOSE, b"\x03\xe8"));
     io.with(|s| s.room = 0);
     let mut ws = server(io, &brief);

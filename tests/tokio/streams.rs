@@ -78,7 +78,7 @@ async fn events_are_over_behind_the_close_and_not_before() {
 async fn a_sink_is_ready_again_when_the_peer_has_read() {
     bounded(async {
         for split in [false, true] {
-            let config = Config::default().high_water(1 << 10);
+            let config = Config { high_water: 1 << 10, ..Config::default() };
             let (ours, mut theirs) = pair(1 << 10, &config);
             let message = OwnedMessage::from(vec![7; 600]);
             let count = 50;

@@ -136,16 +136,16 @@ async fn recv_with_delivers_after_a_failed_write_up_to_the_peers_close() {
             input.extend(masked(BINARY, [i]));
         }
         input.extend(masked(CLOSE, close_body(1008, "")));
-        let (mut ws, io) = scripted(&input, &config().cork_limit(1));
+        let (mut ws, io) = scripted(&input, &Config { cork_limit: 1, ..config() });
         io.with(|s| (s.broken, s.at_end) = (true, AtEnd::Reset));
-        let received = ws.recv_with().await.unwrap().unwrap();
+        let received = ws.recv_to_reply().await.unwrap().unwrap();
         let _ = received.sender.feed(received.message).unwrap();
         for i in 1..10 {
-            let received = ws.recv_with().await.unwrap().unwrap();
+            let received = ws.recv_to_reply().await.unwrap().unwrap();
             assert_eq!(received.message, Message::Binary(&[i]));
             assert_eq!(received.sender.feed("late"), Err(SendError::Closed));
         }
-        assert!(ws.recv_with().await.unwrap().is_none());
+        assert!(ws.recv_to_reply().await.unwrap().is_none());
         assert_eq!(ws.closed().unwrap().code, 1008);
     })
     .await;
@@ -258,7 +258,7 @@ async fn a_violation_does_not_cost_the_replies_that_short_writes_can_still_take(
         (short.vectored, short.most) = (false, 16 << 10);
         let mut ws = server(short, &config());
         let error = loop {
-            match ws.recv_with().await {
+            match ws.recv_to_reply().await {
                 Ok(Some(received)) => drop(received.sender.feed(&[1; 1000]).unwrap()),
                 Ok(None) => panic!("no Close was sent"),
                 Err(error) => break recv_error(error),
@@ -313,7 +313,7 @@ impl ::tokio::io::AsyncWrite for Endless {
 
 #[tokio::test]
 async fn a_stream_that_never_has_to_wait_cannot_escape_the_deadline_on_its_end() {
-    let config = config().close_timeout(Duration::from_millis(20));
+    let config = Config { close_timeout: Duration::from_millis(20), ..config() };
     let mut ws = server(Endless, &config); // zeros: a frame that is not masked
     let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
     assert!(matches!(error, RecvError::Protocol(_)));
@@ -325,7 +325,7 @@ async fn a_stream_that_never_has_to_wait_cannot_escape_the_deadline_on_its_end()
 async fn one_reply_a_message_is_bounded_by_high_water_when_the_peer_does_not_read() {
     bounded(async {
         // A24, P207; the write timeout ends it.
-        let config = config().high_water(10_000).cork_limit(4_000);
+        let config = Config { high_water: 10_000, cork_limit: 4_000, ..config() };
         let mut input = vec![];
         for _ in 0..500 {
             input.extend(masked(BINARY, [3; 300]));
@@ -335,7 +335,7 @@ async fn one_reply_a_message_is_bounded_by_high_water_when_the_peer_does_not_rea
         let (mut peak, mut count) = (0, 0);
         let began = Instant::now();
         let error = loop {
-            match ws.recv_with().await {
+            match ws.recv_to_reply().await {
                 Ok(Some(received)) if received.sender.is_closed() => {}
                 Ok(Some(received)) => {
                     let _ = received.sender.feed(received.message).expect("room for a reply");
@@ -357,11 +357,11 @@ async fn one_reply_a_message_is_bounded_by_high_water_when_the_peer_does_not_rea
 #[tokio::test]
 async fn a_peer_that_reads_late_gets_every_reply() {
     bounded(async {
-        let config = config().high_water(10_000).cork_limit(4_000);
+        let config = Config { high_water: 10_000, cork_limit: 4_000, ..config() };
         let (near, far) = duplex(1000);
         let echoing = tokio::spawn(async move {
             let mut ws = server(far, &config);
-            while let Some(received) = ws.recv_with().await.unwrap() {
+            while let Some(received) = ws.recv_to_reply().await.unwrap() {
                 let _ = received.sender.feed(received.message).unwrap();
             }
         });
@@ -509,7 +509,7 @@ async fn send_after_the_end_of_the_stream_returns() {
 async fn send_before_the_peers_close_is_answered_ends_by_the_write_timeout() {
     bounded(async {
         let input = masked(CLOSE, b"");
-        let (mut ws, io) = scripted(&input, &config().auto_close(false));
+        let (mut ws, io) = scripted(&input, &Config { auto_close: false, ..config() });
         io.with(|s| s.room = 10);
         assert_eq!(ws.recv_event().await.unwrap(), Some(Event::Close(None)));
         let began = Instant::now();
@@ -615,7 +615,7 @@ async fn close_is_bounded_though_the_peer_sends_as_fast_as_it_can() {
     bounded(async {
         // Reads are never dry; the deadline is seen all the same. In real time, since paused time
         // stands still while anybody is busy.
-        let config = config().close_timeout(Duration::from_millis(100));
+        let config = Config { close_timeout: Duration::from_millis(100), ..config() };
         let (mut near, far) = duplex(1 << 16);
         let mut ws = server(far, &config);
         let flooding = tokio::spawn(async move {
@@ -656,7 +656,7 @@ async fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
         input.extend(masked(CLOSE, close_body(1000, "")));
         let (mut ws, io) = scripted(&input, &config());
         io.with(|s| s.at_end = AtEnd::Eof);
-        ws.sender().close(None).unwrap();
+        ws.sender_mut().close(None).unwrap();
         for i in 0..20 {
             assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), [i; 500]);
         }
@@ -664,9 +664,9 @@ async fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
 
         let (mut ws, io) = scripted(&input, &config());
         io.with(|s| s.at_end = AtEnd::Eof);
-        let received = ws.recv_with().await.unwrap().unwrap();
+        let received = ws.recv_to_reply().await.unwrap().unwrap();
         received.sender.close(None).unwrap();
-        assert!(ws.recv_with().await.unwrap().is_none());
+        assert!(ws.recv_to_reply().await.unwrap().is_none());
         assert!(ws.closed().unwrap().clean);
         let frames = io.frames();
         assert_eq!((frames.len(), frames[0].b0), (1, CLOSE));
@@ -728,7 +728,7 @@ async fn abort_overtakes_what_was_fed() {
             let _ = ws.feed(&[i; 100]).unwrap();
         }
         assert!(once!(ws.flush()).is_pending());
-        ws.sender().abort(CloseCode::INTERNAL_ERROR).unwrap();
+        ws.sender_mut().abort(CloseCode::INTERNAL_ERROR).unwrap();
         io.with(|s| {
             s.room = usize::MAX;
             s.input.extend(masked(CLOSE, close_body(1011, "")));
@@ -752,9 +752,10 @@ async fn with_auto_pong_and_auto_close_off_the_caller_answers() {
         input.extend(masked(TEXT, b"t"));
         input.extend(masked(PONG, b"q"));
         input.extend(masked(CLOSE, close_body(4000, "why")));
-        let (mut ws, io) = scripted(&input, &config().auto_pong(false).auto_close(false));
+        let (mut ws, io) =
+            scripted(&input, &Config { auto_pong: false, auto_close: false, ..config() });
         assert_eq!(ws.recv_event().await.unwrap(), Some(Event::Ping(b"p")));
-        ws.sender().pong(b"mine").unwrap();
+        ws.sender_mut().pong(b"mine").unwrap();
         let event = ws.recv_event().await.unwrap();
         assert_eq!(event, Some(Event::Message(Message::Text("t"))));
         assert_eq!(ws.recv_event().await.unwrap(), Some(Event::Pong(b"q")));
@@ -781,7 +782,10 @@ async fn with_auto_pong_and_auto_close_off_the_caller_answers() {
 // Timers.
 
 fn beating() -> Config {
-    config().heartbeat(Heartbeat::new(Duration::from_secs(20), Duration::from_secs(10)))
+    Config {
+        heartbeat: Some(Heartbeat::new(Duration::from_secs(20), Duration::from_secs(10))),
+        ..config()
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -834,7 +838,7 @@ async fn a_peer_that_dies_at_any_moment_is_found_within_a_quarter_more_and_the_t
             for last in 0..70 {
                 let beat =
                     Heartbeat::new(Duration::from_secs(interval), Duration::from_secs(timeout));
-                let (mut ws, io) = scripted(b"", &config().heartbeat(beat));
+                let (mut ws, io) = scripted(b"", &Config { heartbeat: Some(beat), ..config() });
                 let far = io.clone();
                 let began = Instant::now();
                 tokio::spawn(async move {
@@ -865,7 +869,7 @@ async fn a_peer_that_dies_at_any_moment_is_found_within_a_quarter_more_and_the_t
 async fn any_byte_is_a_sign_of_life() {
     bounded(async {
         // P205: a large message that trickles in, and no pong at all.
-        let config = beating().frame_timeout(Duration::from_secs(10_000));
+        let config = Config { frame_timeout: Duration::from_secs(10_000), ..beating() };
         let (mut ws, io) = scripted(b"", &config);
         let far = io.clone();
         tokio::spawn(async move {
@@ -999,11 +1003,13 @@ async fn a_frame_that_trickles_in_is_cut_off_but_not_one_in_chunks() {
 #[tokio::test(start_paused = true)]
 async fn deadlines_too_far_to_be_expressed_never_come() {
     // A86
-    let config = config()
-        .heartbeat(Heartbeat::new(Duration::MAX, Duration::MAX))
-        .frame_timeout(Duration::MAX)
-        .write_timeout(Duration::MAX)
-        .close_timeout(Duration::MAX);
+    let config = Config {
+        heartbeat: Some(Heartbeat::new(Duration::MAX, Duration::MAX)),
+        frame_timeout: Duration::MAX,
+        write_timeout: Duration::MAX,
+        close_timeout: Duration::MAX,
+        ..config()
+    };
     let (mut ws, io) = scripted(&masked(BINARY, b"x")[..3], &config);
     io.with(|s| s.room = 1);
     let _ = ws.feed("blocked").unwrap();
@@ -1012,7 +1018,7 @@ async fn deadlines_too_far_to_be_expressed_never_come() {
         assert!(once!(ws.flush()).is_pending());
         advance(Duration::from_secs(10_000_000)).await;
     }
-    ws.sender().close(None).unwrap();
+    ws.sender_mut().close(None).unwrap();
     assert!(once!(ws.recv()).is_pending());
     advance(Duration::from_secs(10_000_000)).await;
     assert!(once!(ws.recv()).is_pending());
@@ -1025,12 +1031,14 @@ async fn deadlines_of_no_length_pass_at_once_and_those_beyond_all_time_never() {
     bounded(async {
         // An interval of nothing must not become a loop that does nothing else.
         for interval in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
-            let config = config()
-                .heartbeat(Heartbeat::new(interval, Duration::ZERO))
-                .frame_timeout(Duration::ZERO)
-                .close_timeout(Duration::ZERO)
-                .write_timeout(Duration::ZERO)
-                .handshake_timeout(Duration::ZERO);
+            let config = Config {
+                heartbeat: Some(Heartbeat::new(interval, Duration::ZERO)),
+                frame_timeout: Duration::ZERO,
+                close_timeout: Duration::ZERO,
+                write_timeout: Duration::ZERO,
+                handshake_timeout: Duration::ZERO,
+                ..config()
+            };
             let (mut ws, io) = scripted(partial, &config);
             let began = Instant::now();
             assert!(ws.recv().await.is_err());
@@ -1050,10 +1058,14 @@ async fn deadlines_of_no_length_pass_at_once_and_those_beyond_all_time_never() {
     // A sum with the time that overflows would panic, or pass at once.
     for long in [Duration::MAX, Duration::from_secs(u64::MAX / 1000), Duration::from_secs(1 << 34)]
     {
-        let config = config().handshake_timeout(long).heartbeat(Heartbeat::new(hour, long));
+        let config = Config {
+            handshake_timeout: long,
+            heartbeat: Some(Heartbeat::new(hour, long)),
+            ..config()
+        };
         let shaking = accept(Scripted::new(b""), &config);
         assert!(tokio::time::timeout(hour, shaking).await.is_err());
-        let (mut ws, _) = scripted(partial, &config.frame_timeout(long));
+        let (mut ws, _) = scripted(partial, &Config { frame_timeout: long, ..config });
         assert!(tokio::time::timeout(4 * hour, ws.recv()).await.is_err());
     }
 }
@@ -1087,12 +1099,12 @@ async fn an_answer_that_is_not_taken_is_waited_for_as_long_as_any_write() {
 async fn limits_of_no_size_or_of_all_there_is_leave_a_connection_that_works() {
     bounded(async {
         for n in [0, 1, usize::MAX] {
-            let config = config().high_water(n).cork_limit(n).read_buffer(n);
+            let config = Config { high_water: n, cork_limit: n, read_buffer: n, ..config() };
             let input = [masked(TEXT, b"a"), masked(TEXT, b"b")].concat();
             let (mut ws, io) = scripted(&input, &config);
             for _ in 0..2 {
                 // With room for nothing no message would ever be handed out.
-                let received = ws.recv_with().await.unwrap().unwrap();
+                let received = ws.recv_to_reply().await.unwrap().unwrap();
                 let _ = received.sender.feed(received.message).unwrap();
             }
             ws.flush().await.unwrap();
@@ -1109,7 +1121,7 @@ fn a_runtime_without_a_clock_is_enough_where_no_deadline_is_armed() {
         let (mut client, mut server) = pair(1 << 16, &config());
         let echoing = tokio::spawn(async move {
             for _ in 0..10 {
-                let received = server.recv_with().await.unwrap().unwrap();
+                let received = server.recv_to_reply().await.unwrap().unwrap();
                 let _ = received.sender.feed(received.message).unwrap();
             }
             server.flush().await.unwrap();
@@ -1126,7 +1138,7 @@ fn a_runtime_without_a_clock_is_enough_where_no_deadline_is_armed() {
 async fn reads_are_stamped_when_asked_for() {
     bounded(async {
         let request = Request::new("ws://localhost/").unwrap();
-        let config = config().stamp_reads(true);
+        let config = Config { stamp_reads: true, ..config() };
         let (near, far) = duplex(1000);
         let (ws, far) =
             tokio::join!(tickwire::tokio::client(near, &request, &config), accept(far, &config));
@@ -1135,7 +1147,7 @@ async fn reads_are_stamped_when_asked_for() {
         for _ in 0..3 {
             advance(Duration::from_secs(7)).await;
             far.send("tick").await.unwrap();
-            let received = ws.recv_with().await.unwrap().unwrap();
+            let received = ws.recv_to_reply().await.unwrap().unwrap();
             let read_at = received.info().read_at.expect("it was asked for");
             if let Some(last) = last {
                 assert_eq!(read_at - last, Duration::from_secs(7));
@@ -1144,9 +1156,9 @@ async fn reads_are_stamped_when_asked_for() {
         }
         let (mut reader, _writer) = ws.into_split();
         far.send("tick").await.unwrap();
-        assert!(reader.recv_with().await.unwrap().unwrap().info().read_at.is_some());
+        assert!(reader.recv_to_reply().await.unwrap().unwrap().info().read_at.is_some());
         let mut plain = server(Scripted::new(&masked(TEXT, b"tick")), &Config::default());
-        let received = plain.recv_with().await.unwrap().unwrap();
+        let received = plain.recv_to_reply().await.unwrap().unwrap();
         assert_eq!(received.info().read_at, None, "it was not");
     })
     .await;
@@ -1159,7 +1171,7 @@ async fn a_message_of_64_mib_passes_in_chunks_at_bounded_memory() {
     bounded(async {
         for fragments in [1, 64] {
             let (mut near, far) = duplex(64 << 10);
-            let mut ws = server(far, &config().max_frame(64 << 20));
+            let mut ws = server(far, &Config { max_frame: Some(64 << 20), ..config() });
             tokio::spawn(async move {
                 let size = (64 << 20) / fragments;
                 let zeros = vec![0; 32 << 10];
@@ -1220,7 +1232,7 @@ async fn used(is_server: bool, len: usize, after: &[u8]) -> (WebSocket<Scripted>
         let (a, b) = wire.split_at(wire.len() * (i % 7) / 7);
         for part in [a, b] {
             io.with(|s| s.input.extend(part));
-            match once!(ws.recv_with()) {
+            match once!(ws.recv_to_reply()) {
                 Poll::Ready(received) => {
                     let received = received.unwrap().unwrap();
                     let _ = received.sender.feed(received.message).unwrap();
@@ -1228,11 +1240,11 @@ async fn used(is_server: bool, len: usize, after: &[u8]) -> (WebSocket<Scripted>
                 }
                 Poll::Pending => {}
             }
-            assert!(once!(ws.recv_with()).is_pending());
+            assert!(once!(ws.recv_to_reply()).is_pending());
         }
     }
     io.with(|s| s.input.extend(after));
-    assert!(once!(ws.recv_with()).is_pending());
+    assert!(once!(ws.recv_to_reply()).is_pending());
     assert_eq!(messages(&io.frames()).len(), 200);
     (ws, io)
 }
@@ -1309,7 +1321,7 @@ async fn connect_reaches_a_listener_and_accept_answers() {
             let accept = Accept::default().subprotocols(&["ticks.v2", "ticks.v1"]);
             let mut ws = incoming.accept(accept.header("X-Server", "t").unwrap()).await.unwrap();
             assert_eq!(ws.connection().negotiated().subprotocol.as_deref(), Some("ticks.v1"));
-            while let Some(received) = ws.recv_with().await.unwrap() {
+            while let Some(received) = ws.recv_to_reply().await.unwrap() {
                 let _ = received.sender.feed(received.message).unwrap();
             }
             assert!(ws.closed().unwrap().clean);
@@ -1754,11 +1766,11 @@ fn all_of_it_can_be_sent_to_another_thread_while_it_waits() {
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let mut ws = accept(io, &Config::default()).await?;
-        while let Some(received) = ws.recv_with().await? {
+        while let Some(received) = ws.recv_to_reply().await? {
             yield_now().await;
             let _ = received.sender.feed(received.message)?;
         }
-        ws.recv_with().await?;
+        ws.recv_to_reply().await?;
         ws.recv_chunk().await?;
         ws.recv_event().await?;
         ws.recv_owned().await?;

@@ -7,7 +7,7 @@
 //!
 //! async fn feed(upgrade: WebSocketUpgrade) -> Response {
 //!     upgrade.protocols(["ticks.v2", "ticks.v1"]).on_upgrade(|mut ws: WebSocket| async move {
-//!         while let Ok(Some(received)) = ws.recv_with().await {
+//!         while let Ok(Some(received)) = ws.recv_to_reply().await {
 //!             if received.sender.feed(received.message).is_err() {
 //!                 break;
 //!             }

@@ -64,7 +64,10 @@ fn texts(count: usize) -> Vec<OwnedMessage> {
 }
 
 fn configs() -> Vec<Config> {
-    vec![Config::default(), Config::default().deflate(tickwire::deflate::Deflate::default())]
+    vec![
+        Config::default(),
+        Config { deflate: Some(tickwire::deflate::Deflate::default()), ..Config::default() },
+    ]
 }
 
 #[tokio::test]
@@ -158,7 +161,7 @@ fn a_blocking_session_replays_and_so_does_its_violation() {
     };
     assert_eq!(found.to_string(), error.to_string());
     // With other limits it ends otherwise.
-    let (messages, end) = replayed(&log, &Config::default().max_message(1_000));
+    let (messages, end) = replayed(&log, &Config { max_message: 1_000, ..Config::default() });
     assert_eq!(messages.len(), 1);
     assert!(matches!(
         end.closed().and_then(|end| end.error),
@@ -186,10 +189,12 @@ fn a_tap_set_behind_the_handshake_replays_into_a_connection() {
 fn what_was_received_after_a_deadline_is_replayed() {
     let text = "tickwire tap 1\n0.000000 < 818100000000618184\n9.000000 > 8900\n99.000000 < 0000000062\n\
         199.000000 < 6364658181000000006a\n";
-    let config = Config::default()
-        .frame_timeout(Duration::from_secs(1))
-        .data_timeout(Duration::from_secs(1))
-        .heartbeat(Heartbeat::new(Duration::from_secs(1), Duration::from_secs(1)));
+    let config = Config {
+        frame_timeout: Duration::from_secs(1),
+        data_timeout: Some(Duration::from_secs(1)),
+        heartbeat: Some(Heartbeat::new(Duration::from_secs(1), Duration::from_secs(1))),
+        ..Config::default()
+    };
     let mut connection = Connection::server(&config, Negotiated::default());
     let mut seen = Vec::new();
     text.parse::<Recording>().unwrap().replay_into(&mut connection, |_, event| {

@@ -11,6 +11,7 @@
 mod agreed;
 mod below;
 mod buffer;
+mod facts;
 mod incoming;
 mod kernel;
 mod opening;

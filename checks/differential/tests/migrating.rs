@@ -129,7 +129,7 @@ fn echo_server(n: usize) -> (String, JoinHandle<Vec<Vec<u8>>>) {
             let incoming = Incoming::read(stream, &Config::default()).unwrap();
             let header = incoming.request().headers().get("X-Desk").unwrap_or_default().to_owned();
             let mut ws = incoming.accept(Accept::default().subprotocols(&["ticks"])).unwrap();
-            let received = ws.recv_with().unwrap().unwrap();
+            let received = ws.recv_to_reply().unwrap().unwrap();
             received.sender.feed(received.message).unwrap();
             assert!(ws.recv().unwrap().is_none());
             header
@@ -258,7 +258,7 @@ fn they_answer(mut ws: Theirs) {
 }
 
 fn we_answer(mut ws: Ours) {
-    let received = ws.recv_with().unwrap().unwrap();
+    let received = ws.recv_to_reply().unwrap().unwrap();
     received.sender.feed(received.message).unwrap();
     assert!(ws.recv().unwrap().is_none());
 }
@@ -522,7 +522,7 @@ fn write_buffer_full() {
 
         let (near, far) = tcp_pair();
         near.set_nonblocking(true).unwrap();
-        let mut ours = server(near, &Config::default().high_water(LIMIT));
+        let mut ours = server(near, &Config { high_water: LIMIT, ..Config::default() });
         let mut kept = 0;
         loop {
             match ours.feed(&MESSAGE) {
@@ -570,7 +570,7 @@ fn write_buffer_size() {
 
     // Ours within a batch of replies, and not for what is fed.
     let ours = stream();
-    let mut ws = server(ours.clone(), &Config::default().cork_limit(3000));
+    let mut ws = server(ours.clone(), &Config { cork_limit: 3000, ..Config::default() });
     for _ in 0..4 {
         let _ = ws.feed(&[7; 1000]).unwrap();
     }
@@ -578,7 +578,7 @@ fn write_buffer_size() {
     ws.flush().unwrap();
     let before = ours.script().writes;
     for _ in 0..9 {
-        let received = ws.recv_with().unwrap().unwrap();
+        let received = ws.recv_to_reply().unwrap().unwrap();
         received.sender.feed(received.message).unwrap();
     }
     assert_eq!(ours.script().reads, 1, "the batch has not ended");
@@ -622,7 +622,7 @@ fn close() {
         // Or in two, with the message.
         let (mut ours, peer) = our_server(&Config::default());
         let peer = answer(peer);
-        ours.sender().close(frame).unwrap();
+        ours.sender_mut().close(frame).unwrap();
         assert_eq!(ours.recv().unwrap(), Some(Message::Text("last")));
         assert_eq!(ours.recv().unwrap(), None);
         assert!(ours.closed().unwrap().clean);
@@ -702,7 +702,7 @@ fn too_long() {
 
         let config = WebSocketConfig::default().max_message_size(Some(100));
         let (mut theirs, mut to_theirs) = their_server(Some(config));
-        let (mut ours, mut to_ours) = our_server(&Config::default().max_message(100));
+        let (mut ours, mut to_ours) = our_server(&Config { max_message: 100, ..Config::default() });
         for peer in [&mut to_theirs, &mut to_ours] {
             peer.send(BINARY, &[7; 100]);
             peer.send(BINARY & 0x0f, &[7; 60]); // begins a message of two fragments
@@ -728,8 +728,10 @@ fn too_long_a_frame() {
         assert_eq!(WebSocketConfig::default().max_frame_size, Some(16 << 20));
         let config = WebSocketConfig::default().max_frame_size(Some(100));
         let (mut theirs, mut to_theirs) = their_server(Some(config));
-        let (mut ours, mut to_ours) = our_server(&Config::default().max_frame(100));
-        let (mut as_message, mut to_it) = our_server(&Config::default().max_message(100));
+        let (mut ours, mut to_ours) =
+            our_server(&Config { max_frame: Some(100), ..Config::default() });
+        let (mut as_message, mut to_it) =
+            our_server(&Config { max_message: 100, ..Config::default() });
         for peer in [&mut to_theirs, &mut to_ours, &mut to_it] {
             peer.send(BINARY, &[7; 100]);
             peer.send(BINARY, &[7; 101]);
@@ -827,7 +829,7 @@ fn read_buffer_size() {
     };
     let header = 14; // for which there is room besides
     assert_eq!(ours(Config::default()), (16 << 10) + header);
-    assert_eq!(ours(Config::default().read_buffer(4096)), 4096 + header);
+    assert_eq!(ours(Config { read_buffer: 4096, ..Config::default() }), 4096 + header);
 }
 
 #[test]

@@ -11,7 +11,9 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tickwire::{Chunk, DataKind, Error, Heartbeat, Message, RecvError, handshake::client::Request};
+use tickwire::{
+    Chunk, Config, DataKind, Error, Heartbeat, Message, RecvError, handshake::client::Request,
+};
 
 /// No check takes as long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -236,7 +238,7 @@ fn refused(server: &Server) -> Result<()> {
 /// Both ends ping.
 fn idle(server: &Server) -> Result<()> {
     let heartbeat = Heartbeat::new(Duration::from_millis(100), Duration::from_secs(2));
-    let config = config().heartbeat(heartbeat);
+    let config = Config { heartbeat: Some(heartbeat), ..config() };
     let mut ws = socket::connect(server.adapter, &server.request("/idle")?, &config)?;
     same("its sign of life", next_text(&mut *ws)?, "alive".to_string())?;
     part(&mut *ws)

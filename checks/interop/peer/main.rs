@@ -91,12 +91,14 @@ fn run() -> Result<bool> {
 fn config() -> Config {
     let config = Config::default();
     match std::env::var("DEFLATE").as_deref() {
-        Ok("alone") => config.deflate(Deflate::default().min_size(0)),
+        Ok("alone") => {
+            Config { deflate: Some(Deflate { min_size: 0, ..Deflate::default() }), ..config }
+        }
         Ok("takeover") => {
-            let mut both = Deflate::default().min_size(0);
+            let mut both = Deflate { min_size: 0, ..Deflate::default() };
             both.server.takeover = true;
             both.client.takeover = true;
-            config.deflate(both)
+            Config { deflate: Some(both), ..config }
         }
         _ => config,
     }

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, DataKind, Error, Heartbeat, Message,
+    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Heartbeat, Message,
     handshake::{
         HandshakeError,
         server::{Rejection, RequestHead},
@@ -41,7 +41,7 @@ pub(crate) fn serve(adapter: Adapter, page: Option<PathBuf>) -> Result<()> {
 fn connection(adapter: Adapter, stream: TcpStream, page: Option<&Path>) -> Result<()> {
     // Whoever we talk to has to answer Pings too.
     let heartbeat = Heartbeat::new(Duration::from_millis(300), Duration::from_secs(5));
-    let config = config().heartbeat(heartbeat);
+    let config = Config { heartbeat: Some(heartbeat), ..config() };
     let mut path = String::new();
     let accepted = socket::accept(adapter, stream, &config, |request, checked| {
         path = request.path().to_string();

@@ -77,7 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for OnTokio<S> {
     }
 
     fn send_chunk(&mut self, chunk: Chunk<'_>) -> Answer<()> {
-        let _ = self.ws.sender().feed_chunk(chunk)?;
+        let _ = self.ws.sender_mut().feed_chunk(chunk)?;
         self.runtime.block_on(self.ws.flush())
     }
 
@@ -121,7 +121,7 @@ impl<S: blocking::Stream + Send> Socket for blocking::WebSocket<S> {
     }
 
     fn send_chunk(&mut self, chunk: Chunk<'_>) -> Answer<()> {
-        let _ = self.sender().feed_chunk(chunk)?;
+        let _ = self.sender_mut().feed_chunk(chunk)?;
         self.flush()
     }
 

@@ -8,7 +8,7 @@ use tickwire::Config;
 
 #[test]
 fn who_never_reads_is_ended_after_the_write_timeout() {
-    let config = Config::default().write_timeout(Duration::from_millis(300));
+    let config = Config { write_timeout: Duration::from_millis(300), ..Config::default() };
     let frame = [&[0x82, 0xfe, 0x10, 0, 0, 0, 0, 0][..], &[7; 0x1000]].concat();
     for (addr, tls) in servers(&config) {
         let mut far = Far::open(addr, &tls);

@@ -198,12 +198,12 @@ fn a_bad_request_is_told_so() {
 #[test]
 fn who_says_nothing_or_half_a_frame_is_ended() {
     let brief = Duration::from_millis(50);
-    let Some(addr) = start(Config::default().handshake_timeout(brief), None) else {
+    let Some(addr) = start(Config { handshake_timeout: brief, ..Config::default() }, None) else {
         return;
     };
     let answer = to_the_end(&mut dial(addr));
     assert!(answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
-    let config = Config::default().frame_timeout(brief).write_timeout(WRITE_TIMEOUT);
+    let config = Config { frame_timeout: brief, write_timeout: WRITE_TIMEOUT, ..Config::default() };
     let Some(addr) = start(config, None) else {
         return;
     };
@@ -218,8 +218,8 @@ fn who_says_nothing_or_half_a_frame_is_ended() {
 #[test]
 fn who_does_not_answer_a_ping_is_ended() {
     let brief = Duration::from_millis(50);
-    let config = Config::default().heartbeat(Heartbeat::new(brief, brief));
-    let Some(addr) = start(config.write_timeout(WRITE_TIMEOUT), None) else {
+    let config = Config { heartbeat: Some(Heartbeat::new(brief, brief)), ..Config::default() };
+    let Some(addr) = start(Config { write_timeout: WRITE_TIMEOUT, ..config }, None) else {
         return;
     };
     let mut stream = open(addr);

@@ -152,7 +152,7 @@ fn a_client_of_tokio_gets_ten_thousand_messages_back_that_it_sent_at_once() {
         for (addr, tls) in servers(&Config::default()) {
             let request = request(addr);
             let dial = Dial::new(&request).tls(tls);
-            let config = Config::default().high_water(1 << 20);
+            let config = Config { high_water: 1 << 20, ..Config::default() };
             let ws = dial.connect(&config).await.expect("it is accepted");
             let (mut reader, mut writer) = ws.into_split();
             let sending = async {
@@ -433,7 +433,7 @@ fn who_is_cut_off_is_ended() {
 #[test]
 fn who_says_nothing_is_ended() {
     let brief = Duration::from_millis(100);
-    for (addr, tls) in servers(&Config::default().handshake_timeout(brief)) {
+    for (addr, tls) in servers(&Config { handshake_timeout: brief, ..Config::default() }) {
         // In the middle of the handshake of TLS.
         let mut silent = Far::dial(addr, &tls);
         let hello = silent.wire();

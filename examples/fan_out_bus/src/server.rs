@@ -71,10 +71,12 @@ pub async fn serve<B: Bus>(bus: B, serve: Serve) -> Result<(), Box<dyn Error>> {
     let follower = Follower { bus: bus.clone(), hub: hub.clone(), epoch };
     let (jobs, waiting) = mpsc::channel(JOBS);
     let lag = if serve.stats { Some(Lag::new()?) } else { None };
-    let config = Config::default()
-        .max_message(MAX_MESSAGE)
-        .close_timeout(GOODBYE)
-        .heartbeat(Heartbeat::BEHIND_PROXIES);
+    let config = Config {
+        max_message: MAX_MESSAGE,
+        close_timeout: GOODBYE,
+        heartbeat: Some(Heartbeat::BEHIND_PROXIES),
+        ..Config::default()
+    };
     let server = Arc::new(Server { hub, jobs, options: serve, config, epoch, lag });
     writeln!(io::stdout(), "listening on ws://{}", listener.local_addr()?)?;
 
@@ -233,7 +235,7 @@ async fn session(
 impl Session<'_> {
     fn feed(&self, ws: &mut WebSocket<TcpStream>) {
         let mut queue = lock(&self.me.queue);
-        let _ = queue.outbox.feed(self.now(), ws.sender()); // closed: receiving says why
+        let _ = queue.outbox.feed(self.now(), ws.sender_mut()); // closed: receiving says why
         if let Some(lag) = &self.server.lag
             && queue.oldest != 0
             && queue.outbox.counts().waiting == 0

@@ -73,9 +73,13 @@ impl Handler {
         poller: Poller,
         tls: Arc<ClientConfig>,
     ) -> Result<Self, BoxError> {
-        let mut config = Config::default().heartbeat(Heartbeat::TRADING).data_timeout(SILENCE);
+        let mut config = Config {
+            heartbeat: Some(Heartbeat::TRADING),
+            data_timeout: Some(SILENCE),
+            ..Config::default()
+        };
         if let Some(silence) = rules.silence {
-            config = config.idle_message(silence / 3, "ping");
+            config = Config { idle_message: Some((silence / 3, "ping".into())), ..config };
         }
         let life = rules.life.unwrap_or(Duration::MAX);
         let mut entropy = SystemEntropy::new()?;

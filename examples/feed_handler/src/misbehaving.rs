@@ -163,7 +163,7 @@ impl Server {
             tick[0] = 1;
             tick[8..16].copy_from_slice(&sequence.to_le_bytes());
             let _ = ws.feed(&tick)?;
-            ws.sender().ping(b"?")?;
+            ws.sender_mut().ping(b"?")?;
             if sequence % 100 == 0 {
                 ws.flush().await?;
             }

@@ -74,7 +74,8 @@ impl Page {
 /// The page, or what it draws.
 fn watch(stream: TcpStream, shown: &Mutex<String>) -> Result<(), BoxError> {
     stream.set_nodelay(true)?;
-    let config = Config::default().max_message(1 << 10).write_timeout(Duration::from_secs(5));
+    let config =
+        Config { max_message: 1 << 10, write_timeout: Duration::from_secs(5), ..Config::default() };
     let (incoming, checked) = Incoming::read_any(stream, &config)?;
     if let Err(error) = checked {
         let answer = answer(PAGE, &incoming.request(), error)?;

@@ -191,10 +191,12 @@ pub async fn serve(
 
 /// A client has nothing long to say, and says something all the time.
 fn config() -> Config {
-    Config::default()
-        .max_message(256)
-        .write_timeout(MAX_AGE)
-        .heartbeat(Heartbeat::new(Duration::from_secs(5), Duration::from_secs(10)))
+    Config {
+        max_message: 256,
+        write_timeout: MAX_AGE,
+        heartbeat: Some(Heartbeat::new(Duration::from_secs(5), Duration::from_secs(10))),
+        ..Config::default()
+    }
 }
 
 /// One connection, from its opening handshake to its end.
@@ -253,7 +255,7 @@ async fn play(
     // What a push returns says that the client was too slow; `feed` then disconnects it.
     let _ = outbox.push(now(), wire::welcome(seat.id));
     loop {
-        let _ = outbox.feed(now(), ws.sender()); // closed: the next call says why
+        let _ = outbox.feed(now(), ws.sender_mut()); // closed: the next call says why
         select! {
             received = ws.recv_or_room(outbox.max_unsent) => match received? {
                 MessageOrRoom::Message(said) => match Said::decode(said.as_bytes()) {

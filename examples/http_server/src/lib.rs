@@ -23,7 +23,7 @@ pub const PAGE: &str = include_str!("page.html");
 pub async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>, version: &str) {
     println!("{version}: open");
     let ended = async {
-        while let Some(received) = ws.recv_with().await? {
+        while let Some(received) = ws.recv_to_reply().await? {
             received.sender.feed(received.message)?;
         }
         Ok::<_, tickwire::Error>(())

@@ -266,7 +266,7 @@ async fn loopback_plain(payload: &Payload) -> Result<f64> {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         let mut ws = accept(stream, &Config::default()).await?;
-        while let Some(received) = ws.recv_with().await? {
+        while let Some(received) = ws.recv_to_reply().await? {
             received.sender.feed(received.message)?;
         }
         Ok::<_, tickwire::Error>(())

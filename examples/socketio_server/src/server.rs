@@ -78,7 +78,7 @@ impl Service {
     ) -> Self {
         let sessions = Sessions::new(settings.max_sessions);
         // No compression of WebSocket messages: those of a feed are too short for it.
-        let config = Config::default().max_message(settings.max_payload);
+        let config = Config { max_message: settings.max_payload, ..Config::default() };
         let endpoint = Endpoint { layers, settings, config, origins, sessions: sessions.clone() };
         Self { router: router(endpoint, path), sessions }
     }

@@ -1,5 +1,5 @@
 //! The server's opening handshake, in a task.
-use super::{Task, WebSocket};
+use super::WebSocket;
 use crate::{
     drive::{Error, Incoming, Output, Source},
     proto::{
@@ -17,7 +17,7 @@ use std::{
 };
 
 /// Reads an opening request and accepts it, whatever it asks for.
-pub(crate) async fn accept<I: Source + Task + Output + Unpin>(
+pub(crate) async fn accept<I: Source + Output + Unpin>(
     io: I,
     config: &Config,
 ) -> Result<WebSocket<I>, Error> {
@@ -44,7 +44,7 @@ enum Accepting<I> {
     Neither,
 }
 
-impl<I: Source + Task + Output> Accepting<I> {
+impl<I: Source + Output> Accepting<I> {
     /// Goes on until the response is written, or the request, still being read, is found bad.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Result<(), HandshakeError>, Error>> {
         if let Self::Reading(handshake) = self {
@@ -62,7 +62,7 @@ impl<I: Source + Task + Output> Accepting<I> {
     }
 }
 
-impl<I: Source + Task + Output> Incoming<I> {
+impl<I: Source + Output> Incoming<I> {
     /// Reads a request; a bad one is refused.
     pub(crate) async fn read_good(mut self) -> Result<Self, Error> {
         match self.fill().await? {
@@ -75,7 +75,7 @@ impl<I: Source + Task + Output> Incoming<I> {
     fn reject_bad(self, error: HandshakeError) -> Pin<Box<impl Future<Output = Error>>> {
         Box::pin(async move {
             // It does not matter if the peer did not take the answer.
-            let _ = self.reject(error).await;
+            let _ = self.rejected(error).await;
             error.into()
         })
     }
@@ -85,29 +85,15 @@ impl<I: Source + Task + Output> Incoming<I> {
         poll_fn(|cx| self.poll_request(cx)).await
     }
 
-    /// Accepts, and writes the response before it returns.
-    ///
-    /// Dropping the future drops the stream.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`]; [`Error::Recv`] if the stream took nothing for [`write_timeout`](Config::write_timeout);
-    /// [`Error::Handshake`] for a request that `read_any` found bad.
-    pub async fn accept(self, accept: Accept<'_>) -> Result<WebSocket<I>, Error> {
+    /// As that of an adapter.
+    pub(crate) async fn accepted(self, accept: Accept<'_>) -> Result<WebSocket<I>, Error> {
         let mut ws = self.accept_corked(accept)?;
-        ws.flush().await?;
+        poll_fn(|cx| ws.poll_flush(cx, false)).await?;
         Ok(ws)
     }
 
-    /// Rejects: writes the response, with the date unless it has one, and ends the stream.
-    ///
-    /// Dropping the future drops the stream.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`] when the response could not be written, [`Error::Recv`] if that took longer than
-    /// [`write_timeout`](Config::write_timeout).
-    pub async fn reject(mut self, rejection: impl Into<Rejection>) -> Result<(), Error> {
+    /// As that of an adapter.
+    pub(crate) async fn rejected(mut self, rejection: impl Into<Rejection>) -> Result<(), Error> {
         self.answer(rejection.into()).await?;
         self.linger().await;
         Ok(())

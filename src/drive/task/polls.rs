@@ -3,21 +3,18 @@
 //! A stream and a timer wake only the last task that polled. So the polls of a side hand them a waker
 //! that wakes both sides; and what one side changes for the other, without any I/O for it to see, wakes
 //! the other. The halves of `into_split` have such wakers of their own.
-use super::{Socket, Task};
+use super::Socket;
 use crate::{
     drive::{
-        Core, Error, Outlook, Ready, Source, Want,
+        Core, Outlook, Ready, Source, Want,
         wakers::{Side, Wakers},
     },
-    proto::{
-        connection::Step,
-        message::{Event, Message},
-    },
+    proto::connection::Step,
 };
 use std::{
     mem,
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
 };
 
 /// What polls have to remember.
@@ -42,47 +39,8 @@ impl Outlook {
     }
 }
 
-impl<C: Core<I>, I: Source + Task> Socket<C, I> {
-    /// Polls [`recv`](Self::recv): for a `Future` or a `Stream` of your own.
-    ///
-    /// There is nothing to cancel: all state lives in the connection, so what a poll has not returned, the
-    /// next receiving call returns, whichever it is. The first poll that has to wait allocates a place
-    /// for wakers.
-    ///
-    /// # Who may poll
-    ///
-    /// One task polls receiving: by this, by [`poll_recv_event`](Self::poll_recv_event), or as a `Stream`.
-    /// One task, the same or another, polls sending: as a `Sink` (feature `futures`). Each side wakes the
-    /// task that polled it last, and no other. A Close that was queued by
-    /// [`Sender::close`](crate::Sender::close) begins its deadline with the next poll of either side.
-    ///
-    /// Everything else is for a connection that one task drives: the future of [`recv`](Self::recv), and any
-    /// other of a whole WebSocket, replaces the wakers of both sides, so that a second task may never be woken.
-    /// Of `into_split`, each half is for one task, whatever it calls, and needs no lock around both.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message<'_>>, Error>> {
-        let ready = ready!(self.poll_item(cx, Want::Message));
-        Poll::Ready(self.take(ready, |rx| rx.message()))
-    }
-
-    /// Polls [`recv_event`](Self::recv_event), otherwise as [`poll_recv`](Self::poll_recv), whose rule of
-    /// [who may poll](Self::poll_recv) holds here too.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    pub fn poll_recv_event(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Event<'_>>, Error>> {
-        let ready = ready!(self.poll_item(cx, Want::Event));
-        Poll::Ready(self.take(ready, |rx| rx.event()))
-    }
-
-    pub(super) fn poll_item(&mut self, cx: &mut Context<'_>, want: Want) -> Poll<Ready> {
+impl<C: Core<I>, I: Source> Socket<C, I> {
+    pub(crate) fn poll_item(&mut self, cx: &mut Context<'_>, want: Want) -> Poll<Ready> {
         match self.quick() {
             Some(Step::Message) => Poll::Ready(Ready::Item),
             _ => self.poll_side(Side::Reader, cx, |socket, cx| socket.poll_more(cx, want)),
@@ -90,7 +48,7 @@ impl<C: Core<I>, I: Source + Task> Socket<C, I> {
     }
 
     /// Polls one side, and wakes the other where something has changed for it since the last poll.
-    pub(super) fn poll_side<T>(
+    pub(crate) fn poll_side<T>(
         &mut self,
         side: Side,
         cx: &mut Context<'_>,

@@ -2,33 +2,32 @@
 //! `StreamExt`, `forward`, a `select` of many connections, frameworks that take `Stream + Sink`.
 //!
 //! Their cost is an owned message for each one received (a copy of up to 4 KiB into a block that it shares with
-//! others, or a share of the buffer it came in) where [`recv`](WebSocket::recv) lends it out. The WebSocket's own methods take
-//! precedence over those of `SinkExt`: `ws.send("text")` is [`WebSocket::send`].
+//! others, or a share of the buffer it came in) where `recv` lends it out. The WebSocket's own methods take
+//! precedence over those of `SinkExt`: `ws.send("text")` is `WebSocket::send`.
 //!
-//! `StreamExt::split` lets two tasks share one WebSocket; [`Socket::poll_recv`] has the rule.
-use super::{Core, Socket, Task, WebSocket, split::Writer};
+//! `StreamExt::split` lets two tasks share one WebSocket; `poll_recv` has the rule.
+use super::{Core, Socket, WebSocket};
 use crate::{
-    drive::{Error, Output, Source, Want, begun, wakers::Side},
+    drive::{Error, Output, Source, Want, Writer, wakers::Side},
     proto::{
-        close::{CloseCode, CloseFrame},
+        close::CloseFrame,
         connection::{Receiver, Sender},
+        error::SendError,
         event::OwnedEvent,
-        message::OwnedMessage,
     },
 };
-use futures_core::{FusedStream, Stream};
-use futures_sink::Sink;
-use std::{
-    ops::DerefMut,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::task::{Context, Poll, ready};
 
-type Next<T> = Poll<Option<Result<T, Error>>>;
+pub(crate) type Next<T> = Poll<Option<Result<T, Error>>>;
 
-impl<C: Core<I>, I: Source + Task> Socket<C, I> {
+impl<C: Core<I>, I: Source> Socket<C, I> {
+    /// The `Stream` has given its last item.
+    pub(crate) fn is_over(&self) -> bool {
+        self.polled.over
+    }
+
     /// The next item of a `Stream`.
-    fn poll_owned<T>(
+    pub(crate) fn poll_owned<T>(
         &mut self,
         cx: &mut Context<'_>,
         want: Want,
@@ -44,71 +43,30 @@ impl<C: Core<I>, I: Source + Task> Socket<C, I> {
     }
 }
 
-/// The messages of [`recv_owned`](Socket::recv_owned), up to the peer's Close. An error comes
-/// once, and is the last item. Messages fed are written when the input is used up. [`Events`] has
-/// control frames too; [who may poll](Socket::poll_recv).
-impl<C: Core<I> + Unpin, I: Source + Task + Unpin> Stream for Socket<C, I> {
-    type Item = Result<OwnedMessage, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Next<OwnedMessage> {
-        self.poll_owned(cx, Want::Message, Receiver::take_message)
-    }
-}
-
-impl<C: Core<I> + Unpin, I: Source + Task + Unpin> FusedStream for Socket<C, I> {
-    fn is_terminated(&self) -> bool {
-        self.polled.over
-    }
-}
-
-/// Ready when there is room, as [`ready`](WebSocket::ready) says; a message is queued as by
-/// [`Sender::feed`]. Closing sends a Close with code 1000 behind everything fed, and reads
-/// nothing: go on with the stream up to its end, or drop the connection.
-impl<I: Source + Task + Output + Unpin> Sink<OwnedMessage> for WebSocket<I> {
-    type Error = Error;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+impl<I: Source + Output> WebSocket<I> {
+    /// `poll_ready` of a `Sink`.
+    pub(crate) fn sink_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.has_room() {
             return Poll::Ready(Ok(())); // nearly always, and nobody has to be woken then
         }
         self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_room(cx))
     }
 
-    fn start_send(mut self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), Error> {
-        let _ = self.sender().feed(message)?;
-        Ok(())
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_side(Side::Writer, cx, |ws, cx| WebSocket::poll_flush(ws, cx, false))
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        begun(self.sender().close(CloseCode::NORMAL))?;
-        Sink::poll_flush(self, cx)
+    /// `poll_flush` of a `Sink`.
+    pub(crate) fn sink_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_flush(cx, false))
     }
 }
 
-/// As that of the whole [`Socket`]; the half that receives goes on to the peer's Close.
-impl<W: Output + Task> Sink<OwnedMessage> for Writer<W> {
-    type Error = Error;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+impl<W: Output> Writer<W> {
+    /// `poll_ready` of a `Sink`.
+    pub(crate) fn sink_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_room(cx)
     }
 
-    fn start_send(mut self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), Error> {
-        let _ = self.feed(message)?;
-        Ok(())
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Writer::poll_flush(&mut self, cx, false)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        begun(self.sender().close(CloseCode::NORMAL))?;
-        Sink::poll_flush(self, cx)
+    /// `poll_flush` of a `Sink`.
+    pub(crate) fn sink_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_flush(cx, false)
     }
 }
 
@@ -150,80 +108,120 @@ impl<W: Output + Task> Sink<OwnedMessage> for Writer<W> {
 /// [`Sender`] do not wait. If you forward what you receive, switch [`auto_pong`](crate::Config::auto_pong) off:
 /// each Ping is answered twice otherwise.
 ///
-/// Both in one task, or in two after `StreamExt::split`: see [who may
-/// poll](Socket::poll_recv).
+/// Both in one task, or in two after `StreamExt::split`: see [who may poll](crate::tokio::WebSocket::poll_recv).
 #[derive(Debug)]
 pub struct Events<S>(
     /// What it is made of, with all of its calls.
     pub S,
 );
 
-impl<C, I> Stream for Events<Socket<C, I>>
-where
-    C: Core<I> + Unpin,
-    I: Source + Task + Unpin,
-{
-    type Item = Result<OwnedEvent, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Next<OwnedEvent> {
-        self.0.poll_owned(cx, Want::Event, |rx| match rx.take_message() {
-            Some(message) => Some(message.into()),
-            None => rx.event().map(OwnedEvent::from),
-        })
+/// Sends a message or a control frame.
+pub(crate) fn feed_event(tx: &mut Sender, event: OwnedEvent) -> Result<(), SendError> {
+    match event {
+        OwnedEvent::Message(message) => tx.feed(message).map(drop),
+        OwnedEvent::Ping(payload) => tx.ping(&payload),
+        OwnedEvent::Pong(payload) => tx.pong(&payload),
+        OwnedEvent::Close(frame) => tx.close(frame.as_ref().map(CloseFrame::from)),
     }
 }
 
-impl<C, I> FusedStream for Events<Socket<C, I>>
-where
-    C: Core<I> + Unpin,
-    I: Source + Task + Unpin,
-{
-    fn is_terminated(&self) -> bool {
-        self.0.is_terminated()
-    }
+/// What the macros here name.
+pub(crate) mod names {
+    pub(crate) use super::{Events, Next, feed_event};
+    pub(crate) use crate::proto::{close::CloseCode, event::OwnedEvent};
+    pub(crate) use futures_core::{FusedStream, Stream};
+    pub(crate) use futures_sink::Sink;
+    pub(crate) use std::pin::Pin;
 }
 
-/// What can send control frames besides messages.
-pub trait Control: Sink<OwnedMessage, Error = Error> + Unpin {
-    fn tx(&mut self) -> impl DerefMut<Target = Sender>;
+/// What receives, as a `Stream`; and its [`Events`].
+macro_rules! stream {
+    ([$($generics:tt)*] $Type:ty) => {
+        /// The messages of [`recv_owned`](Self::recv_owned), up to the peer's Close. An error comes
+        /// once, and is the last item. Messages fed are written when the input is used up.
+        /// [`Events`](crate::Events) has control frames too; [who may poll](Self::poll_recv).
+        impl<$($generics)*> Stream for $Type {
+            type Item = Result<OwnedMessage, Error>;
+
+            fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Next<OwnedMessage> {
+                self.0.poll_owned(cx, Want::Message, Receiver::take_message)
+            }
+        }
+
+        impl<$($generics)*> FusedStream for $Type {
+            fn is_terminated(&self) -> bool {
+                self.0.is_over()
+            }
+        }
+
+        impl<$($generics)*> Stream for Events<$Type> {
+            type Item = Result<OwnedEvent, Error>;
+
+            fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Next<OwnedEvent> {
+                self.0.0.poll_owned(cx, Want::Event, |rx| match rx.take_message() {
+                    Some(message) => Some(message.into()),
+                    None => rx.event().map(OwnedEvent::from),
+                })
+            }
+        }
+
+        impl<$($generics)*> FusedStream for Events<$Type> {
+            fn is_terminated(&self) -> bool {
+                self.0.is_terminated()
+            }
+        }
+    };
 }
+pub(crate) use stream;
 
-impl<I: Source + Task + Output + Unpin> Control for WebSocket<I> {
-    fn tx(&mut self) -> impl DerefMut<Target = Sender> {
-        self.sender()
-    }
+/// What sends, as a `Sink`; and its [`Events`].
+macro_rules! sink {
+    ([$($generics:tt)*] $Type:ty) => {
+        /// Ready when there is room, as [`ready`](Self::ready) says; a message is queued as by
+        /// [`feed`](Self::feed). Closing sends a Close with code 1000 behind everything fed, and reads
+        /// nothing: go on with what receives up to its end, or drop the connection.
+        impl<$($generics)*> Sink<OwnedMessage> for $Type {
+            type Error = Error;
+
+            fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                self.0.sink_ready(cx)
+            }
+
+            fn start_send(mut self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), Error> {
+                let _ = self.feed(message)?;
+                Ok(())
+            }
+
+            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                self.0.sink_flush(cx)
+            }
+
+            fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                begun(self.sender_mut().close(CloseCode::NORMAL))?;
+                Sink::<OwnedMessage>::poll_flush(self, cx)
+            }
+        }
+
+        /// Closing is that of the `Sink` of messages: with code 1000, unless a Close was sent before.
+        impl<$($generics)*> Sink<OwnedEvent> for Events<$Type> {
+            type Error = Error;
+
+            fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                Pin::new(&mut self.0).poll_ready(cx)
+            }
+
+            fn start_send(mut self: Pin<&mut Self>, event: OwnedEvent) -> Result<(), Error> {
+                Ok(feed_event(&mut self.0.sender_mut(), event)?)
+            }
+
+            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                Pin::new(&mut self.0).poll_flush(cx)
+            }
+
+            fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                Pin::new(&mut self.0).poll_close(cx)
+            }
+        }
+    };
 }
-
-impl<W: Output + Task> Control for Writer<W> {
-    fn tx(&mut self) -> impl DerefMut<Target = Sender> {
-        self.sender()
-    }
-}
-
-/// Closing is that of the `Sink` of messages: with code 1000, unless a Close was sent before.
-impl<S: Control> Sink<OwnedEvent> for Events<S> {
-    type Error = Error;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Pin::new(&mut self.0).poll_ready(cx)
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, event: OwnedEvent) -> Result<(), Error> {
-        let mut tx = self.0.tx();
-        match event {
-            OwnedEvent::Message(message) => tx.feed(message).map(drop),
-            OwnedEvent::Ping(payload) => tx.ping(&payload),
-            OwnedEvent::Pong(payload) => tx.pong(&payload),
-            OwnedEvent::Close(frame) => tx.close(frame.as_ref().map(CloseFrame::from)),
-        }?;
-        Ok(())
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Pin::new(&mut self.0).poll_close(cx)
-    }
-}
+pub(crate) use sink;

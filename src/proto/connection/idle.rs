@@ -2,7 +2,7 @@
 //! messages.
 use super::{
     Position, Sender,
-    timers::{LOOKS, SHORTEST},
+    looks::{LOOKS, SHORTEST},
 };
 use crate::proto::{message::OwnedMessage, time::Time};
 use core::time::Duration;

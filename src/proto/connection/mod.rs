@@ -9,6 +9,7 @@ pub(crate) mod closing;
 pub(crate) mod counters;
 mod idle;
 mod inbound;
+mod looks;
 mod next;
 pub(crate) mod out_buffer;
 mod receiver;

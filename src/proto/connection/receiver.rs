@@ -147,7 +147,7 @@ enum Current {
 impl Receiver {
     pub(super) fn new(role: Role, config: &Config) -> Self {
         let mut receiver = Self {
-            buf: RecvBuffer::new(config.read_buffer),
+            buf: RecvBuffer::new(config.read_buffer.clamp(512, 1 << 24)),
             current: Current::Nothing,
             view: (0, 0),
             quick_below: 0,

@@ -5,7 +5,7 @@
 //! came meanwhile is read before the silence is judged. That a pause was longer shows by a look that is late.
 use super::{
     Receiver,
-    timers::{LOOKS, SHORTEST},
+    looks::{LOOKS, SHORTEST},
 };
 use crate::proto::time::Time;
 use core::time::Duration;

@@ -3,7 +3,7 @@
 //! Receiving only sets a flag: no clock is read and no timer moved for a message. A timer that was
 //! never armed is due at once, and its first call arms it, so that only `handle_timeout`
 //! takes the time. Adapters sleep until a deadline and tell the time.
-use super::{Receiver, Sender, closing::Phase, idle::Idle, silence::Silence};
+use super::{Receiver, Sender, closing::Phase, idle::Idle, looks::LOOKS, silence::Silence};
 use crate::proto::{
     config::{Config, Heartbeat},
     error::RecvError,
@@ -11,15 +11,6 @@ use crate::proto::{
 };
 use alloc::boxed::Box;
 use core::time::Duration;
-
-/// How often per interval to look what came or was fed, so that nothing is noted for a message. A Ping thus goes after
-/// an interval of silence and at most a fifth more, which allows an adapter to be late by a twentieth; the deadline on
-/// data is up to a fifth late, and the idle message up to a fifth early.
-pub(super) const LOOKS: u32 = 5;
-
-/// A shorter deadline on data, or interval of the idle message, counts as this one, so that other work gets done
-/// between looks.
-pub(super) const SHORTEST: Duration = Duration::from_millis(5);
 
 /// All deadlines but the one on writing, which goes with the bytes to write.
 #[derive(Debug)]
@@ -77,7 +68,7 @@ impl Timers {
             close_timeout: config.close_timeout,
             beat: Beat::Unarmed,
             silence: config.data_timeout.map(|timeout| Box::new(Silence::new(timeout))),
-            idle: config.idle_message.as_deref().map(|said| Box::new(Idle::new(said))),
+            idle: config.idle_message.as_ref().map(|said| Box::new(Idle::new(said))),
             frame: None,
             end: None,
             pause: Pause::No,
@@ -375,7 +366,8 @@ mod tests {
     #[test]
     fn with_another_epoch_every_deadline_gets_its_full_time() {
         let at = |n| Time::new(seconds(n));
-        let config = Config::default().frame_timeout(seconds(10)).write_timeout(seconds(20));
+        let config =
+            Config { frame_timeout: seconds(10), write_timeout: seconds(20), ..Config::default() };
         let mut conn = server(&config);
         read(&mut conn, b"\x82");
         assert_eq!(conn.handle_timeout(at(100)), Ok(()));
@@ -393,7 +385,8 @@ mod tests {
         assert_eq!(conn.handle_timeout(at(1)), Ok(()));
         assert_eq!(conn.poll_timeout(), Some(at(21)));
 
-        let mut conn = server(&config.heartbeat(Heartbeat::new(seconds(10), seconds(9))));
+        let mut conn =
+            server(&Config { heartbeat: Some(Heartbeat::new(seconds(10), seconds(9))), ..config });
         assert_eq!(conn.handle_timeout(at(100)), Ok(()));
         assert_eq!(conn.poll_timeout(), Some(at(102)));
         conn.restart_clock();
@@ -401,8 +394,8 @@ mod tests {
         assert_eq!(conn.poll_timeout(), Some(at(3)));
 
         for config in [
-            Config::default().data_timeout(seconds(10)),
-            Config::default().idle_message(seconds(10), "alive"),
+            Config { data_timeout: Some(seconds(10)), ..Config::default() },
+            Config { idle_message: Some((seconds(10), "alive".into())), ..Config::default() },
         ] {
             let mut conn = server(&config);
             assert_eq!(conn.handle_timeout(at(100)), Ok(()));

@@ -3,7 +3,7 @@
 //!
 //! What is kept has no history: it is reset when it is given back, so that nothing of one
 //! connection can be seen from another.
-use super::Deflate;
+use super::{Deflate, clamp};
 use crate::proto::{
     kernel::{Buffer, Text},
     pool,
@@ -27,7 +27,9 @@ pub(crate) struct Setting {
 impl Setting {
     /// `None` for a window that zlib does not have.
     pub(crate) fn new(ours: &Deflate, window_bits: u8) -> Option<Self> {
-        (9..=15).contains(&window_bits).then_some(Self { level: ours.level, window_bits })
+        (9..=15)
+            .contains(&window_bits)
+            .then_some(Self { level: clamp(ours.level, 1, 9), window_bits })
     }
 }
 

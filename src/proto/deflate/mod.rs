@@ -10,7 +10,7 @@
 //! ```
 //! use tickwire::{Config, deflate::Deflate};
 //!
-//! let config = Config::default().deflate(Deflate::default());
+//! let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
 //! # let _ = config;
 //! ```
 //!
@@ -72,7 +72,7 @@ pub(crate) use params::{Answer, NAME, Offer};
 /// use tickwire::deflate::Deflate;
 ///
 /// // A client of a feed that repeats itself: the server may refer back to earlier messages.
-/// let mut feed = Deflate::default().level(2).min_size(64);
+/// let mut feed = Deflate { level: 2, min_size: 64, ..Deflate::default() };
 /// feed.server.takeover = true;
 /// ```
 ///
@@ -83,11 +83,20 @@ pub(crate) use params::{Answer, NAME, Offer};
 /// one connection, and who sees lengths, can guess the secret byte by byte (CRIME, BREACH; RFC 7692
 /// §8). Send secrets as [`Outbound::plain`](crate::Outbound::plain).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Deflate {
-    pub(crate) level: u8,
-    pub(crate) min_size: usize,
-    pub(crate) memory: usize,
+    /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. Other values count as the
+    /// nearest of these.
+    ///
+    /// JSON of 1 KiB takes (`benches/deflate.rs`), alone and with takeover: 2.8 and 1.4 µs for 364
+    /// and 248 bytes at level 1; 8.5 and 6.2 µs for 289 and 208 at level 2; 10.4 and 11.0 µs for 278
+    /// and 189 at level 6. To inflate it takes 0.7 to 1.8 µs.
+    pub level: u8,
+    /// Messages shorter than this, in bytes, are sent plain; default 128, below which little is gained
+    /// without takeover. Empty messages always are.
+    pub min_size: usize,
+    /// How many bytes of shared compressors and decompressors a thread keeps; default 2 MiB, some five
+    /// compressors, or 40 decompressors. Those beyond are freed after use and made anew.
+    pub memory: usize,
     /// The messages of the server: whether they may refer back to earlier ones, if the client agrees too, and
     /// how far.
     ///
@@ -98,6 +107,9 @@ pub struct Deflate {
     pub server: Direction,
     /// The messages of the client, in the same way.
     pub client: Direction,
+    // As in `Config`.
+    #[doc(hidden)]
+    pub more: (),
 }
 
 /// The parameters of the messages of one end.
@@ -134,36 +146,12 @@ impl Default for Deflate {
             memory: 2 << 20,
             server: Direction::default(),
             client: Direction::default(),
+            more: (),
         }
     }
 }
 
 impl Deflate {
-    /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. Other values count as the
-    /// nearest of these.
-    ///
-    /// JSON of 1 KiB takes (`benches/deflate.rs`), alone and with takeover: 2.8 and 1.4 µs for 364
-    /// and 248 bytes at level 1; 8.5 and 6.2 µs for 289 and 208 at level 2; 10.4 and 11.0 µs for 278
-    /// and 189 at level 6. To inflate it takes 0.7 to 1.8 µs.
-    pub const fn level(mut self, level: u8) -> Self {
-        self.level = clamp(level, 1, 9);
-        self
-    }
-
-    /// Messages shorter than this, in bytes, are sent plain; default 128, below which little is gained
-    /// without takeover. Empty messages always are.
-    pub const fn min_size(mut self, bytes: usize) -> Self {
-        self.min_size = bytes;
-        self
-    }
-
-    /// How many bytes of shared compressors and decompressors a thread keeps; default 2 MiB, some five
-    /// compressors, or 40 decompressors. Those beyond are freed after use and made anew.
-    pub const fn memory(mut self, bytes: usize) -> Self {
-        self.memory = bytes;
-        self
-    }
-
     /// With windows for which zlib can compress.
     fn within_limits(self) -> Self {
         let [server, client] = [self.server, self.client].map(|side| side.with_at_least(9));
@@ -179,7 +167,7 @@ impl Deflate {
 ///
 /// let server = Direction { takeover: true, ..Direction::default() };
 /// let agreed = Agreed { server, ..Agreed::default() };
-/// let config = Config::default().deflate(Deflate::default());
+/// let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
 /// let conn = Connection::server(&config, Negotiated::from(agreed));
 /// # let _ = conn;
 /// ```

@@ -38,7 +38,7 @@ pub(super) struct Scan {
 impl Scan {
     /// For the head that an endpoint of this role reads.
     pub(super) fn new(role: Role, config: &Config) -> Self {
-        let (max_head, max_headers) = (config.max_head, config.max_headers);
+        let (max_head, max_headers) = (config.max_head, config.max_headers.min(MAX_HEADERS));
         let max_line = match role {
             Role::Server => config.max_request_line,
             Role::Client => usize::MAX,

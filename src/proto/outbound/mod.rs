@@ -36,6 +36,22 @@ pub(crate) enum Content<'a> {
     Prepared(Cow<'a, Prepared>),
 }
 
+/// The argument of every `send` and `feed`: text, bytes, a [`Message`], an [`OwnedMessage`], a
+/// [`Prepared`](prepared::Prepared), or an [`Outbound`].
+///
+/// Whatever converts into [`Outbound`] implements it, so a type of yours needs a `From` for
+/// `Outbound` only. It exists for the compiler's message: a bound on `Into` would list the conversions
+/// of `Outbound` instead.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent as a message",
+    label = "expected text (`&str`, `String`, `Text`), bytes (`&[u8]`, `Vec<u8>`, `Bytes`), a `Message`, an `OwnedMessage` or a `Prepared`",
+    note = "encode a value of your own into text or bytes first"
+)]
+pub trait IntoOutbound<'m>: Into<Outbound<'m>> {}
+
+#[diagnostic::do_not_recommend]
+impl<'m, M: Into<Outbound<'m>>> IntoOutbound<'m> for M {}
+
 impl<'a> Outbound<'a> {
     /// A message that is never compressed: for secrets, where permessage-deflate may have been
     /// agreed on.
@@ -92,6 +108,7 @@ impl<'a> From<Content<'a>> for Outbound<'a> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, M: Into<Message<'a>>> From<M> for Outbound<'a> {
     #[inline]
     fn from(message: M) -> Self {

@@ -89,7 +89,7 @@ fn is_late(error: Error, doing: &str) {
 
 #[test]
 fn a_lookup_that_takes_all_of_the_time_names_what_was_looked_up() {
-    let config = Config::default().handshake_timeout(Duration::ZERO);
+    let config = Config { handshake_timeout: Duration::ZERO, ..Config::default() };
     let request = Request::new("ws://localhost/").unwrap();
     let dial = Dial::new(&request);
     is_late(dial.blocking_connect(&config).map(drop).unwrap_err(), ", resolving localhost:80");

@@ -79,7 +79,7 @@ impl Exchange {
                 }
                 _ = tick.tick(), if subscribed > 0 => {
                     while next <= newest {
-                        ws.sender().feed(next.to_string())?;
+                        ws.sender_mut().feed(next.to_string())?;
                         next += 1;
                     }
                     ws.flush().await?;

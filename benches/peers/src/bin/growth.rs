@@ -78,7 +78,7 @@ const PIECE: usize = 64 * 1024;
 /// Receives messages in chunks and says how long each was; one of eight bytes asks for a message of
 /// that length, which is sent in chunks.
 fn serve_chunks() {
-    let config = Config::default().max_frame(usize::MAX);
+    let config = Config { max_frame: Some(usize::MAX), ..Config::default() };
     listen(async |listener| {
         let (io, _) = listener.accept().await.expect("the load connects");
         io.set_nodelay(true).expect("it is TCP");

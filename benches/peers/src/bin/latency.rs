@@ -274,10 +274,10 @@ fn serve_batches(cork: usize, work_ns: u64) {
     listen(async |listener| {
         let (io, _) = listener.accept().await.expect("the load connects");
         io.set_nodelay(true).expect("it is TCP");
-        let config = Config::default().cork_limit(cork);
+        let config = Config { cork_limit: cork, ..Config::default() };
         let mut ws = tickwire::tokio::accept(io, &config).await.expect("a handshake");
         let reply = vec![7; REPLY];
-        while let Ok(Some(received)) = ws.recv_with().await {
+        while let Ok(Some(received)) = ws.recv_to_reply().await {
             let begin = Instant::now();
             while work_ns > 0 && begin.elapsed() < Duration::from_nanos(work_ns) {}
             if received.sender.feed(Message::Binary(&reply)).is_err() {

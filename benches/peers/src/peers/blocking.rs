@@ -57,7 +57,7 @@ fn tickwire(io: TcpStream) {
     let Ok(mut ws) = tickwire::blocking::accept(io, &Config::default()) else {
         return;
     };
-    while let Ok(Some(received)) = ws.recv_with() {
+    while let Ok(Some(received)) = ws.recv_to_reply() {
         if received.sender.feed(received.message).is_err() {
             return;
         }

@@ -38,7 +38,8 @@ fn deflating(takeover: bool) -> Connection {
     use tickwire::deflate::{Agreed, Deflate, Direction};
     let server = Direction { takeover, ..Direction::default() };
     let agreed = Agreed { server, ..Agreed::default() };
-    let config = Config::default().deflate(Deflate::default().level(1));
+    let config =
+        Config { deflate: Some(Deflate { level: 1, ..Deflate::default() }), ..Config::default() };
     Connection::server(&config, Negotiated::from(agreed))
 }
 
@@ -247,7 +248,7 @@ impl<S: Io> Conn for adapter::WebSocket<S> {
         adapter::WebSocket::flush(self).await.is_ok()
     }
     async fn echo(&mut self) -> bool {
-        match self.recv_with().await {
+        match self.recv_to_reply().await {
             Ok(Some(received)) => {
                 received.sender.feed(received.message).is_ok() && Conn::flush(self).await
             }
@@ -256,7 +257,7 @@ impl<S: Io> Conn for adapter::WebSocket<S> {
     }
     /// The loop of the crate's documentation.
     async fn echo_batch(&mut self) -> bool {
-        while let Ok(Some(received)) = self.recv_with().await {
+        while let Ok(Some(received)) = self.recv_to_reply().await {
             if received.sender.feed(received.message).is_err() {
                 return false;
             }
@@ -311,7 +312,7 @@ impl<S: blocking::Stream> Conn for blocking::WebSocket<S> {
         blocking::WebSocket::flush(self).is_ok()
     }
     async fn echo(&mut self) -> bool {
-        match self.recv_with() {
+        match self.recv_to_reply() {
             Ok(Some(received)) => {
                 received.sender.feed(received.message).is_ok() && self.flush().is_ok()
             }
@@ -320,7 +321,7 @@ impl<S: blocking::Stream> Conn for blocking::WebSocket<S> {
     }
     async fn echo_batch(&mut self) -> bool {
         loop {
-            match self.recv_with() {
+            match self.recv_to_reply() {
                 Ok(Some(received)) => {
                     if received.sender.feed(received.message).is_err() {
                         return false;

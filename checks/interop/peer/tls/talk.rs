@@ -37,7 +37,7 @@ pub(super) const REASON: &str = "fertig für heute";
 /// What the other side may not make us wait for longer than.
 fn config() -> Config {
     let limit = Duration::from_secs(10);
-    Config::default().heartbeat(Heartbeat::new(limit, limit))
+    Config { heartbeat: Some(Heartbeat::new(limit, limit)), ..Config::default() }
 }
 
 /// What is said.
@@ -255,7 +255,7 @@ impl Socket for OnTokio {
                 Say::Message(message) => ws.send(message).await?,
                 Say::Close => ws.close(goodbye()).await?,
                 Say::Ping => {
-                    ws.sender().ping(PING)?;
+                    ws.sender_mut().ping(PING)?;
                     ws.flush().await?;
                 }
             }
@@ -281,7 +281,7 @@ impl TokioHalves {
                     Say::Message(message) => writer.send(message).await?,
                     Say::Close => writer.close(goodbye()).await?,
                     Say::Ping => {
-                        writer.sender().ping(PING)?;
+                        writer.sender_mut().ping(PING)?;
                         writer.flush().await?;
                     }
                 }
@@ -322,7 +322,7 @@ impl Socket for blocking::WebSocket<blocking::TlsStream> {
             Say::Message(message) => self.send(message)?,
             Say::Close => self.close(goodbye())?,
             Say::Ping => {
-                self.sender().ping(PING)?;
+                self.sender_mut().ping(PING)?;
                 self.flush()?;
             }
         }
@@ -347,7 +347,7 @@ impl ThreadHalves {
                     Say::Message(message) => writer.send(message)?,
                     Say::Close => writer.close(goodbye())?,
                     Say::Ping => {
-                        writer.sender().ping(PING)?;
+                        writer.sender_mut().ping(PING)?;
                         writer.flush()?;
                     }
                 }

@@ -47,14 +47,19 @@ pub(crate) const MANY: u8 = u8::MAX;
 
 impl Scenario {
     pub(crate) fn config(&self) -> Config {
-        let config = Config::default()
-            .read_buffer(512)
-            .close_timeout(CLOSE_TIMEOUT)
-            .frame_timeout(FRAME_TIMEOUT)
-            .write_timeout(WRITE_TIMEOUT)
-            .auto_close(!self.by_hand);
+        let config = Config {
+            read_buffer: 512,
+            close_timeout: CLOSE_TIMEOUT,
+            frame_timeout: FRAME_TIMEOUT,
+            write_timeout: WRITE_TIMEOUT,
+            auto_close: !self.by_hand,
+            ..Config::default()
+        };
         if self.heartbeat {
-            config.heartbeat(Heartbeat::new(Duration::from_secs(10), Duration::from_secs(4)))
+            Config {
+                heartbeat: Some(Heartbeat::new(Duration::from_secs(10), Duration::from_secs(4))),
+                ..config
+            }
         } else {
             config
         }

@@ -220,7 +220,8 @@ pub struct Client {
 
 impl Client {
     pub fn new(server: &Server) -> Self {
-        let config = Config::default().heartbeat(Heartbeat::new(PATIENCE, PATIENCE));
+        let config =
+            Config { heartbeat: Some(Heartbeat::new(PATIENCE, PATIENCE)), ..Config::default() };
         let mut ws = blocking::connect(&server.url, &config).unwrap();
         ws.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { ws, seen: Vec::new() }

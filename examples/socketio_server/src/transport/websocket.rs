@@ -12,7 +12,7 @@ pub(crate) async fn run(served: &mut Served, mut ws: WebSocket) -> Result<(), En
         Err(Ended::Session(end)) => {
             // What was answered before goes before.
             let session = &served.session;
-            let _ = session.mailbox().feed(ws.sender(), session.opening());
+            let _ = session.mailbox().feed(ws.sender_mut(), session.opening());
             let closed = ws.close(CloseFrame::with_reason(end.close_code(), end.reason())).await;
             if end == End::Closed { Ok(closed?) } else { Err(Ended::Session(end)) }
         }
@@ -36,7 +36,7 @@ async fn converse(served: &mut Served, ws: &mut WebSocket) -> Result<(), Ended> 
         if alarm.deadline() != by {
             alarm.as_mut().reset(by);
         }
-        let behind = mailbox.feed(ws.sender(), opening).ok(); // closed: receiving says why
+        let behind = mailbox.feed(ws.sender_mut(), opening).ok(); // closed: receiving says why
         if behind.is_some_and(|behind| behind.too_slow) {
             return Err(Ended::TooSlow);
         }

@@ -18,7 +18,7 @@ fn target(url: &str) -> Target {
 }
 
 fn small() -> Config {
-    Config::default().max_head(200).max_headers(5).max_interim(2)
+    Config { max_head: 200, max_headers: 5, max_interim: 2, ..Config::default() }
 }
 
 /// All that was said, and the verdict, with what came behind it.
@@ -220,7 +220,7 @@ fn any_other_answer_of_socks5_is_no_tunnel() {
 #[test]
 fn a_dialogue_has_as_long_as_a_handshake() {
     for proxy in [HTTP, SOCKS] {
-        let config = Config::default().handshake_timeout(Duration::from_secs(3));
+        let config = Config { handshake_timeout: Duration::from_secs(3), ..Config::default() };
         let proxy = Address::parse(proxy).unwrap();
         let mut dialogue = Dialogue::new(&proxy, &target("ws://example.com"), &config).unwrap();
         assert_eq!(dialogue.handle_timeout(Time::ZERO), Ok(()));

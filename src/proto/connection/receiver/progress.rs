@@ -76,7 +76,7 @@ impl Limits {
     pub(super) fn new(config: &Config) -> Self {
         let (max_message, max_frame) = (config.max_message, config.max_frame);
         let below = max_message.min(config.frame_limit()).saturating_add(1);
-        Self { max_message, max_frame, fragments: config.max_fragments, below }
+        Self { max_message, max_frame, fragments: config.max_fragments.max(1), below }
     }
 
     /// The most bytes of a message on the wire. Incompressible data grows: a little with zlib, by an

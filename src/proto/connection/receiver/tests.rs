@@ -50,7 +50,8 @@ fn the_common_case_is_decided_by_quick() {
         for opcode in [OpCode::Text, OpCode::Binary] {
             let lens = [0, 1, 124, 125, 126, 127, 300, 16_000, 65_534, 65_535];
             for len in lens.into_iter().take(if cfg!(miri) { 7 } else { 10 }) {
-                let config = Config::default().read_buffer(70_000).max_message(65_535);
+                let config =
+                    Config { read_buffer: 70_000, max_message: 65_535, ..Config::default() };
                 let mut rx = receiver(role, &config);
                 assert_eq!(rx.quick(), Some(Step::NeedInput));
                 let wire = frame(role, opcode, len);
@@ -85,12 +86,12 @@ fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_mac
         }
         // It does not matter how far inside the buffer that is.
         let (small, wire) = (frame(role, OpCode::Binary, 200), frame(role, OpCode::Binary, 900));
-        let mut rx = receiver(role, &Config::default().read_buffer(1000));
+        let mut rx = receiver(role, &Config { read_buffer: 1000, ..Config::default() });
         read(&mut rx, &[&small[..], &wire[..700]].concat());
         assert_eq!(rx.quick(), Some(Step::Message));
         assert_eq!(rx.quick(), Some(Step::NeedInput));
         // Longer than one read asks for: its beginning moves out of the way.
-        let mut rx = receiver(role, &Config::default().read_buffer(1000));
+        let mut rx = receiver(role, &Config { read_buffer: 1000, ..Config::default() });
         let wire = frame(role, OpCode::Binary, 2000);
         read(&mut rx, &wire[..100]);
         assert_eq!(rx.quick(), None);
@@ -184,7 +185,9 @@ fn the_first_reason_for_cutting_off_stays_and_none_comes_behind_the_end() {
 fn a_compressed_frame_is_read_in_ordinary_pieces() {
     let deflate = Some(crate::proto::deflate::Agreed::default());
     let negotiated = Negotiated { deflate, ..Negotiated::default() };
-    let mut rx = Connection::server(&Config::default().read_buffer(1000), negotiated).inbound.rx;
+    let mut rx = Connection::server(&Config { read_buffer: 1000, ..Config::default() }, negotiated)
+        .inbound
+        .rx;
     let mut header = Header::new(OpCode::Binary, 1 << 20);
     (header.rsv1, header.masking_key) = (true, Some([0; 4]));
     let (bytes, n) = header.encode();
@@ -198,7 +201,7 @@ fn a_compressed_frame_is_read_in_ordinary_pieces() {
 /// would have to be moved.
 #[test]
 fn a_large_frame_is_read_up_to_its_end() {
-    let config = Config::default().read_buffer(1000);
+    let config = Config { read_buffer: 1000, ..Config::default() };
     for role in [Role::Server, Role::Client] {
         for opcode in [OpCode::Text, OpCode::Binary] {
             let wire = frame(role, opcode, 5000);

@@ -4,7 +4,7 @@ use super::{
     urgent::{AtOnce, Control, Tail},
 };
 use crate::proto::{
-    close::{CloseCode, CloseFrame},
+    close::{CloseCode, CloseFrame, IntoClose},
     error::{RecvError, SendError},
     frame::OpCode,
     time::Time,
@@ -25,7 +25,7 @@ impl Sender {
     /// [`Closed`](SendError::Closed) if that was done before;
     /// [`ReasonTooLong`](SendError::ReasonTooLong) above 123 bytes;
     /// [`BadCloseCode`](SendError::BadCloseCode) for 1010 from a server.
-    pub fn close<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), SendError> {
+    pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), SendError> {
         let frame = frame.into();
         let body = self.close_body(frame)?;
         self.close_in_order(frame, body.payload());
@@ -39,7 +39,7 @@ impl Sender {
     /// # Errors
     ///
     /// As [`close`](Self::close).
-    pub fn abort<'f>(&mut self, frame: impl Into<Option<CloseFrame<'f>>>) -> Result<(), SendError> {
+    pub fn abort<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), SendError> {
         let frame = frame.into();
         let body = self.close_body(frame)?;
         self.close_now(frame, body, true);
@@ -99,7 +99,7 @@ impl Sender {
     /// Says that the stream failed to write: this half is closed, and its contents are dropped; see
     /// [`dropped`](Self::dropped).
     pub(crate) fn write_failed(&mut self) {
-        self.ledger.broken(&self.out, &self.urgent);
+        self.ledger.broken(&self.out, self.urgent.first_len());
         self.out.clear();
         self.urgent.clear();
         self.state = State::Closed { broken: true };

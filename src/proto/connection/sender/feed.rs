@@ -8,7 +8,7 @@ use crate::proto::{
     frame::{MAX_HEADER_LEN, OpCode},
     message::{Chunk, DataKind},
     outbound::{
-        Content, Outbound,
+        Content, IntoOutbound, Outbound,
         prepared::{Encoded, Prepared, opcode},
     },
     utf8::Utf8Validator,
@@ -28,7 +28,7 @@ impl Sender {
     /// [`Full`](SendError::Full), [`Closed`](SendError::Closed),
     /// [`MessageInProgress`](SendError::MessageInProgress); nothing was queued then.
     #[inline]
-    pub fn feed<'m>(&mut self, message: impl Into<Outbound<'m>>) -> Result<Position, SendError> {
+    pub fn feed<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<Position, SendError> {
         let Outbound { content, plain } = message.into();
         match content {
             Content::Borrowed(message) => {
@@ -125,7 +125,7 @@ impl Sender {
     /// [`MessageInProgress`](SendError::MessageInProgress): it then goes behind the last chunk.
     pub fn feed_first<'m>(
         &mut self,
-        message: impl Into<Outbound<'m>>,
+        message: impl IntoOutbound<'m>,
     ) -> Result<Position, SendError> {
         self.overtake(&message.into())
     }

@@ -17,7 +17,7 @@ impl Sender {
     /// Says how many of the bytes that it took the stream refuses to flush; 0 if none.
     #[inline]
     pub(crate) fn unflushed(&mut self, bytes: usize) {
-        self.ledger.set_unflushed(bytes, &self.out, &self.urgent);
+        self.ledger.set_unflushed(bytes, &self.out, self.urgent.first_len());
         self.out.stall.set(bytes > 0);
     }
 

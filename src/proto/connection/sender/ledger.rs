@@ -4,8 +4,8 @@
 //!
 //! - *in order*: everything fed at the end of the buffer, control frames among it. How far it was
 //!   fed and written is known to [`OutBuffer`]; here is where in it the data and our Close end.
-//! - *first*: the messages that overtake. They are written in their own order.
-use super::urgent::Urgent;
+//! - *first*: the messages that overtake. They are written in their own order. `first_waiting` is how many of their
+//!   bytes have no place in the buffer yet.
 use crate::proto::connection::out_buffer::OutBuffer;
 
 /// A position in the bytes fed, just after a message, for
@@ -114,13 +114,13 @@ impl Ledger {
         self.lost_from = end;
     }
 
-    /// The stream failed: nothing more of what is in `out` or waits as `urgent` is written. What a writer holds may be on
+    /// The stream failed: nothing more of what is in `out`, or waits to be first, is written. What a writer holds may be on
     /// its way: what becomes of that it [says](Self::settle).
-    pub(super) fn broken(&mut self, out: &OutBuffer, urgent: &Urgent) {
+    pub(super) fn broken(&mut self, out: &OutBuffer, first_waiting: usize) {
         self.over();
         self.data_ended(out);
         self.note_close(out);
-        self.lose(out.written(), out.first_len() + urgent.first_len());
+        self.lose(out.written(), out.first_len() + first_waiting);
     }
 
     /// In order nothing behind `written` is written any more, and so many bytes fed first are not.
@@ -154,8 +154,8 @@ impl Ledger {
         self.data_end(out.fed()).wrapping_add(self.first_fed)
     }
 
-    pub(super) fn is_written(&self, at: Position, out: &OutBuffer, urgent: &Urgent) -> bool {
-        let (in_order, first) = self.gone(out, urgent);
+    pub(super) fn is_written(&self, at: Position, out: &OutBuffer, first_waiting: usize) -> bool {
+        let (in_order, first) = self.gone(out, first_waiting);
         if at.0 & FIRST != 0 {
             first >= at.0 & !FIRST
         } else {
@@ -165,20 +165,20 @@ impl Ledger {
 
     /// How far the bytes of both streams have left, by all that is known.
     #[inline]
-    fn gone(&self, out: &OutBuffer, urgent: &Urgent) -> (u64, u64) {
+    fn gone(&self, out: &OutBuffer, first_waiting: usize) -> (u64, u64) {
         if self.held_back() > 0 {
             return self.flushed;
         }
-        let left = self.first_left(out, urgent) as u64;
+        let left = self.first_left(out, first_waiting) as u64;
         (self.written(out), self.first_fed.wrapping_sub(left))
     }
 
     /// The stream refused to flush so many bytes that it took; 0 once it has.
     #[inline]
-    pub(super) fn set_unflushed(&mut self, bytes: usize, out: &OutBuffer, urgent: &Urgent) {
+    pub(super) fn set_unflushed(&mut self, bytes: usize, out: &OutBuffer, first_waiting: usize) {
         self.unflushed = bytes;
         if bytes == 0 {
-            self.flushed = self.gone(out, urgent);
+            self.flushed = self.gone(out, first_waiting);
         }
     }
 
@@ -194,15 +194,15 @@ impl Ledger {
 
     /// How many bytes fed first are not written, wherever they are.
     #[inline]
-    fn first_left(&self, out: &OutBuffer, urgent: &Urgent) -> usize {
-        urgent.first_len() + out.first_len()
+    fn first_left(&self, out: &OutBuffer, first_waiting: usize) -> usize {
+        first_waiting + out.first_len()
     }
 
     /// How many bytes of messages, of both streams, are not written and were not dropped.
-    pub(super) fn messages_left(&self, out: &OutBuffer, urgent: &Urgent) -> u64 {
+    pub(super) fn messages_left(&self, out: &OutBuffer, first_waiting: usize) -> u64 {
         let end = self.data_end(out.fed()).min(self.lost_from);
         let in_order = end.saturating_sub(self.written(out).max(self.ahead));
-        in_order + self.first_left(out, urgent) as u64
+        in_order + self.first_left(out, first_waiting) as u64
     }
 
     /// How many bytes fed in order are not written.

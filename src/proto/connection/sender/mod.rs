@@ -93,13 +93,14 @@ enum State {
 impl Sender {
     /// `entropy` is a client's.
     pub(super) fn new(config: &Config, entropy: Option<Box<dyn Entropy + Send + Sync>>) -> Self {
+        let high_water = config.high_water.max(1);
         Self {
             out: OutBuffer::default(),
-            admit_below: config.high_water,
+            admit_below: high_water,
             encoder: Encoder::new(entropy.map(|source| Box::new(Keys::new(source)))),
-            high_water: config.high_water,
-            cork_limit: config.cork_limit.min(config.high_water),
-            vectored_from: config.vectored_from,
+            high_water,
+            cork_limit: config.cork_limit.min(high_water),
+            vectored_from: config.vectored_from.max(1),
             write_timeout: config.write_timeout,
             auto_pong: config.auto_pong,
             auto_close: config.auto_close,
@@ -313,7 +314,7 @@ impl Sender {
     /// count, until the connection is over: then whatever it took does, since some of it may have left. Never
     /// becomes true for dropped bytes.
     pub fn is_written(&self, position: Position) -> bool {
-        self.ledger.is_written(position, &self.out, &self.urgent)
+        self.ledger.is_written(position, &self.out, self.urgent.first_len())
     }
 
     /// A number that changes with each message fed, in whatever order.

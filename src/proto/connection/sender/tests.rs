@@ -11,7 +11,7 @@ use core::time::Duration;
 /// What is not admitted at once goes the slow way, where it comes to the same.
 #[test]
 fn an_open_half_frames_at_once_while_there_is_room() {
-    let config = Config::default().high_water(15);
+    let config = Config { high_water: 15, ..Config::default() };
     let mut conn = Connection::server(&config, Negotiated::default());
     let tx = &mut conn.tx;
     let fed = [tx.feed("data"), tx.feed("more")]; // 6 bytes each
@@ -95,8 +95,13 @@ fn a_closed_half_keeps_no_compressor() {
         let server = Direction { takeover: true, ..Direction::default() };
         let agreed = Agreed { server, ..Agreed::default() };
         let negotiated = Negotiated { deflate: Some(agreed), ..Negotiated::default() };
-        let config =
-            Config::default().deflate(crate::proto::deflate::Deflate::default().min_size(0));
+        let config = Config {
+            deflate: Some(crate::proto::deflate::Deflate {
+                min_size: 0,
+                ..crate::proto::deflate::Deflate::default()
+            }),
+            ..Config::default()
+        };
         let mut conn = Connection::server(&config, negotiated);
         assert!(conn.tx.feed("compressed").is_ok() && conn.tx.deflate.is_on());
         match how {
@@ -264,7 +269,7 @@ fn wire(tx: &mut Sender) -> Vec<u8> {
 
 #[test]
 fn the_single_slice_is_all_of_it_when_there_is_one() {
-    let config = Config::default().vectored_from(10);
+    let config = Config { vectored_from: 10, ..Config::default() };
     let mut conn = Connection::server(&config, Negotiated::default());
     assert_eq!(conn.tx.outgoing().single(), Some(&b""[..]));
     assert!(conn.tx.feed("one").is_ok());

@@ -18,14 +18,20 @@ fn scan(config: &Config, bytes: &[u8], step: usize) -> Result<Option<usize>, Han
 #[test]
 fn limits_hold_to_the_byte_and_however_the_head_is_cut() {
     let head = b"GET / HTTP/1.1\r\na: 1\r\nb: 2\r\n\r\nframes";
-    let whole = Config::default().max_head(30).max_headers(2).max_request_line(14);
+    let whole = Config { max_head: 30, max_headers: 2, max_request_line: 14, ..Config::default() };
     let cases = [
         (whole.clone(), Ok(Some(30))),
-        (whole.clone().max_head(29), Err(HandshakeError::HeadTooLong { limit: 29 })),
-        (whole.clone().max_headers(1), Err(HandshakeError::TooManyHeaders { limit: 1 })),
-        (whole.clone().max_request_line(13), Err(HandshakeError::RequestLineTooLong { limit: 13 })),
-        (whole.clone().max_head(15), Err(HandshakeError::HeadTooLong { limit: 15 })),
-        (whole.max_head(0), Err(HandshakeError::HeadTooLong { limit: 0 })),
+        (Config { max_head: 29, ..whole.clone() }, Err(HandshakeError::HeadTooLong { limit: 29 })),
+        (
+            Config { max_headers: 1, ..whole.clone() },
+            Err(HandshakeError::TooManyHeaders { limit: 1 }),
+        ),
+        (
+            Config { max_request_line: 13, ..whole.clone() },
+            Err(HandshakeError::RequestLineTooLong { limit: 13 }),
+        ),
+        (Config { max_head: 15, ..whole.clone() }, Err(HandshakeError::HeadTooLong { limit: 15 })),
+        (Config { max_head: 0, ..whole }, Err(HandshakeError::HeadTooLong { limit: 0 })),
     ];
     for (config, verdict) in cases {
         for step in 1..=head.len() {
@@ -37,7 +43,8 @@ fn limits_hold_to_the_byte_and_however_the_head_is_cut() {
 #[test]
 fn a_head_is_parsed_at_once_just_where_the_scan_would_take_it() {
     let good = b"GET /a HTTP/1.1\r\nHost: a\r\nb:\t c \r\nd:\r\n\r\n";
-    let config = Config::default().max_head(good.len()).max_headers(3).max_request_line(15);
+    let config =
+        Config { max_head: good.len(), max_headers: 3, max_request_line: 15, ..Config::default() };
     let check = |head: &[u8]| {
         let scan = Scan::new(Role::Server, &config);
         let at_once = RequestLine::parse_at_once(head, &scan, |_| ());
@@ -59,9 +66,9 @@ fn a_head_is_parsed_at_once_just_where_the_scan_would_take_it() {
     }
     assert!(fine > if cfg!(miri) { 10 } else { 100 }, "{fine}");
     for config in [
-        config.clone().max_head(good.len() - 1),
-        config.clone().max_headers(2),
-        config.clone().max_request_line(14),
+        Config { max_head: good.len() - 1, ..config.clone() },
+        Config { max_headers: 2, ..config.clone() },
+        Config { max_request_line: 14, ..config.clone() },
     ] {
         let scan = Scan::new(Role::Server, &config);
         assert!(RequestLine::parse_at_once(good, &scan, |_| ()).is_none(), "{config:?}");

@@ -5,7 +5,7 @@ mod deflate;
 use crate::proto::{
     frame::{Header, OpCode},
     message::DataKind,
-    outbound::Outbound,
+    outbound::IntoOutbound,
 };
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -61,8 +61,8 @@ impl Prepared {
     /// allocation of a few bytes. The message is compressed when it is first fed to a connection that
     /// compresses; all connections with the same setting, on any thread, share the result.)
     ///
-    /// [`Outbound::plain`] is never compressed.
-    pub fn new<'m>(message: impl Into<Outbound<'m>>) -> Self {
+    /// [`Outbound::plain`](crate::Outbound::plain) is never compressed.
+    pub fn new<'m>(message: impl IntoOutbound<'m>) -> Self {
         let message = message.into();
         let kind = message.kind();
         Self {

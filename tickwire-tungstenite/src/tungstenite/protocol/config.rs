@@ -99,16 +99,18 @@ impl WebSocketConfig {
 
     /// The same for tickwire. What is sent is limited here, where the message can be given back.
     pub(crate) fn core(&self) -> tickwire::Config {
-        let config = tickwire::Config::default()
-            .read_buffer(self.read_buffer_size)
-            .max_message(self.max_message_size.unwrap_or(usize::MAX))
-            .max_frame(self.max_frame_size.unwrap_or(usize::MAX))
-            .max_request_line(crate::tungstenite::handshake::machine::MAX_HEAD)
-            .vectored_from(SHARED_FROM)
-            .high_water(usize::MAX);
+        let config = tickwire::Config {
+            read_buffer: self.read_buffer_size,
+            max_message: self.max_message_size.unwrap_or(usize::MAX),
+            max_frame: Some(self.max_frame_size.unwrap_or(usize::MAX)),
+            max_request_line: crate::tungstenite::handshake::machine::MAX_HEAD,
+            vectored_from: SHARED_FROM,
+            high_water: usize::MAX,
+            ..tickwire::Config::default()
+        };
         #[cfg(feature = "deflate")]
         if let Some(deflate) = self.deflate {
-            return config.deflate(deflate);
+            return tickwire::Config { deflate: Some(deflate), ..config };
         }
         config
     }

@@ -1,0 +1,67 @@
+//! What a session says of its handshake.
+use super::session::{Engine, Session};
+use ::rustls::{
+    CommonState, Connection, HandshakeKind, ProtocolVersion, SupportedCipherSuite,
+    pki_types::CertificateDer,
+};
+
+/// Looks into what rustls holds, or held.
+macro_rules! agreed {
+    ($self:expr, $state:ident => $of_rustls:expr, $agreed:ident => $ours:expr) => {
+        match &$self.engine {
+            Engine::Rustls(conn) => {
+                let $state: &CommonState = conn;
+                $of_rustls
+            }
+            Engine::Opening(opening) => {
+                let $state = opening.state();
+                $of_rustls
+            }
+            Engine::Records(records) => {
+                let $agreed = records.agreed();
+                $ours
+            }
+            Engine::Failed => None,
+        }
+    };
+}
+
+impl Session {
+    /// The version of TLS, once it is agreed on.
+    pub fn protocol_version(&self) -> Option<ProtocolVersion> {
+        agreed!(self, state => state.protocol_version(), agreed => agreed.version)
+    }
+
+    /// The cipher suite, once it is agreed on.
+    pub fn negotiated_cipher_suite(&self) -> Option<SupportedCipherSuite> {
+        agreed!(self, state => state.negotiated_cipher_suite(), agreed => agreed.suite)
+    }
+
+    /// Whether the handshake resumed an earlier session.
+    pub fn handshake_kind(&self) -> Option<HandshakeKind> {
+        agreed!(self, state => state.handshake_kind(), agreed => agreed.kind)
+    }
+
+    /// The protocol agreed on by ALPN (RFC 7301).
+    pub fn alpn_protocol(&self) -> Option<&[u8]> {
+        agreed!(self, state => state.alpn_protocol(), agreed => agreed.alpn.as_deref())
+    }
+
+    /// The peer's certificates, its own first.
+    pub fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        agreed!(self, state => state.peer_certificates(), agreed => agreed.certificates.as_deref())
+    }
+
+    /// The name that a client has asked this server for (SNI); `None` at a client.
+    pub fn server_name(&self) -> Option<&str> {
+        match &self.engine {
+            Engine::Rustls(conn) => match &**conn {
+                Connection::Client(_) => None,
+                Connection::Server(conn) => conn.server_name(),
+            },
+            Engine::Opening(opening) => opening.server_name(),
+            Engine::Records(records) => records.agreed().name.as_deref(),
+            Engine::Failed => None,
+        }
+    }
+}
