@@ -21,8 +21,8 @@ use std::{
     vec::{self, Vec},
 };
 
-/// How to connect: the request, and how the stream is made. To connect to a URL with the defaults, use
-/// the adapter's `connect`.
+/// How to connect: the request, and how the stream is made. To connect to a URL with the defaults,
+/// use the adapter's `connect`.
 ///
 /// ```no_run
 /// use tickwire::{Config, Dial, Error, handshake::client::Request};
@@ -42,8 +42,8 @@ pub struct Dial<'r> {
     request: &'r Request,
     prepare: Option<Prepare<'r>>,
     via_proxy: Option<Proxy>,
-    // No field has the name of a method that a feature brings: without the feature, rustc would call
-    // `dial.tls(..)` a private field.
+    // No field has the name of a method that a feature brings: without the feature, rustc would
+    // call `dial.tls(..)` a private field.
     tls_config: Option<tls::Client>,
     stamps_reads: bool,
 }
@@ -66,21 +66,25 @@ impl<'r> Dial<'r> {
     }
 
     /// Another configuration of TLS: other roots, a client certificate, a cryptographic provider. A
-    /// `ws` URL is still dialed without TLS: check [`Target::secure`] if it must not be.
-    /// With its `enable_secret_extraction` set, records of TLS 1.3 are [handled in place](tls), as by default.
-    /// Make one `ClientConfig` and share it: it keeps the tickets that make the next connection to a server cheaper.
-    /// ALPN asks for HTTP/1.1, whatever the configuration says. Feature `rustls`.
+    /// `ws` URL is still dialed without TLS: check [`Target::secure`] if it must not be. With its
+    /// `enable_secret_extraction` set, records of TLS 1.3 are [handled in place](tls), as by
+    /// default. Make one `ClientConfig` and share it: it keeps the tickets that make the next
+    /// connection to a server cheaper. ALPN asks for HTTP/1.1, whatever the configuration says.
+    /// Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls_config = Some(config);
         self
     }
 
-    /// Called with each TCP socket before it connects, to the server or to its proxy: for options that the peer learns of
-    /// with the first segment, such as SO_RCVBUF, for a local address, for a device. On Windows it is a `BorrowedSocket`.
-    /// TCP_NODELAY is on. If it returns an error, this address has failed, and the next one of the name is tried.
+    /// Called with each TCP socket before it connects, to the server or to its proxy: for options
+    /// that the peer learns of with the first segment, such as SO_RCVBUF, for a local address, for
+    /// a device. On Windows it is a `BorrowedSocket`. TCP_NODELAY is on. If it returns an error,
+    /// this address has failed, and the next one of the name is tried.
     ///
-    /// The recipes have, under "Options of TCP sockets", those that matter to a feed, with the crate `socket2`. What is to be set when the connection is open, set on its stream: `ws.get_ref().tcp()`.
+    /// The recipes have, under "Options of TCP sockets", those that matter to a feed, with the
+    /// crate `socket2`. What is to be set when the connection is open, set on its stream:
+    /// `ws.get_ref().tcp()`.
     pub fn prepare(
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'r,
@@ -89,8 +93,8 @@ impl<'r> Dial<'r> {
         self
     }
 
-    /// Whether the kernel says when received bytes arrived (SO_TIMESTAMPING, Linux); default no. The stream is then a
-    /// [`Stamped`] one. Feature `stamps`.
+    /// Whether the kernel says when received bytes arrived (SO_TIMESTAMPING, Linux); default no.
+    /// The stream is then a [`Stamped`] one. Feature `stamps`.
     #[cfg(feature = "stamps")]
     pub fn timestamps(mut self, yes: bool) -> Self {
         self.stamps_reads = yes;
@@ -155,8 +159,8 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
-    /// The next one, and its share of the `rest` of the time, where that is limited. Without either, why there is no
-    /// stream.
+    /// The next one, and its share of the `rest` of the time, where that is limited. Without
+    /// either, why there is no stream.
     pub(crate) fn next(
         &mut self,
         rest: Option<Duration>,
@@ -192,7 +196,8 @@ fn unresolved(target: &Target, error: io::Error) -> io::Error {
     failed(format_args!("resolving {}:{}", target.host(), target.port()), error)
 }
 
-/// An error of connecting, which names what was resolved or dialed; that of the system is its source.
+/// An error of connecting, which names what was resolved or dialed; that of the system is its
+/// source.
 fn failed(doing: fmt::Arguments<'_>, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), Connecting { error, doing: doing.to_string() })
 }

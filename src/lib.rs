@@ -1,8 +1,9 @@
 //! RFC 6455 WebSocket for small, urgent, binary messages: market data and order entry, game state,
 //! devices.
 //!
-//! - A **sans-IO core** ([`Connection`], [`frame`], [`mask`], [`handshake`]): bytes, time and entropy
-//!   are handed in, so that it runs under any runtime, in a test, in a fuzzer, without `std`.
+//! - A **sans-IO core** ([`Connection`], [`frame`], [`mask`], [`handshake`]): bytes, time and
+//!   entropy are handed in, so that it runs under any runtime, in a test, in a fuzzer, without
+//!   `std`.
 //! - Thin adapters: `tokio`, `blocking` and `futures_io` hold no protocol rule.
 //! - A received message is **borrowed**: a slice of the buffer the socket was read into. In steady
 //!   state nothing is allocated, and a batch of messages costs one read and one write.
@@ -96,8 +97,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! socket <- outgoing() <- Sender <- feed               one copy, masked on the way by a client
 //! ```
 //!
-//! [`Sender::outgoing`] returns a [`Buf`](bytes::Buf): write its chunks, and `advance` it by the number
-//! of bytes that the socket took.
+//! [`Sender::outgoing`] returns a [`Buf`](bytes::Buf): write its chunks, and `advance` it by the
+//! number of bytes that the socket took.
 //!
 //! # Which call
 //!
@@ -126,8 +127,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | see what went over a connection | the crate `tickwire-tap` | for bug reports, replayed into the core |
 //! | use two tasks or threads | [`into_split`] | Pings are answered by the reader |
 //!
-//! The links are to the `tokio` adapter; `futures_io` has the same names except [`connect`], `blocking`
-//! except [`recv_or_room`], with `Dial::blocking_connect` and an [`into_split`] that can fail.
+//! The links are to the `tokio` adapter; `futures_io` has the same names except [`connect`],
+//! `blocking` except [`recv_or_room`], with `Dial::blocking_connect` and an [`into_split`] that can
+//! fail.
 //!
 #![cfg_attr(
     feature = "tokio",
@@ -174,9 +176,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!
 //! # Left to you
 //!
-//! - **Reconnecting.** Only the application knows what has to happen after a connect: who it is, what
-//!   it subscribes to, what a gap means. [`Backoff`] says when to try again and whether to; the example
-//!   `reconnect` is the loop.
+//! - **Reconnecting.** Only the application knows what has to happen after a connect: who it is,
+//!   what it subscribes to, what a gap means. [`Backoff`] says when to try again and whether to;
+//!   the example `reconnect` is the loop.
 //! - **The number of connections.** The cost of each is bounded here; the loop that accepts bounds
 //!   their number: the example `bounded` limits handshakes in progress and peers, in all and per
 //!   address.
@@ -187,19 +189,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - Up to 16 waiting Pings are answered individually; beyond that, only the newest (§5.5.3 allows
 //!   that): test suites want every answer, and a flood should cost one.
 //! - The Close that reports a violation goes behind the replies to earlier messages, which were
-//!   legitimate. If the stream refuses those, the Close overtakes and drops them: otherwise a peer that
-//!   does not read would never learn the reason.
+//!   legitimate. If the stream refuses those, the Close overtakes and drops them: otherwise a peer
+//!   that does not read would never learn the reason.
 //! - The answer to a Close repeats its code and not its reason (§5.5.1 says "typically" the code).
 //! - Any byte received is a sign of life for the heartbeat, not only a Pong: a peer busy sending
 //!   something large is not dead.
-//! - A peer that sends no data for [`Config::data_timeout`] gets a Close with 1001: it did nothing wrong, this
-//!   end leaves.
+//! - A peer that sends no data for [`Config::data_timeout`] gets a Close with 1001: it did nothing
+//!   wrong, this end leaves.
 //! - Exceeding one of our limits closes with 1009 for sizes, and 1008 for a count of fragments.
-//! - A Sec-WebSocket-Key whose last character has unused bits set is accepted, since decoders differ;
-//!   any other fault in it is refused. A request without an Origin passes an allow-list unless
-//!   [`required`](handshake::server::Origins::required), since it does not come from a browser.
-//!   Blanks around `=` in Sec-WebSocket-Extensions are accepted and never written; names of
-//!   extensions match without regard to case, as tokens of HTTP do.
+//! - A Sec-WebSocket-Key whose last character has unused bits set is accepted, since decoders
+//!   differ; any other fault in it is refused. A request without an Origin passes an allow-list
+//!   unless [`required`](handshake::server::Origins::required), since it does not come from a
+//!   browser. Blanks around `=` in Sec-WebSocket-Extensions are accepted and never written; names
+//!   of extensions match without regard to case, as tokens of HTTP do.
 //! - A server that shares no subprotocol with its client accepts without one, which many expect (a
 //!   browser then fails the connection itself). A client can
 //!   [require](handshake::client::Request::require_subprotocol) one.
@@ -210,15 +212,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! - `std` (default): the `blocking` adapter, `SystemEntropy`, vectored output, CPU detection.
 //! - `tokio` (default): the `tokio` adapter.
 //! - `stamps`: `Stamped`, for the kernel's time of arrival of each message.
-//! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two, and the
-//!   module `tls`. The types of rustls in that API follow its version, 0.23 now.
+//! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two,
+//!   and the module `tls`. The types of rustls in that API follow its version, 0.23 now.
 //! - `counters`: counts of the traffic of each connection.
-//! - `futures`: the `futures_io` adapter, for smol and other runtimes; `Stream` and `Sink` of [`OwnedMessage`]s, and by
-//!   `Events` of [`OwnedEvent`]s, for it and `tokio`.
-//! - `http`: the opening handshake in the types of the crate `http`, for hyper and its like. For axum
-//!   there is the crate `tickwire-axum`.
-//! - `tracing`: handshakes, Closes and violations as [events](#events) of the crate `tracing`, each message at
-//!   its TRACE level.
+//! - `futures`: the `futures_io` adapter, for smol and other runtimes; `Stream` and `Sink` of
+//!   [`OwnedMessage`]s, and by `Events` of [`OwnedEvent`]s, for it and `tokio`.
+//! - `http`: the opening handshake in the types of the crate `http`, for hyper and its like. For
+//!   axum there is the crate `tickwire-axum`.
+//! - `tracing`: handshakes, Closes and violations as [events](#events) of the crate `tracing`, each
+//!   message at its TRACE level.
 //! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. Off in a connection
 //!   unless [`Config`] asks for it and the peer agrees.
 //!
@@ -240,26 +242,28 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! | INFO | dropped with messages unsent | `role`, `unsent` | a connection, or both of its halves, went out of scope before what was fed to it was written; `unsent`: bytes of messages, in frames |
 //! | DEBUG | connection ended | `role`, `error` | another deadline has passed, or the stream ended without a Close |
 //!
-//! `role` is `Client` or `Server`: which end tells this. Text from the peer is escaped and cut at 64 bytes; payloads of
-//! messages, queries, and values of headers other than the subprotocol that a server has chosen are never shown.
+//! `role` is `Client` or `Server`: which end tells this. Text from the peer is escaped and cut at
+//! 64 bytes; payloads of messages, queries, and values of headers other than the subprotocol that a
+//! server has chosen are never shown.
 //!
-//! Which connection it is, an event does not say, since the core does not know: put a span of your own around its calls, or
-//! on the task that owns it (`.instrument(info_span!("feed", %peer))`), on each task if it is split. What fails before
-//! there is a handshake (the URL, the lookup of a name, dialing, TLS), and the system's error of a stream, is in no event:
-//! the call returns it, and the caller, who knows what was wanted, logs it. In no event either is a request that a
-//! server's application itself rejects: see [`Rejection`](handshake::server::Rejection).
+//! Which connection it is, an event does not say, since the core does not know: put a span of your
+//! own around its calls, or on the task that owns it (`.instrument(info_span!("feed", %peer))`), on
+//! each task if it is split. What fails before there is a handshake (the URL, the lookup of a name,
+//! dialing, TLS), and the system's error of a stream, is in no event: the call returns it, and the
+//! caller, who knows what was wanted, logs it. In no event either is a request that a server's
+//! application itself rejects: see [`Rejection`](handshake::server::Rejection).
 //!
 //! # Guarantees
 //!
 //! - Nothing a peer sends makes this crate panic, hang, or use memory beyond a small multiple of
-//!   the limits in [`Config`], whose defaults are finite. Memory grows with the bytes received, never
-//!   with the length announced. [The memory that each kind of attack
+//!   the limits in [`Config`], whose defaults are finite. Memory grows with the bytes received,
+//!   never with the length announced. [The memory that each kind of attack
 //!   takes](Config#what-a-peer-can-make-a-connection-keep) is measured.
 //! - Messages received before a violation or a broken stream are delivered first.
 //! - Every future of an open connection can be dropped at any point without loss; dropping one of a
 //!   handshake drops its stream.
-//! - A connection builds no illegal frame: close codes, reasons and control payloads are checked before a
-//!   byte is queued.
+//! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
+//!   before a byte is queued.
 //! - `unsafe` is in one file, `kernel.rs`: a call behind a CPU check, and the `str` of bytes that
 //!   were validated.
 #![cfg_attr(not(feature = "std"), no_std)]

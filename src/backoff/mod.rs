@@ -1,8 +1,8 @@
 //! How long to wait before the next attempt to connect (RFC 6455 §7.2.3).
 //!
-//! This module decides the next delay, and whether another attempt makes sense. Waiting, connecting,
-//! logging in and subscribing again, and recovering missed messages are up to the caller: the example
-//! `reconnect` is such a loop.
+//! This module decides the next delay, and whether another attempt makes sense. Waiting,
+//! connecting, logging in and subscribing again, and recovering missed messages are up to the
+//! caller: the example `reconnect` is such a loop.
 #[cfg(feature = "std")]
 mod std;
 
@@ -19,10 +19,10 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// backoff with jitter (RFC 6455 §7.2.3). An iterator, without end unless
 /// [`max_attempts`](Self::max_attempts) sets one.
 ///
-/// The first delay is anything from 0 to [`first_delay`](Self::first_delay).
-/// That of attempt *n* + 1 is anything from half of `c` to `c`, where `c` is `first_delay` × 2ⁿ, at most
-/// [`max_delay`](Self::max_delay): 0–5, 5–10, 10–20, 20–40, 30–60, 30–60, .. s. So clients that lost a server together do
-/// not come back together.
+/// The first delay is anything from 0 to [`first_delay`](Self::first_delay). That of attempt *n* +
+/// 1 is anything from half of `c` to `c`, where `c` is `first_delay` × 2ⁿ, at most
+/// [`max_delay`](Self::max_delay): 0–5, 5–10, 10–20, 20–40, 30–60, 30–60, .. s. So clients that
+/// lost a server together do not come back together.
 ///
 /// It starts anew only when told that a connection [proved useful](Self::proved_useful), never
 /// because one was opened: otherwise a server that accepts and drops at once would be called in a
@@ -115,8 +115,8 @@ impl Backoff {
     /// Says that the connection has served its purpose: delays start anew, with the first.
     ///
     /// Call it only when that is certain: not when the opening handshake succeeded, but when the
-    /// first subscribed message arrives, or a request was answered. A peer that does that much
-    /// and then drops is called again after the first delay each time: also require that the connection
+    /// first subscribed message arrives, or a request was answered. A peer that does that much and
+    /// then drops is called again after the first delay each time: also require that the connection
     /// was open for some seconds, as the example `reconnect` does. A client that only sends uses
     /// [`lived`](Self::lived).
     pub const fn proved_useful(&mut self) {
@@ -124,8 +124,8 @@ impl Backoff {
     }
 
     /// Says how long the connection that has just ended was open, not counting the time to connect.
-    /// The longest delay or more proves it useful: starting anew then burdens the server no more than
-    /// going on.
+    /// The longest delay or more proves it useful: starting anew then burdens the server no more
+    /// than going on.
     pub fn lived(&mut self, lived: Duration) {
         if lived >= self.max_delay {
             self.proved_useful();
@@ -136,11 +136,11 @@ impl Backoff {
     /// not help, or was one too many. `code` is that of [`Closed`](crate::Closed), 1005 and 1006
     /// included; see [`CloseCode::is_retryable`]. Check for the application's own codes first.
     ///
-    /// 1012 (service restart) gives at least 5 to 30 s, as in the IANA registry; 1013 (try
-    /// again later) between half the longest delay and all of it. Neither exceeds the
-    /// longest delay, whatever the first one is: for your own server, and in tests, set
-    /// [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay) (if the latter is below
-    /// 5 s, each 1012 waits exactly that).
+    /// 1012 (service restart) gives at least 5 to 30 s, as in the IANA registry; 1013 (try again
+    /// later) between half the longest delay and all of it. Neither exceeds the longest delay,
+    /// whatever the first one is: for your own server, and in tests, set
+    /// [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay) (if the latter is
+    /// below 5 s, each 1012 waits exactly that).
     pub fn after_close(&mut self, code: u16) -> Option<Duration> {
         if CloseCode::new(code).is_some_and(|code| !code.is_retryable()) {
             return None;
@@ -156,9 +156,9 @@ impl Backoff {
     }
 
     /// The delay after a refusal by an HTTP status other than 101, or `None` if another attempt
-    /// would not help, or was one too many; see [`HandshakeError::is_retryable`]. The
-    /// server's Retry-After is added to the delay that was due anyway, so that clients that were told
-    /// the same do not come at the same time.
+    /// would not help, or was one too many; see [`HandshakeError::is_retryable`]. The server's
+    /// Retry-After is added to the delay that was due anyway, so that clients that were told the
+    /// same do not come at the same time.
     ///
     /// See [`Refusal::retry_after`](crate::handshake::client::Refusal::retry_after).
     pub fn after_refusal(

@@ -22,9 +22,10 @@ impl Backoff {
     /// The delay after an attempt, or a connection, that ended with an error, or `None` if another
     /// attempt would not help, or was one too many; see [`Error::is_retryable`].
     ///
-    /// The Retry-After of the server's refusal is obeyed, as by [`after_refusal`](Self::after_refusal); that of a proxy,
-    /// beside its answer to CONNECT, is not: [`ConnectRefused`](crate::handshake::HandshakeError::ConnectRefused) has the
-    /// status alone.
+    /// The Retry-After of the server's refusal is obeyed, as by
+    /// [`after_refusal`](Self::after_refusal); that of a proxy, beside its answer to CONNECT, is
+    /// not: [`ConnectRefused`](crate::handshake::HandshakeError::ConnectRefused) has the status
+    /// alone.
     pub fn after_error(&mut self, error: &Error) -> Option<Duration> {
         match error {
             Error::Refused(refusal) => self.after_refusal(refusal.status, refusal.retry_after()),

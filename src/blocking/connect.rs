@@ -29,9 +29,10 @@ use std::{
 ///
 /// # Errors
 ///
-/// [`Error::Url`]; [`Error::Io`], which names the address that was dialed or the name that was resolved, also where that took
-/// too long; `Error::Tls` (or [`Error::NoTls`] without the feature); [`Error::Handshake`], of which `Timeout` says that TCP
-/// was connected and TLS or HTTP took too long; and [`Error::Refused`] for a status other than 101.
+/// [`Error::Url`]; [`Error::Io`], which names the address that was dialed or the name that was
+/// resolved, also where that took too long; `Error::Tls` (or [`Error::NoTls`] without the feature);
+/// [`Error::Handshake`], of which `Timeout` says that TCP was connected and TLS or HTTP took too
+/// long; and [`Error::Refused`] for a status other than 101.
 ///
 /// ```no_run
 /// use tickwire::{Config, blocking::connect};
@@ -57,8 +58,8 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// As [`connect`](crate::blocking::connect). [`Error::Io`] also for what [`prepare`](Self::prepare) returns.
-    /// [`Error::Proxy`] if there is no tunnel.
+    /// As [`connect`](crate::blocking::connect). [`Error::Io`] also for what
+    /// [`prepare`](Self::prepare) returns. [`Error::Proxy`] if there is no tunnel.
     pub fn blocking_connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?;

@@ -25,14 +25,15 @@ fn settled<T>(poll: Poll<T>) -> Result<T, Error> {
 }
 
 /// Reads an opening request and accepts it, whatever it asks for, with TCP_NODELAY on. Use
-/// [`Incoming`] to look at it first: at the path, at
-/// [who is asking](crate::handshake::server#who-is-asking), at the
-/// [origin](crate::handshake::server::Origins), which a server whose users have cookies has to check.
+/// [`Incoming`] to look at it first: at the path, at [who is
+/// asking](crate::handshake::server#who-is-asking), at the
+/// [origin](crate::handshake::server::Origins), which a server whose users have cookies has to
+/// check.
 ///
-/// Waits for at most [`handshake_timeout`](Config::handshake_timeout), [`write_timeout`](Config::write_timeout) for a
-/// stream that does not take the answer, as a socket does at once, and a second more after a refusal, so
-/// call it in a thread of its own, not in the loop that accepts. That loop has to bound how many run
-/// at once: see the example `bounded`.
+/// Waits for at most [`handshake_timeout`](Config::handshake_timeout),
+/// [`write_timeout`](Config::write_timeout) for a stream that does not take the answer, as a socket
+/// does at once, and a second more after a refusal, so call it in a thread of its own, not in the
+/// loop that accepts. That loop has to bound how many run at once: see the example `bounded`.
 ///
 /// # Errors
 ///
@@ -55,8 +56,8 @@ pub fn client<S: Stream>(io: S, request: &Request, config: &Config) -> Result<We
     client_since(Instant::now(), io, request, config, &[])
 }
 
-/// The same, of a handshake that began with dialing. `ahead` are bytes that were read from the stream
-/// before.
+/// The same, of a handshake that began with dialing. `ahead` are bytes that were read from the
+/// stream before.
 pub(super) fn client_since<S: Stream>(
     began: Instant,
     io: S,
@@ -98,9 +99,9 @@ impl<S: Stream> Incoming<S> {
         }
     }
 
-    /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening request, to be
-    /// answered with [`reject`](Self::reject): for servers that also have a page to show. The second
-    /// value says what is wrong with the request.
+    /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening request,
+    /// to be answered with [`reject`](Self::reject): for servers that also have a page to show. The
+    /// second value says what is wrong with the request.
     ///
     /// # Errors
     ///
@@ -116,21 +117,22 @@ impl<S: Stream> Incoming<S> {
     /// # Errors
     ///
     /// [`Error::Io`]; [`Error::Recv`] if the stream took nothing for
-    /// [`write_timeout`](Config::write_timeout); [`Error::WouldBlock`] on a stream that does not block;
-    /// [`Error::Handshake`] for a request that [`read_any`](Self::read_any) found bad.
+    /// [`write_timeout`](Config::write_timeout); [`Error::WouldBlock`] on a stream that does not
+    /// block; [`Error::Handshake`] for a request that [`read_any`](Self::read_any) found bad.
     pub fn accept(self, accept: Accept<'_>) -> Result<WebSocket<S>, Error> {
         let mut ws = self.accept_corked(accept)?;
         ws.flush()?;
         Ok(ws)
     }
 
-    /// Rejects: writes the response, with the date unless it has one, ends the stream, and waits up to a
-    /// second for the peer to end its side, since unread input could cost the peer the response.
+    /// Rejects: writes the response, with the date unless it has one, ends the stream, and waits up
+    /// to a second for the peer to end its side, since unread input could cost the peer the
+    /// response.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the response could not be written, [`Error::Recv`] if that took longer
-    /// than [`write_timeout`](Config::write_timeout), [`Error::WouldBlock`] on a stream that does not
+    /// [`Error::Io`] if the response could not be written, [`Error::Recv`] if that took longer than
+    /// [`write_timeout`](Config::write_timeout), [`Error::WouldBlock`] on a stream that does not
     /// block.
     pub fn reject(mut self, rejection: impl Into<Rejection>) -> Result<(), Error> {
         wait(self.0.answer(rejection.into()))??;

@@ -1,8 +1,8 @@
 //! The connection on a stream that blocks: any `Read + Write`.
 //!
 //! A loop without a protocol rule in it: parse; when the input is used up, write once, then read
-//! once; again. So everything fed while there is input left leaves in one write, and a batch of messages
-//! costs one read and one write.
+//! once; again. So everything fed while there is input left leaves in one write, and a batch of
+//! messages costs one read and one write.
 //!
 //! ```no_run
 //! use std::net::TcpListener;
@@ -29,37 +29,40 @@
 //! [`set_write_timeout`](WebSocket::set_write_timeout) bounds it. When such a timeout has passed,
 //! or if a non-blocking stream would have to block, a call returns
 //! [`Error::WouldBlock`]: nothing is lost, nothing is cut. A receiving call, `ready`, `flush` and `close` go on when called again.
-//! **`send` does not**: called again, it may send the message twice. Compare [`fed()`](Sender::fed) with
-//! what it was before: changed, the message is queued, and `flush` writes the rest; unchanged, nothing was sent.
+//! **`send` does not**: called again, it may send the message twice. Compare [`fed()`](Sender::fed)
+//! with what it was before: changed, the message is queued, and `flush` writes the rest; unchanged,
+//! nothing was sent.
 //!
-//! A system counts such a timeout in steps of its own, of 4 ms on many Linuxes, and ends it one or two late: 3 ms take 8, with
-//! any blocking socket. [`Spin`] is at most some 40 µs late.
+//! A system counts such a timeout in steps of its own, of 4 ms on many Linuxes, and ends it one or
+//! two late: 3 ms take 8, with any blocking socket. [`Spin`] is at most some 40 µs late.
 //!
 //! **Timers.** Calls drive the deadlines of [`Config`]; nothing runs between them, so keep
-//! receiving. A receiving call that finds nothing to read sees to all of them, even one that returns
-//! `WouldBlock` at once: a loop that polls non-blocking streams once a tick needs nothing else
-//! (recipes: many connections on one thread). A call that has to wait does so in [`Stream::wait`], `poll(2)` for a
-//! socket, until the next deadline, which is noticed as soon as the system wakes the thread. Only where no deadline falls
-//! into the next second does a read wait by itself; the adapter sets the stream's read timeout for that, so set
-//! none there.
+//! receiving. A receiving call that finds nothing to read sees to all of them, even one that
+//! returns `WouldBlock` at once: a loop that polls non-blocking streams once a tick needs nothing
+//! else (recipes: many connections on one thread). A call that has to wait does so in
+//! [`Stream::wait`], `poll(2)` for a socket, until the next deadline, which is noticed as soon as
+//! the system wakes the thread. Only where no deadline falls into the next second does a read wait
+//! by itself; the adapter sets the stream's read timeout for that, so set none there.
 //!
-//! A stream that has no [`wait`](Stream::wait) ([`Untimed`]) blocks in its own calls: no deadline is noticed
-//! meanwhile, callers' timeouts are refused as `Unsupported`, and it cannot be split. TLS waits on the stream below it. A socket that you made
-//! non-blocking is never waited for (but on Windows, which does not tell the mode of a socket).
+//! A stream that has no [`wait`](Stream::wait) ([`Untimed`]) blocks in its own calls: no deadline
+//! is noticed meanwhile, callers' timeouts are refused as `Unsupported`, and it cannot be split.
+//! TLS waits on the stream below it. A socket that you made non-blocking is never waited for (but
+//! on Windows, which does not tell the mode of a socket).
 //!
 //! **The least latency.** After [`into_spin`](WebSocket::into_spin) all calls wait without
 //! ever sleeping, which takes a core; see [`Spin`].
 //!
-//! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`]. The system wakes neither for what the
-//! other does, since that would cost descriptors, so their waits are bounded: a reader notices a deadline that its writer armed
-//! after a quarter of the shorter of [`close_timeout`](Config::close_timeout) and
-//! [`write_timeout`](Config::write_timeout), and after a second at most. A writer that waits for room notices within
-//! 50 ms that receiving has failed.
+//! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`]. The
+//! system wakes neither for what the other does, since that would cost descriptors, so their waits
+//! are bounded: a reader notices a deadline that its writer armed after a quarter of the shorter of
+//! [`close_timeout`](Config::close_timeout) and [`write_timeout`](Config::write_timeout), and after
+//! a second at most. A writer that waits for room notices within 50 ms that receiving has failed.
 //!
-//! **Stopping.** A thread that waits in the `recv` of a [`Reader`] is stopped by [`Writer::close`], from another thread: `recv`
-//! returns when the peer has answered, or at the latest a second after what [`Config::close_timeout`] says. A
-//! [`WebSocket`] in one piece has to look by itself whether it is to stop: give it a
-//! [`set_read_timeout`](WebSocket::set_read_timeout), and look at each [`Error::WouldBlock`] of `recv`.
+//! **Stopping.** A thread that waits in the `recv` of a [`Reader`] is stopped by [`Writer::close`],
+//! from another thread: `recv` returns when the peer has answered, or at the latest a second after
+//! what [`Config::close_timeout`] says. A [`WebSocket`] in one piece has to look by itself whether
+//! it is to stop: give it a [`set_read_timeout`](WebSocket::set_read_timeout), and look at each
+//! [`Error::WouldBlock`] of `recv`.
 mod connect;
 mod handshake;
 mod spin;
@@ -110,34 +113,39 @@ macro_rules! receiving {
         /// The next message, or `None` once the peer has closed and been answered.
         ///
         /// The message is borrowed from the buffer it was read into, and lives until the next call.
-        /// Messages fed are written when the input is used up. Waits for input; it receives even while the
-        /// stream takes nothing, so that two peers cannot block each other.
+        /// Messages fed are written when the input is used up. Waits for input; it receives even
+        /// while the stream takes nothing, so that two peers cannot block each other.
         ///
-        /// A client gets its `None` when the server has ended the stream too, or [`close_timeout`](crate::Config::close_timeout) after the
-        /// server's Close. Not to wait for that, use [`recv_event`](Self::recv_event): at [`Event::Close`](crate::Event::Close), [`closed`](Self::closed) has
-        /// the code, `flush`, of a split one that of its `Writer`, writes the answer, and the stream may be dropped.
+        /// A client gets its `None` when the server has ended the stream too, or
+        /// [`close_timeout`](crate::Config::close_timeout) after the server's Close. Not to wait
+        /// for that, use [`recv_event`](Self::recv_event): at
+        /// [`Event::Close`](crate::Event::Close), [`closed`](Self::closed) has the code, `flush`,
+        /// of a split one that of its `Writer`, writes the answer, and the stream may be dropped.
         ///
         /// # Errors
         ///
-        /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`]; each after everything
-        /// before it has been received. Later calls fail as well. After a violation the peer is told first,
-        /// and has a second to end the stream, before the error is returned; [`closed`](Self::closed)
-        /// shows it at once. [`Error::WouldBlock`] is not a failure: call again.
+        /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`]; each after
+        /// everything before it has been received. Later calls fail as well. After a violation the
+        /// peer is told first, and has a second to end the stream, before the error is returned;
+        /// [`closed`](Self::closed) shows it at once. [`Error::WouldBlock`] is not a failure: call
+        /// again.
         #[inline]
         pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
             let ready = self.0.wait_message()?;
             self.0.take(ready, |rx| rx.message())
         }
 
-        /// [`recv`](Self::recv), returning with the message its [`info`](crate::Received::info) and, except for a `Reader`,
-        /// the sending half, to answer while the message is alive. Replies leave in one write
-        /// when the input is used up, or earlier when [`cork_limit`](crate::Config::cork_limit) is passed.
+        /// [`recv`](Self::recv), returning with the message its [`info`](crate::Received::info)
+        /// and, except for a `Reader`, the sending half, to answer while the message is alive.
+        /// Replies leave in one write when the input is used up, or earlier when
+        /// [`cork_limit`](crate::Config::cork_limit) is passed.
         ///
-        /// A message is handed out only while less than [`high_water`](crate::Config::high_water) is buffered,
-        /// so that one reply to each never fails with `Full`: while a peer does not read, we do not read it
-        /// either, until the write timeout ends it. (Two ends that answer each message
-        /// with more can block each other this way.) After our own Close, messages are discarded up to
-        /// the peer's Close; after a failed write they are not, and nothing can be fed. For a `Reader` none of this applies: only the result differs from that of `recv`.
+        /// A message is handed out only while less than [`high_water`](crate::Config::high_water)
+        /// is buffered, so that one reply to each never fails with `Full`: while a peer does not
+        /// read, we do not read it either, until the write timeout ends it. (Two ends that answer
+        /// each message with more can block each other this way.) After our own Close, messages are
+        /// discarded up to the peer's Close; after a failed write they are not, and nothing can be
+        /// fed. For a `Reader` none of this applies: only the result differs from that of `recv`.
         ///
         /// # Errors
         ///
@@ -151,8 +159,8 @@ macro_rules! receiving {
         }
 
         /// The next message or control frame, for proxies, and if
-        /// [`auto_pong`](crate::Config::auto_pong) or [`auto_close`](crate::Config::auto_close) is off. `None` after
-        /// the peer's Close.
+        /// [`auto_pong`](crate::Config::auto_pong) or [`auto_close`](crate::Config::auto_close) is
+        /// off. `None` after the peer's Close.
         ///
         /// # Errors
         ///
@@ -162,10 +170,11 @@ macro_rules! receiving {
             self.0.take(ready, |rx| rx.event())
         }
 
-        /// The next piece of a message, as it arrives: for messages that are too large for memory. See
-        /// [`Connection::step_chunk`](crate::Connection::step_chunk) for the limits that apply. A call of [`recv`](Self::recv) in the
-        /// middle of a message skips the rest of it. If the peer closes in the middle of one, there
-        /// is no last piece: [`Closed::cut`](crate::Closed::cut) tells.
+        /// The next piece of a message, as it arrives: for messages that are too large for memory.
+        /// See [`Connection::step_chunk`](crate::Connection::step_chunk) for the limits that apply.
+        /// A call of [`recv`](Self::recv) in the middle of a message skips the rest of it. If the
+        /// peer closes in the middle of one, there is no last piece:
+        /// [`Closed::cut`](crate::Closed::cut) tells.
         ///
         /// # Errors
         ///
@@ -192,8 +201,8 @@ use receiving;
 /// A WebSocket over `S`.
 ///
 /// Dropping it ends the stream at once, and loses messages fed and not flushed: call
-/// [`close`](Self::close) first. After the end of the connection, the stream stays open until this is
-/// dropped.
+/// [`close`](Self::close) first. After the end of the connection, the stream stays open until this
+/// is dropped.
 #[derive(Debug)]
 pub struct WebSocket<S>(Socket<Whole, Timed<S, Thread>>);
 
@@ -247,16 +256,18 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// [`Error::Send`] for a message that cannot be sent, [`Error::Io`] if the stream fails,
     /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if it took nothing for
-    /// [`write_timeout`](Config::write_timeout); messages received are still delivered then. [`Error::WouldBlock`] before there was room: nothing
-    /// was sent, and a message given by value is gone (`ready`, then `feed` and `flush`, keep it); or later: the message goes out whole with the next flush, so do not
-    /// send it again. [`Sender::fed`] before and after tells which.
+    /// [`write_timeout`](Config::write_timeout); messages received are still delivered then.
+    /// [`Error::WouldBlock`] before there was room: nothing was sent, and a message given by value
+    /// is gone (`ready`, then `feed` and `flush`, keep it); or later: the message goes out whole
+    /// with the next flush, so do not send it again. [`Sender::fed`] before and after tells which.
     pub fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
         self.ready()?;
         let _ = self.feed(message)?;
         self.flush()
     }
 
-    /// Waits until there is room for a message of any length, and writes if necessary. Does not read.
+    /// Waits until there is room for a message of any length, and writes if necessary. Does not
+    /// read.
     ///
     /// # Errors
     ///
@@ -282,8 +293,8 @@ impl<S: Stream> WebSocket<S> {
     }
 
     /// Closes: sends a Close behind everything fed, unless one was sent before, then reads and
-    /// discards up to the peer's Close and ends the stream. [`close_timeout`](Config::close_timeout) says how long
-    /// that takes at most.
+    /// discards up to the peer's Close and ends the stream.
+    /// [`close_timeout`](Config::close_timeout) says how long that takes at most.
     ///
     /// With a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code and a reason
     /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or neither (`None`).

@@ -1,7 +1,8 @@
 //! A stream that never sleeps: for the least latency, at the price of a core.
 //!
-//! This is only about how a read waits: by asking again, some times, before it says that it would block. The adapter
-//! looks at its deadlines then, and reads again, since [`wait`](Stream::wait) returns at once.
+//! This is only about how a read waits: by asking again, some times, before it says that it would
+//! block. The adapter looks at its deadlines then, and reads again, since [`wait`](Stream::wait)
+//! returns at once.
 use super::{Interest, Stream};
 use std::{
     hint::spin_loop,
@@ -35,12 +36,13 @@ const TURNS: u32 = 64;
 /// small. Each turn is a system call.
 ///
 /// **Deadlines** hold as on any stream, including the caller's
-/// [timeouts](super::WebSocket::set_read_timeout). The clock is read once in 64 turns
-/// and not before, so they may be up to some 40 µs late; input that arrives sooner costs no look at the
+/// [timeouts](super::WebSocket::set_read_timeout). The clock is read once in 64 turns and not
+/// before, so they may be up to some 40 µs late; input that arrives sooner costs no look at the
 /// clock.
 ///
-/// **TLS** may be inside or outside. With the spinning inside, `TlsStream<Spin<TcpStream>>`, a turn is
-/// only the system call; `into_spin` after `connect` puts it outside, where each turn asks TLS too.
+/// **TLS** may be inside or outside. With the spinning inside, `TlsStream<Spin<TcpStream>>`, a turn
+/// is only the system call; `into_spin` after `connect` puts it outside, where each turn asks TLS
+/// too.
 ///
 /// Both halves of a split connection spin, each in its own calls.
 #[derive(Debug)]
@@ -49,7 +51,8 @@ pub struct Spin<S> {
 }
 
 impl<S: Stream> Spin<S> {
-    /// Spins over a stream, which stays in the mode that it is in. The result can be used for the opening handshake.
+    /// Spins over a stream, which stays in the mode that it is in. The result can be used for the
+    /// opening handshake.
     ///
     /// # Errors
     ///

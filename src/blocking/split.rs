@@ -1,8 +1,9 @@
 //! Two halves of a WebSocket, for two threads: those of tasks, each of which waits by itself.
 //!
-//! A thread that waits in the system is woken by the stream alone: another way, an eventfd or a pipe, would cost each split
-//! connection descriptors, and each of its messages a system call. So the waits are bounded. A reader looks once a second, or four
-//! times in the shortest timeout that a writer can set going, whether there is a Close or a write that was given up; a writer that
+//! A thread that waits in the system is woken by the stream alone: another way, an eventfd or a
+//! pipe, would cost each split connection descriptors, and each of its messages a system call. So
+//! the waits are bounded. A reader looks once a second, or four times in the shortest timeout that
+//! a writer can set going, whether there is a Close or a write that was given up; a writer that
 //! waits for room looks every 50 ms whether receiving has failed.
 use super::{
     Ready, Received, Stream, Want, WebSocket, receiving,
@@ -23,8 +24,8 @@ const WRITER_TICK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Reader<S>(Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>);
 
-/// The half that sends. Bytes leave when it flushes, or with the next write of the [`Reader`]. Dropping it closes nothing:
-/// say [`close`](Self::close) first.
+/// The half that sends. Bytes leave when it flushes, or with the next write of the [`Reader`].
+/// Dropping it closes nothing: say [`close`](Self::close) first.
 ///
 /// There is one of it. Several senders put a channel in front.
 #[derive(Debug)]
@@ -44,12 +45,12 @@ impl<S: Stream> Writer<S> {
 }
 
 impl<S: Stream> WebSocket<S> {
-    /// Two halves for two threads. Messages fed and received before are kept. The [`Writer`] finishes
-    /// a message in chunks that is not finished. Timeouts set on the WebSocket go
-    /// to the half they concern.
+    /// Two halves for two threads. Messages fed and received before are kept. The [`Writer`]
+    /// finishes a message in chunks that is not finished. Timeouts set on the WebSocket go to the
+    /// half they concern.
     ///
-    /// There are three handles of the stream then: one that reads, one that either half writes to, and one for the writer to
-    /// wait on meanwhile.
+    /// There are three handles of the stream then: one that reads, one that either half writes to,
+    /// and one for the writer to wait on meanwhile.
     ///
     /// # Errors
     ///
@@ -114,8 +115,9 @@ impl<S: Stream> Writer<S> {
     }
 
     /// Queues a Close behind everything fed, and writes it. The [`Reader`] goes on to the peer's
-    /// Close, and ends the stream, within the time that [`close_timeout`](crate::Config::close_timeout) says, counted
-    /// from when it notices: at most a second, and a quarter of that time, later.
+    /// Close, and ends the stream, within the time that
+    /// [`close_timeout`](crate::Config::close_timeout) says, counted from when it notices: at most
+    /// a second, and a quarter of that time, later.
     ///
     /// # Errors
     ///

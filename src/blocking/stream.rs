@@ -10,13 +10,15 @@ use std::{
 
 /// A stream for a thread: bytes both ways, calls that do not wait, and one that does nothing else.
 ///
-/// The adapter reads and writes by [`try_read`](Self::try_read) and [`try_write`](Self::try_write), and waits in
-/// [`wait`](Self::wait) for the stream or the next deadline. [`read`](Read::read) is called only where it may wait: when nothing is
-/// to be written, and no deadline is within the time told to [`set_read_timeout`](Self::set_read_timeout). `write` and
-/// `write_vectored` are not called.
+/// The adapter reads and writes by [`try_read`](Self::try_read) and [`try_write`](Self::try_write),
+/// and waits in [`wait`](Self::wait) for the stream or the next deadline. [`read`](Read::read) is
+/// called only where it may wait: when nothing is to be written, and no deadline is within the time
+/// told to [`set_read_timeout`](Self::set_read_timeout). `write` and `write_vectored` are not
+/// called.
 ///
-/// Everything except reading and writing has a default, for streams that lack it; [`Untimed`] makes a `Stream` of any
-/// `Read + Write` that way. A stream of your own around a socket, for example one that counts, forwards the rest too:
+/// Everything except reading and writing has a default, for streams that lack it; [`Untimed`] makes
+/// a `Stream` of any `Read + Write` that way. A stream of your own around a socket, for example one
+/// that counts, forwards the rest too:
 ///
 /// ```
 /// use std::{io::{self, IoSlice, Read, Write}, net::TcpStream, time::Duration};
@@ -58,8 +60,8 @@ use std::{
 /// }
 /// ```
 pub trait Stream: Read + Write {
-    /// Reads what there is, and fails with `WouldBlock` where there is nothing. The default is a read, which may wait:
-    /// no deadline is noticed meanwhile.
+    /// Reads what there is, and fails with `WouldBlock` where there is nothing. The default is a
+    /// read, which may wait: no deadline is noticed meanwhile.
     ///
     /// # Errors
     ///
@@ -69,8 +71,8 @@ pub trait Stream: Read + Write {
         self.read(buf)
     }
 
-    /// Writes what there is room for, and fails with `WouldBlock` where there is none. The default is a write, which may
-    /// wait.
+    /// Writes what there is room for, and fails with `WouldBlock` where there is none. The default
+    /// is a write, which may wait.
     ///
     /// # Errors
     ///
@@ -83,7 +85,8 @@ pub trait Stream: Read + Write {
         }
     }
 
-    /// Flushes, and fails with `WouldBlock` where something is left. The default is `flush`, which may wait.
+    /// Flushes, and fails with `WouldBlock` where something is left. The default is `flush`, which
+    /// may wait.
     ///
     /// # Errors
     ///
@@ -97,20 +100,23 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// The system's; `Unsupported`, the default, if the stream cannot be waited for: then a call that would have to returns
-    /// [`Error::WouldBlock`](crate::Error::WouldBlock). `WouldBlock`, unless the time is zero, if its user wants no call to
-    /// wait: that of a socket which the user made non-blocking.
+    /// The system's; `Unsupported`, the default, if the stream cannot be waited for: then a call
+    /// that would have to returns [`Error::WouldBlock`](crate::Error::WouldBlock). `WouldBlock`,
+    /// unless the time is zero, if its user wants no call to wait: that of a socket which the user
+    /// made non-blocking.
     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
         let _ = (interest, timeout);
         Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Sets how long a `read` may wait; `None`: for ever. One that takes longer fails with
-    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter sets it once, to a second or less.
+    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter sets it once, to a second or
+    /// less.
     ///
     /// # Errors
     ///
-    /// The system's; `Unsupported`, the default: then the adapter calls `read` only where there is no deadline.
+    /// The system's; `Unsupported`, the default: then the adapter calls `read` only where there is
+    /// no deadline.
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         let _ = timeout;
         Err(io::ErrorKind::Unsupported.into())
@@ -304,8 +310,9 @@ macro_rules! pointer {
 pointer!(&mut S);
 pointer!(Box<S>);
 
-/// Any `Read + Write` as a [`Stream`], with nothing else: its calls wait by themselves. So there are no deadlines, neither those
-/// of [`Config`](crate::Config) nor the caller's, while one does; and it has no shutdown and cannot be split.
+/// Any `Read + Write` as a [`Stream`], with nothing else: its calls wait by themselves. So there
+/// are no deadlines, neither those of [`Config`](crate::Config) nor the caller's, while one does;
+/// and it has no shutdown and cannot be split.
 ///
 /// It may be non-blocking: a call that would block returns
 /// [`Error::WouldBlock`](crate::Error::WouldBlock).

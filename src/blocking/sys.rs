@@ -1,5 +1,5 @@
-//! The calls of the system on a socket that do not wait, and the one that does nothing else. The socket stays in the mode
-//! that it is in, so that a plain read can wait too.
+//! The calls of the system on a socket that do not wait, and the one that does nothing else. The
+//! socket stays in the mode that it is in, so that a plain read can wait too.
 use super::Interest;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 #[cfg(unix)]
@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-/// Waits with `poll(2)`, which on Windows is WSAPoll. Says whether the socket can be read or written.
+/// Waits with `poll(2)`, which on Windows is WSAPoll. Says whether the socket can be read or
+/// written.
 fn ready(socket: &impl AsFd, want: Interest, timeout: Option<Duration>) -> io::Result<bool> {
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN, want.read);
@@ -62,8 +63,9 @@ mod calls {
     }
 }
 
-/// Windows has no MSG_DONTWAIT: the socket is made non-blocking, and stays so. Then a plain read does not wait either, and
-/// the wait behind it does. The system does not tell a socket's mode, so a caller's own non-blocking socket is waited for.
+/// Windows has no MSG_DONTWAIT: the socket is made non-blocking, and stays so. Then a plain read
+/// does not wait either, and the wait behind it does. The system does not tell a socket's mode, so
+/// a caller's own non-blocking socket is waited for.
 #[cfg(windows)]
 mod calls {
     use super::*;

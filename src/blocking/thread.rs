@@ -1,11 +1,11 @@
 //! How a thread waits: as a task does, whose waker is poll(2).
 //!
-//! The polls of [`drive`](crate::drive) read and write without waiting. What they would have waited for is noted here;
-//! [`wait`](Timed::wait) waits for all of it at once, and the call polls again.
+//! The polls of [`drive`](crate::drive) read and write without waiting. What they would have waited
+//! for is noted here; [`wait`](Timed::wait) waits for all of it at once, and the call polls again.
 //!
-//! That would be a system call more for each message that is waited for, some 12 % of the processor's time for one of 64
-//! bytes. So where nothing is to be written, and no deadline falls into the next second, a read waits by itself
-//! ([`may_wait`](Io::may_wait)).
+//! That would be a system call more for each message that is waited for, some 12 % of the
+//! processor's time for one of 64 bytes. So where nothing is to be written, and no deadline falls
+//! into the next second, a read waits by itself ([`may_wait`](Io::may_wait)).
 use super::stream::{Interest, Stream};
 use crate::{
     drive::{Error, Io, Output, Source, Timed, sync::Instant},
@@ -18,9 +18,11 @@ use std::{
     time::Duration,
 };
 
-/// The longest that a read waits by itself where there is a deadline, which is not within that time.
+/// The longest that a read waits by itself where there is a deadline, which is not within that
+/// time.
 pub(super) const TICK: Duration = Duration::from_secs(1);
-/// A system may end such a read late, by two steps of its clock: no deadline is within that time either.
+/// A system may end such a read late, by two steps of its clock: no deadline is within that time
+/// either.
 const LATE: Duration = Duration::from_millis(20);
 /// How many reads are made in a row, over any number of calls, before the deadlines are looked at.
 const READS: u32 = 64;
@@ -47,7 +49,8 @@ pub(crate) struct Thread {
     reads: u32,
     /// The next read may wait by itself.
     read_waits: bool,
-    /// Another thread may change what is waited for, and cannot wake this one: how long that goes unnoticed.
+    /// Another thread may change what is waited for, and cannot wake this one: how long that goes
+    /// unnoticed.
     pub(super) tick: Option<Duration>,
     /// Reads that wait by themselves end after a tick. `None` until the stream was asked to.
     ticks: Option<bool>,
@@ -119,8 +122,8 @@ impl Thread {
     fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
         match error.kind() {
             ErrorKind::WouldBlock => self.want = self.want.and(want),
-            // A read that waited for a tick, of Windows or of a stream of the caller's. With a number of the system's,
-            // elsewhere, the peer is gone.
+            // A read that waited for a tick, of Windows or of a stream of the caller's. With a
+            // number of the system's, elsewhere, the peer is gone.
             ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
                 self.want = self.want.and(want);
             }

@@ -1,8 +1,8 @@
 //! The calls that need no waiting, written once for the types of all adapters.
 //!
-//! Each adapter's `WebSocket`, `Reader` and `Writer` are types of its own, so that its pages list what it has, and
-//! its signatures name nothing private. A trait in place of these macros would have to be imported by users.
-//! Who invokes one has [`names`] in scope.
+//! Each adapter's `WebSocket`, `Reader` and `Writer` are types of its own, so that its pages list
+//! what it has, and its signatures name nothing private. A trait in place of these macros would
+//! have to be imported by users. Who invokes one has [`names`] in scope.
 
 /// What the bodies name.
 pub(crate) mod names {
@@ -26,21 +26,23 @@ pub(crate) mod names {
 /// Of a whole connection.
 macro_rules! whole {
     () => {
-        /// Takes the stream and the connection apart again. A stream of `blocking` keeps the timeouts
-        /// that were set on it. What a stream such as TLS took and holds itself is flushed after `from_parts` with both; to
-        /// drive the connection by hand from here on, `flush` first.
+        /// Takes the stream and the connection apart again. A stream of `blocking` keeps the
+        /// timeouts that were set on it. What a stream such as TLS took and holds itself is flushed
+        /// after `from_parts` with both; to drive the connection by hand from here on, `flush`
+        /// first.
         pub fn into_parts(self) -> (S, Connection) {
             (self.0.io.io, self.0.core.conn)
         }
 
-        /// The stream. Reading it directly takes bytes away from the WebSocket, and writing to it breaks into
-        /// the WebSocket's frames. In `blocking`, set timeouts on the WebSocket, not on the stream.
+        /// The stream. Reading it directly takes bytes away from the WebSocket, and writing to it
+        /// breaks into the WebSocket's frames. In `blocking`, set timeouts on the WebSocket, not on
+        /// the stream.
         pub fn get_mut(&mut self) -> &mut S {
             &mut self.0.io.io
         }
 
-        /// How the connection ended, for a log: the codes of both Closes, and the error. `None` while more
-        /// may be received. See [`Connection::closed`](crate::Connection::closed).
+        /// How the connection ended, for a log: the codes of both Closes, and the error. `None`
+        /// while more may be received. See [`Connection::closed`](crate::Connection::closed).
         pub fn closed(&self) -> Option<Closed<'_>> {
             self.0.core.conn.closed()
         }
@@ -62,9 +64,9 @@ macro_rules! whole {
             self.0.core.conn.sender_mut()
         }
 
-        /// Queues a message; see [`Sender::feed`](crate::Sender::feed). It leaves with the next `flush`, or when a receiving
-        /// call has used up its input. Never waits, but refuses with [`Full`](SendError::Full): call `ready`
-        /// first to wait for room.
+        /// Queues a message; see [`Sender::feed`](crate::Sender::feed). It leaves with the next
+        /// `flush`, or when a receiving call has used up its input. Never waits, but refuses with
+        /// [`Full`](SendError::Full): call `ready` first to wait for room.
         ///
         /// # Errors
         ///
@@ -80,9 +82,9 @@ pub(crate) use whole;
 /// Of a whole connection that has a clock.
 macro_rules! probe {
     () => {
-        /// Queues a Ping whose Pong gives [`Sender::rtt`](crate::Sender::rtt) another time; see [`Sender::probe`](crate::Sender::probe). It leaves
-        /// with the next write. On a busy connection the heartbeat sends no Pings: call
-        /// this now and then.
+        /// Queues a Ping whose Pong gives [`Sender::rtt`](crate::Sender::rtt) another time; see
+        /// [`Sender::probe`](crate::Sender::probe). It leaves with the next write. On a busy
+        /// connection the heartbeat sends no Pings: call this now and then.
         ///
         /// # Errors
         ///
@@ -102,9 +104,10 @@ macro_rules! receives {
             &self.0.io.io
         }
 
-        /// Fails the connection for a rule of your own, as a violation does: nothing more is delivered.
-        /// The next receiving call writes this Close, ends the stream, which takes a few seconds at the most, and returns
-        /// [`RecvError::Failed`](crate::RecvError::Failed). See [`Connection::fail`](crate::Connection::fail).
+        /// Fails the connection for a rule of your own, as a violation does: nothing more is
+        /// delivered. The next receiving call writes this Close, ends the stream, which takes a few
+        /// seconds at the most, and returns [`RecvError::Failed`](crate::RecvError::Failed). See
+        /// [`Connection::fail`](crate::Connection::fail).
         ///
         /// # Errors
         ///
@@ -132,8 +135,8 @@ pub(crate) use receives;
 /// Of the half that receives.
 macro_rules! half {
     () => {
-        /// How the connection ended, as [`Connection::closed`](crate::Connection::closed). Locks the sending
-        /// half, so the same thread must not hold its `sender()` meanwhile.
+        /// How the connection ended, as [`Connection::closed`](crate::Connection::closed). Locks
+        /// the sending half, so the same thread must not hold its `sender()` meanwhile.
         pub fn closed(&self) -> Option<Closed<'_>> {
             self.0.core.closed()
         }
@@ -155,21 +158,23 @@ pub(crate) use half;
 /// Of the half that sends.
 macro_rules! writer {
     () => {
-        /// The sending half of the core, to look at. Both halves wait for it while the guard lives: drop it
-        /// soon, and before an `.await`.
+        /// The sending half of the core, to look at. Both halves wait for it while the guard lives:
+        /// drop it soon, and before an `.await`.
         pub fn sender(&self) -> impl Deref<Target = Sender> + Debug {
             self.0.sender()
         }
 
-        /// The sending half of the core, for everything that needs no I/O: an [`Outbox`](crate::Outbox) feeds
-        /// it. Both halves wait for it while the guard lives: drop it soon, and before an `.await`. If the
-        /// sender was closed meanwhile, the half that receives is told when the guard is dropped.
+        /// The sending half of the core, for everything that needs no I/O: an
+        /// [`Outbox`](crate::Outbox) feeds it. Both halves wait for it while the guard lives: drop
+        /// it soon, and before an `.await`. If the sender was closed meanwhile, the half that
+        /// receives is told when the guard is dropped.
         pub fn sender_mut(&mut self) -> impl DerefMut<Target = Sender> + Debug {
             self.0.sender()
         }
 
-        /// Queues a message; see [`Sender::feed`](crate::Sender::feed). It leaves with the next `flush`. Never waits, but refuses
-        /// with [`Full`](SendError::Full): call `ready` first to wait for room.
+        /// Queues a message; see [`Sender::feed`](crate::Sender::feed). It leaves with the next
+        /// `flush`. Never waits, but refuses with [`Full`](SendError::Full): call `ready` first to
+        /// wait for room.
         ///
         /// # Errors
         ///
@@ -178,7 +183,8 @@ macro_rules! writer {
             self.0.with(|tx| tx.feed(message))
         }
 
-        /// Queues a Ping whose Pong gives [`Sender::rtt`](crate::Sender::rtt) another time, as that of the whole WebSocket does.
+        /// Queues a Ping whose Pong gives [`Sender::rtt`](crate::Sender::rtt) another time, as that
+        /// of the whole WebSocket does.
         ///
         /// # Errors
         ///
@@ -193,7 +199,8 @@ pub(crate) use writer;
 /// Of a request that has been read.
 macro_rules! incoming {
     ($WebSocket:ty) => {
-        /// The request. Its method is empty if [`read_any`](Self::read_any) read something that is not HTTP.
+        /// The request. Its method is empty if [`read_any`](Self::read_any) read something that is
+        /// not HTTP.
         pub fn request(&self) -> RequestHead<'_> {
             self.0.request()
         }

@@ -19,10 +19,11 @@ pub(crate) enum Want {
     Chunk,
 }
 
-/// A connection, or its reading half, over an `I`. The two differ in how they come by the sending side: a whole connection has
-/// it, a half locks it.
+/// A connection, or its reading half, over an `I`. The two differ in how they come by the sending
+/// side: a whole connection has it, a half locks it.
 pub(crate) trait Core<I>: Sized {
-    /// What the two sides have to tell each other where two tasks poll them; `None` where they do that by a lock.
+    /// What the two sides have to tell each other where two tasks poll them; `None` where they do
+    /// that by a lock.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;
     /// What an answer is fed to.
     type Sender<'a>
@@ -30,7 +31,8 @@ pub(crate) trait Core<I>: Sized {
         Self: 'a;
 
     fn inbound(&mut self) -> &mut Inbound;
-    /// Both sides at once. A half locks, and afterwards tells the other one if the connection ended.
+    /// Both sides at once. A half locks, and afterwards tells the other one if the connection
+    /// ended.
     fn with<T>(&mut self, f: impl FnOnce(&mut Inbound, &mut Sender, &mut Out) -> T) -> T;
 
     /// Writes everything queued, as far as the stream takes it; ready when that is over. Keeps the
@@ -65,7 +67,8 @@ pub(crate) trait Core<I>: Sized {
     /// The message at which the last step stopped.
     fn received(&mut self) -> Option<Received<'_, Self::Sender<'_>>>;
 
-    /// Consumes input up to the next item. The sending side is looked at only where a frame calls for that.
+    /// Consumes input up to the next item. The sending side is looked at only where a frame calls
+    /// for that.
     #[inline]
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
         let rx = self.inbound().receiver_mut();

@@ -18,17 +18,19 @@ pub enum Error {
     /// The caller's message cannot be sent, or not now. Nothing was queued.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The stream failed. Fatal. A TLS stream that was cut off, without a close_notify, ends this way
-    /// too, with `UnexpectedEof`. That of connecting names the address, and its source is the system's.
+    /// The stream failed. Fatal. A TLS stream that was cut off, without a close_notify, ends this
+    /// way too, with `UnexpectedEof`. That of connecting names the address, and its source is the
+    /// system's.
     #[error(transparent)]
     Io(io::Error),
     /// TLS failed, most often because of the peer's certificate. Fatal.
     #[cfg(feature = "rustls")]
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
-    /// A non-blocking stream has nothing now, or the caller's read or write timeout passed.
-    /// Nothing is lost: to receive, `ready`, `flush` and `close` go on when called again. Do not repeat a `send`, whose
-    /// message may be queued already: [`Sender::fed`](crate::Sender::fed) before and after tells; `flush` then.
+    /// A non-blocking stream has nothing now, or the caller's read or write timeout passed. Nothing
+    /// is lost: to receive, `ready`, `flush` and `close` go on when called again. Do not repeat a
+    /// `send`, whose message may be queued already: [`Sender::fed`](crate::Sender::fed) before and
+    /// after tells; `flush` then.
     #[error(
         "nothing within the caller's timeout, or the stream does not block: receive or flush again, do not send again"
     )]
@@ -39,9 +41,10 @@ pub enum Error {
     /// The server answered the opening handshake with a status other than 101.
     #[error(transparent)]
     Refused(Box<crate::proto::handshake::client::Refusal>),
-    /// There is no tunnel through the proxy: it could not be dialed, TLS to it failed, or it refused.
-    /// The error says which, as it would of a server: [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls), or
-    /// [`Handshake`](Self::Handshake), with [`ConnectRefused`](HandshakeError::ConnectRefused) or
+    /// There is no tunnel through the proxy: it could not be dialed, TLS to it failed, or it
+    /// refused. The error says which, as it would of a server: [`Io`](Self::Io), `Tls`,
+    /// [`NoTls`](Self::NoTls), or [`Handshake`](Self::Handshake), with
+    /// [`ConnectRefused`](HandshakeError::ConnectRefused) or
     /// [`SocksRefused`](HandshakeError::SocksRefused). No server was asked anything.
     #[error("no tunnel through the proxy: {0}")]
     Proxy(Box<Self>),
@@ -51,8 +54,8 @@ pub enum Error {
     /// A header or subprotocol that cannot be sent.
     #[error(transparent)]
     Header(#[from] crate::proto::handshake::HeaderError),
-    /// A `wss` URL, or a proxy's of `https`, and TLS is not built in: see the feature `rustls`, or hand a TLS
-    /// stream of your own to `client`.
+    /// A `wss` URL, or a proxy's of `https`, and TLS is not built in: see the feature `rustls`, or
+    /// hand a TLS stream of your own to `client`.
     #[error("TLS is not built in: `wss`, or an `https` proxy, needs the feature `rustls`")]
     NoTls,
 }
@@ -86,8 +89,8 @@ impl Error {
     /// is a guess. To find out, receive once more and ask that error.
     ///
     /// Of a stream's errors, `false` for `InvalidInput`, `InvalidData`, `PermissionDenied` and
-    /// `Unsupported`, which mean that the request itself is wrong, such as an address, a socket option
-    /// or a certificate.
+    /// `Unsupported`, which mean that the request itself is wrong, such as an address, a socket
+    /// option or a certificate.
     ///
     /// [`Backoff::after_error`](crate::Backoff::after_error) asks this and knows how long to wait.
     pub fn is_retryable(&self) -> bool {

@@ -1,7 +1,7 @@
 //! The opening handshakes, as a server and as a client.
 //!
-//! A `Pending` means the same as in the loop of an open connection: a task is woken later; in `blocking`
-//! the stream does not block, and nothing will ever wake the future.
+//! A `Pending` means the same as in the loop of an open connection: a task is woken later; in
+//! `blocking` the stream does not block, and nothing will ever wake the future.
 use super::{
     Error, Output, POOL, Socket, Source, Whole,
     io::{flush, outcome, read, shutdown},

@@ -18,8 +18,8 @@ pub(crate) struct Timed<S, W> {
 
 /// A stream with a clock, and how its user waits.
 pub(crate) trait Io {
-    /// The user is a thread that this one connection has to itself: it keeps its buffers, and a read
-    /// [may wait](Self::may_wait).
+    /// The user is a thread that this one connection has to itself: it keeps its buffers, and a
+    /// read [may wait](Self::may_wait).
     const WAITS: bool = false;
 
     /// The time since an epoch of its own.
@@ -28,13 +28,14 @@ pub(crate) trait Io {
     /// Waits until then, or shorter.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Waits for the stream, but no longer than until then: in a handshake, whose futures no adapter polls twice
-    /// for a thread.
+    /// Waits for the stream, but no longer than until then: in a handshake, whose futures no
+    /// adapter polls twice for a thread.
     fn poll_wait(&mut self, by: Option<Time>, cx: &mut Context<'_>) -> Poll<()> {
         by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
     }
 
-    /// The next read may wait by itself: there is nothing to write, and `until` is the next deadline.
+    /// The next read may wait by itself: there is nothing to write, and `until` is the next
+    /// deadline.
     #[inline(always)]
     fn may_wait(&mut self, until: Option<Time>) {
         let _ = until;

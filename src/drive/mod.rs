@@ -1,9 +1,9 @@
 //! The loop of all adapters: parse; when the input is used up, write once, then read once; again.
 //!
-//! Two axes, each written once. A `Core` is driven: the whole connection, or the reading
-//! half of a split one. An `Io` is the stream to read from and write to, and its way to wait: a task
-//! with a timer, or a thread. The core decides what a step means; this loop does the I/O that
-//! follows. `Pending` means that the stream would block: under a runtime it wakes the task later; in
+//! Two axes, each written once. A `Core` is driven: the whole connection, or the reading half of a
+//! split one. An `Io` is the stream to read from and write to, and its way to wait: a task with a
+//! timer, or a thread. The core decides what a step means; this loop does the I/O that follows.
+//! `Pending` means that the stream would block: under a runtime it wakes the task later; in
 //! `blocking` the poll has already waited for as long as it may.
 pub(crate) mod calls;
 mod core;
@@ -42,8 +42,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The result of a poll. One byte: a `Result<Step, _>` through futures is stored in narrow pieces and
-/// loaded as a wide one, which costs more than the step.
+/// The result of a poll. One byte: a `Result<Step, _>` through futures is stored in narrow pieces
+/// and loaded as a wide one, which costs more than the step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
     /// An item as wanted: the connection's current message, event or chunk.
@@ -52,8 +52,8 @@ pub(crate) enum Ready {
     End,
 }
 
-/// A connection, whole or the half of it that receives, and its stream. Adapters have their own names
-/// for it: `WebSocket` and `Reader`.
+/// A connection, whole or the half of it that receives, and its stream. Adapters have their own
+/// names for it: `WebSocket` and `Reader`.
 #[derive(Debug)]
 pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
@@ -135,7 +135,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 self.attend();
                 continue;
             }
-            // Reading goes on while writing is blocked; otherwise two peers could wait for each other.
+            // Reading goes on while writing is blocked; otherwise two peers could wait for each
+            // other.
             let written = self.write(cx);
             if I::WAITS && written.is_ready() {
                 let until = self.core.next();

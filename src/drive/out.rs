@@ -1,5 +1,5 @@
-//! The sending side of a connection beside the core's `Sender`: what the stream took, why the connection ended,
-//! the one loop that writes, and the one judge of deadlines.
+//! The sending side of a connection beside the core's `Sender`: what the stream took, why the
+//! connection ended, the one loop that writes, and the one judge of deadlines.
 use super::{
     Error, Output, again,
     io::{flush, write},
@@ -15,16 +15,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// What an adapter knows of the sending side, and the `Sender` does not. Inline in a whole connection, behind the lock
-/// of a split one.
+/// What an adapter knows of the sending side, and the `Sender` does not. Inline in a whole
+/// connection, behind the lock of a split one.
 #[derive(Debug, Default)]
 pub(crate) struct Out {
     /// How many bytes the stream took and has not flushed.
     unflushed: usize,
     /// How the stream failed first.
     pub(super) io_error: Option<io::Error>,
-    /// The error that ended receiving, or the deadline that passed. Beside the receiver, this is the only
-    /// place that says why a connection ended: a half that sends cannot see the receiver.
+    /// The error that ended receiving, or the deadline that passed. Beside the receiver, this is
+    /// the only place that says why a connection ended: a half that sends cannot see the receiver.
     pub(super) recv_error: Option<RecvError>,
 }
 
@@ -40,8 +40,9 @@ impl Out {
         self.unflushed == 0
     }
 
-    /// Writes everything queued, then flushes. Bytes leave the sender only into the stream. A stream that takes no more is
-    /// flushed before it is given more, since it may hold what it took. Keeps the reason of a failure.
+    /// Writes everything queued, then flushes. Bytes leave the sender only into the stream. A
+    /// stream that takes no more is flushed before it is given more, since it may hold what it
+    /// took. Keeps the reason of a failure.
     #[inline]
     pub(super) fn poll_write<W: Output>(
         &mut self,
@@ -101,8 +102,9 @@ impl Out {
         self.io_error.get_or_insert(error);
     }
 
-    /// Tells the time to all deadlines, or, without the receiving side, to the one on writing. What a passed deadline means
-    /// is decided here: receiving is cut off, behind what has arrived, and the other half is told why.
+    /// Tells the time to all deadlines, or, without the receiving side, to the one on writing. What
+    /// a passed deadline means is decided here: receiving is cut off, behind what has arrived, and
+    /// the other half is told why.
     ///
     /// Says whether that has changed something: there is an error, or something to write.
     pub(super) fn handle_timeout(
@@ -129,7 +131,8 @@ impl Out {
         told.is_err() || (!owed && tx.owes())
     }
 
-    /// Why the messages fed will not be written: the stream's error, the end of receiving, or this half was closed.
+    /// Why the messages fed will not be written: the stream's error, the end of receiving, or this
+    /// half was closed.
     #[cold]
     pub(super) fn lost(&self) -> Error {
         match (&self.io_error, self.recv_error) {

@@ -4,8 +4,8 @@ use crate::proto::{
     message::{Info, Message},
 };
 
-/// The result of `recv_to_reply`: a message, facts about it, and of a whole WebSocket the sending half to
-/// answer it with.
+/// The result of `recv_to_reply`: a message, facts about it, and of a whole WebSocket the sending
+/// half to answer it with.
 ///
 /// `S` is `()` for a `Reader`, whose `Writer` sends.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ impl<'a, S> Received<'a, S> {
         receiver.message().map(|message| Self { message, sender, receiver })
     }
 
-    /// Facts about the message besides its payload: above all whether another has already been read, so
-    /// that you can act on the newest only. Costs a look at the next header.
+    /// Facts about the message besides its payload: above all whether another has already been
+    /// read, so that you can act on the newest only. Costs a look at the next header.
     #[inline]
     pub fn info(&self) -> Info {
         self.receiver.info()

@@ -18,8 +18,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         })
     }
 
-    /// Whether a message is here, and nothing has to be written before it is answered: nearly always
-    /// so in a batch.
+    /// Whether a message is here, and nothing has to be written before it is answered: nearly
+    /// always so in a batch.
     #[inline(always)]
     pub(crate) fn quick_with(&mut self) -> bool {
         self.core.is_free() && self.quick() == Some(Step::Message)

@@ -1,11 +1,13 @@
 //! Two halves of a WebSocket: the one that receives, and the one that sends.
 //!
-//! The [`Half`] owns everything that receiving needs. One lock holds everything that sending needs: the core's sender, and
-//! the stream's other half. Writes never wait, so the lock is never held across a wait: whoever has it writes as far as
-//! the stream takes it, and what is left stays in the sender, where a Pong joins it at the next frame boundary.
+//! The [`Half`] owns everything that receiving needs. One lock holds everything that sending needs:
+//! the core's sender, and the stream's other half. Writes never wait, so the lock is never held
+//! across a wait: whoever has it writes as far as the stream takes it, and what is left stays in
+//! the sender, where a Pong joins it at the next frame boundary.
 //!
-//! A stream keeps one waker for writing, and both halves may wait for it, so that waker wakes both; and it may forget that
-//! waker when it takes bytes, so whoever writes the last of what it had refused wakes the other.
+//! A stream keeps one waker for writing, and both halves may wait for it, so that waker wakes both;
+//! and it may forget that waker when it takes bytes, so whoever writes the last of what it had
+//! refused wakes the other.
 use super::{
     Core, Error, Io, Out, Outlook, Output, Received, Socket, Source, Whole,
     io::shutdown,
@@ -34,11 +36,12 @@ pub(super) struct Shared<W> {
     wakers: Arc<Wakers>,
     /// The stream refused bytes, and whichever half can goes on with them. Set under the lock.
     blocked: AtomicBool,
-    /// The sending side has no deadline, no Close and no Pong to time, so that the reader need not look. Set whenever the lock is
-    /// given back; a writer that floods has the lock nearly always, and the reader would wait for it before each wait.
+    /// The sending side has no deadline, no Close and no Pong to time, so that the reader need not
+    /// look. Set whenever the lock is given back; a writer that floods has the lock nearly always,
+    /// and the reader would wait for it before each wait.
     quiet: AtomicBool,
-    /// The reader waits for the lock. A writer that comes back for it yields first: the lock is not fair, and a writer whose
-    /// stream keeps taking bytes would get it again and again.
+    /// The reader waits for the lock. A writer that comes back for it yields first: the lock is not
+    /// fair, and a writer whose stream keeps taking bytes would get it again and again.
     awaited: AtomicBool,
     sending: Mutex<Sending<W>>,
 }
@@ -51,7 +54,8 @@ struct Sending<W> {
     io: W,
 }
 
-/// The sending side, locked: both halves wait for it while this lives. Unlocking it tells them what has changed for them.
+/// The sending side, locked: both halves wait for it while this lives. Unlocking it tells them what
+/// has changed for them.
 struct Locked<'a, W> {
     quiet: &'a AtomicBool,
     was_closed: bool,
@@ -68,7 +72,8 @@ struct News<'a> {
 }
 
 impl<W> Sending<W> {
-    /// Whether nothing more is sent, and both halves have to know: a deadline has passed, receiving failed, or the stream.
+    /// Whether nothing more is sent, and both halves have to know: a deadline has passed, receiving
+    /// failed, or the stream.
     fn has_ended(&self) -> bool {
         self.out.recv_error.is_some() || self.tx.is_broken()
     }
@@ -136,8 +141,9 @@ impl<W> Shared<W> {
         }
     }
 
-    /// Wakes both tasks, and is all that a stream or a timer may keep that is polled under the lock: it drops there
-    /// what it kept before, and a half that goes with a task's own waker may need the lock.
+    /// Wakes both tasks, and is all that a stream or a timer may keep that is polled under the
+    /// lock: it drops there what it kept before, and a half that goes with a task's own waker may
+    /// need the lock.
     fn both(&self) -> Waker {
         Waker::from(self.wakers.clone())
     }
@@ -175,8 +181,8 @@ impl<W: Output> Shared<W> {
 #[derive(Debug)]
 pub(crate) struct Half<W> {
     pub(crate) inbound: Inbound,
-    /// This half may have queued something since the last complete write. What the writer feeds is not written here
-    /// otherwise, so that it leaves in one write when that flushes.
+    /// This half may have queued something since the last complete write. What the writer feeds is
+    /// not written here otherwise, so that it leaves in one write when that flushes.
     owes: bool,
     pub(super) link: Arc<Shared<W>>,
 }
@@ -334,8 +340,8 @@ impl<W: Output, H> Writer<W, H> {
         }
     }
 
-    /// Waits for the deadline on writing, after a write that was refused; ready when it has passed, or the stream took
-    /// something.
+    /// Waits for the deadline on writing, after a write that was refused; ready when it has passed,
+    /// or the stream took something.
     fn poll_stall(&self) -> Poll<()> {
         let both = self.link.both();
         let cx = &mut Context::from_waker(&both);

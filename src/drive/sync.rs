@@ -1,5 +1,5 @@
-//! The locks and the clock of a split WebSocket: those of std or, when `checks/model` builds this crate
-//! to try all interleavings of threads, those of loom, with a clock that stands still.
+//! The locks and the clock of a split WebSocket: those of std or, when `checks/model` builds this
+//! crate to try all interleavings of threads, those of loom, with a clock that stands still.
 #[cfg(not(tickwire_model))]
 pub(crate) use std::{
     sync::{

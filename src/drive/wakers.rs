@@ -36,8 +36,8 @@ impl Wakers {
         })
     }
 
-    /// The clone and the drop of a waker may come back here, since a task may go with it: neither is made
-    /// under the lock.
+    /// The clone and the drop of a waker may come back here, since a task may go with it: neither
+    /// is made under the lock.
     pub(crate) fn park(&self, side: Side, cx: &Context<'_>) {
         let waker = cx.waker();
         if self.slot(side).as_ref().is_some_and(|parked| parked.will_wake(waker)) {

@@ -1,5 +1,5 @@
-//! The connection on any `futures_io::AsyncRead + AsyncWrite`: smol, async-std, or a runtime of your
-//! own.
+//! The connection on any `futures_io::AsyncRead + AsyncWrite`: smol, async-std, or a runtime of
+//! your own.
 //!
 //! Deadlines need a timer, and `futures-io` has none: every way to begin takes one, a
 //! function from an instant to a future that is ready then. This example uses smol's, whose
@@ -50,9 +50,9 @@
 //! dropped at any await point, and nothing is lost, repeated or cut. Each method says what that
 //! means for it.
 //!
-//! **Timers.** Calls drive the deadlines of [`Config`] while they are polled; nothing is spawned, and
-//! nothing runs between calls, so keep receiving. No timer is made before a
-//! call has to wait for a deadline.
+//! **Timers.** Calls drive the deadlines of [`Config`] while they are polled; nothing is spawned,
+//! and nothing runs between calls, so keep receiving. No timer is made before a call has to wait
+//! for a deadline.
 //!
 //! **Memory.** A connection that waits holds no buffers: they are lent to it, from a pool of the
 //! thread, when something arrives or is sent.
@@ -87,7 +87,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Makes timers. Each function from an [`Instant`] to a future implements it: `async_io::Timer::at`.
+/// Makes timers. Each function from an [`Instant`] to a future implements it:
+/// `async_io::Timer::at`.
 ///
 /// ```
 /// use std::{future::Ready, future::ready, time::Instant};
@@ -116,8 +117,8 @@ pub trait Timers: Clone + Unpin {
     /// A timer, whatever its output.
     type Sleep: Future;
 
-    /// A timer that is ready from then on: at once, if that has passed. To be ready earlier is not an
-    /// error, only useless.
+    /// A timer that is ready from then on: at once, if that has passed. To be ready earlier is not
+    /// an error, only useless.
     fn at(&self, at: Instant) -> Self::Sleep;
 
     /// The time by the clock of these timers: the system's, unless it is simulated, as in tests.
@@ -136,8 +137,8 @@ impl<F: Fn(Instant) -> S + Clone + Unpin, S: Future> Timers for F {
 
 /// A WebSocket over `S`, with timers made by `T`.
 ///
-/// A task that both receives and publishes needs no second one: the next receiving call writes what it
-/// feeds, and goes on reading while the stream is slow.
+/// A task that both receives and publishes needs no second one: the next receiving call writes what
+/// it feeds, and goes on reading while the stream is slow.
 ///
 /// Dropping it ends the stream at once, and loses messages fed and not flushed: call
 /// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open
@@ -147,14 +148,14 @@ pub struct WebSocket<S, T: Timers>(task::WebSocket<Timed<S, FuturesIo<T>>>);
 /// An opening request that has been read, to be accepted or rejected when you are ready.
 pub struct Incoming<S, T: Timers>(drive::Incoming<Timed<S, FuturesIo<T>>>);
 
-/// The half of a [`WebSocket`] that receives. Keep receiving: it answers Pings, sees the peer's Close,
-/// and drives all deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of
-/// the connection's end from a write that fails.
+/// The half of a [`WebSocket`] that receives. Keep receiving: it answers Pings, sees the peer's
+/// Close, and drives all deadlines but the one on writing. Dropping it ends receiving; the
+/// [`Writer`] learns of the connection's end from a write that fails.
 pub struct Reader<R, W, T: Timers>(Socket<Half<Timed<W, FuturesIo<T>>>, Timed<R, FuturesIo<T>>>);
 
-/// The half of a [`WebSocket`] that sends. Dropping it closes nothing: call `close` first. Messages fed
-/// and not flushed then leave with the [`Reader`]'s next write, if there is one. How the connection
-/// ended is asked of the [`Reader`].
+/// The half of a [`WebSocket`] that sends. Dropping it closes nothing: call `close` first. Messages
+/// fed and not flushed then leave with the [`Reader`]'s next write, if there is one. How the
+/// connection ended is asked of the [`Reader`].
 ///
 /// There is only one. For several senders, put a channel in front.
 pub struct Writer<W, T: Timers>(drive::Writer<Timed<W, FuturesIo<T>>>);
@@ -178,21 +179,22 @@ macro_rules! shown {
 }
 shown!(WebSocket<S> Incoming<S> Reader<R, W> Writer<W>);
 
-/// Reads an opening request and accepts it, whatever it asks for. Use [`Incoming`] to look at it first:
-/// at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
-/// [origin](crate::handshake::server::Origins), which a server whose users have cookies has to check.
+/// Reads an opening request and accepts it, whatever it asks for. Use [`Incoming`] to look at it
+/// first: at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
+/// [origin](crate::handshake::server::Origins), which a server whose users have cookies has to
+/// check.
 ///
 /// Sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. Waits for at most
-/// [`handshake_timeout`](Config::handshake_timeout), [`write_timeout`](Config::write_timeout) for a stream that does
-/// not take the answer, as a socket does at once, and a second more after a refusal,
-/// so call it in a task of its own, not in the loop that accepts.
+/// [`handshake_timeout`](Config::handshake_timeout), [`write_timeout`](Config::write_timeout) for a
+/// stream that does not take the answer, as a socket does at once, and a second more after a
+/// refusal, so call it in a task of its own, not in the loop that accepts.
 ///
 /// Dropping the future drops the stream.
 ///
 /// # Errors
 ///
-/// [`Error::Handshake`] for a bad request, which has been answered; [`Error::Io`]; [`Error::Recv`] if the stream took
-/// nothing of the answer for `write_timeout`.
+/// [`Error::Handshake`] for a bad request, which has been answered; [`Error::Io`]; [`Error::Recv`]
+/// if the stream took nothing of the answer for `write_timeout`.
 pub async fn accept<S, T>(io: S, timers: T, config: &Config) -> Result<WebSocket<S, T>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -236,9 +238,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Incoming<S, T> {
         drive::Incoming::new(Timed::new(io, timers), config).read_good().await.map(Self)
     }
 
-    /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening request, to be
-    /// answered with [`reject`](Self::reject): for servers that also have a page to show. The second
-    /// value says what is wrong with the request.
+    /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening request,
+    /// to be answered with [`reject`](Self::reject): for servers that also have a page to show. The
+    /// second value says what is wrong with the request.
     ///
     /// Dropping the future drops the stream.
     ///
@@ -271,8 +273,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
     /// Two halves for two tasks, with the stream's own way to split, or with two handles of it:
     /// `|stream| (stream.clone(), stream)` for a TCP stream of async-net.
     ///
-    /// Messages fed and received before are kept. The [`Writer`] finishes a message in chunks that is not
-    /// finished.
+    /// Messages fed and received before are kept. The [`Writer`] finishes a message in chunks that
+    /// is not finished.
     pub fn into_split_with<R, W>(self, split: impl FnOnce(S) -> (R, W)) -> Halves<R, W, T>
     where
         R: AsyncRead + Unpin,
@@ -291,8 +293,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
     }
 }
 
-/// After this many reads in a row that did not wait, the task waits: other tasks and the deadlines get
-/// their turn too if a peer sends faster than it is read.
+/// After this many reads in a row that did not wait, the task waits: other tasks and the deadlines
+/// get their turn too if a peer sends faster than it is read.
 const READS: u8 = 64;
 
 /// A clock, and a timer for the next deadline, made when one is first waited for.
@@ -304,7 +306,8 @@ struct FuturesIo<T: Timers> {
     reads: u8,
 }
 
-/// A timer, until when it is set; `None` once that has passed, for a future is not polled again then.
+/// A timer, until when it is set; `None` once that has passed, for a future is not polled again
+/// then.
 struct Armed<F> {
     until: Option<Time>,
     timer: Pin<Box<F>>,

@@ -6,10 +6,10 @@
 //!            the policy rules     while less than 16 KiB are unsent
 //! ```
 //!
-//! Once fed, a message can be neither dropped nor replaced: it is bytes of frames. So an outbox feeds
-//! little at a time, and keeps the rest as messages until the peer takes more. The application decides
-//! which connections a message goes to, adapters write it, and [`Prepared`](crate::Prepared) encodes it
-//! once for all.
+//! Once fed, a message can be neither dropped nor replaced: it is bytes of frames. So an outbox
+//! feeds little at a time, and keeps the rest as messages until the peer takes more. The
+//! application decides which connections a message goes to, adapters write it, and
+//! [`Prepared`](crate::Prepared) encodes it once for all.
 mod index;
 
 use crate::proto::{
@@ -23,27 +23,28 @@ use alloc::collections::VecDeque;
 use core::{fmt, time::Duration};
 use index::Index;
 
-/// Counted for each message besides its payload, in bytes: about the size of its place in the queue,
-/// so that the bound holds for a queue of empty messages too.
+/// Counted for each message besides its payload, in bytes: about the size of its place in the
+/// queue, so that the bound holds for a queue of empty messages too.
 const OVERHEAD: usize = 64;
 
 /// The reasons of the Close, by which the two bounds can be told apart.
 const TOO_MUCH: &str = "too slow: over max_bytes";
 const TOO_OLD: &str = "too slow: over max_age";
 
-/// An outbox that has become empty keeps this many places; memory that a slow subscriber took beyond
-/// that is given back.
+/// An outbox that has become empty keeps this many places; memory that a slow subscriber took
+/// beyond that is given back.
 const KEPT: usize = 1024;
 
 /// The policy for a queue over its bounds: see [`Outbox`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TooSlow {
-    /// Nothing is lost: a message over the bound is [refused](PushError::Full), and the publisher has
-    /// to wait for this subscriber. Age does not count. For few subscribers that need every message.
+    /// Nothing is lost: a message over the bound is [refused](PushError::Full), and the publisher
+    /// has to wait for this subscriber. Age does not count. For few subscribers that need every
+    /// message.
     Wait,
-    /// The oldest messages are dropped to make room, and those that are too old. For data that is soon
-    /// worthless, such as positions of moving things.
+    /// The oldest messages are dropped to make room, and those that are too old. For data that is
+    /// soon worthless, such as positions of moving things.
     DropOldest,
     /// A message pushed with a [key](Outbox::push_keyed) replaces a waiting one of the same key,
     /// *in its place*. So the newest state of each key arrives, keys take turns however
@@ -51,9 +52,10 @@ pub enum TooSlow {
     /// a key stays in order and is never replaced.
     ///
     /// If the bounds are still exceeded, because there are more keys than room or a place has been
-    /// taken for longer than the age, nothing is left that could be dropped unnoticed: the subscriber
-    /// is disconnected, with 1013. So [`max_bytes`](Outbox::max_bytes) has to have room for all keys, each with
-    /// its longest message and 64 bytes: with less, a burst disconnects subscribers that read as fast as they can, too.
+    /// taken for longer than the age, nothing is left that could be dropped unnoticed: the
+    /// subscriber is disconnected, with 1013. So [`max_bytes`](Outbox::max_bytes) has to have room
+    /// for all keys, each with its longest message and 64 bytes: with less, a burst disconnects
+    /// subscribers that read as fast as they can, too.
     Conflate,
     /// The subscriber is disconnected with this code, 1008 (policy violation) or 1013 (try again
     /// later, which asks a client to back off); a server's must not be 1010. For streams that must
@@ -101,9 +103,10 @@ pub struct OutboxCounts {
 ///
 /// A Close goes behind the messages fed; those still waiting here are not sent after it.
 ///
-/// It does no I/O and is not a future: push each message published, and [`feed`](Self::feed) when the
-/// connection may have room. Time is handed in, from any clock that does not go backwards. Messages
-/// are held by reference count; with up to 1,024 waiting, nothing is allocated in steady state.
+/// It does no I/O and is not a future: push each message published, and [`feed`](Self::feed) when
+/// the connection may have room. Time is handed in, from any clock that does not go backwards.
+/// Messages are held by reference count; with up to 1,024 waiting, nothing is allocated in steady
+/// state.
 ///
 /// ```
 /// use std::time::Duration;
@@ -174,11 +177,11 @@ async fn subscriber(
 /// # What it cannot see
 ///
 /// Bytes that the system has taken count as sent, and that is more than one expects: megabytes on
-/// Linux, where a send buffer grows automatically. Only after that does a subscriber that has stopped
-/// reading show as slow. Give the socket (with the crate `socket2`, for example) a
-/// small send buffer (`SO_SNDBUF`, a few times bandwidth × delay, such as 64 KiB), or
-/// `TCP_NOTSENT_LOWAT` (16 KiB), with which it takes no more while that much waits to be sent for
-/// the first time; this does not limit the bytes in flight, and so costs no throughput.
+/// Linux, where a send buffer grows automatically. Only after that does a subscriber that has
+/// stopped reading show as slow. Give the socket (with the crate `socket2`, for example) a small
+/// send buffer (`SO_SNDBUF`, a few times bandwidth × delay, such as 64 KiB), or `TCP_NOTSENT_LOWAT`
+/// (16 KiB), with which it takes no more while that much waits to be sent for the first time; this
+/// does not limit the bytes in flight, and so costs no throughput.
 pub struct Outbox {
     policy: TooSlow,
     /// The bound in bytes: payloads, and 64 for each message. 1 MiB unless set.
@@ -190,8 +193,8 @@ pub struct Outbox {
     /// How long a message may wait. Unless set, any time. Each push and feed checks it, so nothing
     /// older is ever fed; for the policy to act on time, use [`poll_timeout`](Self::poll_timeout).
     ///
-    /// The age of a message counts from the `now` of its push: hand in the time of the push, not one
-    /// from before a wait, or a new message is already old.
+    /// The age of a message counts from the `now` of its push: hand in the time of the push, not
+    /// one from before a wait, or a new message is already old.
     pub max_age: Option<Duration>,
     /// Feeds only while less than this many bytes are unsent, then one more message; 0 counts as 1.
     /// [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and never beyond
@@ -256,8 +259,8 @@ impl Outbox {
 
     // Commands.
 
-    /// Queues a message. Under [`TooSlow::Conflate`] too it replaces none and is never replaced: that takes a
-    /// [key](Self::push_keyed).
+    /// Queues a message. Under [`TooSlow::Conflate`] too it replaces none and is never replaced:
+    /// that takes a [key](Self::push_keyed).
     ///
     /// # Errors
     ///
@@ -285,8 +288,9 @@ impl Outbox {
     }
 
     /// Feeds `tx` while less than [`max_unsent`](Self::max_unsent) bytes are unsent. Does nothing
-    /// while a message in chunks is in progress. If the policy disconnects, queues the Close, with the reason
-    /// "too slow: over max_bytes" or "too slow: over max_age", at the next frame boundary ([`Sender::abort`]).
+    /// while a message in chunks is in progress. If the policy disconnects, queues the Close, with
+    /// the reason "too slow: over max_bytes" or "too slow: over max_age", at the next frame
+    /// boundary ([`Sender::abort`]).
     ///
     /// Call it after a push, and when the peer has taken something, for example after a flush.
     ///
@@ -334,7 +338,8 @@ impl Outbox {
     }
 
     /// The code with which the subscriber is, or will be, disconnected, if it was too slow. Once
-    /// [`feed`](Self::feed) has queued that Close, [`Sender::close_frame`] has its reason too, which says over which bound it was.
+    /// [`feed`](Self::feed) has queued that Close, [`Sender::close_frame`] has its reason too,
+    /// which says over which bound it was.
     pub fn disconnected(&self) -> Option<CloseCode> {
         self.gave_up.map(|frame| frame.code)
     }

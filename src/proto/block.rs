@@ -1,13 +1,13 @@
-//! Blocks of a thread, of which messages that are kept are parts: one of up to [`LARGEST`] bytes costs
-//! no allocation of its own.
+//! Blocks of a thread, of which messages that are kept are parts: one of up to [`LARGEST`] bytes
+//! costs no allocation of its own.
 //!
 //! ```text
 //! | kept | dropped | kept |   | free               |    the next one takes its part here
 //! ```
 //!
-//! Each part keeps its block. The thread writes behind the last part; when the next one does not fit it
-//! begins at the front again, if no part is left, and takes a new block otherwise. Without std each
-//! message has an allocation of its own.
+//! Each part keeps its block. The thread writes behind the last part; when the next one does not
+//! fit it begins at the front again, if no part is left, and takes a new block otherwise. Without
+//! std each message has an allocation of its own.
 use bytes::Bytes;
 #[cfg(feature = "std")]
 use bytes::BytesMut;
@@ -15,8 +15,8 @@ use bytes::BytesMut;
 /// The most that a block has a part for, in bytes.
 pub(crate) const LARGEST: usize = 4 << 10;
 
-/// A block is two allocations, its bytes and the count of its parts. It is left when there is no room
-/// for the next part: so each allocation stands for 16 KiB that were kept, or more.
+/// A block is two allocations, its bytes and the count of its parts. It is left when there is no
+/// room for the next part: so each allocation stands for 16 KiB that were kept, or more.
 #[cfg(feature = "std")]
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 

@@ -15,11 +15,11 @@ pub struct CloseFrame<'a> {
     pub reason: &'a str,
 }
 
-/// The argument of every `close` and `abort`: a [`CloseFrame`], a [`CloseCode`], or `None` for an empty
-/// body.
+/// The argument of every `close` and `abort`: a [`CloseFrame`], a [`CloseCode`], or `None` for an
+/// empty body.
 ///
-/// Whatever converts into `Option<CloseFrame>` implements it. It exists for the compiler's message: a
-/// bound on `Into` would list the conversions of `Option` instead.
+/// Whatever converts into `Option<CloseFrame>` implements it. It exists for the compiler's message:
+/// a bound on `Into` would list the conversions of `Option` instead.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the body of a Close frame",
     label = "expected a `CloseCode`, a `CloseFrame` or `None`",

@@ -44,8 +44,8 @@ impl CloseCode {
 
     /// Whether a client that was closed with this may fare better on a new connection, after a
     /// pause. Not after 1000, where the purpose is fulfilled, nor after 1002, 1003, 1007–1010, 3000
-    /// and 3003 (unauthorized, forbidden; IANA registry), which the same client would get
-    /// again. `true` for an application's own codes, 4000–4999, whose meaning only it knows: it tries
+    /// and 3003 (unauthorized, forbidden; IANA registry), which the same client would get again.
+    /// `true` for an application's own codes, 4000–4999, whose meaning only it knows: it tries
     /// again with growing delays.
     #[inline]
     pub const fn is_retryable(self) -> bool {

@@ -1,7 +1,7 @@
 //! Where masking keys and handshake nonces come from.
 //!
-//! RFC 6455 §5.3 and §10.3 require that they are unpredictable: a peer or a script that could guess the
-//! next key could choose the bytes on the wire, and so poison a proxy on the way.
+//! RFC 6455 §5.3 and §10.3 require that they are unpredictable: a peer or a script that could guess
+//! the next key could choose the bytes on the wire, and so poison a proxy on the way.
 #[cfg(feature = "std")]
 pub(crate) mod system;
 
@@ -10,10 +10,10 @@ use core::fmt;
 
 /// A source of unpredictable bytes, for a client's masking keys and nonce.
 ///
-/// It has to be cryptographically strong, and no two connections may share a sequence: do not
-/// clone one, and do not make one before a `fork`. It has to be `Send` and `Sync`, as the connection
-/// that keeps it is. The feature `std` has one, `SystemEntropy`; without it the
-/// caller brings one, such as a hardware generator.
+/// It has to be cryptographically strong, and no two connections may share a sequence: do not clone
+/// one, and do not make one before a `fork`. It has to be `Send` and `Sync`, as the connection that
+/// keeps it is. The feature `std` has one, `SystemEntropy`; without it the caller brings one, such
+/// as a hardware generator.
 pub trait Entropy {
     /// Fills `dest` with unpredictable bytes.
     fn fill(&mut self, dest: &mut [u8]);

@@ -84,22 +84,24 @@ pub enum RecvError {
         limit: u32,
     },
     /// The application failed the connection with this code:
-    /// [`Connection::fail`](crate::Connection::fail). Our Close carries it, unless one was sent before.
+    /// [`Connection::fail`](crate::Connection::fail). Our Close carries it, unless one was sent
+    /// before.
     #[error("failed by this end with close code {code}")]
     Failed {
         /// As given.
         code: CloseCode,
     },
-    /// The stream ended without a Close from the peer: code 1006 in other APIs (§7.1.5). Over TLS, a peer that was killed, and
-    /// so sent no close_notify, is `Error::Io` with `ErrorKind::UnexpectedEof` instead: to tell neither apart, ask
-    /// `is_retryable()` of the error, or `closed()` for the code.
+    /// The stream ended without a Close from the peer: code 1006 in other APIs (§7.1.5). Over TLS,
+    /// a peer that was killed, and so sent no close_notify, is `Error::Io` with
+    /// `ErrorKind::UnexpectedEof` instead: to tell neither apart, ask `is_retryable()` of the
+    /// error, or `closed()` for the code.
     #[error("stream ended without a closing handshake")]
     UnexpectedEof,
     /// Nothing arrived within the heartbeat's timeout after a Ping was written.
     #[error("no sign of life from the peer within the heartbeat's timeout")]
     PongTimeout,
-    /// No message, nor a byte of one, arrived within [`data_timeout`](crate::Config::data_timeout), though
-    /// the peer may be alive; answered with Close 1001.
+    /// No message, nor a byte of one, arrived within [`data_timeout`](crate::Config::data_timeout),
+    /// though the peer may be alive; answered with Close 1001.
     #[error("no data from the peer within the data timeout")]
     DataTimeout,
     /// The peer did not answer our Close in time.
@@ -168,7 +170,8 @@ pub enum SendError {
     /// 1010 is for clients to send (§7.4.1).
     #[error("close code 1010 is sent by clients only")]
     BadCloseCode,
-    /// The chunks of a text, or the bytes of one that was built in place, are not valid UTF-8 (§5.6).
+    /// The chunks of a text, or the bytes of one that was built in place, are not valid UTF-8
+    /// (§5.6).
     #[error("text is not valid UTF-8: send such bytes as binary")]
     BadUtf8,
     /// A message [built in place](crate::Sender::feed_with) is said to be longer than its room.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 /// An [`Event`] that owns its payload: a message or a control frame, received or to be sent.
 ///
-/// `Event::from(&owned)` borrows it, and `OwnedEvent::from(event)` copies one. A message is made of all that an
-/// [`OwnedMessage`] is made of: `OwnedEvent::from("text")`.
+/// `Event::from(&owned)` borrows it, and `OwnedEvent::from(event)` copies one. A message is made of
+/// all that an [`OwnedMessage`] is made of: `OwnedEvent::from("text")`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: as `Event`.
 pub enum OwnedEvent {

@@ -1,8 +1,8 @@
 //! Frame headers on the wire (RFC 6455 §5.2): bytes in, [`Header`] out, and back.
 //!
-//! For callers with their own buffers and state machine. This module has the rules that
-//! one header can break by itself; the connection has those on masking, reserved bits and messages of
-//! several frames.
+//! For callers with their own buffers and state machine. This module has the rules that one header
+//! can break by itself; the connection has those on masking, reserved bits and messages of several
+//! frames.
 //!
 //! ```
 //! use tickwire::frame::{Header, OpCode};
@@ -141,11 +141,12 @@ impl Header {
     ///
     /// At the first byte after which no header is legal:
     /// [`ReservedOpCode`](ProtocolError::ReservedOpCode),
-    /// [`BadControlFrame`](ProtocolError::BadControlFrame) (a fragment, at the first byte, or longer
-    /// than 125 bytes, at the second; §5.5), [`BadClose`](ProtocolError::BadClose) (a Close with a
-    /// payload of one byte, too short for a code; §5.5.1), [`BadLength`](ProtocolError::BadLength) (not the
-    /// shortest form, or above 2⁶³ − 1; §5.2). The code and the reason of a Close are in its payload:
-    /// see [`CloseFrame::parse`](crate::CloseFrame::parse).
+    /// [`BadControlFrame`](ProtocolError::BadControlFrame) (a fragment, at the first byte, or
+    /// longer than 125 bytes, at the second; §5.5), [`BadClose`](ProtocolError::BadClose) (a Close
+    /// with a payload of one byte, too short for a code; §5.5.1),
+    /// [`BadLength`](ProtocolError::BadLength) (not the shortest form, or above 2⁶³ − 1; §5.2). The
+    /// code and the reason of a Close are in its payload: see
+    /// [`CloseFrame::parse`](crate::CloseFrame::parse).
     #[inline]
     pub fn parse(wire: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some((&b0, rest)) = wire.split_first() else {
@@ -203,8 +204,8 @@ impl Header {
     /// Encodes into an array, with the shortest form of the length; the second value says how many
     /// of its bytes are the header.
     ///
-    /// The fields are encoded as they are: the caller has to ensure that a control frame is short and
-    /// unfragmented, and that a length fits in 63 bits.
+    /// The fields are encoded as they are: the caller has to ensure that a control frame is short
+    /// and unfragmented, and that a length fits in 63 bits.
     #[inline]
     pub const fn encode(&self) -> ([u8; MAX_HEADER_LEN], usize) {
         let mut out = [0; MAX_HEADER_LEN];
@@ -291,8 +292,8 @@ impl ShortHeader {
     /// [`Header::parse`] in a few compares, for a frame whose mask bit must be `mask_bit`. `None`
     /// for a rarer or wrong header, which has to be parsed as a [`Header`].
     ///
-    /// `wire` may extend beyond the bytes that have arrived: a header and payload that have not arrived
-    /// extend beyond them too.
+    /// `wire` may extend beyond the bytes that have arrived: a header and payload that have not
+    /// arrived extend beyond them too.
     #[inline(always)]
     pub(crate) fn parse(wire: [u8; SHORT_LEN], mask_bit: u8) -> Option<Self> {
         let [b0, b1, ..] = wire;

@@ -11,8 +11,8 @@ use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
 
-/// From this length on, the processor's abilities choose a kernel; below, asking for them costs more
-/// than it saves.
+/// From this length on, the processor's abilities choose a kernel; below, asking for them costs
+/// more than it saves.
 const LONG: usize = 256;
 
 /// From this length on, blocks begin at a cache line or half of one: otherwise every other store
@@ -27,7 +27,8 @@ fn turned(key: [u8; 4], end: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(8 * (end as u32 % 4)).to_le_bytes()
 }
 
-/// A block of words: without optimisation, as tests are built, bytes would take seven times as long.
+/// A block of words: without optimisation, as tests are built, bytes would take seven times as
+/// long.
 #[inline(always)]
 fn xor<const N: usize>(mut block: [u8; N], key: [u8; 4]) -> [u8; N] {
     let key = u32::from_ne_bytes(key);
@@ -323,7 +324,8 @@ impl Buffer {
         }
     }
 
-    /// Unmasks `range`, if there is a key, and says whether the result is text; if not, restores it.
+    /// Unmasks `range`, if there is a key, and says whether the result is text; if not, restores
+    /// it.
     #[inline(always)]
     pub(crate) fn unmask_text(&mut self, range: Range<usize>, key: Option<[u8; 4]>) -> bool {
         let Some(key) = key else { return self.is_text(range) };
@@ -369,14 +371,14 @@ impl Buffer {
         if inside && self.text.start == range.start { self.text.end } else { range.start }
     }
 
-    /// The bytes known to be text: those that [`is_text`](Self::is_text) last accepted, if they have
-    /// not been written to.
+    /// The bytes known to be text: those that [`is_text`](Self::is_text) last accepted, if they
+    /// have not been written to.
     #[inline]
     pub(crate) fn text(&self) -> &str {
         let bytes = self.bytes.get(self.text.clone()).unwrap_or_default();
         debug_assert!(core::str::from_utf8(bytes).is_ok());
-        // SAFETY: only `is_text`, `unmask_text` and `begins_text` set `text`, to a valid text, or to one
-        // followed by another; every way to write to it goes through `forget_from`.
+        // SAFETY: only `is_text`, `unmask_text` and `begins_text` set `text`, to a valid text, or
+        // to one followed by another; every way to write to it goes through `forget_from`.
         unsafe { core::str::from_utf8_unchecked(bytes) }
     }
 
@@ -384,8 +386,8 @@ impl Buffer {
         self.bytes.capacity()
     }
 
-    /// Adds zeros up to `len`, which is at most `most`. Memory for that is asked for by doubling, and no
-    /// more than for `most`.
+    /// Adds zeros up to `len`, which is at most `most`. Memory for that is asked for by doubling,
+    /// and no more than for `most`.
     pub(crate) fn lengthen(&mut self, len: usize, most: usize) {
         let room = self.bytes.capacity();
         if len > room {
@@ -426,10 +428,12 @@ impl Deref for Buffer {
     }
 }
 
-/// Text that owns its bytes: valid UTF-8 by type, cheap to clone, fit for other threads and channels.
+/// Text that owns its bytes: valid UTF-8 by type, cheap to clone, fit for other threads and
+/// channels.
 ///
-/// A received [`OwnedMessage`](crate::OwnedMessage) holds one. It is all that a `&str` is, and is made of a `&str`, a
-/// `String`, or [`Bytes`], which are looked at. `Bytes::from(text)` is the same without a copy.
+/// A received [`OwnedMessage`](crate::OwnedMessage) holds one. It is all that a `&str` is, and is
+/// made of a `&str`, a `String`, or [`Bytes`], which are looked at. `Bytes::from(text)` is the same
+/// without a copy.
 // Invariant: valid UTF-8.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Text(Bytes);
@@ -437,8 +441,8 @@ pub struct Text(Bytes);
 impl Text {
     #[inline]
     pub(crate) fn as_str(&self) -> &str {
-        // SAFETY: every way to make one is here: `into_text`, `kept`, `from_static` and the three below take it from
-        // text, or look at it, and `Bytes` never change.
+        // SAFETY: every way to make one is here: `into_text`, `kept`, `from_static` and the three
+        // below take it from text, or look at it, and `Bytes` never change.
         unsafe { core::str::from_utf8_unchecked(&self.0) }
     }
 

@@ -24,10 +24,10 @@ pub enum DataKind {
 /// A received message borrows the WebSocket, so the compiler refuses (E0499) any other use of the
 /// WebSocket while the message is in use:
 ///
-/// - To answer a message, receive with `recv_to_reply`, which returns the sender beside the message, or
-///   split the WebSocket.
-/// - To keep messages in a `Vec`, or to hand them to another task or thread, receive with `recv_owned`.
-///   Its [`OwnedMessage`] borrows nothing.
+/// - To answer a message, receive with `recv_to_reply`, which returns the sender beside the
+///   message, or split the WebSocket.
+/// - To keep messages in a `Vec`, or to hand them to another task or thread, receive with
+///   `recv_owned`. Its [`OwnedMessage`] borrows nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 // Exhaustive: as `DataKind`.
 pub enum Message<'a> {
@@ -172,16 +172,16 @@ pub enum Event<'a> {
     Close(Option<CloseFrame<'a>>),
 }
 
-/// A piece of a message, for messages that are too large for memory. The cuts between pieces have no
-/// meaning (§5.4).
+/// A piece of a message, for messages that are too large for memory. The cuts between pieces have
+/// no meaning (§5.4).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Chunk<'a> {
     /// What the whole message is.
     pub kind: DataKind,
     /// Whether the message begins with this piece.
     pub first: bool,
-    /// The bytes of this piece; may be empty. A piece of text may end inside a character; the pieces
-    /// handed out so far are always the beginning of valid UTF-8.
+    /// The bytes of this piece; may be empty. A piece of text may end inside a character; the
+    /// pieces handed out so far are always the beginning of valid UTF-8.
     pub data: &'a [u8],
     /// Whether the message ends with this piece.
     pub last: bool,
@@ -200,52 +200,56 @@ impl fmt::Debug for Chunk<'_> {
 #[non_exhaustive]
 pub struct Info {
     /// Whether the bytes already read hold another complete, unfragmented data message within the
-    /// limits, right after this one, or after control frames. Says nothing about bytes that the system still holds, nor
-    /// whether a text is valid UTF-8, nor how long a compressed message is when inflated.
+    /// limits, right after this one, or after control frames. Says nothing about bytes that the
+    /// system still holds, nor whether a text is valid UTF-8, nor how long a compressed message is
+    /// when inflated.
     pub more: bool,
-    /// How many messages of the same read, the last that was [committed](crate::Receiver::commit), came before
-    /// this one, whether looked at or not.
+    /// How many messages of the same read, the last that was [committed](crate::Receiver::commit),
+    /// came before this one, whether looked at or not.
     pub ahead: u32,
     /// When the read that completed the message was made, if the caller said so
-    /// ([`commit_at`](crate::Receiver::commit_at)): counted from the caller's epoch. The adapters say so if
-    /// [`stamp_reads`](crate::Config::stamp_reads) is set, and count from when they began to dial or to accept, or
-    /// were given the connection, which is not yours to know: subtract two of one connection, for the time between their
-    /// reads. How old a message is tells the time of a loop of your own, or [`arrived`](Self::arrived).
+    /// ([`commit_at`](crate::Receiver::commit_at)): counted from the caller's epoch. The adapters
+    /// say so if [`stamp_reads`](crate::Config::stamp_reads) is set, and count from when they began
+    /// to dial or to accept, or were given the connection, which is not yours to know: subtract two
+    /// of one connection, for the time between their reads. How old a message is tells the time of
+    /// a loop of your own, or [`arrived`](Self::arrived).
     pub read_at: Option<Time>,
     /// When the last bytes of that read arrived, by the kernel's clock. The adapters know it over a
-    /// `Stamped` stream, with [`stamp_reads`](crate::Config::stamp_reads) set; an event loop of your own
-    /// says so by [`set_arrival`](crate::Receiver::set_arrival). Otherwise `None`.
+    /// `Stamped` stream, with [`stamp_reads`](crate::Config::stamp_reads) set; an event loop of
+    /// your own says so by [`set_arrival`](crate::Receiver::set_arrival). Otherwise `None`.
     pub arrived: Option<Arrival>,
 }
 
-/// When bytes arrived, as the kernel says (`Stamped`): of all the segments that a read took bytes from,
-/// the last one. A message that came whole in an earlier segment arrived earlier.
+/// When bytes arrived, as the kernel says (`Stamped`): of all the segments that a read took bytes
+/// from, the last one. A message that came whole in an earlier segment arrived earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: an event loop may make it of a control message that it parsed itself.
 pub struct Arrival {
-    /// When the kernel took the segment from the driver, in time since 1970 (CLOCK_REALTIME): `UNIX_EPOCH + software` is
-    /// a `SystemTime`, which goes back when somebody sets the clock.
+    /// When the kernel took the segment from the driver, in time since 1970 (CLOCK_REALTIME):
+    /// `UNIX_EPOCH + software` is a `SystemTime`, which goes back when somebody sets the clock.
     pub software: Duration,
-    /// When the network card received it, by the card's clock, if the driver says so and was told to
-    /// (`hwstamp_ctl`, `SIOCSHWTSTAMP`). What it counts from is the card's affair: TAI, where PTP sets it. Untested: it is
-    /// handed on as the kernel gives it, and no machine that this crate was tested on had such a card.
+    /// When the network card received it, by the card's clock, if the driver says so and was told
+    /// to (`hwstamp_ctl`, `SIOCSHWTSTAMP`). What it counts from is the card's affair: TAI, where
+    /// PTP sets it. Untested: it is handed on as the kernel gives it, and no machine that this
+    /// crate was tested on had such a card.
     pub hardware: Option<Duration>,
 }
 
 /// A message that owns its payload: cheap to clone, fit for other threads and channels.
 ///
-/// It is made from the types that programs have: text from `&str`, `String`, [`Text`] and references to them,
-/// binary data from byte slices, `Vec<u8>` and [`Bytes`]; and from a [`Message`], of either kind.
-/// `Bytes::from(message)` is its payload, without a copy.
+/// It is made from the types that programs have: text from `&str`, `String`, [`Text`] and
+/// references to them, binary data from byte slices, `Vec<u8>` and [`Bytes`]; and from a
+/// [`Message`], of either kind. `Bytes::from(message)` is its payload, without a copy.
 ///
 /// # What a kept message keeps alive
 ///
-/// Received messages of up to 4 KiB are parts of blocks of 36 KiB, which all connections of a thread
-/// share, so that a thousand messages of 200 bytes cost 12 allocations if all are kept, and none if each is
-/// dropped before the next. A block is freed with the last of its messages: if you keep a few for
-/// long out of many, keep copies, `message.as_message().to_owned()`, which are allocations of their own.
-/// A longer message has its own allocation, or keeps the receive buffer if it fills half of it. A thread on
-/// which such a message was received has up to one block besides. Without `std` there are no blocks.
+/// Received messages of up to 4 KiB are parts of blocks of 36 KiB, which all connections of a
+/// thread share, so that a thousand messages of 200 bytes cost 12 allocations if all are kept, and
+/// none if each is dropped before the next. A block is freed with the last of its messages: if you
+/// keep a few for long out of many, keep copies, `message.as_message().to_owned()`, which are
+/// allocations of their own. A longer message has its own allocation, or keeps the receive buffer
+/// if it fills half of it. A thread on which such a message was received has up to one block
+/// besides. Without `std` there are no blocks.
 #[derive(Clone, PartialEq, Eq, Hash)]
 // Exhaustive: as `DataKind`.
 pub enum OwnedMessage {

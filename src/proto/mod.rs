@@ -1,8 +1,8 @@
 //! The protocol without I/O: bytes, time and entropy are handed in.
 //!
 //! The state machines are `connection` and `handshake`; all else here are values and codecs, each
-//! usable alone. Nothing here knows of anything outside of this folder, which `tests/source/architecture.rs`
-//! holds.
+//! usable alone. Nothing here knows of anything outside of this folder, which
+//! `tests/source/architecture.rs` holds.
 mod block;
 pub(crate) mod close;
 mod code;

@@ -29,8 +29,9 @@ pub(crate) fn take(len: usize) -> Vec<u8> {
     buffer
 }
 
-/// The same, of up to twice `len` bytes or `most`, in place of an empty one. It is exchanged, not returned: as a
-/// result it would be stored in pieces that are loaded as one, for which a processor has to wait.
+/// The same, of up to twice `len` bytes or `most`, in place of an empty one. It is exchanged, not
+/// returned: as a result it would be stored in pieces that are loaded as one, for which a processor
+/// has to wait.
 #[inline]
 pub(crate) fn take_to(to: &mut Vec<u8>, len: usize, most: usize) {
     let taken = POOL.try_with(|pool| pool.borrow_mut().take_last(to, len));

@@ -1,10 +1,10 @@
-//! Events for an operator, by the crate `tracing`: handshakes and Closes at
-//! DEBUG, refusals and violations at INFO, each message at TRACE. The head of `lib.rs` has their table.
-//! Without the feature `tracing`, `no_trace.rs` takes the place of this.
+//! Events for an operator, by the crate `tracing`: handshakes and Closes at DEBUG, refusals and
+//! violations at INFO, each message at TRACE. The head of `lib.rs` has their table. Without the
+//! feature `tracing`, `no_trace.rs` takes the place of this.
 //!
-//! Spans are left to the caller, who can name the connection: enter one around the calls, or
-//! put one on the task. The peer's text is escaped and truncated; payloads of messages, queries and the values of
-//! headers are never shown, but for the subprotocol that a server has chosen.
+//! Spans are left to the caller, who can name the connection: enter one around the calls, or put
+//! one on the task. The peer's text is escaped and truncated; payloads of messages, queries and the
+//! values of headers are never shown, but for the subprotocol that a server has chosen.
 use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown};
 use core::fmt::Display;
 use tracing::{debug, info, trace};
@@ -12,8 +12,8 @@ use tracing::{debug, info, trace};
 /// Of all events, wherever in the source they are told: what users filter by.
 const TARGET: &str = "tickwire";
 
-/// An opening handshake succeeded: `path` is the path requested. Only a server shows the `subprotocol`, since it chose that;
-/// to a client a server may repeat a token that was offered.
+/// An opening handshake succeeded: `path` is the path requested. Only a server shows the
+/// `subprotocol`, since it chose that; to a client a server may repeat a token that was offered.
 #[inline]
 pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol: Option<&str>) {
     let subprotocol = subprotocol.filter(|_| role == Role::Server);

@@ -1,8 +1,8 @@
 //! [`Target`]: a `ws` or `wss` URL (RFC 6455 §3), as an address to dial and a resource to ask for.
 //!
-//! It parses a URL and refuses one that could not be sent as it is: nothing is encoded, decoded
-//! or normalised on its way to the wire, except that a host is put in lower case. It resolves
-//! no names, speaks no TLS and follows no redirects; internationalised host names have to be in their
+//! It parses a URL and refuses one that could not be sent as it is: nothing is encoded, decoded or
+//! normalised on its way to the wire, except that a host is put in lower case. It resolves no
+//! names, speaks no TLS and follows no redirects; internationalised host names have to be in their
 //! ASCII form (`xn--...`).
 use alloc::{
     format,
@@ -11,8 +11,8 @@ use alloc::{
 };
 use core::{fmt, net::Ipv6Addr, str::FromStr};
 
-/// Why a text is not the URL of a WebSocket (RFC 6455 §3). Carries no part of the text, which may hold
-/// a password.
+/// Why a text is not the URL of a WebSocket (RFC 6455 §3). Carries no part of the text, which may
+/// hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
@@ -48,7 +48,8 @@ pub enum UrlError {
     /// percent-encode it.
     #[error("URL holds a character that has to be percent-encoded")]
     IllegalCharacter,
-    /// The URL of a proxy has another scheme than `http`, `https`, `socks5` and `socks5h`, or a path.
+    /// The URL of a proxy has another scheme than `http`, `https`, `socks5` and `socks5h`, or a
+    /// path.
     #[error("URL of a proxy is http://, https:// or socks5://, a host and a port, and no path")]
     NotProxy,
     /// It is longer than 16 KiB, which hardly any server would accept.
@@ -196,9 +197,9 @@ impl FromStr for Target {
     }
 }
 
-/// The URL without user and password, and without the zone of an IPv6 address, as for the Host header: it has a
-/// meaning on this machine alone, and [`host`](Target::host) has it. A token in its query is shown: log `{:?}` where
-/// there may be one.
+/// The URL without user and password, and without the zone of an IPv6 address, as for the Host
+/// header: it has a meaning on this machine alone, and [`host`](Target::host) has it. A token in
+/// its query is shown: log `{:?}` where there may be one.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "wss" } else { "ws" };

@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 
-/// Room for the control message, 64 bytes, and others that the caller may have asked the socket for. Aligned as
-/// its header, to which nix makes a reference.
+/// Room for the control message, 64 bytes, and others that the caller may have asked the socket
+/// for. Aligned as its header, to which nix makes a reference.
 #[repr(align(16))]
 struct Control([u8; 128]);
 

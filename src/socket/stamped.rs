@@ -3,23 +3,27 @@ use super::{Handle, arrival, kernel};
 use crate::proto::message::Arrival;
 use std::io::{self, IoSlice, Read, Write};
 
-/// A TCP stream that asks the kernel when the bytes it reads arrived (SO_TIMESTAMPING): of `std`, tokio or mio.
+/// A TCP stream that asks the kernel when the bytes it reads arrived (SO_TIMESTAMPING): of `std`,
+/// tokio or mio.
 ///
-/// With [`Config::stamp_reads`](crate::Config::stamp_reads) set, [`Info::arrived`](crate::Info::arrived) says it of each
-/// message. [`connect`](crate::Dial) makes such a stream if [`Dial::timestamps`](crate::Dial::timestamps) is set;
-/// a server, or a client with a stream of its own, makes it by `new`.
+/// With [`Config::stamp_reads`](crate::Config::stamp_reads) set,
+/// [`Info::arrived`](crate::Info::arrived) says it of each message. [`connect`](crate::Dial) makes
+/// such a stream if [`Dial::timestamps`](crate::Dial::timestamps) is set; a server, or a client
+/// with a stream of its own, makes it by `new`.
 ///
-/// It may be inside of others: [`Spin`](crate::blocking::Spin), a TLS stream of this crate or another, the halves of a
-/// split. Over TLS it is the time of the read that completed the record; a message
-/// that TLS had decrypted with an earlier one has that one's. What there is to know of the time is at [`Arrival`].
+/// It may be inside of others: [`Spin`](crate::blocking::Spin), a TLS stream of this crate or
+/// another, the halves of a split. Over TLS it is the time of the read that completed the record; a
+/// message that TLS had decrypted with an earlier one has that one's. What there is to know of the
+/// time is at [`Arrival`].
 ///
-/// There is none over other streams, on other systems than Linux, for what came with the opening handshake, and for bytes
-/// that came before the kernel began to stamp, which may be some milliseconds after the
-/// first socket of the machine asked for that.
+/// There is none over other streams, on other systems than Linux, for what came with the opening
+/// handshake, and for bytes that came before the kernel began to stamp, which may be some
+/// milliseconds after the first socket of the machine asked for that.
 ///
-/// A read is `recvmsg` with room for a control message, instead of `read`, which costs some 8 % of one that does not have to
-/// wait (`benches/README.md`); nothing is allocated. Other calls are those of the stream.
-/// It has to be nothing but its socket: a stream that encrypts or buffers goes outside.
+/// A read is `recvmsg` with room for a control message, instead of `read`, which costs some 8 % of
+/// one that does not have to wait (`benches/README.md`); nothing is allocated. Other calls are
+/// those of the stream. It has to be nothing but its socket: a stream that encrypts or buffers goes
+/// outside.
 ///
 /// An event loop of your own reads, and hands [`arrived`](Self::arrived) to
 /// [`Receiver::set_arrival`](crate::Receiver::set_arrival) before it commits the bytes.
@@ -91,7 +95,8 @@ impl<S: Handle> Stamped<S> {
         Ok(Self::wrap(io, asked.map_err(named)?))
     }
 
-    /// Reads as `plain` does, or as that with a stamp; `waits` where nothing has arrived, if the stream does.
+    /// Reads as `plain` does, or as that with a stamp; `waits` where nothing has arrived, if the
+    /// stream does.
     #[inline]
     pub(crate) fn read_as(
         &mut self,

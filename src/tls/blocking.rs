@@ -6,8 +6,9 @@
 //! - `input` is the right to read the stream: the reader waits for input with nothing else locked,
 //!   so that another thread can write meanwhile.
 //! - `output` is the right to write the stream and to flush it, with the ciphertext to be written.
-//!   Its holder gives it back while it holds `session`, in the look that found nothing more to write. A
-//!   writer waits for it; a reader only tries, since the writer may be stuck until we read the peer.
+//!   Its holder gives it back while it holds `session`, in the look that found nothing more to
+//!   write. A writer waits for it; a reader only tries, since the writer may be stuck until we read
+//!   the peer.
 mod output;
 
 use self::output::{Shared, is_passing, lock};
@@ -31,24 +32,26 @@ use tickwire_tls::{
 };
 
 /// TLS over another stream, as either end: what `connect` uses for `wss`, and a server can use as
-/// well as any other TLS stream ([`Untimed`](crate::blocking::Untimed) takes a `StreamOwned` of rustls, without
-/// timeouts or a split).
+/// well as any other TLS stream ([`Untimed`](crate::blocking::Untimed) takes a `StreamOwned` of
+/// rustls, without timeouts or a split).
 ///
 /// The TLS handshake takes place with the first read, or a client's first write, and so within the
 /// time that [`Config::handshake_timeout`](crate::Config::handshake_timeout) allows for the opening
 /// handshake. A server's writes fail until then: there is no peer yet.
 ///
-/// `read` and `write` wait in the stream below, `try_read` and `try_write` do not. A read waits for the
-/// stream once: where that has brought no whole record of data, it fails with `Interrupted`, to be made again, as std's own
-/// loops do. So no peer that sends a record byte by byte, or records without data, holds a thread in one call.
+/// `read` and `write` wait in the stream below, `try_read` and `try_write` do not. A read waits for
+/// the stream once: where that has brought no whole record of data, it fails with `Interrupted`, to
+/// be made again, as std's own loops do. So no peer that sends a record byte by byte, or records
+/// without data, holds a thread in one call.
 ///
-/// A write goes to the stream below at once as far as that takes it, in the fewest records that hold
-/// it; the rest goes with the next flush. The stream below may buffer, and may be a
-/// `TlsStream` itself: a flush goes on to it, and the handshake, an alert and a close_notify flush it.
+/// A write goes to the stream below at once as far as that takes it, in the fewest records that
+/// hold it; the rest goes with the next flush. The stream below may buffer, and may be a
+/// `TlsStream` itself: a flush goes on to it, and the handshake, an alert and a close_notify flush
+/// it.
 ///
-/// [`shutdown`](Stream::shutdown) sends TLS's close_notify first; a peer's is answered with ours when
-/// the last handle is dropped, at the latest. A stream that ends without the peer's was cut off: the
-/// error `UnexpectedEof`.
+/// [`shutdown`](Stream::shutdown) sends TLS's close_notify first; a peer's is answered with ours
+/// when the last handle is dropped, at the latest. A stream that ends without the peer's was cut
+/// off: the error `UnexpectedEof`.
 ///
 /// [`try_clone`](Stream::try_clone) makes a handle for another thread, of the same session: one
 /// reads while the other writes.
@@ -94,8 +97,9 @@ impl<S: Stream> TlsStream<S> {
         Ok(Self::of(io, Session::client(config, name)?))
     }
 
-    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and `enable_secret_extraction` to have
-    /// records [in place](Session::in_place): see "Serve wss" in the recipes.
+    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and
+    /// `enable_secret_extraction` to have records [in place](Session::in_place): see "Serve wss" in
+    /// the recipes.
     ///
     /// # Errors
     ///
@@ -114,7 +118,8 @@ impl<S: Stream> TlsStream<S> {
     }
 
     /// Completes the TLS handshake, to look at [`session`](Self::session) before anything is read.
-    /// The read timeout bounds all of it, whatever the peer drips; a write has the time of the stream below.
+    /// The read timeout bounds all of it, whatever the peer drips; a write has the time of the
+    /// stream below.
     ///
     /// # Errors
     ///
@@ -230,8 +235,8 @@ impl<S> TlsStream<S> {
         &self.io
     }
 
-    /// The session: versions agreed on, certificates, the name asked for, whether records are in place. No handle
-    /// reads or writes while this is held.
+    /// The session: versions agreed on, certificates, the name asked for, whether records are in
+    /// place. No handle reads or writes while this is held.
     pub fn session(&self) -> impl Deref<Target = Session> {
         self.held()
     }
@@ -297,7 +302,8 @@ impl<S: Stream> Stream for TlsStream<S> {
         self.shared.flush(&mut self.io, false)
     }
 
-    /// In a handshake both directions need input; and its messages that the stream refused need room.
+    /// In a handshake both directions need input; and its messages that the stream refused need
+    /// room.
     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
         let session = self.shared.session();
         let (handshaking, opening) = (session.is_handshaking(), session.is_opening());
@@ -321,7 +327,8 @@ impl<S: Stream> Stream for TlsStream<S> {
         self.io.set_nodelay(yes)
     }
 
-    /// Sends a close_notify, then ends writing. `WouldBlock` or `Interrupted`: it has not left; call this again.
+    /// Sends a close_notify, then ends writing. `WouldBlock` or `Interrupted`: it has not left;
+    /// call this again.
     fn shutdown(&mut self) -> io::Result<()> {
         self.shared.session().close(); // once
         match self.shared.flush(&mut self.io, false) {

@@ -20,16 +20,18 @@ use std::{boxed::Box, io, net::SocketAddr, vec::Vec};
 /// headers, subprotocols, socket options, a TLS configuration or a proxy see [`Dial`].
 ///
 /// Resolving, connecting, TLS and the opening handshake together are bounded by
-/// [`handshake_timeout`](Config::handshake_timeout). All addresses of a name are tried, each for its share of
-/// the time. Redirects are not followed: they are refusals. TLS trusts the platform's roots.
+/// [`handshake_timeout`](Config::handshake_timeout). All addresses of a name are tried, each for
+/// its share of the time. Redirects are not followed: they are refusals. TLS trusts the platform's
+/// roots.
 ///
 /// Cancel safe: if dropped, there is no connection.
 ///
 /// # Errors
 ///
-/// [`Error::Url`]; [`Error::Io`], which names the address that was dialed or the name that was resolved, also where that took
-/// too long; `Error::Tls` (or [`Error::NoTls`] without the feature); [`Error::Handshake`], of which `Timeout` says that TCP
-/// was connected and TLS or HTTP took too long; and [`Error::Refused`] for a status other than 101.
+/// [`Error::Url`]; [`Error::Io`], which names the address that was dialed or the name that was
+/// resolved, also where that took too long; `Error::Tls` (or [`Error::NoTls`] without the feature);
+/// [`Error::Handshake`], of which `Timeout` says that TCP was connected and TLS or HTTP took too
+/// long; and [`Error::Refused`] for a status other than 101.
 ///
 /// # Panics
 ///
@@ -57,13 +59,14 @@ pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, 
 impl Dial<'_> {
     /// Connects, as [`connect`](crate::tokio::connect). Feature `tokio`.
     ///
-    /// Cancel safe: if dropped, there is no connection. It borrows the `Dial` and the `Config`: in a `select!`, give each a
-    /// name before it (`let dial = Dial::new(&request);`), or the compiler says E0716.
+    /// Cancel safe: if dropped, there is no connection. It borrows the `Dial` and the `Config`: in
+    /// a `select!`, give each a name before it (`let dial = Dial::new(&request);`), or the compiler
+    /// says E0716.
     ///
     /// # Errors
     ///
-    /// As [`connect`](crate::tokio::connect). [`Error::Io`] also for what [`prepare`](Self::prepare) returns.
-    /// [`Error::Proxy`] if there is no tunnel.
+    /// As [`connect`](crate::tokio::connect). [`Error::Io`] also for what
+    /// [`prepare`](Self::prepare) returns. [`Error::Proxy`] if there is no tunnel.
     ///
     /// # Panics
     ///
@@ -142,9 +145,9 @@ impl Dial<'_> {
     }
 }
 
-/// The opening handshake as a client, over the caller's stream: TLS, a Unix socket, a tunnel. Of TCP,
-/// set `set_nodelay(true)` yourself.
-/// [`handshake_timeout`](Config::handshake_timeout) bounds it.
+/// The opening handshake as a client, over the caller's stream: TLS, a Unix socket, a tunnel. Of
+/// TCP, set `set_nodelay(true)` yourself. [`handshake_timeout`](Config::handshake_timeout) bounds
+/// it.
 ///
 /// Dropping the future drops the stream.
 ///

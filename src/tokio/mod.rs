@@ -1,8 +1,8 @@
 //! The connection on a tokio stream: any `AsyncRead + AsyncWrite`.
 //!
 //! A loop without a protocol rule in it: parse; when the input is used up, write once, then read
-//! once; again. So everything fed while there is input left leaves in one write, and a batch of messages
-//! costs one read and one write.
+//! once; again. So everything fed while there is input left leaves in one write, and a batch of
+//! messages costs one read and one write.
 //!
 //! ```no_run
 //! use tickwire::{Config, tokio::accept};
@@ -26,18 +26,18 @@
 //! dropped at any await point, and nothing is lost, repeated or cut. Each method says what that
 //! means for it.
 //!
-//! **Timers.** Calls drive the deadlines of [`Config`] while they are polled; nothing is spawned, and
-//! nothing runs between calls, so keep receiving. Deadlines need a runtime with its
-//! time driver on (`enable_time` or `enable_all`); without it tokio panics as soon as one is armed.
+//! **Timers.** Calls drive the deadlines of [`Config`] while they are polled; nothing is spawned,
+//! and nothing runs between calls, so keep receiving. Deadlines need a runtime with its time driver
+//! on (`enable_time` or `enable_all`); without it tokio panics as soon as one is armed.
 //!
 //! **Memory.** A connection that waits holds no buffers: they are lent to it, from a pool of the
 //! thread, when something arrives or is sent.
 //!
-//! **Threads.** Connections share only that pool: while messages pass, no lock,
-//! counter or cache line goes from thread to thread, except between the halves of a split connection
-//! and for the reference count of a large [shared payload](crate::Outbound). So one runtime per
-//! thread, each with its own listener on the same port (SO_REUSEPORT), uses every
-//! processor: see the example `echo_server`, `--threads`.
+//! **Threads.** Connections share only that pool: while messages pass, no lock, counter or cache
+//! line goes from thread to thread, except between the halves of a split connection and for the
+//! reference count of a large [shared payload](crate::Outbound). So one runtime per thread, each
+//! with its own listener on the same port (SO_REUSEPORT), uses every processor: see the example
+//! `echo_server`, `--threads`.
 mod connect;
 mod stamped;
 
@@ -68,8 +68,8 @@ use std::{
 
 /// A WebSocket over `S`.
 ///
-/// A task that both receives and publishes needs no second one: the next receiving call writes what it
-/// feeds, and goes on reading while the stream is slow.
+/// A task that both receives and publishes needs no second one: the next receiving call writes what
+/// it feeds, and goes on reading while the stream is slow.
 ///
 /// ```no_run
 /// # use tickwire::{CloseCode, Error, Prepared, tokio::WebSocket};
@@ -98,13 +98,14 @@ use std::{
 /// }
 /// ```
 ///
-/// [`buffered_amount`](crate::Sender::buffered_amount) does not include bytes that the system has taken
-/// and not sent; a smaller `SO_SNDBUF` makes a slow peer show earlier. An [`Outbox`](crate::Outbox),
-/// together with [`recv_or_room`](WebSocket::recv_or_room), decides what such a peer gets.
+/// [`buffered_amount`](crate::Sender::buffered_amount) does not include bytes that the system has
+/// taken and not sent; a smaller `SO_SNDBUF` makes a slow peer show earlier. An
+/// [`Outbox`](crate::Outbox), together with [`recv_or_room`](WebSocket::recv_or_room), decides what
+/// such a peer gets.
 ///
 /// Dropping it ends the stream at once, and loses messages fed and not flushed: call
-/// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open until this is
-/// dropped.
+/// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open until
+/// this is dropped.
 #[derive(Debug)]
 pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 
@@ -137,15 +138,15 @@ pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 #[derive(Debug)]
 pub struct Incoming<S>(drive::Incoming<Timed<S, Tokio>>);
 
-/// The half of a [`WebSocket`] that receives. Keep receiving: it answers Pings, sees the peer's Close,
-/// and drives all deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of
-/// the connection's end from a write that fails.
+/// The half of a [`WebSocket`] that receives. Keep receiving: it answers Pings, sees the peer's
+/// Close, and drives all deadlines but the one on writing. Dropping it ends receiving; the
+/// [`Writer`] learns of the connection's end from a write that fails.
 #[derive(Debug)]
 pub struct Reader<R, W>(Socket<Half<Timed<W, Tokio>>, Timed<R, Tokio>>);
 
-/// The half of a [`WebSocket`] that sends. Dropping it closes nothing: call `close` first. Messages fed
-/// and not flushed then leave with the [`Reader`]'s next write, if there is one. How the connection
-/// ended is asked of the [`Reader`].
+/// The half of a [`WebSocket`] that sends. Dropping it closes nothing: call `close` first. Messages
+/// fed and not flushed then leave with the [`Reader`]'s next write, if there is one. How the
+/// connection ended is asked of the [`Reader`].
 ///
 /// There is only one. For several senders, put a channel in front.
 #[derive(Debug)]
@@ -158,22 +159,23 @@ pub use task::MessageOrRoom;
 
 adapter!(AsyncRead, AsyncWrite);
 
-/// Reads an opening request and accepts it, whatever it asks for. Use [`Incoming`] to look at it first:
-/// at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
-/// [origin](crate::handshake::server::Origins), which a server whose users have cookies has to check.
+/// Reads an opening request and accepts it, whatever it asks for. Use [`Incoming`] to look at it
+/// first: at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
+/// [origin](crate::handshake::server::Origins), which a server whose users have cookies has to
+/// check.
 ///
 /// Sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. Waits for at most
-/// [`handshake_timeout`](Config::handshake_timeout), [`write_timeout`](Config::write_timeout) for a stream that does
-/// not take the answer, as a socket does at once, and a second more after a refusal,
-/// so call it in a task of its own, not in the loop that accepts. That loop has to bound how many run
-/// at once: see the example `bounded`.
+/// [`handshake_timeout`](Config::handshake_timeout), [`write_timeout`](Config::write_timeout) for a
+/// stream that does not take the answer, as a socket does at once, and a second more after a
+/// refusal, so call it in a task of its own, not in the loop that accepts. That loop has to bound
+/// how many run at once: see the example `bounded`.
 ///
 /// Dropping the future drops the stream.
 ///
 /// # Errors
 ///
-/// [`Error::Handshake`] for a bad request, which has been answered; [`Error::Io`]; [`Error::Recv`] if the stream took
-/// nothing of the answer for `write_timeout`.
+/// [`Error::Handshake`] for a bad request, which has been answered; [`Error::Io`]; [`Error::Recv`]
+/// if the stream took nothing of the answer for `write_timeout`.
 ///
 /// # Panics
 ///
@@ -199,9 +201,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         drive::Incoming::new(Timed::new(io), config).read_good().await.map(Self)
     }
 
-    /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening request, to be
-    /// answered with [`reject`](Self::reject): for servers that also have a page to show. The second
-    /// value says what is wrong with the request.
+    /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening request,
+    /// to be answered with [`reject`](Self::reject): for servers that also have a page to show. The
+    /// second value says what is wrong with the request.
     ///
     /// Dropping the future drops the stream.
     ///
@@ -233,8 +235,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Two halves for two tasks, by the stream's own way to split, such as
     /// `TcpStream::into_split`.
     ///
-    /// Messages fed and received before are kept. The [`Writer`] finishes a message in chunks that is not
-    /// finished.
+    /// Messages fed and received before are kept. The [`Writer`] finishes a message in chunks that
+    /// is not finished.
     pub fn into_split_with<R, W>(self, split: impl FnOnce(S) -> (R, W)) -> Halves<R, W>
     where
         R: AsyncRead + Unpin,

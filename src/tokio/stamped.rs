@@ -17,7 +17,8 @@ use std::{
 };
 
 impl Stamped<TcpStream> {
-    /// Two halves without a lock, for `into_split_with` of a [`WebSocket`](crate::tokio::WebSocket). Feature `tokio`.
+    /// Two halves without a lock, for `into_split_with` of a
+    /// [`WebSocket`](crate::tokio::WebSocket). Feature `tokio`.
     #[cfg_attr(not(feature = "stamps"), allow(dead_code, unreachable_pub))] // it is public with the feature
     pub fn into_split(self) -> (Stamped<OwnedReadHalf>, OwnedWriteHalf) {
         let on = self.is_on();
@@ -26,9 +27,9 @@ impl Stamped<TcpStream> {
     }
 }
 
-/// Reads as tokio does: what comes short of the room was all there is, so that the next
-/// read waits without a system call that finds nothing. That has to be said from inside of the read: later, it would
-/// also be said of what has come since.
+/// Reads as tokio does: what comes short of the room was all there is, so that the next read waits
+/// without a system call that finds nothing. That has to be said from inside of the read: later, it
+/// would also be said of what has come since.
 fn poll(
     tcp: &TcpStream,
     cx: &mut Context<'_>,

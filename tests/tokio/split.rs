@@ -533,7 +533,7 @@ async fn the_write_timeout_ends_both_halves() {
             };
             let writing =
                 async move { (writer.send(&[0; 500]).await.unwrap_err(), Instant::now(), writer) };
-            let ((read, read_at), (wrote, wrote_at, mut writer)) = if order == 1 {
+            let ((read, read_at), (wrote, wrote_at, writer)) = if order == 1 {
                 tokio::join!(reading, writing)
             } else {
                 let (w, r) = tokio::join!(writing, reading);

@@ -21,13 +21,15 @@
 //! HTTP/1.1. A complete program is `examples/http_server`: `cargo run -p http_server --bin axum`.
 //!
 //! A browser sends a user's cookies along with the requests of any page: if cookies identify users,
-//! check the Origin with [`WebSocketUpgrade::origins`]. A request without an Origin passes that check, since
-//! it comes from a program, which could claim any; to refuse it too, use [`Origins::required`].
+//! check the Origin with [`WebSocketUpgrade::origins`]. A request without an Origin passes that
+//! check, since it comes from a program, which could claim any; to refuse it too, use
+//! [`Origins::required`].
 //!
 //! Two things are up to the server: to switch off Nagle's algorithm (`tap_io` of axum's
 //! `ListenerExt`, which is also the place for a smaller send buffer where an
 //! [`Outbox`](tickwire::Outbox) conflates), and, for HTTP/2, to announce extended CONNECT
-//! (`enable_connect_protocol` of hyper's builders; `axum::serve` does it with axum's feature `http2`).
+//! (`enable_connect_protocol` of hyper's builders; `axum::serve` does it with axum's feature
+//! `http2`).
 //!
 //! This is a crate of its own since types of axum-core 0.5 and hyper-util 0.1 are in its API: a
 //! breaking change of theirs breaks this crate, and not `tickwire`.
@@ -276,7 +278,8 @@ mod tests {
         let connect = || Request::connect("https://a.example/feed").version(Version::HTTP_2);
         let other = [
             get(),
-            // As curl --http2 asks, and browsers and proxies may: RFC 9110 §7.8 lets a server ignore it.
+            // As curl --http2 asks, and browsers and proxies may: RFC 9110 §7.8 lets a server
+            // ignore it.
             get().header("Upgrade", "h2c").header("Connection", "Upgrade, HTTP2-Settings"),
             get().header("Upgrade", "TLS/1.0, HTTP/2.0").header("Connection", "upgrade"),
             get().header("Upgrade", "websocket"),

@@ -6,12 +6,13 @@
 //!                next                         another gap is in front of it
 //! ```
 //!
-//! Invariant: `next` is the first number that is not delivered. While the arbiter is in sync, all that is kept
-//! is behind it, but for what the caller has yet to `poll`.
+//! Invariant: `next` is the first number that is not delivered. While the arbiter is in sync, all
+//! that is kept is behind it, but for what the caller has yet to `poll`.
 //!
-//! That a number is missing shows by what is kept, and by what a line brought that was not kept: the line's `refused`.
-//! That is forgotten once it is behind the feed, or shown by what is kept, or once the line goes back: then it was
-//! wrong. It outlives its line only within reach. So a wrong number beyond reach goes with its line.
+//! That a number is missing shows by what is kept, and by what a line brought that was not kept:
+//! the line's `refused`. That is forgotten once it is behind the feed, or shown by what is kept, or
+//! once the line goes back: then it was wrong. It outlives its line only within reach. So a wrong
+//! number beyond reach goes with its line.
 mod state;
 
 use crate::{Event, Gap, Line, Numbers, Verdict};
@@ -20,13 +21,13 @@ use core::{fmt, mem, time::Duration};
 use state::{Kept, Refused, Source, State};
 use tickwire::Time;
 
-/// Makes one feed of several lines that carry it: the first arrival of each sequence number is delivered, in
-/// order, and a second one is not. A message that is ahead of the feed is kept until another line has
-/// filled the gap, or the gap is lost.
+/// Makes one feed of several lines that carry it: the first arrival of each sequence number is
+/// delivered, in order, and a second one is not. A message that is ahead of the feed is kept until
+/// another line has filled the gap, or the gap is lost.
 ///
-/// Each message goes to [`offer`](Self::offer), which says whether it is the [next](Verdict::Next) of the feed:
-/// then it is used from where it is, without a copy. After that [`poll`](Self::poll) gives what was kept and
-/// is now in order. `T` is a message that is kept, `Bytes` for one.
+/// Each message goes to [`offer`](Self::offer), which says whether it is the [next](Verdict::Next)
+/// of the feed: then it is used from where it is, without a copy. After that [`poll`](Self::poll)
+/// gives what was kept and is now in order. `T` is a message that is kept, `Bytes` for one.
 ///
 /// ```
 /// use tickwire::Time;
@@ -56,27 +57,29 @@ use tickwire::Time;
 ///
 /// A message may stand for several numbers, as an update of an order book does: see [`Numbers`].
 ///
-/// Within a line numbers have to ascend, as they do over a WebSocket: a line that has passed a gap will not
-/// fill it any more. So each number is delivered at the latest when the last line brings it.
+/// Within a line numbers have to ascend, as they do over a WebSocket: a line that has passed a gap
+/// will not fill it any more. So each number is delivered at the latest when the last line brings
+/// it.
 ///
-/// Memory is that of [`most_kept`](Self::most_kept) messages, whatever the lines bring. The messages' size is
-/// limited by [`Config::max_message`](tickwire::Config::max_message).
+/// Memory is that of [`most_kept`](Self::most_kept) messages, whatever the lines bring. The
+/// messages' size is limited by [`Config::max_message`](tickwire::Config::max_message).
 pub struct Arbiter<T> {
-    /// The most messages that are kept, at least 1, 4096 unless set. The nearest to the gap stay: what is
-    /// further ahead comes again with the line that fills it.
+    /// The most messages that are kept, at least 1, 4096 unless set. The nearest to the gap stay:
+    /// what is further ahead comes again with the line that fills it.
     pub most_kept: usize,
-    /// How far ahead of the feed the numbers of a message may go, and how many there may be, 1,000,000 unless set.
-    /// A message further ahead is [refused](Verdict::Refused): a line with wrong numbers would fill the room there
-    /// is. If all lines are beyond it, the gap is lost.
+    /// How far ahead of the feed the numbers of a message may go, and how many there may be,
+    /// 1,000,000 unless set. A message further ahead is [refused](Verdict::Refused): a line with
+    /// wrong numbers would fill the room there is. If all lines are beyond it, the gap is lost.
     pub reach: u64,
-    /// How long a gap may last once nothing arrives that is next, 1 s unless set: then it is lost, though a line
-    /// has not passed it yet. It is also the time after which a line that has begun to count anew is
-    /// [believed](Event::Restart). Longer than one line lags behind the other.
+    /// How long a gap may last once nothing arrives that is next, 1 s unless set: then it is lost,
+    /// though a line has not passed it yet. It is also the time after which a line that has begun
+    /// to count anew is [believed](Event::Restart). Longer than one line lags behind the other.
     pub patience: Duration,
     state: State,
     /// The first number that is not delivered.
     next: u64,
-    /// When the last message was next while a gap was open, the gap began, or the feed was synchronised.
+    /// When the last message was next while a gap was open, the gap began, or the feed was
+    /// synchronised.
     moved: Time,
     /// What is ahead, each `first` above the one before. Lines ascend, so most go to the end.
     kept: VecDeque<Kept<T>>,
@@ -84,7 +87,8 @@ pub struct Arbiter<T> {
     watched: bool,
     /// Whether `next` was taken from the first message that came, and nothing has followed it.
     guessed: bool,
-    /// Since when a line has been counting anew, and no line has brought anything that is not behind the feed.
+    /// Since when a line has been counting anew, and no line has brought anything that is not
+    /// behind the feed.
     anew: Option<Time>,
     lines: Vec<Source>,
     /// What lines that are closed brought and was not kept.
@@ -98,8 +102,8 @@ impl<T> Default for Arbiter<T> {
 }
 
 impl<T> Arbiter<T> {
-    /// Without lines. All is kept until [`resync`](Self::resync) or [`resume`](Self::resume), and the first message
-    /// makes [`poll`](Self::poll) ask for that by [`Event::Restart`].
+    /// Without lines. All is kept until [`resync`](Self::resync) or [`resume`](Self::resume), and
+    /// the first message makes [`poll`](Self::poll) ask for that by [`Event::Restart`].
     pub const fn new() -> Self {
         Self {
             most_kept: 4096,
@@ -117,7 +121,8 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// Adds a line: a connection that is subscribed to the feed. From now on a gap waits for it too.
+    /// Adds a line: a connection that is subscribed to the feed. From now on a gap waits for it
+    /// too.
     pub fn open(&mut self) -> Line {
         let at = self.lines.iter().position(|source| !source.is_open).unwrap_or(self.lines.len());
         match self.lines.get_mut(at) {
@@ -144,8 +149,9 @@ impl<T> Arbiter<T> {
         next.saturating_add(self.reach).saturating_add(1)
     }
 
-    /// Whether the feed would lose nothing if this line alone were left: it has brought something, and all of that is
-    /// delivered, so the feed goes on from there. Only then may the connection be closed that it replaces.
+    /// Whether the feed would lose nothing if this line alone were left: it has brought something,
+    /// and all of that is delivered, so the feed goes on from there. Only then may the connection
+    /// be closed that it replaces.
     pub fn in_sequence(&self, line: &Line) -> bool {
         let source = self.lines.get(line.0).filter(|source| source.is_open);
         self.state == State::Synced
@@ -197,7 +203,8 @@ impl<T> Arbiter<T> {
         source.map_or(0, |source| mem::replace(&mut source.end, end))
     }
 
-    /// Whether there is something that may be ahead of the feed, or its numbers may have begun anew.
+    /// Whether there is something that may be ahead of the feed, or its numbers may have begun
+    /// anew.
     #[inline]
     fn is_watchful(&self) -> bool {
         !self.kept.is_empty() || self.watched
@@ -207,7 +214,8 @@ impl<T> Arbiter<T> {
         self.lines.iter().filter(|source| source.is_open)
     }
 
-    /// Whether there are lines, and this holds of all. A line that has brought nothing has an `end` of 0.
+    /// Whether there are lines, and this holds of all. A line that has brought nothing has an `end`
+    /// of 0.
     fn all_lines(&self, holds: impl Fn(u64) -> bool) -> bool {
         let mut lines = self.open_lines().peekable();
         lines.peek().is_some() && lines.all(|source| holds(source.end))
@@ -335,13 +343,15 @@ impl<T> Arbiter<T> {
         self.kept.insert(at, Kept { first, end, since, line, message: own() });
         Verdict::Kept
     }
-    /// Which is dropped for a message of this line that belongs `at` this place, if it is not that message.
+    /// Which is dropped for a message of this line that belongs `at` this place, if it is not that
+    /// message.
     fn least_wanted(&self, line: usize, at: usize) -> Option<usize> {
         if self.state == State::Synced {
             // The line that fills the gap will bring the last again.
             return (at < self.kept.len()).then(|| self.kept.len() - 1);
         }
-        // A snapshot will have the first of a line. Which line is right will show: each has its share.
+        // A snapshot will have the first of a line. Which line is right will show: each has its
+        // share.
         let kept = |line: usize| self.lines.get(line).map_or(0, |source| source.kept);
         let most = (0..self.lines.len()).max_by_key(|&other| (kept(other), other == line))?;
         let out = self.kept.iter().position(|kept| kept.line == most)?;
@@ -428,7 +438,8 @@ impl<T> Arbiter<T> {
         restarted
     }
 
-    /// The gap that the feed waits to see filled, or that is lost, until the feed is synchronised again.
+    /// The gap that the feed waits to see filled, or that is lost, until the feed is synchronised
+    /// again.
     pub fn gap(&self) -> Option<Gap> {
         let first = match self.state {
             State::Synced => self.next,
@@ -455,8 +466,8 @@ impl<T> Arbiter<T> {
         self.all_lines(|end| end > gap.last) || self.moved + self.patience <= now
     }
 
-    /// When [`poll`](Self::poll) has to be called although no message has come: a gap is lost then, or lines that
-    /// count anew are believed.
+    /// When [`poll`](Self::poll) has to be called although no message has come: a gap is lost then,
+    /// or lines that count anew are believed.
     pub fn poll_timeout(&self) -> Option<Time> {
         let waits = matches!(self.state, State::Synced | State::Any) && self.is_watchful();
         let since = if waits { self.gap().map(|_| self.moved) } else { None };
@@ -465,14 +476,17 @@ impl<T> Arbiter<T> {
     }
 
     /// Starts, or goes on, with this number: the first that a snapshot does not contain. Call
-    /// [`poll`](Self::poll), which gives what was kept from there on; what the snapshot contains is dropped.
+    /// [`poll`](Self::poll), which gives what was kept from there on; what the snapshot contains is
+    /// dropped.
     ///
-    /// A snapshot older than all that the lines brought leaves a gap, which is lost at once: take another.
+    /// A snapshot older than all that the lines brought leaves a gap, which is lost at once: take
+    /// another.
     pub fn resync(&mut self, next: u64, now: Time) {
         self.go_on_from(next, next, now);
     }
 
-    /// What is kept has to be in reach of `base`: one wrong number would be in the way of every snapshot.
+    /// What is kept has to be in reach of `base`: one wrong number would be in the way of every
+    /// snapshot.
     fn go_on_from(&mut self, next: u64, base: u64, now: Time) {
         self.next = next;
         self.moved = now;
@@ -483,14 +497,15 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// Starts, or goes on behind a gap that is lost, with what the lines brought behind it, or else with the
-    /// first message that comes. Call [`poll`](Self::poll). If more is missing in front of what is kept, or a line
-    /// brought numbers within [`reach`](Self::reach) that were [refused](Verdict::Refused), it is another
-    /// [gap](Event::Gap).
+    /// Starts, or goes on behind a gap that is lost, with what the lines brought behind it, or else
+    /// with the first message that comes. Call [`poll`](Self::poll). If more is missing in front of
+    /// what is kept, or a line brought numbers within [`reach`](Self::reach) that were
+    /// [refused](Verdict::Refused), it is another [gap](Event::Gap).
     ///
-    /// Where the lines brought nothing behind the gap, the first message that comes is believed, whatever its number:
-    /// no gap names what is missing in front of it. If nothing follows it while another line is below,
-    /// [`Event::Restart`] comes after the arbiter's [patience](Self::patience).
+    /// Where the lines brought nothing behind the gap, the first message that comes is believed,
+    /// whatever its number: no gap names what is missing in front of it. If nothing follows it
+    /// while another line is below, [`Event::Restart`] comes after the arbiter's
+    /// [patience](Self::patience).
     pub fn resume(&mut self, now: Time) {
         let behind = self.gap().map(|gap| gap.last + 1);
         let kept = self.kept.front().map(|kept| kept.first);

@@ -1,12 +1,14 @@
 //! No more than so many in a time, of messages and of attempts to connect.
 //!
-//! The limiter is the token bucket of the crate `ratelimit`. A bucket has a rate and a size; what exchanges have is a
-//! count in a window. That a `Limiter` keeps to it: in any stretch shorter than the window a bucket of size `b` gives
-//! less than `b` and what flows in during a window. With `most - b + 1` flowing in that is at most `most`. The bucket's window is longer by what
-//! it may have not looked at the clock when the stretch begins.
+//! The limiter is the token bucket of the crate `ratelimit`. A bucket has a rate and a size; what
+//! exchanges have is a count in a window. That a `Limiter` keeps to it: in any stretch shorter than
+//! the window a bucket of size `b` gives less than `b` and what flows in during a window. With
+//! `most - b + 1` flowing in that is at most `most`. The bucket's window is longer by what it may
+//! have not looked at the clock when the stretch begins.
 //!
-//! A bucket that gives a whole window's messages at once has nothing left to flow in. Orders come in bursts and all day:
-//! where some are reserved for them, a `Log` counts as exchanges do, and a `Limiter` holds back the rest.
+//! A bucket that gives a whole window's messages at once has nothing left to flow in. Orders come
+//! in bursts and all day: where some are reserved for them, a `Log` counts as exchanges do, and a
+//! `Limiter` holds back the rest.
 use alloc::{collections::VecDeque, sync::Arc};
 use core::{
     fmt,
@@ -20,7 +22,8 @@ use tickwire::Time;
 const PARTS: u32 = 1_000_000;
 const TICK: Duration = Duration::from_micros(1);
 
-/// What the caller said the time is, in nanoseconds: the bucket has one end, and its `Limiter` the other.
+/// What the caller said the time is, in nanoseconds: the bucket has one end, and its `Limiter` the
+/// other.
 #[derive(Clone, Default)]
 struct Told(Arc<AtomicU64>);
 
@@ -40,7 +43,8 @@ struct Limiter {
 }
 
 impl Limiter {
-    /// At most `most` in any stretch shorter than `window`, at most `at_once` of them at once. Both from 1 on.
+    /// At most `most` in any stretch shorter than `window`, at most `at_once` of them at once. Both
+    /// from 1 on.
     fn new(most: u32, at_once: u32, window: Duration) -> Self {
         let most = most.max(1);
         let at_once = at_once.clamp(1, most);
@@ -76,7 +80,8 @@ impl Limiter {
     }
 }
 
-/// The times of the last `most` that were taken, of which no stretch shorter than `window` has more.
+/// The times of the last `most` that were taken, of which no stretch shorter than `window` has
+/// more.
 struct Log {
     most: usize,
     window: Duration,
@@ -103,8 +108,8 @@ impl Log {
     }
 }
 
-/// At most so many in any stretch of a time, as exchanges count: 5 messages a second on a connection, 300 attempts
-/// in 5 minutes from an address. Time is told, and must not go backwards.
+/// At most so many in any stretch of a time, as exchanges count: 5 messages a second on a
+/// connection, 300 attempts in 5 minutes from an address. Time is told, and must not go backwards.
 ///
 /// ```
 /// use std::time::Duration;
@@ -118,8 +123,8 @@ impl Log {
 /// assert_eq!(pace.take(again), Ok(()));
 /// ```
 ///
-/// Set it below the exchange's limit. The exchange counts when a message arrives, and a path that was held up
-/// delivers more of them at once. It counts Pings and Pongs too.
+/// Set it below the exchange's limit. The exchange counts when a message arrives, and a path that
+/// was held up delivers more of them at once. It counts Pings and Pongs too.
 ///
 /// The clock is one of nanoseconds in 64 bits: after 584 years nothing more is given.
 pub struct Pace {
@@ -134,23 +139,24 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// At most `most` in any stretch shorter than `window`, evenly spread. `most` is at least 1, and `window` a
-    /// microsecond: less counts as that. The spreading takes a microsecond more than the window, which is how exactly it
-    /// looks at the clock.
+    /// At most `most` in any stretch shorter than `window`, evenly spread. `most` is at least 1,
+    /// and `window` a microsecond: less counts as that. The spreading takes a microsecond more than
+    /// the window, which is how exactly it looks at the clock.
     pub fn new(most: u32, window: Duration) -> Self {
         Self::build(most, window, 1, 0)
     }
 
-    /// Up to this many at once after a pause, 1 unless set. The rate is then `most - at_once + 1` in a window, since
-    /// a burst may follow on a window that was full.
+    /// Up to this many at once after a pause, 1 unless set. The rate is then `most - at_once + 1`
+    /// in a window, since a burst may follow on a window that was full.
     #[must_use]
     pub fn at_once(self, at_once: u32) -> Self {
         Self::build(self.most, self.window, at_once, self.reserve)
     }
 
-    /// Of the `most` in a window, how many are reserved for [`take_urgent`](Self::take_urgent): 0 unless set, at most
-    /// `most - 1`. [`take`](Self::take) gives the others, evenly spread, as far as those that are urgent leave them;
-    /// `take_urgent` whatever is left of the window, all at once if need be. Takes 16 bytes for each of the `most`.
+    /// Of the `most` in a window, how many are reserved for [`take_urgent`](Self::take_urgent): 0
+    /// unless set, at most `most - 1`. [`take`](Self::take) gives the others, evenly spread, as far
+    /// as those that are urgent leave them; `take_urgent` whatever is left of the window, all at
+    /// once if need be. Takes 16 bytes for each of the `most`.
     #[must_use]
     pub fn reserve(self, reserve: u32) -> Self {
         Self::build(self.most, self.window, self.at_once, reserve)
@@ -185,7 +191,8 @@ impl Pace {
         Ok(())
     }
 
-    /// Takes one now, of those reserved or of the rest; without a [`reserve`](Self::reserve), as [`take`](Self::take).
+    /// Takes one now, of those reserved or of the rest; without a [`reserve`](Self::reserve), as
+    /// [`take`](Self::take).
     ///
     /// # Errors
     ///
@@ -211,8 +218,8 @@ impl fmt::Debug for Pace {
     }
 }
 
-/// Messages of one connection that leave at a [`Pace`]. What is [urgent](Self::push_urgent), such as an order,
-/// overtakes what is queued, such as subscriptions.
+/// Messages of one connection that leave at a [`Pace`]. What is [urgent](Self::push_urgent), such
+/// as an order, overtakes what is queued, such as subscriptions.
 ///
 /// ```
 /// use std::time::Duration;
@@ -238,8 +245,8 @@ impl fmt::Debug for Pace {
 /// assert_eq!(sent.len(), 3);
 /// ```
 ///
-/// Make a new one for each connection: what was queued on the last one must not be sent on the next, and an exchange
-/// counts anew.
+/// Make a new one for each connection: what was queued on the last one must not be sent on the
+/// next, and an exchange counts anew.
 #[derive(Debug)]
 pub struct Paced<T> {
     pace: Pace,
@@ -265,7 +272,8 @@ impl<T> Paced<T> {
         self.urgent.push_back(message);
     }
 
-    /// A message to be sent now. After each push, and at [`poll_timeout`](Self::poll_timeout), until it is `None`.
+    /// A message to be sent now. After each push, and at [`poll_timeout`](Self::poll_timeout),
+    /// until it is `None`.
     pub fn poll(&mut self, now: Time) -> Option<T> {
         let (queue, taken) = if !self.urgent.is_empty() {
             (&mut self.urgent, self.pace.take_urgent(now))
@@ -289,8 +297,8 @@ impl<T> Paced<T> {
     }
 }
 
-/// The attempts to connect that one address makes, of all its connections together: at a [`Pace`], and none while
-/// the server has asked to stay away.
+/// The attempts to connect that one address makes, of all its connections together: at a [`Pace`],
+/// and none while the server has asked to stay away.
 ///
 /// Each connection has besides a [`Backoff`](tickwire::Backoff) of its own.
 ///
@@ -317,7 +325,8 @@ impl<T> Paced<T> {
 /// ```
 #[derive(Debug)]
 pub struct Attempts {
-    /// The longest Retry-After obeyed; a longer one counts as this. 3 days unless set, the longest ban of Binance.
+    /// The longest Retry-After obeyed; a longer one counts as this. 3 days unless set, the longest
+    /// ban of Binance.
     pub max_retry_after: Duration,
     pace: Pace,
     not_before: Time,
@@ -339,11 +348,12 @@ impl Attempts {
         if now < self.not_before { Err(self.not_before) } else { self.pace.take(now) }
     }
 
-    /// The server has refused a handshake. If it means the address, by 429 (too many requests) or 418 (banned, as
-    /// some exchanges say it), no connection may be attempted before the time returned: `retry_after` from now, or
-    /// the pace's window where the server does not say, and never less than the pace's interval, its window through
-    /// its count. Add a [`Backoff`](tickwire::Backoff)'s delay to it, or all connections come back at once.
-    /// `None` for any other status, which concerns that one connection: see
+    /// The server has refused a handshake. If it means the address, by 429 (too many requests) or
+    /// 418 (banned, as some exchanges say it), no connection may be attempted before the time
+    /// returned: `retry_after` from now, or the pace's window where the server does not say, and
+    /// never less than the pace's interval, its window through its count. Add a
+    /// [`Backoff`](tickwire::Backoff)'s delay to it, or all connections come back at once. `None`
+    /// for any other status, which concerns that one connection: see
     /// [`Backoff::after_refusal`](tickwire::Backoff::after_refusal).
     pub fn refused(
         &mut self,

@@ -8,11 +8,11 @@
 use core::{fmt, time::Duration};
 use tickwire::Time;
 
-/// When to open the connection that replaces another, and when the other may go: make before break, for
-/// exchanges that cut every connection after some time, Binance after 24 hours.
+/// When to open the connection that replaces another, and when the other may go: make before break,
+/// for exchanges that cut every connection after some time, Binance after 24 hours.
 ///
-/// It says when; dialing, subscribing and closing are the caller's. `C` is a connection: the socket with
-/// its [`Line`](crate::Line), or the key of one.
+/// It says when; dialing, subscribing and closing are the caller's. `C` is a connection: the socket
+/// with its [`Line`](crate::Line), or the key of one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,8 +48,9 @@ struct Held<C> {
 }
 
 impl<C> Rotation<C> {
-    /// For connections that are cut at the age of `life`; the successor is opened `lead` before: long enough for
-    /// some attempts, one of which may have to wait for a [`Backoff`](tickwire::Backoff).
+    /// For connections that are cut at the age of `life`; the successor is opened `lead` before:
+    /// long enough for some attempts, one of which may have to wait for a
+    /// [`Backoff`](tickwire::Backoff).
     pub const fn new(life: Duration, lead: Duration) -> Self {
         Self { life, lead, current: None, successor: None }
     }
@@ -63,31 +64,33 @@ impl<C> Rotation<C> {
         }
     }
 
-    /// When [`is_due`](Self::is_due) turns true by itself; `None` if there is no connection, or a successor. It stays
-    /// where it was once that time has come: while an attempt is under way do not wait for it.
+    /// When [`is_due`](Self::is_due) turns true by itself; `None` if there is no connection, or a
+    /// successor. It stays where it was once that time has come: while an attempt is under way do
+    /// not wait for it.
     pub fn poll_timeout(&self) -> Option<Time> {
         let current = self.current.as_ref()?;
         self.successor.is_none().then_some(current.due)
     }
 
-    /// A connection is open, and subscribed: the first, or the successor. Gives back the successor in whose
-    /// place it is, if there was one: close that.
+    /// A connection is open, and subscribed: the first, or the successor. Gives back the successor
+    /// in whose place it is, if there was one: close that.
     pub fn opened(&mut self, connection: C, now: Time) -> Option<C> {
         let due = now + self.life.saturating_sub(self.lead);
         let place = if self.current.is_none() { &mut self.current } else { &mut self.successor };
         place.replace(Held { connection, due }).map(|old| old.connection)
     }
 
-    /// The connection to close, once there is a successor and it is
-    /// [in sequence](crate::Arbiter::in_sequence): before that the feed might lose what only the older one
-    /// brings. After each message of the successor.
+    /// The connection to close, once there is a successor and it is [in
+    /// sequence](crate::Arbiter::in_sequence): before that the feed might lose what only the older
+    /// one brings. After each message of the successor.
     #[must_use = "it is to be closed"]
     pub fn retire(&mut self, in_sequence: impl FnOnce(&C) -> bool) -> Option<C> {
         let successor = self.successor.take_if(|successor| in_sequence(&successor.connection))?;
         self.current.replace(successor).map(|old| old.connection)
     }
 
-    /// Takes out a connection that is over. If that was the older one, its successor takes its place.
+    /// Takes out a connection that is over. If that was the older one, its successor takes its
+    /// place.
     #[must_use = "its line is to be closed"]
     pub fn ended(&mut self, mut which: impl FnMut(&C) -> bool) -> Option<C> {
         if let Some(successor) = self.successor.take_if(|held| which(&held.connection)) {
@@ -98,8 +101,9 @@ impl<C> Rotation<C> {
         Some(ended.connection)
     }
 
-    /// The exchange has said that it is about to end connections, as Binance does by `serverShutdown`: the
-    /// successor is due now. If there is one it was told the same: its own is due as soon as it is the only one.
+    /// The exchange has said that it is about to end connections, as Binance does by
+    /// `serverShutdown`: the successor is due now. If there is one it was told the same: its own is
+    /// due as soon as it is the only one.
     pub fn hasten(&mut self, now: Time) {
         for held in [&mut self.current, &mut self.successor].into_iter().flatten() {
             held.due = held.due.min(now);

@@ -1,5 +1,5 @@
-//! A wire tap: [`Tap`] records the bytes that pass over a stream, [`Recording`] replays them into the
-//! core of `tickwire`. For bug reports, and for tests made from real sessions.
+//! A wire tap: [`Tap`] records the bytes that pass over a stream, [`Recording`] replays them into
+//! the core of `tickwire`. For bug reports, and for tests made from real sessions.
 //!
 //! A recording is text, a line for each read and write: the time in seconds, the direction, the
 //! bytes in hexadecimal. **Everything is in it**, cookies, tokens and payloads too: look before you
@@ -44,8 +44,8 @@ struct Readme;
 /// The first line of a recording.
 const TITLE: &str = "tickwire tap 1";
 
-/// A stream, and a record of the bytes that pass over it. For `tokio` and `blocking`; when a connection is
-/// split, or the stream cloned, both halves write to the one record.
+/// A stream, and a record of the bytes that pass over it. For `tokio` and `blocking`; when a
+/// connection is split, or the stream cloned, both halves write to the one record.
 ///
 /// ```
 /// use tickwire::Config;

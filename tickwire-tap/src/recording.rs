@@ -24,22 +24,22 @@ macro_rules! put {
     };
 }
 
-/// The most that is read of a recorded head, so that a hostile recording cannot make its replay take for
-/// ever.
+/// The most that is read of a recorded head, so that a hostile recording cannot make its replay
+/// take for ever.
 const MAX_HEAD: usize = 64 << 10;
 
 /// The bytes that passed over a stream, in order.
 ///
 /// Its replay gives the same events as the connection did, with the same cuts and times. The
-/// application's messages are not sent again, and the core's answers go nowhere. Nor are its calls recorded: what was
-/// discarded behind its `fail` or `close` comes as events.
+/// application's messages are not sent again, and the core's answers go nowhere. Nor are its calls
+/// recorded: what was discarded behind its `fail` or `close` comes as events.
 ///
-/// When the connection looked at the clock is not recorded, so that its replay has no deadlines: what one of them ended
-/// is open at the end.
+/// When the connection looked at the clock is not recorded, so that its replay has no deadlines:
+/// what one of them ended is open at the end.
 ///
-/// A recording does not say how the application received: messages are replayed as whole ones. For a connection that
-/// received in chunks ([`step_chunk`](Connection::step_chunk)) raise what does not apply to these: `max_message` and
-/// `max_fragments`.
+/// A recording does not say how the application received: messages are replayed as whole ones. For
+/// a connection that received in chunks ([`step_chunk`](Connection::step_chunk)) raise what does
+/// not apply to these: `max_message` and `max_fragments`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recording {
@@ -114,9 +114,9 @@ impl Recording {
     ///
     /// # Errors
     ///
-    /// The error of the handshake; [`HandshakeError::Incomplete`] if the recording has no whole one, as of a server that
-    /// rejected the request.
-    /// For a tap that was set after it see [`replay_into`](Self::replay_into).
+    /// The error of the handshake; [`HandshakeError::Incomplete`] if the recording has no whole
+    /// one, as of a server that rejected the request. For a tap that was set after it see
+    /// [`replay_into`](Self::replay_into).
     pub fn replay(
         &self,
         config: &Config,

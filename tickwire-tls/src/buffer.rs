@@ -2,8 +2,8 @@
 use crate::pool;
 use std::{io, vec::Vec};
 
-/// The least that is lent to build records in, and what is lent to read them to: the longest, and as
-/// much again.
+/// The least that is lent to build records in, and what is lent to read them to: the longest, and
+/// as much again.
 const LEAST: usize = 4 << 10;
 const WIRE: usize = 32 << 10;
 
@@ -38,7 +38,8 @@ impl Buffer {
         self.bytes.get_mut(self.start..self.end).unwrap_or_default()
     }
 
-    /// Room for `len` bytes or more behind the others, of which [`commit`](Self::commit) makes some part of them.
+    /// Room for `len` bytes or more behind the others, of which [`commit`](Self::commit) makes some
+    /// part of them.
     #[inline]
     pub(super) fn spare(&mut self, len: usize) -> &mut [u8] {
         if self.bytes.is_empty() {

@@ -11,17 +11,17 @@ use std::{
 };
 
 impl Session {
-    /// Opens what came, and copies the plaintext to `to`, and returns its
-    /// length. Plaintext for which there is no room waits for the next call. `Some(0)`, unless `to` is empty, is
-    /// the end that the peer has announced by a close_notify: what it sends behind that is ignored (RFC 8446 §6.1).
-    /// `None` asks for [more of the stream](Self::spare_mut).
+    /// Opens what came, and copies the plaintext to `to`, and returns its length. Plaintext for
+    /// which there is no room waits for the next call. `Some(0)`, unless `to` is empty, is the end
+    /// that the peer has announced by a close_notify: what it sends behind that is ignored (RFC
+    /// 8446 §6.1). `None` asks for [more of the stream](Self::spare_mut).
     ///
     /// # Errors
     ///
-    /// The same one from then on, behind all plaintext before it. `UnexpectedEof` for a stream that ends without a
-    /// close_notify: what the peer sent may not be all here. Otherwise an error of TLS, of the peer's certificate or of
-    /// its bytes, with a [`rustls::Error`] inside; the alert that tells the peer why is
-    /// [outgoing](Self::outgoing).
+    /// The same one from then on, behind all plaintext before it. `UnexpectedEof` for a stream that
+    /// ends without a close_notify: what the peer sent may not be all here. Otherwise an error of
+    /// TLS, of the peer's certificate or of its bytes, with a [`rustls::Error`] inside; the alert
+    /// that tells the peer why is [outgoing](Self::outgoing).
     pub fn read(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
         let read = self.read_on(to);
         if let Ok(None) = read {
@@ -209,8 +209,9 @@ impl Session {
     }
 }
 
-/// What rustls makes of ciphertext. Once we have closed, its debug builds assert that no record is bad: they would send a
-/// second alert. Here that is an error, as in its release builds, and rustls is given nothing more.
+/// What rustls makes of ciphertext. Once we have closed, its debug builds assert that no record is
+/// bad: they would send a second alert. Here that is an error, as in its release builds, and rustls
+/// is given nothing more.
 fn opened<T>(closed: bool, open: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     if !closed {
         return open();

@@ -1,5 +1,5 @@
-//! What rustls keeps of a session whose records are ours: tickets, and each direction's next key; and the
-//! provider's protection of records under such a key.
+//! What rustls keeps of a session whose records are ours: tickets, and each direction's next key;
+//! and the provider's protection of records under such a key.
 use ::rustls::{
     ConnectionTrafficSecrets, Error, Tls13CipherSuite,
     client::ClientConnectionData,

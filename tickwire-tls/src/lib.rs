@@ -1,10 +1,10 @@
 //! A TLS session without I/O, on [`rustls`] 0.23, that opens and seals TLS 1.3 records in place.
 //!
-//! Made for [tickwire](https://docs.rs/tickwire), of which it knows nothing. It is unstable, and it is
-//! meant to shrink when rustls lends plaintext: see the README.
+//! Made for [tickwire](https://docs.rs/tickwire), of which it knows nothing. It is unstable, and it
+//! is meant to shrink when rustls lends plaintext: see the README.
 //!
-//! An event loop calls the [`Session`]; `tokio::TlsStream`, with the feature `tokio`, is made of the
-//! same calls. [`Buffer`], [`Below`] and [`BARREN`] are for streams of other kinds.
+//! An event loop calls the [`Session`]; `tokio::TlsStream`, with the feature `tokio`, is made of
+//! the same calls. [`Buffer`], [`Below`] and [`BARREN`] are for streams of other kinds.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 
@@ -43,11 +43,11 @@ use std::{
 /// The protocol for ALPN (RFC 7301): a WebSocket begins as HTTP/1.1.
 const ALPN: &[u8] = b"http/1.1";
 
-/// A client's configuration: the platform's roots, checked by the platform's own verifier
-/// where it has one, and no client certificate. Loaded on first use, and kept for the life of the
-/// program, as are the session tickets that make a second connection to a server cheaper.
-/// `enable_secret_extraction` is set, for this crate to open and seal records in place; it lets whoever makes a
-/// session with this configuration ask for its keys.
+/// A client's configuration: the platform's roots, checked by the platform's own verifier where it
+/// has one, and no client certificate. Loaded on first use, and kept for the life of the program,
+/// as are the session tickets that make a second connection to a server cheaper.
+/// `enable_secret_extraction` is set, for this crate to open and seal records in place; it lets
+/// whoever makes a session with this configuration ask for its keys.
 ///
 /// On Linux and the BSDs the roots are those of the system's bundle, or of `SSL_CERT_FILE` and
 /// `SSL_CERT_DIR`. An Android application first has to hand its context to
@@ -115,8 +115,8 @@ impl TlsError {
         }
     }
 
-    /// Whether a new connection may succeed later: the network garbled a record, or the peer
-    /// has a temporary fault. `false` for certificates, the peer's or ours, and for peers that share no
+    /// Whether a new connection may succeed later: the network garbled a record, or the peer has a
+    /// temporary fault. `false` for certificates, the peer's or ours, and for peers that share no
     /// parameters with us.
     pub fn is_retryable(&self) -> bool {
         use AlertDescription as Alert;

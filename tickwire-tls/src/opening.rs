@@ -1,5 +1,6 @@
 //! rustls' handshake in the shape that hands the keys over when it is done, for configurations that
-//! allow it. Where they cannot be had (TLS 1.2, a provider that keeps them) it goes on with the data.
+//! allow it. Where they cannot be had (TLS 1.2, a provider that keeps them) it goes on with the
+//! data.
 use super::{
     agreed::Agreed,
     buffer::Buffer,
@@ -128,8 +129,8 @@ impl Opening {
         self.input.push(wire);
     }
 
-    /// Takes input. Returns whether the peer has ended its side. Stops at the end of the handshake, for
-    /// [`into_records`](Self::into_records).
+    /// Takes input. Returns whether the peer has ended its side. Stops at the end of the handshake,
+    /// for [`into_records`](Self::into_records).
     pub(super) fn take(&mut self, out: &mut Buffer) -> Result<bool, Error> {
         let ended = self.take_records(out);
         if ended.is_err() {
@@ -139,7 +140,8 @@ impl Opening {
         ended
     }
 
-    /// A record at a time: those behind the last one of the handshake are under keys that may be ours.
+    /// A record at a time: those behind the last one of the handshake are under keys that may be
+    /// ours.
     fn take_records(&mut self, out: &mut Buffer) -> Result<bool, Error> {
         let opening = self.state().is_handshaking();
         loop {
@@ -213,8 +215,8 @@ impl Opening {
         }
     }
 
-    /// Whether the keys can be had, once the handshake is over. Its last message ends its record (RFC 8446
-    /// §5.1), so that rustls has seen nothing of what came behind.
+    /// Whether the keys can be had, once the handshake is over. Its last message ends its record
+    /// (RFC 8446 §5.1), so that rustls has seen nothing of what came behind.
     pub(super) fn gives_keys(&self) -> bool {
         let suite = self.state().negotiated_cipher_suite().and_then(|suite| suite.tls13());
         suite.is_some_and(gives_keys)
@@ -333,7 +335,8 @@ fn look_for_name(hello: &mut Option<Acceptor>, name: &mut Option<String>, mut re
     }
 }
 
-/// The most plaintext in a record, by a configuration's `max_fragment_size`, which counts the header.
+/// The most plaintext in a record, by a configuration's `max_fragment_size`, which counts the
+/// header.
 fn fragment(size: Option<usize>) -> usize {
     size.map_or(PLAIN, |size| size.saturating_sub(HEADER)).clamp(1, PLAIN)
 }

@@ -32,7 +32,8 @@ pub(crate) fn give(buffer: Vec<u8>) {
 }
 
 impl Pool {
-    /// None longer than twice `len`: a buffer of megabytes would be held by the first bytes of a record.
+    /// None longer than twice `len`: a buffer of megabytes would be held by the first bytes of a
+    /// record.
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         let at = self.free.iter().rposition(|kept| (len..=2 * len).contains(&kept.len()))?;
         let buffer = self.free.swap_remove(at);

@@ -1,7 +1,7 @@
-//! The record layer of TLS 1.3 after the handshake (RFC 8446, chapters 5, 6 and 4.6): records are opened where they
-//! lie, and sealed where they are built. Keys, tickets and secrets are those of rustls; the protection of
-//! a record (AEAD, nonce, padding) is its cryptographic provider's. Framing, sequence numbers and the
-//! messages after the handshake are decided here.
+//! The record layer of TLS 1.3 after the handshake (RFC 8446, chapters 5, 6 and 4.6): records are
+//! opened where they lie, and sealed where they are built. Keys, tickets and secrets are those of
+//! rustls; the protection of a record (AEAD, nonce, padding) is its cryptographic provider's.
+//! Framing, sequence numbers and the messages after the handshake are decided here.
 use super::{
     agreed::Agreed,
     buffer::Buffer,
@@ -30,8 +30,8 @@ const EXPANSION: usize = 256;
 pub(super) const HANDSHAKE: usize = 65535;
 /// Ciphertext that may wait to be written: as much as rustls lets wait.
 pub(super) const WAITING: usize = 64 << 10;
-/// Empty records and KeyUpdates without data between. rustls allows 32 of each, and each kind begins the other's count anew:
-/// together, so that a peer cannot send them in turns for ever.
+/// Empty records and KeyUpdates without data between. rustls allows 32 of each, and each kind
+/// begins the other's count anew: together, so that a peer cannot send them in turns for ever.
 const DATALESS: u8 = 32;
 /// Warnings, in all: what rustls allows.
 const WARNINGS: u8 = 4;
@@ -148,7 +148,8 @@ impl Records {
         Ok(Opened::Message { record })
     }
 
-    /// The content type, and where in `body` the plaintext is. After a failure nothing of it is left.
+    /// The content type, and where in `body` the plaintext is. After a failure nothing of it is
+    /// left.
     fn decrypt(&mut self, body: &mut [u8]) -> Result<(ContentType, Range<usize>), Fault> {
         let seq = next(&mut self.opened)?;
         let at = body.as_ptr() as usize;
@@ -172,7 +173,8 @@ impl Records {
         }
     }
 
-    /// Returns whether it is the close_notify (RFC 8446 §6.1). All others end the connection, but one.
+    /// Returns whether it is the close_notify (RFC 8446 §6.1). All others end the connection, but
+    /// one.
     fn alerted(&mut self, alert: &[u8]) -> Result<bool, Fault> {
         let &[level, description] = alert else {
             return Err(match alert.len() {
@@ -276,8 +278,8 @@ impl Records {
         Ok(taken)
     }
 
-    /// Our KeyUpdate, where the peer has asked for one, or the next record would be the last one under
-    /// this key.
+    /// Our KeyUpdate, where the peer has asked for one, or the next record would be the last one
+    /// under this key.
     #[inline]
     fn update_if_due(&mut self, out: &mut Buffer) -> Result<(), Error> {
         let last = self.sealed.saturating_add(1) >= self.seal.limit();

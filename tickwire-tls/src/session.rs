@@ -19,8 +19,9 @@ use std::{
     vec,
 };
 
-/// A stream's read that took more ciphertext than this, and no data, lets others have their turn: tasks, deadlines. No
-/// record is cut short by it, nor the longest handshake message in full records.
+/// A stream's read that took more ciphertext than this, and no data, lets others have their turn:
+/// tasks, deadlines. No record is cut short by it, nor the longest handshake message in full
+/// records.
 pub const BARREN: usize = 128 << 10;
 
 /// A TLS session without I/O: ciphertext in and plaintext out, plaintext in and ciphertext out.
@@ -29,9 +30,9 @@ pub const BARREN: usize = 128 << 10;
 ///
 /// 1. [`read`](Self::read) plaintext, and hand it to the protocol.
 /// 2. [`write`](Self::write) what the protocol has to send.
-/// 3. Write what is [`outgoing`](Self::outgoing) here to the stream, then [`advance`](Self::advance).
-///    Go back to 2 if the protocol still has some. A session has its own words to send, whatever the
-///    protocol does: handshakes, tickets, alerts.
+/// 3. Write what is [`outgoing`](Self::outgoing) here to the stream, then
+///    [`advance`](Self::advance). Go back to 2 if the protocol still has some. A session has its
+///    own words to send, whatever the protocol does: handshakes, tickets, alerts.
 /// 4. Where `read` returned `None`, read the stream into [`spare_mut`](Self::spare_mut) and
 ///    [`commit`](Self::commit), or say that it [ended](Self::end_of_stream).
 ///
@@ -82,14 +83,14 @@ pub const BARREN: usize = 128 << 10;
 /// # }
 /// ```
 ///
-/// **Closing.** Before the stream is shut for writing, call [`close`](Self::close) and write what is
-/// outgoing. Where `read` fails, keep its error and write what is outgoing, which is the alert.
+/// **Closing.** Before the stream is shut for writing, call [`close`](Self::close) and write what
+/// is outgoing. Where `read` fails, keep its error and write what is outgoing, which is the alert.
 ///
-/// Where a configuration has `enable_secret_extraction` set and TLS 1.3 is spoken, records are opened
-/// where they lie and sealed where they are built, by this crate with the cryptography of the
-/// configuration's provider ([`in_place`](Self::in_place)). Otherwise rustls does that, with an
-/// allocation and two copies more for each record. The handshake, the check of certificates, tickets
-/// and keys are rustls' in both cases.
+/// Where a configuration has `enable_secret_extraction` set and TLS 1.3 is spoken, records are
+/// opened where they lie and sealed where they are built, by this crate with the cryptography of
+/// the configuration's provider ([`in_place`](Self::in_place)). Otherwise rustls does that, with an
+/// allocation and two copies more for each record. The handshake, the check of certificates,
+/// tickets and keys are rustls' in both cases.
 pub struct Session {
     pub(super) engine: Engine,
     /// Not all of the handshake is done, written and flushed: the peer may be waiting for the rest,
@@ -123,7 +124,8 @@ pub(super) enum Engine {
 }
 
 impl Session {
-    /// Whether records are opened and sealed in place, which is decided at the end of the handshake.
+    /// Whether records are opened and sealed in place, which is decided at the end of the
+    /// handshake.
     pub fn in_place(&self) -> bool {
         matches!(self.engine, Engine::Records(_))
     }
@@ -143,10 +145,10 @@ impl Session {
         Self::with(Engine::Rustls(Box::new(conn.into())))
     }
 
-    /// As a client of the server `name`: its certificate has to be for that name, whatever was dialed.
-    /// ALPN asks for HTTP/1.1, whatever `config` says. For the platform's roots there is
-    /// [`platform_config`](crate::platform_config). The first message is [outgoing](Self::outgoing) at
-    /// once.
+    /// As a client of the server `name`: its certificate has to be for that name, whatever was
+    /// dialed. ALPN asks for HTTP/1.1, whatever `config` says. For the platform's roots there is
+    /// [`platform_config`](crate::platform_config). The first message is [outgoing](Self::outgoing)
+    /// at once.
     ///
     /// # Errors
     ///
@@ -164,8 +166,8 @@ impl Session {
         }
     }
 
-    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and `enable_secret_extraction` to have
-    /// records [in place](Self::in_place).
+    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and
+    /// `enable_secret_extraction` to have records [in place](Self::in_place).
     ///
     /// # Errors
     ///
@@ -201,15 +203,15 @@ impl Session {
 
     // Inputs.
 
-    /// Room to read the stream to, 4 KiB at least. To be asked for where [`read`](Self::read) gave `None`: what was
-    /// committed and is not read waits here, however much it is. The room is the thread's, and goes back to it when
-    /// `read` gives `None` again, or with a `commit` of 0 bytes.
+    /// Room to read the stream to, 4 KiB at least. To be asked for where [`read`](Self::read) gave
+    /// `None`: what was committed and is not read waits here, however much it is. The room is the
+    /// thread's, and goes back to it when `read` gives `None` again, or with a `commit` of 0 bytes.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.input.room()
     }
 
-    /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut): 0, if the stream had none; its end is
-    /// [`end_of_stream`](Self::end_of_stream). Goes on with the handshake.
+    /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut): 0, if the stream had
+    /// none; its end is [`end_of_stream`](Self::end_of_stream). Goes on with the handshake.
     ///
     /// # Panics
     ///
@@ -222,24 +224,25 @@ impl Session {
         }
     }
 
-    /// Says that the stream ended. What came is still to be read; then, if the peer had not announced its end
-    /// (RFC 8446 §6.1), comes the error `UnexpectedEof`.
+    /// Says that the stream ended. What came is still to be read; then, if the peer had not
+    /// announced its end (RFC 8446 §6.1), comes the error `UnexpectedEof`.
     pub fn end_of_stream(&mut self) {
         self.eof = true;
     }
 
     // Commands.
 
-    /// Seals plaintext in the fewest records, and advances `from` by it. Returns the number of bytes
-    /// sealed. At most 64 KiB of ciphertext may be [outgoing](Self::outgoing); write it out, then call
-    /// again. Returns 0 during the TLS handshake.
+    /// Seals plaintext in the fewest records, and advances `from` by it. Returns the number of
+    /// bytes sealed. At most 64 KiB of ciphertext may be [outgoing](Self::outgoing); write it out,
+    /// then call again. Returns 0 during the TLS handshake.
     ///
     /// The stream has what was sealed once nothing is [outgoing](Self::has_outgoing) here.
     ///
     /// # Errors
     ///
-    /// That of [`read`](Self::read), once the handshake has failed or `read` has returned it, whether there is
-    /// anything to seal or not: the alert is outgoing. `BrokenPipe` after [`close`](Self::close).
+    /// That of [`read`](Self::read), once the handshake has failed or `read` has returned it,
+    /// whether there is anything to seal or not: the alert is outgoing. `BrokenPipe` after
+    /// [`close`](Self::close).
     pub fn write(&mut self, from: &mut impl Buf) -> io::Result<usize> {
         if self.is_handshaking() {
             return self.check().map(|()| 0);
@@ -258,12 +261,14 @@ impl Session {
         Ok(all)
     }
 
-    /// Announces that nothing more is sent, by a close_notify, which is [outgoing](Self::outgoing) then: before the
-    /// stream is shut for writing. What the peer sends can still be read (RFC 8446 §6.1). A peer's close_notify is not
-    /// answered until this is called. During the handshake a session in place says nothing.
+    /// Announces that nothing more is sent, by a close_notify, which is [outgoing](Self::outgoing)
+    /// then: before the stream is shut for writing. What the peer sends can still be read (RFC 8446
+    /// §6.1). A peer's close_notify is not answered until this is called. During the handshake a
+    /// session in place says nothing.
     ///
-    /// A bad record behind this is an error as ever, also where a debug build of rustls 0.23 asserts that there is none:
-    /// its panic is caught. So it is reported by the panic hook, and ends a program that has `panic = "abort"`.
+    /// A bad record behind this is an error as ever, also where a debug build of rustls 0.23
+    /// asserts that there is none: its panic is caught. So it is reported by the panic hook, and
+    /// ends a program that has `panic = "abort"`.
     pub fn close(&mut self) {
         self.closed = true;
         match &mut self.engine {
@@ -277,7 +282,8 @@ impl Session {
 
     // Outputs.
 
-    /// The ciphertext to write to the stream next. Some of it may come of any call, [`read`](Self::read) too.
+    /// The ciphertext to write to the stream next. Some of it may come of any call,
+    /// [`read`](Self::read) too.
     #[inline]
     pub fn outgoing(&mut self) -> &[u8] {
         if let Engine::Rustls(conn) = &mut self.engine
@@ -306,8 +312,8 @@ impl Session {
         !self.out.is_empty() || matches!(&self.engine, Engine::Rustls(conn) if conn.wants_write())
     }
 
-    /// Whether the handshake of TLS is not over: [`write`](Self::write) takes nothing yet, and a client's
-    /// [certificates](Self::peer_certificates) are not known.
+    /// Whether the handshake of TLS is not over: [`write`](Self::write) takes nothing yet, and a
+    /// client's [certificates](Self::peer_certificates) are not known.
     pub fn is_handshaking(&self) -> bool {
         match &self.engine {
             Engine::Rustls(conn) => conn.is_handshaking(),
@@ -316,7 +322,8 @@ impl Session {
         }
     }
 
-    /// Whether the reader of a stream writes: part of the handshake is not done, written and flushed.
+    /// Whether the reader of a stream writes: part of the handshake is not done, written and
+    /// flushed.
     #[inline]
     pub fn is_opening(&self) -> bool {
         self.opening

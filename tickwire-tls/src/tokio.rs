@@ -17,15 +17,15 @@ use std::{
 /// The TLS handshake takes place with the first read, or a client's first write. A server's writes
 /// fail until then: there is no peer yet.
 ///
-/// A write goes to the stream below at once as far as that takes it, in the fewest records that hold
-/// it; the rest goes with the next flush. The stream below may buffer, and may be a
+/// A write goes to the stream below at once as far as that takes it, in the fewest records that
+/// hold it; the rest goes with the next flush. The stream below may buffer, and may be a
 /// `TlsStream` itself: a flush goes on to it, and the handshake flushes it before it waits for the
 /// peer.
 ///
 /// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends TLS's close_notify first; a peer's is
-/// answered with ours when this is dropped, at the latest. A stream that ends without the peer's was
-/// cut off: the error `UnexpectedEof`. The answer in `drop`, and the alert that tells the peer why
-/// TLS failed, are written and flushed as far as the stream takes them, without waiting.
+/// answered with ours when this is dropped, at the latest. A stream that ends without the peer's
+/// was cut off: the error `UnexpectedEof`. The answer in `drop`, and the alert that tells the peer
+/// why TLS failed, are written and flushed as far as the stream takes them, without waiting.
 ///
 /// If you split it with a lock, do so after the handshake.
 pub struct TlsStream<S> {
@@ -39,8 +39,8 @@ pub struct TlsStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
-    /// As a client of the server `name`: its certificate has to be for that name, whatever was dialed.
-    /// ALPN asks for HTTP/1.1, whatever `config` says. For the platform's roots there is
+    /// As a client of the server `name`: its certificate has to be for that name, whatever was
+    /// dialed. ALPN asks for HTTP/1.1, whatever `config` says. For the platform's roots there is
     /// [`platform_config`](crate::platform_config).
     ///
     /// # Errors
@@ -54,8 +54,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Ok(Self::of(io, Session::client(config, name)?))
     }
 
-    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and `enable_secret_extraction` to have
-    /// records [in place](Session::in_place).
+    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and
+    /// `enable_secret_extraction` to have records [in place](Session::in_place).
     ///
     /// # Errors
     ///
@@ -230,7 +230,8 @@ impl<S> TlsStream<S> {
         &self.io
     }
 
-    /// The session: versions agreed on, certificates, the name asked for, whether records are in place.
+    /// The session: versions agreed on, certificates, the name asked for, whether records are in
+    /// place.
     pub fn session(&self) -> &Session {
         &self.session
     }

@@ -23,7 +23,8 @@ pub use tls::{Connector, MaybeTlsStream};
 #[cfg(feature = "__rustls-tls")]
 pub use tls::{client_async_tls, client_async_tls_with_config};
 
-/// permessage-deflate's settings, for [`WebSocketConfig::deflate`](tungstenite::protocol::WebSocketConfig::deflate).
+/// permessage-deflate's settings, for
+/// [`WebSocketConfig::deflate`](tungstenite::protocol::WebSocketConfig::deflate).
 #[cfg(feature = "deflate")]
 pub mod deflate {
     pub use tickwire::deflate::*;

@@ -20,12 +20,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A connection on a stream of tokio: a [`Stream`] and a [`Sink`] of messages.
 ///
-/// After `StreamExt::split`, one task may read while another writes; whoever is polled answers Pings.
+/// After `StreamExt::split`, one task may read while another writes; whoever is polled answers
+/// Pings.
 ///
 /// # Cancel safety
 ///
-/// Waiting for the next message can be cancelled, and so can `feed`, `flush` and `send`: a message is taken
-/// whole or not at all.
+/// Waiting for the next message can be cancelled, and so can `feed`, `flush` and `send`: a message
+/// is taken whole or not at all.
 #[derive(Debug)]
 pub struct WebSocketStream<S> {
     stream: S,

@@ -1,7 +1,7 @@
 //! Waking both halves of a connection that is split.
 //!
-//! The task that reads writes too, Pongs above all, and a stream remembers one waker for writing: so that one
-//! wakes both. For reading there is one task.
+//! The task that reads writes too, Pongs above all, and a stream remembers one waker for writing:
+//! so that one wakes both. For reading there is one task.
 use std::{
     sync::{Arc, Mutex, PoisonError},
     task::{Wake, Waker},

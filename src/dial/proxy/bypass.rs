@@ -9,17 +9,17 @@
 //! | `192.0.2.0/24`, `2001:db8::/32`, `[2001:db8::]/32` | the addresses that begin so |
 //! | any but the last, with `:8443` behind it (IPv6 in brackets) | the same, at that port alone |
 //!
-//! Entries are separated by commas or blanks; one that is none of these stands for nothing. Names match
-//! without regard to case and to a dot at their end, and are never resolved: an address stands for the
-//! servers whose URL has it. A host like `127.1` or `0x7f000001` is a name here: only some resolvers take it for
-//! an address.
+//! Entries are separated by commas or blanks; one that is none of these stands for nothing. Names
+//! match without regard to case and to a dot at their end, and are never resolved: an address
+//! stands for the servers whose URL has it. A host like `127.1` or `0x7f000001` is a name here:
+//! only some resolvers take it for an address.
 use super::dialogue::Address;
 use crate::proto::url::{Target, UrlError};
 use std::{net::IpAddr, string::String};
 
-/// The proxy for this server, by the values of variables: `HTTPS_PROXY`, else `ALL_PROXY`, for `ws` as
-/// for `wss`, since both need a tunnel (RFC 6455 §4.1 prefers a proxy for HTTPS to one for HTTP).
-/// A name in lower case goes before the same in upper case, and an empty value is none.
+/// The proxy for this server, by the values of variables: `HTTPS_PROXY`, else `ALL_PROXY`, for `ws`
+/// as for `wss`, since both need a tunnel (RFC 6455 §4.1 prefers a proxy for HTTPS to one for
+/// HTTP). A name in lower case goes before the same in upper case, and an empty value is none.
 pub(super) fn chosen(
     server: &Target,
     value: impl Fn(&str) -> Result<Option<String>, UrlError>,

@@ -1,8 +1,8 @@
 //! Asking a proxy for a tunnel to the server, without I/O: by CONNECT of HTTP, or by SOCKS5.
 //!
-//! A [`Dialogue`] goes over the stream before TLS and the opening handshake, and is bounded as that is:
-//! the head of an answer by [`max_head`](Config::max_head) and the like, and its time, which begins with
-//! that of the dial, by [`handshake_timeout`](Config::handshake_timeout).
+//! A [`Dialogue`] goes over the stream before TLS and the opening handshake, and is bounded as that
+//! is: the head of an answer by [`max_head`](Config::max_head) and the like, and its time, which
+//! begins with that of the dial, by [`handshake_timeout`](Config::handshake_timeout).
 //!
 //! ```text
 //! outgoing, advance      until all is written
@@ -123,8 +123,8 @@ impl Dialogue {
         self.request.get(self.sent..).unwrap_or_default()
     }
 
-    /// Says that the first `n` bytes of [`outgoing`](Self::outgoing) were written; a larger `n` counts
-    /// as all.
+    /// Says that the first `n` bytes of [`outgoing`](Self::outgoing) were written; a larger `n`
+    /// counts as all.
     pub fn advance(&mut self, n: usize) {
         self.sent += n.min(self.request.len() - self.sent);
     }

@@ -44,7 +44,8 @@ fn look(reading: &mut Reading, config: &Config) -> Result<Progress, HandshakeErr
         };
         let line = StatusLine::parse(reading.wire().get(..len).unwrap_or_default())?;
         match line.status {
-            // RFC 9110 §9.3.6: any 2xx, with no body whatever Content-Length and Transfer-Encoding say.
+            // RFC 9110 §9.3.6: any 2xx, with no body whatever Content-Length and Transfer-Encoding
+            // say.
             200..=299 => {
                 reading.skip(len);
                 return Ok(Progress::Complete);

@@ -22,12 +22,13 @@ use bypass::chosen;
 use dialogue::{Address, Dialogue};
 use std::{env, fmt, future::poll_fn, string::String, vec::Vec};
 
-/// A proxy to connect through, by CONNECT of HTTP or by SOCKS5: for [`Dial::proxy`](crate::Dial::proxy).
+/// A proxy to connect through, by CONNECT of HTTP or by SOCKS5: for
+/// [`Dial::proxy`](crate::Dial::proxy).
 ///
-/// The proxy resolves the server's name; this end does not look it up. Dialing the proxy, TLS to it and
-/// its answer count to [`handshake_timeout`](Config::handshake_timeout), with what follows; the head of
-/// an answer is bounded as a server's is. A proxy that makes no tunnel is [`Error::Proxy`], and what it
-/// says is never taken for the server's answer.
+/// The proxy resolves the server's name; this end does not look it up. Dialing the proxy, TLS to it
+/// and its answer count to [`handshake_timeout`](Config::handshake_timeout), with what follows; the
+/// head of an answer is bounded as a server's is. A proxy that makes no tunnel is [`Error::Proxy`],
+/// and what it says is never taken for the server's answer.
 ///
 /// ```no_run
 /// use tickwire::{Config, Dial, Proxy, handshake::client::Request};
@@ -51,31 +52,33 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Of a URL: `http://` (or no scheme) speaks CONNECT (RFC 9110 §9.3.6), `https://` the same over TLS,
-    /// which needs the feature `rustls`; `socks5://` and `socks5h://` speak SOCKS5 (RFC 1928). Without a
-    /// port it is 80, 443 or 1080.
+    /// Of a URL: `http://` (or no scheme) speaks CONNECT (RFC 9110 §9.3.6), `https://` the same
+    /// over TLS, which needs the feature `rustls`; `socks5://` and `socks5h://` speak SOCKS5 (RFC
+    /// 1928). Without a port it is 80, 443 or 1080.
     ///
-    /// User and password in it, percent-encoded, are sent to the proxy alone: as Basic authentication
-    /// (RFC 7617), which without TLS to the proxy everybody on the way can read, or by RFC 1929, which
-    /// everybody can.
+    /// User and password in it, percent-encoded, are sent to the proxy alone: as Basic
+    /// authentication (RFC 7617), which without TLS to the proxy everybody on the way can read, or
+    /// by RFC 1929, which everybody can.
     ///
     /// # Errors
     ///
-    /// See [`UrlError`]; [`BadUserinfo`](UrlError::BadUserinfo) also for a user or password that SOCKS5
-    /// cannot carry: each is of 1 to 255 bytes.
+    /// See [`UrlError`]; [`BadUserinfo`](UrlError::BadUserinfo) also for a user or password that
+    /// SOCKS5 cannot carry: each is of 1 to 255 bytes.
     pub fn new(url: &str) -> Result<Self, UrlError> {
         Ok(Self { address: Address::parse(url)?, tls: None })
     }
 
     /// The proxy that the environment names for a server, such as
-    /// [`Request::target`](crate::handshake::client::Request::target): `HTTPS_PROXY`, else `ALL_PROXY`, for
-    /// `ws` as for `wss`, unless `NO_PROXY` has the server in it. Names in lower case go first, and an
-    /// empty value is none. `HTTP_PROXY` is not looked at: a CGI program has it from its client.
+    /// [`Request::target`](crate::handshake::client::Request::target): `HTTPS_PROXY`, else
+    /// `ALL_PROXY`, for `ws` as for `wss`, unless `NO_PROXY` has the server in it. Names in lower
+    /// case go first, and an empty value is none. `HTTP_PROXY` is not looked at: a CGI program has
+    /// it from its client.
     ///
-    /// `NO_PROXY` is a list, separated by commas or blanks, of names (`example.com`: that and all below
-    /// it; `.example.com`: what is below it), addresses, networks (`192.0.2.0/24`), each with
-    /// `:port` behind it or without, and `*`. Names are not resolved to compare addresses. The short forms of an
-    /// address that some resolvers take, `127.1` for one, are names: list them as the URL has them.
+    /// `NO_PROXY` is a list, separated by commas or blanks, of names (`example.com`: that and all
+    /// below it; `.example.com`: what is below it), addresses, networks (`192.0.2.0/24`), each with
+    /// `:port` behind it or without, and `*`. Names are not resolved to compare addresses. The
+    /// short forms of an address that some resolvers take, `127.1` for one, are names: list them as
+    /// the URL has them.
     ///
     /// # Errors
     ///

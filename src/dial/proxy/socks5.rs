@@ -123,8 +123,8 @@ fn login_answer(wire: &[u8]) -> Result<Option<usize>, HandshakeError> {
     }
 }
 
-/// RFC 1928 §4, RFC 1928 §5: the request for a connection. A name is sent as it is, and so resolved by the
-/// proxy alone.
+/// RFC 1928 §4, RFC 1928 §5: the request for a connection. A name is sent as it is, and so resolved
+/// by the proxy alone.
 fn connect(server: &Target) -> Result<Vec<u8>, HandshakeError> {
     const CONNECT: u8 = 1;
     let host = server.unzoned();
@@ -148,8 +148,8 @@ fn connect(server: &Target) -> Result<Vec<u8>, HandshakeError> {
     Ok(request)
 }
 
-/// RFC 1928 §6: version, reply, a zero, an address of some type, a port. Only the reply matters, and
-/// a refusal is one however short it is.
+/// RFC 1928 §6: version, reply, a zero, an address of some type, a port. Only the reply matters,
+/// and a refusal is one however short it is.
 fn reply(wire: &[u8]) -> Result<Option<usize>, HandshakeError> {
     version(wire, VERSION, "version is not 5")?;
     match wire.get(1) {

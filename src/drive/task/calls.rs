@@ -1,6 +1,7 @@
 //! The calls of tasks, written once for the types of all adapters of tasks.
 //!
-//! They are macros for the reason in [`drive::calls`](crate::drive::calls), and take [`names`] in the same way.
+//! They are macros for the reason in [`drive::calls`](crate::drive::calls), and take [`names`] in
+//! the same way.
 
 /// What the bodies name beside what those of [`drive`](crate::drive::calls::names) do.
 pub(crate) mod names {
@@ -23,32 +24,37 @@ macro_rules! receiving {
         /// The message is borrowed from the buffer it was read into, and lives until the next call.
         /// Messages fed are written when the input is used up.
         ///
-        /// A client gets its `None` when the server has ended the stream too, or [`close_timeout`](crate::Config::close_timeout) after the
-        /// server's Close. Not to wait for that, use [`recv_event`](Self::recv_event): at [`Event::Close`](crate::Event::Close), [`closed`](Self::closed) has
-        /// the code, `flush`, of a split one that of its `Writer`, writes the answer, and the stream may be dropped.
+        /// A client gets its `None` when the server has ended the stream too, or
+        /// [`close_timeout`](crate::Config::close_timeout) after the server's Close. Not to wait
+        /// for that, use [`recv_event`](Self::recv_event): at
+        /// [`Event::Close`](crate::Event::Close), [`closed`](Self::closed) has the code, `flush`,
+        /// of a split one that of its `Writer`, writes the answer, and the stream may be dropped.
         ///
         /// Cancel safe: a message is consumed only by the call after the one that returned it.
         ///
         /// # Errors
         ///
-        /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`]; each after everything
-        /// before it has been received. Later calls fail as well. After a violation the peer is told first,
-        /// and has a second to end the stream, before the error is returned; [`closed`](Self::closed)
-        /// shows it at once. Keep the first error: later calls no longer know that of the stream.
+        /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`]; each after
+        /// everything before it has been received. Later calls fail as well. After a violation the
+        /// peer is told first, and has a second to end the stream, before the error is returned;
+        /// [`closed`](Self::closed) shows it at once. Keep the first error: later calls no longer
+        /// know that of the stream.
         #[inline]
         pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message<'_>>, Error>> {
             Recv::new(&mut self.0)
         }
 
-        /// [`recv`](Self::recv), returning with the message its [`info`](crate::Received::info) and, except for a `Reader`,
-        /// the sending half, to answer while the message is alive. Replies leave in one write
-        /// when the input is used up, or earlier when [`cork_limit`](crate::Config::cork_limit) is passed.
+        /// [`recv`](Self::recv), returning with the message its [`info`](crate::Received::info)
+        /// and, except for a `Reader`, the sending half, to answer while the message is alive.
+        /// Replies leave in one write when the input is used up, or earlier when
+        /// [`cork_limit`](crate::Config::cork_limit) is passed.
         ///
-        /// A message is handed out only while less than [`high_water`](crate::Config::high_water) is buffered,
-        /// so that one reply to each never fails with `Full`: while a peer does not read, we do not read it
-        /// either, until the write timeout ends it. (Two ends that answer each message
-        /// with more can block each other this way.) After our own Close, messages are discarded up to
-        /// the peer's Close; after a failed write they are not, and nothing can be fed. For a `Reader` none of this applies: only the result differs from that of `recv`.
+        /// A message is handed out only while less than [`high_water`](crate::Config::high_water)
+        /// is buffered, so that one reply to each never fails with `Full`: while a peer does not
+        /// read, we do not read it either, until the write timeout ends it. (Two ends that answer
+        /// each message with more can block each other this way.) After our own Close, messages are
+        /// discarded up to the peer's Close; after a failed write they are not, and nothing can be
+        /// fed. For a `Reader` none of this applies: only the result differs from that of `recv`.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -63,8 +69,8 @@ macro_rules! receiving {
         }
 
         /// The next message or control frame, for proxies, and if
-        /// [`auto_pong`](crate::Config::auto_pong) or [`auto_close`](crate::Config::auto_close) is off. `None` after
-        /// the peer's Close.
+        /// [`auto_pong`](crate::Config::auto_pong) or [`auto_close`](crate::Config::auto_close) is
+        /// off. `None` after the peer's Close.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -76,10 +82,11 @@ macro_rules! receiving {
             self.0.take(ready, |rx| rx.event())
         }
 
-        /// The next piece of a message, as it arrives: for messages that are too large for memory. See
-        /// [`Connection::step_chunk`](crate::Connection::step_chunk) for the limits that apply. A call of [`recv`](Self::recv) in the
-        /// middle of a message skips the rest of it. If the peer closes in the middle of one, there
-        /// is no last piece: [`Closed::cut`](crate::Closed::cut) tells.
+        /// The next piece of a message, as it arrives: for messages that are too large for memory.
+        /// See [`Connection::step_chunk`](crate::Connection::step_chunk) for the limits that apply.
+        /// A call of [`recv`](Self::recv) in the middle of a message skips the rest of it. If the
+        /// peer closes in the middle of one, there is no last piece:
+        /// [`Closed::cut`](crate::Closed::cut) tells.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -106,20 +113,22 @@ macro_rules! receiving {
 
         /// Polls [`recv`](Self::recv): for a `Future` or a `Stream` of your own.
         ///
-        /// There is nothing to cancel: all state lives in the connection, so what a poll has not returned, the
-        /// next receiving call returns, whichever it is. The first poll that has to wait allocates a place
-        /// for wakers.
+        /// There is nothing to cancel: all state lives in the connection, so what a poll has not
+        /// returned, the next receiving call returns, whichever it is. The first poll that has to
+        /// wait allocates a place for wakers.
         ///
         /// # Who may poll
         ///
-        /// One task polls receiving: by this, by [`poll_recv_event`](Self::poll_recv_event), or as a `Stream`.
-        /// One task, the same or another, polls sending: as a `Sink` (feature `futures`). Each side wakes the
-        /// task that polled it last, and no other. A Close that was queued by
-        /// [`Sender::close`](crate::Sender::close) begins its deadline with the next poll of either side.
+        /// One task polls receiving: by this, by [`poll_recv_event`](Self::poll_recv_event), or as
+        /// a `Stream`. One task, the same or another, polls sending: as a `Sink` (feature
+        /// `futures`). Each side wakes the task that polled it last, and no other. A Close that was
+        /// queued by [`Sender::close`](crate::Sender::close) begins its deadline with the next poll
+        /// of either side.
         ///
-        /// Everything else is for a connection that one task drives: the future of [`recv`](Self::recv), and any
-        /// other of a whole WebSocket, replaces the wakers of both sides, so that a second task may never be woken.
-        /// Of `into_split`, each half is for one task, whatever it calls, and needs no lock around both.
+        /// Everything else is for a connection that one task drives: the future of
+        /// [`recv`](Self::recv), and any other of a whole WebSocket, replaces the wakers of both
+        /// sides, so that a second task may never be woken. Of `into_split`, each half is for one
+        /// task, whatever it calls, and needs no lock around both.
         ///
         /// # Errors
         ///
@@ -132,8 +141,8 @@ macro_rules! receiving {
             Poll::Ready(self.0.take(ready, |rx| rx.message()))
         }
 
-        /// Polls [`recv_event`](Self::recv_event), otherwise as [`poll_recv`](Self::poll_recv), whose rule of
-        /// [who may poll](Self::poll_recv) holds here too.
+        /// Polls [`recv_event`](Self::recv_event), otherwise as [`poll_recv`](Self::poll_recv),
+        /// whose rule of [who may poll](Self::poll_recv) holds here too.
         ///
         /// # Errors
         ///
@@ -153,9 +162,10 @@ pub(crate) use receiving;
 macro_rules! sending {
     () => {
         /// [`recv`](Self::recv), but also returns when there is room again: when fewer than `below`
-        /// bytes, and less than [`high_water`](crate::Config::high_water), are unsent, if there was no such
-        /// room when it was called. For callers with more to feed, such as an [`Outbox`](crate::Outbox),
-        /// whose `below` is [`max_unsent`](crate::Outbox::max_unsent). 0 counts as 1.
+        /// bytes, and less than [`high_water`](crate::Config::high_water), are unsent, if there was
+        /// no such room when it was called. For callers with more to feed, such as an
+        /// [`Outbox`](crate::Outbox), whose `below` is [`max_unsent`](crate::Outbox::max_unsent). 0
+        /// counts as 1.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -180,22 +190,24 @@ macro_rules! sending {
         }
 
         /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
-        /// stream has taken the message. A borrowed message is copied; see [`Outbound`](crate::Outbound) for the others.
+        /// stream has taken the message. A borrowed message is copied; see
+        /// [`Outbound`](crate::Outbound) for the others.
         ///
-        /// Cancel safe: if dropped before there was room, nothing was sent, and a message given by value is gone
-        /// (`ready`, then `feed` and `flush`, keep it); if dropped later, the message
-        /// goes out whole with the next flush, so do not send it again. [`Sender::fed`](crate::Sender::fed)
-        /// before and after tells which.
+        /// Cancel safe: if dropped before there was room, nothing was sent, and a message given by
+        /// value is gone (`ready`, then `feed` and `flush`, keep it); if dropped later, the message
+        /// goes out whole with the next flush, so do not send it again.
+        /// [`Sender::fed`](crate::Sender::fed) before and after tells which.
         ///
-        /// It does not read: a program that only sends notices the peer's Close when the stream breaks,
-        /// and two peers that both send before they receive can block each other. Split, or feed and
-        /// receive.
+        /// It does not read: a program that only sends notices the peer's Close when the stream
+        /// breaks, and two peers that both send before they receive can block each other. Split, or
+        /// feed and receive.
         ///
         /// # Errors
         ///
         /// [`Error::Send`] for a message that cannot be sent, [`Error::Io`] if the stream fails,
-        /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if it took nothing for
-        /// [`write_timeout`](crate::Config::write_timeout); messages received are still delivered then.
+        /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if it took nothing
+        /// for [`write_timeout`](crate::Config::write_timeout); messages received are still
+        /// delivered then.
         pub async fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
             let mut message = Some(message);
             poll_fn(|cx| {
@@ -207,7 +219,8 @@ macro_rules! sending {
             self.flush().await
         }
 
-        /// Waits until there is room for a message of any length, and writes if necessary. Does not read.
+        /// Waits until there is room for a message of any length, and writes if necessary. Does not
+        /// read.
         ///
         /// Cancel safe.
         ///
@@ -234,14 +247,14 @@ macro_rules! sending {
         }
 
         /// Closes: sends a Close behind everything fed, unless one was sent before, then reads and
-        /// discards up to the peer's Close and ends the stream. [`close_timeout`](crate::Config::close_timeout) says how long
-        /// that takes at most.
+        /// discards up to the peer's Close and ends the stream.
+        /// [`close_timeout`](crate::Config::close_timeout) says how long that takes at most.
         ///
         /// With a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code and a reason
         /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or neither (`None`).
         ///
-        /// Cancel safe: call it again. Messages discarded so far are lost; [`recv`](Self::recv) goes on
-        /// after them.
+        /// Cancel safe: call it again. Messages discarded so far are lost; [`recv`](Self::recv)
+        /// goes on after them.
         ///
         /// # Errors
         ///
@@ -294,8 +307,9 @@ macro_rules! writing {
             poll_fn(|cx| self.0.poll_flush(cx, false)).await
         }
 
-        /// Queues a Close behind everything fed, and writes it. The half that receives goes on to the peer's
-        /// Close, and ends the stream, within the time that [`close_timeout`](crate::Config::close_timeout) says.
+        /// Queues a Close behind everything fed, and writes it. The half that receives goes on to
+        /// the peer's Close, and ends the stream, within the time that
+        /// [`close_timeout`](crate::Config::close_timeout) says.
         ///
         /// Cancel safe: call it again.
         ///
@@ -310,7 +324,8 @@ macro_rules! writing {
 }
 pub(crate) use writing;
 
-/// The types of an adapter, whose streams are read and written by these traits, and its timers made by `$T`.
+/// The types of an adapter, whose streams are read and written by these traits, and its timers made
+/// by `$T`.
 macro_rules! adapter {
     ($Read:path, $Write:path $(, $T:ident: $Timers:path)?) => {
         impl<S $(, $T: $Timers)?> WebSocket<S $(, $T)?> {
@@ -351,8 +366,8 @@ macro_rules! adapter {
             /// # Errors
             ///
             /// [`Error::Io`]; [`Error::Recv`] if the stream took nothing for
-            /// [`write_timeout`](crate::Config::write_timeout); [`Error::Handshake`] for a request that
-            /// [`read_any`](Self::read_any) found bad.
+            /// [`write_timeout`](crate::Config::write_timeout); [`Error::Handshake`] for a request
+            /// that [`read_any`](Self::read_any) found bad.
             pub async fn accept(self, accept: Accept<'_>) -> Result<WebSocket<S $(, $T)?>, Error> {
                 self.0.accepted(accept).await.map(WebSocket)
             }
@@ -363,8 +378,8 @@ macro_rules! adapter {
             ///
             /// # Errors
             ///
-            /// [`Error::Io`] when the response could not be written, [`Error::Recv`] if that took longer
-            /// than [`write_timeout`](crate::Config::write_timeout).
+            /// [`Error::Io`] when the response could not be written, [`Error::Recv`] if that took
+            /// longer than [`write_timeout`](crate::Config::write_timeout).
             pub async fn reject(self, rejection: impl Into<Rejection>) -> Result<(), Error> {
                 self.0.rejected(rejection).await
             }

@@ -1,4 +1,5 @@
-//! The asynchronous WebSocket, whole and split, and its handshakes: written once, over any [`Source`] and [`Output`].
+//! The asynchronous WebSocket, whole and split, and its handshakes: written once, over any
+//! [`Source`] and [`Output`].
 //!
 //! An adapter says how its streams are read and written and what its timers are: `tokio`,
 //! `futures_io`.

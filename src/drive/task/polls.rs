@@ -1,8 +1,8 @@
 //! Receiving by polls, and the waking of two tasks that share one WebSocket.
 //!
-//! A stream and a timer wake only the last task that polled. So the polls of a side hand them a waker
-//! that wakes both sides; and what one side changes for the other, without any I/O for it to see, wakes
-//! the other. The halves of `into_split` have such wakers of their own.
+//! A stream and a timer wake only the last task that polled. So the polls of a side hand them a
+//! waker that wakes both sides; and what one side changes for the other, without any I/O for it to
+//! see, wakes the other. The halves of `into_split` have such wakers of their own.
 use super::Socket;
 use crate::{
     drive::{
@@ -30,8 +30,8 @@ pub(crate) struct Polled {
 }
 
 impl Outlook {
-    /// Whether the other side has to know of the change from this. A side that waits for a stream that
-    /// blocks is woken by it; but a stream may forget that waker when it takes bytes.
+    /// Whether the other side has to know of the change from this. A side that waits for a stream
+    /// that blocks is woken by it; but a stream may forget that waker when it takes bytes.
     fn is_news(self, before: Self) -> bool {
         let ends = |of: Self| (of.closed, of.broken, of.failed);
         let writable = (before.blocked && !self.blocked) || (!before.room && self.room);

@@ -1,9 +1,10 @@
 //! Streams and sinks of owned messages, and of owned events, for code that uses combinators:
 //! `StreamExt`, `forward`, a `select` of many connections, frameworks that take `Stream + Sink`.
 //!
-//! Their cost is an owned message for each one received (a copy of up to 4 KiB into a block that it shares with
-//! others, or a share of the buffer it came in) where `recv` lends it out. The WebSocket's own methods take
-//! precedence over those of `SinkExt`: `ws.send("text")` is `WebSocket::send`.
+//! Their cost is an owned message for each one received (a copy of up to 4 KiB into a block that it
+//! shares with others, or a share of the buffer it came in) where `recv` lends it out. The
+//! WebSocket's own methods take precedence over those of `SinkExt`: `ws.send("text")` is
+//! `WebSocket::send`.
 //!
 //! `StreamExt::split` lets two tasks share one WebSocket; `poll_recv` has the rule.
 use super::{Core, Socket, WebSocket};
@@ -97,18 +98,19 @@ impl<W: Output> Writer<W> {
 ///
 /// **Received** are the events of `recv_event`, the peer's Close among them; the stream ends when
 /// that was answered and the connection ended. An error comes once, and is the last item. If
-/// [`auto_close`](crate::Config::auto_close) is off, answer a Close before asking for the next item:
-/// the stream ends there otherwise.
+/// [`auto_close`](crate::Config::auto_close) is off, answer a Close before asking for the next
+/// item: the stream ends there otherwise.
 ///
-/// **Sent** with the next flush: a message as by [`feed`](Sender::feed), a Ping, Pong or Close as by
-/// [`ping`](Sender::ping), [`pong`](Sender::pong) and [`close`](Sender::close). So Pings and Pongs overtake
-/// messages of which nothing was written, and of several waiting Pings only the newest is sent; a Close goes
-/// behind everything. After it, or after the answer to the peer's, sending fails with
-/// [`Closed`](crate::SendError::Closed). Every item waits until there is room for a message; the calls of the
-/// [`Sender`] do not wait. If you forward what you receive, switch [`auto_pong`](crate::Config::auto_pong) off:
-/// each Ping is answered twice otherwise.
+/// **Sent** with the next flush: a message as by [`feed`](Sender::feed), a Ping, Pong or Close as
+/// by [`ping`](Sender::ping), [`pong`](Sender::pong) and [`close`](Sender::close). So Pings and
+/// Pongs overtake messages of which nothing was written, and of several waiting Pings only the
+/// newest is sent; a Close goes behind everything. After it, or after the answer to the peer's,
+/// sending fails with [`Closed`](crate::SendError::Closed). Every item waits until there is room
+/// for a message; the calls of the [`Sender`] do not wait. If you forward what you receive, switch
+/// [`auto_pong`](crate::Config::auto_pong) off: each Ping is answered twice otherwise.
 ///
-/// Both in one task, or in two after `StreamExt::split`: see [who may poll](crate::tokio::WebSocket::poll_recv).
+/// Both in one task, or in two after `StreamExt::split`: see [who may
+/// poll](crate::tokio::WebSocket::poll_recv).
 #[derive(Debug)]
 pub struct Events<S>(
     /// What it is made of, with all of its calls.
@@ -178,8 +180,8 @@ pub(crate) use stream;
 macro_rules! sink {
     ([$($generics:tt)*] $Type:ty) => {
         /// Ready when there is room, as [`ready`](Self::ready) says; a message is queued as by
-        /// [`feed`](Self::feed). Closing sends a Close with code 1000 behind everything fed, and reads
-        /// nothing: go on with what receives up to its end, or drop the connection.
+        /// [`feed`](Self::feed). Closing sends a Close with code 1000 behind everything fed, and
+        /// reads nothing: go on with what receives up to its end, or drop the connection.
         impl<$($generics)*> Sink<OwnedMessage> for $Type {
             type Error = Error;
 
@@ -202,7 +204,8 @@ macro_rules! sink {
             }
         }
 
-        /// Closing is that of the `Sink` of messages: with code 1000, unless a Close was sent before.
+        /// Closing is that of the `Sink` of messages: with code 1000, unless a Close was sent
+        /// before.
         impl<$($generics)*> Sink<OwnedEvent> for Events<$Type> {
             type Error = Error;
 

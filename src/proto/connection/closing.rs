@@ -1,8 +1,8 @@
 //! How a connection ends: the closing handshake (RFC 6455 §5.5.1, §7.1), as one table.
 //!
-//! The states of the peer's Close, of ours and of the stream give the [`Phase`], and everything else
-//! follows from that. A row that names a role is for that role alone; `*` stands for any value.
-//! `tests.rs` checks this table against the code, for every combination.
+//! The states of the peer's Close, of ours and of the stream give the [`Phase`], and everything
+//! else follows from that. A row that names a role is for that role alone; `*` stands for any
+//! value. `tests.rs` checks this table against the code, for every combination.
 //!
 //! | theirs         | ours                            | stream            | role   | phase      | section |
 //! |----------------|---------------------------------|-------------------|--------|------------|---------|
@@ -22,8 +22,8 @@
 //! | Came, Violated | Lost                            | *                 | *      | Over       |         |
 //! | Missing        | *                               | *                 | *      | Over       | §7.1.5  |
 //!
-//! A phase says what to do with the stream, the ready state that a browser would show, and how
-//! long it may take; `brief` is a second, or [`close_timeout`](Config::close_timeout) if that is less.
+//! A phase says what to do with the stream, the ready state that a browser would show, and how long
+//! it may take; `brief` is a second, or [`close_timeout`](Config::close_timeout) if that is less.
 //!
 //! | phase      | ending   | ready state | at most       |
 //! |------------|----------|-------------|---------------|
@@ -152,8 +152,8 @@ impl Closing {
             (Theirs::Came, Ours::Queued, _) => Phase::Answering,
             (Theirs::Came, Ours::Followed, _) => Phase::Trailing,
             (Theirs::Violated, Ours::Queued | Ours::Followed, _) => Phase::Reporting,
-            // §7.1.1: the server closes first; a client waits for that, and shuts its own side then,
-            // so that the server need not wait until it drops the stream.
+            // §7.1.1: the server closes first; a client waits for that, and shuts its own side
+            // then, so that the server need not wait until it drops the stream.
             (Theirs::Came, Ours::Written, Stream::Open) if self.role == Role::Client => {
                 Phase::Waiting
             }
@@ -239,8 +239,8 @@ pub struct Closed<'a> {
     /// The close code of the connection (§7.1.5), as in other APIs: that of the peer's Close,
     /// 1005 for one without a code, 1006 if none came.
     pub code: u16,
-    /// The reason in the peer's Close (§7.1.6), empty without one: for a log, not for people. It may
-    /// hold control characters: print it with `{:?}`.
+    /// The reason in the peer's Close (§7.1.6), empty without one: for a log, not for people. It
+    /// may hold control characters: print it with `{:?}`.
     pub reason: &'a str,
     /// The code of the Close that this end sent or has queued: 1005 for one without a code, 1006 if
     /// there is none, or if the stream failed before it was written. After a violation or an
@@ -260,8 +260,8 @@ pub struct Closed<'a> {
     pub cut: Option<DataKind>,
 }
 
-/// What to do with the stream once [`step`](super::Connection::step) says [`Closed`](super::Step::Closed) or
-/// fails.
+/// What to do with the stream once [`step`](super::Connection::step) says
+/// [`Closed`](super::Step::Closed) or fails.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignored a new one would never end.
@@ -272,20 +272,20 @@ pub enum Ending {
     ShutDown,
     /// Read into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit) until the
     /// stream ends, then [`end_of_stream`](Receiver::end_of_stream); nothing is kept, and
-    /// [`handle_timeout`](super::Connection::handle_timeout) bounds it: with 1 s for a server that has
-    /// shut its side, with [`close_timeout`](crate::Config::close_timeout) for a client that waits
-    /// for that. If a server closed with unread input, the resulting reset would discard its last
-    /// bytes, the Close among them; a client lets the server close
-    /// first (RFC 6455 §7.1.1), and then shuts its side. A client that fails the connection does
-    /// not wait: it is told [`ShutDown`](Self::ShutDown) once its Close is written (§7.1.7).
+    /// [`handle_timeout`](super::Connection::handle_timeout) bounds it: with 1 s for a server that
+    /// has shut its side, with [`close_timeout`](crate::Config::close_timeout) for a client that
+    /// waits for that. If a server closed with unread input, the resulting reset would discard its
+    /// last bytes, the Close among them; a client lets the server close first (RFC 6455 §7.1.1),
+    /// and then shuts its side. A client that fails the connection does not wait: it is told
+    /// [`ShutDown`](Self::ShutDown) once its Close is written (§7.1.7).
     Discard,
     /// Drop the stream. (But if [`auto_close`](Config::auto_close) is off and the peer's Close
     /// is not answered, do nothing until it is.)
     Done,
 }
 
-/// The state of a connection, as a browser shows it, without `CONNECTING`, which is a handshake here.
-/// It only moves forward.
+/// The state of a connection, as a browser shows it, without `CONNECTING`, which is a handshake
+/// here. It only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 // Exhaustive: a browser's.
 pub enum ReadyState {

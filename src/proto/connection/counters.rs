@@ -9,11 +9,11 @@ impl Receiver {
     }
 }
 
-/// Counts of the traffic of one direction of a connection so far, for any metrics library: those of a
-/// [`Receiver`], of what was received and consumed, and those of a [`Sender`](crate::Sender), of what was queued,
-/// where `wire` and `calls` count what was written. They only grow. A connection that counts is 144 bytes
-/// larger, and each message costs five to eight instructions more (`cargo bench -p benches --bench instructions
-/// --features counters`). Feature `counters`.
+/// Counts of the traffic of one direction of a connection so far, for any metrics library: those of
+/// a [`Receiver`], of what was received and consumed, and those of a [`Sender`](crate::Sender), of
+/// what was queued, where `wire` and `calls` count what was written. They only grow. A connection
+/// that counts is 144 bytes larger, and each message costs five to eight instructions more
+/// (`cargo bench -p benches --bench instructions --features counters`). Feature `counters`.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated};

@@ -1,5 +1,5 @@
-//! A message that goes out where no other did for some time: the heartbeat of protocols whose servers count
-//! messages.
+//! A message that goes out where no other did for some time: the heartbeat of protocols whose
+//! servers count messages.
 use super::{
     Position, Sender,
     looks::{LOOKS, SHORTEST},
@@ -48,7 +48,8 @@ impl Idle {
         if due > last.at { look.min(due) } else { look }
     }
 
-    /// Looks whether a message was fed, and feeds this one where that was too long ago; says whether it did.
+    /// Looks whether a message was fed, and feeds this one where that was too long ago; says
+    /// whether it did.
     pub(super) fn say(&mut self, now: Time, tx: &mut Sender) -> bool {
         let next = self.next();
         let mark = tx.data_mark();

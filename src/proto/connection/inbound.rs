@@ -167,8 +167,8 @@ impl Inbound {
         self.timers.attends().is_some_and(|at| at <= now)
     }
 
-    /// Tells the time while input keeps coming, to the deadlines that this must not put off; everything read
-    /// was stepped over. Says whether a message was queued.
+    /// Tells the time while input keeps coming, to the deadlines that this must not put off;
+    /// everything read was stepped over. Says whether a message was queued.
     pub(crate) fn attend(&mut self, now: Time, tx: &mut Sender) -> bool {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;

@@ -2,8 +2,8 @@
 //! them.
 //!
 //! The halves share nothing. What one owes the other (a Pong, the answering Close, the Close that
-//! reports a violation) passes through [`respond`](inbound::respond). `closing` decides how a connection
-//! ends, `handshake` opens it; adapters read, write and tell the time.
+//! reports a violation) passes through [`respond`](inbound::respond). `closing` decides how a
+//! connection ends, `handshake` opens it; adapters read, write and tell the time.
 pub(crate) mod closing;
 #[cfg_attr(not(feature = "counters"), path = "no_counters.rs")]
 pub(crate) mod counters;
@@ -46,19 +46,21 @@ use core::time::Duration;
 ///
 /// # Your own loop
 ///
-/// [`next`](Self::next) says what to do: hand on what arrived, write, read, shut the stream down, wait, or drop it. This is the
-/// whole loop over a stream that does not block, with deadlines, writes that block, backpressure and an orderly end:
+/// [`next`](Self::next) says what to do: hand on what arrived, write, read, shut the stream down,
+/// wait, or drop it. This is the whole loop over a stream that does not block, with deadlines,
+/// writes that block, backpressure and an orderly end:
 ///
 /// ```
 #[doc = include_str!("../../../docs/loop.rs")]
 /// ```
 ///
-/// For readiness of edges (mio, epoll) that is all. Over TLS the loop reads and writes through a `tls::Session`
-/// (feature `rustls`).
+/// For readiness of edges (mio, epoll) that is all. Over TLS the loop reads and writes through a
+/// `tls::Session` (feature `rustls`).
 ///
 /// # The fine calls
 ///
-/// A loop that wants another order, chunks, or a kernel that reads by itself has the parts that `next` is made of:
+/// A loop that wants another order, chunks, or a kernel that reads by itself has the parts that
+/// `next` is made of:
 ///
 /// - **Inputs**: [`Receiver::spare_mut`] and [`commit`](Receiver::commit),
 ///   [`end_of_stream`](Receiver::end_of_stream), through [`receiver_mut`](Self::receiver_mut);
@@ -69,9 +71,9 @@ use core::time::Duration;
 /// - **Outputs**: [`step`](Self::step), then [`Receiver::message`] or [`event`](Receiver::event);
 ///   [`Sender::outgoing`]; [`poll_timeout`](Self::poll_timeout); [`ending`](Self::ending).
 ///
-/// After each `step` that is not an event, write what is outgoing. At [`NeedInput`](Step::NeedInput), read; at
-/// [`Closed`](Step::Closed) or an error, do what `ending` says. Once reading would block, tell the time if
-/// `poll_timeout` is due, and step again.
+/// After each `step` that is not an event, write what is outgoing. At
+/// [`NeedInput`](Step::NeedInput), read; at [`Closed`](Step::Closed) or an error, do what `ending`
+/// says. Once reading would block, tell the time if `poll_timeout` is due, and step again.
 #[derive(Debug)]
 pub struct Connection {
     inbound: Inbound,
@@ -114,8 +116,8 @@ impl Connection {
         this
     }
 
-    /// Takes over the bytes that a handshake has read, and queues its response, in the parts it has; if
-    /// possible in the head's buffer.
+    /// Takes over the bytes that a handshake has read, and queues its response, in the parts it
+    /// has; if possible in the head's buffer.
     pub(crate) fn begin_with(&mut self, input: RecvBuffer, response: &[&[u8]]) {
         let free = self.inbound.rx.begin_with(input);
         self.tx.begin_with(free, response);
@@ -155,19 +157,19 @@ impl Connection {
     }
 
     /// Fails the connection as a violation of the peer does, for a rule of the application's own:
-    /// nothing more is delivered, what was received and not looked at is dropped, and `frame` goes out,
-    /// behind the replies to what came before it, unless the stream does not take those. The peer's
-    /// Close is not awaited: once ours is written, the stream has a second to end, as
-    /// [`ending`](Self::ending) says. From here on [`step`](Self::step) and [`closed`](Self::closed) say
-    /// [`Failed`](RecvError::Failed).
+    /// nothing more is delivered, what was received and not looked at is dropped, and `frame` goes
+    /// out, behind the replies to what came before it, unless the stream does not take those. The
+    /// peer's Close is not awaited: once ours is written, the stream has a second to end, as
+    /// [`ending`](Self::ending) says. From here on [`step`](Self::step) and
+    /// [`closed`](Self::closed) say [`Failed`](RecvError::Failed).
     ///
     /// If our Close was sent before, there is no second one. To receive everything up to the peer's
     /// Close instead, see [`Sender::close`] and [`Sender::abort`].
     ///
     /// # Errors
     ///
-    /// [`Closed`](SendError::Closed) if nothing more is received anyway: the peer has closed, or the
-    /// connection failed; [`ReasonTooLong`](SendError::ReasonTooLong) above 123 bytes;
+    /// [`Closed`](SendError::Closed) if nothing more is received anyway: the peer has closed, or
+    /// the connection failed; [`ReasonTooLong`](SendError::ReasonTooLong) above 123 bytes;
     /// [`BadCloseCode`](SendError::BadCloseCode) for 1010 from a server. Nothing has changed then.
     pub fn fail<'f>(&mut self, frame: impl Into<CloseFrame<'f>>) -> Result<(), SendError> {
         self.inbound.fail(frame.into(), &mut self.tx)
@@ -178,9 +180,10 @@ impl Connection {
         self.inbound.shut_down();
     }
 
-    /// Says that reading is paused, or goes on: while it is paused, silence is not
-    /// held against the peer, and only the timers on writing and closing run. Other deadlines are put off by as long:
-    /// [`poll_timeout`](Self::poll_timeout) asks for the time when it begins and when it ends.
+    /// Says that reading is paused, or goes on: while it is paused, silence is not held against the
+    /// peer, and only the timers on writing and closing run. Other deadlines are put off by as
+    /// long: [`poll_timeout`](Self::poll_timeout) asks for the time when it begins and when it
+    /// ends.
     #[inline]
     pub fn set_paused(&mut self, paused: bool) {
         self.inbound.set_paused(paused);
@@ -199,13 +202,12 @@ impl Connection {
         self.inbound.poll_timeout(&self.tx)
     }
 
-    /// Tells the time. Early and repeated calls are harmless; call it again while [`poll_timeout`](Self::poll_timeout) is not
-    /// in the future.
+    /// Tells the time. Early and repeated calls are harmless; call it again while
+    /// [`poll_timeout`](Self::poll_timeout) is not in the future.
     ///
-    /// Call it after a read that would have waited, or while reading is
-    /// [paused](Self::set_paused): a Pong still unread in the system would not count as a sign
-    /// of life. If input keeps coming, so that no read would wait, call it once it is due, after everything
-    /// read was stepped over.
+    /// Call it after a read that would have waited, or while reading is [paused](Self::set_paused):
+    /// a Pong still unread in the system would not count as a sign of life. If input keeps coming,
+    /// so that no read would wait, call it once it is due, after everything read was stepped over.
     ///
     /// # Errors
     ///
@@ -217,7 +219,8 @@ impl Connection {
         self.inbound.handle_timeout(now, &mut self.tx)
     }
 
-    /// The shortest deadline that the sending half can set going, for an adapter whose halves cannot wake each other.
+    /// The shortest deadline that the sending half can set going, for an adapter whose halves
+    /// cannot wake each other.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
         self.inbound.close_timeout().min(self.tx.write_timeout())
     }
@@ -251,7 +254,8 @@ impl Connection {
     ///
     /// [`max_message`](Config::max_message), [`max_fragments`](Config::max_fragments) and
     /// [`frame_timeout`](Config::frame_timeout) do not apply to a message received in pieces;
-    /// [`max_frame`](Config::max_frame) does. A call of `step` in the middle of a message skips the rest of it, to which `frame_timeout` applies.
+    /// [`max_frame`](Config::max_frame) does. A call of `step` in the middle of a message skips the
+    /// rest of it, to which `frame_timeout` applies.
     ///
     /// # Errors
     ///
@@ -260,8 +264,8 @@ impl Connection {
         self.inbound.step(Delivery::Chunks, &mut self.tx)
     }
 
-    /// What to do with the stream once [`step`](Self::step) says [`Closed`](Step::Closed) or fails. Before that it means nothing:
-    /// it is [`Done`](Ending::Done) on an open connection too.
+    /// What to do with the stream once [`step`](Self::step) says [`Closed`](Step::Closed) or fails.
+    /// Before that it means nothing: it is [`Done`](Ending::Done) on an open connection too.
     pub fn ending(&self) -> Ending {
         self.inbound.ending(&self.tx)
     }
@@ -335,13 +339,13 @@ impl Connection {
         self.inbound.role()
     }
 
-    /// How the connection ended: `None` while more may be received. Known at once, while receiving calls
-    /// first tell the peer, and deliver everything before it.
+    /// How the connection ended: `None` while more may be received. Known at once, while receiving
+    /// calls first tell the peer, and deliver everything before it.
     ///
-    /// It says all that a log needs: the code of the peer's Close and that of ours, and why receiving
-    /// failed. A peer that sends a message of more than [`max_message`](Config::max_message) gets a
-    /// Close with 1009 and usually sends none itself: then [`code`](Closed::code) is 1006, and
-    /// [`sent_code`](Closed::sent_code) is 1009.
+    /// It says all that a log needs: the code of the peer's Close and that of ours, and why
+    /// receiving failed. A peer that sends a message of more than
+    /// [`max_message`](Config::max_message) gets a Close with 1009 and usually sends none itself:
+    /// then [`code`](Closed::code) is 1006, and [`sent_code`](Closed::sent_code) is 1009.
     pub fn closed(&self) -> Option<Closed<'_>> {
         self.inbound.closed(&self.tx)
     }

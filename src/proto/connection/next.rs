@@ -7,23 +7,24 @@ use crate::proto::{error::RecvError, message::Event, time::Time};
 #[derive(Debug)]
 // Exhaustive: a loop that ignored a new one would stand still.
 pub enum Next<'a> {
-    /// This arrived: a message; or a Ping, Pong or Close, whose reply is queued. Replies go to the sender.
+    /// This arrived: a message; or a Ping, Pong or Close, whose reply is queued. Replies go to the
+    /// sender.
     Event(Event<'a>, &'a mut Sender),
-    /// Write this to the stream, and [`advance`](bytes::Buf::advance) it by what the stream took. If it would
-    /// block, call [`write_blocked`](Connection::write_blocked); if it failed,
+    /// Write this to the stream, and [`advance`](bytes::Buf::advance) it by what the stream took.
+    /// If it would block, call [`write_blocked`](Connection::write_blocked); if it failed,
     /// [`write_failed`](Connection::write_failed).
     Write(Outgoing<'a>),
-    /// Read the stream into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit). If it has
-    /// ended or failed, call [`end_of_stream`](Receiver::end_of_stream); if it would block,
+    /// Read the stream into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit). If
+    /// it has ended or failed, call [`end_of_stream`](Receiver::end_of_stream); if it would block,
     /// [`read_blocked`](Connection::read_blocked).
     Read(&'a mut Receiver),
-    /// Shut the stream for writing, then call [`shut_down`](Connection::shut_down). If that would block (TLS
-    /// has something to write first), call [`write_blocked`](Connection::write_blocked).
+    /// Shut the stream for writing, then call [`shut_down`](Connection::shut_down). If that would
+    /// block (TLS has something to write first), call [`write_blocked`](Connection::write_blocked).
     ShutDown,
     /// Nothing, until one of these.
     Wait(Wait),
-    /// Drop the stream. Holds why receiving failed, or which deadline cut the closing handshake short;
-    /// [`closed`](Connection::closed) says more.
+    /// Drop the stream. Holds why receiving failed, or which deadline cut the closing handshake
+    /// short; [`closed`](Connection::closed) says more.
     Over(Option<RecvError>),
 }
 
@@ -80,18 +81,21 @@ enum Todo {
 impl Connection {
     /// What to do next. Do it, say how it went, ask again.
     ///
-    /// The contract: ask when the connection is new, when its stream or the time is as [`Wait`] says, and after each
-    /// command given while it waits. Then do what each answer says, and ask again, until the answer is `Wait`
-    /// or `Over`. An answer that was not acted on comes again. `now` may stand still within
-    /// such a run; deadlines are judged by it once the stream has nothing more to read, so that bytes which lie
-    /// there unread count as a sign of life, or after 64 reads that found some.
+    /// The contract: ask when the connection is new, when its stream or the time is as [`Wait`]
+    /// says, and after each command given while it waits. Then do what each answer says, and ask
+    /// again, until the answer is `Wait` or `Over`. An answer that was not acted on comes again.
+    /// `now` may stand still within such a run; deadlines are judged by it once the stream has
+    /// nothing more to read, so that bytes which lie there unread count as a sign of life, or after
+    /// 64 reads that found some.
     ///
-    /// All that was received is delivered before anything is written, so that the replies to a batch leave in one
-    /// write; all that can be written is, before more is read; and reading goes on while writing is blocked, since two
-    /// peers could wait for each other otherwise. While reading is [paused](Self::set_paused) there is neither an event nor a
-    /// `Read`, until the connection ends.
+    /// All that was received is delivered before anything is written, so that the replies to a
+    /// batch leave in one write; all that can be written is, before more is read; and reading goes
+    /// on while writing is blocked, since two peers could wait for each other otherwise. While
+    /// reading is [paused](Self::set_paused) there is neither an event nor a `Read`, until the
+    /// connection ends.
     ///
-    /// It gives whole messages. For messages in chunks call [`step_chunk`](Self::step_chunk) and the other fine calls.
+    /// It gives whole messages. For messages in chunks call [`step_chunk`](Self::step_chunk) and
+    /// the other fine calls.
     #[inline(always)] // into the caller's `match`, which then needs no `Next` in memory
     pub fn next(&mut self, now: Time) -> Next<'_> {
         if !self.inbound.is_paused() && self.inbound.rx.quick() == Some(Step::Message) {

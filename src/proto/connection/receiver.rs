@@ -1,8 +1,8 @@
 //! The receiving half: wire bytes in, one event at a time out, borrowed from the buffer.
 //!
-//! These are its calls: bytes in, the message out. `quick` turns bytes into events, and `walk` those
-//! that `quick` declines. `respond` of [`inbound`](super::inbound) queues the answer to a frame on the
-//! sending side.
+//! These are its calls: bytes in, the message out. `quick` turns bytes into events, and `walk`
+//! those that `quick` declines. `respond` of [`inbound`](super::inbound) queues the answer to a
+//! frame on the sending side.
 #[cfg_attr(not(feature = "deflate"), path = "receiver/no_inflate.rs")]
 mod inflate;
 mod progress;
@@ -73,8 +73,8 @@ pub struct Receiver {
     total: u64,
     /// Where in the stream the frame in progress began.
     begun: u64,
-    /// How many of the bytes consumed are no data: control frames, and headers that `quick` did not take;
-    /// less one for each message that ended in `walk`, since one may have no payload.
+    /// How many of the bytes consumed are no data: control frames, and headers that `quick` did not
+    /// take; less one for each message that ended in `walk`, since one may have no payload.
     not_data: u64,
     read: LastRead,
     pub(super) tally: Tally,
@@ -92,8 +92,8 @@ struct Close {
     bytes: [u8; 125],
 }
 
-/// Shows states and lengths, not bytes: payloads may be secret, and the buffer may have been another
-/// connection's before.
+/// Shows states and lengths, not bytes: payloads may be secret, and the buffer may have been
+/// another connection's before.
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver")
@@ -251,8 +251,8 @@ impl Receiver {
         self.quick_below = 0;
     }
 
-    /// Gives the receiver a buffer to read into, of any length, initialised by its owner; the contents of
-    /// the present one move. Ends the current message.
+    /// Gives the receiver a buffer to read into, of any length, initialised by its owner; the
+    /// contents of the present one move. Ends the current message.
     ///
     /// For sharing buffers among connections; without it, one is allocated when needed.
     #[inline]
@@ -295,8 +295,8 @@ impl Receiver {
         }
     }
 
-    /// Takes the buffer away, usually before a wait; returns an empty one if there is none to take. Ends
-    /// the current message.
+    /// Takes the buffer away, usually before a wait; returns an empty one if there is none to take.
+    /// Ends the current message.
     ///
     /// A partial frame of up to an eighth of the buffer moves to a small one that the connection
     /// keeps; if there is more in it, the buffer stays.

@@ -24,8 +24,8 @@ use core::ops::Range;
 pub(crate) const SLACK: usize = SHORT_LEN;
 /// The most that one read of a large message asks for: what the second-level cache keeps.
 const MAX_READ: usize = 128 << 10;
-/// From this length on a buffer grows where it is, and is initialised read by read: to copy a message of
-/// megabytes, and to touch as much that is new, would hold up all that comes behind it.
+/// From this length on a buffer grows where it is, and is initialised read by read: to copy a
+/// message of megabytes, and to touch as much that is new, would hold up all that comes behind it.
 const IN_PLACE: usize = 2 * MAX_READ;
 /// For an opening handshake: most heads fit, and a peer that sends none holds no more.
 const HEAD: usize = 2 << 10;
@@ -40,8 +40,8 @@ pub(crate) struct RecvBuffer {
     end: usize,
     msg: usize,
     msg_end: usize,
-    /// How much one read asks for: a message as long as the buffer was asked to be comes in one read
-    /// with its header.
+    /// How much one read asks for: a message as long as the buffer was asked to be comes in one
+    /// read with its header.
     base: usize,
     /// Reads since the buffer was last too small.
     calm: u8,
@@ -297,8 +297,9 @@ impl RecvBuffer {
         }
     }
 
-    /// Takes a buffer whose first `n` bytes are what came next, in place of the present one. Returns
-    /// it where that cannot be: something is kept, or there is no room for the slack behind them.
+    /// Takes a buffer whose first `n` bytes are what came next, in place of the present one.
+    /// Returns it where that cannot be: something is kept, or there is no room for the slack behind
+    /// them.
     #[inline]
     pub(super) fn lend_filled(&mut self, bytes: Vec<u8>, n: usize) -> Option<Vec<u8>> {
         if !self.is_empty() || bytes.len().saturating_sub(SLACK) < n {

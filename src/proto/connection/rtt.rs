@@ -1,5 +1,5 @@
-//! Round-trip times: the Pings under way, told apart by their payloads, and the times that their Pongs
-//! give.
+//! Round-trip times: the Pings under way, told apart by their payloads, and the times that their
+//! Pongs give.
 //!
 //! The two halves queue Pings and find Pongs; the caller tells the time: a
 //! Pong that comes without a time waits for the next one told. Nothing is kept before the first

@@ -1,8 +1,10 @@
-//! The deadline on data from the peer: a peer whose Pings arrive, and no message, is a feed that has died.
+//! The deadline on data from the peer: a peer whose Pings arrive, and no message, is a feed that
+//! has died.
 //!
-//! Its rule for pauses of reading is not that of `Pause` in `timers.rs`, which is to be told the time when a pause begins and
-//! when it ends: sends wait often, each for a moment, and nobody should read the clock for that. A moment may count here: what
-//! came meanwhile is read before the silence is judged. That a pause was longer shows by a look that is late.
+//! Its rule for pauses of reading is not that of `Pause` in `timers.rs`, which is to be told the
+//! time when a pause begins and when it ends: sends wait often, each for a moment, and nobody
+//! should read the clock for that. A moment may count here: what came meanwhile is read before the
+//! silence is judged. That a pause was longer shows by a look that is late.
 use super::{
     Receiver,
     looks::{LOOKS, SHORTEST},
@@ -57,9 +59,9 @@ impl Silence {
         decided.unwrap_or_else(|| (last.at + self.between_looks()).min(deadline))
     }
 
-    /// Looks whether data came; says whether it has not for too long. `busy`: other input keeps coming, so
-    /// that there may be data behind it. Then, and where reading was paused, nothing is decided before a look more:
-    /// a caller who was slow has not read what arrived meanwhile.
+    /// Looks whether data came; says whether it has not for too long. `busy`: other input keeps
+    /// coming, so that there may be data behind it. Then, and where reading was paused, nothing is
+    /// decided before a look more: a caller who was slow has not read what arrived meanwhile.
     pub(super) fn is_over(&mut self, now: Time, rx: &Receiver, busy: bool) -> bool {
         let (due, pause) = (self.next(busy), self.between_looks());
         let mark = rx.data_mark();

@@ -33,7 +33,8 @@ pub(super) struct Timers {
     late: Option<RecvError>,
 }
 
-/// While reading is paused, silence proves nothing: what the peer is given time for is put off by as long.
+/// While reading is paused, silence proves nothing: what the peer is given time for is put off by
+/// as long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pause {
     No,
@@ -131,7 +132,8 @@ impl Timers {
         self.is_paused(now);
     }
 
-    /// Whether reading is paused, or was until now: then what came meanwhile is read before anything is judged.
+    /// Whether reading is paused, or was until now: then what came meanwhile is read before
+    /// anything is judged.
     fn is_paused(&mut self, now: Time) -> bool {
         match self.pause {
             Pause::No => return false,
@@ -150,7 +152,8 @@ impl Timers {
         true
     }
 
-    /// When to tell the time so that it is known how long a pause was; only where it puts something off.
+    /// When to tell the time so that it is known how long a pause was; only where it puts something
+    /// off.
     fn next_of_pause(&self, rx: &Receiver) -> Option<Time> {
         let awaited = match self.beat {
             Beat::Pinged { .. } => true,
@@ -233,8 +236,8 @@ impl Timers {
         self.attend(now, rx, tx, phase, busy)
     }
 
-    /// Tells the time to the idle message and the deadline on data alone, which a flood of the peer's must not
-    /// put off. `busy`: input keeps coming. Says whether a message was queued.
+    /// Tells the time to the idle message and the deadline on data alone, which a flood of the
+    /// peer's must not put off. `busy`: input keeps coming. Says whether a message was queued.
     pub(super) fn attend(
         &mut self,
         now: Time,

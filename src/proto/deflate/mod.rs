@@ -1,9 +1,9 @@
-//! permessage-deflate (RFC 7692): its settings ([`Deflate`]), the parameters that two ends agreed on
-//! ([`Agreed`]), and the compressors and decompressors that connections share.
+//! permessage-deflate (RFC 7692): its settings ([`Deflate`]), the parameters that two ends agreed
+//! on ([`Agreed`]), and the compressors and decompressors that connections share.
 //!
 //! The sender decides which messages to compress, the receiver takes compressed ones, the handshake
-//! writes offers and answers; compression itself is that of `zlib-rs`, whatever other crates of the program
-//! choose for `flate2`.
+//! writes offers and answers; compression itself is that of `zlib-rs`, whatever other crates of the
+//! program choose for `flate2`.
 //!
 //! It is off unless both ends ask for it:
 //!
@@ -16,10 +16,10 @@
 //!
 //! # What it costs in memory
 //!
-//! Without context takeover, the default, a connection keeps nothing between messages: a thread keeps
-//! one compressor for each setting in use, some decompressors and buffers, and all its connections
-//! share them. With takeover a connection keeps its compressor or decompressor, once needed, until it
-//! ends.
+//! Without context takeover, the default, a connection keeps nothing between messages: a thread
+//! keeps one compressor for each setting in use, some decompressors and buffers, and all its
+//! connections share them. With takeover a connection keeps its compressor or decompressor, once
+//! needed, until it ends.
 //!
 //! | bytes per connection, beyond one without compression | idle, no message yet | idle, after messages |
 //! |---|---|---|
@@ -29,9 +29,9 @@
 //! | the same, window of 12 bits | 168 | 260 KiB |
 //! | the same, window of 9 bits | 168 | 246 KiB |
 //!
-//! (On a target of 64 bits; `tests/allocations/deflate.rs` measures these. zlib-rs has a hash table of
-//! 128 KiB at any window, and a receiving window of 32 KiB whatever was agreed.) While a compressed
-//! message is partly received or sent, its connection holds one of the shared ones.
+//! (On a target of 64 bits; `tests/allocations/deflate.rs` measures these. zlib-rs has a hash table
+//! of 128 KiB at any window, and a receiving window of 32 KiB whatever was agreed.) While a
+//! compressed message is partly received or sent, its connection holds one of the shared ones.
 //!
 //! Feeding a message compresses all of it at once: in a split connection the reader's
 //! Pongs wait for that.
@@ -43,8 +43,8 @@
 //!   which some clients refuse.
 //! - Windows of 8 bits: zlib cannot compress for one. A server declines an offer that requires it
 //!   of the server; a client that is told to use one sends everything plain.
-//! - A message is whole if each of its blocks is, once 00 00 ff ff is appended (§7.2.2). All
-//!   others fail with [`BadDeflate`](crate::ProtocolError::BadDeflate), with two exceptions that other
+//! - A message is whole if each of its blocks is, once 00 00 ff ff is appended (§7.2.2). All others
+//!   fail with [`BadDeflate`](crate::ProtocolError::BadDeflate), with two exceptions that other
 //!   libraries make too: a message of no bytes is empty, and one that ends with a block whose last
 //!   byte is ff is whole, as if its sender had left the 00 00 ff ff of its flush in place.
 //! - A block with BFINAL set ends the stream as in RFC 1951 §3.2.3: later data, in this
@@ -88,22 +88,23 @@ pub struct Deflate {
     /// nearest of these.
     ///
     /// JSON of 1 KiB takes (`benches/deflate.rs`), alone and with takeover: 2.8 and 1.4 µs for 364
-    /// and 248 bytes at level 1; 8.5 and 6.2 µs for 289 and 208 at level 2; 10.4 and 11.0 µs for 278
-    /// and 189 at level 6. To inflate it takes 0.7 to 1.8 µs.
+    /// and 248 bytes at level 1; 8.5 and 6.2 µs for 289 and 208 at level 2; 10.4 and 11.0 µs for
+    /// 278 and 189 at level 6. To inflate it takes 0.7 to 1.8 µs.
     pub level: u8,
-    /// Messages shorter than this, in bytes, are sent plain; default 128, below which little is gained
-    /// without takeover. Empty messages always are.
+    /// Messages shorter than this, in bytes, are sent plain; default 128, below which little is
+    /// gained without takeover. Empty messages always are.
     pub min_size: usize,
-    /// How many bytes of shared compressors and decompressors a thread keeps; default 2 MiB, some five
-    /// compressors, or 40 decompressors. Those beyond are freed after use and made anew.
+    /// How many bytes of shared compressors and decompressors a thread keeps; default 2 MiB, some
+    /// five compressors, or 40 decompressors. Those beyond are freed after use and made anew.
     pub memory: usize,
-    /// The messages of the server: whether they may refer back to earlier ones, if the client agrees too, and
-    /// how far.
+    /// The messages of the server: whether they may refer back to earlier ones, if the client
+    /// agrees too, and how far.
     ///
-    /// With takeover, messages that repeat each other become much smaller. Either end then keeps its part of
-    /// the context for as long as the connection lives; see the [table](self#what-it-costs-in-memory).
-    /// A peer's window can be limited only if the peer supports it; one of 8 bits counts as 9. The window for
-    /// a message in memory is never longer than the message.
+    /// With takeover, messages that repeat each other become much smaller. Either end then keeps
+    /// its part of the context for as long as the connection lives; see the
+    /// [table](self#what-it-costs-in-memory). A peer's window can be limited only if the peer
+    /// supports it; one of 8 bits counts as 9. The window for a message in memory is never longer
+    /// than the message.
     pub server: Direction,
     /// The messages of the client, in the same way.
     pub client: Direction,
@@ -118,8 +119,8 @@ pub struct Direction {
     /// Whether a message may refer back to those before it (§7.1.1); by default not. A
     /// [`Prepared`](crate::Prepared) never does, nor does the message after it.
     pub takeover: bool,
-    /// How far it may refer back, as a power of two of bytes, from 8 to 15 (§7.1.2); by default 15. Other
-    /// values count as the nearest of these.
+    /// How far it may refer back, as a power of two of bytes, from 8 to 15 (§7.1.2); by default 15.
+    /// Other values count as the nearest of these.
     pub window_bits: u8,
 }
 

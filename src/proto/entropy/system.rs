@@ -10,8 +10,8 @@ impl SystemEntropy {
     ///
     /// # Errors
     ///
-    /// If the operating system has no randomness to give: early at boot, or in a sandbox that forbids
-    /// the call.
+    /// If the operating system has no randomness to give: early at boot, or in a sandbox that
+    /// forbids the call.
     pub fn new() -> std::io::Result<Self> {
         use chacha20::rand_core::SeedableRng;
         let mut seed = [0; 32];

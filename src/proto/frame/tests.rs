@@ -125,8 +125,9 @@ fn all_that_knows_the_layout_of_a_header_agrees() {
             }
         }
     }
-    // First bytes: 3 x 2 x 8 of data, 8 of a Close, 16 of a Ping or a Pong. Lengths: 126 short ones,
-    // 7 of two bytes, 3 of eight; of a control frame the short ones, but for a Close of one byte.
+    // First bytes: 3 x 2 x 8 of data, 8 of a Close, 16 of a Ping or a Pong. Lengths: 126 short
+    // ones, 7 of two bytes, 3 of eight; of a control frame the short ones, but for a Close of one
+    // byte.
     if !cfg!(miri) {
         assert_eq!(legal, 2 * (48 * (126 + 7 + 3) + 8 * 125 + 16 * 126));
         assert_eq!(short, 2 * 2 * (126 + 7));

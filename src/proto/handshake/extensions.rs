@@ -1,7 +1,7 @@
 //! The grammar of Sec-WebSocket-Extensions (RFC 6455 §9.1), in linear time and without a copy.
 //!
-//! The meaning of an extension, and agreeing on it, is left to others: `deflate` for permessage-deflate
-//! (RFC 7692).
+//! The meaning of an extension, and agreeing on it, is left to others: `deflate` for
+//! permessage-deflate (RFC 7692).
 //!
 //! Blanks are fine around `,`, `;` and `=`. Elements of the list may be empty, parameters not. A
 //! quoted value has to be a token once it is unescaped, so commas and semicolons in quotes are
@@ -28,7 +28,8 @@ impl<'a> Extensions<'a> {
     }
 }
 
-/// Lines that break the grammar end at the fault; a handshake that passed its checks has no such lines.
+/// Lines that break the grammar end at the fault; a handshake that passed its checks has no such
+/// lines.
 impl<'a> Iterator for Extensions<'a> {
     type Item = Extension<'a>;
 

@@ -1,9 +1,9 @@
 //! The head of an HTTP/1.1 message (RFC 9112 §2): its end, its syntax and its lines.
 //!
-//! [`Scan`] finds the end in one pass however the bytes trickle in, enforces the limits as they
-//! do, and refuses forms that parsers read differently, which is how requests are smuggled: bare
-//! LF, bare CR, folded lines, control characters. The complete head then goes through `httparse`
-//! once, for the grammar of the first line and of names and values. A request that came in one read goes
+//! [`Scan`] finds the end in one pass however the bytes trickle in, enforces the limits as they do,
+//! and refuses forms that parsers read differently, which is how requests are smuggled: bare LF,
+//! bare CR, folded lines, control characters. The complete head then goes through `httparse` once,
+//! for the grammar of the first line and of names and values. A request that came in one read goes
 //! there at once: only where that finds a fault, or more than one head, is it scanned too.
 //! [`server`](super::server) and [`client`](super::client) interpret the headers of the validated
 //! head with [`Headers`].
@@ -20,7 +20,8 @@ const MAX_ADDED: usize = 4;
 /// Looks for the end of a head, without looking at a byte twice.
 #[derive(Debug)]
 pub(super) struct Scan {
-    /// The next byte to scan, or a CR whose LF has not arrived; all bytes before it have been accepted.
+    /// The next byte to scan, or a CR whose LF has not arrived; all bytes before it have been
+    /// accepted.
     at: usize,
     /// Where the current line begins. Invariant: `line <= at`.
     line: usize,
@@ -96,9 +97,9 @@ impl Scan {
         }
     }
 
-    /// Whether [`run`](Self::run) would take a head of this many headers, the first line of which has
-    /// `first` bytes, after httparse took it. Of the forms refused there, that takes only an empty line in
-    /// front and a line that ends in a bare LF.
+    /// Whether [`run`](Self::run) would take a head of this many headers, the first line of which
+    /// has `first` bytes, after httparse took it. Of the forms refused there, that takes only an
+    /// empty line in front and a line that ends in a bare LF.
     fn takes(&self, head: &[u8], first: usize, headers: usize) -> bool {
         // A loop that does not stop early becomes a few wide instructions.
         let behind = head.get(1..).unwrap_or_default();
@@ -155,7 +156,8 @@ fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
 }
 
 /// The first byte for which `one` is true. `eight` does the same for eight bytes at once, the first
-/// of them lowest: the lowest 0x80 it returns marks the first such byte; its other bits mean nothing.
+/// of them lowest: the lowest 0x80 it returns marks the first such byte; its other bits mean
+/// nothing.
 #[inline]
 fn find(bytes: &[u8], eight: impl Fn(u64) -> u64, one: impl Fn(u8) -> bool) -> Option<usize> {
     let (words, tail) = bytes.as_chunks::<8>();
@@ -187,8 +189,8 @@ pub(super) struct RequestLine {
 }
 
 impl RequestLine {
-    /// Parses a head that came in one read and is all there is, as most are: one pass instead of two.
-    /// `None` if `scan` has to look first, and say what is wrong with it.
+    /// Parses a head that came in one read and is all there is, as most are: one pass instead of
+    /// two. `None` if `scan` has to look first, and say what is wrong with it.
     pub(super) fn parse_at_once<'a, T>(
         wire: &'a [u8],
         scan: &Scan,
@@ -325,8 +327,8 @@ impl<'a> Headers<'a> {
         Self::new(head.get(first..).unwrap_or_default())
     }
 
-    /// The first value of a header, without the blanks around it; its name matches without regard to
-    /// case.
+    /// The first value of a header, without the blanks around it; its name matches without regard
+    /// to case.
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
         self.clone().named(name).next()
     }
@@ -396,7 +398,8 @@ pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     value.split(|&b| b == b',').map(trim).filter(|element| !element.is_empty())
 }
 
-/// Whether a list has this token in it, as a whole and without regard to case. Mostly there is no other.
+/// Whether a list has this token in it, as a whole and without regard to case. Mostly there is no
+/// other.
 #[inline]
 pub(super) fn has_token(value: &[u8], token: &str) -> bool {
     let is = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());

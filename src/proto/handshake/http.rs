@@ -8,9 +8,9 @@
 //! has to hand over the stream after the response, ensure that nothing else is read
 //! from it, and for HTTP/2 announce SETTINGS_ENABLE_CONNECT_PROTOCOL.
 //!
-//! Over HTTP/2 each write is a DATA frame, and a stack may end the whole connection if too many small
-//! ones lie unread: hyper does, with ENHANCE_YOUR_CALM, from some 2,000 on (h2 0.4.16). So feed what belongs together,
-//! and flush once.
+//! Over HTTP/2 each write is a DATA frame, and a stack may end the whole connection if too many
+//! small ones lie unread: hyper does, with ENHANCE_YOUR_CALM, from some 2,000 on (h2 0.4.16). So
+//! feed what belongs together, and flush once.
 //!
 //! ```
 //! use tickwire::{Config, handshake::{http::Upgrade, server::{Accept, Rejection}}};
@@ -94,9 +94,9 @@ impl<'a> From<&'a Parts> for Head<'a> {
 
 impl Head<'_> {
     /// Whether it asks for a WebSocket, whatever else is wrong with it: in HTTP/1.1 by the headers
-    /// Upgrade and Connection, as [`RequestHead::is_upgrade`]; from HTTP/2 on by an extended CONNECT
-    /// whose `:protocol`, in hyper the extension `hyper::ext::Protocol`, is `websocket`. To tell an
-    /// opening request from plain HTTP before it is routed; [`Upgrade`] makes the checks.
+    /// Upgrade and Connection, as [`RequestHead::is_upgrade`]; from HTTP/2 on by an extended
+    /// CONNECT whose `:protocol`, in hyper the extension `hyper::ext::Protocol`, is `websocket`. To
+    /// tell an opening request from plain HTTP before it is routed; [`Upgrade`] makes the checks.
     ///
     /// ```
     /// use tickwire::handshake::http::Head;
@@ -137,10 +137,11 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// Makes all checks of RFC 6455 §4.2.1, with the limits of `config`. `protocol` is the pseudo-header
-    /// `:protocol` of HTTP/2 or HTTP/3, which hyper has in the extension `hyper::ext::Protocol`: with it the
-    /// request has to be an extended CONNECT (RFC 8441, RFC 9220), where key, Upgrade and Connection have no
-    /// meaning and the authority replaces Host; without it an upgrade of HTTP/1.1.
+    /// Makes all checks of RFC 6455 §4.2.1, with the limits of `config`. `protocol` is the
+    /// pseudo-header `:protocol` of HTTP/2 or HTTP/3, which hyper has in the extension
+    /// `hyper::ext::Protocol`: with it the request has to be an extended CONNECT (RFC 8441, RFC
+    /// 9220), where key, Upgrade and Connection have no meaning and the authority replaces Host;
+    /// without it an upgrade of HTTP/1.1.
     ///
     /// # Errors
     ///
@@ -176,13 +177,14 @@ impl Upgrade {
         self.handshake.request().unwrap_or_default()
     }
 
-    /// Another configuration for the connection; the request was checked with the limits of the first.
+    /// Another configuration for the connection; the request was checked with the limits of the
+    /// first.
     pub fn set_config(&mut self, config: &Config) {
         self.handshake.config = config.clone();
     }
 
-    /// Accepts: returns the response to send, 101 or, to an extended CONNECT, 200; and the connection that
-    /// begins after it, on the stream that the HTTP stack then hands over.
+    /// Accepts: returns the response to send, 101 or, to an extended CONNECT, 200; and the
+    /// connection that begins after it, on the stream that the HTTP stack then hands over.
     ///
     /// # Errors
     ///
@@ -324,8 +326,8 @@ pub struct Opening {
 
 impl Opening {
     /// The request for an upgrade of HTTP/1.1, with a fresh key, and the value that will check its
-    /// response. Its target is the path and the query, for a connection to the server itself; for an HTTP
-    /// client that dials by itself replace it with `Uri::from(request.target())`.
+    /// response. Its target is the path and the query, for a connection to the server itself; for
+    /// an HTTP client that dials by itself replace it with `Uri::from(request.target())`.
     pub fn new(
         request: &client::Request,
         config: &Config,
@@ -361,8 +363,8 @@ impl Opening {
         (asked, Self { extended: true, ..opening })
     }
 
-    /// Checks the response: all of RFC 6455 §4.1 for a 101, or for an extended CONNECT the checks that
-    /// apply to a 200. Returns the connection for the stream after it.
+    /// Checks the response: all of RFC 6455 §4.1 for a 101, or for an extended CONNECT the checks
+    /// that apply to a 200. Returns the connection for the stream after it.
     ///
     /// # Errors
     ///
@@ -412,8 +414,8 @@ fn is_extended(version: Version) -> bool {
     version == Version::HTTP_2 || version == Version::HTTP_3
 }
 
-/// The resource to ask for there. A backquote, which [`Uri`] does not accept in a path, is encoded; it
-/// accepts all else that a URL can hold.
+/// The resource to ask for there. A backquote, which [`Uri`] does not accept in a path, is encoded;
+/// it accepts all else that a URL can hold.
 fn path_and_query(target: &Target) -> PathAndQuery {
     let resource = target.resource();
     let parsed = resource.parse().or_else(|_| resource.replace('`', "%60").parse());

@@ -58,7 +58,8 @@ use sha1::{Digest, Sha1};
 pub enum Progress {
     /// More has to be read.
     Partial,
-    /// The peer's head has passed every check: a server now answers it, a client has its connection.
+    /// The peer's head has passed every check: a server now answers it, a client has its
+    /// connection.
     Complete,
 }
 
@@ -67,10 +68,11 @@ const KEY_LEN: usize = 24;
 /// The length of a Sec-WebSocket-Accept: base64 of 20 bytes.
 const ACCEPT_LEN: usize = 28;
 
-/// Why a handshake failed, by the peer's fault or the network's. Fatal: every later call repeats it.
+/// Why a handshake failed, by the peer's fault or the network's. Fatal: every later call repeats
+/// it.
 ///
-/// Carries no text from the wire, so that it can be logged and sent as an answer as it is. Limits are
-/// shown as `u32`; a larger limit is shown as `u32::MAX`.
+/// Carries no text from the wire, so that it can be logged and sent as an answer as it is. Limits
+/// are shown as `u32`; a larger limit is shown as `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
@@ -130,8 +132,8 @@ pub enum HandshakeError {
     /// The target and the Host header name different hosts (RFC 9112 §3.2.2).
     #[error("host of the target is not that of the Host header")]
     HostMismatch,
-    /// A body was announced (Content-Length, Transfer-Encoding): the bytes after the head could be read in
-    /// two ways, as HTTP or as frames.
+    /// A body was announced (Content-Length, Transfer-Encoding): the bytes after the head could be
+    /// read in two ways, as HTTP or as frames.
     #[error("a body is announced, which an upgrade cannot have")]
     HasBody,
     /// The stream ended in the middle of the head.
@@ -150,7 +152,8 @@ pub enum HandshakeError {
     /// For a server to reject with: nothing is served under this target. Answered with 404.
     #[error("no such resource")]
     NotFound,
-    /// For an extended CONNECT (RFC 8441 §5): its `:protocol` is not `websocket`. Answered with 501.
+    /// For an extended CONNECT (RFC 8441 §5): its `:protocol` is not `websocket`. Answered with
+    /// 501.
     #[error("the protocol asked for is not websocket")]
     UnknownProtocol,
     /// The server answered with a status other than 101; see
@@ -186,8 +189,8 @@ pub enum HandshakeError {
         /// How many are allowed.
         limit: u32,
     },
-    /// A proxy answered CONNECT with a status other than 2xx (RFC 9110 §9.3.6); 407 asks for credentials. Headers of the
-    /// answer, such as Retry-After, are not kept.
+    /// A proxy answered CONNECT with a status other than 2xx (RFC 9110 §9.3.6); 407 asks for
+    /// credentials. Headers of the answer, such as Retry-After, are not kept.
     #[error("CONNECT was answered with status {status}{}", credentials_wanted(*status))]
     ConnectRefused {
         /// The HTTP status: 101, or 300 to 999.
@@ -236,8 +239,8 @@ const fn socks_reply(reply: u8) -> &'static str {
 }
 
 impl HandshakeError {
-    /// The HTTP status with which a server answers this: 400, 403, 404, 405, 408, 414, 426, 431, 501
-    /// or 505. For errors that only a client can meet it is 502, as a gateway would answer.
+    /// The HTTP status with which a server answers this: 400, 403, 404, 405, 408, 414, 426, 431,
+    /// 501 or 505. For errors that only a client can meet it is 502, as a gateway would answer.
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed { .. }
@@ -389,8 +392,8 @@ fn push_header(lines: &mut String, name: &str, value: &str) -> Result<(), Header
     Ok(())
 }
 
-/// Whether the caller may put this into a head: not a header that the handshake sets, and nothing that
-/// would end the line (RFC 9110 §5.1, §5.5).
+/// Whether the caller may put this into a head: not a header that the handshake sets, and nothing
+/// that would end the line (RFC 9110 §5.1, §5.5).
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =
         ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];

@@ -50,13 +50,13 @@ impl Reading {
 
     /// Where to read the stream into; never empty.
     ///
-    /// Once the handshake is [`Complete`](Progress::Complete), further bytes belong to the connection
-    /// and are kept for it, with no limit but the caller's: a server should accept or reject first, then
-    /// read on. After an error it is a place to drain the stream into.
+    /// Once the handshake is [`Complete`](Progress::Complete), further bytes belong to the
+    /// connection and are kept for it, with no limit but the caller's: a server should accept or
+    /// reject first, then read on. After an error it is a place to drain the stream into.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let wire = self.buf.wire().len();
-        // Beyond a head it grows by doubling, or a peer that sends much would make us copy it again and
-        // again.
+        // Beyond a head it grows by doubling, or a peer that sends much would make us copy it again
+        // and again.
         let limit = if wire < self.max_head { self.max_head } else { 2 * wire };
         self.buf.spare_mut(limit, 0)
     }

@@ -53,7 +53,8 @@ fn a_buffer_knows_only_what_is_so() {
     }
 }
 
-/// What was validated is not validated again behind a move, which a read makes of a text that it cuts.
+/// What was validated is not validated again behind a move, which a read makes of a text that it
+/// cuts.
 #[test]
 fn text_that_moves_stays_known() {
     let mut buffer = Buffer::from("....aé€..".as_bytes().to_vec());
@@ -135,8 +136,8 @@ fn kernels_are_their_twin_at_every_length_and_alignment() {
     }
 }
 
-/// `ascii_prefix` is its twin, a look at each byte: it says "all" where that is so, and never claims
-/// more. So does the body that a processor without wide registers runs.
+/// `ascii_prefix` is its twin, a look at each byte: it says "all" where that is so, and never
+/// claims more. So does the body that a processor without wide registers runs.
 #[test]
 fn ascii_is_what_each_byte_says() {
     let mut bytes = alloc::vec![b'x'; 800];

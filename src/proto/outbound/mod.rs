@@ -40,8 +40,8 @@ pub(crate) enum Content<'a> {
 /// [`Prepared`](prepared::Prepared), or an [`Outbound`].
 ///
 /// Whatever converts into [`Outbound`] implements it, so a type of yours needs a `From` for
-/// `Outbound` only. It exists for the compiler's message: a bound on `Into` would list the conversions
-/// of `Outbound` instead.
+/// `Outbound` only. It exists for the compiler's message: a bound on `Into` would list the
+/// conversions of `Outbound` instead.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message",
     label = "expected text (`&str`, `String`, `Text`), bytes (`&[u8]`, `Vec<u8>`, `Bytes`), a `Message`, an `OwnedMessage` or a `Prepared`",
@@ -56,10 +56,10 @@ impl<'a> Outbound<'a> {
     /// A message that is never compressed: for secrets, where permessage-deflate may have been
     /// agreed on.
     ///
-    /// The length of a compressed message tells how much of it repeats the rest of it
-    /// or, with context takeover, earlier messages. An attacker who can have text of their own sent
-    /// there, and sees lengths on the wire, can guess a secret byte by byte (CRIME, BREACH; RFC 7692
-    /// §8). Later messages do not refer to one sent this way, either.
+    /// The length of a compressed message tells how much of it repeats the rest of it or, with
+    /// context takeover, earlier messages. An attacker who can have text of their own sent there,
+    /// and sees lengths on the wire, can guess a secret byte by byte (CRIME, BREACH; RFC 7692 §8).
+    /// Later messages do not refer to one sent this way, either.
     pub fn plain(message: impl Into<Self>) -> Self {
         Self { plain: true, ..message.into() }
     }

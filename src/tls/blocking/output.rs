@@ -51,7 +51,8 @@ impl Shared {
         !lock(&self.output).bytes.is_empty()
     }
 
-    /// Encrypts what there is room for, and writes as much of it as the stream takes. Nothing in a handshake.
+    /// Encrypts what there is room for, and writes as much of it as the stream takes. Nothing in a
+    /// handshake.
     pub(super) fn write(
         self: &mut Arc<Self>,
         io: &mut impl Stream,
@@ -147,8 +148,9 @@ impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
         self.drain(io, true)
     }
 
-    /// Writes everything, then, where `flushes` is set and the stream took any since the last flush,
-    /// flushes it, and gives the right back. `WouldBlock` or `Interrupted`: something is left; without `flushes` that is for the flush.
+    /// Writes everything, then, where `flushes` is set and the stream took any since the last
+    /// flush, flushes it, and gives the right back. `WouldBlock` or `Interrupted`: something is
+    /// left; without `flushes` that is for the flush.
     fn drain(self, io: &mut impl Stream, flushes: bool) -> io::Result<()> {
         let Self { mut output, session: mut way, waits } = self;
         loop {

@@ -16,8 +16,8 @@ use std::{
     time::Duration,
 };
 
-/// The stream of a connection made by [`connect`](crate::blocking::connect): TCP, with TLS around it
-/// where the URL, or that of a proxy, asks for that.
+/// The stream of a connection made by [`connect`](crate::blocking::connect): TCP, with TLS around
+/// it where the URL, or that of a proxy, asks for that.
 #[derive(Debug)]
 pub struct MaybeTls(Maybe<Tcp, TlsStream<Tcp>, TlsStream<TlsStream<Tcp>>>);
 

@@ -1,6 +1,6 @@
-//! The streams of connections that are dialed: TCP, with TLS to a proxy around it where that is spoken,
-//! and TLS to the server around it where the URL asks for that.
-//! Each adapter's is its own, of the parts here.
+//! The streams of connections that are dialed: TCP, with TLS to a proxy around it where that is
+//! spoken, and TLS to the server around it where the URL asks for that. Each adapter's is its own,
+//! of the parts here.
 pub(crate) mod blocking;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;

@@ -22,8 +22,8 @@ use std::{
 /// The stream of a connection made by [`connect`](crate::tokio::connect): TCP, with TLS around it
 /// where the URL, or that of a proxy, asks for that.
 ///
-/// `into_split` puts a lock around it. For two halves without a lock, over plain TCP, dial yourself and
-/// use [`client`](fn@crate::tokio::client) and `into_split_with(TcpStream::into_split)`.
+/// `into_split` puts a lock around it. For two halves without a lock, over plain TCP, dial yourself
+/// and use [`client`](fn@crate::tokio::client) and `into_split_with(TcpStream::into_split)`.
 #[derive(Debug)]
 pub struct MaybeTls(Maybe<Tcp, TlsStream<Tcp>, TlsStream<TlsStream<Tcp>>>);
 

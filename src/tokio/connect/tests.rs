@@ -1,4 +1,5 @@
-//! A name of several addresses, by both adapters that dial: given by hand, since names are the system's.
+//! A name of several addresses, by both adapters that dial: given by hand, since names are the
+//! system's.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use ::tokio::runtime::Builder;

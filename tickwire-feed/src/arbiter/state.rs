@@ -10,7 +10,8 @@ pub(super) struct Source {
     pub(super) end: u64,
     /// How many of its messages are kept.
     pub(super) kept: usize,
-    /// Those of its last messages that were not kept. Wrong if the line has gone back behind their end.
+    /// Those of its last messages that were not kept. Wrong if the line has gone back behind their
+    /// end.
     pub(super) refused: Option<Refused>,
 }
 

@@ -16,7 +16,8 @@ use std::{
     net::{TcpStream, ToSocketAddrs},
 };
 
-/// Dials, does TLS for `wss`, and the opening handshake; follows up to three redirects, as [`connect_with_config`] does.
+/// Dials, does TLS for `wss`, and the opening handshake; follows up to three redirects, as
+/// [`connect_with_config`] does.
 ///
 /// # Errors
 ///
@@ -29,8 +30,9 @@ pub fn connect<Req: IntoClientRequest>(
 
 /// [`connect`] with a configuration, and up to `max_redirects` redirects.
 ///
-/// Each is a request anew, with a Host and a key of its own. `Authorization`, `Cookie` and `Proxy-Authorization` go
-/// along to the same scheme, host and port only, all other headers anywhere; and from `wss` to `ws` none is followed.
+/// Each is a request anew, with a Host and a key of its own. `Authorization`, `Cookie` and
+/// `Proxy-Authorization` go along to the same scheme, host and port only, all other headers
+/// anywhere; and from `wss` to `ws` none is followed.
 ///
 /// # Errors
 ///
@@ -131,7 +133,8 @@ pub fn uri_mode(uri: &Uri) -> Result<Mode> {
 ///
 /// # Errors
 ///
-/// [`Interrupted`](HandshakeError::Interrupted) if the stream would block; else why the handshake failed.
+/// [`Interrupted`](HandshakeError::Interrupted) if the stream would block; else why the handshake
+/// failed.
 pub fn client<Stream, Req>(
     request: Req,
     stream: Stream,

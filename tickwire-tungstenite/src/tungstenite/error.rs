@@ -9,7 +9,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What can go wrong; the two first variants are how a connection ends in good order.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The closing handshake is complete, and for a client the server has closed the stream: drop it.
+    /// The closing handshake is complete, and for a client the server has closed the stream: drop
+    /// it.
     #[error("the connection is closed")]
     ConnectionClosed,
     /// A call after [`ConnectionClosed`](Self::ConnectionClosed), or after a violation by the peer.
@@ -208,7 +209,8 @@ pub enum ProtocolError {
     /// A server must not mask.
     #[error("frame from a server is masked")]
     MaskedFrameFromServer,
-    /// A control frame in fragments. [`ControlFrameTooBig`](Self::ControlFrameTooBig) stands for it here.
+    /// A control frame in fragments. [`ControlFrameTooBig`](Self::ControlFrameTooBig) stands for it
+    /// here.
     #[error("control frame in fragments")]
     FragmentedControlFrame,
     /// A control frame of more than 125 bytes, or in fragments.

@@ -92,8 +92,8 @@ fn it_is_clean_where_both_have_passed_and_never_while_it_is_open() {
     }
 }
 
-/// A stream ends and is shut, our Close is queued before it is written, and neither comes back: with
-/// that, a connection goes through the ready states in their order.
+/// A stream ends and is shut, our Close is queued before it is written, and neither comes back:
+/// with that, a connection goes through the ready states in their order.
 #[test]
 fn whatever_happens_next_a_ready_state_never_goes_back() {
     let later = |a: Closing, b: Closing| {

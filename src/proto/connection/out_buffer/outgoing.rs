@@ -10,8 +10,8 @@ use bytes::Buf;
 pub struct Outgoing<'a>(pub(crate) &'a mut OutBuffer);
 
 impl Outgoing<'_> {
-    /// All of it, if it is one slice, for a plain write. It is unless a payload is shared or a control
-    /// frame overtakes.
+    /// All of it, if it is one slice, for a plain write. It is unless a payload is shared or a
+    /// control frame overtakes.
     #[inline]
     pub(crate) fn single(&self) -> Option<&[u8]> {
         let out = &*self.0;

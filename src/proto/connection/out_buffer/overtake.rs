@@ -24,7 +24,8 @@ impl OutBuffer {
         self.find(|_| true);
     }
 
-    /// The first place at or behind `sent` where a message begins that has not begun to be written; `None` where that is not known yet.
+    /// The first place at or behind `sent` where a message begins that has not begun to be written;
+    /// `None` where that is not known yet.
     fn message_boundary(&mut self) -> Option<Boundary> {
         // Behind control frames, so that the answer is the same before and after data is fed, and
         // those that overtake keep their order.
@@ -76,13 +77,15 @@ impl OutBuffer {
         self.controls.is_empty()
     }
 
-    /// Where control frames that are to overtake are encoded, behind those that do, before they are placed.
+    /// Where control frames that are to overtake are encoded, behind those that do, before they are
+    /// placed.
     pub(in crate::proto::connection) fn controls(&mut self) -> &mut Vec<u8> {
         &mut self.controls
     }
 
-    /// Puts them, but for the first `placed` bytes, behind the control frames that overtake already; where there
-    /// are none, before all data frames that have not begun to be written. What lies behind stays where it is.
+    /// Puts them, but for the first `placed` bytes, behind the control frames that overtake
+    /// already; where there are none, before all data frames that have not begun to be written.
+    /// What lies behind stays where it is.
     pub(in crate::proto::connection) fn place_controls(&mut self, placed: usize) {
         let new = self.controls.len() - placed;
         self.spliced += new;
@@ -114,8 +117,8 @@ impl OutBuffer {
         self.controls.truncate(len);
     }
 
-    /// Drops every frame of which nothing was written, where control frames alone are left. The frame under way stays
-    /// whole: a peer that reads on takes half a frame for a violation.
+    /// Drops every frame of which nothing was written, where control frames alone are left. The
+    /// frame under way stays whole: a peer that reads on takes half a frame for a violation.
     pub(in crate::proto::connection) fn truncate_controls(&mut self) {
         debug_assert!(self.splices.iter().all(|splice| splice.kind == Kind::Controls));
         self.end = self.find(|_| true).at;

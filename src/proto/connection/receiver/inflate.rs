@@ -2,8 +2,8 @@
 //! buffer of their own.
 //!
 //! The bytes on the wire are unmasked in place and let go; the output is limited while inflating.
-//! The receiver has the rules on frames, fragments and their limits. Without the feature, `no_inflate`
-//! replaces this.
+//! The receiver has the rules on frames, fragments and their limits. Without the feature,
+//! `no_inflate` replaces this.
 mod stream;
 
 use super::{Receiver, walk::Stop};
@@ -78,8 +78,8 @@ impl Inflate {
         self.taken
     }
 
-    /// Inflates the next `n` wire bytes of the message; `end` says that they are its last. Returns how
-    /// many it took. The output is at most one byte above `limit`, which tells that there is
+    /// Inflates the next `n` wire bytes of the message; `end` says that they are its last. Returns
+    /// how many it took. The output is at most one byte above `limit`, which tells that there is
     /// more; without a limit, at most one chunk.
     pub(super) fn take(
         &mut self,

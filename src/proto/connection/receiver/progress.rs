@@ -79,8 +79,8 @@ impl Limits {
         Self { max_message, max_frame, fragments: config.max_fragments.max(1), below }
     }
 
-    /// The most bytes of a message on the wire. Incompressible data grows: a little with zlib, by an
-    /// eighth with the simplest codes.
+    /// The most bytes of a message on the wire. Incompressible data grows: a little with zlib, by
+    /// an eighth with the simplest codes.
     fn on_the_wire(&self, compressed: bool) -> usize {
         let most = self.max_message;
         if compressed { most.saturating_add(most / 8).saturating_add(1 << 10) } else { most }

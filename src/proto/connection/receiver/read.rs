@@ -14,7 +14,8 @@ pub(super) struct LastRead {
 }
 
 impl Receiver {
-    /// [`commit`](Self::commit), and when the bytes came, for [`Info::read_at`](crate::Info::read_at).
+    /// [`commit`](Self::commit), and when the bytes came, for
+    /// [`Info::read_at`](crate::Info::read_at).
     ///
     /// # Panics
     ///
@@ -25,8 +26,9 @@ impl Receiver {
         self.commit(n);
     }
 
-    /// Says when the bytes of a read arrived, for [`Info::arrived`](crate::Info::arrived): before they are committed, or
-    /// right after. It holds for later reads until it is said again: `None` for one without a time.
+    /// Says when the bytes of a read arrived, for [`Info::arrived`](crate::Info::arrived): before
+    /// they are committed, or right after. It holds for later reads until it is said again: `None`
+    /// for one without a time.
     #[inline]
     pub fn set_arrival(&mut self, arrived: Option<Arrival>) {
         self.read.arrived = arrived;

@@ -7,8 +7,8 @@ use crate::proto::{
 };
 
 impl Receiver {
-    /// The message at which the last `step` stopped, if it was one. It can be asked for again until the
-    /// next receiving call.
+    /// The message at which the last `step` stopped, if it was one. It can be asked for again until
+    /// the next receiving call.
     #[inline]
     pub fn message(&self) -> Option<Message<'_>> {
         match self.current {
@@ -18,7 +18,8 @@ impl Receiver {
         }
     }
 
-    /// The piece at which the last [`step_chunk`](crate::Connection::step_chunk) stopped, if it was one.
+    /// The piece at which the last [`step_chunk`](crate::Connection::step_chunk) stopped, if it was
+    /// one.
     #[inline]
     pub fn chunk(&self) -> Option<Chunk<'_>> {
         match self.current {
@@ -70,9 +71,9 @@ impl Receiver {
         false
     }
 
-    /// The current message, to keep: [`OwnedMessage`] says what it keeps alive. One of up to 4 KiB is
-    /// copied, next to others; a longer one that fills most of the buffer takes the buffer along, and a new one is
-    /// allocated; any other is copied. Ends the current message.
+    /// The current message, to keep: [`OwnedMessage`] says what it keeps alive. One of up to 4 KiB
+    /// is copied, next to others; a longer one that fills most of the buffer takes the buffer
+    /// along, and a new one is allocated; any other is copied. Ends the current message.
     pub fn take_message(&mut self) -> Option<OwnedMessage> {
         let Current::Message(kind) = self.current else { return None };
         if let Some(message) = self.message().filter(|it| it.as_bytes().len() <= block::LARGEST) {

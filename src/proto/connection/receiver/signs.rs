@@ -13,11 +13,11 @@ impl Receiver {
         core::mem::take(&mut self.heard)
     }
 
-    /// A number that changes with each message that ends, and with each byte of a message's payload that
-    /// arrives; `None` while there is input that was not stepped over.
+    /// A number that changes with each message that ends, and with each byte of a message's payload
+    /// that arrives; `None` while there is input that was not stepped over.
     ///
-    /// Nothing is counted for a message that `quick` takes: it is the bytes consumed, but for those that are
-    /// no data.
+    /// Nothing is counted for a message that `quick` takes: it is the bytes consumed, but for those
+    /// that are no data.
     pub(in crate::proto::connection) fn data_mark(&self) -> Option<u64> {
         let consumed = self.place().wrapping_sub(self.not_data);
         let ahead = match &self.state {

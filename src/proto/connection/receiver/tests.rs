@@ -120,7 +120,8 @@ fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_mac
     }
 }
 
-/// An unmasked text is looked at where it lies, as its bytes come; a masked one is unmasked for that.
+/// An unmasked text is looked at where it lies, as its bytes come; a masked one is unmasked for
+/// that.
 #[test]
 fn a_partial_text_waits_in_place_as_long_as_it_is_one() {
     use super::Delivery::Whole;

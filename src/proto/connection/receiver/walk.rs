@@ -125,8 +125,8 @@ impl Receiver {
     /// The rules that span frames, and those of this connection: all that the first byte of a
     /// frame can break, and the mask bit of the second, once that is here.
     pub(super) fn check(&self, b0: u8, b1: Option<&u8>) -> Result<(), ProtocolError> {
-        // §5.2: only an extension gives the reserved bits a meaning. RFC 7692 §6: RSV1, on the first
-        // frame of a message.
+        // §5.2: only an extension gives the reserved bits a meaning. RFC 7692 §6: RSV1, on the
+        // first frame of a message.
         let begins = matches!(OpCode::from_bits(b0), Some(OpCode::Text | OpCode::Binary));
         let allowed = if begins && self.inflate.is_some() { frame::RSV1 } else { 0 };
         if b0 & frame::RSV & !allowed != 0 {
@@ -191,8 +191,8 @@ impl Receiver {
             }
     }
 
-    /// Whether the part here of a text, behind `header` bytes, is the beginning of one. Says no of a
-    /// masked one, which would have to be unmasked to see that.
+    /// Whether the part here of a text, behind `header` bytes, is the beginning of one. Says no of
+    /// a masked one, which would have to be unmasked to see that.
     #[inline(never)]
     pub(super) fn begins_text(&mut self, header: usize) -> bool {
         self.mask_bit == 0 && self.buf.begins_text(header)

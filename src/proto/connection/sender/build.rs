@@ -1,11 +1,13 @@
-//! Messages that are built where they are sent from: in the outgoing buffer, behind room for the header.
+//! Messages that are built where they are sent from: in the outgoing buffer, behind room for the
+//! header.
 //!
 //! ```text
 //! content | header | payload under way | room
 //!         ^ end, until the message is whole
 //! ```
 //!
-//! Until then nothing has happened: an error or a panic of the caller's leaves the content as it is.
+//! Until then nothing has happened: an error or a panic of the caller's leaves the content as it
+//! is.
 use super::{Position, Sender, encoder::encode_around};
 use crate::proto::{
     connection::out_buffer::OutBuffer,
@@ -18,18 +20,20 @@ use crate::proto::{
 use core::{fmt, ops::Range};
 
 impl Sender {
-    /// Queues a message that `build` writes straight into the outgoing buffer, which saves the allocation and the
-    /// copy of one that is built elsewhere and [fed](Self::feed). A client masks it where it is. An adapter lends the
-    /// sender by `sender()`, for no longer than to the next `.await`; `flush` follows, as after `feed`.
+    /// Queues a message that `build` writes straight into the outgoing buffer, which saves the
+    /// allocation and the copy of one that is built elsewhere and [fed](Self::feed). A client masks
+    /// it where it is. An adapter lends the sender by `sender()`, for no longer than to the next
+    /// `.await`; `flush` follows, as after `feed`.
     ///
-    /// `build` gets `max` bytes, all zero, and returns how many of them, from the first, are the message.
-    /// They are zeroed for each call, so that nothing of another message can leave. So let `max` be near the
-    /// length; the buffer grows to it. With a `max` and a length on
-    /// different sides of 126 or of 64 KiB the message is moved by a few bytes, once.
+    /// `build` gets `max` bytes, all zero, and returns how many of them, from the first, are the
+    /// message. They are zeroed for each call, so that nothing of another message can leave. So let
+    /// `max` be near the length; the buffer grows to it. With a `max` and a length on different
+    /// sides of 126 or of 64 KiB the message is moved by a few bytes, once.
     ///
     /// The inner result is `build`'s error; on one, and if it panics, nothing was queued. It is not
     /// called where a message is refused at once. In all else this is a `feed`: the message is
-    /// counted, and compressed where messages are. While it runs, both halves of a split connection wait.
+    /// counted, and compressed where messages are. While it runs, both halves of a split connection
+    /// wait.
     ///
     /// ```
     /// use core::convert::Infallible;
@@ -49,8 +53,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`Overrun`](SendError::Overrun) if `build` returns more than `max`; [`BadUtf8`](SendError::BadUtf8)
-    /// for text that is not; otherwise as [`feed`](Self::feed).
+    /// [`Overrun`](SendError::Overrun) if `build` returns more than `max`;
+    /// [`BadUtf8`](SendError::BadUtf8) for text that is not; otherwise as [`feed`](Self::feed).
     ///
     /// # Panics
     ///
@@ -74,9 +78,10 @@ impl Sender {
         }
     }
 
-    /// [`feed_with`](Self::feed_with) for serializers: `write` gets a writer straight into the outgoing
-    /// buffer, which grows as it has to. Nothing is zeroed, since only what was written leaves. A message of less than
-    /// 126 bytes, or of 64 KiB and more, is moved by a few bytes, once.
+    /// [`feed_with`](Self::feed_with) for serializers: `write` gets a writer straight into the
+    /// outgoing buffer, which grows as it has to. Nothing is zeroed, since only what was written
+    /// leaves. A message of less than 126 bytes, or of 64 KiB and more, is moved by a few bytes,
+    /// once.
     ///
     /// ```
     /// use core::fmt::Write;

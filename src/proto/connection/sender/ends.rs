@@ -14,9 +14,9 @@ use alloc::boxed::Box;
 use core::time::Duration;
 
 impl Sender {
-    /// Starts the closing handshake, or answers the peer's Close: a Close goes out behind everything
-    /// fed. `None` sends an empty body. No message is accepted after that; Pings of the peer are
-    /// still answered until its Close comes.
+    /// Starts the closing handshake, or answers the peer's Close: a Close goes out behind
+    /// everything fed. `None` sends an empty body. No message is accepted after that; Pings of the
+    /// peer are still answered until its Close comes.
     ///
     /// A message in chunks that is not finished stays unfinished, which the peer will notice.
     ///
@@ -32,9 +32,9 @@ impl Sender {
         Ok(())
     }
 
-    /// Closes at once: the Close goes out at the next frame boundary, and data frames of which nothing
-    /// has been written are dropped; see [`dropped`](Self::dropped). Messages are still received, up to
-    /// the peer's Close.
+    /// Closes at once: the Close goes out at the next frame boundary, and data frames of which
+    /// nothing has been written are dropped; see [`dropped`](Self::dropped). Messages are still
+    /// received, up to the peer's Close.
     ///
     /// # Errors
     ///
@@ -148,14 +148,16 @@ impl Sender {
         Ok(())
     }
 
-    /// Whether our Close was written, with nothing left behind it, and does not lie in a stream that refuses to flush it.
+    /// Whether our Close was written, with nothing left behind it, and does not lie in a stream
+    /// that refuses to flush it.
     pub(crate) fn close_written(&self) -> bool {
         matches!(self.state, State::Closing | State::Closed { broken: false })
             && !self.has_outgoing()
             && !self.out.refused()
     }
 
-    /// Whether our Close was written when what was behind it was dropped, but for the rest of a frame.
+    /// Whether our Close was written when what was behind it was dropped, but for the rest of a
+    /// frame.
     pub(crate) fn close_gone(&self) -> bool {
         self.ledger.close_gone()
     }

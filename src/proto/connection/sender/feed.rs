@@ -20,8 +20,8 @@ impl Sender {
     /// [`Outbound`] for the types it takes, and for those that are not even copied.
     ///
     /// It does no I/O and never waits: with less than [`high_water`](Config::high_water) unsent it
-    /// takes a message of any length, and otherwise refuses with [`Full`](SendError::Full). The adapters'
-    /// `ready` waits for room.
+    /// takes a message of any length, and otherwise refuses with [`Full`](SendError::Full). The
+    /// adapters' `ready` waits for room.
     ///
     /// # Errors
     ///
@@ -50,7 +50,8 @@ impl Sender {
         Ok(self.position())
     }
 
-    /// For a message not admitted at once: refuses it, or compresses it if it may; `true` if it did.
+    /// For a message not admitted at once: refuses it, or compresses it if it may; `true` if it
+    /// did.
     #[inline(never)]
     fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<bool, SendError> {
         self.admit()?;
@@ -83,9 +84,10 @@ impl Sender {
     /// # Errors
     ///
     /// As [`feed`](Self::feed), where [`MessageInProgress`](SendError::MessageInProgress) means
-    /// that another message was begun and has not ended, or that the kind differs from that of the earlier
-    /// pieces; [`NoMessage`](SendError::NoMessage) if none was begun; [`BadUtf8`](SendError::BadUtf8) if
-    /// the pieces of a text are not, or do not end as, valid UTF-8. Nothing was queued then.
+    /// that another message was begun and has not ended, or that the kind differs from that of the
+    /// earlier pieces; [`NoMessage`](SendError::NoMessage) if none was begun;
+    /// [`BadUtf8`](SendError::BadUtf8) if the pieces of a text are not, or do not end as, valid
+    /// UTF-8. Nothing was queued then.
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         let Chunk { kind, first, data, last } = chunk;
         let mut utf8 = match &self.state {
@@ -115,8 +117,8 @@ impl Sender {
         Ok(self.position())
     }
 
-    /// Queues a message before all messages of which nothing has been written, after others
-    /// fed this way: for messages that must not wait, such as a cancel behind quotes. One allocation.
+    /// Queues a message before all messages of which nothing has been written, after others fed
+    /// this way: for messages that must not wait, such as a cancel behind quotes. One allocation.
     ///
     /// # Errors
     ///

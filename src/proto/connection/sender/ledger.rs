@@ -4,8 +4,8 @@
 //!
 //! - *in order*: everything fed at the end of the buffer, control frames among it. How far it was
 //!   fed and written is known to [`OutBuffer`]; here is where in it the data and our Close end.
-//! - *first*: the messages that overtake. They are written in their own order. `first_waiting` is how many of their
-//!   bytes have no place in the buffer yet.
+//! - *first*: the messages that overtake. They are written in their own order. `first_waiting` is
+//!   how many of their bytes have no place in the buffer yet.
 use crate::proto::connection::out_buffer::OutBuffer;
 
 /// A position in the bytes fed, just after a message, for
@@ -43,11 +43,13 @@ pub(super) struct Ledger {
     first_fed: u64,
     /// How many bytes of messages, of both streams, were dropped. Never decreases.
     dropped: u64,
-    /// All of our Close was written when what was behind it was dropped, but for the rest of a frame. Never unset.
+    /// All of our Close was written when what was behind it was dropped, but for the rest of a
+    /// frame. Never unset.
     close_gone: bool,
     /// How many bytes the stream took and refused to flush: it may hold them itself, as TLS does.
     unflushed: usize,
-    /// How far it had flushed the bytes fed in order, and those fed first, when it last had flushed all.
+    /// How far it had flushed the bytes fed in order, and those fed first, when it last had flushed
+    /// all.
     flushed: (u64, u64),
     /// Nothing more is written: whatever the stream took may have left. Never unset.
     over: bool,
@@ -114,8 +116,8 @@ impl Ledger {
         self.lost_from = end;
     }
 
-    /// The stream failed: nothing more of what is in `out`, or waits to be first, is written. What a writer holds may be on
-    /// its way: what becomes of that it [says](Self::settle).
+    /// The stream failed: nothing more of what is in `out`, or waits to be first, is written. What
+    /// a writer holds may be on its way: what becomes of that it [says](Self::settle).
     pub(super) fn broken(&mut self, out: &OutBuffer, first_waiting: usize) {
         self.over();
         self.data_ended(out);

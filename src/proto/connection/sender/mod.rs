@@ -134,13 +134,14 @@ impl Sender {
     /// is an [`Event::Pong`](crate::Event::Pong) with the same payload, for the caller to match;
     /// for round-trip times there is [`probe`](Self::probe).
     ///
-    /// After our Close it goes before the data that is left, or behind that Close, until the peer's comes (§5.5.1).
+    /// After our Close it goes before the data that is left, or behind that Close, until the peer's
+    /// comes (§5.5.1).
     ///
     /// # Errors
     ///
-    /// [`ControlTooLong`](SendError::ControlTooLong) above 125 bytes;
-    /// [`Closed`](SendError::Closed) once both ends have closed, after a violation, and after a failed
-    /// write. Never [`Full`](SendError::Full).
+    /// [`ControlTooLong`](SendError::ControlTooLong) above 125 bytes; [`Closed`](SendError::Closed)
+    /// once both ends have closed, after a violation, and after a failed write. Never
+    /// [`Full`](SendError::Full).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
         let control = self.control(payload)?;
         self.urgent.set_ping(control.payload());
@@ -154,8 +155,8 @@ impl Sender {
     /// Several may be under way; a Pong settles the Pings before its own (§5.5.3). One that takes
     /// more than 60 s gives no time.
     ///
-    /// `now` is of the clock that reads are stamped with. In an adapter that is its own, so call its
-    /// `probe()`, not this.
+    /// `now` is of the clock that reads are stamped with. In an adapter that is its own, so call
+    /// its `probe()`, not this.
     ///
     /// # Errors
     ///
@@ -243,7 +244,8 @@ impl Sender {
         urgent.place(&mut Tail { out, encoder, ledger });
     }
 
-    /// Takes the output buffer away if it holds nothing; returns an empty one if there is none to take.
+    /// Takes the output buffer away if it holds nothing; returns an empty one if there is none to
+    /// take.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
         self.out.reclaim()
@@ -288,9 +290,9 @@ impl Sender {
         self.urgent.has_controls() || self.urgent.has_close()
     }
 
-    /// Whether less than [`high_water`](Config::high_water) was [fed](Self::feed) in order and is unsent:
-    /// one more message of any length would be admitted, if this
-    /// half is open. Messages that overtake do not count here, nor do control frames that do.
+    /// Whether less than [`high_water`](Config::high_water) was [fed](Self::feed) in order and is
+    /// unsent: one more message of any length would be admitted, if this half is open. Messages
+    /// that overtake do not count here, nor do control frames that do.
     #[inline]
     pub fn has_room(&self) -> bool {
         self.ledger.unsent(&self.out) < self.high_water as u64
@@ -303,16 +305,16 @@ impl Sender {
         self.out.len() >= self.cork_limit
     }
 
-    /// The position after the last message fed, whether or not it was written. Unchanged by
-    /// control frames and by [`feed_first`](Self::feed_first), so that comparing two of them tells whether
+    /// The position after the last message fed, whether or not it was written. Unchanged by control
+    /// frames and by [`feed_first`](Self::feed_first), so that comparing two of them tells whether
     /// a dropped `send` had fed its message.
     pub fn fed(&self) -> Position {
         self.ledger.fed(&self.out)
     }
 
-    /// Whether the system has all bytes up to this position. What a stream such as TLS took and holds itself does not
-    /// count, until the connection is over: then whatever it took does, since some of it may have left. Never
-    /// becomes true for dropped bytes.
+    /// Whether the system has all bytes up to this position. What a stream such as TLS took and
+    /// holds itself does not count, until the connection is over: then whatever it took does, since
+    /// some of it may have left. Never becomes true for dropped bytes.
     pub fn is_written(&self, position: Position) -> bool {
         self.ledger.is_written(position, &self.out, self.urgent.first_len())
     }
@@ -339,7 +341,8 @@ impl Sender {
 
     /// Round-trip times of the Pings of the [heartbeat](Config::heartbeat) and of
     /// [`probe`](Self::probe). A Pong counts once the time is told at which it came: by
-    /// [`commit_at`](crate::Receiver::commit_at), else by the next `handle_timeout`; the adapters do so. `None` before the first.
+    /// [`commit_at`](crate::Receiver::commit_at), else by the next `handle_timeout`; the adapters
+    /// do so. `None` before the first.
     pub fn rtt(&self) -> Option<RoundTrip> {
         self.urgent.rtt()
     }

@@ -235,7 +235,8 @@ fn the_peers_close_cuts_no_pong_that_was_begun_behind_ours() {
     }
 }
 
-/// A Ping that waits when this half is closed goes before the Close; one that comes later does not pass it there.
+/// A Ping that waits when this half is closed goes before the Close; one that comes later does not
+/// pass it there.
 #[test]
 fn control_frames_keep_their_order_at_the_close() {
     for fed in [&[][..], &["late"]] {

@@ -1,5 +1,5 @@
-//! Frames that are written before data fed earlier: control frames and messages that overtake, while
-//! they wait beside the buffer for their place in it.
+//! Frames that are written before data fed earlier: control frames and messages that overtake,
+//! while they wait beside the buffer for their place in it.
 use super::{encoder::Encoder, ledger::Ledger};
 use crate::proto::{
     connection::{

@@ -41,8 +41,9 @@ impl Handshake {
                 }
                 extension = extensions::check(value)?;
             } else if is("Transfer-Encoding") || (is("Content-Length") && value != b"0") {
-                // RFC 9110 §8.6, RFC 9112 §6.1: a 101 has neither. With one, the bytes after it could be
-                // read as a body or as frames; a length of 0, which servers do send, is harmless.
+                // RFC 9110 §8.6, RFC 9112 §6.1: a 101 has neither. With one, the bytes after it
+                // could be read as a body or as frames; a length of 0, which servers do send, is
+                // harmless.
                 return Err(HandshakeError::HasBody);
             }
         }

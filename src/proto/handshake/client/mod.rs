@@ -45,9 +45,9 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// becomes the connection's.
 ///
 /// The order of calls: write [`outgoing`](Self::outgoing), [`advance`](Self::advance), until it is
-/// empty; [`spare_mut`], a read, [`commit`] or [`end_of_stream`], [`step`](Self::step), until that no
-/// longer returns [`Partial`](Progress::Partial); in between [`poll_timeout`] and [`handle_timeout`].
-/// The calls for reading and time are methods of [`Reading`].
+/// empty; [`spare_mut`], a read, [`commit`] or [`end_of_stream`], [`step`](Self::step), until that
+/// no longer returns [`Partial`](Progress::Partial); in between [`poll_timeout`] and
+/// [`handle_timeout`]. The calls for reading and time are methods of [`Reading`].
 ///
 /// [`spare_mut`]: Reading::spare_mut
 /// [`commit`]: Reading::commit
@@ -88,8 +88,8 @@ impl DerefMut for Handshake {
 }
 
 impl Handshake {
-    /// Encodes the request, with a nonce from `entropy`, which will also supply the connection's masking
-    /// keys.
+    /// Encodes the request, with a nonce from `entropy`, which will also supply the connection's
+    /// masking keys.
     pub fn new(
         request: &Request,
         config: &Config,
@@ -123,8 +123,8 @@ impl Handshake {
         self.request.get(self.sent..).unwrap_or_default()
     }
 
-    /// Says that the first `n` bytes of [`outgoing`](Self::outgoing) were written; a larger `n` counts as
-    /// all.
+    /// Says that the first `n` bytes of [`outgoing`](Self::outgoing) were written; a larger `n`
+    /// counts as all.
     pub fn advance(&mut self, n: usize) {
         self.sent += n.min(self.request.len() - self.sent);
     }
@@ -135,8 +135,8 @@ impl Handshake {
     ///
     /// # Errors
     ///
-    /// The first fault found. [`Refused`](HandshakeError::Refused) is returned only when the start of the
-    /// body has arrived too. An error is final: drop the stream.
+    /// The first fault found. [`Refused`](HandshakeError::Refused) is returned only when the start
+    /// of the body has arrived too. An error is final: drop the stream.
     #[must_use = "once complete the connection is open, after an error there will be none"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         match self.reading.outcome() {
@@ -207,8 +207,8 @@ impl Handshake {
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::Incomplete`] if there is no whole response; the error of [`step`](Self::step)
-    /// if it did not pass.
+    /// [`HandshakeError::Incomplete`] if there is no whole response; the error of
+    /// [`step`](Self::step) if it did not pass.
     pub fn into_connection(mut self) -> Result<Connection, HandshakeError> {
         let (Progress::Complete, Some(response)) = (self.step()?, self.response()) else {
             return Err(HandshakeError::Incomplete);
@@ -232,8 +232,8 @@ impl Handshake {
         Ok(connection)
     }
 
-    /// The server's answer other than 101, with as much of the body as has come; `None` if there was no
-    /// such answer.
+    /// The server's answer other than 101, with as much of the body as has come; `None` if there
+    /// was no such answer.
     pub fn into_refusal(self) -> Option<Refusal> {
         self.refusal.map(|body| body.refusal)
     }

@@ -13,8 +13,8 @@ use core::fmt;
 const AUTHORIZATION: &str = "Authorization";
 const ORIGIN: &str = "Origin";
 
-/// A client's request. It can be used repeatedly: each [`Handshake`](super::Handshake) has a nonce of
-/// its own.
+/// A client's request. It can be used repeatedly: each [`Handshake`](super::Handshake) has a nonce
+/// of its own.
 ///
 /// ```
 /// use tickwire::handshake::client::Request;
@@ -48,10 +48,9 @@ impl Request {
         url.parse().map(|target: Target| target.into())
     }
 
-    /// Adds a header; Authorization and Origin replace an earlier one. Headers of the
-    /// handshake itself have methods of their own or follow from the URL, as Host does: to send a Host
-    /// other than the one dialed, make the request for that URL, dial yourself, and call
-    /// `client`.
+    /// Adds a header; Authorization and Origin replace an earlier one. Headers of the handshake
+    /// itself have methods of their own or follow from the URL, as Host does: to send a Host other
+    /// than the one dialed, make the request for that URL, dial yourself, and call `client`.
     ///
     /// # Errors
     ///
@@ -94,8 +93,9 @@ impl Request {
         self.with_what_it_requires()
     }
 
-    /// Fails the handshake with [`HandshakeError::NoSubprotocol`](super::HandshakeError::NoSubprotocol) if the server chooses none of
-    /// the subprotocols offered, which RFC 6455 allows. Offer them first.
+    /// Fails the handshake with
+    /// [`HandshakeError::NoSubprotocol`](super::HandshakeError::NoSubprotocol) if the server
+    /// chooses none of the subprotocols offered, which RFC 6455 allows. Offer them first.
     ///
     /// # Errors
     ///

@@ -9,7 +9,8 @@ use crate::proto::{
 use alloc::vec::Vec;
 use core::{fmt, time::Duration};
 
-/// The server's response, borrowed from the handshake's buffer, or from the connection that kept it.
+/// The server's response, borrowed from the handshake's buffer, or from the connection that kept
+/// it.
 #[derive(Clone, Copy)]
 pub struct ResponseHead<'a> {
     /// The HTTP status.

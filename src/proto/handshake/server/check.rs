@@ -8,8 +8,8 @@ use crate::proto::{
 const KEY: &str = "Sec-WebSocket-Key";
 const VERSION: &str = "Sec-WebSocket-Version";
 
-/// The most subprotocols that a client may offer. No two may be the same, and comparing them pairwise
-/// must not be expensive enough for an attack.
+/// The most subprotocols that a client may offer. No two may be the same, and comparing them
+/// pairwise must not be expensive enough for an attack.
 const MAX_SUBPROTOCOLS: usize = 128;
 
 /// The checks of RFC 6455 §4.2.1 on a request of HTTP/1.1. Returns its Sec-WebSocket-Key.

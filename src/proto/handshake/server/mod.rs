@@ -14,11 +14,11 @@
 //!
 //! # Who is asking
 //!
-//! The same-origin policy does not apply to WebSockets: any page may open one to any server, and the
-//! browser sends along the user's cookies for that server. A server that knows its users by cookies,
-//! or by their network (a local network, a loopback address), has to check the Origin, which the
-//! page cannot set (RFC 6455 §10.2), or every page its users visit can act in their name: cross-site
-//! WebSocket hijacking.
+//! The same-origin policy does not apply to WebSockets: any page may open one to any server, and
+//! the browser sends along the user's cookies for that server. A server that knows its users by
+//! cookies, or by their network (a local network, a loopback address), has to check the Origin,
+//! which the page cannot set (RFC 6455 §10.2), or every page its users visit can act in their name:
+//! cross-site WebSocket hijacking.
 //!
 //! ```
 //! use tickwire::handshake::{HandshakeError, server::{Origins, Rejection, RequestHead}};
@@ -37,9 +37,9 @@
 //! # Ok::<(), tickwire::handshake::HeaderError>(())
 //! ```
 //!
-//! A page cannot set headers either. Without a cookie it can send a token among the
-//! subprotocols, `new WebSocket(url, ["ticks.v1", "bearer." + token])`; agree on the other name, never
-//! on the token, which the response would repeat, and the events of `tracing` show:
+//! A page cannot set headers either. Without a cookie it can send a token among the subprotocols,
+//! `new WebSocket(url, ["ticks.v1", "bearer." + token])`; agree on the other name, never on the
+//! token, which the response would repeat, and the events of `tracing` show:
 //!
 //! ```
 //! use tickwire::handshake::server::{Accept, RequestHead};
@@ -90,9 +90,9 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 
 /// A request that is being read, in the buffer that becomes the connection's.
 ///
-/// The order of calls: [`spare_mut`], a read, [`commit`] or [`end_of_stream`], [`step`](Self::step),
-/// until that no longer returns [`Partial`](Progress::Partial); in between [`poll_timeout`] and
-/// [`handle_timeout`]. All except `step` are methods of [`Reading`].
+/// The order of calls: [`spare_mut`], a read, [`commit`] or [`end_of_stream`],
+/// [`step`](Self::step), until that no longer returns [`Partial`](Progress::Partial); in between
+/// [`poll_timeout`] and [`handle_timeout`]. All except `step` are methods of [`Reading`].
 ///
 /// [`spare_mut`]: Reading::spare_mut
 /// [`commit`]: Reading::commit
@@ -136,8 +136,8 @@ impl Handshake {
         }
     }
 
-    /// Looks at the bytes committed, until the request is complete and has passed every check of RFC
-    /// 6455 §4.2.1. Work is linear in the input, however it is cut; a repeated call repeats its
+    /// Looks at the bytes committed, until the request is complete and has passed every check of
+    /// RFC 6455 §4.2.1. Work is linear in the input, however it is cut; a repeated call repeats its
     /// answer.
     ///
     /// # Errors
@@ -204,7 +204,8 @@ impl Handshake {
         self.accept_with(accept, |response| response)
     }
 
-    /// [`accept`](Self::accept); of the response's parts the connection sends those that `sends` returns.
+    /// [`accept`](Self::accept); of the response's parts the connection sends those that `sends`
+    /// returns.
     pub(in crate::proto::handshake) fn accept_with(
         mut self,
         accept: Accept<'_>,

@@ -9,8 +9,8 @@ use crate::proto::{
 };
 use core::fmt;
 
-/// A request for an upgrade, borrowed from the handshake's buffer. The default one is empty: without
-/// method, target and headers.
+/// A request for an upgrade, borrowed from the handshake's buffer. The default one is empty:
+/// without method, target and headers.
 ///
 /// Header values are bytes, as in HTTP; only those that the handshake itself needs are text.
 #[derive(Clone, Copy, Default)]
@@ -45,8 +45,8 @@ impl<'a> RequestHead<'a> {
         self.resource().split_once('?').map(|(_, query)| query)
     }
 
-    /// The host and port requested, as written: from the target if it names a host, else from the Host
-    /// header. Always there if the request passed the checks.
+    /// The host and port requested, as written: from the target if it names a host, else from the
+    /// Host header. Always there if the request passed the checks.
     pub fn host(&self) -> Option<&'a str> {
         match Form::of(self.target()) {
             Some(Form::Absolute { authority, .. }) => Some(authority),

@@ -108,9 +108,9 @@ impl Rejection {
         Ok(self)
     }
 
-    /// When the response is made, since the first second of 1970 in UTC: sent as Date, as a server with a
-    /// clock has to (RFC 9110 §6.6.1), unless there is a [`header`](Self::header) of that name. The
-    /// adapters set it if you do not. After the year 9999 no date is sent.
+    /// When the response is made, since the first second of 1970 in UTC: sent as Date, as a server
+    /// with a clock has to (RFC 9110 §6.6.1), unless there is a [`header`](Self::header) of that
+    /// name. The adapters set it if you do not. After the year 9999 no date is sent.
     ///
     /// ```
     /// use std::time::UNIX_EPOCH;
@@ -131,7 +131,8 @@ impl Rejection {
         self
     }
 
-    /// The body; by default empty. Not sent with the statuses that cannot have one: 204, 205 and 304.
+    /// The body; by default empty. Not sent with the statuses that cannot have one: 204, 205 and
+    /// 304.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
@@ -189,8 +190,8 @@ impl From<HandshakeError> for Rejection {
     }
 }
 
-/// 500, without a body: the fault is the program's own. So a function that returns a `Rejection` as its error can say
-/// `Rejection::new(401).header(..)?`.
+/// 500, without a body: the fault is the program's own. So a function that returns a `Rejection` as
+/// its error can say `Rejection::new(401).header(..)?`.
 impl From<HeaderError> for Rejection {
     fn from(_: HeaderError) -> Self {
         Self::new(500)

@@ -35,8 +35,8 @@ struct Compressed {
 }
 
 impl Prepared {
-    /// The message compressed with a setting, if that is allowed and makes it shorter. `memory` is how
-    /// much the thread may keep.
+    /// The message compressed with a setting, if that is allowed and makes it shorter. `memory` is
+    /// how much the thread may keep.
     pub(crate) fn compressed(&self, setting: Setting, memory: usize) -> Option<&Encoded> {
         let mut slot: &Slot = self.packed.0.as_deref()?;
         loop {

@@ -15,13 +15,15 @@ use deflate::Packed;
 /// A message encoded ahead of time, for fan-out: made once, cloned and fed at the cost of a
 /// reference count or of a copy, whichever is cheaper.
 ///
-/// It is a server's frame. A client, which has to mask each frame with a fresh key, can feed
-/// it too, at the cost of an ordinary [`feed`](crate::Sender::feed). Over TLS each connection seals it under a key of its own, for
-/// N connections N times, which costs more than all else that is done for a short message.
+/// It is a server's frame. A client, which has to mask each frame with a fresh key, can feed it
+/// too, at the cost of an ordinary [`feed`](crate::Sender::feed). Over TLS each connection seals it
+/// under a key of its own, for N connections N times, which costs more than all else that is done
+/// for a short message.
 ///
-/// With permessage-deflate it is compressed once for each setting, by itself: where context takeover was agreed on, it refers
-/// to no earlier message, and the next message that the connection compresses begins anew as well. A feed of `Prepared` gains nothing by
-/// takeover: choose between the two.
+/// With permessage-deflate it is compressed once for each setting, by itself: where context
+/// takeover was agreed on, it refers to no earlier message, and the next message that the
+/// connection compresses begins anew as well. A feed of `Prepared` gains nothing by takeover:
+/// choose between the two.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated, Prepared};
@@ -58,8 +60,8 @@ pub(crate) struct Encoded {
 
 impl Prepared {
     /// Encodes `message` once: one allocation, one copy. (With the feature `deflate`, one more
-    /// allocation of a few bytes. The message is compressed when it is first fed to a connection that
-    /// compresses; all connections with the same setting, on any thread, share the result.)
+    /// allocation of a few bytes. The message is compressed when it is first fed to a connection
+    /// that compresses; all connections with the same setting, on any thread, share the result.)
     ///
     /// [`Outbound::plain`](crate::Outbound::plain) is never compressed.
     pub fn new<'m>(message: impl IntoOutbound<'m>) -> Self {

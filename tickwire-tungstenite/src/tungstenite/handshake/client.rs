@@ -33,8 +33,8 @@ pub type Response = http::Response<Option<Vec<u8>>>;
 pub struct ClientHandshake<S> {
     /// Checks the response; gone once it has.
     opening: Option<Opening>,
-    /// The Sec-WebSocket-Accept for the key of the request, and for that of `opening`, which differ: the request may
-    /// have any text there.
+    /// The Sec-WebSocket-Accept for the key of the request, and for that of `opening`, which
+    /// differ: the request may have any text there.
     accepts: [String; 2],
     /// Whether subprotocols were offered.
     offers: bool,
@@ -147,7 +147,8 @@ impl<S: Read + Write> HandshakeRole for ClientHandshake<S> {
 ///
 /// # Errors
 ///
-/// [`InvalidHeader`](ProtocolError::InvalidHeader) if a header of the handshake is missing or repeated.
+/// [`InvalidHeader`](ProtocolError::InvalidHeader) if a header of the handshake is missing or
+/// repeated.
 pub fn generate_request(request: Request) -> Result<(Vec<u8>, String)> {
     // Some servers know these in this case only.
     const REQUIRED: [&str; 5] =

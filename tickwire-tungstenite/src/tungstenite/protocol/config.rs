@@ -15,25 +15,25 @@ pub(super) const SHARED_FROM: usize = 4 << 10;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct WebSocketConfig {
-    /// How much a read asks for, in bytes; default 16 KiB, at least 512, at most 16 MiB. The buffer grows
-    /// for a longer message, and a connection that waits has none.
+    /// How much a read asks for, in bytes; default 16 KiB, at least 512, at most 16 MiB. The buffer
+    /// grows for a longer message, and a connection that waits has none.
     pub read_buffer_size: usize,
-    /// How much is buffered before a message is written without a flush, in bytes; default 128 KiB. 0 writes
-    /// each at once.
+    /// How much is buffered before a message is written without a flush, in bytes; default 128 KiB.
+    /// 0 writes each at once.
     pub write_buffer_size: usize,
     /// How much may be buffered, in bytes; default: as much as there is. It should be more than
-    /// [`write_buffer_size`](Self::write_buffer_size) and a message: what would exceed it is refused with
-    /// [`WriteBufferFull`](super::super::Error::WriteBufferFull).
+    /// [`write_buffer_size`](Self::write_buffer_size) and a message: what would exceed it is
+    /// refused with [`WriteBufferFull`](super::super::Error::WriteBufferFull).
     pub max_write_buffer_size: usize,
-    /// The longest message received, in bytes; default 64 MiB. It holds for what a compressed one becomes,
-    /// too.
+    /// The longest message received, in bytes; default 64 MiB. It holds for what a compressed one
+    /// becomes, too.
     pub max_message_size: Option<usize>,
     /// The longest frame received, in bytes; default 16 MiB.
     pub max_frame_size: Option<usize>,
     /// Whether a server also takes frames that are not masked; default no (RFC 6455 §5.1).
     pub accept_unmasked_frames: bool,
-    /// Offers or accepts permessage-deflate (RFC 7692) in the opening handshake; default no. tungstenite has no
-    /// such field.
+    /// Offers or accepts permessage-deflate (RFC 7692) in the opening handshake; default no.
+    /// tungstenite has no such field.
     #[cfg(feature = "deflate")]
     pub deflate: Option<Deflate>,
 }

@@ -11,7 +11,8 @@ use tickwire::{Connection, Entropy, Event, Negotiated, Outbound, OwnedMessage, S
 /// How much is read at once where frames may come without masks.
 const READ: usize = 4 << 10;
 
-/// How much is discarded behind the peer's Close, in bytes, while its end of the stream is waited for.
+/// How much is discarded behind the peer's Close, in bytes, while its end of the stream is waited
+/// for.
 const BEHIND_CLOSE: usize = 64 << 10;
 
 /// How far the closing handshake has come.
@@ -36,7 +37,8 @@ pub struct WebSocketContext {
     /// Read, and not yet in `conn`.
     staged: Bytes,
     remask: Option<Box<Remask>>,
-    /// Frames that the caller made, and all that was queued before them: written before what `conn` has.
+    /// Frames that the caller made, and all that was queued before them: written before what `conn`
+    /// has.
     raw: BytesMut,
     /// A Pong or a Close of ours is not written and flushed yet.
     reply_due: bool,
@@ -80,8 +82,8 @@ impl WebSocketContext {
         }
     }
 
-    /// Changes the configuration: the sizes of the write buffer, since the rest is fixed when a connection
-    /// begins.
+    /// Changes the configuration: the sizes of the write buffer, since the rest is fixed when a
+    /// connection begins.
     pub fn set_config(&mut self, set_func: impl FnOnce(&mut WebSocketConfig)) {
         set_func(&mut self.config);
     }
@@ -105,8 +107,8 @@ impl WebSocketContext {
     ///
     /// # Errors
     ///
-    /// [`ConnectionClosed`](Error::ConnectionClosed) in the end; `WouldBlock` of a stream that does not block;
-    /// what the peer does wrong, after which the connection is over.
+    /// [`ConnectionClosed`](Error::ConnectionClosed) in the end; `WouldBlock` of a stream that does
+    /// not block; what the peer does wrong, after which the connection is over.
     pub fn read<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<Message> {
         if self.state != State::Open || self.reply_due {
             self.before_read(stream)?;
@@ -142,8 +144,8 @@ impl WebSocketContext {
         }
     }
 
-    /// tickwire tells the peer why. A stream that would block is not asked again; one that blocks may, as for
-    /// the answer to a Ping.
+    /// tickwire tells the peer why. A stream that would block is not asked again; one that blocks
+    /// may, as for the answer to a Ping.
     #[cold]
     fn broken(&mut self, stream: &mut impl Write, error: tickwire::RecvError) -> Error {
         self.state = State::Over;
@@ -240,8 +242,8 @@ impl WebSocketContext {
     /// # Errors
     ///
     /// [`WriteBufferFull`](Error::WriteBufferFull) with the message,
-    /// [`SendAfterClosing`](ProtocolError::SendAfterClosing), and those of the stream, which leave the message
-    /// in the buffer.
+    /// [`SendAfterClosing`](ProtocolError::SendAfterClosing), and those of the stream, which leave
+    /// the message in the buffer.
     pub fn write<Stream: Read + Write>(
         &mut self,
         stream: &mut Stream,
@@ -316,8 +318,8 @@ impl WebSocketContext {
     ///
     /// # Errors
     ///
-    /// Those of the stream; [`ConnectionClosed`](Error::ConnectionClosed) for a server whose closing handshake
-    /// this completes.
+    /// Those of the stream; [`ConnectionClosed`](Error::ConnectionClosed) for a server whose
+    /// closing handshake this completes.
     pub fn flush<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<()> {
         self.write_out(stream)?;
         stream.flush().map_err(|error| self.failed(error))?;
@@ -325,7 +327,8 @@ impl WebSocketContext {
         self.end_of_server()
     }
 
-    /// A server drops the stream first, so that it is not the client that has to remember it (RFC 6455 §7.1.1).
+    /// A server drops the stream first, so that it is not the client that has to remember it (RFC
+    /// 6455 §7.1.1).
     fn end_of_server(&mut self) -> Result<()> {
         if self.conn.role() == tickwire::Role::Server && !self.can_read() {
             self.state = State::Over;
@@ -363,9 +366,9 @@ impl WebSocketContext {
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush);
-    /// [`InvalidCloseSequence`](ProtocolError::InvalidCloseSequence) for a code that must not be sent,
-    /// [`ControlFrameTooBig`](ProtocolError::ControlFrameTooBig) for a reason of more than 123 bytes.
+    /// As [`flush`](Self::flush); [`InvalidCloseSequence`](ProtocolError::InvalidCloseSequence) for
+    /// a code that must not be sent, [`ControlFrameTooBig`](ProtocolError::ControlFrameTooBig) for
+    /// a reason of more than 123 bytes.
     pub fn close<Stream: Read + Write>(
         &mut self,
         stream: &mut Stream,

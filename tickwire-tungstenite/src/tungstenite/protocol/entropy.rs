@@ -2,8 +2,8 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use tickwire::{Entropy, SystemEntropy};
 
-/// The system's; without it, which only a sandbox takes away, the keys of the hash maps of `std`, so that no
-/// constructor has to fail.
+/// The system's; without it, which only a sandbox takes away, the keys of the hash maps of `std`,
+/// so that no constructor has to fail.
 pub(crate) struct Keys(Option<SystemEntropy>);
 
 impl Keys {

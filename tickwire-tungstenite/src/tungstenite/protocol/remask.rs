@@ -1,5 +1,5 @@
-//! For servers that also take frames that are not masked: gives them a masking key of zeros, before tickwire
-//! sees them.
+//! For servers that also take frames that are not masked: gives them a masking key of zeros, before
+//! tickwire sees them.
 use super::frame::FrameHeader;
 use std::io::Cursor;
 

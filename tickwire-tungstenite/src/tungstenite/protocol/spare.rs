@@ -1,4 +1,5 @@
-//! A connection that waits has no buffers: the thread keeps one of each kind, for whichever goes on next.
+//! A connection that waits has no buffers: the thread keeps one of each kind, for whichever goes on
+//! next.
 use std::{cell::Cell, thread::LocalKey};
 use tickwire::{Receiver, Sender};
 

@@ -19,8 +19,8 @@ const BAD: RecvError = RecvError::Protocol(ProtocolError::BadDeflate);
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ending<N> {
     taken: N,
-    /// The byte of `last`, counted from 1, in which a block was last seen to end. 0: before the only
-    /// byte of a message, where a block begins; with more bytes, 0 says nothing.
+    /// The byte of `last`, counted from 1, in which a block was last seen to end. 0: before the
+    /// only byte of a message, where a block begins; with more bytes, 0 says nothing.
     begun: N,
     /// There was no room left: a block may have ended, or the bytes taken may yield more.
     full: bool,
@@ -182,14 +182,14 @@ impl Inflate {
     /// byte boundary in front of a block.
     ///
     /// §7.2.2 inflates [`TAIL`] after the message, which must then be whole blocks. That the tail
-    /// yields nothing is not enough: a message may be cut inside code lengths
-    /// that the tail completes. So the message's own bits must end with the header of a stored
-    /// block, lacking only its lengths. That header is in the last 10 bits, so that
-    /// the block before it ends in the last two bytes, or nothing is before it. zlib stops after
-    /// each block if told to, which shows as long as there is input left. A block begun after
-    /// such a stop has at most 15 bits of the message, and of all blocks that can begin so, only a stored
-    /// one ends exactly with the last bit of the tail (`tests/inflated` tries all).
-    /// A stop before the tail may also be the end of the stream (BFINAL).
+    /// yields nothing is not enough: a message may be cut inside code lengths that the tail
+    /// completes. So the message's own bits must end with the header of a stored block, lacking
+    /// only its lengths. That header is in the last 10 bits, so that the block before it ends in
+    /// the last two bytes, or nothing is before it. zlib stops after each block if told to, which
+    /// shows as long as there is input left. A block begun after such a stop has at most 15 bits of
+    /// the message, and of all blocks that can begin so, only a stored one ends exactly with the
+    /// last bit of the tail (`tests/inflated` tries all). A stop before the tail may also be the
+    /// end of the stream (BFINAL).
     ///
     /// A message whose last byte is ff cannot end with that header. It is complete if a block
     /// ends with that byte, as when the sender left the tail in place: then an empty block changes
@@ -255,8 +255,8 @@ impl Inflate {
     }
 }
 
-/// `input` up to and with `behind`, put behind its `n` bytes; and one byte more, never to be taken, which
-/// shows each stop.
+/// `input` up to and with `behind`, put behind its `n` bytes; and one byte more, never to be taken,
+/// which shows each stop.
 fn followed<'w>(
     input: &'w mut [u8],
     n: usize,

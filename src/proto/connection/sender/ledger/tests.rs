@@ -60,8 +60,8 @@ struct Pair {
     wire: Vec<u8>,
 }
 
-/// What the list says of the wire: the bytes of each data frame there, by its number, and of all of them; whether
-/// the last frame is cut.
+/// What the list says of the wire: the bytes of each data frame there, by its number, and of all of
+/// them; whether the last frame is cut.
 fn on_wire(wire: &[u8]) -> (BTreeMap<usize, usize>, usize, bool) {
     let (mut data, mut sum, mut cut, mut rest) = (BTreeMap::new(), 0, false, wire);
     while let Some(&b0) = rest.first() {

@@ -21,7 +21,8 @@ impl Utf8Bytes {
         &self.0
     }
 
-    /// Text from bytes, which are looked at here all the same: those that are not UTF-8 become an empty text.
+    /// Text from bytes, which are looked at here all the same: those that are not UTF-8 become an
+    /// empty text.
     ///
     /// # Safety
     ///
