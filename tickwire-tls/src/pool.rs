@@ -5,6 +5,9 @@ use std::{cell::RefCell, vec, vec::Vec};
 /// The most that is kept for one thread, in bytes.
 const MOST: usize = 4 << 20;
 
+/// How many buffers the list has room for from the beginning.
+const LISTED: usize = 32;
+
 struct Pool {
     /// The last one given is the first taken: it is still in the processor's cache.
     free: Vec<Vec<u8>>,
@@ -43,6 +46,10 @@ impl Pool {
 
     fn give(&mut self, buffer: Vec<u8>) {
         if buffer.capacity() <= MOST - self.bytes {
+            if self.free.capacity() == 0 {
+                // At once: a list that grows later is an allocation in the midst of messages.
+                self.free.reserve(LISTED);
+            }
             self.bytes += buffer.capacity();
             self.free.push(buffer);
         }
