@@ -295,19 +295,26 @@ impl Io {
                 state.ready = true;
                 Err(ErrorKind::WouldBlock.into())
             }
-            Err(Blocked::Failed(kind)) => Err(kind.into()),
+            Err(Blocked::Failed(kind)) => {
+                state.ready = matches!(kind, ErrorKind::TimedOut | ErrorKind::Interrupted);
+                Err(kind.into())
+            }
         }
     }
 
-    /// A call of a thread that waits.
-    fn sleep(&self, timeout: Option<Duration>) {
+    /// A call of a thread that waits. Whether the stream is ready, as far as that is known.
+    fn sleep(&self, timeout: Option<Duration>) -> bool {
         let mut state = self.state();
-        if !mem::take(&mut state.ready) && state.sleeps {
+        if mem::take(&mut state.ready) {
+            return true;
+        }
+        if state.sleeps {
             drop(state);
             let timeout = timeout.expect("a call that would never return");
             assert!(timeout <= LONGEST, "nothing comes, and nobody looks at the clock");
             thread::sleep(timeout);
         }
+        false
     }
 }
 
@@ -360,13 +367,19 @@ impl AsyncWrite for Io {
 
 impl Read for Io {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.now(|state| state.read(buf));
-        let would_block = |error: &io::Error| error.kind() == ErrorKind::WouldBlock;
-        if read.as_ref().is_err_and(would_block) {
+        loop {
+            let read = self.now(|state| state.read(buf));
+            let would_block = |error: &io::Error| error.kind() == ErrorKind::WouldBlock;
             let timeout = self.state().read_timeout;
-            self.sleep(timeout);
+            match read {
+                Err(error) if would_block(&error) => {
+                    if !self.sleep(timeout) {
+                        return Err(error);
+                    }
+                }
+                read => return read,
+            }
         }
-        read
     }
 }
 
