@@ -127,6 +127,7 @@ mod blocking_adapter {
     use tickwire::blocking::*;
 
     const _: () = {
+        both::<Interest>();
         both::<Incoming<TcpStream>>();
         both::<WebSocket<TcpStream>>();
         both::<Untimed<TcpStream>>();

@@ -13,7 +13,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::{http_connect, socks5};
+use super::{http_connect, look::Look, socks5};
 use crate::proto::{
     config::Config,
     handshake::{HandshakeError, Progress, Reading},
@@ -24,11 +24,7 @@ use core::{
     fmt,
     ops::{Deref, DerefMut},
 };
-use std::{boxed::Box, vec::Vec};
-
-/// Looks for the next answer. What has to be written for the one behind it goes into the `Vec`.
-pub(super) type Look =
-    Box<dyn FnMut(&mut Reading, &mut Vec<u8>) -> Result<Progress, HandshakeError> + Send + Sync>;
+use std::vec::Vec;
 
 /// The first words to a proxy that is to reach a server, and who looks at its answers.
 type Begin = fn(Option<&[u8]>, &Target, &Config) -> Result<(Vec<u8>, Look), HandshakeError>;

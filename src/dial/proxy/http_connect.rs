@@ -1,5 +1,5 @@
 //! CONNECT (RFC 9110 §9.3.6).
-use super::dialogue::Look;
+use super::look::Look;
 use crate::proto::{
     config::Config,
     handshake::{

@@ -3,6 +3,7 @@ mod bypass;
 #[cfg_attr(not(fuzzing), allow(unreachable_pub))] // a fuzz target drives it without I/O
 pub(crate) mod dialogue;
 mod http_connect;
+mod look;
 mod socks5;
 
 use crate::{

@@ -1,5 +1,5 @@
 //! SOCKS5 (RFC 1928), and its user and password (RFC 1929).
-use super::dialogue::Look;
+use super::look::Look;
 use crate::proto::{
     config::Config,
     handshake::{HandshakeError, Progress, Reading},
