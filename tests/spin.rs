@@ -295,7 +295,8 @@ fn it_asks_so_often_and_no_more() {
         }
         assert_eq!(io.read(&mut [0]).unwrap(), 1);
         assert_eq!(io.get_ref().calls, shy + 1);
-        let calls: [fn(&mut Spin<Shy>) -> io::Result<()>; 5] = [
+        type Call = fn(&mut Spin<Shy>) -> io::Result<()>;
+        let calls: [Call; 5] = [
             |io| io.write(&[0]).map(drop),
             |io| io.try_write(&[IoSlice::new(&[0])]).map(drop),
             |io| io.flush(),

@@ -767,9 +767,9 @@ impl Side {
 
     fn feed_chunk(&mut self, chunk: Chunk<'_>) -> bool {
         reply(match &mut self.end {
-            End::Whole(Events(ws)) => ws.sender().feed_chunk(chunk),
-            End::Halves(_, Events(tx)) => tx.sender().feed_chunk(chunk),
-            End::Blocking(ws) => ws.sender().feed_chunk(chunk),
+            End::Whole(Events(ws)) => ws.sender_mut().feed_chunk(chunk),
+            End::Halves(_, Events(tx)) => tx.sender_mut().feed_chunk(chunk),
+            End::Blocking(ws) => ws.sender_mut().feed_chunk(chunk),
         })
     }
 
@@ -831,9 +831,9 @@ impl Side {
             Op::Ping { len, polls } => {
                 let payload = payload(*len, seed);
                 let pinged = match &mut self.end {
-                    End::Whole(Events(ws)) => ws.sender().ping(&payload),
-                    End::Halves(_, Events(tx)) => tx.sender().ping(&payload),
-                    End::Blocking(ws) => ws.sender().ping(&payload),
+                    End::Whole(Events(ws)) => ws.sender_mut().ping(&payload),
+                    End::Halves(_, Events(tx)) => tx.sender_mut().ping(&payload),
+                    End::Blocking(ws) => ws.sender_mut().ping(&payload),
                 };
                 if pinged.is_ok() {
                     self.said.push(OwnedEvent::Ping(payload.into()));

@@ -135,6 +135,9 @@ impl<F: Fn(Instant) -> S + Clone + Unpin, S: Future> Timers for F {
     }
 }
 
+/// A stream, and the timers that go with it.
+type Over<S, T> = Timed<S, FuturesIo<T>>;
+
 /// A WebSocket over `S`, with timers made by `T`.
 ///
 /// A task that both receives and publishes needs no second one: the next receiving call writes what
@@ -143,22 +146,22 @@ impl<F: Fn(Instant) -> S + Clone + Unpin, S: Future> Timers for F {
 /// Dropping it ends the stream at once, and loses messages fed and not flushed: call
 /// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open
 /// until this is dropped.
-pub struct WebSocket<S, T: Timers>(task::WebSocket<Timed<S, FuturesIo<T>>>);
+pub struct WebSocket<S, T: Timers>(task::WebSocket<Over<S, T>>);
 
 /// An opening request that has been read, to be accepted or rejected when you are ready.
-pub struct Incoming<S, T: Timers>(drive::Incoming<Timed<S, FuturesIo<T>>>);
+pub struct Incoming<S, T: Timers>(drive::Incoming<Over<S, T>>);
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: it answers Pings, sees the peer's
 /// Close, and drives all deadlines but the one on writing. Dropping it ends receiving; the
 /// [`Writer`] learns of the connection's end from a write that fails.
-pub struct Reader<R, W, T: Timers>(Socket<Half<Timed<W, FuturesIo<T>>>, Timed<R, FuturesIo<T>>>);
+pub struct Reader<R, W, T: Timers>(Socket<Half<Over<W, T>>, Over<R, T>>);
 
 /// The half of a [`WebSocket`] that sends. Dropping it closes nothing: call `close` first. Messages
 /// fed and not flushed then leave with the [`Reader`]'s next write, if there is one. How the
 /// connection ended is asked of the [`Reader`].
 ///
 /// There is only one. For several senders, put a channel in front.
-pub struct Writer<W, T: Timers>(drive::Writer<Timed<W, FuturesIo<T>>>);
+pub struct Writer<W, T: Timers>(drive::Writer<Over<W, T>>);
 
 /// A WebSocket in two halves.
 pub type Halves<R, W, T> = (Reader<R, W, T>, Writer<W, T>);

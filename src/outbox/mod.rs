@@ -147,7 +147,7 @@ async fn subscriber(
     let mut outbox = Outbox::new(TooSlow::Conflate);
     loop {
         let now = || Time::new(epoch.elapsed());
-        let _ = outbox.feed(now(), ws.sender());
+        let _ = outbox.feed(now(), ws.sender_mut());
         if let Some(code) = outbox.disconnected() {
             return ws.close(code).await; // too slow: this sends the Close, if it is taken in time
         }

@@ -236,11 +236,7 @@ fn done<T>(call: impl FnOnce(&mut Context<'_>) -> Poll<io::Result<T>>) -> io::Re
 
 impl Read for Line<UnixStream> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let _ = blocking::Stream::wait(
-            &self.io,
-            blocking::Interest::READ,
-            Some(Duration::from_secs(1)),
-        )?;
+        blocking::Stream::wait(&self.io, blocking::Interest::READ, Some(Duration::from_secs(1)))?;
         done(|cx| Line::read(self, buf, cx))
     }
 }

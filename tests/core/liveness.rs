@@ -647,7 +647,7 @@ fn whatever_is_done_meanwhile_no_interval_passes_without_a_message() {
         let role = role_of(seed % 2 == 0);
         let mut end = Clocked::new(
             role,
-            &Config { idle_message: Some((AFTER, ping.clone().into())), ..Config::default() },
+            &Config { idle_message: Some((AFTER, ping.clone())), ..Config::default() },
         );
         let mut other = connection(peer(role), &Config::default());
         end.tell().unwrap();

@@ -17,7 +17,7 @@ type Facade = WebSocketStream<DuplexStream>;
 
 fn config(deflate: bool) -> Option<WebSocketConfig> {
     let config = WebSocketConfig::default();
-    Some(if deflate { Config { deflate: Some(Default::default()), ..config } } else { config })
+    Some(if deflate { config.deflate(Default::default()) } else { config })
 }
 
 /// soketto as client, the facade as server.

@@ -113,7 +113,7 @@ async fn send_chunks(
         ws.ready().await?;
         let data = &piece[..left.min(PIECE as u64) as usize];
         left -= data.len() as u64;
-        let _ = ws.sender().feed_chunk(Chunk {
+        let _ = ws.sender_mut().feed_chunk(Chunk {
             kind: DataKind::Binary,
             first,
             data,

@@ -141,7 +141,7 @@ async fn send_pieces(ws: WebSocket<tokio::net::TcpStream>) -> Result<(), Error> 
             for i in 1..=LARGE / PIECE {
                 writer.ready().await?;
                 let last = i == LARGE / PIECE;
-                let _ = writer.sender().feed_chunk(Chunk {
+                let _ = writer.sender_mut().feed_chunk(Chunk {
                     kind: DataKind::Binary,
                     first: i == 1,
                     data,
