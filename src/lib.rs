@@ -279,6 +279,7 @@ pub mod blocking;
 #[cfg(feature = "std")]
 mod dial;
 #[cfg(feature = "std")]
+#[cfg_attr(not(feature = "_task"), allow(dead_code))] // what tasks need, threads do not
 mod drive;
 #[cfg(feature = "futures")]
 pub mod futures_io;

@@ -245,8 +245,9 @@ impl<S: Stream> WebSocket<S> {
         Ok(())
     }
 
-    /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
-    /// stream has taken the message. A borrowed message is copied; see [`Outbound`] for the others.
+    /// Waits for room, feeds a message, and writes everything buffered: when it returns, the stream
+    /// has taken the message. A borrowed message is copied; see [`Outbound`](crate::Outbound) for
+    /// the others.
     ///
     /// It does not read: a program that only sends notices the peer's Close when the stream breaks,
     /// and two peers that both send before they receive can block each other. Split, or feed and
