@@ -114,6 +114,7 @@ impl<S: Handle> Stamped<S> {
 
 /// Reads once, and says when the bytes arrived.
 #[inline]
+#[cfg(feature = "tokio")]
 pub(crate) fn read<S: Handle>(io: &S, buf: &mut [u8]) -> io::Result<(usize, Option<Arrival>)> {
     kernel::read(io, buf, true)
 }
