@@ -191,7 +191,7 @@ macro_rules! receiving {
         ///
         /// As [`recv`](Self::recv).
         pub fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
-            let ready = self.0.wait_for(Want::Message)?;
+            let ready = self.0.wait_message()?;
             self.0.take(ready, Receiver::take_message)
         }
     };

@@ -179,6 +179,7 @@ macro_rules! writer {
         /// # Errors
         ///
         /// As [`Sender::feed`](crate::Sender::feed).
+        #[inline]
         pub fn feed<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<Position, SendError> {
             self.0.with(|tx| tx.feed(message))
         }

@@ -69,7 +69,7 @@ pub(crate) trait Core<I>: Sized {
 
     /// Consumes input up to the next item. The sending side is looked at only where a frame calls
     /// for that.
-    #[inline]
+    #[inline(always)]
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
         let rx = self.inbound().receiver_mut();
         let delivery = match want {

@@ -113,8 +113,14 @@ impl<W> Shared<W> {
         })
     }
 
+    /// The lock, for what changes nothing that the other half waits for: to look, or to feed.
+    #[inline]
+    fn look(&self) -> MutexGuard<'_, Sending<W>> {
+        lock(&self.sending)
+    }
+
     fn lock(&self) -> Locked<'_, W> {
-        let sending = lock(&self.sending);
+        let sending = self.look();
         Locked {
             quiet: &self.quiet,
             was_closed: sending.tx.is_closed(),
@@ -189,7 +195,7 @@ pub(crate) struct Half<W> {
 
 impl<W> Half<W> {
     pub(crate) fn closed(&self) -> Option<Closed<'_>> {
-        self.inbound.closed(&self.link.lock().sending.tx)
+        self.inbound.closed(&self.link.look().tx)
     }
 
     pub(crate) fn sender(&self) -> impl Deref<Target = Sender> {
@@ -279,15 +285,17 @@ impl<I: Source + Output> Socket<Whole, I> {
 }
 
 impl<W, H> Writer<W, H> {
-    /// For calls that need the sending half and no I/O; do not wait in it.
+    /// For calls that need no I/O and change nothing that the reader waits for: those that look, and
+    /// `feed`.
+    #[inline]
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
-        f(&mut self.link.lock().sending.tx)
+        f(&mut self.link.look().tx)
     }
 
     /// Whether there is room; the reason if nothing more can be fed.
     pub(crate) fn has_room(&self) -> Result<bool, Error> {
-        let locked = self.link.lock();
-        let Sending { tx, out, .. } = &*locked.sending;
+        let sending = self.link.look();
+        let Sending { tx, out, .. } = &*sending;
         match tx.is_closed() {
             true => Err(out.recv_error.map_or(SendError::Closed.into(), Error::from)),
             false => Ok(tx.has_room()),
@@ -324,8 +332,8 @@ impl<W: Output, H> Writer<W, H> {
             if let Poll::Ready(Err(error)) = written {
                 return Poll::Ready(Err(error.into()));
             }
-            let locked = self.link.lock();
-            let Sending { tx, out, .. } = &*locked.sending;
+            let sending = self.link.look();
+            let Sending { tx, out, .. } = &*sending;
             if let Some(error) = out.recv_error {
                 return Poll::Ready(Err(error.into()));
             }
@@ -335,7 +343,7 @@ impl<W: Output, H> Writer<W, H> {
             if written.is_ready() || (enough && tx.has_room()) {
                 return Poll::Ready(Ok(()));
             }
-            drop(locked);
+            drop(sending);
             ready!(self.poll_stall());
         }
     }
