@@ -59,7 +59,8 @@ pub struct Config {
     /// [`SendError::Full`](crate::SendError::Full) once this much is buffered; a message that
     /// begins below it is taken whole, whatever its length.
     ///
-    /// Stops a peer that does not read from filling memory with its messages.
+    /// Stops a peer that does not read from filling memory with its messages. A buffer that a larger
+    /// message left behind is given up once it is written, if it is more than four times as long.
     pub high_water: usize,
 
     /// How much an adapter lets a batch of replies grow before it writes in the middle of the

@@ -1,7 +1,7 @@
 //! A large message that is shared is written from where it is: nothing of it is copied or lost, whatever becomes of the
 //! call. A borrowed one is copied once.
 use crate::support::{
-    alloc::{allocations, peak},
+    alloc::{allocations, live, peak},
     blocking::bounded,
     endless::Endless,
     wire::*,
@@ -272,4 +272,19 @@ fn any_message_arrives_as_it_was_sent() {
         assert!(sent(&io.state().written).into_iter().eq(want));
     }
     everywhere(|n| ROLES.iter().for_each(|&role| way!(n, check(role))));
+}
+
+#[test]
+fn a_borrowed_message_of_16_mib_leaves_no_buffer_of_its_length_behind() {
+    fn check<W: Way>() {
+        let message = vec![7; 16 << 20];
+        let io = Endless::new(vec![]);
+        let mut way = W::new(connection(Role::Server, &Config::default()), io.clone());
+        let before = live();
+        assert!(way.send(Outbound::from(&message[..])));
+        assert_eq!(io.state().taken, 10 + message.len());
+        let left = live() - before;
+        assert!(left < LITTLE, "{left}");
+    }
+    everywhere(|n| way!(n, check()));
 }

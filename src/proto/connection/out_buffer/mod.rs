@@ -55,6 +55,8 @@ pub(crate) struct OutBuffer {
     pub(super) stall: Stall,
     /// How many times a large buffer was emptied that was hardly used.
     calm: u8,
+    /// A buffer longer than this is given up as soon as it is empty.
+    longest: usize,
     pub(super) writes: Writes,
     memory: &'static Memory,
 }
@@ -108,6 +110,7 @@ impl Default for OutBuffer {
             open: false,
             stall: Stall::No,
             calm: 0,
+            longest: usize::MAX,
             writes: Writes::default(),
             memory: &HEAP,
         }
@@ -115,6 +118,13 @@ impl Default for OutBuffer {
 }
 
 impl OutBuffer {
+    /// One whose queue is meant to be shorter than `high_water`. No buffer that is several times as
+    /// long is kept: one message needed it, and to get another takes little beside copying and
+    /// writing so many bytes.
+    pub(super) fn new(high_water: usize) -> Self {
+        Self { longest: high_water.saturating_mul(4).max(LARGE), ..Self::default() }
+    }
+
     pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
         self.memory = memory;
     }
@@ -241,7 +251,7 @@ impl OutBuffer {
     #[cold]
     fn calm_down(&mut self) {
         self.calm = if self.end > self.bytes.len() / 4 { 0 } else { self.calm + 1 };
-        if self.calm == CALM {
+        if self.calm == CALM || self.bytes.len() > self.longest {
             self.calm = 0;
             (self.memory.give)(core::mem::take(&mut self.bytes));
         }

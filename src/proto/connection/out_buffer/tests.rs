@@ -157,6 +157,12 @@ fn a_large_buffer_that_is_hardly_used_is_given_up_after_a_while() {
     assert_eq!(traffic(), (vec![], vec![large]));
     use_it(&mut out, 100);
     assert_eq!(traffic(), (vec![FIRST], vec![]));
+    // One that is longer than any queue should be goes at once.
+    let mut out = OutBuffer { memory: &COUNTED, ..OutBuffer::new(1 << 20) };
+    use_it(&mut out, (4 << 20) + 1);
+    assert_eq!(traffic(), (vec![(4 << 20) + 1], vec![(4 << 20) + 1]));
+    use_it(&mut out, 4 << 20);
+    assert_eq!(traffic(), (vec![4 << 20], vec![]));
     // One of 64 KiB stays.
     let mut out = buffer();
     use_it(&mut out, LARGE);

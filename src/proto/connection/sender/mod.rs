@@ -95,7 +95,7 @@ impl Sender {
     pub(super) fn new(config: &Config, entropy: Option<Box<dyn Entropy + Send + Sync>>) -> Self {
         let high_water = config.high_water.max(1);
         Self {
-            out: OutBuffer::default(),
+            out: OutBuffer::new(high_water),
             admit_below: high_water,
             encoder: Encoder::new(entropy.map(|source| Box::new(Keys::new(source)))),
             high_water,
