@@ -140,7 +140,12 @@ impl<S: Stream> Writer<S> {
             if left < before {
                 self.0.hand.wait.begin_sending();
             }
-            self.0.hand.wait_to_write(until)?;
+            self.0.set_left(false); // this thread goes on with it
+            let waited = self.0.hand.wait_to_write(until);
+            if waited.is_err() {
+                self.0.set_left(true);
+            }
+            waited?;
         }
     }
 }

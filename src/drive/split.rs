@@ -292,6 +292,12 @@ impl<W, H> Writer<W, H> {
         f(&mut self.link.look().tx)
     }
 
+    /// Says whether bytes that the stream refused are left to the reader too. A thread that waits
+    /// for the stream itself does not leave them.
+    pub(crate) fn set_left(&self, left: bool) {
+        self.link.blocked.store(left, Relaxed);
+    }
+
     /// Whether there is room; the reason if nothing more can be fed.
     pub(crate) fn has_room(&self) -> Result<bool, Error> {
         let sending = self.link.look();
