@@ -35,8 +35,8 @@ const BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gec
 
 fn serve(config: &Config, request: &[u8]) -> Option<Connection> {
     let mut handshake = server::Handshake::new(config);
-    handshake.spare_mut()[..request.len()].copy_from_slice(request);
-    handshake.commit(request.len());
+    handshake.reading.spare_mut()[..request.len()].copy_from_slice(request);
+    handshake.reading.commit(request.len());
     handshake.step().ok()?;
     handshake.accept(server::Accept::default()).ok()
 }
@@ -44,8 +44,8 @@ fn serve(config: &Config, request: &[u8]) -> Option<Connection> {
 fn connect(config: &Config, request: &client::Request, response: &[u8]) -> Option<Connection> {
     let mut handshake = client::Handshake::new(request, config, Sevens);
     handshake.advance(black_box(handshake.outgoing()).len());
-    handshake.spare_mut()[..response.len()].copy_from_slice(response);
-    handshake.commit(response.len());
+    handshake.reading.spare_mut()[..response.len()].copy_from_slice(response);
+    handshake.reading.commit(response.len());
     handshake.step().ok()?;
     handshake.into_connection().ok()
 }

@@ -808,8 +808,8 @@ pub fn accepting() -> Sides {
             let config = Config::default();
             for _ in 0..n {
                 let mut handshake = Handshake::new(&config);
-                let got = b.read(handshake.spare_mut());
-                handshake.commit(got);
+                let got = b.read(handshake.reading.spare_mut());
+                handshake.reading.commit(got);
                 assert!(handshake.step() == Ok(Progress::Complete));
                 let mut conn = handshake.accept(Accept::default()).expect("a good request");
                 flush(&mut conn, &mut b);

@@ -112,8 +112,8 @@ fn look(gate: &Gate, f: impl FnOnce(client::Request) -> client::Request) -> Resu
     let client = client::Handshake::new(&request, &Config::default(), Zeros);
     let bytes = client.outgoing();
     let mut server = Handshake::new(&Config::default());
-    server.spare_mut()[..bytes.len()].copy_from_slice(bytes);
-    server.commit(bytes.len());
+    server.reading.spare_mut()[..bytes.len()].copy_from_slice(bytes);
+    server.reading.commit(bytes.len());
     assert_eq!(server.step(), Ok(Progress::Complete));
     let asked = server.request().unwrap();
     gate.look(&asked).map(str::to_owned).map_err(|rejection| rejection.status())

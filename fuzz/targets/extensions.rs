@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
     let mut server = Handshake::new(&Config { deflate: Some(ours), ..Config::default() });
     let mut left = &wire[..];
     while !left.is_empty() {
-        read_head(&mut server, &mut left, usize::MAX);
+        read_head(&mut server.reading, &mut left, usize::MAX);
     }
     let verdict = server.step();
     let Some(want) = want else {

@@ -70,10 +70,10 @@ fn run(config: &Config, url: &str, wire: &[u8], cut: u8, eof: bool) -> Outcome {
         if verdict != Ok(Progress::Partial) || left.is_empty() {
             break verdict;
         }
-        read_head(&mut dialogue, &mut left, cuts.next().unwrap());
+        read_head(&mut dialogue.reading, &mut left, cuts.next().unwrap());
     };
     if eof && verdict == Ok(Progress::Partial) {
-        dialogue.end_of_stream();
+        dialogue.reading.end_of_stream();
         verdict = dialogue.step();
         assert_eq!(verdict, Err(HandshakeError::UnexpectedEof), "more to come behind the end");
     }

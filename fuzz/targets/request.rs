@@ -52,7 +52,7 @@ fn run(config: &Config, wire: &[u8], cut: u8, subprotocols: bool) -> Outcome {
         if verdict != Ok(Progress::Partial) || left.is_empty() {
             break verdict;
         }
-        read_head(&mut server, &mut left, cuts.next().unwrap());
+        read_head(&mut server.reading, &mut left, cuts.next().unwrap());
     };
     let request = server.request().map(|request| {
         let all: Vec<_> = request.headers().collect();
@@ -63,7 +63,7 @@ fn run(config: &Config, wire: &[u8], cut: u8, subprotocols: bool) -> Outcome {
     match verdict {
         Ok(Progress::Partial) => {
             assert!(wire.len() <= 64 << 10, "no end to the head");
-            server.end_of_stream();
+            server.reading.end_of_stream();
             assert_eq!(server.step(), Err(HandshakeError::UnexpectedEof));
             Outcome { verdict, request, response: vec![], after: None }
         }

@@ -78,10 +78,10 @@ fn run(config: &Config, request: &Request, wire: &[u8], cut: u8, eof: bool) -> O
         if verdict != Ok(Progress::Partial) || left.is_empty() {
             break verdict;
         }
-        read_head(&mut client, &mut left, cuts.next().unwrap());
+        read_head(&mut client.reading, &mut left, cuts.next().unwrap());
     };
     if eof && verdict == Ok(Progress::Partial) {
-        client.end_of_stream();
+        client.reading.end_of_stream();
         verdict = client.step();
         assert!(verdict.is_err(), "more to come behind the end");
     }

@@ -283,9 +283,9 @@ fn refused(
     let mut client = Handshake::new(&request, &Config::default(), Sevens);
     let sent = client.outgoing().len();
     client.advance(sent);
-    let spare = client.spare_mut();
+    let spare = client.reading.spare_mut();
     spare[..wire.len()].copy_from_slice(&wire);
-    client.commit(wire.len());
+    client.reading.commit(wire.len());
     let verdict = client.step();
     client.into_refusal().unwrap_or_else(|| panic!("{verdict:?}"))
 }

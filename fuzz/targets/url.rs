@@ -115,7 +115,7 @@ fn check_request(url: &str, target: &Target) {
     let mut server = server::Handshake::new(&config);
     let mut left = &wire[..];
     while !left.is_empty() {
-        read_head(&mut server, &mut left, usize::MAX);
+        read_head(&mut server.reading, &mut left, usize::MAX);
         if !left.is_empty() {
             assert_eq!(server.step(), Ok(Progress::Partial));
         }

@@ -72,12 +72,12 @@ impl<I: Source + Output> Incoming<I> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Result<(), HandshakeError>, Error>> {
         let Self { io, handshake, .. } = self;
-        let mut told = handshake.handle_timeout(Time::ZERO); // the first call starts the clock
+        let mut told = handshake.reading.handle_timeout(Time::ZERO); // the first call starts the clock
         while told.is_ok() {
-            ready!(poll_read(io, handshake, cx))?;
+            ready!(poll_read(io, &mut handshake.reading, cx))?;
             told = match handshake.step() {
                 Ok(Progress::Complete) => return Poll::Ready(Ok(Ok(()))),
-                Ok(Progress::Partial) => handshake.handle_timeout(io.now()),
+                Ok(Progress::Partial) => handshake.reading.handle_timeout(io.now()),
                 Err(error) => Err(error),
             };
         }
@@ -123,9 +123,9 @@ pub(crate) async fn client<I: Source + Output>(
     ahead: &[u8],
 ) -> Result<Socket<Whole, I>, Error> {
     let mut handshake = client::Handshake::new(request, config, SystemEntropy::new()?);
-    handshake.put(ahead);
-    handshake.handle_timeout(Time::ZERO)?;
-    let by = handshake.poll_timeout();
+    handshake.reading.put(ahead);
+    handshake.reading.handle_timeout(Time::ZERO)?;
+    let by = handshake.reading.poll_timeout();
     // If that takes too long, the look at the clock below says so.
     if let Some(written) = write_all(&mut io, handshake.outgoing(), by).await {
         written?;
@@ -134,7 +134,7 @@ pub(crate) async fn client<I: Source + Output>(
     loop {
         let told = match handshake.step() {
             Ok(Progress::Complete) => break,
-            Ok(Progress::Partial) => handshake.handle_timeout(io.now()),
+            Ok(Progress::Partial) => handshake.reading.handle_timeout(io.now()),
             Err(error) => Err(error),
         };
         match told {
@@ -142,9 +142,9 @@ pub(crate) async fn client<I: Source + Output>(
             Err(HandshakeError::Refused { .. }) => return Err(Error::refused(handshake)),
             Err(error) => return Err(error.into()),
         }
-        match poll_fn(|cx| poll_read(&mut io, &mut handshake, cx)).await {
+        match poll_fn(|cx| poll_read(&mut io, &mut handshake.reading, cx)).await {
             // What the server said is worth more than how it hung up.
-            Err(_) if handshake.response().is_some() => handshake.end_of_stream(),
+            Err(_) if handshake.response().is_some() => handshake.reading.end_of_stream(),
             read => read?,
         }
     }

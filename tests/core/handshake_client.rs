@@ -388,7 +388,7 @@ fn refusal_to(config: &Config, bytes: &[u8], end: bool) -> Refusal {
         let (mut handshake, mut verdict) = fed(&request(), config, bytes, step);
         if end {
             assert_eq!(verdict, Ok(Progress::Partial));
-            handshake.end_of_stream();
+            handshake.reading.end_of_stream();
             verdict = handshake.step();
         }
         let status = handshake.response().expect("a response").status;
@@ -524,7 +524,7 @@ fn a_refusal_is_shown_in_one_line_without_secrets() {
     let shown = format!("{:?} {handshake:?}", handshake.response().unwrap());
     assert!(shown.matches("Set-Cookie").count() == 2 && shown.contains("101"), "{shown}");
     assert!(shown.contains("\"passed\"") && !shown.contains("s3cret"), "{shown}");
-    assert_eq!(format!("{:?}", *handshake), "Reading { state: \"passed\", .. }");
+    assert_eq!(format!("{:?}", handshake.reading), "Reading { state: \"passed\", .. }");
 }
 
 #[test]
@@ -629,7 +629,7 @@ fn there_is_no_connection_before_a_valid_response() {
     assert!(handshake.response().unwrap().headers().get("Connection").is_some());
     assert_eq!(handshake.into_connection().unwrap_err(), HandshakeError::NotUpgrade);
     let (mut handshake, _) = fed(&request(), &config, b"HTTP/1.1 101", 999);
-    handshake.end_of_stream();
+    handshake.reading.end_of_stream();
     assert_eq!(handshake.step(), Err(HandshakeError::UnexpectedEof));
     assert!(handshake.response().is_none() && handshake.into_refusal().is_none());
 }
@@ -640,19 +640,19 @@ fn the_clock_ends_the_wait_for_a_response_and_for_the_rest_of_a_refusal() {
     let at = |s| Time::new(Duration::from_secs(s));
     let config = Config { handshake_timeout: Duration::from_secs(5), ..Config::default() };
     let mut handshake = begun(&request(), &config);
-    assert_eq!(handshake.poll_timeout(), Some(Time::ZERO));
-    assert_eq!(handshake.handle_timeout(at(100)), Ok(()));
-    assert_eq!(handshake.poll_timeout(), Some(at(105)));
-    assert_eq!(handshake.handle_timeout(at(104)), Ok(()));
-    assert_eq!(handshake.handle_timeout(at(105)), Err(HandshakeError::Timeout));
+    assert_eq!(handshake.reading.poll_timeout(), Some(Time::ZERO));
+    assert_eq!(handshake.reading.handle_timeout(at(100)), Ok(()));
+    assert_eq!(handshake.reading.poll_timeout(), Some(at(105)));
+    assert_eq!(handshake.reading.handle_timeout(at(104)), Ok(()));
+    assert_eq!(handshake.reading.handle_timeout(at(105)), Err(HandshakeError::Timeout));
     assert_eq!(handshake.step(), Err(HandshakeError::Timeout));
-    assert_eq!(handshake.poll_timeout(), None);
+    assert_eq!(handshake.reading.poll_timeout(), None);
 
     let (mut handshake, _) = fed(&request(), &config, b"HTTP/1.1 500 Oops\r\n\r\nabc", 5);
-    assert_eq!(handshake.poll_timeout(), Some(Time::ZERO));
-    assert_eq!(handshake.handle_timeout(at(0)), Ok(()));
+    assert_eq!(handshake.reading.poll_timeout(), Some(Time::ZERO));
+    assert_eq!(handshake.reading.handle_timeout(at(0)), Ok(()));
     let refused = HandshakeError::Refused { status: 500 };
-    assert_eq!(handshake.handle_timeout(at(5)), Err(refused));
+    assert_eq!(handshake.reading.handle_timeout(at(5)), Err(refused));
     assert_eq!(handshake.step(), Err(refused));
     assert_eq!(handshake.into_refusal().unwrap().body, b"abc");
 }

@@ -404,10 +404,10 @@ fn a_head_that_trickles_in_costs_no_more_than_one_that_does_not() {
     let mut handshake = Handshake::new(&Config::default());
     let mut last = Ok(Progress::Partial);
     for _ in 0..(10 << 20) / 512 {
-        let room = handshake.spare_mut();
+        let room = handshake.reading.spare_mut();
         assert!(room.len() >= 512 && room.len() <= 96 << 10);
         room[..512].fill(b'a');
-        handshake.commit(512);
+        handshake.reading.commit(512);
         last = handshake.step();
     }
     assert_eq!(last, Err(HandshakeError::RequestLineTooLong { limit: 8192 }));
@@ -537,13 +537,13 @@ fn nothing_is_accepted_before_the_request_has_passed() {
 fn a_stream_that_ends_early_is_an_error_and_one_that_ends_later_is_not() {
     for cut in [0, 10, 60] {
         let (mut handshake, _) = fed(&Config::default(), &with(&[])[..cut], 7);
-        handshake.end_of_stream();
+        handshake.reading.end_of_stream();
         assert_eq!(handshake.step(), Err(HandshakeError::UnexpectedEof));
     }
     let mut handshake = Handshake::new(&Config::default());
     let request = with(&[]);
     feed_head(&mut handshake, &request);
-    handshake.end_of_stream();
+    handshake.reading.end_of_stream();
     assert_eq!(handshake.step(), Ok(Progress::Complete));
     assert!(handshake.accept(Accept::default()).unwrap().step().is_err());
 }
@@ -554,18 +554,18 @@ fn the_clock_starts_with_the_first_call_and_ends_the_wait() {
     let at = |s| Time::new(Duration::from_secs(s));
     let config = Config { handshake_timeout: Duration::from_secs(5), ..Config::default() };
     let mut handshake = Handshake::new(&config);
-    assert_eq!(handshake.poll_timeout(), Some(Time::ZERO));
-    assert_eq!(handshake.handle_timeout(at(100)), Ok(()));
-    assert_eq!(handshake.poll_timeout(), Some(at(105)));
-    assert_eq!(handshake.handle_timeout(at(104)), Ok(()));
-    assert_eq!(handshake.handle_timeout(at(105)), Err(HandshakeError::Timeout));
-    assert_eq!(handshake.poll_timeout(), None);
+    assert_eq!(handshake.reading.poll_timeout(), Some(Time::ZERO));
+    assert_eq!(handshake.reading.handle_timeout(at(100)), Ok(()));
+    assert_eq!(handshake.reading.poll_timeout(), Some(at(105)));
+    assert_eq!(handshake.reading.handle_timeout(at(104)), Ok(()));
+    assert_eq!(handshake.reading.handle_timeout(at(105)), Err(HandshakeError::Timeout));
+    assert_eq!(handshake.reading.poll_timeout(), None);
     assert_eq!(handshake.step(), Err(HandshakeError::Timeout));
     assert_eq!(HandshakeError::Timeout.status(), 408);
 
     let mut handshake = passed(&with(&[]));
-    assert_eq!(handshake.handle_timeout(at(0)), Ok(()));
-    assert_eq!(handshake.handle_timeout(at(1000)), Ok(()));
+    assert_eq!(handshake.reading.handle_timeout(at(0)), Ok(()));
+    assert_eq!(handshake.reading.handle_timeout(at(1000)), Ok(()));
 }
 
 /// Passes or not, the request is there to look at.

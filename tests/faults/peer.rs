@@ -149,8 +149,8 @@ impl Peer {
         self.got.extend_from_slice(bytes);
         while !bytes.is_empty() {
             let spare = match &mut self.stage {
-                Stage::Serving(handshake) => handshake.spare_mut(),
-                Stage::Dialing(handshake) => handshake.spare_mut(),
+                Stage::Serving(handshake) => handshake.reading.spare_mut(),
+                Stage::Dialing(handshake) => handshake.reading.spare_mut(),
                 Stage::Open(conn) => conn.receiver_mut().spare_mut(),
                 Stage::Over => return,
             };
@@ -158,8 +158,8 @@ impl Peer {
             spare[..n].copy_from_slice(&bytes[..n]);
             bytes = &bytes[n..];
             match &mut self.stage {
-                Stage::Serving(handshake) => handshake.commit(n),
-                Stage::Dialing(handshake) => handshake.commit(n),
+                Stage::Serving(handshake) => handshake.reading.commit(n),
+                Stage::Dialing(handshake) => handshake.reading.commit(n),
                 Stage::Open(conn) => conn.receiver_mut().commit(n),
                 Stage::Over => {}
             }
@@ -173,8 +173,8 @@ impl Peer {
             return;
         }
         match &mut self.stage {
-            Stage::Serving(handshake) => handshake.end_of_stream(),
-            Stage::Dialing(handshake) => handshake.end_of_stream(),
+            Stage::Serving(handshake) => handshake.reading.end_of_stream(),
+            Stage::Dialing(handshake) => handshake.reading.end_of_stream(),
             Stage::Open(conn) => conn.receiver_mut().end_of_stream(),
             Stage::Over => {}
         }

@@ -375,14 +375,14 @@ fn p107_the_wait_for_a_response_has_an_end() {
     let at = |secs| Time::new(Duration::from_secs(secs));
     let request = Request::new("ws://h").unwrap();
     let mut handshake = Handshake::new(&request, &config, SampleNonce(None));
-    handshake.handle_timeout(at(5)).unwrap();
-    assert_eq!(handshake.poll_timeout(), Some(at(15)));
+    handshake.reading.handle_timeout(at(5)).unwrap();
+    assert_eq!(handshake.reading.poll_timeout(), Some(at(15)));
     feed_head(&mut handshake, b"H");
     assert_eq!(
-        (handshake.step(), handshake.handle_timeout(at(14))),
+        (handshake.step(), handshake.reading.handle_timeout(at(14))),
         (Ok(Progress::Partial), Ok(()))
     );
-    assert_eq!(handshake.handle_timeout(at(15)), Err(HandshakeError::Timeout));
+    assert_eq!(handshake.reading.handle_timeout(at(15)), Err(HandshakeError::Timeout));
     assert_eq!(handshake.step(), Err(HandshakeError::Timeout));
 }
 

@@ -367,12 +367,12 @@ fn p134_a_head_that_trickles_in_is_given_up() {
     for second in 0..10 {
         feed_head(&mut handshake, &[wire[second as usize]]);
         assert_eq!(
-            (handshake.step(), handshake.handle_timeout(at(second))),
+            (handshake.step(), handshake.reading.handle_timeout(at(second))),
             (Ok(Progress::Partial), Ok(()))
         );
-        assert_eq!(handshake.poll_timeout(), Some(at(10)));
+        assert_eq!(handshake.reading.poll_timeout(), Some(at(10)));
     }
-    assert_eq!(handshake.handle_timeout(at(10)), Err(HandshakeError::Timeout));
+    assert_eq!(handshake.reading.handle_timeout(at(10)), Err(HandshakeError::Timeout));
     assert_eq!(handshake.step(), Err(HandshakeError::Timeout));
     let response = handshake.reject(HandshakeError::Timeout);
     assert!(response.starts_with(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"));

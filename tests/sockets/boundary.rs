@@ -236,9 +236,9 @@ fn a_client_s_handshake_does_not_show_its_credentials() {
     ] {
         let mut handshake = client::Handshake::new(&request, &Config::default(), Fixed);
         handshake.advance(usize::MAX);
-        handshake.spare_mut()[..answer.len()].copy_from_slice(answer.as_bytes());
+        handshake.reading.spare_mut()[..answer.len()].copy_from_slice(answer.as_bytes());
         hides(&handshake);
-        handshake.commit(answer.len());
+        handshake.reading.commit(answer.len());
         let error = handshake.step().unwrap_err();
         hides(&error);
         hidden(&error.to_string());

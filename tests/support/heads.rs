@@ -1,10 +1,9 @@
 //! Heads of the opening handshake, right ones to be made wrong, and a handshake that reads them.
 pub(crate) use super::carriers::{ACCEPT, KEY};
 use super::wire::{every, feed, times};
-use std::ops::DerefMut;
 use tickwire::{
     Connection, Message, Step,
-    handshake::{HandshakeError, Progress, Reading},
+    handshake::{HandshakeError, Progress, Reading, client, server},
 };
 
 pub(crate) const REQUEST: [&str; 5] = [
@@ -58,8 +57,26 @@ pub(crate) fn without<'a>(lines: &'a [&'a str], name: &str) -> impl Iterator<Ite
     lines.iter().copied().filter(move |line| !line.starts_with(&name))
 }
 
+/// Either role's handshake.
+pub(crate) trait Reads {
+    fn reading(&mut self) -> &mut Reading;
+}
+
+impl Reads for client::Handshake {
+    fn reading(&mut self) -> &mut Reading {
+        &mut self.reading
+    }
+}
+
+impl Reads for server::Handshake {
+    fn reading(&mut self) -> &mut Reading {
+        &mut self.reading
+    }
+}
+
 /// Puts bytes into a handshake's buffer without looking at them.
-pub(crate) fn feed_head(reading: &mut Reading, mut wire: &[u8]) {
+pub(crate) fn feed_head(handshake: &mut impl Reads, mut wire: &[u8]) {
+    let reading = handshake.reading();
     while !wire.is_empty() {
         let room = reading.spare_mut();
         let n = room.len().min(wire.len());
@@ -75,7 +92,7 @@ pub(crate) fn steps(len: usize) -> impl Iterator<Item = usize> {
 }
 
 /// What a handshake says of `bytes`, given `most` at a time, and says again whatever follows them.
-pub(crate) fn judge<H: DerefMut<Target = Reading>>(
+pub(crate) fn judge<H: Reads>(
     handshake: &mut H,
     step: impl Fn(&mut H) -> Result<Progress, HandshakeError>,
     bytes: &[u8],
@@ -89,7 +106,7 @@ pub(crate) fn judge<H: DerefMut<Target = Reading>>(
             assert_eq!(step(handshake), verdict, "a repeated call says the same");
             feed_head(handshake, b"!");
             assert_eq!(step(handshake), verdict);
-            assert_eq!(handshake.poll_timeout(), None);
+            assert_eq!(handshake.reading().poll_timeout(), None);
             return verdict;
         }
     }
@@ -98,7 +115,7 @@ pub(crate) fn judge<H: DerefMut<Target = Reading>>(
 
 /// However a head and two frames behind it, the text `hi` and a zero, are cut: they are the first
 /// messages of the connection that `open` makes.
-pub(crate) fn first_messages<H: DerefMut<Target = Reading>>(
+pub(crate) fn first_messages<H: Reads>(
     begin: impl Fn() -> H,
     step: impl Fn(&mut H) -> Result<Progress, HandshakeError>,
     open: impl Fn(H) -> Connection,

@@ -481,8 +481,9 @@ mod on_threads {
         let shutting = move || {
             near.write_all(b"x").unwrap();
             Stream::shutdown(&mut near).unwrap();
-            // An end without a close_notify would be an error.
-            assert_eq!(near.read(&mut [0; 9]).unwrap(), 0);
+            // An end without a close_notify would be an error. A plain read may be interrupted by
+            // records without data.
+            assert_eq!(near.read_to_end(&mut Vec::new()).unwrap(), 0);
         };
         let dropping = move || {
             let mut heard = Vec::new();

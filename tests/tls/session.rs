@@ -121,8 +121,8 @@ impl End {
             Stage::Dialing(mut handshake) => {
                 let n = write(tls, to, &mut handshake.outgoing())?;
                 handshake.advance(n);
-                let n = read(tls, from, handshake.spare_mut())?;
-                handshake.commit(n.unwrap_or(0));
+                let n = read(tls, from, handshake.reading.spare_mut())?;
+                handshake.reading.commit(n.unwrap_or(0));
                 *stage = Some(match handshake.step().unwrap() {
                     Progress::Complete => Stage::Open(handshake.into_connection().unwrap()),
                     Progress::Partial => Stage::Dialing(handshake),
@@ -130,8 +130,8 @@ impl End {
                 n
             }
             Stage::Accepting(mut handshake) => {
-                let n = read(tls, from, handshake.spare_mut())?;
-                handshake.commit(n.unwrap_or(0));
+                let n = read(tls, from, handshake.reading.spare_mut())?;
+                handshake.reading.commit(n.unwrap_or(0));
                 *stage = Some(match handshake.step().unwrap() {
                     Progress::Complete => Stage::Open(handshake.accept(Accept::default()).unwrap()),
                     Progress::Partial => Stage::Accepting(handshake),

@@ -140,9 +140,9 @@ impl Recording {
         let mut handshake = server::Handshake::new(config);
         for (i, passed) in self.passed.iter().enumerate().filter(|(_, passed)| passed.received) {
             match passed.bytes.is_empty() {
-                true => handshake.end_of_stream(),
+                true => handshake.reading.end_of_stream(),
                 false => {
-                    put!(handshake, &passed.bytes);
+                    put!(handshake.reading, &passed.bytes);
                 }
             }
             if let Progress::Complete = handshake.step()? {
@@ -168,9 +168,9 @@ impl Recording {
         handshake.advance(all);
         for (i, passed) in self.passed.iter().enumerate().filter(|(_, passed)| passed.received) {
             match passed.bytes.is_empty() {
-                true => handshake.end_of_stream(),
+                true => handshake.reading.end_of_stream(),
                 false => {
-                    put!(handshake, &passed.bytes);
+                    put!(handshake.reading, &passed.bytes);
                 }
             }
             if let Progress::Complete = handshake.step()? {

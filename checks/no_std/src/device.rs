@@ -81,7 +81,7 @@ impl Device {
     /// Until when the processor may sleep, if nothing is received and nothing waits to be sent.
     pub fn wakes_at(&self) -> Option<Time> {
         match &self.stage {
-            Stage::Opening(handshake) => handshake.poll_timeout(),
+            Stage::Opening(handshake) => handshake.reading.poll_timeout(),
             Stage::Open(conn) => conn.poll_timeout(),
             Stage::Refused(_) => None,
         }
@@ -98,11 +98,11 @@ impl Device {
             Stage::Opening(handshake) => match handshake.step() {
                 Ok(Progress::Complete) => self.accept(),
                 Ok(Progress::Partial) => {
-                    let n = uart.received.pop(handshake.spare_mut());
-                    handshake.commit(n);
-                    let due = handshake.poll_timeout().is_some_and(|at| at <= now);
+                    let n = uart.received.pop(handshake.reading.spare_mut());
+                    handshake.reading.commit(n);
+                    let due = handshake.reading.poll_timeout().is_some_and(|at| at <= now);
                     if n == 0 && due {
-                        let _ = handshake.handle_timeout(now); // `step` repeats it
+                        let _ = handshake.reading.handle_timeout(now); // `step` repeats it
                     }
                     return n > 0 || due;
                 }

@@ -150,8 +150,8 @@ impl Line {
             let n = self.uart.received.push(handshake.outgoing());
             handshake.advance(n);
             self.device.run(&mut self.uart, self.now);
-            let n = self.uart.to_send.pop(handshake.spare_mut());
-            handshake.commit(n);
+            let n = self.uart.to_send.pop(handshake.reading.spare_mut());
+            handshake.reading.commit(n);
         }
         handshake.into_connection().ok()
     }

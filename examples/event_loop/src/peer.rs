@@ -115,16 +115,16 @@ impl Peer {
                     break Some(handshake.reject(Rejection::from(error).date(now)));
                 }
                 Ok(Progress::Partial) if socket.is_readable() => {
-                    match socket.read(handshake.spare_mut()) {
-                        Ok(0) => handshake.end_of_stream(),
-                        Ok(n) => handshake.commit(n),
+                    match socket.read(handshake.reading.spare_mut()) {
+                        Ok(0) => handshake.reading.end_of_stream(),
+                        Ok(n) => handshake.reading.commit(n),
                         Err(error) if is_passing(&error) => {}
                         Err(_) => return Turn::Over,
                     }
                 }
-                Ok(Progress::Partial) => match handshake.poll_timeout() {
+                Ok(Progress::Partial) => match handshake.reading.poll_timeout() {
                     Some(at) if at <= shared.now() => {
-                        let _ = handshake.handle_timeout(shared.now()); // `step` repeats it
+                        let _ = handshake.reading.handle_timeout(shared.now()); // `step` repeats it
                     }
                     at => return Turn::Wait(at),
                 },

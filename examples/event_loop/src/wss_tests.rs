@@ -252,9 +252,9 @@ fn a_client_that_is_a_loop_of_its_own_dials_out() -> Result<(), Box<dyn StdError
             let n = tls.write(&mut handshake.outgoing())?;
             handshake.advance(n);
             send(&mut tls, &mut tcp)?;
-            match tls.read(handshake.spare_mut())? {
-                Some(0) => handshake.end_of_stream(),
-                Some(n) => handshake.commit(n),
+            match tls.read(handshake.reading.spare_mut())? {
+                Some(0) => handshake.reading.end_of_stream(),
+                Some(n) => handshake.reading.commit(n),
                 None => receive(&mut tls, &mut tcp)?,
             }
         }

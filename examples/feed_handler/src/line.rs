@@ -289,16 +289,16 @@ impl Line {
                 Ok(Progress::Complete) => break None,
                 Err(error) => break Some(error),
                 Ok(Progress::Partial) if socket.is_readable() => {
-                    match socket.read(handshake.spare_mut()) {
-                        Ok(0) => handshake.end_of_stream(),
-                        Ok(n) => handshake.commit(n),
+                    match socket.read(handshake.reading.spare_mut()) {
+                        Ok(0) => handshake.reading.end_of_stream(),
+                        Ok(n) => handshake.reading.commit(n),
                         Err(error) if is_passing(&error) => {}
                         Err(error) => return Err(error.into()),
                     }
                 }
-                Ok(Progress::Partial) => match handshake.poll_timeout() {
+                Ok(Progress::Partial) => match handshake.reading.poll_timeout() {
                     Some(at) if at <= shared.now() => {
-                        let _ = handshake.handle_timeout(shared.now()); // `step` repeats it
+                        let _ = handshake.reading.handle_timeout(shared.now()); // `step` repeats it
                     }
                     at => return Ok(Turn::Wait(at)),
                 },

@@ -139,12 +139,12 @@ impl Peer {
                             return Next::Over;
                         }
                     }
-                    Ok(Progress::Partial) => match handshake.poll_timeout() {
+                    Ok(Progress::Partial) => match handshake.reading.poll_timeout() {
                         _ if take(&mut self.layer, bytes, handshake) => {}
-                        _ if self.layer.shut => handshake.end_of_stream(),
+                        _ if self.layer.shut => handshake.reading.end_of_stream(),
                         _ if self.layer.has_outgoing() => return Next::Send { more: true },
                         Some(at) if at <= now => {
-                            let _ = handshake.handle_timeout(now); // `step` repeats it
+                            let _ = handshake.reading.handle_timeout(now); // `step` repeats it
                         }
                         at => return Next::Receive(at),
                     },
@@ -184,10 +184,10 @@ impl Peer {
 /// Takes a piece of what came. Whether there was any.
 fn take(layer: &mut Layer, bytes: &mut &[u8], handshake: &mut Handshake) -> bool {
     let n = match layer.may_have(bytes) {
-        true => layer.take(bytes, handshake.spare_mut()),
+        true => layer.take(bytes, handshake.reading.spare_mut()),
         false => 0,
     };
-    handshake.commit(n);
+    handshake.reading.commit(n);
     n > 0
 }
 

@@ -20,10 +20,7 @@ use crate::proto::{
     role::Role,
     url::{Target, UrlError, check},
 };
-use core::{
-    fmt,
-    ops::{Deref, DerefMut},
-};
+use core::fmt;
 use std::vec::Vec;
 
 /// The first words to a proxy that is to reach a server, and who looks at its answers.
@@ -81,26 +78,12 @@ impl fmt::Debug for Address {
 
 /// What is said to a proxy, and its answers.
 pub struct Dialogue {
-    reading: Reading,
+    pub reading: Reading,
     /// What is to be written now.
     request: Vec<u8>,
     /// The number of its bytes written. Invariant: `sent <= request.len()`.
     sent: usize,
     look: Look,
-}
-
-impl Deref for Dialogue {
-    type Target = Reading;
-
-    fn deref(&self) -> &Reading {
-        &self.reading
-    }
-}
-
-impl DerefMut for Dialogue {
-    fn deref_mut(&mut self) -> &mut Reading {
-        &mut self.reading
-    }
 }
 
 impl Dialogue {

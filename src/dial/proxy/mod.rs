@@ -124,10 +124,10 @@ impl Proxy {
 
 /// Asks a proxy for a tunnel. The time of that began when that of `io` did.
 async fn tunnel<I: Source + Output>(io: &mut I, dialogue: &mut Dialogue) -> Result<(), Error> {
-    dialogue.handle_timeout(Time::ZERO)?;
+    dialogue.reading.handle_timeout(Time::ZERO)?;
     loop {
         if !dialogue.outgoing().is_empty() {
-            let by = dialogue.poll_timeout();
+            let by = dialogue.reading.poll_timeout();
             if let Some(written) = write_all(io, dialogue.outgoing(), by).await {
                 written?;
             }
@@ -135,10 +135,10 @@ async fn tunnel<I: Source + Output>(io: &mut I, dialogue: &mut Dialogue) -> Resu
         }
         match dialogue.step()? {
             Progress::Complete => return Ok(()),
-            Progress::Partial => dialogue.handle_timeout(io.now())?,
+            Progress::Partial => dialogue.reading.handle_timeout(io.now())?,
         }
         if dialogue.outgoing().is_empty() {
-            poll_fn(|cx| poll_read(io, dialogue, cx)).await?;
+            poll_fn(|cx| poll_read(io, &mut dialogue.reading, cx)).await?;
         }
     }
 }

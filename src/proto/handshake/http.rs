@@ -163,9 +163,9 @@ impl Upgrade {
         push_line(&mut head, &[]);
         let mut handshake = ServerHandshake::new(config);
         if protocol.is_some() {
-            handshake.scan.added = 4; // see `as_connect`
+            handshake.reading.scan.added = 4; // see `as_connect`
         }
-        handshake.put(&head);
+        handshake.reading.put(&head);
         match handshake.step()? {
             Progress::Complete => Ok(Self { handshake, extended: protocol.is_some() }),
             Progress::Partial => Err(HandshakeError::Incomplete), // never: the head is whole
@@ -394,7 +394,7 @@ impl Opening {
         if extended {
             push_line(&mut text, &["Upgrade: websocket\r\nConnection: Upgrade"]);
             push_header(&mut text, &header::SEC_WEBSOCKET_ACCEPT, &[&self.handshake.expected]);
-            self.handshake.scan.added = 3;
+            self.handshake.reading.scan.added = 3;
         }
         for (name, value) in response.headers() {
             match *name {
@@ -404,7 +404,7 @@ impl Opening {
             }
         }
         push_line(&mut text, &[]);
-        self.handshake.put(&text);
+        self.handshake.reading.put(&text);
         self.handshake.into_connection()
     }
 }

@@ -21,9 +21,9 @@
 //! let mut server = server::Handshake::new(&config);
 //!
 //! let n = client.outgoing().len(); // fits: a socket may take less, and give less
-//! server.spare_mut()[..n].copy_from_slice(client.outgoing());
+//! server.reading.spare_mut()[..n].copy_from_slice(client.outgoing());
 //! client.advance(n);
-//! server.commit(n);
+//! server.reading.commit(n);
 //!
 //! assert_eq!(server.step()?, Progress::Complete);
 //! assert_eq!(server.request().map(|r| r.path()), Some("/feed"));

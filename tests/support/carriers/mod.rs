@@ -8,7 +8,7 @@ mod line;
 pub(crate) mod serve;
 
 use crate::support::{
-    heads::feed_head,
+    heads::{Reads, feed_head},
     wire::{Asked, Seen, WireFrame, code_of, connection, current, drain, feed, frames, read_once},
 };
 #[allow(unused_imports)]
@@ -16,10 +16,9 @@ pub(crate) use dial::{ACCEPT, Dialed, KEY, SampleNonce, dial, dial_with};
 pub(crate) use line::Line;
 #[allow(unused_imports)]
 pub(crate) use serve::{Served, serve, serve_with};
-use std::ops::DerefMut;
 use tickwire::{
     Config, Connection, Ending, Role, Step,
-    handshake::{HandshakeError, Progress, Reading},
+    handshake::{HandshakeError, Progress},
 };
 
 /// All that both ends of a connection can know of it once it is over.
@@ -157,7 +156,7 @@ pub(crate) fn core_of(mut conn: Connection, wire: &[u8], cuts: &[usize]) -> Outc
 
 /// Gives a handshake `wire`, cut at these places, then its end, until there is a verdict: this, and what
 /// is left of the wire and its cuts.
-fn read_head<'a, H: DerefMut<Target = Reading>>(
+fn read_head<'a, H: Reads>(
     handshake: &mut H,
     step: impl Fn(&mut H) -> Result<Progress, HandshakeError>,
     wire: &'a [u8],
@@ -171,7 +170,7 @@ fn read_head<'a, H: DerefMut<Target = Reading>>(
             Ok(Progress::Partial) => {}
         }
         match cuts.next() {
-            None => handshake.end_of_stream(),
+            None => handshake.reading().end_of_stream(),
             Some(to) => {
                 feed_head(handshake, &wire[from..to]);
                 from = to;

@@ -106,8 +106,8 @@ impl<S: Dialed> Feed for Tickwire<S> {
             if !socket.is_readable() {
                 return false;
             }
-            match socket.read(handshake.spare_mut()) {
-                Ok(n) => handshake.commit(n),
+            match socket.read(handshake.reading.spare_mut()) {
+                Ok(n) => handshake.reading.commit(n),
                 Err(error) => assert!(socket::is_passing(&error), "{error}"),
             }
         }

@@ -74,8 +74,8 @@ impl Peer for Core {
     async fn accept<S: Io>(mut io: S) -> Option<Self::Conn<S>> {
         let mut handshake = Handshake::new(&Config::default());
         while handshake.step().ok()? == Progress::Partial {
-            let n = poll_fn(|cx| poll_read(&mut io, handshake.spare_mut(), cx)).await?;
-            handshake.commit(n);
+            let n = poll_fn(|cx| poll_read(&mut io, handshake.reading.spare_mut(), cx)).await?;
+            handshake.reading.commit(n);
         }
         let mut conn = CoreConn { io, conn: handshake.accept(Accept::default()).ok()? };
         conn.flush().await.then_some(conn)

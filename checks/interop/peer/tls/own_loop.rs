@@ -68,9 +68,9 @@ pub(super) fn connect(mut wire: Wire, request: &Request) -> Result<OwnLoop> {
         let n = wire.tls.write(&mut handshake.outgoing())?;
         handshake.advance(n);
         wire.send()?;
-        match wire.tls.read(handshake.spare_mut())? {
-            Some(0) => handshake.end_of_stream(),
-            Some(n) => handshake.commit(n),
+        match wire.tls.read(handshake.reading.spare_mut())? {
+            Some(0) => handshake.reading.end_of_stream(),
+            Some(n) => handshake.reading.commit(n),
             None => wire.receive()?,
         }
     }
@@ -80,9 +80,9 @@ pub(super) fn connect(mut wire: Wire, request: &Request) -> Result<OwnLoop> {
 pub(super) fn accept(mut wire: Wire) -> Result<OwnLoop> {
     let mut handshake = server::Handshake::new(&Config::default());
     while handshake.step()? == Progress::Partial {
-        match wire.tls.read(handshake.spare_mut())? {
-            Some(0) => handshake.end_of_stream(),
-            Some(n) => handshake.commit(n),
+        match wire.tls.read(handshake.reading.spare_mut())? {
+            Some(0) => handshake.reading.end_of_stream(),
+            Some(n) => handshake.reading.commit(n),
             None => wire.receive()?,
         }
     }

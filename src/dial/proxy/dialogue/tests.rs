@@ -45,13 +45,13 @@ fn dialogue(proxy: &str, server: &str, wire: &[u8], piece: usize) -> Outcome {
             }
             Ok(Progress::Partial) if !dialogue.outgoing().is_empty() => {}
             Ok(Progress::Partial) => match pieces.next() {
-                None => dialogue.end_of_stream(),
+                None => dialogue.reading.end_of_stream(),
                 Some(mut piece) => {
                     while !piece.is_empty() {
-                        let place = dialogue.spare_mut();
+                        let place = dialogue.reading.spare_mut();
                         let n = place.len().min(piece.len());
                         place[..n].copy_from_slice(&piece[..n]);
-                        dialogue.commit(n);
+                        dialogue.reading.commit(n);
                         piece = &piece[n..];
                     }
                 }
@@ -223,10 +223,13 @@ fn a_dialogue_has_as_long_as_a_handshake() {
         let config = Config { handshake_timeout: Duration::from_secs(3), ..Config::default() };
         let proxy = Address::parse(proxy).unwrap();
         let mut dialogue = Dialogue::new(&proxy, &target("ws://example.com"), &config).unwrap();
-        assert_eq!(dialogue.handle_timeout(Time::ZERO), Ok(()));
-        assert_eq!(dialogue.poll_timeout(), Some(Time::ZERO + Duration::from_secs(3)));
-        assert_eq!(dialogue.handle_timeout(Time::ZERO + Duration::from_millis(2999)), Ok(()));
-        let late = dialogue.handle_timeout(Time::ZERO + Duration::from_secs(3));
+        assert_eq!(dialogue.reading.handle_timeout(Time::ZERO), Ok(()));
+        assert_eq!(dialogue.reading.poll_timeout(), Some(Time::ZERO + Duration::from_secs(3)));
+        assert_eq!(
+            dialogue.reading.handle_timeout(Time::ZERO + Duration::from_millis(2999)),
+            Ok(())
+        );
+        let late = dialogue.reading.handle_timeout(Time::ZERO + Duration::from_secs(3));
         assert_eq!(late, Err(HandshakeError::Timeout));
     }
 }

@@ -34,10 +34,7 @@ use crate::proto::{
 use alloc::{boxed::Box, string::String, vec::Vec};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use body::Body;
-use core::{
-    fmt,
-    ops::{Deref, DerefMut},
-};
+use core::fmt;
 
 const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 
@@ -47,7 +44,7 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// The order of calls: write [`outgoing`](Self::outgoing), [`advance`](Self::advance), until it is
 /// empty; [`spare_mut`], a read, [`commit`] or [`end_of_stream`], [`step`](Self::step), until that
 /// no longer returns [`Partial`](Progress::Partial); in between [`poll_timeout`] and
-/// [`handle_timeout`]. The calls for reading and time are methods of [`Reading`].
+/// [`handle_timeout`]. The calls for reading and time are those of [`reading`](Self::reading).
 ///
 /// [`spare_mut`]: Reading::spare_mut
 /// [`commit`]: Reading::commit
@@ -55,7 +52,8 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// [`poll_timeout`]: Reading::poll_timeout
 /// [`handle_timeout`]: Reading::handle_timeout
 pub struct Handshake {
-    reading: Reading,
+    /// Takes what is read, and the time.
+    pub reading: Reading,
     config: Config,
     entropy: Box<dyn Entropy + Send + Sync>,
     /// The request.
@@ -71,20 +69,6 @@ pub struct Handshake {
     head: Option<StatusLine>,
     /// The part kept of any other response.
     refusal: Option<Body>,
-}
-
-impl Deref for Handshake {
-    type Target = Reading;
-
-    fn deref(&self) -> &Reading {
-        &self.reading
-    }
-}
-
-impl DerefMut for Handshake {
-    fn deref_mut(&mut self) -> &mut Reading {
-        &mut self.reading
-    }
 }
 
 impl Handshake {

@@ -78,10 +78,7 @@ use crate::proto::{
     trace,
 };
 use alloc::vec::Vec;
-use core::{
-    fmt,
-    ops::{Deref, DerefMut},
-};
+use core::fmt;
 
 const HOST: &str = "Host";
 const ORIGIN: &str = "Origin";
@@ -92,7 +89,8 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 ///
 /// The order of calls: [`spare_mut`], a read, [`commit`] or [`end_of_stream`],
 /// [`step`](Self::step), until that no longer returns [`Partial`](Progress::Partial); in between
-/// [`poll_timeout`] and [`handle_timeout`]. All except `step` are methods of [`Reading`].
+/// [`poll_timeout`] and [`handle_timeout`]. All except `step` are calls of
+/// [`reading`](Self::reading).
 ///
 /// [`spare_mut`]: Reading::spare_mut
 /// [`commit`]: Reading::commit
@@ -100,7 +98,8 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// [`poll_timeout`]: Reading::poll_timeout
 /// [`handle_timeout`]: Reading::handle_timeout
 pub struct Handshake {
-    reading: Reading,
+    /// Takes what is read, and the time.
+    pub reading: Reading,
     pub(super) config: Config,
     /// The request, at the front of the buffer, once it is complete and well-formed.
     head: Option<RequestLine>,
@@ -108,20 +107,6 @@ pub struct Handshake {
     key: [u8; KEY_LEN],
     /// One empty line before the request was dropped.
     skipped: bool,
-}
-
-impl Deref for Handshake {
-    type Target = Reading;
-
-    fn deref(&self) -> &Reading {
-        &self.reading
-    }
-}
-
-impl DerefMut for Handshake {
-    fn deref_mut(&mut self) -> &mut Reading {
-        &mut self.reading
-    }
 }
 
 impl Handshake {
