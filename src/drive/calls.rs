@@ -23,7 +23,7 @@ pub(crate) mod names {
     };
 }
 
-/// Of a whole connection.
+/// The calls of a whole connection.
 macro_rules! whole {
     () => {
         /// Takes the stream and the connection apart again. A stream of `blocking` keeps the
@@ -79,7 +79,7 @@ macro_rules! whole {
 }
 pub(crate) use whole;
 
-/// Of a whole connection that has a clock.
+/// The call of a whole connection that needs a clock.
 macro_rules! probe {
     () => {
         /// Queues a Ping whose Pong gives [`Sender::rtt`](crate::Sender::rtt) another time; see
@@ -96,7 +96,7 @@ macro_rules! probe {
 }
 pub(crate) use probe;
 
-/// Of whatever receives, from an `$S`.
+/// The calls of whatever receives, from an `$S`.
 macro_rules! receives {
     ($S:ty) => {
         /// The stream, or the half of it that is read.
@@ -132,7 +132,7 @@ macro_rules! receives {
 }
 pub(crate) use receives;
 
-/// Of the half that receives.
+/// The calls of the half that receives.
 macro_rules! half {
     () => {
         /// How the connection ended, as [`Connection::closed`](crate::Connection::closed). Locks
@@ -155,7 +155,7 @@ macro_rules! half {
 }
 pub(crate) use half;
 
-/// Of the half that sends.
+/// The calls of the half that sends.
 macro_rules! writer {
     () => {
         /// The sending half of the core, to look at. Both halves wait for it while the guard lives:
@@ -197,7 +197,7 @@ macro_rules! writer {
 }
 pub(crate) use writer;
 
-/// Of a request that has been read.
+/// The calls of a request that has been read.
 macro_rules! incoming {
     ($WebSocket:ty) => {
         /// The request. Its method is empty if [`read_any`](Self::read_any) read something that is

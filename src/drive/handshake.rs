@@ -66,13 +66,15 @@ impl<I: Source + Output> Incoming<I> {
         Ok(Socket::join(io, conn))
     }
 
-    /// Reads a request.
+    /// Reads a request, or goes on with it. The outer error is the stream's; the inner one says that
+    /// the request is bad, and it can still be answered. Not to be polled again after either.
     pub(crate) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Result<(), HandshakeError>, Error>> {
         let Self { io, handshake, .. } = self;
-        let mut told = handshake.reading.handle_timeout(Time::ZERO); // the first call starts the clock
+        // The first call starts the clock; later ones at zero change nothing.
+        let mut told = handshake.reading.handle_timeout(Time::ZERO);
         while told.is_ok() {
             ready!(poll_read(io, &mut handshake.reading, cx))?;
             told = match handshake.step() {

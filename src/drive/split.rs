@@ -298,7 +298,8 @@ impl<W, H> Writer<W, H> {
         self.link.blocked.store(left, Relaxed);
     }
 
-    /// Whether there is room; the reason if nothing more can be fed.
+    /// Whether there is room. An error says that nothing more can be fed: why receiving ended, or
+    /// that this half is closed. How the stream itself failed is what a flush says.
     pub(crate) fn has_room(&self) -> Result<bool, Error> {
         let sending = self.link.look();
         let Sending { tx, out, .. } = &*sending;

@@ -364,7 +364,7 @@ impl Buffer {
         whole.is_some()
     }
 
-    /// Up to where `range` is known to be text.
+    /// Where the part of `range` ends that is known to be text; its start, if none is.
     #[inline]
     fn known(&self, range: &Range<usize>) -> usize {
         let inside = (range.start..=range.end).contains(&self.text.end);

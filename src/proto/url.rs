@@ -40,8 +40,8 @@ pub enum UrlError {
     /// There is a fragment (`#...`), which the URL of a WebSocket cannot have; `%23` is fine.
     #[error("URL has a fragment: leave it out, or write # as %23")]
     Fragment,
-    /// User and password are not percent-encoded as they have to be, or hold a control character,
-    /// or the user a colon (RFC 7617 §2); or SOCKS5 cannot carry them.
+    /// User or password is percent-encoded wrongly or has a control character, the user has a colon
+    /// (RFC 7617 §2), or SOCKS5 cannot carry them.
     #[error("user or password in the URL is malformed: percent-encode it")]
     BadUserinfo,
     /// A blank, a control character, one of `"<>\`, or, in path or query, anything but ASCII:

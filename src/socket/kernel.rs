@@ -17,7 +17,7 @@ use std::{
 #[repr(align(16))]
 struct Control([u8; 128]);
 
-/// Has reads stamped. Says whether they will be.
+/// Asks the kernel to stamp reads. Returns whether it will.
 pub(super) fn stamp_reads<S: AsFd>(socket: &S) -> io::Result<bool> {
     let made = TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
         | TimestampingFlag::SOF_TIMESTAMPING_RX_HARDWARE;

@@ -36,7 +36,7 @@ pub struct Stamped<S> {
 }
 
 impl<S> Stamped<S> {
-    /// A stream that stamps nothing, or, `on`, of which the kernel was asked to.
+    /// Wraps a stream. `on`: the kernel was asked to stamp its reads.
     pub(crate) fn wrap(io: S, on: bool) -> Self {
         Self { io, on, arrived: None }
     }

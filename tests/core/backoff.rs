@@ -168,8 +168,7 @@ fn a_retry_after_of_years_is_obeyed_for_an_hour() {
     assert!(delay >= Some(SECOND) && delay <= Some(6 * SECOND), "{delay:?}");
 }
 
-/// What each error of the core says, all of them. A new one has to be put here: `close_code` and
-/// `is_retryable` name each, and so do these.
+/// What each error of the core says. A new one has to be put here.
 #[test]
 fn each_error_says_whether_another_attempt_can_mend_it() {
     use RecvError::*;
@@ -184,6 +183,9 @@ fn each_error_says_whether_another_attempt_can_mend_it() {
         (CloseTimeout, true),
         (FrameTimeout, true),
         (WriteTimeout, true),
+        // The peer is told, so it has a close code; `Error::is_retryable` names it besides.
+        (DataTimeout, false),
+        (Failed { code: CloseCode::POLICY_VIOLATION }, false),
     ] {
         assert_eq!(error.close_code().is_none(), again, "{error}");
     }

@@ -1,4 +1,4 @@
-//! Which proxy the variables of an environment name for a server.
+//! Which proxy the environment variables select for a server.
 //!
 //! | entry of `NO_PROXY` | stands for |
 //! |---|---|

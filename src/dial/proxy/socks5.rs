@@ -8,7 +8,7 @@ use crate::proto::{
 use std::{boxed::Box, net::IpAddr, vec, vec::Vec};
 
 const VERSION: u8 = 5;
-/// RFC 1929 §2: of the negotiation of user and password.
+/// The version byte of the negotiation of user and password (RFC 1929 §2).
 const LOGIN_VERSION: u8 = 1;
 
 // RFC 1928 §3: methods of authentication.

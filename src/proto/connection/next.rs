@@ -167,7 +167,8 @@ impl Connection {
             self.turn.reads = 0;
             let until = self.poll_timeout();
             if until.is_some_and(|at| at <= now) {
-                // A Ping may be due, or time is up, as the next step says. Each call moves on.
+                // A Ping may be due, or time is up, as the next step says. Each `tell` clears or
+                // moves what was due, so this loop ends.
                 if let Err(error) = self.inbound.tell(now, reads_on, &mut self.tx) {
                     self.turn.said = Said::Late(error);
                 }

@@ -69,7 +69,8 @@ pub struct Receiver {
     late: Option<RecvError>,
     state: State,
     message: Option<InProgress>,
-    /// All bytes committed so far, modulo 2⁶⁴: places in the stream, to tell frames apart.
+    /// How many bytes were committed, modulo 2⁶⁴. Places in the stream count from here, so that two
+    /// frames can be told apart.
     total: u64,
     /// Where in the stream the frame in progress began.
     begun: u64,

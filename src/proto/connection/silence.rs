@@ -1,10 +1,10 @@
 //! The deadline on data from the peer: a peer whose Pings arrive, and no message, is a feed that
 //! has died.
 //!
-//! Its rule for pauses of reading is not that of `Pause` in `timers.rs`, which is to be told the
-//! time when a pause begins and when it ends: sends wait often, each for a moment, and nobody
-//! should read the clock for that. A moment may count here: what came meanwhile is read before the
-//! silence is judged. That a pause was longer shows by a look that is late.
+//! Pauses of reading work differently here. `Pause` in `timers.rs` must be told the time when a
+//! pause begins and when it ends. Sends pause often and briefly, and should not read the clock for
+//! that. A moment may count here: what came meanwhile is read before the silence is judged. A longer
+//! pause shows by a look that is late.
 use super::{
     Receiver,
     looks::{LOOKS, SHORTEST},

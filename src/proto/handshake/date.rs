@@ -47,7 +47,7 @@ pub(super) fn text(seconds: u64) -> Option<String> {
         return None;
     }
     let (day, time) = (seconds / 86_400, seconds % 86_400);
-    // 400 years have 146,097 days; which year it is by that is wrong by one at most.
+    // 400 years have 146,097 days. The year computed from that is off by one at most.
     let about = 1970 + day * 400 / 146_097;
     let year = [about + 1, about, about - 1].into_iter().find(|&year| days(year, 0) <= day)?;
     let month = (0..12).rev().find(|&month| days(year, month) <= day)?;

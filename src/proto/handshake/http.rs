@@ -270,9 +270,9 @@ fn as_connect(head: Head<'_>, protocol: &str) -> Result<Vec<u8>, HandshakeError>
 }
 
 impl Rejection {
-    /// The response, for an HTTP stack to send in this version of HTTP. One of HTTP/1.1 has
-    /// `Connection: close`, which the stack has to obey: nothing after a rejected upgrade may be
-    /// read as a request. It has a Date if [`date`](Self::date) is set; hyper adds one by itself.
+    /// The response, for an HTTP stack to send in this version of HTTP. A response of HTTP/1.1 has
+    /// `Connection: close`, which the stack must obey: nothing after a rejected upgrade may be read
+    /// as a request. It has a Date if [`date`](Self::date) is set; hyper adds one by itself.
     pub fn into_http(self, version: Version) -> ::http::Response<Vec<u8>> {
         let mut bytes = self.encode(false);
         let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);

@@ -112,7 +112,7 @@ impl Sender {
         let Some(compressed) = message.compressed(deflate.setting, deflate.memory) else {
             return false;
         };
-        // The peer's window moves on by what our compressor never saw.
+        // The peer's window will hold this message, and that of our compressor will not.
         deflate.stale = deflate.own.is_some();
         self.encoder.tally.packed(message.payload().len(), compressed.payload().len());
         self.frame_encoded(RSV1 | opcode(message.kind()).unfragmented(), compressed);

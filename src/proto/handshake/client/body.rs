@@ -55,7 +55,8 @@ impl Body {
 enum Rest {
     /// Up to this many bytes.
     Known(u64),
-    /// The bytes of the chunk under way, 0 for none, and then those of its line end.
+    /// `data`: how many bytes are left of this chunk, 0 between chunks. `line_end`: how many are
+    /// left of the CRLF behind it.
     Chunked {
         data: u64,
         line_end: usize,
