@@ -1,5 +1,5 @@
 //! What tokio's `connect` gives a connection to read and write.
-use super::{Maybe, inner};
+use super::{Maybe, dialed, inner};
 use crate::{
     drive::Error,
     proto::url::Target,
@@ -30,37 +30,7 @@ pub struct MaybeTls(Maybe<Tcp, TlsStream<Tcp>, TlsStream<TlsStream<Tcp>>>);
 type Tcp = Stamped<TcpStream>;
 
 impl MaybeTls {
-    /// Of a stream to a server.
-    pub(crate) fn new(tcp: Tcp) -> Self {
-        Self(Maybe::Plain(tcp))
-    }
-
-    /// Of a stream to a proxy, with TLS around it if there is a configuration for that.
-    pub(crate) fn to_proxy(tcp: Tcp, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
-        Ok(Self(match tls {
-            None => Maybe::Plain(tcp),
-            Some(tls) => Maybe::ToProxy(client(tcp, proxy, tls, &[])?),
-        }))
-    }
-
-    /// Puts TLS to the server around it. `ahead` are bytes that were read from it before.
-    pub(crate) fn with_tls(self, to: &Target, tls: Client, ahead: &[u8]) -> Result<Self, Error> {
-        Ok(Self(match self.0 {
-            Maybe::Plain(tcp) => Maybe::Tls(client(tcp, to, tls, ahead)?),
-            Maybe::ToProxy(outer) => Maybe::Within(client(outer, to, tls, ahead)?),
-            done @ (Maybe::Tls(_) | Maybe::Within(_)) => done,
-        }))
-    }
-
-    /// The TCP stream, below TLS if there is any: to the proxy, if there is one.
-    pub fn tcp(&self) -> &TcpStream {
-        let tcp = match &self.0 {
-            Maybe::Plain(tcp) => tcp,
-            Maybe::Tls(tls) | Maybe::ToProxy(tls) => below(tls),
-            Maybe::Within(tls) => below(below(tls)),
-        };
-        tcp.get_ref()
-    }
+    dialed!();
 
     /// The session of TLS with the server, if the URL asks for one. Feature `rustls`.
     #[cfg(feature = "rustls")]
