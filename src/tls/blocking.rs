@@ -241,19 +241,9 @@ impl<S> TlsStream<S> {
         self.held()
     }
 
-    pub(crate) fn held(&self) -> Held<'_> {
-        Held(self.shared.session())
-    }
-}
-
-/// A session, locked.
-pub(crate) struct Held<'a>(MutexGuard<'a, Session>);
-
-impl Deref for Held<'_> {
-    type Target = Session;
-
-    fn deref(&self) -> &Session {
-        &self.0
+    /// The same, as a type with a name.
+    pub(crate) fn held(&self) -> MutexGuard<'_, Session> {
+        self.shared.session()
     }
 }
 
