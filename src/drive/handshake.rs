@@ -14,7 +14,6 @@ use crate::proto::{
     handshake::{
         HandshakeError, Progress, Reading,
         client::{self, Request},
-        input::Input as _,
         server::{self, Accept, Rejection, RequestHead},
     },
     time::Time,

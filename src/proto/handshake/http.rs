@@ -51,8 +51,7 @@ use super::{
     server::{Accept, Handshake as ServerHandshake, Rejection, RequestHead, asks_for_upgrade},
 };
 use crate::proto::{
-    config::Config, connection::Connection, entropy::Entropy, handshake::input::Input, role::Role,
-    trace, url::Target,
+    config::Config, connection::Connection, entropy::Entropy, role::Role, trace, url::Target,
 };
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts,

@@ -39,7 +39,6 @@ mod extensions;
 pub(crate) mod head;
 #[cfg(feature = "http")]
 pub mod http;
-pub(crate) mod input;
 mod reading;
 pub mod server;
 

@@ -73,6 +73,20 @@ impl Reading {
         }
     }
 
+    /// Puts bytes that are already here where a read would put them: for handshakes through an HTTP
+    /// stack, and for what a proxy sent along.
+    pub(crate) fn put(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let place = self.spare_mut();
+            let (now, later) = bytes.split_at(place.len().min(bytes.len()));
+            if let Some(place) = place.get_mut(..now.len()) {
+                place.copy_from_slice(now);
+            }
+            self.commit(now.len());
+            bytes = later;
+        }
+    }
+
     /// Says that the stream ended: nothing follows the bytes committed.
     pub fn end_of_stream(&mut self) {
         self.eof = true;
