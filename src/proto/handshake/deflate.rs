@@ -5,8 +5,8 @@ use super::{
     extensions::{self, Extension, Extensions},
 };
 use crate::proto::{
-    config::{Config, Negotiated},
-    deflate::{self, Answer, Offer},
+    config::Config,
+    deflate::{self, Agreed, Answer, Offer},
 };
 use alloc::{
     format,
@@ -20,20 +20,13 @@ pub(super) fn offer(config: &Config) -> Option<String> {
 
 /// A server accepts the first offer that it can: the line of the response, with its end, and the
 /// parameters agreed on.
-pub(super) fn accept(
-    offers: Extensions<'_>,
-    config: &Config,
-    negotiated: Negotiated,
-) -> (String, Negotiated) {
+pub(super) fn accept(offers: Extensions<'_>, config: &Config) -> (String, Option<Agreed>) {
     let accepted = config.deflate.as_ref().and_then(|ours| {
         offers.filter(is_deflate).find_map(|offer| Offer::parse(offer.params)?.answer(ours))
     });
     match accepted {
-        Some((answer, agreed)) => (
-            format!("{}: {answer}\r\n", extensions::NAME),
-            Negotiated { deflate: Some(agreed), ..negotiated },
-        ),
-        None => (String::new(), negotiated),
+        Some((answer, agreed)) => (format!("{}: {answer}\r\n", extensions::NAME), Some(agreed)),
+        None => (String::new(), None),
     }
 }
 
@@ -41,14 +34,12 @@ pub(super) fn accept(
 pub(super) fn agree(
     mut chosen: Extensions<'_>,
     config: &Config,
-    negotiated: Negotiated,
-) -> Result<Negotiated, HandshakeError> {
+) -> Result<Option<Agreed>, HandshakeError> {
     match (chosen.next(), chosen.next(), &config.deflate) {
-        (None, _, _) => Ok(negotiated),
+        (None, _, _) => Ok(None),
         (Some(one), None, Some(ours)) if is_deflate(&one) => {
             let answer = Answer::parse(one.params).and_then(|answer| answer.to(Offer::of(ours)));
-            let agreed = answer.ok_or(HandshakeError::BadDeflate)?;
-            Ok(Negotiated { deflate: Some(agreed), ..negotiated })
+            answer.map(Some).ok_or(HandshakeError::BadDeflate)
         }
         // RFC 6455 §4.1 item 5; the same one twice was not offered either.
         _ => Err(HandshakeError::UnexpectedExtension),

@@ -1,12 +1,9 @@
 //! The checks of RFC 6455 §4.1 on a response.
 use super::{Handshake, PROTOCOL};
-use crate::proto::{
-    config::Negotiated,
-    handshake::{
-        HandshakeError, deflate,
-        extensions::{self, Extensions},
-        head::{self, Headers},
-    },
+use crate::proto::handshake::{
+    HandshakeError, deflate,
+    extensions::{self, Extensions},
+    head::{self, Headers},
 };
 
 const ACCEPT: &str = "Sec-WebSocket-Accept";
@@ -62,7 +59,7 @@ impl Handshake {
         }
         // Item 5.
         if extension {
-            deflate::agree(Extensions::new(headers), &self.config, Negotiated::default())?;
+            deflate::agree(Extensions::new(headers), &self.config)?;
         }
         // Item 6.
         match subprotocol {

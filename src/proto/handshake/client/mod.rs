@@ -197,14 +197,11 @@ impl Handshake {
         let (Progress::Complete, Some(response)) = (self.step()?, self.response()) else {
             return Err(HandshakeError::Incomplete);
         };
-        let negotiated = match response.headers().get(PROTOCOL) {
-            Some(name) => {
-                Negotiated { subprotocol: Some(head::text(name).into()), ..Negotiated::default() }
-            }
-            None => Negotiated::default(),
+        let name = response.headers().get(PROTOCOL);
+        let negotiated = Negotiated {
+            subprotocol: name.map(|name| head::text(name).into()),
+            deflate: deflate::agree(Extensions::new(response.headers()), &self.config)?,
         };
-        let chosen = Extensions::new(response.headers());
-        let negotiated = deflate::agree(chosen, &self.config, negotiated)?;
         let head_len = response.head.len();
         let kept = self.keep_response.then(|| response.head.to_vec());
         trace::opened(Role::Client, || self.path(), negotiated.subprotocol.as_deref());

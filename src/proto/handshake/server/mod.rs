@@ -204,12 +204,8 @@ impl Handshake {
             Some(_) => ("Sec-WebSocket-Protocol: ", "\r\n"),
             None => ("", ""),
         };
-        let negotiated = match chosen {
-            Some(name) => Negotiated { subprotocol: Some(name.into()), ..Negotiated::default() },
-            None => Negotiated::default(),
-        };
-        let (extension, negotiated) =
-            deflate::accept(request.extensions(), &self.config, negotiated);
+        let (extension, deflate) = deflate::accept(request.extensions(), &self.config);
+        let negotiated = Negotiated { subprotocol: chosen.map(Into::into), deflate };
         // §4.2.2 step 5.
         let value = accept_value(&self.key);
         let response: [&[u8]; 9] = [
