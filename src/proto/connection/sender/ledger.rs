@@ -134,9 +134,10 @@ impl Ledger {
         self.first_dropped(first);
     }
 
-    /// What is behind our Close is dropped, if that is out. Returns whether it is.
+    /// Notes, and returns, whether the stream took all of our Close and has not refused to flush it,
+    /// whatever became of what is behind it.
     pub(super) fn note_close(&mut self, out: &OutBuffer) -> bool {
-        self.close_gone |= self.close_is_out(out);
+        self.close_gone |= out.written() >= self.close_end && self.unflushed == 0;
         self.close_gone
     }
 
@@ -172,7 +173,7 @@ impl Ledger {
             return self.flushed;
         }
         let left = self.first_left(out, first_waiting) as u64;
-        (self.written(out), self.first_fed.wrapping_sub(left))
+        (out.written(), self.first_fed.wrapping_sub(left))
     }
 
     /// The stream refused to flush so many bytes that it took; 0 once it has.
@@ -203,29 +204,13 @@ impl Ledger {
     /// How many bytes of messages, of both streams, are not written and were not dropped.
     pub(super) fn messages_left(&self, out: &OutBuffer, first_waiting: usize) -> u64 {
         let end = self.data_end(out.fed()).min(self.lost_from);
-        let in_order = end.saturating_sub(self.written(out).max(self.ahead));
+        let in_order = end.saturating_sub(out.written().max(self.ahead));
         in_order + self.first_left(out, first_waiting) as u64
     }
 
     /// How many bytes fed in order are not written.
     pub(super) fn unsent(&self, out: &OutBuffer) -> u64 {
-        out.fed().wrapping_sub(self.written(out))
-    }
-
-    /// How far the stream took the bytes fed in order.
-    #[inline]
-    fn written(&self, out: &OutBuffer) -> u64 {
-        out.written()
-    }
-
-    /// Whether the stream took all of our Close and has not refused to flush it, whatever became of
-    /// what is behind it.
-    fn close_is_out(&self, out: &OutBuffer) -> bool {
-        self.took_close(self.written(out))
-    }
-
-    fn took_close(&self, written: u64) -> bool {
-        written >= self.close_end && self.unflushed == 0
+        out.fed().wrapping_sub(out.written())
     }
 
     pub(super) fn close_gone(&self) -> bool {
