@@ -101,10 +101,7 @@ impl Sender {
             return Err(self.full());
         }
         if kind == DataKind::Text {
-            utf8.push(data).map_err(|_| SendError::BadUtf8)?;
-            if last {
-                utf8.finish().map_err(|_| SendError::BadUtf8)?;
-            }
+            utf8.push_all(data, last).map_err(|_| SendError::BadUtf8)?;
         }
         let opcode = if first { opcode(kind) } else { OpCode::Continuation };
         let b0 = if last { opcode.unfragmented() } else { opcode as u8 };
