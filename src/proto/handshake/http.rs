@@ -221,7 +221,7 @@ fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
     let mut text = Vec::with_capacity(512);
     push_line(&mut text, &[head.method.as_str(), " ", &head.uri.to_string(), " HTTP/1.1"]);
     for (name, value) in head.headers {
-        push_header(&mut text, name, &[value.as_bytes()]);
+        push_header(&mut text, name, value.as_bytes());
     }
     Ok(text)
 }
@@ -244,26 +244,28 @@ fn as_connect(head: Head<'_>, protocol: &str) -> Result<Vec<u8>, HandshakeError>
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let mut text = Vec::with_capacity(512);
     push_line(&mut text, &["GET ", target, " HTTP/1.1"]);
-    push_header(&mut text, &header::HOST, &[authority.as_str().as_bytes()]);
+    push_header(&mut text, &header::HOST, authority.as_str().as_bytes());
     push_line(&mut text, &["Upgrade: websocket\r\nConnection: Upgrade"]);
-    push_header(&mut text, &header::SEC_WEBSOCKET_KEY, &[NO_KEY.as_bytes()]);
+    push_header(&mut text, &header::SEC_WEBSOCKET_KEY, NO_KEY.as_bytes());
     for (name, value) in headers {
         match *name {
             header::CONNECTION | header::UPGRADE => {
                 return Err(HandshakeError::BadHeader("Connection")); // RFC 9113 §8.2.2
             }
-            header::HOST if !eq(value.as_bytes(), authority.as_str()) => {
+            header::HOST
+                if !value.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+            {
                 return Err(HandshakeError::HostMismatch);
             }
             header::HOST | header::SEC_WEBSOCKET_KEY | header::COOKIE => {}
-            _ => push_header(&mut text, name, &[value.as_bytes()]),
+            _ => push_header(&mut text, name, value.as_bytes()),
         }
     }
     // RFC 9113 §8.2.3: in one line, however many there were.
-    let cookies: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
-    if !cookies.is_empty() {
-        let crumbs: Vec<_> = cookies.iter().map(|value| value.as_bytes()).collect();
-        push_header(&mut text, &header::COOKIE, &crumbs);
+    let crumbs = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    let crumbs: Vec<_> = crumbs.collect();
+    if !crumbs.is_empty() {
+        push_header(&mut text, &header::COOKIE, &crumbs.join(&b"; "[..]));
     }
     Ok(text)
 }
@@ -392,14 +394,14 @@ impl Opening {
         push_line(&mut text, &["HTTP/1.1 101 Switching Protocols"]);
         if extended {
             push_line(&mut text, &["Upgrade: websocket\r\nConnection: Upgrade"]);
-            push_header(&mut text, &header::SEC_WEBSOCKET_ACCEPT, &[&self.handshake.expected]);
+            push_header(&mut text, &header::SEC_WEBSOCKET_ACCEPT, &self.handshake.expected);
             self.handshake.reading.scan.added = 3;
         }
         for (name, value) in response.headers() {
             match *name {
                 header::UPGRADE | header::CONNECTION | header::SEC_WEBSOCKET_ACCEPT if extended => {
                 }
-                _ => push_header(&mut text, name, &[value.as_bytes()]),
+                _ => push_header(&mut text, name, value.as_bytes()),
             }
         }
         push_line(&mut text, &[]);
@@ -435,26 +437,16 @@ impl From<&Target> for Uri {
     }
 }
 
-fn eq(a: &[u8], b: &str) -> bool {
-    a.eq_ignore_ascii_case(b.as_bytes())
-}
-
 fn push_line(head: &mut Vec<u8>, parts: &[&str]) {
     parts.iter().for_each(|part| head.extend_from_slice(part.as_bytes()));
     head.extend_from_slice(b"\r\n");
 }
 
-/// One header line, of values joined as cookies are.
-fn push_header(head: &mut Vec<u8>, name: &HeaderName, values: &[&[u8]]) {
-    head.extend_from_slice(name.as_str().as_bytes());
-    head.extend_from_slice(b": ");
-    for (i, value) in values.iter().enumerate() {
-        if i > 0 {
-            head.extend_from_slice(b"; ");
-        }
-        head.extend_from_slice(value);
+/// One header line.
+fn push_header(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+        head.extend_from_slice(part);
     }
-    head.extend_from_slice(b"\r\n");
 }
 
 /// Adds a header that was checked when it was written. The caller's may be secret, and so
