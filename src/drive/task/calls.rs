@@ -41,7 +41,7 @@ macro_rules! receiving {
         /// know that of the stream.
         #[inline]
         pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message<'_>>, Error>> {
-            Recv::new(&mut self.0)
+            Recv(Some(&mut self.0))
         }
 
         /// [`recv`](Self::recv), returning with the message its [`info`](crate::Received::info)
@@ -65,7 +65,7 @@ macro_rules! receiving {
         pub fn recv_to_reply(
             &mut self,
         ) -> impl Future<Output = Result<Option<Received<'_, $Sender>>, Error>> {
-            RecvWith::new(&mut self.0)
+            RecvWith(Some(&mut self.0))
         }
 
         /// The next message or control frame, for proxies, and if

@@ -72,14 +72,7 @@ pub enum MessageOrRoom<'a> {
 /// The future of `recv`. Only a pointer, where an `async fn` would keep its own
 /// state and that of every future in it. Its poll is always inlined: a call would return
 /// its result through memory, which costs 7 ns per message.
-pub(crate) struct Recv<'a, C, I>(Option<&'a mut Socket<C, I>>);
-
-impl<'a, C, I> Recv<'a, C, I> {
-    #[inline(always)]
-    pub(crate) fn new(socket: &'a mut Socket<C, I>) -> Self {
-        Self(Some(socket))
-    }
-}
+pub(crate) struct Recv<'a, C, I>(pub(crate) Option<&'a mut Socket<C, I>>);
 
 impl<'a, C: Core<I>, I: Source> Future for Recv<'a, C, I> {
     type Output = Result<Option<Message<'a>>, Error>;
@@ -97,14 +90,7 @@ impl<'a, C: Core<I>, I: Source> Future for Recv<'a, C, I> {
 }
 
 /// The future of `recv_to_reply`; only a pointer, like [`Recv`].
-pub(crate) struct RecvWith<'a, C, I>(Option<&'a mut Socket<C, I>>);
-
-impl<'a, C, I> RecvWith<'a, C, I> {
-    #[inline(always)]
-    pub(crate) fn new(socket: &'a mut Socket<C, I>) -> Self {
-        Self(Some(socket))
-    }
-}
+pub(crate) struct RecvWith<'a, C, I>(pub(crate) Option<&'a mut Socket<C, I>>);
 
 impl<'a, C: Core<I>, I: Source> Future for RecvWith<'a, C, I> {
     type Output = Result<Option<Received<'a, C::Sender<'a>>>, Error>;
