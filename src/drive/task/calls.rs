@@ -189,6 +189,33 @@ macro_rules! sending {
             }
         }
 
+        /// Closes: sends a Close behind everything fed, unless one was sent before, then reads and
+        /// discards up to the peer's Close and ends the stream.
+        /// [`close_timeout`](crate::Config::close_timeout) says how long that takes at most.
+        ///
+        /// With a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code and a reason
+        /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or neither (`None`).
+        ///
+        /// Cancel safe: call it again. Messages discarded so far are lost; [`recv`](Self::recv)
+        /// goes on after them.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
+        /// means that the peer's Close was seen; [`closed`](Self::closed) says whether ours could
+        /// be written.
+        pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
+            begun(self.sender_mut().close(frame))?;
+            while poll_fn(|cx| self.0.poll_more(cx, Want::Message)).await == Ready::Item {}
+            self.0.ended::<()>().map(drop)
+        }
+    };
+}
+pub(crate) use sending;
+
+/// What sends, whole or half, without looking at what comes.
+macro_rules! sends {
+    () => {
         /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
         /// stream has taken the message. A borrowed message is copied; see
         /// [`Outbound`](crate::Outbound) for the others.
@@ -199,8 +226,8 @@ macro_rules! sending {
         /// [`Sender::fed`](crate::Sender::fed) before and after tells which.
         ///
         /// It does not read: a program that only sends notices the peer's Close when the stream
-        /// breaks, and two peers that both send before they receive can block each other. Split, or
-        /// feed and receive.
+        /// breaks, and two peers that both send before they receive can block each other. Receive
+        /// from the other half, or, of a whole connection, feed and receive.
         ///
         /// # Errors
         ///
@@ -240,73 +267,19 @@ macro_rules! sending {
         ///
         /// [`Error::Io`] when the stream fails, [`Error::Recv`] with
         /// [`WriteTimeout`](crate::RecvError::WriteTimeout) when it took nothing for
-        /// [`write_timeout`](crate::Config::write_timeout).
+        /// [`write_timeout`](crate::Config::write_timeout); the [`Writer`] also returns the error
+        /// of receiving, if that has failed.
         #[inline]
         pub async fn flush(&mut self) -> Result<(), Error> {
             poll_fn(|cx| self.0.poll_flush(cx, false)).await
         }
-
-        /// Closes: sends a Close behind everything fed, unless one was sent before, then reads and
-        /// discards up to the peer's Close and ends the stream.
-        /// [`close_timeout`](crate::Config::close_timeout) says how long that takes at most.
-        ///
-        /// With a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code and a reason
-        /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or neither (`None`).
-        ///
-        /// Cancel safe: call it again. Messages discarded so far are lost; [`recv`](Self::recv)
-        /// goes on after them.
-        ///
-        /// # Errors
-        ///
-        /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
-        /// means that the peer's Close was seen; [`closed`](Self::closed) says whether ours could
-        /// be written.
-        pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
-            begun(self.sender_mut().close(frame))?;
-            while poll_fn(|cx| self.0.poll_more(cx, Want::Message)).await == Ready::Item {}
-            self.0.ended::<()>().map(drop)
-        }
     };
 }
-pub(crate) use sending;
+pub(crate) use sends;
 
 /// What the half that sends has.
 macro_rules! writing {
     () => {
-        /// As [`WebSocket::send`], and as cancel safe.
-        ///
-        /// # Errors
-        ///
-        /// As [`WebSocket::send`].
-        pub async fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
-            let mut message = Some(message);
-            poll_fn(|cx| {
-                ready!(self.0.poll_room(cx))?;
-                let fed = message.take().map(|message| self.feed(message));
-                Poll::Ready(fed.transpose().map_err(Error::from))
-            })
-            .await?;
-            self.flush().await
-        }
-
-        /// As [`WebSocket::ready`]; cancel safe.
-        ///
-        /// # Errors
-        ///
-        /// As [`WebSocket::ready`].
-        pub async fn ready(&mut self) -> Result<(), Error> {
-            poll_fn(|cx| self.0.poll_room(cx)).await
-        }
-
-        /// As [`WebSocket::flush`]; cancel safe.
-        ///
-        /// # Errors
-        ///
-        /// As [`WebSocket::flush`]; and the error of receiving, if that has failed.
-        pub async fn flush(&mut self) -> Result<(), Error> {
-            poll_fn(|cx| self.0.poll_flush(cx, false)).await
-        }
-
         /// Queues a Close behind everything fed, and writes it. The half that receives goes on to
         /// the peer's Close, and ends the stream, within the time that
         /// [`close_timeout`](crate::Config::close_timeout) says.
@@ -336,6 +309,7 @@ macro_rules! adapter {
         impl<S: $Read + $Write + Unpin $(, $T: $Timers)?> WebSocket<S $(, $T)?> {
             $crate::drive::calls::receives!(S);
             $crate::drive::task::calls::receiving!(&mut Sender);
+            $crate::drive::task::calls::sends!();
             $crate::drive::task::calls::sending!();
         }
 
@@ -353,6 +327,7 @@ macro_rules! adapter {
         }
 
         impl<W: $Write + Unpin $(, $T: $Timers)?> Writer<W $(, $T)?> {
+            $crate::drive::task::calls::sends!();
             $crate::drive::task::calls::writing!();
         }
 
