@@ -6,7 +6,6 @@
 pub(crate) mod system;
 
 use alloc::boxed::Box;
-use core::fmt;
 
 /// A source of unpredictable bytes, for a client's masking keys and nonce.
 ///
@@ -55,11 +54,5 @@ impl Keys {
         self.source.fill(self.block.as_flattened_mut());
         self.at = 1;
         self.block[0]
-    }
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keys") // it holds keys still to be used
     }
 }

@@ -8,7 +8,7 @@ use crate::proto::{
     kernel::{Buffer, Text},
     pool,
 };
-use core::{fmt, ops::Range};
+use core::ops::Range;
 use std::{boxed::Box, cell::RefCell, vec::Vec};
 use zlib_rs::DeflateFlush;
 
@@ -89,12 +89,6 @@ pub(crate) fn store(input: &[u8], out: &mut Output) {
     }
     out.push(&[0]);
     out.push(&TAIL);
-}
-
-impl fmt::Debug for Compressor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.setting.fmt(f)
-    }
 }
 
 /// A buffer that is taken from the thread's when it is first needed.
@@ -406,11 +400,5 @@ mod tests {
         for (len, well) in [(0, false), (49, false), (50, true), (100, true)] {
             assert_eq!(Output { bytes: vec![0; 100].into(), len }.is_well_filled(), well, "{len}");
         }
-    }
-
-    #[test]
-    fn a_compressor_shows_how_it_is_set() {
-        let shown = std::format!("{:?}", Compressor::new(Setting { level: 6, window_bits: 15 }));
-        assert_eq!(shown, "Setting { level: 6, window_bits: 15 }");
     }
 }
