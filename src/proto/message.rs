@@ -80,22 +80,14 @@ impl fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 64;
         let len = self.as_bytes().len();
-        let name = match self {
-            Self::Text(_) => "Text",
-            Self::Binary(_) => "Binary",
-        };
-        write!(f, "{name}(")?;
         match self {
             Self::Text(text) => {
                 let to = (0..=SHOWN.min(len)).rev().find(|&i| text.is_char_boundary(i));
-                write!(f, "{:?}", to.and_then(|to| text.get(..to)).unwrap_or_default())?;
+                write!(f, "Text({:?}", to.and_then(|to| text.get(..to)).unwrap_or_default())?;
             }
             Self::Binary(bytes) => {
-                write!(
-                    f,
-                    "b\"{}\"",
-                    bytes.get(..SHOWN.min(len)).unwrap_or_default().escape_ascii()
-                )?;
+                let shown = bytes.get(..SHOWN.min(len)).unwrap_or_default();
+                write!(f, "Binary(b\"{}\"", shown.escape_ascii())?;
             }
         }
         if len > SHOWN { write!(f, ".. {len} bytes)") } else { f.write_str(")") }
