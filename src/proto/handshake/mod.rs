@@ -404,11 +404,7 @@ fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     if own || RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
         return Err(HeaderError::Reserved);
     }
-    check_value(value)
-}
-
-/// RFC 9110 §5.5: no control characters except the tab.
-fn check_value(value: &str) -> Result<(), HeaderError> {
+    // §5.5: no control characters except the tab.
     match value.bytes().any(|b| head::is_control(b) && b != b'\t') {
         true => Err(HeaderError::BadValue),
         false => Ok(()),
