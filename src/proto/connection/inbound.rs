@@ -73,13 +73,21 @@ impl Inbound {
     #[inline]
     pub(super) fn step(&mut self, delivery: Delivery, tx: &mut Sender) -> Result<Step, RecvError> {
         let step = self.rx.step_slow(delivery);
-        respond(&step, &self.rx, tx);
+        self.respond(&step, tx);
         step
     }
 
-    /// Queues the answer to a step in the sending half.
+    /// Queues what the receiving half owes the peer after a step.
     pub(crate) fn respond(&self, step: &Result<Step, RecvError>, tx: &mut Sender) {
-        respond(step, &self.rx, tx);
+        let rx = &self.rx;
+        match step {
+            // §5.5.2: unless the caller does it.
+            Ok(Step::Ping) if tx.auto_pong => tx.answer_ping(rx.payload()),
+            Ok(Step::Pong) => tx.hear_pong(rx.payload(), rx.read_at()),
+            Ok(Step::Close) => closing::answer(rx, tx),
+            Err(error) => closing::fail(*error, tx),
+            Ok(_) => {}
+        }
     }
 
     fn closing(&self, tx: &Sender) -> Closing {
@@ -230,17 +238,5 @@ impl Inbound {
 
     pub(super) fn role(&self) -> Role {
         self.role
-    }
-}
-
-/// Queues what the receiving half owes the peer after a step.
-pub(super) fn respond(step: &Result<Step, RecvError>, rx: &Receiver, tx: &mut Sender) {
-    match step {
-        // §5.5.2: unless the caller does it.
-        Ok(Step::Ping) if tx.auto_pong => tx.answer_ping(rx.payload()),
-        Ok(Step::Pong) => tx.hear_pong(rx.payload(), rx.read_at()),
-        Ok(Step::Close) => closing::answer(rx, tx),
-        Err(error) => closing::fail(*error, tx),
-        Ok(_) => {}
     }
 }
