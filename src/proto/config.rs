@@ -232,13 +232,6 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// `max_frame` with its default resolved.
-    pub(crate) fn frame_limit(&self) -> usize {
-        self.max_frame.unwrap_or(self.max_message)
-    }
-}
-
 /// When to ping, and when to give up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -306,12 +299,4 @@ pub struct Negotiated {
     /// How messages may be compressed, if permessage-deflate was agreed on; `None` without the
     /// feature `deflate`. `Config::deflate`, or else its defaults, says how to compress.
     pub deflate: Option<Agreed>,
-}
-
-impl Negotiated {
-    /// Shared by connections that agreed on nothing, as most do.
-    pub(crate) fn or_nothing(this: Option<&Self>) -> &Self {
-        static NOTHING: Negotiated = Negotiated { subprotocol: None, deflate: None };
-        this.unwrap_or(&NOTHING)
-    }
 }

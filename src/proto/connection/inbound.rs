@@ -225,7 +225,9 @@ impl Inbound {
     }
 
     pub(crate) fn negotiated(&self) -> &Negotiated {
-        Negotiated::or_nothing(self.opened.as_ref().map(|opened| &opened.negotiated))
+        // Shared by connections that agreed on nothing, as most do.
+        static NOTHING: Negotiated = Negotiated { subprotocol: None, deflate: None };
+        self.opened.as_ref().map_or(&NOTHING, |opened| &opened.negotiated)
     }
 
     pub(super) fn response(&self) -> Option<&[u8]> {

@@ -75,7 +75,7 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) fn new(config: &Config) -> Self {
         let (max_message, max_frame) = (config.max_message, config.max_frame);
-        let below = max_message.min(config.frame_limit()).saturating_add(1);
+        let below = max_message.min(max_frame.unwrap_or(max_message)).saturating_add(1);
         Self { max_message, max_frame, fragments: config.max_fragments.max(1), below }
     }
 
