@@ -116,22 +116,17 @@ impl Ledger {
         self.lost_from = end;
     }
 
-    /// The stream failed: nothing more of what is in `out`, or waits to be first, is written. What
-    /// a writer holds may be on its way: what becomes of that it [says](Self::settle).
+    /// The stream failed: nothing more of what is in `out`, or waits to be first, is written.
     pub(super) fn broken(&mut self, out: &OutBuffer, first_waiting: usize) {
         self.over();
         self.data_ended(out);
         self.note_close(out);
-        self.lose(out.written(), out.first_len() + first_waiting);
-    }
-
-    /// In order nothing behind `written` is written any more, and so many bytes fed first are not.
-    fn lose(&mut self, written: u64, first: usize) {
+        let written = out.written();
         // Once some was dropped, in order there is nothing but control frames behind that.
         let end = self.data_end.min(self.lost_from);
         self.dropped += end.saturating_sub(written.max(self.ahead));
         self.lost_from = self.lost_from.min(written);
-        self.first_dropped(first);
+        self.first_dropped(self.first_left(out, first_waiting));
     }
 
     /// Notes, and returns, whether the stream took all of our Close and has not refused to flush it,
