@@ -101,45 +101,23 @@ impl AsRef<[u8]> for Message<'_> {
     }
 }
 
-impl<'a> From<&'a [u8]> for Message<'a> {
-    #[inline]
-    fn from(bytes: &'a [u8]) -> Self {
-        Self::Binary(bytes)
-    }
+/// What is lent as one kind of message.
+macro_rules! lent {
+    ($($Of:ty => $Kind:ident),*) => {$(
+        impl<'a> From<&'a $Of> for Message<'a> {
+            #[inline]
+            fn from(payload: &'a $Of) -> Self {
+                Self::$Kind(payload)
+            }
+        }
+    )*};
 }
+lent!(str => Text, String => Text, Text => Text, [u8] => Binary, Vec<u8> => Binary, Bytes => Binary);
 
 impl<'a, const N: usize> From<&'a [u8; N]> for Message<'a> {
     #[inline]
     fn from(bytes: &'a [u8; N]) -> Self {
         Self::Binary(bytes)
-    }
-}
-
-impl<'a> From<&'a Vec<u8>> for Message<'a> {
-    #[inline]
-    fn from(bytes: &'a Vec<u8>) -> Self {
-        Self::Binary(bytes)
-    }
-}
-
-impl<'a> From<&'a Bytes> for Message<'a> {
-    #[inline]
-    fn from(bytes: &'a Bytes) -> Self {
-        Self::Binary(bytes)
-    }
-}
-
-impl<'a> From<&'a str> for Message<'a> {
-    #[inline]
-    fn from(text: &'a str) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl<'a> From<&'a String> for Message<'a> {
-    #[inline]
-    fn from(text: &'a String) -> Self {
-        Self::Text(text)
     }
 }
 

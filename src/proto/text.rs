@@ -1,7 +1,7 @@
 //! What a program does with a [`Text`]: all that it does with a `&str`.
 use crate::proto::{
     kernel::Text,
-    message::{Message, OwnedMessage},
+    message::OwnedMessage,
     outbound::{Content, Outbound},
 };
 use core::{
@@ -72,13 +72,6 @@ impl fmt::Display for Text {
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&**self, f)
-    }
-}
-
-impl<'a> From<&'a Text> for Message<'a> {
-    #[inline]
-    fn from(text: &'a Text) -> Self {
-        Self::Text(text)
     }
 }
 
