@@ -39,9 +39,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             }
         }
     }
-}
 
-impl<C: Core<I>, I: Source> Socket<C, I> {
     #[inline(always)]
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         match self.quick() {

@@ -82,7 +82,7 @@ impl Rest {
         match self {
             Self::UntilEof => Taken::Body(most),
             Self::Known(left) | Self::Chunked { data: left @ 1.., .. } => {
-                let n = at_most(most, *left);
+                let n = usize::try_from(*left).map_or(most, |left| most.min(left));
                 *left -= n as u64;
                 Taken::Body(n)
             }
@@ -117,11 +117,6 @@ impl Rest {
         let length = refusal.headers().get("Content-Length").and_then(number);
         length.map_or(Self::UntilEof, Self::Known)
     }
-}
-
-/// The smaller of both.
-fn at_most(n: usize, limit: u64) -> usize {
-    usize::try_from(limit).map_or(n, |limit| n.min(limit))
 }
 
 /// Digits only.
