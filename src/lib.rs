@@ -10,52 +10,51 @@
 //! - Every check of the RFC is made and every count has a limit. On a violation you get a precise
 //!   error, and the peer gets the right close code.
 //!
-#![cfg_attr(
-    feature = "tokio",
-    doc = r##"
-# A server
-
-```no_run
-use tickwire::{Config, tokio::accept};
-
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:9000").await?;
-    loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        tokio::spawn(async move {
-            let mut ws = accept(stream, &Config::default()).await?;
-            while let Some(received) = ws.recv_to_reply().await? {
-                received.sender.feed(received.message)?; // replies to a batch leave in one write
-            }
-            Ok::<_, tickwire::Error>(())
-        });
-    }
-}
-```
-
-# A client
-
-```no_run
-use tickwire::{CloseCode, Config, tokio::connect};
-
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default()).await?;
-    ws.send("subscribe").await?; // text; bytes are binary
-    while let Some(received) = ws.recv_to_reply().await? {
-        if !received.info().more {
-            println!("{:?}", received.message); // only the newest of a burst
-            break;
-        }
-    }
-    ws.close(CloseCode::NORMAL).await?;
-    Ok(())
-}
-```
-"##
-)]
+//! # A server
+//!
+//! ```no_run
+//! # #[cfg(feature = "tokio")] {
+//! use tickwire::{Config, tokio::accept};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:9000").await?;
+//!     loop {
+//!         let (stream, _) = listener.accept().await?;
+//!         stream.set_nodelay(true)?;
+//!         tokio::spawn(async move {
+//!             let mut ws = accept(stream, &Config::default()).await?;
+//!             while let Some(received) = ws.recv_to_reply().await? {
+//!                 received.sender.feed(received.message)?; // replies to a batch leave in one write
+//!             }
+//!             Ok::<_, tickwire::Error>(())
+//!         });
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! # A client
+//!
+//! ```no_run
+//! # #[cfg(feature = "tokio")] {
+//! use tickwire::{CloseCode, Config, tokio::connect};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default()).await?;
+//!     ws.send("subscribe").await?; // text; bytes are binary
+//!     while let Some(received) = ws.recv_to_reply().await? {
+//!         if !received.info().more {
+//!             println!("{:?}", received.message); // only the newest of a burst
+//!             break;
+//!         }
+//!     }
+//!     ws.close(CloseCode::NORMAL).await?;
+//!     Ok(())
+//! }
+//! # }
+//! ```
 //! # Your own I/O
 //!
 //! ```

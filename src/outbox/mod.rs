@@ -125,51 +125,48 @@ pub struct OutboxCounts {
 /// assert_eq!(outbox.counts().conflated, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[cfg_attr(
-    feature = "tokio",
-    doc = r##"
-A task for each subscriber, under tokio. It also receives, and loops whenever the peer has taken
-what was fed. At most 1 MiB waits, unless [set](Self::max_bytes): here that has room for 10,000 instruments, with
-ticks of up to 40 bytes.
-
-```no_run
-# use std::time::Instant;
-# use tickwire::{CloseCode, Error, Outbox, Prepared, Time, TooSlow};
-# use tickwire::tokio::{MessageOrRoom, WebSocket};
-# use tokio::net::TcpStream;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
-
-async fn subscriber(
-    mut ws: WebSocket<TcpStream>,
-    mut ticks: Receiver<(u64, Prepared)>,
-) -> Result<(), Error> {
-    let epoch = Instant::now();
-    let mut outbox = Outbox::new(TooSlow::Conflate);
-    loop {
-        let now = || Time::new(epoch.elapsed());
-        let _ = outbox.feed(now(), ws.sender_mut());
-        if let Some(code) = outbox.disconnected() {
-            return ws.close(code).await; // too slow: this sends the Close, if it is taken in time
-        }
-        tokio::select! {
-            received = ws.recv_or_room(outbox.max_unsent) => match received? {
-                MessageOrRoom::Message(message) => println!("{message:?}"),
-                MessageOrRoom::Room => {}
-                MessageOrRoom::Closed => return Ok(()),
-            },
-            tick = ticks.recv() => match tick {
-                Ok((instrument, tick)) => {
-                    let _ = outbox.push_keyed(now(), instrument, tick); // its policy has ruled
-                }
-                Err(RecvError::Lagged(_)) => {} // this task itself was late: a gap
-                Err(RecvError::Closed) => return ws.close(CloseCode::GOING_AWAY).await,
-            },
-        }
-    }
-}
-```
-"##
-)]
+/// A task for each subscriber, under tokio. It also receives, and loops whenever the peer has taken
+/// what was fed. At most 1 MiB waits, unless [set](Self::max_bytes): here that has room for 10,000
+/// instruments, with ticks of up to 40 bytes.
+///
+/// ```no_run
+/// # #[cfg(feature = "tokio")] {
+/// # use std::time::Instant;
+/// # use tickwire::{CloseCode, Error, Outbox, Prepared, Time, TooSlow};
+/// # use tickwire::tokio::{MessageOrRoom, WebSocket};
+/// # use tokio::net::TcpStream;
+/// use tokio::sync::broadcast::{Receiver, error::RecvError};
+///
+/// async fn subscriber(
+///     mut ws: WebSocket<TcpStream>,
+///     mut ticks: Receiver<(u64, Prepared)>,
+/// ) -> Result<(), Error> {
+///     let epoch = Instant::now();
+///     let mut outbox = Outbox::new(TooSlow::Conflate);
+///     loop {
+///         let now = || Time::new(epoch.elapsed());
+///         let _ = outbox.feed(now(), ws.sender_mut());
+///         if let Some(code) = outbox.disconnected() {
+///             return ws.close(code).await; // too slow: this sends the Close, if it is taken in time
+///         }
+///         tokio::select! {
+///             received = ws.recv_or_room(outbox.max_unsent) => match received? {
+///                 MessageOrRoom::Message(message) => println!("{message:?}"),
+///                 MessageOrRoom::Room => {}
+///                 MessageOrRoom::Closed => return Ok(()),
+///             },
+///             tick = ticks.recv() => match tick {
+///                 Ok((instrument, tick)) => {
+///                     let _ = outbox.push_keyed(now(), instrument, tick); // its policy has ruled
+///                 }
+///                 Err(RecvError::Lagged(_)) => {} // this task itself was late: a gap
+///                 Err(RecvError::Closed) => return ws.close(CloseCode::GOING_AWAY).await,
+///             },
+///         }
+///     }
+/// }
+/// # }
+/// ```
 ///
 /// With threads, lock it: the publisher pushes; the subscriber's writing thread feeds the
 /// `sender()` of its `Writer` under the lock, and flushes without it.
