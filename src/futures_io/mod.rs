@@ -168,7 +168,7 @@ pub type Halves<R, W, T> = (Reader<R, W, T>, Writer<W, T>);
 
 pub use task::MessageOrRoom;
 
-adapter!(AsyncRead, AsyncWrite, T: Timers);
+adapter!(AsyncRead, AsyncWrite, timers: T: Timers);
 
 /// `derive` would ask for timers that can be shown, and a closure cannot.
 macro_rules! shown {
@@ -227,46 +227,7 @@ where
     drive::client(Timed::new(io, timers), request, config, &[]).await.map(WebSocket)
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> Incoming<S, T> {
-    /// Reads a request and makes all checks of RFC 6455 §4.2.1. A bad one is rejected: answered
-    /// with its status, and the stream ended.
-    ///
-    /// Dropping the future drops the stream.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Handshake`] for a bad request, or one that is not whole within
-    /// [`handshake_timeout`](Config::handshake_timeout); [`Error::Io`].
-    pub async fn read(io: S, timers: T, config: &Config) -> Result<Self, Error> {
-        drive::Incoming::new(Timed::new(io, timers), config).read_good().await.map(Self)
-    }
-
-    /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening request,
-    /// to be answered with [`reject`](Self::reject): for servers that also have a page to show. The
-    /// second value says what is wrong with the request.
-    ///
-    /// Dropping the future drops the stream.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`].
-    pub async fn read_any(
-        io: S,
-        timers: T,
-        config: &Config,
-    ) -> Result<(Self, Result<(), HandshakeError>), Error> {
-        let mut this = drive::Incoming::new(Timed::new(io, timers), config);
-        let checked = this.fill().await?;
-        Ok((Self(this), checked))
-    }
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
-    /// Joins a stream and a connection whose opening handshake is done.
-    pub fn from_parts(io: S, timers: T, conn: Connection) -> Self {
-        Self(Socket::join(Timed::new(io, timers), conn))
-    }
-
     /// Two halves for two tasks, whatever the stream; see
     /// [`into_split_with`](Self::into_split_with) for streams that can be split without a lock.
     pub fn into_split(self) -> Halves<ReadHalf<S>, WriteHalf<S>, T> {

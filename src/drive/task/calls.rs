@@ -297,16 +297,21 @@ macro_rules! writing {
 }
 pub(crate) use writing;
 
-/// The types of an adapter, whose streams are read and written by these traits, and its timers made
-/// by `$T`.
+/// The types of an adapter, whose streams are read and written by these traits. `$timers`, of the
+/// type `$T`, make its timers, where the runtime does not.
 macro_rules! adapter {
-    ($Read:path, $Write:path $(, $T:ident: $Timers:path)?) => {
+    ($Read:path, $Write:path $(, $timers:ident: $T:ident: $Timers:path)?) => {
         impl<S $(, $T: $Timers)?> WebSocket<S $(, $T)?> {
             $crate::drive::calls::whole!();
             $crate::drive::calls::probe!();
         }
 
         impl<S: $Read + $Write + Unpin $(, $T: $Timers)?> WebSocket<S $(, $T)?> {
+            /// Joins a stream and a connection whose opening handshake is done.
+            pub fn from_parts(io: S $(, $timers: $T)?, conn: Connection) -> Self {
+                Self(Socket::join(Timed::new(io $(, $timers)?), conn))
+            }
+
             $crate::drive::calls::receives!(S);
             $crate::drive::task::calls::receiving!(&mut Sender);
             $crate::drive::task::calls::sends!();
@@ -333,6 +338,39 @@ macro_rules! adapter {
 
         impl<S: $Read + $Write + Unpin $(, $T: $Timers)?> Incoming<S $(, $T)?> {
             $crate::drive::calls::incoming!(WebSocket<S $(, $T)?>);
+
+            /// Reads a request and makes all checks of RFC 6455 §4.2.1. A bad one is rejected:
+            /// answered with its status, and the stream ended.
+            ///
+            /// Dropping the future drops the stream.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Handshake`] for a bad request, or one that is not whole within
+            /// [`handshake_timeout`](Config::handshake_timeout); [`Error::Io`].
+            pub async fn read(io: S $(, $timers: $T)?, config: &Config) -> Result<Self, Error> {
+                let this = drive::Incoming::new(Timed::new(io $(, $timers)?), config);
+                this.read_good().await.map(Self)
+            }
+
+            /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening
+            /// request, to be answered with [`reject`](Self::reject): for servers that also have a
+            /// page to show. The second value says what is wrong with the request.
+            ///
+            /// Dropping the future drops the stream.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Io`].
+            pub async fn read_any(
+                io: S
+                $(, $timers: $T)?,
+                config: &Config,
+            ) -> Result<(Self, Result<(), HandshakeError>), Error> {
+                let mut this = drive::Incoming::new(Timed::new(io $(, $timers)?), config);
+                let checked = this.fill().await?;
+                Ok((Self(this), checked))
+            }
 
             /// Accepts, and writes the response before it returns.
             ///
