@@ -89,14 +89,13 @@ for i in range(4):
 # The limits (§10.4), where a usize has 64 bits.
 source(
     "src/proto/connection/receiver/progress.rs",
-    "let below = max_message.min(config.frame_limit()).saturating_add(1);",
+    "let below = max_message.min(max_frame.unwrap_or(max_message)).saturating_add(1);",
     "if compressed { most.saturating_add(most / 8).saturating_add(1 << 10) } else { most }",
     "if more > (self.on_the_wire(compressed) as u64).saturating_sub(kept) { return Err(self.message_too_big()); }",
     "if payload_len < self.below as u64 { return Ok(()); }",
     "let limit = self.max_frame.unwrap_or_else(|| self.on_the_wire(compressed));",
     "if payload_len > limit as u64 { return Err(RecvError::FrameTooBig { limit: shown(limit) }); }",
 )
-source("src/proto/config.rs", "self.max_frame.unwrap_or(self.max_message)")
 most, frame, kept, more = word("most"), word("frame"), word("kept"), word("more")
 compressed, framed = z3.Bools("compressed framed")
 FULL = const(2**64 - 1)
