@@ -307,20 +307,20 @@ mod tls;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
-pub use backoff::Backoff;
 #[cfg(feature = "std")]
-pub use dial::{Dial, proxy::Proxy};
+pub use crate::{
+    dial::{Dial, proxy::Proxy},
+    drive::{error::Error, received::Received},
+    proto::entropy::system::SystemEntropy,
+};
+pub use backoff::Backoff;
 #[cfg(feature = "futures")]
 pub use drive::task::streams::Events;
-#[cfg(feature = "std")]
-pub use drive::{error::Error, received::Received};
 pub use outbox::{Outbox, OutboxCounts, PushError, TooSlow};
 #[cfg(feature = "counters")]
 pub use proto::connection::counters::Traffic;
 #[cfg(feature = "deflate")]
 pub use proto::deflate;
-#[cfg(feature = "std")]
-pub use proto::entropy::system::SystemEntropy;
 pub use proto::{
     close::{CloseCode, CloseFrame, IntoClose, OwnedCloseFrame},
     config::{Config, Heartbeat, Negotiated},
