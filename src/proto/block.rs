@@ -8,16 +8,13 @@
 //! Each part keeps its block. The thread writes behind the last part; when the next one does not
 //! fit it begins at the front again, if no part is left, and takes a new block otherwise. Without
 //! std each message has an allocation of its own.
-use bytes::Bytes;
-#[cfg(feature = "std")]
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 /// The most that a block has a part for, in bytes.
 pub(crate) const LARGEST: usize = 4 << 10;
 
 /// A block is two allocations, its bytes and the count of its parts. It is left when there is no
 /// room for the next part: so each allocation stands for 16 KiB that were kept, or more.
-#[cfg(feature = "std")]
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 
 #[cfg(feature = "std")]
@@ -37,7 +34,6 @@ pub(crate) fn copy(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }
 
-#[cfg(feature = "std")]
 #[inline]
 fn part(block: &mut BytesMut, bytes: &[u8]) -> Bytes {
     if block.capacity() < bytes.len() {
