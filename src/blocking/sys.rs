@@ -29,6 +29,12 @@ mod calls {
         net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg},
     };
 
+    #[cfg(not(target_vendor = "apple"))]
+    const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+    /// Apple has no such flag: there std asks the sockets that it opens not to signal.
+    #[cfg(target_vendor = "apple")]
+    const NO_SIGNAL: SendFlags = SendFlags::empty();
+
     #[inline]
     pub(in super::super) fn try_read(
         socket: &mut (impl AsFd + Read),
@@ -42,7 +48,7 @@ mod calls {
         socket: &mut impl AsFd,
         bufs: &[IoSlice<'_>],
     ) -> io::Result<usize> {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let flags = SendFlags::DONTWAIT | NO_SIGNAL;
         Ok(match bufs {
             [bytes] => send(socket, bytes, flags)?,
             _ => sendmsg(socket, bufs, &mut SendAncillaryBuffer::default(), flags)?,
