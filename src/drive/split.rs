@@ -179,6 +179,12 @@ impl<W: Output> Shared<W> {
         if was_blocked && (written.is_ready() || room) {
             self.wakers.wake(side.other()); // the stream may not
         }
+        let newly = written.is_pending() && !was_blocked;
+        if newly && side == Side::Writer && !self.wakers.is_parked(side) {
+            // The stream has already woken both, and the reader may have found nothing blocked yet.
+            // It alone goes on with this if the writer's future is dropped.
+            self.wakers.wake(Side::Reader);
+        }
         written
     }
 }

@@ -48,6 +48,11 @@ impl Wakers {
         drop(before);
     }
 
+    /// Nobody has woken it since it parked its waker.
+    pub(crate) fn is_parked(&self, side: Side) -> bool {
+        self.slot(side).is_some()
+    }
+
     pub(crate) fn wake(&self, side: Side) {
         let waker = self.slot(side).take();
         if let Some(waker) = waker {
@@ -61,8 +66,10 @@ impl Wake for Wakers {
         Wake::wake_by_ref(&self);
     }
 
+    /// The writer first: as long as it [is parked](Wakers::is_parked), the reader's wake-up is
+    /// still to come.
     fn wake_by_ref(self: &Arc<Self>) {
-        Self::wake(self, Side::Reader);
         Self::wake(self, Side::Writer);
+        Self::wake(self, Side::Reader);
     }
 }
