@@ -112,9 +112,9 @@
 //! | send now | [`send`] | the message has reached the socket when it returns |
 //! | send several | [`feed`] .. [`flush`] | one write; `feed` refuses when full, [`ready`] before it waits |
 //! | send one to many | [`Prepared`] and [`feed`] | encoded once |
-//! | bound how far a slow subscriber falls behind | [`Outbox::feed`] to [`sender()`]; for a half, to [its own][half's] | wait, drop, conflate or disconnect |
+//! | bound how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, fed to [`sender()`]; for a half, to [its own][half's] | wait, drop, conflate or disconnect |
 //! | know who is asking | [`Origins`](handshake::server::Origins) | [why](handshake::server#who-is-asking); the example `auth` |
-//! | connect again | [`Backoff`] | random, growing delays; the example `reconnect` |
+//! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; the example `reconnect` |
 //! | keep a secret out of compression | [`Outbound::plain`] and [`feed`] | where that is on |
 //! | build a message in the outgoing buffer | [`feed_with`](Sender::feed_with), [`feed_with_writer`](Sender::feed_with_writer) | no `Vec` of its own |
 //! | overtake waiting messages | [`feed_first`](Sender::feed_first) | a cancel behind quotes |
@@ -176,8 +176,8 @@
 //! # Left to you
 //!
 //! - **Reconnecting.** Only the application knows what has to happen after a connect: who it is,
-//!   what it subscribes to, what a gap means. [`Backoff`] says when to try again and whether to;
-//!   the example `reconnect` is the loop.
+//!   what it subscribes to, what a gap means. `Backoff` of the crate `tickwire-parts` says when to
+//!   try again and whether to; the example `reconnect` is the loop.
 //! - **The number of connections.** The cost of each is bounded here; the loop that accepts bounds
 //!   their number: the example `bounded` limits handshakes in progress and peers, in all and per
 //!   address.
@@ -272,7 +272,6 @@ extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
-mod backoff;
 #[cfg(feature = "std")]
 pub mod blocking;
 #[cfg(feature = "std")]
@@ -293,7 +292,6 @@ pub mod futures_io;
     feature = "tokio"
 ))]
 pub mod guide;
-mod outbox;
 // Its calls for adapters are dead where these are off; where all are on, what is dead is found.
 #[cfg_attr(not(feature = "_task"), allow(dead_code))]
 mod proto;
@@ -313,10 +311,8 @@ pub use crate::{
     drive::{error::Error, received::Received},
     proto::entropy::system::SystemEntropy,
 };
-pub use backoff::Backoff;
 #[cfg(feature = "futures")]
 pub use drive::task::streams::Events;
-pub use outbox::{Outbox, OutboxCounts, PushError, TooSlow};
 #[cfg(feature = "counters")]
 pub use proto::connection::counters::Traffic;
 #[cfg(feature = "deflate")]

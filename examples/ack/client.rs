@@ -1,6 +1,7 @@
 //! The sending end: connects as often as it takes until the server has all.
 use crate::{delivery::Unacked, wire};
-use tickwire::{Backoff, CloseCode, Config, Dial, Error, handshake::client::Request};
+use tickwire::{CloseCode, Config, Dial, Error, handshake::client::Request};
+use tickwire_parts::Backoff;
 use tokio::{sync::mpsc::Receiver, time::sleep};
 
 /// Sends all that `orders` gives, and returns when there are no more and the server has all: how
@@ -16,7 +17,7 @@ pub(crate) async fn run(
         let delay = match &ended {
             Ok(Done::All) => return Ok(connections),
             Ok(Done::Closed(code)) => backoff.after_close(*code),
-            Err(error) => backoff.after_error(error),
+            Err(error) => backoff.after_error(error.retry_delay()),
         };
         let Some(delay) = delay else { return ended.map(|_| connections) };
         sleep(delay).await;
@@ -52,7 +53,7 @@ async fn session(
             message = ws.recv() => match message? { // writes what was fed, too
                 Some(message) => {
                     unacked.acked(wire::read(message.as_bytes()).map_or(0, |(n, _)| n));
-                    backoff.proved_useful();
+                    backoff.reset();
                 }
                 None => return Ok(Done::Closed(ws.closed().map_or(1006, |end| end.code))),
             },

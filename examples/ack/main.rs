@@ -17,7 +17,8 @@ mod server;
 mod wire;
 
 use std::{error::Error, sync::Arc, time::Duration};
-use tickwire::{Backoff, handshake::client::Request};
+use tickwire::{SystemEntropy, handshake::client::Request};
+use tickwire_parts::Backoff;
 use tokio::{net::TcpListener, sync::mpsc};
 
 const ORDERS: u64 = 10_000;
@@ -46,7 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let _ = send.send(format!("buy {n}").into_bytes()).await;
         }
     });
-    let mut quick = Backoff::new()?;
+    let mut quick = Backoff::new(SystemEntropy::new()?);
     quick.max_delay = Duration::from_millis(5);
     let connections = client::run(&Request::new(&url)?, &mut quick, receive).await?;
 

@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tickwire::{
-    Config, Error, Outbox, OutboxCounts, Prepared, Time, TooSlow,
+    Config, Error, Prepared, Time,
     tokio::{MessageOrRoom, accept},
 };
+use tickwire_parts::{Outbox, OutboxCounts, Overflow};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::broadcast::{self, error::RecvError},
@@ -105,7 +106,7 @@ async fn subscriber(
     stream.set_nodelay(true)?;
     let epoch = Instant::now();
     let mut ws = accept(stream, &Config::default()).await?;
-    let mut outbox = Outbox::new(TooSlow::DropOldest);
+    let mut outbox = Outbox::new(Overflow::DropOldest);
     outbox.max_bytes = BACKLOG;
     loop {
         let now = || Time::new(epoch.elapsed());

@@ -17,7 +17,10 @@ mod unreliable;
 use feed::{Feed, Subscription};
 use lexopt::{Arg, Parser, ValueExt};
 use std::{error, process::ExitCode, time::Duration};
-use tickwire::{Backoff, CloseCode, Config, Error, Heartbeat, Message, handshake::client::Request};
+use tickwire::{
+    CloseCode, Config, Error, Heartbeat, Message, SystemEntropy, handshake::client::Request,
+};
+use tickwire_parts::Backoff;
 use unreliable::{End, Server};
 
 const HELP: &str = "\
@@ -102,7 +105,7 @@ async fn act(mut server: Server, said: usize) -> Result<()> {
 async fn run(options: Options) -> Result<()> {
     let said = 1 + options.topics.len();
     let (url, mut backoff) = match options.url {
-        Some(url) => (url, Backoff::new()?),
+        Some(url) => (url, Backoff::new(SystemEntropy::new()?)),
         None => {
             let server = Server::bind(([127, 0, 0, 1], 0).into()).await?;
             let url = server.url();
@@ -112,7 +115,7 @@ async fn run(options: Options) -> Result<()> {
                 }
             });
             // Short, since this is to be watched.
-            let mut short = Backoff::new()?;
+            let mut short = Backoff::new(SystemEntropy::new()?);
             short.first_delay = Duration::from_millis(200);
             short.max_delay = Duration::from_millis(800);
             (url, short)

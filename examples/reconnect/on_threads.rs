@@ -1,7 +1,8 @@
 //! The loop, without tokio.
 use crate::feed::{Feed, PROVEN, Subscription};
 use std::{thread::sleep, time::Instant};
-use tickwire::{Backoff, Dial, Error};
+use tickwire::{Dial, Error};
+use tickwire_parts::Backoff;
 
 /// Follows a feed over as many connections as it takes; returns when another would not help: the
 /// code of a Close that is meant to last, or an error such as status 401.
@@ -14,7 +15,7 @@ pub(crate) fn run(
         let ended = session(subscription, backoff, feed);
         let delay = match &ended {
             Ok(code) => backoff.after_close(*code),
-            Err(error) => backoff.after_error(error),
+            Err(error) => backoff.after_error(error.retry_delay()),
         };
         let Some(delay) = delay else { return ended };
         feed.gap(&ended, delay);
@@ -39,7 +40,7 @@ fn session(
         // Not before: that it was opened says little, and so does a message, where each connection
         // ends right behind one.
         if opened.elapsed() >= PROVEN {
-            backoff.proved_useful();
+            backoff.reset();
         }
         feed.message(message);
     }

@@ -1,7 +1,8 @@
 //! The loop, on tokio.
 use crate::feed::{Feed, PROVEN, Subscription};
 use std::time::Instant;
-use tickwire::{Backoff, Dial, Error};
+use tickwire::{Dial, Error};
+use tickwire_parts::Backoff;
 use tokio::time::sleep;
 
 /// Follows a feed over as many connections as it takes; returns when another would not help: the
@@ -15,7 +16,7 @@ pub(crate) async fn run(
         let ended = session(subscription, backoff, feed).await;
         let delay = match &ended {
             Ok(code) => backoff.after_close(*code),
-            Err(error) => backoff.after_error(error),
+            Err(error) => backoff.after_error(error.retry_delay()),
         };
         let Some(delay) = delay else { return ended };
         feed.gap(&ended, delay);
@@ -40,7 +41,7 @@ async fn session(
         // Not before: that it was opened says little, and so does a message, where each connection
         // ends right behind one.
         if opened.elapsed() >= PROVEN {
-            backoff.proved_useful();
+            backoff.reset();
         }
         feed.message(message);
     }

@@ -2,9 +2,10 @@
 use crate::rooms::{Member, Rooms};
 use std::{future::pending, time::Instant};
 use tickwire::{
-    CloseCode, Config, Error, Message, Outbox, Prepared, Time, TooSlow,
+    CloseCode, Config, Error, Message, Prepared, Time,
     tokio::{MessageOrRoom, accept},
 };
+use tickwire_parts::{Outbox, Overflow};
 use tokio::{net::TcpStream, sync::broadcast::error::RecvError};
 
 /// What a client wants.
@@ -29,7 +30,7 @@ pub(crate) async fn run(stream: TcpStream, rooms: &Rooms, who: u64) -> Result<()
     let mut ws = accept(stream, &Config { max_message: 64 * 1024, ..Config::default() }).await?;
     let epoch = Instant::now();
     // Who cannot follow is disconnected, and told to come back later.
-    let mut outbox = Outbox::new(TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER));
+    let mut outbox = Outbox::new(Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER));
     let mut room: Option<Member> = None;
     loop {
         let now = || Time::new(epoch.elapsed());

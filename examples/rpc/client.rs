@@ -18,10 +18,11 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Backoff, CloseCode, CloseFrame, Config, Dial, Error, Position, Sender,
+    CloseCode, CloseFrame, Config, Dial, Error, Position, Sender,
     handshake::client::Request,
     tokio::{MessageOrRoom, WebSocket},
 };
+use tickwire_parts::Backoff;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
@@ -162,7 +163,7 @@ impl Driver {
                 Ok(mut ws) => {
                     let opened = Instant::now();
                     let ended = self.drive(&mut ws).await;
-                    backoff.lived(opened.elapsed());
+                    backoff.connected_for(opened.elapsed());
                     self.settle(ws.sender());
                     ended
                 }
@@ -170,7 +171,7 @@ impl Driver {
             };
             let delay = match &ended {
                 Ok(code) => backoff.after_close(*code),
-                Err(error) => backoff.after_error(error),
+                Err(error) => backoff.after_error(error.retry_delay()),
             };
             match delay {
                 Some(delay) if !self.commands.is_closed() => sleep(delay).await,

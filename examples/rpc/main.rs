@@ -23,7 +23,8 @@ use std::{
     },
     time::Duration,
 };
-use tickwire::{Backoff, Config, handshake::client::Request};
+use tickwire::{Config, SystemEntropy, handshake::client::Request};
+use tickwire_parts::Backoff;
 use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 
 const TASKS: u64 = 50;
@@ -50,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("{} calls of {TASKS} tasks, over {CUTS} connections that break ..", TASKS * CALLS);
     let (client, driver) = Client::new(IN_FLIGHT);
-    let mut backoff = Backoff::new()?;
+    let mut backoff = Backoff::new(SystemEntropy::new()?);
     backoff.max_delay = Duration::from_millis(5);
     let driver =
         tokio::spawn(async move { driver.run(&request, &Config::default(), backoff).await });

@@ -18,7 +18,8 @@ mod wire;
 
 use delivery::{Received, Unacked};
 use std::{sync::Arc, time::Duration};
-use tickwire::{Backoff, handshake::client::Request};
+use tickwire::handshake::client::Request;
+use tickwire_parts::Backoff;
 use tokio::{net::TcpListener, sync::mpsc};
 
 #[tokio::test]

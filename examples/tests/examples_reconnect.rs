@@ -26,9 +26,10 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Backoff, CloseCode, Config, Error, Heartbeat, Message, RecvError,
+    CloseCode, Config, Error, Heartbeat, Message, RecvError,
     handshake::{HandshakeError, client::Request},
 };
+use tickwire_parts::Backoff;
 use unreliable::{End, Server};
 
 const MAX_DELAY: Duration = Duration::from_millis(20);

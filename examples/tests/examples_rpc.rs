@@ -22,10 +22,11 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Backoff, CloseCode, Config, Error, Event, RecvError,
+    CloseCode, Config, Error, Event, RecvError,
     handshake::{HandshakeError, client::Request},
     tokio::{Incoming, WebSocket, accept},
 };
+use tickwire_parts::Backoff;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},

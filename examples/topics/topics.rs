@@ -11,9 +11,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tickwire::{
-    Config, Error, Outbox, Prepared, Time, TooSlow,
+    Config, Error, Prepared, Time,
     tokio::{MessageOrRoom, accept},
 };
+use tickwire_parts::{Outbox, Overflow};
 use tokio::{net::TcpStream, sync::Notify, time::Instant};
 
 /// All topics there are; clients make none.
@@ -141,7 +142,7 @@ impl Drop for Session<'_> {
 pub(crate) async fn session(stream: TcpStream, topics: &Topics, id: u64) -> Result<(), Error> {
     stream.set_nodelay(true)?;
     let mut ws = accept(stream, &Config { max_message: 1024, ..Config::default() }).await?;
-    let mut outbox = Outbox::new(TooSlow::Conflate);
+    let mut outbox = Outbox::new(Overflow::Conflate);
     outbox.max_bytes = 64 << 10;
     let me = Arc::new(Subscriber { id, outbox: Mutex::new(outbox), news: Notify::new() });
     let mut session = Session { topics, me: me.clone(), names: HashSet::new() };

@@ -6,14 +6,14 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use std::time::Duration;
 use tickwire::{
-    Chunk, CloseCode, Config, Connection, DataKind, Outbox, OutboxCounts, OwnedMessage, Prepared,
-    PushError, SendError, Time, TooSlow,
+    Chunk, CloseCode, Config, Connection, DataKind, OwnedMessage, Prepared, SendError, Time,
 };
 use tickwire_fuzz::{
     connection, frame_len,
     reference::{self, End, Event, Limits},
     write,
 };
+use tickwire_parts::{Outbox, OutboxCounts, Overflow, PushError};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -63,7 +63,7 @@ struct Entry {
 }
 
 struct Model {
-    policy: TooSlow,
+    policy: Overflow,
     max_bytes: usize,
     max_age: Option<Duration>,
     queue: Vec<Entry>,
@@ -85,8 +85,8 @@ impl Model {
     /// The code with which it disconnects, where it does.
     fn code(&self) -> Option<CloseCode> {
         match self.policy {
-            TooSlow::Disconnect(code) => Some(code),
-            TooSlow::Conflate => Some(CloseCode::TRY_AGAIN_LATER),
+            Overflow::Disconnect(code) => Some(code),
+            Overflow::Conflate => Some(CloseCode::TRY_AGAIN_LATER),
             _ => None,
         }
     }
@@ -95,8 +95,8 @@ impl Model {
         let Some(age) = self.max_age else { return };
         let old = self.queue.iter().take_while(|entry| entry.since + age <= now).count();
         match self.policy {
-            TooSlow::Wait => {}
-            TooSlow::DropOldest => {
+            Overflow::Wait => {}
+            Overflow::DropOldest => {
                 self.queue.drain(..old);
                 self.counts.dropped += old as u64;
             }
@@ -119,7 +119,7 @@ impl Model {
         if let Some(code) = self.gone {
             return Err(PushError::Disconnected(code));
         }
-        let key = key.filter(|_| self.policy == TooSlow::Conflate);
+        let key = key.filter(|_| self.policy == Overflow::Conflate);
         let (before, new) = (self.bytes(), payload.len() + OVERHEAD);
         let same = self.queue.iter().position(|entry| key.is_some() && entry.key == key);
         if let Some(at) = same {
@@ -134,9 +134,9 @@ impl Model {
         }
         if !self.queue.is_empty() && before + new > self.max_bytes {
             match self.policy {
-                TooSlow::Wait if before >= self.max_bytes => return Err(PushError::Full),
-                TooSlow::Wait => {}
-                TooSlow::DropOldest => {
+                Overflow::Wait if before >= self.max_bytes => return Err(PushError::Full),
+                Overflow::Wait => {}
+                Overflow::DropOldest => {
                     while !self.queue.is_empty() && self.bytes() + new > self.max_bytes {
                         self.queue.remove(0);
                         self.counts.dropped += 1;
@@ -156,10 +156,10 @@ impl Model {
 
 fuzz_target!(|input: Input| {
     let policy = match input.policy {
-        Policy::Wait => TooSlow::Wait,
-        Policy::DropOldest => TooSlow::DropOldest,
-        Policy::Conflate => TooSlow::Conflate,
-        Policy::Disconnect => TooSlow::Disconnect(CloseCode::POLICY_VIOLATION),
+        Policy::Wait => Overflow::Wait,
+        Policy::DropOldest => Overflow::DropOldest,
+        Policy::Conflate => Overflow::Conflate,
+        Policy::Disconnect => Overflow::Disconnect(CloseCode::POLICY_VIOLATION),
     };
     let max_bytes = usize::from(input.max_bytes);
     let max_age = input.max_age.map(|ms| Duration::from_millis(u64::from(ms)));
@@ -317,17 +317,17 @@ impl Run {
         assert_eq!(outbox.disconnected(), model.gone);
         assert_eq!(outbox.has_room(), model.queue.is_empty() || model.bytes() < model.max_bytes);
         let oldest = model.queue.first().map(|entry| entry.since);
-        let due = model.max_age.filter(|_| model.policy != TooSlow::Wait);
+        let due = model.max_age.filter(|_| model.policy != Overflow::Wait);
         assert_eq!(outbox.poll_timeout(), due.zip(oldest).map(|(age, since)| since + age));
         let sum = counts.fed + counts.conflated + counts.dropped + counts.waiting;
         assert_eq!(counts.pushed, sum);
         // Only one message can be longer than the bound, and under Wait one more than it.
         let last = model.queue.last().map_or(0, |entry| entry.payload.len() + OVERHEAD);
         let over = match model.policy {
-            TooSlow::Wait => last,
+            Overflow::Wait => last,
             _ if model.queue.len() == 1 => usize::MAX / 2,
             // A message in its place may be shorter than the one before and still be over.
-            TooSlow::Conflate => usize::MAX / 2,
+            Overflow::Conflate => usize::MAX / 2,
             _ => 0,
         };
         assert!(counts.bytes <= model.max_bytes + over);

@@ -6,10 +6,11 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use std::time::Duration;
 use tickwire::{
-    Backoff, CloseCode, Config, Entropy, Error,
+    CloseCode, Config, Entropy, Error,
     handshake::client::{Handshake, Request},
 };
 use tickwire_fuzz::head::trim;
+use tickwire_parts::Backoff;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -181,11 +182,11 @@ fn apply(backoff: &mut Backoff, op: &Op) -> Option<Duration> {
     match op {
         Op::Next => backoff.next(),
         Op::Useful => {
-            backoff.proved_useful();
+            backoff.reset();
             None
         }
         Op::Lived(lived) => {
-            backoff.lived(lived.get());
+            backoff.connected_for(lived.get());
             None
         }
         Op::Closed(code) => backoff.after_close(*code),
@@ -194,7 +195,7 @@ fn apply(backoff: &mut Backoff, op: &Op) -> Option<Duration> {
             let (status, after) = respond(*status, retry_after, date.as_ref());
             let direct = backoff.clone().after_refusal(status, after);
             let refusal = refused(status, retry_after, date.as_ref());
-            let got = backoff.after_error(&Error::Refused(Box::new(refusal)));
+            let got = backoff.after_error(Error::Refused(Box::new(refusal)).retry_delay());
             assert_eq!(got, direct);
             got
         }

@@ -165,8 +165,8 @@ macro_rules! writer {
         }
 
         /// The sending half of the core, for everything that needs no I/O: an
-        /// [`Outbox`](crate::Outbox) feeds it. Both halves wait for it while the guard lives: drop
-        /// it soon, and before an `.await`. If the sender was closed meanwhile, the half that
+        /// `Outbox` of `tickwire-parts` feeds it. Both halves wait for it while the guard lives:
+        /// drop it soon, and before an `.await`. If the sender was closed meanwhile, the half that
         /// receives is told when the guard is dropped.
         pub fn sender_mut(&mut self) -> impl DerefMut<Target = Sender> + Debug {
             self.0.sender()

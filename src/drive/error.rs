@@ -6,6 +6,7 @@ use crate::proto::{
 use std::{
     boxed::Box,
     io::{self, ErrorKind},
+    time::Duration,
 };
 
 /// The errors of an adapter's calls: one of the core's, or the stream's.
@@ -92,7 +93,7 @@ impl Error {
     /// `Unsupported`, which mean that the request itself is wrong, such as an address, a socket
     /// option or a certificate.
     ///
-    /// [`Backoff::after_error`](crate::Backoff::after_error) asks this and knows how long to wait.
+    /// How long to wait: [`retry_delay`](Self::retry_delay).
     pub fn is_retryable(&self) -> bool {
         match self {
             // The network or the feed failed, neither a rule was broken nor the application.
@@ -115,6 +116,17 @@ impl Error {
             Self::Send(error) => *error == SendError::Closed,
             Self::WouldBlock | Self::Url(_) | Self::Header(_) | Self::NoTls => false,
         }
+    }
+
+    /// The least time to wait before another attempt: what the server asked for by Retry-After,
+    /// else nothing. `None` if another attempt would [not help](Self::is_retryable). The crate
+    /// `tickwire-parts` has a `Backoff` that takes this.
+    pub fn retry_delay(&self) -> Option<Duration> {
+        let asked = match self {
+            Self::Refused(refusal) => refusal.retry_after(),
+            _ => None,
+        };
+        self.is_retryable().then_some(asked.unwrap_or_default())
     }
 }
 

@@ -100,8 +100,8 @@ use std::{
 ///
 /// [`buffered_amount`](crate::Sender::buffered_amount) does not include bytes that the system has
 /// taken and not sent; a smaller `SO_SNDBUF` makes a slow peer show earlier. An
-/// [`Outbox`](crate::Outbox), together with [`recv_or_room`](WebSocket::recv_or_room), decides what
-/// such a peer gets.
+/// `Outbox` of `tickwire-parts`, together with [`recv_or_room`](WebSocket::recv_or_room), decides
+/// what such a peer gets.
 ///
 /// Dropping it ends the stream at once, and loses messages fed and not flushed: call
 /// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open until

@@ -6,9 +6,8 @@ use crate::support::{
 };
 use bytes::Buf;
 use std::{convert::Infallible, fmt::Write};
-use tickwire::{
-    Chunk, Config, Connection, DataKind, Message, Outbox, Prepared, Role, Step, Time, TooSlow,
-};
+use tickwire::{Chunk, Config, Connection, DataKind, Message, Prepared, Role, Step, Time};
+use tickwire_parts::{Outbox, Overflow};
 
 /// Reads and steps through `wire`; how many messages.
 pub(crate) fn pump(conn: &mut Connection, mut wire: &[u8]) -> usize {
@@ -190,7 +189,7 @@ fn sending_allocates_nothing_in_steady_state() {
 
 #[test]
 fn an_outbox_allocates_nothing_in_steady_state() {
-    for policy in [TooSlow::Wait, TooSlow::DropOldest, TooSlow::Conflate] {
+    for policy in [Overflow::Wait, Overflow::DropOldest, Overflow::Conflate] {
         let mut outbox = Outbox::new(policy);
         outbox.max_bytes = 300 * 128;
         let mut conn = connection(Role::Server, &Config::default());
@@ -214,7 +213,7 @@ fn an_outbox_allocates_nothing_in_steady_state() {
 
 #[test]
 fn an_outbox_keeps_places_for_1024_messages_and_gives_more_back() {
-    for policy in [TooSlow::Wait, TooSlow::Conflate] {
+    for policy in [Overflow::Wait, Overflow::Conflate] {
         let message = Prepared::new(&[1; 8]);
         let mut conn = connection(Role::Server, &Config::default());
         let mut turn = |outbox: &mut Outbox, messages| {

@@ -28,11 +28,12 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    Backoff, CloseCode, Config, Error, Heartbeat, Message, Negotiated, Outbox, OutboxCounts,
-    OwnedMessage, Prepared, Role, Time, TooSlow, blocking,
+    CloseCode, Config, Error, Heartbeat, Message, Negotiated, OwnedMessage, Prepared, Role, Time,
+    blocking,
     handshake::client::Request,
     tokio::{MessageOrRoom, WebSocket},
 };
+use tickwire_parts::{Backoff, Outbox, OutboxCounts, Overflow};
 use tokio::{
     net::TcpSocket,
     sync::{broadcast, oneshot},
@@ -200,7 +201,7 @@ const WAITS: usize = 64 << 10;
 
 /// Publishes to 999 subscribers who read and one who never does, on a socket with small buffers.
 /// What the latter's queue came to, and with which code.
-async fn publish(policy: TooSlow, meet: mpsc::Sender<Option<SocketAddr>>) -> OutboxCounts {
+async fn publish(policy: Overflow, meet: mpsc::Sender<Option<SocketAddr>>) -> OutboxCounts {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_send_buffer_size(4096).unwrap(); // passed on to what it accepts
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -272,7 +273,7 @@ fn narrow(address: SocketAddr) -> TcpStream {
 
 #[test]
 fn a80_one_slow_reader_among_a_thousand_costs_its_bound() {
-    for policy in [TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER), TooSlow::DropOldest] {
+    for policy in [Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER), Overflow::DropOldest] {
         let (meet, met) = mpsc::channel();
         let serve = async move |_, _| publish(policy, meet).await;
         let (counts, (), heap) = besieged(serve, |_| {
@@ -285,7 +286,7 @@ fn a80_one_slow_reader_among_a_thousand_costs_its_bound() {
         let lost = counts.dropped + counts.refused;
         assert!(lost > 0, "{policy:?} {counts:?}");
         match policy {
-            TooSlow::Disconnect(_) => assert!(counts.refused > 0, "{counts:?}"),
+            Overflow::Disconnect(_) => assert!(counts.refused > 0, "{counts:?}"),
             _ => assert_eq!(counts.pushed, TICKS as u64),
         }
         // For each subscriber: its task and connection, and the pipe; once: what waits for the slow
@@ -699,7 +700,7 @@ impl Feed for Gaps {
     fn gap(&mut self, ended: &Result<u16, Error>, delay: Duration) {
         let Err(error) = ended else { panic!("{ended:?}") };
         self.delays.push(delay);
-        self.asked.extend(self.defaults.after_error(error));
+        self.asked.extend(self.defaults.after_error(error.retry_delay()));
     }
 }
 

@@ -3,7 +3,8 @@
 use crate::support::{set, wire::every};
 use proptest::prelude::*;
 use std::time::Duration;
-use tickwire::{Backoff, CloseCode, ProtocolError, RecvError, handshake::HandshakeError};
+use tickwire::{CloseCode, ProtocolError, RecvError, handshake::HandshakeError};
+use tickwire_parts::Backoff;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -45,7 +46,7 @@ proptest! {
                     backoff.after_refusal(503, Some(7 * SECOND))
                 }
                 _ => {
-                    backoff.proved_useful();
+                    backoff.reset();
                     n = 0;
                     continue;
                 }
@@ -80,7 +81,12 @@ fn the_same_seed_gives_the_same_delays_and_another_seed_others() {
     assert_ne!(delays(1), delays(2));
     #[cfg(feature = "std")]
     {
-        let delay = || Backoff::new().ok().and_then(|mut backoff| backoff.next());
+        let delay = || {
+            tickwire::SystemEntropy::new()
+                .map(Backoff::new)
+                .ok()
+                .and_then(|mut backoff| backoff.next())
+        };
         assert!(delay().is_some() && delay() != delay());
     }
 }
@@ -92,7 +98,7 @@ fn attempts_may_have_an_end_which_a_useful_connection_moves() {
     assert!(backoff.next().is_some() && backoff.after_close(1001).is_some());
     assert_eq!((backoff.next(), backoff.after_close(1001), backoff.attempts()), (None, None, 2));
     assert_eq!(backoff.after_refusal(503, Some(SECOND)), None);
-    backoff.proved_useful();
+    backoff.reset();
     assert!(backoff.next().is_some());
     assert_eq!(set(Backoff::seeded(3), |it| it.max_attempts = Some(0)).next(), None);
 }
@@ -113,9 +119,9 @@ fn a_life_as_long_as_the_longest_delay_proves_a_connection_useful() {
     let mut backoff = Backoff::seeded(5);
     backoff.max_delay = 30 * SECOND;
     backoff.by_ref().take(3).for_each(drop);
-    backoff.lived(30 * SECOND - MS);
+    backoff.connected_for(30 * SECOND - MS);
     assert_eq!(backoff.attempts(), 3);
-    backoff.lived(30 * SECOND);
+    backoff.connected_for(30 * SECOND);
     assert_eq!(backoff.attempts(), 0);
 }
 
@@ -257,7 +263,11 @@ fn each_error_of_an_adapter_is_followed_by_a_delay_or_by_none() {
         (Error::NoTls, false),
     ] {
         assert_eq!(error.is_retryable(), again, "{error}");
-        assert_eq!(Backoff::seeded(10).after_error(&error).is_some(), again, "{error}");
+        assert_eq!(
+            Backoff::seeded(10).after_error(error.retry_delay()).is_some(),
+            again,
+            "{error}"
+        );
     }
 }
 
@@ -311,7 +321,7 @@ fn the_delays_come_from_a_generator_of_known_quality() {
         16_408_922_859_458_223_821,
     ] {
         assert_eq!(backoff.next(), Some(Duration::from_nanos(drawn - 1)));
-        backoff.proved_useful();
+        backoff.reset();
     }
 }
 
@@ -332,7 +342,8 @@ fn a_refusal_is_followed_by_what_its_retry_after_asks_for() {
         crate::support::heads::feed_head(&mut handshake, head.as_bytes());
         assert_eq!(handshake.step(), Err(HandshakeError::Refused { status }));
         let refusal = handshake.into_refusal().expect("a refusal");
-        let delay = Backoff::seeded(12).after_error(&Error::Refused(Box::new(refusal)));
+        let delay =
+            Backoff::seeded(12).after_error(Error::Refused(Box::new(refusal)).retry_delay());
         assert_eq!(delay.is_some(), again, "{status}");
         assert!(delay.is_none_or(|delay| (100 * SECOND..=105 * SECOND).contains(&delay)));
     }

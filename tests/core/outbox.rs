@@ -5,9 +5,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use std::{collections::BTreeMap, time::Duration};
 use tickwire::{
-    Chunk, CloseCode, Config, Connection, DataKind, Outbox, OutboxCounts, OwnedMessage, Prepared,
-    PushError, SendError, Time, TooSlow,
+    Chunk, CloseCode, Config, Connection, DataKind, OwnedMessage, Prepared, SendError, Time,
 };
+use tickwire_parts::{Outbox, OutboxCounts, Overflow, PushError};
 
 const TRY_LATER: PushError = PushError::Disconnected(CloseCode::TRY_AGAIN_LATER);
 
@@ -35,10 +35,10 @@ fn counts(pushed: u64, fed: u64, conflated: u64, dropped: u64, refused: u64) -> 
 #[test]
 fn what_fits_passes_through_in_order_whatever_the_policy_and_the_kind() {
     for policy in [
-        TooSlow::Wait,
-        TooSlow::DropOldest,
-        TooSlow::Conflate,
-        TooSlow::Disconnect(CloseCode::POLICY_VIOLATION),
+        Overflow::Wait,
+        Overflow::DropOldest,
+        Overflow::Conflate,
+        Overflow::Disconnect(CloseCode::POLICY_VIOLATION),
     ] {
         for role in ROLES {
             let (mut outbox, mut conn) =
@@ -61,7 +61,7 @@ fn what_fits_passes_through_in_order_whatever_the_policy_and_the_kind() {
 
 #[test]
 fn it_feeds_only_while_less_than_16_kib_are_unsent() {
-    let (mut outbox, mut conn) = (Outbox::new(TooSlow::DropOldest), subscriber());
+    let (mut outbox, mut conn) = (Outbox::new(Overflow::DropOldest), subscriber());
     let message = Prepared::new(&[0; 996]); // a frame of 1000 bytes
     for _ in 0..100 {
         outbox.push(at(0), &message).unwrap();
@@ -77,7 +77,7 @@ fn it_feeds_only_while_less_than_16_kib_are_unsent() {
     outbox.feed(at(0), conn.sender_mut()).unwrap();
     assert_eq!((conn.sender().buffered_amount(), outbox.counts().waiting), (17_383, 82));
 
-    let mut little = Outbox::new(TooSlow::Wait);
+    let mut little = Outbox::new(Overflow::Wait);
     little.max_unsent = 0;
     assert_eq!(outbox.max_unsent, Outbox::MAX_UNSENT);
     let mut conn = subscriber();
@@ -90,7 +90,7 @@ fn it_feeds_only_while_less_than_16_kib_are_unsent() {
 #[test]
 fn a_smaller_high_water_and_a_message_in_chunks_make_it_wait() {
     let config = Config { high_water: 1500, ..Config::default() };
-    let (mut outbox, mut conn) = (Outbox::new(TooSlow::Wait), server(&config));
+    let (mut outbox, mut conn) = (Outbox::new(Overflow::Wait), server(&config));
     for _ in 0..3 {
         outbox.push(at(0), OwnedMessage::from(vec![0; 996])).unwrap();
     }
@@ -108,7 +108,7 @@ fn a_smaller_high_water_and_a_message_in_chunks_make_it_wait() {
 
 #[test]
 fn a_conflated_message_takes_the_place_of_the_one_before_it() {
-    let (mut outbox, mut conn) = (Outbox::new(TooSlow::Conflate), subscriber());
+    let (mut outbox, mut conn) = (Outbox::new(Overflow::Conflate), subscriber());
     let mut push = |key: Option<u64>, text: &str| match key {
         Some(key) => outbox.push_keyed(at(0), key, OwnedMessage::from(text)),
         None => outbox.push(at(0), OwnedMessage::from(text)),
@@ -137,7 +137,7 @@ fn a_conflated_message_takes_the_place_of_the_one_before_it() {
 #[test]
 fn a_longer_message_in_the_place_of_another_may_fill_the_outbox_and_no_more() {
     let message = |n| OwnedMessage::from(vec![0; n]);
-    let mut outbox = Outbox::new(TooSlow::Conflate);
+    let mut outbox = Outbox::new(Overflow::Conflate);
     outbox.max_bytes = 2 * 64 + 100;
     outbox.push_keyed(at(0), 1, message(30)).unwrap();
     outbox.push_keyed(at(0), 2, message(50)).unwrap();
@@ -146,7 +146,7 @@ fn a_longer_message_in_the_place_of_another_may_fill_the_outbox_and_no_more() {
     assert_eq!(outbox.push_keyed(at(0), 2, message(71)), Err(TRY_LATER));
 
     // Alone, it may be of any length (as one pushed into an empty outbox).
-    let mut outbox = Outbox::new(TooSlow::Conflate);
+    let mut outbox = Outbox::new(Overflow::Conflate);
     outbox.max_bytes = 100;
     for n in [500, 600, 400, 500] {
         outbox.push_keyed(at(0), 1, message(n)).unwrap();
@@ -158,7 +158,7 @@ fn a_longer_message_in_the_place_of_another_may_fill_the_outbox_and_no_more() {
 #[test]
 fn keys_take_turns_however_often_one_changes() {
     let (mut outbox, mut conn) =
-        (set(Outbox::new(TooSlow::Conflate), |it| it.max_unsent = 1), subscriber());
+        (set(Outbox::new(Overflow::Conflate), |it| it.max_unsent = 1), subscriber());
     for key in 0..5 {
         outbox.push_keyed(at(0), key, OwnedMessage::from(format!("{key}"))).unwrap();
     }
@@ -173,7 +173,7 @@ fn keys_take_turns_however_often_one_changes() {
 
 #[test]
 fn the_oldest_are_dropped_for_their_number_and_for_their_age() {
-    let mut outbox = Outbox::new(TooSlow::DropOldest);
+    let mut outbox = Outbox::new(Overflow::DropOldest);
     outbox.max_bytes = 3 * 65;
     outbox.max_age = Some(Duration::from_millis(100));
     for (n, text) in ["a", "b", "c", "d"].into_iter().enumerate() {
@@ -194,7 +194,7 @@ fn the_oldest_are_dropped_for_their_number_and_for_their_age() {
 
 #[test]
 fn who_has_to_wait_is_refused_and_told_when_there_is_room() {
-    let mut outbox = Outbox::new(TooSlow::Wait);
+    let mut outbox = Outbox::new(Overflow::Wait);
     outbox.max_bytes = 130;
     outbox.max_age = Some(Duration::from_millis(1));
     let mut conn = subscriber();
@@ -218,10 +218,10 @@ fn who_has_to_wait_is_refused_and_told_when_there_is_room() {
 #[test]
 fn an_empty_outbox_takes_a_message_of_any_length() {
     for policy in [
-        TooSlow::Wait,
-        TooSlow::DropOldest,
-        TooSlow::Conflate,
-        TooSlow::Disconnect(CloseCode::POLICY_VIOLATION),
+        Overflow::Wait,
+        Overflow::DropOldest,
+        Overflow::Conflate,
+        Overflow::Disconnect(CloseCode::POLICY_VIOLATION),
     ] {
         let (mut outbox, mut conn) =
             (set(Outbox::new(policy), |it| it.max_bytes = 100), subscriber());
@@ -234,7 +234,7 @@ fn an_empty_outbox_takes_a_message_of_any_length() {
 
 #[test]
 fn a_subscriber_over_the_bound_is_closed_in_front_of_what_it_did_not_take() {
-    let policy = TooSlow::Disconnect(CloseCode::POLICY_VIOLATION);
+    let policy = Overflow::Disconnect(CloseCode::POLICY_VIOLATION);
     let (mut outbox, mut conn) = (set(Outbox::new(policy), |it| it.max_bytes = 1000), subscriber());
     let message = Prepared::new(&[b'x'; 436]);
     outbox.push(at(0), &message).unwrap();
@@ -260,7 +260,7 @@ fn a_subscriber_over_the_bound_is_closed_in_front_of_what_it_did_not_take() {
 
 #[test]
 fn a_subscriber_is_disconnected_for_age_at_the_time_foretold() {
-    let policy = TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER);
+    let policy = Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER);
     let (mut outbox, mut conn) = (
         set(Outbox::new(policy), |it| {
             it.max_age = Some(Duration::from_secs(1));
@@ -284,7 +284,7 @@ fn a_subscriber_is_disconnected_for_age_at_the_time_foretold() {
 #[test]
 fn conflation_never_loses_a_state_unnoticed() {
     // More keys than there is room for.
-    let mut outbox = Outbox::new(TooSlow::Conflate);
+    let mut outbox = Outbox::new(Overflow::Conflate);
     outbox.max_bytes = 3 * 65;
     for key in 0..3 {
         outbox.push_keyed(at(0), key, OwnedMessage::from("x")).unwrap();
@@ -292,7 +292,7 @@ fn conflation_never_loses_a_state_unnoticed() {
     outbox.push_keyed(at(0), 1, OwnedMessage::from("y")).unwrap();
     assert_eq!(outbox.push_keyed(at(0), 3, OwnedMessage::from("x")), Err(TRY_LATER));
     // A longer message in the same place.
-    let mut outbox = Outbox::new(TooSlow::Conflate);
+    let mut outbox = Outbox::new(Overflow::Conflate);
     outbox.max_bytes = 2 * 65;
     outbox.push_keyed(at(0), 0, OwnedMessage::from("x")).unwrap();
     outbox.push_keyed(at(0), 0, OwnedMessage::from("xx".repeat(100))).unwrap(); // alone
@@ -300,7 +300,7 @@ fn conflation_never_loses_a_state_unnoticed() {
     outbox.push_keyed(at(0), 1, OwnedMessage::from("x")).unwrap();
     assert_eq!(outbox.push_keyed(at(0), 1, OwnedMessage::from("xx")), Err(TRY_LATER));
     // A place that waited too long, however new its message is.
-    let mut outbox = Outbox::new(TooSlow::Conflate);
+    let mut outbox = Outbox::new(Overflow::Conflate);
     outbox.max_age = Some(Duration::from_millis(100));
     for ms in (0..100).step_by(10) {
         outbox.push_keyed(at(ms), 0, OwnedMessage::from("x")).unwrap();
@@ -311,7 +311,7 @@ fn conflation_never_loses_a_state_unnoticed() {
 
 #[test]
 fn a_closed_connection_says_so_and_what_waits_stays() {
-    let (mut outbox, mut conn) = (Outbox::new(TooSlow::Conflate), subscriber());
+    let (mut outbox, mut conn) = (Outbox::new(Overflow::Conflate), subscriber());
     outbox.push(at(0), OwnedMessage::from("x")).unwrap();
     conn.sender_mut().close(CloseCode::NORMAL).unwrap();
     assert_eq!(outbox.feed(at(0), conn.sender_mut()), Err(SendError::Closed));
@@ -322,7 +322,7 @@ fn a_closed_connection_says_so_and_what_waits_stays() {
     assert_eq!(received(&mut conn), ["x"]);
     // 1010 is a client's.
     let (mut outbox, mut conn) = (
-        set(Outbox::new(TooSlow::Disconnect(CloseCode::MANDATORY_EXTENSION)), |it| {
+        set(Outbox::new(Overflow::Disconnect(CloseCode::MANDATORY_EXTENSION)), |it| {
             it.max_age = Some(Duration::ZERO)
         }),
         subscriber(),
@@ -333,7 +333,7 @@ fn a_closed_connection_says_so_and_what_waits_stays() {
 
 #[test]
 fn a_large_prepared_message_is_shared_by_the_queue_and_the_wire() {
-    let (mut outbox, mut conn) = (Outbox::new(TooSlow::Wait), subscriber());
+    let (mut outbox, mut conn) = (Outbox::new(Overflow::Wait), subscriber());
     let message = Prepared::new(&vec![7; 100_000]);
     outbox.push(at(0), &message).unwrap();
     outbox.feed(at(0), conn.sender_mut()).unwrap();
@@ -377,10 +377,10 @@ proptest! {
     #[test]
     fn the_policies_keep_their_word(
         policy in prop_oneof![
-            Just(TooSlow::Wait),
-            Just(TooSlow::DropOldest),
-            Just(TooSlow::Conflate),
-            Just(TooSlow::Disconnect(CloseCode::POLICY_VIOLATION)),
+            Just(Overflow::Wait),
+            Just(Overflow::DropOldest),
+            Just(Overflow::Conflate),
+            Just(Overflow::Disconnect(CloseCode::POLICY_VIOLATION)),
         ],
         max_bytes in 600_usize..4000,
         max_age in proptest::option::of(20_u64..200),
@@ -413,11 +413,11 @@ proptest! {
                     };
                     match (policy, taken) {
                         (_, Ok(())) => pushed.push((key, len, now)),
-                        (TooSlow::Wait, Err(error)) => {
+                        (Overflow::Wait, Err(error)) => {
                             prop_assert_eq!((error, room), (PushError::Full, false));
                         }
-                        (TooSlow::Conflate, Err(error)) => prop_assert_eq!(error, TRY_LATER),
-                        (TooSlow::Disconnect(code), Err(error)) => {
+                        (Overflow::Conflate, Err(error)) => prop_assert_eq!(error, TRY_LATER),
+                        (Overflow::Disconnect(code), Err(error)) => {
                             prop_assert_eq!(error, PushError::Disconnected(code));
                         }
                         (_, Err(error)) => return Err(TestCaseError::fail(error.to_string())),
@@ -433,7 +433,7 @@ proptest! {
                     wire.extend(write(&mut conn, taken));
                 }
             }
-            let most = if policy == TooSlow::Wait { max_bytes + 664 } else { max_bytes };
+            let most = if policy == Overflow::Wait { max_bytes + 664 } else { max_bytes };
             prop_assert!(outbox.counts().bytes <= most || outbox.counts().waiting == 1);
             let counts = outbox.counts();
             prop_assert_eq!(counts.pushed, pushed.len() as u64);
@@ -458,7 +458,7 @@ proptest! {
             prop_assert_eq!(arrived.len() as u64, outbox.counts().fed);
         }
         match policy {
-            TooSlow::Conflate => {
+            Overflow::Conflate => {
                 let mut by_key: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
                 let mut plain = Vec::new();
                 for &n in &arrived {
@@ -480,7 +480,7 @@ proptest! {
                     prop_assert_eq!(plain.len(), all);
                 }
             }
-            TooSlow::DropOldest => {
+            Overflow::DropOldest => {
                 prop_assert!(arrived.is_sorted());
                 for (&n, &at) in arrived.iter().zip(&fed_at) {
                     prop_assert!(max_age.is_none_or(|age| at - pushed[n].2 < age));
@@ -492,7 +492,7 @@ proptest! {
             // Nothing lost, nothing twice; of one that was disconnected, up to then.
             _ => prop_assert!(arrived.iter().copied().eq(0..arrived.len())),
         }
-        if policy == TooSlow::Wait {
+        if policy == Overflow::Wait {
             prop_assert_eq!(arrived.len(), pushed.len());
         }
     }

@@ -2,10 +2,11 @@
 use crate::support::carriers::SampleNonce;
 use std::{iter, time::Duration};
 use tickwire::{
-    Backoff, Config,
+    Config,
     handshake::client::{Handshake, Request},
     url::{Target, UrlError},
 };
+use tickwire_parts::Backoff;
 
 fn parse(url: &str) -> Target {
     url.parse::<Target>().unwrap_or_else(|error| panic!("{url}: {error}"))
@@ -136,12 +137,12 @@ fn p202_a_server_that_accepts_and_drops_is_not_called_in_a_tight_loop() {
     let (mut now, mut attempts) = (Duration::ZERO, 0);
     while now < Duration::from_secs(36_000) {
         let lived = Duration::from_millis(50);
-        backoff.lived(lived);
+        backoff.connected_for(lived);
         now += lived + backoff.after_close(1006).unwrap();
         attempts += 1;
     }
     assert!((600..=1210).contains(&attempts), "{attempts}"); // one in 30 to 60 s
-    backoff.proved_useful();
+    backoff.reset();
     assert!(backoff.next().unwrap() <= Duration::from_secs(5));
 }
 

@@ -15,10 +15,11 @@ use bytes::Bytes;
 use std::{error::Error as _, fmt::Debug};
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Error, Message, Negotiated,
-    Outbound, Outbox, OwnedMessage, Prepared, Step, SystemEntropy, Time, TooSlow,
+    Outbound, OwnedMessage, Prepared, Step, SystemEntropy, Time,
     handshake::{HandshakeError, Progress, client, server},
     mask::Masker,
 };
+use tickwire_parts::{Outbox, Overflow};
 
 /// What must not be seen, of a length at which nothing is cut.
 const SECRET: &str = "s3cret-t0ken";
@@ -176,7 +177,7 @@ fn a_connection_that_compresses_does_not_show_what_it_receives_and_sends() {
 
 #[test]
 fn a_queue_does_not_show_what_waits_in_it() {
-    let mut outbox = Outbox::new(TooSlow::Wait);
+    let mut outbox = Outbox::new(Overflow::Wait);
     outbox.push(Time::ZERO, Prepared::new(SECRET)).unwrap();
     outbox.push(Time::ZERO, OwnedMessage::from(SECRET)).unwrap();
     hides(&outbox);

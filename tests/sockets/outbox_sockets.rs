@@ -11,9 +11,10 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    CloseCode, Config, Error, Outbox, OutboxCounts, Prepared, PushError, Time, TooSlow, blocking,
+    CloseCode, Config, Error, Prepared, Time, blocking,
     tokio::{MessageOrRoom, WebSocket},
 };
+use tickwire_parts::{Outbox, OutboxCounts, Overflow, PushError};
 use tokio::{
     io::AsyncReadExt,
     net::{TcpSocket, TcpStream},
@@ -109,7 +110,7 @@ async fn tokio_a_subscriber_who_was_away_gets_the_newest_of_each_key() {
     support::tokio::bounded(async {
         let (near, far) = narrow_pair().await;
         let (ticks, _) = broadcast::channel(16);
-        let server = spawn(far, &ticks, Outbox::new(TooSlow::Conflate));
+        let server = spawn(far, &ticks, Outbox::new(Overflow::Conflate));
         for number in 0..2000 {
             for key in 0..10 {
                 ticks.send((key, tick(key, number, 500))).unwrap(); // 10 MB in all
@@ -142,7 +143,7 @@ async fn tokio_the_whole_backlog_drains_without_another_push() {
         let server = spawn(
             far,
             &ticks,
-            support::set(Outbox::new(TooSlow::Wait), |it| it.max_bytes = usize::MAX),
+            support::set(Outbox::new(Overflow::Wait), |it| it.max_bytes = usize::MAX),
         );
         for number in 0..5000 {
             ticks.send((0, tick(0, number, 1000))).unwrap();
@@ -166,7 +167,7 @@ async fn tokio_who_is_too_slow_is_told_so_by_1013() {
     support::tokio::bounded(async {
         let (near, far) = narrow_pair().await;
         let (ticks, _) = broadcast::channel(16);
-        let policy = TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER);
+        let policy = Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER);
         let server =
             spawn(far, &ticks, support::set(Outbox::new(policy), |it| it.max_bytes = 100_000));
         for number in 0..1000 {
@@ -198,7 +199,7 @@ async fn tokio_a_split_subscriber_waits_with_a_writer_of_its_own() {
             reader.recv().await.map(drop).map(|()| reader.closed().map_or(1006, |end| end.code))
         });
         let writing = tokio::spawn(async move {
-            let mut outbox = Outbox::new(TooSlow::Wait);
+            let mut outbox = Outbox::new(Overflow::Wait);
             outbox.max_bytes = 50_000;
             loop {
                 outbox.feed(Time::ZERO, &mut writer.sender_mut()).unwrap();
@@ -241,7 +242,7 @@ async fn tokio_a_split_subscriber_who_is_too_slow_ends_both_halves() {
         let config = Config { close_timeout: Duration::from_millis(100), ..Config::default() };
         let (mut reader, mut writer) = support::tokio::server(far, &config).into_split();
         let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
-        let policy = TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER);
+        let policy = Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER);
         let mut outbox = Outbox::new(policy);
         outbox.max_bytes = 100_000;
         let gone = loop {
@@ -271,7 +272,8 @@ fn blocking_a_publisher_pushes_while_the_subscribers_thread_is_stuck_in_a_write(
             reader.recv().map(drop).map(|()| reader.closed().map_or(1006, |end| end.code))
         });
         // Under the lock: the queue, and whether more will come.
-        let shared = Arc::new((Mutex::new((Outbox::new(TooSlow::Conflate), true)), Condvar::new()));
+        let shared =
+            Arc::new((Mutex::new((Outbox::new(Overflow::Conflate), true)), Condvar::new()));
         let writing = thread::spawn({
             let shared = shared.clone();
             move || {
@@ -319,7 +321,7 @@ fn blocking_a_whole_connection_feeds_from_its_outbox() {
     support::blocking::bounded(|| {
         let (near, far) = support::blocking::tcp_pair();
         let mut ws = support::blocking::server(far, &patient());
-        let policy = TooSlow::Disconnect(CloseCode::POLICY_VIOLATION);
+        let policy = Overflow::Disconnect(CloseCode::POLICY_VIOLATION);
         let mut outbox = Outbox::new(policy);
         outbox.max_bytes = 100 * (1000 + 64);
         for number in 0..100 {
@@ -358,7 +360,7 @@ async fn two_stalled_subscribers_of_two_hundred_hold_up_nobody() {
         for n in 0..200 {
             let stalled = n % 100 == 0;
             let (mut near, far) = narrow_pair().await;
-            let mut outbox = Outbox::new(TooSlow::DropOldest);
+            let mut outbox = Outbox::new(Overflow::DropOldest);
             outbox.max_bytes = 100_000;
             let config = match stalled {
                 true => Config { close_timeout: Duration::from_secs(1), ..patient() }, // nobody answers its Close

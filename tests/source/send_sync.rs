@@ -10,6 +10,7 @@ const fn is_sync<T: Sync>(_: &T) {}
 mod core_types {
     use super::both;
     use tickwire::{frame::*, handshake::*, mask::*, url::*, *};
+    use tickwire_parts::{Backoff, Outbox, OutboxCounts, Overflow, PushError};
 
     const _: () = {
         // The core.
@@ -54,7 +55,7 @@ mod core_types {
         both::<Outbox>();
         both::<Outbound<'_>>();
         both::<OutboxCounts>();
-        both::<TooSlow>();
+        both::<Overflow>();
         // The handshake.
         both::<Target>();
         both::<client::Request>();

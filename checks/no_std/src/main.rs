@@ -1,6 +1,6 @@
 //! A program without the standard library: a day in the life of a device (`device.rs`, the loop to
 //! read) and of what calls it, on a clock that is a number. It fails to build when anything below
-//! `tickwire`, or `tickwire-feed`, brings `std` with it, since that has a panic handler of its own.
+//! `tickwire`, `tickwire-feed` or `tickwire-parts` brings `std` with it, since that has a panic handler of its own.
 #![no_std]
 #![no_main]
 
@@ -16,6 +16,7 @@ use core::{
 };
 use device::{Device, Queue, Uart};
 use tickwire_feed as _; // links, and all below it
+use tickwire_parts as _;
 use tickwire::{
     CloseCode, Config, Connection, Entropy, Message, RecvError, Step, Time,
     handshake::{Progress, client::{Handshake, Request}},

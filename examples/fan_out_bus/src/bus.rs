@@ -5,7 +5,8 @@
 use crate::protocol::Place;
 use futures_util::Stream;
 use std::{error::Error, future::Future, io, sync::Arc, time::Duration};
-use tickwire::Backoff;
+use tickwire::SystemEntropy;
+use tickwire_parts::Backoff;
 use tokio::time::timeout;
 
 /// What a broker or its client library says is wrong.
@@ -94,7 +95,7 @@ pub struct Page {
 
 /// Delays between attempts to reach the broker: short, since all that our subscribers see is at stake.
 pub fn backoff() -> io::Result<Backoff> {
-    let mut backoff = Backoff::new()?;
+    let mut backoff = Backoff::new(SystemEntropy::new()?);
     backoff.first_delay = Duration::from_millis(50);
     backoff.max_delay = Duration::from_secs(2);
     Ok(backoff)

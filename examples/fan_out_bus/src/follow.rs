@@ -9,7 +9,8 @@ use crate::{
 };
 use futures_util::{Stream, StreamExt};
 use std::{collections::HashSet, convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
-use tickwire::{Backoff, Time};
+use tickwire::Time;
+use tickwire_parts::Backoff;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How often the broker is asked whether it is there, when there is nothing else to ask.
@@ -69,7 +70,7 @@ impl<B: Bus> Follower<B> {
             if changed.is_empty() {
                 if timeout(PING_EVERY, self.hub.changes.notified()).await.is_err() {
                     at.ping().await?;
-                    backoff.proved_useful();
+                    backoff.reset();
                 }
                 continue;
             }
@@ -96,7 +97,7 @@ impl<B: Bus> Follower<B> {
             }
             if !take_up.is_empty() {
                 let began = at.subscribe(&take_up).await?;
-                backoff.proved_useful();
+                backoff.reset();
                 for ((name, _), began) in take_up.into_iter().zip(began) {
                     self.hub.confirm(self.now(), &name, began);
                     confirmed.insert(name);

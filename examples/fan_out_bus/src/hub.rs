@@ -17,7 +17,8 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tickwire::{Outbox, Prepared, Time};
+use tickwire::{Prepared, Time};
+use tickwire_parts::Outbox;
 use tokio::sync::Notify;
 
 /// One connection, as the hub sees it: what waits for it, and a bell.
@@ -281,13 +282,14 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub mod tests {
     use super::*;
     use crate::channel::MAX_PUBLISHERS;
-    use tickwire::{CloseCode, Config, Connection, Negotiated, Step, TooSlow};
+    use tickwire::{CloseCode, Config, Connection, Negotiated, Step};
+    use tickwire_parts::Overflow;
 
     const NOW: Time = Time::ZERO;
     const NO_LOG: Began = Began { place: None, whole: false };
 
     pub fn subscriber(id: u64) -> Arc<Subscriber> {
-        Subscriber::new(id, Outbox::new(TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER)))
+        Subscriber::new(id, Outbox::new(Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER)))
     }
 
     /// What waits for one, as its peer would read it.

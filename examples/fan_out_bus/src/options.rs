@@ -8,7 +8,8 @@ use crate::{
 };
 use lexopt::{Arg, Parser, ValueExt};
 use std::{fmt::Write, ops::RangeInclusive, sync::Arc, time::Duration};
-use tickwire::{CloseCode, TooSlow};
+use tickwire::CloseCode;
+use tickwire_parts::Overflow;
 
 pub const HELP: &str = "\
 WebSocket fan-out over Redis, NATS or JetStream: any number of these processes, publishers anywhere.
@@ -124,7 +125,7 @@ pub enum Mode {
 pub struct Serve {
     pub listen: String,
     pub stats: bool,
-    pub slow: TooSlow,
+    pub slow: Overflow,
     pub max_behind: usize,
     pub max_channels: usize,
     pub max_connections: usize,
@@ -143,7 +144,7 @@ impl Options {
         let mut serve = Serve {
             listen: "127.0.0.1:9004".to_owned(),
             stats: false,
-            slow: TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER),
+            slow: Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER),
             max_behind: 1 << 20,
             max_channels: 64,
             max_connections: 10_000,
@@ -167,8 +168,8 @@ impl Options {
                 Arg::Long("stats") => serve.stats = true,
                 Arg::Long("slow") => {
                     serve.slow = match &*args.value()?.string()? {
-                        "disconnect" => TooSlow::Disconnect(CloseCode::TRY_AGAIN_LATER),
-                        "drop" => TooSlow::DropOldest,
+                        "disconnect" => Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER),
+                        "drop" => Overflow::DropOldest,
                         other => return Err(format!("--slow {other}: see --help").into()),
                     }
                 }

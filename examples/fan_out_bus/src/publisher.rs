@@ -12,7 +12,8 @@ use std::{
     io,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tickwire::{Backoff, Entropy, SystemEntropy};
+use tickwire::{Entropy, SystemEntropy};
+use tickwire_parts::Backoff;
 use tokio::time::{Instant, sleep};
 
 /// As many channels are counted; a publisher on more takes a new name and counts from 1.
@@ -83,7 +84,7 @@ impl<B: Bus> Publisher<B> {
         }
         match self.try_to_send(messages).await {
             Ok(()) => {
-                self.backoff.proved_useful();
+                self.backoff.reset();
                 self.used = Instant::now();
                 Ok(())
             }

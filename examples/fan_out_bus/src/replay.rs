@@ -70,7 +70,7 @@ impl<'h, B: Bus> Replays<'h, B> {
                     continue;
                 }
             };
-            backoff.proved_useful();
+            backoff.reset();
             let mut more = false;
             if !self.hub.if_reads(&replay, || more = self.push(&replay, &mut place, &page, told)) {
                 return Ok(());

@@ -18,9 +18,10 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    CloseCode, Config, Heartbeat, Outbox, Time,
+    CloseCode, Config, Heartbeat, Time,
     tokio::{MessageOrRoom, WebSocket, accept},
 };
+use tickwire_parts::Outbox;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream, lookup_host},
     select,

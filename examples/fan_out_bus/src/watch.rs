@@ -15,7 +15,8 @@ use std::{
     },
     time::Duration,
 };
-use tickwire::{Backoff, Config, tokio::connect};
+use tickwire::{Config, SystemEntropy, tokio::connect};
+use tickwire_parts::Backoff;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until},
@@ -59,16 +60,16 @@ pub async fn watch(
         let (mut at, mut had) = (at, Had::default());
         let (seen, opening) = (seen.clone(), opening.clone());
         tasks.spawn(async move {
-            let Ok(mut backoff) = Backoff::new() else { return };
+            let Ok(mut backoff) = SystemEntropy::new().map(Backoff::new) else { return };
             loop {
                 let began = Instant::now();
                 let url = &urls[at % urls.len()];
                 at += 1; // the next time, elsewhere
                 let ended = subscriber(url, &channel, &mut had, &seen, &opening).await;
-                backoff.lived(began.elapsed());
+                backoff.connected_for(began.elapsed());
                 let delay = match &ended {
                     Ok(code) => backoff.after_close(*code),
-                    Err(error) => backoff.after_error(error),
+                    Err(error) => backoff.after_error(error.retry_delay()),
                 };
                 let why = ended.map_or_else(|e| e.to_string(), |code| format!("closed {code}"));
                 *lock(&seen.last_error) = Some(format!("{url}: {why}"));

@@ -8,10 +8,9 @@ use crate::{
 };
 use event_loop::socket::Note;
 use std::{collections::BTreeSet, io, mem, sync::Arc, time::Duration};
-use tickwire::{
-    Backoff, Config, Entropy, Heartbeat, SystemEntropy, Time, tls::rustls::ClientConfig,
-};
+use tickwire::{Config, Entropy, Heartbeat, SystemEntropy, Time, tls::rustls::ClientConfig};
 use tickwire_feed::Rotation;
+use tickwire_parts::Backoff;
 
 /// A line that is alive and brings nothing for so long is no feed.
 const SILENCE: Duration = Duration::from_secs(5);

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant, UNIX_EPOCH},
 };
 use tickwire::{
-    Backoff, Config, Connection, Error, RecvError, Step, SystemEntropy, Time,
+    Config, Connection, Error, RecvError, Step, SystemEntropy, Time,
     handshake::{
         Progress,
         client::{Handshake, Request},
@@ -23,6 +23,7 @@ use tickwire::{
     tls::{Session, rustls::ClientConfig},
 };
 use tickwire_feed::Rotation;
+use tickwire_parts::Backoff;
 
 /// Reads in one turn: a feed that never stops sending must not keep the others waiting.
 const READS: usize = 2;
@@ -331,7 +332,7 @@ impl Line {
         let _ = self.rotation.ended(|&ended| ended == seat);
         if let Seat::Open(open) = mem::replace(&mut self.seats[seat], Seat::Free) {
             if open.useful {
-                self.backoff.proved_useful();
+                self.backoff.reset();
             }
             let Some(line) = open.line else {
                 return; // by us
@@ -340,7 +341,7 @@ impl Line {
         }
         let delay = match &end {
             End::Closed(code) => self.backoff.after_close(*code),
-            End::Failed(error) => self.backoff.after_error(error),
+            End::Failed(error) => self.backoff.after_error(error.retry_delay()),
             End::Foreign(_) => None,
         };
         self.ended = Some(match end {

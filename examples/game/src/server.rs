@@ -18,13 +18,14 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    CloseCode, CloseFrame, Config, Heartbeat, Outbox, Prepared, Time, TooSlow,
+    CloseCode, CloseFrame, Config, Heartbeat, Prepared, Time,
     handshake::{
         HandshakeError,
         server::{Accept, Origins, RequestHead},
     },
     tokio::{Incoming, MessageOrRoom, WebSocket},
 };
+use tickwire_parts::{Outbox, Overflow};
 use tokio::{
     net::{TcpListener, TcpStream},
     select,
@@ -246,7 +247,7 @@ async fn play(
 ) -> Result<Option<CloseFrame<'static>>, BoxError> {
     let began = Instant::now();
     let now = || Time::new(began.elapsed());
-    let mut outbox = Outbox::new(TooSlow::Conflate);
+    let mut outbox = Outbox::new(Overflow::Conflate);
     outbox.max_age = Some(MAX_AGE);
     outbox.max_unsent = MAX_UNSENT;
     let mut frames = seat.game.frames.clone();

@@ -78,6 +78,7 @@ impl fmt::Debug for Address {
 
 /// What is said to a proxy, and its answers.
 pub struct Dialogue {
+    /// What has come, and its deadlines.
     pub reading: Reading,
     /// What is to be written now.
     request: Vec<u8>,

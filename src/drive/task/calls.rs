@@ -164,8 +164,7 @@ macro_rules! sending {
         /// [`recv`](Self::recv), but also returns when there is room again: when fewer than `below`
         /// bytes, and less than [`high_water`](crate::Config::high_water), are unsent, if there was
         /// no such room when it was called. For callers with more to feed, such as an
-        /// [`Outbox`](crate::Outbox), whose `below` is [`max_unsent`](crate::Outbox::max_unsent). 0
-        /// counts as 1.
+        /// `Outbox` of `tickwire-parts`, whose `below` is its `max_unsent`. 0 counts as 1.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///

@@ -64,8 +64,8 @@ impl<'a> Outbound<'a> {
         Self { plain: true, ..message.into() }
     }
 
-    /// The message with a payload of its own: copied, if it is not shared.
-    pub(crate) fn into_owned(self) -> Outbound<'static> {
+    /// The message with a payload of its own, to be kept: copied, if it is borrowed.
+    pub fn into_owned(self) -> Outbound<'static> {
         let content = match self.content {
             Content::Borrowed(message) => Content::Shared(message.to_owned()),
             Content::Vec(kind, bytes) => Content::Vec(kind, bytes),
@@ -84,7 +84,8 @@ impl<'a> Outbound<'a> {
         }
     }
 
-    pub(crate) fn payload(&self) -> &[u8] {
+    /// The payload.
+    pub fn as_bytes(&self) -> &[u8] {
         match &self.content {
             Content::Borrowed(message) => message.as_bytes(),
             Content::Vec(_, bytes) => bytes,
@@ -97,7 +98,7 @@ impl<'a> Outbound<'a> {
 /// Shows kind and length, not the payload.
 impl fmt::Debug for Outbound<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Outbound({:?}, {} bytes)", self.kind(), self.payload().len())
+        write!(f, "Outbound({:?}, {} bytes)", self.kind(), self.as_bytes().len())
     }
 }
 

@@ -2,8 +2,9 @@
 //! away for 10 minutes.
 use crate::limits::{Address, Inbound, SECOND};
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
-use tickwire::{Backoff, Time};
+use tickwire::Time;
 use tickwire_feed::{Attempts, Pace, Paced};
+use tickwire_parts::Backoff;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAYS: Time = Time::new(Duration::from_secs(3 * 24 * 3600));
@@ -90,7 +91,7 @@ impl World {
             State::Open(open) => {
                 let wait = if now >= open.until {
                     // The exchange's doing: it goes away, or it is 24 hours.
-                    client.backoff.lived(24 * HOUR);
+                    client.backoff.connected_for(24 * HOUR);
                     client.backoff.after_close(1006).unwrap()
                 } else if self.talk(client.careless, open, now) {
                     return open

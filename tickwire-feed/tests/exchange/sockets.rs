@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    Backoff, Config, Dial, Error, Time,
+    Config, Dial, Error, Time,
     handshake::{
         client::Request,
         server::{Accept, Rejection},
@@ -18,6 +18,7 @@ use tickwire::{
     tokio::{Incoming, connect},
 };
 use tickwire_feed::{Arbiter, Attempts, Event, Line, Pace, Paced, Rotation, Verdict};
+use tickwire_parts::Backoff;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},

@@ -10,9 +10,8 @@ use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
 };
-use tickwire::{
-    CloseCode, CloseFrame, DataKind, Message, Outbound, Outbox, Prepared, SendError, Sender,
-};
+use tickwire::{CloseCode, CloseFrame, DataKind, Message, Outbound, Prepared, SendError, Sender};
+use tickwire_parts::Outbox;
 use tokio::sync::Notify;
 
 /// What a message counts for beside its bytes.

@@ -1,8 +1,9 @@
 //! The WebSocket transport: a message is a packet, on tickwire's tokio adapter.
 use super::{Ended, Served};
 use crate::engine::{Binary, End, Malformed, Revision, payload::Item, session::Session};
-use tickwire::{CloseCode, CloseFrame, Message, Outbox, Time, tokio::MessageOrRoom};
+use tickwire::{CloseCode, CloseFrame, Message, Time, tokio::MessageOrRoom};
 use tickwire_axum::WebSocket;
+use tickwire_parts::Outbox;
 use tokio::{select, time::sleep_until};
 
 /// Serves a session to its end.

@@ -141,7 +141,7 @@ impl Sender {
             return Err(self.full());
         }
         let b0 = opcode(message.kind()).unfragmented();
-        let frame = self.encoder.alone(b0, message.payload());
+        let frame = self.encoder.alone(b0, message.as_bytes());
         let position = self.ledger.first_fed(frame.len());
         self.urgent.push_first(First { frame });
         Ok(position)

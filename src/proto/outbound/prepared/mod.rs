@@ -68,7 +68,7 @@ impl Prepared {
         let message = message.into();
         let kind = message.kind();
         Self {
-            plain: Encoded::new(Header::new(opcode(kind), 0), message.payload()),
+            plain: Encoded::new(Header::new(opcode(kind), 0), message.as_bytes()),
             kind,
             packed: if message.plain { Packed::never() } else { Packed::new() },
         }

@@ -3,11 +3,8 @@
 //! This module decides the next delay, and whether another attempt makes sense. Waiting,
 //! connecting, logging in and subscribing again, and recovering missed messages are up to the
 //! caller: the example `reconnect` is such a loop.
-#[cfg(feature = "std")]
-mod std;
-
-use crate::proto::{close::CloseCode, handshake::HandshakeError};
 use core::time::Duration;
+use tickwire::{CloseCode, Entropy, handshake::HandshakeError};
 
 /// Doubling starts from here if the first delay is shorter, or delays would not grow.
 const LEAST_STEP: Duration = Duration::from_millis(100);
@@ -24,13 +21,12 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// [`max_delay`](Self::max_delay): 0–5, 5–10, 10–20, 20–40, 30–60, 30–60, .. s. So clients that
 /// lost a server together do not come back together.
 ///
-/// It starts anew only when told that a connection [proved useful](Self::proved_useful), never
-/// because one was opened: otherwise a server that accepts and drops at once would be called in a
-/// tight loop.
+/// It starts anew only when told to, by [`reset`](Self::reset), never because a connection was
+/// opened: otherwise a server that accepts and drops at once would be called in a tight loop.
 ///
 /// ```
 /// use std::time::Duration;
-/// use tickwire::Backoff;
+/// use tickwire_parts::Backoff;
 ///
 /// let mut backoff = Backoff::seeded(1);
 /// backoff.first_delay = Duration::from_secs(1);
@@ -39,41 +35,11 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// assert!(delays[3] >= Duration::from_secs(4) && delays[3] <= Duration::from_secs(8));
 /// assert!(delays[7] >= Duration::from_secs(30) && delays[7] <= Duration::from_secs(60));
 ///
-/// backoff.proved_useful();
+/// backoff.reset();
 /// assert!(backoff.next() <= Some(Duration::from_secs(1)));
 /// ```
 ///
-/// The loop, here without a runtime:
-///
-/// ```no_run
-/// # #[cfg(feature = "std")] {
-/// use std::{thread, time::Instant};
-/// use tickwire::{Backoff, Config, Error, blocking};
-///
-/// /// One connection, to its end.
-/// fn session(url: &str, backoff: &mut Backoff) -> Result<u16, Error> {
-///     let mut ws = blocking::connect(url, &Config::default())?;
-///     ws.send("subscribe")?; // after each connect: the server has forgotten us
-///     while let Some(message) = ws.recv()? {
-///         backoff.proved_useful(); // the subscription works
-///         println!("{message:?}");
-///     }
-///     Ok(ws.closed().map_or(1006, |end| end.code))
-/// }
-///
-/// let mut backoff = Backoff::new()?;
-/// loop {
-///     let delay = match session("ws://127.0.0.1:9000/feed", &mut backoff) {
-///         Ok(code) => backoff.after_close(code),
-///         Err(error) => backoff.after_error(&error),
-///     };
-///     let Some(delay) = delay else { break }; // another attempt would not help
-///     println!("a gap: messages sent meanwhile are missing");
-///     thread::sleep(delay);
-/// }
-/// # }
-/// # Ok::<(), std::io::Error>(())
-/// ```
+/// A client that connects again is on [the page of the crate](crate).
 #[derive(Clone, Debug)]
 pub struct Backoff {
     /// The longest first delay. 5 s unless set, as in RFC 6455 §7.2.3; 0 to try again at once
@@ -85,16 +51,23 @@ pub struct Backoff {
     /// The longest Retry-After obeyed; a longer one counts as this. 1 h unless set, so that a
     /// server that mistakenly says a year does not silence a client for a year.
     pub max_retry_after: Duration,
-    /// The number of delays in a row without a connection that proved useful; then `None`.
+    /// The number of delays in a row without a [`reset`](Self::reset); then `None`.
     /// Unlimited unless set.
     pub max_attempts: Option<u32>,
-    /// Delays given out since the last proof.
+    /// Delays given out since the last reset.
     attempts: u32,
     /// SplitMix64: spreads clients over time, guards nothing.
     random: u64,
 }
 
 impl Backoff {
+    /// With a seed from `entropy`, for example `SystemEntropy::new()?` of `tickwire`.
+    pub fn new(mut entropy: impl Entropy) -> Self {
+        let mut seed = [0; 8];
+        entropy.fill(&mut seed);
+        Self::seeded(u64::from_ne_bytes(seed))
+    }
+
     /// With the caller's seed: the same seed gives the same delays, so give each client its own.
     pub const fn seeded(seed: u64) -> Self {
         Self {
@@ -107,7 +80,7 @@ impl Backoff {
         }
     }
 
-    /// How many delays were given out since a connection last proved useful.
+    /// How many delays were given out since the last [`reset`](Self::reset).
     pub const fn attempts(&self) -> u32 {
         self.attempts
     }
@@ -118,22 +91,22 @@ impl Backoff {
     /// first subscribed message arrives, or a request was answered. A peer that does that much and
     /// then drops is called again after the first delay each time: also require that the connection
     /// was open for some seconds, as the example `reconnect` does. A client that only sends uses
-    /// [`lived`](Self::lived).
-    pub const fn proved_useful(&mut self) {
+    /// [`connected_for`](Self::connected_for).
+    pub const fn reset(&mut self) {
         self.attempts = 0;
     }
 
     /// Says how long the connection that has just ended was open, not counting the time to connect.
-    /// The longest delay or more proves it useful: starting anew then burdens the server no more
-    /// than going on.
-    pub fn lived(&mut self, lived: Duration) {
-        if lived >= self.max_delay {
-            self.proved_useful();
+    /// If that is the longest delay or more, this is a [`reset`](Self::reset): starting anew then
+    /// burdens the server no more than going on.
+    pub const fn connected_for(&mut self, open: Duration) {
+        if open.as_nanos() >= self.max_delay.as_nanos() {
+            self.reset();
         }
     }
 
     /// The delay after a connection that ended with a Close, or `None` if another attempt would
-    /// not help, or was one too many. `code` is that of [`Closed`](crate::Closed), 1005 and 1006
+    /// not help, or was one too many. `code` is that of [`Closed`](tickwire::Closed), 1005 and 1006
     /// included; see [`CloseCode::is_retryable`]. Check for the application's own codes first.
     ///
     /// 1012 (service restart) gives at least 5 to 30 s, as in the IANA registry; 1013 (try again
@@ -155,22 +128,30 @@ impl Backoff {
         Some(asked.max(due))
     }
 
+    /// The delay after an attempt, or a connection, that ended with an error: `retry_delay` is that
+    /// of `tickwire::Error`. `None` if another attempt would not help, or was one too many.
+    ///
+    /// The server's Retry-After is obeyed, as by [`after_refusal`](Self::after_refusal). That of a
+    /// proxy, beside its answer to CONNECT, is not:
+    /// [`ConnectRefused`](HandshakeError::ConnectRefused) has the status alone.
+    pub fn after_error(&mut self, retry_delay: Option<Duration>) -> Option<Duration> {
+        let asked = retry_delay?;
+        Some(self.next()?.saturating_add(asked.min(self.max_retry_after)))
+    }
+
     /// The delay after a refusal by an HTTP status other than 101, or `None` if another attempt
     /// would not help, or was one too many; see [`HandshakeError::is_retryable`]. The server's
     /// Retry-After is added to the delay that was due anyway, so that clients that were told the
     /// same do not come at the same time.
     ///
-    /// See [`Refusal::retry_after`](crate::handshake::client::Refusal::retry_after).
+    /// See [`Refusal::retry_after`](tickwire::handshake::client::Refusal::retry_after).
     pub fn after_refusal(
         &mut self,
         status: u16,
         retry_after: Option<Duration>,
     ) -> Option<Duration> {
-        if !(HandshakeError::Refused { status }).is_retryable() {
-            return None;
-        }
-        let due = self.next()?;
-        Some(due.saturating_add(retry_after.unwrap_or_default().min(self.max_retry_after)))
+        let retryable = HandshakeError::Refused { status }.is_retryable();
+        self.after_error(retryable.then_some(retry_after.unwrap_or_default()))
     }
 
     /// The longest that the next delay may be.

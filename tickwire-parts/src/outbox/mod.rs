@@ -9,19 +9,13 @@
 //! Once fed, a message can be neither dropped nor replaced: it is bytes of frames. So an outbox
 //! feeds little at a time, and keeps the rest as messages until the peer takes more. The
 //! application decides which connections a message goes to, adapters write it, and
-//! [`Prepared`](crate::Prepared) encodes it once for all.
+//! [`Prepared`](tickwire::Prepared) encodes it once for all.
 mod index;
 
-use crate::proto::{
-    close::{CloseCode, CloseFrame},
-    connection::Sender,
-    error::SendError,
-    outbound::{IntoOutbound, Outbound},
-    time::Time,
-};
 use alloc::collections::VecDeque;
 use core::{fmt, time::Duration};
 use index::Index;
+use tickwire::{CloseCode, CloseFrame, IntoOutbound, Outbound, SendError, Sender, Time};
 
 /// Counted for each message besides its payload, in bytes: about the size of its place in the
 /// queue, so that the bound holds for a queue of empty messages too.
@@ -38,7 +32,7 @@ const KEPT: usize = 1024;
 /// The policy for a queue over its bounds: see [`Outbox`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum TooSlow {
+pub enum Overflow {
     /// Nothing is lost: a message over the bound is [refused](PushError::Full), and the publisher
     /// has to wait for this subscriber. Age does not count. For few subscribers that need every
     /// message.
@@ -67,7 +61,7 @@ pub enum TooSlow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum PushError {
-    /// The queue is at its bound, and [`Wait`](TooSlow::Wait) is the policy: push it again when
+    /// The queue is at its bound, and [`Wait`](Overflow::Wait) is the policy: push it again when
     /// there is [room](Outbox::has_room).
     #[error("the subscriber's queue is at its bound: feed from it and flush, then push again")]
     Full,
@@ -99,7 +93,7 @@ pub struct OutboxCounts {
 }
 
 /// One subscriber's queue, which feeds its connection only while less than 16 KiB are unsent, so
-/// that its [policy](TooSlow) and not the socket's buffer decides what a slow subscriber gets.
+/// that its [policy](Overflow) and not the socket's buffer decides what a slow subscriber gets.
 ///
 /// A Close goes behind the messages fed; those still waiting here are not sent after it.
 ///
@@ -110,10 +104,11 @@ pub struct OutboxCounts {
 ///
 /// ```
 /// use std::time::Duration;
-/// use tickwire::{Config, Connection, Negotiated, Outbox, Prepared, Time, TooSlow};
+/// use tickwire::{Config, Connection, Negotiated, Prepared, Time};
+/// use tickwire_parts::{Outbox, Overflow};
 ///
 /// let mut conn = Connection::server(&Config::default(), Negotiated::default());
-/// let mut outbox = Outbox::new(TooSlow::Conflate);
+/// let mut outbox = Outbox::new(Overflow::Conflate);
 /// outbox.max_age = Some(Duration::from_secs(10));
 /// let now = Time::ZERO;
 /// for (instrument, quote) in [(7, "EURUSD 1.0842"), (9, "USDJPY 151.3"), (7, "EURUSD 1.0843")] {
@@ -130,9 +125,9 @@ pub struct OutboxCounts {
 /// instruments, with ticks of up to 40 bytes.
 ///
 /// ```no_run
-/// # #[cfg(feature = "tokio")] {
 /// # use std::time::Instant;
-/// # use tickwire::{CloseCode, Error, Outbox, Prepared, Time, TooSlow};
+/// # use tickwire::{CloseCode, Error, Prepared, Time};
+/// # use tickwire_parts::{Outbox, Overflow};
 /// # use tickwire::tokio::{MessageOrRoom, WebSocket};
 /// # use tokio::net::TcpStream;
 /// use tokio::sync::broadcast::{Receiver, error::RecvError};
@@ -142,7 +137,7 @@ pub struct OutboxCounts {
 ///     mut ticks: Receiver<(u64, Prepared)>,
 /// ) -> Result<(), Error> {
 ///     let epoch = Instant::now();
-///     let mut outbox = Outbox::new(TooSlow::Conflate);
+///     let mut outbox = Outbox::new(Overflow::Conflate);
 ///     loop {
 ///         let now = || Time::new(epoch.elapsed());
 ///         let _ = outbox.feed(now(), ws.sender_mut());
@@ -165,7 +160,6 @@ pub struct OutboxCounts {
 ///         }
 ///     }
 /// }
-/// # }
 /// ```
 ///
 /// With threads, lock it: the publisher pushes; the subscriber's writing thread feeds the
@@ -180,10 +174,10 @@ pub struct OutboxCounts {
 /// (16 KiB), with which it takes no more while that much waits to be sent for the first time; this
 /// does not limit the bytes in flight, and so costs no throughput.
 pub struct Outbox {
-    policy: TooSlow,
+    policy: Overflow,
     /// The bound in bytes: payloads, and 64 for each message. 1 MiB unless set.
     ///
-    /// An empty outbox takes a message of any length. Under [`Wait`](TooSlow::Wait) messages are
+    /// An empty outbox takes a message of any length. Under [`Wait`](Overflow::Wait) messages are
     /// taken while less than this waits, so that a push after [`has_room`](Self::has_room) is never
     /// refused; that message may exceed the bound.
     pub max_bytes: usize,
@@ -195,7 +189,7 @@ pub struct Outbox {
     pub max_age: Option<Duration>,
     /// Feeds only while less than this many bytes are unsent, then one more message; 0 counts as 1.
     /// [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and never beyond
-    /// [`high_water`](crate::Config::high_water). Less adapts to a slow peer sooner, more takes
+    /// [`high_water`](tickwire::Config::high_water). Less adapts to a slow peer sooner, more takes
     /// fewer writes.
     pub max_unsent: usize,
     /// Oldest place first.
@@ -228,7 +222,7 @@ impl fmt::Debug for Outbox {
 
 struct Entry {
     message: Outbound<'static>,
-    /// Only under [`TooSlow::Conflate`].
+    /// Only under [`Overflow::Conflate`].
     key: Option<u64>,
     /// When its place in the queue was taken.
     since: Time,
@@ -239,7 +233,7 @@ impl Outbox {
     pub const MAX_UNSENT: usize = 16 * 1024;
 
     /// An empty one, of at most 1 MiB and any age.
-    pub fn new(policy: TooSlow) -> Self {
+    pub fn new(policy: Overflow) -> Self {
         Self {
             policy,
             max_bytes: 1 << 20,
@@ -256,19 +250,19 @@ impl Outbox {
 
     // Commands.
 
-    /// Queues a message. Under [`TooSlow::Conflate`] too it replaces none and is never replaced:
+    /// Queues a message. Under [`Overflow::Conflate`] too it replaces none and is never replaced:
     /// that takes a [key](Self::push_keyed).
     ///
     /// # Errors
     ///
-    /// [`PushError::Full`] under [`TooSlow::Wait`], [`PushError::Disconnected`] under
-    /// [`TooSlow::Disconnect`] and [`TooSlow::Conflate`]; never under [`TooSlow::DropOldest`].
+    /// [`PushError::Full`] under [`Overflow::Wait`], [`PushError::Disconnected`] under
+    /// [`Overflow::Disconnect`] and [`Overflow::Conflate`]; never under [`Overflow::DropOldest`].
     pub fn push<'m>(&mut self, now: Time, message: impl IntoOutbound<'m>) -> Result<(), PushError> {
         self.put(now, None, message.into().into_owned())
     }
 
     /// Queues a message with the complete state of `key`, such as an instrument, so that
-    /// under [`TooSlow::Conflate`] it replaces the one before it. Keys are the application's own
+    /// under [`Overflow::Conflate`] it replaces the one before it. Keys are the application's own
     /// numbers; do not let a peer choose them.
     ///
     /// # Errors
@@ -280,7 +274,7 @@ impl Outbox {
         key: u64,
         message: impl IntoOutbound<'m>,
     ) -> Result<(), PushError> {
-        let key = (self.policy == TooSlow::Conflate).then_some(key);
+        let key = (self.policy == Overflow::Conflate).then_some(key);
         self.put(now, key, message.into().into_owned())
     }
 
@@ -324,11 +318,11 @@ impl Outbox {
     /// When a message will have waited too long: push or feed then if the policy is to act on
     /// time. `None` if that cannot happen.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let age = self.max_age.filter(|_| self.policy != TooSlow::Wait)?;
+        let age = self.max_age.filter(|_| self.policy != Overflow::Wait)?;
         self.queue.front().map(|entry| entry.since + age)
     }
 
-    /// Whether less than [`max_bytes`](Self::max_bytes) waits: under [`TooSlow::Wait`] the next
+    /// Whether less than [`max_bytes`](Self::max_bytes) waits: under [`Overflow::Wait`] the next
     /// push is not refused.
     pub fn has_room(&self) -> bool {
         self.queue.is_empty() || self.bytes < self.max_bytes
@@ -376,13 +370,13 @@ impl Outbox {
         let size = size(&message);
         while !self.queue.is_empty() && self.bytes.saturating_add(size) > self.max_bytes {
             match self.policy {
-                TooSlow::Wait if self.has_room() => break,
-                TooSlow::Wait => return Err(PushError::Full),
-                TooSlow::DropOldest => self.drop_front(),
-                TooSlow::Conflate => {
+                Overflow::Wait if self.has_room() => break,
+                Overflow::Wait => return Err(PushError::Full),
+                Overflow::DropOldest => self.drop_front(),
+                Overflow::Conflate => {
                     return Err(self.give_up(CloseCode::TRY_AGAIN_LATER, TOO_MUCH));
                 }
-                TooSlow::Disconnect(code) => return Err(self.give_up(code, TOO_MUCH)),
+                Overflow::Disconnect(code) => return Err(self.give_up(code, TOO_MUCH)),
             }
         }
         if let Some(key) = key {
@@ -415,10 +409,10 @@ impl Outbox {
     fn look_at_age(&mut self, now: Time) {
         while self.poll_timeout().is_some_and(|at| at <= now) {
             match self.policy {
-                TooSlow::Wait => return,
-                TooSlow::DropOldest => self.drop_front(),
-                TooSlow::Conflate => drop(self.give_up(CloseCode::TRY_AGAIN_LATER, TOO_OLD)),
-                TooSlow::Disconnect(code) => drop(self.give_up(code, TOO_OLD)),
+                Overflow::Wait => return,
+                Overflow::DropOldest => self.drop_front(),
+                Overflow::Conflate => drop(self.give_up(CloseCode::TRY_AGAIN_LATER, TOO_OLD)),
+                Overflow::Disconnect(code) => drop(self.give_up(code, TOO_OLD)),
             }
         }
     }
@@ -450,5 +444,5 @@ impl Outbox {
 
 /// What a message counts for.
 fn size(message: &Outbound<'_>) -> usize {
-    message.payload().len().saturating_add(OVERHEAD)
+    message.as_bytes().len().saturating_add(OVERHEAD)
 }
