@@ -12,7 +12,7 @@ use crate::support::{
     },
 };
 use bytes::Bytes;
-use std::{error::Error as _, fmt::Debug};
+use std::error::Error as _;
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Error, Message, Negotiated,
     Outbound, OwnedMessage, Prepared, Step, SystemEntropy, Time,
