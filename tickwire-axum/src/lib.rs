@@ -27,7 +27,7 @@
 //!
 //! Two things are up to the server: to switch off Nagle's algorithm (`tap_io` of axum's
 //! `ListenerExt`, which is also the place for a smaller send buffer where an
-//! [`Outbox`](tickwire_parts::Outbox) conflates), and, for HTTP/2, to announce extended CONNECT
+//! `Outbox` of `tickwire-parts` conflates), and, for HTTP/2, to announce extended CONNECT
 //! (`enable_connect_protocol` of hyper's builders; `axum::serve` does it with axum's feature
 //! `http2`).
 //!
