@@ -988,3 +988,15 @@ fn no_bytes_make_the_handshake_panic() {
         }
     }
 }
+
+#[test]
+fn a_fault_that_the_caller_finds_is_final() {
+    let mut handshake = passed(&with(&[]));
+    assert_eq!(handshake.reading.fail(HandshakeError::NotFound), HandshakeError::NotFound);
+    assert_eq!(handshake.step(), Err(HandshakeError::NotFound));
+    let other = handshake.reading.fail(HandshakeError::OriginNotAllowed);
+    assert_eq!(other, HandshakeError::NotFound, "the first stays");
+    assert_eq!(handshake.reading.poll_timeout(), None);
+    assert!(handshake.request().is_some(), "to be looked at all the same");
+    assert_eq!(handshake.accept(Accept::default()).err(), Some(HandshakeError::NotFound));
+}
