@@ -17,7 +17,7 @@ use floor::Rng;
 use std::{fmt::Write, hint::black_box, time::Instant};
 use tickwire::{
     Config, Connection, Negotiated, Role, Step,
-    deflate::{Agreed, Deflate, Direction},
+    deflate::{Deflate, DeflateParams, Direction},
 };
 
 /// How long one turn takes, about.
@@ -102,7 +102,7 @@ fn connection(role: Role, level: u32, takeover: bool) -> Connection {
         ..Config::default()
     };
     let both = Direction { takeover, ..Direction::default() };
-    let negotiated = Negotiated::from(Agreed { server: both, client: both });
+    let negotiated = Negotiated::from(DeflateParams { server: both, client: both });
     match role {
         Role::Server => Connection::server(&config, negotiated),
         Role::Client => Connection::client(&config, negotiated, Rng(7)),

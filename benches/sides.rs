@@ -307,7 +307,7 @@ pub fn inflating() -> Sides {
     use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
     use tickwire::{
         Negotiated,
-        deflate::{Agreed, Deflate},
+        deflate::{Deflate, DeflateParams},
     };
     let mut rng = floor::Rng(0x9e37_79b9_7f4a_7c15);
     let payloads: Vec<Vec<u8>> = (0..256)
@@ -333,7 +333,7 @@ pub fn inflating() -> Sides {
     let stream = || Stream::of(wire.clone(), vec![]);
     let connection = || {
         let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
-        Connection::client(&config, Negotiated::from(Agreed::default()), floor::Rng(7))
+        Connection::client(&config, Negotiated::from(DeflateParams::default()), floor::Rng(7))
     };
     let mut raw = Decompress::new(false);
     let mut out = vec![0; 16 << 10];

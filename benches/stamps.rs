@@ -1,4 +1,4 @@
-//! What the kernel's time of arrival costs a read on the loopback: `read` beside a `Stamped` stream's `recvmsg` with its
+//! What the kernel's time of arrival costs a read on the loopback: `read` beside a `Timestamped` stream's `recvmsg` with its
 //! control message, bare and in both adapters, which look at the clock too then.
 //!
 //! In a turn each of 64 connections has one message waiting, and is read once; only that is timed. A round is 15 turns of
@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    Config, Connection, Negotiated, Stamped, SystemEntropy, blocking, tokio as on_tokio,
+    Config, Connection, Negotiated, SystemEntropy, Timestamped, blocking, tokio as on_tokio,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -37,11 +37,11 @@ const WIRE: [u8; 66] = {
 /// One end of each connection, read by one of the sides.
 enum Near {
     Plain(Vec<TcpStream>),
-    Stamped(Vec<Stamped<TcpStream>>),
+    Timestamped(Vec<Timestamped<TcpStream>>),
     Blocking(Vec<blocking::WebSocket<TcpStream>>),
-    BlockingStamped(Vec<blocking::WebSocket<Stamped<TcpStream>>>),
+    BlockingStamped(Vec<blocking::WebSocket<Timestamped<TcpStream>>>),
     Tokio(Runtime, Vec<on_tokio::WebSocket<tokio::net::TcpStream>>),
-    TokioStamped(Runtime, Vec<on_tokio::WebSocket<Stamped<tokio::net::TcpStream>>>),
+    TokioStamped(Runtime, Vec<on_tokio::WebSocket<Timestamped<tokio::net::TcpStream>>>),
 }
 
 /// By their names, without and with.
@@ -52,8 +52,8 @@ struct Side {
     far: Vec<TcpStream>,
 }
 
-fn stamped<S: std::os::fd::AsFd>(io: S) -> Stamped<S> {
-    Stamped::new(io).expect("a socket")
+fn stamped<S: std::os::fd::AsFd>(io: S) -> Timestamped<S> {
+    Timestamped::new(io).expect("a socket")
 }
 
 impl Side {
@@ -76,7 +76,7 @@ impl Side {
         let each = near.into_iter();
         let near = match (name, stamps) {
             ("bare", false) => Near::Plain(each.collect()),
-            ("bare", true) => Near::Stamped(each.map(stamped).collect()),
+            ("bare", true) => Near::Timestamped(each.map(stamped).collect()),
             ("blocking", false) => {
                 let open = |tcp| blocking::WebSocket::from_parts(tcp, conn());
                 Near::Blocking(each.map(open).collect())
@@ -135,7 +135,7 @@ impl Side {
                 }
                 0
             }
-            Near::Stamped(all) => {
+            Near::Timestamped(all) => {
                 let mut stamped = 0;
                 for tcp in all {
                     assert_eq!(black_box(tcp.read(&mut buf)).expect("no error"), WIRE.len());

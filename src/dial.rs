@@ -4,7 +4,7 @@ pub(crate) mod proxy;
 use crate::{
     drive::Error,
     proto::{handshake::client::Request, url::Target},
-    socket::{Handle, Stamped},
+    socket::{Handle, Timestamped},
     tls,
 };
 use proxy::Proxy;
@@ -94,7 +94,7 @@ impl<'r> Dial<'r> {
     }
 
     /// Whether the kernel says when received bytes arrived (SO_TIMESTAMPING, Linux); default no.
-    /// The stream is then a [`Stamped`] one. Feature `stamps`.
+    /// The stream is then a [`Timestamped`] one. Feature `stamps`.
     #[cfg(feature = "stamps")]
     pub fn timestamps(mut self, yes: bool) -> Self {
         self.stamps_reads = yes;
@@ -134,8 +134,8 @@ impl<'r> Dial<'r> {
     }
 
     /// A dialed stream, which the kernel is asked to stamp if that is wanted.
-    pub(crate) fn stamped<S: Handle>(&self, tcp: S) -> io::Result<Stamped<S>> {
-        if self.stamps_reads { Stamped::new(tcp) } else { Ok(Stamped::wrap(tcp, false)) }
+    pub(crate) fn stamped<S: Handle>(&self, tcp: S) -> io::Result<Timestamped<S>> {
+        if self.stamps_reads { Timestamped::new(tcp) } else { Ok(Timestamped::wrap(tcp, false)) }
     }
 
     /// The addresses of a target, to be tried.

@@ -121,7 +121,7 @@
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
 //! | find a feed that has died behind a live peer | [`Config::data_timeout`] | Pings are no data |
 //! | say something before the server takes us for dead | [`Config::idle_message`] | what exchanges ask for: recipes |
-//! | measure the round trip | [`rtt`](Sender::rtt) | after a heartbeat's Ping, or [`probe`] |
+//! | measure the round trip | [`rtt`](Sender::rtt) | after a heartbeat's Ping, or [`measure_rtt`] |
 //! | publish metrics, log | `counters` and `tracing`, features | recipes; [events](#events) |
 //! | see what went over a connection | the crate `tickwire-tap` | for bug reports, replayed into the core |
 //! | use two tasks or threads | [`into_split`] | Pings are answered by the reader |
@@ -142,7 +142,7 @@
 [`feed`]: crate::tokio::WebSocket::feed
 [`flush`]: crate::tokio::WebSocket::flush
 [`ready`]: crate::tokio::WebSocket::ready
-[`probe`]: crate::tokio::WebSocket::probe
+[`measure_rtt`]: crate::tokio::WebSocket::measure_rtt
 [`into_split`]: crate::tokio::WebSocket::into_split
 [`sender()`]: crate::tokio::WebSocket::sender
 [half's]: crate::tokio::Writer::sender
@@ -163,7 +163,7 @@
 [`feed`]: crate::Connection
 [`flush`]: crate::Connection
 [`ready`]: crate::Connection
-[`probe`]: crate::Connection
+[`measure_rtt`]: crate::Connection
 [`into_split`]: crate::Connection
 [`sender()`]: crate::Connection
 [half's]: crate::Connection
@@ -210,7 +210,7 @@
 //!
 //! - `std` (default): the `blocking` adapter, `SystemEntropy`, vectored output, CPU detection.
 //! - `tokio` (default): the `tokio` adapter.
-//! - `stamps`: `Stamped`, for the kernel's time of arrival of each message.
+//! - `stamps`: `Timestamped`, for the kernel's time of arrival of each message.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two,
 //!   and the module `tls`. The types of rustls in that API follow its version, 0.23 now.
 //! - `counters`: counts of the traffic of each connection.
@@ -337,7 +337,7 @@ pub use proto::{
     url,
 };
 #[cfg(feature = "stamps")]
-pub use socket::stamped::Stamped;
+pub use socket::timestamped::Timestamped;
 
 /// What a fuzz target drives and no user can.
 #[cfg(fuzzing)]

@@ -14,7 +14,7 @@ use std::{
 };
 use tickwire::{
     CloseCode, Config, Error, Event, Heartbeat, RecvError,
-    blocking::{self, Interest, Spin, Stream, Untimed, WebSocket},
+    blocking::{self, Interest, Spin, Stream, WebSocket, WithoutTimeouts},
     handshake::{HandshakeError, client::Request},
 };
 
@@ -314,7 +314,7 @@ fn it_asks_so_often_and_no_more() {
 #[test]
 fn streams_without_such_a_mode_say_so_and_others_come_back_from_it() {
     bounded(|| {
-        let error = Spin::new(Untimed(io::empty())).unwrap_err();
+        let error = Spin::new(WithoutTimeouts(io::empty())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
         assert_eq!(Spin::new(Shy { shy: 0, left: 0, calls: 0 }).unwrap().into_inner().calls, 0);
         let (near, _far) = tcp_pair();

@@ -151,7 +151,7 @@ where
     S: Stream,
 {
     if session.verbose {
-        writer.probe()?;
+        writer.measure_rtt()?;
         writer.flush()?;
     }
     for (command, due) in todo {

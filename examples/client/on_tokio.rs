@@ -185,7 +185,7 @@ where
     W: AsyncWrite + Unpin,
 {
     if session.verbose {
-        writer.probe()?;
+        writer.measure_rtt()?;
         writer.flush().await?;
     }
     while let Some((command, due)) = todo.recv().await {

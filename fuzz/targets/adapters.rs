@@ -25,7 +25,7 @@ use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Error, Event, Events, Heartbeat,
     Message, Negotiated, OwnedCloseFrame, OwnedEvent, OwnedMessage, Position, Prepared, SendError,
     blocking,
-    deflate::{Agreed, Deflate, Direction},
+    deflate::{Deflate, DeflateParams, Direction},
     tokio::{MessageOrRoom, Reader, WebSocket, Writer},
 };
 use tickwire_fuzz::{
@@ -61,7 +61,7 @@ struct Settings {
     read_buffer: u16,
     high_water: u16,
     cork_limit: u16,
-    vectored_from: u16,
+    min_vectored: u16,
     vectored: bool,
     /// How much a direction of the link holds, until all is to be settled.
     room: u16,
@@ -842,9 +842,9 @@ impl Side {
             }
             Op::Probe(polls) => {
                 let _ = match &mut self.end {
-                    End::Whole(Events(ws)) => ws.probe(),
-                    End::Halves(_, Events(tx)) => tx.probe(),
-                    End::Blocking(ws) => ws.probe(),
+                    End::Whole(Events(ws)) => ws.measure_rtt(),
+                    End::Halves(_, Events(tx)) => tx.measure_rtt(),
+                    End::Blocking(ws) => ws.measure_rtt(),
                 };
                 self.flush(*polls);
             }
@@ -1105,7 +1105,7 @@ fn config(s: &Settings) -> Config {
         read_buffer: usize::from(s.read_buffer),
         high_water: usize::from(s.high_water),
         cork_limit: usize::from(s.cork_limit),
-        vectored_from: usize::from(s.vectored_from),
+        min_vectored: usize::from(s.min_vectored),
         close_timeout: long,
         frame_timeout: long,
         write_timeout: long,
@@ -1132,7 +1132,7 @@ fn negotiated(s: &Settings) -> Negotiated {
         return Negotiated::default();
     }
     let both = Direction { takeover: s.takeover, ..Direction::default() };
-    Negotiated::from(Agreed { server: both, client: both })
+    Negotiated::from(DeflateParams { server: both, client: both })
 }
 
 thread_local! {

@@ -17,7 +17,7 @@ use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Event, Heartbeat, Message,
     Negotiated, OwnedMessage, Position, Prepared, ProtocolError, ReadyState, RecvError, SendError,
     Step, Time,
-    deflate::{Agreed, Deflate, Direction},
+    deflate::{Deflate, DeflateParams, Direction},
 };
 use tickwire_fuzz::{
     Keys, frame_len,
@@ -43,7 +43,7 @@ struct Settings {
     max_frame: Option<u16>,
     max_fragments: u8,
     high_water: u16,
-    vectored_from: u16,
+    min_vectored: u16,
     auto_pong: bool,
     auto_close: bool,
     /// Bits: a heartbeat, a deadline on data, an idle message.
@@ -265,7 +265,7 @@ impl Ledger {
             max_frame: Some(frame),
             max_fragments: fragments,
             high_water,
-            vectored_from: usize::from(s.vectored_from),
+            min_vectored: usize::from(s.min_vectored),
             auto_pong: s.auto_pong,
             auto_close: s.auto_close,
             ..Config::default()
@@ -293,8 +293,8 @@ impl Ledger {
             // The peer's messages stand alone, so that each can be read by itself.
             let own = Direction { takeover, ..Direction::default() };
             negotiated = Negotiated::from(match input.client {
-                true => Agreed { client: own, ..Agreed::default() },
-                false => Agreed { server: own, ..Agreed::default() },
+                true => DeflateParams { client: own, ..DeflateParams::default() },
+                false => DeflateParams { server: own, ..DeflateParams::default() },
             });
         }
         Self {

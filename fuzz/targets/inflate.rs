@@ -12,7 +12,7 @@ use miniz_oxide::deflate::core::{
 use tickwire::{
     Chunk, Config, Connection, DataKind, Event, Negotiated, Outbound, Prepared, ProtocolError,
     RecvError, Step,
-    deflate::{Agreed, Deflate, Direction},
+    deflate::{Deflate, DeflateParams, Direction},
 };
 use tickwire_fuzz::{
     Keys, begin_frame,
@@ -49,7 +49,7 @@ fn end(flags: u8, client: bool) -> Connection {
     let takeover = flags & TAKEOVER != 0;
     let window_bits = if flags & SMALL_WINDOW != 0 { 9 } else { 15 };
     let both = Direction { takeover, window_bits };
-    let agreed = Agreed { server: both, client: both };
+    let agreed = DeflateParams { server: both, client: both };
     let limit = if flags & SMALL_LIMIT != 0 { 100 } else { LIMIT };
     let config = Config {
         max_message: limit,

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Event, Negotiated, Outbound,
     OwnedMessage, Prepared, SendError, Step,
-    deflate::{Agreed, Deflate, Direction},
+    deflate::{Deflate, DeflateParams, Direction},
 };
 use tickwire_fuzz::{
     Keys,
@@ -20,7 +20,7 @@ use tickwire_fuzz::{
 struct Input {
     read_buffer: u16,
     high_water: u16,
-    vectored_from: u16,
+    min_vectored: u16,
     cuts: [u8; 4],
     compression: Option<Compression>,
     ops: Vec<(bool, Op)>,
@@ -109,7 +109,7 @@ fuzz_target!(|input: Input| {
     let mut config = Config {
         read_buffer: usize::from(input.read_buffer),
         high_water: usize::from(input.high_water).max(1),
-        vectored_from: usize::from(input.vectored_from),
+        min_vectored: usize::from(input.min_vectored),
         ..Config::default()
     };
     let mut negotiated = Negotiated::default();
@@ -124,7 +124,7 @@ fuzz_target!(|input: Input| {
             takeover: compression.takeover[i],
             window_bits: 9 + compression.window_bits[i] % 7,
         });
-        negotiated = Negotiated::from(Agreed { server, client });
+        negotiated = Negotiated::from(DeflateParams { server, client });
     }
     let [a, b, c, d] = input.cuts;
     let end = |client, writes, reads| End {

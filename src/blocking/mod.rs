@@ -44,7 +44,7 @@
 //! the system wakes the thread. Only where no deadline falls into the next second does a read wait
 //! by itself; the adapter sets the stream's read timeout for that, so set none there.
 //!
-//! A stream that has no [`wait`](Stream::wait) ([`Untimed`]) blocks in its own calls: no deadline
+//! A stream that has no [`wait`](Stream::wait) ([`WithoutTimeouts`]) blocks in its own calls: no deadline
 //! is noticed meanwhile, callers' timeouts are refused as `Unsupported`, and it cannot be split.
 //! TLS waits on the stream below it. A socket that you made non-blocking is never waited for (but
 //! on Windows, which does not tell the mode of a socket).
@@ -78,7 +78,7 @@ pub use connect::connect;
 pub use handshake::{Incoming, accept, client};
 pub use spin::Spin;
 pub use split::{Reader, Writer};
-pub use stream::{Interest, Stream, Untimed};
+pub use stream::{Interest, Stream, WithoutTimeouts};
 
 use crate::drive::{
     Core, Ready, Received, Socket, Timed, Want, Whole, begun,

@@ -1,6 +1,6 @@
 //! The requirements of the blocking adapter on a stream.
 use super::sys;
-use crate::socket::{Handle, Stamped};
+use crate::socket::{Handle, Timestamped};
 use std::{
     boxed::Box,
     io::{self, IoSlice, IoSliceMut, Read, Write},
@@ -16,7 +16,7 @@ use std::{
 /// told to [`set_read_timeout`](Self::set_read_timeout). `write` and `write_vectored` are not
 /// called.
 ///
-/// Everything except reading and writing has a default, for streams that lack it; [`Untimed`] makes
+/// Everything except reading and writing has a default, for streams that lack it; [`WithoutTimeouts`] makes
 /// a `Stream` of any `Read + Write` that way. A stream of your own around a socket, for example one
 /// that counts, forwards the rest too:
 ///
@@ -262,7 +262,7 @@ macro_rules! forwarded {
     };
 }
 
-impl<S: Stream + Handle> Stream for Stamped<S> {
+impl<S: Stream + Handle> Stream for Timestamped<S> {
     forwarded!(this => this.io);
 
     #[inline]
@@ -317,11 +317,11 @@ pointer!(Box<S>);
 /// It may be non-blocking: a call that would block returns
 /// [`Error::WouldBlock`](crate::Error::WouldBlock).
 #[derive(Clone, Debug, Default)]
-pub struct Untimed<S>(pub S);
+pub struct WithoutTimeouts<S>(pub S);
 
-impl<S: Read + Write> Stream for Untimed<S> {}
+impl<S: Read + Write> Stream for WithoutTimeouts<S> {}
 
-impl<S: Read> Read for Untimed<S> {
+impl<S: Read> Read for WithoutTimeouts<S> {
     #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.read(buf)
@@ -333,7 +333,7 @@ impl<S: Read> Read for Untimed<S> {
     }
 }
 
-impl<S: Write> Write for Untimed<S> {
+impl<S: Write> Write for WithoutTimeouts<S> {
     #[inline]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.0.write(buf)

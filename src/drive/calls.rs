@@ -83,14 +83,14 @@ pub(crate) use whole;
 macro_rules! probe {
     () => {
         /// Queues a Ping whose Pong gives [`Sender::rtt`](crate::Sender::rtt) another time; see
-        /// [`Sender::probe`](crate::Sender::probe). It leaves with the next write. On a busy
+        /// [`Sender::measure_rtt`](crate::Sender::measure_rtt). It leaves with the next write. On a busy
         /// connection the heartbeat sends no Pings: call this now and then.
         ///
         /// # Errors
         ///
         /// [`Closed`](SendError::Closed).
-        pub fn probe(&mut self) -> Result<(), SendError> {
-            self.0.core.conn.sender_mut().probe(self.0.io.now())
+        pub fn measure_rtt(&mut self) -> Result<(), SendError> {
+            self.0.core.conn.sender_mut().measure_rtt(self.0.io.now())
         }
     };
 }
@@ -190,8 +190,8 @@ macro_rules! writer {
         /// # Errors
         ///
         /// [`Closed`](SendError::Closed).
-        pub fn probe(&mut self) -> Result<(), SendError> {
-            self.0.probe()
+        pub fn measure_rtt(&mut self) -> Result<(), SendError> {
+            self.0.measure_rtt()
         }
     };
 }

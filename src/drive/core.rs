@@ -188,7 +188,7 @@ impl<I: Source + Output> Core<I> for Whole {
     #[inline(always)]
     fn is_free(&self) -> bool {
         let tx = self.conn.sender();
-        !tx.past_cork_limit() && !tx.is_closed()
+        !tx.reached_cork_limit() && !tx.is_closed()
     }
 
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
@@ -197,7 +197,7 @@ impl<I: Source + Output> Core<I> for Whole {
             // Receiving finds the error again later.
             return socket.poll_flush(cx, true).map(drop);
         }
-        if tx.past_cork_limit() {
+        if tx.reached_cork_limit() {
             let _ = socket.write(cx);
         }
         Poll::Ready(())

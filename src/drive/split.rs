@@ -321,10 +321,10 @@ impl<W, H> Writer<W, H> {
 }
 
 impl<W: Io, H> Writer<W, H> {
-    pub(crate) fn probe(&mut self) -> Result<(), SendError> {
+    pub(crate) fn measure_rtt(&mut self) -> Result<(), SendError> {
         let mut locked = self.link.lock();
         let Sending { tx, io, .. } = &mut *locked.sending;
-        tx.probe(io.now())
+        tx.measure_rtt(io.now())
     }
 }
 

@@ -4,7 +4,7 @@
 mod deflate;
 
 use crate::proto::{
-    deflate::{Agreed, Deflate},
+    deflate::{Deflate, DeflateParams},
     message::OwnedMessage,
 };
 use alloc::string::String;
@@ -78,7 +78,7 @@ pub struct Config {
     ///
     /// A client masks, and so always copies. A borrowed payload is written from where it is by an
     /// adapter's `send`, from 16 KiB on, or from this length if that is more.
-    pub vectored_from: usize,
+    pub min_vectored: usize,
 
     /// Whether Pings are answered automatically (§5.5.2); default yes. Otherwise answer the
     /// [`Event::Ping`](crate::Event::Ping)s yourself, with
@@ -97,7 +97,7 @@ pub struct Config {
     pub explain_violations: bool,
 
     /// Whether the adapters note when each read was made, for
-    /// [`Info::read_at`](crate::Info::read_at), and over a `Stamped` stream when its bytes arrived,
+    /// [`Info::read_at`](crate::Info::read_at), and over a `Timestamped` stream when its bytes arrived,
     /// for [`Info::arrived`](crate::Info::arrived); default no, since it reads the clock for each
     /// read, some 20 ns.
     pub stamp_reads: bool,
@@ -209,7 +209,7 @@ impl Default for Config {
             max_fragments: 128 << 10,
             high_water: 1 << 20,
             cork_limit: 64 << 10,
-            vectored_from: 16 << 10,
+            min_vectored: 16 << 10,
             auto_pong: true,
             auto_close: true,
             explain_violations: false,
@@ -298,5 +298,5 @@ pub struct Negotiated {
     pub subprotocol: Option<String>,
     /// How messages may be compressed, if permessage-deflate was agreed on; `None` without the
     /// feature `deflate`. `Config::deflate`, or else its defaults, says how to compress.
-    pub deflate: Option<Agreed>,
+    pub deflate: Option<DeflateParams>,
 }

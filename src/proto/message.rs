@@ -185,12 +185,12 @@ pub struct Info {
     /// a loop of your own, or [`arrived`](Self::arrived).
     pub read_at: Option<Time>,
     /// When the last bytes of that read arrived, by the kernel's clock. The adapters know it over a
-    /// `Stamped` stream, with [`stamp_reads`](crate::Config::stamp_reads) set; an event loop of
+    /// `Timestamped` stream, with [`stamp_reads`](crate::Config::stamp_reads) set; an event loop of
     /// your own says so by [`set_arrival`](crate::Receiver::set_arrival). Otherwise `None`.
     pub arrived: Option<Arrival>,
 }
 
-/// When bytes arrived, as the kernel says (`Stamped`): of all the segments that a read took bytes
+/// When bytes arrived, as the kernel says (`Timestamped`): of all the segments that a read took bytes
 /// from, the last one. A message that came whole in an earlier segment arrived earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: an event loop may make it of a control message that it parsed itself.

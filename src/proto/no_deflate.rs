@@ -5,4 +5,4 @@
 pub enum Deflate {}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Agreed {}
+pub enum DeflateParams {}

@@ -4,9 +4,9 @@ pub(crate) mod arrival;
 mod kernel;
 #[cfg_attr(not(feature = "stamps"), allow(dead_code, unreachable_pub))]
 // it is public with the feature
-pub(crate) mod stamped;
+pub(crate) mod timestamped;
 
-pub(crate) use stamped::Stamped;
+pub(crate) use timestamped::Timestamped;
 
 #[cfg(not(windows))]
 pub(crate) use std::os::fd::AsFd as Handle;

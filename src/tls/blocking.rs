@@ -32,7 +32,7 @@ use tickwire_tls::{
 };
 
 /// TLS over another stream, as either end: what `connect` uses for `wss`, and a server can use as
-/// well as any other TLS stream ([`Untimed`](crate::blocking::Untimed) takes a `StreamOwned` of
+/// well as any other TLS stream ([`WithoutTimeouts`](crate::blocking::WithoutTimeouts) takes a `StreamOwned` of
 /// rustls, without timeouts or a split).
 ///
 /// The TLS handshake takes place with the first read, or a client's first write, and so within the

@@ -73,7 +73,7 @@ pub(crate) trait End: Sized {
     fn ready_for(&mut self, limit: Duration) -> Option<Result<(), Error>>;
     fn send(&mut self, message: &OwnedMessage) -> Result<(), Error>;
     fn ping(&mut self, payload: &[u8]) -> Result<(), Error>;
-    fn probe(&mut self) -> Result<(), Error>;
+    fn measure_rtt(&mut self) -> Result<(), Error>;
     /// Closes and receives to the end.
     fn close(&mut self, frame: CloseFrame<'_>) -> Result<(), Error>;
     fn feed_close(&mut self) -> Result<(), SendError>;
@@ -319,8 +319,8 @@ macro_rules! end {
                 self.$tx.sender_mut().ping(payload)?;
                 self.flush()
             }
-            fn probe(&mut self) -> Result<(), Error> {
-                self.$tx.probe()?;
+            fn measure_rtt(&mut self) -> Result<(), Error> {
+                self.$tx.measure_rtt()?;
                 self.flush()
             }
             fn feed_close(&mut self) -> Result<(), SendError> {

@@ -189,7 +189,7 @@ fn pings_go_out_at_once_and_a_probe_is_timed<E: End>() {
     serve(far, |mut end: E| {
         end.ping(b"payload").unwrap();
         assert!(end.ping(&[0; 126]).is_err());
-        end.probe().unwrap();
+        end.measure_rtt().unwrap();
         assert_eq!(end.rtt(), None);
         assert_eq!(end.recv().unwrap(), Some(text("done")));
         let rtt = end.rtt().unwrap().latest;

@@ -144,7 +144,7 @@ fn large_shared_payloads_pass_flat_and_vectored<E: End>() {
                 peer.expect(BINARY, &bytes(len));
             }
         };
-        let config = Config { vectored_from: 1024, ..Config::default() };
+        let config = Config { min_vectored: 1024, ..Config::default() };
         meet(Role::Server, &config, how, far, |mut end: E| {
             let payload = Bytes::from(bytes(300_000));
             let _ = end.feed_bytes(payload.clone()).unwrap();

@@ -12,10 +12,10 @@ use flate2::{Compress, Compression, FlushCompress};
 use std::sync::LazyLock;
 use tickwire::{
     Chunk, Config, Connection, DataKind, Outbound, Prepared, Role,
-    deflate::{Agreed, Deflate},
+    deflate::{Deflate, DeflateParams},
 };
 
-fn open(role: Role, agreed: Agreed) -> Connection {
+fn open(role: Role, agreed: DeflateParams) -> Connection {
     agreeing(agreed, || connection(role, &Config::default()))
 }
 
@@ -84,7 +84,11 @@ fn compressed_messages_allocate_nothing_in_steady_state() {
 }
 
 /// What one connection more takes, of many that all did `work`, in bytes.
-fn each(config: &Config, agreed: Option<Agreed>, mut work: impl FnMut(&mut Connection)) -> i64 {
+fn each(
+    config: &Config,
+    agreed: Option<DeflateParams>,
+    mut work: impl FnMut(&mut Connection),
+) -> i64 {
     const MANY: usize = 50;
     let make = || match agreed {
         Some(agreed) => agreeing(agreed, || server(config)),
@@ -140,13 +144,13 @@ fn with_takeover_a_connection_keeps_what_it_first_needed() {
     let config = Config::default();
     let fresh = each(&config, Some(agreed(true)), |_| {});
     assert_eq!(fresh, NOTHING);
-    let keeps = |name: &str, agreed: Agreed, kib: i64| {
+    let keeps = |name: &str, agreed: DeflateParams, kib: i64| {
         let kept = each(&config, Some(agreed), exchange) - each(&config, None, |_| {});
         println!("{name}: {kept} bytes");
         assert!(((kib - 1) << 10..=kib << 10).contains(&kept), "{name}: {kept}");
     };
-    keeps("receiving", with_takeover(Agreed::default(), Role::Client), 47);
-    let sending = with_takeover(Agreed::default(), Role::Server);
+    keeps("receiving", with_takeover(DeflateParams::default(), Role::Client), 47);
+    let sending = with_takeover(DeflateParams::default(), Role::Server);
     for (bits, kib) in [(15, 372), (14, 308), (13, 276), (12, 260), (11, 252), (10, 248), (9, 246)]
     {
         let agreed = with_window(sending, Role::Server, bits);
@@ -179,7 +183,7 @@ fn what_a_thread_keeps_is_bounded() {
                 deflate: Some(Deflate { level, memory: 700 << 10, ..Deflate::default() }),
                 ..Config::default()
             };
-            let agreed = with_window(Agreed::default(), Role::Server, bits);
+            let agreed = with_window(DeflateParams::default(), Role::Server, bits);
             exchange(&mut agreeing(agreed, || server(&config)));
         }
     }

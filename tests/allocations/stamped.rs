@@ -5,7 +5,7 @@ use crate::support::{
     wire::{BINARY, plain},
 };
 use std::{io::Write, thread};
-use tickwire::{Config, Stamped, blocking, tokio as adapter};
+use tickwire::{Config, Timestamped, blocking, tokio as adapter};
 
 const ROUNDS: usize = 500;
 
@@ -29,7 +29,7 @@ fn the_time_of_arrival_costs_no_allocation() {
     let config = Config { stamp_reads: true, ..Config::default() };
     let wire = plain(BINARY, [7; 64]);
     let (near, mut far) = tcp_pair();
-    let near = Stamped::new(near).unwrap();
+    let near = Timestamped::new(near).unwrap();
     let mut ws = blocking::WebSocket::from_parts(near, conn(false, &config));
     assert_none(|| {
         far.write_all(&wire).unwrap();
@@ -40,7 +40,7 @@ fn the_time_of_arrival_costs_no_allocation() {
     near.set_nonblocking(true).unwrap();
     let near = {
         let _entered = runtime.enter();
-        Stamped::new(tokio::net::TcpStream::from_std(near).unwrap()).unwrap()
+        Timestamped::new(tokio::net::TcpStream::from_std(near).unwrap()).unwrap()
     };
     let mut ws = adapter::WebSocket::from_parts(near, conn(false, &config));
     assert_none(|| {

@@ -391,7 +391,7 @@ fn a83_no_limit_is_so_large_that_a_length_wraps() {
         max_fragments: u32::MAX,
         high_water: usize::MAX,
         cork_limit: usize::MAX,
-        vectored_from: usize::MAX,
+        min_vectored: usize::MAX,
         read_buffer: 512,
         max_head: usize::MAX,
         max_headers: usize::MAX,

@@ -8,7 +8,7 @@ use std::{
 };
 use tickwire::{
     Config, Error, RecvError,
-    blocking::{self, Interest, Stream, Untimed, accept},
+    blocking::{self, Interest, Stream, WithoutTimeouts, accept},
     handshake::client::Request,
 };
 
@@ -33,7 +33,7 @@ impl Write for Flat {
 #[test]
 fn no_header_travels_alone_over_a_stream_that_writes_one_slice_at_a_time() {
     let io = Scripted::new([]);
-    let mut ws = server(Untimed(Flat(io.clone())), &Config::default());
+    let mut ws = server(WithoutTimeouts(Flat(io.clone())), &Config::default());
     let payload = bytes::Bytes::from(vec![7; 20_000]);
     let _ = ws.feed(payload).unwrap();
     ws.flush().unwrap();
@@ -59,7 +59,7 @@ fn a_peer_that_the_system_gave_up_is_no_read_that_timed_out() {
             Ok(())
         }
     }
-    let error = server(Untimed(Gone), &Config::default()).recv().unwrap_err();
+    let error = server(WithoutTimeouts(Gone), &Config::default()).recv().unwrap_err();
     assert!(matches!(&error, Error::Io(io) if io.kind() == io::ErrorKind::TimedOut), "{error:?}");
 }
 
@@ -116,7 +116,7 @@ fn behind_the_handshake_a_read_may_wait_for_ever() {
 #[test]
 fn a_stream_that_says_nothing_of_itself_has_no_timeouts_and_flushes_at_the_end() {
     let io = Scripted::new([]);
-    let mut plain = Untimed(Flat(io.clone()));
+    let mut plain = WithoutTimeouts(Flat(io.clone()));
     let second = Some(Duration::from_secs(1));
     for refused in [
         plain.set_read_timeout(second),

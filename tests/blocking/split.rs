@@ -11,7 +11,7 @@ use std::{
 use tickwire::{
     CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, OwnedMessage,
     RecvError, SendError,
-    blocking::{Incoming, Interest, Reader, Stream, Untimed, Writer},
+    blocking::{Incoming, Interest, Reader, Stream, WithoutTimeouts, Writer},
     handshake::server::Accept,
 };
 
@@ -717,7 +717,7 @@ fn without_the_other_half_each_goes_on() {
 
 #[test]
 fn a_stream_that_cannot_be_cloned_is_not_split() {
-    let ws = server(Untimed(Scripted::default()), &config());
+    let ws = server(WithoutTimeouts(Scripted::default()), &config());
     assert_eq!(ws.into_split().unwrap_err().kind(), io::ErrorKind::Unsupported);
 }
 

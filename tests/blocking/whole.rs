@@ -17,7 +17,9 @@ use std::{
 use tickwire::{
     CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, OwnedMessage,
     RecvError, SendError,
-    blocking::{Incoming, Interest, Stream, Untimed, WebSocket, accept, client as shake, connect},
+    blocking::{
+        Incoming, Interest, Stream, WebSocket, WithoutTimeouts, accept, client as shake, connect,
+    },
     handshake::{HandshakeError, client::Request, server::Accept, server::Rejection},
 };
 
@@ -164,7 +166,7 @@ fn a_stream_that_would_block_at_every_cut_loses_nothing() {
             let input =
                 wire.chunks(cut).flat_map(|cut| [Read1::Fail(kind), Read1::Bytes(cut.to_vec())]);
             let io = Scripted::new(input);
-            let mut ws = WebSocket::from_parts(Untimed(io), conn(true, &config()));
+            let mut ws = WebSocket::from_parts(WithoutTimeouts(io), conn(true, &config()));
             let (mut seen, mut blocked) = (Vec::new(), 0);
             loop {
                 match ws.recv_event() {
@@ -312,7 +314,7 @@ fn the_callers_read_timeout_passes_and_nothing_is_lost() {
         let (mut ws, _peer) = served(&config());
         let zero = ws.set_read_timeout(Some(Duration::ZERO)).unwrap_err();
         assert_eq!(zero.kind(), io::ErrorKind::InvalidInput);
-        let mut ws = server(Untimed(Scripted::default()), &config());
+        let mut ws = server(WithoutTimeouts(Scripted::default()), &config());
         let none = ws.set_read_timeout(Some(ms(10))).unwrap_err();
         assert_eq!(none.kind(), io::ErrorKind::Unsupported);
     });
@@ -810,7 +812,7 @@ fn other_streams_serve_as_well() {
                 let _ = received.sender.feed(received.message).unwrap();
             }
         });
-        let mut ws = client(Untimed(near), &config());
+        let mut ws = client(WithoutTimeouts(near), &config());
         ws.send("plain").unwrap();
         assert_eq!(text(&mut ws), "plain");
         ws.close(None).unwrap();
@@ -1126,7 +1128,7 @@ fn wrapped_streams_do_what_the_stream_does() {
     let slices = [IoSlice::new(b"ab "), IoSlice::new(b"cd")];
     bounded(move || {
         let (mut near, mut far) = tcp_pair();
-        through(Untimed(&mut near), &mut far);
+        through(WithoutTimeouts(&mut near), &mut far);
         through(&mut near, &mut far);
         let mut boxed: Box<dyn Stream + Send> = Box::new(near);
         through(&mut boxed, &mut far);

@@ -63,7 +63,7 @@ fn exactly_high_water_is_full() {
 fn the_buffered_amount_is_what_will_be_written() {
     // P223, for every way to queue something.
     for role in ROLES {
-        let mut conn = connection(role, &Config { vectored_from: 50, ..Config::default() });
+        let mut conn = connection(role, &Config { min_vectored: 50, ..Config::default() });
         let mut want = 0;
         let mut check = |conn: &mut tickwire::Connection, more: usize| {
             want += more;
@@ -102,7 +102,7 @@ fn the_buffered_amount_is_what_will_be_written() {
 
 #[test]
 fn a_position_is_written_exactly_when_its_last_byte_is() {
-    let config = Config { vectored_from: 30, ..Config::default() };
+    let config = Config { min_vectored: 30, ..Config::default() };
     for role in ROLES {
         let mut conn = connection(role, &config);
         let tx = conn.sender_mut();
@@ -250,7 +250,7 @@ fn what_was_not_written_goes_over_the_next_connection_in_order_and_nothing_twice
         1 => OwnedMessage::from(n.to_be_bytes().repeat(9)),
         _ => OwnedMessage::from(n.to_string()),
     };
-    let config = Config { vectored_from: 512, ..Config::default() };
+    let config = Config { min_vectored: 512, ..Config::default() };
     let lives = times(5_000, 10);
     for (role, seed) in ROLES.into_iter().zip(1..) {
         let mut rng = Rng(seed);

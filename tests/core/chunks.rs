@@ -361,5 +361,5 @@ fn the_first_piece_of_a_message_says_so() {
     };
     check(false);
     #[cfg(feature = "deflate")]
-    agreeing(tickwire::deflate::Agreed::default(), || check(true));
+    agreeing(tickwire::deflate::DeflateParams::default(), || check(true));
 }

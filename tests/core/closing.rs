@@ -298,7 +298,7 @@ fn the_close_of_a_violation_says_why_if_asked_to() {
     let fragments =
         [masked(TEXT_OPEN, "a"), masked(CONT_OPEN, "b"), masked(CONT_OPEN, "c")].concat();
     let begun = masked(TEXT_OPEN, "a");
-    let agreed = tickwire::deflate::Agreed::default();
+    let agreed = tickwire::deflate::DeflateParams::default();
     for (wire, reason) in [
         (masked(TEXT | 0x20, "secret"), "reserved bit set without an extension that defines it"),
         (masked(0x83, "secret"), "reserved opcode"),

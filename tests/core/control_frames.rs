@@ -185,7 +185,7 @@ fn load(conn: &mut tickwire::Connection) -> Vec<(u8, Vec<u8>)> {
 #[test]
 fn a_control_frame_overtakes_all_that_has_not_begun_at_every_write_offset() {
     // P031, P042, P211
-    let config = Config { vectored_from: 32, ..Config::default() };
+    let config = Config { min_vectored: 32, ..Config::default() };
     for role in ROLES {
         let mut probe = connection(role, &config);
         load(&mut probe);
@@ -213,7 +213,7 @@ fn a_control_frame_overtakes_all_that_has_not_begun_at_every_write_offset() {
 #[test]
 fn pongs_overtake_again_and_again_byte_by_byte() {
     // A new ping with every byte written: each pong is whole, between frames, data in order.
-    let config = Config { vectored_from: 32, ..Config::default() };
+    let config = Config { min_vectored: 32, ..Config::default() };
     for role in ROLES {
         for every in [7, 3, 2, 1].into_iter().take(times(4, 1)) {
             let mut conn = connection(role, &config);
@@ -274,7 +274,7 @@ fn frames_written_before_the_ping_came_are_not_walked_into() {
 fn control_frames_keep_their_order_around_a_close() {
     // RFC 6455 §5.5.2: found by `calls`. Those that wait for others to overtake overtake with them, and
     // what comes after the Close does not go before them.
-    let config = Config { vectored_from: 32, ..Config::default() };
+    let config = Config { min_vectored: 32, ..Config::default() };
     for role in ROLES {
         let mut probe = connection(role, &config);
         load(&mut probe);

@@ -36,7 +36,7 @@ fn behind(wire: &[u8]) -> Vec<(u8, Vec<u8>)> {
 
 #[test]
 fn everything_goes_behind_the_response_at_every_write_offset() {
-    let config = Config { vectored_from: 1000, ..Config::default() };
+    let config = Config { min_vectored: 1000, ..Config::default() };
     let large = times(40_000, 17_000);
     for at in (0..=response().len() + 8).step_by(every(131)) {
         let mut conn = accepted(&config, b"");

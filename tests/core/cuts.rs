@@ -129,7 +129,7 @@ proptest! {
         cuts in vec(0.0..1.0f64, 0..6),
     ) {
         for role in ROLES {
-            let mut conn = connection(role, &Config { vectored_from: 100, ..Config::default() });
+            let mut conn = connection(role, &Config { min_vectored: 100, ..Config::default() });
             let (mut want, mut wire) = (Vec::new(), Vec::new());
             for (i, item) in items.iter().enumerate() {
                 let tx = conn.sender_mut();

@@ -5,7 +5,7 @@ use proptest::prelude::{any, prop, prop_assert_eq, proptest};
 use tickwire::{
     Chunk, Config, Connection, DataKind, Message, Outbound, Prepared, ProtocolError, RecvError,
     Role, SendError, Step,
-    deflate::{Agreed, Deflate, Direction},
+    deflate::{Deflate, DeflateParams, Direction},
 };
 
 const RSV1: u8 = 0x40;
@@ -16,7 +16,7 @@ fn eager() -> Config {
     Config { deflate: Some(Deflate { min_size: 0, ..Deflate::default() }), ..Config::default() }
 }
 
-fn open(role: Role, config: &Config, agreed: Agreed) -> Connection {
+fn open(role: Role, config: &Config, agreed: DeflateParams) -> Connection {
     agreeing(agreed, || connection(role, config))
 }
 
@@ -174,7 +174,7 @@ fn a_message_may_refer_to_earlier_ones_only_where_that_was_agreed() {
         let bad = Seen::Failed(ProtocolError::BadDeflate.into());
         assert_eq!(seen, [text("Hello"), text("not in the window"), bad]);
         // Takeover of the other direction does not matter.
-        let other = with_takeover(Agreed::default(), role);
+        let other = with_takeover(DeflateParams::default(), role);
         assert_eq!(receive(&mut open(role, &eager(), other), &wire).len(), 3);
     }
 }
@@ -710,7 +710,7 @@ proptest! {
         level in 1u8..=9,
     ) {
         let mut rng = Rng(seed);
-        let agreed = Agreed {
+        let agreed = DeflateParams {
             server: Direction { takeover: server_takeover, window_bits: bits },
             client: Direction { takeover: client_takeover, window_bits: 23 - bits },
         };
@@ -896,9 +896,9 @@ fn a_prepared_message_is_compressed_once_for_each_setting() {
     let mut rng = Rng(6);
     let data = prose(&mut rng, times(10_000, 1_000));
     let message = Prepared::new(&data);
-    let config = Config { vectored_from: 100, ..Config::default() };
+    let config = Config { min_vectored: 100, ..Config::default() };
     let addresses = |bits: u8, level: u8, prepared: &Prepared| {
-        let agreed = with_window(Agreed::default(), Role::Server, bits);
+        let agreed = with_window(DeflateParams::default(), Role::Server, bits);
         let config =
             Config { deflate: Some(Deflate { level, ..Deflate::default() }), ..config.clone() };
         let mut conn = open(Role::Server, &config, agreed);
@@ -921,14 +921,14 @@ fn a_prepared_message_is_compressed_once_for_each_setting() {
     let mut plain = server(&config);
     plain.sender_mut().feed(&message).unwrap();
     assert_eq!(sent(&drain(&mut plain)), [(TEXT, data.clone().into_bytes())]);
-    let mut conn = open(Role::Client, &config, Agreed::default());
+    let mut conn = open(Role::Client, &config, DeflateParams::default());
     conn.sender_mut().feed(&message).unwrap();
     let frame = frames(&drain(&mut conn)).remove(0);
     assert_eq!((frame.b0, frame.masked), (RSV1 | TEXT, true));
     assert_eq!(Reader::new().inflate(&frame.payload, 20_000).unwrap(), data.as_bytes());
     // What does not get shorter is not compressed.
     let noise = Prepared::new(&rng.bytes(500));
-    let mut conn = open(Role::Server, &config, Agreed::default());
+    let mut conn = open(Role::Server, &config, DeflateParams::default());
     for _ in 0..2 {
         conn.sender_mut().feed(&noise).unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(BINARY, noise.payload().to_vec())]);
@@ -942,8 +942,8 @@ fn many_threads_compress_a_prepared_message_once() {
         let threads: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {
-                    let config = Config { vectored_from: 1, ..Config::default() };
-                    let mut conn = open(Role::Server, &config, Agreed::default());
+                    let config = Config { min_vectored: 1, ..Config::default() };
+                    let mut conn = open(Role::Server, &config, DeflateParams::default());
                     conn.sender_mut().feed(&message).unwrap();
                     let out = conn.sender_mut().outgoing();
                     let mut slices = [std::io::IoSlice::new(&[]); 4];
@@ -1081,13 +1081,13 @@ fn settings_out_of_range_count_as_the_nearest() {
     for (bits, counts_as) in all.into_iter().step_by(every(5)) {
         for role in ROLES.into_iter().step_by(every(2)) {
             // All alike but for 8, for which nothing can be compressed.
-            let mut conn = open(role, &eager(), with_window(Agreed::default(), role, bits));
+            let mut conn = open(role, &eager(), with_window(DeflateParams::default(), role, bits));
             conn.sender_mut().feed(&"x".repeat(1000)).unwrap();
             let compressed = drain(&mut conn)[0] & RSV1 != 0;
             assert_eq!(compressed, counts_as > 8, "{bits}");
-            let mut conn = open(role, &eager(), with_window(Agreed::default(), role, bits));
+            let mut conn = open(role, &eager(), with_window(DeflateParams::default(), role, bits));
             let once = len_on_the_wire(&mut conn, &far);
-            let mut conn = open(role, &eager(), with_window(Agreed::default(), role, bits));
+            let mut conn = open(role, &eager(), with_window(DeflateParams::default(), role, bits));
             let twice = len_on_the_wire(&mut conn, &far.repeat(2));
             assert_eq!(twice < once + once / 2, counts_as == 15, "{bits}: {once}, {twice}");
         }

@@ -40,7 +40,7 @@ fn messages() -> Vec<Seen> {
 #[test]
 fn it_goes_in_at_the_first_message_boundary_at_every_write_offset() {
     // P030: never between fragments; several keep their order; a ping passes them all.
-    let config = Config { vectored_from: 32, ..Config::default() };
+    let config = Config { min_vectored: 32, ..Config::default() };
     for role in ROLES {
         let mut probe = connection(role, &config);
         let ends = load(&mut probe);

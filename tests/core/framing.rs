@@ -462,8 +462,8 @@ fn undeflated(role: Role) -> Connection {
 
 #[cfg(feature = "deflate")]
 fn deflating(role: Role) -> Connection {
-    use tickwire::{Negotiated, SystemEntropy, deflate::Agreed};
-    let negotiated = Negotiated::from(Agreed::default());
+    use tickwire::{Negotiated, SystemEntropy, deflate::DeflateParams};
+    let negotiated = Negotiated::from(DeflateParams::default());
     match role {
         Role::Server => Connection::server(&Config::default(), negotiated),
         Role::Client => {

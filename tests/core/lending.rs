@@ -254,7 +254,7 @@ fn lending_to_the_sender_at_any_moment_loses_nothing() {
     for seed in 0..times(200, 3) as u64 {
         let mut rng = Rng(seed);
         let role = ROLES[rng.below(2)];
-        let mut conn = connection(role, &Config { vectored_from: 50, ..Config::default() });
+        let mut conn = connection(role, &Config { min_vectored: 50, ..Config::default() });
         let (mut fed, mut wire) = (Vec::new(), Vec::new());
         for i in 0..60u8 {
             let payload = vec![i; rng.below(120)];

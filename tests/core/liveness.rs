@@ -213,13 +213,13 @@ fn a_long_message_on_a_slow_line_is_no_silence() {
 #[cfg(feature = "deflate")]
 #[test]
 fn compressed_messages_are_data_too() {
-    use tickwire::deflate::Agreed;
+    use tickwire::deflate::DeflateParams;
     let config =
         Config { data_timeout: Some(3 * SECOND), frame_timeout: HOUR, ..Config::default() };
     // "Hello" of RFC 7692 §7.2.3.1.
     let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
     for role in ROLES {
-        agreeing(Agreed::default(), || {
+        agreeing(DeflateParams::default(), || {
             let mut end = Clocked::new(role, &config);
             for _ in 0..10 {
                 assert_eq!(end.pass(2 * SECOND), Ok(()));
@@ -460,7 +460,7 @@ fn a_message_of_ours_puts_it_off_and_a_control_frame_does_not() {
             end.pass(SECOND).unwrap();
             end.conn.sender_mut().ping(b"x").unwrap();
             end.conn.sender_mut().pong(b"y").unwrap();
-            end.conn.sender_mut().probe(Time::new(end.now)).unwrap();
+            end.conn.sender_mut().measure_rtt(Time::new(end.now)).unwrap();
             end.hear(PING, "z");
         }
         end.pass(SECOND).unwrap();
@@ -600,10 +600,10 @@ fn it_is_sent_while_reading_is_paused() {
 #[cfg(feature = "deflate")]
 #[test]
 fn it_is_not_compressed_and_does_not_disturb_what_is() {
-    use tickwire::deflate::{Agreed, Deflate};
+    use tickwire::deflate::{Deflate, DeflateParams};
     let config = Config { deflate: Some(Deflate::default()), ..talking() };
     for role in ROLES {
-        agreeing(Agreed::default(), || {
+        agreeing(DeflateParams::default(), || {
             let mut end = Clocked::new(role, &config);
             let mut other = connection(peer(role), &config);
             let story = "the same story, ".repeat(20);

@@ -88,7 +88,7 @@ fn a_text_is_what_a_str_is() {
     let OwnedMessage::Text(text) = message else { panic!("text") };
     assert_eq!(text.as_ptr(), bytes.as_ptr());
     assert_eq!(Bytes::from(text.clone()).as_ptr(), bytes.as_ptr());
-    let mut conn = connection(Role::Server, &Config { vectored_from: 1, ..Config::default() });
+    let mut conn = connection(Role::Server, &Config { min_vectored: 1, ..Config::default() });
     conn.sender_mut().feed(&text).unwrap();
     conn.sender_mut().feed(text).unwrap();
     assert_eq!(sent(&drain(&mut conn)), [(TEXT, bytes.to_vec()), (TEXT, bytes.to_vec())]);

@@ -267,8 +267,8 @@ fn run(role: Role, seed: u64, steps: usize, config: &Config) {
 fn forty_thousand_random_steps_lose_and_double_nothing() {
     // P210, P211, A35
     for role in ROLES {
-        for (seed, vectored_from) in [(1, 100), (2, 1), (3, 4096), (4, usize::MAX)] {
-            let config = Config { vectored_from, high_water: 20_000, ..Config::default() };
+        for (seed, min_vectored) in [(1, 100), (2, 1), (3, 4096), (4, usize::MAX)] {
+            let config = Config { min_vectored, high_water: 20_000, ..Config::default() };
             run(role, seed, times(5000, 15), &config);
         }
     }
@@ -277,7 +277,7 @@ fn forty_thousand_random_steps_lose_and_double_nothing() {
 #[test]
 fn a_queue_that_is_always_full_loses_nothing() {
     for role in ROLES {
-        let config = Config { vectored_from: 500, high_water: 300, ..Config::default() };
+        let config = Config { min_vectored: 500, high_water: 300, ..Config::default() };
         run(role, 99, times(5000, 100), &config);
     }
 }
@@ -287,7 +287,7 @@ fn a_queue_that_is_always_full_loses_nothing() {
 fn cut_short(seed: u64, end: impl Fn(&mut Connection) -> Option<Vec<u8>>) {
     let mut rng = Rng(seed);
     let role = ROLES[rng.below(2)];
-    let mut conn = connection(role, &Config { vectored_from: 64, ..Config::default() });
+    let mut conn = connection(role, &Config { min_vectored: 64, ..Config::default() });
     let (mut in_order, mut first, mut wire) = (Vec::new(), Vec::new(), Vec::new());
     let mut open = false;
     for i in 0..rng.below(14) {

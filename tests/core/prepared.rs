@@ -17,8 +17,8 @@ fn a_prepared_message_is_the_frame_that_feed_makes() {
         {
             let prepared = Prepared::new(message);
             assert_eq!((kind(&prepared), prepared.payload()), (message.kind(), message.as_bytes()));
-            for vectored_from in [1, 100, 4096, usize::MAX] {
-                let config = Config { vectored_from, ..Config::default() };
+            for min_vectored in [1, 100, 4096, usize::MAX] {
+                let config = Config { min_vectored, ..Config::default() };
                 for role in ROLES {
                     let (mut one, mut two) = (connection(role, &config), connection(role, &config));
                     let position = one.sender_mut().feed(message).unwrap();
@@ -38,7 +38,7 @@ fn a_prepared_message_is_the_frame_that_feed_makes() {
 
 #[test]
 fn a_large_prepared_message_is_shared_and_a_small_one_copied() {
-    let config = Config { vectored_from: 1000, ..Config::default() };
+    let config = Config { min_vectored: 1000, ..Config::default() };
     for (len, shared) in [(900, false), (2000, true)] {
         let prepared = Prepared::new(&vec![7; len]);
         let mut conn = server(&config);

@@ -31,7 +31,7 @@ fn pong(conn: &mut Connection, payload: &[u8], now: Time) {
 
 #[track_caller]
 fn probe(conn: &mut Connection, now: Time) -> Vec<u8> {
-    conn.sender_mut().probe(now).unwrap();
+    conn.sender_mut().measure_rtt(now).unwrap();
     ping(conn)
 }
 
@@ -129,7 +129,7 @@ fn a_pong_that_answers_nothing_under_way_means_nothing() {
 fn a_probe_that_was_replaced_before_it_was_sent_is_forgotten() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        conn.sender_mut().probe(at(0)).unwrap();
+        conn.sender_mut().measure_rtt(at(0)).unwrap();
         // Each next one is queued when the Pong of the last has not yet come.
         let mut last = probe(&mut conn, at(10));
         for now in [20, 30, 40] {
@@ -153,7 +153,7 @@ fn the_callers_own_pings_are_the_callers_to_match() {
         let config =
             Config { heartbeat: Some(Heartbeat::new(ms(8_000), ms(3_000))), ..Config::default() };
         let mut conn = connection(role, &config);
-        conn.sender_mut().probe(at(0)).unwrap();
+        conn.sender_mut().measure_rtt(at(0)).unwrap();
         conn.sender_mut().ping(b"mine").unwrap();
         for second in 0..10 {
             conn.handle_timeout(at(second * 1_000)).unwrap();
@@ -283,7 +283,7 @@ fn a_closed_half_probes_no_more() {
         pong(&mut conn, &payload, at(14));
         assert_eq!(times(&conn), [ms(4); 3]);
         receive(&mut conn, &to(role, CLOSE, ""));
-        assert_eq!(conn.sender_mut().probe(at(20)), Err(SendError::Closed));
+        assert_eq!(conn.sender_mut().measure_rtt(at(20)), Err(SendError::Closed));
         assert!(drain(&mut conn).is_empty());
     }
 }
@@ -327,7 +327,7 @@ mod over_blocking {
                 let mut ws = ws;
                 let there = answer(peer);
                 let began = Instant::now();
-                ws.probe().unwrap();
+                ws.measure_rtt().unwrap();
                 ws.flush().unwrap();
                 assert_eq!(ws.connection().sender().rtt(), None);
                 assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("a"));
@@ -340,7 +340,7 @@ mod over_blocking {
                 assert_eq!(ws.connection().sender().rtt(), ws.connection().sender().rtt());
                 // Another adapter takes over, with a clock of its own: what is under way is
                 // forgotten, what is known stays.
-                ws.probe().unwrap();
+                ws.measure_rtt().unwrap();
                 ws.flush().unwrap();
                 let mut peer = there.join().unwrap();
                 let (_, payload) = peer.frame();
@@ -362,7 +362,7 @@ mod over_blocking {
             let (mut reader, mut writer) = ws.into_split().unwrap();
             let there = answer(peer);
             let began = Instant::now();
-            writer.probe().unwrap();
+            writer.measure_rtt().unwrap();
             writer.flush().unwrap();
             for text in ["a", "b"] {
                 assert_eq!(reader.recv().unwrap().unwrap().as_text(), Some(text));
@@ -424,7 +424,7 @@ mod over_tokio {
             for replying in [false, true] {
                 let io = Scripted::new(b"");
                 let mut ws = server(io.clone(), &Config::default());
-                ws.probe().unwrap();
+                ws.measure_rtt().unwrap();
                 assert!(io.frames().is_empty());
                 ws.flush().await.unwrap();
                 advance(ms(30)).await;
@@ -448,7 +448,7 @@ mod over_tokio {
             let io = Scripted::new(b"");
             let ws = server(io.clone(), &Config::default());
             let (mut reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
-            writer.probe().unwrap();
+            writer.measure_rtt().unwrap();
             writer.flush().await.unwrap();
             advance(ms(30)).await;
             answer(&io);

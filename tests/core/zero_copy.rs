@@ -147,7 +147,7 @@ fn taking_messages_in_every_state_loses_nothing() {
 
 #[test]
 fn a_shared_payload_is_written_from_where_it_lies() {
-    let config = Config { vectored_from: 1000, ..Config::default() };
+    let config = Config { min_vectored: 1000, ..Config::default() };
     for (len, shared) in [(999, false), (1000, true), (100_000, true)] {
         let payload = Bytes::from(vec![7; len]);
         let prepared = Prepared::new(&payload);
@@ -186,7 +186,7 @@ fn a_shared_payload_is_written_from_where_it_lies() {
 
 #[test]
 fn whatever_a_program_has_is_fed_by_value_or_by_reference() {
-    let config = Config { vectored_from: 1000, ..Config::default() };
+    let config = Config { min_vectored: 1000, ..Config::default() };
     let by_reference = |tx: &mut Sender, text: &String| {
         let owned = OwnedMessage::from(&**text);
         let fed = [

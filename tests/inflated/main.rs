@@ -13,7 +13,7 @@ use crate::support::wire::*;
 use reference::Stream;
 use tickwire::{
     Config, Connection, ProtocolError, Role, Step,
-    deflate::{Agreed, Deflate, Direction},
+    deflate::{Deflate, DeflateParams, Direction},
 };
 
 const RSV1: u8 = 0x40;
@@ -43,7 +43,7 @@ fn ways() -> impl Iterator<Item = How> {
 
 fn open(takeover: bool) -> Connection {
     let server = Direction { takeover, ..Direction::default() };
-    let agreed = Agreed { server, ..Agreed::default() };
+    let agreed = DeflateParams { server, ..DeflateParams::default() };
     agreeing(agreed, || {
         connection(Role::Client, &Config { deflate: Some(Deflate::default()), ..Config::default() })
     })

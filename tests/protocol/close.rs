@@ -262,9 +262,9 @@ fn p064_pings_do_not_prolong_the_wait_for_the_peers_close() {
 #[cfg(feature = "deflate")]
 #[test]
 fn p064_holds_where_messages_are_compressed_and_one_is_unfinished() {
-    use tickwire::{Chunk, DataKind, deflate::Agreed};
+    use tickwire::{Chunk, DataKind, deflate::DeflateParams};
     for role in ROLES {
-        let mut conn = agreeing(Agreed::default(), || connection(role, &Config::default()));
+        let mut conn = agreeing(DeflateParams::default(), || connection(role, &Config::default()));
         let open = Chunk { kind: DataKind::Text, first: true, data: b"unfinished", last: false };
         conn.sender_mut().feed_chunk(open).unwrap();
         conn.sender_mut().close(None).unwrap();
@@ -453,7 +453,7 @@ fn p069_a_message_that_the_peers_close_cut_off_can_be_asked_for() {
         receive(&mut conn, &[to(role, TEXT_OPEN, "a"), to(role, 0x83, "")].concat());
         assert_eq!(conn.closed().and_then(|end| end.cut), None);
         #[cfg(feature = "deflate")]
-        agreeing(tickwire::deflate::Agreed::default(), || {
+        agreeing(tickwire::deflate::DeflateParams::default(), || {
             check(role, &to(role, 0x41, b"\xf2\x48\xcd"), Some(Text));
         });
     }

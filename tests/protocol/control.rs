@@ -92,7 +92,7 @@ fn p044_a_pong_tells_by_its_payload_which_ping_it_answers() {
         let at = |ms| Time::new(Duration::from_millis(ms));
         let mut conn = connection(role, &Config::default());
         let pings = [10, 20, 30].map(|ms| {
-            conn.sender_mut().probe(at(ms)).unwrap();
+            conn.sender_mut().measure_rtt(at(ms)).unwrap();
             sent(&drain(&mut conn)).pop().unwrap().1
         });
         receive(&mut conn, &to(role, PONG, &pings[2]));

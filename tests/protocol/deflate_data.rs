@@ -6,7 +6,7 @@ use crate::{
 use flate2::{Compress, Compression, FlushCompress};
 use tickwire::{
     Config, Connection, Outbound, ProtocolError, RecvError, Role,
-    deflate::{Agreed, Deflate},
+    deflate::{Deflate, DeflateParams},
 };
 
 const RSV1: u8 = 0x40;
@@ -19,13 +19,13 @@ fn eager() -> Config {
 /// In both roles, with takeover and without, through all carriers.
 #[track_caller]
 fn delivers(wire: impl Fn(Role) -> Vec<u8>, want: &[Seen]) {
-    for agreed in [Agreed::default(), agreed(true)] {
+    for agreed in [DeflateParams::default(), agreed(true)] {
         delivers_by(agreed, &wire, want);
     }
 }
 
 #[track_caller]
-fn delivers_by(agreed: Agreed, wire: impl Fn(Role) -> Vec<u8>, want: &[Seen]) {
+fn delivers_by(agreed: DeflateParams, wire: impl Fn(Role) -> Vec<u8>, want: &[Seen]) {
     for role in ROLES {
         agreeing(agreed, || delivers_with(role, &eager(), &wire(role), want));
     }
@@ -33,14 +33,14 @@ fn delivers_by(agreed: Agreed, wire: impl Fn(Role) -> Vec<u8>, want: &[Seen]) {
 
 #[track_caller]
 fn fails(wire: impl Fn(Role) -> Vec<u8>, error: impl Into<RecvError> + Copy) {
-    for agreed in [Agreed::default(), agreed(true)] {
+    for agreed in [DeflateParams::default(), agreed(true)] {
         fails_by(agreed, &eager(), &wire, error);
     }
 }
 
 #[track_caller]
 fn fails_by(
-    agreed: Agreed,
+    agreed: DeflateParams,
     config: &Config,
     wire: impl Fn(Role) -> Vec<u8>,
     error: impl Into<RecvError> + Copy,
@@ -58,7 +58,7 @@ fn compressed(data: &[u8]) -> Vec<u8> {
     out
 }
 
-fn end(role: Role, agreed: Agreed) -> Connection {
+fn end(role: Role, agreed: DeflateParams) -> Connection {
     agreeing(agreed, || connection(role, &eager()))
 }
 
@@ -160,7 +160,7 @@ fn p181_a_compressed_message_without_a_byte_is_empty() {
 fn p182_an_empty_message_is_never_sent_compressed_without_a_byte() {
     use tickwire::{Chunk, DataKind, Prepared};
     for role in ROLES {
-        for agreed in [Agreed::default(), agreed(true)] {
+        for agreed in [DeflateParams::default(), agreed(true)] {
             let mut conn = end(role, agreed);
             conn.sender_mut().feed("").unwrap();
             conn.sender_mut().feed(&Prepared::new("")).unwrap();
@@ -209,7 +209,7 @@ fn p185_p186_the_limit_is_on_what_comes_and_what_it_becomes() {
     let exact = compressed(&[b'x'; 1000]);
     let above = compressed(&[b'x'; 1001]);
     let nothing = b"\x00\x00\x00\xff\xff".repeat(1000);
-    for agreed in [Agreed::default(), agreed(true)] {
+    for agreed in [DeflateParams::default(), agreed(true)] {
         for bad in [&wide, &above, &nothing] {
             fails_by(agreed, &config, |role| to(role, RSV1 | BINARY, bad), error);
         }
@@ -227,7 +227,7 @@ fn p187_history_is_not_visible_where_it_is_not_taken_over() {
     };
     for role in ROLES {
         let bad = ProtocolError::BadDeflate;
-        let sent = agreeing(Agreed::default(), || {
+        let sent = agreeing(DeflateParams::default(), || {
             crate::fails_behind(role, &eager(), &wire(role), &[text("Hello")], bad)
         });
         assert_eq!(sent, []);
@@ -278,7 +278,7 @@ fn p189_a_failure_in_the_middle_leaves_nothing_usable() {
 #[test]
 fn p190_what_grows_keeps_the_peer_in_step() {
     let mut rng = Rng(6);
-    for agreed in [Agreed::default(), agreed(true)] {
+    for agreed in [DeflateParams::default(), agreed(true)] {
         let (mut a, mut b) = (end(Role::Server, agreed), end(Role::Client, agreed));
         for i in 0..20 {
             let noise = rng.bytes(300);

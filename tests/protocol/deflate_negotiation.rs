@@ -6,7 +6,7 @@ use crate::support::{
 };
 use tickwire::{
     Config,
-    deflate::{Agreed, Deflate},
+    deflate::{Deflate, DeflateParams},
     handshake::{
         HandshakeError::{self, BadDeflate, UnexpectedExtension},
         Progress,
@@ -315,7 +315,7 @@ fn offer_of_client(config: &Config) -> String {
 }
 
 /// What a client agrees on by this answer.
-fn agreed_by_client(config: &Config, answer: &str) -> Agreed {
+fn agreed_by_client(config: &Config, answer: &str) -> DeflateParams {
     use crate::support::carriers::SampleNonce;
     use tickwire::handshake::client::{Handshake, Request};
     let request = Request::new("ws://h").unwrap();

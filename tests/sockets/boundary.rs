@@ -78,7 +78,7 @@ fn the_search_finds_a_secret_however_it_is_shown() {
 #[test]
 fn a_connection_does_not_show_what_it_receives_and_sends() {
     for role in ROLES {
-        for config in [Config::default(), Config { vectored_from: 1, ..Config::default() }] {
+        for config in [Config::default(), Config { min_vectored: 1, ..Config::default() }] {
             // Received: a Ping that was answered, a message that is being looked at, another behind
             // it, a piece of a third.
             let mut conn = connection(role, &config);
@@ -149,14 +149,14 @@ fn a_connection_does_not_show_what_it_receives_and_sends() {
 #[cfg(feature = "deflate")]
 #[test]
 fn a_connection_that_compresses_does_not_show_what_it_receives_and_sends() {
-    use tickwire::deflate::{Agreed, Deflate};
+    use tickwire::deflate::{Deflate, DeflateParams};
     let config = Config {
         deflate: Some(Deflate { min_size: 1, ..Deflate::default() }),
         ..Config::default()
     };
     let agreed = || {
         let mut agreed = Negotiated::default();
-        agreed.deflate = Some(Agreed::default());
+        agreed.deflate = Some(DeflateParams::default());
         agreed
     };
     let mut server = Connection::server(&config, agreed());

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tickwire::{
-    Config, Dial, Info, Stamped, Step,
+    Config, Dial, Info, Step, Timestamped,
     blocking::{self, Spin, Stream},
     handshake::client::Request,
 };
@@ -125,7 +125,7 @@ macro_rules! unstamped {
 fn each_message_has_the_time_at_which_its_read_arrived() {
     bounded(|| {
         let (address, serving) = serve();
-        let tcp = Stamped::new(TcpStream::connect(address).unwrap()).unwrap();
+        let tcp = Timestamped::new(TcpStream::connect(address).unwrap()).unwrap();
         let mut ws = blocking::client(tcp, &request(), &config()).unwrap();
         converse!(ws, ws);
         ws.close(None).unwrap();
@@ -137,13 +137,14 @@ fn each_message_has_the_time_at_which_its_read_arrived() {
 fn who_spins_has_it_too_inside_and_outside() {
     bounded(|| {
         let (address, serving) = serve();
-        let tcp = Spin::new(Stamped::new(TcpStream::connect(address).unwrap()).unwrap()).unwrap();
+        let tcp =
+            Spin::new(Timestamped::new(TcpStream::connect(address).unwrap()).unwrap()).unwrap();
         let mut ws = blocking::client(tcp, &request(), &config()).unwrap();
         converse!(ws, ws);
         ws.close(None).unwrap();
         serving.join().unwrap();
         let (address, serving) = serve();
-        let tcp = Stamped::new(TcpStream::connect(address).unwrap()).unwrap();
+        let tcp = Timestamped::new(TcpStream::connect(address).unwrap()).unwrap();
         let mut ws = blocking::client(tcp, &request(), &config()).unwrap().into_spin().unwrap();
         converse!(ws, ws);
         ws.close(None).unwrap();
@@ -155,7 +156,7 @@ fn who_spins_has_it_too_inside_and_outside() {
 fn halves_in_two_threads_have_it() {
     bounded(|| {
         let (address, serving) = serve();
-        let tcp = Stamped::new(TcpStream::connect(address).unwrap()).unwrap();
+        let tcp = Timestamped::new(TcpStream::connect(address).unwrap()).unwrap();
         let ws = blocking::client(tcp, &request(), &config()).unwrap();
         let (mut reader, mut writer) = ws.into_split().unwrap();
         let (ask, asked) = std::sync::mpsc::channel();
@@ -202,7 +203,7 @@ fn connect_reads_it_if_asked_to() {
 fn a_stamped_stream_is_set_as_the_one_in_it() {
     bounded(|| {
         let (near, _far) = tcp_pair();
-        let mut stamped = Stamped::new(near).unwrap();
+        let mut stamped = Timestamped::new(near).unwrap();
         for nodelay in [true, false] {
             stamped.set_nodelay(nodelay).unwrap();
             assert_eq!(stamped.get_ref().nodelay().unwrap(), nodelay);
@@ -221,7 +222,7 @@ fn a_stamped_stream_is_set_as_the_one_in_it() {
 fn there_is_none_over_other_streams_or_where_nobody_asked() {
     bounded(|| {
         let (near, mut far) = tcp_pair();
-        let mut stamped = Stamped::new(near).unwrap();
+        let mut stamped = Timestamped::new(near).unwrap();
         while stamped.arrived().is_none() {
             far.write_all(b"read by hand, so that nobody takes the stamp").unwrap();
             assert_ne!(stamped.read(&mut [0; 64]).unwrap(), 0);
@@ -237,7 +238,7 @@ fn there_is_none_over_other_streams_or_where_nobody_asked() {
             let tcp = TcpStream::connect(address).unwrap();
             if stamped {
                 let mut ws =
-                    blocking::client(Stamped::new(tcp).unwrap(), &request(), &config).unwrap();
+                    blocking::client(Timestamped::new(tcp).unwrap(), &request(), &config).unwrap();
                 unstamped!(ws);
                 ws.close(None).unwrap();
             } else {
@@ -255,7 +256,7 @@ fn there_is_none_over_other_streams_or_where_nobody_asked() {
 fn the_time_is_that_of_the_last_segment_of_a_read() {
     bounded(|| {
         let (near, mut far) = tcp_pair();
-        let mut near = Stamped::new(near).unwrap();
+        let mut near = Timestamped::new(near).unwrap();
         let mut buf = [0; 64];
         for _ in 0..100 {
             far.write_all(b"warm").unwrap();
@@ -265,7 +266,7 @@ fn the_time_is_that_of_the_last_segment_of_a_read() {
             }
             thread::sleep(ms(10));
         }
-        let come = |near: &Stamped<TcpStream>, n| {
+        let come = |near: &Timestamped<TcpStream>, n| {
             while near.get_ref().peek(&mut [0; 64]).unwrap() < n {}
             now()
         };
@@ -293,7 +294,8 @@ fn an_event_loop_of_ones_own_hands_it_on() {
     bounded(|| {
         let (near, mut far) = tcp_pair();
         near.set_nonblocking(true).unwrap();
-        let (mut near, mut conn) = (Stamped::new(near).unwrap(), conn(false, &Config::default()));
+        let (mut near, mut conn) =
+            (Timestamped::new(near).unwrap(), conn(false, &Config::default()));
         let mut seen = Seen::default();
         for _ in 0..100 {
             let sent = now().as_nanos().to_string();
@@ -358,7 +360,7 @@ fn the_time_is_that_of_a_packet_capture() {
     capture.set_recv_buffer_size(4 << 20).unwrap();
     bounded(move || {
         let (near, mut far) = tcp_pair();
-        let mut near = Stamped::new(near).unwrap();
+        let mut near = Timestamped::new(near).unwrap();
         let mut offs = Vec::new();
         for round in 0..200 {
             let bytes = format!("{round} of {:?}, by {}", now(), std::process::id());
@@ -393,8 +395,8 @@ mod on_tokio {
         net,
     };
 
-    async fn stamped(address: std::net::SocketAddr) -> Stamped<net::TcpStream> {
-        Stamped::new(net::TcpStream::connect(address).await.unwrap()).unwrap()
+    async fn stamped(address: std::net::SocketAddr) -> Timestamped<net::TcpStream> {
+        Timestamped::new(net::TcpStream::connect(address).await.unwrap()).unwrap()
     }
 
     #[tokio::test]
@@ -413,7 +415,8 @@ mod on_tokio {
         serving.join().unwrap();
         let (address, serving) = serve();
         let ws = adapter::client(stamped(address).await, &request(), &config()).await.unwrap();
-        let (mut reader, mut writer) = ws.into_split_with(Stamped::<net::TcpStream>::into_split);
+        let (mut reader, mut writer) =
+            ws.into_split_with(Timestamped::<net::TcpStream>::into_split);
         converse!(writer, reader, await);
         writer.close(None).await.unwrap();
         while reader.recv().await.unwrap().is_some() {}
@@ -428,7 +431,7 @@ mod on_tokio {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
             runtime.unwrap().block_on(async {
                 let near = net::TcpStream::from_std(near).unwrap();
-                let mut near = Stamped::new(near).unwrap();
+                let mut near = Timestamped::new(near).unwrap();
                 assert!(near.is_write_vectored());
                 socket2::SockRef::from(&far).set_linger(Some(Duration::ZERO)).unwrap();
                 drop(far);

@@ -12,7 +12,7 @@ const LIMITS: &str = include_str!("../../docs/LIMITS.md");
 
 /// Settings that are no limit on a peer.
 const NO_LIMITS: [&str; 8] = [
-    "vectored_from",
+    "min_vectored",
     "auto_pong",
     "auto_close",
     "explain_violations",

@@ -93,7 +93,7 @@ mod core_types {
     #[cfg(feature = "deflate")]
     const _: () = {
         both::<deflate::Deflate>();
-        both::<deflate::Agreed>();
+        both::<deflate::DeflateParams>();
         both::<deflate::Direction>();
     };
 
@@ -104,7 +104,7 @@ mod core_types {
     const _: () = both::<Proxy>();
 
     #[cfg(feature = "stamps")]
-    const _: () = both::<Stamped<std::net::TcpStream>>();
+    const _: () = both::<Timestamped<std::net::TcpStream>>();
 
     #[cfg(feature = "http")]
     const _: () = {
@@ -131,7 +131,7 @@ mod blocking_adapter {
         both::<Interest>();
         both::<Incoming<TcpStream>>();
         both::<WebSocket<TcpStream>>();
-        both::<Untimed<TcpStream>>();
+        both::<WithoutTimeouts<TcpStream>>();
         both::<WebSocket<MaybeTls>>();
         both::<Reader<TcpStream>>();
         both::<Writer<TcpStream>>();

@@ -24,7 +24,7 @@ use std::{
 use tickwire::{
     CloseCode, Config, Connection, Dial, Error, Message, Negotiated, OwnedMessage, RecvError, Role,
     SystemEntropy,
-    blocking::{self, Stream, Untimed},
+    blocking::{self, Stream, WithoutTimeouts},
     handshake::{HandshakeError, client::Request},
     tls::{
         BadCertificate,
@@ -543,7 +543,7 @@ fn other_tls_streams_carry_a_burst_in_one_record_too() {
                 raw.hear(10 * sent_len(Role::Server, 50) + sent_len(Role::Server, 9000));
                 raw.say(&to(Role::Server, CLOSE, &[]));
                 assert_eq!(raw.hear(2), to(Role::Client, CLOSE, &[]));
-                raw.end_tcp(); // `Untimed` waits for it, having no timeouts
+                raw.end_tcp(); // `WithoutTimeouts` waits for it, having no timeouts
                 // rustls's own stream does not announce its end.
                 assert_eq!(raw.hear_all(), (vec![], adapter == Adapter::Tokio));
             });
@@ -566,7 +566,7 @@ fn other_tls_streams_carry_a_burst_in_one_record_too() {
                     let io = StreamOwned::new(ServerConnection::new(tls).unwrap(), io);
                     burst(
                         Ws::<tokio::net::TcpStream, _>::Blocking(blocking::WebSocket::from_parts(
-                            Untimed(io),
+                            WithoutTimeouts(io),
                             conn,
                         )),
                         &log,

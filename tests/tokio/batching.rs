@@ -403,7 +403,7 @@ async fn a_hundred_spliced_payloads_go_out_whole_and_in_order() {
         // More slices than one vectored write is given, over a pipe that cuts them anywhere.
         for room in [1, 7, 1000, 1 << 16] {
             let (mut near, far) = duplex(room);
-            let mut ws = server(far, &Config { vectored_from: 1, ..config() });
+            let mut ws = server(far, &Config { min_vectored: 1, ..config() });
             for i in 0..100_u8 {
                 let _ = ws.feed(vec![i; usize::from(i) * 3]).unwrap();
             }

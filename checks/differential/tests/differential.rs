@@ -113,7 +113,7 @@ fn what_we_write_they_read() {
     for role in ROLES {
         for seed in 0..60 {
             let mut rng = Rng(seed);
-            let mut ours = connection(role, &Config { vectored_from: 300, ..Config::default() });
+            let mut ours = connection(role, &Config { min_vectored: 300, ..Config::default() });
             let mut theirs = theirs(peer(role), 1 << rng.below(16));
             let (mut want, mut wire) = (Vec::new(), Vec::new());
             for _ in 0..20 {

@@ -18,7 +18,7 @@ use support::{blocking::*, wire::feed};
 use tickwire::{
     CloseCode, CloseFrame, Config, DataKind, Dial, Error, Event, Message, OwnedMessage,
     ProtocolError, RecvError, SendError, Step, Text,
-    blocking::{self, Incoming, Untimed},
+    blocking::{self, Incoming, WithoutTimeouts},
     handshake::{client::Request, server::Accept, server::Rejection},
 };
 use tungstenite::{
@@ -823,7 +823,7 @@ fn read_buffer_size() {
     assert_eq!(theirs(Some(WebSocketConfig::default().read_buffer_size(4096))), 4096);
 
     let ours = |config: Config| {
-        let mut ws = server(Untimed(Asked(0)), &config);
+        let mut ws = server(WithoutTimeouts(Asked(0)), &config);
         assert!(matches!(ws.recv(), Err(Error::WouldBlock)));
         ws.get_ref().0.0
     };

@@ -8,7 +8,7 @@ use std::{
 };
 use tickwire::{
     Chunk, CloseFrame, Closed, Config, Dial, Error, Message, OwnedMessage, blocking,
-    deflate::Agreed,
+    deflate::DeflateParams,
     handshake::{
         HandshakeError, client,
         server::{Accept, Rejection, RequestHead},
@@ -33,7 +33,7 @@ pub(crate) trait Socket: Send {
     fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Answer<()>;
     fn ending(&self) -> Ending;
     fn subprotocol(&self) -> Option<&str>;
-    fn deflate(&self) -> Option<Agreed>;
+    fn deflate(&self) -> Option<DeflateParams>;
 }
 
 /// How a connection ended.
@@ -93,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for OnTokio<S> {
         self.ws.connection().negotiated().subprotocol.as_deref()
     }
 
-    fn deflate(&self) -> Option<Agreed> {
+    fn deflate(&self) -> Option<DeflateParams> {
         self.ws.connection().negotiated().deflate
     }
 }
@@ -137,7 +137,7 @@ impl<S: blocking::Stream + Send> Socket for blocking::WebSocket<S> {
         self.connection().negotiated().subprotocol.as_deref()
     }
 
-    fn deflate(&self) -> Option<Agreed> {
+    fn deflate(&self) -> Option<DeflateParams> {
         self.connection().negotiated().deflate
     }
 }

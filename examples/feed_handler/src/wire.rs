@@ -8,12 +8,12 @@ use std::{
     net::SocketAddr,
     time::Duration,
 };
-use tickwire::Stamped;
+use tickwire::Timestamped;
 
 /// A TCP stream that does not block.
 pub enum Wire {
     /// mio's, which says when bytes arrived.
-    Polled(Stamped<TcpStream>),
+    Polled(Timestamped<TcpStream>),
     #[cfg(target_os = "linux")]
     Ringed(Ringed),
 }
@@ -50,7 +50,7 @@ impl Poller {
                 tcp.set_nodelay(true)?;
                 let both = Interest::READABLE | Interest::WRITABLE;
                 poll.registry().register(&mut tcp, Token(token), both)?;
-                Ok(Wire::Polled(Stamped::new(tcp)?))
+                Ok(Wire::Polled(Timestamped::new(tcp)?))
             }
             #[cfg(target_os = "linux")]
             Self::Uring(uring) => uring.dial(token, to).map(Wire::Ringed),

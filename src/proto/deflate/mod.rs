@@ -1,5 +1,5 @@
 //! permessage-deflate (RFC 7692): its settings ([`Deflate`]), the parameters that two ends agreed
-//! on ([`Agreed`]), and the compressors and decompressors that connections share.
+//! on ([`DeflateParams`]), and the compressors and decompressors that connections share.
 //!
 //! The sender decides which messages to compress, the receiver takes compressed ones, the handshake
 //! writes offers and answers; compression itself is that of `zlib-rs`, whatever other crates of the
@@ -164,23 +164,23 @@ impl Deflate {
 /// takeover, and windows of 15 bits. Can be made by hand, for framing without HTTP:
 ///
 /// ```
-/// use tickwire::{Config, Connection, Negotiated, deflate::{Agreed, Deflate, Direction}};
+/// use tickwire::{Config, Connection, Negotiated, deflate::{DeflateParams, Deflate, Direction}};
 ///
 /// let server = Direction { takeover: true, ..Direction::default() };
-/// let agreed = Agreed { server, ..Agreed::default() };
+/// let agreed = DeflateParams { server, ..DeflateParams::default() };
 /// let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
 /// let conn = Connection::server(&config, Negotiated::from(agreed));
 /// # let _ = conn;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Agreed {
+pub struct DeflateParams {
     /// The messages of the server.
     pub server: Direction,
     /// The messages of the client.
     pub client: Direction,
 }
 
-impl Agreed {
+impl DeflateParams {
     /// The parameters of messages of `sender`, within their limits.
     pub(crate) const fn of(&self, sender: Role) -> Direction {
         match sender {

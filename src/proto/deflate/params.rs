@@ -1,5 +1,5 @@
 //! Offers and answers of permessage-deflate (RFC 7692 §7.1), as values: parsed, compared, written.
-use super::{Agreed, Deflate, Direction};
+use super::{Deflate, DeflateParams, Direction};
 use core::fmt;
 use std::borrow::Cow;
 
@@ -92,7 +92,7 @@ impl Offer {
     }
 
     /// A server's answer, and the parameters then agreed on; `None` if it cannot accept the offer.
-    pub(crate) fn answer(self, ours: &Deflate) -> Option<(Answer, Agreed)> {
+    pub(crate) fn answer(self, ours: &Deflate) -> Option<(Answer, DeflateParams)> {
         let (Self(theirs), ours) = (self, ours.within_limits());
         // §7.1.2.1: zlib has no window of 8.
         let server_bits = theirs.server_bits.unwrap_or(15).min(ours.server.window_bits);
@@ -108,7 +108,7 @@ impl Offer {
             Some(_) => known.min(ours.client.window_bits),
             None => known,
         };
-        let agreed = Agreed {
+        let agreed = DeflateParams {
             server: Direction {
                 takeover: ours.server.takeover && !theirs.server_no_takeover,
                 window_bits: server_bits,
@@ -137,7 +137,7 @@ impl Answer {
     }
 
     /// The parameters agreed on, if this answers `offer`.
-    pub(crate) fn to(self, offer: Offer) -> Option<Agreed> {
+    pub(crate) fn to(self, offer: Offer) -> Option<DeflateParams> {
         let (Self(theirs), Offer(ours)) = (self, offer);
         // §7.1.1.1: the server has to repeat a parameter that it was asked for.
         if ours.server_no_takeover && !theirs.server_no_takeover {
@@ -158,7 +158,7 @@ impl Answer {
             (_, Some(_)) => return None,
         };
         let client_takeover = !ours.client_no_takeover && !theirs.client_no_takeover;
-        Some(Agreed {
+        Some(DeflateParams {
             server: Direction { takeover: !theirs.server_no_takeover, window_bits: server_bits },
             client: Direction { takeover: client_takeover, window_bits: client_bits },
         })

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::proto::{
     config::Config,
-    deflate::{self, Agreed, Answer, Offer},
+    deflate::{self, Answer, DeflateParams, Offer},
 };
 use alloc::{
     format,
@@ -20,7 +20,7 @@ pub(super) fn offer(config: &Config) -> Option<String> {
 
 /// A server accepts the first offer that it can: the line of the response, with its end, and the
 /// parameters agreed on.
-pub(super) fn accept(offers: Extensions<'_>, config: &Config) -> (String, Option<Agreed>) {
+pub(super) fn accept(offers: Extensions<'_>, config: &Config) -> (String, Option<DeflateParams>) {
     let accepted = config.deflate.as_ref().and_then(|ours| {
         offers.filter(is_deflate).find_map(|offer| Offer::parse(offer.params)?.answer(ours))
     });
@@ -34,7 +34,7 @@ pub(super) fn accept(offers: Extensions<'_>, config: &Config) -> (String, Option
 pub(super) fn agree(
     mut chosen: Extensions<'_>,
     config: &Config,
-) -> Result<Option<Agreed>, HandshakeError> {
+) -> Result<Option<DeflateParams>, HandshakeError> {
     match (chosen.next(), chosen.next(), &config.deflate) {
         (None, _, _) => Ok(None),
         (Some(one), None, Some(ours)) if is_deflate(&one) => {

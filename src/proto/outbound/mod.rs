@@ -14,7 +14,7 @@ use prepared::Prepared;
 /// - `&str`, `&[u8]`, [`Message`] and references to `String`, `Vec<u8>`, [`Bytes`] and
 ///   [`OwnedMessage`]: the payload is copied into the outgoing buffer;
 /// - `String`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]: a server writes the payload from where it
-///   is, if it is of [`vectored_from`](crate::Config::vectored_from) bytes or more, and copies it
+///   is, if it is of [`min_vectored`](crate::Config::min_vectored) bytes or more, and copies it
 ///   otherwise;
 /// - [`Prepared`] or a reference to it: the frame that was encoded beforehand, in the same way.
 ///

@@ -4,7 +4,7 @@ use crate::{
     blocking::{Interest, Stream},
     drive::Error,
     proto::url::Target,
-    socket::Stamped,
+    socket::Timestamped,
     tls::{
         Client,
         blocking::{TlsStream, below, client},
@@ -21,7 +21,7 @@ use std::{
 #[derive(Debug)]
 pub struct MaybeTls(Maybe<Tcp, TlsStream<Tcp>, TlsStream<TlsStream<Tcp>>>);
 
-type Tcp = Stamped<TcpStream>;
+type Tcp = Timestamped<TcpStream>;
 
 impl MaybeTls {
     dialed!();

@@ -3,7 +3,7 @@ use super::{Maybe, dialed, inner};
 use crate::{
     drive::Error,
     proto::url::Target,
-    socket::Stamped,
+    socket::Timestamped,
     tls::{
         Client,
         tokio::{TlsStream, below, client},
@@ -27,7 +27,7 @@ use std::{
 #[derive(Debug)]
 pub struct MaybeTls(Maybe<Tcp, TlsStream<Tcp>, TlsStream<TlsStream<Tcp>>>);
 
-type Tcp = Stamped<TcpStream>;
+type Tcp = Timestamped<TcpStream>;
 
 impl MaybeTls {
     dialed!();

@@ -265,13 +265,13 @@ fn negotiated() -> Negotiated {
 
 #[cfg(feature = "deflate")]
 std::thread_local! {
-    static AGREED: std::cell::Cell<Option<tickwire::deflate::Agreed>> =
+    static AGREED: std::cell::Cell<Option<tickwire::deflate::DeflateParams>> =
         const { std::cell::Cell::new(None) };
 }
 
 /// Runs `f` with connections that agreed on permessage-deflate.
 #[cfg(feature = "deflate")]
-pub(crate) fn agreeing<T>(agreed: tickwire::deflate::Agreed, f: impl FnOnce() -> T) -> T {
+pub(crate) fn agreeing<T>(agreed: tickwire::deflate::DeflateParams, f: impl FnOnce() -> T) -> T {
     let before = AGREED.replace(Some(agreed));
     let made = f();
     AGREED.set(before);

@@ -35,9 +35,9 @@ const DEFLATE: bool = cfg!(feature = "deflate");
 /// At level 1, as all peers.
 #[cfg(feature = "deflate")]
 fn deflating(takeover: bool) -> Connection {
-    use tickwire::deflate::{Agreed, Deflate, Direction};
+    use tickwire::deflate::{DeflateParams, Deflate, Direction};
     let server = Direction { takeover, ..Direction::default() };
-    let agreed = Agreed { server, ..Agreed::default() };
+    let agreed = DeflateParams { server, ..DeflateParams::default() };
     let config =
         Config { deflate: Some(Deflate { level: 1, ..Deflate::default() }), ..Config::default() };
     Connection::server(&config, Negotiated::from(agreed))

@@ -19,7 +19,7 @@ mod talk;
 
 use self::{
     relay::{Relay, Seen},
-    talk::Agreed,
+    talk::DeflateParams,
 };
 use crate::{Result, say};
 use std::{
@@ -240,7 +240,7 @@ fn tell(what: impl fmt::Display, outcome: Result<String>) -> bool {
 }
 
 /// Whether records take the path that they should.
-fn check(way: &Way, agreed: Agreed) -> Result<()> {
+fn check(way: &Way, agreed: DeflateParams) -> Result<()> {
     match agreed.in_place == way.in_place() {
         true => Ok(()),
         false => Err(format!("{agreed:?}").into()),

@@ -1,6 +1,6 @@
 //! `openssl s_server` and `s_client`: KeyUpdates of theirs, with an answer and without, between lines of text of
 //! many lengths.
-use super::{By, Files, Relay, Way, check, talk::Agreed, tell, ways};
+use super::{By, Files, Relay, Way, check, talk::DeflateParams, tell, ways};
 use crate::Result;
 use std::{
     io::{Read, Write},
@@ -163,7 +163,7 @@ fn path(path: &Path) -> Result<&str> {
 fn talk(way: Way, mut io: TlsStream, mut ssl: Openssl, request: &str) -> Result<String> {
     io.set_read_timeout(Some(PATIENCE))?;
     io.handshake()?;
-    check(&way, Agreed::on(&io.session()))?;
+    check(&way, DeflateParams::on(&io.session()))?;
     for round in 0..3 {
         let line = format!("from openssl in round {round}");
         ssl.tell(&line)?;

@@ -199,7 +199,7 @@ pub(super) fn connect(
 }
 
 fn alone(ws: OwnLoop) -> Opened {
-    let agreed = Agreed::on(&ws.wire.tls);
+    let agreed = DeflateParams::on(&ws.wire.tls);
     (Box::new(ws), agreed)
 }
 
@@ -216,15 +216,15 @@ type AsyncTls = on_tokio::TlsStream<tokio::net::TcpStream>;
 type AsyncReader = on_tokio::Reader<tokio::io::ReadHalf<AsyncTls>, tokio::io::WriteHalf<AsyncTls>>;
 
 /// With what was agreed on.
-pub(super) type Opened = (Box<dyn Socket>, Agreed);
+pub(super) type Opened = (Box<dyn Socket>, DeflateParams);
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Agreed {
+pub(super) struct DeflateParams {
     pub(super) in_place: bool,
     pub(super) resumed: bool,
 }
 
-impl Agreed {
+impl DeflateParams {
     pub(super) fn on(session: &Session) -> Self {
         let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
         Self { in_place: session.in_place(), resumed }
@@ -234,7 +234,7 @@ impl Agreed {
 struct OnTokio(Runtime, on_tokio::WebSocket<AsyncTls>);
 
 fn on_tokio(runtime: Runtime, ws: on_tokio::WebSocket<AsyncTls>, split: bool) -> Opened {
-    let agreed = Agreed::on(ws.get_ref().session());
+    let agreed = DeflateParams::on(ws.get_ref().session());
     if split {
         (Box::new(TokioHalves::new(runtime, ws)), agreed)
     } else {
@@ -308,7 +308,7 @@ impl Socket for TokioHalves {
 }
 
 fn on_threads(ws: blocking::WebSocket<blocking::TlsStream>, split: bool) -> Result<Opened> {
-    let agreed = Agreed::on(&ws.get_ref().session());
+    let agreed = DeflateParams::on(&ws.get_ref().session());
     Ok(if split { (Box::new(ThreadHalves::new(ws)?), agreed) } else { (Box::new(ws), agreed) })
 }
 

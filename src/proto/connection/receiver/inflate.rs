@@ -11,7 +11,7 @@ use crate::proto::{
     config::Config,
     connection::recv_buffer::{RecvBuffer, SLACK},
     deflate::{
-        Agreed,
+        DeflateParams,
         codec::{self, Decompressor, Output},
     },
     error::RecvError,
@@ -55,7 +55,7 @@ impl Receiver {
         &mut self,
         role: Role,
         config: &Config,
-        agreed: Agreed,
+        agreed: DeflateParams,
     ) {
         let sender = if role == Role::Server { Role::Client } else { Role::Server };
         self.inflate = Some(Box::new(Inflate {

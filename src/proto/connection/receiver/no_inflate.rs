@@ -4,7 +4,7 @@ use super::{Receiver, walk::Stop};
 use crate::proto::{
     config::Config,
     connection::recv_buffer::RecvBuffer,
-    deflate::Agreed,
+    deflate::DeflateParams,
     error::RecvError,
     kernel::Buffer,
     mask::Masker,
@@ -22,7 +22,7 @@ impl Receiver {
         &mut self,
         _: Role,
         _: &Config,
-        agreed: Agreed,
+        agreed: DeflateParams,
     ) {
         match agreed {}
     }

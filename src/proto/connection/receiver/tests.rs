@@ -184,7 +184,7 @@ fn the_first_reason_for_cutting_off_stays_and_none_comes_behind_the_end() {
 #[cfg(feature = "deflate")]
 #[test]
 fn a_compressed_frame_is_read_in_ordinary_pieces() {
-    let deflate = Some(crate::proto::deflate::Agreed::default());
+    let deflate = Some(crate::proto::deflate::DeflateParams::default());
     let negotiated = Negotiated { deflate, ..Negotiated::default() };
     let mut rx = Connection::server(&Config { read_buffer: 1000, ..Config::default() }, negotiated)
         .inbound

@@ -7,7 +7,7 @@ use super::Sender;
 use crate::proto::{
     config::Config,
     deflate::{
-        Agreed,
+        DeflateParams,
         codec::{self, Compressor, Output, Setting, TAIL},
     },
     frame::{FIN, RSV1},
@@ -51,7 +51,7 @@ impl Sender {
         &mut self,
         role: Role,
         config: &Config,
-        agreed: Agreed,
+        agreed: DeflateParams,
     ) {
         let ours = config.deflate.unwrap_or_default();
         self.deflate.0 = Setting::new(&ours, agreed.of(role).window_bits).map(|setting| {

@@ -200,7 +200,7 @@ impl Sender {
         let frame = encoded.frame();
         if self.encoder.masks() {
             self.frame(b0, encoded.payload());
-        } else if frame.len() < self.vectored_from {
+        } else if frame.len() < self.min_vectored {
             self.encoder.count(b0, encoded.payload().len());
             self.out.append(frame);
         } else {
@@ -210,7 +210,7 @@ impl Sender {
 
     /// Copies the payload where that is cheaper than to write it from where it is.
     fn frame_owned(&mut self, b0: u8, payload: impl AsRef<[u8]> + Into<Bytes>) {
-        if self.encoder.masks() || payload.as_ref().len() < self.vectored_from {
+        if self.encoder.masks() || payload.as_ref().len() < self.min_vectored {
             self.frame(b0, payload.as_ref());
         } else {
             self.encoder.splice(&mut self.out, b0, payload.into());

@@ -5,7 +5,7 @@ impl Sender {
     /// Says that the stream has no vectored writes: what would be written from where it lies is
     /// copied instead, so that a header never travels alone.
     pub(crate) fn set_flat(&mut self) {
-        self.vectored_from = usize::MAX;
+        self.min_vectored = usize::MAX;
     }
 
     /// Says that the times told from now on have another epoch.

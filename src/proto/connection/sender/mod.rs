@@ -51,7 +51,7 @@ pub struct Sender {
     encoder: Encoder,
     high_water: usize,
     cork_limit: usize,
-    vectored_from: usize,
+    min_vectored: usize,
     write_timeout: Duration,
     pub(super) auto_pong: bool,
     pub(super) auto_close: bool,
@@ -100,7 +100,7 @@ impl Sender {
             encoder: Encoder::new(entropy.map(|source| Box::new(Keys::new(source)))),
             high_water,
             cork_limit: config.cork_limit.min(high_water),
-            vectored_from: config.vectored_from.max(1),
+            min_vectored: config.min_vectored.max(1),
             write_timeout: config.write_timeout,
             auto_pong: config.auto_pong,
             auto_close: config.auto_close,
@@ -132,7 +132,7 @@ impl Sender {
     /// Queues a Ping before the data. Of several waiting Pings only the newest is sent
     /// (two queued before one write leave as one), and waiting Pongs leave before it. Its Pong
     /// is an [`Event::Pong`](crate::Event::Pong) with the same payload, for the caller to match;
-    /// for round-trip times there is [`probe`](Self::probe).
+    /// for round-trip times there is [`measure_rtt`](Self::measure_rtt).
     ///
     /// After our Close it goes before the data that is left, or behind that Close, until the peer's
     /// comes (§5.5.1).
@@ -156,16 +156,16 @@ impl Sender {
     /// more than 60 s gives no time.
     ///
     /// `now` is of the clock that reads are stamped with. In an adapter that is its own, so call
-    /// its `probe()`, not this.
+    /// its `measure_rtt()`, not this.
     ///
     /// # Errors
     ///
     /// [`Closed`](SendError::Closed), as [`ping`](Self::ping).
-    pub fn probe(&mut self, now: Time) -> Result<(), SendError> {
+    pub fn measure_rtt(&mut self, now: Time) -> Result<(), SendError> {
         if self.is_over() {
             return Err(SendError::Closed);
         }
-        self.urgent.probe(now);
+        self.urgent.measure_rtt(now);
         Ok(())
     }
 
@@ -301,7 +301,7 @@ impl Sender {
     /// Whether enough is buffered to be written before the batch ends
     /// ([`cork_limit`](Config::cork_limit)).
     #[inline]
-    pub(crate) fn past_cork_limit(&self) -> bool {
+    pub(crate) fn reached_cork_limit(&self) -> bool {
         self.out.len() >= self.cork_limit
     }
 
@@ -340,7 +340,7 @@ impl Sender {
     }
 
     /// Round-trip times of the Pings of the [heartbeat](Config::heartbeat) and of
-    /// [`probe`](Self::probe). A Pong counts once the time is told at which it came: by
+    /// [`measure_rtt`](Self::measure_rtt). A Pong counts once the time is told at which it came: by
     /// [`commit_at`](crate::Receiver::commit_at), else by the next `handle_timeout`; the adapters
     /// do so. `None` before the first.
     pub fn rtt(&self) -> Option<RoundTrip> {

@@ -1,6 +1,8 @@
 //! In place of `deflate` without that feature: nothing is compressed.
 use super::Sender;
-use crate::proto::{config::Config, deflate::Agreed, outbound::prepared::Prepared, role::Role};
+use crate::proto::{
+    config::Config, deflate::DeflateParams, outbound::prepared::Prepared, role::Role,
+};
 use core::ops::Range;
 
 #[derive(Default)]
@@ -19,7 +21,7 @@ impl Sender {
         &mut self,
         _: Role,
         _: &Config,
-        agreed: Agreed,
+        agreed: DeflateParams,
     ) {
         match agreed {}
     }

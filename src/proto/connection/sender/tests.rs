@@ -90,10 +90,10 @@ fn a_violations_close_waits_for_what_was_fed_and_passes_what_is_refused() {
 #[cfg(feature = "deflate")]
 #[test]
 fn a_closed_half_keeps_no_compressor() {
-    use crate::proto::deflate::{Agreed, Direction};
+    use crate::proto::deflate::{DeflateParams, Direction};
     for how in 0..3 {
         let server = Direction { takeover: true, ..Direction::default() };
-        let agreed = Agreed { server, ..Agreed::default() };
+        let agreed = DeflateParams { server, ..DeflateParams::default() };
         let negotiated = Negotiated { deflate: Some(agreed), ..Negotiated::default() };
         let config = Config {
             deflate: Some(crate::proto::deflate::Deflate {
@@ -270,7 +270,7 @@ fn wire(tx: &mut Sender) -> Vec<u8> {
 
 #[test]
 fn the_single_slice_is_all_of_it_when_there_is_one() {
-    let config = Config { vectored_from: 10, ..Config::default() };
+    let config = Config { min_vectored: 10, ..Config::default() };
     let mut conn = Connection::server(&config, Negotiated::default());
     assert_eq!(conn.tx.outgoing().single(), Some(&b""[..]));
     assert!(conn.tx.feed("one").is_ok());

@@ -123,7 +123,7 @@ impl Urgent {
     }
 
     /// A Ping whose Pong is timed.
-    pub(super) fn probe(&mut self, now: Time) {
+    pub(super) fn measure_rtt(&mut self, now: Time) {
         self.drop_ping();
         let mark = self.trips.get_or_insert_default().begin(now);
         self.set_ping(&mark);
@@ -278,7 +278,7 @@ impl Urgent {
     pub(super) fn owe_beat(&mut self, now: Time) {
         if self.beat != Beat::Owed {
             if self.ping.is_empty() {
-                self.probe(now);
+                self.measure_rtt(now);
             }
             self.beat = Beat::Owed;
         }

@@ -104,7 +104,7 @@ impl WebSocketConfig {
             max_message: self.max_message_size.unwrap_or(usize::MAX),
             max_frame: Some(self.max_frame_size.unwrap_or(usize::MAX)),
             max_request_line: crate::tungstenite::handshake::machine::MAX_HEAD,
-            vectored_from: SHARED_FROM,
+            min_vectored: SHARED_FROM,
             high_water: usize::MAX,
             ..tickwire::Config::default()
         };

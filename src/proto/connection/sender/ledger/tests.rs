@@ -86,7 +86,7 @@ fn on_wire(wire: &[u8]) -> (BTreeMap<usize, usize>, usize, bool) {
 
 impl Pair {
     fn new() -> Self {
-        let config = Config { high_water: 2000, vectored_from: 100, ..Config::default() };
+        let config = Config { high_water: 2000, min_vectored: 100, ..Config::default() };
         let conn = Connection::server(&config, Negotiated::default());
         Self { conn, frames: Vec::new(), controls: 0, pongs: 0, lossy: false, wire: Vec::new() }
     }

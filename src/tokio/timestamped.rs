@@ -1,7 +1,7 @@
-//! [`Stamped`] streams of tokio, whole and split.
+//! [`Timestamped`] streams of tokio, whole and split.
 use crate::{
     proto::message::Arrival,
-    socket::{Stamped, stamped::read},
+    socket::{Timestamped, timestamped::read},
 };
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
@@ -16,14 +16,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-impl Stamped<TcpStream> {
+impl Timestamped<TcpStream> {
     /// Two halves without a lock, for `into_split_with` of a
     /// [`WebSocket`](crate::tokio::WebSocket). Feature `tokio`.
     #[cfg_attr(not(feature = "stamps"), allow(dead_code, unreachable_pub))] // it is public with the feature
-    pub fn into_split(self) -> (Stamped<OwnedReadHalf>, OwnedWriteHalf) {
+    pub fn into_split(self) -> (Timestamped<OwnedReadHalf>, OwnedWriteHalf) {
         let on = self.is_on();
         let (read, write) = self.io.into_split();
-        (Stamped::wrap(read, on), write)
+        (Timestamped::wrap(read, on), write)
     }
 }
 
@@ -59,7 +59,7 @@ fn poll(
 
 macro_rules! reads {
     ($stream:ty, $io:ident => $tcp:expr) => {
-        impl AsyncRead for Stamped<$stream> {
+        impl AsyncRead for Timestamped<$stream> {
             #[inline]
             fn poll_read(
                 mut self: Pin<&mut Self>,
@@ -81,7 +81,7 @@ macro_rules! reads {
 reads!(TcpStream, io => io);
 reads!(OwnedReadHalf, io => io.as_ref());
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Stamped<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Timestamped<S> {
     #[inline]
     fn poll_write(
         mut self: Pin<&mut Self>,

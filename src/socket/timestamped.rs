@@ -1,4 +1,4 @@
-//! [`Stamped`]: a stream whose reads say when the bytes arrived.
+//! [`Timestamped`]: a stream whose reads say when the bytes arrived.
 use super::{Handle, arrival, kernel};
 use crate::proto::message::Arrival;
 use std::io::{self, IoSlice, Read, Write};
@@ -28,14 +28,14 @@ use std::io::{self, IoSlice, Read, Write};
 /// An event loop of your own reads, and hands [`arrived`](Self::arrived) to
 /// [`Receiver::set_arrival`](crate::Receiver::set_arrival) before it commits the bytes.
 #[derive(Debug)]
-pub struct Stamped<S> {
+pub struct Timestamped<S> {
     pub(crate) io: S,
     /// The kernel was asked.
     on: bool,
     arrived: Option<Arrival>,
 }
 
-impl<S> Stamped<S> {
+impl<S> Timestamped<S> {
     /// Wraps a stream. `on`: the kernel was asked to stamp its reads.
     pub(crate) fn wrap(io: S, on: bool) -> Self {
         Self { io, on, arrived: None }
@@ -64,17 +64,17 @@ impl<S> Stamped<S> {
     }
 }
 
-impl<S: Handle> Stamped<S> {
+impl<S: Handle> Timestamped<S> {
     /// Asks the kernel to stamp. On other systems than Linux nothing is stamped.
     ///
     /// ```no_run
     /// # #[cfg(feature = "stamps")]
     /// # fn serve() -> Result<(), Box<dyn std::error::Error>> {
     /// use std::{net::TcpListener, time::{SystemTime, UNIX_EPOCH}};
-    /// use tickwire::{Config, Stamped, blocking::accept};
+    /// use tickwire::{Config, Timestamped, blocking::accept};
     ///
     /// let (stream, _) = TcpListener::bind("127.0.0.1:0")?.accept()?;
-    /// let mut ws = accept(Stamped::new(stream)?, &Config { stamp_reads: true, ..Config::default() })?;
+    /// let mut ws = accept(Timestamped::new(stream)?, &Config { stamp_reads: true, ..Config::default() })?;
     /// while let Some(received) = ws.recv_to_reply()? {
     ///     if let Some(arrived) = received.info().arrived {
     ///         println!("{:?} after it arrived", SystemTime::now().duration_since(UNIX_EPOCH + arrived.software));
@@ -119,14 +119,14 @@ pub(crate) fn read<S: Handle>(io: &S, buf: &mut [u8]) -> io::Result<(usize, Opti
     kernel::read(io, buf, true)
 }
 
-impl<S: Read + Handle> Read for Stamped<S> {
+impl<S: Read + Handle> Read for Timestamped<S> {
     #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.read_as(buf, |io, buf| io.read(buf), true)
     }
 }
 
-impl<S: Write> Write for Stamped<S> {
+impl<S: Write> Write for Timestamped<S> {
     #[inline]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.io.write(buf)
