@@ -15,7 +15,8 @@ use core::{
     time::Duration,
 };
 use device::{Device, Queue, Uart};
-use tickwire_feed as _; // links, and all below it
+use tickwire_dial as _; // links, and all below it
+use tickwire_feed as _;
 use tickwire_parts as _;
 use tickwire::{
     CloseCode, Config, Connection, Entropy, Message, RecvError, Step, Time,

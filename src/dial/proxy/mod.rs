@@ -1,7 +1,7 @@
 //! [`Proxy`]: by way of whom to connect. No other module knows of it.
-mod bypass;
 #[cfg_attr(not(fuzzing), allow(unreachable_pub))] // a fuzz target drives it without I/O
 pub(crate) mod dialogue;
+mod environment;
 mod http_connect;
 mod look;
 mod socks5;
@@ -19,8 +19,8 @@ use crate::{
     },
     tls,
 };
-use bypass::chosen;
 use dialogue::{Address, Dialogue};
+use environment::chosen;
 use std::{env, fmt, future::poll_fn, string::String, vec::Vec};
 
 /// A proxy to connect through, by CONNECT of HTTP or by SOCKS5: for

@@ -1,7 +1,7 @@
 //! What is said to proxies, and what of their answers is believed, cut anywhere.
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::{dial::proxy::bypass::chosen, proto::time::Time};
+use crate::{dial::proxy::environment::chosen, proto::time::Time};
 use core::time::Duration;
 use proptest::prelude::*;
 use std::{

@@ -1,54 +1,30 @@
-//! Which proxy the environment variables select for a server.
-//!
-//! | entry of `NO_PROXY` | stands for |
-//! |---|---|
-//! | `*` | every server |
-//! | `example.com` | that name and all below it, `feed.example.com` |
-//! | `.example.com`, `*.example.com` | all below it |
-//! | `192.0.2.7`, `2001:db8::7`, `[2001:db8::7]` | that address |
-//! | `192.0.2.0/24`, `2001:db8::/32`, `[2001:db8::]/32` | the addresses that begin so |
-//! | any but the last, with `:8443` behind it (IPv6 in brackets) | the same, at that port alone |
-//!
-//! Entries are separated by commas or blanks; one that is none of these stands for nothing. Names
-//! match without regard to case and to a dot at their end, and are never resolved: an address
-//! stands for the servers whose URL has it. A host like `127.1` or `0x7f000001` is a name here:
-//! only some resolvers take it for an address.
-use super::dialogue::Address;
-use crate::proto::url::{Target, UrlError};
-use std::{net::IpAddr, string::String};
+//! The servers that a list in the form of `NO_PROXY` names.
+use core::net::IpAddr;
 
-/// The proxy for this server, by the values of variables: `HTTPS_PROXY`, else `ALL_PROXY`, for `ws`
-/// as for `wss`, since both need a tunnel (RFC 6455 §4.1 prefers a proxy for HTTPS to one for
-/// HTTP). A name in lower case goes before the same in upper case, and an empty value is none.
-pub(super) fn chosen(
-    server: &Target,
-    value: impl Fn(&str) -> Result<Option<String>, UrlError>,
-) -> Result<Option<Address>, UrlError> {
-    let first = |names: &[&str]| {
-        for name in names {
-            match value(name)? {
-                Some(text) if !text.trim().is_empty() => return Ok(Some(text)),
-                _ => {}
-            }
-        }
-        Ok(None)
-    };
-    let Some(url) = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])? else {
-        return Ok(None);
-    };
-    match first(&["no_proxy", "NO_PROXY"])? {
-        Some(list) if is_bypassed(&list, server) => Ok(None),
-        _ => Address::parse(url.trim()).map(Some),
-    }
-}
-
-/// Whether a `NO_PROXY` has this server in it.
-fn is_bypassed(list: &str, server: &Target) -> bool {
-    let name = server.server_name();
+/// Whether a list in the form of the variable `NO_PROXY` names this server, whose connections then
+/// go past the proxy. `host` is a name, with or without a dot at its end, or an address without
+/// brackets.
+///
+/// The entries, separated by commas or blanks:
+///
+/// | entry | the servers it names |
+/// |---|---|
+/// | `*` | all |
+/// | `example.com` | that name and all below it, `feed.example.com` |
+/// | `.example.com`, `*.example.com` | all below it |
+/// | `192.0.2.7`, `2001:db8::7`, `[2001:db8::7]` | that address |
+/// | `192.0.2.0/24`, `2001:db8::/32`, `[2001:db8::]/32` | the addresses that begin so |
+/// | any but `*`, with `:8443` behind it (IPv6 in brackets) | the same, at that port alone |
+///
+/// An entry of another form names nothing. Names match without regard to case. They are never
+/// resolved, so an address names only servers whose URL has that address. A host like `127.1` or
+/// `0x7f000001` is a name here, since only some resolvers take it for an address.
+pub fn is_bypassed(list: &str, host: &str, port: u16) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host);
     let address = name.parse().ok();
     let separates = |c: char| c == ',' || c.is_ascii_whitespace();
     list.split(separates).any(|entry| match split_port(entry) {
-        (entry, Some(port)) => port == server.port() && is_meant(entry, name, address),
+        (entry, Some(at)) => at == port && is_meant(entry, name, address),
         (entry, None) => is_meant(entry, name, address),
     })
 }

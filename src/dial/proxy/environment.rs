@@ -1,0 +1,30 @@
+//! Which proxy the environment variables select for a server.
+use super::dialogue::Address;
+use crate::proto::url::{Target, UrlError};
+use std::string::String;
+use tickwire_dial::is_bypassed;
+
+/// The proxy for this server, by the values of variables: `HTTPS_PROXY`, else `ALL_PROXY`, for `ws`
+/// as for `wss`, since both need a tunnel (RFC 6455 §4.1 prefers a proxy for HTTPS to one for
+/// HTTP). A name in lower case goes before the same in upper case, and an empty value is none.
+pub(super) fn chosen(
+    server: &Target,
+    value: impl Fn(&str) -> Result<Option<String>, UrlError>,
+) -> Result<Option<Address>, UrlError> {
+    let first = |names: &[&str]| {
+        for name in names {
+            match value(name)? {
+                Some(text) if !text.trim().is_empty() => return Ok(Some(text)),
+                _ => {}
+            }
+        }
+        Ok(None)
+    };
+    let Some(url) = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])? else {
+        return Ok(None);
+    };
+    match first(&["no_proxy", "NO_PROXY"])? {
+        Some(list) if is_bypassed(&list, server.server_name(), server.port()) => Ok(None),
+        _ => Address::parse(url.trim()).map(Some),
+    }
+}

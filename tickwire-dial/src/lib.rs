@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod no_proxy;
+mod socks5;
+
+pub use no_proxy::is_bypassed;
+pub use socks5::{Login, Socks5, SocksError};

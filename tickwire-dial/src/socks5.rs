@@ -1,0 +1,201 @@
+//! SOCKS5 (RFC 1928), and its user and password (RFC 1929).
+use alloc::{vec, vec::Vec};
+use core::{fmt, net::IpAddr};
+
+const VERSION: u8 = 5;
+/// The version byte of the negotiation of user and password (RFC 1929 §2).
+const LOGIN_VERSION: u8 = 1;
+
+// RFC 1928 §3: methods of authentication.
+const NO_LOGIN: u8 = 0;
+const LOGIN: u8 = 2;
+const NO_METHOD: u8 = 0xff;
+
+// RFC 1928 §5: types of address.
+const IPV4: u8 = 1;
+const NAME: u8 = 3;
+const IPV6: u8 = 4;
+
+/// Why there is no tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum SocksError {
+    /// The proxy could not or would not connect to the server, for this reason (RFC 1928 §6).
+    #[error("SOCKS5 proxy refused the connection with reply {0}")]
+    Refused(u8),
+    /// The proxy accepts none of the methods of authentication that we offered (RFC 1928 §3).
+    #[error("SOCKS5 proxy accepts no method of authentication that was offered")]
+    Method,
+    /// The proxy does not accept the user and password (RFC 1929 §2).
+    #[error("SOCKS5 proxy refused user and password")]
+    Credentials,
+    /// The proxy broke the protocol, or the protocol cannot carry the server's name.
+    #[error("SOCKS5: {0}")]
+    Protocol(&'static str),
+}
+
+/// A user and a password, for a proxy that asks for them (RFC 1929).
+#[derive(Clone)]
+pub struct Login(Vec<u8>);
+
+impl Login {
+    /// `None` if either is not of 1 to 255 bytes, since the protocol cannot carry it.
+    pub fn new(user: &[u8], password: &[u8]) -> Option<Self> {
+        // RFC 1929 §2: version, then each behind its length.
+        let mut login = vec![LOGIN_VERSION];
+        for text in [user, password] {
+            login.push(u8::try_from(text.len()).ok().filter(|&len| len > 0)?);
+            login.extend_from_slice(text);
+        }
+        Some(Self(login))
+    }
+}
+
+/// Does not show user and password.
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login(..)")
+    }
+}
+
+/// A client's dialogue with a SOCKS5 proxy, up to the tunnel to one server (RFC 1928).
+#[derive(Debug)]
+pub struct Socks5 {
+    expected: Answer,
+    /// Sent if the proxy asks for it.
+    login: Option<Login>,
+    request: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    Method,
+    Login,
+    Reply,
+}
+
+impl Socks5 {
+    /// Asks for a tunnel to a server. `host` is a name, which the proxy resolves, or an address
+    /// without brackets. Returns the greeting to send first.
+    ///
+    /// # Errors
+    ///
+    /// [`SocksError::Protocol`] for a name of more than 255 bytes.
+    pub fn new(host: &str, port: u16, login: Option<Login>) -> Result<(Self, Vec<u8>), SocksError> {
+        // RFC 1928 §3: the version, and the methods offered.
+        let greeting = match login {
+            Some(_) => vec![VERSION, 2, NO_LOGIN, LOGIN],
+            None => vec![VERSION, 1, NO_LOGIN],
+        };
+        let request = connect(host, port)?;
+        Ok((Self { expected: Answer::Method, login, request }, greeting))
+    }
+
+    /// Looks at the bytes received, once the bytes before were sent. `None`: the answer is not
+    /// whole. Else the length of the answer, which is to be dropped from `wire`, and whether the
+    /// tunnel begins behind it. If it does not, `next` has the bytes to send.
+    ///
+    /// # Errors
+    ///
+    /// See [`SocksError`]. An error is final.
+    pub fn answer(
+        &mut self,
+        wire: &[u8],
+        next: &mut Vec<u8>,
+    ) -> Result<Option<(usize, bool)>, SocksError> {
+        let found = match self.expected {
+            Answer::Method => self.method(wire)?,
+            Answer::Login => login_answer(wire)?,
+            Answer::Reply => reply(wire)?,
+        };
+        let Some(len) = found else { return Ok(None) };
+        self.expected = match self.expected {
+            Answer::Reply => return Ok(Some((len, true))),
+            Answer::Method if wire.get(1) == Some(&LOGIN) => {
+                *next = self.login.take().map(|login| login.0).unwrap_or_default();
+                Answer::Login
+            }
+            // RFC 1928 §3, RFC 1929 §2: then the request.
+            Answer::Method | Answer::Login => {
+                *next = core::mem::take(&mut self.request);
+                Answer::Reply
+            }
+        };
+        Ok(Some((len, false)))
+    }
+
+    /// RFC 1928 §3: version, method. The length of the answer, once it is whole.
+    fn method(&self, wire: &[u8]) -> Result<Option<usize>, SocksError> {
+        version(wire, VERSION, "version is not 5")?;
+        match wire.get(1) {
+            None => Ok(None),
+            Some(&NO_LOGIN) => Ok(Some(2)),
+            Some(&LOGIN) if self.login.is_some() => Ok(Some(2)),
+            Some(&NO_METHOD) => Err(SocksError::Method),
+            Some(_) => Err(SocksError::Protocol("method was not offered")),
+        }
+    }
+}
+
+/// RFC 1929 §2: version, status.
+fn login_answer(wire: &[u8]) -> Result<Option<usize>, SocksError> {
+    version(wire, LOGIN_VERSION, "version of the login is not 1")?;
+    match wire.get(1) {
+        None => Ok(None),
+        Some(0) => Ok(Some(2)),
+        Some(_) => Err(SocksError::Credentials),
+    }
+}
+
+/// RFC 1928 §4, RFC 1928 §5: the request for a connection. A name is sent as it is, and so resolved
+/// by the proxy alone.
+fn connect(host: &str, port: u16) -> Result<Vec<u8>, SocksError> {
+    const CONNECT: u8 = 1;
+    let mut request = vec![VERSION, CONNECT, 0];
+    match host.parse() {
+        Ok(IpAddr::V4(address)) => {
+            request.push(IPV4);
+            request.extend_from_slice(&address.octets());
+        }
+        Ok(IpAddr::V6(address)) => {
+            request.push(IPV6);
+            request.extend_from_slice(&address.octets());
+        }
+        Err(_) => {
+            let too_long = SocksError::Protocol("host name is longer than 255 bytes");
+            request.extend_from_slice(&[NAME, u8::try_from(host.len()).map_err(|_| too_long)?]);
+            request.extend_from_slice(host.as_bytes());
+        }
+    }
+    request.extend_from_slice(&port.to_be_bytes());
+    Ok(request)
+}
+
+/// RFC 1928 §6: version, reply, a zero, an address of some type, a port. Only the reply matters,
+/// and a refusal is one however short it is.
+fn reply(wire: &[u8]) -> Result<Option<usize>, SocksError> {
+    version(wire, VERSION, "version is not 5")?;
+    match wire.get(1) {
+        None | Some(0) => {}
+        Some(&reply) => return Err(SocksError::Refused(reply)),
+    }
+    if wire.get(2).is_some_and(|&reserved| reserved != 0) {
+        return Err(SocksError::Protocol("reserved byte is not 0"));
+    }
+    let address = match (wire.get(3), wire.get(4)) {
+        (None, _) | (Some(&NAME), None) => return Ok(None),
+        (Some(&IPV4), _) => 4,
+        (Some(&IPV6), _) => 16,
+        (Some(&NAME), Some(&len)) => 1 + usize::from(len),
+        (Some(_), _) => return Err(SocksError::Protocol("unknown type of address")),
+    };
+    let len = 4 + address + 2;
+    Ok((wire.len() >= len).then_some(len))
+}
+
+fn version(wire: &[u8], expected: u8, what: &'static str) -> Result<(), SocksError> {
+    match wire.first() {
+        Some(&version) if version != expected => Err(SocksError::Protocol(what)),
+        _ => Ok(()),
+    }
+}
