@@ -88,15 +88,11 @@ impl<S: Stream> Incoming<S> {
     /// or use [`server::Handshake`](crate::handshake::server::Handshake) and
     /// [`WebSocket::from_parts`].
     pub fn read(io: S, config: &Config) -> Result<Self, Error> {
-        let mut this = drive::Incoming::new(Timed::since(Instant::now(), io), config);
-        match settled(this.poll_request(&mut context()))?? {
-            Ok(()) => Ok(Self(this)),
-            Err(error) => {
-                // It does not matter if the peer did not take the answer.
-                let _ = Self(this).reject(error);
-                Err(error.into())
-            }
-        }
+        let (this, checked) = Self::read_any(io, config)?;
+        let Err(error) = checked else { return Ok(this) };
+        // It does not matter if the peer did not take the answer.
+        let _ = this.reject(error);
+        Err(error.into())
     }
 
     /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening request,

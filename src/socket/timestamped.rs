@@ -1,4 +1,7 @@
 //! [`Timestamped`]: a stream whose reads say when the bytes arrived.
+#[cfg(feature = "tokio")]
+mod tokio;
+
 use super::{Handle, arrival, kernel};
 use crate::proto::message::Arrival;
 use std::io::{self, IoSlice, Read, Write};
@@ -57,7 +60,7 @@ impl<S> Timestamped<S> {
 
     /// Takes note of a read.
     #[inline]
-    pub(crate) fn note(&mut self, (n, arrived): (usize, Option<Arrival>)) -> usize {
+    fn note(&mut self, (n, arrived): (usize, Option<Arrival>)) -> usize {
         self.arrived = arrived;
         arrival::leave(arrived);
         n
@@ -115,7 +118,7 @@ impl<S: Handle> Timestamped<S> {
 /// Reads once, and says when the bytes arrived.
 #[inline]
 #[cfg(feature = "tokio")]
-pub(crate) fn read<S: Handle>(io: &S, buf: &mut [u8]) -> io::Result<(usize, Option<Arrival>)> {
+fn read<S: Handle>(io: &S, buf: &mut [u8]) -> io::Result<(usize, Option<Arrival>)> {
     kernel::read(io, buf, true)
 }
 

@@ -39,7 +39,6 @@
 //! with its own listener on the same port (SO_REUSEPORT), uses every processor: see the example
 //! `echo_server`, `--threads`.
 mod connect;
-mod timestamped;
 
 pub use crate::tls::maybe::tokio::MaybeTls;
 #[cfg(feature = "rustls")]

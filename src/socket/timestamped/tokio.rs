@@ -1,8 +1,6 @@
 //! [`Timestamped`] streams of tokio, whole and split.
-use crate::{
-    proto::message::Arrival,
-    socket::{Timestamped, timestamped::read},
-};
+use super::{Timestamped, read};
+use crate::proto::message::Arrival;
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{
