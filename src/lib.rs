@@ -216,14 +216,13 @@
 //! - `counters`: counts of the traffic of each connection.
 //! - `futures`: the `futures_io` adapter, for smol and other runtimes; `Stream` and `Sink` of
 //!   [`OwnedMessage`]s, and by `Events` of [`OwnedEvent`]s, for it and `tokio`.
-//! - `http`: the opening handshake in the types of the crate `http`, for hyper and its like. For
-//!   axum there is the crate `tickwire-axum`.
 //! - `tracing`: handshakes, Closes and violations as [events](#events) of the crate `tracing`, each
 //!   message at its TRACE level.
 //! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. Off in a connection
 //!   unless [`Config`] asks for it and the peer agrees.
 //!
-//! Without any of them the core is `no_std` and needs `alloc`. Features only add.
+//! Without any of them the core is `no_std` and needs `alloc`. Features only add. For hyper and its
+//! like there is the crate `tickwire-http`, for axum `tickwire-axum`.
 //!
 //! # Events
 //!
@@ -250,7 +249,7 @@
 //! each task if it is split. What fails before there is a handshake (the URL, the lookup of a name,
 //! dialing, TLS), and the system's error of a stream, is in no event: the call returns it, and the
 //! caller, who knows what was wanted, logs it. In no event either is a request that a server's
-//! application itself rejects: see [`Rejection`](handshake::server::Rejection).
+//! application itself rejects by a [`Rejection`](handshake::server::Rejection).
 //!
 //! # Guarantees
 //!

@@ -179,7 +179,8 @@ pub struct Config {
     /// longer one with 431.
     pub max_head: usize,
 
-    /// The most headers in a head; default and maximum 128. A server answers more with 431.
+    /// The most headers in a head; default 128, maximum 132. A server answers more with
+    /// 431.
     pub max_headers: usize,
 
     /// The longest request line, in bytes; default 8 KiB. A server answers a longer one with 414.

@@ -121,9 +121,9 @@ fn a54_thousands_of_headers_hide_nothing() {
     );
     // No limit on their number can be set so high that the parser would run out of room for them.
     let config = Config { max_headers: usize::MAX, ..Config::default() };
-    refused(&config, &behind(5000), TooManyHeaders { limit: 128 });
+    refused(&config, &behind(5000), TooManyHeaders { limit: 132 });
     let lots = |proof: &str| response(proof, &many(5000));
-    rejected(&config, lots, TooManyHeaders { limit: 128 });
+    rejected(&config, lots, TooManyHeaders { limit: 132 });
 }
 
 #[test]

@@ -21,8 +21,6 @@ mod fragmentation;
 mod framing;
 mod handshake_client;
 mod handshake_server;
-#[cfg(feature = "http")]
-mod http;
 mod lending;
 mod limits;
 mod liveness;

@@ -12,7 +12,7 @@ use crate::support::{
     },
 };
 use bytes::Bytes;
-use std::{error::Error as _, fmt::Debug};
+use std::error::Error as _;
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Error, Message, Negotiated,
     Outbound, OwnedMessage, Prepared, Step, SystemEntropy, Time,
@@ -21,42 +21,9 @@ use tickwire::{
 };
 use tickwire_parts::{Outbox, Overflow};
 
-/// What must not be seen, of a length at which nothing is cut.
-const SECRET: &str = "s3cret-t0ken";
-
-/// In all the ways bytes are shown: as text, in base64 behind another user or password, as numbers
-/// in decimal and hexadecimal.
-fn ways_to_show(secret: &str) -> Vec<String> {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-    let bytes = secret.as_bytes();
-    // A piece from the middle, as a list of numbers would have it.
-    let piece = |shown: String| shown.trim_matches(['[', ']']).to_owned();
-    let mut ways = vec![
-        secret.to_owned(),
-        piece(format!("{:?}", &bytes[2..9])),
-        piece(format!("{:x?}", &bytes[2..9])),
-        bytes[2..9].iter().map(|b| format!("{b:02x}")).collect(),
-    ];
-    for before in ["", "u", "us"] {
-        // Without the characters that depend on what is around it.
-        let shifted = STANDARD.encode(format!("{before}{secret}"));
-        ways.push(shifted[4..shifted.len() - 4].to_owned());
-    }
-    ways
-}
-
-#[track_caller]
-fn hidden(shown: &str) {
-    for way in ways_to_show(SECRET) {
-        assert!(!shown.to_lowercase().contains(&way.to_lowercase()), "{way} is in {shown}");
-    }
-}
-
-#[track_caller]
-fn hides(value: &impl Debug) {
-    hidden(&format!("{value:?}"));
-    hidden(&format!("{value:#?}").split_whitespace().collect::<Vec<_>>().join(" "));
-}
+#[path = "../support/secrets.rs"]
+mod secrets;
+use secrets::{Fixed, SECRET, hidden, hides, secret_request, ways_to_show};
 
 #[test]
 fn the_search_finds_a_secret_however_it_is_shown() {
@@ -194,31 +161,6 @@ fn masking_keys_and_what_foretells_them_are_not_shown() {
     assert_eq!(format!("{:?}", SystemEntropy::new().unwrap()), "SystemEntropy");
 }
 
-/// Its masking keys spell the beginning of the secret.
-struct Fixed;
-
-impl tickwire::Entropy for Fixed {
-    fn fill(&mut self, dest: &mut [u8]) {
-        for (byte, secret) in dest.iter_mut().zip(SECRET.bytes().cycle()) {
-            *byte = secret;
-        }
-    }
-}
-
-/// A request with a secret wherever it may have one.
-fn secret_request() -> client::Request {
-    let url = format!("wss://{SECRET}:{SECRET}@h/feed?token={SECRET}");
-    let request = client::Request::new(&url).unwrap();
-    hides(&request); // what the URL's user becomes
-    request
-        .basic_auth(SECRET, SECRET)
-        .and_then(|r| r.header("Cookie", SECRET))
-        .and_then(|r| r.header("Proxy-Authorization", SECRET))
-        .and_then(|r| r.header("X-Api-Key", SECRET))
-        .and_then(|r| r.subprotocols(&["ticks", &format!("bearer.{SECRET}")]))
-        .unwrap()
-}
-
 #[test]
 fn a_client_s_handshake_does_not_show_its_credentials() {
     let request = secret_request();
@@ -254,31 +196,6 @@ fn a_client_s_handshake_does_not_show_its_credentials() {
             hidden(&error.to_string());
         }
     }
-}
-
-#[cfg(feature = "http")]
-#[test]
-fn headers_for_an_http_stack_are_marked_as_secrets() {
-    use tickwire::handshake::http::{Head, Opening, Upgrade};
-    let config = Config::default();
-    for open in [Opening::new, Opening::connect] {
-        let (asked, opening) = open(&secret_request(), &config, Fixed);
-        hides(asked.headers());
-        hides(&opening);
-        assert!(asked.headers()["Sec-WebSocket-Protocol"].is_sensitive());
-    }
-    let (asked, _) = Opening::new(&secret_request(), &config, Fixed);
-    hides(&Head::from(&asked));
-    assert!(!asked.headers()["Host"].is_sensitive());
-    let upgrade = Upgrade::new(&asked, None, &config).unwrap();
-    hides(&upgrade);
-    hides(&upgrade.request());
-    let accept = server::Accept::default().header("Set-Cookie", SECRET).unwrap();
-    let (response, conn) = upgrade.accept(accept).unwrap();
-    hides(&response);
-    hides(&conn);
-    let rejection = server::Rejection::new(401).header("Set-Cookie", SECRET).unwrap();
-    hides(&rejection.into_http(http::Version::HTTP_11).map(drop));
 }
 
 #[test]

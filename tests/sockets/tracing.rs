@@ -260,37 +260,3 @@ async fn the_documented_table_has_each_event_with_its_level_and_its_fields() {
     .await;
     assert_eq!(lines.0.lock().unwrap().1, documented());
 }
-
-/// Those too that are found before a request or a response is looked at as HTTP/1.1.
-#[cfg(feature = "http")]
-#[test]
-fn refusals_through_an_http_stack_are_told_once() {
-    use http::{Method, Response, StatusCode, Version};
-    use tickwire::{
-        SystemEntropy,
-        handshake::http::{Opening, Upgrade},
-    };
-
-    let (lines, _guard) = listening();
-    let config = Config::default();
-    let mut request = http::Request::new(());
-    assert!(Upgrade::new(&request, None, &config).is_err());
-    *request.version_mut() = Version::HTTP_10;
-    assert!(Upgrade::new(&request, None, &config).is_err());
-    (*request.version_mut(), *request.method_mut()) = (Version::HTTP_2, Method::CONNECT);
-    assert!(Upgrade::new(&request, Some("connect-udp"), &config).is_err());
-    let mut response = Response::new(());
-    for status in [StatusCode::NOT_FOUND, StatusCode::SWITCHING_PROTOCOLS] {
-        *response.status_mut() = status;
-        let asked = Request::new(REQUEST).unwrap();
-        let (_, opening) = Opening::new(&asked, &config, SystemEntropy::new().unwrap());
-        assert!(opening.accept(&response).is_err());
-    }
-    let told = lines.take();
-    assert!(told[..3].iter().all(|line| line.contains(" status=")), "{told:#?}");
-    assert!(told[3..].iter().all(|line| !line.contains(" status=")), "{told:#?}");
-    let begins = |role| format!("INFO message=opening handshake failed role={role} error=");
-    assert_eq!(told.len(), 5, "{told:#?}");
-    assert!(told[..3].iter().all(|line| line.starts_with(&begins("Server"))), "{told:#?}");
-    assert!(told[3..].iter().all(|line| line.starts_with(&begins("Client"))), "{told:#?}");
-}

@@ -271,6 +271,8 @@ fn unsafe_is_where_it_is_said_to_be() {
         "",
         "tickwire-axum/",
         "tickwire-feed/",
+        "tickwire-http/",
+        "tickwire-parts/",
         "tickwire-tap/",
         "tickwire-tls/",
         "tickwire-tungstenite/",

@@ -106,13 +106,6 @@ mod core_types {
     #[cfg(feature = "stamps")]
     const _: () = both::<Timestamped<std::net::TcpStream>>();
 
-    #[cfg(feature = "http")]
-    const _: () = {
-        both::<http::Head<'_>>();
-        both::<http::Upgrade>();
-        both::<http::Opening>();
-    };
-
     #[cfg(feature = "rustls")]
     const _: () = {
         both::<tls::TlsError>();

@@ -51,11 +51,11 @@ use tickwire::{
     Config, Error,
     handshake::{
         HandshakeError, HeaderError,
-        http::{Head, Upgrade},
         server::{Accept, Origins, Rejection, RequestHead},
     },
     tokio::WebSocket as Socket,
 };
+use tickwire_http::{Head, Upgrade};
 
 /// A WebSocket on the stream that axum handed over.
 pub type WebSocket = Socket<TokioIo<Upgraded>>;
@@ -245,7 +245,7 @@ impl std::error::Error for WebSocketRejection {}
 
 impl IntoResponse for WebSocketRejection {
     fn into_response(self) -> Response {
-        self.rejection.into_http(self.version).map(Body::from)
+        tickwire_http::rejection(self.rejection, self.version).map(Body::from)
     }
 }
 

@@ -13,10 +13,10 @@ use std::{
     sync::mpsc,
 };
 use tickwire::{
-    CloseCode, CloseFrame, Config, Error, SystemEntropy,
-    handshake::{client::Request, http::Opening},
+    CloseCode, CloseFrame, Config, Error, SystemEntropy, handshake::client::Request,
     tokio::WebSocket,
 };
+use tickwire_http::Opening;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,

@@ -11,11 +11,9 @@ use super::HandshakeError;
 use crate::proto::{config::Config, error::shown, role::Role};
 use core::{fmt, mem::MaybeUninit};
 
-/// The upper bound of [`Config::max_headers`].
-const MAX_HEADERS: usize = 128;
-
-/// The upper bound of [`Scan::added`].
-const MAX_ADDED: usize = 4;
+/// The upper bound of [`Config::max_headers`]: its default, and four headers that `tickwire-http`
+/// adds to a request of HTTP/2, which has none of them.
+const MAX_HEADERS: usize = 132;
 
 /// Looks for the end of a head, without looking at a byte twice.
 #[derive(Debug)]
@@ -30,8 +28,6 @@ pub(super) struct Scan {
     /// Invariant of these limits: a verdict depends on the bytes alone, not on how they are cut.
     max_head: usize,
     max_headers: usize,
-    /// How many headers the peer did not send and we put there, besides those.
-    pub(super) added: usize,
     /// For the first line; only a request has one.
     max_line: usize,
 }
@@ -44,7 +40,7 @@ impl Scan {
             Role::Server => config.max_request_line,
             Role::Client => usize::MAX,
         };
-        Self { at: 0, line: 0, lines: 0, max_head, max_headers, added: 0, max_line }
+        Self { at: 0, line: 0, lines: 0, max_head, max_headers, max_line }
     }
 
     /// Continues in `bytes`, which are those of the last call and the bytes since. Returns
@@ -73,7 +69,7 @@ impl Scan {
                             return Err(HandshakeError::Malformed { what: "empty line" });
                         }
                         (true, _) => return Ok(Some(i + 2)),
-                        (false, lines) if lines > self.max_headers + self.added => {
+                        (false, lines) if lines > self.max_headers => {
                             let limit = shown(self.max_headers);
                             return Err(HandshakeError::TooManyHeaders { limit });
                         }
@@ -110,7 +106,7 @@ impl Scan {
         !bare
             && !matches!(head.first(), Some(b'\r' | b'\n'))
             && head.len() <= self.max_head
-            && headers <= self.max_headers + self.added
+            && headers <= self.max_headers
             && first <= self.max_line
     }
 
@@ -212,7 +208,7 @@ impl RequestLine {
         head: &'a [u8],
         look: impl FnOnce(&httparse::Request<'_, 'a>) -> T,
     ) -> Result<(Self, T), HandshakeError> {
-        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS + MAX_ADDED];
+        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut parsed = httparse::Request::new(&mut []);
         match parsed.parse_with_uninit_headers(head, &mut headers) {
             Ok(httparse::Status::Complete(len)) if len == head.len() => {}
@@ -257,7 +253,7 @@ pub(crate) struct StatusLine {
 impl StatusLine {
     /// Parses a head that [`Scan`] accepted.
     pub(crate) fn parse(head: &[u8]) -> Result<Self, HandshakeError> {
-        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS + MAX_ADDED];
+        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut parsed = httparse::Response::new(&mut []);
         let config = httparse::ParserConfig::default();
         match config.parse_response_with_uninit_headers(&mut parsed, head, &mut headers) {

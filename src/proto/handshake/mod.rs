@@ -37,8 +37,6 @@ mod date;
 mod deflate;
 mod extensions;
 pub(crate) mod head;
-#[cfg(feature = "http")]
-pub mod http;
 mod reading;
 pub mod server;
 

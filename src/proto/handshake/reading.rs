@@ -73,8 +73,7 @@ impl Reading {
         }
     }
 
-    /// Puts bytes that are already here where a read would put them: for handshakes through an HTTP
-    /// stack, and for what a proxy sent along.
+    /// Puts bytes that are already here where a read would put them: for what a proxy sent along.
     pub(crate) fn put(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let place = self.spare_mut();
@@ -107,6 +106,21 @@ impl Reading {
             None if self.deadline.passed(now) => Err(self.fail(self.late)),
             None => Ok(()),
         }
+    }
+
+    /// Fails the handshake with a fault that the caller has found, as an HTTP stack does that reads
+    /// the head itself: the event of it is told, and every later call repeats it. Returns the error;
+    /// after an earlier one, the earlier.
+    pub fn fail(&mut self, error: HandshakeError) -> HandshakeError {
+        if let Some(Err(earlier)) = self.outcome {
+            return earlier;
+        }
+        trace::handshake_failed(self.role, error, error.status());
+        self.outcome = Some(Err(error));
+        if !self.has_head {
+            self.buf.skip(self.buf.wire().len()); // nobody will look at it
+        }
+        error
     }
 
     // Outputs.
@@ -184,15 +198,6 @@ impl Reading {
             Err(error) => return Err(self.fail(error)),
         }
         found
-    }
-
-    fn fail(&mut self, error: HandshakeError) -> HandshakeError {
-        trace::handshake_failed(self.role, error, error.status());
-        self.outcome = Some(Err(error));
-        if !self.has_head {
-            self.buf.skip(self.buf.wire().len()); // nobody will look at it
-        }
-        error
     }
 
     /// Hands the bytes after the head to the connection, whose first output is `response`.

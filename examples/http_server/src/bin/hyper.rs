@@ -16,14 +16,8 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use std::convert::Infallible;
-use tickwire::{
-    Config,
-    handshake::{
-        http::Upgrade,
-        server::{Accept, Rejection},
-    },
-    tokio::WebSocket,
-};
+use tickwire::{Config, handshake::server::Accept, tokio::WebSocket};
+use tickwire_http::{Upgrade, rejection};
 
 async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
     let config = Config::default();
@@ -32,7 +26,7 @@ async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
     let accept = Accept::default().subprotocols(&["echo.v1"]);
     let (response, connection) = match upgrade.and_then(|upgrade| upgrade.accept(accept)) {
         Ok(agreed) => agreed,
-        Err(error) => return Rejection::from(error).into_http(request.version()).map(Full::from),
+        Err(error) => return rejection(error, request.version()).map(Full::from),
     };
     tokio::spawn(async move {
         let version = format!("{:?}", request.version());

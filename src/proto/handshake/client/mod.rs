@@ -61,10 +61,10 @@ pub struct Handshake {
     /// The number of its bytes written. Invariant: `sent <= request.len()`.
     sent: usize,
     /// The Sec-WebSocket-Accept that answers our key.
-    pub(super) expected: [u8; ACCEPT_LEN],
+    expected: [u8; ACCEPT_LEN],
     subprotocols: Vec<String>,
     require_subprotocol: bool,
-    pub(super) keep_response: bool,
+    keep_response: bool,
     /// A complete 101, at the front of the buffer.
     head: Option<StatusLine>,
     /// The part kept of any other response.
@@ -229,7 +229,7 @@ impl Handshake {
 impl Connection {
     /// The server's response to the opening handshake, if the client's request asked to
     /// [keep](Request::keep_response) it; else `None`. A connection opened through
-    /// `handshake::http` has none: there the caller has the response.
+    /// `tickwire-http` has none: there the caller has the response.
     pub fn response(&self) -> Option<ResponseHead<'_>> {
         self.response_head().map(|head| ResponseHead { status: 101, head })
     }

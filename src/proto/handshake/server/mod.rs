@@ -64,8 +64,6 @@ mod tests;
 pub use origins::Origins;
 pub(super) use origins::normalise;
 pub use request::RequestHead;
-#[cfg(feature = "http")]
-pub(super) use request::asks_for_upgrade;
 pub use response::{Accept, Rejection};
 
 use super::{
@@ -100,7 +98,7 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 pub struct Handshake {
     /// Takes what is read, and the time.
     pub reading: Reading,
-    pub(super) config: Config,
+    config: Config,
     /// The request, at the front of the buffer, once it is complete and well-formed.
     head: Option<RequestLine>,
     /// The Sec-WebSocket-Key of a request that passed.
@@ -185,17 +183,7 @@ impl Handshake {
     ///
     /// [`HandshakeError::Incomplete`] if the request is not complete; the error of
     /// [`step`](Self::step) if it did not pass.
-    pub fn accept(self, accept: Accept<'_>) -> Result<Connection, HandshakeError> {
-        self.accept_with(accept, |response| response)
-    }
-
-    /// [`accept`](Self::accept); of the response's parts the connection sends those that `sends`
-    /// returns.
-    pub(in crate::proto::handshake) fn accept_with(
-        mut self,
-        accept: Accept<'_>,
-        sends: impl for<'r> FnOnce(&'r [&'r [u8]]) -> &'r [&'r [u8]],
-    ) -> Result<Connection, HandshakeError> {
+    pub fn accept(mut self, accept: Accept<'_>) -> Result<Connection, HandshakeError> {
         let (Progress::Complete, Some(request)) = (self.step()?, self.request()) else {
             return Err(HandshakeError::Incomplete);
         };
@@ -223,7 +211,7 @@ impl Handshake {
         trace::opened(Role::Server, || request.path(), negotiated.subprotocol.as_deref());
         let head_len = request.head.len();
         let mut connection = Connection::server(&self.config, negotiated);
-        self.reading.end(head_len, &mut connection, sends(&response));
+        self.reading.end(head_len, &mut connection, &response);
         Ok(connection)
     }
 

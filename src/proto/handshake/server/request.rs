@@ -74,7 +74,9 @@ impl<'a> RequestHead<'a> {
     /// Whether it asks for an upgrade to WebSocket, by the headers Upgrade and Connection, whatever
     /// else is wrong with it: if not, it is plain HTTP.
     pub fn is_upgrade(&self) -> bool {
-        asks_for_upgrade(|name| self.headers().named(name))
+        let has =
+            |name, token| self.headers().named(name).any(|value| head::has_token(value, token));
+        has(UPGRADE, "websocket") && has("Connection", "upgrade")
     }
 
     fn resource(&self) -> &'a str {
@@ -83,14 +85,6 @@ impl<'a> RequestHead<'a> {
             _ => self.target(),
         }
     }
-}
-
-/// Whether the headers that `named` looks up ask for an upgrade to WebSocket.
-pub(in crate::proto::handshake) fn asks_for_upgrade<'a, V: Iterator<Item = &'a [u8]>>(
-    named: impl Fn(&'static str) -> V,
-) -> bool {
-    let has = |name, token| named(name).any(|value| head::has_token(value, token));
-    has(UPGRADE, "websocket") && has("Connection", "upgrade")
 }
 
 /// Shows method, path and the names of the headers: queries and values may be secret.

@@ -138,7 +138,7 @@ impl Rejection {
         self
     }
 
-    pub(in crate::proto::handshake) fn encode(&self, head_only: bool) -> Vec<u8> {
+    pub(super) fn encode(&self, head_only: bool) -> Vec<u8> {
         let has = |name: &str| {
             Headers::new(self.lines.as_bytes()).any(|(n, _)| n.eq_ignore_ascii_case(name))
         };

@@ -17,10 +17,8 @@ use std::{
     io::{Read, Write},
     marker::PhantomData,
 };
-use tickwire::{
-    Entropy,
-    handshake::{client as core, http::Opening},
-};
+use tickwire::{Entropy, handshake::client as core};
+use tickwire_http::Opening;
 
 /// The request.
 pub type Request = http::Request<()>;

@@ -13,10 +13,8 @@ use std::{
     io::{Read, Write},
     marker::PhantomData,
 };
-use tickwire::{
-    Connection, Negotiated,
-    handshake::{http::Upgrade, server::Accept},
-};
+use tickwire::{Connection, Negotiated, handshake::server::Accept};
+use tickwire_http::Upgrade;
 
 /// The request.
 pub type Request = http::Request<()>;

@@ -1,18 +1,25 @@
 //! The opening handshake in the types of the crate `http`: the same verdicts and answers as over
 //! bytes, and extended CONNECT (PROTOCOL.md section 14).
-use crate::support::{
-    heads::{KEY, feed_head},
-    wire::feed,
-};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+#![allow(clippy::unwrap_used, clippy::panic)]
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use tickwire::{
     Config, Connection, RecvError, Role, SystemEntropy,
+    deflate::Deflate,
     handshake::{
         HandshakeError, Progress, client,
-        http::{Head, Opening, Upgrade},
         server::{self, Accept, Origins, Rejection},
     },
 };
+use tickwire_http::{Head, Opening, Upgrade, rejection, uri};
+
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+/// As a read of few bytes.
+fn feed(connection: &mut Connection, wire: &[u8]) {
+    let receiver = connection.receiver_mut();
+    receiver.spare_mut()[..wire.len()].copy_from_slice(wire);
+    receiver.commit(wire.len());
+}
 
 fn get() -> Request<()> {
     Request::get("/feed?symbol=X")
@@ -59,7 +66,8 @@ fn over_bytes(request: &Request<()>) -> Result<(), HandshakeError> {
     head.extend(b"\r\n");
     let mut handshake = server::Handshake::new(&Config::default());
     for byte in head {
-        feed_head(&mut handshake, &[byte]);
+        handshake.reading.spare_mut()[0] = byte;
+        handshake.reading.commit(1);
         if handshake.step()? == Progress::Complete {
             return Ok(());
         }
@@ -88,7 +96,6 @@ fn an_upgrade_is_answered_with_101_and_what_was_agreed_on() {
     // Nothing of the response is left for the stream.
     assert!(!connection.sender().has_outgoing());
     assert_eq!(connection.sender().buffered_amount(), 0);
-    #[cfg(feature = "counters")]
     assert_eq!(connection.sender().counters(), tickwire::Traffic::default());
     assert_eq!(
         (connection.role(), connection.negotiated().subprotocol.as_deref()),
@@ -240,6 +247,27 @@ fn the_connection_has_the_configuration_set_last() {
 }
 
 #[test]
+fn compression_is_agreed_on_as_the_configuration_set_last_says() {
+    let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
+    let request = client::Request::new("ws://example.com/").unwrap();
+    for (open, version) in [
+        (Opening::new as fn(&_, &_, SystemEntropy) -> _, Version::HTTP_11),
+        (Opening::connect, Version::HTTP_2),
+    ] {
+        let (request, opening) = open(&request, &config, SystemEntropy::new().unwrap());
+        let mut upgrade = check(&request).unwrap();
+        upgrade.set_config(&config);
+        assert_eq!(upgrade.request().path(), "/");
+        let (mut response, server) = upgrade.accept(Accept::default()).unwrap();
+        assert!(response.headers().contains_key("sec-websocket-extensions"));
+        *response.version_mut() = version;
+        let client = opening.accept(&response).unwrap();
+        assert!(client.negotiated().deflate.is_some());
+        assert_eq!(client.negotiated(), server.negotiated());
+    }
+}
+
+#[test]
 fn a_head_shows_what_is_no_secret() {
     let mut request = get();
     request.headers_mut().insert("authorization", "secret".parse().unwrap());
@@ -249,8 +277,8 @@ fn a_head_shows_what_is_no_secret() {
 
 #[test]
 fn a_refusal_says_what_the_one_over_bytes_says() {
-    let rejection = Rejection::new(503).header("Retry-After", "30").unwrap().body("later\n");
-    let response = rejection.clone().into_http(Version::HTTP_11);
+    let later = Rejection::new(503).header("Retry-After", "30").unwrap().body("later\n");
+    let response = rejection(later.clone(), Version::HTTP_11);
     assert_eq!(response.status(), 503);
     assert_eq!(
         names(response.headers()),
@@ -260,24 +288,25 @@ fn a_refusal_says_what_the_one_over_bytes_says() {
         (&response.headers()["connection"], &response.body()[..]),
         (&"close".parse().unwrap(), &b"later\n"[..])
     );
-    let response = Rejection::new(200).into_http(Version::HTTP_2);
+    let response = rejection(Rejection::new(200), Version::HTTP_2);
     assert_eq!(response.status(), 500, "a 2xx would accept a CONNECT");
-    assert_eq!(Rejection::new(200).into_http(Version::HTTP_11).status(), 200);
-    let response = rejection.into_http(Version::HTTP_2);
+    assert_eq!(rejection(Rejection::new(200), Version::HTTP_11).status(), 200);
+    let response = rejection(later, Version::HTTP_2);
     assert_eq!(response.status(), 503);
     assert_eq!(names(response.headers()), ["content-length", "content-type", "retry-after"]);
-    let response = Rejection::from(HandshakeError::UnsupportedVersion).into_http(Version::HTTP_11);
+    let response = rejection(HandshakeError::UnsupportedVersion, Version::HTTP_11);
     assert_eq!(
         (response.status().as_u16(), &response.headers()["sec-websocket-version"]),
         (426, &"13".parse().unwrap())
     );
     for (version, allowed) in [(Version::HTTP_11, "GET"), (Version::HTTP_2, "CONNECT")] {
-        let response = Rejection::from(HandshakeError::BadMethod).into_http(version);
+        let response = rejection(HandshakeError::BadMethod, version);
         assert_eq!(
             (response.status(), &response.headers()["allow"]),
             (StatusCode::METHOD_NOT_ALLOWED, &allowed.parse().unwrap())
         );
-        let own = Rejection::new(405).header("Allow", "GET, HEAD").unwrap().into_http(version);
+        let own = Rejection::new(405).header("Allow", "GET, HEAD").unwrap();
+        let own = rejection(own, version);
         assert_eq!(own.headers()["allow"], "GET, HEAD");
     }
 }
@@ -420,9 +449,9 @@ fn what_the_url_asks_for_is_what_is_asked_for() {
             assert_eq!(asked.uri().path_and_query().unwrap(), asked_for);
         }
         let whole = format!("http://example.com{asked_for}");
-        assert_eq!(Uri::from(request.target()).to_string(), whole);
+        assert_eq!(uri(request.target()).to_string(), whole);
     }
     let host = "h".repeat((1 << 14) - "wss://:1/".len());
     let request = client::Request::new(&format!("wss://{host}:1/")).unwrap();
-    assert_eq!(Uri::from(request.target()).to_string(), format!("https://{host}:1/"));
+    assert_eq!(uri(request.target()).to_string(), format!("https://{host}:1/"));
 }

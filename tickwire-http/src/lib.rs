@@ -1,0 +1,130 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+
+mod opening;
+mod upgrade;
+
+pub use opening::{Opening, uri};
+pub use upgrade::{Head, Upgrade};
+
+use bytes::Buf;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use tickwire::{
+    Config,
+    handshake::{
+        HandshakeError, Reading,
+        server::{Handshake, Rejection},
+    },
+};
+
+/// The response that rejects a request, for an HTTP stack to send in this version of HTTP.
+///
+/// A response of HTTP/1.1 has `Connection: close`, which the stack must obey: nothing after a
+/// rejected upgrade may be read as a request. From HTTP/2 on a 2xx, which would accept, becomes a
+/// 500 (RFC 9113 §8.5). It has a Date if [`Rejection::date`] is set; hyper adds one by itself.
+pub fn rejection(rejection: impl Into<Rejection>, version: Version) -> Response<Vec<u8>> {
+    let rejection = rejection.into();
+    let status = rejection.status();
+    let mut bytes = Handshake::new(&Config::default()).reject(rejection);
+    let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
+    let body = bytes.split_off(head);
+    let mut response = Response::new(body);
+    // RFC 9113 §8.5: to a CONNECT any 2xx would accept.
+    let accepts = is_extended(version) && (200..300).contains(&status);
+    *response.status_mut() = match StatusCode::from_u16(status) {
+        Ok(status) if !accepts => status,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    append(response.headers_mut(), &bytes);
+    if is_extended(version) {
+        for name in [header::CONNECTION, header::UPGRADE] {
+            response.headers_mut().remove(name);
+        }
+        // CONNECT replaces GET there (RFC 8441 §4).
+        if response.headers().get(header::ALLOW).is_some_and(|allow| allow == "GET") {
+            let connect = HeaderValue::from_static("CONNECT");
+            response.headers_mut().insert(header::ALLOW, connect);
+        }
+    }
+    response
+}
+
+/// Whether this version has extended CONNECT in place of Upgrade.
+fn is_extended(version: Version) -> bool {
+    version == Version::HTTP_2 || version == Version::HTTP_3
+}
+
+/// Refuses a head with more headers than the limit, not counting the first line and those that we
+/// `added`.
+fn check_count(head: &[u8], added: usize, config: &Config) -> Result<(), HandshakeError> {
+    // The handshake has room for four more, which is how many we add.
+    let limit = config.max_headers.min(128);
+    let lines = head.iter().filter(|&&b| b == b'\n').count();
+    match lines > 1 + added + limit {
+        true => Err(HandshakeError::TooManyHeaders { limit: limit as u32 }),
+        false => Ok(()),
+    }
+}
+
+/// Puts a head where a read would put it.
+fn put(reading: &mut Reading, mut head: &[u8]) {
+    while head.has_remaining() {
+        let place = reading.spare_mut();
+        let n = place.len().min(head.len());
+        head.copy_to_slice(&mut place[..n]);
+        reading.commit(n);
+    }
+}
+
+fn push_line(head: &mut Vec<u8>, parts: &[&str]) {
+    parts.iter().for_each(|part| head.extend_from_slice(part.as_bytes()));
+    head.extend_from_slice(b"\r\n");
+}
+
+/// One header line.
+fn push_header(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        head.extend_from_slice(part);
+    }
+}
+
+/// Adds the headers of a head that tickwire has written. The caller's may be secret, and so may a
+/// subprotocol: not for `Debug`, nor for the tables of HPACK (RFC 7541 §7.1.3).
+fn append(headers: &mut HeaderMap, head: &[u8]) {
+    const OPEN: [HeaderName; 11] = [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::DATE,
+        header::HOST,
+        header::ORIGIN,
+        header::SEC_WEBSOCKET_ACCEPT,
+        header::SEC_WEBSOCKET_EXTENSIONS,
+        header::SEC_WEBSOCKET_VERSION,
+        header::UPGRADE,
+        header::USER_AGENT,
+    ];
+    for line in head.split(|&b| b == b'\n').skip(1) {
+        let mut parts = line.splitn(2, |&b| b == b':');
+        let (Some(name), Some(value)) = (parts.next(), parts.next()) else { continue };
+        let value = HeaderValue::from_bytes(value.trim_ascii());
+        if let (Ok(name), Ok(mut value)) = (HeaderName::from_bytes(name), value) {
+            value.set_sensitive(!OPEN.contains(&name));
+            headers.append(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn both<T: Send + Sync>() {}
+
+    const _: () = {
+        both::<Head<'_>>();
+        both::<Upgrade>();
+        both::<Opening>();
+    };
+}

@@ -1,0 +1,173 @@
+//! A client's side.
+use crate::{append, check_count, is_extended, push_header, push_line, put};
+use http::{Method, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery};
+use std::fmt;
+use tickwire::{
+    Config, Connection, Entropy,
+    handshake::{HandshakeError, accept_key, client},
+    url::Target,
+};
+
+/// A request that an HTTP stack is to send, and whose response will be checked.
+///
+/// ```
+/// use tickwire::{Config, SystemEntropy, handshake::client::Request};
+/// use tickwire_http::Opening;
+///
+/// let request = Request::new("ws://example.com/feed")?;
+/// let (request, opening) = Opening::new(&request, &Config::default(), SystemEntropy::new()?);
+/// assert_eq!(request.uri(), "/feed");
+/// // let response = sender.send_request(request).await?;
+/// # let response = http::Response::new(());
+/// match opening.accept(&response) {
+///     Ok(_connection) => { /* and the stream from the stack: WebSocket::from_parts */ }
+///     Err(error) => println!("{error}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Opening {
+    /// Checks the response. Its request counts as written.
+    handshake: client::Handshake,
+    /// Of an extended CONNECT: the Sec-WebSocket-Accept that its response does not have.
+    extended: Option<String>,
+    /// For the connection.
+    config: Config,
+    entropy: Box<dyn Entropy + Send + Sync>,
+}
+
+impl Opening {
+    /// The request for an upgrade of HTTP/1.1, with a fresh key, and the value that will check its
+    /// response. Its target is the path and the query, for a connection to the server itself; for
+    /// an HTTP client that dials by itself replace it with [`uri`].
+    pub fn new(
+        request: &client::Request,
+        config: &Config,
+        mut entropy: impl Entropy + Send + Sync + 'static,
+    ) -> (Request<()>, Self) {
+        let mut nonce = Nonce([0; 16]);
+        entropy.fill(&mut nonce.0);
+        let mut handshake = client::Handshake::new(request, config, nonce);
+        let mut asked = Request::new(());
+        append(asked.headers_mut(), handshake.outgoing());
+        *asked.uri_mut() = path_and_query(request.target()).into();
+        let all = handshake.outgoing().len();
+        handshake.advance(all);
+        let (config, entropy) = (config.clone(), Box::new(entropy));
+        (asked, Self { handshake, extended: None, config, entropy })
+    }
+
+    /// The extended CONNECT (RFC 8441, RFC 9220) for the same. The caller sets its `:protocol` to
+    /// `websocket`, with hyper's extension `hyper::ext::Protocol`, and sends it only to a server
+    /// whose SETTINGS_ENABLE_CONNECT_PROTOCOL is 1.
+    pub fn connect(
+        request: &client::Request,
+        config: &Config,
+        entropy: impl Entropy + Send + Sync + 'static,
+    ) -> (Request<()>, Self) {
+        // Headers are counted in `accept`, without those that it adds.
+        let uncounted = Config { max_headers: usize::MAX, ..config.clone() };
+        let (mut asked, opening) = Self::new(request, &uncounted, entropy);
+        *asked.method_mut() = Method::CONNECT;
+        *asked.version_mut() = Version::HTTP_2;
+        *asked.uri_mut() = uri(request.target());
+        for name in [header::HOST, header::UPGRADE, header::CONNECTION] {
+            asked.headers_mut().remove(name);
+        }
+        let key = asked.headers_mut().remove(header::SEC_WEBSOCKET_KEY);
+        let key = key.as_ref().and_then(|key| key.to_str().ok()).unwrap_or_default();
+        let (extended, config) = (Some(accept_key(key)), config.clone());
+        (asked, Self { extended, config, ..opening })
+    }
+
+    /// Checks the response: all of RFC 6455 §4.1 for a 101, or for an extended CONNECT the checks
+    /// that apply to a 200. Returns the connection for the stream after it.
+    ///
+    /// # Errors
+    ///
+    /// The first fault found; [`Refused`](HandshakeError::Refused) for another status: its body
+    /// is left to the caller.
+    pub fn accept<B>(mut self, response: &Response<B>) -> Result<Connection, HandshakeError> {
+        let head = self.as_upgrade(response);
+        let head = head.map_err(|error| self.handshake.reading.fail(error))?;
+        put(&mut self.handshake.reading, &head);
+        let agreed = self.handshake.into_connection()?.negotiated().clone();
+        Ok(Connection::client(&self.config, agreed, self.entropy))
+    }
+
+    /// The head of a 101 of HTTP/1.1 that says the same.
+    fn as_upgrade<B>(&self, response: &Response<B>) -> Result<Vec<u8>, HandshakeError> {
+        let version = response.version();
+        let (spoken, agrees) = match self.extended {
+            Some(_) => (is_extended(version), StatusCode::OK),
+            None => (version == Version::HTTP_11, StatusCode::SWITCHING_PROTOCOLS),
+        };
+        match response.status() {
+            _ if !spoken => return Err(HandshakeError::BadHttpVersion),
+            status if status == agrees => {}
+            status => return Err(HandshakeError::Refused { status: status.as_u16() }),
+        }
+        let mut text = Vec::with_capacity(256);
+        push_line(&mut text, &["HTTP/1.1 101 Switching Protocols"]);
+        if let Some(accept) = &self.extended {
+            push_line(&mut text, &["Upgrade: websocket\r\nConnection: Upgrade"]);
+            push_header(&mut text, header::SEC_WEBSOCKET_ACCEPT.as_str(), accept.as_bytes());
+        }
+        for (name, value) in response.headers() {
+            match *name {
+                header::UPGRADE | header::CONNECTION | header::SEC_WEBSOCKET_ACCEPT
+                    if self.extended.is_some() => {}
+                _ => push_header(&mut text, name.as_str(), value.as_bytes()),
+            }
+        }
+        if self.extended.is_some() {
+            check_count(&text, 3, &self.config)?;
+        }
+        push_line(&mut text, &[]);
+        Ok(text)
+    }
+}
+
+/// Shows the progress of the handshake alone.
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening").field("handshake", &self.handshake).finish_non_exhaustive()
+    }
+}
+
+/// The nonce of the key, all that a handshake draws. The entropy itself is kept for the connection:
+/// the handshake's own would keep the response too, if the request asks for that.
+struct Nonce([u8; 16]);
+
+impl Entropy for Nonce {
+    fn fill(&mut self, dest: &mut [u8]) {
+        dest.iter_mut().zip(self.0).for_each(|(to, byte)| *to = byte);
+    }
+}
+
+/// The whole URI of a target, `http` for `ws` and `https` for `wss` (RFC 6455 §3).
+///
+/// ```
+/// use tickwire::handshake::client::Request;
+///
+/// let request = Request::new("wss://example.com/feed?symbol=X")?;
+/// assert_eq!(tickwire_http::uri(request.target()), "https://example.com/feed?symbol=X");
+/// # Ok::<(), tickwire::url::UrlError>(())
+/// ```
+pub fn uri(target: &Target) -> Uri {
+    let uri = Uri::builder()
+        .scheme(if target.secure() { "https" } else { "http" })
+        .authority(target.host_header())
+        .path_and_query(path_and_query(target))
+        .build();
+    debug_assert!(uri.is_ok()); // a URL that was parsed is one
+    uri.unwrap_or_default()
+}
+
+/// The resource to ask for there. A backquote, which [`Uri`] does not accept in a path, is encoded;
+/// it accepts all else that a URL can hold.
+fn path_and_query(target: &Target) -> PathAndQuery {
+    let resource = target.resource();
+    let parsed = resource.parse().or_else(|_| resource.replace('`', "%60").parse());
+    debug_assert!(parsed.is_ok());
+    parsed.unwrap_or_else(|_| PathAndQuery::from_static("/"))
+}

@@ -1,0 +1,247 @@
+//! A server's side.
+use crate::{append, check_count, is_extended, push_header, push_line, put};
+use bytes::Buf;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header, request::Parts,
+};
+use std::fmt;
+use tickwire::{
+    Config, Connection,
+    handshake::{
+        HandshakeError, Progress,
+        server::{Accept, Handshake, RequestHead},
+    },
+};
+
+/// The value of `:protocol`, and of Upgrade.
+const WEBSOCKET: &str = "websocket";
+
+/// In place of the Sec-WebSocket-Key, which HTTP/2 lacks: 16 bytes of zero. Its answer is not sent.
+const NO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
+
+/// The parts of a request that matter: all except its body.
+#[derive(Clone, Copy)]
+pub struct Head<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    version: Version,
+    headers: &'a HeaderMap,
+}
+
+impl<'a, B> From<&'a Request<B>> for Head<'a> {
+    fn from(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            version: request.version(),
+            headers: request.headers(),
+        }
+    }
+}
+
+impl<'a> From<&'a Parts> for Head<'a> {
+    fn from(Parts { method, uri, version, headers, .. }: &'a Parts) -> Self {
+        Self { method, uri, version: *version, headers }
+    }
+}
+
+impl Head<'_> {
+    /// Whether it asks for a WebSocket, whatever else is wrong with it: in HTTP/1.1 by the headers
+    /// Upgrade and Connection, as [`RequestHead::is_upgrade`]; from HTTP/2 on by an extended
+    /// CONNECT whose `:protocol`, in hyper the extension `hyper::ext::Protocol`, is `websocket`. To
+    /// tell an opening request from plain HTTP before it is routed; [`Upgrade`] makes the checks.
+    ///
+    /// ```
+    /// use tickwire_http::Head;
+    ///
+    /// let request = http::Request::get("/feed")
+    ///     .header("Upgrade", "websocket")
+    ///     .header("Connection", "keep-alive, Upgrade")
+    ///     .body(())?;
+    /// assert!(Head::from(&request).is_upgrade(None));
+    /// # Ok::<(), http::Error>(())
+    /// ```
+    pub fn is_upgrade(self, protocol: Option<&str>) -> bool {
+        match is_extended(self.version) {
+            true => *self.method == Method::CONNECT && protocol == Some(WEBSOCKET),
+            false => {
+                self.has(header::UPGRADE, WEBSOCKET) && self.has(header::CONNECTION, "upgrade")
+            }
+        }
+    }
+
+    /// Whether a header has this token in its list, without regard to case.
+    fn has(self, name: HeaderName, token: &str) -> bool {
+        let values = self.headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
+        let mut elements = values.flat_map(|value| value.split(|&b| b == b','));
+        elements.any(|element| element.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    }
+}
+
+/// Shows method and version: the rest may be secret.
+impl fmt::Debug for Head<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { method, version, .. } = self;
+        f.debug_struct("Head").field("method", method).field("version", version).finish()
+    }
+}
+
+/// An opening request that an HTTP stack has read and that passed every check, to be accepted or
+/// answered with a [`rejection`](crate::rejection).
+#[derive(Debug)]
+pub struct Upgrade {
+    /// Has passed.
+    handshake: Handshake,
+    /// For the connection.
+    config: Config,
+    /// HTTP/2 or later.
+    extended: bool,
+}
+
+impl Upgrade {
+    /// Makes all checks of RFC 6455 §4.2.1, with the limits of `config`. `protocol` is the
+    /// pseudo-header `:protocol` of HTTP/2 or HTTP/3, which hyper has in the extension
+    /// `hyper::ext::Protocol`: with it the request has to be an extended CONNECT (RFC 8441, RFC
+    /// 9220), where key, Upgrade and Connection have no meaning and the authority replaces Host;
+    /// without it an upgrade of HTTP/1.1.
+    ///
+    /// # Errors
+    ///
+    /// The first fault found, as from [`Handshake::step`]: answer it with
+    /// [`rejection`](crate::rejection), and make sure that the stream ends.
+    /// [`HandshakeError::BadMethod`] for any other request of HTTP/2 or HTTP/3;
+    /// [`HandshakeError::UnknownProtocol`] for a protocol other than WebSocket.
+    pub fn new<'h>(
+        head: impl Into<Head<'h>>,
+        protocol: Option<&str>,
+        config: &Config,
+    ) -> Result<Self, HandshakeError> {
+        let mut limits = config.clone();
+        let head = match protocol {
+            Some(protocol) => {
+                limits.max_headers = usize::MAX; // counted there, without those that are added
+                as_connect(head.into(), protocol, config)
+            }
+            None => as_upgrade(head.into()),
+        };
+        let mut handshake = Handshake::new(&limits);
+        let mut head = head.map_err(|error| handshake.reading.fail(error))?;
+        push_line(&mut head, &[]);
+        put(&mut handshake.reading, &head);
+        match handshake.step()? {
+            Progress::Complete => {
+                let (config, extended) = (config.clone(), protocol.is_some());
+                Ok(Self { handshake, config, extended })
+            }
+            Progress::Partial => Err(HandshakeError::Incomplete), // never: the head is whole
+        }
+    }
+
+    /// The request, in the form of HTTP/1.1, to look at its origin, its subprotocols and its user.
+    pub fn request(&self) -> RequestHead<'_> {
+        self.handshake.request().unwrap_or_default()
+    }
+
+    /// Another configuration for the connection; the request was checked with the limits of the
+    /// first.
+    pub fn set_config(&mut self, config: &Config) {
+        let (max_head, max_headers, max_request_line) = (usize::MAX, usize::MAX, usize::MAX);
+        let unlimited = Config { max_head, max_headers, max_request_line, ..config.clone() };
+        let (request, mut head) = (self.request(), Vec::with_capacity(512));
+        push_line(&mut head, &[request.method(), " ", request.target(), " HTTP/1.1"]);
+        request.headers().for_each(|(name, value)| push_header(&mut head, name, value));
+        push_line(&mut head, &[]);
+        // The extensions are agreed on by the handshake, as its configuration says.
+        self.handshake = Handshake::new(&unlimited);
+        put(&mut self.handshake.reading, &head);
+        let passed = self.handshake.step();
+        debug_assert_eq!(passed, Ok(Progress::Complete)); // as before
+        self.config = config.clone();
+    }
+
+    /// Accepts: returns the response to send, 101 or, to an extended CONNECT, 200; and the
+    /// connection that begins after it, on the stream that the HTTP stack then hands over.
+    ///
+    /// # Errors
+    ///
+    /// Only those that [`new`](Self::new) would have returned.
+    pub fn accept(self, accept: Accept<'_>) -> Result<(Response<()>, Connection), HandshakeError> {
+        let mut agreed = self.handshake.accept(accept)?;
+        let mut head = agreed.sender_mut().outgoing();
+        let head = head.copy_to_bytes(head.remaining());
+        let mut response = Response::new(());
+        append(response.headers_mut(), &head);
+        if self.extended {
+            for name in [header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_ACCEPT] {
+                response.headers_mut().remove(name);
+            }
+        } else {
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        }
+        // One that has not sent the response itself, nor counted it.
+        Ok((response, Connection::server(&self.config, agreed.negotiated().clone())))
+    }
+}
+
+/// The lines of an HTTP/1.1 request for an upgrade.
+fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
+    match head.version {
+        Version::HTTP_11 => {}
+        // There, only a CONNECT opens a WebSocket.
+        version if is_extended(version) => return Err(HandshakeError::BadMethod),
+        _ => return Err(HandshakeError::BadHttpVersion),
+    }
+    let mut text = Vec::with_capacity(512);
+    push_line(&mut text, &[head.method.as_str(), " ", &head.uri.to_string(), " HTTP/1.1"]);
+    for (name, value) in head.headers {
+        push_header(&mut text, name.as_str(), value.as_bytes());
+    }
+    Ok(text)
+}
+
+/// The same for an extended CONNECT, without more headers than allowed. The first four are not of the
+/// request.
+fn as_connect(head: Head<'_>, protocol: &str, config: &Config) -> Result<Vec<u8>, HandshakeError> {
+    let Head { method, uri, version, headers } = head;
+    if !is_extended(version) {
+        return Err(HandshakeError::BadHttpVersion);
+    }
+    if method != Method::CONNECT {
+        return Err(HandshakeError::BadMethod);
+    }
+    if protocol != WEBSOCKET {
+        return Err(HandshakeError::UnknownProtocol);
+    }
+    let (Some(authority), Some(_)) = (uri.authority(), uri.scheme()) else {
+        return Err(HandshakeError::MissingHeader("Host"));
+    };
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let mut text = Vec::with_capacity(512);
+    push_line(&mut text, &["GET ", target, " HTTP/1.1"]);
+    push_header(&mut text, header::HOST.as_str(), authority.as_str().as_bytes());
+    push_line(&mut text, &["Upgrade: websocket\r\nConnection: Upgrade"]);
+    push_header(&mut text, header::SEC_WEBSOCKET_KEY.as_str(), NO_KEY.as_bytes());
+    for (name, value) in headers {
+        match *name {
+            header::CONNECTION | header::UPGRADE => {
+                return Err(HandshakeError::BadHeader("Connection")); // RFC 9113 §8.2.2
+            }
+            header::HOST
+                if !value.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+            {
+                return Err(HandshakeError::HostMismatch);
+            }
+            header::HOST | header::SEC_WEBSOCKET_KEY | header::COOKIE => {}
+            _ => push_header(&mut text, name.as_str(), value.as_bytes()),
+        }
+    }
+    // RFC 9113 §8.2.3: in one line, however many there were.
+    let crumbs = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    let crumbs: Vec<_> = crumbs.collect();
+    if !crumbs.is_empty() {
+        push_header(&mut text, header::COOKIE.as_str(), &crumbs.join(&b"; "[..]));
+    }
+    check_count(&text, 4, config)?;
+    Ok(text)
+}
