@@ -214,24 +214,19 @@ struct Seen {
     close: Option<u16>,
 }
 
-/// Subscribes, with a small receive buffer; dawdles after the first message.
-async fn subscribe(url: &str, dawdle: Duration) -> Result<Seen, Box<dyn Error>> {
-    subscribe_and(url, dawdle, || ()).await
-}
-
-/// The same; does this at its first tick.
-async fn subscribe_and(
+/// Subscribes, with a small receive buffer. Waits for `dawdle` behind the first message, and calls
+/// `at_a_tick` at each tick with the number of ticks so far.
+async fn subscribe(
     url: &str,
-    dawdle: Duration,
-    at_a_tick: impl FnOnce(),
+    dawdle: impl Future<Output = ()>,
+    mut at_a_tick: impl FnMut(u64),
 ) -> Result<Seen, Box<dyn Error>> {
-    let mut at_a_tick = Some(at_a_tick);
+    let mut dawdle = Some(dawdle);
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(8 << 10)?;
     let stream = socket.connect(url.trim_start_matches("ws://").parse()?).await?;
     let mut ws = client(stream, &Request::new(url)?, &Config::default()).await?;
     let mut seen = Seen::default();
-    let mut first = true;
     while let Some(message) = ws.recv().await? {
         let message = message.as_bytes();
         let field = |at: usize| message[at..at + 8].try_into().map(u64::from_le_bytes);
@@ -243,19 +238,16 @@ async fn subscribe_and(
         match message[0] {
             1 => {
                 seen.ticks += 1;
-                if let Some(tell) = at_a_tick.take() {
-                    tell();
-                }
+                at_a_tick(seen.ticks);
             }
             _ => seen.skipped += advance,
         }
-        if first {
+        if let Some(dawdle) = dawdle.take() {
             assert_eq!((message[0], advance), (2, 0), "a subscriber begins with a snapshot");
-            sleep(dawdle).await;
+            dawdle.await;
         } else if sequence != seen.sequence + advance {
             seen.gaps += 1;
         }
-        first = false;
         seen.sequence = sequence;
     }
     seen.close = ws.closed().map(|end| end.code);
@@ -276,19 +268,28 @@ async fn check_slow(args: &str) -> TestResult {
     let mut server = Server::start(&format!("--rate 50000 --seconds 3 {args}"))?;
     let rude = async {
         // Leaves without a word, in the middle of the feed.
-        let subscribed = subscribe(&server.url, Duration::ZERO);
+        let subscribed = subscribe(&server.url, async {}, |_| ());
         tokio::time::timeout(Duration::from_millis(300), subscribed).await.is_err()
     };
+    // The slow one reads nothing before the quick one has had these ticks, and its buffers are full.
+    const TICKS: u64 = 500;
+    let (quick_had, wait) = tokio::sync::watch::channel(0);
+    let dawdle = async {
+        sleep(Duration::from_millis(1500)).await;
+        let _ = wait.clone().wait_for(|&ticks| ticks >= TICKS).await;
+    };
     let (slow, quick, rude) = tokio::join!(
-        subscribe(&server.url, Duration::from_millis(1500)),
-        subscribe(&server.url, Duration::ZERO),
+        subscribe(&server.url, dawdle, |_| ()),
+        subscribe(&server.url, async {}, move |ticks| {
+            let _ = quick_had.send(ticks);
+        }),
         rude,
     );
     assert!(rude);
     let (slow, quick) = (slow?, quick?);
     assert!(slow.skipped > 0, "nothing was conflated");
     assert_eq!(slow.gaps, 0);
-    assert!(quick.ticks > slow.ticks);
+    assert!(quick.ticks >= TICKS, "{}", quick.ticks);
     assert_eq!((quick.gaps, quick.sequence), (0, slow.sequence), "both see the end");
     assert_eq!((slow.close, quick.close), (Some(1000), Some(1000)));
     assert!(server.child.wait()?.success());
@@ -306,10 +307,13 @@ async fn interrupted_it_says_that_it_goes_away() -> TestResult {
 async fn check_interrupted(args: &str) -> TestResult {
     let mut server = Server::start(args)?;
     let mut killed = None;
-    let interrupt = || {
-        killed = Some(Command::new("kill").args(["-INT", &server.child.id().to_string()]).status());
+    let interrupt = |ticks| {
+        if ticks == 1 {
+            let process = server.child.id().to_string();
+            killed = Some(Command::new("kill").args(["-INT", &process]).status());
+        }
     };
-    let seen = subscribe_and(&server.url, Duration::ZERO, interrupt).await?;
+    let seen = subscribe(&server.url, async {}, interrupt).await?;
     assert!(killed.ok_or("no tick")??.success());
     assert!(seen.ticks > 0);
     assert_eq!((seen.gaps, seen.close), (0, Some(CloseCode::GOING_AWAY.get())));
