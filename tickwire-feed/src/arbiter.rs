@@ -260,8 +260,11 @@ impl<T> Arbiter<T> {
         if verdict == Verdict::Refused {
             return self.refuse(line, numbers, before, now);
         }
-        if let Some(source) = self.lines.get_mut(line) {
-            source.refused = None; // what is kept shows as much
+        // A kept message shows all that its line brought before. One beyond reach shows nothing: it
+        // may be dropped without a trace.
+        let within = self.within_reach(self.next);
+        if let Some(source) = self.lines.get_mut(line).filter(|_| end <= within) {
+            source.refused = None;
         }
         verdict
     }
@@ -362,6 +365,8 @@ impl<T> Arbiter<T> {
     fn drop_kept(&mut self, at: usize) {
         let Some(Kept { first, end, since, line, .. }) = self.kept.remove(at) else { return };
         let within = self.within_reach(self.next);
+        // The part within reach is what another line may have brought as well.
+        let end = if first < within { end.min(within) } else { end };
         let dropped = Refused { lowest: first, end, since };
         let mut is_noted = false;
         for (index, source) in self.lines.iter_mut().enumerate() {
@@ -510,17 +515,21 @@ impl<T> Arbiter<T> {
         let behind = self.gap().map(|gap| gap.last + 1);
         let kept = self.kept.front().map(|kept| kept.first);
         let next = behind.into_iter().chain(kept).min().map_or(self.next, |at| at.max(self.next));
-        // What is kept shows what was refused in front of it.
-        let shown = self.kept.back().map_or(next, |kept| kept.end);
+        // A kept message shows what its line brought before, unless it lies beyond reach: then it may
+        // be dropped without a trace. It shows nothing of another line, which may be the honest one.
         let within = self.within_reach(self.next);
-        let unshown = |refused: Refused| {
+        let unshown = |refused: Refused, line: Option<usize>| {
+            let shows = |kept: &&Kept<T>| Some(kept.line) == line && kept.end <= within;
+            let shown = self.kept.iter().rev().find(shows).map_or(next, |kept| kept.end);
             let lowest = refused.lowest.max(shown);
             (shown < refused.end && refused.end <= within).then_some(Refused { lowest, ..refused })
         };
         let of_line = |source: &Source| source.refused.filter(|refused| refused.end <= source.end);
-        let refused: Vec<_> =
-            self.lines.iter().map(|source| of_line(source).and_then(unshown)).collect();
-        let left = self.left.and_then(unshown);
+        let lines = self.lines.iter().enumerate();
+        let refused: Vec<_> = lines
+            .map(|(line, source)| of_line(source).and_then(|refused| unshown(refused, Some(line))))
+            .collect();
+        let left = self.left.and_then(|left| unshown(left, None));
         let is_any = left.is_some() || refused.iter().any(Option::is_some);
         match kept {
             Some(first) => self.go_on_from(next, self.next.max(first), now),
