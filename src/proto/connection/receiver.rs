@@ -221,7 +221,7 @@ impl Receiver {
             State::Header => match Header::parse(self.buf.wire()) {
                 Ok(Some((header, len))) if self.waits(&header, len) => {
                     // `waits` has checked that the sum fits.
-                    len + header.payload_len as usize - self.buf.wire_len() 
+                    len + header.payload_len as usize - self.buf.wire_len()
                 }
                 _ => 0,
             },
