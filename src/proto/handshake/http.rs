@@ -1,16 +1,16 @@
-//! The opening handshake through the application's own HTTP stack, in the types of the crate
-//! [`http`]: hyper, axum, tonic's server, and others that use them.
+//! The opening handshake through the application's HTTP stack, with the types of the crate
+//! [`http`]. Stacks with these types are hyper, axum, tonic's server, and others.
 //!
-//! The stack reads the request and writes the response; the checks, the answer and the connection
-//! are those of [`server`](super::server) and [`client`], which see a request or a
-//! response in the form of HTTP/1.1. HTTP/1.1 upgrades; HTTP/2 and HTTP/3 have
-//! extended CONNECT (RFC 8441, RFC 9220), where 200 agrees and there is no key. The stack
-//! has to hand over the stream after the response, ensure that nothing else is read
-//! from it, and for HTTP/2 announce SETTINGS_ENABLE_CONNECT_PROTOCOL.
+//! The stack reads the request and writes the response. [`server`](super::server) and [`client`]
+//! make the checks, the answer and the connection; they see requests and responses in the form of
+//! HTTP/1.1. HTTP/1.1 uses an upgrade. HTTP/2 and HTTP/3 use extended CONNECT (RFC 8441, RFC 9220),
+//! where the status 200 accepts, and no key is sent. The stack must hand over the stream after the
+//! response, and must not read anything else from it. For HTTP/2 it must announce
+//! SETTINGS_ENABLE_CONNECT_PROTOCOL.
 //!
-//! Over HTTP/2 each write is a DATA frame, and a stack may end the whole connection if too many
-//! small ones lie unread: hyper does, with ENHANCE_YOUR_CALM, from some 2,000 on (h2 0.4.16). So
-//! feed what belongs together, and flush once.
+//! Over HTTP/2 each write is a DATA frame. A stack may end the whole connection if too many small
+//! DATA frames are unread. Hyper does so from about 2,000 on, with ENHANCE_YOUR_CALM (h2 0.4.16).
+//! So feed related messages together, and flush once.
 //!
 //! ```
 //! use tickwire::{Config, handshake::{http::Upgrade, server::{Accept, Rejection}}};
@@ -62,10 +62,11 @@ use alloc::{string::ToString, vec::Vec};
 /// The value of `:protocol`, and of Upgrade.
 const WEBSOCKET: &str = "websocket";
 
-/// In place of the Sec-WebSocket-Key, which HTTP/2 lacks: 16 bytes of zero. Its answer is not sent.
+/// A replacement for the Sec-WebSocket-Key, which HTTP/2 lacks: 16 zero bytes. The answer to it is
+/// not sent.
 const NO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 
-/// The parts of a request that matter: all except its body.
+/// The parts of a request that the handshake needs: all except the body.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
     method: &'a Method,
@@ -92,10 +93,11 @@ impl<'a> From<&'a Parts> for Head<'a> {
 }
 
 impl Head<'_> {
-    /// Whether it asks for a WebSocket, whatever else is wrong with it: in HTTP/1.1 by the headers
-    /// Upgrade and Connection, as [`RequestHead::is_upgrade`]; from HTTP/2 on by an extended
-    /// CONNECT whose `:protocol`, in hyper the extension `hyper::ext::Protocol`, is `websocket`. To
-    /// tell an opening request from plain HTTP before it is routed; [`Upgrade`] makes the checks.
+    /// Whether the request asks for a WebSocket, even if it fails other checks. Use it to tell an
+    /// opening request from plain HTTP before routing; [`Upgrade`] makes the checks. In HTTP/1.1
+    /// the headers Upgrade and Connection decide, as in [`RequestHead::is_upgrade`]. From HTTP/2
+    /// on, the request must be an extended CONNECT whose `:protocol` is `websocket`; hyper has it
+    /// in the extension `hyper::ext::Protocol`.
     ///
     /// ```
     /// use tickwire::handshake::http::Head;
@@ -117,7 +119,7 @@ impl Head<'_> {
     }
 }
 
-/// Shows method and version: the rest may be secret.
+/// Shows only method and version, because the rest may be secret.
 impl core::fmt::Debug for Head<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self { method, version, .. } = self;
@@ -125,8 +127,8 @@ impl core::fmt::Debug for Head<'_> {
     }
 }
 
-/// An opening request that an HTTP stack has read and that passed every check, to be accepted or
-/// answered with a [`Rejection`].
+/// An opening request that an HTTP stack has read and that passed every check. Accept it, or answer
+/// it with a [`Rejection`].
 #[derive(Debug)]
 pub struct Upgrade {
     /// Has passed.
@@ -138,14 +140,14 @@ pub struct Upgrade {
 impl Upgrade {
     /// Makes all checks of RFC 6455 §4.2.1, with the limits of `config`. `protocol` is the
     /// pseudo-header `:protocol` of HTTP/2 or HTTP/3, which hyper has in the extension
-    /// `hyper::ext::Protocol`: with it the request has to be an extended CONNECT (RFC 8441, RFC
-    /// 9220), where key, Upgrade and Connection have no meaning and the authority replaces Host;
-    /// without it an upgrade of HTTP/1.1.
+    /// `hyper::ext::Protocol`. If it is `Some`, the request must be an extended CONNECT (RFC 8441,
+    /// RFC 9220). There key, Upgrade and Connection have no meaning, and the authority replaces
+    /// Host. If it is `None`, the request must be an upgrade of HTTP/1.1.
     ///
     /// # Errors
     ///
-    /// The first fault found, as from [`Handshake::step`](ServerHandshake::step): answer it
-    /// with [`Rejection::from`] and [`Rejection::into_http`], and make sure that the stream ends.
+    /// The first fault found, as from [`Handshake::step`](ServerHandshake::step). Answer it with
+    /// [`Rejection::from`] and [`Rejection::into_http`], and make sure that the stream ends.
     /// [`HandshakeError::BadMethod`] for any other request of HTTP/2 or HTTP/3;
     /// [`HandshakeError::UnknownProtocol`] for a protocol other than WebSocket.
     pub fn new<'h>(
@@ -162,32 +164,33 @@ impl Upgrade {
         push_line(&mut head, &[]);
         let mut handshake = ServerHandshake::new(config);
         if protocol.is_some() {
-            handshake.reading.scan.added = 4; // see `as_connect`
+            handshake.reading.scan.added = 4; // `as_connect` adds four headers.
         }
         handshake.reading.put(&head);
         match handshake.step()? {
             Progress::Complete => Ok(Self { handshake, extended: protocol.is_some() }),
-            Progress::Partial => Err(HandshakeError::Incomplete), // never: the head is whole
+            Progress::Partial => Err(HandshakeError::Incomplete), // Never: the head is whole.
         }
     }
 
-    /// The request, in the form of HTTP/1.1, to look at its origin, its subprotocols and its user.
+    /// The request in the form of HTTP/1.1, to check its origin, its subprotocols and its user.
     pub fn request(&self) -> RequestHead<'_> {
         self.handshake.request().unwrap_or_default()
     }
 
-    /// Another configuration for the connection; the request was checked with the limits of the
-    /// first.
+    /// Replaces the configuration for the connection. The request was checked with the limits of
+    /// the first one.
     pub fn set_config(&mut self, config: &Config) {
         self.handshake.config = config.clone();
     }
 
-    /// Accepts: returns the response to send, 101 or, to an extended CONNECT, 200; and the
-    /// connection that begins after it, on the stream that the HTTP stack then hands over.
+    /// Accepts the request. Returns the response to send, and the connection that begins after it
+    /// on the stream that the HTTP stack hands over. The status is 101, or 200 for an extended
+    /// CONNECT.
     ///
     /// # Errors
     ///
-    /// Only those that [`new`](Self::new) would have returned.
+    /// Only errors that [`new`](Self::new) would have returned.
     pub fn accept(
         self,
         accept: Accept<'_>,
@@ -197,7 +200,7 @@ impl Upgrade {
             for (name, value) in Headers::of(&head.concat()) {
                 append(response.headers_mut(), name, value);
             }
-            &[] // the HTTP stack sends it
+            &[] // The HTTP stack sends the response.
         })?;
         if self.extended {
             for name in [header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_ACCEPT] {
@@ -210,11 +213,11 @@ impl Upgrade {
     }
 }
 
-/// The lines of an HTTP/1.1 request for an upgrade.
+/// Encodes the lines of an HTTP/1.1 request for an upgrade.
 fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
     match head.version {
         Version::HTTP_11 => {}
-        // There, only a CONNECT opens a WebSocket.
+        // From HTTP/2 on, only a CONNECT opens a WebSocket.
         version if is_extended(version) => return Err(HandshakeError::BadMethod),
         _ => return Err(HandshakeError::BadHttpVersion),
     }
@@ -226,7 +229,7 @@ fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
     Ok(text)
 }
 
-/// The same for an extended CONNECT. The first four headers are not of the request.
+/// Encodes an extended CONNECT in the same form. The request does not have the first four headers.
 fn as_connect(head: Head<'_>, protocol: &str) -> Result<Vec<u8>, HandshakeError> {
     let Head { method, uri, version, headers } = head;
     if !is_extended(version) {
@@ -261,7 +264,7 @@ fn as_connect(head: Head<'_>, protocol: &str) -> Result<Vec<u8>, HandshakeError>
             _ => push_header(&mut text, name, value.as_bytes()),
         }
     }
-    // RFC 9113 §8.2.3: in one line, however many there were.
+    // RFC 9113 §8.2.3: several Cookie headers are joined into one line.
     let crumbs = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
     let crumbs: Vec<_> = crumbs.collect();
     if !crumbs.is_empty() {
@@ -272,14 +275,15 @@ fn as_connect(head: Head<'_>, protocol: &str) -> Result<Vec<u8>, HandshakeError>
 
 impl Rejection {
     /// The response, for an HTTP stack to send in this version of HTTP. A response of HTTP/1.1 has
-    /// `Connection: close`, which the stack must obey: nothing after a rejected upgrade may be read
-    /// as a request. It has a Date if [`date`](Self::date) is set; hyper adds one by itself.
+    /// `Connection: close`, which the stack must obey: no bytes after a rejected upgrade may be
+    /// read as a request. The response has a Date if [`date`](Self::date) is set; hyper adds a Date
+    /// by itself.
     pub fn into_http(self, version: Version) -> ::http::Response<Vec<u8>> {
         let mut bytes = self.encode(false);
         let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
         let body = bytes.split_off(head);
         let mut response = ::http::Response::new(body);
-        // RFC 9113 §8.5: to a CONNECT any 2xx would accept.
+        // RFC 9113 §8.5: any 2xx would accept a CONNECT.
         let accepts = is_extended(version) && (200..300).contains(&self.status());
         *response.status_mut() = match StatusCode::from_u16(self.status()) {
             Ok(status) if !accepts => status,
@@ -292,7 +296,7 @@ impl Rejection {
             for name in [header::CONNECTION, header::UPGRADE] {
                 response.headers_mut().remove(name);
             }
-            // CONNECT replaces GET there (RFC 8441 §4).
+            // In these versions CONNECT replaces GET (RFC 8441 §4).
             if response.headers().get(header::ALLOW).is_some_and(|allow| allow == "GET") {
                 let connect = HeaderValue::from_static("CONNECT");
                 response.headers_mut().insert(header::ALLOW, connect);
@@ -302,7 +306,7 @@ impl Rejection {
     }
 }
 
-/// A request that an HTTP stack is to send, and whose response will be checked.
+/// A request that an HTTP stack sends, with the value that checks its response.
 ///
 /// ```
 /// use tickwire::{Config, SystemEntropy, handshake::{client::Request, http::Opening}};
@@ -326,16 +330,16 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// The request for an upgrade of HTTP/1.1, with a fresh key, and the value that will check its
-    /// response. Its target is the path and the query, for a connection to the server itself; for
-    /// an HTTP client that dials by itself replace it with `Uri::from(request.target())`.
+    /// The request for an upgrade of HTTP/1.1, with a fresh key, and the value that checks its
+    /// response. Its target is the path and the query, for a connection to the server itself. For
+    /// an HTTP client that dials by itself, replace the target with `Uri::from(request.target())`.
     pub fn new(
         request: &client::Request,
         config: &Config,
         entropy: impl Entropy + Send + Sync + 'static,
     ) -> (::http::Request<()>, Self) {
         let mut handshake = ClientHandshake::new(request, config, entropy);
-        handshake.keep_response = false; // the caller has it
+        handshake.keep_response = false; // The caller has the response.
         let mut asked = ::http::Request::new(());
         for (name, value) in Headers::of(handshake.outgoing()) {
             append(asked.headers_mut(), name, value);
@@ -346,9 +350,9 @@ impl Opening {
         (asked, Self { handshake, extended: false })
     }
 
-    /// The extended CONNECT (RFC 8441, RFC 9220) for the same. The caller sets its `:protocol` to
-    /// `websocket`, with hyper's extension `hyper::ext::Protocol`, and sends it only to a server
-    /// whose SETTINGS_ENABLE_CONNECT_PROTOCOL is 1.
+    /// [`new`](Self::new) for an extended CONNECT (RFC 8441, RFC 9220). The caller must set its
+    /// `:protocol` to `websocket`; hyper has the extension `hyper::ext::Protocol` for it. Send it
+    /// only to a server whose SETTINGS_ENABLE_CONNECT_PROTOCOL is 1.
     pub fn connect(
         request: &client::Request,
         config: &Config,
@@ -364,13 +368,13 @@ impl Opening {
         (asked, Self { extended: true, ..opening })
     }
 
-    /// Checks the response: all of RFC 6455 §4.1 for a 101, or for an extended CONNECT the checks
-    /// that apply to a 200. Returns the connection for the stream after it.
+    /// Checks the response, and returns the connection for the stream after it. A 101 must pass all
+    /// checks of RFC 6455 §4.1. A 200 for an extended CONNECT must pass those that apply to it.
     ///
     /// # Errors
     ///
-    /// The first fault found; [`Refused`](HandshakeError::Refused) for another status: its body
-    /// is left to the caller.
+    /// The first fault found; [`Refused`](HandshakeError::Refused) for any other status. The caller
+    /// may then read the body.
     pub fn accept<B>(
         mut self,
         response: &::http::Response<B>,
@@ -410,13 +414,13 @@ impl Opening {
     }
 }
 
-/// Whether this version has extended CONNECT in place of Upgrade.
+/// Whether this version uses extended CONNECT instead of Upgrade.
 fn is_extended(version: Version) -> bool {
     version == Version::HTTP_2 || version == Version::HTTP_3
 }
 
-/// The resource to ask for there. A backquote, which [`Uri`] does not accept in a path, is encoded;
-/// it accepts all else that a URL can hold.
+/// The path and query to request. A backquote is encoded, because [`Uri`] does not accept it in a
+/// path. `Uri` accepts all other characters that a URL can contain.
 fn path_and_query(target: &Target) -> PathAndQuery {
     let resource = target.resource();
     let parsed = resource.parse().or_else(|_| resource.replace('`', "%60").parse());
@@ -432,7 +436,7 @@ impl From<&Target> for Uri {
             .authority(target.host_header())
             .path_and_query(path_and_query(target))
             .build();
-        debug_assert!(uri.is_ok()); // a URL that was parsed is one
+        debug_assert!(uri.is_ok()); // Every `Target` is a valid URI.
         uri.unwrap_or_default()
     }
 }
@@ -442,15 +446,16 @@ fn push_line(head: &mut Vec<u8>, parts: &[&str]) {
     head.extend_from_slice(b"\r\n");
 }
 
-/// One header line.
+/// Appends a header line.
 fn push_header(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
         head.extend_from_slice(part);
     }
 }
 
-/// Adds a header that was checked when it was written. The caller's may be secret, and so
-/// may a subprotocol: not for `Debug`, nor for the tables of HPACK (RFC 7541 §7.1.3).
+/// Adds a header that was checked when it was written. Headers of the caller, and subprotocols, may
+/// be secret. They are marked as sensitive, which keeps them out of `Debug` and of the tables of
+/// HPACK (RFC 7541 §7.1.3).
 fn append(headers: &mut HeaderMap, name: &str, value: &[u8]) {
     const OPEN: [HeaderName; 11] = [
         header::CONNECTION,
