@@ -48,7 +48,7 @@ impl<'a> Iterator for Extensions<'a> {
 }
 
 /// One extension that a head names, with its parameters.
-#[cfg_attr(not(feature = "deflate"), allow(dead_code))] // Only `deflate` reads it.
+#[cfg_attr(not(feature = "deflate"), allow(dead_code))] // for `deflate`
 pub(super) struct Extension<'a> {
     /// The name as written, a token: compare it without regard to case.
     pub(super) name: &'a str,

@@ -371,12 +371,12 @@ impl fmt::Debug for Headers<'_> {
     }
 }
 
-/// Bytes that were checked to be ASCII, as text; empty if they are not UTF-8.
+/// Bytes that were checked to be ASCII, as text. The result is empty if they are not UTF-8.
 pub(super) fn text(ascii: &[u8]) -> &str {
     core::str::from_utf8(ascii).unwrap_or_default()
 }
 
-/// The text without the blanks around it (RFC 9110 §5.6.3).
+/// The bytes without the blanks around them (RFC 9110 §5.6.3).
 pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
