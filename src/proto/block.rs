@@ -1,20 +1,22 @@
-//! Blocks of a thread, of which messages that are kept are parts: one of up to [`LARGEST`] bytes
-//! costs no allocation of its own.
+//! Blocks of a thread's memory that kept messages share. A message of up to [`LARGEST`] bytes needs
+//! no separate allocation.
 //!
 //! ```text
 //! | kept | dropped | kept |   | free               |    the next one takes its part here
 //! ```
 //!
-//! Each part keeps its block. The thread writes behind the last part; when the next one does not
-//! fit it begins at the front again, if no part is left, and takes a new block otherwise. Without
-//! std each message has an allocation of its own.
+//! Each part keeps its block alive. The thread writes the next message behind the last part. If it
+//! does not fit, the thread starts at the front again if all parts were dropped, and allocates a
+//! new block otherwise. Without std each message has a separate allocation.
 use bytes::{Bytes, BytesMut};
 
-/// The most that a block has a part for, in bytes.
+/// The longest message that is put into a block, in bytes. A longer one would leave too much of a
+/// block unused.
 pub(crate) const LARGEST: usize = 4 << 10;
 
-/// A block is two allocations, its bytes and the count of its parts. It is left when there is no
-/// room for the next part: so each allocation stands for 16 KiB that were kept, or more.
+/// The length of a block. A block is two allocations: its bytes and its reference count. It is full
+/// when the next part, of up to `LARGEST` bytes, does not fit. So each allocation holds at least 16
+/// KiB of messages.
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 
 #[cfg(feature = "std")]
@@ -22,14 +24,14 @@ std::thread_local! {
     static THREAD: std::cell::RefCell<BytesMut> = std::cell::RefCell::new(BytesMut::new());
 }
 
-/// A copy of received bytes, to keep: a part of the thread's block, if they are few.
+/// Copies received bytes to keep, into the thread's block if they are short.
 #[inline]
 pub(crate) fn copy(bytes: &[u8]) -> Bytes {
     #[cfg(feature = "std")]
     if (1..=LARGEST).contains(&bytes.len())
         && let Ok(part) = THREAD.try_with(|block| part(&mut block.borrow_mut(), bytes))
     {
-        return part; // else the thread is ending
+        return part; // Otherwise the thread is ending, and has no block.
     }
     Bytes::copy_from_slice(bytes)
 }

@@ -1,6 +1,7 @@
-//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4), valid by construction.
+//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4). Their types allow only valid
+//! values.
 //!
-//! The connection decides whether a Close is due, and in which order it is sent.
+//! The connection decides whether and when a Close is sent.
 pub use crate::proto::code::CloseCode;
 use crate::proto::{error::ProtocolError, frame::MAX_CONTROL_LEN};
 use alloc::string::String;
@@ -10,16 +11,17 @@ use alloc::string::String;
 pub struct CloseFrame<'a> {
     /// Why the connection closes.
     pub code: CloseCode,
-    /// For a log, not for people (§7.1.6); at most 123 bytes when sent. A peer's reason
-    /// may hold control characters: print it with `{:?}`.
+    /// The reason, for logs, not for end users (§7.1.6); at most 123 bytes when sent. A peer's
+    /// reason may contain control characters, so print it with `{:?}`.
     pub reason: &'a str,
 }
 
 /// The argument of every `close` and `abort`: a [`CloseFrame`], a [`CloseCode`], or `None` for an
 /// empty body.
 ///
-/// Whatever converts into `Option<CloseFrame>` implements it. It exists for the compiler's message:
-/// a bound on `Into` would list the conversions of `Option` instead.
+/// Every type that converts into `Option<CloseFrame>` implements it. It exists for the compiler's
+/// error message: with a bound on `Into`, the compiler would list the conversions of `Option`
+/// instead.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the body of a Close frame",
     label = "expected a `CloseCode`, a `CloseFrame` or `None`",
@@ -31,7 +33,7 @@ pub trait IntoClose<'f>: Into<Option<CloseFrame<'f>>> {}
 #[diagnostic::do_not_recommend]
 impl<'f, C: Into<Option<CloseFrame<'f>>>> IntoClose<'f> for C {}
 
-/// The longest reason: the payload of a control frame less the code.
+/// The longest reason: the longest control payload without the code.
 const MAX_REASON: usize = MAX_CONTROL_LEN - 2;
 
 impl<'a> CloseFrame<'a> {
@@ -40,7 +42,7 @@ impl<'a> CloseFrame<'a> {
         Self { code, reason }
     }
 
-    /// Parses the payload of a Close frame; `None` for an empty one (§5.5.1).
+    /// Parses the payload of a Close frame; `None` for an empty payload (§5.5.1).
     ///
     /// # Errors
     ///
@@ -99,7 +101,7 @@ impl From<CloseCode> for Option<CloseFrame<'_>> {
     }
 }
 
-/// Code and reason, which is escaped.
+/// Shows the code and the escaped reason.
 impl core::fmt::Display for CloseFrame<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "{}", self.code)?;

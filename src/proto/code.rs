@@ -1,15 +1,15 @@
 //! Close codes (RFC 6455 §7.4).
 /// A close code that may appear in a Close frame (§7.4): 1000–1003, 1007–1014, 3000–4999.
 ///
-/// Codes for something that was *not* on the wire (1005, 1006, 1015) have no value here, so
-/// they cannot be sent; [`Closed`](crate::Closed) tells a missing code from a missing Close.
+/// Codes for something that was *not* on the wire (1005, 1006, 1015) have no value here, so they
+/// cannot be sent. [`Closed`](crate::Closed) distinguishes a missing code from a missing Close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);
 
 impl CloseCode {
     /// 1000: the purpose of the connection is fulfilled.
     pub const NORMAL: Self = Self(1000);
-    /// 1001: a server goes down, or the user leaves a page.
+    /// 1001: a server goes down, or a user leaves the page.
     pub const GOING_AWAY: Self = Self(1001);
     /// 1002: the peer broke the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
@@ -17,13 +17,13 @@ impl CloseCode {
     pub const UNSUPPORTED_DATA: Self = Self(1003);
     /// 1007: data that does not match its type, such as text that is not UTF-8.
     pub const INVALID_PAYLOAD: Self = Self(1007);
-    /// 1008: violates a policy of this end, and no other code fits.
+    /// 1008: a message violates a policy of this end, and no other code fits.
     pub const POLICY_VIOLATION: Self = Self(1008);
-    /// 1009: too big to process.
+    /// 1009: a message is too big to process.
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
     /// 1010: a client wanted an extension that the server did not agree to; only a client sends it.
     pub const MANDATORY_EXTENSION: Self = Self(1010);
-    /// 1011: this end met an error of its own.
+    /// 1011: this end had an internal error.
     pub const INTERNAL_ERROR: Self = Self(1011);
     /// 1012: the service restarts; come back after a random delay (IANA registry).
     pub const SERVICE_RESTART: Self = Self(1012);
@@ -32,8 +32,8 @@ impl CloseCode {
     /// 1014: a gateway got an invalid response from its upstream (IANA registry).
     pub const BAD_GATEWAY: Self = Self(1014);
 
-    /// The code, or `None` where it must not appear in a Close frame: below 1000, 1004–1006, 1015,
-    /// unassigned ones up to 2999, 5000 and above.
+    /// The code, or `None` if it must not appear in a Close frame: below 1000, 1004–1006, 1015,
+    /// unassigned codes up to 2999, 5000 and above.
     #[inline]
     pub const fn new(code: u16) -> Option<Self> {
         match code {
@@ -42,11 +42,11 @@ impl CloseCode {
         }
     }
 
-    /// Whether a client that was closed with this may fare better on a new connection, after a
-    /// pause. Not after 1000, where the purpose is fulfilled, nor after 1002, 1003, 1007–1010, 3000
-    /// and 3003 (unauthorized, forbidden; IANA registry), which the same client would get again.
-    /// `true` for an application's own codes, 4000–4999, whose meaning only it knows: it tries
-    /// again with growing delays.
+    /// Whether a client that was closed with this code may succeed on a new connection, after a
+    /// pause. It is `false` for 1000, because the purpose is fulfilled. It is `false` for 1002,
+    /// 1003, 1007–1010, 3000 and 3003 (unauthorized, forbidden; IANA registry), because the same
+    /// client would get them again. It is `true` for an application's own codes, 4000–4999, because
+    /// only the application knows their meaning. Retry with growing delays.
     #[inline]
     pub const fn is_retryable(self) -> bool {
         !matches!(self.0, 1000 | 1002 | 1003 | 1007..=1010 | 3000 | 3003)

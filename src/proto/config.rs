@@ -1,5 +1,5 @@
-//! Limits and policies of a connection, each with its default and its reason; the result of a
-//! handshake's negotiation.
+//! The limits and policies of a connection, each with its default and the reason for it. Also the
+//! result of a handshake's negotiation.
 #[cfg(feature = "deflate")]
 mod deflate;
 
@@ -11,7 +11,7 @@ use alloc::string::String;
 use core::time::Duration;
 
 /// Settings of a connection and of its opening handshake. The defaults are safe against hostile
-/// peers; every count and every wait has a bound.
+/// peers: they bound every count and every wait.
 ///
 /// ```
 /// use tickwire::{Config, Heartbeat};
@@ -23,112 +23,117 @@ use core::time::Duration;
 /// };
 /// ```
 ///
-/// The `..` is necessary, since later versions add fields. A connection reads its `Config` once,
+/// The `..` is necessary because later versions add fields. A connection reads its `Config` once,
 /// when it begins.
 ///
 #[doc = include_str!("../../docs/LIMITS.md")]
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The longest message received whole, in bytes; default 16 MiB. For a compressed one it also
-    /// bounds the inflated length, checked while inflating. A longer one fails the connection with
-    /// Close 1009 at the frame header that says so, before a byte of it is stored.
+    /// The longest message received whole, in bytes; default 16 MiB. For a compressed message it
+    /// also bounds the inflated length, which is checked while inflating. A frame header that
+    /// announces a longer message fails the connection with Close 1009, before any of its payload
+    /// is stored.
     ///
-    /// Stops a peer from filling memory. It does not bound messages received in chunks, except
-    /// their frames if [`max_frame`](Self::max_frame) is not set.
+    /// Stops a peer from filling memory. It does not bound messages received in chunks, but it
+    /// bounds their frames if [`max_frame`](Self::max_frame) is not set.
     pub max_message: usize,
 
-    /// The longest frame received, in bytes; default: as [`max_message`](Self::max_message). A
-    /// longer one fails the connection with Close 1009. Holds for chunks too: to receive a message
-    /// longer than [`max_message`](Self::max_message) in chunks, allow its frames here.
+    /// The longest frame received, in bytes; default: the same as
+    /// [`max_message`](Self::max_message). A longer frame fails the connection with Close 1009. The
+    /// limit also holds for messages received in chunks. To receive a message longer than
+    /// [`max_message`](Self::max_message) in chunks, allow its frames here.
     pub max_frame: Option<usize>,
 
     /// The most fragments in a message received whole; default 131,072. More fail the connection
     /// with Close 1008.
     ///
-    /// Stops a peer from keeping a message open for ever with empty fragments, which no limit on
-    /// bytes would notice.
+    /// Stops a peer from keeping a message open for ever with empty fragments. No limit on bytes
+    /// would notice them.
     pub max_fragments: u32,
 
-    /// How much one read asks for, in bytes; default 16 KiB, which stays in the processor's
-    /// first-level cache; at least 512, at most 16 MiB. The buffer has additional room for a
-    /// frame's header, so that a message of this length comes in one read, and it grows for a
-    /// larger one as that arrives.
+    /// The number of bytes that one read asks for, from 512 to 16 MiB; default 16 KiB, which fits
+    /// the processor's first-level cache. The buffer has additional room for a frame header, so
+    /// that one read can take a message of this length. The buffer grows while a longer message
+    /// arrives.
     pub read_buffer: usize,
 
-    /// How much may be fed and not yet written, in bytes; default 1 MiB. Feeding is refused with
-    /// [`SendError::Full`](crate::SendError::Full) once this much is buffered; a message that
-    /// begins below it is taken whole, whatever its length.
+    /// The number of bytes that may be fed and not yet written; default 1 MiB. Once this much is
+    /// buffered, feeding fails with [`SendError::Full`](crate::SendError::Full). Below it, a
+    /// message of any length is accepted whole.
     ///
-    /// Stops a peer that does not read from filling memory with its messages. A buffer that a larger
-    /// message left behind is given up once it is written, if it is more than four times as long.
+    /// Stops a peer that does not read from filling memory with the messages sent to it. If a
+    /// larger message made the buffer grow to more than four times this length, the buffer is freed
+    /// once it is written.
     pub high_water: usize,
 
-    /// How much an adapter lets a batch of replies grow before it writes in the middle of the
-    /// batch, in bytes; default 64 KiB.
+    /// The number of bytes of replies at which an adapter writes in the middle of a batch; default
+    /// 64 KiB.
     ///
-    /// So the first reply of a long batch waits for no more than the work on this many bytes.
-    /// Measured with replies of 1 KiB (`benches/README.md`): less costs more system calls, more
-    /// makes the slowest first reply wait 13 times as long for 6 % less processor time.
+    /// The first reply of a long batch thus waits only until this many bytes of replies are ready.
+    /// Measured with replies of 1 KiB (`benches/README.md`): a lower limit costs more system calls.
+    /// A higher one saves 6 % of processor time, but the slowest first reply waits 13 times as
+    /// long.
     pub cork_limit: usize,
 
-    /// The length from which on a shared payload is written from where it is instead of being
-    /// copied, in bytes; default 16 KiB: over TCP a write of two pieces costs more than such a copy
-    /// (`benches/README.md`). Less is for a fan-out to many slow peers, whose queues then share the
-    /// payload.
+    /// The least length, in bytes, of a shared payload that is written in place instead of copied;
+    /// default 16 KiB. Over TCP, a write of two pieces costs more than copying a shorter payload
+    /// (`benches/README.md`). Set it lower for a fan-out to many slow peers, so that their queues
+    /// share the payload.
     ///
-    /// A client masks, and so always copies. A borrowed payload is written from where it is by an
-    /// adapter's `send`, from 16 KiB on, or from this length if that is more.
+    /// A client always copies, because it masks. An adapter's `send` writes a borrowed payload in
+    /// place if it has at least 16 KiB, or this length if that is more.
     pub min_vectored: usize,
 
-    /// Whether Pings are answered automatically (§5.5.2); default yes. Otherwise answer the
-    /// [`Event::Ping`](crate::Event::Ping)s yourself, with
-    /// [`pong`](crate::Sender::pong).
+    /// Whether Pings are answered automatically (§5.5.2); default yes. If not, answer each
+    /// [`Event::Ping`](crate::Event::Ping) with [`pong`](crate::Sender::pong).
     pub auto_pong: bool,
 
-    /// Whether a Close from the peer is answered automatically (§5.5.1); default yes. Otherwise
-    /// answer it yourself, with [`close`](crate::Sender::close).
+    /// Whether a Close from the peer is answered automatically (§5.5.1); default yes. If not,
+    /// answer it with [`close`](crate::Sender::close).
     pub auto_close: bool,
 
-    /// Whether the Close that reports a violation or a limit says why in its reason (§7.1.6), for
-    /// the log of whoever writes the other end; default no. The reason is the text of the
-    /// [`RecvError`](crate::RecvError), such as `frame from a client is not masked` or
-    /// `message longer than the limit of 4096 bytes (max_message)`: it shows limits of this
-    /// `Config`, and never anything that was received.
+    /// Whether the Close that reports a violation or a limit has a reason (§7.1.6), which helps the
+    /// authors of the peer; default no. The reason is the text of the
+    /// [`RecvError`](crate::RecvError), such as `frame from a client is not masked` or `message
+    /// longer than the limit of 4096 bytes (max_message)`. It shows limits of this `Config`, and
+    /// never received data.
     pub explain_violations: bool,
 
-    /// Whether the adapters note when each read was made, for
-    /// [`Info::read_at`](crate::Info::read_at), and over a `Timestamped` stream when its bytes arrived,
-    /// for [`Info::arrived`](crate::Info::arrived); default no, since it reads the clock for each
-    /// read, some 20 ns.
+    /// Whether the adapters record the time of each read, for
+    /// [`Info::read_at`](crate::Info::read_at). Over a `Timestamped` stream they also record when
+    /// the bytes arrived, for [`Info::arrived`](crate::Info::arrived). Default no, because it reads
+    /// the clock for each read, which costs about 20 ns.
     pub stamp_reads: bool,
 
-    /// Pings a silent peer and gives up a dead one; default no. [`Heartbeat`] has presets.
+    /// Sends a Ping to a silent peer, and fails the connection to a dead one; default no.
+    /// [`Heartbeat`] has presets.
     pub heartbeat: Option<Heartbeat>,
 
-    /// How long the peer may send no data; default: any time. Control frames do not count, so this
-    /// finds a feed that has died behind a server which still pings, or answers the
-    /// [heartbeat](Self::heartbeat)'s Pings.
+    /// How long the peer may send no data; default: without limit. Control frames do not count.
+    /// This finds a feed that has died behind a server that still sends Pings or answers those of
+    /// the [heartbeat](Self::heartbeat).
     ///
-    /// It runs from when the connection opens. A message that arrives starts it anew, text or
-    /// binary and whatever it says, an application's own `pong` too; so does each byte of a
-    /// payload, so that a long message on a slow line is no silence. Pings, Pongs and fragments
-    /// without payload do not.
+    /// The time runs from when the connection opens. Every byte of a data payload restarts it, so
+    /// that a long message on a slow line is no silence. Every message restarts it too, even an
+    /// application's own `pong`. Pings, Pongs and fragments without payload do not.
     ///
-    /// When it has passed, or up to a fifth later, since each timeout has five checks, the
-    /// connection fails with [`DataTimeout`](crate::RecvError::DataTimeout). What was received is
-    /// delivered first, and the peer, which may be alive, is told by a Close with 1001. Receiving
-    /// calls drive it, and have read everything there is before they judge, or read for a fifth of
-    /// the timeout if there is no end to it: a program that receives late loses nothing. A pause of
-    /// reading of two fifths and more, as in a `send` that waits for long, does not count; a
-    /// shorter one does, and a check more decides behind it. Below 5 ms counts as 5 ms. It reads
-    /// the clock for each read, some 20 ns.
+    /// Once the time has passed, the connection fails with
+    /// [`DataTimeout`](crate::RecvError::DataTimeout). Each timeout has five checks, so this can be
+    /// up to a fifth late. Received messages are delivered first. A Close with 1001 tells the peer,
+    /// which may be alive.
+    ///
+    /// Receiving calls drive the checks. Before a check they read everything available, or for a
+    /// fifth of the timeout if input never pauses, so a program that receives late loses nothing. A
+    /// pause in reading, such as a long wait in `send`, does not count if it lasts two fifths or
+    /// more. A shorter pause counts, and one more check follows it. Less than 5 ms counts as 5 ms.
+    /// It reads the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 
-    /// Sends the message whenever no other was sent for the duration, `after`, or up to a fifth
-    /// less (more, if the program receives so seldom that it sees each fifth late); default: none.
-    /// For servers that end a connection on which they hear no *message*, such as exchanges: some
-    /// want a text `ping`, others JSON. Where a Ping does, prefer the [heartbeat](Self::heartbeat),
-    /// which costs nothing while the peer sends.
+    /// Sends the message whenever no other was sent for the duration; default: none. It may go up
+    /// to a fifth early, or late if the program rarely receives. It is for servers that close a
+    /// connection on which no *message* arrives, such as exchanges: some want a text `ping`, others
+    /// JSON. If a Ping is enough, prefer the [heartbeat](Self::heartbeat), which costs nothing
+    /// while the peer sends.
     ///
     /// ```
     /// use tickwire::Config;
@@ -139,64 +144,72 @@ pub struct Config {
     /// let config = Config { idle_message, ..Config::default() };
     /// ```
     ///
-    /// A message counts when it is fed: that reads no clock, since each interval has five checks.
-    /// Control frames do not count. The answer, if the server has one, is a message like any other,
-    /// for the caller to tell apart and for [`data_timeout`](Self::data_timeout).
+    /// A message counts when it is fed. Feeding reads no clock, because five checks per interval
+    /// compare counters. Control frames do not count. A server's answer is an ordinary message,
+    /// which the caller has to recognise, and which counts for
+    /// [`data_timeout`](Self::data_timeout).
     ///
-    /// The first comes `after` the connection has opened. It goes before messages that wait to be
-    /// written ([`feed_first`](crate::Sender::feed_first)), and is not compressed. None is sent
-    /// behind our Close or the peer's; between the pieces of a message in chunks, where no other
-    /// may be (§5.4); while [`high_water`](Self::high_water) is reached; or while the one before is
-    /// not written: it is tried again with the next check. Receiving calls drive it, and of a split
-    /// connection those of the half that receives, which sends it; a `send` that waits does too.
-    /// Below 5 ms counts as 5 ms. It reads the clock for each read, some 20 ns.
+    /// The first interval begins when the connection opens. The message overtakes messages that
+    /// wait to be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed. It is
+    /// not sent:
+    ///
+    /// - after our Close or the peer's,
+    /// - between the pieces of a message in chunks (§5.4 forbids it),
+    /// - while [`high_water`](Self::high_water) is reached, or
+    /// - while the previous one is unwritten.
+    ///
+    /// In the last three cases the next check tries again.
+    ///
+    /// Receiving calls drive the checks, as does a `send` that waits. On a split connection the
+    /// receiving half drives them and sends the message. Less than 5 ms counts as 5 ms. It reads
+    /// the clock for each read, which costs about 20 ns.
     pub idle_message: Option<(Duration, OwnedMessage)>,
 
-    /// How long the opening handshake may take, in `connect` with resolving, TCP and TLS before it;
-    /// default 10 s. Stops peers from holding sockets with a head that trickles in.
+    /// How long the opening handshake may take; default 10 s. In `connect` this includes resolving,
+    /// TCP and TLS. Stops peers from holding sockets with a head that trickles in.
     pub handshake_timeout: Duration,
 
-    /// How long to wait for the peer's Close after ours, and, as a client, for the server to close
-    /// the stream after that; default 5 s. A server, which closes it itself, waits for the client's
-    /// end of it for a second, or for this long if that is less.
+    /// How long to wait for the peer's Close after ours; default 5 s. A client then waits as long
+    /// again for the server to close the stream. A server closes the stream itself, and waits for
+    /// the client's end of the stream for a second, or for `close_timeout` if that is shorter.
     ///
-    /// So a close takes at most `close_timeout` + 1 s as a server and 2 × `close_timeout` as a
-    /// client; over a stream that does not take at once what is written, one `close_timeout` more
-    /// if the peer's Close comes before ours is written, and a second more to shut it.
+    /// A close thus takes at most `close_timeout` + 1 s as a server and 2 × `close_timeout` as a
+    /// client. A stream that blocks writes can add one second to shut it, and one more
+    /// `close_timeout` if the peer's Close comes before ours is written.
     pub close_timeout: Duration,
 
-    /// How long one frame may take from its first byte to its last; default 60 s. Not for messages
-    /// received in chunks, unless the rest is skipped. Stops peers that send a byte now and then to
-    /// hold a connection.
+    /// How long one frame may take from its first byte to its last; default 60 s. It does not apply
+    /// to messages received in chunks, unless the rest is skipped. Stops peers that hold a
+    /// connection by sending a byte now and then.
     pub frame_timeout: Duration,
 
     /// How long the stream may refuse every byte; default 30 s. Stops peers that never read. TLS
-    /// takes up to 64 KiB for a stream that is full, and then this is also how long those may take
-    /// to leave.
+    /// accepts up to 64 KiB while the stream below is full; those bytes too have this long to
+    /// leave.
     pub write_timeout: Duration,
 
     /// The longest head of a request or response, in bytes; default 64 KiB. A server answers a
-    /// longer one with 431.
+    /// longer head with 431.
     pub max_head: usize,
 
     /// The most headers in a head; default 128, maximum 132. A server answers more with
     /// 431.
     pub max_headers: usize,
 
-    /// The longest request line, in bytes; default 8 KiB. A server answers a longer one with 414.
+    /// The longest request line, in bytes; default 8 KiB. A server answers a longer line with 414.
     pub max_request_line: usize,
 
-    /// The most interim (1xx) responses a client skips before the real one; default 8.
+    /// The most interim (1xx) responses that a client skips before the final one; default 8.
     pub max_interim: u32,
 
-    /// How many bytes of a refusal's body a client keeps; default 4 KiB.
+    /// The number of bytes that a client keeps of a refusal's body; default 4 KiB.
     pub max_refusal_body: usize,
 
     /// Offers or accepts permessage-deflate (RFC 7692); default no. The module `deflate` has the
-    /// settings and says what they cost. Always `None` without the feature `deflate`.
+    /// settings and their costs. Always `None` without the feature `deflate`.
     pub deflate: Option<Deflate>,
 
-    // Not to be named: it makes `..` necessary, so that a new field breaks no program.
+    // Do not name this field. It makes `..` necessary, so that a new field breaks no program.
     #[doc(hidden)]
     pub more: (),
 }
@@ -233,28 +246,28 @@ impl Default for Config {
     }
 }
 
-/// When to ping, and when to give up.
+/// When to send a Ping, and when to give up the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Heartbeat {
-    /// How long nothing was received before a Ping is sent: see [`new`](Self::new).
+    /// How long nothing is received before a Ping is sent: see [`new`](Self::new).
     pub interval: Duration,
-    /// How long nothing may arrive after it.
+    /// How long the peer may send nothing after that Ping.
     pub timeout: Duration,
 }
 
 impl Heartbeat {
-    /// Sends a Ping when nothing was received for `interval`, or up to a fifth more, since each
-    /// interval has five checks; the connection fails with
-    /// [`PongTimeout`](crate::RecvError::PongTimeout) if nothing at all arrives within `timeout`
-    /// after the Ping was written. Any byte received is a sign of life. Intervals below 5 ms count
-    /// as 5 ms.
+    /// Sends a Ping when nothing was received for `interval`. Each interval has five checks, so the
+    /// Ping can be up to a fifth late. If nothing at all arrives within `timeout` after the Ping
+    /// was written, the connection fails with [`PongTimeout`](crate::RecvError::PongTimeout). Any
+    /// byte received is a sign of life. Intervals below 5 ms count as 5 ms.
     ///
     /// A receiving call thus finds a dead peer within 1.25 × `interval` + `timeout` after its last
-    /// byte; if `interval` is a second or more, this includes the lateness of the adapters: 1 ms
-    /// with tokio, up to 30 ms in `blocking`. While no call waits, nothing is looked at: see
+    /// byte. If `interval` is a second or more, this includes the lateness of the adapters: 1 ms
+    /// with tokio, up to 30 ms in `blocking`. Deadlines are not checked while no call waits: see
     /// "Timers" at the adapter's module. The Pings also measure the [round-trip
-    /// time](crate::Sender::rtt). With a timeout of [`Duration::MAX`] it pings and never gives up.
+    /// time](crate::Sender::rtt). With a timeout of [`Duration::MAX`] it sends Pings and never
+    /// gives up.
     pub const fn new(interval: Duration, timeout: Duration) -> Self {
         Self { interval, timeout }
     }
@@ -262,42 +275,43 @@ impl Heartbeat {
     /// For a server behind proxies and load balancers: 20 s and 20 s; a dead peer is found within
     /// 45 s.
     ///
-    /// These cut a connection that is idle for a time, commonly 60 s (nginx's `proxy_read_timeout`,
-    /// AWS's load balancers), sometimes 30 to 55 s. A Ping every 24 s at the latest stays below all
-    /// of them, and a lost one is repeated in time. A proxy may keep its own connection to the
-    /// server long after the client is gone; only a Ping that it cannot deliver shows that. 20 s
-    /// allow a phone to change networks and TCP to retransmit.
+    /// Proxies and load balancers cut idle connections, commonly after 60 s (nginx's
+    /// `proxy_read_timeout`, AWS's load balancers), sometimes after 30 to 55 s. A Ping at least
+    /// every 24 s stays below all these limits, and TCP can repeat a lost Ping in time. A proxy may
+    /// keep its own connection to the server long after the client is gone. Only a Ping that the
+    /// proxy cannot deliver shows that. 20 s allow a phone to change networks and TCP to
+    /// retransmit.
     pub const BEHIND_PROXIES: Self = Self::new(Duration::from_secs(20), Duration::from_secs(20));
 
-    /// For a trading client and the like: 1 s and 2 s; a dead server is found within 3.25 s.
+    /// For a trading client or similar: 1 s and 2 s; a dead server is found within 3.25 s.
     ///
-    /// There a quiet market and a dead connection look the same, and telling them apart is worth a
-    /// Ping a second, sent only if nothing else arrives. TCP retransmits a lost segment after 200
-    /// ms or more, then after twice that: 2 s are enough for three losses in a row on a path
-    /// between continents. Too short for networks that pause for seconds, such as mobile ones.
+    /// A quiet market and a dead connection look the same. Distinguishing them is worth a Ping a
+    /// second, which is sent only if nothing else arrives. TCP retransmits a lost segment after 200
+    /// ms or more, then after twice that time. 2 s are enough for three losses in a row on a path
+    /// between continents. The preset is too short for networks that pause for seconds, such as
+    /// mobile ones.
     pub const TRADING: Self = Self::new(Duration::from_secs(1), Duration::from_secs(2));
 
     /// For a phone, or a device on batteries: 4 min and 30 s; a dead server is found within 5.5
     /// min.
     ///
-    /// Each Ping wakes the radio for several seconds, which drains the battery; with too few of
-    /// them, the network's address translation forgets the connection, often after 5 min of
-    /// silence. So a Ping goes after 4 to 4.8 min. 30 s allow the radio to wake up, or to move to
-    /// another cell.
+    /// Each Ping wakes the radio for several seconds, which drains the battery. With too few Pings,
+    /// the network's address translation forgets the connection, often after 5 min of silence. So a
+    /// Ping goes after 4 to 4.8 min. 30 s allow the radio to wake up, or to move to another cell.
     ///
-    /// For the phone's end. A server of phones should ping as rarely, since its Pings wake them
-    /// too.
+    /// This is for the phone's end. A server for phones should send Pings as rarely, because its
+    /// Pings wake the phones too.
     pub const PHONE: Self = Self::new(Duration::from_secs(4 * 60), Duration::from_secs(30));
 }
 
-/// The result of the opening handshake's negotiation; by default, that nothing was agreed on. Can
-/// be made by hand, for framing without HTTP.
+/// The result of the opening handshake's negotiation. By default, nothing was agreed on. It can be
+/// built by hand, for framing without HTTP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Negotiated {
     /// The subprotocol (§1.9), if one was agreed on.
     pub subprotocol: Option<String>,
     /// How messages may be compressed, if permessage-deflate was agreed on; `None` without the
-    /// feature `deflate`. `Config::deflate`, or else its defaults, says how to compress.
+    /// feature `deflate`. `Config::deflate` says how to compress; if it is `None`, its defaults do.
     pub deflate: Option<DeflateParams>,
 }

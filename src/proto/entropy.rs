@@ -1,7 +1,7 @@
-//! Where masking keys and handshake nonces come from.
+//! The source of masking keys and handshake nonces.
 //!
-//! RFC 6455 §5.3 and §10.3 require that they are unpredictable: a peer or a script that could guess
-//! the next key could choose the bytes on the wire, and so poison a proxy on the way.
+//! RFC 6455 §5.3 and §10.3 require them to be unpredictable. A peer or a script that could guess
+//! the next key could choose the bytes on the wire, and so poison the cache of a proxy on the way.
 #[cfg(feature = "std")]
 pub(crate) mod system;
 
@@ -9,10 +9,10 @@ use alloc::boxed::Box;
 
 /// A source of unpredictable bytes, for a client's masking keys and nonce.
 ///
-/// It has to be cryptographically strong, and no two connections may share a sequence: do not clone
-/// one, and do not make one before a `fork`. It has to be `Send` and `Sync`, as the connection that
-/// keeps it is. The feature `std` has one, `SystemEntropy`; without it the caller brings one, such
-/// as a hardware generator.
+/// It must be cryptographically strong. Two connections must not share a sequence, so do not clone
+/// a source, and do not create it before a `fork`. It must be `Send` and `Sync`, because the
+/// connection that keeps it is. The feature `std` has `SystemEntropy`. Without `std` the caller
+/// supplies a source, such as a hardware generator.
 pub trait Entropy {
     /// Fills `dest` with unpredictable bytes.
     fn fill(&mut self, dest: &mut [u8]);
@@ -24,9 +24,9 @@ impl<E: Entropy + ?Sized> Entropy for Box<E> {
     }
 }
 
-/// Masking keys, drawn in blocks, so that most cost a load and an add.
+/// Masking keys, drawn in blocks, so that most keys cost only a load and an add.
 pub(crate) struct Keys {
-    /// The next key in `block` to give out. Invariant: none is given out twice.
+    /// The next key in `block` to return. Invariant: no key is returned twice.
     at: usize,
     block: [[u8; 4]; 64],
     source: Box<dyn Entropy + Send + Sync>,

@@ -1,15 +1,15 @@
-//! Errors, one type per party at fault: the peer ([`ProtocolError`]), the
-//! caller ([`SendError`]), the network (the rest of [`RecvError`]).
+//! Errors, with one type for each party at fault: the peer ([`ProtocolError`]), the caller
+//! ([`SendError`]), and the network (the rest of [`RecvError`]).
 //!
-//! All are `Copy` and small, and carry no text from the wire. The handshake's are in
-//! [`handshake`](crate::handshake); the adapters return `Error`.
+//! All are `Copy` and small, and contain no text from the wire. The errors of the opening handshake
+//! are in [`handshake`](crate::handshake). The adapters return `Error`.
 use crate::proto::code::CloseCode;
 
-/// The peer broke RFC 6455. Fatal; a Close with [`RecvError::close_code`] is queued for it.
+/// The peer broke RFC 6455. This is fatal; a Close with [`RecvError::close_code`] is queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A reserved bit is set to which no negotiated extension gives a meaning (§5.2).
+    /// A reserved bit is set that no negotiated extension defines (§5.2).
     #[error("reserved bit set without an extension that defines it")]
     ReservedBits,
     /// An opcode of 3–7 or 0xB–0xF (§5.2).
@@ -27,26 +27,26 @@ pub enum ProtocolError {
     /// A frame from a server with a masking key (§5.1).
     #[error("frame from a server is masked")]
     MaskForbidden,
-    /// A continuation frame where no message has begun (§5.4).
+    /// A continuation frame outside a fragmented message (§5.4).
     #[error("continuation frame without a message begun")]
     UnexpectedContinuation,
-    /// A new message before the one begun has ended (§5.4).
+    /// A new message inside a fragmented message (§5.4).
     #[error("new message inside a fragmented one")]
     ExpectedContinuation,
     /// A Close whose body is one byte, or whose code must not be sent (§5.5.1, §7.4).
     #[error("malformed Close frame")]
     BadClose,
-    /// Text, or a Close's reason, that is not UTF-8 (§8.1).
+    /// A text, or the reason of a Close, that is not UTF-8 (§8.1).
     #[error("invalid UTF-8")]
     BadUtf8,
-    /// A compressed message that cannot be inflated, or is not complete (RFC 7692 §7.2.2).
+    /// A compressed message that cannot be inflated or is incomplete (RFC 7692 §7.2.2).
     #[error("compressed message is corrupt or incomplete")]
     BadDeflate,
 }
 
 impl ProtocolError {
     /// The close code that answers this violation (§7.4.1): 1007 for [`BadUtf8`](Self::BadUtf8) and
-    /// [`BadDeflate`](Self::BadDeflate), 1002 for all else.
+    /// [`BadDeflate`](Self::BadDeflate), 1002 for all others.
     const fn close_code(self) -> CloseCode {
         match self {
             Self::BadUtf8 | Self::BadDeflate => CloseCode::INVALID_PAYLOAD,
@@ -55,7 +55,7 @@ impl ProtocolError {
     }
 }
 
-/// Why nothing more can be received: every later call repeats it.
+/// Why nothing more can be received. Every later call repeats it.
 ///
 /// Limits are shown as `u32`; a larger limit is shown as `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -83,25 +83,26 @@ pub enum RecvError {
         /// How many are allowed.
         limit: u32,
     },
-    /// The application failed the connection with this code:
-    /// [`Connection::fail`](crate::Connection::fail). Our Close carries it, unless one was sent
-    /// before.
+    /// The application failed the connection with this code, by
+    /// [`Connection::fail`](crate::Connection::fail). Our Close has this code, unless a Close was
+    /// sent before.
     #[error("failed by this end with close code {code}")]
     Failed {
-        /// As given.
+        /// The code given to `fail`.
         code: CloseCode,
     },
     /// The stream ended without a Close from the peer: code 1006 in other APIs (§7.1.5). Over TLS,
-    /// a peer that was killed, and so sent no close_notify, is `Error::Io` with
-    /// `ErrorKind::UnexpectedEof` instead: to tell neither apart, ask `is_retryable()` of the
-    /// error, or `closed()` for the code.
+    /// a peer that was killed sent no close_notify, so the error is `Error::Io` with
+    /// `ErrorKind::UnexpectedEof` instead. To treat both alike, use the error's `is_retryable()`,
+    /// or the code in `closed()`.
     #[error("stream ended without a closing handshake")]
     UnexpectedEof,
     /// Nothing arrived within the heartbeat's timeout after a Ping was written.
     #[error("no sign of life from the peer within the heartbeat's timeout")]
     PongTimeout,
-    /// No message, nor a byte of one, arrived within [`data_timeout`](crate::Config::data_timeout),
-    /// though the peer may be alive; answered with Close 1001.
+    /// No message, and no byte of a message, arrived within
+    /// [`data_timeout`](crate::Config::data_timeout). The peer may still be alive; answered with
+    /// Close 1001.
     #[error("no data from the peer within the data timeout")]
     DataTimeout,
     /// The peer did not answer our Close in time.
@@ -110,14 +111,14 @@ pub enum RecvError {
     /// A frame took too long from its first byte to its last.
     #[error("frame not complete within the frame timeout")]
     FrameTimeout,
-    /// The stream took no byte for too long.
+    /// The stream accepted no byte within [`write_timeout`](crate::Config::write_timeout).
     #[error("no progress in writing within the write timeout")]
     WriteTimeout,
 }
 
 impl RecvError {
-    /// The code of the Close that was queued for the peer; `None` if the network
-    /// failed and a Close would not arrive.
+    /// The code of the Close that was queued for the peer. `None` if the network failed, because a
+    /// Close would not arrive.
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
             Self::Protocol(e) => Some(e.close_code()),
@@ -136,12 +137,12 @@ impl RecvError {
     }
 }
 
-/// The caller asked for something that cannot be sent, or not now. Nothing was queued, and only
-/// [`Closed`](Self::Closed) is final.
+/// The caller asked for something that cannot be sent, or cannot be sent now. Nothing was queued.
+/// Only [`Closed`](Self::Closed) is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The buffer is at [`high_water`](crate::Config::high_water): flush first.
+    /// The buffer has reached [`high_water`](crate::Config::high_water). Flush first.
     #[error(
         "{buffered} bytes buffered, limit {limit}: flush, or wait for `ready`, then feed again"
     )]
@@ -151,14 +152,14 @@ pub enum SendError {
         /// In bytes; `u32::MAX` stands for more.
         limit: u32,
     },
-    /// A Close was sent or queued, or the connection failed: nothing can follow. The receiving
-    /// half knows the reason.
+    /// A Close was sent or queued, or the connection failed, so nothing more can be sent. The
+    /// receiving half knows the reason.
     #[error("nothing more can be sent, this end is closed: receive to learn why")]
     Closed,
-    /// A message in chunks is not finished; other data would end up inside it (§5.4).
+    /// A message in chunks is not finished, and other data would end up inside it (§5.4).
     #[error("a message in chunks is in progress: feed its `last` chunk first")]
     MessageInProgress,
-    /// A chunk that is not the first of its message, while none is in progress (§5.4).
+    /// A chunk that does not begin a message, while no message is in progress (§5.4).
     #[error("no message in chunks is in progress: feed a `first` chunk")]
     NoMessage,
     /// A Ping's or Pong's payload is longer than 125 bytes (§5.5).
@@ -167,14 +168,13 @@ pub enum SendError {
     /// A Close's reason is longer than 123 bytes (§5.5).
     #[error("close reason longer than 123 bytes")]
     ReasonTooLong,
-    /// 1010 is for clients to send (§7.4.1).
+    /// Only clients may send 1010 (§7.4.1).
     #[error("close code 1010 is sent by clients only")]
     BadCloseCode,
-    /// The chunks of a text, or the bytes of one that was built in place, are not valid UTF-8
-    /// (§5.6).
+    /// The chunks of a text, or the bytes of a text built in place, are not valid UTF-8 (§5.6).
     #[error("text is not valid UTF-8: send such bytes as binary")]
     BadUtf8,
-    /// A message [built in place](crate::Sender::feed_with) is said to be longer than its room.
+    /// The claimed length of a message [built in place](crate::Sender::feed_with) exceeds its room.
     #[error("message of {len} bytes built in room for {max}: ask for more room")]
     Overrun {
         /// In bytes; `u32::MAX` stands for more.
@@ -184,7 +184,7 @@ pub enum SendError {
     },
 }
 
-/// A length in the form that errors show.
+/// A length as errors show it. `u32` keeps the errors small.
 pub(crate) fn shown(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }

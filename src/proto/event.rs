@@ -1,4 +1,5 @@
-//! Events that own what they hold: to keep, to send to another task, or to send to the peer.
+//! Events that own their payload, so that they can be kept, sent to a different task, or sent to
+//! the peer.
 use crate::proto::{
     close::{CloseFrame, OwnedCloseFrame},
     message::{Event, Message, OwnedMessage},
@@ -7,8 +8,8 @@ use bytes::Bytes;
 
 /// An [`Event`] that owns its payload: a message or a control frame, received or to be sent.
 ///
-/// `Event::from(&owned)` borrows it, and `OwnedEvent::from(event)` copies one. A message is made of
-/// all that an [`OwnedMessage`] is made of: `OwnedEvent::from("text")`.
+/// `Event::from(&owned)` borrows it, and `OwnedEvent::from(event)` copies an event. Every type that
+/// converts into an [`OwnedMessage`] converts into a message: `OwnedEvent::from("text")`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: as `Event`.
 pub enum OwnedEvent {

@@ -1,8 +1,9 @@
-//! Frame headers on the wire (RFC 6455 §5.2): bytes in, [`Header`] out, and back.
+//! Frame headers on the wire (RFC 6455 §5.2). It parses bytes into a [`Header`], and encodes a
+//! [`Header`] into bytes.
 //!
-//! For callers with their own buffers and state machine. This module has the rules that one header
-//! can break by itself; the connection has those on masking, reserved bits and messages of several
-//! frames.
+//! Use it with your own buffers and state machine. This module enforces the rules that a single
+//! header can break. The connection enforces the rules on masking, reserved bits and fragmented
+//! messages.
 //!
 //! ```
 //! use tickwire::frame::{Header, OpCode};
@@ -32,33 +33,33 @@ const RSV3: u8 = 0x10;
 /// The reserved bits.
 pub(crate) const RSV: u8 = RSV1 | RSV2 | RSV3;
 
-/// Set in the second byte of a masked frame. The other bits are its length, or say that
-/// two or eight bytes of length follow.
+/// Set in the second byte of a masked frame. The other bits are the payload length, or say that two
+/// or eight bytes of length follow.
 pub(crate) const MASK: u8 = 0x80;
 const LEN16: u8 = 126;
 const LEN64: u8 = 127;
 
-/// The opcode of a frame (§5.2, §11.8). Reserved ones have no value here.
+/// The opcode of a frame (§5.2, §11.8). Reserved opcodes have no value here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-// Exhaustive: all others are reserved (§5.2), and refused.
+// Exhaustive: all other opcodes are reserved (§5.2), and refused.
 pub enum OpCode {
-    /// `0x0`: a further fragment of the message begun.
+    /// `0x0`: a further fragment of a message.
     Continuation = 0x0,
     /// `0x1`: the first or only fragment of a text message.
     Text = 0x1,
     /// `0x2`: the first or only fragment of a binary message.
     Binary = 0x2,
-    /// `0x8`: the end of what this peer sends.
+    /// `0x8`: begins or answers the closing handshake; no data follows it.
     Close = 0x8,
-    /// `0x9`: to be answered with a Pong.
+    /// `0x9`: asks for a Pong.
     Ping = 0x9,
     /// `0xA`: the answer to a Ping, or an unsolicited sign of life.
     Pong = 0xa,
 }
 
 impl OpCode {
-    /// The opcode in the low four bits of a frame's first byte; `None` for a reserved one.
+    /// The opcode in the low four bits of a frame's first byte; `None` for a reserved opcode.
     #[inline]
     pub const fn from_bits(bits: u8) -> Option<Self> {
         Some(match bits & 0x0f {
@@ -72,8 +73,8 @@ impl OpCode {
         })
     }
 
-    /// Whether frames of this kind are control frames (§5.5): short, never fragmented, allowed
-    /// between the fragments of a message.
+    /// Whether frames of this kind are control frames (§5.5). These are short, are never
+    /// fragmented, and may come between the fragments of a message.
     #[inline]
     pub const fn is_control(self) -> bool {
         self as u8 & 0x8 != 0
@@ -86,8 +87,8 @@ impl OpCode {
     }
 }
 
-/// The rules of a header's first byte alone: a known opcode (§5.2), and a control frame is never a
-/// fragment (§5.5). Returns the opcode and FIN.
+/// Checks the rules of a header's first byte: the opcode is known (§5.2), and a control frame is
+/// never a fragment (§5.5). Returns the opcode and FIN.
 #[inline]
 pub(crate) fn first_byte(b0: u8) -> Result<(OpCode, bool), ProtocolError> {
     let opcode = OpCode::from_bits(b0).ok_or(ProtocolError::ReservedOpCode)?;
@@ -103,7 +104,7 @@ pub(crate) fn first_byte(b0: u8) -> Result<(OpCode, bool), ProtocolError> {
 pub struct Header {
     /// Whether this is the last fragment of its message; always set on a control frame.
     pub fin: bool,
-    /// Reserved bit 1: permessage-deflate's mark of a compressed message (RFC 7692 §6).
+    /// Reserved bit 1: permessage-deflate marks a compressed message with it (RFC 7692 §6).
     pub rsv1: bool,
     /// Reserved bit 2: no registered extension uses it.
     pub rsv2: bool,
@@ -114,8 +115,8 @@ pub struct Header {
     /// The masking key: present on every frame that a client sends, absent on every
     /// frame that a server sends (§5.1).
     pub masking_key: Option<[u8; 4]>,
-    /// How many bytes of payload follow the header, at most 2⁶³ − 1; at most 125 in a control
-    /// frame.
+    /// The length of the payload that follows the header, at most 2⁶³ − 1 bytes; at most 125 in a
+    /// control frame.
     pub payload_len: u64,
 }
 
@@ -134,12 +135,12 @@ impl Header {
         }
     }
 
-    /// Parses the header at the front of `wire`: the header and its length in bytes (2 to 14), or
-    /// `None` while `wire` is a legal beginning of one and more bytes are needed.
+    /// Parses the header at the front of `wire`. Returns the header and its length in bytes (2 to
+    /// 14), or `None` if more bytes are needed and `wire` is a legal beginning of a header.
     ///
     /// # Errors
     ///
-    /// At the first byte after which no header is legal:
+    /// The error comes at the first byte after which no header is legal:
     /// [`ReservedOpCode`](ProtocolError::ReservedOpCode),
     /// [`BadControlFrame`](ProtocolError::BadControlFrame) (a fragment, at the first byte, or
     /// longer than 125 bytes, at the second; §5.5), [`BadClose`](ProtocolError::BadClose) (a Close
@@ -163,7 +164,7 @@ impl Header {
         if opcode == OpCode::Close && len7 == 1 {
             return Err(ProtocolError::BadClose);
         }
-        // §5.2: the shortest form, the top bit of the longest clear.
+        // §5.2: the length is in its shortest form, and the top bit of the longest form is clear.
         let (payload_len, rest) = match len7 {
             LEN16 => match rest.split_first_chunk() {
                 Some((n, rest)) if u16::from_be_bytes(*n) > 125 => {
@@ -201,11 +202,11 @@ impl Header {
         Ok(Some((header, wire.len() - rest.len())))
     }
 
-    /// Encodes into an array, with the shortest form of the length; the second value says how many
-    /// of its bytes are the header.
+    /// Encodes the header into an array, with the shortest form of the length. The second value is
+    /// the length of the header.
     ///
-    /// The fields are encoded as they are: the caller has to ensure that a control frame is short
-    /// and unfragmented, and that a length fits in 63 bits.
+    /// The fields are not checked. The caller must ensure that a control frame is short and
+    /// unfragmented, and that a length fits in 63 bits.
     #[inline]
     pub const fn encode(&self) -> ([u8; MAX_HEADER_LEN], usize) {
         let mut out = [0; MAX_HEADER_LEN];
@@ -222,8 +223,8 @@ impl Header {
     }
 }
 
-/// Encodes a header that begins with `b0`, with the shortest form of the length; returns how many
-/// bytes it has.
+/// Encodes a header that begins with `b0`, with the shortest form of the length. Returns its
+/// length.
 #[inline]
 pub(crate) const fn store(
     to: &mut [u8; MAX_HEADER_LEN],
@@ -258,7 +259,7 @@ pub(crate) const fn store(
     }
 }
 
-/// How many bytes that is.
+/// The length of the header that [`store`] writes.
 #[inline]
 pub(crate) const fn header_len(payload_len: usize, masked: bool) -> usize {
     let key = if masked { Some([0; 4]) } else { None };
@@ -274,26 +275,27 @@ const fn put<const N: usize>(to: &mut [u8; MAX_HEADER_LEN], at: usize, bytes: [u
     }
 }
 
-/// The header of a whole message of less than 64 KiB, the most common kind.
+/// The header of a whole message of less than 64 KiB, which is the most common kind.
 pub(crate) struct ShortHeader {
     /// Text or binary.
     pub(crate) opcode: OpCode,
     pub(crate) payload_len: usize,
     /// The length of the header.
     pub(crate) len: usize,
-    /// Meaningful only if the frame is masked.
+    /// It has a meaning only if the frame is masked.
     pub(crate) key: [u8; 4],
 }
 
-/// How many bytes [`ShortHeader::parse`] loads.
+/// The number of bytes that [`ShortHeader::parse`] loads.
 pub(crate) const SHORT_LEN: usize = 8;
 
 impl ShortHeader {
-    /// [`Header::parse`] in a few compares, for a frame whose mask bit must be `mask_bit`. `None`
-    /// for a rarer or wrong header, which has to be parsed as a [`Header`].
+    /// [`Header::parse`] in a few comparisons, for a frame whose mask bit must be `mask_bit`.
+    /// `None` for a rare or invalid header, which must be parsed as a [`Header`].
     ///
-    /// `wire` may extend beyond the bytes that have arrived: a header and payload that have not
-    /// arrived extend beyond them too.
+    /// `wire` may contain stale bytes behind the bytes that have arrived. This is safe: if the
+    /// header was incomplete, its payload would end behind the bytes that have arrived, and the
+    /// caller checks that end.
     #[inline(always)]
     pub(crate) fn parse(wire: [u8; SHORT_LEN], mask_bit: u8) -> Option<Self> {
         let [b0, b1, ..] = wire;
@@ -303,7 +305,7 @@ impl ShortHeader {
             return None;
         }
         let mut key = u64::from_le_bytes(wire) >> 16;
-        // Four bytes of key.
+        // The mask bit shifted right by 5 is the key's length of 4.
         let (mut payload_len, mut len) = (usize::from(b1 & !MASK), 2 + usize::from(mask_bit >> 5));
         if payload_len >= usize::from(LEN16) {
             payload_len = usize::from((key as u16).swap_bytes());

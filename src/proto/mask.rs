@@ -1,10 +1,10 @@
 //! Masking (RFC 6455 §5.3): the safe front of the byte kernels.
 //!
-//! [`Entropy`](crate::Entropy) supplies keys; the connection decides which frames carry one.
+//! [`Entropy`](crate::Entropy) supplies keys. The connection decides which frames are masked.
 use crate::proto::kernel;
 
-/// A masking key and its position in the payload, so that a payload can be masked
-/// or unmasked (the same operation) in pieces of any length.
+/// A masking key and a position in the payload. It masks or unmasks a payload (the same operation)
+/// in pieces of any length.
 ///
 /// ```
 /// use tickwire::mask::Masker;
@@ -18,7 +18,7 @@ use crate::proto::kernel;
 /// ```
 #[derive(Clone, Copy)]
 pub struct Masker {
-    /// The key, turned so that its first byte is for the next byte of payload.
+    /// The key, rotated so that its first byte is for the next byte of payload.
     key: [u8; 4],
 }
 

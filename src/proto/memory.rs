@@ -1,18 +1,18 @@
-//! Where buffers come from and go to.
+//! The source of buffers, to which they also return.
 //!
-//! The heap, unless an adapter keeps them by thread (`pool`). Buffers are initialised to their
-//! length and hold whatever was last in them.
+//! It is the heap, unless an adapter keeps buffers by thread (`pool`). Buffers are initialised to
+//! their length, and have the contents of their last use.
 use alloc::{vec, vec::Vec};
 
 #[cfg(test)]
 pub(crate) mod counted;
 
-/// A pair of functions, since a connection is not generic over its memory.
+/// A pair of functions, because a connection is not generic over its memory.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// A buffer of at least this many bytes.
+    /// Returns a buffer of at least this many bytes.
     pub(crate) take: fn(usize) -> Vec<u8>,
-    /// A buffer that is no longer needed.
+    /// Takes back a buffer that is no longer needed.
     pub(crate) give: fn(Vec<u8>),
 }
 

@@ -1,4 +1,4 @@
-//! Messages, events and chunks, received and sent; borrowed, except [`OwnedMessage`].
+//! Messages, events and chunks, received and sent. All are borrowed, except [`OwnedMessage`].
 use crate::proto::{block, close::CloseFrame, kernel::Text, time::Time};
 use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use core::{fmt, time::Duration};
 
 /// The two kinds of data message (RFC 6455 §5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-// Exhaustive: §5.6 has two, and an extension may not add to them (§5.2 reserves the opcodes).
+// Exhaustive: §5.6 has two kinds, and extensions cannot add more (§5.2 reserves the opcodes).
 pub enum DataKind {
     /// UTF-8 text.
     Text,
@@ -17,7 +17,8 @@ pub enum DataKind {
 /// A whole data message, borrowed: from the connection's buffer when received, from the caller
 /// when sent.
 ///
-/// It is `Copy` and lives until the next receiving call. [`to_owned`](Self::to_owned) keeps it.
+/// It is `Copy` and lives until the next receiving call. To keep it, use
+/// [`to_owned`](Self::to_owned).
 ///
 /// # Borrow errors
 ///
@@ -31,7 +32,7 @@ pub enum DataKind {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 // Exhaustive: as `DataKind`.
 pub enum Message<'a> {
-    /// Text: valid UTF-8, checked on the way in.
+    /// Text: valid UTF-8, checked when received.
     Text(&'a str),
     /// Binary data.
     Binary(&'a [u8]),
@@ -65,7 +66,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// A copy that outlives the connection's buffer, in an allocation of its own.
+    /// A copy in a separate allocation, which outlives the connection's buffer.
     #[inline]
     pub fn to_owned(self) -> OwnedMessage {
         match self {
@@ -101,7 +102,7 @@ impl AsRef<[u8]> for Message<'_> {
     }
 }
 
-/// What is lent as one kind of message.
+/// Conversions from references, each to one kind of message.
 macro_rules! lent {
     ($($Of:ty => $Kind:ident),*) => {$(
         impl<'a> From<&'a $Of> for Message<'a> {
@@ -128,9 +129,9 @@ impl<'a> From<&'a OwnedMessage> for Message<'a> {
     }
 }
 
-/// What may be received: a message, or a control frame whose automatic reply is already queued.
+/// A received message, or a control frame whose automatic reply is already queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Exhaustive: the opcodes.
+// Exhaustive: these are all the opcodes that an event can have.
 pub enum Event<'a> {
     /// A whole data message.
     Message(Message<'a>),
@@ -138,7 +139,7 @@ pub enum Event<'a> {
     Ping(&'a [u8]),
     /// A Pong with its payload, at most 125 bytes (§5.5.3).
     Pong(&'a [u8]),
-    /// A Close, after which nothing is looked at; `None` for an empty body (§5.5.1).
+    /// A Close; `None` for an empty body (§5.5.1). Later input is ignored.
     Close(Option<CloseFrame<'a>>),
 }
 
@@ -146,7 +147,7 @@ pub enum Event<'a> {
 /// no meaning (§5.4).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Chunk<'a> {
-    /// What the whole message is.
+    /// The kind of the whole message.
     pub kind: DataKind,
     /// Whether the message begins with this piece.
     pub first: bool,
@@ -170,56 +171,61 @@ impl fmt::Debug for Chunk<'_> {
 #[non_exhaustive]
 pub struct Info {
     /// Whether the bytes already read hold another complete, unfragmented data message within the
-    /// limits, right after this one, or after control frames. Says nothing about bytes that the
-    /// system still holds, nor whether a text is valid UTF-8, nor how long a compressed message is
-    /// when inflated.
+    /// limits, directly after this one or after control frames. It does not cover bytes that the
+    /// system still holds. It does not check whether a text is valid UTF-8, or how long a
+    /// compressed message is when inflated.
     pub more: bool,
-    /// How many messages of the same read, the last that was [committed](crate::Receiver::commit),
-    /// came before this one, whether looked at or not.
+    /// How many messages of the same read came before this one, whether looked at or not. The read
+    /// is the last that was [committed](crate::Receiver::commit).
     pub ahead: u32,
-    /// When the read that completed the message was made, if the caller said so
-    /// ([`commit_at`](crate::Receiver::commit_at)): counted from the caller's epoch. The adapters
-    /// say so if [`stamp_reads`](crate::Config::stamp_reads) is set, and count from when they began
-    /// to dial or to accept, or were given the connection, which is not yours to know: subtract two
-    /// of one connection, for the time between their reads. How old a message is tells the time of
-    /// a loop of your own, or [`arrived`](Self::arrived).
+    /// The time of the read that completed the message, if the caller gave it to
+    /// [`commit_at`](crate::Receiver::commit_at). It counts from the caller's epoch.
+    ///
+    /// The adapters give it if [`stamp_reads`](crate::Config::stamp_reads) is set. Their epoch is
+    /// private: it is when they began to dial or to accept, or were given the connection. So only
+    /// the difference of two times of one connection has a meaning: the time between the reads. To
+    /// learn how old a message is, use [`arrived`](Self::arrived), or an event loop with your own
+    /// epoch.
     pub read_at: Option<Time>,
-    /// When the last bytes of that read arrived, by the kernel's clock. The adapters know it over a
-    /// `Timestamped` stream, with [`stamp_reads`](crate::Config::stamp_reads) set; an event loop of
-    /// your own says so by [`set_arrival`](crate::Receiver::set_arrival). Otherwise `None`.
+    /// When the last bytes of that read arrived, by the kernel's clock. The adapters set it over a
+    /// `Timestamped` stream if [`stamp_reads`](crate::Config::stamp_reads) is set. Your own event
+    /// loop can set it with [`set_arrival`](crate::Receiver::set_arrival). Otherwise it is `None`.
     pub arrived: Option<Arrival>,
 }
 
-/// When bytes arrived, as the kernel says (`Timestamped`): of all the segments that a read took bytes
-/// from, the last one. A message that came whole in an earlier segment arrived earlier.
+/// When bytes arrived, by the kernel's timestamps (`Timestamped`). If a read took bytes from
+/// several segments, it is the time of the last segment. A message that came whole in an earlier
+/// segment arrived earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Exhaustive: an event loop may make it of a control message that it parsed itself.
+// Exhaustive: an event loop may build it from a control message that it parsed itself.
 pub struct Arrival {
-    /// When the kernel took the segment from the driver, in time since 1970 (CLOCK_REALTIME):
-    /// `UNIX_EPOCH + software` is a `SystemTime`, which goes back when somebody sets the clock.
+    /// When the kernel took the segment from the driver, as time since 1970 (CLOCK_REALTIME).
+    /// `UNIX_EPOCH + software` is a `SystemTime`. It goes back if the system's clock is set back.
     pub software: Duration,
-    /// When the network card received it, by the card's clock, if the driver says so and was told
-    /// to (`hwstamp_ctl`, `SIOCSHWTSTAMP`). What it counts from is the card's affair: TAI, where
-    /// PTP sets it. Untested: it is handed on as the kernel gives it, and no machine that this
-    /// crate was tested on had such a card.
+    /// When the network card received the segment, by the card's clock. The driver has to support
+    /// it, and it has to be switched on (`hwstamp_ctl`, `SIOCSHWTSTAMP`). The card decides the
+    /// epoch: it is TAI if PTP sets the card's clock. Untested: the value is passed on as the
+    /// kernel gives it, because no test machine had a card that supports it.
     pub hardware: Option<Duration>,
 }
 
 /// A message that owns its payload: cheap to clone, fit for other threads and channels.
 ///
-/// It is made from the types that programs have: text from `&str`, `String`, [`Text`] and
-/// references to them, binary data from byte slices, `Vec<u8>` and [`Bytes`]; and from a
-/// [`Message`], of either kind. `Bytes::from(message)` is its payload, without a copy.
+/// Text converts from `&str`, `String`, [`Text`] and references to them. Binary data converts from
+/// byte slices, `Vec<u8>` and [`Bytes`]. A [`Message`] of either kind converts too.
+/// `Bytes::from(message)` is the payload, without a copy.
 ///
 /// # What a kept message keeps alive
 ///
 /// Received messages of up to 4 KiB are parts of blocks of 36 KiB, which all connections of a
-/// thread share, so that a thousand messages of 200 bytes cost 12 allocations if all are kept, and
-/// none if each is dropped before the next. A block is freed with the last of its messages: if you
-/// keep a few for long out of many, keep copies, `message.as_message().to_owned()`, which are
-/// allocations of their own. A longer message has its own allocation, or keeps the receive buffer
-/// if it fills half of it. A thread on which such a message was received has up to one block
-/// besides. Without `std` there are no blocks.
+/// thread share. A thousand messages of 200 bytes thus cost 12 allocations if all are kept, and
+/// none if each is dropped before the next is received. A block is freed with the last of its
+/// messages. If you keep a few messages out of many for long, keep copies:
+/// `message.as_message().to_owned()` has a separate allocation.
+///
+/// A longer message has its own allocation, or keeps the receive buffer alive if it fills at least
+/// half of it. A thread that received short messages holds up to one block besides. Without `std`,
+/// blocks are not used.
 #[derive(Clone, PartialEq, Eq, Hash)]
 // Exhaustive: as `DataKind`.
 pub enum OwnedMessage {
@@ -230,7 +236,7 @@ pub enum OwnedMessage {
 }
 
 impl OwnedMessage {
-    /// A copy of a received one, for which the thread may have a part of a block.
+    /// Copies a received message, if it is short into a block that the thread's messages share.
     #[inline]
     pub(crate) fn kept(message: Message<'_>) -> Self {
         match message {

@@ -1,8 +1,8 @@
-//! The protocol without I/O: bytes, time and entropy are handed in.
+//! The protocol without I/O: the caller supplies bytes, time and entropy.
 //!
-//! The state machines are `connection` and `handshake`; all else here are values and codecs, each
-//! usable alone. Nothing here knows of anything outside of this folder, which
-//! `tests/source/architecture.rs` holds.
+//! The state machines are `connection` and `handshake`. The other modules are values and codecs,
+//! each usable alone. No module here names a module outside this folder;
+//! `tests/source/architecture.rs` checks this.
 mod block;
 pub(crate) mod close;
 mod code;

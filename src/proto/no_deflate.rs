@@ -1,4 +1,4 @@
-//! In place of `deflate` without that feature: nobody can ask for compression or agree on it, since
+//! Replaces `deflate` without that feature. Compression cannot be configured or agreed on, because
 //! these types have no values.
 
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! In place of `trace` without the feature `tracing`: nothing is told.
+//! Replaces `trace` without the feature `tracing`. No events are emitted.
 use crate::proto::{close::CloseFrame, error::RecvError, role::Role};
 use core::fmt::Display;
 

@@ -1,17 +1,19 @@
-//! Buffers kept by thread, lent to the connections of tasks while they have something to read or to
-//! write, and to those that compress while they do, so that a connection that waits holds none.
+//! Buffers that a thread keeps. It lends them to connections of tasks while they read, write or
+//! compress, so that a waiting connection holds no buffer.
 //!
-//! Any length from 4 KiB on is kept, so that what a large message needed is there for the next one.
+//! Buffers of any length from 4 KiB on are kept, so that the next large message can reuse the
+//! buffer of the last.
 use std::{cell::RefCell, vec, vec::Vec};
 
-/// Below this, allocating is faster than searching (a handshake's buffers).
+/// The shortest buffer that is kept. For shorter ones, such as a handshake's, allocating is faster
+/// than searching.
 const LEAST: usize = 4 << 10;
 
-/// The most that is kept for one thread, in bytes.
+/// The most memory that one thread keeps, in bytes.
 const MOST: usize = 4 << 20;
 
 struct Pool {
-    /// The last one given is the first taken: it is still in the processor's cache.
+    /// The last buffer given is the first taken, because it is still in the processor's cache.
     free: Vec<Vec<u8>>,
     /// The memory of all in `free`.
     bytes: usize,
@@ -21,7 +23,7 @@ std::thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { free: Vec::new(), bytes: 0 }) };
 }
 
-/// A buffer of at least `len` initialised bytes, with the contents of its last use.
+/// A buffer of at least `len` initialised bytes, which have the contents of their last use.
 #[inline]
 pub(crate) fn take(len: usize) -> Vec<u8> {
     let mut buffer = Vec::new();
@@ -29,9 +31,9 @@ pub(crate) fn take(len: usize) -> Vec<u8> {
     buffer
 }
 
-/// The same, of up to twice `len` bytes or `most`, in place of an empty one. It is exchanged, not
-/// returned: as a result it would be stored in pieces that are loaded as one, for which a processor
-/// has to wait.
+/// [`take`], but into `to`, which is empty, and with a length of at most twice `len`, or of `most`.
+/// The buffer is swapped, not returned. A returned `Vec` would be stored in pieces and loaded as a
+/// whole, and a processor must wait for that.
 #[inline]
 pub(crate) fn take_to(to: &mut Vec<u8>, len: usize, most: usize) {
     let taken = POOL.try_with(|pool| pool.borrow_mut().take_last(to, len));
@@ -46,11 +48,11 @@ fn take_other(len: usize, most: usize) -> Vec<u8> {
     kept.unwrap_or_else(|| vec![0; len])
 }
 
-/// Back for the next connection.
+/// Gives a buffer back for the next connection.
 #[inline]
 pub(crate) fn give(buffer: Vec<u8>) {
     if !buffer.is_empty() {
-        let _ = POOL.try_with(|pool| pool.borrow_mut().give(buffer)); // else the thread is ending
+        let _ = POOL.try_with(|pool| pool.borrow_mut().give(buffer)); // Err: the thread ends.
     }
 }
 

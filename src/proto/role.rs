@@ -1,6 +1,6 @@
-//! The two ends.
+//! The two ends of a connection.
 
-/// Which end of the connection this is (RFC 6455 §5.1): a client masks what it sends.
+/// Which end of the connection this is (RFC 6455 §5.1). A client masks the frames that it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: a connection has two ends.
 pub enum Role {
@@ -11,7 +11,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The end that masks what it sends, or the other one.
+    /// The role of an end that masks its frames, or does not.
     #[inline(always)]
     pub(crate) const fn by_mask(masks: bool) -> Self {
         if masks { Self::Client } else { Self::Server }

@@ -1,11 +1,12 @@
-//! The peer's text, as errors, logs and `Debug` show it.
+//! The peer's text in the form that errors, logs and `Debug` show.
 use core::fmt::{self, Write};
 
-/// Bytes from the wire for people to look at: escaped, in one line, and at most 64 of them.
+/// Shows bytes from the wire: escaped, in one line, and at most 64 bytes. So a peer cannot forge
+/// lines of a log or flood it.
 pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl Shown<'_> {
-    /// Quotes need no escape, but for the one that the text stands in.
+    /// Only the quote that encloses the text needs an escape.
     fn show(&self, f: &mut fmt::Formatter<'_>, quote: Option<u8>) -> fmt::Result {
         const SHOWN: usize = 64;
         let (cut, more) = self.0.split_at_checked(SHOWN).unwrap_or((self.0, &[]));

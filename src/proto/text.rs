@@ -1,4 +1,4 @@
-//! What a program does with a [`Text`]: all that it does with a `&str`.
+//! The trait implementations that let a [`Text`] be used like a `&str`.
 use crate::proto::{
     kernel::Text,
     message::OwnedMessage,
@@ -41,7 +41,7 @@ impl Borrow<str> for Text {
     }
 }
 
-/// As a `str`, which a map may be asked for.
+/// As for `str`, so that a map with `Text` keys can be searched with a `&str`.
 impl Hash for Text {
     fn hash<H: Hasher>(&self, state: &mut H) {
         str::hash(self, state);
@@ -68,7 +68,7 @@ impl fmt::Display for Text {
     }
 }
 
-/// As a `str`: the whole text, escaped.
+/// As for `str`: shows the whole text, escaped.
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&**self, f)

@@ -1,13 +1,13 @@
-//! Time as the caller tells it. The core never reads a clock.
+//! Time, which the caller tells. The core never reads a clock.
 use core::{
     ops::{Add, Sub},
     time::Duration,
 };
 
-/// A point in time: the duration since an epoch of the caller's choice, the same for all calls on
-/// a connection. It has to come from a clock that never goes backwards.
+/// A point in time, as the duration since an epoch. The caller chooses the epoch, which must be the
+/// same for all calls on a connection. The clock must never go backwards.
 ///
-/// Arithmetic saturates: a deadline too far away to be expressed never comes.
+/// Arithmetic saturates, so a deadline too far away to be expressed never comes.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ impl Time {
 }
 
 impl Time {
-    /// This much earlier, or the epoch.
+    /// The time `d` earlier, or the epoch if that is later.
     pub(crate) fn before(self, d: Duration) -> Self {
         Self(self.0.saturating_sub(d))
     }
@@ -50,7 +50,7 @@ impl Add<Duration> for Time {
 
 impl Sub for Time {
     type Output = Duration;
-    /// How long after `earlier` this is; zero if it is before it.
+    /// The time since `earlier`; zero if `earlier` is later than this.
     #[inline]
     fn sub(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)

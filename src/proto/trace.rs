@@ -1,19 +1,20 @@
-//! Events for an operator, by the crate `tracing`: handshakes and Closes at DEBUG, refusals and
-//! violations at INFO, each message at TRACE. The head of `lib.rs` has their table. Without the
-//! feature `tracing`, `no_trace.rs` takes the place of this.
+//! Events for operators, with the crate `tracing`: handshakes and Closes at DEBUG, refusals and
+//! violations at INFO, each message at TRACE. The docs in `lib.rs` have a table of them. Without
+//! the feature `tracing`, `no_trace.rs` replaces this file.
 //!
-//! Spans are left to the caller, who can name the connection: enter one around the calls, or put
-//! one on the task. The peer's text is escaped and truncated; payloads of messages, queries and the
-//! values of headers are never shown, but for the subprotocol that a server has chosen.
+//! The caller adds spans, because only the caller can name the connection: enter a span around the
+//! calls, or attach it to the task. The peer's text is escaped and truncated. Payloads of messages,
+//! queries and values of headers are never shown, except the subprotocol that a server has chosen.
 use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown};
 use core::fmt::Display;
 use tracing::{debug, info, trace};
 
-/// Of all events, wherever in the source they are told: what users filter by.
+/// The target of all events, wherever they are in the source, so that users can filter by it.
 const TARGET: &str = "tickwire";
 
-/// An opening handshake succeeded: `path` is the path requested. Only a server shows the
-/// `subprotocol`, since it chose that; to a client a server may repeat a token that was offered.
+/// An opening handshake succeeded; `path` is the requested path. Only a server shows the
+/// `subprotocol`, because it chose the name itself. A client's server may have chosen a token that
+/// the client offered.
 #[inline]
 pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol: Option<&str>) {
     let subprotocol = subprotocol.filter(|_| role == Role::Server);
@@ -26,7 +27,7 @@ pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol
     );
 }
 
-/// An opening handshake failed: `status` is what a server answers to that.
+/// An opening handshake failed; `status` is the status of a server's answer.
 #[inline]
 pub(crate) fn handshake_failed(role: Role, error: impl Display, status: u16) {
     let status = (role == Role::Server).then_some(status);
@@ -67,7 +68,7 @@ fn code(frame: Option<CloseFrame<'_>>) -> u16 {
     frame.map_or(1005, |frame| frame.code.get())
 }
 
-/// A sender was dropped that held so many bytes of messages.
+/// A sender was dropped with this number of unsent bytes of messages.
 #[inline]
 pub(crate) fn unsent(role: Role, bytes: impl FnOnce() -> u64) {
     let unsent = bytes();

@@ -1,9 +1,9 @@
-//! [`Target`]: a `ws` or `wss` URL (RFC 6455 §3), as an address to dial and a resource to ask for.
+//! [`Target`]: a `ws` or `wss` URL (RFC 6455 §3), as an address to dial and a resource to request.
 //!
-//! It parses a URL and refuses one that could not be sent as it is: nothing is encoded, decoded or
-//! normalised on its way to the wire, except that a host is put in lower case. It resolves no
-//! names, speaks no TLS and follows no redirects; internationalised host names have to be in their
-//! ASCII form (`xn--...`).
+//! It parses a URL, and refuses a URL that could not be sent unchanged. No part is encoded, decoded
+//! or normalised for the wire, except that a host is put in lower case. It resolves no names,
+//! speaks no TLS and follows no redirects. Internationalised host names must be in their ASCII form
+//! (`xn--...`).
 use alloc::{
     format,
     string::{String, ToString},
@@ -11,21 +11,21 @@ use alloc::{
 };
 use core::{fmt, net::Ipv6Addr, str::FromStr};
 
-/// Why a text is not the URL of a WebSocket (RFC 6455 §3). Carries no part of the text, which may
-/// hold a password.
+/// Why a text is not the URL of a WebSocket (RFC 6455 §3). It contains no part of the text, which
+/// may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// It does not begin with a scheme and `://`.
+    /// The URL does not begin with a scheme and `://`.
     #[error("URL does not begin with ws:// or wss://")]
     NoScheme,
-    /// The scheme is `http` or `https`: `ws` or `wss` is meant.
+    /// The scheme is `http` or `https` instead of `ws` or `wss`.
     #[error("URL is of http or https: write ws:// or wss:// instead")]
     HttpScheme,
-    /// The scheme is another one than `ws` or `wss`.
+    /// The scheme is neither `ws` nor `wss`.
     #[error("URL is neither of ws nor of wss")]
     UnknownScheme,
-    /// There is no host.
+    /// The URL has no host.
     #[error("URL has no host")]
     EmptyHost,
     /// The host is neither a name, an IPv4 address, nor an IPv6 address in brackets.
@@ -37,30 +37,30 @@ pub enum UrlError {
     /// The port is not a number of 1 to 65535.
     #[error("port of the URL is not a number of 1 to 65535")]
     BadPort,
-    /// There is a fragment (`#...`), which the URL of a WebSocket cannot have; `%23` is fine.
+    /// The URL has a fragment (`#...`), which the URL of a WebSocket cannot have; `%23` is fine.
     #[error("URL has a fragment: leave it out, or write # as %23")]
     Fragment,
-    /// User or password is percent-encoded wrongly or has a control character, the user has a colon
-    /// (RFC 7617 §2), or SOCKS5 cannot carry them.
+    /// The user or the password is percent-encoded wrongly or contains a control character, the
+    /// user contains a colon (RFC 7617 §2), or SOCKS5 cannot carry them.
     #[error("user or password in the URL is malformed: percent-encode it")]
     BadUserinfo,
-    /// A blank, a control character, one of `"<>\`, or, in path or query, anything but ASCII:
-    /// percent-encode it.
+    /// The URL contains a blank, a control character, one of `"<>\`, or, in path or query, a
+    /// character that is not ASCII. Percent-encode it.
     #[error("URL holds a character that has to be percent-encoded")]
     IllegalCharacter,
-    /// The URL of a proxy has another scheme than `http`, `https`, `socks5` and `socks5h`, or a
-    /// path.
+    /// The URL of a proxy has a path, or a scheme other than `http`, `https`, `socks5` and
+    /// `socks5h`.
     #[error("URL of a proxy is http://, https:// or socks5://, a host and a port, and no path")]
     NotProxy,
-    /// It is longer than 16 KiB, which hardly any server would accept.
+    /// The URL is longer than 16 KiB. Hardly any server would accept it.
     #[error("URL is longer than {MAX_URL} bytes")]
     TooLong,
 }
 
-/// So that, encoded for an HTTP stack, it stays below the 64 KiB that those take.
+/// A URL of this length, encoded for an HTTP stack, stays below the 64 KiB that HTTP stacks accept.
 const MAX_URL: usize = 16 << 10;
 
-/// Where a WebSocket is: the host to dial, and the resource to ask for (RFC 6455 §3).
+/// The host to dial, and the resource to request (RFC 6455 §3).
 ///
 /// ```
 /// use tickwire::url::Target;
@@ -75,54 +75,55 @@ const MAX_URL: usize = 16 << 10;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Target {
     secure: bool,
-    /// In lower case, without brackets, with the zone of an IPv6 address.
+    /// In lower case, without brackets, and with the zone of an IPv6 address.
     host: String,
-    /// In lower case, with brackets, without a zone, with a port that is not the default.
+    /// In lower case, with brackets, without a zone, and with the port if it is not the default.
     host_header: String,
     port: u16,
-    /// Begins with `/`; visible ASCII only.
+    /// Invariant: it begins with `/` and is visible ASCII.
     resource: String,
-    /// `user:password` as Basic authentication has it, percent-decoded. The user has no colon.
+    /// `user:password` as in Basic authentication, percent-decoded. Invariant: the user has no
+    /// colon.
     userinfo: Option<Vec<u8>>,
 }
 
 impl Target {
-    /// Whether it is `wss`: TLS first, then the opening handshake.
+    /// Whether the scheme is `wss`: TLS comes before the opening handshake.
     pub fn secure(&self) -> bool {
         self.secure
     }
 
-    /// The host to dial: a name or an address, in lower case, an IPv6 address without brackets and
-    /// with its zone (`fe80::1%eth0`), as resolvers take it.
+    /// The host to dial: a name or an address, in lower case. An IPv6 address has no brackets, but
+    /// has its zone (`fe80::1%eth0`), as resolvers expect it.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port to dial: 80 for `ws` and 443 for `wss` if the URL names none.
+    /// The port to dial. The default is 80 for `ws` and 443 for `wss`.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The value of the Host header: brackets kept, no zone, and the port only if it is not the
-    /// scheme's default (RFC 6455 §4.1).
+    /// The value of the Host header. It keeps brackets, has no zone, and has the port only if it is
+    /// not the scheme's default (RFC 6455 §4.1).
     pub fn host_header(&self) -> &str {
         &self.host_header
     }
 
-    /// The name that the server's certificate has to match: the host without zone and without a
+    /// The name that the server's certificate must match: the host without its zone and without a
     /// trailing dot.
     pub fn server_name(&self) -> &str {
         let name = self.unzoned();
         name.strip_suffix('.').unwrap_or(name)
     }
 
-    /// The host for other machines: a zone is this one's own.
+    /// The host without its zone, which has a meaning on this machine only.
     pub(crate) fn unzoned(&self) -> &str {
         self.host.split_once('%').map_or(&*self.host, |(name, _)| name)
     }
 
-    /// The resource name (RFC 6455 §3): path and query as they are in the URL, `/` for an empty
-    /// path. Never holds user or password.
+    /// The resource name (RFC 6455 §3): path and query as in the URL, with `/` for an empty path.
+    /// It never contains user or password.
     pub fn resource(&self) -> &str {
         &self.resource
     }
@@ -132,7 +133,8 @@ impl Target {
         self.userinfo.as_deref()
     }
 
-    /// A URL's authority, and what follows it. `default` is the port if it names none.
+    /// Parses the part of a URL behind the scheme: the authority, path and query. `default` is the
+    /// port if the URL names none.
     pub(crate) fn behind_scheme(rest: &str, secure: bool, default: u16) -> Result<Self, UrlError> {
         if rest.contains('#') {
             return Err(UrlError::Fragment);
@@ -160,7 +162,7 @@ impl Target {
             },
             host_header,
             port,
-            // §3: an empty path is `/`, also before a query.
+            // §3: an empty path becomes `/`, also before a query.
             resource: match resource {
                 _ if resource.starts_with('/') => resource.to_string(),
                 _ => format!("/{resource}"),
@@ -175,9 +177,9 @@ impl FromStr for Target {
 
     /// Parses a URL.
     ///
-    /// Scheme and host match without regard to case. An empty port is the default. Percent
-    /// escapes in path and query are passed on as they are, and so are the characters `` ^`{|} ``,
-    /// which RFC 3986 wants encoded but servers accept.
+    /// Scheme and host match without regard to case. An empty port means the default. Percent
+    /// escapes in path and query are passed on unchanged. The characters `` ^`{|} `` are passed on
+    /// too: RFC 3986 wants them encoded, but servers accept them.
     ///
     /// # Errors
     ///
@@ -197,9 +199,9 @@ impl FromStr for Target {
     }
 }
 
-/// The URL without user and password, and without the zone of an IPv6 address, as for the Host
-/// header: it has a meaning on this machine alone, and [`host`](Target::host) has it. A token in
-/// its query is shown: log `{:?}` where there may be one.
+/// Shows the URL without user and password. As in the Host header, the zone of an IPv6 address is
+/// missing, because it has a meaning on this machine only; [`host`](Target::host) has it. A token
+/// in the query is shown, so log `{:?}` if the query may contain one.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "wss" } else { "ws" };
@@ -207,7 +209,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// Does not show user, password and query, only whether there are any.
+/// Shows whether the URL has user, password and query, but not their values.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const HIDDEN: &str = "(hidden)";
@@ -226,9 +228,10 @@ impl fmt::Debug for Target {
     }
 }
 
-/// What holds for the text of every URL.
+/// Checks the rules for the text of every URL.
 pub(crate) fn check(url: &str) -> Result<(), UrlError> {
-    // §3, RFC 3986 §2.2: none of these is ever legal; a backslash is a slash to some parsers.
+    // §3, RFC 3986 §2.2: these characters are never legal. Some parsers read a backslash as a
+    // slash.
     let illegal = |b: u8| b <= b' ' || b == 0x7f || matches!(b, b'"' | b'<' | b'>' | b'\\');
     if url.bytes().any(illegal) {
         return Err(UrlError::IllegalCharacter);
@@ -247,7 +250,7 @@ fn default_port(secure: bool) -> u16 {
 /// A host and a port, as in a URL or a Host header (RFC 3986 §3.2), without userinfo.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Authority<'a> {
-    /// As written; an address without its brackets and its zone. Never empty.
+    /// As written, but an address is without its brackets and its zone. Never empty.
     pub(crate) host: &'a str,
     zone: Option<&'a str>,
     v6: bool,
@@ -260,7 +263,7 @@ impl<'a> Authority<'a> {
             let (address, after) = text.split_once(']').ok_or(UrlError::BadHost)?;
             let (host, zone) = match address.split_once('%') {
                 None => (address, None),
-                // RFC 6874 §2: the percent sign of a zone is itself encoded.
+                // RFC 6874 §2: the percent sign before a zone is itself encoded, as `%25`.
                 Some((host, zone)) => {
                     let zone = zone.strip_prefix("25").ok_or(UrlError::BadHost)?;
                     let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
@@ -278,14 +281,14 @@ impl<'a> Authority<'a> {
             };
             return Ok(Self { host, zone, v6: true, port });
         }
-        // Bytes are compared, since a search for a `char` costs more than so short a text.
+        // This compares bytes, because a search for a `char` costs more for such short texts.
         let colon = |text: &str| text.bytes().position(|b| b == b':');
         let (host, port) = match colon(text).and_then(|at| text.split_at_checked(at)) {
             None => (text, None),
             Some((host, port)) => {
                 let port = port.get(1..).unwrap_or_default();
                 if colon(port).is_some() {
-                    return Err(UrlError::BadHost); // an IPv6 address has to be in brackets
+                    return Err(UrlError::BadHost); // An IPv6 address needs brackets.
                 }
                 (host, parse_port(port)?)
             }
@@ -299,7 +302,7 @@ impl<'a> Authority<'a> {
             let begins = core::mem::replace(&mut before, b) == b'.';
             b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_') || (b == b'.' && !begins)
         });
-        // No label is empty.
+        // Empty labels are not legal.
         if !legal || before == b'.' {
             return Err(if host.is_ascii() { UrlError::BadHost } else { UrlError::NonAsciiHost });
         }
@@ -318,7 +321,7 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// RFC 3986 §3.2.3: digits, and as many as one likes; none stands for the default.
+/// RFC 3986 §3.2.3: any number of digits. No digits mean the default port.
 fn parse_port(text: &str) -> Result<Option<u16>, UrlError> {
     if text.is_empty() {
         return Ok(None);
@@ -332,7 +335,7 @@ fn parse_port(text: &str) -> Result<Option<u16>, UrlError> {
     }
 }
 
-/// `user:password` decoded; `None` if there is nothing before the `@`.
+/// `user:password`, decoded; `None` if the text before the `@` is empty.
 fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     if text.is_empty() {
         return Ok(None);
@@ -342,7 +345,8 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     }
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     let mut userinfo = decode(user)?;
-    // RFC 7617 §2: a user with a colon would be read as another user.
+    // RFC 7617 §2: the server would read a user with a colon as a shorter user, and the rest as its
+    // password.
     if userinfo.contains(&b':') {
         return Err(UrlError::BadUserinfo);
     }

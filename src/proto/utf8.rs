@@ -1,6 +1,6 @@
-//! UTF-8 checked piece by piece (RFC 6455 §8.1), failing at the first impossible byte.
+//! Checks UTF-8 piece by piece (RFC 6455 §8.1), and fails at the first impossible byte.
 //!
-//! `kernel` validates; this only joins a character that is cut in two.
+//! `kernel` validates whole characters. This module joins a character that is cut in pieces.
 use crate::proto::kernel;
 use core::fmt;
 
@@ -10,18 +10,18 @@ pub(crate) use kernel::is_valid;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct InvalidUtf8;
 
-/// Carries a character whose bytes come in two or more pieces.
+/// Remembers a character whose bytes come in two or more pieces.
 #[derive(Clone, Default)]
 pub(crate) struct Utf8Validator {
-    /// The first bytes of a character that is not complete. Invariant: `partial[..len]` is the
-    /// beginning of a valid one, `len <= 3`.
+    /// The first bytes of an incomplete character. Invariant: `partial[..len]` is the beginning of
+    /// a valid character, and `len <= 3`.
     partial: [u8; 4],
     len: u8,
 }
 
 impl fmt::Debug for Utf8Validator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Utf8Validator") // it holds payload
+        f.write_str("Utf8Validator") // It contains payload.
     }
 }
 
@@ -50,13 +50,13 @@ impl Utf8Validator {
         Ok(())
     }
 
-    /// Takes the next piece, and ends the text with it if it is the last.
+    /// Takes the next piece, and ends the text if the piece is the last.
     pub(crate) fn push_all(&mut self, bytes: &[u8], last: bool) -> Result<(), InvalidUtf8> {
         self.push(bytes)?;
         if last { self.finish() } else { Ok(()) }
     }
 
-    /// Ends the text, and is ready for the next.
+    /// Ends the text, and resets for the next one.
     pub(crate) fn finish(&mut self) -> Result<(), InvalidUtf8> {
         if core::mem::take(&mut self.len) == 0 { Ok(()) } else { Err(InvalidUtf8) }
     }

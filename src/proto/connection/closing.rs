@@ -1,8 +1,8 @@
 //! How a connection ends: the closing handshake (RFC 6455 §5.5.1, §7.1), as one table.
 //!
-//! The states of the peer's Close, of ours and of the stream give the [`Phase`], and everything
-//! else follows from that. A row that names a role is for that role alone; `*` stands for any
-//! value. `tests.rs` checks this table against the code, for every combination.
+//! The states of the peer's Close, of our Close and of the stream determine the [`Phase`].
+//! Everything else follows from the phase. A row that names a role is for that role only, and `*`
+//! stands for any value. `tests.rs` checks this table against the code, for every combination.
 //!
 //! | theirs         | ours                            | stream            | role   | phase      | section |
 //! |----------------|---------------------------------|-------------------|--------|------------|---------|
@@ -22,8 +22,9 @@
 //! | Came, Violated | Lost                            | *                 | *      | Over       |         |
 //! | Missing        | *                               | *                 | *      | Over       | §7.1.5  |
 //!
-//! A phase says what to do with the stream, the ready state that a browser would show, and how long
-//! it may take; `brief` is a second, or [`close_timeout`](Config::close_timeout) if that is less.
+//! A phase determines what to do with the stream, the ready state that a browser would show, and
+//! how long the phase may take. `brief` is a second, or [`close_timeout`](Config::close_timeout) if
+//! that is shorter.
 //!
 //! | phase      | ending   | ready state | at most       |
 //! |------------|----------|-------------|---------------|
@@ -44,7 +45,8 @@ use crate::proto::{close::CloseFrame, error::RecvError, message::DataKind, role:
 use alloc::string::{String, ToString};
 use core::time::Duration;
 
-/// How long unread input is drained after a shutdown, so that it does not turn FIN into RST.
+/// How long input is drained after a shutdown. Closing a socket with unread input sends RST instead
+/// of FIN, and RST makes the peer discard data that it has not read, our Close among it.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// The state of the peer's Close.
@@ -52,10 +54,10 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 enum Theirs {
     Awaited,
     Came,
-    /// The peer broke the protocol or a limit first, or the application failed the connection: our
+    /// The peer first broke the protocol or a limit, or the application failed the connection. Our
     /// Close reports it.
     Violated,
-    /// The stream ended or a deadline passed first.
+    /// The stream first ended, or a deadline passed.
     Missing,
 }
 
@@ -64,10 +66,11 @@ enum Theirs {
 enum Ours {
     None,
     Queued,
-    /// Written, and behind it a Ping or Pong was begun that is to be whole.
+    /// Written. Behind it a Ping or Pong is partly written, and is completed so that the stream
+    /// does not end inside a frame.
     Followed,
     Written,
-    /// The stream failed to write, before or during it.
+    /// A write failed before our Close was written.
     Lost,
 }
 
@@ -77,13 +80,13 @@ enum Stream {
     Open,
     /// The peer sends no more.
     Ended,
-    /// It was shut for writing.
+    /// The stream was shut for writing.
     Shut,
-    /// Both, or a write failed, or it took too long to end.
+    /// Both of these, or a write failed, or the stream took too long to end.
     Gone,
 }
 
-/// All that decides how a connection ends.
+/// The facts that decide how a connection ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Closing {
     theirs: Theirs,
@@ -92,23 +95,23 @@ pub(super) struct Closing {
     role: Role,
 }
 
-/// How far a connection has come.
+/// How far a connection is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
-    /// Our Close is queued or sent; the peer's is awaited.
+    /// Our Close is queued or sent, and the peer's Close is awaited.
     Closing,
     /// The peer's Close came, and the caller has to answer it.
     Unanswered,
-    /// Both have closed; ours, and everything before it, is being written.
+    /// The peer's Close came. Our Close, and everything before it, is being written.
     Answering,
-    /// The same for the Close that reports a violation.
+    /// The Close that reports a violation is being written.
     Reporting,
-    /// Both Closes have passed; the rest of a frame behind ours is being written.
+    /// Both Closes have passed. The rest of a frame behind ours is being written.
     Trailing,
-    /// Everything is written; the server is to close the stream first.
+    /// Everything is written. This end, a client, waits for the server to close the stream first.
     Waiting,
-    /// Everything is written; the stream is to be shut for writing.
+    /// Everything is written, and the stream should be shut for writing.
     Shutting,
     /// Input is discarded until the stream ends.
     Discarding,
@@ -116,7 +119,8 @@ pub(super) enum Phase {
 }
 
 impl Closing {
-    /// `shut`: for writing. `given_up`: the last phase took too long, so the stream goes as it is.
+    /// `shut`: the stream was shut for writing. `given_up`: the last phase took too long, so the
+    /// stream is dropped as it is.
     pub(super) fn new(role: Role, rx: &Receiver, tx: &Sender, shut: bool, given_up: bool) -> Self {
         let theirs = match rx.error() {
             _ if rx.is_closed() => Theirs::Came,
@@ -152,12 +156,13 @@ impl Closing {
             (Theirs::Came, Ours::Queued, _) => Phase::Answering,
             (Theirs::Came, Ours::Followed, _) => Phase::Trailing,
             (Theirs::Violated, Ours::Queued | Ours::Followed, _) => Phase::Reporting,
-            // §7.1.1: the server closes first; a client waits for that, and shuts its own side
-            // then, so that the server need not wait until it drops the stream.
+            // §7.1.1: the server closes the stream first, so that it holds the TIME_WAIT state. A
+            // client waits for that, and then shuts its own side, so that the server need not wait
+            // until the client drops the stream.
             (Theirs::Came, Ours::Written, Stream::Open) if self.role == Role::Client => {
                 Phase::Waiting
             }
-            // §7.1.7: but a client that fails the connection does not.
+            // §7.1.7: a client that fails the connection does not wait.
             (_, Ours::Written, Stream::Open | Stream::Ended) => Phase::Shutting,
             (_, Ours::Written, Stream::Shut) => Phase::Discarding,
         }
@@ -173,14 +178,14 @@ impl Closing {
         }
     }
 
-    /// §7.1.4: whether both Close frames have passed.
+    /// §7.1.4: whether both Close frames have passed, the peer's to us and ours to the peer.
     pub(super) fn is_clean(self) -> bool {
         matches!((self.theirs, self.ours), (Theirs::Came, Ours::Followed | Ours::Written))
     }
 }
 
 impl Phase {
-    /// What to do with the stream, once nothing more is received.
+    /// What to do with the stream once nothing more is received.
     pub(super) fn ending(self) -> Ending {
         match self {
             Self::Answering | Self::Reporting | Self::Trailing => Ending::Flush,
@@ -198,7 +203,7 @@ impl Phase {
         }
     }
 
-    /// How long it may take.
+    /// How long the phase may take. A phase that only the caller can end has no limit.
     pub(super) fn at_most(self, close_timeout: Duration) -> Option<Duration> {
         match self {
             Self::Closing | Self::Answering | Self::Waiting => Some(close_timeout),
@@ -210,7 +215,8 @@ impl Phase {
     }
 }
 
-/// The peer's Close came: nothing but its answer (§5.5.1) is sent behind ours from here on.
+/// Handles the peer's Close. From here on only the answer to it (§5.5.1) is sent. If our Close was
+/// sent before, nothing more is sent.
 pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
     tx.end_controls();
     if tx.auto_close {
@@ -218,10 +224,10 @@ pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
     }
 }
 
-/// Receiving failed: the peer is told why (§7.1.7), where it is not the network that failed.
+/// Handles an error in receiving. A Close tells the peer why (§7.1.7), unless the network failed.
 pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     let Some(code) = error.close_code() else {
-        return tx.write_failed(); // there is nobody to write to
+        return tx.write_failed(); // The network failed: a Close would not arrive.
     };
     let reason = match error {
         _ if !tx.explains => String::new(),
@@ -236,64 +242,66 @@ pub(super) fn fail(error: RecvError, tx: &mut Sender) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed<'a> {
-    /// The close code of the connection (§7.1.5), as in other APIs: that of the peer's Close,
-    /// 1005 for one without a code, 1006 if none came.
+    /// The close code of the connection (§7.1.5), as in other APIs. It is the code of the peer's
+    /// Close, 1005 for a Close without a code, and 1006 if no Close came.
     pub code: u16,
-    /// The reason in the peer's Close (§7.1.6), empty without one: for a log, not for people. It
-    /// may hold control characters: print it with `{:?}`.
+    /// The reason in the peer's Close (§7.1.6), or an empty string. It is for logs, not for end
+    /// users. It may contain control characters, so print it with `{:?}`.
     pub reason: &'a str,
-    /// The code of the Close that this end sent or has queued: 1005 for one without a code, 1006 if
-    /// there is none, or if the stream failed before it was written. After a violation or an
-    /// exceeded limit of ours it is the one that [`error`](Self::error) calls for, and
-    /// [`code`](Self::code) is 1006. The reason is in
-    /// [`Sender::close_frame`](crate::Sender::close_frame).
+    /// The code of the Close that this end sent or has queued. It is 1005 for a Close without a
+    /// code, and 1006 without a Close or if a write failed before our Close was written. After a
+    /// violation, or an exceeded limit of ours, it is the code that belongs to
+    /// [`error`](Self::error), and [`code`](Self::code) is 1006.
+    /// [`Sender::close_frame`](crate::Sender::close_frame) has the reason.
     pub sent_code: u16,
     /// Whether both Close frames have passed (§7.1.4): the peer's was received, and ours was
-    /// written. This does not mean that every message arrived whole: see [`cut`](Self::cut), and
-    /// [`Sender::dropped`](crate::Sender::dropped) for ours.
+    /// written. This does not mean that every message arrived whole. For the peer's messages see
+    /// [`cut`](Self::cut), for ours [`Sender::dropped`](crate::Sender::dropped).
     pub clean: bool,
     /// Why nothing more is received, if receiving failed.
     pub error: Option<RecvError>,
-    /// The kind of the message that the peer began and, by its Close, left unfinished: the part
-    /// received is gone or, for a message in chunks, was handed out without a last piece. §5.4
+    /// The kind of the message that the peer had begun and not finished when it sent its Close. The
+    /// part received is lost; for a message in chunks, it was handed out without a last piece. §5.4
     /// allows a control frame there, so this is not a violation.
     pub cut: Option<DataKind>,
 }
 
-/// What to do with the stream once [`step`](super::Connection::step) says
+/// What to do with the stream once [`step`](super::Connection::step) returns
 /// [`Closed`](super::Step::Closed) or fails.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Exhaustive: a loop that ignored a new one would never end.
+// Exhaustive: a loop that ignored a new variant would never end.
 pub enum Ending {
-    /// Write the outgoing bytes: our Close is among them, or the rest of a Ping or Pong behind it.
+    /// Write the outgoing bytes. They contain our Close, or the rest of a Ping or Pong behind it.
     Flush,
     /// Shut the stream for writing, then call [`shut_down`](super::Connection::shut_down).
     ShutDown,
     /// Read into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit) until the
-    /// stream ends, then [`end_of_stream`](Receiver::end_of_stream); nothing is kept, and
-    /// [`handle_timeout`](super::Connection::handle_timeout) bounds it: with 1 s for a server that
-    /// has shut its side, with [`close_timeout`](crate::Config::close_timeout) for a client that
-    /// waits for that. If a server closed with unread input, the resulting reset would discard its
-    /// last bytes, the Close among them; a client lets the server close first (RFC 6455 §7.1.1),
-    /// and then shuts its side. A client that fails the connection does not wait: it is told
+    /// stream ends, then call [`end_of_stream`](Receiver::end_of_stream). No input is kept.
+    /// [`handle_timeout`](super::Connection::handle_timeout) bounds the wait: to 1 s for a server
+    /// that has shut its side, and to [`close_timeout`](crate::Config::close_timeout) for a client
+    /// that waits for the server.
+    ///
+    /// If a server closed the stream with unread input, the resulting reset would discard its last
+    /// bytes, the Close among them. A client lets the server close first (RFC 6455 §7.1.1), and
+    /// then shuts its side. A client that fails the connection does not wait: it gets
     /// [`ShutDown`](Self::ShutDown) once its Close is written (§7.1.7).
     Discard,
-    /// Drop the stream. (But if [`auto_close`](Config::auto_close) is off and the peer's Close
-    /// is not answered, do nothing until it is.)
+    /// Drop the stream. If [`auto_close`](Config::auto_close) is off and you have not answered the
+    /// peer's Close, keep the stream until you have.
     Done,
 }
 
-/// The state of a connection, as a browser shows it, without `CONNECTING`, which is a handshake
-/// here. It only moves forward.
+/// The state of a connection, as a browser shows it. `CONNECTING` is missing, because a connecting
+/// socket is a handshake here. The state only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-// Exhaustive: a browser's.
+// Exhaustive: a browser has only these states.
 pub enum ReadyState {
-    /// Messages pass both ways.
+    /// Messages pass in both directions.
     Open = 1,
     /// A Close was sent, queued or received, or a violation is being reported.
     Closing = 2,
-    /// It is over; the stream can go.
+    /// The connection is over, and the stream can be dropped.
     Closed = 3,
 }
 

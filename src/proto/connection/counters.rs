@@ -1,5 +1,5 @@
-//! Counts of the traffic of a connection, in plain numbers. Without the feature `counters`,
-//! `no_counters.rs` takes the place of this.
+//! Counts of a connection's traffic, in plain numbers. Without the feature `counters`,
+//! `no_counters.rs` replaces this file.
 use super::Receiver;
 
 impl Receiver {
@@ -9,11 +9,14 @@ impl Receiver {
     }
 }
 
-/// Counts of the traffic of one direction of a connection so far, for any metrics library: those of
-/// a [`Receiver`], of what was received and consumed, and those of a [`Sender`](crate::Sender), of
-/// what was queued, where `wire` and `calls` count what was written. They only grow. A connection
-/// that counts is 144 bytes larger, and each message costs five to eight instructions more
-/// (`cargo bench -p benches --bench instructions --features counters`). Feature `counters`.
+/// Counts of the traffic in one direction of a connection so far, for any metrics library. Counts
+/// only grow. Feature `counters`.
+///
+/// A [`Receiver`] counts the messages that were received and consumed. A [`Sender`](crate::Sender)
+/// counts the messages that were queued, but `wire` and `calls` count written bytes and writes.
+///
+/// With this feature a connection is 144 bytes larger, and each message costs five to eight
+/// instructions more (`cargo bench -p benches --bench instructions --features counters`).
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated};
@@ -27,25 +30,25 @@ impl Receiver {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {
-    /// Data messages, whole.
+    /// Complete data messages.
     pub messages: u64,
     /// Frames, control frames included.
     pub frames: u64,
-    /// The payloads of data frames as they are on the wire, in bytes.
+    /// The payload bytes of data frames, as they are on the wire.
     pub payload: u64,
-    /// All bytes read or written, including a server's response to the opening request, unless
+    /// All bytes read or written. They include a server's response to the opening request, unless
     /// an HTTP stack has written it.
     pub wire: u64,
-    /// Reads or writes that moved at least a byte.
+    /// Reads or writes that moved at least one byte.
     pub calls: u64,
     /// Pings.
     pub pings: u64,
     /// Pongs.
     pub pongs: u64,
-    /// The bytes of compressed messages before compression; `payload` counts them as
-    /// `packed`.
+    /// The bytes of compressed messages before compression. `payload` counts them compressed, as
+    /// `packed` does.
     pub plain: u64,
-    /// The same bytes compressed.
+    /// The bytes of compressed messages after compression.
     pub packed: u64,
 }
 
@@ -56,7 +59,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// A frame with this first byte, and a message if it says FIN.
+    /// Counts a frame with this first byte, and a message if the byte has FIN.
     #[inline(always)]
     pub(super) fn frame(&mut self, b0: u8, payload: usize) {
         self.traffic.frames += 1;
@@ -71,7 +74,7 @@ impl Tally {
         }
     }
 
-    /// More of the payload of a frame that was counted before, and whether the message ends there.
+    /// Counts more payload of a frame that was counted before, and a message if it ends there.
     #[inline(always)]
     pub(super) fn more(&mut self, payload: usize, last: bool) {
         self.traffic.messages += u64::from(last);
@@ -85,7 +88,7 @@ impl Tally {
         self.traffic.packed += packed as u64;
     }
 
-    /// A read of `n` bytes.
+    /// Counts a read of `n` bytes.
     #[inline(always)]
     pub(super) fn read(&mut self, n: usize) {
         self.traffic.calls += u64::from(n > 0);
@@ -93,7 +96,7 @@ impl Tally {
     }
 }
 
-/// Counts writes; kept with the buffer that is written, and carried along where two are swapped.
+/// Counts writes. It is kept with the buffer that is written.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Writes {
     pub(super) calls: u64,
@@ -101,7 +104,7 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    /// A write of `n` bytes, not 0.
+    /// Counts a write of `n` bytes; `n` is not 0.
     #[inline(always)]
     pub(super) fn add(&mut self, n: usize) {
         self.calls += 1;

@@ -1,5 +1,5 @@
-//! A message that goes out where no other did for some time: the heartbeat of protocols whose
-//! servers count messages.
+//! A message that goes out if no other message did for some time. It is the heartbeat of protocols
+//! whose servers count only messages.
 use super::{
     Position, Sender,
     looks::{LOOKS, SHORTEST},
@@ -11,18 +11,20 @@ use core::time::Duration;
 pub(super) struct Idle {
     after: Duration,
     message: OwnedMessage,
-    /// `None` before a time was told.
+    /// `None` before the first time was told.
     last: Option<Look>,
-    /// The idle message fed last.
+    /// The position of the last idle message fed.
     fed: Option<Position>,
 }
 
 #[derive(Debug)]
 struct Look {
     at: Time,
-    /// What was fed by then: [`Sender::data_mark`].
+    /// The messages fed by then: [`Sender::data_mark`].
     mark: u64,
-    /// No later than this was the last message fed.
+    /// The last message was fed at this time or before. A look knows only that a message was fed
+    /// since the previous look, so it takes that one's time: the idle message then goes early, not
+    /// late.
     since: Time,
 }
 
@@ -44,12 +46,12 @@ impl Idle {
     pub(super) fn next(&self) -> Time {
         let Some(last) = &self.last else { return Time::ZERO };
         let (look, due) = (last.at + self.between_looks(), last.since + self.after);
-        // One that is due and could not be fed is tried again with the next look.
+        // A message that was due and could not be fed is tried again at the next look.
         if due > last.at { look.min(due) } else { look }
     }
 
-    /// Looks whether a message was fed, and feeds this one where that was too long ago; says
-    /// whether it did.
+    /// Looks whether a message was fed, and feeds the idle message if the last was too long ago.
+    /// Returns whether it fed it.
     pub(super) fn say(&mut self, now: Time, tx: &mut Sender) -> bool {
         let next = self.next();
         let mark = tx.data_mark();
@@ -64,14 +66,14 @@ impl Idle {
         if mark != last.mark {
             (last.mark, last.since) = (mark, before);
         }
-        // Where the stream takes nothing, one that waits is enough.
+        // While the stream is blocked, one waiting message is enough.
         let waits = self.fed.is_some_and(|at| !tx.is_written(at));
         // §5.4: no other message may come between fragments.
         let free = !waits && tx.has_room() && tx.message_in_progress().is_none();
         if now < last.since + self.after || !free {
             return false;
         }
-        // Before messages that wait for the stream: those may wait for long.
+        // It overtakes messages that wait for the stream, because they may wait for long.
         let Ok(at) = tx.overtake(&self.message.as_message().into()) else { return false };
         (last.mark, last.since) = (tx.data_mark(), now);
         self.fed = Some(at);

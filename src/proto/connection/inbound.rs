@@ -1,5 +1,6 @@
-//! A connection without its sending half, which is an argument, so that a whole connection and one
-//! whose halves are used from two tasks or threads follow the same rules.
+//! A connection without its sending half, which the methods take as an argument. So the same rules
+//! hold for a whole connection and for a connection whose halves are used from two tasks or
+//! threads.
 use super::{
     Closed, Delivery, Ending, ReadyState, Receiver, Sender, Step,
     closing::{self, Closing, Phase},
@@ -17,16 +18,16 @@ use core::{fmt, time::Duration};
 
 /// The receiving half, the deadlines, and how the stream ends.
 #[derive(Debug)]
-#[allow(unreachable_pub)] // the traits of `drive` name it
+#[allow(unreachable_pub)] // The traits of `drive` name it.
 pub struct Inbound {
     pub(super) rx: Receiver,
     timers: Timers,
     role: Role,
     /// The stream was shut for writing.
     shut: bool,
-    /// Reads are to be stamped: [`Config::stamp_reads`].
+    /// Whether reads are stamped: [`Config::stamp_reads`].
     stamps: bool,
-    /// `None` where nothing was agreed on or kept: the usual case.
+    /// `None` if nothing was agreed on or kept, which is the usual case.
     opened: Option<Box<Opened>>,
 }
 
@@ -38,7 +39,7 @@ struct Opened {
     response: Box<[u8]>,
 }
 
-/// Without the response, which may hold secrets.
+/// Omits the response, which may contain secrets.
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.negotiated.fmt(f)
@@ -69,7 +70,7 @@ impl Inbound {
         &mut self.rx
     }
 
-    /// Consumes input up to the next event, and queues its answer in `tx`.
+    /// Consumes input up to the next event, and queues the reply in `tx`.
     #[inline]
     pub(super) fn step(&mut self, delivery: Delivery, tx: &mut Sender) -> Result<Step, RecvError> {
         let step = self.rx.step_slow(delivery);
@@ -77,11 +78,11 @@ impl Inbound {
         step
     }
 
-    /// Queues what the receiving half owes the peer after a step.
+    /// Queues the reply to the frame at which `step` stopped, or a Close for an error.
     pub(crate) fn respond(&self, step: &Result<Step, RecvError>, tx: &mut Sender) {
         let rx = &self.rx;
         match step {
-            // §5.5.2: unless the caller does it.
+            // §5.5.2: a Ping is answered, unless the caller answers it.
             Ok(Step::Ping) if tx.auto_pong => tx.answer_ping(rx.payload()),
             Ok(Step::Pong) => tx.hear_pong(rx.payload(), rx.read_at()),
             Ok(Step::Close) => closing::answer(rx, tx),
@@ -111,7 +112,7 @@ impl Inbound {
         self.phase(tx).ready_state()
     }
 
-    /// Fails the connection as a violation would, for a reason of the application's.
+    /// Fails the connection as a violation does, for a reason of the application.
     pub(crate) fn fail(&mut self, frame: CloseFrame<'_>, tx: &mut Sender) -> Result<(), SendError> {
         if self.rx.ended() || self.rx.failure().is_some() {
             return Err(SendError::Closed);
@@ -121,7 +122,7 @@ impl Inbound {
         Ok(())
     }
 
-    /// When to tell the time next; `None`: not until something else happens.
+    /// When to tell the time next. `None` means not until something else happens.
     #[inline]
     pub(crate) fn poll_timeout(&self, tx: &Sender) -> Option<Time> {
         if self.is_idle() && tx.is_idle() {
@@ -131,7 +132,7 @@ impl Inbound {
         self.earliest(tx)
     }
 
-    /// Whether no deadline has begun that does not depend on the sending half.
+    /// Whether no deadline runs, apart from those of the sending half.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.rx.is_idle() && !self.timers.ticks()
@@ -152,7 +153,7 @@ impl Inbound {
         self.tell(now, false, tx)
     }
 
-    /// [`handle_timeout`](Self::handle_timeout). `busy`: input keeps coming.
+    /// [`handle_timeout`](Self::handle_timeout), where `busy` says that input keeps coming.
     pub(super) fn tell(&mut self, now: Time, busy: bool, tx: &mut Sender) -> Result<(), RecvError> {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;
@@ -160,12 +161,13 @@ impl Inbound {
         tx.handle_timeout(now).inspect_err(|&error| self.rx.cut_off(error))
     }
 
-    /// Whether there are deadlines to [`attend`](Self::attend) to.
+    /// Whether [`attend`](Self::attend) has deadlines to check.
     pub(crate) fn is_watched(&self) -> bool {
         self.timers.attends().is_some()
     }
 
-    /// Whether a deadline that is told the time may find that the peer was silent.
+    /// Whether telling the time now may find that the peer was silent. If so, unread input has to
+    /// be read first.
     pub(crate) fn may_be_silent(&self) -> bool {
         !self.rx.heard() || self.timers.expects_data()
     }
@@ -175,8 +177,8 @@ impl Inbound {
         self.timers.attends().is_some_and(|at| at <= now)
     }
 
-    /// Tells the time while input keeps coming, to the deadlines that this must not put off;
-    /// everything read was stepped over. Says whether a message was queued.
+    /// Tells the time to the deadlines that must be checked even while input keeps coming. Before
+    /// the call, everything read must be stepped over. Returns whether a message was queued.
     pub(crate) fn attend(&mut self, now: Time, tx: &mut Sender) -> bool {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;
@@ -190,24 +192,24 @@ impl Inbound {
         self.timers.close_timeout
     }
 
-    /// Says that the stream was shut for writing.
+    /// Reports that the stream was shut for writing.
     pub(crate) fn shut_down(&mut self) {
         self.shut = true;
     }
 
-    /// Says that reading is paused, or goes on.
+    /// Pauses or resumes reading.
     #[inline]
     pub(crate) fn set_paused(&mut self, paused: bool) {
         self.timers.set_paused(paused);
     }
 
-    /// Whether reading is paused while there may be more to receive.
+    /// Whether reading is paused while more may be received.
     #[inline(always)]
     pub(super) fn is_paused(&self) -> bool {
         self.timers.paused() && !self.rx.ended() && self.rx.failure().is_none()
     }
 
-    /// Says that reading goes on, now.
+    /// Reports that reading goes on now. The clock is read only after a pause.
     #[inline]
     pub(crate) fn reads(&mut self, now: impl FnOnce() -> Time) {
         if !self.timers.run() {
@@ -215,7 +217,7 @@ impl Inbound {
         }
     }
 
-    /// Says that the times told from now on have another epoch.
+    /// Reports that times from now on have a different epoch.
     pub(super) fn restart_clock(&mut self) {
         self.timers.restart();
     }
@@ -225,7 +227,7 @@ impl Inbound {
     }
 
     pub(crate) fn negotiated(&self) -> &Negotiated {
-        // Shared by connections that agreed on nothing, as most do.
+        // Most connections agree on nothing, and share this value.
         static NOTHING: Negotiated = Negotiated { subprotocol: None, deflate: None };
         self.opened.as_ref().map_or(&NOTHING, |opened| &opened.negotiated)
     }

@@ -1,9 +1,10 @@
 //! The connection's state machine: a [`Receiver`], a [`Sender`], timers, and the policy that joins
 //! them.
 //!
-//! The halves share nothing. What one owes the other (a Pong, the answering Close, the Close that
-//! reports a violation) passes through [`respond`](inbound::respond). `closing` decides how a
-//! connection ends, `handshake` opens it; adapters read, write and tell the time.
+//! The halves share nothing. The receiver's replies (a Pong, the answering Close, the Close that
+//! reports a violation) reach the sender through [`respond`](inbound::respond). The module
+//! `handshake` opens a connection, and `closing` decides how it ends. Adapters read, write and tell
+//! the time.
 pub(crate) mod closing;
 #[cfg_attr(not(feature = "counters"), path = "no_counters.rs")]
 pub(crate) mod counters;
@@ -42,38 +43,39 @@ use crate::proto::{
 use alloc::{boxed::Box, vec::Vec};
 use core::time::Duration;
 
-/// One open WebSocket connection without its stream: bytes in, events out; messages in, bytes out.
+/// One open WebSocket connection without its stream. It turns received bytes into events, and
+/// messages into bytes to send.
 ///
 /// # Your own loop
 ///
-/// [`next`](Self::next) says what to do: hand on what arrived, write, read, shut the stream down,
-/// wait, or drop it. This is the whole loop over a stream that does not block, with deadlines,
-/// writes that block, backpressure and an orderly end:
+/// [`next`](Self::next) says what to do: pass on an event, write, read, shut the stream down, wait,
+/// or drop the stream. This is the whole loop over a non-blocking stream, with deadlines, blocked
+/// writes, backpressure and an orderly end:
 ///
 /// ```
 #[doc = include_str!("../../../docs/loop.rs")]
 /// ```
 ///
-/// For readiness of edges (mio, epoll) that is all. Over TLS the loop reads and writes through a
-/// `tls::Session` (feature `rustls`).
+/// Edge-triggered readiness (mio, epoll) needs nothing more. Over TLS the loop reads and writes
+/// through a `tls::Session` (feature `rustls`).
 ///
 /// # The fine calls
 ///
-/// A loop that wants another order, chunks, or a kernel that reads by itself has the parts that
-/// `next` is made of:
+/// These calls are the parts of `next`. Use them for a different order, for chunks, or for
+/// completion-based I/O, where the kernel reads by itself:
 ///
 /// - **Inputs**: [`Receiver::spare_mut`] and [`commit`](Receiver::commit),
 ///   [`end_of_stream`](Receiver::end_of_stream), through [`receiver_mut`](Self::receiver_mut);
 ///   [`write_failed`](Self::write_failed), [`write_blocked`](Self::write_blocked),
 ///   [`shut_down`](Self::shut_down); [`handle_timeout`](Self::handle_timeout).
-/// - **Commands**: those of [`Sender`], through [`sender_mut`](Self::sender_mut) or
+/// - **Commands**: the methods of [`Sender`], through [`sender_mut`](Self::sender_mut) or
 ///   [`split_mut`](Self::split_mut).
 /// - **Outputs**: [`step`](Self::step), then [`Receiver::message`] or [`event`](Receiver::event);
 ///   [`Sender::outgoing`]; [`poll_timeout`](Self::poll_timeout); [`ending`](Self::ending).
 ///
-/// After each `step` that is not an event, write what is outgoing. At
-/// [`NeedInput`](Step::NeedInput), read; at [`Closed`](Step::Closed) or an error, do what `ending`
-/// says. Once reading would block, tell the time if `poll_timeout` is due, and step again.
+/// After each `step` that returns no event, write the outgoing bytes. At
+/// [`NeedInput`](Step::NeedInput), read. At [`Closed`](Step::Closed) or an error, do what `ending`
+/// says. Once a read would block, call `handle_timeout` if `poll_timeout` is due, and step again.
 #[derive(Debug)]
 pub struct Connection {
     inbound: Inbound,
@@ -116,14 +118,14 @@ impl Connection {
         this
     }
 
-    /// Takes over the bytes that a handshake has read, and queues its response, in the parts it
-    /// has; if possible in the head's buffer.
+    /// Takes over the bytes that a handshake has read, and queues the parts of its response. The
+    /// response reuses the buffer of the request's head if possible, which saves an allocation.
     pub(crate) fn begin_with(&mut self, input: RecvBuffer, response: &[&[u8]]) {
         let free = self.inbound.rx.begin_with(input);
         self.tx.begin_with(free, response);
     }
 
-    /// Keeps the head of the response that opened it.
+    /// Keeps the head of the response that opened the connection.
     pub(crate) fn keep_response(&mut self, head: Vec<u8>) {
         self.inbound.keep_response(head);
     }
@@ -133,7 +135,7 @@ impl Connection {
         self.inbound.response()
     }
 
-    /// Takes buffers from `memory` and gives them back there.
+    /// Takes buffers from `memory` and returns them to it.
     pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
         self.inbound.rx.set_memory(memory);
         self.tx.set_memory(memory);
@@ -141,61 +143,64 @@ impl Connection {
 
     // Inputs.
 
-    /// Says that the stream failed to write. The sending half is closed and emptied
-    /// ([`dropped`](Sender::dropped) counts the bytes); receiving goes on until the stream ends, at
-    /// most for [`close_timeout`](Config::close_timeout), since the peer's last messages may tell
+    /// Reports that a write to the stream failed. The sending half is closed and emptied;
+    /// [`dropped`](Sender::dropped) counts the bytes. Receiving goes on until the stream ends, at
+    /// most for [`close_timeout`](Config::close_timeout), because the peer's last messages may say
     /// why.
     pub fn write_failed(&mut self) {
         self.tx.write_failed();
     }
 
-    /// Says that the stream, for now, refused the bytes of [`Sender::outgoing`]: the write
-    /// timer runs from here until the stream takes some.
+    /// Reports that the stream refused the bytes of [`Sender::outgoing`] for now. The write timer
+    /// runs from here until the stream accepts some.
     pub fn write_blocked(&mut self) {
         self.turn.write_blocked();
         self.tx.blocked();
     }
 
-    /// Fails the connection as a violation of the peer does, for a rule of the application's own:
-    /// nothing more is delivered, what was received and not looked at is dropped, and `frame` goes
-    /// out, behind the replies to what came before it, unless the stream does not take those. The
-    /// peer's Close is not awaited: once ours is written, the stream has a second to end, as
-    /// [`ending`](Self::ending) says. From here on [`step`](Self::step) and
-    /// [`closed`](Self::closed) say [`Failed`](RecvError::Failed).
+    /// Fails the connection because the peer broke a rule of the application, just as a protocol
+    /// violation does. Nothing more is delivered, and received bytes that were not yet looked at
+    /// are dropped. `frame` goes out after the replies already queued; if the stream is blocked,
+    /// those replies are dropped. From here on [`step`](Self::step) and [`closed`](Self::closed)
+    /// return [`Failed`](RecvError::Failed).
     ///
-    /// If our Close was sent before, there is no second one. To receive everything up to the peer's
-    /// Close instead, see [`Sender::close`] and [`Sender::abort`].
+    /// The connection does not wait for the peer's Close. Once ours is written, the stream has a
+    /// second to end, as [`ending`](Self::ending) says.
+    ///
+    /// If our Close was sent before, no second Close is sent. To receive everything up to the
+    /// peer's Close instead, see [`Sender::close`] and [`Sender::abort`].
     ///
     /// # Errors
     ///
-    /// [`Closed`](SendError::Closed) if nothing more is received anyway: the peer has closed, or
-    /// the connection failed; [`ReasonTooLong`](SendError::ReasonTooLong) above 123 bytes;
-    /// [`BadCloseCode`](SendError::BadCloseCode) for 1010 from a server. Nothing has changed then.
+    /// On an error nothing has changed. [`Closed`](SendError::Closed) if the peer has closed or the
+    /// connection failed, since nothing more is received then;
+    /// [`ReasonTooLong`](SendError::ReasonTooLong) above 123 bytes;
+    /// [`BadCloseCode`](SendError::BadCloseCode) for 1010 from a server.
     pub fn fail<'f>(&mut self, frame: impl Into<CloseFrame<'f>>) -> Result<(), SendError> {
         self.inbound.fail(frame.into(), &mut self.tx)
     }
 
-    /// Says that the stream was shut for writing, as [`ending`](Self::ending) asked.
+    /// Reports that the stream was shut for writing, as [`ending`](Self::ending) asked.
     pub fn shut_down(&mut self) {
         self.inbound.shut_down();
     }
 
-    /// Says that reading is paused, or goes on: while it is paused, silence is not held against the
-    /// peer, and only the timers on writing and closing run. Other deadlines are put off by as
-    /// long: [`poll_timeout`](Self::poll_timeout) asks for the time when it begins and when it
-    /// ends.
+    /// Pauses or resumes reading. During a pause, silence is not held against the peer, and only
+    /// the timers on writing and closing run. Other deadlines move by the length of the pause. To
+    /// measure the pause, [`poll_timeout`](Self::poll_timeout) is due at once when it begins and
+    /// when it ends.
     #[inline]
     pub fn set_paused(&mut self, paused: bool) {
         self.inbound.set_paused(paused);
     }
 
-    /// Says that times from now on have another epoch: all deadlines are armed anew.
+    /// Reports that times from now on have a different epoch. All deadlines are armed again.
     pub(crate) fn restart_clock(&mut self) {
         self.inbound.restart_clock();
         self.tx.restart_clock();
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next; `None`: not until something
+    /// When to call [`handle_timeout`](Self::handle_timeout) next. `None` means not until something
     /// else happens. A time in the past means at once.
     #[inline]
     pub fn poll_timeout(&self) -> Option<Time> {
@@ -205,13 +210,14 @@ impl Connection {
     /// Tells the time. Early and repeated calls are harmless; call it again while
     /// [`poll_timeout`](Self::poll_timeout) is not in the future.
     ///
-    /// Call it after a read that would have waited, or while reading is [paused](Self::set_paused):
-    /// a Pong still unread in the system would not count as a sign of life. If input keeps coming,
-    /// so that no read would wait, call it once it is due, after everything read was stepped over.
+    /// Call it after a read that would have waited, or while reading is [paused](Self::set_paused).
+    /// If you call it earlier, an unread Pong in the system does not count as a sign of life. If
+    /// input keeps coming, so that no read would wait, call it once it is due, after stepping over
+    /// everything that was read.
     ///
     /// # Errors
     ///
-    /// A deadline has passed: [`PongTimeout`](RecvError::PongTimeout),
+    /// The deadline that has passed: [`PongTimeout`](RecvError::PongTimeout),
     /// [`FrameTimeout`](RecvError::FrameTimeout), [`CloseTimeout`](RecvError::CloseTimeout),
     /// [`WriteTimeout`](RecvError::WriteTimeout), [`DataTimeout`](RecvError::DataTimeout).
     /// [`step`](Self::step) repeats it after delivering everything received.
@@ -219,23 +225,23 @@ impl Connection {
         self.inbound.handle_timeout(now, &mut self.tx)
     }
 
-    /// The shortest deadline that the sending half can set going, for an adapter whose halves
-    /// cannot wake each other.
+    /// The shortest deadline that the sending half can start. Adapters whose halves cannot wake
+    /// each other bound their waits by it.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
         self.inbound.close_timeout().min(self.tx.write_timeout())
     }
 
     // Outputs.
 
-    /// Consumes input up to the next event, and queues the reply it calls for.
+    /// Consumes input up to the next event, and queues the reply to it.
     ///
-    /// The result borrows nothing; what arrived is at [`Receiver::message`] or
-    /// [`event`](Receiver::event) until the next call that receives.
+    /// The result borrows nothing. Until the next call that receives, read the message at
+    /// [`Receiver::message`], or any event at [`event`](Receiver::event).
     ///
     /// # Errors
     ///
-    /// [`RecvError`], once all that came before it has been delivered; repeated by every later
-    /// call. Where the peer is to be told why, a Close is queued.
+    /// [`RecvError`], after everything received before it was delivered. Every later call repeats
+    /// it. If [`close_code`](RecvError::close_code) is `Some`, a Close with that code is queued.
     #[inline]
     pub fn step(&mut self) -> Result<Step, RecvError> {
         match self.inbound.rx.quick() {
@@ -254,8 +260,8 @@ impl Connection {
     ///
     /// [`max_message`](Config::max_message), [`max_fragments`](Config::max_fragments) and
     /// [`frame_timeout`](Config::frame_timeout) do not apply to a message received in pieces;
-    /// [`max_frame`](Config::max_frame) does. A call of `step` in the middle of a message skips the
-    /// rest of it, to which `frame_timeout` applies.
+    /// [`max_frame`](Config::max_frame) does. Calling `step` in the middle of a message skips the
+    /// rest of the message, and `frame_timeout` applies to that rest.
     ///
     /// # Errors
     ///
@@ -264,39 +270,41 @@ impl Connection {
         self.inbound.step(Delivery::Chunks, &mut self.tx)
     }
 
-    /// What to do with the stream once [`step`](Self::step) says [`Closed`](Step::Closed) or fails.
-    /// Before that it means nothing: it is [`Done`](Ending::Done) on an open connection too.
+    /// What to do with the stream once [`step`](Self::step) returns [`Closed`](Step::Closed) or
+    /// fails. Before that the value has no meaning: it is [`Done`](Ending::Done) on an open
+    /// connection too.
     pub fn ending(&self) -> Ending {
         self.inbound.ending(&self.tx)
     }
 
     // The halves.
 
-    /// The receiving half, to look at: what [`step`](Self::step) stopped at.
+    /// The receiving half by shared reference, to read the event at which [`step`](Self::step)
+    /// stopped.
     #[inline]
     pub fn receiver(&self) -> &Receiver {
         &self.inbound.rx
     }
 
-    /// The receiving half, into which to put the bytes read.
+    /// The receiving half by mutable reference, to put in the bytes read.
     #[inline]
     pub fn receiver_mut(&mut self) -> &mut Receiver {
         &mut self.inbound.rx
     }
 
-    /// The sending half, to look at.
+    /// The sending half by shared reference.
     #[inline]
     pub fn sender(&self) -> &Sender {
         &self.tx
     }
 
-    /// The sending half.
+    /// The sending half by mutable reference.
     #[inline]
     pub fn sender_mut(&mut self) -> &mut Sender {
         &mut self.tx
     }
 
-    /// Both halves at once: a message borrowed from the first leaves the second free.
+    /// Both halves at once. A message borrowed from the receiver leaves the sender free.
     ///
     /// A message cannot outlive the next receiving call:
     ///
@@ -334,25 +342,25 @@ impl Connection {
         self.inbound.negotiated()
     }
 
-    /// Which end this is.
+    /// Which end of the connection this is.
     pub fn role(&self) -> Role {
         self.inbound.role()
     }
 
-    /// How the connection ended: `None` while more may be received. Known at once, while receiving
-    /// calls first tell the peer, and deliver everything before it.
+    /// How the connection ended; `None` while more may be received. The value is known at once;
+    /// receiving calls first deliver everything received before the end, and tell the peer.
     ///
-    /// It says all that a log needs: the code of the peer's Close and that of ours, and why
-    /// receiving failed. A peer that sends a message of more than
-    /// [`max_message`](Config::max_message) gets a Close with 1009 and usually sends none itself:
-    /// then [`code`](Closed::code) is 1006, and [`sent_code`](Closed::sent_code) is 1009.
+    /// It has everything that a log needs: the code of the peer's Close, the code of our Close, and
+    /// why receiving failed. For example, a peer that sends a message of more than
+    /// [`max_message`](Config::max_message) gets a Close with 1009, and usually sends no Close
+    /// itself. Then [`code`](Closed::code) is 1006, and [`sent_code`](Closed::sent_code) is 1009.
     pub fn closed(&self) -> Option<Closed<'_>> {
         self.inbound.closed(&self.tx)
     }
 
-    /// The connection's state, as in a browser: open; closing once a Close was sent or
-    /// received; closed once nothing more will be received or sent, that is, only after all that
-    /// [`ending`](Self::ending) asks for, up to [`Ending::Done`].
+    /// The connection's state, as in a browser. It is open at first, and closing once a Close was
+    /// sent or received. It is closed once nothing more will be received or sent: after every step
+    /// that [`ending`](Self::ending) asks for, up to [`Ending::Done`].
     pub fn ready_state(&self) -> ReadyState {
         self.inbound.ready_state(&self.tx)
     }

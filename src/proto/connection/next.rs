@@ -1,59 +1,60 @@
-//! What to do next: the one question that a loop of your own asks a connection.
+//! [`Connection::next`], which tells an event loop what to do next.
 use super::{Connection, Delivery, Outgoing, Receiver, Sender, Step, closing::Phase};
 use crate::proto::{error::RecvError, message::Event, time::Time};
 
-/// What to do next; see [`Connection::next`].
+/// The answer of [`Connection::next`]: what to do next.
 #[must_use]
 #[derive(Debug)]
 // Exhaustive: a loop that ignored a new one would stand still.
 pub enum Next<'a> {
-    /// This arrived: a message; or a Ping, Pong or Close, whose reply is queued. Replies go to the
-    /// sender.
+    /// A message, Ping, Pong or Close arrived. Automatic replies are queued already. Give your own
+    /// replies to the sender.
     Event(Event<'a>, &'a mut Sender),
-    /// Write this to the stream, and [`advance`](bytes::Buf::advance) it by what the stream took.
-    /// If it would block, call [`write_blocked`](Connection::write_blocked); if it failed,
-    /// [`write_failed`](Connection::write_failed).
+    /// Write this to the stream, and [`advance`](bytes::Buf::advance) it by the number of bytes
+    /// written. If the write would block, call [`write_blocked`](Connection::write_blocked); if it
+    /// failed, [`write_failed`](Connection::write_failed).
     Write(Outgoing<'a>),
     /// Read the stream into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit). If
-    /// it has ended or failed, call [`end_of_stream`](Receiver::end_of_stream); if it would block,
-    /// [`read_blocked`](Connection::read_blocked).
+    /// the stream has ended or failed, call [`end_of_stream`](Receiver::end_of_stream); if the read
+    /// would block, [`read_blocked`](Connection::read_blocked).
     Read(&'a mut Receiver),
     /// Shut the stream for writing, then call [`shut_down`](Connection::shut_down). If that would
     /// block (TLS has something to write first), call [`write_blocked`](Connection::write_blocked).
     ShutDown,
-    /// Nothing, until one of these.
+    /// Do nothing until one of these happens.
     Wait(Wait),
-    /// Drop the stream. Holds why receiving failed, or which deadline cut the closing handshake
-    /// short; [`closed`](Connection::closed) says more.
+    /// Drop the stream. The error says why receiving failed, or which deadline cut the closing
+    /// handshake short. [`closed`](Connection::closed) says more.
     Over(Option<RecvError>),
 }
 
-/// What a connection waits for: any of these.
+/// What a connection waits for. Any of these ends the wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignored a new one would stand still.
 pub struct Wait {
     /// The stream can be read.
     pub readable: bool,
-    /// The stream can be written, which it refused before.
+    /// The stream refused a write before, and accepts bytes again.
     pub writable: bool,
-    /// It is this late. `None`: no deadline runs.
+    /// This time is reached. `None` means that no deadline runs.
     pub until: Option<Time>,
 }
 
-/// After so many reads that found data deadlines are looked at, though there may be more to read.
+/// Deadlines are checked after this many reads that found data, though more may be readable.
+/// Otherwise a peer that never stops sending would keep all deadlines from being checked.
 const READS: u8 = 64;
 
-/// What the stream has said since it was last waited for.
+/// The results of the stream's calls since the last wait.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     said: Said,
-    /// How many reads were asked for since deadlines were looked at. At most `READS`.
+    /// Reads asked for since deadlines were last checked. Invariant: at most `READS`.
     reads: u8,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Said {
-    /// Nothing, or that it took or gave bytes: it may do so again.
+    /// Nothing, or that a read or write succeeded, so the next one may succeed too.
     #[default]
     Nothing,
     WriteBlocked,
@@ -68,7 +69,7 @@ impl Turn {
     }
 }
 
-/// [`Next`], before it borrows anything.
+/// [`Next`] without borrows, so that `todo` can loop over `self` before it lends anything.
 enum Todo {
     Event,
     Write,
@@ -79,24 +80,25 @@ enum Todo {
 }
 
 impl Connection {
-    /// What to do next. Do it, say how it went, ask again.
+    /// Returns what to do next. Do it, report the result, and call it again.
     ///
-    /// The contract: ask when the connection is new, when its stream or the time is as [`Wait`]
-    /// says, and after each command given while it waits. Then do what each answer says, and ask
-    /// again, until the answer is `Wait` or `Over`. An answer that was not acted on comes again.
-    /// `now` may stand still within such a run; deadlines are judged by it once the stream has
-    /// nothing more to read, so that bytes which lie there unread count as a sign of life, or after
-    /// 64 reads that found some.
+    /// Call it when the connection is new, when a condition of [`Wait`] is met, and after each
+    /// command given during a wait. Then act on each answer and call again, until the answer is
+    /// `Wait` or `Over`. An answer that was not acted on is repeated.
     ///
-    /// All that was received is delivered before anything is written, so that the replies to a
-    /// batch leave in one write; all that can be written is, before more is read; and reading goes
-    /// on while writing is blocked, since two peers could wait for each other otherwise. While
-    /// reading is [paused](Self::set_paused) there is neither an event nor a `Read`, until the
-    /// connection ends.
+    /// `now` may stay the same within one run of calls. Deadlines are checked against it once the
+    /// stream has nothing more to read, so that unread bytes count as a sign of life. If input
+    /// never pauses, they are checked after 64 reads.
     ///
-    /// It gives whole messages. For messages in chunks call [`step_chunk`](Self::step_chunk) and
+    /// The order has three rules. Everything received is delivered before anything is written, so
+    /// that the replies to a batch leave in one write. Everything that the stream accepts is
+    /// written before more is read. Reading goes on while writing is blocked, because two peers
+    /// could otherwise wait for each other. While reading is [paused](Self::set_paused), `next`
+    /// returns neither an event nor a `Read`, until the connection ends.
+    ///
+    /// It delivers whole messages. For messages in chunks, use [`step_chunk`](Self::step_chunk) and
     /// the other fine calls.
-    #[inline(always)] // into the caller's `match`, which then needs no `Next` in memory
+    #[inline(always)] // The caller's `match` then needs no `Next` in memory.
     pub fn next(&mut self, now: Time) -> Next<'_> {
         if !self.inbound.is_paused() && self.inbound.rx.quick() == Some(Step::Message) {
             let Self { inbound, tx, .. } = self;
@@ -106,7 +108,7 @@ impl Connection {
         self.next_slow(now)
     }
 
-    /// Says that a read, which [`next`](Self::next) asked for, would block.
+    /// Reports that a read that [`next`](Self::next) asked for would block.
     #[inline]
     pub fn read_blocked(&mut self) {
         self.turn.said = Said::ReadBlocked;
@@ -114,7 +116,7 @@ impl Connection {
 
     fn event(&mut self) -> Next<'_> {
         let Self { inbound, tx, .. } = self;
-        // There is one: the receiver stopped at it.
+        // The receiver has stopped at an event, so the default is never used. It avoids a panic.
         inbound.rx.event().map_or(Next::Over(None), |event| Next::Event(event, tx))
     }
 
@@ -159,6 +161,8 @@ impl Connection {
                 }
                 Some(_) => false,
             };
+            // Reading goes on while a write is blocked: if both peers stopped reading until their
+            // writes succeed, neither would ever go on.
             let reads_on = reads && said != Said::ReadBlocked;
             if reads_on && self.turn.reads < READS {
                 self.turn = Turn { said: Said::Nothing, reads: self.turn.reads + 1 };
@@ -167,8 +171,8 @@ impl Connection {
             self.turn.reads = 0;
             let until = self.poll_timeout();
             if until.is_some_and(|at| at <= now) {
-                // A Ping may be due, or time is up, as the next step says. Each `tell` clears or
-                // moves what was due, so this loop ends.
+                // A Ping may be due, or a deadline may have passed; the next step reports the
+                // error. Each `tell` clears or moves the deadline that was due, so this loop ends.
                 if let Err(error) = self.inbound.tell(now, reads_on, &mut self.tx) {
                     self.turn.said = Said::Late(error);
                 }

@@ -1,4 +1,4 @@
-//! In place of `counters` without that feature: nothing is counted.
+//! Replaces `counters` without that feature. Nothing is counted.
 
 #[derive(Debug, Default)]
 pub(super) struct Tally {}

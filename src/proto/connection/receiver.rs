@@ -1,8 +1,9 @@
-//! The receiving half: wire bytes in, one event at a time out, borrowed from the buffer.
+//! The receiving half. It turns wire bytes into events, one at a time, each borrowed from the
+//! buffer.
 //!
-//! These are its calls: bytes in, the message out. `quick` turns bytes into events, and `walk`
-//! those that `quick` declines. `respond` of [`inbound`](super::inbound) queues the answer to a
-//! frame on the sending side.
+//! This file has the calls that put bytes in and end the current message. `quick` turns bytes into
+//! events, and `walk` handles the bytes that `quick` declines. `respond` of
+//! [`inbound`](super::inbound) queues the reply to a frame on the sending side.
 #[cfg_attr(not(feature = "deflate"), path = "receiver/no_inflate.rs")]
 mod inflate;
 mod progress;
@@ -28,12 +29,12 @@ use core::fmt;
 use progress::{Handing, InProgress, Limits};
 use read::LastRead;
 
-/// Where [`step`](super::Connection::step) stopped. Borrows nothing, so that it can be matched on
-/// in a loop that reads and writes; get the message from [`message`](Receiver::message) or
+/// Where [`step`](super::Connection::step) stopped. It borrows nothing, so that a loop that reads
+/// and writes can match on it. Get the message from [`message`](Receiver::message) or
 /// [`event`](Receiver::event).
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Exhaustive: a loop that ignored a new one would lose what arrived.
+// Exhaustive: a loop that ignored a new variant would lose events.
 pub enum Step {
     /// A whole data message, or, from [`step_chunk`](super::Connection::step_chunk), a piece.
     Message,
@@ -43,9 +44,9 @@ pub enum Step {
     Pong,
     /// A Close; its answer is queued, unless this end closed first.
     Close,
-    /// The input is used up: write the queued output, then read.
+    /// All input is consumed. Write the queued output, then read.
     NeedInput,
-    /// The peer's Close was seen: nothing more will arrive.
+    /// The peer's Close was received, so nothing more is received.
     Closed,
 }
 
@@ -54,28 +55,29 @@ pub struct Receiver {
     buf: RecvBuffer,
     /// The message or frame at which `step` stopped.
     current: Current,
-    /// Its place in the buffer, which knows whether it is text.
+    /// The range of its payload in the buffer. The buffer knows whether the range is valid text.
     view: (usize, usize),
-    /// `quick` may take whole messages shorter than this. It is 0 unless the next frame
-    /// begins a new message and the connection is open, so that one compare checks the state and
-    /// the limits.
+    /// `quick` may take whole messages shorter than this. It is 0 unless the next frame begins a
+    /// new message and the connection is open. So one comparison checks both the state and the
+    /// limits.
     quick_below: usize,
-    /// The mask bit that every frame of the peer must carry, as in its second byte.
+    /// The mask bit that the second byte of each of the peer's frames must have.
     mask_bit: u8,
-    /// Something arrived since the timers last asked.
+    /// Whether bytes arrived since the timers last asked.
     heard: bool,
     eof: bool,
-    /// A deadline has passed: everything received is delivered first, then this.
+    /// A deadline has passed. Everything received is delivered before this error.
     late: Option<RecvError>,
     state: State,
     message: Option<InProgress>,
-    /// How many bytes were committed, modulo 2⁶⁴. Places in the stream count from here, so that two
-    /// frames can be told apart.
+    /// The number of bytes committed, modulo 2⁶⁴. Positions in the stream derive from it. The frame
+    /// deadline tells two frames apart by their positions.
     total: u64,
     /// Where in the stream the frame in progress began.
     begun: u64,
-    /// How many of the bytes consumed are no data: control frames, and headers that `quick` did not
-    /// take; less one for each message that ended in `walk`, since one may have no payload.
+    /// The number of consumed bytes that are not data: control frames, and headers that `walk`
+    /// took. Each message that ends in `walk` subtracts 1, so that even a message without payload
+    /// changes `data_mark`. This way `quick` need not count anything.
     not_data: u64,
     read: LastRead,
     pub(super) tally: Tally,
@@ -83,18 +85,19 @@ pub struct Receiver {
     close: Option<Box<Close>>,
     /// Present if permessage-deflate was agreed on, until nothing more is received.
     inflate: Option<inflate::Handle>,
-    /// The current message is in `inflate`. Invariant: `quick_below` is 0 then.
+    /// The current message is in `inflate`, not in `buf`. Invariant: `quick_below` is 0 while this
+    /// is set.
     inflated: bool,
 }
 
-/// A Close frame's payload, which passed [`CloseFrame::parse`].
+/// The payload of a Close frame. Invariant: it passed [`CloseFrame::parse`].
 struct Close {
     len: usize,
     bytes: [u8; 125],
 }
 
-/// Shows states and lengths, not bytes: payloads may be secret, and the buffer may have been
-/// another connection's before.
+/// Shows states and lengths, but no bytes. Payloads may be secret, and the buffer may hold bytes of
+/// another connection that used it before.
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver")
@@ -108,7 +111,7 @@ impl fmt::Debug for Receiver {
     }
 }
 
-/// How the caller wants the message that is coming.
+/// How the caller wants the next message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delivery {
     Whole,
@@ -117,7 +120,7 @@ pub(crate) enum Delivery {
 
 #[derive(Debug)]
 enum State {
-    /// A frame header comes next.
+    /// A frame header is next.
     Header,
     /// Inside a data frame.
     Payload {
@@ -125,7 +128,7 @@ enum State {
         fin: bool,
         mask: Option<Masker>,
     },
-    /// Inside a control frame whose payload is not all here.
+    /// Inside a control frame whose payload may be incomplete.
     Control {
         opcode: OpCode,
         len: usize,
@@ -136,7 +139,7 @@ enum State {
     Failed(RecvError),
 }
 
-/// What `event` shows.
+/// What `event`, `message` and `chunk` return.
 #[derive(Clone, Copy, Debug)]
 enum Current {
     Nothing,
@@ -172,7 +175,8 @@ impl Receiver {
         receiver
     }
 
-    /// Takes over the bytes right after the handshake's head; returns its buffer if there are none.
+    /// Takes over the bytes behind the handshake's head. Returns the head's buffer if no bytes are
+    /// behind it.
     pub(super) fn begin_with(&mut self, head: RecvBuffer) -> Vec<u8> {
         self.total = head.wire().len() as u64;
         self.tally.read(head.wire().len());
@@ -185,7 +189,7 @@ impl Receiver {
 
     // Inputs.
 
-    /// Where to read the stream into: 1 byte or more, typically
+    /// The room to read the stream into: 1 byte or more, typically
     /// [`read_buffer`](Config::read_buffer). Ends the current message.
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
@@ -197,12 +201,12 @@ impl Receiver {
         self.buf.spare_mut(self.limits.max_message, rest)
     }
 
-    /// The rest of the frame in progress, as far as it may come into the buffer.
+    /// The number of missing bytes of the frame in progress that may be stored in the buffer.
     #[inline(never)]
     fn rest(&mut self) -> usize {
         match self.state {
             State::Payload { remaining, .. } => match &self.message {
-                // It does not stay in the buffer.
+                // Compressed bytes do not stay in the buffer, so it need not grow for them.
                 Some(message) if message.compressed => 0,
                 _ => {
                     let here = self.buf.wire_len() as u64;
@@ -211,12 +215,13 @@ impl Receiver {
                 }
             },
             State::Closed | State::Failed(_) => {
-                self.buf.clear(); // what comes now is not looked at
+                self.buf.clear(); // Later input is ignored.
                 0
             }
             State::Header => match Header::parse(self.buf.wire()) {
                 Ok(Some((header, len))) if self.waits(&header, len) => {
-                    len + header.payload_len as usize - self.buf.wire_len() // `holds` it
+                    // `waits` has checked that the sum fits.
+                    len + header.payload_len as usize - self.buf.wire_len()
                 }
                 _ => 0,
             },
@@ -224,18 +229,18 @@ impl Receiver {
         }
     }
 
-    /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut).
+    /// Reports that `n` bytes were read into [`spare_mut`](Self::spare_mut).
     ///
     /// # Panics
     ///
-    /// If `n` is more than there was room for.
+    /// If `n` is more than the room of `spare_mut`.
     #[inline]
     pub fn commit(&mut self, n: usize) {
         self.buf.commit(n);
         self.took(n);
     }
 
-    /// Notes that `n` bytes came.
+    /// Records that `n` bytes arrived.
     #[inline]
     fn took(&mut self, n: usize) {
         self.heard |= n > 0;
@@ -244,31 +249,32 @@ impl Receiver {
         self.tally.read(n);
     }
 
-    /// Says that the stream ended. Whole messages received are still delivered; then, if no Close
-    /// came, [`UnexpectedEof`](RecvError::UnexpectedEof).
+    /// Reports that the stream ended. Whole messages already received are still delivered. After
+    /// them, receiving fails with [`UnexpectedEof`](RecvError::UnexpectedEof) if no Close came.
     pub fn end_of_stream(&mut self) {
         self.settle();
         self.eof = true;
         self.quick_below = 0;
     }
 
-    /// Gives the receiver a buffer to read into, of any length, initialised by its owner; the
-    /// contents of the present one move. Ends the current message.
+    /// Gives the receiver a buffer to read into, of any length. Its initialised length is the room.
+    /// The contents of the present buffer move to it. Ends the current message.
     ///
-    /// For sharing buffers among connections; without it, one is allocated when needed.
+    /// Use it to share buffers among connections. Without it, the receiver allocates a buffer when
+    /// needed.
     #[inline]
     pub fn lend(&mut self, buffer: Vec<u8>) {
         self.settle();
         self.buf.lend(buffer);
     }
 
-    /// Takes in `n` bytes from the start of a buffer, which is lent from then on: for a kernel that
-    /// itself picks the buffer to receive into (provided buffers of io_uring). It replaces
-    /// [`lend`](Self::lend), [`spare_mut`](Self::spare_mut), a copy and [`commit`](Self::commit),
-    /// without the copy. Ends the current message.
+    /// Lends a buffer whose first `n` bytes are received input. It is for a kernel that picks the
+    /// buffer to receive into (provided buffers of io_uring). It replaces [`lend`](Self::lend),
+    /// [`spare_mut`](Self::spare_mut), a copy and [`commit`](Self::commit), without the copy. Ends
+    /// the current message.
     ///
-    /// The bytes are copied, and the buffer is returned, if a partial frame or message is kept
-    /// from before, or if the buffer has fewer than 8 bytes after them.
+    /// If a partial frame or message is kept from before, or if the buffer has fewer than 8 bytes
+    /// after the `n` bytes, the bytes are copied and the buffer is returned.
     ///
     /// # Panics
     ///
@@ -296,18 +302,18 @@ impl Receiver {
         }
     }
 
-    /// Takes the buffer away, usually before a wait; returns an empty one if there is none to take.
-    /// Ends the current message.
+    /// Takes the buffer away, usually before a wait. Returns an empty `Vec` if the buffer cannot be
+    /// taken. Ends the current message.
     ///
-    /// A partial frame of up to an eighth of the buffer moves to a small one that the connection
-    /// keeps; if there is more in it, the buffer stays.
+    /// A partial frame of up to an eighth of the buffer moves to a small buffer that the connection
+    /// keeps. If the buffer holds more, it stays.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
         self.settle();
         self.buf.reclaim()
     }
 
-    /// Whether there is a buffer to read into, lent or allocated.
+    /// Whether the receiver has a buffer to read into, lent or allocated.
     #[inline]
     pub fn has_buffer(&self) -> bool {
         self.buf.has_buffer()
@@ -334,7 +340,7 @@ impl Receiver {
         matches!(self.state, State::Closed)
     }
 
-    /// Why nothing more can be received, if that is so.
+    /// The error that ended receiving, if any.
     pub(crate) fn error(&self) -> Option<RecvError> {
         match self.state {
             State::Failed(error) => Some(error),
@@ -342,14 +348,14 @@ impl Receiver {
         }
     }
 
-    /// The peer's Close: `None` before it comes, and for one with an empty body.
+    /// The peer's Close; `None` before it comes, and for an empty body.
     pub(crate) fn close_frame(&self) -> Option<CloseFrame<'_>> {
         let close = self.close.as_deref()?;
         CloseFrame::parse(close.bytes.get(..close.len)?).ok().flatten()
     }
 
-    /// How receiving ended, if it did. Only both halves together know whether that was `clean`, and
-    /// only the sending half knows the code that it sent.
+    /// How receiving ended, if it did. The caller supplies `clean`, which only both halves together
+    /// know, and `sent_code`, which only the sending half knows.
     pub(super) fn closed(&self, clean: bool, sent_code: u16) -> Option<Closed<'_>> {
         let error = self.failure();
         let came = self.is_closed();
@@ -370,10 +376,11 @@ impl Receiver {
 
     #[inline(always)]
     fn role(&self) -> Role {
-        Role::by_mask(self.mask_bit == 0) // a peer that does not mask is a server, and this end the client
+        // If the peer does not mask, it is the server, and this end is the client.
+        Role::by_mask(self.mask_bit == 0)
     }
 
-    /// Whether nothing will be received any more.
+    /// Whether nothing more will be received.
     pub(super) fn ended(&self) -> bool {
         matches!(self.state, State::Closed | State::Failed(_))
     }
@@ -391,19 +398,20 @@ impl Receiver {
         }
     }
 
-    /// Fails with `error` at once: what was received and not delivered is not.
+    /// Fails with `error` at once, without delivering received bytes that are left.
     pub(super) fn abandon(&mut self, error: RecvError) {
         self.settle();
         self.fail(error);
         self.set_quick();
     }
 
-    /// Why nothing beyond the bytes here will be received, if that is so.
+    /// The error that ends receiving, if any, even if received bytes are still to be delivered
+    /// before it.
     pub(crate) fn failure(&self) -> Option<RecvError> {
         self.error().or(self.late)
     }
 
-    /// Whether the connection is open, and nothing is here of the next message.
+    /// Whether the connection is open, and no byte of the next message has arrived.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
         self.quick_below > 0 && self.buf.wire_len() == 0
@@ -414,7 +422,7 @@ impl Receiver {
         matches!(self.state, State::Header) && self.message.is_none()
     }
 
-    /// Whether the message in progress is being handed out in chunks, and the first one was.
+    /// Whether at least one chunk of the message in progress was handed out.
     fn in_chunks(&self) -> bool {
         self.handing().is_some_and(|handing| handing != Handing::Whole)
     }

@@ -1,44 +1,44 @@
-//! Round-trip times: the Pings under way, told apart by their payloads, and the times that their
-//! Pongs give.
+//! Round-trip times, from Pings that are identified by their payloads, and from their Pongs.
 //!
-//! The two halves queue Pings and find Pongs; the caller tells the time: a
-//! Pong that comes without a time waits for the next one told. Nothing is kept before the first
-//! Ping of this kind.
+//! The sending half queues Pings, the receiving half finds Pongs, and the caller tells the time. A
+//! Pong that comes without a time waits for the next time told. Before the first such Ping a
+//! connection stores nothing for this.
 use crate::proto::time::Time;
 use core::time::Duration;
 
-/// How long the payload of a Ping of ours is, in bytes.
+/// The length of our Pings' payloads, in bytes.
 const MARK: usize = 4;
 
-/// A Pong later than this tells how long the peer slept, not how far away it is.
+/// A Pong later than this measures how long the peer slept, not the network.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How long a Ping and its Pong took, from when the Ping was queued to when the Pong was
-/// received, by the time handed in.
+/// How long a Ping and its Pong took, from when the Ping was queued to when the Pong was received,
+/// by the caller's times.
 ///
 /// This includes waiting before the Ping (the frame under way, a full socket) and before the Pong
-/// (messages not yet received): it is the time for a message and its answer.
-/// `minimum` comes closest to the network alone.
+/// (messages not yet received). So it is the time for a message and its answer. `minimum` is
+/// closest to the time of the network alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoundTrip {
-    /// The last one.
+    /// The last round-trip time.
     pub latest: Duration,
-    /// SRTT of RFC 6298 §2: the first, then an eighth of each that follows.
+    /// SRTT of RFC 6298 §2: it begins with the first time, and each later time has a weight of an
+    /// eighth.
     pub smoothed: Duration,
-    /// The shortest of all.
+    /// The shortest round-trip time.
     pub minimum: Duration,
 }
 
-/// Pings that are under way, and the times so far.
+/// Pings under way, and the times so far.
 #[derive(Debug, Default)]
 pub(super) struct Trips {
-    /// The oldest Ping that was not answered, and the newest. Pongs come in the order of their
-    /// Pings, so those in between add nothing worth storing: the oldest gives a time
-    /// however fast Pings follow each other, the newest does where a peer leaves out Pongs.
+    /// The oldest unanswered Ping, and the newest. Pongs come in the order of their Pings, so the
+    /// Pings in between need not be stored. The oldest gives a time however fast Pings follow each
+    /// other. The newest gives a time if the peer omits Pongs.
     oldest: Option<Probe>,
     newest: Option<Probe>,
-    /// When the Ping of the Pong that came was queued, until the time is told.
+    /// A Pong came whose time is not told yet; its Ping was queued at this time.
     answered: Option<Time>,
     times: Option<RoundTrip>,
 }
@@ -50,7 +50,7 @@ struct Probe {
 }
 
 impl Trips {
-    /// A Ping is queued; returns its payload.
+    /// Records that a Ping is queued. Returns its payload.
     pub(super) fn begin(&mut self, now: Time) -> [u8; MARK] {
         if self.oldest.is_some_and(|probe| now - probe.queued > LONGEST) {
             self.oldest = self.newest.take();
@@ -63,7 +63,7 @@ impl Trips {
         probe.mark
     }
 
-    /// A Ping that was queued will not be sent.
+    /// Forgets a queued Ping that will not be sent.
     pub(super) fn forget(&mut self, payload: &[u8]) {
         let is = |probe: &Option<Probe>| probe.is_some_and(|probe| probe.mark == payload);
         if is(&self.oldest) {
@@ -73,15 +73,15 @@ impl Trips {
         }
     }
 
-    /// A Pong came, `at` that time if the caller said so. One that answers no Ping under way means
-    /// nothing (RFC 6455 §5.5.3).
+    /// Handles a Pong that came, at the time `at` if the caller gave it. A Pong that answers no
+    /// Ping under way is ignored (RFC 6455 §5.5.3).
     pub(super) fn answer(&mut self, payload: &[u8], at: Option<Time>) {
         let matches = |probe: &Option<Probe>| probe.filter(|probe| probe.mark == payload);
         let probe = if let Some(probe) = matches(&self.oldest) {
             self.oldest = self.newest.take();
             probe
         } else if let Some(probe) = matches(&self.newest) {
-            (self.oldest, self.newest) = (None, None); // it settles the earlier ones
+            (self.oldest, self.newest) = (None, None); // It settles earlier Pings too.
             probe
         } else {
             return;
@@ -92,12 +92,12 @@ impl Trips {
         }
     }
 
-    /// Whether a Pong waits for the time to be told.
+    /// Whether a Pong waits for the caller to tell the time.
     pub(super) fn wait(&self) -> bool {
         self.answered.is_some()
     }
 
-    /// Tells the time at which a Pong came, if one did.
+    /// Times the waiting Pong, if any, with `now`.
     pub(super) fn tell(&mut self, now: Time) {
         let Some(queued) = self.answered.take() else { return };
         let latest = now - queued;
@@ -112,7 +112,7 @@ impl Trips {
         });
     }
 
-    /// Forgets the Pings under way, since times from now on have another epoch.
+    /// Forgets the Pings under way, because times from now on have a different epoch.
     pub(super) fn restart(&mut self) {
         *self = Self { times: self.times, ..Self::default() };
     }
@@ -122,8 +122,9 @@ impl Trips {
     }
 }
 
-/// Tells a Ping from others; changes as soon as time has passed. It cannot be guessed from earlier
-/// ones without knowing the nanosecond, so that no peer can answer before it was asked.
+/// The payload that identifies a Ping; it differs as soon as time has passed. It cannot be guessed
+/// from earlier payloads without knowing the nanosecond, so a peer cannot answer a Ping before it
+/// arrives.
 fn mark(now: Time) -> [u8; MARK] {
     // The output function of SplitMix64.
     let mut x = (now - Time::ZERO).as_nanos() as u64;

@@ -1,10 +1,10 @@
-//! The deadline on data from the peer: a peer whose Pings arrive, and no message, is a feed that
-//! has died.
+//! The deadline on data from the peer. If the peer's Pings arrive but no messages do, the feed has
+//! died.
 //!
-//! Pauses of reading work differently here. `Pause` in `timers.rs` must be told the time when a
-//! pause begins and when it ends. Sends pause often and briefly, and should not read the clock for
-//! that. A moment may count here: what came meanwhile is read before the silence is judged. A longer
-//! pause shows by a look that is late.
+//! Pauses of reading work differently here. `Pause` in `timers.rs` needs the time when a pause
+//! begins and when it ends. A `send` pauses reading often and briefly, and should not read the
+//! clock each time. Here a short pause may count as silence, because bytes that came meanwhile are
+//! read before the silence is judged. A longer pause shows as a look that comes late.
 use super::{
     Receiver,
     looks::{LOOKS, SHORTEST},
@@ -12,24 +12,25 @@ use super::{
 use crate::proto::time::Time;
 use core::time::Duration;
 
-/// How long no data came.
+/// Measures how long no data has come.
 #[derive(Debug)]
 pub(super) struct Silence {
     timeout: Duration,
-    /// `None` before a time was told.
+    /// `None` before the first time was told.
     last: Option<Look>,
-    /// Reading was paused since data came: what came meanwhile may lie in the stream.
+    /// Reading was paused after the last data came, so unread data may be in the stream.
     paused: bool,
-    /// The deadline has passed in doubt, and the next look, if it comes in time, decides.
+    /// The deadline has passed, but unread data is possible. The next look, due at this time,
+    /// decides if it is not late.
     decided: Option<Time>,
 }
 
 #[derive(Debug)]
 struct Look {
     at: Time,
-    /// What was received by then: [`Receiver::data_mark`].
+    /// The data received by then: [`Receiver::data_mark`].
     mark: Option<u64>,
-    /// From when on the silence counts.
+    /// When the silence began.
     since: Time,
 }
 
@@ -51,7 +52,7 @@ impl Silence {
         self.paused = true;
     }
 
-    /// When to look next. `busy`: if other input keeps coming.
+    /// When to look next. `busy` says that other input keeps coming.
     pub(super) fn next(&self, busy: bool) -> Time {
         let Some(last) = &self.last else { return Time::ZERO };
         let deadline = last.since + self.timeout;
@@ -59,9 +60,10 @@ impl Silence {
         decided.unwrap_or_else(|| (last.at + self.between_looks()).min(deadline))
     }
 
-    /// Looks whether data came; says whether it has not for too long. `busy`: other input keeps
-    /// coming, so that there may be data behind it. Then, and where reading was paused, nothing is
-    /// decided before a look more: a caller who was slow has not read what arrived meanwhile.
+    /// Looks whether data came. Returns whether no data came for too long. `busy` says that other
+    /// input keeps coming, so that data may be behind it. In this case, and after a pause of
+    /// reading, only one more look decides: a slow caller has not yet read the bytes that arrived
+    /// meanwhile.
     pub(super) fn is_over(&mut self, now: Time, rx: &Receiver, busy: bool) -> bool {
         let (due, pause) = (self.next(busy), self.between_looks());
         let mark = rx.data_mark();
@@ -79,7 +81,8 @@ impl Silence {
             return false;
         }
         if self.paused && now > due + pause {
-            // Not for a moment: the time does not count.
+            // The look is late by more than an interval, so the pause was long, and its time does
+            // not count.
             last.since = last.since + (now - before);
             (self.paused, self.decided) = (false, None);
         }

@@ -1,4 +1,4 @@
-//! The deadline on writing: it runs while the stream refuses every byte.
+//! The deadline on writing. It runs while the stream refuses every byte.
 use crate::proto::time::Time;
 use core::time::Duration;
 
@@ -7,13 +7,13 @@ use core::time::Duration;
 pub(crate) enum Stall {
     #[default]
     No,
-    /// It does, and no time was told yet.
+    /// The stream refuses bytes, and no time was told yet.
     Unarmed,
     Until(Time),
 }
 
 impl Stall {
-    /// The stream refused something, or it did not.
+    /// Records whether the stream refused bytes. A repeated refusal does not move the deadline.
     #[inline]
     pub(super) fn set(&mut self, refused: bool) {
         match (refused, *self) {
@@ -38,7 +38,7 @@ impl Stall {
         }
     }
 
-    /// Whether it has refused for too long.
+    /// Whether the stream has refused bytes for too long.
     pub(super) fn handle(&mut self, now: Time, timeout: Duration) -> bool {
         match *self {
             Self::No => false,

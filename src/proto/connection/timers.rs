@@ -1,8 +1,9 @@
-//! Deadlines as a pure function of the time told.
+//! Deadlines as a pure function of the times told by the caller.
 //!
-//! Receiving only sets a flag: no clock is read and no timer moved for a message. A timer that was
-//! never armed is due at once, and its first call arms it, so that only `handle_timeout`
-//! takes the time. Adapters sleep until a deadline and tell the time.
+//! Receiving a message only sets a flag. It reads no clock and moves no timer, because that would
+//! cost more than the message. A timer that was never armed is due at once, and its first call arms
+//! it. So `handle_timeout` alone needs the time. Adapters sleep until a deadline and then tell the
+//! time.
 use super::{Receiver, Sender, closing::Phase, idle::Idle, looks::LOOKS, silence::Silence};
 use crate::proto::{
     config::{Config, Heartbeat},
@@ -12,49 +13,49 @@ use crate::proto::{
 use alloc::boxed::Box;
 use core::time::Duration;
 
-/// All deadlines but the one on writing, which goes with the bytes to write.
+/// All deadlines except the one on writing, which is kept with the bytes to write.
 #[derive(Debug)]
 pub(super) struct Timers {
     heartbeat: Option<Heartbeat>,
     frame_timeout: Duration,
     pub(super) close_timeout: Duration,
     beat: Beat,
-    /// Boxed, since most connections have none.
+    /// Boxed, because most connections have none.
     silence: Option<Box<Silence>>,
     idle: Option<Box<Idle>>,
-    /// Where the partial frame began, and until when it has to be whole.
+    /// Where the partial frame began, and its deadline.
     frame: Option<(u64, Time)>,
-    /// The phase of the end, and until when it has to be over.
+    /// The phase of the end, and its deadline.
     end: Option<(Phase, Time)>,
     pause: Pause,
-    /// The last phase timed out: drop the stream as it is.
+    /// The last phase timed out, so the stream is dropped as it is.
     given_up: bool,
-    /// A deadline has passed: none is left.
+    /// The deadline that has passed. No other deadline runs after it.
     late: Option<RecvError>,
 }
 
-/// While reading is paused, silence proves nothing: what the peer is given time for is put off by
-/// as long.
+/// While reading is paused, silence proves nothing. So the peer's deadlines move by the length of
+/// the pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pause {
     No,
-    /// `None` before a time was told.
+    /// When the pause began; `None` before a time was told.
     Since(Option<Time>),
-    /// It began then, and is over; no time was told yet.
+    /// The pause began then, and has ended, but no time was told since.
     Over(Time),
 }
 
 #[derive(Debug)]
 enum Beat {
     Unarmed,
-    /// Something arrived, or this many `LOOKS`ths of the interval passed without.
+    /// This number of looks in a row found that nothing had arrived. `until` is the next look.
     Listening {
         silent: u8,
         until: Time,
     },
-    /// A Ping is on its way out, or was before the clock was another.
+    /// A Ping is queued, or was written before the epoch of the times changed.
     Pinging,
-    /// Until when something has to arrive, and when to look whether it did.
+    /// A Ping was written. Something has to arrive by `until`; `look` is the next look.
     Pinged {
         until: Time,
         look: Time,
@@ -114,7 +115,7 @@ impl Timers {
         };
     }
 
-    /// Whether no pause is to be reckoned with.
+    /// Whether no pause has to be accounted for.
     #[inline]
     pub(super) fn run(&self) -> bool {
         self.pause == Pause::No
@@ -126,14 +127,14 @@ impl Timers {
         matches!(self.pause, Pause::Since(_))
     }
 
-    /// Says that reading goes on at this time.
+    /// Reports that reading goes on at this time.
     pub(super) fn resume(&mut self, now: Time) {
         self.set_paused(false);
         self.is_paused(now);
     }
 
-    /// Whether reading is paused, or was until now: then what came meanwhile is read before
-    /// anything is judged.
+    /// Whether reading is paused, or was paused until now. In both cases no deadline is judged, so
+    /// that bytes that came meanwhile are read first.
     fn is_paused(&mut self, now: Time) -> bool {
         match self.pause {
             Pause::No => return false,
@@ -152,8 +153,8 @@ impl Timers {
         true
     }
 
-    /// When to tell the time so that it is known how long a pause was; only where it puts something
-    /// off.
+    /// When to tell the time to measure a pause. `None` if no deadline of the peer runs that the
+    /// pause would move, to save reading the clock.
     fn next_of_pause(&self, rx: &Receiver) -> Option<Time> {
         let awaited = match self.beat {
             Beat::Pinged { .. } => true,
@@ -163,18 +164,18 @@ impl Timers {
         (untold && awaited && !rx.ended()).then_some(Time::ZERO)
     }
 
-    /// Whether there is always a deadline while the connection is open.
+    /// Whether some deadline always runs while the connection is open.
     #[inline]
     pub(super) fn ticks(&self) -> bool {
         self.heartbeat.is_some() || self.silence.is_some() || self.idle.is_some()
     }
 
-    /// Whether the peer is to send data.
+    /// Whether the peer has a deadline on data.
     pub(super) fn expects_data(&self) -> bool {
         self.silence.is_some()
     }
 
-    /// When `attend` is due, if ever: though input keeps coming.
+    /// When `attend` is due, if ever, while input keeps coming.
     pub(super) fn attends(&self) -> Option<Time> {
         [self.next_silence(true), self.next_idle()].into_iter().flatten().min()
     }
@@ -216,7 +217,7 @@ impl Timers {
         [end, idle, pause, frame, beat, data, pong].into_iter().flatten().min()
     }
 
-    /// Tells the time. `busy`: input keeps coming. Says whether a message was queued.
+    /// Tells the time. `busy` says that input keeps coming. Returns whether a message was queued.
     pub(super) fn handle(
         &mut self,
         now: Time,
@@ -228,7 +229,7 @@ impl Timers {
         if let Some(error) = self.late {
             return Err(error);
         }
-        // Where a deadline has passed, there is nobody to write to either.
+        // Once a deadline has passed the peer is taken for dead, so writing ends too.
         self.judge(now, rx, tx, phase).inspect_err(|&error| {
             self.late = Some(error);
             tx.write_failed();
@@ -236,8 +237,9 @@ impl Timers {
         self.attend(now, rx, tx, phase, busy)
     }
 
-    /// Tells the time to the idle message and the deadline on data alone, which a flood of the
-    /// peer's must not put off. `busy`: input keeps coming. Says whether a message was queued.
+    /// Tells the time to the idle message and the deadline on data only. A flood of input from the
+    /// peer must not put these off. `busy` says that input keeps coming. Returns whether a message
+    /// was queued.
     pub(super) fn attend(
         &mut self,
         now: Time,
@@ -276,7 +278,8 @@ impl Timers {
                     Phase::Reporting => {
                         return Err(rx.error().unwrap_or(RecvError::CloseTimeout));
                     }
-                    // Both have closed, and the peer may be gone: that spoils no clean end.
+                    // Both Closes have passed, and the peer may be gone. The end is clean without
+                    // the rest of the frame.
                     Phase::Trailing => tx.write_failed(),
                     _ => {}
                 }
@@ -310,7 +313,8 @@ impl Timers {
         let pause = between_looks(heartbeat);
         let soon = now + pause;
         let pinged = |until: Time| Beat::Pinged { until, look: until.min(soon) };
-        // An adapter that looks a little late does not look later each time.
+        // If the look is less than a quarter of a pause late, the next is counted from its planned
+        // time, so that small delays of an adapter do not add up.
         let due = match self.beat {
             Beat::Listening { until, .. } => until.max(now.before(pause / 4)),
             _ => now,
@@ -336,12 +340,12 @@ impl Timers {
     }
 }
 
-/// The deadline of `of`, if that is what the timer was armed for; else `unarmed`.
+/// The deadline if the timer was armed for `of`; otherwise `unarmed`.
 fn armed<T: PartialEq>(timer: Option<(T, Time)>, of: T, unarmed: Time) -> Time {
     timer.filter(|(armed_for, _)| *armed_for == of).map_or(unarmed, |(_, until)| until)
 }
 
-/// How long until the next check whether something came; long enough for other work to get done.
+/// How long until the next look. The minimum leaves time for other work between looks.
 fn between_looks(heartbeat: Heartbeat) -> Duration {
     (heartbeat.interval / LOOKS).max(Duration::from_millis(1))
 }

@@ -1,8 +1,8 @@
-//! Compressors and decompressors, kept by thread for connections without context takeover, and
-//! the buffers that both write to.
+//! Compressors and decompressors, and the buffers that they write to. Each thread keeps some for
+//! its connections without context takeover.
 //!
-//! What is kept has no history: it is reset when it is given back, so that nothing of one
-//! connection can be seen from another.
+//! A compressor or decompressor is reset when it is given back, so that no connection can see data
+//! of another.
 use super::{Deflate, clamp};
 use crate::proto::{
     kernel::{Buffer, Text},
@@ -14,10 +14,10 @@ use zlib_rs::DeflateFlush;
 
 pub(crate) use zlib_rs::Inflate as Decompressor;
 
-/// What a sync flush ends with, which is not sent (RFC 7692 §7.2.1).
+/// The end of every sync flush, which is not sent (RFC 7692 §7.2.1).
 pub(crate) const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// The setting of a compressor: messages compressed with the same setting can be shared.
+/// The setting of a compressor. Connections with the same setting can share a compressed message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
     level: u8,
@@ -25,7 +25,7 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    /// `None` for a window that zlib does not have.
+    /// `None` for a window that zlib does not support.
     pub(crate) fn new(ours: &Deflate, window_bits: u8) -> Option<Self> {
         (9..=15)
             .contains(&window_bits)
@@ -33,13 +33,13 @@ impl Setting {
     }
 }
 
-/// A compressor, and how it is set.
+/// A compressor and its setting.
 pub(crate) struct Compressor {
     setting: Setting,
     raw: zlib_rs::Deflate,
 }
 
-/// zlib failed. The compressor has to be dropped.
+/// zlib failed. The compressor must be dropped.
 pub(crate) struct Broken;
 
 impl Compressor {
@@ -48,15 +48,16 @@ impl Compressor {
         Self { setting, raw }
     }
 
-    /// Forgets all that came before.
+    /// Forgets all earlier input.
     pub(crate) fn reset(&mut self) {
         self.raw.reset();
     }
 
-    /// Compresses the next bytes, at least one, up to a byte boundary: what is then in `out` ends
-    /// with [`TAIL`].
+    /// Compresses the next bytes, at least one, up to a byte boundary. The output then ends with
+    /// [`TAIL`].
     ///
-    /// All of it, even if it grows: zlib-rs (0.6.8) cannot be reset while output is pending.
+    /// It compresses all of `input`, even if the output is longer, because zlib-rs (0.6.8) cannot
+    /// be reset while output is pending.
     pub(crate) fn compress(&mut self, mut input: &[u8], out: &mut Output) -> Result<(), Broken> {
         loop {
             let room = out.room(usize::MAX).ok_or(Broken)?;
@@ -66,7 +67,7 @@ impl Compressor {
             let taken = (self.raw.total_in() - before.0) as usize;
             input = input.get(taken..).unwrap_or_default();
             let n = (self.raw.total_out() - before.1) as usize;
-            // With room left, the flush is complete.
+            // If room is left, the flush is complete.
             let done = n < room.len();
             out.filled(n);
             if done {
@@ -77,8 +78,8 @@ impl Compressor {
     }
 }
 
-/// `input` in blocks that are not compressed (RFC 1951 §3.2.4), [`TAIL`] behind them: for a message
-/// that was begun compressed, when zlib fails.
+/// Writes `input` in stored blocks (RFC 1951 §3.2.4), with [`TAIL`] behind them. It is for a
+/// message that was begun compressed when zlib fails: the rest cannot be sent uncompressed.
 pub(crate) fn store(input: &[u8], out: &mut Output) {
     for block in input.chunks(0xffff) {
         let len = block.len() as u16;
@@ -91,7 +92,7 @@ pub(crate) fn store(input: &[u8], out: &mut Output) {
     out.push(&TAIL);
 }
 
-/// A buffer that is taken from the thread's when it is first needed.
+/// A buffer that is taken from the thread's pool when it is first needed.
 #[derive(Default)]
 pub(crate) struct Output {
     bytes: Buffer,
@@ -99,7 +100,8 @@ pub(crate) struct Output {
     len: usize,
 }
 
-/// What a buffer is made for: as long as those that adapters read into.
+/// The length of a new buffer. It equals the length of the adapters' read buffers, so that they can
+/// share the pool.
 const FIRST: usize = 16 << 10;
 
 impl Output {
@@ -111,8 +113,8 @@ impl Output {
         self.len
     }
 
-    /// Room to write to, not empty: what there is, up to `most` bytes in all. Where there is none
-    /// the buffer grows; `None` if it must not.
+    /// Non-empty room to write to, within the first `most` bytes. The buffer grows if it has no
+    /// room. `None` if it already holds `most` bytes.
     pub(crate) fn room(&mut self, most: usize) -> Option<&mut [u8]> {
         if self.len == self.bytes.len() {
             if self.len >= most {
@@ -133,7 +135,7 @@ impl Output {
         pool::give(core::mem::replace(&mut self.bytes, bytes.into()).take());
     }
 
-    /// Says that `n` bytes were written to `room`.
+    /// Reports that `n` bytes were written to `room`.
     pub(crate) fn filled(&mut self, n: usize) {
         self.len += n;
         debug_assert!(self.len <= self.bytes.len());
@@ -162,7 +164,7 @@ impl Output {
         self.len = 0;
     }
 
-    /// Forgets what is in it, and gives the buffer to the thread.
+    /// Drops the contents, and gives the buffer to the thread.
     pub(crate) fn give(&mut self) {
         self.len = 0;
         if !self.bytes.is_empty() {
@@ -170,7 +172,7 @@ impl Output {
         }
     }
 
-    /// The buffer, to keep.
+    /// Takes the buffer with its contents.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         let mut bytes = self.bytes.take();
         bytes.truncate(self.len);
@@ -178,7 +180,7 @@ impl Output {
         bytes
     }
 
-    /// All that is in it, as a range of what it lies in.
+    /// The contents, as a range of the buffer.
     pub(crate) fn bytes_mut(&mut self) -> (&mut Buffer, Range<usize>) {
         (&mut self.bytes, 0..self.len)
     }
@@ -188,22 +190,22 @@ impl Output {
         self.bytes.text()
     }
 
-    /// The same to keep, with the buffer.
+    /// Takes the text with the buffer.
     pub(crate) fn take_text(&mut self) -> Text {
         self.len = 0;
         core::mem::take(&mut self.bytes).into_text()
     }
 
-    /// Whether what is in it is most of it.
+    /// Whether the contents fill at least half of the buffer.
     pub(crate) fn is_well_filled(&self) -> bool {
         self.len >= self.bytes.len() / 2
     }
 }
 
-/// What a thread keeps, the longest unused first.
+/// The compressors and decompressors that a thread keeps; the first was unused for longest.
 struct Kept {
     idle: Vec<Idle>,
-    /// What that takes.
+    /// The memory of all in `idle`.
     bytes: usize,
 }
 
@@ -213,10 +215,10 @@ enum Idle {
 }
 
 impl Idle {
-    /// How many bytes it takes: what zlib-rs allocates, to the next KiB.
+    /// The number of bytes that zlib-rs allocates for it, rounded up to the next KiB.
     fn cost(&self) -> usize {
         match self {
-            // A window and as much to slide it, a chain, a hash table, symbols and output.
+            // A window, the same again to slide it, a chain, a hash table, symbols and output.
             Self::Compressor(it) => (4 << it.setting.window_bits) + (244 << 10),
             Self::Decompressor(_) => 47 << 10,
         }
@@ -249,7 +251,7 @@ fn take(wanted: impl Fn(&Idle) -> bool) -> Option<Idle> {
 }
 
 fn give(idle: Idle, limit: usize) {
-    let _ = KEPT.try_with(|kept| kept.borrow_mut().give(idle, limit)); // else the thread is ending
+    let _ = KEPT.try_with(|kept| kept.borrow_mut().give(idle, limit)); // Err: the thread ends.
 }
 
 /// A compressor without history.
@@ -260,14 +262,15 @@ pub(crate) fn take_compressor(setting: Setting) -> Box<Compressor> {
     }
 }
 
-/// Back for the next connection. `limit` is how much the thread may keep.
+/// Gives a compressor back for the next connection. `limit` is the most memory that the thread may
+/// keep.
 pub(crate) fn give_compressor(mut compressor: Box<Compressor>, limit: usize) {
     compressor.reset();
     give(Idle::Compressor(compressor), limit);
 }
 
-/// Compresses a whole message that is to be inflated alone, with [`TAIL`] behind it; `false` where
-/// that would not be shorter.
+/// Compresses a whole message so that it can be inflated alone, with [`TAIL`] behind it. Returns
+/// `false` if the result is not shorter.
 pub(crate) fn compress_alone(
     setting: Setting,
     payload: &[u8],
@@ -282,13 +285,13 @@ pub(crate) fn compress_alone(
     out.len() < payload.len() + TAIL.len()
 }
 
-/// The part of a message compressed whole that is sent (RFC 7692 §7.2.1).
+/// The part of a compressed message that is sent (RFC 7692 §7.2.1).
 pub(crate) fn without_tail(out: &Output) -> &[u8] {
     out.bytes().strip_suffix(&TAIL).unwrap_or_default()
 }
 
 fn decompressor() -> Decompressor {
-    Decompressor::new(false, 15) // whatever window was agreed on
+    Decompressor::new(false, 15) // The longest window also inflates shorter ones.
 }
 
 /// A decompressor without history.
@@ -299,7 +302,7 @@ pub(crate) fn take_decompressor() -> Box<Decompressor> {
     }
 }
 
-/// Back for the next connection.
+/// Gives a decompressor back for the next connection.
 pub(crate) fn give_decompressor(mut decompressor: Box<Decompressor>, limit: usize) {
     decompressor.reset(false);
     give(Idle::Decompressor(decompressor), limit);

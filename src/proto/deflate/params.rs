@@ -1,4 +1,5 @@
-//! Offers and answers of permessage-deflate (RFC 7692 §7.1), as values: parsed, compared, written.
+//! Offers and answers of permessage-deflate (RFC 7692 §7.1) as values, which can be parsed,
+//! compared and written.
 use super::{Deflate, DeflateParams, Direction};
 use core::fmt;
 use std::borrow::Cow;
@@ -19,7 +20,7 @@ pub(crate) struct Offer(Params);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answer(Params);
 
-/// The parameters of either.
+/// The parameters of an offer or an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Params {
     server_no_takeover: bool,
@@ -28,7 +29,7 @@ struct Params {
     client_bits: Option<Bits>,
 }
 
-/// The value of `client_max_window_bits`, which an offer need not have.
+/// The value of `client_max_window_bits`, which is optional in an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bits {
     Any,
@@ -36,7 +37,7 @@ enum Bits {
 }
 
 impl Params {
-    /// `None` if a parameter is unknown, is there twice, or has a value that it must not have.
+    /// `None` if a parameter is unknown, is repeated, or has a forbidden value.
     fn parse<'a>(params: impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)>) -> Option<Self> {
         let mut parsed = Self::default();
         for (name, value) in params {
@@ -72,14 +73,14 @@ fn bits(value: &str) -> Option<u8> {
 }
 
 impl Offer {
-    /// `None` if it has to be declined (§7.1).
+    /// `None` if the offer must be declined (§7.1).
     pub(crate) fn parse<'a>(
         params: impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)>,
     ) -> Option<Self> {
         Params::parse(params).map(Self)
     }
 
-    /// What a client asks for.
+    /// The offer of a client with these settings.
     pub(crate) fn of(ours: &Deflate) -> Self {
         let ours = ours.within_limits();
         let limit = |bits: u8| (bits < 15).then_some(bits);
@@ -91,10 +92,11 @@ impl Offer {
         })
     }
 
-    /// A server's answer, and the parameters then agreed on; `None` if it cannot accept the offer.
+    /// A server's answer, and the parameters agreed on by it. `None` if the server cannot accept
+    /// the offer.
     pub(crate) fn answer(self, ours: &Deflate) -> Option<(Answer, DeflateParams)> {
         let (Self(theirs), ours) = (self, ours.within_limits());
-        // §7.1.2.1: zlib has no window of 8.
+        // §7.1.2.1: the offer may require a window of 8 bits, which zlib does not have.
         let server_bits = theirs.server_bits.unwrap_or(15).min(ours.server.window_bits);
         if server_bits < 9 {
             return None;
@@ -103,7 +105,7 @@ impl Offer {
             Some(Bits::AtMost(bits)) => bits,
             Some(Bits::Any) | None => 15,
         };
-        // §7.1.2.2: only a client that offers it can be asked for less.
+        // §7.1.2.2: the server may limit the window only of a client that offers the parameter.
         let client_bits = match theirs.client_bits {
             Some(_) => known.min(ours.client.window_bits),
             None => known,
@@ -129,7 +131,7 @@ impl Offer {
 }
 
 impl Answer {
-    /// `None` if it answers no possible offer (§7.1).
+    /// `None` if the answer is valid for no offer (§7.1).
     pub(crate) fn parse<'a>(
         params: impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)>,
     ) -> Option<Self> {
@@ -139,17 +141,18 @@ impl Answer {
     /// The parameters agreed on, if this answers `offer`.
     pub(crate) fn to(self, offer: Offer) -> Option<DeflateParams> {
         let (Self(theirs), Offer(ours)) = (self, offer);
-        // §7.1.1.1: the server has to repeat a parameter that it was asked for.
+        // §7.1.1.1: the server must repeat this parameter if the client asked for it.
         if ours.server_no_takeover && !theirs.server_no_takeover {
             return None;
         }
-        // §7.1.2.1: so has this, with the same value or less.
+        // §7.1.2.1: the server must repeat this parameter too, with the same value or a lower one.
         let server_bits = match (ours.server_bits, theirs.server_bits) {
             (Some(_), None) => return None,
             (Some(asked), Some(bits)) if bits > asked => return None,
             (_, bits) => bits.unwrap_or(15),
         };
-        // §7.1.2.2: not without being offered, and not more than that.
+        // §7.1.2.2: the server may use this parameter only if it was offered, and with at most the
+        // offered value.
         let client_bits = match (ours.client_bits, theirs.client_bits) {
             (Some(Bits::AtMost(most)), None) => most,
             (_, None) => 15,
@@ -187,14 +190,14 @@ impl fmt::Display for Params {
     }
 }
 
-/// As it stands in a request.
+/// The form in a request.
 impl fmt::Display for Offer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-/// As it stands in a response.
+/// The form in a response.
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

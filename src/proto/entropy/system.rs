@@ -2,15 +2,16 @@
 use super::Entropy;
 use std::fmt;
 
-/// The default: ChaCha20, seeded by the operating system, one for each connection.
+/// The default source of entropy: ChaCha20, seeded by the operating system. Each connection has its
+/// own.
 pub struct SystemEntropy(chacha20::ChaCha20Rng);
 
 impl SystemEntropy {
-    /// A generator with a seed of its own.
+    /// A generator with a fresh seed.
     ///
     /// # Errors
     ///
-    /// If the operating system has no randomness to give: early at boot, or in a sandbox that
+    /// If the operating system cannot provide randomness: early at boot, or in a sandbox that
     /// forbids the call.
     pub fn new() -> std::io::Result<Self> {
         use chacha20::rand_core::SeedableRng;
@@ -29,6 +30,6 @@ impl Entropy for SystemEntropy {
 
 impl fmt::Debug for SystemEntropy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SystemEntropy") // its state predicts its keys
+        f.write_str("SystemEntropy") // Its state would reveal future keys.
     }
 }

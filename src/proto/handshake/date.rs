@@ -1,22 +1,22 @@
-//! Dates in headers (RFC 9110 §5.6.7): the form that is sent, IMF-fixdate. The two obsolete forms,
-//! which no current server sends, are not dates here.
+//! Dates in headers (RFC 9110 §5.6.7), in the form IMF-fixdate. The two obsolete forms are not
+//! accepted, because no current server sends them.
 use super::head;
 use alloc::{format, string::String};
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// What the header is called that says when a message was made (RFC 9110 §6.6.1).
+/// The name of the header with the time of a message (RFC 9110 §6.6.1).
 pub(super) const NAME: &str = "Date";
 
-/// From the day on that was the first of 1970.
+/// 1 January 1970 was a Thursday.
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 
 /// The last second of 9999, since 1970.
 const LAST: u64 = 253_402_300_799;
 
-/// Seconds since 1970 of a date such as `Sun, 06 Nov 1994 08:49:37 GMT`; `None` for anything else,
-/// and for what lies before. Says nothing about whether it was a Sunday.
+/// The seconds since 1970 of a date such as `Sun, 06 Nov 1994 08:49:37 GMT`. `None` for all other
+/// forms, and for dates before 1970. The weekday is not checked.
 pub(super) fn seconds(value: &[u8]) -> Option<u64> {
     let Ok(
         &[_, _, _, b',', b' ', d0, d1, b' ', m0, m1, m2, b' ', y0, y1, y2, y3, b' ', ref time @ ..],
@@ -41,7 +41,8 @@ pub(super) fn seconds(value: &[u8]) -> Option<u64> {
     Some(((days(year, month) + day - 1) * 24 + hour) * 3600 + minute * 60 + second)
 }
 
-/// The date this many seconds since 1970; `None` after the year 9999, for which there is no form.
+/// The date this many seconds after the start of 1970. `None` after the year 9999, because the form
+/// has four digits for the year.
 pub(super) fn text(seconds: u64) -> Option<String> {
     if seconds > LAST {
         return None;

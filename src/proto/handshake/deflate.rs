@@ -1,5 +1,5 @@
-//! permessage-deflate in the opening handshake (RFC 7692 §7). Without the feature
-//! `no_deflate.rs` takes the place of this.
+//! permessage-deflate in the opening handshake (RFC 7692 §7). Without the feature, `no_deflate.rs`
+//! replaces this file.
 use super::{
     HandshakeError,
     extensions::{self, Extension, Extensions},
@@ -18,8 +18,8 @@ pub(super) fn offer(config: &Config) -> Option<String> {
     config.deflate.as_ref().map(|ours| Offer::of(ours).to_string())
 }
 
-/// A server accepts the first offer that it can: the line of the response, with its end, and the
-/// parameters agreed on.
+/// Accepts the first offer that a server can accept. Returns the line of the response, with its
+/// line end, and the parameters agreed on.
 pub(super) fn accept(offers: Extensions<'_>, config: &Config) -> (String, Option<DeflateParams>) {
     let accepted = config.deflate.as_ref().and_then(|ours| {
         offers.filter(is_deflate).find_map(|offer| Offer::parse(offer.params)?.answer(ours))
@@ -30,7 +30,7 @@ pub(super) fn accept(offers: Extensions<'_>, config: &Config) -> (String, Option
     }
 }
 
-/// The parameters that a client has agreed on with a server that chose these.
+/// The parameters agreed on, from the extensions that the server chose.
 pub(super) fn agree(
     mut chosen: Extensions<'_>,
     config: &Config,
@@ -41,7 +41,7 @@ pub(super) fn agree(
             let answer = Answer::parse(one.params).and_then(|answer| answer.to(Offer::of(ours)));
             answer.map(Some).ok_or(HandshakeError::BadDeflate)
         }
-        // RFC 6455 §4.1 item 5; the same one twice was not offered either.
+        // RFC 6455 §4.1 item 5. An extension that is named twice was not offered twice.
         _ => Err(HandshakeError::UnexpectedExtension),
     }
 }

@@ -1,24 +1,24 @@
 //! The grammar of Sec-WebSocket-Extensions (RFC 6455 §9.1), in linear time and without a copy.
 //!
-//! The meaning of an extension, and agreeing on it, is left to others: `deflate` for
-//! permessage-deflate (RFC 7692).
+//! Other modules interpret extensions and agree on them: `deflate` does for permessage-deflate (RFC
+//! 7692).
 //!
-//! Blanks are fine around `,`, `;` and `=`. Elements of the list may be empty, parameters not. A
-//! quoted value has to be a token once it is unescaped, so commas and semicolons in quotes are
-//! errors, never separators. Names of extensions match without regard to case.
+//! Blanks are allowed around `,`, `;` and `=`. Elements of the list may be empty, but parameters
+//! may not. A quoted value must be a token once it is unescaped, so commas and semicolons in quotes
+//! are errors, never separators. Names of extensions match without regard to case.
 use super::{
     HandshakeError,
     head::{Headers, is_tchar, text},
 };
 use alloc::{borrow::Cow, string::String};
 
-/// The header this is about.
+/// The name of the header.
 pub(super) const NAME: &str = "Sec-WebSocket-Extensions";
 
-/// The extensions that a head names, all its lines joined, in the order of preference.
+/// The extensions that all header lines of a head name, in the order of preference.
 pub(super) struct Extensions<'a> {
     headers: Headers<'a>,
-    /// What is left of the line under way.
+    /// The rest of the current line.
     line: &'a [u8],
 }
 
@@ -28,8 +28,8 @@ impl<'a> Extensions<'a> {
     }
 }
 
-/// Lines that break the grammar end at the fault; a handshake that passed its checks has no such
-/// lines.
+/// A line that breaks the grammar ends at the fault. A handshake that passed its checks has only
+/// valid lines.
 impl<'a> Iterator for Extensions<'a> {
     type Item = Extension<'a>;
 
@@ -48,16 +48,16 @@ impl<'a> Iterator for Extensions<'a> {
 }
 
 /// One extension that a head names, with its parameters.
-#[cfg_attr(not(feature = "deflate"), allow(dead_code))] // nothing else asks what it is
+#[cfg_attr(not(feature = "deflate"), allow(dead_code))] // for `deflate`
 pub(super) struct Extension<'a> {
     /// The name as written, a token: compare it without regard to case.
     pub(super) name: &'a str,
-    /// The parameters, in order. The same one may come twice.
+    /// The parameters, in order. A parameter may be repeated.
     pub(super) params: Params<'a>,
 }
 
 impl<'a> Extension<'a> {
-    /// The next element of a list. `Err`: the rest of the line is lost.
+    /// Takes the next element of a list. After an `Err` the rest of the line is lost.
     fn take(line: &mut &'a [u8]) -> Result<Option<Self>, Malformed> {
         let mut rest = core::mem::take(line);
         while let [b',' | b' ' | b'\t', after @ ..] = rest {
@@ -80,7 +80,7 @@ impl<'a> Extension<'a> {
 
 /// The parameters of an [`Extension`]: an iterator of names and unquoted values.
 pub(super) struct Params<'a> {
-    /// Validated: every parameter with its semicolon.
+    /// Invariant: validated parameters, each with its semicolon.
     rest: &'a [u8],
 }
 
@@ -92,7 +92,7 @@ impl<'a> Iterator for Params<'a> {
         let unescape = |value: &'a [u8]| match value.contains(&b'\\') {
             false => Cow::Borrowed(text(value)),
             true => {
-                let kept = value.iter().filter(|&&b| b != b'\\'); // in a token it only escapes
+                let kept = value.iter().filter(|&&b| b != b'\\'); // A backslash is not a token character.
                 Cow::Owned(kept.map(|&b| char::from(b)).collect::<String>())
             }
         };
@@ -112,7 +112,7 @@ pub(super) fn check(mut value: &[u8]) -> Result<bool, HandshakeError> {
     }
 }
 
-/// Not allowed by RFC 6455 §9.1.
+/// The line is not allowed by RFC 6455 §9.1.
 #[derive(Debug)]
 struct Malformed;
 
@@ -133,10 +133,11 @@ fn take_token<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     }
 }
 
-/// A name and, between its quotes and with its escapes, a value.
+/// A name and an optional value. A quoted value has no quotes, but still has its escapes.
 type RawParam<'a> = (&'a [u8], Option<&'a [u8]>);
 
-/// `";" name [ "=" value ]`, and the blanks around; `None` if there is no semicolon.
+/// Takes `";" name [ "=" value ]` and the blanks around it. `None` if the next character is not a
+/// semicolon.
 fn take_param<'a>(rest: &mut &'a [u8]) -> Result<Option<RawParam<'a>>, Malformed> {
     take_blanks(rest);
     let [b';', after @ ..] = *rest else {
@@ -162,7 +163,7 @@ fn take_param<'a>(rest: &mut &'a [u8]) -> Result<Option<RawParam<'a>>, Malformed
     Ok(Some((name, Some(value))))
 }
 
-/// What is left of a quoted token, up to its quote; the escapes are left in.
+/// Takes the rest of a quoted token, up to its closing quote. The escapes stay in it.
 fn take_quoted<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     let mut len = 0;
     loop {

@@ -1,10 +1,10 @@
 //! The head of an HTTP/1.1 message (RFC 9112 §2): its end, its syntax and its lines.
 //!
-//! [`Scan`] finds the end in one pass however the bytes trickle in, enforces the limits as they do,
-//! and refuses forms that parsers read differently, which is how requests are smuggled: bare LF,
-//! bare CR, folded lines, control characters. The complete head then goes through `httparse` once,
-//! for the grammar of the first line and of names and values. A request that came in one read goes
-//! there at once: only where that finds a fault, or more than one head, is it scanned too.
+//! [`Scan`] finds the end in one pass, however the bytes trickle in, and enforces the limits while
+//! they do. It refuses forms that parsers read differently, because these allow request smuggling:
+//! bare LF, bare CR, folded lines, control characters. `httparse` then parses the complete head
+//! once, for the grammar of the first line, names and values. A request that came in one read goes
+//! to `httparse` at once. It is scanned only if `httparse` finds a fault, or more than one head.
 //! [`server`](super::server) and [`client`](super::client) interpret the headers of the validated
 //! head with [`Headers`].
 use super::HandshakeError;
@@ -15,17 +15,16 @@ use core::{fmt, mem::MaybeUninit};
 /// adds to a request of HTTP/2, which has none of them.
 const MAX_HEADERS: usize = 132;
 
-/// Looks for the end of a head, without looking at a byte twice.
+/// Looks for the end of a head, and scans each byte once.
 #[derive(Debug)]
 pub(super) struct Scan {
-    /// The next byte to scan, or a CR whose LF has not arrived; all bytes before it have been
-    /// accepted.
+    /// The next byte to scan, or a CR whose LF has not arrived. All bytes before it were accepted.
     at: usize,
     /// Where the current line begins. Invariant: `line <= at`.
     line: usize,
-    /// How many lines have ended.
+    /// The number of complete lines.
     lines: usize,
-    /// Invariant of these limits: a verdict depends on the bytes alone, not on how they are cut.
+    /// Invariant of these limits: the result depends only on the bytes, not on where they are cut.
     max_head: usize,
     max_headers: usize,
     /// For the first line; only a request has one.
@@ -33,7 +32,7 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// For the head that an endpoint of this role reads.
+    /// A scan for the head that an endpoint of this role reads.
     pub(super) fn new(role: Role, config: &Config) -> Self {
         let (max_head, max_headers) = (config.max_head, config.max_headers.min(MAX_HEADERS));
         let max_line = match role {
@@ -43,15 +42,15 @@ impl Scan {
         Self { at: 0, line: 0, lines: 0, max_head, max_headers, max_line }
     }
 
-    /// Continues in `bytes`, which are those of the last call and the bytes since. Returns
-    /// the length of the head, blank line included, once it is complete.
+    /// Continues in `bytes`, which contains the bytes of the last call and the bytes that followed.
+    /// Returns the length of the head, blank line included, once the head is complete.
     pub(super) fn run(&mut self, bytes: &[u8]) -> Result<Option<usize>, HandshakeError> {
         loop {
-            // Nothing beyond the limits is looked at, so that the first fault in the order of the
-            // bytes is the verdict.
+            // Bytes beyond the limits are not examined, so that the result is the first fault in
+            // the order of the bytes.
             let window = self.window();
             let seen = bytes.get(..window).unwrap_or(bytes);
-            // RFC 9112 §5.2: a line that begins with a blank continues the one before it.
+            // RFC 9112 §5.2: a line that begins with a blank continues the previous line.
             if self.lines > 0
                 && self.at == self.line
                 && matches!(seen.get(self.at), Some(b' ' | b'\t'))
@@ -60,7 +59,7 @@ impl Scan {
             }
             let found = find_control(seen, self.at);
             match found.map(|i| (i, seen[i], seen.get(i + 1))) {
-                Some((i, b'\t', _)) => self.at = i + 1, // httparse knows where it may be
+                Some((i, b'\t', _)) => self.at = i + 1, // httparse checks where a tab may be.
                 Some((i, b'\r', Some(b'\n'))) => {
                     let empty = i == self.line;
                     (self.at, self.line) = (i + 2, i + 2);
@@ -93,11 +92,11 @@ impl Scan {
         }
     }
 
-    /// Whether [`run`](Self::run) would take a head of this many headers, the first line of which
-    /// has `first` bytes, after httparse took it. Of the forms refused there, that takes only an
-    /// empty line in front and a line that ends in a bare LF.
+    /// Whether [`run`](Self::run) would accept a head that httparse accepted. `first` is the length
+    /// of its first line. Of the forms that `run` refuses, httparse accepts only two: an empty line
+    /// in front, and a line that ends in a bare LF.
     fn takes(&self, head: &[u8], first: usize, headers: usize) -> bool {
-        // A loop that does not stop early becomes a few wide instructions.
+        // Without an early exit, the loop compiles to a few wide instructions.
         let behind = head.get(1..).unwrap_or_default();
         let bare = head
             .iter()
@@ -110,12 +109,12 @@ impl Scan {
             && first <= self.max_line
     }
 
-    /// How far the current line may reach.
+    /// The limit on the end of the current line.
     fn window(&self) -> usize {
         if self.is_bound() { self.max_line + LINE_END } else { self.max_head }
     }
 
-    /// The error if it goes further.
+    /// The error for a line that exceeds it.
     #[cold]
     fn too_long(&self) -> HandshakeError {
         match self.is_bound() {
@@ -124,7 +123,7 @@ impl Scan {
         }
     }
 
-    /// Whether the limit on the first line is what bounds this one.
+    /// Whether the limit on the first line bounds the current line.
     fn is_bound(&self) -> bool {
         self.lines == 0 && self.max_line.saturating_add(LINE_END) < self.max_head
     }
@@ -133,7 +132,7 @@ impl Scan {
 /// CR, LF.
 const LINE_END: usize = 2;
 
-/// Anything below a blank, and DEL.
+/// Whether a byte is below a blank, or DEL.
 pub(super) fn is_control(b: u8) -> bool {
     b < b' ' || b == 0x7f
 }
@@ -151,9 +150,9 @@ fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
     find(bytes, |x| zero(x ^ each(byte)), |b| b == byte)
 }
 
-/// The first byte for which `one` is true. `eight` does the same for eight bytes at once, the first
-/// of them lowest: the lowest 0x80 it returns marks the first such byte; its other bits mean
-/// nothing.
+/// The first byte for which `one` is true. `eight` does the same for eight bytes at once, of which
+/// the first is the lowest. The lowest 0x80 in its result marks the first matching byte. Its other
+/// bits have no meaning.
 #[inline]
 fn find(bytes: &[u8], eight: impl Fn(u64) -> u64, one: impl Fn(u8) -> bool) -> Option<usize> {
     let (words, tail) = bytes.as_chunks::<8>();
@@ -171,12 +170,13 @@ const fn each(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
-/// For [`find`]: the bytes that are zero. A borrow can only come from one below.
+/// For [`find`]: marks the zero bytes. A borrow may mark a byte wrongly, but only above a zero
+/// byte, so the lowest mark is right.
 fn zero(x: u64) -> u64 {
     x.wrapping_sub(each(1)) & !x
 }
 
-/// A request line, by the lengths of its parts, and the length of the head it begins.
+/// The lengths of the parts of a request line, and the length of its head.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RequestLine {
     pub(super) method: usize,
@@ -185,8 +185,8 @@ pub(super) struct RequestLine {
 }
 
 impl RequestLine {
-    /// Parses a head that came in one read and is all there is, as most are: one pass instead of
-    /// two. `None` if `scan` has to look first, and say what is wrong with it.
+    /// Parses a head that came in one read without other bytes, as most heads do. This takes one
+    /// pass instead of two. `None` if `scan` must look first and find the fault, if any.
     pub(super) fn parse_at_once<'a, T>(
         wire: &'a [u8],
         scan: &Scan,
@@ -219,7 +219,7 @@ impl RequestLine {
             return Err(HandshakeError::BadHttpVersion);
         }
         let target = parsed.path.unwrap_or_default();
-        // RFC 9112 §3.2 requires URI characters, and no fragment; httparse accepts more.
+        // RFC 9112 §3.2 allows only URI characters and no fragment, but httparse accepts more.
         if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
             return Err(HandshakeError::Malformed { what: "request target" });
         }
@@ -227,21 +227,21 @@ impl RequestLine {
         Ok((Self { method, target: target.len(), len: head.len() }, look(&parsed)))
     }
 
-    /// Method and target of the head this was parsed from.
+    /// Method and target in `head`, from which this was parsed.
     pub(super) fn parts(self, head: &[u8]) -> (&str, &str) {
         let (method, rest) = head.split_at_checked(self.method).unwrap_or_default();
         let target = rest.get(1..=self.target).unwrap_or_default();
         (text(method), text(target))
     }
 
-    /// The headers of the head this was parsed from.
+    /// The headers in `head`, from which this was parsed.
     pub(super) fn headers(self, head: &[u8]) -> Headers<'_> {
         // Two blanks, `HTTP/1.1`, CR, LF.
         Headers::new(head.get(self.method + self.target + 12..).unwrap_or_default())
     }
 }
 
-/// A status line, and the length of the head it begins.
+/// The parts of a status line, and the length of its head.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StatusLine {
     /// The x of `HTTP/1.x`.
@@ -268,7 +268,7 @@ impl StatusLine {
     }
 }
 
-/// Bytes that do not begin like a status line never become one: no need to wait for the line's end.
+/// Checks the first bytes of a status line, so that a wrong protocol is found before the line ends.
 pub(crate) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
     const STATUS_LINE: &[u8] = b"HTTP/";
     let what = match wire.first() {
@@ -282,13 +282,13 @@ pub(crate) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
 /// httparse's error as ours. `version` is where the version of HTTP should be.
 fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     let what = match e {
-        // A blank that is missing behind the right version is reported as a wrong version.
+        // httparse also reports a missing blank after the right version as a wrong version.
         httparse::Error::Version
             if version.is_some_and(|v| v.starts_with(b"HTTP/") && !v.starts_with(b"HTTP/1.1")) =>
         {
             return HandshakeError::BadHttpVersion;
         }
-        // Scan has already counted them.
+        // Normally `Scan` has counted them before.
         httparse::Error::TooManyHeaders => {
             return HandshakeError::TooManyHeaders { limit: shown(MAX_HEADERS) };
         }
@@ -301,10 +301,10 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     HandshakeError::Malformed { what }
 }
 
-/// The headers of a head, in the order of the wire; an iterator of names and values.
+/// The headers of a head, as an iterator of names and values in the order of the wire.
 ///
-/// Names are as written: compare them without regard to case. Values are any bytes except
-/// control characters, without the blanks around them (RFC 9110 §5.5).
+/// Names are as written, so compare them without regard to case. Values contain any bytes except
+/// control characters, and have no blanks around them (RFC 9110 §5.5).
 #[derive(Clone)]
 pub struct Headers<'a> {
     /// Lines of a validated head, up to its blank line.
@@ -317,14 +317,14 @@ impl<'a> Headers<'a> {
         Self { rest: lines }
     }
 
-    /// The headers of a validated head, whatever its first line.
+    /// The headers of a validated head with any first line.
     pub(crate) fn of(head: &'a [u8]) -> Self {
         let first = head.iter().position(|&b| b == b'\n').map_or(head.len(), |end| end + 1);
         Self::new(head.get(first..).unwrap_or_default())
     }
 
-    /// The first value of a header, without the blanks around it; its name matches without regard
-    /// to case.
+    /// The first value of the header `name`, without the blanks around it. Names match without
+    /// regard to case.
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
         self.clone().named(name).next()
     }
@@ -350,7 +350,7 @@ impl<'a> Iterator for Headers<'a> {
 
 impl core::iter::FusedIterator for Headers<'_> {}
 
-/// Shows only names, and not too many: values may be cookies or passwords.
+/// Shows only names, and a limited number of them, because values may be cookies or passwords.
 impl fmt::Debug for Headers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 32;
@@ -366,12 +366,12 @@ impl fmt::Debug for Headers<'_> {
     }
 }
 
-/// Bytes that were checked to be ASCII, as text; empty if they are not UTF-8.
+/// Bytes that were checked to be ASCII, as text. The result is empty if they are not UTF-8.
 pub(super) fn text(ascii: &[u8]) -> &str {
     core::str::from_utf8(ascii).unwrap_or_default()
 }
 
-/// The text without the blanks around it (RFC 9110 §5.6.3).
+/// The bytes without the blanks around them (RFC 9110 §5.6.3).
 pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
@@ -394,8 +394,8 @@ pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     value.split(|&b| b == b',').map(trim).filter(|element| !element.is_empty())
 }
 
-/// Whether a list has this token in it, as a whole and without regard to case. Mostly there is no
-/// other.
+/// Whether a list contains this token, as a whole and without regard to case. Usually it is the
+/// only element, which is checked first.
 #[inline]
 pub(super) fn has_token(value: &[u8], token: &str) -> bool {
     let is = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());

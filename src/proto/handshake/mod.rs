@@ -1,9 +1,9 @@
 //! The opening handshake (RFC 6455 §4) of both roles, without I/O: [`server`] and [`client`].
 //!
-//! Either end is a state machine that takes bytes, judges them, and becomes a
-//! [`Connection`](crate::Connection), which goes on in the same buffer: bytes after the head are
-//! the first frames. Connecting, TLS, proxies and redirects are left to the caller; HTTP is used
-//! for this one exchange only, and a handshake that fails ends the stream.
+//! Each end is a state machine that takes bytes, checks them, and becomes a
+//! [`Connection`](crate::Connection). The connection continues in the same buffer: bytes after the
+//! head are the first frames. The caller handles connecting, TLS, proxies and redirects. HTTP is
+//! used for this one exchange only, and a failed handshake ends the stream.
 //!
 //! ```
 //! use tickwire::{Config, Entropy, handshake::{Progress, client, server}};
@@ -49,13 +49,13 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use core::time::Duration;
 use sha1::{Digest, Sha1};
 
-/// The progress of a handshake, by the bytes read so far.
+/// The progress of a handshake, given the bytes read so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Exhaustive: a loop that ignored a new one would never end.
+// Exhaustive: a loop that ignored a new variant would never end.
 pub enum Progress {
-    /// More has to be read.
+    /// More bytes must be read.
     Partial,
-    /// The peer's head has passed every check: a server now answers it, a client has its
+    /// The peer's head has passed every check. A server now answers it; a client has its
     /// connection.
     Complete,
 }
@@ -65,15 +65,15 @@ const KEY_LEN: usize = 24;
 /// The length of a Sec-WebSocket-Accept: base64 of 20 bytes.
 const ACCEPT_LEN: usize = 28;
 
-/// Why a handshake failed, by the peer's fault or the network's. Fatal: every later call repeats
-/// it.
+/// Why a handshake failed, by a fault of the peer or of the network. It is fatal: every later call
+/// repeats it.
 ///
-/// Carries no text from the wire, so that it can be logged and sent as an answer as it is. Limits
+/// It contains no text from the wire, so it can be logged, and sent as an answer, unchanged. Limits
 /// are shown as `u32`; a larger limit is shown as `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// Not HTTP according to RFC 9112, or in a form that is not safe to accept.
+    /// The head is not HTTP by RFC 9112, or has a form that is not safe to accept.
     #[error("malformed HTTP: {what}")]
     Malformed {
         /// What is wrong, such as `"line ends in a bare LF"`.
@@ -107,14 +107,14 @@ pub enum HandshakeError {
     /// A required header is missing.
     #[error("header {0} is missing")]
     MissingHeader(&'static str),
-    /// A header that can have only one value is there more than once.
+    /// A header that may have only one value is repeated.
     #[error("header {0} is there more than once")]
     RepeatedHeader(&'static str),
     /// The value of a header is malformed.
     #[error("header {0} is malformed")]
     BadHeader(&'static str),
-    /// No Upgrade header, or `websocket` is not in it (§4.1, §4.2.1): plain HTTP, most likely.
-    /// Answered with 426.
+    /// No Upgrade header, or an Upgrade header without `websocket` (§4.1, §4.2.1). Most likely the
+    /// request is plain HTTP. Answered with 426.
     #[error("no upgrade to websocket")]
     NotUpgrade,
     /// An Upgrade header, but no Connection header with `upgrade` in it (§4.1, §4.2.1).
@@ -129,38 +129,38 @@ pub enum HandshakeError {
     /// The target and the Host header name different hosts (RFC 9112 §3.2.2).
     #[error("host of the target is not that of the Host header")]
     HostMismatch,
-    /// A body was announced (Content-Length, Transfer-Encoding): the bytes after the head could be
-    /// read in two ways, as HTTP or as frames.
+    /// A body was announced (Content-Length, Transfer-Encoding). The bytes after the head could
+    /// then be read in two ways, as HTTP or as frames.
     #[error("a body is announced, which an upgrade cannot have")]
     HasBody,
     /// The stream ended in the middle of the head.
     #[error("stream ended before the opening handshake was complete")]
     UnexpectedEof,
-    /// Not done within [`handshake_timeout`](crate::Config::handshake_timeout); answered with 408.
+    /// The handshake was not complete within
+    /// [`handshake_timeout`](crate::Config::handshake_timeout); answered with 408.
     #[error("handshake not done within the handshake timeout")]
     Timeout,
-    /// There is no outcome yet: [`step`](server::Handshake::step) has to return
+    /// The handshake has no outcome yet: [`step`](server::Handshake::step) must return
     /// [`Progress::Complete`] first.
     #[error("the head is not complete yet: read more, and step again")]
     Incomplete,
-    /// For a server to reject with: the origin is not allowed (§10.2). Answered with 403.
+    /// The origin is not allowed (§10.2). A server rejects a request with it. Answered with 403.
     #[error("origin is not allowed")]
     OriginNotAllowed,
-    /// For a server to reject with: nothing is served under this target. Answered with 404.
+    /// Nothing is served under this target. A server rejects a request with it. Answered with 404.
     #[error("no such resource")]
     NotFound,
-    /// For an extended CONNECT (RFC 8441 §5): its `:protocol` is not `websocket`. Answered with
-    /// 501.
+    /// The `:protocol` of an extended CONNECT is not `websocket` (RFC 8441 §5). Answered with 501.
     #[error("the protocol asked for is not websocket")]
     UnknownProtocol,
-    /// The server answered with a status other than 101; see
-    /// [`into_refusal`](client::Handshake::into_refusal) for its answer.
+    /// The server answered with a status other than 101.
+    /// [`into_refusal`](client::Handshake::into_refusal) returns the answer.
     #[error("server answered with status {status}")]
     Refused {
         /// The HTTP status, 200 to 999.
         status: u16,
     },
-    /// The server agreed before the whole request was written.
+    /// The server sent its 101 before the whole request was written.
     #[error("server agreed before it had the whole request")]
     EarlyResponse,
     /// Sec-WebSocket-Accept does not prove that the server read our key (§4.1).
@@ -169,15 +169,15 @@ pub enum HandshakeError {
     /// The server chose a subprotocol that was not offered (§4.1).
     #[error("server chose a subprotocol that was not offered")]
     UnexpectedSubprotocol,
-    /// The server chose no subprotocol, and [the request requires
+    /// The server chose no subprotocol, but [the request requires
     /// one](client::Request::require_subprotocol).
     #[error("server chose none of the subprotocols offered, and the request requires one")]
     NoSubprotocol,
     /// The server uses an extension that was not offered (§4.1).
     #[error("server chose an extension that was not offered")]
     UnexpectedExtension,
-    /// The server's answer to permessage-deflate does not fit the offer: a parameter is
-    /// unknown, repeated, missing, or has a value that it must not have (RFC 7692 §7.1).
+    /// The server's answer to permessage-deflate does not fit the offer: a parameter is unknown,
+    /// repeated, missing, or has a forbidden value (RFC 7692 §7.1).
     #[error("server's parameters of permessage-deflate do not answer the offer")]
     BadDeflate,
     /// More interim (1xx) responses than [`max_interim`](crate::Config::max_interim).
@@ -187,27 +187,28 @@ pub enum HandshakeError {
         limit: u32,
     },
     /// A proxy answered CONNECT with a status other than 2xx (RFC 9110 §9.3.6); 407 asks for
-    /// credentials. Headers of the answer, such as Retry-After, are not kept.
+    /// credentials. The headers of the answer, such as Retry-After, are not kept.
     #[error("CONNECT was answered with status {status}{}", credentials_wanted(*status))]
     ConnectRefused {
         /// The HTTP status: 101, or 300 to 999.
         status: u16,
     },
-    /// A SOCKS5 proxy does not reach the server, or may not (RFC 1928 §6).
+    /// A SOCKS5 proxy cannot or may not connect to the server (RFC 1928 §6).
     #[error("SOCKS5 request was answered with {reply:#04x}, {}", socks_reply(*reply))]
     SocksRefused {
-        /// 1: failure; 2: forbidden by its rules; 3, 4: network, host unreachable; 5: the server
-        /// refused; 6: out of hops; 7, 8: it lacks the command, the type of address.
+        /// The code of the reply. 1: failure; 2: forbidden by the proxy's rules; 3: network
+        /// unreachable; 4: host unreachable; 5: connection refused; 6: out of hops; 7: command not
+        /// supported; 8: address type not supported.
         reply: u8,
     },
-    /// A SOCKS5 proxy accepts none of the ways to authenticate that there are credentials for
+    /// A SOCKS5 proxy accepts none of the authentication methods for which its URL has credentials
     /// (RFC 1928 §3).
     #[error("SOCKS5 proxy wants other credentials: check user and password in its URL")]
     SocksMethod,
     /// A SOCKS5 proxy refused user and password (RFC 1929 §2).
     #[error("SOCKS5 proxy refused user and password: check those in its URL")]
     SocksCredentials,
-    /// Not SOCKS5, or SOCKS5 cannot ask for this host.
+    /// The answer is not SOCKS5, or a SOCKS5 request cannot name this host.
     #[error("SOCKS5: {what}")]
     Socks {
         /// What is wrong, such as `"version is not 5"`.
@@ -215,12 +216,12 @@ pub enum HandshakeError {
     },
 }
 
-/// What a proxy's status asks of the caller.
+/// The advice that belongs to a proxy's status.
 const fn credentials_wanted(status: u16) -> &'static str {
     if status == 407 { ": it wants credentials, or others than those in its URL" } else { "" }
 }
 
-/// What a SOCKS5 proxy says by its reply (RFC 1928 §6).
+/// The meaning of a SOCKS5 reply (RFC 1928 §6).
 const fn socks_reply(reply: u8) -> &'static str {
     match reply {
         1 => "failure of the proxy",
@@ -237,7 +238,7 @@ const fn socks_reply(reply: u8) -> &'static str {
 
 impl HandshakeError {
     /// The HTTP status with which a server answers this: 400, 403, 404, 405, 408, 414, 426, 431,
-    /// 501 or 505. For errors that only a client can meet it is 502, as a gateway would answer.
+    /// 501 or 505. For errors that only a client can get it is 502, as a gateway would answer.
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed { .. }
@@ -275,9 +276,9 @@ impl HandshakeError {
         }
     }
 
-    /// Whether the same request may fare better later, after a pause: the network failed, or the
-    /// server, or a proxy, reported an overload or a temporary fault: 408, 425, 429, and 5xx except
-    /// 501 and 505, which are permanent (an unknown 5xx counts as 500, RFC 9110 §15).
+    /// Whether the same request may succeed later, after a pause: the network failed, or the server
+    /// or a proxy reported an overload or a temporary fault. Such statuses are 408, 425, 429, and
+    /// 5xx except 501 and 505, which are permanent. An unknown 5xx counts as 500 (RFC 9110 §15).
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Timeout | Self::UnexpectedEof => true,
@@ -325,12 +326,13 @@ pub enum HeaderError {
     /// The name of a header is empty or not a token (RFC 9110 §5.1).
     #[error("header name is not a token: letters, digits and !#$%&'*+-.^_`|~")]
     BadName,
-    /// A value, or a reason phrase, has a control character, such as a line end, in it (RFC 9110
+    /// A value, or a reason phrase, contains a control character, such as a line end (RFC 9110
     /// §5.5).
     #[error("header value has a control character in it: leave it out, or encode it")]
     BadValue,
-    /// Only the handshake may set this header: Host, Upgrade, Connection, Sec-WebSocket-*,
-    /// and those of a body, which there is not: Content-Length, Transfer-Encoding, TE, Trailer.
+    /// Only the handshake may set this header: Host, Upgrade, Connection, Sec-WebSocket-*. Headers
+    /// of a body are not allowed either, because the message has no body: Content-Length,
+    /// Transfer-Encoding, TE, Trailer.
     #[error(
         "header is the handshake's own to set: there are methods for subprotocols, origin and the like, and Host is the URL's"
     )]
@@ -341,14 +343,14 @@ pub enum HeaderError {
     /// A subprotocol is named twice (§4.1).
     #[error("subprotocol is named twice")]
     RepeatedSubprotocol,
-    /// [A subprotocol is required](client::Request::require_subprotocol), and none is offered.
+    /// [A subprotocol is required](client::Request::require_subprotocol), but none is offered.
     #[error("the request requires a subprotocol and offers none: name some by `subprotocols`")]
     NoSubprotocol,
     /// Not an origin in the form that browsers send, such as `https://example.com` (RFC 6454 §6.2).
     #[error("not an origin of the form scheme://host[:port]")]
     BadOrigin,
-    /// The user of Basic authentication has a colon in it, or user or password a control
-    /// character (RFC 7617 §2).
+    /// The user of Basic authentication contains a colon, or the user or the password contains a
+    /// control character (RFC 7617 §2).
     #[error("user or password has a control character, or the user a colon: Basic cannot send it")]
     BadCredentials,
 }
@@ -377,10 +379,10 @@ pub(crate) fn accept_value(key: &[u8]) -> [u8; ACCEPT_LEN] {
     value
 }
 
-/// RFC 6455 §1.3.
+/// The GUID of RFC 6455 §1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// One line of a head that the caller adds, checked and then put behind `lines`.
+/// Checks a header line that the caller adds to a head, and appends it to `lines`.
 fn push_header(lines: &mut String, name: &str, value: &str) -> Result<(), HeaderError> {
     check_header(name, value)?;
     for part in [name, ": ", value, "\r\n"] {
@@ -389,8 +391,8 @@ fn push_header(lines: &mut String, name: &str, value: &str) -> Result<(), Header
     Ok(())
 }
 
-/// Whether the caller may put this into a head: not a header that the handshake sets, and nothing
-/// that would end the line (RFC 9110 §5.1, §5.5).
+/// Checks whether the caller may add this header. The handshake must not set it itself, and it must
+/// not contain a character that would end the line (RFC 9110 §5.1, §5.5).
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =
         ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];
@@ -416,11 +418,11 @@ pub(crate) fn basic(userinfo: &[u8]) -> String {
     value
 }
 
-/// The time that a handshake may take, from the start of its clock.
+/// The time that a handshake may take, from the first time told.
 #[derive(Debug)]
 struct Deadline {
     after: Duration,
-    /// `None` until the time is told for the first time.
+    /// `None` before the first time was told.
     at: Option<Time>,
 }
 
@@ -429,12 +431,12 @@ impl Deadline {
         Self { after, at: None }
     }
 
-    /// When to tell the time next: at once, if it has never been told.
+    /// When to tell the time next. That is at once if it was never told.
     fn poll(&self) -> Time {
         self.at.unwrap_or(Time::ZERO)
     }
 
-    /// Whether it is over. The first call starts the clock.
+    /// Whether the deadline has passed. The first call starts the clock.
     fn passed(&mut self, now: Time) -> bool {
         match self.at {
             Some(at) => now >= at,

@@ -1,4 +1,4 @@
-//! In place of `deflate` without that feature: it is never offered, and never accepted.
+//! Replaces `deflate` without that feature. The extension is never offered and never accepted.
 use super::{HandshakeError, extensions::Extensions};
 use crate::proto::{config::Config, deflate::DeflateParams};
 use alloc::string::String;

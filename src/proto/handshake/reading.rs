@@ -12,17 +12,19 @@ use crate::proto::{
 };
 use core::fmt;
 
-/// The reading part of either role's handshake: bytes, the end of the stream, and time.
+/// The reading part of a handshake in either role. It takes bytes, the end of the stream, and the
+/// time.
 pub struct Reading {
     role: Role,
     pub(super) buf: RecvBuffer,
     pub(super) scan: Scan,
-    /// `None` while more has to be read.
+    /// `None` while more bytes must be read.
     outcome: Option<Result<(), HandshakeError>>,
-    /// There is a head at the front of `buf`, to be looked at after an error too.
+    /// A head is at the front of `buf`. It is kept after an error too, so that the caller can look
+    /// at it.
     pub(super) has_head: bool,
     eof: bool,
-    /// Interim responses skipped so far.
+    /// The number of interim responses skipped so far.
     interim: u32,
     deadline: Deadline,
     /// The error if the handshake takes too long.
@@ -48,25 +50,25 @@ impl Reading {
 
     // Inputs.
 
-    /// Where to read the stream into; never empty.
+    /// The room to read the stream into; never empty.
     ///
     /// Once the handshake is [`Complete`](Progress::Complete), further bytes belong to the
-    /// connection and are kept for it, with no limit but the caller's: a server should accept or
-    /// reject first, then read on. After an error it is a place to drain the stream into.
+    /// connection and are kept for it without limit. So a server should accept or reject before it
+    /// reads on. After an error, use this room to drain the stream.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let wire = self.buf.wire().len();
-        // Beyond a head it grows by doubling, or a peer that sends much would make us copy it again
-        // and again.
+        // Beyond a head the buffer doubles. If it grew in constant steps, the bytes of a peer that
+        // sends much would be copied again and again.
         let limit = if wire < self.max_head { self.max_head } else { 2 * wire };
         self.buf.spare_mut(limit, 0)
     }
 
-    /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut). After an error they are
-    /// dropped.
+    /// Reports that `n` bytes were read into [`spare_mut`](Self::spare_mut). After an error they
+    /// are dropped.
     ///
     /// # Panics
     ///
-    /// If there was no room for `n` bytes.
+    /// If `n` is more than the room of `spare_mut`.
     pub fn commit(&mut self, n: usize) {
         if !matches!(self.outcome, Some(Err(_))) {
             self.buf.commit(n);
@@ -86,18 +88,18 @@ impl Reading {
         }
     }
 
-    /// Says that the stream ended: nothing follows the bytes committed.
+    /// Reports that the stream ended after the bytes committed.
     pub fn end_of_stream(&mut self) {
         self.eof = true;
     }
 
-    /// Tells the time. Early and repeated calls are harmless; the first starts the clock.
+    /// Tells the time. Early and repeated calls are harmless; the first call starts the clock.
     ///
     /// # Errors
     ///
     /// [`HandshakeError::Timeout`] if the peer's head was not complete within
-    /// [`handshake_timeout`](Config::handshake_timeout), or, as a client, [`Refused`] if only the
-    /// body of a refusal was not; any earlier error.
+    /// [`handshake_timeout`](Config::handshake_timeout). A client gets [`Refused`] if only the body
+    /// of a refusal was incomplete. An earlier error is repeated.
     ///
     /// [`Refused`]: HandshakeError::Refused
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), HandshakeError> {
@@ -125,8 +127,9 @@ impl Reading {
 
     // Outputs.
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next: at once ([`Time::ZERO`]) if it
-    /// was never called, since that starts the clock; `None` once there is an outcome.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next. That is at once ([`Time::ZERO`])
+    /// if it was never called, because the first call starts the clock. `None` once the handshake
+    /// has an outcome.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.outcome.is_none().then(|| self.deadline.poll())
     }
@@ -150,17 +153,17 @@ impl Reading {
         self.eof
     }
 
-    /// The bytes that are here.
+    /// The received bytes that were not consumed.
     pub(crate) fn wire(&self) -> &[u8] {
         self.buf.wire()
     }
 
-    /// Drops the first `n` of them.
+    /// Drops the first `n` bytes of [`wire`](Self::wire).
     pub(crate) fn skip(&mut self, n: usize) {
         self.buf.skip(n);
     }
 
-    /// The length of the head at the front of `buf`, once it is whole.
+    /// The length of the head at the front of `buf`, once the head is complete.
     pub(crate) fn head_len(&mut self) -> Result<Option<usize>, HandshakeError> {
         match self.scan.run(self.buf.wire())? {
             None if self.eof => Err(HandshakeError::UnexpectedEof),
@@ -168,13 +171,13 @@ impl Reading {
         }
     }
 
-    /// Drops the interim response at the front of `buf`, and looks for another one after it.
+    /// Drops the interim response at the front of `buf`. The next response may follow it directly.
     pub(crate) fn skip_interim(
         &mut self,
         line: StatusLine,
         config: &Config,
     ) -> Result<(), HandshakeError> {
-        // RFC 9110 §15.2: there are none for HTTP/1.0.
+        // RFC 9110 §15.2: HTTP/1.0 has no interim responses.
         if line.minor != 1 {
             return Err(HandshakeError::BadHttpVersion);
         }
@@ -187,7 +190,7 @@ impl Reading {
         Ok(())
     }
 
-    /// Keeps the outcome for every later call.
+    /// Stores the outcome, which every later call repeats.
     pub(crate) fn conclude(
         &mut self,
         found: Result<Progress, HandshakeError>,

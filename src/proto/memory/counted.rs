@@ -1,4 +1,4 @@
-//! For the tests of buffers: the heap, with a note of what it was asked for on this thread.
+//! For the tests of buffers: the heap, with a record of the requests of this thread.
 use super::Memory;
 use alloc::{vec, vec::Vec};
 use std::cell::RefCell;
@@ -21,5 +21,5 @@ pub(crate) fn traffic() -> (Vec<usize>, Vec<usize>) {
     (TAKEN.take(), GIVEN.take())
 }
 
-/// There was none.
+/// No buffer was taken or given back.
 pub(crate) const NONE: (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! Messages to send, by reference or by value.
+//! Messages to send, borrowed or owned.
 pub(crate) mod prepared;
 
 use crate::proto::message::{DataKind, Message, OwnedMessage};
@@ -9,28 +9,28 @@ use prepared::Prepared;
 
 /// A message to be sent, as [`Sender::feed`](crate::Sender::feed) takes it.
 ///
-/// It is made from the types that programs have:
+/// These types convert into it:
 ///
 /// - `&str`, `&[u8]`, [`Message`] and references to `String`, `Vec<u8>`, [`Bytes`] and
-///   [`OwnedMessage`]: the payload is copied into the outgoing buffer;
-/// - `String`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]: a server writes the payload from where it
-///   is, if it is of [`min_vectored`](crate::Config::min_vectored) bytes or more, and copies it
-///   otherwise;
-/// - [`Prepared`] or a reference to it: the frame that was encoded beforehand, in the same way.
+///   [`OwnedMessage`]. The payload is copied into the outgoing buffer.
+/// - `String`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]. A server writes the payload in place if
+///   it has at least [`min_vectored`](crate::Config::min_vectored) bytes, and copies it otherwise.
+/// - [`Prepared`] or a reference to it. A server writes the prepared frame in place or copies it,
+///   by the same rule.
 ///
-/// A client masks, and so always copies. Text comes from text types and is text on the wire,
-/// everything else is binary.
+/// A client always copies, because it masks. Text types are sent as text messages, all other types
+/// as binary messages.
 #[derive(Clone)]
 pub struct Outbound<'a> {
     pub(crate) content: Content<'a>,
-    /// Not to be compressed.
+    /// Whether the message is never compressed.
     pub(crate) plain: bool,
 }
 
 #[derive(Clone)]
 pub(crate) enum Content<'a> {
     Borrowed(Message<'a>),
-    /// Becomes `Bytes` only where it is not copied.
+    /// It becomes `Bytes` only if it is not copied.
     Vec(DataKind, Vec<u8>),
     Shared(OwnedMessage),
     Prepared(Cow<'a, Prepared>),
@@ -39,9 +39,9 @@ pub(crate) enum Content<'a> {
 /// The argument of every `send` and `feed`: text, bytes, a [`Message`], an [`OwnedMessage`], a
 /// [`Prepared`](prepared::Prepared), or an [`Outbound`].
 ///
-/// Whatever converts into [`Outbound`] implements it, so a type of yours needs a `From` for
-/// `Outbound` only. It exists for the compiler's message: a bound on `Into` would list the
-/// conversions of `Outbound` instead.
+/// Every type that converts into [`Outbound`] implements it, so your type only needs a `From` for
+/// `Outbound`. It exists for the compiler's error message: with a bound on `Into`, the compiler
+/// would list the conversions of `Outbound` instead.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message",
     label = "expected text (`&str`, `String`, `Text`), bytes (`&[u8]`, `Vec<u8>`, `Bytes`), a `Message`, an `OwnedMessage` or a `Prepared`",
@@ -53,18 +53,18 @@ pub trait IntoOutbound<'m>: Into<Outbound<'m>> {}
 impl<'m, M: Into<Outbound<'m>>> IntoOutbound<'m> for M {}
 
 impl<'a> Outbound<'a> {
-    /// A message that is never compressed: for secrets, where permessage-deflate may have been
+    /// A message that is never compressed. Use it for secrets if permessage-deflate may have been
     /// agreed on.
     ///
-    /// The length of a compressed message tells how much of it repeats the rest of it or, with
-    /// context takeover, earlier messages. An attacker who can have text of their own sent there,
-    /// and sees lengths on the wire, can guess a secret byte by byte (CRIME, BREACH; RFC 7692 §8).
-    /// Later messages do not refer to one sent this way, either.
+    /// The length of a compressed message reveals how much of it repeats other parts of it or, with
+    /// context takeover, earlier messages. An attacker can guess a secret byte by byte if the same
+    /// message or connection contains text of the attacker, and if the attacker sees lengths on the
+    /// wire (CRIME, BREACH; RFC 7692 §8). Later messages never refer to a message sent this way.
     pub fn plain(message: impl Into<Self>) -> Self {
         Self { plain: true, ..message.into() }
     }
 
-    /// The message with a payload of its own, to be kept: copied, if it is borrowed.
+    /// The message with an owned payload, which is a copy if the payload was borrowed.
     pub fn into_owned(self) -> Outbound<'static> {
         let content = match self.content {
             Content::Borrowed(message) => Content::Shared(message.to_owned()),

@@ -1,5 +1,5 @@
-//! Bytes waiting to be written: one buffer of encoded frames, with whole frames and large shared
-//! payloads spliced in by reference.
+//! Bytes waiting to be written: one buffer of encoded frames. Large shared payloads and frames that
+//! overtake are spliced in by reference.
 //!
 //! ```text
 //! 0          mark   sent            end                 len
@@ -7,7 +7,7 @@
 //!                        ^ splices: at offsets, in order
 //! ```
 //!
-//! `Sender` decides on frames and on which may overtake; `overtake` finds where frames begin.
+//! `Sender` decides which frames are sent and which overtake. `overtake` finds where frames begin.
 pub(crate) mod outgoing;
 mod overtake;
 #[cfg(test)]
@@ -23,45 +23,51 @@ use alloc::{collections::VecDeque, vec::Vec};
 use bytes::{Buf, Bytes};
 use core::{fmt, ops::Range};
 
-/// What a buffer is made for, when its first frame is smaller.
+/// The least length of a new buffer, even if its first frame is shorter.
 const FIRST: usize = 16 << 10;
-/// A buffer longer than this is given up after being emptied this many times without being needed.
+/// A buffer longer than `LARGE` is freed after it was emptied `CALM` times while a quarter of its
+/// length would have been enough. Freeing it at once would allocate anew for every burst.
 const LARGE: usize = 4 * FIRST;
 const CALM: u8 = 64;
 
 pub(crate) struct OutBuffer {
-    /// Frames, in order, without the payloads spliced in. Initialised to its length: a header is
-    /// stored as one array, and a payload copied or masked straight into place.
+    /// Frames in order, without spliced payloads. It is initialised to its length, so that a header
+    /// is stored as one array, and a payload is copied or masked directly into place.
     bytes: Vec<u8>,
-    /// How much of `bytes` was written.
+    /// The number of bytes of `bytes` that were written.
     sent: usize,
-    /// How much of `bytes` is content. Invariant: `mark <= sent <= end <= bytes.len()`.
+    /// The end of the content of `bytes`. Invariant: `mark <= sent <= end <= bytes.len()`, except
+    /// that `mark` may be ahead of `sent` while a handshake's response is written.
     end: usize,
-    /// Where some frame begins, at or before `sent`; behind it where that is in no whole frame.
+    /// Where some frame begins, at or before `sent`. If `sent` is in the handshake's response,
+    /// `mark` is the response's end. The search for a boundary starts here, so it need not walk all
+    /// frames.
     mark: usize,
-    /// Bytes to write when `sent` reaches their offsets, which never decrease.
+    /// Bytes to write when `sent` reaches their offsets. Invariant: the offsets never decrease.
     splices: VecDeque<Splice>,
-    /// The bytes of all splices.
+    /// The number of bytes of all splices.
     spliced: usize,
-    /// Those of them that were not fed in order.
+    /// The number of spliced bytes that overtake, so were not fed in order.
     aside: usize,
-    /// The control frames that overtake, as one splice: its content and how far it is written.
+    /// The content of the one splice that holds all overtaking control frames.
     controls: Vec<u8>,
+    /// The number of bytes of `controls` that were written.
     controls_sent: usize,
-    /// `origin + end` is how many bytes were ever fed in order.
+    /// `origin + end` is the number of bytes ever fed in order. Moving or emptying `bytes` changes
+    /// `origin` too, so that positions stay valid.
     origin: u64,
-    /// A message in chunks is open at the end, so that only a continuation may follow.
+    /// The content ends inside a message in chunks, so only a continuation may follow.
     pub(super) open: bool,
     pub(super) stall: Stall,
-    /// How many times a large buffer was emptied that was hardly used.
+    /// How many times in a row a large buffer was emptied while less than a quarter of it was used.
     calm: u8,
-    /// A buffer longer than this is given up as soon as it is empty.
+    /// A buffer longer than this is freed as soon as it is empty.
     longest: usize,
     pub(super) writes: Writes,
     memory: &'static Memory,
 }
 
-/// Shows how much it is, not what: payloads may be secret.
+/// Shows the length only: payloads may be secret.
 impl fmt::Debug for OutBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.len())
@@ -71,9 +77,10 @@ impl fmt::Debug for OutBuffer {
 struct Splice {
     at: usize,
     kind: Kind,
-    /// Part of it was written.
+    /// Whether a part of it was written, so that nothing may be placed before it.
     begun: bool,
-    /// Empty for `Controls`, whose bytes have a place of their own.
+    /// Empty for `Controls`, whose bytes are in `controls`. They are kept there because more
+    /// control frames may join them.
     bytes: Bytes,
 }
 
@@ -88,7 +95,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// Of a message fed in order.
+    /// Whether this is part of a message fed in order.
     fn is_payload(self) -> bool {
         matches!(self, Self::Payload)
     }
@@ -118,9 +125,10 @@ impl Default for OutBuffer {
 }
 
 impl OutBuffer {
-    /// One whose queue is meant to be shorter than `high_water`. No buffer that is several times as
-    /// long is kept: one message needed it, and to get another takes little beside copying and
-    /// writing so many bytes.
+    /// A buffer for a queue of about `high_water` bytes. A buffer more than four times as long is
+    /// not kept: a single message needed it, and a new allocation costs little compared with
+    /// copying and writing that message. Without this bound, one message of 16 MiB pinned 16 MiB
+    /// through 64 more writes.
     pub(super) fn new(high_water: usize) -> Self {
         Self { longest: high_water.saturating_mul(4).max(LARGE), ..Self::default() }
     }
@@ -129,19 +137,19 @@ impl OutBuffer {
         self.memory = memory;
     }
 
-    /// How many bytes are to be written.
+    /// The number of bytes to write.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.end - self.sent + self.spliced
     }
 
-    /// How many bytes were ever fed in order, control frames queued at the end among them.
+    /// The number of bytes ever fed in order, including control frames queued at the end.
     #[inline]
     pub(super) fn fed(&self) -> u64 {
         self.origin.wrapping_add(self.end as u64)
     }
 
-    /// How many of those were written.
+    /// The number of bytes fed in order that were written.
     #[inline]
     pub(super) fn written(&self) -> u64 {
         self.fed().wrapping_sub((self.len() - self.aside) as u64)
@@ -153,7 +161,7 @@ impl OutBuffer {
         self.room_keeping(n, 0)
     }
 
-    /// The same, of which the first `keep` bytes were filled in before.
+    /// [`room`](Self::room), but the first `keep` bytes were filled in before and are kept.
     #[inline]
     pub(super) fn room_keeping(&mut self, n: usize, keep: usize) -> &mut [u8] {
         if self.bytes.len() - self.end < n {
@@ -162,13 +170,13 @@ impl OutBuffer {
         self.bytes.get_mut(self.end..).and_then(|room| room.get_mut(..n)).unwrap_or_default()
     }
 
-    /// Where the room begins.
+    /// The start of the room.
     #[inline]
     pub(super) fn content_end(&self) -> usize {
         self.end
     }
 
-    /// Fills in bytes of the room, where they fit into what there is of it.
+    /// Copies `bytes` into the room at `at`. Returns `false` if they do not fit.
     #[inline]
     pub(super) fn put(&mut self, at: usize, bytes: &[u8]) -> bool {
         let Some(to) = self.bytes.get_mut(at..).and_then(|to| to.get_mut(..bytes.len())) else {
@@ -178,12 +186,12 @@ impl OutBuffer {
         true
     }
 
-    /// Bytes of `room` that were filled in.
+    /// The bytes of `room` in the range `lies`.
     pub(super) fn built(&self, lies: Range<usize>) -> &[u8] {
         self.bytes.get(self.end..).and_then(|room| room.get(lies)).unwrap_or_default()
     }
 
-    /// Says that `n` bytes of `room` are content.
+    /// Makes the first `n` bytes of `room` content.
     #[inline]
     pub(super) fn filled(&mut self, n: usize) {
         self.end += n;
@@ -199,13 +207,16 @@ impl OutBuffer {
     #[inline(never)]
     fn grow(&mut self, n: usize, keep: usize) {
         let keep = keep.min(self.bytes.len() - self.end);
-        // Written bytes are let go here at the latest, so that a queue which never runs dry does
-        // not grow for ever; but only where that frees at least as much as it moves.
+        // Written bytes are dropped here at the latest, so that a queue that is never empty does
+        // not grow for ever. They are dropped only if this frees at least as many bytes as it
+        // moves, so that each byte is moved at most once on average.
         let rest = self.end - self.sent;
         if self.sent > 0 && self.sent >= rest {
             self.move_mark();
-            // `mark` is ahead of `sent` while a handshake's response is under way.
+            // `mark` is ahead of `sent` while a handshake's response is written.
             if self.mark <= self.sent && self.mark >= self.end - self.mark {
+                // From `mark`, not from `sent`: the search for boundaries needs the header of the
+                // frame under way.
                 self.let_go(keep);
                 if self.bytes.len() - self.end >= n {
                     return;
@@ -227,7 +238,7 @@ impl OutBuffer {
         }
     }
 
-    /// Moves what lies behind `mark` to the front, and `keep` bytes of room with it.
+    /// Moves the bytes behind `mark`, and `keep` bytes of room, to the front.
     fn let_go(&mut self, keep: usize) {
         let n = self.mark;
         self.bytes.copy_within(n..self.end + keep, 0);
@@ -247,7 +258,7 @@ impl OutBuffer {
         (self.mark, self.sent, self.end) = (0, 0, 0);
     }
 
-    /// Gives up a large buffer that is no longer needed.
+    /// Frees a large buffer that is no longer needed.
     #[cold]
     fn calm_down(&mut self) {
         self.calm = if self.end > self.bytes.len() / 4 { 0 } else { self.calm + 1 };
@@ -257,7 +268,7 @@ impl OutBuffer {
         }
     }
 
-    /// Takes a buffer to fill, where there is none.
+    /// Accepts a buffer to fill if it is longer than the present one, which must be empty.
     #[inline]
     pub(super) fn lend(&mut self, bytes: Vec<u8>) {
         if self.bytes.len() < bytes.len() && self.end == 0 {
@@ -265,18 +276,18 @@ impl OutBuffer {
         }
     }
 
-    /// Gives the buffer away, if nothing is in it.
+    /// Gives the buffer away if it is empty.
     #[inline]
     pub(crate) fn reclaim(&mut self) -> Vec<u8> {
         if self.end > 0 { Vec::new() } else { core::mem::take(&mut self.bytes) }
     }
 
-    /// Says that the contents are not a frame (but a handshake's response).
+    /// Says that the contents so far are not frames but a handshake's response.
     pub(super) fn begin_frames(&mut self) {
         self.mark = self.end;
     }
 
-    /// Appends a payload, to be written from where it is, behind its header.
+    /// Appends a payload behind its header. It is written in place, without a copy.
     pub(super) fn splice(&mut self, payload: Bytes) {
         self.spliced += payload.len();
         self.origin = self.origin.wrapping_add(payload.len() as u64);
@@ -286,7 +297,7 @@ impl OutBuffer {
         }
     }
 
-    /// Drops everything. Says how many bytes that were.
+    /// Drops everything. Returns the number of dropped bytes.
     pub(crate) fn clear(&mut self) -> usize {
         let dropped = self.len();
         let written = self.written();
@@ -299,19 +310,19 @@ impl OutBuffer {
         dropped
     }
 
-    /// Whether the stream has refused the bytes here.
+    /// Whether the stream has refused the outgoing bytes.
     pub(super) fn refused(&self) -> bool {
         self.stall != Stall::No
     }
 
-    /// Says that the stream refused bytes.
+    /// Reports that the stream refused bytes.
     pub(crate) fn blocked(&mut self) {
         if self.len() > 0 {
             self.stall.set(true);
         }
     }
 
-    /// What a splice still has to be written.
+    /// The unwritten bytes of a splice.
     #[inline]
     fn content<'a>(&'a self, splice: &'a Splice) -> &'a [u8] {
         match splice.kind {
@@ -329,7 +340,7 @@ impl OutBuffer {
     fn advance(&mut self, n: usize) {
         assert!(n <= self.len(), "advanced past the end");
         if n == 0 {
-            return; // no progress
+            return; // No progress, so a stall goes on.
         }
         self.stall = Stall::No;
         self.writes.add(n);
@@ -374,7 +385,7 @@ impl OutBuffer {
                     self.controls_sent = 0;
                 }
                 self.splices.pop_front();
-                self.mark = self.sent; // every splice ends a frame
+                self.mark = self.sent; // Every splice ends a frame.
             }
         }
         if self.len() == 0 {

@@ -2,16 +2,16 @@
 use super::OutBuffer;
 use bytes::Buf;
 
-/// The bytes to write next, as a [`Buf`]: write what `chunk` or `chunks_vectored` gives, then
-/// `advance` by what the stream took, at once.
+/// The bytes to write next, as a [`Buf`]. Write the bytes of `chunk` or `chunks_vectored`, then
+/// immediately `advance` by the number of bytes written.
 ///
-/// `advance` panics when told of more bytes than there are.
+/// `advance` panics if its argument exceeds `remaining`.
 #[derive(Debug)]
 pub struct Outgoing<'a>(pub(crate) &'a mut OutBuffer);
 
 impl Outgoing<'_> {
-    /// All of it, if it is one slice, for a plain write. It is unless a payload is shared or a
-    /// control frame overtakes.
+    /// All the bytes, if they are one slice, for a write that is not vectored. They are one slice
+    /// unless a payload is shared or a frame overtakes.
     #[inline]
     pub(crate) fn single(&self) -> Option<&[u8]> {
         let out = &*self.0;

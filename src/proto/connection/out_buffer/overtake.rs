@@ -1,5 +1,5 @@
-//! Where frames begin, and what may go in between: found by reading our own headers when a frame
-//! overtakes, so that nothing is recorded per frame.
+//! Finds where frames begin, and places frames that overtake between them. It reads our own headers
+//! when a frame overtakes, so that feeding need not record anything per frame.
 use super::{Kind, OutBuffer, Splice, Stall};
 use crate::proto::frame::{Header, OpCode};
 use alloc::vec::Vec;
@@ -14,7 +14,7 @@ pub(in crate::proto::connection) struct First {
 #[derive(Clone, Copy)]
 struct Boundary {
     at: usize,
-    /// How many splices lie before it.
+    /// The number of splices before it.
     splices: usize,
 }
 
@@ -24,24 +24,26 @@ impl OutBuffer {
         self.find(|_| true);
     }
 
-    /// The first place at or behind `sent` where a message begins that has not begun to be written;
-    /// `None` where that is not known yet.
+    /// The first place at or behind `sent` where an unwritten message begins. `None` inside a
+    /// message in chunks whose end is not known yet.
     fn message_boundary(&mut self) -> Option<Boundary> {
-        // Behind control frames, so that the answer is the same before and after data is fed, and
-        // those that overtake keep their order.
+        // The place is behind control frames. So it is the same before and after data is fed, and
+        // messages that overtake keep their order.
         let found = self.find(|opcode| matches!(opcode, OpCode::Text | OpCode::Binary));
         (found.at < self.end || !self.open).then_some(found)
     }
 
-    /// Walks our own headers from `mark` to the first boundary at or behind `sent` that is
-    /// `wanted`, told what the next frame is, or to the end. Moves `mark` on, at most to `sent`.
+    /// Walks our own headers from `mark` to the first boundary at or behind `sent` whose next frame
+    /// is `wanted`, or to the end. Moves `mark` forward, at most to `sent`, so that the next search
+    /// is short.
     fn find(&mut self, wanted: impl Fn(OpCode) -> bool) -> Boundary {
         let (mut at, mut splices) = (self.mark, 0);
         loop {
             if at <= self.sent {
                 self.mark = at;
             }
-            // A payload spliced in here belongs to the frame before; a frame under way goes on.
+            // A payload spliced in here belongs to the frame before, and a splice under way must be
+            // completed. Both are before the boundary.
             while self
                 .splices
                 .get(splices)
@@ -71,21 +73,21 @@ impl OutBuffer {
         Header::parse(self.bytes.get(at..self.end)?).ok().flatten()
     }
 
-    /// Whether control frames may overtake now: those that did before are written.
+    /// Whether new control frames may overtake now: all earlier ones are written.
     #[inline]
     pub(in crate::proto::connection) fn takes_controls(&self) -> bool {
         self.controls.is_empty()
     }
 
-    /// Where control frames that are to overtake are encoded, behind those that do, before they are
-    /// placed.
+    /// Scratch space: new overtaking control frames are encoded here, behind the ones already
+    /// placed, and then placed.
     pub(in crate::proto::connection) fn controls(&mut self) -> &mut Vec<u8> {
         &mut self.controls
     }
 
-    /// Puts them, but for the first `placed` bytes, behind the control frames that overtake
-    /// already; where there are none, before all data frames that have not begun to be written.
-    /// What lies behind stays where it is.
+    /// Places the bytes of `controls` behind the first `placed`, which have a place already. If
+    /// `placed` is 0, they go before all data frames of which nothing has been written. No other
+    /// byte moves.
     pub(in crate::proto::connection) fn place_controls(&mut self, placed: usize) {
         let new = self.controls.len() - placed;
         self.spliced += new;
@@ -99,7 +101,8 @@ impl OutBuffer {
         self.splices.insert(splices, splice);
     }
 
-    /// Drops those that are behind all that was fed in order, if nothing of them was written.
+    /// Drops the overtaking control frames if they are behind everything fed in order, and if none
+    /// of their bytes was written.
     pub(in crate::proto::connection) fn drop_last_controls(&mut self) {
         let end = self.end;
         let last = |s: &Splice| s.kind == Kind::Controls && s.at == end && !s.begun;
@@ -109,7 +112,7 @@ impl OutBuffer {
         }
     }
 
-    /// Drops what is behind the first `len` bytes of the control frames that overtake.
+    /// Cuts the overtaking control frames to their first `len` bytes.
     fn cut_controls(&mut self, len: usize) {
         let dropped = self.controls.len() - len;
         self.spliced -= dropped;
@@ -117,8 +120,8 @@ impl OutBuffer {
         self.controls.truncate(len);
     }
 
-    /// Drops every frame of which nothing was written, where control frames alone are left. The
-    /// frame under way stays whole: a peer that reads on takes half a frame for a violation.
+    /// Drops every frame of which nothing was written, when only control frames are left. The frame
+    /// under way stays whole: a peer that reads on would report half a frame as a violation.
     pub(in crate::proto::connection) fn truncate_controls(&mut self) {
         debug_assert!(self.splices.iter().all(|splice| splice.kind == Kind::Controls));
         self.end = self.find(|_| true).at;
@@ -141,7 +144,7 @@ impl OutBuffer {
         }
     }
 
-    /// Puts them at the end.
+    /// Moves the overtaking control frames to the end of the content.
     pub(in crate::proto::connection) fn append_controls(&mut self) {
         let controls = core::mem::take(&mut self.controls);
         self.append(&controls);
@@ -149,8 +152,9 @@ impl OutBuffer {
         self.controls.clear();
     }
 
-    /// Puts a whole message before the first message that has not begun to be written, behind
-    /// those that overtook before it. Gives it back where that place is not known yet.
+    /// Places a whole message before the first message of which nothing has been written, and
+    /// behind the messages that overtook earlier. Returns the message if that place is not known
+    /// yet.
     pub(in crate::proto::connection) fn overtake_message(
         &mut self,
         first: First,
@@ -169,17 +173,19 @@ impl OutBuffer {
         Ok(())
     }
 
-    /// How many bytes of messages that overtake are to be written.
+    /// The number of unwritten bytes of messages that overtake.
     pub(in crate::proto::connection) fn first_len(&self) -> usize {
         self.aside - (self.controls.len() - self.controls_sent)
     }
 
-    /// Drops every data frame that has not begun to be written. Says how many bytes that were.
+    /// Drops every data frame of which nothing has been written. Returns the number of dropped
+    /// bytes.
     pub(in crate::proto::connection) fn truncate(&mut self) -> usize {
         let before = self.len();
         let aside = self.aside;
         let fed = self.fed();
-        // A control frame that waits in order stays: it was not fed.
+        // Control frames in order before the data stay: they are not messages, so they do not count
+        // as dropped.
         let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
         let mut i = 0;
         self.splices.retain(|splice| {
@@ -196,7 +202,8 @@ impl OutBuffer {
         });
         self.end = at;
         let dropped = before - self.len();
-        // The bytes fed in order now end here.
+        // The stream in order now ends here. Later bytes reuse the positions of the dropped ones;
+        // `Ledger::lost_from` keeps those from counting as written.
         let in_order = (dropped - (aside - self.aside)) as u64;
         self.origin = fed.wrapping_sub(in_order).wrapping_sub(at as u64);
         self.open = false;

@@ -1,9 +1,9 @@
-//! Compressed messages (RFC 7692 §6.2): inflated piece by piece, as their bytes arrive, into a
-//! buffer of their own.
+//! Compressed messages (RFC 7692 §6.2), inflated piece by piece into a separate buffer while their
+//! bytes arrive.
 //!
-//! The bytes on the wire are unmasked in place and let go; the output is limited while inflating.
-//! The receiver has the rules on frames, fragments and their limits. Without the feature,
-//! `no_inflate` replaces this.
+//! The wire bytes are unmasked in place and dropped once inflated. The output is limited while
+//! inflating, so that a bomb is stopped before it fills memory. The receiver enforces the rules on
+//! frames, fragments and their limits. Without the feature, `no_inflate` replaces this module.
 mod stream;
 
 use super::{Receiver, walk::Stop};
@@ -31,21 +31,24 @@ pub(super) type Handle = Box<Inflate>;
 
 /// The receiving side of permessage-deflate, if that was agreed on.
 pub(super) struct Inflate {
-    /// Keep the decompressor between messages.
+    /// Whether the decompressor is kept between messages.
     takeover: bool,
-    /// How much the thread may keep.
+    /// The most memory that the thread may keep for later decompressors.
     memory: usize,
     raw: Option<Box<Decompressor>>,
-    /// The inflated part of the message: all of it or, in chunks, the part not handed out yet.
+    /// The inflated part of the message: all of it so far, or, in chunks, the part not handed out
+    /// yet.
     out: Output,
-    /// How many of the wire bytes in the buffer are unmasked already.
+    /// The number of wire bytes in the buffer that are unmasked already. They wait because the
+    /// output was full, and must not be unmasked twice.
     unmasked: usize,
-    /// Compressed bytes of the message so far.
+    /// The number of compressed bytes of the message so far.
     taken: u64,
-    /// The last bytes, which wait for those that follow: `kept` bytes, at most 2.
+    /// The last `kept` bytes, at most 2. They wait until it is known whether they end the message,
+    /// because the end is inflated differently: see `finish`.
     last: [u8; 2],
     kept: u8,
-    /// Set when nothing follows.
+    /// Set once the message's last byte was taken, and its output did not fit.
     ending: Option<Ending<u8>>,
 }
 
@@ -73,14 +76,14 @@ impl Receiver {
 }
 
 impl Inflate {
-    /// How many compressed bytes the message in progress has so far.
+    /// The number of compressed bytes of the message in progress so far.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }
 
     /// Inflates the next `n` wire bytes of the message; `end` says that they are its last. Returns
-    /// how many it took. The output is at most one byte above `limit`, which tells that there is
-    /// more; without a limit, at most one chunk.
+    /// the number of bytes taken. The output is at most one byte longer than `limit`; that byte
+    /// shows that the message is too long. Without a limit, the output is at most one chunk.
     pub(super) fn take(
         &mut self,
         buf: &mut RecvBuffer,
@@ -103,7 +106,7 @@ impl Inflate {
         Ok((taken, stop))
     }
 
-    /// The message is complete.
+    /// Resets the state after a complete message.
     fn end(&mut self) {
         (self.taken, self.kept, self.ending) = (0, 0, None);
         if !self.takeover
@@ -113,7 +116,7 @@ impl Inflate {
         }
     }
 
-    /// The inflated bytes of the message that are here.
+    /// The inflated bytes of the message that were not handed out.
     pub(super) fn bytes(&self) -> &[u8] {
         self.out.bytes()
     }
@@ -133,7 +136,7 @@ impl Inflate {
         self.out.clear();
     }
 
-    /// Gives the buffer back when there is nothing in it, before a wait.
+    /// Gives an empty buffer back to the thread before a wait.
     pub(super) fn rest(&mut self) {
         if self.out.len() == 0 {
             self.out.give();

@@ -1,5 +1,5 @@
-//! The stand-in for `inflate` without the feature `deflate`: nothing is compressed, so this type
-//! has no values.
+//! Replaces `inflate` without the feature `deflate`. No message is compressed, so this type has no
+//! values.
 use super::{Receiver, walk::Stop};
 use crate::proto::{
     config::Config,

@@ -1,4 +1,4 @@
-//! The message in progress: its state from frame to frame, its limits, and the validation of text.
+//! The message in progress: its state across frames, its limits, and the validation of text.
 use super::Delivery;
 use crate::proto::{
     config::Config,
@@ -9,43 +9,46 @@ use crate::proto::{
 };
 use core::ops::Range;
 
-/// A message whose last frame has not ended.
+/// A message whose last frame is not complete.
 pub(super) struct InProgress {
     pub(super) kind: DataKind,
-    /// Its first frame had RSV1 set (RFC 7692 §6).
+    /// Whether its first frame had RSV1 set (RFC 7692 §6).
     pub(super) compressed: bool,
-    /// Frames so far.
+    /// The number of frames so far.
     pub(super) fragments: u32,
     pub(super) handing: Handing,
-    /// Validates a text that is handed out in chunks, which the buffer does not keep.
+    /// Validates a text handed out in chunks. The buffer does not keep such a text, so it cannot
+    /// remember how far the text is valid.
     utf8: Utf8Validator,
 }
 
 /// How a message is handed out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Handing {
-    /// All of it is here still.
+    /// As a whole: all of it so far is in the buffer.
     Whole,
-    /// In chunks, of which the first was handed out.
+    /// In chunks. The first was handed out.
     Chunks,
-    /// The rest of one in chunks is skipped: a whole message was asked for.
+    /// Chunks were handed out, and the rest is skipped because the caller asked for a whole
+    /// message.
     Skipping,
 }
 
 impl InProgress {
-    /// Of which the first frame begins.
+    /// A message whose first frame begins.
     pub(super) fn new(kind: DataKind, compressed: bool) -> Self {
         let utf8 = Utf8Validator::default();
         Self { kind, compressed, fragments: 1, handing: Handing::Whole, utf8 }
     }
 
-    /// Whether it is put together for a caller that wants `delivery`.
+    /// Whether the message is assembled for a caller that wants `delivery`.
     pub(super) fn is_whole(&self, delivery: Delivery) -> bool {
         delivery == Delivery::Whole && self.handing == Handing::Whole
     }
 
-    /// §8.1: a text is validated as it arrives. `range` is the part here: all of it if it is
-    /// `whole`, else the part not handed out yet.
+    /// §8.1: a text is validated while it arrives, so that a violation is found at its first byte.
+    /// `range` is the part of the message in `bytes`: all of it so far if `whole`, otherwise the
+    /// part not handed out yet.
     pub(super) fn check_text(
         &mut self,
         bytes: &mut Buffer,
@@ -64,11 +67,11 @@ impl InProgress {
 
 /// The limits on a message (§10.4).
 pub(super) struct Limits {
-    /// The most bytes in a message that is handed out: [`Config::max_message`].
+    /// The longest message that is handed out whole: [`Config::max_message`].
     pub(super) max_message: usize,
     max_frame: Option<usize>,
     fragments: u32,
-    /// A frame, and a message in one frame, that is shorter than this is within all limits.
+    /// A frame shorter than this, and a message in one such frame, is within all limits.
     pub(super) below: usize,
 }
 
@@ -79,15 +82,15 @@ impl Limits {
         Self { max_message, max_frame, fragments: config.max_fragments.max(1), below }
     }
 
-    /// The most bytes of a message on the wire. Incompressible data grows: a little with zlib, by
-    /// an eighth with the simplest codes.
+    /// The most bytes of a message on the wire. Incompressible data grows when it is compressed: a
+    /// little with zlib, by an eighth with the simplest encoders.
     fn on_the_wire(&self, compressed: bool) -> usize {
         let most = self.max_message;
         if compressed { most.saturating_add(most / 8).saturating_add(1 << 10) } else { most }
     }
 
-    /// Whether a message that is handed out whole may have `more` bytes after `kept`, and that many
-    /// fragments.
+    /// Checks whether a message handed out whole may have `more` bytes after `kept`, and this
+    /// number of fragments.
     pub(super) fn check_message(
         &self,
         compressed: bool,

@@ -1,6 +1,7 @@
-//! The common case, decided in a few compares.
+//! The common case, decided in a few comparisons.
 //!
-//! It may only decline: it leaves rarer and wrong input untouched to the state machine.
+//! It leaves rare and invalid input unchanged to the state machine, so that each rule is enforced
+//! in one place only.
 use super::{Current, Receiver, Step};
 use crate::proto::{
     frame::{OpCode, ShortHeader},
@@ -10,8 +11,8 @@ use crate::proto::{
 };
 
 impl Receiver {
-    /// The input is used up, or a whole message in one frame of less than 64 KiB is here. All else,
-    /// including violations, is left unchanged to `step_slow`.
+    /// Decides two cases: no input is left, or a whole message in one frame of less than 64 KiB is
+    /// here. It leaves everything else, including violations, unchanged to `step_slow`.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         if self.buf.wire_len() == 0 {
@@ -23,7 +24,8 @@ impl Receiver {
         }
         let payload = self.buf.ahead(header.len, header.payload_len);
         if !self.buf.reaches(payload.end) {
-            // A whole header of a frame that can wait in place changes nothing.
+            // The header is complete, and the frame can wait in place until the rest arrives. This
+            // is the same decision as `waits` in `walk`.
             let waits = self.buf.reaches(payload.start)
                 && self.buf.holds(header.len + header.payload_len)
                 && (header.opcode == OpCode::Binary || self.begins_text(header.len));
@@ -31,7 +33,7 @@ impl Receiver {
         }
         let key = (self.mask_bit != 0).then_some(header.key);
         if header.opcode == OpCode::Text {
-            // If it is not valid, `step_slow` finds that again and reports it.
+            // If the text is invalid, `step_slow` finds the fault again and reports it.
             if !self.buf.unmask_text(payload.clone(), key) {
                 return None;
             }
@@ -56,7 +58,7 @@ impl Receiver {
         Step::NeedInput
     }
 
-    /// Updates what `quick` may take.
+    /// Updates the limit below which `quick` may take messages.
     pub(super) fn set_quick(&mut self) {
         let open = self.between_messages() && !self.eof && self.late.is_none() && !self.inflated;
         self.quick_below = if open { self.limits.below } else { 0 };

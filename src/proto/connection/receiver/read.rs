@@ -1,40 +1,41 @@
-//! What is known of the last read besides its bytes.
+//! Times of the last read, and how many messages it delivered so far.
 use super::Receiver;
 use crate::proto::{message::Arrival, time::Time};
 
 /// The last read.
 #[derive(Default)]
 pub(super) struct LastRead {
-    /// When it was made, if the caller said so.
+    /// When it was made, if the caller gave the time.
     pub(super) at: Option<Time>,
-    /// When its bytes arrived, if the kernel said so.
+    /// When its bytes arrived, if the kernel gave the time.
     pub(super) arrived: Option<Arrival>,
-    /// How many messages have been handed out since.
+    /// The number of messages handed out since.
     pub(super) handed_out: u32,
 }
 
 impl Receiver {
-    /// [`commit`](Self::commit), and when the bytes came, for
+    /// [`commit`](Self::commit) with the time of the read, for
     /// [`Info::read_at`](crate::Info::read_at).
     ///
     /// # Panics
     ///
-    /// If `n` is more than there was room for.
+    /// If `n` is more than the room of [`spare_mut`](Self::spare_mut).
     #[inline]
     pub fn commit_at(&mut self, n: usize, time: Time) {
         self.read.at = Some(time);
         self.commit(n);
     }
 
-    /// Says when the bytes of a read arrived, for [`Info::arrived`](crate::Info::arrived): before
-    /// they are committed, or right after. It holds for later reads until it is said again: `None`
-    /// for one without a time.
+    /// Sets when the bytes of a read arrived, for [`Info::arrived`](crate::Info::arrived). Call it
+    /// before they are committed, or right after. The value applies to later reads until the next
+    /// call; set `None` for a read without a time.
     #[inline]
     pub fn set_arrival(&mut self, arrived: Option<Arrival>) {
         self.read.arrived = arrived;
     }
 
-    /// Says when a read was made, and, if anything is known of that, when its bytes arrived.
+    /// Sets the time of a read. `arrived` is `None` if the stream has no timestamps, so that a time
+    /// set by the caller stays.
     pub(crate) fn set_read(&mut self, at: Time, arrived: Option<Option<Arrival>>) {
         self.read.at = Some(at);
         if let Some(arrived) = arrived {
@@ -42,7 +43,7 @@ impl Receiver {
         }
     }
 
-    /// When the last read was made, if the caller said so.
+    /// When the last read was made, if the caller gave the time.
     pub(in crate::proto::connection) fn read_at(&self) -> Option<Time> {
         self.read.at
     }

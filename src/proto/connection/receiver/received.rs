@@ -1,4 +1,4 @@
-//! The message at which `step` stopped: to look at, to keep.
+//! Access to the message at which `step` stopped, borrowed or owned.
 use super::{Current, Receiver};
 use crate::proto::{
     block,
@@ -7,8 +7,8 @@ use crate::proto::{
 };
 
 impl Receiver {
-    /// The message at which the last `step` stopped, if it was one. It can be asked for again until
-    /// the next receiving call.
+    /// The message at which the last `step` stopped, if it stopped at a message. The call may be
+    /// repeated until the next receiving call.
     #[inline]
     pub fn message(&self) -> Option<Message<'_>> {
         match self.current {
@@ -18,8 +18,8 @@ impl Receiver {
         }
     }
 
-    /// The piece at which the last [`step_chunk`](crate::Connection::step_chunk) stopped, if it was
-    /// one.
+    /// The piece at which the last [`step_chunk`](crate::Connection::step_chunk) stopped, if it
+    /// stopped at a piece.
     #[inline]
     pub fn chunk(&self) -> Option<Chunk<'_>> {
         match self.current {
@@ -41,8 +41,7 @@ impl Receiver {
         }
     }
 
-    /// Facts about the current message besides its payload. Costs a look at the next
-    /// header.
+    /// Facts about the current message besides its payload. The call parses the next header.
     pub fn info(&self) -> Info {
         let more = self.between_messages() && self.more(self.buf.wire());
         let whole = !matches!(self.current, Current::Chunk { last: false, .. });
@@ -71,9 +70,10 @@ impl Receiver {
         false
     }
 
-    /// The current message, to keep: [`OwnedMessage`] says what it keeps alive. One of up to 4 KiB
-    /// is copied, next to others; a longer one that fills most of the buffer takes the buffer
-    /// along, and a new one is allocated; any other is copied. Ends the current message.
+    /// The current message, owned; [`OwnedMessage`] says which memory it keeps alive. A message of
+    /// up to 4 KiB is copied into a block that it shares with others. A longer message that fills
+    /// at least half of the buffer takes the buffer, and a new buffer is allocated. Any other
+    /// message is copied. Ends the current message.
     pub fn take_message(&mut self) -> Option<OwnedMessage> {
         let Current::Message(kind) = self.current else { return None };
         if let Some(message) = self.message().filter(|it| it.as_bytes().len() <= block::LARGEST) {

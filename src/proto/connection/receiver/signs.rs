@@ -1,23 +1,24 @@
-//! What the deadlines ask: whether anything came, whether data did, and whether a frame has begun.
+//! Answers for the deadlines: whether any bytes arrived, whether data arrived, and whether a frame
+//! has begun.
 use super::{Receiver, State, progress::Handing};
 use crate::proto::frame::Header;
 
 impl Receiver {
-    /// Whether something arrived since `take_heard` was last called.
+    /// Whether bytes arrived since the last call of `take_heard`.
     pub(crate) fn heard(&self) -> bool {
         self.heard
     }
 
-    /// Whether something arrived since the last call.
+    /// Whether bytes arrived since the last call.
     pub(in crate::proto::connection) fn take_heard(&mut self) -> bool {
         core::mem::take(&mut self.heard)
     }
 
-    /// A number that changes with each message that ends, and with each byte of a message's payload
-    /// that arrives; `None` while there is input that was not stepped over.
+    /// A number that changes with each message that ends, and with each payload byte of a message
+    /// that arrives. It is `None` while input remains that was not stepped over.
     ///
-    /// Nothing is counted for a message that `quick` takes: it is the bytes consumed, but for those
-    /// that are no data.
+    /// The number is the bytes consumed minus `not_data`, so `quick` counts nothing for the
+    /// messages that it takes.
     pub(in crate::proto::connection) fn data_mark(&self) -> Option<u64> {
         let consumed = self.place().wrapping_sub(self.not_data);
         let ahead = match &self.state {
@@ -38,8 +39,8 @@ impl Receiver {
         Some(consumed.wrapping_add(ahead))
     }
 
-    /// The position in the stream where the partial frame began, if there is one and its time is
-    /// limited.
+    /// The position in the stream where the partial frame began. `None` without a partial frame,
+    /// and for frames handed out in chunks, which have no deadline.
     pub(crate) fn partial_frame(&self) -> Option<u64> {
         match self.state {
             State::Payload { .. } if self.handing() == Some(Handing::Chunks) => None,

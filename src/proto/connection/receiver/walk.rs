@@ -1,8 +1,8 @@
-//! The state machine: everything that `quick` does not decide.
+//! The state machine, which handles all input that `quick` declines.
 //!
-//! `Header::parse` has the rules inside one header, [`Receiver::check`] those across frames and the
-//! bits that this connection allows. `progress` has the limits on a message and validates text,
-//! `inflate` inflates compressed messages.
+//! `Header::parse` enforces the rules within one header. [`Receiver::check`] enforces the rules
+//! across frames, and the bits that this connection allows. `progress` has the limits on a message
+//! and validates text. `inflate` inflates compressed messages.
 use super::{
     Close, Current, Delivery, Receiver, State, Step,
     progress::{Handing, InProgress},
@@ -18,28 +18,28 @@ use crate::proto::{
 use alloc::boxed::Box;
 use core::ops::Range;
 
-/// The part of a data frame that was taken from the bytes here.
+/// The part of a data frame that was taken from the received bytes.
 struct Taken {
-    /// How many bytes on the wire.
+    /// Its number of bytes on the wire.
     wire: usize,
     stop: Stop,
-    /// The place of the part here of the message, in its buffer.
+    /// The range in its buffer of the part of the message that has not been handed out.
     here: Range<usize>,
 }
 
 /// Where taking stopped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// Everything here was taken.
+    /// All received bytes were taken.
     Input,
-    /// There is no more room until the output has been handed out.
+    /// The output buffer is full until its contents have been handed out.
     Full,
     /// The message is complete.
     End,
 }
 
 impl Receiver {
-    /// Everything that `quick` does not decide. `respond` has to follow.
+    /// Handles all input that `quick` declines. The caller must call `respond` afterwards.
     #[inline(never)]
     pub(crate) fn step_slow(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
         self.settle();
@@ -48,7 +48,7 @@ impl Receiver {
             self.fail(error);
         }
         if self.ended() {
-            self.inflate = None; // nothing more will come
+            self.inflate = None; // Nothing more is received, so its memory can go.
         }
         if let Some(inflate) = &mut self.inflate
             && step != Ok(Step::Message)
@@ -104,7 +104,8 @@ impl Receiver {
         }
     }
 
-    /// A whole message is asked for, possibly in the middle of one that was handed out in chunks.
+    /// Handles a request for a whole message, possibly in the middle of a message handed out in
+    /// chunks.
     fn want_whole(&mut self) -> Result<(), RecvError> {
         let Some(message) = &mut self.message else { return Ok(()) };
         match (message.handing, &self.state) {
@@ -113,7 +114,8 @@ impl Receiver {
                 Ok(())
             }
             (Handing::Whole, &State::Payload { remaining, .. }) => {
-                // A frame begun while chunks were asked for was not checked against these.
+                // The frame began while the caller asked for chunks, so these limits were not
+                // checked.
                 let (compressed, fragments) = (message.compressed, message.fragments);
                 let kept = self.kept(compressed);
                 self.limits.check_message(compressed, kept, remaining, fragments)
@@ -122,11 +124,11 @@ impl Receiver {
         }
     }
 
-    /// The rules that span frames, and those of this connection: all that the first byte of a
-    /// frame can break, and the mask bit of the second, once that is here.
+    /// Checks the rules that span frames and the rules of this connection: every rule that the
+    /// first byte of a frame can break, and the mask bit of the second byte once that has arrived.
     pub(super) fn check(&self, b0: u8, b1: Option<&u8>) -> Result<(), ProtocolError> {
-        // §5.2: only an extension gives the reserved bits a meaning. RFC 7692 §6: RSV1, on the
-        // first frame of a message.
+        // §5.2: only an extension defines reserved bits. RFC 7692 §6 defines RSV1 on the first
+        // frame of a message.
         let begins = matches!(OpCode::from_bits(b0), Some(OpCode::Text | OpCode::Binary));
         let allowed = if begins && self.inflate.is_some() { frame::RSV1 } else { 0 };
         if b0 & frame::RSV & !allowed != 0 {
@@ -139,7 +141,7 @@ impl Receiver {
             (OpCode::Text | OpCode::Binary, Some(_)) => {
                 return Err(ProtocolError::ExpectedContinuation);
             }
-            _ => {} // control frames may come between them
+            _ => {} // §5.4: control frames may come between fragments.
         }
         // §5.1: a client masks every frame, a server none.
         match b1 {
@@ -150,7 +152,7 @@ impl Receiver {
         }
     }
 
-    /// Limits on a data frame, and on the message it would make.
+    /// Checks the limits on a data frame, and on the message with it.
     pub(super) fn check_limits(&self, header: &Header, whole: bool) -> Result<(), RecvError> {
         if header.opcode.is_control() {
             return Ok(());
@@ -165,7 +167,7 @@ impl Receiver {
         self.limits.check_frame(compressed, more)
     }
 
-    /// How many bytes on the wire the message in progress has so far.
+    /// The number of bytes on the wire of the message in progress so far.
     fn kept(&self, compressed: bool) -> u64 {
         match &self.inflate {
             Some(inflate) if compressed => inflate.taken(),
@@ -173,12 +175,13 @@ impl Receiver {
         }
     }
 
-    /// Whether to leave a frame in place until all of it is here: one that fits one read, which
-    /// `quick` then takes, or compressed. Nothing can be found wrong with it earlier.
+    /// Whether to leave a frame in place until it is complete. This holds for a short frame that
+    /// fits the buffer, so that `quick` then takes it in one piece, and for a compressed frame that
+    /// fits. Its payload cannot break a rule earlier.
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {
-                let all = len.saturating_add(n); // a length that may not be checked yet
+                let all = len.saturating_add(n); // Not checked yet: `n` may be huge.
                 (n < self.quick_below || header.rsv1)
                     && self.buf.holds(all)
                     && self.buf.wire_len() < all
@@ -191,14 +194,15 @@ impl Receiver {
             }
     }
 
-    /// Whether the part here of a text, behind `header` bytes, is the beginning of one. Says no of
-    /// a masked one, which would have to be unmasked to see that.
+    /// Whether the received part of a text, behind `header` bytes, is the beginning of valid UTF-8.
+    /// It is false for a masked text, which would have to be unmasked first: each byte is unmasked
+    /// only once, when it is taken.
     #[inline(never)]
     pub(super) fn begins_text(&mut self, header: usize) -> bool {
         self.mask_bit == 0 && self.buf.begins_text(header)
     }
 
-    /// Goes on behind a header, of `len` bytes.
+    /// Consumes a header of `len` bytes.
     fn enter(&mut self, header: Header, len: usize) {
         self.begun = self.place();
         self.buf.skip(len);
@@ -206,7 +210,7 @@ impl Receiver {
         self.begin(header);
     }
 
-    /// The state that a checked header puts us in.
+    /// Sets the state that a checked header leads to.
     fn begin(&mut self, header: Header) {
         let mask = header.masking_key.map(Masker::new);
         match header.opcode {
@@ -218,19 +222,19 @@ impl Receiver {
             OpCode::Text => self.message = Some(InProgress::new(DataKind::Text, header.rsv1)),
             OpCode::Binary => self.message = Some(InProgress::new(DataKind::Binary, header.rsv1)),
             opcode @ (OpCode::Close | OpCode::Ping | OpCode::Pong) => {
-                let len = header.payload_len as usize; // at most 125
+                let len = header.payload_len as usize; // At most 125, by §5.5.
                 self.state = State::Control { opcode, len, mask };
                 return;
             }
         }
-        self.tally.frame(header.opcode as u8, 0); // its payload when that comes
+        self.tally.frame(header.opcode as u8, 0); // The payload is counted when it arrives.
         self.state = State::Payload { remaining: header.payload_len, fin: header.fin, mask };
     }
 
-    /// Takes the part here of a data frame, and hands it out if `delivery` asks for that.
+    /// Takes the received part of a data frame, and hands it out if `delivery` asks for it.
     fn take_payload(&mut self, delivery: Delivery) -> Result<Option<Step>, RecvError> {
         let Some(message) = &self.message else {
-            return Ok(None); // `begin` set it
+            return Ok(None); // Never: `begin` set it.
         };
         let (kind, compressed, handing) = (message.kind, message.compressed, message.handing);
         let whole = message.is_whole(delivery);
@@ -270,11 +274,12 @@ impl Receiver {
         }
     }
 
-    /// Takes the part here of a data frame, each byte once, when it arrives, and validates it.
+    /// Takes the received part of a data frame, and validates it. Each byte is taken once, when it
+    /// arrives.
     fn take_data(&mut self, whole: bool) -> Result<Taken, RecvError> {
         let Self { state, message, buf, inflate, limits, tally, .. } = self;
         let (State::Payload { remaining, fin, mask }, Some(message)) = (state, message) else {
-            // `begin` set both
+            // Never: `begin` set both.
             return Ok(Taken { wire: 0, stop: Stop::Input, here: 0..0 });
         };
         let here = buf.wire_len();
@@ -298,7 +303,7 @@ impl Receiver {
                 (n, if end { Stop::End } else { Stop::Input }, bytes, here)
             }
         };
-        // For inflated bytes it shows only now.
+        // The length of inflated bytes is known only now.
         let too_big = whole && here.len() > limits.max_message;
         if message.kind == DataKind::Text {
             let last = stop == Stop::End && !too_big;
@@ -314,7 +319,7 @@ impl Receiver {
         Ok(Taken { wire, stop, here })
     }
 
-    /// Drops the part here of the message in progress.
+    /// Drops the part of the message in progress that is in its buffer.
     fn let_go(&mut self, compressed: bool) {
         match &mut self.inflate {
             Some(inflate) if compressed => inflate.clear(),

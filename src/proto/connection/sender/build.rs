@@ -1,13 +1,12 @@
-//! Messages that are built where they are sent from: in the outgoing buffer, behind room for the
-//! header.
+//! Messages that are built in place: in the outgoing buffer, behind room for the header.
 //!
 //! ```text
 //! content | header | payload under way | room
 //!         ^ end, until the message is whole
 //! ```
 //!
-//! Until then nothing has happened: an error or a panic of the caller's leaves the content as it
-//! is.
+//! The end moves only when the message is whole. Before that, an error or a panic of the caller
+//! leaves the content unchanged.
 use super::{Position, Sender, encoder::encode_around};
 use crate::proto::{
     connection::out_buffer::OutBuffer,
@@ -20,20 +19,20 @@ use crate::proto::{
 use core::{fmt, ops::Range};
 
 impl Sender {
-    /// Queues a message that `build` writes straight into the outgoing buffer, which saves the
-    /// allocation and the copy of one that is built elsewhere and [fed](Self::feed). A client masks
-    /// it where it is. An adapter lends the sender by `sender()`, for no longer than to the next
-    /// `.await`; `flush` follows, as after `feed`.
+    /// Queues a message that `build` writes directly into the outgoing buffer. Compared with
+    /// building it elsewhere and [feeding](Self::feed) it, this saves an allocation and a copy. A
+    /// client masks it in place. An adapter lends the sender by `sender()`, only until the next
+    /// `.await`. As after `feed`, call `flush` to send the message.
     ///
-    /// `build` gets `max` bytes, all zero, and returns how many of them, from the first, are the
-    /// message. They are zeroed for each call, so that nothing of another message can leave. So let
-    /// `max` be near the length; the buffer grows to it. With a `max` and a length on different
-    /// sides of 126 or of 64 KiB the message is moved by a few bytes, once.
+    /// `build` gets `max` zero bytes and returns the message's length; the message begins at the
+    /// first byte. The bytes are zeroed for each call, so that no part of an older message can be
+    /// sent. The buffer grows to `max`, so keep `max` close to the length. If `max` and the length
+    /// are on different sides of 126 or of 64 KiB, the message is moved by a few bytes, once.
     ///
-    /// The inner result is `build`'s error; on one, and if it panics, nothing was queued. It is not
-    /// called where a message is refused at once. In all else this is a `feed`: the message is
-    /// counted, and compressed where messages are. While it runs, both halves of a split connection
-    /// wait.
+    /// The inner result holds the error of `build`. If `build` fails or panics, nothing was queued.
+    /// If no message is admitted, `build` is not called. Otherwise this works as `feed`: the
+    /// message is counted, and compressed if the connection compresses. While `build` runs, both
+    /// halves of a split connection wait.
     ///
     /// ```
     /// use core::convert::Infallible;
@@ -54,11 +53,12 @@ impl Sender {
     /// # Errors
     ///
     /// [`Overrun`](SendError::Overrun) if `build` returns more than `max`;
-    /// [`BadUtf8`](SendError::BadUtf8) for text that is not; otherwise as [`feed`](Self::feed).
+    /// [`BadUtf8`](SendError::BadUtf8) if a text is not valid UTF-8; otherwise as
+    /// [`feed`](Self::feed).
     ///
     /// # Panics
     ///
-    /// As a `Vec` of `max` bytes would: where there is no memory for it.
+    /// If memory for `max` bytes cannot be allocated, as a `Vec` does.
     #[inline]
     pub fn feed_with<E>(
         &mut self,
@@ -78,10 +78,10 @@ impl Sender {
         }
     }
 
-    /// [`feed_with`](Self::feed_with) for serializers: `write` gets a writer straight into the
-    /// outgoing buffer, which grows as it has to. Nothing is zeroed, since only what was written
-    /// leaves. A message of less than 126 bytes, or of 64 KiB and more, is moved by a few bytes,
-    /// once.
+    /// [`feed_with`](Self::feed_with) for serializers: `write` gets a writer that writes directly
+    /// into the outgoing buffer, which grows as needed. No bytes are zeroed, because only written
+    /// bytes are sent. A message of less than 126 bytes, or of 64 KiB and more, is moved by a few
+    /// bytes, once.
     ///
     /// ```
     /// use core::fmt::Write;
@@ -106,7 +106,8 @@ impl Sender {
         write: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), E>,
     ) -> Result<Result<Position, E>, SendError> {
         self.admit()?;
-        // Most are of 126 bytes to 64 KiB; another is moved.
+        // The header's length depends on the payload's, which is not known yet. The guess is 126
+        // bytes to 64 KiB, as most serialized messages have; others are moved.
         let at = frame::header_len(126, self.encoder.masks());
         let end = self.out.content_end() + at;
         let mut writer = MessageWriter { out: &mut self.out, at, end };
@@ -117,7 +118,7 @@ impl Sender {
         self.frame_built(kind, lies).map(Ok)
     }
 
-    /// Queues the message that lies there, behind the content.
+    /// Queues the message that lies in `lies`, behind the content.
     fn frame_built(&mut self, kind: DataKind, lies: Range<usize>) -> Result<Position, SendError> {
         let (b0, len) = (opcode(kind).unfragmented(), lies.len());
         if kind == DataKind::Text && !utf8::is_valid(self.out.built(lies.clone())) {
@@ -134,14 +135,14 @@ impl Sender {
     }
 }
 
-/// Where [`Sender::feed_with_writer`] has a message written: straight into the outgoing buffer.
+/// The writer of [`Sender::feed_with_writer`], which writes directly into the outgoing buffer.
 ///
-/// With `std` it is an `io::Write` that never fails, and always a [`fmt::Write`].
+/// It implements [`fmt::Write`], and with `std` also `io::Write`. Neither ever fails.
 pub struct MessageWriter<'a> {
     out: &'a mut OutBuffer,
     /// Where the message begins, counted from the end of the content.
     at: usize,
-    /// Where it ends so far, counted from where the buffer begins.
+    /// Where the message ends so far, counted from the start of the buffer.
     end: usize,
 }
 
@@ -161,6 +162,8 @@ impl MessageWriter<'_> {
     #[cold]
     #[inline(never)]
     fn push_slow(&mut self, bytes: &[u8]) {
+        // `room_keeping` may move the content to the start of the buffer, so `end` is computed
+        // again.
         let keep = self.at + self.len();
         self.out.room_keeping(keep + bytes.len(), keep);
         self.end = self.out.content_end() + keep;
@@ -168,7 +171,7 @@ impl MessageWriter<'_> {
     }
 }
 
-/// Shows how much it is, not what: payloads may be secret.
+/// Shows the length only: payloads may be secret.
 impl fmt::Debug for MessageWriter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.len())

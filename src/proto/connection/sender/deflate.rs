@@ -1,8 +1,8 @@
 //! Messages that are compressed before they are framed (RFC 7692 §6.1).
 //!
-//! A message is compressed once it is admitted, so a refused one leaves no trace in the
-//! compressor. Its first frame has RSV1 set (§6). Whether it may be fed at all, and how its frame
-//! lies in the buffer, is the sender's.
+//! A message is compressed only after it is admitted, so a refused message leaves no trace in the
+//! compressor. Its first frame has RSV1 set (§6). The sender decides whether a message may be fed,
+//! and where its frame is in the buffer.
 use super::Sender;
 use crate::proto::{
     config::Config,
@@ -17,7 +17,7 @@ use crate::proto::{
 use core::ops::Range;
 use std::boxed::Box;
 
-/// Compressing where permessage-deflate was agreed on, until a Close is queued.
+/// The compressing side of permessage-deflate, if it was agreed on, until a Close is queued.
 #[derive(Default)]
 pub(super) struct Deflate(Option<Box<Deflating>>);
 
@@ -25,13 +25,14 @@ struct Deflating {
     setting: Setting,
     takeover: bool,
     min_size: usize,
-    /// How much the thread may keep.
+    /// The most memory that the thread may keep for later compressors.
     memory: usize,
-    /// With takeover from the first use on, else while a message in chunks is compressed.
+    /// The connection's compressor. With takeover it is kept from its first use on; otherwise only
+    /// while a message in chunks is compressed.
     own: Option<Box<Compressor>>,
-    /// The peer's window does not hold what `own` remembers: it has to be reset before it is used.
+    /// The peer's window differs from the window of `own`, which must be reset before its next use.
     stale: bool,
-    /// The message in chunks that is in progress is compressed.
+    /// Whether the message in chunks in progress is compressed.
     chunking: bool,
 }
 
@@ -46,7 +47,7 @@ impl Deflate {
 }
 
 impl Sender {
-    /// From now on messages are compressed, as `role` agreed.
+    /// Compresses messages from now on, as `role` agreed.
     pub(in crate::proto::connection) fn set_deflate(
         &mut self,
         role: Role,
@@ -68,8 +69,8 @@ impl Sender {
         self.set_admission();
     }
 
-    /// Frames a whole message that is to be compressed. `false` if it is not: nothing was done
-    /// then.
+    /// Compresses and frames a whole message. Returns `false`, and changes nothing, if the message
+    /// should be sent uncompressed.
     pub(super) fn frame_compressed(&mut self, b0: u8, payload: &[u8]) -> bool {
         let Some(deflate) = &mut self.deflate.0 else {
             return false;
@@ -79,7 +80,8 @@ impl Sender {
         self.frame_output(b0, payload.len(), out, done)
     }
 
-    /// The same for a message that lies there, behind the content of the buffer.
+    /// [`frame_compressed`](Self::frame_compressed) for a message in `lies`, behind the content of
+    /// the buffer.
     pub(super) fn frame_compressed_built(&mut self, b0: u8, lies: Range<usize>) -> bool {
         let Some(deflate) = &mut self.deflate.0 else {
             return false;
@@ -100,7 +102,8 @@ impl Sender {
         done
     }
 
-    /// The same for a message that may have been compressed for others.
+    /// [`frame_compressed`](Self::frame_compressed) for a message that may have been compressed for
+    /// other connections.
     #[inline(never)]
     pub(super) fn frame_precompressed(&mut self, message: &Prepared) -> bool {
         let Some(deflate) = &mut self.deflate.0 else {
@@ -112,14 +115,15 @@ impl Sender {
         let Some(compressed) = message.compressed(deflate.setting, deflate.memory) else {
             return false;
         };
-        // The peer's window will hold this message, and that of our compressor will not.
+        // The peer's window will contain this message, but the window of our compressor will not.
         deflate.stale = deflate.own.is_some();
         self.encoder.tally.packed(message.payload().len(), compressed.payload().len());
         self.frame_encoded(RSV1 | opcode(message.kind()).unfragmented(), compressed);
         true
     }
 
-    /// Frames a piece of a message; `begins` says that it is the first, and may be compressed.
+    /// Compresses and frames a piece of a message. `begins` says that it is the first piece.
+    /// Returns `false` if the message is not compressed.
     pub(super) fn frame_compressed_chunk(&mut self, b0: u8, data: &[u8], begins: bool) -> bool {
         let last = b0 & FIN != 0;
         if begins && last {
@@ -143,28 +147,31 @@ impl Sender {
 
 impl Deflating {
     fn wants(&self, payload: &[u8]) -> bool {
-        // §7.2.3.6: an empty message would be longer.
+        // §7.2.3.6: an empty message would become longer.
         !payload.is_empty() && payload.len() >= self.min_size
     }
 
-    /// Compresses a whole message, with `TAIL` behind it; `false` if it is to be sent as it is.
+    /// Compresses a whole message, with `TAIL` behind it. Returns `false` if the message should be
+    /// sent uncompressed.
     fn compress(&mut self, payload: &[u8], out: &mut Output) -> bool {
         if !self.wants(payload) {
             return false;
         }
         if self.takeover {
-            // Also if it grew: the compressor counts on the peer's having seen it.
+            // The output is sent even if it is longer. The compressor's window contains the message
+            // now, and later messages may refer to it.
             let done = self.own().compress(payload, out).is_ok();
             if !done {
                 self.own = None;
             }
             return done;
         }
-        // There is nothing that could get out of step: what does not get shorter is sent plain.
+        // Without takeover no window has to stay in step, so a message that would grow is sent
+        // uncompressed.
         codec::compress_alone(self.setting, payload, out, self.memory)
     }
 
-    /// The compressor that remembers, ready for what comes next.
+    /// The compressor that keeps its window, ready for the next bytes.
     fn own(&mut self) -> &mut Compressor {
         let own = self.own.get_or_insert_with(|| codec::take_compressor(self.setting));
         if core::mem::take(&mut self.stale) {
@@ -173,7 +180,7 @@ impl Deflating {
         own
     }
 
-    /// Compresses a piece of a message. What comes of it ends where a byte does.
+    /// Compresses a piece of a message. The output ends at a byte boundary.
     fn chunk(&mut self, data: &[u8], last: bool, out: &mut Output) {
         if !data.is_empty() && self.own().compress(data, out).is_err() {
             self.own = None;
@@ -181,7 +188,8 @@ impl Deflating {
             codec::store(data, out);
         }
         if last {
-            // What goes last lacks `TAIL`: with nothing before it, the first byte of its block.
+            // §7.2.1: the last piece is sent without `TAIL`. If it has no output of its own, it is
+            // the first byte of an empty block.
             match out.len() {
                 0 => out.push(&[0]),
                 n => out.truncate(n - TAIL.len()),

@@ -1,4 +1,4 @@
-//! Encodes this end's frames: header, masking key, payload. And counts them.
+//! Encodes this end's frames (header, masking key, payload) and counts them.
 use crate::proto::{
     connection::{counters::Tally, out_buffer::OutBuffer},
     entropy::Keys,
@@ -17,7 +17,8 @@ pub(super) struct Encoder {
     pub(super) tally: Tally,
 }
 
-/// The room for a control frame, header stored as one array.
+/// The room for a control frame, with the longest header: `store` writes a header as one whole
+/// array.
 const CONTROL_ROOM: usize = MAX_HEADER_LEN + MAX_CONTROL_LEN;
 
 impl Encoder {
@@ -40,13 +41,13 @@ impl Encoder {
         self.keys.as_mut().map(|keys| keys.next())
     }
 
-    /// A data frame of a server whose payload is written from where it lies.
+    /// Queues a server's data frame whose payload is written in place.
     pub(super) fn splice(&mut self, out: &mut OutBuffer, b0: u8, payload: Bytes) {
         self.header(out, b0, payload.len());
         out.splice(payload);
     }
 
-    /// The header of a server's data frame alone.
+    /// Queues only the header of a server's data frame.
     fn header(&mut self, out: &mut OutBuffer, b0: u8, len: usize) {
         if let Some(head) = out.room(MAX_HEADER_LEN).first_chunk_mut() {
             let n = frame::store(head, b0, len as u64, None);
@@ -55,7 +56,7 @@ impl Encoder {
         }
     }
 
-    /// A data frame outside of the buffer.
+    /// Encodes a data frame into a separate allocation.
     pub(super) fn alone(&mut self, b0: u8, payload: &[u8]) -> Bytes {
         let key = self.key();
         let mut frame = BytesMut::zeroed(MAX_HEADER_LEN + payload.len());
@@ -84,7 +85,7 @@ impl Encoder {
 #[inline]
 pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>) -> usize {
     let Some(head) = to.first_chunk_mut() else {
-        return 0; // all callers give the room
+        return 0; // Never: all callers give the room.
     };
     let at = frame::store(head, b0, payload.len() as u64, key);
     let end = at + payload.len();
@@ -97,7 +98,7 @@ pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>
     end
 }
 
-/// [`encode`] of a payload that lies in `to` already, about where it has to be.
+/// [`encode`] for a payload that is in `to` already, at or near its final place.
 #[inline]
 pub(super) fn encode_around(
     to: &mut [u8],

@@ -1,4 +1,5 @@
-//! How the sending half ends: closed by this end, answering the peer, at a violation, or broken.
+//! How the sending half ends: by our Close, by the answer to the peer's Close, by a violation, or
+//! by a failed write.
 use super::{
     Sender, State,
     urgent::{AtOnce, Control, Tail},
@@ -14,15 +15,15 @@ use alloc::boxed::Box;
 use core::time::Duration;
 
 impl Sender {
-    /// Starts the closing handshake, or answers the peer's Close: a Close goes out behind
-    /// everything fed. `None` sends an empty body. No message is accepted after that; Pings of the
-    /// peer are still answered until its Close comes.
+    /// Starts the closing handshake, or answers the peer's Close. The Close goes out behind
+    /// everything fed. `None` sends an empty body. No message is accepted after it. The peer's
+    /// Pings are still answered until its Close comes.
     ///
-    /// A message in chunks that is not finished stays unfinished, which the peer will notice.
+    /// An unfinished message in chunks stays unfinished, which the peer will notice.
     ///
     /// # Errors
     ///
-    /// [`Closed`](SendError::Closed) if that was done before;
+    /// [`Closed`](SendError::Closed) if this half is closed already;
     /// [`ReasonTooLong`](SendError::ReasonTooLong) above 123 bytes;
     /// [`BadCloseCode`](SendError::BadCloseCode) for 1010 from a server.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), SendError> {
@@ -32,9 +33,9 @@ impl Sender {
         Ok(())
     }
 
-    /// Closes at once: the Close goes out at the next frame boundary, and data frames of which
-    /// nothing has been written are dropped; see [`dropped`](Self::dropped). Messages are still
-    /// received, up to the peer's Close.
+    /// Closes at once. The Close goes out at the next frame boundary. Data frames of which nothing
+    /// has been written are dropped; see [`dropped`](Self::dropped). Messages are still received,
+    /// up to the peer's Close.
     ///
     /// # Errors
     ///
@@ -53,7 +54,8 @@ impl Sender {
         let Some(frame) = frame else {
             return Control::new(&[]).ok_or(SendError::ReasonTooLong);
         };
-        // §7.4.1: only a client misses an extension.
+        // §7.4.1: 1010 says that the server did not negotiate an extension, so only a client sends
+        // it.
         if frame.code == CloseCode::MANDATORY_EXTENSION && !self.encoder.masks() {
             return Err(SendError::BadCloseCode);
         }
@@ -62,12 +64,14 @@ impl Sender {
     }
 
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &[u8]) {
-        self.settle(); // what is owed goes before
+        self.settle(); // Waiting frames go before the Close.
         let Self { out, encoder, ledger, urgent, .. } = self;
         urgent.drop_first(ledger);
         let mut tail = Tail { out, encoder, ledger };
         if urgent.has_controls() {
-            urgent.place_controls(&mut tail); // also what waits for others to overtake
+            // `settle` leaves control frames waiting while others overtake. They go here, so that
+            // no later one gets in front of them.
+            urgent.place_controls(&mut tail);
         }
         tail.append(OpCode::Close, body);
         self.closed(frame);
@@ -90,13 +94,13 @@ impl Sender {
         self.stop();
     }
 
-    /// Nothing is fed any more.
+    /// Stops feeding, and frees the compressor.
     fn stop(&mut self) {
         self.deflate.stop();
         self.set_admission();
     }
 
-    /// Says that the stream failed to write: this half is closed, and its contents are dropped; see
+    /// Reports that a write failed. This half is closed, and its contents are dropped; see
     /// [`dropped`](Self::dropped).
     pub(crate) fn write_failed(&mut self) {
         self.ledger.broken(&self.out, self.urgent.first_len());
@@ -106,13 +110,16 @@ impl Sender {
         self.stop();
     }
 
-    /// Nothing follows a Close of ours from here on. Where one was queued, what waits is dropped.
+    /// Makes our Close the last frame. If a Close was queued already, waiting control frames are
+    /// dropped.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {
             self.urgent.drop_controls();
             self.state = State::Closed { broken: false };
-            // Only Pings and Pongs can be behind it, and nobody waits for those any more.
+            // Only Pings and Pongs can be behind our Close, and the peer expects them no more. A
+            // frame of which a part was written stays: a stream that ended inside a frame would
+            // look like a fault to the peer.
             if self.ledger.note_close(&self.out) {
                 self.out.truncate_controls();
                 self.ledger.controls_dropped(&self.out);
@@ -122,7 +129,7 @@ impl Sender {
         }
     }
 
-    /// Answers the peer's Close with its code (§5.5.1).
+    /// Answers the peer's Close with the same code (§5.5.1).
     pub(in crate::proto::connection) fn answer_close(&mut self, frame: Option<CloseFrame<'_>>) {
         if !self.is_closed() {
             let frame = frame.map(|f| CloseFrame::from(f.code));
@@ -131,8 +138,9 @@ impl Sender {
         }
     }
 
-    /// Tells the peer why this end fails the connection: behind the replies to what came before,
-    /// unless the stream does not take those. No second Close is sent.
+    /// Queues a Close that tells the peer why this end fails the connection. It goes behind the
+    /// replies already queued; if the stream is blocked, those replies are dropped. No second Close
+    /// is sent.
     pub(in crate::proto::connection) fn fail(
         &mut self,
         frame: CloseFrame<'_>,
@@ -148,32 +156,32 @@ impl Sender {
         Ok(())
     }
 
-    /// Whether our Close was written, with nothing left behind it, and does not lie in a stream
-    /// that refuses to flush it.
+    /// Whether our Close and everything behind it was written, and the stream has not refused to
+    /// flush it.
     pub(crate) fn close_written(&self) -> bool {
         matches!(self.state, State::Closing | State::Closed { broken: false })
             && !self.has_outgoing()
             && !self.out.refused()
     }
 
-    /// Whether our Close was written when what was behind it was dropped, but for the rest of a
-    /// frame.
+    /// Whether our Close was written before the frames behind it were dropped. The rest of a begun
+    /// frame may still be outgoing.
     pub(crate) fn close_gone(&self) -> bool {
         self.ledger.close_gone()
     }
 
-    /// Whether the stream failed to write.
+    /// Whether a write failed.
     pub(crate) fn is_broken(&self) -> bool {
         matches!(self.state, State::Closed { broken: true })
     }
 
-    /// Whether no Close is queued, the stream takes what there is, and no Pong waits for the time.
+    /// Whether no Close is queued, no write is blocked, and no Pong waits for the time.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         !self.is_closed() && self.poll_timeout().is_none() && !self.pong_waits()
     }
 
-    // The deadline on writing: the stream has to take something by then.
+    // The deadline on writing, by which the stream must accept some bytes.
 
     pub(in crate::proto::connection) fn write_timeout(&self) -> Duration {
         self.write_timeout
@@ -184,23 +192,24 @@ impl Sender {
         self.out.stall.poll()
     }
 
-    /// Tells the time to the deadline on writing. Where it has passed this half is closed.
+    /// Checks the deadline on writing. If it has passed, this half is closed.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         let timeout = self.write_timeout;
         if !self.out.stall.handle(now, timeout) {
             return Ok(());
         }
-        let trails = self.close_gone(); // nobody waits for the rest
+        // Our Close has left, so the handshake is complete without the rest of the frame behind it.
+        let trails = self.close_gone();
         self.write_failed();
         if trails { Ok(()) } else { Err(RecvError::WriteTimeout) }
     }
 
-    /// Whether the stream has refused what is outgoing.
+    /// Whether the stream has refused the outgoing bytes.
     pub(in crate::proto::connection) fn is_refused(&self) -> bool {
         self.out.refused()
     }
 
-    /// Says that the stream refuses bytes for now.
+    /// Reports that the stream refuses bytes for now.
     pub(crate) fn blocked(&mut self) {
         self.out.blocked();
     }

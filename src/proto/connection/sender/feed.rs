@@ -1,4 +1,4 @@
-//! Messages in: whether one may be fed, and its way into the buffer.
+//! Feeding messages: whether a message is admitted, and how it gets into the buffer.
 use super::{Position, Sender, State, encoder::encode};
 #[cfg(doc)]
 use crate::proto::config::Config;
@@ -16,17 +16,17 @@ use crate::proto::{
 use bytes::Bytes;
 
 impl Sender {
-    /// Queues a message: at most one copy of the payload, which a client masks on the way. See
-    /// [`Outbound`] for the types it takes, and for those that are not even copied.
+    /// Queues a message. The payload is copied at most once; a client masks it in the same pass.
+    /// See [`Outbound`] for the accepted types, and for those that are not copied at all.
     ///
-    /// It does no I/O and never waits: with less than [`high_water`](Config::high_water) unsent it
-    /// takes a message of any length, and otherwise refuses with [`Full`](SendError::Full). The
-    /// adapters' `ready` waits for room.
+    /// It does no I/O and never waits. While fewer bytes than [`high_water`](Config::high_water)
+    /// are unsent it accepts a message of any length; otherwise it returns
+    /// [`Full`](SendError::Full). The adapters' `ready` waits for room.
     ///
     /// # Errors
     ///
     /// [`Full`](SendError::Full), [`Closed`](SendError::Closed),
-    /// [`MessageInProgress`](SendError::MessageInProgress); nothing was queued then.
+    /// [`MessageInProgress`](SendError::MessageInProgress). On an error nothing was queued.
     #[inline]
     pub fn feed<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<Position, SendError> {
         let Outbound { content, plain } = message.into();
@@ -50,8 +50,8 @@ impl Sender {
         Ok(self.position())
     }
 
-    /// For a message not admitted at once: refuses it, or compresses it if it may; `true` if it
-    /// did.
+    /// Handles a message that is not admitted at once: refuses it, or compresses it if allowed.
+    /// Returns whether it was compressed and framed.
     #[inline(never)]
     fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<bool, SendError> {
         self.admit()?;
@@ -77,22 +77,24 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues a piece of a message, as a fragment (§5.4): with [`first`](Chunk::first) one begins,
-    /// with [`last`](Chunk::last) it ends. Until then other data is refused; control frames are
-    /// not. [`message_in_progress`](Self::message_in_progress) tells whether one was begun.
+    /// Queues a piece of a message as a fragment (§5.4). [`first`](Chunk::first) begins the
+    /// message, and [`last`](Chunk::last) ends it. In between, other data is refused, but control
+    /// frames are accepted. [`message_in_progress`](Self::message_in_progress) tells whether a
+    /// message was begun.
     ///
     /// # Errors
     ///
-    /// As [`feed`](Self::feed), where [`MessageInProgress`](SendError::MessageInProgress) means
-    /// that another message was begun and has not ended, or that the kind differs from that of the
-    /// earlier pieces; [`NoMessage`](SendError::NoMessage) if none was begun;
-    /// [`BadUtf8`](SendError::BadUtf8) if the pieces of a text are not, or do not end as, valid
-    /// UTF-8. Nothing was queued then.
+    /// As [`feed`](Self::feed). [`MessageInProgress`](SendError::MessageInProgress) means that a
+    /// different message has not ended, or that the kind differs from the earlier pieces.
+    /// [`NoMessage`](SendError::NoMessage) if no message was begun. [`BadUtf8`](SendError::BadUtf8)
+    /// if the pieces of a text are invalid UTF-8, or end inside a character. On an error nothing
+    /// was queued.
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         let Chunk { kind, first, data, last } = chunk;
         let mut utf8 = match &self.state {
             State::Open if first => Utf8Validator::default(),
             State::Open => return Err(SendError::NoMessage),
+            // A clone: if this chunk is refused, the validator has to stay as it was.
             State::MidMessage(begun, utf8) if *begun == kind && !first => utf8.clone(),
             State::MidMessage(..) => return Err(SendError::MessageInProgress),
             State::Closing | State::Closed { .. } => return Err(SendError::Closed),
@@ -114,14 +116,16 @@ impl Sender {
         Ok(self.position())
     }
 
-    /// Queues a message before all messages of which nothing has been written, after others fed
-    /// this way: for messages that must not wait, such as a cancel behind quotes. One allocation.
+    /// Queues a message that overtakes all messages of which nothing has been written, but no other
+    /// message fed this way. It is for messages that must not wait, such as a cancel behind quotes.
+    /// It costs one allocation.
     ///
     /// # Errors
     ///
     /// As [`feed`](Self::feed), but [`Full`](SendError::Full) only at twice
-    /// [`high_water`](Config::high_water), and never
-    /// [`MessageInProgress`](SendError::MessageInProgress): it then goes behind the last chunk.
+    /// [`high_water`](Config::high_water). It never returns
+    /// [`MessageInProgress`](SendError::MessageInProgress): the message then goes behind the last
+    /// chunk.
     pub fn feed_first<'m>(
         &mut self,
         message: impl IntoOutbound<'m>,
@@ -129,7 +133,7 @@ impl Sender {
         self.overtake(&message.into())
     }
 
-    /// [`feed_first`](Self::feed_first).
+    /// [`feed_first`](Self::feed_first) without its generic parameter.
     pub(in crate::proto::connection) fn overtake(
         &mut self,
         message: &Outbound<'_>,
@@ -185,7 +189,7 @@ impl Sender {
         SendError::Full { buffered: shown(self.buffered_amount()), limit: shown(self.high_water) }
     }
 
-    /// Header and payload in one pass over one reserved region.
+    /// Encodes header and payload in one pass over one reserved region.
     #[inline]
     pub(super) fn frame(&mut self, b0: u8, payload: &[u8]) {
         let key = self.encoder.key();
@@ -194,7 +198,8 @@ impl Sender {
         self.encoder.count(b0, payload.len());
     }
 
-    /// A frame of a server is there; a client masks its payload.
+    /// Queues an encoded message. A server uses the encoded frame; a client masks the payload anew,
+    /// since every frame needs a fresh key (§5.3).
     #[inline]
     pub(super) fn frame_encoded(&mut self, b0: u8, encoded: &Encoded) {
         let frame = encoded.frame();
@@ -208,7 +213,7 @@ impl Sender {
         }
     }
 
-    /// Copies the payload where that is cheaper than to write it from where it is.
+    /// Copies the payload if a copy costs less than a vectored write; otherwise writes it in place.
     fn frame_owned(&mut self, b0: u8, payload: impl AsRef<[u8]> + Into<Bytes>) {
         if self.encoder.masks() || payload.as_ref().len() < self.min_vectored {
             self.frame(b0, payload.as_ref());

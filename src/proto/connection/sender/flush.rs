@@ -1,32 +1,32 @@
-//! The sending half over a stream that flushes.
+//! The sending half over a stream that buffers bytes itself until it is flushed, such as TLS.
 use super::Sender;
 
 impl Sender {
-    /// Says that the stream has no vectored writes: what would be written from where it lies is
-    /// copied instead, so that a header never travels alone.
+    /// Reports that the stream has no vectored writes. Payloads that would be written in place are
+    /// copied instead, so that a header is never sent alone.
     pub(crate) fn set_flat(&mut self) {
         self.min_vectored = usize::MAX;
     }
 
-    /// Says that the times told from now on have another epoch.
+    /// Reports that times from now on have a different epoch.
     pub(in crate::proto::connection) fn restart_clock(&mut self) {
         self.out.stall.restart();
         self.urgent.restart_clock();
     }
 
-    /// Says how many of the bytes that it took the stream refuses to flush; 0 if none.
+    /// Reports how many of the bytes that the stream accepted it refuses to flush; 0 if none.
     #[inline]
     pub(crate) fn unflushed(&mut self, bytes: usize) {
         self.ledger.set_unflushed(bytes, &self.out, self.urgent.first_len());
         self.out.stall.set(bytes > 0);
     }
 
-    /// How many those are.
+    /// How many bytes the stream accepted and has not flushed.
     pub(crate) fn held_back(&self) -> usize {
         self.ledger.held_back()
     }
 
-    /// Says that nothing more is written.
+    /// Reports that nothing more is written.
     pub(crate) fn over(&mut self) {
         self.ledger.over();
     }

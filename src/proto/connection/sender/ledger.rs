@@ -1,11 +1,12 @@
-//! The fate of the bytes fed: how far they were written, and how many were dropped.
+//! Bookkeeping of the bytes fed: how far they were written, and how many were dropped.
 //!
-//! Two streams of them are counted:
+//! The ledger counts two streams of bytes:
 //!
-//! - *in order*: everything fed at the end of the buffer, control frames among it. How far it was
-//!   fed and written is known to [`OutBuffer`]; here is where in it the data and our Close end.
-//! - *first*: the messages that overtake. They are written in their own order. `first_waiting` is
-//!   how many of their bytes have no place in the buffer yet.
+//! - *in order*: everything fed at the end of the buffer, including control frames. [`OutBuffer`]
+//!   knows how far this stream was fed and written. The ledger knows where in it the data and our
+//!   Close end.
+//! - *first*: the messages that overtake, which are written in their own order. `first_waiting` is
+//!   the number of their bytes that have no place in the buffer yet.
 use crate::proto::connection::out_buffer::OutBuffer;
 
 /// A position in the bytes fed, just after a message, for
@@ -13,7 +14,8 @@ use crate::proto::connection::out_buffer::OutBuffer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position(u64);
 
-/// Set in the position of a message that overtook.
+/// Marks the position of a message fed first. The two streams are written in different orders, so
+/// their positions cannot be compared.
 const FIRST: u64 = 1 << 63;
 
 impl Position {
@@ -23,35 +25,41 @@ impl Position {
     }
 }
 
+/// The positions in order say where frames end, because bytes in the buffer do not say which of
+/// them are data. `dropped` and `is_written` must not count a control frame as data.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    /// Where the data ends that is before `control_end`. Invariant: `data_end <= control_end`, and
-    /// between the two there are control frames alone.
+    /// The end of the last data before `control_end`. Invariant: `data_end <= control_end`, and
+    /// only control frames lie between the two.
     data_end: u64,
-    /// Where the last control frame queued in order ends. Invariant: all bytes after it are data.
+    /// The end of the last control frame queued in order. Invariant: all bytes after it are data,
+    /// so that feeding data need not update the ledger.
     control_end: u64,
-    /// Where the last control frames end that were queued in order when nothing else was left to
-    /// write. Invariant: what is before it and not written is no data.
+    /// The end of the last control frames queued in order while nothing else was left to write.
+    /// Invariant: unwritten bytes before this position are not data. Without it, a failed write
+    /// would count these frames as dropped data.
     ahead: u64,
-    /// Where our Close ends; `u64::MAX` until it has a place.
+    /// The end of our Close; `u64::MAX` until it has a place.
     close_end: u64,
-    /// In order, what ends behind this was dropped; `u64::MAX` while nothing was. `data_end` stays
-    /// from then on: it is how far data had been fed.
+    /// Data in order that ends behind this position was dropped; `u64::MAX` while nothing was
+    /// dropped. From then on `data_end` does not change, and says how far data had been fed.
     lost_from: u64,
-    /// How many bytes were fed first. Invariant: those dropped are taken off, so that the last
-    /// bytes counted here are those not yet written.
+    /// The number of bytes fed first, without dropped bytes. Invariant: the last bytes counted here
+    /// are the bytes not yet written.
     first_fed: u64,
-    /// How many bytes of messages, of both streams, were dropped. Never decreases.
+    /// The number of dropped bytes of messages, of both streams. Never decreases.
     dropped: u64,
-    /// All of our Close was written when what was behind it was dropped, but for the rest of a
-    /// frame. Never unset.
+    /// Our Close was written completely when the frames behind it were dropped, except for the rest
+    /// of a begun frame. Never unset.
     close_gone: bool,
-    /// How many bytes the stream took and refused to flush: it may hold them itself, as TLS does.
+    /// The number of bytes that the stream accepted and refused to flush. It may buffer them
+    /// itself, as TLS does.
     unflushed: usize,
-    /// How far it had flushed the bytes fed in order, and those fed first, when it last had flushed
-    /// all.
+    /// The positions in order and first up to which bytes had left when the stream last flushed
+    /// everything. Messages flushed before stay written, whatever the stream buffers later.
     flushed: (u64, u64),
-    /// Nothing more is written: whatever the stream took may have left. Never unset.
+    /// Nothing more is written. From now on all bytes that the stream accepted count as written:
+    /// some may have been sent, and the peer may have acted on them. Never unset.
     over: bool,
 }
 
@@ -80,7 +88,7 @@ impl Ledger {
         Position(FIRST | self.first_fed)
     }
 
-    /// Control frames were queued at the end of `out`, which had been fed up to `start`.
+    /// Control frames were queued at the end of `out`, from `start` on.
     pub(super) fn controls_queued(&mut self, start: u64, out: &OutBuffer) {
         self.data_end = self.data_end(start);
         self.control_end = out.fed();
@@ -89,7 +97,8 @@ impl Ledger {
         }
     }
 
-    /// Control frames at the end of `out` were dropped, and no data.
+    /// Only control frames at the end of `out` were dropped, and no data. If `control_end` stayed,
+    /// the position after the last message would move by their length.
     pub(super) fn controls_dropped(&mut self, out: &OutBuffer) {
         self.control_end = self.control_end.min(out.fed());
     }
@@ -99,7 +108,7 @@ impl Ledger {
         self.close_end = end;
     }
 
-    /// No data is fed any more, though some may be dropped.
+    /// No more data is fed, though some may still be dropped.
     pub(super) fn data_ended(&mut self, out: &OutBuffer) {
         self.data_end = self.data_end(out.fed());
     }
@@ -110,44 +119,45 @@ impl Ledger {
         self.first_fed = self.first_fed.wrapping_sub(len as u64);
     }
 
-    /// Messages fed in order were dropped, so that what was fed ends at `end`.
+    /// Messages fed in order were dropped, so that the bytes fed end at `end`.
     pub(super) fn in_order_dropped(&mut self, len: usize, end: u64) {
         self.dropped += len as u64;
         self.lost_from = end;
     }
 
-    /// The stream failed: nothing more of what is in `out`, or waits to be first, is written.
+    /// A write failed. Nothing more of `out`, or of the messages that wait to be first, is written.
     pub(super) fn broken(&mut self, out: &OutBuffer, first_waiting: usize) {
         self.over();
         self.data_ended(out);
         self.note_close(out);
         let written = out.written();
-        // Once some was dropped, in order there is nothing but control frames behind that.
+        // Once data was dropped, only control frames follow `lost_from` in order. The data behind
+        // it was counted when it was dropped.
         let end = self.data_end.min(self.lost_from);
         self.dropped += end.saturating_sub(written.max(self.ahead));
         self.lost_from = self.lost_from.min(written);
         self.first_dropped(self.first_left(out, first_waiting));
     }
 
-    /// Notes, and returns, whether the stream took all of our Close and has not refused to flush it,
-    /// whatever became of what is behind it.
+    /// Records and returns whether our Close has left: the stream accepted all of it, and has not
+    /// refused to flush it. The frames behind it do not matter.
     pub(super) fn note_close(&mut self, out: &OutBuffer) -> bool {
         self.close_gone |= out.written() >= self.close_end && self.unflushed == 0;
         self.close_gone
     }
 
-    /// Where data ended when in order everything had been fed up to `end`.
+    /// The end of the data at the time when the bytes fed in order ended at `end`.
     fn data_end(&self, end: u64) -> u64 {
         let stays = end == self.control_end || self.lost_from != u64::MAX;
         if stays { self.data_end } else { end }
     }
 
-    /// The position behind the last data fed in order.
+    /// The position after the last data fed in order.
     pub(super) fn fed(&self, out: &OutBuffer) -> Position {
         Position::in_order(self.data_end(out.fed()))
     }
 
-    /// A number that changes with each message fed, in whatever order.
+    /// A number that changes with each message fed, in order or first.
     pub(super) fn data_mark(&self, out: &OutBuffer) -> u64 {
         self.data_end(out.fed()).wrapping_add(self.first_fed)
     }
@@ -161,7 +171,7 @@ impl Ledger {
         }
     }
 
-    /// How far the bytes of both streams have left, by all that is known.
+    /// How far the bytes of both streams have certainly left.
     #[inline]
     fn gone(&self, out: &OutBuffer, first_waiting: usize) -> (u64, u64) {
         if self.held_back() > 0 {
@@ -171,7 +181,8 @@ impl Ledger {
         (out.written(), self.first_fed.wrapping_sub(left))
     }
 
-    /// The stream refused to flush so many bytes that it took; 0 once it has.
+    /// The stream refused to flush this number of bytes that it accepted; 0 once it has flushed
+    /// all.
     #[inline]
     pub(super) fn set_unflushed(&mut self, bytes: usize, out: &OutBuffer, first_waiting: usize) {
         self.unflushed = bytes;
@@ -180,7 +191,7 @@ impl Ledger {
         }
     }
 
-    /// How many bytes have not left for certain.
+    /// The number of bytes that may still be inside the stream.
     #[inline]
     pub(super) fn held_back(&self) -> usize {
         if self.over { 0 } else { self.unflushed }
@@ -190,20 +201,20 @@ impl Ledger {
         self.over = true;
     }
 
-    /// How many bytes fed first are not written, wherever they are.
+    /// The number of bytes fed first that are not written, whether they have a place or wait.
     #[inline]
     fn first_left(&self, out: &OutBuffer, first_waiting: usize) -> usize {
         first_waiting + out.first_len()
     }
 
-    /// How many bytes of messages, of both streams, are not written and were not dropped.
+    /// The number of bytes of messages, of both streams, that were neither written nor dropped.
     pub(super) fn messages_left(&self, out: &OutBuffer, first_waiting: usize) -> u64 {
         let end = self.data_end(out.fed()).min(self.lost_from);
         let in_order = end.saturating_sub(out.written().max(self.ahead));
         in_order + self.first_left(out, first_waiting) as u64
     }
 
-    /// How many bytes fed in order are not written.
+    /// The number of bytes fed in order that are not written.
     pub(super) fn unsent(&self, out: &OutBuffer) -> u64 {
         out.fed().wrapping_sub(out.written())
     }

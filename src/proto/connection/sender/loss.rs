@@ -1,9 +1,9 @@
-//! The end of a sender that still holds messages: nothing else would tell that they are lost.
+//! Reports a sender that is dropped with unsent messages. Nothing else would report their loss.
 use super::Sender;
 use crate::proto::trace;
 
 impl Drop for Sender {
-    /// Nothing without the feature `tracing`.
+    /// Does nothing without the feature `tracing`.
     #[inline(always)]
     fn drop(&mut self) {
         let Self { out, urgent, ledger, encoder, .. } = self;

@@ -1,7 +1,7 @@
 //! The sending half: messages in, wire bytes out.
 //!
-//! This decides what may be sent, and which frames overtake; `OutBuffer` holds the bytes and finds
-//! where frames begin; answers to the peer's frames come through `respond`.
+//! [`Sender`] decides which frames may be sent and which overtake. `OutBuffer` holds the bytes and
+//! finds where frames begin. Replies to the peer's frames come through `respond`.
 mod build;
 #[cfg(feature = "counters")]
 mod counters;
@@ -42,11 +42,12 @@ use urgent::{Control, Tail, Urgent};
 
 /// The sending half of a [`Connection`](super::Connection).
 ///
-/// Feeding does no I/O; [`outgoing`](Self::outgoing) is what to write.
+/// Feeding does no I/O; [`outgoing`](Self::outgoing) returns the bytes to write.
 pub struct Sender {
     out: OutBuffer,
-    /// Messages are framed at once while less is buffered. 0 unless open and between messages, and
-    /// where messages are compressed, so that one compare asks for all that.
+    /// A message is framed at once while fewer bytes are buffered. It is 0 if this half is not
+    /// open, inside a message in chunks, and where messages are compressed. So `feed` needs only
+    /// one comparison on its fast path.
     admit_below: usize,
     encoder: Encoder,
     high_water: usize,
@@ -63,7 +64,7 @@ pub struct Sender {
     deflate: Deflate,
 }
 
-/// Shows how far it is and how much is buffered, not what: payloads may be secret.
+/// Shows the state and how much is buffered, but no payload, which may be secret.
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender")
@@ -80,18 +81,18 @@ enum State {
     Open,
     /// A message in chunks is not finished.
     MidMessage(DataKind, Utf8Validator),
-    /// A Close was queued: no data may follow it, but control frames until the peer's Close comes
-    /// (§5.5.1, §5.5.2).
+    /// A Close was queued. No data may follow it, but control frames may until the peer's Close
+    /// comes (§5.5.1, §5.5.2).
     Closing,
-    /// Nothing more is queued: both have closed, this end failed the connection, or the stream
-    /// refused a write.
+    /// Nothing more is queued: both ends have closed, this end failed the connection, or a write
+    /// failed.
     Closed {
         broken: bool,
     },
 }
 
 impl Sender {
-    /// `entropy` is a client's.
+    /// `entropy` is `Some` for a client.
     pub(super) fn new(config: &Config, entropy: Option<Box<dyn Entropy + Send + Sync>>) -> Self {
         let high_water = config.high_water.max(1);
         Self {
@@ -113,7 +114,7 @@ impl Sender {
         }
     }
 
-    /// Queues the handshake's response, of which most parts are mostly empty.
+    /// Queues the handshake's response. Most of its parts are usually empty, and are skipped.
     pub(super) fn begin_with(&mut self, buffer: Vec<u8>, response: &[&[u8]]) {
         self.out.lend(buffer);
         for part in response.iter().filter(|part| !part.is_empty()) {
@@ -129,18 +130,18 @@ impl Sender {
 
     // Commands.
 
-    /// Queues a Ping before the data. Of several waiting Pings only the newest is sent
-    /// (two queued before one write leave as one), and waiting Pongs leave before it. Its Pong
-    /// is an [`Event::Pong`](crate::Event::Pong) with the same payload, for the caller to match;
-    /// for round-trip times there is [`measure_rtt`](Self::measure_rtt).
+    /// Queues a Ping before the data, and behind waiting Pongs. If several Pings wait, only the
+    /// newest is sent: two queued before one write leave as one. The answer is an
+    /// [`Event::Pong`](crate::Event::Pong) with the same payload, by which the caller can match it.
+    /// For round-trip times, use [`measure_rtt`](Self::measure_rtt).
     ///
-    /// After our Close it goes before the data that is left, or behind that Close, until the peer's
-    /// comes (§5.5.1).
+    /// A Ping may be queued even after our Close, until the peer's Close comes (§5.5.1). It goes
+    /// before the remaining data, or behind our Close.
     ///
     /// # Errors
     ///
     /// [`ControlTooLong`](SendError::ControlTooLong) above 125 bytes; [`Closed`](SendError::Closed)
-    /// once both ends have closed, after a violation, and after a failed write. Never
+    /// once both ends have closed, after a violation, and after a failed write. It never returns
     /// [`Full`](SendError::Full).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
         let control = self.control(payload)?;
@@ -148,15 +149,15 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues a Ping, as [`ping`](Self::ping), with a unique payload of 4 bytes: when
-    /// its Pong comes, [`rtt`](Self::rtt) has another time. The
-    /// [heartbeat](Config::heartbeat) does the same by itself, but only on a silent connection.
+    /// Queues a Ping, as [`ping`](Self::ping) does, with a unique payload of 4 bytes. When its Pong
+    /// comes, [`rtt`](Self::rtt) has a new time. The [heartbeat](Config::heartbeat) does the same
+    /// by itself, but only on a silent connection.
     ///
-    /// Several may be under way; a Pong settles the Pings before its own (§5.5.3). One that takes
-    /// more than 60 s gives no time.
+    /// Several Pings may be under way. A Pong also settles the Pings sent before its own (§5.5.3).
+    /// A Pong that takes more than 60 s gives no time.
     ///
-    /// `now` is of the clock that reads are stamped with. In an adapter that is its own, so call
-    /// its `measure_rtt()`, not this.
+    /// `now` is a time of the clock that stamps the reads. Adapters have a private clock, so call
+    /// the adapter's `measure_rtt()` there, not this method.
     ///
     /// # Errors
     ///
@@ -169,8 +170,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues a Pong before the data and any waiting Ping; it may be unsolicited (§5.5.3).
-    /// If more than 16 wait, only the newest is sent.
+    /// Queues a Pong before the data and any waiting Ping. A Pong may be unsolicited (§5.5.3). If
+    /// more than 16 Pongs wait, only the newest is sent.
     ///
     /// # Errors
     ///
@@ -188,7 +189,7 @@ impl Sender {
         Control::new(payload).ok_or(SendError::ControlTooLong)
     }
 
-    // What the receiving half owes.
+    // Replies and Pings that the receiving half asks for.
 
     pub(super) fn answer_ping(&mut self, payload: &[u8]) {
         if !self.is_over() {
@@ -196,7 +197,7 @@ impl Sender {
         }
     }
 
-    /// The heartbeat's Ping.
+    /// Asks for the heartbeat's Ping.
     pub(super) fn owe_beat(&mut self, now: Time) {
         if !self.is_closed() {
             self.urgent.owe_beat(now);
@@ -208,26 +209,26 @@ impl Sender {
         self.urgent.beat_written(&self.out)
     }
 
-    /// A Pong came, `at` that time if anybody said so.
+    /// A Pong came, at the time `at` if the caller gave it.
     pub(super) fn hear_pong(&mut self, payload: &[u8], at: Option<Time>) {
         self.urgent.hear_pong(payload, at);
     }
 
-    /// Whether a Pong waits for the time to be told.
+    /// Whether a Pong waits for the caller to tell the time.
     #[inline]
     pub(crate) fn pong_waits(&self) -> bool {
         self.urgent.pong_waits()
     }
 
-    /// Tells the time to a Pong that waits for it.
+    /// Times the waiting Pong with `now`.
     pub(crate) fn time_pong(&mut self, now: Time) {
         self.urgent.time_pong(now);
     }
 
     // Outputs.
 
-    /// The bytes to write next, as a [`Buf`](bytes::Buf). Waiting control frames join them here,
-    /// once per write.
+    /// The bytes to write next, as a [`Buf`](bytes::Buf). Waiting control frames are placed among
+    /// them here, once per write.
     #[inline]
     pub fn outgoing(&mut self) -> Outgoing<'_> {
         if self.owes() {
@@ -236,7 +237,7 @@ impl Sender {
         Outgoing(&mut self.out)
     }
 
-    /// Gives the frames that wait beside the buffer their place in it.
+    /// Places the frames that wait beside the buffer into it.
     #[cold]
     #[inline(never)]
     fn settle(&mut self) {
@@ -244,14 +245,13 @@ impl Sender {
         urgent.place(&mut Tail { out, encoder, ledger });
     }
 
-    /// Takes the output buffer away if it holds nothing; returns an empty one if there is none to
-    /// take.
+    /// Takes the output buffer away if it holds no bytes. Otherwise returns an empty `Vec`.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
         self.out.reclaim()
     }
 
-    /// Gives the sender a buffer to encode into, of any length, initialised by its owner.
+    /// Gives the sender a buffer to encode into, of any length. Its initialised length is the room.
     #[inline]
     pub fn lend(&mut self, buffer: Vec<u8>) {
         self.out.lend(buffer);
@@ -259,8 +259,8 @@ impl Sender {
 
     // Getters.
 
-    /// The bytes fed and not yet written: whole frames, control frames included. (A
-    /// browser's `bufferedAmount` counts only payloads.)
+    /// The number of bytes fed and not yet written. It counts whole frames, and control frames too.
+    /// (A browser's `bufferedAmount` counts only payloads.)
     #[inline]
     pub fn buffered_amount(&self) -> usize {
         let urgent = if self.owes() {
@@ -274,7 +274,8 @@ impl Sender {
     /// Whether there is anything to write.
     #[inline]
     pub fn has_outgoing(&self) -> bool {
-        // What overtakes waits for the end of a message in chunks.
+        // Messages that overtake wait for the end of a message in chunks: §5.4 forbids them inside
+        // it.
         let first = self.urgent.has_first() && !self.out.open;
         self.out.len() > 0 || first || self.owes_control()
     }
@@ -290,42 +291,42 @@ impl Sender {
         self.urgent.has_controls() || self.urgent.has_close()
     }
 
-    /// Whether less than [`high_water`](Config::high_water) was [fed](Self::feed) in order and is
-    /// unsent: one more message of any length would be admitted, if this half is open. Messages
-    /// that overtake do not count here, nor do control frames that do.
+    /// Whether fewer bytes than [`high_water`](Config::high_water) were [fed](Self::feed) in order
+    /// and are unsent. If so, and if this half is open, one more message of any length is admitted.
+    /// Messages and control frames that overtake do not count here.
     #[inline]
     pub fn has_room(&self) -> bool {
         self.ledger.unsent(&self.out) < self.high_water as u64
     }
 
-    /// Whether enough is buffered to be written before the batch ends
+    /// Whether enough bytes are buffered to write before the batch ends
     /// ([`cork_limit`](Config::cork_limit)).
     #[inline]
     pub(crate) fn reached_cork_limit(&self) -> bool {
         self.out.len() >= self.cork_limit
     }
 
-    /// The position after the last message fed, whether or not it was written. Unchanged by control
-    /// frames and by [`feed_first`](Self::feed_first), so that comparing two of them tells whether
+    /// The position after the last message fed, whether or not it was written. Control frames and
+    /// [`feed_first`](Self::feed_first) do not change it. So comparing two positions tells whether
     /// a dropped `send` had fed its message.
     pub fn fed(&self) -> Position {
         self.ledger.fed(&self.out)
     }
 
-    /// Whether the system has all bytes up to this position. What a stream such as TLS took and
-    /// holds itself does not count, until the connection is over: then whatever it took does, since
-    /// some of it may have left. Never becomes true for dropped bytes.
+    /// Whether the system has all bytes up to this position. Bytes buffered inside the stream (as
+    /// TLS does) do not count while the connection is open. Once it is over they do, because some
+    /// may have been sent. It never becomes true for dropped bytes.
     pub fn is_written(&self, position: Position) -> bool {
         self.ledger.is_written(position, &self.out, self.urgent.first_len())
     }
 
-    /// A number that changes with each message fed, in whatever order.
+    /// A number that changes with each message fed, in order or first.
     pub(super) fn data_mark(&self) -> u64 {
         self.ledger.data_mark(&self.out)
     }
 
-    /// The kind of the message in chunks that was begun and has not ended; `None` if the next
-    /// chunk has to be a [`first`](crate::Chunk::first) one.
+    /// The kind of the message in chunks that is in progress. If `None`, the next chunk must be a
+    /// [`first`](crate::Chunk::first) one.
     pub fn message_in_progress(&self) -> Option<DataKind> {
         match self.state {
             State::MidMessage(kind, _) => Some(kind),
@@ -333,32 +334,32 @@ impl Sender {
         }
     }
 
-    /// How many bytes of the messages fed, in frames, were dropped because a violation, an
+    /// How many bytes of fed messages, headers included, were dropped because a violation, an
     /// [`abort`](Self::abort) or a failed write ended this half first.
     pub fn dropped(&self) -> u64 {
         self.ledger.dropped()
     }
 
     /// Round-trip times of the Pings of the [heartbeat](Config::heartbeat) and of
-    /// [`measure_rtt`](Self::measure_rtt). A Pong counts once the time is told at which it came: by
-    /// [`commit_at`](crate::Receiver::commit_at), else by the next `handle_timeout`; the adapters
-    /// do so. `None` before the first.
+    /// [`measure_rtt`](Self::measure_rtt); `None` before the first. A Pong counts once its time of
+    /// arrival is known, from [`commit_at`](crate::Receiver::commit_at) or else from the next
+    /// `handle_timeout`. The adapters call both.
     pub fn rtt(&self) -> Option<RoundTrip> {
         self.urgent.rtt()
     }
 
-    /// Whether this half is closed: a Close was queued, or the stream refused a write.
+    /// Whether this half is closed: a Close was queued, or a write failed.
     #[inline]
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closing | State::Closed { .. })
     }
 
-    /// Whether no more frames of any kind are queued.
+    /// Whether this half accepts no more frames of any kind.
     fn is_over(&self) -> bool {
         matches!(self.state, State::Closed { .. })
     }
 
-    /// The Close that was queued; `None` before that, and for an empty body.
+    /// The Close that was queued; `None` before, and for an empty body.
     pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
         let (code, reason) = &**self.close.as_ref()?;
         Some(CloseFrame { code: *code, reason })

@@ -1,4 +1,4 @@
-//! In place of `deflate` without that feature: nothing is compressed.
+//! Replaces `deflate` without that feature. Nothing is compressed.
 use super::Sender;
 use crate::proto::{
     config::Config, deflate::DeflateParams, outbound::prepared::Prepared, role::Role,

@@ -1,5 +1,5 @@
-//! Frames that are written before data fed earlier: control frames and messages that overtake,
-//! while they wait beside the buffer for their place in it.
+//! Frames that overtake data fed earlier: control frames and messages. They wait here, beside the
+//! buffer, until the next write places them.
 use super::{encoder::Encoder, ledger::Ledger};
 use crate::proto::{
     connection::{
@@ -13,31 +13,35 @@ use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 #[derive(Default)]
 pub(super) struct Urgent {
-    /// The payloads of Pongs, each behind its length.
+    /// The payloads of Pongs, each preceded by its length.
     pongs: Vec<u8>,
-    /// How many Pings those answer, up to `MAX_PONGS`.
+    /// The number of Pings that these Pongs answer, up to `MAX_PONGS`.
     pinged: u8,
-    /// The payload of a Ping, kept in the same way; not inline, since most connections send none.
+    /// The payload of a Ping, stored in the same way. It is not inline because most connections
+    /// never send a Ping.
     ping: Vec<u8>,
-    /// How far the heartbeat's Ping has come.
+    /// The progress of the heartbeat's Ping.
     beat: Beat,
-    /// Pings under way whose Pongs are timed; `None` before the first.
+    /// Pings under way whose round trip is measured; `None` before the first.
     trips: Option<Box<Trips>>,
-    /// A Close that overtakes: that of an abort at once, that of a violation when the stream does
-    /// not take the frames before it. Boxed, since most connections never have one.
+    /// A Close that overtakes. The Close of an abort overtakes at once. The Close of a violation
+    /// overtakes only if the stream refuses the frames before it. Boxed, because most connections
+    /// never have one.
     close: Option<Box<(Control, AtOnce)>>,
-    /// Nothing may follow a Close of ours: the peer's came, or this end fails the connection.
+    /// Nothing may follow our Close, because the peer's came or this end fails the connection.
     pub(super) close_is_last: bool,
     /// Messages that overtake.
     first: VecDeque<First>,
-    /// The bytes in `first`: asked for at each message fed, however many wait.
+    /// The number of bytes in `first`. It is cached because each fed message asks for it, however
+    /// many messages wait.
     first_len: usize,
 }
 
+/// Whether a Close overtakes all frames that are not begun, even if the stream is not blocked.
 pub(super) type AtOnce = bool;
 
-/// Up to this many waiting Pings are answered individually; beyond that, only the newest (§5.5.3),
-/// so that a flood costs one Pong.
+/// Up to this many waiting Pings are answered individually. With more, only the newest is answered
+/// (§5.5.3), so that a flood of Pings cannot fill memory with Pongs.
 const MAX_PONGS: u8 = 16;
 
 /// The payload of a control frame.
@@ -66,13 +70,13 @@ enum Beat {
     None,
     Owed,
     Overtaking,
-    /// Queued in order, up to here.
+    /// Queued in order, and ends at this position.
     Queued(u64),
     Written,
 }
 
 impl Beat {
-    /// How far it has come, seeing what `out` still holds.
+    /// The progress, after a look at what `out` still holds.
     fn seen(self, out: &OutBuffer) -> Self {
         match self {
             Self::Overtaking if out.takes_controls() => Self::Written,
@@ -82,7 +86,7 @@ impl Beat {
     }
 }
 
-/// The end of a buffer, with what it takes to queue a control frame there.
+/// The end of a buffer, with the encoder and the ledger that queueing a control frame needs.
 pub(super) struct Tail<'a> {
     pub(super) out: &'a mut OutBuffer,
     pub(super) encoder: &'a mut Encoder,
@@ -102,7 +106,7 @@ impl Tail<'_> {
 }
 
 impl Urgent {
-    // What waits.
+    // Frames that wait.
 
     pub(super) fn push_pong(&mut self, payload: &[u8]) {
         if self.pinged == MAX_PONGS {
@@ -110,26 +114,26 @@ impl Urgent {
         } else {
             self.pinged += 1;
         }
-        self.pongs.push(payload.len() as u8); // at most 125
+        self.pongs.push(payload.len() as u8); // At most 125, by §5.5.
         self.pongs.extend_from_slice(payload);
     }
 
-    /// Of several Pings that wait only the newest is sent. `payload` is of at most 125 bytes. It
-    /// serves as the heartbeat's, if that waits.
+    /// Replaces a waiting Ping, so that only the newest is sent. `payload` has at most 125 bytes.
+    /// If the heartbeat's Ping waits, this Ping serves as it: any Pong is a sign of life.
     pub(super) fn set_ping(&mut self, payload: &[u8]) {
         self.drop_ping();
         self.ping.push(payload.len() as u8);
         self.ping.extend_from_slice(payload);
     }
 
-    /// A Ping whose Pong is timed.
+    /// Queues a Ping whose round trip is measured.
     pub(super) fn measure_rtt(&mut self, now: Time) {
         self.drop_ping();
         let mark = self.trips.get_or_insert_default().begin(now);
         self.set_ping(&mark);
     }
 
-    /// No Pong will come for a Ping that is not sent.
+    /// Forgets the time of a Ping that is not sent, because no Pong will come for it.
     fn drop_ping(&mut self) {
         if let Some(trips) = &mut self.trips {
             payloads(&self.ping).for_each(|unsent| trips.forget(unsent));
@@ -146,7 +150,7 @@ impl Urgent {
         self.first.push_back(first);
     }
 
-    /// Drops messages that found no place.
+    /// Drops the messages that wait for a place.
     pub(super) fn drop_first(&mut self, ledger: &mut Ledger) {
         ledger.first_dropped(self.first_len);
         self.clear_first();
@@ -164,7 +168,7 @@ impl Urgent {
         (self.ping, self.beat) = (Vec::new(), Beat::None);
     }
 
-    /// Drops everything; what the messages were has been counted.
+    /// Drops everything. The ledger has counted the messages before.
     pub(super) fn clear(&mut self) {
         self.drop_controls();
         self.close = None;
@@ -190,23 +194,23 @@ impl Urgent {
         self.first_len
     }
 
-    /// Pongs, then a Ping.
+    /// The waiting Pongs, then the Ping.
     fn controls(&self) -> impl Iterator<Item = (OpCode, &[u8])> {
         let pongs = payloads(&self.pongs).map(|payload| (OpCode::Pong, payload));
         pongs.chain(payloads(&self.ping).map(|payload| (OpCode::Ping, payload)))
     }
 
-    /// How many bytes all of it will be; `header` is what the header of a control frame takes.
+    /// The number of bytes of all waiting frames; `header` is the length of a control frame's
+    /// header.
     pub(super) fn len(&self, header: usize) -> usize {
         let close = self.close.as_ref().map(|close| close.0.payload());
         let controls = self.controls().map(|(_, payload)| payload).chain(close);
         controls.map(|payload| header + payload.len()).sum::<usize>() + self.first_len()
     }
 
-    // Its place.
+    // Placing.
 
-    /// Gives what waits its place in `to`: in front of data that has not begun to be written. Where
-    /// a writer holds that buffer, `behind` is the sender's own.
+    /// Places the waiting frames into `to`, in front of data of which nothing has been written.
     pub(super) fn place(&mut self, to: &mut Tail<'_>) {
         if let Some(close) = self.close.take_if(|close| close.1 || to.out.refused()) {
             self.cut(&close.0, to);
@@ -222,7 +226,7 @@ impl Urgent {
             }
             self.first_len -= len;
         }
-        // The messages fed before a violation have been written.
+        // Everything fed before the violation has been written, so the Close need not overtake.
         if to.out.len() == 0
             && let Some(close) = self.close.take()
         {
@@ -231,10 +235,11 @@ impl Urgent {
         }
     }
 
-    /// A Close waits for nothing but the frame under way: the data behind that is dropped.
+    /// Places a Close right behind the frame under way, and drops the data behind that frame. The
+    /// frame itself stays: the peer could not parse a Close in the middle of it.
     fn cut(&mut self, body: &Control, to: &mut Tail<'_>) {
         if self.close_is_last {
-            self.drop_controls(); // else they may follow an abort's
+            self.drop_controls(); // After an abort they may follow the Close instead.
         }
         let mut first = to.out.first_len();
         let dropped = to.out.truncate();
@@ -245,7 +250,7 @@ impl Urgent {
         to.append(OpCode::Close, body.payload());
     }
 
-    /// Gives Pongs and a Ping their place, behind those that have one.
+    /// Places the waiting Pongs and Ping behind the control frames that have a place already.
     pub(super) fn place_controls(&mut self, to: &mut Tail<'_>) {
         let Tail { out, encoder, ledger } = to;
         let frames = out.controls();
@@ -277,6 +282,7 @@ impl Urgent {
 
     pub(super) fn owe_beat(&mut self, now: Time) {
         if self.beat != Beat::Owed {
+            // A Ping of the caller's that waits already serves as the heartbeat's.
             if self.ping.is_empty() {
                 self.measure_rtt(now);
             }
@@ -284,21 +290,21 @@ impl Urgent {
         }
     }
 
-    /// Whether the heartbeat's Ping was written, seeing what `out` still holds.
+    /// Whether the heartbeat's Ping was written, by what `out` still holds.
     pub(super) fn beat_written(&self, out: &OutBuffer) -> bool {
         self.beat.seen(out) == Beat::Written
     }
 
     // Round-trip times.
 
-    /// A Pong came, `at` that time if anybody said so.
+    /// A Pong came, at the time `at` if the caller gave it.
     pub(super) fn hear_pong(&mut self, payload: &[u8], at: Option<Time>) {
         if let Some(trips) = &mut self.trips {
             trips.answer(payload, at);
         }
     }
 
-    /// Whether a Pong waits for the time to be told.
+    /// Whether a Pong waits for the caller to tell the time.
     #[inline]
     pub(super) fn pong_waits(&self) -> bool {
         self.trips.as_ref().is_some_and(|trips| trips.wait())
@@ -321,7 +327,7 @@ impl Urgent {
     }
 }
 
-/// Payloads that each lie behind their length.
+/// Splits a list of payloads, each preceded by its length.
 fn payloads(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     core::iter::from_fn(move || {
         let (&len, tail) = rest.split_first()?;

@@ -5,8 +5,8 @@ use crate::proto::{
     handshake::{HandshakeError, head},
 };
 
-/// The longest line that begins a chunk, in bytes. Such a line is scanned again when more of it
-/// comes; the bound keeps that cheap.
+/// The longest line that begins a chunk, in bytes. An incomplete line is scanned again each time
+/// more of it arrives. The bound keeps the scans cheap.
 const MAX_CHUNK_LINE: usize = 256;
 
 /// A refusal whose body is being read.
@@ -26,7 +26,8 @@ impl Body {
         HandshakeError::Refused { status: self.refusal.status }
     }
 
-    /// Takes the bytes that have come, up to `max` in all. Returns whether the body has ended.
+    /// Takes the bytes that have arrived, until the body has `max` bytes. Returns whether the body
+    /// has ended.
     pub(super) fn take(&mut self, buf: &mut RecvBuffer, eof: bool, max: usize) -> bool {
         let body = &mut self.refusal.body;
         loop {
@@ -50,13 +51,13 @@ impl Body {
     }
 }
 
-/// How much of a body is still to come.
+/// The number of missing bytes of a body.
 #[derive(Clone, Copy, Debug)]
 enum Rest {
-    /// Up to this many bytes.
+    /// This number of bytes.
     Known(u64),
-    /// `data`: how many bytes are left of this chunk, 0 between chunks. `line_end`: how many are
-    /// left of the CRLF behind it.
+    /// `data` is the number of missing bytes of this chunk, 0 between chunks. `line_end` is the
+    /// number of missing bytes of the CRLF behind the chunk.
     Chunked {
         data: u64,
         line_end: usize,
@@ -69,14 +70,14 @@ enum Taken {
     Body(usize),
     /// Lines around a chunk.
     Framing(usize),
-    /// More bytes are needed to tell.
+    /// More bytes are needed to decide.
     Nothing,
     /// The last chunk, or an invalid one.
     End,
 }
 
 impl Rest {
-    /// Takes of `wire`, which is not empty, no more than `room` bytes of the body.
+    /// Takes at most `room` bytes of the body from `wire`, which is not empty.
     fn take(&mut self, wire: &[u8], room: usize) -> Taken {
         let most = wire.len().min(room);
         match self {
@@ -102,7 +103,8 @@ impl Rest {
         }
     }
 
-    /// In doubt, up to the end of the stream: nothing else will come on it.
+    /// The framing of this refusal's body. In doubt the body ends with the stream, which carries
+    /// nothing else.
     fn of(refusal: &Refusal) -> Self {
         if matches!(refusal.status, 204 | 304) {
             return Self::Known(0);

@@ -38,9 +38,9 @@ impl Handshake {
                 }
                 extension = extensions::check(value)?;
             } else if is("Transfer-Encoding") || (is("Content-Length") && value != b"0") {
-                // RFC 9110 §8.6, RFC 9112 §6.1: a 101 has neither. With one, the bytes after it
-                // could be read as a body or as frames; a length of 0, which servers do send, is
-                // harmless.
+                // RFC 9110 §8.6, RFC 9112 §6.1: a 101 has neither header. With one, the bytes after
+                // the head could be read as a body or as frames. A length of 0 is harmless, and
+                // some servers send it.
                 return Err(HandshakeError::HasBody);
             }
         }
@@ -51,7 +51,7 @@ impl Handshake {
         if !connection {
             return Err(HandshakeError::NotConnectionUpgrade);
         }
-        // Item 4: all of it, with regard to case.
+        // Item 4: the whole value must match, including case.
         match accept {
             Some(value) if *value == self.expected => {}
             Some(_) => return Err(HandshakeError::BadAccept),

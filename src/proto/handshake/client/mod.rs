@@ -1,5 +1,5 @@
-//! The client's side of the opening handshake (RFC 6455 §4.1): write the request, check the
-//! response, become a [`Connection`].
+//! The client's side of the opening handshake (RFC 6455 §4.1). It writes the request, checks the
+//! response, and becomes a [`Connection`].
 //!
 //! ```text
 //! outgoing, advance      until the request is written
@@ -8,8 +8,8 @@
 //!                            --> Err(e)    it did not; Refused: into_refusal() says why
 //! ```
 //!
-//! Every check of §4.1 is made here. Connecting, TLS, proxies, redirects and retries are left
-//! to the caller, who gets the information for them.
+//! This module makes every check of §4.1. The caller handles connecting, TLS, proxies, redirects
+//! and retries, and gets the information for them.
 mod body;
 mod check;
 mod request;
@@ -38,13 +38,14 @@ use core::fmt;
 
 const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 
-/// A request that is being written, and its response that is being read, in the buffer that
-/// becomes the connection's.
+/// A request that is being written, and its response that is being read. The buffer of the response
+/// becomes the connection's buffer.
 ///
-/// The order of calls: write [`outgoing`](Self::outgoing), [`advance`](Self::advance), until it is
-/// empty; [`spare_mut`], a read, [`commit`] or [`end_of_stream`], [`step`](Self::step), until that
-/// no longer returns [`Partial`](Progress::Partial); in between [`poll_timeout`] and
-/// [`handle_timeout`]. The calls for reading and time are those of [`reading`](Self::reading).
+/// First write [`outgoing`](Self::outgoing) and call [`advance`](Self::advance), until `outgoing`
+/// is empty. Then call [`spare_mut`], read, call [`commit`] or [`end_of_stream`], and
+/// [`step`](Self::step), until `step` no longer returns [`Partial`](Progress::Partial). In between
+/// call [`poll_timeout`] and [`handle_timeout`]. The methods for reading and time are those of
+/// [`reading`](Self::reading).
 ///
 /// [`spare_mut`]: Reading::spare_mut
 /// [`commit`]: Reading::commit
@@ -52,13 +53,13 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// [`poll_timeout`]: Reading::poll_timeout
 /// [`handle_timeout`]: Reading::handle_timeout
 pub struct Handshake {
-    /// Takes what is read, and the time.
+    /// Takes the bytes read, and the time.
     pub reading: Reading,
     config: Config,
     entropy: Box<dyn Entropy + Send + Sync>,
     /// The request.
     request: Vec<u8>,
-    /// The number of its bytes written. Invariant: `sent <= request.len()`.
+    /// The number of bytes of the request written. Invariant: `sent <= request.len()`.
     sent: usize,
     /// The Sec-WebSocket-Accept that answers our key.
     expected: [u8; ACCEPT_LEN],
@@ -67,7 +68,7 @@ pub struct Handshake {
     keep_response: bool,
     /// A complete 101, at the front of the buffer.
     head: Option<StatusLine>,
-    /// The part kept of any other response.
+    /// The kept part of any other final response.
     refusal: Option<Body>,
 }
 
@@ -107,15 +108,15 @@ impl Handshake {
         self.request.get(self.sent..).unwrap_or_default()
     }
 
-    /// Says that the first `n` bytes of [`outgoing`](Self::outgoing) were written; a larger `n`
-    /// counts as all.
+    /// Reports that the first `n` bytes of [`outgoing`](Self::outgoing) were written. A larger `n`
+    /// counts as all of them.
     pub fn advance(&mut self, n: usize) {
         self.sent += n.min(self.request.len() - self.sent);
     }
 
-    /// Looks at the bytes committed, until the response is a 101 that has passed every check of RFC
-    /// 6455 §4.1. Interim responses are skipped. Work is linear in the input, however it is cut; a
-    /// repeated call repeats its answer.
+    /// Checks the bytes committed, until the response is a 101 that has passed every check of RFC
+    /// 6455 §4.1. Interim responses are skipped. The work is linear in the length of the input,
+    /// however it is cut. A repeated call returns the same result.
     ///
     /// # Errors
     ///
@@ -151,12 +152,12 @@ impl Handshake {
         }
     }
 
-    /// Looks at a complete head.
+    /// Examines a complete head.
     fn examine(&mut self, len: usize) -> Result<Progress, HandshakeError> {
         let head = self.reading.buf.wire().get(..len).unwrap_or_default();
         let line = StatusLine::parse(head)?;
         match line.status {
-            // An upgrade is for HTTP/1.1 (RFC 9110 §7.8).
+            // Only HTTP/1.1 can be upgraded (RFC 9110 §7.8).
             101 if line.minor != 1 => return Err(HandshakeError::BadHttpVersion),
             101 => {
                 self.head = Some(line);
@@ -176,7 +177,8 @@ impl Handshake {
         Ok(Progress::Partial)
     }
 
-    /// The response, once its head is complete: the 101, or a refusal. Interim ones are not shown.
+    /// The response, once its head is complete: the 101 or a refusal. Interim responses are not
+    /// shown.
     pub fn response(&self) -> Option<ResponseHead<'_>> {
         match (&self.refusal, self.head) {
             (Some(body), _) => Some(body.refusal.response()),
@@ -187,12 +189,12 @@ impl Handshake {
         }
     }
 
-    /// Becomes the connection: its first input is the bytes after the response.
+    /// Becomes the connection. Its first input is the bytes after the response.
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::Incomplete`] if there is no whole response; the error of
-    /// [`step`](Self::step) if it did not pass.
+    /// [`HandshakeError::Incomplete`] if the response is not complete; the error of
+    /// [`step`](Self::step) if the response did not pass the checks.
     pub fn into_connection(mut self) -> Result<Connection, HandshakeError> {
         let (Progress::Complete, Some(response)) = (self.step()?, self.response()) else {
             return Err(HandshakeError::Incomplete);
@@ -213,13 +215,13 @@ impl Handshake {
         Ok(connection)
     }
 
-    /// The server's answer other than 101, with as much of the body as has come; `None` if there
-    /// was no such answer.
+    /// The server's answer, if it was not a 101, with the part of the body that has arrived.
+    /// Otherwise `None`.
     pub fn into_refusal(self) -> Option<Refusal> {
         self.refusal.map(|body| body.refusal)
     }
 
-    /// The path requested, from the request's first line.
+    /// The requested path, from the request's first line.
     fn path(&self) -> &str {
         let target = self.request.split(|&b| b == b' ').nth(1).unwrap_or_default();
         head::text(target.split(|&b| b == b'?').next().unwrap_or_default())
@@ -235,7 +237,7 @@ impl Connection {
     }
 }
 
-/// Shows the progress, neither the bytes sent nor those received.
+/// Shows the progress, but no bytes sent or received.
 impl fmt::Debug for Handshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handshake")

@@ -13,8 +13,8 @@ use core::fmt;
 const AUTHORIZATION: &str = "Authorization";
 const ORIGIN: &str = "Origin";
 
-/// A client's request. It can be used repeatedly: each [`Handshake`](super::Handshake) has a nonce
-/// of its own.
+/// A client's request. It can be used repeatedly, because each [`Handshake`](super::Handshake) has
+/// a fresh nonce.
 ///
 /// ```
 /// use tickwire::handshake::client::Request;
@@ -29,17 +29,17 @@ const ORIGIN: &str = "Origin";
 #[non_exhaustive]
 pub struct Request {
     target: Target,
-    /// Valid, and not set by the handshake.
+    /// Invariant: they are valid, and are not headers that the handshake sets.
     headers: Vec<(String, String)>,
-    /// Tokens, no two the same.
+    /// Invariant: they are tokens, and all different.
     pub(super) subprotocols: Vec<String>,
     pub(super) require_subprotocol: bool,
     pub(super) keep_response: bool,
 }
 
 impl Request {
-    /// For a `ws` or `wss` URL. A user and a password in it become Basic authentication
-    /// (RFC 7617), and are sent in no other way.
+    /// A request for a `ws` or `wss` URL. A user and a password in the URL are sent only as Basic
+    /// authentication (RFC 7617).
     ///
     /// # Errors
     ///
@@ -48,9 +48,10 @@ impl Request {
         url.parse().map(|target: Target| target.into())
     }
 
-    /// Adds a header; Authorization and Origin replace an earlier one. Headers of the handshake
-    /// itself have methods of their own or follow from the URL, as Host does: to send a Host other
-    /// than the one dialed, make the request for that URL, dial yourself, and call `client`.
+    /// Adds a header. Authorization and Origin replace an earlier value. Headers of the handshake
+    /// itself have separate methods, or follow from the URL, as Host does. To send a Host that
+    /// differs from the address dialed, make the request for the URL with that host, dial yourself,
+    /// and call `client`.
     ///
     /// # Errors
     ///
@@ -69,9 +70,10 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`HeaderError::BadSubprotocol`] if one is empty or not a token,
-    /// [`RepeatedSubprotocol`](HeaderError::RepeatedSubprotocol) if one is there twice,
-    /// [`NoSubprotocol`](HeaderError::NoSubprotocol) if there is none and one is required.
+    /// [`HeaderError::BadSubprotocol`] if a name is empty or not a token,
+    /// [`RepeatedSubprotocol`](HeaderError::RepeatedSubprotocol) if a name is repeated,
+    /// [`NoSubprotocol`](HeaderError::NoSubprotocol) if `names` is empty and a subprotocol is
+    /// required.
     pub fn subprotocols<'a, T>(
         mut self,
         names: impl IntoIterator<Item = &'a T>,
@@ -95,11 +97,11 @@ impl Request {
 
     /// Fails the handshake with
     /// [`HandshakeError::NoSubprotocol`](super::HandshakeError::NoSubprotocol) if the server
-    /// chooses none of the subprotocols offered, which RFC 6455 allows. Offer them first.
+    /// chooses no subprotocol, which RFC 6455 allows. Offer subprotocols before this call.
     ///
     /// # Errors
     ///
-    /// [`HeaderError::NoSubprotocol`] if none is offered.
+    /// [`HeaderError::NoSubprotocol`] if no subprotocol is offered.
     pub fn require_subprotocol(mut self) -> Result<Self, HeaderError> {
         self.require_subprotocol = true;
         self.with_what_it_requires()
@@ -113,18 +115,19 @@ impl Request {
     }
 
     /// Keeps the status and the headers of the response that opens the connection, for
-    /// [`Connection::response`](crate::Connection::response), as long as the connection lives: some
-    /// hundred bytes. A refusal has them in any case: [`Refusal`](super::Refusal).
+    /// [`Connection::response`](crate::Connection::response). They take a few hundred bytes for the
+    /// life of the connection. A [`Refusal`](super::Refusal) always has them.
     pub fn keep_response(mut self) -> Self {
         self.keep_response = true;
         self
     }
 
-    /// Basic authentication (RFC 7617), in UTF-8. Replaces that of the URL.
+    /// Basic authentication (RFC 7617), in UTF-8. It replaces the user and password of the URL.
     ///
     /// # Errors
     ///
-    /// [`HeaderError::BadCredentials`] if `user` has a colon in it, or either a control character.
+    /// [`HeaderError::BadCredentials`] if `user` contains a colon, or if one of them contains a
+    /// control character.
     pub fn basic_auth(self, user: &str, password: &str) -> Result<Self, HeaderError> {
         let control = |text: &str| text.bytes().any(head::is_control);
         if user.contains(':') || control(user) || control(password) {
@@ -134,12 +137,12 @@ impl Request {
         self.header(AUTHORIZATION, &basic(&userinfo))
     }
 
-    /// The Origin (RFC 6454), `scheme://host[:port]`, as a browser would send it; some
-    /// servers require it. Scheme and host are sent in lower case, a default port not at all.
+    /// The Origin (RFC 6454), `scheme://host[:port]`, as a browser sends it; some servers require
+    /// it. Scheme and host are sent in lower case, and a default port is not sent.
     ///
     /// # Errors
     ///
-    /// [`HeaderError::BadOrigin`] if it is not of that form.
+    /// [`HeaderError::BadOrigin`] if it does not have that form.
     pub fn origin(self, origin: &str) -> Result<Self, HeaderError> {
         self.header(ORIGIN, &server::normalise(origin)?)
     }
@@ -149,7 +152,7 @@ impl Request {
         &self.target
     }
 
-    /// The request as it goes onto the wire (RFC 6455 §4.1).
+    /// Encodes the request (RFC 6455 §4.1).
     pub(super) fn encode(&self, key: &[u8; KEY_LEN], config: &Config) -> Vec<u8> {
         let mut text = String::with_capacity(512);
         let mut push = |parts: &[&str]| parts.iter().for_each(|part| text.push_str(part));
@@ -173,7 +176,7 @@ impl Request {
     }
 }
 
-/// For a URL that was parsed before, as [`Request::new`].
+/// [`Request::new`] for a URL that is already parsed.
 impl From<Target> for Request {
     fn from(target: Target) -> Self {
         let headers = match target.userinfo() {
@@ -190,7 +193,7 @@ impl From<Target> for Request {
     }
 }
 
-/// Does not show the values of headers, nor subprotocols: both may be credentials.
+/// Does not show the values of headers, or subprotocols, because both may be credentials.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.headers.iter().map(|(name, _)| &**name).collect();

@@ -1,4 +1,4 @@
-//! A server's answer.
+//! The response of a server, as a client sees it.
 use super::body::number;
 #[cfg(doc)]
 use crate::proto::config::Config;
@@ -9,7 +9,7 @@ use crate::proto::{
 use alloc::vec::Vec;
 use core::{fmt, time::Duration};
 
-/// The server's response, borrowed from the handshake's buffer, or from the connection that kept
+/// The server's response, borrowed from the handshake's buffer or from the connection that keeps
 /// it.
 #[derive(Clone, Copy)]
 pub struct ResponseHead<'a> {
@@ -36,11 +36,11 @@ impl fmt::Debug for ResponseHead<'_> {
     }
 }
 
-/// A server's answer other than 101: status, headers, and the start of the body, at most
-/// [`max_refusal_body`](Config::max_refusal_body) bytes of it.
+/// A server's answer that is not a 101: status, headers, and at most
+/// [`max_refusal_body`](Config::max_refusal_body) bytes from the start of the body.
 ///
-/// Redirects are not followed. Trust nothing here more than the connection over which it
-/// came. It can be shown and logged as it is: text from the server is escaped and truncated.
+/// Redirects are not followed. Trust this no more than the connection over which it came. It can be
+/// shown and logged directly, because text from the server is escaped and truncated.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status.
@@ -52,7 +52,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Of a validated head, as yet without a body.
+    /// A refusal with a validated head, and without a body so far.
     pub(super) fn new(status: u16, head: &[u8]) -> Self {
         Self { status, head: head.to_vec(), body: Vec::new() }
     }
@@ -62,15 +62,16 @@ impl Refusal {
         Headers::of(&self.head)
     }
 
-    /// How long the server asks to wait before another attempt (RFC 9110 §10.2.3): in seconds, or
-    /// until a date, which is counted from the response's own Date, so that no clock is needed
-    /// here. `None` if there is no Retry-After, or not in a form that servers send.
+    /// How long the server asks to wait before the next attempt (RFC 9110 §10.2.3). Retry-After is
+    /// in seconds or is a date. A date is counted from the response's Date, so that no clock is
+    /// needed. `None` without a Retry-After, or if it is not in a form that servers send.
     pub fn retry_after(&self) -> Option<Duration> {
         let value = self.headers().get("Retry-After")?;
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         let seconds = match number(value) {
             Some(seconds) => seconds,
-            None if digits => u64::MAX, // RFC 9111 §1.2.2: too many are as many as can be
+            // RFC 9111 §1.2.2: a number that is too large counts as the largest one.
+            None if digits => u64::MAX,
             None => {
                 let now = date::seconds(self.headers().get(date::NAME)?)?;
                 date::seconds(value)?.saturating_sub(now)
@@ -90,7 +91,8 @@ impl Refusal {
     }
 }
 
-/// One line: status, reason, and how the body begins; escaped, and at most 64 bytes of each.
+/// Shows one line: status, reason, and the start of the body. Each is escaped, and has at most 64
+/// bytes.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "server answered {}", self.status)?;

@@ -8,8 +8,8 @@ use crate::proto::{
 const KEY: &str = "Sec-WebSocket-Key";
 const VERSION: &str = "Sec-WebSocket-Version";
 
-/// The most subprotocols that a client may offer. No two may be the same, and comparing them
-/// pairwise must not be expensive enough for an attack.
+/// The most subprotocols that a client may offer. They must all be different. The bound keeps
+/// comparing them pairwise too cheap for an attack.
 const MAX_SUBPROTOCOLS: usize = 128;
 
 /// The checks of RFC 6455 §4.2.1 on a request of HTTP/1.1. Returns its Sec-WebSocket-Key.
@@ -23,14 +23,15 @@ pub(super) fn request<'a>(
     let (mut host, mut origin, mut upgrade, mut version, mut key) = (None, None, None, None, None);
     let (mut connection, mut body, mut offered) = (false, false, None);
     for &httparse::Header { name, value } in &*request.headers {
-        // Most write a name as the RFC does, which is one compare.
+        // Most clients write a name as the RFC does, so one comparison is usually enough.
         let is = |known: &str| name == known || name.eq_ignore_ascii_case(known);
         if is(HOST) {
             once(&mut host, value, HOST)?;
         } else if is("Connection") {
             connection |= head::has_token(value, "upgrade");
         } else if is(UPGRADE) {
-            // A list may be written in several lines, but two lines that differ are two readings.
+            // A list may be written in several lines. But parsers may read two different lines in
+            // different ways, which allows smuggling.
             match upgrade {
                 Some(other) if !value.eq_ignore_ascii_case(other) => {
                     return Err(HandshakeError::RepeatedHeader(UPGRADE));
@@ -71,7 +72,7 @@ pub(super) fn request<'a>(
         Some(_) => return Err(HandshakeError::UnsupportedVersion),
         None => return Err(HandshakeError::MissingVersion),
     }
-    // §4.2.1 item 5: base64 of 16 bytes. Bits that encode nothing may have any value.
+    // §4.2.1 item 5: base64 of 16 bytes. The unused bits of the last digit may have any value.
     let key = key.ok_or(HandshakeError::MissingHeader(KEY))?;
     let key: &[u8; KEY_LEN] = key.try_into().map_err(|_| HandshakeError::BadHeader(KEY))?;
     match key.split_last_chunk() {
@@ -81,13 +82,14 @@ pub(super) fn request<'a>(
     Ok(key)
 }
 
-/// RFC 9112 §3.2: the target of a request, and the Host that goes with it.
+/// RFC 9112 §3.2: checks the target of a request, and its Host.
 fn target(target: Option<&str>, host: &[u8]) -> Result<(), HandshakeError> {
     let authority = core::str::from_utf8(host).ok().and_then(|host| Authority::parse(host).ok());
     let authority = authority.ok_or(HandshakeError::BadHeader(HOST))?;
     match target.and_then(Form::of) {
         Some(Form::Origin) => Ok(()),
-        // RFC 9112 §3.2.2: such a target takes precedence over the Host header, which has to agree.
+        // RFC 9112 §3.2.2: an absolute target takes precedence over the Host header. We require
+        // that they agree.
         Some(Form::Absolute { secure, authority: target, .. }) => match Authority::parse(target) {
             Ok(target) if target.same(&authority, secure) => Ok(()),
             Ok(_) => Err(HandshakeError::HostMismatch),
@@ -97,7 +99,7 @@ fn target(target: Option<&str>, host: &[u8]) -> Result<(), HandshakeError> {
     }
 }
 
-/// Keeps the value of a header that may be there only once.
+/// Stores the value of a header that must not be repeated.
 fn once<'a>(
     slot: &mut Option<&'a [u8]>,
     value: &'a [u8],
@@ -120,10 +122,11 @@ static BASE64: [bool; 256] = {
     digits
 };
 
-/// The subprotocols of the header lines so far: tokens, no two the same (RFC 6455 §4.1 item 10).
+/// The subprotocols of the header lines so far. Invariant: they are tokens, and all different (RFC
+/// 6455 §4.1 item 10).
 struct Offered<'a> {
     names: [&'a [u8]; MAX_SUBPROTOCOLS],
-    /// How many of `names` there are.
+    /// The number of `names` in use.
     len: usize,
 }
 

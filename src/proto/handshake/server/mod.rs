@@ -1,5 +1,5 @@
-//! The server's side of the opening handshake (RFC 6455 §4.2): read the request, check it, accept
-//! or reject it, become a [`Connection`].
+//! The server's side of the opening handshake (RFC 6455 §4.2). It reads the request, checks it,
+//! accepts or rejects it, and becomes a [`Connection`].
 //!
 //! ```text
 //! spare_mut, commit --> step --> Partial   read more
@@ -7,18 +7,18 @@
 //!                            --> Err(e)    write reject(e), shut for writing, drain, drop
 //! ```
 //!
-//! Every requirement of the RFC on a request is checked here. The caller decides which targets to
-//! serve and which origins and users to admit, by looking at [`Handshake::request`]; for
-//! origins there is [`Origins`]. A rejection always ends the stream: bytes after a rejected request
-//! must never be read as another one, nor as frames.
+//! This module checks every requirement of the RFC on a request. The caller looks at
+//! [`Handshake::request`] and decides which targets to serve and which origins and users to admit.
+//! [`Origins`] checks origins. A rejection always ends the stream: bytes after a rejected request
+//! must never be read as a second request or as frames.
 //!
 //! # Who is asking
 //!
-//! The same-origin policy does not apply to WebSockets: any page may open one to any server, and
-//! the browser sends along the user's cookies for that server. A server that knows its users by
-//! cookies, or by their network (a local network, a loopback address), has to check the Origin,
-//! which the page cannot set (RFC 6455 §10.2), or every page its users visit can act in their name:
-//! cross-site WebSocket hijacking.
+//! The same-origin policy does not apply to WebSockets. Any page may open a WebSocket to any
+//! server, and the browser sends the user's cookies for that server. Some servers know their users
+//! by cookies, or by their network (a local network, a loopback address). They must check the
+//! Origin, which the page cannot set (RFC 6455 §10.2). Otherwise every page that a user visits can
+//! act in the user's name: cross-site WebSocket hijacking.
 //!
 //! ```
 //! use tickwire::handshake::{HandshakeError, server::{Origins, Rejection, RequestHead}};
@@ -37,9 +37,10 @@
 //! # Ok::<(), tickwire::handshake::HeaderError>(())
 //! ```
 //!
-//! A page cannot set headers either. Without a cookie it can send a token among the subprotocols,
-//! `new WebSocket(url, ["ticks.v1", "bearer." + token])`; agree on the other name, never on the
-//! token, which the response would repeat, and the events of `tracing` show:
+//! A page cannot set headers either. Instead of a cookie it can send a token among the
+//! subprotocols: `new WebSocket(url, ["ticks.v1", "bearer." + token])`. Agree on the other name,
+//! never on the token, because the response would repeat the name, and events of `tracing` would
+//! show it:
 //!
 //! ```
 //! use tickwire::handshake::server::{Accept, RequestHead};
@@ -52,8 +53,8 @@
 //! # let _ = (token, accept);
 //! ```
 //!
-//! Do not put a token in the URL's query: proxies and servers log URLs. The example `auth` has
-//! these, `Authorization: Bearer` and `Basic`, and a comparison in constant time.
+//! Do not put a token in the URL's query, because proxies and servers log URLs. The example `auth`
+//! shows cookies, tokens, `Authorization: Bearer` and `Basic`, and a comparison in constant time.
 mod check;
 mod origins;
 mod request;
@@ -83,11 +84,11 @@ const ORIGIN: &str = "Origin";
 const UPGRADE: &str = "Upgrade";
 const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 
-/// A request that is being read, in the buffer that becomes the connection's.
+/// A request that is being read. Its buffer becomes the connection's buffer.
 ///
-/// The order of calls: [`spare_mut`], a read, [`commit`] or [`end_of_stream`],
-/// [`step`](Self::step), until that no longer returns [`Partial`](Progress::Partial); in between
-/// [`poll_timeout`] and [`handle_timeout`]. All except `step` are calls of
+/// The order of calls is [`spare_mut`], a read, [`commit`] or [`end_of_stream`],
+/// [`step`](Self::step). Repeat it until `step` no longer returns [`Partial`](Progress::Partial).
+/// In between call [`poll_timeout`] and [`handle_timeout`]. All except `step` are methods of
 /// [`reading`](Self::reading).
 ///
 /// [`spare_mut`]: Reading::spare_mut
@@ -96,14 +97,14 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// [`poll_timeout`]: Reading::poll_timeout
 /// [`handle_timeout`]: Reading::handle_timeout
 pub struct Handshake {
-    /// Takes what is read, and the time.
+    /// Takes the bytes read, and the time.
     pub reading: Reading,
     config: Config,
     /// The request, at the front of the buffer, once it is complete and well-formed.
     head: Option<RequestLine>,
-    /// The Sec-WebSocket-Key of a request that passed.
+    /// The Sec-WebSocket-Key of a request that passed the checks.
     key: [u8; KEY_LEN],
-    /// One empty line before the request was dropped.
+    /// Whether an empty line before the request was dropped.
     skipped: bool,
 }
 
@@ -119,14 +120,14 @@ impl Handshake {
         }
     }
 
-    /// Looks at the bytes committed, until the request is complete and has passed every check of
-    /// RFC 6455 §4.2.1. Work is linear in the input, however it is cut; a repeated call repeats its
-    /// answer.
+    /// Checks the bytes committed, until the request is complete and has passed every check of RFC
+    /// 6455 §4.2.1. The work is linear in the length of the input, however it is cut. A repeated
+    /// call returns the same result.
     ///
     /// # Errors
     ///
-    /// The first fault found. It is final: write the response of [`reject`](Self::reject) for it,
-    /// shut the stream for writing, drain it for a moment, drop it.
+    /// The first fault found, which is final. Write the response of [`reject`](Self::reject), shut
+    /// the stream for writing, drain it for a moment, and drop it.
     #[must_use = "once complete the request waits for an answer, on an error for a rejection"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         match self.reading.outcome() {
@@ -155,7 +156,7 @@ impl Handshake {
                     RequestLine::parse(head, check::request)?
                 }
                 Ok(None) => return Ok(Progress::Partial),
-                // A common mistake: a client dials `wss` where there is no TLS.
+                // A common mistake: a client dials `wss` to a port without TLS.
                 Err(_) if reading.buf.wire().starts_with(&[0x16]) => {
                     return Err(HandshakeError::Malformed { what: "this is TLS, not HTTP" });
                 }
@@ -168,16 +169,16 @@ impl Handshake {
         Ok(Progress::Complete)
     }
 
-    /// The request, as soon as it is complete and well-formed HTTP/1.1, even if it is not a valid
-    /// upgrade, so that a server can answer plain HTTP itself (and then has to end the stream).
-    /// [`step`](Self::step) says whether it passed the checks.
+    /// The request, once it is complete and well-formed HTTP/1.1, even if it is not a valid
+    /// upgrade. So a server can answer plain HTTP itself; it must then end the stream.
+    /// [`step`](Self::step) says whether the request passed the checks.
     pub fn request(&self) -> Option<RequestHead<'_>> {
         let line = self.head?;
         Some(RequestHead { line, head: self.reading.buf.wire().get(..line.len)? })
     }
 
-    /// Becomes the connection: its first output is the 101 response, its first input the bytes
-    /// after the request.
+    /// Becomes the connection. Its first output is the 101 response, and its first input is the
+    /// bytes after the request.
     ///
     /// # Errors
     ///
@@ -215,13 +216,13 @@ impl Handshake {
         Ok(connection)
     }
 
-    /// The bytes that reject the request, whether it passed the checks or not: write them, shut
-    /// the stream for writing, drain it for a moment, drop it. For an error they hold its
-    /// [`status`](HandshakeError::status) and a sentence of plain text about it, and nothing from
-    /// the request.
+    /// The bytes of a response that rejects the request, whether it passed the checks or not. Write
+    /// them, shut the stream for writing, drain it for a moment, and drop it. For an error the
+    /// response has its [`status`](HandshakeError::status) and a sentence of plain text about it,
+    /// but no text from the request.
     ///
-    /// They always have `Connection: close` and, unless the status forbids it, Content-Length; and
-    /// [`Rejection::date`] if it is set. A HEAD request gets no body.
+    /// The response always has `Connection: close`, has Content-Length unless the status forbids
+    /// it, and has a Date if [`Rejection::date`] is set. A HEAD request gets no body.
     pub fn reject(&self, rejection: impl Into<Rejection>) -> Vec<u8> {
         let head_only = self.request().is_some_and(|request| request.method() == "HEAD");
         rejection.into().encode(head_only)

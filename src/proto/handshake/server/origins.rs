@@ -1,13 +1,14 @@
-//! The pages that may connect.
+//! The origins whose pages may connect.
 use super::{ORIGIN, RequestHead};
 use crate::proto::{handshake::HeaderError, url::Authority};
 use alloc::{format, string::String, vec::Vec};
 
-/// The origins (RFC 6454) whose pages may connect, against cross-site hijacking (RFC 6455 §10.2):
-/// a browser sends a user's cookies along with the requests of any page.
+/// The origins (RFC 6454) whose pages may connect. The check stops cross-site hijacking (RFC 6455
+/// §10.2): a browser sends a user's cookies with the requests of any page.
 ///
-/// An origin is allowed if it equals one of these, scheme, host and port; scheme and host without
-/// regard to case. No prefix, suffix or wildcard counts, and `null` never does.
+/// An origin is allowed if its scheme, host and port equal those of an allowed origin. Scheme and
+/// host match without regard to case. Prefixes, suffixes and wildcards never match, and neither
+/// does `null`.
 ///
 /// ```
 /// use tickwire::handshake::{HandshakeError, server::{Handshake, Origins}};
@@ -25,18 +26,18 @@ use alloc::{format, string::String, vec::Vec};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origins {
-    /// In lower case, without a port that is the scheme's default: as browsers send it.
+    /// In lower case, and without the scheme's default port, as browsers send origins.
     allowed: Vec<String>,
     required: bool,
 }
 
 impl Origins {
-    /// Allows these origins, each of the form `scheme://host[:port]` and nothing more. The
-    /// default port of http and https is optional.
+    /// Allows these origins, each exactly of the form `scheme://host[:port]`. The default port of
+    /// http and https is optional.
     ///
     /// # Errors
     ///
-    /// [`HeaderError::BadOrigin`] if one is not of that form.
+    /// [`HeaderError::BadOrigin`] if an origin does not have that form.
     pub fn new<I>(origins: I) -> Result<Self, HeaderError>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -45,8 +46,8 @@ impl Origins {
         Ok(Self { allowed: allowed.collect::<Result<_, _>>()?, required: false })
     }
 
-    /// Refuses requests without an Origin too. They come from programs other than browsers, which
-    /// could claim any origin, and so are allowed by default.
+    /// Refuses requests without an Origin too. By default they are allowed: they come from programs
+    /// other than browsers, and those could claim any origin.
     pub fn required(mut self) -> Self {
         self.required = true;
         self
@@ -80,7 +81,7 @@ pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, Hea
         _ => None,
     };
     let host = match authority.rsplit_once(':') {
-        // The last colon is the port's, if it is not inside the brackets of an address.
+        // The last colon begins the port, unless it is inside the brackets of an IPv6 address.
         Some((host, port)) if !port.contains(']') => host,
         _ => authority,
     };

@@ -1,4 +1,4 @@
-//! A request from a server's point of view.
+//! The request of a client, as a server sees it.
 use super::{HOST, PROTOCOL, UPGRADE};
 use crate::proto::{
     handshake::{
@@ -9,10 +9,10 @@ use crate::proto::{
 };
 use core::fmt;
 
-/// A request for an upgrade, borrowed from the handshake's buffer. The default one is empty:
-/// without method, target and headers.
+/// A request for an upgrade, borrowed from the handshake's buffer. The default value is empty: it
+/// has no method, target or headers.
 ///
-/// Header values are bytes, as in HTTP; only those that the handshake itself needs are text.
+/// Header values are bytes, as in HTTP. Only the values that the handshake itself uses are text.
 #[derive(Clone, Copy, Default)]
 pub struct RequestHead<'a> {
     /// From the request line to the blank line.
@@ -45,8 +45,8 @@ impl<'a> RequestHead<'a> {
         self.resource().split_once('?').map(|(_, query)| query)
     }
 
-    /// The host and port requested, as written: from the target if it names a host, else from the
-    /// Host header. Always there if the request passed the checks.
+    /// The host and port requested, as written. They are from the target if it names a host,
+    /// otherwise from the Host header. The value is always `Some` if the request passed the checks.
     pub fn host(&self) -> Option<&'a str> {
         match Form::of(self.target()) {
             Some(Form::Absolute { authority, .. }) => Some(authority),
@@ -59,8 +59,8 @@ impl<'a> RequestHead<'a> {
         self.line.headers(self.head)
     }
 
-    /// The subprotocols that the client offers, in its order of preference (RFC 6455 §4.1 item
-    /// 10), all header lines joined. No two are the same if the request passed the checks.
+    /// The subprotocols that the client offers in all header lines, in its order of preference (RFC
+    /// 6455 §4.1 item 10). They are all different if the request passed the checks.
     pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         let elements = self.headers().named(PROTOCOL).flat_map(head::list);
         elements.filter(|element| head::is_token(element)).map(head::text)
@@ -71,8 +71,8 @@ impl<'a> RequestHead<'a> {
         Extensions::new(self.headers())
     }
 
-    /// Whether it asks for an upgrade to WebSocket, by the headers Upgrade and Connection, whatever
-    /// else is wrong with it: if not, it is plain HTTP.
+    /// Whether the headers Upgrade and Connection ask for an upgrade to WebSocket, even if the
+    /// request fails other checks. If not, the request is plain HTTP.
     pub fn is_upgrade(&self) -> bool {
         let has =
             |name, token| self.headers().named(name).any(|value| head::has_token(value, token));
@@ -100,7 +100,7 @@ impl fmt::Debug for RequestHead<'_> {
 
 /// The forms of a request target that name a resource (RFC 9112 §3.2).
 pub(super) enum Form<'a> {
-    /// A path, and a query if need be.
+    /// A path with an optional query.
     Origin,
     Absolute {
         secure: bool,

@@ -1,10 +1,10 @@
-//! A server's answers.
+//! The responses of a server: how it accepts or rejects a request.
 use super::RequestHead;
 use crate::proto::handshake::{HandshakeError, HeaderError, date, head::Headers, push_header};
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
-/// How to accept a request; by default with only what the protocol requires.
+/// How to accept a request. By default the response has only the required headers.
 ///
 /// ```
 /// use tickwire::handshake::server::Accept;
@@ -22,8 +22,9 @@ pub struct Accept<'a> {
 }
 
 impl<'a> Accept<'a> {
-    /// The subprotocols spoken here, best first (RFC 6455 §4.2.2). The first that the client also
-    /// offers, with regard to case, is agreed on; without one in common, the connection has none.
+    /// The subprotocols that the server supports, best first (RFC 6455 §4.2.2). The server agrees
+    /// on the first that the client also offers; case matters. If they have none in common, the
+    /// connection has no subprotocol.
     pub fn subprotocols<T>(mut self, names: impl IntoIterator<Item = &'a T>) -> Self
     where
         T: AsRef<str> + ?Sized + 'a,
@@ -47,7 +48,7 @@ impl<'a> Accept<'a> {
         &self.lines
     }
 
-    /// The first of ours that the client also offers.
+    /// The first of our subprotocols that the client also offers.
     pub(super) fn choose(&self, request: &RequestHead<'_>) -> Option<&'a str> {
         let offered = |ours: &&str| request.subprotocols().any(|theirs| theirs == *ours);
         self.subprotocols.iter().copied().find(offered)
@@ -85,7 +86,8 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// With this HTTP status, 200 to 599. Any other could not end the exchange, and counts as 500.
+    /// A rejection with this HTTP status, 200 to 599. Any other status counts as 500, because it
+    /// could not end the exchange.
     pub fn new(status: u16) -> Self {
         let status = if (200..=599).contains(&status) { status } else { 500 };
         Self { status, lines: String::new(), date: None, body: Vec::new() }
@@ -96,8 +98,8 @@ impl Rejection {
         self.status
     }
 
-    /// Adds a header to the response. Without a Content-Type a body is
-    /// `text/plain; charset=utf-8`.
+    /// Adds a header to the response. The Content-Type of a body is `text/plain; charset=utf-8` by
+    /// default.
     ///
     /// # Errors
     ///
@@ -108,9 +110,9 @@ impl Rejection {
         Ok(self)
     }
 
-    /// When the response is made, since the first second of 1970 in UTC: sent as Date, as a server
-    /// with a clock has to (RFC 9110 §6.6.1), unless there is a [`header`](Self::header) of that
-    /// name. The adapters set it if you do not. After the year 9999 no date is sent.
+    /// The time of the response, since the first second of 1970 in UTC. It is sent as Date, as RFC
+    /// 9110 §6.6.1 requires of a server with a clock, unless you add a [`header`](Self::header) of
+    /// that name. The adapters set it if you do not. After the year 9999 no date is sent.
     ///
     /// ```
     /// use std::time::UNIX_EPOCH;
@@ -125,14 +127,14 @@ impl Rejection {
         self
     }
 
-    /// With this date, if none is set.
+    /// Sets the date, unless it is set already.
     pub(crate) fn dated(mut self, since_1970: Option<Duration>) -> Self {
         self.date = self.date.or(since_1970);
         self
     }
 
-    /// The body; by default empty. Not sent with the statuses that cannot have one: 204, 205 and
-    /// 304.
+    /// The body; empty by default. It is not sent with the statuses that cannot have a body: 204,
+    /// 205 and 304.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
@@ -145,7 +147,7 @@ impl Rejection {
         let reason = reason(self.status);
         let mut text = format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", self.status);
         match self.status {
-            // RFC 9110 §7.8: a sender of Upgrade has to name it in Connection.
+            // RFC 9110 §7.8: a sender of Upgrade must also name it in Connection.
             426 => text.push_str(
                 "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             ),
@@ -153,7 +155,8 @@ impl Rejection {
             _ => {}
         }
         let body: &[u8] = if matches!(self.status, 204 | 205 | 304) { &[] } else { &self.body };
-        // RFC 9110 §8.6: not in a 204; a 304 would have to say what a 200 would have had.
+        // RFC 9110 §8.6: a 204 must not have one. In a 304 it would be the length of the body that
+        // a 200 would have, which is not known here.
         if !matches!(self.status, 204 | 304) {
             text.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
@@ -190,8 +193,8 @@ impl From<HandshakeError> for Rejection {
     }
 }
 
-/// 500, without a body: the fault is the program's own. So a function that returns a `Rejection` as
-/// its error can say `Rejection::new(401).header(..)?`.
+/// 500 without a body, because the fault is in the program. So a function whose error is
+/// `Rejection` can use `Rejection::new(401).header(..)?`.
 impl From<HeaderError> for Rejection {
     fn from(_: HeaderError) -> Self {
         Self::new(500)
@@ -209,7 +212,7 @@ impl fmt::Debug for Rejection {
     }
 }
 
-/// The name of a status in RFC 9110 §15 and RFC 6585; empty if they do not have it.
+/// The name of a status in RFC 9110 §15 and RFC 6585; empty if they do not define it.
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",

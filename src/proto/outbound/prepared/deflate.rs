@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// The message as it is sent compressed; `None` if it must not be.
+/// The compressed forms of a message; `None` if it must not be compressed.
 #[derive(Clone)]
 pub(super) struct Packed(Option<Arc<Slot>>);
 
@@ -23,20 +23,21 @@ impl Packed {
     }
 }
 
-/// A list, one entry for each setting in use, made when it is first asked for.
+/// A list with one entry for each setting in use. An entry is made when it is first needed. Each
+/// link is a `OnceLock`, so that all threads share the entries, and reading them takes no lock.
 type Slot = OnceLock<Box<Compressed>>;
 
-/// The message as compressed with one setting.
+/// The message compressed with one setting.
 struct Compressed {
     setting: Setting,
-    /// `None` where it would not be shorter.
+    /// `None` if it would not be shorter.
     encoded: Option<Encoded>,
     next: Slot,
 }
 
 impl Prepared {
-    /// The message compressed with a setting, if that is allowed and makes it shorter. `memory` is
-    /// how much the thread may keep.
+    /// The message compressed with a setting, if this is allowed and makes it shorter. `memory` is
+    /// the most memory that the thread may keep.
     pub(crate) fn compressed(&self, setting: Setting, memory: usize) -> Option<&Encoded> {
         let mut slot: &Slot = self.packed.0.as_deref()?;
         loop {

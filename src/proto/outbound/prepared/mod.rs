@@ -1,4 +1,4 @@
-//! One message encoded once, sent to many connections.
+//! A message that is encoded once and sent to many connections.
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
 mod deflate;
 
@@ -12,18 +12,17 @@ use bytes::Bytes;
 use core::fmt;
 use deflate::Packed;
 
-/// A message encoded ahead of time, for fan-out: made once, cloned and fed at the cost of a
-/// reference count or of a copy, whichever is cheaper.
+/// A message encoded ahead of time, for fan-out. Feeding it costs a reference count or a copy,
+/// whichever is cheaper.
 ///
-/// It is a server's frame. A client, which has to mask each frame with a fresh key, can feed it
-/// too, at the cost of an ordinary [`feed`](crate::Sender::feed). Over TLS each connection seals it
-/// under a key of its own, for N connections N times, which costs more than all else that is done
-/// for a short message.
+/// It contains a server's frame. A client must mask each frame with a fresh key, so for a client it
+/// costs as much as an ordinary [`feed`](crate::Sender::feed). Over TLS each connection encrypts
+/// the frame with a different key. For a short message, that costs more than all other work.
 ///
-/// With permessage-deflate it is compressed once for each setting, by itself: where context
-/// takeover was agreed on, it refers to no earlier message, and the next message that the
-/// connection compresses begins anew as well. A feed of `Prepared` gains nothing by takeover:
-/// choose between the two.
+/// With permessage-deflate it is compressed once for each setting, independently of other messages.
+/// With context takeover it refers to no earlier message, and the next message that the connection
+/// compresses does not either. So connections that send only `Prepared` gain nothing from takeover:
+/// choose one of the two.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated, Prepared};
@@ -51,7 +50,7 @@ impl fmt::Debug for Prepared {
     }
 }
 
-/// A frame as a server sends it.
+/// A frame in the form that a server sends.
 #[derive(Clone)]
 pub(crate) struct Encoded {
     frame: Bytes,
@@ -59,9 +58,10 @@ pub(crate) struct Encoded {
 }
 
 impl Prepared {
-    /// Encodes `message` once: one allocation, one copy. (With the feature `deflate`, one more
-    /// allocation of a few bytes. The message is compressed when it is first fed to a connection
-    /// that compresses; all connections with the same setting, on any thread, share the result.)
+    /// Encodes `message` once, with one allocation and one copy. With the feature `deflate` it
+    /// makes one more allocation of a few bytes. The message is compressed when it is first fed to
+    /// a connection that compresses. All connections with the same setting, on any thread, share
+    /// the result.
     ///
     /// [`Outbound::plain`](crate::Outbound::plain) is never compressed.
     pub fn new<'m>(message: impl IntoOutbound<'m>) -> Self {
@@ -74,7 +74,7 @@ impl Prepared {
         }
     }
 
-    /// The frame as a server sends it without compression.
+    /// The frame that a server sends without compression.
     #[inline]
     pub fn frame(&self) -> &Bytes {
         &self.plain.frame
@@ -98,7 +98,7 @@ impl Prepared {
 }
 
 impl Encoded {
-    /// `header` for the length of `payload`.
+    /// Encodes a frame from `header`, with the length of `payload`.
     fn new(header: Header, payload: &[u8]) -> Self {
         let (head, n) = Header { payload_len: payload.len() as u64, ..header }.encode();
         let mut frame = Vec::with_capacity(n + payload.len());

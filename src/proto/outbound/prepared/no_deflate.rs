@@ -1,4 +1,4 @@
-//! In place of `deflate` without that feature: nothing is compressed.
+//! Replaces `deflate` without that feature. Nothing is compressed.
 #[derive(Clone)]
 pub(super) struct Packed;
 

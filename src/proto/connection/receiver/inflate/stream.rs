@@ -1,5 +1,4 @@
-//! How a message is inflated from its bytes, and how it is known that it is complete (RFC 7692
-//! §7.2.2).
+//! Inflates a message from its bytes, and decides whether it is complete (RFC 7692 §7.2.2).
 use super::{Inflate, Stop};
 use crate::proto::{
     deflate::codec::{self, Decompressor, TAIL},
@@ -10,25 +9,26 @@ use zlib_rs::{InflateFlush, Status};
 /// An empty stored block at a byte boundary: it yields nothing.
 const EMPTY: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 
-/// How many bytes are put behind a message, at most: [`TAIL`] or [`EMPTY`], and one more.
+/// The most bytes that are put behind a message: [`TAIL`] or [`EMPTY`], and one byte more.
 const BEHIND: usize = EMPTY.len() + 1;
 
 const BAD: RecvError = RecvError::Protocol(ProtocolError::BadDeflate);
 
-/// How far the end of a message was inflated when there was no more room.
+/// How far the end of a message was inflated when the room was used up.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ending<N> {
     taken: N,
-    /// The byte of `last`, counted from 1, in which a block was last seen to end. 0: before the
-    /// only byte of a message, where a block begins; with more bytes, 0 says nothing.
+    /// The byte of `last`, counted from 1, in which a block was last seen to end. 0 means the start
+    /// of a message of one byte, where a block begins. With more bytes, 0 has no meaning.
     begun: N,
-    /// There was no room left: a block may have ended, or the bytes taken may yield more.
+    /// The room was used up: a block may have ended, or the bytes taken may yield more.
     full: bool,
 }
 
 impl Inflate {
-    /// Inflates the next `n` bytes of the message, at the front of `wire`, behind which there are
-    /// [`BEHIND`] more; `end` says that they are its last. Says how many it took.
+    /// Inflates the next `n` bytes of the message. They are at the front of `wire`, which has
+    /// [`BEHIND`] more bytes; `end` says that they are the message's last. Returns the number of
+    /// bytes taken.
     pub(super) fn run(
         &mut self,
         wire: &mut [u8],
@@ -36,7 +36,7 @@ impl Inflate {
         end: bool,
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
-        // A message without a byte has no block that is not whole: empty.
+        // A zero-length message has no incomplete block, so it inflates to nothing.
         if end && self.taken == 0 && n == 0 {
             return Ok((0, Stop::End));
         }
@@ -50,7 +50,7 @@ impl Inflate {
         done
     }
 
-    /// The message's last bytes, where they lie.
+    /// Inflates the message's last bytes in place.
     fn run_end(
         &mut self,
         raw: &mut Decompressor,
@@ -59,12 +59,12 @@ impl Inflate {
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
         let Some((_, behind)) = wire.split_at_mut_checked(n) else {
-            return Err(BAD); // the buffer has the room
+            return Err(BAD); // Never: the buffer has the room.
         };
         let Some(behind) = behind.first_chunk_mut::<BEHIND>() else {
             return Err(BAD);
         };
-        let next = *behind; // the next frame's
+        let next = *behind; // Bytes of the next frame, restored below.
         let done = self.finish(raw, wire, n, Ending::default(), most);
         if let Some(to) = wire.get_mut(n..n + BEHIND) {
             to.copy_from_slice(&next);
@@ -76,14 +76,14 @@ impl Inflate {
         if taken <= early {
             return Ok((taken, Stop::Full));
         }
-        // `begun` in front of `last` says no more than 0.
+        // A `begun` in front of `last` tells no more than 0 does.
         let (taken, begun) = (taken - early, begun.saturating_sub(early));
         self.keep(wire.get(early..n).unwrap_or_default());
         self.pause(Ending { taken, begun, full });
         Ok((n, Stop::Full))
     }
 
-    /// Bytes that more may follow, or the rest of those that nothing follows.
+    /// Inflates bytes in the middle of the message, or the rest of its last bytes.
     fn run_kept(
         &mut self,
         raw: &mut Decompressor,
@@ -112,7 +112,7 @@ impl Inflate {
         Ok((taken, Stop::Full))
     }
 
-    /// Inflates all that is here but the last two bytes, which it keeps.
+    /// Inflates all bytes except the last two, which it keeps.
     fn run_to_last(
         &mut self,
         raw: &mut Decompressor,
@@ -139,7 +139,7 @@ impl Inflate {
         Ok((wire.len(), stop))
     }
 
-    /// There is no more room, and no byte left but those kept.
+    /// Saves the state: the room is used up, and only the kept bytes are left.
     fn pause(&mut self, Ending { taken, begun, full }: Ending<usize>) {
         self.ending = Some(Ending { taken: taken as u8, begun: begun as u8, full });
     }
@@ -153,7 +153,7 @@ impl Inflate {
         }
     }
 
-    /// Inflates until the input is used up, or there is no more room.
+    /// Inflates until the input or the room is used up.
     fn pump(
         &mut self,
         raw: &mut Decompressor,
@@ -161,7 +161,7 @@ impl Inflate {
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
         let mut taken = 0;
-        // Once even without input: output that did not fit may wait inside.
+        // Runs once even without input, because zlib may hold output that did not fit before.
         loop {
             let Some(room) = self.out.room(most) else {
                 return Ok((taken, Stop::Full));
@@ -181,20 +181,22 @@ impl Inflate {
     /// Inflates the last bytes, checks that the message was complete, and leaves the stream at a
     /// byte boundary in front of a block.
     ///
-    /// §7.2.2 inflates [`TAIL`] after the message, which must then be whole blocks. That the tail
-    /// yields nothing is not enough: a message may be cut inside code lengths that the tail
-    /// completes. So the message's own bits must end with the header of a stored block, lacking
-    /// only its lengths. That header is in the last 10 bits, so that the block before it ends in
-    /// the last two bytes, or nothing is before it. zlib stops after each block if told to, which
-    /// shows as long as there is input left. A block begun after such a stop has at most 15 bits of
-    /// the message, and of all blocks that can begin so, only a stored one ends exactly with the
-    /// last bit of the tail (`tests/inflated` tries all). A stop before the tail may also be the
-    /// end of the stream (BFINAL).
+    /// §7.2.2 inflates [`TAIL`] after the message, which must then be whole blocks. It is not
+    /// enough to check that the tail yields no output: a message may be cut inside code lengths
+    /// that the tail completes. So the message's own bits must end with the header of a stored
+    /// block, without its lengths. That header is in the last 10 bits, so the block before it ends
+    /// in the last two bytes, or the message has no other block.
     ///
-    /// A message whose last byte is ff cannot end with that header. It is complete if a block
-    /// ends with that byte, as when the sender left the tail in place: then an empty block changes
-    /// nothing. If another byte ends both a block and the message, it is refused: zlib does not
-    /// say how many of its bits are left, so there is no telling what to append.
+    /// With `Block`, zlib stops after each block. The stop is visible only while input is left. A
+    /// block begun after such a stop has at most 15 bits of the message. Of all blocks that can
+    /// begin in this way, only a stored block ends exactly with the last bit of the tail
+    /// (`tests/inflated` tries all). A stop before the tail may also be the end of the stream
+    /// (BFINAL).
+    ///
+    /// A message whose last byte is ff cannot end with that header. It is complete if a block ends
+    /// with that byte, as happens if the sender left the tail in place; an empty block behind it
+    /// changes nothing. A message whose last block ends in any other last byte is refused: zlib
+    /// does not say how many bits of that byte are left, so the bytes to append are unknown.
     fn finish(
         &mut self,
         raw: &mut Decompressor,
@@ -214,7 +216,7 @@ impl Inflate {
             let done = inflate(raw, rest, room, InflateFlush::Block)?;
             self.out.filled(done.made);
             if full && done.made == 0 {
-                begun = taken; // nothing waited: it had stopped
+                begun = taken; // No output was waiting, so zlib had stopped at a block's end.
             }
             full = done.full;
             taken += done.taken;
@@ -232,7 +234,7 @@ impl Inflate {
                 Status::Ok if full => {}
                 Status::Ok if taken <= n => begun = taken,
                 Status::Ok if taken == whole && begun == n && flushed => {
-                    // The bits left were those of a last block.
+                    // If the remaining bits began a last block, zlib ends the stream here.
                     let done = inflate(raw, &[], &mut [0], InflateFlush::Block)?;
                     let last = done.status == Status::StreamEnd;
                     return if last { Err(BAD) } else { Ok(None) };
@@ -240,7 +242,7 @@ impl Inflate {
                 Status::Ok if taken == whole && begun + 1 >= n && !flushed => return Ok(None),
                 _ => return Err(BAD),
             }
-            // Of earlier blocks it does not matter where they end.
+            // Only blocks that end in the last two bytes matter. Earlier bytes need no stops.
             let early = n.saturating_sub(self.last.len());
             if taken < early {
                 let (more, stop) =
@@ -255,8 +257,9 @@ impl Inflate {
     }
 }
 
-/// `input` up to and with `behind`, put behind its `n` bytes; and one byte more, never to be taken,
-/// which shows each stop.
+/// Puts `behind` after the `n` bytes of `input`. Returns them with one byte more, which is never
+/// taken, and the length without that byte. The extra byte keeps input left, so that each stop
+/// shows.
 fn followed<'w>(
     input: &'w mut [u8],
     n: usize,
@@ -274,7 +277,7 @@ struct Inflated {
     taken: usize,
     made: usize,
     status: Status,
-    /// The room is used up: that may not be all.
+    /// The room is used up, so more output may follow.
     full: bool,
 }
 
