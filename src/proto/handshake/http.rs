@@ -43,7 +43,7 @@
 //! # Ok::<(), http::Error>(())
 //! ```
 //!
-//! The types of `http` are those of its version 1.
+//! The types are those of version 1 of `http`.
 use super::{
     HandshakeError, Progress,
     client::{self, Handshake as ClientHandshake},
@@ -324,7 +324,7 @@ impl Rejection {
 /// ```
 #[derive(Debug)]
 pub struct Opening {
-    /// Its request counts as written.
+    /// The request in it counts as written, because the HTTP stack writes it.
     handshake: ClientHandshake,
     extended: bool,
 }
