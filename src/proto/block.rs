@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use std::{vec, vec::Vec};
 
-    /// Payloads of all lengths that a block has parts for, each of other bytes.
+    /// Payloads of all lengths that fit a block, each with different bytes.
     fn payloads() -> Vec<Vec<u8>> {
         (0..300).map(|i| vec![i as u8; 1 + (i * 997) % LARGEST]).collect()
     }
@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(kept, payloads());
         let sum: usize = kept.iter().map(Bytes::len).sum();
         assert!(blocks * 2 * (16 << 10) <= sum + BLOCK, "{blocks} blocks for {sum} bytes");
-        // In part dropped, in whatever order: the others stay.
+        // If some parts are dropped in any order, the others stay.
         let mut all = 0;
         kept.retain(|_| {
             all += 1;

@@ -473,7 +473,7 @@ impl From<&str> for Text {
     }
 }
 
-/// The same bytes, if they are UTF-8.
+/// The same bytes, checked to be UTF-8.
 impl TryFrom<Bytes> for Text {
     type Error = core::str::Utf8Error;
 

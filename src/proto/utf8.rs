@@ -67,14 +67,14 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
-    /// What the standard library says of the whole, and at which byte it is known to be wrong.
+    /// The verdict of the standard library on all the bytes, and the byte that makes them invalid.
     fn oracle(bytes: &[u8]) -> Result<bool, usize> {
         match core::str::from_utf8(bytes) {
             Ok(_) => Ok(true),
             Err(e) => match e.error_len() {
                 None => Ok(false),
-                // The byte that makes it impossible: the last of the invalid sequence, or the one
-                // behind it when that is no continuation. Found by trying prefixes.
+                // The byte that makes the text impossible is the last of the invalid sequence, or
+                // the byte behind it if that is no continuation. Trying prefixes finds it.
                 Some(_) => Err((e.valid_up_to()..bytes.len())
                     .find(|&i| {
                         core::str::from_utf8(&bytes[..=i]).is_err_and(|e| e.error_len().is_some())
@@ -86,7 +86,7 @@ mod tests {
 
     fn agrees(bytes: &[u8]) {
         let want = oracle(bytes);
-        // Byte by byte it fails exactly at the impossible byte.
+        // Fed byte by byte, the validator fails exactly at the impossible byte.
         let mut v = Utf8Validator::default();
         let failed = bytes.iter().position(|&b| v.push(&[b]).is_err());
         match want {
@@ -96,7 +96,7 @@ mod tests {
                 assert_eq!(v.finish().is_ok(), complete, "{bytes:02x?}");
             }
         }
-        // Cut in two anywhere it says the same.
+        // Cut in two at any byte, the result is the same.
         for cut in 0..=bytes.len() {
             let mut v = Utf8Validator::default();
             let pushed = v.push(&bytes[..cut]).and_then(|()| v.push(&bytes[cut..]));

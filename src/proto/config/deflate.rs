@@ -2,7 +2,7 @@
 use super::Negotiated;
 use crate::proto::deflate::DeflateParams;
 
-/// Without a subprotocol.
+/// The result has no subprotocol.
 impl From<DeflateParams> for Negotiated {
     fn from(agreed: DeflateParams) -> Self {
         Self { subprotocol: None, deflate: Some(agreed) }

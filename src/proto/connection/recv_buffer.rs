@@ -167,7 +167,7 @@ impl RecvBuffer {
         self.msg..self.msg_end
     }
 
-    /// The same, and its buffer.
+    /// The range of the message so far, and its buffer.
     pub(super) fn message_mut(&mut self) -> (&mut Buffer, Range<usize>) {
         (&mut self.bytes, self.msg..self.msg_end)
     }
@@ -252,7 +252,7 @@ impl RecvBuffer {
         Bytes::from(self.give_up().take()).slice(range)
     }
 
-    /// The same for bytes found to be text.
+    /// [`take_binary`](Self::take_binary) for bytes found to be text.
     pub(super) fn take_text(&mut self) -> Text {
         match self.bytes.text() {
             text if self.fills(text.len()) => self.give_up().into_text(),

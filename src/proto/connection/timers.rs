@@ -369,7 +369,7 @@ mod tests {
         assert!(conn.step().is_ok());
     }
 
-    /// As when it goes to another adapter, with a clock of its own.
+    /// This happens when a connection moves to an adapter with a different clock.
     #[test]
     fn with_another_epoch_every_deadline_gets_its_full_time() {
         let at = |n| Time::new(seconds(n));

@@ -110,7 +110,7 @@ pub struct Deflate {
     /// supports it. A window of 8 bits counts as 9. The window for a message in memory is never
     /// longer than the message.
     pub server: Direction,
-    /// The same for messages of the client.
+    /// The same as `server`, for messages of the client.
     pub client: Direction,
     // As in `Config`, it makes `..` necessary.
     #[doc(hidden)]
@@ -129,7 +129,7 @@ pub struct Direction {
 }
 
 impl Direction {
-    /// The same with a window of `least` to 15 bits.
+    /// The parameters with the window limited to `least` to 15 bits.
     const fn with_at_least(self, least: u8) -> Self {
         Self { window_bits: clamp(self.window_bits, least, 15), ..self }
     }
@@ -157,7 +157,7 @@ impl Default for Deflate {
 }
 
 impl Deflate {
-    /// The same with windows for which zlib can compress.
+    /// The settings with windows limited to sizes for which zlib can compress.
     fn within_limits(self) -> Self {
         let [server, client] = [self.server, self.client].map(|side| side.with_at_least(9));
         Self { server, client, ..self }

@@ -1,11 +1,11 @@
 use super::*;
 
-/// §5.2 as the RFC draws it, of 14 bytes. The opcode is a number, and nothing is checked.
+/// A header of 14 bytes as drawn in §5.2. The opcode is a number, and no rule is checked.
 struct Drawn {
     fin: bool,
     rsv: [bool; 3],
     opcode: u8,
-    /// Whether the length has bytes of its own.
+    /// Whether the length is in extended bytes.
     extended: bool,
     /// Whether the length has its shortest form, and no more than 63 bits.
     canonical: bool,
@@ -47,14 +47,14 @@ impl Drawn {
     }
 }
 
-/// Each pair of first bytes; under Miri a sample.
+/// Every pair of first bytes; under Miri a sample.
 fn heads() -> impl Iterator<Item = (u8, u8)> {
     let step = if cfg!(miri) { 251 } else { 1 };
     (0..=u16::MAX).step_by(step).map(u16::to_be_bytes).map(|[b0, b1]| (b0, b1))
 }
 
-/// Every first and second byte, every boundary of the extended lengths: what the RFC draws, what is
-/// parsed, what is parsed quickly and what is encoded are the same.
+/// For every first and second byte, at every boundary of the extended lengths, the RFC's drawing,
+/// both parsers and the encoder agree.
 #[test]
 fn all_that_knows_the_layout_of_a_header_agrees() {
     const LENGTHS: [u64; 14] = [
@@ -126,15 +126,16 @@ fn all_that_knows_the_layout_of_a_header_agrees() {
         }
     }
     // First bytes: 3 x 2 x 8 of data, 8 of a Close, 16 of a Ping or a Pong. Lengths: 126 short
-    // ones, 7 of two bytes, 3 of eight; of a control frame the short ones, but for a Close of one
-    // byte.
+    // ones, 7 of two bytes, 3 of eight. Control frames have only the short lengths, and a Close
+    // never has one byte.
     if !cfg!(miri) {
         assert_eq!(legal, 2 * (48 * (126 + 7 + 3) + 8 * 125 + 16 * 126));
         assert_eq!(short, 2 * 2 * (126 + 7));
     }
 }
 
-/// A header is judged at the first byte that leaves no legal one, and is whole at its last byte.
+/// An invalid header fails at the first byte after which no header is legal. A valid header is
+/// complete at its last byte.
 #[test]
 fn the_beginning_of_a_header_is_judged_as_far_as_it_goes() {
     for (b0, b1) in heads() {

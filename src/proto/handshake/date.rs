@@ -90,7 +90,7 @@ mod tests {
             {
                 let len = len + u64::from(month == 1 && leap);
                 for d in 1..=len {
-                    // Of later years what is next to the end of a month.
+                    // For later years only the days next to the end of a month.
                     if year < 2110 || d < 2 || d > len - 2 {
                         let name = &MONTHS[3 * month..3 * month + 3];
                         let date = format!("{}, {d:02} {name} {year} 00:00:00 GMT", NAMES[weekday]);

@@ -76,7 +76,7 @@ pub enum HandshakeError {
     /// The head is not HTTP by RFC 9112, or has a form that is not safe to accept.
     #[error("malformed HTTP: {what}")]
     Malformed {
-        /// What is wrong, such as `"line ends in a bare LF"`.
+        /// The fault, such as `"line ends in a bare LF"`.
         what: &'static str,
     },
     /// A head longer than [`max_head`](crate::Config::max_head); answered with 431.
@@ -211,7 +211,7 @@ pub enum HandshakeError {
     /// The answer is not SOCKS5, or a SOCKS5 request cannot name this host.
     #[error("SOCKS5: {what}")]
     Socks {
-        /// What is wrong, such as `"version is not 5"`.
+        /// The fault, such as `"version is not 5"`.
         what: &'static str,
     },
 }
@@ -346,7 +346,8 @@ pub enum HeaderError {
     /// [A subprotocol is required](client::Request::require_subprotocol), but none is offered.
     #[error("the request requires a subprotocol and offers none: name some by `subprotocols`")]
     NoSubprotocol,
-    /// Not an origin in the form that browsers send, such as `https://example.com` (RFC 6454 §6.2).
+    /// The text is not an origin in the form that browsers send, such as `https://example.com` (RFC
+    /// 6454 §6.2).
     #[error("not an origin of the form scheme://host[:port]")]
     BadOrigin,
     /// The user of Basic authentication contains a colon, or the user or the password contains a

@@ -134,7 +134,7 @@ impl Reading {
         self.outcome.is_none().then(|| self.deadline.poll())
     }
 
-    // For the two roles, and the dialogue with a proxy.
+    // Calls for both roles, and for the dialogue with a proxy.
 
     /// The progress, for `Debug`.
     pub(crate) fn state(&self) -> &dyn fmt::Debug {

@@ -1,7 +1,7 @@
 use super::*;
 use alloc::vec::Vec;
 
-/// Whatever is written and asked in whatever order, it says of text what a fresh look says.
+/// After any sequence of writes and questions, the buffer says about text what a fresh check says.
 #[test]
 fn a_buffer_knows_only_what_is_so() {
     let mut random = 1_u32;
@@ -53,22 +53,21 @@ fn a_buffer_knows_only_what_is_so() {
     }
 }
 
-/// What was validated is not validated again behind a move, which a read makes of a text that it
-/// cuts.
+/// Validated bytes are not validated again after a move, which happens when a read cuts a text.
 #[test]
 fn text_that_moves_stays_known() {
     let mut buffer = Buffer::from("....aé€..".as_bytes().to_vec());
     assert!(buffer.is_text(4..10));
     buffer.copy_within(2..10, 0);
     assert_eq!((buffer.text(), buffer.known(&(2..12))), ("aé€", 8));
-    // Not if a part stays behind, nor what was forgotten.
+    // Text does not stay known if only a part of it moves, or if it was forgotten before.
     buffer.copy_within(3..8, 0);
     assert_eq!(buffer.text(), "");
     buffer.copy_within(0..11, 0);
     assert_eq!(buffer.text(), "");
 }
 
-/// Texts that share a block are what they are alone, however many come behind them.
+/// Texts that share a block do not change, however many texts follow them.
 #[test]
 fn a_kept_text_is_its_twin() {
     let texts: Vec<_> = (0..100).map(|i| "aé€😀".repeat(i * i % 600)).collect();
@@ -80,7 +79,7 @@ fn a_kept_text_is_its_twin() {
     }
 }
 
-/// Whatever bytes it is asked of, it is what `str::from_utf8` makes of them, or its error.
+/// For all bytes, `try_from` gives the result of `str::from_utf8`, or its error.
 #[test]
 fn text_of_bytes_is_its_twin() {
     let alphabet = [b'a', 0x80, 0xa9, 0xc3, 0xe2, 0xf0, 0xff];
@@ -97,7 +96,7 @@ fn text_of_bytes_is_its_twin() {
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// The twin: what masking means (§5.3).
+/// The naive twin, which masks as §5.3 defines it.
 fn byte_loop(bytes: &mut [u8], key: [u8; 4]) {
     for (byte, k) in bytes.iter_mut().zip(key.iter().cycle()) {
         *byte ^= k;
@@ -136,8 +135,9 @@ fn kernels_are_their_twin_at_every_length_and_alignment() {
     }
 }
 
-/// `ascii_prefix` is its twin, a look at each byte: it says "all" where that is so, and never
-/// claims more. So does the body that a processor without wide registers runs.
+/// `ascii_prefix` agrees with its twin, which looks at each byte. It says "all" if all bytes are
+/// ASCII, and never claims too many. The same holds for the body that runs on processors without
+/// wide registers.
 #[test]
 fn ascii_is_what_each_byte_says() {
     let mut bytes = alloc::vec![b'x'; 800];

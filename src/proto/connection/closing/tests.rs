@@ -1,4 +1,4 @@
-//! The tables at the head of `closing.rs` against the code, for every combination.
+//! Compares the tables at the head of `closing.rs` with the code, for every combination.
 use super::*;
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Debug;
@@ -8,7 +8,7 @@ const OURS: [Ours; 5] = [Ours::None, Ours::Queued, Ours::Followed, Ours::Written
 const STREAMS: [Stream; 4] = [Stream::Open, Stream::Ended, Stream::Shut, Stream::Gone];
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
-/// The rows of the table whose head begins with this column.
+/// The rows of the table whose first column has this name.
 fn table(first: &str) -> Vec<Vec<&'static str>> {
     let lines = include_str!("../closing.rs").lines().map_while(|line| line.strip_prefix("//!"));
     let cells = lines.map(|line| line.split('|').skip(1).map(str::trim).collect::<Vec<_>>());
@@ -20,7 +20,7 @@ fn admits(cell: &str, value: impl Debug) -> bool {
     cell == "*" || cell.split(", ").any(|one| one == format!("{value:?}"))
 }
 
-/// Each combination; under Miri a sample.
+/// Every combination; under Miri a sample.
 fn all() -> impl Iterator<Item = Closing> {
     let all = THEIRS.into_iter().flat_map(|theirs| {
         OURS.into_iter().flat_map(move |ours| {
@@ -92,8 +92,8 @@ fn it_is_clean_where_both_have_passed_and_never_while_it_is_open() {
     }
 }
 
-/// A stream ends and is shut, our Close is queued before it is written, and neither comes back:
-/// with that, a connection goes through the ready states in their order.
+/// The stream's state and the state of our Close only move forward: an ended or shut stream stays
+/// so, and a written Close was queued before. So the ready states come in their order.
 #[test]
 fn whatever_happens_next_a_ready_state_never_goes_back() {
     let later = |a: Closing, b: Closing| {
@@ -107,7 +107,7 @@ fn whatever_happens_next_a_ready_state_never_goes_back() {
         let stream = a.stream == b.stream || a.stream == Stream::Open || b.stream == Stream::Gone;
         theirs && ours && stream && a.role == b.role
     };
-    // Whatever finds a violation queues the Close that reports it.
+    // The code that finds a violation also queues the Close that reports it.
     let seen = |now: &Closing| (now.theirs, now.ours) != (Theirs::Violated, Ours::None);
     for now in all().filter(seen) {
         for next in all().filter(|&next| later(now, next)) {

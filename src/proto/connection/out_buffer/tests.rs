@@ -11,7 +11,7 @@ fn buffer() -> OutBuffer {
     OutBuffer { memory: &COUNTED, ..OutBuffer::default() }
 }
 
-/// A frame of `len` bytes, its header among them.
+/// A frame of `len` bytes, header included.
 fn frame(len: usize, filler: u8) -> Vec<u8> {
     let (bytes, n) = Header::new(OpCode::Binary, len as u64 - 4).encode();
     assert_eq!(n, 4);
@@ -20,7 +20,7 @@ fn frame(len: usize, filler: u8) -> Vec<u8> {
     frame
 }
 
-/// All that is to be written.
+/// All outgoing bytes.
 fn rest(out: &mut OutBuffer) -> Vec<u8> {
     let mut out = Outgoing(out);
     let mut rest = vec![0; out.remaining()];
@@ -52,7 +52,7 @@ fn it_begins_with_16_kib_and_doubles() {
     let mut out = buffer();
     out.append(&frame(FIRST + 1, 0));
     assert_eq!(traffic(), (vec![FIRST + 1], vec![]));
-    // One that was lent may be small.
+    // A lent buffer may be small.
     let mut out = buffer();
     out.lend(vec![0; 100]);
     out.append(&frame(200, 0));
@@ -85,7 +85,7 @@ fn what_is_written_is_let_go_where_that_frees_as_much_as_it_moves() {
         let takes = if let_go { NONE } else { (vec![2 * FIRST], vec![FIRST]) };
         assert_eq!(traffic(), takes, "{written}");
         assert_eq!((out.fed(), out.written()), (17 * 1024, written as u64));
-        // What overtakes still finds the first frame that was not begun.
+        // A frame that overtakes still finds the first frame that was not begun.
         out.controls().extend([0x89, 0]);
         out.place_controls(0);
         let at = written.next_multiple_of(1024);
@@ -93,7 +93,7 @@ fn what_is_written_is_let_go_where_that_frees_as_much_as_it_moves() {
         assert_eq!(rest(&mut out), all[written..], "{written}");
         assert_eq!((out.fed(), out.written()), (17 * 1024, 17 * 1024));
     }
-    // Where that is not enough, it grows as well.
+    // If moving does not free enough, the buffer grows as well.
     let mut out = buffer();
     (0..16).for_each(|filler| out.append(&frame(1024, filler)));
     write(&mut out, 8 * 1024);
@@ -157,13 +157,13 @@ fn a_large_buffer_that_is_hardly_used_is_given_up_after_a_while() {
     assert_eq!(traffic(), (vec![], vec![large]));
     use_it(&mut out, 100);
     assert_eq!(traffic(), (vec![FIRST], vec![]));
-    // One that is longer than any queue should be goes at once.
+    // A buffer that is longer than any queue should be is freed at once.
     let mut out = OutBuffer { memory: &COUNTED, ..OutBuffer::new(1 << 20) };
     use_it(&mut out, (4 << 20) + 1);
     assert_eq!(traffic(), (vec![(4 << 20) + 1], vec![(4 << 20) + 1]));
     use_it(&mut out, 4 << 20);
     assert_eq!(traffic(), (vec![4 << 20], vec![]));
-    // One of 64 KiB stays.
+    // A buffer of 64 KiB stays.
     let mut out = buffer();
     use_it(&mut out, LARGE);
     (0..200).for_each(|_| use_it(&mut out, 100));

@@ -121,12 +121,12 @@ impl Inflate {
         self.out.bytes()
     }
 
-    /// The same, as a range of their buffer.
+    /// The inflated bytes, as a range of their buffer.
     pub(super) fn bytes_mut(&mut self) -> (&mut Buffer, Range<usize>) {
         self.out.bytes_mut()
     }
 
-    /// The same, known to be text.
+    /// The inflated bytes, which are known to be text.
     pub(super) fn text(&self) -> &str {
         self.out.text()
     }

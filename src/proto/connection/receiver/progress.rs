@@ -25,7 +25,7 @@ pub(super) struct InProgress {
 /// How a message is handed out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Handing {
-    /// As a whole: all of it so far is in the buffer.
+    /// As a whole message: all of it so far is in the buffer.
     Whole,
     /// In chunks. The first was handed out.
     Chunks,

@@ -42,8 +42,8 @@ fn read(rx: &mut Receiver, mut wire: &[u8]) {
     }
 }
 
-/// Whatever `quick` declines, `step_slow` decides in the same way, only slower: no other test
-/// would notice.
+/// `quick` takes the common case. If it declined, `step_slow` would give the same result, only
+/// slower, and no other test would notice.
 #[test]
 fn the_common_case_is_decided_by_quick() {
     for role in [Role::Server, Role::Client] {
@@ -61,7 +61,7 @@ fn the_common_case_is_decided_by_quick() {
                 assert_eq!(rx.quick(), Some(Step::Message));
                 assert_eq!(rx.payload().len(), len);
                 assert_eq!(rx.quick(), Some(Step::NeedInput));
-                // And again, once all was used up.
+                // And again, after all input was consumed.
                 read(&mut rx, &wire);
                 assert_eq!(rx.quick(), Some(Step::Message));
             }
@@ -84,19 +84,19 @@ fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_mac
                 assert_eq!(rx.quick(), Some(Step::Message));
             }
         }
-        // It does not matter how far inside the buffer that is.
+        // The place in the buffer does not matter.
         let (small, wire) = (frame(role, OpCode::Binary, 200), frame(role, OpCode::Binary, 900));
         let mut rx = receiver(role, &Config { read_buffer: 1000, ..Config::default() });
         read(&mut rx, &[&small[..], &wire[..700]].concat());
         assert_eq!(rx.quick(), Some(Step::Message));
         assert_eq!(rx.quick(), Some(Step::NeedInput));
-        // Longer than one read asks for: its beginning moves out of the way.
+        // The message is longer than one read asks for, so its beginning moves to the front.
         let mut rx = receiver(role, &Config { read_buffer: 1000, ..Config::default() });
         let wire = frame(role, OpCode::Binary, 2000);
         read(&mut rx, &wire[..100]);
         assert_eq!(rx.quick(), None);
 
-        // Behind what it leaves to the state machine it goes on.
+        // It continues behind input that it left to the state machine.
         let mut rx = receiver(role, &Config::default());
         let ping = frame(role, OpCode::Ping, 3);
         let data = frame(role, OpCode::Binary, 3);
@@ -120,8 +120,7 @@ fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_mac
     }
 }
 
-/// An unmasked text is looked at where it lies, as its bytes come; a masked one is unmasked for
-/// that.
+/// An unmasked text is checked in place as its bytes come. A masked text is unmasked before.
 #[test]
 fn a_partial_text_waits_in_place_as_long_as_it_is_one() {
     use super::Delivery::Whole;
@@ -141,7 +140,7 @@ fn a_partial_text_waits_in_place_as_long_as_it_is_one() {
         assert_eq!(rx.quick(), Some(Step::Message));
         assert_eq!(rx.message(), Some(Message::Text(&text)));
     }
-    // At the first byte that no text goes on with, it ends.
+    // It fails at the first byte that cannot continue a text.
     let mut rx = receiver(Role::Client, &Config::default());
     read(&mut rx, &wire[..from + 3]);
     assert_eq!(rx.quick(), Some(Step::NeedInput));
@@ -180,7 +179,7 @@ fn the_first_reason_for_cutting_off_stays_and_none_comes_behind_the_end() {
     assert_eq!(rx.failure(), None);
 }
 
-/// What is compressed does not stay in the buffer, so that a long frame asks for no more.
+/// Compressed bytes do not stay in the buffer, so a long frame asks for no more room.
 #[cfg(feature = "deflate")]
 #[test]
 fn a_compressed_frame_is_read_in_ordinary_pieces() {
@@ -198,8 +197,8 @@ fn a_compressed_frame_is_read_in_ordinary_pieces() {
     assert!((1000..1100).contains(&rx.spare_mut().len()));
 }
 
-/// How much a read asks for while a frame is under way: up to its end, since what is behind it
-/// would have to be moved.
+/// While a frame is under way, a read asks for bytes up to the frame's end only, because bytes
+/// behind it would have to be moved.
 #[test]
 fn a_large_frame_is_read_up_to_its_end() {
     let config = Config { read_buffer: 1000, ..Config::default() };
@@ -222,13 +221,13 @@ fn a_large_frame_is_read_up_to_its_end() {
                 assert_eq!(step, Ok(if whole { Step::Message } else { Step::NeedInput }));
             }
             assert_eq!(rx.payload().len(), 5000);
-            // One that waits for its end in one read too.
+            // The same for a frame that waits until one read completes it.
             let wire = frame(role, OpCode::Binary, 900);
             let mut rx = receiver(role, &config);
             read(&mut rx, &wire[..400]);
             assert_eq!(rx.quick(), Some(Step::NeedInput));
             assert_eq!(rx.spare_mut().len(), wire.len() - 400);
-            // Behind the end, what comes is dropped, at no cost in memory.
+            // After the end, input is dropped, and costs no memory.
             let mut rx = receiver(role, &config);
             read(&mut rx, &frame(role, OpCode::Close, 0));
             assert_eq!(rx.step_slow(super::Delivery::Whole), Ok(Step::Close));

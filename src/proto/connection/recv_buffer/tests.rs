@@ -2,12 +2,12 @@ use super::{CALM, IN_PLACE, MAX_HEADER_LEN, MAX_READ, Memory, RecvBuffer, SLACK}
 use crate::proto::memory::counted::{COUNTED, NONE, traffic};
 use alloc::{vec, vec::Vec};
 
-/// What one read asks for, here; the buffer that takes.
+/// The number of bytes that one read asks for in these tests, and the length of its buffer.
 const BASE: usize = 1000;
 const WHOLE: usize = BASE + SLACK;
 const LIMIT: usize = 1 << 20;
 
-/// As a pool that has nothing but large buffers.
+/// Like a pool that has only large buffers.
 static LAVISH: Memory =
     Memory { take: |len| (COUNTED.take)(2 * len + 1), give: |buffer| (COUNTED.give)(buffer) };
 
@@ -30,13 +30,13 @@ fn what_takes_over_a_head_keeps_its_own_length_and_memory() {
     assert_eq!(traffic().1.len(), 1);
 }
 
-/// The byte at each place of the stream.
+/// The byte at each position of the stream.
 fn at(place: usize) -> u8 {
     (place % 251) as u8
 }
 
-/// With a buffer of its own, of which `msg` are a message, behind `gap` bytes that were let go
-/// `wire` bytes; the same behind `before` bytes let go.
+/// A buffer with `before` dropped bytes, `msg` bytes of a message, `gap` dropped bytes, and `wire`
+/// bytes.
 fn with(before: usize, msg: usize, gap: usize, wire: usize) -> RecvBuffer {
     let mut buf = buffer();
     buf.spare_mut(LIMIT, 0);
@@ -115,7 +115,7 @@ fn a_lent_buffer_may_be_half_as_long_and_a_longer_one_goes_after_a_while() {
     }
     assert_eq!(traffic(), NONE);
 
-    // One that is no longer than what has to be kept is of no use.
+    // A buffer that is no longer than the kept bytes is useless.
     let mut buf = with(0, 10, 5, 20);
     buf.lend(vec![0; 30 + SLACK]);
     assert_eq!((buf.bytes.len(), traffic()), (WHOLE, NONE));
@@ -217,7 +217,7 @@ fn a_long_one_grows_where_it_is_by_what_one_read_takes() {
     holds(&buf, 0, place, 0, 0);
     assert!(buf.bytes.capacity() <= limit, "by doubling, up to what the longest message needs");
     assert_eq!(traffic(), NONE);
-    // What is read goes on until the longest message is here, with what is behind it.
+    // Reading goes on until the longest message is here, with the bytes behind it.
     let most = limit + WHOLE;
     while place < most - SLACK {
         let spare = buf.spare_mut(limit, usize::MAX).len();
@@ -269,13 +269,13 @@ fn it_never_grows_beyond_what_the_longest_message_needs() {
     assert_eq!(buf.bytes.len(), 500 + WHOLE);
     let mut short = with(0, 0, 0, BASE);
     assert_eq!(short.spare_mut(100, 0).len(), BASE / 4, "a quarter of a read at least");
-    // At that length all moves, whatever that costs.
+    // At that length all bytes move, at any cost.
     buf.commit(500);
     buf.skip(100);
     traffic();
     assert_eq!(buf.spare_mut(500, 0).len(), 100);
     assert_eq!((buf.next, traffic()), (0, NONE));
-    // Without anything to move there is still room.
+    // If no bytes can move, the buffer still has room.
     buf.commit(100);
     assert!(!buf.spare_mut(500, 0).is_empty());
     assert_eq!(traffic(), (vec![2 * (500 + WHOLE)], vec![500 + WHOLE]));
@@ -293,13 +293,13 @@ fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
         holds(&buf, before, msg, 3, wire);
         assert!(!buf.has_buffer());
         assert!(buf.reclaim().is_empty(), "what is stashed stays");
-        // Short ones are the connection's own, the others the pool's.
+        // Short buffers belong to the connection, the others to the pool.
         let len = (msg + wire + SLACK).next_power_of_two().max(64);
         let own = len <= BASE / 8;
         assert_eq!(buf.bytes.len(), len);
         assert_eq!(traffic(), if own { NONE } else { (vec![len], vec![]) });
         let place = buf.bytes.as_ptr();
-        // A lent one takes its place; the connection's own is kept for the next time.
+        // A lent buffer replaces it; the connection keeps its small buffer for the next time.
         buf.lend(vec![0; WHOLE]);
         holds(&buf, before, msg, 3, wire);
         assert!(buf.has_buffer());
@@ -310,7 +310,7 @@ fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
         assert_eq!(buf.reclaim().len(), WHOLE);
         assert_eq!(traffic(), if own { NONE } else { (vec![len], vec![]) });
         assert!(!own || buf.bytes.as_ptr() == place, "nothing was allocated");
-        // Without one, a read takes one.
+        // Without a lent buffer, a read takes one from the pool.
         buf.spare_mut(LIMIT, 0);
         assert!(buf.has_buffer() && buf.bytes.len() == WHOLE);
         holds(&buf, before, msg, 3, wire);
@@ -320,25 +320,25 @@ fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
         assert!(buf.reclaim().is_empty() && buf.has_buffer());
         holds(&buf, 0, msg, 3, wire);
     }
-    // One of the pool's that is more than twice as long goes back.
+    // A buffer of the pool that is more than twice as long goes back.
     let mut buf = with(0, 0, 0, eighth);
     buf.memory = &LAVISH;
     assert_eq!(buf.reclaim().len(), WHOLE);
     assert_eq!((buf.bytes.len(), traffic()), (256, (vec![513], vec![513])));
-    // One that is not stays.
+    // A shorter one stays.
     static GENEROUS: Memory = Memory { take: |len| (COUNTED.take)(2 * len), ..COUNTED };
     let mut buf = with(0, 0, 0, eighth);
     buf.memory = &GENEROUS;
     assert_eq!(buf.reclaim().len(), WHOLE);
     assert_eq!((buf.bytes.len(), traffic()), (512, (vec![512], vec![])));
-    // An eighth of a read is still the connection's own.
+    // A buffer of an eighth of a read still belongs to the connection.
     let mut buf = RecvBuffer { memory: &COUNTED, ..RecvBuffer::new(1024 - MAX_HEADER_LEN) };
     buf.spare_mut(LIMIT, 0);
     buf.commit(100);
     traffic();
     buf.reclaim();
     assert_eq!((buf.bytes.len(), traffic()), (128, NONE));
-    // Empty and stashed, a read takes a buffer too.
+    // A read takes a buffer also if the small one is in use and empty.
     let mut buf = with(0, 0, 0, 1);
     buf.reclaim();
     buf.skip(1);
@@ -360,7 +360,7 @@ fn a_message_that_fills_half_the_buffer_takes_it_along() {
         assert_eq!(traffic().0, Vec::from_iter(taken));
         assert_eq!(buf.wire(), (10 + msg..10 + msg + wire).map(at).collect::<Vec<_>>());
     }
-    // What is behind it may be more than a read.
+    // The bytes behind the message may be more than a read.
     let mut buf = buffer();
     buf.lend(vec![0; 4 * WHOLE]);
     buf.commit(4 * WHOLE - SLACK);

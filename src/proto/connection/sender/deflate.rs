@@ -188,8 +188,8 @@ impl Deflating {
             codec::store(data, out);
         }
         if last {
-            // §7.2.1: the last piece is sent without `TAIL`. If it has no output of its own, it is
-            // the first byte of an empty block.
+            // §7.2.1: the last piece is sent without `TAIL`. If it has no other output, it is the
+            // first byte of an empty block.
             match out.len() {
                 0 => out.push(&[0]),
                 n => out.truncate(n - TAIL.len()),

@@ -271,7 +271,7 @@ impl Sender {
         self.out.len() + self.ledger.held_back() + urgent
     }
 
-    /// Whether there is anything to write.
+    /// Whether the sender has bytes to write.
     #[inline]
     pub fn has_outgoing(&self) -> bool {
         // Messages that overtake wait for the end of a message in chunks: §5.4 forbids them inside

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use bytes::Buf;
 use core::time::Duration;
 
-/// What is not admitted at once goes the slow way, where it comes to the same.
+/// A message that is not admitted at once takes the slow path, with the same result.
 #[test]
 fn an_open_half_frames_at_once_while_there_is_room() {
     let config = Config { high_water: 15, ..Config::default() };
@@ -67,7 +67,7 @@ fn a_message_fed_first_that_an_abort_drops_is_not_written_wherever_it_lay() {
     assert_eq!(gone, [false; 3]);
 }
 
-/// The Close of a violation waits for what was fed before, unless the stream refuses that.
+/// The Close of a violation waits for everything fed before, unless the stream refuses it.
 #[test]
 fn a_violations_close_waits_for_what_was_fed_and_passes_what_is_refused() {
     for refused in [false, true] {
@@ -86,7 +86,7 @@ fn a_violations_close_waits_for_what_was_fed_and_passes_what_is_refused() {
     }
 }
 
-/// A compressor takes more than all the rest of a connection.
+/// A compressor takes more memory than all other parts of a connection.
 #[cfg(feature = "deflate")]
 #[test]
 fn a_closed_half_keeps_no_compressor() {
@@ -148,7 +148,7 @@ fn what_a_stream_took_is_written_once_it_is_flushed() {
     assert!(fed.is_ok_and(|at| tx.is_written(at)));
 }
 
-/// Whether or not all was taken; to look again does not put it off.
+/// The deadline runs whether or not all bytes were accepted. A second refusal does not move it.
 #[test]
 fn a_stream_that_refuses_to_flush_what_it_took_has_a_deadline() {
     let timeout = Config::default().write_timeout;
@@ -180,7 +180,7 @@ fn what_was_written_before_the_stream_failed_is_not_dropped() {
     assert_eq!((tx.dropped(), fed.is_ok_and(|at| tx.is_written(at))), (0, true));
 }
 
-/// The Pong has its place behind our Close.
+/// The Pong is placed behind our Close.
 #[test]
 fn a_pong_that_is_placed_behind_our_close_is_dropped_when_the_peers_comes() {
     for begun in [0, 1] {
@@ -197,7 +197,7 @@ fn a_pong_that_is_placed_behind_our_close_is_dropped_when_the_peers_comes() {
     }
 }
 
-/// Of the Pongs behind our Close the peer's Close leaves the one that was begun.
+/// When the peer's Close comes, only the Pong that was begun stays behind our Close.
 #[test]
 fn the_peers_close_cuts_no_pong_that_was_begun_behind_ours() {
     for spliced in [false, true] {
@@ -235,8 +235,8 @@ fn the_peers_close_cuts_no_pong_that_was_begun_behind_ours() {
     }
 }
 
-/// A Ping that waits when this half is closed goes before the Close; one that comes later does not
-/// pass it there.
+/// A Ping that waits when this half is closed goes before the Close. A later Ping does not overtake
+/// it.
 #[test]
 fn control_frames_keep_their_order_at_the_close() {
     for fed in [&[][..], &["late"]] {

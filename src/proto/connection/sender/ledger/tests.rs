@@ -1,4 +1,4 @@
-//! The ledger against a naive list of frames: each that was fed, and what of it is on the wire.
+//! Compares the ledger with a naive list of the frames fed and of their bytes on the wire.
 use super::Position;
 use crate::proto::{
     close::CloseCode,
@@ -15,10 +15,10 @@ use proptest::{collection::vec, prelude::*};
 enum Call {
     Feed(usize),
     First(usize),
-    /// A piece of a message, and whether it is the last.
+    /// A piece of a message, and whether it is the last piece.
     Piece(usize, bool),
     Pong,
-    /// The stream takes so many bytes, and refuses more if it has to.
+    /// The stream accepts this number of bytes, and refuses more.
     Write(usize),
     Close,
     Abort,
@@ -52,16 +52,16 @@ struct Frame {
 struct Pair {
     conn: Connection,
     frames: Vec<Frame>,
-    /// How many bytes of control frames were queued.
+    /// The number of bytes of control frames queued.
     controls: usize,
     pongs: usize,
-    /// Frames may have been dropped that were already in the buffer.
+    /// Whether frames that were already in the buffer may have been dropped.
     lossy: bool,
     wire: Vec<u8>,
 }
 
-/// What the list says of the wire: the bytes of each data frame there, by its number, and of all of
-/// them; whether the last frame is cut.
+/// The bytes on the wire: of each data frame, by its number, and of all frames. Also whether the
+/// last frame is cut.
 fn on_wire(wire: &[u8]) -> (BTreeMap<usize, usize>, usize, bool) {
     let (mut data, mut sum, mut cut, mut rest) = (BTreeMap::new(), 0, false, wire);
     while let Some(&b0) = rest.first() {
@@ -125,7 +125,7 @@ impl Pair {
                     self.fed(len, false, at);
                 }
             }
-            // Of more than 16 that wait some are dropped.
+            // If more than 16 Pongs wait, some are dropped.
             Call::Pong if self.pongs < 16 => {
                 if tx.pong(b"").is_ok() {
                     self.pongs += 1;
@@ -161,7 +161,8 @@ impl Pair {
         tx.blocked();
     }
 
-    /// In the end all was written or is unsent, but messages behind one that was never ended.
+    /// In the end all messages are written or unsent, except those behind a message that never
+    /// ended.
     fn finish(&mut self) {
         while self.conn.tx.has_outgoing() {
             self.write(1000);
@@ -174,7 +175,7 @@ impl Pair {
         assert!(!cut || tx.is_broken(), "a frame is cut: {:02x?}", self.wire);
     }
 
-    /// Holds what the ledger says against the list.
+    /// Compares the ledger with the list.
     fn check(&self) {
         let tx = &self.conn.tx;
         let (there, sent, _) = on_wire(&self.wire);
@@ -198,7 +199,7 @@ impl Pair {
     }
 }
 
-/// The stream takes so many bytes.
+/// The stream accepts this number of bytes.
 fn take(out: &mut impl Buf, most: usize, wire: &mut Vec<u8>) {
     let mut n = most.min(out.remaining());
     while n > 0 {
