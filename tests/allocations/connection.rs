@@ -187,6 +187,28 @@ fn sending_allocates_nothing_in_steady_state() {
     }
 }
 
+/// As answers do that overtake, to a peer that reads nothing.
+#[test]
+fn small_messages_that_overtake_share_their_memory() {
+    const HIGH_WATER: usize = 100_000;
+    for role in ROLES {
+        for len in [0, 10, 100] {
+            let most = peak(|| {
+                let config = Config { high_water: HIGH_WATER, ..Config::default() };
+                let mut conn = connection(role, &config);
+                conn.sender_mut().feed("under way").unwrap();
+                conn.sender_mut().outgoing().advance(1);
+                conn.write_blocked();
+                while conn.sender_mut().feed_first(&vec![1; len]).is_ok() {
+                    let _ = conn.sender_mut().outgoing(); // which places it
+                }
+                assert!(conn.sender().buffered_amount() >= 2 * HIGH_WATER);
+            });
+            assert!(most < 6 * HIGH_WATER as i64, "{role:?} {len}: {most}");
+        }
+    }
+}
+
 #[test]
 fn an_outbox_allocates_nothing_in_steady_state() {
     for policy in [Overflow::Wait, Overflow::DropOldest, Overflow::Conflate] {

@@ -14,7 +14,6 @@ mod overtake;
 mod tests;
 
 pub use outgoing::Outgoing;
-pub(super) use overtake::First;
 
 use super::counters::Writes;
 use super::stall::Stall;
@@ -79,25 +78,23 @@ struct Splice {
     kind: Kind,
     /// Whether a part of it was written, so that nothing may be placed before it.
     begun: bool,
-    /// Empty for `Controls`, whose bytes are in `controls`. They are kept there because more
-    /// control frames may join them.
-    bytes: Bytes,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// The payload of the frame whose header lies before `at`.
-    Payload,
-    /// Whole control frames.
+    /// The unwritten payload of the frame whose header lies before `at`.
+    Payload(Bytes),
+    /// Whole control frames. Their bytes are in `controls`, because more control frames may join
+    /// them.
     Controls,
-    /// A whole message that overtakes.
-    First,
+    /// Whole messages that overtake, and the number of their bytes written. Small messages share
+    /// one splice: a peer that reads nothing would otherwise cost a splice for each small answer.
+    First(Vec<u8>, usize),
 }
 
 impl Kind {
     /// Whether this is part of a message fed in order.
-    fn is_payload(self) -> bool {
-        matches!(self, Self::Payload)
+    fn is_payload(&self) -> bool {
+        matches!(self, Self::Payload(_))
     }
 }
 
@@ -292,8 +289,8 @@ impl OutBuffer {
         self.spliced += payload.len();
         self.origin = self.origin.wrapping_add(payload.len() as u64);
         if !payload.is_empty() {
-            let kind = Kind::Payload;
-            self.splices.push_back(Splice { at: self.end, kind, begun: false, bytes: payload });
+            let kind = Kind::Payload(payload);
+            self.splices.push_back(Splice { at: self.end, kind, begun: false });
         }
     }
 
@@ -325,9 +322,10 @@ impl OutBuffer {
     /// The unwritten bytes of a splice.
     #[inline]
     fn content<'a>(&'a self, splice: &'a Splice) -> &'a [u8] {
-        match splice.kind {
+        match &splice.kind {
+            Kind::Payload(bytes) => bytes,
             Kind::Controls => self.controls.get(self.controls_sent..).unwrap_or_default(),
-            Kind::Payload | Kind::First => &splice.bytes,
+            Kind::First(frames, sent) => frames.get(*sent..).unwrap_or_default(),
         }
     }
 
@@ -364,15 +362,17 @@ impl OutBuffer {
                 n -= take;
                 continue;
             };
-            let left = match splice.kind {
+            let left = match &splice.kind {
+                Kind::Payload(bytes) => bytes.len(),
                 Kind::Controls => self.controls.len() - self.controls_sent,
-                Kind::Payload | Kind::First => splice.bytes.len(),
+                Kind::First(frames, sent) => frames.len() - sent,
             };
             let take = n.min(left);
             splice.begun = true;
-            match splice.kind {
+            match &mut splice.kind {
+                Kind::Payload(bytes) => bytes.advance(take),
                 Kind::Controls => self.controls_sent += take,
-                Kind::Payload | Kind::First => splice.bytes.advance(take),
+                Kind::First(_, sent) => *sent += take,
             }
             self.spliced -= take;
             if !splice.kind.is_payload() {
@@ -380,7 +380,7 @@ impl OutBuffer {
             }
             n -= take;
             if take == left {
-                if splice.kind == Kind::Controls {
+                if matches!(splice.kind, Kind::Controls) {
                     self.controls.clear();
                     self.controls_sent = 0;
                 }

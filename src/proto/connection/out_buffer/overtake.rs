@@ -3,12 +3,10 @@
 use super::{Kind, OutBuffer, Splice, Stall};
 use crate::proto::frame::{Header, OpCode};
 use alloc::vec::Vec;
-use bytes::Bytes;
 
-/// A whole message that overtakes.
-pub(in crate::proto::connection) struct First {
-    pub(in crate::proto::connection) frame: Bytes,
-}
+/// Messages that overtake share a splice up to this many bytes. Control frames that overtake may
+/// have to wait for so many.
+const GROUP: usize = 4 << 10;
 
 /// A place between two frames.
 #[derive(Clone, Copy)]
@@ -96,16 +94,14 @@ impl OutBuffer {
             return;
         }
         let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
-        let bytes = Bytes::new();
-        let splice = Splice { at, kind: Kind::Controls, begun: false, bytes };
-        self.splices.insert(splices, splice);
+        self.splices.insert(splices, Splice { at, kind: Kind::Controls, begun: false });
     }
 
     /// Drops the overtaking control frames if they are behind everything fed in order, and if none
     /// of their bytes was written.
     pub(in crate::proto::connection) fn drop_last_controls(&mut self) {
         let end = self.end;
-        let last = |s: &Splice| s.kind == Kind::Controls && s.at == end && !s.begun;
+        let last = |s: &Splice| matches!(s.kind, Kind::Controls) && s.at == end && !s.begun;
         if self.splices.back().is_some_and(last) {
             self.splices.pop_back();
             self.cut_controls(0);
@@ -123,15 +119,9 @@ impl OutBuffer {
     /// Drops every frame of which nothing was written, when only control frames are left. The frame
     /// under way stays whole: a peer that reads on would report half a frame as a violation.
     pub(in crate::proto::connection) fn truncate_controls(&mut self) {
-        debug_assert!(self.splices.iter().all(|splice| splice.kind == Kind::Controls));
+        debug_assert!(self.splices.iter().all(|splice| matches!(splice.kind, Kind::Controls)));
         self.end = self.find(|_| true).at;
-        let mut whole = 0;
-        while whole < self.controls_sent
-            && let Ok(Some((header, len))) =
-                Header::parse(self.controls.get(whole..).unwrap_or_default())
-        {
-            whole += len + header.payload_len as usize;
-        }
+        let whole = whole_frames(&self.controls, self.controls_sent);
         self.cut_controls(whole);
         if whole == self.controls_sent {
             self.splices.clear();
@@ -152,25 +142,26 @@ impl OutBuffer {
         self.controls.clear();
     }
 
-    /// Places a whole message before the first message of which nothing has been written, and
-    /// behind the messages that overtook earlier. Returns the message if that place is not known
-    /// yet.
-    pub(in crate::proto::connection) fn overtake_message(
-        &mut self,
-        first: First,
-    ) -> Result<(), First> {
-        let Some(Boundary { at, mut splices }) = self.message_boundary() else {
-            return Err(first);
-        };
-        let First { frame } = first;
+    /// Takes whole messages and places them before the first message of which nothing has been
+    /// written, and behind the messages that overtook earlier. Leaves them where they are if that
+    /// place is not known yet.
+    pub(in crate::proto::connection) fn overtake_messages(&mut self, frames: &mut Vec<u8>) {
+        let Some(Boundary { at, mut splices }) = self.message_boundary() else { return };
         while self.splices.get(splices).is_some_and(|s| s.at == at) {
             splices += 1;
         }
-        self.spliced += frame.len();
-        self.aside += frame.len();
-        let splice = Splice { at, kind: Kind::First, begun: false, bytes: frame };
-        self.splices.insert(splices, splice);
-        Ok(())
+        self.spliced += frames.len();
+        self.aside += frames.len();
+        let before = splices.checked_sub(1).and_then(|before| self.splices.get_mut(before));
+        if let Some(Splice { at: place, kind: Kind::First(group, _), .. }) = before
+            && *place == at
+            && group.len() + frames.len() <= GROUP
+        {
+            group.append(frames);
+            return;
+        }
+        let kind = Kind::First(core::mem::take(frames), 0);
+        self.splices.insert(splices, Splice { at, kind, begun: false });
     }
 
     /// The number of unwritten bytes of messages that overtake.
@@ -188,17 +179,23 @@ impl OutBuffer {
         // as dropped.
         let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
         let mut i = 0;
-        self.splices.retain(|splice| {
+        self.splices.retain_mut(|splice| {
             i += 1;
-            let kept = i <= splices || splice.kind == Kind::Controls;
-            if !kept {
-                self.spliced -= splice.bytes.len();
-                match splice.kind {
-                    Kind::First => self.aside -= splice.bytes.len(),
-                    Kind::Payload | Kind::Controls => {}
+            match &mut splice.kind {
+                Kind::Controls => true,
+                Kind::Payload(bytes) => {
+                    let kept = i <= splices;
+                    self.spliced -= if kept { 0 } else { bytes.len() };
+                    kept
+                }
+                Kind::First(frames, sent) => {
+                    let dropped = frames.len() - whole_frames(frames, *sent);
+                    frames.truncate(frames.len() - dropped);
+                    self.spliced -= dropped;
+                    self.aside -= dropped;
+                    frames.len() > *sent
                 }
             }
-            kept
         });
         self.end = at;
         let dropped = before - self.len();
@@ -209,4 +206,15 @@ impl OutBuffer {
         self.open = false;
         dropped
     }
+}
+
+/// The length of the frames of which a byte is among the first `sent`.
+fn whole_frames(frames: &[u8], sent: usize) -> usize {
+    let mut whole = 0;
+    while whole < sent
+        && let Ok(Some((header, len))) = Header::parse(frames.get(whole..).unwrap_or_default())
+    {
+        whole += len + header.payload_len as usize;
+    }
+    whole
 }

@@ -7,8 +7,8 @@ use crate::proto::{
     role::Role,
     trace,
 };
-use alloc::boxed::Box;
-use bytes::{Bytes, BytesMut};
+use alloc::{boxed::Box, vec::Vec};
+use bytes::Bytes;
 use core::ops::Range;
 
 pub(super) struct Encoder {
@@ -56,14 +56,14 @@ impl Encoder {
         }
     }
 
-    /// Encodes a data frame into a separate allocation.
-    pub(super) fn alone(&mut self, b0: u8, payload: &[u8]) -> Bytes {
+    /// Encodes a data frame behind the frames in `frames`.
+    pub(super) fn behind(&mut self, frames: &mut Vec<u8>, b0: u8, payload: &[u8]) {
         let key = self.key();
-        let mut frame = BytesMut::zeroed(MAX_HEADER_LEN + payload.len());
-        let n = encode(&mut frame, b0, payload, key);
+        let start = frames.len();
+        frames.resize(start + MAX_HEADER_LEN + payload.len(), 0);
+        let n = encode(frames.get_mut(start..).unwrap_or_default(), b0, payload, key);
+        frames.truncate(start + n);
         self.count(b0, payload.len());
-        frame.truncate(n);
-        frame.freeze()
     }
 
     pub(super) fn control(&mut self, opcode: OpCode, payload: &[u8], put: impl FnOnce(&[u8])) {

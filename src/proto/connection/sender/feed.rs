@@ -3,7 +3,6 @@ use super::{Position, Sender, State, encoder::encode};
 #[cfg(doc)]
 use crate::proto::config::Config;
 use crate::proto::{
-    connection::out_buffer::First,
     error::{SendError, shown},
     frame::{MAX_HEADER_LEN, OpCode},
     message::{Chunk, DataKind},
@@ -118,7 +117,7 @@ impl Sender {
 
     /// Queues a message that overtakes all messages of which nothing has been written, but no other
     /// message fed this way. It is for messages that must not wait, such as a cancel behind quotes.
-    /// It costs one allocation.
+    /// It costs at most one allocation.
     ///
     /// # Errors
     ///
@@ -145,10 +144,9 @@ impl Sender {
             return Err(self.full());
         }
         let b0 = opcode(message.kind()).unfragmented();
-        let frame = self.encoder.alone(b0, message.as_bytes());
-        let position = self.ledger.first_fed(frame.len());
-        self.urgent.push_first(First { frame });
-        Ok(position)
+        let before = self.urgent.first_len();
+        self.encoder.behind(self.urgent.first_mut(), b0, message.as_bytes());
+        Ok(self.ledger.first_fed(self.urgent.first_len() - before))
     }
 
     // Admission.

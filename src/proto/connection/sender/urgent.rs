@@ -3,13 +3,13 @@
 use super::{encoder::Encoder, ledger::Ledger};
 use crate::proto::{
     connection::{
-        out_buffer::{First, OutBuffer},
+        out_buffer::OutBuffer,
         rtt::{RoundTrip, Trips},
     },
     frame::{MAX_CONTROL_LEN, OpCode},
     time::Time,
 };
-use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use alloc::{boxed::Box, vec::Vec};
 
 #[derive(Default)]
 pub(super) struct Urgent {
@@ -30,11 +30,8 @@ pub(super) struct Urgent {
     close: Option<Box<(Control, AtOnce)>>,
     /// Nothing may follow our Close, because the peer's came or this end fails the connection.
     pub(super) close_is_last: bool,
-    /// Messages that overtake.
-    first: VecDeque<First>,
-    /// The number of bytes in `first`. It is cached because each fed message asks for it, however
-    /// many messages wait.
-    first_len: usize,
+    /// The frames of messages that overtake.
+    first: Vec<u8>,
 }
 
 /// Whether a Close overtakes all frames that are not begun, even if the stream is not blocked.
@@ -145,20 +142,15 @@ impl Urgent {
         self.close = Some(Box::new((body, at_once)));
     }
 
-    pub(super) fn push_first(&mut self, first: First) {
-        self.first_len += first.frame.len();
-        self.first.push_back(first);
+    /// The frames of messages that overtake and have no place yet.
+    pub(super) fn first_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.first
     }
 
     /// Drops the messages that wait for a place.
     pub(super) fn drop_first(&mut self, ledger: &mut Ledger) {
-        ledger.first_dropped(self.first_len);
-        self.clear_first();
-    }
-
-    fn clear_first(&mut self) {
-        self.first.clear();
-        self.first_len = 0;
+        ledger.first_dropped(self.first.len());
+        self.first = Vec::new();
     }
 
     /// Drops Pongs and Pings.
@@ -172,7 +164,7 @@ impl Urgent {
     pub(super) fn clear(&mut self) {
         self.drop_controls();
         self.close = None;
-        self.clear_first();
+        self.first = Vec::new();
     }
 
     #[inline]
@@ -191,7 +183,7 @@ impl Urgent {
     }
 
     pub(super) fn first_len(&self) -> usize {
-        self.first_len
+        self.first.len()
     }
 
     /// The waiting Pongs, then the Ping.
@@ -218,13 +210,8 @@ impl Urgent {
         if to.out.takes_controls() && self.has_controls() {
             self.place_controls(to);
         }
-        while let Some(first) = self.first.pop_front() {
-            let len = first.frame.len();
-            if let Err(first) = to.out.overtake_message(first) {
-                self.first.push_front(first);
-                break;
-            }
-            self.first_len -= len;
+        if self.has_first() {
+            to.out.overtake_messages(&mut self.first);
         }
         // Everything fed before the violation has been written, so the Close need not overtake.
         if to.out.len() == 0
