@@ -633,6 +633,23 @@ fn t12_tickets_and_warnings_make_up_for_nothing_and_tickets_are_no_flood() {
 }
 
 #[test]
+fn t12_records_that_complete_no_message_are_a_flood() {
+    // The header of a ticket of 64 KiB, then a byte of it in each record.
+    let header = [4, 0, 0xff, 0xff];
+    let (error, _) = refused(Role::Client, |peer| {
+        let begun = peer.record(22, &header);
+        [begun, (0..32).flat_map(|_| peer.record(22, &[0])).collect()].concat()
+    });
+    assert_eq!(error, rustls::Error::PeerMisbehaved(rustls::PeerMisbehaved::TooManyEmptyFragments));
+    // In few records it is a ticket like another.
+    let (mut ours, mut peer) = Puppet::new(Role::Client);
+    let mut wire: Vec<u8> = TICKET.iter().flat_map(|&byte| peer.record(22, &[byte])).collect();
+    wire.extend(peer.data(b"data"));
+    ours.pipe.put(&wire);
+    assert_eq!(ours.read_all(100), b"data");
+}
+
+#[test]
 fn t12_as_much_as_is_allowed_is_no_flood() {
     let (mut ours, mut peer) = Puppet::new(Role::Client);
     for _ in 0..3 {
@@ -801,10 +818,10 @@ fn t17_other_handshake_messages_are_refused_and_none_is_assembled_beyond_its_bou
     let long = rustls::InvalidMessage::HandshakePayloadTooLarge;
     assert_eq!(error, rustls::Error::InvalidMessage(long));
     assert_eq!(alert, u8::from(AlertDescription::DecodeError));
-    // Byte by byte, to its end, where it is found not to be a ticket.
+    // Ten bytes at a time, to its end, where it is found not to be a ticket.
     let (error, _) = refused(Role::Client, |peer| {
         let message = [&[4, 0, 1, 0][..], &[0; 256]].concat();
-        message.iter().flat_map(|byte| peer.record(22, &[*byte])).collect()
+        message.chunks(10).flat_map(|bytes| peer.record(22, bytes)).collect()
     });
     assert!(matches!(error, rustls::Error::InvalidMessage(_)), "{error}");
 }

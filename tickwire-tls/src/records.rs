@@ -30,8 +30,9 @@ const EXPANSION: usize = 256;
 pub(super) const HANDSHAKE: usize = 65535;
 /// Ciphertext that may wait to be written: as much as rustls lets wait.
 pub(super) const WAITING: usize = 64 << 10;
-/// Empty records and KeyUpdates without data between. rustls allows 32 of each, and each kind
-/// begins the other's count anew: together, so that a peer cannot send them in turns for ever.
+/// The most records in a row that bring no data: empty ones, KeyUpdates, and records that complete
+/// no handshake message. rustls allows 32 of the first two each, and each kind resets the other's
+/// count. Here they share a count, so that a peer cannot send them in turns for ever.
 const DATALESS: u8 = 32;
 /// Warnings, in all: what rustls allows.
 const WARNINGS: u8 = 4;
@@ -200,6 +201,10 @@ impl Records {
         let mut all = core::mem::take(&mut self.partial);
         all.extend_from_slice(payload);
         let left = self.messages(&all)?.len();
+        if left == all.len() {
+            // Else a message of 64 KiB in records of a byte each would be as much work for nothing.
+            bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyEmptyFragments)?;
+        }
         all.drain(..all.len() - left);
         if left > 0 {
             self.partial = all;

@@ -346,8 +346,8 @@ pub enum HeaderError {
     /// [A subprotocol is required](client::Request::require_subprotocol), but none is offered.
     #[error("the request requires a subprotocol and offers none: name some by `subprotocols`")]
     NoSubprotocol,
-    /// The text is not an origin in the form that browsers send, such as `https://example.com` (RFC
-    /// 6454 §6.2).
+    /// The text is not an origin in the form that browsers send, such as `https://example.com`
+    /// (RFC 6454 §6.2).
     #[error("not an origin of the form scheme://host[:port]")]
     BadOrigin,
     /// The user of Basic authentication contains a colon, or the user or the password contains a

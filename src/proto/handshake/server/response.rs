@@ -110,8 +110,8 @@ impl Rejection {
         Ok(self)
     }
 
-    /// The time of the response, since the first second of 1970 in UTC. It is sent as Date, as RFC
-    /// 9110 §6.6.1 requires of a server with a clock, unless you add a [`header`](Self::header) of
+    /// The time of the response, since the first second of 1970 in UTC. It is sent as Date, as
+    /// RFC 9110 §6.6.1 requires of a server with a clock, unless you add a [`header`](Self::header) of
     /// that name. The adapters set it if you do not. After the year 9999 no date is sent.
     ///
     /// ```
