@@ -112,7 +112,7 @@
 //! | send now | [`send`] | the message has reached the socket when it returns |
 //! | send several | [`feed`] .. [`flush`] | one write; `feed` refuses when full, [`ready`] before it waits |
 //! | send one to many | [`Prepared`] and [`feed`] | encoded once |
-//! | bound how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, fed to [`sender()`]; for a half, to [its own][half's] | wait, drop, conflate or disconnect |
+//! | bound how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, fed to [`sender_mut()`]; for a half, to [its own][half's] | wait, drop, conflate or disconnect |
 //! | know who is asking | [`Origins`](handshake::server::Origins) | [why](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; the example `reconnect` |
 //! | keep a secret out of compression | [`Outbound::plain`] and [`feed`] | where that is on |
@@ -144,8 +144,8 @@
 [`ready`]: crate::tokio::WebSocket::ready
 [`measure_rtt`]: crate::tokio::WebSocket::measure_rtt
 [`into_split`]: crate::tokio::WebSocket::into_split
-[`sender()`]: crate::tokio::WebSocket::sender
-[half's]: crate::tokio::Writer::sender
+[`sender_mut()`]: crate::tokio::WebSocket::sender_mut
+[half's]: crate::tokio::Writer::sender_mut
 [`recv_or_room`]: crate::tokio::WebSocket::recv_or_room
 [`connect`]: crate::tokio::connect()
 [`client`]: crate::tokio::client
@@ -165,7 +165,7 @@
 [`ready`]: crate::Connection
 [`measure_rtt`]: crate::Connection
 [`into_split`]: crate::Connection
-[`sender()`]: crate::Connection
+[`sender_mut()`]: crate::Connection
 [half's]: crate::Connection
 [`recv_or_room`]: crate::Connection
 [`connect`]: crate::Connection

@@ -17,7 +17,7 @@ use crate::{
 use std::{pin::pin, task::Poll};
 
 /// What a poll that has waited says.
-fn settled<T>(poll: Poll<T>) -> Result<T, Error> {
+fn ready_or_would_block<T>(poll: Poll<T>) -> Result<T, Error> {
     match poll {
         Poll::Ready(done) => Ok(done),
         Poll::Pending => Err(Error::WouldBlock),
@@ -104,7 +104,7 @@ impl<S: Stream> Incoming<S> {
     /// [`Error::Io`], [`Error::WouldBlock`].
     pub fn read_any(io: S, config: &Config) -> Result<(Self, Result<(), HandshakeError>), Error> {
         let mut this = drive::Incoming::new(Timed::since(Instant::now(), io), config);
-        let checked = settled(this.poll_request(&mut context()))??;
+        let checked = ready_or_would_block(this.poll_request(&mut context()))??;
         Ok((Self(this), checked))
     }
 
@@ -139,7 +139,7 @@ impl<S: Stream> Incoming<S> {
 
 /// A future of polls that wait by themselves.
 pub(super) fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
-    settled(pin!(future).poll(&mut context()))
+    ready_or_would_block(pin!(future).poll(&mut context()))
 }
 
 impl<S: Stream> Timed<S, Thread> {

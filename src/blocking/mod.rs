@@ -276,7 +276,7 @@ impl<S: Stream> WebSocket<S> {
     /// [`flush`](Self::flush), [`Error::WouldBlock`] when there is no room yet.
     pub fn ready(&mut self) -> Result<(), Error> {
         self.0.io.wait.begin_sending();
-        self.0.settle(|ws, cx| ws.poll_room(cx))?
+        self.0.wait_until_ready(|ws, cx| ws.poll_room(cx))?
     }
 
     /// Writes everything buffered. Does not read.
@@ -290,7 +290,7 @@ impl<S: Stream> WebSocket<S> {
     #[inline]
     pub fn flush(&mut self) -> Result<(), Error> {
         self.0.io.wait.begin_sending();
-        self.0.settle(|ws, cx| ws.poll_flush(cx, false))?
+        self.0.wait_until_ready(|ws, cx| ws.poll_flush(cx, false))?
     }
 
     /// Closes: sends a Close behind everything fed, unless one was sent before, then reads and
@@ -330,12 +330,12 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
     /// [`wait_for`](Self::wait_for), in a call that has begun.
     #[inline(never)]
     fn wait_on(&mut self, want: Want) -> Result<Ready, Error> {
-        self.settle(|socket, cx| socket.poll_more(cx, want))
+        self.wait_until_ready(|socket, cx| socket.poll_more(cx, want))
     }
 
     /// Polls, and waits, until that is done.
     #[inline]
-    fn settle<T>(
+    fn wait_until_ready<T>(
         &mut self,
         mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
     ) -> Result<T, Error> {
@@ -351,7 +351,7 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
     #[inline(never)]
     fn wait_with(&mut self) -> Result<Ready, Error> {
         self.io.wait.begin_sending();
-        self.settle(|socket, cx| C::poll_answerable(socket, cx))?;
+        self.wait_until_ready(|socket, cx| C::poll_answerable(socket, cx))?;
         self.io.wait.begin();
         loop {
             match self.wait_on(Want::Message)? {

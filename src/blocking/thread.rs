@@ -111,7 +111,7 @@ impl Thread {
 
     /// What a call of the stream comes to; one that would have waited is noted.
     #[inline]
-    fn noted<T>(&mut self, done: io::Result<T>, want: Interest) -> Poll<io::Result<T>> {
+    fn polled<T>(&mut self, done: io::Result<T>, want: Interest) -> Poll<io::Result<T>> {
         match done {
             Ok(done) => Poll::Ready(Ok(done)),
             Err(error) => self.failed(error, want),
@@ -179,7 +179,10 @@ impl<S: Stream> Timed<S, Thread> {
     pub(super) fn check(&self, limit: Option<Duration>) -> io::Result<()> {
         match limit {
             None => Ok(()),
-            Some(Duration::ZERO) => Err(ErrorKind::InvalidInput.into()),
+            Some(Duration::ZERO) => {
+                let what = "a timeout of zero: use `None`, or a positive time";
+                Err(io::Error::new(ErrorKind::InvalidInput, what))
+            }
             Some(_) => self.io.wait(Interest::WRITE, Some(Duration::ZERO)),
         }
     }
@@ -236,7 +239,7 @@ impl<S: Stream> Source for Timed<S, Thread> {
             return Poll::Pending;
         }
         let read = if waits { io.read(spare) } else { io.try_read(spare) };
-        wait.noted(read, Interest::READ)
+        wait.polled(read, Interest::READ)
     }
 }
 
@@ -252,7 +255,7 @@ impl<S: Stream> Output for Timed<S, Thread> {
         if wait.sends && wait.call_ends.is_some() && written.is_ok() {
             wait.begin_sending();
         }
-        wait.noted(written, Interest::WRITE)
+        wait.polled(written, Interest::WRITE)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -261,11 +264,11 @@ impl<S: Stream> Output for Timed<S, Thread> {
 
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { io, wait } = self;
-        wait.noted(io.try_flush(), Interest::WRITE)
+        wait.polled(io.try_flush(), Interest::WRITE)
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { io, wait } = self;
-        wait.noted(io.shutdown(), Interest::WRITE)
+        wait.polled(io.shutdown(), Interest::WRITE)
     }
 }

@@ -44,7 +44,7 @@ pub(crate) trait Core<I>: Sized {
     /// When the next deadline is.
     fn next(&mut self) -> Option<Time>;
     /// Gives the buffers back before a wait.
-    fn rest(&mut self);
+    fn give_back(&mut self);
 
     // Answers.
 
@@ -180,7 +180,7 @@ impl<I: Source + Output> Core<I> for Whole {
     }
 
     #[inline]
-    fn rest(&mut self) {
+    fn give_back(&mut self) {
         pool::give(self.conn.receiver_mut().reclaim());
         self.flushed();
     }

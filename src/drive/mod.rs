@@ -59,9 +59,9 @@ pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
     /// Reads are noted: when they were made, or that they were.
-    noted: bool,
+    notes_reads: bool,
     /// Something was read since the deadlines were last attended to.
-    fresh: bool,
+    read_unattended: bool,
     /// Why there is no item: put here by a poll, taken by the call that returns it, so that nothing
     /// wide goes through futures.
     failed: Option<Error>,
@@ -75,12 +75,12 @@ static POOL: Memory = Memory { take: pool::take, give: pool::give };
 impl<C: Core<I>, I: Source> Socket<C, I> {
     #[inline]
     pub(crate) fn new(mut core: C, io: I) -> Self {
-        let noted = core.inbound().stamps_reads() || core.inbound().is_watched();
+        let notes_reads = core.inbound().stamps_reads() || core.inbound().is_watched();
         Self {
             core,
             io,
-            noted,
-            fresh: false,
+            notes_reads,
+            read_unattended: false,
             failed: None,
             #[cfg(feature = "_task")]
             polled: task::polls::Polled::default(),
@@ -131,7 +131,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 Ok(Step::NeedInput) => {}
                 Ok(Step::Closed) | Err(_) => return self.poll_end(cx),
             }
-            if self.fresh {
+            if self.read_unattended {
                 self.attend();
                 continue;
             }
@@ -159,8 +159,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
     #[inline(always)]
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
-        if self.noted {
-            return self.poll_noted(cx);
+        if self.notes_reads {
+            return self.poll_noting_read(cx);
         }
         self.poll_input(cx)
     }
@@ -173,12 +173,12 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     #[inline(never)]
-    fn poll_noted(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
+    fn poll_noting_read(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
         arrival::forget();
         let read = self.poll_input(cx);
         if let Poll::Ready(Ok(1..)) = read {
             let inbound = self.core.inbound();
-            self.fresh = inbound.is_watched();
+            self.read_unattended = inbound.is_watched();
             if inbound.stamps_reads() {
                 inbound.receiver_mut().set_read(self.io.now(), arrival::left());
             }
@@ -202,7 +202,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             }
             Poll::Pending => {
                 if self.poll_alarm(cx).is_pending() {
-                    self.rest();
+                    self.give_back();
                     return Poll::Pending;
                 }
             }
@@ -218,7 +218,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Tells the time though no read would block: for deadlines that a flood must not put off.
     #[cold]
     fn attend(&mut self) {
-        self.fresh = false;
+        self.read_unattended = false;
         let now = self.io.now();
         if self.core.inbound().is_due(now) {
             self.core.with(|inbound, tx, _| inbound.attend(now, tx));
@@ -242,7 +242,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             out.recv_error = inbound.receiver().error().or(out.recv_error);
             let ending = inbound.ending(tx);
             if ending == Ending::Done {
-                tx.over();
+                tx.set_ended();
             }
             ending
         })
@@ -250,9 +250,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
     /// A thread that waits for this one connection keeps its buffers.
     #[inline(always)]
-    fn rest(&mut self) {
+    fn give_back(&mut self) {
         if !I::WAITS {
-            self.core.rest();
+            self.core.give_back();
         }
     }
 
@@ -281,13 +281,13 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 }),
             };
             // Deadlines hold also for a stream that never has to wait.
-            let late = self.poll_alarm(cx);
-            if done.is_pending() && late.is_pending() {
-                self.rest();
+            let alarm = self.poll_alarm(cx);
+            if done.is_pending() && alarm.is_pending() {
+                self.give_back();
                 return Poll::Pending;
             }
         }
-        self.rest();
+        self.give_back();
         // The peer's own word (a Close, a violation) says more than how the stream broke; that
         // says more than that it ended.
         let ended = self.core.step(Want::Message);

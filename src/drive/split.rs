@@ -253,7 +253,7 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
         self.inbound.poll_timeout(&self.link.read_lock().sending.tx)
     }
 
-    fn rest(&mut self) {
+    fn give_back(&mut self) {
         pool::give(self.inbound.receiver_mut().reclaim());
     }
 

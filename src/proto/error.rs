@@ -98,21 +98,21 @@ pub enum RecvError {
     #[error("stream ended without a closing handshake")]
     UnexpectedEof,
     /// Nothing arrived within the heartbeat's timeout after a Ping was written.
-    #[error("no sign of life from the peer within the heartbeat's timeout")]
+    #[error("no sign of life from the peer within the heartbeat's timeout (heartbeat)")]
     PongTimeout,
     /// No message, and no byte of a message, arrived within
     /// [`data_timeout`](crate::Config::data_timeout). The peer may still be alive; answered with
     /// Close 1001.
-    #[error("no data from the peer within the data timeout")]
+    #[error("no data from the peer within the data timeout (data_timeout)")]
     DataTimeout,
     /// The peer did not answer our Close in time.
-    #[error("no Close from the peer within the close timeout")]
+    #[error("no Close from the peer within the close timeout (close_timeout)")]
     CloseTimeout,
     /// A frame took too long from its first byte to its last.
-    #[error("frame not complete within the frame timeout")]
+    #[error("frame not complete within the frame timeout (frame_timeout)")]
     FrameTimeout,
     /// The stream accepted no byte within [`write_timeout`](crate::Config::write_timeout).
-    #[error("no progress in writing within the write timeout")]
+    #[error("no progress in writing within the write timeout (write_timeout)")]
     WriteTimeout,
 }
 

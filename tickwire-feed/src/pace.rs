@@ -300,7 +300,7 @@ impl<T> Paced<T> {
 /// The attempts to connect that one address makes, of all its connections together: at a [`Pace`],
 /// and none while the server has asked to stay away.
 ///
-/// Each connection has besides a [`Backoff`](tickwire_parts::Backoff) of its own.
+/// Each connection has besides a `Backoff` of `tickwire-parts`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -353,9 +353,9 @@ impl Attempts {
     /// 418 (banned, as some exchanges say it), no connection may be attempted before the time
     /// returned: `retry_after` from now, or the pace's window where the server does not say, and
     /// never less than the pace's interval, its window through its count. Add a
-    /// [`Backoff`](tickwire_parts::Backoff)'s delay to it, or all connections come back at once. `None`
+    /// `Backoff`'s delay to it, or all connections come back at once. `None`
     /// for any other status, which concerns that one connection: see
-    /// [`Backoff::after_refusal`](tickwire_parts::Backoff::after_refusal).
+    /// `Backoff::after_refusal`.
     pub fn refused(
         &mut self,
         status: u16,

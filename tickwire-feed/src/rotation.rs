@@ -50,7 +50,7 @@ struct Held<C> {
 impl<C> Rotation<C> {
     /// For connections that are cut at the age of `life`; the successor is opened `lead` before:
     /// long enough for some attempts, one of which may have to wait for a
-    /// [`Backoff`](tickwire_parts::Backoff).
+    /// `Backoff`.
     pub const fn new(life: Duration, lead: Duration) -> Self {
         Self { life, lead, current: None, successor: None }
     }

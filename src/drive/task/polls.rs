@@ -26,7 +26,7 @@ pub(crate) struct Polled {
     outlook: Outlook,
     /// The `Stream` has given its last item.
     #[cfg(feature = "futures")]
-    pub(super) over: bool,
+    pub(super) stream_ended: bool,
 }
 
 impl Outlook {

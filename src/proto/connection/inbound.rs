@@ -150,11 +150,16 @@ impl Inbound {
 
     /// Tells the time. Early and repeated calls are harmless.
     pub(crate) fn handle_timeout(&mut self, now: Time, tx: &mut Sender) -> Result<(), RecvError> {
-        self.tell(now, false, tx)
+        self.handle_time(now, false, tx)
     }
 
     /// [`handle_timeout`](Self::handle_timeout), where `busy` says that input keeps coming.
-    pub(super) fn tell(&mut self, now: Time, busy: bool, tx: &mut Sender) -> Result<(), RecvError> {
+    pub(super) fn handle_time(
+        &mut self,
+        now: Time,
+        busy: bool,
+        tx: &mut Sender,
+    ) -> Result<(), RecvError> {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;
         timers.handle(now, rx, tx, phase, busy).inspect_err(|&error| rx.cut_off(error))?;

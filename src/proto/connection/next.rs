@@ -173,7 +173,7 @@ impl Connection {
             if until.is_some_and(|at| at <= now) {
                 // A Ping may be due, or a deadline may have passed; the next step reports the
                 // error. Each `tell` clears or moves the deadline that was due, so this loop ends.
-                if let Err(error) = self.inbound.tell(now, reads_on, &mut self.tx) {
+                if let Err(error) = self.inbound.handle_time(now, reads_on, &mut self.tx) {
                     self.turn.said = Said::Late(error);
                 }
                 continue;

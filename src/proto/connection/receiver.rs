@@ -67,7 +67,7 @@ pub struct Receiver {
     heard: bool,
     eof: bool,
     /// A deadline has passed. Everything received is delivered before this error.
-    late: Option<RecvError>,
+    cut_off_by: Option<RecvError>,
     state: State,
     message: Option<InProgress>,
     /// The number of bytes committed, modulo 2⁶⁴. Positions in the stream derive from it. The frame
@@ -158,7 +158,7 @@ impl Receiver {
             mask_bit: if role == Role::Server { frame::MASK } else { 0 },
             heard: false,
             eof: false,
-            late: None,
+            cut_off_by: None,
             state: State::Header,
             message: None,
             total: 0,
@@ -194,16 +194,16 @@ impl Receiver {
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let mut rest = 0;
-        self.settle();
+        self.end_message();
         if self.quick_below == 0 || self.buf.wire_len() > 0 {
-            rest = self.rest();
+            rest = self.frame_rest();
         }
         self.buf.spare_mut(self.limits.max_message, rest)
     }
 
     /// The number of missing bytes of the frame in progress that may be stored in the buffer.
     #[inline(never)]
-    fn rest(&mut self) -> usize {
+    fn frame_rest(&mut self) -> usize {
         match self.state {
             State::Payload { remaining, .. } => match &self.message {
                 // Compressed bytes do not stay in the buffer, so it need not grow for them.
@@ -252,7 +252,7 @@ impl Receiver {
     /// Reports that the stream ended. Whole messages already received are still delivered. After
     /// them, receiving fails with [`UnexpectedEof`](RecvError::UnexpectedEof) if no Close came.
     pub fn end_of_stream(&mut self) {
-        self.settle();
+        self.end_message();
         self.eof = true;
         self.quick_below = 0;
     }
@@ -264,7 +264,7 @@ impl Receiver {
     /// needed.
     #[inline]
     pub fn lend(&mut self, buffer: Vec<u8>) {
-        self.settle();
+        self.end_message();
         self.buf.lend(buffer);
     }
 
@@ -281,7 +281,7 @@ impl Receiver {
     /// If `n` is more than the length of the buffer.
     #[inline]
     pub fn lend_filled(&mut self, buffer: Vec<u8>, n: usize) -> Option<Vec<u8>> {
-        self.settle();
+        self.end_message();
         let refused = self.buf.lend_filled(buffer, n);
         match &refused {
             None => self.took(n),
@@ -309,7 +309,7 @@ impl Receiver {
     /// keeps. If the buffer holds more, it stays.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
-        self.settle();
+        self.end_message();
         self.buf.reclaim()
     }
 
@@ -321,7 +321,7 @@ impl Receiver {
 
     /// Ends the current message, and brings the buffer's cursors up to date.
     #[inline]
-    fn settle(&mut self) {
+    fn end_message(&mut self) {
         if self.quick_below > 0 {
             self.buf.release();
         } else if self.inflated {
@@ -391,16 +391,16 @@ impl Receiver {
 
     /// Fails with `error` after everything received has been delivered, unless the peer has closed.
     pub(crate) fn cut_off(&mut self, error: RecvError) {
-        if !self.ended() && self.late.is_none() {
-            self.settle();
-            self.late = Some(error);
+        if !self.ended() && self.cut_off_by.is_none() {
+            self.end_message();
+            self.cut_off_by = Some(error);
             self.quick_below = 0;
         }
     }
 
     /// Fails with `error` at once, without delivering received bytes that are left.
     pub(super) fn abandon(&mut self, error: RecvError) {
-        self.settle();
+        self.end_message();
         self.fail(error);
         self.set_quick();
     }
@@ -408,7 +408,7 @@ impl Receiver {
     /// The error that ends receiving, if any, even if received bytes are still to be delivered
     /// before it.
     pub(crate) fn failure(&self) -> Option<RecvError> {
-        self.error().or(self.late)
+        self.error().or(self.cut_off_by)
     }
 
     /// Whether the connection is open, and no byte of the next message has arrived.

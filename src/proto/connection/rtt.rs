@@ -88,7 +88,7 @@ impl Trips {
         };
         self.answered = Some(probe.queued);
         if let Some(at) = at.filter(|&at| at >= probe.queued) {
-            self.tell(at);
+            self.pong_at(at);
         }
     }
 
@@ -98,7 +98,7 @@ impl Trips {
     }
 
     /// Times the waiting Pong, if any, with `now`.
-    pub(super) fn tell(&mut self, now: Time) {
+    pub(super) fn pong_at(&mut self, now: Time) {
         let Some(queued) = self.answered.take() else { return };
         let latest = now - queued;
         if latest > LONGEST {

@@ -31,7 +31,7 @@ pub(super) struct Timers {
     /// The last phase timed out, so the stream is dropped as it is.
     given_up: bool,
     /// The deadline that has passed. No other deadline runs after it.
-    late: Option<RecvError>,
+    expired: Option<RecvError>,
 }
 
 /// While reading is paused, silence proves nothing. So the peer's deadlines move by the length of
@@ -75,7 +75,7 @@ impl Timers {
             end: None,
             pause: Pause::No,
             given_up: false,
-            late: None,
+            expired: None,
         }
     }
 
@@ -195,7 +195,7 @@ impl Timers {
 
     /// When to call `handle` next.
     pub(super) fn poll(&self, rx: &Receiver, tx: &Sender, phase: Phase) -> Option<Time> {
-        if self.late.is_some() {
+        if self.expired.is_some() {
             return None;
         }
         let bound = phase.at_most(self.close_timeout);
@@ -226,12 +226,12 @@ impl Timers {
         phase: Phase,
         busy: bool,
     ) -> Result<bool, RecvError> {
-        if let Some(error) = self.late {
+        if let Some(error) = self.expired {
             return Err(error);
         }
         // Once a deadline has passed the peer is taken for dead, so writing ends too.
         self.judge(now, rx, tx, phase).inspect_err(|&error| {
-            self.late = Some(error);
+            self.expired = Some(error);
             tx.write_failed();
         })?;
         self.attend(now, rx, tx, phase, busy)

@@ -138,7 +138,7 @@ pub enum HandshakeError {
     UnexpectedEof,
     /// The handshake was not complete within
     /// [`handshake_timeout`](crate::Config::handshake_timeout); answered with 408.
-    #[error("handshake not done within the handshake timeout")]
+    #[error("handshake not done within the handshake timeout (handshake_timeout)")]
     Timeout,
     /// The handshake has no outcome yet: [`step`](server::Handshake::step) must return
     /// [`Progress::Complete`] first.

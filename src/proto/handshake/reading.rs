@@ -28,7 +28,7 @@ pub struct Reading {
     interim: u32,
     deadline: Deadline,
     /// The error if the handshake takes too long.
-    pub(super) late: HandshakeError,
+    pub(super) timeout_error: HandshakeError,
     max_head: usize,
 }
 
@@ -43,7 +43,7 @@ impl Reading {
             eof: false,
             interim: 0,
             deadline: Deadline::new(config.handshake_timeout),
-            late: HandshakeError::Timeout,
+            timeout_error: HandshakeError::Timeout,
             max_head: config.max_head,
         }
     }
@@ -105,7 +105,7 @@ impl Reading {
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), HandshakeError> {
         match self.outcome {
             Some(outcome) => outcome,
-            None if self.deadline.passed(now) => Err(self.fail(self.late)),
+            None if self.deadline.passed(now) => Err(self.fail(self.timeout_error)),
             None => Ok(()),
         }
     }

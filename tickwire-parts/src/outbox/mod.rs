@@ -163,7 +163,7 @@ pub struct OutboxCounts {
 /// ```
 ///
 /// With threads, lock it: the publisher pushes; the subscriber's writing thread feeds the
-/// `sender()` of its `Writer` under the lock, and flushes without it.
+/// `sender_mut()` of its `Writer` under the lock, and flushes without it.
 ///
 /// # What it cannot see
 ///

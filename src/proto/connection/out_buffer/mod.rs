@@ -47,7 +47,7 @@ pub(crate) struct OutBuffer {
     /// The number of bytes of all splices.
     spliced: usize,
     /// The number of spliced bytes that overtake, so were not fed in order.
-    aside: usize,
+    overtaking: usize,
     /// The content of the one splice that holds all overtaking control frames.
     controls: Vec<u8>,
     /// The number of bytes of `controls` that were written.
@@ -107,7 +107,7 @@ impl Default for OutBuffer {
             mark: 0,
             splices: VecDeque::new(),
             spliced: 0,
-            aside: 0,
+            overtaking: 0,
             controls: Vec::new(),
             controls_sent: 0,
             origin: 0,
@@ -149,7 +149,7 @@ impl OutBuffer {
     /// The number of bytes fed in order that were written.
     #[inline]
     pub(super) fn written(&self) -> u64 {
-        self.fed().wrapping_sub((self.len() - self.aside) as u64)
+        self.fed().wrapping_sub((self.len() - self.overtaking) as u64)
     }
 
     /// The next `n` bytes to fill in, before [`filled`](Self::filled).
@@ -300,7 +300,7 @@ impl OutBuffer {
         let written = self.written();
         self.splices.clear();
         self.controls.clear();
-        (self.spliced, self.aside, self.controls_sent) = (0, 0, 0);
+        (self.spliced, self.overtaking, self.controls_sent) = (0, 0, 0);
         (self.mark, self.sent, self.end) = (0, 0, 0);
         self.origin = written;
         self.stall = Stall::No;
@@ -376,7 +376,7 @@ impl OutBuffer {
             }
             self.spliced -= take;
             if !splice.kind.is_payload() {
-                self.aside -= take;
+                self.overtaking -= take;
             }
             n -= take;
             if take == left {

@@ -89,7 +89,7 @@ impl OutBuffer {
     pub(in crate::proto::connection) fn place_controls(&mut self, placed: usize) {
         let new = self.controls.len() - placed;
         self.spliced += new;
-        self.aside += new;
+        self.overtaking += new;
         if placed > 0 {
             return;
         }
@@ -112,7 +112,7 @@ impl OutBuffer {
     fn cut_controls(&mut self, len: usize) {
         let dropped = self.controls.len() - len;
         self.spliced -= dropped;
-        self.aside -= dropped;
+        self.overtaking -= dropped;
         self.controls.truncate(len);
     }
 
@@ -151,7 +151,7 @@ impl OutBuffer {
             splices += 1;
         }
         self.spliced += frames.len();
-        self.aside += frames.len();
+        self.overtaking += frames.len();
         let before = splices.checked_sub(1).and_then(|before| self.splices.get_mut(before));
         if let Some(Splice { at: place, kind: Kind::First(group, _), .. }) = before
             && *place == at
@@ -166,14 +166,14 @@ impl OutBuffer {
 
     /// The number of unwritten bytes of messages that overtake.
     pub(in crate::proto::connection) fn first_len(&self) -> usize {
-        self.aside - (self.controls.len() - self.controls_sent)
+        self.overtaking - (self.controls.len() - self.controls_sent)
     }
 
     /// Drops every data frame of which nothing has been written. Returns the number of dropped
     /// bytes.
     pub(in crate::proto::connection) fn truncate(&mut self) -> usize {
         let before = self.len();
-        let aside = self.aside;
+        let overtaking = self.overtaking;
         let fed = self.fed();
         // Control frames in order before the data stay: they are not messages, so they do not count
         // as dropped.
@@ -192,7 +192,7 @@ impl OutBuffer {
                     let dropped = frames.len() - whole_frames(frames, *sent);
                     frames.truncate(frames.len() - dropped);
                     self.spliced -= dropped;
-                    self.aside -= dropped;
+                    self.overtaking -= dropped;
                     frames.len() > *sent
                 }
             }
@@ -201,7 +201,7 @@ impl OutBuffer {
         let dropped = before - self.len();
         // The stream in order now ends here. Later bytes reuse the positions of the dropped ones;
         // `Ledger::lost_from` keeps those from counting as written.
-        let in_order = (dropped - (aside - self.aside)) as u64;
+        let in_order = (dropped - (overtaking - self.overtaking)) as u64;
         self.origin = fed.wrapping_sub(in_order).wrapping_sub(at as u64);
         self.open = false;
         dropped

@@ -137,7 +137,7 @@ impl Inflate {
     }
 
     /// Gives an empty buffer back to the thread before a wait.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn give_back(&mut self) {
         if self.out.len() == 0 {
             self.out.give();
         }

@@ -60,7 +60,7 @@ impl Inflate {
         match *self {}
     }
 
-    pub(super) fn rest(&mut self) {
+    pub(super) fn give_back(&mut self) {
         match *self {}
     }
 

@@ -60,7 +60,8 @@ impl Receiver {
 
     /// Updates the limit below which `quick` may take messages.
     pub(super) fn set_quick(&mut self) {
-        let open = self.between_messages() && !self.eof && self.late.is_none() && !self.inflated;
+        let open =
+            self.between_messages() && !self.eof && self.cut_off_by.is_none() && !self.inflated;
         self.quick_below = if open { self.limits.below } else { 0 };
     }
 }

@@ -78,15 +78,15 @@ impl Receiver {
         let Current::Message(kind) = self.current else { return None };
         if let Some(message) = self.message().filter(|it| it.as_bytes().len() <= block::LARGEST) {
             let message = OwnedMessage::kept(message);
-            self.settle();
+            self.end_message();
             return Some(message);
         }
         if self.inflated {
             let message = self.inflate.as_mut().map(|inflate| inflate.take_message(kind));
-            self.settle();
+            self.end_message();
             return message;
         }
-        self.settle();
+        self.end_message();
         Some(match kind {
             DataKind::Text => self.buf.take_text().into(),
             DataKind::Binary => self.buf.take_binary(self.view.0..self.view.1).into(),

@@ -134,7 +134,7 @@ fn a_partial_text_waits_in_place_as_long_as_it_is_one() {
         read(&mut rx, &wire[..here]);
         for byte in &wire[here..] {
             assert_eq!(rx.quick(), Some(Step::NeedInput), "{here}");
-            assert_eq!(rx.rest(), wire.len() - rx.buf.wire_len());
+            assert_eq!(rx.frame_rest(), wire.len() - rx.buf.wire_len());
             read(&mut rx, &[*byte]);
         }
         assert_eq!(rx.quick(), Some(Step::Message));
@@ -171,7 +171,7 @@ fn the_first_reason_for_cutting_off_stays_and_none_comes_behind_the_end() {
     assert_eq!(rx.failure(), Some(WriteTimeout));
     assert_eq!(rx.step_slow(super::Delivery::Whole), Err(WriteTimeout));
     rx.cut_off(CloseTimeout);
-    assert_eq!((rx.failure(), rx.late), (Some(WriteTimeout), Some(WriteTimeout)));
+    assert_eq!((rx.failure(), rx.cut_off_by), (Some(WriteTimeout), Some(WriteTimeout)));
     let mut rx = receiver(Role::Server, &Config::default());
     read(&mut rx, &frame(Role::Server, OpCode::Close, 0));
     assert_eq!(rx.step_slow(super::Delivery::Whole), Ok(Step::Close));
@@ -193,7 +193,7 @@ fn a_compressed_frame_is_read_in_ordinary_pieces() {
     let (bytes, n) = header.encode();
     read(&mut rx, &bytes[..n]);
     assert_eq!(rx.step_slow(super::Delivery::Whole), Ok(Step::NeedInput));
-    assert_eq!(rx.rest(), 0);
+    assert_eq!(rx.frame_rest(), 0);
     assert!((1000..1100).contains(&rx.spare_mut().len()));
 }
 

@@ -42,7 +42,7 @@ impl Receiver {
     /// Handles all input that `quick` declines. The caller must call `respond` afterwards.
     #[inline(never)]
     pub(crate) fn step_slow(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
-        self.settle();
+        self.end_message();
         let step = self.walk(delivery);
         if let Err(error) = step {
             self.fail(error);
@@ -53,7 +53,7 @@ impl Receiver {
         if let Some(inflate) = &mut self.inflate
             && step != Ok(Step::Message)
         {
-            inflate.rest();
+            inflate.give_back();
         }
         self.set_quick();
         step
@@ -362,7 +362,7 @@ impl Receiver {
     }
 
     fn starved(&self) -> Result<Step, RecvError> {
-        match (self.late, self.eof) {
+        match (self.cut_off_by, self.eof) {
             (Some(error), _) => Err(error),
             (None, true) => Err(RecvError::UnexpectedEof),
             (None, false) => Ok(Step::NeedInput),

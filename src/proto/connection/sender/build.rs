@@ -21,7 +21,7 @@ use core::{fmt, ops::Range};
 impl Sender {
     /// Queues a message that `build` writes directly into the outgoing buffer. Compared with
     /// building it elsewhere and [feeding](Self::feed) it, this saves an allocation and a copy. A
-    /// client masks it in place. An adapter lends the sender by `sender()`, only until the next
+    /// client masks it in place. An adapter lends the sender by `sender_mut()`, only until the next
     /// `.await`. As after `feed`, call `flush` to send the message.
     ///
     /// `build` gets `max` zero bytes and returns the message's length; the message begins at the

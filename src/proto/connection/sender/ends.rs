@@ -64,12 +64,12 @@ impl Sender {
     }
 
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &[u8]) {
-        self.settle(); // Waiting frames go before the Close.
+        self.place_waiting(); // Waiting frames go before the Close.
         let Self { out, encoder, ledger, urgent, .. } = self;
         urgent.drop_first(ledger);
         let mut tail = Tail { out, encoder, ledger };
         if urgent.has_controls() {
-            // `settle` leaves control frames waiting while others overtake. They go here, so that
+            // `place_waiting` leaves control frames waiting while others overtake. They go here, so that
             // no later one gets in front of them.
             urgent.place_controls(&mut tail);
         }
@@ -81,7 +81,7 @@ impl Sender {
         self.ledger.data_ended(&self.out);
         self.urgent.set_close(body, at_once);
         self.closed(frame);
-        self.settle();
+        self.place_waiting();
     }
 
     fn closed(&mut self, frame: Option<CloseFrame<'_>>) {

@@ -27,7 +27,7 @@ impl Sender {
     }
 
     /// Reports that nothing more is written.
-    pub(crate) fn over(&mut self) {
-        self.ledger.over();
+    pub(crate) fn set_ended(&mut self) {
+        self.ledger.set_ended();
     }
 }

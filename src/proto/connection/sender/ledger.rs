@@ -60,7 +60,7 @@ pub(super) struct Ledger {
     flushed: (u64, u64),
     /// Nothing more is written. From now on all bytes that the stream accepted count as written:
     /// some may have been sent, and the peer may have acted on them. Never unset.
-    over: bool,
+    ended: bool,
 }
 
 impl Default for Ledger {
@@ -76,7 +76,7 @@ impl Default for Ledger {
             close_gone: false,
             unflushed: 0,
             flushed: (0, 0),
-            over: false,
+            ended: false,
         }
     }
 }
@@ -127,7 +127,7 @@ impl Ledger {
 
     /// A write failed. Nothing more of `out`, or of the messages that wait to be first, is written.
     pub(super) fn broken(&mut self, out: &OutBuffer, first_waiting: usize) {
-        self.over();
+        self.set_ended();
         self.data_ended(out);
         self.note_close(out);
         let written = out.written();
@@ -194,11 +194,11 @@ impl Ledger {
     /// The number of bytes that may still be inside the stream.
     #[inline]
     pub(super) fn held_back(&self) -> usize {
-        if self.over { 0 } else { self.unflushed }
+        if self.ended { 0 } else { self.unflushed }
     }
 
-    pub(super) fn over(&mut self) {
-        self.over = true;
+    pub(super) fn set_ended(&mut self) {
+        self.ended = true;
     }
 
     /// The number of bytes fed first that are not written, whether they have a place or wait.

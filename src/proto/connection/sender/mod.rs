@@ -232,7 +232,7 @@ impl Sender {
     #[inline]
     pub fn outgoing(&mut self) -> Outgoing<'_> {
         if self.owes() {
-            self.settle();
+            self.place_waiting();
         }
         Outgoing(&mut self.out)
     }
@@ -240,7 +240,7 @@ impl Sender {
     /// Places the frames that wait beside the buffer into it.
     #[cold]
     #[inline(never)]
-    fn settle(&mut self) {
+    fn place_waiting(&mut self) {
         let Self { out, encoder, ledger, urgent, .. } = self;
         urgent.place(&mut Tail { out, encoder, ledger });
     }

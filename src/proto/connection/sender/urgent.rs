@@ -299,7 +299,7 @@ impl Urgent {
 
     pub(super) fn time_pong(&mut self, now: Time) {
         if let Some(trips) = &mut self.trips {
-            trips.tell(now);
+            trips.pong_at(now);
         }
     }
 

@@ -170,7 +170,7 @@ impl Handshake {
             status => {
                 let body = Body::of(Refusal::new(status, head));
                 self.reading.buf.skip(len);
-                self.reading.late = body.refused();
+                self.reading.timeout_error = body.refused();
                 self.refusal = Some(body);
             }
         }
