@@ -199,7 +199,7 @@ fn small_messages_that_overtake_share_their_memory() {
                 conn.sender_mut().feed("under way").unwrap();
                 conn.sender_mut().outgoing().advance(1);
                 conn.write_blocked();
-                while conn.sender_mut().feed_first(&vec![1; len]).is_ok() {
+                while conn.sender_mut().feed_first(&[1; 100][..len]).is_ok() {
                     let _ = conn.sender_mut().outgoing(); // which places it
                 }
                 assert!(conn.sender().buffered_amount() >= 2 * HIGH_WATER);
