@@ -21,8 +21,8 @@ use std::{
     vec::{self, Vec},
 };
 
-/// How to connect: the request, and how the stream is made. To connect to a URL with the defaults,
-/// use the adapter's `connect`.
+/// How to connect: the request, and the way to make the stream. To connect to a URL with the
+/// defaults, use the adapter's `connect`.
 ///
 /// ```no_run
 /// use tickwire::{Config, Dial, Error, handshake::client::Request};
@@ -42,13 +42,13 @@ pub struct Dial<'r> {
     request: &'r Request,
     prepare: Option<Prepare<'r>>,
     via_proxy: Option<Proxy>,
-    // No field has the name of a method that a feature brings: without the feature, rustc would
-    // call `dial.tls(..)` a private field.
+    // No field has the name of a method of a feature. Otherwise rustc would call `dial.tls(..)` a
+    // private field when the feature is off.
     tls_config: Option<tls::Client>,
     stamps_reads: bool,
 }
 
-/// What is done to each socket before it connects.
+/// The hook for each socket before it connects.
 #[derive(Clone)]
 struct Prepare<'r>(Arc<dyn Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'r>);
 
@@ -59,32 +59,31 @@ impl fmt::Debug for Prepare<'_> {
 }
 
 impl<'r> Dial<'r> {
-    /// Connects with this request. `wss` trusts the platform's roots; the socket has the system's
-    /// defaults, with TCP_NODELAY on; there is no proxy, whatever the environment says.
+    /// Connects with this request. `wss` trusts the platform's roots. The socket has the system's
+    /// defaults, with TCP_NODELAY on. No proxy is used, even if the environment names one.
     pub fn new(request: &'r Request) -> Self {
         Self { request, prepare: None, via_proxy: None, tls_config: None, stamps_reads: false }
     }
 
-    /// Another configuration of TLS: other roots, a client certificate, a cryptographic provider. A
-    /// `ws` URL is still dialed without TLS: check [`Target::secure`] if it must not be. With its
-    /// `enable_secret_extraction` set, records of TLS 1.3 are [handled in place](tls), as by
-    /// default. Make one `ClientConfig` and share it: it keeps the tickets that make the next
-    /// connection to a server cheaper. ALPN asks for HTTP/1.1, whatever the configuration says.
-    /// Feature `rustls`.
+    /// Sets another configuration of TLS: other roots, a client certificate, a cryptographic
+    /// provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to prevent that.
+    /// With `enable_secret_extraction` set, records of TLS 1.3 are [handled in place](tls), as by
+    /// default. Make one `ClientConfig` and share it, because it keeps the tickets that make the
+    /// next connection to a server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls_config = Some(config);
         self
     }
 
-    /// Called with each TCP socket before it connects, to the server or to its proxy: for options
-    /// that the peer learns of with the first segment, such as SO_RCVBUF, for a local address, for
-    /// a device. On Windows it is a `BorrowedSocket`. TCP_NODELAY is on. If it returns an error,
-    /// this address has failed, and the next one of the name is tried.
+    /// Sets a hook that gets each TCP socket before it connects, to the server or to its proxy. It
+    /// is for options that the peer learns of with the first segment, such as SO_RCVBUF, for a
+    /// local address, or for a device. On Windows the hook gets a `BorrowedSocket`. TCP_NODELAY is
+    /// on. If the hook returns an error, this address has failed, and the next address of the name
+    /// is tried.
     ///
-    /// The recipes have, under "Options of TCP sockets", those that matter to a feed, with the
-    /// crate `socket2`. What is to be set when the connection is open, set on its stream:
-    /// `ws.get_ref().tcp()`.
+    /// The recipes list the options that matter to a feed, with the crate `socket2`, under "Options
+    /// of TCP sockets". Options for an open connection go on its stream: `ws.get_ref().tcp()`.
     pub fn prepare(
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'r,
@@ -93,15 +92,15 @@ impl<'r> Dial<'r> {
         self
     }
 
-    /// Whether the kernel says when received bytes arrived (SO_TIMESTAMPING, Linux); default no.
-    /// The stream is then a [`Timestamped`] one. Feature `stamps`.
+    /// Whether the kernel tells the time of arrival of received bytes (SO_TIMESTAMPING, Linux). The
+    /// default is `false`. If set, the stream is a [`Timestamped`] one. Feature `stamps`.
     #[cfg(feature = "stamps")]
     pub fn timestamps(mut self, yes: bool) -> Self {
         self.stamps_reads = yes;
         self
     }
 
-    /// Connects through a proxy; `None`: directly.
+    /// Connects through a proxy, or directly with `None`.
     pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
         self.via_proxy = proxy.into();
         self
@@ -115,7 +114,7 @@ impl<'r> Dial<'r> {
         self.request.target()
     }
 
-    /// How TLS is spoken; `None` where the URL does not ask for it.
+    /// The configuration of TLS; `None` if the URL is not `wss`.
     pub(crate) fn client_tls(&self) -> Result<Option<tls::Client>, Error> {
         client_tls(self.target(), self.tls_config.as_ref())
     }
@@ -124,7 +123,7 @@ impl<'r> Dial<'r> {
         self.via_proxy.as_ref()
     }
 
-    /// Before a socket connects.
+    /// Calls the hook before a socket connects.
     pub(crate) fn prepare_socket<S: Handle>(&self, socket: &S) -> io::Result<()> {
         let Some(Prepare(hook)) = &self.prepare else { return Ok(()) };
         #[cfg(not(windows))]
@@ -133,12 +132,12 @@ impl<'r> Dial<'r> {
         return hook(socket.as_socket());
     }
 
-    /// A dialed stream, which the kernel is asked to stamp if that is wanted.
+    /// A dialed stream. Asks the kernel to stamp its reads if that is set.
     pub(crate) fn stamped<S: Handle>(&self, tcp: S) -> io::Result<Timestamped<S>> {
         if self.stamps_reads { Timestamped::new(tcp) } else { Ok(Timestamped::wrap(tcp, false)) }
     }
 
-    /// The addresses of a target, to be tried.
+    /// The addresses of a target, in the order to try them.
     pub(crate) fn addresses(
         &self,
         to: &Target,
@@ -146,21 +145,21 @@ impl<'r> Dial<'r> {
     ) -> io::Result<Addresses> {
         let found = found.map_err(|error| unresolved(to, error))?;
         let left: Vec<_> = found.collect();
-        // A name without an address; or the lookup has taken all of the time.
+        // The name has no address, or the lookup took all of the time.
         let why = if left.is_empty() { io::ErrorKind::NotFound } else { io::ErrorKind::TimedOut };
         Ok(Addresses { left: left.into_iter(), last: unresolved(to, why.into()) })
     }
 }
 
-/// Addresses to be tried one after another, and why the last one failed.
+/// Addresses to try one after another, and the error of the last one tried.
 pub(crate) struct Addresses {
     left: vec::IntoIter<SocketAddr>,
     last: io::Error,
 }
 
 impl Addresses {
-    /// The next one, and its share of the `rest` of the time, where that is limited. Without
-    /// either, why there is no stream.
+    /// The next address, and its share of the remaining time, if that is limited. With no address
+    /// or no time left, the reason why there is no stream.
     pub(crate) fn next(
         &mut self,
         rest: Option<Duration>,
@@ -173,13 +172,13 @@ impl Addresses {
         Ok((address, rest.map(|rest| (rest / left).max(Duration::from_millis(1)))))
     }
 
-    /// It could not be dialed.
+    /// Notes that an address could not be dialed.
     pub(crate) fn failed(&mut self, address: SocketAddr, error: io::Error) {
         self.last = failed(format_args!("dialing {address}"), error);
     }
 }
 
-/// How TLS is spoken to a target; `None` where its URL does not ask for it.
+/// The configuration of TLS to a target; `None` if its URL is not `wss` or `https`.
 fn client_tls(to: &Target, own: Option<&tls::Client>) -> Result<Option<tls::Client>, Error> {
     if !to.secure() {
         return Ok(None);
@@ -191,18 +190,17 @@ fn client_tls(to: &Target, own: Option<&tls::Client>) -> Result<Option<tls::Clie
     config.map(Some).ok_or(Error::NoTls)
 }
 
-/// The lookup of a target's addresses failed.
+/// The error of a failed lookup.
 fn unresolved(target: &Target, error: io::Error) -> io::Error {
     failed(format_args!("resolving {}:{}", target.host(), target.port()), error)
 }
 
-/// An error of connecting, which names what was resolved or dialed; that of the system is its
-/// source.
+/// An error of connecting. It names the target or the address; its source is the system's error.
 fn failed(doing: fmt::Arguments<'_>, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), Connecting { error, doing: doing.to_string() })
 }
 
-/// The error of the system, as the source, and what it was about.
+/// The system's error, as the source, and the action that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}, {doing}")]
 struct Connecting {

@@ -21,11 +21,10 @@ use std::{
 /// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on. For
 /// headers, subprotocols, socket options, a TLS configuration or a proxy see [`Dial`].
 ///
-/// Connecting, TLS and the opening handshake together are bounded by
-/// [`handshake_timeout`](Config::handshake_timeout); resolving a name is not, since the system
-/// offers no way to bound it. All addresses of a name are tried, each for its share of the time.
-/// Redirects are not followed: they are refusals.
-/// TLS trusts the platform's roots.
+/// [`handshake_timeout`](Config::handshake_timeout) bounds connecting, TLS and the opening
+/// handshake together. It does not bound the resolution of a name, because the system offers no way
+/// to do so. All addresses of a name are tried, each for its share of the time. Redirects are not
+/// followed: they are refusals. TLS trusts the platform's roots.
 ///
 /// # Errors
 ///
@@ -58,8 +57,8 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// As [`connect`](crate::blocking::connect). [`Error::Io`] also for what
-    /// [`prepare`](Self::prepare) returns. [`Error::Proxy`] if there is no tunnel.
+    /// As [`connect`](crate::blocking::connect). [`Error::Io`] also for an error that the hook of
+    /// [`prepare`](Self::prepare) returns. [`Error::Proxy`] if the proxy makes no tunnel.
     pub fn blocking_connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?;
@@ -79,7 +78,7 @@ impl Dial<'_> {
         client_since(began, stream, self.request(), config, &ahead)
     }
 
-    /// A tunnel to the server, and what has come through it already.
+    /// A tunnel to the server, and the bytes that came through it already.
     fn blocking_through(
         &self,
         proxy: &Proxy,

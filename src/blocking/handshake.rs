@@ -16,7 +16,7 @@ use crate::{
 };
 use std::{pin::pin, task::Poll};
 
-/// What a poll that has waited says.
+/// The result of a poll that has waited already.
 fn ready_or_would_block<T>(poll: Poll<T>) -> Result<T, Error> {
     match poll {
         Poll::Ready(done) => Ok(done),
@@ -24,16 +24,15 @@ fn ready_or_would_block<T>(poll: Poll<T>) -> Result<T, Error> {
     }
 }
 
-/// Reads an opening request and accepts it, whatever it asks for, with TCP_NODELAY on. Use
-/// [`Incoming`] to look at it first: at the path, at [who is
-/// asking](crate::handshake::server#who-is-asking), at the
-/// [origin](crate::handshake::server::Origins), which a server whose users have cookies has to
-/// check.
+/// Reads an opening request and accepts any good one, with TCP_NODELAY on. Use [`Incoming`] to look
+/// at the request first: at the path, at [who is asking](crate::handshake::server#who-is-asking),
+/// at the [origin](crate::handshake::server::Origins). A server whose users have cookies must check
+/// the origin.
 ///
-/// Waits for at most [`handshake_timeout`](Config::handshake_timeout),
-/// [`write_timeout`](Config::write_timeout) for a stream that does not take the answer, as a socket
-/// does at once, and a second more after a refusal, so call it in a thread of its own, not in the
-/// loop that accepts. That loop has to bound how many run at once: see the example `bounded`.
+/// It waits for at most [`handshake_timeout`](Config::handshake_timeout). Add
+/// [`write_timeout`](Config::write_timeout) for a stream that refuses the answer (a socket accepts
+/// it at once), and a second after a refusal. So call it in its own thread, not in the loop that
+/// accepts. That loop must bound the number of these threads: see the example `bounded`.
 ///
 /// # Errors
 ///
@@ -56,8 +55,8 @@ pub fn client<S: Stream>(io: S, request: &Request, config: &Config) -> Result<We
     client_since(Instant::now(), io, request, config, &[])
 }
 
-/// The same, of a handshake that began with dialing. `ahead` are bytes that were read from the
-/// stream before.
+/// [`client`] for a dialed stream. Its time began at `began`. `ahead` has the bytes that were read
+/// from the stream before.
 pub(super) fn client_since<S: Stream>(
     began: Instant,
     io: S,
@@ -68,15 +67,15 @@ pub(super) fn client_since<S: Stream>(
     wait(drive::client(Timed::since(began, io), request, config, ahead))?.map(WebSocket)
 }
 
-/// An opening request that has been read, to be accepted or rejected when you are ready.
+/// An opening request that was read. Accept or reject it when you are ready.
 #[derive(Debug)]
 pub struct Incoming<S>(drive::Incoming<Timed<S, Thread>>);
 
 impl<S: Stream> Incoming<S> {
     incoming!(WebSocket<S>);
 
-    /// Reads a request and makes all checks of RFC 6455 §4.2.1. A bad one is rejected: answered
-    /// with its status, and the stream ended.
+    /// Reads a request and makes all checks of RFC 6455 §4.2.1. If the request is bad, this answers
+    /// with the error's status and ends the stream.
     ///
     /// Sets TCP_NODELAY, where the stream has it, and the stream's timeouts.
     ///
@@ -90,7 +89,7 @@ impl<S: Stream> Incoming<S> {
     pub fn read(io: S, config: &Config) -> Result<Self, Error> {
         let (this, checked) = Self::read_any(io, config)?;
         let Err(error) = checked else { return Ok(this) };
-        // It does not matter if the peer did not take the answer.
+        // The error of the request is the result, even if the peer did not take the answer.
         let _ = this.reject(error);
         Err(error.into())
     }
@@ -121,9 +120,9 @@ impl<S: Stream> Incoming<S> {
         Ok(ws)
     }
 
-    /// Rejects: writes the response, with the date unless it has one, ends the stream, and waits up
-    /// to a second for the peer to end its side, since unread input could cost the peer the
-    /// response.
+    /// Rejects the request. It writes the response, with the date unless the response has one, and
+    /// ends the stream. Then it waits up to a second for the peer to end its side, because unread
+    /// input could cost the peer the response.
     ///
     /// # Errors
     ///
@@ -137,7 +136,7 @@ impl<S: Stream> Incoming<S> {
     }
 }
 
-/// A future of polls that wait by themselves.
+/// The result of a future whose polls wait by themselves.
 pub(super) fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
     ready_or_would_block(pin!(future).poll(&mut context()))
 }

@@ -1,8 +1,8 @@
 //! The connection on a stream that blocks: any `Read + Write`.
 //!
-//! A loop without a protocol rule in it: parse; when the input is used up, write once, then read
-//! once; again. So everything fed while there is input left leaves in one write, and a batch of
-//! messages costs one read and one write.
+//! The loop has no rule of the protocol in it. It parses the input. When the input is used up, it
+//! writes once, reads once, and begins again. So the replies to a batch leave in one write, and a
+//! batch of messages costs one read and one write.
 //!
 //! ```no_run
 //! use std::net::TcpListener;
@@ -24,44 +24,44 @@
 //! # }
 //! ```
 //!
-//! **Waiting.** Every call waits for as long as it takes, within the limits of [`Config`], unless
+//! **Waiting.** Every call waits as long as necessary, within the limits of [`Config`], unless
 //! [`set_read_timeout`](WebSocket::set_read_timeout) or
 //! [`set_write_timeout`](WebSocket::set_write_timeout) bounds it. When such a timeout has passed,
-//! or if a non-blocking stream would have to block, a call returns
-//! [`Error::WouldBlock`]: nothing is lost, nothing is cut. A receiving call, `ready`, `flush` and `close` go on when called again.
-//! **`send` does not**: called again, it may send the message twice. Compare [`fed()`](Sender::fed)
-//! with what it was before: changed, the message is queued, and `flush` writes the rest; unchanged,
+//! or a non-blocking stream would block, the call returns [`Error::WouldBlock`]. Nothing is lost,
+//! and no frame is cut. A receiving call, `ready`, `flush` and `close` go on when called again.
+//! **`send` does not**: a second call may send the message twice. Compare [`fed()`](Sender::fed)
+//! before and after. If it has changed, the message is queued, and `flush` writes the rest. If not,
 //! nothing was sent.
 //!
-//! A system counts such a timeout in steps of its own, of 4 ms on many Linuxes, and ends it one or
-//! two late: 3 ms take 8, with any blocking socket. [`Spin`] is at most some 40 µs late.
+//! The system rounds such a timeout to its own steps, 4 ms on many Linuxes, and ends it one or two
+//! steps late. With any blocking socket, 3 ms can take 8 ms. [`Spin`] is at most about 40 µs late.
 //!
-//! **Timers.** Calls drive the deadlines of [`Config`]; nothing runs between them, so keep
-//! receiving. A receiving call that finds nothing to read sees to all of them, even one that
-//! returns `WouldBlock` at once: a loop that polls non-blocking streams once a tick needs nothing
-//! else (recipes: many connections on one thread). A call that has to wait does so in
-//! [`Stream::wait`], `poll(2)` for a socket, until the next deadline, which is noticed as soon as
-//! the system wakes the thread. Only where no deadline falls into the next second does a read wait
-//! by itself; the adapter sets the stream's read timeout for that, so set none there.
+//! **Timers.** Calls drive the deadlines of [`Config`]. Nothing runs between calls, so keep
+//! receiving. A receiving call that finds nothing to read checks all deadlines, even if it returns
+//! `WouldBlock` at once. So a loop that polls non-blocking streams once a tick needs nothing else
+//! (recipes: many connections on one thread). A call waits in [`Stream::wait`], which is `poll(2)`
+//! for a socket, until the next deadline. It notices the deadline as soon as the system wakes the
+//! thread. If no deadline falls into the next second, a blocking read waits instead. The adapter
+//! sets the stream's read timeout for these reads, so set none there.
 //!
-//! A stream that has no [`wait`](Stream::wait) ([`WithoutTimeouts`]) blocks in its own calls: no deadline
-//! is noticed meanwhile, callers' timeouts are refused as `Unsupported`, and it cannot be split.
-//! TLS waits on the stream below it. A socket that you made non-blocking is never waited for (but
-//! on Windows, which does not tell the mode of a socket).
+//! A stream without [`wait`](Stream::wait) ([`WithoutTimeouts`]) blocks in its own calls. No
+//! deadline is noticed meanwhile, callers' timeouts are refused as `Unsupported`, and the
+//! connection cannot be split. TLS waits on the stream below it. The adapter never waits for a
+//! socket that you made non-blocking, except on Windows, which does not tell the mode of a socket.
 //!
-//! **The least latency.** After [`into_spin`](WebSocket::into_spin) all calls wait without
-//! ever sleeping, which takes a core; see [`Spin`].
+//! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. This takes
+//! a core: see [`Spin`].
 //!
-//! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`]. The
-//! system wakes neither for what the other does, since that would cost descriptors, so their waits
-//! are bounded: a reader notices a deadline that its writer armed after a quarter of the shorter of
+//! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`].
+//! Neither half wakes the other, because that would cost descriptors. Instead, their waits are
+//! bounded. A reader notices a deadline that its writer armed after a quarter of the shorter of
 //! [`close_timeout`](Config::close_timeout) and [`write_timeout`](Config::write_timeout), and after
 //! a second at most. A writer that waits for room notices within 50 ms that receiving has failed.
 //!
-//! **Stopping.** A thread that waits in the `recv` of a [`Reader`] is stopped by [`Writer::close`],
-//! from another thread: `recv` returns when the peer has answered, or at the latest a second after
-//! what [`Config::close_timeout`] says. A [`WebSocket`] in one piece has to look by itself whether
-//! it is to stop: give it a [`set_read_timeout`](WebSocket::set_read_timeout), and look at each
+//! **Stopping.** To stop a thread that waits in the `recv` of a [`Reader`], call [`Writer::close`]
+//! from another thread. `recv` returns when the peer has answered, and at the latest a second after
+//! [`Config::close_timeout`]. A thread with a whole [`WebSocket`] must check by itself whether to
+//! stop: set a [`set_read_timeout`](WebSocket::set_read_timeout), and check at each
 //! [`Error::WouldBlock`] of `recv`.
 mod connect;
 mod handshake;
@@ -94,11 +94,11 @@ use std::{
 };
 use thread::{Thread, context};
 
-/// What a whole connection and the half that receives have. `$Sender` is what an answer is fed to.
+/// The calls of a whole connection and of the receiving half. An answer is fed to a `$Sender`.
 macro_rules! receiving {
     ($Sender:ty) => {
-        /// How long a receiving call may wait for its result before it returns
-        /// [`Error::WouldBlock`]; `None`, the default: as long as it takes. A Ping that is answered
+        /// Sets how long a receiving call may wait for its result before it returns
+        /// [`Error::WouldBlock`]. `None`, the default, sets no limit. A Ping that is answered
         /// meanwhile, or a part of a message, does not restart the time.
         ///
         /// # Errors
@@ -110,42 +110,43 @@ macro_rules! receiving {
             Ok(())
         }
 
-        /// The next message, or `None` once the peer has closed and been answered.
+        /// The next message, or `None` once the peer's Close was received and answered.
         ///
         /// The message is borrowed from the buffer it was read into, and lives until the next call.
-        /// Messages fed are written when the input is used up. Waits for input; it receives even
-        /// while the stream takes nothing, so that two peers cannot block each other.
+        /// Messages fed are written when the input is used up. The call waits for input. It
+        /// receives even while the stream refuses bytes, so that two peers cannot block each other.
         ///
-        /// A client gets its `None` when the server has ended the stream too, or
-        /// [`close_timeout`](crate::Config::close_timeout) after the server's Close. Not to wait
-        /// for that, use [`recv_event`](Self::recv_event): at
-        /// [`Event::Close`](crate::Event::Close), [`closed`](Self::closed) has the code, `flush`,
-        /// of a split one that of its `Writer`, writes the answer, and the stream may be dropped.
+        /// A client gets `None` when the server has ended the stream too, or
+        /// [`close_timeout`](crate::Config::close_timeout) after the server's Close. To skip that
+        /// wait, use [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close),
+        /// read the code from [`closed`](Self::closed), call `flush` (of a split connection, the
+        /// `Writer`'s) to send the answer, and drop the stream.
         ///
         /// # Errors
         ///
-        /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`]; each after
-        /// everything before it has been received. Later calls fail as well. After a violation the
-        /// peer is told first, and has a second to end the stream, before the error is returned;
-        /// [`closed`](Self::closed) shows it at once. [`Error::WouldBlock`] is not a failure: call
-        /// again.
+        /// [`Error::Recv`] for a fault of the peer or the network, and [`Error::Io`]. Everything
+        /// that arrived before is delivered first. Later calls fail as well. After a violation this
+        /// end tells the peer and gives it a second to end the stream before the call returns the
+        /// error; [`closed`](Self::closed) shows it at once. [`Error::WouldBlock`] is not a
+        /// failure: call again.
         #[inline]
         pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
             let ready = self.0.wait_message()?;
             self.0.take(ready, |rx| rx.message())
         }
 
-        /// [`recv`](Self::recv), returning with the message its [`info`](crate::Received::info)
+        /// [`recv`](Self::recv), which also returns the message's [`info`](crate::Received::info)
         /// and, except for a `Reader`, the sending half, to answer while the message is alive.
         /// Replies leave in one write when the input is used up, or earlier when
-        /// [`cork_limit`](crate::Config::cork_limit) is passed.
+        /// [`cork_limit`](crate::Config::cork_limit) is reached.
         ///
-        /// A message is handed out only while less than [`high_water`](crate::Config::high_water)
-        /// is buffered, so that one reply to each never fails with `Full`: while a peer does not
-        /// read, we do not read it either, until the write timeout ends it. (Two ends that answer
-        /// each message with more can block each other this way.) After our own Close, messages are
-        /// discarded up to the peer's Close; after a failed write they are not, and nothing can be
-        /// fed. For a `Reader` none of this applies: only the result differs from that of `recv`.
+        /// It delivers a message only while less than [`high_water`](crate::Config::high_water) is
+        /// buffered, so one reply to each message never fails with `Full`. So while a peer does not
+        /// read, we do not read from it either, until the write timeout ends the connection. (Two
+        /// ends that both answer each message with more can block each other this way.) After our
+        /// own Close, messages are discarded up to the peer's Close. After a failed write, messages
+        /// are still delivered, but nothing can be fed. None of this applies to a `Reader`, where
+        /// only the result differs from `recv`.
         ///
         /// # Errors
         ///
@@ -170,10 +171,10 @@ macro_rules! receiving {
             self.0.take(ready, |rx| rx.event())
         }
 
-        /// The next piece of a message, as it arrives: for messages that are too large for memory.
-        /// See [`Connection::step_chunk`](crate::Connection::step_chunk) for the limits that apply.
-        /// A call of [`recv`](Self::recv) in the middle of a message skips the rest of it. If the
-        /// peer closes in the middle of one, there is no last piece:
+        /// The next piece of a message, as it arrives. It is for messages that are too large for
+        /// memory. See [`Connection::step_chunk`](crate::Connection::step_chunk) for the limits
+        /// that apply. A call of [`recv`](Self::recv) in the middle of a message skips the rest of
+        /// it. If the peer closes in the middle of one, there is no last piece:
         /// [`Closed::cut`](crate::Closed::cut) tells.
         ///
         /// # Errors
@@ -215,13 +216,13 @@ impl<S: Stream> WebSocket<S> {
     receives!(S);
     receiving!(&mut Sender);
 
-    /// Joins a stream and a connection whose opening handshake is done. Sets nothing on the stream.
+    /// Joins a stream and a connection after the opening handshake. It sets nothing on the stream.
     pub fn from_parts(io: S, conn: Connection) -> Self {
         Self(Socket::join(Timed::new(io, Instant::now()), conn))
     }
 
-    /// All further calls wait by [asking again and again](Spin) instead of sleeping. Messages fed
-    /// and received before, and timeouts, are kept.
+    /// Makes all further calls wait by [asking again and again](Spin) instead of sleeping. It keeps
+    /// the timeouts, and the messages fed and received before.
     ///
     /// # Errors
     ///
@@ -232,9 +233,9 @@ impl<S: Stream> WebSocket<S> {
         Ok(WebSocket(Socket::new(core, Timed { io: Spin::new(io)?, wait })))
     }
 
-    /// How long a sending call may wait while the stream takes nothing before it returns
-    /// [`Error::WouldBlock`]; `None`, the default: as long as it takes. Unlike
-    /// [`Config::write_timeout`] it does not end the connection.
+    /// Sets how long a sending call may wait while the stream accepts nothing before it returns
+    /// [`Error::WouldBlock`]. `None`, the default, sets no limit. Unlike [`Config::write_timeout`]
+    /// it does not end the connection.
     ///
     /// # Errors
     ///
@@ -245,13 +246,13 @@ impl<S: Stream> WebSocket<S> {
         Ok(())
     }
 
-    /// Waits for room, feeds a message, and writes everything buffered: when it returns, the stream
-    /// has taken the message. A borrowed message is copied; see [`Outbound`](crate::Outbound) for
-    /// the others.
+    /// Waits for room, feeds a message, and writes everything buffered. When it returns, the stream
+    /// has accepted the message. A borrowed message is copied; see [`Outbound`](crate::Outbound)
+    /// for the others.
     ///
-    /// It does not read: a program that only sends notices the peer's Close when the stream breaks,
-    /// and two peers that both send before they receive can block each other. Split, or feed and
-    /// receive.
+    /// It does not read. So a program that only sends notices the peer's Close only when the stream
+    /// breaks. And two peers that both send before they receive can block each other. Split the
+    /// connection, or feed and receive.
     ///
     /// # Errors
     ///
@@ -267,7 +268,7 @@ impl<S: Stream> WebSocket<S> {
         self.flush()
     }
 
-    /// Waits until there is room for a message of any length, and writes if necessary. Does not
+    /// Waits until there is room for a message of any length. It writes if necessary, and does not
     /// read.
     ///
     /// # Errors
@@ -293,12 +294,12 @@ impl<S: Stream> WebSocket<S> {
         self.0.wait_until_ready(|ws, cx| ws.poll_flush(cx, false))?
     }
 
-    /// Closes: sends a Close behind everything fed, unless one was sent before, then reads and
-    /// discards up to the peer's Close and ends the stream.
-    /// [`close_timeout`](Config::close_timeout) says how long that takes at most.
+    /// Closes the connection. It sends a Close behind everything fed, unless one was sent before.
+    /// Then it reads and discards up to the peer's Close, and ends the stream.
+    /// [`close_timeout`](Config::close_timeout) bounds the time this takes.
     ///
-    /// With a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code and a reason
-    /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or neither (`None`).
+    /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a reason
+    /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None`.
     ///
     /// # Errors
     ///
@@ -327,13 +328,13 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         self.wait_on(want)
     }
 
-    /// [`wait_for`](Self::wait_for), in a call that has begun.
+    /// [`wait_for`](Self::wait_for), inside a call whose time has begun.
     #[inline(never)]
     fn wait_on(&mut self, want: Want) -> Result<Ready, Error> {
         self.wait_until_ready(|socket, cx| socket.poll_more(cx, want))
     }
 
-    /// Polls, and waits, until that is done.
+    /// Polls and waits in turns, until the poll is ready.
     #[inline]
     fn wait_until_ready<T>(
         &mut self,
@@ -347,7 +348,7 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         }
     }
 
-    /// What is discarded does not restart the caller's time.
+    /// Discarded messages do not restart the caller's timeout.
     #[inline(never)]
     fn wait_with(&mut self) -> Result<Ready, Error> {
         self.io.wait.begin_sending();

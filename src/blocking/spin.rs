@@ -1,7 +1,7 @@
 //! A stream that never sleeps: for the least latency, at the price of a core.
 //!
-//! This is only about how a read waits: by asking again, some times, before it says that it would
-//! block. The adapter looks at its deadlines then, and reads again, since [`wait`](Stream::wait)
+//! Only the wait of a read differs. A read asks the stream many times before it says that it would
+//! block. Then the adapter checks its deadlines and reads again, because [`wait`](Stream::wait)
 //! returns at once.
 use super::{Interest, Stream};
 use std::{
@@ -10,11 +10,12 @@ use std::{
     time::Duration,
 };
 
-/// The number of turns between two looks at the clock: with a system call each, some 20 µs.
+/// The number of turns between two looks at the clock. Each turn is a system call, so together they
+/// take about 20 µs.
 const TURNS: u32 = 64;
 
-/// A stream that waits by asking again and again, which saves waking the thread when something
-/// arrives.
+/// A stream that waits by asking again and again. This saves the wake-up of the thread when
+/// something arrives.
 ///
 /// ```no_run
 /// use tickwire::{Config, blocking::connect};
@@ -29,19 +30,17 @@ const TURNS: u32 = 64;
 /// # }
 /// ```
 ///
-/// **Cost.** A core, all the time, even while nothing happens: a waiting thread
-/// takes 100 % of one, with its power and heat, and keeps others from it; with fewer cores than
-/// spinning threads it is slower than sleeping. If the core shares its units with another
-/// (hyper-threads), that one is slowed a little too; a [`spin_loop`] hint between turns keeps that
-/// small. Each turn is a system call.
+/// **Cost.** It takes a whole core all the time, with its power and heat, even while nothing
+/// happens. With fewer cores than spinning threads it is slower than sleeping. If the core shares
+/// its units with another one (hyper-threads), that one is slowed a little too; a [`spin_loop`]
+/// hint between turns keeps the loss small. Each turn is a system call.
 ///
-/// **Deadlines** hold as on any stream, including the caller's
-/// [timeouts](super::WebSocket::set_read_timeout). The clock is read once in 64 turns and not
-/// before, so they may be up to some 40 µs late; input that arrives sooner costs no look at the
-/// clock.
+/// **Deadlines** hold as on any stream, and so do the caller's
+/// [timeouts](super::WebSocket::set_read_timeout). The clock is read once in 64 turns, so deadlines
+/// may be up to about 40 µs late. Input that arrives sooner costs no look at the clock.
 ///
-/// **TLS** may be inside or outside. With the spinning inside, `TlsStream<Spin<TcpStream>>`, a turn
-/// is only the system call; `into_spin` after `connect` puts it outside, where each turn asks TLS
+/// **TLS** may be outside or inside. In `TlsStream<Spin<TcpStream>>` a turn is only the system
+/// call. `into_spin` after `connect` makes a `Spin` around the TLS stream, so each turn asks TLS
 /// too.
 ///
 /// Both halves of a split connection spin, each in its own calls.
@@ -51,8 +50,8 @@ pub struct Spin<S> {
 }
 
 impl<S: Stream> Spin<S> {
-    /// Spins over a stream, which stays in the mode that it is in. The result can be used for the
-    /// opening handshake.
+    /// Wraps a stream, and does not change its mode. The result can be used for the opening
+    /// handshake.
     ///
     /// # Errors
     ///
@@ -105,14 +104,14 @@ impl<S: Stream> Write for Spin<S> {
     }
 }
 
-/// Its calls are those above, of which none waits.
+/// No call of it waits.
 impl<S: Stream> Stream for Spin<S> {
-    /// At once, since that is what spinning is.
+    /// Returns at once, so that the adapter spins.
     fn wait(&self, _: Interest, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
 
-    /// A read never takes as long.
+    /// Does nothing, because no read takes that long.
     fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }

@@ -1,10 +1,11 @@
-//! Two halves of a WebSocket, for two threads: those of tasks, each of which waits by itself.
+//! Two halves of a WebSocket for two threads. They are the halves of tasks, but each waits by
+//! itself.
 //!
-//! A thread that waits in the system is woken by the stream alone: another way, an eventfd or a
-//! pipe, would cost each split connection descriptors, and each of its messages a system call. So
-//! the waits are bounded. A reader looks once a second, or four times in the shortest timeout that
-//! a writer can set going, whether there is a Close or a write that was given up; a writer that
-//! waits for room looks every 50 ms whether receiving has failed.
+//! Only the stream wakes a thread that waits in the system. An eventfd or a pipe would cost each
+//! split connection descriptors, and each of its messages a system call. So the waits are bounded.
+//! A reader checks once a second, or four times in the shortest timeout that a writer can begin,
+//! whether a Close was queued or a write was given up. A writer that waits for room checks every 50
+//! ms whether receiving has failed.
 use super::{
     Ready, Received, Stream, Want, WebSocket, receiving,
     thread::{TICK, Thread, context},
@@ -15,19 +16,19 @@ use crate::drive::{
 };
 use std::{io, task::Poll, time::Duration};
 
-/// How long a writer that waits for room goes without noticing that receiving failed.
+/// The longest time in which a writer that waits for room does not notice that receiving failed.
 const WRITER_TICK: Duration = Duration::from_millis(50);
 
-/// The half that receives. Keep receiving: it answers Pings, sees the peer's Close, and drives all
-/// deadlines but the one on writing. Dropping it ends receiving; the [`Writer`] learns of the
-/// connection's end from a write that fails.
+/// The half that receives. Keep receiving: this answers Pings, sees the peer's Close, and drives
+/// all deadlines except the one on writing. Dropping the `Reader` ends receiving. Then the
+/// [`Writer`] learns of the connection's end from a failed write.
 #[derive(Debug)]
 pub struct Reader<S>(Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>);
 
 /// The half that sends. Bytes leave when it flushes, or with the next write of the [`Reader`].
-/// Dropping it closes nothing: say [`close`](Self::close) first.
+/// Dropping it does not close the connection: call [`close`](Self::close) first.
 ///
-/// There is one of it. Several senders put a channel in front.
+/// There is only one `Writer`. Several senders need a channel in front of it.
 #[derive(Debug)]
 pub struct Writer<S>(drive::Writer<Timed<S, Thread>, Timed<S, Thread>>);
 
@@ -45,12 +46,12 @@ impl<S: Stream> Writer<S> {
 }
 
 impl<S: Stream> WebSocket<S> {
-    /// Two halves for two threads. Messages fed and received before are kept. The [`Writer`]
-    /// finishes a message in chunks that is not finished. Timeouts set on the WebSocket go to the
-    /// half they concern.
+    /// Splits the connection for two threads. Messages fed and received before are kept. The
+    /// [`Writer`] continues an unfinished message in chunks. Each timeout goes to the half that it
+    /// concerns.
     ///
-    /// There are three handles of the stream then: one that reads, one that either half writes to,
-    /// and one for the writer to wait on meanwhile.
+    /// The two halves use three handles of the stream: one to read from, one that both halves write
+    /// to, and one on which the writer waits.
     ///
     /// # Errors
     ///
@@ -104,8 +105,8 @@ impl<S: Stream> Writer<S> {
         if self.0.has_room()? { Ok(()) } else { self.write_out(true) }
     }
 
-    /// As [`WebSocket::flush`]. Waits for the stream to take everything, within
-    /// [`write_timeout`](crate::Config::write_timeout), whatever the reader's thread is doing.
+    /// As [`WebSocket::flush`]. It waits until the stream has accepted everything, within
+    /// [`write_timeout`](crate::Config::write_timeout), and does not depend on the reader's thread.
     ///
     /// # Errors
     ///
@@ -115,9 +116,9 @@ impl<S: Stream> Writer<S> {
     }
 
     /// Queues a Close behind everything fed, and writes it. The [`Reader`] goes on to the peer's
-    /// Close, and ends the stream, within the time that
-    /// [`close_timeout`](crate::Config::close_timeout) says, counted from when it notices: at most
-    /// a second, and a quarter of that time, later.
+    /// Close and ends the stream, within [`close_timeout`](crate::Config::close_timeout). That time
+    /// begins when the `Reader` notices the Close: at most a second, and a quarter of the timeout,
+    /// later.
     ///
     /// # Errors
     ///
@@ -128,7 +129,7 @@ impl<S: Stream> Writer<S> {
         self.flush()
     }
 
-    /// Writes all. `enough`: until there is room.
+    /// Writes everything, or, with `enough`, until there is room.
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {
         self.0.hand.wait.begin_sending();
         loop {

@@ -8,17 +8,17 @@ use std::{
     time::Duration,
 };
 
-/// A stream for a thread: bytes both ways, calls that do not wait, and one that does nothing else.
+/// A stream for a thread. It has calls that never wait, and one call that only waits.
 ///
-/// The adapter reads and writes by [`try_read`](Self::try_read) and [`try_write`](Self::try_write),
-/// and waits in [`wait`](Self::wait) for the stream or the next deadline. [`read`](Read::read) is
-/// called only where it may wait: when nothing is to be written, and no deadline is within the time
-/// told to [`set_read_timeout`](Self::set_read_timeout). `write` and `write_vectored` are not
-/// called.
+/// The adapter reads and writes by [`try_read`](Self::try_read) and [`try_write`](Self::try_write).
+/// It waits in [`wait`](Self::wait) for the stream or the next deadline. It calls
+/// [`read`](Read::read) only where a read may wait: when nothing is to be written, and no deadline
+/// is within the time given to [`set_read_timeout`](Self::set_read_timeout). It does not call
+/// `write` and `write_vectored`.
 ///
-/// Everything except reading and writing has a default, for streams that lack it; [`WithoutTimeouts`] makes
-/// a `Stream` of any `Read + Write` that way. A stream of your own around a socket, for example one
-/// that counts, forwards the rest too:
+/// All calls except reading and writing have a default, for streams that lack them.
+/// [`WithoutTimeouts`] uses these to make a `Stream` of any `Read + Write`. A stream of your own
+/// around a socket, for example one that counts, forwards the other calls too:
 ///
 /// ```
 /// use std::{io::{self, IoSlice, Read, Write}, net::TcpStream, time::Duration};
@@ -60,8 +60,8 @@ use std::{
 /// }
 /// ```
 pub trait Stream: Read + Write {
-    /// Reads what there is, and fails with `WouldBlock` where there is nothing. The default is a
-    /// read, which may wait: no deadline is noticed meanwhile.
+    /// Reads the bytes that are there, and fails with `WouldBlock` if there are none. The default
+    /// is `read`, which may wait; no deadline is noticed meanwhile.
     ///
     /// # Errors
     ///
@@ -71,8 +71,8 @@ pub trait Stream: Read + Write {
         self.read(buf)
     }
 
-    /// Writes what there is room for, and fails with `WouldBlock` where there is none. The default
-    /// is a write, which may wait.
+    /// Writes as many bytes as there is room for, and fails with `WouldBlock` if there is none. The
+    /// default is `write`, which may wait.
     ///
     /// # Errors
     ///
@@ -85,8 +85,8 @@ pub trait Stream: Read + Write {
         }
     }
 
-    /// Flushes, and fails with `WouldBlock` where something is left. The default is `flush`, which
-    /// may wait.
+    /// Flushes, and fails with `WouldBlock` if bytes are left. The default is `flush`, which may
+    /// wait.
     ///
     /// # Errors
     ///
@@ -96,27 +96,28 @@ pub trait Stream: Read + Write {
         self.flush()
     }
 
-    /// Waits until the stream can be read or written, for that time at most, or shorter.
+    /// Waits until the stream can be read or written. It may return early, but never later than
+    /// `timeout`.
     ///
     /// # Errors
     ///
-    /// The system's; `Unsupported`, the default, if the stream cannot be waited for: then a call
-    /// that would have to returns [`Error::WouldBlock`](crate::Error::WouldBlock). `WouldBlock`,
-    /// unless the time is zero, if its user wants no call to wait: that of a socket which the user
-    /// made non-blocking.
+    /// The system's. `Unsupported`, the default, means that the stream cannot wait; then a call
+    /// that would have to wait returns [`Error::WouldBlock`](crate::Error::WouldBlock).
+    /// `WouldBlock`, unless the timeout is zero, means that the user wants no call to wait, as for
+    /// a socket that the user made non-blocking.
     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
         let _ = (interest, timeout);
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Sets how long a `read` may wait; `None`: for ever. One that takes longer fails with
-    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter sets it once, to a second or
+    /// Sets how long a `read` may wait; `None` sets no limit. A read that waits longer fails with
+    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter sets this once, to a second or
     /// less.
     ///
     /// # Errors
     ///
-    /// The system's; `Unsupported`, the default: then the adapter calls `read` only where there is
-    /// no deadline.
+    /// The system's. `Unsupported`, the default, means that the adapter calls `read` only while
+    /// there is no deadline.
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         let _ = timeout;
         Err(io::ErrorKind::Unsupported.into())
@@ -132,12 +133,12 @@ pub trait Stream: Read + Write {
         Ok(())
     }
 
-    /// Ends writing: the peer reads the end of the stream, and may go on sending. Only flushes by
-    /// default.
+    /// Shuts the stream down for writing: the peer reads the end of the stream, and may go on
+    /// sending. The default only flushes.
     ///
     /// # Errors
     ///
-    /// The system's; after `WouldBlock` or `Interrupted` it is called again.
+    /// The system's. After `WouldBlock` or `Interrupted` the adapter calls it again.
     fn shutdown(&mut self) -> io::Result<()> {
         self.try_flush()
     }
@@ -154,19 +155,19 @@ pub trait Stream: Read + Write {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Whether `try_write` writes more than the first slice. The default is no: then large
+    /// Whether `try_write` writes more than the first slice. The default is `false`. Then large
     /// shared payloads are copied, so that no header travels alone.
     fn writes_vectored(&self) -> bool {
         false
     }
 }
 
-/// What a stream is [waited](Stream::wait) for.
+/// The events that [`Stream::wait`] waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
-    /// To be read.
+    /// The stream can be read.
     pub read: bool,
-    /// To be written.
+    /// The stream can be written.
     pub write: bool,
 }
 
@@ -176,7 +177,7 @@ impl Interest {
     /// Room.
     pub const WRITE: Self = Self { read: false, write: true };
 
-    /// Both.
+    /// The events of both.
     pub const fn and(self, other: Self) -> Self {
         Self { read: self.read || other.read, write: self.write || other.write }
     }
@@ -227,7 +228,7 @@ socket!(TcpStream, |tcp, yes| tcp.set_nodelay(yes));
 #[cfg(unix)]
 socket!(std::os::unix::net::UnixStream, |_unix, _yes| Ok(()));
 
-/// The calls of another stream that have nothing to do with bytes.
+/// Forwards the calls that carry no bytes to another stream.
 macro_rules! forwarded {
     ($this:ident => $to:expr) => {
         #[inline]
@@ -286,7 +287,7 @@ impl<S: Stream + Handle> Stream for Timestamped<S> {
 
 macro_rules! pointer {
     ($pointer:ty) => {
-        /// Cannot be cloned, and so not split.
+        /// Fails, so the connection cannot be split.
         impl<S: Stream + ?Sized> Stream for $pointer {
             forwarded!(this => **this);
 
@@ -310,9 +311,9 @@ macro_rules! pointer {
 pointer!(&mut S);
 pointer!(Box<S>);
 
-/// Any `Read + Write` as a [`Stream`], with nothing else: its calls wait by themselves. So there
-/// are no deadlines, neither those of [`Config`](crate::Config) nor the caller's, while one does;
-/// and it has no shutdown and cannot be split.
+/// Any `Read + Write` as a [`Stream`]. Its calls wait by themselves. While one waits, there are no
+/// deadlines, neither those of [`Config`](crate::Config) nor the caller's. It has no shutdown, and
+/// the connection cannot be split.
 ///
 /// It may be non-blocking: a call that would block returns
 /// [`Error::WouldBlock`](crate::Error::WouldBlock).

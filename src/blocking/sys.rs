@@ -1,5 +1,5 @@
-//! The calls of the system on a socket that do not wait, and the one that does nothing else. The
-//! socket stays in the mode that it is in, so that a plain read can wait too.
+//! System calls on a socket: calls that never wait, and one that only waits. The socket keeps its
+//! mode, so that a plain read can wait too.
 use super::Interest;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 #[cfg(unix)]
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// Waits with `poll(2)`, which on Windows is WSAPoll. Says whether the socket can be read or
+/// Waits with `poll(2)`, which on Windows is WSAPoll. Returns whether the socket can be read or
 /// written.
 fn ready(socket: &impl AsFd, want: Interest, timeout: Option<Duration>) -> io::Result<bool> {
     let mut flags = PollFlags::empty();
@@ -31,7 +31,7 @@ mod calls {
 
     #[cfg(not(target_vendor = "apple"))]
     const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
-    /// Apple has no such flag: there std asks the sockets that it opens not to signal.
+    /// Apple's systems have no such flag. There std sets an option on the sockets that it opens.
     #[cfg(target_vendor = "apple")]
     const NO_SIGNAL: SendFlags = SendFlags::empty();
 
@@ -69,9 +69,9 @@ mod calls {
     }
 }
 
-/// Windows has no MSG_DONTWAIT: the socket is made non-blocking, and stays so. Then a plain read
-/// does not wait either, and the wait behind it does. The system does not tell a socket's mode, so
-/// a caller's own non-blocking socket is waited for.
+/// Windows has no MSG_DONTWAIT, so the socket is made non-blocking and stays so. Then a plain read
+/// does not wait either, but the `poll` after it does. Windows does not tell the mode of a socket,
+/// so the adapter waits for a caller's non-blocking socket too.
 #[cfg(windows)]
 mod calls {
     use super::*;

@@ -1,11 +1,12 @@
-//! How a thread waits: as a task does, whose waker is poll(2).
+//! How a thread waits: like a task whose waker is poll(2).
 //!
-//! The polls of [`drive`](crate::drive) read and write without waiting. What they would have waited
-//! for is noted here; [`wait`](Timed::wait) waits for all of it at once, and the call polls again.
+//! The polls of [`drive`](crate::drive) read and write without waiting. They note here the events
+//! and deadlines that they would wait for. [`wait`](Timed::wait) waits for all of these at once,
+//! and then the call polls again.
 //!
-//! That would be a system call more for each message that is waited for, some 12 % of the
-//! processor's time for one of 64 bytes. So where nothing is to be written, and no deadline falls
-//! into the next second, a read waits by itself ([`may_wait`](Io::may_wait)).
+//! Alone, this would cost one more system call for each message, 12 % of the processor's time for
+//! messages of 64 bytes. So if nothing is to be written, and no deadline falls into the next
+//! second, a blocking read waits instead ([`may_wait`](Io::may_wait)).
 use super::stream::{Interest, Stream};
 use crate::{
     drive::{Error, Io, Output, Source, Timed, sync::Instant},
@@ -18,41 +19,40 @@ use std::{
     time::Duration,
 };
 
-/// The longest that a read waits by itself where there is a deadline, which is not within that
-/// time.
+/// The longest blocking read while there is a deadline. No deadline falls into this time.
 pub(super) const TICK: Duration = Duration::from_secs(1);
-/// A system may end such a read late, by two steps of its clock: no deadline is within that time
+/// The system may end such a read late, by two steps of its clock. No deadline falls into this time
 /// either.
 const LATE: Duration = Duration::from_millis(20);
-/// How many reads are made in a row, over any number of calls, before the deadlines are looked at.
+/// The number of reads in a row, over any number of calls, before the deadlines are checked.
 const READS: u32 = 64;
 
-/// A clock, and what the last polls would have waited for.
+/// A clock, and the events and deadlines that the last polls would wait for.
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(super) epoch: Instant,
-    /// How long the caller lets a call wait for input, and for room.
+    /// The caller's limits on waits for input and for room.
     pub(super) read_limit: Option<Duration>,
     pub(super) write_limit: Option<Duration>,
-    /// When the caller's time for the call under way is over.
+    /// The end of the caller's time for this call.
     call_ends: Option<Time>,
-    /// The call under way sends: its time counts from when the stream took something.
+    /// This call sends, so its time restarts whenever the stream accepts bytes.
     sends: bool,
-    /// The call under way has not read yet: it reads once, however little time it has.
+    /// This call has not read yet. It reads once, even if its time is over.
     unread: bool,
-    /// What the last polls would have waited for, and until when.
+    /// The events and the deadline that the last polls would wait for.
     want: Interest,
     until: Option<Time>,
-    /// Something was put off without need to wait.
+    /// The polls stopped although the stream did not block, so there is nothing to wait for.
     again: bool,
     /// Reads in a row.
     reads: u32,
-    /// The next read may wait by itself.
+    /// The next read may block.
     read_waits: bool,
-    /// Another thread may change what is waited for, and cannot wake this one: how long that goes
-    /// unnoticed.
+    /// The longest wait of a half. The other half may change something and cannot wake this thread,
+    /// which notices the change after this time.
     pub(super) tick: Option<Duration>,
-    /// Reads that wait by themselves end after a tick. `None` until the stream was asked to.
+    /// Whether blocking reads end after a tick. `None` until the stream was asked to do so.
     ticks: Option<bool>,
 }
 
@@ -90,7 +90,7 @@ impl Thread {
         self.begin_call(false, self.read_limit);
     }
 
-    /// A sending call begins, or its stream took something.
+    /// A sending call begins, or its stream accepted bytes.
     #[inline]
     pub(super) fn begin_sending(&mut self) {
         self.begin_call(true, self.write_limit);
@@ -109,7 +109,7 @@ impl Thread {
         self.call_ends.is_some_and(|ends| self.now() >= ends)
     }
 
-    /// What a call of the stream comes to; one that would have waited is noted.
+    /// The result of a call of the stream. Notes `want` if the call would block.
     #[inline]
     fn polled<T>(&mut self, done: io::Result<T>, want: Interest) -> Poll<io::Result<T>> {
         match done {
@@ -122,8 +122,8 @@ impl Thread {
     fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
         match error.kind() {
             ErrorKind::WouldBlock => self.want = self.want.and(want),
-            // A read that waited for a tick, of Windows or of a stream of the caller's. With a
-            // number of the system's, elsewhere, the peer is gone.
+            // A blocking read ended after a tick, on Windows or in a stream of the caller. On other
+            // systems an error of the system with this kind means that the peer is gone.
             ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
                 self.want = self.want.and(want);
             }
@@ -134,7 +134,7 @@ impl Thread {
     }
 }
 
-/// The polls here wake no task.
+/// A context without a task: nothing wakes these polls.
 pub(super) fn context() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
@@ -144,7 +144,7 @@ impl<S: Stream> Timed<S, Thread> {
         Self { io, wait: Thread::new(epoch) }
     }
 
-    /// Waits for what the last polls would have waited for.
+    /// Waits for the events and deadlines that the last polls noted.
     #[inline(never)]
     pub(super) fn wait(&mut self) -> Result<(), Error> {
         let Self { io, wait } = self;
@@ -169,13 +169,13 @@ impl<S: Stream> Timed<S, Thread> {
         }
     }
 
-    /// Waits until the stream takes bytes.
+    /// Waits until the stream accepts bytes.
     pub(super) fn wait_to_write(&mut self, until: Option<Time>) -> Result<(), Error> {
         (self.wait.want, self.wait.until) = (Interest::WRITE, until);
         self.wait()
     }
 
-    /// Whether a limit on the caller's waits can be kept.
+    /// Whether the stream can keep a limit on the caller's waits.
     pub(super) fn check(&self, limit: Option<Duration>) -> io::Result<()> {
         match limit {
             None => Ok(()),

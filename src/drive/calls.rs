@@ -1,10 +1,10 @@
-//! The calls that need no waiting, written once for the types of all adapters.
+//! The calls that never wait, written once for the types of all adapters.
 //!
-//! Each adapter's `WebSocket`, `Reader` and `Writer` are types of its own, so that its pages list
-//! what it has, and its signatures name nothing private. A trait in place of these macros would
-//! have to be imported by users. Who invokes one has [`names`] in scope.
+//! Each adapter has its own types `WebSocket`, `Reader` and `Writer`, so that its pages list its
+//! own calls, and its signatures name nothing private. Users would have to import a trait, so these
+//! are macros. A module that invokes one imports [`names`].
 
-/// What the bodies name.
+/// The names that the bodies use.
 pub(crate) mod names {
     pub(crate) use crate::{
         drive::{Error, Io as _},
@@ -26,22 +26,20 @@ pub(crate) mod names {
 /// The calls of a whole connection.
 macro_rules! whole {
     () => {
-        /// Takes the stream and the connection apart again. A stream of `blocking` keeps the
-        /// timeouts that were set on it. What a stream such as TLS took and holds itself is flushed
-        /// after `from_parts` with both; to drive the connection by hand from here on, `flush`
-        /// first.
+        /// Takes the stream and the connection apart. A stream of `blocking` keeps its timeouts. A
+        /// stream such as TLS may hold unflushed bytes: `from_parts` with both parts flushes them
+        /// later. To drive the connection by hand, call `flush` first.
         pub fn into_parts(self) -> (S, Connection) {
             (self.0.io.io, self.0.core.conn)
         }
 
-        /// The stream. Reading it directly takes bytes away from the WebSocket, and writing to it
-        /// breaks into the WebSocket's frames. In `blocking`, set timeouts on the WebSocket, not on
-        /// the stream.
+        /// The stream. A direct read takes bytes away from the WebSocket, and a direct write breaks
+        /// its frames. In `blocking`, set timeouts on the WebSocket, not on the stream.
         pub fn get_mut(&mut self) -> &mut S {
             &mut self.0.io.io
         }
 
-        /// How the connection ended, for a log: the codes of both Closes, and the error. `None`
+        /// The end of the connection, for a log: the codes of both Closes, and the error. `None`
         /// while more may be received. See [`Connection::closed`](crate::Connection::closed).
         pub fn closed(&self) -> Option<Closed<'_>> {
             self.0.core.conn.closed()
@@ -58,7 +56,7 @@ macro_rules! whole {
             self.0.core.conn.sender()
         }
 
-        /// The sending half: everything that needs no I/O.
+        /// The sending half, for all calls that need no I/O.
         #[inline]
         pub fn sender_mut(&mut self) -> &mut Sender {
             self.0.core.conn.sender_mut()
@@ -79,12 +77,12 @@ macro_rules! whole {
 }
 pub(crate) use whole;
 
-/// The call of a whole connection that needs a clock.
+/// The call of a whole connection that uses a clock.
 macro_rules! probe {
     () => {
-        /// Queues a Ping whose Pong gives [`Sender::rtt`](crate::Sender::rtt) another time; see
-        /// [`Sender::measure_rtt`](crate::Sender::measure_rtt). It leaves with the next write. On a busy
-        /// connection the heartbeat sends no Pings: call this now and then.
+        /// Queues a Ping whose Pong gives [`Sender::rtt`](crate::Sender::rtt) a new time; see
+        /// [`Sender::measure_rtt`](crate::Sender::measure_rtt). It leaves with the next write. On a
+        /// busy connection the heartbeat sends no Pings: call this now and then.
         ///
         /// # Errors
         ///
@@ -96,17 +94,17 @@ macro_rules! probe {
 }
 pub(crate) use probe;
 
-/// The calls of whatever receives, from an `$S`.
+/// The calls of the types that receive from an `$S`.
 macro_rules! receives {
     ($S:ty) => {
-        /// The stream, or the half of it that is read.
+        /// The stream, or its reading half.
         pub fn get_ref(&self) -> &$S {
             &self.0.io.io
         }
 
-        /// Fails the connection for a rule of your own, as a violation does: nothing more is
-        /// delivered. The next receiving call writes this Close, ends the stream, which takes a few
-        /// seconds at the most, and returns [`RecvError::Failed`](crate::RecvError::Failed). See
+        /// Fails the connection for a rule of your own, as a violation does. Nothing more is
+        /// delivered. The next receiving call writes this Close, ends the stream within a few
+        /// seconds, and returns [`RecvError::Failed`](crate::RecvError::Failed). See
         /// [`Connection::fail`](crate::Connection::fail).
         ///
         /// # Errors
@@ -135,8 +133,8 @@ pub(crate) use receives;
 /// The calls of the half that receives.
 macro_rules! half {
     () => {
-        /// How the connection ended, as [`Connection::closed`](crate::Connection::closed). Locks
-        /// the sending half, so the same thread must not hold its `sender()` meanwhile.
+        /// The end of the connection, as [`Connection::closed`](crate::Connection::closed). It
+        /// locks the sending half, so the calling thread must not hold a `sender()` meanwhile.
         pub fn closed(&self) -> Option<Closed<'_>> {
             self.0.core.closed()
         }
@@ -146,8 +144,9 @@ macro_rules! half {
             self.0.core.inbound.receiver()
         }
 
-        /// The sending half of the core, to look at: its [round trip](crate::Sender::rtt), its
-        /// [counts](crate::Sender::buffered_amount). Locked: both halves wait while this lives.
+        /// The sending half of the core, to look at, for example at its [round
+        /// trip](crate::Sender::rtt) or its [counts](crate::Sender::buffered_amount). It is locked:
+        /// both halves wait while this lives.
         pub fn sender(&self) -> impl Deref<Target = Sender> {
             self.0.core.sender()
         }
@@ -165,10 +164,10 @@ macro_rules! writer {
             self.0.sender()
         }
 
-        /// The sending half of the core, for everything that needs no I/O: an
-        /// `Outbox` of `tickwire-parts` feeds it. Both halves wait for it while the guard lives:
-        /// drop it soon, and before an `.await`. If the sender was closed meanwhile, the half that
-        /// receives is told when the guard is dropped.
+        /// The sending half of the core, for all calls that need no I/O; an `Outbox` of
+        /// `tickwire-parts` feeds it. Both halves wait while the guard lives. So drop it soon, and
+        /// before an `.await`. If the sender was closed meanwhile, dropping the guard tells the
+        /// receiving half.
         pub fn sender_mut(&mut self) -> impl DerefMut<Target = Sender> + Debug {
             self.0.sender()
         }
@@ -185,8 +184,8 @@ macro_rules! writer {
             self.0.with(|tx| tx.feed(message))
         }
 
-        /// Queues a Ping whose Pong gives [`Sender::rtt`](crate::Sender::rtt) another time, as that
-        /// of the whole WebSocket does.
+        /// Queues a Ping whose Pong gives [`Sender::rtt`](crate::Sender::rtt) a new time, like
+        /// `measure_rtt` of a whole WebSocket.
         ///
         /// # Errors
         ///
@@ -198,17 +197,17 @@ macro_rules! writer {
 }
 pub(crate) use writer;
 
-/// The calls of a request that has been read.
+/// The calls of an opening request.
 macro_rules! incoming {
     ($WebSocket:ty) => {
-        /// The request. Its method is empty if [`read_any`](Self::read_any) read something that is
-        /// not HTTP.
+        /// The request. Its method is empty if [`read_any`](Self::read_any) read bytes that are not
+        /// HTTP.
         pub fn request(&self) -> RequestHead<'_> {
             self.0.request()
         }
 
-        /// Accepts, and leaves the response to be written with the first messages, in one write: by
-        /// the next flush, or the next receiving call.
+        /// Accepts, but does not write. The next flush, or the next receiving call, writes the
+        /// response and the first messages in one write.
         ///
         /// # Errors
         ///

@@ -1,4 +1,4 @@
-//! What the loop drives: a connection in one piece, or the reading half of a split one.
+//! The two things that the loop drives: a whole connection, or the reading half of a split one.
 use super::{Error, Out, Output, Received, Socket, Source, io::shutdown};
 use crate::proto::{
     connection::{Connection, Delivery, Inbound, Sender, Step},
@@ -19,29 +19,29 @@ pub(crate) enum Want {
     Chunk,
 }
 
-/// A connection, or its reading half, over an `I`. The two differ in how they come by the sending
-/// side: a whole connection has it, a half locks it.
+/// A connection, or its reading half, over an `I`. A whole connection owns its sending side; a half
+/// locks it.
 pub(crate) trait Core<I>: Sized {
-    /// What the two sides have to tell each other where two tasks poll them; `None` where they do
-    /// that by a lock.
+    /// Looks at the state that two polling tasks tell each other. `None` for halves, which tell it
+    /// by the lock.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;
-    /// What an answer is fed to.
+    /// The type to which an answer is fed.
     type Sender<'a>
     where
         Self: 'a;
 
     fn inbound(&mut self) -> &mut Inbound;
-    /// Both sides at once. A half locks, and afterwards tells the other one if the connection
-    /// ended.
+    /// Gives access to both sides. A half takes the lock, and then tells the other half if the
+    /// connection ended.
     fn with<T>(&mut self, f: impl FnOnce(&mut Inbound, &mut Sender, &mut Out) -> T) -> T;
 
-    /// Writes everything queued, as far as the stream takes it; ready when that is over. Keeps the
-    /// reason of a failure.
+    /// Writes queued bytes until the stream refuses. Ready when all are written, or writing failed;
+    /// the reason is kept.
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
-    /// Shuts the stream for writing.
+    /// Shuts the stream down for writing.
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// When the next deadline is.
+    /// The next deadline.
     fn next(&mut self) -> Option<Time>;
     /// Gives the buffers back before a wait.
     fn give_back(&mut self);
@@ -53,13 +53,13 @@ pub(crate) trait Core<I>: Sized {
     fn is_free(&self) -> bool {
         true
     }
-    /// Waits for room for an answer, and writes where enough waits.
+    /// Waits for room for an answer. Writes if enough bytes are queued.
     #[inline(always)]
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let _ = (socket, cx);
         Poll::Ready(())
     }
-    /// This end has closed: to what comes now, no answer is owed.
+    /// Whether this end has closed, so that messages received now need no answer.
     #[inline(always)]
     fn is_mute(&self) -> bool {
         false
@@ -67,8 +67,8 @@ pub(crate) trait Core<I>: Sized {
     /// The message at which the last step stopped.
     fn received(&mut self) -> Option<Received<'_, Self::Sender<'_>>>;
 
-    /// Consumes input up to the next item. The sending side is looked at only where a frame calls
-    /// for that.
+    /// Consumes input up to the next item. It takes the sending side only for a frame that needs
+    /// it.
     #[inline(always)]
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
         let rx = self.inbound().receiver_mut();
@@ -90,19 +90,19 @@ pub(crate) trait Core<I>: Sized {
 /// The state that one side may change while the other waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outlook {
-    /// A Close was queued, which begins a deadline of the side that receives.
+    /// A Close was queued. This begins a deadline that the receiving side watches.
     pub(super) closed: bool,
-    /// The stream does not take bytes any more.
+    /// The stream accepts no more bytes.
     pub(super) broken: bool,
     /// Receiving has failed.
     pub(super) failed: bool,
     /// The stream refuses bytes, and either side may write them later.
     pub(super) blocked: bool,
-    /// One more message would be admitted.
+    /// There is room for a message.
     pub(super) room: bool,
 }
 
-/// A connection in one piece.
+/// A whole connection.
 #[derive(Debug)]
 pub(crate) struct Whole {
     pub(crate) conn: Connection,
@@ -120,12 +120,13 @@ impl Whole {
         Self { conn, out }
     }
 
-    /// Why receiving failed, if it did.
+    /// The error that ended receiving, if one did.
     pub(crate) fn error(&self) -> Option<RecvError> {
         self.conn.receiver().failure()
     }
 
-    /// Why messages fed were dropped: writing failed earlier, in a receiving call or by a deadline.
+    /// The reason why messages were dropped: writing failed earlier, in a receiving call or by a
+    /// deadline.
     #[cold]
     pub(crate) fn lost(&mut self) -> Error {
         self.out.recv_error = self.error().or(self.out.recv_error);
@@ -194,7 +195,7 @@ impl<I: Source + Output> Core<I> for Whole {
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let tx = socket.core.conn.sender();
         if !tx.has_room() && !tx.is_closed() {
-            // Receiving finds the error again later.
+            // A later receiving call returns the error.
             return socket.poll_flush(cx, true).map(drop);
         }
         if tx.reached_cork_limit() {

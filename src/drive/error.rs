@@ -9,29 +9,30 @@ use std::{
     time::Duration,
 };
 
-/// The errors of an adapter's calls: one of the core's, or the stream's.
+/// The errors of an adapter's calls: errors of the core and of the stream.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The peer or the network ended the connection. Fatal.
     #[error(transparent)]
     Recv(#[from] RecvError),
-    /// The caller's message cannot be sent, or not now. Nothing was queued.
+    /// The caller's message cannot be sent, or cannot be sent now. Nothing was queued.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The stream failed. Fatal. A TLS stream that was cut off, without a close_notify, ends this
-    /// way too, with `UnexpectedEof`. That of connecting names the address, and its source is the
-    /// system's.
+    /// The stream failed. Fatal. A TLS stream that was cut off without a close_notify gives
+    /// `UnexpectedEof`. An error of connecting names the address, and its source is the error of
+    /// the system.
     #[error(transparent)]
     Io(io::Error),
     /// TLS failed, most often because of the peer's certificate. Fatal.
     #[cfg(feature = "rustls")]
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
-    /// A non-blocking stream has nothing now, or the caller's read or write timeout passed. Nothing
-    /// is lost: to receive, `ready`, `flush` and `close` go on when called again. Do not repeat a
-    /// `send`, whose message may be queued already: [`Sender::fed`](crate::Sender::fed) before and
-    /// after tells; `flush` then.
+    /// A non-blocking stream would block, or the caller's read or write timeout passed. Nothing is
+    /// lost: a receiving call, `ready`, `flush` and `close` go on when called again. Do not repeat
+    /// a `send`, because its message may be queued already. Compare
+    /// [`Sender::fed`](crate::Sender::fed) before and after to find out; if it is queued, call
+    /// `flush`.
     #[error(
         "nothing within the caller's timeout, or the stream does not block: receive or flush again, do not send again"
     )]
@@ -42,26 +43,25 @@ pub enum Error {
     /// The server answered the opening handshake with a status other than 101.
     #[error(transparent)]
     Refused(Box<crate::proto::handshake::client::Refusal>),
-    /// There is no tunnel through the proxy: it could not be dialed, TLS to it failed, or it
-    /// refused. The error says which, as it would of a server: [`Io`](Self::Io), `Tls`,
-    /// [`NoTls`](Self::NoTls), or [`Handshake`](Self::Handshake), with
-    /// [`ConnectRefused`](HandshakeError::ConnectRefused) or
-    /// [`SocksRefused`](HandshakeError::SocksRefused). No server was asked anything.
+    /// The proxy made no tunnel: it could not be dialed, TLS to it failed, or it refused. The inner
+    /// error is the one that a server would cause: [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls),
+    /// or [`Handshake`](Self::Handshake), with [`ConnectRefused`](HandshakeError::ConnectRefused)
+    /// or [`SocksRefused`](HandshakeError::SocksRefused). Nothing was sent to the server.
     #[error("no tunnel through the proxy: {0}")]
     Proxy(Box<Self>),
-    /// Not a URL to connect to.
+    /// The URL cannot be connected to.
     #[error(transparent)]
     Url(#[from] crate::proto::url::UrlError),
     /// A header or subprotocol that cannot be sent.
     #[error(transparent)]
     Header(#[from] crate::proto::handshake::HeaderError),
-    /// A `wss` URL, or a proxy's of `https`, and TLS is not built in: see the feature `rustls`, or
-    /// hand a TLS stream of your own to `client`.
+    /// The URL is `wss`, or the proxy's URL is `https`, and TLS is not built in. Enable the feature
+    /// `rustls`, or give a TLS stream of your own to `client`.
     #[error("TLS is not built in: `wss`, or an `https` proxy, needs the feature `rustls`")]
     NoTls,
 }
 
-/// TLS's own errors come wrapped in those of the stream.
+/// Errors of TLS arrive wrapped in errors of the stream.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         #[cfg(feature = "rustls")]
@@ -73,7 +73,7 @@ impl From<io::Error> for Error {
 }
 
 impl Error {
-    /// What a client's handshake ended with when the server refused.
+    /// The error of a client's handshake that the server refused.
     pub(crate) fn refused(handshake: crate::proto::handshake::client::Handshake) -> Self {
         match handshake.into_refusal() {
             Some(refusal) => Self::Refused(Box::new(refusal)),
@@ -82,23 +82,24 @@ impl Error {
     }
 
     /// Whether a new connection may succeed later: the network failed, or the server reported an
-    /// overload or a temporary fault. `false` if it would fail again, such as after a bad URL, a
-    /// violation, or missing credentials; and for [`WouldBlock`](Self::WouldBlock), after which
-    /// this connection goes on, as it does after [`Send`](Self::Send).
+    /// overload or a temporary fault. `false` if it would fail again, for example after a bad URL,
+    /// a violation, or missing credentials. Also `false` for [`WouldBlock`](Self::WouldBlock) and
+    /// [`Send`](Self::Send), after which this connection goes on.
     ///
-    /// Except [`SendError::Closed`]: that says only that this connection is over, and `true` here
+    /// [`SendError::Closed`] is an exception. It says only that this connection is over, so `true`
     /// is a guess. To find out, receive once more and ask that error.
     ///
-    /// Of a stream's errors, `false` for `InvalidInput`, `InvalidData`, `PermissionDenied` and
-    /// `Unsupported`, which mean that the request itself is wrong, such as an address, a socket
-    /// option or a certificate.
+    /// Among the errors of a stream, `false` for `InvalidInput`, `InvalidData`, `PermissionDenied`
+    /// and `Unsupported`. They mean that the request itself is wrong: an address, a socket option
+    /// or a certificate.
     ///
-    /// How long to wait: [`retry_delay`](Self::retry_delay).
+    /// [`retry_delay`](Self::retry_delay) says how long to wait.
     pub fn is_retryable(&self) -> bool {
         match self {
-            // The network or the feed failed, neither a rule was broken nor the application.
+            // Retry if the network or the feed failed, but not if a rule was broken or the
+            // application failed the connection.
             Self::Recv(error) => error.close_code().is_none() || *error == RecvError::DataTimeout,
-            // Among others a socket option that the system lacks.
+            // These include a socket option that the system lacks.
             Self::Io(error) => !matches!(
                 error.kind(),
                 ErrorKind::InvalidInput
@@ -118,9 +119,9 @@ impl Error {
         }
     }
 
-    /// The least time to wait before another attempt: what the server asked for by Retry-After,
-    /// else nothing. `None` if another attempt would [not help](Self::is_retryable). The crate
-    /// `tickwire-parts` has a `Backoff` that takes this.
+    /// The least time to wait before another attempt: the server's Retry-After, or zero. `None` if
+    /// another attempt would [not help](Self::is_retryable). `Backoff` of the crate
+    /// `tickwire-parts` takes this value.
     pub fn retry_delay(&self) -> Option<Duration> {
         let asked = match self {
             Self::Refused(refusal) => refusal.retry_after(),
@@ -130,7 +131,7 @@ impl Error {
     }
 }
 
-/// The same error, to report it a second time.
+/// A copy of the error, to report it a second time.
 pub(crate) fn again(error: &io::Error) -> io::Error {
     #[cfg(feature = "rustls")]
     if let Some(error) = crate::tls::TlsError::inside(error) {

@@ -1,7 +1,7 @@
 //! The opening handshakes, as a server and as a client.
 //!
-//! A `Pending` means the same as in the loop of an open connection: a task is woken later; in
-//! `blocking` the stream does not block, and nothing will ever wake the future.
+//! `Pending` means that the stream would block. A task is woken later. In `blocking` it means that
+//! the caller's stream is non-blocking: nothing will wake the future.
 use super::{
     Error, Output, POOL, Socket, Source, Whole,
     io::{flush, outcome, read, shutdown},
@@ -38,7 +38,7 @@ impl<I: Source + Output> Socket<Whole, I> {
     }
 }
 
-/// An opening request that has been read, to be accepted or rejected when you are ready.
+/// An opening request that was read. Accept or reject it when you are ready.
 #[derive(Debug)]
 pub(crate) struct Incoming<I> {
     io: I,
@@ -47,7 +47,7 @@ pub(crate) struct Incoming<I> {
 }
 
 impl<I> Incoming<I> {
-    /// Its time began when that of `io` did.
+    /// Its deadline counts from the epoch of `io`.
     #[inline(always)]
     pub(crate) fn new(io: I, config: &Config) -> Self {
         Self { io, handshake: server::Handshake::new(config), write_timeout: config.write_timeout }
@@ -65,14 +65,14 @@ impl<I: Source + Output> Incoming<I> {
         Ok(Socket::join(io, conn))
     }
 
-    /// Reads a request, or goes on with it. The outer error is the stream's; the inner one says that
-    /// the request is bad, and it can still be answered. Not to be polled again after either.
+    /// Reads a request. The outer error is the stream's. The inner error says that the request is
+    /// bad; it can still be answered. Do not poll again after either.
     pub(crate) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Result<(), HandshakeError>, Error>> {
         let Self { io, handshake, .. } = self;
-        // The first call starts the clock; later ones at zero change nothing.
+        // The first call starts the clock. Later calls at zero change nothing.
         let mut told = handshake.reading.handle_timeout(Time::ZERO);
         while told.is_ok() {
             ready!(poll_read(io, &mut handshake.reading, cx))?;
@@ -95,7 +95,8 @@ impl<I: Source + Output> Incoming<I> {
         }
     }
 
-    /// Ends writing, and drains, so that unread input does not turn FIN into RST.
+    /// Shuts the stream down for writing and drains it. Otherwise unread input would turn FIN into
+    /// RST, and the peer might lose the response.
     pub(crate) async fn linger(&mut self) {
         let io = &mut self.io;
         let end = io.now() + LINGER;
@@ -115,8 +116,8 @@ impl<I: Source + Output> Incoming<I> {
     }
 }
 
-/// The opening handshake as a client. Its time began when that of `io` did; `ahead` are bytes that
-/// were read from it before.
+/// The opening handshake as a client. Its deadline counts from the epoch of `io`. `ahead` has the
+/// bytes that were read from `io` before.
 pub(crate) async fn client<I: Source + Output>(
     mut io: I,
     request: &Request,
@@ -127,7 +128,7 @@ pub(crate) async fn client<I: Source + Output>(
     handshake.reading.put(ahead);
     handshake.reading.handle_timeout(Time::ZERO)?;
     let by = handshake.reading.poll_timeout();
-    // If that takes too long, the look at the clock below says so.
+    // If the write takes too long, the check of the deadline below returns the error.
     if let Some(written) = write_all(&mut io, handshake.outgoing(), by).await {
         written?;
     }
@@ -144,7 +145,7 @@ pub(crate) async fn client<I: Source + Output>(
             Err(error) => return Err(error.into()),
         }
         match poll_fn(|cx| poll_read(&mut io, &mut handshake.reading, cx)).await {
-            // What the server said is worth more than how it hung up.
+            // The server's response says more than the error that ended the stream.
             Err(_) if handshake.response().is_some() => handshake.reading.end_of_stream(),
             read => read?,
         }
@@ -152,7 +153,7 @@ pub(crate) async fn client<I: Source + Output>(
     Ok(Socket::join(io, handshake.into_connection()?))
 }
 
-/// Reads once, or waits for that.
+/// Reads once, or waits for the stream.
 pub(crate) fn poll_read<I: Source + Output>(
     io: &mut I,
     to: &mut Reading,
@@ -168,7 +169,7 @@ pub(crate) fn poll_read<I: Source + Output>(
     Poll::Ready(Ok(()))
 }
 
-/// Writes all, then flushes; `None` when that takes too long.
+/// Writes all bytes, then flushes. `None` if that takes too long.
 pub(crate) async fn write_all<I: Source + Output>(
     io: &mut I,
     mut bytes: &[u8],
@@ -186,7 +187,7 @@ pub(crate) async fn write_all<I: Source + Output>(
     written.await
 }
 
-/// What `poll` comes to, or `None` when that takes too long.
+/// The result of `poll`, or `None` if it takes too long.
 async fn within<I: Source + Output, T>(
     io: &mut I,
     by: Option<Time>,

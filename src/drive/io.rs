@@ -1,4 +1,4 @@
-//! Streams for a connection to read from and write to, and how they wait.
+//! The stream of a connection: reading, writing, and waiting.
 use crate::proto::{connection::Outgoing, time::Time};
 use bytes::Buf;
 use std::{
@@ -9,46 +9,45 @@ use std::{
 /// The most slices given to one vectored write.
 const SLICES: usize = 32;
 
-/// A stream, or half of one, and how it is waited for: each adapter has a `W` of its own.
+/// A stream, or half of one, with the adapter's own way to wait, `W`.
 #[derive(Debug)]
 pub(crate) struct Timed<S, W> {
     pub(crate) io: S,
     pub(crate) wait: W,
 }
 
-/// A stream with a clock, and how its user waits.
+/// A stream with a clock and a way to wait.
 pub(crate) trait Io {
-    /// The user is a thread that this one connection has to itself: it keeps its buffers, and a
-    /// read [may wait](Self::may_wait).
+    /// The user is a thread that waits for this one connection. It keeps the buffers, and a read
+    /// [may wait](Self::may_wait).
     const WAITS: bool = false;
 
-    /// The time since an epoch of its own.
+    /// The time since the stream's own epoch.
     fn now(&self) -> Time;
 
-    /// Waits until then, or shorter.
+    /// Waits until `until`, or for a shorter time.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Waits for the stream, but no longer than until then: in a handshake, whose futures no
-    /// adapter polls twice for a thread.
+    /// Waits for the stream, at the longest until `by`. It is for handshakes: a thread polls their
+    /// futures only once.
     fn poll_wait(&mut self, by: Option<Time>, cx: &mut Context<'_>) -> Poll<()> {
         by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
     }
 
-    /// The next read may wait by itself: there is nothing to write, and `until` is the next
-    /// deadline.
+    /// Allows the next read to block: nothing is to be written, and `until` is the next deadline.
     #[inline(always)]
     fn may_wait(&mut self, until: Option<Time>) {
         let _ = until;
     }
 
-    /// Bytes wait until the stream takes them: that is waited for too.
+    /// Says that the stream refused bytes, so the next wait is for writing too.
     #[inline(always)]
     fn write_blocked(&mut self) {}
 }
 
-/// What is read from.
+/// The side of a stream to read from.
 pub(crate) trait Source: Io {
-    /// Reads once, what there is: 0 bytes are the end of the stream.
+    /// Reads once. 0 bytes mean the end of the stream.
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 }
 
@@ -65,23 +64,23 @@ pub(crate) fn read<I: Source>(
     }
 }
 
-/// What a connection writes to.
+/// The side of a stream to write to.
 pub(crate) trait Output: Io {
-    /// Writes once: bytes of one place, or of many.
+    /// Writes once, from one slice or from many.
     fn poll_write(
         &mut self,
         slices: &[IoSlice<'_>],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>>;
-    /// Whether that writes more than the first of many.
+    /// Whether one call writes more than the first slice.
     fn is_write_vectored(&self) -> bool;
     /// Flushes the stream.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-    /// Ends writing.
+    /// Shuts the stream down for writing.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// The stream's error. If the call was only interrupted, it is made again.
+/// The result of a failed call. A call that was only interrupted is made again.
 #[cold]
 pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T>> {
     if error.kind() == io::ErrorKind::Interrupted {
@@ -91,7 +90,7 @@ pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T
     Poll::Ready(Err(error))
 }
 
-/// Ends writing. A stream that cannot is as good as shut.
+/// Shuts the stream down for writing. A stream that fails to do so counts as shut.
 pub(crate) fn shutdown<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
     match io.poll_shutdown(cx) {
         Poll::Ready(Err(error)) => failed::<()>(error, cx).map(drop),
@@ -99,7 +98,7 @@ pub(crate) fn shutdown<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<()> 
     }
 }
 
-/// One write.
+/// Writes once.
 #[inline]
 pub(super) fn write<I: Output>(
     io: &mut I,
@@ -115,7 +114,7 @@ pub(super) fn write<I: Output>(
 
 #[inline(never)]
 fn with_many<T>(out: &impl Buf, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
-    // Most often there are no more than a header and a payload, and the others need not be made.
+    // Most writes have only a header and a payload, so the other slices are not built.
     let mut few = [IoSlice::new(&[]); 4];
     let filled = out.chunks_vectored(&mut few);
     if filled < few.len() {
@@ -135,7 +134,7 @@ pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::
     }
 }
 
-/// Flushes the stream, which took so many bytes.
+/// Flushes the stream, which holds `unflushed` bytes.
 #[inline]
 pub(crate) fn flush<I: Output>(
     io: &mut I,

@@ -1,10 +1,11 @@
-//! The loop of all adapters: parse; when the input is used up, write once, then read once; again.
+//! The loop of all adapters. It parses the input. When the input is used up, it writes once, reads
+//! once, and begins again.
 //!
-//! Two axes, each written once. A `Core` is driven: the whole connection, or the reading half of a
-//! split one. An `Io` is the stream to read from and write to, and its way to wait: a task with a
-//! timer, or a thread. The core decides what a step means; this loop does the I/O that follows.
-//! `Pending` means that the stream would block: under a runtime it wakes the task later; in
-//! `blocking` the poll has already waited for as long as it may.
+//! It has two parameters. A `Core` is the whole connection, or the reading half of a split one. An
+//! `Io` is the stream with its way to wait: a task with a timer, or a thread. The core decides what
+//! a step means, and this loop does the I/O that follows. `Pending` means that the stream would
+//! block. Under a runtime the stream wakes the task later; in `blocking` the thread then waits in
+//! `poll(2)`.
 pub(crate) mod calls;
 mod core;
 pub(crate) mod error;
@@ -46,24 +47,24 @@ use std::{
 /// and loaded as a wide one, which costs more than the step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
-    /// An item as wanted: the connection's current message, event or chunk.
+    /// The item that the call wants: the connection's current message, event or chunk.
     Item,
     /// The end, or an error, which is in `failed`.
     End,
 }
 
-/// A connection, whole or the half of it that receives, and its stream. Adapters have their own
-/// names for it: `WebSocket` and `Reader`.
+/// A whole connection, or its receiving half, with its stream. The adapters call it `WebSocket` and
+/// `Reader`.
 #[derive(Debug)]
 pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
-    /// Reads are noted: when they were made, or that they were.
+    /// Each read has to be noted: its time, or that it happened.
     notes_reads: bool,
-    /// Something was read since the deadlines were last attended to.
+    /// Bytes were read since the deadlines were last attended to.
     read_unattended: bool,
-    /// Why there is no item: put here by a poll, taken by the call that returns it, so that nothing
-    /// wide goes through futures.
+    /// The reason why there is no item. A poll puts it here, and the call that returns it takes it,
+    /// because a wide result through futures costs more than a step.
     failed: Option<Error>,
     #[cfg(feature = "_task")]
     polled: task::polls::Polled,
@@ -87,7 +88,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Why there is no item: an error kept aside, or the end.
+    /// The error that a poll kept, or the end.
     #[cold]
     pub(crate) fn ended<T>(&mut self) -> Result<Option<T>, Error> {
         match self.failed.take() {
@@ -96,7 +97,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// What a receiving call returns.
+    /// The result of a receiving call.
     #[inline(always)]
     pub(crate) fn take<'a, T>(
         &'a mut self,
@@ -135,8 +136,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 self.attend();
                 continue;
             }
-            // Reading goes on while writing is blocked; otherwise two peers could wait for each
-            // other.
+            // Reading goes on while writing is blocked. Otherwise two peers that both write could
+            // wait for each other for ever.
             let written = self.write(cx);
             if I::WAITS && written.is_ready() {
                 let until = self.core.next();
@@ -147,7 +148,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Writes what is queued, as far as the stream takes it.
+    /// Writes queued bytes until the stream refuses.
     #[inline(always)]
     pub(crate) fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let written = self.core.poll_write(&mut self.io, cx);
@@ -186,7 +187,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         read
     }
 
-    /// Takes the bytes of a read; if it would block, checks the deadlines.
+    /// Takes the bytes of a read. If the read would block, checks the deadlines.
     #[inline]
     pub(crate) fn poll_take(
         &mut self,
@@ -215,7 +216,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         self.core.inbound().receiver_mut().commit(n);
     }
 
-    /// Tells the time though no read would block: for deadlines that a flood must not put off.
+    /// Checks the deadlines that a flood of input must not put off, although no read would block.
     #[cold]
     fn attend(&mut self) {
         self.read_unattended = false;
@@ -225,7 +226,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// A Pong came: tells the time, if that is waited for.
+    /// Measures the round trip of the Pong that came, if its time is asked for.
     #[cold]
     fn time_pong(&mut self) {
         let Self { core, io, .. } = self;
@@ -236,7 +237,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         });
     }
 
-    /// What to do with the stream now that receiving is over.
+    /// The next thing to do with the stream, once receiving is over.
     fn ending(&mut self) -> Ending {
         self.core.with(|inbound, tx, out| {
             out.recv_error = inbound.receiver().error().or(out.recv_error);
@@ -248,7 +249,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         })
     }
 
-    /// A thread that waits for this one connection keeps its buffers.
+    /// Gives the buffers back before a wait. A thread waits for this one connection only, so it
+    /// keeps them.
     #[inline(always)]
     fn give_back(&mut self) {
         if !I::WAITS {
@@ -260,7 +262,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         self.core.inbound().receiver_mut().end_of_stream();
     }
 
-    /// Ends the stream as the core says, then keeps the reason for the end.
+    /// Ends the stream in the steps that the core asks for, then keeps the reason for the end.
     #[cold]
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         loop {
@@ -280,7 +282,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                     Ok(n) => self.commit(n),
                 }),
             };
-            // Deadlines hold also for a stream that never has to wait.
+            // A stream that never has to wait must meet the deadlines too.
             let alarm = self.poll_alarm(cx);
             if done.is_pending() && alarm.is_pending() {
                 self.give_back();
@@ -288,8 +290,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             }
         }
         self.give_back();
-        // The peer's own word (a Close, a violation) says more than how the stream broke; that
-        // says more than that it ended.
+        // The error to report, best first: the peer's Close or violation, the error of the stream,
+        // the plain end of the stream.
         let ended = self.core.step(Want::Message);
         self.failed = self.core.with(|_, _, out| match ended {
             Err(error) => Some(match out.io_error.take() {
@@ -303,7 +305,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<C: Core<I>, I: Io> Socket<C, I> {
-    /// Waits for the next deadline; ready when one has changed something.
+    /// Waits for the next deadline. Ready when a deadline has changed something.
     #[inline]
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.core.next() {
@@ -320,8 +322,8 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
             if at > now {
                 ready!(io.poll_sleep(at, cx));
             } else {
-                // A task that used up its budget cannot read: silence proves nothing then.
-                // The timer shares the budget.
+                // A task that used up its budget of the runtime cannot read, so silence proves
+                // nothing. The timer shares this budget.
                 if at > Time::ZERO && core.inbound().may_be_silent() {
                     ready!(io.poll_sleep(at, cx));
                 }

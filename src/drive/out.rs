@@ -1,5 +1,6 @@
-//! The sending side of a connection beside the core's `Sender`: what the stream took, why the
-//! connection ended, the one loop that writes, and the one judge of deadlines.
+//! The sending side of a connection beside the core's `Sender`. It counts unflushed bytes and keeps
+//! the reason of the end. It has the only loop that writes, and the only function that decides what
+//! a passed deadline means.
 use super::{
     Error, Output, again,
     io::{flush, write},
@@ -15,13 +16,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// What an adapter knows of the sending side, and the `Sender` does not. Inline in a whole
-/// connection, behind the lock of a split one.
+/// The adapter's own state of the sending side. It is inline in a whole connection, and behind the
+/// lock in a split one.
 #[derive(Debug, Default)]
 pub(crate) struct Out {
-    /// How many bytes the stream took and has not flushed.
+    /// The number of bytes that the stream took and has not flushed.
     unflushed: usize,
-    /// How the stream failed first.
+    /// The first error of the stream.
     pub(super) io_error: Option<io::Error>,
     /// The error that ended receiving, or the deadline that passed. Beside the receiver, this is
     /// the only place that says why a connection ended: a half that sends cannot see the receiver.
@@ -29,7 +30,7 @@ pub(crate) struct Out {
 }
 
 impl Out {
-    /// Of a connection that another stream may have driven before.
+    /// For a connection that may have been used on another stream before.
     pub(super) fn new(tx: &Sender) -> Self {
         Self { unflushed: tx.held_back(), ..Self::default() }
     }
@@ -40,9 +41,9 @@ impl Out {
         self.unflushed == 0
     }
 
-    /// Writes everything queued, then flushes. Bytes leave the sender only into the stream. A
-    /// stream that takes no more is flushed before it is given more, since it may hold what it
-    /// took. Keeps the reason of a failure.
+    /// Writes everything queued, then flushes. Bytes leave the sender only into the stream. If the
+    /// stream refuses bytes, it is flushed before it gets more, because it may still hold the bytes
+    /// it took. Keeps the reason of a failure.
     #[inline]
     pub(super) fn poll_write<W: Output>(
         &mut self,
@@ -96,17 +97,17 @@ impl Out {
         self.io_failed(error);
     }
 
-    /// Keeps how the stream failed, if that is the first time.
+    /// Keeps the stream's error, if it is the first.
     #[cold]
     pub(super) fn io_failed(&mut self, error: io::Error) {
         self.io_error.get_or_insert(error);
     }
 
-    /// Tells the time to all deadlines, or, without the receiving side, to the one on writing. What
-    /// a passed deadline means is decided here: receiving is cut off, behind what has arrived, and
-    /// the other half is told why.
+    /// Checks all deadlines, or only the one on writing if `inbound` is `None`. After a passed
+    /// deadline, receiving ends behind the bytes that have arrived, and the other half learns the
+    /// reason.
     ///
-    /// Says whether that has changed something: there is an error, or something to write.
+    /// Returns whether something changed: there is an error, or something to write.
     pub(super) fn handle_timeout(
         &mut self,
         inbound: Option<&mut Inbound>,
@@ -118,7 +119,7 @@ impl Out {
             None => tx.handle_timeout(now),
             Some(inbound) => {
                 let told = match self.recv_error {
-                    // The half that sends found it first.
+                    // The sending half found the error first.
                     Some(error) if inbound.receiver().failure().is_none() => Err(error),
                     _ => inbound.handle_timeout(now, tx),
                 };
@@ -131,8 +132,8 @@ impl Out {
         told.is_err() || (!owed && tx.owes())
     }
 
-    /// Why the messages fed will not be written: the stream's error, the end of receiving, or this
-    /// half was closed.
+    /// The reason why queued messages will not be written: the stream's error, the end of
+    /// receiving, or that this half was closed.
     #[cold]
     pub(super) fn lost(&self) -> Error {
         match (&self.io_error, self.recv_error) {

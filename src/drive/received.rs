@@ -1,19 +1,19 @@
-//! A message together with what goes with it: what `recv_to_reply` returns.
+//! The result of `recv_to_reply`: a message, its facts, and the sender to answer with.
 use crate::proto::{
     connection::{Receiver, Sender},
     message::{Info, Message},
 };
 
-/// The result of `recv_to_reply`: a message, facts about it, and of a whole WebSocket the sending
-/// half to answer it with.
+/// The result of `recv_to_reply`: a message, facts about it, and, from a whole WebSocket, the
+/// sending half to answer with.
 ///
-/// `S` is `()` for a `Reader`, whose `Writer` sends.
+/// From a `Reader`, `S` is `()`: its `Writer` sends.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Received<'a, S = &'a mut Sender> {
     /// The message, borrowed from the buffer it was read into.
     pub message: Message<'a>,
-    /// The sending half, with room for an answer; closed, if the stream takes nothing any more.
+    /// The sending half, with room for an answer. It is closed if the stream accepts nothing more.
     pub sender: S,
     receiver: &'a Receiver,
 }
@@ -24,8 +24,9 @@ impl<'a, S> Received<'a, S> {
         receiver.message().map(|message| Self { message, sender, receiver })
     }
 
-    /// Facts about the message besides its payload: above all whether another has already been
-    /// read, so that you can act on the newest only. Costs a look at the next header.
+    /// Facts about the message besides its payload. The most useful one is whether another message
+    /// was already read, so that you can act on the newest only. It costs a look at the next
+    /// header.
     #[inline]
     pub fn info(&self) -> Info {
         self.receiver.info()

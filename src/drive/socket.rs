@@ -1,10 +1,10 @@
-//! The polls behind the calls that wait: for adapters of tasks and of threads.
+//! The polls behind the waiting calls of all adapters.
 use super::{Core, Error, Output, Received, Socket, Source, Whole};
 use crate::proto::{close::CloseFrame, connection::Step, error::SendError};
 use std::task::{Context, Poll, ready};
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// The message at which the last step stopped, with what goes with it.
+    /// The message at which the last step stopped, with its sender and its facts.
     #[inline(always)]
     pub(crate) fn received(&mut self) -> Option<Received<'_, C::Sender<'_>>> {
         self.core.received()
@@ -18,8 +18,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         })
     }
 
-    /// Whether a message is here, and nothing has to be written before it is answered: nearly
-    /// always so in a batch.
+    /// Whether a message is here and can be answered without a write before. In a batch this is
+    /// nearly always so.
     #[inline(always)]
     pub(crate) fn quick_with(&mut self) -> bool {
         self.core.is_free() && self.quick() == Some(Step::Message)
@@ -27,7 +27,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<I: Source + Output> Socket<Whole, I> {
-    /// Writes everything, with reading paused while it waits. `enough`: until there is room.
+    /// Writes everything, or, with `enough`, until there is room. Reading is paused while it waits.
     pub(crate) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
@@ -35,7 +35,7 @@ impl<I: Source + Output> Socket<Whole, I> {
     ) -> Poll<Result<(), Error>> {
         loop {
             let Self { core, io, .. } = &mut *self;
-            // Waiting for a stream that still holds something back would be in vain.
+            // A broken stream never gives back the bytes it holds, so waiting for it would not end.
             if core.conn.sender().is_broken() {
                 return Poll::Ready(Err(core.lost()));
             }
@@ -60,7 +60,7 @@ impl<I: Source + Output> Socket<Whole, I> {
         }
     }
 
-    /// Whether a message would be taken now.
+    /// Whether a message would be accepted now.
     pub(crate) fn has_room(&self) -> bool {
         let tx = self.core.conn.sender();
         tx.has_room() && !tx.is_closed()
@@ -78,7 +78,7 @@ impl<I: Source + Output> Socket<Whole, I> {
     }
 }
 
-/// A Close queued earlier is as good.
+/// Treats a Close that was queued earlier as success.
 pub(crate) fn begun(closed: Result<(), SendError>) -> Result<(), SendError> {
     match closed {
         Err(SendError::Closed) => Ok(()),

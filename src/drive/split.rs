@@ -1,13 +1,13 @@
 //! Two halves of a WebSocket: the one that receives, and the one that sends.
 //!
 //! The [`Half`] owns everything that receiving needs. One lock holds everything that sending needs:
-//! the core's sender, and the stream's other half. Writes never wait, so the lock is never held
-//! across a wait: whoever has it writes as far as the stream takes it, and what is left stays in
-//! the sender, where a Pong joins it at the next frame boundary.
+//! the core's sender and the writing half of the stream. Writes never wait, so no half holds the
+//! lock across a wait. The half that holds it writes until the stream refuses. The remaining bytes
+//! stay in the sender, where a Pong joins them at the next frame boundary.
 //!
-//! A stream keeps one waker for writing, and both halves may wait for it, so that waker wakes both;
-//! and it may forget that waker when it takes bytes, so whoever writes the last of what it had
-//! refused wakes the other.
+//! A stream keeps one waker for writing. Both halves may wait for the stream, so this waker wakes
+//! both. A stream may also drop its waker once it accepts bytes. So the half that writes the last
+//! of the refused bytes wakes the other half.
 use super::{
     Core, Error, Io, Out, Outlook, Output, Received, Socket, Source, Whole,
     io::shutdown,
@@ -27,21 +27,22 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-/// How often a writer yields to a reader that waits for the lock, which takes a few microseconds.
+/// How often a writer yields to a reader that waits for the lock. All yields together take a few
+/// microseconds.
 const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 
-/// What both halves have.
+/// The state that both halves share.
 #[derive(Debug)]
 pub(super) struct Shared<W> {
     wakers: Arc<Wakers>,
-    /// The stream refused bytes, and whichever half can goes on with them. Set under the lock.
+    /// The stream refused bytes, and either half may write them later. Set under the lock.
     blocked: AtomicBool,
-    /// The sending side has no deadline, no Close and no Pong to time, so that the reader need not
-    /// look. Set whenever the lock is given back; a writer that floods has the lock nearly always,
-    /// and the reader would wait for it before each wait.
+    /// The sending side has no deadline, no Close and no Pong to time, so the reader need not lock
+    /// it to look. Set whenever the lock is released. Without this flag the reader would take the
+    /// lock before each wait, and a writer that floods holds the lock nearly all the time.
     quiet: AtomicBool,
-    /// The reader waits for the lock. A writer that comes back for it yields first: the lock is not
-    /// fair, and a writer whose stream keeps taking bytes would get it again and again.
+    /// The reader waits for the lock. A writer that wants the lock again yields first. The lock is
+    /// not fair, so a writer whose stream keeps accepting bytes would get it again and again.
     awaited: AtomicBool,
     sending: Mutex<Sending<W>>,
 }
@@ -54,8 +55,8 @@ struct Sending<W> {
     io: W,
 }
 
-/// The sending side, locked: both halves wait for it while this lives. Unlocking it tells them what
-/// has changed for them.
+/// The locked sending side. Both halves wait while this lives. Unlocking tells each half what
+/// changed for it.
 struct Locked<'a, W> {
     quiet: &'a AtomicBool,
     was_closed: bool,
@@ -72,8 +73,8 @@ struct News<'a> {
 }
 
 impl<W> Sending<W> {
-    /// Whether nothing more is sent, and both halves have to know: a deadline has passed, receiving
-    /// failed, or the stream.
+    /// Whether nothing more is sent: a deadline passed, or receiving or the stream failed. Both
+    /// halves must know.
     fn has_ended(&self) -> bool {
         self.out.recv_error.is_some() || self.tx.is_broken()
     }
@@ -85,7 +86,7 @@ impl<W> Drop for Locked<'_, W> {
         let Sending { tx, .. } = &*self.sending;
         self.quiet.store(tx.is_idle(), Relaxed);
         self.news.writer = self.sending.has_ended() && !self.had_ended;
-        // The deadline of a Close is the reader's.
+        // The reader watches the deadline that a Close begins.
         self.news.reader = self.news.writer || (tx.is_closed() && !self.was_closed);
     }
 }
@@ -113,7 +114,8 @@ impl<W> Shared<W> {
         })
     }
 
-    /// The lock, for what changes nothing that the other half waits for: to look, or to feed.
+    /// Locks for calls that change nothing that the other half waits for, such as a getter or
+    /// `feed`.
     #[inline]
     fn look(&self) -> MutexGuard<'_, Sending<W>> {
         lock(&self.sending)
@@ -130,7 +132,7 @@ impl<W> Shared<W> {
         }
     }
 
-    /// The lock, for the half that receives.
+    /// Locks for the half that receives.
     fn read_lock(&self) -> Locked<'_, W> {
         self.awaited.store(true, Relaxed);
         let locked = self.lock();
@@ -147,9 +149,9 @@ impl<W> Shared<W> {
         }
     }
 
-    /// Wakes both tasks, and is all that a stream or a timer may keep that is polled under the
-    /// lock: it drops there what it kept before, and a half that goes with a task's own waker may
-    /// need the lock.
+    /// The waker for streams and timers that are polled under the lock. It wakes both tasks. They
+    /// must not keep a task's own waker: they drop their old waker under the lock, the task may go
+    /// with that waker, and its half needs the lock to be dropped.
     fn both(&self) -> Waker {
         Waker::from(self.wakers.clone())
     }
@@ -160,7 +162,7 @@ impl<W> Shared<W> {
 }
 
 impl<W: Output> Shared<W> {
-    /// Writes everything queued, as far as the stream takes it. The caller's waker is parked.
+    /// Writes everything queued until the stream refuses. The caller's waker is parked before.
     fn poll_write(&self, side: Side) -> Poll<io::Result<()>> {
         let both = self.both();
         if side == Side::Writer {
@@ -181,8 +183,9 @@ impl<W: Output> Shared<W> {
         }
         let newly = written.is_pending() && !was_blocked;
         if newly && side == Side::Writer && !self.wakers.is_parked(side) {
-            // The stream has already woken both, and the reader may have found nothing blocked yet.
-            // It alone goes on with this if the writer's future is dropped.
+            // The stream may have woken both tasks already, before `blocked` was set, so the reader
+            // saw nothing to do. If the writer's future is dropped, only the reader can write the
+            // refused bytes.
             self.wakers.wake(Side::Reader);
         }
         written
@@ -193,8 +196,9 @@ impl<W: Output> Shared<W> {
 #[derive(Debug)]
 pub(crate) struct Half<W> {
     pub(crate) inbound: Inbound,
-    /// This half may have queued something since the last complete write. What the writer feeds is
-    /// not written here otherwise, so that it leaves in one write when that flushes.
+    /// This half may have queued something since the last complete write. Without this flag the
+    /// reader would also write what the writer only fed, which should leave in one write at the
+    /// writer's flush.
     owes: bool,
     pub(super) link: Arc<Shared<W>>,
 }
@@ -228,7 +232,7 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
         f(&mut self.inbound, tx, out)
     }
 
-    /// The waker is parked before anything shared is looked at, so that no change goes unnoticed.
+    /// Parks the waker before it looks at any shared state, so that no change goes unnoticed.
     #[inline]
     fn poll_write(&mut self, _: &mut I, cx: &mut Context<'_>) -> Poll<()> {
         self.link.wakers.park(Side::Reader, cx);
@@ -271,11 +275,11 @@ pub(crate) struct Writer<W, H = ()> {
     pub(crate) hand: H,
 }
 
-/// The half that receives, over an `R`, and the one that sends.
+/// The half that receives from an `R`, and the half that sends.
 type Halves<R, W, H> = (Socket<Half<W>, R>, Writer<W, H>);
 
 impl<I: Source + Output> Socket<Whole, I> {
-    /// Two halves. Messages fed and received before are kept.
+    /// Splits the connection. Messages that were fed or received before are kept.
     pub(crate) fn into_halves<R: Source, W: Output, H>(
         self,
         split: impl FnOnce(I) -> io::Result<(R, W, H)>,
@@ -291,21 +295,22 @@ impl<I: Source + Output> Socket<Whole, I> {
 }
 
 impl<W, H> Writer<W, H> {
-    /// For calls that need no I/O and change nothing that the reader waits for: those that look, and
+    /// For calls that need no I/O and change nothing that the reader waits for: getters, and
     /// `feed`.
     #[inline]
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
         f(&mut self.link.look().tx)
     }
 
-    /// Says whether bytes that the stream refused are left to the reader too. A thread that waits
-    /// for the stream itself does not leave them.
+    /// Sets whether the reader too may write the bytes that the stream refused. A thread that waits
+    /// for the stream itself does not leave them to the reader.
     pub(crate) fn set_left(&self, left: bool) {
         self.link.blocked.store(left, Relaxed);
     }
 
-    /// Whether there is room. An error says that nothing more can be fed: why receiving ended, or
-    /// that this half is closed. How the stream itself failed is what a flush says.
+    /// Whether there is room. An error means that nothing more can be fed: it is the reason why
+    /// receiving ended, or says that this half is closed. A flush returns the error of the stream
+    /// itself.
     pub(crate) fn has_room(&self) -> Result<bool, Error> {
         let sending = self.link.look();
         let Sending { tx, out, .. } = &*sending;
@@ -333,7 +338,7 @@ impl<W: Output, H> Writer<W, H> {
         if self.has_room()? { Poll::Ready(Ok(())) } else { self.poll_flush(cx, true) }
     }
 
-    /// Writes everything. `enough`: until there is room.
+    /// Writes everything, or, with `enough`, until there is room.
     pub(crate) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
@@ -361,8 +366,8 @@ impl<W: Output, H> Writer<W, H> {
         }
     }
 
-    /// Waits for the deadline on writing, after a write that was refused; ready when it has passed,
-    /// or the stream took something.
+    /// Waits for the deadline on writing, after the stream refused bytes. Ready when the deadline
+    /// has passed, or the stream accepted bytes.
     fn poll_stall(&self) -> Poll<()> {
         let both = self.link.both();
         let cx = &mut Context::from_waker(&both);

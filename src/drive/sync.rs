@@ -22,7 +22,7 @@ pub(crate) use {
     },
 };
 
-/// A panic, of which there should be none, leaves nothing here half done.
+/// Ignores poisoning: a panic, which should not happen, leaves nothing half done under these locks.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The two sides of a connection that wait, each with a waker of its own.
+//! The wakers of the two sides of a connection.
 use super::sync::{Mutex, MutexGuard, lock};
 use std::{
     mem,
@@ -6,7 +6,7 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
-/// The tasks that wait: the reader for anything, the writer for the stream to take bytes.
+/// The waiting tasks. The reader waits for anything, the writer for the stream to accept bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers {
     reader: Mutex<Option<Waker>>,
@@ -36,8 +36,8 @@ impl Wakers {
         })
     }
 
-    /// The clone and the drop of a waker may come back here, since a task may go with it: neither
-    /// is made under the lock.
+    /// Cloning or dropping a waker may run code that comes back here, because a task may be dropped
+    /// with it. So neither happens under the lock.
     pub(crate) fn park(&self, side: Side, cx: &Context<'_>) {
         let waker = cx.waker();
         if self.slot(side).as_ref().is_some_and(|parked| parked.will_wake(waker)) {
@@ -48,7 +48,7 @@ impl Wakers {
         drop(before);
     }
 
-    /// Nobody has woken it since it parked its waker.
+    /// Whether nobody has woken this side since it parked its waker.
     pub(crate) fn is_parked(&self, side: Side) -> bool {
         self.slot(side).is_some()
     }
@@ -66,8 +66,8 @@ impl Wake for Wakers {
         Wake::wake_by_ref(&self);
     }
 
-    /// The writer first: as long as it [is parked](Wakers::is_parked), the reader's wake-up is
-    /// still to come.
+    /// Wakes the writer first. So while the writer [is parked](Wakers::is_parked), the reader's
+    /// wake-up is still to come.
     fn wake_by_ref(self: &Arc<Self>) {
         Self::wake(self, Side::Writer);
         Self::wake(self, Side::Reader);

@@ -1,9 +1,9 @@
 //! The connection on any `futures_io::AsyncRead + AsyncWrite`: smol, async-std, or a runtime of
 //! your own.
 //!
-//! Deadlines need a timer, and `futures-io` has none: every way to begin takes one, a
-//! function from an instant to a future that is ready then. This example uses smol's, whose
-//! `smol::Timer` and `smol::net` are the crates async-io and async-net.
+//! Deadlines need a timer, and `futures-io` has none. So every way to begin takes one: a function
+//! from an instant to a future that is ready then. This example uses smol's, whose `smol::Timer`
+//! and `smol::net` are the crates async-io and async-net.
 //!
 //! ```no_run
 //! use async_io::Timer;
@@ -22,8 +22,8 @@
 //! # }
 //! ```
 //!
-//! There is no `connect`: dial with your runtime, set TCP_NODELAY, put TLS around the stream if the
-//! URL requires it, and hand it to [`client`](fn@client), which does not check any of that.
+//! There is no `connect`. Dial with your runtime, set TCP_NODELAY, put TLS around the stream if the
+//! URL requires it, and give it to [`client`](fn@client), which checks none of this.
 //!
 //! ```no_run
 //! use async_io::Timer;
@@ -42,24 +42,23 @@
 //! }
 //! ```
 //!
-//! **The end of a stream.** `poll_close` has to end writing, so that the peer reads the end
-//! (RFC 6455 §7.1.1). With async-io's `Async<TcpStream>` it only flushes, and the end comes
-//! when the stream is dropped: use async-net's stream.
+//! **The end of a stream.** `poll_close` must shut the stream down for writing, so that the peer
+//! reads the end (RFC 6455 §7.1.1). With async-io's `Async<TcpStream>` it only flushes, and the
+//! peer reads the end when the stream is dropped: use async-net's stream.
 //!
-//! **Cancel safety.** All state lives in the [`WebSocket`], none in a future: a future may be
-//! dropped at any await point, and nothing is lost, repeated or cut. Each method says what that
+//! **Cancel safety.** All state lives in the [`WebSocket`], none in a future. So a future may be
+//! dropped at any await point, and nothing is lost, repeated or cut. Each method says what this
 //! means for it.
 //!
-//! **Timers.** Calls drive the deadlines of [`Config`] while they are polled; nothing is spawned,
+//! **Timers.** Calls drive the deadlines of [`Config`] while they are polled. Nothing is spawned,
 //! and nothing runs between calls, so keep receiving. No timer is made before a call has to wait
 //! for a deadline.
 //!
-//! **Memory.** A connection that waits holds no buffers: they are lent to it, from a pool of the
-//! thread, when something arrives or is sent.
+//! **Memory.** A waiting connection holds no buffers. A pool of the thread lends them when bytes
+//! arrive or are sent.
 //!
-//! **Large shared payloads** are copied into each connection's buffer: `futures-io` does not tell
-//! whether a stream has vectored writes, and without them a header would travel
-//! alone.
+//! **Large shared payloads** are copied into each connection's buffer. `futures-io` does not tell
+//! whether a stream has vectored writes, and without them a header would travel alone.
 mod split;
 
 pub use split::{ReadHalf, WriteHalf};
@@ -114,14 +113,14 @@ use std::{
 /// is_one(Frozen(Instant::now()));
 /// ```
 pub trait Timers: Clone + Unpin {
-    /// A timer, whatever its output.
+    /// A timer. Its output does not matter.
     type Sleep: Future;
 
-    /// A timer that is ready from then on: at once, if that has passed. To be ready earlier is not
-    /// an error, only useless.
+    /// A timer that is ready from `at` on, so at once if `at` has passed. A timer that is ready
+    /// earlier is not an error, only useless.
     fn at(&self, at: Instant) -> Self::Sleep;
 
-    /// The time by the clock of these timers: the system's, unless it is simulated, as in tests.
+    /// The time by the clock of these timers. It is the system's clock, unless tests simulate one.
     fn now(&self) -> Instant {
         Instant::now()
     }
@@ -135,42 +134,42 @@ impl<F: Fn(Instant) -> S + Clone + Unpin, S: Future> Timers for F {
     }
 }
 
-/// A stream, and the timers that go with it.
+/// A stream with its timers.
 type Over<S, T> = Timed<S, FuturesIo<T>>;
 
 /// A WebSocket over `S`, with timers made by `T`.
 ///
-/// A task that both receives and publishes needs no second one: the next receiving call writes what
-/// it feeds, and goes on reading while the stream is slow.
+/// One task can both receive and publish. The next receiving call writes the messages that it
+/// feeds, and goes on reading while the stream is slow.
 ///
-/// Dropping it ends the stream at once, and loses messages fed and not flushed: call
-/// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open
-/// until this is dropped.
+/// Dropping it ends the stream at once, and loses messages that were fed and not flushed: call
+/// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open until
+/// this is dropped.
 pub struct WebSocket<S, T: Timers>(task::WebSocket<Over<S, T>>);
 
-/// An opening request that has been read, to be accepted or rejected when you are ready.
+/// An opening request that was read. Accept or reject it when you are ready.
 pub struct Incoming<S, T: Timers>(drive::Incoming<Over<S, T>>);
 
-/// The half of a [`WebSocket`] that receives. Keep receiving: it answers Pings, sees the peer's
-/// Close, and drives all deadlines but the one on writing. Dropping it ends receiving; the
-/// [`Writer`] learns of the connection's end from a write that fails.
+/// The half of a [`WebSocket`] that receives. Keep receiving: this answers Pings, sees the peer's
+/// Close, and drives all deadlines except the one on writing. Dropping the `Reader` ends receiving.
+/// Then the [`Writer`] learns of the connection's end from a failed write.
 pub struct Reader<R, W, T: Timers>(Socket<Half<Over<W, T>>, Over<R, T>>);
 
-/// The half of a [`WebSocket`] that sends. Dropping it closes nothing: call `close` first. Messages
-/// fed and not flushed then leave with the [`Reader`]'s next write, if there is one. How the
-/// connection ended is asked of the [`Reader`].
+/// The half of a [`WebSocket`] that sends. Dropping it does not close the connection: call `close`
+/// first. After a drop, messages that were fed and not flushed leave with the [`Reader`]'s next
+/// write, if there is one. Ask the [`Reader`] how the connection ended.
 ///
-/// There is only one. For several senders, put a channel in front.
+/// There is only one `Writer`. Several senders need a channel in front of it.
 pub struct Writer<W, T: Timers>(drive::Writer<Over<W, T>>);
 
-/// A WebSocket in two halves.
+/// The two halves of a WebSocket.
 pub type Halves<R, W, T> = (Reader<R, W, T>, Writer<W, T>);
 
 pub use task::MessageOrRoom;
 
 adapter!(AsyncRead, AsyncWrite, timers: T: Timers);
 
-/// `derive` would ask for timers that can be shown, and a closure cannot.
+/// Not derived: that would require `T: Debug`, which a closure is not.
 macro_rules! shown {
     ($($Type:ident<$($S:ident),*>)*) => {$(
         impl<$($S: fmt::Debug,)* T: Timers> fmt::Debug for $Type<$($S,)* T> {
@@ -182,22 +181,22 @@ macro_rules! shown {
 }
 shown!(WebSocket<S> Incoming<S> Reader<R, W> Writer<W>);
 
-/// Reads an opening request and accepts it, whatever it asks for. Use [`Incoming`] to look at it
+/// Reads an opening request and accepts any good one. Use [`Incoming`] to look at the request
 /// first: at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
-/// [origin](crate::handshake::server::Origins), which a server whose users have cookies has to
-/// check.
+/// [origin](crate::handshake::server::Origins). A server whose users have cookies must check the
+/// origin.
 ///
-/// Sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. Waits for at most
-/// [`handshake_timeout`](Config::handshake_timeout), [`write_timeout`](Config::write_timeout) for a
-/// stream that does not take the answer, as a socket does at once, and a second more after a
-/// refusal, so call it in a task of its own, not in the loop that accepts.
+/// It sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. It waits for at most
+/// [`handshake_timeout`](Config::handshake_timeout). Add [`write_timeout`](Config::write_timeout)
+/// for a stream that refuses the answer (a socket accepts it at once), and a second after a
+/// refusal. So call it in its own task, not in the loop that accepts.
 ///
 /// Dropping the future drops the stream.
 ///
 /// # Errors
 ///
-/// [`Error::Handshake`] for a bad request, which has been answered; [`Error::Io`]; [`Error::Recv`]
-/// if the stream took nothing of the answer for `write_timeout`.
+/// [`Error::Handshake`] for a bad request, after it was answered; [`Error::Io`]; [`Error::Recv`] if
+/// the stream accepted nothing of the answer for `write_timeout`.
 pub async fn accept<S, T>(io: S, timers: T, config: &Config) -> Result<WebSocket<S, T>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -206,8 +205,8 @@ where
     task::accept(Timed::new(io, timers), config).await.map(WebSocket)
 }
 
-/// The opening handshake as a client, over a stream that is already connected. Sets nothing on the
-/// stream. Bounded by [`handshake_timeout`](Config::handshake_timeout).
+/// The opening handshake as a client, over a stream that is already connected. It sets nothing on
+/// the stream. [`handshake_timeout`](Config::handshake_timeout) bounds it.
 ///
 /// Dropping the future drops the stream.
 ///
@@ -228,17 +227,17 @@ where
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
-    /// Two halves for two tasks, whatever the stream; see
-    /// [`into_split_with`](Self::into_split_with) for streams that can be split without a lock.
+    /// Splits a connection over any stream for two tasks. For streams that can be split without a
+    /// lock, see [`into_split_with`](Self::into_split_with).
     pub fn into_split(self) -> Halves<ReadHalf<S>, WriteHalf<S>, T> {
         self.into_split_with(split::split)
     }
 
-    /// Two halves for two tasks, with the stream's own way to split, or with two handles of it:
-    /// `|stream| (stream.clone(), stream)` for a TCP stream of async-net.
+    /// Splits the connection for two tasks, by the stream's own way to split, or by two handles of
+    /// the stream: `|stream| (stream.clone(), stream)` for a TCP stream of async-net.
     ///
-    /// Messages fed and received before are kept. The [`Writer`] finishes a message in chunks that
-    /// is not finished.
+    /// Messages fed and received before are kept. The [`Writer`] continues an unfinished message in
+    /// chunks.
     pub fn into_split_with<R, W>(self, split: impl FnOnce(S) -> (R, W)) -> Halves<R, W, T>
     where
         R: AsyncRead + Unpin,
@@ -257,11 +256,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
     }
 }
 
-/// After this many reads in a row that did not wait, the task waits: other tasks and the deadlines
-/// get their turn too if a peer sends faster than it is read.
+/// After this many reads in a row that did not wait, the task yields. So other tasks and the
+/// deadlines get their turn even if a peer sends faster than it is read.
 const READS: u8 = 64;
 
-/// A clock, and a timer for the next deadline, made when one is first waited for.
+/// A clock, and a timer for the next deadline. The timer is made at the first wait for a deadline.
 struct FuturesIo<T: Timers> {
     timers: T,
     epoch: Instant,
@@ -270,8 +269,8 @@ struct FuturesIo<T: Timers> {
     reads: u8,
 }
 
-/// A timer, until when it is set; `None` once that has passed, for a future is not polled again
-/// then.
+/// A timer and its deadline. The deadline is `None` once it has passed, because a ready future must
+/// not be polled again.
 struct Armed<F> {
     until: Option<Time>,
     timer: Pin<Box<F>>,
@@ -296,7 +295,7 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
     }
 
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // An `Instant` may not reach further; waking up once in a while does no harm.
+        // An `Instant` may not reach further. An early wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let FuturesIo { timers, epoch, sleep, .. } = &mut self.wait;
         let set = || {

@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 
-/// Room for the control message, 64 bytes, and others that the caller may have asked the socket
-/// for. Aligned as its header, to which nix makes a reference.
+/// Room for the control message, 64 bytes, and for others that the caller may have enabled on the
+/// socket. It has the alignment of the header, because nix makes a reference to it.
 #[repr(align(16))]
 struct Control([u8; 128]);
 
@@ -27,7 +27,7 @@ pub(super) fn stamp_reads<S: AsFd>(socket: &S) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Reads once. `waits`: where nothing has arrived, if the socket does.
+/// Reads once. With `waits`, and on a blocking socket, it waits for bytes.
 pub(super) fn read<S: AsFd>(
     socket: &S,
     buf: &mut [u8],
@@ -44,7 +44,7 @@ pub(super) fn read<S: AsFd>(
 
 fn arrived(message: ControlMessageOwned) -> Option<Arrival> {
     let ControlMessageOwned::ScmTimestampsns(stamps) = message else { return None };
-    // Zero is none.
+    // Zero means no time.
     let time = |stamp: TimeSpec| Some(Duration::from(stamp)).filter(|time| !time.is_zero());
     Some(Arrival { software: time(stamps.system)?, hardware: time(stamps.hw_raw) })
 }

@@ -1,4 +1,4 @@
-//! In place of `kernel` where the system stamps nothing, or the feature `stamps` is off.
+//! Replaces `kernel` where the system stamps nothing, or the feature `stamps` is off.
 use crate::proto::message::Arrival;
 use std::io;
 

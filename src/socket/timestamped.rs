@@ -1,4 +1,4 @@
-//! [`Timestamped`]: a stream whose reads say when the bytes arrived.
+//! [`Timestamped`]: a stream whose reads tell the kernel's time of arrival.
 #[cfg(feature = "tokio")]
 mod tokio;
 
@@ -6,34 +6,33 @@ use super::{Handle, arrival, kernel};
 use crate::proto::message::Arrival;
 use std::io::{self, IoSlice, Read, Write};
 
-/// A TCP stream that asks the kernel when the bytes it reads arrived (SO_TIMESTAMPING): of `std`,
-/// tokio or mio.
+/// A TCP stream of `std`, tokio or mio that asks the kernel for the time of arrival of the bytes it
+/// reads (SO_TIMESTAMPING).
 ///
 /// With [`Config::stamp_reads`](crate::Config::stamp_reads) set,
-/// [`Info::arrived`](crate::Info::arrived) says it of each message. [`connect`](crate::Dial) makes
-/// such a stream if [`Dial::timestamps`](crate::Dial::timestamps) is set; a server, or a client
-/// with a stream of its own, makes it by `new`.
+/// [`Info::arrived`](crate::Info::arrived) has the time for each message. [`connect`](crate::Dial)
+/// makes such a stream if [`Dial::timestamps`](crate::Dial::timestamps) is set. A server, or a
+/// client that dials itself, makes it by `new`.
 ///
-/// It may be inside of others: [`Spin`](crate::blocking::Spin), a TLS stream of this crate or
-/// another, the halves of a split. Over TLS it is the time of the read that completed the record; a
-/// message that TLS had decrypted with an earlier one has that one's. What there is to know of the
-/// time is at [`Arrival`].
+/// It may be inside other streams: [`Spin`](crate::blocking::Spin), a TLS stream of this crate or
+/// another, the halves of a split. Over TLS, the time is that of the read that completed the
+/// record. Messages that TLS decrypted together have the same time. [`Arrival`] describes the time.
 ///
-/// There is none over other streams, on other systems than Linux, for what came with the opening
-/// handshake, and for bytes that came before the kernel began to stamp, which may be some
-/// milliseconds after the first socket of the machine asked for that.
+/// No time is available on other streams, on systems other than Linux, for bytes read during the
+/// opening handshake, and for bytes that arrived before the kernel began to stamp. The kernel may
+/// begin some milliseconds after the first socket of the machine asked for it.
 ///
-/// A read is `recvmsg` with room for a control message, instead of `read`, which costs some 8 % of
-/// one that does not have to wait (`benches/README.md`); nothing is allocated. Other calls are
-/// those of the stream. It has to be nothing but its socket: a stream that encrypts or buffers goes
-/// outside.
+/// A read is `recvmsg` with room for a control message, instead of `read`. A read that does not
+/// wait takes about 8 % longer (`benches/README.md`), and allocates nothing. All other calls are
+/// those of the stream. The inner stream must be a plain socket: put a stream that encrypts or
+/// buffers around this one.
 ///
-/// An event loop of your own reads, and hands [`arrived`](Self::arrived) to
+/// An event loop of your own reads, and gives [`arrived`](Self::arrived) to
 /// [`Receiver::set_arrival`](crate::Receiver::set_arrival) before it commits the bytes.
 #[derive(Debug)]
 pub struct Timestamped<S> {
     pub(crate) io: S,
-    /// The kernel was asked.
+    /// Whether the kernel was asked.
     on: bool,
     arrived: Option<Arrival>,
 }
@@ -49,7 +48,7 @@ impl<S> Timestamped<S> {
         &self.io
     }
 
-    /// When the bytes of the last read arrived, if the kernel said so.
+    /// The time of arrival of the last read's bytes, if the kernel gave one.
     pub fn arrived(&self) -> Option<Arrival> {
         self.arrived
     }
@@ -58,7 +57,7 @@ impl<S> Timestamped<S> {
         self.on
     }
 
-    /// Takes note of a read.
+    /// Notes a read.
     #[inline]
     fn note(&mut self, (n, arrived): (usize, Option<Arrival>)) -> usize {
         self.arrived = arrived;
@@ -98,8 +97,8 @@ impl<S: Handle> Timestamped<S> {
         Ok(Self::wrap(io, asked.map_err(named)?))
     }
 
-    /// Reads as `plain` does, or as that with a stamp; `waits` where nothing has arrived, if the
-    /// stream does.
+    /// Reads by `plain`, or by a read with a stamp. With `waits`, a stamped read waits if the
+    /// stream blocks.
     #[inline]
     pub(crate) fn read_as(
         &mut self,
@@ -115,7 +114,7 @@ impl<S: Handle> Timestamped<S> {
     }
 }
 
-/// Reads once, and says when the bytes arrived.
+/// Reads once, and returns the time of arrival.
 #[inline]
 #[cfg(feature = "tokio")]
 fn read<S: Handle>(io: &S, buf: &mut [u8]) -> io::Result<(usize, Option<Arrival>)> {

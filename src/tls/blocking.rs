@@ -1,6 +1,6 @@
 //! TLS over a stream that blocks, in handles for two threads.
 //!
-//! Three locks, none of which is held across a wait that could block another thread:
+//! It has three locks. None is held across a wait that could block another thread:
 //!
 //! - `session` is TLS itself: locked to encrypt or decrypt, never across I/O.
 //! - `input` is the right to read the stream: the reader waits for input with nothing else locked,
@@ -31,30 +31,29 @@ use tickwire_tls::{
     rustls::{ClientConfig, Connection, ServerConfig, pki_types::ServerName},
 };
 
-/// TLS over another stream, as either end: what `connect` uses for `wss`, and a server can use as
-/// well as any other TLS stream ([`WithoutTimeouts`](crate::blocking::WithoutTimeouts) takes a `StreamOwned` of
-/// rustls, without timeouts or a split).
+/// TLS over another stream, as either end. `connect` uses it for `wss`. A server can use it, or any
+/// other TLS stream: [`WithoutTimeouts`](crate::blocking::WithoutTimeouts) takes a `StreamOwned` of
+/// rustls, without timeouts or a split.
 ///
-/// The TLS handshake takes place with the first read, or a client's first write, and so within the
-/// time that [`Config::handshake_timeout`](crate::Config::handshake_timeout) allows for the opening
-/// handshake. A server's writes fail until then: there is no peer yet.
+/// The TLS handshake takes place with the first read, or with a client's first write. So
+/// [`Config::handshake_timeout`](crate::Config::handshake_timeout) bounds it together with the
+/// opening handshake. A server's writes fail until then, because there is no peer yet.
 ///
-/// `read` and `write` wait in the stream below, `try_read` and `try_write` do not. A read waits for
-/// the stream once: where that has brought no whole record of data, it fails with `Interrupted`, to
-/// be made again, as std's own loops do. So no peer that sends a record byte by byte, or records
-/// without data, holds a thread in one call.
+/// `read` and `write` wait in the stream below; `try_read` and `try_write` do not. A read waits for
+/// the stream once. If this brings no whole record of data, the read fails with `Interrupted`. Call
+/// it again, as std's own loops do. So a peer that sends a record byte by byte, or records without
+/// data, cannot hold a thread in one call.
 ///
-/// A write goes to the stream below at once as far as that takes it, in the fewest records that
-/// hold it; the rest goes with the next flush. The stream below may buffer, and may be a
-/// `TlsStream` itself: a flush goes on to it, and the handshake, an alert and a close_notify flush
-/// it.
+/// A write goes to the stream below at once, in the fewest records that hold it. Bytes that the
+/// stream refuses go with the next flush. The stream below may buffer, and may be a `TlsStream`
+/// itself: a flush goes on to it, and the handshake, an alert and a close_notify flush it.
 ///
-/// [`shutdown`](Stream::shutdown) sends TLS's close_notify first; a peer's is answered with ours
-/// when the last handle is dropped, at the latest. A stream that ends without the peer's was cut
-/// off: the error `UnexpectedEof`.
+/// [`shutdown`](Stream::shutdown) sends a close_notify first. A close_notify of the peer is
+/// answered at the latest when the last handle is dropped. A stream that ends without the peer's
+/// close_notify was cut off, and gives the error `UnexpectedEof`.
 ///
-/// [`try_clone`](Stream::try_clone) makes a handle for another thread, of the same session: one
-/// reads while the other writes.
+/// [`try_clone`](Stream::try_clone) makes a second handle of the same session, so that one thread
+/// reads while another writes.
 ///
 /// ```no_run
 /// use std::{net::TcpListener, sync::Arc};
@@ -73,16 +72,17 @@ use tickwire_tls::{
 pub struct TlsStream<S = TcpStream> {
     io: S,
     shared: Arc<Shared>,
-    /// How long a read may wait, as told to this handle.
+    /// The read timeout of this handle.
     read_timeout: Mutex<Option<Duration>>,
-    /// Sends close_notify on drop. A fn pointer, since `Drop` cannot require that `S` writes.
+    /// Sends close_notify on drop. It is a fn pointer, because `Drop` cannot require that `S`
+    /// writes.
     part: fn(&mut Self),
 }
 
 impl<S: Stream> TlsStream<S> {
-    /// As a client of the server `name`, such as [`Request::target`]: its certificate has to be for
-    /// that name, whatever was dialed. ALPN asks for HTTP/1.1, whatever `config` says. For the
-    /// platform's roots there is [`platform_config`](tls::platform_config).
+    /// A client of the server `name`, for example [`Request::target`]. The server's certificate
+    /// must be for that name, even if another address was dialed. ALPN always asks for HTTP/1.1.
+    /// [`platform_config`](tls::platform_config) has the platform's roots.
     ///
     /// [`Request::target`]: crate::handshake::client::Request::target
     ///
@@ -97,7 +97,7 @@ impl<S: Stream> TlsStream<S> {
         Ok(Self::of(io, Session::client(config, name)?))
     }
 
-    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and
+    /// A server. In its configuration, set `alpn_protocols` to `http/1.1` alone, and
     /// `enable_secret_extraction` to have records [in place](Session::in_place): see "Serve wss" in
     /// the recipes.
     ///
@@ -108,7 +108,7 @@ impl<S: Stream> TlsStream<S> {
         Ok(Self::of(io, Session::server(config)?))
     }
 
-    /// With a session made elsewhere that has read nothing yet.
+    /// A stream with a session that was made elsewhere and has read nothing yet.
     pub fn new(io: S, session: impl Into<Connection>) -> Self {
         Self::of(io, Session::new(session))
     }
@@ -117,14 +117,14 @@ impl<S: Stream> TlsStream<S> {
         Self { io, shared: Shared::new(session), read_timeout: Mutex::default(), part: Self::part }
     }
 
-    /// Completes the TLS handshake, to look at [`session`](Self::session) before anything is read.
-    /// The read timeout bounds all of it, whatever the peer drips; a write has the time of the
-    /// stream below.
+    /// Completes the TLS handshake, so that you can look at [`session`](Self::session) before you
+    /// read. The read timeout bounds the whole handshake, even if the peer sends byte by byte.
+    /// Writes have the timeout of the stream below.
     ///
     /// # Errors
     ///
-    /// Those of the stream; turned into an [`Error`], it is [`Error::Tls`] where TLS failed. After
-    /// `WouldBlock` call it again.
+    /// Those of the stream. An error of TLS becomes [`Error::Tls`] when converted into [`Error`].
+    /// After `WouldBlock` call it again.
     pub fn handshake(&mut self) -> io::Result<()> {
         let (began, limit) = (Instant::now(), *lock(&self.read_timeout));
         loop {
@@ -140,7 +140,7 @@ impl<S: Stream> TlsStream<S> {
         self.flush()
     }
 
-    /// The handshake without its last flight, which goes along with the first data.
+    /// The handshake without the last flight, which leaves together with the first data.
     fn agree(&mut self, waits: bool) -> io::Result<()> {
         let mut waited = false;
         loop {
@@ -162,9 +162,10 @@ impl<S: Stream> TlsStream<S> {
         }
     }
 
-    /// Reads the stream once, after sending the handshake's messages; returns how many bytes.
+    /// Sends the handshake's messages, then reads the stream once. Returns the number of bytes
+    /// read.
     fn fill(&mut self, waits: bool) -> io::Result<usize> {
-        // Later, sending is up to the writer.
+        // After the handshake only the writer sends.
         if self.shared.session().is_opening() {
             self.shared.try_send(&mut self.io, waits)?;
         }
@@ -235,13 +236,13 @@ impl<S> TlsStream<S> {
         &self.io
     }
 
-    /// The session: versions agreed on, certificates, the name asked for, whether records are in
-    /// place. No handle reads or writes while this is held.
+    /// The session: the protocol version, certificates, the name asked for, whether records are in
+    /// place. No handle can read or write while this guard lives.
     pub fn session(&self) -> impl Deref<Target = Session> {
         self.held()
     }
 
-    /// The same, as a type with a name.
+    /// [`session`](Self::session) with a type that has a name.
     pub(crate) fn held(&self) -> MutexGuard<'_, Session> {
         self.shared.session()
     }
@@ -292,8 +293,8 @@ impl<S: Stream> Stream for TlsStream<S> {
         self.shared.flush(&mut self.io, false)
     }
 
-    /// In a handshake both directions need input; and its messages that the stream refused need
-    /// room.
+    /// During the handshake, reading and writing both need input, and refused handshake messages
+    /// need room.
     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
         let session = self.shared.session();
         let (handshaking, opening) = (session.is_handshaking(), session.is_opening());
@@ -317,8 +318,8 @@ impl<S: Stream> Stream for TlsStream<S> {
         self.io.set_nodelay(yes)
     }
 
-    /// Sends a close_notify, then ends writing. `WouldBlock` or `Interrupted`: it has not left;
-    /// call this again.
+    /// Sends a close_notify, then shuts the stream down for writing. After `WouldBlock` or
+    /// `Interrupted` the close_notify has not left: call this again.
     fn shutdown(&mut self) -> io::Result<()> {
         self.shared.session().close(); // once
         match self.shared.flush(&mut self.io, false) {
@@ -338,14 +339,14 @@ impl<S: Stream> Stream for TlsStream<S> {
         Ok(Self { io, shared, read_timeout, part: self.part })
     }
 
-    /// Yes: slices share records.
+    /// `true`: slices share records.
     fn writes_vectored(&self) -> bool {
         true
     }
 }
 
-/// [`TlsStream::client`], under the name that there is without TLS too. `ahead` are bytes that were
-/// read from the stream before.
+/// [`TlsStream::client`], under a name that also exists without TLS. `ahead` has the bytes that
+/// were read from the stream before.
 pub(crate) fn client<S: Stream>(
     io: S,
     target: &Target,
@@ -357,7 +358,7 @@ pub(crate) fn client<S: Stream>(
     Ok(stream)
 }
 
-/// The stream below, as [`client`].
+/// The stream below, under a name that also exists without TLS.
 pub(crate) fn below<S>(stream: &TlsStream<S>) -> &S {
     stream.get_ref()
 }

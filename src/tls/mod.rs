@@ -1,32 +1,34 @@
-//! TLS on [`rustls`], for tokio, blocking and loops of your own: one session without I/O, the
-//! platform's roots for clients, and errors that say what is wrong.
+//! TLS by [`rustls`], for tokio, for threads and for loops of your own. It has a session without
+//! I/O, the platform's roots for clients, and errors that say what is wrong.
 //!
-//! The streams are `tokio::TlsStream` and `blocking::TlsStream`; `connect` puts one around TCP
-//! where a URL says `wss`. A server takes either, or any other TLS stream, through its `accept`. An
-//! event loop of your own calls the [`Session`].
+//! The streams are `tokio::TlsStream` and `blocking::TlsStream`. `connect` puts one around TCP for
+//! a `wss` URL. A server gives one of them, or any other TLS stream, to `accept`. An event loop of
+//! your own calls the [`Session`].
 //!
-//! The types of rustls in this API are those of rustls 0.23, which is re-exported here; moving to
-//! another version is a breaking change of this crate. Cryptography is the application's [default
-//! provider](rustls::crypto::CryptoProvider::install_default) if it has installed one, else ring,
-//! which needs only a C compiler to build. In a configuration of your own rustls chooses: where
-//! another crate has switched on a second provider, install a default, or `builder()` panics.
+//! This API has types of rustls 0.23, which is re-exported here. Moving to another version is a
+//! breaking change of this crate. Cryptography is the application's [default
+//! provider](rustls::crypto::CryptoProvider::install_default) if it has installed one. Otherwise it
+//! is ring, which needs only a C compiler to build. For a configuration of your own, rustls chooses
+//! the provider. If another crate has enabled a second provider, install a default, or `builder()`
+//! panics.
 //!
-//! With TLS 1.3, and a configuration that has `enable_secret_extraction` set as [`platform_config`]
-//! does, records are opened where they lie and sealed where they are built ([`Session::in_place`]):
-//! with ring, and any provider that has QUIC, without an allocation. Each end sets the flag for
-//! itself. It lets code of this process that makes a session of rustls with the configuration ask
-//! for its keys. What it takes: [`Session::connection`] is `None`, with TLS 1.2 too, so there are
-//! no exporters; a session that is closed during its handshake says nothing. Whether records are in
-//! place tells, after the handshake, `ws.get_ref().tls()` of what `connect` returns, and
-//! `ws.get_ref().session()` over a `TlsStream`; ask before a split.
+//! With TLS 1.3, and `enable_secret_extraction` set in the configuration as [`platform_config`]
+//! does, records are opened and sealed in place ([`Session::in_place`]). With ring, and any
+//! provider that has QUIC, this needs no allocation. Each end sets the flag for itself. With the
+//! flag, any code of this process that makes a rustls session with the configuration can ask for
+//! its keys. The flag has a price: [`Session::connection`] is `None`, with TLS 1.2 too, so there
+//! are no exporters. And a session that is closed during its handshake sends nothing. To see
+//! whether records are in place, ask after the handshake and before a split: `ws.get_ref().tls()`
+//! after `connect`, `ws.get_ref().session()` over a `TlsStream`.
 //!
-//! Without the flag, with TLS 1.2, a provider that keeps its keys, a server that takes early data,
-//! or a session made elsewhere (`TlsStream::new`), rustls opens and seals, with an allocation and
-//! two copies more for each record. A session that waits holds some 3.5 KiB of the heap, through
-//! rustls some 8 KiB (`benches/tls.rs`), and up to 16 KiB more while it has part of a record; a
-//! thread that waits in `blocking` also holds the 32 KiB that it reads to. Debug builds of rustls
-//! 0.23 panic at a bad record behind our close_notify; that is caught ([`Session::close`]).
-//! `docs/TLS.md` in the repository has the rules of the record layer, and whose code does what.
+//! rustls itself opens and seals the records without the flag, with TLS 1.2, with a provider that
+//! keeps its keys, for a server that takes early data, and for a session made elsewhere
+//! (`TlsStream::new`). This costs an allocation and two copies more for each record. A waiting
+//! session holds about 3.5 KiB of heap, or 8 KiB if rustls handles the records (`benches/tls.rs`),
+//! and up to 16 KiB more while it has part of a record. A thread that waits in `blocking` also
+//! holds the 32 KiB that it reads into. Debug builds of rustls 0.23 panic at a bad record behind
+//! our close_notify; the panic is caught ([`Session::close`]). `docs/TLS.md` in the repository has
+//! the rules of the record layer, and whose code does what.
 //!
 //! ```no_run
 //! # #[cfg(feature = "tokio")] {
@@ -57,7 +59,7 @@
 //! # In your own loop
 //!
 //! A [`Session`] stands between a stream and a [`Connection`](crate::Connection), or its opening
-//! handshake. It does what [`next`](crate::Connection::next) asks for:
+//! handshake. Serve what [`next`](crate::Connection::next) asks for from the session:
 //!
 //! - **Write**: [`write`](Session::write) it to the session.
 //! - **Read**: [`read`](Session::read) from the session; where that gives `None`, read the stream
@@ -68,13 +70,13 @@
 //!   [`advance`](Session::advance). There is something whatever the connection says: handshakes,
 //!   tickets, alerts.
 //!
-//! The deadlines of the connection and of its opening handshake, which is there from the start,
-//! hold for TLS as well, but for [`write_timeout`](crate::Config::write_timeout): that runs while
-//! the connection itself has something outgoing. So bound the time for which the stream takes
-//! nothing of what is outgoing in the session, or have a heartbeat. The connection counts as
-//! written what the session took; the stream has it once nothing is outgoing in the session. Where
-//! [`Session::read`] fails, keep its error, write what is outgoing (the alert), and call
-//! `end_of_stream` of the connection's receiver, which only learns that the stream has ended.
+//! The deadlines of the connection and of its opening handshake bound TLS as well, with one
+//! exception. [`write_timeout`](crate::Config::write_timeout) runs only while the connection itself
+//! has outgoing bytes. So bound the time in which the stream accepts none of the session's outgoing
+//! bytes, or use a heartbeat. The connection counts bytes as written once the session took them.
+//! The stream has them once the session has nothing outgoing. If [`Session::read`] fails, keep its
+//! error, write the outgoing bytes (the alert), and call `end_of_stream` of the connection's
+//! receiver, which only learns that the stream has ended.
 //!
 //! ```
 //! use std::io;
@@ -152,15 +154,15 @@ use rustls::{
 };
 use std::sync::Arc;
 
-/// What a client needs to speak TLS.
+/// A client's configuration of TLS.
 pub(crate) type Client = Arc<ClientConfig>;
 
-/// The configuration by default.
+/// The default configuration.
 pub(crate) fn default_client() -> Result<Option<Client>, TlsError> {
     platform_config().map(Some)
 }
 
-/// The name that the server's certificate has to be for: the host of the URL.
+/// The name that the server's certificate must be for: the host of the URL.
 impl TryFrom<&Target> for ServerName<'static> {
     type Error = InvalidDnsNameError;
 

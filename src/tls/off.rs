@@ -1,5 +1,5 @@
-//! The stand-in for TLS without the feature `rustls`: its configuration has no values, so that no
-//! stream is ever made.
+//! Replaces TLS without the feature `rustls`. Its configuration type has no values, so no stream is
+//! ever made.
 pub(crate) mod maybe;
 
 use crate::proto::url::Target;
@@ -12,7 +12,7 @@ pub(crate) fn default_client() -> io::Result<Option<Client>> {
     Ok(None)
 }
 
-/// Stands in for the streams of both adapters.
+/// Replaces the streams of both adapters.
 pub(crate) mod stream {
     use super::{Client, Target, io};
 

@@ -19,10 +19,9 @@ use std::{boxed::Box, io, net::SocketAddr, vec::Vec};
 /// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on. For
 /// headers, subprotocols, socket options, a TLS configuration or a proxy see [`Dial`].
 ///
-/// Resolving, connecting, TLS and the opening handshake together are bounded by
-/// [`handshake_timeout`](Config::handshake_timeout). All addresses of a name are tried, each for
-/// its share of the time. Redirects are not followed: they are refusals. TLS trusts the platform's
-/// roots.
+/// [`handshake_timeout`](Config::handshake_timeout) bounds resolving, connecting, TLS and the
+/// opening handshake together. All addresses of a name are tried, each for its share of the time.
+/// Redirects are not followed: they are refusals. TLS trusts the platform's roots.
 ///
 /// Cancel safe: if dropped, there is no connection.
 ///
@@ -59,14 +58,14 @@ pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, 
 impl Dial<'_> {
     /// Connects, as [`connect`](crate::tokio::connect). Feature `tokio`.
     ///
-    /// Cancel safe: if dropped, there is no connection. It borrows the `Dial` and the `Config`: in
-    /// a `select!`, give each a name before it (`let dial = Dial::new(&request);`), or the compiler
-    /// says E0716.
+    /// Cancel safe: if dropped, there is no connection. It borrows the `Dial` and the `Config`.
+    /// Before a `select!`, give each a name (`let dial = Dial::new(&request);`), or the compiler
+    /// reports E0716.
     ///
     /// # Errors
     ///
-    /// As [`connect`](crate::tokio::connect). [`Error::Io`] also for what
-    /// [`prepare`](Self::prepare) returns. [`Error::Proxy`] if there is no tunnel.
+    /// As [`connect`](crate::tokio::connect). [`Error::Io`] also for an error that the hook of
+    /// [`prepare`](Self::prepare) returns. [`Error::Proxy`] if the proxy makes no tunnel.
     ///
     /// # Panics
     ///
@@ -79,7 +78,7 @@ impl Dial<'_> {
                 MaybeTls::new(self.stamped(self.tcp(self.target(), began, config).await?)?),
                 Vec::new(),
             ),
-            // On the heap, so that those without a proxy need no room for it.
+            // The future is on the heap, so that connections without a proxy need no room for it.
             Some(proxy) => match Box::pin(self.through(proxy, began, config)).await {
                 Ok(tunnel) => tunnel,
                 Err(error) => return Err(Error::Proxy(Box::new(error))),
@@ -92,7 +91,7 @@ impl Dial<'_> {
         drive::client(io, self.request(), config, &ahead).await.map(WebSocket)
     }
 
-    /// A tunnel to the server, and what has come through it already.
+    /// A tunnel to the server, and the bytes that came through it already.
     async fn through(
         &self,
         proxy: &Proxy,
@@ -145,9 +144,9 @@ impl Dial<'_> {
     }
 }
 
-/// The opening handshake as a client, over the caller's stream: TLS, a Unix socket, a tunnel. Of
-/// TCP, set `set_nodelay(true)` yourself. [`handshake_timeout`](Config::handshake_timeout) bounds
-/// it.
+/// The opening handshake as a client, over the caller's stream: TLS, a Unix socket, a tunnel. On
+/// TCP, call `set_nodelay(true)` before. [`handshake_timeout`](Config::handshake_timeout) bounds
+/// the handshake.
 ///
 /// Dropping the future drops the stream.
 ///

@@ -1,8 +1,8 @@
 //! The connection on a tokio stream: any `AsyncRead + AsyncWrite`.
 //!
-//! A loop without a protocol rule in it: parse; when the input is used up, write once, then read
-//! once; again. So everything fed while there is input left leaves in one write, and a batch of
-//! messages costs one read and one write.
+//! The loop has no rule of the protocol in it. It parses the input. When the input is used up, it
+//! writes once, reads once, and begins again. So the replies to a batch leave in one write, and a
+//! batch of messages costs one read and one write.
 //!
 //! ```no_run
 //! use tickwire::{Config, tokio::accept};
@@ -22,22 +22,22 @@
 //! Import its items, not the module: `use tickwire::tokio::connect`. The module itself would hide
 //! the crate of that name.
 //!
-//! **Cancel safety.** All state lives in the [`WebSocket`], none in a future: a future may be
-//! dropped at any await point, and nothing is lost, repeated or cut. Each method says what that
+//! **Cancel safety.** All state lives in the [`WebSocket`], none in a future. So a future may be
+//! dropped at any await point, and nothing is lost, repeated or cut. Each method says what this
 //! means for it.
 //!
-//! **Timers.** Calls drive the deadlines of [`Config`] while they are polled; nothing is spawned,
+//! **Timers.** Calls drive the deadlines of [`Config`] while they are polled. Nothing is spawned,
 //! and nothing runs between calls, so keep receiving. Deadlines need a runtime with its time driver
-//! on (`enable_time` or `enable_all`); without it tokio panics as soon as one is armed.
+//! on (`enable_time` or `enable_all`). Without it tokio panics at the first armed deadline.
 //!
-//! **Memory.** A connection that waits holds no buffers: they are lent to it, from a pool of the
-//! thread, when something arrives or is sent.
+//! **Memory.** A waiting connection holds no buffers. A pool of the thread lends them when bytes
+//! arrive or are sent.
 //!
-//! **Threads.** Connections share only that pool: while messages pass, no lock, counter or cache
-//! line goes from thread to thread, except between the halves of a split connection and for the
-//! reference count of a large [shared payload](crate::Outbound). So one runtime per thread, each
-//! with its own listener on the same port (SO_REUSEPORT), uses every processor: see the example
-//! `echo_server`, `--threads`.
+//! **Threads.** The connections of a thread share only that pool. While messages pass, threads
+//! share no lock, counter or cache line, with two exceptions: the halves of a split connection, and
+//! the reference count of a large [shared payload](crate::Outbound). So one runtime per thread,
+//! each with its own listener on the same port (SO_REUSEPORT), uses every processor: see the
+//! example `echo_server`, `--threads`.
 mod connect;
 
 pub use crate::tls::maybe::tokio::MaybeTls;
@@ -67,8 +67,8 @@ use std::{
 
 /// A WebSocket over `S`.
 ///
-/// A task that both receives and publishes needs no second one: the next receiving call writes what
-/// it feeds, and goes on reading while the stream is slow.
+/// One task can both receive and publish. The next receiving call writes the messages that it
+/// feeds, and goes on reading while the stream is slow.
 ///
 /// ```no_run
 /// # use tickwire::{CloseCode, Error, Prepared, tokio::WebSocket};
@@ -98,17 +98,17 @@ use std::{
 /// ```
 ///
 /// [`buffered_amount`](crate::Sender::buffered_amount) does not include bytes that the system has
-/// taken and not sent; a smaller `SO_SNDBUF` makes a slow peer show earlier. An
-/// `Outbox` of `tickwire-parts`, together with [`recv_or_room`](WebSocket::recv_or_room), decides
-/// what such a peer gets.
+/// accepted and not sent. A smaller `SO_SNDBUF` makes a slow peer show earlier. An `Outbox` of
+/// `tickwire-parts`, together with [`recv_or_room`](WebSocket::recv_or_room), decides what such a
+/// peer gets.
 ///
-/// Dropping it ends the stream at once, and loses messages fed and not flushed: call
+/// Dropping it ends the stream at once, and loses messages that were fed and not flushed: call
 /// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open until
 /// this is dropped.
 #[derive(Debug)]
 pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 
-/// An opening request that has been read, to be accepted or rejected when you are ready.
+/// An opening request that was read. Accept or reject it when you are ready.
 ///
 /// ```no_run
 /// # use tickwire::{Config, Error};
@@ -137,44 +137,44 @@ pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 #[derive(Debug)]
 pub struct Incoming<S>(drive::Incoming<Timed<S, Tokio>>);
 
-/// The half of a [`WebSocket`] that receives. Keep receiving: it answers Pings, sees the peer's
-/// Close, and drives all deadlines but the one on writing. Dropping it ends receiving; the
-/// [`Writer`] learns of the connection's end from a write that fails.
+/// The half of a [`WebSocket`] that receives. Keep receiving: this answers Pings, sees the peer's
+/// Close, and drives all deadlines except the one on writing. Dropping the `Reader` ends receiving.
+/// Then the [`Writer`] learns of the connection's end from a failed write.
 #[derive(Debug)]
 pub struct Reader<R, W>(Socket<Half<Timed<W, Tokio>>, Timed<R, Tokio>>);
 
-/// The half of a [`WebSocket`] that sends. Dropping it closes nothing: call `close` first. Messages
-/// fed and not flushed then leave with the [`Reader`]'s next write, if there is one. How the
-/// connection ended is asked of the [`Reader`].
+/// The half of a [`WebSocket`] that sends. Dropping it does not close the connection: call `close`
+/// first. After a drop, messages that were fed and not flushed leave with the [`Reader`]'s next
+/// write, if there is one. Ask the [`Reader`] how the connection ended.
 ///
-/// There is only one. For several senders, put a channel in front.
+/// There is only one `Writer`. Several senders need a channel in front of it.
 #[derive(Debug)]
 pub struct Writer<W>(drive::Writer<Timed<W, Tokio>>);
 
-/// A WebSocket in two halves.
+/// The two halves of a WebSocket.
 pub type Halves<R, W> = (Reader<R, W>, Writer<W>);
 
 pub use task::MessageOrRoom;
 
 adapter!(AsyncRead, AsyncWrite);
 
-/// Reads an opening request and accepts it, whatever it asks for. Use [`Incoming`] to look at it
+/// Reads an opening request and accepts any good one. Use [`Incoming`] to look at the request
 /// first: at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
-/// [origin](crate::handshake::server::Origins), which a server whose users have cookies has to
-/// check.
+/// [origin](crate::handshake::server::Origins). A server whose users have cookies must check the
+/// origin.
 ///
-/// Sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. Waits for at most
-/// [`handshake_timeout`](Config::handshake_timeout), [`write_timeout`](Config::write_timeout) for a
-/// stream that does not take the answer, as a socket does at once, and a second more after a
-/// refusal, so call it in a task of its own, not in the loop that accepts. That loop has to bound
-/// how many run at once: see the example `bounded`.
+/// It sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. It waits for at most
+/// [`handshake_timeout`](Config::handshake_timeout). Add [`write_timeout`](Config::write_timeout)
+/// for a stream that refuses the answer (a socket accepts it at once), and a second after a
+/// refusal. So call it in its own task, not in the loop that accepts. That loop must bound the
+/// number of these tasks: see the example `bounded`.
 ///
 /// Dropping the future drops the stream.
 ///
 /// # Errors
 ///
-/// [`Error::Handshake`] for a bad request, which has been answered; [`Error::Io`]; [`Error::Recv`]
-/// if the stream took nothing of the answer for `write_timeout`.
+/// [`Error::Handshake`] for a bad request, after it was answered; [`Error::Io`]; [`Error::Recv`] if
+/// the stream accepted nothing of the answer for `write_timeout`.
 ///
 /// # Panics
 ///
@@ -187,17 +187,17 @@ where
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Two halves for two tasks, whatever the stream; see
-    /// [`into_split_with`](Self::into_split_with) for streams that can be split without a lock.
+    /// Splits a connection over any stream for two tasks. For streams that can be split without a
+    /// lock, see [`into_split_with`](Self::into_split_with).
     pub fn into_split(self) -> Halves<ReadHalf<S>, WriteHalf<S>> {
         self.into_split_with(::tokio::io::split)
     }
 
-    /// Two halves for two tasks, by the stream's own way to split, such as
+    /// Splits the connection for two tasks by the stream's own way to split, such as
     /// `TcpStream::into_split`.
     ///
-    /// Messages fed and received before are kept. The [`Writer`] finishes a message in chunks that
-    /// is not finished.
+    /// Messages fed and received before are kept. The [`Writer`] continues an unfinished message in
+    /// chunks.
     pub fn into_split_with<R, W>(self, split: impl FnOnce(S) -> (R, W)) -> Halves<R, W>
     where
         R: AsyncRead + Unpin,
@@ -214,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 }
 
-/// A clock, and a sleep until the next deadline, made when one is first armed.
+/// A clock, and a sleep until the next deadline. The sleep is made when a deadline is first armed.
 #[derive(Debug)]
 struct Tokio {
     epoch: Instant,
@@ -237,7 +237,7 @@ impl<S> drive::Io for Timed<S, Tokio> {
     }
 
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // tokio cannot sleep longer; waking up once in a while does no harm.
+        // tokio cannot sleep longer. An early wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let Tokio { epoch, sleep } = &mut self.wait;
         let at = *epoch + (until - Time::ZERO).min(epoch.elapsed() + FAR);

@@ -71,7 +71,7 @@ pub(crate) const fn longest_head(max_head: usize) -> usize {
 /// The rows of the table in docs/LIMITS.md: what is attacked, what the bound is there, and the test
 /// that holds against it.
 const ROWS: [(&str, usize, &str); 9] = [
-    ("A length is announced, and none of it sent", partial(0), "a04_"),
+    ("A frame header announces a length, and no payload follows", partial(0), "a04_"),
     ("The longest message allowed", largest(MESSAGE), "a05_"),
     ("A message in fragments of one byte", ONE_BYTE_FRAGMENTS, "a17_"),
     ("A flood of Pings from a peer that never reads", PING_FLOOD, "a20_"),

@@ -1,8 +1,8 @@
 //! Asking a proxy for a tunnel to the server, without I/O: by CONNECT of HTTP, or by SOCKS5.
 //!
-//! A [`Dialogue`] goes over the stream before TLS and the opening handshake, and is bounded as that
-//! is: the head of an answer by [`max_head`](Config::max_head) and the like, and its time, which
-//! begins with that of the dial, by [`handshake_timeout`](Config::handshake_timeout).
+//! A [`Dialogue`] uses the stream before TLS and the opening handshake, and has the same bounds:
+//! [`max_head`](Config::max_head) and its like for the head of an answer, and
+//! [`handshake_timeout`](Config::handshake_timeout) for the time, which begins with the dial.
 //!
 //! ```text
 //! outgoing, advance      until all is written
@@ -23,20 +23,21 @@ use crate::proto::{
 use core::fmt;
 use std::vec::Vec;
 
-/// The first words to a proxy that is to reach a server, and who looks at its answers.
+/// Makes the first bytes to send to a proxy, and the function that looks at its answers.
 type Begin = fn(Option<&[u8]>, &Target, &Config) -> Result<(Vec<u8>, Look), HandshakeError>;
 
-/// Where a proxy is, what it speaks, and who we are to it.
+/// The address of a proxy, its protocol, and our credentials.
 #[derive(Clone)]
 pub struct Address {
-    /// A pointer, so that a program without a `Proxy` has none of what is said to one linked in.
+    /// It is a pointer, so that a program without a `Proxy` does not link this code.
     begin: Begin,
     /// `secure`: TLS to the proxy.
     target: Target,
 }
 
 impl Address {
-    /// Of a URL of `http`, which stands for none too, `https`, `socks5` or `socks5h`.
+    /// From a URL with the scheme `http`, `https`, `socks5` or `socks5h`. A URL without a scheme is
+    /// `http`.
     pub fn parse(url: &str) -> Result<Self, UrlError> {
         check(url)?;
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
@@ -76,13 +77,13 @@ impl fmt::Debug for Address {
     }
 }
 
-/// What is said to a proxy, and its answers.
+/// The bytes to and from a proxy, up to the tunnel.
 pub struct Dialogue {
-    /// What has come, and its deadlines.
+    /// The bytes received, and their deadlines.
     pub reading: Reading,
-    /// What is to be written now.
+    /// The bytes to write now.
     request: Vec<u8>,
-    /// The number of its bytes written. Invariant: `sent <= request.len()`.
+    /// The number of bytes of `request` written. Invariant: `sent <= request.len()`.
     sent: usize,
     look: Look,
 }
@@ -98,13 +99,13 @@ impl Dialogue {
         Ok(Self { reading: Reading::new(Role::Client, config), request, sent: 0, look })
     }
 
-    /// What is to be written before more is read.
+    /// The bytes to write before more is read.
     pub fn outgoing(&self) -> &[u8] {
         self.request.get(self.sent..).unwrap_or_default()
     }
 
-    /// Says that the first `n` bytes of [`outgoing`](Self::outgoing) were written; a larger `n`
-    /// counts as all.
+    /// Says that the first `n` bytes of [`outgoing`](Self::outgoing) were written. A larger `n`
+    /// means all.
     pub fn advance(&mut self, n: usize) {
         self.sent += n.min(self.request.len() - self.sent);
     }
@@ -118,10 +119,10 @@ impl Dialogue {
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         match self.reading.outcome() {
             Some(outcome) => outcome.map(|()| Progress::Complete),
-            // Bytes that are here already do not answer what is not said yet.
+            // Bytes that are here already cannot answer a request that was not sent.
             None if !self.outgoing().is_empty() => Ok(Progress::Partial),
             None => {
-                // All of what was said is written.
+                // The whole request is written.
                 self.request.clear();
                 self.sent = 0;
                 let found = (self.look)(&mut self.reading, &mut self.request);

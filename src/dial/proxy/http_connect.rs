@@ -44,13 +44,13 @@ fn look(reading: &mut Reading, config: &Config) -> Result<Progress, HandshakeErr
         };
         let line = StatusLine::parse(reading.wire().get(..len).unwrap_or_default())?;
         match line.status {
-            // RFC 9110 §9.3.6: any 2xx, with no body whatever Content-Length and Transfer-Encoding
-            // say.
+            // RFC 9110 §9.3.6: any 2xx agrees, and has no body, even with a Content-Length or
+            // Transfer-Encoding.
             200..=299 => {
                 reading.skip(len);
                 return Ok(Progress::Complete);
             }
-            // An upgrade was not asked for.
+            // A 101 is an error, because no upgrade was asked for.
             100 | 102..=199 => reading.skip_interim(line, config)?,
             status => return Err(HandshakeError::ConnectRefused { status }),
         }

@@ -1,7 +1,7 @@
-//! What the dialogue and its protocols have in common.
+//! The type that the dialogue and its protocols share.
 use crate::proto::handshake::{HandshakeError, Progress, Reading};
 use std::{boxed::Box, vec::Vec};
 
-/// Looks for the next answer. What has to be written for the one behind it goes into the `Vec`.
+/// Looks for the next answer. Puts the bytes to send after it into the `Vec`.
 pub(super) type Look =
     Box<dyn FnMut(&mut Reading, &mut Vec<u8>) -> Result<Progress, HandshakeError> + Send + Sync>;

@@ -1,4 +1,4 @@
-//! [`Proxy`]: by way of whom to connect. No other module knows of it.
+//! [`Proxy`]: connecting through a proxy. Only `dial` knows this module.
 #[cfg_attr(not(fuzzing), allow(unreachable_pub))] // a fuzz target drives it without I/O
 pub(crate) mod dialogue;
 mod environment;
@@ -23,13 +23,14 @@ use dialogue::{Address, Dialogue};
 use environment::chosen;
 use std::{env, fmt, future::poll_fn, string::String, vec::Vec};
 
-/// A proxy to connect through, by CONNECT of HTTP or by SOCKS5: for
+/// A proxy to connect through, by CONNECT of HTTP or by SOCKS5. It is for
 /// [`Dial::proxy`](crate::Dial::proxy).
 ///
-/// The proxy resolves the server's name; this end does not look it up. Dialing the proxy, TLS to it
-/// and its answer count to [`handshake_timeout`](Config::handshake_timeout), with what follows; the
-/// head of an answer is bounded as a server's is. A proxy that makes no tunnel is [`Error::Proxy`],
-/// and what it says is never taken for the server's answer.
+/// The proxy resolves the server's name; this end does not.
+/// [`handshake_timeout`](Config::handshake_timeout) bounds dialing the proxy, TLS to it and its
+/// answer, together with the steps that follow. The head of its answer has the same limits as a
+/// server's. If the proxy makes no tunnel, the error is [`Error::Proxy`]. Its answer is never taken
+/// for the server's answer.
 ///
 /// ```no_run
 /// use tickwire::{Config, Dial, Proxy, handshake::client::Request};
@@ -53,13 +54,13 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Of a URL: `http://` (or no scheme) speaks CONNECT (RFC 9110 §9.3.6), `https://` the same
-    /// over TLS, which needs the feature `rustls`; `socks5://` and `socks5h://` speak SOCKS5 (RFC
-    /// 1928). Without a port it is 80, 443 or 1080.
+    /// From a URL. `http://` (or no scheme) means CONNECT (RFC 9110 §9.3.6). `https://` means
+    /// CONNECT over TLS, which needs the feature `rustls`. `socks5://` and `socks5h://` mean SOCKS5
+    /// (RFC 1928). The default ports are 80, 443 and 1080.
     ///
-    /// User and password in it, percent-encoded, are sent to the proxy alone: as Basic
-    /// authentication (RFC 7617), which without TLS to the proxy everybody on the way can read, or
-    /// by RFC 1929, which everybody can.
+    /// User and password in the URL, percent-encoded, are sent to the proxy alone: as Basic
+    /// authentication (RFC 7617), or by RFC 1929. Everybody on the way can read them, unless TLS to
+    /// the proxy is used.
     ///
     /// # Errors
     ///
@@ -92,7 +93,7 @@ impl Proxy {
         Ok(chosen(server, value)?.map(|address| Self { address, tls: None }))
     }
 
-    /// Another configuration of TLS to the proxy than [the default](tls::platform_config); that of
+    /// Sets another configuration of TLS to the proxy than [the default](tls::platform_config).
     /// [`Dial::tls`](crate::Dial::tls) is for the server alone. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
@@ -100,7 +101,7 @@ impl Proxy {
         self
     }
 
-    /// What to dial.
+    /// The target to dial.
     pub(crate) fn target(&self) -> &Target {
         self.address.target()
     }
@@ -109,7 +110,7 @@ impl Proxy {
         super::client_tls(self.target(), self.tls.as_ref())
     }
 
-    /// Asks for a tunnel. Returns what has come through it already.
+    /// Asks for a tunnel. Returns the bytes that came through it already.
     pub(crate) async fn tunnel<I: Source + Output>(
         &self,
         io: &mut I,
@@ -122,7 +123,7 @@ impl Proxy {
     }
 }
 
-/// Asks a proxy for a tunnel. The time of that began when that of `io` did.
+/// Asks a proxy for a tunnel. The deadline counts from the epoch of `io`.
 async fn tunnel<I: Source + Output>(io: &mut I, dialogue: &mut Dialogue) -> Result<(), Error> {
     dialogue.reading.handle_timeout(Time::ZERO)?;
     loop {

@@ -113,22 +113,22 @@ macro_rules! receiving {
 
         /// Polls [`recv`](Self::recv): for a `Future` or a `Stream` of your own.
         ///
-        /// There is nothing to cancel: all state lives in the connection, so what a poll has not
-        /// returned, the next receiving call returns, whichever it is. The first poll that has to
-        /// wait allocates a place for wakers.
+        /// A poll cannot be cancelled. All state lives in the connection, so the next receiving
+        /// call of any kind returns what this poll did not. The first poll that has to wait
+        /// allocates a place for wakers.
         ///
         /// # Who may poll
         ///
-        /// One task polls receiving: by this, by [`poll_recv_event`](Self::poll_recv_event), or as
-        /// a `Stream`. One task, the same or another, polls sending: as a `Sink` (feature
-        /// `futures`). Each side wakes the task that polled it last, and no other. A Close that was
-        /// queued by [`Sender::close`](crate::Sender::close) begins its deadline with the next poll
-        /// of either side.
+        /// One task polls the receiving side, by this, by
+        /// [`poll_recv_event`](Self::poll_recv_event), or as a `Stream`. One task, the same or
+        /// another, polls the sending side as a `Sink` (feature `futures`). Each side wakes only
+        /// the task that polled it last. The deadline of a Close queued by
+        /// [`Sender::close`](crate::Sender::close) begins with the next poll of either side.
         ///
-        /// Everything else is for a connection that one task drives: the future of
-        /// [`recv`](Self::recv), and any other of a whole WebSocket, replaces the wakers of both
-        /// sides, so that a second task may never be woken. Of `into_split`, each half is for one
-        /// task, whatever it calls, and needs no lock around both.
+        /// All other calls are for a connection that one task drives. The future of
+        /// [`recv`](Self::recv), like every future of a whole WebSocket, replaces the wakers of
+        /// both sides, so a second task might never wake. After `into_split`, each half belongs to
+        /// one task, which may make any call. No lock is needed.
         ///
         /// # Errors
         ///
@@ -141,8 +141,8 @@ macro_rules! receiving {
             Poll::Ready(self.0.take(ready, |rx| rx.message()))
         }
 
-        /// Polls [`recv_event`](Self::recv_event), otherwise as [`poll_recv`](Self::poll_recv),
-        /// whose rule of [who may poll](Self::poll_recv) holds here too.
+        /// Polls [`recv_event`](Self::recv_event). The rule of [who may poll](Self::poll_recv) is
+        /// that of [`poll_recv`](Self::poll_recv).
         ///
         /// # Errors
         ///
@@ -158,13 +158,14 @@ macro_rules! receiving {
 }
 pub(crate) use receiving;
 
-/// What a whole connection has besides.
+/// The calls that only a whole connection has.
 macro_rules! sending {
     () => {
-        /// [`recv`](Self::recv), but also returns when there is room again: when fewer than `below`
-        /// bytes, and less than [`high_water`](crate::Config::high_water), are unsent, if there was
-        /// no such room when it was called. For callers with more to feed, such as an
-        /// `Outbox` of `tickwire-parts`, whose `below` is its `max_unsent`. 0 counts as 1.
+        /// [`recv`](Self::recv), but it also returns when there is room again. There is room when
+        /// fewer than `below` bytes, and less than [`high_water`](crate::Config::high_water), are
+        /// unsent. It does not return for room that was there when it was called. It is for callers
+        /// with more to feed, such as an `Outbox` of `tickwire-parts`, whose `below` is its
+        /// `max_unsent`. 0 counts as 1.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -188,14 +189,14 @@ macro_rules! sending {
             }
         }
 
-        /// Closes: sends a Close behind everything fed, unless one was sent before, then reads and
-        /// discards up to the peer's Close and ends the stream.
-        /// [`close_timeout`](crate::Config::close_timeout) says how long that takes at most.
+        /// Closes the connection. It sends a Close behind everything fed, unless one was sent
+        /// before. Then it reads and discards up to the peer's Close, and ends the stream.
+        /// [`close_timeout`](crate::Config::close_timeout) bounds the time this takes.
         ///
-        /// With a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code and a reason
-        /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or neither (`None`).
+        /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a
+        /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None`.
         ///
-        /// Cancel safe: call it again. Messages discarded so far are lost; [`recv`](Self::recv)
+        /// Cancel safe: call it again. Messages that were discarded are lost; [`recv`](Self::recv)
         /// goes on after them.
         ///
         /// # Errors
@@ -212,21 +213,21 @@ macro_rules! sending {
 }
 pub(crate) use sending;
 
-/// What sends, whole or half, without looking at what comes.
+/// The calls that send, of a whole connection and of the sending half.
 macro_rules! sends {
     () => {
-        /// Waits for room, feeds a message, and writes everything buffered: when it returns, the
-        /// stream has taken the message. A borrowed message is copied; see
+        /// Waits for room, feeds a message, and writes everything buffered. When it returns, the
+        /// stream has accepted the message. A borrowed message is copied; see
         /// [`Outbound`](crate::Outbound) for the others.
         ///
-        /// Cancel safe: if dropped before there was room, nothing was sent, and a message given by
-        /// value is gone (`ready`, then `feed` and `flush`, keep it); if dropped later, the message
-        /// goes out whole with the next flush, so do not send it again.
-        /// [`Sender::fed`](crate::Sender::fed) before and after tells which.
+        /// Cancel safe. If the future is dropped before there was room, nothing was sent, and a
+        /// message given by value is gone. (To keep it, call `ready`, then `feed` and `flush`.) If
+        /// it is dropped later, the next flush sends the whole message, so do not send it again.
+        /// Compare [`Sender::fed`](crate::Sender::fed) before and after to tell the two apart.
         ///
-        /// It does not read: a program that only sends notices the peer's Close when the stream
-        /// breaks, and two peers that both send before they receive can block each other. Receive
-        /// from the other half, or, of a whole connection, feed and receive.
+        /// It does not read. So a program that only sends notices the peer's Close only when the
+        /// stream breaks. And two peers that both send before they receive can block each other.
+        /// Receive from the other half, or, with a whole connection, feed and receive.
         ///
         /// # Errors
         ///
@@ -245,8 +246,8 @@ macro_rules! sends {
             self.flush().await
         }
 
-        /// Waits until there is room for a message of any length, and writes if necessary. Does not
-        /// read.
+        /// Waits until there is room for a message of any length. It writes if necessary, and does
+        /// not read.
         ///
         /// Cancel safe.
         ///
@@ -276,12 +277,12 @@ macro_rules! sends {
 }
 pub(crate) use sends;
 
-/// What the half that sends has.
+/// The calls that only the sending half has.
 macro_rules! writing {
     () => {
-        /// Queues a Close behind everything fed, and writes it. The half that receives goes on to
-        /// the peer's Close, and ends the stream, within the time that
-        /// [`close_timeout`](crate::Config::close_timeout) says.
+        /// Queues a Close behind everything fed, and writes it. The receiving half goes on to the
+        /// peer's Close and ends the stream, within
+        /// [`close_timeout`](crate::Config::close_timeout).
         ///
         /// Cancel safe: call it again.
         ///
@@ -296,8 +297,8 @@ macro_rules! writing {
 }
 pub(crate) use writing;
 
-/// The types of an adapter, whose streams are read and written by these traits. `$timers`, of the
-/// type `$T`, make its timers, where the runtime does not.
+/// The types of an adapter whose streams have these traits. Without timers of the runtime,
+/// `$timers`, of the type `$T`, makes them.
 macro_rules! adapter {
     ($Read:path, $Write:path $(, $timers:ident: $T:ident: $Timers:path)?) => {
         impl<S $(, $T: $Timers)?> WebSocket<S $(, $T)?> {
@@ -338,8 +339,8 @@ macro_rules! adapter {
         impl<S: $Read + $Write + Unpin $(, $T: $Timers)?> Incoming<S $(, $T)?> {
             $crate::drive::calls::incoming!(WebSocket<S $(, $T)?>);
 
-            /// Reads a request and makes all checks of RFC 6455 §4.2.1. A bad one is rejected:
-            /// answered with its status, and the stream ended.
+            /// Reads a request and makes all checks of RFC 6455 §4.2.1. If the request is bad, this
+            /// answers with the error's status and ends the stream.
             ///
             /// Dropping the future drops the stream.
             ///

@@ -16,7 +16,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// Reads an opening request and accepts it, whatever it asks for.
+/// Reads an opening request and accepts any good one.
 pub(crate) async fn accept<I: Source + Output + Unpin>(
     io: I,
     config: &Config,
@@ -34,18 +34,18 @@ pub(crate) async fn accept<I: Source + Output + Unpin>(
     }
 }
 
-/// What [`accept`] does with a good request. Written by hand: an `async fn` would have room for
-/// the handshake and for the connection, and so would the task, for as long as that lives.
+/// The states of [`accept`] for a good request. It is written by hand, because an `async fn` would
+/// keep room for both the handshake and the connection as long as the task lives.
 #[allow(clippy::large_enum_variant)] // the room of the one is the room of the other
 enum Accepting<I> {
     Reading(Incoming<I>),
     Writing(WebSocket<I>),
-    /// Between the two.
+    /// Only while one state replaces the other.
     Neither,
 }
 
 impl<I: Source + Output> Accepting<I> {
-    /// Goes on until the response is written, or the request, still being read, is found bad.
+    /// Goes on until the response is written, or the request is found bad.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Result<(), HandshakeError>, Error>> {
         if let Self::Reading(handshake) = self {
             if let Err(error) = ready!(handshake.poll_request(cx))? {
@@ -63,7 +63,7 @@ impl<I: Source + Output> Accepting<I> {
 }
 
 impl<I: Source + Output> Incoming<I> {
-    /// Reads a request; a bad one is refused.
+    /// Reads a request. Refuses a bad one.
     pub(crate) async fn read_good(mut self) -> Result<Self, Error> {
         match self.fill().await? {
             Ok(()) => Ok(self),
@@ -71,10 +71,10 @@ impl<I: Source + Output> Incoming<I> {
         }
     }
 
-    /// Answers a bad request. On the heap, so that good ones need no room for it.
+    /// Answers a bad request. The future is on the heap, so that good requests need no room for it.
     fn reject_bad(self, error: HandshakeError) -> Pin<Box<impl Future<Output = Error>>> {
         Box::pin(async move {
-            // It does not matter if the peer did not take the answer.
+            // The error of the request is the result, even if the peer did not take the answer.
             let _ = self.rejected(error).await;
             error.into()
         })
@@ -85,14 +85,14 @@ impl<I: Source + Output> Incoming<I> {
         poll_fn(|cx| self.poll_request(cx)).await
     }
 
-    /// As that of an adapter.
+    /// See the adapters' `accept`.
     pub(crate) async fn accepted(self, accept: Accept<'_>) -> Result<WebSocket<I>, Error> {
         let mut ws = self.accept_corked(accept)?;
         poll_fn(|cx| ws.poll_flush(cx, false)).await?;
         Ok(ws)
     }
 
-    /// As that of an adapter.
+    /// See the adapters' `reject`.
     pub(crate) async fn rejected(mut self, rejection: impl Into<Rejection>) -> Result<(), Error> {
         self.answer(rejection.into()).await?;
         self.linger().await;

@@ -1,8 +1,8 @@
-//! The asynchronous WebSocket, whole and split, and its handshakes: written once, over any
+//! The asynchronous WebSocket, whole and split, and its handshakes, written once over any
 //! [`Source`] and [`Output`].
 //!
-//! An adapter says how its streams are read and written and what its timers are: `tokio`,
-//! `futures_io`.
+//! The adapters `tokio` and `futures_io` say how their streams are read and written, and what their
+//! timers are.
 pub(crate) mod calls;
 mod handshake;
 pub(crate) mod polls;
@@ -61,15 +61,15 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 pub enum MessageOrRoom<'a> {
     /// A message.
     Message(Message<'a>),
-    /// There is room again.
+    /// There is room again for a message.
     Room,
-    /// The peer has closed and been answered.
+    /// The peer's Close was received and answered.
     Closed,
 }
 
-/// The future of `recv`. Only a pointer, where an `async fn` would keep its own
-/// state and that of every future in it. Its poll is always inlined: a call would return
-/// its result through memory, which costs 7 ns per message.
+/// The future of `recv`. It is only a pointer; an `async fn` would keep its own state and that of
+/// every future in it. Its poll is always inlined, because a call would return its result through
+/// memory, which costs 7 ns per message.
 pub(crate) struct Recv<'a, C, I>(pub(crate) Option<&'a mut Socket<C, I>>);
 
 impl<'a, C: Core<I>, I: Source> Future for Recv<'a, C, I> {

@@ -1,8 +1,8 @@
 //! Receiving by polls, and the waking of two tasks that share one WebSocket.
 //!
-//! A stream and a timer wake only the last task that polled. So the polls of a side hand them a
-//! waker that wakes both sides; and what one side changes for the other, without any I/O for it to
-//! see, wakes the other. The halves of `into_split` have such wakers of their own.
+//! A stream and a timer wake only the last task that polled. So each side polls them with a waker
+//! that wakes both sides. And if one side changes something that the other side could not see from
+//! its I/O, it wakes the other. The halves of `into_split` have their own wakers for this.
 use super::Socket;
 use crate::{
     drive::{
@@ -17,12 +17,12 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// What polls have to remember.
+/// The state that polls keep between calls.
 #[derive(Debug, Default)]
 pub(crate) struct Polled {
-    /// The tasks that wait for each side, once one does.
+    /// The tasks that wait for each side; `None` before the first waits.
     tasks: Option<Arc<Wakers>>,
-    /// What the last poll left.
+    /// The outlook after the last poll.
     outlook: Outlook,
     /// The `Stream` has given its last item.
     #[cfg(feature = "futures")]
@@ -30,8 +30,8 @@ pub(crate) struct Polled {
 }
 
 impl Outlook {
-    /// Whether the other side has to know of the change from this. A side that waits for a stream
-    /// that blocks is woken by it; but a stream may forget that waker when it takes bytes.
+    /// Whether the other side must learn of the change since `before`. A blocked stream wakes the
+    /// side that waits for it, but it may drop that waker once it accepts bytes.
     fn is_news(self, before: Self) -> bool {
         let ends = |of: Self| (of.closed, of.broken, of.failed);
         let writable = (before.blocked && !self.blocked) || (!before.room && self.room);
@@ -47,7 +47,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Polls one side, and wakes the other where something has changed for it since the last poll.
+    /// Polls one side, and wakes the other side if something has changed for it since the last
+    /// poll.
     pub(crate) fn poll_side<T>(
         &mut self,
         side: Side,

@@ -1,9 +1,9 @@
 //! Streams and sinks of owned messages, and of owned events, for code that uses combinators:
 //! `StreamExt`, `forward`, a `select` of many connections, frameworks that take `Stream + Sink`.
 //!
-//! Their cost is an owned message for each one received (a copy of up to 4 KiB into a block that it
-//! shares with others, or a share of the buffer it came in) where `recv` lends it out. The
-//! WebSocket's own methods take precedence over those of `SinkExt`: `ws.send("text")` is
+//! Each received message becomes an owned message, while `recv` lends it out. Up to 4 KiB are
+//! copied into a block that messages share; a longer message shares the buffer it was received
+//! into. The WebSocket's own methods take precedence over those of `SinkExt`: `ws.send("text")` is
 //! `WebSocket::send`.
 //!
 //! `StreamExt::split` lets two tasks share one WebSocket; `poll_recv` has the rule.
@@ -96,24 +96,24 @@ impl<W: Output> Writer<W> {
 /// # }
 /// ```
 ///
-/// **Received** are the events of `recv_event`, the peer's Close among them; the stream ends when
-/// that was answered and the connection ended. An error comes once, and is the last item. If
-/// [`auto_close`](crate::Config::auto_close) is off, answer a Close before asking for the next
-/// item: the stream ends there otherwise.
+/// **The stream** gives the events of `recv_event`, including the peer's Close. It ends when the
+/// Close was answered and the connection is over. An error comes once, as the last item. If
+/// [`auto_close`](crate::Config::auto_close) is off, answer a Close before you ask for the next
+/// item; otherwise the stream ends there.
 ///
-/// **Sent** with the next flush: a message as by [`feed`](Sender::feed), a Ping, Pong or Close as
-/// by [`ping`](Sender::ping), [`pong`](Sender::pong) and [`close`](Sender::close). So Pings and
-/// Pongs overtake messages of which nothing was written, and of several waiting Pings only the
-/// newest is sent; a Close goes behind everything. After it, or after the answer to the peer's,
+/// **The sink** sends with the next flush: a message like [`feed`](Sender::feed), a Ping, Pong or
+/// Close like [`ping`](Sender::ping), [`pong`](Sender::pong) and [`close`](Sender::close). So Pings
+/// and Pongs overtake messages of which nothing was written, and only the newest of several waiting
+/// Pings is sent. A Close goes behind everything. After a Close, ours or the answer to the peer's,
 /// sending fails with [`Closed`](crate::SendError::Closed). Every item waits until there is room
 /// for a message; the calls of the [`Sender`] do not wait. If you forward what you receive, switch
 /// [`auto_pong`](crate::Config::auto_pong) off: each Ping is answered twice otherwise.
 ///
-/// Both in one task, or in two after `StreamExt::split`: see [who may
+/// Use both in one task, or in two after `StreamExt::split`: see [who may
 /// poll](crate::tokio::WebSocket::poll_recv).
 #[derive(Debug)]
 pub struct Events<S>(
-    /// What it is made of, with all of its calls.
+    /// The connection or half inside, with all its calls.
     pub S,
 );
 
@@ -127,7 +127,7 @@ pub(crate) fn feed_event(tx: &mut Sender, event: OwnedEvent) -> Result<(), SendE
     }
 }
 
-/// What the macros here name.
+/// The names that these macros use.
 pub(crate) mod names {
     pub(crate) use super::{Events, Next, feed_event};
     pub(crate) use crate::proto::{close::CloseCode, event::OwnedEvent};
@@ -136,7 +136,7 @@ pub(crate) mod names {
     pub(crate) use std::pin::Pin;
 }
 
-/// What receives, as a `Stream`; and its [`Events`].
+/// `Stream` for a type that receives, and for its [`Events`].
 macro_rules! stream {
     ([$($generics:tt)*] $Type:ty) => {
         /// The messages of [`recv_owned`](Self::recv_owned), up to the peer's Close. An error comes
@@ -176,12 +176,12 @@ macro_rules! stream {
 }
 pub(crate) use stream;
 
-/// What sends, as a `Sink`; and its [`Events`].
+/// `Sink` for a type that sends, and for its [`Events`].
 macro_rules! sink {
     ([$($generics:tt)*] $Type:ty) => {
-        /// Ready when there is room, as [`ready`](Self::ready) says; a message is queued as by
+        /// It is ready when there is room, like [`ready`](Self::ready). It queues a message like
         /// [`feed`](Self::feed). Closing sends a Close with code 1000 behind everything fed, and
-        /// reads nothing: go on with what receives up to its end, or drop the connection.
+        /// reads nothing. Then receive up to the end, or drop the connection.
         impl<$($generics)*> Sink<OwnedMessage> for $Type {
             type Error = Error;
 
@@ -204,8 +204,7 @@ macro_rules! sink {
             }
         }
 
-        /// Closing is that of the `Sink` of messages: with code 1000, unless a Close was sent
-        /// before.
+        /// Closing sends code 1000, like the `Sink` of messages, unless a Close was sent before.
         impl<$($generics)*> Sink<OwnedEvent> for Events<$Type> {
             type Error = Error;
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 impl Timestamped<TcpStream> {
-    /// Two halves without a lock, for `into_split_with` of a
+    /// Splits the stream without a lock, for `into_split_with` of a
     /// [`WebSocket`](crate::tokio::WebSocket). Feature `tokio`.
     #[cfg_attr(not(feature = "stamps"), allow(dead_code, unreachable_pub))] // it is public with the feature
     pub fn into_split(self) -> (Timestamped<OwnedReadHalf>, OwnedWriteHalf) {
@@ -25,9 +25,9 @@ impl Timestamped<TcpStream> {
     }
 }
 
-/// Reads as tokio does: what comes short of the room was all there is, so that the next read waits
-/// without a system call that finds nothing. That has to be said from inside of the read: later, it
-/// would also be said of what has come since.
+/// Reads as tokio does. A read that does not fill the room has emptied the socket, so the next read
+/// waits without a system call that would find nothing. tokio must be told inside the read: later,
+/// the note would cover bytes that arrived since.
 fn poll(
     tcp: &TcpStream,
     cx: &mut Context<'_>,

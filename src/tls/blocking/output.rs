@@ -1,4 +1,4 @@
-//! What the handles of one stream share, and the right to write it.
+//! The state that the handles of one stream share, and the right to write to the stream.
 use crate::{blocking::Stream, tls::Session};
 use std::{
     io::{self, IoSlice},
@@ -11,7 +11,7 @@ pub(super) struct Shared {
     pub(super) input: Mutex<()>,
     output: Mutex<Output>,
     session: Mutex<Session>,
-    /// How many streams share it: the last one sends close_notify.
+    /// The number of handles. The last one sends close_notify.
     pub(super) handles: AtomicUsize,
 }
 
@@ -22,12 +22,12 @@ struct Output {
     below: Below,
 }
 
-/// A panic, of which there should be none, leaves nothing here half done.
+/// Ignores poisoning: a panic, which should not happen, leaves nothing half done under these locks.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The call is to be made again.
+/// Whether the call can be made again.
 pub(super) fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
@@ -46,13 +46,13 @@ impl Shared {
         lock(&self.session)
     }
 
-    /// Whether there is ciphertext that the stream has not taken.
+    /// Whether the stream has refused ciphertext.
     pub(super) fn holds_output(&self) -> bool {
         !lock(&self.output).bytes.is_empty()
     }
 
-    /// Encrypts what there is room for, and writes as much of it as the stream takes. Nothing in a
-    /// handshake.
+    /// Encrypts as much as there is room for, and writes until the stream refuses. `None` during
+    /// the handshake.
     pub(super) fn write(
         self: &mut Arc<Self>,
         io: &mut impl Stream,
@@ -91,7 +91,7 @@ impl Shared {
         Right { output, session: self, waits }
     }
 
-    /// Where there is no other handle, which spares a send its five locks.
+    /// The right to write if there is no other handle. This spares a send its five locks.
     fn unlocked(&mut self, waits: bool) -> Right<&mut Output, &mut Session> {
         Right {
             waits,
@@ -101,7 +101,7 @@ impl Shared {
     }
 }
 
-/// How the session is come by.
+/// Access to the session, with or without its lock.
 trait Way {
     fn session(&mut self) -> impl DerefMut<Target = Session>;
 }
@@ -118,11 +118,11 @@ impl Way for &mut Session {
     }
 }
 
-/// The right to write, and the way to what is to be written.
+/// The right to write, with the ciphertext and the session.
 struct Right<O, W> {
     output: O,
     session: W,
-    /// Calls of the stream may wait.
+    /// Whether calls of the stream may wait.
     waits: bool,
 }
 
@@ -148,9 +148,9 @@ impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
         self.drain(io, true)
     }
 
-    /// Writes everything, then, where `flushes` is set and the stream took any since the last
-    /// flush, flushes it, and gives the right back. `WouldBlock` or `Interrupted`: something is
-    /// left; without `flushes` that is for the flush.
+    /// Writes everything. If `flushes` is set and the stream accepted bytes since the last flush,
+    /// flushes the stream. Then gives the right back. `WouldBlock` or `Interrupted` means that
+    /// bytes are left; without `flushes` they wait for the flush.
     fn drain(self, io: &mut impl Stream, flushes: bool) -> io::Result<()> {
         let Self { mut output, session: mut way, waits } = self;
         loop {

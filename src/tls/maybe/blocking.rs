@@ -1,4 +1,4 @@
-//! What `connect` of `blocking` gives a connection to read and write.
+//! The stream of a connection that `connect` of `blocking` made.
 use super::{Maybe, dialed, inner};
 use crate::{
     blocking::{Interest, Stream},
@@ -26,8 +26,8 @@ type Tcp = Timestamped<TcpStream>;
 impl MaybeTls {
     dialed!();
 
-    /// The session of TLS with the server, if the URL asks for one. No handle reads or writes while
-    /// this is held. Feature `rustls`.
+    /// The TLS session with the server, if the URL is `wss`. No handle can read or write while this
+    /// guard lives. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(&self) -> Option<impl core::ops::Deref<Target = crate::tls::Session>> {
         match &self.0 {
@@ -102,7 +102,7 @@ impl Stream for MaybeTls {
         }))
     }
 
-    /// Yes: TCP and TLS do.
+    /// `true`, for TCP and for TLS.
     fn writes_vectored(&self) -> bool {
         true
     }

@@ -1,6 +1,5 @@
-//! The streams of connections that are dialed: TCP, with TLS to a proxy around it where that is
-//! spoken, and TLS to the server around it where the URL asks for that. Each adapter's is its own,
-//! of the parts here.
+//! The streams of dialed connections: TCP, then TLS to a proxy if the proxy's URL is `https`, then
+//! TLS to the server if the URL is `wss`. Each adapter has its own type, made of the parts here.
 pub(crate) mod blocking;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;
@@ -17,16 +16,16 @@ enum Maybe<S, T, U> {
     Within(U),
 }
 
-/// How a `MaybeTls` over a `Tcp` is made, and what is below; `client` puts TLS around a stream, and
-/// `below` is what it was put around.
+/// Makes a `MaybeTls` over a `Tcp`, and gives access to that `Tcp`. `client` puts TLS around a
+/// stream, and `below` returns that stream.
 macro_rules! dialed {
     () => {
-        /// Of a stream to a server.
+        /// From a stream to a server.
         pub(crate) fn new(tcp: Tcp) -> Self {
             Self(Maybe::Plain(tcp))
         }
 
-        /// Of a stream to a proxy, with TLS around it if there is a configuration for that.
+        /// From a stream to a proxy, with TLS around it if there is a configuration for it.
         pub(crate) fn to_proxy(
             tcp: Tcp,
             proxy: &Target,
@@ -38,7 +37,8 @@ macro_rules! dialed {
             }))
         }
 
-        /// Puts TLS to the server around it. `ahead` are bytes that were read from it before.
+        /// Puts TLS to the server around the stream. `ahead` has the bytes that were read from the
+        /// stream before.
         pub(crate) fn with_tls(
             self,
             to: &Target,
@@ -52,7 +52,7 @@ macro_rules! dialed {
             }))
         }
 
-        /// The TCP stream, below TLS if there is any: to the proxy, if there is one.
+        /// The TCP stream, below any TLS. It leads to the proxy, if there is one.
         pub fn tcp(&self) -> &TcpStream {
             let tcp = match &self.0 {
                 Maybe::Plain(tcp) => tcp,
@@ -65,7 +65,7 @@ macro_rules! dialed {
 }
 use dialed;
 
-/// Calls the stream that is there.
+/// Calls the stream of the variant.
 macro_rules! inner {
     ($maybe:expr, $stream:ident => $do:expr) => {
         match $maybe {

@@ -1,4 +1,4 @@
-//! What tokio's `connect` gives a connection to read and write.
+//! The stream of a connection that `connect` of `tokio` made.
 use super::{Maybe, dialed, inner};
 use crate::{
     drive::Error,
@@ -32,7 +32,7 @@ type Tcp = Timestamped<TcpStream>;
 impl MaybeTls {
     dialed!();
 
-    /// The session of TLS with the server, if the URL asks for one. Feature `rustls`.
+    /// The TLS session with the server, if the URL is `wss`. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(&self) -> Option<&crate::tls::Session> {
         match &self.0 {
@@ -73,7 +73,7 @@ impl AsyncWrite for MaybeTls {
         inner!(&mut self.0, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
     }
 
-    /// Yes: TCP and TLS do.
+    /// `true`, for TCP and for TLS.
     fn is_write_vectored(&self) -> bool {
         true
     }
