@@ -270,6 +270,7 @@ fn unsafe_is_where_it_is_said_to_be() {
     let members = [
         "",
         "tickwire-axum/",
+        "tickwire-dial/",
         "tickwire-feed/",
         "tickwire-http/",
         "tickwire-parts/",
