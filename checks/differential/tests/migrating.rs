@@ -57,7 +57,7 @@ const ROWS: [(&str, fn()); 28] = [
     ("`Error::Http(response)`", refusal),
     ("`message.into_data()`, `is_text()` of a message kept", kept_messages),
     ("`message.into_text()?`, which takes binary messages too", kept_messages),
-    ("`Utf8Bytes`, of a `Message::Text` that goes through a channel", kept_messages),
+    ("`Utf8Bytes` of a `Message::Text`, to send it through a channel", kept_messages),
     ("`CloseCode::from(4009)`, `u16::from(code)`", close_codes),
     ("`Error::Protocol(ResetWithoutClosingHandshake)`", end_without_close),
     ("`WebSocketConfig::max_message_size` (64 MiB)", too_long),
