@@ -1,5 +1,10 @@
 //! [`Dial`]: how to connect, for the adapters that dial.
+pub(crate) mod blocking;
 pub(crate) mod proxy;
+#[cfg(all(test, feature = "tokio", target_os = "linux"))]
+mod tests;
+#[cfg(feature = "tokio")]
+pub(crate) mod tokio;
 
 use crate::{
     drive::Error,
@@ -12,14 +17,8 @@ use proxy::Proxy;
 use std::os::fd::BorrowedFd as Borrowed;
 #[cfg(windows)]
 use std::os::windows::io::BorrowedSocket as Borrowed;
-use std::{
-    fmt, io,
-    net::SocketAddr,
-    string::{String, ToString},
-    sync::Arc,
-    time::Duration,
-    vec::{self, Vec},
-};
+use std::{fmt, format, io, net::SocketAddr, string::String, sync::Arc, time::Duration, vec::Vec};
+use tickwire_dial::{Race, Step};
 
 /// How to connect: the request, and the way to make the stream. To connect to a URL with the
 /// defaults, use the adapter's `connect`.
@@ -40,6 +39,7 @@ use std::{
 #[must_use]
 pub struct Dial<'r> {
     request: &'r Request,
+    delay: Duration,
     prepare: Option<Prepare<'r>>,
     via_proxy: Option<Proxy>,
     // No field has the name of a method of a feature. Otherwise rustc would call `dial.tls(..)` a
@@ -62,7 +62,24 @@ impl<'r> Dial<'r> {
     /// Connects with this request. `wss` trusts the platform's roots. The socket has the system's
     /// defaults, with TCP_NODELAY on. No proxy is used, even if the environment names one.
     pub fn new(request: &'r Request) -> Self {
-        Self { request, prepare: None, via_proxy: None, tls_config: None, stamps_reads: false }
+        let delay = Duration::from_millis(250);
+        Self {
+            request,
+            delay,
+            prepare: None,
+            via_proxy: None,
+            tls_config: None,
+            stamps_reads: false,
+        }
+    }
+
+    /// Sets the head start of each attempt to connect over the next one: 250 ms by default, at
+    /// least 10 ms (RFC 8305 §5). The addresses of a name race: IPv6 and IPv4 in turn, in the
+    /// resolver's order. An attempt that fails ends its head start. The first that connects wins,
+    /// and the others are closed.
+    pub fn attempt_delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
     }
 
     /// Sets another configuration of TLS: other roots, a client certificate, a cryptographic
@@ -137,44 +154,61 @@ impl<'r> Dial<'r> {
         if self.stamps_reads { Timestamped::new(tcp) } else { Ok(Timestamped::wrap(tcp, false)) }
     }
 
-    /// The addresses of a target, in the order to try them.
-    pub(crate) fn addresses(
+    /// The attempts to connect to a target, within `limit`.
+    fn attempts<'t>(
         &self,
-        to: &Target,
+        to: &'t Target,
         found: io::Result<impl Iterator<Item = SocketAddr>>,
-    ) -> io::Result<Addresses> {
+        limit: Duration,
+    ) -> io::Result<Attempts<'t>> {
+        if to.socket_path().is_some() {
+            let why = "a URL of a Unix socket needs a connector: use connect_with";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        }
         let found = found.map_err(|error| unresolved(to, error))?;
-        let left: Vec<_> = found.collect();
-        // The name has no address, or the lookup took all of the time.
-        let why = if left.is_empty() { io::ErrorKind::NotFound } else { io::ErrorKind::TimedOut };
-        Ok(Addresses { left: left.into_iter(), last: unresolved(to, why.into()) })
+        Ok(Attempts { to, limit, race: Race::new(found, self.delay) })
     }
 }
 
-/// Addresses to try one after another, and the error of the last one tried.
-pub(crate) struct Addresses {
-    left: vec::IntoIter<SocketAddr>,
-    last: io::Error,
+/// The race to the addresses of a target, and its end. Times count from the beginning of the call.
+struct Attempts<'t> {
+    to: &'t Target,
+    limit: Duration,
+    race: Race<io::Error>,
 }
 
-impl Addresses {
-    /// The next address, and its share of the remaining time, if that is limited. With no address
-    /// or no time left, the reason why there is no stream.
-    pub(crate) fn next(
-        &mut self,
-        rest: Option<Duration>,
-    ) -> io::Result<(SocketAddr, Option<Duration>)> {
-        let spent = rest.is_some_and(|rest| rest.is_zero());
-        let left = u32::try_from(self.left.len()).unwrap_or(u32::MAX);
-        let Some(address) = self.left.next().filter(|_| !spent) else {
-            return Err(core::mem::replace(&mut self.last, io::ErrorKind::NotFound.into()));
-        };
-        Ok((address, rest.map(|rest| (rest / left).max(Duration::from_millis(1)))))
+impl Attempts<'_> {
+    /// What to do next. The error says why there is no stream.
+    fn next(&mut self, now: Duration) -> io::Result<Step> {
+        let late = now >= self.limit;
+        if late {
+            for address in self.race.under_way().to_vec() {
+                self.race.failed(address, io::ErrorKind::TimedOut.into());
+            }
+        }
+        match self.race.next(now).filter(|_| !late) {
+            Some(Step::Wait(until)) => {
+                Ok(Step::Wait(Some(until.map_or(self.limit, |until| until.min(self.limit)))))
+            }
+            Some(connect) => Ok(connect),
+            None => Err(self.lost(late)),
+        }
     }
 
-    /// Notes that an address could not be dialed.
-    pub(crate) fn failed(&mut self, address: SocketAddr, error: io::Error) {
-        self.last = failed(format_args!("dialing {address}"), error);
+    fn failed(&mut self, address: SocketAddr, error: io::Error) {
+        self.race.failed(address, error);
+    }
+
+    fn lost(&mut self, late: bool) -> io::Error {
+        let failures = self.race.take_failures();
+        let text: Vec<_> =
+            failures.iter().map(|(to, error)| format!("{error}, dialing {to}")).collect();
+        match failures.into_iter().next_back() {
+            Some((_, error)) => failed(text.join("; "), error),
+            // The name has no address, or the lookup took all of the time.
+            None if late => unresolved(self.to, io::ErrorKind::TimedOut.into()),
+            None => unresolved(self.to, io::ErrorKind::NotFound.into()),
+        }
     }
 }
 
@@ -192,19 +226,23 @@ fn client_tls(to: &Target, own: Option<&tls::Client>) -> Result<Option<tls::Clie
 
 /// The error of a failed lookup.
 fn unresolved(target: &Target, error: io::Error) -> io::Error {
-    failed(format_args!("resolving {}:{}", target.host(), target.port()), error)
+    failed(format!("{error}, resolving {}:{}", target.host(), target.port()), error)
 }
 
-/// An error of connecting. It names the target or the address; its source is the system's error.
-fn failed(doing: fmt::Arguments<'_>, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), Connecting { error, doing: doing.to_string() })
+/// The error of a caller's connector.
+fn connecting(target: &Target, error: io::Error) -> io::Error {
+    failed(format!("{error}, connecting to {}:{}", target.host(), target.port()), error)
 }
 
-/// The system's error, as the source, and the action that failed.
+/// An error of connecting, which names the target or the addresses.
+fn failed(text: String, source: io::Error) -> io::Error {
+    io::Error::new(source.kind(), Connecting { text, source })
+}
+
+/// What failed, and as the source the system's error, of several the last one.
 #[derive(Debug, thiserror::Error)]
-#[error("{error}, {doing}")]
+#[error("{text}")]
 struct Connecting {
-    #[source]
-    error: io::Error,
-    doing: String,
+    text: String,
+    source: io::Error,
 }

@@ -309,6 +309,7 @@ pub use crate::{
     dial::{Dial, proxy::Proxy},
     drive::{error::Error, received::Received},
     proto::entropy::system::SystemEntropy,
+    socket::timestamped::Timestamped,
 };
 #[cfg(feature = "futures")]
 pub use drive::task::streams::Events;
@@ -335,8 +336,6 @@ pub use proto::{
     time::Time,
     url,
 };
-#[cfg(feature = "stamps")]
-pub use socket::timestamped::Timestamped;
 
 /// What a fuzz target drives and no user can.
 #[cfg(fuzzing)]

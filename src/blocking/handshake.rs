@@ -57,14 +57,14 @@ pub fn client<S: Stream>(io: S, request: &Request, config: &Config) -> Result<We
 
 /// [`client`] for a dialed stream. Its time began at `began`. `ahead` has the bytes that were read
 /// from the stream before.
-pub(super) fn client_since<S: Stream>(
+pub(crate) fn client_since<S: Stream>(
     began: Instant,
     io: S,
     request: &Request,
     config: &Config,
     ahead: &[u8],
 ) -> Result<WebSocket<S>, Error> {
-    wait(drive::client(Timed::since(began, io), request, config, ahead))?.map(WebSocket)
+    wait(drive::client(Timed::opening(began, io), request, config, ahead))?.map(WebSocket)
 }
 
 /// An opening request that was read. Accept or reject it when you are ready.
@@ -102,7 +102,7 @@ impl<S: Stream> Incoming<S> {
     ///
     /// [`Error::Io`], [`Error::WouldBlock`].
     pub fn read_any(io: S, config: &Config) -> Result<(Self, Result<(), HandshakeError>), Error> {
-        let mut this = drive::Incoming::new(Timed::since(Instant::now(), io), config);
+        let mut this = drive::Incoming::new(Timed::opening(Instant::now(), io), config);
         let checked = ready_or_would_block(this.poll_request(&mut context()))??;
         Ok((Self(this), checked))
     }
@@ -137,13 +137,13 @@ impl<S: Stream> Incoming<S> {
 }
 
 /// The result of a future whose polls wait by themselves.
-pub(super) fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
+pub(crate) fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
     ready_or_would_block(pin!(future).poll(&mut context()))
 }
 
 impl<S: Stream> Timed<S, Thread> {
-    /// For a handshake that began at `began`.
-    pub(super) fn since(began: Instant, io: S) -> Self {
+    /// For an opening handshake that began at `began`.
+    pub(crate) fn opening(began: Instant, io: S) -> Self {
         let _ = io.set_nodelay(true); // if that fails, reading will too
         Self::new(io, began)
     }

@@ -63,7 +63,6 @@
 //! [`Config::close_timeout`]. A thread with a whole [`WebSocket`] must check by itself whether to
 //! stop: set a [`set_read_timeout`](WebSocket::set_read_timeout), and check at each
 //! [`Error::WouldBlock`] of `recv`.
-mod connect;
 mod handshake;
 mod spin;
 mod split;
@@ -73,9 +72,9 @@ mod thread;
 
 #[cfg(feature = "rustls")]
 pub use crate::tls::blocking::TlsStream;
-pub use crate::tls::maybe::blocking::MaybeTls;
-pub use connect::connect;
+pub use crate::{dial::blocking::connect, tls::maybe::blocking::MaybeTls};
 pub use handshake::{Incoming, accept, client};
+pub(crate) use handshake::{client_since, wait};
 pub use spin::Spin;
 pub use split::{Reader, Writer};
 pub use stream::{Interest, Stream, WithoutTimeouts};

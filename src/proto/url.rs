@@ -25,7 +25,7 @@ pub enum UrlError {
     /// The scheme is neither `ws` nor `wss`.
     #[error("URL is neither of ws nor of wss")]
     UnknownScheme,
-    /// The URL has no host.
+    /// The URL has no host, or that of a Unix socket no path to it.
     #[error("URL has no host")]
     EmptyHost,
     /// The host is neither a name, an IPv4 address, nor an IPv6 address in brackets.
@@ -85,6 +85,7 @@ pub struct Target {
     /// `user:password` as in Basic authentication, percent-decoded. Invariant: the user has no
     /// colon.
     userinfo: Option<Vec<u8>>,
+    socket_path: Option<String>,
 }
 
 impl Target {
@@ -128,6 +129,12 @@ impl Target {
         &self.resource
     }
 
+    /// The path of the Unix socket to dial, of a URL such as `ws+unix:/run/feed.sock:/ticks`. A
+    /// connector dials it (`Dial::connect_with`). The host of such a URL is `localhost`.
+    pub fn socket_path(&self) -> Option<&str> {
+        self.socket_path.as_deref()
+    }
+
     /// `user:password`, decoded.
     pub(crate) fn userinfo(&self) -> Option<&[u8]> {
         self.userinfo.as_deref()
@@ -168,7 +175,21 @@ impl Target {
                 _ => format!("/{resource}"),
             },
             userinfo,
+            socket_path: None,
         })
+    }
+
+    /// Parses the part of a `ws+unix` URL behind the scheme, as the package `ws` of Node does: the
+    /// path of the socket, a colon, path and query.
+    fn of_socket(rest: &str) -> Result<Self, UrlError> {
+        let (socket, resource) = rest.split_once(':').unwrap_or((rest, ""));
+        let socket = socket.strip_prefix("//").unwrap_or(socket);
+        if socket.is_empty() {
+            return Err(UrlError::EmptyHost);
+        }
+        let resource = resource.strip_prefix('/').unwrap_or(resource);
+        let here = Self::behind_scheme(&format!("localhost/{resource}"), false, 80)?;
+        Ok(Self { socket_path: Some(socket.to_string()), ..here })
     }
 }
 
@@ -177,8 +198,8 @@ impl FromStr for Target {
 
     /// Parses a URL.
     ///
-    /// Scheme and host match without regard to case. An empty port means the default. Percent
-    /// escapes in path and query are passed on unchanged. The characters `` ^`{|} `` are passed on
+    /// Scheme and host match without regard to case. An empty port means the default. Besides `ws`
+    /// and `wss`, there is `ws+unix` for a [Unix socket](Self::socket_path). Percent escapes in path and query are passed on unchanged. The characters `` ^`{|} `` are passed on
     /// too: RFC 3986 wants them encoded, but servers accept them.
     ///
     /// # Errors
@@ -186,6 +207,11 @@ impl FromStr for Target {
     /// See [`UrlError`].
     fn from_str(url: &str) -> Result<Self, UrlError> {
         check(url)?;
+        if let Some((scheme, rest)) = url.split_once(':')
+            && scheme.eq_ignore_ascii_case("ws+unix")
+        {
+            return Self::of_socket(rest);
+        }
         let (scheme, rest) = url.split_once("://").ok_or(UrlError::NoScheme)?;
         let secure = match scheme {
             s if s.eq_ignore_ascii_case("ws") => false,
@@ -204,6 +230,9 @@ impl FromStr for Target {
 /// in the query is shown, so log `{:?}` if the query may contain one.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = &self.socket_path {
+            return write!(f, "ws+unix:{path}:{}", self.resource);
+        }
         let scheme = if self.secure { "wss" } else { "ws" };
         write!(f, "{scheme}://{}{}", self.host_header, self.resource)
     }
@@ -224,6 +253,7 @@ impl fmt::Debug for Target {
             .field("path", &path)
             .field("query", &query.map(|_| HIDDEN))
             .field("userinfo", &self.userinfo.as_ref().map(|_| HIDDEN))
+            .field("socket_path", &self.socket_path)
             .finish()
     }
 }

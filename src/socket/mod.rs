@@ -2,8 +2,6 @@
 pub(crate) mod arrival;
 #[cfg_attr(not(all(feature = "stamps", target_os = "linux")), path = "no_kernel.rs")]
 mod kernel;
-#[cfg_attr(not(feature = "stamps"), allow(dead_code, unreachable_pub))]
-// it is public with the feature
 pub(crate) mod timestamped;
 
 pub(crate) use timestamped::Timestamped;

@@ -7,7 +7,7 @@ use crate::proto::message::Arrival;
 use std::io::{self, IoSlice, Read, Write};
 
 /// A TCP stream of `std`, tokio or mio that asks the kernel for the time of arrival of the bytes it
-/// reads (SO_TIMESTAMPING).
+/// reads (SO_TIMESTAMPING). Without the feature `stamps` it only passes on.
 ///
 /// With [`Config::stamp_reads`](crate::Config::stamp_reads) set,
 /// [`Info::arrived`](crate::Info::arrived) has the time for each message. [`connect`](crate::Dial)
@@ -67,7 +67,8 @@ impl<S> Timestamped<S> {
 }
 
 impl<S: Handle> Timestamped<S> {
-    /// Asks the kernel to stamp. On other systems than Linux nothing is stamped.
+    /// Asks the kernel to stamp. On other systems than Linux, and without the feature `stamps`,
+    /// nothing is stamped.
     ///
     /// ```no_run
     /// # #[cfg(feature = "stamps")]

@@ -145,6 +145,8 @@ pub(crate) mod maybe;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;
 
+#[cfg(not(target_os = "android"))]
+pub use tickwire_tls::platform_config_and_roots;
 pub use tickwire_tls::{BadCertificate, Session, TlsError, platform_config, rustls};
 
 use crate::proto::url::Target;

@@ -38,12 +38,9 @@
 //! the reference count of a large [shared payload](crate::Outbound). So one runtime per thread,
 //! each with its own listener on the same port (SO_REUSEPORT), uses every processor: see the
 //! example `echo_server`, `--threads`.
-mod connect;
-
-pub use crate::tls::maybe::tokio::MaybeTls;
 #[cfg(feature = "rustls")]
 pub use crate::tls::tokio::TlsStream;
-pub use connect::{client, connect};
+pub use crate::{dial::tokio::connect, tls::maybe::tokio::MaybeTls};
 
 use crate::{
     drive::{
@@ -53,7 +50,11 @@ use crate::{
             calls::{adapter, names::*},
         },
     },
-    proto::{config::Config, handshake::HandshakeError, time::Time},
+    proto::{
+        config::Config,
+        handshake::{HandshakeError, client::Request},
+        time::Time,
+    },
 };
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf},
@@ -186,6 +187,36 @@ where
     task::accept(Timed::new(io), config).await.map(WebSocket)
 }
 
+/// The opening handshake as a client, over the caller's stream: TLS, a Unix socket, a tunnel. On
+/// TCP, call `set_nodelay(true)` before. [`handshake_timeout`](Config::handshake_timeout) bounds
+/// the handshake.
+///
+/// Dropping the future drops the stream.
+///
+/// # Errors
+///
+/// [`Error::Io`], [`Error::Handshake`], and [`Error::Refused`] for a status other than 101.
+pub async fn client<S>(io: S, request: &Request, config: &Config) -> Result<WebSocket<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    client_since(Instant::now(), io, request, config, &[]).await
+}
+
+/// [`client`](fn@client), begun before. `ahead` has the bytes that were read from the stream.
+pub(crate) async fn client_since<S>(
+    began: Instant,
+    io: S,
+    request: &Request,
+    config: &Config,
+    ahead: &[u8],
+) -> Result<WebSocket<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    drive::client(Timed::since(began, io), request, config, ahead).await.map(WebSocket)
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Splits a connection over any stream for two tasks. For streams that can be split without a
     /// lock, see [`into_split_with`](Self::into_split_with).
@@ -216,7 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
 /// A clock, and a sleep until the next deadline. The sleep is made when a deadline is first armed.
 #[derive(Debug)]
-struct Tokio {
+pub(crate) struct Tokio {
     epoch: Instant,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -226,7 +257,7 @@ impl<S> Timed<S, Tokio> {
         Self::since(Instant::now(), io)
     }
 
-    fn since(epoch: Instant, io: S) -> Self {
+    pub(crate) fn since(epoch: Instant, io: S) -> Self {
         Self { io, wait: Tokio { epoch, sleep: None } }
     }
 }

@@ -8,6 +8,8 @@ mod support;
 mod boundary;
 #[cfg(feature = "tokio")]
 mod buffered_streams;
+#[cfg(feature = "tokio")]
+mod connectors;
 #[cfg(all(feature = "counters", feature = "tokio"))]
 mod counters;
 #[cfg(all(feature = "deflate", feature = "tokio"))]

@@ -84,11 +84,14 @@ fn sources_below(src: PathBuf) -> Vec<Source> {
 }
 
 impl Source {
-    /// What the module tree above it calls it: the stream of an adapter over TLS is the adapter's.
+    /// What the module tree above it calls it: the stream of an adapter over TLS, and how an adapter
+    /// dials, are the adapter's.
     fn name(&self) -> &str {
         let adapter = |name: &&String| matches!(&name[..], "tokio" | "blocking");
         match &self.module[..] {
-            [tls, inside @ ..] if tls == "tls" => inside.iter().find(adapter).unwrap_or(tls),
+            [above, inside @ ..] if above == "tls" || above == "dial" => {
+                inside.iter().find(adapter).unwrap_or(above)
+            }
             module => &module[0],
         }
     }

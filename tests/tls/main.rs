@@ -9,6 +9,7 @@ mod support;
 
 mod buffered;
 mod connections;
+mod connectors;
 mod numbers;
 mod pipe;
 mod proxies;

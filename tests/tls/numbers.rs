@@ -16,6 +16,7 @@ fn every_rule_of_the_record_layer_has_a_test() {
         helpers: &[
             "buffered",
             "connections",
+            "connectors",
             "numbers",
             "pipe",
             "proxies",

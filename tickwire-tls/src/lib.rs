@@ -31,7 +31,7 @@ use ::rustls::{
     AlertDescription, CertificateError, ClientConfig,
     crypto::{CryptoProvider, ring},
 };
-use rustls_platform_verifier::BuilderVerifierExt;
+use rustls_platform_verifier::Verifier;
 use std::{
     boxed::Box,
     fmt, io,
@@ -61,15 +61,45 @@ pub fn platform_config() -> Result<Arc<ClientConfig>, TlsError> {
     if let Some(config) = CONFIG.get() {
         return Ok(config.clone());
     }
+    let provider = provider();
+    let config = client_config(Verifier::new(provider.clone())?, provider)?;
+    Ok(CONFIG.get_or_init(|| config).clone())
+}
+
+/// [`platform_config`], which also trusts the authorities of a PEM text, such as those of a company.
+/// Make it once and share it: each one keeps its own session tickets. Not on Android, whose
+/// applications name such authorities in their network security configuration.
+///
+/// # Errors
+///
+/// If the text has no certificate, or one that is malformed; if the platform refuses one.
+#[cfg(not(target_os = "android"))]
+pub fn platform_config_and_roots(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
+    use ::rustls::pki_types::{CertificateDer, pem::PemObject};
+    let roots = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let roots = roots.ok().filter(|roots| !roots.is_empty());
+    let roots = roots.ok_or(::rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
+    let provider = provider();
+    client_config(Verifier::new_with_extra_roots(roots, provider.clone())?, provider)
+}
+
+/// The application's default provider, or ring.
+fn provider() -> Arc<CryptoProvider> {
     let installed = CryptoProvider::get_default().cloned();
-    let provider = installed.unwrap_or_else(|| Arc::new(ring::default_provider()));
+    installed.unwrap_or_else(|| Arc::new(ring::default_provider()))
+}
+
+fn client_config(
+    verifier: Verifier,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_platform_verifier())
-        .map_err(TlsError::from)?
+        .with_safe_default_protocol_versions()?
+        .dangerous() // the verifier is the platform's
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.enable_secret_extraction = true;
-    Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
+    Ok(Arc::new(config))
 }
 
 /// Why TLS failed, by the peer's fault or this end's configuration.

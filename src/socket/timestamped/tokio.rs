@@ -17,7 +17,6 @@ use std::{
 impl Timestamped<TcpStream> {
     /// Splits the stream without a lock, for `into_split_with` of a
     /// [`WebSocket`](crate::tokio::WebSocket). Feature `tokio`.
-    #[cfg_attr(not(feature = "stamps"), allow(dead_code, unreachable_pub))] // it is public with the feature
     pub fn into_split(self) -> (Timestamped<OwnedReadHalf>, OwnedWriteHalf) {
         let on = self.is_on();
         let (read, write) = self.io.into_split();

@@ -16,14 +16,13 @@ use std::{
     time::Duration,
 };
 
-/// The stream of a connection made by [`connect`](crate::blocking::connect): TCP, with TLS around
-/// it where the URL, or that of a proxy, asks for that.
+/// The stream of a connection made by [`connect`](crate::blocking::connect): TCP, or another stream
+/// `S` of [`blocking_connect_with`](crate::Dial::blocking_connect_with), with TLS around it where
+/// the URL, or that of a proxy, asks for that.
 #[derive(Debug)]
-pub struct MaybeTls(Maybe<Tcp, TlsStream<Tcp>, TlsStream<TlsStream<Tcp>>>);
+pub struct MaybeTls<S = Timestamped<TcpStream>>(Maybe<S, TlsStream<S>, TlsStream<TlsStream<S>>>);
 
-type Tcp = Timestamped<TcpStream>;
-
-impl MaybeTls {
+impl<S: Stream> MaybeTls<S> {
     dialed!();
 
     /// The TLS session with the server, if the URL is `wss`. No handle can read or write while this
@@ -38,14 +37,21 @@ impl MaybeTls {
     }
 }
 
-impl Read for MaybeTls {
+impl MaybeTls {
+    /// The TCP stream, below any TLS. It leads to the proxy, if there is one.
+    pub fn tcp(&self) -> &TcpStream {
+        self.get_ref().get_ref()
+    }
+}
+
+impl<S: Stream> Read for MaybeTls<S> {
     #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         inner!(&mut self.0, stream => stream.read(buf))
     }
 }
 
-impl Write for MaybeTls {
+impl<S: Stream> Write for MaybeTls<S> {
     #[inline]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         inner!(&mut self.0, stream => stream.write(buf))
@@ -61,7 +67,7 @@ impl Write for MaybeTls {
     }
 }
 
-impl Stream for MaybeTls {
+impl<S: Stream> Stream for MaybeTls<S> {
     #[inline]
     fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         inner!(&mut self.0, stream => stream.try_read(buf))
@@ -82,11 +88,11 @@ impl Stream for MaybeTls {
     }
 
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.tcp().set_read_timeout(timeout)
+        inner!(&self.0, stream => stream.set_read_timeout(timeout))
     }
 
     fn set_nodelay(&self, yes: bool) -> io::Result<()> {
-        self.tcp().set_nodelay(yes)
+        inner!(&self.0, stream => stream.set_nodelay(yes))
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
@@ -102,8 +108,7 @@ impl Stream for MaybeTls {
         }))
     }
 
-    /// `true`, for TCP and for TLS.
     fn writes_vectored(&self) -> bool {
-        true
+        inner!(&self.0, stream => stream.writes_vectored())
     }
 }

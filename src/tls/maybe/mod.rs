@@ -16,24 +16,20 @@ enum Maybe<S, T, U> {
     Within(U),
 }
 
-/// Makes a `MaybeTls` over a `Tcp`, and gives access to that `Tcp`. `client` puts TLS around a
-/// stream, and `below` returns that stream.
+/// Makes a `MaybeTls` over an `S`, and gives access to that `S`. `client` puts TLS around a stream,
+/// and `below` returns that stream.
 macro_rules! dialed {
     () => {
         /// From a stream to a server.
-        pub(crate) fn new(tcp: Tcp) -> Self {
-            Self(Maybe::Plain(tcp))
+        pub(crate) fn new(io: S) -> Self {
+            Self(Maybe::Plain(io))
         }
 
         /// From a stream to a proxy, with TLS around it if there is a configuration for it.
-        pub(crate) fn to_proxy(
-            tcp: Tcp,
-            proxy: &Target,
-            tls: Option<Client>,
-        ) -> Result<Self, Error> {
+        pub(crate) fn to_proxy(io: S, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
             Ok(Self(match tls {
-                None => Maybe::Plain(tcp),
-                Some(tls) => Maybe::ToProxy(client(tcp, proxy, tls, &[])?),
+                None => Maybe::Plain(io),
+                Some(tls) => Maybe::ToProxy(client(io, proxy, tls, &[])?),
             }))
         }
 
@@ -46,20 +42,19 @@ macro_rules! dialed {
             ahead: &[u8],
         ) -> Result<Self, Error> {
             Ok(Self(match self.0 {
-                Maybe::Plain(tcp) => Maybe::Tls(client(tcp, to, tls, ahead)?),
+                Maybe::Plain(io) => Maybe::Tls(client(io, to, tls, ahead)?),
                 Maybe::ToProxy(outer) => Maybe::Within(client(outer, to, tls, ahead)?),
                 done @ (Maybe::Tls(_) | Maybe::Within(_)) => done,
             }))
         }
 
-        /// The TCP stream, below any TLS. It leads to the proxy, if there is one.
-        pub fn tcp(&self) -> &TcpStream {
-            let tcp = match &self.0 {
-                Maybe::Plain(tcp) => tcp,
+        /// The stream below any TLS. It leads to the proxy, if there is one.
+        pub fn get_ref(&self) -> &S {
+            match &self.0 {
+                Maybe::Plain(io) => io,
                 Maybe::Tls(tls) | Maybe::ToProxy(tls) => below(tls),
                 Maybe::Within(tls) => below(below(tls)),
-            };
-            tcp.get_ref()
+            }
         }
     };
 }

@@ -19,17 +19,16 @@ use std::{
     task::{Context, Poll},
 };
 
-/// The stream of a connection made by [`connect`](crate::tokio::connect): TCP, with TLS around it
-/// where the URL, or that of a proxy, asks for that.
+/// The stream of a connection made by [`connect`](crate::tokio::connect): TCP, or another stream
+/// `S` of [`connect_with`](crate::Dial::connect_with), with TLS around it where the URL, or that of
+/// a proxy, asks for that.
 ///
 /// `into_split` puts a lock around it. For two halves without a lock, over plain TCP, dial yourself
 /// and use [`client`](fn@crate::tokio::client) and `into_split_with(TcpStream::into_split)`.
 #[derive(Debug)]
-pub struct MaybeTls(Maybe<Tcp, TlsStream<Tcp>, TlsStream<TlsStream<Tcp>>>);
+pub struct MaybeTls<S = Timestamped<TcpStream>>(Maybe<S, TlsStream<S>, TlsStream<TlsStream<S>>>);
 
-type Tcp = Timestamped<TcpStream>;
-
-impl MaybeTls {
+impl<S: AsyncRead + AsyncWrite + Unpin> MaybeTls<S> {
     dialed!();
 
     /// The TLS session with the server, if the URL is `wss`. Feature `rustls`.
@@ -43,7 +42,14 @@ impl MaybeTls {
     }
 }
 
-impl AsyncRead for MaybeTls {
+impl MaybeTls {
+    /// The TCP stream, below any TLS. It leads to the proxy, if there is one.
+    pub fn tcp(&self) -> &TcpStream {
+        self.get_ref().get_ref()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for MaybeTls<S> {
     #[inline]
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -54,7 +60,7 @@ impl AsyncRead for MaybeTls {
     }
 }
 
-impl AsyncWrite for MaybeTls {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for MaybeTls<S> {
     #[inline]
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -73,9 +79,8 @@ impl AsyncWrite for MaybeTls {
         inner!(&mut self.0, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
     }
 
-    /// `true`, for TCP and for TLS.
     fn is_write_vectored(&self) -> bool {
-        true
+        inner!(&self.0, stream => stream.is_write_vectored())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

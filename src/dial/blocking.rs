@@ -1,0 +1,217 @@
+//! Connecting to a URL from a thread.
+use super::{Attempts, Dial, connecting, proxy::Proxy};
+use crate::{
+    blocking::{Stream, WebSocket, client_since, wait},
+    drive::{Error, Timed, sync::Instant},
+    proto::{config::Config, handshake::client::Request, url::Target},
+    socket::Timestamped,
+    tls::maybe::blocking::MaybeTls,
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    boxed::Box,
+    io,
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    time::Duration,
+    vec::Vec,
+};
+use tickwire_dial::Step;
+
+/// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on. For
+/// headers, subprotocols, socket options, a TLS configuration or a proxy see [`Dial`].
+///
+/// [`handshake_timeout`](Config::handshake_timeout) bounds connecting, TLS and the opening
+/// handshake together. It does not bound the resolution of a name, because the system offers no way
+/// to do so. The addresses of a name race (RFC 8305): see [`attempt_delay`](Dial::attempt_delay).
+/// Redirects are not followed: they are refusals. TLS trusts the platform's roots.
+///
+/// # Errors
+///
+/// [`Error::Url`]; [`Error::Io`], which names each address that was dialed or the name that was
+/// resolved, also where that took too long; `Error::Tls` (or [`Error::NoTls`] without the feature);
+/// [`Error::Handshake`], of which `Timeout` says that TCP was connected and TLS or HTTP took too
+/// long; and [`Error::Refused`] for a status other than 101.
+///
+/// ```no_run
+/// use tickwire::{Config, blocking::connect};
+///
+/// # fn subscribe() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default())?;
+/// ws.send("subscribe")?;
+/// while let Some(received) = ws.recv_to_reply()? {
+///     if !received.info().more {
+///         println!("{:?}", received.message); // the newest of a burst
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
+    Dial::new(&Request::new(url)?).blocking_connect(config)
+}
+
+/// Adapter `blocking`.
+impl Dial<'_> {
+    /// Connects, as [`connect`](crate::blocking::connect).
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](crate::blocking::connect). [`Error::Io`] also for an error that the hook of
+    /// [`prepare`](Self::prepare) returns. [`Error::Proxy`] if the proxy makes no tunnel.
+    pub fn blocking_connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
+        let began = Instant::now();
+        self.blocking_connect_by(began, config, |to| self.blocking_tcp(to, began, config))
+    }
+
+    /// Connects over the streams of a connector: a Unix socket, a resolver or an interface of your
+    /// own, a simulated network.
+    ///
+    /// The connector makes a stream to the server, or to the [`proxy`](Self::proxy) if there is
+    /// one, and bounds the time that it takes. TLS and the opening handshakes are still done here,
+    /// and [`handshake_timeout`](Config::handshake_timeout) bounds them, counted from the call. The
+    /// server's certificate must be for the host of the URL, whatever the connector dials. The hook
+    /// of [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps) are for TCP streams made
+    /// here, so they do nothing.
+    ///
+    /// ```no_run
+    /// use std::net::TcpStream;
+    /// use tickwire::{Config, Dial, handshake::client::Request};
+    ///
+    /// # fn subscribe() -> Result<(), tickwire::Error> {
+    /// // The certificate must be for `feed.example`; the address is one's own choice.
+    /// let request = Request::new("wss://feed.example/ticks")?;
+    /// let dial = Dial::new(&request);
+    /// let ws = dial.blocking_connect_with(&Config::default(), |_| TcpStream::connect("192.0.2.7:8443"))?;
+    /// # drop(ws);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`blocking_connect`](Self::blocking_connect). [`Error::Io`] also for an error of the
+    /// connector.
+    pub fn blocking_connect_with<S: Stream>(
+        &self,
+        config: &Config,
+        connector: impl FnOnce(&Target) -> io::Result<S>,
+    ) -> Result<WebSocket<MaybeTls<S>>, Error> {
+        let named = |to: &Target| connector(to).map_err(|error| connecting(to, error));
+        self.blocking_connect_by(Instant::now(), config, named)
+    }
+
+    fn blocking_connect_by<S: Stream>(
+        &self,
+        began: Instant,
+        config: &Config,
+        connector: impl FnOnce(&Target) -> io::Result<S>,
+    ) -> Result<WebSocket<MaybeTls<S>>, Error> {
+        let tls = self.client_tls()?;
+        let (mut stream, mut ahead) = match self.via() {
+            None => (MaybeTls::new(connector(self.target())?), Vec::new()),
+            Some(proxy) => {
+                match self.blocking_through(proxy, connector(proxy.target()), began, config) {
+                    Ok(tunnel) => tunnel,
+                    Err(error) => return Err(Error::Proxy(Box::new(error))),
+                }
+            }
+        };
+        if let Some(tls) = tls {
+            stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
+        }
+        client_since(began, stream, self.request(), config, &ahead)
+    }
+
+    /// A tunnel to the server, and the bytes that came through it already.
+    fn blocking_through<S: Stream>(
+        &self,
+        proxy: &Proxy,
+        io: io::Result<S>,
+        began: Instant,
+        config: &Config,
+    ) -> Result<(MaybeTls<S>, Vec<u8>), Error> {
+        let stream = MaybeTls::to_proxy(io?, proxy.target(), proxy.client_tls()?)?;
+        let mut io = Timed::opening(began, stream);
+        let ahead = wait(proxy.tunnel(&mut io, self.target(), config))??;
+        Ok((io.io, ahead))
+    }
+
+    fn blocking_tcp(
+        &self,
+        to: &Target,
+        began: Instant,
+        config: &Config,
+    ) -> io::Result<Timestamped<TcpStream>> {
+        let found = (to.host(), to.port()).to_socket_addrs();
+        let attempts = self.attempts(to, found, config.handshake_timeout)?;
+        self.stamped(self.blocking_tcp_to_any(attempts, began)?)
+    }
+
+    pub(super) fn blocking_tcp_to_any(
+        &self,
+        mut attempts: Attempts<'_>,
+        began: Instant,
+    ) -> io::Result<TcpStream> {
+        let mut under_way: Vec<(SocketAddr, Socket)> = Vec::new();
+        loop {
+            let until = match attempts.next(began.elapsed())? {
+                Step::Connect(to) => {
+                    match self.begin(to) {
+                        Ok(socket) => under_way.push((to, socket)),
+                        Err(error) => attempts.failed(to, error),
+                    }
+                    continue;
+                }
+                Step::Wait(until) => until.map(|until| until.saturating_sub(began.elapsed())),
+            };
+            let Some(at) = first_ready(&under_way, until)? else { continue };
+            let (to, socket) = under_way.swap_remove(at);
+            match socket.take_error().and_then(|failed| failed.map_or(Ok(()), Err)) {
+                Ok(()) => {
+                    socket.set_nonblocking(false)?;
+                    return Ok(socket.into());
+                }
+                Err(error) => attempts.failed(to, error),
+            }
+        }
+    }
+
+    /// A socket that is connecting.
+    fn begin(&self, to: SocketAddr) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_tcp_nodelay(true)?;
+        self.prepare_socket(&socket)?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&to.into()) {
+            // Windows says the latter.
+            Err(error)
+                if !matches!(
+                    Errno::from_io_error(&error),
+                    Some(Errno::INPROGRESS | Errno::WOULDBLOCK)
+                ) =>
+            {
+                Err(error)
+            }
+            _ => Ok(socket),
+        }
+    }
+}
+
+/// Waits until an attempt has ended. Returns its place, or `None` after `timeout` or a signal.
+fn first_ready(
+    attempts: &[(SocketAddr, Socket)],
+    timeout: Option<Duration>,
+) -> io::Result<Option<usize>> {
+    let mut sockets: Vec<_> =
+        attempts.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::OUT)).collect();
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(&mut sockets, timeout.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(sockets.iter().position(|socket| !socket.revents().is_empty()))
+}

@@ -1,0 +1,154 @@
+//! A name of several addresses, by both adapters that dial: given by hand, since names are the
+//! system's.
+#![allow(clippy::unwrap_used, clippy::panic)]
+use super::*;
+use crate::proto::config::Config;
+use ::tokio::{net::TcpSocket, runtime::Builder, time::sleep};
+use std::{
+    net::{TcpListener, TcpStream},
+    os::fd::AsRawFd,
+    string::ToString,
+    sync::Mutex,
+    time::Instant,
+};
+
+const HERE: &str = "127.0.0.1:0";
+
+/// An address that answers nothing: its backlog is full for as long as this lives.
+fn silent() -> (SocketAddr, impl Sized) {
+    let runtime = Builder::new_current_thread().enable_io().build().unwrap();
+    let _entered = runtime.enter();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(HERE.parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok();
+    let waiting: Vec<_> = core::iter::from_fn(connect).collect();
+    (address, (listener, waiting, runtime))
+}
+
+fn request() -> Request {
+    Request::new("ws://several.example/").unwrap()
+}
+
+/// What each adapter comes to: the address that it has reached.
+fn dialed(addresses: &[SocketAddr], limit: Duration) -> [io::Result<SocketAddr>; 2] {
+    let request = request();
+    let dial = Dial::new(&request);
+    let attempts = || dial.attempts(dial.target(), Ok(addresses.iter().copied()), limit).unwrap();
+    let blocking = dial.blocking_tcp_to_any(attempts(), Instant::now());
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let tokio = runtime
+        .block_on(async { dial.tcp_to_any(attempts(), ::tokio::time::Instant::now()).await });
+    [
+        blocking.and_then(|tcp| {
+            assert!(tcp.nodelay()?);
+            tcp.peer_addr()
+        }),
+        tokio.and_then(|tcp| tcp.peer_addr()),
+    ]
+}
+
+#[test]
+fn a_silent_address_costs_its_head_start_and_a_closed_one_nothing() {
+    let (silent, _held) = silent();
+    let listener = TcpListener::bind(HERE).unwrap();
+    let open = listener.local_addr().unwrap();
+    let closed = TcpListener::bind(HERE).unwrap().local_addr().unwrap();
+    for reached in dialed(&[silent, closed, open], Duration::from_secs(30)) {
+        assert_eq!(reached.unwrap(), open);
+    }
+    for reached in dialed(&[closed, open, silent], Duration::MAX) {
+        assert_eq!(reached.unwrap(), open);
+    }
+}
+
+#[test]
+fn the_error_names_each_address_and_why_it_failed() {
+    let (silent, _held) = silent();
+    let closed = TcpListener::bind(HERE).unwrap().local_addr().unwrap();
+    for refused in dialed(&[closed], Duration::from_secs(30)) {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(error.to_string(), format!("{source}, dialing {closed}"));
+    }
+    for late in dialed(&[silent, closed], Duration::from_secs(1)) {
+        let error = late.unwrap_err();
+        is_late(&error, &format!("; timed out, dialing {silent}"));
+        let text = error.to_string();
+        assert!(text.contains(&format!("refused (os error 111), dialing {closed};")), "{text}");
+    }
+    for nowhere in dialed(&[], Duration::from_secs(30)) {
+        let error = nowhere.unwrap_err().to_string();
+        assert!(error.ends_with(", resolving several.example:80"), "{error}");
+    }
+}
+
+#[test]
+fn attempts_that_are_late_are_named_and_no_other_begins() {
+    let request = request();
+    let dial = Dial::new(&request).attempt_delay(Duration::from_secs(4));
+    let [one, other] = ["192.0.2.1:80", "192.0.2.2:80"].map(|text| text.parse().unwrap());
+    let s = Duration::from_secs;
+    let mut attempts = dial.attempts(dial.target(), Ok([one, other].into_iter()), s(3)).unwrap();
+    assert_eq!(attempts.next(s(0)).unwrap(), Step::Connect(one));
+    // The limit comes before the head start is over.
+    assert_eq!(attempts.next(s(1)).unwrap(), Step::Wait(Some(s(3))));
+    let error = attempts.next(s(3)).unwrap_err();
+    assert_eq!(error.to_string(), format!("timed out, dialing {one}"));
+}
+
+/// It says that TCP was not connected in time, what took too long, and of which address or name.
+#[track_caller]
+fn is_late(error: &io::Error, doing: &str) {
+    let text = error.to_string();
+    assert!(error.kind() == io::ErrorKind::TimedOut && text.ends_with(doing), "{text}");
+}
+
+#[test]
+fn a_lookup_that_takes_all_of_the_time_names_what_was_looked_up() {
+    let config = Config { handshake_timeout: Duration::ZERO, ..Config::default() };
+    let request = Request::new("ws://localhost/").unwrap();
+    let dial = Dial::new(&request);
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    for late in [
+        dial.blocking_connect(&config).map(drop).unwrap_err(),
+        runtime.block_on(dial.connect(&config)).map(drop).unwrap_err(),
+    ] {
+        let Error::Io(error) = late else { panic!("{late}") };
+        is_late(&error, ", resolving localhost:80");
+    }
+}
+
+#[test]
+fn a_connect_that_is_dropped_in_the_middle_closes_its_attempts() {
+    let (silent, _held) = silent();
+    let target = |fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
+    let begun = Mutex::new(Vec::new());
+    let request = request();
+    let dial = Dial::new(&request).attempt_delay(Duration::ZERO).prepare(|socket| {
+        begun.lock().unwrap().push(target(socket.as_raw_fd().to_string()));
+        Ok(())
+    });
+    let other = SocketAddr::new([127, 0, 0, 2].into(), silent.port());
+    let attempts = dial.attempts(dial.target(), Ok([silent, other].into_iter()), Duration::MAX);
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let race = dial.tcp_to_any(attempts.unwrap(), ::tokio::time::Instant::now());
+        let reached = async {
+            while begun.lock().unwrap().len() < 2 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        ::tokio::select! {
+            biased;
+            () = reached => {}
+            _ = race => {}
+        }
+    });
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    let open: Vec<_> = open.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok()).collect();
+    let begun = begun.lock().unwrap();
+    assert!(begun.len() == 2 && !begun.iter().any(|socket| open.contains(socket)));
+}

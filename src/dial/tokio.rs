@@ -1,0 +1,234 @@
+//! Connecting to a URL with tokio.
+use super::{Attempts, Dial, connecting, proxy::Proxy};
+use crate::{
+    drive::{Error, Timed},
+    proto::{config::Config, handshake::client::Request, url::Target},
+    socket::Timestamped,
+    tls::maybe::tokio::MaybeTls,
+    tokio::{WebSocket, client_since},
+};
+use ::tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpSocket, TcpStream, lookup_host},
+    time::{Instant, timeout_at},
+};
+use core::future::poll_fn;
+use std::{boxed::Box, io, net::SocketAddr, task::Poll, vec::Vec};
+use tickwire_dial::Step;
+
+/// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on. For
+/// headers, subprotocols, socket options, a TLS configuration or a proxy see [`Dial`].
+///
+/// [`handshake_timeout`](Config::handshake_timeout) bounds resolving, connecting, TLS and the
+/// opening handshake together. The addresses of a name race (RFC 8305): see
+/// [`attempt_delay`](Dial::attempt_delay). Redirects are not followed: they are refusals. TLS
+/// trusts the platform's roots.
+///
+/// Cancel safe: if dropped, there is no connection.
+///
+/// # Errors
+///
+/// [`Error::Url`]; [`Error::Io`], which names each address that was dialed or the name that was
+/// resolved, also where that took too long; `Error::Tls` (or [`Error::NoTls`] without the feature);
+/// [`Error::Handshake`], of which `Timeout` says that TCP was connected and TLS or HTTP took too
+/// long; and [`Error::Refused`] for a status other than 101.
+///
+/// # Panics
+///
+/// tokio panics if the runtime has no time driver.
+///
+/// ```no_run
+/// use tickwire::{Config, tokio::connect};
+///
+/// # async fn subscribe() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default()).await?;
+/// ws.send("subscribe").await?;
+/// while let Some(received) = ws.recv_to_reply().await? {
+///     if !received.info().more {
+///         println!("{:?}", received.message); // the newest of a burst
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
+    Dial::new(&Request::new(url)?).connect(config).await
+}
+
+/// Adapter `tokio`.
+impl Dial<'_> {
+    /// Connects, as [`connect`](crate::tokio::connect). Feature `tokio`.
+    ///
+    /// Cancel safe: if dropped, there is no connection. It borrows the `Dial` and the `Config`.
+    /// Before a `select!`, give each a name (`let dial = Dial::new(&request);`), or the compiler
+    /// reports E0716.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](crate::tokio::connect). [`Error::Io`] also for an error that the hook of
+    /// [`prepare`](Self::prepare) returns. [`Error::Proxy`] if the proxy makes no tunnel.
+    ///
+    /// # Panics
+    ///
+    /// tokio panics if the runtime has no time driver.
+    pub async fn connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
+        let began = Instant::now();
+        self.connect_by(began, config, |to| self.tcp(to, began, config)).await
+    }
+
+    /// Connects over the streams of a connector: a Unix socket, a resolver or an interface of your
+    /// own, a simulated network. Feature `tokio`.
+    ///
+    /// The connector makes a stream to the server, or to the [`proxy`](Self::proxy) if there is
+    /// one. TLS and the opening handshakes are still done here, and
+    /// [`handshake_timeout`](Config::handshake_timeout) bounds them together with the connector. The
+    /// server's certificate must be for the host of the URL, whatever the connector dials. The hook
+    /// of [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps) are for TCP streams made
+    /// here, so they do nothing.
+    ///
+    /// ```no_run
+    /// use tickwire::{Config, Dial, handshake::client::Request};
+    /// use tokio::net::TcpStream;
+    ///
+    /// # async fn subscribe() -> Result<(), tickwire::Error> {
+    /// // The certificate must be for `feed.example`; the address is one's own choice.
+    /// let request = Request::new("wss://feed.example/ticks")?;
+    /// let dial = Dial::new(&request);
+    /// let ws = dial.connect_with(&Config::default(), |_| TcpStream::connect("192.0.2.7:8443")).await?;
+    /// # drop(ws);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel safe: if dropped, there is no connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect). [`Error::Io`] also for an error of the connector.
+    ///
+    /// # Panics
+    ///
+    /// tokio panics if the runtime has no time driver.
+    pub async fn connect_with<'d, S, F>(
+        &'d self,
+        config: &Config,
+        connector: impl Fn(&'d Target) -> F,
+    ) -> Result<WebSocket<MaybeTls<S>>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        F: Future<Output = io::Result<S>>,
+    {
+        let began = Instant::now();
+        let by = began.checked_add(config.handshake_timeout);
+        let bounded = |to| {
+            let io = connector(to);
+            async move { within(by, io).await.map_err(|error| connecting(to, error)) }
+        };
+        self.connect_by(began, config, bounded).await
+    }
+
+    async fn connect_by<'d, S, F>(
+        &'d self,
+        began: Instant,
+        config: &Config,
+        connector: impl Fn(&'d Target) -> F,
+    ) -> Result<WebSocket<MaybeTls<S>>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        F: Future<Output = io::Result<S>>,
+    {
+        let tls = self.client_tls()?;
+        let (mut stream, mut ahead) = match self.via() {
+            None => (MaybeTls::new(connector(self.target()).await?), Vec::new()),
+            // The future is on the heap, so that connections without a proxy need no room for it.
+            Some(proxy) => {
+                let io = connector(proxy.target());
+                match Box::pin(self.through(proxy, io, began, config)).await {
+                    Ok(tunnel) => tunnel,
+                    Err(error) => return Err(Error::Proxy(Box::new(error))),
+                }
+            }
+        };
+        if let Some(tls) = tls {
+            stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
+        }
+        client_since(began, stream, self.request(), config, &ahead).await
+    }
+
+    /// A tunnel to the server, and the bytes that came through it already.
+    async fn through<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        proxy: &Proxy,
+        io: impl Future<Output = io::Result<S>>,
+        began: Instant,
+        config: &Config,
+    ) -> Result<(MaybeTls<S>, Vec<u8>), Error> {
+        let tls = proxy.client_tls()?;
+        let stream = MaybeTls::to_proxy(io.await?, proxy.target(), tls)?;
+        let mut io = Timed::since(began, stream);
+        let ahead = proxy.tunnel(&mut io, self.target(), config).await?;
+        Ok((io.io, ahead))
+    }
+
+    async fn tcp(
+        &self,
+        to: &Target,
+        began: Instant,
+        config: &Config,
+    ) -> io::Result<Timestamped<TcpStream>> {
+        let limit = config.handshake_timeout;
+        let lookup = lookup_host((to.host(), to.port()));
+        let found = within(began.checked_add(limit), lookup).await;
+        self.stamped(self.tcp_to_any(self.attempts(to, found, limit)?, began).await?)
+    }
+
+    pub(super) async fn tcp_to_any(
+        &self,
+        mut attempts: Attempts<'_>,
+        began: Instant,
+    ) -> io::Result<TcpStream> {
+        let mut under_way = Vec::new();
+        loop {
+            let until = match attempts.next(began.elapsed())? {
+                Step::Connect(to) => {
+                    under_way.push((to, Box::pin(self.tcp_to(to))));
+                    continue;
+                }
+                Step::Wait(until) => until.and_then(|until| began.checked_add(until)),
+            };
+            let ended = poll_fn(|cx| {
+                for (at, (to, attempt)) in under_way.iter_mut().enumerate() {
+                    if let Poll::Ready(done) = attempt.as_mut().poll(cx) {
+                        let to = *to;
+                        drop(under_way.swap_remove(at));
+                        return Poll::Ready(Ok((to, done)));
+                    }
+                }
+                Poll::Pending
+            });
+            match within(until, ended).await {
+                Ok((_, Ok(tcp))) => return Ok(tcp),
+                Ok((to, Err(error))) => attempts.failed(to, error),
+                Err(_) => {} // the next one may begin, or it is too late
+            }
+        }
+    }
+
+    async fn tcp_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_nodelay(true)?;
+        self.prepare_socket(&socket)?;
+        socket.connect(address).await
+    }
+}
+
+/// Waits until `by` at most. Later the error is `TimedOut`.
+async fn within<T>(
+    by: Option<Instant>,
+    done: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    match by {
+        Some(by) => timeout_at(by, done).await.unwrap_or_else(|late| Err(late.into())),
+        None => done.await,
+    }
+}

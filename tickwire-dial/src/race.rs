@@ -1,0 +1,121 @@
+//! [`Race`]: which of the addresses of a name to connect to, and when (RFC 8305).
+#[cfg(test)]
+mod tests;
+
+use alloc::{collections::VecDeque, vec::Vec};
+use core::{net::SocketAddr, time::Duration};
+
+/// The attempts to connect to the addresses of one name ("Happy Eyeballs", RFC 8305).
+///
+/// The families alternate, beginning with that of the first address (RFC 8305 §4). Each attempt
+/// has a head start over the next one. A failure ends the head start. The first attempt that
+/// connects wins.
+///
+/// Call [`next`](Self::next) until it says to wait, and again after each event. Times count from
+/// any moment that the caller chooses, for all calls the same. `E` is the caller's error. A race
+/// has no deadline: to end it, drop it and the attempts.
+///
+/// ```
+/// use std::{net::SocketAddr, time::Duration};
+/// use tickwire_dial::{Race, Step};
+///
+/// let ms = Duration::from_millis;
+/// let [dead, alive] = ["[2001:db8::1]:443", "192.0.2.1:443"].map(|text| text.parse::<SocketAddr>().unwrap());
+/// let mut race = Race::<&str>::new([dead, alive], ms(250));
+/// assert_eq!(race.next(ms(0)), Some(Step::Connect(dead)));
+/// assert_eq!(race.next(ms(0)), Some(Step::Wait(Some(ms(250)))));
+/// assert_eq!(race.next(ms(250)), Some(Step::Connect(alive)));
+/// assert_eq!(race.next(ms(250)), Some(Step::Wait(None)));
+/// assert_eq!(race.under_way(), [dead, alive]); // when `alive` has connected, close `dead`
+/// ```
+#[derive(Clone, Debug)]
+pub struct Race<E> {
+    delay: Duration,
+    untried: VecDeque<SocketAddr>,
+    under_way: Vec<SocketAddr>,
+    failures: Vec<(SocketAddr, E)>,
+    /// The time of the next attempt; `None` if it need not wait.
+    next_at: Option<Duration>,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Begin an attempt to connect to this address.
+    Connect(SocketAddr),
+    /// Wait for an attempt to end, at most until this time if there is one. Call
+    /// [`next`](Race::next) then.
+    Wait(Option<Duration>),
+}
+
+impl<E> Race<E> {
+    /// A race to `addresses`, which the resolver has sorted. `delay` is the head start of each
+    /// attempt. RFC 8305 §5 recommends 250 ms. A shorter one than 10 ms counts as 10 ms.
+    pub fn new(addresses: impl IntoIterator<Item = SocketAddr>, delay: Duration) -> Self {
+        let mut sorted: Vec<SocketAddr> = Vec::new();
+        for address in addresses {
+            // An address stands for its attempt, so there is one attempt for each.
+            if !sorted.contains(&address) {
+                sorted.push(address);
+            }
+        }
+        let first = sorted.first().is_some_and(SocketAddr::is_ipv4);
+        let (first, second): (VecDeque<_>, VecDeque<_>) =
+            sorted.into_iter().partition(|address| address.is_ipv4() == first);
+        Self {
+            delay: delay.max(Duration::from_millis(10)),
+            untried: alternate(first, second),
+            under_way: Vec::new(),
+            failures: Vec::new(),
+            next_at: None,
+        }
+    }
+
+    /// What to do next; `None` if the race is lost: every attempt has failed, or there was no
+    /// address. `now` must not be less than in an earlier call.
+    pub fn next(&mut self, now: Duration) -> Option<Step> {
+        if let Some(at) = self.next_at.filter(|at| !self.untried.is_empty() && now < *at) {
+            return Some(Step::Wait(Some(at)));
+        }
+        match self.untried.pop_front() {
+            Some(address) => {
+                self.next_at = Some(now.saturating_add(self.delay));
+                self.under_way.push(address);
+                Some(Step::Connect(address))
+            }
+            None if self.under_way.is_empty() => None,
+            None => Some(Step::Wait(None)),
+        }
+    }
+
+    /// Notes that an attempt has failed. The next one begins at once.
+    pub fn failed(&mut self, address: SocketAddr, error: E) {
+        self.under_way.retain(|other| *other != address);
+        self.failures.push((address, error));
+        self.next_at = None;
+    }
+
+    /// The attempts under way. When one has connected, the race is won: close the others.
+    pub fn under_way(&self) -> &[SocketAddr] {
+        &self.under_way
+    }
+
+    /// Takes the errors of the attempts that have failed, in the order of the failures.
+    pub fn take_failures(&mut self) -> Vec<(SocketAddr, E)> {
+        core::mem::take(&mut self.failures)
+    }
+}
+
+/// One of each in turn, as long as there are both.
+fn alternate(
+    mut first: VecDeque<SocketAddr>,
+    mut second: VecDeque<SocketAddr>,
+) -> VecDeque<SocketAddr> {
+    let mut all = VecDeque::new();
+    while let Some(address) = first.pop_front() {
+        all.push_back(address);
+        all.extend(second.pop_front());
+    }
+    all.extend(second);
+    all
+}
