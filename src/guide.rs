@@ -1,8 +1,8 @@
-//! Documents: recipes, and tables that give the counterparts of other crates' calls. This module
-//! has nothing to call, and adds nothing to a program.
+//! Documents: recipes, and tables that give the counterparts of other crates' calls. The module has
+//! no functions or types, and adds nothing to a program.
 
-// rustdoc takes the first definition of a link. The definitions in the file are for readers of the
-// repository.
+// rustdoc takes the first definition of a link. The definitions in the included file are for
+// readers of the repository.
 #[doc = "[feeds]: crate::guide::recipes::feeds"]
 #[doc = "[servers]: crate::guide::recipes::servers"]
 #[doc = "[operations]: crate::guide::recipes::operations"]

@@ -106,13 +106,13 @@
 //! | receive | [`recv`] | the message is borrowed; [`Message::to_owned`] or [`recv_owned`] keeps it |
 //! | act on only the newest message | [`recv_to_reply`] | skip messages with [`Info::more`] |
 //! | answer each message | [`recv_to_reply`] | [`feed`](Sender::feed) the sender that comes with the message |
-//! | see Pings and Closes | [`recv_event`] | [`Config`] can leave the answers to you; `Events` is a `Stream` of them |
+//! | see Pings and Closes | [`recv_event`] | [`Config`] can leave the answers to you; `Events` is a `Stream` that has them |
 //! | receive more than memory holds | [`recv_chunk`] | pieces as they arrive |
 //! | send more than memory holds | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark the ends of the message |
 //! | send now | [`send`] | when `send` returns, the message has reached the socket |
 //! | send several | [`feed`] .. [`flush`] | one write; `feed` refuses without room, and [`ready`] waits for room |
 //! | send one to many | [`Prepared`] and [`feed`] | encoded once |
-//! | bound how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`], or [the one of a half][half's] | wait, drop, conflate or disconnect |
+//! | bound how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`], or [a half's sender][half's] | wait, drop, conflate or disconnect |
 //! | know who is asking | [`Origins`](handshake::server::Origins) | [why](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; the example `reconnect` |
 //! | keep a secret out of compression | [`Outbound::plain`] and [`feed`] | for connections that compress |
@@ -127,8 +127,8 @@
 //! | use two tasks or threads | [`into_split`] | the reader answers Pings |
 //!
 //! The links lead to the `tokio` adapter. `futures_io` has the same names except [`connect`].
-//! `blocking` has the same names except [`recv_or_room`]. It dials with `Dial::blocking_connect`,
-//! and its [`into_split`] can fail.
+//! `blocking` has the same names except [`recv_or_room`]. `blocking` dials with
+//! `Dial::blocking_connect`, and its [`into_split`] can fail.
 //!
 #![cfg_attr(
     feature = "tokio",
@@ -186,7 +186,7 @@
 //!
 //! # Choices that the RFCs leave open
 //!
-//! - Up to 16 waiting Pings are answered individually. If more wait, only the newest of them is
+//! - Up to 16 waiting Pings are answered individually. If more Pings wait, only the newest is
 //!   answered, as §5.5.3 allows. Test suites want every answer, and a flood should cost one.
 //! - The Close that reports a violation follows the replies to earlier messages, which were
 //!   legitimate. If the stream takes no more of these replies, the Close overtakes and drops them.
@@ -217,8 +217,9 @@
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two,
 //!   and the module `tls`. This API has types of rustls, now of version 0.23.
 //! - `counters`: counts of the traffic of each connection.
-//! - `futures`: the `futures_io` adapter, for smol and other runtimes. Also, for `futures_io` and
-//!   `tokio`, `Stream` and `Sink` of [`OwnedMessage`]s, or through `Events` of [`OwnedEvent`]s.
+//! - `futures`: the `futures_io` adapter, for smol and other runtimes. The WebSockets of
+//!   `futures_io` and `tokio` become `Stream` and `Sink` of [`OwnedMessage`]s, or with `Events` of
+//!   [`OwnedEvent`]s.
 //! - `tracing`: handshakes, Closes and violations as [events](#events) of the crate `tracing`, and
 //!   each message at TRACE level.
 //! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. Off in a connection
@@ -253,8 +254,8 @@
 //! tasks.
 //!
 //! Some errors are in no event: failures before the handshake (the URL, the lookup of a name,
-//! dialing, TLS), and the system's errors of a stream. The call returns such an error, and the
-//! caller can log it together with its own purpose. A request that a server's application itself
+//! dialing, TLS), and the system's errors of a stream. The failed call returns such an error. The
+//! caller, who knows what was wanted, logs it. A request that a server's application itself
 //! rejects, by a [`Rejection`](handshake::server::Rejection), is in no event either.
 //!
 //! # Guarantees
@@ -264,8 +265,8 @@
 //!   never with the length announced. [The memory that each kind of attack
 //!   takes](Config#what-a-peer-can-make-a-connection-keep) is measured.
 //! - Messages received before a violation or a broken stream are delivered first.
-//! - Every future of an open connection can be dropped at any point without loss; dropping one of a
-//!   handshake drops its stream.
+//! - Every future of an open connection can be dropped at any point without loss; Dropping a future
+//!   of a handshake drops the handshake's stream.
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
 //!   before a byte is queued.
 //! - `unsafe` is in one file, `kernel.rs`: for a call after a CPU check, and for the `str` of

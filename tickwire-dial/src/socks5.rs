@@ -41,7 +41,7 @@ pub struct Login(Vec<u8>);
 
 impl Login {
     /// `None` if `user` or `password` is empty or longer than 255 bytes, because the protocol
-    /// cannot carry it.
+    /// cannot carry such a text.
     pub fn new(user: &[u8], password: &[u8]) -> Option<Self> {
         // RFC 1929 §2: the version, then user and password, each after its length.
         let mut login = vec![LOGIN_VERSION];
@@ -93,8 +93,8 @@ impl Socks5 {
         Ok((Self { expected: Answer::Method, login, request }, greeting))
     }
 
-    /// Parses the proxy's answer at the start of `wire`, the received bytes. Call it after the
-    /// greeting, or the last `next`, is sent. Returns `None` while the answer is incomplete.
+    /// Parses the proxy's answer at the start of `wire`, the received bytes. Call `answer` after
+    /// the greeting, or the last `next`, is sent. Returns `None` while the answer is incomplete.
     /// Otherwise returns the length of the answer, which the caller must drop from `wire`, and
     /// whether the tunnel begins after the answer. If the tunnel does not begin yet, `next` has the
     /// bytes to send.
@@ -128,7 +128,8 @@ impl Socks5 {
         Ok(Some((len, false)))
     }
 
-    /// RFC 1928 §3: the answer is a version and a method. Returns its length, once it is complete.
+    /// RFC 1928 §3: the answer is a version and a method. Returns the answer's length, once the
+    /// answer is complete.
     fn method(&self, wire: &[u8]) -> Result<Option<usize>, SocksError> {
         version(wire, VERSION, "version is not 5")?;
         match wire.get(1) {

@@ -71,14 +71,14 @@ pub struct Arbiter<T> {
     /// ahead again.
     pub most_kept: usize,
     /// How far ahead of the feed a message's numbers may go, and how many numbers one message may
-    /// have: 1,000,000 unless set. A message further ahead is [refused](Verdict::Refused).
-    /// Otherwise a line with wrong numbers would fill all the room. If all lines are beyond the
+    /// have: 1,000,000 unless set. A message further ahead is [refused](Verdict::Refused). If it
+    /// were kept, a line with wrong numbers could fill all the room. If all lines are beyond the
     /// reach, the gap is lost.
     pub reach: u64,
     /// How long a gap may last while no arriving message is next: 1 s unless set. After this time
     /// the gap is lost, even if a line has not passed it yet. After the same time the arbiter
-    /// [believes](Event::Restart) a line that has begun to count anew. Set it longer than one line
-    /// lags behind another.
+    /// [believes](Event::Restart) a line that has begun to count anew. Set `patience` longer than
+    /// one line lags behind another.
     pub patience: Duration,
     state: State,
     /// The first number that is not delivered.
@@ -109,7 +109,7 @@ impl<T> Default for Arbiter<T> {
 }
 
 impl<T> Arbiter<T> {
-    /// An arbiter without lines. It keeps every message until [`resync`](Self::resync) or
+    /// An arbiter without lines. The arbiter keeps every message until [`resync`](Self::resync) or
     /// [`resume`](Self::resume). After the first message, [`poll`](Self::poll) asks for one of
     /// these calls by [`Event::Restart`].
     pub const fn new() -> Self {
@@ -270,8 +270,9 @@ impl<T> Arbiter<T> {
         if verdict == Verdict::Refused {
             return self.refuse(line, numbers, before, now);
         }
-        // The line's refused numbers lie below its kept message, which shows that they are missing.
-        // A kept message beyond reach shows nothing, because it may be dropped without a trace.
+        // The line's refused numbers lie below the message just kept, which now shows that they are
+        // missing. A kept message beyond reach shows nothing, because it may be dropped without a
+        // trace.
         let within = self.within_reach(self.next);
         if let Some(source) = self.lines.get_mut(line).filter(|_| end <= within) {
             source.refused = None;
@@ -397,7 +398,7 @@ impl<T> Arbiter<T> {
     }
 
     /// Returns the next kept message that is now in order, or reports a lost gap or a restart. Call
-    /// it until it returns `None`: after each offered message, after [`resync`](Self::resync),
+    /// `poll` until it returns `None`: after each offered message, after [`resync`](Self::resync),
     /// [`resume`](Self::resume) and [`close`](Self::close), and at
     /// [`poll_timeout`](Self::poll_timeout).
     #[inline]
@@ -519,14 +520,14 @@ impl<T> Arbiter<T> {
 
     /// Starts the feed, or continues it after a lost gap: with the first message that the lines
     /// brought after the gap, or else with the first message that comes. Then call
-    /// [`poll`](Self::poll). It reports another [gap](Event::Gap) if more numbers are missing
+    /// [`poll`](Self::poll). `poll` reports another [gap](Event::Gap) if more numbers are missing
     /// before the kept messages, or if a line brought numbers within [`reach`](Self::reach) that
     /// were [refused](Verdict::Refused).
     ///
     /// If the lines brought nothing after the gap, the first message that comes is believed,
     /// whatever its number. No gap then names the numbers missing before this message. If no
-    /// message follows it while another line is below its number, [`Event::Restart`] comes after
-    /// the arbiter's [patience](Self::patience).
+    /// message follows the believed one, while another line is below its number, [`Event::Restart`]
+    /// comes after the arbiter's [patience](Self::patience).
     pub fn resume(&mut self, now: Time) {
         let behind = self.gap().map(|gap| gap.last + 1);
         let kept = self.kept.front().map(|kept| kept.first);

@@ -72,9 +72,9 @@ pub enum Event<T> {
     /// - at once, when every line is further below the feed than [`reach`](Arbiter::reach): the
     ///   exchange has begun to count anew;
     /// - after the arbiter's [patience](Arbiter::patience) when a line went back below its own last
-    ///   number, or a new line and all others are below the feed. Since then, no line may have
-    ///   brought the feed's last number or a later one. So a silent line does not hide that the
-    ///   exchange counts anew.
+    ///   number, or a new line and all others are below the feed. The event does not come if a line
+    ///   has since brought the feed's last number or a later one. So a silent line does not hide
+    ///   that the exchange counts anew.
     Restart,
 }
 
@@ -85,6 +85,6 @@ pub struct Gap {
     pub first: u64,
     /// The last number missing.
     pub last: u64,
-    /// When the gap was found. It has lasted for `now - since`.
+    /// When the gap was found. The gap has lasted for `now - since`.
     pub since: Time,
 }

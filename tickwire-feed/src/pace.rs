@@ -1,4 +1,4 @@
-//! Limits how many messages, or attempts to connect, happen in a time.
+//! Limits how many messages, or attempts to connect, happen in a window of time.
 //!
 //! A `Limiter` is a token bucket of the crate `ratelimit`. A bucket has a rate and a size, but an
 //! exchange limits a count in a window. A `Limiter` never exceeds this count: in any stretch
@@ -19,7 +19,7 @@ use core::{
 use ratelimit::{Builder, Clock, Ratelimiter, TryWaitError};
 use tickwire::Time;
 
-/// The bucket counts in parts of a token: this many make one.
+/// A token has this many parts. The bucket counts in parts.
 const PARTS: u32 = 1_000_000;
 
 /// The bucket looks at the clock no more often than this.
@@ -68,7 +68,7 @@ impl Limiter {
 
     fn take(&mut self, now: Time) -> Result<(), Time> {
         let taken = self.ask(now);
-        // Only a refused request learns when the next token comes, so ask again if none is left.
+        // Only a refused `try_wait` learns when the next token comes, so ask again if none is left.
         let next =
             if taken.is_ok() && self.bucket.available() == 0 { self.ask(now) } else { taken };
         self.due = next.err().unwrap_or(Time::ZERO);
@@ -138,7 +138,7 @@ pub struct Pace {
     window: Duration,
     at_once: u32,
     reserve: u32,
-    /// Limits takes that are not urgent, or all takes if none are reserved.
+    /// Limits the takes that are not urgent, or all takes if none are reserved.
     rest: Limiter,
     /// Counts all takes, if some are reserved.
     log: Option<Log>,
@@ -181,12 +181,12 @@ impl Pace {
         }
     }
 
-    /// Takes one of the count now.
+    /// Takes one message or attempt of the count.
     ///
     /// # Errors
     ///
-    /// None is left now. The error is the time from which on one is available, if no other call
-    /// takes it.
+    /// The count is used up. The error is the time from which on one more is available, if no other
+    /// call takes it.
     pub fn take(&mut self, now: Time) -> Result<(), Time> {
         let Some(log) = &mut self.log else { return self.rest.take(now) };
         let due = self.rest.due.max(log.due());
@@ -198,8 +198,8 @@ impl Pace {
         Ok(())
     }
 
-    /// Takes one of the count now, reserved or not. Without a [`reserve`](Self::reserve), it does
-    /// the same as [`take`](Self::take).
+    /// Takes one message or attempt of the count, reserved or not. Without a
+    /// [`reserve`](Self::reserve), this call does the same as [`take`](Self::take).
     ///
     /// # Errors
     ///
@@ -279,7 +279,7 @@ impl<T> Paced<T> {
         self.urgent.push_back(message);
     }
 
-    /// Returns a message to send now. Call it after each push, and at
+    /// Returns a message to send now. Call `poll` after each push, and at
     /// [`poll_timeout`](Self::poll_timeout), until it returns `None`.
     pub fn poll(&mut self, now: Time) -> Option<T> {
         let (queue, taken) = if !self.urgent.is_empty() {
@@ -334,8 +334,8 @@ impl<T> Paced<T> {
 /// ```
 #[derive(Debug)]
 pub struct Attempts {
-    /// The longest Retry-After that is obeyed. A longer one counts as this. It is 3 days unless
-    /// set, the longest ban of Binance.
+    /// The longest Retry-After that is obeyed. A longer one counts as this. `max_retry_after` is 3
+    /// days unless set, the longest ban of Binance.
     pub max_retry_after: Duration,
     pace: Pace,
     not_before: Time,
@@ -357,12 +357,12 @@ impl Attempts {
         if now < self.not_before { Err(self.not_before) } else { self.pace.take(now) }
     }
 
-    /// Says that the server has refused a handshake. The status 429 (too many requests) and, at
-    /// some exchanges, 418 (banned) concern the whole address. Then no attempt is allowed before
-    /// the time returned: `retry_after` from now, or the pace's window if the server did not say
-    /// how long. The wait is never shorter than the pace's interval, which is its window divided by
-    /// its count. Add a `Backoff`'s delay to the time returned, or all connections come back at
-    /// once.
+    /// Says that the server has refused a handshake. The status 429 (too many requests) concerns
+    /// the whole address. So does 418 (banned) at some exchanges. After these two, no attempt is
+    /// allowed before the time returned: `retry_after` from now, or the pace's window if the server
+    /// did not say how long. The wait is never shorter than the pace's interval, which is its
+    /// window divided by its count. Add a `Backoff`'s delay to the time returned, or all
+    /// connections come back at once.
     ///
     /// Returns `None` for any other status, which concerns only the one connection: see
     /// `Backoff::after_refusal`.

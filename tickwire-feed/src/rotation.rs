@@ -9,8 +9,8 @@ use core::{fmt, time::Duration};
 use tickwire::Time;
 
 /// Says when to open the successor of a connection, and when to close the older one: make before
-/// break. It is for exchanges that cut every connection after some time, as Binance does after 24
-/// hours.
+/// break. `Rotation` is for exchanges that cut every connection after some time, as Binance does
+/// after 24 hours.
 ///
 /// The caller dials, subscribes and closes. `C` is a connection: the socket with its
 /// [`Line`](crate::Line), or a key with which you find them.
@@ -76,8 +76,8 @@ impl<C> Rotation<C> {
     }
 
     /// Says that a connection is open and subscribed: the first one, or a successor. If there was a
-    /// successor already, the new connection replaces it. Close the replaced one, which is
-    /// returned.
+    /// successor already, the new connection replaces it. `opened` returns the replaced connection:
+    /// close it.
     pub fn opened(&mut self, connection: C, now: Time) -> Option<C> {
         let due = now + self.life.saturating_sub(self.lead);
         let place = if self.current.is_none() { &mut self.current } else { &mut self.successor };
@@ -86,15 +86,15 @@ impl<C> Rotation<C> {
 
     /// Returns the older connection, to be closed, once there is a successor that is [in
     /// sequence](crate::Arbiter::in_sequence). Before that, the feed might lose messages that only
-    /// the older connection brings. Call it after each message of the successor.
+    /// the older connection brings. Call `retire` after each message of the successor.
     #[must_use = "it is to be closed"]
     pub fn retire(&mut self, in_sequence: impl FnOnce(&C) -> bool) -> Option<C> {
         let successor = self.successor.take_if(|successor| in_sequence(&successor.connection))?;
         self.current.replace(successor).map(|old| old.connection)
     }
 
-    /// Removes and returns a connection that is over. If it was the older one, the successor takes
-    /// its place.
+    /// Removes and returns a connection that is over. If the connection was the older one, the
+    /// successor takes its place.
     #[must_use = "its line is to be closed"]
     pub fn ended(&mut self, mut which: impl FnMut(&C) -> bool) -> Option<C> {
         if let Some(successor) = self.successor.take_if(|held| which(&held.connection)) {
@@ -114,7 +114,7 @@ impl<C> Rotation<C> {
         }
     }
 
-    /// The open connections, the older one first. Read from all of them.
+    /// The open connections, the older one first. Read from each of them.
     pub fn iter(&self) -> impl Iterator<Item = &C> {
         [&self.current, &self.successor].into_iter().flatten().map(|held| &held.connection)
     }

@@ -6,15 +6,15 @@
 use core::time::Duration;
 use tickwire::{CloseCode, Entropy, handshake::HandshakeError};
 
-/// Doubling starts from this delay if the first delay is shorter. Otherwise a first delay of 0
-/// would never grow.
+/// Doubling starts from this delay if the first delay is shorter. Otherwise delays after a first
+/// delay of 0 would never grow.
 const LEAST_STEP: Duration = Duration::from_millis(100);
 
 /// 1012 asks clients to come back after a random 5 to 30 s (IANA registry).
 const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
 /// Delays between attempts to connect: a random first one, then truncated binary exponential
-/// backoff with jitter (RFC 6455 §7.2.3). It is an iterator, endless unless
+/// backoff with jitter (RFC 6455 §7.2.3). `Backoff` is an iterator, endless unless
 /// [`max_attempts`](Self::max_attempts) ends it.
 ///
 /// The first delay is random, from 0 to [`first_delay`](Self::first_delay). The delay of attempt
@@ -43,11 +43,12 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// [The page of the crate](crate) shows a client that connects again.
 #[derive(Clone, Debug)]
 pub struct Backoff {
-    /// The longest first delay. 5 s unless set, as in RFC 6455 §7.2.3. With 0, the first attempt
-    /// comes at once. If `first_delay` is less than 100 ms, later delays double from 100 ms.
+    /// The longest first delay. 5 s unless set, as in RFC 6455 §7.2.3. With 0, the first new
+    /// attempt comes at once. If `first_delay` is less than 100 ms, later delays double from 100
+    /// ms.
     pub first_delay: Duration,
-    /// The longest delay, unless a server demands more by Retry-After. 60 s unless set. It bounds
-    /// the first delay too.
+    /// The longest delay, unless a server demands more by Retry-After. 60 s unless set. `max_delay`
+    /// bounds the first delay too.
     pub max_delay: Duration,
     /// The longest Retry-After that is obeyed. A longer one counts as this. 1 h unless set, so that
     /// a server that mistakenly says a year does not silence a client for a year.
@@ -57,7 +58,7 @@ pub struct Backoff {
     pub max_attempts: Option<u32>,
     /// Delays given out since the last reset.
     attempts: u32,
-    /// The state of SplitMix64. It spreads clients over time, and protects no secret.
+    /// The state of SplitMix64, which spreads clients over time and protects no secret.
     random: u64,
 }
 
@@ -89,7 +90,7 @@ impl Backoff {
 
     /// Says that the connection has served its purpose: the delays start anew, with the first one.
     ///
-    /// Call it only when that is certain: when the first subscribed message has arrived, or a
+    /// Call `reset` only when that is certain: when the first subscribed message has arrived, or a
     /// request was answered. A successful opening handshake is not enough. A peer that sends one
     /// message and then drops is called again after the first delay each time. So also require that
     /// the connection was open for some seconds, as the example `reconnect` does. In a client that
@@ -99,8 +100,9 @@ impl Backoff {
     }
 
     /// Says how long the connection that has just ended was open, not counting the time to connect.
-    /// If it was open for the longest delay or more, this call is a [`reset`](Self::reset). Short
-    /// delays after such long connections burden the server no more than long delays would.
+    /// If the connection was open for the longest delay or more, this call is a
+    /// [`reset`](Self::reset). Short delays after such long connections burden the server no more
+    /// than long delays would.
     pub const fn connected_for(&mut self, open: Duration) {
         if open.as_nanos() >= self.max_delay.as_nanos() {
             self.reset();
@@ -132,8 +134,8 @@ impl Backoff {
     }
 
     /// The delay after an attempt, or a connection, that ended with an error: `retry_delay` is the
-    /// result of `retry_delay()` of `tickwire::Error`. Returns `None` if another attempt would not
-    /// help or exceeds `max_attempts`.
+    /// result of the method `retry_delay` of `tickwire::Error`. Returns `None` if another attempt
+    /// would not help or exceeds `max_attempts`.
     ///
     /// The server's Retry-After is obeyed, as by [`after_refusal`](Self::after_refusal). A proxy's
     /// Retry-After is not obeyed, because [`ConnectRefused`](HandshakeError::ConnectRefused) has

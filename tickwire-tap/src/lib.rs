@@ -3,8 +3,8 @@
 //!
 //! A recording is text, with a line for each read and write: the time in seconds, the direction,
 //! and the bytes in hexadecimal. **A recording has everything**, including cookies, tokens and
-//! payloads, so look at it before you share it. With TLS, put the tap around the TLS stream, so
-//! that it records the plaintext.
+//! payloads, so look at a recording before you share it. With TLS, put the tap around the TLS
+//! stream, so that the tap records the plaintext.
 //!
 //! ```
 //! use tickwire::Config;

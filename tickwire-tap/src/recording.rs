@@ -30,10 +30,10 @@ const MAX_HEAD: usize = 64 << 10;
 
 /// The bytes that passed over a stream, in order.
 ///
-/// A replay gives the same events as the connection gave, with the same cuts and times. It does not
-/// send the application's messages again, and it drops the core's answers. A recording does not
-/// have the application's calls. So messages that the connection discarded after `fail` or `close`
-/// come as events.
+/// A replay gives the same events as the connection gave, with the same cuts and times. A replay
+/// does not send the application's messages again, and drops the core's answers. A recording does
+/// not have the application's calls. So messages that the connection discarded after `fail` or
+/// `close` come as events.
 ///
 /// A recording does not say when the connection looked at the clock, so a replay has no deadlines.
 /// A connection that a deadline has ended is still open at the end of its replay.

@@ -15,7 +15,7 @@ pub(super) struct Source {
     pub(super) refused: Option<Refused>,
 }
 
-/// Numbers that came and were not kept. All lie in `lowest..end`.
+/// Numbers that came and were not kept. All these numbers lie in `lowest..end`.
 #[derive(Clone, Copy)]
 pub(super) struct Refused {
     pub(super) lowest: u64,
@@ -26,8 +26,9 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    /// Merges the two. `within` is the highest `end` within reach. If only one of the two is within
-    /// reach, the result is that one, so that a jump beyond reach does not hide it.
+    /// Merges two ranges of refused numbers. `within` is the highest `end` within reach. If only
+    /// one of the two is within reach, the result is that one, so that a jump beyond reach does not
+    /// hide it.
     pub(super) fn both(one: Option<Self>, other: Option<Self>, within: u64) -> Option<Self> {
         one.into_iter().chain(other).reduce(|a, b| match (a.end <= within, b.end <= within) {
             (true, false) => a,

@@ -1,8 +1,8 @@
 //! The place of each key in the queue.
 use alloc::vec::Vec;
 
-/// Maps a key to the number of its entry in the queue. It is a hash table with linear probing, and
-/// allocates only to grow.
+/// Maps a key to the number of its entry in the queue. `Index` is a hash table with linear probing,
+/// and allocates only to grow.
 #[derive(Default)]
 pub(super) struct Index {
     /// The number of slots is a power of two, or 0. At most half of the slots are taken.

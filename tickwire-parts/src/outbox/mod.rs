@@ -21,12 +21,12 @@ use tickwire::{CloseCode, CloseFrame, IntoOutbound, Outbound, SendError, Sender,
 /// queue. So the bound holds for a queue of empty messages too.
 const OVERHEAD: usize = 64;
 
-/// The reasons of the Close. They say which of the two bounds was exceeded.
+/// The reasons of the Close. The reason says which of the two bounds was exceeded.
 const TOO_MUCH: &str = "too slow: over max_bytes";
 const TOO_OLD: &str = "too slow: over max_age";
 
 /// An outbox that becomes empty frees its memory if it has room for more than this many messages. A
-/// slow subscriber may have made it grow.
+/// slow subscriber may have made the queue grow.
 const KEPT: usize = 1024;
 
 /// The policy for a queue over its bounds: see [`Outbox`].
@@ -34,8 +34,8 @@ const KEPT: usize = 1024;
 #[non_exhaustive]
 pub enum Overflow {
     /// Nothing is lost: a message over the bound is [refused](PushError::Full), and the publisher
-    /// has to wait for this subscriber. The age of messages does not matter. For few subscribers
-    /// that need every message.
+    /// has to wait for this subscriber. This policy ignores the age of messages. For few
+    /// subscribers that need every message.
     Wait,
     /// The oldest messages are dropped to make room, and messages that are too old are dropped too.
     /// For data that is soon worthless, such as positions of moving things.
@@ -84,7 +84,7 @@ pub struct OutboxCounts {
     /// Messages dropped: to make room, for their age, or when the subscriber was disconnected.
     pub dropped: u64,
     /// Messages refused, as [`Full`](PushError::Full) or [`Disconnected`](PushError::Disconnected).
-    /// They are not part of `pushed`.
+    /// Refused messages are not part of `pushed`.
     pub refused: u64,
     /// How many messages wait.
     pub waiting: u64,
@@ -92,9 +92,9 @@ pub struct OutboxCounts {
     pub bytes: usize,
 }
 
-/// One subscriber's queue. It feeds its connection only while less than 16 KiB are unsent. So the
-/// queue's [policy](Overflow), not the socket's buffer, decides which messages a slow subscriber
-/// gets.
+/// One subscriber's queue. The queue feeds its connection only while less than 16 KiB are unsent.
+/// So the queue's [policy](Overflow), not the socket's buffer, decides which messages a slow
+/// subscriber gets.
 ///
 /// A Close is sent after the messages that are fed. Messages that still wait in the outbox are not
 /// sent.
@@ -124,8 +124,8 @@ pub struct OutboxCounts {
 /// ```
 ///
 /// Under tokio, each subscriber has a task. The task also receives, and loops whenever the peer has
-/// taken the fed messages. At most 1 MiB waits, unless [set](Self::max_bytes). Here this is room
-/// for 10,000 instruments, with ticks of up to 40 bytes.
+/// taken the fed messages. At most 1 MiB waits, unless [set](Self::max_bytes). In this example, 1
+/// MiB is room for 10,000 instruments, with ticks of up to 40 bytes.
 ///
 /// ```no_run
 /// # use std::time::Instant;
@@ -176,7 +176,7 @@ pub struct OutboxCounts {
 /// this buffer is full. So set one of two socket options, for example with the crate `socket2`.
 /// `SO_SNDBUF` makes the send buffer small: a few times bandwidth × delay, such as 64 KiB. With
 /// `TCP_NOTSENT_LOWAT` (16 KiB) the socket takes no more bytes while 16 KiB wait to be sent for the
-/// first time. It does not limit the bytes in flight, so it costs no throughput.
+/// first time. `TCP_NOTSENT_LOWAT` does not limit the bytes in flight, so it costs no throughput.
 pub struct Outbox {
     policy: Overflow,
     /// The bound in bytes, for the payloads and 64 bytes for each message. 1 MiB unless set.
@@ -193,9 +193,9 @@ pub struct Outbox {
     /// time from before a wait, a new message is already old.
     pub max_age: Option<Duration>,
     /// The outbox feeds while less than this many bytes are unsent, so the last message may exceed
-    /// it. 0 counts as 1. It is [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and has no effect
-    /// beyond [`high_water`](tickwire::Config::high_water). A smaller value adapts to a slow peer
-    /// sooner, and a larger value takes fewer writes.
+    /// the limit. 0 counts as 1. `max_unsent` is [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and
+    /// has no effect beyond [`high_water`](tickwire::Config::high_water). A smaller value adapts to
+    /// a slow peer sooner, and a larger value takes fewer writes.
     pub max_unsent: usize,
     /// The waiting messages, the oldest place first.
     queue: VecDeque<Entry>,
@@ -203,8 +203,8 @@ pub struct Outbox {
     bytes: usize,
     /// The number of the first entry of `queue`. The entries after it count up from there.
     front: u64,
-    /// The entry of each key. Invariant: it has the numbers of all entries that have a key, and no
-    /// others.
+    /// The entry of each key. Invariant: `index` has the numbers of all entries that have a key,
+    /// and no others.
     index: Index,
     counts: OutboxCounts,
     /// The Close for the subscriber, once it was too slow.
@@ -238,7 +238,7 @@ impl Outbox {
     /// The default of [`max_unsent`](Self::max_unsent): 16 KiB.
     pub const MAX_UNSENT: usize = 16 * 1024;
 
-    /// An empty outbox. It is bounded at 1 MiB, and not in age.
+    /// Makes an empty outbox, with a bound of 1 MiB and no bound on age.
     pub fn new(policy: Overflow) -> Self {
         Self {
             policy,
@@ -256,7 +256,8 @@ impl Outbox {
 
     // Commands.
 
-    /// Queues a message. It replaces no other message and is never replaced, not even under
+    /// Queues a message. The message replaces no other message and is never replaced, not even
+    /// under
     /// [`Overflow::Conflate`]: only messages with a [key](Self::push_keyed) are.
     ///
     /// # Errors
@@ -268,8 +269,8 @@ impl Outbox {
     }
 
     /// Queues a message with the complete state of `key`, such as an instrument. Under
-    /// [`Overflow::Conflate`] it replaces the waiting message of the same key. Keys are the
-    /// application's own numbers; do not let a peer choose them.
+    /// [`Overflow::Conflate`] the message replaces the waiting message of the same key. Keys are
+    /// the application's own numbers; do not let a peer choose them.
     ///
     /// # Errors
     ///
@@ -289,7 +290,7 @@ impl Outbox {
     /// the reason "too slow: over max_bytes" or "too slow: over max_age", at the next frame
     /// boundary ([`Sender::abort`]).
     ///
-    /// Call it after a push, and when the peer has taken bytes, for example after a flush.
+    /// Call `feed` after a push, and when the peer has taken bytes, for example after a flush.
     ///
     /// # Errors
     ///
@@ -334,9 +335,9 @@ impl Outbox {
         self.queue.is_empty() || self.bytes < self.max_bytes
     }
 
-    /// If the subscriber was too slow: the code with which it is, or will be, disconnected. Once
-    /// [`feed`](Self::feed) has queued the Close, [`Sender::close_frame`] also has its reason,
-    /// which names the exceeded bound.
+    /// If the subscriber was too slow: the code with which the subscriber is, or will be,
+    /// disconnected. Once [`feed`](Self::feed) has queued the Close, [`Sender::close_frame`] also
+    /// has its reason, which names the exceeded bound.
     pub fn disconnected(&self) -> Option<CloseCode> {
         self.gave_up.map(|frame| frame.code)
     }
