@@ -1,7 +1,8 @@
-//! Reading matter: recipes, and what the calls of other crates become. There is nothing in here to
-//! call, and nothing of it is compiled into a program.
+//! Documents: recipes, and tables that give the counterparts of other crates' calls. The module has
+//! no functions or types, and adds nothing to a program.
 
-// The first definition of a link counts: the file's own are for readers of the repository.
+// rustdoc takes the first definition of a link. The definitions in the included file are for
+// readers of the repository.
 #[doc = "[feeds]: crate::guide::recipes::feeds"]
 #[doc = "[servers]: crate::guide::recipes::servers"]
 #[doc = "[operations]: crate::guide::recipes::operations"]

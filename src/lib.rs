@@ -1,12 +1,12 @@
 //! RFC 6455 WebSocket for small, urgent, binary messages: market data and order entry, game state,
 //! devices.
 //!
-//! - A **sans-IO core** ([`Connection`], [`frame`], [`mask`], [`handshake`]): bytes, time and
-//!   entropy are handed in, so that it runs under any runtime, in a test, in a fuzzer, without
-//!   `std`.
-//! - Thin adapters: `tokio`, `blocking` and `futures_io` hold no protocol rule.
-//! - A received message is **borrowed**: a slice of the buffer the socket was read into. In steady
-//!   state nothing is allocated, and a batch of messages costs one read and one write.
+//! - A **sans-IO core** ([`Connection`], [`frame`], [`mask`], [`handshake`]): the caller passes
+//!   bytes, time and entropy, so the core runs under any runtime, in a test, in a fuzzer, and
+//!   without `std`.
+//! - Thin adapters, `tokio`, `blocking` and `futures_io`, which contain no protocol rule.
+//! - A received message is **borrowed**: a slice of the buffer into which the socket was read. In
+//!   steady state nothing is allocated, and a batch of messages costs one read and one write.
 //! - Every check of the RFC is made and every count has a limit. On a violation you get a precise
 //!   error, and the peer gets the right close code.
 //!
@@ -78,14 +78,14 @@
 //!             wrote.extend_from_slice(out.chunk());
 //!             out.advance(out.remaining());
 //!         }
-//!         _ => {} // waiting, and the end
+//!         _ => {} // no message, or the end
 //!     }
 //! }
 //! assert_eq!(wrote, b"\x81\x05Hello");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The whole loop is at [`Connection`].
+//! [`Connection`] has the whole loop.
 //!
 //! # The life of a byte
 //!
@@ -103,32 +103,32 @@
 //!
 //! | to | call | and |
 //! |---|---|---|
-//! | receive | [`recv`] | borrow it; [`Message::to_owned`] or [`recv_owned`] keeps it |
-//! | act on the newest of what was read | [`recv_to_reply`] | skip while [`Info::more`] |
-//! | answer each message | [`recv_to_reply`] | [`feed`](Sender::feed) to the sender that comes with it |
-//! | see Pings and Closes | [`recv_event`] | answer them yourself, if [`Config`] says so; `Events` has them in a `Stream` |
+//! | receive | [`recv`] | the message is borrowed; [`Message::to_owned`] or [`recv_owned`] keeps it |
+//! | act on only the newest message | [`recv_to_reply`] | skip messages with [`Info::more`] |
+//! | answer each message | [`recv_to_reply`] | [`feed`](Sender::feed) the sender that comes with the message |
+//! | see Pings and Closes | [`recv_event`] | [`Config`] can leave the answers to you; `Events` is a `Stream` that has them |
 //! | receive more than memory holds | [`recv_chunk`] | pieces as they arrive |
-//! | send more than memory holds | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark its ends |
-//! | send now | [`send`] | the message has reached the socket when it returns |
-//! | send several | [`feed`] .. [`flush`] | one write; `feed` refuses when full, [`ready`] before it waits |
+//! | send more than memory holds | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark the ends of the message |
+//! | send now | [`send`] | when `send` returns, the message has reached the socket |
+//! | send several | [`feed`] .. [`flush`] | one write; `feed` refuses without room, and [`ready`] waits for room |
 //! | send one to many | [`Prepared`] and [`feed`] | encoded once |
-//! | bound how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, fed to [`sender_mut()`]; for a half, to [its own][half's] | wait, drop, conflate or disconnect |
+//! | bound how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`], or [a half's sender][half's] | wait, drop, conflate or disconnect |
 //! | know who is asking | [`Origins`](handshake::server::Origins) | [why](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; the example `reconnect` |
-//! | keep a secret out of compression | [`Outbound::plain`] and [`feed`] | where that is on |
-//! | build a message in the outgoing buffer | [`feed_with`](Sender::feed_with), [`feed_with_writer`](Sender::feed_with_writer) | no `Vec` of its own |
-//! | overtake waiting messages | [`feed_first`](Sender::feed_first) | a cancel behind quotes |
+//! | keep a secret out of compression | [`Outbound::plain`] and [`feed`] | for connections that compress |
+//! | build a message in the outgoing buffer | [`feed_with`](Sender::feed_with), [`feed_with_writer`](Sender::feed_with_writer) | no `Vec` for the message |
+//! | overtake waiting messages | [`feed_first`](Sender::feed_first) | for example a cancel before quotes |
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
-//! | find a feed that has died behind a live peer | [`Config::data_timeout`] | Pings are no data |
-//! | say something before the server takes us for dead | [`Config::idle_message`] | what exchanges ask for: recipes |
+//! | find a feed that has died behind a live peer | [`Config::data_timeout`] | Pings do not count as data |
+//! | tell the server that we are alive | [`Config::idle_message`] | the recipes list what exchanges ask for |
 //! | measure the round trip | [`rtt`](Sender::rtt) | after a heartbeat's Ping, or [`measure_rtt`] |
-//! | publish metrics, log | `counters` and `tracing`, features | recipes; [events](#events) |
-//! | see what went over a connection | the crate `tickwire-tap` | for bug reports, replayed into the core |
-//! | use two tasks or threads | [`into_split`] | Pings are answered by the reader |
+//! | publish metrics, log | the features `counters` and `tracing` | recipes; [events](#events) |
+//! | record the bytes of a connection | the crate `tickwire-tap` | for bug reports; a replay feeds them to the core |
+//! | use two tasks or threads | [`into_split`] | the reader answers Pings |
 //!
-//! The links are to the `tokio` adapter; `futures_io` has the same names except [`connect`],
-//! `blocking` except [`recv_or_room`], with `Dial::blocking_connect` and an [`into_split`] that can
-//! fail.
+//! The links lead to the `tokio` adapter. `futures_io` has the same names except [`connect`].
+//! `blocking` has the same names except [`recv_or_room`]. `blocking` dials with
+//! `Dial::blocking_connect`, and its [`into_split`] can fail.
 //!
 #![cfg_attr(
     feature = "tokio",
@@ -175,36 +175,39 @@
 //!
 //! # Left to you
 //!
-//! - **Reconnecting.** Only the application knows what has to happen after a connect: who it is,
-//!   what it subscribes to, what a gap means. `Backoff` of the crate `tickwire-parts` says when to
-//!   try again and whether to; the example `reconnect` is the loop.
-//! - **The number of connections.** The cost of each is bounded here; the loop that accepts bounds
-//!   their number: the example `bounded` limits handshakes in progress and peers, in all and per
-//!   address.
-//! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show how little they take.
+//! - **Reconnecting.** Only the application knows what has to happen after a connect: how to log
+//!   in, what to subscribe to, and what a gap means. `Backoff` of the crate `tickwire-parts` says
+//!   whether to try again, and when. The example `reconnect` has the loop.
+//! - **The number of connections.** This crate bounds the cost of each connection, and your accept
+//!   loop must bound their number. The example `bounded` limits handshakes in progress and peers,
+//!   in total and per address.
+//! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show how little code these
+//!   need.
 //!
 //! # Choices that the RFCs leave open
 //!
-//! - Up to 16 waiting Pings are answered individually; beyond that, only the newest (§5.5.3 allows
-//!   that): test suites want every answer, and a flood should cost one.
-//! - The Close that reports a violation goes behind the replies to earlier messages, which were
-//!   legitimate. If the stream refuses those, the Close overtakes and drops them: otherwise a peer
-//!   that does not read would never learn the reason.
+//! - Up to 16 waiting Pings are answered individually. If more Pings wait, only the newest is
+//!   answered, as §5.5.3 allows. Test suites want every answer, and a flood should cost one.
+//! - The Close that reports a violation follows the replies to earlier messages, which were
+//!   legitimate. If the stream takes no more of these replies, the Close overtakes and drops them.
+//!   Otherwise a peer that does not read would never learn the reason.
 //! - The answer to a Close repeats its code and not its reason (§5.5.1 says "typically" the code).
 //! - Any byte received is a sign of life for the heartbeat, not only a Pong: a peer busy sending
 //!   something large is not dead.
-//! - A peer that sends no data for [`Config::data_timeout`] gets a Close with 1001: it did nothing
-//!   wrong, this end leaves.
-//! - Exceeding one of our limits closes with 1009 for sizes, and 1008 for a count of fragments.
-//! - A Sec-WebSocket-Key whose last character has unused bits set is accepted, since decoders
-//!   differ; any other fault in it is refused. A request without an Origin passes an allow-list
-//!   unless [`required`](handshake::server::Origins::required), since it does not come from a
-//!   browser. Blanks around `=` in Sec-WebSocket-Extensions are accepted and never written; names
-//!   of extensions match without regard to case, as tokens of HTTP do.
-//! - A server that shares no subprotocol with its client accepts without one, which many expect (a
-//!   browser then fails the connection itself). A client can
+//! - A peer that sends no data for [`Config::data_timeout`] gets a Close with 1001: the peer did
+//!   nothing wrong, and this end leaves.
+//! - A message beyond one of our limits closes the connection, with 1009 for a size, and 1008 for
+//!   the count of fragments.
+//! - A Sec-WebSocket-Key whose last character has unused bits set is accepted, because decoders
+//!   differ here. Any other fault in the key is refused. A request without an Origin passes an
+//!   allow-list unless [`required`](handshake::server::Origins::required), because it does not come
+//!   from a browser. Blanks around `=` in Sec-WebSocket-Extensions are accepted, but never written.
+//!   Names of extensions match without regard to case, as tokens of HTTP do.
+//! - A server that shares no subprotocol with its client accepts without a subprotocol, as many
+//!   programs expect. (A browser then fails the connection itself.) A client can
 //!   [require](handshake::client::Request::require_subprotocol) one.
-//! - A 101 that announces a body is refused: the bytes after it could be read in two ways.
+//! - A 101 that announces a body is refused, because the bytes after its head could be read in two
+//!   ways.
 //!
 //! # Features
 //!
@@ -212,44 +215,48 @@
 //! - `tokio` (default): the `tokio` adapter.
 //! - `stamps`: `Timestamped`, for the kernel's time of arrival of each message.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two,
-//!   and the module `tls`. The types of rustls in that API follow its version, 0.23 now.
+//!   and the module `tls`. This API has types of rustls, now of version 0.23.
 //! - `counters`: counts of the traffic of each connection.
-//! - `futures`: the `futures_io` adapter, for smol and other runtimes; `Stream` and `Sink` of
-//!   [`OwnedMessage`]s, and by `Events` of [`OwnedEvent`]s, for it and `tokio`.
-//! - `tracing`: handshakes, Closes and violations as [events](#events) of the crate `tracing`, each
-//!   message at its TRACE level.
+//! - `futures`: the `futures_io` adapter, for smol and other runtimes. The WebSockets of
+//!   `futures_io` and `tokio` become `Stream` and `Sink` of [`OwnedMessage`]s, or with `Events` of
+//!   [`OwnedEvent`]s.
+//! - `tracing`: handshakes, Closes and violations as [events](#events) of the crate `tracing`, and
+//!   each message at TRACE level.
 //! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. Off in a connection
 //!   unless [`Config`] asks for it and the peer agrees.
 //!
-//! Without any of them the core is `no_std` and needs `alloc`. Features only add. For hyper and its
-//! like there is the crate `tickwire-http`, for axum `tickwire-axum`.
+//! Without any feature the core is `no_std` and needs `alloc`. Features only add. The crate
+//! `tickwire-http` is for hyper and similar stacks, and `tickwire-axum` is for axum.
 //!
 //! # Events
 //!
-//! With the feature `tracing`, all with the target `tickwire`:
+//! The feature `tracing` adds these events, all with the target `tickwire`:
 //!
 //! | level | event | fields | when |
 //! |---|---|---|---|
-//! | DEBUG | opening handshake done | `role`, `path`, `subprotocol` | `subprotocol`: of a server, the one that it has chosen, if it has |
-//! | INFO | opening handshake failed | `role`, `error`, `status` | of a proxy's answer too; `status`: of a server, with which it answers that |
-//! | TRACE | message received | `role`, `payload` | a message, or a chunk of one; `payload`: its length in bytes |
-//! | TRACE | message queued | `role`, `payload` | the same, to be sent |
-//! | DEBUG | Close received | `role`, `code`, `reason` | 1005 for one without a code |
-//! | DEBUG | Close queued | `role`, `code` | ours, or the answer to the peer's |
-//! | INFO | connection failed | `role`, `error`, `code` | a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the one that stands for `error`; a Close has it if none was queued before |
-//! | INFO | dropped with messages unsent | `role`, `unsent` | a connection, or both of its halves, went out of scope before what was fed to it was written; `unsent`: bytes of messages, in frames |
+//! | DEBUG | opening handshake done | `role`, `path`, `subprotocol` | `subprotocol`: only at a server, if it has chosen one |
+//! | INFO | opening handshake failed | `role`, `error`, `status` | also when a proxy's answer fails; `status`: only at a server, the status of its answer |
+//! | TRACE | message received | `role`, `payload` | a message, or a chunk of one, arrived; `payload`: its length in bytes |
+//! | TRACE | message queued | `role`, `payload` | a message, or a chunk of one, was fed; `payload`: its length in bytes |
+//! | DEBUG | Close received | `role`, `code`, `reason` | `code`: 1005 for a Close without a code |
+//! | DEBUG | Close queued | `role`, `code` | our Close, or our answer to the peer's |
+//! | INFO | connection failed | `role`, `error`, `code` | a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`, which our Close carries if none was queued before |
+//! | INFO | dropped with messages unsent | `role`, `unsent` | a connection, or both of its halves, was dropped before all fed messages were written; `unsent`: the bytes of these messages, in frames |
 //! | DEBUG | connection ended | `role`, `error` | another deadline has passed, or the stream ended without a Close |
 //!
-//! `role` is `Client` or `Server`: which end tells this. Text from the peer is escaped and cut at
-//! 64 bytes; payloads of messages, queries, and values of headers other than the subprotocol that a
-//! server has chosen are never shown.
+//! `role` is `Client` or `Server`: the end that reports the event. Text from the peer is escaped
+//! and cut at 64 bytes. Events never show payloads of messages, queries, or values of headers,
+//! except the subprotocol that a server has chosen.
 //!
-//! Which connection it is, an event does not say, since the core does not know: put a span of your
-//! own around its calls, or on the task that owns it (`.instrument(info_span!("feed", %peer))`), on
-//! each task if it is split. What fails before there is a handshake (the URL, the lookup of a name,
-//! dialing, TLS), and the system's error of a stream, is in no event: the call returns it, and the
-//! caller, who knows what was wanted, logs it. In no event either is a request that a server's
-//! application itself rejects by a [`Rejection`](handshake::server::Rejection).
+//! Events do not identify the connection, because the core does not know it. Put a span of your own
+//! around the connection's calls, or on the task that owns the connection
+//! (`.instrument(info_span!("feed", %peer))`). If the connection is split, put the span on both
+//! tasks.
+//!
+//! Some errors are in no event: failures before the handshake (the URL, the lookup of a name,
+//! dialing, TLS), and the system's errors of a stream. The failed call returns such an error. The
+//! caller, who knows what was wanted, logs it. A request that a server's application itself
+//! rejects, by a [`Rejection`](handshake::server::Rejection), is in no event either.
 //!
 //! # Guarantees
 //!
@@ -258,12 +265,12 @@
 //!   never with the length announced. [The memory that each kind of attack
 //!   takes](Config#what-a-peer-can-make-a-connection-keep) is measured.
 //! - Messages received before a violation or a broken stream are delivered first.
-//! - Every future of an open connection can be dropped at any point without loss; dropping one of a
-//!   handshake drops its stream.
+//! - Every future of an open connection can be dropped at any point without loss; Dropping a future
+//!   of a handshake drops the handshake's stream.
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
 //!   before a byte is queued.
-//! - `unsafe` is in one file, `kernel.rs`: a call behind a CPU check, and the `str` of bytes that
-//!   were validated.
+//! - `unsafe` is in one file, `kernel.rs`: for a call after a CPU check, and for the `str` of
+//!   validated bytes.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -276,11 +283,11 @@ pub mod blocking;
 #[cfg(feature = "std")]
 mod dial;
 #[cfg(feature = "std")]
-#[cfg_attr(not(feature = "_task"), allow(dead_code))] // what tasks need, threads do not
+#[cfg_attr(not(feature = "_task"), allow(dead_code))] // threads do not call all of it
 mod drive;
 #[cfg(feature = "futures")]
 pub mod futures_io;
-// Written for all features, as docs.rs builds it; its examples are compiled with the tests.
+// The guide is written for all features, as docs.rs builds it. The tests compile its examples.
 #[cfg(all(
     any(doc, doctest),
     feature = "counters",
@@ -291,7 +298,8 @@ pub mod futures_io;
     feature = "tokio"
 ))]
 pub mod guide;
-// Its calls for adapters are dead where these are off; where all are on, what is dead is found.
+// Without adapters, the calls that only they make are dead code. With all adapters on, the lint
+// still finds other dead code.
 #[cfg_attr(not(feature = "_task"), allow(dead_code))]
 mod proto;
 #[cfg(feature = "std")]
@@ -337,7 +345,7 @@ pub use proto::{
     url,
 };
 
-/// What a fuzz target drives and no user can.
+/// Internals that fuzz targets drive, and that users cannot reach.
 #[cfg(fuzzing)]
 pub mod fuzzing {
     pub use crate::dial::proxy::dialogue::{Address, Dialogue};

@@ -1,24 +1,24 @@
-//! The servers that a list in the form of `NO_PROXY` names.
+//! Decides whether a list in the form of `NO_PROXY` names a server.
 use core::net::IpAddr;
 
-/// Whether a list in the form of the variable `NO_PROXY` names this server, whose connections then
-/// go past the proxy. `host` is a name, with or without a dot at its end, or an address without
-/// brackets.
+/// Whether a list in the form of the variable `NO_PROXY` names this server. Connections to a named
+/// server do not use the proxy. `host` is a name, with or without a dot at its end, or an address
+/// without brackets.
 ///
 /// The entries, separated by commas or blanks:
 ///
 /// | entry | the servers it names |
 /// |---|---|
 /// | `*` | all |
-/// | `example.com` | that name and all below it, `feed.example.com` |
-/// | `.example.com`, `*.example.com` | all below it |
+/// | `example.com` | that name and all names below it, such as `feed.example.com` |
+/// | `.example.com`, `*.example.com` | all names below it |
 /// | `192.0.2.7`, `2001:db8::7`, `[2001:db8::7]` | that address |
-/// | `192.0.2.0/24`, `2001:db8::/32`, `[2001:db8::]/32` | the addresses that begin so |
-/// | any but `*`, with `:8443` behind it (IPv6 in brackets) | the same, at that port alone |
+/// | `192.0.2.0/24`, `2001:db8::/32`, `[2001:db8::]/32` | the addresses of that network |
+/// | any entry but `*`, followed by `:8443` (IPv6 in brackets) | the same servers, at that port only |
 ///
-/// An entry of another form names nothing. Names match without regard to case. They are never
-/// resolved, so an address names only servers whose URL has that address. A host like `127.1` or
-/// `0x7f000001` is a name here, since only some resolvers take it for an address.
+/// An entry of another form names nothing. Names match without regard to case. Names are never
+/// resolved, so an address in the list names only servers whose URL has that address. A host like
+/// `127.1` or `0x7f000001` is a name here, because only some resolvers read it as an address.
 pub fn is_bypassed(list: &str, host: &str, port: u16) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     let address = name.parse().ok();
@@ -29,10 +29,10 @@ pub fn is_bypassed(list: &str, host: &str, port: u16) -> bool {
     })
 }
 
-/// An entry, and its port.
+/// Splits an entry into its host and its port.
 fn split_port(entry: &str) -> (&str, Option<u16>) {
     match entry.rsplit_once(':') {
-        // The colons of an IPv6 address without brackets are its own.
+        // In an IPv6 address without brackets, no colon begins a port.
         Some((host, port)) if !host.contains(':') || host.contains(']') => match port.parse() {
             Ok(port) => (host, Some(port)),
             Err(_) => (entry, None),

@@ -1,4 +1,4 @@
-//! SOCKS5 (RFC 1928), and its user and password (RFC 1929).
+//! SOCKS5 (RFC 1928), with user and password (RFC 1929).
 use alloc::{vec, vec::Vec};
 use core::{fmt, net::IpAddr};
 
@@ -16,11 +16,12 @@ const IPV4: u8 = 1;
 const NAME: u8 = 3;
 const IPV6: u8 = 4;
 
-/// Why there is no tunnel.
+/// Why the proxy gave no tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocksError {
-    /// The proxy could not or would not connect to the server, for this reason (RFC 1928 §6).
+    /// The proxy could not or would not connect to the server. The number is the proxy's reply (RFC
+    /// 1928 §6).
     #[error("SOCKS5 proxy refused the connection with reply {0}")]
     Refused(u8),
     /// The proxy accepts none of the methods of authentication that we offered (RFC 1928 §3).
@@ -39,9 +40,10 @@ pub enum SocksError {
 pub struct Login(Vec<u8>);
 
 impl Login {
-    /// `None` if either is not of 1 to 255 bytes, since the protocol cannot carry it.
+    /// `None` if `user` or `password` is empty or longer than 255 bytes, because the protocol
+    /// cannot carry such a text.
     pub fn new(user: &[u8], password: &[u8]) -> Option<Self> {
-        // RFC 1929 §2: version, then each behind its length.
+        // RFC 1929 §2: the version, then user and password, each after its length.
         let mut login = vec![LOGIN_VERSION];
         for text in [user, password] {
             login.push(u8::try_from(text.len()).ok().filter(|&len| len > 0)?);
@@ -51,7 +53,7 @@ impl Login {
     }
 }
 
-/// Does not show user and password.
+/// Shows neither user nor password.
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Login(..)")
@@ -91,9 +93,11 @@ impl Socks5 {
         Ok((Self { expected: Answer::Method, login, request }, greeting))
     }
 
-    /// Looks at the bytes received, once the bytes before were sent. `None`: the answer is not
-    /// whole. Else the length of the answer, which is to be dropped from `wire`, and whether the
-    /// tunnel begins behind it. If it does not, `next` has the bytes to send.
+    /// Parses the proxy's answer at the start of `wire`, the received bytes. Call `answer` after
+    /// the greeting, or the last `next`, is sent. Returns `None` while the answer is incomplete.
+    /// Otherwise returns the length of the answer, which the caller must drop from `wire`, and
+    /// whether the tunnel begins after the answer. If the tunnel does not begin yet, `next` has the
+    /// bytes to send.
     ///
     /// # Errors
     ///
@@ -115,7 +119,7 @@ impl Socks5 {
                 *next = self.login.take().map(|login| login.0).unwrap_or_default();
                 Answer::Login
             }
-            // RFC 1928 §3, RFC 1929 §2: then the request.
+            // RFC 1928 §3, RFC 1929 §2: the request comes next.
             Answer::Method | Answer::Login => {
                 *next = core::mem::take(&mut self.request);
                 Answer::Reply
@@ -124,7 +128,8 @@ impl Socks5 {
         Ok(Some((len, false)))
     }
 
-    /// RFC 1928 §3: version, method. The length of the answer, once it is whole.
+    /// RFC 1928 §3: the answer is a version and a method. Returns the answer's length, once the
+    /// answer is complete.
     fn method(&self, wire: &[u8]) -> Result<Option<usize>, SocksError> {
         version(wire, VERSION, "version is not 5")?;
         match wire.get(1) {
@@ -137,7 +142,7 @@ impl Socks5 {
     }
 }
 
-/// RFC 1929 §2: version, status.
+/// RFC 1929 §2: the answer is a version and a status.
 fn login_answer(wire: &[u8]) -> Result<Option<usize>, SocksError> {
     version(wire, LOGIN_VERSION, "version of the login is not 1")?;
     match wire.get(1) {
@@ -147,8 +152,8 @@ fn login_answer(wire: &[u8]) -> Result<Option<usize>, SocksError> {
     }
 }
 
-/// RFC 1928 §4, RFC 1928 §5: the request for a connection. A name is sent as it is, and so resolved
-/// by the proxy alone.
+/// RFC 1928 §4, RFC 1928 §5: the request for a connection. A name is sent unresolved, so only the
+/// proxy resolves it.
 fn connect(host: &str, port: u16) -> Result<Vec<u8>, SocksError> {
     const CONNECT: u8 = 1;
     let mut request = vec![VERSION, CONNECT, 0];
@@ -171,8 +176,8 @@ fn connect(host: &str, port: u16) -> Result<Vec<u8>, SocksError> {
     Ok(request)
 }
 
-/// RFC 1928 §6: version, reply, a zero, an address of some type, a port. Only the reply matters,
-/// and a refusal is one however short it is.
+/// RFC 1928 §6: the answer is a version, a reply, a zero, an address and a port. Only the reply
+/// matters. A refusal counts even if the rest of the answer is missing.
 fn reply(wire: &[u8]) -> Result<Option<usize>, SocksError> {
     version(wire, VERSION, "version is not 5")?;
     match wire.get(1) {

@@ -1,4 +1,4 @@
-//! Several lines of one feed, made one.
+//! Merges several lines that carry one feed.
 //!
 //! ```text
 //!   delivered          gap          kept: they wait for the gap to be filled
@@ -6,13 +6,15 @@
 //!                next                         another gap is in front of it
 //! ```
 //!
-//! Invariant: `next` is the first number that is not delivered. While the arbiter is in sync, all
-//! that is kept is behind it, but for what the caller has yet to `poll`.
+//! Invariant: `next` is the first number that is not delivered. While the arbiter is in sync, each
+//! kept message begins after `next`, except messages that the caller has yet to `poll`.
 //!
-//! That a number is missing shows by what is kept, and by what a line brought that was not kept:
-//! the line's `refused`. That is forgotten once it is behind the feed, or shown by what is kept, or
-//! once the line goes back: then it was wrong. It outlives its line only within reach. So a wrong
-//! number beyond reach goes with its line.
+//! Two things show that a number is missing: a kept message with a higher number, and a line's
+//! `refused`, the numbers that the line brought and the arbiter did not keep. The arbiter forgets a
+//! `refused` in three cases: the feed has passed it, a kept message shows the same gap, or the line
+//! goes back to lower numbers, because then the refused numbers were wrong. When a line closes,
+//! only a `refused` within reach stays, in `left`. So a wrong number beyond reach disappears with
+//! its line.
 mod state;
 
 use crate::{Event, Gap, Line, Numbers, Verdict};
@@ -21,22 +23,22 @@ use core::{fmt, mem, time::Duration};
 use state::{Kept, Refused, Source, State};
 use tickwire::Time;
 
-/// Makes one feed of several lines that carry it: the first arrival of each sequence number is
-/// delivered, in order, and a second one is not. A message that is ahead of the feed is kept until
-/// another line has filled the gap, or the gap is lost.
+/// Merges several lines that carry the same feed into one. Each sequence number is delivered once,
+/// at its first arrival, in order. A message ahead of the feed is kept until another line fills the
+/// gap, or the gap is lost.
 ///
-/// Each message goes to [`offer`](Self::offer), which says whether it is the [next](Verdict::Next)
-/// of the feed: then it is used from where it is, without a copy. After that [`poll`](Self::poll)
-/// gives what was kept and is now in order. `T` is a message that is kept, `Bytes` for one.
+/// Give each message to [`offer`](Self::offer). If the message is the [next](Verdict::Next) of the
+/// feed, use it where it is, without a copy. Then call [`poll`](Self::poll), which returns the kept
+/// messages that are now in order. `T` is the type of a kept message, for example `Bytes`.
 ///
 /// ```
 /// use tickwire::Time;
 /// use tickwire_feed::{Arbiter, Event, Verdict};
 ///
-/// let now = Time::ZERO; // of a clock of yours
+/// let now = Time::ZERO; // from your own clock
 /// let mut feed = Arbiter::new();
 /// let (a, b) = (feed.open(), feed.open());
-/// feed.resume(now); // starts with whatever comes first; resync(n, now) starts behind a snapshot
+/// feed.resume(now); // starts with the first message; to start after a snapshot: resync(n, now)
 ///
 /// let mut seen = Vec::new();
 /// for (line, number) in [(&a, 1), (&a, 2), (&b, 1), (&a, 4), (&b, 2), (&b, 3), (&b, 4)] {
@@ -47,7 +49,7 @@ use tickwire::Time;
 ///     while let Some(event) = feed.poll(now) {
 ///         match event {
 ///             Event::Message(message) => seen.push(message),
-///             // No line has what is missing: ask for a snapshot, then `resync`.
+///             // No line has the missing numbers: ask for a snapshot, then call `resync`.
 ///             Event::Gap(_) | Event::Restart => unreachable!(),
 ///         }
 ///     }
@@ -57,41 +59,46 @@ use tickwire::Time;
 ///
 /// A message may stand for several numbers, as an update of an order book does: see [`Numbers`].
 ///
-/// Within a line numbers have to ascend, as they do over a WebSocket: a line that has passed a gap
-/// will not fill it any more. So each number is delivered at the latest when the last line brings
+/// The numbers of one line must ascend, as they do over a WebSocket: a line that has passed a gap
+/// will not fill the gap later. So each number is delivered at the latest when the last line brings
 /// it.
 ///
-/// Memory is that of [`most_kept`](Self::most_kept) messages, whatever the lines bring. The
-/// messages' size is limited by [`Config::max_message`](tickwire::Config::max_message).
+/// The arbiter holds at most [`most_kept`](Self::most_kept) messages, whatever the lines bring.
+/// [`Config::max_message`](tickwire::Config::max_message) limits the size of each message.
 pub struct Arbiter<T> {
-    /// The most messages that are kept, at least 1, 4096 unless set. The nearest to the gap stay:
-    /// what is further ahead comes again with the line that fills it.
+    /// The largest number of kept messages: at least 1, 4096 unless set. If more arrive, the
+    /// messages nearest to the gap stay. The line that fills the gap brings the messages further
+    /// ahead again.
     pub most_kept: usize,
-    /// How far ahead of the feed the numbers of a message may go, and how many there may be,
-    /// 1,000,000 unless set. A message further ahead is [refused](Verdict::Refused): a line with
-    /// wrong numbers would fill the room there is. If all lines are beyond it, the gap is lost.
+    /// How far ahead of the feed a message's numbers may go, and how many numbers one message may
+    /// have: 1,000,000 unless set. A message further ahead is [refused](Verdict::Refused). If it
+    /// were kept, a line with wrong numbers could fill all the room. If all lines are beyond the
+    /// reach, the gap is lost.
     pub reach: u64,
-    /// How long a gap may last once nothing arrives that is next, 1 s unless set: then it is lost,
-    /// though a line has not passed it yet. It is also the time after which a line that has begun
-    /// to count anew is [believed](Event::Restart). Longer than one line lags behind the other.
+    /// How long a gap may last while no arriving message is next: 1 s unless set. After this time
+    /// the gap is lost, even if a line has not passed it yet. After the same time the arbiter
+    /// [believes](Event::Restart) a line that has begun to count anew. Set `patience` longer than
+    /// one line lags behind another.
     pub patience: Duration,
     state: State,
     /// The first number that is not delivered.
     next: u64,
-    /// When the last message was next while a gap was open, the gap began, or the feed was
-    /// synchronised.
+    /// The latest of three times: when a message was next while a gap was open, when the gap began,
+    /// and when the feed was synchronised.
     moved: Time,
-    /// What is ahead, each `first` above the one before. Lines ascend, so most go to the end.
+    /// The messages ahead of the feed, in strictly ascending order of `first`. The numbers of a
+    /// line ascend, so most messages go to the end.
     kept: VecDeque<Kept<T>>,
-    /// Whether a line may have `refused`, or one of the next two is set.
+    /// True if a line may have a `refused`, or if `guessed`, `anew` or `left` is set.
     watched: bool,
-    /// Whether `next` was taken from the first message that came, and nothing has followed it.
+    /// Whether `next` was taken from the first message, whatever its number, and no message has
+    /// followed that one.
     guessed: bool,
-    /// Since when a line has been counting anew, and no line has brought anything that is not
-    /// behind the feed.
+    /// Since when a line has been counting anew, while no line has brought the feed's last number
+    /// or a later one.
     anew: Option<Time>,
     lines: Vec<Source>,
-    /// What lines that are closed brought and was not kept.
+    /// Numbers that closed lines brought and the arbiter did not keep.
     left: Option<Refused>,
 }
 
@@ -102,8 +109,9 @@ impl<T> Default for Arbiter<T> {
 }
 
 impl<T> Arbiter<T> {
-    /// Without lines. All is kept until [`resync`](Self::resync) or [`resume`](Self::resume), and
-    /// the first message makes [`poll`](Self::poll) ask for that by [`Event::Restart`].
+    /// An arbiter without lines. The arbiter keeps every message until [`resync`](Self::resync) or
+    /// [`resume`](Self::resume). After the first message, [`poll`](Self::poll) asks for one of
+    /// these calls by [`Event::Restart`].
     pub const fn new() -> Self {
         Self {
             most_kept: 4096,
@@ -121,8 +129,8 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// Adds a line: a connection that is subscribed to the feed. From now on a gap waits for it
-    /// too.
+    /// Adds a line: a connection that is subscribed to the feed. From now on a gap waits for this
+    /// line too.
     pub fn open(&mut self) -> Line {
         let at = self.lines.iter().position(|source| !source.is_open).unwrap_or(self.lines.len());
         match self.lines.get_mut(at) {
@@ -132,33 +140,35 @@ impl<T> Arbiter<T> {
         Line(at)
     }
 
-    /// The line's connection is over: no gap waits for it. [`poll`](Self::poll) afterwards.
+    /// Removes a line whose connection is over. No gap waits for the line any more. Call
+    /// [`poll`](Self::poll) afterwards.
     pub fn close(&mut self, line: Line) {
         let within = self.within_reach(self.next);
         if let Some(source) = self.lines.get_mut(line.0) {
             source.is_open = false;
-            // The line brought it: no other may, and then it is missing.
+            // The line brought these numbers. If no other line brings them, they are missing.
             let refused =
                 source.refused.take().filter(|refused| refused.end <= source.end.min(within));
             self.left = Refused::both(self.left, refused, within);
         }
     }
 
-    /// The highest `end` of numbers within reach of a feed that goes on with `next`.
+    /// The highest `end` that numbers within reach can have, in a feed that continues at `next`.
     fn within_reach(&self, next: u64) -> u64 {
         next.saturating_add(self.reach).saturating_add(1)
     }
 
-    /// Whether the feed would lose nothing if this line alone were left: it has brought something,
-    /// and all of that is delivered, so the feed goes on from there. Only then may the connection
-    /// be closed that it replaces.
+    /// Whether the feed would lose nothing if this line were the only one left: the line has
+    /// brought a message, and everything that it brought is delivered. Close the connection that
+    /// the line replaces only when this is true.
     pub fn in_sequence(&self, line: &Line) -> bool {
         let source = self.lines.get(line.0).filter(|source| source.is_open);
         self.state == State::Synced
             && source.is_some_and(|source| source.end != 0 && source.end <= self.next)
     }
 
-    /// A message of a line. `own` is called only if it is [kept](Verdict::Kept).
+    /// Takes a message of a line. `own` makes the message to keep, and is called only if the
+    /// message is [kept](Verdict::Kept).
     #[inline]
     pub fn offer(
         &mut self,
@@ -170,7 +180,7 @@ impl<T> Arbiter<T> {
         let Numbers { first, last } = numbers.into();
         let end = last.wrapping_add(1);
         if end <= first {
-            return Verdict::Refused; // no range, or one that nothing could follow
+            return Verdict::Refused; // not a range, or a range that no number could follow
         }
         let before = self.mark(line.0, end);
         if first <= self.next
@@ -185,7 +195,8 @@ impl<T> Arbiter<T> {
             }
             return Verdict::Next;
         }
-        // A line goes on where it was. One that is new, or is back behind that, is looked at.
+        // The line goes on from its last number: an ordinary duplicate. A line that is new, or has
+        // gone back to lower numbers, needs a closer look.
         if end <= self.next && before.wrapping_sub(1) < end && self.next - end <= self.reach {
             if end == self.next {
                 self.anew = None;
@@ -196,15 +207,14 @@ impl<T> Arbiter<T> {
         self.elsewhere(line.0, numbers, before, now, own)
     }
 
-    /// Returns where the line was before.
+    /// Sets the line's `end`, and returns the previous one.
     #[inline]
     fn mark(&mut self, line: usize, end: u64) -> u64 {
         let source = self.lines.get_mut(line);
         source.map_or(0, |source| mem::replace(&mut source.end, end))
     }
 
-    /// Whether there is something that may be ahead of the feed, or its numbers may have begun
-    /// anew.
+    /// Whether numbers may have arrived ahead of the feed, or a line may have begun to count anew.
     #[inline]
     fn is_watchful(&self) -> bool {
         !self.kept.is_empty() || self.watched
@@ -214,8 +224,8 @@ impl<T> Arbiter<T> {
         self.lines.iter().filter(|source| source.is_open)
     }
 
-    /// Whether there are lines, and this holds of all. A line that has brought nothing has an `end`
-    /// of 0.
+    /// Whether there are open lines, and `holds` is true for the `end` of each. The `end` of a line
+    /// that has brought no message is 0.
     fn all_lines(&self, holds: impl Fn(u64) -> bool) -> bool {
         let mut lines = self.open_lines().peekable();
         lines.peek().is_some() && lines.all(|source| holds(source.end))
@@ -260,8 +270,9 @@ impl<T> Arbiter<T> {
         if verdict == Verdict::Refused {
             return self.refuse(line, numbers, before, now);
         }
-        // A kept message shows all that its line brought before. One beyond reach shows nothing: it
-        // may be dropped without a trace.
+        // The line's refused numbers lie below the message just kept, which now shows that they are
+        // missing. A kept message beyond reach shows nothing, because it may be dropped without a
+        // trace.
         let within = self.within_reach(self.next);
         if let Some(source) = self.lines.get_mut(line).filter(|_| end <= within) {
             source.refused = None;
@@ -269,7 +280,8 @@ impl<T> Arbiter<T> {
         verdict
     }
 
-    /// A line has brought what was delivered before, and is new, has gone back, or is far behind.
+    /// Handles old numbers from a line that is new, has gone back, or is far behind: notes whether
+    /// the line counts anew.
     fn look_back(&mut self, end: u64, before: u64, now: Time) {
         if end == self.next {
             self.anew = None;
@@ -282,7 +294,7 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// Forgets what belongs to other numbers.
+    /// Forgets everything that belongs to the old numbers.
     fn restart(&mut self, state: State) {
         self.state = state;
         self.next = 0;
@@ -346,26 +358,28 @@ impl<T> Arbiter<T> {
         self.kept.insert(at, Kept { first, end, since, line, message: own() });
         Verdict::Kept
     }
-    /// Which is dropped for a message of this line that belongs `at` this place, if it is not that
-    /// message.
+
+    /// The place of the kept message to drop for a new message of `line`, which belongs at the
+    /// place `at`. `None` if the new message itself is the least wanted one.
     fn least_wanted(&self, line: usize, at: usize) -> Option<usize> {
         if self.state == State::Synced {
-            // The line that fills the gap will bring the last again.
+            // Drop the last message: the line that fills the gap will bring it again.
             return (at < self.kept.len()).then(|| self.kept.len() - 1);
         }
-        // A snapshot will have the first of a line. Which line is right will show: each has its
-        // share.
+        // Drop the first message of the line with the most: a snapshot will contain it. Each line
+        // keeps its share, because nobody knows yet which line has the right numbers.
         let kept = |line: usize| self.lines.get(line).map_or(0, |source| source.kept);
         let most = (0..self.lines.len()).max_by_key(|&other| (kept(other), other == line))?;
         let out = self.kept.iter().position(|kept| kept.line == most)?;
         (most != line || out < at).then_some(out)
     }
 
-    /// The lines that have passed it will not bring it again.
+    /// Drops a kept message, and notes its numbers as refused: the lines that have passed them will
+    /// not bring them again.
     fn drop_kept(&mut self, at: usize) {
         let Some(Kept { first, end, since, line, .. }) = self.kept.remove(at) else { return };
         let within = self.within_reach(self.next);
-        // The part within reach is what another line may have brought as well.
+        // Another line may have brought the same numbers, but only the part within reach.
         let end = if first < within { end.min(within) } else { end };
         let dropped = Refused { lowest: first, end, since };
         let mut is_noted = false;
@@ -378,14 +392,15 @@ impl<T> Arbiter<T> {
             }
         }
         if !is_noted && end <= within {
-            self.left = Refused::both(self.left, Some(dropped), within); // its line is closed
+            self.left = Refused::both(self.left, Some(dropped), within); // the line is closed
         }
         self.watched = true;
     }
 
-    /// What was kept and is in order now, or a gap that is lost. After each message offered, after
-    /// [`resync`](Self::resync), [`resume`](Self::resume) and [`close`](Self::close), and at
-    /// [`poll_timeout`](Self::poll_timeout), until it is `None`.
+    /// Returns the next kept message that is now in order, or reports a lost gap or a restart. Call
+    /// `poll` until it returns `None`: after each offered message, after [`resync`](Self::resync),
+    /// [`resume`](Self::resume) and [`close`](Self::close), and at
+    /// [`poll_timeout`](Self::poll_timeout).
     #[inline]
     pub fn poll(&mut self, now: Time) -> Option<Event<T>> {
         if self.is_watchful() { self.poll_ahead(now) } else { None }
@@ -424,7 +439,8 @@ impl<T> Arbiter<T> {
         Some(Event::Gap(gap))
     }
 
-    /// Whether patience with lines that count anew is at its end. Forgets what is refuted by now.
+    /// Whether the patience with a line that counts anew has passed. Also forgets each `refused`
+    /// that the feed has passed, or whose line has gone back.
     fn has_restarted(&mut self, now: Time) -> bool {
         let next = self.next;
         for source in &mut self.lines {
@@ -443,12 +459,12 @@ impl<T> Arbiter<T> {
         restarted
     }
 
-    /// The gap that the feed waits to see filled, or that is lost, until the feed is synchronised
-    /// again.
+    /// The open gap, which the feed waits to see filled. A lost gap is returned too, until the feed
+    /// is synchronised again.
     pub fn gap(&self) -> Option<Gap> {
         let first = match self.state {
             State::Synced => self.next,
-            State::Lost(gap) => return Some(gap), // whatever has come or gone since
+            State::Lost(gap) => return Some(gap), // later messages do not change it
             State::Start | State::Restarted | State::Any => return None,
         };
         let refused = self.refused().filter(|refused| refused.end > first);
@@ -461,7 +477,7 @@ impl<T> Arbiter<T> {
         Some(Gap { first, last: end - 1, since })
     }
 
-    /// What lines brought and was not kept.
+    /// Numbers that open and closed lines brought and the arbiter did not keep.
     fn refused(&self) -> impl Iterator<Item = Refused> {
         let of_line = |source: &Source| source.refused.filter(|refused| refused.end <= source.end);
         self.lines.iter().filter_map(of_line).chain(self.left)
@@ -471,8 +487,8 @@ impl<T> Arbiter<T> {
         self.all_lines(|end| end > gap.last) || self.moved + self.patience <= now
     }
 
-    /// When [`poll`](Self::poll) has to be called although no message has come: a gap is lost then,
-    /// or lines that count anew are believed.
+    /// When to call [`poll`](Self::poll) even if no message has come. At this time a gap is lost,
+    /// or a line that counts anew is believed.
     pub fn poll_timeout(&self) -> Option<Time> {
         let waits = matches!(self.state, State::Synced | State::Any) && self.is_watchful();
         let since = if waits { self.gap().map(|_| self.moved) } else { None };
@@ -480,18 +496,18 @@ impl<T> Arbiter<T> {
         since.into_iter().chain(anew).min().map(|since| since + self.patience)
     }
 
-    /// Starts, or goes on, with this number: the first that a snapshot does not contain. Call
-    /// [`poll`](Self::poll), which gives what was kept from there on; what the snapshot contains is
-    /// dropped.
+    /// Starts or continues the feed at `next`, the first number that a snapshot does not contain.
+    /// Then call [`poll`](Self::poll), which returns the kept messages from `next` on. Kept
+    /// messages that the snapshot contains are dropped.
     ///
-    /// A snapshot older than all that the lines brought leaves a gap, which is lost at once: take
-    /// another.
+    /// If the snapshot is older than everything that the lines brought, a gap remains, and is lost
+    /// at once: take another snapshot.
     pub fn resync(&mut self, next: u64, now: Time) {
         self.go_on_from(next, next, now);
     }
 
-    /// What is kept has to be in reach of `base`: one wrong number would be in the way of every
-    /// snapshot.
+    /// Continues the feed at `next`, and drops kept messages beyond the reach of `base`. Otherwise
+    /// one wrong number would be in the way of every snapshot.
     fn go_on_from(&mut self, next: u64, base: u64, now: Time) {
         self.next = next;
         self.moved = now;
@@ -502,21 +518,23 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// Starts, or goes on behind a gap that is lost, with what the lines brought behind it, or else
-    /// with the first message that comes. Call [`poll`](Self::poll). If more is missing in front of
-    /// what is kept, or a line brought numbers within [`reach`](Self::reach) that were
-    /// [refused](Verdict::Refused), it is another [gap](Event::Gap).
+    /// Starts the feed, or continues it after a lost gap: with the first message that the lines
+    /// brought after the gap, or else with the first message that comes. Then call
+    /// [`poll`](Self::poll). `poll` reports another [gap](Event::Gap) if more numbers are missing
+    /// before the kept messages, or if a line brought numbers within [`reach`](Self::reach) that
+    /// were [refused](Verdict::Refused).
     ///
-    /// Where the lines brought nothing behind the gap, the first message that comes is believed,
-    /// whatever its number: no gap names what is missing in front of it. If nothing follows it
-    /// while another line is below, [`Event::Restart`] comes after the arbiter's
-    /// [patience](Self::patience).
+    /// If the lines brought nothing after the gap, the first message that comes is believed,
+    /// whatever its number. No gap then names the numbers missing before this message. If no
+    /// message follows the believed one, while another line is below its number, [`Event::Restart`]
+    /// comes after the arbiter's [patience](Self::patience).
     pub fn resume(&mut self, now: Time) {
         let behind = self.gap().map(|gap| gap.last + 1);
         let kept = self.kept.front().map(|kept| kept.first);
         let next = behind.into_iter().chain(kept).min().map_or(self.next, |at| at.max(self.next));
-        // A kept message shows what its line brought before, unless it lies beyond reach: then it may
-        // be dropped without a trace. It shows nothing of another line, which may be the honest one.
+        // A kept message shows that its line's earlier numbers are missing. A message beyond reach
+        // shows nothing, because it may be dropped without a trace. A message also shows nothing
+        // about another line, which may be the one with the right numbers.
         let within = self.within_reach(self.next);
         let unshown = |refused: Refused, line: Option<usize>| {
             let shows = |kept: &&Kept<T>| Some(kept.line) == line && kept.end <= within;
@@ -556,7 +574,7 @@ impl<T> Arbiter<T> {
     }
 }
 
-/// Lengths and numbers, no messages.
+/// Shows lengths and numbers, no messages.
 impl<T> fmt::Debug for Arbiter<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Arbiter")

@@ -1,4 +1,4 @@
-//! What goes into an `Arbiter`, and what comes out.
+//! The types that go into an `Arbiter`, and the types that come out.
 #[cfg(doc)]
 use crate::Arbiter;
 use core::ops::RangeInclusive;
@@ -10,14 +10,15 @@ use tickwire::Time;
 pub struct Line(pub(crate) usize);
 
 /// The sequence numbers that a message stands for: one (`7.into()`), or a range (`(5..=9).into()`),
-/// such as that of an update of an order book, `U` to `u` at Binance.
+/// such as `U` to `u` of an order book's update at Binance.
 ///
-/// A range that is new only in part is delivered: an update of a book holds its newest state.
+/// A range that is new only in part is delivered too: an update of an order book holds the book's
+/// newest state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Numbers {
-    /// The first.
+    /// The first number.
     pub first: u64,
-    /// The last, not less than the first, and less than `u64::MAX`.
+    /// The last number, not less than the first, and less than `u64::MAX`.
     pub last: u64,
 }
 
@@ -36,44 +37,44 @@ impl From<RangeInclusive<u64>> for Numbers {
     }
 }
 
-/// What becomes of a message that was [offered](Arbiter::offer).
+/// The decision about a message that was [offered](Arbiter::offer).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
-    /// It is the next of the feed: use it now. Then [`poll`](Arbiter::poll).
+    /// The message is the next of the feed: use it now, then call [`poll`](Arbiter::poll).
     Next,
-    /// It was delivered before, or is kept already.
+    /// The message was delivered before, or is kept already.
     Duplicate,
-    /// It is ahead of the feed, and was kept: [`poll`](Arbiter::poll) gives it when its turn has
-    /// come.
+    /// The message is ahead of the feed, and is kept: [`poll`](Arbiter::poll) returns it when its
+    /// turn comes.
     Kept,
-    /// It is not kept: [beyond reach](Arbiter::reach), without [room](Arbiter::most_kept), or its
-    /// numbers are no range. If it is within reach and no line brings it in time, it is part of a
-    /// [gap](Event::Gap).
+    /// The message is not kept: it is [beyond reach](Arbiter::reach), there is no
+    /// [room](Arbiter::most_kept), or its numbers are not a range. If the message is within reach
+    /// and no line brings it in time, its numbers become part of a [gap](Event::Gap).
     Refused,
 }
 
-/// What [`Arbiter::poll`] gives.
+/// The result of [`Arbiter::poll`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<T> {
-    /// A message that was kept, in order.
+    /// A kept message, in order.
     Message(T),
     /// These numbers are lost: all lines have passed them, or the arbiter's
-    /// [patience](Arbiter::patience) is at its end. Nothing is delivered until you say how to go
-    /// on, since an order book with a hole is wrong: [`resync`](Arbiter::resync) after a snapshot,
-    /// or [`resume`](Arbiter::resume) where each message stands for itself. Until then messages are
-    /// kept, the newest [`most_kept`](Arbiter::most_kept) of them, shared evenly among lines that
-    /// bring more.
+    /// [patience](Arbiter::patience) has passed. Nothing is delivered until you choose how to
+    /// continue, because an order book with a hole is wrong. Call [`resync`](Arbiter::resync) after
+    /// a snapshot, or [`resume`](Arbiter::resume) if each message makes sense alone. Until then the
+    /// arbiter keeps the newest [`most_kept`](Arbiter::most_kept) messages. If the lines bring
+    /// more, they share this room evenly.
     Gap(Gap),
-    /// Synchronise now, as after a gap. It comes
+    /// Synchronise the feed now, as after a gap. This event comes
     ///
     /// - with the first message of an arbiter that was not told where to start;
-    /// - at once when all lines are further below the feed than [`reach`](Arbiter::reach): the
+    /// - at once, when every line is further below the feed than [`reach`](Arbiter::reach): the
     ///   exchange has begun to count anew;
     /// - after the arbiter's [patience](Arbiter::patience) when a line went back below its own last
-    ///   number, or a new one is below the feed and all others are too, and since then no line has
-    ///   brought the feed's last number or a later one. So a line that is silent does not hide that
-    ///   the exchange counts anew.
+    ///   number, or a new line and all others are below the feed. The event does not come if a line
+    ///   has since brought the feed's last number or a later one. So a silent line does not hide
+    ///   that the exchange counts anew.
     Restart,
 }
 
@@ -84,6 +85,6 @@ pub struct Gap {
     pub first: u64,
     /// The last number missing.
     pub last: u64,
-    /// When the gap showed: how long it has lasted is `now - since`.
+    /// When the gap was found. The gap has lasted for `now - since`.
     pub since: Time,
 }

@@ -1,20 +1,20 @@
-//! What the client end of a market data feed needs around its WebSockets, as parts that stand
-//! alone: each is told the time, and does no I/O.
+//! Parts that a client of a market data feed needs beside its WebSockets. Each part works alone,
+//! does no I/O, and takes the time from its caller.
 //!
-//! - [`Arbiter`]: several lines that carry one feed, made one: first arrival wins, in order, gaps
-//!   are reported.
-//! - [`Rotation`]: a connection replaced before the exchange cuts it, and closed when nothing
-//!   depends on it.
-//! - [`Paced`] and [`Pace`]: messages within an exchange's limit, where an order overtakes
+//! - [`Arbiter`] merges several lines that carry one feed. The first arrival of each message wins,
+//!   messages come in order, and gaps are reported.
+//! - [`Rotation`] says when to replace a connection that the exchange will cut, and when nothing
+//!   depends on the old one any more.
+//! - [`Paced`] and [`Pace`] keep messages within an exchange's limit. An order overtakes
 //!   subscriptions.
-//! - [`Attempts`]: attempts to connect within the limit of an address, and away for as long as it
-//!   is told to.
+//! - [`Attempts`] keeps the attempts to connect within an address's limit, and allows none while
+//!   the server wants the address to stay away.
 //!
-//! They use [`Time`](tickwire::Time) and nothing else of `tickwire`: any connection will do.
-//! README.md has them together, under tokio.
+//! The parts use [`Time`](tickwire::Time) and nothing else of `tickwire`, so they work with any
+//! connection. README.md shows the parts together, under tokio.
 //!
-//! This is a crate of its own since most connections are no feeds, and `tickwire` does not depend
-//! on it.
+//! This is a separate crate, because most connections carry no feed. `tickwire` does not depend on
+//! it.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
@@ -29,7 +29,7 @@ pub use event::{Event, Gap, Line, Numbers, Verdict};
 pub use pace::{Attempts, Pace, Paced};
 pub use rotation::Rotation;
 
-/// Compiles its code.
+/// Compiles the code of README.md.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

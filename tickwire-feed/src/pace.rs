@@ -1,14 +1,15 @@
-//! No more than so many in a time, of messages and of attempts to connect.
+//! Limits how many messages, or attempts to connect, happen in a window of time.
 //!
-//! The limiter is the token bucket of the crate `ratelimit`. A bucket has a rate and a size; what
-//! exchanges have is a count in a window. That a `Limiter` keeps to it: in any stretch shorter than
-//! the window a bucket of size `b` gives less than `b` and what flows in during a window. With
-//! `most - b + 1` flowing in that is at most `most`. The bucket's window is longer by what it may
-//! have not looked at the clock when the stretch begins.
+//! A `Limiter` is a token bucket of the crate `ratelimit`. A bucket has a rate and a size, but an
+//! exchange limits a count in a window. A `Limiter` never exceeds this count: in any stretch
+//! shorter than the window, a bucket of size `b` gives less than `b` plus the tokens that flow in
+//! during a window. With `most - b + 1` tokens flowing in, that is at most `most`. The bucket's
+//! window is one `TICK` longer than the exchange's, because the bucket may not have looked at the
+//! clock for one `TICK` when the stretch begins.
 //!
-//! A bucket that gives a whole window's messages at once has nothing left to flow in. Orders come
-//! in bursts and all day: where some are reserved for them, a `Log` counts as exchanges do, and a
-//! `Limiter` holds back the rest.
+//! A bucket that can give a whole window's messages at once refills by only one token per window.
+//! But orders come in bursts, all day. So if some messages are reserved for orders, a `Log` counts
+//! all messages as exchanges do, and a `Limiter` holds back the messages that are not urgent.
 use alloc::{collections::VecDeque, sync::Arc};
 use core::{
     fmt,
@@ -18,12 +19,14 @@ use core::{
 use ratelimit::{Builder, Clock, Ratelimiter, TryWaitError};
 use tickwire::Time;
 
-/// The bucket's unit is a part of a token, and it looks at the clock no more often than this.
+/// A token has this many parts. The bucket counts in parts.
 const PARTS: u32 = 1_000_000;
+
+/// The bucket looks at the clock no more often than this.
 const TICK: Duration = Duration::from_micros(1);
 
-/// What the caller said the time is, in nanoseconds: the bucket has one end, and its `Limiter` the
-/// other.
+/// The time that the caller told, in nanoseconds. A `Limiter` sets it, and the limiter's bucket
+/// reads it.
 #[derive(Clone, Default)]
 struct Told(Arc<AtomicU64>);
 
@@ -36,34 +39,36 @@ impl Clock for Told {
 struct Limiter {
     bucket: Ratelimiter<Told>,
     told: Told,
-    /// From when on there is one, as far as is known.
+    /// When the next token is available, as far as is known.
     due: Time,
-    /// The bucket rounds a wait down. After this much more there is one in it.
+    /// Added to each wait: the bucket rounds a wait down, and has a token only after this much more
+    /// time.
     rounding: Duration,
 }
 
 impl Limiter {
-    /// At most `most` in any stretch shorter than `window`, at most `at_once` of them at once. Both
-    /// from 1 on.
+    /// Gives at most `most` tokens in any stretch shorter than `window`, and at most `at_once` of
+    /// them at once. A `most` or `at_once` of 0 counts as 1.
     fn new(most: u32, at_once: u32, window: Duration) -> Self {
         let most = most.max(1);
         let at_once = at_once.clamp(1, most);
         let window = window.max(TICK).saturating_add(TICK);
         let told = Told::default();
         let rate = most - at_once + 1;
+        // The fallback is never used: all values are above 0, so `build` succeeds.
         let bucket = Builder::with_clock(rate.into(), told.clone())
             .period(window)
             .max_tokens(at_once.into())
             .initial_available(at_once.into())
             .build()
-            .unwrap_or_else(|_| Ratelimiter::with_clock(1, told.clone())); // all are above 0: it builds
+            .unwrap_or_else(|_| Ratelimiter::with_clock(1, told.clone()));
         let rounding = TICK + window / rate / PARTS + Duration::from_nanos(3);
         Self { bucket, told, due: Time::ZERO, rounding }
     }
 
     fn take(&mut self, now: Time) -> Result<(), Time> {
         let taken = self.ask(now);
-        // The bucket tells when there is one to who asks in vain.
+        // Only a refused `try_wait` learns when the next token comes, so ask again if none is left.
         let next =
             if taken.is_ok() && self.bucket.available() == 0 { self.ask(now) } else { taken };
         self.due = next.err().unwrap_or(Time::ZERO);
@@ -75,13 +80,12 @@ impl Limiter {
         self.told.0.store(u64::try_from(nanoseconds).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.bucket.try_wait().map_err(|error| match error {
             TryWaitError::Insufficient(wait) => now + wait + self.rounding,
-            _ => now + self.rounding, // for more than one at a time
+            _ => now + self.rounding, // only for several tokens at a time
         })
     }
 }
 
-/// The times of the last `most` that were taken, of which no stretch shorter than `window` has
-/// more.
+/// The times of the last `most` takes. No stretch shorter than `window` has more takes.
 struct Log {
     most: usize,
     window: Duration,
@@ -94,7 +98,7 @@ impl Log {
         Self { most, window: window.max(TICK), taken: VecDeque::new() }
     }
 
-    /// From when on one may be taken.
+    /// The time from which on the next take is allowed.
     fn due(&self) -> Time {
         let full = self.taken.len() == self.most;
         self.taken.front().filter(|_| full).map_or(Time::ZERO, |first| *first + self.window)
@@ -108,8 +112,9 @@ impl Log {
     }
 }
 
-/// At most so many in any stretch of a time, as exchanges count: 5 messages a second on a
-/// connection, 300 attempts in 5 minutes from an address. Time is told, and must not go backwards.
+/// Allows at most a given count in any window of time, as exchanges count: 5 messages a second on a
+/// connection, 300 attempts in 5 minutes from an address. The caller tells the time, which must not
+/// go backwards.
 ///
 /// ```
 /// use std::time::Duration;
@@ -117,46 +122,47 @@ impl Log {
 /// use tickwire_feed::Pace;
 ///
 /// let mut pace = Pace::new(4, Duration::from_secs(1)); // one every 250 ms
-/// let now = Time::new(Duration::from_secs(60)); // of a clock of yours
+/// let now = Time::new(Duration::from_secs(60)); // from your own clock
 /// assert_eq!(pace.take(now), Ok(()));
 /// let Err(again) = pace.take(now) else { panic!() };
 /// assert_eq!(pace.take(again), Ok(()));
 /// ```
 ///
-/// Set it below the exchange's limit. The exchange counts when a message arrives, and a path that
-/// was held up delivers more of them at once. It counts Pings and Pongs too.
+/// Set the count below the exchange's limit. The exchange counts messages as they arrive, and a
+/// network path that was held up delivers several at once. The exchange also counts Pings and
+/// Pongs.
 ///
-/// The clock is one of nanoseconds in 64 bits: after 584 years nothing more is given.
+/// The clock counts nanoseconds in 64 bits, so after 584 years nothing more is allowed.
 pub struct Pace {
     most: u32,
     window: Duration,
     at_once: u32,
     reserve: u32,
-    /// For what is not urgent; for all, if none are reserved.
+    /// Limits the takes that are not urgent, or all takes if none are reserved.
     rest: Limiter,
-    /// Of all, if some are reserved.
+    /// Counts all takes, if some are reserved.
     log: Option<Log>,
 }
 
 impl Pace {
-    /// At most `most` in any stretch shorter than `window`, evenly spread. `most` is at least 1,
-    /// and `window` a microsecond: less counts as that. The spreading takes a microsecond more than
-    /// the window, which is how exactly it looks at the clock.
+    /// Allows at most `most` in any stretch shorter than `window`, evenly spread. A `most` of 0
+    /// counts as 1, and a `window` below a microsecond as a microsecond. The `most` are spread over
+    /// a microsecond more than the window, because the limiter reads the clock to the microsecond.
     pub fn new(most: u32, window: Duration) -> Self {
         Self::build(most, window, 1, 0)
     }
 
-    /// Up to this many at once after a pause, 1 unless set. The rate is then `most - at_once + 1`
-    /// in a window, since a burst may follow on a window that was full.
+    /// Allows up to this many at once after a pause; 1 unless set. The rate is then
+    /// `most - at_once + 1` in a window, because a burst may follow a full window.
     #[must_use]
     pub fn at_once(self, at_once: u32) -> Self {
         Self::build(self.most, self.window, at_once, self.reserve)
     }
 
-    /// Of the `most` in a window, how many are reserved for [`take_urgent`](Self::take_urgent): 0
-    /// unless set, at most `most - 1`. [`take`](Self::take) gives the others, evenly spread, as far
-    /// as those that are urgent leave them; `take_urgent` whatever is left of the window, all at
-    /// once if need be. Takes 16 bytes for each of the `most`.
+    /// Reserves this many of the `most` in a window for [`take_urgent`](Self::take_urgent): 0
+    /// unless set, at most `most - 1`. [`take`](Self::take) gives the others, evenly spread, unless
+    /// urgent takes have used them up. `take_urgent` gives everything that is left of the window,
+    /// all at once if needed. With a reserve, a `Pace` uses 16 bytes for each of the `most`.
     #[must_use]
     pub fn reserve(self, reserve: u32) -> Self {
         Self::build(self.most, self.window, self.at_once, reserve)
@@ -175,11 +181,12 @@ impl Pace {
         }
     }
 
-    /// Takes one now.
+    /// Takes one message or attempt of the count.
     ///
     /// # Errors
     ///
-    /// There is none now: the time from which on there is one, if nothing else takes it.
+    /// The count is used up. The error is the time from which on one more is available, if no other
+    /// call takes it.
     pub fn take(&mut self, now: Time) -> Result<(), Time> {
         let Some(log) = &mut self.log else { return self.rest.take(now) };
         let due = self.rest.due.max(log.due());
@@ -191,8 +198,8 @@ impl Pace {
         Ok(())
     }
 
-    /// Takes one now, of those reserved or of the rest; without a [`reserve`](Self::reserve), as
-    /// [`take`](Self::take).
+    /// Takes one message or attempt of the count, reserved or not. Without a
+    /// [`reserve`](Self::reserve), this call does the same as [`take`](Self::take).
     ///
     /// # Errors
     ///
@@ -218,15 +225,15 @@ impl fmt::Debug for Pace {
     }
 }
 
-/// Messages of one connection that leave at a [`Pace`]. What is [urgent](Self::push_urgent), such
-/// as an order, overtakes what is queued, such as subscriptions.
+/// A queue of one connection's messages, which leave at a [`Pace`]. An [urgent](Self::push_urgent)
+/// message, such as an order, overtakes the others, such as subscriptions.
 ///
 /// ```
 /// use std::time::Duration;
 /// use tickwire::Time;
 /// use tickwire_feed::{Pace, Paced};
 ///
-/// let mut now = Time::ZERO; // of a clock of yours
+/// let mut now = Time::ZERO; // from your own clock
 /// let mut sending = Paced::new(Pace::new(4, Duration::from_secs(1)).reserve(1));
 /// for batch in ["btcusdt", "ethusdt", "solusdt", "xrpusdt"].chunks(2) {
 ///     sending.push(format!("subscribe {batch:?}"));
@@ -239,41 +246,41 @@ impl fmt::Debug for Pace {
 ///         sent.push(message); // ws.feed(message)?
 ///     }
 ///     let Some(due) = sending.poll_timeout() else { break };
-///     now = due; // receive until then, and after that `poll`
+///     now = due; // receive until then, then `poll` again
 /// }
 /// assert_eq!(sent[0], "buy");
 /// assert_eq!(sent.len(), 3);
 /// ```
 ///
-/// Make a new one for each connection: what was queued on the last one must not be sent on the
-/// next, and an exchange counts anew.
+/// Make a new `Paced` for each connection. Messages queued for the last connection must not be sent
+/// on the next one, and the exchange starts a new count.
 #[derive(Debug)]
 pub struct Paced<T> {
     pace: Pace,
     urgent: VecDeque<T>,
     rest: VecDeque<T>,
-    /// When there is a place for the first of these, if there was none.
+    /// When the first queued message may leave, if it could not leave at the last `poll`.
     due: Option<Time>,
 }
 
 impl<T> Paced<T> {
-    /// With nothing queued.
+    /// Makes an empty queue.
     pub const fn new(pace: Pace) -> Self {
         Self { pace, urgent: VecDeque::new(), rest: VecDeque::new(), due: None }
     }
 
-    /// Queues a message behind all others.
+    /// Queues a message after all others.
     pub fn push(&mut self, message: T) {
         self.rest.push_back(message);
     }
 
-    /// Queues a message behind those that are urgent, in front of the rest.
+    /// Queues a message after the urgent ones, and before all the rest.
     pub fn push_urgent(&mut self, message: T) {
         self.urgent.push_back(message);
     }
 
-    /// A message to be sent now. After each push, and at [`poll_timeout`](Self::poll_timeout),
-    /// until it is `None`.
+    /// Returns a message to send now. Call `poll` after each push, and at
+    /// [`poll_timeout`](Self::poll_timeout), until it returns `None`.
     pub fn poll(&mut self, now: Time) -> Option<T> {
         let (queue, taken) = if !self.urgent.is_empty() {
             (&mut self.urgent, self.pace.take_urgent(now))
@@ -286,7 +293,8 @@ impl<T> Paced<T> {
         if self.due.is_some() { None } else { queue.pop_front() }
     }
 
-    /// When to call [`poll`](Self::poll) again, after it was `None`; `None` if nothing is queued.
+    /// When to call [`poll`](Self::poll) again, after `poll` has returned `None`. `None` if nothing
+    /// is queued.
     pub const fn poll_timeout(&self) -> Option<Time> {
         self.due
     }
@@ -297,10 +305,10 @@ impl<T> Paced<T> {
     }
 }
 
-/// The attempts to connect that one address makes, of all its connections together: at a [`Pace`],
-/// and none while the server has asked to stay away.
+/// Limits the attempts to connect from one address, over all its connections together. The attempts
+/// keep to a [`Pace`], and none is allowed while the server wants the address to stay away.
 ///
-/// Each connection has besides a `Backoff` of `tickwire-parts`.
+/// Each connection also has its own `Backoff`, from the crate `tickwire-parts`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -312,49 +320,51 @@ impl<T> Paced<T> {
 /// // Binance: 300 in 5 minutes.
 /// let mut attempts = Attempts::new(Pace::new(250, 5 * minute).at_once(100));
 /// let mut backoff = Backoff::seeded(1);
-/// let now = Time::ZERO; // of a clock of yours
+/// let now = Time::ZERO; // from your own clock
 ///
 /// assert_eq!(attempts.take(now), Ok(())); // dial now
-/// // The server refuses, by an `Error::Refused(refusal)` with these `status` and `retry_after()`:
+/// // The server refuses: an `Error::Refused(refusal)` has this `status` and `retry_after()`.
 /// let (status, retry_after) = (429, Some(minute));
 /// let again = match attempts.refused(status, retry_after, now) {
-///     Some(again) => Some(again), // the address has to stay away
+///     Some(again) => Some(again), // the whole address has to stay away
 ///     None => backoff.after_refusal(status, retry_after).map(|delay| now + delay),
 /// };
 /// assert_eq!(again, Some(now + minute));
-/// assert_eq!(attempts.take(now), Err(now + minute)); // so do all other connections
+/// assert_eq!(attempts.take(now), Err(now + minute)); // for every other connection too
 /// ```
 #[derive(Debug)]
 pub struct Attempts {
-    /// The longest Retry-After obeyed; a longer one counts as this. 3 days unless set, the longest
-    /// ban of Binance.
+    /// The longest Retry-After that is obeyed. A longer one counts as this. `max_retry_after` is 3
+    /// days unless set, the longest ban of Binance.
     pub max_retry_after: Duration,
     pace: Pace,
     not_before: Time,
 }
 
 impl Attempts {
-    /// At this pace.
+    /// Allows attempts at this pace.
     pub const fn new(pace: Pace) -> Self {
         let max_retry_after = Duration::from_secs(3 * 24 * 60 * 60);
         Self { max_retry_after, pace, not_before: Time::ZERO }
     }
 
-    /// Whether to dial now.
+    /// Takes an attempt. `Ok` means: dial now.
     ///
     /// # Errors
     ///
-    /// Not now: the time at which to ask again.
+    /// Do not dial now. The error is the time at which to ask again.
     pub fn take(&mut self, now: Time) -> Result<(), Time> {
         if now < self.not_before { Err(self.not_before) } else { self.pace.take(now) }
     }
 
-    /// The server has refused a handshake. If it means the address, by 429 (too many requests) or
-    /// 418 (banned, as some exchanges say it), no connection may be attempted before the time
-    /// returned: `retry_after` from now, or the pace's window where the server does not say, and
-    /// never less than the pace's interval, its window through its count. Add a
-    /// `Backoff`'s delay to it, or all connections come back at once. `None`
-    /// for any other status, which concerns that one connection: see
+    /// Says that the server has refused a handshake. The status 429 (too many requests) concerns
+    /// the whole address. So does 418 (banned) at some exchanges. After these two, no attempt is
+    /// allowed before the time returned: `retry_after` from now, or the pace's window if the server
+    /// did not say how long. The wait is never shorter than the pace's interval, which is its
+    /// window divided by its count. Add a `Backoff`'s delay to the time returned, or all
+    /// connections come back at once.
+    ///
+    /// Returns `None` for any other status, which concerns only the one connection: see
     /// `Backoff::after_refusal`.
     pub fn refused(
         &mut self,

@@ -6,23 +6,24 @@
 use core::time::Duration;
 use tickwire::{CloseCode, Entropy, handshake::HandshakeError};
 
-/// Doubling starts from here if the first delay is shorter, or delays would not grow.
+/// Doubling starts from this delay if the first delay is shorter. Otherwise delays after a first
+/// delay of 0 would never grow.
 const LEAST_STEP: Duration = Duration::from_millis(100);
 
 /// 1012 asks clients to come back after a random 5 to 30 s (IANA registry).
 const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
 /// Delays between attempts to connect: a random first one, then truncated binary exponential
-/// backoff with jitter (RFC 6455 §7.2.3). An iterator, without end unless
-/// [`max_attempts`](Self::max_attempts) sets one.
+/// backoff with jitter (RFC 6455 §7.2.3). `Backoff` is an iterator, endless unless
+/// [`max_attempts`](Self::max_attempts) ends it.
 ///
-/// The first delay is anything from 0 to [`first_delay`](Self::first_delay). That of attempt *n* +
-/// 1 is anything from half of `c` to `c`, where `c` is `first_delay` × 2ⁿ, at most
-/// [`max_delay`](Self::max_delay): 0–5, 5–10, 10–20, 20–40, 30–60, 30–60, .. s. So clients that
-/// lost a server together do not come back together.
+/// The first delay is random, from 0 to [`first_delay`](Self::first_delay). The delay of attempt
+/// *n* + 1 is random, from half of `c` to `c`, where `c` is `first_delay` × 2ⁿ, at most
+/// [`max_delay`](Self::max_delay). By default the delays are 0–5, 5–10, 10–20, 20–40, 30–60, 30–60,
+/// .. s. So clients that lost a server together do not come back together.
 ///
-/// It starts anew only when told to, by [`reset`](Self::reset), never because a connection was
-/// opened: otherwise a server that accepts and drops at once would be called in a tight loop.
+/// Delays start anew only after [`reset`](Self::reset), never because a connection was opened.
+/// Otherwise a client would call a server that accepts and drops at once in a tight loop.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,36 +40,38 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// assert!(backoff.next() <= Some(Duration::from_secs(1)));
 /// ```
 ///
-/// A client that connects again is on [the page of the crate](crate).
+/// [The page of the crate](crate) shows a client that connects again.
 #[derive(Clone, Debug)]
 pub struct Backoff {
-    /// The longest first delay. 5 s unless set, as in RFC 6455 §7.2.3; 0 to try again at once
-    /// the first time. If it is less than 100 ms, later delays double from 100 ms.
+    /// The longest first delay. 5 s unless set, as in RFC 6455 §7.2.3. With 0, the first new
+    /// attempt comes at once. If `first_delay` is less than 100 ms, later delays double from 100
+    /// ms.
     pub first_delay: Duration,
-    /// The longest delay, except where a server demands more by Retry-After. 60 s unless set. It
+    /// The longest delay, unless a server demands more by Retry-After. 60 s unless set. `max_delay`
     /// bounds the first delay too.
     pub max_delay: Duration,
-    /// The longest Retry-After obeyed; a longer one counts as this. 1 h unless set, so that a
-    /// server that mistakenly says a year does not silence a client for a year.
+    /// The longest Retry-After that is obeyed. A longer one counts as this. 1 h unless set, so that
+    /// a server that mistakenly says a year does not silence a client for a year.
     pub max_retry_after: Duration,
-    /// The number of delays in a row without a [`reset`](Self::reset); then `None`.
-    /// Unlimited unless set.
+    /// The number of delays in a row without a [`reset`](Self::reset). After these, the result is
+    /// `None`. Unlimited unless set.
     pub max_attempts: Option<u32>,
     /// Delays given out since the last reset.
     attempts: u32,
-    /// SplitMix64: spreads clients over time, guards nothing.
+    /// The state of SplitMix64, which spreads clients over time and protects no secret.
     random: u64,
 }
 
 impl Backoff {
-    /// With a seed from `entropy`, for example `SystemEntropy::new()?` of `tickwire`.
+    /// Takes the seed from `entropy`, for example `SystemEntropy::new()?` of `tickwire`.
     pub fn new(mut entropy: impl Entropy) -> Self {
         let mut seed = [0; 8];
         entropy.fill(&mut seed);
         Self::seeded(u64::from_ne_bytes(seed))
     }
 
-    /// With the caller's seed: the same seed gives the same delays, so give each client its own.
+    /// Takes the caller's seed. The same seed gives the same delays, so give each client its own
+    /// seed.
     pub const fn seeded(seed: u64) -> Self {
         Self {
             first_delay: Duration::from_secs(5),
@@ -85,35 +88,37 @@ impl Backoff {
         self.attempts
     }
 
-    /// Says that the connection has served its purpose: delays start anew, with the first.
+    /// Says that the connection has served its purpose: the delays start anew, with the first one.
     ///
-    /// Call it only when that is certain: not when the opening handshake succeeded, but when the
-    /// first subscribed message arrives, or a request was answered. A peer that does that much and
-    /// then drops is called again after the first delay each time: also require that the connection
-    /// was open for some seconds, as the example `reconnect` does. A client that only sends uses
-    /// [`connected_for`](Self::connected_for).
+    /// Call `reset` only when that is certain: when the first subscribed message has arrived, or a
+    /// request was answered. A successful opening handshake is not enough. A peer that sends one
+    /// message and then drops is called again after the first delay each time. So also require that
+    /// the connection was open for some seconds, as the example `reconnect` does. In a client that
+    /// only sends, use [`connected_for`](Self::connected_for).
     pub const fn reset(&mut self) {
         self.attempts = 0;
     }
 
     /// Says how long the connection that has just ended was open, not counting the time to connect.
-    /// If that is the longest delay or more, this is a [`reset`](Self::reset): starting anew then
-    /// burdens the server no more than going on.
+    /// If the connection was open for the longest delay or more, this call is a
+    /// [`reset`](Self::reset). Short delays after such long connections burden the server no more
+    /// than long delays would.
     pub const fn connected_for(&mut self, open: Duration) {
         if open.as_nanos() >= self.max_delay.as_nanos() {
             self.reset();
         }
     }
 
-    /// The delay after a connection that ended with a Close, or `None` if another attempt would
-    /// not help, or was one too many. `code` is that of [`Closed`](tickwire::Closed), 1005 and 1006
-    /// included; see [`CloseCode::is_retryable`]. Check for the application's own codes first.
+    /// The delay after a connection that ended with a Close, or `None` if another attempt would not
+    /// help or exceeds `max_attempts`. `code` is the code of [`Closed`](tickwire::Closed),
+    /// including 1005 and 1006; see [`CloseCode::is_retryable`]. Handle the application's own codes
+    /// before this call.
     ///
-    /// 1012 (service restart) gives at least 5 to 30 s, as in the IANA registry; 1013 (try again
-    /// later) between half the longest delay and all of it. Neither exceeds the longest delay,
-    /// whatever the first one is: for your own server, and in tests, set
-    /// [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay) (if the latter is
-    /// below 5 s, each 1012 waits exactly that).
+    /// 1012 (service restart) gives at least a random 5 to 30 s, as in the IANA registry. 1013 (try
+    /// again later) gives a random time between half the longest delay and the longest delay.
+    /// Neither exceeds the longest delay, whatever the first delay is. For your own server, and in
+    /// tests, set [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay). If
+    /// `max_delay` is below 5 s, the delay after a 1012 is exactly `max_delay`.
     pub fn after_close(&mut self, code: u16) -> Option<Duration> {
         if CloseCode::new(code).is_some_and(|code| !code.is_retryable()) {
             return None;
@@ -128,21 +133,22 @@ impl Backoff {
         Some(asked.max(due))
     }
 
-    /// The delay after an attempt, or a connection, that ended with an error: `retry_delay` is that
-    /// of `tickwire::Error`. `None` if another attempt would not help, or was one too many.
+    /// The delay after an attempt, or a connection, that ended with an error: `retry_delay` is the
+    /// result of the method `retry_delay` of `tickwire::Error`. Returns `None` if another attempt
+    /// would not help or exceeds `max_attempts`.
     ///
-    /// The server's Retry-After is obeyed, as by [`after_refusal`](Self::after_refusal). That of a
-    /// proxy, beside its answer to CONNECT, is not:
-    /// [`ConnectRefused`](HandshakeError::ConnectRefused) has the status alone.
+    /// The server's Retry-After is obeyed, as by [`after_refusal`](Self::after_refusal). A proxy's
+    /// Retry-After is not obeyed, because [`ConnectRefused`](HandshakeError::ConnectRefused) has
+    /// only the status of the proxy's answer to CONNECT.
     pub fn after_error(&mut self, retry_delay: Option<Duration>) -> Option<Duration> {
         let asked = retry_delay?;
         Some(self.next()?.saturating_add(asked.min(self.max_retry_after)))
     }
 
     /// The delay after a refusal by an HTTP status other than 101, or `None` if another attempt
-    /// would not help, or was one too many; see [`HandshakeError::is_retryable`]. The server's
-    /// Retry-After is added to the delay that was due anyway, so that clients that were told the
-    /// same do not come at the same time.
+    /// would not help or exceeds `max_attempts`; see [`HandshakeError::is_retryable`]. The server's
+    /// Retry-After is added to the delay that is due anyway. So clients with the same Retry-After
+    /// do not come back at the same time.
     ///
     /// See [`Refusal::retry_after`](tickwire::handshake::client::Refusal::retry_after).
     pub fn after_refusal(
@@ -154,7 +160,7 @@ impl Backoff {
         self.after_error(retryable.then_some(retry_after.unwrap_or_default()))
     }
 
-    /// The longest that the next delay may be.
+    /// The upper bound of the next delay.
     fn ceiling(&self) -> Duration {
         if self.attempts == 0 {
             return self.first_delay.min(self.max_delay);
@@ -187,7 +193,7 @@ impl Backoff {
 impl Iterator for Backoff {
     type Item = Duration;
 
-    /// The next delay; `None` when there were [`max_attempts`](Backoff::max_attempts) of them.
+    /// The next delay, or `None` after [`max_attempts`](Backoff::max_attempts) delays.
     fn next(&mut self) -> Option<Duration> {
         if self.max_attempts.is_some_and(|max| self.attempts >= max) {
             return None;

@@ -1,9 +1,10 @@
 //! A wire tap: [`Tap`] records the bytes that pass over a stream, [`Recording`] replays them into
 //! the core of `tickwire`. For bug reports, and for tests made from real sessions.
 //!
-//! A recording is text, a line for each read and write: the time in seconds, the direction, the
-//! bytes in hexadecimal. **Everything is in it**, cookies, tokens and payloads too: look before you
-//! pass it on. With TLS put the tap around the TLS stream, so that it sees the plaintext.
+//! A recording is text, with a line for each read and write: the time in seconds, the direction,
+//! and the bytes in hexadecimal. **A recording has everything**, including cookies, tokens and
+//! payloads, so look at a recording before you share it. With TLS, put the tap around the TLS
+//! stream, so that the tap records the plaintext.
 //!
 //! ```
 //! use tickwire::Config;
@@ -18,7 +19,7 @@
 //! # let _ = look;
 //! ```
 //!
-//! This is a crate of its own since few programs need it, and `tickwire` does not depend on it.
+//! This is a separate crate, because few programs need it. `tickwire` does not depend on it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
@@ -36,7 +37,7 @@ use std::{
 };
 use tickwire::blocking::{Interest, Stream};
 
-/// Compiles its code.
+/// Compiles the code of README.md.
 #[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
@@ -44,8 +45,8 @@ struct Readme;
 /// The first line of a recording.
 const TITLE: &str = "tickwire tap 1";
 
-/// A stream, and a record of the bytes that pass over it. For `tokio` and `blocking`; when a
-/// connection is split, or the stream cloned, both halves write to the one record.
+/// A stream that records the bytes that pass over it, for `tokio` and `blocking`. When a connection
+/// is split, or the stream is cloned, both halves write to the same recording.
 ///
 /// ```
 /// use tickwire::Config;
@@ -70,7 +71,8 @@ const TITLE: &str = "tickwire tap 1";
 /// ```
 #[derive(Debug)]
 pub struct Tap<S> {
-    /// The stream; bytes that pass over it directly are not recorded.
+    /// The wrapped stream. Bytes that the program reads or writes through `io` itself are not
+    /// recorded.
     pub io: S,
     log: Arc<Mutex<Log>>,
 }
@@ -103,17 +105,18 @@ impl Log {
 }
 
 impl<S> Tap<S> {
-    /// Records from now on into `to`: a file, or any writer that does not keep a runtime
-    /// waiting. Each read and each write becomes one call of its `write`.
+    /// Records from now on into `to`: a file, or any writer that does not keep a runtime waiting.
+    /// Each read and each write of the stream becomes one `write_all` to `to`.
     ///
-    /// If `to` fails, recording ends and the stream goes on; [`failed`](Self::failed) tells.
+    /// If `to` fails, the recording ends, the stream continues, and [`failed`](Self::failed) is
+    /// true.
     pub fn new(io: S, to: impl Write + Send + 'static) -> Self {
         let mut log = Log { to: Box::new(to), began: Instant::now(), failed: None };
         log.failed = log.to.write_all(format!("{TITLE}\n").as_bytes()).err();
         Self { io, log: Arc::new(Mutex::new(log)) }
     }
 
-    /// Whether the record is incomplete because its writer failed.
+    /// Whether the recording is incomplete because its writer failed.
     pub fn failed(&self) -> bool {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).failed.is_some()
     }
@@ -126,8 +129,8 @@ impl<S> Tap<S> {
         self.log('<', Some(bytes).filter(|bytes| !bytes.is_empty()));
     }
 
-    /// The first `n` bytes of these slices were written, in one write. A write of no bytes is not
-    /// recorded.
+    /// Records one write, which took the first `n` bytes of these slices. A write of no bytes is
+    /// not recorded.
     fn log_written(&self, bufs: &[IoSlice<'_>], n: usize) {
         if n == 0 {
             return;

@@ -1,4 +1,4 @@
-//! What a tap has recorded, and its replay.
+//! A tap's recording, and its replay.
 use crate::TITLE;
 #[cfg(doc)]
 use crate::Tap;
@@ -10,7 +10,7 @@ use tickwire::{
     handshake::{HandshakeError, Progress, client, server},
 };
 
-/// Reads all of `$bytes` into what has a place to read into.
+/// Copies all of `$bytes` into the free end of `$to`, and commits them.
 macro_rules! put {
     ($to:expr, $bytes:expr) => {
         let mut bytes: &[u8] = $bytes;
@@ -24,22 +24,23 @@ macro_rules! put {
     };
 }
 
-/// The most that is read of a recorded head, so that a hostile recording cannot make its replay
-/// take for ever.
+/// The most bytes that a replay reads of a recorded head. Without this limit, a hostile recording
+/// could make its replay take for ever.
 const MAX_HEAD: usize = 64 << 10;
 
 /// The bytes that passed over a stream, in order.
 ///
-/// Its replay gives the same events as the connection did, with the same cuts and times. The
-/// application's messages are not sent again, and the core's answers go nowhere. Nor are its calls
-/// recorded: what was discarded behind its `fail` or `close` comes as events.
+/// A replay gives the same events as the connection gave, with the same cuts and times. A replay
+/// does not send the application's messages again, and drops the core's answers. A recording does
+/// not have the application's calls. So messages that the connection discarded after `fail` or
+/// `close` come as events.
 ///
-/// When the connection looked at the clock is not recorded, so that its replay has no deadlines:
-/// what one of them ended is open at the end.
+/// A recording does not say when the connection looked at the clock, so a replay has no deadlines.
+/// A connection that a deadline has ended is still open at the end of its replay.
 ///
-/// A recording does not say how the application received: messages are replayed as whole ones. For
-/// a connection that received in chunks ([`step_chunk`](Connection::step_chunk)) raise what does
-/// not apply to these: `max_message` and `max_fragments`.
+/// A recording does not say how the application received, so a replay gives whole messages. If the
+/// connection received in chunks ([`step_chunk`](Connection::step_chunk)), raise the limits that do
+/// not apply to chunks: `max_message` and `max_fragments`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recording {
@@ -51,7 +52,7 @@ pub struct Recording {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Passed {
-    /// The time since the tap was set.
+    /// The time since the [`Tap`] was made.
     pub at: Time,
     /// Whether the bytes were read from the stream; otherwise they were written to it.
     pub received: bool,
@@ -67,18 +68,18 @@ impl fmt::Debug for Passed {
     }
 }
 
-/// Not a recording.
+/// The text is not a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("line {line} is not a line of a recording")]
 pub struct BadRecording {
-    /// Which line, from 1.
+    /// The number of the invalid line, counted from 1.
     pub line: usize,
 }
 
 impl FromStr for Recording {
     type Err = BadRecording;
 
-    /// Reads the record of a [`Tap`]. A last line that was cut short is left out.
+    /// Parses the recording of a [`Tap`]. A last line that was cut short is left out.
     ///
     /// # Errors
     ///
@@ -95,7 +96,7 @@ impl FromStr for Recording {
 }
 
 impl Recording {
-    /// The end that was recorded, if the recording begins with the opening handshake.
+    /// The role of the recorded end, if the recording begins with the opening handshake.
     pub fn role(&self) -> Option<Role> {
         let first = self.passed.first()?;
         match first.bytes.starts_with(b"GET ".get(..first.bytes.len().min(4))?) {
@@ -106,17 +107,17 @@ impl Recording {
         }
     }
 
-    /// Replays all of it, the opening handshake first, and shows each event. Returns the
-    /// connection in its final state: [`Connection::closed`] tells how it ended.
+    /// Replays the whole recording, the opening handshake first, and passes each event to `see`.
+    /// Returns the connection in its final state: [`Connection::closed`] tells how it ended.
     ///
-    /// `config` should be that of the recorded connection: different limits change the result, and
+    /// Pass the `config` of the recorded connection. Different limits change the result, and
     /// permessage-deflate is agreed on only if `config` has it.
     ///
     /// # Errors
     ///
-    /// The error of the handshake; [`HandshakeError::Incomplete`] if the recording has no whole
-    /// one, as of a server that rejected the request. For a tap that was set after it see
-    /// [`replay_into`](Self::replay_into).
+    /// The error of the handshake. [`HandshakeError::Incomplete`] if the recording has no complete
+    /// handshake, for example because the server rejected the request. If the tap was made after
+    /// the handshake, use [`replay_into`](Self::replay_into).
     pub fn replay(
         &self,
         config: &Config,
@@ -131,7 +132,8 @@ impl Recording {
         Ok(connection)
     }
 
-    /// Replays all of it into a connection whose handshake is done, and shows each event.
+    /// Replays the whole recording into a connection whose handshake is done, and passes each event
+    /// to `see`.
     pub fn replay_into(&self, connection: &mut Connection, see: impl FnMut(Time, Event<'_>)) {
         replay(connection, &self.passed, see);
     }
@@ -181,7 +183,7 @@ impl Recording {
         Err(HandshakeError::Incomplete)
     }
 
-    /// The head that was written first, as far as it is there, up to the limit of a head.
+    /// The head that was written first: as much of it as the recording has, up to `MAX_HEAD` bytes.
     fn head(&self) -> Vec<u8> {
         let mut head = Vec::new();
         for passed in self.passed.iter().filter(|passed| !passed.received) {
@@ -204,7 +206,7 @@ impl Recording {
 const KEY: &str = "Sec-WebSocket-Key";
 const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 
-/// The request whose head this is.
+/// The client's request, made again from its `head`.
 fn asked(head: &[u8]) -> Option<client::Request> {
     let line = str::from_utf8(head.split(|&b| b == b'\r').next()?).ok()?;
     let target = line.strip_prefix("GET ")?.strip_suffix(" HTTP/1.1")?;
@@ -215,7 +217,7 @@ fn asked(head: &[u8]) -> Option<client::Request> {
     request.subprotocols(offered).ok()
 }
 
-/// The values of a header that are text.
+/// The values of the header `name`, if they are UTF-8.
 fn named<'h>(head: &'h [u8], name: &'static str) -> impl Iterator<Item = &'h str> {
     head.split(|&b| b == b'\n').filter_map(move |line| {
         let (known, value) = str::from_utf8(line).ok()?.split_once(':')?;
@@ -223,7 +225,8 @@ fn named<'h>(head: &'h [u8], name: &'static str) -> impl Iterator<Item = &'h str
     })
 }
 
-/// The recorded nonce, for the handshake; the masking keys after it are not used.
+/// Gives the recorded nonce to the handshake, and zeros after that: a replay's masking keys are
+/// never used.
 struct Nonce(Option<Vec<u8>>);
 
 impl Entropy for Nonce {
@@ -237,7 +240,7 @@ impl Entropy for Nonce {
 
 fn replay(connection: &mut Connection, passed: &[Passed], mut see: impl FnMut(Time, Event<'_>)) {
     let mut now = Time::ZERO;
-    step(connection, now, &mut see); // what came behind the head
+    step(connection, now, &mut see); // the bytes after the head, from the same read
     for passed in passed {
         now = passed.at;
         match passed.bytes.is_empty() {
@@ -245,14 +248,14 @@ fn replay(connection: &mut Connection, passed: &[Passed], mut see: impl FnMut(Ti
             true => connection.receiver_mut().end_of_stream(),
             false => {
                 put!(connection.receiver_mut(), &passed.bytes);
-                connection.receiver_mut().commit_at(0, now); // when all of it was there
+                connection.receiver_mut().commit_at(0, now); // when the whole read was there
             }
         }
         step(connection, now, &mut see);
     }
 }
 
-/// Shows the events so far, and drops the answers.
+/// Passes the events so far to `see`, and drops the core's answers.
 fn step(connection: &mut Connection, now: Time, see: &mut impl FnMut(Time, Event<'_>)) {
     loop {
         match connection.step() {

@@ -1,4 +1,4 @@
-//! Around a stream of tokio.
+//! A [`Tap`] around a stream of tokio.
 use crate::Tap;
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use std::{

@@ -1,32 +1,34 @@
-//! Where an `Arbiter` is, and what it holds of each line and each message.
+//! The state of an `Arbiter`, of each line, and of each kept message.
 use crate::Gap;
 use tickwire::Time;
 
-/// The other end of a `Line`.
+/// The arbiter's record of a `Line`.
 #[derive(Default)]
 pub(super) struct Source {
     pub(super) is_open: bool,
-    /// The number behind its last one, 0 before its first message.
+    /// The line's last number + 1, or 0 before its first message.
     pub(super) end: u64,
-    /// How many of its messages are kept.
+    /// How many messages of this line are kept.
     pub(super) kept: usize,
-    /// Those of its last messages that were not kept. Wrong if the line has gone back behind their
-    /// end.
+    /// The numbers of the line's last messages that were not kept. Not valid if the line has gone
+    /// back: `refused.end > end`.
     pub(super) refused: Option<Refused>,
 }
 
-/// Numbers that came and were not kept: all are between these two.
+/// Numbers that came and were not kept. All these numbers lie in `lowest..end`.
 #[derive(Clone, Copy)]
 pub(super) struct Refused {
     pub(super) lowest: u64,
-    /// The number behind the last one.
+    /// The last number + 1.
     pub(super) end: u64,
-    /// When the first of them showed.
+    /// When the first of these numbers came.
     pub(super) since: Time,
 }
 
 impl Refused {
-    /// The two as one. What is within reach, up to this `end`, is not hidden by a jump beyond it.
+    /// Merges two ranges of refused numbers. `within` is the highest `end` within reach. If only
+    /// one of the two is within reach, the result is that one, so that a jump beyond reach does not
+    /// hide it.
     pub(super) fn both(one: Option<Self>, other: Option<Self>, within: u64) -> Option<Self> {
         one.into_iter().chain(other).reduce(|a, b| match (a.end <= within, b.end <= within) {
             (true, false) => a,
@@ -42,13 +44,13 @@ impl Refused {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// Not synchronised: all is kept.
+    /// Not synchronised: every message is kept.
     Start,
-    /// The same, and the caller is to be told once something has come.
+    /// Not synchronised, and `poll` still has to tell the caller so, once a message has come.
     Restarted,
-    /// This gap is lost, and was told: all is kept.
+    /// This gap is lost, and `poll` has reported it: every message is kept.
     Lost(Gap),
-    /// The next message offered is the first.
+    /// The next offered message is the first of the feed, whatever its number.
     Any,
     /// In sync.
     Synced,
@@ -56,11 +58,11 @@ pub(super) enum State {
 
 pub(super) struct Kept<T> {
     pub(super) first: u64,
-    /// The number behind its last one.
+    /// The message's last number + 1.
     pub(super) end: u64,
-    /// Since when this number or a higher one is known.
+    /// When this number or a higher one first came.
     pub(super) since: Time,
-    /// Of which line.
+    /// The index of the line that brought the message.
     pub(super) line: usize,
     pub(super) message: T,
 }

@@ -1,11 +1,11 @@
-//! Where each key waits.
+//! The place of each key in the queue.
 use alloc::vec::Vec;
 
-/// The numbers of the queue's entries by key: a hash table with linear probing, which allocates
-/// only to grow.
+/// Maps a key to the number of its entry in the queue. `Index` is a hash table with linear probing,
+/// and allocates only to grow.
 #[derive(Default)]
 pub(super) struct Index {
-    /// A power of two of them, or none. At most half are taken.
+    /// The number of slots is a power of two, or 0. At most half of the slots are taken.
     slots: Vec<Option<(u64, u64)>>,
     taken: usize,
 }
@@ -15,7 +15,7 @@ impl Index {
         self.slots.get(self.find(key)?).copied()?.map(|(_, number)| number)
     }
 
-    /// `key` must not be there yet.
+    /// Adds a key, which must not be in the table yet.
     pub(super) fn insert(&mut self, key: u64, number: u64) {
         if self.taken * 2 >= self.slots.len() {
             self.grow();
@@ -31,7 +31,7 @@ impl Index {
         let Some(mut hole) = self.find(key) else { return };
         let Some(Some(_)) = self.slots.get_mut(hole).map(Option::take) else { return };
         self.taken -= 1;
-        // Who stands behind it, and passed it on the way from where it belongs, moves up.
+        // A later key whose search passes the hole moves into the hole, or `find` would stop there.
         let mask = self.slots.len() - 1;
         let mut at = hole;
         loop {
@@ -45,7 +45,8 @@ impl Index {
         }
     }
 
-    /// The slot of a key, or the free one where it would be; `None` if there is no table.
+    /// The slot of a key, or the free slot where the key would go. `None` if there is no slot at
+    /// all.
     fn find(&self, key: u64) -> Option<usize> {
         let mask = self.slots.len().checked_sub(1)?;
         let mut at = self.home(key);
@@ -55,9 +56,9 @@ impl Index {
         Some(at)
     }
 
-    /// Where a key belongs.
+    /// The slot where the search for a key begins.
     fn home(&self, key: u64) -> usize {
-        // The top bits of a product with 2⁶⁴ / φ: neighbours end up far apart.
+        // High bits of a product with 2⁶⁴ / φ put neighbouring keys far apart.
         let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (hash >> 32) as usize & self.slots.len().saturating_sub(1)
     }

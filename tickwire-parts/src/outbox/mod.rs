@@ -6,10 +6,10 @@
 //!            the policy rules     while less than 16 KiB are unsent
 //! ```
 //!
-//! Once fed, a message can be neither dropped nor replaced: it is bytes of frames. So an outbox
-//! feeds little at a time, and keeps the rest as messages until the peer takes more. The
-//! application decides which connections a message goes to, adapters write it, and
-//! [`Prepared`](tickwire::Prepared) encodes it once for all.
+//! A fed message is bytes of frames, which cannot be dropped or replaced. So an outbox feeds little
+//! at a time, and keeps the rest as messages until the peer takes more. The application decides
+//! which connections get a message, adapters write it, and [`Prepared`](tickwire::Prepared) encodes
+//! it once for all connections.
 mod index;
 
 use alloc::collections::VecDeque;
@@ -17,16 +17,16 @@ use core::{fmt, time::Duration};
 use index::Index;
 use tickwire::{CloseCode, CloseFrame, IntoOutbound, Outbound, SendError, Sender, Time};
 
-/// Counted for each message besides its payload, in bytes: about the size of its place in the
-/// queue, so that the bound holds for a queue of empty messages too.
+/// Bytes counted for each message in addition to its payload: about the size of its place in the
+/// queue. So the bound holds for a queue of empty messages too.
 const OVERHEAD: usize = 64;
 
-/// The reasons of the Close, by which the two bounds can be told apart.
+/// The reasons of the Close. The reason says which of the two bounds was exceeded.
 const TOO_MUCH: &str = "too slow: over max_bytes";
 const TOO_OLD: &str = "too slow: over max_age";
 
-/// An outbox that has become empty keeps this many places; memory that a slow subscriber took
-/// beyond that is given back.
+/// An outbox that becomes empty frees its memory if it has room for more than this many messages. A
+/// slow subscriber may have made the queue grow.
 const KEPT: usize = 1024;
 
 /// The policy for a queue over its bounds: see [`Outbox`].
@@ -34,25 +34,25 @@ const KEPT: usize = 1024;
 #[non_exhaustive]
 pub enum Overflow {
     /// Nothing is lost: a message over the bound is [refused](PushError::Full), and the publisher
-    /// has to wait for this subscriber. Age does not count. For few subscribers that need every
-    /// message.
+    /// has to wait for this subscriber. This policy ignores the age of messages. For few
+    /// subscribers that need every message.
     Wait,
-    /// The oldest messages are dropped to make room, and those that are too old. For data that is
-    /// soon worthless, such as positions of moving things.
+    /// The oldest messages are dropped to make room, and messages that are too old are dropped too.
+    /// For data that is soon worthless, such as positions of moving things.
     DropOldest,
-    /// A message pushed with a [key](Outbox::push_keyed) replaces a waiting one of the same key,
-    /// *in its place*. So the newest state of each key arrives, keys take turns however
-    /// often each changes, and none starves behind busier ones. For market data. A message without
-    /// a key stays in order and is never replaced.
+    /// A message pushed with a [key](Outbox::push_keyed) replaces a waiting message of the same
+    /// key, *in its place*. So the newest state of each key arrives. Keys take turns however often
+    /// each of them changes, and no key starves because others are busier. For market data. A
+    /// message without a key stays in order and is never replaced.
     ///
-    /// If the bounds are still exceeded, because there are more keys than room or a place has been
-    /// taken for longer than the age, nothing is left that could be dropped unnoticed: the
-    /// subscriber is disconnected, with 1013. So [`max_bytes`](Outbox::max_bytes) has to have room
-    /// for all keys, each with its longest message and 64 bytes: with less, a burst disconnects
-    /// subscribers that read as fast as they can, too.
+    /// The bounds may still be exceeded: there are more keys than room, or a key has waited for
+    /// longer than the age. Then nothing can be dropped unnoticed, so the subscriber is
+    /// disconnected with 1013. So [`max_bytes`](Outbox::max_bytes) must have room for all keys,
+    /// each with its longest message and 64 bytes. With less room, a burst disconnects even
+    /// subscribers that read as fast as they can.
     Conflate,
     /// The subscriber is disconnected with this code, 1008 (policy violation) or 1013 (try again
-    /// later, which asks a client to back off); a server's must not be 1010. For streams that must
+    /// later, which asks a client to back off). A server must not use 1010. For streams that must
     /// arrive complete or not at all.
     Disconnect(CloseCode),
 }
@@ -61,8 +61,8 @@ pub enum Overflow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum PushError {
-    /// The queue is at its bound, and [`Wait`](Overflow::Wait) is the policy: push it again when
-    /// there is [room](Outbox::has_room).
+    /// The queue is at its bound, and [`Wait`](Overflow::Wait) is the policy. Push the message
+    /// again when there is [room](Outbox::has_room).
     #[error("the subscriber's queue is at its bound: feed from it and flush, then push again")]
     Full,
     /// The subscriber was too slow, and is disconnected with this code.
@@ -75,16 +75,16 @@ pub enum PushError {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct OutboxCounts {
-    /// Were accepted.
+    /// Messages accepted.
     pub pushed: u64,
-    /// Were handed to the connection.
+    /// Messages handed to the connection.
     pub fed: u64,
-    /// Were replaced by a newer one of their key.
+    /// Messages replaced by a newer one of the same key.
     pub conflated: u64,
-    /// Were dropped, to make room, for their age, or when the subscriber was disconnected.
+    /// Messages dropped: to make room, for their age, or when the subscriber was disconnected.
     pub dropped: u64,
-    /// Were refused, [`Full`](PushError::Full) or [`Disconnected`](PushError::Disconnected); not
-    /// part of `pushed`.
+    /// Messages refused, as [`Full`](PushError::Full) or [`Disconnected`](PushError::Disconnected).
+    /// Refused messages are not part of `pushed`.
     pub refused: u64,
     /// How many messages wait.
     pub waiting: u64,
@@ -92,15 +92,17 @@ pub struct OutboxCounts {
     pub bytes: usize,
 }
 
-/// One subscriber's queue, which feeds its connection only while less than 16 KiB are unsent, so
-/// that its [policy](Overflow) and not the socket's buffer decides what a slow subscriber gets.
+/// One subscriber's queue. The queue feeds its connection only while less than 16 KiB are unsent.
+/// So the queue's [policy](Overflow), not the socket's buffer, decides which messages a slow
+/// subscriber gets.
 ///
-/// A Close goes behind the messages fed; those still waiting here are not sent after it.
+/// A Close is sent after the messages that are fed. Messages that still wait in the outbox are not
+/// sent.
 ///
-/// It does no I/O and is not a future: push each message published, and [`feed`](Self::feed) when
-/// the connection may have room. Time is handed in, from any clock that does not go backwards.
-/// Messages are held by reference count; with up to 1,024 waiting, nothing is allocated in steady
-/// state.
+/// An outbox does no I/O and is not a future. Push each published message, and call
+/// [`feed`](Self::feed) when the connection may have room. The caller passes the time, from any
+/// clock that does not go backwards. Messages are held by reference count. With up to 1,024 of them
+/// waiting, nothing is allocated in steady state.
 ///
 /// ```
 /// use std::time::Duration;
@@ -120,9 +122,10 @@ pub struct OutboxCounts {
 /// assert_eq!(outbox.counts().conflated, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-/// A task for each subscriber, under tokio. It also receives, and loops whenever the peer has taken
-/// what was fed. At most 1 MiB waits, unless [set](Self::max_bytes): here that has room for 10,000
-/// instruments, with ticks of up to 40 bytes.
+///
+/// Under tokio, each subscriber has a task. The task also receives, and loops whenever the peer has
+/// taken the fed messages. At most 1 MiB waits, unless [set](Self::max_bytes). In this example, 1
+/// MiB is room for 10,000 instruments, with ticks of up to 40 bytes.
 ///
 /// ```no_run
 /// # use std::time::Instant;
@@ -142,7 +145,7 @@ pub struct OutboxCounts {
 ///         let now = || Time::new(epoch.elapsed());
 ///         let _ = outbox.feed(now(), ws.sender_mut());
 ///         if let Some(code) = outbox.disconnected() {
-///             return ws.close(code).await; // too slow: this sends the Close, if it is taken in time
+///             return ws.close(code).await; // too slow: sends the Close, if it is taken in time
 ///         }
 ///         tokio::select! {
 ///             received = ws.recv_or_room(outbox.max_unsent) => match received? {
@@ -152,9 +155,9 @@ pub struct OutboxCounts {
 ///             },
 ///             tick = ticks.recv() => match tick {
 ///                 Ok((instrument, tick)) => {
-///                     let _ = outbox.push_keyed(now(), instrument, tick); // its policy has ruled
+///                     let _ = outbox.push_keyed(now(), instrument, tick); // or `disconnected`
 ///                 }
-///                 Err(RecvError::Lagged(_)) => {} // this task itself was late: a gap
+///                 Err(RecvError::Lagged(_)) => {} // this task was too slow: a gap
 ///                 Err(RecvError::Closed) => return ws.close(CloseCode::GOING_AWAY).await,
 ///             },
 ///         }
@@ -162,50 +165,53 @@ pub struct OutboxCounts {
 /// }
 /// ```
 ///
-/// With threads, lock it: the publisher pushes; the subscriber's writing thread feeds the
-/// `sender_mut()` of its `Writer` under the lock, and flushes without it.
+/// With threads, put the outbox into a mutex. The publisher pushes under the lock. The subscriber's
+/// writing thread feeds the `sender_mut()` of its `Writer` under the lock, and flushes without the
+/// lock.
 ///
-/// # What it cannot see
+/// # What an outbox cannot see
 ///
-/// Bytes that the system has taken count as sent, and that is more than one expects: megabytes on
-/// Linux, where a send buffer grows automatically. Only after that does a subscriber that has
-/// stopped reading show as slow. Give the socket (with the crate `socket2`, for example) a small
-/// send buffer (`SO_SNDBUF`, a few times bandwidth × delay, such as 64 KiB), or `TCP_NOTSENT_LOWAT`
-/// (16 KiB), with which it takes no more while that much waits to be sent for the first time; this
-/// does not limit the bytes in flight, and so costs no throughput.
+/// Bytes that the system has taken count as sent. On Linux the system may take megabytes, because a
+/// send buffer grows automatically. A subscriber that has stopped reading shows as slow only when
+/// this buffer is full. So set one of two socket options, for example with the crate `socket2`.
+/// `SO_SNDBUF` makes the send buffer small: a few times bandwidth × delay, such as 64 KiB. With
+/// `TCP_NOTSENT_LOWAT` (16 KiB) the socket takes no more bytes while 16 KiB wait to be sent for the
+/// first time. `TCP_NOTSENT_LOWAT` does not limit the bytes in flight, so it costs no throughput.
 pub struct Outbox {
     policy: Overflow,
-    /// The bound in bytes: payloads, and 64 for each message. 1 MiB unless set.
+    /// The bound in bytes, for the payloads and 64 bytes for each message. 1 MiB unless set.
     ///
-    /// An empty outbox takes a message of any length. Under [`Wait`](Overflow::Wait) messages are
-    /// taken while less than this waits, so that a push after [`has_room`](Self::has_room) is never
-    /// refused; that message may exceed the bound.
+    /// An empty outbox takes a message of any length. Under [`Wait`](Overflow::Wait) an outbox
+    /// takes messages while less than `max_bytes` waits, so a push after
+    /// [`has_room`](Self::has_room) is never refused. The last message taken may exceed the bound.
     pub max_bytes: usize,
-    /// How long a message may wait. Unless set, any time. Each push and feed checks it, so nothing
-    /// older is ever fed; for the policy to act on time, use [`poll_timeout`](Self::poll_timeout).
+    /// How long a message may wait; unlimited unless set. Each push and feed checks the age, so no
+    /// older message is ever fed. For the policy to act on time, use
+    /// [`poll_timeout`](Self::poll_timeout).
     ///
-    /// The age of a message counts from the `now` of its push: hand in the time of the push, not
-    /// one from before a wait, or a new message is already old.
+    /// The age of a message counts from the `now` of its push. Pass the time of the push. With a
+    /// time from before a wait, a new message is already old.
     pub max_age: Option<Duration>,
-    /// Feeds only while less than this many bytes are unsent, then one more message; 0 counts as 1.
-    /// [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and never beyond
-    /// [`high_water`](tickwire::Config::high_water). Less adapts to a slow peer sooner, more takes
-    /// fewer writes.
+    /// The outbox feeds while less than this many bytes are unsent, so the last message may exceed
+    /// the limit. 0 counts as 1. `max_unsent` is [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and
+    /// has no effect beyond [`high_water`](tickwire::Config::high_water). A smaller value adapts to
+    /// a slow peer sooner, and a larger value takes fewer writes.
     pub max_unsent: usize,
-    /// Oldest place first.
+    /// The waiting messages, the oldest place first.
     queue: VecDeque<Entry>,
-    /// What `queue` counts for.
+    /// The sum of `size` over the messages of `queue`.
     bytes: usize,
-    /// The number of the front of `queue`; those behind it count up.
+    /// The number of the first entry of `queue`. The entries after it count up from there.
     front: u64,
-    /// Where each key waits. Invariant: the numbers of all entries that have a key, and no others.
+    /// The entry of each key. Invariant: `index` has the numbers of all entries that have a key,
+    /// and no others.
     index: Index,
     counts: OutboxCounts,
-    /// The subscriber was too slow: its Close.
+    /// The Close for the subscriber, once it was too slow.
     gave_up: Option<CloseFrame<'static>>,
 }
 
-/// Shows how much waits, not what.
+/// Shows how much waits, not the messages.
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox")
@@ -222,17 +228,17 @@ impl fmt::Debug for Outbox {
 
 struct Entry {
     message: Outbound<'static>,
-    /// Only under [`Overflow::Conflate`].
+    /// Set only under [`Overflow::Conflate`].
     key: Option<u64>,
-    /// When its place in the queue was taken.
+    /// When this place in the queue was taken. A message that replaces another keeps this time.
     since: Time,
 }
 
 impl Outbox {
-    /// Below how many unsent bytes it feeds, unless [set](Self::max_unsent): 16 KiB.
+    /// The default of [`max_unsent`](Self::max_unsent): 16 KiB.
     pub const MAX_UNSENT: usize = 16 * 1024;
 
-    /// An empty one, of at most 1 MiB and any age.
+    /// Makes an empty outbox, with a bound of 1 MiB and no bound on age.
     pub fn new(policy: Overflow) -> Self {
         Self {
             policy,
@@ -250,8 +256,9 @@ impl Outbox {
 
     // Commands.
 
-    /// Queues a message. Under [`Overflow::Conflate`] too it replaces none and is never replaced:
-    /// that takes a [key](Self::push_keyed).
+    /// Queues a message. The message replaces no other message and is never replaced, not even
+    /// under
+    /// [`Overflow::Conflate`]: only messages with a [key](Self::push_keyed) are.
     ///
     /// # Errors
     ///
@@ -261,9 +268,9 @@ impl Outbox {
         self.put(now, None, message.into().into_owned())
     }
 
-    /// Queues a message with the complete state of `key`, such as an instrument, so that
-    /// under [`Overflow::Conflate`] it replaces the one before it. Keys are the application's own
-    /// numbers; do not let a peer choose them.
+    /// Queues a message with the complete state of `key`, such as an instrument. Under
+    /// [`Overflow::Conflate`] the message replaces the waiting message of the same key. Keys are
+    /// the application's own numbers; do not let a peer choose them.
     ///
     /// # Errors
     ///
@@ -283,13 +290,13 @@ impl Outbox {
     /// the reason "too slow: over max_bytes" or "too slow: over max_age", at the next frame
     /// boundary ([`Sender::abort`]).
     ///
-    /// Call it after a push, and when the peer has taken something, for example after a flush.
+    /// Call `feed` after a push, and when the peer has taken bytes, for example after a flush.
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] if nothing more can be sent, including because the subscriber was
-    /// disconnected before; waiting messages keep waiting. [`SendError::BadCloseCode`] for a server
-    /// whose policy disconnects with 1010.
+    /// [`SendError::Closed`] if nothing more can be sent, for example because the subscriber is
+    /// disconnected already. Waiting messages keep waiting. [`SendError::BadCloseCode`] for a
+    /// server whose policy disconnects with 1010.
     pub fn feed(&mut self, now: Time, tx: &mut Sender) -> Result<(), SendError> {
         self.look_at_age(now);
         if tx.is_closed() {
@@ -315,22 +322,22 @@ impl Outbox {
 
     // Getters.
 
-    /// When a message will have waited too long: push or feed then if the policy is to act on
-    /// time. `None` if that cannot happen.
+    /// When the oldest message will have waited too long. Push or feed at this time, so that the
+    /// policy acts on time. `None` if no message can wait too long.
     pub fn poll_timeout(&self) -> Option<Time> {
         let age = self.max_age.filter(|_| self.policy != Overflow::Wait)?;
         self.queue.front().map(|entry| entry.since + age)
     }
 
-    /// Whether less than [`max_bytes`](Self::max_bytes) waits: under [`Overflow::Wait`] the next
-    /// push is not refused.
+    /// Whether less than [`max_bytes`](Self::max_bytes) waits, so that under [`Overflow::Wait`] the
+    /// next push is not refused.
     pub fn has_room(&self) -> bool {
         self.queue.is_empty() || self.bytes < self.max_bytes
     }
 
-    /// The code with which the subscriber is, or will be, disconnected, if it was too slow. Once
-    /// [`feed`](Self::feed) has queued that Close, [`Sender::close_frame`] has its reason too,
-    /// which says over which bound it was.
+    /// If the subscriber was too slow: the code with which the subscriber is, or will be,
+    /// disconnected. Once [`feed`](Self::feed) has queued the Close, [`Sender::close_frame`] also
+    /// has its reason, which names the exceeded bound.
     pub fn disconnected(&self) -> Option<CloseCode> {
         self.gave_up.map(|frame| frame.code)
     }
@@ -387,7 +394,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Puts a message into the place of one that waits.
+    /// Puts a message into the place of a waiting one.
     fn replace(&mut self, number: u64, message: Outbound<'static>) -> Result<(), PushError> {
         let at = number.wrapping_sub(self.front) as usize;
         let alone = self.queue.len() == 1;
@@ -405,7 +412,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// What the policy does about messages that are too old.
+    /// Applies the policy to messages that are too old.
     fn look_at_age(&mut self, now: Time) {
         while self.poll_timeout().is_some_and(|at| at <= now) {
             match self.policy {
@@ -442,7 +449,7 @@ impl Outbox {
     }
 }
 
-/// What a message counts for.
+/// The bytes that a message counts for.
 fn size(message: &Outbound<'_>) -> usize {
     message.as_bytes().len().saturating_add(OVERHEAD)
 }

@@ -5,13 +5,14 @@ use proptest::prelude::*;
 const CALLS: usize = if cfg!(miri) { 15 } else { 400 };
 
 proptest! {
-    /// Few keys in a small table, many of them neighbours: every shift is met.
+    /// The table is small, and many of its few keys are neighbours, so every shift in `remove`
+    /// occurs.
     #[test]
     fn the_index_is_a_map(calls in proptest::collection::vec((0_u64..40, any::<bool>()), 0..CALLS)) {
         let mut index = Index::default();
         let mut map = BTreeMap::new();
         for (number, (key, insert)) in calls.into_iter().enumerate() {
-            let key = key.wrapping_mul(1 << (key % 3 * 31)); // some share a home
+            let key = key.wrapping_mul(1 << (key % 3 * 31)); // some keys share a `home`
             if !insert {
                 index.remove(key);
                 map.remove(&key);
