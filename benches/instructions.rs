@@ -32,6 +32,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    thread,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -274,13 +275,23 @@ fn parse(line: &str) -> Option<(u32, Counts)> {
 
 // Counting.
 
+/// Counts all sides at once: what else runs meanwhile changes no count.
 fn count(row: &Row) -> Result<Counts> {
-    let mut counts = [0.0; 4];
-    for (count, side) in counts.iter_mut().zip(SIDES) {
-        let (warm, all) = (run(row, side, row.warm)?, run(row, side, row.warm + row.count)?);
-        *count = (all - warm) as f64 / row.count as f64;
-    }
-    Ok(counts)
+    let side = |side| {
+        let count = || -> Result<f64> {
+            let (warm, all) = (run(row, side, row.warm)?, run(row, side, row.warm + row.count)?);
+            Ok((all - warm) as f64 / row.count as f64)
+        };
+        count().map_err(|error| error.to_string())
+    };
+    thread::scope(|scope| {
+        let counting = SIDES.map(|name| scope.spawn(move || side(name)));
+        let mut counts = [0.0; 4];
+        for (count, counting) in counts.iter_mut().zip(counting) {
+            *count = counting.join().map_err(|_| "a side panicked")??;
+        }
+        Ok(counts)
+    })
 }
 
 /// Instructions of a whole run.
@@ -292,7 +303,7 @@ fn run(row: &Row, side: &str, messages: usize) -> Result<u64> {
 
 /// What callgrind wrote.
 fn callgrind(row: &Row, side: &str, messages: usize) -> Result<String> {
-    let out = Out::new();
+    let out = Out::new(side);
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--quiet"])
         .arg(format!("--callgrind-out-file={}", out.0.display()))
@@ -312,8 +323,8 @@ fn callgrind(row: &Row, side: &str, messages: usize) -> Result<String> {
 struct Out(PathBuf);
 
 impl Out {
-    fn new() -> Self {
-        let name = format!("tickwire-callgrind-{}", std::process::id());
+    fn new(side: &str) -> Self {
+        let name = format!("tickwire-callgrind-{}-{side}", std::process::id());
         Self(std::env::temp_dir().join(name))
     }
 }

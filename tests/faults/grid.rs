@@ -279,10 +279,10 @@ const SOME: [Fault; 6] = [
     Fault::BlockBoth,
 ];
 
-/// Each fault at each operation of each conversation; a third of that unless `TESTS=all`.
+/// Each fault at each operation of each conversation; a fifth of that unless `TESTS=all`.
 fn grid(adapter: Adapter, threads: usize) {
     let (mut cases, mut sound) = (vec![], vec![]);
-    let step = sampled(1, 3);
+    let step = sampled(1, 5);
     for kind in [Kind::Plain, Kind::Deflate, Kind::Tls, Kind::Rustls] {
         let closings = match (kind, adapter) {
             (Kind::Tls | Kind::Rustls, _) => &CLOSINGS[..3], // a handshake of TLS costs more than all the rest
