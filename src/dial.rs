@@ -229,11 +229,6 @@ fn unresolved(target: &Target, error: io::Error) -> io::Error {
     failed(format!("{error}, resolving {}:{}", target.host(), target.port()), error)
 }
 
-/// The error of a caller's connector.
-fn connecting(target: &Target, error: io::Error) -> io::Error {
-    failed(format!("{error}, connecting to {}:{}", target.host(), target.port()), error)
-}
-
 /// An error of connecting, which names the target or the addresses.
 fn failed(text: String, source: io::Error) -> io::Error {
     io::Error::new(source.kind(), Connecting { text, source })

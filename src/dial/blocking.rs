@@ -1,5 +1,5 @@
 //! Connecting to a URL from a thread.
-use super::{Attempts, Dial, connecting, proxy::Proxy};
+use super::{Attempts, Dial, proxy::Proxy};
 use crate::{
     blocking::{Stream, WebSocket, client_since, wait},
     drive::{Error, Timed, sync::Instant},
@@ -64,7 +64,7 @@ impl Dial<'_> {
     /// [`prepare`](Self::prepare) returns. [`Error::Proxy`] if the proxy makes no tunnel.
     pub fn blocking_connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
         let began = Instant::now();
-        self.blocking_connect_by(began, config, |to| self.blocking_tcp(to, began, config))
+        self.blocking_connect_with(config, |to| self.blocking_tcp(to, began, config))
     }
 
     /// Connects over the streams of a connector: a Unix socket, a resolver or an interface of your
@@ -100,25 +100,15 @@ impl Dial<'_> {
         config: &Config,
         connector: impl FnOnce(&Target) -> io::Result<S>,
     ) -> Result<WebSocket<MaybeTls<S>>, Error> {
-        let named = |to: &Target| connector(to).map_err(|error| connecting(to, error));
-        self.blocking_connect_by(Instant::now(), config, named)
-    }
-
-    fn blocking_connect_by<S: Stream>(
-        &self,
-        began: Instant,
-        config: &Config,
-        connector: impl FnOnce(&Target) -> io::Result<S>,
-    ) -> Result<WebSocket<MaybeTls<S>>, Error> {
+        let began = Instant::now();
         let tls = self.client_tls()?;
+        let io = connector(self.via().map_or(self.target(), Proxy::target));
         let (mut stream, mut ahead) = match self.via() {
-            None => (MaybeTls::new(connector(self.target())?), Vec::new()),
-            Some(proxy) => {
-                match self.blocking_through(proxy, connector(proxy.target()), began, config) {
-                    Ok(tunnel) => tunnel,
-                    Err(error) => return Err(Error::Proxy(Box::new(error))),
-                }
-            }
+            None => (MaybeTls::new(io?), Vec::new()),
+            Some(proxy) => match self.blocking_through(proxy, io, began, config) {
+                Ok(tunnel) => tunnel,
+                Err(error) => return Err(Error::Proxy(Box::new(error))),
+            },
         };
         if let Some(tls) = tls {
             stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;

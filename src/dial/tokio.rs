@@ -1,5 +1,5 @@
 //! Connecting to a URL with tokio.
-use super::{Attempts, Dial, connecting, proxy::Proxy};
+use super::{Attempts, Dial, proxy::Proxy};
 use crate::{
     drive::{Error, Timed},
     proto::{config::Config, handshake::client::Request, url::Target},
@@ -73,7 +73,7 @@ impl Dial<'_> {
     /// tokio panics if the runtime has no time driver.
     pub async fn connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
         let began = Instant::now();
-        self.connect_by(began, config, |to| self.tcp(to, began, config)).await
+        self.connect_with(config, |to| self.tcp(to, began, config)).await
     }
 
     /// Connects over the streams of a connector: a Unix socket, a resolver or an interface of your
@@ -112,42 +112,23 @@ impl Dial<'_> {
     pub async fn connect_with<'d, S, F>(
         &'d self,
         config: &Config,
-        connector: impl Fn(&'d Target) -> F,
+        connector: impl FnOnce(&'d Target) -> F,
     ) -> Result<WebSocket<MaybeTls<S>>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
         F: Future<Output = io::Result<S>>,
     {
         let began = Instant::now();
-        let by = began.checked_add(config.handshake_timeout);
-        let bounded = |to| {
-            let io = connector(to);
-            async move { within(by, io).await.map_err(|error| connecting(to, error)) }
-        };
-        self.connect_by(began, config, bounded).await
-    }
-
-    async fn connect_by<'d, S, F>(
-        &'d self,
-        began: Instant,
-        config: &Config,
-        connector: impl Fn(&'d Target) -> F,
-    ) -> Result<WebSocket<MaybeTls<S>>, Error>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-        F: Future<Output = io::Result<S>>,
-    {
         let tls = self.client_tls()?;
+        let to = self.via().map_or(self.target(), Proxy::target);
+        let io = within(began.checked_add(config.handshake_timeout), connector(to)).await;
         let (mut stream, mut ahead) = match self.via() {
-            None => (MaybeTls::new(connector(self.target()).await?), Vec::new()),
+            None => (MaybeTls::new(io?), Vec::new()),
             // The future is on the heap, so that connections without a proxy need no room for it.
-            Some(proxy) => {
-                let io = connector(proxy.target());
-                match Box::pin(self.through(proxy, io, began, config)).await {
-                    Ok(tunnel) => tunnel,
-                    Err(error) => return Err(Error::Proxy(Box::new(error))),
-                }
-            }
+            Some(proxy) => match Box::pin(self.through(proxy, io, began, config)).await {
+                Ok(tunnel) => tunnel,
+                Err(error) => return Err(Error::Proxy(Box::new(error))),
+            },
         };
         if let Some(tls) = tls {
             stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
@@ -159,12 +140,12 @@ impl Dial<'_> {
     async fn through<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         proxy: &Proxy,
-        io: impl Future<Output = io::Result<S>>,
+        io: io::Result<S>,
         began: Instant,
         config: &Config,
     ) -> Result<(MaybeTls<S>, Vec<u8>), Error> {
         let tls = proxy.client_tls()?;
-        let stream = MaybeTls::to_proxy(io.await?, proxy.target(), tls)?;
+        let stream = MaybeTls::to_proxy(io?, proxy.target(), tls)?;
         let mut io = Timed::since(began, stream);
         let ahead = proxy.tunnel(&mut io, self.target(), config).await?;
         Ok((io.io, ahead))

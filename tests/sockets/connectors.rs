@@ -92,7 +92,7 @@ fn a_connector_makes_the_way_to_a_proxy() {
 }
 
 #[test]
-fn the_error_of_a_connector_names_the_target() {
+fn the_error_of_a_connector_is_passed_on() {
     let request = Request::new("ws://feed.invalid:81/").unwrap();
     let (dial, config) = (Dial::new(&request), Config::default());
     let refuse = || io::Error::new(io::ErrorKind::ConnectionRefused, "no such feed");
@@ -101,7 +101,7 @@ fn the_error_of_a_connector_names_the_target() {
         dial.connect_with::<net::TcpStream, _>(&config, |_| future::ready(Err(refuse()))),
     );
     for error in [blocking.map(drop).unwrap_err(), tokio.map(drop).unwrap_err()] {
-        assert_eq!(error.to_string(), "no such feed, connecting to feed.invalid:81");
+        assert!(error.to_string().contains("no such feed"), "{error}");
         let Error::Io(error) = error else { panic!("{error}") };
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
@@ -117,7 +117,6 @@ fn the_time_of_the_opening_handshake_bounds_a_connector() {
         let dial = Dial::new(&request);
         let stuck = dial.connect_with::<net::TcpStream, _>(&config, |_| future::pending()).await;
         let error = stuck.map(drop).unwrap_err();
-        assert!(error.to_string().ends_with(", connecting to feed.invalid:81"), "{error}");
         assert!(matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::TimedOut));
         assert_eq!(began.elapsed().as_secs(), 7);
     });
