@@ -15,7 +15,7 @@ use std::{
 /// TLS over another stream, as a client or a server.
 ///
 /// The TLS handshake takes place with the first read, or with a client's first write. A server's
-/// writes fail until then, because there is no peer yet.
+/// writes fail until the handshake is over, because there is no peer yet.
 ///
 /// A write seals its data in the fewest records. It writes them to the stream below at once, as far
 /// as that stream takes them; the next flush writes the rest. The stream below may buffer, and may
