@@ -1,7 +1,7 @@
 //! Waking both halves of a connection that is split.
 //!
 //! The task that reads also writes, mostly Pongs. But a stream remembers only one waker for
-//! writing, so this waker wakes both tasks. Only one task reads.
+//! writing. So the stream gets a waker that wakes both tasks. For reading there is only one task.
 use std::{
     sync::{Arc, Mutex, PoisonError},
     task::{Wake, Waker},

@@ -32,27 +32,27 @@ impl Message {
         Self::Binary(bytes.into())
     }
 
-    /// Whether it is text.
+    /// Whether the message is text.
     pub fn is_text(&self) -> bool {
         matches!(self, Self::Text(_))
     }
 
-    /// Whether it is binary.
+    /// Whether the message is binary.
     pub fn is_binary(&self) -> bool {
         matches!(self, Self::Binary(_))
     }
 
-    /// Whether it is a Ping.
+    /// Whether the message is a Ping.
     pub fn is_ping(&self) -> bool {
         matches!(self, Self::Ping(_))
     }
 
-    /// Whether it is a Pong.
+    /// Whether the message is a Pong.
     pub fn is_pong(&self) -> bool {
         matches!(self, Self::Pong(_))
     }
 
-    /// Whether it is a Close.
+    /// Whether the message is a Close.
     pub fn is_close(&self) -> bool {
         matches!(self, Self::Close(_))
     }

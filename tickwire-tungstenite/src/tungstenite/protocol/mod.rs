@@ -27,8 +27,8 @@ pub enum Role {
 
 /// A connection on a stream. The stream may block or not.
 ///
-/// The opening handshake is done by [`connect`](super::connect), [`client`](super::client()) or
-/// [`accept`](super::accept).
+/// [`connect`](super::connect), [`client`](super::client()) or [`accept`](super::accept) does the
+/// opening handshake.
 #[derive(Debug)]
 pub struct WebSocket<Stream> {
     pub(crate) socket: Stream,

@@ -18,7 +18,8 @@ pub(super) fn lend(rx: &mut Receiver) {
     }
 }
 
-/// Lends the write buffer. Call this before a message is fed, if `reclaim` was called since.
+/// Lends the write buffer. Call this before a message is fed, if `reclaim` was called since the
+/// last message.
 pub(super) fn lend_out(tx: &mut Sender) {
     take(&WRITE, |buffer| tx.lend(buffer));
 }

@@ -17,7 +17,7 @@ use tickwire::mask::Masker;
 pub struct CloseFrame {
     /// Why the connection closes.
     pub code: CloseCode,
-    /// For a log; at most 123 bytes when sent.
+    /// A text for a log; at most 123 bytes when sent.
     pub reason: Utf8Bytes,
 }
 

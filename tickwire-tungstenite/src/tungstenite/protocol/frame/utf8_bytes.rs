@@ -1,4 +1,4 @@
-//! Text that is shared as [`Bytes`] are.
+//! Text whose clones share their memory, as those of [`Bytes`] do.
 // `from_bytes_unchecked` is declared unsafe, as in tungstenite's API. Nothing here is unsafe.
 #![allow(unsafe_code)]
 use bytes::{Bytes, BytesMut};
