@@ -63,8 +63,8 @@ pub type WebSocket = Socket<TokioIo<Upgraded>>;
 
 /// An opening request that passed every check of RFC 6455 §4.2.1, or those of RFC 8441.
 ///
-/// As an argument of a handler, it answers bad requests itself, with the right status. As
-/// `Option<WebSocketUpgrade>`, it is `None` for a request that does not ask for a WebSocket.
+/// As an argument of a handler, a `WebSocketUpgrade` answers bad requests itself, with the right
+/// status. An `Option<WebSocketUpgrade>` is `None` for a request that does not ask for a WebSocket.
 #[must_use = "a WebSocketUpgrade that is not answered with on_upgrade is a refused one"]
 pub struct WebSocketUpgrade {
     upgrade: Upgrade,

@@ -26,7 +26,7 @@ use tickwire::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Opening {
-    /// Checks the response. To it, the request counts as written.
+    /// Checks the response. The handshake counts the request as written.
     handshake: client::Handshake,
     /// For an extended CONNECT: the Sec-WebSocket-Accept, which the response does not have.
     extended: Option<String>,

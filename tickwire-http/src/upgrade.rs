@@ -50,7 +50,7 @@ impl<'a> From<&'a Parts> for Head<'a> {
 impl Head<'_> {
     /// Whether the request asks for a WebSocket, whatever else is wrong with it. In HTTP/1.1 the
     /// headers Upgrade and Connection say so, as for [`RequestHead::is_upgrade`]. From HTTP/2 on,
-    /// it is an extended CONNECT whose `:protocol` is `websocket`; hyper has that value in the
+    /// an extended CONNECT says so, if its `:protocol` is `websocket`; hyper has that value in the
     /// extension `hyper::ext::Protocol`.
     ///
     /// Use this method to tell an opening request from plain HTTP before the request is routed.

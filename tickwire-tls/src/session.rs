@@ -26,7 +26,8 @@ pub const BARREN: usize = 128 << 10;
 
 /// A TLS session without I/O: it turns ciphertext into plaintext, and plaintext into ciphertext.
 ///
-/// It stands between a stream and a protocol. Each turn of a loop makes these calls, in this order:
+/// A session stands between a stream and a protocol. Each turn of a loop makes these calls, in this
+/// order:
 ///
 /// 1. [`read`](Self::read) plaintext, and hand it to the protocol.
 /// 2. [`write`](Self::write) the data that the protocol has to send.
@@ -100,7 +101,7 @@ pub struct Session {
     opening: bool,
     /// Ciphertext that has arrived and is not yet decrypted.
     pub(super) input: Buffer,
-    /// Where in `input` the data of the first record lies that the caller has not read yet.
+    /// The part of `input` with the first record's data that the caller has not read yet.
     pub(super) plain: Range<usize>,
     /// The length of that first record.
     pub(super) record: usize,
