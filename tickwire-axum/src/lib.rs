@@ -1,4 +1,4 @@
-//! An extractor for [axum]: [`WebSocketUpgrade`], which checks the opening request and hands over a
+//! An extractor for [axum]: [`WebSocketUpgrade`]. It checks the opening request and hands over a
 //! [`WebSocket`], over HTTP/1.1 and over HTTP/2's extended CONNECT (RFC 8441).
 //!
 //! ```
@@ -20,19 +20,20 @@
 //! Route it with `any(feed)`, since WebSockets arrive as CONNECT over HTTP/2 and as GET over
 //! HTTP/1.1. A complete program is `examples/http_server`: `cargo run -p http_server --bin axum`.
 //!
-//! A browser sends a user's cookies along with the requests of any page: if cookies identify users,
-//! check the Origin with [`WebSocketUpgrade::origins`]. A request without an Origin passes that
-//! check, since it comes from a program, which could claim any; to refuse it too, use
-//! [`Origins::required`].
+//! A browser sends a user's cookies along with the requests of any page. So if cookies identify
+//! users, check the Origin with [`WebSocketUpgrade::origins`]. A request without an Origin passes
+//! that check: it comes from a program, which could send any Origin. To refuse this request too,
+//! use [`Origins::required`].
 //!
-//! Two things are up to the server: to switch off Nagle's algorithm (`tap_io` of axum's
-//! `ListenerExt`, which is also the place for a smaller send buffer where an
-//! `Outbox` of `tickwire-parts` conflates), and, for HTTP/2, to announce extended CONNECT
-//! (`enable_connect_protocol` of hyper's builders; `axum::serve` does it with axum's feature
-//! `http2`).
+//! The server has to do two things:
 //!
-//! This is a crate of its own since types of axum-core 0.5 and hyper-util 0.1 are in its API: a
-//! breaking change of theirs breaks this crate, and not `tickwire`.
+//! - Switch off Nagle's algorithm, with `tap_io` of axum's `ListenerExt`. If an `Outbox` of
+//!   `tickwire-parts` conflates, set a smaller send buffer in the same place.
+//! - For HTTP/2, announce extended CONNECT, with `enable_connect_protocol` of hyper's builders.
+//!   `axum::serve` announces it with axum's feature `http2`.
+//!
+//! This is a separate crate, because its API has types of axum-core 0.5 and hyper-util 0.1. A
+//! breaking change of these crates breaks this crate, but not `tickwire`.
 //!
 //! [axum]: https://docs.rs/axum/0.8
 use axum_core::{
@@ -62,8 +63,8 @@ pub type WebSocket = Socket<TokioIo<Upgraded>>;
 
 /// An opening request that passed every check of RFC 6455 §4.2.1, or those of RFC 8441.
 ///
-/// As an argument of a handler it answers bad requests itself, with the right status; as
-/// `Option<WebSocketUpgrade>` it is `None` for a request that does not ask for a WebSocket.
+/// As an argument of a handler, a `WebSocketUpgrade` answers bad requests itself, with the right
+/// status. An `Option<WebSocketUpgrade>` is `None` for a request that does not ask for a WebSocket.
 #[must_use = "a WebSocketUpgrade that is not answered with on_upgrade is a refused one"]
 pub struct WebSocketUpgrade {
     upgrade: Upgrade,
@@ -74,7 +75,7 @@ pub struct WebSocketUpgrade {
     failed: Option<Failed>,
 }
 
-/// In a mutex, which nobody locks, so that the extractor is `Sync` whatever the closure is.
+/// The mutex makes the extractor `Sync` whatever the closure is. Nobody locks it.
 type Failed = Mutex<Box<dyn FnOnce(Error) + Send>>;
 
 impl WebSocketUpgrade {
@@ -84,9 +85,9 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// The subprotocols spoken here, best first (RFC 6455 §4.2.2). The first that the client
-    /// also offers is agreed on; without one in common, the connection has none. See
-    /// [`negotiated`](tickwire::Connection::negotiated).
+    /// Sets the subprotocols spoken here, best first (RFC 6455 §4.2.2). The first one that the
+    /// client also offers is agreed on. If they have none in common, the connection has no
+    /// subprotocol. See [`negotiated`](tickwire::Connection::negotiated).
     pub fn protocols<I>(mut self, names: I) -> Self
     where
         I: IntoIterator<Item: Into<String>>,
@@ -95,8 +96,8 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// Refuses, with 403, a request from a page of another origin than these. A request without an
-    /// Origin header passes, unless `allowed` is [`required`](Origins::required).
+    /// Refuses, with 403, a request from a page whose origin is not in `allowed`. A request without
+    /// an Origin header passes, unless `allowed` is [`required`](Origins::required).
     ///
     /// # Errors
     ///
@@ -108,7 +109,7 @@ impl WebSocketUpgrade {
         }
     }
 
-    /// One more header of the response.
+    /// Adds a header to the response.
     ///
     /// # Errors
     ///
@@ -135,12 +136,12 @@ impl WebSocketUpgrade {
         WebSocketRejection { rejection: rejection.into(), version: self.version }
     }
 
-    /// Accepts: returns the response, and runs `serve` in a task of its own once the client has
-    /// been answered.
+    /// Accepts the request. Returns the response, and runs `serve` in a task of its own once the
+    /// client has been answered.
     ///
     /// # Panics
     ///
-    /// tokio panics outside of a runtime, where no handler is called.
+    /// If called outside of a tokio runtime. A handler is always called inside one.
     pub fn on_upgrade<F, Fut>(self, serve: F) -> Response
     where
         F: FnOnce(WebSocket) -> Fut + Send + 'static,
@@ -179,7 +180,7 @@ impl fmt::Debug for WebSocketUpgrade {
     }
 }
 
-/// HTTP/2's `:protocol`.
+/// The value of HTTP/2's `:protocol`.
 fn protocol(parts: &Parts) -> Option<&str> {
     parts.extensions.get::<hyper::ext::Protocol>().map(hyper::ext::Protocol::as_str)
 }
@@ -261,7 +262,7 @@ mod tests {
     use http::{Method, Request};
     use hyper::ext::Protocol;
 
-    /// What `Option<WebSocketUpgrade>` makes of a request: nothing, or the status of a refusal.
+    /// Extracts `Option<WebSocketUpgrade>`: `None`, 101, or the status of a refusal.
     fn optional(request: http::request::Builder) -> Option<u16> {
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
         let extract = <WebSocketUpgrade as OptionalFromRequestParts<()>>::from_request_parts;
@@ -278,8 +279,8 @@ mod tests {
         let connect = || Request::connect("https://a.example/feed").version(Version::HTTP_2);
         let other = [
             get(),
-            // As curl --http2 asks, and browsers and proxies may: RFC 9110 §7.8 lets a server
-            // ignore it.
+            // `curl --http2` asks in this way, and browsers and proxies may: RFC 9110 §7.8 lets a
+            // server ignore the Upgrade.
             get().header("Upgrade", "h2c").header("Connection", "Upgrade, HTTP2-Settings"),
             get().header("Upgrade", "TLS/1.0, HTTP/2.0").header("Connection", "upgrade"),
             get().header("Upgrade", "websocket"),
@@ -315,7 +316,7 @@ mod tests {
     const _: () = {
         both::<WebSocketUpgrade>();
         both::<WebSocketRejection>();
-        // Not `Sync`, since hyper's `Upgraded` is not. Split, its halves are.
+        // A `WebSocket` is not `Sync`, because hyper's `Upgraded` is not. Its halves are `Sync`.
         send::<WebSocket>();
     };
 }

@@ -21,8 +21,9 @@ use tickwire::{
 /// The response that rejects a request, for an HTTP stack to send in this version of HTTP.
 ///
 /// A response of HTTP/1.1 has `Connection: close`, which the stack must obey: nothing after a
-/// rejected upgrade may be read as a request. From HTTP/2 on a 2xx, which would accept, becomes a
-/// 500 (RFC 9113 §8.5). It has a Date if [`Rejection::date`] is set; hyper adds one by itself.
+/// rejected upgrade may be read as a request. From HTTP/2 on, any 2xx status would accept the
+/// request, so it becomes 500 (RFC 9113 §8.5). The response has a Date if [`Rejection::date`] is
+/// set; hyper adds a Date by itself.
 pub fn rejection(rejection: impl Into<Rejection>, version: Version) -> Response<Vec<u8>> {
     let rejection = rejection.into();
     let status = rejection.status();
@@ -30,7 +31,7 @@ pub fn rejection(rejection: impl Into<Rejection>, version: Version) -> Response<
     let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
     let body = bytes.split_off(head);
     let mut response = Response::new(body);
-    // RFC 9113 §8.5: to a CONNECT any 2xx would accept.
+    // RFC 9113 §8.5: any 2xx accepts a CONNECT.
     let accepts = is_extended(version) && (200..300).contains(&status);
     *response.status_mut() = match StatusCode::from_u16(status) {
         Ok(status) if !accepts => status,
@@ -41,7 +42,7 @@ pub fn rejection(rejection: impl Into<Rejection>, version: Version) -> Response<
         for name in [header::CONNECTION, header::UPGRADE] {
             response.headers_mut().remove(name);
         }
-        // CONNECT replaces GET there (RFC 8441 §4).
+        // From HTTP/2 on, CONNECT replaces GET (RFC 8441 §4).
         if response.headers().get(header::ALLOW).is_some_and(|allow| allow == "GET") {
             let connect = HeaderValue::from_static("CONNECT");
             response.headers_mut().insert(header::ALLOW, connect);
@@ -55,10 +56,10 @@ fn is_extended(version: Version) -> bool {
     version == Version::HTTP_2 || version == Version::HTTP_3
 }
 
-/// Refuses a head with more headers than the limit, not counting the first line and those that we
-/// `added`.
+/// Refuses a head with more headers than the limit. The first line and the headers that we `added`
+/// are not counted.
 fn check_count(head: &[u8], added: usize, config: &Config) -> Result<(), HandshakeError> {
-    // The handshake has room for four more, which is how many we add.
+    // The handshake has room for four headers more than the limit, and we add at most four.
     let limit = config.max_headers.min(128);
     let lines = head.iter().filter(|&&b| b == b'\n').count();
     match lines > 1 + added + limit {
@@ -67,7 +68,7 @@ fn check_count(head: &[u8], added: usize, config: &Config) -> Result<(), Handsha
     }
 }
 
-/// Puts a head where a read would put it.
+/// Copies a head into `reading`, as a read would.
 fn put(reading: &mut Reading, mut head: &[u8]) {
     while head.has_remaining() {
         let place = reading.spare_mut();
@@ -82,15 +83,16 @@ fn push_line(head: &mut Vec<u8>, parts: &[&str]) {
     head.extend_from_slice(b"\r\n");
 }
 
-/// One header line.
+/// Appends one header line.
 fn push_header(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         head.extend_from_slice(part);
     }
 }
 
-/// Adds the headers of a head that tickwire has written. The caller's may be secret, and so may a
-/// subprotocol: not for `Debug`, nor for the tables of HPACK (RFC 7541 §7.1.3).
+/// Adds the headers of a head that tickwire has written. Headers of the caller may be secret, and
+/// so may a subprotocol. So all headers but the `OPEN` ones are marked as sensitive: `Debug` does
+/// not show them, and the tables of HPACK do not keep them (RFC 7541 §7.1.3).
 fn append(headers: &mut HeaderMap, head: &[u8]) {
     const OPEN: [HeaderName; 11] = [
         header::CONNECTION,

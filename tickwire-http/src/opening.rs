@@ -1,4 +1,4 @@
-//! A client's side.
+//! The client's side.
 use crate::{append, check_count, is_extended, push_header, push_line, put};
 use http::{Method, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use std::fmt;
@@ -26,19 +26,19 @@ use tickwire::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Opening {
-    /// Checks the response. Its request counts as written.
+    /// Checks the response. The handshake counts the request as written.
     handshake: client::Handshake,
-    /// Of an extended CONNECT: the Sec-WebSocket-Accept that its response does not have.
+    /// For an extended CONNECT: the Sec-WebSocket-Accept, which the response does not have.
     extended: Option<String>,
-    /// For the connection.
+    /// The configuration and the entropy of the connection.
     config: Config,
     entropy: Box<dyn Entropy + Send + Sync>,
 }
 
 impl Opening {
-    /// The request for an upgrade of HTTP/1.1, with a fresh key, and the value that will check its
-    /// response. Its target is the path and the query, for a connection to the server itself; for
-    /// an HTTP client that dials by itself replace it with [`uri`].
+    /// Returns the request for an upgrade of HTTP/1.1, with a fresh key, and the value that will
+    /// check the response. The request's target is the path and the query, for a connection to the
+    /// server itself. For an HTTP client that dials by itself, replace the target with [`uri`].
     pub fn new(
         request: &client::Request,
         config: &Config,
@@ -56,15 +56,15 @@ impl Opening {
         (asked, Self { handshake, extended: None, config, entropy })
     }
 
-    /// The extended CONNECT (RFC 8441, RFC 9220) for the same. The caller sets its `:protocol` to
-    /// `websocket`, with hyper's extension `hyper::ext::Protocol`, and sends it only to a server
-    /// whose SETTINGS_ENABLE_CONNECT_PROTOCOL is 1.
+    /// As [`new`](Self::new), but returns an extended CONNECT (RFC 8441, RFC 9220). The caller sets
+    /// its `:protocol` to `websocket`, with hyper's extension `hyper::ext::Protocol`. The caller
+    /// sends it only to a server whose SETTINGS_ENABLE_CONNECT_PROTOCOL is 1.
     pub fn connect(
         request: &client::Request,
         config: &Config,
         entropy: impl Entropy + Send + Sync + 'static,
     ) -> (Request<()>, Self) {
-        // Headers are counted in `accept`, without those that it adds.
+        // `accept` counts the headers, without the headers that it adds.
         let uncounted = Config { max_headers: usize::MAX, ..config.clone() };
         let (mut asked, opening) = Self::new(request, &uncounted, entropy);
         *asked.method_mut() = Method::CONNECT;
@@ -80,12 +80,12 @@ impl Opening {
     }
 
     /// Checks the response: all of RFC 6455 §4.1 for a 101, or for an extended CONNECT the checks
-    /// that apply to a 200. Returns the connection for the stream after it.
+    /// that apply to a 200. Returns the connection, which begins on the stream after the response.
     ///
     /// # Errors
     ///
-    /// The first fault found; [`Refused`](HandshakeError::Refused) for another status: its body
-    /// is left to the caller.
+    /// The first fault found. [`Refused`](HandshakeError::Refused) for another status: the body of
+    /// the response is left to the caller.
     pub fn accept<B>(mut self, response: &Response<B>) -> Result<Connection, HandshakeError> {
         let head = self.as_upgrade(response);
         let head = head.map_err(|error| self.handshake.reading.fail(error))?;
@@ -94,7 +94,7 @@ impl Opening {
         Ok(Connection::client(&self.config, agreed, self.entropy))
     }
 
-    /// The head of a 101 of HTTP/1.1 that says the same.
+    /// Translates the response into the head of a 101 of HTTP/1.1.
     fn as_upgrade<B>(&self, response: &Response<B>) -> Result<Vec<u8>, HandshakeError> {
         let version = response.version();
         let (spoken, agrees) = match self.extended {
@@ -127,15 +127,16 @@ impl Opening {
     }
 }
 
-/// Shows the progress of the handshake alone.
+/// Shows only the progress of the handshake.
 impl fmt::Debug for Opening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Opening").field("handshake", &self.handshake).finish_non_exhaustive()
     }
 }
 
-/// The nonce of the key, all that a handshake draws. The entropy itself is kept for the connection:
-/// the handshake's own would keep the response too, if the request asks for that.
+/// The nonce of the key, which is all that a handshake draws. The entropy itself is kept for the
+/// connection that `accept` makes. The handshake's own connection is not used: it would also keep
+/// the response, if the request asks for that.
 struct Nonce([u8; 16]);
 
 impl Entropy for Nonce {
@@ -159,12 +160,12 @@ pub fn uri(target: &Target) -> Uri {
         .authority(target.host_header())
         .path_and_query(path_and_query(target))
         .build();
-    debug_assert!(uri.is_ok()); // a URL that was parsed is one
+    debug_assert!(uri.is_ok()); // every parsed URL is a URI
     uri.unwrap_or_default()
 }
 
-/// The resource to ask for there. A backquote, which [`Uri`] does not accept in a path, is encoded;
-/// it accepts all else that a URL can hold.
+/// The path and the query of a target. A backquote is encoded, because [`Uri`] does not accept it
+/// in a path. `Uri` accepts every other character that a URL can hold.
 fn path_and_query(target: &Target) -> PathAndQuery {
     let resource = target.resource();
     let parsed = resource.parse().or_else(|_| resource.replace('`', "%60").parse());

@@ -1,4 +1,4 @@
-//! A server's side.
+//! The server's side.
 use crate::{append, check_count, is_extended, push_header, push_line, put};
 use bytes::Buf;
 use http::{
@@ -17,7 +17,8 @@ use tickwire::{
 /// The value of `:protocol`, and of Upgrade.
 const WEBSOCKET: &str = "websocket";
 
-/// In place of the Sec-WebSocket-Key, which HTTP/2 lacks: 16 bytes of zero. Its answer is not sent.
+/// The key in place of the Sec-WebSocket-Key, which HTTP/2 lacks: 16 bytes of zero. The
+/// Sec-WebSocket-Accept for it is not sent.
 const NO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 
 /// The parts of a request that matter: all except its body.
@@ -47,10 +48,13 @@ impl<'a> From<&'a Parts> for Head<'a> {
 }
 
 impl Head<'_> {
-    /// Whether it asks for a WebSocket, whatever else is wrong with it: in HTTP/1.1 by the headers
-    /// Upgrade and Connection, as [`RequestHead::is_upgrade`]; from HTTP/2 on by an extended
-    /// CONNECT whose `:protocol`, in hyper the extension `hyper::ext::Protocol`, is `websocket`. To
-    /// tell an opening request from plain HTTP before it is routed; [`Upgrade`] makes the checks.
+    /// Whether the request asks for a WebSocket, whatever else is wrong with it. In HTTP/1.1 the
+    /// headers Upgrade and Connection say so, as for [`RequestHead::is_upgrade`]. From HTTP/2 on,
+    /// an extended CONNECT says so, if its `:protocol` is `websocket`; hyper has that value in the
+    /// extension `hyper::ext::Protocol`.
+    ///
+    /// Use this method to tell an opening request from plain HTTP before the request is routed.
+    /// [`Upgrade`] makes the checks.
     ///
     /// ```
     /// use tickwire_http::Head;
@@ -79,7 +83,7 @@ impl Head<'_> {
     }
 }
 
-/// Shows method and version: the rest may be secret.
+/// Shows only method and version: the rest may be secret.
 impl fmt::Debug for Head<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { method, version, .. } = self;
@@ -91,26 +95,28 @@ impl fmt::Debug for Head<'_> {
 /// answered with a [`rejection`](crate::rejection).
 #[derive(Debug)]
 pub struct Upgrade {
-    /// Has passed.
+    /// The handshake, which has passed every check.
     handshake: Handshake,
-    /// For the connection.
+    /// The configuration of the connection.
     config: Config,
-    /// HTTP/2 or later.
+    /// Whether the request is one of HTTP/2 or later.
     extended: bool,
 }
 
 impl Upgrade {
     /// Makes all checks of RFC 6455 §4.2.1, with the limits of `config`. `protocol` is the
     /// pseudo-header `:protocol` of HTTP/2 or HTTP/3, which hyper has in the extension
-    /// `hyper::ext::Protocol`: with it the request has to be an extended CONNECT (RFC 8441, RFC
-    /// 9220), where key, Upgrade and Connection have no meaning and the authority replaces Host;
-    /// without it an upgrade of HTTP/1.1.
+    /// `hyper::ext::Protocol`.
+    ///
+    /// With a `protocol`, the request has to be an extended CONNECT (RFC 8441, RFC 9220). Then key,
+    /// Upgrade and Connection have no meaning, and the authority replaces Host. Without a
+    /// `protocol`, the request has to be an upgrade of HTTP/1.1.
     ///
     /// # Errors
     ///
     /// The first fault found, as from [`Handshake::step`]: answer it with
     /// [`rejection`](crate::rejection), and make sure that the stream ends.
-    /// [`HandshakeError::BadMethod`] for any other request of HTTP/2 or HTTP/3;
+    /// [`HandshakeError::BadMethod`] for any other request of HTTP/2 or HTTP/3.
     /// [`HandshakeError::UnknownProtocol`] for a protocol other than WebSocket.
     pub fn new<'h>(
         head: impl Into<Head<'h>>,
@@ -120,7 +126,8 @@ impl Upgrade {
         let mut limits = config.clone();
         let head = match protocol {
             Some(protocol) => {
-                limits.max_headers = usize::MAX; // counted there, without those that are added
+                // `as_connect` counts the headers, without the headers that it adds.
+                limits.max_headers = usize::MAX;
                 as_connect(head.into(), protocol, config)
             }
             None => as_upgrade(head.into()),
@@ -143,8 +150,8 @@ impl Upgrade {
         self.handshake.request().unwrap_or_default()
     }
 
-    /// Another configuration for the connection; the request was checked with the limits of the
-    /// first.
+    /// Sets another configuration for the connection. The request was already checked with the
+    /// limits of the first configuration.
     pub fn set_config(&mut self, config: &Config) {
         let (max_head, max_headers, max_request_line) = (usize::MAX, usize::MAX, usize::MAX);
         let unlimited = Config { max_head, max_headers, max_request_line, ..config.clone() };
@@ -152,20 +159,20 @@ impl Upgrade {
         push_line(&mut head, &[request.method(), " ", request.target(), " HTTP/1.1"]);
         request.headers().for_each(|(name, value)| push_header(&mut head, name, value));
         push_line(&mut head, &[]);
-        // The extensions are agreed on by the handshake, as its configuration says.
+        // The new handshake agrees on the extensions, as the new configuration says.
         self.handshake = Handshake::new(&unlimited);
         put(&mut self.handshake.reading, &head);
         let passed = self.handshake.step();
-        debug_assert_eq!(passed, Ok(Progress::Complete)); // as before
+        debug_assert_eq!(passed, Ok(Progress::Complete)); // as the first time
         self.config = config.clone();
     }
 
-    /// Accepts: returns the response to send, 101 or, to an extended CONNECT, 200; and the
-    /// connection that begins after it, on the stream that the HTTP stack then hands over.
+    /// Accepts the request. Returns the response to send: 101, or 200 to an extended CONNECT. Also
+    /// returns the connection, for the stream that the HTTP stack hands over after the response.
     ///
     /// # Errors
     ///
-    /// Only those that [`new`](Self::new) would have returned.
+    /// Only errors that [`new`](Self::new) would have returned.
     pub fn accept(self, accept: Accept<'_>) -> Result<(Response<()>, Connection), HandshakeError> {
         let mut agreed = self.handshake.accept(accept)?;
         let mut head = agreed.sender_mut().outgoing();
@@ -179,7 +186,7 @@ impl Upgrade {
         } else {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
-        // One that has not sent the response itself, nor counted it.
+        // A new connection, because `agreed` counts the response as sent by itself.
         Ok((response, Connection::server(&self.config, agreed.negotiated().clone())))
     }
 }
@@ -188,7 +195,7 @@ impl Upgrade {
 fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
     match head.version {
         Version::HTTP_11 => {}
-        // There, only a CONNECT opens a WebSocket.
+        // From HTTP/2 on, only a CONNECT opens a WebSocket.
         version if is_extended(version) => return Err(HandshakeError::BadMethod),
         _ => return Err(HandshakeError::BadHttpVersion),
     }
@@ -200,7 +207,8 @@ fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
     Ok(text)
 }
 
-/// The same for an extended CONNECT, without more headers than allowed. The first four are not of the
+/// The lines of an HTTP/1.1 request that stands for an extended CONNECT. Refuses a request with
+/// more headers than allowed. The first four headers are not counted, because they are not of the
 /// request.
 fn as_connect(head: Head<'_>, protocol: &str, config: &Config) -> Result<Vec<u8>, HandshakeError> {
     let Head { method, uri, version, headers } = head;
@@ -236,7 +244,7 @@ fn as_connect(head: Head<'_>, protocol: &str, config: &Config) -> Result<Vec<u8>
             _ => push_header(&mut text, name.as_str(), value.as_bytes()),
         }
     }
-    // RFC 9113 §8.2.3: in one line, however many there were.
+    // RFC 9113 §8.2.3: all Cookie headers become one line.
     let crumbs = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
     let crumbs: Vec<_> = crumbs.collect();
     if !crumbs.is_empty() {

@@ -1,10 +1,10 @@
-//! What a handshake has agreed on, as rustls tells it or has told.
+//! The results of a handshake, as rustls tells them.
 use ::rustls::{
     CommonState, HandshakeKind, ProtocolVersion, SupportedCipherSuite, pki_types::CertificateDer,
 };
 use std::{string::String, vec::Vec};
 
-/// What was agreed on in a handshake that is over.
+/// The results of a handshake that is over, kept after rustls' connection is gone.
 pub(super) struct Agreed {
     pub(super) version: Option<ProtocolVersion>,
     pub(super) suite: Option<SupportedCipherSuite>,

@@ -1,45 +1,47 @@
-//! What the stream below has done with the ciphertext that it was given.
+//! The state of the writes to the stream below TLS.
 use std::io;
 
-/// What a stream of TLS has to know of the stream below it.
+/// What a TLS stream has to know about the stream below it, which takes the ciphertext.
 #[derive(Debug, Default)]
 pub struct Below {
-    /// It took some that it has not been asked to flush.
+    /// The stream below took ciphertext, and was not flushed since.
     pub dirty: bool,
-    /// It took some in this write.
+    /// The stream below took ciphertext of the current write.
     left: bool,
-    /// How it failed in a write that is over: for the next call.
+    /// The error of a write that returned success. The next call returns the error.
     failed: Option<io::Error>,
 }
 
 impl Below {
-    /// Plaintext has been sealed for a write, and is to be sent.
+    /// Says that plaintext was sealed for a write, and that its ciphertext is to be sent.
     #[inline]
     pub fn begin(&mut self) {
         self.left = false;
     }
 
-    /// It took some.
+    /// Says that the stream below took ciphertext.
     #[inline]
     pub fn took(&mut self) {
         (self.dirty, self.left) = (true, true);
     }
 
-    /// Whether it failed before.
+    /// Whether the stream below has failed in an earlier write that returned success.
     ///
     /// # Errors
     ///
-    /// How, once.
+    /// The error of that write, once.
     #[inline]
     pub fn check(&mut self) -> io::Result<()> {
         self.failed.take().map_or(Ok(()), Err)
     }
 
-    /// It failed in a write, which has written what was sealed if any of it has left.
+    /// Says that the stream below failed in a write. If the stream took any of the write's
+    /// ciphertext before, the write counts as successful.
     ///
     /// # Errors
     ///
-    /// The same, if none has; else [`check`](Self::check) returns it.
+    /// The same error, if the stream took none of the write's ciphertext. Otherwise the next
+    /// [`check`](Self::check) returns the error.
     #[cold]
     pub fn fail(&mut self, error: io::Error) -> io::Result<()> {
         if !self.left {

@@ -1,34 +1,35 @@
-//! Bytes on their way in or out, in memory that the thread's pool lends while there are any.
+//! A buffer of ciphertext, in memory that the thread's pool lends while there are bytes in it.
 use crate::pool;
 use std::{io, vec::Vec};
 
-/// The least that is lent to build records in, and what is lent to read them to: the longest, and
-/// as much again.
+/// The smallest buffer to build records in, and the least room to read into.
 const LEAST: usize = 4 << 10;
+/// The size of a new buffer to read into: twice the plaintext of the longest record.
 const WIRE: usize = 32 << 10;
 
-/// Ciphertext on its way in or out. It holds memory only while it holds bytes.
+/// Ciphertext that was read from a stream, or that is to be written to it. Once the buffer is
+/// empty, [`shed`](Self::shed) returns its memory to the thread's pool.
 #[derive(Default)]
 pub struct Buffer {
-    /// Invariant: the bytes from `start` to `end` are those in it.
+    /// Invariant: the content is `bytes[start..end]`.
     bytes: Vec<u8>,
     start: usize,
     end: usize,
 }
 
 impl Buffer {
-    /// Whether there are none.
+    /// Whether the buffer holds no bytes.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// How many bytes are in it.
+    /// The number of bytes in the buffer.
     pub fn len(&self) -> usize {
         self.end - self.start
     }
 
-    /// The bytes in it.
+    /// The bytes in the buffer.
     #[inline]
     pub fn filled(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
@@ -38,8 +39,8 @@ impl Buffer {
         self.bytes.get_mut(self.start..self.end).unwrap_or_default()
     }
 
-    /// Room for `len` bytes or more behind the others, of which [`commit`](Self::commit) makes some
-    /// part of them.
+    /// Room for at least `len` bytes after the content. [`commit`](Self::commit) adds bytes in this
+    /// room to the content.
     #[inline]
     pub(super) fn spare(&mut self, len: usize) -> &mut [u8] {
         if self.bytes.is_empty() {
@@ -65,7 +66,7 @@ impl Buffer {
         self.start = 0;
     }
 
-    /// Room to read a stream to, 4 KiB at least.
+    /// Room to read a stream into, at least 4 KiB.
     pub fn room(&mut self) -> &mut [u8] {
         if self.bytes.len() - self.end < LEAST {
             self.make_room(LEAST.max(WIRE - self.len().min(WIRE)));
@@ -77,7 +78,7 @@ impl Buffer {
     ///
     /// # Panics
     ///
-    /// If there was less room.
+    /// If the room was smaller than `len`.
     pub fn commit(&mut self, len: usize) {
         assert!(len <= self.bytes.len() - self.end, "committed more than was spare");
         self.end += len;
@@ -90,7 +91,7 @@ impl Buffer {
         }
     }
 
-    /// The first `len` bytes, or all, are done with.
+    /// Removes the first `len` bytes, or all bytes if there are fewer.
     #[inline]
     pub fn consume(&mut self, len: usize) {
         self.start += len.min(self.len());
@@ -103,7 +104,7 @@ impl Buffer {
         (self.start, self.end) = (0, 0);
     }
 
-    /// Gives the memory back if there is nothing in it.
+    /// Returns the memory to the pool if the buffer is empty.
     #[inline]
     pub fn shed(&mut self) {
         if self.is_empty() {
@@ -113,7 +114,7 @@ impl Buffer {
     }
 }
 
-/// Takes all, at the end.
+/// Appends all bytes.
 impl io::Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.push(bytes);

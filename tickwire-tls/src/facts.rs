@@ -1,11 +1,11 @@
-//! What a session says of its handshake.
+//! The getters of a session for the results of its handshake.
 use super::session::{Engine, Session};
 use ::rustls::{
     CommonState, Connection, HandshakeKind, ProtocolVersion, SupportedCipherSuite,
     pki_types::CertificateDer,
 };
 
-/// Looks into what rustls holds, or held.
+/// Asks rustls' connection, or the results that are kept once that connection is gone.
 macro_rules! agreed {
     ($self:expr, $state:ident => $of_rustls:expr, $agreed:ident => $ours:expr) => {
         match &$self.engine {
@@ -27,12 +27,12 @@ macro_rules! agreed {
 }
 
 impl Session {
-    /// The version of TLS, once it is agreed on.
+    /// The version of TLS, once the handshake has agreed on it.
     pub fn protocol_version(&self) -> Option<ProtocolVersion> {
         agreed!(self, state => state.protocol_version(), agreed => agreed.version)
     }
 
-    /// The cipher suite, once it is agreed on.
+    /// The cipher suite, once the handshake has agreed on it.
     pub fn negotiated_cipher_suite(&self) -> Option<SupportedCipherSuite> {
         agreed!(self, state => state.negotiated_cipher_suite(), agreed => agreed.suite)
     }
@@ -47,12 +47,12 @@ impl Session {
         agreed!(self, state => state.alpn_protocol(), agreed => agreed.alpn.as_deref())
     }
 
-    /// The peer's certificates, its own first.
+    /// The peer's certificate chain: the peer's own certificate is the first.
     pub fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
         agreed!(self, state => state.peer_certificates(), agreed => agreed.certificates.as_deref())
     }
 
-    /// The name that a client has asked this server for (SNI); `None` at a client.
+    /// The server name that the client has asked for (SNI); always `None` for a client.
     pub fn server_name(&self) -> Option<&str> {
         match &self.engine {
             Engine::Rustls(conn) => match &**conn {

@@ -1,4 +1,4 @@
-//! What comes: ciphertext that is opened, as far as there is room for its plaintext.
+//! The receiving side: decrypts arrived ciphertext, as far as there is room for the plaintext.
 use super::{
     records::{Fault, Opened},
     session::{Engine, Session},
@@ -11,26 +11,27 @@ use std::{
 };
 
 impl Session {
-    /// Opens what came, and copies the plaintext to `to`, and returns its length. Plaintext for
-    /// which there is no room waits for the next call. `Some(0)`, unless `to` is empty, is the end
-    /// that the peer has announced by a close_notify: what it sends behind that is ignored (RFC
-    /// 8446 §6.1). `None` asks for [more of the stream](Self::spare_mut).
+    /// Opens the records that have arrived, copies their plaintext to `to`, and returns its length.
+    /// Plaintext that does not fit waits for the next call. `Some(0)`, unless `to` is empty, means
+    /// that the peer has sent its close_notify; later bytes from the peer are ignored (RFC 8446
+    /// §6.1). `None` asks for [more of the stream](Self::spare_mut).
     ///
     /// # Errors
     ///
-    /// The same one from then on, behind all plaintext before it. `UnexpectedEof` for a stream that
-    /// ends without a close_notify: what the peer sent may not be all here. Otherwise an error of
-    /// TLS, of the peer's certificate or of its bytes, with a [`rustls::Error`] inside; the alert
-    /// that tells the peer why is [outgoing](Self::outgoing).
+    /// An error comes after all plaintext that precedes it, and every later call returns the same
+    /// error. `UnexpectedEof` means that the stream ended without a close_notify: data of the peer
+    /// may be missing. Any other error is an error of TLS, about the peer's certificate or its
+    /// bytes, with a [`rustls::Error`] inside. The alert that tells the peer why is
+    /// [outgoing](Self::outgoing).
     pub fn read(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
         let read = self.read_on(to);
         if let Ok(None) = read {
-            self.input.shed(); // the stream may take long
+            self.input.shed(); // the wait for the stream may be long
         }
         read
     }
 
-    /// As [`read`](Self::read), for a stream that is read next: the room for it is kept.
+    /// As [`read`](Self::read), but keeps the room for input, because the stream is read next.
     ///
     /// # Errors
     ///
@@ -73,7 +74,7 @@ impl Session {
         }
     }
 
-    /// Opens what has come, as far as there is room for its data.
+    /// Opens the records in `input`, as far as there is room for their data.
     fn open(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
         let mut end = 0;
         loop {
@@ -89,7 +90,8 @@ impl Session {
         }
     }
 
-    /// Opens the first record. Returns whether there was one, and the session goes on.
+    /// Opens the first record. Returns `false` if no whole record is there, or if the session is
+    /// over.
     fn open_one(&mut self) -> bool {
         let Engine::Records(records) = &mut self.engine else {
             return false;
@@ -114,7 +116,7 @@ impl Session {
         true
     }
 
-    /// Of the data in the first record, which then makes place for the next.
+    /// Copies data of the first record to `to`. Removes the record once all its data is read.
     fn take_plain(&mut self, to: &mut [u8]) -> usize {
         let from = self.input.filled().get(self.plain.clone()).unwrap_or_default();
         let len = from.len().min(to.len());
@@ -136,7 +138,7 @@ impl Session {
         self.input.clear();
     }
 
-    /// Goes on with the handshake, to what follows it.
+    /// Continues the handshake, and then the processing of the records after it.
     fn progress(&mut self) {
         while let (Engine::Opening(opening), None) = (&mut self.engine, &self.failed) {
             let handshaking = opening.state().is_handshaking();
@@ -153,7 +155,7 @@ impl Session {
         }
     }
 
-    /// The handshake is over: from here on records are ours.
+    /// Takes over the record layer, at the end of the handshake.
     fn change(&mut self) {
         if let Engine::Opening(opening) = core::mem::replace(&mut self.engine, Engine::Failed) {
             match opening.into_records() {
@@ -166,7 +168,7 @@ impl Session {
         }
     }
 
-    /// Goes on with what has come, as far as that is done before it is read.
+    /// Processes new input. Records in place are not opened yet: they wait for `read`.
     pub(super) fn go_on(&mut self) {
         match &mut self.engine {
             // Bytes after a close_notify are not data (A98).
@@ -181,18 +183,18 @@ impl Session {
         }
     }
 
-    /// Has rustls decrypt what has come, up to as much plaintext as it keeps at a time.
+    /// Lets rustls decrypt the input, until rustls holds as much plaintext as it allows.
     fn decrypt(&mut self) {
         let Engine::Rustls(conn) = &mut self.engine else {
             return;
         };
         while !self.input.is_empty() {
             match conn.read_tls(&mut self.input.filled()) {
-                // The end, or bytes after a close_notify, which are not data (A98).
+                // rustls reads nothing after a close_notify: later bytes are not data (A98).
                 Ok(0) => return self.input.clear(),
                 Ok(n) => self.input.consume(n),
                 Err(error) => {
-                    // It is full: what is there has to be read first.
+                    // If rustls is full, its plaintext has to be read first.
                     let full = opened(self.closed, || conn.process_new_packets());
                     if full.is_ok_and(|state| state.plaintext_bytes_to_read() > 0) {
                         return;
@@ -209,9 +211,9 @@ impl Session {
     }
 }
 
-/// What rustls makes of ciphertext. Once we have closed, its debug builds assert that no record is
-/// bad: they would send a second alert. Here that is an error, as in its release builds, and rustls
-/// is given nothing more.
+/// Lets rustls process ciphertext. After our close_notify, debug builds of rustls assert that no
+/// record is bad, because they would send a second alert. This function turns the panic into an
+/// error, as in release builds. rustls is then given nothing more.
 fn opened<T>(closed: bool, open: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     if !closed {
         return open();

@@ -1,5 +1,6 @@
-//! What rustls keeps of a session whose records are ours: tickets, and each direction's next key;
-//! and the provider's protection of records under such a key.
+//! The parts of rustls that a session uses when this crate opens and seals its records. rustls
+//! stores tickets and derives each direction's next key. The provider protects the records under
+//! these keys.
 use ::rustls::{
     ConnectionTrafficSecrets, Error, Tls13CipherSuite,
     client::ClientConnectionData,
@@ -10,7 +11,7 @@ use ::rustls::{
 };
 use std::boxed::Box;
 
-/// By role.
+/// rustls' object that stores tickets and derives the next keys, by role.
 pub(super) enum Kernel {
     Client(KernelConnection<ClientConnectionData>),
     Server(KernelConnection<ServerConnectionData>),
@@ -35,13 +36,13 @@ impl Kernel {
     }
 }
 
-/// How the provider seals a record, and how many it may under one key.
+/// How the provider seals a record, and how many records it may seal under one key.
 pub(super) enum Seal {
-    /// By its protection of packets for QUIC, which takes the same key, initialisation vector,
-    /// number and additional data to the same ciphertext and tag (RFC 9001 §5.3), where the
-    /// plaintext lies.
+    /// With the provider's protection of QUIC packets, which seals in place. From the same key,
+    /// initialisation vector, number and additional data it makes the same ciphertext and tag (RFC
+    /// 9001 §5.3).
     InPlace(Box<dyn PacketKey>, u64),
-    /// By its protection of records, which allocates each.
+    /// With the provider's protection of records, which allocates memory for each record.
     Whole(Box<dyn MessageEncrypter>, u64),
 }
 
@@ -77,7 +78,7 @@ pub(super) fn decrypter(
     Ok(suite.aead_alg.decrypter(key, iv))
 }
 
-/// Whether the provider gives the keys of this suite away.
+/// Whether the provider hands over the keys of this suite.
 pub(super) fn gives_keys(suite: &'static Tls13CipherSuite) -> bool {
     let secrets = suite.aead_alg.extract_keys(AeadKey::from([0; 32]), Iv::from([0; 12]));
     secrets.is_ok_and(|secrets| parts(secrets).is_ok())

@@ -1,10 +1,10 @@
 //! A TLS session without I/O, on [`rustls`] 0.23, that opens and seals TLS 1.3 records in place.
 //!
-//! Made for [tickwire](https://docs.rs/tickwire), of which it knows nothing. It is unstable, and it
-//! is meant to shrink when rustls lends plaintext: see the README.
+//! This crate is made for [tickwire](https://docs.rs/tickwire), but does not depend on it. It is
+//! unstable, and it will shrink once rustls lends plaintext: see the README.
 //!
-//! An event loop calls the [`Session`]; `tokio::TlsStream`, with the feature `tokio`, is made of
-//! the same calls. [`Buffer`], [`Below`] and [`BARREN`] are for streams of other kinds.
+//! An event loop calls the [`Session`] directly. `tokio::TlsStream` (feature `tokio`) makes the
+//! same calls. [`Buffer`], [`Below`] and [`BARREN`] are for other kinds of streams on a `Session`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 
@@ -43,11 +43,14 @@ use std::{
 /// The protocol for ALPN (RFC 7301): a WebSocket begins as HTTP/1.1.
 const ALPN: &[u8] = b"http/1.1";
 
-/// A client's configuration: the platform's roots, checked by the platform's own verifier where it
-/// has one, and no client certificate. Loaded on first use, and kept for the life of the program,
-/// as are the session tickets that make a second connection to a server cheaper.
-/// `enable_secret_extraction` is set, for this crate to open and seal records in place; it lets
-/// whoever makes a session with this configuration ask for its keys.
+/// A client's configuration, with the platform's roots and without a client certificate. The
+/// platform's own verifier checks certificates, if the platform has one.
+///
+/// The configuration is loaded on first use and kept for the life of the program. So are its
+/// session tickets, which make a second connection to the same server cheaper.
+/// `enable_secret_extraction` is set, so that this crate can open and seal records in place. The
+/// setting also lets any code that makes a session with this configuration ask for the session's
+/// keys.
 ///
 /// On Linux and the BSDs the roots are those of the system's bundle, or of `SSL_CERT_FILE` and
 /// `SSL_CERT_DIR`. An Android application first has to hand its context to
@@ -66,13 +69,14 @@ pub fn platform_config() -> Result<Arc<ClientConfig>, TlsError> {
     Ok(CONFIG.get_or_init(|| config).clone())
 }
 
-/// [`platform_config`], which also trusts the authorities of a PEM text, such as those of a company.
-/// Make it once and share it: each one keeps its own session tickets. Not on Android, whose
-/// applications name such authorities in their network security configuration.
+/// Like [`platform_config`], but also trusts the certificate authorities in a PEM text, for example
+/// those of a company. Make the configuration once and share it, because each configuration keeps
+/// its own session tickets. This function does not exist on Android: an Android application names
+/// such authorities in its network security configuration.
 ///
 /// # Errors
 ///
-/// If the text has no certificate, or one that is malformed; if the platform refuses one.
+/// If the text has no certificate or a malformed one, or if the platform refuses a certificate.
 #[cfg(not(target_os = "android"))]
 pub fn platform_config_and_roots(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
     use ::rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -83,7 +87,7 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsErr
     client_config(Verifier::new_with_extra_roots(roots, provider.clone())?, provider)
 }
 
-/// The application's default provider, or ring.
+/// The application's default cryptographic provider, or ring if there is none.
 fn provider() -> Arc<CryptoProvider> {
     let installed = CryptoProvider::get_default().cloned();
     installed.unwrap_or_else(|| Arc::new(ring::default_provider()))
@@ -95,21 +99,21 @@ fn client_config(
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .dangerous() // the verifier is the platform's
+        .dangerous() // a custom verifier: the platform's
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.enable_secret_extraction = true;
     Ok(Arc::new(config))
 }
 
-/// Why TLS failed, by the peer's fault or this end's configuration.
+/// Why TLS failed: by a fault of the peer, or by this end's configuration.
 ///
-/// Its source is the error of rustls. Its text is safe to print: text from the peer is escaped and
-/// truncated.
+/// The error's source is rustls' error. The error's text is safe to print: text from the peer is
+/// escaped and truncated.
 #[derive(Clone, PartialEq)]
 pub struct TlsError(Box<::rustls::Error>);
 
-/// Truncated as well: a certificate may have any number of names.
+/// Escapes and truncates the text as `Display` does: a certificate may have any number of names.
 impl fmt::Debug for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Escaped { to: f, left: 256 }.write(format_args!("TlsError({:?})", self.0))
@@ -120,19 +124,19 @@ impl fmt::Debug for TlsError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BadCertificate {
-    /// It is for another host.
+    /// The certificate is for another host.
     WrongName,
-    /// It has expired.
+    /// The certificate has expired.
     Expired,
-    /// It is not valid yet, or the clock here is wrong.
+    /// The certificate is not valid yet, or the clock here is wrong.
     NotYetValid,
-    /// It is self-signed, or signed by an authority that is not trusted here.
+    /// The certificate is self-signed, or signed by an authority that is not trusted here.
     NotTrusted,
-    /// Its authority has revoked it.
+    /// The certificate's authority has revoked it.
     Revoked,
-    /// It is not meant for a server, or for a client.
+    /// The certificate is not meant for a server, or for a client.
     WrongPurpose,
-    /// Anything else, such as a bad signature; see the error's source.
+    /// Any other fault, such as a bad signature; see the error's source.
     Other,
 }
 
@@ -145,9 +149,9 @@ impl TlsError {
         }
     }
 
-    /// Whether a new connection may succeed later: the network garbled a record, or the peer has a
-    /// temporary fault. `false` for certificates, the peer's or ours, and for peers that share no
-    /// parameters with us.
+    /// Whether a new connection may succeed later, for example because the network garbled a
+    /// record, or the peer has a temporary fault. `false` for certificate errors of either end, and
+    /// for peers that share no parameters with us.
     pub fn is_retryable(&self) -> bool {
         use AlertDescription as Alert;
         match &*self.0 {
@@ -164,12 +168,13 @@ impl TlsError {
         }
     }
 
-    /// The TLS error inside an error of a stream, ours or another one on rustls.
+    /// The TLS error inside an error of a stream: a stream of this crate, or another stream on
+    /// rustls.
     pub fn inside(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref::<::rustls::Error>().cloned().map(Self::from)
     }
 
-    /// As a stream returns it.
+    /// The `io::Error` that a stream returns for this error.
     pub fn into_io(self) -> io::Error {
         io::Error::new(io::ErrorKind::InvalidData, *self.0)
     }
@@ -207,7 +212,7 @@ impl fmt::Display for TlsError {
                                 "it names no host (subjectAltName; the common name does not count)"
                             )),
                             names => {
-                                // rustls has them as `DnsName("example.com")`.
+                                // rustls shows a name as `DnsName("example.com")`.
                                 let plain = |name: &String| {
                                     name.split('"').nth(1).unwrap_or(name).to_string()
                                 };
@@ -234,8 +239,9 @@ impl fmt::Display for TlsError {
     }
 }
 
-/// Whether an authority's own certificate is shown as a server's: self-signed, nearly always.
-/// (rustls has no variant for it; this is the name that its verifier has.)
+/// Whether the peer shows an authority's certificate as its own; nearly always that certificate is
+/// self-signed. (rustls has no variant for this error. The text is the error's name in the
+/// verifier.)
 fn shows_authority(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(error) if error.to_string() == "CaUsedAsEndEntity")
 }
@@ -275,7 +281,7 @@ impl fmt::Display for BadCertificate {
     }
 }
 
-/// Text with its control characters escaped, and truncated.
+/// Writes text with all but printable ASCII escaped, and truncates it.
 struct Escaped<'a, 'b> {
     to: &'a mut fmt::Formatter<'b>,
     left: usize,

@@ -1,6 +1,6 @@
-//! rustls' handshake in the shape that hands the keys over when it is done, for configurations that
-//! allow it. Where they cannot be had (TLS 1.2, a provider that keeps them) it goes on with the
-//! data.
+//! The handshake on rustls' unbuffered connection, which can hand over its keys afterwards. It is
+//! for configurations that allow this. If the keys are not available (TLS 1.2, or a provider that
+//! keeps its keys), the unbuffered connection also processes the data.
 use super::{
     agreed::Agreed,
     buffer::Buffer,
@@ -33,18 +33,18 @@ pub(super) struct Opening {
     side: Side,
     /// The most plaintext in a record.
     fragment: usize,
-    /// What has come, of which rustls has looked at the first `seen` bytes, and wants to see them
-    /// again.
+    /// Ciphertext that has arrived. rustls has looked at the first `seen` bytes, and has to see
+    /// them again at its next step.
     input: Buffer,
     seen: usize,
-    /// Looks at the client's first message for the name asked for, which `side` does not tell.
+    /// Reads the server name in the ClientHello, which `side` does not tell.
     hello: Option<Acceptor>,
     name: Option<String>,
-    /// Data that has come.
+    /// Data that is decrypted and not yet read.
     plain: Buffer,
 }
 
-/// What is to be sent once rustls is ready for it.
+/// An item to send once rustls is ready to send it.
 enum Say<'a> {
     Data(&'a [u8]),
     CloseNotify,
@@ -53,9 +53,9 @@ enum Say<'a> {
 /// What to do after a step of rustls.
 enum Next {
     Step,
-    /// More input, or it is done with the handshake.
+    /// rustls needs more input, or its handshake is done.
     Wait,
-    /// The peer has ended its side.
+    /// The peer has sent its close_notify.
     End,
 }
 
@@ -103,7 +103,7 @@ impl Opening {
         self.name.as_deref()
     }
 
-    /// One step of rustls on the first `seen` bytes of the input.
+    /// Lets rustls take one step on the first `seen` bytes of the input.
     fn step(&mut self, say: &mut Option<Say<'_>>, out: &mut Buffer) -> Result<Next, Error> {
         let wire = self.input.filled_mut().get_mut(..self.seen).unwrap_or_default();
         let plain = &mut self.plain;
@@ -116,7 +116,7 @@ impl Opening {
         next
     }
 
-    /// Encrypts what rustls has to say.
+    /// Moves all messages that rustls has to send to `out`.
     pub(super) fn speak(&mut self, out: &mut Buffer) -> Result<(), Error> {
         while self.state().wants_write() {
             self.step(&mut None, out)?;
@@ -124,13 +124,13 @@ impl Opening {
         Ok(())
     }
 
-    /// More input.
+    /// Appends input.
     pub(super) fn push(&mut self, wire: &[u8]) {
         self.input.push(wire);
     }
 
-    /// Takes input. Returns whether the peer has ended its side. Stops at the end of the handshake,
-    /// for [`into_records`](Self::into_records).
+    /// Processes the input. Returns whether the peer has sent its close_notify. Stops at the end of
+    /// the handshake, so that [`into_records`](Self::into_records) can take over.
     pub(super) fn take(&mut self, out: &mut Buffer) -> Result<bool, Error> {
         let ended = self.take_records(out);
         if ended.is_err() {
@@ -140,8 +140,8 @@ impl Opening {
         ended
     }
 
-    /// A record at a time: those behind the last one of the handshake are under keys that may be
-    /// ours.
+    /// Gives rustls one record at a time. Records after the handshake's last one must not reach
+    /// rustls, because we may take over their keys.
     fn take_records(&mut self, out: &mut Buffer) -> Result<bool, Error> {
         let opening = self.state().is_handshaking();
         loop {
@@ -164,7 +164,8 @@ impl Opening {
                     look_for_name(&mut self.hello, &mut self.name, record);
                 }
                 None => {
-                    // It has to look like TLS already.
+                    // rustls looks at an incomplete record too, so that bytes that are not TLS fail
+                    // at once.
                     let len = behind.len();
                     self.seen += len;
                     let looked = self.step(&mut None, out);
@@ -175,7 +176,7 @@ impl Opening {
         }
     }
 
-    /// Data that has come.
+    /// Copies decrypted data to `to`, and returns its length.
     pub(super) fn read(&mut self, to: &mut [u8]) -> usize {
         let len = self.plain.len().min(to.len());
         if let (Some(to), Some(from)) = (to.get_mut(..len), self.plain.filled().get(..len)) {
@@ -186,7 +187,7 @@ impl Opening {
         len
     }
 
-    /// Encrypts data in the fewest records, as far as ciphertext may wait; returns how much of it.
+    /// Encrypts data in the fewest records, at most `WAITING`. Returns the number of bytes taken.
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
         let (mut data, mut room) = (Vec::new(), WAITING.saturating_sub(out.len()));
         for slice in from {
@@ -198,14 +199,14 @@ impl Opening {
         Ok(data.len())
     }
 
-    /// Sends the close_notify, unless the handshake is not over: then the stream just ends.
+    /// Sends the close_notify if the handshake is over. Before that, the stream ends without one.
     pub(super) fn close(&mut self, out: &mut Buffer) {
         if !self.state().is_handshaking() {
             let _ = self.send(Say::CloseNotify, out);
         }
     }
 
-    /// Encrypts this, behind what rustls has to say.
+    /// Encrypts `say`, after the handshake records that rustls still has to send.
     fn send(&mut self, say: Say<'_>, out: &mut Buffer) -> Result<(), Error> {
         let mut say = Some(say);
         while let Next::Step = self.step(&mut say, out)? {}
@@ -215,14 +216,14 @@ impl Opening {
         }
     }
 
-    /// Whether the keys can be had, once the handshake is over. Its last message ends its record
-    /// (RFC 8446 §5.1), so that rustls has seen nothing of what came behind.
+    /// Whether rustls can hand over the keys, once the handshake is over. The last handshake
+    /// message ends its record (RFC 8446 §5.1), so rustls has not seen any of the records after it.
     pub(super) fn gives_keys(&self) -> bool {
         let suite = self.state().negotiated_cipher_suite().and_then(|suite| suite.tls13());
         suite.is_some_and(gives_keys)
     }
 
-    /// The record layer that goes on from here, and what has come for it.
+    /// Returns the record layer that takes over, and the input that has arrived for it.
     pub(super) fn into_records(mut self) -> Result<(Records, Buffer), Error> {
         let name = self.name.take();
         let agreed = Agreed::of(self.state(), name);
@@ -240,7 +241,7 @@ impl Opening {
     }
 }
 
-/// Does as rustls says. Returns how much of the input is done with.
+/// Does what rustls asks for. Returns the number of input bytes used up, and what to do next.
 fn react<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
     say: &mut Option<Say<'_>>,
@@ -281,7 +282,7 @@ fn react<Data>(
     (discard, next)
 }
 
-/// Encrypts what is to be sent.
+/// Encrypts `say` into `out`.
 fn encrypt<Data>(
     mut traffic: WriteTraffic<'_, Data>,
     say: Say<'_>,
@@ -300,7 +301,7 @@ fn encrypt<Data>(
     encrypted.map_err(|_| Error::EncryptError)
 }
 
-/// Lets `write` fill room in `out`, as much as it asks for.
+/// Calls `write` with room in `out`, as much as `write` asks for.
 fn fitting<E>(
     out: &mut Buffer,
     mut write: impl FnMut(&mut [u8]) -> Result<Result<usize, E>, InsufficientSizeError>,
@@ -314,13 +315,13 @@ fn fitting<E>(
     }
 }
 
-/// The length of the record that `wire` begins with, if there is a header to say.
+/// The length of the record that `wire` begins with; without a whole header, the header's length.
 fn record_len(wire: &[u8]) -> usize {
     let len = |&[_, _, _, hi, lo]: &[u8; HEADER]| usize::from(u16::from_be_bytes([hi, lo]));
     HEADER + wire.first_chunk().map_or(0, len)
 }
 
-/// Looks for the name that a client asks for, in its first message.
+/// Reads the server name in the ClientHello, if the client asks for one.
 fn look_for_name(hello: &mut Option<Acceptor>, name: &mut Option<String>, mut record: &[u8]) {
     while let (Some(acceptor), false) = (&mut *hello, record.is_empty()) {
         let read = acceptor.read_tls(&mut record);
@@ -329,14 +330,15 @@ fn look_for_name(hello: &mut Option<Acceptor>, name: &mut Option<String>, mut re
             Some(Ok(Some(accepted))) => {
                 *name = accepted.client_hello().server_name().map(String::from);
             }
-            _ => {} // `side` says what is wrong with it
+            // A bad ClientHello is ignored here: rustls' own connection (`Opening::side`) reports
+            // the error.
+            _ => {}
         }
         *hello = None;
     }
 }
 
-/// The most plaintext in a record, by a configuration's `max_fragment_size`, which counts the
-/// header.
+/// The most plaintext in a record. `max_fragment_size` of a configuration also counts the header.
 fn fragment(size: Option<usize>) -> usize {
     size.map_or(PLAIN, |size| size.saturating_sub(HEADER)).clamp(1, PLAIN)
 }

@@ -1,17 +1,17 @@
-//! Memory kept by thread, lent to sessions while they have something to read or to write, so that a
-//! session that waits holds none.
+//! The pool: each thread keeps memory, and lends it to sessions while they read or write. So a
+//! session that waits holds no memory.
 use std::{cell::RefCell, vec, vec::Vec};
 
-/// The most that is kept for one thread, in bytes.
+/// The most memory that one thread keeps, in bytes.
 const MOST: usize = 4 << 20;
 
-/// How many buffers the list has room for from the beginning.
+/// The number of buffers that the list has room for from the beginning.
 const LISTED: usize = 32;
 
 struct Pool {
-    /// The last one given is the first taken: it is still in the processor's cache.
+    /// The buffer given last is taken first: it is still in the processor's cache.
     free: Vec<Vec<u8>>,
-    /// The memory of all in `free`.
+    /// The capacity of all buffers in `free`, in bytes.
     bytes: usize,
 }
 
@@ -19,24 +19,25 @@ std::thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { free: Vec::new(), bytes: 0 }) };
 }
 
-/// From `len` to `2 * len` initialised bytes, with the contents of their last use.
+/// Takes a buffer of `len` to `2 * len` bytes, which still has the contents of its last use.
 #[inline]
 pub(crate) fn take(len: usize) -> Vec<u8> {
     let kept = POOL.try_with(|pool| pool.borrow_mut().take(len)).ok().flatten();
     kept.unwrap_or_else(|| vec![0; len])
 }
 
-/// Back for the next session.
+/// Returns a buffer to the pool, for the next session.
 #[inline]
 pub(crate) fn give(buffer: Vec<u8>) {
     if !buffer.is_empty() {
-        let _ = POOL.try_with(|pool| pool.borrow_mut().give(buffer)); // else the thread is ending
+        // This fails only while the thread is ending.
+        let _ = POOL.try_with(|pool| pool.borrow_mut().give(buffer));
     }
 }
 
 impl Pool {
-    /// None longer than twice `len`: a buffer of megabytes would be held by the first bytes of a
-    /// record.
+    /// Takes no buffer longer than twice `len`. Otherwise the first bytes of a record could hold a
+    /// buffer of megabytes.
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         let at = self.free.iter().rposition(|kept| (len..=2 * len).contains(&kept.len()))?;
         let buffer = self.free.swap_remove(at);
@@ -47,7 +48,8 @@ impl Pool {
     fn give(&mut self, buffer: Vec<u8>) {
         if buffer.capacity() <= MOST - self.bytes {
             if self.free.capacity() == 0 {
-                // At once: a list that grows later is an allocation in the midst of messages.
+                // The list gets all its room at once: if it grew later, it would allocate between
+                // messages.
                 self.free.reserve(LISTED);
             }
             self.bytes += buffer.capacity();

@@ -1,7 +1,7 @@
-//! The record layer of TLS 1.3 after the handshake (RFC 8446, chapters 5, 6 and 4.6): records are
-//! opened where they lie, and sealed where they are built. Keys, tickets and secrets are those of
-//! rustls; the protection of a record (AEAD, nonce, padding) is its cryptographic provider's.
-//! Framing, sequence numbers and the messages after the handshake are decided here.
+//! The record layer of TLS 1.3 after the handshake (RFC 8446, chapters 5, 6 and 4.6). It opens and
+//! seals records in place. rustls handles keys, tickets and secrets. rustls' cryptographic provider
+//! protects each record (AEAD, nonce, padding). This module handles framing, sequence numbers and
+//! the messages after the handshake.
 use super::{
     agreed::Agreed,
     buffer::Buffer,
@@ -18,9 +18,9 @@ use ::rustls::{
 use core::{ops::Range, slice};
 use std::{boxed::Box, io::IoSlice, vec, vec::Vec};
 
-/// Type, version and length of a record.
+/// The size of a record's header: type, version and length.
 pub(super) const HEADER: usize = 5;
-/// The length of a tag, of all suites.
+/// The length of a tag, which is the same in all suites.
 const TAG: usize = 16;
 /// The most plaintext in a record (RFC 8446 §5.1).
 pub(super) const PLAIN: usize = 1 << 14;
@@ -28,55 +28,56 @@ pub(super) const PLAIN: usize = 1 << 14;
 const EXPANSION: usize = 256;
 /// The longest handshake message that is assembled: rustls has the same bound.
 pub(super) const HANDSHAKE: usize = 65535;
-/// Ciphertext that may wait to be written: as much as rustls lets wait.
+/// The most ciphertext that may wait to be written. rustls has the same bound.
 pub(super) const WAITING: usize = 64 << 10;
-/// The most records in a row that bring no data: empty ones, KeyUpdates, and records that complete
-/// no handshake message. rustls allows 32 of the first two each, and each kind resets the other's
-/// count. Here they share a count, so that a peer cannot send them in turns for ever.
+/// The most records in a row that bring no data: empty records, KeyUpdates, and records that
+/// complete no handshake message. rustls allows 32 empty records and 32 KeyUpdates, but each kind
+/// resets the other's count. Here all kinds share one count, so that a peer cannot alternate
+/// between them for ever.
 const DATALESS: u8 = 32;
-/// Warnings, in all: what rustls allows.
+/// The most warning alerts in a connection. rustls has the same bound.
 const WARNINGS: u8 = 4;
-/// No sequence number from here on is used.
+/// The first sequence number that is never used.
 const LAST: u64 = u64::MAX - 1;
 
-/// Why a connection has to end, and what the peer is told.
+/// Why a connection has to end, and the alert that tells the peer why, if one is sent.
 pub(super) struct Fault {
     pub(super) error: Error,
     pub(super) alert: Option<AlertDescription>,
 }
 
-/// What the first record of some ciphertext is; `record` is its length.
+/// What the first record of some ciphertext contains. `record` is the record's length.
 pub(super) enum Opened {
-    /// Not all of it has come.
+    /// The record has not arrived in full.
     Partial,
-    /// Data, at `plain`. It may be empty.
+    /// Data, at `plain`. The data may be empty.
     Data { record: usize, plain: Range<usize> },
-    /// A message between the two ends.
+    /// No data, but an alert or handshake messages, which are already processed.
     Message { record: usize },
-    /// The peer's close_notify, behind which nothing counts.
+    /// The peer's close_notify. Everything after it is ignored.
     End,
 }
 
-/// Both directions. Not `Clone`: a sequence number is used once.
+/// The record layer, in both directions. It is not `Clone`: a sequence number is used only once.
 pub(super) struct Records {
     agreed: Agreed,
     kernel: Kernel,
     suite: &'static Tls13CipherSuite,
     decrypter: Box<dyn MessageDecrypter>,
-    /// The sequence number of the next record that comes.
+    /// The sequence number of the next record to open.
     opened: u64,
     seal: Seal,
-    /// The sequence number of the next record that is sent.
+    /// The sequence number of the next record to seal.
     sealed: u64,
-    /// The most plaintext in a record that is sent.
+    /// The most plaintext in a record that we seal.
     fragment: usize,
-    /// The peer has asked for a KeyUpdate of ours (RFC 8446 §4.6.3).
+    /// The peer has asked us for a KeyUpdate (RFC 8446 §4.6.3).
     owes_update: bool,
-    /// An alert of ours has ended this direction.
+    /// We have sent an alert that ends our direction.
     silent: bool,
-    /// The beginning of a handshake message that came in part.
+    /// The beginning of a handshake message whose rest has not arrived.
     partial: Vec<u8>,
-    /// Empty records and KeyUpdates since the last data.
+    /// The number of records without data since the last data, as `DATALESS` counts them.
     dataless: u8,
     warnings: u8,
 }
@@ -115,7 +116,7 @@ impl Records {
         matches!(self.kernel, Kernel::Server(_))
     }
 
-    /// Opens the first record in `wire`, where it lies.
+    /// Opens the first record in `wire`, in place.
     pub(super) fn open(&mut self, wire: &mut [u8]) -> Result<Opened, Fault> {
         let Some(record) = record(wire)? else {
             return Ok(Opened::Partial);
@@ -149,8 +150,8 @@ impl Records {
         Ok(Opened::Message { record })
     }
 
-    /// The content type, and where in `body` the plaintext is. After a failure nothing of it is
-    /// left.
+    /// Decrypts a record. Returns its content type, and where in `body` its plaintext is. If that
+    /// fails, nothing of the plaintext is left in `body`.
     fn decrypt(&mut self, body: &mut [u8]) -> Result<(ContentType, Range<usize>), Fault> {
         let seq = next(&mut self.opened)?;
         let at = body.as_ptr() as usize;
@@ -174,8 +175,8 @@ impl Records {
         }
     }
 
-    /// Returns whether it is the close_notify (RFC 8446 §6.1). All others end the connection, but
-    /// one.
+    /// Handles an alert. Returns whether the alert is the close_notify (RFC 8446 §6.1). Every other
+    /// alert ends the connection, except a user_canceled.
     fn alerted(&mut self, alert: &[u8]) -> Result<bool, Fault> {
         let &[level, description] = alert else {
             return Err(match alert.len() {
@@ -196,13 +197,14 @@ impl Records {
         Ok(false)
     }
 
-    /// Takes the messages in a record, and keeps the beginning of one that is not all there.
+    /// Processes the handshake messages in a record, and keeps the beginning of an incomplete one.
     fn take_handshake(&mut self, payload: &[u8]) -> Result<(), Fault> {
         let mut all = core::mem::take(&mut self.partial);
         all.extend_from_slice(payload);
         let left = self.messages(&all)?.len();
         if left == all.len() {
-            // Else a message of 64 KiB in records of a byte each would be as much work for nothing.
+            // Otherwise 64 KiB in records of one byte each would cost much work and bring no
+            // message.
             bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyEmptyFragments)?;
         }
         all.drain(..all.len() - left);
@@ -212,7 +214,7 @@ impl Records {
         Ok(())
     }
 
-    /// Takes whole messages, and returns the rest.
+    /// Processes the whole messages in `from`, and returns the rest.
     fn messages<'m>(&mut self, mut from: &'m [u8]) -> Result<&'m [u8], Fault> {
         while let Some((&[kind, a, b, c], rest)) = from.split_first_chunk() {
             let len = u32::from_be_bytes([0, a, b, c]) as usize;
@@ -228,7 +230,7 @@ impl Records {
         Ok(from)
     }
 
-    /// One message; `last` in its record.
+    /// Processes one message. `last` says whether it is the last message in its record.
     fn message(&mut self, kind: HandshakeType, body: &[u8], last: bool) -> Result<(), Fault> {
         match (kind, &mut self.kernel) {
             (HandshakeType::NewSessionTicket, Kernel::Client(kernel)) => {
@@ -245,7 +247,7 @@ impl Records {
         }
     }
 
-    /// The peer's KeyUpdate (RFC 8446 §4.6.3): what follows is under its next key.
+    /// Handles the peer's KeyUpdate (RFC 8446 §4.6.3): its later records are under its next key.
     fn updated(&mut self, body: &[u8], last: bool) -> Result<(), Fault> {
         if !last {
             return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
@@ -264,7 +266,7 @@ impl Records {
         Ok(())
     }
 
-    /// Seals data in the fewest records, as far as ciphertext may wait; returns how much of it.
+    /// Seals data in the fewest records, at most `WAITING`. Returns the number of bytes sealed.
     #[inline]
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
         if self.silent {
@@ -283,8 +285,8 @@ impl Records {
         Ok(taken)
     }
 
-    /// Our KeyUpdate, where the peer has asked for one, or the next record would be the last one
-    /// under this key.
+    /// Sends our KeyUpdate if the peer has asked for one, or if the next record would be the last
+    /// one under this key.
     #[inline]
     fn update_if_due(&mut self, out: &mut Buffer) -> Result<(), Error> {
         let last = self.sealed.saturating_add(1) >= self.seal.limit();
@@ -301,7 +303,7 @@ impl Records {
         Ok(())
     }
 
-    /// Tells the peer that nothing more is sent, and by a fatal alert why; once.
+    /// Sends our last alert, but only once: a close_notify, or a fatal alert that says why.
     pub(super) fn end(&mut self, fatal: Option<AlertDescription>, out: &mut Buffer) {
         if self.silent {
             return;
@@ -310,7 +312,7 @@ impl Records {
             None => [1, AlertDescription::CloseNotify.into()],
             Some(description) => [2, description.into()],
         };
-        // Where it fails the key is worn out, and the peer sees the stream end.
+        // If this fails, the key may seal no more records, and the peer just sees the stream end.
         let _ = self.update_if_due(out).and_then(|()| self.say(ContentType::Alert, &alert, out));
         self.silent = true;
     }
@@ -321,8 +323,8 @@ impl Records {
         self.seal(kind, &mut Slices::new(&slices), message.len(), out)
     }
 
-    /// Seals one record, of the next `len` bytes. Its sequence number is used up before, so that
-    /// whatever fails, no two records have the same one.
+    /// Seals the next `len` bytes as one record. The sequence number is used up first: even if
+    /// sealing fails, no two records have the same number.
     #[inline]
     fn seal(
         &mut self,
@@ -348,7 +350,7 @@ impl Records {
                     *inner = kind.into();
                 }
                 let sealed = key.encrypt_in_place(seq, header, body);
-                // Looked at where it is: a tag that is moved is moved in pieces.
+                // Matched by reference, because moving the tag would copy it in pieces.
                 match (&sealed, rest.first_chunk_mut::<TAG>()) {
                     (Ok(sealed), Some(tag)) if sealed.as_ref().len() == TAG => {
                         tag.copy_from_slice(sealed.as_ref());
@@ -363,7 +365,7 @@ impl Records {
     }
 }
 
-/// Seals a record in memory of its own.
+/// Seals a record in newly allocated memory.
 #[cold]
 fn seal_whole(
     key: &mut dyn MessageEncrypter,
@@ -379,7 +381,7 @@ fn seal_whole(
     Ok(key.encrypt(OutboundPlainMessage { typ, version, payload }, seq)?.encode())
 }
 
-/// The length of the record that `wire` begins with, if that is known yet.
+/// The length of the record that `wire` begins with; `None` if the header is not there in full.
 fn record(wire: &[u8]) -> Result<Option<usize>, Fault> {
     let Some(&[kind, version, _, hi, lo]) = wire.first_chunk() else {
         return Ok(None);
@@ -396,7 +398,7 @@ fn record(wire: &[u8]) -> Result<Option<usize>, Fault> {
     }
 }
 
-/// Uses up a sequence number.
+/// Returns the next sequence number, and counts it as used.
 fn next(seq: &mut u64) -> Result<u64, Error> {
     let this = *seq;
     if this >= LAST {
@@ -419,7 +421,7 @@ fn unexpected(got_type: ContentType) -> Fault {
     Error::InappropriateMessage { expect_types, got_type }.into()
 }
 
-/// With the alert that belongs to it (RFC 8446 §6.2).
+/// Adds the alert that belongs to the error (RFC 8446 §6.2).
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let alert = match &error {
@@ -450,7 +452,7 @@ impl From<InvalidMessage> for Fault {
     }
 }
 
-/// Bytes of several slices, one after the other.
+/// The bytes of several slices, one slice after the other.
 struct Slices<'a, 'b> {
     first: &'a [u8],
     others: slice::Iter<'a, IoSlice<'b>>,

@@ -1,4 +1,4 @@
-//! A session without I/O: ciphertext in, plaintext out, and the other way.
+//! A session without I/O: it turns ciphertext into plaintext, and plaintext into ciphertext.
 use crate::{
     ALPN, TlsError,
     buffer::Buffer,
@@ -19,26 +19,27 @@ use std::{
     vec,
 };
 
-/// A stream's read that took more ciphertext than this, and no data, lets others have their turn:
-/// tasks, deadlines. No record is cut short by it, nor the longest handshake message in full
-/// records.
+/// A stream's read that has taken more ciphertext than this, and no data, yields: other tasks and
+/// deadlines get their turn. The limit is larger than any record, and than the longest handshake
+/// message when that is sent in full records. So neither is interrupted.
 pub const BARREN: usize = 128 << 10;
 
-/// A TLS session without I/O: ciphertext in and plaintext out, plaintext in and ciphertext out.
+/// A TLS session without I/O: it turns ciphertext into plaintext, and plaintext into ciphertext.
 ///
-/// It stands between a stream and a protocol. Each turn of a loop makes these calls, in this order:
+/// A session stands between a stream and a protocol. Each turn of a loop makes these calls, in this
+/// order:
 ///
 /// 1. [`read`](Self::read) plaintext, and hand it to the protocol.
-/// 2. [`write`](Self::write) what the protocol has to send.
-/// 3. Write what is [`outgoing`](Self::outgoing) here to the stream, then
-///    [`advance`](Self::advance). Go back to 2 if the protocol still has some. A session has its
-///    own words to send, whatever the protocol does: handshakes, tickets, alerts.
-/// 4. Where `read` returned `None`, read the stream into [`spare_mut`](Self::spare_mut) and
-///    [`commit`](Self::commit), or say that it [ended](Self::end_of_stream).
+/// 2. [`write`](Self::write) the data that the protocol has to send.
+/// 3. Write the [`outgoing`](Self::outgoing) ciphertext to the stream, then
+///    [`advance`](Self::advance). Go back to 2 if the protocol still has data. Do this step even if
+///    the protocol sends nothing: the session itself sends handshake messages, tickets and alerts.
+/// 4. If `read` returned `None`, read the stream into [`spare_mut`](Self::spare_mut) and
+///    [`commit`](Self::commit), or say that the stream [ended](Self::end_of_stream).
 ///
-/// The handshake needs nothing else. Sessions stack: the stream may itself be a `Session`, as for
-/// `wss` through an HTTPS proxy. A session has no deadlines, so the caller bounds the time that the
-/// handshake takes, and the time for which the stream takes nothing of what is outgoing.
+/// The handshake needs no other calls. Sessions stack: the stream may itself be a `Session`, as for
+/// `wss` through an HTTPS proxy. A session has no deadlines. So the caller bounds the time of the
+/// handshake, and the time during which the stream takes no outgoing ciphertext.
 ///
 /// ```
 /// use std::io;
@@ -83,43 +84,47 @@ pub const BARREN: usize = 128 << 10;
 /// # }
 /// ```
 ///
-/// **Closing.** Before the stream is shut for writing, call [`close`](Self::close) and write what
-/// is outgoing. Where `read` fails, keep its error and write what is outgoing, which is the alert.
+/// **Closing.** Before the stream is shut for writing, call [`close`](Self::close) and write the
+/// outgoing ciphertext. If `read` fails, keep its error and write the outgoing ciphertext, which is
+/// the alert.
 ///
-/// Where a configuration has `enable_secret_extraction` set and TLS 1.3 is spoken, records are
-/// opened where they lie and sealed where they are built, by this crate with the cryptography of
-/// the configuration's provider ([`in_place`](Self::in_place)). Otherwise rustls does that, with an
-/// allocation and two copies more for each record. The handshake, the check of certificates,
-/// tickets and keys are rustls' in both cases.
+/// If the configuration has `enable_secret_extraction` set and the handshake agrees on TLS 1.3,
+/// this crate opens and seals the records [in place](Self::in_place), with the cryptography of the
+/// configuration's provider. Otherwise rustls opens and seals them, with one more allocation and
+/// two more copies for each record. In both cases rustls does the handshake, checks certificates,
+/// and handles tickets and keys.
 pub struct Session {
     pub(super) engine: Engine,
-    /// Not all of the handshake is done, written and flushed: the peer may be waiting for the rest,
-    /// and the reader sends it. From the first write on, the writer sends everything.
+    /// Whether a part of the handshake is not yet done, written and flushed. While it is set, the
+    /// reader sends, because the peer may wait for the rest of the handshake. The first write of
+    /// data clears it: from then on the writer sends everything.
     opening: bool,
-    /// Ciphertext that came and has not been decrypted.
+    /// Ciphertext that has arrived and is not yet decrypted.
     pub(super) input: Buffer,
-    /// In the first record there, which is `record` bytes long, data that nobody has read.
+    /// The part of `input` with the first record's data that the caller has not read yet.
     pub(super) plain: Range<usize>,
+    /// The length of that first record.
     pub(super) record: usize,
-    /// Ciphertext to be written; rustls may have more.
+    /// Ciphertext to write to the stream. Under `Engine::Rustls`, rustls may hold more.
     pub(super) out: Buffer,
-    /// Why nothing more can be read, after everything before it.
+    /// Why TLS failed. `read` returns it after all plaintext before the fault.
     pub(super) failed: Option<Error>,
-    /// The stream has ended, which may be too early.
+    /// The stream has ended, perhaps before the peer's close_notify.
     pub(super) eof: bool,
-    /// The peer has announced, in TLS, that it sends no more.
+    /// The peer has sent its close_notify.
     pub(super) ended: bool,
-    /// We have.
+    /// The caller has called `close`.
     pub(super) closed: bool,
 }
 
 pub(super) enum Engine {
-    /// rustls does it all.
+    /// rustls does the handshake, and opens and seals the records.
     Rustls(Box<Connection>),
-    /// rustls' handshake, which may hand over its keys.
+    /// rustls does the handshake, and may hand over its keys afterwards.
     Opening(Box<Opening>),
+    /// This crate opens and seals the records, in place.
     Records(Box<Records>),
-    /// The keys could not be had.
+    /// rustls failed to hand over the keys.
     Failed,
 }
 
@@ -130,7 +135,7 @@ impl Session {
         matches!(self.engine, Engine::Records(_))
     }
 
-    /// The session as rustls has it, for exporters and the like; `None` where the configuration has
+    /// rustls' own connection, for example for exporters. It is `None` if the configuration has
     /// `enable_secret_extraction` set, with TLS 1.2 too.
     pub fn connection(&self) -> Option<&Connection> {
         match &self.engine {
@@ -139,20 +144,20 @@ impl Session {
         }
     }
 
-    /// With a session of rustls' that was made elsewhere and has read nothing yet: rustls opens and
-    /// seals its records, whatever its configuration.
+    /// A session on a rustls connection that was made elsewhere and has read nothing yet. rustls
+    /// opens and seals its records, whatever its configuration.
     pub fn new(conn: impl Into<Connection>) -> Self {
         Self::with(Engine::Rustls(Box::new(conn.into())))
     }
 
-    /// As a client of the server `name`: its certificate has to be for that name, whatever was
-    /// dialed. ALPN asks for HTTP/1.1, whatever `config` says. For the platform's roots there is
-    /// [`platform_config`](crate::platform_config). The first message is [outgoing](Self::outgoing)
-    /// at once.
+    /// A session as a client of the server `name`. The server's certificate has to be for that
+    /// name, whatever address was dialed. ALPN asks for HTTP/1.1, whatever `config` says.
+    /// [`platform_config`](crate::platform_config) is a configuration with the platform's roots.
+    /// The client's first message is [outgoing](Self::outgoing) at once.
     ///
     /// # Errors
     ///
-    /// For a host that is not a name for TLS.
+    /// If `name` is not a valid server name for TLS.
     pub fn client(
         config: Arc<ClientConfig>,
         name: impl TryInto<ServerName<'static>>,
@@ -166,14 +171,14 @@ impl Session {
         }
     }
 
-    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and
+    /// A session as a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and
     /// `enable_secret_extraction` to have records [in place](Self::in_place).
     ///
     /// # Errors
     ///
-    /// For an inconsistent configuration.
+    /// If the configuration is inconsistent.
     pub fn server(config: Arc<ServerConfig>) -> Result<Self, TlsError> {
-        // Early data, which nobody reads here, the other shape does not let wait.
+        // Nobody reads early data here, and rustls' unbuffered connection cannot leave it unread.
         if config.enable_secret_extraction && config.max_early_data_size == 0 {
             Ok(Self::with(Engine::Opening(Box::new(Opening::server(config)?))))
         } else {
@@ -195,7 +200,7 @@ impl Session {
             closed: false,
         };
         if let Engine::Opening(opening) = &mut session.engine {
-            // A client's first message.
+            // Queues a client's first message.
             session.failed = opening.speak(&mut session.out).err();
         }
         session
@@ -203,19 +208,21 @@ impl Session {
 
     // Inputs.
 
-    /// Room to read the stream to, 4 KiB at least. To be asked for where [`read`](Self::read) gave
-    /// `None`: what was committed and is not read waits here, however much it is. The room is the
-    /// thread's, and goes back to it when `read` gives `None` again, or with a `commit` of 0 bytes.
+    /// Room to read the stream into, at least 4 KiB. Call this only after [`read`](Self::read)
+    /// returned `None`: otherwise committed bytes that are not yet read pile up in the session,
+    /// without a limit. The room is a buffer of the thread's pool. It goes back to the pool when
+    /// `read` returns `None` again, or with a `commit` of 0 bytes.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.input.room()
     }
 
-    /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut): 0, if the stream had
-    /// none; its end is [`end_of_stream`](Self::end_of_stream). Goes on with the handshake.
+    /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut), and continues the
+    /// handshake. `n` is 0 if the stream had no bytes; for the end of the stream, call
+    /// [`end_of_stream`](Self::end_of_stream) instead.
     ///
     /// # Panics
     ///
-    /// If `n` is more than there was room for.
+    /// If the room was smaller than `n`.
     pub fn commit(&mut self, n: usize) {
         self.input.commit(n);
         match n {
@@ -224,25 +231,27 @@ impl Session {
         }
     }
 
-    /// Says that the stream ended. What came is still to be read; then, if the peer had not
-    /// announced its end (RFC 8446 §6.1), comes the error `UnexpectedEof`.
+    /// Says that the stream ended. [`read`](Self::read) still returns all plaintext that arrived
+    /// before. Then it returns the error `UnexpectedEof`, unless the peer has sent its close_notify
+    /// (RFC 8446 §6.1).
     pub fn end_of_stream(&mut self) {
         self.eof = true;
     }
 
     // Commands.
 
-    /// Seals plaintext in the fewest records, and advances `from` by it. Returns the number of
-    /// bytes sealed. At most 64 KiB of ciphertext may be [outgoing](Self::outgoing); write it out,
-    /// then call again. Returns 0 during the TLS handshake.
+    /// Seals plaintext in the fewest records, and advances `from` past the bytes sealed. Returns
+    /// the number of bytes sealed. At most 64 KiB of ciphertext may be [outgoing](Self::outgoing);
+    /// write it out, then call again. Returns 0 during the TLS handshake.
     ///
-    /// The stream has what was sealed once nothing is [outgoing](Self::has_outgoing) here.
+    /// Once nothing is [outgoing](Self::has_outgoing) here, the stream has everything that was
+    /// sealed.
     ///
     /// # Errors
     ///
-    /// That of [`read`](Self::read), once the handshake has failed or `read` has returned it,
-    /// whether there is anything to seal or not: the alert is outgoing. `BrokenPipe` after
-    /// [`close`](Self::close).
+    /// The error of [`read`](Self::read), once TLS has failed, or the stream has ended during the
+    /// handshake. During the handshake the error comes even if there is nothing to seal. After TLS
+    /// has failed, the alert is outgoing. `BrokenPipe` after [`close`](Self::close).
     pub fn write(&mut self, from: &mut impl Buf) -> io::Result<usize> {
         if self.is_handshaking() {
             return self.check().map(|()| 0);
@@ -261,18 +270,19 @@ impl Session {
         Ok(all)
     }
 
-    /// Announces that nothing more is sent, by a close_notify, which is [outgoing](Self::outgoing)
-    /// then: before the stream is shut for writing. What the peer sends can still be read (RFC 8446
-    /// §6.1). A peer's close_notify is not answered until this is called. During the handshake a
-    /// session in place says nothing.
+    /// Queues a close_notify, which tells the peer that we send no more, and which is then
+    /// [outgoing](Self::outgoing). Call this before the stream is shut for writing. The caller can
+    /// still read data from the peer (RFC 8446 §6.1). The session answers the peer's close_notify
+    /// only when this is called. If the configuration has `enable_secret_extraction` set, no
+    /// close_notify is sent during the handshake.
     ///
-    /// A bad record behind this is an error as ever, also where a debug build of rustls 0.23
-    /// asserts that there is none: its panic is caught. So it is reported by the panic hook, and
-    /// ends a program that has `panic = "abort"`.
+    /// A bad record that arrives after this call is an error of [`read`](Self::read), as before. A
+    /// debug build of rustls 0.23 panics on such a record, and the session catches the panic. So
+    /// the panic hook reports it, and a program with `panic = "abort"` ends.
     pub fn close(&mut self) {
         self.closed = true;
         match &mut self.engine {
-            _ if self.failed.is_some() => {} // the last word was an alert
+            _ if self.failed.is_some() => {} // nothing is sent after an alert
             Engine::Rustls(conn) => conn.send_close_notify(),
             Engine::Opening(opening) => opening.close(&mut self.out),
             Engine::Records(records) => records.end(None, &mut self.out),
@@ -282,8 +292,8 @@ impl Session {
 
     // Outputs.
 
-    /// The ciphertext to write to the stream next. Some of it may come of any call,
-    /// [`read`](Self::read) too.
+    /// The ciphertext to write to the stream next. Any call may add to it, [`read`](Self::read)
+    /// too.
     #[inline]
     pub fn outgoing(&mut self) -> &[u8] {
         if let Engine::Rustls(conn) = &mut self.engine
@@ -294,11 +304,11 @@ impl Session {
         self.out.filled()
     }
 
-    /// The stream took the first `n` bytes of [`outgoing`](Self::outgoing).
+    /// Says that the stream took the first `n` bytes of [`outgoing`](Self::outgoing).
     ///
     /// # Panics
     ///
-    /// If there are fewer.
+    /// If fewer than `n` bytes are outgoing.
     #[inline]
     pub fn advance(&mut self, n: usize) {
         assert!(n <= self.out.len(), "advanced beyond what is outgoing");
@@ -312,8 +322,8 @@ impl Session {
         !self.out.is_empty() || matches!(&self.engine, Engine::Rustls(conn) if conn.wants_write())
     }
 
-    /// Whether the handshake of TLS is not over: [`write`](Self::write) takes nothing yet, and a
-    /// client's [certificates](Self::peer_certificates) are not known.
+    /// Whether the TLS handshake is not over yet. Until it is over, [`write`](Self::write) takes
+    /// nothing, and a client's [certificates](Self::peer_certificates) are not known.
     pub fn is_handshaking(&self) -> bool {
         match &self.engine {
             Engine::Rustls(conn) => conn.is_handshaking(),
@@ -322,8 +332,8 @@ impl Session {
         }
     }
 
-    /// Whether the reader of a stream writes: part of the handshake is not done, written and
-    /// flushed.
+    /// Whether the reader of a stream also writes, because a part of the handshake is not yet done,
+    /// written and flushed.
     #[inline]
     pub fn is_opening(&self) -> bool {
         self.opening
@@ -338,9 +348,9 @@ impl Session {
         }
     }
 
-    // For the streams.
+    // For streams on a session.
 
-    /// All ciphertext was written, and the stream flushed.
+    /// Says that all ciphertext was written and the stream flushed.
     #[inline]
     pub fn flushed(&mut self) {
         if self.opening {
@@ -348,7 +358,7 @@ impl Session {
         }
     }
 
-    /// Takes all that is outgoing away, to write it while others use the session.
+    /// Takes all outgoing ciphertext, so that it is written while others use the session.
     pub fn take_outgoing(&mut self) -> Buffer {
         let _ = self.outgoing();
         core::mem::take(&mut self.out)
@@ -369,8 +379,9 @@ impl Session {
         Err(io::Error::new(io::ErrorKind::UnexpectedEof, what))
     }
 
-    /// Whether a write can at least begin the handshake. A server has to be asked first; since it
-    /// does not wait here for a silent client, refusing that client ends at once.
+    /// Whether a write may be tried, if only to begin the handshake. A server cannot begin the
+    /// handshake. Its write fails instead of waiting for the client, so that refusing a silent
+    /// client ends at once.
     ///
     /// # Errors
     ///
@@ -383,13 +394,13 @@ impl Session {
         Ok(())
     }
 
-    /// To read the stream to its [`room`](Buffer::room) while others use the session, and then to
-    /// [`restore`](Self::restore) it.
+    /// Lends the input buffer. The caller reads the stream into its [`room`](Buffer::room) while
+    /// others use the session, then gives the buffer back with [`restore`](Self::restore).
     pub fn lend(&mut self) -> Buffer {
         core::mem::take(&mut self.input)
     }
 
-    /// Takes the buffer back, as if [`spare_mut`](Self::spare_mut) had given its room.
+    /// Takes the lent buffer back, as if [`spare_mut`](Self::spare_mut) had given its room.
     pub fn restore(&mut self, wire: Buffer) {
         self.input = wire;
     }
@@ -402,13 +413,13 @@ impl Session {
         }
     }
 
-    /// Gives away the memory that holds nothing.
+    /// Returns empty buffers to the pool.
     pub(super) fn shed(&mut self) {
         self.input.shed();
         self.out.shed();
     }
 
-    /// Seals some 64 KiB at most, all slices together in the fewest records; returns the number of
+    /// Seals at most about 64 KiB, all slices together in the fewest records. Returns the number of
     /// bytes sealed. Call it only when the handshake is done.
     ///
     /// # Errors
@@ -428,7 +439,7 @@ impl Session {
 
     #[cold]
     fn write_otherwise(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
-        // Our alert was the last that is sent, and rustls is not to be asked again.
+        // Nothing is sent after an alert, and rustls must not be called again.
         if self.failed.is_some() {
             return self.check().map(|()| 0);
         }

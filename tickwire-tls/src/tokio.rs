@@ -12,40 +12,42 @@ use std::{
     task::{Context, Poll, Wake, Waker, ready},
 };
 
-/// TLS over another stream, as either end.
+/// TLS over another stream, as a client or a server.
 ///
-/// The TLS handshake takes place with the first read, or a client's first write. A server's writes
-/// fail until then: there is no peer yet.
+/// The TLS handshake takes place with the first read, or with a client's first write. A server's
+/// writes fail until the handshake is over, because there is no peer yet.
 ///
-/// A write goes to the stream below at once as far as that takes it, in the fewest records that
-/// hold it; the rest goes with the next flush. The stream below may buffer, and may be a
-/// `TlsStream` itself: a flush goes on to it, and the handshake flushes it before it waits for the
-/// peer.
+/// A write seals its data in the fewest records. It writes them to the stream below at once, as far
+/// as that stream takes them; the next flush writes the rest. The stream below may buffer, and may
+/// be a `TlsStream` itself. A flush also flushes the stream below, and the handshake flushes it
+/// before it waits for the peer.
 ///
-/// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends TLS's close_notify first; a peer's is
-/// answered with ours when this is dropped, at the latest. A stream that ends without the peer's
-/// was cut off: the error `UnexpectedEof`. The answer in `drop`, and the alert that tells the peer
-/// why TLS failed, are written and flushed as far as the stream takes them, without waiting.
+/// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends a close_notify first. At the latest
+/// when the `TlsStream` is dropped, it answers the peer's close_notify with ours. If the stream
+/// below ends without the peer's close_notify, a read returns the error `UnexpectedEof`. The answer
+/// in `drop`, and the alert that tells the peer why TLS failed, are written and flushed as far as
+/// the stream below takes them, without waiting.
 ///
-/// If you split it with a lock, do so after the handshake.
+/// If you split a `TlsStream` with a lock, split it after the handshake.
 pub struct TlsStream<S> {
     io: S,
     session: Box<Session>,
-    /// The tasks that the stream wakes, after a write or flush, when it takes more.
+    /// Wakes the tasks that wait until the stream below takes more, after a write or a flush.
     writer: Option<Waker>,
     below: Below,
-    /// Sends close_notify on drop. A fn pointer, since `Drop` cannot require that `S` writes.
+    /// Sends close_notify on drop. A function pointer, because `Drop` cannot require that `S`
+    /// writes.
     part: fn(&mut Self),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
-    /// As a client of the server `name`: its certificate has to be for that name, whatever was
-    /// dialed. ALPN asks for HTTP/1.1, whatever `config` says. For the platform's roots there is
-    /// [`platform_config`](crate::platform_config).
+    /// A stream as a client of the server `name`. The server's certificate has to be for that name,
+    /// whatever address was dialed. ALPN asks for HTTP/1.1, whatever `config` says.
+    /// [`platform_config`](crate::platform_config) is a configuration with the platform's roots.
     ///
     /// # Errors
     ///
-    /// For a host that is not a name for TLS.
+    /// If `name` is not a valid server name for TLS.
     pub fn client(
         io: S,
         name: impl TryInto<ServerName<'static>>,
@@ -54,17 +56,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Ok(Self::of(io, Session::client(config, name)?))
     }
 
-    /// As a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and
+    /// A stream as a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and
     /// `enable_secret_extraction` to have records [in place](Session::in_place).
     ///
     /// # Errors
     ///
-    /// For an inconsistent configuration.
+    /// If the configuration is inconsistent.
     pub fn server(io: S, config: Arc<ServerConfig>) -> Result<Self, TlsError> {
         Ok(Self::of(io, Session::server(config)?))
     }
 
-    /// With a session made elsewhere that has read nothing yet.
+    /// A stream on a rustls connection that was made elsewhere and has read nothing yet.
     pub fn new(io: S, session: impl Into<Connection>) -> Self {
         Self::of(io, Session::new(session))
     }
@@ -74,8 +76,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Self { io, session, writer: None, below: Below::default(), part: Self::part }
     }
 
-    /// Completes the TLS handshake, to look at [`session`](Self::session) before anything is read.
-    /// Not bounded in time.
+    /// Completes the TLS handshake, so that the caller can look at the [`session`](Self::session)
+    /// before it reads anything. The handshake has no time limit.
     ///
     /// Cancel safe.
     ///
@@ -95,10 +97,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads the stream once, after sending the handshake's messages; returns how many bytes.
+    /// Sends the handshake's messages, then reads the stream below once. Returns the number of
+    /// bytes read.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.session.is_opening() {
-            // A stream that takes nothing, or fails, shows that to the reader soon enough.
+            // The result does not matter: if the stream blocks or fails, the reader notices soon
+            // enough.
             self.send_to_read(cx);
         }
         let mut room = ReadBuf::new(self.session.spare_mut());
@@ -112,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         done.map_ok(|()| len)
     }
 
-    /// Whether the session has failed; the peer is told.
+    /// Whether the session can go on. If it has failed, tells the peer.
     fn check(&mut self) -> io::Result<()> {
         self.session.check().inspect_err(|_| self.say_last())
     }
@@ -123,8 +127,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         let _ = self.poll_send(&mut Context::from_waker(&waker));
     }
 
-    /// As [`poll_send`](Self::poll_send), for a task that reads: another task that waits to write
-    /// is not forgotten.
+    /// As [`poll_send`](Self::poll_send), for a task that reads. Another task that waits to write
+    /// is still woken.
     fn send_to_read(&mut self, cx: &mut Context<'_>) {
         let sent = match self.writer.clone() {
             None => self.poll_send(cx),
@@ -148,13 +152,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         self.writes(drained, cx)
     }
 
-    /// What the stream said to a task that writes, which is kept where it has to wait.
+    /// Returns the stream's answer to a task that writes. Keeps the task's waker if it has to wait.
     fn writes<T>(&mut self, done: Poll<T>, cx: &Context<'_>) -> Poll<T> {
         self.writer = done.is_pending().then(|| cx.waker().clone());
         done
     }
 
-    /// Writes all ciphertext there is, and flushes the stream if it took any since the last time.
+    /// Writes all ciphertext, and flushes the stream below if it took any since its last flush.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.session.has_outgoing() {
             ready!(self.poll_drain(cx))?;
@@ -173,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes all ciphertext there is.
+    /// Writes all ciphertext.
     #[inline]
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let out @ [_, ..] = self.session.outgoing() {
@@ -204,8 +208,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         }
         let mut taken = self.session.write_slices(from)?;
         if taken == 0 {
-            // As much waits as is kept at a time, which can be only while the handshake's last
-            // words do: nothing taken would be an error.
+            // The outgoing buffer is full. This happens only while the last messages of the
+            // handshake wait in it. They are written first, because a write of 0 bytes would be an
+            // error.
             ready!(self.drain_to_write(cx))?;
             taken = self.session.write_slices(from)?;
         }
@@ -213,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         if let Poll::Ready(Err(error)) = self.drain_to_write(cx) {
             self.below.fail(error)?;
         }
-        Poll::Ready(Ok(taken)) // what is left is for the flush
+        Poll::Ready(Ok(taken)) // the next flush writes the rest
     }
 
     fn part(&mut self) {
@@ -230,13 +235,14 @@ impl<S> TlsStream<S> {
         &self.io
     }
 
-    /// The session: versions agreed on, certificates, the name asked for, whether records are in
-    /// place.
+    /// The session. It tells the version, the certificates, the server name, and whether records
+    /// are in place.
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Takes bytes that were read from the stream below before it came here: before the first read.
+    /// Takes bytes that were read from the stream below before the `TlsStream` was made. Call this
+    /// before the first read.
     pub fn begin_with(&mut self, ahead: &[u8]) {
         self.session.begin_with(ahead);
     }
@@ -302,7 +308,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
         self.get_mut().poll_write_slices(cx, bufs)
     }
 
-    /// Yes: slices share records.
+    /// Always `true`: the slices of one write share records.
     fn is_write_vectored(&self) -> bool {
         true
     }
@@ -317,15 +323,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.session.close(); // once
+        this.session.close(); // only the first call has an effect
         ready!(this.drain_to_write(cx))?;
         let shut = Pin::new(&mut this.io).poll_shutdown(cx);
-        this.below.dirty &= shut.is_pending(); // it flushes: `AsyncWrite` says so
+        this.below.dirty &= shut.is_pending(); // `poll_shutdown` also flushes
         this.writes(shut, cx)
     }
 }
 
-/// Two tasks.
+/// Wakes two tasks.
 struct Both(Waker, Waker);
 
 impl Wake for Both {

@@ -11,7 +11,7 @@ use crate::{
 };
 use tokio::net::TcpStream;
 
-/// Dials, does TLS for `wss`, and the opening handshake.
+/// Dials, does TLS for `wss`, then does the opening handshake.
 ///
 /// ```no_run
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 ///
 /// # Errors
 ///
-/// Whatever fails of these.
+/// The error of the step that fails.
 pub async fn connect_async<R>(
     request: R,
 ) -> Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Response)>

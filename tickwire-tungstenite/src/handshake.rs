@@ -20,11 +20,11 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The opening handshake of a client, on a stream that is connected.
+/// Does the opening handshake of a client, on a connected stream.
 ///
 /// # Errors
 ///
-/// Those of the stream, and why the handshake failed.
+/// The stream's errors, and the reason why the handshake failed.
 pub async fn client_async<R, S>(request: R, stream: S) -> Result<(WebSocketStream<S>, Response)>
 where
     R: IntoClientRequest + Unpin,
@@ -57,7 +57,7 @@ where
 ///
 /// # Errors
 ///
-/// Those of the stream, and why the handshake failed.
+/// The stream's errors, and the reason why the handshake failed.
 pub async fn accept_async<S>(stream: S) -> Result<WebSocketStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -114,7 +114,7 @@ fn open<S>(socket: WebSocket<Woken<S>>) -> WebSocketStream<S> {
     WebSocketStream::new(socket.socket.stream, socket.context)
 }
 
-/// A stream in a handshake, whose task is woken by both directions.
+/// A stream during a handshake. Both its directions wake the handshake's task.
 #[derive(Debug)]
 struct Woken<S> {
     stream: S,
@@ -127,7 +127,7 @@ impl<S> Woken<S> {
     }
 }
 
-/// Goes on with a handshake whenever the stream can.
+/// Continues a handshake whenever the stream is ready, up to the handshake's end.
 async fn drive<S, R>(started: MidHandshake<R>) -> Result<R::FinalResult>
 where
     R: HandshakeRole<InternalStream = Woken<S>>,

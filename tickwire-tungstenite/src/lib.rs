@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![warn(clippy::indexing_slicing)]
-#![allow(clippy::result_large_err)] // of the API
+#![allow(clippy::result_large_err)] // as in tungstenite's API
 
 #[cfg(feature = "connect")]
 mod connect;

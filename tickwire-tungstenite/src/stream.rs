@@ -20,8 +20,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A connection on a stream of tokio: a [`Stream`] and a [`Sink`] of messages.
 ///
-/// After `StreamExt::split`, one task may read while another writes; whoever is polled answers
-/// Pings.
+/// After `StreamExt::split`, one task may read while another writes. The half that is polled
+/// answers Pings.
 ///
 /// # Cancel safety
 ///
@@ -32,11 +32,11 @@ pub struct WebSocketStream<S> {
     stream: S,
     context: WebSocketContext,
     both: Arc<Both>,
-    /// Of `both`.
+    /// Made of `both`: it wakes the tasks of both halves.
     waker: Waker,
     /// The stream of messages has ended.
     ended: bool,
-    /// The last write was refused: a flush comes before the next message.
+    /// The stream refused the last write: the buffer is flushed before the next message is taken.
     blocked: bool,
 }
 
@@ -47,7 +47,7 @@ impl<S> WebSocketStream<S> {
         Self { stream, context, both, waker, ended: false, blocked: false }
     }
 
-    /// On a stream whose opening handshake is done.
+    /// A connection on a stream whose opening handshake is done.
     pub async fn from_raw_socket(stream: S, role: Role, config: Option<WebSocketConfig>) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -55,7 +55,8 @@ impl<S> WebSocketStream<S> {
         Self::new(stream, WebSocketContext::new(role, config))
     }
 
-    /// The same, where the beginning of what the peer sent was read already.
+    /// As [`from_raw_socket`](Self::from_raw_socket). `part` holds the peer's first bytes, which
+    /// were read already.
     pub async fn from_partially_read(
         stream: S,
         part: Vec<u8>,
@@ -68,7 +69,8 @@ impl<S> WebSocketStream<S> {
         Self::new(stream, WebSocketContext::from_partially_read(part, role, config))
     }
 
-    /// The stream. What was read and not returned, or buffered and not written, is lost.
+    /// Returns the stream. Data that was read but not returned, or buffered but not written, is
+    /// lost.
     pub fn into_inner(self) -> S {
         self.stream
     }
@@ -94,11 +96,11 @@ impl<S> WebSocketStream<S> {
         self.context.get_config()
     }
 
-    /// Sends a Close. Read on until the end, for the peer's.
+    /// Sends a Close. Keep reading until the end, to receive the peer's Close.
     ///
     /// # Errors
     ///
-    /// Those of the stream, and of [`WebSocketContext::close`].
+    /// The errors of the stream, and of [`WebSocketContext::close`].
     pub async fn close(&mut self, msg: Option<CloseFrame>) -> Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -108,7 +110,8 @@ impl<S> WebSocketStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
-    /// The connection, and the stream as the one that it knows. `task`: the one that is polling.
+    /// The connection, and the stream in the form that the connection reads and writes. `task` is
+    /// the task that is polling.
     fn parts<'a>(
         &'a mut self,
         task: Option<(Side, &'a Waker)>,
@@ -118,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     }
 }
 
-/// A stream in one poll: what is pending would block.
+/// A stream during one poll. It returns `WouldBlock` where the polled stream is pending.
 struct Polled<'a, S> {
     stream: &'a mut S,
     both: &'a Both,
@@ -169,7 +172,7 @@ impl<S: AsyncWrite + Unpin> Write for Polled<'_, S> {
     }
 }
 
-/// `Pending` for `WouldBlock`.
+/// Turns the error `WouldBlock` into `Pending`.
 fn pending<T>(result: Result<T>) -> Poll<Result<T>> {
     match result {
         Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
@@ -177,7 +180,7 @@ fn pending<T>(result: Result<T>) -> Poll<Result<T>> {
     }
 }
 
-/// That it is over is no failure of sending the last Close.
+/// Turns `ConnectionClosed` into success: a flush that ends the connection has not failed.
 fn closed(result: Result<()>) -> Result<()> {
     match result {
         Err(Error::ConnectionClosed) => Ok(()),
@@ -227,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
     fn start_send(mut self: Pin<&mut Self>, item: Message) -> Result<()> {
         let (context, mut stream) = self.parts(None);
         let taken = pending(context.write(&mut stream, item));
-        self.blocked = taken.is_pending(); // it is in the buffer
+        self.blocked = taken.is_pending(); // the message is in the buffer
         match taken {
             Poll::Pending => Ok(()),
             Poll::Ready(result) => result,

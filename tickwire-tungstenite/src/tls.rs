@@ -22,16 +22,16 @@ use {
     tokio_rustls::TlsConnector,
 };
 
-/// A client's TLS.
+/// The TLS stream of a client.
 #[cfg(feature = "__rustls-tls")]
 type Tls<S> = tokio_rustls::client::TlsStream<S>;
 
 /// A stream, perhaps with TLS.
 #[non_exhaustive]
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant)] // of the API
+#[allow(clippy::large_enum_variant)] // as in tungstenite's API
 pub enum MaybeTlsStream<S> {
-    /// Without.
+    /// Without TLS.
     Plain(S),
     /// With TLS by rustls.
     #[cfg(feature = "__rustls-tls")]
@@ -39,7 +39,7 @@ pub enum MaybeTlsStream<S> {
 }
 
 impl<S> MaybeTlsStream<S> {
-    /// The stream, below TLS.
+    /// The stream below TLS.
     pub fn get_ref(&self) -> &S {
         match self {
             Self::Plain(stream) => stream,
@@ -104,11 +104,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for MaybeTlsStream<S> {
     }
 }
 
-/// TLS if the URL wants it, and the opening handshake.
+/// Does TLS if the URL asks for it, then the opening handshake.
 ///
 /// # Errors
 ///
-/// Those of TLS, and of [`client_async`](crate::client_async).
+/// The errors of TLS, and of [`client_async`](crate::client_async).
 #[cfg(feature = "__rustls-tls")]
 pub async fn client_async_tls<R, S>(
     request: R,

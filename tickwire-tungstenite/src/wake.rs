@@ -1,20 +1,20 @@
 //! Waking both halves of a connection that is split.
 //!
-//! The task that reads writes too, Pongs above all, and a stream remembers one waker for writing:
-//! so that one wakes both. For reading there is one task.
+//! The task that reads also writes, mostly Pongs. But a stream remembers only one waker for
+//! writing. So the stream gets a waker that wakes both tasks. For reading there is only one task.
 use std::{
     sync::{Arc, Mutex, PoisonError},
     task::{Wake, Waker},
 };
 
-/// Who waits until the stream can be written.
+/// The half that waits until the stream can be written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Side {
     Reader,
     Writer,
 }
 
-/// Both sides' wakers.
+/// The wakers of both halves.
 #[derive(Debug, Default)]
 pub(crate) struct Both {
     reader: Mutex<Option<Waker>>,
@@ -22,7 +22,7 @@ pub(crate) struct Both {
 }
 
 impl Both {
-    /// Remembers who waits, before the stream is polled.
+    /// Remembers the waker of the half that waits. Call this before the stream is polled.
     pub(crate) fn register(&self, side: Side, waker: &Waker) {
         let slot = match side {
             Side::Reader => &self.reader,

@@ -9,27 +9,27 @@ pub struct ReadBuffer<const CHUNK_SIZE: usize> {
 }
 
 impl<const CHUNK_SIZE: usize> ReadBuffer<CHUNK_SIZE> {
-    /// Empty.
+    /// An empty buffer.
     pub fn new() -> Self {
         Self::with_capacity(CHUNK_SIZE)
     }
 
-    /// Empty, with room for `capacity` bytes.
+    /// An empty buffer, with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
         Self::from_partially_read(Vec::with_capacity(capacity))
     }
 
-    /// With bytes that were read elsewhere.
+    /// A buffer with bytes that were read elsewhere.
     pub fn from_partially_read(part: Vec<u8>) -> Self {
         Self { bytes: Cursor::new(part) }
     }
 
-    /// The bytes, and how far they are consumed.
+    /// The bytes. The cursor's position tells how many are consumed.
     pub fn as_cursor(&self) -> &Cursor<Vec<u8>> {
         &self.bytes
     }
 
-    /// The same, to change.
+    /// As [`as_cursor`](Self::as_cursor), mutable.
     pub fn as_cursor_mut(&mut self) -> &mut Cursor<Vec<u8>> {
         &mut self.bytes
     }
@@ -40,11 +40,11 @@ impl<const CHUNK_SIZE: usize> ReadBuffer<CHUNK_SIZE> {
         self.bytes.into_inner()
     }
 
-    /// Reads once.
+    /// Reads from the stream once.
     ///
     /// # Errors
     ///
-    /// Those of the stream.
+    /// The stream's errors.
     pub fn read_from<S: Read>(&mut self, stream: &mut S) -> io::Result<usize> {
         self.drop_consumed();
         let bytes = self.bytes.get_mut();

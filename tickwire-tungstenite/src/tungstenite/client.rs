@@ -16,12 +16,12 @@ use std::{
     net::{TcpStream, ToSocketAddrs},
 };
 
-/// Dials, does TLS for `wss`, and the opening handshake; follows up to three redirects, as
+/// Dials, does TLS for `wss`, then does the opening handshake. Follows up to three redirects, as
 /// [`connect_with_config`] does.
 ///
 /// # Errors
 ///
-/// Whatever fails of these.
+/// The error of the step that fails.
 pub fn connect<Req: IntoClientRequest>(
     request: Req,
 ) -> Result<(WebSocket<MaybeTlsStream<TcpStream>>, Response)> {
@@ -30,9 +30,9 @@ pub fn connect<Req: IntoClientRequest>(
 
 /// [`connect`] with a configuration, and up to `max_redirects` redirects.
 ///
-/// Each is a request anew, with a Host and a key of its own. `Authorization`, `Cookie` and
-/// `Proxy-Authorization` go along to the same scheme, host and port only, all other headers
-/// anywhere; and from `wss` to `ws` none is followed.
+/// Each redirect makes a new request, with its own Host and key. `Authorization`, `Cookie` and
+/// `Proxy-Authorization` are sent only to the same scheme, host and port. All other headers are
+/// sent to any target. No redirect from `wss` to `ws` is followed.
 ///
 /// # Errors
 ///
@@ -57,7 +57,7 @@ pub fn connect_with_config<Req: IntoClientRequest>(
     connect_once(request, config)
 }
 
-/// The request to where a redirect points, unless it is not to be followed.
+/// The request to the target of a redirect; `None` if the redirect must not be followed.
 fn redirected(mut request: Request, location: &HeaderValue) -> Result<Option<Request>> {
     let (next, ()) = location.to_str()?.into_client_request()?.into_parts();
     let (from, to) = (origin(request.uri())?, origin(&next.uri)?);
@@ -70,12 +70,13 @@ fn redirected(mut request: Request, location: &HeaderValue) -> Result<Option<Req
             headers.remove(secret);
         }
     }
-    headers.extend(next.headers); // in place of its own
+    // The new request's Host, key and so on replace the old ones.
+    headers.extend(next.headers);
     *request.uri_mut() = next.uri;
     Ok(Some(request))
 }
 
-/// RFC 6454: whether it is `wss`, the host, the port.
+/// The origin of a URL (RFC 6454): whether the scheme is `wss`, the host, and the port.
 fn origin(uri: &Uri) -> Result<(bool, String, u16)> {
     let mode = uri_mode(uri)?;
     Ok((matches!(mode, Mode::Tls), host(uri)?.to_ascii_lowercase(), port(uri, mode)))
@@ -116,11 +117,11 @@ pub(crate) fn port(uri: &Uri, mode: Mode) -> u16 {
     })
 }
 
-/// Whether the URL wants TLS.
+/// Whether the URL asks for TLS.
 ///
 /// # Errors
 ///
-/// If it is neither `ws` nor `wss`.
+/// If the scheme is neither `ws` nor `wss`.
 pub fn uri_mode(uri: &Uri) -> Result<Mode> {
     match uri.scheme_str() {
         Some("ws") => Ok(Mode::Plain),
@@ -129,12 +130,12 @@ pub fn uri_mode(uri: &Uri) -> Result<Mode> {
     }
 }
 
-/// The opening handshake on a stream that is connected.
+/// Does the opening handshake on a connected stream.
 ///
 /// # Errors
 ///
-/// [`Interrupted`](HandshakeError::Interrupted) if the stream would block; else why the handshake
-/// failed.
+/// [`Interrupted`](HandshakeError::Interrupted) if the stream would block; otherwise the reason why
+/// the handshake failed.
 pub fn client<Stream, Req>(
     request: Req,
     stream: Stream,
@@ -163,13 +164,14 @@ where
     ClientHandshake::start(stream, request.into_client_request()?, config)?.handshake()
 }
 
-/// What a request can be made of: a URL, or a request that has all headers of the handshake.
+/// A value that a request can be made of: a URL, or a request that has all headers of the
+/// handshake.
 pub trait IntoClientRequest {
     /// The request.
     ///
     /// # Errors
     ///
-    /// If the URL is none.
+    /// If the URL is invalid.
     fn into_client_request(self) -> Result<Request>;
 }
 
@@ -200,7 +202,7 @@ impl IntoClientRequest for &Uri {
 impl IntoClientRequest for Uri {
     fn into_client_request(self) -> Result<Request> {
         let authority = self.authority().ok_or(UrlError::NoHostName)?.as_str();
-        // What stands before an `@` is a user.
+        // The part before an `@` names a user.
         let host = authority.rsplit('@').next().unwrap_or(authority);
         if host.is_empty() {
             return Err(UrlError::EmptyHostName.into());
@@ -260,13 +262,13 @@ pub struct ClientRequestBuilder {
 }
 
 impl ClientRequestBuilder {
-    /// For a URL.
+    /// A request for a URL.
     #[must_use]
     pub const fn new(uri: Uri) -> Self {
         Self { uri, headers: Vec::new(), subprotocols: Vec::new() }
     }
 
-    /// With a header.
+    /// Adds a header.
     pub fn with_header<K: Into<String>, V: Into<String>>(mut self, key: K, value: V) -> Self {
         self.headers.push((key.into(), value.into()));
         self

@@ -6,7 +6,7 @@ use std::io;
 /// The result of nearly every call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong; the two first variants are how a connection ends in good order.
+/// What can go wrong. The first two variants tell of a connection that is over.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The closing handshake is complete, and for a client the server has closed the stream: drop
@@ -22,14 +22,15 @@ pub enum Error {
     /// TLS failed.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
-    /// A limit on what is received.
+    /// Received data exceeds a limit.
     #[error("over a limit: {0}")]
     Capacity(#[from] CapacityError),
-    /// The peer broke the protocol, or the caller would have.
+    /// The peer broke the protocol, or the caller's message would have broken it.
     #[error("protocol: {0}")]
     Protocol(#[from] ProtocolError),
-    /// [`max_write_buffer_size`](super::protocol::WebSocketConfig::max_write_buffer_size) would be
-    /// exceeded by this message, which was not taken.
+    /// This message would exceed
+    /// [`max_write_buffer_size`](super::protocol::WebSocketConfig::max_write_buffer_size). It was
+    /// not taken.
     #[error("the write buffer is full")]
     WriteBufferFull(Box<Message>),
     /// Text that is not UTF-8.
@@ -41,7 +42,8 @@ pub enum Error {
     /// A URL that cannot be connected to.
     #[error("URL: {0}")]
     Url(#[from] UrlError),
-    /// The server answered with another status than 101, or this server with an error response.
+    /// The server answered with a status other than 101. Or this end is the server, and answered
+    /// with an error response.
     #[error("HTTP status {}", .0.status())]
     Http(Box<Response<Option<Vec<u8>>>>),
     /// A value that cannot be part of HTTP.
@@ -49,7 +51,7 @@ pub enum Error {
     HttpFormat(#[from] http::Error),
 }
 
-/// Makes errors out of those of the crates below.
+/// Converts the errors of the crates below into `Error`.
 macro_rules! from {
     ($($error:ty => $make:expr;)*) => {$(
         impl From<$error> for Error {
@@ -77,7 +79,7 @@ from! {
     tickwire::SendError => sent;
 }
 
-/// Why nothing more is received.
+/// Converts the reason why nothing more is received.
 fn received(error: tickwire::RecvError) -> Error {
     use tickwire::{ProtocolError as Broken, RecvError};
     let broken = match error {
@@ -105,7 +107,7 @@ fn received(error: tickwire::RecvError) -> Error {
     }
 }
 
-/// Why a message cannot be sent.
+/// Converts the reason why a message cannot be sent.
 fn sent(error: tickwire::SendError) -> Error {
     match error {
         tickwire::SendError::ControlTooLong | tickwire::SendError::ReasonTooLong => {
@@ -127,7 +129,7 @@ pub enum CapacityError {
     /// A frame or a message longer than the configuration allows.
     #[error("message of {size} bytes or more, {max_size} are allowed")]
     MessageTooLong {
-        /// How long it would be, or one more than the limit where only that is known.
+        /// The length of the message, or the limit plus one if the length is not known.
         size: usize,
         /// The limit.
         max_size: usize,
@@ -137,18 +139,18 @@ pub enum CapacityError {
 /// What is wrong with the subprotocol in a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubProtocolError {
-    /// One was chosen, though none was offered.
+    /// The server chose a subprotocol, though none was offered.
     #[error("the server chose a subprotocol, though none was offered")]
     ServerSentSubProtocolNoneRequested,
-    /// One that was not offered.
+    /// The server chose a subprotocol that was not offered.
     #[error("the server chose a subprotocol that was not offered")]
     InvalidSubProtocol,
-    /// None was chosen, though some were offered.
+    /// The server chose no subprotocol, though some were offered.
     #[error("the server chose none of the subprotocols offered")]
     NoSubProtocol,
 }
 
-/// What broke the protocol.
+/// How an end broke the protocol.
 #[allow(missing_copy_implementations)] // so that variants can be added
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
@@ -176,13 +178,13 @@ pub enum ProtocolError {
     /// A Sec-WebSocket-Accept that is missing or does not match the key.
     #[error("header Sec-WebSocket-Accept does not match the key")]
     SecWebSocketAcceptKeyMismatch,
-    /// The subprotocol in the response.
+    /// The subprotocol in the response is wrong.
     #[error("{0}")]
     SecWebSocketSubProtocolError(SubProtocolError),
-    /// The client sent something behind its request, before it had the answer.
+    /// The client sent bytes after its request, before it had the response.
     #[error("bytes behind the client's request")]
     JunkAfterRequest,
-    /// The callback returned a success as its error.
+    /// The callback returned a response with a status of success as its error.
     #[error("a success is no error response")]
     CustomResponseSuccessful,
     /// A header that is missing, repeated or malformed.
@@ -194,23 +196,24 @@ pub enum ProtocolError {
     /// The head is not HTTP.
     #[error("malformed HTTP: {0}")]
     HttparseError(#[from] httparse::Error),
-    /// Nothing can be sent behind a Close.
+    /// Nothing can be sent after a Close.
     #[error("a message behind a Close")]
     SendAfterClosing,
-    /// The peer sent something behind its Close. Not returned: tickwire does not look at it.
+    /// The peer sent something after its Close. This error is never returned: tickwire does not
+    /// look at these bytes.
     #[error("the peer sent something behind its Close")]
     ReceivedAfterClosing,
     /// A reserved bit to which no extension gives a meaning.
     #[error("reserved bit set without an extension that defines it")]
     NonZeroReservedBits,
-    /// A client has to mask.
+    /// A frame of a client is not masked, though it has to be.
     #[error("frame from a client is not masked")]
     UnmaskedFrameFromClient,
-    /// A server must not mask.
+    /// A frame of a server is masked, though it must not be.
     #[error("frame from a server is masked")]
     MaskedFrameFromServer,
-    /// A control frame in fragments. [`ControlFrameTooBig`](Self::ControlFrameTooBig) stands for it
-    /// here.
+    /// A control frame in fragments. This error is never returned:
+    /// [`ControlFrameTooBig`](Self::ControlFrameTooBig) is returned instead.
     #[error("control frame in fragments")]
     FragmentedControlFrame,
     /// A control frame of more than 125 bytes, or in fragments.
@@ -222,10 +225,10 @@ pub enum ProtocolError {
     /// A reserved opcode of 3 to 7.
     #[error("reserved data opcode {0}")]
     UnknownDataFrameType(u8),
-    /// A continuation without a beginning.
+    /// A continuation frame without a message begun.
     #[error("continuation frame without a message begun")]
     UnexpectedContinueFrame,
-    /// A new message inside one that is not finished.
+    /// A new message inside a message that is not finished.
     #[error("new message inside a fragmented one")]
     ExpectedFragment(Data),
     /// The stream ended without a Close.
@@ -242,13 +245,13 @@ pub enum ProtocolError {
 /// What is wrong with a URL.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// `wss` without a feature for TLS.
+    /// `wss`, though no feature for TLS is enabled.
     #[error("wss needs one of the features for TLS")]
     TlsFeatureNotEnabled,
     /// No host.
     #[error("no host in the URL")]
     NoHostName,
-    /// None of its addresses took the connection.
+    /// None of the host's addresses accepted the connection.
     #[error("cannot connect to {0}")]
     UnableToConnect(String),
     /// Neither `ws` nor `wss`.
@@ -263,7 +266,7 @@ pub enum UrlError {
 }
 
 /// What is wrong with TLS.
-#[allow(missing_copy_implementations)] // with a feature, it cannot be
+#[allow(missing_copy_implementations)] // with a feature for TLS it cannot be `Copy`
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {

@@ -12,8 +12,8 @@ use std::io::{Read, Write};
 ///
 /// # Errors
 ///
-/// [`Interrupted`](HandshakeError::Interrupted) if the stream would block; else why the handshake
-/// failed.
+/// [`Interrupted`](HandshakeError::Interrupted) if the stream would block; otherwise the reason why
+/// the handshake failed.
 pub fn accept<S: Read + Write>(
     stream: S,
 ) -> Result<WebSocket<S>, HandshakeError<ServerHandshake<S, NoCallback>>> {

@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-/// Whether a URL wants TLS.
+/// Whether a URL asks for TLS.
 #[derive(Clone, Copy, Debug)]
 pub enum Mode {
     /// `ws`.
@@ -20,7 +20,7 @@ pub trait NoDelay {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// The system's error.
     fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()>;
 }
 
@@ -30,7 +30,7 @@ impl NoDelay for TcpStream {
     }
 }
 
-/// A client's TLS.
+/// The TLS stream of a client.
 #[cfg(feature = "__rustls-tls")]
 type Tls<S> = rustls::StreamOwned<rustls::ClientConnection, S>;
 
@@ -43,9 +43,9 @@ impl<S: Read + Write + NoDelay> NoDelay for Tls<S> {
 
 /// A stream, perhaps with TLS.
 #[non_exhaustive]
-#[allow(clippy::large_enum_variant)] // of the API
+#[allow(clippy::large_enum_variant)] // as in tungstenite's API
 pub enum MaybeTlsStream<S: Read + Write> {
-    /// Without.
+    /// Without TLS.
     Plain(S),
     /// With TLS by rustls.
     #[cfg(feature = "__rustls-tls")]

@@ -13,13 +13,13 @@ use std::io::{Read, Write};
 #[cfg(feature = "__rustls-tls")]
 use {super::error::TlsError, std::sync::Arc};
 
-/// Which TLS a client is to use.
+/// The TLS that a client uses.
 #[non_exhaustive]
 #[derive(Clone)]
 pub enum Connector {
-    /// None: `wss` is refused.
+    /// No TLS: `wss` is refused.
     Plain,
-    /// rustls, with this configuration.
+    /// TLS by rustls, with this configuration.
     #[cfg(feature = "__rustls-tls")]
     Rustls(Arc<rustls::ClientConfig>),
 }
@@ -39,11 +39,11 @@ type Outcome<S> = Result<
     HandshakeError<ClientHandshake<MaybeTlsStream<S>>>,
 >;
 
-/// TLS if the URL wants it, and the opening handshake.
+/// Does TLS if the URL asks for it, then the opening handshake.
 ///
 /// # Errors
 ///
-/// Those of TLS, and of [`client`](super::client()).
+/// The errors of TLS, and of [`client`](super::client()).
 #[cfg(feature = "__rustls-tls")]
 pub fn client_tls<R, S>(request: R, stream: S) -> Outcome<S>
 where
@@ -104,7 +104,7 @@ where
     client_with_config(request, stream, config)
 }
 
-/// Before dialing.
+/// Refuses `wss` before dialing, if no feature for TLS is enabled.
 pub(super) fn check(mode: Mode) -> Result<()> {
     match mode {
         Mode::Tls if cfg!(not(feature = "__rustls-tls")) => {
@@ -114,14 +114,14 @@ pub(super) fn check(mode: Mode) -> Result<()> {
     }
 }
 
-/// The name that the certificate has to be for.
+/// The name that the server's certificate has to be for.
 #[cfg(feature = "__rustls-tls")]
 pub(crate) fn server_name(uri: &http::Uri) -> Result<rustls_pki_types::ServerName<'static>> {
     let name = rustls_pki_types::ServerName::try_from(super::client::host(uri)?);
     Ok(name.map_err(|_| TlsError::InvalidDnsName)?.to_owned())
 }
 
-/// The connector's configuration, or one with the roots of the features.
+/// The connector's configuration, or one with the roots that the enabled features give.
 #[cfg(feature = "__rustls-tls")]
 pub(crate) fn client_config(connector: Option<Connector>) -> Result<Arc<rustls::ClientConfig>> {
     if let Some(Connector::Rustls(config)) = connector {
@@ -137,7 +137,7 @@ pub(crate) fn client_config(connector: Option<Connector>) -> Result<Arc<rustls::
 
 #[cfg(feature = "__rustls-tls")]
 fn roots() -> Result<rustls::RootCertStore> {
-    #[allow(unused_mut)] // without roots
+    #[allow(unused_mut)] // if no feature gives roots
     let mut roots = rustls::RootCertStore::empty();
     #[cfg(feature = "rustls-tls-webpki-roots")]
     roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());

@@ -1,8 +1,8 @@
-//! For streams that do not block.
+//! Errors of streams that do not block.
 use crate::tungstenite::error::Error;
 use std::io;
 
-/// An error that may be no more than "not now".
+/// An error that may just mean "not now".
 pub trait NonBlockingError: Sized {
     /// `None` for `WouldBlock`.
     fn into_non_blocking(self) -> Option<Self>;
@@ -23,7 +23,7 @@ impl NonBlockingError for Error {
     }
 }
 
-/// A result whose error may be no more than "not now".
+/// A result whose error may just mean "not now".
 pub trait NonBlockingResult {
     /// The result with an `Option`.
     type Result;

@@ -1,4 +1,4 @@
-//! The client's part.
+//! The client's part in the handshake.
 use super::{
     HandshakeRole, MidHandshake, ProcessingResult, derive_accept_key,
     headers::{MAX_HEADERS, collect},
@@ -23,16 +23,16 @@ use tickwire_http::Opening;
 /// The request.
 pub type Request = http::Request<()>;
 
-/// The response, with the part of its body that came with its head if it refuses.
+/// The response. The body of a refusal is the part of it that arrived together with the head.
 pub type Response = http::Response<Option<Vec<u8>>>;
 
-/// The client's part.
+/// The client's part in the handshake.
 #[derive(Debug)]
 pub struct ClientHandshake<S> {
-    /// Checks the response; gone once it has.
+    /// Checks the response; `None` after the check.
     opening: Option<Opening>,
-    /// The Sec-WebSocket-Accept for the key of the request, and for that of `opening`, which
-    /// differ: the request may have any text there.
+    /// The Sec-WebSocket-Accept for the key of the request, and the one for the key of `opening`.
+    /// The keys differ, because the key of the request may be any text.
     accepts: [String; 2],
     /// Whether subprotocols were offered.
     offers: bool,
@@ -41,11 +41,11 @@ pub struct ClientHandshake<S> {
 }
 
 impl<S: Read + Write> ClientHandshake<S> {
-    /// A handshake, of which nothing is written yet.
+    /// A handshake that has not written anything yet.
     ///
     /// # Errors
     ///
-    /// If the request is none for a WebSocket.
+    /// If the request does not ask for a WebSocket.
     pub fn start(
         stream: S,
         mut request: Request,
@@ -78,9 +78,9 @@ impl<S: Read + Write> ClientHandshake<S> {
     }
 }
 
-/// What tickwire would ask for, and its checks of the response.
+/// The request that tickwire would send, and tickwire's checks of the response.
 fn opening(request: &Request, config: &WebSocketConfig) -> Result<(Request, Opening)> {
-    // The URL is in the request already.
+    // The URL is in `request` already, so any URL will do here.
     let mut same = core::Request::new("ws://localhost/").map_err(|_| UrlError::NoHostName)?;
     let mut offered = Vec::new();
     for names in request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL) {
@@ -95,7 +95,7 @@ fn opening(request: &Request, config: &WebSocketConfig) -> Result<(Request, Open
     Ok(Opening::new(&same, &config.core(), Keys::new()))
 }
 
-/// Puts the answer `to` one key in place of that to another.
+/// Replaces the Sec-WebSocket-Accept `from` with `to`, if the response has `from`.
 fn exchange(response: &mut Response, from: &str, to: &str) -> Result<()> {
     match response.headers_mut().get_mut(header::SEC_WEBSOCKET_ACCEPT) {
         Some(answer) if *answer == *from => *answer = HeaderValue::from_str(to)?,
@@ -148,7 +148,7 @@ impl<S: Read + Write> HandshakeRole for ClientHandshake<S> {
 /// [`InvalidHeader`](ProtocolError::InvalidHeader) if a header of the handshake is missing or
 /// repeated.
 pub fn generate_request(request: Request) -> Result<(Vec<u8>, String)> {
-    // Some servers know these in this case only.
+    // Some servers recognise these names only with these capital letters.
     const REQUIRED: [&str; 5] =
         ["Host", "Connection", "Upgrade", "Sec-WebSocket-Version", "Sec-WebSocket-Key"];
     let path = request.uri().path_and_query().ok_or(UrlError::NoPathOrQuery)?;

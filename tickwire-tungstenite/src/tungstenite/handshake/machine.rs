@@ -1,4 +1,4 @@
-//! One exchange of heads on a stream that may block or not.
+//! Reads or writes the head of a request or a response, on a stream that may block or not.
 use crate::tungstenite::{
     buffer::ReadBuffer,
     error::{Error, ProtocolError, Result},
@@ -7,14 +7,14 @@ use crate::tungstenite::{
 use bytes::{Buf, Bytes};
 use std::io::{self, Read, Write};
 
-/// How much a read asks for.
+/// The size of a read, in bytes.
 const READ: usize = 4 << 10;
-/// The longest head.
+/// The longest head, in bytes.
 pub(crate) const MAX_HEAD: usize = 64 << 10;
-/// In how many reads it may come: each has the head parsed from its beginning.
+/// The most reads in which a head may arrive, because each read parses the head from its start.
 const MAX_READS: usize = 512;
 
-/// A stream, and what is read from it or written to it.
+/// A stream, and the head that is read from it or written to it.
 #[derive(Debug)]
 pub struct HandshakeMachine<Stream> {
     stream: Stream,
@@ -28,12 +28,12 @@ enum State {
 }
 
 impl<Stream> HandshakeMachine<Stream> {
-    /// To read a head.
+    /// Begins to read a head.
     pub fn start_read(stream: Stream) -> Self {
         Self { stream, state: State::Reading { input: ReadBuffer::new(), reads: 0 } }
     }
 
-    /// To write `data`.
+    /// Begins to write `data`.
     pub fn start_write<D: Into<Vec<u8>>>(stream: Stream, data: D) -> Self {
         Self { stream, state: State::Writing(Bytes::from(data.into())) }
     }
@@ -54,7 +54,7 @@ impl<Stream: Read + Write> HandshakeMachine<Stream> {
     ///
     /// # Errors
     ///
-    /// Those of the stream, its end, and a head that is malformed or too long.
+    /// The stream's errors, its end, and a head that is malformed or too long.
     pub fn single_round<Obj: TryParse>(mut self) -> Result<RoundResult<Obj, Stream>> {
         match &mut self.state {
             State::Reading { input, reads } => {
@@ -91,18 +91,18 @@ impl<Stream: Read + Write> HandshakeMachine<Stream> {
     }
 }
 
-/// How far a round came.
+/// The result of one round.
 #[derive(Debug)]
 pub enum RoundResult<Obj, Stream> {
-    /// The stream has nothing, or takes nothing, now.
+    /// The stream would block.
     WouldBlock(HandshakeMachine<Stream>),
     /// There is more to read or write.
     Incomplete(HandshakeMachine<Stream>),
-    /// All is read or written.
+    /// The head is read or written in full.
     StageFinished(StageResult<Obj, Stream>),
 }
 
-/// What a stage brought.
+/// The result of a stage.
 #[derive(Debug)]
 pub enum StageResult<Obj, Stream> {
     /// A head was read.
@@ -111,19 +111,19 @@ pub enum StageResult<Obj, Stream> {
         result: Obj,
         /// The stream.
         stream: Stream,
-        /// The bytes read behind the head.
+        /// The bytes read after the head.
         tail: Vec<u8>,
     },
     /// A head was written.
     DoneWriting(Stream),
 }
 
-/// What can be read from the beginning of some bytes.
+/// A value that can be read from the beginning of some bytes.
 pub trait TryParse: Sized {
-    /// The value and its length; `None` if there is more of it to come.
+    /// The value and its length; `None` if more bytes of it have to arrive.
     ///
     /// # Errors
     ///
-    /// If it is malformed.
+    /// If the value is malformed.
     fn try_parse(data: &[u8]) -> Result<Option<(usize, Self)>>;
 }

@@ -21,21 +21,22 @@ pub struct MidHandshake<Role: HandshakeRole> {
 }
 
 impl<Role: HandshakeRole> MidHandshake<Role> {
-    /// What is being read or written.
+    /// The machine that reads or writes the heads.
     pub fn get_ref(&self) -> &HandshakeMachine<Role::InternalStream> {
         &self.machine
     }
 
-    /// What is being read or written.
+    /// The machine that reads or writes the heads.
     pub fn get_mut(&mut self) -> &mut HandshakeMachine<Role::InternalStream> {
         &mut self.machine
     }
 
-    /// Goes on, to the end or until the stream would block.
+    /// Continues to the end, or until the stream would block.
     ///
     /// # Errors
     ///
-    /// [`Interrupted`](HandshakeError::Interrupted) with the rest of the handshake, or its failure.
+    /// [`Interrupted`](HandshakeError::Interrupted) with the rest of the handshake, or the reason
+    /// why the handshake failed.
     pub fn handshake(mut self) -> Result<Role::FinalResult, HandshakeError<Role>> {
         loop {
             self.machine = match self.machine.single_round()? {
@@ -54,9 +55,9 @@ impl<Role: HandshakeRole> MidHandshake<Role> {
 
 /// Why there is no connection.
 pub enum HandshakeError<Role: HandshakeRole> {
-    /// Not yet: the stream would block.
+    /// The handshake is not done yet: the stream would block.
     Interrupted(MidHandshake<Role>),
-    /// Not at all.
+    /// The handshake failed.
     Failure(Error),
 }
 
@@ -86,7 +87,7 @@ impl<Role: HandshakeRole> From<Error> for HandshakeError<Role> {
     }
 }
 
-/// An end's part in the handshake.
+/// The part of one end in the handshake.
 pub trait HandshakeRole {
     #[doc(hidden)]
     type IncomingData: TryParse;
@@ -122,7 +123,7 @@ fn version_as_str(version: Version) -> Result<&'static str, Error> {
     }
 }
 
-/// A failed check of tickwire's.
+/// Converts the error of a check in tickwire.
 impl From<Refused> for Error {
     fn from(error: Refused) -> Self {
         const KEY: &str = "Sec-WebSocket-Key";

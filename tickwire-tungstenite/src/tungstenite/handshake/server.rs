@@ -1,4 +1,4 @@
-//! The server's part.
+//! The server's part in the handshake.
 use super::{
     HandshakeRole, MidHandshake, ProcessingResult,
     headers::{MAX_HEADERS, collect},
@@ -19,22 +19,22 @@ use tickwire_http::Upgrade;
 /// The request.
 pub type Request = http::Request<()>;
 
-/// The response that accepts it.
+/// The response that accepts a request.
 pub type Response = http::Response<()>;
 
-/// The response that refuses it.
+/// The response that refuses a request.
 pub type ErrorResponse = http::Response<Option<String>>;
 
-/// The response that accepts a request, 101.
+/// Makes the response that accepts a request, with status 101.
 ///
 /// # Errors
 ///
-/// If the request is none for a WebSocket.
+/// If the request does not ask for a WebSocket.
 pub fn create_response(request: &Request) -> Result<Response> {
     Ok(agree(request, &WebSocketConfig::default())?.0)
 }
 
-/// The same with a body.
+/// As [`create_response`], with a body.
 ///
 /// # Errors
 ///
@@ -59,7 +59,7 @@ fn agree<T>(
 ///
 /// # Errors
 ///
-/// Those of `w`.
+/// The errors of `w`.
 pub fn write_response<T>(mut w: impl Write, response: &http::Response<T>) -> Result<()> {
     write!(w, "{} {}\r\n", version_as_str(response.version())?, response.status())?;
     for (name, value) in response.headers() {
@@ -92,14 +92,14 @@ pub(crate) fn request(head: httparse::Request<'_, '_>) -> Result<Request> {
 
 /// What a server does with a request that passed the checks.
 ///
-/// Closures of this form implement it.
+/// Closures with the signature of [`on_request`](Self::on_request) implement this trait.
 pub trait Callback: Sized {
     /// Looks at the request, and may add to the response.
     ///
     /// # Errors
     ///
-    /// The response that refuses.
-    #[allow(clippy::result_large_err)] // of the API
+    /// The response that refuses the request.
+    #[allow(clippy::result_large_err)] // as in tungstenite's API
     fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse>;
 }
 
@@ -122,18 +122,18 @@ impl Callback for NoCallback {
     }
 }
 
-/// The server's part.
+/// The server's part in the handshake.
 #[derive(Debug)]
 pub struct ServerHandshake<S, C> {
     callback: Option<C>,
     config: WebSocketConfig,
-    /// The outcome, once the response to it is being written.
+    /// The outcome of the handshake, once its response is being written.
     outcome: Option<Result<Connection, ErrorResponse>>,
     stream: PhantomData<S>,
 }
 
 impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
-    /// A handshake, of which nothing is read yet.
+    /// A handshake that has not read anything yet.
     pub fn start(stream: S, callback: C, config: Option<WebSocketConfig>) -> MidHandshake<Self> {
         let role = Self {
             callback: Some(callback),
@@ -144,7 +144,7 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
         MidHandshake { role, machine: HandshakeMachine::start_read(stream) }
     }
 
-    /// The response to a request.
+    /// Makes the response to a request, and keeps the outcome.
     fn answer(&mut self, request: &Request) -> Result<Vec<u8>> {
         let (response, conn) = agree(request, &self.config)?;
         let answer = match self.callback.take() {
@@ -169,7 +169,7 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
         Ok(bytes)
     }
 
-    /// The connection, without the extension that the callback took out of the response.
+    /// The connection. It has no extension if the callback removed the extension from the response.
     fn as_answered(&self, conn: Connection, response: &Response) -> Connection {
         let nothing = Negotiated::default();
         let said = response.headers().contains_key(http::header::SEC_WEBSOCKET_EXTENSIONS);

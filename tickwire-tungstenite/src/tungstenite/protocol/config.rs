@@ -2,7 +2,7 @@
 #[cfg(feature = "deflate")]
 use tickwire::deflate::Deflate;
 
-/// A server writes payloads of this many bytes and more from where they lie.
+/// A server writes payloads of at least this many bytes without copying them.
 pub(super) const SHARED_FROM: usize = 4 << 10;
 
 /// Sizes and limits of a connection.
@@ -15,22 +15,22 @@ pub(super) const SHARED_FROM: usize = 4 << 10;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct WebSocketConfig {
-    /// How much a read asks for, in bytes; default 16 KiB, at least 512, at most 16 MiB. The buffer
-    /// grows for a longer message, and a connection that waits has none.
+    /// The size of a read, in bytes; default 16 KiB, at least 512, at most 16 MiB. The buffer grows
+    /// for a longer message. A connection that waits has no buffer.
     pub read_buffer_size: usize,
-    /// How much is buffered before a message is written without a flush, in bytes; default 128 KiB.
-    /// 0 writes each at once.
+    /// The number of bytes that are buffered before `write` writes them without a flush; default
+    /// 128 KiB. 0 writes each message at once.
     pub write_buffer_size: usize,
-    /// How much may be buffered, in bytes; default: as much as there is. It should be more than
-    /// [`write_buffer_size`](Self::write_buffer_size) and a message: what would exceed it is
-    /// refused with [`WriteBufferFull`](super::super::Error::WriteBufferFull).
+    /// The most bytes that may be buffered; default: no limit. It should be more than
+    /// [`write_buffer_size`](Self::write_buffer_size) and a message. A message that would exceed it
+    /// is refused with [`WriteBufferFull`](super::super::Error::WriteBufferFull).
     pub max_write_buffer_size: usize,
-    /// The longest message received, in bytes; default 64 MiB. It holds for what a compressed one
-    /// becomes, too.
+    /// The longest message received, in bytes; default 64 MiB. The limit also holds for a
+    /// compressed message once it is decompressed.
     pub max_message_size: Option<usize>,
     /// The longest frame received, in bytes; default 16 MiB.
     pub max_frame_size: Option<usize>,
-    /// Whether a server also takes frames that are not masked; default no (RFC 6455 §5.1).
+    /// Whether a server also takes frames without a mask; default no (RFC 6455 §5.1).
     pub accept_unmasked_frames: bool,
     /// Offers or accepts permessage-deflate (RFC 7692) in the opening handshake; default no.
     /// tungstenite has no such field.
@@ -97,7 +97,8 @@ impl WebSocketConfig {
         self
     }
 
-    /// The same for tickwire. What is sent is limited here, where the message can be given back.
+    /// The same configuration for tickwire, without the limit on the write buffer. That limit is
+    /// checked in this crate, which can give the message back.
     pub(crate) fn core(&self) -> tickwire::Config {
         let config = tickwire::Config {
             read_buffer: self.read_buffer_size,

@@ -1,4 +1,4 @@
-//! A connection without its stream: tickwire's, in the manners of tungstenite.
+//! A connection without its stream: tickwire's `Connection`, with the behaviour of tungstenite.
 use super::{
     CloseFrame, Message, Role, WebSocketConfig, config::SHARED_FROM, entropy::Keys, frame::Frame,
     frame::FrameHeader, remask::Remask, spare,
@@ -8,11 +8,11 @@ use bytes::{Buf, Bytes, BytesMut};
 use std::io::{self, IoSlice, Read, Write};
 use tickwire::{Connection, Entropy, Event, Negotiated, Outbound, OwnedMessage, Step};
 
-/// How much is read at once where frames may come without masks.
+/// The size of a read, in bytes, for a server that also takes frames without a mask.
 const READ: usize = 4 << 10;
 
-/// How much is discarded behind the peer's Close, in bytes, while its end of the stream is waited
-/// for.
+/// The most bytes that are discarded after the peer's Close, while we wait for the end of the
+/// peer's stream.
 const BEHIND_CLOSE: usize = 64 << 10;
 
 /// How far the closing handshake has come.
@@ -21,28 +21,29 @@ enum State {
     Open,
     /// Our Close is queued or written.
     ClosedByUs,
-    /// The peer's Close came, and ours with it or before; behind it, so many bytes.
+    /// The peer's Close has arrived, and our Close is queued or written.
     Closed {
+        /// The number of bytes received after the peer's Close.
         discarded: usize,
     },
-    /// The caller was told that it is over.
+    /// The caller was told that the connection is over.
     Over,
 }
 
-/// All of a connection but its stream, which is handed to each call.
+/// A connection without its stream, which is an argument of each call.
 #[derive(Debug)]
 pub struct WebSocketContext {
     conn: Connection,
     state: State,
-    /// Read, and not yet in `conn`.
+    /// Bytes that are read and not yet given to `conn`.
     staged: Bytes,
     remask: Option<Box<Remask>>,
-    /// Frames that the caller made, and all that was queued before them: written before what `conn`
-    /// has.
+    /// Frames that the caller made, and all bytes that were queued before them. They are written
+    /// before the output of `conn`.
     raw: BytesMut,
-    /// A Pong or a Close of ours is not written and flushed yet.
+    /// A Pong or a Close that answers the peer is not yet written and flushed.
     reply_due: bool,
-    /// The buffers are the thread's: it waits for input.
+    /// The connection waits for input, and has returned its buffers to the thread.
     at_rest: bool,
     config: WebSocketConfig,
 }
@@ -53,7 +54,7 @@ impl WebSocketContext {
         Self::from_partially_read(Vec::new(), role, config)
     }
 
-    /// The same, with the beginning of what the peer sent.
+    /// As [`new`](Self::new). `part` holds the peer's first bytes, which were read already.
     pub fn from_partially_read(part: Vec<u8>, role: Role, config: Option<WebSocketConfig>) -> Self {
         let config = config.unwrap_or_default();
         let conn = match role {
@@ -82,8 +83,8 @@ impl WebSocketContext {
         }
     }
 
-    /// Changes the configuration: the sizes of the write buffer, since the rest is fixed when a
-    /// connection begins.
+    /// Changes the configuration. Only the sizes of the write buffer have an effect: the rest is
+    /// fixed when a connection begins.
     pub fn set_config(&mut self, set_func: impl FnOnce(&mut WebSocketConfig)) {
         set_func(&mut self.config);
     }
@@ -93,7 +94,7 @@ impl WebSocketContext {
         &self.config
     }
 
-    /// Whether messages may come: until the peer's Close.
+    /// Whether messages may still arrive: until the peer's Close.
     pub fn can_read(&self) -> bool {
         matches!(self.state, State::Open | State::ClosedByUs)
     }
@@ -103,12 +104,14 @@ impl WebSocketContext {
         self.state == State::Open
     }
 
-    /// The next message. Writes the Pong or the Close that is due first; does not wait for that.
+    /// Returns the next message. First writes a Pong or a Close that is due, but does not wait for
+    /// a stream that would block.
     ///
     /// # Errors
     ///
-    /// [`ConnectionClosed`](Error::ConnectionClosed) in the end; `WouldBlock` of a stream that does
-    /// not block; what the peer does wrong, after which the connection is over.
+    /// [`ConnectionClosed`](Error::ConnectionClosed) at the end of the connection. `WouldBlock` if
+    /// the stream would block. An error for a violation by the peer, after which the connection is
+    /// over.
     pub fn read<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<Message> {
         if self.state != State::Open || self.reply_due {
             self.before_read(stream)?;
@@ -131,7 +134,7 @@ impl WebSocketContext {
         }
     }
 
-    /// Writes what is due, and says whether it is over.
+    /// Writes a reply that is due, and returns an error if the connection is over.
     #[cold]
     fn before_read<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<()> {
         self.check_not_over()?;
@@ -144,8 +147,9 @@ impl WebSocketContext {
         }
     }
 
-    /// tickwire tells the peer why. A stream that would block is not asked again; one that blocks
-    /// may, as for the answer to a Ping.
+    /// Ends the connection after an error, and writes the Close by which tickwire tells the peer
+    /// why. If the stream would block, the write is not tried again. If the stream blocks, the
+    /// write may block, as for the answer to a Ping.
     #[cold]
     fn broken(&mut self, stream: &mut impl Write, error: tickwire::RecvError) -> Error {
         self.state = State::Over;
@@ -175,7 +179,7 @@ impl WebSocketContext {
         Some(message)
     }
 
-    /// Gives the connection more to look at.
+    /// Gives the connection more input.
     fn fill(&mut self, stream: &mut impl Read) -> Result<()> {
         let rx = self.conn.receiver_mut();
         let read = if let (true, Some(remask)) = (self.staged.is_empty(), &mut self.remask) {
@@ -210,7 +214,7 @@ impl WebSocketContext {
         }
     }
 
-    /// A peer that goes on sending behind its Close is not listened to for ever.
+    /// Ends the connection if the peer goes on sending for too long after its Close.
     fn check_behind_close(&mut self, n: usize) -> Result<()> {
         if let State::Closed { discarded } = &mut self.state {
             *discarded = discarded.saturating_add(n);
@@ -229,7 +233,7 @@ impl WebSocketContext {
         }
     }
 
-    /// A peer that resets the stream after both have closed has only not waited.
+    /// Once both ends have closed, a reset is no failure: the peer only did not wait for the end.
     fn failed(&self, error: io::Error) -> Error {
         match error.kind() {
             io::ErrorKind::ConnectionReset if !self.can_read() => Error::ConnectionClosed,
@@ -237,12 +241,12 @@ impl WebSocketContext {
         }
     }
 
-    /// Takes a message, and writes if much is buffered or a reply is due.
+    /// Takes a message into the buffer. Writes the buffer if it holds much or a reply is due.
     ///
     /// # Errors
     ///
     /// [`WriteBufferFull`](Error::WriteBufferFull) with the message,
-    /// [`SendAfterClosing`](ProtocolError::SendAfterClosing), and those of the stream, which leave
+    /// [`SendAfterClosing`](ProtocolError::SendAfterClosing), and the stream's errors, which leave
     /// the message in the buffer.
     pub fn write<Stream: Read + Write>(
         &mut self,
@@ -278,7 +282,7 @@ impl WebSocketContext {
         }
     }
 
-    /// Whether the buffer has no room for it. What answers the peer is always taken.
+    /// Whether the buffer has no room for the message. A Pong or a Close is always taken.
     fn is_too_much(&self, message: &Message) -> bool {
         let mask = (self.conn.role() == tickwire::Role::Client).then_some([0; 4]);
         let header = FrameHeader { mask, ..Default::default() };
@@ -291,12 +295,12 @@ impl WebSocketContext {
         self.buffered().saturating_add(len) > self.config.max_write_buffer_size
     }
 
-    /// How much waits to be written.
+    /// The number of bytes that wait to be written.
     fn buffered(&self) -> usize {
         self.raw.len() + self.conn.sender().buffered_amount()
     }
 
-    /// A frame as it is, behind all that was queued.
+    /// Queues a raw frame after everything that is queued already.
     fn push_raw(&mut self, mut frame: Frame) {
         let mut out = self.conn.sender_mut().outgoing();
         while out.has_remaining() {
@@ -314,12 +318,12 @@ impl WebSocketContext {
         self.raw.extend_from_slice(&bytes);
     }
 
-    /// Writes all that waits, and flushes the stream.
+    /// Writes everything that waits, and flushes the stream.
     ///
     /// # Errors
     ///
-    /// Those of the stream; [`ConnectionClosed`](Error::ConnectionClosed) for a server whose
-    /// closing handshake this completes.
+    /// The stream's errors. [`ConnectionClosed`](Error::ConnectionClosed) for a server, if this
+    /// call completes the closing handshake.
     pub fn flush<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<()> {
         self.write_out(stream)?;
         stream.flush().map_err(|error| self.failed(error))?;
@@ -327,8 +331,8 @@ impl WebSocketContext {
         self.end_of_server()
     }
 
-    /// A server drops the stream first, so that it is not the client that has to remember it (RFC
-    /// 6455 §7.1.1).
+    /// Ends the connection of a server whose closing handshake is complete. The server drops the
+    /// stream first, so that the client does not have to remember the connection (RFC 6455 §7.1.1).
     fn end_of_server(&mut self) -> Result<()> {
         if self.conn.role() == tickwire::Role::Server && !self.can_read() {
             self.state = State::Over;
@@ -361,13 +365,13 @@ impl WebSocketContext {
         }
     }
 
-    /// Queues a Close, if none is, and writes all that waits. Read on until
+    /// Queues a Close if none is queued yet, and writes everything that waits. Keep reading until
     /// [`ConnectionClosed`](Error::ConnectionClosed).
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush); [`InvalidCloseSequence`](ProtocolError::InvalidCloseSequence) for
-    /// a code that must not be sent, [`ControlFrameTooBig`](ProtocolError::ControlFrameTooBig) for
+    /// As [`flush`](Self::flush). [`InvalidCloseSequence`](ProtocolError::InvalidCloseSequence) for
+    /// a code that must not be sent. [`ControlFrameTooBig`](ProtocolError::ControlFrameTooBig) for
     /// a reason of more than 123 bytes.
     pub fn close<Stream: Read + Write>(
         &mut self,
@@ -397,7 +401,7 @@ impl WebSocketContext {
     }
 }
 
-/// A message received.
+/// Converts a received message.
 #[inline]
 fn data(message: OwnedMessage) -> Message {
     match message {
@@ -406,7 +410,7 @@ fn data(message: OwnedMessage) -> Message {
     }
 }
 
-/// A stream that takes nothing is gone.
+/// Makes an error of a write that took nothing: the stream is gone.
 fn written(wrote: io::Result<usize>) -> io::Result<usize> {
     match wrote {
         Ok(0) => Err(io::ErrorKind::ConnectionReset.into()),

@@ -2,8 +2,8 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use tickwire::{Entropy, SystemEntropy};
 
-/// The system's; without it, which only a sandbox takes away, the keys of the hash maps of `std`,
-/// so that no constructor has to fail.
+/// Random bytes from the system. Only in a sandbox the system may give none. Then the random keys
+/// of `std`'s hash maps replace them, so that no constructor has to fail.
 pub(crate) struct Keys(Option<SystemEntropy>);
 
 impl Keys {

@@ -4,14 +4,14 @@ use crate::tungstenite::error::Result;
 use bytes::Bytes;
 use std::{fmt, str};
 
-/// What is received and sent.
+/// A message that is received or sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// Text.
     Text(Utf8Bytes),
     /// Bytes.
     Binary(Bytes),
-    /// A Ping, of at most 125 bytes. It is answered by the next call that reads, writes or flushes.
+    /// A Ping, of at most 125 bytes. The next call that reads, writes or flushes answers it.
     Ping(Bytes),
     /// A Pong, of at most 125 bytes.
     Pong(Bytes),
@@ -32,32 +32,32 @@ impl Message {
         Self::Binary(bytes.into())
     }
 
-    /// Whether it is text.
+    /// Whether the message is text.
     pub fn is_text(&self) -> bool {
         matches!(self, Self::Text(_))
     }
 
-    /// Whether it is binary.
+    /// Whether the message is binary.
     pub fn is_binary(&self) -> bool {
         matches!(self, Self::Binary(_))
     }
 
-    /// Whether it is a Ping.
+    /// Whether the message is a Ping.
     pub fn is_ping(&self) -> bool {
         matches!(self, Self::Ping(_))
     }
 
-    /// Whether it is a Pong.
+    /// Whether the message is a Pong.
     pub fn is_pong(&self) -> bool {
         matches!(self, Self::Pong(_))
     }
 
-    /// Whether it is a Close.
+    /// Whether the message is a Close.
     pub fn is_close(&self) -> bool {
         matches!(self, Self::Close(_))
     }
 
-    /// The length of its payload; of a Close that of its reason, of a raw frame that on the wire.
+    /// The length of the payload. For a Close: of its reason. For a raw frame: of the whole frame.
     pub fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -72,7 +72,7 @@ impl Message {
         self.len() == 0
     }
 
-    /// Its payload; of a Close the reason.
+    /// The payload; for a Close, its reason.
     pub fn into_data(self) -> Bytes {
         match self {
             Self::Text(text) => text.into(),
@@ -82,11 +82,11 @@ impl Message {
         }
     }
 
-    /// The same as text.
+    /// The payload as text; for a Close, its reason.
     ///
     /// # Errors
     ///
-    /// If it is not UTF-8.
+    /// If the payload is not UTF-8.
     pub fn into_text(self) -> Result<Utf8Bytes> {
         match self {
             Self::Text(text) => Ok(text),
@@ -95,11 +95,11 @@ impl Message {
         }
     }
 
-    /// The same, borrowed.
+    /// The payload as borrowed text; for a Close, its reason.
     ///
     /// # Errors
     ///
-    /// If it is not UTF-8.
+    /// If the payload is not UTF-8.
     pub fn to_text(&self) -> Result<&str> {
         match self {
             Self::Text(text) => Ok(text),
@@ -148,7 +148,7 @@ impl From<Message> for Bytes {
     }
 }
 
-/// The text, or how long it is if it is none.
+/// Shows the text, or the length of a payload that is not text.
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.to_text() {

@@ -19,16 +19,16 @@ use std::io::{Read, Write};
 /// Which end of a connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The end that accepted it.
+    /// The end that accepted the connection.
     Server,
-    /// The end that opened it.
+    /// The end that opened the connection.
     Client,
 }
 
-/// A connection on a stream, which may block or not.
+/// A connection on a stream. The stream may block or not.
 ///
-/// The opening handshake is done by [`connect`](super::connect), [`client`](super::client()) or
-/// [`accept`](super::accept).
+/// [`connect`](super::connect), [`client`](super::client()) or [`accept`](super::accept) does the
+/// opening handshake.
 #[derive(Debug)]
 pub struct WebSocket<Stream> {
     pub(crate) socket: Stream,
@@ -36,12 +36,13 @@ pub struct WebSocket<Stream> {
 }
 
 impl<Stream> WebSocket<Stream> {
-    /// On a stream whose opening handshake is done.
+    /// A connection on a stream whose opening handshake is done.
     pub fn from_raw_socket(stream: Stream, role: Role, config: Option<WebSocketConfig>) -> Self {
         Self { socket: stream, context: WebSocketContext::new(role, config) }
     }
 
-    /// The same, where the beginning of what the peer sent was read already.
+    /// As [`from_raw_socket`](Self::from_raw_socket). `part` holds the peer's first bytes, which
+    /// were read already.
     pub fn from_partially_read(
         stream: Stream,
         part: Vec<u8>,
@@ -52,7 +53,8 @@ impl<Stream> WebSocket<Stream> {
         Self { socket: stream, context }
     }
 
-    /// The stream. What was read and not returned, or buffered and not written, is lost.
+    /// Returns the stream. Data that was read but not returned, or buffered but not written, is
+    /// lost.
     pub fn into_inner(self) -> Stream {
         self.socket
     }
@@ -93,7 +95,7 @@ impl<Stream: Read + Write> WebSocket<Stream> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`WebSocketContext::read`].
     pub fn read(&mut self) -> Result<Message> {
         self.context.read(&mut self.socket)
     }
@@ -102,7 +104,7 @@ impl<Stream: Read + Write> WebSocket<Stream> {
     ///
     /// # Errors
     ///
-    /// Those of both.
+    /// The errors of both.
     pub fn send(&mut self, message: Message) -> Result<()> {
         self.write(message)?;
         self.flush()
@@ -112,7 +114,7 @@ impl<Stream: Read + Write> WebSocket<Stream> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`WebSocketContext::write`].
     pub fn write(&mut self, message: Message) -> Result<()> {
         self.context.write(&mut self.socket, message)
     }
@@ -121,7 +123,7 @@ impl<Stream: Read + Write> WebSocket<Stream> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`WebSocketContext::flush`].
     pub fn flush(&mut self) -> Result<()> {
         self.context.flush(&mut self.socket)
     }
@@ -130,36 +132,36 @@ impl<Stream: Read + Write> WebSocket<Stream> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`WebSocketContext::close`].
     pub fn close(&mut self, code: Option<CloseFrame>) -> Result<()> {
         self.context.close(&mut self.socket, code)
     }
 
-    /// [`read`](Self::read).
+    /// The old name of [`read`](Self::read).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`read`](Self::read).
     #[deprecated(note = "its name is now `read`")]
     pub fn read_message(&mut self) -> Result<Message> {
         self.read()
     }
 
-    /// [`send`](Self::send).
+    /// The old name of [`send`](Self::send).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`send`](Self::send).
     #[deprecated(note = "its name is now `send`")]
     pub fn write_message(&mut self, message: Message) -> Result<()> {
         self.send(message)
     }
 
-    /// [`flush`](Self::flush).
+    /// The old name of [`flush`](Self::flush).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`flush`](Self::flush).
     #[deprecated(note = "its name is now `flush`")]
     pub fn write_pending(&mut self) -> Result<()> {
         self.flush()

@@ -1,19 +1,19 @@
-//! For servers that also take frames that are not masked: gives them a masking key of zeros, before
-//! tickwire sees them.
+//! For servers that also take frames without a mask: gives these frames a masking key of zeros,
+//! before tickwire sees them.
 use super::frame::FrameHeader;
 use std::io::Cursor;
 
-/// Where in the stream of frames the bytes are.
+/// The position in the stream of frames: inside a header or inside a payload.
 #[derive(Debug, Default)]
 pub(super) struct Remask {
-    /// The beginning of a header.
+    /// The beginning of a header that has not arrived in full.
     header: Vec<u8>,
-    /// How much of the payload is still to come.
+    /// The number of payload bytes that have not arrived yet.
     payload: u64,
 }
 
 impl Remask {
-    /// The bytes, with a key in each frame.
+    /// Returns the bytes, with a masking key in each frame.
     pub(super) fn translate(&mut self, mut from: &[u8]) -> Vec<u8> {
         let mut to = Vec::with_capacity(from.len() + FrameHeader::MAX_SIZE);
         while let Some((&byte, rest)) = from.split_first() {
@@ -32,7 +32,7 @@ impl Remask {
         to
     }
 
-    /// Passes the header on, if this was its last byte, or if it is for tickwire to refuse.
+    /// Passes the header on if it is complete, or if it is invalid, so that tickwire refuses it.
     fn end_header(&mut self, to: &mut Vec<u8>) {
         let mut masked = true;
         match FrameHeader::parse(&mut Cursor::new(&self.header)) {

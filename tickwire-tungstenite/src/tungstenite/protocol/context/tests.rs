@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// Gives one message at a time, then would block.
+/// A stream that gives one message at a time, then would block.
 struct Turns(Vec<&'static [u8]>, Vec<u8>);
 
 impl Read for Turns {
@@ -59,7 +59,7 @@ fn what_waits_to_be_written_stays() {
     assert_eq!(stream.1, b"\x81\x05later\x81\x03too");
 }
 
-/// A Close, and then for ever more.
+/// A stream that gives a Close, and then zeros for ever.
 struct Endless(bool);
 
 impl Read for Endless {
@@ -91,7 +91,7 @@ fn a_server_that_sends_on_behind_its_close_is_left() {
     assert!(matches!(context.read(&mut stream), Err(Error::AlreadyClosed)));
 }
 
-/// Lives as long as its thread, and longer than the thread's buffers.
+/// A connection that lives as long as its thread, and longer than the thread's buffers.
 struct Last(Option<WebSocketContext>);
 
 impl Drop for Last {
@@ -116,7 +116,7 @@ thread_local! {
 #[test]
 fn a_connection_works_while_its_thread_ends() {
     let thread = std::thread::spawn(|| {
-        // What a thread has it loses last that it had first.
+        // A thread drops its first thread-local last, so `LAST` outlives the thread's buffers.
         LAST.with_borrow_mut(|last| {
             let mut context = WebSocketContext::new(Role::Client, None);
             assert!(context.read(&mut Turns(Vec::new(), Vec::new())).is_err());

@@ -4,9 +4,9 @@ use std::fmt;
 /// The opcode of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpCode {
-    /// Of a frame with a part of a message.
+    /// The opcode of a data frame.
     Data(Data),
-    /// Of a control frame.
+    /// The opcode of a control frame.
     Control(Control),
 }
 
@@ -81,7 +81,7 @@ impl From<OpCode> for u8 {
     }
 }
 
-/// The lower four bits; a frame has no others for it.
+/// Reads the lower four bits of the byte: an opcode has no more bits in a frame.
 impl From<u8> for OpCode {
     fn from(byte: u8) -> Self {
         match byte & 0x0F {
@@ -107,7 +107,7 @@ pub enum CloseCode {
     Away,
     /// 1002: the peer broke the protocol.
     Protocol,
-    /// 1003: data of a kind that this end does not accept.
+    /// 1003: this end does not accept data of this kind.
     Unsupported,
     /// 1005: stands for a Close without a code; not sent.
     Status,
@@ -115,17 +115,17 @@ pub enum CloseCode {
     Abnormal,
     /// 1007: data that does not match its type, such as text that is not UTF-8.
     Invalid,
-    /// 1008: against a policy of this end.
+    /// 1008: a message violates a policy of this end.
     Policy,
-    /// 1009: too big to process.
+    /// 1009: a message is too big to process.
     Size,
-    /// 1010: a client misses an extension.
+    /// 1010: the client needs an extension that was not agreed on.
     Extension,
     /// 1011: this end met an error of its own.
     Error,
     /// 1012: the service restarts.
     Restart,
-    /// 1013: overloaded; come back later.
+    /// 1013: the service is overloaded; come back later.
     Again,
     /// 1015: stands for a failed TLS handshake; not sent.
     #[doc(hidden)]
@@ -145,7 +145,7 @@ pub enum CloseCode {
 }
 
 impl CloseCode {
-    /// Whether a Close may carry it.
+    /// Whether a Close may carry this code.
     pub fn is_allowed(self) -> bool {
         !matches!(
             self,

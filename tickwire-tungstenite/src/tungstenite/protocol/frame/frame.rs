@@ -1,4 +1,4 @@
-//! One frame (RFC 6455 §5.2), for those who want to send or read them by themselves.
+//! Single frames (RFC 6455 §5.2), for callers that send or read frames themselves.
 use super::{
     Utf8Bytes,
     coding::{CloseCode, Control, Data, OpCode},
@@ -17,7 +17,7 @@ use tickwire::mask::Masker;
 pub struct CloseFrame {
     /// Why the connection closes.
     pub code: CloseCode,
-    /// For a log; at most 123 bytes when sent.
+    /// A text for a log; at most 123 bytes when sent.
     pub reason: Utf8Bytes,
 }
 
@@ -33,19 +33,19 @@ impl fmt::Display for CloseFrame {
 pub struct FrameHeader {
     /// FIN: whether a message ends with this frame.
     pub is_final: bool,
-    /// RSV1: compressed, if permessage-deflate was agreed on.
+    /// RSV1: the message is compressed, if permessage-deflate was agreed on.
     pub rsv1: bool,
     /// RSV2.
     pub rsv2: bool,
     /// RSV3.
     pub rsv3: bool,
-    /// What the frame is.
+    /// The type of the frame.
     pub opcode: OpCode,
     /// The masking key.
     pub mask: Option<[u8; 4]>,
 }
 
-/// A Close.
+/// The header of a Close without a mask.
 impl Default for FrameHeader {
     fn default() -> Self {
         Self {
@@ -60,14 +60,15 @@ impl Default for FrameHeader {
 }
 
 impl FrameHeader {
-    /// The longest: that of a masked frame of 64 KiB or more.
+    /// The length of the longest header, which a masked frame of 64 KiB or more has.
     pub(crate) const MAX_SIZE: usize = 14;
 
-    /// Reads a header and the length of the payload behind it; nothing, if it is not there in full.
+    /// Reads a header, and the length of the payload after it. Returns `None` if the header is not
+    /// there in full.
     ///
     /// # Errors
     ///
-    /// [`InvalidOpcode`](ProtocolError::InvalidOpcode) for a reserved one.
+    /// [`InvalidOpcode`](ProtocolError::InvalidOpcode) for a reserved opcode.
     pub fn parse(cursor: &mut Cursor<impl AsRef<[u8]>>) -> Result<Option<(Self, u64)>> {
         let mut bytes = cursor.chunk();
         let before = bytes.len();
@@ -117,7 +118,7 @@ impl FrameHeader {
     ///
     /// # Errors
     ///
-    /// Those of `output`.
+    /// The errors of `output`.
     pub fn format(&self, length: u64, output: &mut impl Write) -> Result<()> {
         let mut header = Vec::with_capacity(Self::MAX_SIZE);
         self.put(length, &mut header);
@@ -155,13 +156,13 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// How long it is on the wire.
+    /// The length of the frame on the wire.
     #[inline]
     pub fn len(&self) -> usize {
         self.header.len(self.payload.len() as u64) + self.payload.len()
     }
 
-    /// Never: a frame has a header.
+    /// Always `false`: a frame has a header.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -173,7 +174,7 @@ impl Frame {
         &self.header
     }
 
-    /// The header, to change.
+    /// The header, mutable.
     #[inline]
     pub fn header_mut(&mut self) -> &mut FrameHeader {
         &mut self.header
@@ -189,7 +190,7 @@ impl Frame {
     ///
     /// # Errors
     ///
-    /// If it is not UTF-8.
+    /// If the payload is not UTF-8.
     #[inline]
     pub fn into_text(self) -> Result<Utf8Bytes, Utf8Error> {
         self.payload.try_into()
@@ -201,17 +202,17 @@ impl Frame {
         self.payload
     }
 
-    /// The payload as text.
+    /// The payload as borrowed text.
     ///
     /// # Errors
     ///
-    /// If it is not UTF-8.
+    /// If the payload is not UTF-8.
     #[inline]
     pub fn to_text(&self) -> Result<&str, Utf8Error> {
         str::from_utf8(&self.payload)
     }
 
-    /// A message, or a part of one.
+    /// A frame that is a message, or a part of a message.
     #[inline]
     pub fn message(data: impl Into<Bytes>, opcode: OpCode, is_final: bool) -> Self {
         debug_assert!(matches!(opcode, OpCode::Data(_)), "not the opcode of data: {opcode}");
@@ -246,7 +247,7 @@ impl Frame {
         Self::from_payload(FrameHeader { opcode, ..Default::default() }, payload)
     }
 
-    /// A frame of these parts.
+    /// A frame with this header and this payload.
     pub fn from_payload(header: FrameHeader, payload: Bytes) -> Self {
         Self { header, payload }
     }
@@ -255,14 +256,14 @@ impl Frame {
     ///
     /// # Errors
     ///
-    /// Those of `output`.
+    /// The errors of `output`.
     pub fn format(self, output: &mut impl Write) -> Result<()> {
         let mut bytes = Vec::with_capacity(self.len());
         self.put(&mut bytes);
         Ok(output.write_all(&bytes)?)
     }
 
-    /// Appends the frame.
+    /// Appends the frame to `to`.
     pub(crate) fn put(&self, to: &mut Vec<u8>) {
         self.header.put(self.payload.len() as u64, to);
         let begin = to.len();

@@ -12,11 +12,11 @@ use bytes::{Buf, BytesMut};
 use std::io::{self, Cursor, Read, Write};
 use tickwire::mask::Masker;
 
-/// How much a read asks for.
+/// The size of a read, in bytes.
 const READ: usize = 16 << 10;
 
-/// A stream of frames: no messages, no rules across frames, no limits but the one in
-/// [`read`](Self::read).
+/// A stream of single frames. It knows no messages and no rules across frames. Its only limit is
+/// the `max_size` of [`read`](Self::read).
 #[derive(Debug)]
 pub struct FrameSocket<Stream> {
     stream: Stream,
@@ -25,17 +25,17 @@ pub struct FrameSocket<Stream> {
 }
 
 impl<Stream> FrameSocket<Stream> {
-    /// On a stream.
+    /// A socket on a stream.
     pub fn new(stream: Stream) -> Self {
         Self::from_partially_read(stream, Vec::new())
     }
 
-    /// On a stream of which `part` was read already.
+    /// A socket on a stream of which `part` was read already.
     pub fn from_partially_read(stream: Stream, part: Vec<u8>) -> Self {
         Self { stream, input: BytesMut::from(&*part), output: BytesMut::new() }
     }
 
-    /// The stream, and the bytes read that belong to no frame yet.
+    /// The stream, and the bytes read that do not belong to a returned frame.
     pub fn into_inner(self) -> (Stream, BytesMut) {
         (self.stream, self.input)
     }
@@ -56,7 +56,7 @@ impl<Stream: Read> FrameSocket<Stream> {
     ///
     /// # Errors
     ///
-    /// Those of the stream, a reserved opcode, and a payload of more than `max_size` bytes.
+    /// The stream's errors, a reserved opcode, and a payload of more than `max_size` bytes.
     pub fn read(&mut self, max_size: Option<usize>) -> Result<Option<Frame>> {
         let max_size = max_size.unwrap_or(usize::MAX);
         loop {
@@ -96,17 +96,17 @@ impl<Stream: Write> FrameSocket<Stream> {
     ///
     /// # Errors
     ///
-    /// Those of the stream.
+    /// The stream's errors.
     pub fn send(&mut self, frame: Frame) -> Result<()> {
         self.write(frame)?;
         self.flush()
     }
 
-    /// Writes a frame. One that the stream refused is kept, for [`flush`](Self::flush).
+    /// Writes a frame. If the stream refuses bytes of it, they are kept for [`flush`](Self::flush).
     ///
     /// # Errors
     ///
-    /// Those of the stream.
+    /// The stream's errors.
     pub fn write(&mut self, frame: Frame) -> Result<()> {
         let mut bytes = Vec::with_capacity(frame.len());
         frame.put(&mut bytes);
@@ -114,11 +114,11 @@ impl<Stream: Write> FrameSocket<Stream> {
         self.write_out()
     }
 
-    /// Writes what is kept, and flushes the stream.
+    /// Writes the bytes that were kept, and flushes the stream.
     ///
     /// # Errors
     ///
-    /// Those of the stream.
+    /// The stream's errors.
     pub fn flush(&mut self) -> Result<()> {
         self.write_out()?;
         Ok(self.stream.flush()?)

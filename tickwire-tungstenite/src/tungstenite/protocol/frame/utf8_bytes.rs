@@ -1,5 +1,6 @@
-//! Text that is shared as [`Bytes`] are.
-#![allow(unsafe_code)] // `from_bytes_unchecked` is declared so, as in tungstenite's API; nothing here is
+//! Text whose clones share their memory, as those of [`Bytes`] do.
+// `from_bytes_unchecked` is declared unsafe, as in tungstenite's API. Nothing here is unsafe.
+#![allow(unsafe_code)]
 use bytes::{Bytes, BytesMut};
 use std::{borrow::Borrow, fmt, ops::Deref, str::Utf8Error};
 use tickwire::Text;
@@ -21,12 +22,12 @@ impl Utf8Bytes {
         &self.0
     }
 
-    /// Text from bytes, which are looked at here all the same: those that are not UTF-8 become an
-    /// empty text.
+    /// Makes text from bytes. Unlike tungstenite, this function still checks the bytes: those that
+    /// are not UTF-8 become an empty text.
     ///
     /// # Safety
     ///
-    /// As in tungstenite, they have to be UTF-8.
+    /// As in tungstenite, the bytes have to be UTF-8.
     pub unsafe fn from_bytes_unchecked(bytes: Bytes) -> Self {
         Self(bytes.try_into().unwrap_or_default())
     }
@@ -68,7 +69,7 @@ impl Borrow<str> for Utf8Bytes {
     }
 }
 
-/// With all that a `&str` can be compared with.
+/// Compares with everything that a `&str` can be compared with.
 impl<T> PartialEq<T> for Utf8Bytes
 where
     for<'a> &'a str: PartialEq<T>,
