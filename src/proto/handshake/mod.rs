@@ -31,6 +31,55 @@
 //! # let _ = connection;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A loop of your own, over a stream that blocks:
+//!
+//! ```
+//! use std::{error::Error, io::{Read, Write}};
+//! use tickwire::{Config, Connection, Entropy, Time, handshake::{Progress, client, server}};
+//!
+//! fn accept<S: Read + Write>(io: &mut S, config: &Config, now: impl Fn() -> Time) -> Result<Connection, Box<dyn Error>> {
+//!     let mut server = server::Handshake::new(config);
+//!     loop {
+//!         match server.step() {
+//!             Ok(Progress::Complete) => return Ok(server.accept(server::Accept::default())?),
+//!             Ok(Progress::Partial) if server.reading.handle_timeout(now()).is_err() => continue, // `step` has the error
+//!             Ok(Progress::Partial) => {}
+//!             Err(error) => {
+//!                 io.write_all(&server.reject(error.clone()))?; // then shut the stream, and drain it
+//!                 return Err(error.into());
+//!             }
+//!         }
+//!         match io.read(server.reading.spare_mut())? {
+//!             0 => server.reading.end_of_stream(),
+//!             n => server.reading.commit(n),
+//!         }
+//!     }
+//! }
+//!
+//! fn open<S: Read + Write>(
+//!     io: &mut S,
+//!     mut client: client::Handshake,
+//!     now: impl Fn() -> Time,
+//! ) -> Result<Connection, Box<dyn Error>> {
+//!     while !client.outgoing().is_empty() {
+//!         let n = io.write(client.outgoing())?;
+//!         client.advance(n);
+//!     }
+//!     while client.step()? == Progress::Partial {
+//!         client.reading.handle_timeout(now())?;
+//!         match io.read(client.reading.spare_mut())? {
+//!             0 => client.reading.end_of_stream(),
+//!             n => client.reading.commit(n),
+//!         }
+//!     }
+//!     Ok(client.into_connection()?)
+//! }
+//! ```
+//!
+//! The stream's own timeouts have to end a read that waits longer than
+//! [`poll_timeout`](Reading::poll_timeout) says. Then serve the connection: see
+//! [`Connection::next`](crate::Connection::next). Its first output is the 101 response.
 pub mod client;
 mod date;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
