@@ -13,6 +13,7 @@ use std::os::fd::BorrowedFd as Borrowed;
 #[cfg(windows)]
 use std::os::windows::io::BorrowedSocket as Borrowed;
 use std::{
+    boxed::Box,
     fmt, io,
     net::SocketAddr,
     string::{String, ToString},
@@ -121,6 +122,19 @@ impl<'r> Dial<'r> {
 
     pub(crate) fn via(&self) -> Option<&Proxy> {
         self.via_proxy.as_ref()
+    }
+
+    /// The target to dial, and the configuration of TLS to it if it is a proxy.
+    pub(crate) fn first_hop(&self) -> Result<(&Target, Option<tls::Client>), Error> {
+        match self.via() {
+            None => Ok((self.target(), None)),
+            Some(proxy) => Ok((proxy.target(), proxy.client_tls()?)),
+        }
+    }
+
+    /// Marks an error of the way to the server as the proxy's, if there is one.
+    pub(crate) fn of_proxy(&self, error: Error) -> Error {
+        if self.via().is_some() { Error::Proxy(Box::new(error)) } else { error }
     }
 
     /// Calls the hook before a socket connects.

@@ -4,14 +4,13 @@ use super::{
     handshake::{client_since, wait},
 };
 use crate::{
-    dial::{Addresses, Dial, proxy::Proxy},
+    dial::{Addresses, Dial},
     drive::{Error, Timed, sync::Instant},
     proto::{config::Config, handshake::client::Request, url::Target},
     tls::maybe::blocking::MaybeTls,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
-    boxed::Box,
     io,
     net::{SocketAddr, TcpStream, ToSocketAddrs},
     time::Duration,
@@ -62,33 +61,27 @@ impl Dial<'_> {
     pub fn blocking_connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?;
-        let (mut stream, mut ahead) = match self.via() {
-            None => (
-                MaybeTls::new(self.stamped(self.blocking_tcp(self.target(), began, config)?)?),
-                Vec::new(),
-            ),
-            Some(proxy) => match self.blocking_through(proxy, began, config) {
-                Ok(tunnel) => tunnel,
-                Err(error) => return Err(Error::Proxy(Box::new(error))),
-            },
-        };
+        let dialed = self.blocking_stream(began, config);
+        let (mut stream, mut ahead) = dialed.map_err(|error| self.of_proxy(error))?;
         if let Some(tls) = tls {
             stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
         }
         client_since(began, stream, self.request(), config, &ahead)
     }
 
-    /// A tunnel to the server, and the bytes that came through it already.
-    fn blocking_through(
+    /// A stream to the server, and the bytes that came through it already.
+    fn blocking_stream(
         &self,
-        proxy: &Proxy,
         began: Instant,
         config: &Config,
     ) -> Result<(MaybeTls, Vec<u8>), Error> {
-        let (to, tls) = (proxy.target(), proxy.client_tls()?);
-        let tcp = self.blocking_tcp(to, began, config)?;
-        let mut io = Timed::since(began, MaybeTls::to_proxy(self.stamped(tcp)?, to, tls)?);
-        let ahead = wait(proxy.tunnel(&mut io, self.target(), config))??;
+        let (to, tls) = self.first_hop()?;
+        let tcp = self.stamped(self.blocking_tcp(to, began, config)?)?;
+        let mut io = Timed::since(began, MaybeTls::new(tcp, to, tls)?);
+        let ahead = match self.via() {
+            None => Vec::new(),
+            Some(proxy) => wait(proxy.tunnel(&mut io, self.target(), config))??,
+        };
         Ok((io.io, ahead))
     }
 

@@ -4,7 +4,7 @@ mod tests;
 
 use super::WebSocket;
 use crate::{
-    dial::{Addresses, Dial, proxy::Proxy},
+    dial::{Addresses, Dial},
     drive::{self, Error, Timed},
     proto::{config::Config, handshake::client::Request, url::Target},
     tls::maybe::tokio::MaybeTls,
@@ -14,7 +14,7 @@ use ::tokio::{
     net::{TcpSocket, TcpStream, lookup_host},
     time::{Instant, timeout, timeout_at},
 };
-use std::{boxed::Box, io, net::SocketAddr, vec::Vec};
+use std::{boxed::Box, io, net::SocketAddr, pin::Pin, vec::Vec};
 
 /// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on. For
 /// headers, subprotocols, socket options, a TLS configuration or a proxy see [`Dial`].
@@ -51,7 +51,16 @@ use std::{boxed::Box, io, net::SocketAddr, vec::Vec};
 /// # }
 /// ```
 pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
-    Dial::new(&Request::new(url)?).connect(config).await
+    connecting(url, config).await
+}
+
+/// A connection that is being made. The body is compiled here, once: a program compiles the body of
+/// an `async fn` of ours in each of its codegen units that polls it, with all that the body drops.
+type Connecting<'d> =
+    Pin<Box<dyn Future<Output = Result<WebSocket<MaybeTls>, Error>> + Send + Sync + 'd>>;
+
+fn connecting<'d>(url: &'d str, config: &'d Config) -> Connecting<'d> {
+    Box::pin(async move { Dial::new(&Request::new(url)?).dialed(config).await })
 }
 
 /// Adapter `tokio`.
@@ -71,19 +80,18 @@ impl Dial<'_> {
     ///
     /// tokio panics if the runtime has no time driver.
     pub async fn connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
+        self.connecting(config).await
+    }
+
+    fn connecting<'d>(&'d self, config: &'d Config) -> Connecting<'d> {
+        Box::pin(self.dialed(config))
+    }
+
+    async fn dialed(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?;
-        let (mut stream, mut ahead) = match self.via() {
-            None => (
-                MaybeTls::new(self.stamped(self.tcp(self.target(), began, config).await?)?),
-                Vec::new(),
-            ),
-            // The future is on the heap, so that connections without a proxy need no room for it.
-            Some(proxy) => match Box::pin(self.through(proxy, began, config)).await {
-                Ok(tunnel) => tunnel,
-                Err(error) => return Err(Error::Proxy(Box::new(error))),
-            },
-        };
+        let dialed = self.stream(began, config).await;
+        let (mut stream, mut ahead) = dialed.map_err(|error| self.of_proxy(error))?;
         if let Some(tls) = tls {
             stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
         }
@@ -91,17 +99,16 @@ impl Dial<'_> {
         drive::client(io, self.request(), config, &ahead).await.map(WebSocket)
     }
 
-    /// A tunnel to the server, and the bytes that came through it already.
-    async fn through(
-        &self,
-        proxy: &Proxy,
-        began: Instant,
-        config: &Config,
-    ) -> Result<(MaybeTls, Vec<u8>), Error> {
-        let (to, tls) = (proxy.target(), proxy.client_tls()?);
-        let tcp = self.tcp(to, began, config).await?;
-        let mut io = Timed::since(began, MaybeTls::to_proxy(self.stamped(tcp)?, to, tls)?);
-        let ahead = proxy.tunnel(&mut io, self.target(), config).await?;
+    /// A stream to the server, and the bytes that came through it already.
+    async fn stream(&self, began: Instant, config: &Config) -> Result<(MaybeTls, Vec<u8>), Error> {
+        let (to, tls) = self.first_hop()?;
+        let tcp = self.stamped(self.tcp(to, began, config).await?)?;
+        let mut io = Timed::since(began, MaybeTls::new(tcp, to, tls)?);
+        let ahead = match self.via() {
+            None => Vec::new(),
+            // The future is on the heap, so that connections without a proxy need no room for it.
+            Some(proxy) => Box::pin(proxy.tunnel(&mut io, self.target(), config)).await?,
+        };
         Ok((io.io, ahead))
     }
 

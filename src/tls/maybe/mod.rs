@@ -20,17 +20,9 @@ enum Maybe<S, T, U> {
 /// stream, and `below` returns that stream.
 macro_rules! dialed {
     () => {
-        /// From a stream to a server.
-        pub(crate) fn new(tcp: Tcp) -> Self {
-            Self(Maybe::Plain(tcp))
-        }
-
-        /// From a stream to a proxy, with TLS around it if there is a configuration for it.
-        pub(crate) fn to_proxy(
-            tcp: Tcp,
-            proxy: &Target,
-            tls: Option<Client>,
-        ) -> Result<Self, Error> {
+        /// From a stream to a server, or to a proxy with TLS around it if there is a configuration
+        /// for it.
+        pub(crate) fn new(tcp: Tcp, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
             Ok(Self(match tls {
                 None => Maybe::Plain(tcp),
                 Some(tls) => Maybe::ToProxy(client(tcp, proxy, tls, &[])?),
