@@ -317,7 +317,11 @@ impl<'a> Authority<'a> {
         });
         // Empty labels are not legal.
         if !legal || before == b'.' {
-            return Err(if host.bytes().all(|b| b.is_ascii()) { UrlError::BadHost } else { UrlError::NonAsciiHost });
+            return Err(if host.bytes().all(|b| b.is_ascii()) {
+                UrlError::BadHost
+            } else {
+                UrlError::NonAsciiHost
+            });
         }
         Ok(Self { host, zone: None, v6: false, port })
     }
