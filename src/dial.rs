@@ -17,7 +17,10 @@ use proxy::Proxy;
 use std::os::fd::BorrowedFd as Borrowed;
 #[cfg(windows)]
 use std::os::windows::io::BorrowedSocket as Borrowed;
-use std::{fmt, format, io, net::SocketAddr, string::String, sync::Arc, time::Duration, vec::Vec};
+use std::{
+    boxed::Box, fmt, format, io, net::SocketAddr, string::String, sync::Arc, time::Duration,
+    vec::Vec,
+};
 use tickwire_dial::{Race, Step};
 
 /// How to connect: the request, and the way to make the stream. To connect to a URL with the
@@ -138,6 +141,19 @@ impl<'r> Dial<'r> {
 
     pub(crate) fn via(&self) -> Option<&Proxy> {
         self.via_proxy.as_ref()
+    }
+
+    /// The target to dial, and the configuration of TLS to it if it is a proxy.
+    pub(crate) fn first_hop(&self) -> Result<(&Target, Option<tls::Client>), Error> {
+        match self.via() {
+            None => Ok((self.target(), None)),
+            Some(proxy) => Ok((proxy.target(), proxy.client_tls()?)),
+        }
+    }
+
+    /// Marks an error of the way to the server as the proxy's, if there is one.
+    pub(crate) fn of_proxy(&self, error: Error) -> Error {
+        if self.via().is_some() { Error::Proxy(Box::new(error)) } else { error }
     }
 
     /// Calls the hook before a socket connects.

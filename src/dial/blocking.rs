@@ -1,5 +1,5 @@
 //! Connecting to a URL from a thread.
-use super::{Attempts, Dial, proxy::Proxy};
+use super::{Attempts, Dial};
 use crate::{
     blocking::{Stream, WebSocket, client_since, wait},
     drive::{Error, Timed, sync::Instant},
@@ -13,7 +13,6 @@ use rustix::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
-    boxed::Box,
     io,
     net::{SocketAddr, TcpStream, ToSocketAddrs},
     time::Duration,
@@ -102,31 +101,27 @@ impl Dial<'_> {
     ) -> Result<WebSocket<MaybeTls<S>>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?;
-        let io = connector(self.via().map_or(self.target(), Proxy::target));
-        let (mut stream, mut ahead) = match self.via() {
-            None => (MaybeTls::new(io?), Vec::new()),
-            Some(proxy) => match self.blocking_through(proxy, io, began, config) {
-                Ok(tunnel) => tunnel,
-                Err(error) => return Err(Error::Proxy(Box::new(error))),
-            },
-        };
+        let made = self.blocking_stream(began, config, connector);
+        let (mut stream, mut ahead) = made.map_err(|error| self.of_proxy(error))?;
         if let Some(tls) = tls {
             stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
         }
         client_since(began, stream, self.request(), config, &ahead)
     }
 
-    /// A tunnel to the server, and the bytes that came through it already.
-    fn blocking_through<S: Stream>(
+    /// A stream to the server, and the bytes that came through it already.
+    fn blocking_stream<S: Stream>(
         &self,
-        proxy: &Proxy,
-        io: io::Result<S>,
         began: Instant,
         config: &Config,
+        connector: impl FnOnce(&Target) -> io::Result<S>,
     ) -> Result<(MaybeTls<S>, Vec<u8>), Error> {
-        let stream = MaybeTls::to_proxy(io?, proxy.target(), proxy.client_tls()?)?;
-        let mut io = Timed::opening(began, stream);
-        let ahead = wait(proxy.tunnel(&mut io, self.target(), config))??;
+        let (to, tls) = self.first_hop()?;
+        let mut io = Timed::opening(began, MaybeTls::new(connector(to)?, to, tls)?);
+        let ahead = match self.via() {
+            None => Vec::new(),
+            Some(proxy) => wait(proxy.tunnel(&mut io, self.target(), config))??,
+        };
         Ok((io.io, ahead))
     }
 

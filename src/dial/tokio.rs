@@ -1,5 +1,5 @@
 //! Connecting to a URL with tokio.
-use super::{Attempts, Dial, proxy::Proxy};
+use super::{Attempts, Dial};
 use crate::{
     drive::{Error, Timed},
     proto::{config::Config, handshake::client::Request, url::Target},
@@ -13,7 +13,7 @@ use ::tokio::{
     time::{Instant, timeout_at},
 };
 use core::future::poll_fn;
-use std::{boxed::Box, io, net::SocketAddr, task::Poll, vec::Vec};
+use std::{boxed::Box, io, net::SocketAddr, pin::Pin, task::Poll, vec::Vec};
 use tickwire_dial::Step;
 
 /// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on. For
@@ -52,7 +52,16 @@ use tickwire_dial::Step;
 /// # }
 /// ```
 pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
-    Dial::new(&Request::new(url)?).connect(config).await
+    connecting(url, config).await
+}
+
+/// A connection that is being made. The body is compiled here, once: a program compiles the body of
+/// an `async fn` of ours in each of its codegen units that polls it, with all that the body drops.
+type Connecting<'d> =
+    Pin<Box<dyn Future<Output = Result<WebSocket<MaybeTls>, Error>> + Send + Sync + 'd>>;
+
+fn connecting<'d>(url: &'d str, config: &'d Config) -> Connecting<'d> {
+    Box::pin(async move { Dial::new(&Request::new(url)?).connecting(config).await })
 }
 
 /// Adapter `tokio`.
@@ -72,8 +81,12 @@ impl Dial<'_> {
     ///
     /// tokio panics if the runtime has no time driver.
     pub async fn connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
+        self.connecting(config).await
+    }
+
+    fn connecting<'d>(&'d self, config: &'d Config) -> Connecting<'d> {
         let began = Instant::now();
-        self.connect_with(config, |to| self.tcp(to, began, config)).await
+        Box::pin(self.connect_with(config, move |to| self.tcp(to, began, config)))
     }
 
     /// Connects over the streams of a connector: a Unix socket, a resolver or an interface of your
@@ -120,34 +133,33 @@ impl Dial<'_> {
     {
         let began = Instant::now();
         let tls = self.client_tls()?;
-        let to = self.via().map_or(self.target(), Proxy::target);
-        let io = within(began.checked_add(config.handshake_timeout), connector(to)).await;
-        let (mut stream, mut ahead) = match self.via() {
-            None => (MaybeTls::new(io?), Vec::new()),
-            // The future is on the heap, so that connections without a proxy need no room for it.
-            Some(proxy) => match Box::pin(self.through(proxy, io, began, config)).await {
-                Ok(tunnel) => tunnel,
-                Err(error) => return Err(Error::Proxy(Box::new(error))),
-            },
-        };
+        let made = self.stream(began, config, connector).await;
+        let (mut stream, mut ahead) = made.map_err(|error| self.of_proxy(error))?;
         if let Some(tls) = tls {
             stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
         }
         client_since(began, stream, self.request(), config, &ahead).await
     }
 
-    /// A tunnel to the server, and the bytes that came through it already.
-    async fn through<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        proxy: &Proxy,
-        io: io::Result<S>,
+    /// A stream to the server, and the bytes that came through it already.
+    async fn stream<'d, S, F>(
+        &'d self,
         began: Instant,
         config: &Config,
-    ) -> Result<(MaybeTls<S>, Vec<u8>), Error> {
-        let tls = proxy.client_tls()?;
-        let stream = MaybeTls::to_proxy(io?, proxy.target(), tls)?;
-        let mut io = Timed::since(began, stream);
-        let ahead = proxy.tunnel(&mut io, self.target(), config).await?;
+        connector: impl FnOnce(&'d Target) -> F,
+    ) -> Result<(MaybeTls<S>, Vec<u8>), Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        F: Future<Output = io::Result<S>>,
+    {
+        let (to, tls) = self.first_hop()?;
+        let io = within(began.checked_add(config.handshake_timeout), connector(to)).await?;
+        let mut io = Timed::since(began, MaybeTls::new(io, to, tls)?);
+        let ahead = match self.via() {
+            None => Vec::new(),
+            // The future is on the heap, so that connections without a proxy need no room for it.
+            Some(proxy) => Box::pin(proxy.tunnel(&mut io, self.target(), config)).await?,
+        };
         Ok((io.io, ahead))
     }
 

@@ -133,6 +133,12 @@ impl Whole {
         self.out.lost()
     }
 
+    /// Gives both buffers back. It is not inline, because it runs before a wait.
+    fn give_both_back(&mut self) {
+        pool::give(self.conn.receiver_mut().reclaim());
+        self.flushed();
+    }
+
     /// Gives the buffer for sending back.
     pub(super) fn flushed(&mut self) {
         pool::give(self.conn.sender_mut().reclaim());
@@ -182,8 +188,7 @@ impl<I: Source + Output> Core<I> for Whole {
 
     #[inline]
     fn give_back(&mut self) {
-        pool::give(self.conn.receiver_mut().reclaim());
-        self.flushed();
+        self.give_both_back();
     }
 
     #[inline(always)]

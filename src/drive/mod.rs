@@ -290,16 +290,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             }
         }
         self.give_back();
-        // The error to report, best first: the peer's Close or violation, the error of the stream,
-        // the plain end of the stream.
-        let ended = self.core.step(Want::Message);
-        self.failed = self.core.with(|_, _, out| match ended {
-            Err(error) => Some(match out.io_error.take() {
-                Some(io) if error.close_code().is_none() => io.into(),
-                _ => Error::Recv(error),
-            }),
-            Ok(_) => out.recv_error.map(Error::Recv), // a deadline that nothing was left to show
-        });
+        // This repeats the end. `Chunk` is the least code, because it has no fast path.
+        let ended = self.core.step(Want::Chunk);
+        self.failed = self.core.with(|_, _, out| out.reason(ended));
         Poll::Ready(Ready::End)
     }
 }

@@ -6,7 +6,7 @@ use super::{
     io::{flush, write},
 };
 use crate::proto::{
-    connection::{Inbound, Sender},
+    connection::{Inbound, Sender, Step},
     error::{RecvError, SendError},
     time::Time,
 };
@@ -44,7 +44,7 @@ impl Out {
     /// Writes everything queued, then flushes. Bytes leave the sender only into the stream. If the
     /// stream refuses bytes, it is flushed before it gets more, because it may still hold the bytes
     /// it took. Keeps the reason of a failure.
-    #[inline]
+    #[inline(never)] // it is called at four places, for each type of stream
     pub(super) fn poll_write<W: Output>(
         &mut self,
         tx: &mut Sender,
@@ -130,6 +130,19 @@ impl Out {
             self.recv_error.get_or_insert(error);
         }
         told.is_err() || (!owed && tx.owes())
+    }
+
+    /// The error to report, best first: the peer's Close or violation, the error of the stream, the
+    /// plain end of the stream.
+    #[cold]
+    pub(super) fn reason(&mut self, last: Result<Step, RecvError>) -> Option<Error> {
+        match last {
+            Err(error) => Some(match self.io_error.take() {
+                Some(io) if error.close_code().is_none() => io.into(),
+                _ => Error::Recv(error),
+            }),
+            Ok(_) => self.recv_error.map(Error::Recv), // a deadline that nothing was left to show
+        }
     }
 
     /// The reason why queued messages will not be written: the stream's error, the end of

@@ -58,7 +58,6 @@ pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-#[inline]
 fn xor_below(bytes: &mut [u8], key: [u8; 4]) {
     let n = bytes.len();
     let Some(&tail) = bytes.last_chunk() else {

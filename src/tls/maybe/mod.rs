@@ -20,13 +20,9 @@ enum Maybe<S, T, U> {
 /// and `below` returns that stream.
 macro_rules! dialed {
     () => {
-        /// From a stream to a server.
-        pub(crate) fn new(io: S) -> Self {
-            Self(Maybe::Plain(io))
-        }
-
-        /// From a stream to a proxy, with TLS around it if there is a configuration for it.
-        pub(crate) fn to_proxy(io: S, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
+        /// From a stream to a server, or to a proxy with TLS around it if there is a configuration
+        /// for it.
+        pub(crate) fn new(io: S, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
             Ok(Self(match tls {
                 None => Maybe::Plain(io),
                 Some(tls) => Maybe::ToProxy(client(io, proxy, tls, &[])?),

@@ -42,8 +42,6 @@ pub(crate) struct OutBuffer {
     /// `mark` is the response's end. The search for a boundary starts here, so it need not walk all
     /// frames.
     mark: usize,
-    /// Bytes to write when `sent` reaches their offsets. Invariant: the offsets never decrease.
-    splices: VecDeque<Splice>,
     /// The number of bytes of all splices.
     spliced: usize,
     /// The number of spliced bytes that overtake, so were not fed in order.
@@ -64,6 +62,8 @@ pub(crate) struct OutBuffer {
     longest: usize,
     pub(super) writes: Writes,
     memory: &'static Memory,
+    /// Bytes to write when `sent` reaches their offsets. Invariant: the offsets never decrease.
+    splices: VecDeque<Splice>,
 }
 
 /// Shows the length only: payloads may be secret.

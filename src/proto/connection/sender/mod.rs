@@ -44,12 +44,10 @@ use urgent::{Control, Tail, Urgent};
 ///
 /// Feeding does no I/O; [`outgoing`](Self::outgoing) returns the bytes to write.
 pub struct Sender {
-    out: OutBuffer,
     /// A message is framed at once while fewer bytes are buffered. It is 0 if this half is not
     /// open, inside a message in chunks, and where messages are compressed. So `feed` needs only
     /// one comparison on its fast path.
     admit_below: usize,
-    encoder: Encoder,
     high_water: usize,
     cork_limit: usize,
     min_vectored: usize,
@@ -62,6 +60,10 @@ pub struct Sender {
     ledger: Ledger,
     close: Option<Box<(CloseCode, Box<str>)>>,
     deflate: Deflate,
+    // These two come last, because dropping them may panic: the drop of what follows such a field is
+    // compiled twice, in each codegen unit of a program.
+    out: OutBuffer,
+    encoder: Encoder,
 }
 
 /// Shows the state and how much is buffered, but no payload, which may be secret.
