@@ -132,15 +132,18 @@ impl<S: Stream> Writer<S> {
     /// Writes everything, or, with `enough`, until there is room.
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {
         self.0.hand.wait.begin_sending();
+        let mut before = self.0.with(|tx| tx.buffered_amount());
         loop {
-            let before = self.0.with(|tx| tx.buffered_amount());
             if let Poll::Ready(done) = self.0.poll_flush(&mut context(), enough) {
                 return done;
             }
             let (until, left) = self.0.with(|tx| (tx.poll_timeout(), tx.buffered_amount()));
+            // Either half writes through the shared handle, which does not know this call's limit.
+            // So the stream has accepted bytes if fewer are left.
             if left < before {
                 self.0.hand.wait.begin_sending();
             }
+            before = left;
             self.0.set_left(false); // this thread goes on with it
             let waited = self.0.hand.wait_to_write(until);
             if waited.is_err() {

@@ -96,6 +96,9 @@ impl Thread {
         self.begin_call(true, self.write_limit);
     }
 
+    /// Forgets what the polls before would wait for. A write within a poll may do so too: a sending
+    /// call notes again all that it waits for before it waits. `again` stays, because it only costs
+    /// another look.
     #[inline]
     fn begin_call(&mut self, sends: bool, limit: Option<Duration>) {
         self.call_ends = limit.map(|limit| self.now() + limit);

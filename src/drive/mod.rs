@@ -31,7 +31,7 @@ pub(crate) use split::{Half, Writer};
 
 use crate::{
     proto::{
-        connection::{Ending, Receiver, Step},
+        connection::{Ending, ReadyState, Receiver, Step},
         memory::Memory,
         pool,
         time::Time,
@@ -226,7 +226,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Measures the round trip of the Pong that came, if its time is asked for.
+    /// Measures the round trip if a Pong has answered a Ping of ours and the read brought no time.
+    /// Otherwise the Pong would wait for the next deadline.
     #[cold]
     fn time_pong(&mut self) {
         let Self { core, io, .. } = self;
@@ -237,15 +238,16 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         });
     }
 
-    /// The next thing to do with the stream, once receiving is over.
+    /// The next thing to do with the stream, once receiving is over. Also tells the sending side
+    /// why receiving ended, which wakes a writer, and when nothing more is written. `Done` alone
+    /// does not say that: the caller may still answer the peer's Close.
     fn ending(&mut self) -> Ending {
         self.core.with(|inbound, tx, out| {
             out.recv_error = inbound.receiver().error().or(out.recv_error);
-            let ending = inbound.ending(tx);
-            if ending == Ending::Done {
+            if inbound.ready_state(tx) == ReadyState::Closed {
                 tx.set_ended();
             }
-            ending
+            inbound.ending(tx)
         })
     }
 

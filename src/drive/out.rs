@@ -66,8 +66,9 @@ impl Out {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let unflushed = &mut self.unflushed;
+        let mut refused = *unflushed > 0 && tx.held_back() > 0;
         loop {
-            if *unflushed > 0 && (tx.held_back() > 0 || !tx.has_outgoing()) {
+            if *unflushed > 0 && (refused || !tx.has_outgoing()) {
                 let flushed = flush(io, unflushed, cx);
                 tx.unflushed(*unflushed);
                 ready!(flushed)?;
@@ -87,6 +88,7 @@ impl Out {
                 return Poll::Pending;
             }
             tx.unflushed(*unflushed);
+            refused = true;
         }
     }
 

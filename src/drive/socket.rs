@@ -66,7 +66,8 @@ impl<I: Source + Output> Socket<Whole, I> {
         tx.has_room() && !tx.is_closed()
     }
 
-    /// Waits for room.
+    /// Waits for room. After a failed write the error is `Closed`, as from a feed; a flush has the
+    /// reason.
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.has_room() {
             return Poll::Ready(Ok(()));

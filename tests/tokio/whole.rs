@@ -779,6 +779,26 @@ async fn with_auto_pong_and_auto_close_off_the_caller_answers() {
     .await;
 }
 
+/// `recv_event` has said that receiving is over, and more may be sent: to a stream that takes a part.
+#[tokio::test(start_paused = true)]
+async fn behind_a_close_that_is_not_answered_the_stream_may_refuse_too() {
+    bounded(async {
+        let limits =
+            Config { auto_close: false, write_timeout: Duration::from_secs(5), ..config() };
+        let (mut ws, io) = scripted(&masked(CLOSE, close_body(4000, "why")), &limits);
+        assert!(matches!(ws.recv_event().await.unwrap(), Some(Event::Close(Some(_)))));
+        assert_eq!(ws.recv_event().await.unwrap(), None);
+        io.with(|s| s.room = 10);
+        let last = ws.feed("the last of all messages").unwrap();
+        let began = Instant::now();
+        let refused = ws.flush().await.unwrap_err();
+        assert!(matches!(refused, Error::Recv(RecvError::WriteTimeout)), "{refused:?}");
+        assert_eq!(began.elapsed().as_secs(), 5);
+        assert!(!ws.sender().is_written(last));
+    })
+    .await;
+}
+
 // Timers.
 
 fn beating() -> Config {

@@ -108,7 +108,7 @@ impl Inbound {
         self.rx.closed(closing.is_clean(), closing.sent_code(tx))
     }
 
-    pub(super) fn ready_state(&self, tx: &Sender) -> ReadyState {
+    pub(crate) fn ready_state(&self, tx: &Sender) -> ReadyState {
         self.phase(tx).ready_state()
     }
 
