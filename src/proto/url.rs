@@ -143,16 +143,16 @@ impl Target {
     /// Parses the part of a URL behind the scheme: the authority, path and query. `default` is the
     /// port if the URL names none.
     pub(crate) fn behind_scheme(rest: &str, secure: bool, default: u16) -> Result<Self, UrlError> {
-        if rest.bytes().any(|b| b == b'#') {
+        if rest.contains('#') {
             return Err(UrlError::Fragment);
         }
-        let (authority, resource) = split_authority(rest);
+        let (authority, resource) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (userinfo, authority) = match authority.rsplit_once('@') {
             Some((userinfo, authority)) => (decode_userinfo(userinfo)?, authority),
             None => (None, authority),
         };
         let authority = Authority::parse(authority)?;
-        if !resource.bytes().all(|b| b.is_ascii()) {
+        if !resource.is_ascii() {
             return Err(UrlError::IllegalCharacter);
         }
         let port = authority.port.unwrap_or(default);
@@ -199,8 +199,9 @@ impl FromStr for Target {
     /// Parses a URL.
     ///
     /// Scheme and host match without regard to case. An empty port means the default. Besides `ws`
-    /// and `wss`, there is `ws+unix` for a [Unix socket](Self::socket_path). Percent escapes in path and query are passed on unchanged. The characters `` ^`{|} `` are passed on
-    /// too: RFC 3986 wants them encoded, but servers accept them.
+    /// and `wss`, there is `ws+unix` for a [Unix socket](Self::socket_path). Percent escapes in path
+    /// and query are passed on unchanged. The characters `` ^`{|} `` are passed on too: RFC 3986
+    /// wants them encoded, but servers accept them.
     ///
     /// # Errors
     ///
@@ -212,7 +213,7 @@ impl FromStr for Target {
         {
             return Self::of_socket(rest);
         }
-        let (scheme, rest) = split_scheme(url).ok_or(UrlError::NoScheme)?;
+        let (scheme, rest) = url.split_once("://").ok_or(UrlError::NoScheme)?;
         let secure = match scheme {
             s if s.eq_ignore_ascii_case("ws") => false,
             s if s.eq_ignore_ascii_case("wss") => true,
@@ -270,19 +271,6 @@ pub(crate) fn check(url: &str) -> Result<(), UrlError> {
         return Err(UrlError::TooLong);
     }
     Ok(())
-}
-
-/// The scheme, and the text behind `://`. This and the next function compare bytes, because the
-/// searches of std for text are much more code.
-pub(crate) fn split_scheme(url: &str) -> Option<(&str, &str)> {
-    let at = url.as_bytes().windows(3).position(|three| three == b"://")?;
-    Some((url.get(..at)?, url.get(at + 3..)?))
-}
-
-/// The authority, and the path and query behind it.
-pub(crate) fn split_authority(rest: &str) -> (&str, &str) {
-    let end = rest.bytes().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len());
-    rest.split_at_checked(end).unwrap_or_default()
 }
 
 /// 80 or 443 (RFC 6455 §3).
@@ -347,11 +335,7 @@ impl<'a> Authority<'a> {
         });
         // Empty labels are not legal.
         if !legal || before == b'.' {
-            return Err(if host.bytes().all(|b| b.is_ascii()) {
-                UrlError::BadHost
-            } else {
-                UrlError::NonAsciiHost
-            });
+            return Err(if host.is_ascii() { UrlError::BadHost } else { UrlError::NonAsciiHost });
         }
         Ok(Self { host, zone: None, v6: false, port })
     }
@@ -387,7 +371,7 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     if text.is_empty() {
         return Ok(None);
     }
-    if text.bytes().any(|b| !b.is_ascii() || b"@[]".contains(&b)) {
+    if text.contains(['@', '[', ']']) || !text.is_ascii() {
         return Err(UrlError::BadUserinfo);
     }
     let (user, password) = text.split_once(':').unwrap_or((text, ""));

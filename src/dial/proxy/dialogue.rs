@@ -18,7 +18,7 @@ use crate::proto::{
     config::Config,
     handshake::{HandshakeError, Progress, Reading},
     role::Role,
-    url::{Target, UrlError, check, split_scheme},
+    url::{Target, UrlError, check},
 };
 use core::fmt;
 use std::vec::Vec;
@@ -40,7 +40,7 @@ impl Address {
     /// `http`.
     pub fn parse(url: &str) -> Result<Self, UrlError> {
         check(url)?;
-        let (scheme, rest) = split_scheme(url).unwrap_or(("http", url));
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let is = |known: &str| scheme.eq_ignore_ascii_case(known);
         let socks5 = is("socks5") || is("socks5h");
         let (secure, port) = match () {

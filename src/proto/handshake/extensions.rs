@@ -8,7 +8,7 @@
 //! are errors, never separators. Names of extensions match without regard to case.
 use super::{
     HandshakeError,
-    head::{Headers, is_tchar, same, text},
+    head::{Headers, is_tchar, text},
 };
 use alloc::{borrow::Cow, string::String};
 
@@ -38,7 +38,8 @@ impl<'a> Iterator for Extensions<'a> {
             match Extension::take(&mut self.line) {
                 Ok(Some(extension)) => return Some(extension),
                 Ok(None) | Err(Malformed) => {
-                    let (_, line) = self.headers.find(|(name, _)| same(name, NAME))?;
+                    let (_, line) =
+                        self.headers.find(|(name, _)| name.eq_ignore_ascii_case(NAME))?;
                     self.line = line;
                 }
             }

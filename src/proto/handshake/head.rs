@@ -331,7 +331,7 @@ impl<'a> Headers<'a> {
 
     /// The values of the headers of this name, in the order of the wire.
     pub(super) fn named(self, name: &str) -> impl Iterator<Item = &'a [u8]> + Clone {
-        self.filter(move |(n, _)| same(n, name)).map(|(_, value)| value)
+        self.filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }
 
@@ -389,18 +389,6 @@ pub(super) fn is_tchar(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 
-/// Whether two names are the same without regard to case. Most differ in length, and cost no call.
-#[inline(always)]
-pub(super) fn same(one: impl AsRef<[u8]>, other: impl AsRef<[u8]>) -> bool {
-    // Otherwise the code of std would be here as often as two names are compared.
-    #[inline(never)]
-    fn same_letters(one: &[u8], other: &[u8]) -> bool {
-        one.eq_ignore_ascii_case(other)
-    }
-    let (one, other) = (one.as_ref(), other.as_ref());
-    one.len() == other.len() && same_letters(one, other)
-}
-
 /// The elements of a comma-separated list; empty ones are skipped (RFC 9110 §5.6.1).
 pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     value.split(|&b| b == b',').map(trim).filter(|element| !element.is_empty())
@@ -410,7 +398,7 @@ pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
 /// only element, which is checked first.
 #[inline]
 pub(super) fn has_token(value: &[u8], token: &str) -> bool {
-    let is = |element: &[u8]| same(element, token);
+    let is = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
     is(value) || list(value).any(is)
 }
 

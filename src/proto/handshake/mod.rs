@@ -450,8 +450,8 @@ fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     if !head::is_token(name.as_bytes()) {
         return Err(HeaderError::BadName);
     }
-    let own = name.get(..PREFIX.len()).is_some_and(|start| head::same(start, PREFIX));
-    if own || RESERVED.iter().any(|reserved| head::same(name, reserved)) {
+    let own = name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
+    if own || RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
         return Err(HeaderError::Reserved);
     }
     // §5.5: no control characters except the tab.

@@ -17,9 +17,9 @@ impl Handshake {
         let (mut upgrade, mut connection, mut accept, mut subprotocol) = (None, false, None, None);
         let (mut offers, mut extension) = (0, false);
         for (name, value) in headers.clone() {
-            let is = |known: &str| head::same(name, known);
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
             if is("Upgrade") {
-                let fine = head::same(value, "websocket");
+                let fine = value.eq_ignore_ascii_case(b"websocket");
                 upgrade = Some(fine && upgrade.unwrap_or(true));
             } else if is("Connection") {
                 connection |= head::has_token(value, "upgrade");

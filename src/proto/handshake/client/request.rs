@@ -59,8 +59,8 @@ impl Request {
     /// [`Reserved`](HeaderError::Reserved).
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, HeaderError> {
         check_header(name, value)?;
-        if [AUTHORIZATION, ORIGIN].iter().any(|single| head::same(name, single)) {
-            self.headers.retain(|(known, _)| !head::same(known, name));
+        if [AUTHORIZATION, ORIGIN].iter().any(|single| name.eq_ignore_ascii_case(single)) {
+            self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         }
         self.headers.push((name.to_string(), value.to_string()));
         Ok(self)
@@ -155,7 +155,7 @@ impl Request {
     /// Encodes the request (RFC 6455 §4.1).
     pub(super) fn encode(&self, key: &[u8; KEY_LEN], config: &Config) -> Vec<u8> {
         let mut text = String::with_capacity(512);
-        let mut push = |parts: &[&str]| push_all(&mut text, parts);
+        let mut push = |parts: &[&str]| parts.iter().for_each(|part| text.push_str(part));
         push(&["GET ", self.target.resource(), " HTTP/1.1\r\nHost: ", self.target.host_header()]);
         push(&["\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"]);
         push(&["Sec-WebSocket-Key: ", head::text(key), "\r\n"]);
@@ -174,12 +174,6 @@ impl Request {
         push(&["\r\n"]);
         text.into_bytes()
     }
-}
-
-// Not inline: the request has many parts.
-#[inline(never)]
-fn push_all(text: &mut String, parts: &[&str]) {
-    parts.iter().for_each(|part| text.push_str(part));
 }
 
 /// [`Request::new`] for a URL that is already parsed.

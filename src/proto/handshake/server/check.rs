@@ -24,7 +24,7 @@ pub(super) fn request<'a>(
     let (mut connection, mut body, mut offered) = (false, false, None);
     for &httparse::Header { name, value } in &*request.headers {
         // Most clients write a name as the RFC does, so one comparison is usually enough.
-        let is = |known: &str| name == known || head::same(name, known);
+        let is = |known: &str| name == known || name.eq_ignore_ascii_case(known);
         if is(HOST) {
             once(&mut host, value, HOST)?;
         } else if is("Connection") {
@@ -33,7 +33,7 @@ pub(super) fn request<'a>(
             // A list may be written in several lines. But parsers may read two different lines in
             // different ways, which allows smuggling.
             match upgrade {
-                Some(other) if !head::same(value, other) => {
+                Some(other) if !value.eq_ignore_ascii_case(other) => {
                     return Err(HandshakeError::RepeatedHeader(UPGRADE));
                 }
                 _ => upgrade = Some(value),

@@ -6,7 +6,6 @@ use crate::proto::{
         head::{self, Headers, RequestLine},
     },
     shown::Shown,
-    url::{split_authority, split_scheme},
 };
 use core::fmt;
 
@@ -115,14 +114,15 @@ impl<'a> Form<'a> {
         if target.starts_with('/') {
             return Some(Self::Origin);
         }
-        let (scheme, rest) = split_scheme(target)?;
+        let (scheme, rest) = target.split_once("://")?;
         let is = |known: &str| scheme.eq_ignore_ascii_case(known);
         let secure = match () {
             () if is("ws") || is("http") => false,
             () if is("wss") || is("https") => true,
             () => return None,
         };
-        let (authority, resource) = split_authority(rest);
+        let at = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, resource) = rest.split_at_checked(at)?;
         Some(Self::Absolute { secure, authority, resource })
     }
 }

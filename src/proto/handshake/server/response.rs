@@ -1,10 +1,6 @@
 //! The responses of a server: how it accepts or rejects a request.
 use super::RequestHead;
-use crate::proto::handshake::{
-    HandshakeError, HeaderError, date,
-    head::{self, Headers},
-    push_header,
-};
+use crate::proto::handshake::{HandshakeError, HeaderError, date, head::Headers, push_header};
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
@@ -145,8 +141,9 @@ impl Rejection {
     }
 
     pub(super) fn encode(&self, head_only: bool) -> Vec<u8> {
-        let has =
-            |name: &str| Headers::new(self.lines.as_bytes()).any(|(n, _)| head::same(n, name));
+        let has = |name: &str| {
+            Headers::new(self.lines.as_bytes()).any(|(n, _)| n.eq_ignore_ascii_case(name))
+        };
         let reason = reason(self.status);
         let mut text = format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", self.status);
         match self.status {
