@@ -116,7 +116,7 @@ impl Out {
         tx: &mut Sender,
         now: Time,
     ) -> bool {
-        let owed = tx.owes();
+        let waited = tx.frame_waits();
         let told = match inbound {
             None => tx.handle_timeout(now),
             Some(inbound) => {
@@ -131,7 +131,7 @@ impl Out {
         if let Err(error) = told {
             self.recv_error.get_or_insert(error);
         }
-        told.is_err() || (!owed && tx.owes())
+        told.is_err() || (!waited && tx.frame_waits())
     }
 
     /// The error to report, best first: the peer's Close or violation, the error of the stream, the

@@ -2,21 +2,21 @@
 //! no separate allocation.
 //!
 //! ```text
-//! | kept | dropped | kept |   | free               |    the next one takes its part here
+//! | kept | dropped | kept |   | free               |    the next message goes here
 //! ```
 //!
-//! Each part keeps its block alive. The thread writes the next message behind the last part. If it
-//! does not fit, the thread starts at the front again if all parts were dropped, and allocates a
-//! new block otherwise. Without std each message has a separate allocation.
+//! Each part keeps its block alive. The thread writes the next message behind the last part. If
+//! that message does not fit, the thread starts at the front again if all parts were dropped, and
+//! allocates a new block otherwise. Without std each message has a separate allocation.
 use bytes::{Bytes, BytesMut};
 
-/// The longest message that is put into a block, in bytes. A longer one would leave too much of a
-/// block unused.
+/// The longest message that is put into a block, in bytes. A longer message would leave too much of
+/// a block unused.
 pub(crate) const LARGEST: usize = 4 << 10;
 
-/// The length of a block. A block is two allocations: its bytes and its reference count. It is full
-/// when the next part, of up to `LARGEST` bytes, does not fit. So each allocation holds at least 16
-/// KiB of messages.
+/// The length of a block. A block is two allocations: its bytes and its reference count. A block is
+/// full when the next part, of up to `LARGEST` bytes, does not fit. So each allocation holds at
+/// least 16 KiB of messages.
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 
 #[cfg(feature = "std")]
@@ -24,14 +24,14 @@ std::thread_local! {
     static THREAD: std::cell::RefCell<BytesMut> = std::cell::RefCell::new(BytesMut::new());
 }
 
-/// Copies received bytes to keep, into the thread's block if they are short.
+/// Copies received bytes that the caller keeps. Short ones go into the thread's block.
 #[inline]
 pub(crate) fn copy(bytes: &[u8]) -> Bytes {
     #[cfg(feature = "std")]
     if (1..=LARGEST).contains(&bytes.len())
         && let Ok(part) = THREAD.try_with(|block| part(&mut block.borrow_mut(), bytes))
     {
-        return part; // Otherwise the thread is ending, and has no block.
+        return part; // `try_with` fails only while the thread ends and has no block.
     }
     Bytes::copy_from_slice(bytes)
 }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use std::{vec, vec::Vec};
 
-    /// Payloads of all lengths that fit a block, each with different bytes.
+    /// 300 payloads of different lengths up to `LARGEST`.
     fn payloads() -> Vec<Vec<u8>> {
         (0..300).map(|i| vec![i as u8; 1 + (i * 997) % LARGEST]).collect()
     }
@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(kept, payloads());
         let sum: usize = kept.iter().map(Bytes::len).sum();
         assert!(blocks * 2 * (16 << 10) <= sum + BLOCK, "{blocks} blocks for {sum} bytes");
-        // If some parts are dropped in any order, the others stay.
+        // Dropping some parts leaves the others as they are.
         let mut all = 0;
         kept.retain(|_| {
             all += 1;

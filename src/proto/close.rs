@@ -19,9 +19,9 @@ pub struct CloseFrame<'a> {
 /// The argument of every `close` and `abort`: a [`CloseFrame`], a [`CloseCode`], or `None` for an
 /// empty body.
 ///
-/// Every type that converts into `Option<CloseFrame>` implements it. It exists for the compiler's
-/// error message: with a bound on `Into`, the compiler would list the conversions of `Option`
-/// instead.
+/// Every type that converts into `Option<CloseFrame>` implements this trait. The trait exists for
+/// the compiler's error message: with a bound on `Into`, the compiler would list the conversions of
+/// `Option` instead.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the body of a Close frame",
     label = "expected a `CloseCode`, a `CloseFrame` or `None`",
@@ -57,7 +57,8 @@ impl<'a> CloseFrame<'a> {
         Ok(Some(Self { code, reason }))
     }
 
-    /// The payload, with its length; `None` if the reason is too long.
+    /// The payload of the Close frame, padded with zeros, and its length. `None` if the reason is
+    /// too long.
     pub(crate) fn encode(self) -> Option<([u8; MAX_CONTROL_LEN], usize)> {
         let mut out = [0; MAX_CONTROL_LEN];
         let (code, rest) = out.split_first_chunk_mut()?;

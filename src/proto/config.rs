@@ -44,8 +44,8 @@ pub struct Config {
     /// [`max_message`](Self::max_message) in chunks, allow its frames here.
     pub max_frame: Option<usize>,
 
-    /// The most fragments in a message received whole; default 131,072. More fail the connection
-    /// with Close 1008.
+    /// The most fragments in a message received whole; default 131,072. A message with more fails
+    /// the connection with Close 1008.
     ///
     /// Stops a peer from keeping a message open for ever with empty fragments. No limit on bytes
     /// would notice them.
@@ -59,7 +59,7 @@ pub struct Config {
 
     /// The number of bytes that may be fed and not yet written; default 1 MiB. Once this much is
     /// buffered, feeding fails with [`SendError::Full`](crate::SendError::Full). Below it, a
-    /// message of any length is accepted whole.
+    /// message of any length is accepted whole. 0 counts as 1.
     ///
     /// Stops a peer that does not read from filling memory with the messages sent to it. If a
     /// larger message made the buffer grow to more than four times this length, the buffer is freed
@@ -67,7 +67,7 @@ pub struct Config {
     pub high_water: usize,
 
     /// The number of bytes of replies at which an adapter writes in the middle of a batch; default
-    /// 64 KiB.
+    /// 64 KiB. A limit above [`high_water`](Self::high_water) counts as `high_water`.
     ///
     /// The first reply of a long batch thus waits only until this many bytes of replies are ready.
     /// Measured with replies of 1 KiB (`benches/README.md`): a lower limit costs more system calls.
@@ -101,8 +101,8 @@ pub struct Config {
 
     /// Whether the adapters record the time of each read, for
     /// [`Info::read_at`](crate::Info::read_at). Over a `Timestamped` stream they also record when
-    /// the bytes arrived, for [`Info::arrived`](crate::Info::arrived). Default no, because it reads
-    /// the clock for each read, which costs about 20 ns.
+    /// the bytes arrived, for [`Info::arrived`](crate::Info::arrived). Default no, because reading
+    /// the clock for each read costs about 20 ns.
     pub stamp_reads: bool,
 
     /// Sends a Ping to a silent peer, and fails the connection to a dead one; default no.
@@ -110,30 +110,31 @@ pub struct Config {
     pub heartbeat: Option<Heartbeat>,
 
     /// How long the peer may send no data; default: without limit. Control frames do not count.
-    /// This finds a feed that has died behind a server that still sends Pings or answers those of
-    /// the [heartbeat](Self::heartbeat).
+    /// This finds a feed that has died behind a server that still sends Pings or answers the Pings
+    /// of the [heartbeat](Self::heartbeat).
     ///
     /// The time runs from when the connection opens. Every byte of a data payload restarts it, so
     /// that a long message on a slow line is no silence. Every message restarts it too, even an
     /// application's own `pong`. Pings, Pongs and fragments without payload do not.
     ///
     /// Once the time has passed, the connection fails with
-    /// [`DataTimeout`](crate::RecvError::DataTimeout). Each timeout has five checks, so this can be
-    /// up to a fifth late. Received messages are delivered first. A Close with 1001 tells the peer,
-    /// which may be alive.
+    /// [`DataTimeout`](crate::RecvError::DataTimeout). Each timeout has five checks, so the failure
+    /// can be up to a fifth late. Received messages are delivered first. A Close with 1001 tells
+    /// the peer, which may be alive.
     ///
     /// Receiving calls drive the checks. Before a check they read everything available, or for a
     /// fifth of the timeout if input never pauses, so a program that receives late loses nothing. A
     /// pause in reading, such as a long wait in `send`, does not count if it lasts two fifths or
-    /// more. A shorter pause counts, and one more check follows it. Less than 5 ms counts as 5 ms.
-    /// It reads the clock for each read, which costs about 20 ns.
+    /// more. A shorter pause counts, and one more check follows it. A timeout below 5 ms counts as
+    /// 5 ms. With this setting, receiving calls read the clock for each read, which costs about 20
+    /// ns.
     pub data_timeout: Option<Duration>,
 
-    /// Sends the message whenever no other was sent for the duration; default: none. It may go up
-    /// to a fifth early, or late if the program rarely receives. It is for servers that close a
-    /// connection on which no *message* arrives, such as exchanges: some want a text `ping`, others
-    /// JSON. If a Ping is enough, prefer the [heartbeat](Self::heartbeat), which costs nothing
-    /// while the peer sends.
+    /// Sends the message whenever no other was sent for the duration; default: none. The message
+    /// may go up to a fifth early, or late if the program rarely receives. It is for servers that
+    /// close a connection on which no *message* arrives, such as exchanges: some want a text
+    /// `ping`, others JSON. If a Ping is enough, prefer the [heartbeat](Self::heartbeat), which
+    /// costs nothing while the peer sends.
     ///
     /// ```
     /// use tickwire::Config;
@@ -161,8 +162,8 @@ pub struct Config {
     /// In the last three cases the next check tries again.
     ///
     /// Receiving calls drive the checks, as does a `send` that waits. On a split connection the
-    /// receiving half drives them and sends the message. Less than 5 ms counts as 5 ms. It reads
-    /// the clock for each read, which costs about 20 ns.
+    /// receiving half drives them and sends the message. A duration below 5 ms counts as 5 ms. With
+    /// this setting, receiving calls read the clock for each read, which costs about 20 ns.
     pub idle_message: Option<(Duration, OwnedMessage)>,
 
     /// How long the opening handshake may take; default 10 s. In `connect` this includes resolving,
@@ -174,7 +175,7 @@ pub struct Config {
     /// the client's end of the stream for a second, or for `close_timeout` if that is shorter.
     ///
     /// A close thus takes at most `close_timeout` + 1 s as a server and 2 × `close_timeout` as a
-    /// client. A stream that blocks writes can add one second to shut it, and one more
+    /// client. A stream that blocks writes can add one second for shutting it, and one more
     /// `close_timeout` if the peer's Close comes before ours is written.
     pub close_timeout: Duration,
 
@@ -184,7 +185,7 @@ pub struct Config {
     pub frame_timeout: Duration,
 
     /// How long the stream may refuse every byte; default 30 s. Stops peers that never read. TLS
-    /// accepts up to 64 KiB while the stream below is full; those bytes too have this long to
+    /// accepts up to 64 KiB while the stream below is full; those bytes have the same time to
     /// leave.
     pub write_timeout: Duration,
 
@@ -262,12 +263,12 @@ impl Heartbeat {
     /// was written, the connection fails with [`PongTimeout`](crate::RecvError::PongTimeout). Any
     /// byte received is a sign of life. Intervals below 5 ms count as 5 ms.
     ///
-    /// A receiving call thus finds a dead peer within 1.25 × `interval` + `timeout` after its last
-    /// byte. If `interval` is a second or more, this includes the lateness of the adapters: 1 ms
-    /// with tokio, up to 30 ms in `blocking`. Deadlines are not checked while no call waits: see
-    /// "Timers" at the adapter's module. The Pings also measure the [round-trip
-    /// time](crate::Sender::rtt). With a timeout of [`Duration::MAX`] it sends Pings and never
-    /// gives up.
+    /// A receiving call thus finds a dead peer within 1.25 × `interval` + `timeout` after the
+    /// peer's last byte. If `interval` is a second or more, this includes the lateness of the
+    /// adapters: 1 ms with tokio, up to 30 ms in `blocking`. Deadlines are not checked while no
+    /// call waits: see "Timers" at the adapter's module. The Pings also measure the [round-trip
+    /// time](crate::Sender::rtt). With a timeout of [`Duration::MAX`] the heartbeat sends Pings and
+    /// never gives up.
     pub const fn new(interval: Duration, timeout: Duration) -> Self {
         Self { interval, timeout }
     }
@@ -299,8 +300,8 @@ impl Heartbeat {
     /// the network's address translation forgets the connection, often after 5 min of silence. So a
     /// Ping goes after 4 to 4.8 min. 30 s allow the radio to wake up, or to move to another cell.
     ///
-    /// This is for the phone's end. A server for phones should send Pings as rarely, because its
-    /// Pings wake the phones too.
+    /// The preset is for the phone's end. A server for phones should send Pings as rarely, because
+    /// its Pings wake the phones too.
     pub const PHONE: Self = Self::new(Duration::from_secs(4 * 60), Duration::from_secs(30));
 }
 
@@ -312,6 +313,7 @@ pub struct Negotiated {
     /// The subprotocol (§1.9), if one was agreed on.
     pub subprotocol: Option<String>,
     /// How messages may be compressed, if permessage-deflate was agreed on; `None` without the
-    /// feature `deflate`. `Config::deflate` says how to compress; if it is `None`, its defaults do.
+    /// feature `deflate`. `Config::deflate` says how to compress; if it is `None`, the defaults of
+    /// `Deflate` apply.
     pub deflate: Option<DeflateParams>,
 }

@@ -1,9 +1,8 @@
-//! Frame headers on the wire (RFC 6455 §5.2). It parses bytes into a [`Header`], and encodes a
-//! [`Header`] into bytes.
+//! Frame headers on the wire (RFC 6455 §5.2). This module parses bytes into a [`Header`], and
+//! encodes a [`Header`] into bytes.
 //!
-//! Use it with your own buffers and state machine. This module enforces the rules that a single
-//! header can break. The connection enforces the rules on masking, reserved bits and fragmented
-//! messages.
+//! Use it with your own buffers and state machine. It enforces the rules that a single header can
+//! break. The connection enforces the rules on masking, reserved bits and fragmented messages.
 //!
 //! ```
 //! use tickwire::frame::{Header, OpCode};
@@ -282,7 +281,7 @@ pub(crate) struct ShortHeader {
     pub(crate) payload_len: usize,
     /// The length of the header.
     pub(crate) len: usize,
-    /// It has a meaning only if the frame is masked.
+    /// The masking key. It has a meaning only if the frame is masked.
     pub(crate) key: [u8; 4],
 }
 

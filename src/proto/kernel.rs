@@ -20,7 +20,7 @@ const LONG: usize = 256;
 const ALIGNED: usize = 2048;
 
 /// The key rotated for a block that ends at payload byte `end`. The tail of a payload overlaps the
-/// block before it, which is faster than byte by byte, but then it may begin inside the key.
+/// block before it, which is faster than byte by byte, but then the tail may begin inside the key.
 #[inline(always)]
 fn turned(key: [u8; 4], end: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(8 * (end as u32 % 4)).to_le_bytes()
@@ -121,7 +121,7 @@ fn xor_long(bytes: &mut [u8], key: [u8; 4]) {
     xor_blocks(bytes, key);
 }
 
-/// At least 32 bytes.
+/// `bytes` has at least 32 bytes.
 #[inline(always)]
 fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     let n = bytes.len();
@@ -167,7 +167,7 @@ fn copy_xor_long(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     copy_xor_blocks(to, from, key);
 }
 
-/// At least 32 bytes.
+/// `from` has at least 32 bytes.
 #[inline(always)]
 fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     let n = from.len();
@@ -182,8 +182,8 @@ fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
 }
 
 /// Whether a whole payload is UTF-8. ASCII at its beginning is found here, and `simdutf8` validates
-/// the rest. For ASCII alone it is slow, because it copies the tail: 80 of the 234 instructions for
-/// 200 bytes.
+/// the rest. For ASCII alone `simdutf8` is slow, because it copies the tail: 80 of the 234
+/// instructions for 200 bytes.
 #[inline(never)]
 pub(crate) fn is_valid(bytes: &[u8]) -> bool {
     let rest = bytes.get(ascii_prefix(bytes)..).unwrap_or_default();
@@ -214,7 +214,8 @@ fn cut_character(bytes: &[u8]) -> usize {
 fn ascii_prefix(bytes: &[u8]) -> usize {
     let n = bytes.len();
     let ascii = match n {
-        // Text in other scripts usually shows in the first bytes, and should not pay for the rest.
+        // Text in other scripts usually has non-ASCII bytes among the first 16: no need to search
+        // on.
         16.. if !bytes.first_chunk::<16>().is_some_and(is_ascii) => false,
         LONG.. => return ascii_long(bytes),
         128.. => ends_are_ascii::<128>(bytes),
@@ -257,7 +258,7 @@ fn ascii_long(bytes: &[u8]) -> usize {
     ascii_blocks(bytes)
 }
 
-/// At least 128 bytes.
+/// [`ascii_prefix`] in blocks of 128 bytes; 0 for fewer bytes.
 #[inline(always)]
 fn ascii_blocks(bytes: &[u8]) -> usize {
     let blocks = bytes.as_chunks::<128>().0;
@@ -371,8 +372,8 @@ impl Buffer {
         if inside && self.text.start == range.start { self.text.end } else { range.start }
     }
 
-    /// The bytes known to be text: the range that [`is_text`](Self::is_text) last accepted, if it
-    /// has not been written to.
+    /// The bytes known to be text: the range that the last check accepted, if it has not been
+    /// written to.
     #[inline]
     pub(crate) fn text(&self) -> &str {
         let bytes = self.bytes.get(self.text.clone()).unwrap_or_default();
@@ -447,7 +448,7 @@ impl Text {
         unsafe { core::str::from_utf8_unchecked(&self.0) }
     }
 
-    /// A copy, in a block that the thread's messages share if it is short.
+    /// A copy. A short one is in a block that the thread's messages share.
     #[inline]
     pub(crate) fn kept(text: &str) -> Self {
         Self(block::copy(text.as_bytes()))

@@ -1,7 +1,7 @@
 //! The source of buffers, to which they also return.
 //!
-//! It is the heap, unless an adapter keeps buffers by thread (`pool`). Buffers are initialised to
-//! their length, and have the contents of their last use.
+//! The source is the heap, unless an adapter keeps buffers by thread (`pool`). Buffers are
+//! initialised to their length, and have the contents of their last use.
 use alloc::{vec, vec::Vec};
 
 #[cfg(test)]

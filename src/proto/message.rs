@@ -224,8 +224,8 @@ pub struct Arrival {
 /// `message.as_message().to_owned()` has a separate allocation.
 ///
 /// A longer message has its own allocation, or keeps the receive buffer alive if it fills at least
-/// half of it. A thread that received short messages holds up to one block besides. Without `std`,
-/// blocks are not used.
+/// half of that buffer. A thread that received short messages holds up to one block besides.
+/// Without `std`, blocks are not used.
 #[derive(Clone, PartialEq, Eq, Hash)]
 // Exhaustive: as `DataKind`.
 pub enum OwnedMessage {
@@ -236,7 +236,7 @@ pub enum OwnedMessage {
 }
 
 impl OwnedMessage {
-    /// Copies a received message, if it is short into a block that the thread's messages share.
+    /// Copies a received message. A short one goes into a block that the thread's messages share.
     #[inline]
     pub(crate) fn kept(message: Message<'_>) -> Self {
         match message {

@@ -1,5 +1,5 @@
-//! Buffers that a thread keeps. It lends them to connections of tasks while they read, write or
-//! compress, so that a waiting connection holds no buffer.
+//! Buffers that a thread keeps. The thread lends them to connections of tasks while these read,
+//! write or compress, so that a waiting connection holds no buffer.
 //!
 //! Buffers of any length from 4 KiB on are kept, so that the next large message can reuse the
 //! buffer of the last.
@@ -15,7 +15,7 @@ const MOST: usize = 4 << 20;
 struct Pool {
     /// The last buffer given is the first taken, because it is still in the processor's cache.
     free: Vec<Vec<u8>>,
-    /// The memory of all in `free`.
+    /// The sum of the capacities of all in `free`.
     bytes: usize,
 }
 
@@ -31,9 +31,10 @@ pub(crate) fn take(len: usize) -> Vec<u8> {
     buffer
 }
 
-/// [`take`], but into `to`, which is empty, and with a length of at most twice `len`, or of `most`.
-/// The buffer is swapped, not returned. A returned `Vec` would be stored in pieces and loaded as a
-/// whole, and a processor must wait for that.
+/// [`take`], but into `to`, which is empty. The buffer has at most twice the length `len` if the
+/// pool has such a buffer, otherwise at most the length `most`. The buffer is swapped, not
+/// returned. A returned `Vec` would be stored in pieces and loaded as a whole, and a processor must
+/// wait for that.
 #[inline]
 pub(crate) fn take_to(to: &mut Vec<u8>, len: usize, most: usize) {
     let taken = POOL.try_with(|pool| pool.borrow_mut().take_last(to, len));

@@ -6,7 +6,7 @@ use core::fmt::{self, Write};
 pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl Shown<'_> {
-    /// Only the quote that encloses the text needs an escape.
+    /// Shows the bytes. `quote` encloses them, and is the only quote that needs an escape.
     fn show(&self, f: &mut fmt::Formatter<'_>, quote: Option<u8>) -> fmt::Result {
         const SHOWN: usize = 64;
         let (cut, more) = self.0.split_at_checked(SHOWN).unwrap_or((self.0, &[]));

@@ -1,9 +1,9 @@
 //! [`Target`]: a `ws` or `wss` URL (RFC 6455 §3), as an address to dial and a resource to request.
 //!
-//! It parses a URL, and refuses a URL that could not be sent unchanged. No part is encoded, decoded
-//! or normalised for the wire, except that a host is put in lower case. It resolves no names,
-//! speaks no TLS and follows no redirects. Internationalised host names must be in their ASCII form
-//! (`xn--...`).
+//! This module parses a URL, and refuses a URL that could not be sent unchanged. No part is
+//! encoded, decoded or normalised for the wire, except that a host is put in lower case. It
+//! resolves no names, speaks no TLS and follows no redirects. Internationalised host names must be
+//! in their ASCII form (`xn--...`).
 use alloc::{
     format,
     string::{String, ToString},
@@ -25,7 +25,7 @@ pub enum UrlError {
     /// The scheme is neither `ws` nor `wss`.
     #[error("URL is neither of ws nor of wss")]
     UnknownScheme,
-    /// The URL has no host, or that of a Unix socket no path to it.
+    /// The URL has no host, or the URL of a Unix socket has no path.
     #[error("URL has no host")]
     EmptyHost,
     /// The host is neither a name, an IPv4 address, nor an IPv6 address in brackets.
@@ -389,7 +389,7 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     Ok(Some(userinfo))
 }
 
-/// RFC 3986 §2.1.
+/// Decodes percent-encoding (RFC 3986 §2.1).
 fn decode(text: &str) -> Result<Vec<u8>, UrlError> {
     let hex = |b: Option<u8>| {
         let digit = b.and_then(|b| char::from(b).to_digit(16));

@@ -67,7 +67,8 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
-    /// The verdict of the standard library on all the bytes, and the byte that makes them invalid.
+    /// The verdict of the standard library: whether the bytes end with a whole character, or the
+    /// index of the byte that makes them invalid.
     fn oracle(bytes: &[u8]) -> Result<bool, usize> {
         match core::str::from_utf8(bytes) {
             Ok(_) => Ok(true),

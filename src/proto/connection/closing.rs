@@ -54,10 +54,10 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 enum Theirs {
     Awaited,
     Came,
-    /// The peer first broke the protocol or a limit, or the application failed the connection. Our
-    /// Close reports it.
+    /// Before a Close came, the peer broke the protocol or a limit, or the application failed the
+    /// connection. Our Close reports the failure.
     Violated,
-    /// The stream first ended, or a deadline passed.
+    /// Before a Close came, the stream ended or a deadline passed.
     Missing,
 }
 
@@ -66,8 +66,8 @@ enum Theirs {
 enum Ours {
     None,
     Queued,
-    /// Written. Behind it a Ping or Pong is partly written, and is completed so that the stream
-    /// does not end inside a frame.
+    /// Our Close is written. A Ping or Pong behind it is partly written, and is completed so that
+    /// the stream does not end inside a frame.
     Followed,
     Written,
     /// A write failed before our Close was written.
@@ -82,7 +82,7 @@ enum Stream {
     Ended,
     /// The stream was shut for writing.
     Shut,
-    /// Both of these, or a write failed, or the stream took too long to end.
+    /// The stream ended and was shut, or a write failed, or a phase of closing timed out.
     Gone,
 }
 
@@ -119,7 +119,7 @@ pub(super) enum Phase {
 }
 
 impl Closing {
-    /// `shut`: the stream was shut for writing. `given_up`: the last phase took too long, so the
+    /// `shut`: the stream was shut for writing. `given_up`: a phase of closing timed out, so the
     /// stream is dropped as it is.
     pub(super) fn new(role: Role, rx: &Receiver, tx: &Sender, shut: bool, given_up: bool) -> Self {
         let theirs = match rx.error() {
@@ -157,8 +157,8 @@ impl Closing {
             (Theirs::Came, Ours::Followed, _) => Phase::Trailing,
             (Theirs::Violated, Ours::Queued | Ours::Followed, _) => Phase::Reporting,
             // §7.1.1: the server closes the stream first, so that it holds the TIME_WAIT state. A
-            // client waits for that, and then shuts its own side, so that the server need not wait
-            // until the client drops the stream.
+            // client waits for the server's end of the stream, and then shuts its own side, so that
+            // the server need not wait until the client drops the stream.
             (Theirs::Came, Ours::Written, Stream::Open) if self.role == Role::Client => {
                 Phase::Waiting
             }

@@ -45,14 +45,14 @@ pub struct Traffic {
     pub pings: u64,
     /// Pongs.
     pub pongs: u64,
-    /// The bytes of compressed messages before compression. `payload` counts them compressed, as
-    /// `packed` does.
+    /// The bytes of compressed messages before compression. `payload` counts the same messages
+    /// compressed, as `packed` does.
     pub plain: u64,
     /// The bytes of compressed messages after compression.
     pub packed: u64,
 }
 
-/// Counts one direction.
+/// Counts the traffic of one direction.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) traffic: Traffic,
@@ -74,7 +74,8 @@ impl Tally {
         }
     }
 
-    /// Counts more payload of a frame that was counted before, and a message if it ends there.
+    /// Counts more payload of a frame that was counted before, and a message if the message ends
+    /// there.
     #[inline(always)]
     pub(super) fn more(&mut self, payload: usize, last: bool) {
         self.traffic.messages += u64::from(last);
@@ -96,7 +97,7 @@ impl Tally {
     }
 }
 
-/// Counts writes. It is kept with the buffer that is written.
+/// Counts writes. The outgoing buffer contains it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Writes {
     pub(super) calls: u64,

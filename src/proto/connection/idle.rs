@@ -11,7 +11,7 @@ use core::time::Duration;
 pub(super) struct Idle {
     after: Duration,
     message: OwnedMessage,
-    /// `None` before the first time was told.
+    /// The last look; `None` until the caller has told a time.
     last: Option<Look>,
     /// The position of the last idle message fed.
     fed: Option<Position>,
@@ -20,11 +20,11 @@ pub(super) struct Idle {
 #[derive(Debug)]
 struct Look {
     at: Time,
-    /// The messages fed by then: [`Sender::data_mark`].
+    /// [`Sender::data_mark`] at this look.
     mark: u64,
-    /// The last message was fed at this time or before. A look knows only that a message was fed
-    /// since the previous look, so it takes that one's time: the idle message then goes early, not
-    /// late.
+    /// The interval runs from this time. A look knows only that a message was fed since the
+    /// previous look, so it takes the time of the previous look: the idle message then goes early,
+    /// not late.
     since: Time,
 }
 
@@ -50,8 +50,8 @@ impl Idle {
         if due > last.at { look.min(due) } else { look }
     }
 
-    /// Looks whether a message was fed, and feeds the idle message if the last was too long ago.
-    /// Returns whether it fed it.
+    /// Looks whether messages were fed. If none was fed for the whole interval, feeds the idle
+    /// message and returns `true`.
     pub(super) fn say(&mut self, now: Time, tx: &mut Sender) -> bool {
         let next = self.next();
         let mark = tx.data_mark();
@@ -66,14 +66,15 @@ impl Idle {
         if mark != last.mark {
             (last.mark, last.since) = (mark, before);
         }
-        // While the stream is blocked, one waiting message is enough.
+        // While the stream is blocked, one waiting idle message is enough.
         let waits = self.fed.is_some_and(|at| !tx.is_written(at));
         // §5.4: no other message may come between fragments.
         let free = !waits && tx.has_room() && tx.message_in_progress().is_none();
         if now < last.since + self.after || !free {
             return false;
         }
-        // It overtakes messages that wait for the stream, because they may wait for long.
+        // The idle message overtakes messages that wait for the stream, because they may wait for
+        // long.
         let Ok(at) = tx.overtake(&self.message.as_message().into()) else { return false };
         (last.mark, last.since) = (tx.data_mark(), now);
         self.fed = Some(at);

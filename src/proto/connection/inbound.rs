@@ -18,7 +18,7 @@ use core::{fmt, time::Duration};
 
 /// The receiving half, the deadlines, and how the stream ends.
 #[derive(Debug)]
-#[allow(unreachable_pub)] // The traits of `drive` name it.
+#[allow(unreachable_pub)] // The traits of `drive` name this type.
 pub struct Inbound {
     pub(super) rx: Receiver,
     timers: Timers,
@@ -27,7 +27,7 @@ pub struct Inbound {
     shut: bool,
     /// Whether reads are stamped: [`Config::stamp_reads`].
     stamps: bool,
-    /// `None` if nothing was agreed on or kept, which is the usual case.
+    /// `None` if the handshake agreed on nothing and no response was kept, which is the usual case.
     opened: Option<Box<Opened>>,
 }
 
@@ -183,7 +183,7 @@ impl Inbound {
     }
 
     /// Tells the time to the deadlines that must be checked even while input keeps coming. Before
-    /// the call, everything read must be stepped over. Returns whether a message was queued.
+    /// the call, step over everything that was read. Returns whether the idle message was queued.
     pub(crate) fn attend(&mut self, now: Time, tx: &mut Sender) -> bool {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;

@@ -5,7 +5,7 @@ use crate::proto::{error::RecvError, message::Event, time::Time};
 /// The answer of [`Connection::next`]: what to do next.
 #[must_use]
 #[derive(Debug)]
-// Exhaustive: a loop that ignored a new one would stand still.
+// Exhaustive: a loop that ignored a new variant would stand still.
 pub enum Next<'a> {
     /// A message, Ping, Pong or Close arrived. Automatic replies are queued already. Give your own
     /// replies to the sender.
@@ -30,7 +30,7 @@ pub enum Next<'a> {
 
 /// What a connection waits for. Any of these ends the wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Exhaustive: a loop that ignored a new one would stand still.
+// Exhaustive: a loop that ignored a new condition would stand still.
 pub struct Wait {
     /// The stream can be read.
     pub readable: bool,
@@ -52,9 +52,10 @@ pub(super) struct Turn {
     reads: u8,
 }
 
+/// The last obstacle to the loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Said {
-    /// Nothing, or that a read or write succeeded, so the next one may succeed too.
+    /// No obstacle: the next read or write may succeed.
     #[default]
     Nothing,
     WriteBlocked,
@@ -69,7 +70,8 @@ impl Turn {
     }
 }
 
-/// [`Next`] without borrows, so that `todo` can loop over `self` before it lends anything.
+/// [`Next`] without borrows, so that `todo` can use `self` in a loop before `next` lends a part of
+/// it.
 enum Todo {
     Event,
     Write,
@@ -116,7 +118,8 @@ impl Connection {
 
     fn event(&mut self) -> Next<'_> {
         let Self { inbound, tx, .. } = self;
-        // The receiver has stopped at an event, so the default is never used. It avoids a panic.
+        // The receiver has stopped at an event, so the default, which avoids a panic, is never
+        // used.
         inbound.rx.event().map_or(Next::Over(None), |event| Next::Event(event, tx))
     }
 
@@ -172,7 +175,8 @@ impl Connection {
             let until = self.poll_timeout();
             if until.is_some_and(|at| at <= now) {
                 // A Ping may be due, or a deadline may have passed; the next step reports the
-                // error. Each `tell` clears or moves the deadline that was due, so this loop ends.
+                // error. Each `handle_time` clears or moves the deadline that was due, so this loop
+                // ends.
                 if let Err(error) = self.inbound.handle_time(now, reads_on, &mut self.tx) {
                     self.turn.said = Said::Late(error);
                 }

@@ -55,11 +55,12 @@ pub struct Receiver {
     buf: RecvBuffer,
     /// The message or frame at which `step` stopped.
     current: Current,
-    /// The range of its payload in the buffer. The buffer knows whether the range is valid text.
+    /// The range of the current payload in the buffer. The buffer knows whether the range is valid
+    /// text.
     view: (usize, usize),
-    /// `quick` may take whole messages shorter than this. It is 0 unless the next frame begins a
-    /// new message and the connection is open. So one comparison checks both the state and the
-    /// limits.
+    /// `quick` may take whole messages shorter than this. The limit is 0 unless the next frame
+    /// begins a new message and the connection is open. So one comparison checks both the state and
+    /// the limits.
     quick_below: usize,
     /// The mask bit that the second byte of each of the peer's frames must have.
     mask_bit: u8,
@@ -220,7 +221,7 @@ impl Receiver {
             }
             State::Header => match Header::parse(self.buf.wire()) {
                 Ok(Some((header, len))) if self.waits(&header, len) => {
-                    // `waits` has checked that the sum fits.
+                    // `waits` has checked that the frame fits into one read.
                     len + header.payload_len as usize - self.buf.wire_len()
                 }
                 _ => 0,

@@ -10,9 +10,9 @@
 //! has a meaning only while a message is in progress (`Receiver` knows when); `release` sets both
 //! to `next`.
 //!
-//! The slack is never lent out. It allows loading a header as one array wherever it begins. Bytes
-//! beyond `end` are stale, from this connection or from another that used the buffer before. They
-//! are never read as data.
+//! The slack is never lent out. The slack allows loading a header as one array wherever the header
+//! begins. Bytes beyond `end` are stale, from this connection or from another that used the buffer
+//! before. They are never read as data.
 use crate::proto::{
     frame::{MAX_HEADER_LEN, SHORT_LEN},
     kernel::{Buffer, Text},
@@ -29,9 +29,9 @@ pub(crate) const SLACK: usize = SHORT_LEN;
 /// cache until they are unmasked.
 const MAX_READ: usize = 128 << 10;
 /// From this length on a buffer is reallocated in place, and initialised read by read. Doubling
-/// would copy megabytes and touch as many new ones at once. While that stalled reading for
-/// milliseconds, a Ping behind the bytes waited: measured with 16 MiB in fragments, the 75th
-/// percentile of the Pong was 2.7 ms, and is 0.04 ms now.
+/// would copy megabytes and touch as many new ones at once. Doubling stalled reading for
+/// milliseconds, and a Ping behind the bytes waited: measured with 16 MiB in fragments, the 75th
+/// percentile of the time to the Pong was 2.7 ms, and is 0.04 ms now.
 const IN_PLACE: usize = 2 * MAX_READ;
 /// The read length for an opening handshake. Most heads fit, and a peer that sends no head holds no
 /// more memory than this.
@@ -61,7 +61,8 @@ pub(crate) struct RecvBuffer {
 }
 
 impl RecvBuffer {
-    /// A receiver without memory. It gets some from `lend`, or when `spare_mut` has to allocate.
+    /// A receive buffer without memory. It gets memory from `lend`, or when `spare_mut` has to
+    /// allocate.
     pub(crate) const fn new(base: usize) -> Self {
         Self {
             bytes: Buffer::new(),
@@ -82,8 +83,8 @@ impl RecvBuffer {
         Self::new(HEAD)
     }
 
-    /// Takes over the buffer of a head with the bytes behind the head. Returns the buffer if no
-    /// bytes are behind it.
+    /// Takes over a handshake's buffer with the bytes behind the head. Without such bytes, returns
+    /// that buffer instead.
     pub(super) fn take_over(&mut self, mut head: Self) -> Vec<u8> {
         head.release();
         if head.is_empty() {
@@ -138,7 +139,7 @@ impl RecvBuffer {
         self.bytes.get_mut(range).unwrap_or_default()
     }
 
-    /// [`get_mut`](Self::get_mut) without keeping the text found before: see [`Buffer::overwrite`].
+    /// [`get_mut`](Self::get_mut), but no text stays known: see [`Buffer::overwrite`].
     #[inline(always)]
     pub(super) fn overwrite(&mut self, from: usize, len: usize) -> Option<&mut [u8]> {
         self.bytes.overwrite(from..)?.get_mut(..len)
@@ -156,7 +157,7 @@ impl RecvBuffer {
         self.bytes.begins_text(self.next + skip..self.end)
     }
 
-    /// The bytes last found to be text.
+    /// The bytes that the last UTF-8 check accepted.
     #[inline]
     pub(super) fn text(&self) -> &str {
         self.bytes.text()
@@ -232,7 +233,7 @@ impl RecvBuffer {
         self.msg == self.msg_end && self.next == self.end
     }
 
-    /// The number of bytes kept: of the message, and on the wire.
+    /// The number of bytes kept of the message, and the number of wire bytes kept.
     fn held(&self) -> (usize, usize) {
         (self.msg_end - self.msg, self.end - self.next)
     }
@@ -252,7 +253,7 @@ impl RecvBuffer {
         Bytes::from(self.give_up().take()).slice(range)
     }
 
-    /// [`take_binary`](Self::take_binary) for bytes found to be text.
+    /// [`take_binary`](Self::take_binary) for the bytes of [`text`](Self::text).
     pub(super) fn take_text(&mut self) -> Text {
         match self.bytes.text() {
             text if self.fills(text.len()) => self.give_up().into_text(),
@@ -325,8 +326,9 @@ impl RecvBuffer {
         !self.bytes.is_empty() && !self.stashed
     }
 
-    /// Gives the buffer away before a wait. Up to an eighth of kept bytes moves to the connection's
-    /// small buffer. If more is kept, the buffer stays, and an empty `Vec` is returned.
+    /// Gives the buffer away before a wait. Kept bytes move to the connection's small buffer if
+    /// they fill at most an eighth of the buffer. If there are more, the buffer stays, and an empty
+    /// `Vec` is returned.
     #[inline]
     pub(super) fn reclaim(&mut self) -> Vec<u8> {
         if self.is_empty() && !self.stashed {
@@ -350,7 +352,7 @@ impl RecvBuffer {
                 if lent.len() <= 2 * len {
                     return self.stash_in(lent);
                 }
-                (self.memory.give)(lent); // A few bytes would pin it.
+                (self.memory.give)(lent); // A few bytes would pin a long buffer.
             }
             small = vec![0; len];
         }
@@ -363,8 +365,8 @@ impl RecvBuffer {
         bytes
     }
 
-    /// Room for the next read; never empty. It resets the cursors when the buffer is empty,
-    /// compacts when the tail is short, and grows when the buffer is full. It grows only as bytes
+    /// Room for the next read; never empty. Resets the cursors when the buffer is empty, compacts
+    /// when the tail is short, and grows when the buffer is full. The buffer grows only as bytes
     /// arrive, so that an announced length costs no memory. `limit` is the longest message. `rest`
     /// is the number of missing bytes of the frame in progress. A large frame is read only up to
     /// its end, so that no bytes behind it have to be moved.
@@ -416,9 +418,9 @@ impl RecvBuffer {
         self.get_mut(self.end..to)
     }
 
-    /// Makes room for `least` bytes. It moves bytes if this frees at least as many as it moves, so
+    /// Makes room for `least` bytes. Moves bytes if this frees at least as many as it moves, so
     /// that each byte moves at most once on average. Otherwise the buffer grows, but never beyond
-    /// the length that the longest message needs. At that length it moves bytes at any cost.
+    /// the length that the longest message needs. At that length, bytes move at any cost.
     fn widen(&mut self, limit: usize, least: usize) {
         let (kept, wire) = self.held();
         if self.next - self.msg_end >= wire {

@@ -1,8 +1,8 @@
 //! Round-trip times, from Pings that are identified by their payloads, and from their Pongs.
 //!
 //! The sending half queues Pings, the receiving half finds Pongs, and the caller tells the time. A
-//! Pong that comes without a time waits for the next time told. Before the first such Ping a
-//! connection stores nothing for this.
+//! Pong that comes without a time waits until the caller tells one. Before its first such Ping a
+//! connection stores nothing for round-trip times.
 use crate::proto::time::Time;
 use core::time::Duration;
 
@@ -38,7 +38,7 @@ pub(super) struct Trips {
     /// other. The newest gives a time if the peer omits Pongs.
     oldest: Option<Probe>,
     newest: Option<Probe>,
-    /// A Pong came whose time is not told yet; its Ping was queued at this time.
+    /// Set while a Pong waits until the caller tells a time: when the Pong's Ping was queued.
     answered: Option<Time>,
     times: Option<RoundTrip>,
 }
@@ -81,7 +81,7 @@ impl Trips {
             self.oldest = self.newest.take();
             probe
         } else if let Some(probe) = matches(&self.newest) {
-            (self.oldest, self.newest) = (None, None); // It settles earlier Pings too.
+            (self.oldest, self.newest) = (None, None); // The Pong settles earlier Pings too.
             probe
         } else {
             return;
@@ -97,7 +97,7 @@ impl Trips {
         self.answered.is_some()
     }
 
-    /// Times the waiting Pong, if any, with `now`.
+    /// Ends the round trip of the waiting Pong, if any, at `now`.
     pub(super) fn pong_at(&mut self, now: Time) {
         let Some(queued) = self.answered.take() else { return };
         let latest = now - queued;

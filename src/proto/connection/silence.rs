@@ -16,19 +16,19 @@ use core::time::Duration;
 #[derive(Debug)]
 pub(super) struct Silence {
     timeout: Duration,
-    /// `None` before the first time was told.
+    /// The last look; `None` until the caller has told a time.
     last: Option<Look>,
     /// Reading was paused after the last data came, so unread data may be in the stream.
     paused: bool,
     /// The deadline has passed, but unread data is possible. The next look, due at this time,
-    /// decides if it is not late.
+    /// decides unless it is late.
     decided: Option<Time>,
 }
 
 #[derive(Debug)]
 struct Look {
     at: Time,
-    /// The data received by then: [`Receiver::data_mark`].
+    /// [`Receiver::data_mark`] at this look.
     mark: Option<u64>,
     /// When the silence began.
     since: Time,

@@ -1,4 +1,4 @@
-//! The deadline on writing. It runs while the stream refuses every byte.
+//! The deadline on writing. The deadline runs while the stream refuses every byte.
 use crate::proto::time::Time;
 use core::time::Duration;
 
@@ -7,7 +7,7 @@ use core::time::Duration;
 pub(crate) enum Stall {
     #[default]
     No,
-    /// The stream refuses bytes, and no time was told yet.
+    /// The stream refuses bytes, and the caller has told no time since.
     Unarmed,
     Until(Time),
 }

@@ -1,4 +1,4 @@
-//! Deadlines as a pure function of the times told by the caller.
+//! Deadlines as a pure function of the times that the caller tells.
 //!
 //! Receiving a message only sets a flag. It reads no clock and moves no timer, because that would
 //! cost more than the message. A timer that was never armed is due at once, and its first call arms
@@ -25,10 +25,10 @@ pub(super) struct Timers {
     idle: Option<Box<Idle>>,
     /// Where the partial frame began, and its deadline.
     frame: Option<(u64, Time)>,
-    /// The phase of the end, and its deadline.
+    /// The phase of closing, and its deadline.
     end: Option<(Phase, Time)>,
     pause: Pause,
-    /// The last phase timed out, so the stream is dropped as it is.
+    /// A phase of closing timed out, so the stream is dropped as it is.
     given_up: bool,
     /// The deadline that has passed. No other deadline runs after it.
     expired: Option<RecvError>,
@@ -39,16 +39,16 @@ pub(super) struct Timers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pause {
     No,
-    /// When the pause began; `None` before a time was told.
+    /// When the pause began; `None` until the caller has told a time.
     Since(Option<Time>),
-    /// The pause began then, and has ended, but no time was told since.
+    /// The pause began at this time, and has ended, but the caller has told no time since.
     Over(Time),
 }
 
 #[derive(Debug)]
 enum Beat {
     Unarmed,
-    /// This number of looks in a row found that nothing had arrived. `until` is the next look.
+    /// The last `silent` looks found that nothing had arrived. `until` is the next look.
     Listening {
         silent: u8,
         until: Time,
@@ -79,7 +79,7 @@ impl Timers {
         }
     }
 
-    /// Forgets all times told.
+    /// Forgets all times that the caller has told.
     pub(super) fn restart(&mut self) {
         (self.frame, self.end, self.pause) = (None, None, Pause::No);
         self.beat = match self.beat {
@@ -127,7 +127,7 @@ impl Timers {
         matches!(self.pause, Pause::Since(_))
     }
 
-    /// Reports that reading goes on at this time.
+    /// Ends a pause of reading at `now`.
     pub(super) fn resume(&mut self, now: Time) {
         self.set_paused(false);
         self.is_paused(now);
@@ -188,7 +188,7 @@ impl Timers {
         self.idle.as_ref().map(|idle| idle.next())
     }
 
-    /// Whether the last phase timed out.
+    /// Whether a phase of closing timed out, so that the stream is dropped as it is.
     pub(super) fn gave_up(&self) -> bool {
         self.given_up
     }
@@ -217,7 +217,8 @@ impl Timers {
         [end, idle, pause, frame, beat, data, pong].into_iter().flatten().min()
     }
 
-    /// Tells the time. `busy` says that input keeps coming. Returns whether a message was queued.
+    /// Tells the time. `busy` says that input keeps coming. Returns whether the idle message was
+    /// queued.
     pub(super) fn handle(
         &mut self,
         now: Time,
@@ -238,8 +239,8 @@ impl Timers {
     }
 
     /// Tells the time to the idle message and the deadline on data only. A flood of input from the
-    /// peer must not put these off. `busy` says that input keeps coming. Returns whether a message
-    /// was queued.
+    /// peer must not put these off. `busy` says that input keeps coming. Returns whether the idle
+    /// message was queued.
     pub(super) fn attend(
         &mut self,
         now: Time,
@@ -313,8 +314,8 @@ impl Timers {
         let pause = between_looks(heartbeat);
         let soon = now + pause;
         let pinged = |until: Time| Beat::Pinged { until, look: until.min(soon) };
-        // If the look is less than a quarter of a pause late, the next is counted from its planned
-        // time, so that small delays of an adapter do not add up.
+        // If this look is late by less than a quarter of the time between looks, the next look is
+        // counted from this one's planned time, so that small delays of an adapter do not add up.
         let due = match self.beat {
             Beat::Listening { until, .. } => until.max(now.before(pause / 4)),
             _ => now,
@@ -369,7 +370,7 @@ mod tests {
         assert!(conn.step().is_ok());
     }
 
-    /// This happens when a connection moves to an adapter with a different clock.
+    /// The epoch changes when a connection moves to an adapter with a different clock.
     #[test]
     fn with_another_epoch_every_deadline_gets_its_full_time() {
         let at = |n| Time::new(seconds(n));

@@ -56,7 +56,7 @@ impl Compressor {
     /// Compresses the next bytes, at least one, up to a byte boundary. The output then ends with
     /// [`TAIL`].
     ///
-    /// It compresses all of `input`, even if the output is longer, because zlib-rs (0.6.8) cannot
+    /// All of `input` is compressed, even if the output is longer, because zlib-rs (0.6.8) cannot
     /// be reset while output is pending.
     pub(crate) fn compress(&mut self, mut input: &[u8], out: &mut Output) -> Result<(), Broken> {
         loop {
@@ -78,8 +78,9 @@ impl Compressor {
     }
 }
 
-/// Writes `input` in stored blocks (RFC 1951 §3.2.4), with [`TAIL`] behind them. It is for a
-/// message that was begun compressed when zlib fails: the rest cannot be sent uncompressed.
+/// Writes `input` in stored blocks (RFC 1951 §3.2.4), with [`TAIL`] behind them. This is for a
+/// message in which zlib fails after a compressed piece was sent: the rest cannot be sent
+/// uncompressed.
 pub(crate) fn store(input: &[u8], out: &mut Output) {
     for block in input.chunks(0xffff) {
         let len = block.len() as u16;
@@ -159,7 +160,7 @@ impl Output {
         self.len = self.len.min(len);
     }
 
-    /// Forgets what is in it.
+    /// Drops the contents, and keeps the buffer.
     pub(crate) fn clear(&mut self) {
         self.len = 0;
     }
@@ -185,7 +186,7 @@ impl Output {
         (&mut self.bytes, 0..self.len)
     }
 
-    /// The bytes last found to be text.
+    /// The bytes that the last UTF-8 check accepted.
     pub(crate) fn text(&self) -> &str {
         self.bytes.text()
     }
@@ -205,7 +206,7 @@ impl Output {
 /// The compressors and decompressors that a thread keeps; the first was unused for longest.
 struct Kept {
     idle: Vec<Idle>,
-    /// The memory of all in `idle`.
+    /// The sum of the costs of all in `idle`.
     bytes: usize,
 }
 
@@ -215,7 +216,7 @@ enum Idle {
 }
 
 impl Idle {
-    /// The number of bytes that zlib-rs allocates for it, rounded up to the next KiB.
+    /// The number of bytes that zlib-rs allocates for the value, rounded up to the next KiB.
     fn cost(&self) -> usize {
         match self {
             // A window, the same again to slide it, a chain, a hash table, symbols and output.
@@ -379,7 +380,7 @@ mod tests {
         let mut random = 1_u32;
         let mut seen = [false; 3];
         for turn in 0..if cfg!(miri) { 20 } else { 2000 } {
-            // The more of it is the same, the shorter it gets.
+            // The more bytes are the same, the shorter the output.
             let payload: Vec<u8> = (0..20)
                 .map(|i| {
                     random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -59,7 +59,7 @@ pub(super) fn text(seconds: u64) -> Option<String> {
     Some(format!("{weekday}, {day:02} {name} {year} {hour:02}:{minute:02}:{second:02} GMT"))
 }
 
-/// Days from 1970 to the first of a month, which is 0 for January.
+/// Days from 1970 to the first day of a month; `month` is 0 for January.
 fn days(year: u64, month: u64) -> u64 {
     // Years begin with March here, so that the leap day is the last of its year.
     let (year, month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
@@ -90,7 +90,7 @@ mod tests {
             {
                 let len = len + u64::from(month == 1 && leap);
                 for d in 1..=len {
-                    // For later years only the days next to the end of a month.
+                    // Of later years, only the days next to a change of month are checked.
                     if year < 2110 || d < 2 || d > len - 2 {
                         let name = &MONTHS[3 * month..3 * month + 3];
                         let date = format!("{}, {d:02} {name} {year} 00:00:00 GMT", NAMES[weekday]);

@@ -92,7 +92,7 @@ impl<'a> Iterator for Params<'a> {
         let unescape = |value: &'a [u8]| match value.contains(&b'\\') {
             false => Cow::Borrowed(text(value)),
             true => {
-                let kept = value.iter().filter(|&&b| b != b'\\'); // A backslash is not a token character.
+                let kept = value.iter().filter(|&&b| b != b'\\'); // No token has a backslash.
                 Cow::Owned(kept.map(|&b| char::from(b)).collect::<String>())
             }
         };

@@ -27,7 +27,7 @@ pub(super) struct Scan {
     /// Invariant of these limits: the result depends only on the bytes, not on where they are cut.
     max_head: usize,
     max_headers: usize,
-    /// For the first line; only a request has one.
+    /// The limit on the first line, which only a request has.
     max_line: usize,
 }
 
@@ -114,7 +114,7 @@ impl Scan {
         if self.is_bound() { self.max_line + LINE_END } else { self.max_head }
     }
 
-    /// The error for a line that exceeds it.
+    /// The error for a line that exceeds [`window`](Self::window).
     #[cold]
     fn too_long(&self) -> HandshakeError {
         match self.is_bound() {
@@ -129,7 +129,7 @@ impl Scan {
     }
 }
 
-/// CR, LF.
+/// The length of CR LF.
 const LINE_END: usize = 2;
 
 /// Whether a byte is below a blank, or DEL.
@@ -151,8 +151,8 @@ fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
 }
 
 /// The first byte for which `one` is true. `eight` does the same for eight bytes at once, of which
-/// the first is the lowest. The lowest 0x80 in its result marks the first matching byte. Its other
-/// bits have no meaning.
+/// the first is the lowest. The lowest 0x80 in its result marks the first matching byte. The other
+/// bits of the result have no meaning.
 #[inline]
 fn find(bytes: &[u8], eight: impl Fn(u64) -> u64, one: impl Fn(u8) -> bool) -> Option<usize> {
     let (words, tail) = bytes.as_chunks::<8>();
@@ -186,7 +186,8 @@ pub(super) struct RequestLine {
 
 impl RequestLine {
     /// Parses a head that came in one read without other bytes, as most heads do. This takes one
-    /// pass instead of two. `None` if `scan` must look first and find the fault, if any.
+    /// pass instead of two. `None` if `scan` must run first, to find the end of the head, or its
+    /// fault.
     pub(super) fn parse_at_once<'a, T>(
         wire: &'a [u8],
         scan: &Scan,
@@ -288,7 +289,7 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
         {
             return HandshakeError::BadHttpVersion;
         }
-        // Normally `Scan` has counted them before.
+        // Normally `Scan` has counted the headers before.
         httparse::Error::TooManyHeaders => {
             return HandshakeError::TooManyHeaders { limit: shown(MAX_HEADERS) };
         }
@@ -379,12 +380,12 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// RFC 9110 §5.6.2.
+/// Whether `bytes` are a token (RFC 9110 §5.6.2).
 pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&b| is_tchar(b))
 }
 
-/// RFC 9110 §5.6.2.
+/// Whether a token may contain this byte (RFC 9110 §5.6.2).
 pub(super) fn is_tchar(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }

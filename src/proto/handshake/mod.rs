@@ -441,8 +441,8 @@ fn push_header(lines: &mut String, name: &str, value: &str) -> Result<(), Header
     Ok(())
 }
 
-/// Checks whether the caller may add this header. The handshake must not set it itself, and it must
-/// not contain a character that would end the line (RFC 9110 §5.1, §5.5).
+/// Checks whether the caller may add this header. It must not be a header that the handshake sets,
+/// and must not contain a character that would end the line (RFC 9110 §5.1, §5.5).
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =
         ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];
@@ -468,11 +468,11 @@ pub(crate) fn basic(userinfo: &[u8]) -> String {
     value
 }
 
-/// The time that a handshake may take, from the first time told.
+/// The time that a handshake may take, from the first time that the caller tells.
 #[derive(Debug)]
 struct Deadline {
     after: Duration,
-    /// `None` before the first time was told.
+    /// `None` until the caller has told a time.
     at: Option<Time>,
 }
 
@@ -481,7 +481,7 @@ impl Deadline {
         Self { after, at: None }
     }
 
-    /// When to tell the time next. That is at once if it was never told.
+    /// When to tell the time next: at once if the caller has told none.
     fn poll(&self) -> Time {
         self.at.unwrap_or(Time::ZERO)
     }

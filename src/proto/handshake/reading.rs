@@ -75,7 +75,7 @@ impl Reading {
         }
     }
 
-    /// Puts bytes that are already here where a read would put them: for what a proxy sent along.
+    /// Takes bytes as if a read had delivered them: the bytes that a proxy sent behind its answer.
     pub(crate) fn put(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let place = self.spare_mut();
@@ -110,9 +110,10 @@ impl Reading {
         }
     }
 
-    /// Fails the handshake with a fault that the caller has found, as an HTTP stack does that reads
-    /// the head itself: the event of it is told, and every later call repeats it. Returns the error;
-    /// after an earlier one, the earlier.
+    /// Fails the handshake with a fault that the caller has found. This is for a caller that reads
+    /// the head itself, such as an HTTP stack. An event of `tracing` reports the error, and every
+    /// later call repeats it. Returns the error, or the earlier error if the handshake had failed
+    /// before.
     pub fn fail(&mut self, error: HandshakeError) -> HandshakeError {
         if let Some(Err(earlier)) = self.outcome {
             return earlier;
@@ -120,7 +121,7 @@ impl Reading {
         trace::handshake_failed(self.role, error, error.status());
         self.outcome = Some(Err(error));
         if !self.has_head {
-            self.buf.skip(self.buf.wire().len()); // nobody will look at it
+            self.buf.skip(self.buf.wire().len()); // nobody will read these bytes
         }
         error
     }
@@ -128,7 +129,7 @@ impl Reading {
     // Outputs.
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next. That is at once ([`Time::ZERO`])
-    /// if it was never called, because the first call starts the clock. `None` once the handshake
+    /// before the first call, because the first call starts the clock. `None` once the handshake
     /// has an outcome.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.outcome.is_none().then(|| self.deadline.poll())

@@ -1,7 +1,7 @@
 use super::*;
 use alloc::vec::Vec;
 
-/// After any sequence of writes and questions, the buffer says about text what a fresh check says.
+/// After any sequence of writes and checks, the buffer's answer is the answer of a fresh check.
 #[test]
 fn a_buffer_knows_only_what_is_so() {
     let mut random = 1_u32;

@@ -30,7 +30,7 @@ pub struct Outbound<'a> {
 #[derive(Clone)]
 pub(crate) enum Content<'a> {
     Borrowed(Message<'a>),
-    /// It becomes `Bytes` only if it is not copied.
+    /// The `Vec` becomes `Bytes` only if it is not copied.
     Vec(DataKind, Vec<u8>),
     Shared(OwnedMessage),
     Prepared(Cow<'a, Prepared>),

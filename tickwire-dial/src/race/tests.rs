@@ -1,4 +1,5 @@
 //! Races in virtual time, over a simulated network.
+#![allow(clippy::unwrap_used)]
 use super::*;
 use alloc::vec;
 

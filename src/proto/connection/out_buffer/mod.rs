@@ -30,8 +30,8 @@ const LARGE: usize = 4 * FIRST;
 const CALM: u8 = 64;
 
 pub(crate) struct OutBuffer {
-    /// Frames in order, without spliced payloads. It is initialised to its length, so that a header
-    /// is stored as one array, and a payload is copied or masked directly into place.
+    /// Frames in order, without spliced payloads. The vector is initialised to its length, so that
+    /// a header is stored as one array, and a payload is copied or masked directly into place.
     bytes: Vec<u8>,
     /// The number of bytes of `bytes` that were written.
     sent: usize,
@@ -152,7 +152,8 @@ impl OutBuffer {
         self.fed().wrapping_sub((self.len() - self.overtaking) as u64)
     }
 
-    /// The next `n` bytes to fill in, before [`filled`](Self::filled).
+    /// The next `n` bytes behind the content. The caller fills them, then calls
+    /// [`filled`](Self::filled).
     #[inline]
     pub(super) fn room(&mut self, n: usize) -> &mut [u8] {
         self.room_keeping(n, 0)
@@ -167,7 +168,7 @@ impl OutBuffer {
         self.bytes.get_mut(self.end..).and_then(|room| room.get_mut(..n)).unwrap_or_default()
     }
 
-    /// The start of the room.
+    /// The end of the content, where `room` begins.
     #[inline]
     pub(super) fn content_end(&self) -> usize {
         self.end
@@ -205,15 +206,15 @@ impl OutBuffer {
     fn grow(&mut self, n: usize, keep: usize) {
         let keep = keep.min(self.bytes.len() - self.end);
         // Written bytes are dropped here at the latest, so that a queue that is never empty does
-        // not grow for ever. They are dropped only if this frees at least as many bytes as it
+        // not grow for ever. They are dropped only if that frees at least as many bytes as it
         // moves, so that each byte is moved at most once on average.
         let rest = self.end - self.sent;
         if self.sent > 0 && self.sent >= rest {
             self.move_mark();
             // `mark` is ahead of `sent` while a handshake's response is written.
             if self.mark <= self.sent && self.mark >= self.end - self.mark {
-                // From `mark`, not from `sent`: the search for boundaries needs the header of the
-                // frame under way.
+                // Bytes are kept from `mark` on, not only from `sent` on: the search for boundaries
+                // needs the header of the frame under way.
                 self.let_go(keep);
                 if self.bytes.len() - self.end >= n {
                     return;
@@ -279,12 +280,12 @@ impl OutBuffer {
         if self.end > 0 { Vec::new() } else { core::mem::take(&mut self.bytes) }
     }
 
-    /// Says that the contents so far are not frames but a handshake's response.
+    /// Marks the content so far as a handshake's response, which has no frames.
     pub(super) fn begin_frames(&mut self) {
         self.mark = self.end;
     }
 
-    /// Appends a payload behind its header. It is written in place, without a copy.
+    /// Appends a payload behind its header. The payload is written in place, without a copy.
     pub(super) fn splice(&mut self, payload: Bytes) {
         self.spliced += payload.len();
         self.origin = self.origin.wrapping_add(payload.len() as u64);

@@ -4,20 +4,20 @@ use super::{Kind, OutBuffer, Splice, Stall};
 use crate::proto::frame::{Header, OpCode};
 use alloc::vec::Vec;
 
-/// Messages that overtake share a splice up to this many bytes. Control frames that overtake may
-/// have to wait for so many.
+/// Messages that overtake share a splice up to this many bytes. The bound is for control frames:
+/// they have to wait until a begun splice is written.
 const GROUP: usize = 4 << 10;
 
 /// A place between two frames.
 #[derive(Clone, Copy)]
 struct Boundary {
     at: usize,
-    /// The number of splices before it.
+    /// The number of splices before the boundary.
     splices: usize,
 }
 
 impl OutBuffer {
-    /// Moves `mark` up to `sent`, or to the frame under way.
+    /// Moves `mark` up to `sent`, or to the beginning of the frame under way.
     pub(super) fn move_mark(&mut self) {
         self.find(|_| true);
     }
@@ -142,9 +142,9 @@ impl OutBuffer {
         self.controls.clear();
     }
 
-    /// Takes whole messages and places them before the first message of which nothing has been
-    /// written, and behind the messages that overtook earlier. Leaves them where they are if that
-    /// place is not known yet.
+    /// Moves the whole messages in `frames` to their place: before the first message of which
+    /// nothing has been written, and behind the messages that overtook earlier. Leaves `frames` as
+    /// it is if that place is not known yet.
     pub(in crate::proto::connection) fn overtake_messages(&mut self, frames: &mut Vec<u8>) {
         let Some(Boundary { at, mut splices }) = self.message_boundary() else { return };
         while self.splices.get(splices).is_some_and(|s| s.at == at) {
@@ -200,7 +200,7 @@ impl OutBuffer {
         self.end = at;
         let dropped = before - self.len();
         // The stream in order now ends here. Later bytes reuse the positions of the dropped ones;
-        // `Ledger::lost_from` keeps those from counting as written.
+        // `Ledger::lost_from` keeps the dropped messages from counting as written.
         let in_order = (dropped - (overtaking - self.overtaking)) as u64;
         self.origin = fed.wrapping_sub(in_order).wrapping_sub(at as u64);
         self.open = false;
@@ -208,7 +208,7 @@ impl OutBuffer {
     }
 }
 
-/// The length of the frames of which a byte is among the first `sent`.
+/// The length of all frames that have a byte among the first `sent` bytes.
 fn whole_frames(frames: &[u8], sent: usize) -> usize {
     let mut whole = 0;
     while whole < sent

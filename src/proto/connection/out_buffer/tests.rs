@@ -59,7 +59,7 @@ fn it_begins_with_16_kib_and_doubles() {
     assert_eq!(traffic(), (vec![FIRST], vec![100]));
 }
 
-/// 16 frames of 1 KiB fill the buffer; some are written, and one more comes.
+/// 16 frames of 1 KiB fill the buffer; some are written, and one more frame is appended.
 #[test]
 fn what_is_written_is_let_go_where_that_frees_as_much_as_it_moves() {
     for (written, let_go) in [
@@ -67,7 +67,7 @@ fn what_is_written_is_let_go_where_that_frees_as_much_as_it_moves() {
         (7 * 1024, false),
         (8 * 1024 - 1, false),
         (8 * 1024, true),
-        (8 * 1024 + 1, true), // in the middle of a frame: that stays
+        (8 * 1024 + 1, true), // in the middle of a frame, which stays
         (9 * 1024 - 1, true),
         (15 * 1024, true),
         (16 * 1024 - 1, true),
@@ -143,14 +143,14 @@ fn a_response_under_way_is_no_frame_and_is_not_let_go() {
 #[test]
 fn a_large_buffer_that_is_hardly_used_is_given_up_after_a_while() {
     let use_it = |out: &mut OutBuffer, n: usize| {
-        out.append(&vec![0; n]); // no frame is looked for
+        out.append(&vec![0; n]); // zeros will do: nothing here parses frames
         write(out, n);
     };
     let large = LARGE + 4;
     let mut out = buffer();
     use_it(&mut out, large);
     (1..CALM).for_each(|_| use_it(&mut out, large / 4));
-    use_it(&mut out, large / 4 + 1); // more than a quarter: it is needed
+    use_it(&mut out, large / 4 + 1); // more than a quarter, so the buffer is needed
     (1..CALM).for_each(|_| use_it(&mut out, large / 4));
     assert_eq!(traffic(), (vec![large], vec![]));
     use_it(&mut out, large / 4);
@@ -194,7 +194,7 @@ fn a_flush_that_is_refused_is_stalled_until_it_is_not() {
     let mut out = buffer();
     out.stall.set(false);
     assert!(!out.refused());
-    out.stall.set(true); // though there is nothing to write
+    out.stall.set(true); // a flush was refused; there is nothing to write
     assert_eq!(out.stall, Stall::Unarmed);
     let at = Stall::Until(Time::ZERO);
     out.stall = at;

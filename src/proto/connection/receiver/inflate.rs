@@ -44,8 +44,8 @@ pub(super) struct Inflate {
     unmasked: usize,
     /// The number of compressed bytes of the message so far.
     taken: u64,
-    /// The last `kept` bytes, at most 2. They wait until it is known whether they end the message,
-    /// because the end is inflated differently: see `finish`.
+    /// The last `kept` bytes of the message so far, at most 2. They wait until it is known whether
+    /// they end the message, because the end is inflated differently: see `finish`.
     last: [u8; 2],
     kept: u8,
     /// Set once the message's last byte was taken, and its output did not fit.
@@ -53,7 +53,8 @@ pub(super) struct Inflate {
 }
 
 impl Receiver {
-    /// From now on messages may be compressed, as `role` agreed.
+    /// From now on the peer's messages may be compressed, with the parameters `agreed`. `role` is
+    /// the role of this end.
     pub(in crate::proto::connection) fn set_deflate(
         &mut self,
         role: Role,
@@ -81,9 +82,10 @@ impl Inflate {
         self.taken
     }
 
-    /// Inflates the next `n` wire bytes of the message; `end` says that they are its last. Returns
-    /// the number of bytes taken. The output is at most one byte longer than `limit`; that byte
-    /// shows that the message is too long. Without a limit, the output is at most one chunk.
+    /// Inflates the next `n` wire bytes of the message; `end` says that they are the message's
+    /// last. Returns the number of bytes taken. The output is at most one byte longer than `limit`;
+    /// that byte shows that the message is too long. Without a limit, the output is at most one
+    /// chunk.
     pub(super) fn take(
         &mut self,
         buf: &mut RecvBuffer,
@@ -143,7 +145,7 @@ impl Inflate {
         }
     }
 
-    /// The inflated bytes, to keep.
+    /// The inflated message, owned.
     pub(super) fn take_message(&mut self, kind: DataKind) -> OwnedMessage {
         let out = &mut self.out;
         match (kind, out.is_well_filled()) {

@@ -27,7 +27,7 @@ pub(super) struct InProgress {
 pub(super) enum Handing {
     /// As a whole message: all of it so far is in the buffer.
     Whole,
-    /// In chunks. The first was handed out.
+    /// In chunks. The first chunk was handed out.
     Chunks,
     /// Chunks were handed out, and the rest is skipped because the caller asked for a whole
     /// message.
@@ -89,8 +89,8 @@ impl Limits {
         if compressed { most.saturating_add(most / 8).saturating_add(1 << 10) } else { most }
     }
 
-    /// Checks whether a message handed out whole may have `more` bytes after `kept`, and this
-    /// number of fragments.
+    /// Checks whether a message handed out whole may have `more` bytes after `kept` bytes, and
+    /// `fragments` fragments.
     pub(super) fn check_message(
         &self,
         compressed: bool,

@@ -1,7 +1,7 @@
 //! The common case, decided in a few comparisons.
 //!
-//! It leaves rare and invalid input unchanged to the state machine, so that each rule is enforced
-//! in one place only.
+//! `quick` leaves rare and invalid input unchanged to the state machine, so that each rule is
+//! enforced in one place only.
 use super::{Current, Receiver, Step};
 use crate::proto::{
     frame::{OpCode, ShortHeader},
@@ -12,7 +12,7 @@ use crate::proto::{
 
 impl Receiver {
     /// Decides two cases: no input is left, or a whole message in one frame of less than 64 KiB is
-    /// here. It leaves everything else, including violations, unchanged to `step_slow`.
+    /// here. `quick` leaves everything else, including violations, unchanged to `step_slow`.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         if self.buf.wire_len() == 0 {

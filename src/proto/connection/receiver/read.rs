@@ -5,11 +5,11 @@ use crate::proto::{message::Arrival, time::Time};
 /// The last read.
 #[derive(Default)]
 pub(super) struct LastRead {
-    /// When it was made, if the caller gave the time.
+    /// When the read was made, if the caller gave the time.
     pub(super) at: Option<Time>,
-    /// When its bytes arrived, if the kernel gave the time.
+    /// When the read's bytes arrived, if the kernel gave the time.
     pub(super) arrived: Option<Arrival>,
-    /// The number of messages handed out since.
+    /// The number of messages handed out since the read.
     pub(super) handed_out: u32,
 }
 

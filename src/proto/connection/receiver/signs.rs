@@ -14,8 +14,8 @@ impl Receiver {
         core::mem::take(&mut self.heard)
     }
 
-    /// A number that changes with each message that ends, and with each payload byte of a message
-    /// that arrives. It is `None` while input remains that was not stepped over.
+    /// A number that changes with each message that ends, and with each payload byte of a data
+    /// frame that arrives. It is `None` while input remains that was not stepped over.
     ///
     /// The number is the bytes consumed minus `not_data`, so `quick` counts nothing for the
     /// messages that it takes.

@@ -61,7 +61,7 @@ fn the_common_case_is_decided_by_quick() {
                 assert_eq!(rx.quick(), Some(Step::Message));
                 assert_eq!(rx.payload().len(), len);
                 assert_eq!(rx.quick(), Some(Step::NeedInput));
-                // And again, after all input was consumed.
+                // `quick` also takes a message that comes after all input was consumed.
                 read(&mut rx, &wire);
                 assert_eq!(rx.quick(), Some(Step::Message));
             }
@@ -84,19 +84,19 @@ fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_mac
                 assert_eq!(rx.quick(), Some(Step::Message));
             }
         }
-        // The place in the buffer does not matter.
+        // A frame may wait anywhere in the buffer.
         let (small, wire) = (frame(role, OpCode::Binary, 200), frame(role, OpCode::Binary, 900));
         let mut rx = receiver(role, &Config { read_buffer: 1000, ..Config::default() });
         read(&mut rx, &[&small[..], &wire[..700]].concat());
         assert_eq!(rx.quick(), Some(Step::Message));
         assert_eq!(rx.quick(), Some(Step::NeedInput));
-        // The message is longer than one read asks for, so its beginning moves to the front.
+        // A frame that is longer than one read does not wait in place.
         let mut rx = receiver(role, &Config { read_buffer: 1000, ..Config::default() });
         let wire = frame(role, OpCode::Binary, 2000);
         read(&mut rx, &wire[..100]);
         assert_eq!(rx.quick(), None);
 
-        // It continues behind input that it left to the state machine.
+        // `quick` continues behind input that it left to the state machine.
         let mut rx = receiver(role, &Config::default());
         let ping = frame(role, OpCode::Ping, 3);
         let data = frame(role, OpCode::Binary, 3);
@@ -107,7 +107,8 @@ fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_mac
         assert_eq!(rx.quick(), None);
         assert_eq!(rx.step_slow(Whole), Ok(Step::Ping));
         assert_eq!(rx.quick(), Some(Step::NeedInput));
-        // Never inside a message, nor behind the end.
+        // `quick` decides nothing inside a fragmented message, and nothing after the end of the
+        // stream.
         let mut open = frame(role, OpCode::Text, 3);
         open[0] = 0x01;
         read(&mut rx, &open);
@@ -120,7 +121,8 @@ fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_mac
     }
 }
 
-/// An unmasked text is checked in place as its bytes come. A masked text is unmasked before.
+/// An unmasked text is checked in place while it arrives. A masked text must be unmasked first, so
+/// the state machine takes it.
 #[test]
 fn a_partial_text_waits_in_place_as_long_as_it_is_one() {
     use super::Delivery::Whole;
@@ -128,7 +130,7 @@ fn a_partial_text_waits_in_place_as_long_as_it_is_one() {
     let mut wire = frame(Role::Client, OpCode::Text, text.len());
     let from = wire.len() - text.len();
     wire[from..].copy_from_slice(text.as_bytes());
-    // Cut in a character or between two, once or at each byte.
+    // The text is cut inside a character or between two, and its rest arrives byte by byte.
     for here in [from, from + 3, from + 100, wire.len() - 1] {
         let mut rx = receiver(Role::Client, &Config::default());
         read(&mut rx, &wire[..here]);
@@ -140,7 +142,7 @@ fn a_partial_text_waits_in_place_as_long_as_it_is_one() {
         assert_eq!(rx.quick(), Some(Step::Message));
         assert_eq!(rx.message(), Some(Message::Text(&text)));
     }
-    // It fails at the first byte that cannot continue a text.
+    // Receiving fails at the first byte that cannot continue a text.
     let mut rx = receiver(Role::Client, &Config::default());
     read(&mut rx, &wire[..from + 3]);
     assert_eq!(rx.quick(), Some(Step::NeedInput));
@@ -221,13 +223,13 @@ fn a_large_frame_is_read_up_to_its_end() {
                 assert_eq!(step, Ok(if whole { Step::Message } else { Step::NeedInput }));
             }
             assert_eq!(rx.payload().len(), 5000);
-            // The same for a frame that waits until one read completes it.
+            // The same holds for a frame that waits until one read completes it.
             let wire = frame(role, OpCode::Binary, 900);
             let mut rx = receiver(role, &config);
             read(&mut rx, &wire[..400]);
             assert_eq!(rx.quick(), Some(Step::NeedInput));
             assert_eq!(rx.spare_mut().len(), wire.len() - 400);
-            // After the end, input is dropped, and costs no memory.
+            // After the peer's Close, input is dropped, and costs no memory.
             let mut rx = receiver(role, &config);
             read(&mut rx, &frame(role, OpCode::Close, 0));
             assert_eq!(rx.step_slow(super::Delivery::Whole), Ok(Step::Close));

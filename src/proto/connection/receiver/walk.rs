@@ -20,14 +20,14 @@ use core::ops::Range;
 
 /// The part of a data frame that was taken from the received bytes.
 struct Taken {
-    /// Its number of bytes on the wire.
+    /// The number of wire bytes taken.
     wire: usize,
     stop: Stop,
-    /// The range in its buffer of the part of the message that has not been handed out.
+    /// The part of the message that was not handed out yet, as a range of its buffer.
     here: Range<usize>,
 }
 
-/// Where taking stopped.
+/// Why taking stopped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
     /// All received bytes were taken.
@@ -152,7 +152,7 @@ impl Receiver {
         }
     }
 
-    /// Checks the limits on a data frame, and on the message with it.
+    /// Checks the limits on a data frame and, if `whole`, on the message with this frame.
     pub(super) fn check_limits(&self, header: &Header, whole: bool) -> Result<(), RecvError> {
         if header.opcode.is_control() {
             return Ok(());
@@ -177,7 +177,7 @@ impl Receiver {
 
     /// Whether to leave a frame in place until it is complete. This holds for a short frame that
     /// fits the buffer, so that `quick` then takes it in one piece, and for a compressed frame that
-    /// fits. Its payload cannot break a rule earlier.
+    /// fits. A frame waits only if the received part of its payload cannot break a rule.
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {
@@ -195,8 +195,8 @@ impl Receiver {
     }
 
     /// Whether the received part of a text, behind `header` bytes, is the beginning of valid UTF-8.
-    /// It is false for a masked text, which would have to be unmasked first: each byte is unmasked
-    /// only once, when it is taken.
+    /// The result is false for a masked text, which would have to be unmasked first: each byte is
+    /// unmasked only once, when it is taken.
     #[inline(never)]
     pub(super) fn begins_text(&mut self, header: usize) -> bool {
         self.mask_bit == 0 && self.buf.begins_text(header)

@@ -2,7 +2,8 @@ use super::{CALM, IN_PLACE, MAX_HEADER_LEN, MAX_READ, Memory, RecvBuffer, SLACK}
 use crate::proto::memory::counted::{COUNTED, NONE, traffic};
 use alloc::{vec, vec::Vec};
 
-/// The number of bytes that one read asks for in these tests, and the length of its buffer.
+/// The number of bytes that one read asks for in these tests. `WHOLE` is the length of the buffer
+/// for such a read.
 const BASE: usize = 1000;
 const WHOLE: usize = BASE + SLACK;
 const LIMIT: usize = 1 << 20;
@@ -24,13 +25,13 @@ fn what_takes_over_a_head_keeps_its_own_length_and_memory() {
     assert!(buf.take_over(head).is_empty());
     assert_eq!(buf.wire().len(), 10);
     buf.skip(10);
-    assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE); // a head's is longer
+    assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE); // a read of a head asks for more
     traffic();
     buf.lend(vec![0; 5000]);
     assert_eq!(traffic().1.len(), 1);
 }
 
-/// The byte at each position of the stream.
+/// The byte at this position of the test stream.
 fn at(place: usize) -> u8 {
     (place % 251) as u8
 }
@@ -52,7 +53,7 @@ fn with(before: usize, msg: usize, gap: usize, wire: usize) -> RecvBuffer {
     buf
 }
 
-/// `msg` and `wire` bytes are what `with` put there.
+/// Asserts that the message and the wire bytes are those that `with` stored.
 #[track_caller]
 fn holds(buf: &RecvBuffer, before: usize, msg: usize, gap: usize, wire: usize) {
     let expected: Vec<u8> = (before..before + msg).map(at).collect();
@@ -102,7 +103,7 @@ fn a_lent_buffer_may_be_half_as_long_and_a_longer_one_goes_after_a_while() {
     }
     assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
     assert_eq!(traffic(), (vec![WHOLE], vec![WHOLE + 1]));
-    // It is counted from when the length was last needed.
+    // The `CALM` reads are counted from the last read that needed the length.
     let mut buf = buffer();
     buf.lend(vec![0; 2 * WHOLE]);
     for turn in 0..200 {
@@ -115,7 +116,7 @@ fn a_lent_buffer_may_be_half_as_long_and_a_longer_one_goes_after_a_while() {
     }
     assert_eq!(traffic(), NONE);
 
-    // A buffer that is no longer than the kept bytes is useless.
+    // A lent buffer without room behind the kept bytes is not used.
     let mut buf = with(0, 10, 5, 20);
     buf.lend(vec![0; 30 + SLACK]);
     assert_eq!((buf.bytes.len(), traffic()), (WHOLE, NONE));
@@ -127,7 +128,8 @@ fn a_lent_buffer_may_be_half_as_long_and_a_longer_one_goes_after_a_while() {
 #[test]
 fn the_tail_is_used_while_it_is_a_quarter_and_then_the_rest_moves_or_the_buffer_grows() {
     let quarter = BASE / 4;
-    // Wire only: before it, of it, what the next read asks for, whether it moved or grew.
+    // No message, only wire bytes. The columns: dropped bytes before the wire bytes, wire bytes,
+    // bytes that the next read asks for, whether the wire bytes moved, whether the buffer grew.
     for (before, wire, spare, moved, grown) in [
         (0, 1, BASE - 1, false, false),
         (0, BASE - quarter, quarter, false, false),
@@ -150,8 +152,9 @@ fn the_tail_is_used_while_it_is_a_quarter_and_then_the_rest_moves_or_the_buffer_
 
 #[test]
 fn with_a_message_in_it_the_gap_closes_first_then_the_front_and_then_it_grows() {
-    // Before the message, of it, the gap, wire; what the next read asks for; where the message
-    // and the wire bytes are then; whether it grew.
+    // The columns: dropped bytes before the message, bytes of the message, bytes of the gap, wire
+    // bytes; bytes that the next read asks for; where the message and the wire bytes then begin;
+    // whether the buffer grew.
     for (before, msg, gap, wire, spare, start, next, grown) in [
         (0, 500, 100, 100, 300, 0, 600, false), // room enough
         (0, 500, 150, 100, 250, 0, 650, false),
@@ -176,7 +179,7 @@ fn with_a_message_in_it_the_gap_closes_first_then_the_front_and_then_it_grows() 
 #[test]
 fn a_frame_that_lacks_much_is_read_to_its_end_and_the_buffer_doubles() {
     for (wire, rest, spare, grown) in [
-        (10, BASE / 2 - 10, BASE - 10, false), // not much
+        (10, BASE / 2 - 10, BASE - 10, false), // at most half a read: not large
         (10, BASE / 2 - 9, BASE / 2 - 9, false),
         (10, BASE - 10, BASE - 10, false),
         (10, BASE - 9, BASE - 9, true),
@@ -275,7 +278,7 @@ fn it_never_grows_beyond_what_the_longest_message_needs() {
     traffic();
     assert_eq!(buf.spare_mut(500, 0).len(), 100);
     assert_eq!((buf.next, traffic()), (0, NONE));
-    // If no bytes can move, the buffer still has room.
+    // If moving bytes would free nothing, the buffer grows after all.
     buf.commit(100);
     assert!(!buf.spare_mut(500, 0).is_empty());
     assert_eq!(traffic(), (vec![2 * (500 + WHOLE)], vec![500 + WHOLE]));
@@ -299,7 +302,8 @@ fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
         assert_eq!(buf.bytes.len(), len);
         assert_eq!(traffic(), if own { NONE } else { (vec![len], vec![]) });
         let place = buf.bytes.as_ptr();
-        // A lent buffer replaces it; the connection keeps its small buffer for the next time.
+        // A lent buffer replaces the small one. The connection keeps its own small buffer for the
+        // next wait.
         buf.lend(vec![0; WHOLE]);
         holds(&buf, before, msg, 3, wire);
         assert!(buf.has_buffer());
@@ -320,12 +324,12 @@ fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
         assert!(buf.reclaim().is_empty() && buf.has_buffer());
         holds(&buf, 0, msg, 3, wire);
     }
-    // A buffer of the pool that is more than twice as long goes back.
+    // A buffer of the pool that is more than twice as long as needed goes back.
     let mut buf = with(0, 0, 0, eighth);
     buf.memory = &LAVISH;
     assert_eq!(buf.reclaim().len(), WHOLE);
     assert_eq!((buf.bytes.len(), traffic()), (256, (vec![513], vec![513])));
-    // A shorter one stays.
+    // A buffer that is twice as long as needed is used.
     static GENEROUS: Memory = Memory { take: |len| (COUNTED.take)(2 * len), ..COUNTED };
     let mut buf = with(0, 0, 0, eighth);
     buf.memory = &GENEROUS;
@@ -338,7 +342,7 @@ fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
     traffic();
     buf.reclaim();
     assert_eq!((buf.bytes.len(), traffic()), (128, NONE));
-    // A read takes a buffer also if the small one is in use and empty.
+    // A read takes a buffer from the pool also if the small one is in use and empty.
     let mut buf = with(0, 0, 0, 1);
     buf.reclaim();
     buf.skip(1);

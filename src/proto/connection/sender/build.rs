@@ -106,8 +106,8 @@ impl Sender {
         write: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), E>,
     ) -> Result<Result<Position, E>, SendError> {
         self.admit()?;
-        // The header's length depends on the payload's, which is not known yet. The guess is 126
-        // bytes to 64 KiB, as most serialized messages have; others are moved.
+        // The header's length depends on the payload's, which is not known yet. The guess is a
+        // payload of 126 bytes to 64 KiB, as in most serialized messages. Other payloads are moved.
         let at = frame::header_len(126, self.encoder.masks());
         let end = self.out.content_end() + at;
         let mut writer = MessageWriter { out: &mut self.out, at, end };
@@ -118,7 +118,7 @@ impl Sender {
         self.frame_built(kind, lies).map(Ok)
     }
 
-    /// Queues the message that lies in `lies`, behind the content.
+    /// Queues the message that was built in the range `lies` behind the content.
     fn frame_built(&mut self, kind: DataKind, lies: Range<usize>) -> Result<Position, SendError> {
         let (b0, len) = (opcode(kind).unfragmented(), lies.len());
         if kind == DataKind::Text && !utf8::is_valid(self.out.built(lies.clone())) {

@@ -1,8 +1,8 @@
 //! Messages that are compressed before they are framed (RFC 7692 §6.1).
 //!
 //! A message is compressed only after it is admitted, so a refused message leaves no trace in the
-//! compressor. Its first frame has RSV1 set (§6). The sender decides whether a message may be fed,
-//! and where its frame is in the buffer.
+//! compressor. The first frame of a compressed message has RSV1 set (§6). The sender decides
+//! whether a message may be fed, and where its frame is in the buffer.
 use super::Sender;
 use crate::proto::{
     config::Config,
@@ -47,7 +47,8 @@ impl Deflate {
 }
 
 impl Sender {
-    /// Compresses messages from now on, as `role` agreed.
+    /// Compresses messages from now on, with the parameters `agreed`. `role` is the role of this
+    /// end.
     pub(in crate::proto::connection) fn set_deflate(
         &mut self,
         role: Role,
@@ -80,8 +81,8 @@ impl Sender {
         self.frame_output(b0, payload.len(), out, done)
     }
 
-    /// [`frame_compressed`](Self::frame_compressed) for a message in `lies`, behind the content of
-    /// the buffer.
+    /// [`frame_compressed`](Self::frame_compressed) for a message that was built in the range
+    /// `lies` behind the content.
     pub(super) fn frame_compressed_built(&mut self, b0: u8, lies: Range<usize>) -> bool {
         let Some(deflate) = &mut self.deflate.0 else {
             return false;
@@ -91,7 +92,8 @@ impl Sender {
         self.frame_output(b0, len, out, done)
     }
 
-    /// Frames the output for a message of `len` bytes, if it was compressed.
+    /// Frames the output for a message of `len` bytes if it was compressed, as `done` says. Returns
+    /// `done`.
     fn frame_output(&mut self, b0: u8, len: usize, mut out: Output, done: bool) -> bool {
         if done {
             let packed = codec::without_tail(&out);
@@ -188,8 +190,8 @@ impl Deflating {
             codec::store(data, out);
         }
         if last {
-            // §7.2.1: the last piece is sent without `TAIL`. If it has no other output, it is the
-            // first byte of an empty block.
+            // §7.2.1: the last piece is sent without `TAIL`. A last piece without data is the first
+            // byte of an empty block.
             match out.len() {
                 0 => out.push(&[0]),
                 n => out.truncate(n - TAIL.len()),

@@ -69,8 +69,8 @@ impl Sender {
         urgent.drop_first(ledger);
         let mut tail = Tail { out, encoder, ledger };
         if urgent.has_controls() {
-            // `place_waiting` leaves control frames waiting while others overtake. They go here, so that
-            // no later one gets in front of them.
+            // `place_waiting` leaves control frames waiting while earlier ones overtake. The
+            // waiting ones are placed here, so that no later one gets in front of them.
             urgent.place_controls(&mut tail);
         }
         tail.append(OpCode::Close, body);
@@ -138,9 +138,9 @@ impl Sender {
         }
     }
 
-    /// Queues a Close that tells the peer why this end fails the connection. It goes behind the
-    /// replies already queued; if the stream is blocked, those replies are dropped. No second Close
-    /// is sent.
+    /// Queues a Close that tells the peer why this end fails the connection. The Close goes behind
+    /// the replies already queued; if the stream is blocked, those replies are dropped. No second
+    /// Close is sent.
     pub(in crate::proto::connection) fn fail(
         &mut self,
         frame: CloseFrame<'_>,
@@ -175,7 +175,8 @@ impl Sender {
         matches!(self.state, State::Closed { broken: true })
     }
 
-    /// Whether no Close is queued, no write is blocked, and no Pong waits for the time.
+    /// Whether no Close is queued, no write is blocked, and no Pong waits for the caller to tell
+    /// the time.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         !self.is_closed() && self.poll_timeout().is_none() && !self.pong_waits()

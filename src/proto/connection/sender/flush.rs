@@ -14,7 +14,7 @@ impl Sender {
         self.urgent.restart_clock();
     }
 
-    /// Reports how many of the bytes that the stream accepted it refuses to flush; 0 if none.
+    /// Reports the number of bytes that the stream accepted and refuses to flush; 0 if none.
     #[inline]
     pub(crate) fn unflushed(&mut self, bytes: usize) {
         self.ledger.set_unflushed(bytes, &self.out, self.urgent.first_len());

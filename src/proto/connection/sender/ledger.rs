@@ -14,8 +14,8 @@ use crate::proto::connection::out_buffer::OutBuffer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position(u64);
 
-/// Marks the position of a message fed first. The two streams are written in different orders, so
-/// their positions cannot be compared.
+/// Marks the position of a message that overtakes. The two streams are written in different orders,
+/// so their positions cannot be compared.
 const FIRST: u64 = 1 << 63;
 
 impl Position {
@@ -42,7 +42,8 @@ pub(super) struct Ledger {
     /// The end of our Close; `u64::MAX` until it has a place.
     close_end: u64,
     /// Data in order that ends behind this position was dropped; `u64::MAX` while nothing was
-    /// dropped. From then on `data_end` does not change, and says how far data had been fed.
+    /// dropped. Once data was dropped, `data_end` does not change, and says how far data had been
+    /// fed.
     lost_from: u64,
     /// The number of bytes fed first, without dropped bytes. Invariant: the last bytes counted here
     /// are the bytes not yet written.
@@ -52,11 +53,11 @@ pub(super) struct Ledger {
     /// Our Close was written completely when the frames behind it were dropped, except for the rest
     /// of a begun frame. Never unset.
     close_gone: bool,
-    /// The number of bytes that the stream accepted and refused to flush. It may buffer them
-    /// itself, as TLS does.
+    /// The number of bytes that the stream accepted and refused to flush. The stream may buffer
+    /// them itself, as TLS does.
     unflushed: usize,
-    /// The positions in order and first up to which bytes had left when the stream last flushed
-    /// everything. Messages flushed before stay written, whatever the stream buffers later.
+    /// The positions, one in order and one first, up to which bytes had left when the stream last
+    /// flushed everything. Messages flushed before stay written, whatever the stream buffers later.
     flushed: (u64, u64),
     /// Nothing more is written. From now on all bytes that the stream accepted count as written:
     /// some may have been sent, and the peer may have acted on them. Never unset.
@@ -82,13 +83,13 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// A message was fed first.
+    /// Records a message that overtakes. Returns its position.
     pub(super) fn first_fed(&mut self, len: usize) -> Position {
         self.first_fed = self.first_fed.wrapping_add(len as u64);
         Position(FIRST | self.first_fed)
     }
 
-    /// Control frames were queued at the end of `out`, from `start` on.
+    /// Records that control frames were queued at the end of `out`, from `start` on.
     pub(super) fn controls_queued(&mut self, start: u64, out: &OutBuffer) {
         self.data_end = self.data_end(start);
         self.control_end = out.fed();
@@ -97,35 +98,37 @@ impl Ledger {
         }
     }
 
-    /// Only control frames at the end of `out` were dropped, and no data. If `control_end` stayed,
-    /// the position after the last message would move by their length.
+    /// Records that control frames at the end of `out` were dropped, and no data. If `control_end`
+    /// stayed, the position after the last message would move by their length.
     pub(super) fn controls_dropped(&mut self, out: &OutBuffer) {
         self.control_end = self.control_end.min(out.fed());
     }
 
-    /// Our Close was queued in order, up to `end`.
+    /// Records that our Close was queued in order, up to `end`.
     pub(super) fn close_queued(&mut self, end: u64) {
         self.close_end = end;
     }
 
-    /// No more data is fed, though some may still be dropped.
+    /// Records that no more data is fed. Data may still be dropped.
     pub(super) fn data_ended(&mut self, out: &OutBuffer) {
         self.data_end = self.data_end(out.fed());
     }
 
-    /// Messages fed first were dropped.
+    /// Records that `len` bytes of messages that overtake were dropped.
     pub(super) fn first_dropped(&mut self, len: usize) {
         self.dropped += len as u64;
         self.first_fed = self.first_fed.wrapping_sub(len as u64);
     }
 
-    /// Messages fed in order were dropped, so that the bytes fed end at `end`.
+    /// Records that `len` bytes of messages fed in order were dropped, so that the bytes fed end at
+    /// `end`.
     pub(super) fn in_order_dropped(&mut self, len: usize, end: u64) {
         self.dropped += len as u64;
         self.lost_from = end;
     }
 
-    /// A write failed. Nothing more of `out`, or of the messages that wait to be first, is written.
+    /// Records that a write failed. Nothing more of `out`, or of the messages that wait to
+    /// overtake, is written.
     pub(super) fn broken(&mut self, out: &OutBuffer, first_waiting: usize) {
         self.set_ended();
         self.data_ended(out);
@@ -157,7 +160,7 @@ impl Ledger {
         Position::in_order(self.data_end(out.fed()))
     }
 
-    /// A number that changes with each message fed, in order or first.
+    /// A number that changes with each message fed, in order or to overtake.
     pub(super) fn data_mark(&self, out: &OutBuffer) -> u64 {
         self.data_end(out.fed()).wrapping_add(self.first_fed)
     }
@@ -181,8 +184,8 @@ impl Ledger {
         (out.written(), self.first_fed.wrapping_sub(left))
     }
 
-    /// The stream refused to flush this number of bytes that it accepted; 0 once it has flushed
-    /// all.
+    /// Records that the stream refused to flush `bytes` bytes that it accepted; 0 once it has
+    /// flushed all.
     #[inline]
     pub(super) fn set_unflushed(&mut self, bytes: usize, out: &OutBuffer, first_waiting: usize) {
         self.unflushed = bytes;
@@ -201,7 +204,8 @@ impl Ledger {
         self.ended = true;
     }
 
-    /// The number of bytes fed first that are not written, whether they have a place or wait.
+    /// The number of unwritten bytes of messages that overtake, with or without a place in the
+    /// buffer.
     #[inline]
     fn first_left(&self, out: &OutBuffer, first_waiting: usize) -> usize {
         first_waiting + out.first_len()

@@ -44,11 +44,14 @@ use urgent::{Control, Tail, Urgent};
 ///
 /// Feeding does no I/O; [`outgoing`](Self::outgoing) returns the bytes to write.
 pub struct Sender {
-    /// A message is framed at once while fewer bytes are buffered. It is 0 if this half is not
-    /// open, inside a message in chunks, and where messages are compressed. So `feed` needs only
-    /// one comparison on its fast path.
+    /// A message is framed at once while fewer bytes than this are buffered. The limit is 0 if this
+    /// half is not open, inside a message in chunks, and where messages are compressed. So `feed`
+    /// needs only one comparison on its fast path.
     admit_below: usize,
     high_water: usize,
+    /// Invariant: at most `high_water`. So below this limit there is [room](Self::has_room): the
+    /// adapters' `is_free` checks only this limit, and a reply to the message handed out then never
+    /// fails with `Full`.
     cork_limit: usize,
     min_vectored: usize,
     write_timeout: Duration,
@@ -60,8 +63,8 @@ pub struct Sender {
     ledger: Ledger,
     close: Option<Box<(CloseCode, Box<str>)>>,
     deflate: Deflate,
-    // These two come last, because dropping them may panic: the drop of what follows such a field is
-    // compiled twice, in each codegen unit of a program.
+    // These two come last, because dropping them may panic. The drop of a field behind such a field
+    // is compiled twice, in each codegen unit of a program.
     out: OutBuffer,
     encoder: Encoder,
 }
@@ -96,7 +99,7 @@ enum State {
 impl Sender {
     /// `entropy` is `Some` for a client.
     pub(super) fn new(config: &Config, entropy: Option<Box<dyn Entropy + Send + Sync>>) -> Self {
-        let high_water = config.high_water.max(1);
+        let high_water = config.high_water.max(1); // 0 would admit no message at all.
         Self {
             out: OutBuffer::new(high_water),
             admit_below: high_water,
@@ -199,7 +202,7 @@ impl Sender {
         }
     }
 
-    /// Asks for the heartbeat's Ping.
+    /// Queues the heartbeat's Ping, unless this half is closed.
     pub(super) fn owe_beat(&mut self, now: Time) {
         if !self.is_closed() {
             self.urgent.owe_beat(now);
@@ -211,7 +214,7 @@ impl Sender {
         self.urgent.beat_written(&self.out)
     }
 
-    /// A Pong came, at the time `at` if the caller gave it.
+    /// Handles a Pong, which came at `at` if the caller gave the time.
     pub(super) fn hear_pong(&mut self, payload: &[u8], at: Option<Time>) {
         self.urgent.hear_pong(payload, at);
     }
@@ -222,18 +225,18 @@ impl Sender {
         self.urgent.pong_waits()
     }
 
-    /// Times the waiting Pong with `now`.
+    /// Ends the round trip of the waiting Pong, if any, at `now`.
     pub(crate) fn time_pong(&mut self, now: Time) {
         self.urgent.time_pong(now);
     }
 
     // Outputs.
 
-    /// The bytes to write next, as a [`Buf`](bytes::Buf). Waiting control frames are placed among
-    /// them here, once per write.
+    /// The bytes to write next, as a [`Buf`](bytes::Buf). This call places waiting control frames
+    /// among them, once per write.
     #[inline]
     pub fn outgoing(&mut self) -> Outgoing<'_> {
-        if self.owes() {
+        if self.frame_waits() {
             self.place_waiting();
         }
         Outgoing(&mut self.out)
@@ -265,7 +268,7 @@ impl Sender {
     /// (A browser's `bufferedAmount` counts only payloads.)
     #[inline]
     pub fn buffered_amount(&self) -> usize {
-        let urgent = if self.owes() {
+        let urgent = if self.frame_waits() {
             self.urgent.len(2 + if self.encoder.masks() { 4 } else { 0 })
         } else {
             0
@@ -273,23 +276,28 @@ impl Sender {
         self.out.len() + self.ledger.held_back() + urgent
     }
 
-    /// Whether the sender has bytes to write.
+    /// Whether the sender has bytes to write: true exactly if [`outgoing`](Self::outgoing) would
+    /// not be empty.
     #[inline]
     pub fn has_outgoing(&self) -> bool {
+        // `Connection::next` and the adapters' writes rely on this. A wrong `true` would make
+        // `next` ask for empty writes without end. A wrong `false` would leave bytes unwritten.
+        //
         // Messages that overtake wait for the end of a message in chunks: §5.4 forbids them inside
         // it.
         let first = self.urgent.has_first() && !self.out.open;
-        self.out.len() > 0 || first || self.owes_control()
+        self.out.len() > 0 || first || self.control_waits()
     }
 
+    /// Whether a frame waits beside the buffer. The next [`outgoing`](Self::outgoing) places it.
     #[inline]
-    pub(crate) fn owes(&self) -> bool {
-        self.owes_control() || self.urgent.has_first()
+    pub(crate) fn frame_waits(&self) -> bool {
+        self.control_waits() || self.urgent.has_first()
     }
 
     /// Whether a control frame waits beside the buffer.
     #[inline]
-    pub(crate) fn owes_control(&self) -> bool {
+    pub(crate) fn control_waits(&self) -> bool {
         self.urgent.has_controls() || self.urgent.has_close()
     }
 
@@ -322,7 +330,7 @@ impl Sender {
         self.ledger.is_written(position, &self.out, self.urgent.first_len())
     }
 
-    /// A number that changes with each message fed, in order or first.
+    /// A number that changes with each message fed, in order or to overtake.
     pub(super) fn data_mark(&self) -> u64 {
         self.ledger.data_mark(&self.out)
     }

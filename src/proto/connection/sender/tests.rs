@@ -32,7 +32,7 @@ fn a_beat_is_written_when_its_last_byte_is() {
         if behind {
             let fed = [tx.feed("data"), tx.feed("more")];
             assert!(fed.iter().all(Result::is_ok));
-            tx.outgoing().advance(1); // what is under way is not overtaken
+            tx.outgoing().advance(1); // the frame under way is not overtaken
         }
         tx.owe_beat(Time::ZERO);
         assert!(!tx.beat_written());
@@ -67,7 +67,7 @@ fn a_message_fed_first_that_an_abort_drops_is_not_written_wherever_it_lay() {
     assert_eq!(gone, [false; 3]);
 }
 
-/// The Close of a violation waits for everything fed before, unless the stream refuses it.
+/// The Close of a violation waits for everything fed before, unless the stream refuses bytes.
 #[test]
 fn a_violations_close_waits_for_what_was_fed_and_passes_what_is_refused() {
     for refused in [false, true] {
@@ -135,7 +135,7 @@ fn all_that_was_fed_and_not_written_is_unsent_wherever_it_lies() {
     }
 }
 
-/// A half may look between a write and the flush behind it.
+/// One half may ask between the other half's write and the flush after it.
 #[test]
 fn what_a_stream_took_is_written_once_it_is_flushed() {
     let mut conn = Connection::server(&Config::default(), Negotiated::default());
@@ -235,8 +235,8 @@ fn the_peers_close_cuts_no_pong_that_was_begun_behind_ours() {
     }
 }
 
-/// A Ping that waits when this half is closed goes before the Close. A later Ping does not overtake
-/// it.
+/// A Ping that waits when this half is closed goes before the Close. A later Pong does not overtake
+/// the Ping.
 #[test]
 fn control_frames_keep_their_order_at_the_close() {
     for fed in [&[][..], &["late"]] {

@@ -73,7 +73,7 @@ enum Beat {
 }
 
 impl Beat {
-    /// The progress, after a look at what `out` still holds.
+    /// The progress, as far as the frames that `out` still holds show it.
     fn seen(self, out: &OutBuffer) -> Self {
         match self {
             Self::Overtaking if out.takes_controls() => Self::Written,
@@ -115,8 +115,8 @@ impl Urgent {
         self.pongs.extend_from_slice(payload);
     }
 
-    /// Replaces a waiting Ping, so that only the newest is sent. `payload` has at most 125 bytes.
-    /// If the heartbeat's Ping waits, this Ping serves as it: any Pong is a sign of life.
+    /// Replaces a waiting Ping, so that only the newest is sent. `payload` has at most 125 bytes. A
+    /// waiting Ping of the heartbeat may be replaced, because any Pong is a sign of life.
     pub(super) fn set_ping(&mut self, payload: &[u8]) {
         self.drop_ping();
         self.ping.push(payload.len() as u8);
@@ -130,7 +130,7 @@ impl Urgent {
         self.set_ping(&mark);
     }
 
-    /// Forgets the time of a Ping that is not sent, because no Pong will come for it.
+    /// Drops the waiting Ping, and forgets its time, because no Pong will come for it.
     fn drop_ping(&mut self) {
         if let Some(trips) = &mut self.trips {
             payloads(&self.ping).for_each(|unsent| trips.forget(unsent));
@@ -160,7 +160,7 @@ impl Urgent {
         (self.ping, self.beat) = (Vec::new(), Beat::None);
     }
 
-    /// Drops everything. The ledger has counted the messages before.
+    /// Drops everything. The ledger must have counted the messages before this call.
     pub(super) fn clear(&mut self) {
         self.drop_controls();
         self.close = None;
@@ -269,7 +269,7 @@ impl Urgent {
 
     pub(super) fn owe_beat(&mut self, now: Time) {
         if self.beat != Beat::Owed {
-            // A Ping of the caller's that waits already serves as the heartbeat's.
+            // A waiting Ping of the caller serves as the heartbeat's Ping.
             if self.ping.is_empty() {
                 self.measure_rtt(now);
             }
@@ -277,14 +277,14 @@ impl Urgent {
         }
     }
 
-    /// Whether the heartbeat's Ping was written, by what `out` still holds.
+    /// Whether the heartbeat's Ping was written, so that `out` no longer holds it.
     pub(super) fn beat_written(&self, out: &OutBuffer) -> bool {
         self.beat.seen(out) == Beat::Written
     }
 
     // Round-trip times.
 
-    /// A Pong came, at the time `at` if the caller gave it.
+    /// Handles a Pong, which came at `at` if the caller gave the time.
     pub(super) fn hear_pong(&mut self, payload: &[u8], at: Option<Time>) {
         if let Some(trips) = &mut self.trips {
             trips.answer(payload, at);

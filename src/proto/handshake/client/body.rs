@@ -121,7 +121,7 @@ impl Rest {
     }
 }
 
-/// Digits only.
+/// Parses a number of digits only.
 pub(super) fn number(value: &[u8]) -> Option<u64> {
     if !value.iter().all(u8::is_ascii_digit) {
         return None;

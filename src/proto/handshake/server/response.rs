@@ -80,7 +80,7 @@ pub struct Rejection {
     status: u16,
     /// Encoded headers, each with its line end.
     lines: String,
-    /// Since 1970.
+    /// The time since 1970.
     date: Option<Duration>,
     body: Vec<u8>,
 }
@@ -110,9 +110,10 @@ impl Rejection {
         Ok(self)
     }
 
-    /// The time of the response, since the first second of 1970 in UTC. It is sent as Date, as
-    /// RFC 9110 §6.6.1 requires of a server with a clock, unless you add a [`header`](Self::header) of
-    /// that name. The adapters set it if you do not. After the year 9999 no date is sent.
+    /// The time of the response, since the first second of 1970 in UTC. The time is sent as Date,
+    /// as RFC 9110 §6.6.1 requires of a server with a clock, unless you add a
+    /// [`header`](Self::header) of that name. The adapters set it if you do not. After the year
+    /// 9999 no date is sent.
     ///
     /// ```
     /// use std::time::UNIX_EPOCH;
@@ -155,8 +156,8 @@ impl Rejection {
             _ => {}
         }
         let body: &[u8] = if matches!(self.status, 204 | 205 | 304) { &[] } else { &self.body };
-        // RFC 9110 §8.6: a 204 must not have one. In a 304 it would be the length of the body that
-        // a 200 would have, which is not known here.
+        // RFC 9110 §8.6: a 204 must not have a Content-Length. In a 304 it would be the length of
+        // the body that a 200 would have, which is not known here.
         if !matches!(self.status, 204 | 304) {
             text.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }

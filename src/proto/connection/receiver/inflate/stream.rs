@@ -18,8 +18,8 @@ const BAD: RecvError = RecvError::Protocol(ProtocolError::BadDeflate);
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ending<N> {
     taken: N,
-    /// The byte of `last`, counted from 1, in which a block was last seen to end. 0 means the start
-    /// of a message of one byte, where a block begins. With more bytes, 0 has no meaning.
+    /// The byte of `last`, counted from 1, in which the latest block ended. 0 stands for the start
+    /// of a message of one byte, where a block begins. In a longer message, 0 stands for no block.
     begun: N,
     /// The room was used up: a block may have ended, or the bytes taken may yield more.
     full: bool,
@@ -76,7 +76,7 @@ impl Inflate {
         if taken <= early {
             return Ok((taken, Stop::Full));
         }
-        // A `begun` in front of `last` tells no more than 0 does.
+        // If the latest block ended in front of `last`, `begun` becomes 0.
         let (taken, begun) = (taken - early, begun.saturating_sub(early));
         self.keep(wire.get(early..n).unwrap_or_default());
         self.pause(Ending { taken, begun, full });
@@ -181,7 +181,7 @@ impl Inflate {
     /// Inflates the last bytes, checks that the message was complete, and leaves the stream at a
     /// byte boundary in front of a block.
     ///
-    /// §7.2.2 inflates [`TAIL`] after the message, which must then be whole blocks. It is not
+    /// §7.2.2 inflates [`TAIL`] after the message. Together they must be whole blocks. It is not
     /// enough to check that the tail yields no output: a message may be cut inside code lengths
     /// that the tail completes. So the message's own bits must end with the header of a stored
     /// block, without its lengths. That header is in the last 10 bits, so the block before it ends
@@ -257,9 +257,9 @@ impl Inflate {
     }
 }
 
-/// Puts `behind` after the `n` bytes of `input`. Returns them with one byte more, which is never
-/// taken, and the length without that byte. The extra byte keeps input left, so that each stop
-/// shows.
+/// Puts `behind` after the `n` bytes of `input`. Returns both with one extra byte, and their length
+/// without that byte. zlib reports the end of a block only while input is left. The extra byte
+/// makes sure that some is; zlib never takes it.
 fn followed<'w>(
     input: &'w mut [u8],
     n: usize,

@@ -22,7 +22,7 @@ enum Call {
     Write(usize),
     Close,
     Abort,
-    /// A violation of the peer's.
+    /// The peer breaks the protocol.
     Fail,
     /// The peer's Close.
     End,
@@ -42,7 +42,7 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
-/// A data frame that was fed. Its payload begins with its number.
+/// A data frame that was fed. Its payload begins with its number, the index in `frames`.
 struct Frame {
     at: Position,
     first: bool,
@@ -60,8 +60,8 @@ struct Pair {
     wire: Vec<u8>,
 }
 
-/// The bytes on the wire: of each data frame, by its number, and of all frames. Also whether the
-/// last frame is cut.
+/// The data frames on the wire: the length of each whole frame, by its number, and the number of
+/// bytes of all frames, a cut frame included. Also whether the last frame of any kind is cut.
 fn on_wire(wire: &[u8]) -> (BTreeMap<usize, usize>, usize, bool) {
     let (mut data, mut sum, mut cut, mut rest) = (BTreeMap::new(), 0, false, wire);
     while let Some(&b0) = rest.first() {
@@ -161,8 +161,8 @@ impl Pair {
         tx.blocked();
     }
 
-    /// In the end all messages are written or unsent, except those behind a message that never
-    /// ended.
+    /// Writes everything. Each byte of a message is then on the wire, dropped, or still waiting to
+    /// overtake behind a message in chunks that never ended.
     fn finish(&mut self) {
         while self.conn.tx.has_outgoing() {
             self.write(1000);
@@ -199,7 +199,7 @@ impl Pair {
     }
 }
 
-/// The stream accepts this number of bytes.
+/// The stream accepts at most `most` bytes.
 fn take(out: &mut impl Buf, most: usize, wire: &mut Vec<u8>) {
     let mut n = most.min(out.remaining());
     while n > 0 {
