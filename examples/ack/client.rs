@@ -1,5 +1,5 @@
 //! The sending end: connects as often as it takes until the server has all.
-use crate::{delivery::Unacked, wire};
+use super::{delivery::Unacked, wire};
 use tickwire::{CloseCode, Config, Dial, Error, handshake::client::Request};
 use tickwire_parts::Backoff;
 use tokio::{sync::mpsc::Receiver, time::sleep};

@@ -1,5 +1,5 @@
 //! The receiving end: does each order once, in order, and says how far it is.
-use crate::{delivery::Received, wire};
+use super::{delivery::Received, wire};
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},

@@ -1,5 +1,5 @@
 //! A server behind the gate, and clients of each kind that try to get in.
-use crate::gate::{COOKIE, Gate, PROTOCOL, Way};
+use super::gate::{COOKIE, Gate, PROTOCOL, Way};
 use std::{io, sync::Arc};
 use tickwire::{
     CloseCode, Config, Dial, Entropy, Error, SystemEntropy,

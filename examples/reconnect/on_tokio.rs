@@ -1,5 +1,5 @@
 //! The loop, on tokio.
-use crate::feed::{Feed, PROVEN, Subscription};
+use super::feed::{Feed, PROVEN, Subscription};
 use std::time::Instant;
 use tickwire::{Dial, Error};
 use tickwire_parts::Backoff;

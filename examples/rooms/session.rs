@@ -1,5 +1,5 @@
 //! One connection: commands in, what is said in its room out.
-use crate::rooms::{Member, Rooms};
+use super::rooms::{Member, Rooms};
 use std::{future::pending, time::Instant};
 use tickwire::{
     CloseCode, Config, Error, Message, Prepared, Time,

@@ -7,7 +7,7 @@
 //!
 //! One task owns the WebSocket, so there is no lock, and requests of several tasks leave in one write.
 //! A call that is over, however it ended, leaves nothing here: its answer is dropped when it comes.
-use crate::wire;
+use super::wire;
 use std::{
     collections::HashMap,
     fmt,

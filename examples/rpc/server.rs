@@ -1,5 +1,5 @@
 //! The server: works on several requests of a client at a time, and answers each when it is done.
-use crate::wire;
+use super::wire;
 use tickwire::{CloseCode, CloseFrame, Config, Error, tokio::accept};
 use tokio::{net::TcpStream, task::JoinSet};
 

@@ -7,7 +7,7 @@
 //!                    <-  FROM TO TEXT: the tokens there are, in one piece
 //!                    <-  end COUNT WHY, or: error WHY
 //! ```
-use crate::model;
+use super::model;
 use market_feed::{BoxError, page};
 use std::{
     collections::HashMap,

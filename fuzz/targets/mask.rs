@@ -11,16 +11,16 @@ fuzz_target!(|data: &[u8]| {
     let key = [*k0, *k1, *k2, *k3];
     // Repeated, so that a short input reaches the long kernels.
     let payload = rest.repeat(1 + usize::from(*times) % 32);
-    // Byte 2³² and more, too.
-    let offset = u64::from(*offset) * 0x0101_0101_0101;
+    let offset = usize::from(*offset);
     let want: Vec<u8> = payload
         .iter()
         .enumerate()
-        .map(|(i, byte)| byte ^ key[((offset + i as u64) % 4) as usize])
+        .map(|(i, byte)| byte ^ key[(offset + i) % 4])
         .collect();
 
     let mut in_place = payload.clone();
-    let mut masker = Masker::at(key, offset);
+    let mut masker = Masker::new(key);
+    masker.apply(&mut vec![0; offset]); // what stands before the payload
     let mut left = &mut in_place[..];
     for n in Cuts::new(*cut) {
         let (piece, rest) = left.split_at_mut(n.min(left.len()));

@@ -178,7 +178,7 @@ impl Interest {
     pub const WRITE: Self = Self { read: false, write: true };
 
     /// The events of both.
-    pub const fn and(self, other: Self) -> Self {
+    pub(crate) const fn and(self, other: Self) -> Self {
         Self { read: self.read || other.read, write: self.write || other.write }
     }
 }

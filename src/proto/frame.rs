@@ -60,7 +60,7 @@ pub enum OpCode {
 impl OpCode {
     /// The opcode in the low four bits of a frame's first byte; `None` for a reserved opcode.
     #[inline]
-    pub const fn from_bits(bits: u8) -> Option<Self> {
+    pub(crate) const fn from_bits(bits: u8) -> Option<Self> {
         Some(match bits & 0x0f {
             0x0 => Self::Continuation,
             0x1 => Self::Text,

@@ -19,10 +19,10 @@ const LONG: usize = 256;
 /// touch two cache lines. Below, aligning costs as much as it saves.
 const ALIGNED: usize = 2048;
 
-/// The key rotated for a block that ends at payload byte `end`. The tail of a payload overlaps the
-/// block before it, which is faster than byte by byte, but then the tail may begin inside the key.
+/// The key rotated for the payload behind byte `end`. The tail of a payload overlaps the block
+/// before it, which is faster than byte by byte, but then the tail may begin inside the key.
 #[inline(always)]
-fn turned(key: [u8; 4], end: usize) -> [u8; 4] {
+pub(crate) fn turned(key: [u8; 4], end: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(8 * (end as u32 % 4)).to_le_bytes()
 }
 

@@ -29,18 +29,11 @@ impl Masker {
         Self { key }
     }
 
-    /// Starts at payload byte `offset`.
-    #[inline]
-    pub const fn at(key: [u8; 4], offset: u64) -> Self {
-        let turned = u32::from_le_bytes(key).rotate_right(8 * (offset % 4) as u32);
-        Self { key: turned.to_le_bytes() }
-    }
-
     /// Masks or unmasks the next `payload.len()` bytes in place.
     #[inline]
     pub fn apply(&mut self, payload: &mut [u8]) {
         kernel::xor_in_place(payload, self.key);
-        *self = Self::at(self.key, payload.len() as u64);
+        self.key = kernel::turned(self.key, payload.len());
     }
 }
 

@@ -143,9 +143,6 @@ impl Target {
     /// Parses the part of a URL behind the scheme: the authority, path and query. `default` is the
     /// port if the URL names none.
     pub(crate) fn behind_scheme(rest: &str, secure: bool, default: u16) -> Result<Self, UrlError> {
-        if rest.contains('#') {
-            return Err(UrlError::Fragment);
-        }
         let (authority, resource) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (userinfo, authority) = match authority.rsplit_once('@') {
             Some((userinfo, authority)) => (decode_userinfo(userinfo)?, authority),
@@ -232,7 +229,8 @@ impl FromStr for Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(path) = &self.socket_path {
-            return write!(f, "ws+unix:{path}:{}", self.resource);
+            // With slashes, because a path may itself begin with two.
+            return write!(f, "ws+unix://{path}:{}", self.resource);
         }
         let scheme = if self.secure { "wss" } else { "ws" };
         write!(f, "{scheme}://{}{}", self.host_header, self.resource)
@@ -269,6 +267,9 @@ pub(crate) fn check(url: &str) -> Result<(), UrlError> {
     }
     if url.len() > MAX_URL {
         return Err(UrlError::TooLong);
+    }
+    if url.contains('#') {
+        return Err(UrlError::Fragment);
     }
     Ok(())
 }

@@ -110,16 +110,3 @@ fn a_masker_in_pieces_is_a_masker_at_once() {
     }
     assert_eq!(format!("{:?}", Masker::new(KEY)), "Masker"); // keys are not logged
 }
-
-#[test]
-fn a_payload_may_be_masked_from_any_byte_on_however_far_behind_its_beginning() {
-    // §5.3: byte i with byte i modulo 4 of the key.
-    for offset in [0, 1, 2, 3, 4, 5, 1 << 31, (1 << 32) - 1, (1 << 62) + 2, u64::MAX - 1, u64::MAX]
-    {
-        let mut bytes = [0; 7];
-        Masker::at(KEY, offset).apply(&mut bytes);
-        for (i, byte) in bytes.into_iter().enumerate() {
-            assert_eq!(byte, KEY[((offset % 4) as usize + i) % 4], "{offset} {i}");
-        }
-    }
-}

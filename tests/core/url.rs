@@ -190,6 +190,7 @@ fn the_url_of_a_unix_socket_is_that_of_nodes_ws() {
         ("ws+unix:./feed.sock", "./feed.sock", "/"),
         ("ws+unix:/run/feed.sock:?all", "/run/feed.sock", "/?all"),
         ("ws+unix:/run/feed.sock:/a:b@c", "/run/feed.sock", "/a:b@c"),
+        ("ws+unix:////run/feed.sock", "//run/feed.sock", "/"),
     ] {
         let target = url.parse::<Target>().unwrap();
         assert_eq!((target.socket_path(), target.resource()), (Some(path), resource), "{url}");
@@ -204,6 +205,7 @@ fn the_url_of_a_unix_socket_is_that_of_nodes_ws() {
         ("ws+unix::/ticks", UrlError::EmptyHost),
         ("ws+unix:/run/a b:/", UrlError::IllegalCharacter),
         ("ws+unix:/run/feed.sock:/#f", UrlError::Fragment),
+        ("ws+unix:/run/feed#.sock:/", UrlError::Fragment),
     ] {
         assert_eq!(url.parse::<Target>(), Err(error), "{url}");
     }

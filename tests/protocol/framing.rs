@@ -22,7 +22,7 @@ fn p001_every_field_of_a_header_is_where_the_rfc_has_it_and_encoding_is_the_inve
                 let wire = head(b0, key, Len::of(len));
                 let control = b0 & 0x08 != 0;
                 let close_of_one = b0 & 0x0f == 0x08 && len == 1;
-                let legal = OpCode::from_bits(b0).is_some()
+                let legal = matches!(b0 & 0xf, 0..=2 | 8..=10)
                     && (!control || (b0 & 0x80 != 0 && len <= 125 && !close_of_one));
                 match Header::parse(&wire) {
                     Ok(Some((header, n))) => {

@@ -135,8 +135,9 @@ impl Session {
         matches!(self.engine, Engine::Records(_))
     }
 
-    /// rustls' own connection, for example for exporters. It is `None` if the configuration has
-    /// `enable_secret_extraction` set, with TLS 1.2 too.
+    /// rustls' own connection, for example for exporters. A session from [`new`](Self::new), and a
+    /// server's with early data, always has one. Other sessions have none if their configuration
+    /// sets `enable_secret_extraction`, even with TLS 1.2.
     pub fn connection(&self) -> Option<&Connection> {
         match &self.engine {
             Engine::Rustls(conn) => Some(conn),

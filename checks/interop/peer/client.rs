@@ -16,7 +16,7 @@ use tickwire::{
 };
 
 /// No check takes as long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const SIZES: [usize; 7] = [0, 1, 125, 126, 65535, 65536, 1 << 20];
 

@@ -103,12 +103,14 @@ fn each_bit_of_key_and_payload_goes_where_the_rfc_says() {
         for at in (0..33).step_by(if n > 100 { 4 } else { 1 }) {
             for bit in 0..32_u32 {
                 let key = (1_u32 << bit).to_le_bytes();
-                let phase = u64::from(bit) % 5;
+                let phase = bit as usize % 5;
                 room.fill(0);
-                Masker::at(key, phase).apply(&mut room[at..at + n]);
+                let mut masker = Masker::new(key);
+                masker.apply(&mut [0; 5][..phase]);
+                masker.apply(&mut room[at..at + n]);
                 let right = |(i, &byte): (usize, &u8)| {
                     let inside = (at..at + n).contains(&i);
-                    byte == if inside { key[(i - at + phase as usize) % 4] } else { 0 }
+                    byte == if inside { key[(i - at + phase) % 4] } else { 0 }
                 };
                 assert!(room.iter().enumerate().all(right), "{n} at {at}, key {key:?}");
             }

@@ -433,7 +433,7 @@ impl Receiver {
         self.message.as_ref().map(|message| message.handing)
     }
 
-    /// The position in the stream of the first byte not consumed.
+    /// Where in the stream the bytes begin that are not consumed yet.
     fn place(&self) -> u64 {
         self.total.wrapping_sub(self.buf.wire_len() as u64)
     }

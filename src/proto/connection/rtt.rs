@@ -16,8 +16,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// by the caller's times.
 ///
 /// This includes waiting before the Ping (the frame under way, a full socket) and before the Pong
-/// (messages not yet received). So it is the time for a message and its answer. `minimum` is
-/// closest to the time of the network alone.
+/// (messages not yet received). So a round trip is the time for a message and its
+/// answer. `minimum` is closest to the time of the network alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoundTrip {

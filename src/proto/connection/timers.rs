@@ -48,14 +48,14 @@ enum Pause {
 #[derive(Debug)]
 enum Beat {
     Unarmed,
-    /// The last `silent` looks found that nothing had arrived. `until` is the next look.
+    /// The last `silent` looks found that nothing had arrived. The next look is at `until`.
     Listening {
         silent: u8,
         until: Time,
     },
     /// A Ping is queued, or was written before the epoch of the times changed.
     Pinging,
-    /// A Ping was written. Something has to arrive by `until`; `look` is the next look.
+    /// A Ping was written. A byte has to arrive by `until`. The next look is at `look`.
     Pinged {
         until: Time,
         look: Time,
@@ -193,7 +193,7 @@ impl Timers {
         self.given_up
     }
 
-    /// When to call `handle` next.
+    /// The time at which the caller must call `handle` next.
     pub(super) fn poll(&self, rx: &Receiver, tx: &Sender, phase: Phase) -> Option<Time> {
         if self.expired.is_some() {
             return None;

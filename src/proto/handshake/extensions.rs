@@ -163,7 +163,7 @@ fn take_param<'a>(rest: &mut &'a [u8]) -> Result<Option<RawParam<'a>>, Malformed
     Ok(Some((name, Some(value))))
 }
 
-/// Takes the rest of a quoted token, up to its closing quote. The escapes stay in it.
+/// Takes the rest of a quoted token, up to its closing quote. The token keeps its escapes.
 fn take_quoted<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     let mut len = 0;
     loop {

@@ -19,7 +19,7 @@ use tickwire::{
     handshake::client::Request,
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// openssl at the other end. It sends each line that it is told, and prints what it hears.
 struct Openssl {

@@ -28,7 +28,7 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(tls: Session, tcp: TcpStream) -> io::Result<Self> {
-        tcp.set_read_timeout(Some(Duration::from_secs(10)))?;
+        tcp.set_read_timeout(Some(Duration::from_secs(60)))?;
         Ok(Self { tls, tcp })
     }
 

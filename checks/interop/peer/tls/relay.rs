@@ -44,7 +44,7 @@ impl Relay {
 
     /// What the end that connected has sent, and what the other has.
     pub(super) fn seen(&self) -> Result<[Seen; 2]> {
-        let seen = self.done.recv_timeout(Duration::from_secs(10));
+        let seen = self.done.recv_timeout(Duration::from_secs(60));
         Ok(seen.map_err(|_| "an end of TCP does not come")??)
     }
 }

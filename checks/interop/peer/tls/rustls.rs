@@ -125,7 +125,7 @@ struct Tls {
 impl Tls {
     fn over(conn: impl Into<Connection>, tcp: TcpStream) -> Result<Self> {
         tcp.set_nodelay(true)?;
-        tcp.set_read_timeout(Some(Duration::from_secs(10)))?;
+        tcp.set_read_timeout(Some(Duration::from_secs(60)))?;
         let mut this = Self { conn: conn.into(), tcp, writes: 0 };
         while this.conn.is_handshaking() {
             this.conn.complete_io(&mut this.tcp)?;

@@ -184,7 +184,7 @@ impl OutBuffer {
         true
     }
 
-    /// The bytes of `room` in the range `lies`.
+    /// The bytes that [`room`](Self::room) returned and the caller has filled, in the range `lies`.
     pub(super) fn built(&self, lies: Range<usize>) -> &[u8] {
         self.bytes.get(self.end..).and_then(|room| room.get(lies)).unwrap_or_default()
     }

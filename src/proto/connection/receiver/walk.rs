@@ -303,7 +303,7 @@ impl Receiver {
                 (n, if end { Stop::End } else { Stop::Input }, bytes, here)
             }
         };
-        // The length of inflated bytes is known only now.
+        // The length of a compressed message is known only now, after inflating.
         let too_big = whole && here.len() > limits.max_message;
         if message.kind == DataKind::Text {
             let last = stop == Stop::End && !too_big;

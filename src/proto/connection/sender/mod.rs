@@ -63,8 +63,8 @@ pub struct Sender {
     ledger: Ledger,
     close: Option<Box<(CloseCode, Box<str>)>>,
     deflate: Deflate,
-    // These two come last, because dropping them may panic. The drop of a field behind such a field
-    // is compiled twice, in each codegen unit of a program.
+    // `out` and `encoder` come last, because dropping them may panic. The compiler emits the drop of
+    // each field behind them twice: once for a panic, once without.
     out: OutBuffer,
     encoder: Encoder,
 }
@@ -106,7 +106,7 @@ impl Sender {
             encoder: Encoder::new(entropy.map(|source| Box::new(Keys::new(source)))),
             high_water,
             cork_limit: config.cork_limit.min(high_water),
-            min_vectored: config.min_vectored.max(1),
+            min_vectored: config.min_vectored,
             write_timeout: config.write_timeout,
             auto_pong: config.auto_pong,
             auto_close: config.auto_close,

@@ -1,21 +1,15 @@
 //! The example `rpc`: calls of many tasks over one connection, and every way in which one fails.
 #![cfg(feature = "tokio")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(unreachable_pub)]
-#[path = "../../tests/support/bounded.rs"]
-mod bounded;
-#[path = "../rpc/client.rs"]
+#[path = "../../rpc/client.rs"]
 mod client;
-#[path = "../ack/cutter.rs"]
-mod cutter;
-#[path = "../rpc/server.rs"]
+#[path = "../../rpc/server.rs"]
 mod server;
-#[path = "../rpc/wire.rs"]
+#[path = "../../rpc/wire.rs"]
 mod wire;
 
-use bounded::bounded;
-use client::{CallError, Client};
+use self::client::{CallError, Client};
+use crate::bounded::bounded;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
@@ -431,7 +425,7 @@ async fn many_tasks_get_each_their_own_answers_and_nothing_is_done_twice_unasked
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (client, driving) = start_at(&listener);
-        tokio::spawn(cutter::run(listener, at, 50, 3000));
+        tokio::spawn(crate::cutter::run(listener, at, 50, 3000));
         let mut tasks = JoinSet::new();
         for task in 0..TASKS {
             let client = client.clone();

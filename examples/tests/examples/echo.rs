@@ -1,16 +1,14 @@
 //! The examples `echo_server` and `client` as programs: the command lines, lines of output and exit
 //! codes that other programs rely on. Needs the examples built, as a plain `cargo test` does.
 #![cfg(all(unix, feature = "tokio"))]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-mod support_program;
 
+use crate::support_program::{ADAPTERS, PATIENCE, Program, client, server};
 use ::tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     thread,
 };
-use support_program::{ADAPTERS, PATIENCE, Program, client, server};
 use tickwire::{
     CloseCode, CloseFrame, Config, Dial, Error, Message, OwnedMessage,
     handshake::client::Request,
@@ -468,15 +466,6 @@ fn options_of_tls_name_the_feature_that_is_missing() {
         assert_eq!((code, out.len(), errors.len()), (2, 0, 1), "{args:?} {errors:?}");
         assert!(errors[0].contains("add --features rustls"), "{errors:?}");
     }
-}
-
-#[cfg(feature = "rustls")]
-#[allow(dead_code, unreachable_pub, unused_imports)]
-#[path = "../../tests/support"]
-mod support {
-    pub(crate) mod blocking;
-    pub(crate) mod tls;
-    pub(crate) mod wire;
 }
 
 #[cfg(feature = "rustls")]

@@ -2,9 +2,8 @@
 //! codes. What it is besides, `examples_echo.rs` has. Needs the examples built, as a plain
 //! `cargo test` does.
 #![cfg(all(unix, feature = "tokio"))]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-mod support_program;
 
+use crate::support_program::{ADAPTERS, PATIENCE, Program, client, example, server};
 use std::{
     fs,
     net::{TcpListener, TcpStream},
@@ -14,7 +13,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use support_program::{ADAPTERS, PATIENCE, Program, client, example, server};
 use tickwire::{
     CloseCode, CloseFrame, Config,
     blocking::{WebSocket, accept},

@@ -1,19 +1,13 @@
 //! The example `tokens`: an answer that is stopped, held up by its reader, and goes on after a cut.
 #![cfg(feature = "tokio")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../tokens/answers.rs"]
+#[path = "../../tokens/answers.rs"]
 mod answers;
-#[allow(unreachable_pub)]
-#[path = "../../tests/support/bounded.rs"]
-mod bounded;
-#[path = "../ack/cutter.rs"]
-mod cutter;
-#[path = "../tokens/model.rs"]
+#[path = "../../tokens/model.rs"]
 mod model;
 
-use answers::{AHEAD, Answers};
-use bounded::bounded;
+use self::answers::{AHEAD, Answers};
+use crate::bounded::bounded;
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 use tickwire::{
     Config, Error,
@@ -86,7 +80,7 @@ async fn no_token_is_lost_and_none_comes_twice_over_connections_cut_at_any_byte(
         let server = start().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(cutter::run(listener, server, 100, 1000));
+        tokio::spawn(crate::cutter::run(listener, server, 100, 1000));
         let prompt = quick();
         let (mut have, mut text, mut places) = (0, String::new(), BTreeSet::new());
         let end = loop {

@@ -1,22 +1,16 @@
 //! The example `ack`: nothing lost and nothing twice, over connections cut at any byte.
 #![cfg(feature = "tokio")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(unreachable_pub)]
-#[path = "../../tests/support/bounded.rs"]
-mod bounded;
-#[path = "../ack/client.rs"]
+#[path = "../../ack/client.rs"]
 mod client;
-#[path = "../ack/cutter.rs"]
-mod cutter;
-#[path = "../ack/delivery.rs"]
+#[path = "../../ack/delivery.rs"]
 mod delivery;
-#[path = "../ack/server.rs"]
+#[path = "../../ack/server.rs"]
 mod server;
-#[path = "../ack/wire.rs"]
+#[path = "../../ack/wire.rs"]
 mod wire;
 
-use delivery::{Received, Unacked};
+use self::delivery::{Received, Unacked};
 use std::{sync::Arc, time::Duration};
 use tickwire::handshake::client::Request;
 use tickwire_parts::Backoff;
@@ -24,7 +18,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 #[tokio::test]
 async fn nothing_is_lost_and_nothing_is_done_twice_over_a_hundred_cuts() {
-    bounded::bounded(async {
+    crate::bounded::bounded(async {
         const CUTS: u32 = 100;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = listener.local_addr().unwrap();
@@ -38,7 +32,7 @@ async fn nothing_is_lost_and_nothing_is_done_twice_over_a_hundred_cuts() {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/desk-7", listener.local_addr().unwrap());
-        tokio::spawn(cutter::run(listener, server, CUTS, 3000));
+        tokio::spawn(crate::cutter::run(listener, server, CUTS, 3000));
         // More than passes before the last cut, of several lengths.
         let order = |n: u32| n.to_string().repeat(1 + n as usize % 40).into_bytes();
         let (send, receive) = mpsc::channel(16);

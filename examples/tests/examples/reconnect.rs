@@ -1,21 +1,18 @@
 //! The loops of the example `reconnect`, driven through every kind of loss, on both adapters.
 #![cfg(feature = "tokio")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(unreachable_pub)]
-#[path = "../../tests/support/bounded.rs"]
-mod bounded;
-#[path = "../reconnect/feed.rs"]
+#[path = "../../reconnect/feed.rs"]
 mod feed;
-#[path = "../reconnect/on_threads.rs"]
+#[path = "../../reconnect/on_threads.rs"]
 mod on_threads;
-#[path = "../reconnect/on_tokio.rs"]
+#[path = "../../reconnect/on_tokio.rs"]
 mod on_tokio;
-#[path = "../reconnect/unreliable.rs"]
+#[path = "../../reconnect/unreliable.rs"]
 mod unreliable;
 
-use bounded::bounded;
-use feed::{Feed, Subscription};
+use self::feed::{Feed, Subscription};
+use self::unreliable::{End, Server};
+use crate::bounded::bounded;
 use std::{
     io,
     net::SocketAddr,
@@ -30,7 +27,6 @@ use tickwire::{
     handshake::{HandshakeError, client::Request},
 };
 use tickwire_parts::Backoff;
-use unreliable::{End, Server};
 
 const MAX_DELAY: Duration = Duration::from_millis(20);
 

@@ -1,19 +1,15 @@
 //! The example `auth`: each kind of client gets in with its own credential and no other; pages of
 //! other origins do not, whatever they bring.
 #![cfg(feature = "tokio")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(unreachable_pub)]
-#[path = "../../tests/support/bounded.rs"]
-mod bounded;
-#[path = "../auth/gate.rs"]
+#[path = "../../auth/gate.rs"]
 mod gate;
-#[path = "../auth/serve.rs"]
+#[path = "../../auth/serve.rs"]
 mod serve;
 
-use bounded::bounded;
-use gate::{COOKIE, Gate, Kept, PROTOCOL, Way};
-use serve::{ORIGIN, Secrets, ask, attempts, start};
+use self::gate::{COOKIE, Gate, Kept, PROTOCOL, Way};
+use self::serve::{ORIGIN, Secrets, ask, attempts, start};
+use crate::bounded::bounded;
 use std::marker::PhantomData;
 use tickwire::{
     Config, Dial,
@@ -228,5 +224,5 @@ fn there_is_no_other_way_to_compare_credentials() {
     }
     const { assert!(Compares::<[u8; 32]>::EQ && !Compares::<Kept>::EQ) }
     // And what compares is made for it.
-    assert!(include_str!("../auth/gate.rs").contains("self.0.ct_eq(&other.0)"));
+    assert!(include_str!("../../auth/gate.rs").contains("self.0.ct_eq(&other.0)"));
 }

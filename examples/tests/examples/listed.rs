@@ -1,5 +1,4 @@
 //! `examples/README.md` has every example; and a server says for whom its port is.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use std::{collections::BTreeSet, fs, path::Path};
 
 #[test]

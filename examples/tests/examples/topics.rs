@@ -1,14 +1,12 @@
 //! The example `topics`: each client gets what it has subscribed to, and of that the newest if it is slow.
 #![cfg(feature = "tokio")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(unreachable_pub)]
-#[path = "../../tests/support/bounded.rs"]
-mod bounded;
-#[path = "../topics/topics.rs"]
+#[allow(clippy::module_inception)] // it is the module of the example
+#[path = "../../topics/topics.rs"]
 mod topics;
 
-use bounded::bounded;
+use self::topics::Topics;
+use crate::bounded::bounded;
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 use tickwire::{
     CloseCode, Config,
@@ -19,7 +17,6 @@ use tokio::{
     net::{TcpSocket, TcpStream},
     task::yield_now,
 };
-use topics::Topics;
 
 /// In bytes: what the system holds of a connection is out of reach.
 const BUFFER: u32 = 16 << 10;

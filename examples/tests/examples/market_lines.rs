@@ -1,10 +1,8 @@
 //! The lines of the example `market_feed`: many feeds, numbered each by itself.
 #![cfg(feature = "tokio")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-mod support_program;
 
+use crate::support_program::Program;
 use std::{collections::BTreeMap, net::TcpStream, thread};
-use support_program::Program;
 use tickwire::{
     CloseCode, Config,
     blocking::{WebSocket, client},
@@ -25,7 +23,7 @@ fn start(args: &str) -> (Program, [String; 2]) {
 
 fn dial(url: &str) -> WebSocket<TcpStream> {
     let tcp = TcpStream::connect(url.trim_start_matches("ws://")).expect("it listens");
-    tcp.set_read_timeout(Some(support_program::PATIENCE)).expect("a stream");
+    tcp.set_read_timeout(Some(crate::support_program::PATIENCE)).expect("a stream");
     client(tcp, &Request::new(url).expect("a URL"), &Config::default()).expect("it is accepted")
 }
 

@@ -1,6 +1,5 @@
 //! The example `market_feed`, as its users run it.
 #![cfg(feature = "tokio")]
-#![allow(clippy::unwrap_used, clippy::panic)]
 use std::{
     error::Error,
     io::{BufRead, BufReader, Read, Write},
@@ -14,7 +13,7 @@ use std::{
 use tickwire::{CloseCode, Config, blocking, handshake::client::Request, tokio::client};
 use tokio::{net::TcpSocket, time::sleep};
 
-include!("../../tests/support/patience.rs");
+include!("../../../tests/support/patience.rs");
 
 type TestResult = Result<(), Box<dyn Error>>;
 

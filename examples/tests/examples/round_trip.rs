@@ -1,10 +1,8 @@
 //! The example `round_trip` as a program. Needs the examples built, as a plain `cargo test` does.
 #![cfg(all(unix, feature = "tokio"))]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-mod support_program;
 
+use crate::support_program::{ADAPTERS, Program, server};
 use std::{net::TcpListener, thread};
-use support_program::{ADAPTERS, Program, server};
 use tickwire::{CloseCode, Config, blocking::accept};
 
 #[test]

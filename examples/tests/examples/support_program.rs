@@ -24,7 +24,7 @@ pub(crate) struct Program {
 
 /// Where an example was built.
 pub(crate) fn example(name: &str) -> PathBuf {
-    // target/PROFILE/deps/examples_echo-HASH; the examples are beside `deps`.
+    // target/PROFILE/deps/examples-HASH; the examples are beside `deps`.
     let test = std::env::current_exe().unwrap();
     let path = test.ancestors().nth(2).unwrap().join("examples").join(name);
     assert!(path.exists(), "{} is missing: cargo build --examples", path.display());

@@ -1,19 +1,18 @@
 //! The example `soak`: a short run of it, and what its verdict finds.
 #![cfg(all(feature = "tokio", feature = "deflate"))]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../soak/mix.rs"]
+#[path = "../../soak/mix.rs"]
 #[allow(dead_code)]
 mod mix;
-#[path = "../soak/verdict.rs"]
+#[path = "../../soak/verdict.rs"]
 mod verdict;
 
-use mix::{Dice, Ending, Exchange, Mix};
+use self::mix::{Dice, Ending, Exchange, Mix};
+use self::verdict::{History, Run, Sample};
 use std::{
     path::Path,
     process::{Command, Output},
 };
-use verdict::{History, Run, Sample};
 
 fn soak(args: &str) -> Output {
     let test = std::env::current_exe().unwrap();

@@ -1,16 +1,13 @@
 //! The example `rooms`: join, leave, and what is said is heard by all others in the room.
 #![cfg(feature = "tokio")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(unreachable_pub)]
-#[path = "../../tests/support/bounded.rs"]
-mod bounded;
-#[path = "../rooms/rooms.rs"]
+#[allow(clippy::module_inception)] // it is the module of the example
+#[path = "../../rooms/rooms.rs"]
 mod rooms;
-#[path = "../rooms/session.rs"]
+#[path = "../../rooms/session.rs"]
 mod session;
 
-use rooms::Rooms;
+use self::rooms::Rooms;
 use tickwire::{
     CloseCode, Config,
     tokio::{MaybeTls, WebSocket, connect},
@@ -52,7 +49,7 @@ async fn ask(client: &mut Client, line: &str) -> String {
 
 #[tokio::test]
 async fn what_is_said_is_heard_by_all_others_in_the_room_and_by_nobody_else() {
-    bounded::bounded(async {
+    crate::bounded::bounded(async {
         let (_, url) = start().await;
         let (mut a, mut b, mut c, mut d) =
             (client(&url).await, client(&url).await, client(&url).await, client(&url).await);
@@ -80,7 +77,7 @@ async fn what_is_said_is_heard_by_all_others_in_the_room_and_by_nobody_else() {
 
 #[tokio::test]
 async fn moving_to_another_room_leaves_the_first_and_empty_rooms_are_gone() {
-    bounded::bounded(async {
+    crate::bounded::bounded(async {
         let (rooms, url) = start().await;
         let (mut a, mut b) = (client(&url).await, client(&url).await);
         assert_eq!(ask(&mut a, "/join tea").await, "joined tea, 1 here");

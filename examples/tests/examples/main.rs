@@ -1,0 +1,33 @@
+//! What the examples do, as programs and as modules. It needs the examples built, as a plain
+//! `cargo test` does. One program, because most of these tests wait.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod ack;
+mod auth;
+#[cfg(feature = "tokio")]
+#[allow(unreachable_pub)]
+#[path = "../../../tests/support/bounded.rs"]
+mod bounded;
+mod client;
+#[cfg(feature = "tokio")]
+#[path = "../../ack/cutter.rs"]
+mod cutter;
+mod echo;
+mod listed;
+mod market_feed;
+mod market_lines;
+mod reconnect;
+mod rooms;
+mod round_trip;
+mod rpc;
+mod soak;
+#[cfg(all(unix, feature = "rustls"))]
+#[allow(dead_code, unreachable_pub, unused_imports)]
+#[path = "../../../tests/support"]
+mod support {
+    pub(crate) mod blocking;
+    pub(crate) mod tls;
+    pub(crate) mod wire;
+}
+mod support_program;
+mod tokens;
+mod topics;
