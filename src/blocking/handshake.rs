@@ -16,7 +16,8 @@ use crate::{
 };
 use std::{pin::pin, task::Poll};
 
-/// The result of a poll that has waited already.
+/// The result of a poll of this adapter. Its polls wait by themselves, so `Pending` means that the
+/// stream does not block.
 fn ready_or_would_block<T>(poll: Poll<T>) -> Result<T, Error> {
     match poll {
         Poll::Ready(done) => Ok(done),
@@ -81,11 +82,10 @@ impl<S: Stream> Incoming<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Handshake`] for a bad request, which has been answered, or one that is not whole
-    /// within [`handshake_timeout`](Config::handshake_timeout); [`Error::Io`];
-    /// [`Error::WouldBlock`] for a non-blocking stream: make it block until it is accepted,
-    /// or use [`server::Handshake`](crate::handshake::server::Handshake) and
-    /// [`WebSocket::from_parts`].
+    /// [`Error::Handshake`] for a bad request, which this has answered, or for a request that is
+    /// not complete within [`handshake_timeout`](Config::handshake_timeout). [`Error::Io`].
+    /// [`Error::WouldBlock`] for a non-blocking stream: make it block until it is accepted, or use
+    /// [`server::Handshake`](crate::handshake::server::Handshake) and [`WebSocket::from_parts`].
     pub fn read(io: S, config: &Config) -> Result<Self, Error> {
         let (this, checked) = Self::read_any(io, config)?;
         let Err(error) = checked else { return Ok(this) };
@@ -94,9 +94,9 @@ impl<S: Stream> Incoming<S> {
         Err(error.into())
     }
 
-    /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening request,
-    /// to be answered with [`reject`](Self::reject): for servers that also have a page to show. The
-    /// second value says what is wrong with the request.
+    /// Like [`read`](Self::read), but also returns well-formed HTTP that is not a good opening
+    /// request. Answer it with [`reject`](Self::reject). This is for servers that also show a page.
+    /// The second value says what is wrong with the request.
     ///
     /// # Errors
     ///

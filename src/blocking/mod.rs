@@ -97,8 +97,8 @@ use thread::{Thread, context};
 macro_rules! receiving {
     ($Sender:ty) => {
         /// Sets how long a receiving call may wait for its result before it returns
-        /// [`Error::WouldBlock`]. `None`, the default, sets no limit. A Ping that is answered
-        /// meanwhile, or a part of a message, does not restart the time.
+        /// [`Error::WouldBlock`]. `None`, the default, sets no limit. Neither a Ping nor a part of
+        /// a message restarts the time.
         ///
         /// # Errors
         ///
@@ -115,37 +115,41 @@ macro_rules! receiving {
         /// Messages fed are written when the input is used up. The call waits for input. It
         /// receives even while the stream refuses bytes, so that two peers cannot block each other.
         ///
-        /// A client gets `None` when the server has ended the stream too, or
-        /// [`close_timeout`](crate::Config::close_timeout) after the server's Close. To skip that
-        /// wait, use [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close),
-        /// read the code from [`closed`](Self::closed), call `flush` (of a split connection, the
-        /// `Writer`'s) to send the answer, and drop the stream.
+        /// A client gets `None` once the server has also ended the stream, at the latest when
+        /// [`close_timeout`](crate::Config::close_timeout) has passed since the server's Close. To
+        /// skip that wait, use [`recv_event`](Self::recv_event). On
+        /// [`Event::Close`](crate::Event::Close), read the code from [`closed`](Self::closed), call
+        /// `flush` (of the `Writer`, if the connection is split) to send the answer, and drop the
+        /// stream.
         ///
         /// # Errors
         ///
-        /// [`Error::Recv`] for a fault of the peer or the network, and [`Error::Io`]. Everything
-        /// that arrived before is delivered first. Later calls fail as well. After a violation this
-        /// end tells the peer and gives it a second to end the stream before the call returns the
-        /// error; [`closed`](Self::closed) shows it at once. [`Error::WouldBlock`] is not a
-        /// failure: call again.
+        /// [`Error::Recv`] for a fault of the peer or the network, and [`Error::Io`]. Both come
+        /// after everything that arrived before was delivered. Later calls fail too. After a
+        /// violation this call first sends a Close and gives the peer a second to end the stream,
+        /// then returns the error; [`closed`](Self::closed) shows the error at once.
+        /// [`Error::WouldBlock`] is not a failure: call again.
         #[inline]
         pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
             let ready = self.0.wait_message()?;
             self.0.take(ready, |rx| rx.message())
         }
 
-        /// [`recv`](Self::recv), which also returns the message's [`info`](crate::Received::info)
-        /// and, except for a `Reader`, the sending half, to answer while the message is alive.
-        /// Replies leave in one write when the input is used up, or earlier when
-        /// [`cork_limit`](crate::Config::cork_limit) is reached.
+        /// Like [`recv`](Self::recv), but also returns the message's
+        /// [`info`](crate::Received::info) and the sending half, so that you can answer while the
+        /// message is alive. Replies leave in one write when the input is used up, or earlier once
+        /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
-        /// It delivers a message only while less than [`high_water`](crate::Config::high_water) is
-        /// buffered, so one reply to each message never fails with `Full`. So while a peer does not
-        /// read, we do not read from it either, until the write timeout ends the connection. (Two
-        /// ends that both answer each message with more can block each other this way.) After our
-        /// own Close, messages are discarded up to the peer's Close. After a failed write, messages
-        /// are still delivered, but nothing can be fed. None of this applies to a `Reader`, where
-        /// only the result differs from `recv`.
+        /// It hands out a message only while fewer than
+        /// [`high_water`](crate::Config::high_water) bytes are buffered. So one reply to each
+        /// message never fails with `Full`. While a peer does not read, this call does not read
+        /// either, until the write timeout ends the connection. (Two ends that answer each message
+        /// with several messages can block each other this way.) After our own Close it discards
+        /// messages up to the peer's Close. After a failed write it still delivers them, but
+        /// nothing can be fed.
+        ///
+        /// A `Reader` has no sending half to return. Its call differs from `recv` in the result
+        /// alone.
         ///
         /// # Errors
         ///
@@ -158,9 +162,9 @@ macro_rules! receiving {
             Ok(self.0.received())
         }
 
-        /// The next message or control frame, for proxies, and if
-        /// [`auto_pong`](crate::Config::auto_pong) or [`auto_close`](crate::Config::auto_close) is
-        /// off. `None` after the peer's Close.
+        /// The next message or control frame. `None` after the peer's Close. It is for proxies, and
+        /// for connections with [`auto_pong`](crate::Config::auto_pong) or
+        /// [`auto_close`](crate::Config::auto_close) off.
         ///
         /// # Errors
         ///
@@ -171,10 +175,10 @@ macro_rules! receiving {
         }
 
         /// The next piece of a message, as it arrives. It is for messages that are too large for
-        /// memory. See [`Connection::step_chunk`](crate::Connection::step_chunk) for the limits
-        /// that apply. A call of [`recv`](Self::recv) in the middle of a message skips the rest of
-        /// it. If the peer closes in the middle of one, there is no last piece:
-        /// [`Closed::cut`](crate::Closed::cut) tells.
+        /// memory. See [`Connection::step_chunk`](crate::Connection::step_chunk) for the
+        /// limits. A call of [`recv`](Self::recv) in the middle of a message skips the rest of that
+        /// message. If the peer closes in the middle of a message, there is no last piece, and
+        /// [`Closed::cut`](crate::Closed::cut) is set.
         ///
         /// # Errors
         ///
@@ -184,7 +188,7 @@ macro_rules! receiving {
             self.0.take(ready, |rx| rx.chunk())
         }
 
-        /// [`recv`](Self::recv), but the caller can keep the message; see
+        /// Like [`recv`](Self::recv), but returns a message that the caller can keep: see
         /// [`Receiver::take_message`](crate::Receiver::take_message).
         ///
         /// # Errors
@@ -246,21 +250,24 @@ impl<S: Stream> WebSocket<S> {
     }
 
     /// Waits for room, feeds a message, and writes everything buffered. When it returns, the stream
-    /// has accepted the message. A borrowed message is copied; see [`Outbound`](crate::Outbound)
-    /// for the others.
+    /// has accepted the message. A borrowed message is copied; [`Outbound`](crate::Outbound) says
+    /// which messages are not.
     ///
     /// It does not read. So a program that only sends notices the peer's Close only when the stream
-    /// breaks. And two peers that both send before they receive can block each other. Split the
-    /// connection, or feed and receive.
+    /// breaks. And two peers that both send before they receive can block each other. To avoid
+    /// both, split the connection, or feed and receive.
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] for a message that cannot be sent, [`Error::Io`] if the stream fails,
-    /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if it took nothing for
-    /// [`write_timeout`](Config::write_timeout); messages received are still delivered then.
-    /// [`Error::WouldBlock`] before there was room: nothing was sent, and a message given by value
-    /// is gone (`ready`, then `feed` and `flush`, keep it); or later: the message goes out whole
-    /// with the next flush, so do not send it again. [`Sender::fed`] before and after tells which.
+    /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] if the stream fails.
+    /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream took no
+    /// byte for [`write_timeout`](Config::write_timeout); received messages can still be received
+    /// then.
+    ///
+    /// [`Error::WouldBlock`] has two cases. If there was no room, nothing was sent, and a message
+    /// given by value is gone. (To keep the message, call `ready`, then `feed` and `flush`.) If
+    /// there was room, the next flush sends the whole message, so do not send it again. To tell the
+    /// two cases apart, compare [`Sender::fed`] before and after.
     pub fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
         self.ready()?;
         let _ = self.feed(message)?;
@@ -272,21 +279,21 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] when the sending half is closed, [`Error::Io`] and [`Error::Recv`] as
-    /// [`flush`](Self::flush), [`Error::WouldBlock`] when there is no room yet.
+    /// [`Error::Send`] if the sending half is closed. [`Error::Io`] and [`Error::Recv`] as
+    /// [`flush`](Self::flush). [`Error::WouldBlock`] if there is no room yet.
     pub fn ready(&mut self) -> Result<(), Error> {
         self.0.io.wait.begin_sending();
         self.0.wait_until_ready(|ws, cx| ws.poll_room(cx))?
     }
 
-    /// Writes everything buffered. Does not read.
+    /// Writes everything buffered. It does not read.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the stream fails, [`Error::Recv`] with
-    /// [`WriteTimeout`](crate::RecvError::WriteTimeout) when it took nothing for
-    /// [`write_timeout`](Config::write_timeout). [`Error::WouldBlock`] when something is left; it
-    /// leaves with the next flush.
+    /// [`Error::Io`] if the stream fails. [`Error::Recv`] with
+    /// [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream took no byte for
+    /// [`write_timeout`](Config::write_timeout). [`Error::WouldBlock`] if bytes are left; the next
+    /// flush writes them.
     #[inline]
     pub fn flush(&mut self) -> Result<(), Error> {
         self.0.io.wait.begin_sending();
@@ -303,8 +310,8 @@ impl<S: Stream> WebSocket<S> {
     /// # Errors
     ///
     /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
-    /// means that the peer's Close was seen; [`closed`](Self::closed) says whether ours could
-    /// be written. After [`Error::WouldBlock`] call it again.
+    /// means that the peer's Close was received. [`closed`](Self::closed) says whether our Close
+    /// was written. After [`Error::WouldBlock`] call it again.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
         begun(self.sender_mut().close(frame))?;
         self.0.io.wait.begin();
@@ -347,7 +354,8 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         }
     }
 
-    /// Discarded messages do not restart the caller's timeout.
+    /// Waits for room for an answer, then for a message. Messages that are discarded after our
+    /// Close do not restart the caller's timeout.
     #[inline(never)]
     fn wait_with(&mut self) -> Result<Ready, Error> {
         self.io.wait.begin_sending();

@@ -8,7 +8,7 @@
 //! ms whether receiving has failed.
 use super::{
     Ready, Received, Stream, Want, WebSocket, receiving,
-    thread::{TICK, Thread, context},
+    thread::{READ_TIMEOUT, Thread, context},
 };
 use crate::drive::{
     self, Half, Socket, Timed, begun,
@@ -17,7 +17,7 @@ use crate::drive::{
 use std::{io, task::Poll, time::Duration};
 
 /// The longest time in which a writer that waits for room does not notice that receiving failed.
-const WRITER_TICK: Duration = Duration::from_millis(50);
+const WRITER_WAIT: Duration = Duration::from_millis(50);
 
 /// The half that receives. Keep receiving: this answers Pings, sees the peer's Close, and drives
 /// all deadlines except the one on writing. Dropping the `Reader` ends receiving. Then the
@@ -58,15 +58,15 @@ impl<S: Stream> WebSocket<S> {
     /// Those of [`Stream::try_clone`]: `Unsupported` for a stream that cannot be split. The
     /// connection is lost then.
     pub fn into_split(self) -> io::Result<(Reader<S>, Writer<S>)> {
-        let tick = self.0.core.conn.shortest_sending_timeout() / 4;
-        let tick = tick.clamp(Duration::from_millis(1), TICK);
+        let quarter = self.0.core.conn.shortest_sending_timeout() / 4;
+        let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {
             let epoch = read.wait.epoch;
             let out = Timed::new(read.io.try_clone()?, epoch);
             let mut hand = Timed::new(read.io.try_clone()?, epoch);
             hand.wait.write_limit = read.wait.write_limit.take();
-            hand.wait.tick = Some(WRITER_TICK);
-            read.wait.set_tick(tick);
+            hand.wait.longest_wait = Some(WRITER_WAIT);
+            read.wait.set_longest_wait(reader_wait);
             Ok((read, out, hand))
         })?;
         Ok((Reader(halves.0), Writer(halves.1)))
@@ -144,7 +144,7 @@ impl<S: Stream> Writer<S> {
                 self.0.hand.wait.begin_sending();
             }
             before = left;
-            self.0.set_left(false); // this thread goes on with it
+            self.0.set_left(false); // this thread writes the refused bytes itself
             let waited = self.0.hand.wait_to_write(until);
             if waited.is_err() {
                 self.0.set_left(true);

@@ -111,8 +111,8 @@ pub trait Stream: Read + Write {
     }
 
     /// Sets how long a `read` may wait; `None` sets no limit. A read that waits longer fails with
-    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter sets this once, to a second or
-    /// less.
+    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter calls this before the first read
+    /// that may wait beside a deadline, and again after a split, with a second or less.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ pub trait Stream: Read + Write {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Whether small writes leave at once (TCP_NODELAY). Does nothing by default.
+    /// Sets whether small writes leave at once (TCP_NODELAY). The default does nothing.
     ///
     /// # Errors
     ///

@@ -55,7 +55,9 @@ mod calls {
         })
     }
 
-    /// `WouldBlock` for a socket that the caller made non-blocking, if it would have to wait.
+    /// Waits, but returns `WouldBlock` at once if the caller made the socket non-blocking: such a
+    /// caller waits by itself. The mode is read at each wait, because the caller may change it. A
+    /// timeout of zero only asks whether the socket can wait, in any mode.
     pub(in super::super) fn wait(
         socket: &impl AsFd,
         want: Interest,

@@ -4,9 +4,9 @@
 //! and deadlines that they would wait for. [`wait`](Timed::wait) waits for all of these at once,
 //! and then the call polls again.
 //!
-//! Alone, this would cost one more system call for each message, 12 % of the processor's time for
-//! messages of 64 bytes. So if nothing is to be written, and no deadline falls into the next
-//! second, a blocking read waits instead ([`may_wait`](Io::may_wait)).
+//! If each wait were a `poll(2)`, each message would cost one more system call: 12 % of the
+//! processor's time for messages of 64 bytes. So a blocking read waits instead if nothing is to be
+//! written and no deadline falls into the next second ([`may_wait`](Io::may_wait)).
 use super::stream::{Interest, Stream};
 use crate::{
     drive::{Error, Io, Output, Source, Timed, sync::Instant},
@@ -19,10 +19,11 @@ use std::{
     time::Duration,
 };
 
-/// The longest blocking read while there is a deadline. No deadline falls into this time.
-pub(super) const TICK: Duration = Duration::from_secs(1);
-/// The system may end such a read late, by two steps of its clock. No deadline falls into this time
-/// either.
+/// The timeout of blocking reads while there is a deadline. A read blocks only if no deadline comes
+/// within this time.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
+/// How late the system may end such a read: two steps of its clock. A read blocks only if no
+/// deadline comes within this time after `READ_TIMEOUT`.
 const LATE: Duration = Duration::from_millis(20);
 /// The number of reads in a row, over any number of calls, before the deadlines are checked.
 const READS: u32 = 64;
@@ -36,24 +37,28 @@ pub(crate) struct Thread {
     pub(super) write_limit: Option<Duration>,
     /// The end of the caller's time for this call.
     call_ends: Option<Time>,
-    /// This call sends, so its time restarts whenever the stream accepts bytes.
+    /// This call sends. Its time begins again whenever the stream accepts bytes.
     sends: bool,
-    /// This call has not read yet. It reads once, even if its time is over.
+    /// This call has not read yet. It reads once even if its time is over, so that a caller with a
+    /// short timeout still makes progress.
     unread: bool,
     /// The events and the deadline that the last polls would wait for.
     want: Interest,
     until: Option<Time>,
-    /// The polls stopped although the stream did not block, so there is nothing to wait for.
+    /// The polls stopped although the stream did not block. So `wait` returns at once, and the call
+    /// polls again.
     again: bool,
-    /// Reads in a row.
+    /// The number of reads since the deadlines were last checked.
     reads: u32,
     /// The next read may block.
     read_waits: bool,
-    /// The longest wait of a half. The other half may change something and cannot wake this thread,
-    /// which notices the change after this time.
-    pub(super) tick: Option<Duration>,
-    /// Whether blocking reads end after a tick. `None` until the stream was asked to do so.
-    ticks: Option<bool>,
+    /// The longest wait of a half of a split connection. The other half cannot wake this thread. So
+    /// this thread looks for changes of the other half after this time. `None` for a whole
+    /// connection.
+    pub(super) longest_wait: Option<Duration>,
+    /// Whether the stream has a read timeout: `longest_wait`, or else `READ_TIMEOUT`. `None` before
+    /// the first read that needs one.
+    reads_time_out: Option<bool>,
 }
 
 impl Thread {
@@ -70,8 +75,8 @@ impl Thread {
             again: false,
             reads: 0,
             read_waits: false,
-            tick: None,
-            ticks: None,
+            longest_wait: None,
+            reads_time_out: None,
         }
     }
 
@@ -79,9 +84,9 @@ impl Thread {
         Time::new(self.epoch.elapsed())
     }
 
-    /// Bounds each wait.
-    pub(super) fn set_tick(&mut self, tick: Duration) {
-        (self.tick, self.ticks) = (Some(tick), None);
+    /// Bounds each wait of a half. The stream needs a new read timeout after this.
+    pub(super) fn set_longest_wait(&mut self, wait: Duration) {
+        (self.longest_wait, self.reads_time_out) = (Some(wait), None);
     }
 
     /// A receiving call begins.
@@ -96,9 +101,9 @@ impl Thread {
         self.begin_call(true, self.write_limit);
     }
 
-    /// Forgets what the polls before would wait for. A write within a poll may do so too: a sending
-    /// call notes again all that it waits for before it waits. `again` stays, because it only costs
-    /// another look.
+    /// Forgets the events and deadlines that earlier polls noted. `poll_write` may call this in the
+    /// middle of a sending call: the call notes its events again before it waits. `again` is kept,
+    /// because a wrong `true` only costs another poll.
     #[inline]
     fn begin_call(&mut self, sends: bool, limit: Option<Duration>) {
         self.call_ends = limit.map(|limit| self.now() + limit);
@@ -125,8 +130,8 @@ impl Thread {
     fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
         match error.kind() {
             ErrorKind::WouldBlock => self.want = self.want.and(want),
-            // A blocking read ended after a tick, on Windows or in a stream of the caller. On other
-            // systems an error of the system with this kind means that the peer is gone.
+            // A blocking read reached its timeout, on Windows or in a stream of the caller. On
+            // other systems an OS error of this kind means that the peer is gone.
             ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
                 self.want = self.want.and(want);
             }
@@ -160,8 +165,8 @@ impl<S: Stream> Timed<S, Thread> {
         if again {
             return Ok(());
         }
-        let tick = wait.tick.map(|tick| wait.now() + tick);
-        let until = [until, wait.call_ends, tick].into_iter().flatten().min();
+        let longest = wait.longest_wait.map(|longest| wait.now() + longest);
+        let until = [until, wait.call_ends, longest].into_iter().flatten().min();
         match io.wait(want, until.map(|at| at - wait.now())) {
             Ok(()) => Ok(()),
             Err(error) => match error.kind() {
@@ -218,11 +223,14 @@ impl<S: Stream> Io for Timed<S, Thread> {
     #[inline]
     fn may_wait(&mut self, until: Option<Time>) {
         let Self { io, wait } = self;
-        let tick = wait.tick.unwrap_or(TICK);
+        let longest = wait.longest_wait.unwrap_or(READ_TIMEOUT);
+        let mut times_out = || io.set_read_timeout(Some(longest)).is_ok();
+        // A whole connection without a deadline may block for ever. Every other read needs the
+        // timeout of the stream, and then no deadline may come before that timeout.
         wait.read_waits = wait.call_ends.is_none()
-            && until.is_none_or(|at| at >= wait.now() + tick + LATE)
-            && ((until.is_none() && wait.tick.is_none())
-                || *wait.ticks.get_or_insert_with(|| io.set_read_timeout(Some(tick)).is_ok()));
+            && until.is_none_or(|at| at >= wait.now() + longest + LATE)
+            && ((until.is_none() && wait.longest_wait.is_none())
+                || *wait.reads_time_out.get_or_insert_with(&mut times_out));
     }
 
     fn write_blocked(&mut self) {

@@ -94,10 +94,10 @@ impl Dial<'_> {
     ///
     /// The connector makes a stream to the server, or to the [`proxy`](Self::proxy) if there is
     /// one. TLS and the opening handshakes are still done here, and
-    /// [`handshake_timeout`](Config::handshake_timeout) bounds them together with the connector. The
-    /// server's certificate must be for the host of the URL, whatever the connector dials. The hook
-    /// of [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps) are for TCP streams made
-    /// here, so they do nothing.
+    /// [`handshake_timeout`](Config::handshake_timeout) bounds them together with the connector.
+    /// The server's certificate must be for the host of the URL, whatever the connector dials. The
+    /// hook of [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps) are for TCP streams
+    /// made here, so they do nothing.
     ///
     /// ```no_run
     /// use tickwire::{Config, Dial, handshake::client::Request};

@@ -157,9 +157,9 @@ pub(crate) use half;
 /// The calls of the half that sends.
 macro_rules! writer {
     () => {
-        /// The sending half of the core, to look at. Both halves wait while the guard lives. So drop
-        /// it soon, and before an `.await`. A second guard in the same statement waits for ever: take
-        /// one, and ask it twice.
+        /// The sending half of the core, to look at. Both halves wait while the guard lives. So
+        /// drop it soon, and before an `.await`. A second guard in the same statement waits for
+        /// ever: take one, and ask it twice.
         pub fn sender(&self) -> impl Deref<Target = Sender> + Debug {
             self.0.sender()
         }

@@ -22,8 +22,9 @@ pub(crate) enum Want {
 /// A connection, or its reading half, over an `I`. A whole connection owns its sending side; a half
 /// locks it.
 pub(crate) trait Core<I>: Sized {
-    /// Looks at the state that two polling tasks tell each other. `None` for halves, which tell it
-    /// by the lock.
+    /// Reads the state of a whole connection that two tasks may poll. Before and after a poll the
+    /// task compares this state, and wakes the other task if it changed. `None` for a half: its
+    /// lock wakes the other half.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;
     /// The type to which an answer is fed.
     type Sender<'a>
@@ -87,10 +88,10 @@ pub(crate) trait Core<I>: Sized {
     }
 }
 
-/// The state that one side may change while the other waits.
+/// The state of a whole connection that one task may change while another task waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outlook {
-    /// A Close was queued. This begins a deadline that the receiving side watches.
+    /// A Close was queued. It begins a deadline that the receiving task watches.
     pub(super) closed: bool,
     /// The stream accepts no more bytes.
     pub(super) broken: bool,

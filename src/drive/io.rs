@@ -28,13 +28,14 @@ pub(crate) trait Io {
     /// Waits until `until`, or for a shorter time.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Waits for the stream, at the longest until `by`. It is for handshakes: a thread polls their
-    /// futures only once.
+    /// Waits for the stream, at the longest until `by`. Only handshakes call it. For a task the
+    /// stream has the waker, so this waits for `by` alone. A thread blocks in this call.
     fn poll_wait(&mut self, by: Option<Time>, cx: &mut Context<'_>) -> Poll<()> {
         by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
     }
 
-    /// Allows the next read to block: nothing is to be written, and `until` is the next deadline.
+    /// Allows the next read to block until `until`, the next deadline. The caller has nothing to
+    /// write.
     #[inline(always)]
     fn may_wait(&mut self, until: Option<Time>) {
         let _ = until;

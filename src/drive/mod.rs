@@ -59,7 +59,7 @@ pub(crate) enum Ready {
 pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
-    /// Each read has to be noted: its time, or that it happened.
+    /// Each read must be recorded: its time for the program, or that it happened for `attend`.
     notes_reads: bool,
     /// Bytes were read since the deadlines were last attended to.
     read_unattended: bool,
@@ -238,9 +238,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         });
     }
 
-    /// The next thing to do with the stream, once receiving is over. Also tells the sending side
-    /// why receiving ended, which wakes a writer, and when nothing more is written. `Done` alone
-    /// does not say that: the caller may still answer the peer's Close.
+    /// The next thing to do with the stream, once receiving is over. It also tells the sending side
+    /// why receiving ended, which wakes a writer. After `ReadyState::Closed` it tells the sending
+    /// side that nothing more is written. `Ending::Done` alone does not mean that: the caller may
+    /// still answer the peer's Close.
     fn ending(&mut self) -> Ending {
         self.core.with(|inbound, tx, out| {
             out.recv_error = inbound.receiver().error().or(out.recv_error);
@@ -284,7 +285,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                     Ok(n) => self.commit(n),
                 }),
             };
-            // A stream that never has to wait must meet the deadlines too.
+            // A stream that never blocks must not put the deadlines off.
             let alarm = self.poll_alarm(cx);
             if done.is_pending() && alarm.is_pending() {
                 self.give_back();

@@ -143,7 +143,8 @@ impl Out {
                 Some(io) if error.close_code().is_none() => io.into(),
                 _ => Error::Recv(error),
             }),
-            Ok(_) => self.recv_error.map(Error::Recv), // a deadline that nothing was left to show
+            // A deadline may pass after the end of the stream.
+            Ok(_) => self.recv_error.map(Error::Recv),
         }
     }
 

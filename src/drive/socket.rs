@@ -27,7 +27,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<I: Source + Output> Socket<Whole, I> {
-    /// Writes everything, or, with `enough`, until there is room. Reading is paused while it waits.
+    /// Writes everything. With `enough` it stops once there is room. While it waits nobody reads,
+    /// so the deadlines on reading are paused.
     pub(crate) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
@@ -52,7 +53,7 @@ impl<I: Source + Output> Socket<Whole, I> {
                 }
                 Poll::Pending => {}
             }
-            core.conn.set_paused(true); // nobody reads while this is waited for
+            core.conn.set_paused(true); // nobody reads during this wait
             ready!(self.poll_alarm(cx));
             if let Some(error) = self.core.error() {
                 return Poll::Ready(Err(error.into()));

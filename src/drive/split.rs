@@ -107,7 +107,7 @@ impl<W> Shared<W> {
     fn new(tx: Sender, out: Out, io: W) -> Arc<Self> {
         Arc::new(Self {
             wakers: Arc::default(),
-            blocked: AtomicBool::new(true), // that is not known
+            blocked: AtomicBool::new(true), // not known yet: the first wait finds out
             quiet: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
             sending: Mutex::new(Sending { tx, out, io }),
@@ -140,6 +140,8 @@ impl<W> Shared<W> {
         locked
     }
 
+    /// Yields while the reader waits for the lock. The writer calls it before it locks: see
+    /// `awaited`.
     fn let_reader_pass(&self) {
         for _ in 0..YIELDS {
             if !self.awaited.load(Relaxed) {
@@ -149,9 +151,11 @@ impl<W> Shared<W> {
         }
     }
 
-    /// The waker for streams and timers that are polled under the lock. It wakes both tasks. They
-    /// must not keep a task's own waker: they drop their old waker under the lock, the task may go
-    /// with that waker, and its half needs the lock to be dropped.
+    /// The waker for streams and timers that are polled under the lock. It wakes both tasks.
+    ///
+    /// A stream must not keep a task's own waker. It drops its old waker under the lock. With the
+    /// last waker the runtime drops the task, and the task's half locks when it is dropped: that
+    /// would be a deadlock.
     fn both(&self) -> Waker {
         Waker::from(self.wakers.clone())
     }
@@ -162,7 +166,8 @@ impl<W> Shared<W> {
 }
 
 impl<W: Output> Shared<W> {
-    /// Writes everything queued until the stream refuses. The caller's waker is parked before.
+    /// Writes everything queued until the stream refuses. The caller has parked its waker, so it
+    /// misses no change that another task makes after this write.
     fn poll_write(&self, side: Side) -> Poll<io::Result<()>> {
         let both = self.both();
         if side == Side::Writer {
@@ -179,7 +184,7 @@ impl<W: Output> Shared<W> {
         }
         drop(locked);
         if was_blocked && (written.is_ready() || room) {
-            self.wakers.wake(side.other()); // the stream may not
+            self.wakers.wake(side.other()); // the stream may have dropped its waker
         }
         let newly = written.is_pending() && !was_blocked;
         if newly && side == Side::Writer && !self.wakers.is_parked(side) {
@@ -302,8 +307,8 @@ impl<W, H> Writer<W, H> {
         f(&mut self.link.look().tx)
     }
 
-    /// Sets whether the reader too may write the bytes that the stream refused. A thread that waits
-    /// for the stream itself does not leave them to the reader.
+    /// Sets whether the reader too writes the bytes that the stream refused. A writing thread that
+    /// waits for the stream writes them itself, and sets this to `false` for that time.
     pub(crate) fn set_left(&self, left: bool) {
         self.link.blocked.store(left, Relaxed);
     }

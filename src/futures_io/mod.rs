@@ -1,9 +1,10 @@
 //! The connection on any `futures_io::AsyncRead + AsyncWrite`: smol, async-std, or a runtime of
 //! your own.
 //!
-//! Deadlines need a timer, and `futures-io` has none. So every way to begin takes one: a function
-//! from an instant to a future that is ready then. This example uses smol's, whose `smol::Timer`
-//! and `smol::net` are the crates async-io and async-net.
+//! Deadlines need a timer, and `futures-io` has none. So every function that makes a connection
+//! takes a timer: a function that takes an instant and returns a future that is ready at that
+//! instant. This example uses the timer of smol: `smol::Timer` and `smol::net` are the crates
+//! async-io and async-net.
 //!
 //! ```no_run
 //! use async_io::Timer;

@@ -7,7 +7,7 @@ use crate::proto::message::Arrival;
 use std::io::{self, IoSlice, Read, Write};
 
 /// A TCP stream of `std`, tokio or mio that asks the kernel for the time of arrival of the bytes it
-/// reads (SO_TIMESTAMPING). Without the feature `stamps` it only passes on.
+/// reads (SO_TIMESTAMPING). Without the feature `stamps` it only forwards each call.
 ///
 /// With [`Config::stamp_reads`](crate::Config::stamp_reads) set,
 /// [`Info::arrived`](crate::Info::arrived) has the time for each message. [`connect`](crate::Dial)
@@ -38,7 +38,7 @@ pub struct Timestamped<S> {
 }
 
 impl<S> Timestamped<S> {
-    /// Wraps a stream. `on`: the kernel was asked to stamp its reads.
+    /// Wraps a stream. `on` says whether the kernel was asked to stamp its reads.
     pub(crate) fn wrap(io: S, on: bool) -> Self {
         Self { io, on, arrived: None }
     }

@@ -3,12 +3,13 @@
 //! It has three locks. None is held across a wait that could block another thread:
 //!
 //! - `session` is TLS itself: locked to encrypt or decrypt, never across I/O.
-//! - `input` is the right to read the stream: the reader waits for input with nothing else locked,
-//!   so that another thread can write meanwhile.
+//! - `input` is the right to read the stream. A reader that waits for input holds no other lock, so
+//!   that another thread can write meanwhile.
 //! - `output` is the right to write the stream and to flush it, with the ciphertext to be written.
-//!   Its holder gives it back while it holds `session`, in the look that found nothing more to
-//!   write. A writer waits for it; a reader only tries, since the writer may be stuck until we read
-//!   the peer.
+//!   Its holder gives it back only while it holds `session` and has seen that there is nothing more
+//!   to write. So no ciphertext is left without a writer. A writer waits for this lock. A reader
+//!   only tries it: the writer that holds it may be stuck until the peer sends, and this thread
+//!   must read what the peer sends.
 mod output;
 
 use self::output::{Shared, is_passing, lock};

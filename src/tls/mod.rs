@@ -68,8 +68,8 @@
 //!   into [`spare_mut`](Session::spare_mut) and [`commit`](Session::commit), or say that it
 //!   [ended](Session::end_of_stream), and read again.
 //! - **Shut down**: [`close`](Session::close), then shut the stream.
-//! - Behind each, write what is [`outgoing`](Session::outgoing) to the stream, and
-//!   [`advance`](Session::advance). There is something whatever the connection says: handshakes,
+//! - After each step, write the [`outgoing`](Session::outgoing) bytes to the stream, and call
+//!   [`advance`](Session::advance). TLS has bytes of its own to send at any step: handshakes,
 //!   tickets, alerts.
 //!
 //! The deadlines of the connection and of its opening handshake bound TLS as well, with one

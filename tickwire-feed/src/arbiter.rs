@@ -94,8 +94,8 @@ pub struct Arbiter<T> {
     /// Whether `next` was taken from the first message, whatever its number, and no message has
     /// followed that one.
     guessed: bool,
-    /// Since when a line has been counting anew, while no line has brought the feed's last number
-    /// or a later one.
+    /// When a line was first seen to number its messages from the beginning again. `None` if no line
+    /// does, or once a line has brought the feed's last number or a later one.
     anew: Option<Time>,
     lines: Vec<Source>,
     /// Numbers that closed lines brought and the arbiter did not keep.

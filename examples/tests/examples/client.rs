@@ -1,5 +1,5 @@
 //! The example `client` as a program: what it counts, measures, shows and records, and its exit
-//! codes. What it is besides, `examples_echo.rs` has. Needs the examples built, as a plain
+//! codes. What it is besides, `echo.rs` has. Needs the examples built, as a plain
 //! `cargo test` does.
 #![cfg(all(unix, feature = "tokio"))]
 

@@ -72,15 +72,15 @@ impl Proxy {
 
     /// The proxy that the environment names for a server, such as
     /// [`Request::target`](crate::handshake::client::Request::target): `HTTPS_PROXY`, else
-    /// `ALL_PROXY`, for `ws` as for `wss`, unless `NO_PROXY` has the server in it. Names in lower
-    /// case go first, and an empty value is none. `HTTP_PROXY` is not looked at: a CGI program has
-    /// it from its client.
+    /// `ALL_PROXY`, for `ws` and `wss` alike. `None` if `NO_PROXY` lists the server. A variable in
+    /// lower case goes before the same in upper case. An empty value counts as unset. `HTTP_PROXY`
+    /// is ignored, because the client of a CGI program sets it.
     ///
-    /// `NO_PROXY` is a list, separated by commas or blanks, of names (`example.com`: that and all
-    /// below it; `.example.com`: what is below it), addresses, networks (`192.0.2.0/24`), each with
-    /// `:port` behind it or without, and `*`. Names are not resolved to compare addresses. The
-    /// short forms of an address that some resolvers take, `127.1` for one, are names: list them as
-    /// the URL has them.
+    /// `NO_PROXY` is a list, separated by commas or blanks. An entry is `*`, a name, an address or
+    /// a network (`192.0.2.0/24`), and may end with `:port`. `example.com` stands for that name and
+    /// all names below it, `.example.com` for the names below it. Names are not resolved to compare
+    /// addresses. Short forms of an address that some resolvers accept, such as `127.1`, are names
+    /// here: list them as the URL has them.
     ///
     /// # Errors
     ///

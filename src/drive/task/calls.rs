@@ -1,9 +1,9 @@
 //! The calls of tasks, written once for the types of all adapters of tasks.
 //!
-//! They are macros for the reason in [`drive::calls`](crate::drive::calls), and take [`names`] in
-//! the same way.
+//! They are macros for the reason that [`drive::calls`](crate::drive::calls) gives. A module that
+//! invokes one imports [`names`].
 
-/// What the bodies name beside what those of [`drive`](crate::drive::calls::names) do.
+/// The names that the bodies use: those of [`drive`](crate::drive::calls::names), and more.
 pub(crate) mod names {
     pub(crate) use crate::drive::{
         Ready, Received, Want, begun,
@@ -16,45 +16,51 @@ pub(crate) mod names {
     };
 }
 
-/// What a whole connection and the half that receives have. `$Sender` is what an answer is fed to.
+/// The calls of a whole connection and of the receiving half. `$Sender` is the type to which an
+/// answer is fed.
 macro_rules! receiving {
     ($Sender:ty) => {
-        /// The next message, or `None` once the peer has closed and been answered.
+        /// The next message. `None` once the peer's Close was received and answered.
         ///
         /// The message is borrowed from the buffer it was read into, and lives until the next call.
         /// Messages fed are written when the input is used up.
         ///
-        /// A client gets its `None` when the server has ended the stream too, or
-        /// [`close_timeout`](crate::Config::close_timeout) after the server's Close. Not to wait
-        /// for that, use [`recv_event`](Self::recv_event): at
-        /// [`Event::Close`](crate::Event::Close), [`closed`](Self::closed) has the code, `flush`,
-        /// of a split one that of its `Writer`, writes the answer, and the stream may be dropped.
+        /// A client gets `None` once the server has also ended the stream, at the latest when
+        /// [`close_timeout`](crate::Config::close_timeout) has passed since the server's Close. To
+        /// skip that wait, use [`recv_event`](Self::recv_event). On
+        /// [`Event::Close`](crate::Event::Close), read the code from [`closed`](Self::closed), call
+        /// `flush` (of the `Writer`, if the connection is split) to send the answer, and drop the
+        /// stream.
         ///
         /// Cancel safe: a message is consumed only by the call after the one that returned it.
         ///
         /// # Errors
         ///
-        /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`]; each after
-        /// everything before it has been received. Later calls fail as well. After a violation the
-        /// peer is told first, and has a second to end the stream, before the error is returned;
-        /// [`closed`](Self::closed) shows it at once. Keep the first error: later calls no longer
-        /// know that of the stream.
+        /// [`Error::Recv`] for a fault of the peer or the network, and [`Error::Io`]. Both come
+        /// after everything that arrived before was delivered. Later calls fail too. After a
+        /// violation this call first sends a Close and gives the peer a second to end the stream,
+        /// then returns the error; [`closed`](Self::closed) shows the error at once. Keep the first
+        /// error: later calls do not repeat the error of the stream.
         #[inline]
         pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message<'_>>, Error>> {
             Recv(Some(&mut self.0))
         }
 
-        /// [`recv`](Self::recv), returning with the message its [`info`](crate::Received::info)
-        /// and, except for a `Reader`, the sending half, to answer while the message is alive.
-        /// Replies leave in one write when the input is used up, or earlier when
-        /// [`cork_limit`](crate::Config::cork_limit) is passed.
+        /// Like [`recv`](Self::recv), but also returns the message's
+        /// [`info`](crate::Received::info) and the sending half, so that you can answer while the
+        /// message is alive. Replies leave in one write when the input is used up, or earlier once
+        /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
-        /// A message is handed out only while less than [`high_water`](crate::Config::high_water)
-        /// is buffered, so that one reply to each never fails with `Full`: while a peer does not
-        /// read, we do not read it either, until the write timeout ends it. (Two ends that answer
-        /// each message with more can block each other this way.) After our own Close, messages are
-        /// discarded up to the peer's Close; after a failed write they are not, and nothing can be
-        /// fed. For a `Reader` none of this applies: only the result differs from that of `recv`.
+        /// It hands out a message only while fewer than
+        /// [`high_water`](crate::Config::high_water) bytes are buffered. So one reply to each
+        /// message never fails with `Full`. While a peer does not read, this call does not read
+        /// either, until the write timeout ends the connection. (Two ends that answer each message
+        /// with several messages can block each other this way.) After our own Close it discards
+        /// messages up to the peer's Close. After a failed write it still delivers them, but
+        /// nothing can be fed.
+        ///
+        /// A `Reader` has no sending half to return. Its call differs from `recv` in the result
+        /// alone.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -68,9 +74,9 @@ macro_rules! receiving {
             RecvWith(Some(&mut self.0))
         }
 
-        /// The next message or control frame, for proxies, and if
-        /// [`auto_pong`](crate::Config::auto_pong) or [`auto_close`](crate::Config::auto_close) is
-        /// off. `None` after the peer's Close.
+        /// The next message or control frame. `None` after the peer's Close. It is for proxies, and
+        /// for connections with [`auto_pong`](crate::Config::auto_pong) or
+        /// [`auto_close`](crate::Config::auto_close) off.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -82,11 +88,11 @@ macro_rules! receiving {
             self.0.take(ready, |rx| rx.event())
         }
 
-        /// The next piece of a message, as it arrives: for messages that are too large for memory.
-        /// See [`Connection::step_chunk`](crate::Connection::step_chunk) for the limits that apply.
-        /// A call of [`recv`](Self::recv) in the middle of a message skips the rest of it. If the
-        /// peer closes in the middle of one, there is no last piece:
-        /// [`Closed::cut`](crate::Closed::cut) tells.
+        /// The next piece of a message, as it arrives. It is for messages that are too large for
+        /// memory. See [`Connection::step_chunk`](crate::Connection::step_chunk) for the limits. A
+        /// call of [`recv`](Self::recv) in the middle of a message skips the rest of that message.
+        /// If the peer closes in the middle of a message, there is no last piece, and
+        /// [`Closed::cut`](crate::Closed::cut) is set.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -98,7 +104,7 @@ macro_rules! receiving {
             self.0.take(ready, |rx| rx.chunk())
         }
 
-        /// [`recv`](Self::recv), but the caller can keep the message; see
+        /// Like [`recv`](Self::recv), but returns a message that the caller can keep: see
         /// [`Receiver::take_message`](crate::Receiver::take_message).
         ///
         /// Cancel safe, as [`recv`](Self::recv).
@@ -119,16 +125,16 @@ macro_rules! receiving {
         ///
         /// # Who may poll
         ///
-        /// One task polls the receiving side, by this, by
-        /// [`poll_recv_event`](Self::poll_recv_event), or as a `Stream`. One task, the same or
-        /// another, polls the sending side as a `Sink` (feature `futures`). Each side wakes only
-        /// the task that polled it last. The deadline of a Close queued by
-        /// [`Sender::close`](crate::Sender::close) begins with the next poll of either side.
+        /// One task polls the receiving side: by this call, by
+        /// [`poll_recv_event`](Self::poll_recv_event), or as a `Stream`. The same task or one other
+        /// task polls the sending side as a `Sink` (feature `futures`). Each side wakes only the
+        /// task that polled it last. After [`Sender::close`](crate::Sender::close), the deadline on
+        /// the peer's Close begins with the next poll of either side.
         ///
-        /// All other calls are for a connection that one task drives. The future of
-        /// [`recv`](Self::recv), like every future of a whole WebSocket, replaces the wakers of
-        /// both sides, so a second task might never wake. After `into_split`, each half belongs to
-        /// one task, which may make any call. No lock is needed.
+        /// All other calls are for a connection that one task drives. Every future of a whole
+        /// WebSocket, such as the future of [`recv`](Self::recv), replaces the wakers of both
+        /// sides. A second task might then never wake. After `into_split`, each half belongs to one
+        /// task, which may make any call, without a lock.
         ///
         /// # Errors
         ///
@@ -141,8 +147,8 @@ macro_rules! receiving {
             Poll::Ready(self.0.take(ready, |rx| rx.message()))
         }
 
-        /// Polls [`recv_event`](Self::recv_event). The rule of [who may poll](Self::poll_recv) is
-        /// that of [`poll_recv`](Self::poll_recv).
+        /// Polls [`recv_event`](Self::recv_event). [`poll_recv`](Self::poll_recv) says who may
+        /// poll.
         ///
         /// # Errors
         ///
@@ -161,11 +167,12 @@ pub(crate) use receiving;
 /// The calls that only a whole connection has.
 macro_rules! sending {
     () => {
-        /// [`recv`](Self::recv), but it also returns when there is room again. There is room when
-        /// fewer than `below` bytes, and less than [`high_water`](crate::Config::high_water), are
-        /// unsent. It does not return for room that was there when it was called. It is for callers
-        /// with more to feed, such as an `Outbox` of `tickwire-parts`, whose `below` is its
-        /// `max_unsent`. 0 counts as 1.
+        /// Like [`recv`](Self::recv), but also returns once there is room again. There is room
+        /// while fewer than `below` bytes, and fewer than
+        /// [`high_water`](crate::Config::high_water), are unsent. If there was room at the time of
+        /// the call, only a message or the end returns. It is for callers with more to feed, such
+        /// as an `Outbox` of `tickwire-parts`, which takes its `max_unsent` as `below`. 0 counts as
+        /// 1.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -196,14 +203,14 @@ macro_rules! sending {
         /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a
         /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None`.
         ///
-        /// Cancel safe: call it again. Messages that were discarded are lost; [`recv`](Self::recv)
-        /// goes on after them.
+        /// Cancel safe: call it again. The messages it has discarded are lost, and a later
+        /// [`recv`](Self::recv) begins behind them.
         ///
         /// # Errors
         ///
         /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
-        /// means that the peer's Close was seen; [`closed`](Self::closed) says whether ours could
-        /// be written.
+        /// means that the peer's Close was received. [`closed`](Self::closed) says whether our
+        /// Close was written.
         pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
             begun(self.sender_mut().close(frame))?;
             while poll_fn(|cx| self.0.poll_more(cx, Want::Message)).await == Ready::Item {}
@@ -217,24 +224,25 @@ pub(crate) use sending;
 macro_rules! sends {
     () => {
         /// Waits for room, feeds a message, and writes everything buffered. When it returns, the
-        /// stream has accepted the message. A borrowed message is copied; see
-        /// [`Outbound`](crate::Outbound) for the others.
+        /// stream has accepted the message. A borrowed message is copied;
+        /// [`Outbound`](crate::Outbound) says which messages are not.
         ///
-        /// Cancel safe. If the future is dropped before there was room, nothing was sent, and a
-        /// message given by value is gone. (To keep it, call `ready`, then `feed` and `flush`.) If
-        /// it is dropped later, the next flush sends the whole message, so do not send it again.
-        /// Compare [`Sender::fed`](crate::Sender::fed) before and after to tell the two apart.
+        /// Cancel safe. If you drop the future before there was room, nothing was sent, and a
+        /// message given by value is gone. (To keep the message, call `ready`, then `feed` and
+        /// `flush`.) If you drop the future later, the next flush sends the whole message, so do
+        /// not send it again. To tell the two cases apart, compare
+        /// [`Sender::fed`](crate::Sender::fed) before and after.
         ///
         /// It does not read. So a program that only sends notices the peer's Close only when the
-        /// stream breaks. And two peers that both send before they receive can block each other.
-        /// Receive from the other half, or, with a whole connection, feed and receive.
+        /// stream breaks. And two peers that both send before they receive can block each other. To
+        /// avoid both, receive from the other half, or feed and receive on a whole connection.
         ///
         /// # Errors
         ///
-        /// [`Error::Send`] for a message that cannot be sent, [`Error::Io`] if the stream fails,
-        /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if it took nothing
-        /// for [`write_timeout`](crate::Config::write_timeout); messages received are still
-        /// delivered then.
+        /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] if the stream fails.
+        /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream took
+        /// no byte for [`write_timeout`](crate::Config::write_timeout); received messages can still
+        /// be received then.
         pub async fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
             let mut message = Some(message);
             poll_fn(|cx| {
@@ -259,16 +267,16 @@ macro_rules! sends {
             poll_fn(|cx| self.0.poll_room(cx)).await
         }
 
-        /// Writes everything buffered. Does not read.
+        /// Writes everything buffered. It does not read.
         ///
-        /// Cancel safe: the rest leaves with the next flush.
+        /// Cancel safe: the next flush writes the remaining bytes.
         ///
         /// # Errors
         ///
-        /// [`Error::Io`] when the stream fails, [`Error::Recv`] with
-        /// [`WriteTimeout`](crate::RecvError::WriteTimeout) when it took nothing for
-        /// [`write_timeout`](crate::Config::write_timeout); the [`Writer`] also returns the error
-        /// of receiving, if that has failed.
+        /// [`Error::Io`] if the stream fails. [`Error::Recv`] with
+        /// [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream took no byte for
+        /// [`write_timeout`](crate::Config::write_timeout). A [`Writer`] also returns the error
+        /// that ended receiving.
         #[inline]
         pub async fn flush(&mut self) -> Result<(), Error> {
             poll_fn(|cx| self.0.poll_flush(cx, false)).await
@@ -353,9 +361,9 @@ macro_rules! adapter {
                 this.read_good().await.map(Self)
             }
 
-            /// [`read`](Self::read), but also returns well-formed HTTP that is not a good opening
-            /// request, to be answered with [`reject`](Self::reject): for servers that also have a
-            /// page to show. The second value says what is wrong with the request.
+            /// Like [`read`](Self::read), but also returns well-formed HTTP that is not a good
+            /// opening request. Answer it with [`reject`](Self::reject). This is for servers that
+            /// also show a page. The second value says what is wrong with the request.
             ///
             /// Dropping the future drops the stream.
             ///
@@ -391,7 +399,7 @@ macro_rules! adapter {
             ///
             /// # Errors
             ///
-            /// [`Error::Io`] when the response could not be written, [`Error::Recv`] if that took
+            /// [`Error::Io`] if the stream fails. [`Error::Recv`] if writing the response took
             /// longer than [`write_timeout`](crate::Config::write_timeout).
             pub async fn reject(self, rejection: impl Into<Rejection>) -> Result<(), Error> {
                 self.0.rejected(rejection).await

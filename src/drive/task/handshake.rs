@@ -36,7 +36,7 @@ pub(crate) async fn accept<I: Source + Output + Unpin>(
 
 /// The states of [`accept`] for a good request. It is written by hand, because an `async fn` would
 /// keep room for both the handshake and the connection as long as the task lives.
-#[allow(clippy::large_enum_variant)] // the room of the one is the room of the other
+#[allow(clippy::large_enum_variant)] // both variants share one room, the purpose of this type
 enum Accepting<I> {
     Reading(Incoming<I>),
     Writing(WebSocket<I>),

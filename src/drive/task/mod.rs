@@ -1,8 +1,8 @@
 //! The asynchronous WebSocket, whole and split, and its handshakes, written once over any
 //! [`Source`] and [`Output`].
 //!
-//! The adapters `tokio` and `futures_io` say how their streams are read and written, and what their
-//! timers are.
+//! The adapters `tokio` and `futures_io` only implement [`Source`] and [`Output`]: how their
+//! streams are read and written, and how a timer waits.
 pub(crate) mod calls;
 mod handshake;
 pub(crate) mod polls;

@@ -1,8 +1,9 @@
 //! Receiving by polls, and the waking of two tasks that share one WebSocket.
 //!
-//! A stream and a timer wake only the last task that polled. So each side polls them with a waker
-//! that wakes both sides. And if one side changes something that the other side could not see from
-//! its I/O, it wakes the other. The halves of `into_split` have their own wakers for this.
+//! A stream and a timer wake only the task that polled them last. So each side polls them with a
+//! waker that wakes the tasks of both sides. If a poll of one side changes something that the task
+//! of the other side waits for, the poll also wakes that task. The halves of `into_split` have
+//! wakers of their own.
 use super::Socket;
 use crate::{
     drive::{
@@ -30,8 +31,8 @@ pub(crate) struct Polled {
 }
 
 impl Outlook {
-    /// Whether the other side must learn of the change since `before`. A blocked stream wakes the
-    /// side that waits for it, but it may drop that waker once it accepts bytes.
+    /// Whether the other side must learn of the change since `before`. A stream may drop its waker
+    /// once it accepts bytes. So the side that writes the refused bytes wakes the other side.
     fn is_news(self, before: Self) -> bool {
         let ends = |of: Self| (of.closed, of.broken, of.failed);
         let writable = (before.blocked && !self.blocked) || (!before.room && self.room);

@@ -16,9 +16,9 @@ use std::{
     time::Duration,
 };
 
-/// The stream of a connection made by [`connect`](crate::blocking::connect): TCP, or another stream
-/// `S` of [`blocking_connect_with`](crate::Dial::blocking_connect_with), with TLS around it where
-/// the URL, or that of a proxy, asks for that.
+/// The stream of a connection made by [`connect`](crate::blocking::connect). It is TCP, or the
+/// stream `S` given to [`blocking_connect_with`](crate::Dial::blocking_connect_with). TLS is around
+/// it if the URL of the target or of a proxy asks for TLS.
 #[derive(Debug)]
 pub struct MaybeTls<S = Timestamped<TcpStream>>(Maybe<S, TlsStream<S>, TlsStream<TlsStream<S>>>);
 

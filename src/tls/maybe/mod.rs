@@ -16,12 +16,13 @@ enum Maybe<S, T, U> {
     Within(U),
 }
 
-/// Makes a `MaybeTls` over an `S`, and gives access to that `S`. `client` puts TLS around a stream,
-/// and `below` returns that stream.
+/// The calls that make a `MaybeTls` over an `S` and that return the `S`. The module that invokes
+/// this defines `client`, which puts TLS around a stream, and `below`, which returns the stream
+/// inside TLS.
 macro_rules! dialed {
     () => {
-        /// From a stream to a server, or to a proxy with TLS around it if there is a configuration
-        /// for it.
+        /// Wraps a stream to a server, or to a proxy. `tls` is the configuration for TLS to that
+        /// proxy.
         pub(crate) fn new(io: S, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
             Ok(Self(match tls {
                 None => Maybe::Plain(io),
@@ -56,7 +57,7 @@ macro_rules! dialed {
 }
 use dialed;
 
-/// Calls the stream of the variant.
+/// Evaluates `$do` with the stream of the variant, whichever it is.
 macro_rules! inner {
     ($maybe:expr, $stream:ident => $do:expr) => {
         match $maybe {

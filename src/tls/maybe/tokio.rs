@@ -19,9 +19,9 @@ use std::{
     task::{Context, Poll},
 };
 
-/// The stream of a connection made by [`connect`](crate::tokio::connect): TCP, or another stream
-/// `S` of [`connect_with`](crate::Dial::connect_with), with TLS around it where the URL, or that of
-/// a proxy, asks for that.
+/// The stream of a connection made by [`connect`](crate::tokio::connect). It is TCP, or the stream
+/// `S` given to [`connect_with`](crate::Dial::connect_with). TLS is around it if the URL of the
+/// target or of a proxy asks for TLS.
 ///
 /// `into_split` puts a lock around it. For two halves without a lock, over plain TCP, dial yourself
 /// and use [`client`](fn@crate::tokio::client) and `into_split_with(TcpStream::into_split)`.

@@ -1,4 +1,4 @@
-//! What is said to proxies, and what of their answers is believed, cut anywhere.
+//! The bytes sent to proxies, and the verdicts on their answers, cut at any place.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::{dial::proxy::environment::chosen, proto::time::Time};
@@ -21,17 +21,17 @@ fn small() -> Config {
     Config { max_head: 200, max_headers: 5, max_interim: 2, ..Config::default() }
 }
 
-/// All that was said, and the verdict, with what came behind it.
+/// All bytes sent, and the verdict with the bytes that followed the answer.
 type Outcome = (Vec<u8>, Result<Vec<u8>, HandshakeError>);
 
-/// The dialogue with a proxy that answers so, in pieces, and then ends the stream.
+/// The dialogue with a proxy that sends `wire` in pieces and then ends the stream.
 fn dialogue(proxy: &str, server: &str, wire: &[u8], piece: usize) -> Outcome {
     let proxy = Address::parse(proxy).unwrap();
     let mut dialogue = Dialogue::new(&proxy, &target(server), &small()).unwrap();
     let mut said = Vec::new();
     let mut pieces = wire.chunks(piece.max(1));
     loop {
-        // The proxy takes little, too.
+        // The proxy also accepts few bytes at once.
         while let Some(&byte) = dialogue.outgoing().first() {
             assert_eq!(dialogue.step(), Ok(Progress::Partial), "before all is said");
             said.push(byte);
@@ -63,7 +63,7 @@ fn dialogue(proxy: &str, server: &str, wire: &[u8], piece: usize) -> Outcome {
     (said, Ok(ahead))
 }
 
-/// The same, whatever the pieces.
+/// The dialogue, which must be the same for pieces of any length.
 #[track_caller]
 fn ask(proxy: &str, server: &str, wire: &[u8]) -> Outcome {
     let whole = dialogue(proxy, server, wire, usize::MAX);
@@ -180,7 +180,7 @@ fn socks5_sends_user_and_password_only_when_asked() {
         ask(SOCKS, "ws://example.com", &[&b"\x05\0\x05\0\0\x04"[..], &[0; 18], b"more"].concat());
     assert_eq!(said, [&greeting[..], request].concat());
     assert_eq!(verdict, Ok(b"more".into()));
-    // Refused: nothing more is said.
+    // After a refusal nothing more is sent.
     let (said, verdict) = ask(SOCKS, "ws://example.com", b"\x05\x02\x01\x01");
     assert_eq!(said, [&greeting[..], login].concat());
     assert_eq!(verdict, Err(HandshakeError::SocksCredentials));
@@ -213,7 +213,7 @@ fn any_other_answer_of_socks5_is_no_tunnel() {
     ] {
         assert_eq!(verdict(SOCKS, wire), Err(error), "{wire:?}");
     }
-    // Without credentials they are not offered.
+    // A client without credentials does not offer this method.
     assert_eq!(verdict("socks5://proxy", b"\x05\x02"), Err(fault("method was not offered")));
 }
 
@@ -291,7 +291,7 @@ fn no_proxy_has_names_addresses_networks_ports_and_all() {
         "[2001:db8::7]",
         "[::ffff:192.0.2.7]",
         "example.com:8443",
-        "192.0.519", // of which a resolver may make the same address
+        "192.0.519", // a resolver may take this for 192.0.2.7
     ];
     // Of these, by their place.
     for (list, meant) in [
