@@ -37,11 +37,21 @@ pub(super) struct Opening {
     /// them again at its next step.
     input: Buffer,
     seen: usize,
-    /// Reads the server name in the ClientHello, which `side` does not tell.
-    hello: Option<Acceptor>,
+    /// A server's count of the ClientHello's bytes; `None` once the ClientHello was complete.
+    hello: Option<Hello>,
+    /// The server name in the ClientHello, which `side` does not tell.
     name: Option<String>,
     /// Data that is decrypted and not yet read.
     plain: Buffer,
+}
+
+/// How much of the ClientHello has arrived. rustls' `Acceptor` reads the server name in it, but
+/// keeps a copy of all that it is given. So it is given the ClientHello only once that is complete.
+#[derive(Default)]
+struct Hello {
+    /// The header of the handshake message: its type, and its length in three bytes.
+    header: [u8; 4],
+    arrived: usize,
 }
 
 /// An item to send once rustls is ready to send it.
@@ -73,10 +83,10 @@ impl Opening {
     pub(super) fn server(config: Arc<ServerConfig>) -> Result<Self, Error> {
         let fragment = fragment(config.max_fragment_size);
         let conn = UnbufferedServerConnection::new(config)?;
-        Ok(Self::new(Side::Server(conn), fragment, Some(Acceptor::default())))
+        Ok(Self::new(Side::Server(conn), fragment, Some(Hello::default())))
     }
 
-    fn new(side: Side, fragment: usize, hello: Option<Acceptor>) -> Self {
+    fn new(side: Side, fragment: usize, hello: Option<Hello>) -> Self {
         Self {
             side,
             fragment,
@@ -161,7 +171,10 @@ impl Opening {
             match behind.get(..record_len(behind)) {
                 Some(record) => {
                     self.seen += record.len();
-                    look_for_name(&mut self.hello, &mut self.name, record);
+                    if self.hello.as_mut().is_some_and(|hello| hello.ends_in(record)) {
+                        self.hello = None;
+                        self.name = server_name(self.input.filled().get(..self.seen));
+                    }
                 }
                 None => {
                     // rustls looks at an incomplete record too, so that bytes that are not TLS fail
@@ -321,21 +334,30 @@ fn record_len(wire: &[u8]) -> usize {
     HEADER + wire.first_chunk().map_or(0, len)
 }
 
-/// Reads the server name in the ClientHello, if the client asks for one.
-fn look_for_name(hello: &mut Option<Acceptor>, name: &mut Option<String>, mut record: &[u8]) {
-    while let (Some(acceptor), false) = (&mut *hello, record.is_empty()) {
-        let read = acceptor.read_tls(&mut record);
-        match read.is_ok_and(|n| n > 0).then(|| acceptor.accept()) {
-            Some(Ok(None)) => continue,
-            Some(Ok(Some(accepted))) => {
-                *name = accepted.client_hello().server_name().map(String::from);
-            }
-            // A bad ClientHello is ignored here: rustls' own connection (`Opening::side`) reports
-            // the error.
-            _ => {}
+impl Hello {
+    /// Counts a record. Returns whether the ClientHello ends in it.
+    fn ends_in(&mut self, record: &[u8]) -> bool {
+        let part = record.get(HEADER..).unwrap_or_default();
+        for (to, from) in self.header.iter_mut().skip(self.arrived).zip(part) {
+            *to = *from;
         }
-        *hello = None;
+        self.arrived += part.len();
+        let [_, len @ ..] = self.header;
+        let len = len.into_iter().fold(0, |len, byte| len << 8 | usize::from(byte));
+        self.arrived >= self.header.len() + len
     }
+}
+
+/// The server name that the client asks for in its ClientHello. A bad ClientHello has none here:
+/// rustls' own connection (`Opening::side`) reports the error.
+fn server_name(hello: Option<&[u8]>) -> Option<String> {
+    let (mut acceptor, mut wire) = (Acceptor::default(), hello?);
+    while acceptor.read_tls(&mut wire).ok()? > 0 {
+        if let Some(accepted) = acceptor.accept().ok()? {
+            return accepted.client_hello().server_name().map(String::from);
+        }
+    }
+    None
 }
 
 /// The most plaintext in a record. `max_fragment_size` of a configuration also counts the header.
