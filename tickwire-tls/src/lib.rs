@@ -1,7 +1,7 @@
 //! A TLS session without I/O, on [`rustls`] 0.23, that opens and seals TLS 1.3 records in place.
 //!
-//! This crate is made for [tickwire](https://docs.rs/tickwire), but does not depend on it. It is
-//! unstable, and it will shrink once rustls lends plaintext: see the README.
+//! This crate is made for [tickwire](https://docs.rs/tickwire), but does not depend on it. This
+//! crate is unstable, and it will shrink once rustls lends plaintext: see the README.
 //!
 //! An event loop calls the [`Session`] directly. `tokio::TlsStream` (feature `tokio`) makes the
 //! same calls. [`Buffer`], [`Below`] and [`BARREN`] are for other kinds of streams on a `Session`.
@@ -46,8 +46,8 @@ const ALPN: &[u8] = b"http/1.1";
 /// A client's configuration, with the platform's roots and without a client certificate. The
 /// platform's own verifier checks certificates, if the platform has one.
 ///
-/// The configuration is loaded on first use and kept for the life of the program. So are its
-/// session tickets, which make a second connection to the same server cheaper.
+/// The configuration is loaded on first use and kept for the life of the program. Its session
+/// tickets are kept too, and make a second connection to the same server cheaper.
 /// `enable_secret_extraction` is set, so that this crate can open and seal records in place. The
 /// setting also lets any code that makes a session with this configuration ask for the session's
 /// keys.
@@ -106,14 +106,15 @@ fn client_config(
     Ok(Arc::new(config))
 }
 
-/// Why TLS failed: by a fault of the peer, or by this end's configuration.
+/// Why TLS failed: because of the peer, or because of this end's configuration.
 ///
 /// The error's source is rustls' error. The error's text is safe to print: text from the peer is
 /// escaped and truncated.
 #[derive(Clone, PartialEq)]
 pub struct TlsError(Box<::rustls::Error>);
 
-/// Escapes and truncates the text as `Display` does: a certificate may have any number of names.
+/// Escapes and truncates the text as `Display` does, because a certificate may have any number of
+/// names.
 impl fmt::Debug for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Escaped { to: f, left: 256 }.write(format_args!("TlsError({:?})", self.0))
@@ -141,7 +142,7 @@ pub enum BadCertificate {
 }
 
 impl TlsError {
-    /// What is wrong with the peer's certificate, if that was the failure.
+    /// What is wrong with the peer's certificate, if TLS failed because of the certificate.
     pub fn certificate(&self) -> Option<BadCertificate> {
         match &*self.0 {
             ::rustls::Error::InvalidCertificate(error) => Some(BadCertificate::of(error)),
@@ -281,7 +282,7 @@ impl fmt::Display for BadCertificate {
     }
 }
 
-/// Writes text with all but printable ASCII escaped, and truncates it.
+/// Writes text. Escapes all characters but printable ASCII, and truncates the text.
 struct Escaped<'a, 'b> {
     to: &'a mut fmt::Formatter<'b>,
     left: usize,

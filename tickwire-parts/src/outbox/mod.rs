@@ -41,8 +41,8 @@ pub enum Overflow {
     /// For data that is soon worthless, such as positions of moving things.
     DropOldest,
     /// A message pushed with a [key](Outbox::push_keyed) replaces a waiting message of the same
-    /// key, *in its place*. So the newest state of each key arrives. Keys take turns however often
-    /// each of them changes, and no key starves because others are busier. For market data. A
+    /// key, *in its place*. So the newest state of each key arrives. Keys take turns, however often
+    /// each key changes. So a busy key does not keep others from being sent. For market data. A
     /// message without a key stays in order and is never replaced.
     ///
     /// The bounds may still be exceeded: there are more keys than room, or a key has waited for
@@ -101,8 +101,8 @@ pub struct OutboxCounts {
 ///
 /// An outbox does no I/O and is not a future. Push each published message, and call
 /// [`feed`](Self::feed) when the connection may have room. The caller passes the time, from any
-/// clock that does not go backwards. Messages are held by reference count. With up to 1,024 of them
-/// waiting, nothing is allocated in steady state.
+/// clock that does not go backwards. Messages are held by reference count. With up to 1,024 waiting
+/// messages, nothing is allocated in steady state.
 ///
 /// ```
 /// use std::time::Duration;
@@ -123,9 +123,9 @@ pub struct OutboxCounts {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Under tokio, each subscriber has a task. The task also receives, and loops whenever the peer has
-/// taken the fed messages. At most 1 MiB waits, unless [set](Self::max_bytes). In this example, 1
-/// MiB is room for 10,000 instruments, with ticks of up to 40 bytes.
+/// Under tokio, each subscriber has a task. The task also receives. It feeds more whenever fewer
+/// than `max_unsent` bytes are unsent. At most 1 MiB waits, unless [set](Self::max_bytes). In this
+/// example, 1 MiB is room for 10,000 instruments, with ticks of up to 40 bytes.
 ///
 /// ```no_run
 /// # use std::time::Instant;
@@ -189,8 +189,8 @@ pub struct Outbox {
     /// older message is ever fed. For the policy to act on time, use
     /// [`poll_timeout`](Self::poll_timeout).
     ///
-    /// The age of a message counts from the `now` of its push. Pass the time of the push. With a
-    /// time from before a wait, a new message is already old.
+    /// The age of a message counts from the `now` of its push. Pass the time of the push. If you
+    /// pass a time from before a wait, a new message is already old.
     pub max_age: Option<Duration>,
     /// The outbox feeds while less than this many bytes are unsent, so the last message may exceed
     /// the limit. 0 counts as 1. `max_unsent` is [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and
@@ -256,9 +256,8 @@ impl Outbox {
 
     // Commands.
 
-    /// Queues a message. The message replaces no other message and is never replaced, not even
-    /// under
-    /// [`Overflow::Conflate`]: only messages with a [key](Self::push_keyed) are.
+    /// Queues a message. The message replaces no other message and is never replaced. Under
+    /// [`Overflow::Conflate`] too, only messages with a [key](Self::push_keyed) are replaced.
     ///
     /// # Errors
     ///
@@ -394,7 +393,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Puts a message into the place of a waiting one.
+    /// Puts a message into the place of a waiting message.
     fn replace(&mut self, number: u64, message: Outbound<'static>) -> Result<(), PushError> {
         let at = number.wrapping_sub(self.front) as usize;
         let alone = self.queue.len() == 1;
