@@ -57,7 +57,8 @@ impl Message {
         matches!(self, Self::Close(_))
     }
 
-    /// The length of the payload. For a Close: of its reason. For a raw frame: of the whole frame.
+    /// The length of the payload. For a Close, the length of its reason. For a raw frame, the
+    /// length of the whole frame.
     pub fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
