@@ -23,9 +23,9 @@ use core::{fmt, mem, time::Duration};
 use state::{Kept, Refused, Source, State};
 use tickwire::Time;
 
-/// Merges several lines that carry the same feed into one. Each sequence number is delivered once,
-/// at its first arrival, in order. A message ahead of the feed is kept until another line fills the
-/// gap, or the gap is lost.
+/// Merges several lines that carry the same feed into one sequence. Each sequence number is
+/// delivered once, at its first arrival, in order. A message ahead of the feed is kept until
+/// another line fills the gap, or the gap is lost.
 ///
 /// Give each message to [`offer`](Self::offer). If the message is the [next](Verdict::Next) of the
 /// feed, use it where it is, without a copy. Then call [`poll`](Self::poll), which returns the kept
@@ -75,10 +75,10 @@ pub struct Arbiter<T> {
     /// Otherwise a line with wrong numbers could fill all the room. If all lines are beyond the
     /// reach, the gap is lost.
     pub reach: u64,
-    /// How long a gap may last while no arriving message is next: 1 s unless set. After this time
-    /// the gap is lost, even if a line has not passed it yet. After the same time the arbiter
-    /// reports [`Event::Restart`] if a line has begun to count anew. Set `patience` to more than
-    /// the time by which one line lags behind another.
+    /// How long a gap may last if no arriving message is the next of the feed: 1 s unless set.
+    /// After this time the gap is lost, even if a line has not passed the gap yet. After the same
+    /// time the arbiter reports [`Event::Restart`] if a line has begun to count anew. Set
+    /// `patience` to more than the time by which one line lags behind another.
     pub patience: Duration,
     state: State,
     /// The first number that is not delivered.
@@ -224,8 +224,8 @@ impl<T> Arbiter<T> {
         self.lines.iter().filter(|source| source.is_open)
     }
 
-    /// Whether there are open lines, and `holds` is true for the `end` of each. The `end` of a line
-    /// that has brought no message is 0.
+    /// Whether there are open lines, and `holds` is true for the `end` of every open line. The
+    /// `end` of a line that has brought no message is 0.
     fn all_lines(&self, holds: impl Fn(u64) -> bool) -> bool {
         let mut lines = self.open_lines().peekable();
         lines.peek().is_some() && lines.all(|source| holds(source.end))
@@ -507,7 +507,7 @@ impl<T> Arbiter<T> {
     }
 
     /// Continues the feed at `next`, and drops kept messages beyond the reach of `base`. Otherwise
-    /// one wrong number would make a gap behind every snapshot.
+    /// one message with a wrong number would make a gap after every snapshot.
     fn go_on_from(&mut self, next: u64, base: u64, now: Time) {
         self.next = next;
         self.moved = now;
@@ -534,7 +534,7 @@ impl<T> Arbiter<T> {
         let next = behind.into_iter().chain(kept).min().map_or(self.next, |at| at.max(self.next));
         // A kept message shows that its line's earlier numbers are missing. A message beyond reach
         // shows nothing, because it may be dropped without a trace. A message also shows nothing
-        // about another line, which may be the one with the right numbers.
+        // about another line, because the other line may have the right numbers.
         let within = self.within_reach(self.next);
         let unshown = |refused: Refused, line: Option<usize>| {
             let shows = |kept: &&Kept<T>| Some(kept.line) == line && kept.end <= within;

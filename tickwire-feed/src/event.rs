@@ -71,14 +71,14 @@ pub enum Event<T> {
     /// - with the first message of an arbiter that was not told where to start;
     /// - at once, when every line is further below the feed than [`reach`](Arbiter::reach): the
     ///   exchange has begun to count anew;
-    /// - after the arbiter's [patience](Arbiter::patience) when a line went back below its own last
-    ///   number, or a new line and all others are below the feed. The event does not come if a line
-    ///   has since brought the feed's last number or a later one. A silent line does not prevent
-    ///   the event.
+    /// - after the arbiter's [patience](Arbiter::patience), if a line went back below its own last
+    ///   number, or if a new line and all other lines are below the feed. The event does not come
+    ///   if a line has since brought the feed's last number or a later one. A silent line does not
+    ///   prevent the event.
     Restart,
 }
 
-/// Numbers that have not arrived although later ones have.
+/// Numbers that have not arrived, although later numbers have arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The first number missing.

@@ -114,9 +114,9 @@ impl Log {
     }
 }
 
-/// Allows at most a given count in any window of time, as exchanges count: 5 messages a second on a
-/// connection, 300 attempts in 5 minutes from an address. The caller tells the time, which must not
-/// go backwards.
+/// Allows at most a given count in any window of time, as exchanges count. Examples are 5 messages
+/// a second on a connection, and 300 attempts in 5 minutes from an address. The caller tells the
+/// time, which must not go backwards.
 ///
 /// ```
 /// use std::time::Duration;
@@ -256,7 +256,7 @@ impl fmt::Debug for Pace {
 /// ```
 ///
 /// Make a new `Paced` for each connection. Messages queued for the last connection must not be sent
-/// on the next one, and the exchange starts a new count.
+/// on the next connection. And the exchange starts a new count.
 #[derive(Debug)]
 pub struct Paced<T> {
     pace: Pace,
@@ -364,7 +364,7 @@ impl Attempts {
     /// the whole address. So does 418 (banned) at some exchanges. After either status, no attempt
     /// is allowed before the time returned: `retry_after` from now, or the pace's window if the
     /// server did not say how long. The wait is never shorter than the pace's interval, which is
-    /// its window divided by its count. Add a `Backoff`'s delay to the time returned, or all
+    /// the window divided by the count. Add a `Backoff`'s delay to the time returned, or all
     /// connections come back at once.
     ///
     /// Returns `None` for any other status, which concerns only the one connection: see

@@ -75,9 +75,9 @@ impl<C> Rotation<C> {
         self.successor.is_none().then_some(current.due)
     }
 
-    /// Says that a connection is open and subscribed: the first one, or a successor. If there was a
-    /// successor already, the new connection replaces it. `opened` returns the replaced connection:
-    /// close it.
+    /// Says that a connection is open and subscribed: the first connection, or a successor. If
+    /// there was a successor already, the new connection replaces it. `opened` returns the replaced
+    /// connection: close it.
     pub fn opened(&mut self, connection: C, now: Time) -> Option<C> {
         let due = now + self.life.saturating_sub(self.lead);
         let place = if self.current.is_none() { &mut self.current } else { &mut self.successor };
@@ -93,7 +93,7 @@ impl<C> Rotation<C> {
         self.current.replace(successor).map(|old| old.connection)
     }
 
-    /// Removes and returns a connection that is over. If the connection was the older one, the
+    /// Removes and returns a connection that is over. If the older connection is over, the
     /// successor takes its place.
     #[must_use = "close the line of the connection that is returned"]
     pub fn ended(&mut self, mut which: impl FnMut(&C) -> bool) -> Option<C> {
@@ -126,7 +126,7 @@ impl<C> Rotation<C> {
     }
 }
 
-/// Shows when the successor is due, not the connections.
+/// Shows when the successor is due, but not the connections.
 impl<C> fmt::Debug for Rotation<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rotation")

@@ -94,10 +94,11 @@ impl Backoff {
     /// delay.
     ///
     /// A successful opening handshake is not enough: wait for a subscribed message, or for the
-    /// answer to a request. One message is not enough either. If you reset after it, a peer that
-    /// sends one message and then drops the connection is dialed again after the first delay, every
-    /// time. So also require that the connection was open for some seconds, as the example
-    /// `reconnect` does. In a client that only sends, use [`connected_for`](Self::connected_for).
+    /// answer to a request. One message is not enough either. If you reset after one message, a
+    /// peer that sends one message and then drops the connection is dialed again after the first
+    /// delay, every time. So also require that the connection was open for some seconds, as the
+    /// example `reconnect` does. In a client that only sends, use
+    /// [`connected_for`](Self::connected_for).
     pub const fn reset(&mut self) {
         self.attempts = 0;
     }

@@ -54,7 +54,7 @@ pub struct Recording {
 pub struct Passed {
     /// The time since the [`Tap`] was made.
     pub at: Time,
-    /// Whether the bytes were read from the stream; otherwise they were written to it.
+    /// `true` if the bytes were read from the stream, `false` if they were written to the stream.
     pub received: bool,
     /// The bytes; empty for the end of the stream.
     pub bytes: Vec<u8>,
@@ -108,7 +108,8 @@ impl Recording {
     }
 
     /// Replays the whole recording, the opening handshake first, and passes each event to `see`.
-    /// Returns the connection in its final state: [`Connection::closed`] tells how it ended.
+    /// Returns the connection in its final state: [`Connection::closed`] tells how the connection
+    /// ended.
     ///
     /// Pass the `config` of the recorded connection. Different limits change the result, and
     /// permessage-deflate is agreed on only if `config` has it.

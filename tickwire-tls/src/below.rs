@@ -40,7 +40,7 @@ impl Below {
     ///
     /// # Errors
     ///
-    /// The same error, if the stream took none of the write's ciphertext. Otherwise the next
+    /// The same error, if the stream took no ciphertext of the write. Otherwise the next
     /// [`check`](Self::check) returns the error.
     #[cold]
     pub fn fail(&mut self, error: io::Error) -> io::Result<()> {

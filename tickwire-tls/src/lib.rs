@@ -43,16 +43,16 @@ use std::{
 /// The protocol for ALPN (RFC 7301): a WebSocket begins as HTTP/1.1.
 const ALPN: &[u8] = b"http/1.1";
 
-/// A client's configuration, with the platform's roots and without a client certificate. The
-/// platform's own verifier checks certificates, if the platform has one.
+/// A client's configuration, with the platform's roots and without a client certificate. If the
+/// platform has a verifier of its own, that verifier checks certificates.
 ///
-/// The configuration is loaded on first use and kept for the life of the program. Its session
+/// The configuration is loaded on first use and kept for the life of the program. The session
 /// tickets are kept too, and make a second connection to the same server cheaper.
 /// `enable_secret_extraction` is set, so that this crate can open and seal records in place. The
 /// setting also lets any code that makes a session with this configuration ask for the session's
 /// keys.
 ///
-/// On Linux and the BSDs the roots are those of the system's bundle, or of `SSL_CERT_FILE` and
+/// On Linux and the BSDs the roots come from the system's bundle, or from `SSL_CERT_FILE` and
 /// `SSL_CERT_DIR`. An Android application first has to hand its context to
 /// `rustls-platform-verifier`.
 ///
@@ -71,12 +71,13 @@ pub fn platform_config() -> Result<Arc<ClientConfig>, TlsError> {
 
 /// Like [`platform_config`], but also trusts the certificate authorities in a PEM text, for example
 /// those of a company. Make the configuration once and share it, because each configuration keeps
-/// its own session tickets. This function does not exist on Android: an Android application names
-/// such authorities in its network security configuration.
+/// its own session tickets. This function does not exist on Android, where the network security
+/// configuration of an application names its authorities.
 ///
 /// # Errors
 ///
-/// If the text has no certificate or a malformed one, or if the platform refuses a certificate.
+/// If the text has no certificate or a malformed certificate, or if the platform refuses a
+/// certificate.
 #[cfg(not(target_os = "android"))]
 pub fn platform_config_and_roots(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
     use ::rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -87,7 +88,7 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsErr
     client_config(Verifier::new_with_extra_roots(roots, provider.clone())?, provider)
 }
 
-/// The application's default cryptographic provider, or ring if there is none.
+/// The application's default cryptographic provider, or else ring.
 fn provider() -> Arc<CryptoProvider> {
     let installed = CryptoProvider::get_default().cloned();
     installed.unwrap_or_else(|| Arc::new(ring::default_provider()))
@@ -135,7 +136,7 @@ pub enum BadCertificate {
     NotTrusted,
     /// The certificate's authority has revoked it.
     Revoked,
-    /// The certificate is not meant for a server, or for a client.
+    /// The certificate is not meant for the peer's role, server or client.
     WrongPurpose,
     /// Any other fault, such as a bad signature; see the error's source.
     Other,

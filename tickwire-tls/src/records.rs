@@ -1,7 +1,7 @@
-//! The record layer of TLS 1.3 after the handshake (RFC 8446, chapters 5, 6 and 4.6). It opens and
-//! seals records in place. rustls handles keys, tickets and secrets. rustls' cryptographic provider
-//! protects each record (AEAD, nonce, padding). This module handles framing, sequence numbers and
-//! the messages after the handshake.
+//! The record layer of TLS 1.3 after the handshake (RFC 8446, chapters 5, 6 and 4.6). This module
+//! opens and seals records in place. rustls handles keys, tickets and secrets. rustls'
+//! cryptographic provider protects each record (AEAD, nonce, padding). What is left is here:
+//! framing, sequence numbers and the messages after the handshake.
 use super::{
     agreed::Agreed,
     buffer::Buffer,
@@ -31,9 +31,9 @@ pub(super) const HANDSHAKE: usize = 65535;
 /// The most ciphertext that may wait to be written. rustls has the same bound.
 pub(super) const WAITING: usize = 64 << 10;
 /// The most records in a row that bring no data: empty records, KeyUpdates, and records that
-/// complete no handshake message. rustls allows 32 empty records and 32 KeyUpdates, but each kind
-/// resets the other's count. Here all kinds share one count, so that a peer cannot alternate
-/// between them for ever.
+/// complete no handshake message. rustls allows 32 empty records and 32 KeyUpdates, but a record of
+/// one kind resets the count of the other kind. Here all kinds share one count, so that a peer
+/// cannot alternate between them for ever.
 const DATALESS: u8 = 32;
 /// The most warning alerts in a connection. rustls has the same bound.
 const WARNINGS: u8 = 4;
@@ -232,7 +232,7 @@ impl Records {
         Ok(from)
     }
 
-    /// Processes one message. `last` says whether it is the last message in its record.
+    /// Processes one message. `last` says whether no other message follows in the same record.
     fn message(&mut self, kind: HandshakeType, body: &[u8], last: bool) -> Result<(), Fault> {
         match (kind, &mut self.kernel) {
             (HandshakeType::NewSessionTicket, Kernel::Client(kernel)) => {

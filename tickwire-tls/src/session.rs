@@ -21,8 +21,8 @@ use std::{
 
 /// The number of bytes of ciphertext that one read of a stream may take without finding data. Then
 /// the read yields, so that other tasks run and deadlines are checked. The limit is larger than any
-/// record, and larger than the longest handshake message in full records. So neither is
-/// interrupted.
+/// record, and larger than the longest handshake message in full records. So the yield interrupts
+/// neither a record nor a handshake message.
 pub const BARREN: usize = 128 << 10;
 
 /// A TLS session without I/O: it turns ciphertext into plaintext, and plaintext into ciphertext.
@@ -55,7 +55,7 @@ pub const BARREN: usize = 128 << 10;
 ///     tls.write(said)?;
 ///     let sent = tls.has_outgoing();
 ///     while tls.has_outgoing() {
-///         let out = tls.outgoing(); // a loop would write it to its stream
+///         let out = tls.outgoing(); // a loop would write these bytes to its stream
 ///         let room = far.spare_mut();
 ///         let n = out.len().min(room.len());
 ///         room[..n].copy_from_slice(&out[..n]);
@@ -91,10 +91,10 @@ pub const BARREN: usize = 128 << 10;
 /// the alert.
 ///
 /// If the configuration has `enable_secret_extraction` set and the handshake agrees on TLS 1.3,
-/// this crate opens and seals the records [in place](Self::in_place), with the cryptography of the
-/// configuration's provider. Otherwise rustls opens and seals them, with one more allocation and
-/// two more copies for each record. In both cases rustls does the handshake, checks certificates,
-/// and handles tickets and keys.
+/// this crate opens and seals the records [in place](Self::in_place). The cryptography is that of
+/// the configuration's provider. Otherwise rustls opens and seals the records, with one more
+/// allocation and two more copies for each record. In both cases rustls does the handshake, checks
+/// certificates, and handles tickets and keys.
 pub struct Session {
     pub(super) engine: Engine,
     /// A part of the handshake is not yet done, written and flushed. While this flag is set, the
@@ -213,14 +213,14 @@ impl Session {
 
     /// Room to read the stream into, at least 4 KiB. Call this only after [`read`](Self::read)
     /// returned `None`: otherwise committed bytes that are not yet read pile up in the session,
-    /// without a limit. The room is a buffer of the thread's pool. It goes back to the pool when
-    /// `read` returns `None` again, or with a `commit` of 0 bytes.
+    /// without a limit. The room is a buffer of the thread's pool. The buffer goes back to the pool
+    /// when `read` returns `None` again, or with a `commit` of 0 bytes.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.input.room()
     }
 
     /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut), and continues the
-    /// handshake. `n` is 0 if the stream had no bytes; for the end of the stream, call
+    /// handshake. If the stream had no bytes, `n` is 0. At the end of the stream, call
     /// [`end_of_stream`](Self::end_of_stream) instead.
     ///
     /// # Panics
@@ -244,8 +244,8 @@ impl Session {
     // Commands.
 
     /// Seals plaintext in the fewest records, and advances `from` past the bytes sealed. Returns
-    /// the number of bytes sealed. At most 64 KiB of ciphertext may be [outgoing](Self::outgoing);
-    /// write it out, then call again. Returns 0 during the TLS handshake.
+    /// the number of bytes sealed. At most 64 KiB of ciphertext may be [outgoing](Self::outgoing).
+    /// Write this ciphertext out, then call again. Returns 0 during the TLS handshake.
     ///
     /// Once nothing is [outgoing](Self::has_outgoing) here, the stream has everything that was
     /// sealed.
@@ -281,7 +281,7 @@ impl Session {
     ///
     /// A bad record that arrives after this call is an error of [`read`](Self::read), as before. A
     /// debug build of rustls 0.23 panics on such a record, and the session catches the panic. So
-    /// the panic hook reports it, and a program with `panic = "abort"` ends.
+    /// the panic hook reports the panic, and a program with `panic = "abort"` ends.
     pub fn close(&mut self) {
         self.closed = true;
         match &mut self.engine {
@@ -383,8 +383,8 @@ impl Session {
     }
 
     /// Checks that a write may be tried. During the handshake, a client's write is allowed, because
-    /// it may begin the handshake. A server's write fails instead of waiting for the client, so
-    /// that a server can reject a silent client at once.
+    /// a write may begin the handshake. A server's write fails instead of waiting for the client,
+    /// so that a server can reject a silent client at once.
     ///
     /// # Errors
     ///

@@ -19,14 +19,14 @@ use std::{
 ///
 /// A write seals its data in the fewest records. The write gives these records to the stream below
 /// at once, as far as that stream takes them. The next flush writes the rest. The stream below may
-/// buffer, and may be a `TlsStream` itself. A flush also flushes the stream below. So does the
-/// handshake, before it waits for the peer.
+/// buffer, and may be a `TlsStream` itself. A flush also flushes the stream below. The handshake
+/// flushes it too, before it waits for the peer.
 ///
 /// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends a close_notify first. If the peer has
 /// sent its close_notify, the `TlsStream` sends ours on `shutdown`, or else when it is dropped. If
 /// the stream below ends without the peer's close_notify, a read returns the error `UnexpectedEof`.
-/// A close_notify that is sent on drop is written and flushed without waiting, as far as the stream
-/// below takes it. So is the alert that tells the peer why TLS failed.
+/// A close_notify that is sent on drop, and the alert that tells the peer why TLS failed, never
+/// wait. Both are written and flushed as far as the stream below takes bytes.
 ///
 /// If you split a `TlsStream` with a lock, split it after the handshake.
 pub struct TlsStream<S> {
@@ -211,8 +211,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         let mut taken = self.session.write_slices(from)?;
         if taken == 0 {
             // The outgoing buffer is full. This happens only while the last messages of the
-            // handshake wait in it. They are written first, because a write of 0 bytes would be an
-            // error.
+            // handshake wait in the buffer. These messages are written first, because a write of 0
+            // bytes would be an error.
             ready!(self.drain_to_write(cx))?;
             taken = self.session.write_slices(from)?;
         }
@@ -237,8 +237,8 @@ impl<S> TlsStream<S> {
         &self.io
     }
 
-    /// The session. It tells the version, the certificates, the server name, and whether records
-    /// are in place.
+    /// The session, for example to read the version, the certificates, the server name, and whether
+    /// records are in place.
     pub fn session(&self) -> &Session {
         &self.session
     }

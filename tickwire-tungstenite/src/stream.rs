@@ -121,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     }
 }
 
-/// A stream during one poll. It returns `WouldBlock` where the polled stream is pending.
+/// A stream during one poll. If the polled stream is pending, `Polled` returns `WouldBlock`.
 struct Polled<'a, S> {
     stream: &'a mut S,
     both: &'a Both,

@@ -60,7 +60,7 @@ pub(super) struct Kept<T> {
     pub(super) first: u64,
     /// The message's last number + 1.
     pub(super) end: u64,
-    /// When this number or a higher one first came.
+    /// When this number or a higher number first came.
     pub(super) since: Time,
     /// The index of the line that brought the message.
     pub(super) line: usize,

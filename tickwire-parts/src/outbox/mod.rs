@@ -25,8 +25,8 @@ const OVERHEAD: usize = 64;
 const TOO_MUCH: &str = "too slow: over max_bytes";
 const TOO_OLD: &str = "too slow: over max_age";
 
-/// An outbox that becomes empty frees its memory if it has room for more than this many messages. A
-/// slow subscriber may have made the queue grow.
+/// A queue with room for more than this many messages is freed when it becomes empty. A slow
+/// subscriber may have made the queue grow.
 const KEPT: usize = 1024;
 
 /// The policy for a queue over its bounds: see [`Outbox`].
@@ -81,14 +81,15 @@ pub struct OutboxCounts {
     pub fed: u64,
     /// Messages replaced by a newer one of the same key.
     pub conflated: u64,
-    /// Messages dropped: to make room, for their age, or when the subscriber was disconnected.
+    /// Messages dropped: to make room, because of their age, or because the subscriber was
+    /// disconnected.
     pub dropped: u64,
-    /// Messages refused, as [`Full`](PushError::Full) or [`Disconnected`](PushError::Disconnected).
-    /// Refused messages are not part of `pushed`.
+    /// Messages refused with [`Full`](PushError::Full) or
+    /// [`Disconnected`](PushError::Disconnected). Refused messages are not part of `pushed`.
     pub refused: u64,
     /// How many messages wait.
     pub waiting: u64,
-    /// The bytes that wait, counted as by [`max_bytes`](Outbox::max_bytes).
+    /// The bytes that wait, counted as for [`max_bytes`](Outbox::max_bytes).
     pub bytes: usize,
 }
 
@@ -123,7 +124,7 @@ pub struct OutboxCounts {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Under tokio, each subscriber has a task. The task also receives. It feeds more whenever fewer
+/// Under tokio, each subscriber has a task. The task also receives, and feeds more whenever fewer
 /// than `max_unsent` bytes are unsent. At most 1 MiB waits, unless [set](Self::max_bytes). In this
 /// example, 1 MiB is room for 10,000 instruments, with ticks of up to 40 bytes.
 ///
@@ -145,7 +146,7 @@ pub struct OutboxCounts {
 ///         let now = || Time::new(epoch.elapsed());
 ///         let _ = outbox.feed(now(), ws.sender_mut());
 ///         if let Some(code) = outbox.disconnected() {
-///             return ws.close(code).await; // too slow: sends the Close, if it is taken in time
+///             return ws.close(code).await; // too slow: sends the Close, if the peer takes it in time
 ///         }
 ///         tokio::select! {
 ///             received = ws.recv_or_room(outbox.max_unsent) => match received? {
@@ -201,7 +202,7 @@ pub struct Outbox {
     queue: VecDeque<Entry>,
     /// The sum of `size` over the messages of `queue`.
     bytes: usize,
-    /// The number of the first entry of `queue`. The entries after it count up from there.
+    /// The number of the first entry of `queue`. The following entries have the following numbers.
     front: u64,
     /// The entry of each key. Invariant: `index` has the numbers of all entries that have a key,
     /// and no others.
@@ -285,9 +286,9 @@ impl Outbox {
     }
 
     /// Feeds `tx` while less than [`max_unsent`](Self::max_unsent) bytes are unsent. Does nothing
-    /// while a message in chunks is in progress. If the policy disconnects, queues the Close, with
-    /// the reason "too slow: over max_bytes" or "too slow: over max_age", at the next frame
-    /// boundary ([`Sender::abort`]).
+    /// while a message in chunks is in progress. If the policy disconnects, queues the Close at the
+    /// next frame boundary ([`Sender::abort`]). The reason of the Close is "too slow: over
+    /// max_bytes" or "too slow: over max_age".
     ///
     /// Call `feed` after a push, and when the peer has taken bytes, for example after a flush.
     ///
@@ -336,7 +337,7 @@ impl Outbox {
 
     /// If the subscriber was too slow: the code with which the subscriber is, or will be,
     /// disconnected. Once [`feed`](Self::feed) has queued the Close, [`Sender::close_frame`] also
-    /// has its reason, which names the exceeded bound.
+    /// has the reason, which names the exceeded bound.
     pub fn disconnected(&self) -> Option<CloseCode> {
         self.gave_up.map(|frame| frame.code)
     }
@@ -448,7 +449,7 @@ impl Outbox {
     }
 }
 
-/// The bytes that a message counts for.
+/// The size of a message, as [`max_bytes`](Outbox::max_bytes) counts it.
 fn size(message: &Outbound<'_>) -> usize {
     message.as_bytes().len().saturating_add(OVERHEAD)
 }

@@ -38,8 +38,8 @@ pub struct WebSocketContext {
     /// Bytes that are read and not yet given to `conn`.
     staged: Bytes,
     remask: Option<Box<Remask>>,
-    /// Frames that the caller made, and all bytes that were queued before them. They are written
-    /// before the output of `conn`.
+    /// Frames that the caller made, and all bytes that were queued before them. These bytes are
+    /// written before the output of `conn`.
     raw: BytesMut,
     /// A Pong or a Close that answers the peer is not yet written and flushed.
     reply_due: bool,
@@ -214,7 +214,7 @@ impl WebSocketContext {
         }
     }
 
-    /// Ends the connection if the peer goes on sending for too long after its Close.
+    /// Ends the connection if the peer sends too many bytes after its Close.
     fn check_behind_close(&mut self, n: usize) -> Result<()> {
         if let State::Closed { discarded } = &mut self.state {
             *discarded = discarded.saturating_add(n);
@@ -367,8 +367,8 @@ impl WebSocketContext {
         }
     }
 
-    /// Queues a Close if none is queued yet, and writes everything that waits. Keep reading until
-    /// [`ConnectionClosed`](Error::ConnectionClosed).
+    /// Queues a Close unless a Close is queued already, and writes everything that waits. Keep
+    /// reading until [`ConnectionClosed`](Error::ConnectionClosed).
     ///
     /// # Errors
     ///

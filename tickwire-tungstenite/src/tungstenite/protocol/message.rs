@@ -11,7 +11,7 @@ pub enum Message {
     Text(Utf8Bytes),
     /// Bytes.
     Binary(Bytes),
-    /// A Ping, of at most 125 bytes. The next call that reads, writes or flushes answers it.
+    /// A Ping, of at most 125 bytes. The next call that reads, writes or flushes answers the Ping.
     Ping(Bytes),
     /// A Pong, of at most 125 bytes.
     Pong(Bytes),

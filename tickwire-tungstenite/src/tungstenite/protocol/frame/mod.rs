@@ -1,4 +1,4 @@
-//! Frames, one by one.
+//! Single frames.
 pub mod coding;
 #[allow(clippy::module_inception)]
 mod frame;
@@ -15,8 +15,8 @@ use tickwire::mask::Masker;
 /// The size of a read, in bytes.
 const READ: usize = 16 << 10;
 
-/// Reads and writes single frames on a stream. It knows no messages, and no rules about the order
-/// of frames. The only limit is the `max_size` of [`read`](Self::read).
+/// Reads and writes single frames on a stream. No rules about messages or about the order of frames
+/// are checked. The only limit is the `max_size` of [`read`](Self::read).
 #[derive(Debug)]
 pub struct FrameSocket<Stream> {
     stream: Stream,
