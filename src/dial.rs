@@ -100,9 +100,9 @@ impl<'r> Dial<'r> {
 
     /// Sets a hook that gets each TCP socket before the socket connects, to the server or to the
     /// proxy. In the hook, set options of which the peer learns with the first segment, such as
-    /// SO_RCVBUF, a local address, or a device. On Windows the hook gets a `BorrowedSocket`.
-    /// TCP_NODELAY is already on. If the hook returns an error, this address has failed, and the
-    /// next address of the name is tried.
+    /// SO_RCVBUF. Or bind the socket to a local address or a device. On Windows the hook gets a
+    /// `BorrowedSocket`. TCP_NODELAY is already on. If the hook returns an error, this address has
+    /// failed, and the next address of the name is tried.
     ///
     /// The recipes list the options that matter to a feed, with the crate `socket2`, under "Options
     /// of TCP sockets". To set options of an open connection, use its stream: `ws.get_ref().tcp()`.

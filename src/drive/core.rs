@@ -66,7 +66,7 @@ pub(crate) trait Core<I>: Sized {
     fn is_mute(&self) -> bool {
         false
     }
-    /// The message at which the last step stopped.
+    /// The message that the last step reached.
     fn received(&mut self) -> Option<Received<'_, Self::Sender<'_>>>;
 
     /// Consumes input up to the next item. Uses the sending side only for a frame that affects

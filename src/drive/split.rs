@@ -133,7 +133,7 @@ impl<W> Shared<W> {
         }
     }
 
-    /// Locks for the half that receives.
+    /// Locks the sending side for the half that receives.
     fn read_lock(&self) -> Locked<'_, W> {
         self.awaited.store(true, Relaxed);
         let locked = self.lock();

@@ -66,9 +66,9 @@ use tickwire::Time;
 /// The arbiter holds at most [`most_kept`](Self::most_kept) messages, whatever the lines bring.
 /// [`Config::max_message`](tickwire::Config::max_message) limits the size of each message.
 pub struct Arbiter<T> {
-    /// The largest number of kept messages: at least 1, 4096 unless set. If more arrive, the
-    /// messages nearest to the gap stay. The line that fills the gap brings the messages further
-    /// ahead again.
+    /// The largest number of kept messages: at least 1, 4096 unless set. If more messages arrive,
+    /// the messages nearest to the gap stay. The line that fills the gap also brings the dropped
+    /// messages again.
     pub most_kept: usize,
     /// How far ahead of the feed a message's numbers may go, and how many numbers one message may
     /// have: 1,000,000 unless set. A message further ahead is [refused](Verdict::Refused).
@@ -359,8 +359,8 @@ impl<T> Arbiter<T> {
         Verdict::Kept
     }
 
-    /// The place of the kept message to drop for a new message of `line`, which belongs at the
-    /// place `at`. `None` if the new message itself is the least wanted message.
+    /// The index of the kept message to drop, so that a new message of `line` can go to the index
+    /// `at`. `None` if the new message itself is the least wanted message.
     fn least_wanted(&self, line: usize, at: usize) -> Option<usize> {
         if self.state == State::Synced {
             // Drop the last message: the line that fills the gap will bring it again.

@@ -201,7 +201,7 @@ impl fmt::Display for TlsError {
             ::rustls::Error::InvalidCertificate(error) if shows_authority(error) => {
                 f.write(format_args!(
                     "certificate is self-signed as an authority's (CA:TRUE), which no server may \
-                     show as its own: make one with basicConstraints=critical,CA:FALSE"
+                     show as its own: make a certificate with basicConstraints=critical,CA:FALSE"
                 ))
             }
             ::rustls::Error::InvalidCertificate(error) => {
@@ -231,7 +231,7 @@ impl fmt::Display for TlsError {
                 f.write(format_args!("TLS was refused by the peer: {alert:?}"))
             }
             ::rustls::Error::InvalidMessage(what) => f.write(format_args!(
-                "what the peer sent is not TLS (does it speak plain ws?), or is garbled: {what:?}"
+                "the peer's bytes are not TLS (does the peer speak plain ws?), or are garbled: {what:?}"
             )),
             ::rustls::Error::UnsupportedNameType => {
                 f.write(format_args!("TLS cannot ask for a host of this name"))

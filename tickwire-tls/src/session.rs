@@ -40,8 +40,8 @@ pub const BARREN: usize = 128 << 10;
 ///    [`end_of_stream`](Self::end_of_stream) instead.
 ///
 /// The handshake needs no other calls. Sessions stack: the stream may itself be a `Session`, as for
-/// `wss` through an HTTPS proxy. A session has no deadlines. So the caller bounds the time of the
-/// handshake, and the time during which the stream takes no outgoing ciphertext.
+/// `wss` through an HTTPS proxy. A session has no deadlines. So the caller must bound the time of
+/// the handshake, and the time during which the stream takes no outgoing ciphertext.
 ///
 /// ```
 /// use std::io;

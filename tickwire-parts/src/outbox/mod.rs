@@ -202,7 +202,8 @@ pub struct Outbox {
     queue: VecDeque<Entry>,
     /// The sum of `size` over the messages of `queue`.
     bytes: usize,
-    /// The number of the first entry of `queue`. The following entries have the following numbers.
+    /// The number of the first entry of `queue`. The later entries have the numbers after it, in
+    /// order.
     front: u64,
     /// The entry of each key. Invariant: `index` has the numbers of all entries that have a key,
     /// and no others.

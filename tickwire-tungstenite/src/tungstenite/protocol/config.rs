@@ -22,8 +22,9 @@ pub struct WebSocketConfig {
     /// 128 KiB. 0 writes each message at once.
     pub write_buffer_size: usize,
     /// The most bytes that may be buffered; default: no limit. Set more than
-    /// [`write_buffer_size`](Self::write_buffer_size) and a message together. A message that would
-    /// exceed this limit is refused with [`WriteBufferFull`](super::super::Error::WriteBufferFull).
+    /// [`write_buffer_size`](Self::write_buffer_size) plus the length of a message. A message that
+    /// would exceed this limit is refused with
+    /// [`WriteBufferFull`](super::super::Error::WriteBufferFull).
     pub max_write_buffer_size: usize,
     /// The longest message received, in bytes; default 64 MiB. The limit also holds for a
     /// compressed message once it is decompressed.
