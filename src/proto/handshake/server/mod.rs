@@ -219,7 +219,7 @@ impl Handshake {
 
     /// The bytes of a response that rejects the request, valid or not. Write these bytes, shut the
     /// stream for writing, drain it for a moment, and drop it. The response to an error has the
-    /// error's [`status`](HandshakeError::status) and says in plain text what is wrong. It repeats
+    /// error's [`status`](HandshakeError::status) and says in plain text what is wrong, but repeats
     /// no text from the request.
     ///
     /// The response always has `Connection: close`, has Content-Length unless the status forbids
