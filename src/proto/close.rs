@@ -6,7 +6,8 @@ pub use crate::proto::code::CloseCode;
 use crate::proto::{error::ProtocolError, frame::MAX_CONTROL_LEN};
 use alloc::string::String;
 
-/// The body of a Close frame. Calls that allow an empty body take or return an `Option` of it.
+/// The body of a Close frame. Calls that allow an empty body take or return an `Option` of this
+/// type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CloseFrame<'a> {
     /// Why the connection closes.

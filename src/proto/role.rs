@@ -11,7 +11,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The role of an end, by whether it masks its frames.
+    /// The role of an end. `masks` says whether the end masks its frames.
     #[inline(always)]
     pub(crate) const fn by_mask(masks: bool) -> Self {
         if masks { Self::Client } else { Self::Server }
