@@ -231,7 +231,7 @@ impl fmt::Display for TlsError {
                 f.write(format_args!("TLS was refused by the peer: {alert:?}"))
             }
             ::rustls::Error::InvalidMessage(what) => f.write(format_args!(
-                "the peer does not speak TLS (but plain ws?), or its bytes are garbled: {what:?}"
+                "received data is not TLS (does the peer speak plain ws?), or is garbled: {what:?}"
             )),
             ::rustls::Error::UnsupportedNameType => {
                 f.write(format_args!("TLS cannot ask for a host of this name"))
