@@ -23,8 +23,8 @@ struct Look {
     /// [`Sender::data_mark`] at this look.
     mark: u64,
     /// The interval runs from this time. A look knows only that a message was fed since the
-    /// previous look, so it takes the time of the previous look: the idle message then goes early,
-    /// not late.
+    /// previous look, so it takes the time of the previous look. The idle message may then leave
+    /// early, but not late.
     since: Time,
 }
 
@@ -46,7 +46,7 @@ impl Idle {
     pub(super) fn next(&self) -> Time {
         let Some(last) = &self.last else { return Time::ZERO };
         let (look, due) = (last.at + self.between_looks(), last.since + self.after);
-        // A message that was due and could not be fed is tried again at the next look.
+        // An idle message that was due and could not be fed is tried again at the next look.
         if due > last.at { look.min(due) } else { look }
     }
 

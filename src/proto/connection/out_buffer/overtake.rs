@@ -1,11 +1,11 @@
-//! Finds where frames begin, and places frames that overtake between them. It reads our own headers
-//! when a frame overtakes, so that feeding need not record anything per frame.
+//! Finds where frames begin, and places frames that overtake between them. This module reads our
+//! own headers when a frame overtakes, so that feeding need not record anything per frame.
 use super::{Kind, OutBuffer, Splice, Stall};
 use crate::proto::frame::{Header, OpCode};
 use alloc::vec::Vec;
 
-/// Messages that overtake share a splice up to this many bytes. The bound is for control frames:
-/// they have to wait until a begun splice is written.
+/// Messages that overtake share a splice up to this many bytes. The bound keeps control frames from
+/// waiting long, because they wait until a splice under way is written.
 const GROUP: usize = 4 << 10;
 
 /// A place between two frames.
@@ -77,8 +77,7 @@ impl OutBuffer {
         self.controls.is_empty()
     }
 
-    /// Scratch space: new overtaking control frames are encoded here, behind the ones already
-    /// placed, and then placed.
+    /// Scratch space: new overtaking control frames are appended here, then given a place.
     pub(in crate::proto::connection) fn controls(&mut self) -> &mut Vec<u8> {
         &mut self.controls
     }
@@ -97,8 +96,8 @@ impl OutBuffer {
         self.splices.insert(splices, Splice { at, kind: Kind::Controls, begun: false });
     }
 
-    /// Drops the overtaking control frames if they are behind everything fed in order, and if none
-    /// of their bytes was written.
+    /// Drops the frames in `controls` if nothing fed in order comes after them, and if none of
+    /// their bytes was written.
     pub(in crate::proto::connection) fn drop_last_controls(&mut self) {
         let end = self.end;
         let last = |s: &Splice| matches!(s.kind, Kind::Controls) && s.at == end && !s.begun;
@@ -199,8 +198,8 @@ impl OutBuffer {
         });
         self.end = at;
         let dropped = before - self.len();
-        // The stream in order now ends here. Later bytes reuse the positions of the dropped ones;
-        // `Ledger::lost_from` keeps the dropped messages from counting as written.
+        // The bytes fed in order now end here. Later bytes reuse the positions of the dropped
+        // bytes, and `Ledger::lost_from` keeps the dropped messages from counting as written.
         let in_order = (dropped - (overtaking - self.overtaking)) as u64;
         self.origin = fed.wrapping_sub(in_order).wrapping_sub(at as u64);
         self.open = false;
