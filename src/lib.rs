@@ -208,7 +208,7 @@
 //!   regard to case.
 //! - A server that shares no subprotocol with its client accepts the request without a subprotocol,
 //!   as many programs expect. (A browser then fails the connection itself.) A client can
-//!   [require](handshake::client::Request::require_subprotocol) one.
+//!   [require](handshake::client::Request::require_subprotocol) a subprotocol.
 //! - A 101 that announces a body is refused, because the bytes after its head could be read as a
 //!   body or as frames.
 //!
@@ -218,7 +218,7 @@
 //! - `tokio` (default): the `tokio` adapter.
 //! - `stamps`: `Timestamped`, for the kernel's time of arrival of each message.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two,
-//!   and the module `tls`. Its API contains types of rustls 0.23.
+//!   and the module `tls`. The API of this feature contains types of rustls 0.23.
 //! - `counters`: counts of the traffic of each connection.
 //! - `futures`: the `futures_io` adapter, for smol and other runtimes. The WebSockets of
 //!   `futures_io` and `tokio` become `Stream` and `Sink` of [`OwnedMessage`]s. Wrapped in `Events`,
@@ -264,7 +264,7 @@
 //! # Guarantees
 //!
 //! - Nothing that a peer sends makes this crate panic or hang. Memory stays within a small multiple
-//!   of the limits in [`Config`], which are finite by default. Memory grows with the bytes
+//!   of the limits in [`Config`]. The limits are finite by default. Memory grows with the bytes
 //!   received, never with the length announced. [The memory that each kind of attack
 //!   takes](Config#what-a-peer-can-make-a-connection-keep) is measured.
 //! - Messages received before a violation or a broken stream are delivered before the error.
@@ -272,8 +272,8 @@
 //!   of a handshake drops the handshake's stream.
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
 //!   before a byte is queued.
-//! - `unsafe` is in one file, `kernel.rs`. It calls functions compiled for AVX2 after a check of
-//!   the CPU, and makes a `str` of bytes that were validated.
+//! - `unsafe` is in one file, `kernel.rs`. That file calls functions compiled for AVX2 after a
+//!   check of the CPU, and makes a `str` of bytes that were validated.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -290,8 +290,8 @@ mod dial;
 mod drive;
 #[cfg(feature = "futures")]
 pub mod futures_io;
-// The guide needs all features, with which docs.rs builds it. The tests compile the guide's
-// examples.
+// The guide's examples need all features. docs.rs builds the guide with all features, and the tests
+// compile the examples.
 #[cfg(all(
     any(doc, doctest),
     feature = "counters",

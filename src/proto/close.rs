@@ -1,5 +1,5 @@
-//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4). Their types allow only valid
-//! values.
+//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4). The types here allow only
+//! valid values.
 //!
 //! The connection decides whether and when a Close is sent.
 pub use crate::proto::code::CloseCode;

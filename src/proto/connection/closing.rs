@@ -107,7 +107,7 @@ pub(super) enum Phase {
     Answering,
     /// The Close that reports a violation is being written.
     Reporting,
-    /// Both Closes have passed. The rest of a frame behind ours is being written.
+    /// Both Closes have passed. The rest of a Ping or Pong behind ours is being written.
     Trailing,
     /// Everything is written. This end, a client, waits for the server to close the stream first.
     Waiting,
@@ -156,9 +156,9 @@ impl Closing {
             (Theirs::Came, Ours::Queued, _) => Phase::Answering,
             (Theirs::Came, Ours::Followed, _) => Phase::Trailing,
             (Theirs::Violated, Ours::Queued | Ours::Followed, _) => Phase::Reporting,
-            // §7.1.1: the server closes the stream first, so that it holds the TIME_WAIT state. A
-            // client waits for the server's end of the stream, and then shuts its own side, so that
-            // the server need not wait until the client drops the stream.
+            // §7.1.1: the server closes the stream first, so that the server holds the TIME_WAIT
+            // state. A client waits for the server's end of the stream, and then shuts its own
+            // side, so that the server need not wait until the client drops the stream.
             (Theirs::Came, Ours::Written, Stream::Open) if self.role == Role::Client => {
                 Phase::Waiting
             }

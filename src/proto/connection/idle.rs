@@ -50,8 +50,8 @@ impl Idle {
         if due > last.at { look.min(due) } else { look }
     }
 
-    /// Looks whether messages were fed. If none was fed for the whole interval, feeds the idle
-    /// message and returns `true`.
+    /// Looks whether messages were fed. If no message was fed for the whole interval, feeds the
+    /// idle message and returns `true`.
     pub(super) fn say(&mut self, now: Time, tx: &mut Sender) -> bool {
         let next = self.next();
         let mark = tx.data_mark();
@@ -73,7 +73,7 @@ impl Idle {
         if now < last.since + self.after || !free {
             return false;
         }
-        // The idle message overtakes messages that wait for the stream, because they may wait for
+        // The idle message overtakes messages that wait for the stream, because these may wait for
         // long.
         let Ok(at) = tx.overtake(&self.message.as_message().into()) else { return false };
         (last.mark, last.since) = (tx.data_mark(), now);

@@ -2,9 +2,9 @@
 //! look, so that no message has to read the clock.
 use core::time::Duration;
 
-/// Looks per interval. A Ping is thus sent after an interval of silence and at most a fifth more.
-/// `Heartbeat::new` promises 1.25 intervals, which leaves a twentieth for a late adapter. The
-/// deadline on data is up to a fifth late, and the idle message up to a fifth early.
+/// The number of looks per interval. A Ping is thus sent after an interval of silence and at most a
+/// fifth more. `Heartbeat::new` promises 1.25 intervals, which leaves a twentieth for a late
+/// adapter. The deadline on data is up to a fifth late, and the idle message up to a fifth early.
 pub(super) const LOOKS: u32 = 5;
 
 /// The shortest deadline on data and the shortest interval of the idle message. A shorter duration

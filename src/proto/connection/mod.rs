@@ -233,7 +233,7 @@ impl Connection {
 
     // Outputs.
 
-    /// Consumes input up to the next event, and queues the reply to it.
+    /// Consumes input up to the next event, and queues the reply to that event.
     ///
     /// The result borrows nothing. Until the next call that receives, read the message at
     /// [`Receiver::message`], or any event at [`event`](Receiver::event).

@@ -11,12 +11,12 @@ pub enum Next<'a> {
     /// replies to the sender.
     Event(Event<'a>, &'a mut Sender),
     /// Write these bytes to the stream, and [`advance`](bytes::Buf::advance) by the number of bytes
-    /// written. If the write would block, call [`write_blocked`](Connection::write_blocked); if it
-    /// failed, [`write_failed`](Connection::write_failed).
+    /// written. If the write would block, call [`write_blocked`](Connection::write_blocked); if the
+    /// write failed, call [`write_failed`](Connection::write_failed).
     Write(Outgoing<'a>),
     /// Read the stream into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit). If
     /// the stream has ended or failed, call [`end_of_stream`](Receiver::end_of_stream); if the read
-    /// would block, [`read_blocked`](Connection::read_blocked).
+    /// would block, call [`read_blocked`](Connection::read_blocked).
     Read(&'a mut Receiver),
     /// Shut the stream for writing, then call [`shut_down`](Connection::shut_down). If the shutdown
     /// would block (TLS has something to write first), call

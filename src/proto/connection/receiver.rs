@@ -276,8 +276,8 @@ impl Receiver {
     /// [`lend`](Self::lend), [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), and saves
     /// a copy. Ends the current message.
     ///
-    /// If a partial frame or message is kept from before, or if the buffer has fewer than 8 bytes
-    /// after the `n` bytes, the bytes are copied and the buffer is returned.
+    /// In two cases the bytes are copied and the buffer is returned: if a partial frame or message
+    /// is kept from before, or if the buffer has fewer than 8 bytes after the `n` bytes.
     ///
     /// # Panics
     ///

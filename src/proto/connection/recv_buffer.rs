@@ -47,7 +47,7 @@ pub(crate) struct RecvBuffer {
     msg: usize,
     msg_end: usize,
     /// The number of bytes that one read asks for: `Config::read_buffer` and the longest header, so
-    /// that one read can take a message of that length.
+    /// that one read can take a message of `read_buffer` bytes.
     base: usize,
     /// The number of reads in a row that did not need the buffer's length.
     unneeded_reads: u8,

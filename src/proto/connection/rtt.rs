@@ -73,8 +73,8 @@ impl Trips {
         }
     }
 
-    /// Handles a Pong that came, at the time `at` if the caller gave it. A Pong that answers no
-    /// Ping under way is ignored (RFC 6455 §5.5.3).
+    /// Handles a Pong. `at` is its time of arrival, if the caller gave the time. A Pong that
+    /// answers no Ping under way is ignored (RFC 6455 §5.5.3).
     pub(super) fn answer(&mut self, payload: &[u8], at: Option<Time>) {
         let matches = |probe: &Option<Probe>| probe.filter(|probe| probe.mark == payload);
         let probe = if let Some(probe) = matches(&self.oldest) {

@@ -239,7 +239,7 @@ impl Timers {
     }
 
     /// Tells the time to the idle message and the deadline on data only. A flood of input from the
-    /// peer must not put these off. `busy` says that input keeps coming. Returns whether the idle
+    /// peer must not delay these two. `busy` says that input keeps coming. Returns whether the idle
     /// message was queued.
     pub(super) fn attend(
         &mut self,

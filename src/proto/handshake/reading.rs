@@ -53,8 +53,8 @@ impl Reading {
     /// The room to read the stream into; never empty.
     ///
     /// Once the handshake is [`Complete`](Progress::Complete), further bytes belong to the
-    /// connection and are kept for it without limit. So a server should accept or reject before it
-    /// reads on. After an error, use this room to drain the stream.
+    /// connection, and are kept without limit. So a server should accept or reject before it reads
+    /// on. After an error, use this room to drain the stream.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let wire = self.buf.wire().len();
         // Beyond `max_head` the buffer doubles. If it grew in constant steps, each step would copy

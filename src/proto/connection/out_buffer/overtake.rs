@@ -31,9 +31,9 @@ impl OutBuffer {
         (found.at < self.end || !self.open).then_some(found)
     }
 
-    /// Walks our own headers from `mark` to the first boundary at or behind `sent` whose next frame
-    /// is `wanted`, or to the end. Moves `mark` forward, at most to `sent`, so that the next search
-    /// is short.
+    /// Walks our own headers from `mark` to the first boundary at or behind `sent` that is in front
+    /// of a `wanted` frame, or to the end. Moves `mark` forward, at most to `sent`, so that the
+    /// next search is short.
     fn find(&mut self, wanted: impl Fn(OpCode) -> bool) -> Boundary {
         let (mut at, mut splices) = (self.mark, 0);
         loop {
@@ -71,7 +71,7 @@ impl OutBuffer {
         Header::parse(self.bytes.get(at..self.end)?).ok().flatten()
     }
 
-    /// Whether new control frames may overtake now: all earlier ones are written.
+    /// Whether new control frames may overtake now: all earlier control frames are written.
     #[inline]
     pub(in crate::proto::connection) fn takes_controls(&self) -> bool {
         self.controls.is_empty()
@@ -82,9 +82,9 @@ impl OutBuffer {
         &mut self.controls
     }
 
-    /// Places the bytes of `controls` behind the first `placed`, which have a place already. If
-    /// `placed` is 0, they go before all data frames of which nothing has been written. No other
-    /// byte moves.
+    /// Places the bytes of `controls` behind its first `placed` bytes, which have a place already.
+    /// If `placed` is 0, the bytes go before all data frames of which nothing has been written. No
+    /// other byte moves.
     pub(in crate::proto::connection) fn place_controls(&mut self, placed: usize) {
         let new = self.controls.len() - placed;
         self.spliced += new;

@@ -124,9 +124,9 @@ impl Receiver {
         }
     }
 
-    /// Checks the rules that span frames and the rules of this connection: every rule that the
-    /// first byte of a frame can break, and the mask bit of the second byte once the second byte
-    /// has arrived.
+    /// Checks the rules that span frames and the rules of this connection. These are all the rules
+    /// that the first byte of a frame can break, and the rule on the mask bit in the second byte,
+    /// once that byte has arrived.
     pub(super) fn check(&self, b0: u8, b1: Option<&u8>) -> Result<(), ProtocolError> {
         // §5.2: only an extension defines reserved bits. RFC 7692 §6 defines RSV1 on the first
         // frame of a message.

@@ -192,7 +192,7 @@ impl Sender {
         self.out.stall.poll()
     }
 
-    /// Checks the deadline on writing. If it has passed, this half is closed.
+    /// Checks the deadline on writing. If the deadline has passed, this half is closed.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         let timeout = self.write_timeout;
         if !self.out.stall.handle(now, timeout) {

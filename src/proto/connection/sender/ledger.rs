@@ -135,8 +135,8 @@ impl Ledger {
         self.data_ended(out);
         self.note_close(out);
         let written = out.written();
-        // Once data was dropped, only control frames follow `lost_from` in order. The data behind
-        // it was counted when it was dropped.
+        // Once data was dropped, only control frames follow `lost_from` in order. Data behind
+        // `lost_from` was counted when it was dropped.
         let end = self.data_end.min(self.lost_from);
         self.dropped += end.saturating_sub(written.max(self.ahead));
         self.lost_from = self.lost_from.min(written);

@@ -22,7 +22,7 @@ pub(super) struct Urgent {
     ping: Vec<u8>,
     /// The progress of the heartbeat's Ping.
     beat: Beat,
-    /// Pings under way whose round trip is measured; `None` before the first.
+    /// Pings under way whose round trip is measured; `None` before the first such Ping.
     trips: Option<Box<Trips>>,
     /// A Close that overtakes. The Close of an abort overtakes at once. The Close of a violation
     /// overtakes only if the stream refuses the frames before it. Boxed, because most connections
@@ -39,8 +39,8 @@ pub(super) struct Urgent {
 /// blocked.
 pub(super) type AtOnce = bool;
 
-/// Up to this many waiting Pings are answered individually. With more, only the newest is answered
-/// (§5.5.3), so that a flood of Pings cannot fill memory with Pongs.
+/// Up to this many waiting Pings are answered individually. If more Pings wait, only the newest is
+/// answered (§5.5.3), so that a flood of Pings cannot fill memory with Pongs.
 const MAX_PONGS: u8 = 16;
 
 /// The payload of a control frame.

@@ -44,8 +44,8 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// First write [`outgoing`](Self::outgoing) and call [`advance`](Self::advance), until `outgoing`
 /// is empty. Then call [`spare_mut`], read, call [`commit`] or [`end_of_stream`], and
 /// [`step`](Self::step), until `step` no longer returns [`Partial`](Progress::Partial). While you
-/// wait for bytes, use [`poll_timeout`] and [`handle_timeout`]. The methods for reading and time
-/// are those of [`reading`](Self::reading).
+/// wait for bytes, use [`poll_timeout`] and [`handle_timeout`]. The calls for reading and time are
+/// methods of [`reading`](Self::reading).
 ///
 /// [`spare_mut`]: Reading::spare_mut
 /// [`commit`]: Reading::commit
@@ -68,7 +68,7 @@ pub struct Handshake {
     keep_response: bool,
     /// A complete 101, at the front of the buffer.
     head: Option<StatusLine>,
-    /// The final response if it is not a 101, as far as it is kept.
+    /// A final response other than a 101: the part that is kept.
     refusal: Option<Body>,
 }
 
