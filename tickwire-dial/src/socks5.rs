@@ -64,7 +64,7 @@ impl fmt::Debug for Login {
 #[derive(Debug)]
 pub struct Socks5 {
     expected: Answer,
-    /// Sent if the proxy asks for it.
+    /// Sent if the proxy asks for a login.
     login: Option<Login>,
     request: Vec<u8>,
 }

@@ -35,7 +35,7 @@ fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{credentials}\r\n").into_bytes()
 }
 
-/// Looks for the answer's head, which the tunnel follows.
+/// Looks for the head of the answer. The bytes behind the head belong to the tunnel.
 fn look(reading: &mut Reading, config: &Config) -> Result<Progress, HandshakeError> {
     loop {
         head::begins_well(reading.wire())?;
