@@ -193,12 +193,10 @@ pub enum HandshakeError {
     /// [`Progress::Complete`] first.
     #[error("the head is not complete yet: read more, and step again")]
     Incomplete,
-    /// The origin is not allowed (§10.2). A server's application rejects requests with this error;
-    /// answered with 403.
+    /// The origin is not allowed (§10.2). An application's reason to reject; answered with 403.
     #[error("origin is not allowed")]
     OriginNotAllowed,
-    /// Nothing is served under this target. A server's application rejects requests with this
-    /// error; answered with 404.
+    /// Nothing is served under this target. An application's reason to reject; answered with 404.
     #[error("no such resource")]
     NotFound,
     /// The `:protocol` of an extended CONNECT is not `websocket` (RFC 8441 §5). Answered with 501.
@@ -327,10 +325,9 @@ impl HandshakeError {
         }
     }
 
-    /// Whether the same request may succeed after a pause. It may succeed if the network failed, or
-    /// if the server or a proxy reported an overload or a temporary fault. The statuses for that
-    /// are 408, 425, 429, and 5xx except 501 and 505, which are permanent. An unknown 5xx counts as
-    /// 500 (RFC 9110 §15).
+    /// Whether the same request may succeed after a pause: if the network failed, or if the server
+    /// or a proxy reported an overload or a temporary fault (408, 425, 429, and 5xx except 501 and
+    /// 505). An unknown 5xx counts as 500 (RFC 9110 §15).
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Timeout | Self::UnexpectedEof => true,
