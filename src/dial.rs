@@ -64,7 +64,7 @@ impl fmt::Debug for Prepare<'_> {
 impl<'r> Dial<'r> {
     /// Dials with this request and the defaults. TLS trusts the platform's roots. A socket has the
     /// system's default options, except that TCP_NODELAY is on. No proxy is used, even if the
-    /// environment names one.
+    /// environment names a proxy.
     pub fn new(request: &'r Request) -> Self {
         let delay = Duration::from_millis(250);
         Self {
@@ -100,9 +100,9 @@ impl<'r> Dial<'r> {
 
     /// Sets a hook that gets each TCP socket before the socket connects, to the server or to the
     /// proxy. In the hook, set options of which the peer learns with the first segment, such as
-    /// SO_RCVBUF, a local address, or a device. On Windows the hook gets a `BorrowedSocket`.
-    /// TCP_NODELAY is already on. If the hook returns an error, this address has failed, and the
-    /// next address of the name is tried.
+    /// SO_RCVBUF. Or bind the socket to a local address or a device. On Windows the hook gets a
+    /// `BorrowedSocket`. TCP_NODELAY is already on. If the hook returns an error, this address has
+    /// failed, and the next address of the name is tried.
     ///
     /// The recipes list the options that matter to a feed, with the crate `socket2`, under "Options
     /// of TCP sockets". To set options of an open connection, use its stream: `ws.get_ref().tcp()`.
@@ -114,7 +114,7 @@ impl<'r> Dial<'r> {
         self
     }
 
-    /// Sets whether the kernel is asked when received bytes arrived (SO_TIMESTAMPING, Linux). The
+    /// Sets whether reads also get the kernel's time of arrival (SO_TIMESTAMPING, Linux). The
     /// default is `false`. [`Timestamped`] has the details. Feature `stamps`.
     #[cfg(feature = "stamps")]
     pub fn timestamps(mut self, yes: bool) -> Self {
@@ -145,8 +145,8 @@ impl<'r> Dial<'r> {
         self.via_proxy.as_ref()
     }
 
-    /// The target to dial: the proxy, or else the server. If TLS to the proxy is needed, also its
-    /// configuration.
+    /// The target to dial: the proxy, or else the server. Also the configuration of TLS to the
+    /// proxy, if TLS to the proxy is needed.
     pub(crate) fn first_hop(&self) -> Result<(&Target, Option<tls::Client>), Error> {
         match self.via() {
             None => Ok((self.target(), None)),

@@ -33,9 +33,9 @@ fn ready_or_would_block<T>(poll: Poll<T>) -> Result<T, Error> {
 ///
 /// This call waits for at most [`handshake_timeout`](Config::handshake_timeout). If the stream
 /// refuses the answer (a socket accepts it at once), the call waits for up to
-/// [`write_timeout`](Config::write_timeout) more. After a bad request it waits for up to a second
-/// more. So call it in its own thread, not in the loop that accepts sockets. That loop must bound
-/// the number of these threads: see the example `bounded`.
+/// [`write_timeout`](Config::write_timeout) more. After a bad request the call waits for up to a
+/// second more. So call `accept` in a thread of its own, not in the loop that accepts sockets. That
+/// loop must bound the number of these threads: see the example `bounded`.
 ///
 /// # Errors
 ///
@@ -71,7 +71,7 @@ pub(crate) fn client_since<S: Stream>(
     wait(drive::client(Timed::opening(began, io), request, config, ahead))?.map(WebSocket)
 }
 
-/// An opening request that was read. Accept or reject it when you are ready.
+/// An opening request that was read. Accept or reject the request when you are ready.
 #[derive(Debug)]
 pub struct Incoming<S>(drive::Incoming<Timed<S, Thread>>);
 
@@ -99,8 +99,8 @@ impl<S: Stream> Incoming<S> {
     }
 
     /// Like [`read`](Self::read), but also returns a request that fails the checks. The second
-    /// value says what is wrong with the request. Answer it with [`reject`](Self::reject). Use this
-    /// call in servers that also show a page.
+    /// value says what is wrong with the request. Answer a bad request with
+    /// [`reject`](Self::reject). Use this call in servers that also show a page.
     ///
     /// # Errors
     ///
@@ -124,8 +124,8 @@ impl<S: Stream> Incoming<S> {
         Ok(ws)
     }
 
-    /// Rejects the request: writes the response, and ends the stream. A response without a Date
-    /// header gets one. Then this call discards input until the peer ends its side, for at most a
+    /// Rejects the request: writes the response, and ends the stream. A Date header is added if the
+    /// response has none. Then this call discards input until the peer ends its side, for at most a
     /// second. Unread input could make the peer lose the response.
     ///
     /// # Errors

@@ -32,9 +32,9 @@
 //! call. If the value has changed, the message is queued, and `flush` writes the rest. Otherwise
 //! nothing was sent.
 //!
-//! The system rounds such a timeout to its clock steps, 4 ms on many Linux systems, and ends it one
-//! or two steps late. So a timeout of 3 ms can take 8 ms on any blocking socket. With [`Spin`],
-//! timeouts are at most about 40 µs late.
+//! The system rounds these timeouts to the steps of its clock, 4 ms on many Linux systems. A
+//! timeout then ends one or two steps late. So a timeout of 3 ms can take 8 ms on any blocking
+//! socket. With [`Spin`], timeouts are at most about 40 µs late.
 //!
 //! **Timers.** Calls drive the deadlines of [`Config`]. Nothing runs between calls, so keep
 //! receiving. A receiving call that finds nothing to read checks all deadlines, even if it returns
@@ -44,18 +44,19 @@
 //! the next second, the call waits in a blocking read instead. For these reads the adapter sets the
 //! stream's read timeout, so do not set a read timeout on the stream.
 //!
-//! A stream without [`wait`](Stream::wait) ([`WithoutTimeouts`]) blocks in its own calls. While it
-//! blocks, no deadline is noticed. Setting a timeout fails with `Unsupported`, and the connection
-//! cannot be split. A TLS stream waits on the stream below it. The adapter never waits for a socket
-//! that you made non-blocking, except on Windows, which does not tell the mode of a socket.
+//! A stream without [`wait`](Stream::wait) ([`WithoutTimeouts`]) blocks in its own calls. While the
+//! stream blocks, no deadline is noticed. Setting a timeout fails with `Unsupported`, and the
+//! connection cannot be split. A TLS stream waits on the stream below it. The adapter never waits
+//! for a socket that you made non-blocking, except on Windows, which does not tell the mode of a
+//! socket.
 //!
 //! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. This keeps
 //! a whole core busy: see [`Spin`].
 //!
 //! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`].
-//! Neither half wakes the other, because that would need more file descriptors. Instead, their
-//! waits are bounded. When the writer starts a deadline, the reader notices within a second, or
-//! within a quarter of the shorter of [`close_timeout`](Config::close_timeout) and
+//! Neither half wakes the other, because a wake-up would need more file descriptors. Instead, the
+//! waits of both halves are bounded. When the writer starts a deadline, the reader notices within a
+//! second, or within a quarter of the shorter of [`close_timeout`](Config::close_timeout) and
 //! [`write_timeout`](Config::write_timeout) if that is less. A writer that waits for room notices
 //! within 50 ms that receiving has failed.
 //!
@@ -115,8 +116,8 @@ macro_rules! receiving {
         ///
         /// The message is borrowed from the buffer it was read into, and lives until the next call.
         /// When the input is used up, this call writes the messages that were fed, and waits for
-        /// input. It receives even while the stream refuses bytes, so that two peers cannot block
-        /// each other.
+        /// input. The call also receives while the stream refuses bytes, so that two peers cannot
+        /// block each other.
         ///
         /// On a client, `None` comes only once the server has also ended the stream, or
         /// [`close_timeout`](crate::Config::close_timeout) after the server's Close. To skip that
@@ -277,19 +278,19 @@ impl<S: Stream> WebSocket<S> {
         self.flush()
     }
 
-    /// Waits until there is room for a message of any length. It writes if necessary, and does not
-    /// read.
+    /// Waits until there is room for a message of any length. This call writes if necessary, and
+    /// does not read.
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] if the sending half is closed. [`Error::Io`] and [`Error::Recv`] as
+    /// [`Error::Send`] if the sending half is closed. [`Error::Io`] and [`Error::Recv`] as for
     /// [`flush`](Self::flush). [`Error::WouldBlock`] if there is no room yet.
     pub fn ready(&mut self) -> Result<(), Error> {
         self.0.io.wait.begin_sending();
         self.0.wait_until_ready(|ws, cx| ws.poll_room(cx))?
     }
 
-    /// Writes everything buffered. It does not read.
+    /// Writes everything buffered. This call does not read.
     ///
     /// # Errors
     ///
@@ -304,7 +305,7 @@ impl<S: Stream> WebSocket<S> {
     }
 
     /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
-    /// everything fed. Then it discards input up to the peer's Close, and ends the stream.
+    /// everything fed. Then the call discards input up to the peer's Close, and ends the stream.
     /// [`close_timeout`](Config::close_timeout) bounds this time.
     ///
     /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a reason
@@ -343,7 +344,7 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         self.wait_until_ready(|socket, cx| socket.poll_more(cx, want))
     }
 
-    /// Polls and waits in turns, until the poll is ready.
+    /// Polls and waits alternately, until the poll is ready.
     #[inline]
     fn wait_until_ready<T>(
         &mut self,

@@ -1,12 +1,12 @@
-//! The two halves of a WebSocket for two threads. They work like the halves for two tasks, but each
-//! thread waits by itself.
+//! The two halves of a WebSocket for two threads. These halves work like the halves for two tasks,
+//! but each thread waits by itself.
 //!
 //! A thread that waits in the system is woken only by the stream. To wake it by other means (an
 //! eventfd or a pipe), each split connection would need more file descriptors, and each message one
-//! more system call. So the waits are bounded. A waiting reader checks whether a Close was queued
-//! or a write timed out. It does so once a second, or four times in the shortest timeout that a
-//! writer can start if that is more often. A writer that waits for room checks every 50 ms whether
-//! receiving has failed.
+//! more system call. So the waits are bounded. Once a second, a waiting reader checks whether a
+//! Close was queued or a write timed out. The reader checks more often if a writer's shortest
+//! timeout is below four seconds: four times in that timeout. A writer that waits for room checks
+//! every 50 ms whether receiving has failed.
 use super::{
     Ready, Received, Stream, Want, WebSocket, receiving,
     thread::{READ_TIMEOUT, Thread, context},
@@ -108,7 +108,7 @@ impl<S: Stream> Writer<S> {
     }
 
     /// As [`WebSocket::flush`]. The call waits until the stream has accepted everything, within
-    /// [`write_timeout`](crate::Config::write_timeout). This does not depend on the reader's
+    /// [`write_timeout`](crate::Config::write_timeout). The wait does not depend on the reader's
     /// thread.
     ///
     /// # Errors
@@ -142,8 +142,8 @@ impl<S: Stream> Writer<S> {
             }
             let (until, left) = self.0.with(|tx| (tx.poll_timeout(), tx.buffered_amount()));
             // If fewer bytes are left, one of the halves has written some, so the time of this call
-            // begins again. The handle that both halves write to cannot do this, because it does
-            // not know this call.
+            // begins again. The handle that both halves write to cannot restart this time, because
+            // the handle does not know this call.
             if left < before {
                 self.0.hand.wait.begin_sending();
             }

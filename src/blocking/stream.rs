@@ -8,13 +8,13 @@ use std::{
     time::Duration,
 };
 
-/// A stream for a thread. It has calls that never wait, and one call that only waits.
+/// A stream for a thread. A `Stream` has calls that never wait, and one call that only waits.
 ///
 /// The adapter reads and writes by [`try_read`](Self::try_read) and [`try_write`](Self::try_write).
-/// It waits in [`wait`](Self::wait) for the stream or the next deadline. It calls
-/// [`read`](Read::read) only where a read may wait: when nothing is to be written, and no deadline
-/// is within the time given to [`set_read_timeout`](Self::set_read_timeout). It never calls `write`
-/// or `write_vectored`.
+/// The adapter waits in [`wait`](Self::wait) for the stream or the next deadline. A call of
+/// [`read`](Read::read) may wait, so the adapter calls it only if nothing is to be written, and no
+/// deadline is within the time given to [`set_read_timeout`](Self::set_read_timeout). The adapter
+/// never calls `write` or `write_vectored`.
 ///
 /// All calls of this trait have a default. With the defaults, [`WithoutTimeouts`] makes a `Stream`
 /// of any `Read + Write`. If a stream of your own wraps a socket, forward the calls to the socket.
@@ -60,8 +60,8 @@ use std::{
 /// }
 /// ```
 pub trait Stream: Read + Write {
-    /// Reads the bytes that have arrived. If none have arrived, fails with `WouldBlock`. The
-    /// default is `read`, which may wait. While it waits, no deadline is noticed.
+    /// Reads the bytes that have arrived. If no bytes have arrived, fails with `WouldBlock`. The
+    /// default is `read`, which may wait. While `read` waits, no deadline is noticed.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ pub trait Stream: Read + Write {
         self.read(buf)
     }
 
-    /// Writes as many bytes as the stream accepts now. If it accepts no byte, fails with
+    /// Writes as many bytes as the stream accepts now. If the stream accepts no byte, fails with
     /// `WouldBlock`. The default is `write`, which may wait.
     ///
     /// # Errors

@@ -56,9 +56,9 @@ mod calls {
         })
     }
 
-    /// Waits, but returns `WouldBlock` at once if the caller made the socket non-blocking: such a
-    /// caller waits by itself. The mode is read at each wait, because the caller may change it.
-    /// With a timeout of zero, the call only checks the socket, and ignores its mode.
+    /// Waits, but returns `WouldBlock` at once if the caller made the socket non-blocking, because
+    /// that caller waits by itself. The mode is read at each wait, because the caller may change
+    /// it. With a timeout of zero, the call only checks the socket, and ignores its mode.
     pub(in super::super) fn wait(
         socket: &impl AsFd,
         want: Interest,
@@ -73,7 +73,7 @@ mod calls {
 }
 
 /// Windows has no MSG_DONTWAIT, so the socket is made non-blocking and stays so. After that a plain
-/// read does not wait either, but the `poll` behind it does. Windows does not tell the mode of a
+/// read does not wait either. The adapter then waits in `poll`. Windows does not tell the mode of a
 /// socket, so the adapter also waits for a socket that the caller made non-blocking.
 #[cfg(windows)]
 mod calls {

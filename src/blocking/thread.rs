@@ -1,8 +1,8 @@
 //! How a thread waits: like a task that `poll(2)` wakes.
 //!
-//! The polls of [`drive`](crate::drive) read and write without waiting. They note here the events
-//! and deadlines that they would wait for. [`wait`](Timed::wait) waits for all of these at once,
-//! and then the call polls again.
+//! The polls of [`drive`](crate::drive) read and write without waiting. The polls note here the
+//! events and deadlines that they would wait for. [`wait`](Timed::wait) waits for all of these at
+//! once, and then the call polls again.
 //!
 //! If each wait were a `poll(2)`, each message would cost one more system call: 12 % of the
 //! processor's time for messages of 64 bytes. So a blocking read waits instead if nothing is to be
@@ -22,8 +22,9 @@ use std::{
 /// The timeout of blocking reads while there is a deadline. A read blocks only if no deadline comes
 /// within this time.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time by which the system may end such a read too late: two steps of its clock. So a read
-/// blocks only if the next deadline is further away than `READ_TIMEOUT` and this time together.
+/// The time by which the system may end a blocking read too late: two steps of the system's clock.
+/// So a read blocks only if the next deadline is further away than `READ_TIMEOUT` and this time
+/// together.
 const MARGIN: Duration = Duration::from_millis(20);
 /// The number of reads in a row, over any number of calls, before the deadlines are checked.
 const READS: u32 = 64;
@@ -37,10 +38,10 @@ pub(crate) struct Thread {
     pub(super) write_limit: Option<Duration>,
     /// When the caller's limit on this call is reached.
     call_ends: Option<Time>,
-    /// This call sends. Its time begins again whenever the stream accepts bytes.
+    /// This call sends. The time of the call begins again whenever the stream accepts bytes.
     sends: bool,
-    /// This call has not read yet. It reads once even if its time is over, so that a caller with a
-    /// short timeout still makes progress.
+    /// This call has not read yet. Even if its time is over, a call reads once, so that a caller
+    /// with a short timeout still makes progress.
     unread: bool,
     /// The events and the deadline that the last polls would wait for.
     want: Interest,
@@ -183,7 +184,7 @@ impl<S: Stream> Timed<S, Thread> {
         self.wait()
     }
 
-    /// Checks that the caller's limit is valid, and that the stream can keep it.
+    /// Checks that the caller's limit is valid, and that the stream can keep the limit.
     pub(super) fn check(&self, limit: Option<Duration>) -> io::Result<()> {
         match limit {
             None => Ok(()),

@@ -31,11 +31,11 @@ use tickwire_dial::Step;
 ///
 /// # Errors
 ///
-/// [`Error::Url`] for a bad URL. [`Error::Io`] if resolving or connecting failed or took too long:
-/// it names each address that was dialed, or the name. `Error::Tls` if TLS failed ([`Error::NoTls`]
-/// without the feature). [`Error::Handshake`] if the opening handshake failed. Its `Timeout` means
-/// that TCP was connected, and TLS or HTTP took too long. [`Error::Refused`] for a status other
-/// than 101.
+/// [`Error::Url`] for a bad URL. [`Error::Io`] if resolving or connecting failed or took too long.
+/// This error names each address that was dialed, or the name. `Error::Tls` if TLS failed
+/// ([`Error::NoTls`] without the feature). [`Error::Handshake`] if the opening handshake failed.
+/// The variant `Timeout` means that TCP was connected, and TLS or HTTP took too long.
+/// [`Error::Refused`] for a status other than 101.
 ///
 /// ```no_run
 /// use tickwire::{Config, blocking::connect};
@@ -74,9 +74,10 @@ impl Dial<'_> {
     /// The connector makes a stream to the server, or to the [`proxy`](Self::proxy) if there is
     /// one. The connector must bound its own time. This call still does TLS and the opening
     /// handshakes. [`handshake_timeout`](Config::handshake_timeout), counted from the call, bounds
-    /// them. The server's certificate must be for the host of the URL, whatever the connector
-    /// dials. The hook of [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps) have no
-    /// effect, because they are for TCP streams that this crate makes.
+    /// TLS and the opening handshakes. The server's certificate must be for the host of the URL,
+    /// whatever the connector dials. The hook of [`prepare`](Self::prepare) and
+    /// [`timestamps`](Self::timestamps) have no effect, because they are for TCP streams that this
+    /// crate makes.
     ///
     /// ```no_run
     /// use std::net::TcpStream;

@@ -35,7 +35,7 @@ macro_rules! whole {
         }
 
         /// The stream. A direct read takes bytes away from the WebSocket, and a direct write breaks
-        /// its frames. In `blocking`, set timeouts on the WebSocket, not on the stream.
+        /// the WebSocket's frames. In `blocking`, set timeouts on the WebSocket, not on the stream.
         pub fn get_mut(&mut self) -> &mut S {
             &mut self.0.io.io
         }
@@ -205,8 +205,8 @@ pub(crate) use writer;
 /// The calls of an opening request.
 macro_rules! incoming {
     ($WebSocket:ty) => {
-        /// The request. Its method is empty if [`read_any`](Self::read_any) read bytes that are not
-        /// HTTP.
+        /// The request. The request's method is empty if [`read_any`](Self::read_any) read bytes
+        /// that are not HTTP.
         pub fn request(&self) -> RequestHead<'_> {
             self.0.request()
         }

@@ -24,8 +24,8 @@ pub(crate) enum Want {
 /// sending side. A half locks the sending side, which both halves share.
 pub(crate) trait Core<I>: Sized {
     /// Reads the outlook of a whole connection, which two tasks may poll. After a poll the task
-    /// compares the outlook with the one before, and wakes the other task if the change matters to
-    /// that task. `None` for a half, because its unlocking wakes the other half.
+    /// compares the outlook with the last outlook, and wakes the other task if the change matters
+    /// to that task. `None` for a half, because its unlocking wakes the other half.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;
     /// The type to which an answer is fed.
     type Sender<'a>
@@ -66,10 +66,11 @@ pub(crate) trait Core<I>: Sized {
     fn is_mute(&self) -> bool {
         false
     }
-    /// The message at which the last step stopped.
+    /// The message that the last step reached.
     fn received(&mut self) -> Option<Received<'_, Self::Sender<'_>>>;
 
-    /// Consumes input up to the next item. Uses the sending side only for a frame that affects it.
+    /// Consumes input up to the next item. Uses the sending side only for a frame that affects
+    /// sending.
     #[inline(always)]
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
         let rx = self.inbound().receiver_mut();
@@ -121,7 +122,7 @@ impl Whole {
         Self { conn, out }
     }
 
-    /// The error that ended receiving, if one did.
+    /// The error that ended receiving, if receiving has failed.
     pub(crate) fn error(&self) -> Option<RecvError> {
         self.conn.receiver().failure()
     }

@@ -43,8 +43,8 @@ pub enum Error {
     /// The server answered the opening handshake with a status other than 101.
     #[error(transparent)]
     Refused(Box<crate::proto::handshake::client::Refusal>),
-    /// The proxy made no tunnel: it could not be dialed, TLS to it failed, or it refused. The inner
-    /// error says which: [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls), or
+    /// The proxy made no tunnel: dialing the proxy failed, TLS to the proxy failed, or the proxy
+    /// refused. The inner error says which: [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls), or
     /// [`Handshake`](Self::Handshake), with [`ConnectRefused`](HandshakeError::ConnectRefused) or
     /// [`SocksRefused`](HandshakeError::SocksRefused). Nothing was sent to the server.
     #[error("no tunnel through the proxy: {0}")]
@@ -91,7 +91,7 @@ impl Error {
     /// over, so `true` is a guess. To be sure, receive once more, and ask the error of that call.
     ///
     /// The I/O errors `InvalidInput`, `InvalidData`, `PermissionDenied` and `Unsupported` give
-    /// `false`. They mean that an address, a socket option or a certificate is wrong.
+    /// `false`. These kinds mean that an address, a socket option or a certificate is wrong.
     ///
     /// [`retry_delay`](Self::retry_delay) says how long to wait.
     pub fn is_retryable(&self) -> bool {

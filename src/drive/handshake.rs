@@ -65,8 +65,8 @@ impl<I: Source + Output> Incoming<I> {
         Ok(Socket::join(io, conn))
     }
 
-    /// Reads a request. The outer error is the stream's. The inner error says that the request is
-    /// bad. A bad request can still be answered. Do not poll again after either error.
+    /// Reads a request. The outer error comes from the stream. The inner error says that the
+    /// request is bad. A bad request can still be answered. Do not poll again after either error.
     pub(crate) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,

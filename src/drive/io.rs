@@ -18,8 +18,8 @@ pub(crate) struct Timed<S, W> {
 
 /// A stream with a clock and a way to wait.
 pub(crate) trait Io {
-    /// The caller is a thread that serves this one connection. So it keeps the buffers while it
-    /// waits, and a read [may block](Self::may_wait).
+    /// The caller is a thread that serves this one connection. So the thread keeps the buffers
+    /// during a wait, and a read [may block](Self::may_wait).
     const WAITS: bool = false;
 
     /// The time since the stream's own epoch.

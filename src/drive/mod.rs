@@ -1,5 +1,5 @@
-//! The loop that all adapters share. It parses the input. When the input is used up, it writes
-//! once, reads once, and begins again.
+//! The loop that all adapters share. A round parses the input until the input is used up, then
+//! writes once and reads once.
 //!
 //! The loop has two type parameters. `Core` is the whole connection, or the receiving half of a
 //! split connection. `Io` is the stream with its way to wait: a timer for a task, a blocking call
@@ -43,28 +43,28 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The result of a poll, in one byte. A future stores a `Result<Step, _>` by several narrow writes
-/// and loads it by one wide read, which costs more than the step.
+/// The result of a poll, in one byte. With a `Result<Step, _>`, a future would store narrow parts
+/// and load a wide value, which costs more than the step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
     /// The item that the call wants: the connection's current message, event or chunk.
     Item,
-    /// There is no further item. If an error is the reason, it is in `failed`.
+    /// There is no further item. If an error is the reason, `failed` has the error.
     End,
 }
 
-/// A whole connection, or its receiving half, with its stream. The adapters call it `WebSocket` and
-/// `Reader`.
+/// A whole connection (an adapter's `WebSocket`) or its receiving half (`Reader`), with the stream.
 #[derive(Debug)]
 pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
-    /// Each read must be noted: the program wants its time, or `attend` has to run after it.
+    /// Each read must be noted: the program wants the time of each read, or `attend` has to run
+    /// after each read.
     notes_reads: bool,
     /// Bytes were read since the last `attend`.
     read_unattended: bool,
-    /// The error that `Ready::End` stands for; `None` after a clean end. A poll stores it here,
-    /// because passing a wide result through futures costs more than a step.
+    /// The error that `Ready::End` stands for; `None` after a clean end. A poll stores the error
+    /// here, because passing a wide result through futures costs more than a step.
     failed: Option<Error>,
     #[cfg(feature = "_task")]
     polled: task::polls::Polled,
@@ -253,8 +253,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         })
     }
 
-    /// Gives the buffers back to the pool before a wait. A blocking thread keeps them, because it
-    /// serves this one connection only.
+    /// Gives the buffers back to the pool before a wait. A blocking thread keeps the buffers,
+    /// because it serves this one connection only.
     #[inline(always)]
     fn give_back(&mut self) {
         if !I::WAITS {

@@ -1,6 +1,6 @@
-//! The adapter's part of the sending side, beside the core's `Sender`. It counts unflushed bytes
-//! and keeps the reason for the end. The only loop that writes is here, and the only function that
-//! decides what a passed deadline means.
+//! The adapter's part of the sending side, beside the core's `Sender`. This part counts unflushed
+//! bytes and keeps the reason for the end. The only loop that writes is here, and the only function
+//! that decides what a passed deadline means.
 use super::{
     Error, Output, again,
     io::{flush, write},
@@ -16,8 +16,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The adapter's own state of the sending side. A whole connection has it inline. In a split
-/// connection it is behind the lock.
+/// The adapter's own state of the sending side. A whole connection has this state inline. In a
+/// split connection the state is behind the lock.
 #[derive(Debug, Default)]
 pub(crate) struct Out {
     /// The number of bytes that the stream took and has not flushed.
@@ -100,7 +100,7 @@ impl Out {
         self.io_failed(error);
     }
 
-    /// Keeps the stream's error, if it is the first.
+    /// Keeps the first error of the stream.
     #[cold]
     pub(super) fn io_failed(&mut self, error: io::Error) {
         self.io_error.get_or_insert(error);
@@ -136,7 +136,7 @@ impl Out {
     }
 
     /// The error to report. A violation goes before the error of the stream, because a violation
-    /// says more. The error of the stream goes before its plain end.
+    /// says more. The error of the stream goes before the plain end of the stream.
     #[cold]
     pub(super) fn reason(&mut self, last: Result<Step, RecvError>) -> Option<Error> {
         match last {

@@ -25,7 +25,7 @@ impl<'a, S> Received<'a, S> {
         receiver.message().map(|message| Self { message, sender, receiver })
     }
 
-    /// Facts about the message besides its payload. For example, they say whether another message
+    /// Facts about the message besides its payload. For example, you learn whether another message
     /// was already read, so that you can act on the newest only. This call looks at the next
     /// header.
     #[inline]

@@ -4,7 +4,7 @@ use crate::proto::{close::CloseFrame, connection::Step, error::SendError};
 use std::task::{Context, Poll, ready};
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// The message at which the last step stopped, with its sender and its facts.
+    /// The message that the last step reached, with its facts and the sender to answer with.
     #[inline(always)]
     pub(crate) fn received(&mut self) -> Option<Received<'_, C::Sender<'_>>> {
         self.core.received()

@@ -115,8 +115,8 @@ impl<W> Shared<W> {
         })
     }
 
-    /// Locks without waking anyone afterwards. For calls such as a getter or `feed`, which change
-    /// nothing that the other half waits for.
+    /// Locks without waking anyone afterwards. This is for calls such as a getter or `feed`, which
+    /// change nothing that the other half waits for.
     #[inline]
     fn look(&self) -> MutexGuard<'_, Sending<W>> {
         lock(&self.sending)
@@ -133,7 +133,7 @@ impl<W> Shared<W> {
         }
     }
 
-    /// Locks for the half that receives.
+    /// Locks the sending side for the half that receives.
     fn read_lock(&self) -> Locked<'_, W> {
         self.awaited.store(true, Relaxed);
         let locked = self.lock();
@@ -152,7 +152,8 @@ impl<W> Shared<W> {
         }
     }
 
-    /// The waker for streams and timers that are polled under the lock. It wakes both tasks.
+    /// The waker for streams and timers that are polled under the lock. This waker wakes both
+    /// tasks.
     ///
     /// A stream must not keep a task's own waker. The stream drops its old waker while we hold the
     /// lock. If this was the task's last waker, the runtime drops the task. Code that runs then may

@@ -1,4 +1,4 @@
-//! The locks and the clock of a split WebSocket. They come from std, except when `checks/model`
+//! The locks and the clock of a split WebSocket. Both come from std, except when `checks/model`
 //! builds this crate to try all interleavings of threads. Then the locks are loom's, and the clock
 //! stands still.
 #[cfg(not(tickwire_model))]

@@ -1,10 +1,10 @@
 //! The connection on any `futures_io::AsyncRead + AsyncWrite`: smol, async-std, or a runtime of
 //! your own.
 //!
-//! Deadlines need a timer, and `futures-io` has none. So every function that makes a connection
-//! takes a timer: a function that takes an instant and returns a future that is ready at that
-//! instant. The example below uses the timer of smol. (`smol::Timer` comes from the crate async-io,
-//! and `smol::net` is the crate async-net.)
+//! Deadlines need a timer, and `futures-io` has no timer. So every function that makes a connection
+//! takes a timer. A timer is a function that takes an instant and returns a future that is ready at
+//! that instant. The example below uses the timer of smol. (`smol::Timer` comes from the crate
+//! async-io, and `smol::net` is the crate async-net.)
 //!
 //! ```no_run
 //! use async_io::Timer;
@@ -24,7 +24,8 @@
 //! ```
 //!
 //! There is no `connect`. Dial with your runtime, set TCP_NODELAY, put TLS around the stream if the
-//! URL requires TLS, and give the stream to [`client`](fn@client). `client` checks none of this.
+//! URL requires TLS, and give the stream to [`client`](fn@client). `client` checks nothing of the
+//! kind.
 //!
 //! ```no_run
 //! use async_io::Timer;
@@ -48,20 +49,20 @@
 //! only flushes, so the peer reads the end only when the stream is dropped. Use async-net's stream
 //! instead.
 //!
-//! **Cancel safety.** All state is in the [`WebSocket`], none in a future. So a future may be
-//! dropped at any await point: nothing is lost or repeated, and no frame is left unfinished. The
-//! documentation of each method has the details.
+//! **Cancel safety.** All state is in the [`WebSocket`], and no state is in a future. So a future
+//! may be dropped at any await point: nothing is lost or repeated, and no frame is left unfinished.
+//! The documentation of each method has the details.
 //!
 //! **Timers.** Calls drive the deadlines of [`Config`] while they are polled. Nothing is spawned,
 //! and nothing runs between calls, so keep receiving. No timer is made before a call has to wait
 //! for a deadline.
 //!
-//! **Memory.** A waiting connection holds no buffers. When bytes arrive or are sent, it takes
-//! buffers from a pool of the thread.
+//! **Memory.** A waiting connection holds no buffers. When bytes arrive or are sent, the connection
+//! takes buffers from a pool of the thread.
 //!
 //! **Large shared payloads** are copied into each connection's buffer, because `futures-io` does
-//! not tell whether a stream has vectored writes. Without such writes a frame's header would need a
-//! write of its own.
+//! not tell whether a stream has vectored writes. Without vectored writes, a frame's header would
+//! need a write of its own.
 mod split;
 
 pub use split::{ReadHalf, WriteHalf};
@@ -116,7 +117,7 @@ use std::{
 /// is_one(Frozen(Instant::now()));
 /// ```
 pub trait Timers: Clone + Unpin {
-    /// A timer. Its output does not matter.
+    /// A timer. The output of this future does not matter.
     type Sleep: Future;
 
     /// A timer that is ready from `at` on. If `at` has passed, the timer is ready at once. A timer
@@ -144,14 +145,14 @@ type Over<S, T> = Timed<S, FuturesIo<T>>;
 /// A WebSocket over `S`, with timers made by `T`.
 ///
 /// One task can both receive and publish. The next receiving call writes the messages that the task
-/// has fed. It keeps reading while the stream takes them slowly.
+/// has fed. This call also reads while the stream takes these messages slowly.
 ///
 /// Dropping a WebSocket ends the stream at once, and loses messages that were not flushed. So call
 /// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open until
 /// the WebSocket is dropped.
 pub struct WebSocket<S, T: Timers>(task::WebSocket<Over<S, T>>);
 
-/// An opening request that was read. Accept or reject it when you are ready.
+/// An opening request that was read. Accept or reject the request when you are ready.
 pub struct Incoming<S, T: Timers>(drive::Incoming<Over<S, T>>);
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: this answers Pings, sees the peer's
@@ -194,8 +195,8 @@ shown!(WebSocket<S> Incoming<S> Reader<R, W> Writer<W>);
 /// This call sets no option of the stream. On TCP, call `set_nodelay(true)` before. This call waits
 /// for at most [`handshake_timeout`](Config::handshake_timeout). If the stream refuses the answer
 /// (a socket accepts it at once), the call waits for up to [`write_timeout`](Config::write_timeout)
-/// more. After a bad request it waits for up to a second more. So call it in its own task, not in
-/// the loop that accepts sockets.
+/// more. After a bad request the call waits for up to a second more. So call `accept` in a task of
+/// its own, not in the loop that accepts sockets.
 ///
 /// Dropping the future drops the stream.
 ///

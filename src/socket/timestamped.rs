@@ -15,18 +15,18 @@ use std::io::{self, IoSlice, Read, Write};
 /// client that dials itself, calls `new`.
 ///
 /// A `Timestamped` may be inside other streams: [`Spin`](crate::blocking::Spin), a TLS stream of
-/// this crate or another, the halves of a split. Over TLS, the time is that of the read that
-/// completed the record. Messages that TLS decrypted together have the same time. [`Arrival`]
+/// this crate or another, the halves of a split. Over TLS, a message has the time of the read that
+/// completed its record. Messages that TLS decrypted together have the same time. [`Arrival`]
 /// describes the time.
 ///
 /// No time is available on other streams, on systems other than Linux, for bytes read during the
 /// opening handshake, and for bytes that arrived before the kernel began to stamp. The kernel may
-/// begin some milliseconds after the first socket of the machine asked for it.
+/// begin some milliseconds after the first socket of the machine asked for stamps.
 ///
 /// A read calls `recvmsg` with memory for a `cmsg`, instead of `read`. A read that does not wait
-/// takes about 8 % longer (`benches/README.md`), and allocates nothing. All other calls are those
-/// of the inner stream. The inner stream must be a plain socket. Put streams that encrypt or buffer
-/// around the `Timestamped`.
+/// takes about 8 % longer (`benches/README.md`), and allocates nothing. All other calls go to the
+/// inner stream. The inner stream must be a plain socket. Put streams that encrypt or buffer around
+/// the `Timestamped`.
 ///
 /// In an event loop of your own, read, give [`arrived`](Self::arrived) to
 /// [`Receiver::set_arrival`](crate::Receiver::set_arrival), and then commit the bytes.
@@ -49,7 +49,7 @@ impl<S> Timestamped<S> {
         &self.io
     }
 
-    /// The time of arrival of the last read's bytes, if the kernel gave one.
+    /// The time of arrival of the last read's bytes, if the kernel gave a time.
     pub fn arrived(&self) -> Option<Arrival> {
         self.arrived
     }

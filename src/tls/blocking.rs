@@ -1,16 +1,16 @@
 //! TLS over a stream that blocks, in handles for two threads.
 //!
-//! It has three locks. A thread that waits for the stream holds no lock that the other thread has
-//! to wait for:
+//! The handles share three locks. A thread that waits for the stream holds no lock that the other
+//! thread has to wait for:
 //!
 //! - `session` is TLS itself: locked to encrypt or decrypt, never across I/O.
 //! - `input` is the right to read the stream. A reader that waits for input holds no other lock, so
 //!   that another thread can write meanwhile.
 //! - `output` is the right to write the stream and to flush it, with the ciphertext to be written.
 //!   The holder releases `output` only while it also holds `session` and nothing more is to be
-//!   written. So no ciphertext is left without a writer. A writer waits for this lock. A reader
-//!   never waits for it, because the writer that holds it may wait until the peer reads. The peer
-//!   may itself wait until this reader reads.
+//!   written. So no ciphertext is left without a writer. A writer waits for `output`. A reader
+//!   never waits for `output`, because the writer that holds it may itself wait until the peer
+//!   reads. The peer may itself wait until this reader reads.
 mod output;
 
 use self::output::{Shared, is_passing, lock};
@@ -39,14 +39,14 @@ use tickwire_tls::{
 /// offers no timeouts and no split.
 ///
 /// The TLS handshake takes place with the first read, or with a client's first write. So
-/// [`Config::handshake_timeout`](crate::Config::handshake_timeout) bounds it together with the
-/// opening handshake. A server's writes fail until the TLS handshake is over, because there is no
-/// peer yet.
+/// [`Config::handshake_timeout`](crate::Config::handshake_timeout) bounds the TLS handshake
+/// together with the opening handshake. A server's writes fail until the TLS handshake is over,
+/// because there is no peer yet.
 ///
 /// `read` and `write` wait in the stream below; `try_read` and `try_write` do not. A read waits for
 /// the stream once. If this brings no whole record of data, the read fails with `Interrupted`. Call
-/// it again, as std's own loops do. So a peer that sends a record byte by byte, or records without
-/// data, cannot hold a thread in one call.
+/// `read` again, as std's own loops do. So a peer that sends a record byte by byte, or records
+/// without data, cannot hold a thread in one call.
 ///
 /// A write goes to the stream below at once, in as few records as possible. Bytes that the stream
 /// refuses are written by the next flush. The stream below may buffer, and may be a `TlsStream`

@@ -1,14 +1,14 @@
 //! TLS by [`rustls`], for tokio, for threads and for loops of your own. This module has a session
 //! without I/O, the platform's roots for clients, and errors that say what is wrong.
 //!
-//! The streams are `tokio::TlsStream` and `blocking::TlsStream`. For a `wss` URL, `connect` puts
-//! such a stream around TCP. A server gives such a stream, or any other TLS stream, to `accept`. An
-//! event loop of your own calls the [`Session`].
+//! The TLS streams are `tokio::TlsStream` and `blocking::TlsStream`. For a `wss` URL, `connect`
+//! puts a TLS stream around TCP. A server gives its TLS stream to `accept`: a stream of this
+//! module, or any other TLS stream. An event loop of your own calls the [`Session`].
 //!
 //! This API has types of rustls 0.23, which is re-exported here. Moving to another version of
-//! rustls is a breaking change of this crate. The cryptography is that of the application's
-//! [default provider](rustls::crypto::CryptoProvider::install_default). If the application has
-//! installed no default, it is that of ring, which needs only a C compiler to build. For a
+//! rustls is a breaking change of this crate. The application's [default
+//! provider](rustls::crypto::CryptoProvider::install_default) does the cryptography. If no default
+//! is installed, ring does the cryptography. (To build ring, only a C compiler is needed.) For a
 //! configuration of your own, rustls chooses the provider. If another crate of your program has
 //! enabled a second provider, install a default. Otherwise `builder()` panics.
 //!
@@ -22,11 +22,11 @@
 //! split. The session is `ws.get_ref().tls()` after `connect`, and `ws.get_ref().session()` over a
 //! `TlsStream`.
 //!
-//! In other cases rustls itself opens and seals the records: without the flag, with TLS 1.2, with a
-//! provider that does not give its keys out, on a server that takes early data, and for a session
-//! made elsewhere (`TlsStream::new`). This costs one more allocation and two more copies for each
-//! record. A client's waiting TLS stream holds about 3.5 KiB of heap, or 8 KiB if rustls handles
-//! the records (`benches/tls.rs`). TLS adds 2.7 KiB of resident memory to a server's idle
+//! Without the flag, or with TLS 1.2, rustls itself opens and seals the records. It also does so
+//! with a provider that does not give its keys out, on a server that takes early data, and for a
+//! session made elsewhere (`TlsStream::new`). This costs one more allocation and two more copies
+//! for each record. A client's waiting TLS stream holds about 3.5 KiB of heap, or 8 KiB if rustls
+//! handles the records (`benches/tls.rs`). TLS adds 2.7 KiB of resident memory to a server's idle
 //! connection under tokio, or 7.8 KiB if rustls handles the records (`benches/README.md`). A
 //! session that has received a part of a record holds up to 16 KiB more. A thread that waits in
 //! `blocking` also holds the 32 KiB that it reads into. Debug builds of rustls 0.23 panic if a bad
@@ -78,11 +78,11 @@
 //! The deadlines of the connection and of its opening handshake bound TLS as well, with one
 //! exception. [`write_timeout`](crate::Config::write_timeout) runs only while the connection itself
 //! has outgoing bytes. The session may have outgoing bytes at other times. So bound the time in
-//! which the stream accepts none of them, or use a heartbeat. The connection counts bytes as
-//! written once the session has taken them. The stream has these bytes once the session has nothing
-//! outgoing. If [`Session::read`] fails, keep the error, and write the outgoing bytes (the alert).
-//! Then call `end_of_stream` of the connection's receiver. The receiver learns only that the stream
-//! has ended.
+//! which the stream accepts no bytes of the session, or use a heartbeat. The connection counts
+//! bytes as written once the session has taken them. The stream has these bytes once the session
+//! has nothing outgoing. If [`Session::read`] fails, keep the error, and write the outgoing bytes
+//! (the alert). Then call `end_of_stream` of the connection's receiver. The receiver learns only
+//! that the stream has ended.
 //!
 //! ```
 //! use std::io;
@@ -111,7 +111,7 @@
 //!             Next::Wait(_) | Next::Over(_) => return Ok(came),
 //!         }
 //!         while tls.has_outgoing() {
-//!             let out = tls.outgoing(); // a loop would write it to its stream
+//!             let out = tls.outgoing(); // a loop would write these bytes to its stream
 //!             let room = far.spare_mut();
 //!             let n = out.len().min(room.len());
 //!             room[..n].copy_from_slice(&out[..n]);

@@ -21,17 +21,17 @@
 //! Import the items of this module: `use tickwire::tokio::connect`. If you import the module
 //! itself, it hides the crate `tokio`.
 //!
-//! **Cancel safety.** All state is in the [`WebSocket`], none in a future. So a future may be
-//! dropped at any await point: nothing is lost or repeated, and no frame is left unfinished. The
-//! documentation of each method has the details.
+//! **Cancel safety.** All state is in the [`WebSocket`], and no state is in a future. So a future
+//! may be dropped at any await point: nothing is lost or repeated, and no frame is left unfinished.
+//! The documentation of each method has the details.
 //!
 //! **Timers.** Calls drive the deadlines of [`Config`] while they are polled. Nothing is spawned,
 //! and nothing runs between calls, so keep receiving. Deadlines need a runtime with its time driver
 //! on (`enable_time` or `enable_all`). Without the time driver, tokio panics when the first
 //! deadline starts.
 //!
-//! **Memory.** A waiting connection holds no buffers. When bytes arrive or are sent, it takes
-//! buffers from a pool of the thread.
+//! **Memory.** A waiting connection holds no buffers. When bytes arrive or are sent, the connection
+//! takes buffers from a pool of the thread.
 //!
 //! **Threads.** The connections of a thread share only this pool. While messages pass, threads
 //! share no lock, counter or cache line, with two exceptions: the halves of a split connection, and
@@ -69,7 +69,7 @@ use std::{
 /// A WebSocket over `S`.
 ///
 /// One task can both receive and publish. The next receiving call writes the messages that the task
-/// has fed. It keeps reading while the stream takes them slowly.
+/// has fed. This call also reads while the stream takes these messages slowly.
 ///
 /// ```no_run
 /// # use tickwire::{CloseCode, Error, Prepared, tokio::WebSocket};
@@ -109,7 +109,7 @@ use std::{
 #[derive(Debug)]
 pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 
-/// An opening request that was read. Accept or reject it when you are ready.
+/// An opening request that was read. Accept or reject the request when you are ready.
 ///
 /// ```no_run
 /// # use tickwire::{Config, Error};
@@ -167,9 +167,9 @@ adapter!(AsyncRead, AsyncWrite);
 /// This call sets no option of the stream. On TCP, call `set_nodelay(true)` before. This call waits
 /// for at most [`handshake_timeout`](Config::handshake_timeout). If the stream refuses the answer
 /// (a socket accepts it at once), the call waits for up to [`write_timeout`](Config::write_timeout)
-/// more. After a bad request it waits for up to a second more. So call it in its own task, not in
-/// the loop that accepts sockets. That loop must bound the number of these tasks: see the example
-/// `bounded`.
+/// more. After a bad request the call waits for up to a second more. So call `accept` in a task of
+/// its own, not in the loop that accepts sockets. That loop must bound the number of these tasks:
+/// see the example `bounded`.
 ///
 /// Dropping the future drops the stream.
 ///

@@ -1,5 +1,5 @@
-//! An extractor for [axum]: [`WebSocketUpgrade`]. It checks the opening request and gives a
-//! [`WebSocket`] to your code, over HTTP/1.1 and over HTTP/2's extended CONNECT (RFC 8441).
+//! An extractor for [axum]: [`WebSocketUpgrade`]. The extractor checks the opening request and
+//! gives a [`WebSocket`] to your code, over HTTP/1.1 and over HTTP/2's extended CONNECT (RFC 8441).
 //!
 //! ```
 //! use axum::response::Response;
@@ -31,7 +31,7 @@
 //! - Switch off Nagle's algorithm, with `tap_io` of axum's `ListenerExt`. If an `Outbox` of
 //!   `tickwire-parts` conflates, set a smaller send buffer in the same place.
 //! - For HTTP/2, announce extended CONNECT, with `enable_connect_protocol` of hyper's builders.
-//!   `axum::serve` announces it with axum's feature `http2`.
+//!   With axum's feature `http2`, `axum::serve` announces extended CONNECT.
 //!
 //! This is a separate crate, because its API has types of axum-core 0.5 and hyper-util 0.1. A
 //! breaking change of these crates breaks this crate, but not `tickwire`.

@@ -18,11 +18,11 @@ use tickwire::{
     },
 };
 
-/// Makes the response that rejects a request. An HTTP stack sends it, in this version of HTTP.
+/// Makes the response that rejects a request, for an HTTP stack to send in HTTP `version`.
 ///
 /// A response of HTTP/1.1 has `Connection: close`, which the stack must obey, because nothing after
 /// a rejected upgrade may be read as a request. From HTTP/2 on, any 2xx status would accept the
-/// request, so such a status becomes 500 (RFC 9113 §8.5). The response has a Date if
+/// request, so a 2xx status becomes 500 (RFC 9113 §8.5). The response has a Date if
 /// [`Rejection::date`] is set. hyper adds a Date by itself.
 pub fn rejection(rejection: impl Into<Rejection>, version: Version) -> Response<Vec<u8>> {
     let rejection = rejection.into();

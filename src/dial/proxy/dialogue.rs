@@ -1,9 +1,9 @@
 //! Asking a proxy for a tunnel to the server, without I/O: by CONNECT of HTTP, or by SOCKS5.
 //!
-//! A [`Dialogue`] uses the stream before TLS and the opening handshake. It has the limits of an
-//! opening handshake. The head of an answer is bounded by [`max_head`](Config::max_head) and the
-//! other limits on a head, and the time by [`handshake_timeout`](Config::handshake_timeout),
-//! counted from the dial.
+//! A [`Dialogue`] uses the stream before TLS and the opening handshake. The limits of an opening
+//! handshake hold for the dialogue too. [`max_head`](Config::max_head) and the other limits on a
+//! head bound the head of an answer. [`handshake_timeout`](Config::handshake_timeout), counted from
+//! the dial, bounds the time.
 //!
 //! ```text
 //! outgoing, advance      until all is written
@@ -30,7 +30,8 @@ type Begin = fn(Option<&[u8]>, &Target, &Config) -> Result<(Vec<u8>, Look), Hand
 /// The address of a proxy, its protocol, and our credentials.
 #[derive(Clone)]
 pub struct Address {
-    /// A function pointer, so that a program without a `Proxy` does not link the code behind it.
+    /// A function pointer, so that a program without a `Proxy` does not link the code of the
+    /// protocols.
     begin: Begin,
     /// If the target is `secure`, TLS is used to the proxy.
     target: Target,
@@ -120,7 +121,7 @@ impl Dialogue {
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         match self.reading.outcome() {
             Some(outcome) => outcome.map(|()| Progress::Complete),
-            // Bytes that are here already cannot answer a request that was not sent.
+            // Bytes that have already arrived cannot answer a request that was not sent.
             None if !self.outgoing().is_empty() => Ok(Progress::Partial),
             None => {
                 // The whole request is written.
@@ -132,7 +133,7 @@ impl Dialogue {
         }
     }
 
-    /// Once complete: the bytes received behind the proxy's answer. They belong to the tunnel.
+    /// Once complete: the bytes received behind the proxy's answer, which belong to the tunnel.
     pub fn ahead(&self) -> &[u8] {
         self.reading.wire()
     }

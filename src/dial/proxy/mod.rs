@@ -60,7 +60,7 @@ impl Proxy {
     ///
     /// A user and a password in the URL are percent-encoded there. They are sent to the proxy
     /// alone: as Basic authentication (RFC 7617), or by RFC 1929. Without TLS to the proxy,
-    /// everybody on the way can read them.
+    /// everybody on the way can read both.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl Proxy {
     /// a network (`192.0.2.0/24`), and may end with `:port`. `example.com` stands for that name and
     /// all names below it, `.example.com` only for the names below it. Names are not resolved, so a
     /// name never matches an address. Short forms of an address that some resolvers accept, such as
-    /// `127.1`, are names here: list them as the URL has them.
+    /// `127.1`, are names here. List such an address in the form that the URL has.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! The calls of tasks, written once for the types of all adapters of tasks.
 //!
-//! They are macros for the reason that [`drive::calls`](crate::drive::calls) gives. A module that
-//! invokes one of the macros imports [`names`].
+//! The calls are macros for the reason that [`drive::calls`](crate::drive::calls) gives. A module
+//! that invokes one of the macros imports [`names`].
 
 /// The names that the bodies of the macros use: those of [`drive`](crate::drive::calls::names), and
 /// more.
@@ -32,7 +32,8 @@ macro_rules! receiving {
         /// read the code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the
         /// connection is split) to send the answer, and drop the stream.
         ///
-        /// Cancel safe: a message is consumed only by the call after the one that returned it.
+        /// Cancel safe: a message is consumed by the call that follows, not by the call that
+        /// returns the message.
         ///
         /// # Errors
         ///
@@ -168,7 +169,7 @@ macro_rules! sending {
     () => {
         /// Like [`recv`](Self::recv), but also returns once there is room again. There is room
         /// while fewer than `below` bytes, and fewer than [`high_water`](crate::Config::high_water)
-        /// bytes, are unsent. If there is room at the time of the call, it returns only on a
+        /// bytes, are unsent. If there is room at the time of the call, this call returns only on a
         /// message or at the end. Use this call when you have more to feed. With an `Outbox` of
         /// `tickwire-parts`, pass its `max_unsent` as `below`. A `below` of 0 counts as 1.
         ///
@@ -195,8 +196,8 @@ macro_rules! sending {
         }
 
         /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
-        /// everything fed. Then it discards input up to the peer's Close, and ends the stream.
-        /// [`close_timeout`](crate::Config::close_timeout) bounds this time.
+        /// everything fed. Then the call discards input up to the peer's Close, and ends the
+        /// stream. [`close_timeout`](crate::Config::close_timeout) bounds this time.
         ///
         /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a
         /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None`.
@@ -253,8 +254,8 @@ macro_rules! sends {
             self.flush().await
         }
 
-        /// Waits until there is room for a message of any length. It writes if necessary, and does
-        /// not read.
+        /// Waits until there is room for a message of any length. This call writes if necessary,
+        /// and does not read.
         ///
         /// Cancel safe.
         ///
@@ -266,7 +267,7 @@ macro_rules! sends {
             poll_fn(|cx| self.0.poll_room(cx)).await
         }
 
-        /// Writes everything buffered. It does not read.
+        /// Writes everything buffered. This call does not read.
         ///
         /// Cancel safe: the next flush writes the remaining bytes.
         ///
@@ -361,7 +362,7 @@ macro_rules! adapter {
             }
 
             /// Like [`read`](Self::read), but also returns a request that fails the checks. The
-            /// second value says what is wrong with the request. Answer it with
+            /// second value says what is wrong with the request. Answer a bad request with
             /// [`reject`](Self::reject). Use this call in servers that also show a page.
             ///
             /// Dropping the future drops the stream.
@@ -392,8 +393,8 @@ macro_rules! adapter {
                 self.0.accepted(accept).await.map(WebSocket)
             }
 
-            /// Rejects the request: writes the response, and ends the stream. A response without a
-            /// Date header gets one.
+            /// Rejects the request: writes the response, and ends the stream. A Date header is
+            /// added if the response has none.
             ///
             /// Dropping the future drops the stream.
             ///

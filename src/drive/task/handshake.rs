@@ -16,7 +16,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// Reads an opening request and accepts any good one.
+/// Reads an opening request, and accepts every good request.
 pub(crate) async fn accept<I: Source + Output + Unpin>(
     io: I,
     config: &Config,

@@ -48,7 +48,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// The message at which the last step stopped.
+    /// The message that the last step reached.
     #[inline(always)]
     pub(crate) fn message(&mut self) -> Option<Message<'_>> {
         self.core.inbound().receiver().message()

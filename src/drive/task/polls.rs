@@ -25,7 +25,7 @@ pub(crate) struct Polled {
     tasks: Option<Arc<Wakers>>,
     /// The outlook after the last poll.
     outlook: Outlook,
-    /// The `Stream` has given its last item.
+    /// The `Stream` has returned its last item.
     #[cfg(feature = "futures")]
     pub(super) stream_ended: bool,
 }

@@ -1,5 +1,6 @@
-//! Streams and sinks of owned messages, and of owned events, for code that uses combinators:
-//! `StreamExt`, `forward`, a `select` of many connections, frameworks that take `Stream + Sink`.
+//! Streams and sinks of owned messages and of owned events. They are for code that uses
+//! combinators: `StreamExt`, `forward`, a `select` of many connections, frameworks that take
+//! `Stream + Sink`.
 //!
 //! Each received message becomes an owned message. (`recv` only lends the message.) A message of up
 //! to 4 KiB is copied into memory that several messages share. A longer message shares the buffer
@@ -97,10 +98,10 @@ impl<W: Output> Writer<W> {
 /// # }
 /// ```
 ///
-/// **The stream** returns the events of `recv_event`, including the peer's Close. It ends when the
-/// Close was answered and the connection is over. An error is returned once, as the last item. If
-/// [`auto_close`](crate::Config::auto_close) is off, answer a Close before you ask for the next
-/// item; otherwise the stream ends there.
+/// **The stream** returns the events of `recv_event`, including the peer's Close. The stream ends
+/// when the Close was answered and the connection is over. An error is returned once, as the last
+/// item. If [`auto_close`](crate::Config::auto_close) is off, answer a Close before you ask for the
+/// next item; otherwise the stream ends there.
 ///
 /// **The sink** queues an item, and the next flush sends it. A message is queued as by
 /// [`feed`](Sender::feed), a Ping, Pong or Close as by [`ping`](Sender::ping),
@@ -183,9 +184,9 @@ pub(crate) use stream;
 /// `Sink` for a type that sends, and for its [`Events`].
 macro_rules! sink {
     ([$($generics:tt)*] $Type:ty) => {
-        /// The sink is ready when there is room, as for [`ready`](Self::ready). It queues a message
-        /// as [`feed`](Self::feed) does. Closing sends a Close with code 1000 behind everything
-        /// fed, and reads nothing. After that, receive up to the end, or drop the connection.
+        /// The sink is ready when there is room, as for [`ready`](Self::ready). An item is queued
+        /// as by [`feed`](Self::feed). Closing sends a Close with code 1000 behind everything fed,
+        /// and reads nothing. After that, receive up to the end, or drop the connection.
         impl<$($generics)*> Sink<OwnedMessage> for $Type {
             type Error = Error;
 
