@@ -33,7 +33,7 @@ use std::io::{self, IoSlice, Read, Write};
 pub struct Timestamped<S> {
     pub(crate) io: S,
     /// Whether the kernel was asked.
-    on: bool,
+    pub(crate) on: bool,
     arrived: Option<Arrival>,
 }
 
@@ -51,10 +51,6 @@ impl<S> Timestamped<S> {
     /// The time of arrival of the last read's bytes, if the kernel gave one.
     pub fn arrived(&self) -> Option<Arrival> {
         self.arrived
-    }
-
-    pub(crate) fn is_on(&self) -> bool {
-        self.on
     }
 
     /// Notes a read.
@@ -113,13 +109,6 @@ impl<S: Handle> Timestamped<S> {
         let read = kernel::read(&self.io, buf, waits)?;
         Ok(self.note(read))
     }
-}
-
-/// Reads once, and returns the time of arrival.
-#[inline]
-#[cfg(feature = "tokio")]
-fn read<S: Handle>(io: &S, buf: &mut [u8]) -> io::Result<(usize, Option<Arrival>)> {
-    kernel::read(io, buf, true)
 }
 
 impl<S: Read + Handle> Read for Timestamped<S> {
