@@ -135,11 +135,6 @@ impl Whole {
     }
 
     /// Gives both buffers back. It is not inline, because it runs before a wait.
-    fn give_both_back(&mut self) {
-        pool::give(self.conn.receiver_mut().reclaim());
-        self.flushed();
-    }
-
     /// Gives the buffer for sending back.
     pub(super) fn flushed(&mut self) {
         pool::give(self.conn.sender_mut().reclaim());
@@ -189,7 +184,8 @@ impl<I: Source + Output> Core<I> for Whole {
 
     #[inline]
     fn give_back(&mut self) {
-        self.give_both_back();
+        pool::give(self.conn.receiver_mut().reclaim());
+        self.flushed();
     }
 
     #[inline(always)]

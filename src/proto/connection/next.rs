@@ -70,17 +70,6 @@ impl Turn {
     }
 }
 
-/// [`Next`] without borrows, so that `todo` can use `self` in a loop before `next` lends a part of
-/// it.
-enum Todo {
-    Event,
-    Write,
-    Read,
-    ShutDown,
-    Wait(Wait),
-    Over(Option<RecvError>),
-}
-
 impl Connection {
     /// Returns what to do next. Do it, report the result, and call it again.
     ///
@@ -125,17 +114,6 @@ impl Connection {
 
     #[inline(never)]
     fn next_slow(&mut self, now: Time) -> Next<'_> {
-        match self.todo(now) {
-            Todo::Event => self.event(),
-            Todo::Write => Next::Write(self.tx.outgoing()),
-            Todo::Read => Next::Read(&mut self.inbound.rx),
-            Todo::ShutDown => Next::ShutDown,
-            Todo::Wait(wait) => Next::Wait(wait),
-            Todo::Over(error) => Next::Over(error),
-        }
-    }
-
-    fn todo(&mut self, now: Time) -> Todo {
         loop {
             let paused = self.inbound.is_paused();
             let step = match paused {
@@ -145,22 +123,22 @@ impl Connection {
             let phase = match step {
                 Ok(Step::NeedInput) => None,
                 Ok(Step::Closed) | Err(_) => Some(self.inbound.phase(&self.tx)),
-                Ok(_) => return Todo::Event,
+                Ok(_) => return self.event(),
             };
             let said = self.turn.said;
             if self.tx.has_outgoing() && (said == Said::Nothing || !self.tx.is_refused()) {
-                return Todo::Write;
+                return Next::Write(self.tx.outgoing());
             }
             let reads = match phase {
                 None => !paused,
                 Some(Phase::Waiting | Phase::Discarding) => true,
-                Some(Phase::Shutting) if said != Said::WriteBlocked => return Todo::ShutDown,
+                Some(Phase::Shutting) if said != Said::WriteBlocked => return Next::ShutDown,
                 Some(Phase::Over) => {
                     let late = match said {
                         Said::Late(error) => Some(error),
                         _ => None,
                     };
-                    return Todo::Over(step.err().or(late));
+                    return Next::Over(step.err().or(late));
                 }
                 Some(_) => false,
             };
@@ -169,15 +147,15 @@ impl Connection {
             let reads_on = reads && said != Said::ReadBlocked;
             if reads_on && self.turn.reads < READS {
                 self.turn = Turn { said: Said::Nothing, reads: self.turn.reads + 1 };
-                return Todo::Read;
+                return Next::Read(&mut self.inbound.rx);
             }
             self.turn.reads = 0;
             let until = self.poll_timeout();
             if until.is_some_and(|at| at <= now) {
                 // A Ping may be due, or a deadline may have passed; the next step reports the
-                // error. Each `handle_time` clears or moves the deadline that was due, so this loop
+                // error. Each call clears or moves the deadline that was due, so this loop
                 // ends.
-                if let Err(error) = self.inbound.handle_time(now, reads_on, &mut self.tx) {
+                if let Err(error) = self.inbound.handle_timeout(now, reads_on, &mut self.tx) {
                     self.turn.said = Said::Late(error);
                 }
                 continue;
@@ -185,7 +163,7 @@ impl Connection {
             if !reads_on {
                 self.turn.said = Said::Nothing;
                 let writable = said == Said::WriteBlocked || self.tx.has_outgoing();
-                return Todo::Wait(Wait { readable: reads, writable, until });
+                return Next::Wait(Wait { readable: reads, writable, until });
             }
         }
     }

@@ -211,7 +211,7 @@ impl Handshake {
             Connection::new(Role::Client, &self.config, negotiated, Some(self.entropy));
         self.reading.end(head_len, &mut connection, &[]);
         if let Some(head) = kept {
-            connection.keep_response(head);
+            connection.inbound().keep_response(head);
         }
         Ok(connection)
     }
