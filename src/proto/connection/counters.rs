@@ -5,7 +5,7 @@ use super::Receiver;
 impl Receiver {
     /// Counts of the bytes received and consumed so far. Feature `counters`.
     pub fn counters(&self) -> Traffic {
-        self.tally.traffic
+        self.tally
     }
 }
 
@@ -52,24 +52,18 @@ pub struct Traffic {
     pub packed: u64,
 }
 
-/// Counts the traffic of one direction.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) traffic: Traffic,
-}
-
-impl Tally {
+impl Traffic {
     /// Counts a frame with this first byte, and a message if the byte has FIN.
     #[inline(always)]
     pub(super) fn frame(&mut self, b0: u8, payload: usize) {
-        self.traffic.frames += 1;
+        self.frames += 1;
         match b0 & 0x0f {
             0x8 => {}
-            0x9 => self.traffic.pings += 1,
-            0xa => self.traffic.pongs += 1,
+            0x9 => self.pings += 1,
+            0xa => self.pongs += 1,
             _ => {
-                self.traffic.messages += u64::from(b0 >> 7);
-                self.traffic.payload += payload as u64;
+                self.messages += u64::from(b0 >> 7);
+                self.payload += payload as u64;
             }
         }
     }
@@ -78,22 +72,22 @@ impl Tally {
     /// there.
     #[inline(always)]
     pub(super) fn more(&mut self, payload: usize, last: bool) {
-        self.traffic.messages += u64::from(last);
-        self.traffic.payload += payload as u64;
+        self.messages += u64::from(last);
+        self.payload += payload as u64;
     }
 
     /// Counts `plain` bytes that were compressed to `packed` bytes, or inflated from them.
     #[inline(always)]
     pub(super) fn packed(&mut self, plain: usize, packed: usize) {
-        self.traffic.plain += plain as u64;
-        self.traffic.packed += packed as u64;
+        self.plain += plain as u64;
+        self.packed += packed as u64;
     }
 
     /// Counts a read of `n` bytes.
     #[inline(always)]
     pub(super) fn read(&mut self, n: usize) {
-        self.traffic.calls += u64::from(n > 0);
-        self.traffic.wire += n as u64;
+        self.calls += u64::from(n > 0);
+        self.wire += n as u64;
     }
 }
 

@@ -40,7 +40,7 @@ use crate::proto::{
     role::Role,
     time::Time,
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::boxed::Box;
 use core::time::Duration;
 
 /// One open WebSocket connection without its stream. It turns received bytes into events, and
@@ -123,11 +123,6 @@ impl Connection {
     pub(crate) fn begin_with(&mut self, input: RecvBuffer, response: &[&[u8]]) {
         let free = self.inbound.rx.begin_with(input);
         self.tx.begin_with(free, response);
-    }
-
-    /// Keeps the head of the response that opened the connection.
-    pub(crate) fn keep_response(&mut self, head: Vec<u8>) {
-        self.inbound.keep_response(head);
     }
 
     /// The head of the response, if it was kept.
@@ -222,13 +217,13 @@ impl Connection {
     /// [`WriteTimeout`](RecvError::WriteTimeout), [`DataTimeout`](RecvError::DataTimeout).
     /// [`step`](Self::step) repeats the error after delivering everything received.
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
-        self.inbound.handle_timeout(now, &mut self.tx)
+        self.inbound.handle_timeout(now, false, &mut self.tx)
     }
 
     /// The shortest deadline that the sending half can start. Adapters whose halves cannot wake
     /// each other bound their waits by this duration.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
-        self.inbound.close_timeout().min(self.tx.write_timeout())
+        self.inbound.timers.close_timeout.min(self.tx.write_timeout)
     }
 
     // Outputs.

@@ -71,17 +71,6 @@ impl LoopState {
     }
 }
 
-/// [`Next`] without borrows, so that `todo` can use `self` in a loop before `next` lends a part of
-/// it.
-enum Todo {
-    Event,
-    Write,
-    Read,
-    ShutDown,
-    Wait(Wait),
-    Over(Option<RecvError>),
-}
-
 impl Connection {
     /// Returns what to do next. Do that, report the result, and call `next` again.
     ///
@@ -126,17 +115,6 @@ impl Connection {
 
     #[inline(never)]
     fn next_slow(&mut self, now: Time) -> Next<'_> {
-        match self.todo(now) {
-            Todo::Event => self.event(),
-            Todo::Write => Next::Write(self.tx.outgoing()),
-            Todo::Read => Next::Read(&mut self.inbound.rx),
-            Todo::ShutDown => Next::ShutDown,
-            Todo::Wait(wait) => Next::Wait(wait),
-            Todo::Over(error) => Next::Over(error),
-        }
-    }
-
-    fn todo(&mut self, now: Time) -> Todo {
         loop {
             let paused = self.inbound.is_paused();
             let step = match paused {
@@ -146,24 +124,24 @@ impl Connection {
             let phase = match step {
                 Ok(Step::NeedInput) => None,
                 Ok(Step::Closed) | Err(_) => Some(self.inbound.phase(&self.tx)),
-                Ok(_) => return Todo::Event,
+                Ok(_) => return self.event(),
             };
             let obstacle = self.loop_state.obstacle;
             if self.tx.has_outgoing() && (obstacle == Obstacle::Nothing || !self.tx.is_refused()) {
-                return Todo::Write;
+                return Next::Write(self.tx.outgoing());
             }
             let reads = match phase {
                 None => !paused,
                 Some(Phase::Waiting | Phase::Discarding) => true,
                 Some(Phase::Shutting) if obstacle != Obstacle::WriteBlocked => {
-                    return Todo::ShutDown;
+                    return Next::ShutDown;
                 }
                 Some(Phase::Over) => {
                     let passed = match obstacle {
                         Obstacle::DeadlinePassed(error) => Some(error),
                         _ => None,
                     };
-                    return Todo::Over(step.err().or(passed));
+                    return Next::Over(step.err().or(passed));
                 }
                 Some(_) => false,
             };
@@ -173,15 +151,15 @@ impl Connection {
             if reads_on && self.loop_state.reads < READS {
                 self.loop_state =
                     LoopState { obstacle: Obstacle::Nothing, reads: self.loop_state.reads + 1 };
-                return Todo::Read;
+                return Next::Read(&mut self.inbound.rx);
             }
             self.loop_state.reads = 0;
             let until = self.poll_timeout();
             if until.is_some_and(|at| at <= now) {
                 // A Ping may be due, or a deadline may have passed; the next step reports the
-                // error. Each `handle_time` clears or moves the deadline that was due, so this loop
+                // error. Each call clears or moves the deadline that was due, so this loop
                 // ends.
-                if let Err(error) = self.inbound.handle_time(now, reads_on, &mut self.tx) {
+                if let Err(error) = self.inbound.handle_timeout(now, reads_on, &mut self.tx) {
                     self.loop_state.obstacle = Obstacle::DeadlinePassed(error);
                 }
                 continue;
@@ -189,7 +167,7 @@ impl Connection {
             if !reads_on {
                 self.loop_state.obstacle = Obstacle::Nothing;
                 let writable = obstacle == Obstacle::WriteBlocked || self.tx.has_outgoing();
-                return Todo::Wait(Wait { readable: reads, writable, until });
+                return Next::Wait(Wait { readable: reads, writable, until });
             }
         }
     }

@@ -13,12 +13,12 @@ mod received;
 mod signs;
 mod walk;
 
-use super::{Closed, counters::Tally, recv_buffer::RecvBuffer};
+use super::{Closed, counters::Traffic, recv_buffer::RecvBuffer};
 use crate::proto::{
     close::CloseFrame,
     config::Config,
     error::RecvError,
-    frame::{self, Header, OpCode},
+    frame::{self, Control, Header, OpCode},
     mask::Masker,
     memory::Memory,
     message::DataKind,
@@ -81,20 +81,14 @@ pub struct Receiver {
     /// changes `data_mark`. This way `quick` need not count anything.
     not_data: u64,
     read: LastRead,
-    pub(super) tally: Tally,
+    pub(super) tally: Traffic,
     limits: Limits,
-    close: Option<Box<Close>>,
+    close: Option<Box<Control>>,
     /// Present if permessage-deflate was agreed on, until nothing more is received.
     inflate: Option<inflate::Handle>,
     /// The current message is in `inflate`, not in `buf`. Invariant: `quick_below` is 0 while this
     /// is set.
     inflated: bool,
-}
-
-/// The payload of a Close frame. Invariant: it passed [`CloseFrame::parse`].
-struct Close {
-    len: usize,
-    bytes: [u8; 125],
 }
 
 /// Shows states and lengths, but no bytes. Payloads may be secret, and the buffer may hold bytes of
@@ -166,7 +160,7 @@ impl Receiver {
             frame_start: 0,
             not_data: 0,
             read: LastRead::default(),
-            tally: Tally::default(),
+            tally: Traffic::default(),
             limits: Limits::new(config),
             close: None,
             inflate: None,
@@ -353,8 +347,7 @@ impl Receiver {
 
     /// The peer's Close; `None` before it comes, and for an empty body.
     pub(crate) fn close_frame(&self) -> Option<CloseFrame<'_>> {
-        let close = self.close.as_deref()?;
-        CloseFrame::parse(close.bytes.get(..close.len)?).ok().flatten()
+        CloseFrame::parse(self.close.as_ref()?.payload()).ok().flatten()
     }
 
     /// How receiving ended, if it did. The caller supplies `clean`, which only both halves together

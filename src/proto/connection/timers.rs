@@ -21,7 +21,7 @@ pub(super) struct Timers {
     pub(super) close_timeout: Duration,
     beat: Beat,
     /// Boxed, because most connections have no deadline on data.
-    silence: Option<Box<Silence>>,
+    pub(super) silence: Option<Box<Silence>>,
     idle: Option<Box<Idle>>,
     /// Where the partial frame began, and its deadline.
     frame: Option<(u64, Time)>,
@@ -29,7 +29,7 @@ pub(super) struct Timers {
     end: Option<(Phase, Time)>,
     pause: Pause,
     /// A phase of closing timed out, so the stream is dropped as it is.
-    given_up: bool,
+    pub(super) given_up: bool,
     /// The deadline that has passed. No other deadline runs after it.
     expired: Option<RecvError>,
 }
@@ -170,11 +170,6 @@ impl Timers {
         self.heartbeat.is_some() || self.silence.is_some() || self.idle.is_some()
     }
 
-    /// Whether the peer has a deadline on data.
-    pub(super) fn expects_data(&self) -> bool {
-        self.silence.is_some()
-    }
-
     /// When `attend` is due, if ever, while input keeps coming.
     pub(super) fn attends(&self) -> Option<Time> {
         [self.next_silence(true), self.next_idle()].into_iter().flatten().min()
@@ -186,11 +181,6 @@ impl Timers {
 
     fn next_idle(&self) -> Option<Time> {
         self.idle.as_ref().map(|idle| idle.next())
-    }
-
-    /// Whether a phase of closing timed out, so that the stream is dropped as it is.
-    pub(super) fn gave_up(&self) -> bool {
-        self.given_up
     }
 
     /// The time at which the caller must call `handle` next.

@@ -42,6 +42,11 @@ impl Scan {
         Self { at: 0, line: 0, lines: 0, max_head, max_headers, max_line }
     }
 
+    /// Begins at the next head, which may follow directly.
+    pub(super) fn restart(&mut self) {
+        (self.at, self.line, self.lines) = (0, 0, 0);
+    }
+
     /// Continues in `bytes`, which contains the bytes of the last call and the bytes that followed.
     /// Returns the length of the head, blank line included, once the head is complete.
     pub(super) fn run(&mut self, bytes: &[u8]) -> Result<Option<usize>, HandshakeError> {

@@ -1,5 +1,4 @@
 //! The message in progress: its state across frames, its limits, and the validation of text.
-use super::Delivery;
 use crate::proto::{
     config::Config,
     error::{ProtocolError, RecvError, shown},
@@ -39,11 +38,6 @@ impl InProgress {
     pub(super) fn new(kind: DataKind, compressed: bool) -> Self {
         let utf8 = Utf8Validator::default();
         Self { kind, compressed, fragments: 1, handing: Handing::Whole, utf8 }
-    }
-
-    /// Whether the message is assembled whole, for a caller that asks for `delivery`.
-    pub(super) fn is_whole(&self, delivery: Delivery) -> bool {
-        delivery == Delivery::Whole && self.handing == Handing::Whole
     }
 
     /// §8.1: a text is validated while it arrives, so that a violation is found at its first byte.

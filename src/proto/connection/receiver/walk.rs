@@ -4,13 +4,13 @@
 //! across frames, and the bits that this connection allows. `progress` has the limits on a message
 //! and validates text. `inflate` inflates compressed messages.
 use super::{
-    Close, Current, Delivery, Receiver, State, Step,
+    Current, Delivery, Receiver, State, Step,
     progress::{Handing, InProgress},
 };
 use crate::proto::{
     close::CloseFrame,
     error::{ProtocolError, RecvError},
-    frame::{self, Header, OpCode},
+    frame::{self, Control, Header, OpCode},
     mask::Masker,
     message::DataKind,
     trace,
@@ -238,7 +238,7 @@ impl Receiver {
             return Ok(None); // Never: `begin` has set `message`.
         };
         let (kind, compressed, handing) = (message.kind, message.compressed, message.handing);
-        let whole = message.is_whole(delivery);
+        let whole = delivery == Delivery::Whole && handing == Handing::Whole;
         let Taken { wire, stop, here } = self.take_data(whole)?;
         let last = stop == Stop::End;
         self.tally.more(wire, last);
@@ -348,11 +348,7 @@ impl Receiver {
             OpCode::Pong => Step::Pong,
             _ => {
                 trace::close_received(role, CloseFrame::parse(payload)?);
-                let mut close = Close { len, bytes: [0; 125] };
-                if let Some(bytes) = close.bytes.get_mut(..len) {
-                    bytes.copy_from_slice(payload);
-                }
-                self.close = Some(Box::new(close));
+                self.close = Control::new([payload]).map(Box::new);
                 self.state = State::Closed;
                 Step::Close
             }

@@ -2,17 +2,16 @@
 //! by a failed write.
 use super::{
     Sender, State,
-    urgent::{AtOnce, Control, Tail},
+    urgent::{AtOnce, Tail},
 };
 use crate::proto::{
     close::{CloseCode, CloseFrame, IntoClose},
     error::{RecvError, SendError},
-    frame::OpCode,
+    frame::{Control, OpCode},
     time::Time,
     trace,
 };
 use alloc::boxed::Box;
-use core::time::Duration;
 
 impl Sender {
     /// Starts the closing handshake, or answers the peer's Close. The Close goes out behind
@@ -52,15 +51,14 @@ impl Sender {
             return Err(SendError::Closed);
         }
         let Some(frame) = frame else {
-            return Control::new(&[]).ok_or(SendError::ReasonTooLong);
+            return Control::new([]).ok_or(SendError::ReasonTooLong);
         };
         // §7.4.1: 1010 says that the server did not negotiate an extension, so only a client sends
         // it.
         if frame.code == CloseCode::MANDATORY_EXTENSION && !self.encoder.masks() {
             return Err(SendError::BadCloseCode);
         }
-        let (payload, len) = frame.encode().ok_or(SendError::ReasonTooLong)?;
-        payload.get(..len).and_then(Control::new).ok_or(SendError::ReasonTooLong)
+        frame.encode().ok_or(SendError::ReasonTooLong)
     }
 
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &[u8]) {
@@ -183,10 +181,6 @@ impl Sender {
 
     // The deadline on writing, by which the stream must accept some bytes.
 
-    pub(in crate::proto::connection) fn write_timeout(&self) -> Duration {
-        self.write_timeout
-    }
-
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         self.out.stall.poll()
@@ -194,8 +188,7 @@ impl Sender {
 
     /// Checks the deadline on writing. If the deadline has passed, this half is closed.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
-        let timeout = self.write_timeout;
-        if !self.out.stall.handle(now, timeout) {
+        if !self.out.stall.handle(now, self.write_timeout) {
             return Ok(());
         }
         // If our Close has left, the closing handshake is complete without the rest of the frame

@@ -26,6 +26,7 @@ use crate::proto::{
     config::Config,
     entropy::{Entropy, Keys},
     error::SendError,
+    frame::Control,
     memory::Memory,
     message::DataKind,
     time::Time,
@@ -38,7 +39,7 @@ use deflate::Deflate;
 use encoder::Encoder;
 use ledger::Ledger;
 pub use ledger::Position;
-use urgent::{Control, Tail, Urgent};
+use urgent::{Tail, Urgent};
 
 /// The sending half of a [`Connection`](super::Connection).
 ///
@@ -54,7 +55,7 @@ pub struct Sender {
     /// that message then never fails with `Full`.
     cork_limit: usize,
     min_vectored: usize,
-    write_timeout: Duration,
+    pub(super) write_timeout: Duration,
     pub(super) auto_pong: bool,
     pub(super) auto_close: bool,
     pub(super) explains: bool,
@@ -191,7 +192,7 @@ impl Sender {
         if self.is_over() {
             return Err(SendError::Closed);
         }
-        Control::new(payload).ok_or(SendError::ControlTooLong)
+        Control::new([payload]).ok_or(SendError::ControlTooLong)
     }
 
     // Replies and Pings that the receiving half asks for.

@@ -6,7 +6,7 @@ use crate::proto::{
         out_buffer::OutBuffer,
         rtt::{RoundTrip, Trips},
     },
-    frame::{MAX_CONTROL_LEN, OpCode},
+    frame::{Control, OpCode},
     time::Time,
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -42,26 +42,6 @@ pub(super) type AtOnce = bool;
 /// Up to this many waiting Pings are answered individually. If more Pings wait, only the newest is
 /// answered (§5.5.3), so that a flood of Pings cannot fill memory with Pongs.
 const MAX_PONGS: u8 = 16;
-
-/// The payload of a control frame.
-#[derive(Clone, Copy)]
-pub(super) struct Control {
-    len: u8,
-    payload: [u8; MAX_CONTROL_LEN],
-}
-
-impl Control {
-    /// `None` above 125 bytes.
-    pub(super) fn new(payload: &[u8]) -> Option<Self> {
-        let mut control = Self { len: payload.len() as u8, payload: [0; MAX_CONTROL_LEN] };
-        control.payload.get_mut(..payload.len())?.copy_from_slice(payload);
-        Some(control)
-    }
-
-    pub(super) fn payload(&self) -> &[u8] {
-        self.payload.get(..usize::from(self.len)).unwrap_or_default()
-    }
-}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Beat {

@@ -168,7 +168,7 @@ impl Handshake {
                 self.check(Headers::of(head))?;
                 return Ok(Progress::Complete);
             }
-            100..=199 => self.reading.skip_interim(line, &self.config)?,
+            100..=199 => self.reading.skip_interim(line)?,
             status => {
                 let body = Body::of(Refusal::new(status, head));
                 self.reading.buf.skip(len);
@@ -209,10 +209,11 @@ impl Handshake {
         let head_len = response.head.len();
         let kept = self.keep_response.then(|| response.head.to_vec());
         trace::opened(Role::Client, || self.path(), negotiated.subprotocol.as_deref());
-        let mut connection = Connection::client(&self.config, negotiated, self.entropy);
+        let mut connection =
+            Connection::new(Role::Client, &self.config, negotiated, Some(self.entropy));
         self.reading.end(head_len, &mut connection, &[]);
         if let Some(head) = kept {
-            connection.keep_response(head);
+            connection.inbound().keep_response(head);
         }
         Ok(connection)
     }
