@@ -4,15 +4,15 @@ pub(crate) mod blocking;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;
 
-/// A TCP stream, or TLS streams over one.
+/// A TCP stream without TLS, or with one or two TLS streams around it.
 #[derive(Debug)]
 enum Maybe<S, T, U> {
     Plain(S),
-    /// To the server.
+    /// TLS to the server.
     Tls(T),
-    /// To a proxy.
+    /// TLS to a proxy.
     ToProxy(T),
-    /// To the server, in TLS to a proxy.
+    /// TLS to the server, inside TLS to a proxy.
     Within(U),
 }
 
@@ -45,7 +45,7 @@ macro_rules! dialed {
             }))
         }
 
-        /// The stream below any TLS. It leads to the proxy, if there is one.
+        /// The stream below any TLS. If there is a proxy, the stream leads to the proxy.
         pub fn get_ref(&self) -> &S {
             match &self.0 {
                 Maybe::Plain(io) => io,
@@ -57,7 +57,7 @@ macro_rules! dialed {
 }
 use dialed;
 
-/// Evaluates `$do` with the stream of the variant, whichever it is.
+/// Evaluates `$do` with the stream of whichever variant `$maybe` has.
 macro_rules! inner {
     ($maybe:expr, $stream:ident => $do:expr) => {
         match $maybe {

@@ -12,7 +12,7 @@ use core::ops::Range;
 /// A message whose last frame is not complete.
 pub(super) struct InProgress {
     pub(super) kind: DataKind,
-    /// Whether its first frame had RSV1 set (RFC 7692 §6).
+    /// Whether the message's first frame had RSV1 set (RFC 7692 §6).
     pub(super) compressed: bool,
     /// The number of frames so far.
     pub(super) fragments: u32,
@@ -41,7 +41,7 @@ impl InProgress {
         Self { kind, compressed, fragments: 1, handing: Handing::Whole, utf8 }
     }
 
-    /// Whether the message is assembled for a caller that wants `delivery`.
+    /// Whether the message is assembled whole, for a caller that asks for `delivery`.
     pub(super) fn is_whole(&self, delivery: Delivery) -> bool {
         delivery == Delivery::Whole && self.handing == Handing::Whole
     }

@@ -38,9 +38,9 @@ impl Handshake {
                 }
                 extension = extensions::check(value)?;
             } else if is("Transfer-Encoding") || (is("Content-Length") && value != b"0") {
-                // RFC 9110 §8.6, RFC 9112 §6.1: a 101 has neither header. With one, the bytes after
-                // the head could be read as a body or as frames. A length of 0 is harmless, and
-                // some servers send it.
+                // RFC 9110 §8.6, RFC 9112 §6.1: a 101 has neither header. With either, the bytes
+                // after the head could be read as a body or as frames. A length of 0 is harmless,
+                // and some servers send it.
                 return Err(HandshakeError::HasBody);
             }
         }
