@@ -128,39 +128,31 @@ impl<'r> Dial<'r> {
         self
     }
 
-    pub(crate) fn request(&self) -> &'r Request {
-        self.request
-    }
-
-    pub(crate) fn target(&self) -> &'r Target {
+    fn target(&self) -> &'r Target {
         self.request.target()
     }
 
     /// The configuration of TLS; `None` if the URL is not `wss`.
-    pub(crate) fn client_tls(&self) -> Result<Option<tls::Client>, Error> {
+    fn client_tls(&self) -> Result<Option<tls::Client>, Error> {
         client_tls(self.target(), self.tls_config.as_ref())
-    }
-
-    pub(crate) fn via(&self) -> Option<&Proxy> {
-        self.via_proxy.as_ref()
     }
 
     /// The target to dial: the proxy, or else the server. Also the configuration of TLS to the
     /// proxy, if TLS to the proxy is needed.
-    pub(crate) fn first_hop(&self) -> Result<(&Target, Option<tls::Client>), Error> {
-        match self.via() {
+    fn first_hop(&self) -> Result<(&Target, Option<tls::Client>), Error> {
+        match &self.via_proxy {
             None => Ok((self.target(), None)),
             Some(proxy) => Ok((proxy.target(), proxy.client_tls()?)),
         }
     }
 
     /// If there is a proxy, marks an error of dialing as an error of the proxy.
-    pub(crate) fn of_proxy(&self, error: Error) -> Error {
-        if self.via().is_some() { Error::Proxy(Box::new(error)) } else { error }
+    fn of_proxy(&self, error: Error) -> Error {
+        if self.via_proxy.is_some() { Error::Proxy(Box::new(error)) } else { error }
     }
 
     /// Calls the hook before a socket connects.
-    pub(crate) fn prepare_socket<S: Handle>(&self, socket: &S) -> io::Result<()> {
+    fn prepare_socket<S: Handle>(&self, socket: &S) -> io::Result<()> {
         let Some(Prepare(hook)) = &self.prepare else { return Ok(()) };
         #[cfg(not(windows))]
         return hook(socket.as_fd());
@@ -169,7 +161,7 @@ impl<'r> Dial<'r> {
     }
 
     /// Wraps a dialed stream. If `timestamps` was set, asks the kernel to stamp the reads.
-    pub(crate) fn stamped<S: Handle>(&self, tcp: S) -> io::Result<Timestamped<S>> {
+    fn stamped<S: Handle>(&self, tcp: S) -> io::Result<Timestamped<S>> {
         if self.stamps_reads { Timestamped::new(tcp) } else { Ok(Timestamped::wrap(tcp, false)) }
     }
 
@@ -213,10 +205,6 @@ impl Attempts<'_> {
             Some(connect) => Ok(connect),
             None => Err(self.lost(timed_out)),
         }
-    }
-
-    fn failed(&mut self, address: SocketAddr, error: io::Error) {
-        self.race.failed(address, error);
     }
 
     fn lost(&mut self, timed_out: bool) -> io::Error {

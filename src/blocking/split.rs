@@ -69,7 +69,7 @@ impl<S: Stream> WebSocket<S> {
             hand.wait.write_limit = read.wait.write_limit.take();
             hand.wait.longest_wait = Some(WRITER_WAIT);
             read.wait.set_longest_wait(reader_wait);
-            Ok((read, out, hand))
+            Ok::<_, io::Error>((read, out, hand))
         })?;
         Ok((Reader(halves.0), Writer(halves.1)))
     }

@@ -282,7 +282,7 @@ impl<S: Stream + Handle> Stream for Timestamped<S> {
     }
 
     fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self::wrap(self.io.try_clone()?, self.is_on()))
+        Ok(Self::wrap(self.io.try_clone()?, self.on))
     }
 }
 

@@ -109,7 +109,7 @@ impl Dial<'_> {
         if let Some(tls) = tls {
             stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
         }
-        client_since(began, stream, self.request(), config, &ahead)
+        client_since(began, stream, self.request, config, &ahead)
     }
 
     /// A stream to the server, and the bytes that were already read from it.
@@ -121,7 +121,7 @@ impl Dial<'_> {
     ) -> Result<(MaybeTls<S>, Vec<u8>), Error> {
         let (to, tls) = self.first_hop()?;
         let mut io = Timed::opening(began, MaybeTls::new(connector(to)?, to, tls)?);
-        let ahead = match self.via() {
+        let ahead = match &self.via_proxy {
             None => Vec::new(),
             Some(proxy) => wait(proxy.tunnel(&mut io, self.target(), config))??,
         };
@@ -150,7 +150,7 @@ impl Dial<'_> {
                 Step::Connect(to) => {
                     match self.begin(to) {
                         Ok(socket) => under_way.push((to, socket)),
-                        Err(error) => attempts.failed(to, error),
+                        Err(error) => attempts.race.failed(to, error),
                     }
                     continue;
                 }
@@ -163,7 +163,7 @@ impl Dial<'_> {
                     socket.set_nonblocking(false)?;
                     return Ok(socket.into());
                 }
-                Err(error) => attempts.failed(to, error),
+                Err(error) => attempts.race.failed(to, error),
             }
         }
     }

@@ -140,7 +140,7 @@ impl Dial<'_> {
         if let Some(tls) = tls {
             stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
         }
-        client_since(began, stream, self.request(), config, &ahead).await
+        client_since(began, stream, self.request, config, &ahead).await
     }
 
     /// A stream to the server, and the bytes that were already read from it.
@@ -157,7 +157,7 @@ impl Dial<'_> {
         let (to, tls) = self.first_hop()?;
         let io = within(began.checked_add(config.handshake_timeout), connector(to)).await?;
         let mut io = Timed::since(began, MaybeTls::new(io, to, tls)?);
-        let ahead = match self.via() {
+        let ahead = match &self.via_proxy {
             None => Vec::new(),
             // The future is boxed, so that it takes no memory in connections without a proxy.
             Some(proxy) => Box::pin(proxy.tunnel(&mut io, self.target(), config)).await?,
@@ -203,7 +203,7 @@ impl Dial<'_> {
             });
             match within(until, ended).await {
                 Ok((_, Ok(tcp))) => return Ok(tcp),
-                Ok((to, Err(error))) => attempts.failed(to, error),
+                Ok((to, Err(error))) => attempts.race.failed(to, error),
                 Err(_) => {} // the next attempt may begin, or the limit has passed
             }
         }

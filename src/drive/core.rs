@@ -135,12 +135,6 @@ impl Whole {
         self.out.lost()
     }
 
-    /// Gives both buffers back to the pool. Not inlined, because it runs only before a wait.
-    fn give_both_back(&mut self) {
-        pool::give(self.conn.receiver_mut().reclaim());
-        self.flushed();
-    }
-
     /// Gives the sender's buffer back to the pool.
     pub(super) fn flushed(&mut self) {
         pool::give(self.conn.sender_mut().reclaim());
@@ -190,7 +184,8 @@ impl<I: Source + Output> Core<I> for Whole {
 
     #[inline]
     fn give_back(&mut self) {
-        self.give_both_back();
+        pool::give(self.conn.receiver_mut().reclaim());
+        self.flushed();
     }
 
     #[inline(always)]

@@ -73,14 +73,6 @@ impl From<io::Error> for Error {
 }
 
 impl Error {
-    /// The error of a client's handshake that the server refused.
-    pub(crate) fn refused(handshake: crate::proto::handshake::client::Handshake) -> Self {
-        match handshake.into_refusal() {
-            Some(refusal) => Self::Refused(Box::new(refusal)),
-            None => HandshakeError::Incomplete.into(),
-        }
-    }
-
     /// Whether a new connection may succeed later: the network failed, or the server reported an
     /// overload or a temporary fault. `false` if the new connection would fail too, for example
     /// after a bad URL, a violation, or missing credentials. Also `false` for

@@ -19,6 +19,7 @@ use crate::proto::{
     time::Time,
 };
 use std::{
+    boxed::Box,
     future::poll_fn,
     io::{self, IoSlice},
     task::{Context, Poll, ready},
@@ -141,10 +142,11 @@ pub(crate) async fn client<I: Source + Output>(
             Ok(Progress::Partial) => handshake.reading.handle_timeout(io.now()),
             Err(error) => Err(error),
         };
-        match told {
-            Ok(()) => {}
-            Err(HandshakeError::Refused { .. }) => return Err(Error::refused(handshake)),
-            Err(error) => return Err(error.into()),
+        if let Err(error) = told {
+            return Err(match handshake.into_refusal() {
+                Some(refusal) => Error::Refused(Box::new(refusal)),
+                None => error.into(),
+            });
         }
         match poll_fn(|cx| poll_read(&mut io, &mut handshake.reading, cx)).await {
             // The server's response says more than the error that ended the stream.

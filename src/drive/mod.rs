@@ -76,7 +76,7 @@ static POOL: Memory = Memory { take: pool::take, give: pool::give };
 impl<C: Core<I>, I: Source> Socket<C, I> {
     #[inline]
     pub(crate) fn new(mut core: C, io: I) -> Self {
-        let notes_reads = core.inbound().stamps_reads() || core.inbound().is_watched();
+        let notes_reads = core.inbound().stamps_reads() || core.inbound().attends().is_some();
         Self {
             core,
             io,
@@ -179,7 +179,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         let read = self.poll_input(cx);
         if let Poll::Ready(Ok(1..)) = read {
             let inbound = self.core.inbound();
-            self.read_unattended = inbound.is_watched();
+            self.read_unattended = inbound.attends().is_some();
             if inbound.stamps_reads() {
                 inbound.receiver_mut().set_read(self.io.now(), arrival::left());
             }
@@ -222,7 +222,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     fn attend(&mut self) {
         self.read_unattended = false;
         let now = self.io.now();
-        if self.core.inbound().is_due(now) {
+        if self.core.inbound().attends().is_some_and(|at| at <= now) {
             self.core.with(|inbound, tx, _| inbound.attend(now, tx));
         }
     }

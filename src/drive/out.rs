@@ -124,7 +124,7 @@ impl Out {
                 let told = match self.recv_error {
                     // The sending half found the error first.
                     Some(error) if inbound.receiver().failure().is_none() => Err(error),
-                    _ => inbound.handle_timeout(now, tx),
+                    _ => inbound.handle_timeout(now, false, tx),
                 };
                 told.inspect_err(|&error| inbound.receiver_mut().cut_off(error))
             }

@@ -287,10 +287,10 @@ type Halves<R, W, H> = (Socket<Half<W>, R>, Writer<W, H>);
 
 impl<I: Source + Output> Socket<Whole, I> {
     /// Splits the connection. Messages that were fed or received before are kept.
-    pub(crate) fn into_halves<R: Source, W: Output, H>(
+    pub(crate) fn into_halves<R: Source, W: Output, H, E>(
         self,
-        split: impl FnOnce(I) -> io::Result<(R, W, H)>,
-    ) -> io::Result<Halves<R, W, H>> {
+        split: impl FnOnce(I) -> Result<(R, W, H), E>,
+    ) -> Result<Halves<R, W, H>, E> {
         let Self { mut core, io, .. } = self;
         core.conn.set_paused(false);
         let (inbound, tx) = core.conn.into_halves();

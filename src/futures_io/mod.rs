@@ -84,6 +84,7 @@ use crate::{
 use ::futures_io::{AsyncRead, AsyncWrite};
 use std::{
     boxed::Box,
+    convert::Infallible,
     fmt,
     io::{self, IoSlice},
     pin::Pin,
@@ -251,16 +252,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let halves = self.0.into_halves(|Timed { io, wait }| {
+        let Ok((reader, writer)) = self.0.into_halves(|Timed { io, wait }| {
             let (read, write) = split(io);
             let FuturesIo { ref timers, epoch, .. } = wait;
             let twin = FuturesIo { timers: timers.clone(), epoch, sleep: None, reads: 0 };
-            Ok((Timed { io: read, wait }, Timed { io: write, wait: twin }, ()))
+            Ok::<_, Infallible>((Timed { io: read, wait }, Timed { io: write, wait: twin }, ()))
         });
-        match halves {
-            Ok((reader, writer)) => (Reader(reader), Writer(writer)),
-            Err(_) => unreachable!("nothing can fail"),
-        }
+        (Reader(reader), Writer(writer))
     }
 }
 

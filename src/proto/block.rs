@@ -7,8 +7,8 @@
 //!
 //! Each part keeps its block alive. The thread writes the next message behind the last part. If
 //! that message does not fit, and all parts were dropped, the thread starts at the front again. If
-//! it does not fit, and a part is still kept, the thread allocates a new block. Without std each
-//! message has a separate allocation.
+//! that message does not fit, and a part is still kept, the thread allocates a new block. Without
+//! std each message has a separate allocation.
 use bytes::{Bytes, BytesMut};
 
 /// The longest message that is put into a block, in bytes. A longer message would leave too much of

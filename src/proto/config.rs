@@ -44,11 +44,11 @@ pub struct Config {
     /// [`max_message`](Self::max_message) in chunks, allow its frames here.
     pub max_frame: Option<usize>,
 
-    /// The most fragments in a message received whole; default 131,072. A message with more fails
-    /// the connection with Close 1008.
+    /// The most fragments in a message received whole; default 131,072. A message with more
+    /// fragments fails the connection with Close 1008.
     ///
-    /// Stops a peer from keeping a message open for ever with empty fragments. No limit on bytes
-    /// would notice them.
+    /// Stops a peer from keeping a message open for ever with empty fragments. A limit on bytes
+    /// would not notice empty fragments.
     pub max_fragments: u32,
 
     /// The number of bytes that one read asks for, from 512 to 16 MiB; default 16 KiB, which fits
@@ -57,7 +57,7 @@ pub struct Config {
     /// arrives.
     pub read_buffer: usize,
 
-    /// The number of unwritten bytes from which on feeding fails with
+    /// Once this many bytes are unwritten, feeding fails with
     /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
     /// a message of any length is accepted whole. 0 counts as 1.
     ///
@@ -93,9 +93,10 @@ pub struct Config {
     pub auto_close: bool,
 
     /// Whether the Close that reports a violation or a limit has a reason (§7.1.6); default no. A
-    /// reason helps the authors of the peer. It is the text of the [`RecvError`](crate::RecvError),
-    /// such as `frame from a client is not masked` or `message longer than the limit of 4096 bytes
-    /// (max_message)`. This text shows limits of this `Config`, and never received data.
+    /// reason helps the authors of the peer. The reason is the text of the
+    /// [`RecvError`](crate::RecvError), such as `frame from a client is not masked` or `message
+    /// longer than the limit of 4096 bytes (max_message)`. This text shows limits of this `Config`,
+    /// and never received data.
     pub explain_violations: bool,
 
     /// Whether the adapters record the time of each read, for
@@ -119,8 +120,8 @@ pub struct Config {
     ///
     /// Once the time has passed, the connection fails with
     /// [`DataTimeout`](crate::RecvError::DataTimeout). Each timeout has five checks, so the failure
-    /// can be up to a fifth late. Received messages are delivered first. A Close with 1001 tells
-    /// the peer, which may be alive.
+    /// can be late by up to a fifth of the timeout. Received messages are delivered first. A Close
+    /// with 1001 tells the peer, which may be alive.
     ///
     /// Receiving calls drive the checks. Before a check they read everything available, so a
     /// program that receives late loses nothing. If input never pauses, they read for a fifth of
@@ -147,7 +148,7 @@ pub struct Config {
     ///
     /// A message counts as sent when it is fed. Feeding reads no clock, because five checks per
     /// interval compare counters. Control frames do not count. A server's answer is an ordinary
-    /// message, which the caller has to recognise. It restarts
+    /// message, which the caller has to recognise. The answer restarts
     /// [`data_timeout`](Self::data_timeout).
     ///
     /// The first interval begins when the connection opens. The message overtakes messages that
@@ -162,8 +163,9 @@ pub struct Config {
     /// In the last three cases the next check tries again.
     ///
     /// Receiving calls drive the checks, as does a `send` that waits. On a split connection the
-    /// receiving half drives them and sends the message. A duration below 5 ms counts as 5 ms. With
-    /// this setting, receiving calls read the clock for each read, which costs about 20 ns.
+    /// receiving half drives the checks and sends the message. A duration below 5 ms counts as 5
+    /// ms. With this setting, receiving calls read the clock for each read, which costs about 20
+    /// ns.
     pub idle_message: Option<(Duration, OwnedMessage)>,
 
     /// How long the opening handshake may take; default 10 s. In `connect` this includes resolving,
@@ -179,9 +181,9 @@ pub struct Config {
     /// more `close_timeout` if the peer's Close comes before ours is written.
     pub close_timeout: Duration,
 
-    /// How long one frame may take from its first byte to its last; default 60 s. It does not apply
-    /// to a message received in chunks, unless the program skips the rest of the message. Stops
-    /// peers that hold a connection by sending a byte now and then.
+    /// How long one frame may take from its first byte to its last; default 60 s. The limit does
+    /// not apply to a message received in chunks, unless the program skips the rest of the message.
+    /// Stops peers that hold a connection by sending a byte now and then.
     pub frame_timeout: Duration,
 
     /// How long the stream may refuse every byte; default 30 s. Stops peers that never read. TLS
@@ -193,14 +195,14 @@ pub struct Config {
     /// longer head with 431.
     pub max_head: usize,
 
-    /// The most headers in a head; default 128, maximum 132. A server answers more with
-    /// 431.
+    /// The most headers in a head; default 128, maximum 132. A server answers a head with more
+    /// headers with 431.
     pub max_headers: usize,
 
     /// The longest request line, in bytes; default 8 KiB. A server answers a longer line with 414.
     pub max_request_line: usize,
 
-    /// The most interim (1xx) responses that a client skips before the final one; default 8.
+    /// The most interim (1xx) responses that a client skips before the final response; default 8.
     pub max_interim: u32,
 
     /// The number of bytes that a client keeps of a refusal's body; default 4 KiB.
@@ -301,8 +303,8 @@ impl Heartbeat {
     /// Ping is sent after 4 to 4.8 min. 30 s allow the radio to wake up, or to move to another
     /// cell.
     ///
-    /// The preset is for the phone's end. A server for phones should send Pings as rarely, because
-    /// its Pings wake the phones too.
+    /// The preset is for the phone's end. A server for phones should send Pings just as rarely,
+    /// because its Pings wake the phones too.
     pub const PHONE: Self = Self::new(Duration::from_secs(4 * 60), Duration::from_secs(30));
 }
 

@@ -76,8 +76,8 @@ pub enum RecvError {
         /// In bytes.
         limit: u32,
     },
-    /// A message in more than [`max_fragments`](crate::Config::max_fragments); answered with
-    /// Close 1008.
+    /// A message of more fragments than [`max_fragments`](crate::Config::max_fragments); answered
+    /// with Close 1008.
     #[error("message of more than {limit} fragments (max_fragments)")]
     TooManyFragments {
         /// How many are allowed.

@@ -320,5 +320,29 @@ impl ShortHeader {
     }
 }
 
+/// The payload of a control frame, which has at most 125 bytes (§5.5).
+#[derive(Clone, Copy)]
+pub(crate) struct Control {
+    len: u8,
+    payload: [u8; MAX_CONTROL_LEN],
+}
+
+impl Control {
+    /// Joins the parts. `None` above 125 bytes.
+    pub(crate) fn new<const N: usize>(parts: [&[u8]; N]) -> Option<Self> {
+        let mut control = Self { len: 0, payload: [0; MAX_CONTROL_LEN] };
+        for part in parts {
+            let room = control.payload.get_mut(usize::from(control.len)..)?;
+            room.get_mut(..part.len())?.copy_from_slice(part);
+            control.len += part.len() as u8;
+        }
+        Some(control)
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.payload.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,9 @@
-//! The only file with `unsafe`: it calls kernels compiled for AVX2, and makes a `str` of validated
-//! bytes.
+//! The only file with `unsafe`, for calls of AVX2 kernels and for a `str` of validated bytes.
 //!
 //! The kernels themselves are safe Rust that the compiler turns into wide loads and stores. Each is
 //! tested against a byte loop at every length and alignment. A *block* here is the 16 to 128 bytes
-//! that a kernel processes at once. Two types guarantee that bytes are text, [`Buffer`] and
-//! [`Text`]. Only this file can access their fields.
+//! that a kernel processes at once. [`Buffer`] and [`Text`] guarantee that bytes are text. Only
+//! this file can access their fields.
 #![allow(unsafe_code)]
 
 use crate::proto::block;
@@ -20,9 +19,8 @@ const LONG: usize = 256;
 /// touch two cache lines. For fewer bytes, aligning costs as much as it saves.
 const ALIGNED: usize = 2048;
 
-/// The key, rotated for the payload from byte `end` on. Kernels process a payload's tail as a block
-/// that overlaps the block before. This is faster than byte by byte, but then the tail may begin
-/// inside the key.
+/// The key, rotated for the payload from byte `end` on. A payload's tail is one block, which
+/// overlaps the block before it, so it may begin inside the key.
 #[inline(always)]
 pub(crate) fn turned(key: [u8; 4], end: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(8 * (end as u32 % 4)).to_le_bytes()
@@ -183,9 +181,8 @@ fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     }
 }
 
-/// Whether a whole payload is UTF-8. ASCII at its beginning is found here, and `simdutf8` validates
-/// the rest. For pure ASCII `simdutf8` is slow, because it copies the tail. This copy takes 80 of
-/// its 234 instructions for 200 bytes.
+/// Whether a whole payload is UTF-8. ASCII at the beginning is found here, and `simdutf8` validates
+/// the rest. Its copy of the tail would cost pure ASCII 80 of 234 instructions for 200 bytes.
 #[inline(never)]
 pub(crate) fn is_valid(bytes: &[u8]) -> bool {
     let rest = bytes.get(ascii_prefix(bytes)..).unwrap_or_default();
@@ -216,8 +213,7 @@ fn cut_character(bytes: &[u8]) -> usize {
 fn ascii_prefix(bytes: &[u8]) -> usize {
     let n = bytes.len();
     let ascii = match n {
-        // Text in other scripts usually has non-ASCII bytes among the first 16: no need to search
-        // on.
+        // In other scripts, one of the first 16 bytes is usually not ASCII. Then the search ends.
         16.. if !bytes.first_chunk::<16>().is_some_and(is_ascii) => false,
         LONG.. => return ascii_long(bytes),
         128.. => ends_are_ascii::<128>(bytes),
@@ -299,7 +295,7 @@ impl Buffer {
         self.bytes.get_mut(from)
     }
 
-    /// Moves bytes. If all known text is among them, it stays known at its new place.
+    /// Moves bytes. If all known text is among these bytes, the text stays known at its new place.
     #[inline(always)]
     pub(crate) fn copy_within(&mut self, from: Range<usize>, to: usize) {
         if self.text.end > 0 {
@@ -437,7 +433,7 @@ impl Deref for Buffer {
 /// Text that owns its bytes, which are always valid UTF-8. It is cheap to clone, and can go to
 /// other threads and through channels.
 ///
-/// A received [`OwnedMessage::Text`](crate::OwnedMessage::Text) contains this type. A `Text` derefs
+/// A received [`OwnedMessage::Text`](crate::OwnedMessage::Text) contains a `Text`. A `Text` derefs
 /// to `str`. It converts from a `&str`, a `String`, or, with a check, from [`Bytes`].
 /// `Bytes::from(text)` makes no copy.
 // Invariant: valid UTF-8.

@@ -151,8 +151,8 @@ pub struct Chunk<'a> {
     pub kind: DataKind,
     /// Whether the message begins with this chunk.
     pub first: bool,
-    /// The bytes of this chunk; may be empty. A chunk of text may end inside a character. The
-    /// chunks of a text so far are together always the beginning of valid UTF-8.
+    /// The bytes of this chunk; may be empty. A chunk of text may end inside a character. All
+    /// chunks of a text so far, joined, are the beginning of valid UTF-8.
     pub data: &'a [u8],
     /// Whether the message ends with this chunk.
     pub last: bool,
@@ -186,10 +186,10 @@ pub struct Info {
     /// reads. To learn how old a message is, use [`arrived`](Self::arrived), or an event loop with
     /// your own epoch.
     pub read_at: Option<Time>,
-    /// When the last bytes of the read that completed the message arrived, by the kernel's clock.
-    /// The adapters set this value over a `Timestamped` stream if
-    /// [`stamp_reads`](crate::Config::stamp_reads) is set. Your own event loop can set it with
-    /// [`set_arrival`](crate::Receiver::set_arrival). Otherwise it is `None`.
+    /// When the last bytes of the message's last read arrived, by the kernel's clock. The adapters
+    /// set this value over a `Timestamped` stream if [`stamp_reads`](crate::Config::stamp_reads) is
+    /// set. Your own event loop can set it with [`set_arrival`](crate::Receiver::set_arrival).
+    /// Otherwise it is `None`.
     pub arrived: Option<Arrival>,
 }
 
@@ -226,7 +226,7 @@ pub struct Arrival {
 ///
 /// A longer message that fills at least half of the receive buffer keeps that buffer alive. Any
 /// other longer message has its own allocation. A thread that received short messages also holds up
-/// to one block that no message uses. Without `std`, blocks are not used.
+/// to one block of its own. Without `std`, blocks are not used.
 #[derive(Clone, PartialEq, Eq, Hash)]
 // Exhaustive: as `DataKind`.
 pub enum OwnedMessage {

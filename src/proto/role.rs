@@ -4,9 +4,9 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: a connection has two ends.
 pub enum Role {
-    /// Sends masked frames, receives unmasked ones.
+    /// Sends masked frames, and receives unmasked frames.
     Client,
-    /// Sends unmasked frames, receives masked ones.
+    /// Sends unmasked frames, and receives masked frames.
     Server,
 }
 

@@ -2,15 +2,16 @@
 //! violations at INFO, each message at TRACE. The docs in `lib.rs` have a table of these events.
 //! Without the feature `tracing`, `no_trace.rs` replaces this file.
 //!
-//! The caller adds spans, because only the caller can name the connection. It enters a span around
-//! the calls, or attaches a span to the task. The peer's text is escaped and truncated. Payloads of
+//! The caller adds spans, because only the caller can name the connection. Enter a span around the
+//! calls, or attach a span to the task. The peer's text is escaped and truncated. Payloads of
 //! messages, queries and values of headers are never shown, except the subprotocol that a server
 //! has chosen.
 use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown};
 use core::fmt::Display;
 use tracing::{debug, info, trace};
 
-/// The target of all events, wherever they are in the source, so that users can filter by it.
+/// The target of all events, wherever they are in the source, so that users can filter by this
+/// target.
 const TARGET: &str = "tickwire";
 
 /// An opening handshake succeeded; `path` is the requested path. Only a server shows the

@@ -40,8 +40,8 @@ pub enum UrlError {
     /// The URL has a fragment (`#...`), which the URL of a WebSocket cannot have; `%23` is fine.
     #[error("URL has a fragment: leave it out, or write # as %23")]
     Fragment,
-    /// The user or the password is percent-encoded wrongly, contains a control character, or is too
-    /// long for SOCKS5. Or the user contains a colon (RFC 7617 §2).
+    /// The user or the password is percent-encoded wrongly or contains a control character. Or the
+    /// user contains a colon (RFC 7617 §2). Or SOCKS5 cannot carry user and password (RFC 1929).
     #[error("user or password in the URL is malformed: percent-encode it")]
     BadUserinfo,
     /// The URL contains a blank, a control character, one of `"<>\`, or, in path or query, a

@@ -34,7 +34,7 @@ use std::io::{self, IoSlice, Read, Write};
 pub struct Timestamped<S> {
     pub(crate) io: S,
     /// Whether the kernel was asked to stamp reads.
-    on: bool,
+    pub(crate) on: bool,
     arrived: Option<Arrival>,
 }
 
@@ -52,10 +52,6 @@ impl<S> Timestamped<S> {
     /// The time of arrival of the last read's bytes, if the kernel gave a time.
     pub fn arrived(&self) -> Option<Arrival> {
         self.arrived
-    }
-
-    pub(crate) fn is_on(&self) -> bool {
-        self.on
     }
 
     /// Keeps the time of a read.
@@ -114,13 +110,6 @@ impl<S: Handle> Timestamped<S> {
         let read = kernel::read(&self.io, buf, waits)?;
         Ok(self.note(read))
     }
-}
-
-/// Reads once, and returns the time of arrival.
-#[inline]
-#[cfg(feature = "tokio")]
-fn read<S: Handle>(io: &S, buf: &mut [u8]) -> io::Result<(usize, Option<Arrival>)> {
-    kernel::read(io, buf, true)
 }
 
 impl<S: Read + Handle> Read for Timestamped<S> {

@@ -61,6 +61,7 @@ use ::tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 use std::{
+    convert::Infallible,
     io::{self, IoSlice},
     pin::Pin,
     time::Duration,
@@ -237,14 +238,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let halves = self.0.into_halves(|Timed { io, wait }| {
+        let Ok((reader, writer)) = self.0.into_halves(|Timed { io, wait }| {
             let ((read, write), epoch) = (split(io), wait.epoch);
-            Ok((Timed { io: read, wait }, Timed::since(epoch, write), ()))
+            Ok::<_, Infallible>((Timed { io: read, wait }, Timed::since(epoch, write), ()))
         });
-        match halves {
-            Ok((reader, writer)) => (Reader(reader), Writer(writer)),
-            Err(_) => unreachable!("nothing can fail"),
-        }
+        (Reader(reader), Writer(writer))
     }
 }
 

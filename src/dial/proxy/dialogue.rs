@@ -25,7 +25,7 @@ use core::fmt;
 use std::vec::Vec;
 
 /// Makes the first bytes to send to a proxy, and the function that parses the proxy's answers.
-type Begin = fn(Option<&[u8]>, &Target, &Config) -> Result<(Vec<u8>, Look), HandshakeError>;
+type Begin = fn(Option<&[u8]>, &Target) -> Result<(Vec<u8>, Look), HandshakeError>;
 
 /// The address of a proxy, its protocol, and our credentials.
 #[derive(Clone)]
@@ -85,8 +85,6 @@ pub struct Dialogue {
     pub reading: Reading,
     /// The bytes to write now.
     request: Vec<u8>,
-    /// The number of bytes of `request` written. Invariant: `sent <= request.len()`.
-    sent: usize,
     look: Look,
 }
 
@@ -97,19 +95,19 @@ impl Dialogue {
     ///
     /// [`HandshakeError::Socks`] for a name that SOCKS5 cannot carry.
     pub fn new(proxy: &Address, server: &Target, config: &Config) -> Result<Self, HandshakeError> {
-        let (request, look) = (proxy.begin)(proxy.target.userinfo(), server, config)?;
-        Ok(Self { reading: Reading::new(Role::Client, config), request, sent: 0, look })
+        let (request, look) = (proxy.begin)(proxy.target.userinfo(), server)?;
+        Ok(Self { reading: Reading::new(Role::Client, config), request, look })
     }
 
     /// The bytes to write before more is read.
     pub fn outgoing(&self) -> &[u8] {
-        self.request.get(self.sent..).unwrap_or_default()
+        &self.request
     }
 
     /// Says that the first `n` bytes of [`outgoing`](Self::outgoing) were written. A larger `n`
     /// means all.
     pub fn advance(&mut self, n: usize) {
-        self.sent += n.min(self.request.len() - self.sent);
+        self.request.drain(..n.min(self.request.len()));
     }
 
     /// Parses the committed bytes. After a final result, further calls repeat this result.
@@ -124,9 +122,6 @@ impl Dialogue {
             // Bytes that have already arrived cannot answer a request that was not sent.
             None if !self.outgoing().is_empty() => Ok(Progress::Partial),
             None => {
-                // The whole request is written.
-                self.request.clear();
-                self.sent = 0;
                 let found = (self.look)(&mut self.reading, &mut self.request);
                 self.reading.conclude(found)
             }
@@ -144,7 +139,7 @@ impl fmt::Debug for Dialogue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialogue")
             .field("state", self.reading.state())
-            .field("unsent", &self.outgoing().len())
+            .field("unsent", &self.request.len())
             .finish_non_exhaustive()
     }
 }

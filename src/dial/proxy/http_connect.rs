@@ -1,7 +1,6 @@
 //! CONNECT (RFC 9110 §9.3.6).
 use super::look::Look;
 use crate::proto::{
-    config::Config,
     handshake::{
         HandshakeError, Progress, Reading, basic,
         head::{self, StatusLine},
@@ -13,11 +12,8 @@ use std::{boxed::Box, format, string::String, vec::Vec};
 pub(super) fn begin(
     userinfo: Option<&[u8]>,
     server: &Target,
-    config: &Config,
 ) -> Result<(Vec<u8>, Look), HandshakeError> {
-    let config = config.clone();
-    let look = move |reading: &mut Reading, _: &mut Vec<u8>| look(reading, &config);
-    Ok((encode(userinfo, server), Box::new(look)))
+    Ok((encode(userinfo, server), Box::new(|reading, _| look(reading))))
 }
 
 /// The request. RFC 9110 §9.3.6: the target of the request is host and port, and there is no
@@ -37,7 +33,7 @@ fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
 }
 
 /// Looks for the head of the answer. The bytes behind the head belong to the tunnel.
-fn look(reading: &mut Reading, config: &Config) -> Result<Progress, HandshakeError> {
+fn look(reading: &mut Reading) -> Result<Progress, HandshakeError> {
     loop {
         head::begins_well(reading.wire())?;
         let Some(len) = reading.head_len()? else {
@@ -52,7 +48,7 @@ fn look(reading: &mut Reading, config: &Config) -> Result<Progress, HandshakeErr
                 return Ok(Progress::Complete);
             }
             // A 101 is an error, because no upgrade was asked for.
-            100 | 102..=199 => reading.skip_interim(line, config)?,
+            100 | 102..=199 => reading.skip_interim(line)?,
             status => return Err(HandshakeError::ConnectRefused { status }),
         }
     }

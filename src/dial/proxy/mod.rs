@@ -110,7 +110,8 @@ impl Proxy {
         super::client_tls(self.target(), self.tls.as_ref())
     }
 
-    /// Asks for a tunnel. Returns the bytes that were already read from the tunnel.
+    /// Asks for a tunnel. Returns the bytes that were already read from the tunnel. The deadline
+    /// counts from the epoch of `io`.
     pub(crate) async fn tunnel<I: Source + Output>(
         &self,
         io: &mut I,
@@ -118,28 +119,22 @@ impl Proxy {
         config: &Config,
     ) -> Result<Vec<u8>, Error> {
         let mut dialogue = Dialogue::new(&self.address, server, config)?;
-        tunnel(io, &mut dialogue).await?;
-        Ok(dialogue.ahead().to_vec())
-    }
-}
-
-/// Asks a proxy for a tunnel. The deadline counts from the epoch of `io`.
-async fn tunnel<I: Source + Output>(io: &mut I, dialogue: &mut Dialogue) -> Result<(), Error> {
-    dialogue.reading.handle_timeout(Time::ZERO)?;
-    loop {
-        if !dialogue.outgoing().is_empty() {
-            let by = dialogue.reading.poll_timeout();
-            if let Some(written) = write_all(io, dialogue.outgoing(), by).await {
-                written?;
+        dialogue.reading.handle_timeout(Time::ZERO)?;
+        loop {
+            if !dialogue.outgoing().is_empty() {
+                let by = dialogue.reading.poll_timeout();
+                if let Some(written) = write_all(io, dialogue.outgoing(), by).await {
+                    written?;
+                }
+                dialogue.advance(usize::MAX);
             }
-            dialogue.advance(usize::MAX);
-        }
-        match dialogue.step()? {
-            Progress::Complete => return Ok(()),
-            Progress::Partial => dialogue.reading.handle_timeout(io.now())?,
-        }
-        if dialogue.outgoing().is_empty() {
-            poll_fn(|cx| poll_read(io, &mut dialogue.reading, cx)).await?;
+            match dialogue.step()? {
+                Progress::Complete => return Ok(dialogue.ahead().to_vec()),
+                Progress::Partial => dialogue.reading.handle_timeout(io.now())?,
+            }
+            if dialogue.outgoing().is_empty() {
+                poll_fn(|cx| poll_read(io, &mut dialogue.reading, cx)).await?;
+            }
         }
     }
 }

@@ -1,7 +1,6 @@
 //! SOCKS5, by `tickwire-dial`.
 use super::look::Look;
 use crate::proto::{
-    config::Config,
     handshake::{HandshakeError, Progress, Reading},
     url::Target,
 };
@@ -11,7 +10,6 @@ use tickwire_dial::{Login, Socks5, SocksError};
 pub(super) fn begin(
     userinfo: Option<&[u8]>,
     server: &Target,
-    _: &Config,
 ) -> Result<(Vec<u8>, Look), HandshakeError> {
     let login = userinfo.and_then(login);
     let (mut socks5, greeting) =

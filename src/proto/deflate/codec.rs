@@ -14,7 +14,7 @@ use zlib_rs::DeflateFlush;
 
 pub(crate) use zlib_rs::Inflate as Decompressor;
 
-/// Ends every sync flush. These bytes are not sent (RFC 7692 §7.2.1).
+/// The last bytes of every sync flush. They are not sent (RFC 7692 §7.2.1).
 pub(crate) const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// The setting of a compressor. Connections with the same setting can share a compressed message.

@@ -40,7 +40,7 @@
 //!
 //! - A server answers `server_no_context_takeover; client_no_context_takeover` unless
 //!   [`takeover`](Direction::takeover) is set. It never answers with a window size that was not
-//!   offered, because some clients refuse this.
+//!   offered, because some clients refuse such an answer.
 //! - zlib cannot compress for a window of 8 bits. So a server declines an offer that requires this
 //!   window of the server. A client that must use this window sends all messages uncompressed.
 //! - A message is complete if its DEFLATE blocks are complete once 00 00 ff ff is appended
@@ -101,8 +101,8 @@ pub struct Deflate {
     /// message gains little without takeover. Empty messages are never compressed.
     pub min_size: usize,
     /// The most bytes of shared compressors and decompressors that a thread keeps; default 2 MiB,
-    /// which is about five compressors or 40 decompressors. Beyond that, the thread frees those
-    /// that were unused for longest.
+    /// which is about five compressors or 40 decompressors. If there are more, the thread frees
+    /// those that were unused for longest.
     pub memory: usize,
     /// Whether, and how far, messages of the server may refer back to earlier messages, if the
     /// client agrees.

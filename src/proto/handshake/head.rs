@@ -42,6 +42,11 @@ impl Scan {
         Self { at: 0, line: 0, lines: 0, max_head, max_headers, max_line }
     }
 
+    /// Begins at the next head, which may follow directly.
+    pub(super) fn restart(&mut self) {
+        (self.at, self.line, self.lines) = (0, 0, 0);
+    }
+
     /// Continues in `bytes`, which contains the bytes of the last call and the bytes that followed.
     /// Returns the length of the head, blank line included, once the head is complete.
     pub(super) fn run(&mut self, bytes: &[u8]) -> Result<Option<usize>, HandshakeError> {
@@ -186,8 +191,8 @@ pub(super) struct RequestLine {
 
 impl RequestLine {
     /// Parses a head that came in one read without other bytes, as most heads do. This takes one
-    /// pass instead of two. `None` if `scan` must run first, to find the end of the head, or its
-    /// fault.
+    /// pass instead of two. `None` if `scan` must run first, to find the end or the fault of the
+    /// head.
     pub(super) fn parse_at_once<'a, T>(
         wire: &'a [u8],
         scan: &Scan,
@@ -280,7 +285,7 @@ pub(crate) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
     Err(HandshakeError::Malformed { what })
 }
 
-/// httparse's error as ours. `version` is where the version of HTTP should be.
+/// httparse's error as an error of ours. `version` is where the version of HTTP should be.
 fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     let what = match e {
         // httparse also reports a missing blank after the right version as a wrong version.
@@ -289,7 +294,7 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
         {
             return HandshakeError::BadHttpVersion;
         }
-        // Normally `Scan` has counted the headers before.
+        // Rare, because `Scan` usually counts the headers first.
         httparse::Error::TooManyHeaders => {
             return HandshakeError::TooManyHeaders { limit: shown(MAX_HEADERS) };
         }

@@ -92,10 +92,8 @@ pub mod server;
 pub use head::Headers;
 pub use reading::Reading;
 
-use crate::proto::time::Time;
 use alloc::string::String;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use core::time::Duration;
 use sha1::{Digest, Sha1};
 
 /// The progress of a handshake, given the bytes read so far.
@@ -193,12 +191,10 @@ pub enum HandshakeError {
     /// [`Progress::Complete`] first.
     #[error("the head is not complete yet: read more, and step again")]
     Incomplete,
-    /// The origin is not allowed (§10.2). For a server's application to reject a request; answered
-    /// with 403.
+    /// The origin is not allowed (§10.2). An application's reason to reject; answered with 403.
     #[error("origin is not allowed")]
     OriginNotAllowed,
-    /// Nothing is served under this target. For a server's application to reject a request;
-    /// answered with 404.
+    /// Nothing is served under this target. An application's reason to reject; answered with 404.
     #[error("no such resource")]
     NotFound,
     /// The `:protocol` of an extended CONNECT is not `websocket` (RFC 8441 §5). Answered with 501.
@@ -311,26 +307,13 @@ impl HandshakeError {
             Self::HeadTooLong { .. } | Self::TooManyHeaders { .. } => 431,
             Self::UnknownProtocol => 501,
             Self::BadHttpVersion => 505,
-            Self::Refused { .. }
-            | Self::EarlyResponse
-            | Self::BadAccept
-            | Self::UnexpectedSubprotocol
-            | Self::NoSubprotocol
-            | Self::UnexpectedExtension
-            | Self::BadDeflate
-            | Self::TooManyInterim { .. }
-            | Self::ConnectRefused { .. }
-            | Self::SocksRefused { .. }
-            | Self::SocksMethod
-            | Self::SocksCredentials
-            | Self::Socks { .. } => 502,
+            _ => 502,
         }
     }
 
-    /// Whether the same request may succeed after a pause. It may if the network failed, or if the
-    /// server or a proxy reported an overload or a temporary fault. The statuses for that are 408,
-    /// 425, 429, and 5xx except 501 and 505, which are permanent. An unknown 5xx counts as 500 (RFC
-    /// 9110 §15).
+    /// Whether the same request may succeed after a pause: if the network failed, or if the server
+    /// or a proxy reported an overload or a temporary fault (408, 425, 429, and 5xx except 501 and
+    /// 505). An unknown 5xx counts as 500 (RFC 9110 §15).
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Timeout | Self::UnexpectedEof => true,
@@ -338,35 +321,7 @@ impl HandshakeError {
                 matches!(status, 408 | 425 | 429 | 500..=599) && !matches!(status, 501 | 505)
             }
             Self::SocksRefused { reply } => matches!(reply, 1 | 3..=6),
-            Self::Malformed { .. }
-            | Self::HeadTooLong { .. }
-            | Self::TooManyHeaders { .. }
-            | Self::RequestLineTooLong { .. }
-            | Self::BadHttpVersion
-            | Self::BadMethod
-            | Self::MissingHeader(_)
-            | Self::RepeatedHeader(_)
-            | Self::BadHeader(_)
-            | Self::NotUpgrade
-            | Self::NotConnectionUpgrade
-            | Self::MissingVersion
-            | Self::UnsupportedVersion
-            | Self::HostMismatch
-            | Self::HasBody
-            | Self::Incomplete
-            | Self::OriginNotAllowed
-            | Self::NotFound
-            | Self::UnknownProtocol
-            | Self::EarlyResponse
-            | Self::BadAccept
-            | Self::UnexpectedSubprotocol
-            | Self::NoSubprotocol
-            | Self::UnexpectedExtension
-            | Self::BadDeflate
-            | Self::TooManyInterim { .. }
-            | Self::SocksMethod
-            | Self::SocksCredentials
-            | Self::Socks { .. } => false,
+            _ => false,
         }
     }
 }
@@ -469,34 +424,4 @@ pub(crate) fn basic(userinfo: &[u8]) -> String {
     let mut value = String::from("Basic ");
     STANDARD.encode_string(userinfo, &mut value);
     value
-}
-
-/// The deadline of a handshake. It is set when the caller first tells the time.
-#[derive(Debug)]
-struct Deadline {
-    after: Duration,
-    /// `None` until the caller has told the time.
-    at: Option<Time>,
-}
-
-impl Deadline {
-    fn new(after: Duration) -> Self {
-        Self { after, at: None }
-    }
-
-    /// When to tell the time next: at once if the caller has not told it yet.
-    fn poll(&self) -> Time {
-        self.at.unwrap_or(Time::ZERO)
-    }
-
-    /// Whether the deadline has passed. The first call starts the clock.
-    fn passed(&mut self, now: Time) -> bool {
-        match self.at {
-            Some(at) => now >= at,
-            None => {
-                self.at = Some(now + self.after);
-                false
-            }
-        }
-    }
 }

@@ -1,14 +1,6 @@
 //! The stream of a connection that `connect` of `tokio` made.
-use super::{Maybe, dialed, inner};
-use crate::{
-    drive::Error,
-    proto::url::Target,
-    socket::Timestamped,
-    tls::{
-        Client,
-        tokio::{TlsStream, below, client},
-    },
-};
+use super::layers::{Tokio, dialed, inner};
+use crate::{drive::Error, proto::url::Target, socket::Timestamped, tls::Client};
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -27,14 +19,15 @@ use std::{
 /// yourself. Then use [`client`](fn@crate::tokio::client) and
 /// `into_split_with(TcpStream::into_split)`.
 #[derive(Debug)]
-pub struct MaybeTls<S = Timestamped<TcpStream>>(Maybe<S, TlsStream<S>, TlsStream<TlsStream<S>>>);
+pub struct MaybeTls<S = Timestamped<TcpStream>>(Tokio<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> MaybeTls<S> {
-    dialed!();
+    dialed!(tokio);
 
     /// The TLS session with the server, if the URL is `wss`. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(&self) -> Option<&crate::tls::Session> {
+        use super::layers::Maybe;
         match &self.0 {
             Maybe::Plain(_) | Maybe::ToProxy(_) => None,
             Maybe::Tls(tls) => Some(tls.session()),

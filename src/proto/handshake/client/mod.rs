@@ -44,8 +44,8 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// First write [`outgoing`](Self::outgoing) and call [`advance`](Self::advance), until `outgoing`
 /// is empty. Then call [`spare_mut`], read, call [`commit`] or [`end_of_stream`], and
 /// [`step`](Self::step), until `step` no longer returns [`Partial`](Progress::Partial). While you
-/// wait for bytes, use [`poll_timeout`] and [`handle_timeout`]. The methods for reading and time
-/// are those of [`reading`](Self::reading).
+/// wait for bytes, use [`poll_timeout`] and [`handle_timeout`]. The calls for reading and time are
+/// methods of [`reading`](Self::reading).
 ///
 /// [`spare_mut`]: Reading::spare_mut
 /// [`commit`]: Reading::commit
@@ -68,7 +68,7 @@ pub struct Handshake {
     keep_response: bool,
     /// A complete 101, at the front of the buffer.
     head: Option<StatusLine>,
-    /// The final response if it is not a 101, as far as it is kept.
+    /// A final response other than a 101: the part that is kept.
     refusal: Option<Body>,
 }
 
@@ -168,7 +168,7 @@ impl Handshake {
                 self.check(Headers::of(head))?;
                 return Ok(Progress::Complete);
             }
-            100..=199 => self.reading.skip_interim(line, &self.config)?,
+            100..=199 => self.reading.skip_interim(line)?,
             status => {
                 let body = Body::of(Refusal::new(status, head));
                 self.reading.buf.skip(len);
@@ -209,10 +209,11 @@ impl Handshake {
         let head_len = response.head.len();
         let kept = self.keep_response.then(|| response.head.to_vec());
         trace::opened(Role::Client, || self.path(), negotiated.subprotocol.as_deref());
-        let mut connection = Connection::client(&self.config, negotiated, self.entropy);
+        let mut connection =
+            Connection::new(Role::Client, &self.config, negotiated, Some(self.entropy));
         self.reading.end(head_len, &mut connection, &[]);
         if let Some(head) = kept {
-            connection.keep_response(head);
+            connection.inbound().keep_response(head);
         }
         Ok(connection)
     }

@@ -72,7 +72,7 @@ impl Refusal {
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         let seconds = match number(value) {
             Some(seconds) => seconds,
-            // RFC 9111 §1.2.2: a number that is too large counts as the largest one.
+            // RFC 9111 §1.2.2: a number that is too large counts as the largest number.
             None if digits => u64::MAX,
             None => {
                 let now = date::seconds(self.headers().get(date::NAME)?)?;

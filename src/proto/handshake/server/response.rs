@@ -80,7 +80,7 @@ pub struct Rejection {
     status: u16,
     /// Encoded headers, each with its line end.
     lines: String,
-    /// The time since 1970.
+    /// The time of the response, since 1970.
     date: Option<Duration>,
     body: Vec<u8>,
 }
@@ -134,8 +134,8 @@ impl Rejection {
         self
     }
 
-    /// The body; empty by default. A response of status 204, 205 or 304 cannot have a body, so
-    /// there it is not sent.
+    /// The body; empty by default. No body is sent with the statuses 204, 205 and 304, which cannot
+    /// have a body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self

@@ -64,7 +64,7 @@ impl Prepared {
     /// connection that compresses. All connections with the same setting, on any thread, share the
     /// result.
     ///
-    /// [`Outbound::plain`](crate::Outbound::plain) is never compressed.
+    /// A message of [`Outbound::plain`](crate::Outbound::plain) is never compressed.
     pub fn new<'m>(message: impl IntoOutbound<'m>) -> Self {
         let message = message.into();
         let kind = message.kind();
