@@ -10,10 +10,10 @@ use crate::{
 use ::tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpSocket, TcpStream, lookup_host},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout},
 };
 use core::future::poll_fn;
-use std::{boxed::Box, io, net::SocketAddr, pin::Pin, task::Poll, vec::Vec};
+use std::{boxed::Box, io, net::SocketAddr, pin::Pin, task::Poll, time::Duration, vec::Vec};
 use tickwire_dial::Step;
 
 /// Connects to a `ws` URL or, with the feature `rustls`, to a `wss` URL. TCP_NODELAY is on. For
@@ -63,7 +63,17 @@ type Connecting<'d> =
     Pin<Box<dyn Future<Output = Result<WebSocket<MaybeTls>, Error>> + Send + Sync + 'd>>;
 
 fn connecting<'d>(url: &'d str, config: &'d Config) -> Connecting<'d> {
-    Box::pin(async move { Dial::new(&Request::new(url)?).connecting(config).await })
+    Box::pin(async move {
+        let began = Instant::now();
+        let request = Request::new(url)?;
+        let dial = Dial::new(&request);
+        // Not `dial.connect`, so that a program without a `Dial` links no way through a proxy.
+        let made = async {
+            let (to, tls) = (dial.target(), None);
+            Ok((MaybeTls::new(dial.tcp(to, began, config).await?, to, tls)?, Vec::new()))
+        };
+        dial.open(began, config, made).await
+    })
 }
 
 /// Adapter `tokio`.
@@ -88,7 +98,8 @@ impl Dial<'_> {
 
     fn connecting<'d>(&'d self, config: &'d Config) -> Connecting<'d> {
         let began = Instant::now();
-        Box::pin(self.connect_with(config, move |to| self.tcp(to, began, config)))
+        let made = self.stream(began, config, move |to| self.tcp(to, began, config));
+        Box::pin(self.open(began, config, made))
     }
 
     /// Connects over a stream that the connector makes: for a Unix socket, for a resolver or an
@@ -133,10 +144,20 @@ impl Dial<'_> {
         S: AsyncRead + AsyncWrite + Unpin,
         F: Future<Output = io::Result<S>>,
     {
-        let began = Instant::now();
+        let (began, limit) = (Instant::now(), config.handshake_timeout);
+        let made = self.stream(began, config, |to| within(limit, connector(to)));
+        self.open(began, config, made).await
+    }
+
+    /// Opens the connection over a stream that is being made, with the bytes that came through it.
+    async fn open<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        began: Instant,
+        config: &Config,
+        made: impl Future<Output = Result<(MaybeTls<S>, Vec<u8>), Error>>,
+    ) -> Result<WebSocket<MaybeTls<S>>, Error> {
         let tls = self.client_tls()?;
-        let made = self.stream(began, config, connector).await;
-        let (mut stream, mut ahead) = made.map_err(|error| self.of_proxy(error))?;
+        let (mut stream, mut ahead) = made.await.map_err(|error| self.of_proxy(error))?;
         if let Some(tls) = tls {
             stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
         }
@@ -155,8 +176,7 @@ impl Dial<'_> {
         F: Future<Output = io::Result<S>>,
     {
         let (to, tls) = self.first_hop()?;
-        let io = within(began.checked_add(config.handshake_timeout), connector(to)).await?;
-        let mut io = Timed::since(began, MaybeTls::new(io, to, tls)?);
+        let mut io = Timed::since(began, MaybeTls::new(connector(to).await?, to, tls)?);
         let ahead = match &self.via_proxy {
             None => Vec::new(),
             // The future is boxed, so that it takes no memory in connections without a proxy.
@@ -173,7 +193,7 @@ impl Dial<'_> {
     ) -> io::Result<Timestamped<TcpStream>> {
         let limit = config.handshake_timeout;
         let lookup = lookup_host((to.host(), to.port()));
-        let found = within(began.checked_add(limit), lookup).await;
+        let found = within(limit.saturating_sub(began.elapsed()), lookup).await;
         self.stamped(self.tcp_to_any(self.attempts(to, found, limit)?, began).await?)
     }
 
@@ -189,7 +209,7 @@ impl Dial<'_> {
                     under_way.push((to, Box::pin(self.tcp_to(to))));
                     continue;
                 }
-                Step::Wait(until) => until.and_then(|until| began.checked_add(until)),
+                Step::Wait(until) => until.unwrap_or(Duration::MAX),
             };
             let ended = poll_fn(|cx| {
                 for (at, (to, attempt)) in under_way.iter_mut().enumerate() {
@@ -201,7 +221,7 @@ impl Dial<'_> {
                 }
                 Poll::Pending
             });
-            match within(until, ended).await {
+            match within(until.saturating_sub(began.elapsed()), ended).await {
                 Ok((_, Ok(tcp))) => return Ok(tcp),
                 Ok((to, Err(error))) => attempts.race.failed(to, error),
                 Err(_) => {} // the next attempt may begin, or the limit has passed
@@ -217,13 +237,7 @@ impl Dial<'_> {
     }
 }
 
-/// Waits until `by` at most. Then the error is `TimedOut`.
-async fn within<T>(
-    by: Option<Instant>,
-    done: impl Future<Output = io::Result<T>>,
-) -> io::Result<T> {
-    match by {
-        Some(by) => timeout_at(by, done).await.unwrap_or_else(|late| Err(late.into())),
-        None => done.await,
-    }
+/// Waits for `limit` at most. After that time the error is `TimedOut`.
+async fn within<T>(limit: Duration, done: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(limit, done).await.unwrap_or_else(|late| Err(late.into()))
 }

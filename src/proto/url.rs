@@ -207,17 +207,15 @@ impl FromStr for Target {
     fn from_str(url: &str) -> Result<Self, UrlError> {
         check(url)?;
         if let Some((scheme, rest)) = url.split_once(':')
-            && scheme.eq_ignore_ascii_case("ws+unix")
+            && known(scheme) == Some("ws+unix")
         {
             return Self::of_socket(rest);
         }
         let (scheme, rest) = url.split_once("://").ok_or(UrlError::NoScheme)?;
-        let secure = match scheme {
-            s if s.eq_ignore_ascii_case("ws") => false,
-            s if s.eq_ignore_ascii_case("wss") => true,
-            s if s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https") => {
-                return Err(UrlError::HttpScheme);
-            }
+        let secure = match known(scheme) {
+            Some("ws") => false,
+            Some("wss") => true,
+            Some("http" | "https") => return Err(UrlError::HttpScheme),
             _ => return Err(UrlError::UnknownScheme),
         };
         Self::behind_scheme(rest, secure, default_port(secure))
@@ -273,6 +271,12 @@ pub(crate) fn check(url: &str) -> Result<(), UrlError> {
         return Err(UrlError::Fragment);
     }
     Ok(())
+}
+
+/// The scheme in lower case, if it is one of those that a URL here may have by intent or mistake.
+pub(crate) fn known(scheme: &str) -> Option<&'static str> {
+    let all = ["ws", "wss", "ws+unix", "http", "https", "socks5", "socks5h"];
+    all.into_iter().find(|known| known.eq_ignore_ascii_case(scheme))
 }
 
 /// 80 or 443 (RFC 6455 §3).

@@ -19,7 +19,7 @@ use crate::proto::{
     config::Config,
     handshake::{HandshakeError, Progress, Reading},
     role::Role,
-    url::{Target, UrlError, check},
+    url::{Target, UrlError, check, known},
 };
 use core::fmt;
 use std::vec::Vec;
@@ -43,13 +43,11 @@ impl Address {
     pub fn parse(url: &str) -> Result<Self, UrlError> {
         check(url)?;
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
-        let is = |known: &str| scheme.eq_ignore_ascii_case(known);
-        let socks5 = is("socks5") || is("socks5h");
-        let (secure, port) = match () {
-            () if is("http") => (false, 80),
-            () if is("https") => (true, 443),
-            () if socks5 => (false, 1080),
-            () => return Err(UrlError::NotProxy),
+        let (secure, port, socks5) = match known(scheme) {
+            Some("http") => (false, 80, false),
+            Some("https") => (true, 443, false),
+            Some("socks5" | "socks5h") => (false, 1080, true),
+            _ => return Err(UrlError::NotProxy),
         };
         let target = Target::behind_scheme(rest, secure, port)?;
         if target.resource() != "/" {

@@ -1,7 +1,9 @@
 //! A client's request.
 use crate::proto::{
     config::Config,
-    handshake::{HeaderError, KEY_LEN, basic, check_header, deflate, extensions, head, server},
+    handshake::{
+        HeaderError, KEY_LEN, basic, check_header, deflate, extensions, head, push, server,
+    },
     url::{Target, UrlError},
 };
 use alloc::{
@@ -156,7 +158,7 @@ impl Request {
     /// Encodes the request (RFC 6455 §4.1).
     pub(super) fn encode(&self, key: &[u8; KEY_LEN], config: &Config) -> Vec<u8> {
         let mut text = String::with_capacity(512);
-        let mut push = |parts: &[&str]| parts.iter().for_each(|part| text.push_str(part));
+        let mut push = |parts: &[&str]| push(&mut text, parts);
         push(&["GET ", self.target.resource(), " HTTP/1.1\r\nHost: ", self.target.host_header()]);
         push(&["\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"]);
         push(&["Sec-WebSocket-Key: ", head::text(key), "\r\n"]);

@@ -100,7 +100,7 @@ fn target(target: Option<&str>, host: &[u8]) -> Result<(), HandshakeError> {
 }
 
 /// Stores the value of a header that must not be repeated.
-fn once<'a>(
+pub(in crate::proto::handshake) fn once<'a>(
     slot: &mut Option<&'a [u8]>,
     value: &'a [u8],
     name: &'static str,

@@ -62,6 +62,7 @@ mod response;
 #[cfg(test)]
 mod tests;
 
+pub(super) use check::once;
 pub use origins::Origins;
 pub(super) use origins::normalise;
 pub use request::RequestHead;

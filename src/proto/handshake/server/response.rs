@@ -1,7 +1,13 @@
 //! The responses of a server: how it accepts or rejects a request.
 use super::RequestHead;
-use crate::proto::handshake::{HandshakeError, HeaderError, date, head::Headers, push_header};
-use alloc::{format, string::String, vec::Vec};
+use crate::proto::handshake::{
+    HandshakeError, HeaderError, date, head::Headers, push, push_header,
+};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::{fmt, time::Duration};
 
 /// How to accept a request. By default the response has only the required headers.
@@ -142,35 +148,35 @@ impl Rejection {
     }
 
     pub(super) fn encode(&self, head_only: bool) -> Vec<u8> {
-        let has = |name: &str| {
-            Headers::new(self.lines.as_bytes()).any(|(n, _)| n.eq_ignore_ascii_case(name))
-        };
+        let has = |name: &str| Headers::new(self.lines.as_bytes()).get(name).is_some();
         let reason = reason(self.status);
         let mut text = format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", self.status);
+        let mut push = |parts: &[&str]| push(&mut text, parts);
         match self.status {
             // RFC 9110 §7.8: a sender of Upgrade must also name it in Connection.
-            426 => text.push_str(
-                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-            ),
-            405 if !has("Allow") => text.push_str("Allow: GET\r\n"),
+            426 => {
+                push(&[
+                    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+                ]);
+            }
+            405 if !has("Allow") => push(&["Allow: GET\r\n"]),
             _ => {}
         }
         let body: &[u8] = if matches!(self.status, 204 | 205 | 304) { &[] } else { &self.body };
         // RFC 9110 §8.6: a 204 must not have a Content-Length. In a 304, a Content-Length would be
         // the length of the body of a 200, which is not known here.
         if !matches!(self.status, 204 | 304) {
-            text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            push(&["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
         if !body.is_empty() && !has("Content-Type") {
-            text.push_str("Content-Type: text/plain; charset=utf-8\r\n");
+            push(&["Content-Type: text/plain; charset=utf-8\r\n"]);
         }
         let date =
             self.date.filter(|_| !has(date::NAME)).and_then(|date| date::text(date.as_secs()));
         if let Some(date) = date {
-            text.push_str(&format!("{}: {date}\r\n", date::NAME));
+            push(&[date::NAME, ": ", &date, "\r\n"]);
         }
-        text.push_str(&self.lines);
-        text.push_str("\r\n");
+        push(&[&self.lines, "\r\n"]);
         let mut bytes = text.into_bytes();
         if !head_only {
             bytes.extend_from_slice(body);
