@@ -148,10 +148,10 @@ impl<S: Stream> Writer<S> {
                 self.0.hand.wait.begin_sending();
             }
             before = left;
-            self.0.set_left(false); // this thread writes the refused bytes itself
+            self.0.set_blocked(false); // this thread writes the refused bytes itself
             let waited = self.0.hand.wait_to_write(until);
             if waited.is_err() {
-                self.0.set_left(true);
+                self.0.set_blocked(true);
             }
             waited?;
         }

@@ -310,8 +310,8 @@ impl<W, H> Writer<W, H> {
 
     /// Sets whether the reader too may write the bytes that the stream refused. A writing thread
     /// that waits for the stream writes these bytes itself, so it sets `false` for that time.
-    pub(crate) fn set_left(&self, left: bool) {
-        self.link.blocked.store(left, Relaxed);
+    pub(crate) fn set_blocked(&self, blocked: bool) {
+        self.link.blocked.store(blocked, Relaxed);
     }
 
     /// Whether there is room for a message. An error means that nothing more can be fed: receiving

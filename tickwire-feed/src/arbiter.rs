@@ -379,7 +379,7 @@ impl<T> Arbiter<T> {
     fn drop_kept(&mut self, at: usize) {
         let Some(Kept { first, end, since, line, .. }) = self.kept.remove(at) else { return };
         let within = self.within_reach(self.next);
-        // Another line may have brought the same numbers, but only the part within reach.
+        // Cut at the reach, because another line may have brought only the numbers within reach.
         let end = if first < within { end.min(within) } else { end };
         let dropped = Refused { lowest: first, end, since };
         let mut is_noted = false;
@@ -574,7 +574,7 @@ impl<T> Arbiter<T> {
     }
 }
 
-/// Shows lengths and numbers, no messages.
+/// Shows lengths and numbers, but no messages.
 impl<T> fmt::Debug for Arbiter<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Arbiter")

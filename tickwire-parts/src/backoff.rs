@@ -6,8 +6,8 @@
 use core::time::Duration;
 use tickwire::{CloseCode, Entropy, handshake::HandshakeError};
 
-/// Doubling starts from this delay if the first delay is shorter. Otherwise delays after a first
-/// delay of 0 would never grow.
+/// If the first delay is shorter than this, doubling starts from this delay. Otherwise delays after
+/// a first delay of 0 would never grow.
 const LEAST_STEP: Duration = Duration::from_millis(100);
 
 /// 1012 asks clients to come back after a random 5 to 30 s (IANA registry).

@@ -60,7 +60,7 @@ pub struct Passed {
     pub bytes: Vec<u8>,
 }
 
-/// Shows the number of bytes, not the bytes.
+/// Shows the number of bytes, but not the bytes.
 impl fmt::Debug for Passed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let direction = if self.received { "<" } else { ">" };

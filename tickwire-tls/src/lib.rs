@@ -241,7 +241,7 @@ impl fmt::Display for TlsError {
     }
 }
 
-/// Whether the peer shows an authority's certificate as its own; nearly always that certificate is
+/// Whether the peer shows an authority's certificate as its own. Nearly always the certificate is
 /// self-signed. (rustls has no variant for this error. The text is the error's name in the
 /// verifier.)
 fn shows_authority(error: &CertificateError) -> bool {

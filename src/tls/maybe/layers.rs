@@ -80,7 +80,7 @@ macro_rules! inner {
 }
 pub(super) use inner;
 
-/// As `inner`, and puts the result, another stream, into the same layer.
+/// Like `inner`, but the result of `$do` is another stream, which goes into the same variant.
 macro_rules! mapped {
     ($layers:expr, $stream:ident => $do:expr) => {{
         use $crate::tls::maybe::layers::Maybe;

@@ -213,7 +213,7 @@ pub struct Outbox {
     gave_up: Option<CloseFrame<'static>>,
 }
 
-/// Shows how much waits, not the messages.
+/// Shows how much waits, but not the messages.
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox")
