@@ -87,7 +87,8 @@ pub struct TlsStream<S = TcpStream> {
 impl<S: Stream> TlsStream<S> {
     /// A client's stream to the server `name`, for example [`Request::target`]. The server's
     /// certificate must be for that name, even if another address was dialed. ALPN always asks for
-    /// HTTP/1.1. A `config` with the platform's roots is [`platform_config`](tls::platform_config).
+    /// HTTP/1.1. [`platform_config`](tls::platform_config) returns a `config` with the platform's
+    /// roots.
     ///
     /// [`Request::target`]: crate::handshake::client::Request::target
     ///
