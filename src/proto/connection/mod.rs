@@ -34,7 +34,7 @@ pub use sender::{MessageWriter, Position, Sender};
 use crate::proto::{
     close::CloseFrame,
     config::{Config, Negotiated},
-    entropy::Entropy,
+    entropy::{Entropy, Keys},
     error::{RecvError, SendError},
     memory::Memory,
     role::Role,
@@ -96,19 +96,19 @@ impl Connection {
         negotiated: Negotiated,
         entropy: impl Entropy + Send + Sync + 'static,
     ) -> Self {
-        Self::new(Role::Client, config, negotiated, Some(Box::new(entropy)))
+        Self::new(Role::Client, config, negotiated, Some(Box::new(Keys::new(Box::new(entropy)))))
     }
 
     pub(crate) fn new(
         role: Role,
         config: &Config,
         negotiated: Negotiated,
-        entropy: Option<Box<dyn Entropy + Send + Sync>>,
+        keys: Option<Box<Keys>>,
     ) -> Self {
         let deflate = negotiated.deflate;
         let mut this = Self {
             inbound: Inbound::new(role, config, negotiated),
-            tx: Sender::new(config, entropy),
+            tx: Sender::new(config, keys),
             turn: next::Turn::default(),
         };
         if let Some(agreed) = deflate {

@@ -126,6 +126,7 @@ impl OutBuffer {
     /// not kept: a single message needed it, and a new allocation costs little compared with
     /// copying and writing that message. Without this bound, one message of 16 MiB pinned 16 MiB
     /// through 64 more writes.
+    #[inline(always)]
     pub(super) fn new(high_water: usize) -> Self {
         Self { longest: high_water.saturating_mul(4).max(LARGE), ..Self::default() }
     }
