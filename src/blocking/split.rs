@@ -135,7 +135,7 @@ impl<S: Stream> Writer<S> {
         let mut before = self.0.with(|tx| tx.buffered_amount());
         loop {
             if let Poll::Ready(done) = self.0.poll_flush(&mut context(), enough) {
-                return done;
+                return done.map_err(|error| *error);
             }
             let (until, left) = self.0.with(|tx| (tx.poll_timeout(), tx.buffered_amount()));
             // Either half writes through the shared handle, which does not know this call's limit.
