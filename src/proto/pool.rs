@@ -1,12 +1,12 @@
-//! Buffers that a thread keeps. The thread lends them to connections of tasks while these read,
-//! write or compress, so that a waiting connection holds no buffer.
+//! Buffers that a thread keeps. The thread lends a buffer to a task's connection while the
+//! connection reads, writes or compresses. So a waiting connection holds no buffer.
 //!
-//! Buffers of any length from 4 KiB on are kept, so that the next large message can reuse the
-//! buffer of the last.
+//! Buffers of any length from 4 KiB on are kept, so that a large message can reuse the buffer of an
+//! earlier large message.
 use std::{cell::RefCell, vec, vec::Vec};
 
-/// The shortest buffer that is kept. For shorter ones, such as a handshake's, allocating is faster
-/// than searching.
+/// The shortest buffer that is kept. A shorter buffer, such as a handshake's, is allocated faster
+/// than it is found here.
 const LEAST: usize = 4 << 10;
 
 /// The most memory that one thread keeps, in bytes.
@@ -15,7 +15,7 @@ const MOST: usize = 4 << 20;
 struct Pool {
     /// The last buffer given is the first taken, because it is still in the processor's cache.
     free: Vec<Vec<u8>>,
-    /// The sum of the capacities of all in `free`.
+    /// The sum of the capacities of the buffers in `free`.
     bytes: usize,
 }
 
@@ -43,7 +43,7 @@ fn take_other(len: usize) -> Vec<u8> {
 #[inline]
 pub(crate) fn give(buffer: Vec<u8>) {
     if !buffer.is_empty() {
-        let _ = POOL.try_with(|pool| pool.borrow_mut().give(buffer)); // Err: the thread ends.
+        let _ = POOL.try_with(|pool| pool.borrow_mut().give(buffer)); // Err: the thread is ending.
     }
 }
 
