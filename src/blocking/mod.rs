@@ -287,7 +287,7 @@ impl<S: Stream> WebSocket<S> {
     /// [`flush`](Self::flush). [`Error::WouldBlock`] if there is no room yet.
     pub fn ready(&mut self) -> Result<(), Error> {
         self.0.io.wait.begin_sending();
-        self.0.wait_until_ready(|ws, cx| ws.poll_room(cx))?
+        self.0.wait_until_ready(|ws, cx| ws.poll_room(cx))?.map_err(|error| *error)
     }
 
     /// Writes everything buffered. This call does not read.
@@ -301,7 +301,7 @@ impl<S: Stream> WebSocket<S> {
     #[inline]
     pub fn flush(&mut self) -> Result<(), Error> {
         self.0.io.wait.begin_sending();
-        self.0.wait_until_ready(|ws, cx| ws.poll_flush(cx, false))?
+        self.0.wait_until_ready(|ws, cx| ws.poll_flush(cx, false))?.map_err(|error| *error)
     }
 
     /// Closes the connection. Unless a Close was sent before, this call sends a Close behind

@@ -138,7 +138,7 @@ impl<S: Stream> Writer<S> {
         let mut before = self.0.with(|tx| tx.buffered_amount());
         loop {
             if let Poll::Ready(done) = self.0.poll_flush(&mut context(), enough) {
-                return done;
+                return done.map_err(|error| *error);
             }
             let (until, left) = self.0.with(|tx| (tx.poll_timeout(), tx.buffered_amount()));
             // If fewer bytes are left, one of the halves has written some, so the time of this call

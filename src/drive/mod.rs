@@ -53,6 +53,10 @@ pub(crate) enum Ready {
     End,
 }
 
+/// The result of a poll that writes. The error is boxed so that the result is one word, for the
+/// same reason.
+pub(crate) type Written = Result<(), Box<Error>>;
+
 /// A whole connection (an adapter's `WebSocket`) or its receiving half (`Reader`), with the stream.
 #[derive(Debug)]
 pub(crate) struct Socket<C, I> {
@@ -71,7 +75,7 @@ pub(crate) struct Socket<C, I> {
 }
 
 /// The buffers that the thread keeps.
-static POOL: Memory = Memory { take: pool::take, give: pool::give };
+static POOL: Memory = Memory { take_to: pool::take_to, give: pool::give };
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
     #[inline]

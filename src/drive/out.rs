@@ -69,15 +69,16 @@ impl Out {
         let unflushed = &mut self.unflushed;
         let mut refused = *unflushed > 0 && tx.held_back() > 0;
         loop {
-            if *unflushed > 0 && (refused || !tx.has_outgoing()) {
+            let done = !tx.has_outgoing();
+            if *unflushed > 0 && (refused || done) {
                 let flushed = flush(io, unflushed, cx);
                 tx.unflushed(*unflushed);
                 ready!(flushed)?;
             }
-            let mut out = tx.outgoing();
-            if !out.has_remaining() {
+            if done {
                 return Poll::Ready(Ok(()));
             }
+            let mut out = tx.outgoing();
             if let Poll::Ready(written) = write(io, &out, cx) {
                 let n = written?;
                 out.advance(n);

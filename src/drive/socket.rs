@@ -1,5 +1,5 @@
 //! The polls behind the waiting calls of all adapters.
-use super::{Core, Error, Output, Received, Socket, Source, Whole};
+use super::{Core, Error, Output, Received, Socket, Source, Whole, Written};
 use crate::proto::{close::CloseFrame, connection::Step, error::SendError};
 use std::task::{Context, Poll, ready};
 
@@ -29,17 +29,13 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 impl<I: Source + Output> Socket<Whole, I> {
     /// Writes everything. With `enough`, stops once there is room. Nobody reads during the wait, so
     /// the deadlines on reading are paused.
-    pub(crate) fn poll_flush(
-        &mut self,
-        cx: &mut Context<'_>,
-        enough: bool,
-    ) -> Poll<Result<(), Error>> {
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         loop {
             let Self { core, io, .. } = &mut *self;
             // A broken stream never flushes the bytes that it holds, so a wait for them would not
             // end.
             if core.conn.sender().is_broken() {
-                return Poll::Ready(Err(core.lost()));
+                return Poll::Ready(Err(core.lost().into()));
             }
             match core.out.poll_write(core.conn.sender_mut(), io, cx) {
                 Poll::Ready(Ok(())) => {
@@ -48,7 +44,7 @@ impl<I: Source + Output> Socket<Whole, I> {
                     }
                     return Poll::Ready(Ok(()));
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::from(error).into())),
                 Poll::Pending if enough && core.conn.sender().has_room() => {
                     return Poll::Ready(Ok(()));
                 }
@@ -57,7 +53,7 @@ impl<I: Source + Output> Socket<Whole, I> {
             core.conn.set_paused(true); // nobody reads during this wait
             ready!(self.poll_alarm(cx));
             if let Some(error) = self.core.error() {
-                return Poll::Ready(Err(error.into()));
+                return Poll::Ready(Err(Error::from(error).into()));
             }
         }
     }
@@ -70,12 +66,13 @@ impl<I: Source + Output> Socket<Whole, I> {
 
     /// Waits for room. After a failed write the error is `Closed`, as for `feed`. A flush returns
     /// the reason.
-    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    #[inline]
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Written> {
         if self.has_room() {
             return Poll::Ready(Ok(()));
         }
         if self.core.conn.sender().is_closed() {
-            return Poll::Ready(Err(SendError::Closed.into()));
+            return Poll::Ready(Err(Error::from(SendError::Closed).into()));
         }
         self.poll_flush(cx, true)
     }

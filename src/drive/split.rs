@@ -9,7 +9,7 @@
 //! the tasks of both halves. A stream may also drop its waker once it accepts bytes. So the half
 //! that writes the last of the refused bytes wakes the other half.
 use super::{
-    Core, Error, Io, Out, Outlook, Output, Received, Socket, Source, Whole,
+    Core, Error, Io, Out, Outlook, Output, Received, Socket, Source, Whole, Written,
     io::shutdown,
     sync::{AtomicBool, Mutex, MutexGuard, Ordering::Relaxed, lock, yield_now},
     wakers::{Side, Wakers},
@@ -340,29 +340,25 @@ impl<W: Io, H> Writer<W, H> {
 }
 
 impl<W: Output, H> Writer<W, H> {
-    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Written> {
         if self.has_room()? { Poll::Ready(Ok(())) } else { self.poll_flush(cx, true) }
     }
 
     /// Writes everything. With `enough`, stops once there is room.
-    pub(crate) fn poll_flush(
-        &mut self,
-        cx: &mut Context<'_>,
-        enough: bool,
-    ) -> Poll<Result<(), Error>> {
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         self.link.wakers.park(Side::Writer, cx);
         loop {
             let written = self.link.poll_write(Side::Writer);
             if let Poll::Ready(Err(error)) = written {
-                return Poll::Ready(Err(error.into()));
+                return Poll::Ready(Err(Error::from(error).into()));
             }
             let sending = self.link.look();
             let Sending { tx, out, .. } = &*sending;
             if let Some(error) = out.recv_error {
-                return Poll::Ready(Err(error.into()));
+                return Poll::Ready(Err(Error::from(error).into()));
             }
             if tx.is_broken() {
-                return Poll::Ready(Err(out.lost()));
+                return Poll::Ready(Err(out.lost().into()));
             }
             if written.is_ready() || (enough && tx.has_room()) {
                 return Poll::Ready(Ok(()));

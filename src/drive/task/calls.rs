@@ -244,13 +244,8 @@ macro_rules! sends {
         /// no byte for [`write_timeout`](crate::Config::write_timeout). Messages that have arrived
         /// can still be received then.
         pub async fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
-            let mut message = Some(message);
-            poll_fn(|cx| {
-                ready!(self.0.poll_room(cx))?;
-                let fed = message.take().map(|message| self.feed(message));
-                Poll::Ready(fed.transpose().map_err(Error::from))
-            })
-            .await?;
+            self.ready().await?;
+            let _ = self.feed(message)?;
             self.flush().await
         }
 
@@ -263,8 +258,9 @@ macro_rules! sends {
         ///
         /// [`Error::Send`] if the sending half is closed. [`Error::Io`] and [`Error::Recv`] as for
         /// [`flush`](Self::flush).
+        #[inline]
         pub async fn ready(&mut self) -> Result<(), Error> {
-            poll_fn(|cx| self.0.poll_room(cx)).await
+            poll_fn(|cx| self.0.poll_room(cx)).await.map_err(|error| *error)
         }
 
         /// Writes everything buffered. This call does not read.
@@ -279,7 +275,7 @@ macro_rules! sends {
         /// that ended receiving.
         #[inline]
         pub async fn flush(&mut self) -> Result<(), Error> {
-            poll_fn(|cx| self.0.poll_flush(cx, false)).await
+            poll_fn(|cx| self.0.poll_flush(cx, false)).await.map_err(|error| *error)
         }
     };
 }

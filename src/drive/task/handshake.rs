@@ -56,7 +56,7 @@ impl<I: Source + Output> Accepting<I> {
             }
         }
         if let Self::Writing(ws) = self {
-            ready!(ws.poll_flush(cx, false))?;
+            ready!(ws.poll_flush(cx, false)).map_err(|error| *error)?;
         }
         Poll::Ready(Ok(Ok(())))
     }
@@ -89,7 +89,7 @@ impl<I: Source + Output> Incoming<I> {
     /// See the adapters' `accept`.
     pub(crate) async fn accepted(self, accept: Accept<'_>) -> Result<WebSocket<I>, Error> {
         let mut ws = self.accept_corked(accept)?;
-        poll_fn(|cx| ws.poll_flush(cx, false)).await?;
+        poll_fn(|cx| ws.poll_flush(cx, false)).await.map_err(|error| *error)?;
         Ok(ws)
     }
 

@@ -52,24 +52,24 @@ impl<I: Source + Output> WebSocket<I> {
         if self.has_room() {
             return Poll::Ready(Ok(())); // the common case, in which nobody has to be woken
         }
-        self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_room(cx))
+        self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_room(cx)).map_err(|error| *error)
     }
 
     /// `poll_flush` of a `Sink`.
     pub(crate) fn sink_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_flush(cx, false))
+        self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_flush(cx, false)).map_err(|error| *error)
     }
 }
 
 impl<W: Output> Writer<W> {
     /// `poll_ready` of a `Sink`.
     pub(crate) fn sink_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_room(cx)
+        self.poll_room(cx).map_err(|error| *error)
     }
 
     /// `poll_flush` of a `Sink`.
     pub(crate) fn sink_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_flush(cx, false)
+        self.poll_flush(cx, false).map_err(|error| *error)
     }
 }
 

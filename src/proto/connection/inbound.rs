@@ -50,13 +50,14 @@ impl Inbound {
     #[inline(always)]
     pub(super) fn new(role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let plain = negotiated == Negotiated::default();
+        // As in `Connection::new`: whatever may panic is made first.
         Self {
-            rx: Receiver::new(role, config),
+            opened: (!plain).then(|| Box::new(Opened { negotiated, response: Box::default() })),
             timers: Timers::new(config),
+            rx: Receiver::new(role, config),
             role,
             shut: false,
             stamps: config.stamp_reads,
-            opened: (!plain).then(|| Box::new(Opened { negotiated, response: Box::default() })),
         }
     }
 

@@ -34,7 +34,7 @@ pub use sender::{MessageWriter, Position, Sender};
 use crate::proto::{
     close::CloseFrame,
     config::{Config, Negotiated},
-    entropy::Entropy,
+    entropy::{Entropy, Keys},
     error::{RecvError, SendError},
     memory::Memory,
     role::Role,
@@ -106,9 +106,11 @@ impl Connection {
         entropy: Option<Box<dyn Entropy + Send + Sync>>,
     ) -> Self {
         let deflate = negotiated.deflate;
+        // Whatever may panic is made first. Then the compiler makes the rest in place.
+        let keys = entropy.map(|source| Box::new(Keys::new(source)));
         let mut this = Self {
             inbound: Inbound::new(role, config, negotiated),
-            tx: Sender::new(config, entropy),
+            tx: Sender::new(config, keys),
             loop_state: next::LoopState::default(),
         };
         if let Some(agreed) = deflate {

@@ -144,6 +144,7 @@ enum Current {
 }
 
 impl Receiver {
+    #[inline(always)]
     pub(super) fn new(role: Role, config: &Config) -> Self {
         let mut receiver = Self {
             buf: RecvBuffer::new(config.read_buffer.clamp(512, 1 << 24)),

@@ -269,7 +269,7 @@ impl RecvBuffer {
     fn give_up(&mut self) -> Buffer {
         self.release(); // The message stays in the old buffer.
         let (_, wire) = self.held();
-        let bytes = (self.memory.take)((wire + 1).max(self.base) + SLACK);
+        let bytes = self.memory.take((wire + 1).max(self.base) + SLACK);
         self.replace(bytes)
     }
 
@@ -352,7 +352,7 @@ impl RecvBuffer {
         if small.len() < kept + wire + SLACK {
             let len = (kept + wire + SLACK).next_power_of_two().max(64);
             if len > self.base / 8 {
-                let lent = (self.memory.take)(len);
+                let lent = self.memory.take(len);
                 if lent.len() <= 2 * len {
                     return self.stash_in(lent);
                 }
@@ -394,7 +394,7 @@ impl RecvBuffer {
             let (short, long) = (self.bytes.len() < whole / 2, self.bytes.len() > whole);
             if short || self.stashed || (long && self.unneeded_reads >= UNNEEDED_READS) {
                 self.unneeded_reads = 0;
-                self.exchange((self.memory.take)(whole));
+                self.exchange(self.memory.take(whole));
             }
             return self.get_mut(0..self.base.min(self.room()));
         }
@@ -446,7 +446,7 @@ impl RecvBuffer {
             } else {
                 let double = (2 * self.bytes.len()).max(self.base + SLACK);
                 let len = double.min(most).max(kept + wire + self.base / 4 + SLACK);
-                self.exchange((self.memory.take)(len));
+                self.exchange(self.memory.take(len));
             }
         }
         if self.room() == 0 {
@@ -454,7 +454,7 @@ impl RecvBuffer {
         }
         if self.room() == 0 {
             // Reached only if the caller commits again and again without asking for events.
-            self.exchange((self.memory.take)(2 * self.bytes.len()));
+            self.exchange(self.memory.take(2 * self.bytes.len()));
         }
     }
 

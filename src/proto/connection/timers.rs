@@ -63,6 +63,7 @@ enum Beat {
 }
 
 impl Timers {
+    #[inline(always)]
     pub(super) fn new(config: &Config) -> Self {
         Self {
             heartbeat: config.heartbeat,

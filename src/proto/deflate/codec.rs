@@ -128,7 +128,8 @@ impl Output {
 
     #[cold]
     fn grow(&mut self, most: usize) {
-        let mut bytes = pool::take((2 * self.len).min(most).max(FIRST));
+        let mut bytes = Vec::new();
+        pool::take_to(&mut bytes, (2 * self.len).min(most).max(FIRST));
         if let Some(to) = bytes.get_mut(..self.len) {
             to.copy_from_slice(self.bytes());
         }

@@ -208,6 +208,7 @@ impl Reading {
     }
 
     /// Hands the bytes after the head to the connection, whose first output is `response`.
+    #[inline]
     pub(super) fn end(mut self, head: usize, connection: &mut Connection, response: &[&[u8]]) {
         self.buf.skip(head);
         connection.begin_with(self.buf, response);

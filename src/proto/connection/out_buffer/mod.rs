@@ -126,6 +126,7 @@ impl OutBuffer {
     /// not kept: a single message needed it, and a new allocation costs little compared with
     /// copying and writing that message. Without this bound, one message of 16 MiB pinned 16 MiB
     /// through 64 more writes.
+    #[inline(always)]
     pub(super) fn new(high_water: usize) -> Self {
         Self { longest: high_water.saturating_mul(4).max(LARGE), ..Self::default() }
     }
@@ -204,6 +205,9 @@ impl OutBuffer {
     #[cold]
     #[inline(never)]
     fn grow(&mut self, n: usize, keep: usize) {
+        if self.bytes.is_empty() {
+            return (self.memory.take_to)(&mut self.bytes, n.max(FIRST));
+        }
         let keep = keep.min(self.bytes.len() - self.end);
         // Written bytes are dropped here at the latest, so that a queue that is never empty does
         // not grow for ever. They are dropped only if that frees at least as many bytes as it
@@ -221,19 +225,13 @@ impl OutBuffer {
                 }
             }
         }
-        let len = match self.bytes.len() {
-            0 => n.max(FIRST),
-            len => self.end.saturating_add(n).max(len * 2).max(FIRST),
-        };
-        let mut bytes = (self.memory.take)(len);
+        let len = self.end.saturating_add(n).max(self.bytes.len() * 2).max(FIRST);
+        let mut bytes = self.memory.take(len);
         let filled = self.end + keep;
         if let (Some(to), Some(from)) = (bytes.get_mut(..filled), self.bytes.get(..filled)) {
             to.copy_from_slice(from);
         }
-        let old = core::mem::replace(&mut self.bytes, bytes);
-        if !old.is_empty() {
-            (self.memory.give)(old);
-        }
+        (self.memory.give)(core::mem::replace(&mut self.bytes, bytes));
     }
 
     /// Moves the bytes behind `mark`, and `keep` bytes of room, to the front.

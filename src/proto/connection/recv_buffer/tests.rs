@@ -9,8 +9,10 @@ const WHOLE: usize = BASE + SLACK;
 const LIMIT: usize = 1 << 20;
 
 /// Like a pool that has only large buffers.
-static LAVISH: Memory =
-    Memory { take: |len| (COUNTED.take)(2 * len + 1), give: |buffer| (COUNTED.give)(buffer) };
+static LAVISH: Memory = Memory {
+    take_to: |to, len| (COUNTED.take_to)(to, 2 * len + 1),
+    give: |buffer| (COUNTED.give)(buffer),
+};
 
 fn buffer() -> RecvBuffer {
     traffic();
@@ -330,7 +332,8 @@ fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
     assert_eq!(buf.reclaim().len(), WHOLE);
     assert_eq!((buf.bytes.len(), traffic()), (256, (vec![513], vec![513])));
     // A buffer that is twice as long as needed is used.
-    static GENEROUS: Memory = Memory { take: |len| (COUNTED.take)(2 * len), ..COUNTED };
+    static GENEROUS: Memory =
+        Memory { take_to: |to, len| (COUNTED.take_to)(to, 2 * len), ..COUNTED };
     let mut buf = with(0, 0, 0, eighth);
     buf.memory = &GENEROUS;
     assert_eq!(buf.reclaim().len(), WHOLE);

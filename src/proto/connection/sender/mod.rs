@@ -24,7 +24,7 @@ use super::{
 use crate::proto::{
     close::{CloseCode, CloseFrame},
     config::Config,
-    entropy::{Entropy, Keys},
+    entropy::Keys,
     error::SendError,
     frame::Control,
     memory::Memory,
@@ -98,13 +98,14 @@ enum State {
 }
 
 impl Sender {
-    /// `entropy` is `Some` for a client.
-    pub(super) fn new(config: &Config, entropy: Option<Box<dyn Entropy + Send + Sync>>) -> Self {
+    /// `keys` is `Some` for a client.
+    #[inline(always)]
+    pub(super) fn new(config: &Config, keys: Option<Box<Keys>>) -> Self {
         let high_water = config.high_water.max(1); // 0 would admit no message at all.
         Self {
             out: OutBuffer::new(high_water),
             admit_below: high_water,
-            encoder: Encoder::new(entropy.map(|source| Box::new(Keys::new(source)))),
+            encoder: Encoder::new(keys),
             high_water,
             cork_limit: config.cork_limit.min(high_water),
             min_vectored: config.min_vectored,
