@@ -66,8 +66,12 @@ pub(crate) struct Socket<C, I> {
     /// The reason why there is no item. A poll puts it here, and the call that returns it takes it,
     /// because a wide result through futures costs more than a step.
     failed: Option<Error>,
+    /// `None` before the first poll that may have to wait.
     #[cfg(feature = "_task")]
-    polled: task::polls::Polled,
+    polled: Option<Box<task::polls::Polled>>,
+    /// The `Stream` has given its last item.
+    #[cfg(feature = "futures")]
+    stream_ended: bool,
 }
 
 /// The buffers that the thread keeps.
@@ -84,7 +88,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             read_unattended: false,
             failed: None,
             #[cfg(feature = "_task")]
-            polled: task::polls::Polled::default(),
+            polled: None,
+            #[cfg(feature = "futures")]
+            stream_ended: false,
         }
     }
 
