@@ -204,6 +204,10 @@ impl OutBuffer {
     #[cold]
     #[inline(never)]
     fn grow(&mut self, n: usize, keep: usize) {
+        if self.bytes.is_empty() {
+            self.bytes = (self.memory.take)(n.max(FIRST)); // after each flush of a task's connection
+            return;
+        }
         let keep = keep.min(self.bytes.len() - self.end);
         // Written bytes are dropped here at the latest, so that a queue that is never empty does
         // not grow for ever. They are dropped only if that frees at least as many bytes as it
@@ -221,19 +225,13 @@ impl OutBuffer {
                 }
             }
         }
-        let len = match self.bytes.len() {
-            0 => n.max(FIRST),
-            len => self.end.saturating_add(n).max(len * 2).max(FIRST),
-        };
+        let len = self.end.saturating_add(n).max(self.bytes.len() * 2).max(FIRST);
         let mut bytes = (self.memory.take)(len);
         let filled = self.end + keep;
         if let (Some(to), Some(from)) = (bytes.get_mut(..filled), self.bytes.get(..filled)) {
             to.copy_from_slice(from);
         }
-        let old = core::mem::replace(&mut self.bytes, bytes);
-        if !old.is_empty() {
-            (self.memory.give)(old);
-        }
+        (self.memory.give)(core::mem::replace(&mut self.bytes, bytes));
     }
 
     /// Moves the bytes behind `mark`, and `keep` bytes of room, to the front.
