@@ -6,7 +6,7 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
-/// The waiting tasks of the reader and the writer. The reader waits for anything, the writer for the
+/// The wakers of the waiting tasks. The reader waits for any change. The writer waits for the
 /// stream to accept bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers([Mutex<Option<Waker>>; 2]);
@@ -29,8 +29,9 @@ impl Wakers {
         lock(if side == Side::Reader { reader } else { writer })
     }
 
-    /// Cloning or dropping a waker may run code that comes back here, because a task may be dropped
-    /// with it. So neither happens under the lock.
+    /// Keeps the waker of `cx` until [`wake`](Self::wake). Cloning or dropping a waker may drop a
+    /// task, and this may run code that calls these functions. So the waker is cloned and dropped
+    /// outside the lock.
     pub(crate) fn park(&self, side: Side, cx: &Context<'_>) {
         let waker = cx.waker();
         if self.slot(side).as_ref().is_some_and(|parked| parked.will_wake(waker)) {

@@ -1,9 +1,9 @@
 //! Receiving by polls, and the waking of two tasks that share one WebSocket.
 //!
 //! A stream and a timer wake only the task that polled them last. So, if two tasks poll, each side
-//! polls the stream with a waker of both tasks. If a poll of one side changes something that the
-//! task of the other side waits for, the poll also wakes that task. The halves of `into_split` have
-//! wakers of their own.
+//! polls the stream with a waker that wakes both tasks. If a poll of one side changes something
+//! that the task of the other side waits for, the poll also wakes that task. This is for a whole
+//! WebSocket: the halves of `into_split` share wakers of their own.
 use super::Socket;
 use crate::{
     drive::{Core, Outlook, Ready, Source, Want, wakers::Side},
@@ -70,8 +70,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Polls one side, and wakes the other side if something has changed for it since the last
-    /// poll.
+    /// Polls one side, and wakes the other side if the outlook has changed for that side since the
+    /// last poll.
     pub(crate) fn poll_side<T>(
         &mut self,
         side: Side,

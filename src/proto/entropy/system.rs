@@ -3,7 +3,7 @@ use super::Entropy;
 use std::fmt;
 
 /// The default source of entropy: ChaCha12, seeded by the operating system. Each connection has its
-/// own.
+/// own generator.
 ///
 /// ChaCha12 is also the generator of `rand`'s `StdRng`. ChaCha20 made every 64th message of a
 /// client 150 ns later than the others; ChaCha12 makes it 100 ns later.
@@ -33,6 +33,6 @@ impl Entropy for SystemEntropy {
 
 impl fmt::Debug for SystemEntropy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SystemEntropy") // Its state would reveal future keys.
+        f.write_str("SystemEntropy") // The state would reveal future keys.
     }
 }
