@@ -92,12 +92,9 @@ pub(crate) trait Core<I>: Sized {
 /// The facts about a whole connection that one task may change while another task waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outlook {
-    /// A Close was queued. This starts a deadline that the receiving task watches.
-    pub(super) closed: bool,
-    /// The stream accepts no more bytes.
-    pub(super) broken: bool,
-    /// Receiving has failed.
-    pub(super) failed: bool,
+    /// A Close was queued, which starts a deadline that the receiving task watches. The stream
+    /// accepts no more bytes. Receiving has failed.
+    pub(super) ends: [bool; 3],
     /// The stream refuses bytes, and either side may write them later.
     pub(super) blocked: bool,
     /// There is room for a message.
@@ -122,22 +119,12 @@ impl Whole {
         Self { conn, out }
     }
 
-    /// The error that ended receiving, if receiving has failed.
-    pub(crate) fn error(&self) -> Option<RecvError> {
-        self.conn.receiver().failure()
-    }
-
     /// The reason why queued messages were dropped. Writing failed earlier, in a receiving call or
     /// because a deadline passed.
     #[cold]
     pub(crate) fn lost(&mut self) -> Error {
-        self.out.recv_error = self.error().or(self.out.recv_error);
+        self.out.recv_error = self.conn.receiver().failure().or(self.out.recv_error);
         self.out.lost()
-    }
-
-    /// Gives the sender's buffer back to the pool.
-    pub(super) fn flushed(&mut self) {
-        pool::give(self.conn.sender_mut().reclaim());
     }
 }
 
@@ -145,9 +132,7 @@ impl<I: Source + Output> Core<I> for Whole {
     const OUTLOOK: Option<fn(&Self) -> Outlook> = Some(|whole| {
         let tx = whole.conn.sender();
         Outlook {
-            closed: tx.is_closed(),
-            broken: tx.is_broken(),
-            failed: whole.error().is_some(),
+            ends: [tx.is_closed(), tx.is_broken(), whole.conn.receiver().failure().is_some()],
             blocked: tx.poll_timeout().is_some(),
             room: tx.has_room(),
         }
@@ -182,10 +167,9 @@ impl<I: Source + Output> Core<I> for Whole {
         self.conn.poll_timeout()
     }
 
-    #[inline]
     fn give_back(&mut self) {
         pool::give(self.conn.receiver_mut().reclaim());
-        self.flushed();
+        pool::give(self.conn.sender_mut().reclaim());
     }
 
     #[inline(always)]

@@ -70,8 +70,12 @@ pub(crate) struct Socket<C, I> {
     /// The error that `Ready::End` stands for; `None` after a clean end. A poll stores the error
     /// here, because passing a wide result through futures costs more than a step.
     failed: Option<Error>,
+    /// `None` before the first poll that may have to wait.
     #[cfg(feature = "_task")]
-    polled: task::polls::Polled,
+    polled: Option<Box<task::polls::Polled>>,
+    /// The `Stream` has given its last item.
+    #[cfg(feature = "futures")]
+    stream_ended: bool,
 }
 
 /// The buffers that the thread keeps.
@@ -88,7 +92,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             read_unattended: false,
             failed: None,
             #[cfg(feature = "_task")]
-            polled: task::polls::Polled::default(),
+            polled: None,
+            #[cfg(feature = "futures")]
+            stream_ended: false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The polls behind the waiting calls of all adapters.
 use super::{Core, Error, Output, Received, Socket, Source, Whole, Written};
-use crate::proto::{close::CloseFrame, connection::Step, error::SendError};
+use crate::proto::{close::CloseFrame, connection::Step, error::SendError, pool};
 use std::task::{Context, Poll, ready};
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
@@ -40,7 +40,7 @@ impl<I: Source + Output> Socket<Whole, I> {
             match core.out.poll_write(core.conn.sender_mut(), io, cx) {
                 Poll::Ready(Ok(())) => {
                     if !I::WAITS {
-                        core.flushed();
+                        pool::give(core.conn.sender_mut().reclaim());
                     }
                     return Poll::Ready(Ok(()));
                 }
@@ -52,7 +52,7 @@ impl<I: Source + Output> Socket<Whole, I> {
             }
             core.conn.set_paused(true); // nobody reads during this wait
             ready!(self.poll_alarm(cx));
-            if let Some(error) = self.core.error() {
+            if let Some(error) = self.core.conn.receiver().failure() {
                 return Poll::Ready(Err(Error::from(error).into()));
             }
         }

@@ -9,10 +9,7 @@ use std::{
 /// The wakers of the waiting tasks. The reader waits for any change. The writer waits for the
 /// stream to accept bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Wakers {
-    reader: Mutex<Option<Waker>>,
-    writer: Mutex<Option<Waker>>,
-}
+pub(crate) struct Wakers([Mutex<Option<Waker>>; 2]);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -22,19 +19,14 @@ pub(crate) enum Side {
 
 impl Side {
     pub(crate) fn other(self) -> Self {
-        match self {
-            Self::Reader => Self::Writer,
-            Self::Writer => Self::Reader,
-        }
+        if self == Self::Reader { Self::Writer } else { Self::Reader }
     }
 }
 
 impl Wakers {
     fn slot(&self, side: Side) -> MutexGuard<'_, Option<Waker>> {
-        lock(match side {
-            Side::Reader => &self.reader,
-            Side::Writer => &self.writer,
-        })
+        let [reader, writer] = &self.0;
+        lock(if side == Side::Reader { reader } else { writer })
     }
 
     /// Keeps the waker of `cx` until [`wake`](Self::wake). Cloning or dropping a waker may drop a

@@ -26,7 +26,7 @@ pub(crate) type Next<T> = Poll<Option<Result<T, Error>>>;
 impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Whether the `Stream` has returned its last item.
     pub(crate) fn is_over(&self) -> bool {
-        self.polled.stream_ended
+        self.stream_ended
     }
 
     /// The next item of a `Stream`.
@@ -36,12 +36,12 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         want: Want,
         take: impl FnOnce(&mut Receiver) -> Option<T>,
     ) -> Next<T> {
-        if self.polled.stream_ended {
+        if self.stream_ended {
             return Poll::Ready(None);
         }
         let ready = ready!(self.poll_item(cx, want));
         let item = self.take(ready, take).transpose();
-        self.polled.stream_ended = !matches!(item, Some(Ok(_)));
+        self.stream_ended = !matches!(item, Some(Ok(_)));
         Poll::Ready(item)
     }
 }

@@ -276,7 +276,8 @@ impl RecvBuffer {
     /// Replaces the buffer by `bytes` and moves the kept bytes there. `bytes` has room for them.
     fn replace(&mut self, mut bytes: Vec<u8>) -> Buffer {
         let (kept, wire) = self.held();
-        if let Some((front, back)) = bytes.split_at_mut_checked(kept)
+        if kept + wire > 0
+            && let Some((front, back)) = bytes.split_at_mut_checked(kept)
             && let Some(back) = back.get_mut(..wire)
             && let Some(message) = self.get(self.message())
         {
