@@ -30,7 +30,8 @@ macro_rules! dialed {
         /// Wraps a stream to a server, or to a proxy. `tls` is the configuration for TLS to that
         /// proxy.
         pub(crate) fn new(io: S, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
-            use $crate::tls::{maybe::layers::Maybe, $adapter::client};
+            use crate::tls::maybe::layers::Maybe;
+            use crate::tls::$adapter::client;
             Ok(Self(match tls {
                 None => Maybe::Plain(io),
                 Some(tls) => Maybe::ToProxy(client(io, proxy, tls, &[])?),
@@ -45,7 +46,8 @@ macro_rules! dialed {
             tls: Client,
             ahead: &[u8],
         ) -> Result<Self, Error> {
-            use $crate::tls::{maybe::layers::Maybe, $adapter::client};
+            use crate::tls::maybe::layers::Maybe;
+            use crate::tls::$adapter::client;
             Ok(Self(match self.0 {
                 Maybe::Plain(io) => Maybe::Tls(client(io, to, tls, ahead)?),
                 Maybe::ToProxy(outer) => Maybe::Within(client(outer, to, tls, ahead)?),
@@ -55,7 +57,8 @@ macro_rules! dialed {
 
         /// The stream below any TLS. It leads to the proxy, if there is one.
         pub fn get_ref(&self) -> &S {
-            use $crate::tls::{maybe::layers::Maybe, $adapter::below};
+            use crate::tls::maybe::layers::Maybe;
+            use crate::tls::$adapter::below;
             match &self.0 {
                 Maybe::Plain(io) => io,
                 Maybe::Tls(tls) | Maybe::ToProxy(tls) => below(tls),
@@ -69,7 +72,7 @@ pub(super) use dialed;
 /// Evaluates `$do` with the outermost stream, whichever it is.
 macro_rules! inner {
     ($layers:expr, $stream:ident => $do:expr) => {{
-        use $crate::tls::maybe::layers::Maybe;
+        use crate::tls::maybe::layers::Maybe;
         match $layers {
             Maybe::Plain($stream) => $do,
             Maybe::Tls($stream) => $do,
@@ -83,7 +86,7 @@ pub(super) use inner;
 /// As `inner`, and puts the result, another stream, into the same layer.
 macro_rules! mapped {
     ($layers:expr, $stream:ident => $do:expr) => {{
-        use $crate::tls::maybe::layers::Maybe;
+        use crate::tls::maybe::layers::Maybe;
         match $layers {
             Maybe::Plain($stream) => Maybe::Plain($do),
             Maybe::Tls($stream) => Maybe::Tls($do),

@@ -1,5 +1,5 @@
 //! Replaces `layers` without the feature `rustls`: the stream is never in TLS. If it were an enum, a
-//! program would link each call, and the drop, once for each variant (2 % of an echo).
+//! program would link each call, and the drop, once for each variant.
 
 #[cfg(feature = "tokio")]
 pub(super) type Tokio<S> = S;
