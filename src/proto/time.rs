@@ -34,6 +34,12 @@ impl Time {
 }
 
 impl Time {
+    /// The earliest of the times that there are.
+    #[inline(never)] // in place it is some 700 bytes
+    pub(crate) fn earliest(times: &[Option<Self>]) -> Option<Self> {
+        times.iter().flatten().min().copied()
+    }
+
     /// The time `d` earlier, or the epoch if that is later.
     pub(crate) fn before(self, d: Duration) -> Self {
         Self(self.0.saturating_sub(d))

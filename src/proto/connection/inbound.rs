@@ -95,6 +95,7 @@ impl Inbound {
         Closing::new(self.role, &self.rx, tx, self.shut, self.timers.given_up)
     }
 
+    #[inline(never)]
     pub(super) fn phase(&self, tx: &Sender) -> Phase {
         self.closing(tx).phase()
     }
@@ -141,7 +142,7 @@ impl Inbound {
     #[inline(never)]
     fn earliest(&self, tx: &Sender) -> Option<Time> {
         let own = self.timers.poll(&self.rx, tx, self.phase(tx));
-        [own, tx.poll_timeout()].into_iter().flatten().min()
+        Time::earliest(&[own, tx.poll_timeout()])
     }
 
     /// Tells the time. Early and repeated calls are harmless. `busy` says that input keeps coming.
