@@ -31,9 +31,7 @@ impl Time {
     pub const fn new(since_epoch: Duration) -> Self {
         Self(since_epoch)
     }
-}
 
-impl Time {
     /// The earliest of the times that there are.
     #[inline(never)] // in place it is some 700 bytes
     pub(crate) fn earliest(times: &[Option<Self>]) -> Option<Self> {

@@ -22,7 +22,7 @@ use core::fmt;
 pub struct Inbound {
     pub(super) rx: Receiver,
     pub(super) timers: Timers,
-    role: Role,
+    pub(super) role: Role,
     /// The stream was shut for writing.
     shut: bool,
     /// Whether reads are stamped: [`Config::stamp_reads`].
@@ -226,9 +226,5 @@ impl Inbound {
 
     pub(crate) fn keep_response(&mut self, head: Vec<u8>) {
         self.opened.get_or_insert_default().response = head.into();
-    }
-
-    pub(super) fn role(&self) -> Role {
-        self.role
     }
 }

@@ -339,7 +339,7 @@ impl Connection {
 
     /// Which end of the connection this is.
     pub fn role(&self) -> Role {
-        self.inbound.role()
+        self.inbound.role
     }
 
     /// How the connection ended; `None` while more may be received. The value is known at once;

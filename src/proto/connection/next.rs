@@ -126,7 +126,7 @@ impl Connection {
                 Ok(_) => return self.event(),
             };
             let said = self.turn.said;
-            if self.tx.has_outgoing() && (said == Said::Nothing || !self.tx.is_refused()) {
+            if self.tx.has_outgoing() && (said == Said::Nothing || !self.tx.out.refused()) {
                 return Next::Write(self.tx.outgoing());
             }
             let reads = match phase {

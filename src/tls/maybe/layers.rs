@@ -24,13 +24,13 @@ pub(super) type Blocking<S> =
     Maybe<S, blocking::TlsStream<S>, blocking::TlsStream<blocking::TlsStream<S>>>;
 
 /// The calls that make a `MaybeTls` over an `S` and that return the `S`. `tls::$adapter` has `client`,
-/// which puts TLS around a stream, and `below`, which returns the stream inside TLS.
+/// which puts TLS around a stream, and `below`, which returns the stream inside TLS. The module that
+/// invokes a macro of this file imports [`Maybe`].
 macro_rules! dialed {
     ($adapter:ident) => {
         /// Wraps a stream to a server, or to a proxy. `tls` is the configuration for TLS to that
         /// proxy.
         pub(crate) fn new(io: S, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
-            use crate::tls::maybe::layers::Maybe;
             use crate::tls::$adapter::client;
             Ok(Self(match tls {
                 None => Maybe::Plain(io),
@@ -46,7 +46,6 @@ macro_rules! dialed {
             tls: Client,
             ahead: &[u8],
         ) -> Result<Self, Error> {
-            use crate::tls::maybe::layers::Maybe;
             use crate::tls::$adapter::client;
             Ok(Self(match self.0 {
                 Maybe::Plain(io) => Maybe::Tls(client(io, to, tls, ahead)?),
@@ -57,7 +56,6 @@ macro_rules! dialed {
 
         /// The stream below any TLS. It leads to the proxy, if there is one.
         pub fn get_ref(&self) -> &S {
-            use crate::tls::maybe::layers::Maybe;
             use crate::tls::$adapter::below;
             match &self.0 {
                 Maybe::Plain(io) => io,
@@ -72,7 +70,6 @@ pub(super) use dialed;
 /// Evaluates `$do` with the outermost stream, whichever it is.
 macro_rules! inner {
     ($layers:expr, $stream:ident => $do:expr) => {{
-        use crate::tls::maybe::layers::Maybe;
         match $layers {
             Maybe::Plain($stream) => $do,
             Maybe::Tls($stream) => $do,
@@ -86,7 +83,6 @@ pub(super) use inner;
 /// As `inner`, and puts the result, another stream, into the same layer.
 macro_rules! mapped {
     ($layers:expr, $stream:ident => $do:expr) => {{
-        use crate::tls::maybe::layers::Maybe;
         match $layers {
             Maybe::Plain($stream) => Maybe::Plain($do),
             Maybe::Tls($stream) => Maybe::Tls($do),
