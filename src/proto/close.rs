@@ -1,12 +1,13 @@
-//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4). Their types allow only valid
-//! values.
+//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4). The types here allow only
+//! valid values.
 //!
 //! The connection decides whether and when a Close is sent.
 pub use crate::proto::code::CloseCode;
 use crate::proto::{error::ProtocolError, frame::Control};
 use alloc::string::String;
 
-/// The body of a Close frame. Calls that allow an empty body take or return an `Option` of it.
+/// The body of a Close frame. Calls that allow an empty body take or return an `Option` of this
+/// type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CloseFrame<'a> {
     /// Why the connection closes.

@@ -38,7 +38,7 @@ impl Time {
         times.iter().flatten().min().copied()
     }
 
-    /// The time `d` earlier, or the epoch if that is later.
+    /// The time `d` earlier, but not before the epoch.
     pub(crate) fn before(self, d: Duration) -> Self {
         Self(self.0.saturating_sub(d))
     }
@@ -54,7 +54,7 @@ impl Add<Duration> for Time {
 
 impl Sub for Time {
     type Output = Duration;
-    /// The time since `earlier`; zero if `earlier` is later than this.
+    /// The time since `earlier`; zero if `earlier` is later than `self`.
     #[inline]
     fn sub(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)

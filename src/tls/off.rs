@@ -1,5 +1,5 @@
-//! Replaces TLS without the feature `rustls`. Its configuration type has no values, so no stream is
-//! ever made.
+//! Stands in for TLS if the feature `rustls` is off. The type of the configuration has no values,
+//! so no TLS stream is ever made.
 pub(crate) mod maybe;
 
 use std::io;

@@ -1,14 +1,15 @@
 //! Asking a proxy for a tunnel to the server, without I/O: by CONNECT of HTTP, or by SOCKS5.
 //!
-//! A [`Dialogue`] uses the stream before TLS and the opening handshake, and has the same bounds:
-//! [`max_head`](Config::max_head) and its like for the head of an answer, and
-//! [`handshake_timeout`](Config::handshake_timeout) for the time, which begins with the dial.
+//! A [`Dialogue`] uses the stream before TLS and the opening handshake. The limits of an opening
+//! handshake hold for the dialogue too. [`max_head`](Config::max_head) and the other limits on a
+//! head bound the head of an answer. [`handshake_timeout`](Config::handshake_timeout), counted from
+//! the dial, bounds the time.
 //!
 //! ```text
 //! outgoing, advance      until all is written
 //! spare_mut, commit --> step --> Partial   write what there is, then read more
 //!                            --> Complete  ahead() and all that follows is the tunnel's
-//!                            --> Err(e)    there is none
+//!                            --> Err(e)    there is no tunnel
 //! ```
 #[cfg(test)]
 mod tests;
@@ -23,15 +24,16 @@ use crate::proto::{
 use core::fmt;
 use std::vec::Vec;
 
-/// Makes the first bytes to send to a proxy, and the function that looks at its answers.
+/// Makes the first bytes to send to a proxy, and the function that parses the proxy's answers.
 type Begin = fn(Option<&[u8]>, &Target) -> Result<(Vec<u8>, Look), HandshakeError>;
 
 /// The address of a proxy, its protocol, and our credentials.
 #[derive(Clone)]
 pub struct Address {
-    /// It is a pointer, so that a program without a `Proxy` does not link this code.
+    /// A function pointer, so that a program without a `Proxy` does not link the code of the
+    /// protocols.
     begin: Begin,
-    /// `secure`: TLS to the proxy.
+    /// If the target is `secure`, TLS is used to the proxy.
     target: Target,
 }
 
@@ -57,7 +59,7 @@ impl Address {
         Ok(Self { begin: if socks5 { socks5::begin } else { http_connect::begin }, target })
     }
 
-    /// The address to dial, over TLS if it is `secure`.
+    /// The address to dial, over TLS if the target is `secure`.
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
@@ -77,7 +79,7 @@ impl fmt::Debug for Address {
 
 /// The bytes to and from a proxy, up to the tunnel.
 pub struct Dialogue {
-    /// The bytes received, and their deadlines.
+    /// The bytes received, and the deadline on them.
     pub reading: Reading,
     /// The bytes to write now.
     request: Vec<u8>,
@@ -106,7 +108,7 @@ impl Dialogue {
         self.request.drain(..n.min(self.request.len()));
     }
 
-    /// Looks at the bytes committed. A repeated call repeats its answer.
+    /// Parses the committed bytes. After a final result, further calls repeat this result.
     ///
     /// # Errors
     ///
@@ -115,7 +117,7 @@ impl Dialogue {
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         match self.reading.outcome() {
             Some(outcome) => outcome.map(|()| Progress::Complete),
-            // Bytes that are here already cannot answer a request that was not sent.
+            // Bytes that have already arrived cannot answer a request that was not sent.
             None if !self.outgoing().is_empty() => Ok(Progress::Partial),
             None => {
                 let found = (self.look)(&mut self.reading, &mut self.request);
@@ -124,13 +126,13 @@ impl Dialogue {
         }
     }
 
-    /// Once complete: the bytes that came behind the proxy's answer. They came through the tunnel.
+    /// Once complete: the bytes received behind the proxy's answer, which belong to the tunnel.
     pub fn ahead(&self) -> &[u8] {
         self.reading.wire()
     }
 }
 
-/// Shows the progress, neither the bytes sent nor those received.
+/// Shows the progress, but no bytes that were sent or received.
 impl fmt::Debug for Dialogue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialogue")

@@ -16,7 +16,8 @@ pub(super) fn begin(
     Ok((encode(userinfo, server), Box::new(|reading, _| look(reading))))
 }
 
-/// The request. RFC 9110 §9.3.6: its target is host and port, and there is no default port.
+/// The request. RFC 9110 §9.3.6: the target of the request is host and port, and there is no
+/// default port.
 fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     let (host, port) = (server.unzoned(), server.port());
     let authority = match host.contains(':') {
@@ -31,7 +32,7 @@ fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{credentials}\r\n").into_bytes()
 }
 
-/// Looks for the answer's head, which the tunnel follows.
+/// Looks for the head of the answer. The bytes behind the head belong to the tunnel.
 fn look(reading: &mut Reading) -> Result<Progress, HandshakeError> {
     loop {
         head::begins_well(reading.wire())?;

@@ -13,7 +13,7 @@ impl Receiver {
 /// only grow. Feature `counters`.
 ///
 /// A [`Receiver`] counts the messages that were received and consumed. A [`Sender`](crate::Sender)
-/// counts the messages that were queued, but `wire` and `calls` count written bytes and writes.
+/// counts the messages that were queued. Its `wire` and `calls` count written bytes and writes.
 ///
 /// With this feature a connection is 144 bytes larger, and each message costs five to eight
 /// instructions more (`cargo bench -p benches --bench instructions --features counters`).
@@ -76,7 +76,7 @@ impl Traffic {
         self.payload += payload as u64;
     }
 
-    /// `plain` bytes were compressed to `packed`, or inflated from them.
+    /// Counts `plain` bytes that were compressed to `packed` bytes, or inflated from them.
     #[inline(always)]
     pub(super) fn packed(&mut self, plain: usize, packed: usize) {
         self.plain += plain as u64;
@@ -91,7 +91,7 @@ impl Traffic {
     }
 }
 
-/// Counts writes. The outgoing buffer contains it.
+/// Counts the writes from the outgoing buffer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Writes {
     pub(super) calls: u64,

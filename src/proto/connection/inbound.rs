@@ -113,7 +113,7 @@ impl Inbound {
         self.phase(tx).ready_state()
     }
 
-    /// Fails the connection as a violation does, for a reason of the application.
+    /// Fails the connection for a reason of the application, in the same way as for a violation.
     pub(crate) fn fail(&mut self, frame: CloseFrame<'_>, tx: &mut Sender) -> Result<(), SendError> {
         if self.rx.ended() || self.rx.failure().is_some() {
             return Err(SendError::Closed);
@@ -123,7 +123,7 @@ impl Inbound {
         Ok(())
     }
 
-    /// When to tell the time next. `None` means not until something else happens.
+    /// When to tell the time next. `None` means that no deadline runs until something else happens.
     #[inline]
     pub(crate) fn poll_timeout(&self, tx: &Sender) -> Option<Time> {
         if self.is_idle() && tx.is_idle() {
@@ -133,7 +133,7 @@ impl Inbound {
         self.earliest(tx)
     }
 
-    /// Whether no deadline runs, apart from those of the sending half.
+    /// Whether no deadline runs, apart from the deadlines of the sending half.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.rx.is_idle() && !self.timers.ticks()
@@ -163,7 +163,7 @@ impl Inbound {
         self.timers.attends()
     }
 
-    /// Whether telling the time now may find that the peer was silent. If so, unread input has to
+    /// Whether telling the time now may show that the peer was silent. If so, unread input has to
     /// be read first.
     pub(crate) fn may_be_silent(&self) -> bool {
         !self.rx.heard() || self.timers.silence.is_some()

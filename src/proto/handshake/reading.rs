@@ -20,7 +20,7 @@ pub struct Reading {
     pub(super) scan: Scan,
     /// `None` while more bytes must be read.
     outcome: Option<Result<(), HandshakeError>>,
-    /// A head is at the front of `buf`. It is kept after an error too, so that the caller can look
+    /// A head is at the front of `buf`. It stays there after an error, so that the caller can look
     /// at it.
     pub(super) has_head: bool,
     eof: bool,
@@ -58,12 +58,12 @@ impl Reading {
     /// The room to read the stream into; never empty.
     ///
     /// Once the handshake is [`Complete`](Progress::Complete), further bytes belong to the
-    /// connection and are kept for it without limit. So a server should accept or reject before it
-    /// reads on. After an error, use this room to drain the stream.
+    /// connection, and are kept without limit. So a server should accept or reject before it reads
+    /// on. After an error, use this room to drain the stream.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let wire = self.buf.wire().len();
-        // Beyond a head the buffer doubles. If it grew in constant steps, the bytes of a peer that
-        // sends much would be copied again and again.
+        // Beyond `max_head` the buffer doubles. If it grew in constant steps, each step would copy
+        // all that a peer has sent so far.
         let limit = if wire < self.max_head { self.max_head } else { 2 * wire };
         self.buf.spare_mut(limit, 0)
     }
@@ -135,9 +135,9 @@ impl Reading {
 
     // Outputs.
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next. That is at once ([`Time::ZERO`])
-    /// before the first call, because the first call starts the clock. `None` once the handshake
-    /// has an outcome.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next. Before the first call this is
+    /// [`Time::ZERO`], so at once, because the first call starts the clock. `None` once the
+    /// handshake has an outcome.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.outcome.is_none().then_some(self.deadline.unwrap_or(Time::ZERO))
     }

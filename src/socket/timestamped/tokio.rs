@@ -24,9 +24,9 @@ impl Timestamped<TcpStream> {
     }
 }
 
-/// Reads as tokio does. A read that does not fill the room has emptied the socket, so the next read
-/// waits without a system call that would find nothing. tokio must be told inside the read: later,
-/// the note would cover bytes that arrived since.
+/// Reads as tokio does. A read that does not fill `buf` has emptied the socket. If tokio is told
+/// so, the next read waits without a system call that would find nothing. tokio must be told inside
+/// `try_io`. Later, tokio would take bytes that have arrived since for read.
 fn poll(
     tcp: &TcpStream,
     cx: &mut Context<'_>,

@@ -15,9 +15,9 @@ use std::{
     time::Duration,
 };
 
-/// The stream of a connection made by [`connect`](crate::blocking::connect). It is TCP, or the
-/// stream `S` given to [`blocking_connect_with`](crate::Dial::blocking_connect_with). TLS is around
-/// it if the URL of the target or of a proxy asks for TLS.
+/// The stream of a connection made by [`connect`](crate::blocking::connect). The stream is TCP, or
+/// the stream `S` given to [`blocking_connect_with`](crate::Dial::blocking_connect_with). If the
+/// URL of the target or of a proxy asks for TLS, TLS is around the stream.
 #[derive(Debug)]
 pub struct MaybeTls<S = Timestamped<TcpStream>>(Blocking<S>);
 
@@ -37,7 +37,7 @@ impl<S: Stream> MaybeTls<S> {
 }
 
 impl MaybeTls {
-    /// The TCP stream, below any TLS. It leads to the proxy, if there is one.
+    /// The TCP stream, below any TLS. If there is a proxy, the stream leads to the proxy.
     pub fn tcp(&self) -> &TcpStream {
         self.get_ref().get_ref()
     }

@@ -3,15 +3,15 @@ use crate::tls::blocking;
 #[cfg(feature = "tokio")]
 use crate::tls::tokio;
 
-/// A TCP stream, or TLS streams over one.
+/// A TCP stream without TLS, or with one or two TLS streams around it.
 #[derive(Debug)]
 pub(super) enum Maybe<S, T, U> {
     Plain(S),
-    /// To the server.
+    /// TLS to the server.
     Tls(T),
-    /// To a proxy.
+    /// TLS to a proxy.
     ToProxy(T),
-    /// To the server, in TLS to a proxy.
+    /// TLS to the server, inside TLS to a proxy.
     Within(U),
 }
 
@@ -23,9 +23,9 @@ pub(super) type Tokio<S> = Maybe<S, tokio::TlsStream<S>, tokio::TlsStream<tokio:
 pub(super) type Blocking<S> =
     Maybe<S, blocking::TlsStream<S>, blocking::TlsStream<blocking::TlsStream<S>>>;
 
-/// The calls that make a `MaybeTls` over an `S` and that return the `S`. `tls::$adapter` has `client`,
-/// which puts TLS around a stream, and `below`, which returns the stream inside TLS. The module that
-/// invokes a macro of this file imports [`Maybe`].
+/// The calls that make a `MaybeTls` over an `S` and that return the `S`. `tls::$adapter` has
+/// `client`, which puts TLS around a stream, and `below`, which returns the stream inside TLS. The
+/// module that invokes a macro of this file imports [`Maybe`].
 macro_rules! dialed {
     ($adapter:ident) => {
         /// Wraps a stream to a server, or to a proxy. `tls` is the configuration for TLS to that
@@ -54,7 +54,7 @@ macro_rules! dialed {
             }))
         }
 
-        /// The stream below any TLS. It leads to the proxy, if there is one.
+        /// The stream below any TLS. If there is a proxy, the stream leads to the proxy.
         pub fn get_ref(&self) -> &S {
             use crate::tls::$adapter::below;
             match &self.0 {
@@ -67,7 +67,7 @@ macro_rules! dialed {
 }
 pub(super) use dialed;
 
-/// Evaluates `$do` with the outermost stream, whichever it is.
+/// Evaluates `$do` with the stream of whichever variant `$layers` has.
 macro_rules! inner {
     ($layers:expr, $stream:ident => $do:expr) => {{
         match $layers {
@@ -80,7 +80,7 @@ macro_rules! inner {
 }
 pub(super) use inner;
 
-/// As `inner`, and puts the result, another stream, into the same layer.
+/// Like `inner`, but the result of `$do` is another stream, which goes into the same variant.
 macro_rules! mapped {
     ($layers:expr, $stream:ident => $do:expr) => {{
         match $layers {

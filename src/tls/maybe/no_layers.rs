@@ -1,5 +1,5 @@
-//! Replaces `layers` without the feature `rustls`: the stream is never in TLS. If it were an enum, a
-//! program would link each call, and the drop, once for each variant.
+//! Stands in for `layers` if the feature `rustls` is off: the stream is never in TLS. With an enum,
+//! a program would link each call, and the drop, once for each variant.
 
 #[cfg(feature = "tokio")]
 pub(super) type Tokio<S> = S;
@@ -19,7 +19,7 @@ macro_rules! dialed {
             match tls {}
         }
 
-        /// The stream. It leads to the proxy, if there is one.
+        /// The stream. If there is a proxy, the stream leads to the proxy.
         pub fn get_ref(&self) -> &S {
             &self.0
         }

@@ -11,7 +11,7 @@ use core::ops::Range;
 /// A message whose last frame is not complete.
 pub(super) struct InProgress {
     pub(super) kind: DataKind,
-    /// Whether its first frame had RSV1 set (RFC 7692 §6).
+    /// Whether the message's first frame had RSV1 set (RFC 7692 §6).
     pub(super) compressed: bool,
     /// The number of frames so far.
     pub(super) fragments: u32,

@@ -17,8 +17,8 @@ pub(super) struct Encoder {
     pub(super) tally: Traffic,
 }
 
-/// The room for a control frame, with the longest header: `store` writes a header as one whole
-/// array.
+/// The room for a control frame with the longest header, because `store` writes every header as an
+/// array of that length.
 const CONTROL_ROOM: usize = MAX_HEADER_LEN + MAX_CONTROL_LEN;
 
 impl Encoder {
