@@ -19,7 +19,6 @@ use std::os::fd::BorrowedFd as Borrowed;
 use std::os::windows::io::BorrowedSocket as Borrowed;
 use std::{
     boxed::Box, fmt, format, io, net::SocketAddr, string::String, sync::Arc, time::Duration,
-    vec::Vec,
 };
 use tickwire_dial::{Race, Step};
 
@@ -208,11 +207,13 @@ impl Attempts<'_> {
     }
 
     fn lost(&mut self, timed_out: bool) -> io::Error {
-        let failures = self.race.take_failures();
-        let text: Vec<_> =
-            failures.iter().map(|(to, error)| format!("{error}, dialing {to}")).collect();
-        match failures.into_iter().next_back() {
-            Some((_, error)) => failed(text.join("; "), error),
+        let mut failures = self.race.take_failures();
+        let text = failures.iter().fold(String::new(), |text, (to, error)| {
+            let separator = if text.is_empty() { "" } else { "; " };
+            format!("{text}{separator}{error}, dialing {to}")
+        });
+        match failures.pop() {
+            Some((_, error)) => failed(text, error),
             // The name has no address, or the lookup took all of the time.
             None if timed_out => unresolved(self.to, io::ErrorKind::TimedOut.into()),
             None => unresolved(self.to, io::ErrorKind::NotFound.into()),

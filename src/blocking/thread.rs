@@ -167,7 +167,7 @@ impl<S: Stream> Timed<S, Thread> {
             return Ok(());
         }
         let longest = wait.longest_wait.map(|longest| wait.now() + longest);
-        let until = [until, wait.call_ends, longest].into_iter().flatten().min();
+        let until = Time::earliest(&[until, wait.call_ends, longest]);
         match io.wait(want, until.map(|at| at - wait.now())) {
             Ok(()) => Ok(()),
             Err(error) => match error.kind() {

@@ -291,7 +291,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                     }
                     shut
                 }
-                Ending::Discard => self.poll_read(cx).map(|read| match read {
+                // A read that notes too much does no harm here, and is not compiled once more.
+                Ending::Discard => self.poll_noting_read(cx).map(|read| match read {
                     Ok(0) | Err(_) => self.end_of_stream(),
                     Ok(n) => self.commit(n),
                 }),

@@ -128,11 +128,7 @@ impl RecvError {
             Self::TooManyFragments { .. } => Some(CloseCode::POLICY_VIOLATION),
             Self::Failed { code } => Some(code),
             Self::DataTimeout => Some(CloseCode::GOING_AWAY),
-            Self::UnexpectedEof
-            | Self::PongTimeout
-            | Self::CloseTimeout
-            | Self::FrameTimeout
-            | Self::WriteTimeout => None,
+            _ => None,
         }
     }
 }

@@ -31,9 +31,13 @@ impl Time {
     pub const fn new(since_epoch: Duration) -> Self {
         Self(since_epoch)
     }
-}
 
-impl Time {
+    /// The earliest of the times that there are.
+    #[inline(never)] // in place it is some 700 bytes
+    pub(crate) fn earliest(times: &[Option<Self>]) -> Option<Self> {
+        times.iter().flatten().min().copied()
+    }
+
     /// The time `d` earlier, but not before the epoch.
     pub(crate) fn before(self, d: Duration) -> Self {
         Self(self.0.saturating_sub(d))

@@ -270,9 +270,16 @@ impl<S> drive::Io for Timed<S, Tokio> {
     }
 
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
+        self.wait.poll_sleep(until, cx)
+    }
+}
+
+impl Tokio {
+    /// Compiled once for all streams.
+    fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
         // tokio cannot sleep longer. An early wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-        let Tokio { epoch, sleep } = &mut self.wait;
+        let Self { epoch, sleep } = self;
         let at = *epoch + (until - Time::ZERO).min(epoch.elapsed() + FAR);
         let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if sleep.deadline() != at {

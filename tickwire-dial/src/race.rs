@@ -2,7 +2,7 @@
 #[cfg(test)]
 mod tests;
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::vec::{self, Vec};
 use core::{net::SocketAddr, time::Duration};
 
 /// The attempts to connect to the addresses of one name ("Happy Eyeballs", RFC 8305).
@@ -31,7 +31,7 @@ use core::{net::SocketAddr, time::Duration};
 #[derive(Clone, Debug)]
 pub struct Race<E> {
     delay: Duration,
-    untried: VecDeque<SocketAddr>,
+    untried: vec::IntoIter<SocketAddr>,
     under_way: Vec<SocketAddr>,
     failures: Vec<(SocketAddr, E)>,
     /// The time of the next attempt. `None` if the next attempt need not wait.
@@ -59,12 +59,9 @@ impl<E> Race<E> {
                 sorted.push(address);
             }
         }
-        let first = sorted.first().is_some_and(SocketAddr::is_ipv4);
-        let (first, second): (VecDeque<_>, VecDeque<_>) =
-            sorted.into_iter().partition(|address| address.is_ipv4() == first);
         Self {
             delay: delay.max(Duration::from_millis(10)),
-            untried: alternate(first, second),
+            untried: alternate(sorted).into_iter(),
             under_way: Vec::new(),
             failures: Vec::new(),
             next_at: None,
@@ -74,10 +71,10 @@ impl<E> Race<E> {
     /// What to do next; `None` if the race is lost: every attempt has failed, or there was no
     /// address. `now` must not be less than in an earlier call.
     pub fn next(&mut self, now: Duration) -> Option<Step> {
-        if let Some(at) = self.next_at.filter(|at| !self.untried.is_empty() && now < *at) {
+        if let Some(at) = self.next_at.filter(|at| self.untried.len() > 0 && now < *at) {
             return Some(Step::Wait(Some(at)));
         }
-        match self.untried.pop_front() {
+        match self.untried.next() {
             Some(address) => {
                 self.next_at = Some(now.saturating_add(self.delay));
                 self.under_way.push(address);
@@ -106,16 +103,13 @@ impl<E> Race<E> {
     }
 }
 
-/// The addresses of both lists in turn, then the rest of the longer list.
-fn alternate(
-    mut first: VecDeque<SocketAddr>,
-    mut second: VecDeque<SocketAddr>,
-) -> VecDeque<SocketAddr> {
-    let mut all = VecDeque::new();
-    while let Some(address) = first.pop_front() {
-        all.push_back(address);
-        all.extend(second.pop_front());
+/// The families in turn, as long as there are both. Each keeps its order.
+fn alternate(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let mut all: Vec<SocketAddr> = Vec::new();
+    while !addresses.is_empty() {
+        let before = all.last().map(SocketAddr::is_ipv4);
+        let other = addresses.iter().position(|address| Some(address.is_ipv4()) != before);
+        all.push(addresses.remove(other.unwrap_or(0)));
     }
-    all.extend(second);
     all
 }

@@ -135,7 +135,7 @@ impl Closing {
             _ if tx.is_closed() => Ours::Queued,
             _ => Ours::None,
         };
-        let stream = match (shut, rx.at_eof()) {
+        let stream = match (shut, rx.eof) {
             _ if given_up || tx.is_broken() => Stream::Gone,
             (false, false) => Stream::Open,
             (false, true) => Stream::Ended,

@@ -22,7 +22,7 @@ use core::fmt;
 pub struct Inbound {
     pub(super) rx: Receiver,
     pub(super) timers: Timers,
-    role: Role,
+    pub(super) role: Role,
     /// The stream was shut for writing.
     shut: bool,
     /// Whether reads are stamped: [`Config::stamp_reads`].
@@ -96,6 +96,7 @@ impl Inbound {
         Closing::new(self.role, &self.rx, tx, self.shut, self.timers.given_up)
     }
 
+    #[inline(never)]
     pub(super) fn phase(&self, tx: &Sender) -> Phase {
         self.closing(tx).phase()
     }
@@ -142,7 +143,7 @@ impl Inbound {
     #[inline(never)]
     fn earliest(&self, tx: &Sender) -> Option<Time> {
         let own = self.timers.poll(&self.rx, tx, self.phase(tx));
-        [own, tx.poll_timeout()].into_iter().flatten().min()
+        Time::earliest(&[own, tx.poll_timeout()])
     }
 
     /// Tells the time. Early and repeated calls are harmless. `busy` says that input keeps coming.
@@ -226,9 +227,5 @@ impl Inbound {
 
     pub(crate) fn keep_response(&mut self, head: Vec<u8>) {
         self.opened.get_or_insert_default().response = head.into();
-    }
-
-    pub(super) fn role(&self) -> Role {
-        self.role
     }
 }

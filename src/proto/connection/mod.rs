@@ -343,7 +343,7 @@ impl Connection {
 
     /// Which end of the connection this is.
     pub fn role(&self) -> Role {
-        self.inbound.role()
+        self.inbound.role
     }
 
     /// How the connection ended; `None` while more may be received. The value is known as soon as

@@ -127,7 +127,7 @@ impl Connection {
                 Ok(_) => return self.event(),
             };
             let obstacle = self.loop_state.obstacle;
-            if self.tx.has_outgoing() && (obstacle == Obstacle::Nothing || !self.tx.is_refused()) {
+            if self.tx.has_outgoing() && (obstacle == Obstacle::Nothing || !self.tx.out.refused()) {
                 return Next::Write(self.tx.outgoing());
             }
             let reads = match phase {

@@ -66,7 +66,7 @@ pub struct Receiver {
     mask_bit: u8,
     /// Whether bytes arrived since the timers last asked.
     heard: bool,
-    eof: bool,
+    pub(super) eof: bool,
     /// A deadline has passed. Everything received is delivered before this error.
     cut_off_by: Option<RecvError>,
     state: State,
@@ -380,10 +380,6 @@ impl Receiver {
     /// Whether nothing more will be received.
     pub(super) fn ended(&self) -> bool {
         matches!(self.state, State::Closed | State::Failed(_))
-    }
-
-    pub(super) fn at_eof(&self) -> bool {
-        self.eof
     }
 
     /// Fails with `error` after everything received has been delivered, unless the peer has closed.

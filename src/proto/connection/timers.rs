@@ -173,7 +173,7 @@ impl Timers {
 
     /// When `attend` is due, if ever, while input keeps coming.
     pub(super) fn attends(&self) -> Option<Time> {
-        [self.next_silence(true), self.next_idle()].into_iter().flatten().min()
+        Time::earliest(&[self.next_silence(true), self.next_idle()])
     }
 
     fn next_silence(&self, busy: bool) -> Option<Time> {
@@ -194,7 +194,7 @@ impl Timers {
         let idle = self.next_idle().filter(|_| phase == Phase::Open);
         let pause = self.next_of_pause(rx);
         if self.paused() || rx.ended() {
-            return [end, idle, pause].into_iter().flatten().min();
+            return Time::earliest(&[end, idle, pause]);
         }
         let frame = rx.partial_frame().map(|at| armed(self.frame, at, Time::ZERO));
         let pong = tx.pong_waits().then_some(Time::ZERO);
@@ -205,7 +205,7 @@ impl Timers {
             Beat::Listening { until: at, .. } | Beat::Pinged { look: at, .. } => Some(at),
         };
         let data = self.next_silence(false).filter(|_| phase == Phase::Open);
-        [end, idle, pause, frame, beat, data, pong].into_iter().flatten().min()
+        Time::earliest(&[end, idle, pause, frame, beat, data, pong])
     }
 
     /// Tells the time. `busy` says that input keeps coming. Returns whether the idle message was

@@ -1,4 +1,6 @@
 //! The stream of a connection that `connect` of `blocking` made.
+#[cfg(feature = "rustls")]
+use super::layers::Maybe;
 use super::layers::{Blocking, dialed, inner, mapped};
 use crate::{
     blocking::{Interest, Stream},
@@ -26,7 +28,6 @@ impl<S: Stream> MaybeTls<S> {
     /// guard lives. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(&self) -> Option<impl core::ops::Deref<Target = crate::tls::Session>> {
-        use super::layers::Maybe;
         match &self.0 {
             Maybe::Plain(_) | Maybe::ToProxy(_) => None,
             Maybe::Tls(tls) => Some(tls.held()),

@@ -24,14 +24,14 @@ pub(super) type Blocking<S> =
     Maybe<S, blocking::TlsStream<S>, blocking::TlsStream<blocking::TlsStream<S>>>;
 
 /// The calls that make a `MaybeTls` over an `S` and that return the `S`. `tls::$adapter` has
-/// `client`, which puts TLS around a stream, and `below`, which returns the stream inside TLS.
+/// `client`, which puts TLS around a stream, and `below`, which returns the stream inside TLS. The
+/// module that invokes a macro of this file imports [`Maybe`].
 macro_rules! dialed {
     ($adapter:ident) => {
         /// Wraps a stream to a server, or to a proxy. `tls` is the configuration for TLS to that
         /// proxy.
         pub(crate) fn new(io: S, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
-            use $crate::tls::maybe::layers::Maybe;
-            use $crate::tls::$adapter::client;
+            use crate::tls::$adapter::client;
             Ok(Self(match tls {
                 None => Maybe::Plain(io),
                 Some(tls) => Maybe::ToProxy(client(io, proxy, tls, &[])?),
@@ -46,8 +46,7 @@ macro_rules! dialed {
             tls: Client,
             ahead: &[u8],
         ) -> Result<Self, Error> {
-            use $crate::tls::maybe::layers::Maybe;
-            use $crate::tls::$adapter::client;
+            use crate::tls::$adapter::client;
             Ok(Self(match self.0 {
                 Maybe::Plain(io) => Maybe::Tls(client(io, to, tls, ahead)?),
                 Maybe::ToProxy(outer) => Maybe::Within(client(outer, to, tls, ahead)?),
@@ -57,8 +56,7 @@ macro_rules! dialed {
 
         /// The stream below any TLS. If there is a proxy, the stream leads to the proxy.
         pub fn get_ref(&self) -> &S {
-            use $crate::tls::maybe::layers::Maybe;
-            use $crate::tls::$adapter::below;
+            use crate::tls::$adapter::below;
             match &self.0 {
                 Maybe::Plain(io) => io,
                 Maybe::Tls(tls) | Maybe::ToProxy(tls) => below(tls),
@@ -72,7 +70,6 @@ pub(super) use dialed;
 /// Evaluates `$do` with the stream of whichever variant `$layers` has.
 macro_rules! inner {
     ($layers:expr, $stream:ident => $do:expr) => {{
-        use $crate::tls::maybe::layers::Maybe;
         match $layers {
             Maybe::Plain($stream) => $do,
             Maybe::Tls($stream) => $do,
@@ -86,7 +83,6 @@ pub(super) use inner;
 /// Like `inner`, but the result of `$do` is another stream, which goes into the same variant.
 macro_rules! mapped {
     ($layers:expr, $stream:ident => $do:expr) => {{
-        use $crate::tls::maybe::layers::Maybe;
         match $layers {
             Maybe::Plain($stream) => Maybe::Plain($do),
             Maybe::Tls($stream) => Maybe::Tls($do),

@@ -1,5 +1,5 @@
 //! Stands in for `layers` if the feature `rustls` is off: the stream is never in TLS. With an enum,
-//! a program would link each call, and the drop, once for each variant (2 % of an echo).
+//! a program would link each call, and the drop, once for each variant.
 
 #[cfg(feature = "tokio")]
 pub(super) type Tokio<S> = S;

@@ -1,4 +1,6 @@
 //! The stream of a connection that `connect` of `tokio` made.
+#[cfg(feature = "rustls")]
+use super::layers::Maybe;
 use super::layers::{Tokio, dialed, inner};
 use crate::{drive::Error, proto::url::Target, socket::Timestamped, tls::Client};
 use ::tokio::{
@@ -27,7 +29,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> MaybeTls<S> {
     /// The TLS session with the server, if the URL is `wss`. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(&self) -> Option<&crate::tls::Session> {
-        use super::layers::Maybe;
         match &self.0 {
             Maybe::Plain(_) | Maybe::ToProxy(_) => None,
             Maybe::Tls(tls) => Some(tls.session()),

@@ -198,11 +198,6 @@ impl Sender {
         if trails { Ok(()) } else { Err(RecvError::WriteTimeout) }
     }
 
-    /// Whether the stream has refused the outgoing bytes.
-    pub(in crate::proto::connection) fn is_refused(&self) -> bool {
-        self.out.refused()
-    }
-
     /// Reports that the stream refuses bytes for now.
     pub(crate) fn blocked(&mut self) {
         self.out.blocked();

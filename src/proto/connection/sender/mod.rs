@@ -66,7 +66,7 @@ pub struct Sender {
     deflate: Deflate,
     // `out` and `encoder` come last, because dropping them may panic. The compiler emits the drop of
     // each field behind them twice: once for a panic, once without.
-    out: OutBuffer,
+    pub(super) out: OutBuffer,
     encoder: Encoder,
 }
 
