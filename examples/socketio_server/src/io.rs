@@ -138,7 +138,7 @@ impl Ack {
     }
 }
 
-/// There was no answer to an event in time, the client has gone, or it owes too many already.
+/// There was no answer to an event in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoAnswer;
 
@@ -158,7 +158,7 @@ impl Socket<'_> {
         &self.joined.sid
     }
 
-    /// What the application keeps about it.
+    /// What the application keeps about it. Bound what a client may have it keep.
     pub fn data(&mut self) -> &mut Map<String, Value> {
         &mut self.joined.data
     }
@@ -169,23 +169,30 @@ impl Socket<'_> {
     }
 
     /// Sends an event, and does something with its acknowledgement, or when it did not come in time.
+    /// Once the client has gone, nothing more is done.
+    ///
+    /// # Errors
+    ///
+    /// `then`, when the client has gone or owes too many acknowledgements: the event is not sent.
     pub fn emit_with_ack<'b, F>(
         &mut self,
         event: &str,
         args: impl Into<Args<'b>>,
         timeout: Duration,
         then: F,
-    ) where
+    ) -> Result<(), F>
+    where
         F: FnOnce(&mut Socket<'_>, Result<Args<'_>, NoAnswer>) + Send + 'static,
     {
         if self.joined.gone || self.joined.asked.len() >= self.io.settings.max_asked {
-            return then(self, Err(NoAnswer));
+            return Err(then);
         }
         let id = self.joined.next_id;
         self.joined.next_id += 1;
         let asked = Asked { by: self.now + timeout, timeout, then: Box::new(then) };
         self.joined.asked.insert(id, asked);
         self.send(Outgoing::event(&self.joined.namespace, Some(id), event, args.into()));
+        Ok(())
     }
 
     /// Acknowledges an event.

@@ -1,7 +1,7 @@
 //! Servers of well-known tutorials, ported as they stand, and one for tests. Each sets handlers up, and
 //! all of them together make a server that answers the clients of any.
 use crate::{
-    io::{Ack, Io, Refusal, Socket},
+    io::{Ack, Io, NoAnswer, Refusal, Socket},
     packet::Args,
 };
 use serde_json::{Value, json};
@@ -147,15 +147,13 @@ pub fn echo(io: &mut Io) {
             .on("ask", |socket, args, ack| {
                 let Some(question) = args.get::<String>(0) else { return };
                 let timeout = Duration::from_secs(20);
-                socket.emit_with_ack(
-                    &question,
-                    args.skip(1),
-                    timeout,
-                    |socket, answer| match answer {
-                        Ok(args) => socket.ack(ack, args),
-                        Err(_) => finish(socket, ack, false, "no answer"),
-                    },
-                );
+                let then = |socket: &mut Socket<'_>, answer: Result<Args<'_>, _>| match answer {
+                    Ok(args) => socket.ack(ack, args),
+                    Err(NoAnswer) => finish(socket, ack, false, "no answer"),
+                };
+                if let Err(then) = socket.emit_with_ack(&question, args.skip(1), timeout, then) {
+                    then(socket, Err(NoAnswer));
+                }
             });
     }
 }

@@ -20,7 +20,6 @@ use bytes::Bytes;
 use serde_json::{json, value::RawValue};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    mem,
     sync::Arc,
     time::Duration,
 };
@@ -137,13 +136,13 @@ impl Layer for Client {
             return Err(End::AttachmentTimeout);
         }
         for joined in &mut self.joined {
-            let due = |joined: &Joined| {
-                let mut asked = joined.asked.iter();
-                asked.find(|(_, asked)| asked.by <= now).map(|(&id, _)| id)
-            };
-            while let Some(asked) = due(joined).and_then(|id| joined.asked.remove(&id)) {
-                let mut socket = Socket { joined, mailbox: &self.mailbox, io: &self.io, now };
-                (asked.then)(&mut socket, Err(NoAnswer));
+            // Those that are asked anew below have their time, however short.
+            let due = joined.asked.iter().filter(|(_, asked)| asked.by <= now).map(|(&id, _)| id);
+            for id in due.collect::<Vec<_>>() {
+                if let Some(asked) = joined.asked.remove(&id) {
+                    let mut socket = Socket { joined, mailbox: &self.mailbox, io: &self.io, now };
+                    (asked.then)(&mut socket, Err(NoAnswer));
+                }
             }
         }
         self.put_out(now);
@@ -282,12 +281,8 @@ impl Client {
         if self.joined.is_empty() {
             self.connect_by = Some(now + self.io.settings.connect_timeout);
         }
-        let asked = mem::take(&mut joined.asked);
         let handlers = self.io.namespaces.get(&joined.namespace).map(|found| &found.disconnect);
         let mut socket = Socket { joined: &mut joined, mailbox: &self.mailbox, io: &self.io, now };
-        for asked in asked.into_values() {
-            (asked.then)(&mut socket, Err(NoAnswer));
-        }
         for handler in handlers.into_iter().flatten() {
             handler(&mut socket, reason);
         }
