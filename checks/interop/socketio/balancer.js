@@ -35,6 +35,12 @@ function next(emitter, event) {
   });
 }
 
+// Connected, and over to a WebSocket: a client whose server dies in the middle of that notices much later.
+async function connected(socket) {
+  await next(socket, "connect");
+  if (socket.io.engine.transport.name === "polling") await next(socket.io.engine, "upgrade");
+}
+
 async function talks(socket, text) {
   const back = new Promise((resolve) => socket.on("broadcast", (said) => said === text && resolve()));
   socket.emit("channel", text);
@@ -55,8 +61,7 @@ const checks = {
   async "clients poll, and go over to a WebSocket"() {
     const sockets = here.map((address) => open(address));
     await Promise.all(sockets.map(async (socket, i) => {
-      await next(socket, "connect");
-      if (socket.io.engine.transport.name === "polling") await next(socket.io.engine, "upgrade");
+      await connected(socket);
       await talks(socket, "upgraded " + i);
     }));
     const shares = processes.map((server) => server.printed.match(/^client \S+$/gm)?.length || 0);
@@ -84,7 +89,7 @@ const checks = {
   },
 
   async "a browser's cookie leads to the process that knows the session"() {
-    const [opened] = await request(here[0], "");
+    const [opened] = await request(here[5], ""); // where the check before has left no session
     const [cookie] = opened.headers["set-cookie"][0].split(";");
     const sid = "&sid=" + JSON.parse((await text(opened)).slice(1)).sid;
     const elsewhere = [];
@@ -108,7 +113,7 @@ const checks = {
 
   async "a process that dies loses its clients to the other"() {
     const sockets = here.map((address) => open(address));
-    await Promise.all(sockets.map((socket) => next(socket, "connect")));
+    await Promise.all(sockets.map(connected));
     const gone = sockets.map((socket) => new Promise((resolve) => socket.on("disconnect", () => resolve(socket))));
     processes[0].kill("SIGKILL");
     await next(processes[0], "exit");
