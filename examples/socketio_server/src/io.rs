@@ -41,13 +41,13 @@ impl Io {
         Self { namespaces, rooms: Rooms::default(), settings }
     }
 
-    /// The namespace of this name, which is made if there is none, to give it handlers. A server that
-    /// runs already does not see them.
+    /// The namespace of this name, to add handlers. It is created if it is missing. A server that was
+    /// started before does not get the handlers.
     pub fn of(&mut self, namespace: &str) -> &mut Namespace {
         Arc::make_mut(&mut self.namespaces).entry(namespace.to_owned()).or_default()
     }
 
-    /// All sockets of a namespace: what others than its handlers have to say to it.
+    /// All sockets of a namespace, for code that is not in a handler.
     pub fn nsp<'a>(&'a self, namespace: &'a str) -> Broadcast<'a> {
         Broadcast::new(&self.rooms, namespace, None)
     }
@@ -84,7 +84,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Says who may connect, by the object that the client sent as `auth`, if it did.
+    /// Decides who may connect. The arguments hold the client's `auth`, or are empty.
     pub fn allow<F>(&mut self, allow: F) -> &mut Self
     where
         F: Fn(&Args<'_>) -> Result<(), Refusal> + Send + Sync + 'static,
@@ -93,7 +93,7 @@ impl Namespace {
         self
     }
 
-    /// Runs when a client has connected, with its `auth`; behind the handlers that there are already.
+    /// Adds a handler that runs when a client has connected. It gets the client's `auth`.
     pub fn on_connection<F>(&mut self, handler: F) -> &mut Self
     where
         F: Fn(&mut Socket<'_>, Args<'_>) + Send + Sync + 'static,
@@ -102,8 +102,8 @@ impl Namespace {
         self
     }
 
-    /// Runs when a client sends this event; instead of the handler that the event may have already.
-    /// An event without a handler is not acknowledged.
+    /// Sets the handler of an event, and replaces an earlier one. An event without a handler is not
+    /// acknowledged.
     pub fn on<F>(&mut self, event: &str, handler: F) -> &mut Self
     where
         F: Fn(&mut Socket<'_>, Args<'_>, Ack) + Send + Sync + 'static,
@@ -112,8 +112,8 @@ impl Namespace {
         self
     }
 
-    /// Runs when a client has gone, with the reason in Socket.IO's words such as `transport close`. The
-    /// socket is in no room any more, and nothing that is sent to it arrives.
+    /// Adds a handler that runs when a client has gone. It gets the reason in Socket.IO's words, such
+    /// as `transport close`. The socket has left its rooms, and `emit` does nothing.
     pub fn on_disconnect<F>(&mut self, handler: F) -> &mut Self
     where
         F: Fn(&mut Socket<'_>, &str) + Send + Sync + 'static,
@@ -158,7 +158,7 @@ impl Socket<'_> {
         &self.joined.sid
     }
 
-    /// What the application keeps about it. Bound what a client may have it keep.
+    /// What the application keeps about this socket. Limit what a client may add to it.
     pub fn data(&mut self) -> &mut Map<String, Value> {
         &mut self.joined.data
     }
@@ -241,8 +241,8 @@ impl Socket<'_> {
         was_in
     }
 
-    /// Puts the client out of the namespace once the handler has returned; or with `close` out of all,
-    /// and closes its connection.
+    /// Disconnects the client from the namespace once the handler has returned. With `close`,
+    /// disconnects it from all namespaces and closes its connection.
     pub fn disconnect(&mut self, close: bool) {
         self.mailbox.put_out(&self.joined.sid, close);
     }

@@ -1,5 +1,5 @@
-//! Servers of well-known tutorials, ported as they stand, and one for tests. Each sets handlers up, and
-//! all of them together make a server that answers the clients of any.
+//! The servers of well-known tutorials, and one for tests. Each function adds handlers. A server with
+//! the handlers of all functions answers the clients of all tutorials.
 use crate::{
     io::{Ack, Io, NoAnswer, Refusal, Socket},
     packet::Args,
@@ -25,7 +25,7 @@ pub const ALL: [Program; 7] = [
     ("echo", echo),
 ];
 
-/// What a tutorial's server prints, cut off after a line.
+/// Prints what the tutorial's server prints, at most 200 characters of it.
 fn log(line: fmt::Arguments<'_>) {
     let line: String = line.to_string().chars().take(200).collect();
     let _ = writeln!(stdout(), "{line}"); // nobody may be reading
@@ -56,7 +56,7 @@ pub fn salutations(io: &mut Io) {
         });
 }
 
-/// What one says in the channel, all hear, who said it among them.
+/// All clients get what one of them sends, the sender among them.
 pub fn channel(io: &mut Io) {
     io.of("/")
         .on_connection(|socket, _| log(format_args!("client {}", socket.id())))
@@ -67,7 +67,7 @@ pub fn channel(io: &mut Io) {
         .on_disconnect(|socket, _| log(format_args!("client {} has gone", socket.id())));
 }
 
-/// Socket.IO's chat: names, who types, who comes and goes; and `chat message`, which all get.
+/// Socket.IO's chat: names, who comes and who goes; and `chat message`, which all clients get.
 pub fn chat(io: &mut Io) {
     io.of("/")
         .on("chat message", |socket, args, _| socket.nsp().emit("chat message", args))
@@ -94,7 +94,7 @@ fn with_users(socket: &mut Socket<'_>) -> Value {
     json!({ "username": name, "numUsers": socket.nsp().count() })
 }
 
-/// Whoever connects is greeted; and by name, in an acknowledgement.
+/// Greets each client, and again by name in an acknowledgement.
 pub fn greeting(io: &mut Io) {
     io.of("/").on_connection(|socket, _| socket.emit("greeting", "Welcome!")).on(
         "greet",
@@ -105,7 +105,7 @@ pub fn greeting(io: &mut Io) {
     );
 }
 
-/// Bytes come back, and how many they were.
+/// Sends bytes back, and acknowledges their number.
 pub fn binary(io: &mut Io) {
     io.of("/").on("binary", |socket, args, ack| {
         let count = args.bytes(0).map(|bytes| bytes.len());

@@ -72,21 +72,21 @@ impl<'a> Broadcast<'a> {
         Self { rooms, namespace, room: None, only: None, except }
     }
 
-    /// Those of them in a room; the last one named.
+    /// Only the sockets in this room. A second call replaces the first.
     #[must_use]
     pub fn to(self, room: &'a str) -> Self {
         Self { room: Some(room), ..self }
     }
 
-    /// The one of them with this id, if it is there. Ids are no rooms: who may name the room to join
-    /// gets into nobody's messages.
+    /// Only the socket with this id. An id is not a room, so a client that may choose a room cannot
+    /// choose to hear what is for one socket.
     #[must_use]
     pub fn socket(self, id: &'a str) -> Self {
         Self { only: Some(id), ..self }
     }
 
-    /// Sends them an event: encoded once, however many they are. All hear what is said in a namespace
-    /// in the same order.
+    /// Sends them an event, which is encoded once. All sockets of a namespace get its events in the
+    /// same order.
     pub fn emit<'b>(self, event: &str, args: impl Into<Args<'b>>) {
         let packet = Outgoing::event(self.namespace, None, event, args.into());
         let parts: Vec<Part> = std::iter::once(Message::from(&packet.text))
@@ -96,7 +96,8 @@ impl<'a> Broadcast<'a> {
         self.each(|_, mailbox| mailbox.deliver(&parts));
     }
 
-    /// Puts them out of the namespace; or with `close` out of all, and closes their connections.
+    /// Disconnects them from the namespace. With `close`, disconnects their clients from all namespaces
+    /// and closes the connections.
     pub fn disconnect(self, close: bool) {
         self.each(|id, mailbox| mailbox.put_out(id, close));
     }
