@@ -9,7 +9,8 @@ use tokio::{select, time::sleep_until};
 /// Serves a session to its end.
 pub(crate) async fn run(served: &mut Served, mut ws: WebSocket) -> Result<(), Ended> {
     let ended = converse(served, &mut ws).await;
-    served.tell(ended.as_ref().err().unwrap_or(&Ended::Gone)); // before the closing handshake, which may take its time
+    // Before the closing handshake, which may take its time.
+    served.tell(ended.as_ref().err().unwrap_or(&Ended::Gone));
     let _ = match &ended {
         Err(Ended::Session(end)) => {
             // What was answered before goes before.

@@ -112,6 +112,7 @@ async fn the_application_disconnects_a_socket_or_a_whole_client() {
     client.send(r#"42["disconnect me",false]"#).await;
     assert_eq!(client.text().await, "41");
     assert_eq!(said.try_recv().unwrap(), "server namespace disconnect, None");
+    client.send(r#"42["echo"]"#).await; // which was on its way already
     client.join("40").await;
     // From all, with the connection.
     client.send(r#"42["disconnect me",true]"#).await;
