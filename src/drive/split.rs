@@ -1,13 +1,13 @@
-//! Two halves of a WebSocket: the one that receives, and the one that sends.
+//! The two halves of a WebSocket: one receives, the other sends.
 //!
 //! The [`Half`] owns everything that receiving needs. One lock holds everything that sending needs:
 //! the core's sender and the writing half of the stream. Writes never wait, so no half holds the
-//! lock across a wait. The half that holds it writes until the stream refuses. The remaining bytes
-//! stay in the sender, where a Pong joins them at the next frame boundary.
+//! lock across a wait. The half that holds the lock writes until the stream refuses more. The
+//! remaining bytes stay in the sender, where a Pong is placed at the next frame boundary.
 //!
 //! A stream keeps one waker for writing. Both halves may wait for the stream, so this waker wakes
-//! both. A stream may also drop its waker once it accepts bytes. So the half that writes the last
-//! of the refused bytes wakes the other half.
+//! the tasks of both halves. A stream may also drop its waker once it accepts bytes. So the half
+//! that writes the last of the refused bytes wakes the other half.
 use super::{
     Core, Error, Io, Out, Outlook, Output, Received, Socket, Source, Whole,
     io::shutdown,
@@ -27,8 +27,8 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-/// How often a writer yields to a reader that waits for the lock. All yields together take a few
-/// microseconds.
+/// How often at most a writer yields to a reader that waits for the lock. All yields together take
+/// a few microseconds.
 const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 
 /// The state that both halves share.
@@ -38,11 +38,12 @@ pub(super) struct Shared<W> {
     /// The stream refused bytes, and either half may write them later. Set under the lock.
     blocked: AtomicBool,
     /// The sending side has no deadline, no Close and no Pong to time, so the reader need not lock
-    /// it to look. Set whenever the lock is released. Without this flag the reader would take the
-    /// lock before each wait, and a writer that floods holds the lock nearly all the time.
+    /// it. Updated whenever the lock is released. Without this flag the reader would take the lock
+    /// before each wait. A writer that sends without pause holds the lock nearly all the time.
     quiet: AtomicBool,
     /// The reader waits for the lock. A writer that wants the lock again yields first. The lock is
-    /// not fair, so a writer whose stream keeps accepting bytes would get it again and again.
+    /// not fair: without the yields, a writer whose stream keeps accepting bytes would get the lock
+    /// again and again.
     awaited: AtomicBool,
     sending: Mutex<Sending<W>>,
 }
@@ -55,14 +56,14 @@ struct Sending<W> {
     io: W,
 }
 
-/// The locked sending side. Both halves wait while this lives. Unlocking tells each half what
-/// changed for it.
+/// The locked sending side. Both halves wait while this guard lives. Dropping the guard wakes each
+/// half for which something has changed.
 struct Locked<'a, W> {
     quiet: &'a AtomicBool,
     was_closed: bool,
     had_ended: bool,
     sending: MutexGuard<'a, Sending<W>>,
-    news: News<'a>, // dropped behind the lock, so that nobody is woken under it
+    news: News<'a>, // dropped after the lock, so that nobody is woken under the lock
 }
 
 #[derive(Debug)]
@@ -73,8 +74,8 @@ struct News<'a> {
 }
 
 impl<W> Sending<W> {
-    /// Whether nothing more is sent: a deadline passed, or receiving or the stream failed. Both
-    /// halves must know.
+    /// Whether nothing more will be sent, because receiving has failed, the stream has failed or a
+    /// deadline has passed. Both halves must learn of this.
     fn has_ended(&self) -> bool {
         self.out.recv_error.is_some() || self.tx.is_broken()
     }
@@ -86,7 +87,7 @@ impl<W> Drop for Locked<'_, W> {
         let Sending { tx, .. } = &*self.sending;
         self.quiet.store(tx.is_idle(), Relaxed);
         self.news.writer = self.sending.has_ended() && !self.had_ended;
-        // The reader watches the deadline that a Close begins.
+        // The reader has to watch the deadline that a Close starts.
         self.news.reader = self.news.writer || (tx.is_closed() && !self.was_closed);
     }
 }
@@ -114,8 +115,8 @@ impl<W> Shared<W> {
         })
     }
 
-    /// Locks for calls that change nothing that the other half waits for, such as a getter or
-    /// `feed`.
+    /// Locks without waking anyone afterwards. This is for calls such as a getter or `feed`, which
+    /// change nothing that the other half waits for.
     #[inline]
     fn look(&self) -> MutexGuard<'_, Sending<W>> {
         lock(&self.sending)
@@ -132,7 +133,7 @@ impl<W> Shared<W> {
         }
     }
 
-    /// Locks for the half that receives.
+    /// Locks the sending side for the half that receives.
     fn read_lock(&self) -> Locked<'_, W> {
         self.awaited.store(true, Relaxed);
         let locked = self.lock();
@@ -140,8 +141,8 @@ impl<W> Shared<W> {
         locked
     }
 
-    /// Yields while the reader waits for the lock. The writer calls it before it locks: see
-    /// `awaited`.
+    /// Yields while the reader waits for the lock. The writer calls this before it locks; `awaited`
+    /// says why.
     fn let_reader_pass(&self) {
         for _ in 0..YIELDS {
             if !self.awaited.load(Relaxed) {
@@ -151,11 +152,12 @@ impl<W> Shared<W> {
         }
     }
 
-    /// The waker for streams and timers that are polled under the lock. It wakes both tasks.
+    /// The waker for streams and timers that are polled under the lock. This waker wakes both
+    /// tasks.
     ///
-    /// A stream must not keep a task's own waker. It drops its old waker under the lock. With the
-    /// last waker the runtime drops the task, and the task's half locks when it is dropped: that
-    /// would be a deadlock.
+    /// A stream must not keep a task's own waker. The stream drops its old waker while we hold the
+    /// lock. If this was the task's last waker, the runtime drops the task. Code that runs then may
+    /// take the same lock: a deadlock.
     fn both(&self) -> Waker {
         Waker::from(self.wakers.clone())
     }
@@ -166,8 +168,8 @@ impl<W> Shared<W> {
 }
 
 impl<W: Output> Shared<W> {
-    /// Writes everything queued until the stream refuses. The caller has parked its waker, so it
-    /// misses no change that another task makes after this write.
+    /// Writes queued bytes until the stream refuses more. The caller has parked its waker before,
+    /// so it misses no change that another task makes after this write.
     fn poll_write(&self, side: Side) -> Poll<io::Result<()>> {
         let both = self.both();
         if side == Side::Writer {
@@ -188,22 +190,22 @@ impl<W: Output> Shared<W> {
         }
         let newly = written.is_pending() && !was_blocked;
         if newly && side == Side::Writer && !self.wakers.is_parked(side) {
-            // The stream may have woken both tasks already, before `blocked` was set, so the reader
-            // saw nothing to do. If the writer's future is dropped, only the reader can write the
-            // refused bytes.
+            // The stream may have woken both tasks before `blocked` was set. Then the reader saw
+            // nothing to do. But if the writer's future is dropped, only the reader can write the
+            // refused bytes. So the reader is woken again.
             self.wakers.wake(Side::Reader);
         }
         written
     }
 }
 
-/// The core of the reading half.
+/// The core of the receiving half.
 #[derive(Debug)]
 pub(crate) struct Half<W> {
     pub(crate) inbound: Inbound,
-    /// This half may have queued something since the last complete write. Without this flag the
-    /// reader would also write what the writer only fed, which should leave in one write at the
-    /// writer's flush.
+    /// This half may have queued bytes since its last complete write. Without this flag the reader
+    /// would also write messages that the writer has only fed. Those messages should leave in one
+    /// write, at the writer's flush.
     owes: bool,
     pub(super) link: Arc<Shared<W>>,
 }
@@ -276,19 +278,19 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
 #[derive(Debug)]
 pub(crate) struct Writer<W, H = ()> {
     link: Arc<Shared<W>>,
-    /// The adapter's own part.
+    /// The state that only the adapter's writer needs.
     pub(crate) hand: H,
 }
 
-/// The half that receives from an `R`, and the half that sends.
+/// The half that receives from an `R`, and the half that sends to a `W`.
 type Halves<R, W, H> = (Socket<Half<W>, R>, Writer<W, H>);
 
 impl<I: Source + Output> Socket<Whole, I> {
     /// Splits the connection. Messages that were fed or received before are kept.
-    pub(crate) fn into_halves<R: Source, W: Output, H>(
+    pub(crate) fn into_halves<R: Source, W: Output, H, E>(
         self,
-        split: impl FnOnce(I) -> io::Result<(R, W, H)>,
-    ) -> io::Result<Halves<R, W, H>> {
+        split: impl FnOnce(I) -> Result<(R, W, H), E>,
+    ) -> Result<Halves<R, W, H>, E> {
         let Self { mut core, io, .. } = self;
         core.conn.set_paused(false);
         let (inbound, tx) = core.conn.into_halves();
@@ -300,22 +302,21 @@ impl<I: Source + Output> Socket<Whole, I> {
 }
 
 impl<W, H> Writer<W, H> {
-    /// For calls that need no I/O and change nothing that the reader waits for: getters, and
-    /// `feed`.
+    /// For getters and `feed`, which need no I/O and change nothing that the reader waits for.
     #[inline]
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
         f(&mut self.link.look().tx)
     }
 
-    /// Sets whether the reader too writes the bytes that the stream refused. A writing thread that
-    /// waits for the stream writes them itself, and sets this to `false` for that time.
-    pub(crate) fn set_left(&self, left: bool) {
-        self.link.blocked.store(left, Relaxed);
+    /// Sets whether the reader too may write the bytes that the stream refused. A writing thread
+    /// that waits for the stream writes these bytes itself, so it sets `false` for that time.
+    pub(crate) fn set_blocked(&self, blocked: bool) {
+        self.link.blocked.store(blocked, Relaxed);
     }
 
-    /// Whether there is room. An error means that nothing more can be fed: it is the reason why
-    /// receiving ended, or says that this half is closed. A flush returns the error of the stream
-    /// itself.
+    /// Whether there is room for a message. An error means that nothing more can be fed: receiving
+    /// has failed, or this half is closed. A failed stream also closes this half; a flush returns
+    /// the stream's error.
     pub(crate) fn has_room(&self) -> Result<bool, Error> {
         let sending = self.link.look();
         let Sending { tx, out, .. } = &*sending;
@@ -343,7 +344,7 @@ impl<W: Output, H> Writer<W, H> {
         if self.has_room()? { Poll::Ready(Ok(())) } else { self.poll_flush(cx, true) }
     }
 
-    /// Writes everything, or, with `enough`, until there is room.
+    /// Writes everything. With `enough`, stops once there is room.
     pub(crate) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
@@ -371,8 +372,8 @@ impl<W: Output, H> Writer<W, H> {
         }
     }
 
-    /// Waits for the deadline on writing, after the stream refused bytes. Ready when the deadline
-    /// has passed, or the stream accepted bytes.
+    /// Called after the stream refused bytes: waits for the deadline on writing. Ready when the
+    /// deadline has passed, or the stream has accepted bytes.
     fn poll_stall(&self) -> Poll<()> {
         let both = self.link.both();
         let cx = &mut Context::from_waker(&both);

@@ -6,7 +6,8 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
-/// The waiting tasks. The reader waits for anything, the writer for the stream to accept bytes.
+/// The wakers of the waiting tasks. The reader waits for any change. The writer waits for the
+/// stream to accept bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers {
     reader: Mutex<Option<Waker>>,
@@ -36,8 +37,9 @@ impl Wakers {
         })
     }
 
-    /// Cloning or dropping a waker may run code that comes back here, because a task may be dropped
-    /// with it. So neither happens under the lock.
+    /// Keeps the waker of `cx` until [`wake`](Self::wake). Cloning or dropping a waker may drop a
+    /// task, and this may run code that calls these functions. So the waker is cloned and dropped
+    /// outside the lock.
     pub(crate) fn park(&self, side: Side, cx: &Context<'_>) {
         let waker = cx.waker();
         if self.slot(side).as_ref().is_some_and(|parked| parked.will_wake(waker)) {

@@ -1,6 +1,6 @@
-//! The source of buffers, to which they also return.
+//! Where buffers come from, and where they return.
 //!
-//! The source is the heap, unless an adapter keeps buffers by thread (`pool`). Buffers are
+//! They come from the heap, unless an adapter keeps buffers by thread (`pool`). Buffers are
 //! initialised to their length, and have the contents of their last use.
 use alloc::{vec, vec::Vec};
 

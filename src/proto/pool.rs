@@ -1,12 +1,12 @@
-//! Buffers that a thread keeps. The thread lends them to connections of tasks while these read,
-//! write or compress, so that a waiting connection holds no buffer.
+//! Buffers that a thread keeps. The thread lends a buffer to a task's connection while the
+//! connection reads, writes or compresses. So a waiting connection holds no buffer.
 //!
-//! Buffers of any length from 4 KiB on are kept, so that the next large message can reuse the
-//! buffer of the last.
+//! Buffers of any length from 4 KiB on are kept, so that a large message can reuse the buffer of an
+//! earlier large message.
 use std::{cell::RefCell, vec, vec::Vec};
 
-/// The shortest buffer that is kept. For shorter ones, such as a handshake's, allocating is faster
-/// than searching.
+/// The shortest buffer that is kept. A shorter buffer, such as a handshake's, is allocated faster
+/// than it is found here.
 const LEAST: usize = 4 << 10;
 
 /// The most memory that one thread keeps, in bytes.
@@ -15,7 +15,7 @@ const MOST: usize = 4 << 20;
 struct Pool {
     /// The last buffer given is the first taken, because it is still in the processor's cache.
     free: Vec<Vec<u8>>,
-    /// The sum of the capacities of all in `free`.
+    /// The sum of the capacities of the buffers in `free`.
     bytes: usize,
 }
 
@@ -31,10 +31,10 @@ pub(crate) fn take(len: usize) -> Vec<u8> {
     buffer
 }
 
-/// [`take`], but into `to`, which is empty. The buffer has at most twice the length `len` if the
-/// pool has such a buffer, otherwise at most the length `most`. The buffer is swapped, not
-/// returned. A returned `Vec` would be stored in pieces and loaded as a whole, and a processor must
-/// wait for that.
+/// [`take`], but into `to`, which is empty. If the pool has a buffer of at most twice the length
+/// `len`, takes that buffer. Otherwise the buffer may have a length of up to `most`. The buffer is
+/// swapped, not returned: a returned `Vec` would be stored field by field and loaded as a whole,
+/// and a processor must wait for that.
 #[inline]
 pub(crate) fn take_to(to: &mut Vec<u8>, len: usize, most: usize) {
     let taken = POOL.try_with(|pool| pool.borrow_mut().take_last(to, len));
@@ -53,7 +53,7 @@ fn take_other(len: usize, most: usize) -> Vec<u8> {
 #[inline]
 pub(crate) fn give(buffer: Vec<u8>) {
     if !buffer.is_empty() {
-        let _ = POOL.try_with(|pool| pool.borrow_mut().give(buffer)); // Err: the thread ends.
+        let _ = POOL.try_with(|pool| pool.borrow_mut().give(buffer)); // Err: the thread is ending.
     }
 }
 

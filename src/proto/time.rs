@@ -34,7 +34,7 @@ impl Time {
 }
 
 impl Time {
-    /// The time `d` earlier, or the epoch if that is later.
+    /// The time `d` earlier, but not before the epoch.
     pub(crate) fn before(self, d: Duration) -> Self {
         Self(self.0.saturating_sub(d))
     }
@@ -50,7 +50,7 @@ impl Add<Duration> for Time {
 
 impl Sub for Time {
     type Output = Duration;
-    /// The time since `earlier`; zero if `earlier` is later than this.
+    /// The time since `earlier`; zero if `earlier` is later than `self`.
     #[inline]
     fn sub(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)

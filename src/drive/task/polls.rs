@@ -2,8 +2,8 @@
 //!
 //! A stream and a timer wake only the task that polled them last. So each side polls them with a
 //! waker that wakes the tasks of both sides. If a poll of one side changes something that the task
-//! of the other side waits for, the poll also wakes that task. The halves of `into_split` have
-//! wakers of their own.
+//! of the other side waits for, the poll also wakes that task. This is for a whole WebSocket: the
+//! halves of `into_split` share wakers of their own.
 use super::Socket;
 use crate::{
     drive::{
@@ -21,11 +21,11 @@ use std::{
 /// The state that polls keep between calls.
 #[derive(Debug, Default)]
 pub(crate) struct Polled {
-    /// The tasks that wait for each side; `None` before the first waits.
+    /// The wakers of the tasks that wait for each side. `None` until a task waits.
     tasks: Option<Arc<Wakers>>,
     /// The outlook after the last poll.
     outlook: Outlook,
-    /// The `Stream` has given its last item.
+    /// The `Stream` has returned its last item.
     #[cfg(feature = "futures")]
     pub(super) stream_ended: bool,
 }
@@ -48,8 +48,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Polls one side, and wakes the other side if something has changed for it since the last
-    /// poll.
+    /// Polls one side, and wakes the other side if the outlook has changed for that side since the
+    /// last poll.
     pub(crate) fn poll_side<T>(
         &mut self,
         side: Side,

@@ -13,12 +13,12 @@ mod received;
 mod signs;
 mod walk;
 
-use super::{Closed, counters::Tally, recv_buffer::RecvBuffer};
+use super::{Closed, counters::Traffic, recv_buffer::RecvBuffer};
 use crate::proto::{
     close::CloseFrame,
     config::Config,
     error::RecvError,
-    frame::{self, Header, OpCode},
+    frame::{self, Control, Header, OpCode},
     mask::Masker,
     memory::Memory,
     message::DataKind,
@@ -29,14 +29,14 @@ use core::fmt;
 use progress::{Handing, InProgress, Limits};
 use read::LastRead;
 
-/// Where [`step`](super::Connection::step) stopped. It borrows nothing, so that a loop that reads
-/// and writes can match on it. Get the message from [`message`](Receiver::message) or
+/// Where [`step`](super::Connection::step) stopped. A `Step` borrows nothing, so that a loop that
+/// reads and writes can match on it. Get the message from [`message`](Receiver::message) or
 /// [`event`](Receiver::event).
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignored a new variant would lose events.
 pub enum Step {
-    /// A whole data message, or, from [`step_chunk`](super::Connection::step_chunk), a piece.
+    /// A whole data message, or, from [`step_chunk`](super::Connection::step_chunk), a chunk.
     Message,
     /// A Ping; its Pong is queued.
     Ping,
@@ -74,27 +74,21 @@ pub struct Receiver {
     /// The number of bytes committed, modulo 2⁶⁴. Positions in the stream derive from it. The frame
     /// deadline tells two frames apart by their positions.
     total: u64,
-    /// Where in the stream the frame in progress began.
-    begun: u64,
+    /// The position in the stream at which the frame in progress began.
+    frame_start: u64,
     /// The number of consumed bytes that are not data: control frames, and headers that `walk`
     /// took. Each message that ends in `walk` subtracts 1, so that even a message without payload
     /// changes `data_mark`. This way `quick` need not count anything.
     not_data: u64,
     read: LastRead,
-    pub(super) tally: Tally,
+    pub(super) tally: Traffic,
     limits: Limits,
-    close: Option<Box<Close>>,
+    close: Option<Box<Control>>,
     /// Present if permessage-deflate was agreed on, until nothing more is received.
     inflate: Option<inflate::Handle>,
     /// The current message is in `inflate`, not in `buf`. Invariant: `quick_below` is 0 while this
     /// is set.
     inflated: bool,
-}
-
-/// The payload of a Close frame. Invariant: it passed [`CloseFrame::parse`].
-struct Close {
-    len: usize,
-    bytes: [u8; 125],
 }
 
 /// Shows states and lengths, but no bytes. Payloads may be secret, and the buffer may hold bytes of
@@ -163,10 +157,10 @@ impl Receiver {
             state: State::Header,
             message: None,
             total: 0,
-            begun: 0,
+            frame_start: 0,
             not_data: 0,
             read: LastRead::default(),
-            tally: Tally::default(),
+            tally: Traffic::default(),
             limits: Limits::new(config),
             close: None,
             inflate: None,
@@ -251,7 +245,8 @@ impl Receiver {
     }
 
     /// Reports that the stream ended. Whole messages already received are still delivered. After
-    /// them, receiving fails with [`UnexpectedEof`](RecvError::UnexpectedEof) if no Close came.
+    /// these messages, receiving fails with [`UnexpectedEof`](RecvError::UnexpectedEof) if no Close
+    /// came.
     pub fn end_of_stream(&mut self) {
         self.end_message();
         self.eof = true;
@@ -259,23 +254,24 @@ impl Receiver {
     }
 
     /// Gives the receiver a buffer to read into, of any length. Its initialised length is the room.
-    /// The contents of the present buffer move to it. Ends the current message.
+    /// The contents of the present buffer move to the new buffer; if they do not fit, the new
+    /// buffer is dropped. Ends the current message.
     ///
-    /// Use it to share buffers among connections. Without it, the receiver allocates a buffer when
-    /// needed.
+    /// Use this call to share buffers among connections. Without a lent buffer, the receiver
+    /// allocates a buffer when needed.
     #[inline]
     pub fn lend(&mut self, buffer: Vec<u8>) {
         self.end_message();
         self.buf.lend(buffer);
     }
 
-    /// Lends a buffer whose first `n` bytes are received input. It is for a kernel that picks the
-    /// buffer to receive into (provided buffers of io_uring). It replaces [`lend`](Self::lend),
-    /// [`spare_mut`](Self::spare_mut), a copy and [`commit`](Self::commit), without the copy. Ends
-    /// the current message.
+    /// Lends a buffer whose first `n` bytes are received input. Use this call if the kernel picks
+    /// the buffer to receive into (provided buffers of io_uring). `lend_filled` does the work of
+    /// [`lend`](Self::lend), [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), and saves
+    /// a copy. Ends the current message.
     ///
-    /// If a partial frame or message is kept from before, or if the buffer has fewer than 8 bytes
-    /// after the `n` bytes, the bytes are copied and the buffer is returned.
+    /// In two cases the bytes are copied and the buffer is returned: if a partial frame or message
+    /// is kept from before, or if the buffer has fewer than 8 bytes after the `n` bytes.
     ///
     /// # Panics
     ///
@@ -351,8 +347,7 @@ impl Receiver {
 
     /// The peer's Close; `None` before it comes, and for an empty body.
     pub(crate) fn close_frame(&self) -> Option<CloseFrame<'_>> {
-        let close = self.close.as_deref()?;
-        CloseFrame::parse(close.bytes.get(..close.len)?).ok().flatten()
+        CloseFrame::parse(self.close.as_ref()?.payload()).ok().flatten()
     }
 
     /// How receiving ended, if it did. The caller supplies `clean`, which only both halves together
@@ -433,7 +428,7 @@ impl Receiver {
         self.message.as_ref().map(|message| message.handing)
     }
 
-    /// Where in the stream the bytes begin that are not consumed yet.
+    /// The position in the stream of the first byte that is not consumed yet.
     fn place(&self) -> u64 {
         self.total.wrapping_sub(self.buf.wire_len() as u64)
     }

@@ -3,7 +3,7 @@ use super::Entropy;
 use std::fmt;
 
 /// The default source of entropy: ChaCha20, seeded by the operating system. Each connection has its
-/// own.
+/// own generator.
 pub struct SystemEntropy(chacha20::ChaCha20Rng);
 
 impl SystemEntropy {
@@ -30,6 +30,6 @@ impl Entropy for SystemEntropy {
 
 impl fmt::Debug for SystemEntropy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SystemEntropy") // Its state would reveal future keys.
+        f.write_str("SystemEntropy") // The state would reveal future keys.
     }
 }

@@ -24,10 +24,10 @@ use core::{fmt, ops::Range};
 
 /// The least length of a new buffer, even if its first frame is shorter.
 const FIRST: usize = 16 << 10;
-/// A buffer longer than `LARGE` is freed after it was emptied `CALM` times while a quarter of its
-/// length would have been enough. Freeing it at once would allocate anew for every burst.
+/// A buffer longer than `LARGE` is freed once it was emptied `SMALL_USES` times in a row with at
+/// most a quarter of it used. If it were freed at once, every burst would allocate a new buffer.
 const LARGE: usize = 4 * FIRST;
-const CALM: u8 = 64;
+const SMALL_USES: u8 = 64;
 
 pub(crate) struct OutBuffer {
     /// Frames in order, without spliced payloads. The vector is initialised to its length, so that
@@ -44,7 +44,7 @@ pub(crate) struct OutBuffer {
     mark: usize,
     /// The number of bytes of all splices.
     spliced: usize,
-    /// The number of spliced bytes that overtake, so were not fed in order.
+    /// The number of spliced bytes that overtake, and so were not fed in order.
     overtaking: usize,
     /// The content of the one splice that holds all overtaking control frames.
     controls: Vec<u8>,
@@ -56,8 +56,8 @@ pub(crate) struct OutBuffer {
     /// The content ends inside a message in chunks, so only a continuation may follow.
     pub(super) open: bool,
     pub(super) stall: Stall,
-    /// How many times in a row a large buffer was emptied while less than a quarter of it was used.
-    calm: u8,
+    /// How many times in a row a large buffer was emptied with at most a quarter of it used.
+    small_uses: u8,
     /// A buffer longer than this is freed as soon as it is empty.
     longest: usize,
     pub(super) writes: Writes,
@@ -76,7 +76,7 @@ impl fmt::Debug for OutBuffer {
 struct Splice {
     at: usize,
     kind: Kind,
-    /// Whether a part of it was written, so that nothing may be placed before it.
+    /// Whether a part of the splice was written. Then nothing may be placed before it.
     begun: bool,
 }
 
@@ -113,7 +113,7 @@ impl Default for OutBuffer {
             origin: 0,
             open: false,
             stall: Stall::No,
-            calm: 0,
+            small_uses: 0,
             longest: usize::MAX,
             writes: Writes::default(),
             memory: &HEAP,
@@ -250,23 +250,24 @@ impl OutBuffer {
     #[inline]
     fn rewind(&mut self) {
         if self.bytes.len() > LARGE {
-            self.calm_down();
+            self.free_if_unneeded();
         }
         self.origin = self.origin.wrapping_add(self.end as u64);
         (self.mark, self.sent, self.end) = (0, 0, 0);
     }
 
-    /// Frees a large buffer that is no longer needed.
+    /// Frees a large buffer if its length is no longer needed.
     #[cold]
-    fn calm_down(&mut self) {
-        self.calm = if self.end > self.bytes.len() / 4 { 0 } else { self.calm + 1 };
-        if self.calm == CALM || self.bytes.len() > self.longest {
-            self.calm = 0;
+    fn free_if_unneeded(&mut self) {
+        self.small_uses = if self.end > self.bytes.len() / 4 { 0 } else { self.small_uses + 1 };
+        if self.small_uses == SMALL_USES || self.bytes.len() > self.longest {
+            self.small_uses = 0;
             (self.memory.give)(core::mem::take(&mut self.bytes));
         }
     }
 
-    /// Accepts a buffer to fill if it is longer than the present one, which must be empty.
+    /// Replaces the present buffer by `bytes` if the present buffer is empty and shorter. Otherwise
+    /// drops `bytes`.
     #[inline]
     pub(super) fn lend(&mut self, bytes: Vec<u8>) {
         if self.bytes.len() < bytes.len() && self.end == 0 {

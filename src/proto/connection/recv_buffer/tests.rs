@@ -1,4 +1,4 @@
-use super::{CALM, IN_PLACE, MAX_HEADER_LEN, MAX_READ, Memory, RecvBuffer, SLACK};
+use super::{IN_PLACE, MAX_HEADER_LEN, MAX_READ, Memory, RecvBuffer, SLACK, UNNEEDED_READS};
 use crate::proto::memory::counted::{COUNTED, NONE, traffic};
 use alloc::{vec, vec::Vec};
 
@@ -97,13 +97,13 @@ fn a_lent_buffer_may_be_half_as_long_and_a_longer_one_goes_after_a_while() {
 
     let mut buf = buffer();
     buf.lend(vec![0; WHOLE + 1]);
-    for _ in 1..CALM {
+    for _ in 1..UNNEEDED_READS {
         assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
         assert_eq!(traffic(), NONE);
     }
     assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
     assert_eq!(traffic(), (vec![WHOLE], vec![WHOLE + 1]));
-    // A read that needs the whole length makes the count of calm reads begin again.
+    // A read that needs the whole length makes the count of unneeded reads begin again.
     let mut buf = buffer();
     buf.lend(vec![0; 2 * WHOLE]);
     for turn in 0..200 {

@@ -38,8 +38,8 @@ pub struct WebSocketContext {
     /// Bytes that are read and not yet given to `conn`.
     staged: Bytes,
     remask: Option<Box<Remask>>,
-    /// Frames that the caller made, and all bytes that were queued before them. They are written
-    /// before the output of `conn`.
+    /// Frames that the caller made, and all bytes that were queued before them. These bytes are
+    /// written before the output of `conn`.
     raw: BytesMut,
     /// A Pong or a Close that answers the peer is not yet written and flushed.
     reply_due: bool,
@@ -148,8 +148,8 @@ impl WebSocketContext {
     }
 
     /// Ends the connection after an error, and writes the Close by which tickwire tells the peer
-    /// why. If the stream would block, the write is not tried again. If the stream blocks, the
-    /// write may block, as for the answer to a Ping.
+    /// why. A non-blocking stream that refuses the Close is not asked again. On a blocking stream
+    /// the write may block, as for the answer to a Ping.
     #[cold]
     fn broken(&mut self, stream: &mut impl Write, error: tickwire::RecvError) -> Error {
         self.state = State::Over;
@@ -214,7 +214,7 @@ impl WebSocketContext {
         }
     }
 
-    /// Ends the connection if the peer goes on sending for too long after its Close.
+    /// Ends the connection if the peer sends too many bytes after its Close.
     fn check_behind_close(&mut self, n: usize) -> Result<()> {
         if let State::Closed { discarded } = &mut self.state {
             *discarded = discarded.saturating_add(n);
@@ -233,7 +233,8 @@ impl WebSocketContext {
         }
     }
 
-    /// Once both ends have closed, a reset is no failure: the peer only did not wait for the end.
+    /// Once both ends have closed, a reset is no failure, because the peer only did not wait for
+    /// the end of the stream.
     fn failed(&self, error: io::Error) -> Error {
         match error.kind() {
             io::ErrorKind::ConnectionReset if !self.can_read() => Error::ConnectionClosed,
@@ -241,13 +242,14 @@ impl WebSocketContext {
         }
     }
 
-    /// Takes a message into the buffer. Writes the buffer if it holds much or a reply is due.
+    /// Takes a message into the buffer. Writes the buffer if it holds more than
+    /// [`write_buffer_size`](WebSocketConfig::write_buffer_size) bytes, or if a reply is due.
     ///
     /// # Errors
     ///
     /// [`WriteBufferFull`](Error::WriteBufferFull) with the message,
-    /// [`SendAfterClosing`](ProtocolError::SendAfterClosing), and the stream's errors, which leave
-    /// the message in the buffer.
+    /// [`SendAfterClosing`](ProtocolError::SendAfterClosing), and the stream's errors. After an
+    /// error of the stream, the message is in the buffer.
     pub fn write<Stream: Read + Write>(
         &mut self,
         stream: &mut Stream,
@@ -365,8 +367,8 @@ impl WebSocketContext {
         }
     }
 
-    /// Queues a Close if none is queued yet, and writes everything that waits. Keep reading until
-    /// [`ConnectionClosed`](Error::ConnectionClosed).
+    /// Queues a Close unless a Close is queued already, and writes everything that waits. Keep
+    /// reading until [`ConnectionClosed`](Error::ConnectionClosed).
     ///
     /// # Errors
     ///
@@ -410,7 +412,7 @@ fn data(message: OwnedMessage) -> Message {
     }
 }
 
-/// Makes an error of a write that took nothing: the stream is gone.
+/// Turns a write of 0 bytes into an error, because the stream is gone.
 fn written(wrote: io::Result<usize>) -> io::Result<usize> {
     match wrote {
         Ok(0) => Err(io::ErrorKind::ConnectionReset.into()),
