@@ -44,7 +44,7 @@ pub(crate) struct Inner<T> {
     /// Slots to which others sent, each once.
     pub(crate) unwritten: Vec<u32>,
     /// Slots whose connections are whole, each once, in the order of a clock's hand.
-    whole: VecDeque<u32>,
+    pub(crate) whole: VecDeque<u32>,
     /// Connections that `relieve` disconnected.
     pub(crate) ended: Vec<Handle>,
     /// Doors at which more may wait.
@@ -135,7 +135,7 @@ impl<T> Inner<T> {
             slot.marks.open = true;
             self.counts.open += 1;
         }
-        Box::new(Open { conn, error: None })
+        self.make_whole(handle, conn)
     }
 
     /// Frees a slot, and closes its stream. Returns the application's value.
@@ -198,6 +198,7 @@ impl<T> Inner<T> {
     /// The sender of an open connection that has no turn. What is fed to it, or to its outbox, is
     /// written at the end of the round.
     pub(crate) fn sender(&mut self, handle: Handle) -> Option<&mut Sender> {
+        self.wake(handle);
         let slot = self.slots.get_mut(handle)?;
         let Stage::Open(open) = &mut slot.stage else { return None };
         let tx = open.conn.sender_mut();
@@ -209,9 +210,6 @@ impl<T> Inner<T> {
         }
         Some(tx)
     }
-
-    /// Lets the hand of the clock pass over the whole connections.
-    pub(crate) fn sleep_some(&mut self) {}
 
     /// Writes what an open connection has to send, from its outbox too.
     pub(crate) fn pump(&mut self, handle: Handle, conn: &mut Connection) {

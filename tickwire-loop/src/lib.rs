@@ -20,6 +20,7 @@ mod timers;
 #[cfg_attr(not(feature = "rustls"), path = "no_tls.rs")]
 mod tls;
 mod turn;
+mod whole;
 mod wire;
 
 pub use self::{

@@ -112,7 +112,6 @@ impl<T> Loop<T> {
         inner.expire(handler);
         inner.write_unwritten();
         inner.tell_ended(handler);
-        inner.sleep_some();
         if let Some(at) = inner.shuts_at {
             if inner.slots.is_empty() {
                 inner.stops = true;
@@ -259,6 +258,7 @@ impl<T> Inner<T> {
     /// Gives a slot's connection its turn.
     fn give_turn(&mut self, at: u32, handler: &mut Handler<'_, T>) {
         let Some(handle) = self.slots.handle(at) else { return };
+        self.wake(handle);
         let Some(slot) = self.slots.get_mut(handle) else { return };
         match mem::replace(&mut slot.stage, Stage::Turn) {
             Stage::Open(open) => self.serve(handle, open, handler),
@@ -282,7 +282,9 @@ impl<T> Inner<T> {
                 slot.stage = Stage::Rejected(until);
                 self.drain(handle, until);
             }
-            stage @ (Stage::Free | Stage::Turn | Stage::OverQueued) => slot.stage = stage,
+            stage @ (Stage::Free | Stage::Turn | Stage::Dormant(_) | Stage::OverQueued) => {
+                slot.stage = stage
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The places of connections, and the handles that name them.
 use crate::{dialing::Dialing, opening::Opening, wire::Wire};
 use std::{io, sync::Arc};
-use tickwire::{Config, Connection, Time};
+use tickwire::{Config, Connection, Dormant, Time};
 use tickwire_parts::Outbox;
 
 /// Names a connection of one loop. It is small, and outlives the connection: a handle of a
@@ -30,6 +30,8 @@ pub(crate) enum Stage {
     /// It is open, and the application is yet to be told: its request was deferred.
     Accepted(Box<Open>),
     Open(Box<Open>),
+    /// It is open and idle.
+    Dormant(Dormant),
     /// The application rejected its request. Until this time its bytes are read and dropped.
     Rejected(Time),
     /// It was disconnected for [`max_queued`](crate::Settings::max_queued). The application is yet
@@ -194,6 +196,16 @@ pub(crate) struct Freed<T> {
 }
 
 impl<T> Slot<T> {
+    /// Whether its open connection was not active, and nothing outside of the connection waits to
+    /// be sent. (The connection itself knows the rest.)
+    pub(crate) fn is_idle(&self) -> bool {
+        let Marks { active, unwritten, paused, wants_room, unfinished, .. } = self.marks;
+        !(active || unwritten || paused || wants_room || unfinished)
+            && self.queued == 0
+            && self.wire.as_ref().is_some_and(|wire| !wire.has_outgoing())
+            && matches!(&self.stage, Stage::Open(open) if open.error.is_none())
+    }
+
     #[inline]
     fn is_of(&self, handle: Handle) -> bool {
         self.generation == handle.generation && !matches!(self.stage, Stage::Free)

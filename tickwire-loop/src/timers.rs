@@ -45,8 +45,4 @@ impl Timers {
         let id = timer.at << 1 | 1;
         (generation == timer.generation).then(|| self.come(id).map(|number| (id, number)))?
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.places.len() == self.free.len()
-    }
 }

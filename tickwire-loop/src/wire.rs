@@ -210,6 +210,11 @@ impl Wire {
         Ok(())
     }
 
+    /// Whether the session has something to send.
+    pub(crate) fn has_outgoing(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.has_outgoing())
+    }
+
     /// When to give up a stream that takes none of the session's bytes.
     pub(crate) fn stalled_until(&self, timeout: Duration) -> Option<Time> {
         self.tls.as_ref()?.stalled.map(|since| since + timeout)
