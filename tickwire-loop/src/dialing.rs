@@ -58,6 +58,10 @@ impl<T> Inner<T> {
     ///
     /// If there can be no stream to such a target, or no more connections.
     pub(crate) fn dial(&mut self, dial: Dial, value: T) -> Result<Handle, Error> {
+        if self.shuts_at.is_some() {
+            let why = "the loop is shutting down";
+            return Err(io::Error::new(ErrorKind::ConnectionAborted, why).into());
+        }
         let target = dial.request.target();
         if target.socket_path().is_some() {
             let why = "the loop dials no Unix sockets";

@@ -1,7 +1,7 @@
 //! What a loop tells its application.
 use crate::Handle;
 use tickwire::{
-    Closed, Connection, Error, Message, Receiver,
+    Closed, Error, Message, Receiver,
     handshake::server::{Accept, Rejection, RequestHead},
 };
 
@@ -23,13 +23,8 @@ pub enum Event<'e, T> {
         answer: &'e mut Answer<T>,
     },
     /// A connection is open: one that was accepted or one that was dialed.
-    Open {
-        /// Names the connection.
-        handle: Handle,
-        /// The connection, for what was agreed on: see
-        /// [`negotiated`](Connection::negotiated) and [`response`](Connection::response).
-        connection: &'e Connection,
-    },
+    /// [`Net::connection`](crate::Net::connection) has what was agreed on.
+    Open(Handle),
     /// A message arrived.
     Message {
         /// Names the connection.

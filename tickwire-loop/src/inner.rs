@@ -135,6 +135,8 @@ impl<T> Inner<T> {
             slot.marks.open = true;
             self.counts.open += 1;
         }
+        // The deadline of its handshake would make the kernel arm a timer for each wait.
+        self.deadlines.remove(handle.at << 1);
         self.make_whole(handle, conn)
     }
 
@@ -200,7 +202,7 @@ impl<T> Inner<T> {
     pub(crate) fn sender(&mut self, handle: Handle) -> Option<&mut Sender> {
         self.wake(handle);
         let slot = self.slots.get_mut(handle)?;
-        let Stage::Open(open) = &mut slot.stage else { return None };
+        let (Stage::Open(open) | Stage::Accepted(open)) = &mut slot.stage else { return None };
         let tx = open.conn.sender_mut();
         if !mem::replace(&mut slot.marks.unwritten, true) {
             self.unwritten.push(handle.at);

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    CloseFrame, Error, IntoOutbound, Prepared, Sender, Time,
+    CloseFrame, Connection, Error, IntoOutbound, Prepared, Sender, Time,
     handshake::server::{Accept, Rejection, RequestHead},
 };
 use tickwire_parts::Outbox;
@@ -62,7 +62,8 @@ impl<'n, T> Net<'n, T> {
     /// # Errors
     ///
     /// If the target cannot be dialed at all: [`Error::NoTls`] for `wss` without the feature
-    /// `rustls`, `Unsupported` for a Unix socket. `value` is dropped then.
+    /// `rustls`, `Unsupported` for a Unix socket, `ConnectionAborted` during a
+    /// [shutdown](Self::shut_down). `value` is dropped then.
     pub fn dial(&mut self, dial: Dial, value: T) -> Result<Handle, Error> {
         self.inner.dial(dial, value)
     }
@@ -225,6 +226,16 @@ impl<'n, T> Net<'n, T> {
 
     // A connection.
 
+    /// An open connection: what was agreed on, the response to its request, round-trip times.
+    /// `None` if the handle names none, and for the connection whose message is lent.
+    pub fn connection(&mut self, of: Handle) -> Option<&Connection> {
+        self.inner.wake(of);
+        match &self.inner.slots.get(of)?.stage {
+            Stage::Open(open) | Stage::Accepted(open) => Some(&open.conn),
+            _ => None,
+        }
+    }
+
     /// The application's value.
     #[inline]
     pub fn value(&self, of: Handle) -> Option<&T> {
@@ -257,12 +268,15 @@ impl<'n, T> Net<'n, T> {
         }
     }
 
-    /// Closes a connection with the closing handshake, after everything that was queued. An outbox
-    /// is emptied. [`Event::Closed`](crate::Event::Closed) says that it is gone. A connection that
+    /// Closes a connection with the closing handshake, after everything that it was fed. Its outbox
+    /// is dropped. [`Event::Closed`](crate::Event::Closed) says that it is gone. A connection that
     /// is not open yet is given up.
     pub fn close<'f>(&mut self, of: Handle, frame: impl Into<CloseFrame<'f>>) {
         if let Some(tx) = self.sender(of) {
             let _ = tx.close(frame.into()); // it may be closed already
+            if let Some(slot) = self.inner.slots.get_mut(of) {
+                slot.outbox = None;
+            }
         } else {
             self.inner.give_up(of);
         }

@@ -6,11 +6,11 @@
 use crate::{
     Event, Handle, Net,
     inner::{Handler, Inner},
-    slots::Open,
+    slots::{Open, Stage},
     wire::is_passing,
 };
 use std::mem;
-use tickwire::{Connection, RecvError, Step};
+use tickwire::{CloseCode, Connection, RecvError, Step};
 
 /// Why delivering stopped.
 enum Stop {
@@ -18,6 +18,8 @@ enum Stop {
     Step(Result<Step, RecvError>),
     /// The application has paused reading, or there is no room for replies.
     Held,
+    /// Enough replies wait that they are written before more are made.
+    Cork,
     /// So many messages were delivered that the others have their turns first.
     Share,
     /// The application removed the connection.
@@ -52,7 +54,7 @@ impl<T> Inner<T> {
             let Some(slot) = self.slots.get_mut(handle) else { return };
             let Some(wire) = &mut slot.wire else { return };
             let conn = &mut open.conn;
-            let held = slot.marks.paused || !conn.sender().has_room();
+            let held = slot.marks.paused || is_full(conn);
             conn.set_paused(held);
             let reads = match stop {
                 Stop::Step(Ok(Step::Closed) | Err(_)) => {
@@ -65,8 +67,8 @@ impl<T> Inner<T> {
                     }
                 }
                 Stop::Step(_) => !held,
-                Stop::Held if !held => continue, // the write made room
-                Stop::Held => false,
+                Stop::Held | Stop::Cork if !held => continue, // the write made room
+                Stop::Held | Stop::Cork => false,
                 Stop::Share | Stop::Removed => break true,
             };
             if reads && wire.is_readable() {
@@ -116,15 +118,16 @@ impl<T> Inner<T> {
         messages: &mut u32,
         handler: &mut Handler<'_, T>,
     ) -> Stop {
+        let mut delivered = false;
         loop {
-            match self.slots.get(handle) {
-                None => return Stop::Removed,
-                Some(slot) if slot.marks.paused && conn.closed().is_none() => return Stop::Held,
-                Some(_) => {}
-            }
-            // A connection that is closing has no room, but an end to find out about.
-            if !conn.sender().has_room() && !conn.sender().is_closed() {
+            let Some(slot) = self.slots.get(handle) else { return Stop::Removed };
+            if is_full(conn) || slot.marks.paused && conn.closed().is_none() {
                 return Stop::Held;
+            }
+            // Before the first message nothing is gained by a write.
+            let cork = slot.config.as_ref().map_or(usize::MAX, |config| config.cork_limit);
+            if delivered && conn.sender().buffered_amount() >= cork {
+                return Stop::Cork;
             }
             if *messages == 0 {
                 return Stop::Share;
@@ -147,6 +150,7 @@ impl<T> Inner<T> {
                 step => return Stop::Step(step),
             }
             *messages -= 1;
+            delivered = true;
         }
     }
 
@@ -175,13 +179,29 @@ impl<T> Inner<T> {
 
     /// Tells that a connection is open, and gives it its first turn.
     pub(crate) fn begin(&mut self, handle: Handle, open: Box<Open>, handler: &mut Handler<'_, T>) {
-        let event = Event::Open { handle, connection: &open.conn };
-        handler(&mut Net::new(self), event);
-        self.serve(handle, open, handler);
+        // It is in its slot meanwhile, so that the application can send to it.
+        if let Some(slot) = self.slots.get_mut(handle) {
+            slot.stage = Stage::Open(open);
+        }
+        handler(&mut Net::new(self), Event::Open(handle));
+        if self.shuts_at.is_some()
+            && let Some(tx) = self.sender(handle)
+        {
+            let _ = tx.close(CloseCode::GOING_AWAY); // it may be closed already
+        }
+        if let Some(open) = self.take_open(handle) {
+            self.serve(handle, open, handler);
+        }
     }
 
     fn keep_buffers(&mut self, open: &mut Open) {
         self.inputs.give(open.conn.receiver_mut().reclaim());
         self.outputs.give(open.conn.sender_mut().reclaim());
     }
+}
+
+/// Whether there is no room for the reply to a message. A connection that is closing has none
+/// either, but an end to find out about.
+fn is_full(conn: &Connection) -> bool {
+    !conn.sender().has_room() && !conn.sender().is_closed()
 }
