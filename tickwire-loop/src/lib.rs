@@ -1,12 +1,15 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod deadlines;
 mod dial;
 mod dialing;
 mod door;
 mod event;
+#[cfg(test)]
+mod fault_tests;
 mod inner;
 mod net;
 mod opening;

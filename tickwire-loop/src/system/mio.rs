@@ -268,13 +268,13 @@ impl Mio {
     #[inline]
     pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut Outgoing<'_>) -> io::Result<()> {
         while out.has_remaining() {
-            self.fault("write")?;
             let mut pieces = [IoSlice::new(&[]); PIECES];
-            let n = match out.chunks_vectored(&mut pieces) {
-                1 => stream.write_to(&pieces[0]),
-                several => stream.write_all_of(&pieces[..several]),
-            };
-            match n {
+            let n = out.chunks_vectored(&mut pieces);
+            let wrote = self.fault("write").and_then(|()| match pieces.get(..n) {
+                Some([one]) => stream.write_to(one),
+                pieces => stream.write_all_of(pieces.unwrap_or_default()),
+            });
+            match wrote {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(n) => out.advance(n),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
