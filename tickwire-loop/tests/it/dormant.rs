@@ -51,7 +51,7 @@ fn dialed_connections_are_dormant_too() {
                     assert_eq!(*value, count);
                     *value += 1;
                     match count {
-                        30 => tell.send(()).unwrap(),
+                        30 => drop(tell.send(())),
                         _ => net.send(from, &*(count + 1).to_string()).unwrap(),
                     }
                 }
