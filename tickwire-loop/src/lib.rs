@@ -37,3 +37,8 @@ pub use self::{
     system::Waker,
     timers::Timer,
 };
+
+/// The examples of the design page are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../DESIGN.md")]
+struct Design;

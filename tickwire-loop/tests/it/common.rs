@@ -154,3 +154,8 @@ pub(crate) fn head(from: &mut impl Read) -> String {
 pub(crate) fn next<M>(of: &Receiver<M>) -> M {
     of.recv_timeout(LONG).expect("the loop goes on")
 }
+
+/// Sends an event to the test, which may be over.
+pub(crate) fn say<M>(to: &Sender<M>, event: M) {
+    let _ = to.send(event);
+}

@@ -1,5 +1,5 @@
 //! Dialing: by name and by address, past dead addresses, and what comes of failures.
-use crate::common::{LONG, Running, echo, next};
+use crate::common::{LONG, Running, echo, next, say};
 use std::{
     io::Write,
     net::{SocketAddr, TcpListener},
@@ -33,7 +33,7 @@ fn client() -> (Running<u32>, Receiver<String>) {
                 }
                 _ => return,
             };
-            drop(tell.send(text));
+            say(&tell, text);
         });
     (client, told)
 }
@@ -137,7 +137,10 @@ fn the_end_says_how_the_server_closed() {
     dial(&client, 8, url(server.address));
     assert_eq!([next(&told), next(&told)], ["open", "Text(\"hello\")"]);
     server.call(|net| {
-        net.handles().collect::<Vec<_>>().into_iter().for_each(|h| drop(net.remove(h)))
+        net.handles()
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|h| assert_eq!(net.remove(h), Some(())))
     });
     assert!(next(&told).starts_with("8 "), "{:?}", RecvError::UnexpectedEof);
 }

@@ -1,5 +1,5 @@
 //! Connections that are dormant in between.
-use crate::common::{Running, echo};
+use crate::common::{Running, echo, say};
 use std::time::Duration;
 use tickwire::{Config, Heartbeat, Message, handshake::server::Accept};
 use tickwire_loop::{Dial, Door, Event, Settings};
@@ -51,7 +51,7 @@ fn dialed_connections_are_dormant_too() {
                     assert_eq!(*value, count);
                     *value += 1;
                     match count {
-                        30 => drop(tell.send(())),
+                        30 => say(&tell, ()),
                         _ => net.send(from, &*(count + 1).to_string()).unwrap(),
                     }
                 }

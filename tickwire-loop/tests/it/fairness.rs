@@ -1,5 +1,5 @@
 //! No connection keeps the others waiting.
-use crate::common::{REQUEST, Running, echo, frame, next};
+use crate::common::{REQUEST, Running, echo, frame, next, say};
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpStream},
@@ -57,7 +57,7 @@ fn a_turn_delivers_its_share_of_messages() {
                 Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
                 Event::Message { from, .. } => {
                     // The clock of a round stands still.
-                    drop(tell.send((from, net.now())));
+                    say(&tell, (from, net.now()));
                 }
                 _ => {}
             },

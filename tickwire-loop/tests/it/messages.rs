@@ -1,5 +1,5 @@
 //! Messages: echoed, sent on while they are lent, to many at once.
-use crate::common::{LONG, Running, echo, frame, next};
+use crate::common::{LONG, Running, echo, frame, next, say};
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
@@ -78,11 +78,11 @@ fn a_handle_of_a_connection_that_is_gone_names_nothing() {
         Door::new(Config::default()),
         move |net, event| match event {
             Event::Request { answer, .. } => answer.accept(Accept::default(), 7),
-            Event::Open(handle) => drop(tell.send(handle)),
+            Event::Open(handle) => say(&tell, handle),
             Event::Closed { handle, value, .. } => {
                 assert_eq!(value, 7);
                 assert_eq!(net.send(handle, "late"), Err(SendError::NotOpen));
-                drop(tell.send(handle));
+                say(&tell, handle);
             }
             _ => {}
         },
@@ -116,7 +116,7 @@ fn control_frames_are_events() {
         Running::<()>::with(Settings::default(), Door::new(Config::default()), move |_, event| {
             match event {
                 Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-                Event::Control { event, .. } => drop(tell.send(format!("{event:?}"))),
+                Event::Control { event, .. } => say(&tell, format!("{event:?}")),
                 _ => {}
             }
         });
@@ -138,7 +138,7 @@ fn a_connection_may_be_removed_in_its_own_turn() {
         Door::new(Config::default()),
         move |net, event| match event {
             Event::Request { answer, .. } => answer.accept(Accept::default(), "value"),
-            Event::Message { from, .. } => drop(tell.send(net.remove(from))),
+            Event::Message { from, .. } => say(&tell, net.remove(from)),
             Event::Closed { .. } => panic!("it was removed"),
             _ => {}
         },
@@ -164,7 +164,7 @@ fn the_senders_own_calls_are_there_for_any_connection() {
                 let negotiated = net.connection(handle).unwrap().negotiated();
                 assert_eq!(negotiated.subprotocol, None);
                 net.send(handle, "welcome").unwrap();
-                drop(tell.send(handle));
+                say(&tell, handle);
             }
             _ => {}
         },

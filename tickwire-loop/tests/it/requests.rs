@@ -1,5 +1,5 @@
 //! The application accepts, rejects or defers each request.
-use crate::common::{REQUEST, Running, head, next};
+use crate::common::{REQUEST, Running, head, next, say};
 use std::{
     io::{Read, Write},
     sync::mpsc::channel,
@@ -87,9 +87,9 @@ fn a_deferred_request_is_answered_later() {
             match event {
                 Event::Request { from, answer, .. } => {
                     answer.defer();
-                    drop(tell.send(Some(from)));
+                    say(&tell, Some(from));
                 }
-                Event::Open(_) => drop(tell.send(None)),
+                Event::Open(_) => say(&tell, None),
                 _ => {}
             }
         });

@@ -1,5 +1,5 @@
 //! Slow subscribers: room, outboxes, and the bound over all connections.
-use crate::common::{Running, next};
+use crate::common::{Running, next, say};
 use std::{
     io::Read,
     net::TcpStream,
@@ -183,7 +183,7 @@ fn a_paused_connection_delivers_nothing_until_it_goes_on() {
             Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
             Event::Message { from, message, .. } => {
                 net.pause(from, true);
-                drop(tell.send((from, message.as_bytes().to_vec())));
+                say(&tell, (from, message.as_bytes().to_vec()));
             }
             _ => {}
         },

@@ -1,5 +1,5 @@
 //! The kernel's time of arrival.
-use crate::common::{Running, next};
+use crate::common::{Running, next, say};
 use std::{
     sync::mpsc::channel,
     thread,
@@ -20,7 +20,7 @@ fn a_message_tells_when_it_arrived_and_when_it_was_read() {
             Event::Message { receiver, .. } => {
                 let info = receiver.info();
                 assert!(info.read_at.unwrap() >= net.now());
-                drop(tell.send(info.arrived));
+                say(&tell, info.arrived);
             }
             _ => {}
         },

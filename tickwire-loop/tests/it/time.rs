@@ -1,5 +1,5 @@
 //! Timers, deadlines, wakers, ways to wait, and the end of a loop.
-use crate::common::{LONG, Running, echo, next};
+use crate::common::{LONG, Running, echo, next, say};
 use std::{
     sync::mpsc::channel,
     thread,
@@ -83,7 +83,7 @@ fn deadlines_of_connections_come_in_every_phase() {
     let server =
         Running::<()>::with(Settings::default(), Door::new(config), move |_, event| match event {
             Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-            Event::Closed { end: End::Closed(closed), .. } => drop(tell.send(closed.error)),
+            Event::Closed { end: End::Closed(closed), .. } => say(&tell, closed.error),
             Event::Closed { end, .. } => panic!("{end:?}"),
             _ => {}
         });
@@ -100,7 +100,7 @@ fn a_shutdown_closes_every_connection_with_1001_and_ends_the_loop() {
         let mut net = Loop::<()>::new(Settings::default()).unwrap();
         let door = Door::new(Config::default());
         let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
-        drop(tell.send(address));
+        say(&tell, address);
         let mut closed = 0;
         net.run(|net, event| match event {
             Event::Request { answer, .. } => answer.accept(Accept::default(), ()),

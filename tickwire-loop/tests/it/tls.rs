@@ -1,5 +1,5 @@
 //! `wss`, as server and as client.
-use crate::common::{LONG, Running, next};
+use crate::common::{LONG, Running, next, say};
 use std::{
     io::{Read, Write},
     net::TcpStream,
@@ -89,19 +89,24 @@ fn a_client_dials_wss_and_a_wrong_certificate_is_its_error() {
         Settings::default(),
         Door::new(Config::default()),
         move |net, event| {
-            drop(tell.send(match event {
-                Event::Open(handle) => {
-                    net.send(handle, &vec![b'y'; 100_000][..]).unwrap();
-                    "open".to_owned()
-                }
-                Event::Message { from, message, .. } => {
-                    net.close(from, tickwire::CloseCode::NORMAL);
-                    message.as_bytes().len().to_string()
-                }
-                Event::Closed { end: End::Failed(error), .. } => error.to_string(),
-                Event::Closed { end: End::Closed(closed), .. } => format!("closed {}", closed.code),
-                _ => return,
-            }));
+            say(
+                &tell,
+                match event {
+                    Event::Open(handle) => {
+                        net.send(handle, &vec![b'y'; 100_000][..]).unwrap();
+                        "open".to_owned()
+                    }
+                    Event::Message { from, message, .. } => {
+                        net.close(from, tickwire::CloseCode::NORMAL);
+                        message.as_bytes().len().to_string()
+                    }
+                    Event::Closed { end: End::Failed(error), .. } => error.to_string(),
+                    Event::Closed { end: End::Closed(closed), .. } => {
+                        format!("closed {}", closed.code)
+                    }
+                    _ => return,
+                },
+            );
         },
     );
     let url = format!("wss://localhost:{}/", server.address.port());
