@@ -333,8 +333,8 @@ pub use proto::{
     close::{CloseCode, CloseFrame, IntoClose, OwnedCloseFrame},
     config::{Config, Heartbeat, Negotiated},
     connection::{
-        Closed, Connection, Ending, MessageWriter, Next, Outgoing, Position, ReadyState, Receiver,
-        RoundTrip, Sender, Step, Wait,
+        Closed, Connection, Dormant, Ending, MessageWriter, Next, Outgoing, Position, ReadyState,
+        Receiver, RoundTrip, Sender, Step, Wait,
     },
     entropy::Entropy,
     error::{ProtocolError, RecvError, SendError},

@@ -4,7 +4,7 @@
 use super::{
     Closed, Delivery, Ending, ReadyState, Receiver, Sender, Step,
     closing::{self, Closing, Phase},
-    timers::Timers,
+    timers::{self, Timers},
 };
 use crate::proto::{
     close::CloseFrame,
@@ -33,7 +33,7 @@ pub struct Inbound {
 
 /// The results of the opening handshake.
 #[derive(Default)]
-struct Opened {
+pub(super) struct Opened {
     negotiated: Negotiated,
     /// The head of the response, if the request asked to keep it.
     response: Box<[u8]>,
@@ -59,6 +59,27 @@ impl Inbound {
             shut: false,
             stamps: config.stamp_reads,
         }
+    }
+
+    /// Whether only deadlines run that come again and again, and no byte waits.
+    pub(super) fn may_be_dormant(&self) -> bool {
+        !self.shut && self.rx.may_be_dormant() && self.timers.may_be_dormant()
+    }
+
+    /// What stays of it, besides the receiver, while the connection is dormant.
+    pub(super) fn keep(&mut self) -> (timers::Kept, Option<Box<Opened>>) {
+        (self.timers.keep(), self.opened.take())
+    }
+
+    pub(super) fn from_kept(
+        rx: Receiver,
+        timers: timers::Kept,
+        opened: Option<Box<Opened>>,
+        role: Role,
+        config: &Config,
+    ) -> Self {
+        let timers = Timers::from_kept(timers, config);
+        Self { rx, timers, role, shut: false, stamps: config.stamp_reads, opened }
     }
 
     #[inline]

@@ -8,6 +8,7 @@
 pub(crate) mod closing;
 #[cfg_attr(not(feature = "counters"), path = "no_counters.rs")]
 pub(crate) mod counters;
+mod dormant;
 mod idle;
 mod inbound;
 mod looks;
@@ -22,6 +23,7 @@ mod stall;
 mod timers;
 
 pub use closing::{Closed, Ending, ReadyState};
+pub use dormant::Dormant;
 pub(crate) use inbound::Inbound;
 pub use next::{Next, Wait};
 pub use out_buffer::Outgoing;

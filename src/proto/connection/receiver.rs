@@ -4,6 +4,7 @@
 //! This file has the calls that put bytes in and end the current message. `quick` turns bytes into
 //! events, and `walk` handles the bytes that `quick` declines. `respond` of
 //! [`inbound`](super::inbound) queues the reply to a frame on the sending side.
+mod dormant;
 #[cfg_attr(not(feature = "deflate"), path = "receiver/no_inflate.rs")]
 mod inflate;
 mod progress;
@@ -26,6 +27,7 @@ use crate::proto::{
 };
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
+pub(super) use dormant::Kept;
 use progress::{Handing, InProgress, Limits};
 use read::LastRead;
 

@@ -4,6 +4,10 @@
 //! cost more than the message. A timer that was never armed is due at once, and the first
 //! `handle_timeout` arms it. So only `handle_timeout` needs the time. Adapters sleep until a
 //! deadline and then tell the time.
+mod dormant;
+
+pub(super) use dormant::Kept;
+
 use super::{Receiver, Sender, closing::Phase, idle::Idle, looks::LOOKS, silence::Silence};
 use crate::proto::{
     config::{Config, Heartbeat},
@@ -66,12 +70,21 @@ impl Timers {
     #[inline(always)]
     pub(super) fn new(config: &Config) -> Self {
         Self {
+            silence: config.data_timeout.map(|timeout| Box::new(Silence::new(timeout))),
+            idle: config.idle_message.as_ref().map(|said| Box::new(Idle::new(said))),
+            ..Self::bare(config)
+        }
+    }
+
+    /// Timers without those that are boxed.
+    fn bare(config: &Config) -> Self {
+        Self {
             heartbeat: config.heartbeat,
             frame_timeout: config.frame_timeout,
             close_timeout: config.close_timeout,
             beat: Beat::Unarmed,
-            silence: config.data_timeout.map(|timeout| Box::new(Silence::new(timeout))),
-            idle: config.idle_message.as_ref().map(|said| Box::new(Idle::new(said))),
+            silence: None,
+            idle: None,
             frame: None,
             end: None,
             pause: Pause::No,

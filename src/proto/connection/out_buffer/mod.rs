@@ -131,6 +131,11 @@ impl OutBuffer {
         Self { longest: high_water.saturating_mul(4).max(LARGE), ..Self::default() }
     }
 
+    /// Continues the positions of a buffer that was empty after `fed` bytes.
+    pub(super) fn begin_at(&mut self, fed: u64) {
+        self.origin = fed;
+    }
+
     pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
         self.memory = memory;
     }

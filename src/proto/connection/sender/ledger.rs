@@ -84,6 +84,23 @@ impl Default for Ledger {
 }
 
 impl Ledger {
+    /// Whether nothing was dropped, and nothing is inside the stream.
+    pub(super) fn may_be_dormant(&self) -> bool {
+        self.lost_from == u64::MAX && self.unflushed == 0 && !self.ended
+    }
+
+    /// The end of the last data and the bytes fed first, when everything is written.
+    pub(super) fn keep(&self, fed: u64) -> (u64, u64) {
+        (self.data_end(fed), self.first_fed)
+    }
+
+    /// The ledger of a sender that has written everything: `fed` bytes in order, of which the data
+    /// ends at `data_end`, and `first_fed` bytes first.
+    pub(super) fn begin_at(&mut self, fed: u64, data_end: u64, first_fed: u64) {
+        (self.data_end, self.control_end, self.ahead) = (data_end, fed, fed);
+        (self.first_fed, self.flushed) = (first_fed, (fed, first_fed));
+    }
+
     /// Records a message that overtakes. Returns its position.
     pub(super) fn first_fed(&mut self, len: usize) -> Position {
         self.first_fed = self.first_fed.wrapping_add(len as u64);

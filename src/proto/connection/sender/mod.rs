@@ -7,6 +7,7 @@ mod build;
 mod counters;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
 mod deflate;
+mod dormant;
 mod encoder;
 mod ends;
 mod feed;
@@ -36,6 +37,7 @@ use alloc::{boxed::Box, vec::Vec};
 pub use build::MessageWriter;
 use core::{fmt, time::Duration};
 use deflate::Deflate;
+pub(super) use dormant::Kept;
 use encoder::Encoder;
 use ledger::Ledger;
 pub use ledger::Position;

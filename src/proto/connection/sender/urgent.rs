@@ -291,6 +291,14 @@ impl Urgent {
         }
     }
 
+    pub(super) fn take_trips(&mut self) -> Option<Box<Trips>> {
+        self.trips.take()
+    }
+
+    pub(super) fn set_trips(&mut self, trips: Option<Box<Trips>>) {
+        self.trips = trips;
+    }
+
     pub(super) fn rtt(&self) -> Option<RoundTrip> {
         self.trips.as_ref()?.times()
     }

@@ -1,0 +1,187 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::proto::{
+    close::CloseCode,
+    config::{Heartbeat, Negotiated},
+    connection::{Step, out_buffer::Outgoing},
+    entropy::Entropy,
+    message::Message,
+    time::Time,
+};
+use alloc::{format, string::String, vec, vec::Vec};
+use bytes::Buf;
+use core::time::Duration;
+
+/// Counts up, so that a key that is used again shows.
+struct Counting(u8);
+
+impl Entropy for Counting {
+    fn fill(&mut self, dest: &mut [u8]) {
+        for byte in dest {
+            self.0 = self.0.wrapping_add(1);
+            *byte = self.0;
+        }
+    }
+}
+
+fn seconds(n: u64) -> Time {
+    Time::new(Duration::from_secs(n))
+}
+
+/// A connection, what it was told, and what it said; asleep whenever it can be, or never.
+struct End {
+    conn: Option<Connection>,
+    config: Config,
+    sleeps: bool,
+    slept: usize,
+    log: Vec<String>,
+}
+
+impl End {
+    fn new(role: Role, config: &Config, sleeps: bool) -> Self {
+        let conn = match role {
+            Role::Server => Connection::server(config, Negotiated::default()),
+            Role::Client => Connection::client(config, Negotiated::default(), Counting(0)),
+        };
+        let config = config.clone();
+        Self { conn: Some(conn), config, sleeps, slept: 0, log: Vec::new() }
+    }
+}
+
+fn all(mut out: Outgoing<'_>) -> Vec<u8> {
+    let bytes = out.copy_to_bytes(out.remaining());
+    bytes.to_vec()
+}
+
+/// What a pair logs under one script. `sleeps`: whether idle connections are dormant in between.
+fn script(sleeps: bool, config: &Config, seed: u64) -> (Vec<String>, Vec<String>, usize) {
+    let mut seed = seed | 1;
+    let mut random = move |below: u64| {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (seed >> 33) % below
+    };
+    let mut ends = [Role::Server, Role::Client].map(|role| End::new(role, config, sleeps));
+    let mut now = 0;
+    for _ in 0..200 {
+        let (a, what) = ((random(2)) as usize, random(8));
+        let len = random(300) as usize;
+        let step = |conn: &mut Connection| match what {
+            0..=2 => format!("{:?}", conn.sender_mut().feed(Message::Binary(&vec![7; len]))),
+            3 => format!("{:?}", conn.sender_mut().ping(&[1, 2, 3])),
+            4 => format!("{:?}", conn.sender_mut().measure_rtt(seconds(now))),
+            5 => format!("{:?}", conn.sender_mut().feed_first("first")),
+            6 => format!("{:?} {:?}", conn.handle_timeout(seconds(now)), conn.poll_timeout()),
+            _ => format!("{:?}", conn.sender().fed()),
+        };
+        let said = run(&mut ends[a], step);
+        ends[a].log.push(said);
+        now += random(3);
+        // The wire between them, cut at random.
+        let bytes = run(&mut ends[a], |conn| all(conn.sender_mut().outgoing()));
+        let cut = random(bytes.len() as u64 + 1) as usize;
+        for part in [&bytes[..cut], &bytes[cut..]] {
+            let heard = run(&mut ends[1 - a], |conn| hear(conn, part, seconds(now)));
+            ends[1 - a].log.extend(heard);
+        }
+        let at = run(&mut ends[a], |conn| {
+            let tx = conn.sender();
+            format!("{:?} {} {:?} {}", tx.fed(), tx.is_written(tx.fed()), tx.rtt(), tx.dropped())
+        });
+        ends[a].log.push(at);
+    }
+    let [server, client] = ends;
+    (server.log, client.log, server.slept + client.slept)
+}
+
+/// Does something with a connection. Then lets it sleep, if it may.
+fn run<R>(end: &mut End, f: impl FnOnce(&mut Connection) -> R) -> R {
+    let mut conn = end.conn.take().unwrap();
+    let result = f(&mut conn);
+    conn.receiver_mut().reclaim();
+    if end.sleeps {
+        conn = match conn.into_dormant() {
+            Ok(dormant) => {
+                end.slept += 1;
+                dormant.into_connection(&end.config)
+            }
+            Err(conn) => conn,
+        };
+    }
+    end.conn = Some(conn);
+    result
+}
+
+fn hear(conn: &mut Connection, bytes: &[u8], now: Time) -> Vec<String> {
+    let mut log = Vec::new();
+    let mut rest = bytes;
+    loop {
+        match conn.step() {
+            Ok(Step::NeedInput) if rest.is_empty() => break,
+            Ok(Step::NeedInput) => {
+                let room = conn.receiver_mut().spare_mut();
+                let n = room.len().min(rest.len());
+                room[..n].copy_from_slice(&rest[..n]);
+                conn.receiver_mut().commit_at(n, now);
+                rest = &rest[n..];
+            }
+            Ok(Step::Closed) | Err(_) => break,
+            Ok(_) => log.push(format!("{:?}", conn.receiver().event())),
+        }
+    }
+    log
+}
+
+#[test]
+fn a_connection_that_is_dormant_in_between_behaves_like_one_that_never_is() {
+    let second = Duration::from_secs(1);
+    let heartbeat = Some(Heartbeat::new(5 * second, 60 * second));
+    let configs = [
+        Config::default(),
+        Config { heartbeat, ..Config::default() },
+        Config { data_timeout: Some(1000 * second), ..Config::default() },
+        Config { idle_message: Some((10 * second, "alive".into())), ..Config::default() },
+    ];
+    for config in configs {
+        for seed in 0..40 {
+            let (server, client, slept) = script(true, &config, seed);
+            let (whole_server, whole_client, never) = script(false, &config, seed);
+            assert!(slept > 100 && never == 0, "{slept} {never}");
+            assert_eq!(server, whole_server);
+            assert_eq!(client, whole_client);
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_is_not_idle_stays_as_it_is() {
+    let server = || Connection::server(&Config::default(), Negotiated::default());
+    let mut has_output = server();
+    has_output.sender_mut().feed("unsent").unwrap();
+    let mut has_part = server();
+    hear(&mut has_part, b"\x82", Time::ZERO);
+    let mut in_message = server();
+    hear(&mut in_message, b"\x02\x80\x01\x02\x03\x04", Time::ZERO);
+    let mut at_eof = server();
+    at_eof.receiver_mut().end_of_stream();
+    let mut closing = server();
+    closing.sender_mut().close(CloseCode::NORMAL).unwrap();
+    all(closing.sender_mut().outgoing());
+    let mut paused = server();
+    paused.set_paused(true);
+    let mut broken = server();
+    broken.write_failed();
+    let mut chunked = server();
+    let chunk = crate::proto::message::Chunk {
+        kind: crate::proto::message::DataKind::Binary,
+        first: true,
+        data: b"a",
+        last: false,
+    };
+    chunked.sender_mut().feed_chunk(chunk).unwrap();
+    all(chunked.sender_mut().outgoing());
+    for conn in [has_output, has_part, in_message, at_eof, closing, paused, broken, chunked] {
+        assert!(conn.into_dormant().is_err());
+    }
+    assert!(server().into_dormant().is_ok());
+}

@@ -1,0 +1,33 @@
+//! What a receiver keeps while its connection is dormant.
+use super::Receiver;
+use crate::proto::{config::Config, connection::counters::Traffic, role::Role};
+
+/// See the fields of [`Receiver`].
+pub(in crate::proto::connection) struct Kept {
+    total: u64,
+    not_data: u64,
+    heard: bool,
+    tally: Traffic,
+}
+
+impl Receiver {
+    /// Whether no byte of a message waits, and more may come.
+    pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
+        self.is_idle() && self.inflate.is_none()
+    }
+
+    pub(in crate::proto::connection) fn keep(&mut self) -> Kept {
+        let Self { total, not_data, heard, tally, .. } = self;
+        Kept { total: *total, not_data: *not_data, heard: *heard, tally: core::mem::take(tally) }
+    }
+
+    pub(in crate::proto::connection) fn from_kept(kept: Kept, role: Role, config: &Config) -> Self {
+        let Kept { total, not_data, heard, tally } = kept;
+        let mut receiver = Self::new(role, config);
+        receiver.total = total;
+        receiver.not_data = not_data;
+        receiver.heard = heard;
+        receiver.tally = tally;
+        receiver
+    }
+}

@@ -1,0 +1,159 @@
+//! One heap of deadlines, for connections and for the application's timers.
+use tickwire::Time;
+
+/// A heap with at most one deadline for each id. Ids are small numbers, so the heap finds a
+/// deadline by its id without a search.
+///
+/// Invariant: no entry of `heap` is earlier than its parent at `(at - 1) / 2`, and
+/// `places[id] == at + 1` exactly if `heap[at]` belongs to `id`.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    heap: Vec<(Time, u32)>,
+    places: Vec<u32>,
+}
+
+impl Deadlines {
+    pub(crate) fn first(&self) -> Option<Time> {
+        self.heap.first().map(|&(time, _)| time)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Takes the earliest deadline if it is not after `now`.
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<u32> {
+        let &(time, id) = self.heap.first()?;
+        (time <= now).then(|| {
+            self.remove(id);
+            id
+        })
+    }
+
+    /// Sets the deadline of `id`.
+    pub(crate) fn set(&mut self, id: u32, time: Time) {
+        match self.place(id) {
+            Some(at) => {
+                if let Some(entry) = self.heap.get_mut(at) {
+                    entry.0 = time;
+                }
+                self.settle(at);
+            }
+            None => {
+                let index = id as usize;
+                if self.places.len() <= index {
+                    self.places.resize(index + 1, 0);
+                }
+                self.heap.push((time, id));
+                self.settle(self.heap.len() - 1);
+            }
+        }
+    }
+
+    /// Sets the deadline of `id`, but keeps an earlier one. A deadline that only moves back thus
+    /// costs nothing until its old time comes. Then the owner is asked again.
+    pub(crate) fn set_no_later(&mut self, id: u32, time: Time) {
+        let armed = self.place(id).and_then(|at| self.heap.get(at));
+        if armed.is_none_or(|&(armed, _)| time < armed) {
+            self.set(id, time);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: u32) {
+        let Some(at) = self.place(id) else { return };
+        self.heap.swap_remove(at);
+        self.note(id, 0);
+        if at < self.heap.len() {
+            self.settle(at);
+        }
+    }
+
+    #[inline]
+    fn place(&self, id: u32) -> Option<usize> {
+        (*self.places.get(id as usize)? as usize).checked_sub(1)
+    }
+
+    fn note(&mut self, id: u32, place: usize) {
+        if let Some(of) = self.places.get_mut(id as usize) {
+            *of = place as u32;
+        }
+    }
+
+    /// Moves the entry at `at` to where it belongs, and notes its place.
+    fn settle(&mut self, mut at: usize) {
+        while let Some(parent) = at.checked_sub(1).map(|above| above / 2)
+            && self.heap.get(at) < self.heap.get(parent)
+        {
+            self.swap(at, parent);
+            at = parent;
+        }
+        loop {
+            let (left, right) = (2 * at + 1, 2 * at + 2);
+            let child = match (self.heap.get(left), self.heap.get(right)) {
+                (Some(l), Some(r)) if r < l => right,
+                (Some(_), _) => left,
+                (None, _) => break,
+            };
+            if self.heap.get(at) <= self.heap.get(child) {
+                break;
+            }
+            self.swap(at, child);
+            at = child;
+        }
+        if let Some(&(_, id)) = self.heap.get(at) {
+            self.note(id, at + 1);
+        }
+    }
+
+    /// Swaps two entries, and notes the place of the one that is now at `b`'s old place.
+    fn swap(&mut self, a: usize, b: usize) {
+        self.heap.swap(a, b);
+        if let Some(&(_, id)) = self.heap.get(a) {
+            self.note(id, a + 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{collections::BTreeMap, time::Duration};
+
+    #[test]
+    fn it_gives_what_a_sorted_map_gives() {
+        let mut deadlines = Deadlines::default();
+        let mut model: BTreeMap<u32, Time> = BTreeMap::new();
+        let mut seed = 1_u64;
+        let mut random = move |below: u64| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (seed >> 33) % below
+        };
+        for _ in 0..20_000 {
+            let (id, time) = (random(50) as u32, Time::new(Duration::from_millis(random(1000))));
+            match random(4) {
+                0 => {
+                    deadlines.set(id, time);
+                    model.insert(id, time);
+                }
+                1 => {
+                    deadlines.set_no_later(id, time);
+                    let armed = model.entry(id).or_insert(time);
+                    *armed = (*armed).min(time);
+                }
+                2 => {
+                    deadlines.remove(id);
+                    model.remove(&id);
+                }
+                _ => {
+                    let due = deadlines.pop_due(time);
+                    assert_eq!(due.is_some(), model.values().any(|at| *at <= time));
+                    if let Some(id) = due {
+                        let at = model.remove(&id);
+                        assert!(model.values().all(|other| at.is_some_and(|at| at <= *other)));
+                    }
+                }
+            }
+            assert_eq!(deadlines.first(), model.values().min().copied());
+        }
+    }
+}

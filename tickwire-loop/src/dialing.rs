@@ -1,0 +1,324 @@
+//! The turn of a dialed connection until it is open: the lookup, the race to the addresses, TLS,
+//! the request and its response.
+use crate::{
+    Dial, Handle,
+    inner::{Handler, Inner},
+    slots::{Open, Stage},
+    system::{Stream, Token},
+    tls::Tls,
+    wire::{Wire, is_passing},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    io::{self, ErrorKind},
+    mem,
+    net::{IpAddr, SocketAddr},
+};
+use tickwire::{
+    Error, SystemEntropy, Time,
+    handshake::{HandshakeError, Progress, client::Handshake},
+};
+use tickwire_dial::{Race, Step};
+
+/// A connection that is being dialed.
+pub(crate) struct Dialing {
+    dial: Dial,
+    began: Time,
+    /// The race, once the addresses are known. Its times count from `began`.
+    race: Option<Race<io::Error>>,
+    pub(crate) attempts: Vec<(SocketAddr, Stream)>,
+    /// The opening handshake, once an attempt has connected.
+    handshake: Option<Handshake>,
+}
+
+/// How the turn of a dialed connection ended.
+enum Stop {
+    Wait(Option<Time>),
+    Again,
+    Open,
+    Failed(Error),
+}
+
+impl Stop {
+    fn io(error: io::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Dialing {
+    fn late(&self) -> Time {
+        self.began + self.dial.config.handshake_timeout
+    }
+}
+
+impl<T> Inner<T> {
+    /// Begins to dial.
+    ///
+    /// # Errors
+    ///
+    /// If there can be no stream to such a target, or no more connections.
+    pub(crate) fn dial(&mut self, dial: Dial, value: T) -> Result<Handle, Error> {
+        if self.shuts_at.is_some() {
+            let why = "the loop is shutting down";
+            return Err(io::Error::new(ErrorKind::ConnectionAborted, why).into());
+        }
+        let target = dial.request.target();
+        if target.socket_path().is_some() {
+            let why = "the loop dials no Unix sockets";
+            return Err(io::Error::new(ErrorKind::Unsupported, why).into());
+        }
+        if target.secure() && cfg!(not(feature = "rustls")) {
+            return Err(Error::NoTls);
+        }
+        let (host, port) = (target.host().to_owned(), target.port());
+        let known = match host.parse::<IpAddr>() {
+            Ok(address) if dial.known.is_empty() => vec![SocketAddr::new(address, port)],
+            _ => dial.known.clone(),
+        };
+        let race = (!known.is_empty()).then(|| Race::new(known, dial.delay));
+        let looks_up = race.is_none();
+        let began = self.tick();
+        let dialing = Dialing { dial, began, race, attempts: Vec::new(), handshake: None };
+        let stage = Stage::Dialing(Box::new(dialing));
+        let handle = self.slots.take(stage).ok_or(io::Error::from(ErrorKind::OutOfMemory))?;
+        if let Some(slot) = self.slots.get_mut(handle) {
+            slot.value = Some(value);
+        }
+        if looks_up {
+            self.resolver.look_up(handle, &host, port);
+        }
+        self.make_ready(handle.at);
+        Ok(handle)
+    }
+
+    /// Takes in the lookups that are done.
+    pub(crate) fn take_found(&mut self) {
+        while let Some(found) = self.resolver.found() {
+            let Some(slot) = self.slots.get_mut(found.handle) else { continue };
+            let Stage::Dialing(dialing) = &mut slot.stage else { continue };
+            let delay = dialing.dial.delay;
+            dialing.race = Some(match found.addresses {
+                Ok(addresses) => Race::new(addresses, delay),
+                Err(error) => {
+                    let mut race = Race::new([], delay);
+                    let nowhere = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0);
+                    race.failed(nowhere, error);
+                    race
+                }
+            });
+            self.make_ready(found.handle.at);
+        }
+    }
+
+    /// Goes on with dialing. Returns the connection if it is open now.
+    pub(crate) fn go_on_dialing(
+        &mut self,
+        handle: Handle,
+        mut dialing: Box<Dialing>,
+        handler: &mut Handler<'_, T>,
+    ) -> Option<Box<Open>> {
+        let stop = match &dialing.handshake {
+            None => self.race(handle, &mut dialing),
+            Some(_) => Stop::Again,
+        };
+        let stop = match stop {
+            Stop::Again => self.shake_hands(handle, &mut dialing),
+            stop => stop,
+        };
+        let error = match stop {
+            Stop::Wait(until) => {
+                let late = dialing.late();
+                self.put_dialing(handle, dialing, Some(until.unwrap_or(late).min(late)));
+                return None;
+            }
+            Stop::Again => {
+                self.put_dialing(handle, dialing, None);
+                self.make_ready(handle.at);
+                return None;
+            }
+            Stop::Open => match self.become_open(handle, *dialing) {
+                Ok(open) => return Some(open),
+                Err(error) => error,
+            },
+            Stop::Failed(error) => {
+                self.close_attempts(&mut dialing);
+                error
+            }
+        };
+        self.finish(handle, None, Some(error), handler);
+        None
+    }
+
+    /// Closes what a connection that is being dialed has under way.
+    pub(crate) fn close_attempts(&mut self, dialing: &mut Dialing) {
+        for (_, stream) in mem::take(&mut dialing.attempts) {
+            self.system.close(stream);
+        }
+    }
+
+    /// Begins attempts and looks at those under way. `Again`: one of them has connected.
+    fn race(&mut self, handle: Handle, dialing: &mut Dialing) -> Stop {
+        let late = self.now >= dialing.late();
+        let target = dialing.dial.request.target();
+        let Some(race) = &mut dialing.race else {
+            return match late {
+                true => Stop::io(named(ErrorKind::TimedOut.into(), "resolving", target.host())),
+                false => Stop::Wait(None),
+            };
+        };
+        let mut at = 0;
+        while let Some((to, stream)) = dialing.attempts.get(at) {
+            match self.system.is_connected(stream) {
+                Ok(false) => at += 1,
+                Ok(true) => {
+                    let (_, stream) = dialing.attempts.swap_remove(at);
+                    self.close_attempts(dialing);
+                    return self.begin_handshake(handle, dialing, stream);
+                }
+                Err(error) => {
+                    race.failed(*to, error);
+                    let (_, stream) = dialing.attempts.swap_remove(at);
+                    self.system.close(stream);
+                }
+            }
+        }
+        if late {
+            for (to, _) in &dialing.attempts {
+                race.failed(*to, ErrorKind::TimedOut.into());
+            }
+            return Stop::io(lost(race, target.host()));
+        }
+        loop {
+            match race.next(self.now - dialing.began) {
+                None => return Stop::io(lost(race, target.host())),
+                Some(Step::Wait(until)) => {
+                    return Stop::Wait(until.map(|until| dialing.began + until));
+                }
+                Some(Step::Connect(to)) => {
+                    let begun = socket_to(to, &dialing.dial).and_then(|socket| {
+                        let token = Token::Slot(handle.at);
+                        self.system.connect(socket, to, token, dialing.dial.stamps_reads)
+                    });
+                    match begun {
+                        Ok(stream) => dialing.attempts.push((to, stream)),
+                        Err(error) => race.failed(to, error),
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin_handshake(&mut self, handle: Handle, dialing: &mut Dialing, stream: Stream) -> Stop {
+        let dial = &dialing.dial;
+        let secure = dial.request.target().secure();
+        let tls = secure.then(|| Tls::client(dial.tls_config.as_ref(), &dial.request));
+        let tls = match tls.transpose() {
+            Ok(tls) => tls,
+            Err(error) => {
+                self.system.close(stream);
+                return Stop::Failed(error);
+            }
+        };
+        let entropy = match SystemEntropy::new() {
+            Ok(entropy) => entropy,
+            Err(error) => {
+                self.system.close(stream);
+                return Stop::io(error);
+            }
+        };
+        let mut handshake = Handshake::new(&dial.request, &dial.config, entropy);
+        let _ = handshake.reading.handle_timeout(dialing.began); // its clock has run since then
+        dialing.handshake = Some(handshake);
+        if let Some(slot) = self.slots.get_mut(handle) {
+            // A note of its attempt may have told of its end already.
+            slot.wire = Some(Wire::new(stream, tls, true));
+        }
+        Stop::Again
+    }
+
+    fn shake_hands(&mut self, handle: Handle, dialing: &mut Dialing) -> Stop {
+        let now = self.now;
+        let late = dialing.late();
+        let wire = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
+        let (Some(handshake), Some(wire)) = (&mut dialing.handshake, wire) else {
+            return Stop::io(ErrorKind::NotConnected.into());
+        };
+        let mut spent = 0;
+        loop {
+            match wire.say(&mut self.system, handshake.outgoing(), now) {
+                Ok(n) => handshake.advance(n),
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Stop::io(error),
+            }
+            match handshake.step() {
+                Ok(Progress::Complete) => return Stop::Open,
+                Err(HandshakeError::Refused { .. }) => return Stop::Open, // which has the refusal
+                Err(error) => return Stop::Failed(error.into()),
+                Ok(Progress::Partial) if spent >= self.settings.turn_bytes => return Stop::Again,
+                Ok(Progress::Partial) => {}
+            }
+            if now >= late {
+                let _ = handshake.reading.handle_timeout(now); // `step` returns the error
+                continue;
+            }
+            if !wire.is_readable() {
+                return Stop::Wait(Some(late));
+            }
+            match wire.read(&mut self.system, handshake.reading.spare_mut(), &mut spent) {
+                Ok(0) => handshake.reading.end_of_stream(),
+                Ok(n) => handshake.reading.commit(n),
+                Err(error) if is_passing(&error) => {}
+                Err(error) => {
+                    let _ = wire.send(&mut self.system, now); // the alert
+                    return Stop::io(error);
+                }
+            }
+        }
+    }
+
+    fn become_open(&mut self, handle: Handle, dialing: Dialing) -> Result<Box<Open>, Error> {
+        let Some(mut handshake) = dialing.handshake else {
+            return Err(HandshakeError::Incomplete.into());
+        };
+        if let Err(error) = handshake.step() {
+            return Err(match handshake.into_refusal() {
+                Some(refusal) => Error::Refused(Box::new(refusal)),
+                None => error.into(),
+            });
+        }
+        let conn = handshake.into_connection()?;
+        Ok(self.open(handle, conn, dialing.dial.config))
+    }
+
+    fn put_dialing(&mut self, handle: Handle, dialing: Box<Dialing>, until: Option<Time>) {
+        if let Some(slot) = self.slots.get_mut(handle) {
+            slot.stage = Stage::Dialing(dialing);
+            self.arm(handle.at, until);
+        }
+    }
+}
+
+/// A socket that is ready to connect.
+fn socket_to(to: SocketAddr, dial: &Dial) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    dial.prepare_socket(&socket)?;
+    Ok(socket)
+}
+
+/// Why no attempt has connected: the text of each, and the kind of the last.
+fn lost(race: &mut Race<io::Error>, host: &str) -> io::Error {
+    let failures = race.take_failures();
+    let text = |(to, error): &(SocketAddr, io::Error)| match to.port() {
+        0 => format!("{error}, resolving {host}"),
+        _ => format!("{error}, dialing {to}"),
+    };
+    let texts: Vec<_> = failures.iter().map(text).collect();
+    match failures.last() {
+        Some((_, error)) => io::Error::new(error.kind(), texts.join("; ")),
+        None => named(ErrorKind::NotFound.into(), "resolving", host),
+    }
+}
+
+fn named(error: io::Error, doing: &str, host: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{error}, {doing} {host}"))
+}

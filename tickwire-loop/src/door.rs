@@ -1,0 +1,164 @@
+//! What a loop accepts: [`Door`], and the counts of accepted connections by address.
+use crate::tls;
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
+use tickwire::Config;
+
+use crate::{slots::Handle, system::Listener};
+
+/// How connections of a listener are accepted: `ws` with this configuration, or `wss`.
+///
+/// The limits on their number are in [`Settings`](crate::Settings), because they hold for all
+/// listeners of a loop together.
+#[derive(Clone)]
+#[must_use]
+pub struct Door {
+    pub(crate) config: Arc<Config>,
+    pub(crate) tls_config: Option<tls::Server>,
+    pub(crate) stamps_reads: bool,
+}
+
+impl Door {
+    /// Accepts `ws` connections.
+    pub fn new(config: impl Into<Arc<Config>>) -> Self {
+        Self { config: config.into(), tls_config: None, stamps_reads: false }
+    }
+
+    /// Accepts `wss` connections instead. Set `alpn_protocols` of the configuration to `http/1.1`
+    /// alone, and `enable_secret_extraction` to open and seal records in place. Feature `rustls`.
+    #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
+    pub fn tls(mut self, config: tls::Server) -> Self {
+        self.tls_config = Some(config);
+        self
+    }
+
+    /// Whether the kernel tells the time of arrival of received bytes (SO_TIMESTAMPING, Linux); the
+    /// default is `false`. The time is in the [`info`](tickwire::Receiver::info) of a message.
+    /// Feature `stamps`.
+    #[cfg(feature = "stamps")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "stamps")))]
+    pub fn timestamps(mut self, yes: bool) -> Self {
+        self.stamps_reads = yes;
+        self
+    }
+}
+
+/// A door that is open.
+pub(crate) struct Open {
+    pub(crate) door: Door,
+    pub(crate) listener: Listener,
+}
+
+/// The number of connections of each address.
+#[derive(Default)]
+pub(crate) struct Addresses {
+    by_address: HashMap<IpAddr, u32>,
+    /// Addresses with their counts. Invariant: a count of 0 means that the place is free.
+    counts: Vec<(IpAddr, usize)>,
+    free: Vec<u32>,
+}
+
+impl Addresses {
+    /// Counts a connection. `None` if its address has `most` already.
+    pub(crate) fn enter(&mut self, address: IpAddr, most: usize) -> Option<u32> {
+        let address = counted_as(address);
+        let at = match self.by_address.entry(address) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                if most == 0 {
+                    return None;
+                }
+                let at = self.free.pop().unwrap_or_else(|| {
+                    self.counts.push((address, 0));
+                    self.counts.len() as u32 - 1
+                });
+                if let Some(count) = self.counts.get_mut(at as usize) {
+                    *count = (address, 0);
+                }
+                *entry.insert(at)
+            }
+        };
+        let (_, count) = self.counts.get_mut(at as usize)?;
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(at)
+    }
+
+    pub(crate) fn leave(&mut self, at: u32) {
+        let Some((address, count)) = self.counts.get_mut(at as usize) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.by_address.remove(address);
+            self.free.push(at);
+        }
+    }
+}
+
+/// The address that counts: all of IPv4, and the network of IPv6. An IPv4 address that came over
+/// an IPv6 socket counts as IPv4.
+fn counted_as(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 => v4,
+    }
+}
+
+/// Accepted connections that began a handshake, the oldest first. Those whose handshake is over
+/// stay here until they are the oldest, or half of the queue.
+#[derive(Default)]
+pub(crate) struct Handshakes {
+    queue: VecDeque<Handle>,
+    pub(crate) under_way: usize,
+}
+
+impl Handshakes {
+    pub(crate) fn begin(&mut self, handle: Handle, is_under_way: impl Fn(Handle) -> bool) {
+        if self.queue.len() > 2 * self.under_way + 16 {
+            self.queue.retain(|handle| is_under_way(*handle));
+        }
+        self.queue.push_back(handle);
+        self.under_way += 1;
+    }
+
+    /// Takes the oldest that is still under way.
+    pub(crate) fn pop_oldest(&mut self, is_under_way: impl Fn(Handle) -> bool) -> Option<Handle> {
+        while let Some(handle) = self.queue.pop_front() {
+            if is_under_way(handle) {
+                return Some(handle);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_its_places_and_gives_them_back() {
+        let mut addresses = Addresses::default();
+        let [here, there]: [IpAddr; 2] = [[127, 0, 0, 1].into(), [127, 0, 0, 2].into()];
+        let mapped = "::ffff:127.0.0.1".parse().unwrap();
+        let first = addresses.enter(here, 2).unwrap();
+        assert_eq!(addresses.enter(mapped, 2), Some(first));
+        assert_eq!(addresses.enter(here, 2), None);
+        let other = addresses.enter(there, 2).unwrap();
+        assert_ne!(other, first);
+        addresses.leave(first);
+        assert_eq!(addresses.enter(here, 2), Some(first));
+        addresses.leave(other);
+        assert_eq!(addresses.enter("2001:db8::1".parse().unwrap(), 1), Some(other));
+        assert_eq!(addresses.enter("2001:db8::2".parse().unwrap(), 1), None);
+        assert_eq!(addresses.enter("2001:db8:0:1::2".parse().unwrap(), 0), None);
+    }
+}

@@ -1,0 +1,44 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
+mod deadlines;
+mod dial;
+mod dialing;
+mod door;
+mod event;
+#[cfg(test)]
+mod fault_tests;
+mod inner;
+mod net;
+mod opening;
+mod pool;
+mod resolve;
+mod run;
+mod settings;
+mod slots;
+mod system;
+mod timers;
+#[cfg_attr(not(feature = "rustls"), path = "no_tls.rs")]
+mod tls;
+mod turn;
+mod whole;
+mod wire;
+
+pub use self::{
+    dial::Dial,
+    door::Door,
+    event::{Answer, End, Event, SendError, Sent},
+    net::Net,
+    run::Loop,
+    settings::{Counts, Settings, Waiting},
+    slots::Handle,
+    system::Waker,
+    timers::Timer,
+};
+
+/// The examples of the design page are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../DESIGN.md")]
+struct Design;

@@ -1,0 +1,403 @@
+//! [`Net`]: the commands of a loop.
+use crate::{
+    Counts, Dial, Door, Handle, SendError, Sent, Timer, Waker, inner::Inner, slots::Stage,
+};
+use std::{
+    io, mem,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+use tickwire::{
+    CloseFrame, Connection, Error, IntoOutbound, Prepared, Sender, Time,
+    handshake::server::{Accept, Rejection, RequestHead},
+};
+use tickwire_parts::Outbox;
+
+/// The commands of a loop. A handler gets it with each event, and [`Loop::net`](crate::Loop::net)
+/// returns it in between. No command waits, and none calls the handler.
+pub struct Net<'n, T> {
+    pub(crate) inner: &'n mut Inner<T>,
+    /// The connection that has its turn, whose message may be lent. It is not in its slot.
+    current: Option<(Handle, &'n mut Sender)>,
+}
+
+impl<'n, T> Net<'n, T> {
+    pub(crate) fn new(inner: &'n mut Inner<T>) -> Self {
+        Self { inner, current: None }
+    }
+
+    pub(crate) fn in_turn(inner: &'n mut Inner<T>, handle: Handle, tx: &'n mut Sender) -> Self {
+        Self { inner, current: Some((handle, tx)) }
+    }
+
+    // Connections to come.
+
+    /// Listens on an address. Returns the address, with the port that the system chose for port 0.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn listen(&mut self, address: SocketAddr, door: Door) -> io::Result<SocketAddr> {
+        self.inner.listen(address, door)
+    }
+
+    /// Listens on a listener that was made elsewhere: with socket options of your own, which
+    /// accepted connections inherit on Linux, or handed over by a service manager.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn listen_on(&mut self, listener: TcpListener, door: Door) -> io::Result<SocketAddr> {
+        self.inner.listen_on(listener, door)
+    }
+
+    /// Closes all listeners. Connections stay.
+    pub fn stop_listening(&mut self) {
+        self.inner.doors.iter_mut().for_each(|door| *door = None);
+    }
+
+    /// Dials. [`Event::Open`](crate::Event::Open) says that the connection is open, and
+    /// [`Event::Closed`](crate::Event::Closed) that it could not be had; both name this handle.
+    ///
+    /// # Errors
+    ///
+    /// If the target cannot be dialed at all: [`Error::NoTls`] for `wss` without the feature
+    /// `rustls`, `Unsupported` for a Unix socket, `ConnectionAborted` during a
+    /// [shutdown](Self::shut_down). `value` is dropped then.
+    pub fn dial(&mut self, dial: Dial, value: T) -> Result<Handle, Error> {
+        self.inner.dial(dial, value)
+    }
+
+    /// A deferred request; `None` if it is gone, or was answered.
+    pub fn request(&self, from: Handle) -> Option<RequestHead<'_>> {
+        match &self.inner.slots.get(from)?.stage {
+            Stage::Opening(opening) => opening.request(),
+            _ => None,
+        }
+    }
+
+    /// Accepts a deferred request: see [`Answer::defer`](crate::Answer::defer). Returns `false` if
+    /// the request is gone, or was answered; `value` is dropped then.
+    pub fn accept(&mut self, from: Handle, accept: Accept<'_>, value: T) -> bool {
+        self.request(from).is_some() && self.inner.admit_deferred(from, accept, value)
+    }
+
+    /// Rejects a deferred request. Returns `false` if the request is gone, or was answered.
+    pub fn reject(&mut self, from: Handle, rejection: impl Into<Rejection>) -> bool {
+        self.request(from).is_some() && self.inner.refuse_deferred(from, rejection.into())
+    }
+
+    // Sending.
+
+    /// Queues a message for a connection, through its [outbox](Self::set_outbox) if it has one. It
+    /// may be the connection whose message is lent.
+    ///
+    /// What is sent to the connection that has its turn leaves at the end of its turn, in one
+    /// write. What is sent to others leaves at the end of the round, in one write for each; but at
+    /// once if more than 512 connections have something to be written.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub fn send<'m>(
+        &mut self,
+        to: Handle,
+        message: impl IntoOutbound<'m>,
+    ) -> Result<(), SendError> {
+        let message = message.into();
+        let len = message.as_bytes().len();
+        let sent = self.queue(to, None, message);
+        self.count(to, len, sent)
+    }
+
+    /// [`send`](Self::send) with the complete state of a key, for an outbox that
+    /// [conflates](tickwire_parts::Overflow::Conflate): see [`Outbox::push_keyed`]. Without an
+    /// outbox the key means nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub fn send_keyed<'m>(
+        &mut self,
+        to: Handle,
+        key: u64,
+        message: impl IntoOutbound<'m>,
+    ) -> Result<(), SendError> {
+        let message = message.into();
+        let len = message.as_bytes().len();
+        let sent = self.queue(to, Some(key), message);
+        self.count(to, len, sent)
+    }
+
+    /// Queues one message for many connections. It was encoded once.
+    pub fn send_to(&mut self, to: impl IntoIterator<Item = Handle>, message: &Prepared) -> Sent {
+        self.send_keyed_to(to, None, message)
+    }
+
+    /// [`send_to`](Self::send_to) with a key, if there is one: see
+    /// [`send_keyed`](Self::send_keyed).
+    pub fn send_keyed_to(
+        &mut self,
+        to: impl IntoIterator<Item = Handle>,
+        key: Option<u64>,
+        message: &Prepared,
+    ) -> Sent {
+        let mut all = Sent::default();
+        for to in to {
+            let message = tickwire::Outbound::from(message);
+            let len = message.as_bytes().len();
+            let sent = self.queue(to, key, message);
+            match self.count(to, len, sent) {
+                Ok(()) => all.taken += 1,
+                Err(SendError::NotOpen) => all.not_open += 1,
+                Err(_) => all.refused += 1,
+            }
+        }
+        all
+    }
+
+    fn queue(
+        &mut self,
+        to: Handle,
+        key: Option<u64>,
+        message: tickwire::Outbound<'_>,
+    ) -> Result<(), SendError> {
+        let now = self.inner.now;
+        let slot = self.inner.slots.get_mut(to).ok_or(SendError::NotOpen)?;
+        if let Some(outbox) = &mut slot.outbox {
+            let pushed = match key {
+                Some(key) => outbox.push_keyed(now, key, message),
+                None => outbox.push(now, message),
+            };
+            let _ = self.sender(to); // which has it fed and written
+            return pushed.map_err(SendError::from);
+        }
+        let tx = self.sender(to).ok_or(SendError::NotOpen)?;
+        tx.feed(message)?;
+        Ok(())
+    }
+
+    /// Counts a message that was queued, and has it written.
+    #[inline]
+    fn count(
+        &mut self,
+        to: Handle,
+        len: usize,
+        sent: Result<(), SendError>,
+    ) -> Result<(), SendError> {
+        match sent {
+            Ok(()) => self.inner.count_queued(to, len + 16),
+            Err(SendError::Refused(tickwire::SendError::Full { .. })) => {
+                if let Some(slot) = self.inner.slots.get_mut(to) {
+                    slot.marks.wants_room = true;
+                }
+            }
+            Err(_) => {}
+        }
+        if self.inner.unwritten.len() >= MOST_UNWRITTEN {
+            self.inner.write_unwritten();
+        }
+        sent
+    }
+
+    /// The sending half of an open connection, for everything that
+    /// [`Sender`] can do: Pings, messages in chunks, messages that overtake. What is fed to it
+    /// passes by the outbox, and counts for
+    /// [`max_queued`](crate::Settings::max_queued) from the end of the round on.
+    #[inline]
+    pub fn sender(&mut self, of: Handle) -> Option<&mut Sender> {
+        match &mut self.current {
+            Some((handle, tx)) if *handle == of => Some(tx),
+            _ => self.inner.sender(of),
+        }
+    }
+
+    /// Gives a connection an outbox, which decides what it gets while it is slow. Returns the old
+    /// one. `None` if the connection is gone.
+    pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
+        let slot = self.inner.slots.get_mut(of)?;
+        mem::replace(&mut slot.outbox, outbox.into().map(Box::new)).map(|outbox| *outbox)
+    }
+
+    /// A connection's outbox.
+    pub fn outbox(&self, of: Handle) -> Option<&Outbox> {
+        self.inner.slots.get(of)?.outbox.as_deref()
+    }
+
+    // A connection.
+
+    /// An open connection: what was agreed on, the response to its request, round-trip times.
+    /// `None` if the handle names none, and for the connection whose message is lent.
+    pub fn connection(&mut self, of: Handle) -> Option<&Connection> {
+        self.inner.wake(of);
+        match &self.inner.slots.get(of)?.stage {
+            Stage::Open(open) | Stage::Accepted(open) => Some(&open.conn),
+            _ => None,
+        }
+    }
+
+    /// The application's value.
+    #[inline]
+    pub fn value(&self, of: Handle) -> Option<&T> {
+        self.inner.slots.get(of)?.value.as_ref()
+    }
+
+    /// The application's value.
+    #[inline]
+    pub fn value_mut(&mut self, of: Handle) -> Option<&mut T> {
+        self.inner.slots.get_mut(of)?.value.as_mut()
+    }
+
+    /// All connections, those in their handshake included. For
+    /// [`send_to`](Self::send_to), keep lists of your own: this one has to be collected first.
+    pub fn handles(&self) -> impl Iterator<Item = Handle> + '_ {
+        self.inner.slots.handles()
+    }
+
+    /// The address of the other end.
+    pub fn peer_addr(&self, of: Handle) -> Option<SocketAddr> {
+        self.inner.peer_addr(of)
+    }
+
+    /// Pauses or resumes reading. A paused connection delivers no messages, so its peer is told to
+    /// wait by TCP. (The loop pauses by itself while a connection has no room for replies.)
+    pub fn pause(&mut self, of: Handle, paused: bool) {
+        if let Some(slot) = self.inner.slots.get_mut(of) {
+            slot.marks.paused = paused;
+            self.inner.make_ready(of.at);
+        }
+    }
+
+    /// Closes a connection with the closing handshake, after everything that it was fed. Its outbox
+    /// is dropped. [`Event::Closed`](crate::Event::Closed) says that it is gone. A connection that
+    /// is not open yet is given up.
+    pub fn close<'f>(&mut self, of: Handle, frame: impl Into<CloseFrame<'f>>) {
+        if let Some(tx) = self.sender(of) {
+            let _ = tx.close(frame.into()); // it may be closed already
+            if let Some(slot) = self.inner.slots.get_mut(of) {
+                slot.outbox = None;
+            }
+        } else {
+            self.inner.give_up(of);
+        }
+        self.inner.make_ready(of.at);
+    }
+
+    /// Takes a connection away at once, without a Close and without an event. Returns the
+    /// application's value; `None` if there is no such connection, or no value yet.
+    pub fn remove(&mut self, of: Handle) -> Option<T> {
+        self.inner.remove(of)
+    }
+
+    // Time, other threads, the end.
+
+    /// The time at which this round began, since the loop was made. It is the clock of
+    /// [`Info::read_at`](tickwire::Info::read_at), and of outboxes.
+    pub fn now(&self) -> Time {
+        self.inner.now
+    }
+
+    /// Delivers [`Event::Timer`](crate::Event::Timer) with this number after this time.
+    pub fn set_timer(&mut self, after: Duration, number: u64) -> Timer {
+        let at = self.inner.read_clock() + after;
+        let (timer, id) = self.inner.timers.set(number);
+        self.inner.deadlines.set(id, at);
+        timer
+    }
+
+    /// Cancels a timer. Returns its number; `None` if it has come already.
+    pub fn cancel_timer(&mut self, timer: Timer) -> Option<u64> {
+        let (id, number) = self.inner.timers.cancel(timer)?;
+        self.inner.deadlines.remove(id);
+        Some(number)
+    }
+
+    /// A waker for another thread.
+    pub fn waker(&self) -> Waker {
+        self.inner.waker.clone()
+    }
+
+    /// What the loop has done, and has now.
+    pub fn counts(&self) -> Counts {
+        Counts { handshakes_now: self.inner.handshakes.under_way, ..self.inner.counts }
+    }
+
+    /// Ends the loop in order: closes the listeners, gives up what is not open, and closes the
+    /// connections with 1001 (going away). [`run`](crate::Loop::run) returns when all are gone, at
+    /// the latest after `within`. What is left then is taken away, with
+    /// [`Event::Closed`](crate::Event::Closed).
+    pub fn shut_down(&mut self, within: Duration) {
+        let until = self.inner.read_clock() + within;
+        self.inner.shuts_at = Some(self.inner.shuts_at.map_or(until, |at| at.min(until)));
+        self.stop_listening();
+        if let Some((_, tx)) = &mut self.current {
+            let _ = tx.close(tickwire::CloseCode::GOING_AWAY);
+        }
+        self.inner.close_all();
+    }
+
+    /// Ends the loop after this round, without a word to the peers.
+    pub fn stop(&mut self) {
+        self.inner.stops = true;
+    }
+}
+
+/// When more connections than this have something to be written, it is written at once. Each of
+/// them has a buffer until then.
+const MOST_UNWRITTEN: usize = 512;
+
+impl<T> Inner<T> {
+    fn admit_deferred(&mut self, from: Handle, accept: Accept<'_>, value: T) -> bool {
+        let Some(opening) = self.take_opening(from) else { return false };
+        let Some(open) = self.admit(from, opening, accept, value) else { return false };
+        if let Some(slot) = self.slots.get_mut(from) {
+            slot.stage = Stage::Accepted(open);
+        }
+        self.make_ready(from.at);
+        true
+    }
+
+    fn refuse_deferred(&mut self, from: Handle, rejection: Rejection) -> bool {
+        let Some(opening) = self.take_opening(from) else { return false };
+        self.refuse(from, opening, rejection);
+        true
+    }
+
+    /// Ends a connection that is not open, in its next turn.
+    fn give_up(&mut self, of: Handle) {
+        let Some(slot) = self.slots.get_mut(of) else { return };
+        match &slot.stage {
+            Stage::Opening(_) | Stage::Rejected(_) => drop(self.remove(of)),
+            Stage::Dialing(_) => slot.marks.given_up = true,
+            _ => {}
+        }
+    }
+
+    /// Frees a slot, with what it has under way.
+    pub(crate) fn remove(&mut self, of: Handle) -> Option<T> {
+        if let Some(Stage::Dialing(dialing)) = self.slots.get_mut(of).map(|slot| &mut slot.stage) {
+            let mut attempts = mem::take(&mut dialing.attempts);
+            attempts.drain(..).for_each(|(_, stream)| self.system.close(stream));
+        }
+        self.free(of)
+    }
+
+    /// Closes all connections, for the end of the loop.
+    fn close_all(&mut self) {
+        let all: Vec<_> = self.slots.handles().collect();
+        for handle in all {
+            match self.sender(handle) {
+                Some(tx) => drop(tx.close(tickwire::CloseCode::GOING_AWAY)),
+                None => self.give_up(handle),
+            }
+            self.make_ready(handle.at);
+        }
+    }
+}
+
+/// Shows the counts.
+impl<T> std::fmt::Debug for Net<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Net").field("counts", &self.counts()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,257 @@
+//! The turn of an accepted connection until it is open: TLS, the request, the application's answer.
+use crate::{
+    Event, Handle, Net,
+    event::{Answer, Decision},
+    inner::{Handler, Inner},
+    slots::{Open, Stage},
+    wire::is_passing,
+};
+use std::{
+    io::ErrorKind,
+    mem,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+use tickwire::{
+    Config, Time,
+    handshake::{
+        Progress,
+        server::{Accept, Handshake, Rejection, RequestHead},
+    },
+};
+
+/// How long a rejected client may take to read why.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A server's opening handshake.
+pub(crate) struct Opening {
+    handshake: Handshake,
+    config: Arc<Config>,
+    /// The time by which a deferred request is to be answered.
+    answer_by: Option<Time>,
+}
+
+/// How the turn of a handshake ended.
+enum Stop {
+    /// It waits for its stream, or for a deadline.
+    Wait(Option<Time>),
+    /// It has read its part of this turn.
+    Again,
+    /// The request is complete.
+    Complete,
+    Reject(Rejection),
+    /// The stream or TLS has failed.
+    Failed,
+}
+
+impl Opening {
+    pub(crate) fn new(config: Arc<Config>) -> Box<Self> {
+        Box::new(Self { handshake: Handshake::new(&config), config, answer_by: None })
+    }
+
+    pub(crate) fn request(&self) -> Option<RequestHead<'_>> {
+        self.answer_by.and_then(|_| self.handshake.request())
+    }
+}
+
+impl<T> Inner<T> {
+    /// Goes on with an opening handshake. Returns the connection if it is open now.
+    pub(crate) fn open_up(
+        &mut self,
+        handle: Handle,
+        mut opening: Box<Opening>,
+        handler: &mut Handler<'_, T>,
+    ) -> Option<Box<Open>> {
+        match self.read_request(handle, &mut opening) {
+            Stop::Wait(until) => {
+                self.put_back(handle, opening, until);
+                None
+            }
+            Stop::Again => {
+                self.put_back(handle, opening, None);
+                self.make_ready(handle.at);
+                None
+            }
+            Stop::Complete => self.ask(handle, opening, handler),
+            Stop::Reject(rejection) => {
+                self.refuse(handle, *opening, rejection);
+                None
+            }
+            Stop::Failed => {
+                self.end_opening();
+                self.counts.handshakes_failed += 1;
+                self.free(handle);
+                None
+            }
+        }
+    }
+
+    /// Reads until the request is complete.
+    fn read_request(&mut self, handle: Handle, opening: &mut Opening) -> Stop {
+        let now = self.now;
+        if let Some(until) = opening.answer_by {
+            return match until <= now {
+                true => Stop::Reject(Rejection::new(503)),
+                false => Stop::Wait(Some(until)),
+            };
+        }
+        let handshake = &mut opening.handshake;
+        let Some(wire) = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut()) else {
+            return Stop::Failed;
+        };
+        // TLS may have something to say since the stream took nothing.
+        if wire.send(&mut self.system, now).is_err_and(|error| !is_passing(&error)) {
+            return Stop::Failed;
+        }
+        let mut spent = 0;
+        loop {
+            match handshake.step() {
+                Ok(Progress::Complete) => return Stop::Complete,
+                Err(error) => return Stop::Reject(error.into()),
+                Ok(Progress::Partial) => {}
+            }
+            if spent >= self.settings.turn_bytes {
+                return Stop::Again;
+            }
+            if wire.is_readable() {
+                let read = wire.read(&mut self.system, handshake.reading.spare_mut(), &mut spent);
+                let sent = wire.send(&mut self.system, now); // TLS's handshake, or its alert
+                match read {
+                    Ok(0) => handshake.reading.end_of_stream(),
+                    Ok(n) => handshake.reading.commit(n),
+                    Err(error) if is_passing(&error) => {}
+                    Err(_) => return Stop::Failed,
+                }
+                if sent.is_err_and(|error| !is_passing(&error)) {
+                    return Stop::Failed;
+                }
+                continue;
+            }
+            match handshake.reading.poll_timeout() {
+                // `step` returns the error.
+                Some(at) if at <= now => drop(handshake.reading.handle_timeout(now)),
+                until => return Stop::Wait(until),
+            }
+        }
+    }
+
+    /// Asks the application about a complete request.
+    fn ask(
+        &mut self,
+        handle: Handle,
+        mut opening: Box<Opening>,
+        handler: &mut Handler<'_, T>,
+    ) -> Option<Box<Open>> {
+        let mut answer = Answer(Decision::None);
+        if let Some(request) = opening.handshake.request() {
+            let event = Event::Request { from: handle, request, answer: &mut answer };
+            handler(&mut Net::new(self), event);
+        }
+        if self.slots.get(handle).is_none() {
+            self.end_opening(); // the application removed it
+            return None;
+        }
+        match answer.0 {
+            Decision::Accept(accept, value) => self.admit(handle, *opening, accept, value),
+            Decision::Defer => {
+                let until = self.now + opening.config.handshake_timeout;
+                opening.answer_by = Some(until);
+                self.put_back(handle, opening, Some(until));
+                None
+            }
+            Decision::Reject(rejection) => {
+                self.refuse(handle, *opening, rejection);
+                None
+            }
+            Decision::None => {
+                self.refuse(handle, *opening, Rejection::new(403));
+                None
+            }
+        }
+    }
+
+    /// Accepts a request.
+    pub(crate) fn admit(
+        &mut self,
+        handle: Handle,
+        opening: Opening,
+        accept: Accept<'_>,
+        value: T,
+    ) -> Option<Box<Open>> {
+        self.end_opening();
+        let Ok(conn) = opening.handshake.accept(accept) else {
+            self.counts.handshakes_failed += 1;
+            self.free(handle); // only complete requests come here
+            return None;
+        };
+        self.slots.get_mut(handle)?.value = Some(value);
+        Some(self.open(handle, conn, opening.config))
+    }
+
+    /// Rejects a request, and gives the client time to read why.
+    pub(crate) fn refuse(&mut self, handle: Handle, opening: Opening, rejection: Rejection) {
+        self.end_opening();
+        self.counts.handshakes_failed += 1;
+        let (now, until) = (self.now, self.now + LINGER);
+        let text = opening.handshake.reject(dated(rejection));
+        let Some(slot) = self.slots.get_mut(handle) else { return };
+        if let Some(wire) = &mut slot.wire {
+            wire.say_last(&mut self.system, &text, now);
+        }
+        slot.stage = Stage::Rejected(until);
+        self.make_ready(handle.at);
+    }
+
+    /// Reads and drops what a rejected client still sends. If its bytes were left unread, the
+    /// system would reset the connection, and the client would not see the response.
+    pub(crate) fn drain(&mut self, handle: Handle, until: Time) {
+        let mut reads = self.settings.turn_bytes / 4096 + 1;
+        let over = loop {
+            let Some(slot) = self.slots.get_mut(handle) else { return };
+            let Some(wire) = &mut slot.wire else { break true };
+            match wire.discard(&mut self.system) {
+                Ok(0) => break true,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break self.now >= until,
+                Err(error) if error.kind() != ErrorKind::Interrupted => break true,
+                _ if reads == 0 => break self.now >= until,
+                _ => reads -= 1,
+            }
+        };
+        if over {
+            self.free(handle);
+            return;
+        }
+        self.arm(handle.at, Some(until));
+        if reads == 0 {
+            self.make_ready(handle.at);
+        }
+    }
+
+    /// Takes a deferred request out of its slot, to answer it.
+    pub(crate) fn take_opening(&mut self, handle: Handle) -> Option<Opening> {
+        let slot = self.slots.get_mut(handle)?;
+        match mem::replace(&mut slot.stage, Stage::Turn) {
+            Stage::Opening(opening) => Some(*opening),
+            stage => {
+                slot.stage = stage;
+                None
+            }
+        }
+    }
+
+    fn put_back(&mut self, handle: Handle, opening: Box<Opening>, until: Option<Time>) {
+        if let Some(slot) = self.slots.get_mut(handle) {
+            slot.stage = Stage::Opening(opening);
+            self.arm(handle.at, until);
+        }
+    }
+
+    fn end_opening(&mut self) {
+        self.handshakes.under_way -= 1;
+    }
+}
+
+/// Adds the Date that RFC 9110 §6.6.1 requires, unless the application set one.
+fn dated(rejection: Rejection) -> Rejection {
+    rejection.date(UNIX_EPOCH.elapsed().unwrap_or_default())
+}

@@ -1,0 +1,66 @@
+//! Names are resolved on threads of their own, because the system's resolver blocks.
+use crate::{Handle, Waker};
+use std::{
+    collections::VecDeque,
+    io,
+    net::{SocketAddr, ToSocketAddrs},
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+};
+
+/// The most lookups at a time. A name whose server does not answer takes one of these places for
+/// up to half a minute.
+const THREADS: usize = 4;
+
+/// What a lookup found.
+pub(crate) struct Found {
+    pub(crate) handle: Handle,
+    pub(crate) addresses: io::Result<Vec<SocketAddr>>,
+}
+
+pub(crate) struct Resolver {
+    waker: Waker,
+    found: (Sender<Found>, Receiver<Found>),
+    waiting: VecDeque<(Handle, String, u16)>,
+    under_way: usize,
+}
+
+impl Resolver {
+    pub(crate) fn new(waker: Waker) -> Self {
+        Self { waker, found: channel(), waiting: VecDeque::new(), under_way: 0 }
+    }
+
+    /// Looks up a name for a connection that is being dialed.
+    pub(crate) fn look_up(&mut self, handle: Handle, host: &str, port: u16) {
+        self.waiting.push_back((handle, host.to_owned(), port));
+        self.go_on();
+    }
+
+    /// The next lookup that is done.
+    pub(crate) fn found(&mut self) -> Option<Found> {
+        let found = self.found.1.try_recv().ok()?;
+        self.under_way -= 1;
+        self.go_on();
+        Some(found)
+    }
+
+    fn go_on(&mut self) {
+        while self.under_way < THREADS
+            && let Some((handle, host, port)) = self.waiting.pop_front()
+        {
+            self.under_way += 1;
+            let (found, waker) = (self.found.0.clone(), self.waker.clone());
+            let look_up = move || {
+                let addresses = (&*host, port).to_socket_addrs().map(Iterator::collect);
+                // Both fail only if the loop is gone.
+                let _ = found.send(Found { handle, addresses });
+                let _ = waker.wake_quietly();
+            };
+            let name = "tickwire-loop: names".into();
+            if let Err(error) = thread::Builder::new().name(name).spawn(look_up) {
+                let _ = self.found.0.send(Found { handle, addresses: Err(error) });
+                let _ = self.waker.wake_quietly();
+            }
+        }
+    }
+}

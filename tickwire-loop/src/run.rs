@@ -1,0 +1,337 @@
+//! [`Loop`]: rounds of waiting, turns and writes.
+use crate::{
+    Door, End, Event, Net, Settings, Waiting, door,
+    inner::{Handler, Inner},
+    opening::Opening,
+    slots::{Handle, Stage},
+    system::{Note, Token},
+    tls::Tls,
+    wire::Wire,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    io::{self, ErrorKind},
+    mem,
+    net::{SocketAddr, TcpListener, TcpStream},
+    time::Duration,
+};
+use tickwire::{Error, Time};
+
+/// The connections that one round accepts at a door. More wait for the next round.
+const ACCEPTS: usize = 64;
+/// How many connections may wait to be accepted, as far as the system allows. The standard library
+/// has room for 128. Clients beyond that try again after a second.
+const BACKLOG: i32 = 4096;
+/// When to accept again after a failure.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// An event loop: many connections on one thread, of both roles, with and without TLS.
+///
+/// `T` is the application's value for each connection. [`run`](Self::run) waits, and calls the
+/// handler for each event with the commands ([`Net`]). See the crate's documentation.
+pub struct Loop<T> {
+    pub(crate) inner: Inner<T>,
+    notes: Vec<Note>,
+    /// The turns of this round.
+    round: Vec<u32>,
+    /// When something last happened, for a wait that spins.
+    busy: Time,
+}
+
+impl<T> Loop<T> {
+    /// Makes a loop without connections.
+    ///
+    /// # Errors
+    ///
+    /// The system's: there is no descriptor left for its wait.
+    pub fn new(settings: Settings) -> io::Result<Self> {
+        let inner = Inner::new(settings)?;
+        Ok(Self { inner, notes: Vec::new(), round: Vec::new(), busy: Time::ZERO })
+    }
+
+    /// The commands, outside of [`run`](Self::run).
+    pub fn net(&mut self) -> Net<'_, T> {
+        self.inner.tick();
+        Net::new(&mut self.inner)
+    }
+
+    /// Runs until a [`shut_down`](Net::shut_down) is done, or [`stop`](Net::stop) is called.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot wait. The errors of connections and listeners do not end the loop.
+    pub fn run(
+        &mut self,
+        mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
+    ) -> io::Result<()> {
+        while self.round(None, &mut handler)? {}
+        Ok(())
+    }
+
+    /// Runs one round: waits for at most this time, and gives each connection that can go on its
+    /// turn. Returns `false` if the loop has ended, as [`run`](Self::run) does. For a program that
+    /// has a loop of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn turn(
+        &mut self,
+        most: Duration,
+        mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
+    ) -> io::Result<bool> {
+        self.round(Some(most), &mut handler)
+    }
+
+    fn round(&mut self, most: Option<Duration>, handler: &mut Handler<'_, T>) -> io::Result<bool> {
+        let timeout = self.timeout(most);
+        self.inner.system.wait(timeout, &mut self.notes)?;
+        let now = self.inner.tick();
+        if !self.notes.is_empty() || !self.inner.ready.is_empty() {
+            self.busy = now;
+        }
+        let woken = self.take_notes();
+        let inner = &mut self.inner;
+        if woken {
+            inner.take_found();
+            if inner.waker.take_asked() {
+                handler(&mut Net::new(inner), Event::Woken);
+            }
+        }
+        inner.accept_at.take_if(|at| *at <= now).into_iter().for_each(|_| {
+            inner.knocked.extend(0..inner.doors.len() as u32);
+        });
+        inner.accept_knocked();
+        inner.expire(handler);
+        mem::swap(&mut inner.ready, &mut self.round);
+        for at in self.round.drain(..) {
+            if let Some(slot) = inner.slots.at_mut(at) {
+                slot.marks.ready = false;
+            }
+            inner.give_turn(at, handler);
+        }
+        inner.write_unwritten();
+        inner.tell_ended(handler);
+        if let Some(at) = inner.shuts_at {
+            if inner.slots.is_empty() {
+                inner.stops = true;
+            } else if at <= now {
+                inner.end_all(handler);
+                inner.stops = true;
+            }
+        }
+        Ok(!inner.stops)
+    }
+
+    /// How long the next wait may take.
+    fn timeout(&self, most: Option<Duration>) -> Option<Duration> {
+        let inner = &self.inner;
+        let spins = match inner.settings.waiting {
+            Waiting::Sleep => false,
+            Waiting::Spin => true,
+            Waiting::SpinFor(time) => inner.read_clock() - self.busy < time,
+        };
+        if spins || !inner.ready.is_empty() || !inner.knocked.is_empty() || inner.stops {
+            return Some(Duration::ZERO);
+        }
+        let times = [inner.until_due(), inner.until(inner.shuts_at), inner.until(inner.accept_at)];
+        times.into_iter().chain([most]).flatten().min()
+    }
+
+    /// Notes what the system said. Returns whether the waker was rung.
+    fn take_notes(&mut self) -> bool {
+        let inner = &mut self.inner;
+        let mut woken = false;
+        for note in self.notes.drain(..) {
+            match note.token {
+                Token::Waker => woken = true,
+                Token::Door(at) => inner.knocked.push(at),
+                Token::Slot(at) => {
+                    if let Some(wire) = inner.slots.at_mut(at).and_then(|slot| slot.wire.as_mut()) {
+                        wire.note(&note);
+                    }
+                    inner.make_ready(at);
+                }
+            }
+        }
+        woken
+    }
+}
+
+impl<T> Inner<T> {
+    pub(crate) fn listen(&mut self, address: SocketAddr, door: Door) -> io::Result<SocketAddr> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // On Windows this option would let another program take the port.
+        #[cfg(not(windows))]
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        self.listen_on(socket.into(), door)
+    }
+
+    pub(crate) fn listen_on(
+        &mut self,
+        listener: TcpListener,
+        door: Door,
+    ) -> io::Result<SocketAddr> {
+        let at = self.doors.len() as u32;
+        let listener = self.system.listen(listener, Token::Door(at))?;
+        let address = listener.local_addr()?;
+        self.doors.push(Some(door::Open { door, listener }));
+        self.knocked.push(at);
+        Ok(address)
+    }
+
+    /// Accepts what waits at the doors, but not more than the share of a round.
+    fn accept_knocked(&mut self) {
+        for at in mem::take(&mut self.knocked) {
+            for _ in 0..ACCEPTS {
+                let Some(Some(open)) = self.doors.get(at as usize) else { break };
+                match self.system.accept(&open.listener) {
+                    Ok((stream, peer)) => {
+                        let door = open.door.clone();
+                        self.admit_stream(stream, peer, &door);
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) if is_of_peer(&error) => {}
+                    Err(_) => {
+                        self.counts.accept_failed += 1;
+                        self.accept_at = Some(self.now + RETRY);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives an accepted stream a slot, within the limits.
+    fn admit_stream(&mut self, stream: TcpStream, peer: SocketAddr, door: &Door) {
+        self.counts.accepted += 1;
+        if self.counts.accepted_now >= self.settings.max_connections {
+            self.counts.over_connections += 1;
+            return;
+        }
+        let Some(address) = self.addresses.enter(peer.ip(), self.settings.max_per_address) else {
+            self.counts.over_per_address += 1;
+            return;
+        };
+        let tls = door.tls_config.as_ref().map(Tls::server).transpose();
+        let opening = Opening::new(door.config.clone());
+        let (Ok(tls), Some(handle)) = (tls, self.slots.take(Stage::Opening(opening))) else {
+            self.counts.handshakes_failed += 1;
+            self.addresses.leave(address);
+            return;
+        };
+        if self.handshakes.under_way >= self.settings.max_handshakes.max(1) {
+            self.end_oldest_handshake();
+        }
+        let slots = &self.slots;
+        self.handshakes.begin(handle, |handle| is_opening(slots.get(handle).map(|s| &s.stage)));
+        self.counts.accepted_now += 1;
+        match self.system.adopt(stream, Token::Slot(handle.at), door.stamps_reads) {
+            Ok(stream) => {
+                if let Some(slot) = self.slots.get_mut(handle) {
+                    slot.address = Some(address);
+                    slot.wire = Some(Wire::new(stream, tls, false));
+                }
+                self.make_ready(handle.at); // which starts its clock
+            }
+            Err(_) => {
+                self.counts.handshakes_failed += 1;
+                if let Some(slot) = self.slots.get_mut(handle) {
+                    slot.address = Some(address);
+                }
+                self.free(handle);
+            }
+        }
+    }
+
+    fn end_oldest_handshake(&mut self) {
+        let slots = &self.slots;
+        let under_way = |handle| is_opening(slots.get(handle).map(|slot| &slot.stage));
+        if let Some(oldest) = self.handshakes.pop_oldest(under_way) {
+            self.counts.over_handshakes += 1;
+            self.free(oldest);
+        }
+    }
+
+    /// Gives a slot's connection its turn.
+    fn give_turn(&mut self, at: u32, handler: &mut Handler<'_, T>) {
+        let Some(handle) = self.slots.handle(at) else { return };
+        self.wake(handle);
+        let Some(slot) = self.slots.get_mut(handle) else { return };
+        match mem::replace(&mut slot.stage, Stage::Turn) {
+            Stage::Open(open) => self.serve(handle, open, handler),
+            Stage::Opening(opening) => {
+                if let Some(open) = self.open_up(handle, opening, handler) {
+                    self.begin(handle, open, handler);
+                }
+            }
+            Stage::Accepted(open) => self.begin(handle, open, handler),
+            Stage::Dialing(mut dialing) => {
+                if slot.marks.given_up {
+                    self.close_attempts(&mut dialing);
+                    let error = io::Error::from(ErrorKind::ConnectionAborted);
+                    return self.finish(handle, None, Some(error.into()), handler);
+                }
+                if let Some(open) = self.go_on_dialing(handle, dialing, handler) {
+                    self.begin(handle, open, handler);
+                }
+            }
+            Stage::Rejected(until) => {
+                slot.stage = Stage::Rejected(until);
+                self.drain(handle, until);
+            }
+            stage @ (Stage::Free | Stage::Turn | Stage::Dormant(_) | Stage::OverQueued) => {
+                slot.stage = stage
+            }
+        }
+    }
+
+    /// Makes those ready whose deadlines have come, and delivers timers.
+    fn expire(&mut self, handler: &mut Handler<'_, T>) {
+        // A timer that a handler sets for now is for the next round, so that this ends.
+        for _ in 0..self.deadlines.len() {
+            let Some(id) = self.deadlines.pop_due(self.now) else { return };
+            if id & 1 == 0 {
+                self.make_ready(id >> 1);
+            } else if let Some(number) = self.timers.come(id) {
+                handler(&mut Net::new(self), Event::Timer(number));
+            }
+        }
+    }
+
+    /// Ends everything, when the time of a shutdown is over.
+    fn end_all(&mut self, handler: &mut Handler<'_, T>) {
+        let all: Vec<Handle> = self.slots.handles().collect();
+        for handle in all {
+            if let Some(value) = self.remove(handle) {
+                let end = End::Failed(Error::from(io::Error::from(ErrorKind::TimedOut)));
+                handler(&mut Net::new(self), Event::Closed { handle, end, value });
+            }
+        }
+    }
+
+    fn until(&self, at: Option<Time>) -> Option<Duration> {
+        at.map(|at| at - self.read_clock())
+    }
+}
+
+fn is_opening(stage: Option<&Stage>) -> bool {
+    matches!(stage, Some(Stage::Opening(_)))
+}
+
+/// Whether accepting failed for this one peer: it was gone again, or a signal came.
+fn is_of_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Interrupted | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
+    )
+}
+
+/// Shows the counts.
+impl<T> std::fmt::Debug for Loop<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loop").field("counts", &self.inner.counts).finish_non_exhaustive()
+    }
+}

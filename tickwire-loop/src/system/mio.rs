@@ -1,0 +1,361 @@
+//! The back end over mio: epoll, kqueue or IOCP, edge-triggered.
+use super::{Note, Token};
+use bytes::Buf;
+use mio::{
+    Events, Interest, Poll, Waker as Eventfd,
+    net::{TcpListener, TcpStream},
+};
+use rustix::io::Errno;
+use socket2::Socket;
+use std::{
+    fmt,
+    io::{self, ErrorKind, IoSlice, Read, Write},
+    net::{self, Shutdown, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tickwire::{Arrival, Outgoing, Receiver, Time, Timestamped};
+
+/// The number of events that one wait returns at most.
+const EVENTS: usize = 1024;
+/// The number of pieces that one write takes. A piece is a shared payload, or what lies between
+/// two of them.
+const PIECES: usize = 16;
+
+/// Waits for all sockets, and makes the calls on them.
+pub(crate) struct Mio {
+    poll: Poll,
+    events: Events,
+    #[cfg(test)]
+    pub(crate) faults: super::faults::Faults,
+}
+
+/// A TCP stream that does not block.
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    /// Its reads tell when the bytes arrived. Boxed, because few programs ask for that.
+    Stamped(Box<Timestamped<TcpStream>>),
+}
+
+/// A listener that does not block.
+pub(crate) struct Listener(TcpListener);
+
+/// Ends the loop's wait from any thread.
+#[derive(Clone)]
+pub struct Waker(Arc<Bell>);
+
+struct Bell {
+    eventfd: Eventfd,
+    /// Whether `Event::Woken` is due.
+    asked: AtomicBool,
+}
+
+impl Waker {
+    /// Makes the loop deliver [`Event::Woken`](crate::Event::Woken) soon. Several calls before
+    /// that are one event, and one call of the system. The commands themselves go through a
+    /// channel of your own: send first, then wake.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn wake(&self) -> io::Result<()> {
+        if self.0.asked.swap(true, Ordering::AcqRel) {
+            return Ok(()); // the call that set it wakes the loop
+        }
+        self.0.eventfd.wake().inspect_err(|_| self.0.asked.store(false, Ordering::Release))
+    }
+
+    /// Ends the wait without an event for the application.
+    pub(crate) fn wake_quietly(&self) -> io::Result<()> {
+        self.0.eventfd.wake()
+    }
+
+    /// Whether `Event::Woken` is due. It is not due again until the next `wake`.
+    pub(crate) fn take_asked(&self) -> bool {
+        self.0.asked.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waker(..)")
+    }
+}
+
+impl Token {
+    const WAKER: usize = usize::MAX;
+
+    /// Slots are even numbers, doors odd ones.
+    fn number(self) -> mio::Token {
+        mio::Token(match self {
+            Self::Slot(at) => (at as usize) << 1,
+            Self::Door(at) => (at as usize) << 1 | 1,
+            Self::Waker => Self::WAKER,
+        })
+    }
+
+    fn named(mio::Token(number): mio::Token) -> Self {
+        match number {
+            Self::WAKER => Self::Waker,
+            number if number & 1 == 0 => Self::Slot((number >> 1) as u32),
+            number => Self::Door((number >> 1) as u32),
+        }
+    }
+}
+
+impl Mio {
+    pub(crate) fn new() -> io::Result<(Self, Waker)> {
+        let poll = Poll::new()?;
+        let eventfd = Eventfd::new(poll.registry(), Token::Waker.number())?;
+        let waker = Waker(Arc::new(Bell { eventfd, asked: AtomicBool::new(false) }));
+        let system = Self {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            #[cfg(test)]
+            faults: Default::default(),
+        };
+        Ok((system, waker))
+    }
+
+    // Sockets.
+
+    pub(crate) fn listen(
+        &mut self,
+        listener: net::TcpListener,
+        token: Token,
+    ) -> io::Result<Listener> {
+        self.fault("listen")?;
+        listener.set_nonblocking(true)?;
+        let mut listener = TcpListener::from_std(listener);
+        self.poll.registry().register(&mut listener, token.number(), Interest::READABLE)?;
+        Ok(Listener(listener))
+    }
+
+    pub(crate) fn accept(&mut self, from: &Listener) -> io::Result<(net::TcpStream, SocketAddr)> {
+        self.fault("accept")?;
+        let (stream, peer) = from.0.accept()?;
+        Ok((stream.into(), peer))
+    }
+
+    /// Registers an accepted stream. `stamps`: whether its reads tell the time of arrival.
+    pub(crate) fn adopt(
+        &mut self,
+        stream: net::TcpStream,
+        token: Token,
+        stamps: bool,
+    ) -> io::Result<Stream> {
+        self.fault("adopt")?;
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?; // otherwise replies wait for acknowledgements
+        let mut stream = TcpStream::from_std(stream);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, token.number(), both)?;
+        Ok(match stamps {
+            true => Stream::Stamped(Box::new(Timestamped::new(stream)?)),
+            false => Stream::Plain(stream),
+        })
+    }
+
+    /// Begins to connect. A note says when [`is_connected`](Self::is_connected) has changed.
+    pub(crate) fn connect(
+        &mut self,
+        socket: Socket,
+        to: SocketAddr,
+        token: Token,
+        stamps: bool,
+    ) -> io::Result<Stream> {
+        self.fault("connect")?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&to.into()) {
+            Err(error) if !is_under_way(&error) => return Err(error),
+            _ => {}
+        }
+        self.adopt(socket.into(), token, stamps)
+    }
+
+    /// Whether a stream is connected; `false` while it is connecting.
+    pub(crate) fn is_connected(&mut self, stream: &Stream) -> io::Result<bool> {
+        self.fault("is_connected")?;
+        let tcp = stream.tcp();
+        if let Some(error) = tcp.take_error()? {
+            return Err(error);
+        }
+        match tcp.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+            // macOS and Windows say this of a socket that is connecting.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    // Waiting.
+
+    /// Waits until a socket can go on, a thread wakes the loop, or `timeout` is over. Adds the
+    /// changes to `notes`.
+    pub(crate) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        notes: &mut Vec<Note>,
+    ) -> io::Result<()> {
+        self.fault("wait")?;
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            waited => waited?,
+        }
+        notes.extend(self.events.iter().map(|event| Note {
+            token: Token::named(event.token()),
+            readable: event.is_readable(),
+            writable: event.is_writable(),
+            shut: event.is_read_closed() || event.is_error(),
+        }));
+        Ok(())
+    }
+
+    // Bytes.
+
+    /// Reads into a slice: bytes of TLS, and of opening handshakes. Returns the number of bytes,
+    /// and whether the stream has no more for now.
+    #[inline]
+    pub(crate) fn read(&mut self, stream: &mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)> {
+        self.fault("read")?;
+        let n = match stream {
+            Stream::Plain(tcp) => tcp.read(to)?,
+            Stream::Stamped(tcp) => tcp.read(to)?,
+        };
+        Ok((n, is_drained(n, to.len())))
+    }
+
+    /// When the bytes of the last read arrived, if the stream tells.
+    pub(crate) fn arrived(&self, stream: &Stream) -> Option<Arrival> {
+        match stream {
+            Stream::Plain(_) => None,
+            Stream::Stamped(tcp) => tcp.arrived(),
+        }
+    }
+
+    /// Reads into a connection's receiver, as [`read`](Self::read). At the end of the stream it
+    /// returns 0, and the caller reports it.
+    #[inline]
+    pub(crate) fn receive(
+        &mut self,
+        stream: &mut Stream,
+        to: &mut Receiver,
+        read_at: Option<Time>,
+    ) -> io::Result<(usize, bool)> {
+        self.fault("read")?;
+        let room = to.spare_mut();
+        let most = room.len();
+        let n = match stream {
+            Stream::Plain(tcp) => tcp.read(room)?,
+            Stream::Stamped(tcp) => {
+                let n = tcp.read(room)?;
+                to.set_arrival(tcp.arrived());
+                n
+            }
+        };
+        match read_at {
+            Some(time) => to.commit_at(n, time),
+            None => to.commit(n),
+        }
+        Ok((n, is_drained(n, most)))
+    }
+
+    /// Writes as much as the stream takes, and advances `out`. Returns whether that was all.
+    #[inline]
+    pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut Outgoing<'_>) -> io::Result<()> {
+        while out.has_remaining() {
+            let mut pieces = [IoSlice::new(&[]); PIECES];
+            let n = out.chunks_vectored(&mut pieces);
+            let wrote = self.fault("write").and_then(|()| match pieces.get(..n) {
+                Some([one]) => stream.write_to(one),
+                pieces => stream.write_all_of(pieces.unwrap_or_default()),
+            });
+            match wrote {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(n) => out.advance(n),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes one slice: records of TLS, and texts of opening handshakes.
+    pub(crate) fn write_slice(&mut self, stream: &mut Stream, from: &[u8]) -> io::Result<usize> {
+        self.fault("write")?;
+        match stream.write_to(from) {
+            Ok(0) if !from.is_empty() => Err(ErrorKind::WriteZero.into()),
+            wrote => wrote,
+        }
+    }
+
+    /// Shuts the stream for writing.
+    pub(crate) fn shut_down(&mut self, stream: &mut Stream) -> io::Result<()> {
+        self.fault("shut_down")?;
+        stream.tcp().shutdown(Shutdown::Write)
+    }
+
+    /// Closes a stream at once.
+    pub(crate) fn close(&mut self, stream: Stream) {
+        drop(stream); // this leaves the poll too
+    }
+
+    #[cfg(not(test))]
+    #[inline(always)]
+    fn fault(&mut self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn fault(&mut self, call: &'static str) -> io::Result<()> {
+        self.faults.at(call)
+    }
+}
+
+impl Listener {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+impl Stream {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Stamped(tcp) => tcp.get_ref(),
+        }
+    }
+
+    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp().peer_addr()
+    }
+
+    fn write_to(&mut self, from: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.write(from),
+            Self::Stamped(tcp) => tcp.write(from),
+        }
+    }
+
+    fn write_all_of(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.write_vectored(from),
+            Self::Stamped(tcp) => tcp.write_vectored(from),
+        }
+    }
+}
+
+/// Whether a read of `n` bytes into a room of `most` took everything. Then a note announces the
+/// next bytes. On Windows mio sends a note only after a read that would have blocked.
+fn is_drained(n: usize, most: usize) -> bool {
+    cfg!(not(windows)) && n < most
+}
+
+/// Whether a connect goes on without us. Windows says `WOULDBLOCK`.
+fn is_under_way(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::INPROGRESS | Errno::WOULDBLOCK))
+}

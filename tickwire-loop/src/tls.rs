@@ -1,0 +1,88 @@
+//! TLS between a connection and its stream.
+use std::io;
+use tickwire::{
+    Outgoing, Time,
+    handshake::client::Request,
+    tls::{
+        Session, TlsError,
+        rustls::{ClientConfig, ServerConfig},
+    },
+};
+
+pub(crate) type Server = std::sync::Arc<ServerConfig>;
+pub(crate) type Client = std::sync::Arc<ClientConfig>;
+
+/// A session, and the facts about it that the loop has to remember.
+pub(crate) struct Tls {
+    pub(crate) session: Session,
+    /// There may be plaintext that was not read yet.
+    pub(crate) holds: bool,
+    /// Since when the stream has taken none of the session's bytes. The connection's own deadline
+    /// does not cover bytes that the session took.
+    pub(crate) stalled: Option<Time>,
+}
+
+impl Tls {
+    pub(crate) fn server(config: &Server) -> Result<Box<Self>, TlsError> {
+        Session::server(config.clone()).map(Self::new)
+    }
+
+    /// A client's session; `None` for the configuration means the platform's roots.
+    pub(crate) fn client(
+        config: Option<&Client>,
+        request: &Request,
+    ) -> Result<Box<Self>, tickwire::Error> {
+        let config = match config {
+            Some(config) => config.clone(),
+            None => tickwire::tls::platform_config()?,
+        };
+        Ok(Self::new(Session::client(config, request.target())?))
+    }
+
+    fn new(session: Session) -> Box<Self> {
+        Box::new(Self { session, holds: false, stalled: None })
+    }
+
+    /// Reads plaintext. `None` if more ciphertext is needed.
+    pub(crate) fn read(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
+        let read = self.session.read(to);
+        self.holds = matches!(read, Ok(Some(1..)));
+        read
+    }
+
+    pub(crate) fn seal(&mut self, out: &mut Outgoing<'_>) -> io::Result<usize> {
+        self.session.write(out)
+    }
+
+    pub(crate) fn seal_text(&mut self, mut text: &[u8]) -> io::Result<usize> {
+        self.session.write(&mut text)
+    }
+
+    pub(crate) fn spare_mut(&mut self) -> &mut [u8] {
+        self.session.spare_mut()
+    }
+
+    pub(crate) fn commit(&mut self, n: usize) {
+        self.session.commit(n);
+    }
+
+    pub(crate) fn end_of_stream(&mut self) {
+        self.session.end_of_stream();
+    }
+
+    pub(crate) fn has_outgoing(&self) -> bool {
+        self.session.has_outgoing()
+    }
+
+    pub(crate) fn outgoing(&mut self) -> &[u8] {
+        self.session.outgoing()
+    }
+
+    pub(crate) fn advance(&mut self, n: usize) {
+        self.session.advance(n);
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.session.close();
+    }
+}

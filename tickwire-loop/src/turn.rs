@@ -1,0 +1,207 @@
+//! The turn of an open connection: deliver, write, read, until its stream has no more or its share
+//! of the round is used.
+//!
+//! The connection is out of its slot during its turn. So the handler may use the whole loop while
+//! a message is lent, and the loop knows the connection by its sender alone.
+use crate::{
+    Event, Handle, Net,
+    inner::{Handler, Inner},
+    slots::{Open, Stage},
+    wire::is_passing,
+};
+use std::mem;
+use tickwire::{CloseCode, Connection, RecvError, Step};
+
+/// Why delivering stopped.
+enum Stop {
+    /// All input is delivered, or receiving has ended.
+    Step(Result<Step, RecvError>),
+    /// The application has paused reading, or there is no room for replies.
+    Held,
+    /// Enough replies wait that they are written before more are made.
+    Cork,
+    /// So many messages were delivered that the others have their turns first.
+    Share,
+    /// The application removed the connection.
+    Removed,
+}
+
+impl<T> Inner<T> {
+    /// Gives an open connection its turn.
+    pub(crate) fn serve(
+        &mut self,
+        handle: Handle,
+        mut open: Box<Open>,
+        handler: &mut Handler<'_, T>,
+    ) {
+        if !open.conn.sender().has_outgoing() {
+            open.conn.sender_mut().lend(self.outputs.take());
+        }
+        let Some(slot) = self.slots.get_mut(handle) else { return };
+        let was_unfinished = mem::take(&mut slot.marks.unfinished);
+        if slot.marks.wants_room && open.conn.sender().has_room() {
+            slot.marks.wants_room = false;
+            let tx = open.conn.sender_mut();
+            handler(&mut Net::in_turn(self, handle, tx), Event::Room(handle));
+        }
+        let (mut messages, mut spent) = (self.settings.turn_messages.max(1), 0);
+        let unfinished = loop {
+            let stop = self.deliver(handle, &mut open.conn, &mut messages, handler);
+            if matches!(stop, Stop::Removed) {
+                return self.keep_buffers(&mut open);
+            }
+            self.pump(handle, &mut open.conn);
+            let Some(slot) = self.slots.get_mut(handle) else { return };
+            let Some(wire) = &mut slot.wire else { return };
+            let conn = &mut open.conn;
+            let held = slot.marks.paused || is_full(conn);
+            conn.set_paused(held);
+            let reads = match stop {
+                Stop::Step(Ok(Step::Closed) | Err(_)) => {
+                    match wire.end(&mut self.system, conn, self.now) {
+                        Some(reads) => reads,
+                        None => {
+                            self.keep_buffers(&mut open);
+                            return self.finish(handle, Some(open), None, handler);
+                        }
+                    }
+                }
+                Stop::Step(_) => !held,
+                Stop::Held | Stop::Cork if !held => continue, // the write made room
+                Stop::Held | Stop::Cork => false,
+                Stop::Share | Stop::Removed => break true,
+            };
+            if reads && wire.is_readable() {
+                let due = conn.poll_timeout().is_some_and(|at| at <= self.now);
+                if was_unfinished && due {
+                    // Input that never pauses must not put off deadlines. All that was read has
+                    // been delivered here.
+                    let _ = conn.handle_timeout(self.now); // `step` returns the error
+                }
+                if spent >= self.settings.turn_bytes {
+                    break true;
+                }
+                if !conn.receiver().has_buffer() {
+                    conn.receiver_mut().lend(self.inputs.take());
+                }
+                let stamps = slot.config.as_ref().is_some_and(|config| config.stamp_reads);
+                let read_at = stamps.then(|| self.read_clock());
+                self.receive(handle, &mut open, read_at, &mut spent);
+                continue;
+            }
+            let timeout = slot.config.as_ref().map(|config| config.write_timeout);
+            let stalled = timeout.and_then(|timeout| wire.stalled_until(timeout));
+            if stalled.is_some_and(|at| at <= self.now) {
+                wire.give_up(conn);
+                continue;
+            }
+            match conn.poll_timeout() {
+                // A Ping may be due, or a deadline may have passed.
+                Some(at) if at <= self.now => drop(conn.handle_timeout(self.now)),
+                _ => break false,
+            }
+        };
+        if let Some(slot) = self.slots.get_mut(handle) {
+            slot.marks.unfinished = unfinished;
+        }
+        self.rest(handle, open);
+        if unfinished {
+            self.make_ready(handle.at);
+        }
+    }
+
+    /// Hands out what was received.
+    fn deliver(
+        &mut self,
+        handle: Handle,
+        conn: &mut Connection,
+        messages: &mut u32,
+        handler: &mut Handler<'_, T>,
+    ) -> Stop {
+        let mut delivered = false;
+        loop {
+            let Some(slot) = self.slots.get(handle) else { return Stop::Removed };
+            if is_full(conn) || slot.marks.paused && conn.closed().is_none() {
+                return Stop::Held;
+            }
+            // Before the first message nothing is gained by a write.
+            let cork = slot.config.as_ref().map_or(usize::MAX, |config| config.cork_limit);
+            if delivered && conn.sender().buffered_amount() >= cork {
+                return Stop::Cork;
+            }
+            if *messages == 0 {
+                return Stop::Share;
+            }
+            let step = conn.step();
+            let (rx, tx) = conn.split_mut();
+            match step {
+                Ok(Step::Message) => {
+                    if let Some(message) = rx.message() {
+                        let event = Event::Message { from: handle, message, receiver: rx };
+                        handler(&mut Net::in_turn(self, handle, tx), event);
+                    }
+                }
+                Ok(Step::Ping | Step::Pong | Step::Close) => {
+                    if let Some(event) = rx.event() {
+                        let event = Event::Control { from: handle, event };
+                        handler(&mut Net::in_turn(self, handle, tx), event);
+                    }
+                }
+                step => return Stop::Step(step),
+            }
+            *messages -= 1;
+            delivered = true;
+        }
+    }
+
+    /// Reads the stream once. An error of the stream ends receiving, after what arrived before.
+    fn receive(
+        &mut self,
+        handle: Handle,
+        open: &mut Open,
+        read_at: Option<tickwire::Time>,
+        spent: &mut usize,
+    ) {
+        let Some(slot) = self.slots.get_mut(handle) else { return };
+        let Some(wire) = &mut slot.wire else { return };
+        let rx = open.conn.receiver_mut();
+        match wire.receive(&mut self.system, rx, read_at, spent) {
+            Ok(0) => rx.end_of_stream(),
+            Ok(_) => {}
+            Err(error) if is_passing(&error) => {}
+            Err(error) => {
+                rx.end_of_stream();
+                open.error.get_or_insert(error);
+                let _ = wire.send(&mut self.system, self.now); // the alert of TLS
+            }
+        }
+    }
+
+    /// Tells that a connection is open, and gives it its first turn.
+    pub(crate) fn begin(&mut self, handle: Handle, open: Box<Open>, handler: &mut Handler<'_, T>) {
+        // It is in its slot meanwhile, so that the application can send to it.
+        if let Some(slot) = self.slots.get_mut(handle) {
+            slot.stage = Stage::Open(open);
+        }
+        handler(&mut Net::new(self), Event::Open(handle));
+        if self.shuts_at.is_some()
+            && let Some(tx) = self.sender(handle)
+        {
+            let _ = tx.close(CloseCode::GOING_AWAY); // it may be closed already
+        }
+        if let Some(open) = self.take_open(handle) {
+            self.serve(handle, open, handler);
+        }
+    }
+
+    fn keep_buffers(&mut self, open: &mut Open) {
+        self.inputs.give(open.conn.receiver_mut().reclaim());
+        self.outputs.give(open.conn.sender_mut().reclaim());
+    }
+}
+
+/// Whether there is no room for the reply to a message. A connection that is closing has none
+/// either, but an end to find out about.
+fn is_full(conn: &Connection) -> bool {
+    !conn.sender().has_room() && !conn.sender().is_closed()
+}

@@ -1,0 +1,88 @@
+//! Which open connections are whole, and which are dormant.
+//!
+//! A ring holds the whole ones, and a hand goes round, as in the clock algorithm for pages of
+//! memory: a connection that was active since the last visit stays, and another one that is idle
+//! becomes dormant. The hand moves only when a connection needs memory. So a loop with fewer
+//! connections than the ring takes never makes one dormant.
+use crate::{
+    inner::Inner,
+    slots::{Handle, Open, Stage},
+};
+use std::mem;
+use tickwire::Connection;
+
+/// How many connections the hand looks at for one that needs memory.
+const LOOKS: usize = 8;
+
+impl<T> Inner<T> {
+    /// Puts a connection into the memory of one that becomes dormant, or into new memory.
+    pub(crate) fn make_whole(&mut self, handle: Handle, mut conn: Connection) -> Box<Open> {
+        if let Some(slot) = self.slots.get_mut(handle)
+            && !mem::replace(&mut slot.marks.whole, true)
+        {
+            self.whole.push_back(handle.at);
+        }
+        if self.whole.len() > self.settings.max_whole {
+            for _ in 0..LOOKS {
+                let Some(at) = self.whole.pop_front() else { break };
+                match self.replace(at, conn) {
+                    Ok(open) => return open,
+                    Err(given) => conn = given,
+                }
+            }
+        }
+        Box::new(Open { conn, error: None })
+    }
+
+    /// Makes the connection at `at` dormant if it is idle and was not active, and puts `conn` into
+    /// its memory. Otherwise returns `conn`, and puts the slot back into the ring if it is in use.
+    #[allow(clippy::result_large_err)] // boxing it would be the allocation that this avoids
+    fn replace(&mut self, at: u32, conn: Connection) -> Result<Box<Open>, Connection> {
+        let Some(slot) = self.slots.at_mut(at) else { return Err(conn) };
+        let idle = slot.is_idle();
+        match mem::replace(&mut slot.stage, Stage::Turn) {
+            Stage::Open(mut open) if idle => {
+                match mem::replace(&mut open.conn, conn).into_dormant() {
+                    Ok(dormant) => {
+                        slot.stage = Stage::Dormant(dormant);
+                        slot.marks.whole = false;
+                        return Ok(open);
+                    }
+                    Err(other) => {
+                        let conn = mem::replace(&mut open.conn, other);
+                        slot.stage = Stage::Open(open);
+                        self.whole.push_back(at);
+                        return Err(conn);
+                    }
+                }
+            }
+            stage @ (Stage::Open(_) | Stage::Turn | Stage::Accepted(_)) => {
+                slot.stage = stage;
+                slot.marks.active = false;
+                self.whole.push_back(at);
+            }
+            // Its connection is gone: one place less is taken.
+            stage => {
+                slot.stage = stage;
+                slot.marks.whole = false;
+            }
+        }
+        Err(conn)
+    }
+
+    /// Makes the connection of a slot whole, if it is dormant.
+    pub(crate) fn wake(&mut self, handle: Handle) {
+        let Some(slot) = self.slots.get_mut(handle) else { return };
+        match mem::replace(&mut slot.stage, Stage::Turn) {
+            Stage::Dormant(dormant) => {
+                let Some(config) = slot.config.clone() else { return };
+                let conn = dormant.into_connection(&config);
+                let open = self.make_whole(handle, conn);
+                if let Some(slot) = self.slots.get_mut(handle) {
+                    slot.stage = Stage::Open(open);
+                }
+            }
+            stage => slot.stage = stage,
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! A connection's stream, plain or under TLS, and whether it is readable and writable.
+use crate::{
+    system::{Note, Stream, System},
+    tls::Tls,
+};
+use std::{
+    io::{self, ErrorKind},
+    time::Duration,
+};
+use tickwire::{Connection, Ending, Receiver, Time};
+
+/// A stream that does not block. Notes are edges, so the wire remembers them until a call would
+/// block.
+pub(crate) struct Wire {
+    pub(crate) stream: Stream,
+    pub(crate) tls: Option<Box<Tls>>,
+    readable: bool,
+    writable: bool,
+    /// The peer's end is shut, so no further note says that there is something to read.
+    shut: bool,
+    /// A write has failed for good.
+    broken: bool,
+}
+
+impl Wire {
+    /// A connected stream. `readable` makes the first turn try to read, without a note.
+    pub(crate) fn new(stream: Stream, tls: Option<Box<Tls>>, readable: bool) -> Self {
+        Self { stream, tls, readable, writable: true, shut: false, broken: false }
+    }
+
+    pub(crate) fn note(&mut self, note: &Note) {
+        self.shut |= note.shut;
+        self.readable |= note.shut || note.readable;
+        self.writable |= note.shut || note.writable;
+    }
+
+    pub(crate) fn is_readable(&self) -> bool {
+        self.readable || self.tls.as_ref().is_some_and(|tls| tls.holds)
+    }
+
+    /// Reads into a connection's receiver. `spent` grows by the bytes that the stream gave.
+    ///
+    /// # Errors
+    ///
+    /// `Interrupted` if the stream gave bytes, but no plaintext yet. `WouldBlock` if it gave none.
+    #[inline]
+    pub(crate) fn receive(
+        &mut self,
+        system: &mut System,
+        to: &mut Receiver,
+        read_at: Option<Time>,
+        spent: &mut usize,
+    ) -> io::Result<usize> {
+        if self.tls.is_some() {
+            let n = self.read(system, to.spare_mut(), spent)?;
+            to.set_arrival(system.arrived(&self.stream));
+            match read_at {
+                Some(time) => to.commit_at(n, time),
+                None => to.commit(n),
+            }
+            return Ok(n);
+        }
+        if !self.readable {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let read = system.receive(&mut self.stream, to, read_at);
+        self.count(read, spent)
+    }
+
+    /// Reads plaintext into a slice, as [`receive`](Self::receive).
+    pub(crate) fn read(
+        &mut self,
+        system: &mut System,
+        to: &mut [u8],
+        spent: &mut usize,
+    ) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else {
+            if !self.readable {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            let read = system.read(&mut self.stream, to);
+            return self.count(read, spent);
+        };
+        if let Some(n) = tls.read(to)? {
+            return Ok(n);
+        }
+        if !self.readable {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let read = system.read(&mut self.stream, tls.spare_mut());
+        let read = self.count(read, spent);
+        let Some(tls) = &mut self.tls else { return read };
+        match read {
+            Ok(0) => tls.end_of_stream(),
+            Ok(n) => tls.commit(n),
+            Err(error) => {
+                tls.commit(0);
+                return Err(error);
+            }
+        }
+        // The first bytes of a record are no plaintext yet. The turn counts them, and comes back.
+        tls.read(to)?.ok_or_else(|| ErrorKind::Interrupted.into())
+    }
+
+    /// Notes what a read tells about the stream.
+    #[inline]
+    fn count(&mut self, read: io::Result<(usize, bool)>, spent: &mut usize) -> io::Result<usize> {
+        match read {
+            Ok((n, drained)) => {
+                *spent += n;
+                self.readable = n > 0 && (!drained || self.shut);
+                Ok(n)
+            }
+            Err(error) => {
+                self.readable = error.kind() == ErrorKind::Interrupted;
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads and drops what comes, once.
+    pub(crate) fn discard(&mut self, system: &mut System) -> io::Result<usize> {
+        if !self.readable {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let read = system.read(&mut self.stream, &mut [0; 4096]);
+        self.count(read, &mut 0)
+    }
+
+    /// Writes what the connection has to send, as far as the stream takes it.
+    #[inline]
+    pub(crate) fn write(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
+        if self.tls.is_some() {
+            return self.write_sealed(system, conn, now);
+        }
+        if !conn.sender().has_outgoing() {
+            return;
+        }
+        if self.writable {
+            match system.write(&mut self.stream, &mut conn.sender_mut().outgoing()) {
+                Ok(()) => return,
+                Err(error) => self.refused(&error),
+            }
+        }
+        self.tell(conn);
+    }
+
+    fn write_sealed(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
+        loop {
+            if self.send(system, now).is_err() {
+                return self.tell(conn);
+            }
+            let Some(tls) = &mut self.tls else { return };
+            if !conn.sender().has_outgoing() {
+                return;
+            }
+            // Only what the stream is ready to take is sealed. So the rest keeps its order, and
+            // its limit.
+            match tls.seal(&mut conn.sender_mut().outgoing()) {
+                Ok(0) if !tls.has_outgoing() => return self.tell(conn),
+                Ok(_) => {}
+                Err(_) => {
+                    self.broken = true;
+                    let _ = self.send(system, now); // the alert
+                    return self.tell(conn);
+                }
+            }
+        }
+    }
+
+    /// Tells the connection that the stream takes nothing.
+    fn tell(&mut self, conn: &mut Connection) {
+        match self.broken {
+            true => conn.write_failed(), // what can still be read may say why
+            false => conn.write_blocked(),
+        }
+    }
+
+    fn refused(&mut self, error: &io::Error) {
+        self.writable = false;
+        self.broken |= error.kind() != ErrorKind::WouldBlock;
+    }
+
+    /// Writes the session's ciphertext.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if the stream takes no more for now.
+    pub(crate) fn send(&mut self, system: &mut System, now: Time) -> io::Result<()> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        while tls.has_outgoing() {
+            if !self.writable {
+                tls.stalled.get_or_insert(now);
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            match system.write_slice(&mut self.stream, tls.outgoing()) {
+                Ok(n) => {
+                    tls.advance(n);
+                    tls.stalled = None;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tls.stalled.get_or_insert(now);
+                    self.refused(&error);
+                    return Err(error);
+                }
+            }
+        }
+        tls.stalled = None;
+        Ok(())
+    }
+
+    /// Whether the session has something to send.
+    pub(crate) fn has_outgoing(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.has_outgoing())
+    }
+
+    /// When to give up a stream that takes none of the session's bytes.
+    pub(crate) fn stalled_until(&self, timeout: Duration) -> Option<Time> {
+        self.tls.as_ref()?.stalled.map(|since| since + timeout)
+    }
+
+    /// Gives up writing.
+    pub(crate) fn give_up(&mut self, conn: &mut Connection) {
+        self.broken = true;
+        if let Some(tls) = &mut self.tls {
+            let all = tls.outgoing().len();
+            tls.advance(all);
+            tls.stalled = None;
+        }
+        conn.write_failed();
+    }
+
+    /// Writes bytes of an opening handshake. Returns how many were taken: none before the handshake
+    /// of TLS is done.
+    pub(crate) fn say(&mut self, system: &mut System, text: &[u8], now: Time) -> io::Result<usize> {
+        let said = match &mut self.tls {
+            Some(tls) => tls.seal_text(text),
+            None if text.is_empty() => return Ok(0),
+            None if !self.writable => return Err(ErrorKind::WouldBlock.into()),
+            None => {
+                let wrote = system.write_slice(&mut self.stream, text);
+                if let Err(error) = &wrote
+                    && error.kind() != ErrorKind::Interrupted
+                {
+                    self.refused(error);
+                }
+                return wrote;
+            }
+        };
+        match self.send(system, now) {
+            Err(error) if !is_passing(&error) => Err(error),
+            _ => said,
+        }
+    }
+
+    /// Writes a last text, and shuts the stream. The text is short and the first that is written,
+    /// so the stream has room for it.
+    pub(crate) fn say_last(&mut self, system: &mut System, text: &[u8], now: Time) {
+        let _ = self.say(system, text, now);
+        let _ = self.shut_down(system, now);
+    }
+
+    /// Shuts the stream for writing. Returns `false` if it takes no close_notify yet.
+    fn shut_down(&mut self, system: &mut System, now: Time) -> bool {
+        if let Some(tls) = &mut self.tls {
+            tls.close();
+            if self.send(system, now).is_err_and(|error| is_passing(&error)) {
+                return false;
+            }
+            self.tls = None; // what comes now is dropped
+        }
+        match system.shut_down(&mut self.stream) {
+            Err(error) => !is_passing(&error), // it fails if the peer is gone
+            Ok(()) => true,
+        }
+    }
+
+    /// Does what a connection that is over wants done. Returns whether its stream is still to be
+    /// read, and `None` if all is done.
+    pub(crate) fn end(
+        &mut self,
+        system: &mut System,
+        conn: &mut Connection,
+        now: Time,
+    ) -> Option<bool> {
+        if conn.ending() == Ending::ShutDown {
+            match self.shut_down(system, now) {
+                true => conn.shut_down(),
+                false => conn.write_blocked(),
+            }
+        }
+        match conn.ending() {
+            Ending::Flush | Ending::ShutDown => Some(false),
+            Ending::Discard => Some(true),
+            Ending::Done => None,
+        }
+    }
+}
+
+pub(crate) fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}

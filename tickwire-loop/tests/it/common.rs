@@ -1,0 +1,161 @@
+//! A loop in a thread, blocking clients, and raw sockets.
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::mpsc::{Receiver, Sender, channel},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+use tickwire::{Config, blocking::WebSocket, handshake::server::Accept};
+use tickwire_loop::{Counts, Door, Event, Loop, Net, Settings, Waker};
+
+/// Longer than anything here takes, unless it hangs.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+type Command<T> = Box<dyn FnOnce(&mut Net<'_, T>) + Send>;
+
+/// A loop that runs in a thread until it is dropped. The test sends it commands.
+pub(crate) struct Running<T> {
+    pub(crate) address: SocketAddr,
+    commands: Sender<Command<T>>,
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<T: Send + 'static> Running<T> {
+    /// Runs a loop with one door, and this handler.
+    pub(crate) fn with(
+        settings: Settings,
+        door: Door,
+        mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>) + Send + 'static,
+    ) -> Self {
+        let mut net = Loop::new(settings).unwrap();
+        let address = net.net().listen(SocketAddr::from(([127, 0, 0, 1], 0)), door).unwrap();
+        let (commands, inbox) = channel::<Command<T>>();
+        let waker = net.net().waker();
+        let thread = thread::spawn(move || {
+            net.run(|net, event| match event {
+                Event::Woken => inbox.try_iter().for_each(|command| command(net)),
+                event => handler(net, event),
+            })
+            .unwrap();
+        });
+        Self { address, commands, waker, thread: Some(thread) }
+    }
+
+    /// Does something in the loop, and waits for its result.
+    pub(crate) fn call<R: Send + 'static>(
+        &self,
+        command: impl FnOnce(&mut Net<'_, T>) -> R + Send + 'static,
+    ) -> R {
+        let (done, result) = channel();
+        let _ = self.commands.send(Box::new(move |net| drop(done.send(command(net)))));
+        self.waker.wake().unwrap();
+        result.recv_timeout(LONG).expect("the loop goes on")
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.call(|net| net.counts())
+    }
+
+    /// Waits until the counts are so.
+    pub(crate) fn wait_for(&self, so: impl Fn(&Counts) -> bool) -> Counts {
+        for _ in 0..2000 {
+            let counts = self.counts();
+            if so(&counts) {
+                return counts;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{:?}", self.counts());
+    }
+
+    pub(crate) fn connect(&self) -> WebSocket<TcpStream> {
+        self.connect_with(&Config::default())
+    }
+
+    pub(crate) fn connect_with(&self, config: &Config) -> WebSocket<TcpStream> {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let request = tickwire::handshake::client::Request::new("ws://localhost/").unwrap();
+        tickwire::blocking::client(stream, &request, config).unwrap()
+    }
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        let _ = self.commands.send(Box::new(|net| net.stop()));
+        let _ = self.waker.wake();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+            && !thread::panicking()
+        {
+            panic!("the loop has panicked");
+        }
+    }
+}
+
+/// An echo server.
+pub(crate) fn echo(settings: Settings, config: Config) -> Running<()> {
+    Running::with(settings, Door::new(config), |net, event| match event {
+        Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+        Event::Message { from, message, .. } => drop(net.send(from, message)),
+        _ => {}
+    })
+}
+
+/// An HTTP request for a WebSocket, as bytes.
+pub(crate) const REQUEST: &str = "GET /feed HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Version: 13\r\n\r\n";
+
+/// A masked binary frame with a key of zeros.
+pub(crate) fn frame(payload: &[u8]) -> Vec<u8> {
+    let len = match payload.len() {
+        n @ 0..126 => vec![0x80 | n as u8],
+        n @ 126..65536 => [vec![0xfe], (n as u16).to_be_bytes().to_vec()].concat(),
+        n => [vec![0xff], (n as u64).to_be_bytes().to_vec()].concat(),
+    };
+    [&[0x82][..], &len, &[0; 4], payload].concat()
+}
+
+impl<T: Send + 'static> Running<T> {
+    /// A raw socket, with a bound on its reads.
+    pub(crate) fn raw(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream
+    }
+
+    /// A raw socket whose opening handshake is done.
+    pub(crate) fn raw_open(&self) -> TcpStream {
+        let mut stream = self.raw();
+        stream.write_all(REQUEST.as_bytes()).unwrap();
+        assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
+        stream
+    }
+}
+
+/// Reads an HTTP head.
+pub(crate) fn head(from: &mut impl Read) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        if from.read(&mut byte).unwrap() == 0 {
+            break;
+        }
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// What comes within `LONG`.
+pub(crate) fn next<M>(of: &Receiver<M>) -> M {
+    of.recv_timeout(LONG).expect("the loop goes on")
+}
+
+/// Sends an event to the test, which may be over.
+pub(crate) fn say<M>(to: &Sender<M>, event: M) {
+    let _ = to.send(event);
+}
