@@ -52,7 +52,7 @@ pub(crate) struct Inner<T> {
     pub(crate) inputs: Pool,
     pub(crate) outputs: Pool,
     pub(crate) counts: Counts,
-    epoch: Instant,
+    pub(crate) epoch: Instant,
     /// The time, as of the last wait.
     pub(crate) now: Time,
     /// When to end what is left, if the loop is shutting down.
@@ -213,24 +213,6 @@ impl<T> Inner<T> {
         Some(tx)
     }
 
-    /// Writes what an open connection has to send, from its outbox too.
-    pub(crate) fn pump(&mut self, handle: Handle, conn: &mut Connection) {
-        let (now, system) = (self.now, &mut self.system);
-        let Some(slot) = self.slots.get_mut(handle) else { return };
-        let Some(wire) = &mut slot.wire else { return };
-        let Some(outbox) = &mut slot.outbox else {
-            return wire.write(system, conn, now);
-        };
-        loop {
-            let _ = outbox.feed(now, conn.sender_mut()); // a closed connection takes no more
-            let fed = conn.sender().has_outgoing();
-            wire.write(system, conn, now);
-            if !fed || conn.sender().has_outgoing() {
-                return;
-            }
-        }
-    }
-
     /// Puts an open connection back into its slot: returns its buffers, arms its deadline, and
     /// counts what it has queued.
     pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>) {
@@ -262,7 +244,9 @@ impl<T> Inner<T> {
     pub(crate) fn write_for_others(&mut self, at: u32) {
         let Some(handle) = self.slots.handle(at) else { return };
         if let Some(mut open) = self.take_open(handle) {
-            self.pump(handle, &mut open.conn);
+            if let Some(slot) = self.slots.get_mut(handle) {
+                slot.pump(&mut self.system, &mut open.conn, self.now);
+            }
             let over = open.conn.sender().is_closed();
             let room = open.conn.sender().has_room();
             self.rest(handle, open);

@@ -10,7 +10,7 @@ use crate::{
     wire::is_passing,
 };
 use std::mem;
-use tickwire::{CloseCode, Connection, RecvError, Step};
+use tickwire::{CloseCode, Connection, RecvError, Step, Time};
 
 /// Why delivering stopped.
 enum Stop {
@@ -50,8 +50,8 @@ impl<T> Inner<T> {
             if matches!(stop, Stop::Removed) {
                 return self.keep_buffers(&mut open);
             }
-            self.pump(handle, &mut open.conn);
             let Some(slot) = self.slots.get_mut(handle) else { return };
+            slot.pump(&mut self.system, &mut open.conn, self.now);
             let Some(wire) = &mut slot.wire else { return };
             let conn = &mut open.conn;
             let held = slot.marks.paused || is_full(conn);
@@ -85,8 +85,19 @@ impl<T> Inner<T> {
                     conn.receiver_mut().lend(self.inputs.take());
                 }
                 let stamps = slot.config.as_ref().is_some_and(|config| config.stamp_reads);
-                let read_at = stamps.then(|| self.read_clock());
-                self.receive(handle, &mut open, read_at, &mut spent);
+                let read_at = stamps.then(|| Time::new(self.epoch.elapsed()));
+                let rx = conn.receiver_mut();
+                match wire.receive(&mut self.system, rx, read_at, &mut spent) {
+                    Ok(0) => rx.end_of_stream(),
+                    Ok(_) => {}
+                    Err(error) if is_passing(&error) => {}
+                    Err(error) => {
+                        // It ends receiving, after what arrived before.
+                        rx.end_of_stream();
+                        open.error.get_or_insert(error);
+                        let _ = wire.send(&mut self.system, self.now); // the alert of TLS
+                    }
+                }
                 continue;
             }
             let timeout = slot.config.as_ref().map(|config| config.write_timeout);
@@ -151,29 +162,6 @@ impl<T> Inner<T> {
             }
             *messages -= 1;
             delivered = true;
-        }
-    }
-
-    /// Reads the stream once. An error of the stream ends receiving, after what arrived before.
-    fn receive(
-        &mut self,
-        handle: Handle,
-        open: &mut Open,
-        read_at: Option<tickwire::Time>,
-        spent: &mut usize,
-    ) {
-        let Some(slot) = self.slots.get_mut(handle) else { return };
-        let Some(wire) = &mut slot.wire else { return };
-        let rx = open.conn.receiver_mut();
-        match wire.receive(&mut self.system, rx, read_at, spent) {
-            Ok(0) => rx.end_of_stream(),
-            Ok(_) => {}
-            Err(error) if is_passing(&error) => {}
-            Err(error) => {
-                rx.end_of_stream();
-                open.error.get_or_insert(error);
-                let _ = wire.send(&mut self.system, self.now); // the alert of TLS
-            }
         }
     }
 
