@@ -58,6 +58,8 @@ pub(crate) struct Inner<T> {
     /// When to end what is left, if the loop is shutting down.
     pub(crate) shuts_at: Option<Time>,
     pub(crate) stops: bool,
+    /// A connection was removed or paused, or got an outbox: perhaps the one that has its turn.
+    pub(crate) turn_changed: bool,
     /// When to try again to accept, after a failure.
     pub(crate) accept_at: Option<Time>,
 }
@@ -88,6 +90,7 @@ impl<T> Inner<T> {
             now: Time::ZERO,
             shuts_at: None,
             stops: false,
+            turn_changed: false,
             accept_at: None,
         })
     }
@@ -148,6 +151,7 @@ impl<T> Inner<T> {
         self.counts.queued -= slot.queued;
         self.handshakes.under_way -= usize::from(opening);
         self.deadlines.remove(handle.at << 1);
+        self.turn_changed = true;
         let freed = self.slots.free(handle)?;
         if let Some(Wire { stream, .. }) = freed.wire {
             self.system.close(stream);

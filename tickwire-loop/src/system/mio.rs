@@ -30,7 +30,7 @@ pub(crate) struct Mio {
     poll: Poll,
     events: Events,
     #[cfg(test)]
-    pub(crate) faults: super::faults::Faults,
+    pub(crate) faults: crate::tests::faults::Faults,
 }
 
 /// A TCP stream that does not block.
