@@ -8,8 +8,6 @@ mod dial;
 mod dialing;
 mod door;
 mod event;
-#[cfg(test)]
-mod fault_tests;
 mod inner;
 mod net;
 mod opening;
@@ -19,6 +17,8 @@ mod run;
 mod settings;
 mod slots;
 mod system;
+#[cfg(test)]
+mod tests;
 mod timers;
 #[cfg_attr(not(feature = "rustls"), path = "no_tls.rs")]
 mod tls;

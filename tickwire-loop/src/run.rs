@@ -282,7 +282,7 @@ impl<T> Inner<T> {
                 slot.stage = Stage::Rejected(until);
                 self.drain(handle, until);
             }
-            stage @ (Stage::Free | Stage::Turn | Stage::Dormant(_) | Stage::OverQueued) => {
+            stage @ (Stage::Free | Stage::Turn | Stage::Dormant | Stage::OverQueued) => {
                 slot.stage = stage
             }
         }

@@ -30,7 +30,7 @@ pub(crate) struct Mio {
     poll: Poll,
     events: Events,
     #[cfg(test)]
-    pub(crate) faults: super::faults::Faults,
+    pub(crate) faults: crate::tests::faults::Faults,
 }
 
 /// A TCP stream that does not block.
@@ -268,11 +268,9 @@ impl Mio {
     #[inline]
     pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut Outgoing<'_>) -> io::Result<()> {
         while out.has_remaining() {
-            let mut pieces = [IoSlice::new(&[]); PIECES];
-            let n = out.chunks_vectored(&mut pieces);
-            let wrote = self.fault("write").and_then(|()| match pieces.get(..n) {
-                Some([one]) => stream.write_to(one),
-                pieces => stream.write_all_of(pieces.unwrap_or_default()),
+            let wrote = self.fault("write").and_then(|()| match out.chunk() {
+                all if all.len() == out.remaining() => stream.write_to(all),
+                _ => stream.write_pieces(out),
             });
             match wrote {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -341,10 +339,13 @@ impl Stream {
         }
     }
 
-    fn write_all_of(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write_pieces(&mut self, from: &Outgoing<'_>) -> io::Result<usize> {
+        let mut pieces = [IoSlice::new(&[]); PIECES];
+        let n = from.chunks_vectored(&mut pieces);
+        let pieces = pieces.get(..n).unwrap_or_default();
         match self {
-            Self::Plain(tcp) => tcp.write_vectored(from),
-            Self::Stamped(tcp) => tcp.write_vectored(from),
+            Self::Plain(tcp) => tcp.write_vectored(pieces),
+            Self::Stamped(tcp) => tcp.write_vectored(pieces),
         }
     }
 }

@@ -11,8 +11,6 @@
 //!
 //! A back end is one type with the methods of [`mio::Mio`]. Nothing above this module is generic
 //! over it.
-#[cfg(test)]
-pub(crate) mod faults;
 pub(crate) mod mio;
 
 pub use self::mio::Waker;
