@@ -11,13 +11,7 @@ use crate::{
     timers::Timers,
     wire::Wire,
 };
-use std::{
-    collections::VecDeque,
-    io, mem,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, io, mem, net::SocketAddr, sync::Arc, time::Instant};
 use tickwire::{Config, Connection, Error, RecvError, Sender, Time};
 
 /// A connection whose stream takes no more keeps a buffer of this length. It counts as queued.
@@ -344,10 +338,5 @@ impl<T> Inner<T> {
 
     pub(crate) fn peer_addr(&self, handle: Handle) -> Option<SocketAddr> {
         self.slots.get(handle)?.wire.as_ref()?.stream.peer_addr().ok()
-    }
-
-    /// How long the next wait may take, by the deadlines.
-    pub(crate) fn until_due(&self) -> Option<Duration> {
-        self.deadlines.first().map(|at| at - self.read_clock())
     }
 }

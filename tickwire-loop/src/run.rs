@@ -134,8 +134,10 @@ impl<T> Loop<T> {
         if spins || !inner.ready.is_empty() || !inner.knocked.is_empty() || inner.stops {
             return Some(Duration::ZERO);
         }
-        let times = [inner.until_due(), inner.until(inner.shuts_at), inner.until(inner.accept_at)];
-        times.into_iter().chain([most]).flatten().min()
+        let times = [inner.deadlines.first(), inner.shuts_at, inner.accept_at];
+        let first = times.into_iter().flatten().min();
+        let due = first.map(|at| at - inner.read_clock());
+        due.into_iter().chain(most).min()
     }
 
     /// Notes what the system said. Returns whether the waker was rung.
@@ -310,10 +312,6 @@ impl<T> Inner<T> {
                 handler(&mut Net::new(self), Event::Closed { handle, end, value });
             }
         }
-    }
-
-    fn until(&self, at: Option<Time>) -> Option<Duration> {
-        at.map(|at| at - self.read_clock())
     }
 }
 

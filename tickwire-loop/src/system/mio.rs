@@ -8,7 +8,6 @@ use mio::{
 use rustix::io::Errno;
 use socket2::Socket;
 use std::{
-    fmt,
     io::{self, ErrorKind, IoSlice, Read, Write},
     net::{self, Shutdown, SocketAddr},
     sync::{
@@ -44,9 +43,10 @@ pub(crate) enum Stream {
 pub(crate) struct Listener(TcpListener);
 
 /// Ends the loop's wait from any thread.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Waker(Arc<Bell>);
 
+#[derive(Debug)]
 struct Bell {
     eventfd: Eventfd,
     /// Whether `Event::Woken` is due.
@@ -76,12 +76,6 @@ impl Waker {
     /// Whether `Event::Woken` is due. It is not due again until the next `wake`.
     pub(crate) fn take_asked(&self) -> bool {
         self.0.asked.swap(false, Ordering::AcqRel)
-    }
-}
-
-impl fmt::Debug for Waker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Waker(..)")
     }
 }
 

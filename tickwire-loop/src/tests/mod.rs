@@ -331,3 +331,13 @@ fn ciphertext_that_the_stream_does_not_take_is_given_up_in_time() {
     server.until(|server| !server.ends.is_empty());
     assert!(peer.join().unwrap().is_err());
 }
+
+/// A loop is made in one thread and may run in another.
+#[test]
+fn a_loop_can_be_sent_to_its_thread() {
+    fn send<T: Send>(_: &T) {}
+    fn both<T: Send + Sync>(_: &T) {}
+    let mut net = Loop::<Vec<u8>>::new(Settings::default()).unwrap();
+    both(&net.net().waker());
+    send(&net);
+}
