@@ -45,7 +45,7 @@ pub fn accept<S: Stream>(io: S, config: &Config) -> Result<WebSocket<S>, Error> 
 }
 
 /// The opening handshake as a client, over the caller's stream: TLS, a Unix socket, a tunnel. Sets
-/// TCP_NODELAY, if the stream has this option, and the stream's timeouts.
+/// TCP_NODELAY, if the stream has this option. Receiving calls set the stream's read timeout later.
 ///
 /// Waits for at most [`handshake_timeout`](Config::handshake_timeout).
 ///
@@ -81,7 +81,8 @@ impl<S: Stream> Incoming<S> {
     /// Reads a request and makes all checks of RFC 6455 §4.2.1. If the request is bad, this call
     /// answers with the error's status and ends the stream.
     ///
-    /// Sets TCP_NODELAY, if the stream has this option, and the stream's timeouts.
+    /// Sets TCP_NODELAY, if the stream has this option. Receiving calls set the stream's read
+    /// timeout later.
     ///
     /// # Errors
     ///

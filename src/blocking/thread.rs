@@ -159,6 +159,7 @@ impl<S: Stream> Timed<S, Thread> {
         let Self { io, wait } = self;
         let (want, until) = (mem::take(&mut wait.want), wait.until.take());
         let again = mem::take(&mut wait.again);
+        // The only read of this call was put off, so the call has not tried to read yet.
         let untried = again && wait.unread && !wait.sends;
         if !untried && wait.call_is_over() {
             return Err(Error::WouldBlock);
@@ -227,7 +228,8 @@ impl<S: Stream> Io for Timed<S, Thread> {
         let longest = wait.longest_wait.unwrap_or(READ_TIMEOUT);
         let mut times_out = || io.set_read_timeout(Some(longest)).is_ok();
         // A read of a whole connection without a deadline may block for ever. Every other read
-        // needs the stream's read timeout, and no deadline may come before that timeout.
+        // needs the stream's read timeout, and no deadline may come before that timeout. A caller's
+        // limit may be shorter than the timeout, and is exact: `wait` keeps it by poll(2).
         wait.read_waits = wait.call_ends.is_none()
             && until.is_none_or(|at| at >= wait.now() + longest + MARGIN)
             && ((until.is_none() && wait.longest_wait.is_none())

@@ -44,7 +44,7 @@ pub(crate) trait Core<I>: Sized {
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
 
     /// The next deadline.
-    fn next(&mut self) -> Option<Time>;
+    fn next_deadline(&mut self) -> Option<Time>;
     /// Gives the buffers back to the pool before a wait.
     fn give_back(&mut self);
 
@@ -82,6 +82,7 @@ pub(crate) trait Core<I>: Sized {
             },
         };
         let step = rx.step_slow(delivery);
+        // For these three steps `Inbound::respond` does nothing. So a half takes no lock for them.
         if !matches!(step, Ok(Step::Message | Step::NeedInput | Step::Closed)) {
             self.with(|inbound, tx, _| inbound.respond(&step, tx));
         }
@@ -163,7 +164,7 @@ impl<I: Source + Output> Core<I> for Whole {
     }
 
     #[inline]
-    fn next(&mut self) -> Option<Time> {
+    fn next_deadline(&mut self) -> Option<Time> {
         self.conn.poll_timeout()
     }
 

@@ -150,7 +150,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             // wait for each other for ever.
             let written = self.write(cx);
             if I::WAITS && written.is_ready() {
-                let until = self.core.next();
+                let until = self.core.next_deadline();
                 self.io.may_wait(until);
             }
             let read = self.poll_read(cx);
@@ -317,7 +317,7 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
     /// Waits for the next deadline. Ready when a passed deadline has changed something.
     #[inline]
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.core.next() {
+        match self.core.next_deadline() {
             None => Poll::Pending,
             Some(at) => self.poll_until(at, cx),
         }
@@ -343,7 +343,7 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                     return Poll::Ready(());
                 }
             }
-            match core.next() {
+            match core.next_deadline() {
                 None => return Poll::Ready(()), // a phase has ended
                 Some(next) => at = next,
             }

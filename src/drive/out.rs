@@ -43,8 +43,12 @@ impl Out {
     }
 
     /// Writes everything queued, then flushes. A byte leaves the sender only when the stream takes
-    /// it. If the stream refuses bytes, it is flushed before it gets more, because it may still
-    /// hold earlier bytes. If writing fails, keeps the error.
+    /// it, so a dropped future loses nothing. If the stream refuses bytes, it is flushed before it
+    /// gets more, because it may still hold earlier bytes.
+    ///
+    /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs. Callers rely
+    /// on both. `Err`: the error is kept, and the sender is empty and closed. So the next call
+    /// returns `Ok`, and callers ask [`is_broken`](Sender::is_broken).
     #[inline(never)] // called at four places, and compiled for each type of stream
     pub(super) fn poll_write<W: Output>(
         &mut self,
@@ -67,6 +71,8 @@ impl Out {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let unflushed = &mut self.unflushed;
+        // A flush that an earlier call began goes on before anything else is written. The sender
+        // knows of it only after the stream has refused it.
         let mut refused = *unflushed > 0 && tx.held_back() > 0;
         loop {
             let done = !tx.has_outgoing();
@@ -94,6 +100,8 @@ impl Out {
         }
     }
 
+    /// A passed deadline also closes the sender, but does not come here: the stream still works,
+    /// and its unflushed bytes are flushed on.
     #[cold]
     fn write_failed(&mut self, tx: &mut Sender, error: io::Error) {
         tx.write_failed();

@@ -32,6 +32,9 @@ use std::{
 const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 
 /// The state that both halves share.
+///
+/// The flags are hints beside the lock, so they need no memory ordering of their own. A half that
+/// acts on one parks its waker before, or takes the lock after. `Wakers` then orders the two.
 #[derive(Debug)]
 pub(super) struct Shared<W> {
     wakers: Arc<Wakers>,
@@ -133,7 +136,9 @@ impl<W> Shared<W> {
         }
     }
 
-    /// Locks the sending side for the half that receives.
+    /// Locks the sending side for the half that receives, ahead of a writer that sends without
+    /// pause. Only calls that come with each frame or wait need this. A write or a shutdown comes
+    /// after them, and takes [`lock`](Self::lock).
     fn read_lock(&self) -> Locked<'_, W> {
         self.awaited.store(true, Relaxed);
         let locked = self.lock();
@@ -141,8 +146,8 @@ impl<W> Shared<W> {
         locked
     }
 
-    /// Yields while the reader waits for the lock. The writer calls this before it locks; `awaited`
-    /// says why.
+    /// Yields while the reader waits for the lock; `awaited` says why. The writer calls this before
+    /// each write. Its other calls hold the lock only briefly.
     fn let_reader_pass(&self) {
         for _ in 0..YIELDS {
             if !self.awaited.load(Relaxed) {
@@ -257,7 +262,7 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
         shutdown(&mut self.link.lock().sending.io, &mut Context::from_waker(&both))
     }
 
-    fn next(&mut self) -> Option<Time> {
+    fn next_deadline(&mut self) -> Option<Time> {
         if self.inbound.is_idle() && self.link.quiet.load(Relaxed) {
             return None;
         }
@@ -368,12 +373,16 @@ impl<W: Output, H> Writer<W, H> {
         }
     }
 
-    /// Called after the stream refused bytes: waits for the deadline on writing. Ready when the
-    /// deadline has passed, or the stream has accepted bytes.
+    /// Waits for the deadline on writing. The caller comes from a `Pending` write, which has begun
+    /// this deadline. So a ready result means that the deadline has passed, or that the other half
+    /// has written since. The caller looks again in both cases.
+    ///
+    /// The timer is in the shared stream, and wakes both halves. So the deadline is noticed even if
+    /// this future is dropped. A thread does not wait here: it notes the time, and waits later.
     fn poll_stall(&self) -> Poll<()> {
         let both = self.link.both();
         let cx = &mut Context::from_waker(&both);
-        let mut locked = self.link.lock();
+        let mut locked = self.link.lock(); // which tells the other half of a passed deadline
         let Sending { tx, out, io } = &mut *locked.sending;
         while let Some(at) = tx.poll_timeout() {
             let now = io.now();

@@ -42,9 +42,9 @@ pub(crate) struct OutBuffer {
     /// `mark` is the response's end. The search for a boundary starts here, so it need not walk all
     /// frames.
     mark: usize,
-    /// The number of bytes of all splices.
+    /// The number of unwritten bytes of all splices.
     spliced: usize,
-    /// The number of spliced bytes that overtake, and so were not fed in order.
+    /// The number of unwritten spliced bytes that overtake, and so were not fed in order.
     overtaking: usize,
     /// The content of the one splice that holds all overtaking control frames.
     controls: Vec<u8>,
@@ -53,7 +53,8 @@ pub(crate) struct OutBuffer {
     /// `origin + end` is the number of bytes ever fed in order. Moving or emptying `bytes` changes
     /// `origin` too, so that positions stay valid.
     origin: u64,
-    /// The content ends inside a message in chunks, so only a continuation may follow.
+    /// The content ends inside a message in chunks, so no other message may follow. A continuation,
+    /// a control frame or our Close may.
     pub(super) open: bool,
     pub(super) stall: Stall,
     /// How many times in a row a large buffer was emptied with at most a quarter of it used.
@@ -62,7 +63,8 @@ pub(crate) struct OutBuffer {
     longest: usize,
     pub(super) writes: Writes,
     memory: &'static Memory,
-    /// Bytes to write when `sent` reaches their offsets. Invariant: the offsets never decrease.
+    /// Bytes to write when `sent` reaches their offsets. Invariants: offsets never decrease, and no
+    /// splice is empty. So without bytes to write there is no splice, and `rewind` may run.
     splices: VecDeque<Splice>,
 }
 
@@ -239,7 +241,8 @@ impl OutBuffer {
         (self.memory.give)(core::mem::replace(&mut self.bytes, bytes));
     }
 
-    /// Moves the bytes behind `mark`, and `keep` bytes of room, to the front.
+    /// Moves the bytes behind `mark`, and `keep` bytes of room, to the front. Needs `mark <= sent`.
+    /// Splices before `mark` are written and gone. Offsets into `bytes` change, positions do not.
     fn let_go(&mut self, keep: usize) {
         let n = self.mark;
         self.bytes.copy_within(n..self.end + keep, 0);
@@ -357,6 +360,7 @@ impl OutBuffer {
         }
     }
 
+    /// Takes `n` bytes in the order of `Outgoing::chunks_vectored`.
     #[inline(never)]
     fn advance_spliced(&mut self, mut n: usize) {
         while n > 0 {
@@ -390,7 +394,9 @@ impl OutBuffer {
                     self.controls_sent = 0;
                 }
                 self.splices.pop_front();
-                self.mark = self.sent; // Every splice ends a frame.
+                // Every splice ends a frame. `mark` must pass the frame's header here: without its
+                // splice, `find` would look for the payload in `bytes`.
+                self.mark = self.sent;
             }
         }
         if self.len() == 0 {

@@ -101,6 +101,7 @@ impl Sender {
     /// Reports that a write failed. This half is closed, and its contents are dropped; see
     /// [`dropped`](Self::dropped).
     pub(crate) fn write_failed(&mut self) {
+        // The ledger counts what is dropped, so it looks before the buffers are emptied.
         self.ledger.broken(&self.out, self.urgent.first_len());
         self.out.clear();
         self.urgent.clear();

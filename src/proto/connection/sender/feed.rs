@@ -156,6 +156,8 @@ impl Sender {
         Position::in_order(self.out.fed())
     }
 
+    /// Called after each change of the state or of `deflate`, which decide whether a message may be
+    /// fed, and by which path.
     pub(super) fn set_admission(&mut self) {
         let at_once = matches!(self.state, State::Open) && !self.deflate.is_on();
         self.admit_below = if at_once { self.high_water } else { 0 };

@@ -43,6 +43,9 @@ pub(super) type AtOnce = bool;
 /// answered (§5.5.3), so that a flood of Pings cannot fill memory with Pongs.
 const MAX_PONGS: u8 = 16;
 
+/// Where the heartbeat's Ping is. `Owed` means that `ping` is not empty, so a Ping is placed with
+/// the next control frames. After `Written` the state is out of date: only `timers`, which waits
+/// for the Pong, asks for it, and only until the Pong or another Ping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Beat {
     #[default]
