@@ -187,7 +187,11 @@ impl<T> Inner<T> {
     /// Accepts the connections that wait at each door, at most `ACCEPTS` for a door and round.
     fn accept_knocked(&mut self) {
         for at in mem::take(&mut self.knocked) {
-            for _ in 0..ACCEPTS {
+            for n in 0.. {
+                if n == ACCEPTS {
+                    self.knocked.push(at); // no note may come for those that wait
+                    break;
+                }
                 let Some(Some(open)) = self.doors.get(at as usize) else { break };
                 match self.system.accept(&open.listener) {
                     Ok((stream, peer)) => {
