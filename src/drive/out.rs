@@ -131,7 +131,6 @@ impl Out {
         tx: &mut Sender,
         now: Time,
     ) -> bool {
-        let waited = tx.frame_waits();
         let told = match inbound {
             None => tx.handle_timeout(now),
             Some(inbound) => {
@@ -146,7 +145,7 @@ impl Out {
         if let Err(error) = told {
             self.recv_error.get_or_insert(error);
         }
-        told.is_err() || (!waited && tx.frame_waits())
+        told.is_err() || tx.frame_waits()
     }
 
     /// The error that a receiving call reports; `last` is the result of its last step. A violation
