@@ -401,6 +401,43 @@ async function checkTokens(browser) {
   await server.stop("SIGKILL");
 }
 
+// The page's code in docs/recipes/browsers.md, against a server that playwright-core plays.
+async function checkRecipe(browser) {
+  await check("the recipe's page resumes after a cut, takes the state after a gap, and stops when it is outdated", async () => {
+    const text = readFileSync(__dirname + "/../../docs/recipes/browsers.md", "utf8"), page = await browser.newPage(), said = [];
+    page.setDefaultTimeout(PATIENCE);
+    let socket;
+    await page.routeWebSocket(/./, (route) => (socket = route, route.onMessage((message) => said.push(JSON.parse(message).seen))));
+    const state = (log, at, state) => socket.send(JSON.stringify({ log, at, state }));
+    const update = (log, at, update) => socket.send(JSON.stringify({ log, at, update }));
+    const until = async (n) => {
+      for (const end = Date.now() + PATIENCE; said.length < n; await page.waitForTimeout(20)) {
+        if (Date.now() > end) throw new Error(`${said.length} connections instead of ${n}`);
+      }
+    };
+    const shows = (last) => page.waitForFunction((last) => JSON.stringify(shown.at(-1)) === JSON.stringify(last), last);
+    await page.addScriptTag({
+      content: /^```js\n([^]*?)^```/m.exec(text)[1] +
+        "window.shown = []; follow('ws://server/', (a, b) => a + b, (...what) => shown.push(what));",
+    });
+    await until(1);
+    state(7, 3, 10), update(7, 4, 5), socket.send("{}");
+    await shows([15, "live"]);
+    await socket.close({ code: 1011 });
+    await until(2);
+    update(7, 5, 1);
+    await shows([16, "live"]);
+    update(7, 9, 1);
+    await until(3);
+    state(7, 9, 99);
+    await shows([99, "live"]);
+    await socket.close({ code: 4426 });
+    await shows([99, "reload the page"]);
+    same("what it had seen", said, [null, [7, 4], null]);
+    await page.close();
+  });
+}
+
 // For examples/README.md: a desk by day, a phone by night.
 async function takePictures(browser) {
   const kinds = [["desk", { ...DESK, colorScheme: "light" }], ["phone", { ...PHONE, colorScheme: "dark" }]];
@@ -449,6 +486,7 @@ async function takePictures(browser) {
     for (const adapter of ["tokio", "blocking"]) await checkFeed(browser, adapter);
     await checkGame(browser);
     await checkTokens(browser);
+    await checkRecipe(browser);
   } finally {
     await browser.close();
     for (const child of servers) child.kill("SIGKILL");
