@@ -23,8 +23,7 @@ use std::{
 /// within this time.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time by which the system may end a blocking read too late: two steps of the system's clock.
-/// So a read blocks only if the next deadline is further away than `READ_TIMEOUT` and this time
-/// together.
+/// So a read blocks only if the next deadline is at least the read timeout plus `MARGIN` away.
 const MARGIN: Duration = Duration::from_millis(20);
 /// After this many reads, over any number of calls, the next one is put off, so that the deadlines
 /// are checked although the stream always has data.
