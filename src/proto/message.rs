@@ -129,7 +129,8 @@ impl<'a> From<&'a OwnedMessage> for Message<'a> {
     }
 }
 
-/// A received message, or a control frame whose automatic reply is already queued.
+/// A received message or control frame. If the crate answers it automatically, the answer is
+/// already queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: these are all the opcodes that an event can have.
 pub enum Event<'a> {

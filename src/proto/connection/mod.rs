@@ -211,8 +211,8 @@ impl Connection {
     /// [`poll_timeout`](Self::poll_timeout) is in the future.
     ///
     /// Call `handle_timeout` after a read that would have blocked, or while reading is
-    /// [paused](Self::set_paused). In an earlier call, an unread Pong in the system would not count
-    /// as a sign of life. If input keeps coming, first step over everything that was read, and call
+    /// [paused](Self::set_paused). If you call it before you have read everything, a Pong that still
+    /// waits in the operating system does not count as a sign of life. If input keeps coming, first step over everything that was read, and call
     /// `handle_timeout` when the deadline is due.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! Deadlines as a pure function of the times that the caller tells.
+//! Deadlines without a clock: the caller tells the time. They also depend on what was received and
+//! sent, and on the phase of closing.
 //!
 //! Receiving a message only sets a flag. It reads no clock and moves no timer, because that would
 //! cost more than the message. A timer that was never armed is due at once, and the first

@@ -272,7 +272,7 @@ pub(crate) fn give_compressor(mut compressor: Box<Compressor>, limit: usize) {
 }
 
 /// Compresses a whole message without reference to earlier messages. The output ends with [`TAIL`].
-/// Returns `false` if the message did not become shorter.
+/// Returns `false` if the message did not become shorter, or if zlib failed.
 pub(crate) fn compress_alone(
     setting: Setting,
     payload: &[u8],

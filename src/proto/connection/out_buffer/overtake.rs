@@ -32,9 +32,9 @@ impl OutBuffer {
     }
 
     /// Walks our own headers from `mark` to the first boundary at or behind `sent` that is in front
-    /// of a `wanted` frame, or to the end. The splices that the boundary counts belong to earlier
-    /// frames, or are under way. Moves `mark` forward, at most to `sent`, so that the next search
-    /// is short.
+    /// of a `wanted` frame, or to the end. `Boundary::splices` counts the splices in front of the
+    /// boundary: those of earlier frames, and one that is under way. Moves `mark` forward, at most
+    /// to `sent`, so that the next search is short.
     fn find(&mut self, wanted: impl Fn(OpCode) -> bool) -> Boundary {
         let (mut at, mut splices) = (self.mark, 0);
         loop {

@@ -69,7 +69,7 @@ impl Sender {
         self.set_admission();
     }
 
-    /// Compresses and frames a whole message. Returns `false`, and changes nothing, if the message
+    /// Compresses and frames a whole message. Returns `false`, and queues nothing, if the message
     /// should be sent uncompressed.
     pub(super) fn frame_compressed(&mut self, b0: u8, payload: &[u8]) -> bool {
         let Some(deflate) = &mut self.deflate.0 else {
@@ -124,7 +124,7 @@ impl Sender {
     }
 
     /// Compresses and frames a chunk of a message. `begins` says that this is the first chunk.
-    /// Returns `false`, and changes nothing, if the message is not compressed. A message of several
+    /// Returns `false`, and queues nothing, if the message is not compressed. A message of several
     /// chunks always is: its length is not known when it begins.
     pub(super) fn frame_compressed_chunk(&mut self, b0: u8, data: &[u8], begins: bool) -> bool {
         let last = b0 & FIN != 0;
@@ -145,7 +145,8 @@ impl Sender {
 
 impl Deflating {
     fn wants(&self, payload: &[u8]) -> bool {
-        // §7.2.3.6: an empty message would become longer.
+        // §7.2.3.6: an empty message would become longer. `Compressor::compress` also needs at
+        // least one byte.
         !payload.is_empty() && payload.len() >= self.min_size
     }
 
@@ -170,7 +171,8 @@ impl Deflating {
     }
 
     /// The connection's compressor, ready for the next bytes. After an error the caller drops it,
-    /// and the next message gets a new one, whose empty window the peer's window contains.
+    /// and the next message gets a new one. A new compressor refers only to bytes that it
+    /// compressed itself, and the peer has all of those.
     fn own(&mut self) -> &mut Compressor {
         let own = self.own.get_or_insert_with(|| codec::take_compressor(self.setting));
         if core::mem::take(&mut self.stale) {
@@ -182,6 +184,7 @@ impl Deflating {
     /// Compresses a chunk of a message. The output ends at a byte boundary, so the next chunk may
     /// come from a new compressor, or be stored if compressing fails.
     fn chunk(&mut self, data: &[u8], last: bool, out: &mut Output) {
+        // `Compressor::compress` needs at least one byte.
         if !data.is_empty() && self.own().compress(data, out).is_err() {
             self.own = None;
             out.clear();

@@ -6,7 +6,7 @@ use crate::proto::{
 };
 use alloc::boxed::Box;
 
-/// See the fields of [`Sender`].
+/// See the fields of [`Sender`] and of its parts: the ledger, the outgoing buffer and `Urgent`.
 pub(in crate::proto::connection) struct Kept {
     /// The bytes fed in order, all of which were written.
     fed: u64,
@@ -29,8 +29,8 @@ impl Sender {
             && self.ledger.may_be_dormant()
     }
 
-    /// Takes what a dormant connection keeps. Needs `may_be_dormant`. The sender is dropped
-    /// afterwards: its encoder is gone.
+    /// Takes what a dormant connection keeps. Needs `may_be_dormant` of this sender and of the
+    /// `Inbound`. The sender is dropped afterwards: its encoder is gone.
     pub(in crate::proto::connection) fn keep(&mut self) -> Kept {
         let fed = self.out.fed();
         let (data_end, first_fed) = self.ledger.keep(fed);
@@ -44,8 +44,11 @@ impl Sender {
         }
     }
 
-    /// A sender that goes on where the kept one stopped. Everything else is as in a new sender,
-    /// which is why `may_be_dormant` asks for so much.
+    /// A sender that goes on where the kept one stopped. Everything else is as in a new sender:
+    /// `may_be_dormant` of the sender, the receiver and the timers together exclude any other
+    /// state. The receiver excludes `close_is_last`, and the timers a heartbeat's Ping under way.
+    /// `set_memory` and `set_flat` of an adapter are forgotten, which costs only time. A new field
+    /// of the sender or of a part is kept here, or excluded by `may_be_dormant`, or may be lost.
     pub(in crate::proto::connection) fn from_kept(kept: Kept, config: &Config) -> Self {
         let Kept { fed, data_end, first_fed, trips, encoder, writes } = kept;
         let mut sender = Self::new(config, None);

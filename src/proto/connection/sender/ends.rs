@@ -88,7 +88,8 @@ impl Sender {
         self.place_waiting();
     }
 
-    /// Our Close is queued. Needs `close_is_last` to be set before, if nothing may follow.
+    /// Records that our Close has been queued, and stops feeding. If nothing may follow the Close,
+    /// set `close_is_last` before.
     fn closed(&mut self, frame: Option<CloseFrame<'_>>) {
         trace::close_queued(self.encoder.role(), frame);
         self.close = frame.map(|f| Box::new((f.code, Box::from(f.reason))));
@@ -172,7 +173,8 @@ impl Sender {
             && !self.out.refused()
     }
 
-    /// Whether our Close has left. The rest of a Ping or Pong behind it may still be outgoing.
+    /// Whether our Close was found to have left. Only `end_controls` and a failed write look. So
+    /// this is `false` while the peer's Close is awaited and no write has failed.
     pub(crate) fn close_gone(&self) -> bool {
         self.ledger.close_gone()
     }
@@ -196,13 +198,18 @@ impl Sender {
         self.out.stall.poll()
     }
 
-    /// Checks the deadline on writing. If the deadline has passed, this half is closed.
+    /// Checks the deadline on writing. The first call after a refused write only starts the
+    /// deadline. If the deadline has passed, this half is closed, and `poll_timeout` is `None`:
+    /// the loop of `poll_stall` ends by that. `Ok` does not mean that this half is open.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         if !self.out.stall.handle(now, self.write_timeout) {
             return Ok(());
         }
-        // If our Close has left, the closing handshake is complete without the rest of the frame
-        // behind it.
+        // Asked before `write_failed`, which sets it too. If it is set already, `end_controls` has
+        // run: the peer's Close came, or this end failed the connection. So the end is complete
+        // without the rest of the frame behind our Close. While the peer's Close is awaited, this
+        // is `false`, and the error is `WriteTimeout`. `timers.rs` decides the same for
+        // `Phase::Trailing`.
         let trails = self.close_gone();
         self.write_failed();
         if trails { Ok(()) } else { Err(RecvError::WriteTimeout) }

@@ -49,8 +49,9 @@ impl Sender {
         Ok(self.position())
     }
 
-    /// Handles a message that is not admitted at once: refuses it, or compresses it if allowed.
-    /// Returns whether it was compressed and framed.
+    /// For a message that [`admits`](Self::admits) did not pass. Fails if the message may not be
+    /// fed. Otherwise compresses and frames it, unless it is `plain` or the connection does not
+    /// compress. Returns `false` if the caller has to frame it.
     #[inline(never)]
     fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<bool, SendError> {
         self.admit()?;

@@ -2,8 +2,8 @@
 use super::Sender;
 
 impl Sender {
-    /// Reports that the stream has no vectored writes. Payloads that would be written in place are
-    /// copied instead, so that a header is never sent without its payload.
+    /// Reports that the stream has no vectored writes. Payloads that would be spliced are
+    /// copied instead. Otherwise one write would have the header, and only the next its payload.
     pub(crate) fn set_flat(&mut self) {
         self.min_vectored = usize::MAX;
     }

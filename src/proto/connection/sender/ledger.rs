@@ -51,8 +51,8 @@ pub(super) struct Ledger {
     first_fed: u64,
     /// The number of dropped bytes of messages, of both sequences. Never decreases.
     dropped: u64,
-    /// Our Close has left. Set when the frames behind it are dropped (a frame under way stays), or
-    /// when a write fails. Never unset.
+    /// Our Close was found to have left. Only `end_controls` looks, which drops the frames behind
+    /// it (a frame under way stays), and a failed write. Never unset.
     close_gone: bool,
     /// The number of bytes that the stream accepted and refused to flush. The stream may still
     /// buffer these bytes, as TLS does.
@@ -128,8 +128,9 @@ impl Ledger {
         self.close_end = end;
     }
 
-    /// Records that no more data is fed, so that `fed` stays where it is even if data is dropped or
-    /// a Close is queued. Until that Close is queued, `data_end` may exceed `control_end`.
+    /// Records that no more data will be fed. So [`Ledger::fed`] stays where it is, although
+    /// `out.fed()` changes when data is dropped or a Close is queued. Until that Close is queued,
+    /// `data_end` may exceed `control_end`, against the invariant.
     pub(super) fn data_ended(&mut self, out: &OutBuffer) {
         self.data_end = self.data_end(out.fed());
     }

@@ -184,8 +184,8 @@ impl Inflate {
     ///
     /// §7.2.2 inflates [`TAIL`] after the message, and both together must be whole blocks. It is
     /// not enough that the tail yields no output, because the tail could complete the code lengths
-    /// of a cut block. So the message's own bits must end with the header of a stored block, whose
-    /// lengths are the tail. The header and its padding have at most 10 bits. So if another
+    /// of a cut block. So the message's own bits must end with the header of a stored block.
+    /// The tail is then LEN and NLEN of this block (0 and 0xffff). The header and its padding have at most 10 bits. So if another
     /// block precedes the header, this block ends within the message's last two bytes. If no block
     /// precedes the header, the header is the whole message.
     ///
