@@ -173,7 +173,7 @@ impl Closing {
         }
     }
 
-    /// The code of our Close, as [`Closed::sent_code`].
+    /// The code of our Close, for [`Closed::sent_code`].
     pub(super) fn sent_code(self, tx: &Sender) -> u16 {
         match self.ours {
             Ours::Queued | Ours::Followed | Ours::Written => {
@@ -209,8 +209,8 @@ impl Phase {
         }
     }
 
-    /// How long the phase may take. `Open` and `Over` have no limit. `Unanswered` has none either,
-    /// because only the caller can end it.
+    /// How long the phase may take. `Open`, `Over` and `Unanswered` have no limit: only the caller
+    /// can end `Unanswered`.
     pub(super) fn at_most(self, close_timeout: Duration) -> Option<Duration> {
         match self {
             Self::Closing | Self::Answering | Self::Waiting => Some(close_timeout),
@@ -222,8 +222,8 @@ impl Phase {
     }
 }
 
-/// Handles the peer's Close. From here on the only new frame is our Close, which answers it
-/// (§5.5.1). If our Close was queued before, no frame is added.
+/// Handles the peer's Close. Our Close is queued in reply (§5.5.1), unless it was queued before or
+/// the caller has to queue it. No other frame is queued from now on.
 pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
     tx.end_controls();
     if tx.auto_close {
@@ -250,8 +250,8 @@ pub(super) fn fail(error: RecvError, tx: &mut Sender) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed<'a> {
-    /// The close code of the connection (§7.1.5), as in other APIs. It is the code of the peer's
-    /// Close, 1005 for a Close without a code, and 1006 if no Close came.
+    /// The close code of the connection (§7.1.5): the code of the peer's Close, 1005 for a Close
+    /// without a code, or 1006 if no Close came.
     pub code: u16,
     /// The reason in the peer's Close (§7.1.6), or an empty string. It is for logs, not for end
     /// users. It may contain control characters, so print it with `{:?}`.
@@ -288,9 +288,9 @@ pub enum Ending {
     ShutDown,
     /// Read into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit) until the
     /// stream ends, then call [`end_of_stream`](Receiver::end_of_stream). The input is thrown away.
-    /// [`handle_timeout`](super::Connection::handle_timeout) ends the wait: after 1 s at most once
-    /// this end has shut the stream, and after [`close_timeout`](crate::Config::close_timeout) at
-    /// most for a client that waits for the server.
+    /// [`handle_timeout`](super::Connection::handle_timeout) limits the wait. Once this end has
+    /// shut the stream, the limit is at most 1 s. For a client that waits for the server, the limit
+    /// is [`close_timeout`](crate::Config::close_timeout).
     ///
     /// If a server dropped the stream with unread input, TCP would reset the connection. The reset
     /// would discard the server's last bytes, including its Close. A client lets the server end the

@@ -45,10 +45,11 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// Returns the connection itself, unchanged, if it is not idle. It is not idle in the middle of
-    /// a frame or message, with bytes to send, while reading is paused, while its heartbeat waits
-    /// for a sign of life, and once it is closing or has failed. A connection that compresses is
-    /// never made dormant, because most of its memory is the windows of the compression.
+    /// Returns the connection itself, unchanged, if it is not idle: if part of a frame or message
+    /// was received or sent, if bytes wait to be sent, or if reading is paused. A connection is not
+    /// idle either while its heartbeat waits for a sign of life, and once it is closing or has
+    /// failed. A connection that compresses never becomes dormant, because its windows are most of
+    /// its memory.
     #[allow(clippy::result_large_err)] // the connection that the caller has anyway
     pub fn into_dormant(mut self) -> Result<Dormant, Self> {
         let Self { inbound, tx, .. } = &mut self;
@@ -62,7 +63,8 @@ impl Connection {
 }
 
 impl Dormant {
-    /// Makes the connection active again. `config` has to be the `Config` that it was made with.
+    /// Makes the connection active again. `config` has to be the `Config` with which the connection
+    /// was made.
     pub fn into_connection(self, config: &Config) -> Connection {
         let Self { rx, tx, timers, opened, role } = self;
         let rx = Receiver::from_kept(rx, role, config);

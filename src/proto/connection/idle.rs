@@ -1,5 +1,5 @@
 //! The idle message, which is sent after an interval in which no other message was sent. It serves
-//! as a heartbeat if the server counts only messages as a sign of life, and no Pings.
+//! as a heartbeat for servers that count only messages as a sign of life, not Pings.
 use super::{
     Position, Sender,
     looks::{LOOKS, SHORTEST},

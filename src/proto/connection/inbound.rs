@@ -16,7 +16,7 @@ use crate::proto::{
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
-/// The receiving half, the deadlines, and how the stream ends.
+/// The receiving half, the deadlines, and the facts that decide how the stream ends.
 #[derive(Debug)]
 #[allow(unreachable_pub)] // The traits of `drive` name this type.
 pub struct Inbound {
@@ -157,7 +157,7 @@ impl Inbound {
         self.earliest(tx)
     }
 
-    /// Whether this side runs no deadline. The deadlines of the sending half are not asked.
+    /// Whether this side runs no deadline. The deadlines of the sending half do not count.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.rx.is_idle() && !self.timers.ticks()
@@ -187,9 +187,9 @@ impl Inbound {
         self.timers.attends()
     }
 
-    /// Whether telling the time now may have the result that the peer was silent. If so, the caller
-    /// has to read first. Every deadline on silence must appear here. Otherwise a task that cannot
-    /// read, because it has used up its runtime budget, would take a living peer for dead.
+    /// Whether `handle_timeout` may now find that the peer was silent. If so, the caller has to
+    /// read first. Every deadline on silence must appear here. Otherwise a task that cannot read,
+    /// because it has used up its runtime budget, would take a living peer for dead.
     pub(crate) fn may_be_silent(&self) -> bool {
         !self.rx.heard() || self.timers.silence.is_some()
     }

@@ -1,5 +1,5 @@
 //! How often deadlines look whether bytes came or messages were fed. Each look compares counters.
-//! So passing a message on reads no clock.
+//! So receiving or feeding a message reads no clock.
 use core::time::Duration;
 
 /// The number of looks per interval. A heartbeat's Ping is thus queued up to a fifth of the

@@ -22,7 +22,7 @@ pub enum Next<'a> {
     /// would block (TLS has something to write first), call
     /// [`write_blocked`](Connection::write_blocked).
     ShutDown,
-    /// Do nothing until one of these happens.
+    /// Do nothing until one condition of [`Wait`] is met.
     Wait(Wait),
     /// Drop the stream. The error says why receiving failed, or which deadline cut the closing
     /// handshake short. [`closed`](Connection::closed) says more.

@@ -275,9 +275,9 @@ impl Receiver {
     /// [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), and saves a copy. Ends the
     /// current message.
     ///
-    /// In two cases the bytes are copied, and the call returns the buffer: if the receiver holds
-    /// part of a frame or message already, or if the buffer has fewer than 8 bytes after the `n`
-    /// bytes.
+    /// In two cases the bytes are copied, and the call returns the buffer. The first case: the
+    /// receiver holds part of a frame or message already. The second case: the buffer has fewer
+    /// than 8 bytes after the `n` bytes.
     ///
     /// # Panics
     ///

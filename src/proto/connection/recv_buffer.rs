@@ -28,10 +28,10 @@ pub(crate) const SLACK: usize = SHORT_LEN;
 /// The largest number of bytes that one read of a large message asks for. With this limit, the
 /// bytes are still in the second-level cache when they are unmasked.
 const MAX_READ: usize = 128 << 10;
-/// From this length on a buffer is lengthened by reallocation, and initialised read by read. To
-/// fill a new buffer of twice the length would copy megabytes at once, which stalled reading for
-/// milliseconds. Measured with a Ping behind 16 MiB in fragments: the 75th percentile of the time
-/// to the Pong was 2.7 ms with new buffers, and is 0.04 ms with reallocation.
+/// From this length on a buffer is lengthened by reallocation, and initialised read by read.
+/// Filling a new buffer of twice the length copied megabytes at once, and so stalled reading for
+/// milliseconds. This was measured with a Ping behind 16 MiB in fragments. The 75th percentile of
+/// the time to the Pong was 2.7 ms with new buffers, and is 0.04 ms with reallocation.
 const IN_PLACE: usize = 2 * MAX_READ;
 /// The read length for an opening handshake, in bytes. Most heads fit, and a peer that sends no
 /// head makes us hold no more memory than this.
@@ -372,12 +372,12 @@ impl RecvBuffer {
         bytes
     }
 
-    /// Returns the room for the next read, which is never empty. Resets the cursors when the buffer
-    /// is empty, moves bytes to the front when the room behind them is short, and grows the buffer
-    /// when it is full. The buffer grows only as bytes arrive, so that an announced length costs no
-    /// memory. `limit` is the longest message. `rest` is the number of missing bytes of the frame
-    /// in progress. A large frame is read only up to its end, so that no bytes behind it have to be
-    /// moved.
+    /// Returns the room for the next read, which is never empty. If the buffer is empty, resets the
+    /// cursors. If the room behind the bytes is short, moves them to the front or grows the buffer.
+    /// The buffer grows only as bytes arrive, so that an announced length costs no memory. `limit`
+    /// is the length of the longest message, in bytes. `rest` is the number of missing bytes of the
+    /// frame in progress. A large frame is read only up to its end, so that no bytes behind it have
+    /// to be moved.
     #[inline]
     pub(crate) fn spare_mut(&mut self, limit: usize, rest: usize) -> &mut [u8] {
         if self.is_empty() && self.bytes.len() == self.base + SLACK {

@@ -1,8 +1,8 @@
 //! Measures round-trip times, from a Ping to its Pong. The payload tells which Ping a Pong answers.
 //!
 //! The sending half queues Pings, the receiving half finds Pongs, and the caller tells the time. If
-//! a Pong comes without its time of arrival, the next time that the caller tells is used. A
-//! connection that has sent no such Ping yet stores nothing for round-trip times.
+//! a Pong comes without its time of arrival, the next time that the caller tells is used. Before
+//! its first measurement, a connection stores nothing for round-trip times.
 use crate::proto::time::Time;
 use core::time::Duration;
 
@@ -33,13 +33,14 @@ pub struct RoundTrip {
 /// The Pings that are under way, and the round-trip times so far.
 #[derive(Debug, Default)]
 pub(super) struct Trips {
-    /// The oldest unanswered Ping. If only the newest Ping were stored, a Ping that follows before
-    /// the Pong would replace it each time, and no time would be measured.
+    /// The oldest unanswered Ping. Storing only the newest Ping would not do: if each Ping is sent
+    /// before the Pong of the Ping before it comes, no round trip would ever be measured.
     oldest: Option<Probe>,
     /// The newest unanswered Ping. It gives a time if the peer omits the Pong of the oldest Ping.
     /// Pongs come in the order of their Pings, so the Pings in between need not be stored.
     newest: Option<Probe>,
-    /// When the Ping was queued whose Pong has come, while the Pong's time of arrival is unknown.
+    /// `Some` while a Pong has come whose time of arrival is unknown: the time at which its Ping
+    /// was queued.
     answered: Option<Time>,
     times: Option<RoundTrip>,
 }
@@ -93,8 +94,8 @@ impl Trips {
         }
     }
 
-    /// Whether a received Pong still lacks its time of arrival: the next time that the caller
-    /// tells.
+    /// Whether a received Pong still lacks its time of arrival. The next time that the caller tells
+    /// is used for it.
     pub(super) fn wait(&self) -> bool {
         self.answered.is_some()
     }

@@ -62,7 +62,8 @@ impl Silence {
 
     /// Looks whether data came. Returns `true` if no data came for too long. `busy`: whether other
     /// input keeps coming, with data possibly behind it. In this case, and after a pause of
-    /// reading, data may have arrived unread. So one more look follows, which decides.
+    /// reading, data may have arrived that was not read yet. So one more look follows, which
+    /// decides.
     pub(super) fn is_over(&mut self, now: Time, rx: &Receiver, busy: bool) -> bool {
         let (due, pause) = (self.next(busy), self.between_looks());
         let mark = rx.data_mark();

@@ -79,8 +79,8 @@ impl Timers {
         }
     }
 
-    /// The timers without `silence` and `idle`, which a dormant connection keeps instead of making
-    /// new ones.
+    /// The timers without `silence` and `idle`. A connection that was dormant gets these two back
+    /// from `Kept`.
     fn bare(config: &Config) -> Self {
         Self {
             heartbeat: config.heartbeat,

@@ -32,8 +32,8 @@ const SMALL_USES: u8 = 64;
 
 pub(crate) struct OutBuffer {
     /// The frames fed in order, without spliced payloads. All bytes up to the vector's length are
-    /// initialised, so that a header is stored as one array, and a payload is copied or masked
-    /// directly to its place.
+    /// initialised. So a header is stored as one array, and a payload is copied or masked directly
+    /// to its place.
     bytes: Vec<u8>,
     /// The number of bytes of `bytes` that were written.
     sent: usize,
@@ -132,9 +132,9 @@ impl Default for OutBuffer {
 
 impl OutBuffer {
     /// Makes an empty buffer for a queue of about `high_water` bytes. Once the buffer is more than
-    /// four times as long, it is freed when it is empty: a single message needed that length, and a
-    /// new allocation costs little compared with copying and writing that message. Without this
-    /// rule, one message of 16 MiB kept 16 MiB allocated during 64 more writes.
+    /// four times as long, it is freed as soon as it is empty. Only a single message can need that
+    /// length, and a new allocation costs little compared with copying and writing that message.
+    /// Without this rule, one message of 16 MiB kept 16 MiB allocated during 64 more writes.
     #[inline(always)]
     pub(super) fn new(high_water: usize) -> Self {
         Self { longest: high_water.saturating_mul(4).max(LARGE), ..Self::default() }
@@ -228,8 +228,7 @@ impl OutBuffer {
         let keep = keep.min(self.bytes.len() - self.end);
         // Written bytes are dropped here at the latest, so that a queue that is never empty does
         // not grow for ever. To drop them, the bytes behind them are moved. This is done only if it
-        // frees at least as many bytes as it moves, so that each byte is moved at most once on
-        // average.
+        // frees at least as many bytes as it moves. So each byte is moved at most once on average.
         let rest = self.end - self.sent;
         if self.sent > 0 && self.sent >= rest {
             self.move_mark();

@@ -31,8 +31,8 @@ impl OutBuffer {
         (found.at < self.end || !self.open).then_some(found)
     }
 
-    /// Walks our own headers from `mark` to the first boundary at or behind `sent` that is in front
-    /// of a `wanted` frame, or to the end. `Boundary::splices` counts the splices in front of the
+    /// Walks our own headers from `mark` on. Stops at the first `wanted` frame that begins at or
+    /// behind `sent`, or else at the end. `Boundary::splices` counts the splices in front of the
     /// boundary: those of earlier frames, and one that is under way. Moves `mark` forward, at most
     /// to `sent`, so that the next search is short.
     fn find(&mut self, wanted: impl Fn(OpCode) -> bool) -> Boundary {
@@ -151,10 +151,10 @@ impl OutBuffer {
         self.controls = controls; // the memory is kept
     }
 
-    /// Moves the whole messages in `frames`, which must not be empty, to their place: before the
-    /// first message of which nothing has been written, and behind everything that overtook
-    /// earlier. If that place is not known yet, inside a message in chunks, `frames` stays as it
-    /// is. Otherwise `frames` is empty afterwards.
+    /// Moves the whole messages in `frames`, which must not be empty, to their place. This place is
+    /// before the first message of which nothing has been written, and behind everything that
+    /// overtook before. If that place is not known yet, inside a message in chunks, `frames` stays
+    /// as it is. Otherwise `frames` is empty afterwards.
     pub(in crate::proto::connection) fn overtake_messages(&mut self, frames: &mut Vec<u8>) {
         let Some(Boundary { at, mut splices }) = self.message_boundary() else { return };
         while self.splices.get(splices).is_some_and(|s| s.at == at) {
@@ -181,7 +181,8 @@ impl OutBuffer {
 
     /// Drops every data frame of which nothing has been written, for a Close that overtakes.
     /// Returns the number of dropped bytes: of messages fed in order, and of messages that
-    /// overtook. The change in [`first_len`](Self::first_len) is the number of bytes of the latter.
+    /// overtook. The change of [`first_len`](Self::first_len) is the number of dropped bytes that
+    /// overtook.
     pub(in crate::proto::connection) fn truncate(&mut self) -> usize {
         let before = self.len();
         let overtaking = self.overtaking;
@@ -211,7 +212,7 @@ impl OutBuffer {
         self.end = at;
         let dropped = before - self.len();
         // The bytes fed in order now end here. Later bytes reuse the positions of the dropped
-        // bytes. `Ledger::lost_from` prevents that the dropped messages then count as written.
+        // bytes. `Ledger::lost_from` then keeps the dropped messages from counting as written.
         let in_order = (dropped - (overtaking - self.overtaking)) as u64;
         self.origin = fed.wrapping_sub(in_order).wrapping_sub(at as u64);
         self.open = false;

@@ -157,7 +157,7 @@ fn a_large_buffer_that_is_hardly_used_is_given_up_after_a_while() {
     assert_eq!(traffic(), (vec![], vec![large]));
     use_it(&mut out, 100);
     assert_eq!(traffic(), (vec![FIRST], vec![]));
-    // A buffer that is longer than any queue should be is freed at once.
+    // A buffer longer than four times `high_water` is freed as soon as it is empty.
     let mut out = OutBuffer { memory: &COUNTED, ..OutBuffer::new(1 << 20) };
     use_it(&mut out, (4 << 20) + 1);
     assert_eq!(traffic(), (vec![(4 << 20) + 1], vec![(4 << 20) + 1]));

@@ -11,8 +11,8 @@ use crate::proto::{
 };
 
 impl Receiver {
-    /// Decides three cases: no input is left; a whole message in one frame of less than 64 KiB has
-    /// arrived; or a part of such a frame has arrived, which can wait for its rest. `quick` leaves
+    /// Decides three cases. Either no input is left, or a whole message in one frame of less than
+    /// 64 KiB has arrived, or a part of such a frame, which can wait for its rest. `quick` leaves
     /// everything else, including violations, unchanged to `step_slow`.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {

@@ -199,8 +199,8 @@ fn a_compressed_frame_is_read_in_ordinary_pieces() {
     assert!((1000..1100).contains(&rx.spare_mut().len()));
 }
 
-/// While a frame is under way, a read asks for bytes up to the frame's end only, because bytes
-/// behind it would have to be moved.
+/// While a frame is under way, a read asks for bytes up to the frame's end only. Bytes behind the
+/// frame would have to be moved.
 #[test]
 fn a_large_frame_is_read_up_to_its_end() {
     let config = Config { read_buffer: 1000, ..Config::default() };

@@ -130,8 +130,9 @@ fn a_lent_buffer_may_be_half_as_long_and_a_longer_one_goes_after_a_while() {
 #[test]
 fn the_tail_is_used_while_it_is_a_quarter_and_then_the_rest_moves_or_the_buffer_grows() {
     let quarter = BASE / 4;
-    // No message, only wire bytes. The columns: dropped bytes before the wire bytes, wire bytes,
-    // bytes that the next read asks for, whether the wire bytes moved, whether the buffer grew.
+    // The buffer has no message, only wire bytes. The columns: dropped bytes before the wire bytes,
+    // wire bytes, bytes that the next read asks for, whether the wire bytes moved, whether the
+    // buffer grew.
     for (before, wire, spare, moved, grown) in [
         (0, 1, BASE - 1, false, false),
         (0, BASE - quarter, quarter, false, false),
@@ -154,9 +155,9 @@ fn the_tail_is_used_while_it_is_a_quarter_and_then_the_rest_moves_or_the_buffer_
 
 #[test]
 fn with_a_message_in_it_the_gap_closes_first_then_the_front_and_then_it_grows() {
-    // The columns: dropped bytes before the message, bytes of the message, bytes of the gap, wire
-    // bytes; bytes that the next read asks for; where the message and the wire bytes then begin;
-    // whether the buffer grew.
+    // The first columns describe the buffer: dropped bytes before the message, bytes of the
+    // message, bytes of the gap, wire bytes. The others describe the next read: the bytes that it
+    // asks for, where the message and the wire bytes then begin, whether the buffer grew.
     for (before, msg, gap, wire, spare, start, next, grown) in [
         (0, 500, 100, 100, 300, 0, 600, false), // room enough
         (0, 500, 150, 100, 250, 0, 650, false),

@@ -21,13 +21,13 @@ use core::{fmt, ops::Range};
 impl Sender {
     /// Queues a message that `build` writes directly into the outgoing buffer. Compared with
     /// [feeding](Self::feed) a message that was built elsewhere, this saves an allocation and a
-    /// copy. A client masks the message where it is. An adapter lends its sender by `sender_mut()`,
+    /// copy. A client masks the message where it is. An adapter's `sender_mut()` lends the sender
     /// until the next `.await`. As after `feed`, call `flush` to send the message.
     ///
     /// `build` gets `max` zero bytes and returns the message's length; the message begins at the
     /// first byte. The bytes are zeroed for each call, so that no part of an older message can be
     /// sent. The buffer gets room for `max` bytes, so keep `max` close to the length. If `max` and
-    /// the length are on different sides of 126 or of 64 KiB, their headers differ in length, and
+    /// the length are on different sides of 126 or of 64 KiB, their headers differ in length. Then
     /// the message is moved by a few bytes, once.
     ///
     /// The inner result holds the error of `build`. If `build` fails or panics, nothing was queued.
@@ -59,7 +59,7 @@ impl Sender {
     ///
     /// # Panics
     ///
-    /// If memory for `max` bytes cannot be allocated, as a `Vec` does.
+    /// If memory for `max` bytes cannot be allocated, as with a `Vec`.
     #[inline]
     pub fn feed_with<E>(
         &mut self,

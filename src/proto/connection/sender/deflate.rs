@@ -150,8 +150,8 @@ impl Deflating {
         !payload.is_empty() && payload.len() >= self.min_size
     }
 
-    /// Compresses a whole message, with `TAIL` behind it. Returns `false` if the message should be
-    /// sent uncompressed.
+    /// Compresses a whole message into `out`, which then ends with `TAIL`. Returns `false` if the
+    /// message should be sent uncompressed.
     fn compress(&mut self, payload: &[u8], out: &mut Output) -> bool {
         if !self.wants(payload) {
             return false;

@@ -20,8 +20,7 @@ pub(in crate::proto::connection) struct Kept {
 }
 
 impl Sender {
-    /// Whether this half is open, has nothing to send, and keeps nothing that a dormant connection
-    /// cannot keep.
+    /// Whether this half is open, has nothing to send, and has no state that `Kept` lacks.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
         matches!(self.state, State::Open)
             && self.is_idle()
@@ -49,9 +48,9 @@ impl Sender {
     /// Makes a sender that goes on where the dormant one stopped. All fields that `Kept` lacks are
     /// as in a new sender: the three `may_be_dormant` (sender, receiver, timers) exclude any other
     /// state. The receiver excludes `close_is_last`, and the timers exclude a heartbeat's Ping
-    /// under way. An adapter's `set_memory` and `set_flat` are forgotten, which costs only time. If
-    /// you add a field to the sender or its parts, keep it here, unless `may_be_dormant` excludes
-    /// its other values or they may be lost.
+    /// under way. An adapter's `set_memory` and `set_flat` are forgotten, which costs only time. A
+    /// new field of the sender or of its parts must be kept here too. It need not be kept if
+    /// `may_be_dormant` excludes all but its first value, or if its value may be lost.
     pub(in crate::proto::connection) fn from_kept(kept: Kept, config: &Config) -> Self {
         let Kept { fed, data_end, first_fed, trips, encoder, writes } = kept;
         let mut sender = Self::new(config, None);

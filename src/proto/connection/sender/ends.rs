@@ -1,4 +1,4 @@
-//! How the sending half ends: by our Close, by our answer to the peer's Close, by a failure of the
+//! How the sending half ends: by our Close (the first one or the reply), by a failure of the
 //! connection, or by a failed write.
 use super::{
     Sender, State,
@@ -192,7 +192,7 @@ impl Sender {
         !self.is_closed() && self.poll_timeout().is_none() && !self.pong_waits()
     }
 
-    // The deadline on writing: the stream must accept some bytes before it.
+    // The deadline on writing, before which the stream must accept some bytes.
 
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {

@@ -48,9 +48,9 @@ use urgent::{Tail, Urgent};
 /// Feeding does no I/O; [`outgoing`](Self::outgoing) returns the bytes to write.
 pub struct Sender {
     /// `feed` frames a message at once while fewer bytes than this are buffered, so its fast path
-    /// needs only one comparison. The value is `high_water`, or 0 when `feed` has to check more: if
-    /// this half is not open, inside a message in chunks, and if messages are compressed.
-    /// `set_admission` computes the value.
+    /// needs only one comparison. The value is `high_water`, or 0 when `feed` has to check more.
+    /// This is so if this half is not open, inside a message in chunks, and if messages are
+    /// compressed. `set_admission` computes the value.
     admit_below: usize,
     high_water: usize,
     /// See [`Config::cork_limit`]. Invariant: at most `high_water`, so that there is
@@ -231,8 +231,8 @@ impl Sender {
         self.urgent.hear_pong(payload, at);
     }
 
-    /// Whether a received Pong still lacks its time of arrival: the next time that the caller
-    /// tells.
+    /// Whether a received Pong still lacks its time of arrival. The next time that the caller tells
+    /// is used for it.
     #[inline]
     pub(crate) fn pong_waits(&self) -> bool {
         self.urgent.pong_waits()

@@ -207,7 +207,7 @@ impl Urgent {
     /// frame itself stays: the peer could not parse a Close in the middle of it.
     fn cut(&mut self, body: &Control, to: &mut Tail<'_>) {
         if self.close_is_last {
-            self.drop_controls(); // After an abort they stay, because they may follow the Close.
+            self.drop_controls(); // After an abort, Pings and Pongs may follow the Close.
         }
         let mut first = to.out.first_len();
         let dropped = to.out.truncate();
@@ -280,7 +280,8 @@ impl Urgent {
         }
     }
 
-    /// Whether a received Pong still lacks its time of arrival, which the caller tells next.
+    /// Whether a received Pong still lacks its time of arrival. The next time that the caller tells
+    /// is used for it.
     #[inline]
     pub(super) fn pong_waits(&self) -> bool {
         self.trips.as_ref().is_some_and(|trips| trips.wait())

@@ -267,7 +267,7 @@ impl Inflate {
 
 /// Puts `behind` after the `n` bytes of `input`. Returns both, followed by one extra byte, and
 /// their length without that byte. The extra byte is needed because zlib reports the end of a block
-/// only while input is left. zlib never consumes it.
+/// only while input is left. zlib never consumes the extra byte.
 fn followed<'w>(
     input: &'w mut [u8],
     n: usize,

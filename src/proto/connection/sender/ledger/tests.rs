@@ -60,9 +60,9 @@ struct Pair {
     wire: Vec<u8>,
 }
 
-/// Finds the data frames on the wire. Returns the length of each whole frame by its number, the
-/// number of bytes of all data frames (a cut frame included), and whether the last frame of any
-/// kind is cut.
+/// Finds the data frames on the wire. Returns the length of each whole frame by its number, and the
+/// number of bytes of all data frames, a cut frame included. The last result is whether the last
+/// frame of any kind is cut.
 fn on_wire(wire: &[u8]) -> (BTreeMap<usize, usize>, usize, bool) {
     let (mut data, mut sum, mut cut, mut rest) = (BTreeMap::new(), 0, false, wire);
     while let Some(&b0) = rest.first() {
@@ -162,8 +162,8 @@ impl Pair {
         tx.write_blocked();
     }
 
-    /// Writes everything. Each byte of a message is then on the wire, dropped, or part of a message
-    /// that still waits to overtake, because a message in chunks never ended.
+    /// Writes everything. Each byte of a message is then on the wire, dropped, or in a message that
+    /// still waits to overtake. Such a message waits if a message in chunks never ended.
     fn finish(&mut self) {
         while self.conn.tx.has_outgoing() {
             self.write(1000);
