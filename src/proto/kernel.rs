@@ -466,14 +466,14 @@ impl From<String> for Text {
     }
 }
 
-/// A copy.
+/// Copies the text.
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
         Self(Bytes::copy_from_slice(text.as_bytes()))
     }
 }
 
-/// The same bytes, checked to be UTF-8.
+/// Checks that the bytes are UTF-8. Copies nothing.
 impl TryFrom<Bytes> for Text {
     type Error = core::str::Utf8Error;
 
