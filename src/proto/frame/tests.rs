@@ -127,7 +127,8 @@ fn all_that_knows_the_layout_of_a_header_agrees() {
     }
     // Legal first bytes: 48 (= 3 opcodes x 2 FIN x 8 RSV) of data frames, 8 of a Close, 16 of a
     // Ping or Pong. Legal lengths: 126 in the second byte, 7 in two bytes, 3 in eight bytes.
-    // Control frames have only the 126, and a Close also lacks the length 1.
+    // Control frames have only the 126, and a Close also lacks the length 1. Each header is counted
+    // masked and unmasked.
     if !cfg!(miri) {
         assert_eq!(legal, 2 * (48 * (126 + 7 + 3) + 8 * 125 + 16 * 126));
         assert_eq!(short, 2 * 2 * (126 + 7));
