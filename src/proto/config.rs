@@ -85,16 +85,17 @@ pub struct Config {
     /// payload either, if the payload has at least 16 KiB and at least this length.
     pub min_vectored: usize,
 
-    /// Whether Pings are answered automatically (§5.5.2); default yes. If not, answer each
+    /// Whether Pings are answered automatically (§5.5.2); default `true`. If `false`, answer each
     /// [`Event::Ping`](crate::Event::Ping) with [`pong`](crate::Sender::pong).
     pub auto_pong: bool,
 
-    /// Whether a Close from the peer is answered automatically (§5.5.1); default yes. If not,
-    /// answer each [`Event::Close`](crate::Event::Close) with [`close`](crate::Sender::close).
+    /// Whether a Close from the peer is answered automatically (§5.5.1); default `true`. If
+    /// `false`, answer each [`Event::Close`](crate::Event::Close) with
+    /// [`close`](crate::Sender::close).
     pub auto_close: bool,
 
-    /// Whether the Close that reports a violation or a limit has a reason (§7.1.6); default no. A
-    /// reason helps the authors of the peer. The reason is the text of the
+    /// Whether the Close that reports a violation or a limit has a reason (§7.1.6); default
+    /// `false`. A reason helps the authors of the peer. The reason is the text of the
     /// [`RecvError`](crate::RecvError), such as `frame from a client is not masked` or `message
     /// longer than the limit of 4096 bytes (max_message)`. This text shows limits of this `Config`,
     /// and never received data.
@@ -102,8 +103,8 @@ pub struct Config {
 
     /// Whether the adapters record the time of each read, for
     /// [`Info::read_at`](crate::Info::read_at). Over a `Timestamped` stream they also record when
-    /// the bytes arrived, for [`Info::arrived`](crate::Info::arrived). Default no, because reading
-    /// the clock for each read costs about 20 ns.
+    /// the bytes arrived, for [`Info::arrived`](crate::Info::arrived). The default is `false`,
+    /// because reading the clock for each read costs about 20 ns.
     pub stamp_reads: bool,
 
     /// Sends a Ping to a silent peer, and fails the connection to a dead peer; default: none.
