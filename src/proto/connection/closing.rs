@@ -279,7 +279,7 @@ pub struct Closed<'a> {
 /// [`Closed`](super::Step::Closed) or fails.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Not `non_exhaustive`: a loop that ignored a new variant would never end.
+// Exhaustive: a loop that ignored a new variant would never end.
 pub enum Ending {
     /// Write the outgoing bytes: our Close and the frames before it, or the rest of a Ping or Pong
     /// behind it.
