@@ -306,7 +306,7 @@ pub enum Ending {
 /// The state of a connection, as a browser shows it. `CONNECTING` is missing, because in this crate
 /// a connecting socket has a different type: the handshake's. The state only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-// Not `non_exhaustive`: a browser has only these states.
+// Exhaustive: a browser has only these states.
 pub enum ReadyState {
     /// Messages pass in both directions.
     Open = 1,

@@ -36,7 +36,7 @@ use read::LastRead;
 /// [`event`](Receiver::event) return the message itself.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Not `non_exhaustive`: a loop that ignored a new variant would lose events.
+// Exhaustive: a loop that ignored a new variant would lose events.
 pub enum Step {
     /// A whole data message, or, from [`step_chunk`](super::Connection::step_chunk), a chunk.
     Message,
