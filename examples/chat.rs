@@ -1,4 +1,5 @@
 //! A chat: the first message is a name, the others go to everybody. `cargo run --release --example chat`
+//! Browsers get a page: http://127.0.0.1:9001
 //! Nothing bounds how many peers come: for the loopback. See the example `bounded`.
 //!
 //! Browser:  const ws = new WebSocket("ws://127.0.0.1:9001")
@@ -10,7 +11,8 @@
 //! Node:     const ws = new WebSocket("ws://127.0.0.1:9001")  // 22 or later; else npm install ws
 //!           ws.onmessage = ({ data }) => console.log(data)
 //!           ws.onopen = () => { ws.send("Ada"); ws.send("hello") }
-use tickwire::{CloseCode, Config, Message, Prepared, tokio::accept};
+use market_feed::{BoxError, page};
+use tickwire::{CloseCode, Config, Message, Prepared, handshake::server::Accept, tokio::Incoming};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast::Sender;
 
@@ -31,12 +33,18 @@ async fn main() -> std::io::Result<()> {
     }
 }
 
-async fn member(stream: TcpStream, room: Sender<Prepared>) -> Result<(), tickwire::Error> {
+async fn member(stream: TcpStream, room: Sender<Prepared>) -> Result<(), BoxError> {
     stream.set_nodelay(true)?;
-    let mut ws = accept(stream, &Config { max_message: 4 << 10, ..Config::default() }).await?;
+    let config = Config { max_message: 4 << 10, ..Config::default() };
+    let (incoming, checked) = Incoming::read_any(stream, &config).await?;
+    if let Err(error) = checked {
+        let answer = page::answer(include_str!("chat.html"), &incoming.request(), error)?;
+        return Ok(incoming.reject(answer).await?);
+    }
+    let mut ws = incoming.accept(Accept::default()).await?;
     let name = match ws.recv().await? {
         Some(Message::Text(name)) if !name.trim().is_empty() => name.trim().to_string(),
-        _ => return ws.close(CloseCode::UNSUPPORTED_DATA).await,
+        _ => return Ok(ws.close(CloseCode::UNSUPPORTED_DATA).await?),
     };
     let say = |text: &str| drop(room.send(Prepared::new(text)));
     let mut said = room.subscribe();
@@ -55,5 +63,5 @@ async fn member(stream: TcpStream, room: Sender<Prepared>) -> Result<(), tickwir
         }
     };
     say(&format!("{name} has left"));
-    ended
+    Ok(ended?)
 }

@@ -5,6 +5,7 @@
 // readers of the repository.
 #[doc = "[feeds]: crate::guide::recipes::feeds"]
 #[doc = "[servers]: crate::guide::recipes::servers"]
+#[doc = "[browsers]: crate::guide::recipes::browsers"]
 #[doc = "[operations]: crate::guide::recipes::operations"]
 #[doc = "[latency]: crate::guide::recipes::latency"]
 #[doc = "[testing]: crate::guide::recipes::testing"]
@@ -16,6 +17,9 @@ pub mod recipes {
 
     #[doc = include_str!("../docs/recipes/servers.md")]
     pub mod servers {}
+
+    #[doc = include_str!("../docs/recipes/browsers.md")]
+    pub mod browsers {}
 
     #[doc = include_str!("../docs/recipes/operations.md")]
     pub mod operations {}

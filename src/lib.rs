@@ -124,6 +124,7 @@
 //! | measure the round trip | [`rtt`](Sender::rtt) | the Pings of the heartbeat measure it, and those of [`measure_rtt`] |
 //! | publish metrics, log | the features `counters` and `tracing` | the recipes; [events](#events) |
 //! | record the bytes of a connection | the crate `tickwire-tap` | for bug reports; a replay feeds the bytes to the core |
+//! | serve thousands of connections on one thread | the crate `tickwire-loop` | an event loop for both roles |
 //! | use two tasks or threads | [`into_split`] | the receiving half answers Pings |
 //!
 //! The links lead to the `tokio` adapter. `futures_io` has the same names except [`connect`].

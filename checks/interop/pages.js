@@ -1,96 +1,13 @@
 // Checks of the pages that examples serve, driven in Chromium by playwright-core: prints a line, ok or
 // FAIL, for each. With a folder, puts pictures of them there.
 //
-//   node pages.js MARKET_FEED GAME TOKENS [FOLDER]
+//   node pages.js MARKET_FEED GAME TOKENS CHAT AXUM [FOLDER]
 const { chromium } = require("playwright-core");
-const { spawn } = require("node:child_process");
 const { readFileSync } = require("node:fs");
 const net = require("node:net");
-const { createInterface } = require("node:readline");
+const { DESK, PHONE, PATIENCE, servers, check, same, serve, run, open, drawn, fits, accessible, schemes } = require("./page_support");
 
-const [marketFeed, game, tokens, pictures] = process.argv.slice(2);
-const DESK = { viewport: { width: 1280, height: 800 } };
-const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
-const PATIENCE = 40_000; // ms, for anything that has to happen
-
-let failed = 0;
-const servers = new Set();
-
-async function check(name, test) {
-  const began = Date.now();
-  try {
-    await test();
-    console.log(`ok   ${name} (${Date.now() - began} ms)`);
-  } catch (error) {
-    failed++;
-    console.log(`FAIL ${name}: ${String(error.message).split("\n")[0]}`);
-  }
-}
-
-function same(what, got, expected) {
-  const [a, b] = [JSON.stringify(got), JSON.stringify(expected)];
-  if (a !== b) throw new Error(`${what}: ${a} instead of ${b}`);
-}
-
-// A server: its address, and how to stop it.
-async function serve(program, listen, ...options) {
-  const child = spawn(program, ["--listen", listen, ...options], { stdio: ["ignore", "pipe", "ignore"] });
-  servers.add(child);
-  const ended = new Promise((resolve) => child.once("exit", resolve));
-  for await (const line of createInterface({ input: child.stdout })) {
-    const address = /^listening on \w+:\/\/(.*)$/.exec(line)?.[1];
-    if (!address) continue;
-    child.stdout.resume();
-    const stop = (signal) => (servers.delete(child), child.kill(signal), ended);
-    return { address, stop, signal: (signal) => child.kill(signal) };
-  }
-  throw new Error(program + " does not listen");
-}
-
-// A page, and all that it complains of. That nobody listens or answers while a server is away is no
-// fault of its.
-const AWAY = /ERR_CONNECTION_REFUSED|closed before the connection is established/;
-async function open(browser, address, options) {
-  const context = await browser.newContext(options), page = await context.newPage(), complaints = [];
-  page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type()) && !AWAY.test(message.text())) complaints.push(message.text());
-  });
-  page.setDefaultTimeout(PATIENCE);
-  await page.goto(`http://${address}/`);
-  return { page, complaints, close: () => context.close() };
-}
-
-// How many colours a canvas shows: 1 where nothing is drawn.
-const colours = (page, selector) => page.evaluate((selector) => {
-  const canvas = document.querySelector(selector), { width, height } = canvas;
-  const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-  copy.drawImage(canvas, 0, 0);
-  const { data } = copy.getImageData(0, 0, width, height);
-  return new Set(new Uint32Array(data.buffer)).size;
-}, selector);
-
-async function drawn(page, selector) {
-  for (const until = Date.now() + PATIENCE; Date.now() < until; await page.waitForTimeout(100)) {
-    if (await colours(page, selector) > 20) return;
-  }
-  throw new Error(`nothing is drawn in ${selector}`);
-}
-
-// The page's names are global, as those of any script that is no module.
-const fits = (page) => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
-const background = (page) => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
-const bright = (rgb) => rgb.match(/\d+/g).slice(0, 3).reduce((sum, n) => sum + +n, 0) > 384;
-
-async function schemes(page, canvas) {
-  const seen = [];
-  for (const colorScheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme });
-    await drawn(page, canvas);
-    seen.push(bright(await background(page)));
-  }
-  same("bright, by scheme", seen, [true, false]);
-}
+const [marketFeed, game, tokens, chat, axum, pictures] = process.argv.slice(2);
 
 // The page's estimate of the server's clock, over simulated time: ms by our clock, which the server's is ahead of.
 function simulate(Clocks, ahead, drift, seconds, ways) {
@@ -192,6 +109,24 @@ async function checkFeed(browser, adapter) {
     await page.waitForFunction((before) => ticks > before + 500 && document.querySelector("#state").textContent === "live", before);
     same("gaps and mismatches", await page.evaluate(() => [gaps, mismatches]), [0, 0]);
   });
+  await check(who + "a frozen server is noticed within 3 s, and again when it goes on", async () => {
+    const shows = (text) => page.waitForFunction((text) => document.querySelector("#state").textContent === text, text);
+    await page.evaluate(() => {
+      [window.unanswered, window.connection] = [null, ws];
+      const node = document.querySelector("#state");
+      new MutationObserver(() => node.textContent === "no answer" && (unanswered ??= performance.now() - heard))
+        .observe(node, { childList: true });
+    });
+    server.signal("SIGSTOP");
+    await shows("no answer");
+    await check(who + "axe finds nothing while the server is frozen", () => accessible(page));
+    const after = await page.evaluate(() => unanswered);
+    if (!(after < 3000)) throw new Error(`noticed after ${after} ms`);
+    server.signal("SIGCONT");
+    await shows("live");
+    same("the same connection", await page.evaluate(() => ws === connection), true);
+  });
+  await check(who + "axe finds nothing", () => accessible(page));
   await check(who + "a goodbye is understood", async () => {
     await server.stop("SIGINT");
     await page.waitForFunction(() => /^(server stops|connection lost), again in/.test(document.querySelector("#state").textContent));
@@ -242,6 +177,7 @@ async function checkGame(browser) {
   let server = await serve(game, "127.0.0.1:0");
   const one = await open(browser, server.address, DESK), two = await open(browser, server.address, PHONE);
   const ada = one.page, bob = two.page;
+  await check(who + "axe finds nothing at the door", () => accessible(ada));
   await check(who + "two join, by the names they chose", async () => {
     await join(ada, "Ada");
     await join(bob, "<b>Bob</b>");
@@ -252,6 +188,7 @@ async function checkGame(browser) {
       await drawn(page, "canvas");
     }
   });
+  await check(who + "axe finds nothing in the world", () => accessible(ada));
   await check(who + "one moves by keys, and the other sees it", async () => {
     const [key] = await freeWay(ada);
     await watch(bob, ada, () => ada.keyboard.down(key));
@@ -343,7 +280,8 @@ const asked = async (page, prompt) => (await page.fill("input", prompt), page.cl
 const text = (page) => page.textContent("output");
 
 async function checkTokens(browser) {
-  const who = "tokens: ", server = await serve(tokens, "127.0.0.1:0"), PROMPT = "249";
+  const who = "tokens: ", PROMPT = "249";
+  let server = await serve(tokens, "127.0.0.1:0");
   const { page, complaints, close } = await open(browser, server.address, PHONE);
   let whole;
   await check(who + "an answer comes token by token", async () => {
@@ -398,7 +336,98 @@ async function checkTokens(browser) {
     await close();
     way.stop();
   });
+  await check(who + "an answer that a restarted server does not have is called lost, and can be asked for again", async () => {
+    const { page, close } = await open(browser, server.address, DESK);
+    await check(who + "axe finds nothing", () => accessible(page));
+    await asked(page, PROMPT);
+    await page.waitForFunction(() => answer.have > 10);
+    await server.stop("SIGKILL");
+    server = await serve(tokens, server.address);
+    await status(page, "^the rest of this answer is lost after token \\d+$");
+    await check(who + "axe finds nothing after a loss", () => accessible(page));
+    await page.click("text=Ask again");
+    await status(page, "^end \\d+ complete$");
+    same("the answer", await text(page), whole);
+    same("it is not offered again", await page.isVisible("#again"), false);
+    await close();
+  });
   await server.stop("SIGKILL");
+}
+
+async function checkChat(browser) {
+  const who = "chat: ", server = await run(chat, ["127.0.0.1:0"]);
+  const [ada, bob] = [await open(browser, server.address, DESK), await open(browser, server.address, PHONE)];
+  const say = async ({ page }, said) => (await page.fill("input", said), await page.click("button"));
+  const hears = ({ page }, line) => page.waitForFunction((line) => [...document.querySelectorAll("#said div")]
+    .some(({ textContent }) => textContent === line), line);
+  await check(who + "axe finds nothing at the door", () => accessible(ada.page));
+  await check(who + "two pages talk, and no markup is run", async () => {
+    await say(ada, "Ada");
+    await hears(ada, "Ada is here");
+    await say(bob, "Bob");
+    await hears(ada, "Bob is here");
+    await say(bob, "<b>hello</b>");
+    for (const page of [ada, bob]) await hears(page, "Bob: <b>hello</b>");
+  });
+  await check(who + "axe finds nothing in the room", () => accessible(ada.page));
+  await check(who + "it joins again after a restart", async () => {
+    await server.stop("SIGKILL");
+    await ada.page.waitForFunction(() => /lost/.test(document.querySelector("[role=status]").textContent));
+    await check(who + "axe finds nothing when the connection is lost", () => accessible(ada.page));
+    const again = await run(chat, [server.address]);
+    await ada.page.waitForFunction(() => document.querySelector("[role=status]").textContent === "You are Ada.");
+    await again.stop("SIGKILL");
+  });
+  await check(who + "no complaints", () => same("complaints", [...ada.complaints, ...bob.complaints], []));
+  for (const { close } of [ada, bob]) await close();
+}
+
+async function checkAxum(browser) {
+  const server = await serve(axum, "127.0.0.1:0"), { page, complaints, close } = await open(browser, server.address, DESK);
+  await check("axum: both messages come back, axe finds nothing", async () => {
+    await page.waitForFunction(() => document.querySelector("#said").textContent === "both came back");
+    await accessible(page);
+    same("complaints", complaints, []);
+  });
+  await close();
+  await server.stop("SIGKILL");
+}
+
+// The page's code in docs/recipes/browsers.md, against a server that playwright-core plays.
+async function checkRecipe(browser) {
+  await check("the recipe's page resumes after a cut, takes the state after a gap, and stops when it is outdated", async () => {
+    const text = readFileSync(__dirname + "/../../docs/recipes/browsers.md", "utf8"), page = await browser.newPage(), said = [];
+    page.setDefaultTimeout(PATIENCE);
+    let socket;
+    await page.routeWebSocket(/./, (route) => (socket = route, route.onMessage((message) => said.push(JSON.parse(message).seen))));
+    const state = (log, at, state) => socket.send(JSON.stringify({ log, at, state }));
+    const update = (log, at, update) => socket.send(JSON.stringify({ log, at, update }));
+    const until = async (n) => {
+      for (const end = Date.now() + PATIENCE; said.length < n; await page.waitForTimeout(20)) {
+        if (Date.now() > end) throw new Error(`${said.length} connections instead of ${n}`);
+      }
+    };
+    const shows = (last) => page.waitForFunction((last) => JSON.stringify(shown.at(-1)) === JSON.stringify(last), last);
+    await page.addScriptTag({
+      content: /^```js\n([^]*?)^```/m.exec(text)[1] +
+        "window.shown = []; follow('ws://server/', (a, b) => a + b, (...what) => shown.push(what));",
+    });
+    await until(1);
+    state(7, 3, 10), update(7, 4, 5), socket.send("{}");
+    await shows([15, "live"]);
+    await socket.close({ code: 1011 });
+    await until(2);
+    update(7, 5, 1);
+    await shows([16, "live"]);
+    update(7, 9, 1);
+    await until(3);
+    state(7, 9, 99);
+    await shows([99, "live"]);
+    await socket.close({ code: 4426 });
+    await shows([99, "reload the page"]);
+    same("what it had seen", said, [null, [7, 4], null]);
+    await page.close();
+  });
 }
 
 // For examples/README.md: a desk by day, a phone by night.
@@ -449,11 +478,14 @@ async function takePictures(browser) {
     for (const adapter of ["tokio", "blocking"]) await checkFeed(browser, adapter);
     await checkGame(browser);
     await checkTokens(browser);
+    await checkChat(browser);
+    await checkAxum(browser);
+    await checkRecipe(browser);
   } finally {
     await browser.close();
     for (const child of servers) child.kill("SIGKILL");
   }
 })().catch((error) => {
-  failed++;
+  process.exitCode = 1;
   console.log("FAIL pages: " + error.message);
-}).finally(() => process.exit(failed ? 1 : 0));
+}).finally(() => process.exit());

@@ -1,5 +1,5 @@
 //! What `market_feed` and `feed_handler` have in common: the exchange with several lines, what is on its wire,
-//! and their command lines' numbers. Its `page` is that of `tokens` too.
+//! and their command lines' numbers. Its `page` serves those of `tokens` and `chat` too.
 #![cfg(feature = "tokio")]
 #![allow(missing_docs)] // of these two programs, and nobody else's
 pub mod book;

@@ -141,7 +141,8 @@ impl<S: Stream> Incoming<S> {
     }
 }
 
-/// Runs a future whose polls wait by themselves.
+/// Runs a future whose polls wait by themselves, in `poll_wait`. So one poll finishes it, unless
+/// the stream is non-blocking: then the future is dropped.
 pub(crate) fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
     ready_or_would_block(pin!(future).poll(&mut context()))
 }

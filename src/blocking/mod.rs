@@ -159,7 +159,7 @@ macro_rules! receiving {
         /// As [`recv`](Self::recv).
         #[inline]
         pub fn recv_to_reply(&mut self) -> Result<Option<Received<'_, $Sender>>, Error> {
-            if !self.0.quick_with() && self.0.wait_with()? == Ready::End {
+            if !self.0.quick_to_reply() && self.0.wait_to_reply()? == Ready::End {
                 return self.0.ended();
             }
             Ok(self.0.received())
@@ -318,13 +318,15 @@ impl<S: Stream> WebSocket<S> {
     /// was written. After [`Error::WouldBlock`] call this again.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
         begun(self.sender_mut().close(frame))?;
-        self.0.io.wait.begin();
+        self.0.io.wait.begin(); // once: discarded messages must not restart the caller's timeout
         while self.0.wait_on(Want::Message)? == Ready::Item {}
         self.0.ended::<()>().map(drop)
     }
 }
 
 impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
+    /// The next message, by the fast path if possible. That path neither starts the time of a call
+    /// nor waits.
     #[inline]
     fn wait_message(&mut self) -> Result<Ready, Error> {
         match self.quick() {
@@ -333,6 +335,7 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         }
     }
 
+    /// A whole receiving call, up to an item or the end.
     fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
         self.io.wait.begin();
         self.wait_on(want)
@@ -344,7 +347,8 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         self.wait_until_ready(|socket, cx| socket.poll_more(cx, want))
     }
 
-    /// Polls and waits alternately, until the poll is ready.
+    /// Polls and waits alternately, until the poll is ready. Fails if a wait does: with
+    /// `WouldBlock` the call can go on later, because the polls keep their state in the connection.
     #[inline]
     fn wait_until_ready<T>(
         &mut self,
@@ -358,10 +362,11 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         }
     }
 
-    /// Waits for room for an answer, then for a message. Messages that are discarded after our
-    /// Close do not restart the caller's timeout.
+    /// Waits for room for an answer, within the caller's write timeout, then for a message, within
+    /// the read timeout. Messages that are discarded after our Close do not restart the read
+    /// timeout.
     #[inline(never)]
-    fn wait_with(&mut self) -> Result<Ready, Error> {
+    fn wait_to_reply(&mut self) -> Result<Ready, Error> {
         self.io.wait.begin_sending();
         self.wait_until_ready(|socket, cx| C::poll_answerable(socket, cx))?;
         self.io.wait.begin();

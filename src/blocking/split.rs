@@ -60,16 +60,18 @@ impl<S: Stream> WebSocket<S> {
     /// Those of [`Stream::try_clone`]: `Unsupported` for a stream that cannot be split. After an
     /// error the connection is lost.
     pub fn into_split(self) -> io::Result<(Reader<S>, Writer<S>)> {
+        // A deadline that the writer starts is then noticed while at least three quarters of it are
+        // left, because nothing wakes the reader.
         let quarter = self.0.core.conn.shortest_sending_timeout() / 4;
         let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {
             let epoch = read.wait.epoch;
             let out = Timed::new(read.io.try_clone()?, epoch);
-            let mut hand = Timed::new(read.io.try_clone()?, epoch);
-            hand.wait.write_limit = read.wait.write_limit.take();
-            hand.wait.longest_wait = Some(WRITER_WAIT);
+            let mut handle = Timed::new(read.io.try_clone()?, epoch);
+            handle.wait.write_limit = read.wait.write_limit.take();
+            handle.wait.longest_wait = Some(WRITER_WAIT);
             read.wait.set_longest_wait(reader_wait);
-            Ok::<_, io::Error>((read, out, hand))
+            Ok::<_, io::Error>((read, out, handle))
         })?;
         Ok((Reader(halves.0), Writer(halves.1)))
     }
@@ -82,8 +84,8 @@ impl<S: Stream> Writer<S> {
     ///
     /// As [`WebSocket::set_write_timeout`].
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.0.hand.check(timeout)?;
-        self.0.hand.wait.write_limit = timeout;
+        self.0.handle.check(timeout)?;
+        self.0.handle.wait.write_limit = timeout;
         Ok(())
     }
 
@@ -132,9 +134,10 @@ impl<S: Stream> Writer<S> {
         self.flush()
     }
 
-    /// Writes everything. With `enough`, stops once there is room.
+    /// Writes everything. With `enough`, stops once there is room. Each wait ends after
+    /// `WRITER_WAIT` at the latest, so that the next poll notices the end of receiving.
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {
-        self.0.hand.wait.begin_sending();
+        self.0.handle.wait.begin_sending();
         let mut before = self.0.with(|tx| tx.buffered_amount());
         loop {
             if let Poll::Ready(done) = self.0.poll_flush(&mut context(), enough) {
@@ -145,13 +148,13 @@ impl<S: Stream> Writer<S> {
             // begins again. The handle that both halves write to cannot restart this time, because
             // the handle does not know this call.
             if left < before {
-                self.0.hand.wait.begin_sending();
+                self.0.handle.wait.begin_sending();
             }
             before = left;
-            self.0.set_blocked(false); // this thread writes the refused bytes itself
-            let waited = self.0.hand.wait_to_write(until);
+            self.0.share_rest(false); // this thread writes the refused bytes itself
+            let waited = self.0.handle.wait_to_write(until);
             if waited.is_err() {
-                self.0.set_blocked(true);
+                self.0.share_rest(true); // this thread leaves them to the reader
             }
             waited?;
         }

@@ -11,14 +11,15 @@ use std::{
     time::Duration,
 };
 
-/// Waits with `poll(2)`, which on Windows is WSAPoll. Returns whether the socket can be read or
-/// written.
-fn ready(socket: &impl AsFd, want: Interest, timeout: Option<Duration>) -> io::Result<bool> {
+/// Waits with `poll(2)`, which on Windows is WSAPoll. Does not say which event came: the adapter
+/// tries the socket anyway. A timeout that the system cannot express means no limit.
+fn poll_socket(socket: &impl AsFd, want: Interest, timeout: Option<Duration>) -> io::Result<()> {
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN, want.read);
     flags.set(PollFlags::OUT, want.write);
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-    Ok(poll(&mut [PollFd::new(socket, flags)], timeout.as_ref())? > 0)
+    poll(&mut [PollFd::new(socket, flags)], timeout.as_ref())?;
+    Ok(())
 }
 
 #[cfg(unix)]
@@ -68,7 +69,7 @@ mod calls {
         if waits && fcntl_getfl(socket)?.contains(OFlags::NONBLOCK) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        ready(socket, want, timeout).map(drop)
+        poll_socket(socket, want, timeout)
     }
 }
 
@@ -102,7 +103,7 @@ mod calls {
         want: Interest,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
-        ready(socket, want, timeout).map(drop)
+        poll_socket(socket, want, timeout)
     }
 }
 

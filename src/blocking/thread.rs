@@ -20,7 +20,7 @@ use std::{
 };
 
 /// The timeout of blocking reads while there is a deadline. A read blocks only if no deadline comes
-/// within this time.
+/// within this time and [`MARGIN`].
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time by which the system may end a blocking read too late: two steps of the system's clock.
 /// So a read blocks only if the next deadline is at least the read timeout plus `MARGIN` away.
@@ -36,23 +36,27 @@ pub(crate) struct Thread {
     /// The caller's limits: on a receiving call, and on the wait of a sending call for the stream.
     pub(super) read_limit: Option<Duration>,
     pub(super) write_limit: Option<Duration>,
-    /// When the caller's limit on this call is reached.
+    /// When the caller's limit on this call is reached. Each call that may wait begins with
+    /// [`begin`](Self::begin) or [`begin_sending`](Self::begin_sending), which set this and the
+    /// state of the call below.
     call_ends: Option<Time>,
     /// This call sends. The time of the call begins again whenever the stream accepts bytes.
     sends: bool,
     /// This call has not read yet. Even if its time is over, a call reads once, so that a caller
     /// with a short timeout still makes progress.
     unread: bool,
-    /// The events and the deadline that the last polls would wait for.
+    /// The events and the deadline that the last polls would wait for. Polls add to them, and
+    /// `wait` takes them.
     want: Interest,
     until: Option<Time>,
-    /// The polls stopped although the stream did not block. So `wait` returns at once, and the call
-    /// polls again.
+    /// The polls stopped although the stream did not block: a read was put off, or a call was
+    /// interrupted. So `wait` returns at once, and the call polls again.
     again: bool,
     /// The number of reads since one was last put off for the deadlines. A read that would block
     /// also has them checked, and does not change this number.
     reads: u32,
-    /// The next read may block.
+    /// The next read may block. `may_wait` decides this anew before each read, and `poll_read`
+    /// takes it back.
     read_waits: bool,
     /// The longest wait of one half of a split connection. After this time the thread looks for
     /// changes by the other half, which cannot wake this thread. `None` for a whole connection.
@@ -119,7 +123,8 @@ impl Thread {
         self.call_ends.is_some_and(|ends| self.now() >= ends)
     }
 
-    /// The result of a call of the stream. If the call would block, notes `want`.
+    /// The result of a call of the stream. If the call would block, notes `want` and returns
+    /// `Pending`.
     #[inline]
     fn polled<T>(&mut self, done: io::Result<T>, want: Interest) -> Poll<io::Result<T>> {
         match done {
@@ -128,6 +133,7 @@ impl Thread {
         }
     }
 
+    /// A failed call of the stream. `Pending` means to wait, or to call again.
     #[cold]
     fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
         match error.kind() {
@@ -154,13 +160,15 @@ impl<S: Stream> Timed<S, Thread> {
         Self { io, wait: Thread::new(epoch) }
     }
 
-    /// Waits for the events and deadlines that the last polls noted.
+    /// Waits for the events and deadlines that the last polls noted. `Ok`: poll again, for whatever
+    /// reason. `WouldBlock`: the time of this call is over, or the stream does not wait.
     #[inline(never)]
     pub(super) fn wait(&mut self) -> Result<(), Error> {
         let Self { io, wait } = self;
         let (want, until) = (mem::take(&mut wait.want), wait.until.take());
         let again = mem::take(&mut wait.again);
-        // The only read of this call was put off, so the call has not tried to read yet.
+        // The only read of this call was put off, so the call has not tried to read yet. It gets
+        // one try, even after its time: see `unread`.
         let untried = again && wait.unread && !wait.sends;
         if !untried && wait.call_is_over() {
             return Err(Error::WouldBlock);
@@ -174,6 +182,7 @@ impl<S: Stream> Timed<S, Thread> {
             Ok(()) => Ok(()),
             Err(error) => match error.kind() {
                 ErrorKind::Interrupted => Ok(()),
+                // See `Stream::wait`: the user wants no wait, or the stream cannot wait.
                 ErrorKind::WouldBlock | ErrorKind::Unsupported => Err(Error::WouldBlock),
                 _ => Err(error.into()),
             },
@@ -186,7 +195,8 @@ impl<S: Stream> Timed<S, Thread> {
         self.wait()
     }
 
-    /// Checks that the caller's limit is valid, and that the stream can keep the limit.
+    /// Checks that the caller's limit is valid, and that the stream can keep the limit. A wait of
+    /// zero only asks whether the stream can wait.
     pub(super) fn check(&self, limit: Option<Duration>) -> io::Result<()> {
         match limit {
             None => Ok(()),
@@ -206,6 +216,7 @@ impl<S: Stream> Io for Timed<S, Thread> {
         self.wait.now()
     }
 
+    /// Waits for nothing: notes the time for [`wait`](Timed::wait).
     fn poll_sleep(&mut self, until: Time, _: &mut Context<'_>) -> Poll<()> {
         if self.now() >= until {
             return Poll::Ready(());
@@ -216,25 +227,30 @@ impl<S: Stream> Io for Timed<S, Thread> {
     }
 
     fn poll_wait(&mut self, by: Option<Time>, _: &mut Context<'_>) -> Poll<()> {
+        // The events are noted: the caller's last poll of the stream was `Pending`.
         self.wait.until = by;
+        // A failure of poll(2) itself also ends the handshake as `WouldBlock`, because this poll
+        // has no place for an error.
         match self.wait() {
             Ok(()) => Poll::Ready(()),
             Err(_) => Poll::Pending,
         }
     }
 
+    /// Decides whether the very next `poll_read` may block, which then saves the `poll(2)`.
     #[inline]
     fn may_wait(&mut self, until: Option<Time>) {
         let Self { io, wait } = self;
         let longest = wait.longest_wait.unwrap_or(READ_TIMEOUT);
-        let mut times_out = || io.set_read_timeout(Some(longest)).is_ok();
+        let mut set_timeout = || io.set_read_timeout(Some(longest)).is_ok();
         // A read of a whole connection without a deadline may block for ever. Every other read
         // needs the stream's read timeout, and no deadline may come before that timeout. A caller's
-        // limit may be shorter than the timeout, and is exact: `wait` keeps it by poll(2).
+        // limit may be shorter than the timeout, and is exact: `wait` keeps it by poll(2). So with
+        // such a limit no read blocks.
         wait.read_waits = wait.call_ends.is_none()
             && until.is_none_or(|at| at >= wait.now() + longest + MARGIN)
             && ((until.is_none() && wait.longest_wait.is_none())
-                || *wait.reads_time_out.get_or_insert_with(&mut times_out));
+                || *wait.reads_time_out.get_or_insert_with(&mut set_timeout));
     }
 
     fn write_blocked(&mut self) {
@@ -243,6 +259,7 @@ impl<S: Stream> Io for Timed<S, Thread> {
 }
 
 impl<S: Stream> Source for Timed<S, Thread> {
+    /// Reads once. Blocks only if `may_wait` has just allowed it.
     #[inline]
     fn poll_read(&mut self, spare: &mut [u8], _: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Self { io, wait } = self;
@@ -270,6 +287,7 @@ impl<S: Stream> Output for Timed<S, Thread> {
     ) -> Poll<io::Result<usize>> {
         let Self { io, wait } = self;
         let written = io.try_write(slices);
+        // Progress of a sending call restarts its time. In a receiving call it does not.
         if wait.sends && wait.call_ends.is_some() && written.is_ok() {
             wait.begin_sending();
         }

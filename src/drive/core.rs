@@ -38,7 +38,8 @@ pub(crate) trait Core<I>: Sized {
     fn with<T>(&mut self, f: impl FnOnce(&mut Inbound, &mut Sender, &mut Out) -> T) -> T;
 
     /// Writes queued bytes until the stream refuses more. Ready when all bytes are written, or
-    /// writing has failed. The error is kept in [`Out`].
+    /// writing has failed. The error is kept in [`Out`], and receiving goes on: the peer's last
+    /// messages may say why writing failed.
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
     /// Shuts the stream down for writing.
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
@@ -55,13 +56,17 @@ pub(crate) trait Core<I>: Sized {
     fn is_free(&self) -> bool {
         true
     }
-    /// Waits until there is room for an answer. Also writes once `cork_limit` bytes are queued.
+    /// Waits until there is room for an answer, or no answer is possible. Also writes once
+    /// `cork_limit` bytes are queued, without a wait. A half has nothing to wait for: only the
+    /// writer feeds.
     #[inline(always)]
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let _ = (socket, cx);
         Poll::Ready(())
     }
     /// Whether our Close is queued. Then no answer can follow, so received messages are discarded.
+    /// After a failed write nothing can be answered either, but messages are still delivered: they
+    /// may say why the write failed.
     #[inline(always)]
     fn is_mute(&self) -> bool {
         false
@@ -70,7 +75,7 @@ pub(crate) trait Core<I>: Sized {
     fn received(&mut self) -> Option<Received<'_, Self::Sender<'_>>>;
 
     /// Consumes input up to the next item. Uses the sending side only for a frame that affects
-    /// sending.
+    /// sending. For `Chunk` there is no fast path, because `quick` takes whole messages only.
     #[inline(always)]
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
         let rx = self.inbound().receiver_mut();
@@ -93,8 +98,8 @@ pub(crate) trait Core<I>: Sized {
 /// The facts about a whole connection that one task may change while another task waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outlook {
-    /// A Close was queued, which starts a deadline that the receiving task watches. The stream
-    /// accepts no more bytes. Receiving has failed.
+    /// Three facts, none of which becomes false again. A Close was queued, which starts a deadline
+    /// that the receiving task watches. Nothing more can be written. Receiving has failed.
     pub(super) ends: [bool; 3],
     /// The stream refuses bytes, and either side may write them later.
     pub(super) blocked: bool,
@@ -121,7 +126,8 @@ impl Whole {
     }
 
     /// The reason why queued messages were dropped. Writing failed earlier, in a receiving call or
-    /// because a deadline passed.
+    /// because a deadline passed. The receiver's error replaces the one in `out`, as the field
+    /// says.
     #[cold]
     pub(crate) fn lost(&mut self) -> Error {
         self.out.recv_error = self.conn.receiver().failure().or(self.out.recv_error);
@@ -156,7 +162,7 @@ impl<I: Source + Output> Core<I> for Whole {
         if self.out.is_flushed() && !self.conn.sender().has_outgoing() {
             return Poll::Ready(());
         }
-        self.out.poll_write(self.conn.sender_mut(), io, cx).map(drop)
+        self.out.poll_drain(self.conn.sender_mut(), io, cx).map(drop)
     }
 
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
@@ -173,6 +179,7 @@ impl<I: Source + Output> Core<I> for Whole {
         pool::give(self.conn.sender_mut().reclaim());
     }
 
+    // Below `cork_limit` there is room for an answer: see the field in `Sender`.
     #[inline(always)]
     fn is_free(&self) -> bool {
         let tx = self.conn.sender();
@@ -182,7 +189,8 @@ impl<I: Source + Output> Core<I> for Whole {
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let tx = socket.core.conn.sender();
         if !tx.has_room() && !tx.is_closed() {
-            // If writing fails, a later receiving call returns the error.
+            // If writing fails, the sender is closed, so a second call does not come here. A later
+            // receiving call returns the error.
             return socket.poll_flush(cx, true).map(drop);
         }
         if tx.reached_cork_limit() {

@@ -89,7 +89,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             // Retry if the network or the feed failed, but not if a rule was broken or the
-            // application failed the connection.
+            // application failed the connection. An error without a close code is the network's.
             Self::Recv(error) => error.close_code().is_none() || *error == RecvError::DataTimeout,
             // `Unsupported` includes a socket option that the system lacks.
             Self::Io(error) => !matches!(
@@ -123,7 +123,8 @@ impl Error {
     }
 }
 
-/// A copy of the error, to report it a second time.
+/// A copy of the error, to report it a second time. An error of a caller's own stream keeps only
+/// its kind, because an `io::Error` cannot be cloned.
 pub(crate) fn again(error: &io::Error) -> io::Error {
     #[cfg(feature = "rustls")]
     if let Some(error) = crate::tls::TlsError::inside(error) {

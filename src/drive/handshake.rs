@@ -87,7 +87,8 @@ impl<I: Source + Output> Incoming<I> {
         Poll::Ready(Ok(told))
     }
 
-    /// Writes a rejection.
+    /// Writes a rejection. Unlike on an open connection, `write_timeout` bounds the whole response,
+    /// because nothing else is checked meanwhile.
     pub(crate) async fn answer(&mut self, rejection: Rejection) -> Result<(), Error> {
         let response = self.handshake.reject(rejection.dated(std::time::UNIX_EPOCH.elapsed().ok()));
         let by = self.io.now() + self.write_timeout;
@@ -110,7 +111,7 @@ impl<I: Source + Output> Incoming<I> {
         let drained = within(io, by, |io, cx| {
             loop {
                 match ready!(read(io, &mut sink, cx)) {
-                    Ok(1..) if io.now() < end => {}
+                    Ok(1..) if io.now() < end => {} // a flood must not keep this loop going
                     _ => return Poll::Ready(()),
                 }
             }
@@ -129,9 +130,10 @@ pub(crate) async fn client<I: Source + Output>(
 ) -> Result<Socket<Whole, I>, Error> {
     let mut handshake = client::Handshake::new(request, config, SystemEntropy::new()?);
     handshake.reading.put(ahead);
-    handshake.reading.handle_timeout(Time::ZERO)?;
+    handshake.reading.handle_timeout(Time::ZERO)?; // starts the deadline
     let by = handshake.reading.poll_timeout();
-    // If the write takes too long, the check of the deadline below returns the error.
+    // If the write takes too long, the check of the deadline below returns the error. Whatever was
+    // not written does not matter then.
     if let Some(written) = write_all(&mut io, handshake.outgoing(), by).await {
         written?;
     }
@@ -157,7 +159,8 @@ pub(crate) async fn client<I: Source + Output>(
     Ok(Socket::join(io, handshake.into_connection()?))
 }
 
-/// Reads once, or waits for the stream.
+/// Reads once, or waits for the stream. After a ready `Ok`, step again and check the deadline:
+/// bytes came, the stream ended, or the wait is over.
 pub(crate) fn poll_read<I: Source + Output>(
     io: &mut I,
     to: &mut Reading,
@@ -173,7 +176,7 @@ pub(crate) fn poll_read<I: Source + Output>(
     Poll::Ready(Ok(()))
 }
 
-/// Writes all bytes, then flushes. `None` if this takes longer than `by`.
+/// Writes all bytes, then flushes. `None` if this is not done by `by`: then a part may be written.
 pub(crate) async fn write_all<I: Source + Output>(
     io: &mut I,
     mut bytes: &[u8],
@@ -191,7 +194,8 @@ pub(crate) async fn write_all<I: Source + Output>(
     written.await
 }
 
-/// The result of `poll`, or `None` if `poll` is not ready by `by`.
+/// The result of `poll`, or `None` if `poll` is not ready by `by`. `poll` must register the waker,
+/// or note what a thread waits for: `poll_wait` waits for that.
 async fn within<I: Source + Output, T>(
     io: &mut I,
     by: Option<Time>,

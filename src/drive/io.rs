@@ -25,7 +25,8 @@ pub(crate) trait Io {
     /// The time since the stream's own epoch.
     fn now(&self) -> Time;
 
-    /// Waits until `until`. May return earlier.
+    /// Waits until `until`. May return earlier, so callers look at the clock again. A later call
+    /// with another time replaces the wait of a task. A thread notes the earliest of all times.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Waits for the stream, at most until `by`. Only handshakes call this. For a task the stream
@@ -34,8 +35,8 @@ pub(crate) trait Io {
         by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
     }
 
-    /// Allows the next read to block, at most until `until`, the next deadline. The caller has
-    /// nothing to write.
+    /// Allows the next read, and only this one, to block, at most until `until`, the next deadline.
+    /// The caller has nothing to write.
     #[inline(always)]
     fn may_wait(&mut self, until: Option<Time>) {
         let _ = until;
@@ -82,7 +83,7 @@ pub(crate) trait Output: Io {
 }
 
 /// The result of a failed call. After an interruption, this wakes the task, which then repeats the
-/// call.
+/// call. (A thread handles interruptions itself, in `Thread::failed`.)
 #[cold]
 pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T>> {
     if error.kind() == io::ErrorKind::Interrupted {
@@ -100,7 +101,7 @@ pub(crate) fn shutdown<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<()> 
     }
 }
 
-/// Writes once.
+/// Writes once. `out` must have bytes. The caller advances it by the number written.
 #[inline]
 pub(super) fn write<I: Output>(
     io: &mut I,
@@ -114,6 +115,7 @@ pub(super) fn write<I: Output>(
     outcome(ready!(written), cx)
 }
 
+/// Passes the bytes of `out` to `write` as slices, at most `SLICES` of them.
 #[inline(never)]
 fn with_many<T>(out: &impl Buf, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
     // Most writes have only a header and a payload. So the long array is built only if this short
@@ -128,6 +130,7 @@ fn with_many<T>(out: &impl Buf, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
     write(slices.get(..filled).unwrap_or_default())
 }
 
+/// The result of a write. Zero bytes are an error: a retry would not end.
 #[inline]
 pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::Result<usize>> {
     match written {
@@ -137,7 +140,7 @@ pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::
     }
 }
 
-/// Flushes the stream, which holds `unflushed` bytes.
+/// Flushes the stream, which holds `unflushed` bytes. Only `Ok` sets this number to 0.
 #[inline]
 pub(crate) fn flush<I: Output>(
     io: &mut I,

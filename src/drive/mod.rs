@@ -63,7 +63,7 @@ pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
     /// Each read must be noted: the program wants the time of each read, or `attend` has to run
-    /// after each read.
+    /// after each read. Only the connection's `Config` decides this, so it never changes.
     notes_reads: bool,
     /// Bytes were read since the last `attend`.
     read_unattended: bool,
@@ -82,6 +82,7 @@ pub(crate) struct Socket<C, I> {
 static POOL: Memory = Memory { take_to: pool::take_to, give: pool::give };
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
+    /// Joins an open connection, or its half, and a stream. Nothing is read or written yet.
     #[inline]
     pub(crate) fn new(mut core: C, io: I) -> Self {
         let notes_reads = core.inbound().stamps_reads() || core.inbound().attends().is_some();
@@ -107,7 +108,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// The result of a receiving call.
+    /// The result of a receiving call. `item` takes the item at which the last step stopped, so no
+    /// step may come between the poll and this call.
     #[inline(always)]
     pub(crate) fn take<'a, T>(
         &'a mut self,
@@ -120,11 +122,16 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
+    /// Takes a whole message that was already read. Any other result says only that this fast path
+    /// found none: then [`poll_more`](Self::poll_more) decides.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         self.core.inbound().receiver_mut().quick()
     }
 
+    /// Polls until the next item that the call wants, or the end. Parses first, then writes, then
+    /// reads: so the replies to one read leave in one write. `Pending`: whatever can end the wait
+    /// has the waker of `cx`, or the thread has noted it.
     #[inline(never)]
     pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>, want: Want) -> Poll<Ready> {
         loop {
@@ -143,12 +150,13 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 Ok(Step::Closed) | Err(_) => return self.poll_end(cx),
             }
             if self.read_unattended {
-                self.attend();
+                self.attend(); // may end receiving, which the next step shows
                 continue;
             }
             // Reading goes on while writing is blocked. Otherwise two peers that both write could
             // wait for each other for ever.
             let written = self.write(cx);
+            // A read that blocks would keep refused bytes waiting, so it is not allowed then.
             if I::WAITS && written.is_ready() {
                 let until = self.core.next_deadline();
                 self.io.may_wait(until);
@@ -183,6 +191,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         io::read(io, core.inbound().receiver_mut().spare_mut(), cx)
     }
 
+    /// Notes the time of a read. The stream's own stamp, if any, is left in [`arrival`]. So an
+    /// older stamp, which another connection of this thread may have left, is forgotten before the
+    /// read.
     #[inline(never)]
     fn poll_noting_read(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
         arrival::forget();
@@ -197,7 +208,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         read
     }
 
-    /// Takes the bytes of a read. If the read would block, checks the deadlines.
+    /// Takes the bytes of a read. If the read would block, checks the deadlines. Ready when a
+    /// further step may find something new.
     #[inline]
     pub(crate) fn poll_take(
         &mut self,
@@ -208,6 +220,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             Poll::Ready(Ok(0)) => self.end_of_stream(),
             Poll::Ready(Ok(n)) => self.commit(n),
             Poll::Ready(Err(error)) => {
+                // What has arrived is delivered first. Then `poll_end` reports the error kept here.
                 self.core.with(|_, _, out| out.io_failed(error));
                 self.end_of_stream();
             }
@@ -227,11 +240,13 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Checks the deadline on data and the idle message. The other deadlines are checked only when
-    /// a read would block, but these two must not wait while input keeps coming.
+    /// a read would block, but these two must not wait while input keeps coming. The loop runs this
+    /// only after it has stepped over everything that was read: unread data is no silence.
     #[cold]
     fn attend(&mut self) {
         self.read_unattended = false;
         let now = self.io.now();
+        // An early call would do no harm, but a half would lock after each read.
         if self.core.inbound().attends().is_some_and(|at| at <= now) {
             self.core.with(|inbound, tx, _| inbound.attend(now, tx));
         }
@@ -276,7 +291,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         self.core.inbound().receiver_mut().end_of_stream();
     }
 
-    /// Ends the stream in the steps that the core asks for, then keeps the reason for the end.
+    /// Ends the stream in the steps that the core asks for, then keeps the reason for the end. Each
+    /// round asks anew, because a step or a passed deadline changes what is left to do.
     #[cold]
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         loop {
@@ -314,7 +330,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<C: Core<I>, I: Io> Socket<C, I> {
-    /// Waits for the next deadline. Ready when a passed deadline has changed something.
+    /// Waits for the next deadline. Ready when a passed deadline has changed something, so the
+    /// caller has to look at the connection again. `Pending` without a deadline registers nothing.
     #[inline]
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.core.next_deadline() {
@@ -323,6 +340,8 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
         }
     }
 
+    /// Waits for the deadline `at`, then tells the time, and goes on with the next deadline. Ready
+    /// as for `poll_alarm`, and when no deadline is left.
     #[inline(never)]
     fn poll_until(&mut self, mut at: Time, cx: &mut Context<'_>) -> Poll<()> {
         let Self { core, io, .. } = self;
@@ -343,6 +362,7 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                     return Poll::Ready(());
                 }
             }
+            // Telling the time has only armed or moved deadlines. Wait for the next one.
             match core.next_deadline() {
                 None => return Poll::Ready(()), // a phase has ended
                 Some(next) => at = next,

@@ -20,7 +20,8 @@ use std::{
 /// split connection the state is behind the lock.
 #[derive(Debug, Default)]
 pub(crate) struct Out {
-    /// The number of bytes that the stream took and has not flushed.
+    /// The number of bytes that the stream took and has not flushed. Between calls the sender has
+    /// this number too, as [`held_back`](Sender::held_back), until nothing more is written.
     unflushed: usize,
     /// The first error of the stream.
     pub(super) io_error: Option<io::Error>,
@@ -50,8 +51,8 @@ impl Out {
     /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs. Callers rely
     /// on both. `Err`: the error is kept, and the sender is empty and closed. So the next call
     /// returns `Ok`, and callers ask [`is_broken`](Sender::is_broken).
-    #[inline(never)] // called at four places, and compiled for each type of stream
-    pub(super) fn poll_write<W: Output>(
+    #[inline(never)] // called at three places, and compiled for each type of stream
+    pub(super) fn poll_drain<W: Output>(
         &mut self,
         tx: &mut Sender,
         io: &mut W,
@@ -64,6 +65,8 @@ impl Out {
         Poll::Ready(written)
     }
 
+    /// [`poll_drain`](Self::poll_drain) without what follows an error. The order: place the waiting
+    /// frames, write, and flush once the stream refuses bytes or has taken all.
     #[inline]
     fn poll_all<W: Output>(
         &mut self,
@@ -72,14 +75,14 @@ impl Out {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let unflushed = &mut self.unflushed;
-        // A flush that an earlier call began goes on before anything else is written. The sender
-        // knows of it only after the stream has refused it.
-        let mut refused = *unflushed > 0 && tx.held_back() > 0;
+        // A call leaves bytes unflushed only if the stream refused them. So this call flushes
+        // first.
+        let mut refused = *unflushed > 0;
         loop {
             let done = !tx.has_outgoing();
             if *unflushed > 0 && (refused || done) {
                 let flushed = flush(io, unflushed, cx);
-                tx.unflushed(*unflushed);
+                tx.set_unflushed(*unflushed); // before the return: `Pending` starts the deadline
                 ready!(flushed)?;
             }
             if done {
@@ -92,11 +95,11 @@ impl Out {
                 *unflushed += n;
                 continue;
             }
-            tx.blocked();
+            tx.write_blocked();
             if *unflushed == 0 {
                 return Poll::Pending;
             }
-            tx.unflushed(*unflushed);
+            tx.set_unflushed(*unflushed);
             refused = true;
         }
     }
@@ -118,16 +121,16 @@ impl Out {
 
     /// Checks all deadlines. If `inbound` is `None`, checks only the deadline on writing. After a
     /// passed deadline, receiving ends once the bytes that have arrived are delivered, and the
-    /// other half learns the reason.
+    /// other half learns the reason from `recv_error`.
     ///
-    /// Returns whether there is now an error or a frame to write.
+    /// Returns whether there is now an error or a frame to write, so that the loop goes round once
+    /// more instead of waiting.
     pub(super) fn handle_timeout(
         &mut self,
         inbound: Option<&mut Inbound>,
         tx: &mut Sender,
         now: Time,
     ) -> bool {
-        let waited = tx.frame_waits();
         let told = match inbound {
             None => tx.handle_timeout(now),
             Some(inbound) => {
@@ -142,11 +145,12 @@ impl Out {
         if let Err(error) = told {
             self.recv_error.get_or_insert(error);
         }
-        told.is_err() || (!waited && tx.frame_waits())
+        told.is_err() || tx.frame_waits()
     }
 
-    /// The error to report. A violation goes before the error of the stream, because a violation
-    /// says more. The error of the stream goes before the plain end of the stream.
+    /// The error that a receiving call reports; `last` is the result of its last step. A violation
+    /// goes before the error of the stream, because a violation says more. The error of the stream
+    /// goes before the plain end of the stream, and is reported once.
     #[cold]
     pub(super) fn reason(&mut self, last: Result<Step, RecvError>) -> Option<Error> {
         match last {
@@ -159,8 +163,8 @@ impl Out {
         }
     }
 
-    /// The reason why queued messages will not be written: the stream's error, the error that ended
-    /// receiving, or `Closed`.
+    /// The error that a flush reports, because queued messages will not be written: the stream's
+    /// error, the error that ended receiving, or `Closed`. Later flushes report it again.
     #[cold]
     pub(super) fn lost(&self) -> Error {
         match (&self.io_error, self.recv_error) {

@@ -18,26 +18,26 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         })
     }
 
-    /// Whether a message is already received, and may be handed out before anything is written. In
-    /// a batch of messages this is nearly always so.
+    /// The fast path of `recv_to_reply`: whether a message is already received, and may be handed
+    /// out before anything is written. In a batch of messages this is nearly always so.
     #[inline(always)]
-    pub(crate) fn quick_with(&mut self) -> bool {
+    pub(crate) fn quick_to_reply(&mut self) -> bool {
         self.core.is_free() && self.quick() == Some(Step::Message)
     }
 }
 
 impl<I: Source + Output> Socket<Whole, I> {
     /// Writes everything. With `enough`, stops once there is room. Nobody reads during the wait, so
-    /// the deadlines on reading are paused.
+    /// the deadlines on reading are paused; the next read resumes them.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         loop {
             let Self { core, io, .. } = &mut *self;
-            // A broken stream never flushes the bytes that it holds, so a wait for them would not
-            // end.
+            // `poll_drain` gives an error only once. Also, a broken stream never flushes the bytes
+            // that it holds, so a wait for them would not end.
             if core.conn.sender().is_broken() {
                 return Poll::Ready(Err(core.lost().into()));
             }
-            match core.out.poll_write(core.conn.sender_mut(), io, cx) {
+            match core.out.poll_drain(core.conn.sender_mut(), io, cx) {
                 Poll::Ready(Ok(())) => {
                     if !I::WAITS {
                         pool::give(core.conn.sender_mut().reclaim());
@@ -51,14 +51,14 @@ impl<I: Source + Output> Socket<Whole, I> {
                 Poll::Pending => {}
             }
             core.conn.set_paused(true); // nobody reads during this wait
-            ready!(self.poll_alarm(cx));
+            ready!(self.poll_alarm(cx)); // ready: the next round sees what has changed
             if let Some(error) = self.core.conn.receiver().failure() {
                 return Poll::Ready(Err(Error::from(error).into()));
             }
         }
     }
 
-    /// Whether a message would be accepted now.
+    /// Whether `feed` would accept a message now, unless a message in chunks is in progress.
     pub(crate) fn has_room(&self) -> bool {
         let tx = self.core.conn.sender();
         tx.has_room() && !tx.is_closed()

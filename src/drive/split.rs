@@ -33,16 +33,21 @@ const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 
 /// The state that both halves share.
 ///
-/// The flags are hints beside the lock, so they need no memory ordering of their own. A half that
-/// acts on one parks its waker before, or takes the lock after. `Wakers` then orders the two.
+/// The flags are hints beside the lock, so `Relaxed` is enough. A half that acts on `blocked` or
+/// `quiet` has parked its waker before. If it misses a change, the half that made the change, or
+/// the stream, wakes it. The locks inside `Wakers` order the parking and the waking. `awaited`
+/// affects only who gets the lock first.
 #[derive(Debug)]
 pub(super) struct Shared<W> {
     wakers: Arc<Wakers>,
-    /// The stream refused bytes, and either half may write them later. Set under the lock.
+    /// The stream refused bytes, and either half may write them later. Each write sets this under
+    /// the lock. A writing thread also clears it while it waits: see
+    /// [`share_rest`](Writer::share_rest).
     blocked: AtomicBool,
     /// The sending side has no deadline, no Close and no Pong to time, so the reader need not lock
-    /// it. Updated whenever the lock is released. Without this flag the reader would take the lock
-    /// before each wait. A writer that sends without pause holds the lock nearly all the time.
+    /// it. Updated whenever a [`Locked`] is dropped, before the lock is released. Without this flag
+    /// the reader would take the lock before each wait. A writer that sends without pause holds the
+    /// lock nearly all the time.
     quiet: AtomicBool,
     /// The reader waits for the lock. A writer that wants the lock again yields first. The lock is
     /// not fair: without the yields, a writer whose stream keeps accepting bytes would get the lock
@@ -60,7 +65,7 @@ struct Sending<W> {
 }
 
 /// The locked sending side. Both halves wait while this guard lives. Dropping the guard wakes each
-/// half for which something has changed.
+/// half for which something has changed. `was_closed` and `had_ended` are the state before.
 struct Locked<'a, W> {
     quiet: &'a AtomicBool,
     was_closed: bool,
@@ -119,12 +124,14 @@ impl<W> Shared<W> {
     }
 
     /// Locks without waking anyone afterwards. This is for calls such as a getter or `feed`, which
-    /// change nothing that the other half waits for.
+    /// change nothing that the other half waits for, and nothing that `quiet` says.
     #[inline]
     fn look(&self) -> MutexGuard<'_, Sending<W>> {
         lock(&self.sending)
     }
 
+    /// Locks, and afterwards wakes the halves that have to learn of a change. This is for every
+    /// call that may queue a Close, block or end the connection.
     fn lock(&self) -> Locked<'_, W> {
         let sending = self.look();
         Locked {
@@ -147,7 +154,7 @@ impl<W> Shared<W> {
     }
 
     /// Yields while the reader waits for the lock; `awaited` says why. The writer calls this before
-    /// each write. Its other calls hold the lock only briefly.
+    /// each write, outside the lock. Its other calls hold the lock only briefly.
     fn let_reader_pass(&self) {
         for _ in 0..YIELDS {
             if !self.awaited.load(Relaxed) {
@@ -173,8 +180,9 @@ impl<W> Shared<W> {
 }
 
 impl<W: Output> Shared<W> {
-    /// Writes queued bytes until the stream refuses more. The caller has parked its waker before,
-    /// so it misses no change that another task makes after this write.
+    /// Writes queued bytes until the stream refuses more, with the results of
+    /// [`poll_drain`](Out::poll_drain). The caller has parked its waker before, so it misses no
+    /// change that another task makes after this write.
     fn poll_write(&self, side: Side) -> Poll<io::Result<()>> {
         let both = self.both();
         if side == Side::Writer {
@@ -183,15 +191,17 @@ impl<W: Output> Shared<W> {
         let mut locked = self.lock();
         let Sending { tx, out, io } = &mut *locked.sending;
         let full = !tx.has_room();
-        let written = out.poll_write(tx, io, &mut Context::from_waker(&both));
+        let written = out.poll_drain(tx, io, &mut Context::from_waker(&both));
         let room = full && tx.has_room();
         let was_blocked = self.blocked.swap(written.is_pending(), Relaxed);
         if !W::WAITS && written.is_ready() {
             pool::give(tx.reclaim());
         }
         drop(locked);
+        // The other half may wait for the rest to be written, or for room. The stream may have
+        // dropped its waker.
         if was_blocked && (written.is_ready() || room) {
-            self.wakers.wake(side.other()); // the stream may have dropped its waker
+            self.wakers.wake(side.other());
         }
         let newly = written.is_pending() && !was_blocked;
         if newly && side == Side::Writer && !self.wakers.is_parked(side) {
@@ -208,7 +218,8 @@ impl<W: Output> Shared<W> {
 #[derive(Debug)]
 pub(crate) struct Half<W> {
     pub(crate) inbound: Inbound,
-    /// This half may have queued bytes since its last complete write. Without this flag the reader
+    /// This half may have queued bytes since its last complete write: [`with`](Core::with) sets
+    /// this, because `respond` and passed deadlines queue frames. Without this flag the reader
     /// would also write messages that the writer has only fed. Those messages should leave in one
     /// write, at the writer's flush.
     owes: bool,
@@ -262,6 +273,8 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
         shutdown(&mut self.link.lock().sending.io, &mut Context::from_waker(&both))
     }
 
+    /// Needs the waker parked, as `poll_write` does before: then a deadline that the writer starts
+    /// after this call wakes this half. (A thread's wait is bounded instead.)
     fn next_deadline(&mut self) -> Option<Time> {
         if self.inbound.is_idle() && self.link.quiet.load(Relaxed) {
             return None;
@@ -283,8 +296,8 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
 #[derive(Debug)]
 pub(crate) struct Writer<W, H = ()> {
     link: Arc<Shared<W>>,
-    /// The state that only the adapter's writer needs.
-    pub(crate) hand: H,
+    /// A writing thread's own handle of the stream, to wait on without the lock. A task has none.
+    pub(crate) handle: H,
 }
 
 /// The half that receives from an `R`, and the half that sends to a `W`.
@@ -297,12 +310,12 @@ impl<I: Source + Output> Socket<Whole, I> {
         split: impl FnOnce(I) -> Result<(R, W, H), E>,
     ) -> Result<Halves<R, W, H>, E> {
         let Self { mut core, io, .. } = self;
-        core.conn.set_paused(false);
+        core.conn.set_paused(false); // a flush of the whole connection may have paused it
         let (inbound, tx) = core.conn.into_halves();
-        let (read, write, hand) = split(io)?;
+        let (read, write, handle) = split(io)?;
         let link = Shared::new(tx, core.out, write);
         let half = Half { inbound, owes: true, link: link.clone() };
-        Ok((Socket::new(half, read), Writer { link, hand }))
+        Ok((Socket::new(half, read), Writer { link, handle }))
     }
 }
 
@@ -315,8 +328,9 @@ impl<W, H> Writer<W, H> {
 
     /// Sets whether the reader too may write the bytes that the stream refused. A writing thread
     /// that waits for the stream writes these bytes itself, so it sets `false` for that time.
-    pub(crate) fn set_blocked(&self, blocked: bool) {
-        self.link.blocked.store(blocked, Relaxed);
+    /// Otherwise the stream would wake the reader too, which would find the bytes written.
+    pub(crate) fn share_rest(&self, shared: bool) {
+        self.link.blocked.store(shared, Relaxed);
     }
 
     /// Whether there is room for a message. An error means that nothing more can be fed: receiving
@@ -345,11 +359,14 @@ impl<W: Io, H> Writer<W, H> {
 }
 
 impl<W: Output, H> Writer<W, H> {
+    /// Waits for room for a message. The errors are those of `has_room` and of a flush.
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Written> {
         if self.has_room()? { Poll::Ready(Ok(())) } else { self.poll_flush(cx, true) }
     }
 
-    /// Writes everything. With `enough`, stops once there is room.
+    /// Writes everything. With `enough`, stops once there is room. Fails if this write fails, or
+    /// else for the reason for which the connection ended before. An error that ended receiving
+    /// counts even if everything was written, because a writer that only sends learns of it here.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         self.link.wakers.park(Side::Writer, cx);
         loop {
@@ -374,11 +391,12 @@ impl<W: Output, H> Writer<W, H> {
     }
 
     /// Waits for the deadline on writing. The caller comes from a `Pending` write, which has begun
-    /// this deadline. So a ready result means that the deadline has passed, or that the other half
-    /// has written since. The caller looks again in both cases.
+    /// this deadline, so the call waits unless something has changed. Ready: the deadline has
+    /// passed, and `poll_flush` finds the reason in `out`, or the other half has written since.
     ///
     /// The timer is in the shared stream, and wakes both halves. So the deadline is noticed even if
-    /// this future is dropped. A thread does not wait here: it notes the time, and waits later.
+    /// this future is dropped. A thread does not wait here: `poll_sleep` only notes the time, and
+    /// the thread waits later.
     fn poll_stall(&self) -> Poll<()> {
         let both = self.link.both();
         let cx = &mut Context::from_waker(&both);
@@ -389,6 +407,8 @@ impl<W: Output, H> Writer<W, H> {
             if at > now {
                 ready!(io.poll_sleep(at, cx));
             } else {
+                // Starts the deadline at the first call. A passed deadline leaves nothing to write,
+                // so the loop ends, and the result needs no look.
                 out.handle_timeout(None, tx, now);
             }
         }

@@ -119,6 +119,8 @@ pub enum RecvError {
 impl RecvError {
     /// The close code with which this end reports the error to the peer. `None` if the network
     /// failed, because a Close would not arrive.
+    // `Error::is_retryable` of the adapters relies on that, and names the codes after which a new
+    // connection may do better.
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
             Self::Protocol(e) => Some(e.close_code()),

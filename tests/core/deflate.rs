@@ -892,6 +892,20 @@ fn chunks_are_one_stream_and_each_can_be_inflated_when_it_comes() {
 }
 
 #[test]
+fn a_message_in_several_chunks_is_compressed_however_short() {
+    let mut conn = open(Role::Server, &Config::default(), agreed(false));
+    conn.sender_mut().feed("short").unwrap();
+    for (first, data) in [(true, &b"sh"[..]), (false, b"ort")] {
+        let chunk = Chunk { kind: DataKind::Text, first, data, last: !first };
+        conn.sender_mut().feed_chunk(chunk).unwrap();
+    }
+    let wire = sent(&drain(&mut conn));
+    assert_eq!([wire[0].0, wire[1].0, wire[2].0], [TEXT, RSV1 | TEXT_OPEN, CONT]);
+    let packed = [&wire[1].1[..], &wire[2].1].concat();
+    assert_eq!(Reader::new().inflate(&packed, 10).unwrap(), b"short");
+}
+
+#[test]
 fn a_prepared_message_is_compressed_once_for_each_setting() {
     let mut rng = Rng(6);
     let data = prose(&mut rng, times(10_000, 1_000));

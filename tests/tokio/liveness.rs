@@ -6,7 +6,7 @@ use ::tokio::{
 };
 use futures_util::FutureExt;
 use std::{future::Future, task::Poll, time::Duration};
-use tickwire::{Config, Error, RecvError};
+use tickwire::{Chunk, Config, DataKind, Error, Heartbeat, RecvError};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -64,4 +64,23 @@ async fn a_task_that_used_up_its_budget_does_not_miss_the_message_that_lies_ther
     })
     .await;
     assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("in time"));
+}
+
+/// The next deadline after the heartbeat's is 20 s away.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_waits_for_the_last_chunk_does_not_hold_back_the_heartbeat() {
+    let (near, _far) = duplex(1000);
+    let heartbeat = Some(Heartbeat::new(500 * MS, 500 * MS));
+    let mut ws = client(
+        near,
+        &Config { heartbeat, data_timeout: Some(Duration::from_secs(100)), ..Config::default() },
+    );
+    let began = Instant::now();
+    let chunk = Chunk { kind: DataKind::Binary, first: true, data: b"begun", last: false };
+    ws.sender_mut().feed_chunk(chunk).unwrap();
+    ws.flush().await.unwrap();
+    ws.sender_mut().feed_first("urgent").unwrap();
+    let error = ws.recv().await.unwrap_err();
+    assert!(matches!(error, Error::Recv(RecvError::PongTimeout)), "{error}");
+    assert!(began.elapsed() < 5000 * MS, "{:?}", began.elapsed());
 }

@@ -211,12 +211,17 @@ impl<T> Inner<T> {
         Some(tx)
     }
 
+    /// Returns the buffers of a connection to the loop, as far as they are empty.
+    pub(crate) fn keep_buffers(&mut self, open: &mut Open) {
+        self.inputs.give(open.conn.receiver_mut().reclaim());
+        self.outputs.give(open.conn.sender_mut().reclaim());
+    }
+
     /// Puts an open connection back into its slot: returns its buffers, arms its deadline, and
     /// counts what it has queued.
     pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>) {
-        let conn = &mut open.conn;
-        self.inputs.give(conn.receiver_mut().reclaim());
-        self.outputs.give(conn.sender_mut().reclaim());
+        self.keep_buffers(&mut open);
+        let conn = &open.conn;
         let Some(slot) = self.slots.get_mut(handle) else { return };
         let mut queued = conn.sender().buffered_amount();
         let mut until = conn.poll_timeout();

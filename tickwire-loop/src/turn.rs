@@ -191,11 +191,6 @@ impl<T> Inner<T> {
             self.serve(handle, open, handler);
         }
     }
-
-    fn keep_buffers(&mut self, open: &mut Open) {
-        self.inputs.give(open.conn.receiver_mut().reclaim());
-        self.outputs.give(open.conn.sender_mut().reclaim());
-    }
 }
 
 /// Whether there is no room for the reply to a message. A connection that is closing has none

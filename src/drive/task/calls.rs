@@ -9,7 +9,7 @@ pub(crate) mod names {
     pub(crate) use crate::drive::{
         Ready, Received, Want, begun,
         calls::names::*,
-        task::{Recv, RecvWith},
+        task::{Recv, RecvToReply},
     };
     pub(crate) use std::{
         future::poll_fn,
@@ -72,7 +72,7 @@ macro_rules! receiving {
         pub fn recv_to_reply(
             &mut self,
         ) -> impl Future<Output = Result<Option<Received<'_, $Sender>>, Error>> {
-            RecvWith(Some(&mut self.0))
+            RecvToReply(Some(&mut self.0))
         }
 
         /// The next message or control frame. `None` after the peer's Close. Use this call in

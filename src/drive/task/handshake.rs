@@ -24,7 +24,7 @@ pub(crate) async fn accept<I: Source + Output + Unpin>(
     let mut accepting = Accepting::Reading(Incoming::new(io, config));
     let checked = poll_fn(|cx| accepting.poll(cx)).await?;
     let error = match checked {
-        Ok(()) => HandshakeError::Incomplete,
+        Ok(()) => HandshakeError::Incomplete, // not returned: after `Ok` the state is `Writing`
         Err(error) => error,
     };
     match accepting {

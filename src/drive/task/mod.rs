@@ -29,8 +29,10 @@ impl<I: Source + Output> WebSocket<I> {
 }
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
+    /// Waits for room for an answer, then for a message. Each poll does both: a poll of the message
+    /// must not begin while there is no room.
     #[inline(never)]
-    fn poll_with(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
+    fn poll_to_reply(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         ready!(C::poll_answerable(self, cx));
         loop {
             match ready!(self.poll_more(cx, Want::Message)) {
@@ -40,6 +42,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
+    /// The next message, by the fast path if possible. A control frame is left to `poll_more`.
     #[inline(always)]
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         match self.quick() {
@@ -88,9 +91,9 @@ impl<'a, C: Core<I>, I: Source> Future for Recv<'a, C, I> {
 }
 
 /// The future of `recv_to_reply`; only a pointer, like [`Recv`].
-pub(crate) struct RecvWith<'a, C, I>(pub(crate) Option<&'a mut Socket<C, I>>);
+pub(crate) struct RecvToReply<'a, C, I>(pub(crate) Option<&'a mut Socket<C, I>>);
 
-impl<'a, C: Core<I>, I: Source> Future for RecvWith<'a, C, I> {
+impl<'a, C: Core<I>, I: Source> Future for RecvToReply<'a, C, I> {
     type Output = Result<Option<Received<'a, C::Sender<'a>>>, Error>;
 
     #[inline(always)]
@@ -98,7 +101,7 @@ impl<'a, C: Core<I>, I: Source> Future for RecvWith<'a, C, I> {
         let Some(drive) = self.0.as_mut() else {
             return Poll::Pending; // polled after completion
         };
-        if !drive.quick_with() && ready!(drive.poll_with(cx)) == Ready::End {
+        if !drive.quick_to_reply() && ready!(drive.poll_to_reply(cx)) == Ready::End {
             return Poll::Ready(drive.ended());
         }
         Poll::Ready(Ok(self.0.take().and_then(|drive| drive.core.received())))

@@ -43,7 +43,8 @@ impl Wake for Pair {
 
 impl Polled {
     /// The waker for a poll of one side. A task that polls both sides uses its own waker. The
-    /// atomic operations of a shared waker took 230 of the 770 ns of a round trip of 64 B in memory.
+    /// atomic operations of a shared waker took 230 of the 770 ns of a round trip of 64 B in
+    /// memory.
     #[inline]
     fn waker<'a>(&'a mut self, side: Side, task: &'a Waker) -> &'a Waker {
         let (own, other) = sides(&mut self.tasks, side);
@@ -68,7 +69,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Polls one side, and wakes the other side if the outlook has changed for that side since the
-    /// last poll.
+    /// last poll of either. Calls that are no polls, such as `feed`, change it too; the next poll
+    /// sees that.
     pub(crate) fn poll_side<T>(
         &mut self,
         side: Side,

@@ -40,6 +40,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             return Poll::Ready(None);
         }
         let ready = ready!(self.poll_item(cx, want));
+        // `None` is the end: a poll gives `Item` only if `take` finds one.
         let item = self.take(ready, take).transpose();
         self.stream_ended = !matches!(item, Some(Ok(_)));
         Poll::Ready(item)

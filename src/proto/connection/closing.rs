@@ -54,10 +54,12 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 enum Theirs {
     Awaited,
     Came,
-    /// Before a Close came, the peer broke the protocol or a limit, or the application failed the
-    /// connection. Our Close reports the failure.
+    /// Before a Close came, receiving ended with an error that has a close code: the peer broke the
+    /// protocol or a limit, sent no data in time, or the application failed the connection. Our
+    /// Close reports the failure.
     Violated,
-    /// Before a Close came, the stream ended or a deadline passed.
+    /// Before a Close came, receiving ended with any other error: the stream ended, or another
+    /// deadline passed.
     Missing,
 }
 

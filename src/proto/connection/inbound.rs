@@ -186,7 +186,8 @@ impl Inbound {
     }
 
     /// Whether telling the time now may show that the peer was silent. If so, unread input has to
-    /// be read first.
+    /// be read first. If a deadline on silence is missing here, a task that has used up its runtime
+    /// budget, and so cannot read, takes a living peer for dead.
     pub(crate) fn may_be_silent(&self) -> bool {
         !self.rx.heard() || self.timers.silence.is_some()
     }

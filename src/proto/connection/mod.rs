@@ -154,7 +154,7 @@ impl Connection {
     /// runs from here until the stream accepts some of these bytes.
     pub fn write_blocked(&mut self) {
         self.loop_state.write_blocked();
-        self.tx.blocked();
+        self.tx.write_blocked();
     }
 
     /// Fails the connection because the peer broke a rule of the application. This works as for a
@@ -185,7 +185,8 @@ impl Connection {
     }
 
     /// Pauses or resumes reading. During a pause the peer's silence does not count, and only the
-    /// deadlines on writing and closing run. Other deadlines move by the length of the pause. To
+    /// deadlines on writing and closing run. Other deadlines move by the length of the pause,
+    /// except the deadline on data, which a [short pause](Config::data_timeout) does not move. To
     /// measure the pause, tell the time when it begins and when it ends:
     /// [`poll_timeout`](Self::poll_timeout) is then due at once.
     #[inline]

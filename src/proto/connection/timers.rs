@@ -178,13 +178,15 @@ impl Timers {
         (untold && awaited && !rx.ended()).then_some(Time::ZERO)
     }
 
-    /// Whether some deadline always runs while the connection is open.
+    /// Whether some deadline always runs while the connection is open. A deadline missing here
+    /// would never be told the time on an idle connection.
     #[inline]
     pub(super) fn ticks(&self) -> bool {
         self.heartbeat.is_some() || self.silence.is_some() || self.idle.is_some()
     }
 
-    /// When `attend` is due, if ever, while input keeps coming.
+    /// When `attend` is due, if ever, while input keeps coming. A flood of input would put off a
+    /// deadline missing here for ever.
     pub(super) fn attends(&self) -> Option<Time> {
         Time::earliest(&[self.next_silence(true), self.next_idle()])
     }
@@ -197,7 +199,8 @@ impl Timers {
         self.idle.as_ref().map(|idle| idle.next())
     }
 
-    /// The time at which the caller must call `handle` next.
+    /// The time at which the caller must call `handle` next. That call must move each deadline that
+    /// is due into the future, or report it: the adapters call `handle` until nothing is due.
     pub(super) fn poll(&self, rx: &Receiver, tx: &Sender, phase: Phase) -> Option<Time> {
         if self.expired.is_some() {
             return None;
@@ -245,6 +248,9 @@ impl Timers {
     /// Tells the time to the idle message and the deadline on data only. A flood of input from the
     /// peer must not delay these two. `busy` says that input keeps coming. Returns whether the idle
     /// message was queued.
+    ///
+    /// Only an error from here may have a close code: after an error from `judge`, `handle` ends
+    /// writing, so a Close would not be sent.
     pub(super) fn attend(
         &mut self,
         now: Time,
@@ -266,6 +272,8 @@ impl Timers {
         Ok(self.idle.as_mut().is_some_and(|idle| idle.say(now, tx)))
     }
 
+    /// Tells the time to the deadlines after which the peer is taken for dead, and arms them. In a
+    /// pause only the phases of closing count.
     fn judge(
         &mut self,
         now: Time,
@@ -308,6 +316,7 @@ impl Timers {
         }
     }
 
+    /// Looks whether bytes arrived, and queues or awaits the heartbeat's Ping.
     fn beat(
         &mut self,
         now: Time,

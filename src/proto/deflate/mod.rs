@@ -98,7 +98,8 @@ pub struct Deflate {
     /// | 6 | 278 bytes in 10.4 µs | 189 bytes in 11.0 µs |
     pub level: u8,
     /// Messages of fewer bytes than this are sent uncompressed; default 128. Compressing a shorter
-    /// message gains little without takeover. Empty messages are never compressed.
+    /// message gains little without takeover. Empty messages are never compressed. A message fed in
+    /// several chunks is always compressed, because its length is not known when it begins.
     pub min_size: usize,
     /// The most bytes of shared compressors and decompressors that a thread keeps; default 2 MiB,
     /// which is about five compressors or 40 decompressors. If there are more, the thread frees

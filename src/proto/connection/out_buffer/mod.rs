@@ -63,8 +63,10 @@ pub(crate) struct OutBuffer {
     longest: usize,
     pub(super) writes: Writes,
     memory: &'static Memory,
-    /// Bytes to write when `sent` reaches their offsets. Invariants: offsets never decrease, and no
-    /// splice is empty. So without bytes to write there is no splice, and `rewind` may run.
+    /// Bytes to write when `sent` reaches their offsets. Invariants: offsets never decrease, none
+    /// is before `mark` or `sent`, and no splice is empty. So without bytes to write there is no
+    /// splice, and `rewind` may run. Each function that adds to `splices` or takes from it keeps
+    /// this, and counts the bytes in `spliced` and `overtaking`.
     splices: VecDeque<Splice>,
 }
 
@@ -209,6 +211,8 @@ impl OutBuffer {
         self.filled(bytes.len());
     }
 
+    /// Makes room for `n` bytes behind the content, of which the first `keep` bytes are kept.
+    /// Offsets that callers keep become invalid.
     #[cold]
     #[inline(never)]
     fn grow(&mut self, n: usize, keep: usize) {
@@ -226,7 +230,7 @@ impl OutBuffer {
             if self.mark <= self.sent && self.mark >= self.end - self.mark {
                 // Bytes are kept from `mark` on, not only from `sent` on: the search for boundaries
                 // needs the header of the frame under way.
-                self.let_go(keep);
+                self.drop_front(keep);
                 if self.bytes.len() - self.end >= n {
                     return;
                 }
@@ -241,9 +245,10 @@ impl OutBuffer {
         (self.memory.give)(core::mem::replace(&mut self.bytes, bytes));
     }
 
-    /// Moves the bytes behind `mark`, and `keep` bytes of room, to the front. Needs `mark <= sent`.
-    /// Splices before `mark` are written and gone. Offsets into `bytes` change, positions do not.
-    fn let_go(&mut self, keep: usize) {
+    /// Moves the bytes behind `mark`, and `keep` bytes of room, to the front. Needs `mark <= sent`,
+    /// and so much room. No splice is before `mark`. Offsets that callers keep become invalid,
+    /// positions do not.
+    fn drop_front(&mut self, keep: usize) {
         let n = self.mark;
         self.bytes.copy_within(n..self.end + keep, 0);
         for splice in &mut self.splices {
@@ -253,6 +258,7 @@ impl OutBuffer {
         (self.mark, self.sent, self.end) = (0, self.sent - n, self.end - n);
     }
 
+    /// Begins at the front again, once nothing is left to write. Needs that there is no splice.
     #[inline]
     fn rewind(&mut self) {
         if self.bytes.len() > LARGE {
@@ -262,7 +268,7 @@ impl OutBuffer {
         (self.mark, self.sent, self.end) = (0, 0, 0);
     }
 
-    /// Frees a large buffer if its length is no longer needed.
+    /// Frees a large buffer if its length is no longer needed. `end` still says how much was used.
     #[cold]
     fn free_if_unneeded(&mut self) {
         self.small_uses = if self.end > self.bytes.len() / 4 { 0 } else { self.small_uses + 1 };
@@ -292,7 +298,8 @@ impl OutBuffer {
         self.mark = self.end;
     }
 
-    /// Appends a payload behind its header. The payload is written in place, without a copy.
+    /// Appends a payload behind its header. The payload is written in place, without a copy. The
+    /// header must be the last content, because the payload takes no room in `bytes`.
     pub(super) fn splice(&mut self, payload: Bytes) {
         self.spliced += payload.len();
         self.origin = self.origin.wrapping_add(payload.len() as u64);
@@ -302,9 +309,9 @@ impl OutBuffer {
         }
     }
 
-    /// Drops the unwritten bytes, after a failed write. Nothing is fed afterwards, so `open` and the
-    /// memory may stay. `written` does not change, and `fed` falls back to it. So the ledger counts
-    /// the dropped bytes before this call.
+    /// Drops the unwritten bytes, after a failed write. Nothing is fed afterwards, so `open` and
+    /// the memory may stay. `written` does not change, and `fed` falls back to it. So the ledger
+    /// counts the dropped bytes before this call.
     pub(super) fn drop_unwritten(&mut self) {
         let written = self.written();
         self.splices.clear();
@@ -320,8 +327,8 @@ impl OutBuffer {
         self.stall != Stall::No
     }
 
-    /// Reports that the stream refused bytes.
-    pub(crate) fn blocked(&mut self) {
+    /// Reports that the stream refused bytes. Without bytes there is nothing to wait for.
+    pub(crate) fn write_blocked(&mut self) {
         if self.len() > 0 {
             self.stall.set(true);
         }
@@ -337,11 +344,13 @@ impl OutBuffer {
         }
     }
 
+    /// A range of `bytes`.
     #[inline]
     fn between(&self, from: usize, to: usize) -> &[u8] {
         self.bytes.get(from..to).unwrap_or_default()
     }
 
+    /// Takes the `n` bytes that the stream accepted. Progress ends a stall.
     #[inline]
     fn advance(&mut self, n: usize) {
         assert!(n <= self.len(), "advanced past the end");
@@ -364,17 +373,14 @@ impl OutBuffer {
     #[inline(never)]
     fn advance_spliced(&mut self, mut n: usize) {
         while n > 0 {
-            let Some(splice) = self.splices.front_mut().filter(|s| s.at == self.sent) else {
+            let here = self.splices.front().filter(|s| s.at == self.sent);
+            let left = here.map(|splice| self.content(splice).len());
+            let (Some(left), Some(splice)) = (left, self.splices.front_mut()) else {
                 let stop = self.splices.front().map_or(self.end, |s| s.at);
                 let take = n.min(stop - self.sent);
                 self.sent += take;
                 n -= take;
                 continue;
-            };
-            let left = match &splice.kind {
-                Kind::Payload(bytes) => bytes.len(),
-                Kind::Controls => self.controls.len() - self.controls_sent,
-                Kind::First(frames, sent) => frames.len() - sent,
             };
             let take = n.min(left);
             splice.begun = true;

@@ -42,6 +42,7 @@ impl Buf for Outgoing<'_> {
 }
 
 impl OutBuffer {
+    /// The first slice of `chunks_vectored`.
     #[inline]
     fn chunk(&self) -> &[u8] {
         match self.splices.front() {
@@ -50,6 +51,8 @@ impl OutBuffer {
         }
     }
 
+    /// The bytes in the order in which `advance` takes them: the content up to each splice, then
+    /// the splice.
     #[cfg(feature = "std")]
     fn chunks_vectored<'a>(&'a self, dst: &mut [std::io::IoSlice<'a>]) -> usize {
         let tail = (self.end, &[][..]);

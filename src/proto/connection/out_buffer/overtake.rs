@@ -32,8 +32,9 @@ impl OutBuffer {
     }
 
     /// Walks our own headers from `mark` to the first boundary at or behind `sent` that is in front
-    /// of a `wanted` frame, or to the end. Moves `mark` forward, at most to `sent`, so that the
-    /// next search is short.
+    /// of a `wanted` frame, or to the end. The splices that the boundary counts belong to earlier
+    /// frames, or are under way. Moves `mark` forward, at most to `sent`, so that the next search
+    /// is short.
     fn find(&mut self, wanted: impl Fn(OpCode) -> bool) -> Boundary {
         let (mut at, mut splices) = (self.mark, 0);
         loop {
@@ -60,6 +61,7 @@ impl OutBuffer {
                 return Boundary { at, splices };
             }
             at += len;
+            // A payload that is spliced in behind its header takes no room in `bytes`.
             let spliced = self.splices.iter().skip(splices).find(|s| s.kind.is_payload());
             if spliced.is_none_or(|s| s.at != at) {
                 at += header.payload_len as usize;
@@ -67,6 +69,7 @@ impl OutBuffer {
         }
     }
 
+    /// Our header at `at`, and its length.
     fn header(&self, at: usize) -> Option<(Header, usize)> {
         Header::parse(self.bytes.get(at..self.end)?).ok().flatten()
     }
@@ -77,14 +80,16 @@ impl OutBuffer {
         self.controls.is_empty()
     }
 
-    /// Scratch space: new overtaking control frames are appended here, then given a place.
+    /// Scratch space: new overtaking control frames are appended here, then given a place by
+    /// `place_controls` or `append_controls`. Until then `len` does not count them.
     pub(in crate::proto::connection) fn controls(&mut self) -> &mut Vec<u8> {
         &mut self.controls
     }
 
-    /// Places the bytes of `controls` behind its first `placed` bytes, which have a place already.
-    /// If `placed` is 0, the bytes go before all data frames of which nothing has been written. No
-    /// other byte moves.
+    /// Places the bytes of `controls` behind its first `placed` bytes, which have a place already:
+    /// the new bytes join their splice. If `placed` is 0, the bytes go before all data frames of
+    /// which nothing has been written. No other byte moves. There must be new bytes, because no
+    /// splice is empty.
     pub(in crate::proto::connection) fn place_controls(&mut self, placed: usize) {
         let new = self.controls.len() - placed;
         self.spliced += new;
@@ -107,7 +112,8 @@ impl OutBuffer {
         }
     }
 
-    /// Cuts the overtaking control frames to their first `len` bytes.
+    /// Cuts the overtaking control frames to their first `len` bytes, which include those written.
+    /// If no unwritten byte is left, the caller removes the splice.
     fn cut_controls(&mut self, len: usize) {
         let dropped = self.controls.len() - len;
         self.spliced -= dropped;
@@ -115,14 +121,16 @@ impl OutBuffer {
         self.controls.truncate(len);
     }
 
-    /// Drops every frame of which nothing was written, when only control frames are left. The frame
-    /// under way stays whole: a peer that reads on would report half a frame as a violation.
+    /// Drops every frame of which nothing was written. Needs that only control frames are left, as
+    /// behind our Close. The frame under way stays whole: a peer that reads on would report half a
+    /// frame as a violation.
     pub(in crate::proto::connection) fn truncate_controls(&mut self) {
         debug_assert!(self.splices.iter().all(|splice| matches!(splice.kind, Kind::Controls)));
         self.end = self.find(|_| true).at;
         let whole = whole_frames(&self.controls, self.controls_sent);
         self.cut_controls(whole);
         if whole == self.controls_sent {
+            // No control frame that overtakes is under way.
             self.splices.clear();
             self.controls.clear();
             self.controls_sent = 0;
@@ -133,17 +141,19 @@ impl OutBuffer {
         }
     }
 
-    /// Moves the overtaking control frames to the end of the content.
+    /// Moves the frames in `controls`, none of which has a place, to the end of the content. For a
+    /// buffer without bytes to write, in which they have nothing to overtake.
     pub(in crate::proto::connection) fn append_controls(&mut self) {
-        let controls = core::mem::take(&mut self.controls);
+        let mut controls = core::mem::take(&mut self.controls);
         self.append(&controls);
-        self.controls = controls;
-        self.controls.clear();
+        controls.clear();
+        self.controls = controls; // the memory is kept
     }
 
-    /// Moves the whole messages in `frames` to their place: before the first message of which
-    /// nothing has been written, and behind the messages that overtook earlier. Leaves `frames` as
-    /// it is if that place is not known yet.
+    /// Moves the whole messages in `frames`, which must not be empty, to their place: before the
+    /// first message of which nothing has been written, and behind everything that overtook
+    /// earlier. If that place is not known yet, leaves `frames` as it is. Otherwise `frames` is
+    /// empty afterwards.
     pub(in crate::proto::connection) fn overtake_messages(&mut self, frames: &mut Vec<u8>) {
         let Some(Boundary { at, mut splices }) = self.message_boundary() else { return };
         while self.splices.get(splices).is_some_and(|s| s.at == at) {
@@ -163,13 +173,14 @@ impl OutBuffer {
         self.splices.insert(splices, Splice { at, kind, begun: false });
     }
 
-    /// The number of unwritten bytes of messages that overtake.
+    /// The number of unwritten bytes of messages that overtake and have a place here.
     pub(in crate::proto::connection) fn first_len(&self) -> usize {
         self.overtaking - (self.controls.len() - self.controls_sent)
     }
 
-    /// Drops every data frame of which nothing has been written. Returns the number of dropped
-    /// bytes.
+    /// Drops every data frame of which nothing has been written, for a Close that overtakes.
+    /// Returns the number of dropped bytes, of both sequences. The difference in
+    /// [`first_len`](Self::first_len) says how many of these overtook.
     pub(in crate::proto::connection) fn truncate(&mut self) -> usize {
         let before = self.len();
         let overtaking = self.overtaking;

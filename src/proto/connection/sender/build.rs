@@ -120,7 +120,8 @@ impl Sender {
         self.frame_built(kind, lies).map(Ok)
     }
 
-    /// Queues the message that was built in the range `lies` behind the content.
+    /// Queues the message that was built in the range `lies` behind the content. The room before it
+    /// is for the header. Only `filled` makes it content, after everything that can fail.
     fn frame_built(&mut self, kind: DataKind, lies: Range<usize>) -> Result<Position, SendError> {
         let (b0, len) = (opcode(kind).unfragmented(), lies.len());
         if kind == DataKind::Text && !utf8::is_valid(self.out.built(lies.clone())) {
@@ -153,6 +154,7 @@ impl MessageWriter<'_> {
         self.end - self.out.content_end() - self.at
     }
 
+    /// Appends to the message. The bytes lie in the room, which grows as needed.
     #[inline]
     fn push(&mut self, bytes: &[u8]) {
         if !self.out.put(self.end, bytes) {
@@ -161,6 +163,7 @@ impl MessageWriter<'_> {
         self.end += bytes.len();
     }
 
+    /// Appends bytes that do not fit into the room.
     #[cold]
     #[inline(never)]
     fn push_slow(&mut self, bytes: &[u8]) {

@@ -32,9 +32,8 @@ struct Deflating {
     /// while a message in chunks is compressed.
     own: Option<Box<Compressor>>,
     /// The peer's window differs from the window of `own`, which must be reset before its next use.
+    /// `own()` does that.
     stale: bool,
-    /// Whether the message in progress is compressed.
-    chunking: bool,
 }
 
 impl Deflate {
@@ -65,7 +64,6 @@ impl Sender {
                 memory: ours.memory,
                 own: None,
                 stale: false,
-                chunking: false,
             })
         });
         self.set_admission();
@@ -93,7 +91,8 @@ impl Sender {
         self.frame_output(b0, len, out, done)
     }
 
-    /// If `done`, frames `out`, the compressed form of a message of `len` bytes. Returns `done`.
+    /// If `done`, frames `out`, the compressed form of a message of `len` bytes. If not, `out` may
+    /// hold a part, which is dropped. Returns `done`.
     fn frame_output(&mut self, b0: u8, len: usize, mut out: Output, done: bool) -> bool {
         if done {
             let packed = codec::without_tail(&out);
@@ -125,7 +124,8 @@ impl Sender {
     }
 
     /// Compresses and frames a chunk of a message. `begins` says that this is the first chunk.
-    /// Returns `false` if the message is not compressed.
+    /// Returns `false`, and changes nothing, if the message is not compressed. A message of several
+    /// chunks always is: its length is not known when it begins.
     pub(super) fn frame_compressed_chunk(&mut self, b0: u8, data: &[u8], begins: bool) -> bool {
         let last = b0 & FIN != 0;
         if begins && last {
@@ -134,10 +134,6 @@ impl Sender {
         let Some(deflate) = &mut self.deflate.0 else {
             return false;
         };
-        deflate.chunking |= begins;
-        if !deflate.chunking {
-            return false;
-        }
         let mut out = Output::default();
         deflate.chunk(data, last, &mut out);
         self.encoder.tally.packed(data.len(), out.len());
@@ -173,7 +169,8 @@ impl Deflating {
         codec::compress_alone(self.setting, payload, out, self.memory)
     }
 
-    /// The connection's compressor, ready for the next bytes.
+    /// The connection's compressor, ready for the next bytes. After an error the caller drops it,
+    /// and the next message gets a new one, whose empty window the peer's window contains.
     fn own(&mut self) -> &mut Compressor {
         let own = self.own.get_or_insert_with(|| codec::take_compressor(self.setting));
         if core::mem::take(&mut self.stale) {
@@ -182,7 +179,8 @@ impl Deflating {
         own
     }
 
-    /// Compresses a chunk of a message. The output ends at a byte boundary.
+    /// Compresses a chunk of a message. The output ends at a byte boundary, so the next chunk may
+    /// come from a new compressor, or be stored if compressing fails.
     fn chunk(&mut self, data: &[u8], last: bool, out: &mut Output) {
         if !data.is_empty() && self.own().compress(data, out).is_err() {
             self.own = None;
@@ -196,7 +194,6 @@ impl Deflating {
                 0 => out.push(&[0]),
                 n => out.truncate(n - TAIL.len()),
             }
-            self.chunking = false;
             if !self.takeover
                 && let Some(own) = self.own.take()
             {

@@ -29,6 +29,8 @@ impl Sender {
             && self.ledger.may_be_dormant()
     }
 
+    /// Takes what a dormant connection keeps. Needs `may_be_dormant`. The sender is dropped
+    /// afterwards: its encoder is gone.
     pub(in crate::proto::connection) fn keep(&mut self) -> Kept {
         let fed = self.out.fed();
         let (data_end, first_fed) = self.ledger.keep(fed);
@@ -42,6 +44,8 @@ impl Sender {
         }
     }
 
+    /// A sender that goes on where the kept one stopped. Everything else is as in a new sender,
+    /// which is why `may_be_dormant` asks for so much.
     pub(in crate::proto::connection) fn from_kept(kept: Kept, config: &Config) -> Self {
         let Kept { fed, data_end, first_fed, trips, encoder, writes } = kept;
         let mut sender = Self::new(config, None);

@@ -47,7 +47,7 @@ impl Encoder {
         out.splice(payload);
     }
 
-    /// Queues only the header of a server's data frame.
+    /// Queues only the header of a server's data frame. The payload must be spliced in next.
     fn header(&mut self, out: &mut OutBuffer, b0: u8, len: usize) {
         if let Some(head) = out.room(MAX_HEADER_LEN).first_chunk_mut() {
             let n = frame::store(head, b0, len as u64, None);
@@ -56,7 +56,8 @@ impl Encoder {
         }
     }
 
-    /// Encodes a data frame behind the frames in `frames`.
+    /// Encodes a data frame behind the frames in `frames`. The header may be shorter than its room,
+    /// so `frames` is cut at the end.
     pub(super) fn behind(&mut self, frames: &mut Vec<u8>, b0: u8, payload: &[u8]) {
         let key = self.key();
         let start = frames.len();
@@ -66,6 +67,7 @@ impl Encoder {
         self.count(b0, payload.len());
     }
 
+    /// Encodes a control frame and passes it to `put`. `payload` has at most 125 bytes.
     pub(super) fn control(&mut self, opcode: OpCode, payload: &[u8], put: impl FnOnce(&[u8])) {
         let key = self.key();
         let mut frame = [0; CONTROL_ROOM];
@@ -85,7 +87,8 @@ impl Encoder {
 #[inline]
 pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>) -> usize {
     let Some(head) = to.first_chunk_mut() else {
-        return 0; // Never: all callers give the room.
+        debug_assert!(false, "all callers give the room");
+        return 0;
     };
     let at = frame::store(head, b0, payload.len() as u64, key);
     let end = at + payload.len();
@@ -98,7 +101,8 @@ pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>
     end
 }
 
-/// [`encode`] for a payload that is in `to` already, at or near its final place.
+/// [`encode`] for a payload that is in `to` already, at or near its final place. `to` has room for
+/// `MAX_HEADER_LEN` bytes and the payload.
 #[inline]
 pub(super) fn encode_around(
     to: &mut [u8],

@@ -46,6 +46,7 @@ impl Sender {
         Ok(())
     }
 
+    /// The body of a Close. `Closed` if this half is closed already.
     fn close_body(&self, frame: Option<CloseFrame<'_>>) -> Result<Control, SendError> {
         if self.is_closed() {
             return Err(SendError::Closed);
@@ -61,6 +62,8 @@ impl Sender {
         frame.encode().ok_or(SendError::ReasonTooLong)
     }
 
+    /// Queues a Close behind everything fed. A message that overtakes and has no place yet is
+    /// dropped: it waits for the end of a message in chunks, which never comes.
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &[u8]) {
         self.place_waiting(); // Waiting frames go before the Close.
         let Self { out, encoder, ledger, urgent, .. } = self;
@@ -75,6 +78,9 @@ impl Sender {
         self.closed(frame);
     }
 
+    /// Queues a Close that may overtake data; [`Urgent::place`](super::urgent::Urgent::place)
+    /// places it. The ledger notes the end of the data before, because `fed` must not move back
+    /// when data is dropped.
     fn close_now(&mut self, frame: Option<CloseFrame<'_>>, body: Control, at_once: AtOnce) {
         self.ledger.data_ended(&self.out);
         self.urgent.set_close(body, at_once);
@@ -82,6 +88,7 @@ impl Sender {
         self.place_waiting();
     }
 
+    /// Our Close is queued. Needs `close_is_last` to be set before, if nothing may follow.
     fn closed(&mut self, frame: Option<CloseFrame<'_>>) {
         trace::close_queued(self.encoder.role(), frame);
         self.close = frame.map(|f| Box::new((f.code, Box::from(f.reason))));
@@ -98,8 +105,8 @@ impl Sender {
         self.set_admission();
     }
 
-    /// Reports that a write failed. This half is closed, and its contents are dropped; see
-    /// [`dropped`](Self::dropped).
+    /// Reports that a write failed, or that the network did. This half is closed, and its contents
+    /// are dropped; see [`dropped`](Self::dropped). A repeated call changes nothing.
     pub(crate) fn write_failed(&mut self) {
         // The ledger counts what is dropped, so it looks before the buffers are emptied.
         self.ledger.broken(&self.out, self.urgent.first_len());
@@ -109,8 +116,8 @@ impl Sender {
         self.stop();
     }
 
-    /// Makes our Close the last frame. If a Close was queued already, waiting control frames are
-    /// dropped.
+    /// Makes our Close the last frame. If a Close was queued already, control frames behind it are
+    /// dropped. If not, the Close that comes next will be the last.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {
@@ -118,17 +125,19 @@ impl Sender {
             self.state = State::Closed { broken: false };
             // Only Pings and Pongs can be behind our Close, and the peer no longer expects them. A
             // frame of which a part was written stays: a stream that ended inside a frame would
-            // look like a fault to the peer.
+            // look like a fault to the peer. If our Close has not left, the only frames behind it
+            // are control frames that overtake nothing, at the very end.
             if self.ledger.note_close(&self.out) {
                 self.out.truncate_controls();
                 self.ledger.controls_dropped(&self.out);
-            } else if !self.urgent.has_close() {
+            } else {
                 self.out.drop_last_controls();
             }
         }
     }
 
-    /// Answers the peer's Close with the same code (§5.5.1).
+    /// Answers the peer's Close with the same code (§5.5.1). The caller has called `end_controls`,
+    /// so nothing follows the answer.
     pub(in crate::proto::connection) fn answer_close(&mut self, frame: Option<CloseFrame<'_>>) {
         if !self.is_closed() {
             let frame = frame.map(|f| CloseFrame::from(f.code));
@@ -148,7 +157,7 @@ impl Sender {
             Err(SendError::Closed) => None,
             body => Some(body?),
         };
-        self.end_controls();
+        self.end_controls(); // first, because `closed` looks at `close_is_last`
         if let Some(body) = body {
             self.close_now(Some(frame), body, false);
         }
@@ -156,7 +165,7 @@ impl Sender {
     }
 
     /// Whether our Close and all frames behind it were written, and the stream has not refused to
-    /// flush them.
+    /// flush them. `false` after a failed write, even if the Close left before: see `close_gone`.
     pub(crate) fn close_written(&self) -> bool {
         matches!(self.state, State::Closing | State::Closed { broken: false })
             && !self.has_outgoing()
@@ -200,7 +209,7 @@ impl Sender {
     }
 
     /// Reports that the stream refuses bytes for now.
-    pub(crate) fn blocked(&mut self) {
-        self.out.blocked();
+    pub(crate) fn write_blocked(&mut self) {
+        self.out.write_blocked();
     }
 }

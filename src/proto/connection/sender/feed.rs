@@ -57,12 +57,14 @@ impl Sender {
         Ok(!plain && self.frame_compressed(b0, payload))
     }
 
+    /// As `feed_slow`, for a message that may be compressed already.
     #[inline(never)]
     fn feed_prepared_slow(&mut self, message: &Prepared, plain: bool) -> Result<bool, SendError> {
         self.admit()?;
         Ok(!plain && self.frame_precompressed(message))
     }
 
+    /// Feeds a payload that need not be copied if it is long.
     fn feed_owned(
         &mut self,
         kind: DataKind,
@@ -104,6 +106,7 @@ impl Sender {
         if kind == DataKind::Text {
             utf8.push_all(data, last).map_err(|_| SendError::BadUtf8)?;
         }
+        // Nothing fails from here on.
         let opcode = if first { opcode(kind) } else { OpCode::Continuation };
         let b0 = if last { opcode.unfragmented() } else { opcode as u8 };
         if !self.frame_compressed_chunk(b0, data, first) {
@@ -132,7 +135,9 @@ impl Sender {
         self.overtake(&message.into())
     }
 
-    /// [`feed_first`](Self::feed_first) without its generic parameter.
+    /// [`feed_first`](Self::feed_first) without its generic parameter. The message is never
+    /// compressed: with takeover, messages must reach the peer in the order in which they were
+    /// compressed.
     pub(in crate::proto::connection) fn overtake(
         &mut self,
         message: &Outbound<'_>,
@@ -156,14 +161,15 @@ impl Sender {
         Position::in_order(self.out.fed())
     }
 
-    /// Called after each change of the state or of `deflate`, which decide whether a message may be
+    /// Call this after each change of `state` or `deflate`, which decide whether a message may be
     /// fed, and by which path.
     pub(super) fn set_admission(&mut self) {
         let at_once = matches!(self.state, State::Open) && !self.deflate.is_on();
         self.admit_below = if at_once { self.high_water } else { 0 };
     }
 
-    /// Whether a message is framed at once. If not, `admit` decides.
+    /// Whether a message is framed at once. If not, `admit` decides. Implies `has_room`, which
+    /// counts only a part of these bytes: those fed in order.
     #[inline]
     pub(super) fn admits(&self) -> bool {
         self.out.len() < self.admit_below
@@ -175,6 +181,8 @@ impl Sender {
         if self.admits() { Ok(()) } else { self.admit_slow() }
     }
 
+    /// Admits a message that is not framed at once, because messages are compressed or control
+    /// frames fill the buffer, or says why not.
     #[inline(never)]
     fn admit_slow(&self) -> Result<(), SendError> {
         match self.state {

@@ -8,26 +8,27 @@ impl Sender {
         self.min_vectored = usize::MAX;
     }
 
-    /// Reports that times from now on have a different epoch.
+    /// Reports that times from now on have a different epoch. A running deadline on writing begins
+    /// anew at the next time told.
     pub(in crate::proto::connection) fn restart_clock(&mut self) {
         self.out.stall.restart();
         self.urgent.restart_clock();
     }
 
     /// Reports the number of bytes that the stream accepted and refuses to flush; 0 if it has
-    /// flushed all.
+    /// flushed all. A refused flush starts the deadline on writing, as a refused write does.
     #[inline]
-    pub(crate) fn unflushed(&mut self, bytes: usize) {
+    pub(crate) fn set_unflushed(&mut self, bytes: usize) {
         self.ledger.set_unflushed(bytes, &self.out, self.urgent.first_len());
         self.out.stall.set(bytes > 0);
     }
 
-    /// How many bytes the stream accepted and has not flushed.
+    /// How many bytes the stream accepted and has not flushed; 0 once nothing more is written.
     pub(crate) fn held_back(&self) -> usize {
         self.ledger.held_back()
     }
 
-    /// Reports that nothing more is written.
+    /// Reports that nothing more is written. From now on bytes inside the stream count as written.
     pub(crate) fn set_ended(&mut self) {
         self.ledger.set_ended();
     }

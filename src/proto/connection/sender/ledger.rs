@@ -107,7 +107,8 @@ impl Ledger {
         Position(FIRST | self.first_fed)
     }
 
-    /// Records that control frames were queued at the end of `out`, from `start` on.
+    /// Records that control frames were queued at the end of `out`, from `start` on. Call this
+    /// after the frames were appended.
     pub(super) fn controls_queued(&mut self, start: u64, out: &OutBuffer) {
         self.data_end = self.data_end(start);
         self.control_end = out.fed();
@@ -127,26 +128,30 @@ impl Ledger {
         self.close_end = end;
     }
 
-    /// Records that no more data is fed. Data may still be dropped.
+    /// Records that no more data is fed, so that `fed` stays where it is even if data is dropped or
+    /// a Close is queued. Until that Close is queued, `data_end` may exceed `control_end`.
     pub(super) fn data_ended(&mut self, out: &OutBuffer) {
         self.data_end = self.data_end(out.fed());
     }
 
-    /// Records that `len` bytes of messages that overtake were dropped.
+    /// Records that `len` bytes of messages that overtake were dropped. They are the last ones fed,
+    /// and none is fed later, so no position is used twice.
     pub(super) fn first_dropped(&mut self, len: usize) {
         self.dropped += len as u64;
         self.first_fed = self.first_fed.wrapping_sub(len as u64);
     }
 
     /// Records that `len` bytes of messages fed in order were dropped, so that the bytes fed end at
-    /// `end`.
+    /// `end`. Needs [`data_ended`](Self::data_ended) before, because afterwards `data_end` stays.
+    /// Control frames that are queued later reuse the positions behind `end`.
     pub(super) fn in_order_dropped(&mut self, len: usize, end: u64) {
         self.dropped += len as u64;
         self.lost_from = end;
     }
 
     /// Records that a write failed. Nothing more of `out`, or of the messages that wait to
-    /// overtake, is written.
+    /// overtake, is written. This call counts them, so it needs them as they were: the caller drops
+    /// them afterwards. A repeated call finds nothing to count.
     pub(super) fn broken(&mut self, out: &OutBuffer, first_waiting: usize) {
         self.set_ended();
         self.data_ended(out);
@@ -184,6 +189,7 @@ impl Ledger {
         self.data_end(out.fed()).wrapping_add(self.first_fed)
     }
 
+    /// See [`Sender::is_written`](crate::Sender::is_written).
     pub(super) fn is_written(&self, at: Position, out: &OutBuffer, first_waiting: usize) -> bool {
         let (in_order, first) = self.gone(out, first_waiting);
         if at.0 & FIRST != 0 {
@@ -193,7 +199,9 @@ impl Ledger {
         }
     }
 
-    /// How far the bytes of both sequences have certainly left.
+    /// How far the bytes of both sequences have certainly left. While bytes may be inside the
+    /// stream, that is as far as the last complete flush: nobody knows which bytes the stream
+    /// holds.
     #[inline]
     fn gone(&self, out: &OutBuffer, first_waiting: usize) -> (u64, u64) {
         if self.held_back() > 0 {
@@ -209,6 +217,7 @@ impl Ledger {
     pub(super) fn set_unflushed(&mut self, bytes: usize, out: &OutBuffer, first_waiting: usize) {
         self.unflushed = bytes;
         if bytes == 0 {
+            // `gone` no longer returns the old `flushed` now.
             self.flushed = self.gone(out, first_waiting);
         }
     }
@@ -219,6 +228,7 @@ impl Ledger {
         if self.ended { 0 } else { self.unflushed }
     }
 
+    /// Records that nothing more is written: see the field.
     pub(super) fn set_ended(&mut self) {
         self.ended = true;
     }
@@ -237,7 +247,7 @@ impl Ledger {
         in_order + self.first_left(out, first_waiting) as u64
     }
 
-    /// The number of bytes fed in order that are not written.
+    /// The number of bytes fed in order that are not written, including control frames.
     pub(super) fn unsent(&self, out: &OutBuffer) -> u64 {
         out.fed().wrapping_sub(out.written())
     }

@@ -49,7 +49,7 @@ use urgent::{Tail, Urgent};
 pub struct Sender {
     /// A message is framed at once while fewer bytes than this are buffered. The limit is 0 if this
     /// half is not open, inside a message in chunks, and where messages are compressed. So `feed`
-    /// needs only one comparison on its fast path.
+    /// needs only one comparison on its fast path. `set_admission` computes it.
     admit_below: usize,
     high_water: usize,
     /// Invariant: at most `high_water`, so that below this limit there is [room](Self::has_room).
@@ -66,8 +66,8 @@ pub struct Sender {
     ledger: Ledger,
     close: Option<Box<(CloseCode, Box<str>)>>,
     deflate: Deflate,
-    // `out` and `encoder` come last, because dropping them may panic. The compiler emits the drop of
-    // each field behind them twice: once for a panic, once without.
+    // `out` and `encoder` come last, because dropping them may panic. The compiler emits the drop
+    // of each field behind them twice: once for a panic, once without.
     pub(super) out: OutBuffer,
     encoder: Encoder,
 }
@@ -123,7 +123,9 @@ impl Sender {
         }
     }
 
-    /// Queues the handshake's response. Most of its parts are usually empty, and are skipped.
+    /// Queues the handshake's response, before anything else. Most of its parts are usually empty,
+    /// and are skipped. The ledger counts the response with the control frames, because it is no
+    /// data.
     pub(super) fn begin_with(&mut self, buffer: Vec<u8>, response: &[&[u8]]) {
         self.out.lend(buffer);
         for part in response.iter().filter(|part| !part.is_empty()) {
@@ -191,6 +193,7 @@ impl Sender {
         Ok(())
     }
 
+    /// Checks a control frame of the caller.
     fn control(&self, payload: &[u8]) -> Result<Control, SendError> {
         if self.is_over() {
             return Err(SendError::Closed);
@@ -246,7 +249,8 @@ impl Sender {
         Outgoing(&mut self.out)
     }
 
-    /// Moves the frames that wait beside the buffer into the buffer.
+    /// Moves the frames that wait beside the buffer into the buffer, as far as they have a place
+    /// yet.
     #[cold]
     #[inline(never)]
     fn place_waiting(&mut self) {

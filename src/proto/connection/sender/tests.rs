@@ -77,7 +77,7 @@ fn a_violations_close_waits_for_what_was_fed_and_passes_what_is_refused() {
         assert!(tx.fail(CloseCode::PROTOCOL_ERROR.into()).is_ok());
         assert_eq!(tx.outgoing().remaining(), 6);
         if refused {
-            tx.blocked();
+            tx.write_blocked();
         } else {
             tx.outgoing().advance(6);
         }
@@ -142,9 +142,9 @@ fn what_a_stream_took_is_written_once_it_is_flushed() {
     let tx = &mut conn.tx;
     let fed = tx.feed("order");
     tx.outgoing().advance(7);
-    tx.unflushed(7);
+    tx.set_unflushed(7);
     assert!(!tx.has_outgoing() && fed.is_ok_and(|at| !tx.is_written(at)));
-    tx.unflushed(0);
+    tx.set_unflushed(0);
     assert!(fed.is_ok_and(|at| tx.is_written(at)));
 }
 
@@ -158,13 +158,13 @@ fn a_stream_that_refuses_to_flush_what_it_took_has_a_deadline() {
         assert!(tx.feed("order").is_ok());
         tx.outgoing().advance(7 - left);
         for now in [1, 2, 3] {
-            tx.blocked();
-            tx.unflushed(7 - left);
+            tx.write_blocked();
+            tx.set_unflushed(7 - left);
             let now = Time::new(Duration::from_secs(now));
             assert!(tx.handle_timeout(now).is_ok());
             assert_eq!(tx.poll_timeout(), Some(Time::new(Duration::from_secs(1)) + timeout));
         }
-        tx.unflushed(0);
+        tx.set_unflushed(0);
         assert_eq!(tx.poll_timeout(), None);
     }
 }
@@ -213,7 +213,7 @@ fn the_peers_close_cuts_no_pong_that_was_begun_behind_ours() {
             tx.answer_ping(b"?");
             tx.answer_ping(b"2!");
             tx.outgoing().advance(at - written);
-            tx.blocked();
+            tx.write_blocked();
             tx.end_controls();
             let left = match at {
                 3 | 4 => 5 - at,

@@ -20,8 +20,8 @@ pub(super) struct Urgent {
     /// The payload of a Ping, stored in the same way. It is not inline because most connections
     /// never send a Ping.
     ping: Vec<u8>,
-    /// The progress of the heartbeat's Ping.
-    beat: Beat,
+    /// The progress of the heartbeat's Ping. Invariant: while it is `Owed`, `ping` is not empty.
+    beat: BeatPing,
     /// Pings under way whose round trip is measured; `None` before the first such Ping.
     trips: Option<Box<Trips>>,
     /// A Close that overtakes. The Close of an abort overtakes at once. The Close of a violation
@@ -31,7 +31,8 @@ pub(super) struct Urgent {
     /// Nothing may follow our Close, because the peer's Close came or this end fails the
     /// connection.
     pub(super) close_is_last: bool,
-    /// The frames of messages that overtake.
+    /// The frames of messages that overtake and have no place yet. The ledger has counted them as
+    /// fed.
     first: Vec<u8>,
 }
 
@@ -43,29 +44,17 @@ pub(super) type AtOnce = bool;
 /// answered (§5.5.3), so that a flood of Pings cannot fill memory with Pongs.
 const MAX_PONGS: u8 = 16;
 
-/// Where the heartbeat's Ping is. `Owed` means that `ping` is not empty, so a Ping is placed with
-/// the next control frames. After `Written` the state is out of date: only `timers`, which waits
-/// for the Pong, asks for it, and only until the Pong or another Ping.
+/// Where the last Ping of the heartbeat was put.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Beat {
+enum BeatPing {
     #[default]
     None,
+    /// In `ping`. It is placed with the next control frames.
     Owed,
+    /// Among the control frames that overtake.
     Overtaking,
-    /// Queued in order, and ends at this position.
+    /// In order. It ends at this position.
     Queued(u64),
-    Written,
-}
-
-impl Beat {
-    /// The progress, updated from the frames that `out` still holds.
-    fn seen(self, out: &OutBuffer) -> Self {
-        match self {
-            Self::Overtaking if out.takes_controls() => Self::Written,
-            Self::Queued(at) if out.written() >= at => Self::Written,
-            other => other,
-        }
-    }
 }
 
 /// The end of a buffer, with the encoder and the ledger that queueing a control frame needs.
@@ -76,6 +65,8 @@ pub(super) struct Tail<'a> {
 }
 
 impl Tail<'_> {
+    /// Queues a control frame at the end of the content, and tells the ledger. Nothing may wait
+    /// that has to go before it.
     pub(super) fn append(&mut self, opcode: OpCode, payload: &[u8]) {
         let Self { out, encoder, .. } = self;
         let start = out.fed();
@@ -90,9 +81,10 @@ impl Tail<'_> {
 impl Urgent {
     // Frames that wait.
 
+    /// Queues a Pong. `payload` has at most 125 bytes.
     pub(super) fn push_pong(&mut self, payload: &[u8]) {
         if self.pinged == MAX_PONGS {
-            self.pongs.clear();
+            self.pongs.clear(); // From here on, only the newest is answered.
         } else {
             self.pinged += 1;
         }
@@ -132,7 +124,7 @@ impl Urgent {
         &mut self.first
     }
 
-    /// Drops the messages that wait for a place.
+    /// Drops the messages that wait for a place, and counts them as dropped.
     pub(super) fn drop_first(&mut self, ledger: &mut Ledger) {
         ledger.first_dropped(self.first.len());
         self.first = Vec::new();
@@ -142,7 +134,7 @@ impl Urgent {
     pub(super) fn drop_controls(&mut self) {
         self.drop_ping();
         (self.pongs, self.pinged) = (Vec::new(), 0);
-        (self.ping, self.beat) = (Vec::new(), Beat::None);
+        (self.ping, self.beat) = (Vec::new(), BeatPing::None);
     }
 
     /// Drops everything. The ledger must have counted the messages before this call.
@@ -187,7 +179,9 @@ impl Urgent {
 
     // Placing.
 
-    /// Places the waiting frames into `to`, in front of data of which nothing has been written.
+    /// Places the waiting frames into `to`, in front of data of which nothing has been written. A
+    /// Close that overtakes comes first, because it drops the data. Control frames come next, then
+    /// messages. What cannot be placed yet goes on waiting.
     pub(super) fn place(&mut self, to: &mut Tail<'_>) {
         if let Some(close) = self.close.take_if(|close| close.1 || to.out.refused()) {
             self.cut(&close.0, to);
@@ -211,7 +205,7 @@ impl Urgent {
     /// frame itself stays: the peer could not parse a Close in the middle of it.
     fn cut(&mut self, body: &Control, to: &mut Tail<'_>) {
         if self.close_is_last {
-            self.drop_controls(); // After an abort, control frames may follow the Close.
+            self.drop_controls(); // But after an abort, control frames may follow the Close.
         }
         let mut first = to.out.first_len();
         let dropped = to.out.truncate();
@@ -222,7 +216,8 @@ impl Urgent {
         to.append(OpCode::Close, body.payload());
     }
 
-    /// Places the waiting Pongs and Ping behind the control frames that have a place already.
+    /// Places the waiting Pongs and Ping behind the control frames that have a place already. If
+    /// nothing is left to write, they need not overtake, and go to the end of the content.
     pub(super) fn place_controls(&mut self, to: &mut Tail<'_>) {
         let Tail { out, encoder, ledger } = to;
         let frames = out.controls();
@@ -230,7 +225,7 @@ impl Urgent {
         for (opcode, payload) in self.controls() {
             encoder.control(opcode, payload, |frame| frames.extend_from_slice(frame));
         }
-        self.sent();
+        self.controls_placed();
         let overtake = out.len() > 0;
         if overtake {
             out.place_controls(placed);
@@ -239,12 +234,14 @@ impl Urgent {
             out.append_controls();
             ledger.controls_queued(start, out);
         }
-        if self.beat == Beat::Owed {
-            self.beat = if overtake { Beat::Overtaking } else { Beat::Queued(out.fed()) };
+        if self.beat == BeatPing::Owed {
+            self.beat = if overtake { BeatPing::Overtaking } else { BeatPing::Queued(out.fed()) };
         }
     }
 
-    fn sent(&mut self) {
+    /// Forgets the waiting Pongs and Ping, which were placed. Unlike `drop_ping`, it keeps the time
+    /// of the Ping, whose Pong will come.
+    fn controls_placed(&mut self) {
         self.pongs.clear();
         self.pinged = 0;
         self.ping.clear();
@@ -253,18 +250,22 @@ impl Urgent {
     // The heartbeat.
 
     pub(super) fn owe_beat(&mut self, now: Time) {
-        if self.beat != Beat::Owed {
-            // A waiting Ping of the caller serves as the heartbeat's Ping.
-            if self.ping.is_empty() {
-                self.measure_rtt(now);
-            }
-            self.beat = Beat::Owed;
+        // A waiting Ping, of the caller or of the heartbeat, serves as the heartbeat's Ping.
+        if self.ping.is_empty() {
+            self.measure_rtt(now);
         }
+        self.beat = BeatPing::Owed;
     }
 
-    /// Whether the heartbeat's Ping was written, so that `out` no longer holds it.
+    /// Whether the heartbeat's last Ping was written, so that `out` no longer holds it. Only
+    /// `timers` asks, and only while it waits for that: once later control frames overtake, the
+    /// answer may be `false` again.
     pub(super) fn beat_written(&self, out: &OutBuffer) -> bool {
-        self.beat.seen(out) == Beat::Written
+        match self.beat {
+            BeatPing::None | BeatPing::Owed => false,
+            BeatPing::Overtaking => out.takes_controls(),
+            BeatPing::Queued(at) => out.written() >= at,
+        }
     }
 
     // Round-trip times.

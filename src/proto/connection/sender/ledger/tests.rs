@@ -158,7 +158,7 @@ impl Pair {
     fn write(&mut self, most: usize) {
         let (tx, wire) = (&mut self.conn.tx, &mut self.wire);
         take(&mut tx.outgoing(), most, wire);
-        tx.blocked();
+        tx.write_blocked();
     }
 
     /// Writes everything. Each byte of a message is then on the wire, dropped, or still waiting to
