@@ -245,7 +245,7 @@ impl<T> Inner<T> {
         };
         let mut spent = 0;
         loop {
-            match wire.say(&mut self.system, handshake.outgoing(), now) {
+            match wire.say(&mut self.system, handshake.outgoing()) {
                 Ok(n) => handshake.advance(n),
                 Err(error) if is_passing(&error) => {}
                 Err(error) => return Stop::io(error),
@@ -269,7 +269,7 @@ impl<T> Inner<T> {
                 Ok(n) => handshake.reading.commit(n),
                 Err(error) if is_passing(&error) => {}
                 Err(error) => {
-                    let _ = wire.send(&mut self.system, now); // the alert
+                    let _ = wire.send(&mut self.system); // the alert
                     return Stop::io(error);
                 }
             }

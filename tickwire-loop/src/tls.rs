@@ -1,7 +1,7 @@
 //! TLS between a connection and its stream.
 use std::io;
 use tickwire::{
-    Outgoing, Time,
+    Outgoing,
     handshake::client::Request,
     tls::{
         Session, TlsError,
@@ -17,9 +17,6 @@ pub(crate) struct Tls {
     pub(crate) session: Session,
     /// There may be plaintext that was not read yet.
     pub(crate) holds: bool,
-    /// Since when the stream has taken none of the session's bytes. The connection's own deadline
-    /// does not cover bytes that the session took.
-    pub(crate) stalled: Option<Time>,
 }
 
 impl Tls {
@@ -40,7 +37,7 @@ impl Tls {
     }
 
     fn new(session: Session) -> Box<Self> {
-        Box::new(Self { session, holds: false, stalled: None })
+        Box::new(Self { session, holds: false })
     }
 
     /// Reads plaintext. `None` if more ciphertext is needed.
