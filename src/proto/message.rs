@@ -178,7 +178,7 @@ pub struct Info {
     /// read. Messages that the program skipped count too.
     pub ahead: u32,
     /// The time of the read that completed the message, if the caller passed the time to
-    /// [`commit_at`](crate::Receiver::commit_at). The time counts from the caller's epoch.
+    /// [`set_read`](crate::Receiver::set_read). The time counts from the caller's epoch.
     ///
     /// The adapters pass the time if [`stamp_reads`](crate::Config::stamp_reads) is set. Their
     /// epoch is private: the moment when they began to dial or to accept, or got the connection. So
@@ -188,7 +188,7 @@ pub struct Info {
     pub read_at: Option<Time>,
     /// When the last bytes of the message's last read arrived, by the kernel's clock. The adapters
     /// set this value over a `Timestamped` stream if [`stamp_reads`](crate::Config::stamp_reads) is
-    /// set. Your own event loop can set it with [`set_arrival`](crate::Receiver::set_arrival).
+    /// set. Your own event loop can set it with [`set_read`](crate::Receiver::set_read).
     /// Otherwise it is `None`.
     pub arrived: Option<Arrival>,
 }

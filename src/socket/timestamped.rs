@@ -29,7 +29,7 @@ use std::io::{self, IoSlice, Read, Write};
 /// the `Timestamped`.
 ///
 /// In an event loop of your own, read, give [`arrived`](Self::arrived) to
-/// [`Receiver::set_arrival`](crate::Receiver::set_arrival), and then commit the bytes.
+/// [`Receiver::set_read`](crate::Receiver::set_read), and then commit the bytes.
 #[derive(Debug)]
 pub struct Timestamped<S> {
     pub(crate) io: S,

@@ -231,7 +231,8 @@ impl<T> Inner<T> {
         dialing.handshake = Some(handshake);
         if let Some(slot) = self.slots.get_mut(handle) {
             // A note of its attempt may have told of its end already.
-            slot.wire = Some(Wire::new(stream, tls, true));
+            let stamps = dial.config.stamp_reads || dial.stamps_reads;
+            slot.wire = Some(Wire::new(stream, tls, true, stamps));
         }
         Stop::Again
     }

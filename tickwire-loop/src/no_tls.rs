@@ -1,6 +1,6 @@
 //! Without the feature `rustls` there is no session, so these calls are never made.
 use std::io;
-use tickwire::{Error, Outgoing, handshake::client::Request};
+use tickwire::{Error, Outgoing, Time, handshake::client::Request};
 
 #[derive(Clone)]
 pub(crate) enum Server {}
@@ -10,6 +10,7 @@ pub(crate) enum Client {}
 pub(crate) struct Tls {
     never: Server,
     pub(crate) holds: bool,
+    pub(crate) read_at: Option<Time>,
 }
 
 impl Tls {

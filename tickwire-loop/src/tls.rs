@@ -1,7 +1,7 @@
 //! TLS between a connection and its stream.
 use std::io;
 use tickwire::{
-    Outgoing,
+    Outgoing, Time,
     handshake::client::Request,
     tls::{
         Session, TlsError,
@@ -17,6 +17,8 @@ pub(crate) struct Tls {
     pub(crate) session: Session,
     /// There may be plaintext that was not read yet.
     pub(crate) holds: bool,
+    /// When the stream was last read, if that is noted.
+    pub(crate) read_at: Option<Time>,
 }
 
 impl Tls {
@@ -37,7 +39,7 @@ impl Tls {
     }
 
     fn new(session: Session) -> Box<Self> {
-        Box::new(Self { session, holds: false })
+        Box::new(Self { session, holds: false, read_at: None })
     }
 
     /// Reads plaintext. `None` if more ciphertext is needed.

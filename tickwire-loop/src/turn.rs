@@ -10,7 +10,7 @@ use crate::{
     wire::is_passing,
 };
 use std::{mem, sync::Arc};
-use tickwire::{CloseCode, Config, Connection, RecvError, Step, Time};
+use tickwire::{CloseCode, Config, Connection, RecvError, Step};
 
 /// Why delivering stopped.
 enum Stop {
@@ -82,10 +82,8 @@ impl<T> Inner<T> {
                 if !conn.receiver().has_buffer() {
                     conn.receiver_mut().lend(self.inputs.take());
                 }
-                let stamps = slot.config.as_ref().is_some_and(|config| config.stamp_reads);
-                let read_at = stamps.then(|| Time::new(self.epoch.elapsed()));
                 let rx = conn.receiver_mut();
-                match wire.receive(&mut self.system, rx, read_at, &mut spent) {
+                match wire.receive(&mut self.system, rx, self.epoch, &mut spent) {
                     Ok(0) => rx.end_of_stream(),
                     Ok(_) => {}
                     Err(error) if is_passing(&error) => {}

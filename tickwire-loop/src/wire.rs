@@ -3,7 +3,10 @@ use crate::{
     system::{Note, Stream, System},
     tls::Tls,
 };
-use std::io::{self, ErrorKind};
+use std::{
+    io::{self, ErrorKind},
+    time::Instant,
+};
 use tickwire::{Connection, Ending, Receiver, Time};
 
 /// A stream that does not block. Notes are edges, so the wire remembers them until a call would
@@ -17,12 +20,15 @@ pub(crate) struct Wire {
     shut: bool,
     /// A write has failed for good.
     broken: bool,
+    /// The times of its reads are noted.
+    stamps: bool,
 }
 
 impl Wire {
-    /// A connected stream. `readable` makes the first turn try to read, without a note.
-    pub(crate) fn new(stream: Stream, tls: Option<Box<Tls>>, readable: bool) -> Self {
-        Self { stream, tls, readable, writable: true, shut: false, broken: false }
+    /// A connected stream. `readable` makes the first turn try to read, without a note. `stamps`:
+    /// whether the times of its reads are noted.
+    pub(crate) fn new(stream: Stream, tls: Option<Box<Tls>>, readable: bool, stamps: bool) -> Self {
+        Self { stream, tls, readable, writable: true, shut: false, broken: false, stamps }
     }
 
     pub(crate) fn note(&mut self, note: &Note) {
@@ -35,7 +41,8 @@ impl Wire {
         self.readable || self.tls.as_ref().is_some_and(|tls| tls.holds)
     }
 
-    /// Reads into a connection's receiver. `spent` grows by the bytes that the stream gave.
+    /// Reads into a connection's receiver. `spent` grows by the bytes that the stream gave. The
+    /// times of reads count from `epoch`.
     ///
     /// # Errors
     ///
@@ -45,39 +52,54 @@ impl Wire {
         &mut self,
         system: &mut System,
         to: &mut Receiver,
-        read_at: Option<Time>,
+        epoch: Instant,
         spent: &mut usize,
     ) -> io::Result<usize> {
+        let stamps = self.stamps.then_some(epoch);
         if self.tls.is_some() {
-            let n = self.read(system, to.spare_mut(), spent)?;
-            to.set_arrival(system.arrived(&self.stream));
-            match read_at {
-                Some(time) => to.commit_at(n, time),
-                None => to.commit(n),
+            let n = self.open(system, to.spare_mut(), stamps, spent)?;
+            to.commit(n);
+            if let (Some(tls), true) = (&self.tls, self.stamps) {
+                to.set_read(tls.read_at, system.arrived(&self.stream));
             }
             return Ok(n);
         }
         if !self.readable {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let read = system.receive(&mut self.stream, to, read_at);
+        let read = system.receive(&mut self.stream, to);
+        if let Some(epoch) = stamps {
+            to.set_read(Some(Time::new(epoch.elapsed())), system.arrived(&self.stream));
+        }
         self.count(read, spent)
     }
 
-    /// Reads plaintext into a slice, as [`receive`](Self::receive).
+    /// Reads plaintext of an opening handshake into a slice, as [`receive`](Self::receive).
     pub(crate) fn read(
         &mut self,
         system: &mut System,
         to: &mut [u8],
         spent: &mut usize,
     ) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else {
-            if !self.readable {
-                return Err(ErrorKind::WouldBlock.into());
-            }
-            let read = system.read(&mut self.stream, to);
-            return self.count(read, spent);
-        };
+        if self.tls.is_some() {
+            return self.open(system, to, None, spent);
+        }
+        if !self.readable {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let read = system.read(&mut self.stream, to);
+        self.count(read, spent)
+    }
+
+    /// Opens records of TLS. `stamps`: the epoch, if the time of the read is noted.
+    fn open(
+        &mut self,
+        system: &mut System,
+        to: &mut [u8],
+        stamps: Option<Instant>,
+        spent: &mut usize,
+    ) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return Ok(0) };
         if let Some(n) = tls.read(to)? {
             return Ok(n);
         }
@@ -85,6 +107,7 @@ impl Wire {
             return Err(ErrorKind::WouldBlock.into());
         }
         let read = system.read(&mut self.stream, tls.spare_mut());
+        tls.read_at = stamps.map(|epoch| Time::new(epoch.elapsed()));
         let read = self.count(read, spent);
         let Some(tls) = &mut self.tls else { return read };
         match read {
