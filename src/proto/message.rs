@@ -179,7 +179,7 @@ pub struct Info {
     /// read. Messages that the program skipped count too.
     pub ahead: u32,
     /// The time of the read that completed the message, if the caller passed the time to
-    /// [`commit_at`](crate::Receiver::commit_at). The time counts from the caller's epoch.
+    /// [`set_read`](crate::Receiver::set_read). The time counts from the caller's epoch.
     ///
     /// The adapters pass the time if [`stamp_reads`](crate::Config::stamp_reads) is set. Their
     /// epoch is the moment when they began to dial or to accept, or got the connection. This epoch
@@ -190,7 +190,7 @@ pub struct Info {
     /// The time of arrival, by the kernel's clock, of the last bytes of the read that completed the
     /// message. The adapters set this value over a `Timestamped` stream if
     /// [`stamp_reads`](crate::Config::stamp_reads) is set. Your own event loop can set it with
-    /// [`set_arrival`](crate::Receiver::set_arrival). Otherwise it is `None`.
+    /// [`set_read`](crate::Receiver::set_read). Otherwise it is `None`.
     pub arrived: Option<Arrival>,
 }
 

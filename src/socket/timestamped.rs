@@ -28,7 +28,7 @@ use std::io::{self, IoSlice, Read, Write};
 /// stream must be a plain socket, so put streams that encrypt or buffer around the `Timestamped`.
 ///
 /// In an event loop of your own, read, pass [`arrived`](Self::arrived) to
-/// [`Receiver::set_arrival`](crate::Receiver::set_arrival), and then commit the bytes.
+/// [`Receiver::set_read`](crate::Receiver::set_read), and then commit the bytes.
 #[derive(Debug)]
 pub struct Timestamped<S> {
     pub(crate) io: S,

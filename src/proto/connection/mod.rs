@@ -69,7 +69,8 @@ use core::time::Duration;
 /// - **Inputs**: [`Receiver::spare_mut`] and [`commit`](Receiver::commit),
 ///   [`end_of_stream`](Receiver::end_of_stream), through [`receiver_mut`](Self::receiver_mut);
 ///   [`write_failed`](Self::write_failed), [`write_blocked`](Self::write_blocked),
-///   [`shut_down`](Self::shut_down); [`handle_timeout`](Self::handle_timeout).
+///   [`shut_down`](Self::shut_down); [`handle_timeout`](Self::handle_timeout). Over TLS also
+///   [`Sender::set_unflushed`].
 /// - **Commands**: the methods of [`Sender`], through [`sender_mut`](Self::sender_mut) or
 ///   [`split_mut`](Self::split_mut).
 /// - **Outputs**: [`step`](Self::step), then [`Receiver::message`] or [`event`](Receiver::event);

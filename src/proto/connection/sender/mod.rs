@@ -368,7 +368,7 @@ impl Sender {
 
     /// Round-trip times of the Pings of the [heartbeat](Config::heartbeat) and of
     /// [`measure_rtt`](Self::measure_rtt); `None` before the first round trip. A Pong counts once
-    /// its time of arrival is known, from [`commit_at`](crate::Receiver::commit_at) or else from
+    /// its time of arrival is known, from [`set_read`](crate::Receiver::set_read) or else from
     /// the next `handle_timeout`. The adapters call both.
     pub fn rtt(&self) -> Option<RoundTrip> {
         self.urgent.rtt()
