@@ -216,7 +216,7 @@ impl Inbound {
         self.timers.set_paused(paused);
     }
 
-    /// Whether reading is paused while more may be received.
+    /// Whether reading is paused and receiving has not ended.
     #[inline(always)]
     pub(super) fn is_paused(&self) -> bool {
         self.timers.paused() && !self.rx.ended() && self.rx.failure().is_none()

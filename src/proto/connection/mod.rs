@@ -2,7 +2,7 @@
 //! that join them.
 //!
 //! The receiver and the sender share nothing. Replies to the peer (a Pong, the answering Close, the
-//! Close that reports a violation) reach the sender through [`respond`](inbound::respond). The
+//! Close that reports a violation) reach the sender through [`respond`](Inbound::respond). The
 //! module `handshake` opens a connection, and `closing` decides how it ends. Adapters read and
 //! write the stream, and tell the connection the time.
 pub(crate) mod closing;
@@ -153,8 +153,8 @@ impl Connection {
         self.tx.write_failed();
     }
 
-    /// Reports that the stream refused the bytes of [`Sender::outgoing`] for now. The write timer
-    /// runs from here until the stream accepts some of these bytes.
+    /// Reports that the stream refused the bytes of [`Sender::outgoing`] for now. The deadline on
+    /// writing runs from this call until the stream accepts some of these bytes.
     pub fn write_blocked(&mut self) {
         self.loop_state.write_blocked();
         self.tx.write_blocked();

@@ -5,7 +5,7 @@ use crate::proto::{error::RecvError, message::Event, time::Time};
 /// The result of [`Connection::next`]: what the caller has to do next.
 #[must_use]
 #[derive(Debug)]
-// Not `non_exhaustive`: a loop that ignored a new variant would stand still.
+// Exhaustive: a loop that ignored a new variant would stand still.
 pub enum Next<'a> {
     /// A message, Ping, Pong or Close arrived. Automatic replies are queued already. Give your own
     /// replies to the sender.
@@ -31,7 +31,7 @@ pub enum Next<'a> {
 
 /// What a connection waits for. Any of these ends the wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Not `non_exhaustive`: a loop that ignored a new condition would stand still.
+// Exhaustive: a loop that ignored a new condition would stand still.
 pub struct Wait {
     /// The stream can be read.
     pub readable: bool,

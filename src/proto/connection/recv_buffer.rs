@@ -123,7 +123,7 @@ impl RecvBuffer {
         from..from + n
     }
 
-    /// Whether the wire bytes reach up to `to`.
+    /// Whether all bytes before the offset `to` have arrived.
     #[inline(always)]
     pub(super) fn reaches(&self, to: usize) -> bool {
         to <= self.end
@@ -359,7 +359,7 @@ impl RecvBuffer {
                 if lent.len() <= 2 * len {
                     return self.stash_in(lent);
                 }
-                (self.memory.give)(lent); // Too long to be held for a few bytes.
+                (self.memory.give)(lent); // `lent` is too long to be held for a few bytes.
             }
             small = vec![0; len];
         }

@@ -182,7 +182,7 @@ impl Receiver {
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {
-                let all = len.saturating_add(n); // Not checked yet: `n` may be huge.
+                let all = len.saturating_add(n); // `n` is not checked yet, and may be huge.
                 (n < self.quick_below || header.rsv1)
                     && self.buf.holds(all)
                     && self.buf.wire_len() < all
