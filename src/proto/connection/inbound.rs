@@ -222,8 +222,8 @@ impl Inbound {
         self.timers.paused() && !self.rx.ended() && self.rx.failure().is_none()
     }
 
-    /// Reports that reading goes on now. Only after a pause does this call `now`, which reads the
-    /// clock.
+    /// Reports that reading goes on now. The function `now`, which reads the clock, is called only
+    /// after a pause.
     #[inline]
     pub(crate) fn reads(&mut self, now: impl FnOnce() -> Time) {
         if !self.timers.run() {

@@ -213,7 +213,7 @@ impl Connection {
         self.inbound.poll_timeout(&self.tx)
     }
 
-    /// Tells the time. Early and repeated calls are harmless. Repeat the call until
+    /// Tells the connection the time. Early and repeated calls are harmless. Repeat the call until
     /// [`poll_timeout`](Self::poll_timeout) is in the future.
     ///
     /// Call `handle_timeout` after a read that would have blocked, or while reading is
