@@ -275,8 +275,9 @@ impl Receiver {
     /// [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), and saves a copy. Ends the
     /// current message.
     ///
-    /// In two cases the bytes are copied, and the call returns the buffer. The first case: the
-    /// receiver still needs bytes received before. The second case: the buffer has fewer than 8
+    /// Returns a buffer that is free now. This is the buffer that the receiver had before, if it had
+    /// one. But in two cases the bytes are copied, and the call returns `buffer`. The first case:
+    /// the receiver still needs bytes received before. The second case: `buffer` has fewer than 8
     /// bytes after the `n` bytes.
     ///
     /// # Panics
@@ -285,12 +286,16 @@ impl Receiver {
     #[inline]
     pub fn lend_filled(&mut self, buffer: Vec<u8>, n: usize) -> Option<Vec<u8>> {
         self.end_message();
-        let refused = self.buf.lend_filled(buffer, n);
-        match &refused {
-            None => self.took(n),
-            Some(buffer) => self.copy_in(&buffer[..n]),
+        match self.buf.lend_filled(buffer, n) {
+            Ok(old) => {
+                self.took(n);
+                (!old.is_empty()).then_some(old)
+            }
+            Err(buffer) => {
+                self.copy_in(&buffer[..n]);
+                Some(buffer)
+            }
         }
-        refused
     }
 
     #[inline(never)]

@@ -292,17 +292,25 @@ impl RecvBuffer {
         core::mem::replace(&mut self.bytes, bytes.into())
     }
 
-    /// Works as [`replace`](Self::replace), but keeps the old buffer if it is the connection's
-    /// small buffer, and otherwise gives it back to the pool.
+    /// Works as [`swap`](Self::swap), but gives the returned buffer back to the pool.
     fn exchange(&mut self, bytes: Vec<u8>) {
+        let old = self.swap(bytes);
+        if !old.is_empty() {
+            (self.memory.give)(old);
+        }
+    }
+
+    /// Works as [`replace`](Self::replace), but keeps the old buffer if it is the connection's
+    /// small buffer. Otherwise returns the old buffer.
+    fn swap(&mut self, bytes: Vec<u8>) -> Vec<u8> {
         let stashed = self.stashed;
         let old = self.replace(bytes).take();
         if stashed && old.len() <= self.base / 8 {
             // A longer buffer is not kept, because it would cost memory between the waits.
             self.small = old;
-        } else if !old.is_empty() {
-            (self.memory.give)(old);
+            return Vec::new();
         }
+        old
     }
 
     /// Replaces the buffer with `bytes` if the message and the wire bytes fit and leave room.
@@ -315,17 +323,17 @@ impl RecvBuffer {
         }
     }
 
-    /// Replaces the buffer with `bytes`, whose first `n` bytes are the next input. Returns `bytes`
-    /// if the old buffer still holds bytes, because input must be contiguous, or if `bytes` has no
-    /// room for the slack.
+    /// Replaces the buffer with `bytes`, whose first `n` bytes are the next input, and returns the
+    /// old buffer. Refuses `bytes` if the old buffer still holds bytes, because input must be
+    /// contiguous, or if `bytes` has no room for the slack.
     #[inline]
-    pub(super) fn lend_filled(&mut self, bytes: Vec<u8>, n: usize) -> Option<Vec<u8>> {
+    pub(super) fn lend_filled(&mut self, bytes: Vec<u8>, n: usize) -> Result<Vec<u8>, Vec<u8>> {
         if !self.is_empty() || bytes.len().saturating_sub(SLACK) < n {
-            return Some(bytes);
+            return Err(bytes);
         }
-        self.exchange(bytes);
+        let old = self.swap(bytes);
         self.end = n;
-        None
+        Ok(old)
     }
 
     #[inline]
