@@ -2,7 +2,7 @@
 //! that join them.
 //!
 //! The receiver and the sender share nothing. Replies to the peer (a Pong, the answering Close, the
-//! Close that reports a violation) reach the sender through [`respond`](inbound::respond). The
+//! Close that reports a violation) reach the sender through [`respond`](Inbound::respond). The
 //! module `handshake` opens a connection, and `closing` decides how it ends. Adapters read and
 //! write the stream, and tell the connection the time.
 pub(crate) mod closing;
@@ -154,8 +154,8 @@ impl Connection {
         self.tx.write_failed();
     }
 
-    /// Reports that the stream refused the bytes of [`Sender::outgoing`] for now. The write timer
-    /// runs from here until the stream accepts some of these bytes.
+    /// Reports that the stream refused the bytes of [`Sender::outgoing`] for now. The deadline on
+    /// writing runs from this call until the stream accepts some of these bytes.
     pub fn write_blocked(&mut self) {
         self.loop_state.write_blocked();
         self.tx.write_blocked();
@@ -214,7 +214,7 @@ impl Connection {
         self.inbound.poll_timeout(&self.tx)
     }
 
-    /// Tells the time. Early and repeated calls are harmless. Repeat the call until
+    /// Tells the connection the time. Early and repeated calls are harmless. Repeat the call until
     /// [`poll_timeout`](Self::poll_timeout) is in the future.
     ///
     /// Call `handle_timeout` after a read that would have blocked, or while reading is

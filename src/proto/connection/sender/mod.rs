@@ -68,9 +68,8 @@ pub struct Sender {
     ledger: Ledger,
     close: Option<Box<(CloseCode, Box<str>)>>,
     deflate: Deflate,
-    // `out` and `encoder` come last, because dropping them may panic. For each field behind such a
-    // field, the compiler emits the drop code twice: for the case of a panic, and for the case
-    // without.
+    // `out` and `encoder` come last, because dropping them may panic. The compiler emits the drop
+    // code of each later field twice: for the case of a panic, and for the case without.
     pub(super) out: OutBuffer,
     encoder: Encoder,
 }
