@@ -51,9 +51,9 @@ pub struct Config {
     /// would not notice empty fragments.
     pub max_fragments: u32,
 
-    /// The number of bytes that one read asks for, from 512 to 16 MiB; default 16 KiB, which fits
-    /// the processor's first-level cache. The buffer has additional room for a frame header, so
-    /// that one read can receive a whole message of this length. The buffer grows while a longer
+    /// The number of bytes that one read asks for, from 512 bytes to 16 MiB; default 16 KiB, which
+    /// fits the processor's first-level cache. The buffer has additional room for a frame header,
+    /// so that one read can receive a whole message of this length. The buffer grows while a longer
     /// message arrives.
     pub read_buffer: usize,
 
@@ -66,7 +66,7 @@ pub struct Config {
     /// written.
     pub high_water: usize,
 
-    /// An adapter holds the replies to a batch of messages back until it has processed the batch,
+    /// An adapter holds back the replies to a batch of messages until it has processed the batch,
     /// or until this many bytes of replies wait; default 64 KiB. A limit above
     /// [`high_water`](Self::high_water) counts as `high_water`.
     ///
@@ -150,9 +150,9 @@ pub struct Config {
     /// ```
     ///
     /// A message counts as sent when it is fed. Feeding reads no clock, because five checks per
-    /// interval compare counters. Control frames do not count. A server's answer is an ordinary
-    /// message, which the caller has to recognise. The answer restarts
-    /// [`data_timeout`](Self::data_timeout).
+    /// interval compare counters. Control frames do not count. If the server answers the idle
+    /// message, its answer is received as an ordinary message. The program has to recognise it.
+    /// Like any message, it restarts [`data_timeout`](Self::data_timeout).
     ///
     /// The first interval begins when the connection opens. The message overtakes messages that
     /// wait to be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed. The
@@ -171,8 +171,9 @@ pub struct Config {
     /// ns.
     pub idle_message: Option<(Duration, OwnedMessage)>,
 
-    /// How long the opening handshake may take; default 10 s. In `connect` this includes resolving,
-    /// TCP and TLS. Stops peers from holding sockets with a head that arrives byte by byte.
+    /// How long the opening handshake may take; default 10 s. In `connect`, this time includes
+    /// resolving, TCP and TLS. Stops peers from holding sockets with a head that arrives byte by
+    /// byte.
     pub handshake_timeout: Duration,
 
     /// How long to wait for the peer's Close after ours; default 5 s. After both Closes, a client
@@ -213,7 +214,7 @@ pub struct Config {
     /// 101); default 4 KiB.
     pub max_refusal_body: usize,
 
-    /// Offers or accepts permessage-deflate (RFC 7692); default no. The module `deflate` has the
+    /// Offers or accepts permessage-deflate (RFC 7692); default: none. The module `deflate` has the
     /// settings and their costs. Always `None` without the feature `deflate`.
     pub deflate: Option<Deflate>,
 
@@ -271,7 +272,7 @@ impl Heartbeat {
     /// byte received is a sign of life. Intervals below 5 ms count as 5 ms.
     ///
     /// A receiving call thus finds a dead peer within 1.25 × `interval` + `timeout` after the
-    /// peer's last byte. If `interval` is a second or more, this includes the lateness of the
+    /// peer's last byte. If `interval` is a second or more, this time includes the lateness of the
     /// adapters: 1 ms with tokio, up to 30 ms in `blocking`. Deadlines are not checked while no
     /// call waits: see "Timers" at the adapter's module. The Pings also measure the [round-trip
     /// time](crate::Sender::rtt). With a timeout of [`Duration::MAX`] the heartbeat sends Pings and

@@ -288,7 +288,8 @@ const fn socks_reply(reply: u8) -> &'static str {
 
 impl HandshakeError {
     /// The HTTP status with which a server answers this error: 400, 403, 404, 405, 408, 414, 426,
-    /// 431, 501 or 505. An error that only a client can get has 502, as a gateway would answer.
+    /// 431, 501 or 505. For an error that only a client can get, the status is 502, which a gateway
+    /// would send.
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed { .. }
@@ -314,9 +315,10 @@ impl HandshakeError {
         }
     }
 
-    /// Whether the same request may succeed after a pause: if the network failed, or if the server
-    /// or a proxy reported an overload or a temporary fault (408, 425, 429, and 5xx except 501 and
-    /// 505). An unknown 5xx counts as 500 (RFC 9110 §15).
+    /// Whether the same request may succeed after a pause. `true` if the network failed, or if a
+    /// proxy could not reach the server. Also `true` if the server or a proxy reported an overload
+    /// or a temporary fault: 408, 425, 429, and 5xx except 501 and 505. An unknown 5xx counts as
+    /// 500 (RFC 9110 §15).
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Timeout | Self::UnexpectedEof => true,
