@@ -106,13 +106,13 @@
 //! | receive | [`recv`] | the message is borrowed; [`Message::to_owned`] or [`recv_owned`] keeps it |
 //! | act on only the newest message | [`recv_to_reply`] | skip messages with [`Info::more`] |
 //! | answer each message | [`recv_to_reply`] | pass the answer to [`feed`](Sender::feed) of the sender that comes with the message |
-//! | see Pings and Closes | [`recv_event`] | [`Config`] can leave the answers to you; `Events` is a `Stream` of these events |
+//! | see Pings and Closes | [`recv_event`] | [`Config`] can leave it to you to answer them; `Events` is a `Stream` of these events |
 //! | receive a message larger than memory | [`recv_chunk`] | chunks of the message, as they arrive |
 //! | send a message larger than memory | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark the ends of the message |
 //! | send now | [`send`] | when `send` returns, the stream has accepted the message |
 //! | send several | [`feed`] .. [`flush`] | one write for all; if the buffer is full, `feed` fails, and [`ready`] waits for room |
 //! | send one to many | [`Prepared`] and [`feed`] | encoded once |
-//! | bound how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`], or [a half's sender][half's] | wait, drop, conflate or disconnect |
+//! | limit how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`], or [a half's sender][half's] | four policies: wait, drop, conflate, disconnect |
 //! | check which site's page connects | [`Origins`](handshake::server::Origins) | [why to check](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; the example `reconnect` |
 //! | keep a secret out of compression | [`Outbound::plain`] and [`feed`] | for connections that compress |

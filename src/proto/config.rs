@@ -10,8 +10,10 @@ use crate::proto::{
 use alloc::string::String;
 use core::time::Duration;
 
-/// Settings of a connection and of its opening handshake. The defaults are safe against hostile
-/// peers: they bound every count and every wait.
+/// Settings of a connection and of its opening handshake. With the defaults, a hostile peer can
+/// neither fill memory nor stretch a handshake, a frame, a write or the closing without limit. But
+/// a silent peer may keep an idle connection: to find a dead peer, set
+/// [`heartbeat`](Self::heartbeat).
 ///
 /// ```
 /// use tickwire::{Config, Heartbeat};
@@ -61,9 +63,9 @@ pub struct Config {
     /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
     /// a message of any length is accepted whole. 0 counts as 1.
     ///
-    /// Without this limit, the messages for a peer that does not read would fill memory. A buffer
-    /// that a large message made much longer than `high_water` is freed once all its bytes are
-    /// written.
+    /// Without this limit, the messages for a peer that does not read would fill memory. If a large
+    /// message makes the buffer much longer than `high_water`, the buffer is freed once all its
+    /// bytes are written.
     pub high_water: usize,
 
     /// An adapter holds back the replies to a batch of messages until it has processed the batch,

@@ -338,8 +338,8 @@ pub enum HeaderError {
     /// The name of a header is empty or not a token (RFC 9110 §5.1).
     #[error("header name is not a token: letters, digits and !#$%&'*+-.^_`|~")]
     BadName,
-    /// A value, or a reason phrase, contains a control character, such as a line end (RFC 9110
-    /// §5.5).
+    /// The value of a header contains a control character other than a tab, such as a line end (RFC
+    /// 9110 §5.5).
     #[error("header value has a control character in it: leave it out, or encode it")]
     BadValue,
     /// Only the handshake may set this header: Host, Upgrade, Connection, Sec-WebSocket-*. Headers
