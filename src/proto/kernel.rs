@@ -364,7 +364,7 @@ impl Buffer {
         whole.is_some()
     }
 
-    /// Returns the end of the known text with which `range` begins; without such text, its start.
+    /// Returns the end of the known text with which `range` begins, or else the start of `range`.
     #[inline]
     fn known(&self, range: &Range<usize>) -> usize {
         let inside = (range.start..=range.end).contains(&self.text.end);
