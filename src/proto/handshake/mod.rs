@@ -124,7 +124,7 @@ pub enum HandshakeError {
     /// different ways.
     #[error("malformed HTTP: {what}")]
     Malformed {
-        /// The fault, such as `"line ends in a bare LF"`.
+        /// The fault, such as `"LF without CR"`.
         what: &'static str,
     },
     /// A head longer than [`max_head`](crate::Config::max_head); answered with 431.
