@@ -132,7 +132,7 @@ impl<'a> From<&'a OwnedMessage> for Message<'a> {
 /// A received message or control frame. If the crate answers a Ping or Close automatically, the
 /// answer is already queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Exhaustive: every opcode that §5.2 defines is in one of these variants.
+// Exhaustive: §5.2 defines no other kind of message or control frame.
 pub enum Event<'a> {
     /// A whole data message.
     Message(Message<'a>),
