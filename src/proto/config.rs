@@ -98,9 +98,9 @@ pub struct Config {
 
     /// Whether the Close that reports a violation or a limit has a reason (§7.1.6); default
     /// `false`. A reason helps the authors of the peer. The reason is the text of the
-    /// [`RecvError`](crate::RecvError), such as `frame from a client is not masked` or `message
-    /// longer than the limit of 4096 bytes (max_message)`. This text shows limits of this `Config`,
-    /// and never received data.
+    /// [`ProtocolError`](crate::ProtocolError) or [`RecvError`](crate::RecvError), such as `frame
+    /// from a client is not masked` or `message longer than the limit of 4096 bytes (max_message)`.
+    /// This text shows limits of this `Config`, and never received data.
     pub explain_violations: bool,
 
     /// Whether the adapters record the time of each read, for
