@@ -30,7 +30,7 @@ pub enum DataKind {
 /// - To keep messages in a `Vec`, or to hand them to another task or thread, receive with
 ///   `recv_owned`. The [`OwnedMessage`] that it returns borrows nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-// Exhaustive: as `DataKind`.
+// Exhaustive: see `DataKind`.
 pub enum Message<'a> {
     /// Text: valid UTF-8, checked when received.
     Text(&'a str),
@@ -214,9 +214,9 @@ pub struct Arrival {
 /// A message that owns its payload. It is cheap to clone, and can go to other threads and through
 /// channels.
 ///
-/// Text converts from `&str`, `String`, [`Text`] and references to them. Binary data converts from
-/// byte slices, `Vec<u8>` and [`Bytes`]. A [`Message`] of either kind converts too.
-/// `Bytes::from(message)` returns the payload without copying it.
+/// These types convert into text: `&str`, `String`, [`Text`] and references to them. These convert
+/// into binary data: byte slices, `Vec<u8>`, [`Bytes`] and references to them. A [`Message`] keeps
+/// its kind. `Bytes::from(message)` returns the payload without copying it.
 ///
 /// # What a kept message keeps alive
 ///
@@ -231,7 +231,7 @@ pub struct Arrival {
 /// shorter messages also holds the block that it fills at present. Without `std`, blocks are not
 /// used.
 #[derive(Clone, PartialEq, Eq, Hash)]
-// Exhaustive: as `DataKind`.
+// Exhaustive: see `DataKind`.
 pub enum OwnedMessage {
     /// Text.
     Text(Text),
