@@ -83,8 +83,8 @@ pub struct Config {
     /// payload costs less than a TCP write of two pieces (`benches/README.md`). Set a lower value
     /// for a fan-out to many slow peers, so that their queues share the payload.
     ///
-    /// A client always copies, because it masks. An adapter's `send` does not copy a borrowed
-    /// payload either, if the payload has at least 16 KiB and at least this length.
+    /// A borrowed payload is always copied. So is every payload of a client, because a client masks
+    /// it.
     pub min_vectored: usize,
 
     /// Whether Pings are answered automatically (§5.5.2); default `true`. If `false`, answer each
