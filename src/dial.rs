@@ -99,7 +99,7 @@ impl<'r> Dial<'r> {
     }
 
     /// Sets a hook that gets each TCP socket before the socket connects, to the server or to the
-    /// proxy. In the hook, set options that the first segment tells the peer, such as SO_RCVBUF, or
+    /// proxy. In the hook, set options that affect the first TCP segment, such as SO_RCVBUF, or
     /// bind the socket to a local address or a device. On Windows the hook gets a `BorrowedSocket`.
     /// TCP_NODELAY is already on. If the hook returns an error, the attempt at this address fails,
     /// and the next address of the name is tried.

@@ -62,10 +62,11 @@
 //! writer that waits for room notices within 50 ms that receiving has failed.
 //!
 //! **Stopping.** To stop a thread that waits in the `recv` of a [`Reader`], call [`Writer::close`]
-//! from another thread. `recv` returns when the peer has answered, and at the latest a second after
-//! [`Config::close_timeout`]. A thread with a whole [`WebSocket`] must check by itself whether to
-//! stop: set a timeout with [`set_read_timeout`](WebSocket::set_read_timeout), and check at each
-//! [`Error::WouldBlock`] of `recv`.
+//! from another thread. `recv` returns when the peer has answered. If the peer does not answer,
+//! `recv` returns at most a second after [`Config::close_timeout`] has passed. A thread with a
+//! whole [`WebSocket`] must check by itself whether to stop: set a timeout with
+//! [`set_read_timeout`](WebSocket::set_read_timeout), and check at each [`Error::WouldBlock`] of
+//! `recv`.
 mod handshake;
 mod spin;
 mod split;
@@ -106,8 +107,8 @@ macro_rules! receiving {
         ///
         /// # Errors
         ///
-        /// `InvalidInput` for zero. The errors of [`Stream::wait`], without which the stream cannot
-        /// keep a timeout.
+        /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], because only that call
+        /// keeps a timeout.
         pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
             self.0.io.check(timeout)?;
             self.0.io.wait.read_limit = timeout;
@@ -146,10 +147,10 @@ macro_rules! receiving {
         ///
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes fed in order are unsent. So, if you feed
-        /// one reply to each message, `feed` never fails with `Full`. This needs a `high_water` of
-        /// at least 4 KiB, which leaves room for the Pongs of one read. If the peer does not read,
-        /// this call stops reading too, until the write timeout ends the connection. (So two ends
-        /// that answer each message with several messages can block each other.) After our own
+        /// one reply to each message, `feed` never fails with `Full`. For this, `high_water` must
+        /// be at least 4 KiB, which leaves room for the Pongs of one read. If the peer does not
+        /// read, this call stops reading too, until the write timeout ends the connection. (So two
+        /// ends that answer each message with several messages can block each other.) After our own
         /// Close, messages up to the peer's Close are discarded. After a failed write, messages are
         /// still delivered, but nothing can be fed.
         ///
@@ -249,8 +250,8 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for zero. The errors of [`Stream::wait`], without which the stream cannot
-    /// keep a timeout.
+    /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], because only that call keeps a
+    /// timeout.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
         self.0.io.check(timeout)?;
         self.0.io.wait.write_limit = timeout;
@@ -323,7 +324,7 @@ impl<S: Stream> WebSocket<S> {
     /// was written. After [`Error::WouldBlock`] call this again.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
         begun(self.sender_mut().close(frame))?;
-        self.0.io.wait.begin(); // only once: no discarded message restarts the caller's timeout
+        self.0.io.wait.begin(); // once: a discarded message must not restart the caller's timeout
         while self.0.wait_on(Want::Message)? == Ready::Item {}
         self.0.ended::<()>().map(drop)
     }

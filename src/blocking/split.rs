@@ -30,7 +30,7 @@ pub struct Reader<S>(Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>);
 /// [`Reader`]. Dropping the `Writer` does not close the connection: call [`close`](Self::close)
 /// first.
 ///
-/// There is only one `Writer`. Several senders need a channel in front of it.
+/// There is only one `Writer`. For several senders, put a channel in front of the `Writer`.
 #[derive(Debug)]
 pub struct Writer<S>(drive::Writer<Timed<S, Thread>, Timed<S, Thread>>);
 
@@ -49,8 +49,8 @@ impl<S: Stream> Writer<S> {
 
 impl<S: Stream> WebSocket<S> {
     /// Splits the connection for two threads. Messages fed or received before are kept. If you are
-    /// sending a message in chunks, the [`Writer`] continues it. The read timeout goes to the
-    /// [`Reader`], the write timeout to the `Writer`.
+    /// sending a message in chunks, the [`Writer`] continues it. The [`Reader`] keeps the read
+    /// timeout, and the `Writer` keeps the write timeout.
     ///
     /// The two halves use three handles of the stream: one to read from, one that both halves write
     /// to, and one on which the writer waits.
@@ -122,8 +122,8 @@ impl<S: Stream> Writer<S> {
     /// Queues a Close behind everything fed, and writes everything. The [`Reader`] then receives up
     /// to the peer's Close, and ends the stream, within
     /// [`close_timeout`](crate::Config::close_timeout). This time begins when the `Reader` notices
-    /// our Close, at most a second later. (At most a quarter of `close_timeout` or `write_timeout`
-    /// later, if that is shorter.)
+    /// our Close, at most a second later. If a quarter of `close_timeout` or of `write_timeout` is
+    /// shorter than a second, the `Reader` notices within that quarter.
     ///
     /// # Errors
     ///
@@ -145,8 +145,8 @@ impl<S: Stream> Writer<S> {
             }
             let (until, left) = self.0.with(|tx| (tx.poll_timeout(), tx.buffered_amount()));
             // If fewer bytes are left, one of the halves has written some, so the caller's timeout
-            // begins again. `poll_write` does not restart this timeout: it is a call of the handle
-            // that both halves write to, which has no timeout.
+            // begins again. `poll_write` cannot restart this timeout: it runs on the handle that
+            // both halves write to, but only `self.0.handle` has the timeout.
             if left < before {
                 self.0.handle.wait.begin_sending();
             }

@@ -67,8 +67,8 @@ pub(crate) struct Thread {
     /// to notice changes by the other half, which cannot wake this thread. `None` for a whole
     /// connection.
     pub(super) longest_wait: Option<Duration>,
-    /// Whether the stream accepted a read timeout of `longest_wait`, or of `READ_TIMEOUT` if that
-    /// is `None`. `None` before the first read that needs the read timeout.
+    /// Whether the stream accepted a read timeout of `longest_wait`, or of `READ_TIMEOUT` if
+    /// `longest_wait` is `None`. `None` before the first read that needs the read timeout.
     reads_time_out: Option<bool>,
 }
 
@@ -193,8 +193,8 @@ impl<S: Stream> Timed<S, Thread> {
             Ok(()) => Ok(()),
             Err(error) => match error.kind() {
                 ErrorKind::Interrupted => Ok(()),
-                // See `Stream::wait`: the user wants no wait, or the stream cannot wait by this
-                // call.
+                // See `Stream::wait`: the user wants no wait, or the stream has no `wait` of its
+                // own.
                 ErrorKind::WouldBlock | ErrorKind::Unsupported => Err(Error::WouldBlock),
                 _ => Err(error.into()),
             },

@@ -34,8 +34,8 @@ use tickwire_dial::Step;
 /// [`Error::Url`] for a bad URL. [`Error::Io`] if resolving or connecting failed or took too long.
 /// This error names each address that was dialed, or the name that was not resolved. `Error::Tls`
 /// if TLS failed ([`Error::NoTls`] without the feature). [`Error::Handshake`] if the opening
-/// handshake failed. Of a handshake error, the variant `Timeout` means that TCP was connected, but
-/// TLS or HTTP took too long. [`Error::Refused`] for a status other than 101.
+/// handshake failed. `HandshakeError::Timeout` means that TCP was connected, but TLS or HTTP took
+/// too long. [`Error::Refused`] for a status other than 101.
 ///
 /// ```no_run
 /// use tickwire::{Config, blocking::connect};

@@ -151,8 +151,9 @@ macro_rules! half {
         }
 
         /// The sending half of the core, to read its state, for example the [round
-        /// trip](crate::Sender::rtt) or the [counts](crate::Sender::buffered_amount). While the
-        /// returned guard lives, calls of both halves wait for it. So drop the guard soon.
+        /// trip](crate::Sender::rtt) or the [number of buffered
+        /// bytes](crate::Sender::buffered_amount). While the returned guard lives, calls of both
+        /// halves wait for it. So drop the guard soon.
         pub fn sender(&self) -> impl Deref<Target = Sender> {
             self.0.core.sender()
         }

@@ -102,9 +102,9 @@ pub(crate) struct Outlook {
     /// Three facts, in this order: a Close was queued, so a deadline runs that the receiving task
     /// watches; writing has failed; receiving has failed. A fact that is true stays true.
     pub(super) ends: [bool; 3],
-    /// The stream refuses bytes, and either side may write them later.
+    /// Whether the stream refuses bytes, which either side may write later.
     pub(super) blocked: bool,
-    /// There is room for a message.
+    /// Whether there is room for a message.
     pub(super) room: bool,
 }
 

@@ -18,7 +18,8 @@ pub enum Error {
     #[error(transparent)]
     Recv(#[from] RecvError),
     /// The caller's message or frame cannot be sent, or not at this time, and was not queued. If a
-    /// flush returns [`Closed`](SendError::Closed), messages that were queued before are lost.
+    /// flush returns [`Closed`](SendError::Closed), the messages that it should have written are
+    /// lost.
     #[error(transparent)]
     Send(#[from] SendError),
     /// The stream failed, so the connection has ended. The kind is `UnexpectedEof` if a TLS stream
@@ -95,7 +96,7 @@ impl Error {
             // application failed the connection. An error without a close code comes from the
             // network. `DataTimeout` has a close code, but means that the feed failed.
             Self::Recv(error) => error.close_code().is_none() || *error == RecvError::DataTimeout,
-            // `Unsupported` includes a socket option that the system lacks.
+            // `Unsupported` includes a socket option that the operating system lacks.
             Self::Io(error) => !matches!(
                 error.kind(),
                 ErrorKind::InvalidInput
@@ -116,8 +117,8 @@ impl Error {
     }
 
     /// The shortest time to wait before another attempt: the server's Retry-After, or zero. `None`
-    /// if another attempt would [not help](Self::is_retryable). `Backoff` of the crate
-    /// `tickwire-parts` takes this value.
+    /// if another attempt would [not help](Self::is_retryable). Pass this value to `Backoff` of the
+    /// crate `tickwire-parts`.
     pub fn retry_delay(&self) -> Option<Duration> {
         let asked = match self {
             Self::Refused(refusal) => refusal.retry_after(),

@@ -101,7 +101,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// The result after `Ready::End`: the error that a poll stored, or `None` after a clean end.
+    /// Returns the result after `Ready::End`: the error that a poll stored, or `None` after a clean
+    /// end.
     #[cold]
     pub(crate) fn ended<T>(&mut self) -> Result<Option<T>, Error> {
         match self.failed.take() {
@@ -110,8 +111,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// The result of a receiving call. `item` takes the item at which the last step stopped, so no
-    /// step may come between the poll and this call.
+    /// Returns the result of a receiving call. `item` gets the item at which the last step stopped,
+    /// so no step may come between the poll and this call.
     #[inline(always)]
     pub(crate) fn take<'a, T>(
         &'a mut self,
@@ -153,13 +154,13 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 Ok(Step::Closed) | Err(_) => return self.poll_end(cx),
             }
             if self.read_unattended {
-                self.attend(); // may end receiving, which the next step shows
+                self.attend(); // if this ends receiving, the next step returns the error
                 continue;
             }
             // Reading goes on while writing is blocked. Otherwise two peers that both write could
             // wait for each other for ever.
             let written = self.write(cx);
-            // If the stream refused bytes, the read may not block, because these bytes would wait.
+            // If the stream refused bytes, the read must not block: these bytes would wait too.
             if I::WAITS && written.is_ready() {
                 let until = self.core.next_deadline();
                 self.io.may_wait(until);
@@ -376,7 +377,7 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
             // Telling the time has armed or moved deadlines, or has ended the connection without an
             // error. Wait for the next deadline.
             match core.next_deadline() {
-                None => return Poll::Ready(()), // a phase has ended
+                None => return Poll::Ready(()), // a phase of closing has ended
                 Some(next) => at = next,
             }
         }

@@ -24,7 +24,7 @@ impl<'a, S> Received<'a, S> {
         receiver.message().map(|message| Self { message, sender, receiver })
     }
 
-    /// Facts about the message besides its payload. For example, `more` says whether another
+    /// Facts about the message besides its payload. For example, `more` says whether another whole
     /// message was already read, so that you can act on the newest message only. To find this out,
     /// the call parses the next header.
     #[inline]

@@ -3,7 +3,7 @@
 //! The [`Half`] owns everything that receiving needs. One lock holds everything that sending needs:
 //! the core's sender and the writing half of the stream. Writes never wait, so no half holds the
 //! lock across a wait. The half that holds the lock writes until the stream refuses more. The
-//! remaining bytes stay in the sender. There a Pong of the reader gets its place, at the next frame
+//! remaining bytes stay in the sender, so a Pong of the reader can overtake them at the next frame
 //! boundary.
 //!
 //! A stream keeps one waker for writing. Both halves may wait for the stream, so this waker wakes
@@ -134,8 +134,8 @@ impl<W> Shared<W> {
         lock(&self.sending)
     }
 
-    /// Locks, and afterwards wakes the halves that have to learn of a change. Every call must use
-    /// this that may queue a Close, may be refused by the stream, or may end the connection.
+    /// Locks, and afterwards wakes the halves that have to learn of a change. Use this for every
+    /// call that may queue a Close, may start a deadline, or may end the connection.
     fn lock(&self) -> Locked<'_, W> {
         let sending = self.look();
         Locked {
@@ -278,9 +278,9 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
         shutdown(&mut self.link.lock().sending.io, &mut Context::from_waker(&both))
     }
 
-    /// Relies on an earlier `poll_write`, which parks the waker. So a writer that queues a Close
-    /// after this call, which starts a deadline, wakes this half. (A thread is not woken: its wait
-    /// is bounded.)
+    /// Relies on an earlier `poll_write`, which parks the waker. If the writer queues a Close after
+    /// this call, and so starts a deadline, the writer wakes this half. (A thread is not woken: its
+    /// wait is bounded.)
     fn next_deadline(&mut self) -> Option<Time> {
         if self.inbound.is_idle() && self.link.quiet.load(Relaxed) {
             return None;

@@ -240,7 +240,7 @@ impl<S: Stream> TlsStream<S> {
 }
 
 impl<S> TlsStream<S> {
-    /// The stream below.
+    /// The stream below TLS.
     pub fn get_ref(&self) -> &S {
         &self.io
     }

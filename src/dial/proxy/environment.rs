@@ -1,4 +1,4 @@
-//! Which proxy the environment variables select for a server.
+//! The choice of a proxy for a server, by environment variables.
 use super::dialogue::Address;
 use crate::proto::url::{Target, UrlError};
 use std::string::String;

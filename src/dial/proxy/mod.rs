@@ -96,9 +96,9 @@ impl Proxy {
         Ok(chosen(server, value)?.map(|address| Self { address, tls: None }))
     }
 
-    /// Sets the configuration of TLS to the proxy. Without this call it is [the
-    /// default](tls::platform_config). [`Dial::tls`](crate::Dial::tls) is only for TLS to the
-    /// server. Feature `rustls`.
+    /// Sets the configuration of TLS to the proxy. Without this call, [the
+    /// default](tls::platform_config) is used. [`Dial::tls`](crate::Dial::tls) is only for TLS to
+    /// the server. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls = Some(config);

@@ -1,4 +1,4 @@
-//! SOCKS5, by `tickwire-dial`.
+//! A tunnel by SOCKS5. The crate `tickwire-dial` has the protocol.
 use super::look::Look;
 use crate::proto::{
     handshake::{HandshakeError, Progress, Reading},

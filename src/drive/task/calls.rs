@@ -1,5 +1,4 @@
-//! The calls that wait, of the adapters for tasks, written once for the types of all these
-//! adapters.
+//! The waiting calls of the adapters for tasks, written once for all these adapters.
 //!
 //! [`drive::calls`](crate::drive::calls) gives the reason why the calls are macros. Each module
 //! that invokes a macro of this file imports [`names`].
@@ -57,10 +56,10 @@ macro_rules! receiving {
         ///
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes fed in order are unsent. So, if you feed
-        /// one reply to each message, `feed` never fails with `Full`. This needs a `high_water` of
-        /// at least 4 KiB, which leaves room for the Pongs of one read. If the peer does not read,
-        /// this call stops reading too, until the write timeout ends the connection. (So two ends
-        /// that answer each message with several messages can block each other.) After our own
+        /// one reply to each message, `feed` never fails with `Full`. For this, `high_water` must
+        /// be at least 4 KiB, which leaves room for the Pongs of one read. If the peer does not
+        /// read, this call stops reading too, until the write timeout ends the connection. (So two
+        /// ends that answer each message with several messages can block each other.) After our own
         /// Close, messages up to the peer's Close are discarded. After a failed write, messages are
         /// still delivered, but nothing can be fed.
         ///

@@ -34,8 +34,8 @@ pub(crate) async fn accept<I: Source + Output + Unpin>(
     }
 }
 
-/// The states of [`accept`] for a good request. This is no `async fn`, because its future would
-/// have room for both the handshake and the connection as long as the task lives.
+/// The states of [`accept`] for a good request. This enum replaces an `async fn`, whose future
+/// would reserve memory for both the handshake and the connection as long as the task lives.
 #[allow(clippy::large_enum_variant)] // the variants share memory: the purpose of this type
 enum Accepting<I> {
     Reading(Incoming<I>),

@@ -29,7 +29,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         self.stream_ended
     }
 
-    /// The next item of a `Stream`.
+    /// Polls for the next item of a `Stream`.
     pub(crate) fn poll_owned<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -48,7 +48,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<I: Source + Output> WebSocket<I> {
-    /// `poll_ready` of a `Sink`.
+    /// Does the work of `poll_ready` of a `Sink`.
     pub(crate) fn sink_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.has_room() {
             return Poll::Ready(Ok(())); // the common case, in which nobody has to be woken
@@ -56,19 +56,19 @@ impl<I: Source + Output> WebSocket<I> {
         self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_room(cx)).map_err(|error| *error)
     }
 
-    /// `poll_flush` of a `Sink`.
+    /// Does the work of `poll_flush` of a `Sink`.
     pub(crate) fn sink_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_flush(cx, false)).map_err(|error| *error)
     }
 }
 
 impl<W: Output> Writer<W> {
-    /// `poll_ready` of a `Sink`.
+    /// Does the work of `poll_ready` of a `Sink`.
     pub(crate) fn sink_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_room(cx).map_err(|error| *error)
     }
 
-    /// `poll_flush` of a `Sink`.
+    /// Does the work of `poll_flush` of a `Sink`.
     pub(crate) fn sink_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_flush(cx, false).map_err(|error| *error)
     }
@@ -141,7 +141,7 @@ pub(crate) mod names {
     pub(crate) use std::pin::Pin;
 }
 
-/// `Stream` for a type that receives, and for its [`Events`].
+/// Implements `Stream` for a type that receives, and for its [`Events`].
 macro_rules! stream {
     ([$($generics:tt)*] $Type:ty) => {
         /// The messages of [`recv_owned`](Self::recv_owned), up to the peer's Close. An error is
@@ -183,7 +183,7 @@ macro_rules! stream {
 }
 pub(crate) use stream;
 
-/// `Sink` for a type that sends, and for its [`Events`].
+/// Implements `Sink` for a type that sends, and for its [`Events`].
 macro_rules! sink {
     ([$($generics:tt)*] $Type:ty) => {
         /// The sink is ready when there is room, as for [`ready`](Self::ready). It queues an item
