@@ -42,7 +42,8 @@ macro_rules! whole {
         }
 
         /// How the connection ended, for a log: the codes of both Closes, and the error. `None`
-        /// while more may be received. See [`Connection::closed`](crate::Connection::closed).
+        /// until the end of the connection is certain. See
+        /// [`Connection::closed`](crate::Connection::closed).
         pub fn closed(&self) -> Option<Closed<'_>> {
             self.0.core.conn.closed()
         }

@@ -63,9 +63,9 @@ pub(crate) type Written = Result<(), Box<Error>>;
 pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
-    /// Whether to note each read: because the program wants the time of each read, or because
-    /// `attend` has to run after each read. Only the connection's `Config` decides this, so the
-    /// value never changes.
+    /// Whether to note each read. Two features need this: the program may want the time of each
+    /// read, and `attend` may have to run after each read. Only the connection's `Config` decides,
+    /// so the value never changes.
     notes_reads: bool,
     /// Whether bytes were read since the last `attend`.
     read_unattended: bool,
@@ -274,7 +274,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Returns the next thing to do with the stream, once receiving is over. This call also tells
-    /// the sending side why receiving ended. In a split connection this wakes the writer. In
+    /// the sending side why receiving ended. In a split connection, an error wakes the writer. In
     /// `ReadyState::Closed` it also tells the sending side that nothing more will be written.
     /// `Ending::Done` alone does not mean that nothing more will be written, because the caller may
     /// still answer the peer's Close.

@@ -48,8 +48,8 @@ pub(super) struct Shared<W> {
     blocked: AtomicBool,
     /// Whether the sending side has no deadline, no queued Close and no Pong to time. If so, the
     /// reader need not lock the sending side. Every dropped [`Locked`] updates this flag before the
-    /// lock is released. Without this flag the reader would take the lock before each wait. But a
-    /// writer that sends without pause holds the lock nearly all the time.
+    /// lock is released. Without this flag the reader would lock before each wait, and would then
+    /// often wait for a writer that sends without pause.
     quiet: AtomicBool,
     /// Whether the reader waits for the lock. If so, a writer yields before it locks again. The
     /// lock is not fair: without the yields, a writer whose stream keeps accepting bytes would get

@@ -197,7 +197,7 @@ impl<S: Stream> TlsStream<S> {
         if buf.is_empty() {
             return Ok(0);
         }
-        let shared = self.shared.clone();
+        let shared = self.shared.clone(); // so that `fill` can borrow `self` under this lock
         let _input = lock(&shared.input);
         let (mut waited, mut barren) = (false, 0);
         loop {

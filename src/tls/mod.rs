@@ -17,13 +17,13 @@
 //!
 //! With TLS 1.3, this crate itself opens and seals the records in place ([`Session::in_place`]) if
 //! the configuration sets the flag `enable_secret_extraction`. [`platform_config`] sets this flag.
-//! With ring, and with any provider that has QUIC, this needs no allocation. Each end sets the flag
-//! for itself. The flag has three costs. Any code of this process that makes a rustls session with
-//! the configuration can ask for the session's keys. [`Session::connection`] is `None`, with TLS
-//! 1.2 too, so there are no exporters. A session that is closed during its handshake sends nothing.
-//! To see whether records are opened in place, call `in_place` after the handshake and before a
-//! split. The session is `ws.get_ref().tls()` after `connect`, and `ws.get_ref().session()` over a
-//! `TlsStream`.
+//! With ring, and with any provider that has QUIC, opening and sealing in place needs no
+//! allocation. Each end sets the flag for itself. The flag has three costs. Any code of this
+//! process that makes a rustls session with the configuration can ask for the session's keys.
+//! [`Session::connection`] is `None`, with TLS 1.2 too, so there are no exporters. A session that
+//! is closed during its handshake sends nothing. To see whether records are opened in place, call
+//! `in_place` after the handshake and before a split. The session is `ws.get_ref().tls()` after
+//! `connect`, and `ws.get_ref().session()` over a `TlsStream`.
 //!
 //! Without the flag, or with TLS 1.2, rustls opens and seals the records. In three more cases
 //! rustls handles the records: with a provider that does not give its keys out, on a server that

@@ -102,7 +102,7 @@ impl<W: Output> Writer<W> {
 /// **The stream** returns the events of `recv_event`, including the peer's Close. The stream ends
 /// when the Close was answered and the connection is over. An error is returned once, as the last
 /// item. If [`auto_close`](crate::Config::auto_close) is off, answer a Close before you ask for the
-/// next item. Otherwise the stream ends without an answer.
+/// next item. Otherwise the stream ends, and the peer's Close stays unanswered.
 ///
 /// **The sink** queues an item, and the next flush sends it. The sink queues a message like
 /// [`feed`](Sender::feed), and a Ping, Pong or Close like [`ping`](Sender::ping),
