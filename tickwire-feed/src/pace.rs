@@ -1,11 +1,11 @@
-//! Limits how many messages, or attempts to connect, happen in a window of time.
+//! Limits the number of messages, or of attempts to connect, in a window of time.
 //!
 //! A `Limiter` is a token bucket of the crate `ratelimit`. A bucket has a rate and a size, but an
-//! exchange limits a count in a window. A `Limiter` never exceeds this count. In any stretch
-//! shorter than the window, a bucket of size `b` gives fewer than `b` plus the tokens that flow in
-//! during a window. If `most - b + 1` tokens flow in during a window, the stretch gets fewer than
-//! `most + 1` messages, so at most `most`. The bucket's window is one `TICK` longer than the
-//! exchange's window, because the bucket may not have looked at the clock for one `TICK` when the
+//! exchange limits the count of messages in a window. A `Limiter` never exceeds this count. In any
+//! stretch shorter than the window, a bucket of size `b` gives fewer than `b` plus the tokens that
+//! flow in during a window. If `most - b + 1` tokens flow in during a window, the stretch gets
+//! fewer than `most + 1` messages, so at most `most`. The bucket's window is one `TICK` longer than
+//! the exchange's window, because the bucket may last have read the clock one `TICK` before the
 //! stretch begins.
 //!
 //! A bucket that can give a whole window's messages at once refills by only one token per window.
@@ -23,11 +23,11 @@ use tickwire::Time;
 /// A token has this many parts. The bucket counts in parts.
 const PARTS: u32 = 1_000_000;
 
-/// The bucket looks at the clock at most once in this time.
+/// The bucket reads the clock at most once in this time.
 const TICK: Duration = Duration::from_micros(1);
 
-/// The time that the caller told, in nanoseconds. A `Limiter` sets this time, and the limiter's
-/// bucket reads it.
+/// The current time, as told by the caller, in nanoseconds. A `Limiter` sets this time, and the
+/// limiter's bucket reads it.
 #[derive(Clone, Default)]
 struct Told(Arc<AtomicU64>);
 
@@ -40,10 +40,10 @@ impl Clock for Told {
 struct Limiter {
     bucket: Ratelimiter<Told>,
     told: Told,
-    /// When the next token is available, as far as is known.
+    /// The time until which no token is available; `Time::ZERO` if a token is left.
     due: Time,
-    /// Added to each wait, because the bucket rounds a wait down, and has a token only after this
-    /// much more time.
+    /// Added to each wait. The bucket rounds a wait down, so the next token may be available only
+    /// this much later.
     rounding: Duration,
 }
 
@@ -82,12 +82,12 @@ impl Limiter {
         self.told.0.store(u64::try_from(nanoseconds).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.bucket.try_wait().map_err(|error| match error {
             TryWaitError::Insufficient(wait) => now + wait + self.rounding,
-            _ => now + self.rounding, // only for several tokens at a time
+            _ => now + self.rounding, // occurs only for several tokens at a time
         })
     }
 }
 
-/// The times of the last `most` takes. No stretch shorter than `window` has more takes.
+/// The times of the last `most` takes. No stretch shorter than `window` has more than `most` takes.
 struct Log {
     most: usize,
     window: Duration,
@@ -114,9 +114,9 @@ impl Log {
     }
 }
 
-/// Allows at most a given count in any window of time, as exchanges count. Examples are 5 messages
-/// a second on a connection, and 300 attempts in 5 minutes from an address. The caller tells the
-/// time, which must not go backwards.
+/// Allows at most a given count of messages or attempts in any window of time, as exchanges count
+/// them. Examples are 5 messages a second on a connection, and 300 attempts in 5 minutes from an
+/// address. The caller tells the time, which must not go backwards.
 ///
 /// ```
 /// use std::time::Duration;
@@ -140,21 +140,22 @@ pub struct Pace {
     window: Duration,
     at_once: u32,
     reserve: u32,
-    /// Limits only `take` if there is a reserve, otherwise every take.
+    /// Limits every take. With a reserve, limits `take`, but not `take_urgent`.
     limiter: Limiter,
     /// Counts all takes. `None` without a reserve.
     log: Option<Log>,
 }
 
 impl Pace {
-    /// Allows at most `most` in any stretch shorter than `window`, evenly spread. A `most` of 0
-    /// counts as 1, and a `window` below a microsecond as a microsecond. The `most` are spread over
-    /// a microsecond more than the window, because the limiter reads the clock to the microsecond.
+    /// Allows at most `most` messages in any stretch shorter than `window`, evenly spread. A `most`
+    /// of 0 counts as 1, and a `window` below a microsecond as a microsecond. The messages are
+    /// spread over one microsecond more than the window, because the limiter reads the clock to the
+    /// microsecond.
     pub fn new(most: u32, window: Duration) -> Self {
         Self::build(most, window, 1, 0)
     }
 
-    /// Allows up to this many at once after a pause; 1 unless set. The rate is then
+    /// Allows up to this many messages at once after a pause; 1 unless set. The rate is then
     /// `most - at_once + 1` in a window, because a burst may follow a full window.
     #[must_use]
     pub fn at_once(self, at_once: u32) -> Self {
@@ -162,10 +163,10 @@ impl Pace {
     }
 
     /// Reserves this many of the `most` in a window for [`take_urgent`](Self::take_urgent): 0
-    /// unless set, at most `most - 1`. [`take`](Self::take) allows only the others, evenly spread,
-    /// unless urgent takes have used them up. `take_urgent` allows everything that is left of the
-    /// window, all at once if needed. With a reserve, a `Pace` uses 16 bytes for each of the
-    /// `most`.
+    /// unless set, at most `most - 1`. [`take`](Self::take) allows only the rest, evenly spread,
+    /// and only if urgent takes have not used up the rest too. `take_urgent` allows everything that
+    /// is left of the count, all at once if needed. With a reserve, a `Pace` uses 16 bytes of
+    /// memory for each of the `most`.
     #[must_use]
     pub fn reserve(self, reserve: u32) -> Self {
         Self::build(self.most, self.window, self.at_once, reserve)
@@ -255,8 +256,8 @@ impl fmt::Debug for Pace {
 /// assert_eq!(sent.len(), 3);
 /// ```
 ///
-/// Make a new `Paced` for each connection. Messages queued for the last connection must not be sent
-/// on the next connection. And the exchange starts a new count.
+/// Make a new `Paced` for each connection. The exchange starts a new count, and messages queued for
+/// the old connection must not be sent on the new one.
 #[derive(Debug)]
 pub struct Paced<T> {
     pace: Pace,

@@ -6,14 +6,15 @@ use std::io;
 /// The result of nearly every call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong. The first two variants tell of a connection that is over.
+/// Why a call failed. The first two variants mean that the connection is over.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The closing handshake is complete, and for a client the server has closed the stream. Drop
     /// the stream.
     #[error("the connection is closed")]
     ConnectionClosed,
-    /// A call after [`ConnectionClosed`](Self::ConnectionClosed), or after a violation by the peer.
+    /// The call came after [`ConnectionClosed`](Self::ConnectionClosed), or after a violation by
+    /// the peer.
     #[error("the connection was closed before this call")]
     AlreadyClosed,
     /// The stream failed. (`WouldBlock` of a non-blocking stream is not a failure.)
@@ -129,7 +130,7 @@ pub enum CapacityError {
     /// A frame or a message longer than the configuration allows.
     #[error("message of {size} bytes or more, {max_size} are allowed")]
     MessageTooLong {
-        /// The length of the message, or the limit plus one if the length is not known.
+        /// From a `FrameSocket`, the length of the payload; otherwise `max_size` plus one.
         size: usize,
         /// The limit.
         max_size: usize,
@@ -196,11 +197,11 @@ pub enum ProtocolError {
     /// The head is not HTTP.
     #[error("malformed HTTP: {0}")]
     HttparseError(#[from] httparse::Error),
-    /// Nothing can be sent after a Close.
+    /// The caller tried to send a message after a Close.
     #[error("a message behind a Close")]
     SendAfterClosing,
-    /// The peer sent something after its Close. This error is never returned: tickwire does not
-    /// look at these bytes.
+    /// The peer sent something after its Close. This error is never returned, because tickwire does
+    /// not parse these bytes.
     #[error("the peer sent something behind its Close")]
     ReceivedAfterClosing,
     /// A reserved bit to which no extension gives a meaning.
@@ -225,7 +226,7 @@ pub enum ProtocolError {
     /// A reserved opcode of 3 to 7.
     #[error("reserved data opcode {0}")]
     UnknownDataFrameType(u8),
-    /// A continuation frame without a message begun.
+    /// A continuation frame while no message is under way.
     #[error("continuation frame without a message begun")]
     UnexpectedContinueFrame,
     /// A new message inside a message that is not finished.
