@@ -21,10 +21,10 @@
 //! over HTTP/1.1. A complete program is `examples/http_server`: `cargo run -p http_server --bin
 //! axum`.
 //!
-//! A browser sends a user's cookies along with the requests of any page. So if cookies identify
-//! users, check the Origin with [`WebSocketUpgrade::origins`]. A request without an Origin passes
-//! that check, because it comes from a program, which could send any Origin. To refuse requests
-//! without an Origin too, use [`Origins::required`].
+//! A browser sends a user's cookies with the requests of any page, even a page of another site. So
+//! if cookies identify users, check the Origin with [`WebSocketUpgrade::origins`]. A request
+//! without an Origin passes that check, because it comes from a program, which could send any
+//! Origin. To refuse requests without an Origin too, use [`Origins::required`].
 //!
 //! The server has to do two things:
 //!

@@ -49,8 +49,9 @@ pub enum Step {
 }
 
 impl<E> Race<E> {
-    /// A race to `addresses`, which the resolver has sorted. `delay` is the head start of each
-    /// attempt. RFC 8305 §5 recommends 250 ms. A delay below 10 ms counts as 10 ms.
+    /// A race between attempts to connect to `addresses`, which the resolver has sorted. `delay` is
+    /// the head start of each attempt. RFC 8305 §5 recommends 250 ms. A delay below 10 ms counts as
+    /// 10 ms.
     pub fn new(addresses: impl IntoIterator<Item = SocketAddr>, delay: Duration) -> Self {
         let mut sorted: Vec<SocketAddr> = Vec::new();
         for address in addresses {
@@ -103,7 +104,8 @@ impl<E> Race<E> {
     }
 }
 
-/// The families in turn, as long as there are both. Each keeps its order.
+/// Sorts the addresses so that the families alternate, as long as addresses of both are left. Each
+/// family keeps its order.
 fn alternate(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let mut all: Vec<SocketAddr> = Vec::new();
     while !addresses.is_empty() {

@@ -64,7 +64,7 @@ impl fmt::Debug for Login {
 #[derive(Debug)]
 pub struct Socks5 {
     expected: Answer,
-    /// Sent if the proxy asks for a login.
+    /// The user and password, which are sent if the proxy asks for them.
     login: Option<Login>,
     request: Vec<u8>,
 }
@@ -77,8 +77,8 @@ enum Answer {
 }
 
 impl Socks5 {
-    /// Asks for a tunnel to a server. `host` is a name, which the proxy resolves, or an address
-    /// without brackets. Returns the greeting to send first.
+    /// Begins to ask for a tunnel to a server. `host` is a name, which the proxy resolves, or an
+    /// address without brackets. Returns the greeting to send first.
     ///
     /// # Errors
     ///
@@ -93,11 +93,11 @@ impl Socks5 {
         Ok((Self { expected: Answer::Method, login, request }, greeting))
     }
 
-    /// Parses the proxy's answer at the start of `wire`, the received bytes. Call `answer` after
-    /// the greeting, or the last `next`, is sent. Returns `None` while the answer is incomplete.
-    /// Otherwise returns the length of the answer, which the caller must drop from `wire`, and
-    /// whether the tunnel begins after the answer. If the tunnel does not begin yet, `next` has the
-    /// bytes to send.
+    /// Parses the proxy's answer at the start of `wire`, the received bytes. Call `answer` once the
+    /// greeting, or the bytes in the last `next`, are sent. Returns `None` while the answer is
+    /// incomplete. Otherwise returns the length of the answer, which the caller must drop from
+    /// `wire`, and whether the tunnel begins after the answer. If the tunnel does not begin yet,
+    /// `next` has the bytes to send.
     ///
     /// # Errors
     ///

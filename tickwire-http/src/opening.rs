@@ -26,9 +26,9 @@ use tickwire::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Opening {
-    /// Checks the response. The handshake counts the request as written.
+    /// The handshake that checks the response. For this handshake, the request counts as written.
     handshake: client::Handshake,
-    /// For an extended CONNECT: the Sec-WebSocket-Accept, which the response does not have.
+    /// For an extended CONNECT: the Sec-WebSocket-Accept to add to the response, which has none.
     extended: Option<String>,
     /// The configuration and the entropy of the connection.
     config: Config,
@@ -146,7 +146,7 @@ impl Entropy for Nonce {
     }
 }
 
-/// The whole URI of a target, `http` for `ws` and `https` for `wss` (RFC 6455 §3).
+/// The whole URI of a target, with the scheme `http` for `ws`, and `https` for `wss` (RFC 6455 §3).
 ///
 /// ```
 /// use tickwire::handshake::client::Request;
