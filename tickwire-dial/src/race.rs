@@ -1,4 +1,4 @@
-//! [`Race`]: which of the addresses of a name to connect to, and when (RFC 8305).
+//! [`Race`] says to which addresses of a name to connect, and when (RFC 8305).
 #[cfg(test)]
 mod tests;
 
@@ -11,9 +11,9 @@ use core::{net::SocketAddr, time::Duration};
 /// §4). Each attempt has a head start over the next attempt. When an attempt fails, the next
 /// attempt begins at once. The first attempt that connects wins.
 ///
-/// Call [`next`](Self::next) until it returns [`Step::Wait`], and again after each wait. Times
-/// count from a moment that the caller chooses, the same for all calls. `E` is the error of an
-/// attempt. A race has no deadline: to give up, drop the race and the attempts.
+/// Call [`next`](Self::next) until it returns [`Step::Wait`], and again after each wait. Each `now`
+/// is the time since a moment that the caller chooses. This moment is the same for all calls. `E`
+/// is the error of an attempt. A race has no deadline: to give up, drop the race and the attempts.
 ///
 /// ```
 /// use std::{net::SocketAddr, time::Duration};

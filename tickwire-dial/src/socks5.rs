@@ -40,8 +40,8 @@ pub enum SocksError {
 pub struct Login(Vec<u8>);
 
 impl Login {
-    /// `None` if `user` or `password` is empty or longer than 255 bytes, because SOCKS5 cannot
-    /// carry it.
+    /// `None` unless `user` and `password` each have 1 to 255 bytes, because SOCKS5 carries only
+    /// these lengths.
     pub fn new(user: &[u8], password: &[u8]) -> Option<Self> {
         // RFC 1929 §2: the version, then user and password, each after its length.
         let mut login = vec![LOGIN_VERSION];
@@ -77,8 +77,8 @@ enum Answer {
 }
 
 impl Socks5 {
-    /// Begins to ask for a tunnel to a server. `host` is a name, which the proxy resolves, or an
-    /// address without brackets. Returns the greeting to send first.
+    /// Makes the dialogue that asks for a tunnel to a server. `host` is a name, which the proxy
+    /// resolves, or an address without brackets. Returns the greeting to send first.
     ///
     /// # Errors
     ///

@@ -66,7 +66,7 @@ use tickwire::Time;
 /// The arbiter holds at most [`most_kept`](Self::most_kept) messages, whatever the lines bring.
 /// [`Config::max_message`](tickwire::Config::max_message) limits the size of each message.
 pub struct Arbiter<T> {
-    /// The largest number of kept messages: at least 1, 4096 unless set. If more messages arrive in
+    /// The most messages that are kept: 4096 unless set. 0 counts as 1. If more messages arrive in
     /// front of an open gap, the messages nearest to the gap stay, because the line that fills the
     /// gap brings the dropped messages again.
     pub most_kept: usize,
@@ -89,7 +89,7 @@ pub struct Arbiter<T> {
     /// The messages received and not delivered yet, in strictly ascending order of `first`. The
     /// numbers of a line ascend, so most messages go to the end.
     kept: VecDeque<Kept<T>>,
-    /// True if a line may have a `refused`, or if `guessed`, `anew` or `left` is set.
+    /// True if a line may have `refused` numbers, or if `guessed`, `anew` or `left` is set.
     watched: bool,
     /// `next` was taken from the first message, whatever its number, and no message has followed
     /// the first message.
@@ -129,8 +129,8 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// Adds a line: a connection that is subscribed to the feed. From now on a gap waits for this
-    /// line too.
+    /// Adds a line: a connection that is subscribed to the feed. From now on, a gap is lost only
+    /// after this line too has passed the gap, or after [`patience`](Self::patience).
     pub fn open(&mut self) -> Line {
         let at = self.lines.iter().position(|source| !source.is_open).unwrap_or(self.lines.len());
         match self.lines.get_mut(at) {
@@ -375,8 +375,8 @@ impl<T> Arbiter<T> {
         (most != line || out < at).then_some(out)
     }
 
-    /// Drops a kept message, and notes its numbers as refused: the lines that have passed them will
-    /// not bring them again.
+    /// Drops a kept message, and notes its numbers as refused: the lines that have passed these
+    /// numbers will not bring them again.
     fn drop_kept(&mut self, at: usize) {
         let Some(Kept { first, end, since, line, .. }) = self.kept.remove(at) else { return };
         let within = self.within_reach(self.next);
@@ -394,7 +394,7 @@ impl<T> Arbiter<T> {
             }
         }
         if !is_noted && end <= within {
-            self.left = Refused::both(self.left, Some(dropped), within); // the line is closed
+            self.left = Refused::both(self.left, Some(dropped), within); // its line is closed
         }
         self.watched = true;
     }
@@ -466,7 +466,7 @@ impl<T> Arbiter<T> {
     pub fn gap(&self) -> Option<Gap> {
         let first = match self.state {
             State::Synced => self.next,
-            State::Lost(gap) => return Some(gap), // later messages do not change it
+            State::Lost(gap) => return Some(gap), // later messages do not change a lost gap
             State::Start | State::Restarted | State::Any => return None,
         };
         let refused = self.refused().filter(|refused| refused.end > first);
@@ -527,9 +527,9 @@ impl<T> Arbiter<T> {
     /// were [refused](Verdict::Refused).
     ///
     /// If the lines brought nothing after the gap, the next message that arrives is delivered,
-    /// whatever its number. No gap then names the numbers missing before this message. If the
-    /// number was wrong (no message follows it, and another line is below it), `poll` reports
-    /// [`Event::Restart`] after the arbiter's [patience](Self::patience).
+    /// whatever its number. Then no gap reports the numbers that are missing before this message.
+    /// If the number was wrong (no message follows it, and another line is below it), `poll`
+    /// reports [`Event::Restart`] after the arbiter's [patience](Self::patience).
     pub fn resume(&mut self, now: Time) {
         let behind = self.gap().map(|gap| gap.last + 1);
         let kept = self.kept.front().map(|kept| kept.first);

@@ -81,9 +81,9 @@ pub enum Event<T> {
 /// Numbers that have not arrived, although later numbers have arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// The first number missing.
+    /// The first missing number.
     pub first: u64,
-    /// The last number missing.
+    /// The last missing number.
     pub last: u64,
     /// When the gap was found. The gap has lasted for `now - since`.
     pub since: Time,

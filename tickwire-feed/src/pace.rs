@@ -2,11 +2,11 @@
 //!
 //! A `Limiter` is a token bucket of the crate `ratelimit`. A bucket has a rate and a size, but an
 //! exchange limits the count of messages in a window. A `Limiter` never exceeds this count. In any
-//! stretch shorter than the window, a bucket of size `b` gives fewer than `b` plus the tokens that
-//! flow in during a window. If `most - b + 1` tokens flow in during a window, the stretch gets
-//! fewer than `most + 1` messages, so at most `most`. The bucket's window is one `TICK` longer than
-//! the exchange's window, because the bucket may last have read the clock one `TICK` before the
-//! stretch begins.
+//! stretch of time shorter than the window, a bucket of size `b` gives fewer than `b` plus the
+//! tokens that flow in during a window. If `most - b + 1` tokens flow in during a window, the
+//! stretch gets fewer than `most + 1` messages, so at most `most`. The bucket's window is one
+//! `TICK` longer than the exchange's window, because the bucket may last have read the clock one
+//! `TICK` before the stretch begins.
 //!
 //! A bucket that can give a whole window's messages at once refills by only one token per window.
 //! But orders come in bursts, all day. So if some messages are reserved for orders, a `Log` counts
@@ -42,8 +42,8 @@ struct Limiter {
     told: Told,
     /// The time until which no token is available; `Time::ZERO` if a token is left.
     due: Time,
-    /// Added to each wait. The bucket rounds a wait down, so the next token may be available only
-    /// this much later.
+    /// The time added to each wait. The bucket rounds a wait down, so the next token may be
+    /// available only this much later.
     rounding: Duration,
 }
 
@@ -162,11 +162,11 @@ impl Pace {
         Self::build(self.most, self.window, at_once, self.reserve)
     }
 
-    /// Reserves this many of the `most` in a window for [`take_urgent`](Self::take_urgent): 0
-    /// unless set, at most `most - 1`. [`take`](Self::take) allows only the rest, evenly spread,
-    /// and only if urgent takes have not used up the rest too. `take_urgent` allows everything that
-    /// is left of the count, all at once if needed. With a reserve, a `Pace` uses 16 bytes of
-    /// memory for each of the `most`.
+    /// Reserves this many of the `most` messages in a window for
+    /// [`take_urgent`](Self::take_urgent): 0 unless set, at most `most - 1`. [`take`](Self::take)
+    /// allows only the rest, evenly spread, and only if urgent takes have not used up the rest too.
+    /// `take_urgent` allows everything that is left of the count, all at once if needed. With a
+    /// reserve, a `Pace` uses 16 bytes of memory for each of the `most`.
     #[must_use]
     pub fn reserve(self, reserve: u32) -> Self {
         Self::build(self.most, self.window, self.at_once, reserve)
@@ -185,7 +185,7 @@ impl Pace {
         }
     }
 
-    /// Takes one message or attempt of the count.
+    /// Counts one message or attempt, if the pace allows one now.
     ///
     /// # Errors
     ///
@@ -202,7 +202,7 @@ impl Pace {
         Ok(())
     }
 
-    /// Takes one message or attempt of the count, reserved or not. Without a
+    /// Counts one message or attempt, if the pace or its reserve allows one now. Without a
     /// [`reserve`](Self::reserve), this call does the same as [`take`](Self::take).
     ///
     /// # Errors
@@ -352,7 +352,7 @@ impl Attempts {
         Self { max_retry_after, pace, not_before: Time::ZERO }
     }
 
-    /// Takes an attempt. `Ok` means: dial now.
+    /// Counts an attempt, if one is allowed now. `Ok` means: dial now.
     ///
     /// # Errors
     ///
@@ -363,10 +363,10 @@ impl Attempts {
 
     /// Says that the server has refused a handshake. The status 429 (too many requests) concerns
     /// the whole address. So does 418 (banned) at some exchanges. After either status, no attempt
-    /// is allowed before the time returned: `retry_after` from now, or the pace's window if the
-    /// server did not say how long. The wait is never shorter than the pace's interval, which is
-    /// the window divided by the count. Add a `Backoff`'s delay to the time returned, or all
-    /// connections come back at once.
+    /// is allowed before the returned time. This time is `now` plus `retry_after`, or `now` plus
+    /// the pace's window if the server sent no Retry-After. The wait is never shorter than the
+    /// pace's interval, which is the window divided by the count. Add a `Backoff`'s delay to the
+    /// returned time, so that not all connections come back at once.
     ///
     /// Returns `None` for any other status, which concerns only the one connection: see
     /// `Backoff::after_refusal`.

@@ -34,8 +34,8 @@ use tickwire::Time;
 /// assert_eq!(line.retire(in_sequence), Some("first")); // close "first"
 /// ```
 ///
-/// Give the two rotations of a feed different leads, so that their connections are not replaced at
-/// the same time.
+/// If two lines of a feed each have a `Rotation`, give the two different leads, so that both lines
+/// are not replaced at the same time.
 pub struct Rotation<C> {
     life: Duration,
     lead: Duration,

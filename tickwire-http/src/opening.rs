@@ -8,7 +8,8 @@ use tickwire::{
     url::Target,
 };
 
-/// A client's opening handshake whose request an HTTP stack sends. Checks the response.
+/// A client's opening handshake whose request an HTTP stack sends. The `Opening` checks the
+/// response.
 ///
 /// ```
 /// use tickwire::{Config, SystemEntropy, handshake::client::Request};
@@ -36,9 +37,10 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Returns the request for an upgrade of HTTP/1.1, with a new key, and the value that checks
-    /// the response. The request's target is the path and the query, for a connection to the server
-    /// itself. For an HTTP client that dials by itself, replace the target with [`uri`].
+    /// Returns the request for an upgrade of HTTP/1.1, with a new key. Also returns the `Opening`,
+    /// which checks the response. The request's target is the path and the query, for a connection
+    /// to the server itself. For an HTTP client that dials by itself, replace the target with
+    /// [`uri`].
     pub fn new(
         request: &client::Request,
         config: &Config,

@@ -160,11 +160,11 @@ impl Upgrade {
         push_line(&mut head, &[request.method(), " ", request.target(), " HTTP/1.1"]);
         request.headers().for_each(|(name, value)| push_header(&mut head, name, value));
         push_line(&mut head, &[]);
-        // The new handshake agrees on the extensions, as the new configuration says.
+        // The new handshake agrees on extensions as the new configuration says.
         self.handshake = Handshake::new(&unlimited);
         put(&mut self.handshake.reading, &head);
         let passed = self.handshake.step();
-        debug_assert_eq!(passed, Ok(Progress::Complete)); // as the first time
+        debug_assert_eq!(passed, Ok(Progress::Complete)); // as in the first handshake
         self.config = config.clone();
     }
 

@@ -113,15 +113,15 @@ impl Backoff {
         }
     }
 
-    /// The delay after a connection that ended with a Close, or `None` if another attempt would not
-    /// help or exceeds `max_attempts`. `code` is the code of [`Closed`](tickwire::Closed),
-    /// including 1005 and 1006; see [`CloseCode::is_retryable`]. Handle the application's own codes
-    /// before this call.
+    /// The delay after a connection that ended with a Close. Returns `None` if another attempt
+    /// would not help or exceeds `max_attempts`. `code` is the code of
+    /// [`Closed`](tickwire::Closed), including 1005 and 1006; see [`CloseCode::is_retryable`].
+    /// Handle the application's own codes before this call.
     ///
     /// 1012 (service restart) gives at least a random 5 to 30 s, as in the IANA registry. 1013 (try
     /// again later) gives a random time between half the longest delay and the longest delay.
-    /// Neither exceeds the longest delay, whatever the first delay is. For your own server, and in
-    /// tests, set [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay). If
+    /// Neither delay exceeds the longest delay, whatever the first delay is. For your own server,
+    /// and in tests, set [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay). If
     /// `max_delay` is below 5 s, the delay after a 1012 is exactly `max_delay`.
     pub fn after_close(&mut self, code: u16) -> Option<Duration> {
         if CloseCode::new(code).is_some_and(|code| !code.is_retryable()) {
@@ -149,8 +149,8 @@ impl Backoff {
         Some(self.next()?.saturating_add(asked.min(self.max_retry_after)))
     }
 
-    /// The delay after the server has refused the handshake with an HTTP status other than 101, or
-    /// `None` if another attempt would not help or exceeds `max_attempts`; see
+    /// The delay after the server has refused the handshake with an HTTP status other than 101.
+    /// Returns `None` if another attempt would not help or exceeds `max_attempts`; see
     /// [`HandshakeError::is_retryable`]. The server's Retry-After is added to the delay that is due
     /// anyway. So clients with the same Retry-After do not come back at the same time.
     ///

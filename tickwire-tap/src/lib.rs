@@ -106,8 +106,8 @@ impl Log {
 }
 
 impl<S> Tap<S> {
-    /// Records from now on into `to`: a file, or any writer that does not keep a runtime waiting.
-    /// Each read and each write of the stream becomes one `write_all` to `to`.
+    /// Makes a tap that records from now on into `to`: a file, or any writer that does not keep a
+    /// runtime waiting. Each read and each write of the stream becomes one `write_all` to `to`.
     ///
     /// If `to` fails, the recording ends, the stream continues, and [`failed`](Self::failed) is
     /// true.

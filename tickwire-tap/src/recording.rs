@@ -184,7 +184,8 @@ impl Recording {
         Err(HandshakeError::Incomplete)
     }
 
-    /// The head that was written first, as far as the recording has it, up to `MAX_HEAD` bytes.
+    /// The first head that the recorded end has written, as far as the recording has this head, up
+    /// to `MAX_HEAD` bytes.
     fn head(&self) -> Vec<u8> {
         let mut head = Vec::new();
         for passed in self.passed.iter().filter(|passed| !passed.received) {
@@ -241,7 +242,7 @@ impl Entropy for Nonce {
 
 fn replay(connection: &mut Connection, passed: &[Passed], mut see: impl FnMut(Time, Event<'_>)) {
     let mut now = Time::ZERO;
-    step(connection, now, &mut see); // the bytes after the head, from the same read
+    step(connection, now, &mut see); // the bytes that one read brought together with the head
     for passed in passed {
         now = passed.at;
         match passed.bytes.is_empty() {

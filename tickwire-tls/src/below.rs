@@ -13,8 +13,8 @@ pub struct Below {
 }
 
 impl Below {
-    /// Says that a write has sealed its plaintext, and that the stream below is given the
-    /// ciphertext next.
+    /// Says that a new write has sealed its plaintext, and that none of its ciphertext is written
+    /// yet.
     #[inline]
     pub fn begin(&mut self) {
         self.taken = false;

@@ -198,7 +198,8 @@ impl Session {
                 Ok(0) => return self.input.clear(),
                 Ok(n) => self.input.consume(n),
                 Err(error) => {
-                    // If rustls is full, its plaintext has to be read first.
+                    // If rustls holds all the plaintext that it allows, the caller has to read it
+                    // first.
                     let full = opened(self.closed, || conn.process_new_packets());
                     if full.is_ok_and(|state| state.plaintext_bytes_to_read() > 0) {
                         return;
@@ -217,7 +218,7 @@ impl Session {
 
 /// Lets rustls process ciphertext. After our close_notify, debug builds of rustls assert that no
 /// record is bad, because a bad record would lead to a second alert. This function turns the panic
-/// into an error, as in release builds. rustls is then given nothing more.
+/// into an error, as in release builds. After this error, rustls gets no more input.
 fn opened<T>(closed: bool, open: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     if !closed {
         return open();

@@ -365,7 +365,8 @@ fn server_name(hello: Option<&[u8]>) -> Option<String> {
     None
 }
 
-/// The most plaintext in a record. `max_fragment_size` of a configuration also counts the header.
+/// The most plaintext in a record, in bytes. `max_fragment_size` of a configuration also counts the
+/// header.
 fn fragment(size: Option<usize>) -> usize {
     size.map_or(PLAIN, |size| size.saturating_sub(HEADER)).clamp(1, PLAIN)
 }

@@ -9,7 +9,7 @@ const MOST: usize = 4 << 20;
 const LISTED: usize = 32;
 
 struct Pool {
-    /// The buffers that wait for their next use. The one that came back last is taken first,
+    /// The buffers that wait for their next use. The buffer that came back last is taken first,
     /// because it is still in the processor's cache.
     free: Vec<Vec<u8>>,
     /// The capacity of all buffers in `free`, in bytes.

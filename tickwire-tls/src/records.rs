@@ -75,7 +75,7 @@ pub(super) struct Records {
     fragment: usize,
     /// The peer has asked us for a KeyUpdate (RFC 8446 §4.6.3).
     owes_update: bool,
-    /// We have sent an alert that ends our direction.
+    /// We have sent an alert, after which we send nothing more.
     silent: bool,
     /// The beginning of a handshake message whose rest has not arrived.
     partial: Vec<u8>,
@@ -206,8 +206,8 @@ impl Records {
         all.extend_from_slice(payload);
         let left = self.messages(&all)?.len();
         if left == all.len() {
-            // Otherwise 64 KiB in records of one byte each would cost much work and bring no
-            // message.
+            // Without this limit, 64 KiB in records of one byte each would cost much work and bring
+            // no message.
             bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyEmptyFragments)?;
         }
         all.drain(..all.len() - left);
@@ -355,7 +355,7 @@ impl Records {
                     *inner = kind.into();
                 }
                 let sealed = key.encrypt_in_place(seq, header, body);
-                // Matched by reference, because moving the tag would copy it in pieces.
+                // `sealed` is matched by reference, because moving the tag would copy it in pieces.
                 match (&sealed, rest.first_chunk_mut::<TAG>()) {
                     (Ok(sealed), Some(tag)) if sealed.as_ref().len() == TAG => {
                         tag.copy_from_slice(sealed.as_ref());

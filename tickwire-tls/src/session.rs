@@ -90,10 +90,11 @@ pub const BARREN: usize = 128 << 10;
 /// outgoing ciphertext. If `read` fails, keep its error and write the outgoing ciphertext, which
 /// contains the alert for the peer.
 ///
-/// If the configuration has `enable_secret_extraction` set and the handshake agrees on TLS 1.3,
-/// this crate opens and seals the records [in place](Self::in_place). The configuration's provider
-/// does the cryptography. Otherwise rustls opens and seals the records, with one more allocation
-/// and two more copies for each record. In both cases rustls does the handshake, checks
+/// This crate opens and seals the records [in place](Self::in_place) on four conditions: the
+/// configuration has `enable_secret_extraction` set, a server's configuration allows no early data,
+/// the handshake agrees on TLS 1.3, and the provider hands over the keys. The configuration's
+/// provider does the cryptography. Otherwise rustls opens and seals the records, with one more
+/// allocation and two more copies for each record. In both cases rustls does the handshake, checks
 /// certificates, and handles tickets and keys.
 pub struct Session {
     pub(super) engine: Engine,
@@ -274,9 +275,9 @@ impl Session {
         Ok(all)
     }
 
-    /// Queues a close_notify, which tells the peer that we send no more. The close_notify is then
-    /// [outgoing](Self::outgoing). Call this before the stream is shut for writing. The caller can
-    /// still read data from the peer (RFC 8446 §6.1). Without this call the session sends no
+    /// Queues a close_notify, which tells the peer that we send no more data. The close_notify is
+    /// then [outgoing](Self::outgoing). Call this before the stream is shut for writing. The caller
+    /// can still read data from the peer (RFC 8446 §6.1). Without this call the session sends no
     /// close_notify, not even in reply to the peer's. During the handshake, a session whose
     /// [`connection`](Self::connection) is `None` sends no close_notify.
     ///

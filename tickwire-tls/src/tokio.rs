@@ -14,13 +14,13 @@ use std::{
 
 /// TLS over another stream, as a client or a server.
 ///
-/// The first read does the TLS handshake, or a client's first write. A server's writes fail until
-/// the handshake is over, because there is no peer yet.
+/// The TLS handshake happens during the first read, or during a client's first write. A server's
+/// writes fail until the handshake is over, because there is no peer yet.
 ///
 /// A write seals its data in the fewest records. The write gives these records to the stream below
 /// at once, as far as that stream takes them. The next flush writes the rest. The stream below may
 /// buffer, and may be a `TlsStream` itself. A flush also flushes the stream below. During the
-/// handshake, a read flushes the stream below before it waits for the peer.
+/// handshake, the `TlsStream` flushes the stream below before it waits for the peer.
 ///
 /// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends a close_notify first. If the peer has
 /// sent its close_notify, the `TlsStream` sends ours on `shutdown`, or else when it is dropped. If
@@ -36,8 +36,8 @@ pub struct TlsStream<S> {
     /// The waker of the task whose write or flush waits for the stream below.
     writer: Option<Waker>,
     below: Below,
-    /// The function that `drop` calls to send an owed close_notify. A function pointer, because
-    /// `Drop` cannot require that `S` can be written to.
+    /// The function that `drop` calls to send our close_notify, if the peer has sent its own. A
+    /// function pointer, because `Drop` cannot require that `S` can be written to.
     part: fn(&mut Self),
 }
 

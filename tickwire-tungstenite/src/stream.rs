@@ -32,7 +32,7 @@ pub struct WebSocketStream<S> {
     stream: S,
     context: WebSocketContext,
     both: Arc<Both>,
-    /// Made from `both`: wakes the tasks of both halves.
+    /// The waker made from `both`, which wakes the tasks of both halves.
     waker: Waker,
     /// The stream of messages has ended.
     ended: bool,

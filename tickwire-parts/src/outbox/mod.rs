@@ -21,7 +21,7 @@ use tickwire::{CloseCode, CloseFrame, IntoOutbound, Outbound, SendError, Sender,
 /// queue. So the bound also limits a queue of empty messages.
 const OVERHEAD: usize = 64;
 
-/// The reasons of the Close. The reason says which of the two bounds was exceeded.
+/// The two reasons of the Close. They say which bound was exceeded.
 const TOO_MUCH: &str = "too slow: over max_bytes";
 const TOO_OLD: &str = "too slow: over max_age";
 
@@ -45,11 +45,11 @@ pub enum Overflow {
     /// each key changes. So a busy key does not keep others from being sent. Use this policy for
     /// market data. A message without a key stays in order and is never replaced.
     ///
-    /// The bounds may still be exceeded: there are more keys than room, or a key has waited for
-    /// longer than the age. Then nothing can be dropped unnoticed, so the subscriber is
-    /// disconnected with 1013. So [`max_bytes`](Outbox::max_bytes) must have room for all keys,
-    /// each with its longest message and 64 bytes. With less room, a burst disconnects even
-    /// subscribers that read as fast as they can.
+    /// The bounds may still be exceeded, if there are more keys than room, or if a key has waited
+    /// for longer than [`max_age`](Outbox::max_age). Then nothing can be dropped unnoticed, so the
+    /// subscriber is disconnected with 1013. So [`max_bytes`](Outbox::max_bytes) must have room for
+    /// all keys, each with its longest message and 64 bytes. With less room, a burst disconnects
+    /// even subscribers that read as fast as they can.
     Conflate,
     /// The subscriber is disconnected with this code, 1008 (policy violation) or 1013 (try again
     /// later, which asks a client to back off). A server must not use 1010. Use this policy for
@@ -166,18 +166,18 @@ pub struct OutboxCounts {
 /// }
 /// ```
 ///
-/// With threads, put the outbox into a mutex. The publisher pushes under the lock. The subscriber's
-/// writing thread feeds the `sender_mut()` of its `Writer` under the lock, and flushes without the
-/// lock.
+/// With threads instead of tasks, put the outbox into a mutex. The publisher pushes under the lock.
+/// The subscriber's writing thread feeds the `sender_mut()` of its `Writer` under the lock, and
+/// flushes without the lock.
 ///
 /// # What an outbox cannot see
 ///
 /// Bytes that the operating system has accepted count as sent. Linux may accept megabytes, because
-/// a send buffer grows automatically. A subscriber that has stopped reading shows as slow only when
-/// this buffer is full. So set one of two socket options, for example with the crate `socket2`.
-/// `SO_SNDBUF` makes the send buffer small: a few times bandwidth × delay, such as 64 KiB. With
-/// `TCP_NOTSENT_LOWAT` (16 KiB) the socket accepts no more bytes while 16 KiB wait to be sent for
-/// the first time. `TCP_NOTSENT_LOWAT` does not limit the bytes in flight, so it costs no
+/// a send buffer grows automatically. A subscriber that has stopped reading counts as slow only
+/// once this buffer is full. So set one of two socket options, for example with the crate
+/// `socket2`. `SO_SNDBUF` makes the send buffer small: a few times bandwidth × delay, such as 64
+/// KiB. With `TCP_NOTSENT_LOWAT` (16 KiB) the socket accepts no more bytes while 16 KiB wait to be
+/// sent for the first time. `TCP_NOTSENT_LOWAT` does not limit the bytes in flight, so it costs no
 /// throughput.
 pub struct Outbox {
     policy: Overflow,
@@ -211,7 +211,7 @@ pub struct Outbox {
     /// and no others.
     index: Index,
     counts: OutboxCounts,
-    /// The Close for the subscriber, once it was too slow.
+    /// The Close for the subscriber, once the subscriber was too slow.
     gave_up: Option<CloseFrame<'static>>,
 }
 
@@ -232,7 +232,7 @@ impl fmt::Debug for Outbox {
 
 struct Entry {
     message: Outbound<'static>,
-    /// Set only under [`Overflow::Conflate`].
+    /// The message's key. `None` unless the policy is [`Overflow::Conflate`].
     key: Option<u64>,
     /// When the first message with this place in the queue was pushed. A message that replaces
     /// another message keeps this time.
@@ -261,8 +261,8 @@ impl Outbox {
 
     // Commands.
 
-    /// Queues a message. The message replaces no other message and is never replaced. Under
-    /// [`Overflow::Conflate`] too, only messages with a [key](Self::push_keyed) are replaced.
+    /// Queues a message. The message replaces no other message and is never replaced. Even under
+    /// [`Overflow::Conflate`], only messages with a [key](Self::push_keyed) are replaced.
     ///
     /// # Errors
     ///
@@ -299,8 +299,8 @@ impl Outbox {
     /// # Errors
     ///
     /// [`SendError::Closed`] if nothing more can be sent, for example because the subscriber is
-    /// disconnected already. Waiting messages keep waiting. [`SendError::BadCloseCode`] for a
-    /// server whose policy disconnects with 1010.
+    /// disconnected already. Messages that wait stay in the outbox. [`SendError::BadCloseCode`] for
+    /// a server whose policy disconnects with 1010.
     pub fn feed(&mut self, now: Time, tx: &mut Sender) -> Result<(), SendError> {
         self.look_at_age(now);
         if tx.is_closed() {

@@ -31,7 +31,7 @@ pub enum Error {
     Protocol(#[from] ProtocolError),
     /// This message would exceed
     /// [`max_write_buffer_size`](super::protocol::WebSocketConfig::max_write_buffer_size). The
-    /// message was not taken.
+    /// message was not queued.
     #[error("the write buffer is full")]
     WriteBufferFull(Box<Message>),
     /// Text that is not UTF-8.
@@ -185,7 +185,7 @@ pub enum ProtocolError {
     /// The client sent bytes after its request, before it had the response.
     #[error("bytes behind the client's request")]
     JunkAfterRequest,
-    /// The callback returned a response with a status of success as its error.
+    /// The callback refused the request with a response whose status means success (2xx).
     #[error("the error response has a status of success")]
     CustomResponseSuccessful,
     /// A header that is missing, repeated or malformed.

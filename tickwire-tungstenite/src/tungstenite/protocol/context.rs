@@ -125,7 +125,7 @@ impl WebSocketContext {
         matches!(self.state, State::Open | State::ClosedByUs)
     }
 
-    /// Whether messages can be sent: neither end has sent its Close.
+    /// Whether messages can be sent: no Close was sent or received.
     pub fn can_write(&self) -> bool {
         self.state == State::Open
     }
