@@ -146,7 +146,7 @@ impl<T> Arbiter<T> {
         let within = self.within_reach(self.next);
         if let Some(source) = self.lines.get_mut(line.0) {
             source.is_open = false;
-            // The line brought these numbers. If no other line brings them, they are missing.
+            // The line's `refused` numbers are missing if no other line brings them.
             let refused =
                 source.refused.take().filter(|refused| refused.end <= source.end.min(within));
             self.left = Refused::both(self.left, refused, within);
@@ -270,9 +270,9 @@ impl<T> Arbiter<T> {
         if verdict == Verdict::Refused {
             return self.refuse(line, numbers, before, now);
         }
-        // The line's refused numbers lie below the message just kept, which now shows that they are
-        // missing. A kept message beyond reach shows nothing, because it may be dropped without a
-        // trace.
+        // The line's refused numbers lie below the message just kept. That message now shows that
+        // the numbers are missing. A kept message beyond reach shows nothing, because it may be
+        // dropped without a trace.
         let within = self.within_reach(self.next);
         if let Some(source) = self.lines.get_mut(line).filter(|_| end <= within) {
             source.refused = None;

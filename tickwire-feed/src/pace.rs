@@ -48,8 +48,8 @@ struct Limiter {
 }
 
 impl Limiter {
-    /// Gives at most `most` tokens in any stretch shorter than `window`, and at most `at_once` of
-    /// them at once. A `most` or `at_once` of 0 counts as 1.
+    /// Gives at most `most` tokens in any stretch shorter than `window`, and at most `at_once`
+    /// tokens at once. A `most` or `at_once` of 0 counts as 1.
     fn new(most: u32, at_once: u32, window: Duration) -> Self {
         let most = most.max(1);
         let at_once = at_once.clamp(1, most);
@@ -131,8 +131,8 @@ impl Log {
 /// ```
 ///
 /// Set the count below the exchange's limit. The exchange counts messages as they arrive, and a
-/// network path that was held up delivers several at once. The exchange also counts Pings and
-/// Pongs.
+/// network path that was held up delivers several messages at once. The exchange also counts Pings
+/// and Pongs.
 ///
 /// The clock counts nanoseconds in 64 bits, so after 584 years nothing more is allowed.
 pub struct Pace {
@@ -230,7 +230,7 @@ impl fmt::Debug for Pace {
 }
 
 /// A queue of one connection's messages, which leave at a [`Pace`]. An [urgent](Self::push_urgent)
-/// message, such as an order, overtakes the others, such as subscriptions.
+/// message, such as an order, overtakes messages that are not urgent, such as subscriptions.
 ///
 /// ```
 /// use std::time::Duration;
@@ -257,7 +257,7 @@ impl fmt::Debug for Pace {
 /// ```
 ///
 /// Make a new `Paced` for each connection. The exchange starts a new count, and messages queued for
-/// the old connection must not be sent on the new one.
+/// the old connection must not be sent on the new connection.
 #[derive(Debug)]
 pub struct Paced<T> {
     pace: Pace,
@@ -273,12 +273,12 @@ impl<T> Paced<T> {
         Self { pace, urgent: VecDeque::new(), ordinary: VecDeque::new(), due: None }
     }
 
-    /// Queues a message after all others.
+    /// Queues a message after all queued messages.
     pub fn push(&mut self, message: T) {
         self.ordinary.push_back(message);
     }
 
-    /// Queues a message after the urgent messages, and before all others.
+    /// Queues a message after the urgent messages, and before all other messages.
     pub fn push_urgent(&mut self, message: T) {
         self.urgent.push_back(message);
     }

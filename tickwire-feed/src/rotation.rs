@@ -9,8 +9,8 @@ use core::{fmt, time::Duration};
 use tickwire::Time;
 
 /// Says when to open the successor of a connection, and when to close the older connection. For a
-/// short time both are open, so that no message is lost. `Rotation` is for exchanges that cut every
-/// connection after some time, as Binance does after 24 hours.
+/// short time both connections are open, so that no message is lost. `Rotation` is for exchanges
+/// that cut every connection after some time, as Binance does after 24 hours.
 ///
 /// The caller dials, subscribes and closes. `C` is a connection: the socket with its
 /// [`Line`](crate::Line), or a key by which you find the socket and the `Line`.
@@ -34,8 +34,8 @@ use tickwire::Time;
 /// assert_eq!(line.retire(in_sequence), Some("first")); // close "first"
 /// ```
 ///
-/// If two lines of a feed each have a `Rotation`, give the two different leads, so that both lines
-/// are not replaced at the same time.
+/// If two lines of a feed each have a `Rotation`, give the two rotations different leads, so that
+/// the two connections are not replaced at the same time.
 pub struct Rotation<C> {
     life: Duration,
     lead: Duration,

@@ -115,7 +115,7 @@ impl Upgrade {
     ///
     /// # Errors
     ///
-    /// The first fault found, as from [`Handshake::step`]: answer it with
+    /// The first fault found, as from [`Handshake::step`]: answer the request with
     /// [`rejection`](crate::rejection), and make sure that the stream ends.
     /// [`HandshakeError::BadMethod`] for any other request of HTTP/2 or HTTP/3.
     /// [`HandshakeError::UnknownProtocol`] for a protocol other than WebSocket.

@@ -39,7 +39,7 @@ impl Buffer {
         self.bytes.get_mut(self.start..self.end).unwrap_or_default()
     }
 
-    /// Room for at least `len` bytes after the content. After writing into it, call
+    /// Room for at least `len` bytes after the content. After writing into the room, call
     /// [`commit`](Self::commit).
     #[inline]
     pub(super) fn spare(&mut self, len: usize) -> &mut [u8] {

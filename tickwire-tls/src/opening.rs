@@ -241,7 +241,7 @@ impl Opening {
         suite.is_some_and(gives_keys)
     }
 
-    /// Returns the record layer that takes over, and the input that has arrived for it.
+    /// Returns the record layer that takes over, and the input that has arrived for this layer.
     pub(super) fn into_records(mut self) -> Result<(Records, Buffer), Error> {
         let name = self.name.take();
         let agreed = Agreed::of(self.state(), name);

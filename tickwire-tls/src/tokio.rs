@@ -29,7 +29,7 @@ use std::{
 /// flushed as far as that stream takes bytes at once.
 ///
 /// If you split a `TlsStream` with a lock, split it after the handshake. During the handshake both
-/// halves would read the stream below, which wakes only one of them.
+/// halves would read the stream below, and that stream wakes only one half.
 pub struct TlsStream<S> {
     io: S,
     session: Box<Session>,
@@ -211,9 +211,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         }
         let mut taken = self.session.write_slices(from)?;
         if taken == 0 {
-            // Either `from` is empty, or the outgoing buffer is full. It is full only while the
-            // last messages of the handshake wait in it. These messages are written first, because
-            // a write of 0 bytes would be an error.
+            // Either `from` is empty, or the outgoing buffer is full. The buffer is full only while
+            // the last messages of the handshake wait in the buffer. These messages are written
+            // first, because a write of 0 bytes would be an error.
             ready!(self.drain_to_write(cx))?;
             taken = self.session.write_slices(from)?;
         }

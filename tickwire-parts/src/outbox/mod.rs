@@ -21,7 +21,7 @@ use tickwire::{CloseCode, CloseFrame, IntoOutbound, Outbound, SendError, Sender,
 /// queue. So the bound also limits a queue of empty messages.
 const OVERHEAD: usize = 64;
 
-/// The two reasons of the Close. They say which bound was exceeded.
+/// The two reasons of the Close, one for each bound that may be exceeded.
 const TOO_MUCH: &str = "too slow: over max_bytes";
 const TOO_OLD: &str = "too slow: over max_age";
 
@@ -34,16 +34,16 @@ const KEPT: usize = 1024;
 #[non_exhaustive]
 pub enum Overflow {
     /// Nothing is lost: a message over the bound is [refused](PushError::Full), and the publisher
-    /// has to wait for this subscriber. This policy ignores the age of messages. Use it for a few
-    /// subscribers that need every message.
+    /// has to wait for this subscriber. This policy ignores the age of messages. Use this policy
+    /// for a few subscribers that need every message.
     Wait,
     /// The oldest messages are dropped to make room, and messages that are too old are dropped too.
     /// Use this policy for data that is soon worthless, such as positions of moving things.
     DropOldest,
     /// A message pushed with a [key](Outbox::push_keyed) replaces a waiting message of the same
     /// key, *in its place*. So the newest state of each key arrives. Keys take turns, however often
-    /// each key changes. So a busy key does not keep others from being sent. Use this policy for
-    /// market data. A message without a key stays in order and is never replaced.
+    /// each key changes. So a busy key does not keep other keys from being sent. Use this policy
+    /// for market data. A message without a key stays in order and is never replaced.
     ///
     /// The bounds may still be exceeded, if there are more keys than room, or if a key has waited
     /// for longer than [`max_age`](Outbox::max_age). Then nothing can be dropped unnoticed, so the
@@ -204,7 +204,7 @@ pub struct Outbox {
     queue: VecDeque<Entry>,
     /// The sum of `size` over the messages of `queue`.
     bytes: usize,
-    /// The number of the first entry of `queue`. The later entries have the numbers after it, in
+    /// The number of the first entry of `queue`. The later entries have the following numbers, in
     /// order.
     front: u64,
     /// The entry of each key. Invariant: `index` has the numbers of all entries that have a key,

@@ -99,7 +99,7 @@ impl WebSocketConfig {
     }
 
     /// The same configuration for tickwire, without the limit on the write buffer. This crate
-    /// checks that limit itself, so that it can give the message back.
+    /// checks that limit itself, so that `WriteBufferFull` can hold the refused message.
     pub(crate) fn core(&self) -> tickwire::Config {
         let config = tickwire::Config {
             read_buffer: self.read_buffer_size,

@@ -131,7 +131,7 @@ impl WebSocketContext {
     }
 
     /// Returns the next message. Before reading, writes a Pong or a Close that is due. If the
-    /// stream would block that write, `read` goes on without it.
+    /// stream would block that write, `read` goes on without writing.
     ///
     /// # Errors
     ///
