@@ -66,8 +66,8 @@ use tickwire::Time;
 /// The arbiter holds at most [`most_kept`](Self::most_kept) messages, whatever the lines bring.
 /// [`Config::max_message`](tickwire::Config::max_message) limits the size of each message.
 pub struct Arbiter<T> {
-    /// The most messages that are kept: 4096 unless set. 0 counts as 1. If more messages arrive in
-    /// front of an open gap, the messages nearest to the gap stay, because the line that fills the
+    /// The most messages that are kept: 4096 unless set. 0 counts as 1. If more messages arrive
+    /// while a gap is open, the messages nearest to the gap stay, because the line that fills the
     /// gap brings the dropped messages again.
     pub most_kept: usize,
     /// How far ahead of the feed a message's numbers may go, and how many numbers one message may

@@ -90,12 +90,13 @@ pub const BARREN: usize = 128 << 10;
 /// outgoing ciphertext. If `read` fails, keep its error and write the outgoing ciphertext, which
 /// contains the alert for the peer.
 ///
-/// This crate opens and seals the records [in place](Self::in_place) on four conditions: the
-/// configuration has `enable_secret_extraction` set, a server's configuration allows no early data,
-/// the handshake agrees on TLS 1.3, and the provider hands over the keys. The configuration's
-/// provider does the cryptography. Otherwise rustls opens and seals the records, with one more
-/// allocation and two more copies for each record. In both cases rustls does the handshake, checks
-/// certificates, and handles tickets and keys.
+/// In a session from [`client`](Self::client) or [`server`](Self::server), this crate opens and
+/// seals the records [in place](Self::in_place) on four conditions: the configuration has
+/// `enable_secret_extraction` set, a server's configuration allows no early data, the handshake
+/// agrees on TLS 1.3, and the provider hands over the keys. The configuration's provider does the
+/// cryptography. Otherwise rustls opens and seals the records, with one more allocation and two
+/// more copies for each record. In both cases rustls does the handshake, checks certificates, and
+/// handles tickets and keys.
 pub struct Session {
     pub(super) engine: Engine,
     /// A part of the handshake is not yet done, written and flushed. While this flag is set, the
@@ -237,8 +238,8 @@ impl Session {
     }
 
     /// Says that the stream ended. [`read`](Self::read) still returns all plaintext that arrived
-    /// before. Then it returns the error `UnexpectedEof`, unless the peer has sent its close_notify
-    /// (RFC 8446 §6.1).
+    /// before the end. Then it returns the error `UnexpectedEof`, unless the peer has sent its
+    /// close_notify (RFC 8446 §6.1).
     pub fn end_of_stream(&mut self) {
         self.eof = true;
     }
@@ -329,7 +330,7 @@ impl Session {
     }
 
     /// Whether the TLS handshake is still under way. Until it is over, [`write`](Self::write)
-    /// accepts nothing, and a server does not know the client's
+    /// accepts nothing, and a server may not know the client's
     /// [certificates](Self::peer_certificates).
     pub fn is_handshaking(&self) -> bool {
         match &self.engine {

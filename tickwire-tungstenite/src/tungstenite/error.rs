@@ -80,7 +80,7 @@ from! {
     tickwire::SendError => sent;
 }
 
-/// Converts the reason why nothing more is received.
+/// Converts the error that ended receiving.
 fn received(error: tickwire::RecvError) -> Error {
     use tickwire::{ProtocolError as Broken, RecvError};
     let broken = match error {
@@ -108,7 +108,7 @@ fn received(error: tickwire::RecvError) -> Error {
     }
 }
 
-/// Converts the reason why a message cannot be sent.
+/// Converts the error with which tickwire refused a message.
 fn sent(error: tickwire::SendError) -> Error {
     match error {
         tickwire::SendError::ControlTooLong | tickwire::SendError::ReasonTooLong => {

@@ -273,9 +273,12 @@ impl WebSocketContext {
     ///
     /// # Errors
     ///
-    /// [`WriteBufferFull`](Error::WriteBufferFull) with the message,
-    /// [`SendAfterClosing`](ProtocolError::SendAfterClosing), and the stream's errors. After an
-    /// error of the stream, the message is in the buffer.
+    /// [`WriteBufferFull`](Error::WriteBufferFull), which holds the message.
+    /// [`ControlFrameTooBig`](ProtocolError::ControlFrameTooBig) for a Ping or Pong of more than
+    /// 125 bytes. [`SendAfterClosing`](ProtocolError::SendAfterClosing) after a Close, and
+    /// [`AlreadyClosed`](Error::AlreadyClosed) after the end of the connection. For a Close, the
+    /// errors of [`close`](Self::close). After an error of the stream, the message is in the buffer
+    /// nevertheless.
     pub fn write<Stream: Read + Write>(
         &mut self,
         stream: &mut Stream,
