@@ -72,6 +72,9 @@ pub(crate) struct Marks {
     pub(crate) wants_room: bool,
     /// Its last turn ended before it had read everything.
     pub(crate) unfinished: bool,
+    /// Everything that it had read was delivered in its last turn. So its next turn begins with a
+    /// read.
+    pub(crate) starved: bool,
     /// It is counted as open.
     pub(crate) open: bool,
     /// The application closed it while it was dialed.
@@ -175,6 +178,13 @@ impl<T> Slots<T> {
         self.at_mut(handle.at).filter(|slot| slot.is_of(handle))
     }
 
+    /// The slot at `at` and its handle, though it may be free.
+    #[inline]
+    pub(crate) fn entry(&mut self, at: u32) -> Option<(Handle, &mut Slot<T>)> {
+        let slot = self.at_mut(at)?;
+        Some((Handle { at, generation: slot.generation }, slot))
+    }
+
     /// The handle of the connection at `at`, if there is one.
     #[inline]
     pub(crate) fn handle(&self, at: u32) -> Option<Handle> {
@@ -228,7 +238,8 @@ impl<T> Slot<T> {
 
     #[inline]
     fn is_of(&self, handle: Handle) -> bool {
-        self.generation == handle.generation && !matches!(self.stage, Stage::Free)
+        // A place that is free has the next generation already, of which there is no handle yet.
+        self.generation == handle.generation
     }
 }
 

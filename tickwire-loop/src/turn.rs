@@ -13,6 +13,7 @@ use std::{mem, sync::Arc};
 use tickwire::{CloseCode, Config, Connection, RecvError, Step};
 
 /// Why delivering stopped.
+#[derive(Clone, Copy)]
 enum Stop {
     /// All input is delivered, or receiving has ended.
     Step(Result<Step, RecvError>),
@@ -39,18 +40,23 @@ impl<T> Inner<T> {
         }
         let Some(slot) = self.slots.get_mut(handle) else { return };
         let was_unfinished = mem::take(&mut slot.marks.unfinished);
+        let mut starved = mem::take(&mut slot.marks.starved);
         if slot.marks.wants_room && open.conn.sender().has_room() {
             slot.marks.wants_room = false;
             let tx = open.conn.sender_mut();
             handler(&mut Net::in_turn(self, handle, tx, false), Event::Room(handle));
         }
         let (mut messages, mut spent) = (self.settings.turn_messages.max(1), 0);
-        let unfinished = loop {
-            let stop = self.deliver(handle, &mut open.conn, &mut messages, handler);
+        let (unfinished, until) = loop {
+            let stop = match mem::take(&mut starved) {
+                true => Stop::Step(Ok(Step::NeedInput)),
+                false => self.deliver(handle, &mut open.conn, &mut messages, handler),
+            };
             if matches!(stop, Stop::Removed) {
                 return self.keep_buffers(&mut open);
             }
             let Some(slot) = self.slots.get_mut(handle) else { return };
+            slot.marks.starved = matches!(stop, Stop::Step(Ok(Step::NeedInput)));
             slot.pump(&mut self.system, &mut open.conn, self.now);
             let Some(wire) = &mut slot.wire else { return };
             let conn = &mut open.conn;
@@ -67,17 +73,17 @@ impl<T> Inner<T> {
                 Stop::Step(_) => !held,
                 Stop::Held | Stop::Cork if !held => continue, // the write made room
                 Stop::Held | Stop::Cork => false,
-                Stop::Share | Stop::Removed => break true,
+                Stop::Share | Stop::Removed => break (true, conn.poll_timeout()),
             };
             if reads && wire.is_readable() {
-                let due = conn.poll_timeout().is_some_and(|at| at <= self.now);
-                if was_unfinished && due {
+                if was_unfinished && conn.poll_timeout().is_some_and(|at| at <= self.now) {
                     // Input that never pauses must not put off deadlines. All that was read has
                     // been delivered here.
-                    let _ = conn.handle_timeout(self.now); // `step` returns the error
+                    let _ = conn.handle_timeout(self.now);
+                    slot.marks.starved = false; // `step` returns the error
                 }
                 if spent >= self.settings.turn_bytes {
-                    break true;
+                    break (true, conn.poll_timeout());
                 }
                 if !conn.receiver().has_buffer() {
                     conn.receiver_mut().lend(self.inputs.take());
@@ -99,14 +105,14 @@ impl<T> Inner<T> {
             match conn.poll_timeout() {
                 // A Ping may be due, or a deadline may have passed.
                 Some(at) if at <= self.now => drop(conn.handle_timeout(self.now)),
-                _ => break false,
+                until => break (false, until),
             }
         };
-        if let Some(slot) = self.slots.get_mut(handle) {
-            slot.marks.unfinished = unfinished;
-        }
-        self.rest(handle, open);
+        self.rest(handle, open, until);
         if unfinished {
+            if let Some(slot) = self.slots.get_mut(handle) {
+                slot.marks.unfinished = true;
+            }
             self.make_ready(handle.at);
         }
     }
