@@ -210,9 +210,16 @@ pub(crate) struct Freed<T> {
 }
 
 impl<T> Slot<T> {
-    /// Writes what the open connection has to send, from its outbox too.
-    #[inline]
+    /// Writes what the open connection has to send, from its outbox and its session of TLS too.
+    #[inline(always)] // so that a turn with nothing to write finds that out without a call
     pub(crate) fn pump(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
+        let plain = self.outbox.is_none() && self.wire.as_ref().is_none_or(Wire::is_plain);
+        if !plain || conn.sender().has_outgoing() {
+            self.write(system, conn, now);
+        }
+    }
+
+    fn write(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
         let Some(wire) = &mut self.wire else { return };
         let Some(outbox) = &mut self.outbox else {
             return wire.write(system, conn);

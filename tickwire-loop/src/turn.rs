@@ -10,13 +10,15 @@ use crate::{
     wire::is_passing,
 };
 use std::{mem, sync::Arc};
-use tickwire::{CloseCode, Config, Connection, RecvError, Step};
+use tickwire::{CloseCode, Config, Connection, Step};
 
 /// Why delivering stopped.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Stop {
-    /// All input is delivered, or receiving has ended.
-    Step(Result<Step, RecvError>),
+    /// All input is delivered.
+    Starved,
+    /// Receiving has ended.
+    Ended,
     /// The application has paused reading, or there is no room for replies.
     Held,
     /// Enough replies wait that they are written before more are made.
@@ -42,35 +44,35 @@ impl<T> Inner<T> {
         let was_unfinished = mem::take(&mut slot.marks.unfinished);
         let mut starved = mem::take(&mut slot.marks.starved);
         if slot.marks.wants_room && open.conn.sender().has_room() {
-            slot.marks.wants_room = false;
+            (slot.marks.wants_room, starved) = (false, false);
             let tx = open.conn.sender_mut();
             handler(&mut Net::in_turn(self, handle, tx, false), Event::Room(handle));
         }
         let (mut messages, mut spent) = (self.settings.turn_messages.max(1), 0);
         let (unfinished, until) = loop {
             let stop = match mem::take(&mut starved) {
-                true => Stop::Step(Ok(Step::NeedInput)),
+                true => Stop::Starved,
                 false => self.deliver(handle, &mut open.conn, &mut messages, handler),
             };
-            if matches!(stop, Stop::Removed) {
+            if stop == Stop::Removed {
                 return self.keep_buffers(&mut open);
             }
             let Some(slot) = self.slots.get_mut(handle) else { return };
-            slot.marks.starved = matches!(stop, Stop::Step(Ok(Step::NeedInput)));
+            slot.marks.starved = stop == Stop::Starved;
             slot.pump(&mut self.system, &mut open.conn, self.now);
             let Some(wire) = &mut slot.wire else { return };
             let conn = &mut open.conn;
             let held = slot.marks.paused || is_full(conn);
             conn.set_paused(held);
             let reads = match stop {
-                Stop::Step(Ok(Step::Closed) | Err(_)) => match wire.end(&mut self.system, conn) {
+                Stop::Ended => match wire.end(&mut self.system, conn) {
                     Some(reads) => reads,
                     None => {
                         self.keep_buffers(&mut open);
                         return self.finish(handle, Some(open), None, handler);
                     }
                 },
-                Stop::Step(_) => !held,
+                Stop::Starved => !held,
                 Stop::Held | Stop::Cork if !held => continue, // the write made room
                 Stop::Held | Stop::Cork => false,
                 Stop::Share | Stop::Removed => break (true, conn.poll_timeout()),
@@ -161,7 +163,8 @@ impl<T> Inner<T> {
                     Ok(Step::Ping | Step::Pong | Step::Close) => {
                         rx.event().map(|event| Event::Control { from: handle, event })
                     }
-                    step => return Stop::Step(step),
+                    Ok(Step::Closed) | Err(_) => return Stop::Ended,
+                    Ok(_) => return Stop::Starved,
                 };
                 let Some(event) = event else { continue 'look };
                 handler(&mut Net::in_turn(self, handle, tx, direct), event);

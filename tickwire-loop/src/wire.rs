@@ -37,6 +37,10 @@ impl Wire {
         self.writable |= note.shut || note.writable;
     }
 
+    pub(crate) fn is_plain(&self) -> bool {
+        self.tls.is_none()
+    }
+
     pub(crate) fn is_readable(&self) -> bool {
         self.readable || self.tls.as_ref().is_some_and(|tls| tls.holds)
     }
