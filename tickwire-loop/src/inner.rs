@@ -212,6 +212,7 @@ impl<T> Inner<T> {
     }
 
     /// Returns the buffers of a connection to the loop, as far as they are empty.
+    #[inline]
     pub(crate) fn keep_buffers(&mut self, open: &mut Open) {
         self.inputs.give(open.conn.receiver_mut().reclaim());
         self.outputs.give(open.conn.sender_mut().reclaim());

@@ -103,7 +103,9 @@ impl<T> Loop<T> {
         inner.accept_at.take_if(|at| *at <= now).into_iter().for_each(|_| {
             inner.knocked.extend(0..inner.doors.len() as u32);
         });
-        inner.accept_knocked();
+        if !inner.knocked.is_empty() {
+            inner.accept_knocked();
+        }
         inner.expire(handler);
         mem::swap(&mut inner.ready, &mut self.round);
         for at in self.round.drain(..) {

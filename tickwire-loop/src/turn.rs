@@ -139,15 +139,14 @@ impl<T> Inner<T> {
             let limit = |config: &Arc<Config>| config.cork_limit.min(config.high_water);
             let cork = slot.config.as_ref().map_or(0, limit);
             while !self.turn_changed {
+                // Before the first message nothing is gained by a write, unless there is no room.
                 // Below the limit for corking, there is room.
-                if conn.sender().buffered_amount() >= cork {
-                    if is_full(conn) {
-                        return Stop::Held;
-                    }
-                    // Before the first message nothing is gained by a write.
-                    if delivered {
-                        return Stop::Cork;
-                    }
+                let over = match delivered {
+                    true => conn.sender().buffered_amount() >= cork,
+                    false => is_full(conn),
+                };
+                if over {
+                    return if is_full(conn) { Stop::Held } else { Stop::Cork };
                 }
                 if *messages == 0 {
                     return Stop::Share;

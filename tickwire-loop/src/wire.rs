@@ -157,9 +157,6 @@ impl Wire {
         if self.tls.is_some() {
             return self.write_sealed(system, conn);
         }
-        if !conn.sender().has_outgoing() {
-            return;
-        }
         if self.writable {
             match system.write(&mut self.stream, &mut conn.sender_mut().outgoing()) {
                 Ok(()) => return,
