@@ -319,7 +319,11 @@ impl RecvBuffer {
     pub(super) fn lend(&mut self, bytes: Vec<u8>) {
         let (kept, wire) = self.held();
         if kept + wire + SLACK < bytes.len() {
-            self.exchange(bytes);
+            if self.bytes.is_empty() {
+                self.bytes = bytes.into();
+            } else {
+                self.exchange(bytes);
+            }
         }
     }
 
