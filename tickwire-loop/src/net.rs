@@ -4,7 +4,7 @@ use crate::{
 };
 use std::{
     io, mem,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
 use tickwire::{
@@ -63,9 +63,29 @@ impl<'n, T> Net<'n, T> {
         self.inner.listen_on(listener, door)
     }
 
+    /// Takes a stream that was accepted elsewhere, as if a listener with this door had accepted it:
+    /// within the limits, and with the door's handshake. For an acceptor that deals streams out to
+    /// several loops.
+    ///
+    /// # Errors
+    ///
+    /// If the stream is not connected, and `ConnectionAborted` during a
+    /// [shutdown](Self::shut_down). The stream is closed then. If a limit closes it, the
+    /// [counts](Self::counts) say so.
+    pub fn adopt(&mut self, stream: TcpStream, door: &Door) -> io::Result<()> {
+        let peer = stream.peer_addr()?;
+        if self.inner.shuts_at.is_some() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        self.inner.admit_stream(stream, peer, door);
+        Ok(())
+    }
+
     /// Closes all listeners. Connections stay.
     pub fn stop_listening(&mut self) {
-        self.inner.doors.iter_mut().for_each(|door| *door = None);
+        for open in self.inner.doors.iter_mut().filter_map(Option::take) {
+            self.inner.system.stop_listening(open.listener);
+        }
     }
 
     /// Dials. [`Event::Open`](crate::Event::Open) says that the connection is open, and
@@ -346,6 +366,11 @@ impl<'n, T> Net<'n, T> {
     /// A waker for another thread.
     pub fn waker(&self) -> Waker {
         self.inner.waker.clone()
+    }
+
+    /// Whether the loop uses io_uring: see [`io_uring`](crate::Settings::io_uring).
+    pub fn uses_io_uring(&self) -> bool {
+        self.inner.system.is_io_uring()
     }
 
     /// What the loop has done, and has now.

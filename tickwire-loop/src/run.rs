@@ -65,7 +65,7 @@ impl<T> Loop<T> {
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<()> {
         while self.round(None, &mut handler)? {}
-        Ok(())
+        self.inner.system.submit()
     }
 
     /// Runs one round: waits for at most this time, and gives each connection that can go on its
@@ -80,7 +80,9 @@ impl<T> Loop<T> {
         most: Duration,
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<bool> {
-        self.round(Some(most), &mut handler)
+        let goes_on = self.round(Some(most), &mut handler)?;
+        self.inner.system.submit()?;
+        Ok(goes_on)
     }
 
     fn round(&mut self, most: Option<Duration>, handler: &mut Handler<'_, T>) -> io::Result<bool> {
@@ -166,6 +168,9 @@ impl<T> Inner<T> {
         // On Windows this option would let another program take the port.
         #[cfg(not(windows))]
         socket.set_reuse_address(true)?;
+        if door.shares_port {
+            share_port(&socket)?;
+        }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         self.listen_on(socket.into(), door)
@@ -211,7 +216,7 @@ impl<T> Inner<T> {
     }
 
     /// Gives an accepted stream a slot, within the limits.
-    fn admit_stream(&mut self, stream: TcpStream, peer: SocketAddr, door: &Door) {
+    pub(crate) fn admit_stream(&mut self, stream: TcpStream, peer: SocketAddr, door: &Door) {
         self.counts.accepted += 1;
         if self.counts.accepted_now >= self.settings.max_connections {
             self.counts.over_connections += 1;
@@ -317,6 +322,16 @@ impl<T> Inner<T> {
             }
         }
     }
+}
+
+#[cfg(unix)]
+fn share_port(socket: &Socket) -> io::Result<()> {
+    Ok(rustix::net::sockopt::set_socket_reuseport(socket, true)?)
+}
+
+#[cfg(not(unix))]
+fn share_port(_: &Socket) -> io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
 }
 
 fn is_opening(stage: Option<&Stage>) -> bool {

@@ -1,5 +1,5 @@
 //! Limits at the door, each with its counter.
-use crate::common::{REQUEST, Running, echo, head};
+use crate::common::{REQUEST, Running, chosen, echo, head};
 use std::{
     io::{Read, Write},
     net::TcpStream,
@@ -97,7 +97,7 @@ fn a_loop_has_several_doors() {
 
 #[test]
 fn more_connections_than_a_round_accepts_are_accepted_in_the_next_rounds() {
-    let mut net = Loop::<()>::new(Settings::default()).unwrap();
+    let mut net = Loop::<()>::new(chosen(Settings::default())).unwrap();
     let door = Door::new(Config::default());
     let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
     let clients: Vec<_> = (0..150).map(|_| TcpStream::connect(address).unwrap()).collect();
