@@ -9,6 +9,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use sha1::{Digest as _, Sha1};
 use std::hint::black_box;
 use std::io::{self, ErrorKind, Write};
+use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::ops::Range;
 use tickwire::{Config, Connection, Entropy, Negotiated, Step, SystemEntropy};
@@ -302,20 +303,20 @@ pub const REQUEST: &str = "GET /feed HTTP/1.1\r\n\
     Accept-Language: en-US,en;q=0.9\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// The server's opening handshake: find the key, hash it, answer; nothing else is looked at.
+/// The server's opening handshake: parse the head, take the key, hash it, answer; nothing is checked.
 pub fn accept(stream: &mut Stream) {
     let mut buf = [0; 2048];
     let mut len = 0;
     while !buf[..len].ends_with(b"\r\n\r\n") {
         len += stream.read(&mut buf[len..]);
     }
-    let name = b"sec-websocket-key:";
-    let key = buf[..len].split(|&b| b == b'\n').find_map(|line| {
-        let (start, value) = line.split_at_checked(name.len())?;
-        start.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
-    });
+    let mut headers = [MaybeUninit::uninit(); 32];
+    let mut request = httparse::Request::new(&mut []);
+    let parsed = request.parse_with_uninit_headers(&buf[..len], &mut headers);
+    assert!(parsed.is_ok_and(|parsed| parsed.is_complete()));
+    let key = request.headers.iter().find(|h| h.name.eq_ignore_ascii_case("sec-websocket-key"));
     let hash = Sha1::new()
-        .chain_update(key.expect("there is a key"))
+        .chain_update(key.expect("there is a key").value)
         .chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     let mut reply = *b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
         Connection: Upgrade\r\nSec-WebSocket-Accept: ____________________________\r\n\r\n";

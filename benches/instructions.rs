@@ -23,7 +23,7 @@ mod wss;
 use floor::Body::{Ascii, Binary};
 use sides::{
     Layout, Sides, accepting, building, receiving, receiving_chunks, receiving_next,
-    receiving_owned, receiving_split, sending, sending_large, sending_split,
+    receiving_owned, receiving_split, sending, sending_each, sending_split,
 };
 use std::{
     collections::BTreeMap,
@@ -57,7 +57,7 @@ impl Row {
     }
 }
 
-const PLAIN: [Row; 17] = [
+const PLAIN: [Row; 18] = [
     Row::new(1, "receive masked 64 B", || receiving(64, Binary, false, false)),
     Row::new(3, "receive unmasked 64 B", || receiving(64, Binary, true, false)),
     Row::new(4, "one message a read", || receiving(64, Binary, false, true)),
@@ -75,9 +75,10 @@ const PLAIN: [Row; 17] = [
     Row {
         warm: 64,
         count: 1024,
-        ..Row::new(25, "send 16 KiB at once", || sending_large(16 << 10))
+        ..Row::new(25, "send 16 KiB at once", || sending_each(16 << 10, false))
     },
     Row::new(26, "receive 64 B, asked", || receiving_next(64, false)),
+    Row::new(27, "send 64 B, 1 a write", || sending_each(64, true)),
     Row::new(30, "receive text 1400 B", || receiving(1400, Ascii, true, false)),
 ];
 

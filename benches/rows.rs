@@ -12,7 +12,7 @@ mod support_alloc;
 use floor::Body::{Ascii, Binary, Mixed};
 use sides::{
     Layout, Sides, Work, accepting, building, echoing, fanning_out, receiving, sending,
-    sending_large, sharing, unmasking,
+    sending_each, sharing, unmasking,
 };
 use std::time::Instant;
 use support_alloc::{Counting, allocations};
@@ -116,11 +116,12 @@ fn main() {
     table.row("4 one message a read 64 B, client", "1.05", single(client));
     table.row("5 send 64 B, server", "0.75", || sending(64, server));
     table.row("6 send 1 KiB, server", "1.1", || sending(1 << 10, server));
-    table.row("6 send 16 KiB at once, server", "1.05", || sending_large(16 << 10));
-    table.row("6 send 1 MiB at once, server", "1.05", || sending_large(1 << 20));
+    table.row("6 send 16 KiB at once, server", "1.05", || sending_each(16 << 10, false));
+    table.row("6 send 1 MiB at once, server", "1.05", || sending_each(1 << 20, server));
     table.row("6 send shared 16 KiB, server", "1.05", || sharing(16 << 10));
     table.row("6 send shared 1 MiB, server", "1.05", || sharing(1 << 20));
     table.row("7 send 64 B, client", "0.8", || sending(64, client));
+    table.row("- send 64 B, client, 1 a write", "", || sending_each(64, client));
     table.row("- send 1 KiB, client", "", || sending(1 << 10, client));
     table.row("- build a tick, JSON", "1", || building(Layout::Json, server));
     table.row("- build a tick, JSON, client", "1", || building(Layout::Json, client));

@@ -649,18 +649,19 @@ pub fn sharing(len: usize) -> Sides {
     )
 }
 
-/// Sending one large borrowed message after another from a server, each at once. The core copies: it
-/// does no I/O.
-pub fn sending_large(len: usize) -> Sides {
+/// Sending one borrowed message after another, each at once; a client's are small. The core copies
+/// a large one: it does no I/O.
+pub fn sending_each(len: usize, client: bool) -> Sides {
     let all: Rc<[Vec<u8>]> = messages(len, Body::Binary).into();
     let stream = || Stream::of(vec![], vec![]);
     let Ends { mut floor, from: mut to, mut core, mut link, mut tokio, mut blocking } =
-        ends(false, stream);
+        ends(client, stream);
     let [mut a, mut b, mut c, mut d] = Batches::four(&all);
     four(
         move |n| {
             for _ in 0..n {
                 floor.feed_shared(black_box(&a.next(1)[0]), &mut to);
+                floor.flush(&mut to);
             }
         },
         move |n| {
@@ -670,9 +671,11 @@ pub fn sending_large(len: usize) -> Sides {
             }
         },
         move |n| {
-            for _ in 0..n {
-                assert!(now(tokio.send(black_box(&c.next(1)[0]))).is_ok());
-            }
+            now(async {
+                for _ in 0..n {
+                    assert!(tokio.send(black_box(&c.next(1)[0])).await.is_ok());
+                }
+            });
         },
         move |n| {
             for _ in 0..n {

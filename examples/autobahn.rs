@@ -25,7 +25,7 @@ A server or client for the Autobahn TestSuite: it echoes every message with its 
 
 Usage: autobahn server|client [OPTION]...
 
-  --adapter NAME        tokio or blocking [tokio]
+  --adapter NAME        tokio, blocking or loop (tickwire-loop) [tokio]
   --listen ADDR         server: where to listen [127.0.0.1:9001]; with port 0 on any free port
   --connect URL         client: where the suite listens [ws://127.0.0.1:9001]
   --agent NAME          client: the name in the suite's report [tickwire]
@@ -56,6 +56,7 @@ enum Role {
 enum Adapter {
     Tokio,
     Blocking,
+    Loop,
 }
 
 /// What the client asks the suite for.
@@ -77,6 +78,8 @@ fn main() -> ExitCode {
     let ended = match (options.role, options.adapter) {
         (Role::Server, Adapter::Blocking) => on_threads::serve(&options.listen, config),
         (Role::Client, Adapter::Blocking) => on_threads::run_cases(&options.suite, &config),
+        (Role::Server, Adapter::Loop) => on_loop::serve(&options.listen, config),
+        (Role::Client, Adapter::Loop) => on_loop::run_cases(&options.suite, config),
         #[cfg(feature = "tokio")]
         (Role::Server, Adapter::Tokio) => on_tokio::serve(&options.listen, config),
         #[cfg(feature = "tokio")]
@@ -152,7 +155,8 @@ impl Adapter {
         match name {
             "tokio" => Ok(Self::Tokio),
             "blocking" => Ok(Self::Blocking),
-            _ => Err("not one of tokio, blocking"),
+            "loop" => Ok(Self::Loop),
+            _ => Err("not one of tokio, blocking, loop"),
         }
     }
 }
@@ -297,5 +301,66 @@ mod on_threads {
         let mut ws = connect(&suite.report(), config)?;
         while ws.recv()?.is_some() {}
         Ok(())
+    }
+}
+
+mod on_loop {
+    use super::{Result, Suite, announce, log};
+    use std::sync::Arc;
+    use tickwire::{Config, handshake::server::Accept};
+    use tickwire_loop::{Dial, Door, Event, Loop, Net, Settings};
+
+    pub(crate) fn serve(address: &str, config: Config) -> Result<()> {
+        let mut net = Loop::<()>::new(Settings::default())?;
+        announce(net.net().listen(address.parse()?, Door::new(config))?)?;
+        net.run(|net, event| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+            Event::Message { from, message, .. } => drop(net.send(from, message)),
+            // Most cases end in an error, as they should.
+            Event::Closed { end, .. } => log(format_args!("{end:?}")),
+            _ => {}
+        })?;
+        Ok(())
+    }
+
+    /// What a connection to the suite is for.
+    enum For {
+        Count,
+        Case(u32),
+        Report,
+    }
+
+    pub(crate) fn run_cases(suite: &Suite, config: Config) -> Result<()> {
+        let mut net = Loop::new(Settings::default())?;
+        let config = Arc::new(config);
+        let dial = |net: &mut Net<'_, For>, url: &str, value| {
+            let to = Dial::to(url).map(|dial| dial.config(config.clone()));
+            if to.map_err(Into::into).and_then(|dial| net.dial(dial, value)).is_err() {
+                net.stop();
+            }
+        };
+        let (mut count, mut done) = (0, false);
+        dial(&mut net.net(), &suite.count(), For::Count);
+        net.run(|net, event| match event {
+            Event::Message { from, message, .. } => match net.value(from) {
+                Some(For::Case(_)) => drop(net.send(from, message)),
+                Some(For::Count) => count = message.as_text().map_or(0, |n| n.parse().unwrap_or(0)),
+                _ => {}
+            },
+            Event::Closed { end, value, .. } => match value {
+                For::Count => dial(net, &suite.case(1), For::Case(1)),
+                For::Case(case) if case < count => {
+                    log(format_args!("case {case} of {count}: {end:?}"));
+                    dial(net, &suite.case(case + 1), For::Case(case + 1));
+                }
+                For::Case(_) => dial(net, &suite.report(), For::Report),
+                For::Report => {
+                    done = true;
+                    net.stop();
+                }
+            },
+            _ => {}
+        })?;
+        if done { Ok(()) } else { Err("the suite cannot be dialed".into()) }
     }
 }

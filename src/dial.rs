@@ -19,7 +19,6 @@ use std::os::fd::BorrowedFd as Borrowed;
 use std::os::windows::io::BorrowedSocket as Borrowed;
 use std::{
     boxed::Box, fmt, format, io, net::SocketAddr, string::String, sync::Arc, time::Duration,
-    vec::Vec,
 };
 use tickwire_dial::{Race, Step};
 
@@ -45,8 +44,8 @@ pub struct Dial<'r> {
     delay: Duration,
     prepare: Option<Prepare<'r>>,
     via_proxy: Option<Proxy>,
-    // No field has the name of a method of a feature. Otherwise rustc would call `dial.tls(..)` a
-    // private field when the feature is off.
+    // No field has the name of a method that needs a feature. Otherwise, with the feature off,
+    // rustc would report for `dial.tls(..)` that `tls` is a private field.
     tls_config: Option<tls::Client>,
     stamps_reads: bool,
 }
@@ -62,8 +61,9 @@ impl fmt::Debug for Prepare<'_> {
 }
 
 impl<'r> Dial<'r> {
-    /// Connects with this request. `wss` trusts the platform's roots. The socket has the system's
-    /// defaults, with TCP_NODELAY on. No proxy is used, even if the environment names one.
+    /// Dials with this request and the defaults. TLS trusts the platform's roots. A socket has the
+    /// system's default options, except that TCP_NODELAY is on. No proxy is used, even if the
+    /// environment names a proxy.
     pub fn new(request: &'r Request) -> Self {
         let delay = Duration::from_millis(250);
         Self {
@@ -76,34 +76,35 @@ impl<'r> Dial<'r> {
         }
     }
 
-    /// Sets the head start of each attempt to connect over the next one: 250 ms by default, at
-    /// least 10 ms (RFC 8305 §5). The addresses of a name race: IPv6 and IPv4 in turn, in the
-    /// resolver's order. An attempt that fails ends its head start. The first that connects wins,
-    /// and the others are closed.
+    /// Sets the head start of each attempt to connect over the next attempt: 250 ms by default, at
+    /// least 10 ms (RFC 8305 §5). The addresses of a name are tried in a race: IPv6 and IPv4 in
+    /// turn, in the resolver's order. When an attempt fails, the next attempt begins at once. The
+    /// first attempt that connects wins, and all others are closed.
     pub fn attempt_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
-    /// Sets another configuration of TLS: other roots, a client certificate, a cryptographic
-    /// provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to prevent that.
-    /// With `enable_secret_extraction` set, records of TLS 1.3 are [handled in place](tls), as by
-    /// default. Make one `ClientConfig` and share it, because it keeps the tickets that make the
-    /// next connection to a server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
+    /// Replaces the configuration of TLS, for other roots, a client certificate or another
+    /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
+    /// prevent that. With `enable_secret_extraction` set, records of TLS 1.3 are [handled in
+    /// place](tls), as by default. Share one `ClientConfig` among connections, because it keeps the
+    /// tickets that make the next connection to a server cheaper. ALPN always asks for HTTP/1.1.
+    /// Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls_config = Some(config);
         self
     }
 
-    /// Sets a hook that gets each TCP socket before it connects, to the server or to its proxy. It
-    /// is for options that the peer learns of with the first segment, such as SO_RCVBUF, for a
-    /// local address, or for a device. On Windows the hook gets a `BorrowedSocket`. TCP_NODELAY is
-    /// on. If the hook returns an error, this address has failed, and the next address of the name
-    /// is tried.
+    /// Sets a hook that gets each TCP socket before the socket connects, to the server or to the
+    /// proxy. In the hook, set options of which the peer learns with the first segment, such as
+    /// SO_RCVBUF. Or bind the socket to a local address or a device. On Windows the hook gets a
+    /// `BorrowedSocket`. TCP_NODELAY is already on. If the hook returns an error, this address has
+    /// failed, and the next address of the name is tried.
     ///
     /// The recipes list the options that matter to a feed, with the crate `socket2`, under "Options
-    /// of TCP sockets". Options for an open connection go on its stream: `ws.get_ref().tcp()`.
+    /// of TCP sockets". To set options of an open connection, use its stream: `ws.get_ref().tcp()`.
     pub fn prepare(
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'r,
@@ -112,8 +113,8 @@ impl<'r> Dial<'r> {
         self
     }
 
-    /// Whether the kernel tells the time of arrival of received bytes (SO_TIMESTAMPING, Linux). The
-    /// default is `false`. If set, the stream is a [`Timestamped`] one. Feature `stamps`.
+    /// Sets whether reads also get the kernel's time of arrival (SO_TIMESTAMPING, Linux). The
+    /// default is `false`. [`Timestamped`] has the details. Feature `stamps`.
     #[cfg(feature = "stamps")]
     pub fn timestamps(mut self, yes: bool) -> Self {
         self.stamps_reads = yes;
@@ -126,38 +127,31 @@ impl<'r> Dial<'r> {
         self
     }
 
-    pub(crate) fn request(&self) -> &'r Request {
-        self.request
-    }
-
-    pub(crate) fn target(&self) -> &'r Target {
+    fn target(&self) -> &'r Target {
         self.request.target()
     }
 
     /// The configuration of TLS; `None` if the URL is not `wss`.
-    pub(crate) fn client_tls(&self) -> Result<Option<tls::Client>, Error> {
+    fn client_tls(&self) -> Result<Option<tls::Client>, Error> {
         client_tls(self.target(), self.tls_config.as_ref())
     }
 
-    pub(crate) fn via(&self) -> Option<&Proxy> {
-        self.via_proxy.as_ref()
-    }
-
-    /// The target to dial, and the configuration of TLS to it if it is a proxy.
-    pub(crate) fn first_hop(&self) -> Result<(&Target, Option<tls::Client>), Error> {
-        match self.via() {
+    /// The target to dial: the proxy, or else the server. Also the configuration of TLS to the
+    /// proxy, if TLS to the proxy is needed.
+    fn first_hop(&self) -> Result<(&Target, Option<tls::Client>), Error> {
+        match &self.via_proxy {
             None => Ok((self.target(), None)),
             Some(proxy) => Ok((proxy.target(), proxy.client_tls()?)),
         }
     }
 
-    /// Marks an error of the way to the server as the proxy's, if there is one.
-    pub(crate) fn of_proxy(&self, error: Error) -> Error {
-        if self.via().is_some() { Error::Proxy(Box::new(error)) } else { error }
+    /// If there is a proxy, marks an error of dialing as an error of the proxy.
+    fn of_proxy(&self, error: Error) -> Error {
+        if self.via_proxy.is_some() { Error::Proxy(Box::new(error)) } else { error }
     }
 
     /// Calls the hook before a socket connects.
-    pub(crate) fn prepare_socket<S: Handle>(&self, socket: &S) -> io::Result<()> {
+    fn prepare_socket<S: Handle>(&self, socket: &S) -> io::Result<()> {
         let Some(Prepare(hook)) = &self.prepare else { return Ok(()) };
         #[cfg(not(windows))]
         return hook(socket.as_fd());
@@ -165,8 +159,8 @@ impl<'r> Dial<'r> {
         return hook(socket.as_socket());
     }
 
-    /// A dialed stream. Asks the kernel to stamp its reads if that is set.
-    pub(crate) fn stamped<S: Handle>(&self, tcp: S) -> io::Result<Timestamped<S>> {
+    /// Wraps a dialed stream. If `timestamps` was set, asks the kernel to stamp the reads.
+    fn stamped<S: Handle>(&self, tcp: S) -> io::Result<Timestamped<S>> {
         if self.stamps_reads { Timestamped::new(tcp) } else { Ok(Timestamped::wrap(tcp, false)) }
     }
 
@@ -186,7 +180,8 @@ impl<'r> Dial<'r> {
     }
 }
 
-/// The race to the addresses of a target, and its end. Times count from the beginning of the call.
+/// The race to the addresses of a target, with a time limit. Times count from the beginning of the
+/// call.
 struct Attempts<'t> {
     to: &'t Target,
     limit: Duration,
@@ -196,33 +191,31 @@ struct Attempts<'t> {
 impl Attempts<'_> {
     /// What to do next. The error says why there is no stream.
     fn next(&mut self, now: Duration) -> io::Result<Step> {
-        let late = now >= self.limit;
-        if late {
+        let timed_out = now >= self.limit;
+        if timed_out {
             for address in self.race.under_way().to_vec() {
                 self.race.failed(address, io::ErrorKind::TimedOut.into());
             }
         }
-        match self.race.next(now).filter(|_| !late) {
+        match self.race.next(now).filter(|_| !timed_out) {
             Some(Step::Wait(until)) => {
                 Ok(Step::Wait(Some(until.map_or(self.limit, |until| until.min(self.limit)))))
             }
             Some(connect) => Ok(connect),
-            None => Err(self.lost(late)),
+            None => Err(self.lost(timed_out)),
         }
     }
 
-    fn failed(&mut self, address: SocketAddr, error: io::Error) {
-        self.race.failed(address, error);
-    }
-
-    fn lost(&mut self, late: bool) -> io::Error {
-        let failures = self.race.take_failures();
-        let text: Vec<_> =
-            failures.iter().map(|(to, error)| format!("{error}, dialing {to}")).collect();
-        match failures.into_iter().next_back() {
-            Some((_, error)) => failed(text.join("; "), error),
+    fn lost(&mut self, timed_out: bool) -> io::Error {
+        let mut failures = self.race.take_failures();
+        let text = failures.iter().fold(String::new(), |text, (to, error)| {
+            let separator = if text.is_empty() { "" } else { "; " };
+            format!("{text}{separator}{error}, dialing {to}")
+        });
+        match failures.pop() {
+            Some((_, error)) => failed(text, error),
             // The name has no address, or the lookup took all of the time.
-            None if late => unresolved(self.to, io::ErrorKind::TimedOut.into()),
+            None if timed_out => unresolved(self.to, io::ErrorKind::TimedOut.into()),
             None => unresolved(self.to, io::ErrorKind::NotFound.into()),
         }
     }
@@ -250,7 +243,7 @@ fn failed(text: String, source: io::Error) -> io::Error {
     io::Error::new(source.kind(), Connecting { text, source })
 }
 
-/// What failed, and as the source the system's error, of several the last one.
+/// Says what failed. The source is the system's error: the last error, if several attempts failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 struct Connecting {

@@ -7,8 +7,8 @@
 //! - Thin adapters, `tokio`, `blocking` and `futures_io`, which contain no protocol rule.
 //! - A received message is **borrowed**: a slice of the buffer into which the socket was read. In
 //!   steady state nothing is allocated, and a batch of messages costs one read and one write.
-//! - Every check of the RFC is made and every count has a limit. On a violation you get a precise
-//!   error, and the peer gets the right close code.
+//! - Every check that the RFC requires is made, and every count has a limit. On a violation you get
+//!   a precise error, and the peer gets the right close code.
 //!
 //! # A server
 //!
@@ -43,7 +43,7 @@
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default()).await?;
-//!     ws.send("subscribe").await?; // text; bytes are binary
+//!     ws.send("subscribe").await?; // a `str` is sent as text, bytes are sent as binary
 //!     while let Some(received) = ws.recv_to_reply().await? {
 //!         if !received.info().more {
 //!             println!("{:?}", received.message); // only the newest of a burst
@@ -85,7 +85,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Connection`] has the whole loop.
+//! The documentation of [`Connection`] shows the whole loop.
 //!
 //! # The life of a byte
 //!
@@ -101,30 +101,30 @@
 //!
 //! # Which call
 //!
-//! | to | call | and |
+//! | to | call | note |
 //! |---|---|---|
 //! | receive | [`recv`] | the message is borrowed; [`Message::to_owned`] or [`recv_owned`] keeps it |
 //! | act on only the newest message | [`recv_to_reply`] | skip messages with [`Info::more`] |
-//! | answer each message | [`recv_to_reply`] | [`feed`](Sender::feed) the sender that comes with the message |
-//! | see Pings and Closes | [`recv_event`] | [`Config`] can leave the answers to you; `Events` is a `Stream` that has them |
-//! | receive more than memory holds | [`recv_chunk`] | pieces as they arrive |
-//! | send more than memory holds | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark the ends of the message |
+//! | answer each message | [`recv_to_reply`] | [`feed`](Sender::feed) the answer to the sender that comes with the message |
+//! | see Pings and Closes | [`recv_event`] | [`Config`] can leave the answers to you; `Events` is a `Stream` of these events |
+//! | receive a message larger than memory | [`recv_chunk`] | chunks of the message, as they arrive |
+//! | send a message larger than memory | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark the ends of the message |
 //! | send now | [`send`] | when `send` returns, the message has reached the socket |
-//! | send several | [`feed`] .. [`flush`] | one write; `feed` refuses without room, and [`ready`] waits for room |
+//! | send several | [`feed`] .. [`flush`] | one write; without room `feed` fails, and [`ready`] waits |
 //! | send one to many | [`Prepared`] and [`feed`] | encoded once |
 //! | bound how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`], or [a half's sender][half's] | wait, drop, conflate or disconnect |
-//! | know who is asking | [`Origins`](handshake::server::Origins) | [why](handshake::server#who-is-asking); the example `auth` |
+//! | know who is asking | [`Origins`](handshake::server::Origins) | [why to check](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; the example `reconnect` |
 //! | keep a secret out of compression | [`Outbound::plain`] and [`feed`] | for connections that compress |
 //! | build a message in the outgoing buffer | [`feed_with`](Sender::feed_with), [`feed_with_writer`](Sender::feed_with_writer) | no `Vec` for the message |
 //! | overtake waiting messages | [`feed_first`](Sender::feed_first) | for example a cancel before quotes |
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
-//! | find a feed that has died behind a live peer | [`Config::data_timeout`] | Pings do not count as data |
-//! | tell the server that we are alive | [`Config::idle_message`] | the recipes list what exchanges ask for |
-//! | measure the round trip | [`rtt`](Sender::rtt) | after a heartbeat's Ping, or [`measure_rtt`] |
-//! | publish metrics, log | the features `counters` and `tracing` | recipes; [events](#events) |
-//! | record the bytes of a connection | the crate `tickwire-tap` | for bug reports; a replay feeds them to the core |
-//! | use two tasks or threads | [`into_split`] | the reader answers Pings |
+//! | notice that a feed has died behind a live peer | [`Config::data_timeout`] | Pings do not count as data |
+//! | tell the server that we are alive | [`Config::idle_message`] | the recipes list the messages that exchanges ask for |
+//! | measure the round trip | [`rtt`](Sender::rtt) | the Pings of the heartbeat measure it, and those of [`measure_rtt`] |
+//! | publish metrics, log | the features `counters` and `tracing` | the recipes; [events](#events) |
+//! | record the bytes of a connection | the crate `tickwire-tap` | for bug reports; a replay feeds the bytes to the core |
+//! | use two tasks or threads | [`into_split`] | the receiving half answers Pings |
 //!
 //! The links lead to the `tokio` adapter. `futures_io` has the same names except [`connect`].
 //! `blocking` has the same names except [`recv_or_room`]. `blocking` dials with
@@ -177,37 +177,40 @@
 //!
 //! - **Reconnecting.** Only the application knows what has to happen after a connect: how to log
 //!   in, what to subscribe to, and what a gap means. `Backoff` of the crate `tickwire-parts` says
-//!   whether to try again, and when. The example `reconnect` has the loop.
+//!   whether to try again, and when. The example `reconnect` shows the loop.
 //! - **The number of connections.** This crate bounds the cost of each connection, and your accept
-//!   loop must bound their number. The example `bounded` limits handshakes in progress and peers,
-//!   in total and per address.
+//!   loop must bound their number. The example `bounded` limits the handshakes in progress and the
+//!   peers, both in total and per address.
 //! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show how little code these
 //!   need.
 //!
 //! # Choices that the RFCs leave open
 //!
 //! - Up to 16 waiting Pings are answered individually. If more Pings wait, only the newest is
-//!   answered, as §5.5.3 allows. Test suites want every answer, and a flood should cost one.
-//! - The Close that reports a violation follows the replies to earlier messages, which were
-//!   legitimate. If the stream takes no more of these replies, the Close overtakes and drops them.
-//!   Otherwise a peer that does not read would never learn the reason.
-//! - The answer to a Close repeats its code and not its reason (§5.5.1 says "typically" the code).
-//! - Any byte received is a sign of life for the heartbeat, not only a Pong: a peer busy sending
-//!   something large is not dead.
-//! - A peer that sends no data for [`Config::data_timeout`] gets a Close with 1001: the peer did
-//!   nothing wrong, and this end leaves.
-//! - A message beyond one of our limits closes the connection, with 1009 for a size, and 1008 for
-//!   the count of fragments.
-//! - A Sec-WebSocket-Key whose last character has unused bits set is accepted, because decoders
-//!   differ here. Any other fault in the key is refused. A request without an Origin passes an
-//!   allow-list unless [`required`](handshake::server::Origins::required), because it does not come
-//!   from a browser. Blanks around `=` in Sec-WebSocket-Extensions are accepted, but never written.
-//!   Names of extensions match without regard to case, as tokens of HTTP do.
-//! - A server that shares no subprotocol with its client accepts without a subprotocol, as many
-//!   programs expect. (A browser then fails the connection itself.) A client can
-//!   [require](handshake::client::Request::require_subprotocol) one.
-//! - A 101 that announces a body is refused, because the bytes after its head could be read in two
-//!   ways.
+//!   answered, as §5.5.3 allows. Test suites expect an answer to each Ping. The bound keeps a flood
+//!   of Pings down to one answer.
+//! - The Close that reports a violation follows the replies to earlier messages, because these
+//!   messages were legal. If the stream takes no more of these replies, the Close overtakes them,
+//!   and they are dropped. Otherwise a peer that does not read would never learn the reason.
+//! - The answer to a Close repeats the code of that Close, but not the reason. (§5.5.1 asks only
+//!   for the code, "typically".)
+//! - For the heartbeat, any byte received is a sign of life, not only a Pong. A peer that is busy
+//!   sending a large message is not dead.
+//! - A peer that sends no data for [`Config::data_timeout`] gets a Close with 1001 (going away),
+//!   because the peer did nothing wrong and this end leaves.
+//! - A message beyond one of our limits closes the connection: with 1009 if it is too long, with
+//!   1008 if it has too many fragments.
+//! - A Sec-WebSocket-Key whose last character has unused bits set is accepted, because base64
+//!   decoders differ in whether they refuse it. Any other fault in the key is refused. A request
+//!   without an Origin does not come from a browser, so it passes an allow-list of origins unless
+//!   an Origin is [`required`](handshake::server::Origins::required). Blanks around `=` in
+//!   Sec-WebSocket-Extensions are accepted, but never written. Names of extensions match without
+//!   regard to case.
+//! - A server that shares no subprotocol with its client accepts the request without a subprotocol,
+//!   as many programs expect. (A browser then fails the connection itself.) A client can
+//!   [require](handshake::client::Request::require_subprotocol) a subprotocol.
+//! - A 101 that announces a body is refused, because the bytes after its head could be read as a
+//!   body or as frames.
 //!
 //! # Features
 //!
@@ -215,17 +218,17 @@
 //! - `tokio` (default): the `tokio` adapter.
 //! - `stamps`: `Timestamped`, for the kernel's time of arrival of each message.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two,
-//!   and the module `tls`. This API has types of rustls, now of version 0.23.
+//!   and the module `tls`. The API of this feature contains types of rustls 0.23.
 //! - `counters`: counts of the traffic of each connection.
 //! - `futures`: the `futures_io` adapter, for smol and other runtimes. The WebSockets of
-//!   `futures_io` and `tokio` become `Stream` and `Sink` of [`OwnedMessage`]s, or with `Events` of
-//!   [`OwnedEvent`]s.
+//!   `futures_io` and `tokio` become `Stream` and `Sink` of [`OwnedMessage`]s. Wrapped in `Events`,
+//!   they are `Stream` and `Sink` of [`OwnedEvent`]s.
 //! - `tracing`: handshakes, Closes and violations as [events](#events) of the crate `tracing`, and
 //!   each message at TRACE level.
-//! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. Off in a connection
-//!   unless [`Config`] asks for it and the peer agrees.
+//! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. A connection compresses only if
+//!   [`Config`] asks for it and the peer agrees.
 //!
-//! Without any feature the core is `no_std` and needs `alloc`. Features only add. The crate
+//! Without any feature the core is `no_std` and needs `alloc`. Features are additive. The crate
 //! `tickwire-http` is for hyper and similar stacks, and `tickwire-axum` is for axum.
 //!
 //! # Events
@@ -234,43 +237,43 @@
 //!
 //! | level | event | fields | when |
 //! |---|---|---|---|
-//! | DEBUG | opening handshake done | `role`, `path`, `subprotocol` | `subprotocol`: only at a server, if it has chosen one |
-//! | INFO | opening handshake failed | `role`, `error`, `status` | also when a proxy's answer fails; `status`: only at a server, the status of its answer |
-//! | TRACE | message received | `role`, `payload` | a message, or a chunk of one, arrived; `payload`: its length in bytes |
-//! | TRACE | message queued | `role`, `payload` | a message, or a chunk of one, was fed; `payload`: its length in bytes |
+//! | DEBUG | opening handshake done | `role`, `path`, `subprotocol` | `subprotocol`: only at a server that has chosen a subprotocol |
+//! | INFO | opening handshake failed | `role`, `error`, `status` | also for a failure at a proxy; `status`: only at a server, the status of its response |
+//! | TRACE | message received | `role`, `payload` | a message or a chunk arrived; `payload`: its length in bytes |
+//! | TRACE | message queued | `role`, `payload` | a message or a chunk was fed; `payload`: its length in bytes |
 //! | DEBUG | Close received | `role`, `code`, `reason` | `code`: 1005 for a Close without a code |
 //! | DEBUG | Close queued | `role`, `code` | our Close, or our answer to the peer's |
-//! | INFO | connection failed | `role`, `error`, `code` | a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`, which our Close carries if none was queued before |
-//! | INFO | dropped with messages unsent | `role`, `unsent` | a connection, or both of its halves, was dropped before all fed messages were written; `unsent`: the bytes of these messages, in frames |
-//! | DEBUG | connection ended | `role`, `error` | another deadline has passed, or the stream ended without a Close |
+//! | INFO | connection failed | `role`, `error`, `code` | a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`; our Close carries this code, unless a Close was queued before |
+//! | INFO | dropped with messages unsent | `role`, `unsent` | a connection (if split, both halves) was dropped before all fed messages were written; `unsent`: the unwritten bytes of these messages, headers included |
+//! | DEBUG | connection ended | `role`, `error` | a deadline other than `data_timeout` has passed, or the stream ended without a Close |
 //!
 //! `role` is `Client` or `Server`: the end that reports the event. Text from the peer is escaped
 //! and cut at 64 bytes. Events never show payloads of messages, queries, or values of headers,
 //! except the subprotocol that a server has chosen.
 //!
-//! Events do not identify the connection, because the core does not know it. Put a span of your own
-//! around the connection's calls, or on the task that owns the connection
+//! Events do not identify the connection, because the core has no name for a connection. Put a span
+//! of your own around the connection's calls, or on the task that owns the connection
 //! (`.instrument(info_span!("feed", %peer))`). If the connection is split, put the span on both
 //! tasks.
 //!
 //! Some errors are in no event: failures before the handshake (the URL, the lookup of a name,
-//! dialing, TLS), and the system's errors of a stream. The failed call returns such an error. The
-//! caller, who knows what was wanted, logs it. A request that a server's application itself
-//! rejects, by a [`Rejection`](handshake::server::Rejection), is in no event either.
+//! dialing, TLS), and the system's errors of a stream. The failed call returns the error, so the
+//! caller can log it. A request that a server's application rejects with a
+//! [`Rejection`](handshake::server::Rejection) of its own is in no event either.
 //!
 //! # Guarantees
 //!
-//! - Nothing a peer sends makes this crate panic, hang, or use memory beyond a small multiple of
-//!   the limits in [`Config`], whose defaults are finite. Memory grows with the bytes received,
-//!   never with the length announced. [The memory that each kind of attack
+//! - Nothing that a peer sends makes this crate panic or hang. Memory stays within a small multiple
+//!   of the limits in [`Config`]. The limits are finite by default. Memory grows with the bytes
+//!   received, never with the length announced. [The memory that each kind of attack
 //!   takes](Config#what-a-peer-can-make-a-connection-keep) is measured.
-//! - Messages received before a violation or a broken stream are delivered first.
-//! - Every future of an open connection can be dropped at any point without loss; Dropping a future
+//! - Messages received before a violation or a broken stream are delivered before the error.
+//! - Every future of an open connection can be dropped at any point without loss. Dropping a future
 //!   of a handshake drops the handshake's stream.
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
 //!   before a byte is queued.
-//! - `unsafe` is in one file, `kernel.rs`: for a call after a CPU check, and for the `str` of
-//!   validated bytes.
+//! - `unsafe` is in one file, `kernel.rs`. That file calls functions compiled for AVX2 after a
+//!   check of the CPU, and makes a `str` of bytes that were validated.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -283,11 +286,12 @@ pub mod blocking;
 #[cfg(feature = "std")]
 mod dial;
 #[cfg(feature = "std")]
-#[cfg_attr(not(feature = "_task"), allow(dead_code))] // threads do not call all of it
+#[cfg_attr(not(feature = "_task"), allow(dead_code))] // `blocking` does not call all of it
 mod drive;
 #[cfg(feature = "futures")]
 pub mod futures_io;
-// The guide is written for all features, as docs.rs builds it. The tests compile its examples.
+// The guide's examples need all features. docs.rs builds the guide with all features, and the tests
+// compile the examples.
 #[cfg(all(
     any(doc, doctest),
     feature = "counters",
@@ -298,7 +302,7 @@ pub mod futures_io;
     feature = "tokio"
 ))]
 pub mod guide;
-// Without adapters, the calls that only they make are dead code. With all adapters on, the lint
+// Without adapters, functions that only adapters call are dead code. With all adapters on, the lint
 // still finds other dead code.
 #[cfg_attr(not(feature = "_task"), allow(dead_code))]
 mod proto;
@@ -345,7 +349,7 @@ pub use proto::{
     url,
 };
 
-/// Internals that fuzz targets drive, and that users cannot reach.
+/// Internals for fuzz targets. Users cannot reach them.
 #[cfg(fuzzing)]
 pub mod fuzzing {
     pub use crate::dial::proxy::dialogue::{Address, Dialogue};

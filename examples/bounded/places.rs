@@ -125,6 +125,7 @@ fn subscriber(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     const LIMITS: Limits = Limits { handshakes: 4, each_handshakes: 2, peers: 6, each: 3 };

@@ -12,11 +12,8 @@ fuzz_target!(|data: &[u8]| {
     // Repeated, so that a short input reaches the long kernels.
     let payload = rest.repeat(1 + usize::from(*times) % 32);
     let offset = usize::from(*offset);
-    let want: Vec<u8> = payload
-        .iter()
-        .enumerate()
-        .map(|(i, byte)| byte ^ key[(offset + i) % 4])
-        .collect();
+    let want: Vec<u8> =
+        payload.iter().enumerate().map(|(i, byte)| byte ^ key[(offset + i) % 4]).collect();
 
     let mut in_place = payload.clone();
     let mut masker = Masker::new(key);

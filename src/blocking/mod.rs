@@ -1,8 +1,7 @@
 //! The connection on a stream that blocks: any `Read + Write`.
 //!
-//! The loop has no rule of the protocol in it. It parses the input. When the input is used up, it
-//! writes once, reads once, and begins again. So the replies to a batch leave in one write, and a
-//! batch of messages costs one read and one write.
+//! The adapter parses the input. When the input is used up, it writes once, reads once, and begins
+//! again. So a batch of messages costs one read, and the replies to the batch cost one write.
 //!
 //! ```no_run
 //! use std::net::TcpListener;
@@ -24,44 +23,47 @@
 //! # }
 //! ```
 //!
-//! **Waiting.** Every call waits as long as necessary, within the limits of [`Config`], unless
-//! [`set_read_timeout`](WebSocket::set_read_timeout) or
-//! [`set_write_timeout`](WebSocket::set_write_timeout) bounds it. When such a timeout has passed,
-//! or a non-blocking stream would block, the call returns [`Error::WouldBlock`]. Nothing is lost,
-//! and no frame is cut. A receiving call, `ready`, `flush` and `close` go on when called again.
-//! **`send` does not**: a second call may send the message twice. Compare [`fed()`](Sender::fed)
-//! before and after. If it has changed, the message is queued, and `flush` writes the rest. If not,
+//! **Waiting.** Every call waits as long as necessary, within the limits of [`Config`]. To wait for
+//! a shorter time, use [`set_read_timeout`](WebSocket::set_read_timeout) and
+//! [`set_write_timeout`](WebSocket::set_write_timeout). When such a timeout has passed, or a
+//! non-blocking stream would block, the call returns [`Error::WouldBlock`]. Nothing is lost. A
+//! receiving call, `ready`, `flush` and `close` go on when called again. **`send` does not**: a
+//! second call may send the message twice. Compare [`fed()`](Sender::fed) before and after the
+//! call. If the value has changed, the message is queued, and `flush` writes the rest. Otherwise
 //! nothing was sent.
 //!
-//! The system rounds such a timeout to its own steps, 4 ms on many Linuxes, and ends it one or two
-//! steps late. With any blocking socket, 3 ms can take 8 ms. [`Spin`] is at most about 40 µs late.
+//! The system rounds these timeouts to the steps of its clock, 4 ms on many Linux systems. A
+//! timeout then ends one or two steps late. So a timeout of 3 ms can take 8 ms on any blocking
+//! socket. With [`Spin`], timeouts are at most about 40 µs late.
 //!
 //! **Timers.** Calls drive the deadlines of [`Config`]. Nothing runs between calls, so keep
 //! receiving. A receiving call that finds nothing to read checks all deadlines, even if it returns
-//! `WouldBlock` at once. So a loop that polls non-blocking streams once a tick needs nothing else
+//! `WouldBlock` at once. So a loop that polls non-blocking streams once a tick needs no timers
 //! (recipes: many connections on one thread). A call waits in [`Stream::wait`], which is `poll(2)`
-//! for a socket, until the next deadline. It notices the deadline as soon as the system wakes the
-//! thread. If no deadline falls into the next second, a blocking read waits instead. The adapter
-//! sets the stream's read timeout for these reads, so set none there.
+//! for a socket, until the stream is ready or the next deadline comes. If no deadline falls into
+//! the next second, the call waits in a blocking read instead. For these reads the adapter sets the
+//! stream's read timeout, so do not set a read timeout on the stream.
 //!
-//! A stream without [`wait`](Stream::wait) ([`WithoutTimeouts`]) blocks in its own calls. No
-//! deadline is noticed meanwhile, callers' timeouts are refused as `Unsupported`, and the
-//! connection cannot be split. TLS waits on the stream below it. The adapter never waits for a
-//! socket that you made non-blocking, except on Windows, which does not tell the mode of a socket.
+//! A stream without [`wait`](Stream::wait) ([`WithoutTimeouts`]) blocks in its own calls. While the
+//! stream blocks, no deadline is noticed. Setting a timeout fails with `Unsupported`, and the
+//! connection cannot be split. A TLS stream waits on the stream below it. The adapter never waits
+//! for a socket that you made non-blocking, except on Windows, which does not tell the mode of a
+//! socket.
 //!
-//! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. This takes
-//! a core: see [`Spin`].
+//! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. This keeps
+//! a whole core busy: see [`Spin`].
 //!
 //! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`].
-//! Neither half wakes the other, because that would cost descriptors. Instead, their waits are
-//! bounded. A reader notices a deadline that its writer armed after a quarter of the shorter of
-//! [`close_timeout`](Config::close_timeout) and [`write_timeout`](Config::write_timeout), and after
-//! a second at most. A writer that waits for room notices within 50 ms that receiving has failed.
+//! Neither half wakes the other, because a wake-up would need more file descriptors. Instead, the
+//! waits of both halves are bounded. When the writer starts a deadline, the reader notices within a
+//! second, or within a quarter of the shorter of [`close_timeout`](Config::close_timeout) and
+//! [`write_timeout`](Config::write_timeout) if that is less. A writer that waits for room notices
+//! within 50 ms that receiving has failed.
 //!
 //! **Stopping.** To stop a thread that waits in the `recv` of a [`Reader`], call [`Writer::close`]
 //! from another thread. `recv` returns when the peer has answered, and at the latest a second after
 //! [`Config::close_timeout`]. A thread with a whole [`WebSocket`] must check by itself whether to
-//! stop: set a [`set_read_timeout`](WebSocket::set_read_timeout), and check at each
+//! stop: set a timeout with [`set_read_timeout`](WebSocket::set_read_timeout), and check at each
 //! [`Error::WouldBlock`] of `recv`.
 mod handshake;
 mod spin;
@@ -98,11 +100,12 @@ macro_rules! receiving {
     ($Sender:ty) => {
         /// Sets how long a receiving call may wait for its result before it returns
         /// [`Error::WouldBlock`]. `None`, the default, sets no limit. Neither a Ping nor a part of
-        /// a message restarts the time.
+        /// a message restarts this time.
         ///
         /// # Errors
         ///
-        /// `InvalidInput` for zero, and those of [`Stream::wait`], which the stream needs.
+        /// `InvalidInput` for zero. The errors of [`Stream::wait`], without which the stream cannot
+        /// keep a timeout.
         pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
             self.0.io.check(timeout)?;
             self.0.io.wait.read_limit = timeout;
@@ -112,22 +115,22 @@ macro_rules! receiving {
         /// The next message, or `None` once the peer's Close was received and answered.
         ///
         /// The message is borrowed from the buffer it was read into, and lives until the next call.
-        /// Messages fed are written when the input is used up. The call waits for input. It
-        /// receives even while the stream refuses bytes, so that two peers cannot block each other.
+        /// When the input is used up, this call writes the messages that were fed, and waits for
+        /// input. The call also receives while the stream refuses bytes, so that two peers cannot
+        /// block each other.
         ///
-        /// A client gets `None` once the server has also ended the stream, at the latest when
-        /// [`close_timeout`](crate::Config::close_timeout) has passed since the server's Close. To
-        /// skip that wait, use [`recv_event`](Self::recv_event). On
-        /// [`Event::Close`](crate::Event::Close), read the code from [`closed`](Self::closed), call
-        /// `flush` (of the `Writer`, if the connection is split) to send the answer, and drop the
-        /// stream.
+        /// On a client, `None` comes only once the server has also ended the stream, or
+        /// [`close_timeout`](crate::Config::close_timeout) after the server's Close. To skip that
+        /// wait, use [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close),
+        /// read the code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the
+        /// connection is split) to send the answer, and drop the stream.
         ///
         /// # Errors
         ///
-        /// [`Error::Recv`] for a fault of the peer or the network, and [`Error::Io`]. Both come
-        /// after everything that arrived before was delivered. Later calls fail too. After a
-        /// violation this call first sends a Close and gives the peer a second to end the stream,
-        /// then returns the error; [`closed`](Self::closed) shows the error at once.
+        /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`] if the stream
+        /// fails. Everything that arrived before is delivered first. Later calls fail too. After a
+        /// violation, this call sends a Close and gives the peer a second to end the stream before
+        /// it returns the error. During that second [`closed`](Self::closed) already has the error.
         /// [`Error::WouldBlock`] is not a failure: call again.
         #[inline]
         pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
@@ -140,16 +143,16 @@ macro_rules! receiving {
         /// message is alive. Replies leave in one write when the input is used up, or earlier once
         /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
-        /// It hands out a message only while fewer than
+        /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are buffered. So one reply to each
         /// message never fails with `Full`. While a peer does not read, this call does not read
         /// either, until the write timeout ends the connection. (Two ends that answer each message
-        /// with several messages can block each other this way.) After our own Close it discards
-        /// messages up to the peer's Close. After a failed write it still delivers them, but
-        /// nothing can be fed.
+        /// with several messages can block each other this way.) After our own Close, messages up
+        /// to the peer's Close are discarded. After a failed write, messages are still delivered,
+        /// but nothing can be fed.
         ///
-        /// A `Reader` has no sending half to return. Its call differs from `recv` in the result
-        /// alone.
+        /// On a `Reader`, this call returns no sending half and discards nothing: only the result
+        /// differs from that of `recv`.
         ///
         /// # Errors
         ///
@@ -162,9 +165,9 @@ macro_rules! receiving {
             Ok(self.0.received())
         }
 
-        /// The next message or control frame. `None` after the peer's Close. It is for proxies, and
-        /// for connections with [`auto_pong`](crate::Config::auto_pong) or
-        /// [`auto_close`](crate::Config::auto_close) off.
+        /// The next message or control frame. `None` after the peer's Close. Use this call in
+        /// proxies, and when [`auto_pong`](crate::Config::auto_pong) or
+        /// [`auto_close`](crate::Config::auto_close) is off.
         ///
         /// # Errors
         ///
@@ -174,10 +177,10 @@ macro_rules! receiving {
             self.0.take(ready, |rx| rx.event())
         }
 
-        /// The next piece of a message, as it arrives. It is for messages that are too large for
-        /// memory. See [`Connection::step_chunk`](crate::Connection::step_chunk) for the
+        /// The next chunk of a message, as it arrives. Use this call for messages that are too
+        /// large for memory. See [`Connection::step_chunk`](crate::Connection::step_chunk) for the
         /// limits. A call of [`recv`](Self::recv) in the middle of a message skips the rest of that
-        /// message. If the peer closes in the middle of a message, there is no last piece, and
+        /// message. If the peer closes in the middle of a message, no chunk has `last` set, and
         /// [`Closed::cut`](crate::Closed::cut) is set.
         ///
         /// # Errors
@@ -204,9 +207,9 @@ use receiving;
 
 /// A WebSocket over `S`.
 ///
-/// Dropping it ends the stream at once, and loses messages fed and not flushed: call
-/// [`close`](Self::close) first. After the end of the connection, the stream stays open until this
-/// is dropped.
+/// Dropping a WebSocket ends the stream at once, and loses messages that were not flushed. So call
+/// [`close`](Self::close) first. After the end of the connection, the stream stays open until the
+/// WebSocket is dropped.
 #[derive(Debug)]
 pub struct WebSocket<S>(Socket<Whole, Timed<S, Thread>>);
 
@@ -219,50 +222,51 @@ impl<S: Stream> WebSocket<S> {
     receives!(S);
     receiving!(&mut Sender);
 
-    /// Joins a stream and a connection after the opening handshake. It sets nothing on the stream.
+    /// Joins a stream and a connection after the opening handshake. No option of the stream is set.
     pub fn from_parts(io: S, conn: Connection) -> Self {
         Self(Socket::join(Timed::new(io, Instant::now()), conn))
     }
 
-    /// Makes all further calls wait by [asking again and again](Spin) instead of sleeping. It keeps
-    /// the timeouts, and the messages fed and received before.
+    /// Makes all further calls wait by [asking again and again](Spin) instead of sleeping. The
+    /// timeouts stay set, and messages fed or received before are kept.
     ///
     /// # Errors
     ///
-    /// Those of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves. The
-    /// connection is lost then.
+    /// Those of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves. After
+    /// an error the connection is lost.
     pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
         let Socket { core, io: Timed { io, wait }, .. } = self.0;
         Ok(WebSocket(Socket::new(core, Timed { io: Spin::new(io)?, wait })))
     }
 
     /// Sets how long a sending call may wait while the stream accepts nothing before it returns
-    /// [`Error::WouldBlock`]. `None`, the default, sets no limit. Unlike [`Config::write_timeout`]
-    /// it does not end the connection.
+    /// [`Error::WouldBlock`]. `None`, the default, sets no limit. Unlike [`Config::write_timeout`],
+    /// this timeout does not end the connection.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for zero, and those of [`Stream::wait`], which the stream needs.
+    /// `InvalidInput` for zero. The errors of [`Stream::wait`], without which the stream cannot
+    /// keep a timeout.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
         self.0.io.check(timeout)?;
         self.0.io.wait.write_limit = timeout;
         Ok(())
     }
 
-    /// Waits for room, feeds a message, and writes everything buffered. When it returns, the stream
-    /// has accepted the message. A borrowed message is copied; [`Outbound`](crate::Outbound) says
-    /// which messages are not.
+    /// Waits for room, feeds a message, and writes everything buffered. When the call returns `Ok`,
+    /// the stream has accepted the message. A borrowed message is copied.
+    /// [`Outbound`](crate::Outbound) says which messages are not copied.
     ///
-    /// It does not read. So a program that only sends notices the peer's Close only when the stream
-    /// breaks. And two peers that both send before they receive can block each other. To avoid
-    /// both, split the connection, or feed and receive.
+    /// This call does not read. So a program that never receives learns of the peer's Close only
+    /// when the stream breaks. And two peers that both send before they receive can block each
+    /// other. To avoid both problems, split the connection, or use `feed` and receive.
     ///
     /// # Errors
     ///
     /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] if the stream fails.
     /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream took no
-    /// byte for [`write_timeout`](Config::write_timeout); received messages can still be received
-    /// then.
+    /// byte for [`write_timeout`](Config::write_timeout). Messages that have arrived can still be
+    /// received then.
     ///
     /// [`Error::WouldBlock`] has two cases. If there was no room, nothing was sent, and a message
     /// given by value is gone. (To keep the message, call `ready`, then `feed` and `flush`.) If
@@ -274,19 +278,19 @@ impl<S: Stream> WebSocket<S> {
         self.flush()
     }
 
-    /// Waits until there is room for a message of any length. It writes if necessary, and does not
-    /// read.
+    /// Waits until there is room for a message of any length. This call writes if necessary, and
+    /// does not read.
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] if the sending half is closed. [`Error::Io`] and [`Error::Recv`] as
+    /// [`Error::Send`] if the sending half is closed. [`Error::Io`] and [`Error::Recv`] as for
     /// [`flush`](Self::flush). [`Error::WouldBlock`] if there is no room yet.
     pub fn ready(&mut self) -> Result<(), Error> {
         self.0.io.wait.begin_sending();
-        self.0.wait_until_ready(|ws, cx| ws.poll_room(cx))?
+        self.0.wait_until_ready(|ws, cx| ws.poll_room(cx))?.map_err(|error| *error)
     }
 
-    /// Writes everything buffered. It does not read.
+    /// Writes everything buffered. This call does not read.
     ///
     /// # Errors
     ///
@@ -297,12 +301,12 @@ impl<S: Stream> WebSocket<S> {
     #[inline]
     pub fn flush(&mut self) -> Result<(), Error> {
         self.0.io.wait.begin_sending();
-        self.0.wait_until_ready(|ws, cx| ws.poll_flush(cx, false))?
+        self.0.wait_until_ready(|ws, cx| ws.poll_flush(cx, false))?.map_err(|error| *error)
     }
 
-    /// Closes the connection. It sends a Close behind everything fed, unless one was sent before.
-    /// Then it reads and discards up to the peer's Close, and ends the stream.
-    /// [`close_timeout`](Config::close_timeout) bounds the time this takes.
+    /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
+    /// everything fed. Then the call discards input up to the peer's Close, and ends the stream.
+    /// [`close_timeout`](Config::close_timeout) bounds this time.
     ///
     /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a reason
     /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None`.
@@ -311,7 +315,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
     /// means that the peer's Close was received. [`closed`](Self::closed) says whether our Close
-    /// was written. After [`Error::WouldBlock`] call it again.
+    /// was written. After [`Error::WouldBlock`] call this again.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
         begun(self.sender_mut().close(frame))?;
         self.0.io.wait.begin();
@@ -334,13 +338,13 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         self.wait_on(want)
     }
 
-    /// [`wait_for`](Self::wait_for), inside a call whose time has begun.
+    /// Like [`wait_for`](Self::wait_for), but the caller has started the time of the call.
     #[inline(never)]
     fn wait_on(&mut self, want: Want) -> Result<Ready, Error> {
         self.wait_until_ready(|socket, cx| socket.poll_more(cx, want))
     }
 
-    /// Polls and waits in turns, until the poll is ready.
+    /// Polls and waits alternately, until the poll is ready.
     #[inline]
     fn wait_until_ready<T>(
         &mut self,

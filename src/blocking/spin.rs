@@ -1,8 +1,8 @@
 //! A stream that never sleeps: for the least latency, at the price of a core.
 //!
-//! Only the wait of a read differs. A read asks the stream many times before it says that it would
-//! block. Then the adapter checks its deadlines and reads again, because [`wait`](Stream::wait)
-//! returns at once.
+//! Only the waiting differs from other streams. A read tries many times before it fails with
+//! `WouldBlock`. Then the adapter checks its deadlines and reads again, because
+//! [`wait`](Stream::wait) returns at once.
 use super::{Interest, Stream};
 use std::{
     hint::spin_loop,
@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-/// The number of turns between two looks at the clock. Each turn is a system call, so together they
-/// take about 20 µs.
-const TURNS: u32 = 64;
+/// The number of tries of one read. The clock is read between two reads. Each try is a system call,
+/// so all tries of one read take about 20 µs.
+const TRIES: u32 = 64;
 
-/// A stream that waits by asking again and again. This saves the wake-up of the thread when
-/// something arrives.
+/// A stream whose reads try again and again instead of sleeping. This saves the wake-up of the
+/// thread when bytes arrive.
 ///
 /// ```no_run
 /// use tickwire::{Config, blocking::connect};
@@ -30,18 +30,18 @@ const TURNS: u32 = 64;
 /// # }
 /// ```
 ///
-/// **Cost.** It takes a whole core all the time, with its power and heat, even while nothing
-/// happens. With fewer cores than spinning threads it is slower than sleeping. If the core shares
-/// its units with another one (hyper-threads), that one is slowed a little too; a [`spin_loop`]
-/// hint between turns keeps the loss small. Each turn is a system call.
+/// **Cost.** A spinning thread uses a whole core all the time, even while nothing arrives. With
+/// fewer cores than spinning threads, spinning is slower than sleeping. On a processor with
+/// hyper-threads, the other thread of the core is slowed a little too. A [`spin_loop`] hint between
+/// tries keeps this loss small. Each try is a system call.
 ///
 /// **Deadlines** hold as on any stream, and so do the caller's
-/// [timeouts](super::WebSocket::set_read_timeout). The clock is read once in 64 turns, so deadlines
-/// may be up to about 40 µs late. Input that arrives sooner costs no look at the clock.
+/// [timeouts](super::WebSocket::set_read_timeout). The clock is read once in 64 tries, so deadlines
+/// may be up to about 40 µs late. For input that arrives within these tries, the clock is not read.
 ///
-/// **TLS** may be outside or inside. In `TlsStream<Spin<TcpStream>>` a turn is only the system
-/// call. `into_spin` after `connect` makes a `Spin` around the TLS stream, so each turn asks TLS
-/// too.
+/// **TLS** may be around the `Spin` or inside it. In `TlsStream<Spin<TcpStream>>` a try is only the
+/// system call. `into_spin` after `connect` makes a `Spin` around the TLS stream, so each try runs
+/// the code of TLS too.
 ///
 /// Both halves of a split connection spin, each in its own calls.
 #[derive(Debug)]
@@ -50,8 +50,7 @@ pub struct Spin<S> {
 }
 
 impl<S: Stream> Spin<S> {
-    /// Wraps a stream, and does not change its mode. The result can be used for the opening
-    /// handshake.
+    /// Wraps a stream, and does not change its mode. A `Spin` also works for the opening handshake.
     ///
     /// # Errors
     ///
@@ -77,7 +76,7 @@ impl<S> Spin<S> {
 impl<S: Stream> Read for Spin<S> {
     #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        for _ in 1..TURNS {
+        for _ in 1..TRIES {
             match self.io.try_read(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => spin_loop(),
                 done => return done,
@@ -104,14 +103,14 @@ impl<S: Stream> Write for Spin<S> {
     }
 }
 
-/// No call of it waits.
+/// No call of a `Spin` waits.
 impl<S: Stream> Stream for Spin<S> {
     /// Returns at once, so that the adapter spins.
     fn wait(&self, _: Interest, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
 
-    /// Does nothing, because no read takes that long.
+    /// Does nothing, because no read waits.
     fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The requirements of the blocking adapter on a stream.
+//! The calls that the blocking adapter needs of a stream.
 use super::sys;
 use crate::socket::{Handle, Timestamped};
 use std::{
@@ -8,17 +8,17 @@ use std::{
     time::Duration,
 };
 
-/// A stream for a thread. It has calls that never wait, and one call that only waits.
+/// A stream for a thread. A `Stream` has calls that never wait, and one call that only waits.
 ///
 /// The adapter reads and writes by [`try_read`](Self::try_read) and [`try_write`](Self::try_write).
-/// It waits in [`wait`](Self::wait) for the stream or the next deadline. It calls
-/// [`read`](Read::read) only where a read may wait: when nothing is to be written, and no deadline
-/// is within the time given to [`set_read_timeout`](Self::set_read_timeout). It does not call
-/// `write` and `write_vectored`.
+/// The adapter waits in [`wait`](Self::wait) for the stream or the next deadline. A call of
+/// [`read`](Read::read) may wait, so the adapter calls it only if nothing is to be written, and no
+/// deadline is within the time given to [`set_read_timeout`](Self::set_read_timeout). The adapter
+/// never calls `write` or `write_vectored`.
 ///
-/// All calls except reading and writing have a default, for streams that lack them.
-/// [`WithoutTimeouts`] uses these to make a `Stream` of any `Read + Write`. A stream of your own
-/// around a socket, for example one that counts, forwards the other calls too:
+/// All calls of this trait have a default. With the defaults, [`WithoutTimeouts`] makes a `Stream`
+/// of any `Read + Write`. If a stream of your own wraps a socket, forward the calls to the socket.
+/// For example, this stream counts the bytes read:
 ///
 /// ```
 /// use std::{io::{self, IoSlice, Read, Write}, net::TcpStream, time::Duration};
@@ -60,23 +60,23 @@ use std::{
 /// }
 /// ```
 pub trait Stream: Read + Write {
-    /// Reads the bytes that are there, and fails with `WouldBlock` if there are none. The default
-    /// is `read`, which may wait; no deadline is noticed meanwhile.
+    /// Reads the bytes that have arrived. If no bytes have arrived, fails with `WouldBlock`. The
+    /// default is `read`, which may wait. While `read` waits, no deadline is noticed.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Those of the system.
     #[inline]
     fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.read(buf)
     }
 
-    /// Writes as many bytes as there is room for, and fails with `WouldBlock` if there is none. The
-    /// default is `write`, which may wait.
+    /// Writes as many bytes as the stream accepts now. If the stream accepts no byte, fails with
+    /// `WouldBlock`. The default is `write`, which may wait.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Those of the system.
     #[inline]
     fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match bufs {
@@ -90,34 +90,35 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Those of the system.
     #[inline]
     fn try_flush(&mut self) -> io::Result<()> {
         self.flush()
     }
 
-    /// Waits until the stream can be read or written. It may return early, but never later than
-    /// `timeout`.
+    /// Waits until the stream can be read or written, as `interest` says. May return early, but not
+    /// later than `timeout`.
     ///
     /// # Errors
     ///
-    /// The system's. `Unsupported`, the default, means that the stream cannot wait; then a call
-    /// that would have to wait returns [`Error::WouldBlock`](crate::Error::WouldBlock).
-    /// `WouldBlock`, unless the timeout is zero, means that the user wants no call to wait, as for
-    /// a socket that the user made non-blocking.
+    /// Those of the system. `Unsupported`, the default, means that the stream cannot wait. A call
+    /// that would have to wait then returns [`Error::WouldBlock`](crate::Error::WouldBlock).
+    /// `WouldBlock` means that the user wants no call to wait, as on a socket that the user made
+    /// non-blocking. With a timeout of zero do not return `WouldBlock`: the adapter only asks
+    /// whether the stream can wait.
     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
         let _ = (interest, timeout);
         Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Sets how long a `read` may wait; `None` sets no limit. A read that waits longer fails with
-    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter calls this before the first read
-    /// that may wait beside a deadline, and again after a split, with a second or less.
+    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter sets a second or less: before the
+    /// first read that may wait while a deadline is running, and again after a split.
     ///
     /// # Errors
     ///
-    /// The system's. `Unsupported`, the default, means that the adapter calls `read` only while
-    /// there is no deadline.
+    /// Those of the system. `Unsupported`, the default, means that the adapter calls `read` only
+    /// while there is no deadline.
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         let _ = timeout;
         Err(io::ErrorKind::Unsupported.into())
@@ -127,7 +128,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Those of the system.
     fn set_nodelay(&self, yes: bool) -> io::Result<()> {
         let _ = yes;
         Ok(())
@@ -138,7 +139,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// The system's. After `WouldBlock` or `Interrupted` the adapter calls it again.
+    /// Those of the system. After `WouldBlock` or `Interrupted` the adapter calls this again.
     fn shutdown(&mut self) -> io::Result<()> {
         self.try_flush()
     }
@@ -147,7 +148,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// The system's; `Unsupported`, the default, if the stream cannot be cloned.
+    /// Those of the system; `Unsupported`, the default, if the stream cannot be cloned.
     fn try_clone(&self) -> io::Result<Self>
     where
         Self: Sized,
@@ -155,8 +156,8 @@ pub trait Stream: Read + Write {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Whether `try_write` writes more than the first slice. The default is `false`. Then large
-    /// shared payloads are copied, so that no header travels alone.
+    /// Whether `try_write` writes more than the first slice. If `false`, the default, large shared
+    /// payloads are copied, because otherwise a frame's header would need a write of its own.
     fn writes_vectored(&self) -> bool {
         false
     }
@@ -172,9 +173,9 @@ pub struct Interest {
 }
 
 impl Interest {
-    /// Input.
+    /// Wait for input.
     pub const READ: Self = Self { read: true, write: false };
-    /// Room.
+    /// Wait until the stream accepts bytes.
     pub const WRITE: Self = Self { read: false, write: true };
 
     /// The events of both.
@@ -281,13 +282,13 @@ impl<S: Stream + Handle> Stream for Timestamped<S> {
     }
 
     fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self::wrap(self.io.try_clone()?, self.is_on()))
+        Ok(Self::wrap(self.io.try_clone()?, self.on))
     }
 }
 
 macro_rules! pointer {
     ($pointer:ty) => {
-        /// Fails, so the connection cannot be split.
+        /// `try_clone` fails, so the connection cannot be split.
         impl<S: Stream + ?Sized> Stream for $pointer {
             forwarded!(this => **this);
 
@@ -311,11 +312,11 @@ macro_rules! pointer {
 pointer!(&mut S);
 pointer!(Box<S>);
 
-/// Any `Read + Write` as a [`Stream`]. Its calls wait by themselves. While one waits, there are no
-/// deadlines, neither those of [`Config`](crate::Config) nor the caller's. It has no shutdown, and
-/// the connection cannot be split.
+/// Any `Read + Write` as a [`Stream`]. The calls wait by themselves. While a call waits, no
+/// deadline of [`Config`](crate::Config) is noticed. The caller cannot set timeouts, the stream has
+/// no shutdown, and the connection cannot be split.
 ///
-/// It may be non-blocking: a call that would block returns
+/// The inner stream may be non-blocking. Then a call that would block returns
 /// [`Error::WouldBlock`](crate::Error::WouldBlock).
 #[derive(Clone, Debug, Default)]
 pub struct WithoutTimeouts<S>(pub S);

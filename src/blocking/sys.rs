@@ -1,5 +1,5 @@
-//! System calls on a socket: calls that never wait, and one that only waits. The socket keeps its
-//! mode, so that a plain read can wait too.
+//! System calls on a socket: calls that never wait, and one call that only waits. On Unix the
+//! socket stays blocking, so that a plain read can wait too.
 use super::Interest;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 #[cfg(unix)]
@@ -31,7 +31,8 @@ mod calls {
 
     #[cfg(not(target_vendor = "apple"))]
     const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
-    /// Apple's systems have no such flag. There std sets an option on the sockets that it opens.
+    /// Apple's systems lack this flag. Instead, std sets an option on the sockets that it opens
+    /// there.
     #[cfg(target_vendor = "apple")]
     const NO_SIGNAL: SendFlags = SendFlags::empty();
 
@@ -55,9 +56,9 @@ mod calls {
         })
     }
 
-    /// Waits, but returns `WouldBlock` at once if the caller made the socket non-blocking: such a
-    /// caller waits by itself. The mode is read at each wait, because the caller may change it. A
-    /// timeout of zero only asks whether the socket can wait, in any mode.
+    /// Waits, but returns `WouldBlock` at once if the caller made the socket non-blocking, because
+    /// that caller waits by itself. The mode is read at each wait, because the caller may change
+    /// it. With a timeout of zero, the call only checks the socket, and ignores its mode.
     pub(in super::super) fn wait(
         socket: &impl AsFd,
         want: Interest,
@@ -71,9 +72,9 @@ mod calls {
     }
 }
 
-/// Windows has no MSG_DONTWAIT, so the socket is made non-blocking and stays so. Then a plain read
-/// does not wait either, but the `poll` after it does. Windows does not tell the mode of a socket,
-/// so the adapter waits for a caller's non-blocking socket too.
+/// Windows has no MSG_DONTWAIT, so the socket is made non-blocking and stays so. After that a plain
+/// read does not wait either. The adapter then waits in `poll`. Windows does not tell the mode of a
+/// socket, so the adapter also waits for a socket that the caller made non-blocking.
 #[cfg(windows)]
 mod calls {
     use super::*;

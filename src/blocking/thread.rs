@@ -1,8 +1,8 @@
-//! How a thread waits: like a task whose waker is poll(2).
+//! How a thread waits: like a task that `poll(2)` wakes.
 //!
-//! The polls of [`drive`](crate::drive) read and write without waiting. They note here the events
-//! and deadlines that they would wait for. [`wait`](Timed::wait) waits for all of these at once,
-//! and then the call polls again.
+//! The polls of [`drive`](crate::drive) read and write without waiting. The polls note here the
+//! events and deadlines that they would wait for. [`wait`](Timed::wait) waits for all of these at
+//! once, and then the call polls again.
 //!
 //! If each wait were a `poll(2)`, each message would cost one more system call: 12 % of the
 //! processor's time for messages of 64 bytes. So a blocking read waits instead if nothing is to be
@@ -22,25 +22,26 @@ use std::{
 /// The timeout of blocking reads while there is a deadline. A read blocks only if no deadline comes
 /// within this time.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// How late the system may end such a read: two steps of its clock. A read blocks only if no
-/// deadline comes within this time after `READ_TIMEOUT`.
-const LATE: Duration = Duration::from_millis(20);
+/// The time by which the system may end a blocking read too late: two steps of the system's clock.
+/// So a read blocks only if the next deadline is further away than `READ_TIMEOUT` and this time
+/// together.
+const MARGIN: Duration = Duration::from_millis(20);
 /// The number of reads in a row, over any number of calls, before the deadlines are checked.
 const READS: u32 = 64;
 
-/// A clock, and the events and deadlines that the last polls would wait for.
+/// A clock, the state of a call, and the events and deadlines that the last polls would wait for.
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(super) epoch: Instant,
-    /// The caller's limits on waits for input and for room.
+    /// The caller's limits: on a receiving call, and on the wait of a sending call for the stream.
     pub(super) read_limit: Option<Duration>,
     pub(super) write_limit: Option<Duration>,
-    /// The end of the caller's time for this call.
+    /// When the caller's limit on this call is reached.
     call_ends: Option<Time>,
-    /// This call sends. Its time begins again whenever the stream accepts bytes.
+    /// This call sends. The time of the call begins again whenever the stream accepts bytes.
     sends: bool,
-    /// This call has not read yet. It reads once even if its time is over, so that a caller with a
-    /// short timeout still makes progress.
+    /// This call has not read yet. Even if its time is over, a call reads once, so that a caller
+    /// with a short timeout still makes progress.
     unread: bool,
     /// The events and the deadline that the last polls would wait for.
     want: Interest,
@@ -52,12 +53,11 @@ pub(crate) struct Thread {
     reads: u32,
     /// The next read may block.
     read_waits: bool,
-    /// The longest wait of a half of a split connection. The other half cannot wake this thread. So
-    /// this thread looks for changes of the other half after this time. `None` for a whole
-    /// connection.
+    /// The longest wait of one half of a split connection. After this time the thread looks for
+    /// changes by the other half, which cannot wake this thread. `None` for a whole connection.
     pub(super) longest_wait: Option<Duration>,
-    /// Whether the stream has a read timeout: `longest_wait`, or else `READ_TIMEOUT`. `None` before
-    /// the first read that needs one.
+    /// Whether the stream accepted a read timeout: `longest_wait`, or else `READ_TIMEOUT`. `None`
+    /// before the first read that needs the timeout.
     reads_time_out: Option<bool>,
 }
 
@@ -84,7 +84,7 @@ impl Thread {
         Time::new(self.epoch.elapsed())
     }
 
-    /// Bounds each wait of a half. The stream needs a new read timeout after this.
+    /// Bounds each wait of a half. After this call the stream needs a new read timeout.
     pub(super) fn set_longest_wait(&mut self, wait: Duration) {
         (self.longest_wait, self.reads_time_out) = (Some(wait), None);
     }
@@ -101,9 +101,10 @@ impl Thread {
         self.begin_call(true, self.write_limit);
     }
 
-    /// Forgets the events and deadlines that earlier polls noted. `poll_write` may call this in the
-    /// middle of a sending call: the call notes its events again before it waits. `again` is kept,
-    /// because a wrong `true` only costs another poll.
+    /// Starts the time of a call, and forgets the events and deadlines that earlier polls noted.
+    /// `poll_write` may call this in the middle of a sending call, because the sending call notes
+    /// its events again before it waits. `again` is kept, because a wrong `true` only costs another
+    /// poll.
     #[inline]
     fn begin_call(&mut self, sends: bool, limit: Option<Duration>) {
         self.call_ends = limit.map(|limit| self.now() + limit);
@@ -117,7 +118,7 @@ impl Thread {
         self.call_ends.is_some_and(|ends| self.now() >= ends)
     }
 
-    /// The result of a call of the stream. Notes `want` if the call would block.
+    /// The result of a call of the stream. If the call would block, notes `want`.
     #[inline]
     fn polled<T>(&mut self, done: io::Result<T>, want: Interest) -> Poll<io::Result<T>> {
         match done {
@@ -158,6 +159,7 @@ impl<S: Stream> Timed<S, Thread> {
         let Self { io, wait } = self;
         let (want, until) = (mem::take(&mut wait.want), wait.until.take());
         let again = mem::take(&mut wait.again);
+        // The only read of this call was put off, so the call has not tried to read yet.
         let untried = again && wait.unread && !wait.sends;
         if !untried && wait.call_is_over() {
             return Err(Error::WouldBlock);
@@ -166,7 +168,7 @@ impl<S: Stream> Timed<S, Thread> {
             return Ok(());
         }
         let longest = wait.longest_wait.map(|longest| wait.now() + longest);
-        let until = [until, wait.call_ends, longest].into_iter().flatten().min();
+        let until = Time::earliest(&[until, wait.call_ends, longest]);
         match io.wait(want, until.map(|at| at - wait.now())) {
             Ok(()) => Ok(()),
             Err(error) => match error.kind() {
@@ -183,12 +185,12 @@ impl<S: Stream> Timed<S, Thread> {
         self.wait()
     }
 
-    /// Whether the stream can keep a limit on the caller's waits.
+    /// Checks that the caller's limit is valid, and that the stream can keep the limit.
     pub(super) fn check(&self, limit: Option<Duration>) -> io::Result<()> {
         match limit {
             None => Ok(()),
             Some(Duration::ZERO) => {
-                let what = "a timeout of zero: use `None`, or a positive time";
+                let what = "the timeout is zero: use `None`, or a positive time";
                 Err(io::Error::new(ErrorKind::InvalidInput, what))
             }
             Some(_) => self.io.wait(Interest::WRITE, Some(Duration::ZERO)),
@@ -225,10 +227,11 @@ impl<S: Stream> Io for Timed<S, Thread> {
         let Self { io, wait } = self;
         let longest = wait.longest_wait.unwrap_or(READ_TIMEOUT);
         let mut times_out = || io.set_read_timeout(Some(longest)).is_ok();
-        // A whole connection without a deadline may block for ever. Every other read needs the
-        // timeout of the stream, and then no deadline may come before that timeout.
+        // A read of a whole connection without a deadline may block for ever. Every other read
+        // needs the stream's read timeout, and no deadline may come before that timeout. A caller's
+        // limit may be shorter than the timeout, and is exact: `wait` keeps it by poll(2).
         wait.read_waits = wait.call_ends.is_none()
-            && until.is_none_or(|at| at >= wait.now() + longest + LATE)
+            && until.is_none_or(|at| at >= wait.now() + longest + MARGIN)
             && ((until.is_none() && wait.longest_wait.is_none())
                 || *wait.reads_time_out.get_or_insert_with(&mut times_out));
     }

@@ -20,20 +20,22 @@ use std::{
 };
 use tickwire_dial::Step;
 
-/// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on. For
-/// headers, subprotocols, socket options, a TLS configuration or a proxy see [`Dial`].
+/// Connects to a `ws` URL or, with the feature `rustls`, to a `wss` URL. TCP_NODELAY is on. For
+/// headers, subprotocols, socket options, a TLS configuration or a proxy, use [`Dial`].
 ///
 /// [`handshake_timeout`](Config::handshake_timeout) bounds connecting, TLS and the opening
-/// handshake together. It does not bound the resolution of a name, because the system offers no way
-/// to do so. The addresses of a name race (RFC 8305): see [`attempt_delay`](Dial::attempt_delay).
-/// Redirects are not followed: they are refusals. TLS trusts the platform's roots.
+/// handshake together. Nothing bounds the resolution of a name, because the system offers no way to
+/// do so. The addresses of a name are tried in a race (RFC 8305): see
+/// [`attempt_delay`](Dial::attempt_delay). Redirects are not followed: a redirect is an
+/// [`Error::Refused`]. TLS trusts the platform's roots.
 ///
 /// # Errors
 ///
-/// [`Error::Url`]; [`Error::Io`], which names each address that was dialed or the name that was
-/// resolved, also where that took too long; `Error::Tls` (or [`Error::NoTls`] without the feature);
-/// [`Error::Handshake`], of which `Timeout` says that TCP was connected and TLS or HTTP took too
-/// long; and [`Error::Refused`] for a status other than 101.
+/// [`Error::Url`] for a bad URL. [`Error::Io`] if resolving or connecting failed or took too long.
+/// This error names each address that was dialed, or the name. `Error::Tls` if TLS failed
+/// ([`Error::NoTls`] without the feature). [`Error::Handshake`] if the opening handshake failed.
+/// The variant `Timeout` means that TCP was connected, and TLS or HTTP took too long.
+/// [`Error::Refused`] for a status other than 101.
 ///
 /// ```no_run
 /// use tickwire::{Config, blocking::connect};
@@ -66,22 +68,23 @@ impl Dial<'_> {
         self.blocking_connect_with(config, |to| self.blocking_tcp(to, began, config))
     }
 
-    /// Connects over the streams of a connector: a Unix socket, a resolver or an interface of your
-    /// own, a simulated network.
+    /// Connects over a stream that the connector makes: for a Unix socket, for a resolver or an
+    /// interface of your own, or for a simulated network.
     ///
     /// The connector makes a stream to the server, or to the [`proxy`](Self::proxy) if there is
-    /// one, and bounds the time that it takes. TLS and the opening handshakes are still done here,
-    /// and [`handshake_timeout`](Config::handshake_timeout) bounds them, counted from the call. The
-    /// server's certificate must be for the host of the URL, whatever the connector dials. The hook
-    /// of [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps) are for TCP streams made
-    /// here, so they do nothing.
+    /// one. The connector must bound its own time. This call still does TLS and the opening
+    /// handshakes. [`handshake_timeout`](Config::handshake_timeout), counted from the call, bounds
+    /// TLS and the opening handshakes. The server's certificate must be for the host of the URL,
+    /// whatever the connector dials. The hook of [`prepare`](Self::prepare) and
+    /// [`timestamps`](Self::timestamps) have no effect, because they are for TCP streams that this
+    /// crate makes.
     ///
     /// ```no_run
     /// use std::net::TcpStream;
     /// use tickwire::{Config, Dial, handshake::client::Request};
     ///
     /// # fn subscribe() -> Result<(), tickwire::Error> {
-    /// // The certificate must be for `feed.example`; the address is one's own choice.
+    /// // The certificate must be for `feed.example`; the address is your own choice.
     /// let request = Request::new("wss://feed.example/ticks")?;
     /// let dial = Dial::new(&request);
     /// let ws = dial.blocking_connect_with(&Config::default(), |_| TcpStream::connect("192.0.2.7:8443"))?;
@@ -106,10 +109,10 @@ impl Dial<'_> {
         if let Some(tls) = tls {
             stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
         }
-        client_since(began, stream, self.request(), config, &ahead)
+        client_since(began, stream, self.request, config, &ahead)
     }
 
-    /// A stream to the server, and the bytes that came through it already.
+    /// A stream to the server, and the bytes that were already read from it.
     fn blocking_stream<S: Stream>(
         &self,
         began: Instant,
@@ -118,7 +121,7 @@ impl Dial<'_> {
     ) -> Result<(MaybeTls<S>, Vec<u8>), Error> {
         let (to, tls) = self.first_hop()?;
         let mut io = Timed::opening(began, MaybeTls::new(connector(to)?, to, tls)?);
-        let ahead = match self.via() {
+        let ahead = match &self.via_proxy {
             None => Vec::new(),
             Some(proxy) => wait(proxy.tunnel(&mut io, self.target(), config))??,
         };
@@ -147,7 +150,7 @@ impl Dial<'_> {
                 Step::Connect(to) => {
                     match self.begin(to) {
                         Ok(socket) => under_way.push((to, socket)),
-                        Err(error) => attempts.failed(to, error),
+                        Err(error) => attempts.race.failed(to, error),
                     }
                     continue;
                 }
@@ -160,7 +163,7 @@ impl Dial<'_> {
                     socket.set_nonblocking(false)?;
                     return Ok(socket.into());
                 }
-                Err(error) => attempts.failed(to, error),
+                Err(error) => attempts.race.failed(to, error),
             }
         }
     }
@@ -172,7 +175,7 @@ impl Dial<'_> {
         self.prepare_socket(&socket)?;
         socket.set_nonblocking(true)?;
         match socket.connect(&to.into()) {
-            // Windows says the latter.
+            // Windows returns WOULDBLOCK.
             Err(error)
                 if !matches!(
                     Errno::from_io_error(&error),
@@ -186,7 +189,8 @@ impl Dial<'_> {
     }
 }
 
-/// Waits until an attempt has ended. Returns its place, or `None` after `timeout` or a signal.
+/// Waits until an attempt has ended. Returns the index of the attempt, or `None` after `timeout` or
+/// a signal.
 fn first_ready(
     attempts: &[(SocketAddr, Socket)],
     timeout: Option<Duration>,

@@ -10,28 +10,29 @@ use crate::{
 use ::tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpSocket, TcpStream, lookup_host},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout},
 };
 use core::future::poll_fn;
-use std::{boxed::Box, io, net::SocketAddr, pin::Pin, task::Poll, vec::Vec};
+use std::{boxed::Box, io, net::SocketAddr, pin::Pin, task::Poll, time::Duration, vec::Vec};
 use tickwire_dial::Step;
 
-/// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` one, with TCP_NODELAY on. For
-/// headers, subprotocols, socket options, a TLS configuration or a proxy see [`Dial`].
+/// Connects to a `ws` URL or, with the feature `rustls`, to a `wss` URL. TCP_NODELAY is on. For
+/// headers, subprotocols, socket options, a TLS configuration or a proxy, use [`Dial`].
 ///
 /// [`handshake_timeout`](Config::handshake_timeout) bounds resolving, connecting, TLS and the
-/// opening handshake together. The addresses of a name race (RFC 8305): see
-/// [`attempt_delay`](Dial::attempt_delay). Redirects are not followed: they are refusals. TLS
-/// trusts the platform's roots.
+/// opening handshake together. The addresses of a name are tried in a race (RFC 8305): see
+/// [`attempt_delay`](Dial::attempt_delay). Redirects are not followed: a redirect is an
+/// [`Error::Refused`]. TLS trusts the platform's roots.
 ///
-/// Cancel safe: if dropped, there is no connection.
+/// Cancel safe: if you drop the future, there is no connection.
 ///
 /// # Errors
 ///
-/// [`Error::Url`]; [`Error::Io`], which names each address that was dialed or the name that was
-/// resolved, also where that took too long; `Error::Tls` (or [`Error::NoTls`] without the feature);
-/// [`Error::Handshake`], of which `Timeout` says that TCP was connected and TLS or HTTP took too
-/// long; and [`Error::Refused`] for a status other than 101.
+/// [`Error::Url`] for a bad URL. [`Error::Io`] if resolving or connecting failed or took too long.
+/// This error names each address that was dialed, or the name. `Error::Tls` if TLS failed
+/// ([`Error::NoTls`] without the feature). [`Error::Handshake`] if the opening handshake failed.
+/// The variant `Timeout` means that TCP was connected, and TLS or HTTP took too long.
+/// [`Error::Refused`] for a status other than 101.
 ///
 /// # Panics
 ///
@@ -55,22 +56,33 @@ pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, 
     connecting(url, config).await
 }
 
-/// A connection that is being made. The body is compiled here, once: a program compiles the body of
-/// an `async fn` of ours in each of its codegen units that polls it, with all that the body drops.
+/// A connection that is being made. The future is boxed as a trait object, so its body is compiled
+/// once, in this crate. The body of a plain `async fn` is compiled again in each codegen unit of a
+/// program that polls the future.
 type Connecting<'d> =
     Pin<Box<dyn Future<Output = Result<WebSocket<MaybeTls>, Error>> + Send + Sync + 'd>>;
 
 fn connecting<'d>(url: &'d str, config: &'d Config) -> Connecting<'d> {
-    Box::pin(async move { Dial::new(&Request::new(url)?).connecting(config).await })
+    Box::pin(async move {
+        let began = Instant::now();
+        let request = Request::new(url)?;
+        let dial = Dial::new(&request);
+        // Not `dial.connect`, so that a program without a `Dial` links no way through a proxy.
+        let made = async {
+            let (to, tls) = (dial.target(), None);
+            Ok((MaybeTls::new(dial.tcp(to, began, config).await?, to, tls)?, Vec::new()))
+        };
+        dial.open(began, config, made).await
+    })
 }
 
 /// Adapter `tokio`.
 impl Dial<'_> {
     /// Connects, as [`connect`](crate::tokio::connect). Feature `tokio`.
     ///
-    /// Cancel safe: if dropped, there is no connection. It borrows the `Dial` and the `Config`.
-    /// Before a `select!`, give each a name (`let dial = Dial::new(&request);`), or the compiler
-    /// reports E0716.
+    /// Cancel safe: if you drop the future, there is no connection. The future borrows the `Dial`
+    /// and the `Config`. Before a `select!`, bind each of them to a variable (`let dial =
+    /// Dial::new(&request);`). Otherwise the compiler reports E0716.
     ///
     /// # Errors
     ///
@@ -86,25 +98,26 @@ impl Dial<'_> {
 
     fn connecting<'d>(&'d self, config: &'d Config) -> Connecting<'d> {
         let began = Instant::now();
-        Box::pin(self.connect_with(config, move |to| self.tcp(to, began, config)))
+        let made = self.stream(began, config, move |to| self.tcp(to, began, config));
+        Box::pin(self.open(began, config, made))
     }
 
-    /// Connects over the streams of a connector: a Unix socket, a resolver or an interface of your
-    /// own, a simulated network. Feature `tokio`.
+    /// Connects over a stream that the connector makes: for a Unix socket, for a resolver or an
+    /// interface of your own, or for a simulated network. Feature `tokio`.
     ///
     /// The connector makes a stream to the server, or to the [`proxy`](Self::proxy) if there is
-    /// one. TLS and the opening handshakes are still done here, and
-    /// [`handshake_timeout`](Config::handshake_timeout) bounds them together with the connector.
-    /// The server's certificate must be for the host of the URL, whatever the connector dials. The
-    /// hook of [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps) are for TCP streams
-    /// made here, so they do nothing.
+    /// one. This call still does TLS and the opening handshakes.
+    /// [`handshake_timeout`](Config::handshake_timeout) bounds TLS, the opening handshakes and the
+    /// connector together. The server's certificate must be for the host of the URL, whatever the
+    /// connector dials. The hook of [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps)
+    /// have no effect, because they are for TCP streams that this crate makes.
     ///
     /// ```no_run
     /// use tickwire::{Config, Dial, handshake::client::Request};
     /// use tokio::net::TcpStream;
     ///
     /// # async fn subscribe() -> Result<(), tickwire::Error> {
-    /// // The certificate must be for `feed.example`; the address is one's own choice.
+    /// // The certificate must be for `feed.example`; the address is your own choice.
     /// let request = Request::new("wss://feed.example/ticks")?;
     /// let dial = Dial::new(&request);
     /// let ws = dial.connect_with(&Config::default(), |_| TcpStream::connect("192.0.2.7:8443")).await?;
@@ -113,7 +126,7 @@ impl Dial<'_> {
     /// # }
     /// ```
     ///
-    /// Cancel safe: if dropped, there is no connection.
+    /// Cancel safe: if you drop the future, there is no connection.
     ///
     /// # Errors
     ///
@@ -131,17 +144,27 @@ impl Dial<'_> {
         S: AsyncRead + AsyncWrite + Unpin,
         F: Future<Output = io::Result<S>>,
     {
-        let began = Instant::now();
+        let (began, limit) = (Instant::now(), config.handshake_timeout);
+        let made = self.stream(began, config, |to| within(limit, connector(to)));
+        self.open(began, config, made).await
+    }
+
+    /// Opens the connection over a stream that is being made, with the bytes that came through it.
+    async fn open<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        began: Instant,
+        config: &Config,
+        made: impl Future<Output = Result<(MaybeTls<S>, Vec<u8>), Error>>,
+    ) -> Result<WebSocket<MaybeTls<S>>, Error> {
         let tls = self.client_tls()?;
-        let made = self.stream(began, config, connector).await;
-        let (mut stream, mut ahead) = made.map_err(|error| self.of_proxy(error))?;
+        let (mut stream, mut ahead) = made.await.map_err(|error| self.of_proxy(error))?;
         if let Some(tls) = tls {
             stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
         }
-        client_since(began, stream, self.request(), config, &ahead).await
+        client_since(began, stream, self.request, config, &ahead).await
     }
 
-    /// A stream to the server, and the bytes that came through it already.
+    /// A stream to the server, and the bytes that were already read from it.
     async fn stream<'d, S, F>(
         &'d self,
         began: Instant,
@@ -153,11 +176,10 @@ impl Dial<'_> {
         F: Future<Output = io::Result<S>>,
     {
         let (to, tls) = self.first_hop()?;
-        let io = within(began.checked_add(config.handshake_timeout), connector(to)).await?;
-        let mut io = Timed::since(began, MaybeTls::new(io, to, tls)?);
-        let ahead = match self.via() {
+        let mut io = Timed::since(began, MaybeTls::new(connector(to).await?, to, tls)?);
+        let ahead = match &self.via_proxy {
             None => Vec::new(),
-            // The future is on the heap, so that connections without a proxy need no room for it.
+            // The future is boxed, so that it takes no memory in connections without a proxy.
             Some(proxy) => Box::pin(proxy.tunnel(&mut io, self.target(), config)).await?,
         };
         Ok((io.io, ahead))
@@ -171,7 +193,7 @@ impl Dial<'_> {
     ) -> io::Result<Timestamped<TcpStream>> {
         let limit = config.handshake_timeout;
         let lookup = lookup_host((to.host(), to.port()));
-        let found = within(began.checked_add(limit), lookup).await;
+        let found = within(limit.saturating_sub(began.elapsed()), lookup).await;
         self.stamped(self.tcp_to_any(self.attempts(to, found, limit)?, began).await?)
     }
 
@@ -187,7 +209,7 @@ impl Dial<'_> {
                     under_way.push((to, Box::pin(self.tcp_to(to))));
                     continue;
                 }
-                Step::Wait(until) => until.and_then(|until| began.checked_add(until)),
+                Step::Wait(until) => until.unwrap_or(Duration::MAX),
             };
             let ended = poll_fn(|cx| {
                 for (at, (to, attempt)) in under_way.iter_mut().enumerate() {
@@ -199,10 +221,10 @@ impl Dial<'_> {
                 }
                 Poll::Pending
             });
-            match within(until, ended).await {
+            match within(until.saturating_sub(began.elapsed()), ended).await {
                 Ok((_, Ok(tcp))) => return Ok(tcp),
-                Ok((to, Err(error))) => attempts.failed(to, error),
-                Err(_) => {} // the next one may begin, or it is too late
+                Ok((to, Err(error))) => attempts.race.failed(to, error),
+                Err(_) => {} // the next attempt may begin, or the limit has passed
             }
         }
     }
@@ -215,13 +237,7 @@ impl Dial<'_> {
     }
 }
 
-/// Waits until `by` at most. Later the error is `TimedOut`.
-async fn within<T>(
-    by: Option<Instant>,
-    done: impl Future<Output = io::Result<T>>,
-) -> io::Result<T> {
-    match by {
-        Some(by) => timeout_at(by, done).await.unwrap_or_else(|late| Err(late.into())),
-        None => done.await,
-    }
+/// Waits for `limit` at most. After that time the error is `TimedOut`.
+async fn within<T>(limit: Duration, done: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(limit, done).await.unwrap_or_else(|late| Err(late.into()))
 }

@@ -1,10 +1,11 @@
 //! The calls that never wait, written once for the types of all adapters.
 //!
-//! Each adapter has its own types `WebSocket`, `Reader` and `Writer`, so that its pages list its
-//! own calls, and its signatures name nothing private. Users would have to import a trait, so these
-//! are macros. A module that invokes one imports [`names`].
+//! Each adapter has its own types `WebSocket`, `Reader` and `Writer`, so that its documentation
+//! lists its own calls, and its signatures name nothing private. The calls are macros and not a
+//! trait, because users would have to import a trait. A module that invokes one of the macros
+//! imports [`names`].
 
-/// The names that the bodies use.
+/// The names that the bodies of the macros use.
 pub(crate) mod names {
     pub(crate) use crate::{
         drive::{Error, Io as _},
@@ -27,19 +28,19 @@ pub(crate) mod names {
 macro_rules! whole {
     () => {
         /// Takes the stream and the connection apart. A stream of `blocking` keeps its timeouts. A
-        /// stream such as TLS may hold unflushed bytes: `from_parts` with both parts flushes them
-        /// later. To drive the connection by hand, call `flush` first.
+        /// stream such as TLS may hold unflushed bytes. A WebSocket made from both parts by
+        /// `from_parts` flushes these bytes. To drive the connection by hand, call `flush` first.
         pub fn into_parts(self) -> (S, Connection) {
             (self.0.io.io, self.0.core.conn)
         }
 
         /// The stream. A direct read takes bytes away from the WebSocket, and a direct write breaks
-        /// its frames. In `blocking`, set timeouts on the WebSocket, not on the stream.
+        /// the WebSocket's frames. In `blocking`, set timeouts on the WebSocket, not on the stream.
         pub fn get_mut(&mut self) -> &mut S {
             &mut self.0.io.io
         }
 
-        /// The end of the connection, for a log: the codes of both Closes, and the error. `None`
+        /// How the connection ended, for a log: the codes of both Closes, and the error. `None`
         /// while more may be received. See [`Connection::closed`](crate::Connection::closed).
         pub fn closed(&self) -> Option<Closed<'_>> {
             self.0.core.conn.closed()
@@ -50,7 +51,7 @@ macro_rules! whole {
             &self.0.core.conn
         }
 
-        /// The sending half, to look at.
+        /// The sending half, to read its state.
         #[inline]
         pub fn sender(&self) -> &Sender {
             self.0.core.conn.sender()
@@ -62,9 +63,10 @@ macro_rules! whole {
             self.0.core.conn.sender_mut()
         }
 
-        /// Queues a message; see [`Sender::feed`](crate::Sender::feed). It leaves with the next
-        /// `flush`, or when a receiving call has used up its input. Never waits, but refuses with
-        /// [`Full`](SendError::Full): call `ready` first to wait for room.
+        /// Queues a message; see [`Sender::feed`](crate::Sender::feed). The message leaves with the
+        /// next `flush`, or when a receiving call has used up its input. This call never waits:
+        /// without room it fails with [`Full`](SendError::Full). To wait for room, call `ready`
+        /// first.
         ///
         /// # Errors
         ///
@@ -80,9 +82,10 @@ pub(crate) use whole;
 /// The call of a whole connection that uses a clock.
 macro_rules! probe {
     () => {
-        /// Queues a Ping whose Pong gives [`Sender::rtt`](crate::Sender::rtt) a new time; see
-        /// [`Sender::measure_rtt`](crate::Sender::measure_rtt). It leaves with the next write. On a
-        /// busy connection the heartbeat sends no Pings: call this now and then.
+        /// Queues a Ping. When its Pong arrives, [`Sender::rtt`](crate::Sender::rtt) has a new
+        /// value; see [`Sender::measure_rtt`](crate::Sender::measure_rtt). The Ping leaves with the
+        /// next write. The heartbeat sends no Pings on a busy connection, so call this now and
+        /// then.
         ///
         /// # Errors
         ///
@@ -102,9 +105,10 @@ macro_rules! receives {
             &self.0.io.io
         }
 
-        /// Fails the connection for a rule of your own, as a violation does. Nothing more is
-        /// delivered. The next receiving call writes this Close, ends the stream within a few
-        /// seconds, and returns [`RecvError::Failed`](crate::RecvError::Failed). See
+        /// Fails the connection because the peer broke a rule of your own. The effect is that of a
+        /// violation of RFC 6455: nothing more is delivered. The next receiving call writes this
+        /// Close, ends the stream within a few seconds, and returns
+        /// [`RecvError::Failed`](crate::RecvError::Failed). See
         /// [`Connection::fail`](crate::Connection::fail).
         ///
         /// # Errors
@@ -133,20 +137,21 @@ pub(crate) use receives;
 /// The calls of the half that receives.
 macro_rules! half {
     () => {
-        /// The end of the connection, as [`Connection::closed`](crate::Connection::closed). It
-        /// locks the sending half, so the calling thread must not hold a `sender()` meanwhile.
+        /// How the connection ended, as [`Connection::closed`](crate::Connection::closed). This
+        /// call locks the sending half. So the calling thread must not hold a guard of `sender()`
+        /// or `sender_mut()`.
         pub fn closed(&self) -> Option<Closed<'_>> {
             self.0.core.closed()
         }
 
-        /// The receiving half of the core, to look at.
+        /// The receiving half of the core, to read its state.
         pub fn receiver(&self) -> &Receiver {
             self.0.core.inbound.receiver()
         }
 
-        /// The sending half of the core, to look at, for example at its [round
-        /// trip](crate::Sender::rtt) or its [counts](crate::Sender::buffered_amount). It is locked:
-        /// both halves wait while this lives.
+        /// The sending half of the core, to read its state, for example the [round
+        /// trip](crate::Sender::rtt) or the [counts](crate::Sender::buffered_amount). The guard
+        /// holds the lock: both halves wait while the guard lives.
         pub fn sender(&self) -> impl Deref<Target = Sender> {
             self.0.core.sender()
         }
@@ -157,24 +162,24 @@ pub(crate) use half;
 /// The calls of the half that sends.
 macro_rules! writer {
     () => {
-        /// The sending half of the core, to look at. Both halves wait while the guard lives. So
-        /// drop it soon, and before an `.await`. A second guard in the same statement waits for
-        /// ever: take one, and ask it twice.
+        /// The sending half of the core, to read its state. Both halves wait while the guard lives.
+        /// So drop the guard soon, and before an `.await`. Two calls of `sender()` in one statement
+        /// hang: the second guard waits for the first.
         pub fn sender(&self) -> impl Deref<Target = Sender> + Debug {
             self.0.sender()
         }
 
-        /// The sending half of the core, for all calls that need no I/O; an `Outbox` of
-        /// `tickwire-parts` feeds it. Both halves wait while the guard lives. So drop it soon, and
-        /// before an `.await`. If the sender was closed meanwhile, dropping the guard tells the
-        /// receiving half.
+        /// The sending half of the core, for all calls that need no I/O. (An `Outbox` of
+        /// `tickwire-parts` feeds this half.) Both halves wait while the guard lives. So drop the
+        /// guard soon, and before an `.await`. After a `close` through the guard, dropping the
+        /// guard wakes the receiving half.
         pub fn sender_mut(&mut self) -> impl DerefMut<Target = Sender> + Debug {
             self.0.sender()
         }
 
-        /// Queues a message; see [`Sender::feed`](crate::Sender::feed). It leaves with the next
-        /// `flush`. Never waits, but refuses with [`Full`](SendError::Full): call `ready` first to
-        /// wait for room.
+        /// Queues a message; see [`Sender::feed`](crate::Sender::feed). The message leaves with the
+        /// next `flush`. This call never waits: without room it fails with
+        /// [`Full`](SendError::Full). To wait for room, call `ready` first.
         ///
         /// # Errors
         ///
@@ -184,8 +189,8 @@ macro_rules! writer {
             self.0.with(|tx| tx.feed(message))
         }
 
-        /// Queues a Ping whose Pong gives [`Sender::rtt`](crate::Sender::rtt) a new time, like
-        /// `measure_rtt` of a whole WebSocket.
+        /// Queues a Ping. When its Pong arrives, [`Sender::rtt`](crate::Sender::rtt) has a new
+        /// value.
         ///
         /// # Errors
         ///
@@ -200,14 +205,14 @@ pub(crate) use writer;
 /// The calls of an opening request.
 macro_rules! incoming {
     ($WebSocket:ty) => {
-        /// The request. Its method is empty if [`read_any`](Self::read_any) read bytes that are not
-        /// HTTP.
+        /// The request. The request's method is empty if [`read_any`](Self::read_any) read bytes
+        /// that are not HTTP.
         pub fn request(&self) -> RequestHead<'_> {
             self.0.request()
         }
 
-        /// Accepts, but does not write. The next flush, or the next receiving call, writes the
-        /// response and the first messages in one write.
+        /// Accepts the request, but writes nothing yet. The next flush, or the next receiving call,
+        /// writes the response and the first messages in one write.
         ///
         /// # Errors
         ///

@@ -1,4 +1,5 @@
-//! The two things that the loop drives: a whole connection, or the reading half of a split one.
+//! The two things that the loop drives: a whole connection, or the receiving half of a split
+//! connection.
 use super::{Error, Out, Output, Received, Socket, Source, io::shutdown};
 use crate::proto::{
     connection::{Connection, Delivery, Inbound, Sender, Step},
@@ -15,16 +16,16 @@ pub(crate) enum Want {
     Message,
     /// A message or a control frame.
     Event,
-    /// A piece of a message.
+    /// A chunk of a message.
     Chunk,
 }
 
-/// A connection, or its reading half, over an `I`. A whole connection owns its sending side; a half
-/// locks it.
+/// A whole connection, or its receiving half, over a stream `I`. A whole connection owns its
+/// sending side. A half locks the sending side, which both halves share.
 pub(crate) trait Core<I>: Sized {
-    /// Reads the state of a whole connection that two tasks may poll. Before and after a poll the
-    /// task compares this state, and wakes the other task if it changed. `None` for a half: its
-    /// lock wakes the other half.
+    /// Reads the outlook of a whole connection, which two tasks may poll. After a poll the task
+    /// compares the outlook with the last outlook, and wakes the other task if the change matters
+    /// to that task. `None` for a half, because its unlocking wakes the other half.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;
     /// The type to which an answer is fed.
     type Sender<'a>
@@ -32,44 +33,44 @@ pub(crate) trait Core<I>: Sized {
         Self: 'a;
 
     fn inbound(&mut self) -> &mut Inbound;
-    /// Gives access to both sides. A half takes the lock, and then tells the other half if the
-    /// connection ended.
+    /// Gives access to both sides. A half holds the lock meanwhile, and then wakes the other half
+    /// if the connection has ended.
     fn with<T>(&mut self, f: impl FnOnce(&mut Inbound, &mut Sender, &mut Out) -> T) -> T;
 
-    /// Writes queued bytes until the stream refuses. Ready when all are written, or writing failed;
-    /// the reason is kept.
+    /// Writes queued bytes until the stream refuses more. Ready when all bytes are written, or
+    /// writing has failed. The error is kept in [`Out`].
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
     /// Shuts the stream down for writing.
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
 
     /// The next deadline.
-    fn next(&mut self) -> Option<Time>;
-    /// Gives the buffers back before a wait.
+    fn next_deadline(&mut self) -> Option<Time>;
+    /// Gives the buffers back to the pool before a wait.
     fn give_back(&mut self);
 
     // Answers.
 
-    /// Whether a message may be handed out before anything is written.
+    /// Whether a message may be handed out while queued bytes are still unwritten.
     #[inline(always)]
     fn is_free(&self) -> bool {
         true
     }
-    /// Waits for room for an answer. Writes if enough bytes are queued.
+    /// Waits until there is room for an answer. Also writes once `cork_limit` bytes are queued.
     #[inline(always)]
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let _ = (socket, cx);
         Poll::Ready(())
     }
-    /// Whether this end has closed, so that messages received now need no answer.
+    /// Whether our Close is queued. Then no answer can follow, so received messages are discarded.
     #[inline(always)]
     fn is_mute(&self) -> bool {
         false
     }
-    /// The message at which the last step stopped.
+    /// The message that the last step reached.
     fn received(&mut self) -> Option<Received<'_, Self::Sender<'_>>>;
 
-    /// Consumes input up to the next item. It takes the sending side only for a frame that needs
-    /// it.
+    /// Consumes input up to the next item. Uses the sending side only for a frame that affects
+    /// sending.
     #[inline(always)]
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
         let rx = self.inbound().receiver_mut();
@@ -81,6 +82,7 @@ pub(crate) trait Core<I>: Sized {
             },
         };
         let step = rx.step_slow(delivery);
+        // For these three steps `Inbound::respond` does nothing. So a half takes no lock for them.
         if !matches!(step, Ok(Step::Message | Step::NeedInput | Step::Closed)) {
             self.with(|inbound, tx, _| inbound.respond(&step, tx));
         }
@@ -88,15 +90,12 @@ pub(crate) trait Core<I>: Sized {
     }
 }
 
-/// The state of a whole connection that one task may change while another task waits.
+/// The facts about a whole connection that one task may change while another task waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outlook {
-    /// A Close was queued. It begins a deadline that the receiving task watches.
-    pub(super) closed: bool,
-    /// The stream accepts no more bytes.
-    pub(super) broken: bool,
-    /// Receiving has failed.
-    pub(super) failed: bool,
+    /// A Close was queued, which starts a deadline that the receiving task watches. The stream
+    /// accepts no more bytes. Receiving has failed.
+    pub(super) ends: [bool; 3],
     /// The stream refuses bytes, and either side may write them later.
     pub(super) blocked: bool,
     /// There is room for a message.
@@ -121,28 +120,12 @@ impl Whole {
         Self { conn, out }
     }
 
-    /// The error that ended receiving, if one did.
-    pub(crate) fn error(&self) -> Option<RecvError> {
-        self.conn.receiver().failure()
-    }
-
-    /// The reason why messages were dropped: writing failed earlier, in a receiving call or by a
-    /// deadline.
+    /// The reason why queued messages were dropped. Writing failed earlier, in a receiving call or
+    /// because a deadline passed.
     #[cold]
     pub(crate) fn lost(&mut self) -> Error {
-        self.out.recv_error = self.error().or(self.out.recv_error);
+        self.out.recv_error = self.conn.receiver().failure().or(self.out.recv_error);
         self.out.lost()
-    }
-
-    /// Gives both buffers back. It is not inline, because it runs before a wait.
-    fn give_both_back(&mut self) {
-        pool::give(self.conn.receiver_mut().reclaim());
-        self.flushed();
-    }
-
-    /// Gives the buffer for sending back.
-    pub(super) fn flushed(&mut self) {
-        pool::give(self.conn.sender_mut().reclaim());
     }
 }
 
@@ -150,9 +133,7 @@ impl<I: Source + Output> Core<I> for Whole {
     const OUTLOOK: Option<fn(&Self) -> Outlook> = Some(|whole| {
         let tx = whole.conn.sender();
         Outlook {
-            closed: tx.is_closed(),
-            broken: tx.is_broken(),
-            failed: whole.error().is_some(),
+            ends: [tx.is_closed(), tx.is_broken(), whole.conn.receiver().failure().is_some()],
             blocked: tx.poll_timeout().is_some(),
             room: tx.has_room(),
         }
@@ -183,13 +164,13 @@ impl<I: Source + Output> Core<I> for Whole {
     }
 
     #[inline]
-    fn next(&mut self) -> Option<Time> {
+    fn next_deadline(&mut self) -> Option<Time> {
         self.conn.poll_timeout()
     }
 
-    #[inline]
     fn give_back(&mut self) {
-        self.give_both_back();
+        pool::give(self.conn.receiver_mut().reclaim());
+        pool::give(self.conn.sender_mut().reclaim());
     }
 
     #[inline(always)]
@@ -201,7 +182,7 @@ impl<I: Source + Output> Core<I> for Whole {
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let tx = socket.core.conn.sender();
         if !tx.has_room() && !tx.is_closed() {
-            // A later receiving call returns the error.
+            // If writing fails, a later receiving call returns the error.
             return socket.poll_flush(cx, true).map(drop);
         }
         if tx.reached_cork_limit() {

@@ -16,12 +16,12 @@ pub enum Error {
     /// The peer or the network ended the connection. Fatal.
     #[error(transparent)]
     Recv(#[from] RecvError),
-    /// The caller's message cannot be sent, or cannot be sent now. Nothing was queued.
+    /// The caller's message cannot be sent, or not at this time. Nothing was queued.
     #[error(transparent)]
     Send(#[from] SendError),
     /// The stream failed. Fatal. A TLS stream that was cut off without a close_notify gives
-    /// `UnexpectedEof`. An error of connecting names the address, and its source is the error of
-    /// the system.
+    /// `UnexpectedEof`. If connecting failed, the error names the address, and its source is the
+    /// system's error.
     #[error(transparent)]
     Io(io::Error),
     /// TLS failed, most often because of the peer's certificate. Fatal.
@@ -30,11 +30,11 @@ pub enum Error {
     Tls(#[from] crate::tls::TlsError),
     /// A non-blocking stream would block, or the caller's read or write timeout passed. Nothing is
     /// lost: a receiving call, `ready`, `flush` and `close` go on when called again. Do not repeat
-    /// a `send`, because its message may be queued already. Compare
-    /// [`Sender::fed`](crate::Sender::fed) before and after to find out; if it is queued, call
-    /// `flush`.
+    /// a `send`, because its message may be queued already. To find out, compare
+    /// [`Sender::fed`](crate::Sender::fed) before and after the call. If the message is queued,
+    /// call `flush`.
     #[error(
-        "nothing within the caller's timeout, or the stream does not block: receive or flush again, do not send again"
+        "the caller's timeout passed, or the non-blocking stream was not ready: receive or flush again, do not send again"
     )]
     WouldBlock,
     /// The opening handshake failed.
@@ -43,13 +43,13 @@ pub enum Error {
     /// The server answered the opening handshake with a status other than 101.
     #[error(transparent)]
     Refused(Box<crate::proto::handshake::client::Refusal>),
-    /// The proxy made no tunnel: it could not be dialed, TLS to it failed, or it refused. The inner
-    /// error is the one that a server would cause: [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls),
-    /// or [`Handshake`](Self::Handshake), with [`ConnectRefused`](HandshakeError::ConnectRefused)
-    /// or [`SocksRefused`](HandshakeError::SocksRefused). Nothing was sent to the server.
+    /// The proxy made no tunnel: dialing the proxy failed, TLS to the proxy failed, or the proxy
+    /// refused. The inner error says which: [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls), or
+    /// [`Handshake`](Self::Handshake), with [`ConnectRefused`](HandshakeError::ConnectRefused) or
+    /// [`SocksRefused`](HandshakeError::SocksRefused). Nothing was sent to the server.
     #[error("no tunnel through the proxy: {0}")]
     Proxy(Box<Self>),
-    /// The URL cannot be connected to.
+    /// The URL is not one of a server that can be dialed.
     #[error(transparent)]
     Url(#[from] crate::proto::url::UrlError),
     /// A header or subprotocol that cannot be sent.
@@ -61,7 +61,7 @@ pub enum Error {
     NoTls,
 }
 
-/// Errors of TLS arrive wrapped in errors of the stream.
+/// A TLS error arrives wrapped in an error of the stream.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         #[cfg(feature = "rustls")]
@@ -73,25 +73,17 @@ impl From<io::Error> for Error {
 }
 
 impl Error {
-    /// The error of a client's handshake that the server refused.
-    pub(crate) fn refused(handshake: crate::proto::handshake::client::Handshake) -> Self {
-        match handshake.into_refusal() {
-            Some(refusal) => Self::Refused(Box::new(refusal)),
-            None => HandshakeError::Incomplete.into(),
-        }
-    }
-
     /// Whether a new connection may succeed later: the network failed, or the server reported an
-    /// overload or a temporary fault. `false` if it would fail again, for example after a bad URL,
-    /// a violation, or missing credentials. Also `false` for [`WouldBlock`](Self::WouldBlock) and
-    /// [`Send`](Self::Send), after which this connection goes on.
+    /// overload or a temporary fault. `false` if the new connection would fail too, for example
+    /// after a bad URL, a violation, or missing credentials. Also `false` for
+    /// [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send), after which this connection goes
+    /// on.
     ///
-    /// [`SendError::Closed`] is an exception. It says only that this connection is over, so `true`
-    /// is a guess. To find out, receive once more and ask that error.
+    /// [`SendError::Closed`] is an exception: it gives `true`. It says only that this connection is
+    /// over, so `true` is a guess. To be sure, receive once more, and ask the error of that call.
     ///
-    /// Among the errors of a stream, `false` for `InvalidInput`, `InvalidData`, `PermissionDenied`
-    /// and `Unsupported`. They mean that the request itself is wrong: an address, a socket option
-    /// or a certificate.
+    /// The I/O errors `InvalidInput`, `InvalidData`, `PermissionDenied` and `Unsupported` give
+    /// `false`. These kinds mean that an address, a socket option or a certificate is wrong.
     ///
     /// [`retry_delay`](Self::retry_delay) says how long to wait.
     pub fn is_retryable(&self) -> bool {
@@ -99,7 +91,7 @@ impl Error {
             // Retry if the network or the feed failed, but not if a rule was broken or the
             // application failed the connection.
             Self::Recv(error) => error.close_code().is_none() || *error == RecvError::DataTimeout,
-            // These include a socket option that the system lacks.
+            // `Unsupported` includes a socket option that the system lacks.
             Self::Io(error) => !matches!(
                 error.kind(),
                 ErrorKind::InvalidInput

@@ -1,7 +1,7 @@
 //! The opening handshakes, as a server and as a client.
 //!
-//! `Pending` means that the stream would block. A task is woken later. In `blocking` it means that
-//! the caller's stream is non-blocking: nothing will wake the future.
+//! `Pending` means that the stream would block. A task is woken later. In `blocking`, only a stream
+//! that the caller made non-blocking would block, and nothing wakes the future.
 use super::{
     Error, Output, POOL, Socket, Source, Whole,
     io::{flush, outcome, read, shutdown},
@@ -19,6 +19,7 @@ use crate::proto::{
     time::Time,
 };
 use std::{
+    boxed::Box,
     future::poll_fn,
     io::{self, IoSlice},
     task::{Context, Poll, ready},
@@ -38,7 +39,7 @@ impl<I: Source + Output> Socket<Whole, I> {
     }
 }
 
-/// An opening request that was read. Accept or reject it when you are ready.
+/// The server's opening handshake on a stream. Once the request is read, accept or reject it.
 #[derive(Debug)]
 pub(crate) struct Incoming<I> {
     io: I,
@@ -47,7 +48,7 @@ pub(crate) struct Incoming<I> {
 }
 
 impl<I> Incoming<I> {
-    /// Its deadline counts from the epoch of `io`.
+    /// The handshake's deadline counts from the epoch of `io`.
     #[inline(always)]
     pub(crate) fn new(io: I, config: &Config) -> Self {
         Self { io, handshake: server::Handshake::new(config), write_timeout: config.write_timeout }
@@ -65,14 +66,15 @@ impl<I: Source + Output> Incoming<I> {
         Ok(Socket::join(io, conn))
     }
 
-    /// Reads a request. The outer error is the stream's. The inner error says that the request is
-    /// bad; it can still be answered. Do not poll again after either.
+    /// Reads a request. The outer error comes from the stream. The inner error says that the
+    /// request is bad. A bad request can still be answered. Do not poll again after either error.
     pub(crate) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Result<(), HandshakeError>, Error>> {
         let Self { io, handshake, .. } = self;
-        // The first call starts the clock. Later calls at zero change nothing.
+        // The first call of `handle_timeout` starts the deadline. Further calls with time zero
+        // change nothing.
         let mut told = handshake.reading.handle_timeout(Time::ZERO);
         while told.is_ok() {
             ready!(poll_read(io, &mut handshake.reading, cx))?;
@@ -95,8 +97,9 @@ impl<I: Source + Output> Incoming<I> {
         }
     }
 
-    /// Shuts the stream down for writing and drains it. Otherwise unread input would turn FIN into
-    /// RST, and the peer might lose the response.
+    /// Shuts the stream down for writing, then discards input for at most [`LINGER`]. If input
+    /// stayed unread, the system would send RST instead of FIN, and the peer might lose the
+    /// response.
     pub(crate) async fn linger(&mut self) {
         let io = &mut self.io;
         let end = io.now() + LINGER;
@@ -116,7 +119,7 @@ impl<I: Source + Output> Incoming<I> {
     }
 }
 
-/// The opening handshake as a client. Its deadline counts from the epoch of `io`. `ahead` has the
+/// The opening handshake as a client. The deadline counts from the epoch of `io`. `ahead` has the
 /// bytes that were read from `io` before.
 pub(crate) async fn client<I: Source + Output>(
     mut io: I,
@@ -139,10 +142,11 @@ pub(crate) async fn client<I: Source + Output>(
             Ok(Progress::Partial) => handshake.reading.handle_timeout(io.now()),
             Err(error) => Err(error),
         };
-        match told {
-            Ok(()) => {}
-            Err(HandshakeError::Refused { .. }) => return Err(Error::refused(handshake)),
-            Err(error) => return Err(error.into()),
+        if let Err(error) = told {
+            return Err(match handshake.into_refusal() {
+                Some(refusal) => Error::Refused(Box::new(refusal)),
+                None => error.into(),
+            });
         }
         match poll_fn(|cx| poll_read(&mut io, &mut handshake.reading, cx)).await {
             // The server's response says more than the error that ended the stream.
@@ -169,7 +173,7 @@ pub(crate) fn poll_read<I: Source + Output>(
     Poll::Ready(Ok(()))
 }
 
-/// Writes all bytes, then flushes. `None` if that takes too long.
+/// Writes all bytes, then flushes. `None` if this takes longer than `by`.
 pub(crate) async fn write_all<I: Source + Output>(
     io: &mut I,
     mut bytes: &[u8],
@@ -187,7 +191,7 @@ pub(crate) async fn write_all<I: Source + Output>(
     written.await
 }
 
-/// The result of `poll`, or `None` if it takes too long.
+/// The result of `poll`, or `None` if `poll` is not ready by `by`.
 async fn within<I: Source + Output, T>(
     io: &mut I,
     by: Option<Time>,

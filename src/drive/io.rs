@@ -6,10 +6,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The most slices given to one vectored write.
+/// The largest number of slices in one vectored write.
 const SLICES: usize = 32;
 
-/// A stream, or half of one, with the adapter's own way to wait, `W`.
+/// A stream, or half of a stream, with `W`, the adapter's own way to wait.
 #[derive(Debug)]
 pub(crate) struct Timed<S, W> {
     pub(crate) io: S,
@@ -18,30 +18,30 @@ pub(crate) struct Timed<S, W> {
 
 /// A stream with a clock and a way to wait.
 pub(crate) trait Io {
-    /// The user is a thread that waits for this one connection. It keeps the buffers, and a read
-    /// [may wait](Self::may_wait).
+    /// The caller is a thread that serves this one connection. So the thread keeps the buffers
+    /// during a wait, and a read [may block](Self::may_wait).
     const WAITS: bool = false;
 
     /// The time since the stream's own epoch.
     fn now(&self) -> Time;
 
-    /// Waits until `until`, or for a shorter time.
+    /// Waits until `until`. May return earlier.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Waits for the stream, at the longest until `by`. Only handshakes call it. For a task the
-    /// stream has the waker, so this waits for `by` alone. A thread blocks in this call.
+    /// Waits for the stream, at most until `by`. Only handshakes call this. For a task the stream
+    /// already has the waker, so this waits for `by` alone. A thread blocks in this call.
     fn poll_wait(&mut self, by: Option<Time>, cx: &mut Context<'_>) -> Poll<()> {
         by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
     }
 
-    /// Allows the next read to block until `until`, the next deadline. The caller has nothing to
-    /// write.
+    /// Allows the next read to block, at most until `until`, the next deadline. The caller has
+    /// nothing to write.
     #[inline(always)]
     fn may_wait(&mut self, until: Option<Time>) {
         let _ = until;
     }
 
-    /// Says that the stream refused bytes, so the next wait is for writing too.
+    /// Tells that the stream refused bytes, so the next wait has to be for writing too.
     #[inline(always)]
     fn write_blocked(&mut self) {}
 }
@@ -81,7 +81,8 @@ pub(crate) trait Output: Io {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// The result of a failed call. A call that was only interrupted is made again.
+/// The result of a failed call. After an interruption, this wakes the task, which then repeats the
+/// call.
 #[cold]
 pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T>> {
     if error.kind() == io::ErrorKind::Interrupted {
@@ -91,7 +92,7 @@ pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T
     Poll::Ready(Err(error))
 }
 
-/// Shuts the stream down for writing. A stream that fails to do so counts as shut.
+/// Shuts the stream down for writing. If this fails, the stream counts as shut down.
 pub(crate) fn shutdown<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
     match io.poll_shutdown(cx) {
         Poll::Ready(Err(error)) => failed::<()>(error, cx).map(drop),
@@ -115,7 +116,8 @@ pub(super) fn write<I: Output>(
 
 #[inline(never)]
 fn with_many<T>(out: &impl Buf, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
-    // Most writes have only a header and a payload, so the other slices are not built.
+    // Most writes have only a header and a payload. So the long array is built only if this short
+    // array is full.
     let mut few = [IoSlice::new(&[]); 4];
     let filled = out.chunks_vectored(&mut few);
     if filled < few.len() {

@@ -1,11 +1,11 @@
-//! The loop of all adapters. It parses the input. When the input is used up, it writes once, reads
-//! once, and begins again.
+//! The loop that all adapters share. A round parses the input until the input is used up, then
+//! writes once and reads once.
 //!
-//! It has two parameters. A `Core` is the whole connection, or the reading half of a split one. An
-//! `Io` is the stream with its way to wait: a task with a timer, or a thread. The core decides what
-//! a step means, and this loop does the I/O that follows. `Pending` means that the stream would
-//! block. Under a runtime the stream wakes the task later; in `blocking` the thread then waits in
-//! `poll(2)`.
+//! The loop has two type parameters. `Core` is the whole connection, or the receiving half of a
+//! split connection. `Io` is the stream with its way to wait: a timer for a task, a blocking call
+//! for a thread. The core decides what a step means, and this loop does the I/O that follows.
+//! `Pending` means that the stream would block. Under a runtime the stream wakes the task later; in
+//! `blocking` the thread then waits in `poll(2)`.
 pub(crate) mod calls;
 mod core;
 pub(crate) mod error;
@@ -43,40 +43,48 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The result of a poll. One byte: a `Result<Step, _>` through futures is stored in narrow pieces
-/// and loaded as a wide one, which costs more than the step.
+/// The result of a poll, in one byte. With a `Result<Step, _>`, a future would store narrow parts
+/// and load a wide value, which costs more than the step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
     /// The item that the call wants: the connection's current message, event or chunk.
     Item,
-    /// The end, or an error, which is in `failed`.
+    /// There is no further item. If an error is the reason, `failed` has the error.
     End,
 }
 
-/// A whole connection, or its receiving half, with its stream. The adapters call it `WebSocket` and
-/// `Reader`.
+/// The result of a poll that writes. The error is boxed so that the result is one word, for the
+/// same reason.
+pub(crate) type Written = Result<(), Box<Error>>;
+
+/// A whole connection (an adapter's `WebSocket`) or its receiving half (`Reader`), with the stream.
 #[derive(Debug)]
 pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
-    /// Each read must be recorded: its time for the program, or that it happened for `attend`.
+    /// Each read must be noted: the program wants the time of each read, or `attend` has to run
+    /// after each read.
     notes_reads: bool,
-    /// Bytes were read since the deadlines were last attended to.
+    /// Bytes were read since the last `attend`.
     read_unattended: bool,
-    /// The reason why there is no item. A poll puts it here, and the call that returns it takes it,
-    /// because a wide result through futures costs more than a step.
+    /// The error that `Ready::End` stands for; `None` after a clean end. A poll stores the error
+    /// here, because passing a wide result through futures costs more than a step.
     failed: Option<Error>,
+    /// `None` before the first poll that may have to wait.
     #[cfg(feature = "_task")]
-    polled: task::polls::Polled,
+    polled: Option<Box<task::polls::Polled>>,
+    /// The `Stream` has given its last item.
+    #[cfg(feature = "futures")]
+    stream_ended: bool,
 }
 
 /// The buffers that the thread keeps.
-static POOL: Memory = Memory { take: pool::take, give: pool::give };
+static POOL: Memory = Memory { take_to: pool::take_to, give: pool::give };
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
     #[inline]
     pub(crate) fn new(mut core: C, io: I) -> Self {
-        let notes_reads = core.inbound().stamps_reads() || core.inbound().is_watched();
+        let notes_reads = core.inbound().stamps_reads() || core.inbound().attends().is_some();
         Self {
             core,
             io,
@@ -84,11 +92,13 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             read_unattended: false,
             failed: None,
             #[cfg(feature = "_task")]
-            polled: task::polls::Polled::default(),
+            polled: None,
+            #[cfg(feature = "futures")]
+            stream_ended: false,
         }
     }
 
-    /// The error that a poll kept, or the end.
+    /// The result after `Ready::End`: the error that a poll stored, or `None` after a clean end.
     #[cold]
     pub(crate) fn ended<T>(&mut self) -> Result<Option<T>, Error> {
         match self.failed.take() {
@@ -140,7 +150,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             // wait for each other for ever.
             let written = self.write(cx);
             if I::WAITS && written.is_ready() {
-                let until = self.core.next();
+                let until = self.core.next_deadline();
                 self.io.may_wait(until);
             }
             let read = self.poll_read(cx);
@@ -148,7 +158,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Writes queued bytes until the stream refuses.
+    /// Writes queued bytes until the stream refuses more.
     #[inline(always)]
     pub(crate) fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let written = self.core.poll_write(&mut self.io, cx);
@@ -179,7 +189,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         let read = self.poll_input(cx);
         if let Poll::Ready(Ok(1..)) = read {
             let inbound = self.core.inbound();
-            self.read_unattended = inbound.is_watched();
+            self.read_unattended = inbound.attends().is_some();
             if inbound.stamps_reads() {
                 inbound.receiver_mut().set_read(self.io.now(), arrival::left());
             }
@@ -216,18 +226,19 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         self.core.inbound().receiver_mut().commit(n);
     }
 
-    /// Checks the deadlines that a flood of input must not put off, although no read would block.
+    /// Checks the deadline on data and the idle message. The other deadlines are checked only when
+    /// a read would block, but these two must not wait while input keeps coming.
     #[cold]
     fn attend(&mut self) {
         self.read_unattended = false;
         let now = self.io.now();
-        if self.core.inbound().is_due(now) {
+        if self.core.inbound().attends().is_some_and(|at| at <= now) {
             self.core.with(|inbound, tx, _| inbound.attend(now, tx));
         }
     }
 
-    /// Measures the round trip if a Pong has answered a Ping of ours and the read brought no time.
-    /// Otherwise the Pong would wait for the next deadline.
+    /// Measures the round trip if a Pong has answered a Ping of ours, and the read was not timed.
+    /// Without this call, the measurement would end at the next deadline, which is too late.
     #[cold]
     fn time_pong(&mut self) {
         let Self { core, io, .. } = self;
@@ -238,10 +249,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         });
     }
 
-    /// The next thing to do with the stream, once receiving is over. It also tells the sending side
-    /// why receiving ended, which wakes a writer. After `ReadyState::Closed` it tells the sending
-    /// side that nothing more is written. `Ending::Done` alone does not mean that: the caller may
-    /// still answer the peer's Close.
+    /// The next thing to do with the stream, once receiving is over. This call also tells the
+    /// sending side why receiving ended, which wakes a writer. In `ReadyState::Closed` it also
+    /// tells the sending side that nothing more will be written. `Ending::Done` does not prove
+    /// that, because the caller may still answer the peer's Close.
     fn ending(&mut self) -> Ending {
         self.core.with(|inbound, tx, out| {
             out.recv_error = inbound.receiver().error().or(out.recv_error);
@@ -252,8 +263,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         })
     }
 
-    /// Gives the buffers back before a wait. A thread waits for this one connection only, so it
-    /// keeps them.
+    /// Gives the buffers back to the pool before a wait. A blocking thread keeps the buffers,
+    /// because it serves this one connection only.
     #[inline(always)]
     fn give_back(&mut self) {
         if !I::WAITS {
@@ -280,7 +291,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                     }
                     shut
                 }
-                Ending::Discard => self.poll_read(cx).map(|read| match read {
+                // A read that notes too much does no harm here, and is not compiled once more.
+                Ending::Discard => self.poll_noting_read(cx).map(|read| match read {
                     Ok(0) | Err(_) => self.end_of_stream(),
                     Ok(n) => self.commit(n),
                 }),
@@ -293,7 +305,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             }
         }
         self.give_back();
-        // This repeats the end. `Chunk` is the least code, because it has no fast path.
+        // This step returns the end or the error again. `Chunk` needs the least code, because it
+        // has no fast path.
         let ended = self.core.step(Want::Chunk);
         self.failed = self.core.with(|_, _, out| out.reason(ended));
         Poll::Ready(Ready::End)
@@ -301,10 +314,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<C: Core<I>, I: Io> Socket<C, I> {
-    /// Waits for the next deadline. Ready when a deadline has changed something.
+    /// Waits for the next deadline. Ready when a passed deadline has changed something.
     #[inline]
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.core.next() {
+        match self.core.next_deadline() {
             None => Poll::Pending,
             Some(at) => self.poll_until(at, cx),
         }
@@ -318,8 +331,8 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
             if at > now {
                 ready!(io.poll_sleep(at, cx));
             } else {
-                // A task that used up its budget of the runtime cannot read, so silence proves
-                // nothing. The timer shares this budget.
+                // A task that has used up its runtime budget cannot read, so silence proves nothing
+                // about the peer. The timer shares this budget, so it is not ready either.
                 if at > Time::ZERO && core.inbound().may_be_silent() {
                     ready!(io.poll_sleep(at, cx));
                 }
@@ -330,7 +343,7 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                     return Poll::Ready(());
                 }
             }
-            match core.next() {
+            match core.next_deadline() {
                 None => return Poll::Ready(()), // a phase has ended
                 Some(next) => at = next,
             }

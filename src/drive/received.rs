@@ -7,13 +7,14 @@ use crate::proto::{
 /// The result of `recv_to_reply`: a message, facts about it, and, from a whole WebSocket, the
 /// sending half to answer with.
 ///
-/// From a `Reader`, `S` is `()`: its `Writer` sends.
+/// From a `Reader`, `S` is `()`, because only the `Writer` can send.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Received<'a, S = &'a mut Sender> {
     /// The message, borrowed from the buffer it was read into.
     pub message: Message<'a>,
-    /// The sending half, with room for an answer. It is closed if the stream accepts nothing more.
+    /// The sending half, with room for an answer. If the stream accepts no more bytes, this half is
+    /// closed.
     pub sender: S,
     receiver: &'a Receiver,
 }
@@ -24,8 +25,8 @@ impl<'a, S> Received<'a, S> {
         receiver.message().map(|message| Self { message, sender, receiver })
     }
 
-    /// Facts about the message besides its payload. The most useful one is whether another message
-    /// was already read, so that you can act on the newest only. It costs a look at the next
+    /// Facts about the message besides its payload. For example, you learn whether another message
+    /// was already read, so that you can act on the newest only. This call looks at the next
     /// header.
     #[inline]
     pub fn info(&self) -> Info {

@@ -1,15 +1,15 @@
-//! Two halves of a WebSocket: the one that receives, and the one that sends.
+//! The two halves of a WebSocket: one receives, the other sends.
 //!
 //! The [`Half`] owns everything that receiving needs. One lock holds everything that sending needs:
 //! the core's sender and the writing half of the stream. Writes never wait, so no half holds the
-//! lock across a wait. The half that holds it writes until the stream refuses. The remaining bytes
-//! stay in the sender, where a Pong joins them at the next frame boundary.
+//! lock across a wait. The half that holds the lock writes until the stream refuses more. The
+//! remaining bytes stay in the sender, where a Pong is placed at the next frame boundary.
 //!
 //! A stream keeps one waker for writing. Both halves may wait for the stream, so this waker wakes
-//! both. A stream may also drop its waker once it accepts bytes. So the half that writes the last
-//! of the refused bytes wakes the other half.
+//! the tasks of both halves. A stream may also drop its waker once it accepts bytes. So the half
+//! that writes the last of the refused bytes wakes the other half.
 use super::{
-    Core, Error, Io, Out, Outlook, Output, Received, Socket, Source, Whole,
+    Core, Error, Io, Out, Outlook, Output, Received, Socket, Source, Whole, Written,
     io::shutdown,
     sync::{AtomicBool, Mutex, MutexGuard, Ordering::Relaxed, lock, yield_now},
     wakers::{Side, Wakers},
@@ -27,22 +27,26 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-/// How often a writer yields to a reader that waits for the lock. All yields together take a few
-/// microseconds.
+/// How often at most a writer yields to a reader that waits for the lock. All yields together take
+/// a few microseconds.
 const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 
 /// The state that both halves share.
+///
+/// The flags are hints beside the lock, so they need no memory ordering of their own. A half that
+/// acts on one parks its waker before, or takes the lock after. `Wakers` then orders the two.
 #[derive(Debug)]
 pub(super) struct Shared<W> {
     wakers: Arc<Wakers>,
     /// The stream refused bytes, and either half may write them later. Set under the lock.
     blocked: AtomicBool,
     /// The sending side has no deadline, no Close and no Pong to time, so the reader need not lock
-    /// it to look. Set whenever the lock is released. Without this flag the reader would take the
-    /// lock before each wait, and a writer that floods holds the lock nearly all the time.
+    /// it. Updated whenever the lock is released. Without this flag the reader would take the lock
+    /// before each wait. A writer that sends without pause holds the lock nearly all the time.
     quiet: AtomicBool,
     /// The reader waits for the lock. A writer that wants the lock again yields first. The lock is
-    /// not fair, so a writer whose stream keeps accepting bytes would get it again and again.
+    /// not fair: without the yields, a writer whose stream keeps accepting bytes would get the lock
+    /// again and again.
     awaited: AtomicBool,
     sending: Mutex<Sending<W>>,
 }
@@ -55,14 +59,14 @@ struct Sending<W> {
     io: W,
 }
 
-/// The locked sending side. Both halves wait while this lives. Unlocking tells each half what
-/// changed for it.
+/// The locked sending side. Both halves wait while this guard lives. Dropping the guard wakes each
+/// half for which something has changed.
 struct Locked<'a, W> {
     quiet: &'a AtomicBool,
     was_closed: bool,
     had_ended: bool,
     sending: MutexGuard<'a, Sending<W>>,
-    news: News<'a>, // dropped behind the lock, so that nobody is woken under it
+    news: News<'a>, // dropped after the lock, so that nobody is woken under the lock
 }
 
 #[derive(Debug)]
@@ -73,8 +77,8 @@ struct News<'a> {
 }
 
 impl<W> Sending<W> {
-    /// Whether nothing more is sent: a deadline passed, or receiving or the stream failed. Both
-    /// halves must know.
+    /// Whether nothing more will be sent, because receiving has failed, the stream has failed or a
+    /// deadline has passed. Both halves must learn of this.
     fn has_ended(&self) -> bool {
         self.out.recv_error.is_some() || self.tx.is_broken()
     }
@@ -86,7 +90,7 @@ impl<W> Drop for Locked<'_, W> {
         let Sending { tx, .. } = &*self.sending;
         self.quiet.store(tx.is_idle(), Relaxed);
         self.news.writer = self.sending.has_ended() && !self.had_ended;
-        // The reader watches the deadline that a Close begins.
+        // The reader has to watch the deadline that a Close starts.
         self.news.reader = self.news.writer || (tx.is_closed() && !self.was_closed);
     }
 }
@@ -114,8 +118,8 @@ impl<W> Shared<W> {
         })
     }
 
-    /// Locks for calls that change nothing that the other half waits for, such as a getter or
-    /// `feed`.
+    /// Locks without waking anyone afterwards. This is for calls such as a getter or `feed`, which
+    /// change nothing that the other half waits for.
     #[inline]
     fn look(&self) -> MutexGuard<'_, Sending<W>> {
         lock(&self.sending)
@@ -132,7 +136,9 @@ impl<W> Shared<W> {
         }
     }
 
-    /// Locks for the half that receives.
+    /// Locks the sending side for the half that receives, ahead of a writer that sends without
+    /// pause. Only calls that come with each frame or wait need this. A write or a shutdown comes
+    /// after them, and takes [`lock`](Self::lock).
     fn read_lock(&self) -> Locked<'_, W> {
         self.awaited.store(true, Relaxed);
         let locked = self.lock();
@@ -140,8 +146,8 @@ impl<W> Shared<W> {
         locked
     }
 
-    /// Yields while the reader waits for the lock. The writer calls it before it locks: see
-    /// `awaited`.
+    /// Yields while the reader waits for the lock; `awaited` says why. The writer calls this before
+    /// each write. Its other calls hold the lock only briefly.
     fn let_reader_pass(&self) {
         for _ in 0..YIELDS {
             if !self.awaited.load(Relaxed) {
@@ -151,11 +157,12 @@ impl<W> Shared<W> {
         }
     }
 
-    /// The waker for streams and timers that are polled under the lock. It wakes both tasks.
+    /// The waker for streams and timers that are polled under the lock. This waker wakes both
+    /// tasks.
     ///
-    /// A stream must not keep a task's own waker. It drops its old waker under the lock. With the
-    /// last waker the runtime drops the task, and the task's half locks when it is dropped: that
-    /// would be a deadlock.
+    /// A stream must not keep a task's own waker. The stream drops its old waker while we hold the
+    /// lock. If this was the task's last waker, the runtime drops the task. Code that runs then may
+    /// take the same lock: a deadlock.
     fn both(&self) -> Waker {
         Waker::from(self.wakers.clone())
     }
@@ -166,8 +173,8 @@ impl<W> Shared<W> {
 }
 
 impl<W: Output> Shared<W> {
-    /// Writes everything queued until the stream refuses. The caller has parked its waker, so it
-    /// misses no change that another task makes after this write.
+    /// Writes queued bytes until the stream refuses more. The caller has parked its waker before,
+    /// so it misses no change that another task makes after this write.
     fn poll_write(&self, side: Side) -> Poll<io::Result<()>> {
         let both = self.both();
         if side == Side::Writer {
@@ -188,22 +195,22 @@ impl<W: Output> Shared<W> {
         }
         let newly = written.is_pending() && !was_blocked;
         if newly && side == Side::Writer && !self.wakers.is_parked(side) {
-            // The stream may have woken both tasks already, before `blocked` was set, so the reader
-            // saw nothing to do. If the writer's future is dropped, only the reader can write the
-            // refused bytes.
+            // The stream may have woken both tasks before `blocked` was set. Then the reader saw
+            // nothing to do. But if the writer's future is dropped, only the reader can write the
+            // refused bytes. So the reader is woken again.
             self.wakers.wake(Side::Reader);
         }
         written
     }
 }
 
-/// The core of the reading half.
+/// The core of the receiving half.
 #[derive(Debug)]
 pub(crate) struct Half<W> {
     pub(crate) inbound: Inbound,
-    /// This half may have queued something since the last complete write. Without this flag the
-    /// reader would also write what the writer only fed, which should leave in one write at the
-    /// writer's flush.
+    /// This half may have queued bytes since its last complete write. Without this flag the reader
+    /// would also write messages that the writer has only fed. Those messages should leave in one
+    /// write, at the writer's flush.
     owes: bool,
     pub(super) link: Arc<Shared<W>>,
 }
@@ -255,7 +262,7 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
         shutdown(&mut self.link.lock().sending.io, &mut Context::from_waker(&both))
     }
 
-    fn next(&mut self) -> Option<Time> {
+    fn next_deadline(&mut self) -> Option<Time> {
         if self.inbound.is_idle() && self.link.quiet.load(Relaxed) {
             return None;
         }
@@ -276,19 +283,19 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
 #[derive(Debug)]
 pub(crate) struct Writer<W, H = ()> {
     link: Arc<Shared<W>>,
-    /// The adapter's own part.
+    /// The state that only the adapter's writer needs.
     pub(crate) hand: H,
 }
 
-/// The half that receives from an `R`, and the half that sends.
+/// The half that receives from an `R`, and the half that sends to a `W`.
 type Halves<R, W, H> = (Socket<Half<W>, R>, Writer<W, H>);
 
 impl<I: Source + Output> Socket<Whole, I> {
     /// Splits the connection. Messages that were fed or received before are kept.
-    pub(crate) fn into_halves<R: Source, W: Output, H>(
+    pub(crate) fn into_halves<R: Source, W: Output, H, E>(
         self,
-        split: impl FnOnce(I) -> io::Result<(R, W, H)>,
-    ) -> io::Result<Halves<R, W, H>> {
+        split: impl FnOnce(I) -> Result<(R, W, H), E>,
+    ) -> Result<Halves<R, W, H>, E> {
         let Self { mut core, io, .. } = self;
         core.conn.set_paused(false);
         let (inbound, tx) = core.conn.into_halves();
@@ -300,22 +307,21 @@ impl<I: Source + Output> Socket<Whole, I> {
 }
 
 impl<W, H> Writer<W, H> {
-    /// For calls that need no I/O and change nothing that the reader waits for: getters, and
-    /// `feed`.
+    /// For getters and `feed`, which need no I/O and change nothing that the reader waits for.
     #[inline]
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
         f(&mut self.link.look().tx)
     }
 
-    /// Sets whether the reader too writes the bytes that the stream refused. A writing thread that
-    /// waits for the stream writes them itself, and sets this to `false` for that time.
-    pub(crate) fn set_left(&self, left: bool) {
-        self.link.blocked.store(left, Relaxed);
+    /// Sets whether the reader too may write the bytes that the stream refused. A writing thread
+    /// that waits for the stream writes these bytes itself, so it sets `false` for that time.
+    pub(crate) fn set_blocked(&self, blocked: bool) {
+        self.link.blocked.store(blocked, Relaxed);
     }
 
-    /// Whether there is room. An error means that nothing more can be fed: it is the reason why
-    /// receiving ended, or says that this half is closed. A flush returns the error of the stream
-    /// itself.
+    /// Whether there is room for a message. An error means that nothing more can be fed: receiving
+    /// has failed, or this half is closed. A failed stream also closes this half; a flush returns
+    /// the stream's error.
     pub(crate) fn has_room(&self) -> Result<bool, Error> {
         let sending = self.link.look();
         let Sending { tx, out, .. } = &*sending;
@@ -339,29 +345,25 @@ impl<W: Io, H> Writer<W, H> {
 }
 
 impl<W: Output, H> Writer<W, H> {
-    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Written> {
         if self.has_room()? { Poll::Ready(Ok(())) } else { self.poll_flush(cx, true) }
     }
 
-    /// Writes everything, or, with `enough`, until there is room.
-    pub(crate) fn poll_flush(
-        &mut self,
-        cx: &mut Context<'_>,
-        enough: bool,
-    ) -> Poll<Result<(), Error>> {
+    /// Writes everything. With `enough`, stops once there is room.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         self.link.wakers.park(Side::Writer, cx);
         loop {
             let written = self.link.poll_write(Side::Writer);
             if let Poll::Ready(Err(error)) = written {
-                return Poll::Ready(Err(error.into()));
+                return Poll::Ready(Err(Error::from(error).into()));
             }
             let sending = self.link.look();
             let Sending { tx, out, .. } = &*sending;
             if let Some(error) = out.recv_error {
-                return Poll::Ready(Err(error.into()));
+                return Poll::Ready(Err(Error::from(error).into()));
             }
             if tx.is_broken() {
-                return Poll::Ready(Err(out.lost()));
+                return Poll::Ready(Err(out.lost().into()));
             }
             if written.is_ready() || (enough && tx.has_room()) {
                 return Poll::Ready(Ok(()));
@@ -371,12 +373,16 @@ impl<W: Output, H> Writer<W, H> {
         }
     }
 
-    /// Waits for the deadline on writing, after the stream refused bytes. Ready when the deadline
-    /// has passed, or the stream accepted bytes.
+    /// Waits for the deadline on writing. The caller comes from a `Pending` write, which has begun
+    /// this deadline. So a ready result means that the deadline has passed, or that the other half
+    /// has written since. The caller looks again in both cases.
+    ///
+    /// The timer is in the shared stream, and wakes both halves. So the deadline is noticed even if
+    /// this future is dropped. A thread does not wait here: it notes the time, and waits later.
     fn poll_stall(&self) -> Poll<()> {
         let both = self.link.both();
         let cx = &mut Context::from_waker(&both);
-        let mut locked = self.link.lock();
+        let mut locked = self.link.lock(); // which tells the other half of a passed deadline
         let Sending { tx, out, io } = &mut *locked.sending;
         while let Some(at) = tx.poll_timeout() {
             let now = io.now();

@@ -1,5 +1,6 @@
-//! The locks and the clock of a split WebSocket: those of std or, when `checks/model` builds this
-//! crate to try all interleavings of threads, those of loom, with a clock that stands still.
+//! The locks and the clock of a split WebSocket. Both come from std, except when `checks/model`
+//! builds this crate to try all interleavings of threads. Then the locks are loom's, and the clock
+//! stands still.
 #[cfg(not(tickwire_model))]
 pub(crate) use std::{
     sync::{
@@ -22,7 +23,8 @@ pub(crate) use {
     },
 };
 
-/// Ignores poisoning: a panic, which should not happen, leaves nothing half done under these locks.
+/// Locks a mutex. Ignores poisoning, because even a panic would leave nothing half done under these
+/// locks.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

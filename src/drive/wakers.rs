@@ -6,12 +6,10 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
-/// The waiting tasks. The reader waits for anything, the writer for the stream to accept bytes.
+/// The wakers of the waiting tasks. The reader waits for any change. The writer waits for the
+/// stream to accept bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Wakers {
-    reader: Mutex<Option<Waker>>,
-    writer: Mutex<Option<Waker>>,
-}
+pub(crate) struct Wakers([Mutex<Option<Waker>>; 2]);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -21,23 +19,19 @@ pub(crate) enum Side {
 
 impl Side {
     pub(crate) fn other(self) -> Self {
-        match self {
-            Self::Reader => Self::Writer,
-            Self::Writer => Self::Reader,
-        }
+        if self == Self::Reader { Self::Writer } else { Self::Reader }
     }
 }
 
 impl Wakers {
     fn slot(&self, side: Side) -> MutexGuard<'_, Option<Waker>> {
-        lock(match side {
-            Side::Reader => &self.reader,
-            Side::Writer => &self.writer,
-        })
+        let [reader, writer] = &self.0;
+        lock(if side == Side::Reader { reader } else { writer })
     }
 
-    /// Cloning or dropping a waker may run code that comes back here, because a task may be dropped
-    /// with it. So neither happens under the lock.
+    /// Keeps the waker of `cx` until [`wake`](Self::wake). Cloning or dropping a waker may drop a
+    /// task, and this may run code that calls these functions. So the waker is cloned and dropped
+    /// outside the lock.
     pub(crate) fn park(&self, side: Side, cx: &Context<'_>) {
         let waker = cx.waker();
         if self.slot(side).as_ref().is_some_and(|parked| parked.will_wake(waker)) {

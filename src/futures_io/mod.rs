@@ -1,10 +1,10 @@
 //! The connection on any `futures_io::AsyncRead + AsyncWrite`: smol, async-std, or a runtime of
 //! your own.
 //!
-//! Deadlines need a timer, and `futures-io` has none. So every function that makes a connection
-//! takes a timer: a function that takes an instant and returns a future that is ready at that
-//! instant. This example uses the timer of smol: `smol::Timer` and `smol::net` are the crates
-//! async-io and async-net.
+//! Deadlines need a timer, and `futures-io` has no timer. So every function that makes a connection
+//! takes a timer. A timer is a function that takes an instant and returns a future that is ready at
+//! that instant. The example below uses the timer of smol. (`smol::Timer` comes from the crate
+//! async-io, and `smol::net` is the crate async-net.)
 //!
 //! ```no_run
 //! use async_io::Timer;
@@ -24,7 +24,8 @@
 //! ```
 //!
 //! There is no `connect`. Dial with your runtime, set TCP_NODELAY, put TLS around the stream if the
-//! URL requires it, and give it to [`client`](fn@client), which checks none of this.
+//! URL requires TLS, and give the stream to [`client`](fn@client). `client` checks nothing of the
+//! kind.
 //!
 //! ```no_run
 //! use async_io::Timer;
@@ -32,7 +33,7 @@
 //! use std::time::Instant;
 //! use tickwire::{Config, futures_io, handshake::client::Request};
 //!
-//! /// A timer has a name where its type is needed: a pointer to the function.
+//! /// As a pointer to a function, the timer has a type that can be named.
 //! type WebSocket = futures_io::WebSocket<TcpStream, fn(Instant) -> Timer>;
 //!
 //! async fn dial() -> Result<WebSocket, Box<dyn std::error::Error>> {
@@ -43,23 +44,25 @@
 //! }
 //! ```
 //!
-//! **The end of a stream.** `poll_close` must shut the stream down for writing, so that the peer
-//! reads the end (RFC 6455 §7.1.1). With async-io's `Async<TcpStream>` it only flushes, and the
-//! peer reads the end when the stream is dropped: use async-net's stream.
+//! **The end of a stream.** `poll_close` of the stream must shut the stream down for writing, so
+//! that the peer reads the end (RFC 6455 §7.1.1). `poll_close` of async-io's `Async<TcpStream>`
+//! only flushes, so the peer reads the end only when the stream is dropped. Use async-net's stream
+//! instead.
 //!
-//! **Cancel safety.** All state lives in the [`WebSocket`], none in a future. So a future may be
-//! dropped at any await point, and nothing is lost, repeated or cut. Each method says what this
-//! means for it.
+//! **Cancel safety.** All state is in the [`WebSocket`], and no state is in a future. So a future
+//! may be dropped at any await point: nothing is lost or repeated, and no frame is left unfinished.
+//! The documentation of each method has the details.
 //!
 //! **Timers.** Calls drive the deadlines of [`Config`] while they are polled. Nothing is spawned,
 //! and nothing runs between calls, so keep receiving. No timer is made before a call has to wait
 //! for a deadline.
 //!
-//! **Memory.** A waiting connection holds no buffers. A pool of the thread lends them when bytes
-//! arrive or are sent.
+//! **Memory.** A waiting connection holds no buffers. When bytes arrive or are sent, the connection
+//! takes buffers from a pool of the thread.
 //!
-//! **Large shared payloads** are copied into each connection's buffer. `futures-io` does not tell
-//! whether a stream has vectored writes, and without them a header would travel alone.
+//! **Large shared payloads** are copied into each connection's buffer, because `futures-io` does
+//! not tell whether a stream has vectored writes. Without vectored writes, a frame's header would
+//! need a write of its own.
 mod split;
 
 pub use split::{ReadHalf, WriteHalf};
@@ -81,13 +84,14 @@ use crate::{
 use ::futures_io::{AsyncRead, AsyncWrite};
 use std::{
     boxed::Box,
+    convert::Infallible,
     fmt,
     io::{self, IoSlice},
     pin::Pin,
     time::{Duration, Instant},
 };
 
-/// Makes timers. Each function from an [`Instant`] to a future implements it:
+/// Makes timers. Each function from an [`Instant`] to a future implements this trait, for example
 /// `async_io::Timer::at`.
 ///
 /// ```
@@ -95,9 +99,9 @@ use std::{
 /// use tickwire::futures_io::Timers;
 ///
 /// fn is_one(_: impl Timers) {}
-/// is_one(|_: Instant| ready(())); // though one that makes every deadline spin
+/// is_one(|_: Instant| ready(())); // compiles, but always ready: a task would spin
 ///
-/// /// Time stands still.
+/// /// A clock that stands still.
 /// #[derive(Clone)]
 /// struct Frozen(Instant);
 ///
@@ -114,14 +118,15 @@ use std::{
 /// is_one(Frozen(Instant::now()));
 /// ```
 pub trait Timers: Clone + Unpin {
-    /// A timer. Its output does not matter.
+    /// A timer. The output of this future does not matter.
     type Sleep: Future;
 
-    /// A timer that is ready from `at` on, so at once if `at` has passed. A timer that is ready
-    /// earlier is not an error, only useless.
+    /// A timer that is ready from `at` on. If `at` has passed, the timer is ready at once. A timer
+    /// that is ready too early is not an error: the task polls once in vain.
     fn at(&self, at: Instant) -> Self::Sleep;
 
-    /// The time by the clock of these timers. It is the system's clock, unless tests simulate one.
+    /// The time by the clock of these timers. The default is the system's clock. A test may
+    /// simulate another clock.
     fn now(&self) -> Instant {
         Instant::now()
     }
@@ -140,25 +145,25 @@ type Over<S, T> = Timed<S, FuturesIo<T>>;
 
 /// A WebSocket over `S`, with timers made by `T`.
 ///
-/// One task can both receive and publish. The next receiving call writes the messages that it
-/// feeds, and goes on reading while the stream is slow.
+/// One task can both receive and publish. The next receiving call writes the messages that the task
+/// has fed. This call also reads while the stream takes these messages slowly.
 ///
-/// Dropping it ends the stream at once, and loses messages that were fed and not flushed: call
+/// Dropping a WebSocket ends the stream at once, and loses messages that were not flushed. So call
 /// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open until
-/// this is dropped.
+/// the WebSocket is dropped.
 pub struct WebSocket<S, T: Timers>(task::WebSocket<Over<S, T>>);
 
-/// An opening request that was read. Accept or reject it when you are ready.
+/// An opening request that was read. Accept or reject the request when you are ready.
 pub struct Incoming<S, T: Timers>(drive::Incoming<Over<S, T>>);
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: this answers Pings, sees the peer's
-/// Close, and drives all deadlines except the one on writing. Dropping the `Reader` ends receiving.
-/// Then the [`Writer`] learns of the connection's end from a failed write.
+/// Close, and drives all deadlines except the deadline on writing. Dropping the `Reader` ends
+/// receiving. Then the [`Writer`] learns of the connection's end from a failed write.
 pub struct Reader<R, W, T: Timers>(Socket<Half<Over<W, T>>, Over<R, T>>);
 
-/// The half of a [`WebSocket`] that sends. Dropping it does not close the connection: call `close`
-/// first. After a drop, messages that were fed and not flushed leave with the [`Reader`]'s next
-/// write, if there is one. Ask the [`Reader`] how the connection ended.
+/// The half of a [`WebSocket`] that sends. Dropping the `Writer` does not close the connection:
+/// call `close` first. After the drop, unflushed messages leave only if the [`Reader`] has
+/// something to write. `closed` of the [`Reader`] says how the connection ended.
 ///
 /// There is only one `Writer`. Several senders need a channel in front of it.
 pub struct Writer<W, T: Timers>(drive::Writer<Over<W, T>>);
@@ -170,7 +175,8 @@ pub use task::MessageOrRoom;
 
 adapter!(AsyncRead, AsyncWrite, timers: T: Timers);
 
-/// Not derived: that would require `T: Debug`, which a closure is not.
+/// Implements `Debug`. It is not derived, because a derived `Debug` would require `T: Debug`, which
+/// no closure implements.
 macro_rules! shown {
     ($($Type:ident<$($S:ident),*>)*) => {$(
         impl<$($S: fmt::Debug,)* T: Timers> fmt::Debug for $Type<$($S,)* T> {
@@ -182,22 +188,23 @@ macro_rules! shown {
 }
 shown!(WebSocket<S> Incoming<S> Reader<R, W> Writer<W>);
 
-/// Reads an opening request and accepts any good one. Use [`Incoming`] to look at the request
-/// first: at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
+/// Reads an opening request, and accepts every good request. Use [`Incoming`] to look at the
+/// request first: at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
 /// [origin](crate::handshake::server::Origins). A server whose users have cookies must check the
 /// origin.
 ///
-/// It sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. It waits for at most
-/// [`handshake_timeout`](Config::handshake_timeout). Add [`write_timeout`](Config::write_timeout)
-/// for a stream that refuses the answer (a socket accepts it at once), and a second after a
-/// refusal. So call it in its own task, not in the loop that accepts.
+/// This call sets no option of the stream. On TCP, call `set_nodelay(true)` before. This call waits
+/// for at most [`handshake_timeout`](Config::handshake_timeout). If the stream refuses the answer
+/// (a socket accepts it at once), the call waits for up to [`write_timeout`](Config::write_timeout)
+/// more. After a bad request the call waits for up to a second more. So call `accept` in a task of
+/// its own, not in the loop that accepts sockets.
 ///
 /// Dropping the future drops the stream.
 ///
 /// # Errors
 ///
-/// [`Error::Handshake`] for a bad request, after it was answered; [`Error::Io`]; [`Error::Recv`] if
-/// the stream accepted nothing of the answer for `write_timeout`.
+/// [`Error::Handshake`] for a bad request, after the request was answered. [`Error::Io`] if the
+/// stream fails. [`Error::Recv`] if the stream accepted no byte of the answer for `write_timeout`.
 pub async fn accept<S, T>(io: S, timers: T, config: &Config) -> Result<WebSocket<S, T>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -206,14 +213,15 @@ where
     task::accept(Timed::new(io, timers), config).await.map(WebSocket)
 }
 
-/// The opening handshake as a client, over a stream that is already connected. It sets nothing on
-/// the stream. [`handshake_timeout`](Config::handshake_timeout) bounds it.
+/// The opening handshake as a client, over a stream that is already connected. This call sets no
+/// option of the stream. [`handshake_timeout`](Config::handshake_timeout) bounds the handshake.
 ///
 /// Dropping the future drops the stream.
 ///
 /// # Errors
 ///
-/// [`Error::Io`], [`Error::Handshake`], and [`Error::Refused`] for a status other than 101.
+/// [`Error::Io`] if the stream fails. [`Error::Handshake`] if the handshake fails.
+/// [`Error::Refused`] for a status other than 101.
 pub async fn client<S, T>(
     io: S,
     timers: T,
@@ -237,28 +245,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
     /// Splits the connection for two tasks, by the stream's own way to split, or by two handles of
     /// the stream: `|stream| (stream.clone(), stream)` for a TCP stream of async-net.
     ///
-    /// Messages fed and received before are kept. The [`Writer`] continues an unfinished message in
-    /// chunks.
+    /// Messages fed or received before are kept. If you are sending a message in chunks, the
+    /// [`Writer`] continues it.
     pub fn into_split_with<R, W>(self, split: impl FnOnce(S) -> (R, W)) -> Halves<R, W, T>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let halves = self.0.into_halves(|Timed { io, wait }| {
+        let Ok((reader, writer)) = self.0.into_halves(|Timed { io, wait }| {
             let (read, write) = split(io);
             let FuturesIo { ref timers, epoch, .. } = wait;
             let twin = FuturesIo { timers: timers.clone(), epoch, sleep: None, reads: 0 };
-            Ok((Timed { io: read, wait }, Timed { io: write, wait: twin }, ()))
+            Ok::<_, Infallible>((Timed { io: read, wait }, Timed { io: write, wait: twin }, ()))
         });
-        match halves {
-            Ok((reader, writer)) => (Reader(reader), Writer(writer)),
-            Err(_) => unreachable!("nothing can fail"),
-        }
+        (Reader(reader), Writer(writer))
     }
 }
 
-/// After this many reads in a row that did not wait, the task yields. So other tasks and the
-/// deadlines get their turn even if a peer sends faster than it is read.
+/// The number of reads in a row without a wait, after which the task yields. So other tasks run,
+/// and deadlines are checked, even if a peer sends faster than this task reads.
 const READS: u8 = 64;
 
 /// A clock, and a timer for the next deadline. The timer is made at the first wait for a deadline.
@@ -266,7 +271,7 @@ struct FuturesIo<T: Timers> {
     timers: T,
     epoch: Instant,
     sleep: Option<Armed<T::Sleep>>,
-    /// Reads in a row that did not wait.
+    /// The number of reads in a row without a wait.
     reads: u8,
 }
 
@@ -296,7 +301,7 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
     }
 
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // An `Instant` may not reach further. An early wake-up does no harm.
+        // A later time may not fit into an `Instant`. An early wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let FuturesIo { timers, epoch, sleep, .. } = &mut self.wait;
         let set = || {

@@ -1,8 +1,8 @@
 //! The two halves of a stream; `futures-io` has no type for them.
 //!
-//! Each half locks the stream for one call, which never waits. So no half waits for the other, and
-//! none has to wake the other. Two tasks may wait for the halves at the same time: by the contract
-//! of `AsyncRead` and `AsyncWrite`, the stream keeps a waker for each.
+//! Each half locks the stream for one call. A call never waits for the stream, so no half has to
+//! wake the other. Two tasks may wait for the halves at the same time: by the contract of
+//! `AsyncRead` and `AsyncWrite`, the stream keeps a waker for each.
 use crate::drive::sync::{Mutex, lock};
 use ::futures_io::{AsyncRead, AsyncWrite};
 use std::{
@@ -26,7 +26,7 @@ pub(super) fn split<S>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
     (ReadHalf(shared.clone()), WriteHalf(shared))
 }
 
-/// Makes one call of the stream. A stream that panicked stays usable if it can.
+/// Makes one call of the stream. A panic of the stream does not prevent further calls.
 fn with<S: Unpin, T>(stream: &Mutex<S>, call: impl FnOnce(Pin<&mut S>) -> T) -> T {
     call(Pin::new(&mut *lock(stream)))
 }

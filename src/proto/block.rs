@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Each part keeps its block alive. The thread writes the next message behind the last part. If
-//! that message does not fit, the thread starts at the front again if all parts were dropped, and
-//! allocates a new block otherwise. Without std each message has a separate allocation.
+//! that message does not fit, and all parts were dropped, the thread starts at the front again. If
+//! that message does not fit, and a part is still kept, the thread allocates a new block. Without
+//! std each message has a separate allocation.
 use bytes::{Bytes, BytesMut};
 
 /// The longest message that is put into a block, in bytes. A longer message would leave too much of
@@ -15,8 +16,8 @@ use bytes::{Bytes, BytesMut};
 pub(crate) const LARGEST: usize = 4 << 10;
 
 /// The length of a block. A block is two allocations: its bytes and its reference count. A block is
-/// full when the next part, of up to `LARGEST` bytes, does not fit. So each allocation holds at
-/// least 16 KiB of messages.
+/// full when the next part, of up to `LARGEST` bytes, does not fit. So a full block holds at least
+/// 32 KiB of messages: 16 KiB for each allocation.
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 
 #[cfg(feature = "std")]
@@ -24,14 +25,14 @@ std::thread_local! {
     static THREAD: std::cell::RefCell<BytesMut> = std::cell::RefCell::new(BytesMut::new());
 }
 
-/// Copies received bytes that the caller keeps. Short ones go into the thread's block.
+/// Copies received bytes that the caller keeps. Up to `LARGEST` bytes go into the thread's block.
 #[inline]
 pub(crate) fn copy(bytes: &[u8]) -> Bytes {
     #[cfg(feature = "std")]
     if (1..=LARGEST).contains(&bytes.len())
         && let Ok(part) = THREAD.try_with(|block| part(&mut block.borrow_mut(), bytes))
     {
-        return part; // `try_with` fails only while the thread ends and has no block.
+        return part; // `try_with` fails only while the thread ends, and then there is no block.
     }
     Bytes::copy_from_slice(bytes)
 }

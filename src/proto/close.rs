@@ -1,12 +1,13 @@
-//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4). Their types allow only valid
-//! values.
+//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4). The types here allow only
+//! valid values.
 //!
 //! The connection decides whether and when a Close is sent.
 pub use crate::proto::code::CloseCode;
-use crate::proto::{error::ProtocolError, frame::MAX_CONTROL_LEN};
+use crate::proto::{error::ProtocolError, frame::Control};
 use alloc::string::String;
 
-/// The body of a Close frame. Calls that allow an empty body take or return an `Option` of it.
+/// The body of a Close frame. Calls that allow an empty body take or return an `Option` of this
+/// type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CloseFrame<'a> {
     /// Why the connection closes.
@@ -33,9 +34,6 @@ pub trait IntoClose<'f>: Into<Option<CloseFrame<'f>>> {}
 #[diagnostic::do_not_recommend]
 impl<'f, C: Into<Option<CloseFrame<'f>>>> IntoClose<'f> for C {}
 
-/// The longest reason: the longest control payload without the code.
-const MAX_REASON: usize = MAX_CONTROL_LEN - 2;
-
 impl<'a> CloseFrame<'a> {
     /// A code and a reason.
     pub const fn with_reason(code: CloseCode, reason: &'a str) -> Self {
@@ -57,15 +55,9 @@ impl<'a> CloseFrame<'a> {
         Ok(Some(Self { code, reason }))
     }
 
-    /// The payload of the Close frame, padded with zeros, and its length. `None` if the reason is
-    /// too long.
-    pub(crate) fn encode(self) -> Option<([u8; MAX_CONTROL_LEN], usize)> {
-        let mut out = [0; MAX_CONTROL_LEN];
-        let (code, rest) = out.split_first_chunk_mut()?;
-        *code = self.code.get().to_be_bytes();
-        rest.get_mut(..self.reason.len())?.copy_from_slice(self.reason.as_bytes());
-        debug_assert!(self.reason.len() <= MAX_REASON);
-        Some((out, 2 + self.reason.len()))
+    /// The payload of the Close frame. `None` if the reason is too long.
+    pub(crate) fn encode(self) -> Option<Control> {
+        Control::new([&self.code.get().to_be_bytes(), self.reason.as_bytes()])
     }
 }
 

@@ -43,10 +43,10 @@ impl CloseCode {
     }
 
     /// Whether a client that was closed with this code may succeed on a new connection, after a
-    /// pause. It is `false` for 1000, because the purpose is fulfilled. It is `false` for 1002,
-    /// 1003, 1007–1010, 3000 and 3003 (unauthorized, forbidden; IANA registry), because the same
-    /// client would get the same code again. It is `true` for an application's own codes,
-    /// 4000–4999, because only the application knows their meaning. Retry with growing delays.
+    /// pause. `false` for 1000, because the purpose is fulfilled. `false` for 1002, 1003,
+    /// 1007–1010, 3000 and 3003 (unauthorized, forbidden; IANA registry), because the same client
+    /// would get the same code again. `true` for an application's own codes, 4000–4999, because
+    /// only the application knows their meaning. Retry with growing delays.
     #[inline]
     pub const fn is_retryable(self) -> bool {
         !matches!(self.0, 1000 | 1002 | 1003 | 1007..=1010 | 3000 | 3003)

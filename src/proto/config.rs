@@ -1,5 +1,5 @@
-//! The limits and policies of a connection, each with its default and the reason for it. Also the
-//! result of a handshake's negotiation.
+//! The limits and policies of a connection, each with its default and the reason for it.
+//! [`Negotiated`] is the result of a handshake's negotiation.
 #[cfg(feature = "deflate")]
 mod deflate;
 
@@ -29,13 +29,13 @@ use core::time::Duration;
 #[doc = include_str!("../../docs/LIMITS.md")]
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The longest message received whole, in bytes; default 16 MiB. For a compressed message it
-    /// also bounds the inflated length, which is checked while inflating. A frame header that
-    /// announces a longer message fails the connection with Close 1009, before any of its payload
-    /// is stored.
+    /// The longest message received whole, in bytes; default 16 MiB. For a compressed message the
+    /// limit also holds for the inflated length, and is checked while inflating. A frame header
+    /// that announces a longer message fails the connection with Close 1009, before any payload of
+    /// that frame is stored.
     ///
-    /// Stops a peer from filling memory. It does not bound messages received in chunks, but it
-    /// bounds their frames if [`max_frame`](Self::max_frame) is not set.
+    /// Stops a peer from filling memory. A message received in chunks may be longer. Its frames may
+    /// not be longer unless [`max_frame`](Self::max_frame) is set.
     pub max_message: usize,
 
     /// The longest frame received, in bytes; default: the same as
@@ -44,11 +44,11 @@ pub struct Config {
     /// [`max_message`](Self::max_message) in chunks, allow its frames here.
     pub max_frame: Option<usize>,
 
-    /// The most fragments in a message received whole; default 131,072. A message with more fails
-    /// the connection with Close 1008.
+    /// The most fragments in a message received whole; default 131,072. A message with more
+    /// fragments fails the connection with Close 1008.
     ///
-    /// Stops a peer from keeping a message open for ever with empty fragments. No limit on bytes
-    /// would notice them.
+    /// Stops a peer from keeping a message open for ever with empty fragments. A limit on bytes
+    /// would not notice empty fragments.
     pub max_fragments: u32,
 
     /// The number of bytes that one read asks for, from 512 to 16 MiB; default 16 KiB, which fits
@@ -57,13 +57,13 @@ pub struct Config {
     /// arrives.
     pub read_buffer: usize,
 
-    /// The number of bytes that may be fed and not yet written; default 1 MiB. Once this much is
-    /// buffered, feeding fails with [`SendError::Full`](crate::SendError::Full). Below it, a
-    /// message of any length is accepted whole. 0 counts as 1.
+    /// Once this many bytes are unwritten, feeding fails with
+    /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
+    /// a message of any length is accepted whole. 0 counts as 1.
     ///
-    /// Stops a peer that does not read from filling memory with the messages sent to it. If a
+    /// Without this limit, the messages for a peer that does not read would fill memory. If a
     /// larger message made the buffer grow to more than four times this length, the buffer is freed
-    /// once it is written.
+    /// once all its bytes are written.
     pub high_water: usize,
 
     /// The number of bytes of replies at which an adapter writes in the middle of a batch; default
@@ -71,17 +71,17 @@ pub struct Config {
     ///
     /// The first reply of a long batch thus waits only until this many bytes of replies are ready.
     /// Measured with replies of 1 KiB (`benches/README.md`): a lower limit costs more system calls.
-    /// A higher one saves 6 % of processor time, but the slowest first reply waits 13 times as
+    /// A higher limit saves 6 % of processor time, but the slowest first reply waits 13 times as
     /// long.
     pub cork_limit: usize,
 
     /// The least length, in bytes, of a shared payload that is written in place instead of copied;
     /// default 16 KiB. Over TCP, a write of two pieces costs more than copying a shorter payload
-    /// (`benches/README.md`). Set it lower for a fan-out to many slow peers, so that their queues
-    /// share the payload.
+    /// (`benches/README.md`). Set a lower value for a fan-out to many slow peers, so that their
+    /// queues share the payload.
     ///
-    /// A client always copies, because it masks. An adapter's `send` writes a borrowed payload in
-    /// place if it has at least 16 KiB, or this length if that is more.
+    /// A client always copies, because it masks. An adapter's `send` also writes a borrowed payload
+    /// in place, if the payload has at least 16 KiB and at least this length.
     pub min_vectored: usize,
 
     /// Whether Pings are answered automatically (§5.5.2); default yes. If not, answer each
@@ -89,14 +89,14 @@ pub struct Config {
     pub auto_pong: bool,
 
     /// Whether a Close from the peer is answered automatically (§5.5.1); default yes. If not,
-    /// answer it with [`close`](crate::Sender::close).
+    /// answer each [`Event::Close`](crate::Event::Close) with [`close`](crate::Sender::close).
     pub auto_close: bool,
 
-    /// Whether the Close that reports a violation or a limit has a reason (§7.1.6), which helps the
-    /// authors of the peer; default no. The reason is the text of the
+    /// Whether the Close that reports a violation or a limit has a reason (§7.1.6); default no. A
+    /// reason helps the authors of the peer. The reason is the text of the
     /// [`RecvError`](crate::RecvError), such as `frame from a client is not masked` or `message
-    /// longer than the limit of 4096 bytes (max_message)`. It shows limits of this `Config`, and
-    /// never received data.
+    /// longer than the limit of 4096 bytes (max_message)`. This text shows limits of this `Config`,
+    /// and never received data.
     pub explain_violations: bool,
 
     /// Whether the adapters record the time of each read, for
@@ -105,7 +105,7 @@ pub struct Config {
     /// the clock for each read costs about 20 ns.
     pub stamp_reads: bool,
 
-    /// Sends a Ping to a silent peer, and fails the connection to a dead one; default no.
+    /// Sends a Ping to a silent peer, and fails the connection to a dead peer; default no.
     /// [`Heartbeat`] has presets.
     pub heartbeat: Option<Heartbeat>,
 
@@ -113,28 +113,29 @@ pub struct Config {
     /// This finds a feed that has died behind a server that still sends Pings or answers the Pings
     /// of the [heartbeat](Self::heartbeat).
     ///
-    /// The time runs from when the connection opens. Every byte of a data payload restarts it, so
-    /// that a long message on a slow line is no silence. Every message restarts it too, even an
-    /// application's own `pong`. Pings, Pongs and fragments without payload do not.
+    /// The time starts when the connection opens. Every byte of a data payload restarts the time,
+    /// so that a long message on a slow line is no silence. Every message restarts the time too,
+    /// even an application's own `pong`. Pings, Pongs and fragments without payload do not restart
+    /// it.
     ///
     /// Once the time has passed, the connection fails with
     /// [`DataTimeout`](crate::RecvError::DataTimeout). Each timeout has five checks, so the failure
-    /// can be up to a fifth late. Received messages are delivered first. A Close with 1001 tells
-    /// the peer, which may be alive.
+    /// can be late by up to a fifth of the timeout. Received messages are delivered first. A Close
+    /// with 1001 tells the peer, which may be alive.
     ///
-    /// Receiving calls drive the checks. Before a check they read everything available, or for a
-    /// fifth of the timeout if input never pauses, so a program that receives late loses nothing. A
-    /// pause in reading, such as a long wait in `send`, does not count if it lasts two fifths or
-    /// more. A shorter pause counts, and one more check follows it. A timeout below 5 ms counts as
-    /// 5 ms. With this setting, receiving calls read the clock for each read, which costs about 20
-    /// ns.
+    /// Receiving calls drive the checks. Before a check they read everything available, so a
+    /// program that receives late loses nothing. If input never pauses, they read for a fifth of
+    /// the timeout. A pause in reading, such as a long wait in `send`, does not count as silence if
+    /// it lasts two fifths of the timeout or more. A shorter pause counts, and one more check
+    /// follows the pause. A timeout below 5 ms counts as 5 ms. With this setting, receiving calls
+    /// read the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 
-    /// Sends the message whenever no other was sent for the duration; default: none. The message
-    /// may go up to a fifth early, or late if the program rarely receives. It is for servers that
-    /// close a connection on which no *message* arrives, such as exchanges: some want a text
-    /// `ping`, others JSON. If a Ping is enough, prefer the [heartbeat](Self::heartbeat), which
-    /// costs nothing while the peer sends.
+    /// Sends this message whenever no other message was sent for this duration; default: none. The
+    /// message may leave early by up to a fifth of the duration, or late if the program rarely
+    /// receives. Some servers, such as exchanges, close a connection on which no *message* arrives:
+    /// some want a text `ping`, others JSON. If a Ping is enough, prefer the
+    /// [heartbeat](Self::heartbeat), which costs nothing while the peer sends.
     ///
     /// ```
     /// use tickwire::Config;
@@ -145,25 +146,26 @@ pub struct Config {
     /// let config = Config { idle_message, ..Config::default() };
     /// ```
     ///
-    /// A message counts when it is fed. Feeding reads no clock, because five checks per interval
-    /// compare counters. Control frames do not count. A server's answer is an ordinary message,
-    /// which the caller has to recognise, and which counts for
+    /// A message counts as sent when it is fed. Feeding reads no clock, because five checks per
+    /// interval compare counters. Control frames do not count. A server's answer is an ordinary
+    /// message, which the caller has to recognise. The answer restarts
     /// [`data_timeout`](Self::data_timeout).
     ///
     /// The first interval begins when the connection opens. The message overtakes messages that
-    /// wait to be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed. It is
-    /// not sent:
+    /// wait to be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed. The
+    /// message is not sent:
     ///
     /// - after our Close or the peer's,
-    /// - between the pieces of a message in chunks (§5.4 forbids it),
+    /// - between the chunks of a message (§5.4 forbids it),
     /// - while [`high_water`](Self::high_water) is reached, or
-    /// - while the previous one is unwritten.
+    /// - while the previous idle message is unwritten.
     ///
     /// In the last three cases the next check tries again.
     ///
     /// Receiving calls drive the checks, as does a `send` that waits. On a split connection the
-    /// receiving half drives them and sends the message. A duration below 5 ms counts as 5 ms. With
-    /// this setting, receiving calls read the clock for each read, which costs about 20 ns.
+    /// receiving half drives the checks and sends the message. A duration below 5 ms counts as 5
+    /// ms. With this setting, receiving calls read the clock for each read, which costs about 20
+    /// ns.
     pub idle_message: Option<(Duration, OwnedMessage)>,
 
     /// How long the opening handshake may take; default 10 s. In `connect` this includes resolving,
@@ -172,35 +174,35 @@ pub struct Config {
 
     /// How long to wait for the peer's Close after ours; default 5 s. A client then waits as long
     /// again for the server to close the stream. A server closes the stream itself, and waits for
-    /// the client's end of the stream for a second, or for `close_timeout` if that is shorter.
+    /// the client to close its side for a second, or for `close_timeout` if that is shorter.
     ///
-    /// A close thus takes at most `close_timeout` + 1 s as a server and 2 × `close_timeout` as a
-    /// client. A stream that blocks writes can add one second for shutting it, and one more
-    /// `close_timeout` if the peer's Close comes before ours is written.
+    /// A close thus takes a server at most `close_timeout` + 1 s, and a client at most 2 ×
+    /// `close_timeout`. A stream that blocks writes can add one second for shutting it, and one
+    /// more `close_timeout` if the peer's Close comes before ours is written.
     pub close_timeout: Duration,
 
-    /// How long one frame may take from its first byte to its last; default 60 s. It does not apply
-    /// to messages received in chunks, unless the rest is skipped. Stops peers that hold a
-    /// connection by sending a byte now and then.
+    /// How long one frame may take from its first byte to its last; default 60 s. The limit does
+    /// not apply to a message received in chunks, unless the program skips the rest of the message.
+    /// Stops peers that hold a connection by sending a byte now and then.
     pub frame_timeout: Duration,
 
     /// How long the stream may refuse every byte; default 30 s. Stops peers that never read. TLS
-    /// accepts up to 64 KiB while the stream below is full; those bytes have the same time to
-    /// leave.
+    /// accepts up to 64 KiB while the stream below is full; these bytes must leave within the same
+    /// time.
     pub write_timeout: Duration,
 
     /// The longest head of a request or response, in bytes; default 64 KiB. A server answers a
     /// longer head with 431.
     pub max_head: usize,
 
-    /// The most headers in a head; default 128, maximum 132. A server answers more with
-    /// 431.
+    /// The most headers in a head; default 128, maximum 132. A server answers a head with more
+    /// headers with 431.
     pub max_headers: usize,
 
     /// The longest request line, in bytes; default 8 KiB. A server answers a longer line with 414.
     pub max_request_line: usize,
 
-    /// The most interim (1xx) responses that a client skips before the final one; default 8.
+    /// The most interim (1xx) responses that a client skips before the final response; default 8.
     pub max_interim: u32,
 
     /// The number of bytes that a client keeps of a refusal's body; default 4 KiB.
@@ -280,8 +282,8 @@ impl Heartbeat {
     /// `proxy_read_timeout`, AWS's load balancers), sometimes after 30 to 55 s. A Ping at least
     /// every 24 s stays below all these limits, and TCP can repeat a lost Ping in time. A proxy may
     /// keep its own connection to the server long after the client is gone. Only a Ping that the
-    /// proxy cannot deliver shows that. 20 s allow a phone to change networks and TCP to
-    /// retransmit.
+    /// proxy cannot deliver shows that the client is gone. 20 s allow a phone to change networks
+    /// and TCP to retransmit.
     pub const BEHIND_PROXIES: Self = Self::new(Duration::from_secs(20), Duration::from_secs(20));
 
     /// For a trading client or similar: 1 s and 2 s; a dead server is found within 3.25 s.
@@ -290,7 +292,7 @@ impl Heartbeat {
     /// second, which is sent only if nothing else arrives. TCP retransmits a lost segment after 200
     /// ms or more, then after twice that time. 2 s are enough for three losses in a row on a path
     /// between continents. The preset is too short for networks that pause for seconds, such as
-    /// mobile ones.
+    /// mobile networks.
     pub const TRADING: Self = Self::new(Duration::from_secs(1), Duration::from_secs(2));
 
     /// For a phone, or a device on batteries: 4 min and 30 s; a dead server is found within 5.5
@@ -298,22 +300,23 @@ impl Heartbeat {
     ///
     /// Each Ping wakes the radio for several seconds, which drains the battery. With too few Pings,
     /// the network's address translation forgets the connection, often after 5 min of silence. So a
-    /// Ping goes after 4 to 4.8 min. 30 s allow the radio to wake up, or to move to another cell.
+    /// Ping is sent after 4 to 4.8 min. 30 s allow the radio to wake up, or to move to another
+    /// cell.
     ///
-    /// The preset is for the phone's end. A server for phones should send Pings as rarely, because
-    /// its Pings wake the phones too.
+    /// The preset is for the phone's end. A server for phones should send Pings just as rarely,
+    /// because its Pings wake the phones too.
     pub const PHONE: Self = Self::new(Duration::from_secs(4 * 60), Duration::from_secs(30));
 }
 
-/// The result of the opening handshake's negotiation. By default, nothing was agreed on. It can be
-/// built by hand, for framing without HTTP.
+/// The result of the opening handshake's negotiation. By default, nothing was agreed on. For
+/// framing without HTTP, build the value by hand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Negotiated {
     /// The subprotocol (§1.9), if one was agreed on.
     pub subprotocol: Option<String>,
     /// How messages may be compressed, if permessage-deflate was agreed on; `None` without the
-    /// feature `deflate`. `Config::deflate` says how to compress; if it is `None`, the defaults of
-    /// `Deflate` apply.
+    /// feature `deflate`. `Config::deflate` says how to compress. If `Config::deflate` is `None`,
+    /// the defaults of `Deflate` apply.
     pub deflate: Option<DeflateParams>,
 }

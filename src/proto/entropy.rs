@@ -9,10 +9,10 @@ use alloc::boxed::Box;
 
 /// A source of unpredictable bytes, for a client's masking keys and nonce.
 ///
-/// It must be cryptographically strong. Two connections must not share a sequence, so do not clone
-/// a source, and do not create it before a `fork`. It must be `Send` and `Sync`, because the
-/// connection that keeps it is. The feature `std` has `SystemEntropy`. Without `std` the caller
-/// supplies a source, such as a hardware generator.
+/// A source must be cryptographically strong. Two connections must not share a sequence, so do not
+/// clone a source, and do not create it before a `fork`. A source must be `Send` and `Sync`,
+/// because the connection that keeps it is `Send` and `Sync`. The feature `std` has
+/// `SystemEntropy`. Without `std` the caller supplies a source, such as a hardware generator.
 pub trait Entropy {
     /// Fills `dest` with unpredictable bytes.
     fn fill(&mut self, dest: &mut [u8]);
@@ -24,22 +24,22 @@ impl<E: Entropy + ?Sized> Entropy for Box<E> {
     }
 }
 
-/// Masking keys, drawn in blocks, so that most keys cost only a load and an add.
+/// Masking keys, drawn 64 at a time, so that most keys cost only a load and an add.
 pub(crate) struct Keys {
-    /// The next key in `block` to return. Invariant: no key is returned twice.
+    /// The index in `drawn` of the next key to return. Invariant: no key is returned twice.
     at: usize,
-    block: [[u8; 4]; 64],
+    drawn: [[u8; 4]; 64],
     source: Box<dyn Entropy + Send + Sync>,
 }
 
 impl Keys {
     pub(crate) fn new(source: Box<dyn Entropy + Send + Sync>) -> Self {
-        Self { at: usize::MAX, block: [[0; 4]; 64], source }
+        Self { at: usize::MAX, drawn: [[0; 4]; 64], source }
     }
 
     #[inline]
     pub(crate) fn next(&mut self) -> [u8; 4] {
-        match self.block.get(self.at) {
+        match self.drawn.get(self.at) {
             Some(&key) => {
                 self.at += 1;
                 key
@@ -51,8 +51,8 @@ impl Keys {
     #[cold]
     #[inline(never)]
     fn refill(&mut self) -> [u8; 4] {
-        self.source.fill(self.block.as_flattened_mut());
+        self.source.fill(self.drawn.as_flattened_mut());
         self.at = 1;
-        self.block[0]
+        self.drawn[0]
     }
 }

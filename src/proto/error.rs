@@ -55,7 +55,7 @@ impl ProtocolError {
     }
 }
 
-/// Why nothing more can be received. Every later call repeats it.
+/// Why nothing more can be received. Every later call repeats the error.
 ///
 /// Limits are shown as `u32`; a larger limit is shown as `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -76,8 +76,8 @@ pub enum RecvError {
         /// In bytes.
         limit: u32,
     },
-    /// A message in more than [`max_fragments`](crate::Config::max_fragments); answered with
-    /// Close 1008.
+    /// A message of more fragments than [`max_fragments`](crate::Config::max_fragments); answered
+    /// with Close 1008.
     #[error("message of more than {limit} fragments (max_fragments)")]
     TooManyFragments {
         /// How many are allowed.
@@ -117,8 +117,8 @@ pub enum RecvError {
 }
 
 impl RecvError {
-    /// The code of the Close that was queued for the peer. `None` if the network failed, because a
-    /// Close would not arrive.
+    /// The close code with which this end reports the error to the peer. `None` if the network
+    /// failed, because a Close would not arrive.
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
             Self::Protocol(e) => Some(e.close_code()),
@@ -128,11 +128,7 @@ impl RecvError {
             Self::TooManyFragments { .. } => Some(CloseCode::POLICY_VIOLATION),
             Self::Failed { code } => Some(code),
             Self::DataTimeout => Some(CloseCode::GOING_AWAY),
-            Self::UnexpectedEof
-            | Self::PongTimeout
-            | Self::CloseTimeout
-            | Self::FrameTimeout
-            | Self::WriteTimeout => None,
+            _ => None,
         }
     }
 }
@@ -152,8 +148,8 @@ pub enum SendError {
         /// In bytes; `u32::MAX` stands for more.
         limit: u32,
     },
-    /// A Close was sent or queued, or the connection failed, so nothing more can be sent. The
-    /// receiving half knows the reason.
+    /// A Close was sent or queued, or the connection failed, so nothing more can be sent. Receive
+    /// to learn the reason.
     #[error("nothing more can be sent, this end is closed: receive to learn why")]
     Closed,
     /// A message in chunks is not finished, and other data would end up inside it (§5.4).

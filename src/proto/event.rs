@@ -8,8 +8,9 @@ use bytes::Bytes;
 
 /// An [`Event`] that owns its payload: a message or a control frame, received or to be sent.
 ///
-/// `Event::from(&owned)` borrows it, and `OwnedEvent::from(event)` copies an event. Every type that
-/// converts into an [`OwnedMessage`] converts into a message: `OwnedEvent::from("text")`.
+/// `Event::from(&owned)` borrows an owned event, and `OwnedEvent::from(event)` copies an event.
+/// Every type that converts into an [`OwnedMessage`] converts into an `OwnedEvent` too:
+/// `OwnedEvent::from("text")`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: as `Event`.
 pub enum OwnedEvent {

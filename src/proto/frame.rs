@@ -1,8 +1,9 @@
 //! Frame headers on the wire (RFC 6455 §5.2). This module parses bytes into a [`Header`], and
 //! encodes a [`Header`] into bytes.
 //!
-//! Use it with your own buffers and state machine. It enforces the rules that a single header can
-//! break. The connection enforces the rules on masking, reserved bits and fragmented messages.
+//! Use this module with your own buffers and state machine. It enforces the rules that a single
+//! header can break. The connection enforces the rules on masking, reserved bits and fragmented
+//! messages.
 //!
 //! ```
 //! use tickwire::frame::{Header, OpCode};
@@ -140,13 +141,14 @@ impl Header {
     /// # Errors
     ///
     /// The error comes at the first byte after which no header is legal:
-    /// [`ReservedOpCode`](ProtocolError::ReservedOpCode),
-    /// [`BadControlFrame`](ProtocolError::BadControlFrame) (a fragment, at the first byte, or
-    /// longer than 125 bytes, at the second; §5.5), [`BadClose`](ProtocolError::BadClose) (a Close
-    /// with a payload of one byte, too short for a code; §5.5.1),
-    /// [`BadLength`](ProtocolError::BadLength) (not the shortest form, or above 2⁶³ − 1; §5.2). The
-    /// code and the reason of a Close are in its payload: see
-    /// [`CloseFrame::parse`](crate::CloseFrame::parse).
+    ///
+    /// - [`ReservedOpCode`](ProtocolError::ReservedOpCode) (§5.2).
+    /// - [`BadControlFrame`](ProtocolError::BadControlFrame): a control frame is a fragment (seen in
+    ///   the first byte), or longer than 125 bytes (seen in the second; §5.5).
+    /// - [`BadClose`](ProtocolError::BadClose): a Close has a payload of one byte, too short for a
+    ///   code (§5.5.1). [`CloseFrame::parse`](crate::CloseFrame::parse) checks code and reason.
+    /// - [`BadLength`](ProtocolError::BadLength): a length is not in its shortest form, or above
+    ///   2⁶³ − 1 (§5.2).
     #[inline]
     pub fn parse(wire: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some((&b0, rest)) = wire.split_first() else {
@@ -222,8 +224,8 @@ impl Header {
     }
 }
 
-/// Encodes a header that begins with `b0`, with the shortest form of the length. Returns its
-/// length.
+/// Encodes a header that begins with `b0`, with the shortest form of the length. Returns the
+/// header's length.
 #[inline]
 pub(crate) const fn store(
     to: &mut [u8; MAX_HEADER_LEN],
@@ -292,9 +294,9 @@ impl ShortHeader {
     /// [`Header::parse`] in a few comparisons, for a frame whose mask bit must be `mask_bit`.
     /// `None` for a rare or invalid header, which must be parsed as a [`Header`].
     ///
-    /// `wire` may contain stale bytes behind the bytes that have arrived. This is safe: if the
-    /// header was incomplete, its payload would end behind the bytes that have arrived, and the
-    /// caller checks that end.
+    /// `wire` may contain stale bytes behind the bytes that have arrived. This is safe. The payload
+    /// of an incomplete header ends behind the bytes that have arrived, and the caller checks where
+    /// it ends.
     #[inline(always)]
     pub(crate) fn parse(wire: [u8; SHORT_LEN], mask_bit: u8) -> Option<Self> {
         let [b0, b1, ..] = wire;
@@ -315,6 +317,30 @@ impl ShortHeader {
         }
         let opcode = if b0 == text { OpCode::Text } else { OpCode::Binary };
         Some(Self { opcode, payload_len, len, key: (key as u32).to_le_bytes() })
+    }
+}
+
+/// The payload of a control frame, which has at most 125 bytes (§5.5).
+#[derive(Clone, Copy)]
+pub(crate) struct Control {
+    len: u8,
+    payload: [u8; MAX_CONTROL_LEN],
+}
+
+impl Control {
+    /// Joins the parts. `None` above 125 bytes.
+    pub(crate) fn new<const N: usize>(parts: [&[u8]; N]) -> Option<Self> {
+        let mut control = Self { len: 0, payload: [0; MAX_CONTROL_LEN] };
+        for part in parts {
+            let room = control.payload.get_mut(usize::from(control.len)..)?;
+            room.get_mut(..part.len())?.copy_from_slice(part);
+            control.len += part.len() as u8;
+        }
+        Some(control)
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.payload.get(..usize::from(self.len)).unwrap_or_default()
     }
 }
 

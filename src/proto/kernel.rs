@@ -1,9 +1,9 @@
-//! The only file with `unsafe`: it calls kernels compiled for AVX2, and makes a `str` of validated
-//! bytes.
+//! The only file with `unsafe`, for calls of AVX2 kernels and for a `str` of validated bytes.
 //!
 //! The kernels themselves are safe Rust that the compiler turns into wide loads and stores. Each is
-//! tested against a byte loop at every length and alignment. Two types guarantee that bytes are
-//! text, [`Buffer`] and [`Text`]. Only this file can access their fields.
+//! tested against a byte loop at every length and alignment. A *block* here is the 16 to 128 bytes
+//! that a kernel processes at once. [`Buffer`] and [`Text`] guarantee that bytes are text. Only
+//! this file can access their fields.
 #![allow(unsafe_code)]
 
 use crate::proto::block;
@@ -11,16 +11,16 @@ use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
 
-/// From this length on, the processor's features select a kernel. Below, detecting them costs more
-/// than it saves.
+/// From this length on, the processor's features select a kernel. For fewer bytes, detecting the
+/// features costs more than the kernel saves.
 const LONG: usize = 256;
 
 /// From this length on, blocks are aligned to half a cache line. Otherwise every other store would
-/// touch two cache lines. Below, aligning costs as much as it saves.
+/// touch two cache lines. For fewer bytes, aligning costs as much as it saves.
 const ALIGNED: usize = 2048;
 
-/// The key rotated for the payload behind byte `end`. The tail of a payload overlaps the block
-/// before it, which is faster than byte by byte, but then the tail may begin inside the key.
+/// The key, rotated for the payload from byte `end` on. A payload's tail is one block, which
+/// overlaps the block before it, so it may begin inside the key.
 #[inline(always)]
 pub(crate) fn turned(key: [u8; 4], end: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(8 * (end as u32 % 4)).to_le_bytes()
@@ -47,8 +47,8 @@ pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// [`xor_in_place`] for a payload that is read right after, such as text to validate. The blocks
-/// are as wide as the later loads, because a wide load must wait for two narrow stores.
+/// [`xor_in_place`] for a payload that is read right afterwards, such as text to validate. The
+/// blocks are as wide as the later loads, because a wide load must wait for two narrow stores.
 #[inline(never)]
 pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {
@@ -181,24 +181,23 @@ fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     }
 }
 
-/// Whether a whole payload is UTF-8. ASCII at its beginning is found here, and `simdutf8` validates
-/// the rest. For ASCII alone `simdutf8` is slow, because it copies the tail: 80 of the 234
-/// instructions for 200 bytes.
+/// Whether a whole payload is UTF-8. ASCII at the beginning is found here, and `simdutf8` validates
+/// the rest. Its copy of the tail would cost pure ASCII 80 of 234 instructions for 200 bytes.
 #[inline(never)]
 pub(crate) fn is_valid(bytes: &[u8]) -> bool {
     let rest = bytes.get(ascii_prefix(bytes)..).unwrap_or_default();
     rest.is_empty() || simdutf8::basic::from_utf8(rest).is_ok()
 }
 
-/// The number of bytes that are whole characters in the beginning of a text, which may end inside a
-/// character. `None` if the bytes cannot be the beginning of a text.
+/// `bytes` are the beginning of a text, and may end inside a character. Returns the number of bytes
+/// without that incomplete character. `None` if no text can begin with `bytes`.
 pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
     let (whole, cut) = bytes.split_at(bytes.len() - cut_character(bytes));
     let begun = !core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some());
     (begun && is_valid(whole)).then_some(whole.len())
 }
 
-/// The number of bytes at the end that are the beginning of an incomplete character.
+/// The number of bytes at the end that belong to an incomplete character.
 fn cut_character(bytes: &[u8]) -> usize {
     let lead = bytes.iter().rev().take(3).position(|&b| b & 0xc0 != 0x80);
     let Some(n) = lead.map(|at| at + 1) else {
@@ -208,14 +207,13 @@ fn cut_character(bytes: &[u8]) -> usize {
     if n < lead { n } else { 0 }
 }
 
-/// The number of bytes at the beginning that are known to be ASCII: all bytes, or those before the
-/// block that contains the first other byte.
+/// The number of bytes at the beginning that are known to be ASCII: all bytes, or the bytes before
+/// the block with the first non-ASCII byte.
 #[inline]
 fn ascii_prefix(bytes: &[u8]) -> usize {
     let n = bytes.len();
     let ascii = match n {
-        // Text in other scripts usually has non-ASCII bytes among the first 16: no need to search
-        // on.
+        // In other scripts, one of the first 16 bytes is usually not ASCII. Then the search ends.
         16.. if !bytes.first_chunk::<16>().is_some_and(is_ascii) => false,
         LONG.. => return ascii_long(bytes),
         128.. => ends_are_ascii::<128>(bytes),
@@ -290,14 +288,14 @@ impl Buffer {
         self.bytes.get_mut(range)
     }
 
-    /// [`get_mut`](Self::get_mut) at the cost of a store. No text stays known.
+    /// A faster [`get_mut`](Self::get_mut). No text stays known.
     #[inline(always)]
     pub(crate) fn overwrite(&mut self, from: RangeFrom<usize>) -> Option<&mut [u8]> {
         self.text.end = 0;
         self.bytes.get_mut(from)
     }
 
-    /// Moves bytes. If all known text is among them, it stays known at its new place.
+    /// Moves bytes. If all known text is among these bytes, the text stays known at its new place.
     #[inline(always)]
     pub(crate) fn copy_within(&mut self, from: Range<usize>, to: usize) {
         if self.text.end > 0 {
@@ -325,8 +323,8 @@ impl Buffer {
         }
     }
 
-    /// Unmasks `range`, if `key` is `Some`, and returns whether the result is text. If it is not,
-    /// the bytes are masked again.
+    /// Unmasks `range`, if `key` is `Some`, and returns whether the result is text. If not, the
+    /// bytes are masked again.
     #[inline(always)]
     pub(crate) fn unmask_text(&mut self, range: Range<usize>, key: Option<[u8; 4]>) -> bool {
         let Some(key) = key else { return self.is_text(range) };
@@ -365,15 +363,16 @@ impl Buffer {
         whole.is_some()
     }
 
-    /// The end of the part of `range` that is known to be text, or its start if no part is known.
+    /// The end of the part of `range` that is known to be text, or the start of `range` if no part
+    /// is known.
     #[inline]
     fn known(&self, range: &Range<usize>) -> usize {
         let inside = (range.start..=range.end).contains(&self.text.end);
         if inside && self.text.start == range.start { self.text.end } else { range.start }
     }
 
-    /// The bytes known to be text: the range that the last check accepted, if it has not been
-    /// written to.
+    /// The bytes known to be text: the range that the last check accepted, if nobody has written to
+    /// it since.
     #[inline]
     pub(crate) fn text(&self) -> &str {
         let bytes = self.bytes.get(self.text.clone()).unwrap_or_default();
@@ -431,11 +430,12 @@ impl Deref for Buffer {
     }
 }
 
-/// Text that owns its bytes. Its type guarantees valid UTF-8. It is cheap to clone, and can go to
+/// Text that owns its bytes, which are always valid UTF-8. It is cheap to clone, and can go to
 /// other threads and through channels.
 ///
-/// A received [`OwnedMessage`](crate::OwnedMessage) contains it. It derefs to `str`. It converts
-/// from a `&str`, a `String`, or, with a check, from [`Bytes`]. `Bytes::from(text)` makes no copy.
+/// A received [`OwnedMessage::Text`](crate::OwnedMessage::Text) contains a `Text`. A `Text` derefs
+/// to `str`. It converts from a `&str`, a `String`, or, with a check, from [`Bytes`].
+/// `Bytes::from(text)` makes no copy.
 // Invariant: valid UTF-8.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Text(Bytes);
@@ -448,7 +448,7 @@ impl Text {
         unsafe { core::str::from_utf8_unchecked(&self.0) }
     }
 
-    /// A copy. A short one is in a block that the thread's messages share.
+    /// A copy. A short copy is in a block that the thread's messages share.
     #[inline]
     pub(crate) fn kept(text: &str) -> Self {
         Self(block::copy(text.as_bytes()))

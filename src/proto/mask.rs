@@ -3,8 +3,8 @@
 //! [`Entropy`](crate::Entropy) supplies keys. The connection decides which frames are masked.
 use crate::proto::kernel;
 
-/// A masking key and a position in the payload. It masks or unmasks a payload (the same operation)
-/// in pieces of any length.
+/// Masks or unmasks a payload (the same operation) in pieces of any length. It holds the masking
+/// key and the position in the payload.
 ///
 /// ```
 /// use tickwire::mask::Masker;

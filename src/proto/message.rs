@@ -17,7 +17,7 @@ pub enum DataKind {
 /// A whole data message, borrowed: from the connection's buffer when received, from the caller
 /// when sent.
 ///
-/// It is `Copy` and lives until the next receiving call. To keep it, use
+/// A received message lives until the next receiving call. To keep the message, use
 /// [`to_owned`](Self::to_owned).
 ///
 /// # Borrow errors
@@ -48,7 +48,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The text, if it is text.
+    /// The text; `None` for binary data.
     #[inline]
     pub const fn as_text(self) -> Option<&'a str> {
         match self {
@@ -76,7 +76,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Shows at most the first 64 bytes or so, with everything unprintable escaped.
+/// Shows at most the first 64 bytes, and escapes what cannot be printed.
 impl fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 64;
@@ -143,18 +143,18 @@ pub enum Event<'a> {
     Close(Option<CloseFrame<'a>>),
 }
 
-/// A piece of a message, for messages that are too large for memory. The cuts between pieces have
-/// no meaning (§5.4).
+/// A part of a message, for messages that are too large for memory. The cuts between chunks have no
+/// meaning (§5.4).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Chunk<'a> {
     /// The kind of the whole message.
     pub kind: DataKind,
-    /// Whether the message begins with this piece.
+    /// Whether the message begins with this chunk.
     pub first: bool,
-    /// The bytes of this piece; may be empty. A piece of text may end inside a character; the
-    /// pieces handed out so far are always the beginning of valid UTF-8.
+    /// The bytes of this chunk; may be empty. A chunk of text may end inside a character. All
+    /// chunks of a text so far, joined, are the beginning of valid UTF-8.
     pub data: &'a [u8],
-    /// Whether the message ends with this piece.
+    /// Whether the message ends with this chunk.
     pub last: bool,
 }
 
@@ -170,42 +170,43 @@ impl fmt::Debug for Chunk<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Info {
-    /// Whether the bytes already read hold another complete, unfragmented data message within the
-    /// limits, directly after this one or after control frames. It does not cover bytes that the
-    /// system still holds. It does not check whether a text is valid UTF-8, or how long a
-    /// compressed message is when inflated.
+    /// Whether another data message follows in the bytes already read: complete, unfragmented,
+    /// within the limits, and behind nothing but control frames. Bytes that the system still holds
+    /// do not count. The UTF-8 of that message, and its length when inflated, are not checked yet.
     pub more: bool,
-    /// How many messages of the same read came before this one, whether looked at or not. The read
-    /// is the last that was [committed](crate::Receiver::commit).
+    /// How many messages came before this message in the last [committed](crate::Receiver::commit)
+    /// read. Messages that the program skipped count too.
     pub ahead: u32,
-    /// The time of the read that completed the message, if the caller gave it to
-    /// [`commit_at`](crate::Receiver::commit_at). It counts from the caller's epoch.
+    /// The time of the read that completed the message, if the caller passed the time to
+    /// [`commit_at`](crate::Receiver::commit_at). The time counts from the caller's epoch.
     ///
-    /// The adapters give it if [`stamp_reads`](crate::Config::stamp_reads) is set. Their epoch is
-    /// private: it is when they began to dial or to accept, or were given the connection. So only
-    /// the difference of two times of one connection has a meaning: the time between the reads. To
-    /// learn how old a message is, use [`arrived`](Self::arrived), or an event loop with your own
-    /// epoch.
+    /// The adapters pass the time if [`stamp_reads`](crate::Config::stamp_reads) is set. Their
+    /// epoch is private: the moment when they began to dial or to accept, or got the connection. So
+    /// only the difference of two times of the same connection has a meaning: the time between the
+    /// reads. To learn how old a message is, use [`arrived`](Self::arrived), or an event loop with
+    /// your own epoch.
     pub read_at: Option<Time>,
-    /// When the last bytes of that read arrived, by the kernel's clock. The adapters set it over a
-    /// `Timestamped` stream if [`stamp_reads`](crate::Config::stamp_reads) is set. Your own event
-    /// loop can set it with [`set_arrival`](crate::Receiver::set_arrival). Otherwise it is `None`.
+    /// When the last bytes of the message's last read arrived, by the kernel's clock. The adapters
+    /// set this value over a `Timestamped` stream if [`stamp_reads`](crate::Config::stamp_reads) is
+    /// set. Your own event loop can set it with [`set_arrival`](crate::Receiver::set_arrival).
+    /// Otherwise it is `None`.
     pub arrived: Option<Arrival>,
 }
 
 /// When bytes arrived, by the kernel's timestamps (`Timestamped`). If a read took bytes from
-/// several segments, it is the time of the last segment. A message that came whole in an earlier
-/// segment arrived earlier.
+/// several segments, this is the time of the last segment. A message that came whole in an earlier
+/// segment arrived earlier than this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Exhaustive: an event loop may build it from a control message that it parsed itself.
+// Exhaustive, so that an event loop can build it from a `cmsg` of `recvmsg`.
 pub struct Arrival {
     /// When the kernel took the segment from the driver, as time since 1970 (CLOCK_REALTIME).
-    /// `UNIX_EPOCH + software` is a `SystemTime`. It goes back if the system's clock is set back.
+    /// `UNIX_EPOCH + software` is a `SystemTime`. The value goes back if the system's clock is set
+    /// back.
     pub software: Duration,
-    /// When the network card received the segment, by the card's clock. The driver has to support
-    /// it, and it has to be switched on (`hwstamp_ctl`, `SIOCSHWTSTAMP`). The card decides the
-    /// epoch: it is TAI if PTP sets the card's clock. Untested: the value is passed on as the
-    /// kernel gives it, because no test machine had a card that supports it.
+    /// When the network card received the segment, by the card's clock. The driver must support
+    /// such times, and you must switch them on (`hwstamp_ctl`, `SIOCSHWTSTAMP`). The card decides
+    /// the epoch: TAI if PTP sets the card's clock. The value is passed on as the kernel gives it.
+    /// It is untested, because no test machine had a card that supports it.
     pub hardware: Option<Duration>,
 }
 
@@ -217,15 +218,15 @@ pub struct Arrival {
 ///
 /// # What a kept message keeps alive
 ///
-/// Received messages of up to 4 KiB are parts of blocks of 36 KiB, which all connections of a
-/// thread share. A thousand messages of 200 bytes thus cost 12 allocations if all are kept, and
-/// none if each is dropped before the next is received. A block is freed with the last of its
+/// A received message of up to 4 KiB is a part of a block of 36 KiB. All connections of a thread
+/// share these blocks. A thousand messages of 200 bytes thus cost 12 allocations if all are kept,
+/// and none if each is dropped before the next is received. A block is freed with the last of its
 /// messages. If you keep a few messages out of many for long, keep copies:
 /// `message.as_message().to_owned()` has a separate allocation.
 ///
-/// A longer message has its own allocation, or keeps the receive buffer alive if it fills at least
-/// half of that buffer. A thread that received short messages holds up to one block besides.
-/// Without `std`, blocks are not used.
+/// A longer message that fills at least half of the receive buffer keeps that buffer alive. Any
+/// other longer message has its own allocation. A thread that received short messages also holds up
+/// to one block of its own. Without `std`, blocks are not used.
 #[derive(Clone, PartialEq, Eq, Hash)]
 // Exhaustive: as `DataKind`.
 pub enum OwnedMessage {
@@ -236,7 +237,8 @@ pub enum OwnedMessage {
 }
 
 impl OwnedMessage {
-    /// Copies a received message. A short one goes into a block that the thread's messages share.
+    /// Copies a received message. A short message goes into a block that the thread's messages
+    /// share.
     #[inline]
     pub(crate) fn kept(message: Message<'_>) -> Self {
         match message {
@@ -245,7 +247,7 @@ impl OwnedMessage {
         }
     }
 
-    /// The message, borrowed: to match on its kind, or to copy.
+    /// The message, borrowed. Use it to match on the kind, or to copy.
     #[inline]
     pub fn as_message(&self) -> Message<'_> {
         match self {

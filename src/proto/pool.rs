@@ -1,12 +1,12 @@
-//! Buffers that a thread keeps. The thread lends them to connections of tasks while these read,
-//! write or compress, so that a waiting connection holds no buffer.
+//! Buffers that a thread keeps. The thread lends a buffer to a task's connection while the
+//! connection reads, writes or compresses. So a waiting connection holds no buffer.
 //!
-//! Buffers of any length from 4 KiB on are kept, so that the next large message can reuse the
-//! buffer of the last.
+//! Buffers of any length from 4 KiB on are kept, so that a large message can reuse the buffer of an
+//! earlier large message.
 use std::{cell::RefCell, vec, vec::Vec};
 
-/// The shortest buffer that is kept. For shorter ones, such as a handshake's, allocating is faster
-/// than searching.
+/// The shortest buffer that is kept. A shorter buffer, such as a handshake's, is allocated faster
+/// than it is found here.
 const LEAST: usize = 4 << 10;
 
 /// The most memory that one thread keeps, in bytes.
@@ -15,7 +15,7 @@ const MOST: usize = 4 << 20;
 struct Pool {
     /// The last buffer given is the first taken, because it is still in the processor's cache.
     free: Vec<Vec<u8>>,
-    /// The sum of the capacities of all in `free`.
+    /// The sum of the capacities of the buffers in `free`.
     bytes: usize,
 }
 
@@ -23,29 +23,19 @@ std::thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { free: Vec::new(), bytes: 0 }) };
 }
 
-/// A buffer of at least `len` initialised bytes, which have the contents of their last use.
-#[inline]
-pub(crate) fn take(len: usize) -> Vec<u8> {
-    let mut buffer = Vec::new();
-    take_to(&mut buffer, len, usize::MAX);
-    buffer
-}
-
-/// [`take`], but into `to`, which is empty. The buffer has at most twice the length `len` if the
-/// pool has such a buffer, otherwise at most the length `most`. The buffer is swapped, not
-/// returned. A returned `Vec` would be stored in pieces and loaded as a whole, and a processor must
-/// wait for that.
-#[inline]
-pub(crate) fn take_to(to: &mut Vec<u8>, len: usize, most: usize) {
+/// Replaces `to`, which is empty, by a buffer of at least `len` initialised bytes, which have the
+/// contents of their last use. The buffer has at most twice the length `len` if the pool has such
+/// a buffer.
+pub(crate) fn take_to(to: &mut Vec<u8>, len: usize) {
     let taken = POOL.try_with(|pool| pool.borrow_mut().take_last(to, len));
     if !matches!(taken, Ok(true)) {
-        *to = take_other(len, most);
+        *to = take_other(len);
     }
 }
 
 #[cold]
-fn take_other(len: usize, most: usize) -> Vec<u8> {
-    let kept = POOL.try_with(|pool| pool.borrow_mut().take(len, most)).ok().flatten();
+fn take_other(len: usize) -> Vec<u8> {
+    let kept = POOL.try_with(|pool| pool.borrow_mut().take(len)).ok().flatten();
     kept.unwrap_or_else(|| vec![0; len])
 }
 
@@ -53,7 +43,7 @@ fn take_other(len: usize, most: usize) -> Vec<u8> {
 #[inline]
 pub(crate) fn give(buffer: Vec<u8>) {
     if !buffer.is_empty() {
-        let _ = POOL.try_with(|pool| pool.borrow_mut().give(buffer)); // Err: the thread ends.
+        let _ = POOL.try_with(|pool| pool.borrow_mut().give(buffer)); // Err: the thread is ending.
     }
 }
 
@@ -65,17 +55,16 @@ fn fits(buffer: &[u8], len: usize) -> bool {
 impl Pool {
     #[inline]
     fn take_last(&mut self, to: &mut Vec<u8>, len: usize) -> bool {
-        let Some(last) = self.free.last_mut().filter(|last| fits(last, len)) else {
+        if !self.free.last().is_some_and(|last| fits(last, len)) {
             return false;
-        };
-        core::mem::swap(last, to);
+        }
+        *to = self.free.pop().unwrap_or_default();
         self.bytes -= to.capacity();
-        self.free.pop();
         true
     }
 
-    fn take(&mut self, len: usize, most: usize) -> Option<Vec<u8>> {
-        let any = || self.free.iter().rposition(|kept| (len..=most).contains(&kept.len()));
+    fn take(&mut self, len: usize) -> Option<Vec<u8>> {
+        let any = || self.free.iter().rposition(|kept| kept.len() >= len);
         let at = self.free.iter().rposition(|kept| fits(kept, len)).or_else(any)?;
         let buffer = self.free.remove(at);
         self.bytes -= buffer.capacity();
@@ -101,9 +90,9 @@ mod tests {
         for len in [10_000, 50_000, 20_000, 100] {
             pool.give(vec![0; len]);
         }
-        assert_eq!(pool.take(15_000, MOST).map(|b| b.len()), Some(20_000));
-        assert_eq!(pool.take(15_000, MOST).map(|b| b.len()), Some(50_000));
-        assert_eq!(pool.take(15_000, MOST), None);
+        assert_eq!(pool.take(15_000).map(|b| b.len()), Some(20_000));
+        assert_eq!(pool.take(15_000).map(|b| b.len()), Some(50_000));
+        assert_eq!(pool.take(15_000), None);
         assert_eq!(pool.bytes, 10_000);
         for _ in 0..10 {
             pool.give(vec![0; MOST / 4]);
@@ -118,10 +107,7 @@ mod tests {
             for len in [len, 50_000] {
                 pool.give(vec![0; len]);
             }
-            assert_eq!(
-                pool.take(10_000, MOST).map(|b| b.len()),
-                Some(if fits { len } else { 50_000 })
-            );
+            assert_eq!(pool.take(10_000).map(|b| b.len()), Some(if fits { len } else { 50_000 }));
         }
     }
 }

@@ -4,14 +4,14 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: a connection has two ends.
 pub enum Role {
-    /// Sends masked frames, receives unmasked ones.
+    /// Sends masked frames, and receives unmasked frames.
     Client,
-    /// Sends unmasked frames, receives masked ones.
+    /// Sends unmasked frames, and receives masked frames.
     Server,
 }
 
 impl Role {
-    /// The role of an end, by whether it masks its frames.
+    /// The role of an end. `masks` says whether the end masks its frames.
     #[inline(always)]
     pub(crate) const fn by_mask(masks: bool) -> Self {
         if masks { Self::Client } else { Self::Server }

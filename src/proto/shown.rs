@@ -1,12 +1,13 @@
 //! The peer's text in the form that errors, logs and `Debug` show.
 use core::fmt::{self, Write};
 
-/// Shows bytes from the wire: escaped, in one line, and at most 64 bytes. So a peer cannot forge
-/// lines of a log or flood it.
+/// Shows bytes from the wire: escaped, in one line, and at most 64 bytes. So a peer can neither
+/// forge lines of a log nor flood the log.
 pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl Shown<'_> {
-    /// Shows the bytes. `quote` encloses them, and is the only quote that needs an escape.
+    /// Shows the bytes. The caller encloses them in `quote`, which is then the only quote to
+    /// escape.
     fn show(&self, f: &mut fmt::Formatter<'_>, quote: Option<u8>) -> fmt::Result {
         const SHOWN: usize = 64;
         let (cut, more) = self.0.split_at_checked(SHOWN).unwrap_or((self.0, &[]));

@@ -31,10 +31,14 @@ impl Time {
     pub const fn new(since_epoch: Duration) -> Self {
         Self(since_epoch)
     }
-}
 
-impl Time {
-    /// The time `d` earlier, or the epoch if that is later.
+    /// The earliest of the times that there are.
+    #[inline(never)] // in place it is some 700 bytes
+    pub(crate) fn earliest(times: &[Option<Self>]) -> Option<Self> {
+        times.iter().flatten().min().copied()
+    }
+
+    /// The time `d` earlier, but not before the epoch.
     pub(crate) fn before(self, d: Duration) -> Self {
         Self(self.0.saturating_sub(d))
     }
@@ -50,7 +54,7 @@ impl Add<Duration> for Time {
 
 impl Sub for Time {
     type Output = Duration;
-    /// The time since `earlier`; zero if `earlier` is later than this.
+    /// The time since `earlier`; zero if `earlier` is later than `self`.
     #[inline]
     fn sub(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)

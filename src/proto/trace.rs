@@ -1,15 +1,17 @@
 //! Events for operators, with the crate `tracing`: handshakes and Closes at DEBUG, refusals and
-//! violations at INFO, each message at TRACE. The docs in `lib.rs` have a table of them. Without
-//! the feature `tracing`, `no_trace.rs` replaces this file.
+//! violations at INFO, each message at TRACE. The docs in `lib.rs` have a table of these events.
+//! Without the feature `tracing`, `no_trace.rs` replaces this file.
 //!
-//! The caller adds spans, because only the caller can name the connection: enter a span around the
-//! calls, or attach it to the task. The peer's text is escaped and truncated. Payloads of messages,
-//! queries and values of headers are never shown, except the subprotocol that a server has chosen.
+//! The caller adds spans, because only the caller can name the connection. Enter a span around the
+//! calls, or attach a span to the task. The peer's text is escaped and truncated. Payloads of
+//! messages, queries and values of headers are never shown, except the subprotocol that a server
+//! has chosen.
 use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown};
 use core::fmt::Display;
 use tracing::{debug, info, trace};
 
-/// The target of all events, wherever they are in the source, so that users can filter by it.
+/// The target of all events, wherever they are in the source, so that users can filter by this
+/// target.
 const TARGET: &str = "tickwire";
 
 /// An opening handshake succeeded; `path` is the requested path. Only a server shows the
@@ -34,13 +36,13 @@ pub(crate) fn handshake_failed(role: Role, error: impl Display, status: u16) {
     info!(target: TARGET, ?role, %error, status, "opening handshake failed");
 }
 
-/// A whole message, or a piece of one, was received.
+/// A message or a chunk was received.
 #[inline(always)]
 pub(crate) fn received(role: Role, payload: usize) {
     trace!(target: TARGET, ?role, payload, "message received");
 }
 
-/// A message, or a piece of one, was queued.
+/// A message or a chunk was queued.
 #[inline(always)]
 pub(crate) fn queued(role: Role, payload: usize) {
     trace!(target: TARGET, ?role, payload, "message queued");

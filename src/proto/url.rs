@@ -1,9 +1,9 @@
 //! [`Target`]: a `ws` or `wss` URL (RFC 6455 §3), as an address to dial and a resource to request.
 //!
 //! This module parses a URL, and refuses a URL that could not be sent unchanged. No part is
-//! encoded, decoded or normalised for the wire, except that a host is put in lower case. It
-//! resolves no names, speaks no TLS and follows no redirects. Internationalised host names must be
-//! in their ASCII form (`xn--...`).
+//! encoded, decoded or normalised for the wire, except that a host is put in lower case. This
+//! module resolves no names, speaks no TLS and follows no redirects. Internationalised host names
+//! must be in their ASCII form (`xn--...`).
 use alloc::{
     format,
     string::{String, ToString},
@@ -11,8 +11,8 @@ use alloc::{
 };
 use core::{fmt, net::Ipv6Addr, str::FromStr};
 
-/// Why a text is not the URL of a WebSocket (RFC 6455 §3). It contains no part of the text, which
-/// may contain a password.
+/// Why a text is not the URL of a WebSocket (RFC 6455 §3). The error contains no part of the text,
+/// because the text may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
@@ -40,8 +40,8 @@ pub enum UrlError {
     /// The URL has a fragment (`#...`), which the URL of a WebSocket cannot have; `%23` is fine.
     #[error("URL has a fragment: leave it out, or write # as %23")]
     Fragment,
-    /// The user or the password is percent-encoded wrongly or contains a control character, the
-    /// user contains a colon (RFC 7617 §2), or SOCKS5 cannot carry them.
+    /// The user or the password is percent-encoded wrongly or contains a control character. Or the
+    /// user contains a colon (RFC 7617 §2). Or SOCKS5 cannot carry user and password (RFC 1929).
     #[error("user or password in the URL is malformed: percent-encode it")]
     BadUserinfo,
     /// The URL contains a blank, a control character, one of `"<>\`, or, in path or query, a
@@ -118,7 +118,7 @@ impl Target {
         name.strip_suffix('.').unwrap_or(name)
     }
 
-    /// The host without its zone, which has a meaning on this machine only.
+    /// The host without its zone. A zone has a meaning on this machine only.
     pub(crate) fn unzoned(&self) -> &str {
         self.host.split_once('%').map_or(&*self.host, |(name, _)| name)
     }
@@ -129,8 +129,9 @@ impl Target {
         &self.resource
     }
 
-    /// The path of the Unix socket to dial, of a URL such as `ws+unix:/run/feed.sock:/ticks`. A
-    /// connector dials it (`Dial::connect_with`). The host of such a URL is `localhost`.
+    /// The path of the Unix socket to dial, for a URL such as `ws+unix:/run/feed.sock:/ticks`. Your
+    /// own connector dials the socket (`Dial::connect_with`). The host of such a URL is
+    /// `localhost`.
     pub fn socket_path(&self) -> Option<&str> {
         self.socket_path.as_deref()
     }
@@ -141,7 +142,7 @@ impl Target {
     }
 
     /// Parses the part of a URL behind the scheme: the authority, path and query. `default` is the
-    /// port if the URL names none.
+    /// port if the URL names no port.
     pub(crate) fn behind_scheme(rest: &str, secure: bool, default: u16) -> Result<Self, UrlError> {
         let (authority, resource) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (userinfo, authority) = match authority.rsplit_once('@') {
@@ -206,30 +207,28 @@ impl FromStr for Target {
     fn from_str(url: &str) -> Result<Self, UrlError> {
         check(url)?;
         if let Some((scheme, rest)) = url.split_once(':')
-            && scheme.eq_ignore_ascii_case("ws+unix")
+            && known(scheme) == Some("ws+unix")
         {
             return Self::of_socket(rest);
         }
         let (scheme, rest) = url.split_once("://").ok_or(UrlError::NoScheme)?;
-        let secure = match scheme {
-            s if s.eq_ignore_ascii_case("ws") => false,
-            s if s.eq_ignore_ascii_case("wss") => true,
-            s if s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https") => {
-                return Err(UrlError::HttpScheme);
-            }
+        let secure = match known(scheme) {
+            Some("ws") => false,
+            Some("wss") => true,
+            Some("http" | "https") => return Err(UrlError::HttpScheme),
             _ => return Err(UrlError::UnknownScheme),
         };
         Self::behind_scheme(rest, secure, default_port(secure))
     }
 }
 
-/// Shows the URL without user and password. As in the Host header, the zone of an IPv6 address is
-/// missing, because it has a meaning on this machine only; [`host`](Target::host) has it. A token
-/// in the query is shown, so log `{:?}` if the query may contain one.
+/// Shows the URL without user and password. The zone of an IPv6 address is missing, as in the Host
+/// header, because a zone has a meaning on this machine only. The query is shown: if it may contain
+/// a token, log `{:?}` instead.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(path) = &self.socket_path {
-            // With slashes, because a path may itself begin with two.
+            // With two slashes, because a path may itself begin with two slashes.
             return write!(f, "ws+unix://{path}:{}", self.resource);
         }
         let scheme = if self.secure { "wss" } else { "ws" };
@@ -274,6 +273,12 @@ pub(crate) fn check(url: &str) -> Result<(), UrlError> {
     Ok(())
 }
 
+/// The scheme in lower case, if it is one of those that a URL here may have by intent or mistake.
+pub(crate) fn known(scheme: &str) -> Option<&'static str> {
+    let all = ["ws", "wss", "ws+unix", "http", "https", "socks5", "socks5h"];
+    all.into_iter().find(|known| known.eq_ignore_ascii_case(scheme))
+}
+
 /// 80 or 443 (RFC 6455 §3).
 fn default_port(secure: bool) -> u16 {
     if secure { 443 } else { 80 }
@@ -282,7 +287,7 @@ fn default_port(secure: bool) -> u16 {
 /// A host and a port, as in a URL or a Host header (RFC 3986 §3.2), without userinfo.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Authority<'a> {
-    /// As written, but an address is without its brackets and its zone. Never empty.
+    /// As written, but an IPv6 address is without its brackets and its zone. Never empty.
     pub(crate) host: &'a str,
     zone: Option<&'a str>,
     v6: bool,
@@ -313,7 +318,7 @@ impl<'a> Authority<'a> {
             };
             return Ok(Self { host, zone, v6: true, port });
         }
-        // This compares bytes, because a search for a `char` costs more for such short texts.
+        // This compares bytes, because a search for a `char` costs more in such short texts.
         let colon = |text: &str| text.bytes().position(|b| b == b':');
         let (host, port) = match colon(text).and_then(|at| text.split_at_checked(at)) {
             None => (text, None),
@@ -345,7 +350,7 @@ impl<'a> Authority<'a> {
         self.port.unwrap_or(default_port(secure))
     }
 
-    /// Whether both name the same host and port, for a scheme that is `secure` or not.
+    /// Whether both name the same host and port. `secure` says which default port the scheme has.
     pub(crate) fn same(&self, other: &Self, secure: bool) -> bool {
         self.host.eq_ignore_ascii_case(other.host)
             && self.zone == other.zone
@@ -377,7 +382,7 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     }
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     let mut userinfo = decode(user)?;
-    // RFC 7617 §2: the server would read a user with a colon as a shorter user, and the rest as its
+    // RFC 7617 §2: the server would read a user with a colon as a shorter user, and the rest as the
     // password.
     if userinfo.contains(&b':') {
         return Err(UrlError::BadUserinfo);

@@ -1,6 +1,6 @@
-//! Checks UTF-8 piece by piece (RFC 6455 §8.1), and fails at the first impossible byte.
+//! Checks UTF-8 in pieces of any length (RFC 6455 §8.1), and fails at the first impossible byte.
 //!
-//! `kernel` validates whole characters. This module joins a character that is cut in pieces.
+//! `kernel` validates whole characters. This module joins the bytes of a character that is cut.
 use crate::proto::kernel;
 use core::fmt;
 
@@ -56,7 +56,7 @@ impl Utf8Validator {
         if last { self.finish() } else { Ok(()) }
     }
 
-    /// Ends the text, and resets for the next one.
+    /// Ends the text, and resets for the next text.
     pub(crate) fn finish(&mut self) -> Result<(), InvalidUtf8> {
         if core::mem::take(&mut self.len) == 0 { Ok(()) } else { Err(InvalidUtf8) }
     }

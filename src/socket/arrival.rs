@@ -1,12 +1,12 @@
-//! Carries the kernel's time of arrival from a stream to the connection that reads it. It uses a
-//! thread-local, because the streams between them (TLS, a split, a stream of another crate) have no
-//! place for it.
+//! Carries the kernel's time of arrival from a stream to the connection above. The time is in a
+//! thread-local, because the streams in between (TLS, a split, a stream of another crate) cannot
+//! pass it on.
 use crate::proto::message::Arrival;
 use core::cell::Cell;
 
 std::thread_local! {
-    /// The result of the last stamped read. The outer `None`: no such read yet. The inner `None`:
-    /// the kernel gave no time.
+    /// The result of the last stamped read. The outer `None`: no stamped read since [`forget`]. The
+    /// inner `None`: the kernel gave no time.
     static LEFT: Cell<Option<Option<Arrival>>> = const { Cell::new(None) };
 }
 
@@ -20,7 +20,8 @@ pub(super) fn leave(arrived: Option<Arrival>) {
     LEFT.set(Some(arrived));
 }
 
-/// Called after a read. `None` if it read no stamped stream, as for bytes that TLS had kept.
+/// Called after a read. `None` if no stamped stream was read, for example because TLS already had
+/// the bytes.
 pub(crate) fn left() -> Option<Option<Arrival>> {
     LEFT.get()
 }

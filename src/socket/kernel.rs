@@ -1,4 +1,4 @@
-//! Linux: SO_TIMESTAMPING, and reads that bring a control message along.
+//! Linux: SO_TIMESTAMPING, and reads that also return the time, in a `cmsg`.
 use crate::proto::message::Arrival;
 use nix::sys::{
     socket::{
@@ -12,12 +12,13 @@ use std::{
     time::Duration,
 };
 
-/// Room for the control message, 64 bytes, and for others that the caller may have enabled on the
-/// socket. It has the alignment of the header, because nix makes a reference to it.
+/// Memory for the `cmsg` with the time, 64 bytes, and for other `cmsg`s that the caller may have
+/// enabled on the socket. Aligned for the header of a `cmsg`, because nix makes a reference to the
+/// header.
 #[repr(align(16))]
 struct Control([u8; 128]);
 
-/// Asks the kernel to stamp reads. Returns whether it will.
+/// Asks the kernel to stamp reads. Returns whether the kernel will do so.
 pub(super) fn stamp_reads<S: AsFd>(socket: &S) -> io::Result<bool> {
     let made = TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
         | TimestampingFlag::SOF_TIMESTAMPING_RX_HARDWARE;
@@ -27,7 +28,7 @@ pub(super) fn stamp_reads<S: AsFd>(socket: &S) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Reads once. With `waits`, and on a blocking socket, it waits for bytes.
+/// Reads once. With `waits`, a read of a blocking socket waits for bytes.
 pub(super) fn read<S: AsFd>(
     socket: &S,
     buf: &mut [u8],

@@ -1,4 +1,4 @@
-//! [`Timestamped`]: a stream whose reads tell the kernel's time of arrival.
+//! [`Timestamped`]: a stream whose reads also get the kernel's time of arrival.
 #[cfg(feature = "tokio")]
 mod tokio;
 
@@ -6,39 +6,40 @@ use super::{Handle, arrival, kernel};
 use crate::proto::message::Arrival;
 use std::io::{self, IoSlice, Read, Write};
 
-/// A TCP stream of `std`, tokio or mio that asks the kernel for the time of arrival of the bytes it
-/// reads (SO_TIMESTAMPING). Without the feature `stamps` it only forwards each call.
+/// A TCP stream of `std`, tokio or mio whose reads also ask the kernel when the bytes arrived
+/// (SO_TIMESTAMPING). Without the feature `stamps`, the stream only forwards each call.
 ///
 /// With [`Config::stamp_reads`](crate::Config::stamp_reads) set,
 /// [`Info::arrived`](crate::Info::arrived) has the time for each message. [`connect`](crate::Dial)
 /// makes such a stream if [`Dial::timestamps`](crate::Dial::timestamps) is set. A server, or a
-/// client that dials itself, makes it by `new`.
+/// client that dials itself, calls `new`.
 ///
-/// It may be inside other streams: [`Spin`](crate::blocking::Spin), a TLS stream of this crate or
-/// another, the halves of a split. Over TLS, the time is that of the read that completed the
-/// record. Messages that TLS decrypted together have the same time. [`Arrival`] describes the time.
+/// A `Timestamped` may be inside other streams: [`Spin`](crate::blocking::Spin), a TLS stream of
+/// this crate or another, the halves of a split. Over TLS, a message has the time of the read that
+/// completed its record. Messages that TLS decrypted together have the same time. [`Arrival`]
+/// describes the time.
 ///
 /// No time is available on other streams, on systems other than Linux, for bytes read during the
 /// opening handshake, and for bytes that arrived before the kernel began to stamp. The kernel may
-/// begin some milliseconds after the first socket of the machine asked for it.
+/// begin some milliseconds after the first socket of the machine asked for stamps.
 ///
-/// A read is `recvmsg` with room for a control message, instead of `read`. A read that does not
-/// wait takes about 8 % longer (`benches/README.md`), and allocates nothing. All other calls are
-/// those of the stream. The inner stream must be a plain socket: put a stream that encrypts or
-/// buffers around this one.
+/// A read calls `recvmsg` with memory for a `cmsg`, instead of `read`. A read that does not wait
+/// takes about 8 % longer (`benches/README.md`), and allocates nothing. All other calls go to the
+/// inner stream. The inner stream must be a plain socket. Put streams that encrypt or buffer around
+/// the `Timestamped`.
 ///
-/// An event loop of your own reads, and gives [`arrived`](Self::arrived) to
-/// [`Receiver::set_arrival`](crate::Receiver::set_arrival) before it commits the bytes.
+/// In an event loop of your own, read, give [`arrived`](Self::arrived) to
+/// [`Receiver::set_arrival`](crate::Receiver::set_arrival), and then commit the bytes.
 #[derive(Debug)]
 pub struct Timestamped<S> {
     pub(crate) io: S,
-    /// Whether the kernel was asked.
-    on: bool,
+    /// Whether the kernel was asked to stamp reads.
+    pub(crate) on: bool,
     arrived: Option<Arrival>,
 }
 
 impl<S> Timestamped<S> {
-    /// Wraps a stream. `on` says whether the kernel was asked to stamp its reads.
+    /// Wraps a stream. `on` says whether the kernel was asked to stamp the reads.
     pub(crate) fn wrap(io: S, on: bool) -> Self {
         Self { io, on, arrived: None }
     }
@@ -48,16 +49,12 @@ impl<S> Timestamped<S> {
         &self.io
     }
 
-    /// The time of arrival of the last read's bytes, if the kernel gave one.
+    /// The time of arrival of the last read's bytes, if the kernel gave a time.
     pub fn arrived(&self) -> Option<Arrival> {
         self.arrived
     }
 
-    pub(crate) fn is_on(&self) -> bool {
-        self.on
-    }
-
-    /// Notes a read.
+    /// Keeps the time of a read.
     #[inline]
     fn note(&mut self, (n, arrived): (usize, Option<Arrival>)) -> usize {
         self.arrived = arrived;
@@ -67,8 +64,8 @@ impl<S> Timestamped<S> {
 }
 
 impl<S: Handle> Timestamped<S> {
-    /// Asks the kernel to stamp. On other systems than Linux, and without the feature `stamps`,
-    /// nothing is stamped.
+    /// Wraps a stream, and asks the kernel to stamp its reads. On systems other than Linux, and
+    /// without the feature `stamps`, no read is stamped.
     ///
     /// ```no_run
     /// # #[cfg(feature = "stamps")]
@@ -89,7 +86,7 @@ impl<S: Handle> Timestamped<S> {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Those of the system.
     pub fn new(io: S) -> io::Result<Self> {
         let asked = kernel::stamp_reads(&io);
         let named = |error: io::Error| {
@@ -98,8 +95,8 @@ impl<S: Handle> Timestamped<S> {
         Ok(Self::wrap(io, asked.map_err(named)?))
     }
 
-    /// Reads by `plain`, or by a read with a stamp. With `waits`, a stamped read waits if the
-    /// stream blocks.
+    /// Reads by `plain`, or by a stamped read if the kernel was asked. With `waits`, a stamped read
+    /// of a blocking stream waits.
     #[inline]
     pub(crate) fn read_as(
         &mut self,
@@ -113,13 +110,6 @@ impl<S: Handle> Timestamped<S> {
         let read = kernel::read(&self.io, buf, waits)?;
         Ok(self.note(read))
     }
-}
-
-/// Reads once, and returns the time of arrival.
-#[inline]
-#[cfg(feature = "tokio")]
-fn read<S: Handle>(io: &S, buf: &mut [u8]) -> io::Result<(usize, Option<Arrival>)> {
-    kernel::read(io, buf, true)
 }
 
 impl<S: Read + Handle> Read for Timestamped<S> {

@@ -1,15 +1,16 @@
 //! TLS over a stream that blocks, in handles for two threads.
 //!
-//! It has three locks. None is held across a wait that could block another thread:
+//! The handles share three locks. A thread that waits for the stream holds no lock that the other
+//! thread has to wait for:
 //!
 //! - `session` is TLS itself: locked to encrypt or decrypt, never across I/O.
 //! - `input` is the right to read the stream. A reader that waits for input holds no other lock, so
 //!   that another thread can write meanwhile.
 //! - `output` is the right to write the stream and to flush it, with the ciphertext to be written.
-//!   Its holder gives it back only while it holds `session` and has seen that there is nothing more
-//!   to write. So no ciphertext is left without a writer. A writer waits for this lock. A reader
-//!   only tries it: the writer that holds it may be stuck until the peer sends, and this thread
-//!   must read what the peer sends.
+//!   The holder releases `output` only while it also holds `session` and nothing more is to be
+//!   written. So no ciphertext is left without a writer. A writer waits for `output`. A reader
+//!   never waits for `output`, because the writer that holds it may itself wait until the peer
+//!   reads. The peer may itself wait until this reader reads.
 mod output;
 
 use self::output::{Shared, is_passing, lock};
@@ -32,26 +33,29 @@ use tickwire_tls::{
     rustls::{ClientConfig, Connection, ServerConfig, pki_types::ServerName},
 };
 
-/// TLS over another stream, as either end. `connect` uses it for `wss`. A server can use it, or any
-/// other TLS stream: [`WithoutTimeouts`](crate::blocking::WithoutTimeouts) takes a `StreamOwned` of
-/// rustls, without timeouts or a split.
+/// TLS over another stream, as a client or a server. `connect` uses this type for `wss`. A server
+/// can use this type or any other TLS stream. For example,
+/// [`WithoutTimeouts`](crate::blocking::WithoutTimeouts) takes a `StreamOwned` of rustls, but
+/// offers no timeouts and no split.
 ///
 /// The TLS handshake takes place with the first read, or with a client's first write. So
-/// [`Config::handshake_timeout`](crate::Config::handshake_timeout) bounds it together with the
-/// opening handshake. A server's writes fail until then, because there is no peer yet.
+/// [`Config::handshake_timeout`](crate::Config::handshake_timeout) bounds the TLS handshake
+/// together with the opening handshake. A server's writes fail until the TLS handshake is over,
+/// because there is no peer yet.
 ///
 /// `read` and `write` wait in the stream below; `try_read` and `try_write` do not. A read waits for
 /// the stream once. If this brings no whole record of data, the read fails with `Interrupted`. Call
-/// it again, as std's own loops do. So a peer that sends a record byte by byte, or records without
-/// data, cannot hold a thread in one call.
+/// `read` again, as std's own loops do. So a peer that sends a record byte by byte, or records
+/// without data, cannot hold a thread in one call.
 ///
-/// A write goes to the stream below at once, in the fewest records that hold it. Bytes that the
-/// stream refuses go with the next flush. The stream below may buffer, and may be a `TlsStream`
-/// itself: a flush goes on to it, and the handshake, an alert and a close_notify flush it.
+/// A write goes to the stream below at once, in as few records as possible. Bytes that the stream
+/// refuses are written by the next flush. The stream below may buffer, and may be a `TlsStream`
+/// itself. A flush also flushes the stream below, and so do the handshake, an alert and a
+/// close_notify.
 ///
-/// [`shutdown`](Stream::shutdown) sends a close_notify first. A close_notify of the peer is
-/// answered at the latest when the last handle is dropped. A stream that ends without the peer's
-/// close_notify was cut off, and gives the error `UnexpectedEof`.
+/// [`shutdown`](Stream::shutdown) sends a close_notify first. The peer's close_notify is answered
+/// at the latest when the last handle is dropped. If the stream ends without the peer's
+/// close_notify, it was cut off, and a read fails with `UnexpectedEof`.
 ///
 /// [`try_clone`](Stream::try_clone) makes a second handle of the same session, so that one thread
 /// reads while another writes.
@@ -75,15 +79,16 @@ pub struct TlsStream<S = TcpStream> {
     shared: Arc<Shared>,
     /// The read timeout of this handle.
     read_timeout: Mutex<Option<Duration>>,
-    /// Sends close_notify on drop. It is a fn pointer, because `Drop` cannot require that `S`
-    /// writes.
+    /// Called on drop: sends close_notify from the last handle. A fn pointer, because `Drop` cannot
+    /// require that `S` is a `Stream`.
     part: fn(&mut Self),
 }
 
 impl<S: Stream> TlsStream<S> {
-    /// A client of the server `name`, for example [`Request::target`]. The server's certificate
-    /// must be for that name, even if another address was dialed. ALPN always asks for HTTP/1.1.
-    /// [`platform_config`](tls::platform_config) has the platform's roots.
+    /// A client's stream to the server `name`, for example [`Request::target`]. The server's
+    /// certificate must be for that name, even if another address was dialed. ALPN always asks for
+    /// HTTP/1.1. [`platform_config`](tls::platform_config) returns a `config` with the platform's
+    /// roots.
     ///
     /// [`Request::target`]: crate::handshake::client::Request::target
     ///
@@ -98,9 +103,9 @@ impl<S: Stream> TlsStream<S> {
         Ok(Self::of(io, Session::client(config, name)?))
     }
 
-    /// A server. In its configuration, set `alpn_protocols` to `http/1.1` alone, and
-    /// `enable_secret_extraction` to have records [in place](Session::in_place): see "Serve wss" in
-    /// the recipes.
+    /// A server's stream. In the configuration, set `alpn_protocols` to `http/1.1` alone. To have
+    /// records [in place](Session::in_place), also set `enable_secret_extraction`: see "Serve wss"
+    /// in the recipes.
     ///
     /// # Errors
     ///
@@ -124,8 +129,8 @@ impl<S: Stream> TlsStream<S> {
     ///
     /// # Errors
     ///
-    /// Those of the stream. An error of TLS becomes [`Error::Tls`] when converted into [`Error`].
-    /// After `WouldBlock` call it again.
+    /// Those of the stream. A TLS error becomes [`Error::Tls`] when converted into [`Error`]. After
+    /// `WouldBlock` call this again.
     pub fn handshake(&mut self) -> io::Result<()> {
         let (began, limit) = (Instant::now(), *lock(&self.read_timeout));
         loop {
@@ -141,7 +146,8 @@ impl<S: Stream> TlsStream<S> {
         self.flush()
     }
 
-    /// The handshake without the last flight, which leaves together with the first data.
+    /// Completes the handshake, but does not send our last flight, which leaves together with the
+    /// first data.
     fn agree(&mut self, waits: bool) -> io::Result<()> {
         let mut waited = false;
         loop {
@@ -243,7 +249,7 @@ impl<S> TlsStream<S> {
         self.held()
     }
 
-    /// [`session`](Self::session) with a type that has a name.
+    /// Like [`session`](Self::session), with a return type that can be named.
     pub(crate) fn held(&self) -> MutexGuard<'_, Session> {
         self.shared.session()
     }
@@ -322,7 +328,7 @@ impl<S: Stream> Stream for TlsStream<S> {
     /// Sends a close_notify, then shuts the stream down for writing. After `WouldBlock` or
     /// `Interrupted` the close_notify has not left: call this again.
     fn shutdown(&mut self) -> io::Result<()> {
-        self.shared.session().close(); // once
+        self.shared.session().close(); // a second call changes nothing
         match self.shared.flush(&mut self.io, false) {
             Err(error) if is_passing(&error) => Err(error),
             drained => self.io.shutdown().and(drained),
@@ -340,7 +346,7 @@ impl<S: Stream> Stream for TlsStream<S> {
         Ok(Self { io, shared, read_timeout, part: self.part })
     }
 
-    /// `true`: slices share records.
+    /// `true`, because several slices share one record.
     fn writes_vectored(&self) -> bool {
         true
     }

@@ -1,36 +1,38 @@
-//! TLS by [`rustls`], for tokio, for threads and for loops of your own. It has a session without
-//! I/O, the platform's roots for clients, and errors that say what is wrong.
+//! TLS by [`rustls`], for tokio, for threads and for loops of your own. This module has a session
+//! without I/O, the platform's roots for clients, and errors that say what is wrong.
 //!
-//! The streams are `tokio::TlsStream` and `blocking::TlsStream`. `connect` puts one around TCP for
-//! a `wss` URL. A server gives one of them, or any other TLS stream, to `accept`. An event loop of
-//! your own calls the [`Session`].
+//! The TLS streams are `tokio::TlsStream` and `blocking::TlsStream`. For a `wss` URL, `connect`
+//! puts a TLS stream around TCP. A server gives its TLS stream to `accept`: a stream of this
+//! module, or any other TLS stream. An event loop of your own calls the [`Session`].
 //!
-//! This API has types of rustls 0.23, which is re-exported here. Moving to another version is a
-//! breaking change of this crate. Cryptography is the application's [default
-//! provider](rustls::crypto::CryptoProvider::install_default) if it has installed one. Otherwise it
-//! is ring, which needs only a C compiler to build. For a configuration of your own, rustls chooses
-//! the provider. If another crate has enabled a second provider, install a default, or `builder()`
-//! panics.
+//! This API has types of rustls 0.23, which is re-exported here. Moving to another version of
+//! rustls is a breaking change of this crate. The application's [default
+//! provider](rustls::crypto::CryptoProvider::install_default) does the cryptography. If no default
+//! is installed, ring does the cryptography. (To build ring, only a C compiler is needed.) For a
+//! configuration of your own, rustls chooses the provider. If another crate of your program has
+//! enabled a second provider, install a default. Otherwise `builder()` panics.
 //!
-//! With TLS 1.3, and `enable_secret_extraction` set in the configuration as [`platform_config`]
-//! does, records are opened and sealed in place ([`Session::in_place`]). With ring, and any
-//! provider that has QUIC, this needs no allocation. Each end sets the flag for itself. With the
-//! flag, any code of this process that makes a rustls session with the configuration can ask for
-//! its keys. The flag has a price: [`Session::connection`] is `None`, with TLS 1.2 too, so there
-//! are no exporters. And a session that is closed during its handshake sends nothing. To see
-//! whether records are in place, ask after the handshake and before a split: `ws.get_ref().tls()`
-//! after `connect`, `ws.get_ref().session()` over a `TlsStream`.
+//! With TLS 1.3, records are opened and sealed in place ([`Session::in_place`]) if the
+//! configuration sets the flag `enable_secret_extraction`. [`platform_config`] sets this flag. With
+//! ring, and with any provider that has QUIC, records in place need no allocation. Each end sets
+//! the flag for itself. The flag has a price. Any code of this process that makes a rustls session
+//! with the configuration can ask for the session's keys. [`Session::connection`] is `None`, with
+//! TLS 1.2 too, so there are no exporters. And a session that is closed during its handshake sends
+//! nothing. To see whether records are in place, call `in_place` after the handshake and before a
+//! split. The session is `ws.get_ref().tls()` after `connect`, and `ws.get_ref().session()` over a
+//! `TlsStream`.
 //!
-//! rustls itself opens and seals the records without the flag, with TLS 1.2, with a provider that
-//! keeps its keys, for a server that takes early data, and for a session made elsewhere
-//! (`TlsStream::new`). This costs an allocation and two copies more for each record. A client's
-//! waiting TLS stream holds about 3.5 KiB of heap, or 8 KiB if rustls handles the records
-//! (`benches/tls.rs`). TLS adds 2.7 KiB of resident memory to a server's idle connection under
-//! tokio, or 7.8 KiB if rustls handles the records (`benches/README.md`). A session that has part
-//! of a record holds up to 16 KiB more. A thread that waits in `blocking` also holds the 32 KiB
-//! that it reads into. Debug builds of rustls 0.23 panic at a bad record behind our close_notify;
-//! the panic is caught ([`Session::close`]). `docs/TLS.md` in the repository has the rules of the
-//! record layer, and whose code does what.
+//! Without the flag, or with TLS 1.2, rustls itself opens and seals the records. It also does so
+//! with a provider that does not give its keys out, on a server that takes early data, and for a
+//! session made elsewhere (`TlsStream::new`). This costs one more allocation and two more copies
+//! for each record. A client's waiting TLS stream holds about 3.5 KiB of heap, or 8 KiB if rustls
+//! handles the records (`benches/tls.rs`). TLS adds 2.7 KiB of resident memory to a server's idle
+//! connection under tokio, or 7.8 KiB if rustls handles the records (`benches/README.md`). A
+//! session that has received a part of a record holds up to 16 KiB more. A thread that waits in
+//! `blocking` also holds the 32 KiB that it reads into. Debug builds of rustls 0.23 panic if a bad
+//! record arrives after our close_notify. This crate catches the panic ([`Session::close`]).
+//! `docs/TLS.md` in the repository has the rules of the record layer, and says which code does
+//! what.
 //!
 //! ```no_run
 //! # #[cfg(feature = "tokio")] {
@@ -42,7 +44,7 @@
 //! use tickwire::{Config, Dial, handshake::client::Request};
 //!
 //! # async fn subscribe() -> Result<(), Box<dyn std::error::Error>> {
-//! // An authority of your own; `connect` trusts what the platform trusts.
+//! // Trust an authority of your own. By default `connect` trusts the platform's authorities.
 //! let mut roots = RootCertStore::empty();
 //! for certificate in CertificateDer::pem_file_iter("authority.pem")? {
 //!     roots.add(certificate?)?;
@@ -61,30 +63,32 @@
 //! # In your own loop
 //!
 //! A [`Session`] stands between a stream and a [`Connection`](crate::Connection), or its opening
-//! handshake. Serve what [`next`](crate::Connection::next) asks for from the session:
+//! handshake. Use the session for what [`next`](crate::Connection::next) asks for:
 //!
-//! - **Write**: [`write`](Session::write) it to the session.
-//! - **Read**: [`read`](Session::read) from the session; where that gives `None`, read the stream
-//!   into [`spare_mut`](Session::spare_mut) and [`commit`](Session::commit), or say that it
-//!   [ended](Session::end_of_stream), and read again.
+//! - **Write**: [`write`](Session::write) the bytes to the session.
+//! - **Read**: [`read`](Session::read) from the session. If the result is `None`, read the stream
+//!   into [`spare_mut`](Session::spare_mut), call [`commit`](Session::commit), and read from the
+//!   session again. At the end of the stream, call [`end_of_stream`](Session::end_of_stream)
+//!   instead of `commit`.
 //! - **Shut down**: [`close`](Session::close), then shut the stream.
 //! - After each step, write the [`outgoing`](Session::outgoing) bytes to the stream, and call
-//!   [`advance`](Session::advance). TLS has bytes of its own to send at any step: handshakes,
-//!   tickets, alerts.
+//!   [`advance`](Session::advance). After any step, TLS may have bytes of its own to send:
+//!   handshakes, tickets, alerts.
 //!
 //! The deadlines of the connection and of its opening handshake bound TLS as well, with one
 //! exception. [`write_timeout`](crate::Config::write_timeout) runs only while the connection itself
-//! has outgoing bytes. So bound the time in which the stream accepts none of the session's outgoing
-//! bytes, or use a heartbeat. The connection counts bytes as written once the session took them.
-//! The stream has them once the session has nothing outgoing. If [`Session::read`] fails, keep its
-//! error, write the outgoing bytes (the alert), and call `end_of_stream` of the connection's
-//! receiver, which only learns that the stream has ended.
+//! has outgoing bytes. The session may have outgoing bytes at other times. So bound the time in
+//! which the stream accepts no bytes of the session, or use a heartbeat. The connection counts
+//! bytes as written once the session has taken them. The stream has these bytes once the session
+//! has nothing outgoing. If [`Session::read`] fails, keep the error, and write the outgoing bytes
+//! (the alert). Then call `end_of_stream` of the connection's receiver. The receiver learns only
+//! that the stream has ended.
 //!
 //! ```
 //! use std::io;
 //! use tickwire::{Connection, Event, Next, Time, tls::Session};
 //!
-//! /// Runs one end until it waits; returns the texts that came.
+//! /// Runs one end until it waits. Returns the texts that it received.
 //! fn run(tls: &mut Session, conn: &mut Connection, far: &mut Session) -> io::Result<Vec<String>> {
 //!     let mut came = vec![];
 //!     loop {
@@ -92,7 +96,7 @@
 //!             Next::Event(Event::Message(message), _) => came.extend(message.as_text().map(String::from)),
 //!             Next::Event(..) => {}
 //!             Next::Write(mut out) => match tls.write(&mut out)? {
-//!                 0 => conn.write_blocked(), // TLS is not agreed on yet
+//!                 0 => conn.write_blocked(), // the TLS handshake is not over yet
 //!                 _ => {}
 //!             },
 //!             Next::Read(rx) => match tls.read(rx.spare_mut())? {
@@ -107,7 +111,7 @@
 //!             Next::Wait(_) | Next::Over(_) => return Ok(came),
 //!         }
 //!         while tls.has_outgoing() {
-//!             let out = tls.outgoing(); // a loop would write it to its stream
+//!             let out = tls.outgoing(); // a loop would write these bytes to its stream
 //!             let room = far.spare_mut();
 //!             let n = out.len().min(room.len());
 //!             room[..n].copy_from_slice(&out[..n]);

@@ -5,7 +5,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite};
 
 pub use tickwire_tls::tokio::TlsStream;
 
-/// A client's stream. `ahead` has the bytes that were read from the stream before.
+/// A client's TLS stream. `ahead` has the bytes that were read from the stream before.
 pub(crate) fn client<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
     target: &Target,

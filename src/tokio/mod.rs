@@ -1,8 +1,7 @@
 //! The connection on a tokio stream: any `AsyncRead + AsyncWrite`.
 //!
-//! The loop has no rule of the protocol in it. It parses the input. When the input is used up, it
-//! writes once, reads once, and begins again. So the replies to a batch leave in one write, and a
-//! batch of messages costs one read and one write.
+//! The adapter parses the input. When the input is used up, it writes once, reads once, and begins
+//! again. So a batch of messages costs one read, and the replies to the batch cost one write.
 //!
 //! ```no_run
 //! use tickwire::{Config, tokio::accept};
@@ -19,21 +18,22 @@
 //! # }
 //! ```
 //!
-//! Import its items, not the module: `use tickwire::tokio::connect`. The module itself would hide
-//! the crate of that name.
+//! Import the items of this module: `use tickwire::tokio::connect`. If you import the module
+//! itself, it hides the crate `tokio`.
 //!
-//! **Cancel safety.** All state lives in the [`WebSocket`], none in a future. So a future may be
-//! dropped at any await point, and nothing is lost, repeated or cut. Each method says what this
-//! means for it.
+//! **Cancel safety.** All state is in the [`WebSocket`], and no state is in a future. So a future
+//! may be dropped at any await point: nothing is lost or repeated, and no frame is left unfinished.
+//! The documentation of each method has the details.
 //!
 //! **Timers.** Calls drive the deadlines of [`Config`] while they are polled. Nothing is spawned,
 //! and nothing runs between calls, so keep receiving. Deadlines need a runtime with its time driver
-//! on (`enable_time` or `enable_all`). Without it tokio panics at the first armed deadline.
+//! on (`enable_time` or `enable_all`). Without the time driver, tokio panics when the first
+//! deadline starts.
 //!
-//! **Memory.** A waiting connection holds no buffers. A pool of the thread lends them when bytes
-//! arrive or are sent.
+//! **Memory.** A waiting connection holds no buffers. When bytes arrive or are sent, the connection
+//! takes buffers from a pool of the thread.
 //!
-//! **Threads.** The connections of a thread share only that pool. While messages pass, threads
+//! **Threads.** The connections of a thread share only this pool. While messages pass, threads
 //! share no lock, counter or cache line, with two exceptions: the halves of a split connection, and
 //! the reference count of a large [shared payload](crate::Outbound). So one runtime per thread,
 //! each with its own listener on the same port (SO_REUSEPORT), uses every processor: see the
@@ -61,6 +61,7 @@ use ::tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 use std::{
+    convert::Infallible,
     io::{self, IoSlice},
     pin::Pin,
     time::Duration,
@@ -68,8 +69,8 @@ use std::{
 
 /// A WebSocket over `S`.
 ///
-/// One task can both receive and publish. The next receiving call writes the messages that it
-/// feeds, and goes on reading while the stream is slow.
+/// One task can both receive and publish. The next receiving call writes the messages that the task
+/// has fed. This call also reads while the stream takes these messages slowly.
 ///
 /// ```no_run
 /// # use tickwire::{CloseCode, Error, Prepared, tokio::WebSocket};
@@ -99,17 +100,17 @@ use std::{
 /// ```
 ///
 /// [`buffered_amount`](crate::Sender::buffered_amount) does not include bytes that the system has
-/// accepted and not sent. A smaller `SO_SNDBUF` makes a slow peer show earlier. An `Outbox` of
-/// `tickwire-parts`, together with [`recv_or_room`](WebSocket::recv_or_room), decides what such a
-/// peer gets.
+/// accepted and not sent. With a smaller `SO_SNDBUF`, you notice a slow peer earlier. An `Outbox`
+/// of `tickwire-parts`, together with [`recv_or_room`](WebSocket::recv_or_room), decides which
+/// messages a slow peer gets.
 ///
-/// Dropping it ends the stream at once, and loses messages that were fed and not flushed: call
+/// Dropping a WebSocket ends the stream at once, and loses messages that were not flushed. So call
 /// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open until
-/// this is dropped.
+/// the WebSocket is dropped.
 #[derive(Debug)]
 pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 
-/// An opening request that was read. Accept or reject it when you are ready.
+/// An opening request that was read. Accept or reject the request when you are ready.
 ///
 /// ```no_run
 /// # use tickwire::{Config, Error};
@@ -125,7 +126,7 @@ pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 /// if !origins.allows(&request) {
 ///     return incoming.reject(HandshakeError::OriginNotAllowed).await;
 /// }
-/// // .. await whoever knows the token in `request.headers().get("authorization")` ..
+/// // .. await a check of the token in `request.headers().get("authorization")` ..
 /// let accept = Accept::default().subprotocols(&["ticks.v2", "ticks.v1"]).header("Server", "feed")?;
 /// let mut ws = incoming.accept(accept).await?;
 /// if ws.connection().negotiated().subprotocol.is_none() {
@@ -139,14 +140,14 @@ pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 pub struct Incoming<S>(drive::Incoming<Timed<S, Tokio>>);
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: this answers Pings, sees the peer's
-/// Close, and drives all deadlines except the one on writing. Dropping the `Reader` ends receiving.
-/// Then the [`Writer`] learns of the connection's end from a failed write.
+/// Close, and drives all deadlines except the deadline on writing. Dropping the `Reader` ends
+/// receiving. Then the [`Writer`] learns of the connection's end from a failed write.
 #[derive(Debug)]
 pub struct Reader<R, W>(Socket<Half<Timed<W, Tokio>>, Timed<R, Tokio>>);
 
-/// The half of a [`WebSocket`] that sends. Dropping it does not close the connection: call `close`
-/// first. After a drop, messages that were fed and not flushed leave with the [`Reader`]'s next
-/// write, if there is one. Ask the [`Reader`] how the connection ended.
+/// The half of a [`WebSocket`] that sends. Dropping the `Writer` does not close the connection:
+/// call `close` first. After the drop, unflushed messages leave only if the [`Reader`] has
+/// something to write. `closed` of the [`Reader`] says how the connection ended.
 ///
 /// There is only one `Writer`. Several senders need a channel in front of it.
 #[derive(Debug)]
@@ -159,23 +160,24 @@ pub use task::MessageOrRoom;
 
 adapter!(AsyncRead, AsyncWrite);
 
-/// Reads an opening request and accepts any good one. Use [`Incoming`] to look at the request
-/// first: at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
+/// Reads an opening request, and accepts every good request. Use [`Incoming`] to look at the
+/// request first: at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
 /// [origin](crate::handshake::server::Origins). A server whose users have cookies must check the
 /// origin.
 ///
-/// It sets nothing on the stream; `set_nodelay(true)` belongs on a TCP stream. It waits for at most
-/// [`handshake_timeout`](Config::handshake_timeout). Add [`write_timeout`](Config::write_timeout)
-/// for a stream that refuses the answer (a socket accepts it at once), and a second after a
-/// refusal. So call it in its own task, not in the loop that accepts. That loop must bound the
-/// number of these tasks: see the example `bounded`.
+/// This call sets no option of the stream. On TCP, call `set_nodelay(true)` before. This call waits
+/// for at most [`handshake_timeout`](Config::handshake_timeout). If the stream refuses the answer
+/// (a socket accepts it at once), the call waits for up to [`write_timeout`](Config::write_timeout)
+/// more. After a bad request the call waits for up to a second more. So call `accept` in a task of
+/// its own, not in the loop that accepts sockets. That loop must bound the number of these tasks:
+/// see the example `bounded`.
 ///
 /// Dropping the future drops the stream.
 ///
 /// # Errors
 ///
-/// [`Error::Handshake`] for a bad request, after it was answered; [`Error::Io`]; [`Error::Recv`] if
-/// the stream accepted nothing of the answer for `write_timeout`.
+/// [`Error::Handshake`] for a bad request, after the request was answered. [`Error::Io`] if the
+/// stream fails. [`Error::Recv`] if the stream accepted no byte of the answer for `write_timeout`.
 ///
 /// # Panics
 ///
@@ -195,7 +197,8 @@ where
 ///
 /// # Errors
 ///
-/// [`Error::Io`], [`Error::Handshake`], and [`Error::Refused`] for a status other than 101.
+/// [`Error::Io`] if the stream fails. [`Error::Handshake`] if the handshake fails.
+/// [`Error::Refused`] for a status other than 101.
 pub async fn client<S>(io: S, request: &Request, config: &Config) -> Result<WebSocket<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -203,7 +206,8 @@ where
     client_since(Instant::now(), io, request, config, &[]).await
 }
 
-/// [`client`](fn@client), begun before. `ahead` has the bytes that were read from the stream.
+/// [`client`](fn@client) for a dialed stream. The handshake's deadline counts from `began`. `ahead`
+/// has the bytes that were read from the stream before.
 pub(crate) async fn client_since<S>(
     began: Instant,
     io: S,
@@ -227,25 +231,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Splits the connection for two tasks by the stream's own way to split, such as
     /// `TcpStream::into_split`.
     ///
-    /// Messages fed and received before are kept. The [`Writer`] continues an unfinished message in
-    /// chunks.
+    /// Messages fed or received before are kept. If you are sending a message in chunks, the
+    /// [`Writer`] continues it.
     pub fn into_split_with<R, W>(self, split: impl FnOnce(S) -> (R, W)) -> Halves<R, W>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let halves = self.0.into_halves(|Timed { io, wait }| {
+        let Ok((reader, writer)) = self.0.into_halves(|Timed { io, wait }| {
             let ((read, write), epoch) = (split(io), wait.epoch);
-            Ok((Timed { io: read, wait }, Timed::since(epoch, write), ()))
+            Ok::<_, Infallible>((Timed { io: read, wait }, Timed::since(epoch, write), ()))
         });
-        match halves {
-            Ok((reader, writer)) => (Reader(reader), Writer(writer)),
-            Err(_) => unreachable!("nothing can fail"),
-        }
+        (Reader(reader), Writer(writer))
     }
 }
 
-/// A clock, and a sleep until the next deadline. The sleep is made when a deadline is first armed.
+/// A clock, and tokio's timer for the next deadline. The timer is made at the first wait for a
+/// deadline.
 #[derive(Debug)]
 pub(crate) struct Tokio {
     epoch: Instant,
@@ -268,9 +270,16 @@ impl<S> drive::Io for Timed<S, Tokio> {
     }
 
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
+        self.wait.poll_sleep(until, cx)
+    }
+}
+
+impl Tokio {
+    /// Compiled once for all streams.
+    fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
         // tokio cannot sleep longer. An early wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-        let Tokio { epoch, sleep } = &mut self.wait;
+        let Self { epoch, sleep } = self;
         let at = *epoch + (until - Time::ZERO).min(epoch.elapsed() + FAR);
         let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if sleep.deadline() != at {

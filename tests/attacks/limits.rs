@@ -79,7 +79,7 @@ const ROWS: [(&str, usize, &str); 9] = [
     ("Messages of 100 kB to a peer that has stopped reading", unread(100_000), "a24_"),
     ("A Close, followed by endless data", SMALL, "a34_"),
     ("A compressed bomb", largest_inflated(MESSAGE), "a39_"),
-    ("A head byte by byte", longest_head(HEAD), "a53_"),
+    ("A head that arrives byte by byte", longest_head(HEAD), "a53_"),
 ];
 
 #[test]

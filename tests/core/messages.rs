@@ -1,5 +1,5 @@
 //! Messages and close frames as values: what they show in a log, what they turn into.
-use crate::support::wire::{TEXT, connection, drain, sent, times};
+use crate::support::wire::{TEXT, connection, drain, sent};
 use bytes::Bytes;
 use std::cmp::Ordering::Greater;
 use tickwire::{
@@ -140,6 +140,7 @@ fn close_frames_are_parsed_from_what_a_peer_sends() {
 #[cfg(feature = "std")]
 #[test]
 fn entropy_shows_no_secret_and_does_not_repeat() {
+    use crate::support::wire::times;
     use std::collections::HashSet;
     use tickwire::{Config, Connection, Entropy, Negotiated, SystemEntropy};
     let mut entropy: Box<dyn Entropy> = Box::new(SystemEntropy::new().unwrap());

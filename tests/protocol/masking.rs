@@ -114,7 +114,7 @@ fn p023_every_frame_has_a_fresh_key_that_comes_from_the_entropy() {
     let source = Rng(1).bytes(4000);
     assert_eq!(drawn.concat(), source);
     assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), 1000);
-    // The default is ChaCha20, seeded anew for each connection.
+    // The default is ChaCha12, seeded anew for each connection.
     #[cfg(feature = "std")]
     {
         let fresh = || {

@@ -323,6 +323,7 @@ fn the_architecture_names_only_what_is_there() {
         "checks",
         "tickwire-dial/src",
         "tickwire-http",
+        "tickwire-loop",
         "tickwire-parts/src",
         "tickwire-tls/src",
     ]

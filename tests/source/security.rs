@@ -273,6 +273,7 @@ fn unsafe_is_where_it_is_said_to_be() {
         "tickwire-dial/",
         "tickwire-feed/",
         "tickwire-http/",
+        "tickwire-loop/",
         "tickwire-parts/",
         "tickwire-tap/",
         "tickwire-tls/",

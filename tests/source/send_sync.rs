@@ -15,6 +15,7 @@ mod core_types {
     const _: () = {
         // The core.
         both::<Connection>();
+        both::<Dormant>();
         both::<Receiver>();
         both::<Sender>();
         both::<Outgoing<'_>>();

@@ -1,6 +1,13 @@
 //! `Stream` and `Sink` of the tokio adapter: items, ends, errors once, backpressure, closing.
 use crate::support::tokio::*;
-use futures_util::{SinkExt, StreamExt, TryStreamExt, stream::FusedStream};
+use futures_util::{Sink, SinkExt, StreamExt, TryStreamExt, stream::FusedStream};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
 use tickwire::{Config, DataKind, Error, Events, OwnedMessage, ReadyState, RecvError};
 use tokio::io::AsyncWriteExt;
 
@@ -147,6 +154,42 @@ async fn halves_in_two_tasks_both_wake_when_the_stream_takes_bytes_again() {
         sending.await.unwrap();
         theirs.close(None).await.unwrap();
         assert!(receiving.await.unwrap());
+    })
+    .await;
+}
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_takes_over_a_side_is_woken_and_so_is_the_other_side() {
+    bounded(async {
+        let counts: [Arc<Count>; 3] = Default::default();
+        let [before, writer, reader] = counts.each_ref().map(|count| Waker::from(count.clone()));
+        let (mut ours, mut theirs) = pair(1 << 10, &Config::default());
+        let flush = |ws: &mut tickwire::tokio::WebSocket<_>, task| {
+            let mut cx = Context::from_waker(task);
+            Sink::<OwnedMessage>::poll_flush(std::pin::Pin::new(ws), &mut cx).is_pending()
+        };
+        let _ = ours.feed(&[7; 100_000]).unwrap();
+        assert!(flush(&mut ours, &before));
+        assert!(matches!(ours.poll_next_unpin(&mut Context::from_waker(&reader)), Poll::Pending));
+        assert!(flush(&mut ours, &writer));
+        let woken = || counts.each_ref().map(|count| count.0.load(SeqCst));
+        let [old, ..] = woken();
+        assert!(
+            std::pin::pin!(theirs.recv())
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_pending()
+        );
+        let [same, writer, reader] = woken();
+        assert_eq!((same, writer, reader), (old, 1, 1));
     })
     .await;
 }

@@ -1,5 +1,5 @@
-//! An extractor for [axum]: [`WebSocketUpgrade`]. It checks the opening request and hands over a
-//! [`WebSocket`], over HTTP/1.1 and over HTTP/2's extended CONNECT (RFC 8441).
+//! An extractor for [axum]: [`WebSocketUpgrade`]. The extractor checks the opening request and
+//! gives a [`WebSocket`] to your code, over HTTP/1.1 and over HTTP/2's extended CONNECT (RFC 8441).
 //!
 //! ```
 //! use axum::response::Response;
@@ -17,20 +17,21 @@
 //! # let _ = feed;
 //! ```
 //!
-//! Route it with `any(feed)`, since WebSockets arrive as CONNECT over HTTP/2 and as GET over
-//! HTTP/1.1. A complete program is `examples/http_server`: `cargo run -p http_server --bin axum`.
+//! Route the handler with `any(feed)`, because WebSockets arrive as CONNECT over HTTP/2 and as GET
+//! over HTTP/1.1. A complete program is `examples/http_server`: `cargo run -p http_server --bin
+//! axum`.
 //!
 //! A browser sends a user's cookies along with the requests of any page. So if cookies identify
 //! users, check the Origin with [`WebSocketUpgrade::origins`]. A request without an Origin passes
-//! that check: it comes from a program, which could send any Origin. To refuse this request too,
-//! use [`Origins::required`].
+//! that check, because it comes from a program, which could send any Origin. To refuse requests
+//! without an Origin too, use [`Origins::required`].
 //!
 //! The server has to do two things:
 //!
 //! - Switch off Nagle's algorithm, with `tap_io` of axum's `ListenerExt`. If an `Outbox` of
 //!   `tickwire-parts` conflates, set a smaller send buffer in the same place.
 //! - For HTTP/2, announce extended CONNECT, with `enable_connect_protocol` of hyper's builders.
-//!   `axum::serve` announces it with axum's feature `http2`.
+//!   With axum's feature `http2`, `axum::serve` announces extended CONNECT.
 //!
 //! This is a separate crate, because its API has types of axum-core 0.5 and hyper-util 0.1. A
 //! breaking change of these crates breaks this crate, but not `tickwire`.
@@ -61,11 +62,11 @@ use tickwire_http::{Head, Upgrade};
 /// A WebSocket on the stream that axum handed over.
 pub type WebSocket = Socket<TokioIo<Upgraded>>;
 
-/// An opening request that passed every check of RFC 6455 §4.2.1, or those of RFC 8441.
+/// An opening request that passed every check of RFC 6455 §4.2.1 or of RFC 8441.
 ///
 /// As an argument of a handler, a `WebSocketUpgrade` answers bad requests itself, with the right
 /// status. An `Option<WebSocketUpgrade>` is `None` for a request that does not ask for a WebSocket.
-#[must_use = "a WebSocketUpgrade that is not answered with on_upgrade is a refused one"]
+#[must_use = "a WebSocketUpgrade that is dropped without on_upgrade gives the client no WebSocket"]
 pub struct WebSocketUpgrade {
     upgrade: Upgrade,
     stream: OnUpgrade,
@@ -75,7 +76,7 @@ pub struct WebSocketUpgrade {
     failed: Option<Failed>,
 }
 
-/// The mutex makes the extractor `Sync` whatever the closure is. Nobody locks it.
+/// The mutex makes the extractor `Sync`, even if the closure is not. Nobody locks it.
 type Failed = Mutex<Box<dyn FnOnce(Error) + Send>>;
 
 impl WebSocketUpgrade {
@@ -85,9 +86,9 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// Sets the subprotocols spoken here, best first (RFC 6455 §4.2.2). The first one that the
-    /// client also offers is agreed on. If they have none in common, the connection has no
-    /// subprotocol. See [`negotiated`](tickwire::Connection::negotiated).
+    /// Sets the subprotocols of this server, best first (RFC 6455 §4.2.2). The first subprotocol
+    /// that the client also offers is agreed on. Without a common subprotocol, the connection has
+    /// no subprotocol. See [`negotiated`](tickwire::Connection::negotiated).
     pub fn protocols<I>(mut self, names: I) -> Self
     where
         I: IntoIterator<Item: Into<String>>,
@@ -124,14 +125,14 @@ impl WebSocketUpgrade {
         self.upgrade.request()
     }
 
-    /// Runs `failed` if the client is gone before the stream is handed over. By default nothing
-    /// happens.
+    /// Sets a function to run if the client is gone before the stream is handed over. By default
+    /// nothing happens.
     pub fn on_failed_upgrade(mut self, failed: impl FnOnce(Error) + Send + 'static) -> Self {
         self.failed = Some(Mutex::new(Box::new(failed)));
         self
     }
 
-    /// A rejection of this request, for a reason of yours.
+    /// A rejection of this request, for a reason of your own.
     pub fn reject(&self, rejection: impl Into<Rejection>) -> WebSocketRejection {
         WebSocketRejection { rejection: rejection.into(), version: self.version }
     }
@@ -141,7 +142,7 @@ impl WebSocketUpgrade {
     ///
     /// # Panics
     ///
-    /// If called outside of a tokio runtime. A handler is always called inside one.
+    /// If called outside of a tokio runtime. axum always calls a handler inside a runtime.
     pub fn on_upgrade<F, Fut>(self, serve: F) -> Response
     where
         F: FnOnce(WebSocket) -> Fut + Send + 'static,
@@ -222,7 +223,7 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
     }
 }
 
-/// The answer to a request that is not a WebSocket request, or is not welcome.
+/// The answer to a request that asks for no WebSocket, or that is bad or unwanted.
 #[derive(Debug)]
 pub struct WebSocketRejection {
     rejection: Rejection,

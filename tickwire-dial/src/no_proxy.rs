@@ -16,7 +16,7 @@ use core::net::IpAddr;
 /// | `192.0.2.0/24`, `2001:db8::/32`, `[2001:db8::]/32` | the addresses of that network |
 /// | any entry but `*`, followed by `:8443` (IPv6 in brackets) | the same servers, at that port only |
 ///
-/// An entry of another form names nothing. Names match without regard to case. Names are never
+/// An entry of another form names no server. Names match without regard to case. Names are never
 /// resolved, so an address in the list names only servers whose URL has that address. A host like
 /// `127.1` or `0x7f000001` is a name here, because only some resolvers read it as an address.
 pub fn is_bypassed(list: &str, host: &str, port: u16) -> bool {

@@ -2,18 +2,18 @@
 #[cfg(test)]
 mod tests;
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::vec::{self, Vec};
 use core::{net::SocketAddr, time::Duration};
 
 /// The attempts to connect to the addresses of one name ("Happy Eyeballs", RFC 8305).
 ///
-/// The families alternate, beginning with that of the first address (RFC 8305 §4). Each attempt
-/// has a head start over the next one. A failure ends the head start. The first attempt that
-/// connects wins.
+/// The families (IPv6 and IPv4) alternate, beginning with the family of the first address (RFC 8305
+/// §4). Each attempt has a head start over the next attempt. When an attempt fails, the next
+/// attempt begins at once. The first attempt that connects wins.
 ///
-/// Call [`next`](Self::next) until it says to wait, and again after each event. Times count from
-/// any moment that the caller chooses, for all calls the same. `E` is the caller's error. A race
-/// has no deadline: to end it, drop it and the attempts.
+/// Call [`next`](Self::next) until it returns [`Step::Wait`], and again after each wait. Times
+/// count from a moment that the caller chooses, the same for all calls. `E` is the error of an
+/// attempt. A race has no deadline: to give up, drop the race and the attempts.
 ///
 /// ```
 /// use std::{net::SocketAddr, time::Duration};
@@ -31,10 +31,10 @@ use core::{net::SocketAddr, time::Duration};
 #[derive(Clone, Debug)]
 pub struct Race<E> {
     delay: Duration,
-    untried: VecDeque<SocketAddr>,
+    untried: vec::IntoIter<SocketAddr>,
     under_way: Vec<SocketAddr>,
     failures: Vec<(SocketAddr, E)>,
-    /// The time of the next attempt; `None` if it need not wait.
+    /// The time of the next attempt. `None` if the next attempt need not wait.
     next_at: Option<Duration>,
 }
 
@@ -43,28 +43,25 @@ pub struct Race<E> {
 pub enum Step {
     /// Begin an attempt to connect to this address.
     Connect(SocketAddr),
-    /// Wait for an attempt to end, at most until this time if there is one. Call
-    /// [`next`](Race::next) then.
+    /// Wait for an attempt to end, at most until this time (`None`: no bound). Then call
+    /// [`next`](Race::next).
     Wait(Option<Duration>),
 }
 
 impl<E> Race<E> {
     /// A race to `addresses`, which the resolver has sorted. `delay` is the head start of each
-    /// attempt. RFC 8305 §5 recommends 250 ms. A shorter one than 10 ms counts as 10 ms.
+    /// attempt. RFC 8305 §5 recommends 250 ms. A delay below 10 ms counts as 10 ms.
     pub fn new(addresses: impl IntoIterator<Item = SocketAddr>, delay: Duration) -> Self {
         let mut sorted: Vec<SocketAddr> = Vec::new();
         for address in addresses {
-            // An address stands for its attempt, so there is one attempt for each.
+            // An address identifies its attempt, so a repeated address is dropped.
             if !sorted.contains(&address) {
                 sorted.push(address);
             }
         }
-        let first = sorted.first().is_some_and(SocketAddr::is_ipv4);
-        let (first, second): (VecDeque<_>, VecDeque<_>) =
-            sorted.into_iter().partition(|address| address.is_ipv4() == first);
         Self {
             delay: delay.max(Duration::from_millis(10)),
-            untried: alternate(first, second),
+            untried: alternate(sorted).into_iter(),
             under_way: Vec::new(),
             failures: Vec::new(),
             next_at: None,
@@ -74,10 +71,10 @@ impl<E> Race<E> {
     /// What to do next; `None` if the race is lost: every attempt has failed, or there was no
     /// address. `now` must not be less than in an earlier call.
     pub fn next(&mut self, now: Duration) -> Option<Step> {
-        if let Some(at) = self.next_at.filter(|at| !self.untried.is_empty() && now < *at) {
+        if let Some(at) = self.next_at.filter(|at| self.untried.len() > 0 && now < *at) {
             return Some(Step::Wait(Some(at)));
         }
-        match self.untried.pop_front() {
+        match self.untried.next() {
             Some(address) => {
                 self.next_at = Some(now.saturating_add(self.delay));
                 self.under_way.push(address);
@@ -88,14 +85,14 @@ impl<E> Race<E> {
         }
     }
 
-    /// Notes that an attempt has failed. The next one begins at once.
+    /// Notes that an attempt has failed. The next attempt begins at once.
     pub fn failed(&mut self, address: SocketAddr, error: E) {
         self.under_way.retain(|other| *other != address);
         self.failures.push((address, error));
         self.next_at = None;
     }
 
-    /// The attempts under way. When one has connected, the race is won: close the others.
+    /// The attempts under way. When an attempt has connected, the race is won: close all others.
     pub fn under_way(&self) -> &[SocketAddr] {
         &self.under_way
     }
@@ -106,16 +103,13 @@ impl<E> Race<E> {
     }
 }
 
-/// One of each in turn, as long as there are both.
-fn alternate(
-    mut first: VecDeque<SocketAddr>,
-    mut second: VecDeque<SocketAddr>,
-) -> VecDeque<SocketAddr> {
-    let mut all = VecDeque::new();
-    while let Some(address) = first.pop_front() {
-        all.push_back(address);
-        all.extend(second.pop_front());
+/// The families in turn, as long as there are both. Each keeps its order.
+fn alternate(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let mut all: Vec<SocketAddr> = Vec::new();
+    while !addresses.is_empty() {
+        let before = all.last().map(SocketAddr::is_ipv4);
+        let other = addresses.iter().position(|address| Some(address.is_ipv4()) != before);
+        all.push(addresses.remove(other.unwrap_or(0)));
     }
-    all.extend(second);
     all
 }

@@ -40,8 +40,8 @@ pub enum SocksError {
 pub struct Login(Vec<u8>);
 
 impl Login {
-    /// `None` if `user` or `password` is empty or longer than 255 bytes, because the protocol
-    /// cannot carry such a text.
+    /// `None` if `user` or `password` is empty or longer than 255 bytes, because SOCKS5 cannot
+    /// carry it.
     pub fn new(user: &[u8], password: &[u8]) -> Option<Self> {
         // RFC 1929 §2: the version, then user and password, each after its length.
         let mut login = vec![LOGIN_VERSION];
@@ -64,7 +64,7 @@ impl fmt::Debug for Login {
 #[derive(Debug)]
 pub struct Socks5 {
     expected: Answer,
-    /// Sent if the proxy asks for it.
+    /// Sent if the proxy asks for a login.
     login: Option<Login>,
     request: Vec<u8>,
 }

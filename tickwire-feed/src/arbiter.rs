@@ -10,11 +10,11 @@
 //! kept message begins after `next`, except messages that the caller has yet to `poll`.
 //!
 //! Two things show that a number is missing: a kept message with a higher number, and a line's
-//! `refused`, the numbers that the line brought and the arbiter did not keep. The arbiter forgets a
-//! `refused` in three cases: the feed has passed it, a kept message shows the same gap, or the line
-//! goes back to lower numbers, because then the refused numbers were wrong. When a line closes,
-//! only a `refused` within reach stays, in `left`. So a wrong number beyond reach disappears with
-//! its line.
+//! `refused` numbers, which the line brought and the arbiter did not keep. The arbiter forgets
+//! `refused` numbers in three cases: the feed has passed them, a kept message shows the same gap,
+//! or the line goes back to lower numbers. (In the last case the refused numbers were wrong.) When
+//! a line closes, the arbiter moves its `refused` numbers to `left` if they are within reach, and
+//! forgets them otherwise. So a closed line's wrong number beyond reach cannot block the feed.
 mod state;
 
 use crate::{Event, Gap, Line, Numbers, Verdict};
@@ -23,9 +23,9 @@ use core::{fmt, mem, time::Duration};
 use state::{Kept, Refused, Source, State};
 use tickwire::Time;
 
-/// Merges several lines that carry the same feed into one. Each sequence number is delivered once,
-/// at its first arrival, in order. A message ahead of the feed is kept until another line fills the
-/// gap, or the gap is lost.
+/// Merges several lines that carry the same feed into one sequence. Each sequence number is
+/// delivered once, at its first arrival, in order. A message ahead of the feed is kept until
+/// another line fills the gap, or the gap is lost.
 ///
 /// Give each message to [`offer`](Self::offer). If the message is the [next](Verdict::Next) of the
 /// feed, use it where it is, without a copy. Then call [`poll`](Self::poll), which returns the kept
@@ -66,19 +66,19 @@ use tickwire::Time;
 /// The arbiter holds at most [`most_kept`](Self::most_kept) messages, whatever the lines bring.
 /// [`Config::max_message`](tickwire::Config::max_message) limits the size of each message.
 pub struct Arbiter<T> {
-    /// The largest number of kept messages: at least 1, 4096 unless set. If more arrive, the
-    /// messages nearest to the gap stay. The line that fills the gap brings the messages further
-    /// ahead again.
+    /// The largest number of kept messages: at least 1, 4096 unless set. If more messages arrive,
+    /// the messages nearest to the gap stay. The line that fills the gap also brings the dropped
+    /// messages again.
     pub most_kept: usize,
     /// How far ahead of the feed a message's numbers may go, and how many numbers one message may
-    /// have: 1,000,000 unless set. A message further ahead is [refused](Verdict::Refused). If it
-    /// were kept, a line with wrong numbers could fill all the room. If all lines are beyond the
+    /// have: 1,000,000 unless set. A message further ahead is [refused](Verdict::Refused).
+    /// Otherwise a line with wrong numbers could fill all the room. If all lines are beyond the
     /// reach, the gap is lost.
     pub reach: u64,
-    /// How long a gap may last while no arriving message is next: 1 s unless set. After this time
-    /// the gap is lost, even if a line has not passed it yet. After the same time the arbiter
-    /// [believes](Event::Restart) a line that has begun to count anew. Set `patience` longer than
-    /// one line lags behind another.
+    /// How long a gap may last if no arriving message is the next of the feed: 1 s unless set.
+    /// After this time the gap is lost, even if a line has not passed the gap yet. After the same
+    /// time the arbiter reports [`Event::Restart`] if a line has begun to count anew. Set
+    /// `patience` to more than the time by which one line lags behind another.
     pub patience: Duration,
     state: State,
     /// The first number that is not delivered.
@@ -91,11 +91,11 @@ pub struct Arbiter<T> {
     kept: VecDeque<Kept<T>>,
     /// True if a line may have a `refused`, or if `guessed`, `anew` or `left` is set.
     watched: bool,
-    /// Whether `next` was taken from the first message, whatever its number, and no message has
-    /// followed that one.
+    /// `next` was taken from the first message, whatever its number, and no message has followed
+    /// the first message.
     guessed: bool,
-    /// When a line was first seen to number its messages from the beginning again. `None` if no line
-    /// does, or once a line has brought the feed's last number or a later one.
+    /// When a line was first seen to number its messages from the beginning again. `None` if no
+    /// line does so, or once a line has brought the feed's last number or a later one.
     anew: Option<Time>,
     lines: Vec<Source>,
     /// Numbers that closed lines brought and the arbiter did not keep.
@@ -158,9 +158,9 @@ impl<T> Arbiter<T> {
         next.saturating_add(self.reach).saturating_add(1)
     }
 
-    /// Whether the feed would lose nothing if this line were the only one left: the line has
-    /// brought a message, and everything that it brought is delivered. Close the connection that
-    /// the line replaces only when this is true.
+    /// Whether this line alone could continue the feed without loss: the line has brought a
+    /// message, and everything that it brought is delivered. Close the connection that the line
+    /// replaces only when this is true.
     pub fn in_sequence(&self, line: &Line) -> bool {
         let source = self.lines.get(line.0).filter(|source| source.is_open);
         self.state == State::Synced
@@ -207,7 +207,7 @@ impl<T> Arbiter<T> {
         self.elsewhere(line.0, numbers, before, now, own)
     }
 
-    /// Sets the line's `end`, and returns the previous one.
+    /// Sets the line's `end`, and returns the previous `end`.
     #[inline]
     fn mark(&mut self, line: usize, end: u64) -> u64 {
         let source = self.lines.get_mut(line);
@@ -224,8 +224,8 @@ impl<T> Arbiter<T> {
         self.lines.iter().filter(|source| source.is_open)
     }
 
-    /// Whether there are open lines, and `holds` is true for the `end` of each. The `end` of a line
-    /// that has brought no message is 0.
+    /// Whether there are open lines, and `holds` is true for the `end` of every open line. The
+    /// `end` of a line that has brought no message is 0.
     fn all_lines(&self, holds: impl Fn(u64) -> bool) -> bool {
         let mut lines = self.open_lines().peekable();
         lines.peek().is_some() && lines.all(|source| holds(source.end))
@@ -359,8 +359,8 @@ impl<T> Arbiter<T> {
         Verdict::Kept
     }
 
-    /// The place of the kept message to drop for a new message of `line`, which belongs at the
-    /// place `at`. `None` if the new message itself is the least wanted one.
+    /// The index of the kept message to drop, so that a new message of `line` can go to the index
+    /// `at`. `None` if the new message itself is the least wanted message.
     fn least_wanted(&self, line: usize, at: usize) -> Option<usize> {
         if self.state == State::Synced {
             // Drop the last message: the line that fills the gap will bring it again.
@@ -379,7 +379,7 @@ impl<T> Arbiter<T> {
     fn drop_kept(&mut self, at: usize) {
         let Some(Kept { first, end, since, line, .. }) = self.kept.remove(at) else { return };
         let within = self.within_reach(self.next);
-        // Another line may have brought the same numbers, but only the part within reach.
+        // Cut at the reach, because another line may have brought only the numbers within reach.
         let end = if first < within { end.min(within) } else { end };
         let dropped = Refused { lowest: first, end, since };
         let mut is_noted = false;
@@ -439,8 +439,8 @@ impl<T> Arbiter<T> {
         Some(Event::Gap(gap))
     }
 
-    /// Whether the patience with a line that counts anew has passed. Also forgets each `refused`
-    /// that the feed has passed, or whose line has gone back.
+    /// Whether a line has counted anew for longer than `patience`. Also forgets each `refused` that
+    /// the feed has passed, or whose line has gone back.
     fn has_restarted(&mut self, now: Time) -> bool {
         let next = self.next;
         for source in &mut self.lines {
@@ -459,8 +459,8 @@ impl<T> Arbiter<T> {
         restarted
     }
 
-    /// The open gap, which the feed waits to see filled. A lost gap is returned too, until the feed
-    /// is synchronised again.
+    /// The open gap: the missing numbers that the feed waits for. A lost gap is returned too, until
+    /// the feed is synchronised again.
     pub fn gap(&self) -> Option<Gap> {
         let first = match self.state {
             State::Synced => self.next,
@@ -488,7 +488,7 @@ impl<T> Arbiter<T> {
     }
 
     /// When to call [`poll`](Self::poll) even if no message has come. At this time a gap is lost,
-    /// or a line that counts anew is believed.
+    /// or [`Event::Restart`] comes because a line counts anew.
     pub fn poll_timeout(&self) -> Option<Time> {
         let waits = matches!(self.state, State::Synced | State::Any) && self.is_watchful();
         let since = if waits { self.gap().map(|_| self.moved) } else { None };
@@ -507,7 +507,7 @@ impl<T> Arbiter<T> {
     }
 
     /// Continues the feed at `next`, and drops kept messages beyond the reach of `base`. Otherwise
-    /// one wrong number would be in the way of every snapshot.
+    /// one message with a wrong number would make a gap after every snapshot.
     fn go_on_from(&mut self, next: u64, base: u64, now: Time) {
         self.next = next;
         self.moved = now;
@@ -518,23 +518,23 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// Starts the feed, or continues it after a lost gap: with the first message that the lines
-    /// brought after the gap, or else with the first message that comes. Then call
+    /// Starts the feed, or continues it after a lost gap. The feed begins with the first message
+    /// that the lines brought after the gap, or else with the first message that comes. Then call
     /// [`poll`](Self::poll). `poll` reports another [gap](Event::Gap) if more numbers are missing
     /// before the kept messages, or if a line brought numbers within [`reach`](Self::reach) that
     /// were [refused](Verdict::Refused).
     ///
-    /// If the lines brought nothing after the gap, the first message that comes is believed,
-    /// whatever its number. No gap then names the numbers missing before this message. If no
-    /// message follows the believed one, while another line is below its number, [`Event::Restart`]
-    /// comes after the arbiter's [patience](Self::patience).
+    /// If the lines brought nothing after the gap, the first message that comes is delivered,
+    /// whatever its number. No gap then names the numbers missing before this message. If the
+    /// number was wrong (no message follows it, and another line is below it), `poll` reports
+    /// [`Event::Restart`] after the arbiter's [patience](Self::patience).
     pub fn resume(&mut self, now: Time) {
         let behind = self.gap().map(|gap| gap.last + 1);
         let kept = self.kept.front().map(|kept| kept.first);
         let next = behind.into_iter().chain(kept).min().map_or(self.next, |at| at.max(self.next));
         // A kept message shows that its line's earlier numbers are missing. A message beyond reach
         // shows nothing, because it may be dropped without a trace. A message also shows nothing
-        // about another line, which may be the one with the right numbers.
+        // about another line, because the other line may have the right numbers.
         let within = self.within_reach(self.next);
         let unshown = |refused: Refused, line: Option<usize>| {
             let shows = |kept: &&Kept<T>| Some(kept.line) == line && kept.end <= within;
@@ -574,7 +574,7 @@ impl<T> Arbiter<T> {
     }
 }
 
-/// Shows lengths and numbers, no messages.
+/// Shows lengths and numbers, but no messages.
 impl<T> fmt::Debug for Arbiter<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Arbiter")

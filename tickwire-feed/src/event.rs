@@ -12,8 +12,8 @@ pub struct Line(pub(crate) usize);
 /// The sequence numbers that a message stands for: one (`7.into()`), or a range (`(5..=9).into()`),
 /// such as `U` to `u` of an order book's update at Binance.
 ///
-/// A range that is new only in part is delivered too: an update of an order book holds the book's
-/// newest state.
+/// A range that is new only in part is delivered too, because an update of an order book holds the
+/// book's newest state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Numbers {
     /// The first number.
@@ -50,7 +50,7 @@ pub enum Verdict {
     Kept,
     /// The message is not kept: it is [beyond reach](Arbiter::reach), there is no
     /// [room](Arbiter::most_kept), or its numbers are not a range. If the message is within reach
-    /// and no line brings it in time, its numbers become part of a [gap](Event::Gap).
+    /// and no line brings it again in time, its numbers become part of a [gap](Event::Gap).
     Refused,
 }
 
@@ -63,22 +63,22 @@ pub enum Event<T> {
     /// [patience](Arbiter::patience) has passed. Nothing is delivered until you choose how to
     /// continue, because an order book with a hole is wrong. Call [`resync`](Arbiter::resync) after
     /// a snapshot, or [`resume`](Arbiter::resume) if each message makes sense alone. Until then the
-    /// arbiter keeps the newest [`most_kept`](Arbiter::most_kept) messages. If the lines bring
-    /// more, they share this room evenly.
+    /// arbiter keeps the newest [`most_kept`](Arbiter::most_kept) messages. If more messages come,
+    /// the lines share this room evenly.
     Gap(Gap),
     /// Synchronise the feed now, as after a gap. This event comes
     ///
     /// - with the first message of an arbiter that was not told where to start;
     /// - at once, when every line is further below the feed than [`reach`](Arbiter::reach): the
     ///   exchange has begun to count anew;
-    /// - after the arbiter's [patience](Arbiter::patience) when a line went back below its own last
-    ///   number, or a new line and all others are below the feed. The event does not come if a line
-    ///   has since brought the feed's last number or a later one. So a silent line does not hide
-    ///   that the exchange counts anew.
+    /// - after the arbiter's [patience](Arbiter::patience), if a line went back below its own last
+    ///   number, or if a new line and all other lines are below the feed. The event does not come
+    ///   if a line has since brought the feed's last number or a later one. A silent line does not
+    ///   prevent the event.
     Restart,
 }
 
-/// Numbers that have not arrived although later ones have.
+/// Numbers that have not arrived, although later numbers have arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The first number missing.

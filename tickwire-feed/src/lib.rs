@@ -4,11 +4,11 @@
 //! - [`Arbiter`] merges several lines that carry one feed. The first arrival of each message wins,
 //!   messages come in order, and gaps are reported.
 //! - [`Rotation`] says when to replace a connection that the exchange will cut, and when nothing
-//!   depends on the old one any more.
+//!   depends on the old connection any more.
 //! - [`Paced`] and [`Pace`] keep messages within an exchange's limit. An order overtakes
 //!   subscriptions.
-//! - [`Attempts`] keeps the attempts to connect within an address's limit, and allows none while
-//!   the server wants the address to stay away.
+//! - [`Attempts`] keeps the attempts to connect within an address's limit, and allows no attempt
+//!   while the server wants the address to stay away.
 //!
 //! The parts use [`Time`](tickwire::Time) and nothing else of `tickwire`, so they work with any
 //! connection. README.md shows the parts together, under tokio.

@@ -1,11 +1,12 @@
 //! Limits how many messages, or attempts to connect, happen in a window of time.
 //!
 //! A `Limiter` is a token bucket of the crate `ratelimit`. A bucket has a rate and a size, but an
-//! exchange limits a count in a window. A `Limiter` never exceeds this count: in any stretch
-//! shorter than the window, a bucket of size `b` gives less than `b` plus the tokens that flow in
-//! during a window. With `most - b + 1` tokens flowing in, that is at most `most`. The bucket's
-//! window is one `TICK` longer than the exchange's, because the bucket may not have looked at the
-//! clock for one `TICK` when the stretch begins.
+//! exchange limits a count in a window. A `Limiter` never exceeds this count. In any stretch
+//! shorter than the window, a bucket of size `b` gives fewer than `b` plus the tokens that flow in
+//! during a window. If `most - b + 1` tokens flow in during a window, the stretch gets fewer than
+//! `most + 1` messages, so at most `most`. The bucket's window is one `TICK` longer than the
+//! exchange's window, because the bucket may not have looked at the clock for one `TICK` when the
+//! stretch begins.
 //!
 //! A bucket that can give a whole window's messages at once refills by only one token per window.
 //! But orders come in bursts, all day. So if some messages are reserved for orders, a `Log` counts
@@ -22,11 +23,11 @@ use tickwire::Time;
 /// A token has this many parts. The bucket counts in parts.
 const PARTS: u32 = 1_000_000;
 
-/// The bucket looks at the clock no more often than this.
+/// The bucket looks at the clock at most once in this time.
 const TICK: Duration = Duration::from_micros(1);
 
-/// The time that the caller told, in nanoseconds. A `Limiter` sets it, and the limiter's bucket
-/// reads it.
+/// The time that the caller told, in nanoseconds. A `Limiter` sets this time, and the limiter's
+/// bucket reads it.
 #[derive(Clone, Default)]
 struct Told(Arc<AtomicU64>);
 
@@ -41,8 +42,8 @@ struct Limiter {
     told: Told,
     /// When the next token is available, as far as is known.
     due: Time,
-    /// Added to each wait: the bucket rounds a wait down, and has a token only after this much more
-    /// time.
+    /// Added to each wait, because the bucket rounds a wait down, and has a token only after this
+    /// much more time.
     rounding: Duration,
 }
 
@@ -68,7 +69,8 @@ impl Limiter {
 
     fn take(&mut self, now: Time) -> Result<(), Time> {
         let taken = self.ask(now);
-        // Only a refused `try_wait` learns when the next token comes, so ask again if none is left.
+        // Only a refused `try_wait` tells when the next token comes, so ask again if no token is
+        // left.
         let next =
             if taken.is_ok() && self.bucket.available() == 0 { self.ask(now) } else { taken };
         self.due = next.err().unwrap_or(Time::ZERO);
@@ -112,9 +114,9 @@ impl Log {
     }
 }
 
-/// Allows at most a given count in any window of time, as exchanges count: 5 messages a second on a
-/// connection, 300 attempts in 5 minutes from an address. The caller tells the time, which must not
-/// go backwards.
+/// Allows at most a given count in any window of time, as exchanges count. Examples are 5 messages
+/// a second on a connection, and 300 attempts in 5 minutes from an address. The caller tells the
+/// time, which must not go backwards.
 ///
 /// ```
 /// use std::time::Duration;
@@ -138,9 +140,9 @@ pub struct Pace {
     window: Duration,
     at_once: u32,
     reserve: u32,
-    /// Limits the takes that are not urgent, or all takes if none are reserved.
-    rest: Limiter,
-    /// Counts all takes, if some are reserved.
+    /// Limits only `take` if there is a reserve, otherwise every take.
+    limiter: Limiter,
+    /// Counts all takes. `None` without a reserve.
     log: Option<Log>,
 }
 
@@ -160,9 +162,10 @@ impl Pace {
     }
 
     /// Reserves this many of the `most` in a window for [`take_urgent`](Self::take_urgent): 0
-    /// unless set, at most `most - 1`. [`take`](Self::take) gives the others, evenly spread, unless
-    /// urgent takes have used them up. `take_urgent` gives everything that is left of the window,
-    /// all at once if needed. With a reserve, a `Pace` uses 16 bytes for each of the `most`.
+    /// unless set, at most `most - 1`. [`take`](Self::take) allows only the others, evenly spread,
+    /// unless urgent takes have used them up. `take_urgent` allows everything that is left of the
+    /// window, all at once if needed. With a reserve, a `Pace` uses 16 bytes for each of the
+    /// `most`.
     #[must_use]
     pub fn reserve(self, reserve: u32) -> Self {
         Self::build(self.most, self.window, self.at_once, reserve)
@@ -176,7 +179,7 @@ impl Pace {
             window,
             at_once,
             reserve,
-            rest: Limiter::new(most - reserve, at_once, window),
+            limiter: Limiter::new(most - reserve, at_once, window),
             log: (reserve != 0).then(|| Log::new(most, window)),
         }
     }
@@ -185,15 +188,15 @@ impl Pace {
     ///
     /// # Errors
     ///
-    /// The count is used up. The error is the time from which on one more is available, if no other
-    /// call takes it.
+    /// If the count is used up. The error is the time from which on another message or attempt is
+    /// allowed, if no other call takes it first.
     pub fn take(&mut self, now: Time) -> Result<(), Time> {
-        let Some(log) = &mut self.log else { return self.rest.take(now) };
-        let due = self.rest.due.max(log.due());
+        let Some(log) = &mut self.log else { return self.limiter.take(now) };
+        let due = self.limiter.due.max(log.due());
         if now < due {
             return Err(due);
         }
-        self.rest.take(now)?;
+        self.limiter.take(now)?;
         log.note(now);
         Ok(())
     }
@@ -205,7 +208,7 @@ impl Pace {
     ///
     /// As [`take`](Self::take).
     pub fn take_urgent(&mut self, now: Time) -> Result<(), Time> {
-        let Some(log) = &mut self.log else { return self.rest.take(now) };
+        let Some(log) = &mut self.log else { return self.limiter.take(now) };
         if now < log.due() {
             return Err(log.due());
         }
@@ -253,12 +256,12 @@ impl fmt::Debug for Pace {
 /// ```
 ///
 /// Make a new `Paced` for each connection. Messages queued for the last connection must not be sent
-/// on the next one, and the exchange starts a new count.
+/// on the next connection. And the exchange starts a new count.
 #[derive(Debug)]
 pub struct Paced<T> {
     pace: Pace,
     urgent: VecDeque<T>,
-    rest: VecDeque<T>,
+    ordinary: VecDeque<T>,
     /// When the first queued message may leave, if it could not leave at the last `poll`.
     due: Option<Time>,
 }
@@ -266,15 +269,15 @@ pub struct Paced<T> {
 impl<T> Paced<T> {
     /// Makes an empty queue.
     pub const fn new(pace: Pace) -> Self {
-        Self { pace, urgent: VecDeque::new(), rest: VecDeque::new(), due: None }
+        Self { pace, urgent: VecDeque::new(), ordinary: VecDeque::new(), due: None }
     }
 
     /// Queues a message after all others.
     pub fn push(&mut self, message: T) {
-        self.rest.push_back(message);
+        self.ordinary.push_back(message);
     }
 
-    /// Queues a message after the urgent ones, and before all the rest.
+    /// Queues a message after the urgent messages, and before all others.
     pub fn push_urgent(&mut self, message: T) {
         self.urgent.push_back(message);
     }
@@ -284,8 +287,8 @@ impl<T> Paced<T> {
     pub fn poll(&mut self, now: Time) -> Option<T> {
         let (queue, taken) = if !self.urgent.is_empty() {
             (&mut self.urgent, self.pace.take_urgent(now))
-        } else if !self.rest.is_empty() {
-            (&mut self.rest, self.pace.take(now))
+        } else if !self.ordinary.is_empty() {
+            (&mut self.ordinary, self.pace.take(now))
         } else {
             return None;
         };
@@ -301,12 +304,12 @@ impl<T> Paced<T> {
 
     /// How many messages are queued.
     pub fn queued(&self) -> usize {
-        self.urgent.len() + self.rest.len()
+        self.urgent.len() + self.ordinary.len()
     }
 }
 
 /// Limits the attempts to connect from one address, over all its connections together. The attempts
-/// keep to a [`Pace`], and none is allowed while the server wants the address to stay away.
+/// keep to a [`Pace`], and no attempt is allowed while the server wants the address to stay away.
 ///
 /// Each connection also has its own `Backoff`, from the crate `tickwire-parts`.
 ///
@@ -334,8 +337,8 @@ impl<T> Paced<T> {
 /// ```
 #[derive(Debug)]
 pub struct Attempts {
-    /// The longest Retry-After that is obeyed. A longer one counts as this. `max_retry_after` is 3
-    /// days unless set, the longest ban of Binance.
+    /// The longest Retry-After that is obeyed. A longer Retry-After counts as `max_retry_after`.
+    /// The default is 3 days, the longest ban of Binance.
     pub max_retry_after: Duration,
     pace: Pace,
     not_before: Time,
@@ -358,10 +361,10 @@ impl Attempts {
     }
 
     /// Says that the server has refused a handshake. The status 429 (too many requests) concerns
-    /// the whole address. So does 418 (banned) at some exchanges. After these two, no attempt is
-    /// allowed before the time returned: `retry_after` from now, or the pace's window if the server
-    /// did not say how long. The wait is never shorter than the pace's interval, which is its
-    /// window divided by its count. Add a `Backoff`'s delay to the time returned, or all
+    /// the whole address. So does 418 (banned) at some exchanges. After either status, no attempt
+    /// is allowed before the time returned: `retry_after` from now, or the pace's window if the
+    /// server did not say how long. The wait is never shorter than the pace's interval, which is
+    /// the window divided by the count. Add a `Backoff`'s delay to the time returned, or all
     /// connections come back at once.
     ///
     /// Returns `None` for any other status, which concerns only the one connection: see

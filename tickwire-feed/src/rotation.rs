@@ -8,12 +8,12 @@
 use core::{fmt, time::Duration};
 use tickwire::Time;
 
-/// Says when to open the successor of a connection, and when to close the older one: make before
-/// break. `Rotation` is for exchanges that cut every connection after some time, as Binance does
-/// after 24 hours.
+/// Says when to open the successor of a connection, and when to close the older connection: make
+/// before break. `Rotation` is for exchanges that cut every connection after some time, as Binance
+/// does after 24 hours.
 ///
 /// The caller dials, subscribes and closes. `C` is a connection: the socket with its
-/// [`Line`](crate::Line), or a key with which you find them.
+/// [`Line`](crate::Line), or a key with which you find both.
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,7 +57,7 @@ impl<C> Rotation<C> {
         Self { life, lead, current: None, successor: None }
     }
 
-    /// Whether to dial: there is no connection, or the connection is due and has no successor. This
+    /// Whether to dial: there is no connection, or the successor is due and not yet open. This
     /// stays true until [`opened`](Self::opened), so do not begin another attempt while one is
     /// under way.
     pub fn is_due(&self, now: Time) -> bool {
@@ -75,9 +75,9 @@ impl<C> Rotation<C> {
         self.successor.is_none().then_some(current.due)
     }
 
-    /// Says that a connection is open and subscribed: the first one, or a successor. If there was a
-    /// successor already, the new connection replaces it. `opened` returns the replaced connection:
-    /// close it.
+    /// Says that a connection is open and subscribed: the first connection, or a successor. If
+    /// there was a successor already, the new connection replaces it. `opened` returns the replaced
+    /// connection: close it.
     pub fn opened(&mut self, connection: C, now: Time) -> Option<C> {
         let due = now + self.life.saturating_sub(self.lead);
         let place = if self.current.is_none() { &mut self.current } else { &mut self.successor };
@@ -87,15 +87,15 @@ impl<C> Rotation<C> {
     /// Returns the older connection, to be closed, once there is a successor that is [in
     /// sequence](crate::Arbiter::in_sequence). Before that, the feed might lose messages that only
     /// the older connection brings. Call `retire` after each message of the successor.
-    #[must_use = "it is to be closed"]
+    #[must_use = "close the connection that is returned"]
     pub fn retire(&mut self, in_sequence: impl FnOnce(&C) -> bool) -> Option<C> {
         let successor = self.successor.take_if(|successor| in_sequence(&successor.connection))?;
         self.current.replace(successor).map(|old| old.connection)
     }
 
-    /// Removes and returns a connection that is over. If the connection was the older one, the
+    /// Removes and returns a connection that is over. If the older connection is over, the
     /// successor takes its place.
-    #[must_use = "its line is to be closed"]
+    #[must_use = "close the line of the connection that is returned"]
     pub fn ended(&mut self, mut which: impl FnMut(&C) -> bool) -> Option<C> {
         if let Some(successor) = self.successor.take_if(|held| which(&held.connection)) {
             return Some(successor.connection);
@@ -107,14 +107,14 @@ impl<C> Rotation<C> {
 
     /// Says that the exchange is about to end connections, as Binance announces by
     /// `serverShutdown`. A successor is due now. If there is a successor already, the exchange ends
-    /// it too: the next one is due as soon as this successor is the only connection.
+    /// it too: the next successor is due as soon as this successor is the only connection.
     pub fn hasten(&mut self, now: Time) {
         for held in [&mut self.current, &mut self.successor].into_iter().flatten() {
             held.due = held.due.min(now);
         }
     }
 
-    /// The open connections, the older one first. Read from each of them.
+    /// The open connections, the older connection first. Read from each of them.
     pub fn iter(&self) -> impl Iterator<Item = &C> {
         [&self.current, &self.successor].into_iter().flatten().map(|held| &held.connection)
     }
@@ -126,7 +126,7 @@ impl<C> Rotation<C> {
     }
 }
 
-/// Shows when the successor is due, not the connections.
+/// Shows when the successor is due, but not the connections.
 impl<C> fmt::Debug for Rotation<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rotation")

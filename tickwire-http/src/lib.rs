@@ -18,12 +18,12 @@ use tickwire::{
     },
 };
 
-/// The response that rejects a request, for an HTTP stack to send in this version of HTTP.
+/// Makes the response that rejects a request, for an HTTP stack to send in HTTP `version`.
 ///
-/// A response of HTTP/1.1 has `Connection: close`, which the stack must obey: nothing after a
-/// rejected upgrade may be read as a request. From HTTP/2 on, any 2xx status would accept the
-/// request, so it becomes 500 (RFC 9113 §8.5). The response has a Date if [`Rejection::date`] is
-/// set; hyper adds a Date by itself.
+/// A response of HTTP/1.1 has `Connection: close`, which the stack must obey, because nothing after
+/// a rejected upgrade may be read as a request. From HTTP/2 on, any 2xx status would accept the
+/// request, so a 2xx status becomes 500 (RFC 9113 §8.5). The response has a Date if
+/// [`Rejection::date`] is set. hyper adds a Date by itself.
 pub fn rejection(rejection: impl Into<Rejection>, version: Version) -> Response<Vec<u8>> {
     let rejection = rejection.into();
     let status = rejection.status();
@@ -90,9 +90,9 @@ fn push_header(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     }
 }
 
-/// Adds the headers of a head that tickwire has written. Headers of the caller may be secret, and
-/// so may a subprotocol. So all headers but the `OPEN` ones are marked as sensitive: `Debug` does
-/// not show them, and the tables of HPACK do not keep them (RFC 7541 §7.1.3).
+/// Adds the headers of a head that tickwire has written. A header or subprotocol of the caller may
+/// be secret. So all headers except those in `OPEN` are marked as sensitive: `Debug` does not show
+/// them, and the tables of HPACK do not keep them (RFC 7541 §7.1.3).
 fn append(headers: &mut HeaderMap, head: &[u8]) {
     const OPEN: [HeaderName; 11] = [
         header::CONNECTION,

@@ -8,7 +8,7 @@ use tickwire::{
     url::Target,
 };
 
-/// A request that an HTTP stack is to send, and whose response will be checked.
+/// A client's opening handshake whose request an HTTP stack sends. Checks the response.
 ///
 /// ```
 /// use tickwire::{Config, SystemEntropy, handshake::client::Request};
@@ -20,7 +20,7 @@ use tickwire::{
 /// // let response = sender.send_request(request).await?;
 /// # let response = http::Response::new(());
 /// match opening.accept(&response) {
-///     Ok(_connection) => { /* and the stream from the stack: WebSocket::from_parts */ }
+///     Ok(_connection) => { /* join it with the stack's stream: WebSocket::from_parts */ }
 ///     Err(error) => println!("{error}"),
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -36,9 +36,9 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Returns the request for an upgrade of HTTP/1.1, with a fresh key, and the value that will
-    /// check the response. The request's target is the path and the query, for a connection to the
-    /// server itself. For an HTTP client that dials by itself, replace the target with [`uri`].
+    /// Returns the request for an upgrade of HTTP/1.1, with a new key, and the value that checks
+    /// the response. The request's target is the path and the query, for a connection to the server
+    /// itself. For an HTTP client that dials by itself, replace the target with [`uri`].
     pub fn new(
         request: &client::Request,
         config: &Config,
@@ -56,9 +56,9 @@ impl Opening {
         (asked, Self { handshake, extended: None, config, entropy })
     }
 
-    /// As [`new`](Self::new), but returns an extended CONNECT (RFC 8441, RFC 9220). The caller sets
-    /// its `:protocol` to `websocket`, with hyper's extension `hyper::ext::Protocol`. The caller
-    /// sends it only to a server whose SETTINGS_ENABLE_CONNECT_PROTOCOL is 1.
+    /// As [`new`](Self::new), but returns an extended CONNECT (RFC 8441, RFC 9220). Set the
+    /// `:protocol` of the request to `websocket`, with hyper's extension `hyper::ext::Protocol`.
+    /// Send the request only to a server whose SETTINGS_ENABLE_CONNECT_PROTOCOL is 1.
     pub fn connect(
         request: &client::Request,
         config: &Config,
@@ -79,12 +79,13 @@ impl Opening {
         (asked, Self { extended, config, ..opening })
     }
 
-    /// Checks the response: all of RFC 6455 §4.1 for a 101, or for an extended CONNECT the checks
-    /// that apply to a 200. Returns the connection, which begins on the stream after the response.
+    /// Checks the response. For a 101, makes all checks of RFC 6455 §4.1. For the 200 of an
+    /// extended CONNECT, makes the checks that apply. Returns the connection, whose stream begins
+    /// after the response.
     ///
     /// # Errors
     ///
-    /// The first fault found. [`Refused`](HandshakeError::Refused) for another status: the body of
+    /// The first fault found. [`Refused`](HandshakeError::Refused) for another status. The body of
     /// the response is left to the caller.
     pub fn accept<B>(mut self, response: &Response<B>) -> Result<Connection, HandshakeError> {
         let head = self.as_upgrade(response);
@@ -134,9 +135,9 @@ impl fmt::Debug for Opening {
     }
 }
 
-/// The nonce of the key, which is all that a handshake draws. The entropy itself is kept for the
-/// connection that `accept` makes. The handshake's own connection is not used: it would also keep
-/// the response, if the request asks for that.
+/// The nonce of the key. A handshake takes no other random bytes, so the entropy itself is kept for
+/// the connection that `accept` makes. The handshake's own connection is not used, because it would
+/// keep the response if the request asks for that.
 struct Nonce([u8; 16]);
 
 impl Entropy for Nonce {

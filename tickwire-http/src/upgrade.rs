@@ -17,8 +17,8 @@ use tickwire::{
 /// The value of `:protocol`, and of Upgrade.
 const WEBSOCKET: &str = "websocket";
 
-/// The key in place of the Sec-WebSocket-Key, which HTTP/2 lacks: 16 bytes of zero. The
-/// Sec-WebSocket-Accept for it is not sent.
+/// Takes the place of the Sec-WebSocket-Key, which a request of HTTP/2 lacks: 16 zero bytes. The
+/// Sec-WebSocket-Accept for this key is not sent.
 const NO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 
 /// The parts of a request that matter: all except its body.
@@ -48,10 +48,11 @@ impl<'a> From<&'a Parts> for Head<'a> {
 }
 
 impl Head<'_> {
-    /// Whether the request asks for a WebSocket, whatever else is wrong with it. In HTTP/1.1 the
-    /// headers Upgrade and Connection say so, as for [`RequestHead::is_upgrade`]. From HTTP/2 on,
-    /// an extended CONNECT says so, if its `:protocol` is `websocket`; hyper has that value in the
-    /// extension `hyper::ext::Protocol`.
+    /// Whether the request asks for a WebSocket, even if the request is otherwise wrong. In
+    /// HTTP/1.1 the headers Upgrade and Connection ask for a WebSocket, as for
+    /// [`RequestHead::is_upgrade`]. From HTTP/2 on, an extended CONNECT asks for a WebSocket if its
+    /// `:protocol` is `websocket`. hyper has the value of `:protocol` in the extension
+    /// `hyper::ext::Protocol`.
     ///
     /// Use this method to tell an opening request from plain HTTP before the request is routed.
     /// [`Upgrade`] makes the checks.
@@ -91,15 +92,15 @@ impl fmt::Debug for Head<'_> {
     }
 }
 
-/// An opening request that an HTTP stack has read and that passed every check, to be accepted or
-/// answered with a [`rejection`](crate::rejection).
+/// An opening request that an HTTP stack has read and that passed every check. Accept the request,
+/// or answer it with a [`rejection`](crate::rejection).
 #[derive(Debug)]
 pub struct Upgrade {
     /// The handshake, which has passed every check.
     handshake: Handshake,
     /// The configuration of the connection.
     config: Config,
-    /// Whether the request is one of HTTP/2 or later.
+    /// The request is an extended CONNECT, of HTTP/2 or later.
     extended: bool,
 }
 
@@ -141,7 +142,7 @@ impl Upgrade {
                 let (config, extended) = (config.clone(), protocol.is_some());
                 Ok(Self { handshake, config, extended })
             }
-            Progress::Partial => Err(HandshakeError::Incomplete), // never: the head is whole
+            Progress::Partial => Err(HandshakeError::Incomplete), // cannot happen, because the head is complete
         }
     }
 
@@ -186,7 +187,7 @@ impl Upgrade {
         } else {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
-        // A new connection, because `agreed` counts the response as sent by itself.
+        // A new connection, because `agreed` would count the response among its own bytes.
         Ok((response, Connection::server(&self.config, agreed.negotiated().clone())))
     }
 }
@@ -208,8 +209,8 @@ fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
 }
 
 /// The lines of an HTTP/1.1 request that stands for an extended CONNECT. Refuses a request with
-/// more headers than allowed. The first four headers are not counted, because they are not of the
-/// request.
+/// more headers than allowed. The first four headers are not counted, because the request itself
+/// does not have them.
 fn as_connect(head: Head<'_>, protocol: &str, config: &Config) -> Result<Vec<u8>, HandshakeError> {
     let Head { method, uri, version, headers } = head;
     if !is_extended(version) {

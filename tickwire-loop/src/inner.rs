@@ -11,13 +11,7 @@ use crate::{
     timers::Timers,
     wire::Wire,
 };
-use std::{
-    collections::VecDeque,
-    io, mem,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, io, mem, net::SocketAddr, sync::Arc, time::Instant};
 use tickwire::{Config, Connection, Error, RecvError, Sender, Time};
 
 /// A connection whose stream takes no more keeps a buffer of this length. It counts as queued.
@@ -52,12 +46,14 @@ pub(crate) struct Inner<T> {
     pub(crate) inputs: Pool,
     pub(crate) outputs: Pool,
     pub(crate) counts: Counts,
-    epoch: Instant,
+    pub(crate) epoch: Instant,
     /// The time, as of the last wait.
     pub(crate) now: Time,
     /// When to end what is left, if the loop is shutting down.
     pub(crate) shuts_at: Option<Time>,
     pub(crate) stops: bool,
+    /// A connection was removed or paused, or got an outbox: perhaps the one that has its turn.
+    pub(crate) turn_changed: bool,
     /// When to try again to accept, after a failure.
     pub(crate) accept_at: Option<Time>,
 }
@@ -88,6 +84,7 @@ impl<T> Inner<T> {
             now: Time::ZERO,
             shuts_at: None,
             stops: false,
+            turn_changed: false,
             accept_at: None,
         })
     }
@@ -148,6 +145,7 @@ impl<T> Inner<T> {
         self.counts.queued -= slot.queued;
         self.handshakes.under_way -= usize::from(opening);
         self.deadlines.remove(handle.at << 1);
+        self.turn_changed = true;
         let freed = self.slots.free(handle)?;
         if let Some(Wire { stream, .. }) = freed.wire {
             self.system.close(stream);
@@ -213,24 +211,6 @@ impl<T> Inner<T> {
         Some(tx)
     }
 
-    /// Writes what an open connection has to send, from its outbox too.
-    pub(crate) fn pump(&mut self, handle: Handle, conn: &mut Connection) {
-        let (now, system) = (self.now, &mut self.system);
-        let Some(slot) = self.slots.get_mut(handle) else { return };
-        let Some(wire) = &mut slot.wire else { return };
-        let Some(outbox) = &mut slot.outbox else {
-            return wire.write(system, conn, now);
-        };
-        loop {
-            let _ = outbox.feed(now, conn.sender_mut()); // a closed connection takes no more
-            let fed = conn.sender().has_outgoing();
-            wire.write(system, conn, now);
-            if !fed || conn.sender().has_outgoing() {
-                return;
-            }
-        }
-    }
-
     /// Puts an open connection back into its slot: returns its buffers, arms its deadline, and
     /// counts what it has queued.
     pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>) {
@@ -262,7 +242,9 @@ impl<T> Inner<T> {
     pub(crate) fn write_for_others(&mut self, at: u32) {
         let Some(handle) = self.slots.handle(at) else { return };
         if let Some(mut open) = self.take_open(handle) {
-            self.pump(handle, &mut open.conn);
+            if let Some(slot) = self.slots.get_mut(handle) {
+                slot.pump(&mut self.system, &mut open.conn, self.now);
+            }
             let over = open.conn.sender().is_closed();
             let room = open.conn.sender().has_room();
             self.rest(handle, open);
@@ -356,10 +338,5 @@ impl<T> Inner<T> {
 
     pub(crate) fn peer_addr(&self, handle: Handle) -> Option<SocketAddr> {
         self.system.peer_addr(&self.slots.get(handle)?.wire.as_ref()?.stream).ok()
-    }
-
-    /// How long the next wait may take, by the deadlines.
-    pub(crate) fn until_due(&self) -> Option<Duration> {
-        self.deadlines.first().map(|at| at - self.read_clock())
     }
 }

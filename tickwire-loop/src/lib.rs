@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)] // but in system/uring/ring.rs
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod deadlines;
 mod dial;
@@ -16,6 +17,8 @@ mod run;
 mod settings;
 mod slots;
 mod system;
+#[cfg(test)]
+mod tests;
 mod timers;
 #[cfg_attr(not(feature = "rustls"), path = "no_tls.rs")]
 mod tls;
@@ -34,3 +37,8 @@ pub use self::{
     system::Waker,
     timers::Timer,
 };
+
+/// The examples of the design page are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../DESIGN.md")]
+struct Design;

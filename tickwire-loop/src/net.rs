@@ -18,7 +18,14 @@ use tickwire_parts::Outbox;
 pub struct Net<'n, T> {
     pub(crate) inner: &'n mut Inner<T>,
     /// The connection that has its turn, whose message may be lent. It is not in its slot.
-    current: Option<(Handle, &'n mut Sender)>,
+    current: Option<Current<'n>>,
+}
+
+struct Current<'n> {
+    handle: Handle,
+    tx: &'n mut Sender,
+    /// It had no outbox when its turn was last looked at.
+    direct: bool,
 }
 
 impl<'n, T> Net<'n, T> {
@@ -26,8 +33,13 @@ impl<'n, T> Net<'n, T> {
         Self { inner, current: None }
     }
 
-    pub(crate) fn in_turn(inner: &'n mut Inner<T>, handle: Handle, tx: &'n mut Sender) -> Self {
-        Self { inner, current: Some((handle, tx)) }
+    pub(crate) fn in_turn(
+        inner: &'n mut Inner<T>,
+        handle: Handle,
+        tx: &'n mut Sender,
+        direct: bool,
+    ) -> Self {
+        Self { inner, current: Some(Current { handle, tx, direct }) }
     }
 
     // Connections to come.
@@ -106,6 +118,15 @@ impl<'n, T> Net<'n, T> {
         to: Handle,
         message: impl IntoOutbound<'m>,
     ) -> Result<(), SendError> {
+        // The common case: an answer to the message that is lent. Its bytes are counted at the end
+        // of the turn, and bounded by the connection's own limit until then.
+        if let Some(Current { handle, tx, direct: true }) = &mut self.current
+            && *handle == to
+            && !self.inner.turn_changed
+        {
+            let sent = tx.feed(message).map(drop).map_err(SendError::from);
+            return self.note_full(to, sent);
+        }
         let message = message.into();
         let len = message.as_bytes().len();
         let sent = self.queue(to, None, message);
@@ -187,17 +208,22 @@ impl<'n, T> Net<'n, T> {
         len: usize,
         sent: Result<(), SendError>,
     ) -> Result<(), SendError> {
-        match sent {
-            Ok(()) => self.inner.count_queued(to, len + 16),
-            Err(SendError::Refused(tickwire::SendError::Full { .. })) => {
-                if let Some(slot) = self.inner.slots.get_mut(to) {
-                    slot.marks.wants_room = true;
-                }
-            }
-            Err(_) => {}
+        if sent.is_ok() {
+            self.inner.count_queued(to, len + 16);
         }
         if self.inner.unwritten.len() >= MOST_UNWRITTEN {
             self.inner.write_unwritten();
+        }
+        self.note_full(to, sent)
+    }
+
+    /// After a refusal for want of room, an event is due when there is room.
+    #[inline]
+    fn note_full(&mut self, to: Handle, sent: Result<(), SendError>) -> Result<(), SendError> {
+        if let Err(SendError::Refused(tickwire::SendError::Full { .. })) = sent
+            && let Some(slot) = self.inner.slots.get_mut(to)
+        {
+            slot.marks.wants_room = true;
         }
         sent
     }
@@ -209,7 +235,10 @@ impl<'n, T> Net<'n, T> {
     #[inline]
     pub fn sender(&mut self, of: Handle) -> Option<&mut Sender> {
         match &mut self.current {
-            Some((handle, tx)) if *handle == of => Some(tx),
+            Some(Current { handle, tx, .. }) if *handle == of => {
+                self.inner.slots.get(of)?; // the application may have removed it
+                Some(tx)
+            }
             _ => self.inner.sender(of),
         }
     }
@@ -217,6 +246,7 @@ impl<'n, T> Net<'n, T> {
     /// Gives a connection an outbox, which decides what it gets while it is slow. Returns the old
     /// one. `None` if the connection is gone.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
+        self.inner.turn_changed = true;
         let slot = self.inner.slots.get_mut(of)?;
         mem::replace(&mut slot.outbox, outbox.into().map(Box::new)).map(|outbox| *outbox)
     }
@@ -266,6 +296,7 @@ impl<'n, T> Net<'n, T> {
     pub fn pause(&mut self, of: Handle, paused: bool) {
         if let Some(slot) = self.inner.slots.get_mut(of) {
             slot.marks.paused = paused;
+            self.inner.turn_changed = true;
             self.inner.make_ready(of.at);
         }
     }
@@ -337,7 +368,7 @@ impl<'n, T> Net<'n, T> {
         let until = self.inner.read_clock() + within;
         self.inner.shuts_at = Some(self.inner.shuts_at.map_or(until, |at| at.min(until)));
         self.stop_listening();
-        if let Some((_, tx)) = &mut self.current {
+        if let Some(Current { tx, .. }) = &mut self.current {
             let _ = tx.close(tickwire::CloseCode::GOING_AWAY);
         }
         self.inner.close_all();

@@ -30,7 +30,7 @@ const RETRY: Duration = Duration::from_millis(100);
 /// `T` is the application's value for each connection. [`run`](Self::run) waits, and calls the
 /// handler for each event with the commands ([`Net`]). See the crate's documentation.
 pub struct Loop<T> {
-    inner: Inner<T>,
+    pub(crate) inner: Inner<T>,
     notes: Vec<Note>,
     /// The turns of this round.
     round: Vec<u32>,
@@ -102,6 +102,7 @@ impl<T> Loop<T> {
             inner.knocked.extend(0..inner.doors.len() as u32);
         });
         inner.accept_knocked();
+        inner.expire(handler);
         mem::swap(&mut inner.ready, &mut self.round);
         for at in self.round.drain(..) {
             if let Some(slot) = inner.slots.at_mut(at) {
@@ -109,7 +110,6 @@ impl<T> Loop<T> {
             }
             inner.give_turn(at, handler);
         }
-        inner.expire(handler);
         inner.write_unwritten();
         inner.tell_ended(handler);
         if let Some(at) = inner.shuts_at {
@@ -134,8 +134,10 @@ impl<T> Loop<T> {
         if spins || !inner.ready.is_empty() || !inner.knocked.is_empty() || inner.stops {
             return Some(Duration::ZERO);
         }
-        let times = [inner.until_due(), inner.until(inner.shuts_at), inner.until(inner.accept_at)];
-        times.into_iter().chain([most]).flatten().min()
+        let times = [inner.deadlines.first(), inner.shuts_at, inner.accept_at];
+        let first = times.into_iter().flatten().min();
+        let due = first.map(|at| at - inner.read_clock());
+        due.into_iter().chain(most).min()
     }
 
     /// Notes what the system said. Returns whether the waker was rung.
@@ -282,20 +284,19 @@ impl<T> Inner<T> {
                 slot.stage = Stage::Rejected(until);
                 self.drain(handle, until);
             }
-            stage @ (Stage::Free | Stage::Turn | Stage::Dormant(_) | Stage::OverQueued) => {
+            stage @ (Stage::Free | Stage::Turn | Stage::Dormant | Stage::OverQueued) => {
                 slot.stage = stage
             }
         }
     }
 
-    /// Gives those their turns whose deadlines have come, and delivers timers.
+    /// Makes those ready whose deadlines have come, and delivers timers.
     fn expire(&mut self, handler: &mut Handler<'_, T>) {
-        // A deadline that is set again is for the next round, so that this ends.
-        let now = self.now;
+        // A timer that a handler sets for now is for the next round, so that this ends.
         for _ in 0..self.deadlines.len() {
-            let Some(id) = self.deadlines.pop_due(now) else { return };
+            let Some(id) = self.deadlines.pop_due(self.now) else { return };
             if id & 1 == 0 {
-                self.give_turn(id >> 1, handler);
+                self.make_ready(id >> 1);
             } else if let Some(number) = self.timers.come(id) {
                 handler(&mut Net::new(self), Event::Timer(number));
             }
@@ -311,10 +312,6 @@ impl<T> Inner<T> {
                 handler(&mut Net::new(self), Event::Closed { handle, end, value });
             }
         }
-    }
-
-    fn until(&self, at: Option<Time>) -> Option<Duration> {
-        at.map(|at| at - self.read_clock())
     }
 }
 

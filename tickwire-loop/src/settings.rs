@@ -75,7 +75,7 @@ pub struct Settings {
 
     /// How many open connections are kept whole; default 1,024. The others, which were not active
     /// for longest, are [dormant](tickwire::Dormant) while they are idle. A dormant connection
-    /// takes about a tenth of the memory, and about 0.1 µs to make whole again.
+    /// takes about an eighth of the memory, and about 0.1 µs to make whole again.
     pub max_whole: usize,
 
     /// Whether to use io_uring (feature `io-uring`, Linux 6.1 and later); default `false`. Where the

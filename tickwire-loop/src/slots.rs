@@ -1,5 +1,5 @@
 //! The places of connections, and the handles that name them.
-use crate::{dialing::Dialing, opening::Opening, wire::Wire};
+use crate::{dialing::Dialing, opening::Opening, system::System, wire::Wire};
 use std::{io, sync::Arc};
 use tickwire::{Config, Connection, Dormant, Time};
 use tickwire_parts::Outbox;
@@ -30,8 +30,8 @@ pub(crate) enum Stage {
     /// It is open, and the application is yet to be told: its request was deferred.
     Accepted(Box<Open>),
     Open(Box<Open>),
-    /// It is open and idle.
-    Dormant(Dormant),
+    /// It is open and idle, and in `dormant`.
+    Dormant,
     /// The application rejected its request. Until this time its bytes are read and dropped.
     Rejected(Time),
     /// It was disconnected for [`max_queued`](crate::Settings::max_queued). The application is yet
@@ -47,6 +47,8 @@ pub(crate) struct Slot<T> {
     /// Its part of the loop's queued bytes.
     pub(crate) queued: usize,
     pub(crate) stage: Stage,
+    /// Beside `stage`, which moves with each turn, and is small.
+    pub(crate) dormant: Option<Dormant>,
     pub(crate) wire: Option<Wire>,
     pub(crate) value: Option<T>,
     pub(crate) outbox: Option<Box<Outbox>>,
@@ -117,6 +119,7 @@ impl<T> Slots<T> {
                     address: None,
                     queued: 0,
                     stage: Stage::Free,
+                    dormant: None,
                     wire: None,
                     value: None,
                     outbox: None,
@@ -138,6 +141,7 @@ impl<T> Slots<T> {
         slot.generation = slot.generation.wrapping_add(1);
         slot.marks = slot.marks.of_lists();
         slot.stage = Stage::Free;
+        slot.dormant = None;
         slot.outbox = None;
         slot.config = None;
         slot.queued = 0;
@@ -196,6 +200,23 @@ pub(crate) struct Freed<T> {
 }
 
 impl<T> Slot<T> {
+    /// Writes what the open connection has to send, from its outbox too.
+    #[inline]
+    pub(crate) fn pump(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
+        let Some(wire) = &mut self.wire else { return };
+        let Some(outbox) = &mut self.outbox else {
+            return wire.write(system, conn, now);
+        };
+        loop {
+            let _ = outbox.feed(now, conn.sender_mut()); // a closed connection takes no more
+            let fed = conn.sender().has_outgoing();
+            wire.write(system, conn, now);
+            if !fed || conn.sender().has_outgoing() {
+                return;
+            }
+        }
+    }
+
     /// Whether its open connection was not active, and nothing outside of the connection waits to
     /// be sent. (The connection itself knows the rest.)
     pub(crate) fn is_idle(&self) -> bool {

@@ -9,8 +9,8 @@ use crate::{
     slots::{Open, Stage},
     wire::is_passing,
 };
-use std::mem;
-use tickwire::{CloseCode, Connection, RecvError, Step};
+use std::{mem, sync::Arc};
+use tickwire::{CloseCode, Config, Connection, RecvError, Step, Time};
 
 /// Why delivering stopped.
 enum Stop {
@@ -42,7 +42,7 @@ impl<T> Inner<T> {
         if slot.marks.wants_room && open.conn.sender().has_room() {
             slot.marks.wants_room = false;
             let tx = open.conn.sender_mut();
-            handler(&mut Net::in_turn(self, handle, tx), Event::Room(handle));
+            handler(&mut Net::in_turn(self, handle, tx, false), Event::Room(handle));
         }
         let (mut messages, mut spent) = (self.settings.turn_messages.max(1), 0);
         let unfinished = loop {
@@ -50,8 +50,8 @@ impl<T> Inner<T> {
             if matches!(stop, Stop::Removed) {
                 return self.keep_buffers(&mut open);
             }
-            self.pump(handle, &mut open.conn);
             let Some(slot) = self.slots.get_mut(handle) else { return };
+            slot.pump(&mut self.system, &mut open.conn, self.now);
             let Some(wire) = &mut slot.wire else { return };
             let conn = &mut open.conn;
             let held = slot.marks.paused || is_full(conn);
@@ -85,8 +85,19 @@ impl<T> Inner<T> {
                     conn.receiver_mut().lend(self.inputs.take());
                 }
                 let stamps = slot.config.as_ref().is_some_and(|config| config.stamp_reads);
-                let read_at = stamps.then(|| self.read_clock());
-                self.receive(handle, &mut open, read_at, &mut spent);
+                let read_at = stamps.then(|| Time::new(self.epoch.elapsed()));
+                let rx = conn.receiver_mut();
+                match wire.receive(&mut self.system, rx, read_at, &mut spent) {
+                    Ok(0) => rx.end_of_stream(),
+                    Ok(_) => {}
+                    Err(error) if is_passing(&error) => {}
+                    Err(error) => {
+                        // It ends receiving, after what arrived before.
+                        rx.end_of_stream();
+                        open.error.get_or_insert(error);
+                        let _ = wire.send(&mut self.system, self.now); // the alert of TLS
+                    }
+                }
                 continue;
             }
             let timeout = slot.config.as_ref().map(|config| config.write_timeout);
@@ -119,60 +130,47 @@ impl<T> Inner<T> {
         handler: &mut Handler<'_, T>,
     ) -> Stop {
         let mut delivered = false;
-        loop {
+        // What the application may change in a handler is looked at again only after a change.
+        'look: loop {
+            self.turn_changed = false;
             let Some(slot) = self.slots.get(handle) else { return Stop::Removed };
-            if is_full(conn) || slot.marks.paused && conn.closed().is_none() {
+            if slot.marks.paused && conn.closed().is_none() {
                 return Stop::Held;
             }
-            // Before the first message nothing is gained by a write.
-            let cork = slot.config.as_ref().map_or(usize::MAX, |config| config.cork_limit);
-            if delivered && conn.sender().buffered_amount() >= cork {
-                return Stop::Cork;
-            }
-            if *messages == 0 {
-                return Stop::Share;
-            }
-            let step = conn.step();
-            let (rx, tx) = conn.split_mut();
-            match step {
-                Ok(Step::Message) => {
-                    if let Some(message) = rx.message() {
-                        let event = Event::Message { from: handle, message, receiver: rx };
-                        handler(&mut Net::in_turn(self, handle, tx), event);
+            let direct = slot.outbox.is_none();
+            let limit = |config: &Arc<Config>| config.cork_limit.min(config.high_water);
+            let cork = slot.config.as_ref().map_or(0, limit);
+            while !self.turn_changed {
+                // Below the limit for corking, there is room.
+                if conn.sender().buffered_amount() >= cork {
+                    if is_full(conn) {
+                        return Stop::Held;
+                    }
+                    // Before the first message nothing is gained by a write.
+                    if delivered {
+                        return Stop::Cork;
                     }
                 }
-                Ok(Step::Ping | Step::Pong | Step::Close) => {
-                    if let Some(event) = rx.event() {
-                        let event = Event::Control { from: handle, event };
-                        handler(&mut Net::in_turn(self, handle, tx), event);
-                    }
+                if *messages == 0 {
+                    return Stop::Share;
                 }
-                step => return Stop::Step(step),
-            }
-            *messages -= 1;
-            delivered = true;
-        }
-    }
-
-    /// Reads the stream once. An error of the stream ends receiving, after what arrived before.
-    fn receive(
-        &mut self,
-        handle: Handle,
-        open: &mut Open,
-        read_at: Option<tickwire::Time>,
-        spent: &mut usize,
-    ) {
-        let Some(slot) = self.slots.get_mut(handle) else { return };
-        let Some(wire) = &mut slot.wire else { return };
-        let rx = open.conn.receiver_mut();
-        match wire.receive(&mut self.system, rx, read_at, spent) {
-            Ok(0) => rx.end_of_stream(),
-            Ok(_) => {}
-            Err(error) if is_passing(&error) => {}
-            Err(error) => {
-                rx.end_of_stream();
-                open.error.get_or_insert(error);
-                let _ = wire.send(&mut self.system, self.now); // the alert of TLS
+                let step = conn.step();
+                let (rx, tx) = conn.split_mut();
+                let event = match step {
+                    Ok(Step::Message) => rx.message().map(|message| Event::Message {
+                        from: handle,
+                        message,
+                        receiver: rx,
+                    }),
+                    Ok(Step::Ping | Step::Pong | Step::Close) => {
+                        rx.event().map(|event| Event::Control { from: handle, event })
+                    }
+                    step => return Stop::Step(step),
+                };
+                let Some(event) = event else { continue 'look };
+                handler(&mut Net::in_turn(self, handle, tx, direct), event);
+                *messages -= 1;
+                delivered = true;
             }
         }
     }

@@ -44,7 +44,8 @@ impl<T> Inner<T> {
             Stage::Open(mut open) if idle => {
                 match mem::replace(&mut open.conn, conn).into_dormant() {
                     Ok(dormant) => {
-                        slot.stage = Stage::Dormant(dormant);
+                        slot.stage = Stage::Dormant;
+                        slot.dormant = Some(dormant);
                         slot.marks.whole = false;
                         return Ok(open);
                     }
@@ -71,18 +72,22 @@ impl<T> Inner<T> {
     }
 
     /// Makes the connection of a slot whole, if it is dormant.
+    #[inline]
     pub(crate) fn wake(&mut self, handle: Handle) {
+        if matches!(self.slots.get(handle), Some(slot) if matches!(slot.stage, Stage::Dormant)) {
+            self.wake_dormant(handle);
+        }
+    }
+
+    fn wake_dormant(&mut self, handle: Handle) {
         let Some(slot) = self.slots.get_mut(handle) else { return };
-        match mem::replace(&mut slot.stage, Stage::Turn) {
-            Stage::Dormant(dormant) => {
-                let Some(config) = slot.config.clone() else { return };
-                let conn = dormant.into_connection(&config);
-                let open = self.make_whole(handle, conn);
-                if let Some(slot) = self.slots.get_mut(handle) {
-                    slot.stage = Stage::Open(open);
-                }
-            }
-            stage => slot.stage = stage,
+        let (Some(dormant), Some(config)) = (slot.dormant.take(), slot.config.clone()) else {
+            return;
+        };
+        let conn = dormant.into_connection(&config);
+        let open = self.make_whole(handle, conn);
+        if let Some(slot) = self.slots.get_mut(handle) {
+            slot.stage = Stage::Open(open);
         }
     }
 }

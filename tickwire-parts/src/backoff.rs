@@ -1,19 +1,19 @@
 //! How long to wait before the next attempt to connect (RFC 6455 §7.2.3).
 //!
-//! This module decides the next delay, and whether another attempt makes sense. Waiting,
-//! connecting, logging in and subscribing again, and recovering missed messages are up to the
-//! caller: the example `reconnect` is such a loop.
+//! This module decides the next delay, and whether another attempt makes sense. The caller waits,
+//! connects, logs in, subscribes again and recovers missed messages. The example `reconnect` has
+//! such a loop.
 use core::time::Duration;
 use tickwire::{CloseCode, Entropy, handshake::HandshakeError};
 
-/// Doubling starts from this delay if the first delay is shorter. Otherwise delays after a first
-/// delay of 0 would never grow.
+/// If the first delay is shorter than this, doubling starts from this delay. Otherwise delays after
+/// a first delay of 0 would never grow.
 const LEAST_STEP: Duration = Duration::from_millis(100);
 
 /// 1012 asks clients to come back after a random 5 to 30 s (IANA registry).
 const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
-/// Delays between attempts to connect: a random first one, then truncated binary exponential
+/// Delays between attempts to connect: a random first delay, then truncated binary exponential
 /// backoff with jitter (RFC 6455 §7.2.3). `Backoff` is an iterator, endless unless
 /// [`max_attempts`](Self::max_attempts) ends it.
 ///
@@ -23,7 +23,8 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// .. s. So clients that lost a server together do not come back together.
 ///
 /// Delays start anew only after [`reset`](Self::reset), never because a connection was opened.
-/// Otherwise a client would call a server that accepts and drops at once in a tight loop.
+/// Otherwise a client would dial in a tight loop if the server drops each connection right after it
+/// has accepted it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -50,11 +51,12 @@ pub struct Backoff {
     /// The longest delay, unless a server demands more by Retry-After. 60 s unless set. `max_delay`
     /// bounds the first delay too.
     pub max_delay: Duration,
-    /// The longest Retry-After that is obeyed. A longer one counts as this. 1 h unless set, so that
-    /// a server that mistakenly says a year does not silence a client for a year.
+    /// The longest Retry-After that is obeyed. A longer Retry-After counts as `max_retry_after`.
+    /// The default is 1 h, so that a server that says a year by mistake does not silence a client
+    /// for a year.
     pub max_retry_after: Duration,
-    /// The number of delays in a row without a [`reset`](Self::reset). After these, the result is
-    /// `None`. Unlimited unless set.
+    /// The largest number of delays in a row without a [`reset`](Self::reset). After these delays,
+    /// the result is `None`. Unlimited unless set.
     pub max_attempts: Option<u32>,
     /// Delays given out since the last reset.
     attempts: u32,
@@ -88,13 +90,15 @@ impl Backoff {
         self.attempts
     }
 
-    /// Says that the connection has served its purpose: the delays start anew, with the first one.
+    /// Says that the connection has served its purpose: the delays start anew, with the first
+    /// delay.
     ///
-    /// Call `reset` only when that is certain: when the first subscribed message has arrived, or a
-    /// request was answered. A successful opening handshake is not enough. A peer that sends one
-    /// message and then drops is called again after the first delay each time. So also require that
-    /// the connection was open for some seconds, as the example `reconnect` does. In a client that
-    /// only sends, use [`connected_for`](Self::connected_for).
+    /// A successful opening handshake is not enough: wait for a subscribed message, or for the
+    /// answer to a request. One message is not enough either. If you reset after one message, a
+    /// peer that sends one message and then drops the connection is dialed again after the first
+    /// delay, every time. So also require that the connection was open for some seconds, as the
+    /// example `reconnect` does. In a client that only sends, use
+    /// [`connected_for`](Self::connected_for).
     pub const fn reset(&mut self) {
         self.attempts = 0;
     }

@@ -24,13 +24,13 @@ macro_rules! put {
     };
 }
 
-/// The most bytes that a replay reads of a recorded head. Without this limit, a hostile recording
-/// could make its replay take for ever.
+/// The largest number of bytes of a recorded head that a replay reads. Without this limit, a
+/// hostile recording could make its replay take for ever.
 const MAX_HEAD: usize = 64 << 10;
 
 /// The bytes that passed over a stream, in order.
 ///
-/// A replay gives the same events as the connection gave, with the same cuts and times. A replay
+/// A replay gives the same events as the connection gave, with the same reads and times. A replay
 /// does not send the application's messages again, and drops the core's answers. A recording does
 /// not have the application's calls. So messages that the connection discarded after `fail` or
 /// `close` come as events.
@@ -54,13 +54,13 @@ pub struct Recording {
 pub struct Passed {
     /// The time since the [`Tap`] was made.
     pub at: Time,
-    /// Whether the bytes were read from the stream; otherwise they were written to it.
+    /// `true` if the bytes were read from the stream, `false` if they were written to the stream.
     pub received: bool,
     /// The bytes; empty for the end of the stream.
     pub bytes: Vec<u8>,
 }
 
-/// Shows the number of bytes, not the bytes.
+/// Shows the number of bytes, but not the bytes.
 impl fmt::Debug for Passed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let direction = if self.received { "<" } else { ">" };
@@ -108,7 +108,8 @@ impl Recording {
     }
 
     /// Replays the whole recording, the opening handshake first, and passes each event to `see`.
-    /// Returns the connection in its final state: [`Connection::closed`] tells how it ended.
+    /// Returns the connection in its final state: [`Connection::closed`] tells how the connection
+    /// ended.
     ///
     /// Pass the `config` of the recorded connection. Different limits change the result, and
     /// permessage-deflate is agreed on only if `config` has it.
@@ -183,7 +184,7 @@ impl Recording {
         Err(HandshakeError::Incomplete)
     }
 
-    /// The head that was written first: as much of it as the recording has, up to `MAX_HEAD` bytes.
+    /// The head that was written first, as far as the recording has it, up to `MAX_HEAD` bytes.
     fn head(&self) -> Vec<u8> {
         let mut head = Vec::new();
         for passed in self.passed.iter().filter(|passed| !passed.received) {
@@ -248,7 +249,7 @@ fn replay(connection: &mut Connection, passed: &[Passed], mut see: impl FnMut(Ti
             true => connection.receiver_mut().end_of_stream(),
             false => {
                 put!(connection.receiver_mut(), &passed.bytes);
-                connection.receiver_mut().commit_at(0, now); // when the whole read was there
+                connection.receiver_mut().commit_at(0, now); // when all bytes of the read had arrived
             }
         }
         step(connection, now, &mut see);

@@ -1,13 +1,13 @@
 //! The state of the writes to the stream below TLS.
 use std::io;
 
-/// What a TLS stream has to know about the stream below it, which takes the ciphertext.
+/// The state that a TLS stream keeps about the stream below, which takes the ciphertext.
 #[derive(Debug, Default)]
 pub struct Below {
-    /// The stream below took ciphertext, and was not flushed since.
+    /// The stream below took ciphertext, and was not flushed since then.
     pub dirty: bool,
     /// The stream below took ciphertext of the current write.
-    left: bool,
+    taken: bool,
     /// The error of a write that returned success. The next call returns the error.
     failed: Option<io::Error>,
 }
@@ -16,16 +16,16 @@ impl Below {
     /// Says that plaintext was sealed for a write, and that its ciphertext is to be sent.
     #[inline]
     pub fn begin(&mut self) {
-        self.left = false;
+        self.taken = false;
     }
 
     /// Says that the stream below took ciphertext.
     #[inline]
     pub fn took(&mut self) {
-        (self.dirty, self.left) = (true, true);
+        (self.dirty, self.taken) = (true, true);
     }
 
-    /// Whether the stream below has failed in an earlier write that returned success.
+    /// Checks that the stream below did not fail in an earlier write that returned success.
     ///
     /// # Errors
     ///
@@ -40,11 +40,11 @@ impl Below {
     ///
     /// # Errors
     ///
-    /// The same error, if the stream took none of the write's ciphertext. Otherwise the next
+    /// The same error, if the stream took no ciphertext of the write. Otherwise the next
     /// [`check`](Self::check) returns the error.
     #[cold]
     pub fn fail(&mut self, error: io::Error) -> io::Result<()> {
-        if !self.left {
+        if !self.taken {
             return Err(error);
         }
         self.failed = Some(error);

@@ -1,4 +1,4 @@
-//! A buffer of ciphertext, in memory that the thread's pool lends while there are bytes in it.
+//! A buffer of ciphertext. The thread's pool lends the memory while the buffer holds bytes.
 use crate::pool;
 use std::{io, vec::Vec};
 
@@ -7,7 +7,7 @@ const LEAST: usize = 4 << 10;
 /// The size of a new buffer to read into: twice the plaintext of the longest record.
 const WIRE: usize = 32 << 10;
 
-/// Ciphertext that was read from a stream, or that is to be written to it. Once the buffer is
+/// Ciphertext that was read from a stream, or that is to be written to a stream. Once the buffer is
 /// empty, [`shed`](Self::shed) returns its memory to the thread's pool.
 #[derive(Default)]
 pub struct Buffer {

@@ -5,7 +5,7 @@ use ::rustls::{
     pki_types::CertificateDer,
 };
 
-/// Asks rustls' connection, or the results that are kept once that connection is gone.
+/// Reads from rustls' connection or, once that connection is gone, from the results that are kept.
 macro_rules! agreed {
     ($self:expr, $state:ident => $of_rustls:expr, $agreed:ident => $ours:expr) => {
         match &$self.engine {

@@ -11,18 +11,17 @@ use std::{
 };
 
 impl Session {
-    /// Opens the records that have arrived, copies their plaintext to `to`, and returns its length.
-    /// Plaintext that does not fit waits for the next call. `Some(0)`, unless `to` is empty, means
-    /// that the peer has sent its close_notify; later bytes from the peer are ignored (RFC 8446
-    /// §6.1). `None` asks for [more of the stream](Self::spare_mut).
+    /// Opens the records that have arrived, copies their plaintext to `to`, and returns the length
+    /// of that plaintext. Plaintext that does not fit waits for the next call. If `to` is not
+    /// empty, `Some(0)` means that the peer has sent its close_notify. Later bytes from the peer
+    /// are ignored (RFC 8446 §6.1). `None` asks for [more of the stream](Self::spare_mut).
     ///
     /// # Errors
     ///
-    /// An error comes after all plaintext that precedes it, and every later call returns the same
-    /// error. `UnexpectedEof` means that the stream ended without a close_notify: data of the peer
-    /// may be missing. Any other error is an error of TLS, about the peer's certificate or its
-    /// bytes, with a [`rustls::Error`] inside. The alert that tells the peer why is
-    /// [outgoing](Self::outgoing).
+    /// All plaintext before an error is returned first. Every later call returns the same error.
+    /// `UnexpectedEof` means that the stream ended without a close_notify: data of the peer may be
+    /// missing. Any other error is a TLS error, about the peer's certificate or bytes, with a
+    /// [`rustls::Error`] inside. The alert that tells the peer why is [outgoing](Self::outgoing).
     pub fn read(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
         let read = self.read_on(to);
         if let Ok(None) = read {
@@ -31,7 +30,8 @@ impl Session {
         read
     }
 
-    /// As [`read`](Self::read), but keeps the room for input, because the stream is read next.
+    /// As [`read`](Self::read), but keeps the input buffer, because the caller reads the stream
+    /// next.
     ///
     /// # Errors
     ///
@@ -168,7 +168,7 @@ impl Session {
         }
     }
 
-    /// Processes new input. Records in place are not opened yet: they wait for `read`.
+    /// Processes new input. Records in place are not opened here, but by `read`.
     pub(super) fn go_on(&mut self) {
         match &mut self.engine {
             // Bytes after a close_notify are not data (A98).
@@ -212,8 +212,8 @@ impl Session {
 }
 
 /// Lets rustls process ciphertext. After our close_notify, debug builds of rustls assert that no
-/// record is bad, because they would send a second alert. This function turns the panic into an
-/// error, as in release builds. rustls is then given nothing more.
+/// record is bad, because a bad record would lead to a second alert. This function turns the panic
+/// into an error, as in release builds. rustls is then given nothing more.
 fn opened<T>(closed: bool, open: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     if !closed {
         return open();

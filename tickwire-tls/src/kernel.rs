@@ -38,9 +38,9 @@ impl Kernel {
 
 /// How the provider seals a record, and how many records it may seal under one key.
 pub(super) enum Seal {
-    /// With the provider's protection of QUIC packets, which seals in place. From the same key,
-    /// initialisation vector, number and additional data it makes the same ciphertext and tag (RFC
-    /// 9001 §5.3).
+    /// With the provider's protection of QUIC packets, which seals in place. A TLS record with the
+    /// same key, initialisation vector, number and additional data has the same ciphertext and tag
+    /// (RFC 9001 §5.3).
     InPlace(Box<dyn PacketKey>, u64),
     /// With the provider's protection of records, which allocates memory for each record.
     Whole(Box<dyn MessageEncrypter>, u64),

@@ -1,7 +1,7 @@
 //! A TLS session without I/O, on [`rustls`] 0.23, that opens and seals TLS 1.3 records in place.
 //!
-//! This crate is made for [tickwire](https://docs.rs/tickwire), but does not depend on it. It is
-//! unstable, and it will shrink once rustls lends plaintext: see the README.
+//! This crate is made for [tickwire](https://docs.rs/tickwire), but does not depend on it. This
+//! crate is unstable, and it will shrink once rustls lends plaintext: see the README.
 //!
 //! An event loop calls the [`Session`] directly. `tokio::TlsStream` (feature `tokio`) makes the
 //! same calls. [`Buffer`], [`Below`] and [`BARREN`] are for other kinds of streams on a `Session`.
@@ -43,16 +43,16 @@ use std::{
 /// The protocol for ALPN (RFC 7301): a WebSocket begins as HTTP/1.1.
 const ALPN: &[u8] = b"http/1.1";
 
-/// A client's configuration, with the platform's roots and without a client certificate. The
-/// platform's own verifier checks certificates, if the platform has one.
+/// A client's configuration, with the platform's roots and without a client certificate. If the
+/// platform has a verifier of its own, that verifier checks certificates.
 ///
-/// The configuration is loaded on first use and kept for the life of the program. So are its
-/// session tickets, which make a second connection to the same server cheaper.
+/// The configuration is loaded on first use and kept for the life of the program. The session
+/// tickets are kept too, and make a second connection to the same server cheaper.
 /// `enable_secret_extraction` is set, so that this crate can open and seal records in place. The
 /// setting also lets any code that makes a session with this configuration ask for the session's
 /// keys.
 ///
-/// On Linux and the BSDs the roots are those of the system's bundle, or of `SSL_CERT_FILE` and
+/// On Linux and the BSDs the roots come from the system's bundle, or from `SSL_CERT_FILE` and
 /// `SSL_CERT_DIR`. An Android application first has to hand its context to
 /// `rustls-platform-verifier`.
 ///
@@ -71,12 +71,13 @@ pub fn platform_config() -> Result<Arc<ClientConfig>, TlsError> {
 
 /// Like [`platform_config`], but also trusts the certificate authorities in a PEM text, for example
 /// those of a company. Make the configuration once and share it, because each configuration keeps
-/// its own session tickets. This function does not exist on Android: an Android application names
-/// such authorities in its network security configuration.
+/// its own session tickets. This function does not exist on Android, where the network security
+/// configuration of an application names its authorities.
 ///
 /// # Errors
 ///
-/// If the text has no certificate or a malformed one, or if the platform refuses a certificate.
+/// If the text has no certificate or a malformed certificate, or if the platform refuses a
+/// certificate.
 #[cfg(not(target_os = "android"))]
 pub fn platform_config_and_roots(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
     use ::rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -87,7 +88,7 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsErr
     client_config(Verifier::new_with_extra_roots(roots, provider.clone())?, provider)
 }
 
-/// The application's default cryptographic provider, or ring if there is none.
+/// The application's default cryptographic provider, or else ring.
 fn provider() -> Arc<CryptoProvider> {
     let installed = CryptoProvider::get_default().cloned();
     installed.unwrap_or_else(|| Arc::new(ring::default_provider()))
@@ -106,14 +107,15 @@ fn client_config(
     Ok(Arc::new(config))
 }
 
-/// Why TLS failed: by a fault of the peer, or by this end's configuration.
+/// Why TLS failed: because of the peer, or because of this end's configuration.
 ///
 /// The error's source is rustls' error. The error's text is safe to print: text from the peer is
 /// escaped and truncated.
 #[derive(Clone, PartialEq)]
 pub struct TlsError(Box<::rustls::Error>);
 
-/// Escapes and truncates the text as `Display` does: a certificate may have any number of names.
+/// Escapes and truncates the text as `Display` does, because a certificate may have any number of
+/// names.
 impl fmt::Debug for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Escaped { to: f, left: 256 }.write(format_args!("TlsError({:?})", self.0))
@@ -134,14 +136,14 @@ pub enum BadCertificate {
     NotTrusted,
     /// The certificate's authority has revoked it.
     Revoked,
-    /// The certificate is not meant for a server, or for a client.
+    /// The certificate is not meant for the peer's role, server or client.
     WrongPurpose,
     /// Any other fault, such as a bad signature; see the error's source.
     Other,
 }
 
 impl TlsError {
-    /// What is wrong with the peer's certificate, if that was the failure.
+    /// What is wrong with the peer's certificate, if TLS failed because of the certificate.
     pub fn certificate(&self) -> Option<BadCertificate> {
         match &*self.0 {
             ::rustls::Error::InvalidCertificate(error) => Some(BadCertificate::of(error)),
@@ -199,7 +201,7 @@ impl fmt::Display for TlsError {
             ::rustls::Error::InvalidCertificate(error) if shows_authority(error) => {
                 f.write(format_args!(
                     "certificate is self-signed as an authority's (CA:TRUE), which no server may \
-                     show as its own: make one with basicConstraints=critical,CA:FALSE"
+                     show as its own: make a certificate with basicConstraints=critical,CA:FALSE"
                 ))
             }
             ::rustls::Error::InvalidCertificate(error) => {
@@ -229,7 +231,7 @@ impl fmt::Display for TlsError {
                 f.write(format_args!("TLS was refused by the peer: {alert:?}"))
             }
             ::rustls::Error::InvalidMessage(what) => f.write(format_args!(
-                "what the peer sent is not TLS (does it speak plain ws?), or is garbled: {what:?}"
+                "received data is not TLS (does the peer speak plain ws?), or is garbled: {what:?}"
             )),
             ::rustls::Error::UnsupportedNameType => {
                 f.write(format_args!("TLS cannot ask for a host of this name"))
@@ -239,7 +241,7 @@ impl fmt::Display for TlsError {
     }
 }
 
-/// Whether the peer shows an authority's certificate as its own; nearly always that certificate is
+/// Whether the peer shows an authority's certificate as its own. Nearly always the certificate is
 /// self-signed. (rustls has no variant for this error. The text is the error's name in the
 /// verifier.)
 fn shows_authority(error: &CertificateError) -> bool {
@@ -281,7 +283,7 @@ impl fmt::Display for BadCertificate {
     }
 }
 
-/// Writes text with all but printable ASCII escaped, and truncates it.
+/// Writes text. Escapes all characters but printable ASCII, and truncates the text.
 struct Escaped<'a, 'b> {
     to: &'a mut fmt::Formatter<'b>,
     left: usize,

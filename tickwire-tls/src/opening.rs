@@ -1,6 +1,7 @@
-//! The handshake on rustls' unbuffered connection, which can hand over its keys afterwards. It is
-//! for configurations that allow this. If the keys are not available (TLS 1.2, or a provider that
-//! keeps its keys), the unbuffered connection also processes the data.
+//! The handshake on rustls' unbuffered connection, which can hand over its keys afterwards. A
+//! session uses this connection if the configuration allows the handover. If the keys are not
+//! available (TLS 1.2, or a provider that keeps its keys), the unbuffered connection also processes
+//! the data.
 use super::{
     agreed::Agreed,
     buffer::Buffer,
@@ -45,8 +46,9 @@ pub(super) struct Opening {
     plain: Buffer,
 }
 
-/// How much of the ClientHello has arrived. rustls' `Acceptor` reads the server name in it, but
-/// keeps a copy of all that it is given. So it is given the ClientHello only once that is complete.
+/// How much of the ClientHello has arrived. rustls' `Acceptor` reads the server name in the
+/// ClientHello, but keeps a copy of all its input. So the `Acceptor` gets nothing until the
+/// ClientHello is complete.
 #[derive(Default)]
 struct Hello {
     /// The header of the handshake message: its type, and its length in three bytes.
@@ -126,7 +128,7 @@ impl Opening {
         next
     }
 
-    /// Moves all messages that rustls has to send to `out`.
+    /// Moves to `out` all messages that rustls has to send.
     pub(super) fn speak(&mut self, out: &mut Buffer) -> Result<(), Error> {
         while self.state().wants_write() {
             self.step(&mut None, out)?;
@@ -150,7 +152,7 @@ impl Opening {
         ended
     }
 
-    /// Gives rustls one record at a time. Records after the handshake's last one must not reach
+    /// Gives rustls one record at a time. Records after the handshake's last record must not reach
     /// rustls, because we may take over their keys.
     fn take_records(&mut self, out: &mut Buffer) -> Result<bool, Error> {
         let opening = self.state().is_handshaking();
@@ -212,7 +214,8 @@ impl Opening {
         Ok(data.len())
     }
 
-    /// Sends the close_notify if the handshake is over. Before that, the stream ends without one.
+    /// Sends the close_notify if the handshake is over. Otherwise the stream ends without a
+    /// close_notify.
     pub(super) fn close(&mut self, out: &mut Buffer) {
         if !self.state().is_handshaking() {
             let _ = self.send(Say::CloseNotify, out);
@@ -335,7 +338,7 @@ fn record_len(wire: &[u8]) -> usize {
 }
 
 impl Hello {
-    /// Counts a record. Returns whether the ClientHello ends in it.
+    /// Counts a record. Returns whether the ClientHello ends in this record.
     fn ends_in(&mut self, record: &[u8]) -> bool {
         let part = record.get(HEADER..).unwrap_or_default();
         for (to, from) in self.header.iter_mut().skip(self.arrived).zip(part) {
@@ -348,7 +351,7 @@ impl Hello {
     }
 }
 
-/// The server name that the client asks for in its ClientHello. A bad ClientHello has none here:
+/// The server name that the client asks for in its ClientHello. `None` for a bad ClientHello:
 /// rustls' own connection (`Opening::side`) reports the error.
 fn server_name(hello: Option<&[u8]>) -> Option<String> {
     let (mut acceptor, mut wire) = (Acceptor::default(), hello?);

@@ -9,7 +9,7 @@ const MOST: usize = 4 << 20;
 const LISTED: usize = 32;
 
 struct Pool {
-    /// The buffer given last is taken first: it is still in the processor's cache.
+    /// The buffer given last is taken first, because it is still in the processor's cache.
     free: Vec<Vec<u8>>,
     /// The capacity of all buffers in `free`, in bytes.
     bytes: usize,
@@ -36,8 +36,8 @@ pub(crate) fn give(buffer: Vec<u8>) {
 }
 
 impl Pool {
-    /// Takes no buffer longer than twice `len`. Otherwise the first bytes of a record could hold a
-    /// buffer of megabytes.
+    /// Takes no buffer longer than twice `len`. Otherwise the first few bytes of a record could
+    /// occupy a buffer of megabytes.
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         let at = self.free.iter().rposition(|kept| (len..=2 * len).contains(&kept.len()))?;
         let buffer = self.free.swap_remove(at);
@@ -48,8 +48,8 @@ impl Pool {
     fn give(&mut self, buffer: Vec<u8>) {
         if buffer.capacity() <= MOST - self.bytes {
             if self.free.capacity() == 0 {
-                // The list gets all its room at once: if it grew later, it would allocate between
-                // messages.
+                // The list gets all its room at once, because a list that grows later would
+                // allocate between messages.
                 self.free.reserve(LISTED);
             }
             self.bytes += buffer.capacity();

@@ -1,7 +1,7 @@
-//! The record layer of TLS 1.3 after the handshake (RFC 8446, chapters 5, 6 and 4.6). It opens and
-//! seals records in place. rustls handles keys, tickets and secrets. rustls' cryptographic provider
-//! protects each record (AEAD, nonce, padding). This module handles framing, sequence numbers and
-//! the messages after the handshake.
+//! The record layer of TLS 1.3 after the handshake (RFC 8446, chapters 5, 6 and 4.6). This module
+//! opens and seals records in place. rustls handles keys, tickets and secrets. rustls'
+//! cryptographic provider protects each record (AEAD, nonce, padding). What is left is here:
+//! framing, sequence numbers and the messages after the handshake.
 use super::{
     agreed::Agreed,
     buffer::Buffer,
@@ -31,16 +31,16 @@ pub(super) const HANDSHAKE: usize = 65535;
 /// The most ciphertext that may wait to be written. rustls has the same bound.
 pub(super) const WAITING: usize = 64 << 10;
 /// The most records in a row that bring no data: empty records, KeyUpdates, and records that
-/// complete no handshake message. rustls allows 32 empty records and 32 KeyUpdates, but each kind
-/// resets the other's count. Here all kinds share one count, so that a peer cannot alternate
-/// between them for ever.
+/// complete no handshake message. rustls allows 32 empty records and 32 KeyUpdates, but a record of
+/// one kind resets the count of the other kind. Here all kinds share one count, so that a peer
+/// cannot alternate between them for ever.
 const DATALESS: u8 = 32;
 /// The most warning alerts in a connection. rustls has the same bound.
 const WARNINGS: u8 = 4;
 /// The first sequence number that is never used.
 const LAST: u64 = u64::MAX - 1;
 
-/// Why a connection has to end, and the alert that tells the peer why, if one is sent.
+/// Why a connection has to end, and the alert that tells the peer why, if an alert is sent.
 pub(super) struct Fault {
     pub(super) error: Error,
     pub(super) alert: Option<AlertDescription>,
@@ -58,7 +58,8 @@ pub(super) enum Opened {
     End,
 }
 
-/// The record layer, in both directions. It is not `Clone`: a sequence number is used only once.
+/// The record layer, in both directions. Not `Clone`, because a sequence number must be used only
+/// once.
 pub(super) struct Records {
     agreed: Agreed,
     kernel: Kernel,
@@ -150,8 +151,8 @@ impl Records {
         Ok(Opened::Message { record })
     }
 
-    /// Decrypts a record. Returns its content type, and where in `body` its plaintext is. If that
-    /// fails, nothing of the plaintext is left in `body`.
+    /// Decrypts a record. Returns its content type, and where in `body` its plaintext is. If
+    /// decrypting fails, nothing of the plaintext is left in `body`.
     fn decrypt(&mut self, body: &mut [u8]) -> Result<(ContentType, Range<usize>), Fault> {
         let seq = next(&mut self.opened)?;
         let at = body.as_ptr() as usize;
@@ -197,7 +198,8 @@ impl Records {
         Ok(false)
     }
 
-    /// Processes the handshake messages in a record, and keeps the beginning of an incomplete one.
+    /// Processes the handshake messages in a record, and keeps the beginning of an incomplete
+    /// message.
     fn take_handshake(&mut self, payload: &[u8]) -> Result<(), Fault> {
         let mut all = core::mem::take(&mut self.partial);
         all.extend_from_slice(payload);
@@ -230,7 +232,7 @@ impl Records {
         Ok(from)
     }
 
-    /// Processes one message. `last` says whether it is the last message in its record.
+    /// Processes one message. `last` says whether no other message follows in the same record.
     fn message(&mut self, kind: HandshakeType, body: &[u8], last: bool) -> Result<(), Fault> {
         match (kind, &mut self.kernel) {
             (HandshakeType::NewSessionTicket, Kernel::Client(kernel)) => {
@@ -247,7 +249,8 @@ impl Records {
         }
     }
 
-    /// Handles the peer's KeyUpdate (RFC 8446 §4.6.3): its later records are under its next key.
+    /// Handles the peer's KeyUpdate (RFC 8446 §4.6.3): the peer's later records are under the
+    /// peer's next key.
     fn updated(&mut self, body: &[u8], last: bool) -> Result<(), Fault> {
         if !last {
             return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
@@ -285,8 +288,8 @@ impl Records {
         Ok(taken)
     }
 
-    /// Sends our KeyUpdate if the peer has asked for one, or if the next record would be the last
-    /// one under this key.
+    /// Sends our KeyUpdate if the peer has asked for it, or if the next record would be the last
+    /// record under this key.
     #[inline]
     fn update_if_due(&mut self, out: &mut Buffer) -> Result<(), Error> {
         let last = self.sealed.saturating_add(1) >= self.seal.limit();
@@ -323,8 +326,8 @@ impl Records {
         self.seal(kind, &mut Slices::new(&slices), message.len(), out)
     }
 
-    /// Seals the next `len` bytes as one record. The sequence number is used up first: even if
-    /// sealing fails, no two records have the same number.
+    /// Seals the next `len` bytes as one record. The sequence number is counted as used first. So
+    /// no two records have the same number, even if sealing fails.
     #[inline]
     fn seal(
         &mut self,

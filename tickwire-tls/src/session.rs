@@ -19,41 +19,43 @@ use std::{
     vec,
 };
 
-/// A stream's read that has taken more ciphertext than this, and no data, yields: other tasks and
-/// deadlines get their turn. The limit is larger than any record, and than the longest handshake
-/// message when that is sent in full records. So neither is interrupted.
+/// The number of bytes of ciphertext that one read of a stream may take without finding data. Then
+/// the read yields, so that other tasks run and deadlines are checked. The limit is larger than any
+/// record, and larger than the longest handshake message in full records. So the yield interrupts
+/// neither a record nor a handshake message.
 pub const BARREN: usize = 128 << 10;
 
 /// A TLS session without I/O: it turns ciphertext into plaintext, and plaintext into ciphertext.
 ///
-/// A session stands between a stream and a protocol. Each turn of a loop makes these calls, in this
-/// order:
+/// A session stands between a stream and a protocol. Each round of a loop makes these calls, in
+/// this order:
 ///
 /// 1. [`read`](Self::read) plaintext, and hand it to the protocol.
 /// 2. [`write`](Self::write) the data that the protocol has to send.
 /// 3. Write the [`outgoing`](Self::outgoing) ciphertext to the stream, then
 ///    [`advance`](Self::advance). Go back to 2 if the protocol still has data. Do this step even if
 ///    the protocol sends nothing: the session itself sends handshake messages, tickets and alerts.
-/// 4. If `read` returned `None`, read the stream into [`spare_mut`](Self::spare_mut) and
-///    [`commit`](Self::commit), or say that the stream [ended](Self::end_of_stream).
+/// 4. If `read` returned `None`, read the stream into [`spare_mut`](Self::spare_mut), and call
+///    [`commit`](Self::commit). At the end of the stream, call
+///    [`end_of_stream`](Self::end_of_stream) instead.
 ///
 /// The handshake needs no other calls. Sessions stack: the stream may itself be a `Session`, as for
-/// `wss` through an HTTPS proxy. A session has no deadlines. So the caller bounds the time of the
-/// handshake, and the time during which the stream takes no outgoing ciphertext.
+/// `wss` through an HTTPS proxy. A session has no deadlines. So the caller must bound the time of
+/// the handshake, and the time during which the stream takes no outgoing ciphertext.
 ///
 /// ```
 /// use std::io;
 /// use tickwire_tls::Session;
 ///
-/// /// A turn, between a session and the other end's. Whether there was anything to do.
-/// fn turn(tls: &mut Session, said: &mut &[u8], heard: &mut Vec<u8>, far: &mut Session) -> io::Result<bool> {
+/// /// One round of a session, with the session of the far end. Returns whether there was anything to do.
+/// fn round(tls: &mut Session, said: &mut &[u8], heard: &mut Vec<u8>, far: &mut Session) -> io::Result<bool> {
 ///     let mut plain = [0; 1024];
 ///     let read = tls.read(&mut plain)?;
 ///     heard.extend_from_slice(&plain[..read.unwrap_or(0)]);
 ///     tls.write(said)?;
 ///     let sent = tls.has_outgoing();
 ///     while tls.has_outgoing() {
-///         let out = tls.outgoing(); // a loop would write it to its stream
+///         let out = tls.outgoing(); // a loop would write these bytes to its stream
 ///         let room = far.spare_mut();
 ///         let n = out.len().min(room.len());
 ///         room[..n].copy_from_slice(&out[..n]);
@@ -76,8 +78,8 @@ pub const BARREN: usize = 128 << 10;
 /// let mut far = Session::server(certified.into())?;
 /// let (mut question, mut answer): (&[u8], &[u8]) = (b"ping", b"pong");
 /// let (mut asked, mut answered) = (Vec::new(), Vec::new());
-/// while turn(&mut near, &mut question, &mut answered, &mut far)?
-///     | turn(&mut far, &mut answer, &mut asked, &mut near)?
+/// while round(&mut near, &mut question, &mut answered, &mut far)?
+///     | round(&mut far, &mut answer, &mut asked, &mut near)?
 /// {}
 /// assert_eq!((&asked[..], &answered[..]), (&b"ping"[..], &b"pong"[..]));
 /// # Ok(())
@@ -89,15 +91,15 @@ pub const BARREN: usize = 128 << 10;
 /// the alert.
 ///
 /// If the configuration has `enable_secret_extraction` set and the handshake agrees on TLS 1.3,
-/// this crate opens and seals the records [in place](Self::in_place), with the cryptography of the
-/// configuration's provider. Otherwise rustls opens and seals them, with one more allocation and
-/// two more copies for each record. In both cases rustls does the handshake, checks certificates,
-/// and handles tickets and keys.
+/// this crate opens and seals the records [in place](Self::in_place). The cryptography is that of
+/// the configuration's provider. Otherwise rustls opens and seals the records, with one more
+/// allocation and two more copies for each record. In both cases rustls does the handshake, checks
+/// certificates, and handles tickets and keys.
 pub struct Session {
     pub(super) engine: Engine,
-    /// Whether a part of the handshake is not yet done, written and flushed. While it is set, the
+    /// A part of the handshake is not yet done, written and flushed. While this flag is set, the
     /// reader sends, because the peer may wait for the rest of the handshake. The first write of
-    /// data clears it: from then on the writer sends everything.
+    /// data clears the flag: from then on the writer sends everything.
     opening: bool,
     /// Ciphertext that has arrived and is not yet decrypted.
     pub(super) input: Buffer,
@@ -107,7 +109,7 @@ pub struct Session {
     pub(super) record: usize,
     /// Ciphertext to write to the stream. Under `Engine::Rustls`, rustls may hold more.
     pub(super) out: Buffer,
-    /// Why TLS failed. `read` returns it after all plaintext before the fault.
+    /// Why TLS failed. `read` returns this error after all plaintext before the fault.
     pub(super) failed: Option<Error>,
     /// The stream has ended, perhaps before the peer's close_notify.
     pub(super) eof: bool,
@@ -135,9 +137,9 @@ impl Session {
         matches!(self.engine, Engine::Records(_))
     }
 
-    /// rustls' own connection, for example for exporters. A session from [`new`](Self::new), and a
-    /// server's with early data, always has one. Other sessions have none if their configuration
-    /// sets `enable_secret_extraction`, even with TLS 1.2.
+    /// rustls' own connection, for example for exporters. Always `Some` for a session from
+    /// [`new`](Self::new), and for a server's session with early data. For other sessions, `None`
+    /// if the configuration sets `enable_secret_extraction`, even with TLS 1.2.
     pub fn connection(&self) -> Option<&Connection> {
         match &self.engine {
             Engine::Rustls(conn) => Some(conn),
@@ -146,7 +148,7 @@ impl Session {
     }
 
     /// A session on a rustls connection that was made elsewhere and has read nothing yet. rustls
-    /// opens and seals its records, whatever its configuration.
+    /// opens and seals the records, whatever the configuration.
     pub fn new(conn: impl Into<Connection>) -> Self {
         Self::with(Engine::Rustls(Box::new(conn.into())))
     }
@@ -172,8 +174,8 @@ impl Session {
         }
     }
 
-    /// A session as a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and
-    /// `enable_secret_extraction` to have records [in place](Self::in_place).
+    /// A session as a server. In the configuration, set `alpn_protocols` to `http/1.1` alone. To
+    /// have records [in place](Self::in_place), also set `enable_secret_extraction`.
     ///
     /// # Errors
     ///
@@ -211,14 +213,14 @@ impl Session {
 
     /// Room to read the stream into, at least 4 KiB. Call this only after [`read`](Self::read)
     /// returned `None`: otherwise committed bytes that are not yet read pile up in the session,
-    /// without a limit. The room is a buffer of the thread's pool. It goes back to the pool when
-    /// `read` returns `None` again, or with a `commit` of 0 bytes.
+    /// without a limit. The room is a buffer of the thread's pool. The buffer goes back to the pool
+    /// when `read` returns `None` again, or with a `commit` of 0 bytes.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.input.room()
     }
 
     /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut), and continues the
-    /// handshake. `n` is 0 if the stream had no bytes; for the end of the stream, call
+    /// handshake. If the stream had no bytes, `n` is 0. At the end of the stream, call
     /// [`end_of_stream`](Self::end_of_stream) instead.
     ///
     /// # Panics
@@ -242,8 +244,8 @@ impl Session {
     // Commands.
 
     /// Seals plaintext in the fewest records, and advances `from` past the bytes sealed. Returns
-    /// the number of bytes sealed. At most 64 KiB of ciphertext may be [outgoing](Self::outgoing);
-    /// write it out, then call again. Returns 0 during the TLS handshake.
+    /// the number of bytes sealed. At most 64 KiB of ciphertext may be [outgoing](Self::outgoing).
+    /// Write this ciphertext out, then call again. Returns 0 during the TLS handshake.
     ///
     /// Once nothing is [outgoing](Self::has_outgoing) here, the stream has everything that was
     /// sealed.
@@ -271,7 +273,7 @@ impl Session {
         Ok(all)
     }
 
-    /// Queues a close_notify, which tells the peer that we send no more, and which is then
+    /// Queues a close_notify, which tells the peer that we send no more. The close_notify is then
     /// [outgoing](Self::outgoing). Call this before the stream is shut for writing. The caller can
     /// still read data from the peer (RFC 8446 §6.1). The session answers the peer's close_notify
     /// only when this is called. If the configuration has `enable_secret_extraction` set, no
@@ -279,7 +281,7 @@ impl Session {
     ///
     /// A bad record that arrives after this call is an error of [`read`](Self::read), as before. A
     /// debug build of rustls 0.23 panics on such a record, and the session catches the panic. So
-    /// the panic hook reports it, and a program with `panic = "abort"` ends.
+    /// the panic hook reports the panic, and a program with `panic = "abort"` ends.
     pub fn close(&mut self) {
         self.closed = true;
         match &mut self.engine {
@@ -293,8 +295,8 @@ impl Session {
 
     // Outputs.
 
-    /// The ciphertext to write to the stream next. Any call may add to it, [`read`](Self::read)
-    /// too.
+    /// The ciphertext to write to the stream next. Any call may add ciphertext, even
+    /// [`read`](Self::read).
     #[inline]
     pub fn outgoing(&mut self) -> &[u8] {
         if let Engine::Rustls(conn) = &mut self.engine
@@ -380,9 +382,9 @@ impl Session {
         Err(io::Error::new(io::ErrorKind::UnexpectedEof, what))
     }
 
-    /// Whether a write may be tried, if only to begin the handshake. A server cannot begin the
-    /// handshake. Its write fails instead of waiting for the client, so that refusing a silent
-    /// client ends at once.
+    /// Checks that a write may be tried. During the handshake, a client's write is allowed, because
+    /// a write may begin the handshake. A server's write fails instead of waiting for the client,
+    /// so that a server can reject a silent client at once.
     ///
     /// # Errors
     ///
@@ -421,7 +423,7 @@ impl Session {
     }
 
     /// Seals at most about 64 KiB, all slices together in the fewest records. Returns the number of
-    /// bytes sealed. Call it only when the handshake is done.
+    /// bytes sealed. Call this only after the handshake.
     ///
     /// # Errors
     ///
@@ -459,7 +461,7 @@ impl Session {
         }
     }
 
-    /// Whether the peer has announced its end and we have not announced ours.
+    /// Whether the peer has sent its close_notify, and we have not sent ours.
     pub fn owes_close(&self) -> bool {
         self.ended && !self.closed && self.failed.is_none()
     }

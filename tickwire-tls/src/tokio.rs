@@ -17,26 +17,26 @@ use std::{
 /// The TLS handshake takes place with the first read, or with a client's first write. A server's
 /// writes fail until the handshake is over, because there is no peer yet.
 ///
-/// A write seals its data in the fewest records. It writes them to the stream below at once, as far
-/// as that stream takes them; the next flush writes the rest. The stream below may buffer, and may
-/// be a `TlsStream` itself. A flush also flushes the stream below, and the handshake flushes it
-/// before it waits for the peer.
+/// A write seals its data in the fewest records. The write gives these records to the stream below
+/// at once, as far as that stream takes them. The next flush writes the rest. The stream below may
+/// buffer, and may be a `TlsStream` itself. A flush also flushes the stream below. The handshake
+/// flushes it too, before it waits for the peer.
 ///
-/// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends a close_notify first. At the latest
-/// when the `TlsStream` is dropped, it answers the peer's close_notify with ours. If the stream
-/// below ends without the peer's close_notify, a read returns the error `UnexpectedEof`. The answer
-/// in `drop`, and the alert that tells the peer why TLS failed, are written and flushed as far as
-/// the stream below takes them, without waiting.
+/// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends a close_notify first. If the peer has
+/// sent its close_notify, the `TlsStream` sends ours on `shutdown`, or else when it is dropped. If
+/// the stream below ends without the peer's close_notify, a read returns the error `UnexpectedEof`.
+/// A close_notify that is sent on drop, and the alert that tells the peer why TLS failed, never
+/// wait. Both are written and flushed as far as the stream below takes bytes.
 ///
 /// If you split a `TlsStream` with a lock, split it after the handshake.
 pub struct TlsStream<S> {
     io: S,
     session: Box<Session>,
-    /// Wakes the tasks that wait until the stream below takes more, after a write or a flush.
+    /// The waker of the task whose write or flush waits for the stream below.
     writer: Option<Waker>,
     below: Below,
-    /// Sends close_notify on drop. A function pointer, because `Drop` cannot require that `S`
-    /// writes.
+    /// Called on drop: sends close_notify. A function pointer, because `Drop` cannot require that
+    /// `S` can be written to.
     part: fn(&mut Self),
 }
 
@@ -56,8 +56,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Ok(Self::of(io, Session::client(config, name)?))
     }
 
-    /// A stream as a server. Set `alpn_protocols` of its configuration to `http/1.1` alone, and
-    /// `enable_secret_extraction` to have records [in place](Session::in_place).
+    /// A stream as a server. In the configuration, set `alpn_protocols` to `http/1.1` alone. To
+    /// have records [in place](Session::in_place), also set `enable_secret_extraction`.
     ///
     /// # Errors
     ///
@@ -116,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         done.map_ok(|()| len)
     }
 
-    /// Whether the session can go on. If it has failed, tells the peer.
+    /// Whether the session can go on. If TLS has failed, sends the alert.
     fn check(&mut self) -> io::Result<()> {
         self.session.check().inspect_err(|_| self.say_last())
     }
@@ -152,13 +152,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         self.writes(drained, cx)
     }
 
-    /// Returns the stream's answer to a task that writes. Keeps the task's waker if it has to wait.
+    /// Returns the stream's answer to a task that writes. Keeps the task's waker if the task has to
+    /// wait.
     fn writes<T>(&mut self, done: Poll<T>, cx: &Context<'_>) -> Poll<T> {
         self.writer = done.is_pending().then(|| cx.waker().clone());
         done
     }
 
-    /// Writes all ciphertext, and flushes the stream below if it took any since its last flush.
+    /// Writes all ciphertext, and flushes the stream below if that stream took ciphertext since its
+    /// last flush.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.session.has_outgoing() {
             ready!(self.poll_drain(cx))?;
@@ -209,8 +211,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         let mut taken = self.session.write_slices(from)?;
         if taken == 0 {
             // The outgoing buffer is full. This happens only while the last messages of the
-            // handshake wait in it. They are written first, because a write of 0 bytes would be an
-            // error.
+            // handshake wait in the buffer. These messages are written first, because a write of 0
+            // bytes would be an error.
             ready!(self.drain_to_write(cx))?;
             taken = self.session.write_slices(from)?;
         }
@@ -235,8 +237,8 @@ impl<S> TlsStream<S> {
         &self.io
     }
 
-    /// The session. It tells the version, the certificates, the server name, and whether records
-    /// are in place.
+    /// The session, for example to read the version, the certificates, the server name, and whether
+    /// records are in place.
     pub fn session(&self) -> &Session {
         &self.session
     }

@@ -36,8 +36,8 @@ where
     connect_async_with_config(request, None, false).await
 }
 
-/// [`connect_async`] with a configuration. `disable_nagle` sets TCP_NODELAY: as a rule, you want
-/// it.
+/// [`connect_async`] with a configuration. `disable_nagle` sets TCP_NODELAY, which most programs
+/// want.
 ///
 /// # Errors
 ///

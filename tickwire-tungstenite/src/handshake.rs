@@ -114,7 +114,7 @@ fn open<S>(socket: WebSocket<Woken<S>>) -> WebSocketStream<S> {
     WebSocketStream::new(socket.socket.stream, socket.context)
 }
 
-/// A stream during a handshake. Both its directions wake the handshake's task.
+/// A stream during a handshake. Both directions of the stream wake the handshake's task.
 #[derive(Debug)]
 struct Woken<S> {
     stream: S,

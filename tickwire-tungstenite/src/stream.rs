@@ -20,8 +20,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A connection on a stream of tokio: a [`Stream`] and a [`Sink`] of messages.
 ///
-/// After `StreamExt::split`, one task may read while another writes. The half that is polled
-/// answers Pings.
+/// After `StreamExt::split`, one task may read while another writes. Whichever half is polled next
+/// answers the Pings.
 ///
 /// # Cancel safety
 ///
@@ -32,7 +32,7 @@ pub struct WebSocketStream<S> {
     stream: S,
     context: WebSocketContext,
     both: Arc<Both>,
-    /// Made of `both`: it wakes the tasks of both halves.
+    /// Made from `both`: wakes the tasks of both halves.
     waker: Waker,
     /// The stream of messages has ended.
     ended: bool,
@@ -121,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     }
 }
 
-/// A stream during one poll. It returns `WouldBlock` where the polled stream is pending.
+/// A stream during one poll. If the polled stream is pending, `Polled` returns `WouldBlock`.
 struct Polled<'a, S> {
     stream: &'a mut S,
     both: &'a Both,

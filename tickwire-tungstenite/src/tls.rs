@@ -49,7 +49,7 @@ impl<S> MaybeTlsStream<S> {
     }
 }
 
-/// Calls a method of whichever stream it is.
+/// Calls a method of the stream in either variant.
 macro_rules! either {
     ($self:ident.$method:ident($($argument:expr),*)) => {
         match $self.get_mut() {

@@ -55,7 +55,7 @@ const ROWS: [(&str, fn()); 28] = [
     ("`Error::Capacity(MessageTooLong)`", too_long),
     ("`Error::Protocol(_)`, `Error::Utf8`", violations),
     ("`Error::Http(response)`", refusal),
-    ("`message.into_data()`, `is_text()` of a message kept", kept_messages),
+    ("`message.into_data()`, `is_text()` of a kept message", kept_messages),
     ("`message.into_text()?`, which takes binary messages too", kept_messages),
     ("`Utf8Bytes` of a `Message::Text`, to send it through a channel", kept_messages),
     ("`CloseCode::from(4009)`, `u16::from(code)`", close_codes),

@@ -10,57 +10,21 @@
 #![allow(dead_code)] // is a module of a test too
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use socketio_server::{
-    engine::{
-        End, Opening,
-        mailbox::Mailbox,
-        session::{Layer, Layers},
-    },
-    handler::{Event, Handler, Refusal, Socket},
-    packet::Args,
+    engine::{End, mailbox::Mailbox, session::Layer},
+    io::Io,
     server::{Service, bind},
-    session::Shared,
     settings::Settings,
 };
 use std::{io, sync::Arc, time::Duration};
 use tickwire::Time;
 use tokio::sync::watch;
 
-/// Tells each client what it sent as `auth`, and gives back what it is told.
-pub(crate) struct Suite;
-
-impl Handler for Suite {
-    fn connect(&self, socket: &mut Socket<'_>, auth: Option<&RawValue>) -> Result<(), Refusal> {
-        if !matches!(socket.namespace(), "/" | "/custom") {
-            return Err(Refusal::NAMESPACE);
-        }
-        let nothing = RawValue::from_string("{}".into()).map_err(|_| Refusal::AUTHORIZATION)?;
-        socket.emit("auth", Args::of(&[auth.unwrap_or(&nothing)]));
-        Ok(())
-    }
-
-    fn event(&self, socket: &mut Socket<'_>, event: Event<'_>) {
-        match (event.name, event.ack) {
-            ("message", _) => socket.emit("message-back", event.args),
-            ("message-with-ack", Some(ack)) => socket.acknowledge(ack, event.args),
-            _ => {}
-        }
-    }
-}
-
 /// Engine.IO alone: gives back each message.
-pub(crate) struct Echo;
+struct Echo(Arc<Mailbox>);
 
-struct Echoed(Arc<Mailbox>);
-
-impl Layers for Echo {
-    fn begin(&self, _: Opening, mailbox: &Arc<Mailbox>, _: Time) -> Box<dyn Layer> {
-        Box::new(Echoed(mailbox.clone()))
-    }
-}
-
-impl Layer for Echoed {
+impl Layer for Echo {
     fn text(&mut self, text: &str, _: Time) -> Result<(), End> {
         self.0.push_engine(format!("4{text}"));
         Ok(())
@@ -74,19 +38,33 @@ impl Layer for Echoed {
 
 /// With the times that the suites expect.
 pub(crate) fn settings() -> Settings {
-    let mut settings = Settings::default();
-    settings.ping_interval = Duration::from_millis(300);
-    settings.ping_timeout = Duration::from_millis(200);
-    settings.connect_timeout = Duration::from_secs(1);
-    settings
+    Settings {
+        ping_interval: Duration::from_millis(300),
+        ping_timeout: Duration::from_millis(200),
+        connect_timeout: Duration::from_secs(1),
+        ..Settings::default()
+    }
 }
 
+/// Tells each client what it sent as `auth`, and gives back what it is told.
 pub(crate) fn socketio() -> Service {
-    Service::new(Shared::new(Suite, settings()))
+    let mut io = Io::new(settings());
+    for namespace in ["/", "/custom"] {
+        io.of(namespace)
+            .on_connection(|socket, auth| {
+                socket.emit("auth", auth.get::<Value>(0).unwrap_or_else(|| json!({})));
+            })
+            .on("message", |socket, args, _| socket.emit("message-back", args))
+            .on("message-with-ack", |socket, args, ack| socket.ack(ack, args));
+    }
+    Service::new(io)
 }
 
 pub(crate) fn engineio() -> Service {
-    Service::over(Arc::new(Echo), Arc::new(settings()), "/engine.io/", None)
+    let settings = Settings { path: "/engine.io/".into(), ..settings() };
+    let begin =
+        |_, mailbox: &Arc<Mailbox>, _| -> Box<dyn Layer> { Box::new(Echo(mailbox.clone())) };
+    Service::over(Arc::new(begin), Arc::new(settings))
 }
 
 #[tokio::main]

@@ -20,13 +20,12 @@ use crate::{
 use axum::{
     Extension, Router,
     body::Body,
-    extract::{self, FromRequestParts, State},
+    extract::{FromRequestParts, Request as HttpRequest, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
-    routing::any,
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use std::sync::Arc;
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use tickwire::{Config, Time};
 use tickwire_axum::WebSocketUpgrade;
 use tokio::{
@@ -68,7 +67,7 @@ pub enum Refused {
     TooLong,
     /// The body takes too long.
     Timeout,
-    /// There are too many sessions, or the system has no entropy for an id.
+    /// There are too many sessions, in all or from one address; or the system has no entropy for an id.
     Full,
     /// The server stops.
     Stopping,
@@ -105,18 +104,16 @@ impl IntoResponse for Payload {
 
 /// What is served, and to whom.
 pub(crate) struct Endpoint {
-    pub(crate) layers: Arc<dyn Layers>,
+    pub(crate) layers: Arc<Layers>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) config: Config,
-    /// Pages of these origins, as browsers write them, or of all.
-    pub(crate) origins: Option<Vec<HeaderValue>>,
     pub(crate) sessions: Sessions,
 }
 
-/// Serves an endpoint at a path, with or without the slash behind it. Each request has to have a
+/// Serves an endpoint at its path, with or without the slash behind it. Each request has to have a
 /// [`Visit`] among its extensions.
-pub(crate) fn router(endpoint: Endpoint, path: &str) -> Router {
-    let origins = match &endpoint.origins {
+pub(crate) fn router(endpoint: Endpoint) -> Router {
+    let origins = match &endpoint.settings.origins {
         Some(origins) => AllowOrigin::list(origins.clone()),
         None => AllowOrigin::mirror_request(),
     };
@@ -126,24 +123,14 @@ pub(crate) fn router(endpoint: Endpoint, path: &str) -> Router {
         .allow_headers(AllowHeaders::mirror_request())
         .allow_credentials(true); // clients may say that theirs go along, which nobody looks at
     let compression = CompressionLayer::new().compress_when(SizeAbove::new(COMPRESS));
-    Router::new()
-        .route(path, any(answer))
-        .route(path.trim_end_matches('/'), any(answer))
-        .fallback(nothing)
-        .layer(cors)
-        .layer(compression)
-        .with_state(Arc::new(endpoint))
-}
-
-async fn nothing(Extension(visit): Extension<Visit>) -> Refused {
-    (visit.log)(Err(Ended::Refused(Refused::Path)));
-    Refused::Path
+    let router = Router::new().fallback(answer).layer(cors).layer(compression);
+    router.with_state(Arc::new(endpoint))
 }
 
 async fn answer(
     State(endpoint): State<Arc<Endpoint>>,
     Extension(visit): Extension<Visit>,
-    request: extract::Request,
+    request: HttpRequest,
 ) -> impl IntoResponse {
     let (parts, body) = request.into_parts();
     let answered = endpoint.dispatch(parts, body, &visit).await;
@@ -160,35 +147,24 @@ enum Transport {
     WebSocket,
 }
 
-/// What the query of a request says. Of each parameter the first counts, and unknown ones do not.
-#[derive(Default)]
-struct Query {
-    transport: Option<String>,
-    revision: Option<String>,
-    sid: Option<String>,
-    base64: Option<String>,
-    jsonp: Option<String>,
-}
+/// The parameters of a request's query. Of each the first counts.
+struct Query(HashMap<String, String>);
 
 impl Query {
     fn of(parts: &Parts) -> Self {
-        let mut query = Self::default();
+        let mut query = HashMap::new();
         for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or("").as_bytes()) {
-            let known = match &*name {
-                "transport" => &mut query.transport,
-                "EIO" => &mut query.revision,
-                "sid" => &mut query.sid,
-                "b64" => &mut query.base64,
-                "j" => &mut query.jsonp,
-                _ => continue,
-            };
-            known.get_or_insert_with(|| value.into_owned());
+            query.entry(name.into_owned()).or_insert_with(|| value.into_owned());
         }
-        query
+        Self(query)
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
     }
 
     fn transport(&self) -> Result<Transport, Refused> {
-        match self.transport.as_deref() {
+        match self.get("transport") {
             Some("polling") => Ok(Transport::Polling),
             Some("websocket") => Ok(Transport::WebSocket),
             _ => Err(Refused::Transport),
@@ -196,12 +172,15 @@ impl Query {
     }
 
     fn opening(&self, transport: Transport) -> Result<Opening, Refused> {
-        let (revision, binary) = match (self.revision.as_deref(), self.base64.as_deref()) {
-            (Some("4"), None) => (Revision::V4, Binary::Plain),
-            (Some("3"), None) => (Revision::V3, Binary::Typed),
-            (Some("4"), Some(_)) => (Revision::V4, Binary::Base64),
-            (Some("3"), Some(_)) => (Revision::V3, Binary::Base64),
+        let revision = match self.get("EIO") {
+            Some("4") => Revision::V4,
+            Some("3") => Revision::V3,
             _ => return Err(Refused::Version),
+        };
+        let binary = match (self.get("b64"), revision) {
+            (Some(_), _) => Binary::Base64,
+            (None, Revision::V4) => Binary::Plain,
+            (None, Revision::V3) => Binary::Typed,
         };
         Ok(Opening { revision, binary, polling: transport == Transport::Polling })
     }
@@ -214,9 +193,13 @@ impl Endpoint {
         body: Body,
         visit: &Visit,
     ) -> Result<Response, Refused> {
+        let without_slash = |path: &str| path.trim_end_matches('/').to_owned();
+        if without_slash(parts.uri.path()) != without_slash(&self.settings.path) {
+            return Err(Refused::Path);
+        }
         let query = Query::of(&parts);
         let transport = query.transport()?;
-        if let Some(sid) = &query.sid {
+        if let Some(sid) = query.get("sid") {
             let handle = self.sessions.get(sid).ok_or(Refused::SessionId)?;
             self.admit(&parts.headers)?;
             return match (transport, &parts.method) {
@@ -242,7 +225,7 @@ impl Endpoint {
         }
         let opening = query.opening(transport)?;
         let upgrade = match transport {
-            Transport::Polling if query.jsonp.is_some() => return Err(Refused::BadRequest),
+            Transport::Polling if query.get("j").is_some() => return Err(Refused::BadRequest),
             Transport::Polling => None,
             Transport::WebSocket => match self.upgrade(&mut parts, visit).await? {
                 Ok(upgrade) => Some(upgrade),
@@ -250,7 +233,7 @@ impl Endpoint {
             },
         };
         self.admit(&parts.headers)?;
-        let served = self.open(opening, visit)?;
+        let served = self.open(opening, self.client(&parts.headers, visit), visit)?;
         match upgrade {
             Some(upgrade) => Ok(upgrade.on_upgrade(|ws| served.over_websocket(ws))),
             None => {
@@ -283,7 +266,7 @@ impl Endpoint {
 
     /// Whether the page may, if it is one.
     fn admit(&self, headers: &HeaderMap) -> Result<(), Refused> {
-        let Some(allowed) = &self.origins else { return Ok(()) };
+        let Some(allowed) = &self.settings.origins else { return Ok(()) };
         let all = headers.get_all(header::ORIGIN);
         if all.iter().all(|origin| allowed.contains(origin)) {
             Ok(())
@@ -292,8 +275,17 @@ impl Endpoint {
         }
     }
 
-    fn open(&self, opening: Opening, visit: &Visit) -> Result<Served, Refused> {
-        let place = self.sessions.place().ok_or(Refused::Full)?;
+    /// The address that a session counts for: of the peer, or of whom the proxy in front names last.
+    fn client(&self, headers: &HeaderMap, visit: &Visit) -> IpAddr {
+        let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
+        let forwarded = forwarded.filter(|_| self.settings.behind_proxy);
+        let last =
+            forwarded.and_then(|all| all.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
+        last.unwrap_or(visit.peer)
+    }
+
+    fn open(&self, opening: Opening, from: IpAddr, visit: &Visit) -> Result<Served, Refused> {
+        let place = self.sessions.place(from).ok_or(Refused::Full)?;
         let (layers, settings) = (&*self.layers, self.settings.clone());
         let session = Session::new(layers, &settings, opening, Time::ZERO);
         let session = session.map_err(|_| Refused::Full)?;

@@ -1,24 +1,22 @@
 //! Engine.IO and Socket.IO, in both revisions that are in use: what the official `socket.io-client`
-//! speaks to, on top of `tickwire` and of an HTTP stack. Its README says what there is, and what it
-//! costs.
+//! speaks to, on top of `tickwire` and of an HTTP stack. Its README says what there is.
 //!
 //! From below:
 //!
 //! - [`server`]: connections, on hyper.
-//! - [`http`]: what their requests mean; [`sessions`]: which session.
+//! - [`http`]: what their requests mean; `sessions`: which session; `places`: how many from whom.
 //! - [`transport`]: a session's messages over long-polling, or through a WebSocket.
 //! - [`engine`]: Engine.IO, which does not know by which they come.
 //! - [`session`]: Socket.IO on it; [`packet`]: its packets.
-//! - [`handler`]: what an application is asked, and can do; [`rooms`]: who hears what.
-//! - [`app`]: what the events of this example mean.
-//!
-//! And [`settings`], and [`measure`]: what the layers cost.
-pub mod app;
+//! - [`io`]: what an application uses; [`rooms`]: who hears what.
+//! - [`programs`]: servers of tutorials on it, ported.
 pub mod engine;
-pub mod handler;
 pub mod http;
-pub mod measure;
+pub mod io;
 pub mod packet;
+#[path = "../../bounded/places.rs"]
+mod places;
+pub mod programs;
 pub mod rooms;
 pub mod server;
 pub mod session;

@@ -1,45 +1,14 @@
-//! A server for the official `socket.io-client`.
-//!
-//! ```text
-//! cargo run --release -p socketio_server -- --listen 127.0.0.1:9005
-//! cargo run --release -p socketio_server -- --measure
-//! ```
+//! A server for the official `socket.io-client`. See `README.md` and `--help`; `programs.rs` has what
+//! it serves, and `lib.rs` says what is where.
 //!
 //! The first line on standard output is `listening on ADDR`, with the port that was really taken.
-//!
-//! | event | does | acknowledged with |
-//! |---|---|---|
-//! | `echo ..` | without an acknowledgement asked for, it comes back as `echo ..` | its arguments, binary included |
-//! | `join ROOM`, `leave ROOM` | rooms are those of the namespace | `{status: "ok"}`, or `"error"` and a `message` |
-//! | `say ROOM TEXT` | the others in the room get `said TEXT` | the same |
-//! | `ask EVENT ..` | sends the client `EVENT ..` | what the client acknowledged that with |
-//!
-//! The namespace `/admin` wants `{token: "secret"}` as `auth`. Other events are not acknowledged.
-//!
-//! ```js
-//! import { io } from "socket.io-client";
-//! const socket = io("http://127.0.0.1:9005");
-//! console.log(await socket.emitWithAck("echo", 1, { bytes: new Uint8Array([1, 2, 3]) }));
-//! socket.on("said", (text) => console.log(text));
-//! await socket.emitWithAck("join", "tea");
-//! ```
-//!
-//! ```python
-//! import socketio
-//! client = socketio.Client()
-//! client.connect("http://127.0.0.1:9005")
-//! print(client.call("echo", (1, {"bytes": b"\x01\x02\x03"})))
-//! ```
-//!
 //! SIGTERM and SIGINT close each WebSocket with 1001 and each poll with 503, after which clients
-//! connect again by themselves. What there is, how it is bounded and what it costs, says `README.md`;
-//! what is where, `lib.rs`.
+//! connect again by themselves.
 use lexopt::{Arg, Parser, ValueExt};
 use socketio_server::{
-    app::App,
-    measure,
+    io::Io,
+    programs,
     server::{Service, bind},
-    session::Shared,
     settings::Settings,
 };
 use std::{
@@ -50,80 +19,76 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
+use tickwire::handshake::server::Origins;
 use tokio::{runtime::Builder, sync::watch};
 
 const HELP: &str = "\
-A server for Socket.IO clients, those of version 2 too.
+A server for Socket.IO clients of the versions 1 to 4.
 
-Usage: socketio_server [OPTION]...
+Usage: socketio_server [OPTION]... [PROGRAM]...
+
+PROGRAM is one of: message, salutations, channel, chat, greeting, binary, echo [all of them]
 
   --listen ADDR         where to listen [127.0.0.1:9005]; with port 0 on any free port
+  --path PATH           where requests go [/socket.io/]
   --origin ORIGIN       allow browsers this origin only, such as https://example.com;
                         again for more [all]
-  --token TOKEN         what the namespace /admin wants to be shown [secret]
   --ping-interval MS    from a pong to the next ping [25000]
   --ping-timeout MS     from a ping to its pong [20000]
-  --connect-timeout MS  from the opening to the first namespace joined [45000]
-  --max-payload BYTES   the longest message, and the longest body of a request [1000000]
   --max-sessions N      the most clients [10000]
-  --measure             measure what the layer costs against plain frames, and end
+  --max-per-address N   the most clients from one address [100]
+  --behind-proxy        clients have the addresses that a proxy puts into X-Forwarded-For
   --help                this text
-
-Nothing bounds how many come from one address: for the loopback. See the example `bounded`.
 ";
 
-struct Options {
-    listen: SocketAddr,
-    origins: Vec<String>,
-    token: String,
-    settings: Settings,
-    measure: bool,
-}
-
-impl Options {
-    /// `None` if help was asked for.
-    fn from_args() -> Result<Option<Self>, Box<dyn Error>> {
-        let mut options = Self {
-            listen: ([127, 0, 0, 1], 9005).into(),
-            origins: Vec::new(),
-            token: "secret".into(),
-            settings: Settings::default(),
-            measure: false,
-        };
-        let mut parser = Parser::from_env();
-        while let Some(arg) = parser.next()? {
-            let settings = &mut options.settings;
-            match arg {
-                Arg::Long("listen") => options.listen = address(&parser.value()?.string()?)?,
-                Arg::Long("origin") => options.origins.push(parser.value()?.string()?),
-                Arg::Long("token") => options.token = parser.value()?.string()?,
-                Arg::Long("ping-interval") => settings.ping_interval = milliseconds(&mut parser)?,
-                Arg::Long("ping-timeout") => settings.ping_timeout = milliseconds(&mut parser)?,
-                Arg::Long("connect-timeout") => {
-                    settings.connect_timeout = milliseconds(&mut parser)?;
-                }
-                Arg::Long("max-payload") => {
-                    settings.max_payload = parser.value()?.parse()?;
-                    settings.max_packet = settings.max_packet.max(settings.max_payload);
-                }
-                Arg::Long("max-sessions") => {
-                    settings.max_sessions = parser.value()?.parse()?;
-                }
-                Arg::Long("measure") => options.measure = true,
-                Arg::Short('h') | Arg::Long("help") => {
-                    write!(io::stdout(), "{HELP}")?;
-                    return Ok(None);
-                }
-                other => return Err(other.unexpected().into()),
+/// Where to listen, and what to serve; `None` if help was asked for.
+fn options() -> Result<Option<(SocketAddr, Io)>, Box<dyn Error>> {
+    let mut listen = ([127, 0, 0, 1], 9005).into();
+    let (mut origins, mut chosen) = (Vec::new(), Vec::new());
+    let mut settings = Settings::default();
+    let mut parser = Parser::from_env();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("listen") => listen = address(&parser.value()?.string()?)?,
+            Arg::Long("path") => settings.path = path(parser.value()?.string()?)?,
+            Arg::Long("origin") => origins.push(parser.value()?.string()?.to_ascii_lowercase()),
+            Arg::Long("ping-interval") => settings.ping_interval = milliseconds(&mut parser)?,
+            Arg::Long("ping-timeout") => settings.ping_timeout = milliseconds(&mut parser)?,
+            Arg::Long("max-sessions") => settings.max_sessions = parser.value()?.parse()?,
+            Arg::Long("max-per-address") => settings.max_per_address = parser.value()?.parse()?,
+            Arg::Long("behind-proxy") => settings.behind_proxy = true,
+            Arg::Value(name) => {
+                let found = programs::ALL.iter().find(|(known, _)| name == *known);
+                chosen.push(found.ok_or_else(|| format!("{name:?} is no program"))?);
             }
+            Arg::Short('h') | Arg::Long("help") => {
+                write!(io::stdout(), "{HELP}")?;
+                return Ok(None);
+            }
+            other => return Err(other.unexpected().into()),
         }
-        Ok(Some(options))
     }
+    if !origins.is_empty() {
+        Origins::new(&origins)?; // each is one
+        settings.origins = Some(origins.iter().filter_map(|origin| origin.parse().ok()).collect());
+    }
+    if chosen.is_empty() {
+        chosen.extend(&programs::ALL);
+    }
+    let mut io = Io::new(settings);
+    for (_, program) in chosen {
+        program(&mut io);
+    }
+    Ok(Some((listen, io)))
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     let mut found = text.to_socket_addrs().map_err(|error| format!("{text}: {error}"))?;
     found.next().ok_or_else(|| format!("{text}: no address"))
+}
+
+fn path(text: String) -> Result<String, String> {
+    if text.starts_with('/') { Ok(text) } else { Err(format!("{text}: a path begins with /")) }
 }
 
 fn milliseconds(parser: &mut Parser) -> Result<Duration, lexopt::Error> {
@@ -135,44 +100,31 @@ fn log(line: fmt::Arguments<'_>) {
 }
 
 fn main() -> ExitCode {
-    let ended = match Options::from_args() {
+    let (listen, io) = match options() {
         Ok(None) => return ExitCode::SUCCESS,
-        Ok(Some(options)) => run(options),
+        Ok(Some(options)) => options,
         Err(error) => {
             log(format_args!("error: {error}; see --help"));
             return ExitCode::from(2);
         }
     };
-    match ended {
+    let runtime = Builder::new_multi_thread().enable_all().build();
+    match runtime.and_then(|runtime| runtime.block_on(serve(listen, io))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log(format_args!("error: {error}"));
+            log(format_args!("error: {listen}: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    if options.measure {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        return runtime.block_on(measure::run());
-    }
-    Builder::new_multi_thread().enable_all().build()?.block_on(serve(options))
-}
-
 /// Serves until a signal says to stop.
-async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
+async fn serve(listen: SocketAddr, io: Io) -> io::Result<()> {
     let stopped = signals()?;
-    let bound = bind(options.listen).await;
-    let (listener, address) = bound.map_err(|error| format!("{}: {error}", options.listen))?;
+    let (listener, address) = bind(listen).await?;
     writeln!(io::stdout(), "listening on {address}")?;
-    let shared = Shared::new(App { token: options.token }, options.settings);
-    let service = match &options.origins[..] {
-        [] => Service::new(shared),
-        origins => Service::with_origins(shared, origins)?,
-    };
     let (running, stop) = watch::channel(());
-    let serving = tokio::spawn(service.serve(listener, stop, log));
+    let serving = tokio::spawn(Service::new(io).serve(listener, stop, log));
     stopped.await;
     drop(running);
     Ok(serving.await?)

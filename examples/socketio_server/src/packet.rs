@@ -11,8 +11,14 @@
 //! collecting those is the session's.
 use crate::engine::{Malformed, Revision};
 use bytes::Bytes;
-use serde_json::value::RawValue;
-use std::{borrow::Cow, fmt::Write};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
+};
+use serde_json::{Value, json, value::RawValue};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+};
 
 /// The namespace that packets without one are for.
 pub const MAIN: &str = "/";
@@ -38,10 +44,10 @@ pub struct Packet<'a> {
     pub body: Body<'a>,
 }
 
-/// What a packet says.
+/// What a packet of a client says.
 #[derive(Debug)]
 pub enum Body<'a> {
-    /// Wants to join the namespace, or has joined: an object.
+    /// Wants to join the namespace, and shows this object.
     Connect(Option<&'a RawValue>),
     /// Leaves the namespace.
     Disconnect,
@@ -49,12 +55,10 @@ pub enum Body<'a> {
     Event(Cow<'a, str>, Vec<&'a RawValue>),
     /// The acknowledgement of an event; has an id.
     Ack(Vec<&'a RawValue>),
-    /// May not join the namespace: an object that says why.
-    ConnectError(&'a RawValue),
 }
 
 impl<'a> Packet<'a> {
-    /// Parses a packet with at most so many attachments.
+    /// Parses a client's packet with at most so many attachments.
     ///
     /// # Errors
     ///
@@ -76,22 +80,16 @@ impl<'a> Packet<'a> {
             ("", json) => (None, json),
             (id, json) => (Some(id.parse().map_err(|_| Malformed("ack id"))?), json),
         };
-        if openings(json) > MAX_DEPTH && depth(json) > MAX_DEPTH {
-            return Err(Malformed("nested too deeply"));
-        }
+        harmless(json, attachments)?;
         let body = match (kind, id) {
             ('0', None) if json.is_empty() => Body::Connect(None),
             ('0', None) => Body::Connect(Some(object(json)?)),
             ('1', None) if json.is_empty() => Body::Disconnect,
             ('2' | '5', _) => event(array(json)?)?,
             ('3' | '6', Some(_)) => Body::Ack(array(json)?),
-            ('4', None) => Body::ConnectError(object(json)?),
-            ('0' | '1' | '3' | '4' | '6', _) => return Err(Malformed("packet's parts")),
+            ('0' | '1' | '3' | '6', _) => return Err(Malformed("packet's parts")),
             _ => return Err(Malformed("packet type")),
         };
-        if attachments > 0 && !placeholders_fit(json, attachments) {
-            return Err(Malformed("placeholder without an attachment"));
-        }
         Ok(Self { namespace, id, attachments, body })
     }
 }
@@ -140,162 +138,193 @@ fn event(mut values: Vec<&RawValue>) -> Result<Body<'_>, Malformed> {
     Ok(Body::Event(name, values))
 }
 
-// What is valid JSON need not be harmless to who gets it next.
+// Valid JSON may still harm whoever gets it next.
 
-/// How many brackets there are that may open something: as deep at most. Many bytes at a time.
-fn openings(json: &str) -> usize {
-    json.bytes().filter(|b| matches!(b, b'[' | b'{')).count()
-}
-
-/// How deeply arrays and objects are nested, at most; of what is no JSON, any number.
-fn depth(json: &str) -> usize {
-    let bytes = json.as_bytes();
-    let (mut at, mut depth, mut deepest) = (0, 0_usize, 0);
-    while let Some(&byte) = bytes.get(at) {
-        at += 1;
-        match byte {
-            b'"' => at = after_string(bytes, at),
-            b'[' | b'{' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
+/// Checks the depth of the JSON, and that each placeholder in it has its attachment.
+fn harmless(json: &str, attachments: usize) -> Result<(), Malformed> {
+    // A count of brackets is fast, and a bound on the depth.
+    let brackets = json.bytes().filter(|b| matches!(b, b'[' | b'{')).count();
+    if attachments == 0 && brackets <= MAX_DEPTH {
+        return Ok(());
     }
-    deepest
+    let walk = Walk { attachments, depth: 0 };
+    // JavaScript may escape half of a surrogate pair, which serde_json does not decode. No such
+    // escape is part of a key that matters here, nor is U+3xxx.
+    let decodable = json.replace("\\ud", "\\u3").replace("\\uD", "\\u3");
+    let walked = walk.deserialize(&mut serde_json::Deserializer::from_str(&decodable));
+    walked.map(drop).map_err(|_| Malformed("JSON, its depth, or a placeholder"))
 }
 
-/// Where the string ends whose content begins at `at`.
-fn after_string(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-    bytes.len()
-}
-
-/// What an object tells about itself, as far as it was read.
-#[derive(Default)]
-struct Object {
-    /// The key whose value comes next; `None` where a key does.
-    key: Option<Key>,
-    /// The value of `_placeholder`, if it has that: whether it is `true`.
-    marked: Option<bool>,
-    /// The value of `num`, if it has that: the number.
-    num: Option<Option<usize>>,
-}
-
+/// Visits a value and all within, without keeping them.
 #[derive(Clone, Copy)]
-enum Key {
-    Placeholder,
-    Num,
+struct Walk {
+    attachments: usize,
+    depth: usize,
+}
+
+/// What a value means as a part of a placeholder.
+enum Seen {
+    True,
+    Number(u64),
     Other,
 }
 
-impl Object {
-    /// A key, or the value of one.
-    fn token(&mut self, token: &str) {
-        match self.key {
-            None => self.key = Some(Key::of(token)),
-            Some(Key::Placeholder) => self.marked = Some(token == "true"),
-            Some(Key::Num) => self.num = Some(token.parse().ok()),
-            Some(Key::Other) => {}
-        }
-    }
-
-    /// Clients differ in what they take for a placeholder: one wants `true`, another anything
-    /// beside a `num`. Whatever one of them would take has to have its attachment.
-    fn fits(&self, attachments: usize) -> bool {
-        match (self.marked, self.num) {
-            (_, Some(Some(num))) if num < attachments => true,
-            (Some(true), _) | (Some(_), Some(_)) => false,
-            (Some(false), None) | (None, _) => true,
+impl Walk {
+    fn deeper<E: de::Error>(self) -> Result<Self, E> {
+        match self.depth {
+            MAX_DEPTH => Err(E::custom("nested too deeply")),
+            depth => Ok(Self { depth: depth + 1, ..self }),
         }
     }
 }
 
-impl Key {
-    /// `token` with its quotes.
-    fn of(token: &str) -> Self {
-        let unescaped = token.contains('\\').then(|| serde_json::from_str::<String>(token).ok());
-        match unescaped.flatten().as_deref().unwrap_or(token.trim_matches('"')) {
-            "_placeholder" => Self::Placeholder,
-            "num" => Self::Num,
-            _ => Self::Other,
-        }
+impl<'de> DeserializeSeed<'de> for Walk {
+    type Value = Seen;
+
+    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<Seen, D::Error> {
+        value.deserialize_any(self)
     }
 }
 
-/// Whether there is an attachment for every placeholder in `json`, which is valid.
-fn placeholders_fit(json: &str, attachments: usize) -> bool {
-    let bytes = json.as_bytes();
-    let mut open: Vec<Option<Object>> = Vec::new(); // `None` for arrays
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let from = at;
-        at += 1;
-        match byte {
-            b' ' | b'\t' | b'\r' | b'\n' | b':' => continue,
-            b',' => {
-                if let Some(Some(object)) = open.last_mut() {
-                    object.key = None;
-                }
-                continue;
-            }
-            b']' | b'}' => {
-                if open.pop().flatten().is_some_and(|object| !object.fits(attachments)) {
-                    return false;
-                }
-                continue;
-            }
-            b'"' => at = after_string(bytes, at),
-            b'[' | b'{' => {}
-            _ => {
-                let ends = |b: &u8| matches!(b, b',' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n');
-                let rest = bytes.get(at..).unwrap_or_default();
-                at += rest.iter().position(ends).unwrap_or(rest.len());
+impl<'de> Visitor<'de> for Walk {
+    type Value = Seen;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Seen, E> {
+        Ok(if value { Seen::True } else { Seen::Other })
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Seen, E> {
+        Ok(Seen::Number(value))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Seen, E> {
+        Ok(Seen::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Seen, E> {
+        Ok(Seen::Other)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Seen, E> {
+        Ok(Seen::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Seen, E> {
+        Ok(Seen::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Seen, A::Error> {
+        let inside = self.deeper()?;
+        while values.next_element_seed(inside)?.is_some() {}
+        Ok(Seen::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Seen, A::Error> {
+        let inside = self.deeper()?;
+        let (mut marked, mut num) = (None, None);
+        while let Some(key) = entries.next_key::<String>()? {
+            let value = entries.next_value_seed(inside)?;
+            match &*key {
+                "_placeholder" => marked = Some(matches!(value, Seen::True)),
+                "num" => num = Some(value),
+                _ => {}
             }
         }
-        if let Some(Some(object)) = open.last_mut() {
-            object.token(json.get(from..at).unwrap_or_default());
-        }
-        match byte {
-            b'[' => open.push(None),
-            b'{' => open.push(Some(Object::default())),
-            _ => {}
+        // Clients differ in what they take for a placeholder: one wants `true`, another anything
+        // beside a `num`. Whatever one of them would take has to have its attachment.
+        match (marked, num) {
+            (_, Some(Seen::Number(num))) if num < self.attachments as u64 => Ok(Seen::Other),
+            (Some(true), _) | (Some(_), Some(_)) if self.attachments > 0 => {
+                Err(de::Error::custom("placeholder without an attachment"))
+            }
+            _ => Ok(Seen::Other),
         }
     }
-    true
 }
 
 /// The arguments of an event or of an acknowledgement: JSON texts, and the attachments that the
 /// placeholders in them mean.
 ///
-/// What a peer sent may go on to another only together with all its attachments: then its
-/// placeholders mean the same.
-#[derive(Clone, Copy, Debug, Default)]
+/// ```
+/// # use socketio_server::packet::Args;
+/// let args = Args::from("Hey!").and(serde_json::json!({"ms": "jane"})).and_bytes(vec![4, 3]);
+/// assert_eq!(args.get::<String>(0).as_deref(), Some("Hey!"));
+/// assert_eq!(args.bytes(2).map(|bytes| &bytes[..]), Some(&[4, 3][..]));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Args<'a> {
-    /// A JSON text each.
-    pub values: &'a [&'a RawValue],
-    /// In the order of the placeholders' numbers.
-    pub attachments: &'a [Bytes],
+    values: Vec<Cow<'a, str>>,
+    attachments: Vec<Bytes>,
 }
 
 impl<'a> Args<'a> {
-    /// Arguments without attachments.
-    pub fn of(values: &'a [&'a RawValue]) -> Self {
-        Self { values, attachments: &[] }
+    /// What a client sent. It may go on to others, for it has all its attachments.
+    pub(crate) fn received(values: Vec<&'a RawValue>, attachments: Vec<Bytes>) -> Self {
+        let values = values.into_iter().map(|value| value.get().into()).collect();
+        Self { values, attachments }
     }
 
-    /// The first, if it is a string, and the others.
-    pub fn split_str(self) -> Option<(String, Self)> {
-        let (first, values) = self.values.split_first()?;
-        let first = serde_json::from_str(first.get()).ok()?;
-        Some((first, Self { values, ..self }))
+    /// The one argument that this JSON is.
+    pub(crate) fn json(text: &'a str) -> Self {
+        Self { values: vec![text.into()], attachments: Vec::new() }
+    }
+
+    /// One argument more, as JSON.
+    #[must_use]
+    pub fn and(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into().to_string().into());
+        self
+    }
+
+    /// One argument more, as bytes.
+    #[must_use]
+    pub fn and_bytes(mut self, bytes: impl Into<Bytes>) -> Self {
+        let num = self.attachments.len();
+        self.attachments.push(bytes.into());
+        self.and(json!({ "_placeholder": true, "num": num }))
+    }
+
+    /// The argument with this index, if there is one and it is a `T`. Bytes are none, but where they
+    /// stand in an object or an array there is their placeholder.
+    pub fn get<T: DeserializeOwned>(&self, index: usize) -> Option<T> {
+        serde_json::from_str(self.values.get(index)?).ok()
+    }
+
+    /// The argument with this index, if there is one and it is bytes.
+    pub fn bytes(&self, index: usize) -> Option<&Bytes> {
+        const MAX_LEN: usize = 100; // far more than a placeholder has
+        let text = self.values.get(index).filter(|text| text.len() <= MAX_LEN)?;
+        let placeholder: Value = serde_json::from_str(text).ok()?;
+        placeholder.get("_placeholder")?.as_bool()?.then_some(())?;
+        self.attachments.get(usize::try_from(placeholder.get("num")?.as_u64()?).ok()?)
+    }
+
+    /// Without the first so many.
+    #[must_use]
+    pub fn skip(mut self, count: usize) -> Self {
+        self.values.drain(..count.min(self.values.len()));
+        self
+    }
+}
+
+impl<T: Into<Value>> From<T> for Args<'_> {
+    fn from(value: T) -> Self {
+        Self::default().and(value)
+    }
+}
+
+/// The JSON, with commas between.
+impl fmt::Display for Args<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, value) in self.values.iter().enumerate() {
+            let comma = if i > 0 { "," } else { "" };
+            write!(f, "{comma}{value}")?;
+        }
+        Ok(())
     }
 }
 
@@ -309,82 +338,72 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// A client asks to join; `auth` is what the namespace wants to know.
-    pub fn connect(namespace: &str, auth: Option<&RawValue>) -> Self {
-        let mut text = begin('0', '0', 0, namespace, None);
-        text.push_str(auth.map_or("", RawValue::get));
-        Self { text, attachments: Vec::new() }
-    }
-
     /// A client has joined, as the socket of this id.
     pub fn connected(revision: Revision, namespace: &str, sid: &str) -> Self {
-        let mut text = begin('0', '0', 0, namespace, None);
-        if revision == Revision::V4 {
-            let _ = write!(text, r#"{{"sid":"{sid}"}}"#); // others make it from the session's
+        match revision {
+            Revision::V3 => Self::new('0', namespace, ""), // clients use the session's id
+            Revision::V4 => Self::new('0', namespace, json!({ "sid": sid })),
         }
-        Self { text, attachments: Vec::new() }
     }
 
     /// A client may not join.
     pub fn refused(revision: Revision, namespace: &str, message: &str) -> Self {
-        let mut text = begin('4', '4', 0, namespace, None);
-        let message = serde_json::Value::from(message);
-        let _ = match revision {
-            Revision::V3 => write!(text, "{message}"),
-            Revision::V4 => write!(text, r#"{{"message":{message}}}"#),
-        };
-        Self { text, attachments: Vec::new() }
+        match revision {
+            Revision::V3 => Self::new('4', namespace, json!(message)),
+            Revision::V4 => Self::new('4', namespace, json!({ "message": message })),
+        }
+    }
+
+    /// A client is put out of a namespace.
+    pub fn disconnected(namespace: &str) -> Self {
+        Self::new('1', namespace, "")
     }
 
     /// An event; with an id it wants an acknowledgement.
-    pub fn event(namespace: &str, id: Option<u64>, name: &str, args: Args<'_>) -> Self {
-        let mut text = begin('2', '5', args.attachments.len(), namespace, id);
-        let _ = write!(text, "[{}", serde_json::Value::from(name));
-        for value in args.values {
-            text.push(',');
-            text.push_str(value.get());
-        }
-        text.push(']');
-        Self { text, attachments: args.attachments.to_vec() }
+    pub fn event(namespace: &str, id: Option<u64>, name: &str, mut args: Args<'_>) -> Self {
+        args.values.insert(0, json!(name).to_string().into());
+        Self::with(('2', '5'), namespace, id, args)
     }
 
     /// The acknowledgement of the event with this id.
     pub fn ack(namespace: &str, id: u64, args: Args<'_>) -> Self {
-        let mut text = begin('3', '6', args.attachments.len(), namespace, Some(id));
-        text.push('[');
-        for (i, value) in args.values.iter().enumerate() {
-            if i > 0 {
-                text.push(',');
-            }
-            text.push_str(value.get());
-        }
-        text.push(']');
-        Self { text, attachments: args.attachments.to_vec() }
+        Self::with(('3', '6'), namespace, Some(id), args)
+    }
+
+    /// Of the first type if it has no attachments, and otherwise of the second.
+    fn with(kinds: (char, char), namespace: &str, id: Option<u64>, args: Args<'_>) -> Self {
+        let (kind, count) = match args.attachments.len() {
+            0 => (kinds.0, None),
+            count => (kinds.1, Some(count)),
+        };
+        let text = text(kind, count, namespace, id, format_args!("[{args}]"));
+        Self { text, attachments: args.attachments }
+    }
+
+    fn new(kind: char, namespace: &str, json: impl fmt::Display) -> Self {
+        Self { text: text(kind, None, namespace, None, json), attachments: Vec::new() }
     }
 }
 
-/// All but the JSON. `binary` is the type of a packet with attachments.
-fn begin(
-    plain: char,
-    binary: char,
-    attachments: usize,
+fn text(
+    kind: char,
+    attachments: Option<usize>,
     namespace: &str,
     id: Option<u64>,
+    json: impl fmt::Display,
 ) -> String {
     let mut text = String::with_capacity(128);
-    text.push('4');
-    if attachments == 0 {
-        text.push(plain);
-    } else {
-        text.push(binary);
-        let _ = write!(text, "{attachments}-");
+    text.extend(['4', kind]);
+    // Writing to a `String` does not fail.
+    if let Some(count) = attachments {
+        let _ = write!(text, "{count}-");
     }
     if namespace != MAIN {
-        text.push_str(namespace);
-        text.push(',');
+        text.extend([namespace, ","]);
     }
     if let Some(id) = id {
         let _ = write!(text, "{id}");
     }
+    let _ = write!(text, "{json}");
     text
 }

@@ -1,23 +1,27 @@
 //! The server: connections, on hyper.
 use crate::{
-    engine::session::Layers,
+    engine::{mailbox::Mailbox, session::Layers},
     http::{Endpoint, router},
-    session::Shared,
+    io::Io,
+    places::{Limits, Places},
     sessions::Sessions,
     settings::Settings,
     transport::{Log, Stop, Visit},
 };
-use axum::{Extension, Router, http::HeaderValue};
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use std::{fmt, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
-use tickwire::{
-    Config,
-    handshake::{HeaderError, server::Origins},
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
 };
+use tickwire::Config;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -47,45 +51,35 @@ const MAX_HEAD: usize = 32 << 10;
 pub struct Service {
     router: Router,
     sessions: Sessions,
+    /// Of connections over which requests come.
+    connections: Places,
 }
 
 impl Service {
-    /// Serves an application to everybody.
-    pub fn new(shared: Shared) -> Self {
-        let settings = shared.settings.clone();
-        Self::over(Arc::new(shared), settings, "/socket.io/", None)
+    /// Serves an application.
+    pub fn new(io: Io) -> Self {
+        let settings = io.settings.clone();
+        let begin = move |opening, mailbox: &Arc<Mailbox>, now| io.begin(opening, mailbox, now);
+        Self::over(Arc::new(begin), settings)
     }
 
-    /// Serves an application, to browsers with pages of these origins only.
-    ///
-    /// # Errors
-    ///
-    /// [`HeaderError`] if one is not of the form `scheme://host[:port]`.
-    pub fn with_origins(shared: Shared, origins: &[impl AsRef<str>]) -> Result<Self, HeaderError> {
-        Origins::new(origins)?; // each is one
-        let named = |origin: &str| HeaderValue::try_from(origin.to_ascii_lowercase());
-        let origins = origins.iter().filter_map(|origin| named(origin.as_ref()).ok()).collect();
-        let settings = shared.settings.clone();
-        Ok(Self::over(Arc::new(shared), settings, "/socket.io/", Some(origins)))
-    }
-
-    /// Serves whatever is to be carried by Engine.IO, at a path that ends in a slash.
-    pub fn over(
-        layers: Arc<dyn Layers>,
-        settings: Arc<Settings>,
-        path: &str,
-        origins: Option<Vec<HeaderValue>>,
-    ) -> Self {
-        let sessions = Sessions::new(settings.max_sessions);
+    /// Serves whatever is to be carried by Engine.IO.
+    pub fn over(layers: Arc<Layers>, settings: Arc<Settings>) -> Self {
+        let sessions = Sessions::new(&settings);
+        // A client that polls has two, and a proxy has those of all its clients.
+        let peers = settings.max_sessions.saturating_mul(2);
+        let each = settings.max_per_address.saturating_mul(2);
+        let each = if settings.behind_proxy { peers } else { each };
+        let limits = Limits { handshakes: peers, each_handshakes: each, peers, each };
         // No compression of WebSocket messages: those of a feed are too short for it.
         let config = Config { max_message: settings.max_payload, ..Config::default() };
-        let endpoint = Endpoint { layers, settings, config, origins, sessions: sessions.clone() };
-        Self { router: router(endpoint, path), sessions }
+        let endpoint = Endpoint { layers, settings, config, sessions: sessions.clone() };
+        Self { router: router(endpoint), sessions, connections: Places::new(limits) }
     }
 
-    /// How many sessions there may be beside those there are.
-    pub fn places_left(&self) -> usize {
-        self.sessions.places_left()
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.sessions.count()
     }
 
     /// Accepts until it is to stop, then waits for the sessions to close. `log` gets a line for each
@@ -97,6 +91,8 @@ impl Service {
                 _ = stop.changed() => break,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
+                        // Nothing is owed to a flood.
+                        let Some(place) = self.connections.enter(peer.ip()) else { continue };
                         let _ = stream.set_nodelay(true); // gone, if not: reading says so
                         let (service, stop) = (self.clone(), stopping.clone());
                         let log: Log = Arc::new(move |ended| {
@@ -104,7 +100,10 @@ impl Service {
                                 log(format_args!("{peer}: {ended}"));
                             }
                         });
-                        tokio::spawn(async move { service.converse(stream, stop, log).await });
+                        tokio::spawn(async move {
+                            service.converse(stream, peer.ip(), stop, log).await;
+                            drop(place);
+                        });
                     }
                     Err(error) => {
                         log(format_args!("accept: {error}"));
@@ -121,11 +120,11 @@ impl Service {
 
     /// Serves the requests that come over a stream. Sessions that they open live on without it, and
     /// tell `log` how they ended.
-    pub async fn converse<S>(&self, stream: S, mut stop: Stop, log: Log)
+    pub async fn converse<S>(&self, stream: S, peer: IpAddr, mut stop: Stop, log: Log)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let visit = Visit { stop: stop.clone(), log };
+        let visit = Visit { peer, stop: stop.clone(), log };
         let service = TowerToHyperService::new(self.router.clone().layer(Extension(visit)));
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);

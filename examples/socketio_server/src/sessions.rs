@@ -1,16 +1,21 @@
-//! The sessions that requests may name, and how many there may be.
-use crate::transport::polling::Request;
+//! The sessions that requests may name, and how many there may be, in all and from one address.
+use crate::{
+    places::{Limits, Place, Places},
+    settings::Settings,
+    transport::polling::Request,
+};
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
 /// All sessions.
 #[derive(Clone)]
 pub(crate) struct Sessions {
     known: Arc<Mutex<HashMap<String, Handle>>>,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 /// A session to which requests may go.
@@ -22,19 +27,21 @@ pub(crate) struct Handle {
 }
 
 impl Sessions {
-    pub(crate) fn new(max: usize) -> Self {
-        let places = Semaphore::new(max.min(Semaphore::MAX_PERMITS));
-        Self { known: Arc::default(), places: Arc::new(places) }
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let (peers, each) = (settings.max_sessions, settings.max_per_address);
+        // A session has no opening handshake that would cost more than itself.
+        let limits = Limits { handshakes: peers, each_handshakes: each, peers, each };
+        Self { known: Arc::default(), places: Places::new(limits) }
     }
 
     /// Room for one more, while it is held.
-    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
-        self.places.clone().try_acquire_owned().ok()
+    pub(crate) fn place(&self, from: IpAddr) -> Option<Place> {
+        self.places.enter(from)
     }
 
-    /// How many there may be beside those there are.
-    pub(crate) fn places_left(&self) -> usize {
-        self.places.available_permits()
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.places.taken()
     }
 
     pub(crate) fn get(&self, sid: &str) -> Option<Handle> {

@@ -34,7 +34,8 @@ fn heading(message: &[u8]) -> (u8, u64) {
 
 /// What a connection carried.
 struct Seen {
-    snapshot: u64,
+    /// Where the snapshot stands: 0 before the first tick.
+    snapshot: Option<u64>,
     ticks: BTreeMap<u64, Vec<u8>>,
     /// The code of the Close, if there was one.
     close: Option<u16>,
@@ -45,11 +46,11 @@ fn follow(url: &str, feed: usize) -> Seen {
     let mut ws = dial(url);
     ws.send(&*format!("subscribe {feed}")).expect("it reads");
     ws.send(&*format!("snapshot {feed}")).expect("it reads");
-    let mut seen = Seen { snapshot: 0, ticks: BTreeMap::new(), close: None };
+    let mut seen = Seen { snapshot: None, ticks: BTreeMap::new(), close: None };
     loop {
         match ws.recv() {
             Ok(Some(message)) => match heading(message.as_bytes()) {
-                (2, sequence) => seen.snapshot = sequence,
+                (2, sequence) => seen.snapshot = Some(sequence),
                 (1, sequence) => {
                     let next = seen.ticks.last_key_value().map_or(sequence, |(last, _)| last + 1);
                     assert_eq!(sequence, next, "a line has no holes");
@@ -77,7 +78,8 @@ fn both_lines_have_the_same_ticks_and_are_cut_by_a_close_and_by_a_reset_in_turn(
         assert_eq!(ends, [None, Some(CloseCode::GOING_AWAY.get())]);
         for seen in line {
             let first = *seen.ticks.first_key_value().expect("there are ticks").0;
-            assert!(seen.snapshot > 0 && first <= seen.snapshot + 1, "no hole behind the snapshot");
+            let snapshot = seen.snapshot.expect("a snapshot");
+            assert!(first <= snapshot + 1, "no hole behind the snapshot");
         }
     }
     let all = |line: [Seen; 2]| line.into_iter().flat_map(|seen| seen.ticks).collect();

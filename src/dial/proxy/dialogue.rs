@@ -1,14 +1,15 @@
 //! Asking a proxy for a tunnel to the server, without I/O: by CONNECT of HTTP, or by SOCKS5.
 //!
-//! A [`Dialogue`] uses the stream before TLS and the opening handshake, and has the same bounds:
-//! [`max_head`](Config::max_head) and its like for the head of an answer, and
-//! [`handshake_timeout`](Config::handshake_timeout) for the time, which begins with the dial.
+//! A [`Dialogue`] uses the stream before TLS and the opening handshake. The limits of an opening
+//! handshake hold for the dialogue too. [`max_head`](Config::max_head) and the other limits on a
+//! head bound the head of an answer. [`handshake_timeout`](Config::handshake_timeout), counted from
+//! the dial, bounds the time.
 //!
 //! ```text
 //! outgoing, advance      until all is written
 //! spare_mut, commit --> step --> Partial   write what there is, then read more
 //!                            --> Complete  ahead() and all that follows is the tunnel's
-//!                            --> Err(e)    there is none
+//!                            --> Err(e)    there is no tunnel
 //! ```
 #[cfg(test)]
 mod tests;
@@ -18,20 +19,21 @@ use crate::proto::{
     config::Config,
     handshake::{HandshakeError, Progress, Reading},
     role::Role,
-    url::{Target, UrlError, check},
+    url::{Target, UrlError, check, known},
 };
 use core::fmt;
 use std::vec::Vec;
 
-/// Makes the first bytes to send to a proxy, and the function that looks at its answers.
-type Begin = fn(Option<&[u8]>, &Target, &Config) -> Result<(Vec<u8>, Look), HandshakeError>;
+/// Makes the first bytes to send to a proxy, and the function that parses the proxy's answers.
+type Begin = fn(Option<&[u8]>, &Target) -> Result<(Vec<u8>, Look), HandshakeError>;
 
 /// The address of a proxy, its protocol, and our credentials.
 #[derive(Clone)]
 pub struct Address {
-    /// It is a pointer, so that a program without a `Proxy` does not link this code.
+    /// A function pointer, so that a program without a `Proxy` does not link the code of the
+    /// protocols.
     begin: Begin,
-    /// `secure`: TLS to the proxy.
+    /// If the target is `secure`, TLS is used to the proxy.
     target: Target,
 }
 
@@ -41,13 +43,11 @@ impl Address {
     pub fn parse(url: &str) -> Result<Self, UrlError> {
         check(url)?;
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
-        let is = |known: &str| scheme.eq_ignore_ascii_case(known);
-        let socks5 = is("socks5") || is("socks5h");
-        let (secure, port) = match () {
-            () if is("http") => (false, 80),
-            () if is("https") => (true, 443),
-            () if socks5 => (false, 1080),
-            () => return Err(UrlError::NotProxy),
+        let (secure, port, socks5) = match known(scheme) {
+            Some("http") => (false, 80, false),
+            Some("https") => (true, 443, false),
+            Some("socks5" | "socks5h") => (false, 1080, true),
+            _ => return Err(UrlError::NotProxy),
         };
         let target = Target::behind_scheme(rest, secure, port)?;
         if target.resource() != "/" {
@@ -59,7 +59,7 @@ impl Address {
         Ok(Self { begin: if socks5 { socks5::begin } else { http_connect::begin }, target })
     }
 
-    /// The address to dial, over TLS if it is `secure`.
+    /// The address to dial, over TLS if the target is `secure`.
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
@@ -79,12 +79,10 @@ impl fmt::Debug for Address {
 
 /// The bytes to and from a proxy, up to the tunnel.
 pub struct Dialogue {
-    /// The bytes received, and their deadlines.
+    /// The bytes received, and the deadline on them.
     pub reading: Reading,
     /// The bytes to write now.
     request: Vec<u8>,
-    /// The number of bytes of `request` written. Invariant: `sent <= request.len()`.
-    sent: usize,
     look: Look,
 }
 
@@ -95,22 +93,22 @@ impl Dialogue {
     ///
     /// [`HandshakeError::Socks`] for a name that SOCKS5 cannot carry.
     pub fn new(proxy: &Address, server: &Target, config: &Config) -> Result<Self, HandshakeError> {
-        let (request, look) = (proxy.begin)(proxy.target.userinfo(), server, config)?;
-        Ok(Self { reading: Reading::new(Role::Client, config), request, sent: 0, look })
+        let (request, look) = (proxy.begin)(proxy.target.userinfo(), server)?;
+        Ok(Self { reading: Reading::new(Role::Client, config), request, look })
     }
 
     /// The bytes to write before more is read.
     pub fn outgoing(&self) -> &[u8] {
-        self.request.get(self.sent..).unwrap_or_default()
+        &self.request
     }
 
     /// Says that the first `n` bytes of [`outgoing`](Self::outgoing) were written. A larger `n`
     /// means all.
     pub fn advance(&mut self, n: usize) {
-        self.sent += n.min(self.request.len() - self.sent);
+        self.request.drain(..n.min(self.request.len()));
     }
 
-    /// Looks at the bytes committed. A repeated call repeats its answer.
+    /// Parses the committed bytes. After a final result, further calls repeat this result.
     ///
     /// # Errors
     ///
@@ -119,30 +117,27 @@ impl Dialogue {
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         match self.reading.outcome() {
             Some(outcome) => outcome.map(|()| Progress::Complete),
-            // Bytes that are here already cannot answer a request that was not sent.
+            // Bytes that have already arrived cannot answer a request that was not sent.
             None if !self.outgoing().is_empty() => Ok(Progress::Partial),
             None => {
-                // The whole request is written.
-                self.request.clear();
-                self.sent = 0;
                 let found = (self.look)(&mut self.reading, &mut self.request);
                 self.reading.conclude(found)
             }
         }
     }
 
-    /// Once complete: the bytes that came behind the proxy's answer. They came through the tunnel.
+    /// Once complete: the bytes received behind the proxy's answer, which belong to the tunnel.
     pub fn ahead(&self) -> &[u8] {
         self.reading.wire()
     }
 }
 
-/// Shows the progress, neither the bytes sent nor those received.
+/// Shows the progress, but no bytes that were sent or received.
 impl fmt::Debug for Dialogue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialogue")
             .field("state", self.reading.state())
-            .field("unsent", &self.outgoing().len())
+            .field("unsent", &self.request.len())
             .finish_non_exhaustive()
     }
 }

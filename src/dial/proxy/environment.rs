@@ -5,9 +5,9 @@ use std::string::String;
 use tickwire_dial::is_bypassed;
 
 /// The proxy for this server, by the environment: `HTTPS_PROXY`, else `ALL_PROXY`. A `ws` URL has
-/// the same proxy as a `wss` URL, because both need a tunnel (RFC 6455 §4.1 prefers a proxy for
-/// HTTPS to one for HTTP). A variable in lower case goes before the same in upper case. An empty
-/// value counts as unset.
+/// the same proxy as a `wss` URL, because both need a tunnel. (RFC 6455 §4.1 prefers a proxy for
+/// HTTPS to a proxy for HTTP.) A variable in lower case takes precedence over the same variable in
+/// upper case. An empty value counts as unset.
 pub(super) fn chosen(
     server: &Target,
     value: impl Fn(&str) -> Result<Option<String>, UrlError>,

@@ -1,7 +1,6 @@
 //! CONNECT (RFC 9110 §9.3.6).
 use super::look::Look;
 use crate::proto::{
-    config::Config,
     handshake::{
         HandshakeError, Progress, Reading, basic,
         head::{self, StatusLine},
@@ -13,14 +12,12 @@ use std::{boxed::Box, format, string::String, vec::Vec};
 pub(super) fn begin(
     userinfo: Option<&[u8]>,
     server: &Target,
-    config: &Config,
 ) -> Result<(Vec<u8>, Look), HandshakeError> {
-    let config = config.clone();
-    let look = move |reading: &mut Reading, _: &mut Vec<u8>| look(reading, &config);
-    Ok((encode(userinfo, server), Box::new(look)))
+    Ok((encode(userinfo, server), Box::new(|reading, _| look(reading))))
 }
 
-/// The request. RFC 9110 §9.3.6: its target is host and port, and there is no default port.
+/// The request. RFC 9110 §9.3.6: the target of the request is host and port, and there is no
+/// default port.
 fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     let (host, port) = (server.unzoned(), server.port());
     let authority = match host.contains(':') {
@@ -35,8 +32,8 @@ fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{credentials}\r\n").into_bytes()
 }
 
-/// Looks for the answer's head, which the tunnel follows.
-fn look(reading: &mut Reading, config: &Config) -> Result<Progress, HandshakeError> {
+/// Looks for the head of the answer. The bytes behind the head belong to the tunnel.
+fn look(reading: &mut Reading) -> Result<Progress, HandshakeError> {
     loop {
         head::begins_well(reading.wire())?;
         let Some(len) = reading.head_len()? else {
@@ -51,7 +48,7 @@ fn look(reading: &mut Reading, config: &Config) -> Result<Progress, HandshakeErr
                 return Ok(Progress::Complete);
             }
             // A 101 is an error, because no upgrade was asked for.
-            100 | 102..=199 => reading.skip_interim(line, config)?,
+            100 | 102..=199 => reading.skip_interim(line)?,
             status => return Err(HandshakeError::ConnectRefused { status }),
         }
     }

@@ -1,5 +1,5 @@
 //! [`Proxy`]: connecting through a proxy. Only `dial` knows this module.
-#[cfg_attr(not(fuzzing), allow(unreachable_pub))] // a fuzz target drives it without I/O
+#[cfg_attr(not(fuzzing), allow(unreachable_pub))] // a fuzz target drives a `Dialogue` without I/O
 pub(crate) mod dialogue;
 mod environment;
 mod http_connect;
@@ -23,14 +23,14 @@ use dialogue::{Address, Dialogue};
 use environment::chosen;
 use std::{env, fmt, future::poll_fn, string::String, vec::Vec};
 
-/// A proxy to connect through, by CONNECT of HTTP or by SOCKS5. It is for
+/// A proxy to connect through, by CONNECT of HTTP or by SOCKS5, for
 /// [`Dial::proxy`](crate::Dial::proxy).
 ///
 /// The proxy resolves the server's name; this end does not.
-/// [`handshake_timeout`](Config::handshake_timeout) bounds dialing the proxy, TLS to it and its
-/// answer, together with the steps that follow. The head of its answer has the same limits as a
-/// server's. If the proxy makes no tunnel, the error is [`Error::Proxy`]. Its answer is never taken
-/// for the server's answer.
+/// [`handshake_timeout`](Config::handshake_timeout) bounds dialing the proxy, TLS to the proxy and
+/// the proxy's answer, together with the steps that follow. The head of the proxy's answer has the
+/// same limits as the head of a server's answer. If the proxy makes no tunnel, the error is
+/// [`Error::Proxy`]. The proxy's answer is never taken for the server's answer.
 ///
 /// ```no_run
 /// use tickwire::{Config, Dial, Proxy, handshake::client::Request};
@@ -40,7 +40,7 @@ use std::{env, fmt, future::poll_fn, string::String, vec::Vec};
 /// let proxy = Proxy::new("http://user:p%40ssword@proxy.internal:3128")?;
 /// let ws = Dial::new(&request).proxy(proxy).blocking_connect(&Config::default())?;
 /// # drop(ws);
-/// // Or the one that the environment names for this server, if it does:
+/// // Or the proxy that the environment names for this server, if there is one:
 /// let proxy = Proxy::from_env(request.target())?;
 /// let ws = Dial::new(&request).proxy(proxy).blocking_connect(&Config::default())?;
 /// # drop(ws);
@@ -58,14 +58,14 @@ impl Proxy {
     /// CONNECT over TLS, which needs the feature `rustls`. `socks5://` and `socks5h://` mean SOCKS5
     /// (RFC 1928). The default ports are 80, 443 and 1080.
     ///
-    /// User and password in the URL, percent-encoded, are sent to the proxy alone: as Basic
-    /// authentication (RFC 7617), or by RFC 1929. Everybody on the way can read them, unless TLS to
-    /// the proxy is used.
+    /// A user and a password in the URL are percent-encoded there. They are sent to the proxy
+    /// alone: as Basic authentication (RFC 7617), or by RFC 1929. Without TLS to the proxy,
+    /// everybody on the way can read both.
     ///
     /// # Errors
     ///
     /// See [`UrlError`]; [`BadUserinfo`](UrlError::BadUserinfo) also for a user or password that
-    /// SOCKS5 cannot carry: each is of 1 to 255 bytes.
+    /// SOCKS5 cannot carry, because it is empty or longer than 255 bytes.
     pub fn new(url: &str) -> Result<Self, UrlError> {
         Ok(Self { address: Address::parse(url)?, tls: None })
     }
@@ -73,18 +73,18 @@ impl Proxy {
     /// The proxy that the environment names for a server, such as
     /// [`Request::target`](crate::handshake::client::Request::target): `HTTPS_PROXY`, else
     /// `ALL_PROXY`, for `ws` and `wss` alike. `None` if `NO_PROXY` lists the server. A variable in
-    /// lower case goes before the same in upper case. An empty value counts as unset. `HTTP_PROXY`
-    /// is ignored, because the client of a CGI program sets it.
+    /// lower case takes precedence over the same variable in upper case. An empty value counts as
+    /// unset. `HTTP_PROXY` is ignored, because the client of a CGI program sets it.
     ///
     /// `NO_PROXY` is a list, separated by commas or blanks. An entry is `*`, a name, an address or
     /// a network (`192.0.2.0/24`), and may end with `:port`. `example.com` stands for that name and
-    /// all names below it, `.example.com` for the names below it. Names are not resolved to compare
-    /// addresses. Short forms of an address that some resolvers accept, such as `127.1`, are names
-    /// here: list them as the URL has them.
+    /// all names below it, `.example.com` only for the names below it. Names are not resolved, so a
+    /// name never matches an address. Short forms of an address that some resolvers accept, such as
+    /// `127.1`, are names here. List such an address in the form that the URL has.
     ///
     /// # Errors
     ///
-    /// See [`new`](Self::new), of the variable's value.
+    /// As [`new`](Self::new), for the value of the variable.
     pub fn from_env(server: &Target) -> Result<Option<Self>, UrlError> {
         let value = |name: &str| {
             let value = env::var_os(name).map(|value| value.into_string());
@@ -93,8 +93,8 @@ impl Proxy {
         Ok(chosen(server, value)?.map(|address| Self { address, tls: None }))
     }
 
-    /// Sets another configuration of TLS to the proxy than [the default](tls::platform_config).
-    /// [`Dial::tls`](crate::Dial::tls) is for the server alone. Feature `rustls`.
+    /// Sets the configuration of TLS to the proxy, in place of [the default](tls::platform_config).
+    /// [`Dial::tls`](crate::Dial::tls) is for TLS to the server alone. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls = Some(config);
@@ -110,7 +110,8 @@ impl Proxy {
         super::client_tls(self.target(), self.tls.as_ref())
     }
 
-    /// Asks for a tunnel. Returns the bytes that came through it already.
+    /// Asks for a tunnel. Returns the bytes that were already read from the tunnel. The deadline
+    /// counts from the epoch of `io`.
     pub(crate) async fn tunnel<I: Source + Output>(
         &self,
         io: &mut I,
@@ -118,28 +119,22 @@ impl Proxy {
         config: &Config,
     ) -> Result<Vec<u8>, Error> {
         let mut dialogue = Dialogue::new(&self.address, server, config)?;
-        tunnel(io, &mut dialogue).await?;
-        Ok(dialogue.ahead().to_vec())
-    }
-}
-
-/// Asks a proxy for a tunnel. The deadline counts from the epoch of `io`.
-async fn tunnel<I: Source + Output>(io: &mut I, dialogue: &mut Dialogue) -> Result<(), Error> {
-    dialogue.reading.handle_timeout(Time::ZERO)?;
-    loop {
-        if !dialogue.outgoing().is_empty() {
-            let by = dialogue.reading.poll_timeout();
-            if let Some(written) = write_all(io, dialogue.outgoing(), by).await {
-                written?;
+        dialogue.reading.handle_timeout(Time::ZERO)?;
+        loop {
+            if !dialogue.outgoing().is_empty() {
+                let by = dialogue.reading.poll_timeout();
+                if let Some(written) = write_all(io, dialogue.outgoing(), by).await {
+                    written?;
+                }
+                dialogue.advance(usize::MAX);
             }
-            dialogue.advance(usize::MAX);
-        }
-        match dialogue.step()? {
-            Progress::Complete => return Ok(()),
-            Progress::Partial => dialogue.reading.handle_timeout(io.now())?,
-        }
-        if dialogue.outgoing().is_empty() {
-            poll_fn(|cx| poll_read(io, &mut dialogue.reading, cx)).await?;
+            match dialogue.step()? {
+                Progress::Complete => return Ok(dialogue.ahead().to_vec()),
+                Progress::Partial => dialogue.reading.handle_timeout(io.now())?,
+            }
+            if dialogue.outgoing().is_empty() {
+                poll_fn(|cx| poll_read(io, &mut dialogue.reading, cx)).await?;
+            }
         }
     }
 }

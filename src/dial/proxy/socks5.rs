@@ -1,7 +1,6 @@
 //! SOCKS5, by `tickwire-dial`.
 use super::look::Look;
 use crate::proto::{
-    config::Config,
     handshake::{HandshakeError, Progress, Reading},
     url::Target,
 };
@@ -11,7 +10,6 @@ use tickwire_dial::{Login, Socks5, SocksError};
 pub(super) fn begin(
     userinfo: Option<&[u8]>,
     server: &Target,
-    _: &Config,
 ) -> Result<(Vec<u8>, Look), HandshakeError> {
     let login = userinfo.and_then(login);
     let (mut socks5, greeting) =
@@ -29,14 +27,14 @@ pub(super) fn begin(
     Ok((greeting, Box::new(look)))
 }
 
-/// `None` if SOCKS5 cannot carry them.
+/// The user and the password. `None` if SOCKS5 cannot carry them.
 pub(super) fn login(userinfo: &[u8]) -> Option<Login> {
     let colon = userinfo.iter().position(|&b| b == b':')?;
     let (user, password) = userinfo.split_at_checked(colon)?;
     Login::new(user, password.get(1..)?)
 }
 
-/// Not a `From`: the API of this crate has no type of `tickwire-dial`.
+/// Not an `impl From`, because the API of this crate has no type of `tickwire-dial`.
 fn fault(error: SocksError) -> HandshakeError {
     match error {
         SocksError::Refused(reply) => HandshakeError::SocksRefused { reply },

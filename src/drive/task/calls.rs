@@ -1,9 +1,10 @@
 //! The calls of tasks, written once for the types of all adapters of tasks.
 //!
-//! They are macros for the reason that [`drive::calls`](crate::drive::calls) gives. A module that
-//! invokes one imports [`names`].
+//! The calls are macros for the reason that [`drive::calls`](crate::drive::calls) gives. A module
+//! that invokes one of the macros imports [`names`].
 
-/// The names that the bodies use: those of [`drive`](crate::drive::calls::names), and more.
+/// The names that the bodies of the macros use: those of [`drive`](crate::drive::calls::names), and
+/// more.
 pub(crate) mod names {
     pub(crate) use crate::drive::{
         Ready, Received, Want, begun,
@@ -23,24 +24,24 @@ macro_rules! receiving {
         /// The next message. `None` once the peer's Close was received and answered.
         ///
         /// The message is borrowed from the buffer it was read into, and lives until the next call.
-        /// Messages fed are written when the input is used up.
+        /// When the input is used up, this call writes the messages that were fed.
         ///
-        /// A client gets `None` once the server has also ended the stream, at the latest when
-        /// [`close_timeout`](crate::Config::close_timeout) has passed since the server's Close. To
-        /// skip that wait, use [`recv_event`](Self::recv_event). On
-        /// [`Event::Close`](crate::Event::Close), read the code from [`closed`](Self::closed), call
-        /// `flush` (of the `Writer`, if the connection is split) to send the answer, and drop the
-        /// stream.
+        /// On a client, `None` comes only once the server has also ended the stream, or
+        /// [`close_timeout`](crate::Config::close_timeout) after the server's Close. To skip that
+        /// wait, use [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close),
+        /// read the code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the
+        /// connection is split) to send the answer, and drop the stream.
         ///
-        /// Cancel safe: a message is consumed only by the call after the one that returned it.
+        /// Cancel safe: a message is consumed by the call that follows, not by the call that
+        /// returns the message.
         ///
         /// # Errors
         ///
-        /// [`Error::Recv`] for a fault of the peer or the network, and [`Error::Io`]. Both come
-        /// after everything that arrived before was delivered. Later calls fail too. After a
-        /// violation this call first sends a Close and gives the peer a second to end the stream,
-        /// then returns the error; [`closed`](Self::closed) shows the error at once. Keep the first
-        /// error: later calls do not repeat the error of the stream.
+        /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`] if the stream
+        /// fails. Everything that arrived before is delivered first. Later calls fail too. After a
+        /// violation, this call sends a Close and gives the peer a second to end the stream before
+        /// it returns the error. During that second [`closed`](Self::closed) already has the error.
+        /// Keep the first error: later calls do not repeat the error of the stream.
         #[inline]
         pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message<'_>>, Error>> {
             Recv(Some(&mut self.0))
@@ -51,16 +52,16 @@ macro_rules! receiving {
         /// message is alive. Replies leave in one write when the input is used up, or earlier once
         /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
-        /// It hands out a message only while fewer than
+        /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are buffered. So one reply to each
         /// message never fails with `Full`. While a peer does not read, this call does not read
         /// either, until the write timeout ends the connection. (Two ends that answer each message
-        /// with several messages can block each other this way.) After our own Close it discards
-        /// messages up to the peer's Close. After a failed write it still delivers them, but
-        /// nothing can be fed.
+        /// with several messages can block each other this way.) After our own Close, messages up
+        /// to the peer's Close are discarded. After a failed write, messages are still delivered,
+        /// but nothing can be fed.
         ///
-        /// A `Reader` has no sending half to return. Its call differs from `recv` in the result
-        /// alone.
+        /// On a `Reader`, this call returns no sending half and discards nothing: only the result
+        /// differs from that of `recv`.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -74,9 +75,9 @@ macro_rules! receiving {
             RecvWith(Some(&mut self.0))
         }
 
-        /// The next message or control frame. `None` after the peer's Close. It is for proxies, and
-        /// for connections with [`auto_pong`](crate::Config::auto_pong) or
-        /// [`auto_close`](crate::Config::auto_close) off.
+        /// The next message or control frame. `None` after the peer's Close. Use this call in
+        /// proxies, and when [`auto_pong`](crate::Config::auto_pong) or
+        /// [`auto_close`](crate::Config::auto_close) is off.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -88,10 +89,10 @@ macro_rules! receiving {
             self.0.take(ready, |rx| rx.event())
         }
 
-        /// The next piece of a message, as it arrives. It is for messages that are too large for
-        /// memory. See [`Connection::step_chunk`](crate::Connection::step_chunk) for the limits. A
-        /// call of [`recv`](Self::recv) in the middle of a message skips the rest of that message.
-        /// If the peer closes in the middle of a message, there is no last piece, and
+        /// The next chunk of a message, as it arrives. Use this call for messages that are too
+        /// large for memory. See [`Connection::step_chunk`](crate::Connection::step_chunk) for the
+        /// limits. A call of [`recv`](Self::recv) in the middle of a message skips the rest of that
+        /// message. If the peer closes in the middle of a message, no chunk has `last` set, and
         /// [`Closed::cut`](crate::Closed::cut) is set.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
@@ -119,9 +120,8 @@ macro_rules! receiving {
 
         /// Polls [`recv`](Self::recv): for a `Future` or a `Stream` of your own.
         ///
-        /// A poll cannot be cancelled. All state lives in the connection, so the next receiving
-        /// call of any kind returns what this poll did not. The first poll that has to wait
-        /// allocates a place for wakers.
+        /// A poll loses nothing, because all state is in the connection: any receiving call may
+        /// come next. The first poll that has to wait allocates memory for the wakers.
         ///
         /// # Who may poll
         ///
@@ -134,7 +134,7 @@ macro_rules! receiving {
         /// All other calls are for a connection that one task drives. Every future of a whole
         /// WebSocket, such as the future of [`recv`](Self::recv), replaces the wakers of both
         /// sides. A second task might then never wake. After `into_split`, each half belongs to one
-        /// task, which may make any call, without a lock.
+        /// task, which may make any call of its half. No lock of your own is needed.
         ///
         /// # Errors
         ///
@@ -168,11 +168,10 @@ pub(crate) use receiving;
 macro_rules! sending {
     () => {
         /// Like [`recv`](Self::recv), but also returns once there is room again. There is room
-        /// while fewer than `below` bytes, and fewer than
-        /// [`high_water`](crate::Config::high_water), are unsent. If there was room at the time of
-        /// the call, only a message or the end returns. It is for callers with more to feed, such
-        /// as an `Outbox` of `tickwire-parts`, which takes its `max_unsent` as `below`. 0 counts as
-        /// 1.
+        /// while fewer than `below` bytes, and fewer than [`high_water`](crate::Config::high_water)
+        /// bytes, are unsent. If there is room at the time of the call, this call returns only on a
+        /// message or at the end. Use this call when you have more to feed. With an `Outbox` of
+        /// `tickwire-parts`, pass its `max_unsent` as `below`. A `below` of 0 counts as 1.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -196,15 +195,15 @@ macro_rules! sending {
             }
         }
 
-        /// Closes the connection. It sends a Close behind everything fed, unless one was sent
-        /// before. Then it reads and discards up to the peer's Close, and ends the stream.
-        /// [`close_timeout`](crate::Config::close_timeout) bounds the time this takes.
+        /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
+        /// everything fed. Then the call discards input up to the peer's Close, and ends the
+        /// stream. [`close_timeout`](crate::Config::close_timeout) bounds this time.
         ///
         /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a
         /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None`.
         ///
-        /// Cancel safe: call it again. The messages it has discarded are lost, and a later
-        /// [`recv`](Self::recv) begins behind them.
+        /// Cancel safe: call it again. Messages that were discarded before the future was dropped
+        /// are lost.
         ///
         /// # Errors
         ///
@@ -223,9 +222,9 @@ pub(crate) use sending;
 /// The calls that send, of a whole connection and of the sending half.
 macro_rules! sends {
     () => {
-        /// Waits for room, feeds a message, and writes everything buffered. When it returns, the
-        /// stream has accepted the message. A borrowed message is copied;
-        /// [`Outbound`](crate::Outbound) says which messages are not.
+        /// Waits for room, feeds a message, and writes everything buffered. When the call returns
+        /// `Ok`, the stream has accepted the message. A borrowed message is copied.
+        /// [`Outbound`](crate::Outbound) says which messages are not copied.
         ///
         /// Cancel safe. If you drop the future before there was room, nothing was sent, and a
         /// message given by value is gone. (To keep the message, call `ready`, then `feed` and
@@ -233,41 +232,38 @@ macro_rules! sends {
         /// not send it again. To tell the two cases apart, compare
         /// [`Sender::fed`](crate::Sender::fed) before and after.
         ///
-        /// It does not read. So a program that only sends notices the peer's Close only when the
-        /// stream breaks. And two peers that both send before they receive can block each other. To
-        /// avoid both, receive from the other half, or feed and receive on a whole connection.
+        /// This call does not read. So a program that never receives learns of the peer's Close
+        /// only when the stream breaks. And two peers that both send before they receive can block
+        /// each other. To avoid both problems, receive with the other half in another task, or use
+        /// `feed` and receive on a whole connection.
         ///
         /// # Errors
         ///
         /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] if the stream fails.
         /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream took
-        /// no byte for [`write_timeout`](crate::Config::write_timeout); received messages can still
-        /// be received then.
+        /// no byte for [`write_timeout`](crate::Config::write_timeout). Messages that have arrived
+        /// can still be received then.
         pub async fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
-            let mut message = Some(message);
-            poll_fn(|cx| {
-                ready!(self.0.poll_room(cx))?;
-                let fed = message.take().map(|message| self.feed(message));
-                Poll::Ready(fed.transpose().map_err(Error::from))
-            })
-            .await?;
+            self.ready().await?;
+            let _ = self.feed(message)?;
             self.flush().await
         }
 
-        /// Waits until there is room for a message of any length. It writes if necessary, and does
-        /// not read.
+        /// Waits until there is room for a message of any length. This call writes if necessary,
+        /// and does not read.
         ///
         /// Cancel safe.
         ///
         /// # Errors
         ///
-        /// [`Error::Send`] when the sending half is closed, [`Error::Io`] and [`Error::Recv`] as
+        /// [`Error::Send`] if the sending half is closed. [`Error::Io`] and [`Error::Recv`] as for
         /// [`flush`](Self::flush).
+        #[inline]
         pub async fn ready(&mut self) -> Result<(), Error> {
-            poll_fn(|cx| self.0.poll_room(cx)).await
+            poll_fn(|cx| self.0.poll_room(cx)).await.map_err(|error| *error)
         }
 
-        /// Writes everything buffered. It does not read.
+        /// Writes everything buffered. This call does not read.
         ///
         /// Cancel safe: the next flush writes the remaining bytes.
         ///
@@ -279,7 +275,7 @@ macro_rules! sends {
         /// that ended receiving.
         #[inline]
         pub async fn flush(&mut self) -> Result<(), Error> {
-            poll_fn(|cx| self.0.poll_flush(cx, false)).await
+            poll_fn(|cx| self.0.poll_flush(cx, false)).await.map_err(|error| *error)
         }
     };
 }
@@ -305,8 +301,8 @@ macro_rules! writing {
 }
 pub(crate) use writing;
 
-/// The types of an adapter whose streams have these traits. Without timers of the runtime,
-/// `$timers`, of the type `$T`, makes them.
+/// The calls of an adapter's types, for streams with the traits `$Read` and `$Write`. If the
+/// adapter has no runtime with timers, the argument `$timers` of type `$T` makes timers.
 macro_rules! adapter {
     ($Read:path, $Write:path $(, $timers:ident: $T:ident: $Timers:path)?) => {
         impl<S $(, $T: $Timers)?> WebSocket<S $(, $T)?> {
@@ -348,22 +344,22 @@ macro_rules! adapter {
             $crate::drive::calls::incoming!(WebSocket<S $(, $T)?>);
 
             /// Reads a request and makes all checks of RFC 6455 §4.2.1. If the request is bad, this
-            /// answers with the error's status and ends the stream.
+            /// call answers with the error's status and ends the stream.
             ///
             /// Dropping the future drops the stream.
             ///
             /// # Errors
             ///
-            /// [`Error::Handshake`] for a bad request, or one that is not whole within
-            /// [`handshake_timeout`](Config::handshake_timeout); [`Error::Io`].
+            /// [`Error::Handshake`] for a bad request, or if the request is not complete within
+            /// [`handshake_timeout`](Config::handshake_timeout). [`Error::Io`] if the stream fails.
             pub async fn read(io: S $(, $timers: $T)?, config: &Config) -> Result<Self, Error> {
                 let this = drive::Incoming::new(Timed::new(io $(, $timers)?), config);
                 this.read_good().await.map(Self)
             }
 
-            /// Like [`read`](Self::read), but also returns well-formed HTTP that is not a good
-            /// opening request. Answer it with [`reject`](Self::reject). This is for servers that
-            /// also show a page. The second value says what is wrong with the request.
+            /// Like [`read`](Self::read), but also returns a request that fails the checks. The
+            /// second value says what is wrong with the request. Answer a bad request with
+            /// [`reject`](Self::reject). Use this call in servers that also show a page.
             ///
             /// Dropping the future drops the stream.
             ///
@@ -380,20 +376,21 @@ macro_rules! adapter {
                 Ok((Self(this), checked))
             }
 
-            /// Accepts, and writes the response before it returns.
+            /// Accepts the request, and writes the response before the call returns.
             ///
             /// Dropping the future drops the stream.
             ///
             /// # Errors
             ///
-            /// [`Error::Io`]; [`Error::Recv`] if the stream took nothing for
-            /// [`write_timeout`](crate::Config::write_timeout); [`Error::Handshake`] for a request
-            /// that [`read_any`](Self::read_any) found bad.
+            /// [`Error::Io`] if the stream fails. [`Error::Recv`] if the stream accepted no byte
+            /// for [`write_timeout`](crate::Config::write_timeout). [`Error::Handshake`] for a
+            /// request that [`read_any`](Self::read_any) found bad.
             pub async fn accept(self, accept: Accept<'_>) -> Result<WebSocket<S $(, $T)?>, Error> {
                 self.0.accepted(accept).await.map(WebSocket)
             }
 
-            /// Rejects: writes the response, with the date unless it has one, and ends the stream.
+            /// Rejects the request: writes the response, and ends the stream. A Date header is
+            /// added if the response has none.
             ///
             /// Dropping the future drops the stream.
             ///

@@ -16,7 +16,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// Reads an opening request and accepts any good one.
+/// Reads an opening request, and accepts every good request.
 pub(crate) async fn accept<I: Source + Output + Unpin>(
     io: I,
     config: &Config,
@@ -34,18 +34,18 @@ pub(crate) async fn accept<I: Source + Output + Unpin>(
     }
 }
 
-/// The states of [`accept`] for a good request. It is written by hand, because an `async fn` would
-/// keep room for both the handshake and the connection as long as the task lives.
-#[allow(clippy::large_enum_variant)] // both variants share one room, the purpose of this type
+/// The states of [`accept`] for a good request. Written by hand, because an `async fn` would
+/// reserve memory for both the handshake and the connection as long as the task lives.
+#[allow(clippy::large_enum_variant)] // the variants share memory: the purpose of this type
 enum Accepting<I> {
     Reading(Incoming<I>),
     Writing(WebSocket<I>),
-    /// Only while one state replaces the other.
+    /// A placeholder while the handshake becomes a connection.
     Neither,
 }
 
 impl<I: Source + Output> Accepting<I> {
-    /// Goes on until the response is written, or the request is found bad.
+    /// Ready once the response is written, or the request is found bad.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Result<(), HandshakeError>, Error>> {
         if let Self::Reading(handshake) = self {
             if let Err(error) = ready!(handshake.poll_request(cx))? {
@@ -56,14 +56,14 @@ impl<I: Source + Output> Accepting<I> {
             }
         }
         if let Self::Writing(ws) = self {
-            ready!(ws.poll_flush(cx, false))?;
+            ready!(ws.poll_flush(cx, false)).map_err(|error| *error)?;
         }
         Poll::Ready(Ok(Ok(())))
     }
 }
 
 impl<I: Source + Output> Incoming<I> {
-    /// Reads a request. Refuses a bad one.
+    /// Reads a request. Answers a bad request with its error.
     pub(crate) async fn read_good(mut self) -> Result<Self, Error> {
         match self.fill().await? {
             Ok(()) => Ok(self),
@@ -71,7 +71,8 @@ impl<I: Source + Output> Incoming<I> {
         }
     }
 
-    /// Answers a bad request. The future is on the heap, so that good requests need no room for it.
+    /// Answers a bad request. The future is boxed, so that it takes no memory in the tasks of good
+    /// requests.
     fn reject_bad(self, error: HandshakeError) -> Pin<Box<impl Future<Output = Error>>> {
         Box::pin(async move {
             // The error of the request is the result, even if the peer did not take the answer.
@@ -88,7 +89,7 @@ impl<I: Source + Output> Incoming<I> {
     /// See the adapters' `accept`.
     pub(crate) async fn accepted(self, accept: Accept<'_>) -> Result<WebSocket<I>, Error> {
         let mut ws = self.accept_corked(accept)?;
-        poll_fn(|cx| ws.poll_flush(cx, false)).await?;
+        poll_fn(|cx| ws.poll_flush(cx, false)).await.map_err(|error| *error)?;
         Ok(ws)
     }
 

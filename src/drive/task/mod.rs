@@ -1,8 +1,8 @@
 //! The asynchronous WebSocket, whole and split, and its handshakes, written once over any
 //! [`Source`] and [`Output`].
 //!
-//! The adapters `tokio` and `futures_io` only implement [`Source`] and [`Output`]: how their
-//! streams are read and written, and how a timer waits.
+//! The adapters `tokio` and `futures_io` only implement [`Source`] and [`Output`]: how to read and
+//! write their streams, and how to wait with a timer.
 pub(crate) mod calls;
 mod handshake;
 pub(crate) mod polls;
@@ -48,7 +48,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// The message at which the last step stopped.
+    /// The message that the last step reached.
     #[inline(always)]
     pub(crate) fn message(&mut self) -> Option<Message<'_>> {
         self.core.inbound().receiver().message()
@@ -57,7 +57,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
 /// The result of `recv_or_room`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Exhaustive: its name says what there is.
+// Exhaustive: a further result would be a change of `recv_or_room` that callers have to see.
 pub enum MessageOrRoom<'a> {
     /// A message.
     Message(Message<'a>),
@@ -67,9 +67,9 @@ pub enum MessageOrRoom<'a> {
     Closed,
 }
 
-/// The future of `recv`. It is only a pointer; an `async fn` would keep its own state and that of
-/// every future in it. Its poll is always inlined, because a call would return its result through
-/// memory, which costs 7 ns per message.
+/// The future of `recv`, which is only a pointer. An `async fn` would also store its own state and
+/// the states of all futures inside. `poll` is always inlined, because a call would return its
+/// result through memory, which costs 7 ns per message.
 pub(crate) struct Recv<'a, C, I>(pub(crate) Option<&'a mut Socket<C, I>>);
 
 impl<'a, C: Core<I>, I: Source> Future for Recv<'a, C, I> {

@@ -1,42 +1,61 @@
 //! Receiving by polls, and the waking of two tasks that share one WebSocket.
 //!
-//! A stream and a timer wake only the task that polled them last. So each side polls them with a
-//! waker that wakes the tasks of both sides. If a poll of one side changes something that the task
-//! of the other side waits for, the poll also wakes that task. The halves of `into_split` have
-//! wakers of their own.
+//! A stream and a timer wake only the task that polled them last. So, if two tasks poll, each side
+//! polls the stream with a waker that wakes both tasks. If a poll of one side changes something
+//! that the task of the other side waits for, the poll also wakes that task. This is for a whole
+//! WebSocket: the halves of `into_split` share wakers of their own.
 use super::Socket;
 use crate::{
-    drive::{
-        Core, Outlook, Ready, Source, Want,
-        wakers::{Side, Wakers},
-    },
+    drive::{Core, Outlook, Ready, Source, Want, wakers::Side},
     proto::connection::Step,
 };
 use std::{
     mem,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
 };
 
 /// The state that polls keep between calls.
 #[derive(Debug, Default)]
 pub(crate) struct Polled {
-    /// The tasks that wait for each side; `None` before the first waits.
-    tasks: Option<Arc<Wakers>>,
+    tasks: Pair,
+    /// The waker of both tasks, if there are two. It is replaced, never changed. A stream that
+    /// still has an old one lacks only a task that has polled the stream since.
+    both: Option<Waker>,
     /// The outlook after the last poll.
     outlook: Outlook,
-    /// The `Stream` has given its last item.
-    #[cfg(feature = "futures")]
-    pub(super) stream_ended: bool,
 }
 
-impl Outlook {
-    /// Whether the other side must learn of the change since `before`. A stream may drop its waker
-    /// once it accepts bytes. So the side that writes the refused bytes wakes the other side.
-    fn is_news(self, before: Self) -> bool {
-        let ends = |of: Self| (of.closed, of.broken, of.failed);
-        let writable = (before.blocked && !self.blocked) || (!before.room && self.room);
-        writable || ends(self) != ends(before)
+/// The tasks that last polled the reader and the writer.
+#[derive(Clone, Debug, Default)]
+struct Pair([Option<Waker>; 2]);
+
+/// The task of one side, and the task of the other.
+fn sides(Pair([reader, writer]): &mut Pair, own: Side) -> (&mut Option<Waker>, &Option<Waker>) {
+    if own == Side::Reader { (reader, writer) } else { (writer, reader) }
+}
+
+impl Wake for Pair {
+    fn wake(self: Arc<Self>) {
+        self.0.iter().flatten().for_each(Waker::wake_by_ref);
+    }
+}
+
+impl Polled {
+    /// The waker for a poll of one side. A task that polls both sides uses its own waker. The
+    /// atomic operations of a shared waker took 230 of the 770 ns of a round trip of 64 B in memory.
+    #[inline]
+    fn waker<'a>(&'a mut self, side: Side, task: &'a Waker) -> &'a Waker {
+        let (own, other) = sides(&mut self.tasks, side);
+        let alone = other.as_ref().is_none_or(|other| other.will_wake(task));
+        if own.as_ref().is_none_or(|own| !own.will_wake(task)) {
+            *own = Some(task.clone());
+            self.both = None;
+        }
+        if alone {
+            return task;
+        }
+        self.both.get_or_insert_with(|| Arc::new(self.tasks.clone()).into())
     }
 }
 
@@ -48,8 +67,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Polls one side, and wakes the other side if something has changed for it since the last
-    /// poll.
+    /// Polls one side, and wakes the other side if the outlook has changed for that side since the
+    /// last poll.
     pub(crate) fn poll_side<T>(
         &mut self,
         side: Side,
@@ -59,16 +78,19 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         let Some(outlook) = C::OUTLOOK else {
             return poll(self, cx);
         };
-        let tasks = self.polled.tasks.get_or_insert_default();
-        tasks.park(side, cx);
-        let both = Waker::from(tasks.clone());
-        let polled = poll(self, &mut Context::from_waker(&both));
-        let outlook = outlook(&self.core);
-        if outlook.is_news(mem::replace(&mut self.polled.outlook, outlook))
-            && let Some(tasks) = &self.polled.tasks
+        let mut polled = self.polled.take().unwrap_or_default();
+        let result = poll(self, &mut Context::from_waker(polled.waker(side, cx.waker())));
+        let now = outlook(&self.core);
+        let before = mem::replace(&mut polled.outlook, now);
+        // A stream may drop its waker once it accepts bytes. So the side that writes the refused
+        // bytes wakes the other side.
+        let writable = (before.blocked && !now.blocked) || (!before.room && now.room);
+        if (writable || now.ends != before.ends)
+            && let (_, Some(other)) = sides(&mut polled.tasks, side)
         {
-            tasks.wake(side.other());
+            other.wake_by_ref();
         }
-        polled
+        self.polled = Some(polled);
+        result
     }
 }

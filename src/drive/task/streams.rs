@@ -1,12 +1,14 @@
-//! Streams and sinks of owned messages, and of owned events, for code that uses combinators:
-//! `StreamExt`, `forward`, a `select` of many connections, frameworks that take `Stream + Sink`.
+//! Streams and sinks of owned messages and of owned events. They are for code that uses
+//! combinators: `StreamExt`, `forward`, a `select` of many connections, frameworks that take
+//! `Stream + Sink`.
 //!
-//! Each received message becomes an owned message, while `recv` lends it out. Up to 4 KiB are
-//! copied into a block that messages share; a longer message shares the buffer it was received
-//! into. The WebSocket's own methods take precedence over those of `SinkExt`: `ws.send("text")` is
-//! `WebSocket::send`.
+//! Each received message becomes an owned message. (`recv` only lends the message.) A message of up
+//! to 4 KiB is copied into memory that several messages share. A longer message shares the buffer
+//! it was received into. The WebSocket's own methods take precedence over those of `SinkExt`:
+//! `ws.send("text")` is `WebSocket::send`.
 //!
-//! `StreamExt::split` lets two tasks share one WebSocket; `poll_recv` has the rule.
+//! `StreamExt::split` lets two tasks share one WebSocket. The documentation of `poll_recv` says who
+//! may poll.
 use super::{Core, Socket, WebSocket};
 use crate::{
     drive::{Error, Output, Source, Want, Writer, wakers::Side},
@@ -22,9 +24,9 @@ use std::task::{Context, Poll, ready};
 pub(crate) type Next<T> = Poll<Option<Result<T, Error>>>;
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// The `Stream` has given its last item.
+    /// Whether the `Stream` has returned its last item.
     pub(crate) fn is_over(&self) -> bool {
-        self.polled.stream_ended
+        self.stream_ended
     }
 
     /// The next item of a `Stream`.
@@ -34,12 +36,12 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         want: Want,
         take: impl FnOnce(&mut Receiver) -> Option<T>,
     ) -> Next<T> {
-        if self.polled.stream_ended {
+        if self.stream_ended {
             return Poll::Ready(None);
         }
         let ready = ready!(self.poll_item(cx, want));
         let item = self.take(ready, take).transpose();
-        self.polled.stream_ended = !matches!(item, Some(Ok(_)));
+        self.stream_ended = !matches!(item, Some(Ok(_)));
         Poll::Ready(item)
     }
 }
@@ -48,31 +50,31 @@ impl<I: Source + Output> WebSocket<I> {
     /// `poll_ready` of a `Sink`.
     pub(crate) fn sink_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.has_room() {
-            return Poll::Ready(Ok(())); // nearly always, and nobody has to be woken then
+            return Poll::Ready(Ok(())); // the common case, in which nobody has to be woken
         }
-        self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_room(cx))
+        self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_room(cx)).map_err(|error| *error)
     }
 
     /// `poll_flush` of a `Sink`.
     pub(crate) fn sink_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_flush(cx, false))
+        self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_flush(cx, false)).map_err(|error| *error)
     }
 }
 
 impl<W: Output> Writer<W> {
     /// `poll_ready` of a `Sink`.
     pub(crate) fn sink_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_room(cx)
+        self.poll_room(cx).map_err(|error| *error)
     }
 
     /// `poll_flush` of a `Sink`.
     pub(crate) fn sink_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_flush(cx, false)
+        self.poll_flush(cx, false).map_err(|error| *error)
     }
 }
 
-/// A WebSocket, its `Reader` or its `Writer`, as a `Stream` and `Sink` of messages **and control
-/// frames**: of [`OwnedEvent`]s.
+/// A `Stream` and `Sink` of messages **and control frames** ([`OwnedEvent`]), made from a
+/// WebSocket, its `Reader` or its `Writer`.
 ///
 /// ```
 /// # #[cfg(feature = "tokio")] mod with_tokio {
@@ -96,18 +98,20 @@ impl<W: Output> Writer<W> {
 /// # }
 /// ```
 ///
-/// **The stream** gives the events of `recv_event`, including the peer's Close. It ends when the
-/// Close was answered and the connection is over. An error comes once, as the last item. If
-/// [`auto_close`](crate::Config::auto_close) is off, answer a Close before you ask for the next
-/// item; otherwise the stream ends there.
+/// **The stream** returns the events of `recv_event`, including the peer's Close. The stream ends
+/// when the Close was answered and the connection is over. An error is returned once, as the last
+/// item. If [`auto_close`](crate::Config::auto_close) is off, answer a Close before you ask for the
+/// next item; otherwise the stream ends there.
 ///
-/// **The sink** sends with the next flush: a message like [`feed`](Sender::feed), a Ping, Pong or
-/// Close like [`ping`](Sender::ping), [`pong`](Sender::pong) and [`close`](Sender::close). So Pings
-/// and Pongs overtake messages of which nothing was written, and only the newest of several waiting
-/// Pings is sent. A Close goes behind everything. After a Close, ours or the answer to the peer's,
-/// sending fails with [`Closed`](crate::SendError::Closed). Every item waits until there is room
-/// for a message; the calls of the [`Sender`] do not wait. If you forward what you receive, switch
-/// [`auto_pong`](crate::Config::auto_pong) off: each Ping is answered twice otherwise.
+/// **The sink** queues an item, and the next flush sends it. A message is queued as by
+/// [`feed`](Sender::feed), a Ping, Pong or Close as by [`ping`](Sender::ping),
+/// [`pong`](Sender::pong) and [`close`](Sender::close). So a Ping or Pong overtakes messages that
+/// have no written byte. Only the newest of several waiting Pings is sent. A Close goes behind
+/// everything queued. After our Close or our answer to the peer's Close, sending fails with
+/// [`Closed`](crate::SendError::Closed). Every item waits until there is room for a message; the
+/// calls of the [`Sender`] do not wait. If you forward received events to another connection,
+/// switch [`auto_pong`](crate::Config::auto_pong) off. Otherwise each Ping is answered twice: here,
+/// and by the far end.
 ///
 /// Use both in one task, or in two after `StreamExt::split`: see [who may
 /// poll](crate::tokio::WebSocket::poll_recv).
@@ -117,7 +121,7 @@ pub struct Events<S>(
     pub S,
 );
 
-/// Sends a message or a control frame.
+/// Queues a message or a control frame.
 pub(crate) fn feed_event(tx: &mut Sender, event: OwnedEvent) -> Result<(), SendError> {
     match event {
         OwnedEvent::Message(message) => tx.feed(message).map(drop),
@@ -139,9 +143,10 @@ pub(crate) mod names {
 /// `Stream` for a type that receives, and for its [`Events`].
 macro_rules! stream {
     ([$($generics:tt)*] $Type:ty) => {
-        /// The messages of [`recv_owned`](Self::recv_owned), up to the peer's Close. An error comes
-        /// once, and is the last item. Messages fed are written when the input is used up.
-        /// [`Events`](crate::Events) has control frames too; [who may poll](Self::poll_recv).
+        /// The messages of [`recv_owned`](Self::recv_owned), up to the peer's Close. An error is
+        /// returned once, as the last item. When the input is used up, `poll_next` writes the
+        /// messages that were fed. [`Events`](crate::Events) returns control frames too. See also
+        /// [who may poll](Self::poll_recv).
         impl<$($generics)*> Stream for $Type {
             type Item = Result<OwnedMessage, Error>;
 
@@ -179,9 +184,9 @@ pub(crate) use stream;
 /// `Sink` for a type that sends, and for its [`Events`].
 macro_rules! sink {
     ([$($generics:tt)*] $Type:ty) => {
-        /// It is ready when there is room, like [`ready`](Self::ready). It queues a message like
-        /// [`feed`](Self::feed). Closing sends a Close with code 1000 behind everything fed, and
-        /// reads nothing. Then receive up to the end, or drop the connection.
+        /// The sink is ready when there is room, as for [`ready`](Self::ready). An item is queued
+        /// as by [`feed`](Self::feed). Closing sends a Close with code 1000 behind everything fed,
+        /// and reads nothing. After that, receive up to the end, or drop the connection.
         impl<$($generics)*> Sink<OwnedMessage> for $Type {
             type Error = Error;
 

@@ -23,8 +23,8 @@
 //! | Missing        | *                               | *                 | *      | Over       | §7.1.5  |
 //!
 //! A phase determines what to do with the stream, the ready state that a browser would show, and
-//! how long the phase may take. `brief` is a second, or [`close_timeout`](Config::close_timeout) if
-//! that is shorter.
+//! how long the phase may take. `LINGER` is a second at most:
+//! [`close_timeout`](Config::close_timeout) if that is shorter.
 //!
 //! | phase      | ending   | ready state | at most       |
 //! |------------|----------|-------------|---------------|
@@ -32,11 +32,11 @@
 //! | Closing    | Done     | Closing     | close_timeout |
 //! | Unanswered | Done     | Closing     |               |
 //! | Answering  | Flush    | Closing     | close_timeout |
-//! | Reporting  | Flush    | Closing     | brief         |
-//! | Trailing   | Flush    | Closing     | brief         |
+//! | Reporting  | Flush    | Closing     | LINGER        |
+//! | Trailing   | Flush    | Closing     | LINGER        |
 //! | Waiting    | Discard  | Closing     | close_timeout |
-//! | Shutting   | ShutDown | Closing     | brief         |
-//! | Discarding | Discard  | Closing     | brief         |
+//! | Shutting   | ShutDown | Closing     | LINGER        |
+//! | Discarding | Discard  | Closing     | LINGER        |
 //! | Over       | Done     | Closed      |               |
 use super::{Receiver, Sender};
 #[cfg(doc)]
@@ -46,7 +46,7 @@ use alloc::string::{String, ToString};
 use core::time::Duration;
 
 /// How long input is drained after a shutdown. Closing a socket with unread input sends RST instead
-/// of FIN, and RST makes the peer discard data that it has not read, our Close among it.
+/// of FIN. The RST makes the peer discard data that it has not read, which may include our Close.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// The state of the peer's Close.
@@ -78,7 +78,7 @@ enum Ours {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stream {
     Open,
-    /// The peer sends no more.
+    /// The stream ended: the peer sends nothing more.
     Ended,
     /// The stream was shut for writing.
     Shut,
@@ -107,7 +107,7 @@ pub(super) enum Phase {
     Answering,
     /// The Close that reports a violation is being written.
     Reporting,
-    /// Both Closes have passed. The rest of a frame behind ours is being written.
+    /// Both Closes have passed. The rest of a Ping or Pong behind ours is being written.
     Trailing,
     /// Everything is written. This end, a client, waits for the server to close the stream first.
     Waiting,
@@ -135,7 +135,7 @@ impl Closing {
             _ if tx.is_closed() => Ours::Queued,
             _ => Ours::None,
         };
-        let stream = match (shut, rx.at_eof()) {
+        let stream = match (shut, rx.eof) {
             _ if given_up || tx.is_broken() => Stream::Gone,
             (false, false) => Stream::Open,
             (false, true) => Stream::Ended,
@@ -156,9 +156,9 @@ impl Closing {
             (Theirs::Came, Ours::Queued, _) => Phase::Answering,
             (Theirs::Came, Ours::Followed, _) => Phase::Trailing,
             (Theirs::Violated, Ours::Queued | Ours::Followed, _) => Phase::Reporting,
-            // §7.1.1: the server closes the stream first, so that it holds the TIME_WAIT state. A
-            // client waits for the server's end of the stream, and then shuts its own side, so that
-            // the server need not wait until the client drops the stream.
+            // §7.1.1: the server closes the stream first, so that the server holds the TIME_WAIT
+            // state. A client waits for the server's end of the stream, and then shuts its own
+            // side, so that the server need not wait until the client drops the stream.
             (Theirs::Came, Ours::Written, Stream::Open) if self.role == Role::Client => {
                 Phase::Waiting
             }
@@ -215,8 +215,8 @@ impl Phase {
     }
 }
 
-/// Handles the peer's Close. From here on only the answer to it (§5.5.1) is sent. If our Close was
-/// sent before, nothing more is sent.
+/// Handles the peer's Close. From here on only the answer to that Close (§5.5.1) is sent. If our
+/// Close was sent before, nothing more is sent.
 pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
     tx.end_controls();
     if tx.auto_close {
@@ -250,9 +250,9 @@ pub struct Closed<'a> {
     pub reason: &'a str,
     /// The code of the Close that this end sent or has queued. It is 1005 for a Close without a
     /// code, and 1006 without a Close or if a write failed before our Close was written. After a
-    /// violation, or an exceeded limit of ours, it is the code that belongs to
-    /// [`error`](Self::error), and [`code`](Self::code) is 1006.
-    /// [`Sender::close_frame`](crate::Sender::close_frame) has the reason.
+    /// violation of the protocol or of a limit, `sent_code` belongs to [`error`](Self::error), and
+    /// [`code`](Self::code) is 1006. [`Sender::close_frame`](crate::Sender::close_frame) has the
+    /// reason.
     pub sent_code: u16,
     /// Whether both Close frames have passed (§7.1.4): the peer's was received, and ours was
     /// written. This does not mean that every message arrived whole. For the peer's messages see
@@ -260,9 +260,9 @@ pub struct Closed<'a> {
     pub clean: bool,
     /// Why nothing more is received, if receiving failed.
     pub error: Option<RecvError>,
-    /// The kind of the message that the peer had begun and not finished when it sent its Close. The
-    /// part received is lost; for a message in chunks, it was handed out without a last piece. §5.4
-    /// allows a control frame there, so this is not a violation.
+    /// The kind of the message that the peer had not finished when it sent its Close. A message
+    /// received whole is lost. A message received in chunks was handed out up to here, but no chunk
+    /// has `last` set. §5.4 allows a Close inside a message, so this is not a violation.
     pub cut: Option<DataKind>,
 }
 
@@ -282,13 +282,13 @@ pub enum Ending {
     /// that has shut its side, and to [`close_timeout`](crate::Config::close_timeout) for a client
     /// that waits for the server.
     ///
-    /// If a server closed the stream with unread input, the resulting reset would discard its last
-    /// bytes, the Close among them. A client lets the server close first (RFC 6455 §7.1.1), and
-    /// then shuts its side. A client that fails the connection does not wait: it gets
+    /// If a server closed the stream with unread input, the resulting reset would discard the
+    /// server's last bytes, including its Close. A client lets the server close first (RFC 6455
+    /// §7.1.1), and then shuts its side. A client that fails the connection does not wait: it gets
     /// [`ShutDown`](Self::ShutDown) once its Close is written (§7.1.7).
     Discard,
     /// Drop the stream. If [`auto_close`](Config::auto_close) is off and you have not answered the
-    /// peer's Close, keep the stream until you have.
+    /// peer's Close, keep the stream until you have answered it.
     Done,
 }
 

@@ -23,8 +23,8 @@ struct Look {
     /// [`Sender::data_mark`] at this look.
     mark: u64,
     /// The interval runs from this time. A look knows only that a message was fed since the
-    /// previous look, so it takes the time of the previous look: the idle message then goes early,
-    /// not late.
+    /// previous look, so it takes the time of the previous look. The idle message may then leave
+    /// early, but not late.
     since: Time,
 }
 
@@ -46,12 +46,12 @@ impl Idle {
     pub(super) fn next(&self) -> Time {
         let Some(last) = &self.last else { return Time::ZERO };
         let (look, due) = (last.at + self.between_looks(), last.since + self.after);
-        // A message that was due and could not be fed is tried again at the next look.
+        // An idle message that was due and could not be fed is tried again at the next look.
         if due > last.at { look.min(due) } else { look }
     }
 
-    /// Looks whether messages were fed. If none was fed for the whole interval, feeds the idle
-    /// message and returns `true`.
+    /// Looks whether messages were fed. If no message was fed for the whole interval, feeds the
+    /// idle message and returns `true`.
     pub(super) fn say(&mut self, now: Time, tx: &mut Sender) -> bool {
         let next = self.next();
         let mark = tx.data_mark();
@@ -73,7 +73,7 @@ impl Idle {
         if now < last.since + self.after || !free {
             return false;
         }
-        // The idle message overtakes messages that wait for the stream, because they may wait for
+        // The idle message overtakes messages that wait for the stream, because these may wait for
         // long.
         let Ok(at) = tx.overtake(&self.message.as_message().into()) else { return false };
         (last.mark, last.since) = (tx.data_mark(), now);

@@ -14,15 +14,15 @@ use crate::proto::{
     time::Time,
 };
 use alloc::{boxed::Box, vec::Vec};
-use core::{fmt, time::Duration};
+use core::fmt;
 
 /// The receiving half, the deadlines, and how the stream ends.
 #[derive(Debug)]
 #[allow(unreachable_pub)] // The traits of `drive` name this type.
 pub struct Inbound {
     pub(super) rx: Receiver,
-    timers: Timers,
-    role: Role,
+    pub(super) timers: Timers,
+    pub(super) role: Role,
     /// The stream was shut for writing.
     shut: bool,
     /// Whether reads are stamped: [`Config::stamp_reads`].
@@ -50,13 +50,14 @@ impl Inbound {
     #[inline(always)]
     pub(super) fn new(role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let plain = negotiated == Negotiated::default();
+        // As in `Connection::new`: whatever may panic is made first.
         Self {
-            rx: Receiver::new(role, config),
+            opened: (!plain).then(|| Box::new(Opened { negotiated, response: Box::default() })),
             timers: Timers::new(config),
+            rx: Receiver::new(role, config),
             role,
             shut: false,
             stamps: config.stamp_reads,
-            opened: (!plain).then(|| Box::new(Opened { negotiated, response: Box::default() })),
         }
     }
 
@@ -113,9 +114,10 @@ impl Inbound {
     }
 
     fn closing(&self, tx: &Sender) -> Closing {
-        Closing::new(self.role, &self.rx, tx, self.shut, self.timers.gave_up())
+        Closing::new(self.role, &self.rx, tx, self.shut, self.timers.given_up)
     }
 
+    #[inline(never)]
     pub(super) fn phase(&self, tx: &Sender) -> Phase {
         self.closing(tx).phase()
     }
@@ -133,7 +135,7 @@ impl Inbound {
         self.phase(tx).ready_state()
     }
 
-    /// Fails the connection as a violation does, for a reason of the application.
+    /// Fails the connection for a reason of the application, in the same way as for a violation.
     pub(crate) fn fail(&mut self, frame: CloseFrame<'_>, tx: &mut Sender) -> Result<(), SendError> {
         if self.rx.ended() || self.rx.failure().is_some() {
             return Err(SendError::Closed);
@@ -143,7 +145,7 @@ impl Inbound {
         Ok(())
     }
 
-    /// When to tell the time next. `None` means not until something else happens.
+    /// When to tell the time next. `None` means that no deadline runs until something else happens.
     #[inline]
     pub(crate) fn poll_timeout(&self, tx: &Sender) -> Option<Time> {
         if self.is_idle() && tx.is_idle() {
@@ -153,7 +155,7 @@ impl Inbound {
         self.earliest(tx)
     }
 
-    /// Whether no deadline runs, apart from those of the sending half.
+    /// Whether no deadline runs, apart from the deadlines of the sending half.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.rx.is_idle() && !self.timers.ticks()
@@ -161,21 +163,12 @@ impl Inbound {
 
     #[inline(never)]
     fn earliest(&self, tx: &Sender) -> Option<Time> {
-        [self.poll_own_timeout(tx), tx.poll_timeout()].into_iter().flatten().min()
+        let own = self.timers.poll(&self.rx, tx, self.phase(tx));
+        Time::earliest(&[own, tx.poll_timeout()])
     }
 
-    /// [`poll_timeout`](Self::poll_timeout) without the deadline on writing.
-    pub(crate) fn poll_own_timeout(&self, tx: &Sender) -> Option<Time> {
-        self.timers.poll(&self.rx, tx, self.phase(tx))
-    }
-
-    /// Tells the time. Early and repeated calls are harmless.
-    pub(crate) fn handle_timeout(&mut self, now: Time, tx: &mut Sender) -> Result<(), RecvError> {
-        self.handle_time(now, false, tx)
-    }
-
-    /// [`handle_timeout`](Self::handle_timeout), where `busy` says that input keeps coming.
-    pub(super) fn handle_time(
+    /// Tells the time. Early and repeated calls are harmless. `busy` says that input keeps coming.
+    pub(crate) fn handle_timeout(
         &mut self,
         now: Time,
         busy: bool,
@@ -187,20 +180,15 @@ impl Inbound {
         tx.handle_timeout(now).inspect_err(|&error| self.rx.cut_off(error))
     }
 
-    /// Whether [`attend`](Self::attend) has deadlines to check.
-    pub(crate) fn is_watched(&self) -> bool {
-        self.timers.attends().is_some()
+    /// When [`attend`](Self::attend) is due. `None` if it has no deadline to check.
+    pub(crate) fn attends(&self) -> Option<Time> {
+        self.timers.attends()
     }
 
-    /// Whether telling the time now may find that the peer was silent. If so, unread input has to
+    /// Whether telling the time now may show that the peer was silent. If so, unread input has to
     /// be read first.
     pub(crate) fn may_be_silent(&self) -> bool {
-        !self.rx.heard() || self.timers.expects_data()
-    }
-
-    /// Whether [`attend`](Self::attend) is due.
-    pub(crate) fn is_due(&self, now: Time) -> bool {
-        self.timers.attends().is_some_and(|at| at <= now)
+        !self.rx.heard() || self.timers.silence.is_some()
     }
 
     /// Tells the time to the deadlines that must be checked even while input keeps coming. Before
@@ -212,10 +200,6 @@ impl Inbound {
             rx.cut_off(error);
             false
         })
-    }
-
-    pub(super) fn close_timeout(&self) -> Duration {
-        self.timers.close_timeout
     }
 
     /// Reports that the stream was shut for writing.
@@ -262,11 +246,7 @@ impl Inbound {
         self.opened.as_ref().map(|opened| &opened.response[..]).filter(|head| !head.is_empty())
     }
 
-    pub(super) fn keep_response(&mut self, head: Vec<u8>) {
+    pub(crate) fn keep_response(&mut self, head: Vec<u8>) {
         self.opened.get_or_insert_default().response = head.into();
-    }
-
-    pub(super) fn role(&self) -> Role {
-        self.role
     }
 }

@@ -36,13 +36,13 @@ pub use sender::{MessageWriter, Position, Sender};
 use crate::proto::{
     close::CloseFrame,
     config::{Config, Negotiated},
-    entropy::Entropy,
+    entropy::{Entropy, Keys},
     error::{RecvError, SendError},
     memory::Memory,
     role::Role,
     time::Time,
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::boxed::Box;
 use core::time::Duration;
 
 /// One open WebSocket connection without its stream. It turns received bytes into events, and
@@ -82,7 +82,7 @@ use core::time::Duration;
 pub struct Connection {
     inbound: Inbound,
     tx: Sender,
-    turn: next::Turn,
+    loop_state: next::LoopState,
 }
 
 impl Connection {
@@ -91,7 +91,7 @@ impl Connection {
         Self::new(Role::Server, config, negotiated, None)
     }
 
-    /// The client's end of a connection whose opening handshake is done. `entropy` supplies its
+    /// The client's end of a connection whose opening handshake is done. `entropy` supplies the
     /// masking keys.
     pub fn client(
         config: &Config,
@@ -108,10 +108,12 @@ impl Connection {
         entropy: Option<Box<dyn Entropy + Send + Sync>>,
     ) -> Self {
         let deflate = negotiated.deflate;
+        // Whatever may panic is made first. Then the compiler makes the rest in place.
+        let keys = entropy.map(|source| Box::new(Keys::new(source)));
         let mut this = Self {
             inbound: Inbound::new(role, config, negotiated),
-            tx: Sender::new(config, entropy),
-            turn: next::Turn::default(),
+            tx: Sender::new(config, keys),
+            loop_state: next::LoopState::default(),
         };
         if let Some(agreed) = deflate {
             this.inbound.rx.set_deflate(role, config, agreed);
@@ -127,17 +129,12 @@ impl Connection {
         self.tx.begin_with(free, response);
     }
 
-    /// Keeps the head of the response that opened the connection.
-    pub(crate) fn keep_response(&mut self, head: Vec<u8>) {
-        self.inbound.keep_response(head);
-    }
-
     /// The head of the response, if it was kept.
     pub(crate) fn response_head(&self) -> Option<&[u8]> {
         self.inbound.response()
     }
 
-    /// Takes buffers from `memory` and returns them to it.
+    /// From now on, takes buffers from `memory` and returns them there.
     pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
         self.inbound.rx.set_memory(memory);
         self.tx.set_memory(memory);
@@ -148,26 +145,26 @@ impl Connection {
     /// Reports that a write to the stream failed. The sending half is closed and emptied;
     /// [`dropped`](Sender::dropped) counts the bytes. Receiving goes on until the stream ends, at
     /// most for [`close_timeout`](Config::close_timeout), because the peer's last messages may say
-    /// why.
+    /// why the write failed.
     pub fn write_failed(&mut self) {
         self.tx.write_failed();
     }
 
     /// Reports that the stream refused the bytes of [`Sender::outgoing`] for now. The write timer
-    /// runs from here until the stream accepts some.
+    /// runs from here until the stream accepts some of these bytes.
     pub fn write_blocked(&mut self) {
-        self.turn.write_blocked();
+        self.loop_state.write_blocked();
         self.tx.blocked();
     }
 
-    /// Fails the connection because the peer broke a rule of the application, just as a protocol
-    /// violation does. Nothing more is delivered, and received bytes that were not yet looked at
-    /// are dropped. `frame` goes out after the replies already queued; if the stream is blocked,
-    /// those replies are dropped. From here on [`step`](Self::step) and [`closed`](Self::closed)
-    /// return [`Failed`](RecvError::Failed).
+    /// Fails the connection because the peer broke a rule of the application. This works as for a
+    /// violation of the protocol. Nothing more is delivered, and received bytes that were not yet
+    /// looked at are dropped. `frame` goes out after the replies already queued; if the stream is
+    /// blocked, those replies are dropped. From here on [`step`](Self::step) and
+    /// [`closed`](Self::closed) return [`Failed`](RecvError::Failed).
     ///
-    /// The connection does not wait for the peer's Close. Once ours is written, the stream has a
-    /// second to end, as [`ending`](Self::ending) says.
+    /// The connection does not wait for the peer's Close. Once our Close is written, the stream has
+    /// a second to end, as [`ending`](Self::ending) says.
     ///
     /// If our Close was sent before, no second Close is sent. To receive everything up to the
     /// peer's Close instead, see [`Sender::close`] and [`Sender::abort`].
@@ -187,10 +184,10 @@ impl Connection {
         self.inbound.shut_down();
     }
 
-    /// Pauses or resumes reading. During a pause, silence is not held against the peer, and only
-    /// the timers on writing and closing run. Other deadlines move by the length of the pause. To
-    /// measure the pause, [`poll_timeout`](Self::poll_timeout) is due at once when it begins and
-    /// when it ends.
+    /// Pauses or resumes reading. During a pause the peer's silence does not count, and only the
+    /// deadlines on writing and closing run. Other deadlines move by the length of the pause. To
+    /// measure the pause, tell the time when it begins and when it ends:
+    /// [`poll_timeout`](Self::poll_timeout) is then due at once.
     #[inline]
     pub fn set_paused(&mut self, paused: bool) {
         self.inbound.set_paused(paused);
@@ -202,48 +199,49 @@ impl Connection {
         self.tx.restart_clock();
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next. `None` means not until something
-    /// else happens. A time in the past means at once.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next. `None` means that no deadline
+    /// runs until something else happens. A time in the past means at once.
     #[inline]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.inbound.poll_timeout(&self.tx)
     }
 
-    /// Tells the time. Early and repeated calls are harmless; call it again while
-    /// [`poll_timeout`](Self::poll_timeout) is not in the future.
+    /// Tells the time. Early and repeated calls are harmless. Repeat the call until
+    /// [`poll_timeout`](Self::poll_timeout) is in the future.
     ///
-    /// Call it after a read that would have waited, or while reading is [paused](Self::set_paused).
-    /// If you call it earlier, an unread Pong in the system does not count as a sign of life. If
-    /// input keeps coming, so that no read would wait, call it once it is due, after stepping over
-    /// everything that was read.
+    /// Call `handle_timeout` after a read that would have blocked, or while reading is
+    /// [paused](Self::set_paused). In an earlier call, an unread Pong in the system would not count
+    /// as a sign of life. If input keeps coming, first step over everything that was read, and call
+    /// `handle_timeout` when the deadline is due.
     ///
     /// # Errors
     ///
     /// The deadline that has passed: [`PongTimeout`](RecvError::PongTimeout),
     /// [`FrameTimeout`](RecvError::FrameTimeout), [`CloseTimeout`](RecvError::CloseTimeout),
     /// [`WriteTimeout`](RecvError::WriteTimeout), [`DataTimeout`](RecvError::DataTimeout).
-    /// [`step`](Self::step) repeats it after delivering everything received.
+    /// [`step`](Self::step) repeats the error after delivering everything received.
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
-        self.inbound.handle_timeout(now, &mut self.tx)
+        self.inbound.handle_timeout(now, false, &mut self.tx)
     }
 
     /// The shortest deadline that the sending half can start. Adapters whose halves cannot wake
-    /// each other bound their waits by it.
+    /// each other bound their waits by this duration.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
-        self.inbound.close_timeout().min(self.tx.write_timeout())
+        self.inbound.timers.close_timeout.min(self.tx.write_timeout)
     }
 
     // Outputs.
 
-    /// Consumes input up to the next event, and queues the reply to it.
+    /// Consumes input up to the next event, and queues the reply to that event.
     ///
     /// The result borrows nothing. Until the next call that receives, read the message at
     /// [`Receiver::message`], or any event at [`event`](Receiver::event).
     ///
     /// # Errors
     ///
-    /// [`RecvError`], after everything received before it was delivered. Every later call repeats
-    /// it. If [`close_code`](RecvError::close_code) is `Some`, a Close with that code is queued.
+    /// [`RecvError`], once everything that was received before the error is delivered. Every later
+    /// call repeats the error. If [`close_code`](RecvError::close_code) is `Some`, a Close with
+    /// that code is queued.
     #[inline]
     pub fn step(&mut self) -> Result<Step, RecvError> {
         match self.inbound.rx.quick() {
@@ -257,11 +255,11 @@ impl Connection {
         self.inbound.step(Delivery::Whole, &mut self.tx)
     }
 
-    /// [`step`](Self::step), but stops at each piece of a message as it arrives, for
-    /// [`Receiver::chunk`]: for messages that are too large for memory.
+    /// [`step`](Self::step) for messages that are too large for memory: stops at each chunk of a
+    /// message as it arrives. [`Receiver::chunk`] returns the chunk.
     ///
     /// [`max_message`](Config::max_message), [`max_fragments`](Config::max_fragments) and
-    /// [`frame_timeout`](Config::frame_timeout) do not apply to a message received in pieces;
+    /// [`frame_timeout`](Config::frame_timeout) do not apply to a message received in chunks;
     /// [`max_frame`](Config::max_frame) does. Calling `step` in the middle of a message skips the
     /// rest of the message, and `frame_timeout` applies to that rest.
     ///
@@ -306,7 +304,8 @@ impl Connection {
         &mut self.tx
     }
 
-    /// Both halves at once. A message borrowed from the receiver leaves the sender free.
+    /// Both halves at once, so that you can feed the sender while you borrow a message from the
+    /// receiver.
     ///
     /// A message cannot outlive the next receiving call:
     ///
@@ -346,14 +345,15 @@ impl Connection {
 
     /// Which end of the connection this is.
     pub fn role(&self) -> Role {
-        self.inbound.role()
+        self.inbound.role
     }
 
-    /// How the connection ended; `None` while more may be received. The value is known at once;
-    /// receiving calls first deliver everything received before the end, and tell the peer.
+    /// How the connection ended; `None` while more may be received. The value is known as soon as
+    /// the end is certain. Receiving calls still deliver everything received before the end, and
+    /// tell the peer.
     ///
-    /// It has everything that a log needs: the code of the peer's Close, the code of our Close, and
-    /// why receiving failed. For example, a peer that sends a message of more than
+    /// The value has everything that a log needs: the code of the peer's Close, the code of our
+    /// Close, and why receiving failed. For example, a peer that sends a message of more than
     /// [`max_message`](Config::max_message) gets a Close with 1009, and usually sends no Close
     /// itself. Then [`code`](Closed::code) is 1006, and [`sent_code`](Closed::sent_code) is 1009.
     pub fn closed(&self) -> Option<Closed<'_>> {
@@ -361,7 +361,7 @@ impl Connection {
     }
 
     /// The connection's state, as in a browser. It is open at first, and closing once a Close was
-    /// sent or received. It is closed once nothing more will be received or sent: after every step
+    /// sent or received. It is closed once nothing more will be received or sent: after everything
     /// that [`ending`](Self::ending) asks for, up to [`Ending::Done`].
     pub fn ready_state(&self) -> ReadyState {
         self.inbound.ready_state(&self.tx)

@@ -10,16 +10,17 @@ pub enum Next<'a> {
     /// A message, Ping, Pong or Close arrived. Automatic replies are queued already. Give your own
     /// replies to the sender.
     Event(Event<'a>, &'a mut Sender),
-    /// Write this to the stream, and [`advance`](bytes::Buf::advance) it by the number of bytes
-    /// written. If the write would block, call [`write_blocked`](Connection::write_blocked); if it
-    /// failed, [`write_failed`](Connection::write_failed).
+    /// Write these bytes to the stream, and [`advance`](bytes::Buf::advance) by the number of bytes
+    /// written. If the write would block, call [`write_blocked`](Connection::write_blocked); if the
+    /// write failed, call [`write_failed`](Connection::write_failed).
     Write(Outgoing<'a>),
     /// Read the stream into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit). If
     /// the stream has ended or failed, call [`end_of_stream`](Receiver::end_of_stream); if the read
-    /// would block, [`read_blocked`](Connection::read_blocked).
+    /// would block, call [`read_blocked`](Connection::read_blocked).
     Read(&'a mut Receiver),
-    /// Shut the stream for writing, then call [`shut_down`](Connection::shut_down). If that would
-    /// block (TLS has something to write first), call [`write_blocked`](Connection::write_blocked).
+    /// Shut the stream for writing, then call [`shut_down`](Connection::shut_down). If the shutdown
+    /// would block (TLS has something to write first), call
+    /// [`write_blocked`](Connection::write_blocked).
     ShutDown,
     /// Do nothing until one of these happens.
     Wait(Wait),
@@ -40,57 +41,46 @@ pub struct Wait {
     pub until: Option<Time>,
 }
 
-/// Deadlines are checked after this many reads that found data, though more may be readable.
+/// Deadlines are checked after this many reads that found data, even if more data is readable.
 /// Otherwise a peer that never stops sending would keep all deadlines from being checked.
 const READS: u8 = 64;
 
-/// The results of the stream's calls since the last wait.
+/// What the caller's loop has reported since the last wait.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
-    said: Said,
-    /// Reads asked for since deadlines were last checked. Invariant: at most `READS`.
+pub(super) struct LoopState {
+    obstacle: Obstacle,
+    /// The number of reads asked for since deadlines were last checked. Invariant: at most `READS`.
     reads: u8,
 }
 
-/// The last obstacle to the loop.
+/// The last obstacle that the loop met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Said {
+enum Obstacle {
     /// No obstacle: the next read or write may succeed.
     #[default]
     Nothing,
     WriteBlocked,
     ReadBlocked,
     /// This deadline has passed.
-    Late(RecvError),
+    DeadlinePassed(RecvError),
 }
 
-impl Turn {
+impl LoopState {
     pub(super) fn write_blocked(&mut self) {
-        self.said = Said::WriteBlocked;
+        self.obstacle = Obstacle::WriteBlocked;
     }
 }
 
-/// [`Next`] without borrows, so that `todo` can use `self` in a loop before `next` lends a part of
-/// it.
-enum Todo {
-    Event,
-    Write,
-    Read,
-    ShutDown,
-    Wait(Wait),
-    Over(Option<RecvError>),
-}
-
 impl Connection {
-    /// Returns what to do next. Do it, report the result, and call it again.
+    /// Returns what to do next. Do that, report the result, and call `next` again.
     ///
-    /// Call it when the connection is new, when a condition of [`Wait`] is met, and after each
-    /// command given during a wait. Then act on each answer and call again, until the answer is
-    /// `Wait` or `Over`. An answer that was not acted on is repeated.
+    /// Call `next` when the connection is new, when a condition of [`Wait`] is met, and after each
+    /// command given during a wait. Then act on each answer and call `next` again, until the answer
+    /// is `Wait` or `Over`. An answer that was not acted on is repeated.
     ///
-    /// `now` may stay the same within one run of calls. Deadlines are checked against it once the
-    /// stream has nothing more to read, so that unread bytes count as a sign of life. If input
-    /// never pauses, they are checked after 64 reads.
+    /// `now` may stay the same within one run of calls. Deadlines are checked against `now` only
+    /// after everything in the stream was read, because bytes still waiting there show that the
+    /// peer is alive. If input never pauses, deadlines are checked after 64 reads.
     ///
     /// The order has three rules. Everything received is delivered before anything is written, so
     /// that the replies to a batch leave in one write. Everything that the stream accepts is
@@ -98,8 +88,8 @@ impl Connection {
     /// could otherwise wait for each other. While reading is [paused](Self::set_paused), `next`
     /// returns neither an event nor a `Read`, until the connection ends.
     ///
-    /// It delivers whole messages. For messages in chunks, use [`step_chunk`](Self::step_chunk) and
-    /// the other fine calls.
+    /// `next` delivers whole messages. For messages in chunks, use [`step_chunk`](Self::step_chunk)
+    /// and the other fine calls.
     #[inline(always)] // The caller's `match` then needs no `Next` in memory.
     pub fn next(&mut self, now: Time) -> Next<'_> {
         if !self.inbound.is_paused() && self.inbound.rx.quick() == Some(Step::Message) {
@@ -113,7 +103,7 @@ impl Connection {
     /// Reports that a read that [`next`](Self::next) asked for would block.
     #[inline]
     pub fn read_blocked(&mut self) {
-        self.turn.said = Said::ReadBlocked;
+        self.loop_state.obstacle = Obstacle::ReadBlocked;
     }
 
     fn event(&mut self) -> Next<'_> {
@@ -125,17 +115,6 @@ impl Connection {
 
     #[inline(never)]
     fn next_slow(&mut self, now: Time) -> Next<'_> {
-        match self.todo(now) {
-            Todo::Event => self.event(),
-            Todo::Write => Next::Write(self.tx.outgoing()),
-            Todo::Read => Next::Read(&mut self.inbound.rx),
-            Todo::ShutDown => Next::ShutDown,
-            Todo::Wait(wait) => Next::Wait(wait),
-            Todo::Over(error) => Next::Over(error),
-        }
-    }
-
-    fn todo(&mut self, now: Time) -> Todo {
         loop {
             let paused = self.inbound.is_paused();
             let step = match paused {
@@ -145,47 +124,50 @@ impl Connection {
             let phase = match step {
                 Ok(Step::NeedInput) => None,
                 Ok(Step::Closed) | Err(_) => Some(self.inbound.phase(&self.tx)),
-                Ok(_) => return Todo::Event,
+                Ok(_) => return self.event(),
             };
-            let said = self.turn.said;
-            if self.tx.has_outgoing() && (said == Said::Nothing || !self.tx.is_refused()) {
-                return Todo::Write;
+            let obstacle = self.loop_state.obstacle;
+            if self.tx.has_outgoing() && (obstacle == Obstacle::Nothing || !self.tx.out.refused()) {
+                return Next::Write(self.tx.outgoing());
             }
             let reads = match phase {
                 None => !paused,
                 Some(Phase::Waiting | Phase::Discarding) => true,
-                Some(Phase::Shutting) if said != Said::WriteBlocked => return Todo::ShutDown,
+                Some(Phase::Shutting) if obstacle != Obstacle::WriteBlocked => {
+                    return Next::ShutDown;
+                }
                 Some(Phase::Over) => {
-                    let late = match said {
-                        Said::Late(error) => Some(error),
+                    let passed = match obstacle {
+                        Obstacle::DeadlinePassed(error) => Some(error),
                         _ => None,
                     };
-                    return Todo::Over(step.err().or(late));
+                    return Next::Over(step.err().or(passed));
                 }
                 Some(_) => false,
             };
             // Reading goes on while a write is blocked: if both peers stopped reading until their
             // writes succeed, neither would ever go on.
-            let reads_on = reads && said != Said::ReadBlocked;
-            if reads_on && self.turn.reads < READS {
-                self.turn = Turn { said: Said::Nothing, reads: self.turn.reads + 1 };
-                return Todo::Read;
+            let reads_on = reads && obstacle != Obstacle::ReadBlocked;
+            if reads_on && self.loop_state.reads < READS {
+                self.loop_state =
+                    LoopState { obstacle: Obstacle::Nothing, reads: self.loop_state.reads + 1 };
+                return Next::Read(&mut self.inbound.rx);
             }
-            self.turn.reads = 0;
+            self.loop_state.reads = 0;
             let until = self.poll_timeout();
             if until.is_some_and(|at| at <= now) {
                 // A Ping may be due, or a deadline may have passed; the next step reports the
-                // error. Each `handle_time` clears or moves the deadline that was due, so this loop
+                // error. Each call clears or moves the deadline that was due, so this loop
                 // ends.
-                if let Err(error) = self.inbound.handle_time(now, reads_on, &mut self.tx) {
-                    self.turn.said = Said::Late(error);
+                if let Err(error) = self.inbound.handle_timeout(now, reads_on, &mut self.tx) {
+                    self.loop_state.obstacle = Obstacle::DeadlinePassed(error);
                 }
                 continue;
             }
             if !reads_on {
-                self.turn.said = Said::Nothing;
-                let writable = said == Said::WriteBlocked || self.tx.has_outgoing();
-                return Todo::Wait(Wait { readable: reads, writable, until });
+                self.loop_state.obstacle = Obstacle::Nothing;
+                let writable = obstacle == Obstacle::WriteBlocked || self.tx.has_outgoing();
+                return Next::Wait(Wait { readable: reads, writable, until });
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Replaces `counters` without that feature. Nothing is counted.
 
 #[derive(Debug, Default)]
-pub(super) struct Tally {}
+pub(super) struct Traffic {}
 
-impl Tally {
+impl Traffic {
     #[inline(always)]
     pub(super) fn frame(&mut self, _: u8, _: usize) {}
 

@@ -14,12 +14,12 @@ mod received;
 mod signs;
 mod walk;
 
-use super::{Closed, counters::Tally, recv_buffer::RecvBuffer};
+use super::{Closed, counters::Traffic, recv_buffer::RecvBuffer};
 use crate::proto::{
     close::CloseFrame,
     config::Config,
     error::RecvError,
-    frame::{self, Header, OpCode},
+    frame::{self, Control, Header, OpCode},
     mask::Masker,
     memory::Memory,
     message::DataKind,
@@ -31,14 +31,14 @@ pub(super) use dormant::Kept;
 use progress::{Handing, InProgress, Limits};
 use read::LastRead;
 
-/// Where [`step`](super::Connection::step) stopped. It borrows nothing, so that a loop that reads
-/// and writes can match on it. Get the message from [`message`](Receiver::message) or
+/// Where [`step`](super::Connection::step) stopped. A `Step` borrows nothing, so that a loop that
+/// reads and writes can match on it. Get the message from [`message`](Receiver::message) or
 /// [`event`](Receiver::event).
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignored a new variant would lose events.
 pub enum Step {
-    /// A whole data message, or, from [`step_chunk`](super::Connection::step_chunk), a piece.
+    /// A whole data message, or, from [`step_chunk`](super::Connection::step_chunk), a chunk.
     Message,
     /// A Ping; its Pong is queued.
     Ping,
@@ -68,7 +68,7 @@ pub struct Receiver {
     mask_bit: u8,
     /// Whether bytes arrived since the timers last asked.
     heard: bool,
-    eof: bool,
+    pub(super) eof: bool,
     /// A deadline has passed. Everything received is delivered before this error.
     cut_off_by: Option<RecvError>,
     state: State,
@@ -76,27 +76,21 @@ pub struct Receiver {
     /// The number of bytes committed, modulo 2⁶⁴. Positions in the stream derive from it. The frame
     /// deadline tells two frames apart by their positions.
     total: u64,
-    /// Where in the stream the frame in progress began.
-    begun: u64,
+    /// The position in the stream at which the frame in progress began.
+    frame_start: u64,
     /// The number of consumed bytes that are not data: control frames, and headers that `walk`
     /// took. Each message that ends in `walk` subtracts 1, so that even a message without payload
     /// changes `data_mark`. This way `quick` need not count anything.
     not_data: u64,
     read: LastRead,
-    pub(super) tally: Tally,
+    pub(super) tally: Traffic,
     limits: Limits,
-    close: Option<Box<Close>>,
+    close: Option<Box<Control>>,
     /// Present if permessage-deflate was agreed on, until nothing more is received.
     inflate: Option<inflate::Handle>,
     /// The current message is in `inflate`, not in `buf`. Invariant: `quick_below` is 0 while this
     /// is set.
     inflated: bool,
-}
-
-/// The payload of a Close frame. Invariant: it passed [`CloseFrame::parse`].
-struct Close {
-    len: usize,
-    bytes: [u8; 125],
 }
 
 /// Shows states and lengths, but no bytes. Payloads may be secret, and the buffer may hold bytes of
@@ -152,6 +146,7 @@ enum Current {
 }
 
 impl Receiver {
+    #[inline(always)]
     pub(super) fn new(role: Role, config: &Config) -> Self {
         let mut receiver = Self {
             buf: RecvBuffer::new(config.read_buffer.clamp(512, 1 << 24)),
@@ -165,10 +160,10 @@ impl Receiver {
             state: State::Header,
             message: None,
             total: 0,
-            begun: 0,
+            frame_start: 0,
             not_data: 0,
             read: LastRead::default(),
-            tally: Tally::default(),
+            tally: Traffic::default(),
             limits: Limits::new(config),
             close: None,
             inflate: None,
@@ -253,7 +248,8 @@ impl Receiver {
     }
 
     /// Reports that the stream ended. Whole messages already received are still delivered. After
-    /// them, receiving fails with [`UnexpectedEof`](RecvError::UnexpectedEof) if no Close came.
+    /// these messages, receiving fails with [`UnexpectedEof`](RecvError::UnexpectedEof) if no Close
+    /// came.
     pub fn end_of_stream(&mut self) {
         self.end_message();
         self.eof = true;
@@ -261,20 +257,21 @@ impl Receiver {
     }
 
     /// Gives the receiver a buffer to read into, of any length. Its initialised length is the room.
-    /// The contents of the present buffer move to it. Ends the current message.
+    /// The contents of the present buffer move to the new buffer; if they do not fit, the new
+    /// buffer is dropped. Ends the current message.
     ///
-    /// Use it to share buffers among connections. Without it, the receiver allocates a buffer when
-    /// needed.
+    /// Use this call to share buffers among connections. Without a lent buffer, the receiver
+    /// allocates a buffer when needed.
     #[inline]
     pub fn lend(&mut self, buffer: Vec<u8>) {
         self.end_message();
         self.buf.lend(buffer);
     }
 
-    /// Lends a buffer whose first `n` bytes are received input. It is for a kernel that picks the
-    /// buffer to receive into (provided buffers of io_uring). It replaces [`lend`](Self::lend),
-    /// [`spare_mut`](Self::spare_mut), a copy and [`commit`](Self::commit), without the copy. Ends
-    /// the current message.
+    /// Lends a buffer whose first `n` bytes are received input. Use this call if the kernel picks
+    /// the buffer to receive into (provided buffers of io_uring). `lend_filled` does the work of
+    /// [`lend`](Self::lend), [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), and saves
+    /// a copy. Ends the current message.
     ///
     /// Returns a buffer that is free now: the receiver's own before this call, if it had one. If a
     /// partial frame or message is kept from before, or if `buffer` has fewer than 8 bytes after
@@ -358,8 +355,7 @@ impl Receiver {
 
     /// The peer's Close; `None` before it comes, and for an empty body.
     pub(crate) fn close_frame(&self) -> Option<CloseFrame<'_>> {
-        let close = self.close.as_deref()?;
-        CloseFrame::parse(close.bytes.get(..close.len)?).ok().flatten()
+        CloseFrame::parse(self.close.as_ref()?.payload()).ok().flatten()
     }
 
     /// How receiving ended, if it did. The caller supplies `clean`, which only both halves together
@@ -391,10 +387,6 @@ impl Receiver {
     /// Whether nothing more will be received.
     pub(super) fn ended(&self) -> bool {
         matches!(self.state, State::Closed | State::Failed(_))
-    }
-
-    pub(super) fn at_eof(&self) -> bool {
-        self.eof
     }
 
     /// Fails with `error` after everything received has been delivered, unless the peer has closed.
@@ -440,7 +432,7 @@ impl Receiver {
         self.message.as_ref().map(|message| message.handing)
     }
 
-    /// Where in the stream the bytes begin that are not consumed yet.
+    /// The position in the stream of the first byte that is not consumed yet.
     fn place(&self) -> u64 {
         self.total.wrapping_sub(self.buf.wire_len() as u64)
     }

@@ -10,9 +10,9 @@
 //! has a meaning only while a message is in progress (`Receiver` knows when); `release` sets both
 //! to `next`.
 //!
-//! The slack is never lent out. The slack allows loading a header as one array wherever the header
-//! begins. Bytes beyond `end` are stale, from this connection or from another that used the buffer
-//! before. They are never read as data.
+//! The slack is never lent out. With it, a header can be loaded as one array wherever the header
+//! begins. Bytes beyond `end` are stale: they are from this connection, or from another connection
+//! that used the buffer before. They are never read as data.
 use crate::proto::{
     frame::{MAX_HEADER_LEN, SHORT_LEN},
     kernel::{Buffer, Text},
@@ -25,19 +25,18 @@ use core::ops::Range;
 /// The number of bytes beyond `end` that loading a
 /// [`ShortHeader`](crate::proto::frame::ShortHeader) may touch.
 pub(crate) const SLACK: usize = SHORT_LEN;
-/// The most that one read of a large message asks for, so that the bytes stay in the second-level
-/// cache until they are unmasked.
+/// The most bytes that one read of a large message asks for, so that the bytes stay in the
+/// second-level cache until they are unmasked.
 const MAX_READ: usize = 128 << 10;
 /// From this length on a buffer is reallocated in place, and initialised read by read. Doubling
-/// would copy megabytes and touch as many new ones at once. Doubling stalled reading for
-/// milliseconds, and a Ping behind the bytes waited: measured with 16 MiB in fragments, the 75th
-/// percentile of the time to the Pong was 2.7 ms, and is 0.04 ms now.
+/// would copy megabytes at once, and stalled reading for milliseconds. Measured with a Ping behind
+/// 16 MiB in fragments: the 75th percentile of the time to the Pong was 2.7 ms, and is 0.04 ms now.
 const IN_PLACE: usize = 2 * MAX_READ;
 /// The read length for an opening handshake. Most heads fit, and a peer that sends no head holds no
 /// more memory than this.
 const HEAD: usize = 2 << 10;
-/// A grown buffer is freed after this many reads that did not need its length.
-const CALM: u8 = 64;
+/// A grown buffer is freed after this many reads in a row that did not need its length.
+const UNNEEDED_READS: u8 = 64;
 
 pub(crate) struct RecvBuffer {
     /// Initialised to its length. Invariant: `msg <= msg_end <= next <= end`. Also `end + SLACK <=
@@ -48,14 +47,15 @@ pub(crate) struct RecvBuffer {
     msg: usize,
     msg_end: usize,
     /// The number of bytes that one read asks for: `Config::read_buffer` and the longest header, so
-    /// that one read can take a message of that length.
+    /// that one read can take a message of `read_buffer` bytes.
     base: usize,
-    /// The number of reads since the buffer was last too small.
-    calm: u8,
-    /// `bytes` is the connection's small buffer, which holds a partial frame during a wait.
-    stashed: bool,
-    /// The small buffer while it is not in use. It is kept because a slow peer may need it at each
+    /// The number of reads in a row that did not need the buffer's length.
+    unneeded_reads: u8,
+    /// *Stashed*: `bytes` is the connection's small buffer, which holds a partial frame during a
     /// wait.
+    stashed: bool,
+    /// The small buffer while it is not in use. It is kept because, with a slow peer, each wait may
+    /// need it.
     small: Vec<u8>,
     memory: &'static Memory,
 }
@@ -71,7 +71,7 @@ impl RecvBuffer {
             msg: 0,
             msg_end: 0,
             base: base + MAX_HEADER_LEN,
-            calm: 0,
+            unneeded_reads: 0,
             stashed: false,
             small: Vec::new(),
             memory: &HEAP,
@@ -243,9 +243,9 @@ impl RecvBuffer {
         (self.msg, self.msg_end, self.next, self.end) = (0, 0, 0, 0);
     }
 
-    /// Returns `range` as shared bytes. If `range` fills at least half of the buffer, the buffer
-    /// goes with it, and the bytes after it are copied to a new buffer. Otherwise `range` is
-    /// copied, so that a short message does not keep a long buffer alive.
+    /// Returns `range` as shared bytes. If `range` fills at least half of the buffer, the buffer is
+    /// given away, and the wire bytes are copied to a new buffer. Otherwise `range` is copied, so
+    /// that a short message does not keep a long buffer alive.
     pub(super) fn take_binary(&mut self, range: Range<usize>) -> Bytes {
         if !self.fills(range.len()) {
             return Bytes::copy_from_slice(self.get(range).unwrap_or_default());
@@ -265,18 +265,19 @@ impl RecvBuffer {
         len >= self.bytes.capacity() / 2
     }
 
-    /// Gives the buffer away, and copies the wire bytes to a new one.
+    /// Gives the buffer away, and copies the wire bytes to a new buffer.
     fn give_up(&mut self) -> Buffer {
         self.release(); // The message stays in the old buffer.
         let (_, wire) = self.held();
-        let bytes = (self.memory.take)((wire + 1).max(self.base) + SLACK);
+        let bytes = self.memory.take((wire + 1).max(self.base) + SLACK);
         self.replace(bytes)
     }
 
     /// Replaces the buffer by `bytes` and moves the kept bytes there. `bytes` has room for them.
     fn replace(&mut self, mut bytes: Vec<u8>) -> Buffer {
         let (kept, wire) = self.held();
-        if let Some((front, back)) = bytes.split_at_mut_checked(kept)
+        if kept + wire > 0
+            && let Some((front, back)) = bytes.split_at_mut_checked(kept)
             && let Some(back) = back.get_mut(..wire)
             && let Some(message) = self.get(self.message())
         {
@@ -288,7 +289,8 @@ impl RecvBuffer {
         core::mem::replace(&mut self.bytes, bytes.into())
     }
 
-    /// [`replace`](Self::replace), but keeps a small old buffer, and gives any other back.
+    /// [`replace`](Self::replace), but keeps a small old buffer, and gives any other old buffer
+    /// back.
     fn exchange(&mut self, bytes: Vec<u8>) {
         let old = self.swap(bytes);
         if !old.is_empty() {
@@ -301,14 +303,16 @@ impl RecvBuffer {
         let stashed = self.stashed;
         let old = self.replace(bytes).take();
         if stashed && old.len() <= self.base / 8 {
-            // Only a small one: a connection must not hold more memory over later waits.
+            // Only a small buffer is kept, because a connection must not hold more memory over
+            // later waits.
             self.small = old;
             return Vec::new();
         }
         old
     }
 
-    /// Accepts a buffer to read into, if the kept bytes fit and leave room.
+    /// Replaces the buffer by `bytes` if the kept bytes fit and leave room. Otherwise drops
+    /// `bytes`.
     #[inline]
     pub(super) fn lend(&mut self, bytes: Vec<u8>) {
         let (kept, wire) = self.held();
@@ -317,9 +321,9 @@ impl RecvBuffer {
         }
     }
 
-    /// Accepts a buffer whose first `n` bytes are the next input, and returns the old buffer.
-    /// Refuses it if bytes are kept, because input must be contiguous, or if it has no room for
-    /// the slack.
+    /// Replaces the buffer by `bytes`, whose first `n` bytes are the next input, and returns the old
+    /// buffer. Refuses `bytes` if earlier bytes are kept, because input must be contiguous, or if
+    /// `bytes` has no room for the slack.
     #[inline]
     pub(super) fn lend_filled(&mut self, bytes: Vec<u8>, n: usize) -> Result<Vec<u8>, Vec<u8>> {
         if !self.is_empty() || bytes.len().saturating_sub(SLACK) < n {
@@ -336,8 +340,8 @@ impl RecvBuffer {
     }
 
     /// Gives the buffer away before a wait. Kept bytes move to the connection's small buffer if
-    /// they fill at most an eighth of the buffer. If there are more, the buffer stays, and an empty
-    /// `Vec` is returned.
+    /// they fill at most an eighth of the buffer. Otherwise the buffer stays, and an empty `Vec` is
+    /// returned.
     #[inline]
     pub(super) fn reclaim(&mut self) -> Vec<u8> {
         if self.is_empty() && !self.stashed {
@@ -357,7 +361,7 @@ impl RecvBuffer {
         if small.len() < kept + wire + SLACK {
             let len = (kept + wire + SLACK).next_power_of_two().max(64);
             if len > self.base / 8 {
-                let lent = (self.memory.take)(len);
+                let lent = self.memory.take(len);
                 if lent.len() <= 2 * len {
                     return self.stash_in(lent);
                 }
@@ -374,11 +378,11 @@ impl RecvBuffer {
         bytes
     }
 
-    /// Room for the next read; never empty. Resets the cursors when the buffer is empty, compacts
-    /// when the tail is short, and grows when the buffer is full. The buffer grows only as bytes
-    /// arrive, so that an announced length costs no memory. `limit` is the longest message. `rest`
-    /// is the number of missing bytes of the frame in progress. A large frame is read only up to
-    /// its end, so that no bytes behind it have to be moved.
+    /// Room for the next read; never empty. Resets the cursors when the buffer is empty, moves
+    /// bytes to the front when the room behind them is short, and grows the buffer when it is full.
+    /// The buffer grows only as bytes arrive, so that an announced length costs no memory. `limit`
+    /// is the longest message. `rest` is the number of missing bytes of the frame in progress. A
+    /// large frame is read only up to its end, so that no bytes behind it have to be moved.
     #[inline]
     pub(crate) fn spare_mut(&mut self, limit: usize, rest: usize) -> &mut [u8] {
         if self.is_empty() && self.bytes.len() == self.base + SLACK {
@@ -394,20 +398,21 @@ impl RecvBuffer {
         let whole = self.base + SLACK;
         if kept + wire == 0 {
             self.rewind();
-            self.calm = self.calm.saturating_add(1);
-            // A lent buffer may be somewhat shorter than one of our own.
+            self.unneeded_reads = self.unneeded_reads.saturating_add(1);
+            // A lent buffer may be somewhat shorter than a buffer of our own.
             let (short, long) = (self.bytes.len() < whole / 2, self.bytes.len() > whole);
-            if short || self.stashed || (long && self.calm >= CALM) {
-                self.calm = 0;
-                self.exchange((self.memory.take)(whole));
+            if short || self.stashed || (long && self.unneeded_reads >= UNNEEDED_READS) {
+                self.unneeded_reads = 0;
+                self.exchange(self.memory.take(whole));
             }
             return self.get_mut(0..self.base.min(self.room()));
         }
         // A large frame asks for all its missing bytes, to save system calls. Otherwise room for a
-        // quarter of a read is enough. With less, bytes move, because short reads cost more.
+        // quarter of a read is enough. With less room, bytes move, because short reads cost more
+        // than the move.
         let large = rest > 0 && rest.saturating_add(kept + wire) > self.base / 2;
         let (want, least) = if large {
-            self.calm = 0;
+            self.unneeded_reads = 0;
             (rest.min(MAX_READ), rest.min(self.base))
         } else {
             (self.base, self.base / 4)
@@ -442,16 +447,15 @@ impl RecvBuffer {
         }
         let most = limit.saturating_add(self.base).saturating_add(SLACK);
         if self.stashed || (self.room() < least && self.bytes.len() < most) {
-            self.calm = 0;
-            // A stashed buffer is exchanged instead: if it were lengthened, it would count as the
-            // small buffer, and a peer that sends a byte at a time would make it grow by 128 KiB a
-            // read.
+            self.unneeded_reads = 0;
+            // The small buffer is replaced, not lengthened. Otherwise a peer that sends a byte at a
+            // time would make the small buffer grow by 128 KiB a read.
             if self.bytes.len() >= IN_PLACE && !self.stashed {
                 self.bytes.lengthen((self.bytes.len() + MAX_READ).min(most), most);
             } else {
                 let double = (2 * self.bytes.len()).max(self.base + SLACK);
                 let len = double.min(most).max(kept + wire + self.base / 4 + SLACK);
-                self.exchange((self.memory.take)(len));
+                self.exchange(self.memory.take(len));
             }
         }
         if self.room() == 0 {
@@ -459,7 +463,7 @@ impl RecvBuffer {
         }
         if self.room() == 0 {
             // Reached only if the caller commits again and again without asking for events.
-            self.exchange((self.memory.take)(2 * self.bytes.len()));
+            self.exchange(self.memory.take(2 * self.bytes.len()));
         }
     }
 

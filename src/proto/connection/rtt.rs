@@ -1,8 +1,8 @@
 //! Round-trip times, from Pings that are identified by their payloads, and from their Pongs.
 //!
 //! The sending half queues Pings, the receiving half finds Pongs, and the caller tells the time. A
-//! Pong that comes without a time waits until the caller tells one. Before its first such Ping a
-//! connection stores nothing for round-trip times.
+//! Pong that comes without a time waits until the caller tells the time. Before its first measured
+//! Ping, a connection stores nothing for round-trip times.
 use crate::proto::time::Time;
 use core::time::Duration;
 
@@ -15,9 +15,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// How long a Ping and its Pong took, from when the Ping was queued to when the Pong was received,
 /// by the caller's times.
 ///
-/// This includes waiting before the Ping (the frame under way, a full socket) and before the Pong
-/// (messages not yet received). So a round trip is the time for a message and its
-/// answer. `minimum` is closest to the time of the network alone.
+/// This includes the Ping's wait (for the frame under way, for a full socket) and the Pong's wait
+/// (for messages not yet received). So a round trip is the time for a message and its answer.
+/// `minimum` is closest to the time of the network alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoundTrip {
@@ -38,7 +38,7 @@ pub(super) struct Trips {
     /// other. The newest gives a time if the peer omits Pongs.
     oldest: Option<Probe>,
     newest: Option<Probe>,
-    /// Set while a Pong waits until the caller tells a time: when the Pong's Ping was queued.
+    /// A Ping whose Pong has come, but still lacks its time of arrival: when the Ping was queued.
     answered: Option<Time>,
     times: Option<RoundTrip>,
 }
@@ -73,15 +73,15 @@ impl Trips {
         }
     }
 
-    /// Handles a Pong that came, at the time `at` if the caller gave it. A Pong that answers no
-    /// Ping under way is ignored (RFC 6455 §5.5.3).
+    /// Handles a Pong. `at` is its time of arrival, if the caller gave the time. A Pong that
+    /// answers no Ping under way is ignored (RFC 6455 §5.5.3).
     pub(super) fn answer(&mut self, payload: &[u8], at: Option<Time>) {
         let matches = |probe: &Option<Probe>| probe.filter(|probe| probe.mark == payload);
         let probe = if let Some(probe) = matches(&self.oldest) {
             self.oldest = self.newest.take();
             probe
         } else if let Some(probe) = matches(&self.newest) {
-            (self.oldest, self.newest) = (None, None); // The Pong settles earlier Pings too.
+            (self.oldest, self.newest) = (None, None); // The Pong answers earlier Pings too.
             probe
         } else {
             return;
@@ -92,12 +92,12 @@ impl Trips {
         }
     }
 
-    /// Whether a Pong waits for the caller to tell the time.
+    /// Whether a received Pong still lacks its time of arrival, which the caller tells next.
     pub(super) fn wait(&self) -> bool {
         self.answered.is_some()
     }
 
-    /// Ends the round trip of the waiting Pong, if any, at `now`.
+    /// Uses `now` as the time of arrival if a received Pong lacks its time.
     pub(super) fn pong_at(&mut self, now: Time) {
         let Some(queued) = self.answered.take() else { return };
         let latest = now - queued;
@@ -122,9 +122,8 @@ impl Trips {
     }
 }
 
-/// The payload that identifies a Ping; it differs as soon as time has passed. It cannot be guessed
-/// from earlier payloads without knowing the nanosecond, so a peer cannot answer a Ping before it
-/// arrives.
+/// The payload that identifies a Ping. It depends on the nanoseconds of our clock. A peer that does
+/// not know them cannot guess the payload, so it cannot answer a Ping before the Ping arrives.
 fn mark(now: Time) -> [u8; MARK] {
     // The output function of SplitMix64.
     let mut x = (now - Time::ZERO).as_nanos() as u64;

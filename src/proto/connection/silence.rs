@@ -1,10 +1,10 @@
 //! The deadline on data from the peer. If the peer's Pings arrive but no messages do, the feed has
 //! died.
 //!
-//! Pauses of reading work differently here. `Pause` in `timers.rs` needs the time when a pause
-//! begins and when it ends. A `send` pauses reading often and briefly, and should not read the
-//! clock each time. Here a short pause may count as silence, because bytes that came meanwhile are
-//! read before the silence is judged. A longer pause shows as a look that comes late.
+//! `timers.rs` notes when each pause of reading begins and ends. Here that would cost a clock
+//! reading per `send`. So a short pause may count as silence, but bytes that came during the pause
+//! are read before the silence is judged. After a longer pause the next look is late, and `is_over`
+//! does not count that time as silence.
 use super::{
     Receiver,
     looks::{LOOKS, SHORTEST},
@@ -21,7 +21,7 @@ pub(super) struct Silence {
     /// Reading was paused after the last data came, so unread data may be in the stream.
     paused: bool,
     /// The deadline has passed, but unread data is possible. The next look, due at this time,
-    /// decides unless it is late.
+    /// decides unless that look is late.
     decided: Option<Time>,
 }
 
@@ -60,10 +60,9 @@ impl Silence {
         decided.unwrap_or_else(|| (last.at + self.between_looks()).min(deadline))
     }
 
-    /// Looks whether data came. Returns whether no data came for too long. `busy` says that other
-    /// input keeps coming, so that data may be behind it. In this case, and after a pause of
-    /// reading, only one more look decides: a slow caller has not yet read the bytes that arrived
-    /// meanwhile.
+    /// Looks whether data came. Returns `true` if no data came for too long. `busy` says that other
+    /// input keeps coming, so that data may be behind that input. In this case, and after a pause
+    /// of reading, one more look decides, because bytes that have arrived may still be unread.
     pub(super) fn is_over(&mut self, now: Time, rx: &Receiver, busy: bool) -> bool {
         let (due, pause) = (self.next(busy), self.between_looks());
         let mark = rx.data_mark();
@@ -81,8 +80,8 @@ impl Silence {
             return false;
         }
         if self.paused && now > due + pause {
-            // The look is late by more than an interval, so the pause was long, and its time does
-            // not count.
+            // This look is late by more than the time between looks, so the pause was long, and its
+            // time does not count.
             last.since = last.since + (now - before);
             (self.paused, self.decided) = (false, None);
         }

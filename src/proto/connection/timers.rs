@@ -1,9 +1,9 @@
 //! Deadlines as a pure function of the times that the caller tells.
 //!
 //! Receiving a message only sets a flag. It reads no clock and moves no timer, because that would
-//! cost more than the message. A timer that was never armed is due at once, and its first call arms
-//! it. So `handle_timeout` alone needs the time. Adapters sleep until a deadline and then tell the
-//! time.
+//! cost more than the message. A timer that was never armed is due at once, and the first
+//! `handle_timeout` arms it. So only `handle_timeout` needs the time. Adapters sleep until a
+//! deadline and then tell the time.
 mod dormant;
 
 pub(super) use dormant::Kept;
@@ -17,15 +17,15 @@ use crate::proto::{
 use alloc::boxed::Box;
 use core::time::Duration;
 
-/// All deadlines except the one on writing, which is kept with the bytes to write.
+/// All deadlines except the deadline on writing, which is kept with the bytes to write.
 #[derive(Debug)]
 pub(super) struct Timers {
     heartbeat: Option<Heartbeat>,
     frame_timeout: Duration,
     pub(super) close_timeout: Duration,
     beat: Beat,
-    /// Boxed, because most connections have none.
-    silence: Option<Box<Silence>>,
+    /// Boxed, because most connections have no deadline on data.
+    pub(super) silence: Option<Box<Silence>>,
     idle: Option<Box<Idle>>,
     /// Where the partial frame began, and its deadline.
     frame: Option<(u64, Time)>,
@@ -33,7 +33,7 @@ pub(super) struct Timers {
     end: Option<(Phase, Time)>,
     pause: Pause,
     /// A phase of closing timed out, so the stream is dropped as it is.
-    given_up: bool,
+    pub(super) given_up: bool,
     /// The deadline that has passed. No other deadline runs after it.
     expired: Option<RecvError>,
 }
@@ -67,6 +67,7 @@ enum Beat {
 }
 
 impl Timers {
+    #[inline(always)]
     pub(super) fn new(config: &Config) -> Self {
         Self {
             silence: config.data_timeout.map(|timeout| Box::new(Silence::new(timeout))),
@@ -166,8 +167,8 @@ impl Timers {
         true
     }
 
-    /// When to tell the time to measure a pause. `None` if no deadline of the peer runs that the
-    /// pause would move, to save reading the clock.
+    /// When to tell the time to measure a pause. `None` if the pause would move no running deadline
+    /// of the peer: then the clock need not be read.
     fn next_of_pause(&self, rx: &Receiver) -> Option<Time> {
         let awaited = match self.beat {
             Beat::Pinged { .. } => true,
@@ -183,14 +184,9 @@ impl Timers {
         self.heartbeat.is_some() || self.silence.is_some() || self.idle.is_some()
     }
 
-    /// Whether the peer has a deadline on data.
-    pub(super) fn expects_data(&self) -> bool {
-        self.silence.is_some()
-    }
-
     /// When `attend` is due, if ever, while input keeps coming.
     pub(super) fn attends(&self) -> Option<Time> {
-        [self.next_silence(true), self.next_idle()].into_iter().flatten().min()
+        Time::earliest(&[self.next_silence(true), self.next_idle()])
     }
 
     fn next_silence(&self, busy: bool) -> Option<Time> {
@@ -199,11 +195,6 @@ impl Timers {
 
     fn next_idle(&self) -> Option<Time> {
         self.idle.as_ref().map(|idle| idle.next())
-    }
-
-    /// Whether a phase of closing timed out, so that the stream is dropped as it is.
-    pub(super) fn gave_up(&self) -> bool {
-        self.given_up
     }
 
     /// The time at which the caller must call `handle` next.
@@ -216,7 +207,7 @@ impl Timers {
         let idle = self.next_idle().filter(|_| phase == Phase::Open);
         let pause = self.next_of_pause(rx);
         if self.paused() || rx.ended() {
-            return [end, idle, pause].into_iter().flatten().min();
+            return Time::earliest(&[end, idle, pause]);
         }
         let frame = rx.partial_frame().map(|at| armed(self.frame, at, Time::ZERO));
         let pong = tx.pong_waits().then_some(Time::ZERO);
@@ -227,7 +218,7 @@ impl Timers {
             Beat::Listening { until: at, .. } | Beat::Pinged { look: at, .. } => Some(at),
         };
         let data = self.next_silence(false).filter(|_| phase == Phase::Open);
-        [end, idle, pause, frame, beat, data, pong].into_iter().flatten().min()
+        Time::earliest(&[end, idle, pause, frame, beat, data, pong])
     }
 
     /// Tells the time. `busy` says that input keeps coming. Returns whether the idle message was
@@ -252,7 +243,7 @@ impl Timers {
     }
 
     /// Tells the time to the idle message and the deadline on data only. A flood of input from the
-    /// peer must not put these off. `busy` says that input keeps coming. Returns whether the idle
+    /// peer must not delay these two. `busy` says that input keeps coming. Returns whether the idle
     /// message was queued.
     pub(super) fn attend(
         &mut self,
@@ -327,8 +318,9 @@ impl Timers {
         let pause = between_looks(heartbeat);
         let soon = now + pause;
         let pinged = |until: Time| Beat::Pinged { until, look: until.min(soon) };
-        // If this look is late by less than a quarter of the time between looks, the next look is
-        // counted from this one's planned time, so that small delays of an adapter do not add up.
+        // This look may be late. If the delay is less than a quarter of the time between looks, the
+        // next look is counted from this look's planned time. So small delays of an adapter do not
+        // add up.
         let due = match self.beat {
             Beat::Listening { until, .. } => until.max(now.before(pause / 4)),
             _ => now,

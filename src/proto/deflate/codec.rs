@@ -1,8 +1,8 @@
-//! Compressors and decompressors, and the buffers that they write to. Each thread keeps some for
-//! its connections without context takeover.
+//! Compressors and decompressors, and the buffers that they write to. Each thread keeps some of
+//! each for its connections without context takeover.
 //!
 //! A compressor or decompressor is reset when it is given back, so that no connection can see data
-//! of another.
+//! of another connection.
 use super::{Deflate, clamp};
 use crate::proto::{
     kernel::{Buffer, Text},
@@ -14,7 +14,7 @@ use zlib_rs::DeflateFlush;
 
 pub(crate) use zlib_rs::Inflate as Decompressor;
 
-/// The end of every sync flush, which is not sent (RFC 7692 §7.2.1).
+/// The last bytes of every sync flush. They are not sent (RFC 7692 §7.2.1).
 pub(crate) const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// The setting of a compressor. Connections with the same setting can share a compressed message.
@@ -53,11 +53,10 @@ impl Compressor {
         self.raw.reset();
     }
 
-    /// Compresses the next bytes, at least one, up to a byte boundary. The output then ends with
-    /// [`TAIL`].
+    /// Compresses the next bytes (at least one). The output ends at a byte boundary, with [`TAIL`].
     ///
-    /// All of `input` is compressed, even if the output is longer, because zlib-rs (0.6.8) cannot
-    /// be reset while output is pending.
+    /// All of `input` is compressed, even if the output is longer than the input, because zlib-rs
+    /// (0.6.8) cannot be reset while output is pending.
     pub(crate) fn compress(&mut self, mut input: &[u8], out: &mut Output) -> Result<(), Broken> {
         loop {
             let room = out.room(usize::MAX).ok_or(Broken)?;
@@ -78,8 +77,8 @@ impl Compressor {
     }
 }
 
-/// Writes `input` in stored blocks (RFC 1951 §3.2.4), with [`TAIL`] behind them. This is for a
-/// message in which zlib fails after a compressed piece was sent: the rest cannot be sent
+/// Writes `input` as stored blocks (RFC 1951 §3.2.4), followed by [`TAIL`]. Used if zlib fails
+/// after the message's first chunk was sent: a message that began compressed cannot go on
 /// uncompressed.
 pub(crate) fn store(input: &[u8], out: &mut Output) {
     for block in input.chunks(0xffff) {
@@ -101,8 +100,8 @@ pub(crate) struct Output {
     len: usize,
 }
 
-/// The length of a new buffer. It equals the length of the adapters' read buffers, so that they can
-/// share the pool.
+/// The length of a new buffer. The adapters' read buffers have the same length, so both use the
+/// same buffers of the pool.
 const FIRST: usize = 16 << 10;
 
 impl Output {
@@ -114,8 +113,8 @@ impl Output {
         self.len
     }
 
-    /// Non-empty room to write to, within the first `most` bytes. The buffer grows if it has no
-    /// room. `None` if it already holds `most` bytes.
+    /// The free part of the buffer's first `most` bytes, which is never empty. A full buffer grows
+    /// first. `None` if `most` bytes are already used.
     pub(crate) fn room(&mut self, most: usize) -> Option<&mut [u8]> {
         if self.len == self.bytes.len() {
             if self.len >= most {
@@ -129,7 +128,8 @@ impl Output {
 
     #[cold]
     fn grow(&mut self, most: usize) {
-        let mut bytes = pool::take((2 * self.len).min(most).max(FIRST));
+        let mut bytes = Vec::new();
+        pool::take_to(&mut bytes, (2 * self.len).min(most).max(FIRST));
         if let Some(to) = bytes.get_mut(..self.len) {
             to.copy_from_slice(self.bytes());
         }
@@ -191,7 +191,7 @@ impl Output {
         self.bytes.text()
     }
 
-    /// Takes the text with the buffer.
+    /// Takes the buffer, with the text in it.
     pub(crate) fn take_text(&mut self) -> Text {
         self.len = 0;
         core::mem::take(&mut self.bytes).into_text()
@@ -203,10 +203,11 @@ impl Output {
     }
 }
 
-/// The compressors and decompressors that a thread keeps; the first was unused for longest.
+/// The compressors and decompressors that a thread keeps, in the order in which they were given
+/// back.
 struct Kept {
     idle: Vec<Idle>,
-    /// The sum of the costs of all in `idle`.
+    /// The sum of the costs of the values in `idle`.
     bytes: usize,
 }
 
@@ -219,7 +220,7 @@ impl Idle {
     /// The number of bytes that zlib-rs allocates for the value, rounded up to the next KiB.
     fn cost(&self) -> usize {
         match self {
-            // A window, the same again to slide it, a chain, a hash table, symbols and output.
+            // The window, as much again to slide it, the chain, the hash table, symbols and output.
             Self::Compressor(it) => (4 << it.setting.window_bits) + (244 << 10),
             Self::Decompressor(_) => 47 << 10,
         }
@@ -252,7 +253,7 @@ fn take(wanted: impl Fn(&Idle) -> bool) -> Option<Idle> {
 }
 
 fn give(idle: Idle, limit: usize) {
-    let _ = KEPT.try_with(|kept| kept.borrow_mut().give(idle, limit)); // Err: the thread ends.
+    let _ = KEPT.try_with(|kept| kept.borrow_mut().give(idle, limit)); // Err: the thread is ending.
 }
 
 /// A compressor without history.
@@ -270,8 +271,8 @@ pub(crate) fn give_compressor(mut compressor: Box<Compressor>, limit: usize) {
     give(Idle::Compressor(compressor), limit);
 }
 
-/// Compresses a whole message so that it can be inflated alone, with [`TAIL`] behind it. Returns
-/// `false` if the result is not shorter.
+/// Compresses a whole message without reference to earlier messages. The output ends with [`TAIL`].
+/// Returns `false` if the message did not become shorter.
 pub(crate) fn compress_alone(
     setting: Setting,
     payload: &[u8],
@@ -292,7 +293,7 @@ pub(crate) fn without_tail(out: &Output) -> &[u8] {
 }
 
 fn decompressor() -> Decompressor {
-    Decompressor::new(false, 15) // The longest window also inflates shorter ones.
+    Decompressor::new(false, 15) // The longest window inflates messages of every window.
 }
 
 /// A decompressor without history.

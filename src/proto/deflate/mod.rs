@@ -5,7 +5,7 @@
 //! The handshake writes offers and answers. `zlib-rs` does the compression, even if other crates of
 //! the program choose a different backend for `flate2`.
 //!
-//! It is off unless both ends ask for it:
+//! Compression is off unless both ends ask for it:
 //!
 //! ```
 //! use tickwire::{Config, deflate::Deflate};
@@ -17,11 +17,11 @@
 //! # What it costs in memory
 //!
 //! Without context takeover, which is the default, a connection keeps nothing between messages.
-//! Each thread keeps a compressor for each setting in use, some decompressors and some buffers, and
-//! all its connections share them. With takeover, a connection keeps its compressor or decompressor
-//! from its first use until the connection ends.
+//! Each thread keeps a compressor for each setting in use, some decompressors and some buffers. All
+//! connections of the thread share them. With takeover, a connection keeps its compressor or
+//! decompressor from the first use until the connection ends.
 //!
-//! | bytes per connection, beyond one without compression | idle, no message yet | idle, after messages |
+//! | bytes per connection, in addition to those without compression | idle, no message yet | idle, after messages |
 //! |---|---|---|
 //! | no takeover | 168 | 168 |
 //! | a peer's takeover (receiving) | 168 | 47 KiB |
@@ -30,35 +30,34 @@
 //! | the same, window of 9 bits | 168 | 246 KiB |
 //!
 //! The table is for a 64-bit target; `tests/allocations/deflate.rs` measures it. zlib-rs has a hash
-//! table of 128 KiB for every window, and always a receiving window of 32 KiB. While a compressed
-//! message is partly received or sent, its connection holds one of the shared compressors or
-//! decompressors.
+//! table of 128 KiB for every window, and always a receiving window of 32 KiB. A connection holds a
+//! shared compressor or decompressor while a compressed message is partly sent or received.
 //!
-//! Feeding a message compresses all of it at once. In a split connection, the reader's Pongs wait
-//! for that.
+//! `feed` compresses a whole message at once. In a split connection, the reader's Pongs wait until
+//! the message is compressed.
 //!
 //! # Choices that RFC 7692 leaves open
 //!
 //! - A server answers `server_no_context_takeover; client_no_context_takeover` unless
 //!   [`takeover`](Direction::takeover) is set. It never answers with a window size that was not
-//!   offered, because some clients refuse it.
-//! - zlib cannot compress for a window of 8 bits. A server declines an offer that requires the
-//!   server to use it. A client that must use it sends all messages uncompressed.
-//! - A message is complete if all its blocks are, once 00 00 ff ff is appended (§7.2.2). Any other
-//!   message fails with [`BadDeflate`](crate::ProtocolError::BadDeflate), with two exceptions that
-//!   other libraries make too. A message of zero bytes is empty. A message that ends with a block
-//!   whose last byte is ff is complete, as if its sender had left the 00 00 ff ff of its flush in
-//!   place.
-//! - A block with BFINAL set ends the stream as in RFC 1951 §3.2.3. Later data, in this message or
-//!   the next, cannot refer back across it. No known compressor sets it.
-//! - References beyond the window agreed on are accepted, up to 32 KiB back. Without takeover they
-//!   must stay within the message.
-//! - Compressed bytes may exceed [`max_message`](crate::Config::max_message) by an eighth and 1
-//!   KiB, because incompressible data grows. The inflated message may not exceed it.
-//! - Blocks without content are not limited, because a sender that flushes often sends many. They
-//!   cost time without yielding data: 210 to 490 instructions per byte received, about 20 to 55 ns
-//!   (32 for stored blocks, 7 for stored data). The cost is linear, is spent as the bytes arrive,
-//!   and is bounded by the limit above.
+//!   offered, because some clients refuse such an answer.
+//! - zlib cannot compress for a window of 8 bits. So a server declines an offer that requires this
+//!   window of the server. A client that must use this window sends all messages uncompressed.
+//! - A message is complete if its DEFLATE blocks are complete once 00 00 ff ff is appended
+//!   (§7.2.2). Any other message fails with [`BadDeflate`](crate::ProtocolError::BadDeflate), with
+//!   two exceptions that other libraries make too. A message of zero bytes is empty. A message is
+//!   also complete if its last block ends with a byte ff, as if the sender had not removed the 00
+//!   00 ff ff of its flush.
+//! - A block with BFINAL set ends the DEFLATE stream (RFC 1951 §3.2.3). Later data, in this message
+//!   or the next, cannot refer back across that block.
+//! - References may reach back up to 32 KiB, even if a shorter window was agreed on. Without
+//!   takeover they must stay within the message.
+//! - The compressed bytes of a message may exceed [`max_message`](crate::Config::max_message) by an
+//!   eighth and 1 KiB, because incompressible data grows. The inflated message may not exceed
+//!   `max_message`.
+//! - The number of empty blocks is not limited, because a sender that flushes often sends many.
+//!   They yield no data, and cost up to 490 instructions (about 55 ns) per byte received. The cost
+//!   is linear, and the limit above bounds it.
 use crate::proto::role::Role;
 
 pub(crate) mod codec;
@@ -66,53 +65,56 @@ mod params;
 
 pub(crate) use params::{Answer, NAME, Offer};
 
-/// Settings of permessage-deflate: what to offer and answer, and how to compress. It is off unless
-/// set in [`Config::deflate`](crate::Config::deflate). With a peer that does not support it,
-/// messages are uncompressed.
+/// Settings of permessage-deflate: what to offer and answer, and how to compress. Compression is
+/// off unless [`Config::deflate`](crate::Config::deflate) is set. If the peer does not support
+/// compression, messages are uncompressed.
 ///
 /// ```
 /// use tickwire::deflate::Deflate;
 ///
-/// // A client of a feed that repeats itself: the server may refer back to earlier messages.
+/// // In a feed that repeats itself, let the server refer back to earlier messages.
 /// let mut feed = Deflate { level: 2, min_size: 64, ..Deflate::default() };
 /// feed.server.takeover = true;
 /// ```
 ///
 /// # Secrets
 ///
-/// The length of a compressed message reveals something about its content. An attack needs two
-/// things: text of the attacker is compressed together with a secret (in one message or, with
-/// takeover, in one connection), and the attacker sees lengths. Then the secret can be guessed byte
-/// by byte (CRIME, BREACH; RFC 7692 §8). Send secrets as
+/// The length of a compressed message reveals something about its content. An attack (CRIME,
+/// BREACH; RFC 7692 §8) needs two things. The attacker sees the lengths. And text that the attacker
+/// chooses is compressed together with a secret: in one message or, with takeover, in one
+/// connection. Then the attacker can guess the secret byte by byte. Send secrets as
 /// [`Outbound::plain`](crate::Outbound::plain).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deflate {
-    /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. Values outside count as
-    /// the nearest of these.
+    /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. A value outside this
+    /// range counts as the nearest inside.
     ///
-    /// JSON of 1 KiB takes (`benches/deflate.rs`), alone and with takeover: 2.8 and 1.4 µs for 364
-    /// and 248 bytes at level 1; 8.5 and 6.2 µs for 289 and 208 at level 2; 10.4 and 11.0 µs for
-    /// 278 and 189 at level 6. Inflating it takes 0.7 to 1.8 µs.
+    /// Measured for JSON of 1 KiB (`benches/deflate.rs`). Inflating it takes 0.7 to 1.8 µs.
+    ///
+    /// | level | without takeover | with takeover |
+    /// |---|---|---|
+    /// | 1 | 364 bytes in 2.8 µs | 248 bytes in 1.4 µs |
+    /// | 2 | 289 bytes in 8.5 µs | 208 bytes in 6.2 µs |
+    /// | 6 | 278 bytes in 10.4 µs | 189 bytes in 11.0 µs |
     pub level: u8,
-    /// Messages shorter than this, in bytes, are sent uncompressed; default 128. Below that,
-    /// compression gains little without takeover. Empty messages are never compressed.
+    /// Messages of fewer bytes than this are sent uncompressed; default 128. Compressing a shorter
+    /// message gains little without takeover. Empty messages are never compressed.
     pub min_size: usize,
-    /// The number of bytes of shared compressors and decompressors that a thread keeps; default 2
-    /// MiB, which is about five compressors or 40 decompressors. Any more are freed after use and
-    /// allocated again.
+    /// The most bytes of shared compressors and decompressors that a thread keeps; default 2 MiB,
+    /// which is about five compressors or 40 decompressors. If there are more, the thread frees
+    /// those that were unused for longest.
     pub memory: usize,
-    /// Whether messages of the server may refer back to earlier messages, if the client agrees, and
-    /// how far.
+    /// Whether, and how far, messages of the server may refer back to earlier messages, if the
+    /// client agrees.
     ///
     /// With takeover, messages that repeat each other become much smaller. Each end then keeps its
     /// part of the context as long as the connection lives; see the
     /// [table](self#what-it-costs-in-memory). A peer's window can be limited only if the peer
-    /// supports it. A window of 8 bits counts as 9. The window for a message in memory is never
-    /// longer than the message.
+    /// supports it. A window of 8 bits counts as 9.
     pub server: Direction,
-    /// The same as `server`, for messages of the client.
+    /// The same for messages of the client, if the server agrees.
     pub client: Direction,
-    // As in `Config`, it makes `..` necessary.
+    // Makes `..` necessary, as in `Config`.
     #[doc(hidden)]
     pub more: (),
 }
@@ -121,15 +123,16 @@ pub struct Deflate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Direction {
     /// Whether a message may refer back to earlier messages (§7.1.1); default no. A
-    /// [`Prepared`](crate::Prepared) never does, and neither does the message after it.
+    /// [`Prepared`](crate::Prepared) message never refers back, and neither does the message after
+    /// it.
     pub takeover: bool,
     /// How far a message may refer back, as the exponent of a power of two of bytes, from 8 to 15
-    /// (§7.1.2); default 15. Values outside count as the nearest of these.
+    /// (§7.1.2); default 15. A value outside this range counts as the nearest inside.
     pub window_bits: u8,
 }
 
 impl Direction {
-    /// The parameters with the window limited to `least` to 15 bits.
+    /// The parameters with the window limited to between `least` and 15 bits.
     const fn with_at_least(self, least: u8) -> Self {
         Self { window_bits: clamp(self.window_bits, least, 15), ..self }
     }
@@ -165,7 +168,7 @@ impl Deflate {
 }
 
 /// The parameters that two ends agreed on: part of [`Negotiated`](crate::Negotiated). The default
-/// has no takeover, and windows of 15 bits. It can be built by hand, for framing without HTTP:
+/// has no takeover, and windows of 15 bits. For framing without HTTP, build the value by hand:
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated, deflate::{DeflateParams, Deflate, Direction}};
@@ -178,14 +181,14 @@ impl Deflate {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeflateParams {
-    /// The messages of the server.
+    /// The parameters for messages of the server.
     pub server: Direction,
-    /// The messages of the client.
+    /// The parameters for messages of the client.
     pub client: Direction,
 }
 
 impl DeflateParams {
-    /// The parameters of messages of `sender`, within their limits.
+    /// The parameters for messages of `sender`, with the window limited to between 8 and 15 bits.
     pub(crate) const fn of(&self, sender: Role) -> Direction {
         match sender {
             Role::Server => self.server.with_at_least(8),

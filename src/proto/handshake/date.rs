@@ -48,7 +48,7 @@ pub(super) fn text(seconds: u64) -> Option<String> {
         return None;
     }
     let (day, time) = (seconds / 86_400, seconds % 86_400);
-    // 400 years have 146,097 days. The year computed from that is off by one at most.
+    // 400 years have 146,097 days. The year that follows from this is wrong by at most one.
     let about = 1970 + day * 400 / 146_097;
     let year = [about + 1, about, about - 1].into_iter().find(|&year| days(year, 0) <= day)?;
     let month = (0..12).rev().find(|&month| days(year, month) <= day)?;
@@ -61,7 +61,7 @@ pub(super) fn text(seconds: u64) -> Option<String> {
 
 /// Days from 1970 to the first day of a month; `month` is 0 for January.
 fn days(year: u64, month: u64) -> u64 {
-    // Years begin with March here, so that the leap day is the last of its year.
+    // Years begin with March here, so that the leap day is the last day of its year.
     let (year, month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
     let leap_days = year / 4 - year / 100 + year / 400;
     365 * year + leap_days + (153 * month + 2) / 5 - 719_468

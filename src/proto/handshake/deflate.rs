@@ -18,8 +18,8 @@ pub(super) fn offer(config: &Config) -> Option<String> {
     config.deflate.as_ref().map(|ours| Offer::of(ours).to_string())
 }
 
-/// Accepts the first offer that a server can accept. Returns the line of the response, with its
-/// line end, and the parameters agreed on.
+/// Accepts the first offer that a server can accept. Returns the header line for the response, with
+/// its line end, and the parameters agreed on.
 pub(super) fn accept(offers: Extensions<'_>, config: &Config) -> (String, Option<DeflateParams>) {
     let accepted = config.deflate.as_ref().and_then(|ours| {
         offers.filter(is_deflate).find_map(|offer| Offer::parse(offer.params)?.answer(ours))
@@ -41,7 +41,8 @@ pub(super) fn agree(
             let answer = Answer::parse(one.params).and_then(|answer| answer.to(Offer::of(ours)));
             answer.map(Some).ok_or(HandshakeError::BadDeflate)
         }
-        // RFC 6455 §4.1 item 5. An extension that is named twice was not offered twice.
+        // RFC 6455 §4.1 item 5. We offer each extension once, so a response that names one twice is
+        // wrong.
         _ => Err(HandshakeError::UnexpectedExtension),
     }
 }

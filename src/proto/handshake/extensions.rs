@@ -1,7 +1,6 @@
 //! The grammar of Sec-WebSocket-Extensions (RFC 6455 §9.1), in linear time and without a copy.
 //!
-//! Other modules interpret extensions and agree on them: `deflate` does for permessage-deflate (RFC
-//! 7692).
+//! The module `deflate` interprets permessage-deflate (RFC 7692), and agrees on its parameters.
 //!
 //! Blanks are allowed around `,`, `;` and `=`. Elements of the list may be empty, but parameters
 //! may not. A quoted value must be a token once it is unescaped, so commas and semicolons in quotes
@@ -15,7 +14,7 @@ use alloc::{borrow::Cow, string::String};
 /// The name of the header.
 pub(super) const NAME: &str = "Sec-WebSocket-Extensions";
 
-/// The extensions that all header lines of a head name, in the order of preference.
+/// The extensions in all header lines of a head, in the order of preference.
 pub(super) struct Extensions<'a> {
     headers: Headers<'a>,
     /// The rest of the current line.
@@ -28,8 +27,8 @@ impl<'a> Extensions<'a> {
     }
 }
 
-/// A line that breaks the grammar ends at the fault. A handshake that passed its checks has only
-/// valid lines.
+/// If a line breaks the grammar, the rest of the line is skipped. A handshake that passed its
+/// checks has only valid lines.
 impl<'a> Iterator for Extensions<'a> {
     type Item = Extension<'a>;
 
@@ -100,7 +99,7 @@ impl<'a> Iterator for Params<'a> {
     }
 }
 
-/// Whether the value of one header follows the grammar, and whether it names any extension.
+/// Checks the grammar of one header's value. Returns whether the value names an extension.
 pub(super) fn check(mut value: &[u8]) -> Result<bool, HandshakeError> {
     let mut any = false;
     loop {
@@ -112,7 +111,7 @@ pub(super) fn check(mut value: &[u8]) -> Result<bool, HandshakeError> {
     }
 }
 
-/// The line is not allowed by RFC 6455 §9.1.
+/// The line breaks the grammar of RFC 6455 §9.1.
 #[derive(Debug)]
 struct Malformed;
 
@@ -133,7 +132,7 @@ fn take_token<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     }
 }
 
-/// A name and an optional value. A quoted value has no quotes, but still has its escapes.
+/// A name and an optional value. A quoted value is without its quotes, but still has its escapes.
 type RawParam<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// Takes `";" name [ "=" value ]` and the blanks around it. `None` if the next character is not a

@@ -1,18 +1,18 @@
 //! The head of an HTTP/1.1 message (RFC 9112 §2): its end, its syntax and its lines.
 //!
-//! [`Scan`] finds the end in one pass, however the bytes trickle in, and enforces the limits while
-//! they do. It refuses forms that parsers read differently, because these allow request smuggling:
-//! bare LF, bare CR, folded lines, control characters. `httparse` then parses the complete head
-//! once, for the grammar of the first line, names and values. A request that came in one read goes
-//! to `httparse` at once. It is scanned only if `httparse` finds a fault, or more than one head.
-//! [`server`](super::server) and [`client`](super::client) interpret the headers of the validated
-//! head with [`Headers`].
+//! [`Scan`] finds the end in one pass, however the bytes trickle in, and enforces the limits in the
+//! same pass. It refuses forms that parsers read in different ways, because such forms allow
+//! request smuggling: bare LF, bare CR, folded lines, control characters. `httparse` then parses
+//! the complete head once, for the grammar of the first line, names and values. A request that came
+//! in one read goes to `httparse` at once. Such a request is scanned only if `httparse` finds a
+//! fault, or more than one head. [`server`](super::server) and [`client`](super::client) interpret
+//! the headers of the validated head with [`Headers`].
 use super::HandshakeError;
 use crate::proto::{config::Config, error::shown, role::Role};
 use core::{fmt, mem::MaybeUninit};
 
-/// The upper bound of [`Config::max_headers`]: its default, and four headers that `tickwire-http`
-/// adds to a request of HTTP/2, which has none of them.
+/// The upper bound of [`Config::max_headers`]: its default, and four more. `tickwire-http` adds
+/// four headers to a request of HTTP/2, which lacks them.
 const MAX_HEADERS: usize = 132;
 
 /// Looks for the end of a head, and scans each byte once.
@@ -27,7 +27,7 @@ pub(super) struct Scan {
     /// Invariant of these limits: the result depends only on the bytes, not on where they are cut.
     max_head: usize,
     max_headers: usize,
-    /// The limit on the first line, which only a request has.
+    /// The limit on the first line. Only a request has this limit.
     max_line: usize,
 }
 
@@ -40,6 +40,11 @@ impl Scan {
             Role::Client => usize::MAX,
         };
         Self { at: 0, line: 0, lines: 0, max_head, max_headers, max_line }
+    }
+
+    /// Begins at the next head, which may follow directly.
+    pub(super) fn restart(&mut self) {
+        (self.at, self.line, self.lines) = (0, 0, 0);
     }
 
     /// Continues in `bytes`, which contains the bytes of the last call and the bytes that followed.
@@ -92,24 +97,23 @@ impl Scan {
         }
     }
 
-    /// Whether [`run`](Self::run) would accept a head that httparse accepted. `first` is the length
-    /// of its first line. Of the forms that `run` refuses, httparse accepts only two: an empty line
-    /// in front, and a line that ends in a bare LF.
-    fn takes(&self, head: &[u8], first: usize, headers: usize) -> bool {
-        // Without an early exit, the loop compiles to a few wide instructions.
-        let behind = head.get(1..).unwrap_or_default();
-        let bare = head
-            .iter()
-            .zip(behind)
-            .fold(false, |bare, (&before, &b)| bare | ((b == b'\n') & (before != b'\r')));
-        !bare
+    /// Whether [`run`](Self::run) would accept a head that ends in an empty line, and that httparse
+    /// accepted. `first` is the length of its first line. Of the forms that `run` refuses, httparse
+    /// accepts only two: an empty line in front, and a line that ends in a bare LF. A name, or the
+    /// empty line, follows each line that ends in LF, so it is enough to look in front of names.
+    fn takes(&self, head: &[u8], first: usize, headers: &[httparse::Header<'_>]) -> bool {
+        let begins_line = |name: &str| {
+            let at = name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
+            head.get(..at).is_some_and(|before| before.ends_with(b"\r\n"))
+        };
+        headers.iter().all(|header| begins_line(header.name))
             && !matches!(head.first(), Some(b'\r' | b'\n'))
             && head.len() <= self.max_head
-            && headers <= self.max_headers
+            && headers.len() <= self.max_headers
             && first <= self.max_line
     }
 
-    /// The limit on the end of the current line.
+    /// The number of bytes within which the current line must end.
     fn window(&self) -> usize {
         if self.is_bound() { self.max_line + LINE_END } else { self.max_head }
     }
@@ -132,12 +136,12 @@ impl Scan {
 /// The length of CR LF.
 const LINE_END: usize = 2;
 
-/// Whether a byte is below a blank, or DEL.
+/// Whether a byte is a control character: below a blank, or DEL.
 pub(super) fn is_control(b: u8) -> bool {
     b < b' ' || b == 0x7f
 }
 
-/// The first control character at or behind `from`.
+/// The index of the first control character, from `from` on.
 fn find_control(bytes: &[u8], from: usize) -> Option<usize> {
     let rest = bytes.get(from..)?;
     let low = |x: u64| x.wrapping_sub(each(b' ')) & !x; // below a blank
@@ -145,14 +149,14 @@ fn find_control(bytes: &[u8], from: usize) -> Option<usize> {
     Some(from + found)
 }
 
-/// The first byte of this value.
+/// The index of the first byte of this value.
 fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
     find(bytes, |x| zero(x ^ each(byte)), |b| b == byte)
 }
 
-/// The first byte for which `one` is true. `eight` does the same for eight bytes at once, of which
-/// the first is the lowest. The lowest 0x80 in its result marks the first matching byte. The other
-/// bits of the result have no meaning.
+/// The index of the first byte for which `one` is true. `eight` tests eight bytes at once, in a
+/// word whose lowest byte is the first. In the result of `eight`, the lowest 0x80 marks the first
+/// byte that matches. The other bits of the result have no meaning.
 #[inline]
 fn find(bytes: &[u8], eight: impl Fn(u64) -> u64, one: impl Fn(u8) -> bool) -> Option<usize> {
     let (words, tail) = bytes.as_chunks::<8>();
@@ -170,13 +174,13 @@ const fn each(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
-/// For [`find`]: marks the zero bytes. A borrow may mark a byte wrongly, but only above a zero
-/// byte, so the lowest mark is right.
+/// For [`find`]: marks the zero bytes. The subtraction's borrow may mark a byte wrongly, but only
+/// above a zero byte, so the lowest mark is right.
 fn zero(x: u64) -> u64 {
     x.wrapping_sub(each(1)) & !x
 }
 
-/// The lengths of the parts of a request line, and the length of its head.
+/// The lengths of the parts of a request line, and the length of the whole head.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RequestLine {
     pub(super) method: usize,
@@ -186,8 +190,8 @@ pub(super) struct RequestLine {
 
 impl RequestLine {
     /// Parses a head that came in one read without other bytes, as most heads do. This takes one
-    /// pass instead of two. `None` if `scan` must run first, to find the end of the head, or its
-    /// fault.
+    /// pass instead of two. `None` if `scan` must run first, to find the end or the fault of the
+    /// head.
     pub(super) fn parse_at_once<'a, T>(
         wire: &'a [u8],
         scan: &Scan,
@@ -198,7 +202,7 @@ impl RequestLine {
         }
         let (line, found) = Self::parse(wire, |request| {
             let first = find_byte(wire, b'\r')?;
-            scan.takes(wire, first, request.headers.len()).then(|| look(request))
+            scan.takes(wire, first, request.headers).then(|| look(request))
         })
         .ok()?;
         Some((line, found?))
@@ -228,21 +232,21 @@ impl RequestLine {
         Ok((Self { method, target: target.len(), len: head.len() }, look(&parsed)))
     }
 
-    /// Method and target in `head`, from which this was parsed.
+    /// Method and target. `head` must be the head that was parsed.
     pub(super) fn parts(self, head: &[u8]) -> (&str, &str) {
         let (method, rest) = head.split_at_checked(self.method).unwrap_or_default();
         let target = rest.get(1..=self.target).unwrap_or_default();
         (text(method), text(target))
     }
 
-    /// The headers in `head`, from which this was parsed.
+    /// The headers. `head` must be the head that was parsed.
     pub(super) fn headers(self, head: &[u8]) -> Headers<'_> {
-        // Two blanks, `HTTP/1.1`, CR, LF.
+        // 12 is the length of two blanks, `HTTP/1.1`, CR and LF.
         Headers::new(head.get(self.method + self.target + 12..).unwrap_or_default())
     }
 }
 
-/// The parts of a status line, and the length of its head.
+/// The parts of a status line, and the length of the whole head.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StatusLine {
     /// The x of `HTTP/1.x`.
@@ -280,7 +284,7 @@ pub(crate) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
     Err(HandshakeError::Malformed { what })
 }
 
-/// httparse's error as ours. `version` is where the version of HTTP should be.
+/// httparse's error as an error of ours. `version` is where the version of HTTP should be.
 fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     let what = match e {
         // httparse also reports a missing blank after the right version as a wrong version.
@@ -289,7 +293,7 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
         {
             return HandshakeError::BadHttpVersion;
         }
-        // Normally `Scan` has counted the headers before.
+        // Rare, because `Scan` usually counts the headers first.
         httparse::Error::TooManyHeaders => {
             return HandshakeError::TooManyHeaders { limit: shown(MAX_HEADERS) };
         }
@@ -390,13 +394,13 @@ pub(super) fn is_tchar(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 
-/// The elements of a comma-separated list; empty ones are skipped (RFC 9110 §5.6.1).
+/// The elements of a comma-separated list; empty elements are skipped (RFC 9110 §5.6.1).
 pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     value.split(|&b| b == b',').map(trim).filter(|element| !element.is_empty())
 }
 
-/// Whether a list contains this token, as a whole and without regard to case. Usually it is the
-/// only element, which is checked first.
+/// Whether a list contains this token as an element, without regard to case. Usually the token is
+/// the whole list, so this is checked first.
 #[inline]
 pub(super) fn has_token(value: &[u8], token: &str) -> bool {
     let is = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());

@@ -8,7 +8,7 @@
 //! ```
 //! use tickwire::{Config, Entropy, handshake::{Progress, client, server}};
 //!
-//! struct Fixed; // for this example: real ones are unpredictable, such as `SystemEntropy`
+//! struct Fixed; // for this example; a real source, such as `SystemEntropy`, is unpredictable
 //! impl Entropy for Fixed {
 //!     fn fill(&mut self, dest: &mut [u8]) {
 //!         dest.fill(7)
@@ -20,7 +20,7 @@
 //! let mut client = client::Handshake::new(&request, &config, Fixed);
 //! let mut server = server::Handshake::new(&config);
 //!
-//! let n = client.outgoing().len(); // fits: a socket may take less, and give less
+//! let n = client.outgoing().len(); // all at once; a socket may take and give fewer bytes
 //! server.reading.spare_mut()[..n].copy_from_slice(client.outgoing());
 //! client.advance(n);
 //! server.reading.commit(n);
@@ -43,7 +43,7 @@
 //!     loop {
 //!         match server.step() {
 //!             Ok(Progress::Complete) => return Ok(server.accept(server::Accept::default())?),
-//!             Ok(Progress::Partial) if server.reading.handle_timeout(now()).is_err() => continue, // `step` has the error
+//!             Ok(Progress::Partial) if server.reading.handle_timeout(now()).is_err() => continue, // `step` returns the error
 //!             Ok(Progress::Partial) => {}
 //!             Err(error) => {
 //!                 io.write_all(&server.reject(error.clone()))?; // then shut the stream, and drain it
@@ -77,9 +77,9 @@
 //! }
 //! ```
 //!
-//! The stream's own timeouts have to end a read that waits longer than
-//! [`poll_timeout`](Reading::poll_timeout) says. Then serve the connection: see
-//! [`Connection::next`](crate::Connection::next). Its first output is the 101 response.
+//! Set a timeout on the stream, so that no read waits beyond
+//! [`poll_timeout`](Reading::poll_timeout). Then serve the connection: see
+//! [`Connection::next`](crate::Connection::next). The first output of a server is the 101 response.
 pub mod client;
 mod date;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
@@ -92,10 +92,8 @@ pub mod server;
 pub use head::Headers;
 pub use reading::Reading;
 
-use crate::proto::time::Time;
 use alloc::string::String;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use core::time::Duration;
 use sha1::{Digest, Sha1};
 
 /// The progress of a handshake, given the bytes read so far.
@@ -104,8 +102,8 @@ use sha1::{Digest, Sha1};
 pub enum Progress {
     /// More bytes must be read.
     Partial,
-    /// The peer's head has passed every check. A server now answers it; a client has its
-    /// connection.
+    /// The peer's head has passed every check. A server now answers the request; a client becomes
+    /// the connection.
     Complete,
 }
 
@@ -114,15 +112,15 @@ const KEY_LEN: usize = 24;
 /// The length of a Sec-WebSocket-Accept: base64 of 20 bytes.
 const ACCEPT_LEN: usize = 28;
 
-/// Why a handshake failed, by a fault of the peer or of the network. It is fatal: every later call
-/// repeats it.
+/// Why a handshake failed: a fault of the peer or of the network. Every later call repeats the
+/// error.
 ///
-/// It contains no text from the wire, so it can be logged, and sent as an answer, unchanged. Limits
-/// are shown as `u32`; a larger limit is shown as `u32::MAX`.
+/// An error contains no text from the wire, so you can log it, and send it to the peer, unchanged.
+/// Limits are shown as `u32`; a larger limit is shown as `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The head is not HTTP by RFC 9112, or has a form that is not safe to accept.
+    /// The head is not valid HTTP (RFC 9112), or has a form that is not safe to accept.
     #[error("malformed HTTP: {what}")]
     Malformed {
         /// The fault, such as `"line ends in a bare LF"`.
@@ -193,10 +191,10 @@ pub enum HandshakeError {
     /// [`Progress::Complete`] first.
     #[error("the head is not complete yet: read more, and step again")]
     Incomplete,
-    /// The origin is not allowed (§10.2). A server rejects a request with it. Answered with 403.
+    /// The origin is not allowed (§10.2). An application's reason to reject; answered with 403.
     #[error("origin is not allowed")]
     OriginNotAllowed,
-    /// Nothing is served under this target. A server rejects a request with it. Answered with 404.
+    /// Nothing is served under this target. An application's reason to reject; answered with 404.
     #[error("no such resource")]
     NotFound,
     /// The `:protocol` of an extended CONNECT is not `websocket` (RFC 8441 §5). Answered with 501.
@@ -250,8 +248,8 @@ pub enum HandshakeError {
         /// supported; 8: address type not supported.
         reply: u8,
     },
-    /// A SOCKS5 proxy accepts none of the authentication methods for which its URL has credentials
-    /// (RFC 1928 §3).
+    /// A SOCKS5 proxy requires an authentication method for which its URL has no credentials (RFC
+    /// 1928 §3).
     #[error("SOCKS5 proxy wants other credentials: check user and password in its URL")]
     SocksMethod,
     /// A SOCKS5 proxy refused user and password (RFC 1929 §2).
@@ -265,7 +263,7 @@ pub enum HandshakeError {
     },
 }
 
-/// The advice that belongs to a proxy's status.
+/// The advice for a proxy's status, in the error message.
 const fn credentials_wanted(status: u16) -> &'static str {
     if status == 407 { ": it wants credentials, or others than those in its URL" } else { "" }
 }
@@ -286,8 +284,8 @@ const fn socks_reply(reply: u8) -> &'static str {
 }
 
 impl HandshakeError {
-    /// The HTTP status with which a server answers this: 400, 403, 404, 405, 408, 414, 426, 431,
-    /// 501 or 505. For errors that only a client can get it is 502, as a gateway would answer.
+    /// The HTTP status with which a server answers this error: 400, 403, 404, 405, 408, 414, 426,
+    /// 431, 501 or 505. An error that only a client can get has 502, as a gateway would answer.
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed { .. }
@@ -309,25 +307,13 @@ impl HandshakeError {
             Self::HeadTooLong { .. } | Self::TooManyHeaders { .. } => 431,
             Self::UnknownProtocol => 501,
             Self::BadHttpVersion => 505,
-            Self::Refused { .. }
-            | Self::EarlyResponse
-            | Self::BadAccept
-            | Self::UnexpectedSubprotocol
-            | Self::NoSubprotocol
-            | Self::UnexpectedExtension
-            | Self::BadDeflate
-            | Self::TooManyInterim { .. }
-            | Self::ConnectRefused { .. }
-            | Self::SocksRefused { .. }
-            | Self::SocksMethod
-            | Self::SocksCredentials
-            | Self::Socks { .. } => 502,
+            _ => 502,
         }
     }
 
-    /// Whether the same request may succeed later, after a pause: the network failed, or the server
-    /// or a proxy reported an overload or a temporary fault. Such statuses are 408, 425, 429, and
-    /// 5xx except 501 and 505, which are permanent. An unknown 5xx counts as 500 (RFC 9110 §15).
+    /// Whether the same request may succeed after a pause: if the network failed, or if the server
+    /// or a proxy reported an overload or a temporary fault (408, 425, 429, and 5xx except 501 and
+    /// 505). An unknown 5xx counts as 500 (RFC 9110 §15).
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Timeout | Self::UnexpectedEof => true,
@@ -335,35 +321,7 @@ impl HandshakeError {
                 matches!(status, 408 | 425 | 429 | 500..=599) && !matches!(status, 501 | 505)
             }
             Self::SocksRefused { reply } => matches!(reply, 1 | 3..=6),
-            Self::Malformed { .. }
-            | Self::HeadTooLong { .. }
-            | Self::TooManyHeaders { .. }
-            | Self::RequestLineTooLong { .. }
-            | Self::BadHttpVersion
-            | Self::BadMethod
-            | Self::MissingHeader(_)
-            | Self::RepeatedHeader(_)
-            | Self::BadHeader(_)
-            | Self::NotUpgrade
-            | Self::NotConnectionUpgrade
-            | Self::MissingVersion
-            | Self::UnsupportedVersion
-            | Self::HostMismatch
-            | Self::HasBody
-            | Self::Incomplete
-            | Self::OriginNotAllowed
-            | Self::NotFound
-            | Self::UnknownProtocol
-            | Self::EarlyResponse
-            | Self::BadAccept
-            | Self::UnexpectedSubprotocol
-            | Self::NoSubprotocol
-            | Self::UnexpectedExtension
-            | Self::BadDeflate
-            | Self::TooManyInterim { .. }
-            | Self::SocksMethod
-            | Self::SocksCredentials
-            | Self::Socks { .. } => false,
+            _ => false,
         }
     }
 }
@@ -435,14 +393,18 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Checks a header line that the caller adds to a head, and appends it to `lines`.
 fn push_header(lines: &mut String, name: &str, value: &str) -> Result<(), HeaderError> {
     check_header(name, value)?;
-    for part in [name, ": ", value, "\r\n"] {
-        lines.push_str(part);
-    }
+    push(lines, &[name, ": ", value, "\r\n"]);
     Ok(())
 }
 
-/// Checks whether the caller may add this header. It must not be a header that the handshake sets,
-/// and must not contain a character that would end the line (RFC 9110 §5.1, §5.5).
+/// Appends the parts of a head. A call is shorter than an append in place, and a head has many.
+#[inline(never)]
+fn push(text: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| text.push_str(part));
+}
+
+/// Checks whether the caller may add this header. Refuses a header that the handshake sets, and a
+/// character that would end the line (RFC 9110 §5.1, §5.5).
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =
         ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];
@@ -466,34 +428,4 @@ pub(crate) fn basic(userinfo: &[u8]) -> String {
     let mut value = String::from("Basic ");
     STANDARD.encode_string(userinfo, &mut value);
     value
-}
-
-/// The time that a handshake may take, from the first time that the caller tells.
-#[derive(Debug)]
-struct Deadline {
-    after: Duration,
-    /// `None` until the caller has told a time.
-    at: Option<Time>,
-}
-
-impl Deadline {
-    fn new(after: Duration) -> Self {
-        Self { after, at: None }
-    }
-
-    /// When to tell the time next: at once if the caller has told none.
-    fn poll(&self) -> Time {
-        self.at.unwrap_or(Time::ZERO)
-    }
-
-    /// Whether the deadline has passed. The first call starts the clock.
-    fn passed(&mut self, now: Time) -> bool {
-        match self.at {
-            Some(at) => now >= at,
-            None => {
-                self.at = Some(now + self.after);
-                false
-            }
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! Reading the peer's head: the part common to both roles.
 use super::{
-    Deadline, HandshakeError, Progress,
+    HandshakeError, Progress,
     head::{Scan, StatusLine},
 };
 use crate::proto::{
@@ -10,7 +10,7 @@ use crate::proto::{
     time::Time,
     trace,
 };
-use core::fmt;
+use core::{fmt, time::Duration};
 
 /// The reading part of a handshake in either role. It takes bytes, the end of the stream, and the
 /// time.
@@ -20,13 +20,16 @@ pub struct Reading {
     pub(super) scan: Scan,
     /// `None` while more bytes must be read.
     outcome: Option<Result<(), HandshakeError>>,
-    /// A head is at the front of `buf`. It is kept after an error too, so that the caller can look
+    /// A head is at the front of `buf`. It stays there after an error, so that the caller can look
     /// at it.
     pub(super) has_head: bool,
     eof: bool,
     /// The number of interim responses skipped so far.
     interim: u32,
-    deadline: Deadline,
+    max_interim: u32,
+    timeout: Duration,
+    /// `None` until the caller has told a time, which starts the clock.
+    deadline: Option<Time>,
     /// The error if the handshake takes too long.
     pub(super) timeout_error: HandshakeError,
     max_head: usize,
@@ -42,7 +45,9 @@ impl Reading {
             has_head: false,
             eof: false,
             interim: 0,
-            deadline: Deadline::new(config.handshake_timeout),
+            max_interim: config.max_interim,
+            timeout: config.handshake_timeout,
+            deadline: None,
             timeout_error: HandshakeError::Timeout,
             max_head: config.max_head,
         }
@@ -53,12 +58,12 @@ impl Reading {
     /// The room to read the stream into; never empty.
     ///
     /// Once the handshake is [`Complete`](Progress::Complete), further bytes belong to the
-    /// connection and are kept for it without limit. So a server should accept or reject before it
-    /// reads on. After an error, use this room to drain the stream.
+    /// connection, and are kept without limit. So a server should accept or reject before it reads
+    /// on. After an error, use this room to drain the stream.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let wire = self.buf.wire().len();
-        // Beyond a head the buffer doubles. If it grew in constant steps, the bytes of a peer that
-        // sends much would be copied again and again.
+        // Beyond `max_head` the buffer doubles. If it grew in constant steps, each step would copy
+        // all that a peer has sent so far.
         let limit = if wire < self.max_head { self.max_head } else { 2 * wire };
         self.buf.spare_mut(limit, 0)
     }
@@ -103,11 +108,13 @@ impl Reading {
     ///
     /// [`Refused`]: HandshakeError::Refused
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), HandshakeError> {
-        match self.outcome {
-            Some(outcome) => outcome,
-            None if self.deadline.passed(now) => Err(self.fail(self.timeout_error)),
-            None => Ok(()),
+        match (self.outcome, self.deadline) {
+            (Some(outcome), _) => return outcome,
+            (None, Some(at)) if now >= at => return Err(self.fail(self.timeout_error)),
+            (None, Some(_)) => {}
+            (None, None) => self.deadline = Some(now + self.timeout),
         }
+        Ok(())
     }
 
     /// Fails the handshake with a fault that the caller has found. This is for a caller that reads
@@ -128,11 +135,11 @@ impl Reading {
 
     // Outputs.
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next. That is at once ([`Time::ZERO`])
-    /// before the first call, because the first call starts the clock. `None` once the handshake
-    /// has an outcome.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next. Before the first call this is
+    /// [`Time::ZERO`], so at once, because the first call starts the clock. `None` once the
+    /// handshake has an outcome.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.outcome.is_none().then(|| self.deadline.poll())
+        self.outcome.is_none().then_some(self.deadline.unwrap_or(Time::ZERO))
     }
 
     // Calls for both roles, and for the dialogue with a proxy.
@@ -173,21 +180,17 @@ impl Reading {
     }
 
     /// Drops the interim response at the front of `buf`. The next response may follow it directly.
-    pub(crate) fn skip_interim(
-        &mut self,
-        line: StatusLine,
-        config: &Config,
-    ) -> Result<(), HandshakeError> {
+    pub(crate) fn skip_interim(&mut self, line: StatusLine) -> Result<(), HandshakeError> {
         // RFC 9110 §15.2: HTTP/1.0 has no interim responses.
         if line.minor != 1 {
             return Err(HandshakeError::BadHttpVersion);
         }
-        if self.interim == config.max_interim {
+        if self.interim == self.max_interim {
             return Err(HandshakeError::TooManyInterim { limit: self.interim });
         }
         self.interim += 1;
         self.buf.skip(line.len);
-        self.scan = Scan::new(self.role, config);
+        self.scan.restart();
         Ok(())
     }
 
@@ -205,6 +208,7 @@ impl Reading {
     }
 
     /// Hands the bytes after the head to the connection, whose first output is `response`.
+    #[inline]
     pub(super) fn end(mut self, head: usize, connection: &mut Connection, response: &[&[u8]]) {
         self.buf.skip(head);
         connection.begin_with(self.buf, response);

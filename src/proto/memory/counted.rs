@@ -9,9 +9,9 @@ std::thread_local! {
 }
 
 pub(crate) static COUNTED: Memory = Memory {
-    take: |len| {
+    take_to: |to, len| {
         TAKEN.with_borrow_mut(|taken| taken.push(len));
-        vec![0; len]
+        *to = vec![0; len];
     },
     give: |buffer| GIVEN.with_borrow_mut(|given| given.push(buffer.len())),
 };

@@ -30,7 +30,7 @@ pub struct Outbound<'a> {
 #[derive(Clone)]
 pub(crate) enum Content<'a> {
     Borrowed(Message<'a>),
-    /// The `Vec` becomes `Bytes` only if it is not copied.
+    /// The `Vec` becomes `Bytes` only if the payload is written in place.
     Vec(DataKind, Vec<u8>),
     Shared(OwnedMessage),
     Prepared(Cow<'a, Prepared>),
@@ -39,9 +39,9 @@ pub(crate) enum Content<'a> {
 /// The argument of every `send` and `feed`: text, bytes, a [`Message`], an [`OwnedMessage`], a
 /// [`Prepared`](prepared::Prepared), or an [`Outbound`].
 ///
-/// Every type that converts into [`Outbound`] implements it, so your type only needs a `From` for
-/// `Outbound`. It exists for the compiler's error message: with a bound on `Into`, the compiler
-/// would list the conversions of `Outbound` instead.
+/// Every type that converts into [`Outbound`] implements this trait, so your type only needs a
+/// `From` for `Outbound`. The trait exists for the compiler's error message: with a bound on
+/// `Into`, the compiler would list the conversions of `Outbound` instead.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message",
     label = "expected text (`&str`, `String`, `Text`), bytes (`&[u8]`, `Vec<u8>`, `Bytes`), a `Message`, an `OwnedMessage` or a `Prepared`",
@@ -56,10 +56,10 @@ impl<'a> Outbound<'a> {
     /// A message that is never compressed. Use it for secrets if permessage-deflate may have been
     /// agreed on.
     ///
-    /// The length of a compressed message reveals how much of it repeats other parts of it or, with
-    /// context takeover, earlier messages. An attacker can guess a secret byte by byte if the same
-    /// message or connection contains text of the attacker, and if the attacker sees lengths on the
-    /// wire (CRIME, BREACH; RFC 7692 §8). Later messages never refer to a message sent this way.
+    /// The length of a compressed message shows how much the message repeats itself or, with
+    /// context takeover, earlier messages. An attacker needs to see this length, and to have text
+    /// of its own in the same message or connection. Then the attacker can guess a secret byte by
+    /// byte (CRIME, BREACH; RFC 7692 §8). Later messages never refer to a message sent this way.
     pub fn plain(message: impl Into<Self>) -> Self {
         Self { plain: true, ..message.into() }
     }

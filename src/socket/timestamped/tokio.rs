@@ -1,5 +1,5 @@
 //! [`Timestamped`] streams of tokio, whole and split.
-use super::{Timestamped, read};
+use super::{Timestamped, kernel};
 use crate::proto::message::Arrival;
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
@@ -18,15 +18,15 @@ impl Timestamped<TcpStream> {
     /// Splits the stream without a lock, for `into_split_with` of a
     /// [`WebSocket`](crate::tokio::WebSocket). Feature `tokio`.
     pub fn into_split(self) -> (Timestamped<OwnedReadHalf>, OwnedWriteHalf) {
-        let on = self.is_on();
+        let on = self.on;
         let (read, write) = self.io.into_split();
         (Timestamped::wrap(read, on), write)
     }
 }
 
-/// Reads as tokio does. A read that does not fill the room has emptied the socket, so the next read
-/// waits without a system call that would find nothing. tokio must be told inside the read: later,
-/// the note would cover bytes that arrived since.
+/// Reads as tokio does. A read that does not fill `buf` has emptied the socket. If tokio is told
+/// so, the next read waits without a system call that would find nothing. tokio must be told inside
+/// `try_io`. Later, tokio would take bytes that have arrived since for read.
 fn poll(
     tcp: &TcpStream,
     cx: &mut Context<'_>,
@@ -37,7 +37,7 @@ fn poll(
         ready!(tcp.poll_read_ready(cx))?;
         let mut done = None;
         let tried = tcp.try_io(Interest::READABLE, || {
-            let (n, arrived) = read(tcp, room)?;
+            let (n, arrived) = kernel::read(tcp, room, true)?;
             done = Some((n, arrived));
             if n > 0 && n < room.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
@@ -63,7 +63,7 @@ macro_rules! reads {
                 cx: &mut Context<'_>,
                 buf: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
-                if !self.is_on() {
+                if !self.on {
                     return Pin::new(&mut self.io).poll_read(cx, buf);
                 }
                 let $io = &self.io;

@@ -11,7 +11,7 @@ pub(super) struct Shared {
     pub(super) input: Mutex<()>,
     output: Mutex<Output>,
     session: Mutex<Session>,
-    /// The number of handles. The last one sends close_notify.
+    /// The number of handles. The last handle sends close_notify when it is dropped.
     pub(super) handles: AtomicUsize,
 }
 
@@ -22,12 +22,13 @@ struct Output {
     below: Below,
 }
 
-/// Ignores poisoning: a panic, which should not happen, leaves nothing half done under these locks.
+/// Locks a mutex. Ignores poisoning, because even a panic would leave nothing half done under these
+/// locks.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether the call can be made again.
+/// Whether the failed call can be repeated.
 pub(super) fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
@@ -51,8 +52,8 @@ impl Shared {
         !lock(&self.output).bytes.is_empty()
     }
 
-    /// Encrypts as much as there is room for, and writes until the stream refuses. `None` during
-    /// the handshake.
+    /// Encrypts as much as there is room for, and writes until the stream refuses more. `None`
+    /// during the handshake.
     pub(super) fn write(
         self: &mut Arc<Self>,
         io: &mut impl Stream,
@@ -91,7 +92,7 @@ impl Shared {
         Right { output, session: self, waits }
     }
 
-    /// The right to write if there is no other handle. This spares a send its five locks.
+    /// The right to write if there is no other handle. This saves the five locks of a send.
     fn unlocked(&mut self, waits: bool) -> Right<&mut Output, &mut Session> {
         Right {
             waits,
@@ -150,7 +151,8 @@ impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
 
     /// Writes everything. If `flushes` is set and the stream accepted bytes since the last flush,
     /// flushes the stream. Then gives the right back. `WouldBlock` or `Interrupted` means that
-    /// bytes are left; without `flushes` they wait for the flush.
+    /// bytes are left. Without `flushes` this counts as success, because the next flush writes
+    /// these bytes.
     fn drain(self, io: &mut impl Stream, flushes: bool) -> io::Result<()> {
         let Self { mut output, session: mut way, waits } = self;
         loop {

@@ -1,14 +1,13 @@
 //! The stream of a connection that `connect` of `blocking` made.
-use super::{Maybe, dialed, inner};
+#[cfg(feature = "rustls")]
+use super::layers::Maybe;
+use super::layers::{Blocking, dialed, inner, mapped};
 use crate::{
     blocking::{Interest, Stream},
     drive::Error,
     proto::url::Target,
     socket::Timestamped,
-    tls::{
-        Client,
-        blocking::{TlsStream, below, client},
-    },
+    tls::Client,
 };
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -16,14 +15,14 @@ use std::{
     time::Duration,
 };
 
-/// The stream of a connection made by [`connect`](crate::blocking::connect). It is TCP, or the
-/// stream `S` given to [`blocking_connect_with`](crate::Dial::blocking_connect_with). TLS is around
-/// it if the URL of the target or of a proxy asks for TLS.
+/// The stream of a connection made by [`connect`](crate::blocking::connect). The stream is TCP, or
+/// the stream `S` given to [`blocking_connect_with`](crate::Dial::blocking_connect_with). If the
+/// URL of the target or of a proxy asks for TLS, TLS is around the stream.
 #[derive(Debug)]
-pub struct MaybeTls<S = Timestamped<TcpStream>>(Maybe<S, TlsStream<S>, TlsStream<TlsStream<S>>>);
+pub struct MaybeTls<S = Timestamped<TcpStream>>(Blocking<S>);
 
 impl<S: Stream> MaybeTls<S> {
-    dialed!();
+    dialed!(blocking);
 
     /// The TLS session with the server, if the URL is `wss`. No handle can read or write while this
     /// guard lives. Feature `rustls`.
@@ -38,7 +37,7 @@ impl<S: Stream> MaybeTls<S> {
 }
 
 impl MaybeTls {
-    /// The TCP stream, below any TLS. It leads to the proxy, if there is one.
+    /// The TCP stream, below any TLS. If there is a proxy, the stream leads to the proxy.
     pub fn tcp(&self) -> &TcpStream {
         self.get_ref().get_ref()
     }
@@ -100,12 +99,7 @@ impl<S: Stream> Stream for MaybeTls<S> {
     }
 
     fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self(match &self.0 {
-            Maybe::Plain(stream) => Maybe::Plain(stream.try_clone()?),
-            Maybe::Tls(stream) => Maybe::Tls(stream.try_clone()?),
-            Maybe::ToProxy(stream) => Maybe::ToProxy(stream.try_clone()?),
-            Maybe::Within(stream) => Maybe::Within(stream.try_clone()?),
-        }))
+        Ok(Self(mapped!(&self.0, stream => stream.try_clone()?)))
     }
 
     fn writes_vectored(&self) -> bool {

@@ -1,14 +1,8 @@
 //! The stream of a connection that `connect` of `tokio` made.
-use super::{Maybe, dialed, inner};
-use crate::{
-    drive::Error,
-    proto::url::Target,
-    socket::Timestamped,
-    tls::{
-        Client,
-        tokio::{TlsStream, below, client},
-    },
-};
+#[cfg(feature = "rustls")]
+use super::layers::Maybe;
+use super::layers::{Tokio, dialed, inner};
+use crate::{drive::Error, proto::url::Target, socket::Timestamped, tls::Client};
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -19,17 +13,18 @@ use std::{
     task::{Context, Poll},
 };
 
-/// The stream of a connection made by [`connect`](crate::tokio::connect). It is TCP, or the stream
-/// `S` given to [`connect_with`](crate::Dial::connect_with). TLS is around it if the URL of the
-/// target or of a proxy asks for TLS.
+/// The stream of a connection made by [`connect`](crate::tokio::connect). The stream is TCP, or the
+/// stream `S` given to [`connect_with`](crate::Dial::connect_with). If the URL of the target or of
+/// a proxy asks for TLS, TLS is around the stream.
 ///
-/// `into_split` puts a lock around it. For two halves without a lock, over plain TCP, dial yourself
-/// and use [`client`](fn@crate::tokio::client) and `into_split_with(TcpStream::into_split)`.
+/// `into_split` puts a lock around the stream. For two halves without a lock, over plain TCP, dial
+/// yourself. Then use [`client`](fn@crate::tokio::client) and
+/// `into_split_with(TcpStream::into_split)`.
 #[derive(Debug)]
-pub struct MaybeTls<S = Timestamped<TcpStream>>(Maybe<S, TlsStream<S>, TlsStream<TlsStream<S>>>);
+pub struct MaybeTls<S = Timestamped<TcpStream>>(Tokio<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> MaybeTls<S> {
-    dialed!();
+    dialed!(tokio);
 
     /// The TLS session with the server, if the URL is `wss`. Feature `rustls`.
     #[cfg(feature = "rustls")]
@@ -43,7 +38,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> MaybeTls<S> {
 }
 
 impl MaybeTls {
-    /// The TCP stream, below any TLS. It leads to the proxy, if there is one.
+    /// The TCP stream, below any TLS. If there is a proxy, the stream leads to the proxy.
     pub fn tcp(&self) -> &TcpStream {
         self.get_ref().get_ref()
     }

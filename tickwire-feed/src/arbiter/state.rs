@@ -27,7 +27,7 @@ pub(super) struct Refused {
 
 impl Refused {
     /// Merges two ranges of refused numbers. `within` is the highest `end` within reach. If only
-    /// one of the two is within reach, the result is that one, so that a jump beyond reach does not
+    /// one range is within reach, the result is this range, so that a jump beyond reach does not
     /// hide it.
     pub(super) fn both(one: Option<Self>, other: Option<Self>, within: u64) -> Option<Self> {
         one.into_iter().chain(other).reduce(|a, b| match (a.end <= within, b.end <= within) {
@@ -60,7 +60,7 @@ pub(super) struct Kept<T> {
     pub(super) first: u64,
     /// The message's last number + 1.
     pub(super) end: u64,
-    /// When this number or a higher one first came.
+    /// When this number or a higher number first came.
     pub(super) since: Time,
     /// The index of the line that brought the message.
     pub(super) line: usize,

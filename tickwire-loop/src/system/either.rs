@@ -60,7 +60,7 @@ impl System {
     }
 
     #[cfg(test)]
-    pub(crate) fn faults(&mut self) -> &mut super::faults::Faults {
+    pub(crate) fn faults(&mut self) -> &mut crate::tests::faults::Faults {
         match self {
             Self::Mio(system) => system.faults(),
             Self::Uring(system) => system.faults(),

@@ -25,7 +25,7 @@ pub(crate) struct Mio {
     poll: Poll,
     events: Events,
     #[cfg(test)]
-    faults: super::faults::Faults,
+    faults: crate::tests::faults::Faults,
 }
 
 /// A TCP stream that does not block.
@@ -239,13 +239,11 @@ impl Mio {
     #[inline]
     pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut Outgoing<'_>) -> io::Result<()> {
         while out.has_remaining() {
-            self.fault("write")?;
-            let mut pieces = [IoSlice::new(&[]); PIECES];
-            let n = match out.chunks_vectored(&mut pieces) {
-                1 => stream.write_to(&pieces[0]),
-                several => stream.write_all_of(&pieces[..several]),
-            };
-            match n {
+            let wrote = self.fault("write").and_then(|()| match out.chunk() {
+                all if all.len() == out.remaining() => stream.write_to(all),
+                _ => stream.write_pieces(out),
+            });
+            match wrote {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(n) => out.advance(n),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -276,7 +274,7 @@ impl Mio {
     }
 
     #[cfg(test)]
-    pub(crate) fn faults(&mut self) -> &mut super::faults::Faults {
+    pub(crate) fn faults(&mut self) -> &mut crate::tests::faults::Faults {
         &mut self.faults
     }
 
@@ -313,10 +311,13 @@ impl Stream {
         }
     }
 
-    fn write_all_of(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write_pieces(&mut self, from: &Outgoing<'_>) -> io::Result<usize> {
+        let mut pieces = [IoSlice::new(&[]); PIECES];
+        let n = from.chunks_vectored(&mut pieces);
+        let pieces = pieces.get(..n).unwrap_or_default();
         match self {
-            Self::Plain(tcp) => tcp.write_vectored(from),
-            Self::Stamped(tcp) => tcp.write_vectored(from),
+            Self::Plain(tcp) => tcp.write_vectored(pieces),
+            Self::Stamped(tcp) => tcp.write_vectored(pieces),
         }
     }
 }

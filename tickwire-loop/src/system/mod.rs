@@ -13,8 +13,6 @@
 //! over it, or knows which one is in use.
 #[cfg(all(feature = "io-uring", target_os = "linux"))]
 mod either;
-#[cfg(test)]
-pub(crate) mod faults;
 pub(crate) mod mio;
 #[cfg(all(feature = "io-uring", target_os = "linux"))]
 mod uring;

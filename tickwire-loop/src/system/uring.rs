@@ -60,7 +60,7 @@ pub(crate) struct Uring {
     copies: usize,
     eventfd: Arc<OwnedFd>,
     #[cfg(test)]
-    faults: super::faults::Faults,
+    faults: crate::tests::faults::Faults,
 }
 
 /// A TCP stream: the number of its place.
@@ -707,7 +707,7 @@ impl Uring {
     }
 
     #[cfg(test)]
-    pub(crate) fn faults(&mut self) -> &mut super::faults::Faults {
+    pub(crate) fn faults(&mut self) -> &mut crate::tests::faults::Faults {
         &mut self.faults
     }
 

@@ -1,6 +1,6 @@
 //! [`Waker`]: what ends a wait from another thread.
 use std::{
-    fmt, io,
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,15 +12,17 @@ use std::{
 /// It carries nothing. Messages for the loop go through a channel of your own, for example
 /// [`std::sync::mpsc`]. Several loops exchange messages in the same way: see the
 /// [crate's documentation](crate#several-loops).
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Waker(Arc<Bell>);
 
+#[derive(Debug)]
 struct Bell {
     rope: Rope,
     /// Whether `Event::Woken` is due.
     asked: AtomicBool,
 }
 
+#[derive(Debug)]
 enum Rope {
     Mio(mio::Waker),
     #[cfg(all(feature = "io-uring", target_os = "linux"))]
@@ -64,11 +66,5 @@ impl Waker {
     /// Whether `Event::Woken` is due. It is not due again until the next `wake`.
     pub(crate) fn take_asked(&self) -> bool {
         self.0.asked.swap(false, Ordering::AcqRel)
-    }
-}
-
-impl fmt::Debug for Waker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Waker(..)")
     }
 }

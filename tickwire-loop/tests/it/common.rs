@@ -1,5 +1,6 @@
 //! A loop in a thread, blocking clients, and raw sockets.
 use std::{
+    io::{Read, Write},
     net::{SocketAddr, TcpStream},
     sync::mpsc::{Receiver, Sender, channel},
     thread::{self, JoinHandle},
@@ -103,7 +104,58 @@ pub(crate) fn echo(settings: Settings, config: Config) -> Running<()> {
     })
 }
 
-/// Events by name, for a test to wait for.
-pub(crate) fn events() -> (Sender<String>, Receiver<String>) {
-    channel()
+/// An HTTP request for a WebSocket, as bytes.
+pub(crate) const REQUEST: &str = "GET /feed HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Version: 13\r\n\r\n";
+
+/// A masked binary frame with a key of zeros.
+pub(crate) fn frame(payload: &[u8]) -> Vec<u8> {
+    let len = match payload.len() {
+        n @ 0..126 => vec![0x80 | n as u8],
+        n @ 126..65536 => [vec![0xfe], (n as u16).to_be_bytes().to_vec()].concat(),
+        n => [vec![0xff], (n as u64).to_be_bytes().to_vec()].concat(),
+    };
+    [&[0x82][..], &len, &[0; 4], payload].concat()
+}
+
+impl<T: Send + 'static> Running<T> {
+    /// A raw socket, with a bound on its reads.
+    pub(crate) fn raw(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream
+    }
+
+    /// A raw socket whose opening handshake is done.
+    pub(crate) fn raw_open(&self) -> TcpStream {
+        let mut stream = self.raw();
+        stream.write_all(REQUEST.as_bytes()).unwrap();
+        assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
+        stream
+    }
+}
+
+/// Reads an HTTP head.
+pub(crate) fn head(from: &mut impl Read) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        if from.read(&mut byte).unwrap() == 0 {
+            break;
+        }
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// What comes within `LONG`.
+pub(crate) fn next<M>(of: &Receiver<M>) -> M {
+    of.recv_timeout(LONG).expect("the loop goes on")
+}
+
+/// Sends an event to the test, which may be over.
+pub(crate) fn say<M>(to: &Sender<M>, event: M) {
+    let _ = to.send(event);
 }

@@ -2,4 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+mod dialing;
+mod dormant;
+mod fairness;
+mod limits;
 mod messages;
+mod requests;
+mod slow;
+#[cfg(all(feature = "stamps", target_os = "linux"))]
+mod stamps;
+mod time;
+#[cfg(feature = "rustls")]
+mod tls;

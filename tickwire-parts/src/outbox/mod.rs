@@ -25,8 +25,8 @@ const OVERHEAD: usize = 64;
 const TOO_MUCH: &str = "too slow: over max_bytes";
 const TOO_OLD: &str = "too slow: over max_age";
 
-/// An outbox that becomes empty frees its memory if it has room for more than this many messages. A
-/// slow subscriber may have made the queue grow.
+/// A queue with room for more than this many messages is freed when it becomes empty. A slow
+/// subscriber may have made the queue grow.
 const KEPT: usize = 1024;
 
 /// The policy for a queue over its bounds: see [`Outbox`].
@@ -41,8 +41,8 @@ pub enum Overflow {
     /// For data that is soon worthless, such as positions of moving things.
     DropOldest,
     /// A message pushed with a [key](Outbox::push_keyed) replaces a waiting message of the same
-    /// key, *in its place*. So the newest state of each key arrives. Keys take turns however often
-    /// each of them changes, and no key starves because others are busier. For market data. A
+    /// key, *in its place*. So the newest state of each key arrives. Keys take turns, however often
+    /// each key changes. So a busy key does not keep others from being sent. For market data. A
     /// message without a key stays in order and is never replaced.
     ///
     /// The bounds may still be exceeded: there are more keys than room, or a key has waited for
@@ -81,14 +81,15 @@ pub struct OutboxCounts {
     pub fed: u64,
     /// Messages replaced by a newer one of the same key.
     pub conflated: u64,
-    /// Messages dropped: to make room, for their age, or when the subscriber was disconnected.
+    /// Messages dropped: to make room, because of their age, or because the subscriber was
+    /// disconnected.
     pub dropped: u64,
-    /// Messages refused, as [`Full`](PushError::Full) or [`Disconnected`](PushError::Disconnected).
-    /// Refused messages are not part of `pushed`.
+    /// Messages refused with [`Full`](PushError::Full) or
+    /// [`Disconnected`](PushError::Disconnected). Refused messages are not part of `pushed`.
     pub refused: u64,
     /// How many messages wait.
     pub waiting: u64,
-    /// The bytes that wait, counted as by [`max_bytes`](Outbox::max_bytes).
+    /// The bytes that wait, counted as for [`max_bytes`](Outbox::max_bytes).
     pub bytes: usize,
 }
 
@@ -101,8 +102,8 @@ pub struct OutboxCounts {
 ///
 /// An outbox does no I/O and is not a future. Push each published message, and call
 /// [`feed`](Self::feed) when the connection may have room. The caller passes the time, from any
-/// clock that does not go backwards. Messages are held by reference count. With up to 1,024 of them
-/// waiting, nothing is allocated in steady state.
+/// clock that does not go backwards. Messages are held by reference count. With up to 1,024 waiting
+/// messages, nothing is allocated in steady state.
 ///
 /// ```
 /// use std::time::Duration;
@@ -123,9 +124,9 @@ pub struct OutboxCounts {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Under tokio, each subscriber has a task. The task also receives, and loops whenever the peer has
-/// taken the fed messages. At most 1 MiB waits, unless [set](Self::max_bytes). In this example, 1
-/// MiB is room for 10,000 instruments, with ticks of up to 40 bytes.
+/// Under tokio, each subscriber has a task. The task also receives, and feeds more whenever fewer
+/// than `max_unsent` bytes are unsent. At most 1 MiB waits, unless [set](Self::max_bytes). In this
+/// example, 1 MiB is room for 10,000 instruments, with ticks of up to 40 bytes.
 ///
 /// ```no_run
 /// # use std::time::Instant;
@@ -145,7 +146,7 @@ pub struct OutboxCounts {
 ///         let now = || Time::new(epoch.elapsed());
 ///         let _ = outbox.feed(now(), ws.sender_mut());
 ///         if let Some(code) = outbox.disconnected() {
-///             return ws.close(code).await; // too slow: sends the Close, if it is taken in time
+///             return ws.close(code).await; // too slow: sends the Close, if the peer takes it in time
 ///         }
 ///         tokio::select! {
 ///             received = ws.recv_or_room(outbox.max_unsent) => match received? {
@@ -189,8 +190,8 @@ pub struct Outbox {
     /// older message is ever fed. For the policy to act on time, use
     /// [`poll_timeout`](Self::poll_timeout).
     ///
-    /// The age of a message counts from the `now` of its push. Pass the time of the push. With a
-    /// time from before a wait, a new message is already old.
+    /// The age of a message counts from the `now` of its push. Pass the time of the push. If you
+    /// pass a time from before a wait, a new message is already old.
     pub max_age: Option<Duration>,
     /// The outbox feeds while less than this many bytes are unsent, so the last message may exceed
     /// the limit. 0 counts as 1. `max_unsent` is [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and
@@ -201,7 +202,8 @@ pub struct Outbox {
     queue: VecDeque<Entry>,
     /// The sum of `size` over the messages of `queue`.
     bytes: usize,
-    /// The number of the first entry of `queue`. The entries after it count up from there.
+    /// The number of the first entry of `queue`. The later entries have the numbers after it, in
+    /// order.
     front: u64,
     /// The entry of each key. Invariant: `index` has the numbers of all entries that have a key,
     /// and no others.
@@ -211,7 +213,7 @@ pub struct Outbox {
     gave_up: Option<CloseFrame<'static>>,
 }
 
-/// Shows how much waits, not the messages.
+/// Shows how much waits, but not the messages.
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox")
@@ -256,9 +258,8 @@ impl Outbox {
 
     // Commands.
 
-    /// Queues a message. The message replaces no other message and is never replaced, not even
-    /// under
-    /// [`Overflow::Conflate`]: only messages with a [key](Self::push_keyed) are.
+    /// Queues a message. The message replaces no other message and is never replaced. Under
+    /// [`Overflow::Conflate`] too, only messages with a [key](Self::push_keyed) are replaced.
     ///
     /// # Errors
     ///
@@ -286,9 +287,9 @@ impl Outbox {
     }
 
     /// Feeds `tx` while less than [`max_unsent`](Self::max_unsent) bytes are unsent. Does nothing
-    /// while a message in chunks is in progress. If the policy disconnects, queues the Close, with
-    /// the reason "too slow: over max_bytes" or "too slow: over max_age", at the next frame
-    /// boundary ([`Sender::abort`]).
+    /// while a message in chunks is in progress. If the policy disconnects, queues the Close at the
+    /// next frame boundary ([`Sender::abort`]). The reason of the Close is "too slow: over
+    /// max_bytes" or "too slow: over max_age".
     ///
     /// Call `feed` after a push, and when the peer has taken bytes, for example after a flush.
     ///
@@ -337,7 +338,7 @@ impl Outbox {
 
     /// If the subscriber was too slow: the code with which the subscriber is, or will be,
     /// disconnected. Once [`feed`](Self::feed) has queued the Close, [`Sender::close_frame`] also
-    /// has its reason, which names the exceeded bound.
+    /// has the reason, which names the exceeded bound.
     pub fn disconnected(&self) -> Option<CloseCode> {
         self.gave_up.map(|frame| frame.code)
     }
@@ -394,7 +395,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Puts a message into the place of a waiting one.
+    /// Puts a message into the place of a waiting message.
     fn replace(&mut self, number: u64, message: Outbound<'static>) -> Result<(), PushError> {
         let at = number.wrapping_sub(self.front) as usize;
         let alone = self.queue.len() == 1;
@@ -449,7 +450,7 @@ impl Outbox {
     }
 }
 
-/// The bytes that a message counts for.
+/// The size of a message, as [`max_bytes`](Outbox::max_bytes) counts it.
 fn size(message: &Outbound<'_>) -> usize {
     message.as_bytes().len().saturating_add(OVERHEAD)
 }

@@ -24,7 +24,7 @@ impl<const CHUNK_SIZE: usize> ReadBuffer<CHUNK_SIZE> {
         Self { bytes: Cursor::new(part) }
     }
 
-    /// The bytes. The cursor's position tells how many are consumed.
+    /// The bytes. The cursor's position is the number of bytes consumed.
     pub fn as_cursor(&self) -> &Cursor<Vec<u8>> {
         &self.bytes
     }

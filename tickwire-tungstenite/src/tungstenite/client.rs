@@ -70,7 +70,7 @@ fn redirected(mut request: Request, location: &HeaderValue) -> Result<Option<Req
             headers.remove(secret);
         }
     }
-    // The new request's Host, key and so on replace the old ones.
+    // The new request's Host, key and so on replace those of the old request.
     headers.extend(next.headers);
     *request.uri_mut() = next.uri;
     Ok(Some(request))
@@ -164,7 +164,7 @@ where
     ClientHandshake::start(stream, request.into_client_request()?, config)?.handshake()
 }
 
-/// A value that a request can be made of: a URL, or a request that has all headers of the
+/// A value from which a request can be made: a URL, or a request that has all headers of the
 /// handshake.
 pub trait IntoClientRequest {
     /// The request.

@@ -9,14 +9,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What can go wrong. The first two variants tell of a connection that is over.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The closing handshake is complete, and for a client the server has closed the stream: drop
-    /// it.
+    /// The closing handshake is complete, and for a client the server has closed the stream. Drop
+    /// the stream.
     #[error("the connection is closed")]
     ConnectionClosed,
     /// A call after [`ConnectionClosed`](Self::ConnectionClosed), or after a violation by the peer.
     #[error("the connection was closed before this call")]
     AlreadyClosed,
-    /// The stream failed; `WouldBlock` of a stream that does not block is no failure.
+    /// The stream failed. (`WouldBlock` of a non-blocking stream is not a failure.)
     #[error("I/O: {0}")]
     Io(#[from] io::Error),
     /// TLS failed.
@@ -29,17 +29,17 @@ pub enum Error {
     #[error("protocol: {0}")]
     Protocol(#[from] ProtocolError),
     /// This message would exceed
-    /// [`max_write_buffer_size`](super::protocol::WebSocketConfig::max_write_buffer_size). It was
-    /// not taken.
+    /// [`max_write_buffer_size`](super::protocol::WebSocketConfig::max_write_buffer_size). The
+    /// message was not taken.
     #[error("the write buffer is full")]
     WriteBufferFull(Box<Message>),
     /// Text that is not UTF-8.
     #[error("UTF-8: {0}")]
     Utf8(String),
-    /// A head of more than 64 KiB or in too many pieces, or a message of too many fragments.
-    #[error("the peer does what only an attacker would")]
+    /// A head of more than 64 KiB or in too many reads, or a message of too many fragments.
+    #[error("the peer sent a head or a message in a way that only an attacker would")]
     AttackAttempt,
-    /// A URL that cannot be connected to.
+    /// A URL that cannot be dialed.
     #[error("URL: {0}")]
     Url(#[from] UrlError),
     /// The server answered with a status other than 101. Or this end is the server, and answered
@@ -185,7 +185,7 @@ pub enum ProtocolError {
     #[error("bytes behind the client's request")]
     JunkAfterRequest,
     /// The callback returned a response with a status of success as its error.
-    #[error("a success is no error response")]
+    #[error("the error response has a status of success")]
     CustomResponseSuccessful,
     /// A header that is missing, repeated or malformed.
     #[error("header {0} is missing, repeated or malformed")]
@@ -229,7 +229,7 @@ pub enum ProtocolError {
     #[error("continuation frame without a message begun")]
     UnexpectedContinueFrame,
     /// A new message inside a message that is not finished.
-    #[error("new message inside a fragmented one")]
+    #[error("new message inside a fragmented message")]
     ExpectedFragment(Data),
     /// The stream ended without a Close.
     #[error("stream ended without a closing handshake")]

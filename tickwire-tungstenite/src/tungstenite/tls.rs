@@ -121,7 +121,7 @@ pub(crate) fn server_name(uri: &http::Uri) -> Result<rustls_pki_types::ServerNam
     Ok(name.map_err(|_| TlsError::InvalidDnsName)?.to_owned())
 }
 
-/// The connector's configuration, or one with the roots that the enabled features give.
+/// The connector's configuration, or a configuration with the roots that the enabled features give.
 #[cfg(feature = "__rustls-tls")]
 pub(crate) fn client_config(connector: Option<Connector>) -> Result<Arc<rustls::ClientConfig>> {
     if let Some(Connector::Rustls(config)) = connector {

@@ -2,7 +2,7 @@
 use crate::tungstenite::error::Error;
 use std::io;
 
-/// An error that may just mean "not now".
+/// An error that may be `WouldBlock`.
 pub trait NonBlockingError: Sized {
     /// `None` for `WouldBlock`.
     fn into_non_blocking(self) -> Option<Self>;
@@ -23,7 +23,7 @@ impl NonBlockingError for Error {
     }
 }
 
-/// A result whose error may just mean "not now".
+/// A result whose error may be `WouldBlock`.
 pub trait NonBlockingResult {
     /// The result with an `Option`.
     type Result;

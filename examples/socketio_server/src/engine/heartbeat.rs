@@ -7,25 +7,26 @@ use tickwire::Time;
 
 /// When to ping, and whether the client is there.
 #[derive(Debug)]
-pub struct Heartbeat {
+pub(super) struct Heartbeat {
     interval: Duration,
     timeout: Duration,
     state: State,
+    /// When the state ends.
+    at: Time,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Nothing is owed; the next ping goes at this time.
-    Quiet(Time),
-    /// A pong is owed by this time.
-    Pinged(Time),
-    /// The client pings: some packet is owed by this time.
-    Listening(Time),
+    /// Nothing is owed; then a ping goes.
+    Quiet,
+    /// A pong is owed.
+    Pinged,
+    /// The client pings: some packet is owed.
+    Listening,
 }
 
 /// What a deadline of the heartbeat means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beat {
+pub(super) enum Beat {
     /// It was not one.
     Nothing,
     /// Send a ping.
@@ -36,53 +37,51 @@ pub enum Beat {
 
 impl Heartbeat {
     /// Begins now.
-    pub fn new(revision: Revision, settings: &Settings, now: Time) -> Self {
+    pub(super) fn new(revision: Revision, settings: &Settings, now: Time) -> Self {
         let (interval, timeout) = (settings.ping_interval, settings.ping_timeout);
-        let state = match revision {
-            Revision::V4 => State::Quiet(now + interval),
-            Revision::V3 => State::Listening(now + interval + timeout),
+        let (state, at) = match revision {
+            Revision::V4 => (State::Quiet, now + interval),
+            Revision::V3 => (State::Listening, now + interval + timeout),
         };
-        Self { interval, timeout, state }
+        Self { interval, timeout, state, at }
     }
 
     /// A packet came, of any kind.
-    pub fn heard(&mut self, now: Time) {
-        if let State::Listening(by) = &mut self.state {
-            *by = now + self.interval + self.timeout;
+    pub(super) fn heard(&mut self, now: Time) {
+        if self.state == State::Listening {
+            self.at = now + self.interval + self.timeout;
         }
     }
 
     /// A pong came. One that nobody asked for puts nothing off.
-    pub fn pong(&mut self, now: Time) {
-        if let State::Pinged(_) = self.state {
-            self.state = State::Quiet(now + self.interval);
+    pub(super) fn pong(&mut self, now: Time) {
+        if self.state == State::Pinged {
+            (self.state, self.at) = (State::Quiet, now + self.interval);
         }
     }
 
     /// Nobody has read for a while: what is owed may have come, and has all its time again.
-    pub fn excuse(&mut self, now: Time) {
+    pub(super) fn excuse(&mut self, now: Time) {
         self.heard(now);
-        if let State::Pinged(by) = &mut self.state {
-            *by = now + self.timeout;
+        if self.state == State::Pinged {
+            self.at = now + self.timeout;
         }
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
-    pub fn poll_timeout(&self) -> Time {
-        match self.state {
-            State::Quiet(at) | State::Pinged(at) | State::Listening(at) => at,
-        }
+    pub(super) fn poll_timeout(&self) -> Time {
+        self.at
     }
 
     /// Tells the time.
-    pub fn handle_timeout(&mut self, now: Time) -> Beat {
-        match self.state {
-            State::Quiet(at) if at <= now => {
-                self.state = State::Pinged(now + self.timeout);
-                Beat::Ping
-            }
-            State::Pinged(by) | State::Listening(by) if by <= now => Beat::Dead,
-            _ => Beat::Nothing,
+    pub(super) fn handle_timeout(&mut self, now: Time) -> Beat {
+        if now < self.at {
+            return Beat::Nothing;
         }
+        if self.state != State::Quiet {
+            return Beat::Dead;
+        }
+        (self.state, self.at) = (State::Pinged, now + self.timeout);
+        Beat::Ping
     }
 }

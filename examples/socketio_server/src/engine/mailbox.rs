@@ -7,7 +7,7 @@ use super::{Binary, Opening, payload};
 use crate::packet::Outgoing;
 use bytes::Bytes;
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use tickwire::{CloseCode, CloseFrame, DataKind, Message, Outbound, Prepared, SendError, Sender};
@@ -83,6 +83,8 @@ struct Queue {
     parts: VecDeque<Part>,
     bytes: usize,
     too_slow: bool,
+    /// Sockets to disconnect, and whether the connection with them.
+    put_out: BTreeMap<String, bool>,
 }
 
 impl Queue {
@@ -119,6 +121,17 @@ impl Mailbox {
     pub fn deliver(&self, packet: &[Part]) {
         self.queue(packet.iter().cloned());
         self.arrived.notify_one();
+    }
+
+    /// Has a socket disconnected by its own task; with `close` its connection too.
+    pub fn put_out(&self, sid: &str, close: bool) {
+        *self.lock().put_out.entry(sid.into()).or_default() |= close;
+        self.arrived.notify_one();
+    }
+
+    /// Takes a socket that is to be disconnected.
+    pub fn take_put_out(&self) -> Option<(String, bool)> {
+        self.lock().put_out.pop_first()
     }
 
     /// All parts or none, and nothing in between. The bound once passed, it takes nothing.

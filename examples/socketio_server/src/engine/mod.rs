@@ -3,15 +3,14 @@
 //! message by itself. What is in the messages is Socket.IO's.
 //!
 //! - [`session`]: one client's state, without I/O and clock.
-//! - [`heartbeat`]: who pings whom, and when the other is gone.
+//! - `heartbeat`: who pings whom, and when the other is gone.
 //! - [`mailbox`]: what waits to be sent.
 //! - [`payload`]: packets as the body of a request or a response.
-pub mod heartbeat;
+mod heartbeat;
 pub mod mailbox;
 pub mod payload;
 pub mod session;
 
-use std::fmt;
 use tickwire::{CloseCode, Message};
 
 /// Are you there?
@@ -78,14 +77,6 @@ impl Opening {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for Malformed {}
-
 /// A packet that a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet<'a> {
@@ -127,6 +118,8 @@ impl<'a> Packet<'a> {
 pub enum End {
     /// The client said so.
     Closed,
+    /// The application said so.
+    Disconnected,
     /// The client sent what is no packet, or none that may come now.
     Malformed(Malformed),
     /// The client does not answer pings, or sends none.
@@ -143,7 +136,7 @@ impl End {
     /// What the WebSocket is closed with.
     pub fn close_code(self) -> CloseCode {
         match self {
-            Self::Closed => CloseCode::NORMAL,
+            Self::Closed | Self::Disconnected => CloseCode::NORMAL,
             Self::Malformed(_) => CloseCode::PROTOCOL_ERROR,
             _ => CloseCode::POLICY_VIOLATION,
         }
@@ -152,22 +145,13 @@ impl End {
     /// What it is closed with in words.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Closed => "",
+            Self::Closed => "closed by the client",
+            Self::Disconnected => "disconnected",
             Self::Malformed(Malformed(what)) => what,
             Self::PingTimeout => "ping timeout",
             Self::ConnectTimeout => "no namespace joined",
             Self::AttachmentTimeout => "attachments missing",
             Self::Overlap => "requests overlap",
-        }
-    }
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("closed by the client"),
-            Self::Malformed(what) => write!(f, "malformed: {what}"),
-            other => f.write_str(other.reason()),
         }
     }
 }

@@ -42,7 +42,7 @@ pub trait Layer: Send {
         None
     }
 
-    /// Tells the time.
+    /// Tells the time; also when others have put something into the mailbox.
     ///
     /// # Errors
     ///
@@ -50,13 +50,13 @@ pub trait Layer: Send {
     fn handle_timeout(&mut self, _now: Time) -> Result<(), End> {
         Ok(())
     }
+
+    /// The session is over, for this reason in Socket.IO's words.
+    fn end(&mut self, _reason: &str, _now: Time) {}
 }
 
-/// Makes a [`Layer`] for each client.
-pub trait Layers: Send + Sync {
-    /// A session begins, and what is to be sent goes into the mailbox.
-    fn begin(&self, opening: Opening, mailbox: &Arc<Mailbox>, now: Time) -> Box<dyn Layer>;
-}
+/// Makes a [`Layer`] for each client. What is to be sent goes into the mailbox.
+pub type Layers = dyn Fn(Opening, &Arc<Mailbox>, Time) -> Box<dyn Layer> + Send + Sync;
 
 /// One client's session.
 pub struct Session {
@@ -74,7 +74,7 @@ impl Session {
     ///
     /// When the system has no entropy for an id.
     pub fn new(
-        layers: &dyn Layers,
+        layers: &Layers,
         settings: &Settings,
         opening: Opening,
         now: Time,
@@ -83,7 +83,7 @@ impl Session {
         let mailbox = Arc::new(Mailbox::new(settings.max_backlog));
         mailbox.push_engine(open(&sid, opening, settings));
         let heartbeat = Heartbeat::new(opening.revision, settings, now);
-        let layer = layers.begin(opening, &mailbox, now);
+        let layer = layers(opening, &mailbox, now);
         Ok(Self { opening, sid, heartbeat, mailbox, layer })
     }
 
@@ -144,6 +144,11 @@ impl Session {
             Beat::Dead => return Err(End::PingTimeout),
         }
         self.layer.handle_timeout(now)
+    }
+
+    /// It is over, for this reason in Socket.IO's words.
+    pub fn end(&mut self, reason: &str, now: Time) {
+        self.layer.end(reason, now);
     }
 }
 

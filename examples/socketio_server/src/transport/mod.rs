@@ -7,17 +7,15 @@ pub(crate) mod websocket;
 use crate::{
     engine::{End, session::Session},
     http::Refused,
+    places::Place,
     sessions::Registered,
     settings::Settings,
 };
 use polling::Polling;
-use std::{fmt, sync::Arc, time::Duration};
-use tickwire::{Error, Time};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use tickwire::{Error, RecvError, Time};
 use tickwire_axum::WebSocket;
-use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
-    time::Instant,
-};
+use tokio::{sync::watch, time::Instant};
 
 /// Changes, or loses its other end, when the server stops.
 pub type Stop = watch::Receiver<()>;
@@ -32,6 +30,8 @@ pub enum Ended {
     Refused(Refused),
     /// The protocol ended it.
     Session(End),
+    /// The server stops.
+    Stopping,
     /// The client was too slow for what was said to it.
     TooSlow,
     /// The client went without a word, in the middle of a poll.
@@ -44,7 +44,8 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(why) => write!(f, "refused: {why:?}"),
-            Self::Session(end) => end.fmt(f),
+            Self::Session(end) => f.write_str(end.reason()),
+            Self::Stopping => f.write_str("stopped"),
             Self::TooSlow => f.write_str("too slow"),
             Self::Gone => f.write_str("gone"),
             Self::Failed(error) => error.fmt(f),
@@ -61,6 +62,7 @@ impl<E: Into<Error>> From<E> for Ended {
 /// What the requests of a connection bring along.
 #[derive(Clone)]
 pub(crate) struct Visit {
+    pub(crate) peer: IpAddr,
     pub(crate) stop: Stop,
     pub(crate) log: Log,
 }
@@ -73,27 +75,49 @@ pub(crate) struct Served {
     /// When it began.
     pub(crate) epoch: Instant,
     /// Among all sessions.
-    pub(crate) _place: OwnedSemaphorePermit,
+    pub(crate) _place: Place,
 }
 
 impl Served {
     /// To its end, for a client that came with a WebSocket.
     pub(crate) async fn over_websocket(mut self, ws: WebSocket) {
         let ended = websocket::run(&mut self, ws).await;
-        (self.visit.log)(ended);
+        self.log(ended);
     }
 
     /// To its end, for a client that came by polling.
     pub(crate) async fn over_polling(mut self, mut polling: Polling, _registered: Registered) {
         let ended = match polling.run(&mut self).await {
-            Ok(Some(ws)) => {
+            Ok(ws) => {
                 drop(polling); // from here on nothing is heard that names the session
                 websocket::run(&mut self, ws).await
             }
-            Ok(None) => Ok(()),
             Err(ended) => Err(ended),
         };
-        (self.visit.log)(ended);
+        self.log(ended);
+    }
+
+    /// Tells the application why it ended, in Socket.IO's words.
+    fn tell(&mut self, ended: &Ended) {
+        let reason = match ended {
+            Ended::Gone | Ended::Session(End::Closed) => "transport close",
+            Ended::Failed(Error::Recv(RecvError::UnexpectedEof) | Error::Io(_)) => {
+                "transport close"
+            }
+            Ended::Stopping => "server shutting down",
+            Ended::Session(End::PingTimeout) => "ping timeout",
+            Ended::Session(End::Malformed(_) | End::AttachmentTimeout) => "parse error",
+            _ => "transport error",
+        };
+        let now = self.now();
+        self.session.end(reason, now);
+    }
+
+    fn log(&self, ended: Result<(), Ended>) {
+        (self.visit.log)(match ended {
+            Err(Ended::Stopping | Ended::Session(End::Closed | End::Disconnected)) => Ok(()),
+            ended => ended,
+        });
     }
 
     fn now(&self) -> Time {

@@ -85,13 +85,13 @@ impl Polling {
     }
 
     /// Serves a session until a WebSocket takes over, or to its end.
-    pub(crate) async fn run(&mut self, served: &mut Served) -> Result<Option<WebSocket>, Ended> {
+    pub(crate) async fn run(&mut self, served: &mut Served) -> Result<WebSocket, Ended> {
         let ended = self.converse(served).await;
         self.finish(served, &ended);
-        ended
+        ended.inspect_err(|ended| served.tell(ended))
     }
 
-    async fn converse(&mut self, served: &mut Served) -> Result<Option<WebSocket>, Ended> {
+    async fn converse(&mut self, served: &mut Served) -> Result<WebSocket, Ended> {
         let mailbox = served.session.mailbox().clone();
         let mut stop = served.visit.stop.clone();
         let alarm = sleep_until(served.epoch);
@@ -111,7 +111,7 @@ impl Polling {
             }
             select! {
                 biased;
-                _ = stop.changed() => return Ok(None),
+                _ = stop.changed() => return Err(Ended::Stopping),
                 () = gone(&mut self.poll) => return Err(Ended::Gone),
                 () = &mut alarm => {
                     let late = |probe: &Probe| probe.by <= Instant::now();
@@ -121,11 +121,11 @@ impl Polling {
                     served.handle_timeout()?;
                 }
                 Some(request) = self.requests.recv() => self.request(request, served)?,
-                () = mailbox.arrived() => {}
+                () = mailbox.arrived() => served.handle_timeout()?,
                 // Last, as it may have much to read: Pings without end would hide the rest.
                 said = said(&mut self.probe) => {
                     if let Some(ws) = self.probe_said(said, served).await? {
-                        return Ok(Some(ws));
+                        return Ok(ws);
                     }
                 }
             }
@@ -235,11 +235,11 @@ impl Polling {
     }
 
     /// Answers the requests that still wait.
-    fn finish(&mut self, served: &Served, ended: &Result<Option<WebSocket>, Ended>) {
+    fn finish(&mut self, served: &Served, ended: &Result<WebSocket, Ended>) {
         let (mailbox, opening) = (served.session.mailbox(), served.session.opening());
         let (heard, last) = match ended {
-            Ok(None) => (Err(Refused::Stopping), Err(Refused::Stopping)),
-            Ok(Some(_)) | Err(Ended::Session(End::Closed)) => (Ok(()), Ok(Payload::noop(opening))),
+            Err(Ended::Stopping) => (Err(Refused::Stopping), Err(Refused::Stopping)),
+            Ok(_) | Err(Ended::Session(End::Closed)) => (Ok(()), Ok(Payload::noop(opening))),
             Err(_) => {
                 let mut parts = mailbox.take(MAX_PACKETS - 1, served.settings.max_payload);
                 parts.push(Part::Text(CLOSE.into()));

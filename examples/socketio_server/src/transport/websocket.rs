@@ -8,21 +8,22 @@ use tokio::{select, time::sleep_until};
 
 /// Serves a session to its end.
 pub(crate) async fn run(served: &mut Served, mut ws: WebSocket) -> Result<(), Ended> {
-    match converse(served, &mut ws).await {
-        Ok(()) => Ok(()),
+    let ended = converse(served, &mut ws).await;
+    // Before the closing handshake, which may take its time.
+    served.tell(ended.as_ref().err().unwrap_or(&Ended::Gone));
+    let _ = match &ended {
         Err(Ended::Session(end)) => {
             // What was answered before goes before.
             let session = &served.session;
             let _ = session.mailbox().feed(ws.sender_mut(), session.opening());
-            let closed = ws.close(CloseFrame::with_reason(end.close_code(), end.reason())).await;
-            if end == End::Closed { Ok(closed?) } else { Err(Ended::Session(end)) }
+            ws.close(CloseFrame::with_reason(end.close_code(), end.reason())).await
         }
-        Err(Ended::TooSlow) => {
-            let _ = ws.close(None).await; // a Close with the code is on its way
-            Err(Ended::TooSlow)
-        }
-        Err(ended) => Err(ended),
-    }
+        // Not with Socket.IO's own disconnect: after that a client would not come back.
+        Err(Ended::Stopping) => ws.close(CloseCode::GOING_AWAY).await,
+        Err(Ended::TooSlow) => ws.close(None).await, // a Close with the code is on its way
+        _ => Ok(()),
+    };
+    ended
 }
 
 async fn converse(served: &mut Served, ws: &mut WebSocket) -> Result<(), Ended> {
@@ -52,7 +53,8 @@ async fn converse(served: &mut Served, ws: &mut WebSocket) -> Result<(), Ended> 
                     served.excuse();
                     served.handle_timeout()?;
                 }
-                _ = stop.changed() => return Ok(ws.close(CloseCode::GOING_AWAY).await?),
+                () = mailbox.arrived() => served.handle_timeout()?,
+                _ = stop.changed() => return Err(Ended::Stopping),
             }
             continue;
         }
@@ -62,8 +64,7 @@ async fn converse(served: &mut Served, ws: &mut WebSocket) -> Result<(), Ended> 
         }
         select! {
             biased;
-            // Not with Socket.IO's own disconnect: after that a client would not come back.
-            _ = stop.changed() => return Ok(ws.close(CloseCode::GOING_AWAY).await?),
+            _ = stop.changed() => return Err(Ended::Stopping),
             // Before receiving, which Pings without end could keep busy.
             () = &mut alarm => served.handle_timeout()?,
             received = ws.recv_or_room(Outbox::MAX_UNSENT) => match received? {
@@ -74,7 +75,7 @@ async fn converse(served: &mut Served, ws: &mut WebSocket) -> Result<(), Ended> 
                 MessageOrRoom::Room => {}
                 MessageOrRoom::Closed => return Ok(()),
             },
-            () = mailbox.arrived() => {}
+            () = mailbox.arrived() => served.handle_timeout()?,
         }
     }
 }

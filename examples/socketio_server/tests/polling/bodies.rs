@@ -6,27 +6,13 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn a87_a_body_that_is_no_payload_ends_the_session() {
     let service = service();
-    let separated: [&[u8]; 18] = [
-        b"",
-        b"\x1e",
-        b"4",
-        b"420[\"echo\"]\x1e",
-        b"\x1e420[\"echo\"]",
-        b"420[\"echo\"]\x1e\x1e3",
-        b"2",
-        b"2probe",
-        b"5",
-        b"6",
-        b"0",
-        b"abc",
-        b"b",
-        b"b=",
-        b"bAQIDBA=",
-        b"bAQ!D",
-        b"\xff",
-        b"4\xc3",
-    ];
-    for body in separated {
+    let mut separated: Vec<Vec<u8>> =
+        r#"| 4 420["echo"]| |420["echo"] 420["echo"]||3 2 2probe 5 6 0 abc b b= bAQIDBA= bAQ!D"#
+            .split(' ')
+            .map(|body| body.replace('|', "\x1e").into())
+            .collect();
+    separated.extend([b"".to_vec(), b"\xff".to_vec(), b"4\xc3".to_vec()]);
+    for body in &separated {
         let mut client = Client::joined(&service).await;
         let poll = client.polls().await;
         let answer = client.post("", body).await;
@@ -35,29 +21,9 @@ async fn a87_a_body_that_is_no_payload_ends_the_session() {
         assert!(last == "1" || last == "430[]\x1e1", "{last}"); // what was answered before
         client.ended_with(MALFORMED).await;
     }
-    let lengths: [&[u8]; 16] = [
-        b"",
-        b":",
-        b"1",
-        b"1:",
-        b"0:",
-        b"2:2",
-        b"1:20",
-        b"-1:2",
-        b"01x:2",
-        b"1:\xff",
-        b"3:\xf0\x9f\x98\x80",
-        b"1:\xf0\x9f\x98\x80",
-        b"9999999999999999999:2",
-        b"1000000000000:2",
-        b"7:b4AQID=",
-        b"6:b5AQID",
-    ];
-    for body in lengths {
-        let (mut client, _) = Client::open(&service, "EIO=3&b64=1").await;
-        assert_eq!(client.post("", body).await.status, 400, "{body:?}");
-        client.ended_with(MALFORMED).await;
-    }
+    let lengths = ": 1 1: 0: 2:2 1:20 -1:2 01x:2 3:\u{1f600} 1:\u{1f600} 9999999999999999999:2 \
+        1000000000000:2 7:b4AQID= 6:b5AQID";
+    let lengths = lengths.split(' ').map(str::as_bytes).chain([&b""[..], b"1:\xff"]);
     let bytes: [&[u8]; 13] = [
         b"",
         b"\0",
@@ -73,9 +39,10 @@ async fn a87_a_body_that_is_no_payload_ends_the_session() {
         b"\x01\x00\xff",
         b"\0\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\xff2",
     ];
-    for body in bytes {
-        let (mut client, _) = Client::open(&service, "EIO=3").await;
-        assert_eq!(client.post(BYTES, body).await.status, 400, "{body:?}");
+    let bodies = lengths.map(|body| ("EIO=3&b64=1", "", body));
+    for (query, kind, body) in bodies.chain(bytes.map(|body| ("EIO=3", BYTES, body))) {
+        let (mut client, _) = Client::open(&service, query).await;
+        assert_eq!(client.post(kind, body).await.status, 400, "{body:?}");
         client.ended_with(MALFORMED).await;
     }
 }
@@ -187,9 +154,7 @@ async fn a88_a_body_is_bounded_in_bytes_and_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a88_attachments_over_polling_are_bounded_and_have_to_come() {
-    let mut settings = Settings::default();
-    settings.max_packet = 100_000;
-    let service = service_with(settings);
+    let service = service_with(Settings { max_packet: 100_000, ..Settings::default() });
     let mut client = Client::joined(&service).await;
     client.says(r#"452-1["echo",{"_placeholder":true,"num":1}]"#).await;
     client.says("bAQ==").await;

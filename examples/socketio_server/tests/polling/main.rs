@@ -12,10 +12,16 @@ mod upgrade;
 
 use serde_json::Value;
 use socketio_server::{
-    engine::End, http::Refused, server::Service, settings::Settings, transport::Ended,
+    engine::End,
+    http::Refused,
+    server::{Service, bind},
+    settings::Settings,
+    transport::Ended,
 };
 use std::{collections::HashSet, time::Duration};
-use support::{Answer, Ends, answer, app, app_with, bounded, connect, http, service, service_with};
+use support::{
+    Answer, Ends, answer, app, bounded, connect, http, http_from, service, service_with,
+};
 use tickwire::{
     Config, Message,
     handshake::client::Request,
@@ -23,6 +29,8 @@ use tickwire::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    net::TcpStream,
+    sync::watch,
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -99,11 +107,8 @@ impl Client {
     }
 
     async fn ended_with(&mut self, end: End) {
-        match self.ends.next().await {
-            Err(Ended::Session(got))
-                if std::mem::discriminant(&got) == std::mem::discriminant(&end) => {}
-            other => panic!("{other:?} instead of {end:?}"),
-        }
+        let ended = self.ends.next().await;
+        assert!(support::is(&ended, end), "{ended:?} instead of {end:?}");
         self.is_over().await;
     }
 

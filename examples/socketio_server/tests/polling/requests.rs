@@ -76,7 +76,7 @@ async fn long_responses_are_compressed_for_who_takes_that() {
 
 #[tokio::test(start_paused = true)]
 async fn a99_ids_over_polling_are_random_and_others_are_unknown() {
-    let service = service();
+    let service = service_with(Settings { max_per_address: 200, ..Settings::default() });
     let mut ids = HashSet::new();
     for i in 0..200 {
         let query = if i % 2 == 0 { "EIO=4" } else { "EIO=3" };
@@ -97,14 +97,12 @@ async fn a99_ids_over_polling_are_random_and_others_are_unknown() {
 
 #[tokio::test(start_paused = true)]
 async fn a99_sessions_are_bounded_and_expire() {
-    let mut settings = Settings::default();
-    settings.max_sessions = 3;
-    let service = Service::new(app_with(settings));
+    let service = service_with(Settings { max_sessions: 3, ..Settings::default() });
     let mut clients = Vec::new();
     for query in ["EIO=4", "EIO=3", "EIO=4"] {
         clients.push(Client::open(&service, query).await.0);
     }
-    assert_eq!(service.places_left(), 0);
+    assert_eq!(service.sessions(), 3);
     for transport in ["polling", "websocket"] {
         let headers = if transport == "websocket" { support::upgrade() } else { String::new() };
         let target = format!("/socket.io/?EIO=4&transport={transport}");
@@ -115,10 +113,58 @@ async fn a99_sessions_are_bounded_and_expire() {
     // One that closes makes room, and others do once nobody has heard of them for 45 s.
     clients[0].says("1").await;
     clients[0].ended_with(End::Closed).await;
-    assert_eq!(service.places_left(), 1);
+    assert_eq!(service.sessions(), 2);
     sleep(Duration::from_secs(46)).await;
-    assert_eq!(service.places_left(), 3);
+    assert_eq!(service.sessions(), 0);
     Client::joined(&service).await.lives().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a99_one_address_does_not_take_all_sessions() {
+    for behind_proxy in [false, true] {
+        let settings = Settings { max_per_address: 2, behind_proxy, ..Settings::default() };
+        let service = service_with(settings);
+        let opens = async |peer: &str, forwarded: &str| {
+            let target = "/socket.io/?EIO=4&transport=polling";
+            let headers = format!("X-Forwarded-For: 10.9.9.9, {forwarded}\r\n");
+            let peer = peer.parse().unwrap();
+            http_from(peer, &service, "GET", target, &headers, b"").await.0.status
+        };
+        // An IPv6 subscriber has a whole /64.
+        for (address, status) in [
+            ("10.0.0.1", 200),
+            ("10.0.0.1", 200),
+            ("10.0.0.1", 503),
+            ("10.0.0.2", 200),
+            ("2001:db8::1", 200),
+            ("2001:db8::2", 200),
+            ("2001:db8::3", 503),
+            ("2001:db8:0:1::1", 200),
+        ] {
+            let (peer, forwarded) =
+                if behind_proxy { ("127.0.0.1", address) } else { (address, "10.1.1.1") };
+            assert_eq!(opens(peer, forwarded).await, status, "{address}");
+        }
+        assert_eq!(service.sessions(), 6);
+    }
+}
+
+#[tokio::test]
+async fn a99_one_address_does_not_take_all_connections() {
+    let (listener, address) = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let (_running, stop) = watch::channel(());
+    let service = service_with(Settings { max_per_address: 1, ..Settings::default() });
+    tokio::spawn(service.serve(listener, stop, |_| {}));
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(TcpStream::connect(address).await.unwrap());
+    }
+    let mut third = streams.pop().unwrap();
+    assert!(matches!(bounded(third.read(&mut [0])).await, Ok(0) | Err(_)));
+    for stream in &mut streams {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+        assert_eq!(bounded(answer(stream)).await.status, 404);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -62,12 +62,12 @@ async fn the_server_pings_over_polling_and_drops_who_does_not_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_poll_whose_client_goes_ends_the_session() {
-    let shared = app();
-    let service = Service::new(shared.clone());
+    let io = app(Settings::default());
+    let service = Service::new(io.clone());
     let mut client = Client::joined(&service).await;
     client.says(r#"420["join","tea"]"#).await;
     assert_eq!(client.hears().await, r#"430[{"status":"ok"}]"#);
-    assert_eq!(shared.rooms.len(), 1);
+    assert_eq!(io.nsp("/").to("tea").count(), 1);
     let (mut stream, _running, _) = connect(&service);
     let request = format!("GET {} HTTP/1.1\r\nHost: h\r\n\r\n", client.target);
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_poll_whose_client_goes_ends_the_session() {
     drop(stream);
     assert!(matches!(client.ends.next().await, Err(Ended::Gone)));
     client.is_over().await;
-    assert!(shared.rooms.is_empty());
+    assert!(io.rooms().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,16 +36,17 @@ async fn a89_namespaces_that_are_not_there_are_refused_and_nothing_else_happens(
 
 #[tokio::test(start_paused = true)]
 async fn a89_a_second_connect_gets_another_id_and_one_socket_is_kept() {
-    let shared = app();
-    let (service, rooms) = (Service::new(shared.clone()), shared.rooms);
+    let io = app(Settings::default());
+    let service = Service::new(io.clone());
     let (mut a, mut b) = (Client::open(&service).await, Client::joined(&service).await);
     let first = a.join("40").await;
     assert_eq!(a.ask(r#"421["join","tea"]"#).await, r#"431[{"status":"ok"}]"#);
-    assert_eq!(rooms.len(), 1);
+    let in_room = || io.nsp("/").to("tea").count();
+    assert_eq!(in_room(), 1);
     let second = a.join("40{}").await;
     assert_ne!(first, second);
     // It is another socket: in no room, and told things once.
-    assert!(rooms.is_empty());
+    assert_eq!(in_room(), 0);
     assert_eq!(a.ask(r#"422["join","tea"]"#).await, r#"432[{"status":"ok"}]"#);
     assert_eq!(b.ask(r#"423["say","tea","hello"]"#).await, r#"433[{"status":"ok"}]"#);
     assert_eq!(a.text().await, r#"42["said","hello"]"#);

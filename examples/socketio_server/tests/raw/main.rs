@@ -6,6 +6,7 @@ mod joining;
 mod packets;
 mod requests;
 mod rooms;
+mod server;
 mod sessions;
 #[path = "../../examples/suite.rs"]
 mod suite;
@@ -13,18 +14,17 @@ mod suite;
 mod support;
 
 use bytes::Buf;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use socketio_server::{
-    engine::{End, Malformed, Opening, session::Session},
-    handler::{Event, Handler, Refusal, Socket},
+    engine::{End, Malformed, Opening},
     http::Refused,
-    packet::Outgoing,
+    io::{Io, Refusal},
+    packet::Args,
     server::Service,
-    session::Shared,
     settings::Settings,
     transport::Ended,
 };
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::mpsc, time::Duration};
 use support::{Ends, app, bounded, connect, http, service, service_with, upgrade};
 use tickwire::{
     CloseCode, Config, Connection, Message, Negotiated, Time,
@@ -97,23 +97,25 @@ impl Client {
         if let Some(message) = bounded(self.ws.recv()).await.unwrap() {
             panic!("{message:?} instead of {end:?}");
         }
-        assert_eq!(
-            self.ws.closed().map(|closed| closed.code),
-            Some(end.close_code().get()),
-            "{end:?}"
-        );
-        match self.served.next().await {
-            Err(Ended::Session(got)) => assert_eq!(
-                std::mem::discriminant(&got),
-                std::mem::discriminant(&end),
-                "{got} instead of {end}"
-            ),
-            other => panic!("{other:?} instead of {end}"),
-        }
+        assert_eq!(self.ws.closed().unwrap().code, end.close_code().get(), "{end:?}");
+        let ended = self.served.next().await;
+        assert!(support::is(&ended, end), "{ended:?} instead of {end:?}");
     }
 
     async fn ends_malformed(self) {
         self.ends_with(MALFORMED).await;
+    }
+
+    /// What came until the server has answered.
+    async fn heard(&mut self) -> Vec<String> {
+        self.send(r#"42999["echo"]"#).await;
+        let mut heard = Vec::new();
+        loop {
+            match self.text().await {
+                ack if ack == "43999[]" => return heard,
+                text => heard.push(text),
+            }
+        }
     }
 
     /// It still answers.

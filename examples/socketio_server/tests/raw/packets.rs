@@ -6,118 +6,31 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn a87_whatever_is_no_packet_closes_the_connection() {
     let placeholder = r#"{"_placeholder":true,"num":0}"#;
-    let mut packets: Vec<String> = [
-        // Engine.IO.
-        "",
-        "0",
-        "0{}",
-        "2",
-        "2probe",
-        "3probe",
-        "11",
-        "5",
-        "6",
-        "7",
-        "9",
-        "b4AAEC",
-        "é",
-        "\0",
-        " 42[]",
-        // Types and shapes of Socket.IO.
-        "4",
-        "47",
-        "4a",
-        "4abc",
-        "49[\"a\"]",
-        "4é",
-        "42",
-        "42{}",
-        "42[]",
-        "42[null]",
-        "42[{}]",
-        "42[true]",
-        "42[[\"echo\"]]",
-        "42\"echo\"",
-        "42[\"echo\"",
-        "42[\"echo\"]]",
-        "42[\"echo\"],",
-        "42[\"echo\",]",
-        "42[\"echo\",nul]",
-        "42[\"ec\nho\"]",
-        "42['echo']",
-        "42[\"\\ud800\"]",
-        "42[\"\\x\"]",
-        "42null",
-        "42abc[\"echo\"]",
-        "42-1[\"echo\"]",
-        "42 1[\"echo\"]",
-        "421.5[\"echo\"]",
-        "421e3[\"echo\"]",
-        "4218446744073709551616[\"echo\"]",
-        "42/,[",
-        "42/",
-        "43",
-        "43[]",
-        "431",
-        "431{}",
-        "4312",
-        "43x[]",
-        "41{}",
-        "41[]",
-        "417",
-        "44",
-        "44{\"message\":\"no\"}",
-        "44\"no\"",
-        "40[]",
-        "40\"x\"",
-        "401{}",
-        "40{",
-        "40nul",
-        // Names that are the libraries' own.
-        "42[\"connect\"]",
-        "42[\"connect_error\"]",
-        "42[\"disconnect\"]",
-        "42[\"disconnecting\"]",
-        "42[\"newListener\"]",
-        "42[\"removeListener\"]",
-        "42[\"dis\\u0063onnect\"]",
-        // Attachments.
-        "45[\"a\"]",
-        "45-[\"a\"]",
-        "45x-[\"a\"]",
-        "450-[\"a\"]",
-        "4500-[\"a\"]",
-        "45-1-[\"a\"]",
-        "451[\"a\"]",
-        "4511-[\"a\"]",
-        "451000000000-[\"a\"]",
-        "4518446744073709551617-[\"a\"]",
-        "451.0-[\"a\"]",
-        "451e0-[\"a\"]",
-        "45 1-[\"a\"]",
-        "45+1-[\"a\"]",
-        "45\u{661}-[\"a\"]",
-        "451-",
-        "451-{}",
-        "451-[]",
-        "461-[]",
-        "461-x[]",
-        // Placeholders without an attachment, as one client or another would take them.
-        r#"451-["a",{"_placeholder":true,"num":1}]"#,
-        r#"451-["a",{"_placeholder":true,"num":-1}]"#,
-        r#"451-["a",{"_placeholder":true,"num":0.5}]"#,
-        r#"451-["a",{"_placeholder":true,"num":1e3}]"#,
-        r#"451-["a",{"_placeholder":true,"num":"0"}]"#,
-        r#"451-["a",{"_placeholder":true,"num":{"num":0}}]"#,
-        r#"451-["a",{"_placeholder":true,"num":18446744073709551616}]"#,
-        r#"451-["a",{"_placeholder":true}]"#,
-        r#"451-["a",{"_placeholder":1,"num":"length"}]"#,
-        r#"451-["a",{ "x":[1,{"\u005fplaceholder" : true, "n\u0075m" : 7 }]}]"#,
-        r#"451-["a",{"num":0,"_placeholder":true,"num":3}]"#,
-        r#"451-["a",{"x":{"_placeholder":true,"num":0},"_placeholder":true,"num":5}]"#,
-    ]
-    .map(String::from)
-    .to_vec();
+    let spaceless = r#"
+        0 0{} 2 2probe 3probe 11 5 6 7 9 b4AAEC é
+        4 47 4a 4abc 49["a"] 4é 42 42{} 42[] 42[null] 42[{}] 42[true] 42[["echo"]] 42"echo"
+        42["echo" 42["echo"]] 42["echo"], 42["echo",] 42["echo",nul] 42['echo'] 42["\ud800"] 42["\x"]
+        42null 42abc["echo"] 42-1["echo"] 421.5["echo"] 421e3["echo"]
+        4218446744073709551616["echo"] 42/,[ 42/ 43 43[] 431 431{} 4312 43x[] 41{} 41[] 417
+        44 44{"message":"no"} 44"no" 40[] 40"x" 401{} 40{ 40nul
+        42["connect"] 42["connect_error"] 42["disconnect"] 42["disconnecting"] 42["newListener"]
+        42["removeListener"] 42["dis\u0063onnect"]
+        45["a"] 45-["a"] 45x-["a"] 450-["a"] 4500-["a"] 45-1-["a"] 451["a"] 4511-["a"]
+        451000000000-["a"] 4518446744073709551617-["a"] 451.0-["a"] 451e0-["a"] 45+1-["a"]
+        45١-["a"] 451- 451-{} 451-[] 461-[] 461-x[]
+        451-["a",{"_placeholder":true,"num":1}] 451-["a",{"_placeholder":true,"num":-1}]
+        451-["a",{"_placeholder":true,"num":0.5}] 451-["a",{"_placeholder":true,"num":1e3}]
+        451-["a",{"_placeholder":true,"num":"0"}] 451-["a",{"_placeholder":true,"num":{"num":0}}]
+        451-["a",{"_placeholder":true,"num":18446744073709551616}] 451-["a",{"_placeholder":true}]
+        451-["a",{"_placeholder":1,"num":"length"}] 451-["a",{"num":0,"_placeholder":true,"num":3}]
+        451-["a",{"x":[1,{"\u005fplaceholder":true,"n\u0075m":7}]}]
+        451-["a",{"x":{"_placeholder":true,"num":0},"_placeholder":true,"num":5}]
+        451-["\ud8aa",{"_placeholder":true,"num":1}]"#;
+    let mut packets: Vec<String> = spaceless.split_whitespace().map(str::to_owned).collect();
+    assert_eq!(packets.len(), 98);
+    let others = ["", "\0", " 42[]", "42[\"ec\nho\"]", "42 1[\"echo\"]", "45 1-[\"a\"]"];
+    packets.extend(others.map(str::to_owned));
+    packets.push(r#"451-["a",{ "_placeholder" : true, "num" : 7 }]"#.into());
     packets.push(format!(r#"4511-["a"{}]"#, format!(",{placeholder}").repeat(11)));
     packets.push(format!("42[\"echo\",{}{}]", "[".repeat(100), "]".repeat(100)));
     packets.push(format!("42[\"echo\",{}", "[".repeat(900_000)));
@@ -154,7 +67,7 @@ async fn a87_a_binary_message_that_nothing_announced_closes_the_connection() {
 
 #[test]
 fn a87_packets_changed_at_random_are_answered_or_end_the_session() {
-    let shared = app();
+    let io = app(Settings::default());
     let good = [
         r#"4212["echo",{"a":[1.5e3,"x\u00e9",null]},true]"#,
         r#"451-7["echo",{"x":[{"_placeholder":true,"num":0}]}]"#,
@@ -165,34 +78,11 @@ fn a87_packets_changed_at_random_are_answered_or_end_the_session() {
         "40",
         "41",
     ];
-    let pieces = [
-        "4",
-        "0",
-        "1",
-        "2",
-        "5",
-        "6",
-        "-",
-        "/",
-        ",",
-        "admin",
-        "[",
-        "]",
-        "{",
-        "}",
-        "\"echo\"",
-        "\"num\"",
-        ":",
-        "\"_placeholder\"",
-        "true",
-        "1.5e3",
-        "\\",
-        "\"",
-        "\\u005f",
-        " ",
-        "é",
-        "\0",
-    ];
+    let pieces: Vec<_> =
+        r#"4 0 1 2 5 6 - / , admin [ ] { } "echo" "num" : "_placeholder" true 1.5e3 \ " \u005f é"#
+            .split(' ')
+            .chain([" ", "\0"])
+            .collect();
     let mut state = 7_u64;
     let mut random = |below: usize| {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -200,8 +90,7 @@ fn a87_packets_changed_at_random_are_answered_or_end_the_session() {
     };
     let (mut lives, mut ended) = (0, 0);
     for _ in 0..100_000 {
-        let mut session =
-            Session::new(&shared, &shared.settings, Opening::WEBSOCKET, Time::ZERO).unwrap();
+        let mut session = support::session(&io, Time::ZERO);
         session.receive(Message::Text("40"), Time::ZERO).unwrap();
         let mut packet: Vec<char> = good[random(good.len())].chars().collect();
         for _ in 0..=random(4) {
@@ -255,8 +144,7 @@ async fn a88_attachments_that_do_not_come_end_the_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn a88_a_packet_is_bounded_in_attachments_and_in_bytes() {
-    let mut settings = Settings::default();
-    settings.max_packet = 100_000;
+    let settings = Settings { max_packet: 100_000, ..Settings::default() };
     let mut client = Client::joined(&service_with(settings)).await;
     let bytes = vec![7; 33_000];
     let event = r#"4510-1["echo",{"_placeholder":true,"num":9}]"#;

@@ -9,58 +9,65 @@ async fn a90_requests_of_other_versions_and_transports_are_refused() {
     let plain = "";
     let upgrade = upgrade();
     let upgrade = upgrade.as_str();
-    for (method, target, headers, refused, code) in [
-        ("GET", "/socket.io/", upgrade, Refused::Transport, 0),
-        ("GET", "/socket.io/?", upgrade, Refused::Transport, 0),
-        ("GET", "/socket.io/?EIO=4", upgrade, Refused::Transport, 0),
-        ("GET", "/socket.io/?EIO=4&transport", upgrade, Refused::Transport, 0),
-        ("GET", "/socket.io/?EIO=4&transport=", upgrade, Refused::Transport, 0),
-        ("GET", "/socket.io/?EIO=4&transport=flashsocket", upgrade, Refused::Transport, 0),
-        ("GET", "/socket.io/?EIO=4&transport=webtransport", upgrade, Refused::Transport, 0),
-        ("GET", "/socket.io/?EIO=4&transport=__proto__", upgrade, Refused::Transport, 0),
+    // Queries one a line.
+    for (method, queries, headers, refused, code) in [
         (
             "GET",
-            "/socket.io/?EIO=4&transport=x&transport=websocket",
+            "
+            EIO=4
+            EIO=4&transport
+            EIO=4&transport=
+            EIO=4&transport=flashsocket
+            EIO=4&transport=webtransport
+            EIO=4&transport=__proto__
+            EIO=4&transport=x&transport=websocket",
             upgrade,
             Refused::Transport,
             0,
         ),
-        ("POST", "/socket.io/?EIO=4&transport=webtransport", plain, Refused::Transport, 0),
-        ("GET", "/socket.io/?transport=websocket", upgrade, Refused::Version, 5),
-        ("GET", "/socket.io/?EIO=&transport=websocket", upgrade, Refused::Version, 5),
-        ("GET", "/socket.io/?EIO=2&transport=websocket", upgrade, Refused::Version, 5),
-        ("GET", "/socket.io/?EIO=5&transport=websocket", upgrade, Refused::Version, 5),
-        ("GET", "/socket.io/?EIO=44&transport=websocket", upgrade, Refused::Version, 5),
-        ("GET", "/socket.io/?EIO=abc&transport=websocket", upgrade, Refused::Version, 5),
-        ("GET", "/socket.io/?xEIO=4&transport=websocket", upgrade, Refused::Version, 5),
-        ("GET", "/socket.io/?transport=polling", plain, Refused::Version, 5),
-        ("GET", "/socket.io/?EIO=5&transport=polling", plain, Refused::Version, 5),
+        ("POST", "EIO=4&transport=webtransport", plain, Refused::Transport, 0),
         (
             "GET",
-            "/socket.io/?EIO=4&transport=websocket&sid=lv_VI97HAXpY6yYWAAAC",
+            "transport=websocket
+            EIO=&transport=websocket
+            EIO=2&transport=websocket
+            EIO=5&transport=websocket
+            EIO=44&transport=websocket
+            EIO=abc&transport=websocket
+            xEIO=4&transport=websocket",
             upgrade,
-            Refused::SessionId,
-            1,
+            Refused::Version,
+            5,
         ),
-        ("GET", "/socket.io/?EIO=4&transport=polling&sid=", plain, Refused::SessionId, 1),
-        ("POST", "/socket.io/?EIO=4&transport=polling&sid=x", plain, Refused::SessionId, 1),
-        ("PUT", "/socket.io/?EIO=4&transport=polling&sid=x", plain, Refused::SessionId, 1),
-        ("POST", PATH, upgrade, Refused::Method, 2),
-        ("POST", "/socket.io/?EIO=4&transport=polling", plain, Refused::Method, 2),
-        ("PUT", "/socket.io/?EIO=4&transport=polling", plain, Refused::Method, 2),
-        ("DELETE", "/socket.io/?EIO=3&transport=polling", plain, Refused::Method, 2),
-        ("GET", PATH, plain, Refused::BadRequest, 3),
-        ("GET", PATH, "Connection: Upgrade\r\nUpgrade: websocket\r\n", Refused::BadRequest, 3),
-        ("GET", "/socket.io/?EIO=3&transport=polling&j=0", plain, Refused::BadRequest, 3), // JSONP
+        ("GET", "transport=polling\nEIO=5&transport=polling", plain, Refused::Version, 5),
+        ("GET", "EIO=4&transport=websocket&sid=x", upgrade, Refused::SessionId, 1),
+        ("GET", "EIO=4&transport=polling&sid=", plain, Refused::SessionId, 1),
+        ("POST", "EIO=4&transport=polling&sid=x", plain, Refused::SessionId, 1),
+        ("PUT", "EIO=4&transport=polling&sid=x", plain, Refused::SessionId, 1),
+        ("POST", "EIO=4&transport=websocket", upgrade, Refused::Method, 2),
+        ("POST", "EIO=4&transport=polling", plain, Refused::Method, 2),
+        ("PUT", "EIO=4&transport=polling", plain, Refused::Method, 2),
+        ("DELETE", "EIO=3&transport=polling", plain, Refused::Method, 2),
+        ("GET", "EIO=4&transport=websocket", plain, Refused::BadRequest, 3),
+        (
+            "GET",
+            "EIO=4&transport=websocket",
+            "Connection: Upgrade\r\nUpgrade: websocket\r\n",
+            Refused::BadRequest,
+            3,
+        ),
+        ("GET", "EIO=3&transport=polling&j=0", plain, Refused::BadRequest, 3), // JSONP
     ] {
-        let (answer, mut ends) = http(&service, method, target, headers, b"").await;
-        assert_eq!(answer.status, 400, "{method} {target} {headers}");
-        assert_eq!(answer.header("content-type"), Some("application/json"), "{}", answer.head);
-        let body: Value = serde_json::from_str(&answer.text()).unwrap();
-        assert_eq!(body["code"], code, "{method} {target}");
-        assert!(!body["message"].as_str().unwrap().is_empty());
-        let ended = ends.next().await;
-        assert!(matches!(ended, Err(Ended::Refused(why)) if why == refused), "{target}: {ended:?}");
+        for target in queries.lines().map(|query| format!("/socket.io/?{}", query.trim())) {
+            let (answer, mut ends) = http(&service, method, &target, headers, b"").await;
+            assert_eq!(answer.status, 400, "{method} {target} {headers}");
+            assert_eq!(answer.header("content-type"), Some("application/json"), "{}", answer.head);
+            let body: Value = serde_json::from_str(&answer.text()).unwrap();
+            assert_eq!(body["code"], code, "{method} {target}");
+            assert!(!body["message"].as_str().unwrap().is_empty());
+            let ended = ends.next().await;
+            assert!(matches!(ended, Err(Ended::Refused(why)) if why == refused), "{ended:?}");
+        }
     }
     for (target, headers, status) in [
         ("/ nonsense", String::new(), 400),
@@ -91,7 +98,8 @@ async fn a90_parameters_may_come_in_any_order_and_unknown_ones_are_ignored() {
 
 #[tokio::test(start_paused = true)]
 async fn a90_pages_of_other_origins_are_refused_if_some_are_named() {
-    let service = Service::with_origins(app(), &["https://good.example"]).unwrap();
+    let origins = Some(vec!["https://good.example".parse().unwrap()]);
+    let service = service_with(Settings { origins, ..Settings::default() });
     let polling = "/socket.io/?EIO=4&transport=polling";
     for origin in
         ["https://evil.example", "https://good.example.evil", "null", "http://good.example"]
@@ -116,7 +124,7 @@ async fn a90_pages_of_other_origins_are_refused_if_some_are_named() {
 
 #[tokio::test(start_paused = true)]
 async fn a99_ids_are_random_and_never_the_same() {
-    let service = service();
+    let service = service_with(Settings { max_per_address: 300, ..Settings::default() });
     let mut ids = HashSet::new();
     for _ in 0..300 {
         let mut client = Client::open(&service).await;

@@ -3,28 +3,28 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn rooms_are_bounded_and_left_in_whatever_way_one_goes() {
-    let shared = app();
-    let (service, rooms) = (Service::new(shared.clone()), shared.rooms);
-    let mut client = Client::joined(&service).await;
-    let error = r#"430[{"message":"too many rooms, or too long a name","status":"error"}]"#;
+    let io = app(Settings::default());
+    let mut client = Client::joined(&Service::new(io.clone())).await;
+    let in_rooms = || (0..100).map(|i| io.nsp("/").to(&format!("room {i}")).count()).sum::<usize>();
+    let error = r#"430[{"message":"join ROOM: too many, or too long a name","status":"error"}]"#;
     for i in 0..100 {
         let join = format!(r#"420["join","room {i}"]"#);
         assert_eq!(client.ask(&join).await, r#"430[{"status":"ok"}]"#);
     }
-    assert_eq!(rooms.len(), 100);
+    assert_eq!(in_rooms(), 100);
     assert_eq!(client.ask(r#"420["join","room 100"]"#).await, error);
     assert_eq!(client.ask(r#"420["join","room 99"]"#).await, r#"430[{"status":"ok"}]"#);
     assert_eq!(client.ask(r#"420["leave","room 99"]"#).await, r#"430[{"status":"ok"}]"#);
     let long = format!(r#"420["join","{}"]"#, "x".repeat(201));
     assert_eq!(client.ask(&long).await, error);
-    assert_eq!(rooms.len(), 99);
+    assert_eq!(in_rooms(), 99);
     client.send("41").await;
     client.join("40").await;
-    assert!(rooms.is_empty());
+    assert_eq!((in_rooms(), io.nsp("/").count()), (0, 1));
     client.ask(r#"420["join","tea"]"#).await;
     drop(client.ws); // without a word
     assert!(client.served.next().await.is_err());
-    assert!(rooms.is_empty());
+    assert!(io.rooms().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -43,36 +43,29 @@ async fn admin_wants_the_token_and_nothing_like_it() {
     client.join(r#"40/admin,{"x":[1],"token":"secret"}"#).await;
 }
 
-/// Puts all into a room, and then looks whether they may join.
-struct Hasty;
-
-impl Handler for Hasty {
-    fn connect(&self, socket: &mut Socket<'_>, auth: Option<&RawValue>) -> Result<(), Refusal> {
-        assert!(socket.join("all"));
-        auth.map(|_| ()).ok_or(Refusal::AUTHORIZATION)
-    }
-
-    fn event(&self, socket: &mut Socket<'_>, event: Event<'_>) {
-        socket.say("all", event.name, event.args);
-    }
-}
-
 #[tokio::test(start_paused = true)]
-async fn who_is_refused_is_in_no_room() {
-    let shared = Shared::new(Hasty, Settings::default());
-    let (service, rooms) = (Service::new(shared.clone()), shared.rooms);
+async fn who_is_refused_is_nowhere() {
+    let mut io = Io::default();
+    for i in 0..=16 {
+        io.of(&format!("/{i}"))
+            .allow(|auth| auth.get::<Value>(0).map(|_| ()).ok_or(Refusal("Not authorized")))
+            .on("hello", |socket, args, _| socket.nsp().emit("hello", args));
+    }
+    let service = Service::new(io.clone());
     let mut client = Client::open(&service).await;
-    assert!(client.ask("40/any").await.starts_with("44/any,"));
-    assert!(rooms.is_empty());
-    // Any number of namespaces are known here, but nobody may join so many.
+    assert!(client.ask("40/3").await.starts_with("44/3,"));
+    let long = format!(r#"40/3,{{"token":"{}"}}"#, "x".repeat(16 << 10));
+    assert_eq!(client.ask(&long).await, r#"44/3,{"message":"Too long"}"#);
+    assert!(io.rooms().is_empty());
+    // So many namespaces are known here, but nobody may join all.
     for i in 0..16 {
         client.join(&format!("40/{i},{{}}")).await;
     }
     let refused = r#"44/16,{"message":"Too many namespaces"}"#;
     assert_eq!(client.ask("40/16,{}").await, refused);
-    assert_eq!(rooms.len(), 16);
     client.send("41/7").await;
     client.join("40/16,{}").await;
+    assert_eq!((io.nsp("/7").count(), io.nsp("/16").count()), (0, 1));
     // What is said in a namespace is heard in it.
     let mut other = Client::open(&service).await;
     other.join("40/3,{}").await;

@@ -141,10 +141,9 @@ async fn the_server_asks_and_waits_for_the_answer_as_long_as_it_said() {
 #[test]
 fn what_nobody_read_is_not_too_late() {
     let at = |secs| Time::new(Duration::from_secs(secs));
-    let shared = app();
+    let io = app(Settings::default());
     for excused in [true, false] {
-        let mut session =
-            Session::new(&shared, &shared.settings, Opening::WEBSOCKET, at(0)).unwrap();
+        let mut session = support::session(&io, at(0));
         for text in ["40", r#"427["ask","q"]"#] {
             session.receive(text.into(), at(0)).unwrap();
         }
@@ -192,11 +191,9 @@ async fn who_does_not_read_the_answers_is_not_listened_to_and_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_packets_of_the_library_are_those_it_parses() {
+async fn a_namespace_has_events_of_its_own() {
     let mut client = Client::open(&service()).await;
-    let auth = serde_json::value::RawValue::from_string(r#"{"token":"secret"}"#.into()).unwrap();
-    let sid = client.join(&Outgoing::connect("/admin", Some(&auth)).text).await;
-    assert_eq!(sid.len(), 20);
+    client.join(r#"40/admin,{"token":"secret"}"#).await;
     assert_eq!(client.ask(r#"42/admin,13["echo","x"]"#).await, r#"43/admin,13["x"]"#);
     client.send(r#"451-/admin,14["echo",{"_placeholder":true,"num":0}]"#).await;
     client.send(b"x").await;

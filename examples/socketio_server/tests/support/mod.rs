@@ -3,9 +3,15 @@
 #![allow(dead_code)] // not each test uses all of it
 
 use socketio_server::{
-    app::App, server::Service, session::Shared, settings::Settings, transport::Ended,
+    engine::{End, Opening, mailbox::Mailbox, session::Session},
+    io::Io,
+    programs,
+    server::Service,
+    settings::Settings,
+    transport::Ended,
 };
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
+use tickwire::Time;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     sync::{mpsc, watch},
@@ -15,20 +21,26 @@ use tokio::{
 /// What one write may leave unread.
 const PIPE: usize = 64 << 10;
 
-pub(crate) fn app() -> Shared {
-    app_with(Settings::default())
-}
-
-pub(crate) fn app_with(settings: Settings) -> Shared {
-    Shared::new(App { token: "secret".into() }, settings)
+/// The program that has an event for each feature.
+pub(crate) fn app(settings: Settings) -> Io {
+    let mut io = Io::new(settings);
+    programs::echo(&mut io);
+    io
 }
 
 pub(crate) fn service_with(settings: Settings) -> Service {
-    Service::new(app_with(settings))
+    Service::new(app(settings))
 }
 
 pub(crate) fn service() -> Service {
     service_with(Settings::default())
+}
+
+/// A session without a connection.
+pub(crate) fn session(io: &Io, now: Time) -> Session {
+    let io = io.clone();
+    let begin = move |opening, mailbox: &Arc<Mailbox>, now| io.begin(opening, mailbox, now);
+    Session::new(&begin, &Settings::default(), Opening::WEBSOCKET, now).unwrap()
 }
 
 /// Virtual time: an hour of it passes as soon as nothing else happens.
@@ -45,8 +57,25 @@ impl Ends {
     }
 }
 
+/// Whether a session ended in this way; if malformed, with whatever.
+pub(crate) fn is(ended: &Result<(), Ended>, end: End) -> bool {
+    match ended {
+        Ok(()) => end == End::Closed,
+        Err(Ended::Session(End::Malformed(_))) => matches!(end, End::Malformed(_)),
+        Err(Ended::Session(got)) => *got == end,
+        Err(_) => false,
+    }
+}
+
 /// A stream to a service, which stops when the middle is dropped.
 pub(crate) fn connect(service: &Service) -> (DuplexStream, watch::Sender<()>, Ends) {
+    connect_from(service, [127, 0, 0, 1].into())
+}
+
+pub(crate) fn connect_from(
+    service: &Service,
+    peer: IpAddr,
+) -> (DuplexStream, watch::Sender<()>, Ends) {
     let (near, far) = duplex(PIPE);
     let (running, stop) = watch::channel(());
     let (log, ends) = mpsc::unbounded_channel();
@@ -54,7 +83,7 @@ pub(crate) fn connect(service: &Service) -> (DuplexStream, watch::Sender<()>, En
     let log = Arc::new(move |ended| {
         let _ = log.send(ended); // nobody may want to know
     });
-    tokio::spawn(async move { service.converse(far, stop, log).await });
+    tokio::spawn(async move { service.converse(far, peer, stop, log).await });
     (near, running, Ends(ends))
 }
 
@@ -93,7 +122,19 @@ pub(crate) async fn http(
     headers: &str,
     body: &[u8],
 ) -> (Answer, Ends) {
-    let (mut near, running, ends) = connect(service);
+    let peer = [127, 0, 0, 1].into();
+    http_from(peer, service, method, target, headers, body).await
+}
+
+pub(crate) async fn http_from(
+    peer: IpAddr,
+    service: &Service,
+    method: &str,
+    target: &str,
+    headers: &str,
+    body: &[u8],
+) -> (Answer, Ends) {
+    let (mut near, running, ends) = connect_from(service, peer);
     std::mem::forget(running); // or the sessions would end with the request
     let length = if method == "POST" {
         format!("Content-Length: {}\r\n", body.len())

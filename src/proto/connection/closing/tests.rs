@@ -69,8 +69,8 @@ fn each_phase_has_the_ending_ready_state_and_deadline_of_its_row() {
         let bounds = match row[3] {
             "" => [None, None],
             "close_timeout" => [Some(hour), Some(LINGER / 2)],
-            brief => {
-                assert_eq!(brief, "brief");
+            linger => {
+                assert_eq!(linger, "LINGER");
                 [Some(LINGER), Some(LINGER / 2)]
             }
         };

@@ -24,10 +24,10 @@ use core::{fmt, ops::Range};
 
 /// The least length of a new buffer, even if its first frame is shorter.
 const FIRST: usize = 16 << 10;
-/// A buffer longer than `LARGE` is freed after it was emptied `CALM` times while a quarter of its
-/// length would have been enough. Freeing it at once would allocate anew for every burst.
+/// A buffer longer than `LARGE` is freed once it was emptied `SMALL_USES` times in a row with at
+/// most a quarter of it used. If it were freed at once, every burst would allocate a new buffer.
 const LARGE: usize = 4 * FIRST;
-const CALM: u8 = 64;
+const SMALL_USES: u8 = 64;
 
 pub(crate) struct OutBuffer {
     /// Frames in order, without spliced payloads. The vector is initialised to its length, so that
@@ -42,9 +42,9 @@ pub(crate) struct OutBuffer {
     /// `mark` is the response's end. The search for a boundary starts here, so it need not walk all
     /// frames.
     mark: usize,
-    /// The number of bytes of all splices.
+    /// The number of unwritten bytes of all splices.
     spliced: usize,
-    /// The number of spliced bytes that overtake, so were not fed in order.
+    /// The number of unwritten spliced bytes that overtake, and so were not fed in order.
     overtaking: usize,
     /// The content of the one splice that holds all overtaking control frames.
     controls: Vec<u8>,
@@ -53,16 +53,18 @@ pub(crate) struct OutBuffer {
     /// `origin + end` is the number of bytes ever fed in order. Moving or emptying `bytes` changes
     /// `origin` too, so that positions stay valid.
     origin: u64,
-    /// The content ends inside a message in chunks, so only a continuation may follow.
+    /// The content ends inside a message in chunks, so no other message may follow. A continuation,
+    /// a control frame or our Close may.
     pub(super) open: bool,
     pub(super) stall: Stall,
-    /// How many times in a row a large buffer was emptied while less than a quarter of it was used.
-    calm: u8,
+    /// How many times in a row a large buffer was emptied with at most a quarter of it used.
+    small_uses: u8,
     /// A buffer longer than this is freed as soon as it is empty.
     longest: usize,
     pub(super) writes: Writes,
     memory: &'static Memory,
-    /// Bytes to write when `sent` reaches their offsets. Invariant: the offsets never decrease.
+    /// Bytes to write when `sent` reaches their offsets. Invariants: offsets never decrease, and no
+    /// splice is empty. So without bytes to write there is no splice, and `rewind` may run.
     splices: VecDeque<Splice>,
 }
 
@@ -76,7 +78,7 @@ impl fmt::Debug for OutBuffer {
 struct Splice {
     at: usize,
     kind: Kind,
-    /// Whether a part of it was written, so that nothing may be placed before it.
+    /// Whether a part of the splice was written. Then nothing may be placed before it.
     begun: bool,
 }
 
@@ -113,7 +115,7 @@ impl Default for OutBuffer {
             origin: 0,
             open: false,
             stall: Stall::No,
-            calm: 0,
+            small_uses: 0,
             longest: usize::MAX,
             writes: Writes::default(),
             memory: &HEAP,
@@ -126,6 +128,7 @@ impl OutBuffer {
     /// not kept: a single message needed it, and a new allocation costs little compared with
     /// copying and writing that message. Without this bound, one message of 16 MiB pinned 16 MiB
     /// through 64 more writes.
+    #[inline(always)]
     pub(super) fn new(high_water: usize) -> Self {
         Self { longest: high_water.saturating_mul(4).max(LARGE), ..Self::default() }
     }
@@ -209,6 +212,9 @@ impl OutBuffer {
     #[cold]
     #[inline(never)]
     fn grow(&mut self, n: usize, keep: usize) {
+        if self.bytes.is_empty() {
+            return (self.memory.take_to)(&mut self.bytes, n.max(FIRST));
+        }
         let keep = keep.min(self.bytes.len() - self.end);
         // Written bytes are dropped here at the latest, so that a queue that is never empty does
         // not grow for ever. They are dropped only if that frees at least as many bytes as it
@@ -226,22 +232,17 @@ impl OutBuffer {
                 }
             }
         }
-        let len = match self.bytes.len() {
-            0 => n.max(FIRST),
-            len => self.end.saturating_add(n).max(len * 2).max(FIRST),
-        };
-        let mut bytes = (self.memory.take)(len);
+        let len = self.end.saturating_add(n).max(self.bytes.len() * 2).max(FIRST);
+        let mut bytes = self.memory.take(len);
         let filled = self.end + keep;
         if let (Some(to), Some(from)) = (bytes.get_mut(..filled), self.bytes.get(..filled)) {
             to.copy_from_slice(from);
         }
-        let old = core::mem::replace(&mut self.bytes, bytes);
-        if !old.is_empty() {
-            (self.memory.give)(old);
-        }
+        (self.memory.give)(core::mem::replace(&mut self.bytes, bytes));
     }
 
-    /// Moves the bytes behind `mark`, and `keep` bytes of room, to the front.
+    /// Moves the bytes behind `mark`, and `keep` bytes of room, to the front. Needs `mark <= sent`.
+    /// Splices before `mark` are written and gone. Offsets into `bytes` change, positions do not.
     fn let_go(&mut self, keep: usize) {
         let n = self.mark;
         self.bytes.copy_within(n..self.end + keep, 0);
@@ -255,23 +256,24 @@ impl OutBuffer {
     #[inline]
     fn rewind(&mut self) {
         if self.bytes.len() > LARGE {
-            self.calm_down();
+            self.free_if_unneeded();
         }
         self.origin = self.origin.wrapping_add(self.end as u64);
         (self.mark, self.sent, self.end) = (0, 0, 0);
     }
 
-    /// Frees a large buffer that is no longer needed.
+    /// Frees a large buffer if its length is no longer needed.
     #[cold]
-    fn calm_down(&mut self) {
-        self.calm = if self.end > self.bytes.len() / 4 { 0 } else { self.calm + 1 };
-        if self.calm == CALM || self.bytes.len() > self.longest {
-            self.calm = 0;
+    fn free_if_unneeded(&mut self) {
+        self.small_uses = if self.end > self.bytes.len() / 4 { 0 } else { self.small_uses + 1 };
+        if self.small_uses == SMALL_USES || self.bytes.len() > self.longest {
+            self.small_uses = 0;
             (self.memory.give)(core::mem::take(&mut self.bytes));
         }
     }
 
-    /// Accepts a buffer to fill if it is longer than the present one, which must be empty.
+    /// Replaces the present buffer by `bytes` if the present buffer is empty and shorter. Otherwise
+    /// drops `bytes`.
     #[inline]
     pub(super) fn lend(&mut self, bytes: Vec<u8>) {
         if self.bytes.len() < bytes.len() && self.end == 0 {
@@ -358,6 +360,7 @@ impl OutBuffer {
         }
     }
 
+    /// Takes `n` bytes in the order of `Outgoing::chunks_vectored`.
     #[inline(never)]
     fn advance_spliced(&mut self, mut n: usize) {
         while n > 0 {
@@ -391,7 +394,9 @@ impl OutBuffer {
                     self.controls_sent = 0;
                 }
                 self.splices.pop_front();
-                self.mark = self.sent; // Every splice ends a frame.
+                // Every splice ends a frame. `mark` must pass the frame's header here: without its
+                // splice, `find` would look for the payload in `bytes`.
+                self.mark = self.sent;
             }
         }
         if self.len() == 0 {

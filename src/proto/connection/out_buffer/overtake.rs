@@ -1,11 +1,11 @@
-//! Finds where frames begin, and places frames that overtake between them. It reads our own headers
-//! when a frame overtakes, so that feeding need not record anything per frame.
+//! Finds where frames begin, and places frames that overtake between them. This module reads our
+//! own headers when a frame overtakes, so that feeding need not record anything per frame.
 use super::{Kind, OutBuffer, Splice, Stall};
 use crate::proto::frame::{Header, OpCode};
 use alloc::vec::Vec;
 
-/// Messages that overtake share a splice up to this many bytes. The bound is for control frames:
-/// they have to wait until a begun splice is written.
+/// Messages that overtake share a splice up to this many bytes. The bound keeps control frames from
+/// waiting long, because they wait until a splice under way is written.
 const GROUP: usize = 4 << 10;
 
 /// A place between two frames.
@@ -31,9 +31,9 @@ impl OutBuffer {
         (found.at < self.end || !self.open).then_some(found)
     }
 
-    /// Walks our own headers from `mark` to the first boundary at or behind `sent` whose next frame
-    /// is `wanted`, or to the end. Moves `mark` forward, at most to `sent`, so that the next search
-    /// is short.
+    /// Walks our own headers from `mark` to the first boundary at or behind `sent` that is in front
+    /// of a `wanted` frame, or to the end. Moves `mark` forward, at most to `sent`, so that the
+    /// next search is short.
     fn find(&mut self, wanted: impl Fn(OpCode) -> bool) -> Boundary {
         let (mut at, mut splices) = (self.mark, 0);
         loop {
@@ -71,21 +71,20 @@ impl OutBuffer {
         Header::parse(self.bytes.get(at..self.end)?).ok().flatten()
     }
 
-    /// Whether new control frames may overtake now: all earlier ones are written.
+    /// Whether new control frames may overtake now: all earlier control frames are written.
     #[inline]
     pub(in crate::proto::connection) fn takes_controls(&self) -> bool {
         self.controls.is_empty()
     }
 
-    /// Scratch space: new overtaking control frames are encoded here, behind the ones already
-    /// placed, and then placed.
+    /// Scratch space: new overtaking control frames are appended here, then given a place.
     pub(in crate::proto::connection) fn controls(&mut self) -> &mut Vec<u8> {
         &mut self.controls
     }
 
-    /// Places the bytes of `controls` behind the first `placed`, which have a place already. If
-    /// `placed` is 0, they go before all data frames of which nothing has been written. No other
-    /// byte moves.
+    /// Places the bytes of `controls` behind its first `placed` bytes, which have a place already.
+    /// If `placed` is 0, the bytes go before all data frames of which nothing has been written. No
+    /// other byte moves.
     pub(in crate::proto::connection) fn place_controls(&mut self, placed: usize) {
         let new = self.controls.len() - placed;
         self.spliced += new;
@@ -97,8 +96,8 @@ impl OutBuffer {
         self.splices.insert(splices, Splice { at, kind: Kind::Controls, begun: false });
     }
 
-    /// Drops the overtaking control frames if they are behind everything fed in order, and if none
-    /// of their bytes was written.
+    /// Drops the frames in `controls` if nothing fed in order comes after them, and if none of
+    /// their bytes was written.
     pub(in crate::proto::connection) fn drop_last_controls(&mut self) {
         let end = self.end;
         let last = |s: &Splice| matches!(s.kind, Kind::Controls) && s.at == end && !s.begun;
@@ -199,8 +198,8 @@ impl OutBuffer {
         });
         self.end = at;
         let dropped = before - self.len();
-        // The stream in order now ends here. Later bytes reuse the positions of the dropped ones;
-        // `Ledger::lost_from` keeps the dropped messages from counting as written.
+        // The bytes fed in order now end here. Later bytes reuse the positions of the dropped
+        // bytes, and `Ledger::lost_from` keeps the dropped messages from counting as written.
         let in_order = (dropped - (overtaking - self.overtaking)) as u64;
         self.origin = fed.wrapping_sub(in_order).wrapping_sub(at as u64);
         self.open = false;

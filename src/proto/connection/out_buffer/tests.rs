@@ -1,4 +1,4 @@
-use super::{CALM, FIRST, LARGE, OutBuffer, Outgoing};
+use super::{FIRST, LARGE, OutBuffer, Outgoing, SMALL_USES};
 use crate::proto::{
     frame::{Header, OpCode},
     memory::counted::{COUNTED, NONE, traffic},
@@ -149,9 +149,9 @@ fn a_large_buffer_that_is_hardly_used_is_given_up_after_a_while() {
     let large = LARGE + 4;
     let mut out = buffer();
     use_it(&mut out, large);
-    (1..CALM).for_each(|_| use_it(&mut out, large / 4));
+    (1..SMALL_USES).for_each(|_| use_it(&mut out, large / 4));
     use_it(&mut out, large / 4 + 1); // more than a quarter, so the buffer is needed
-    (1..CALM).for_each(|_| use_it(&mut out, large / 4));
+    (1..SMALL_USES).for_each(|_| use_it(&mut out, large / 4));
     assert_eq!(traffic(), (vec![large], vec![]));
     use_it(&mut out, large / 4);
     assert_eq!(traffic(), (vec![], vec![large]));

@@ -1,13 +1,13 @@
 //! What a receiver keeps while its connection is dormant.
 use super::Receiver;
-use crate::proto::{config::Config, connection::counters::Tally, role::Role};
+use crate::proto::{config::Config, connection::counters::Traffic, role::Role};
 
 /// See the fields of [`Receiver`].
 pub(in crate::proto::connection) struct Kept {
     total: u64,
     not_data: u64,
     heard: bool,
-    tally: Tally,
+    tally: Traffic,
 }
 
 impl Receiver {

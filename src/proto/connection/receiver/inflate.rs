@@ -1,9 +1,9 @@
-//! Compressed messages (RFC 7692 §6.2), inflated piece by piece into a separate buffer while their
-//! bytes arrive.
+//! Compressed messages (RFC 7692 §6.2), inflated into a separate buffer as their bytes arrive.
 //!
-//! The wire bytes are unmasked in place and dropped once inflated. The output is limited while
-//! inflating, so that a bomb is stopped before it fills memory. The receiver enforces the rules on
-//! frames, fragments and their limits. Without the feature, `no_inflate` replaces this module.
+//! The wire bytes are unmasked in place, and dropped once inflated. The output is limited while it
+//! grows, so that a decompression bomb is stopped before it fills memory. The receiver enforces the
+//! rules on frames, fragments and their limits. Without the feature `deflate`, `no_inflate`
+//! replaces this module.
 mod stream;
 
 use super::{Receiver, walk::Stop};
@@ -24,31 +24,31 @@ use core::ops::Range;
 use std::boxed::Box;
 use stream::Ending;
 
-/// The most that is inflated for one chunk, in bytes.
+/// The most bytes that are inflated for one chunk.
 const CHUNK: usize = 16 << 10;
 
 pub(super) type Handle = Box<Inflate>;
 
-/// The receiving side of permessage-deflate, if that was agreed on.
+/// The receiving side of permessage-deflate.
 pub(super) struct Inflate {
     /// Whether the decompressor is kept between messages.
     takeover: bool,
-    /// The most memory that the thread may keep for later decompressors.
+    /// The setting [`Deflate::memory`](crate::deflate::Deflate::memory).
     memory: usize,
     raw: Option<Box<Decompressor>>,
-    /// The inflated part of the message: all of it so far, or, in chunks, the part not handed out
-    /// yet.
+    /// The inflated bytes of the message. If the message is received in chunks, only the bytes not
+    /// handed out yet.
     out: Output,
-    /// The number of wire bytes in the buffer that are unmasked already. They wait because the
-    /// output was full, and must not be unmasked twice.
+    /// The number of bytes in the receive buffer that are already unmasked. They wait because the
+    /// output was full, and must not be unmasked again.
     unmasked: usize,
-    /// The number of compressed bytes of the message so far.
+    /// The number of compressed bytes of the message taken so far.
     taken: u64,
     /// The last `kept` bytes of the message so far, at most 2. They wait until it is known whether
     /// they end the message, because the end is inflated differently: see `finish`.
     last: [u8; 2],
     kept: u8,
-    /// Set once the message's last byte was taken, and its output did not fit.
+    /// Set if the output became full after the message's last byte was taken.
     ending: Option<Ending<u8>>,
 }
 
@@ -77,15 +77,15 @@ impl Receiver {
 }
 
 impl Inflate {
-    /// The number of compressed bytes of the message in progress so far.
+    /// The number of compressed bytes taken so far of the message in progress.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }
 
     /// Inflates the next `n` wire bytes of the message; `end` says that they are the message's
-    /// last. Returns the number of bytes taken. The output is at most one byte longer than `limit`;
-    /// that byte shows that the message is too long. Without a limit, the output is at most one
-    /// chunk.
+    /// last. Returns the number of bytes taken. The output grows to at most `limit` bytes and one
+    /// more, which shows that the message is too long. Without a limit, the output grows to at most
+    /// [`CHUNK`] bytes.
     pub(super) fn take(
         &mut self,
         buf: &mut RecvBuffer,
@@ -118,7 +118,7 @@ impl Inflate {
         }
     }
 
-    /// The inflated bytes of the message that were not handed out.
+    /// The inflated bytes of the message that were not handed out yet.
     pub(super) fn bytes(&self) -> &[u8] {
         self.out.bytes()
     }
@@ -128,7 +128,7 @@ impl Inflate {
         self.out.bytes_mut()
     }
 
-    /// The inflated bytes, which are known to be text.
+    /// The inflated bytes that the last UTF-8 check accepted.
     pub(super) fn text(&self) -> &str {
         self.out.text()
     }
@@ -138,14 +138,14 @@ impl Inflate {
         self.out.clear();
     }
 
-    /// Gives an empty buffer back to the thread before a wait.
+    /// Gives the buffer back to the thread if it is empty. Called before a wait.
     pub(super) fn give_back(&mut self) {
         if self.out.len() == 0 {
             self.out.give();
         }
     }
 
-    /// The inflated message, owned.
+    /// The inflated message as an owned message.
     pub(super) fn take_message(&mut self, kind: DataKind) -> OwnedMessage {
         let out = &mut self.out;
         match (kind, out.is_well_filled()) {

@@ -1,5 +1,4 @@
 //! The message in progress: its state across frames, its limits, and the validation of text.
-use super::Delivery;
 use crate::proto::{
     config::Config,
     error::{ProtocolError, RecvError, shown},
@@ -12,7 +11,7 @@ use core::ops::Range;
 /// A message whose last frame is not complete.
 pub(super) struct InProgress {
     pub(super) kind: DataKind,
-    /// Whether its first frame had RSV1 set (RFC 7692 §6).
+    /// Whether the message's first frame had RSV1 set (RFC 7692 §6).
     pub(super) compressed: bool,
     /// The number of frames so far.
     pub(super) fragments: u32,
@@ -39,11 +38,6 @@ impl InProgress {
     pub(super) fn new(kind: DataKind, compressed: bool) -> Self {
         let utf8 = Utf8Validator::default();
         Self { kind, compressed, fragments: 1, handing: Handing::Whole, utf8 }
-    }
-
-    /// Whether the message is assembled for a caller that wants `delivery`.
-    pub(super) fn is_whole(&self, delivery: Delivery) -> bool {
-        delivery == Delivery::Whole && self.handing == Handing::Whole
     }
 
     /// §8.1: a text is validated while it arrives, so that a violation is found at its first byte.

@@ -59,6 +59,7 @@ impl Receiver {
     }
 
     /// Updates the limit below which `quick` may take messages.
+    #[inline]
     pub(super) fn set_quick(&mut self) {
         let open =
             self.between_messages() && !self.eof && self.cut_off_by.is_none() && !self.inflated;

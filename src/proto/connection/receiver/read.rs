@@ -26,9 +26,9 @@ impl Receiver {
         self.commit(n);
     }
 
-    /// Sets when the bytes of a read arrived, for [`Info::arrived`](crate::Info::arrived). Call it
-    /// before they are committed, or right after. The value applies to later reads until the next
-    /// call; set `None` for a read without a time.
+    /// Sets when the bytes of a read arrived, for [`Info::arrived`](crate::Info::arrived). Call
+    /// this right before or right after the bytes are committed. The value applies to later reads
+    /// until the next call; set `None` for a read without a time.
     #[inline]
     pub fn set_arrival(&mut self, arrived: Option<Arrival>) {
         self.read.arrived = arrived;

@@ -18,8 +18,8 @@ impl Receiver {
         }
     }
 
-    /// The piece at which the last [`step_chunk`](crate::Connection::step_chunk) stopped, if it
-    /// stopped at a piece.
+    /// The chunk at which the last [`step_chunk`](crate::Connection::step_chunk) stopped, if it
+    /// stopped at a chunk.
     #[inline]
     pub fn chunk(&self) -> Option<Chunk<'_>> {
         match self.current {
@@ -49,8 +49,8 @@ impl Receiver {
         Info { more, ahead, read_at: self.read.at, arrived: self.read.arrived }
     }
 
-    /// Whether `wire` begins, after any whole control frames, with a whole unfragmented data
-    /// message whose header breaks no rule and no limit.
+    /// Whether the first data frame in `wire` is a whole unfragmented message whose header breaks
+    /// no rule and no limit. Only whole control frames may come before it.
     fn more(&self, mut wire: &[u8]) -> bool {
         while let Ok(Some((header, len))) = Header::parse(wire) {
             let legal = matches!(wire, [b0, b1, ..] if self.check(*b0, Some(b1)).is_ok());
@@ -71,8 +71,8 @@ impl Receiver {
     }
 
     /// The current message, owned; [`OwnedMessage`] says which memory it keeps alive. A message of
-    /// up to 4 KiB is copied into a block that it shares with others. A longer message that fills
-    /// at least half of the buffer takes the buffer, and a new buffer is allocated. Any other
+    /// up to 4 KiB is copied into a block that it shares with other messages. A longer message that
+    /// fills at least half of the buffer takes the buffer, and a new buffer is allocated. Any other
     /// message is copied. Ends the current message.
     pub fn take_message(&mut self) -> Option<OwnedMessage> {
         let Current::Message(kind) = self.current else { return None };

@@ -44,7 +44,7 @@ impl Receiver {
     pub(crate) fn partial_frame(&self) -> Option<u64> {
         match self.state {
             State::Payload { .. } if self.handing() == Some(Handing::Chunks) => None,
-            State::Payload { .. } | State::Control { .. } => Some(self.begun),
+            State::Payload { .. } | State::Control { .. } => Some(self.frame_start),
             State::Header if self.buf.wire_len() > 0 => Some(self.place()),
             _ => None,
         }

@@ -4,13 +4,13 @@
 //! across frames, and the bits that this connection allows. `progress` has the limits on a message
 //! and validates text. `inflate` inflates compressed messages.
 use super::{
-    Close, Current, Delivery, Receiver, State, Step,
+    Current, Delivery, Receiver, State, Step,
     progress::{Handing, InProgress},
 };
 use crate::proto::{
     close::CloseFrame,
     error::{ProtocolError, RecvError},
-    frame::{self, Header, OpCode},
+    frame::{self, Control, Header, OpCode},
     mask::Masker,
     message::DataKind,
     trace,
@@ -48,7 +48,7 @@ impl Receiver {
             self.fail(error);
         }
         if self.ended() {
-            self.inflate = None; // Nothing more is received, so its memory can go.
+            self.inflate = None; // Nothing more is received, so this memory can go.
         }
         if let Some(inflate) = &mut self.inflate
             && step != Ok(Step::Message)
@@ -124,8 +124,9 @@ impl Receiver {
         }
     }
 
-    /// Checks the rules that span frames and the rules of this connection: every rule that the
-    /// first byte of a frame can break, and the mask bit of the second byte once that has arrived.
+    /// Checks the rules that span frames and the rules of this connection. These are all the rules
+    /// that the first byte of a frame can break, and the rule on the mask bit in the second byte,
+    /// once that byte has arrived.
     pub(super) fn check(&self, b0: u8, b1: Option<&u8>) -> Result<(), ProtocolError> {
         // §5.2: only an extension defines reserved bits. RFC 7692 §6 defines RSV1 on the first
         // frame of a message.
@@ -143,7 +144,7 @@ impl Receiver {
             }
             _ => {} // §5.4: control frames may come between fragments.
         }
-        // §5.1: a client masks every frame, a server none.
+        // §5.1: a client masks every frame, and a server masks no frame.
         match b1 {
             Some(b1) if b1 & frame::MASK == self.mask_bit => Ok(()),
             Some(_) if self.mask_bit != 0 => Err(ProtocolError::MaskRequired),
@@ -167,7 +168,7 @@ impl Receiver {
         self.limits.check_frame(compressed, more)
     }
 
-    /// The number of bytes on the wire of the message in progress so far.
+    /// The number of wire bytes of the message in progress so far.
     fn kept(&self, compressed: bool) -> u64 {
         match &self.inflate {
             Some(inflate) if compressed => inflate.taken(),
@@ -175,9 +176,9 @@ impl Receiver {
         }
     }
 
-    /// Whether to leave a frame in place until it is complete. This holds for a short frame that
-    /// fits the buffer, so that `quick` then takes it in one piece, and for a compressed frame that
-    /// fits. A frame waits only if the received part of its payload cannot break a rule.
+    /// Whether to leave a frame in place until it is complete. A frame that fits the buffer waits
+    /// if it is short, so that `quick` later takes all of it, or if it is compressed. A frame waits
+    /// only if the received part of its payload cannot break a rule.
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {
@@ -204,7 +205,7 @@ impl Receiver {
 
     /// Consumes a header of `len` bytes.
     fn enter(&mut self, header: Header, len: usize) {
-        self.begun = self.place();
+        self.frame_start = self.place();
         self.buf.skip(len);
         self.not_data = self.not_data.wrapping_add(len as u64);
         self.begin(header);
@@ -234,10 +235,10 @@ impl Receiver {
     /// Takes the received part of a data frame, and hands it out if `delivery` asks for it.
     fn take_payload(&mut self, delivery: Delivery) -> Result<Option<Step>, RecvError> {
         let Some(message) = &self.message else {
-            return Ok(None); // Never: `begin` set it.
+            return Ok(None); // Never: `begin` has set `message`.
         };
         let (kind, compressed, handing) = (message.kind, message.compressed, message.handing);
-        let whole = message.is_whole(delivery);
+        let whole = delivery == Delivery::Whole && handing == Handing::Whole;
         let Taken { wire, stop, here } = self.take_data(whole)?;
         let last = stop == Stop::End;
         self.tally.more(wire, last);
@@ -347,11 +348,7 @@ impl Receiver {
             OpCode::Pong => Step::Pong,
             _ => {
                 trace::close_received(role, CloseFrame::parse(payload)?);
-                let mut close = Close { len, bytes: [0; 125] };
-                if let Some(bytes) = close.bytes.get_mut(..len) {
-                    bytes.copy_from_slice(payload);
-                }
-                self.close = Some(Box::new(close));
+                self.close = Control::new([payload]).map(Box::new);
                 self.state = State::Closed;
                 Step::Close
             }

@@ -1,4 +1,4 @@
-use super::{CALM, IN_PLACE, MAX_HEADER_LEN, MAX_READ, Memory, RecvBuffer, SLACK};
+use super::{IN_PLACE, MAX_HEADER_LEN, MAX_READ, Memory, RecvBuffer, SLACK, UNNEEDED_READS};
 use crate::proto::memory::counted::{COUNTED, NONE, traffic};
 use alloc::{vec, vec::Vec};
 
@@ -9,8 +9,10 @@ const WHOLE: usize = BASE + SLACK;
 const LIMIT: usize = 1 << 20;
 
 /// Like a pool that has only large buffers.
-static LAVISH: Memory =
-    Memory { take: |len| (COUNTED.take)(2 * len + 1), give: |buffer| (COUNTED.give)(buffer) };
+static LAVISH: Memory = Memory {
+    take_to: |to, len| (COUNTED.take_to)(to, 2 * len + 1),
+    give: |buffer| (COUNTED.give)(buffer),
+};
 
 fn buffer() -> RecvBuffer {
     traffic();
@@ -97,13 +99,13 @@ fn a_lent_buffer_may_be_half_as_long_and_a_longer_one_goes_after_a_while() {
 
     let mut buf = buffer();
     buf.lend(vec![0; WHOLE + 1]);
-    for _ in 1..CALM {
+    for _ in 1..UNNEEDED_READS {
         assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
         assert_eq!(traffic(), NONE);
     }
     assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
     assert_eq!(traffic(), (vec![WHOLE], vec![WHOLE + 1]));
-    // A read that needs the whole length makes the count of calm reads begin again.
+    // A read that needs the whole length makes the count of unneeded reads begin again.
     let mut buf = buffer();
     buf.lend(vec![0; 2 * WHOLE]);
     for turn in 0..200 {
@@ -330,7 +332,8 @@ fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
     assert_eq!(buf.reclaim().len(), WHOLE);
     assert_eq!((buf.bytes.len(), traffic()), (256, (vec![513], vec![513])));
     // A buffer that is twice as long as needed is used.
-    static GENEROUS: Memory = Memory { take: |len| (COUNTED.take)(2 * len), ..COUNTED };
+    static GENEROUS: Memory =
+        Memory { take_to: |to, len| (COUNTED.take_to)(to, 2 * len), ..COUNTED };
     let mut buf = with(0, 0, 0, eighth);
     buf.memory = &GENEROUS;
     assert_eq!(buf.reclaim().len(), WHOLE);

@@ -20,14 +20,15 @@ use core::{fmt, ops::Range};
 
 impl Sender {
     /// Queues a message that `build` writes directly into the outgoing buffer. Compared with
-    /// building it elsewhere and [feeding](Self::feed) it, this saves an allocation and a copy. A
-    /// client masks it in place. An adapter lends the sender by `sender_mut()`, only until the next
-    /// `.await`. As after `feed`, call `flush` to send the message.
+    /// [feeding](Self::feed) a message that was built elsewhere, this saves an allocation and a
+    /// copy. A client masks the message in place. An adapter's `sender_mut()` lends the sender,
+    /// only until the next `.await`. As after `feed`, call `flush` to send the message.
     ///
     /// `build` gets `max` zero bytes and returns the message's length; the message begins at the
     /// first byte. The bytes are zeroed for each call, so that no part of an older message can be
     /// sent. The buffer grows to `max`, so keep `max` close to the length. If `max` and the length
-    /// are on different sides of 126 or of 64 KiB, the message is moved by a few bytes, once.
+    /// are on different sides of 126 or of 64 KiB, their headers differ in length, and the message
+    /// is moved by a few bytes, once.
     ///
     /// The inner result holds the error of `build`. If `build` fails or panics, nothing was queued.
     /// If no message is admitted, `build` is not called. Otherwise this works as `feed`: the
@@ -106,8 +107,9 @@ impl Sender {
         write: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), E>,
     ) -> Result<Result<Position, E>, SendError> {
         self.admit()?;
-        // The header's length depends on the payload's, which is not known yet. The guess is a
-        // payload of 126 bytes to 64 KiB, as in most serialized messages. Other payloads are moved.
+        // The header's length depends on the payload's length, which is not known yet. The guess is
+        // a payload of 126 bytes to 64 KiB, as in most serialized messages. Other payloads are
+        // moved.
         let at = frame::header_len(126, self.encoder.masks());
         let end = self.out.content_end() + at;
         let mut writer = MessageWriter { out: &mut self.out, at, end };
@@ -137,7 +139,7 @@ impl Sender {
 
 /// The writer of [`Sender::feed_with_writer`], which writes directly into the outgoing buffer.
 ///
-/// It implements [`fmt::Write`], and with `std` also `io::Write`. Neither ever fails.
+/// It implements [`fmt::Write`], and with `std` also `io::Write`. These writes never fail.
 pub struct MessageWriter<'a> {
     out: &'a mut OutBuffer,
     /// Where the message begins, counted from the end of the content.

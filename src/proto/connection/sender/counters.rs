@@ -6,6 +6,6 @@ impl Sender {
     /// Counts of the traffic sent so far, as [`Traffic`] says. Feature `counters`.
     pub fn counters(&self) -> Traffic {
         let writes = self.out.writes;
-        Traffic { calls: writes.calls, wire: writes.bytes, ..self.encoder.tally.traffic }
+        Traffic { calls: writes.calls, wire: writes.bytes, ..self.encoder.tally }
     }
 }

@@ -17,7 +17,8 @@ use crate::proto::{
 use core::ops::Range;
 use std::boxed::Box;
 
-/// The compressing side of permessage-deflate, if it was agreed on, until a Close is queued.
+/// The compressing side of permessage-deflate. `None` if it was not agreed on, and once a Close is
+/// queued.
 #[derive(Default)]
 pub(super) struct Deflate(Option<Box<Deflating>>);
 
@@ -25,14 +26,14 @@ struct Deflating {
     setting: Setting,
     takeover: bool,
     min_size: usize,
-    /// The most memory that the thread may keep for later compressors.
+    /// The setting [`Deflate::memory`](crate::deflate::Deflate::memory).
     memory: usize,
     /// The connection's compressor. With takeover it is kept from its first use on; otherwise only
     /// while a message in chunks is compressed.
     own: Option<Box<Compressor>>,
     /// The peer's window differs from the window of `own`, which must be reset before its next use.
     stale: bool,
-    /// Whether the message in chunks in progress is compressed.
+    /// Whether the message in progress is compressed.
     chunking: bool,
 }
 
@@ -92,8 +93,7 @@ impl Sender {
         self.frame_output(b0, len, out, done)
     }
 
-    /// Frames the output for a message of `len` bytes if it was compressed, as `done` says. Returns
-    /// `done`.
+    /// If `done`, frames `out`, the compressed form of a message of `len` bytes. Returns `done`.
     fn frame_output(&mut self, b0: u8, len: usize, mut out: Output, done: bool) -> bool {
         if done {
             let packed = codec::without_tail(&out);
@@ -124,7 +124,7 @@ impl Sender {
         true
     }
 
-    /// Compresses and frames a piece of a message. `begins` says that it is the first piece.
+    /// Compresses and frames a chunk of a message. `begins` says that this is the first chunk.
     /// Returns `false` if the message is not compressed.
     pub(super) fn frame_compressed_chunk(&mut self, b0: u8, data: &[u8], begins: bool) -> bool {
         let last = b0 & FIN != 0;
@@ -160,20 +160,20 @@ impl Deflating {
             return false;
         }
         if self.takeover {
-            // The output is sent even if it is longer. The compressor's window contains the message
-            // now, and later messages may refer to it.
+            // The output is sent even if it is longer, because the compressor's window contains the
+            // message now, and later messages may refer to it.
             let done = self.own().compress(payload, out).is_ok();
             if !done {
                 self.own = None;
             }
             return done;
         }
-        // Without takeover no window has to stay in step, so a message that would grow is sent
-        // uncompressed.
+        // Without takeover no later message refers to this message. So a message that would grow is
+        // sent uncompressed.
         codec::compress_alone(self.setting, payload, out, self.memory)
     }
 
-    /// The compressor that keeps its window, ready for the next bytes.
+    /// The connection's compressor, ready for the next bytes.
     fn own(&mut self) -> &mut Compressor {
         let own = self.own.get_or_insert_with(|| codec::take_compressor(self.setting));
         if core::mem::take(&mut self.stale) {
@@ -182,7 +182,7 @@ impl Deflating {
         own
     }
 
-    /// Compresses a piece of a message. The output ends at a byte boundary.
+    /// Compresses a chunk of a message. The output ends at a byte boundary.
     fn chunk(&mut self, data: &[u8], last: bool, out: &mut Output) {
         if !data.is_empty() && self.own().compress(data, out).is_err() {
             self.own = None;
@@ -190,8 +190,8 @@ impl Deflating {
             codec::store(data, out);
         }
         if last {
-            // §7.2.1: the last piece is sent without `TAIL`. A last piece without data is the first
-            // byte of an empty block.
+            // §7.2.1: the last chunk is sent without `TAIL`. If the last chunk has no data, the
+            // first byte of an empty block is sent.
             match out.len() {
                 0 => out.push(&[0]),
                 n => out.truncate(n - TAIL.len()),

@@ -1,6 +1,6 @@
 //! Encodes this end's frames (header, masking key, payload) and counts them.
 use crate::proto::{
-    connection::{counters::Tally, out_buffer::OutBuffer},
+    connection::{counters::Traffic, out_buffer::OutBuffer},
     entropy::Keys,
     frame::{self, MAX_CONTROL_LEN, MAX_HEADER_LEN, OpCode},
     kernel,
@@ -14,16 +14,16 @@ use core::ops::Range;
 pub(super) struct Encoder {
     /// A client's masking keys; `None` for a server.
     keys: Option<Box<Keys>>,
-    pub(super) tally: Tally,
+    pub(super) tally: Traffic,
 }
 
-/// The room for a control frame, with the longest header: `store` writes a header as one whole
-/// array.
+/// The room for a control frame with the longest header, because `store` writes every header as an
+/// array of that length.
 const CONTROL_ROOM: usize = MAX_HEADER_LEN + MAX_CONTROL_LEN;
 
 impl Encoder {
     pub(super) fn new(keys: Option<Box<Keys>>) -> Self {
-        Self { keys, tally: Tally::default() }
+        Self { keys, tally: Traffic::default() }
     }
 
     #[inline]

@@ -2,22 +2,21 @@
 //! by a failed write.
 use super::{
     Sender, State,
-    urgent::{AtOnce, Control, Tail},
+    urgent::{AtOnce, Tail},
 };
 use crate::proto::{
     close::{CloseCode, CloseFrame, IntoClose},
     error::{RecvError, SendError},
-    frame::OpCode,
+    frame::{Control, OpCode},
     time::Time,
     trace,
 };
 use alloc::boxed::Box;
-use core::time::Duration;
 
 impl Sender {
     /// Starts the closing handshake, or answers the peer's Close. The Close goes out behind
-    /// everything fed. `None` sends an empty body. No message is accepted after it. The peer's
-    /// Pings are still answered until its Close comes.
+    /// everything fed. `None` sends an empty body. After this call no message is accepted, but the
+    /// peer's Pings are answered until its Close comes.
     ///
     /// An unfinished message in chunks stays unfinished, which the peer will notice.
     ///
@@ -52,15 +51,14 @@ impl Sender {
             return Err(SendError::Closed);
         }
         let Some(frame) = frame else {
-            return Control::new(&[]).ok_or(SendError::ReasonTooLong);
+            return Control::new([]).ok_or(SendError::ReasonTooLong);
         };
         // §7.4.1: 1010 says that the server did not negotiate an extension, so only a client sends
         // it.
         if frame.code == CloseCode::MANDATORY_EXTENSION && !self.encoder.masks() {
             return Err(SendError::BadCloseCode);
         }
-        let (payload, len) = frame.encode().ok_or(SendError::ReasonTooLong)?;
-        payload.get(..len).and_then(Control::new).ok_or(SendError::ReasonTooLong)
+        frame.encode().ok_or(SendError::ReasonTooLong)
     }
 
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &[u8]) {
@@ -69,8 +67,8 @@ impl Sender {
         urgent.drop_first(ledger);
         let mut tail = Tail { out, encoder, ledger };
         if urgent.has_controls() {
-            // `place_waiting` leaves control frames waiting while earlier ones overtake. The
-            // waiting ones are placed here, so that no later one gets in front of them.
+            // While earlier control frames overtake, `place_waiting` leaves newer control frames
+            // waiting. They are placed here, so that no later control frame gets in front of them.
             urgent.place_controls(&mut tail);
         }
         tail.append(OpCode::Close, body);
@@ -103,6 +101,7 @@ impl Sender {
     /// Reports that a write failed. This half is closed, and its contents are dropped; see
     /// [`dropped`](Self::dropped).
     pub(crate) fn write_failed(&mut self) {
+        // The ledger counts what is dropped, so it looks before the buffers are emptied.
         self.ledger.broken(&self.out, self.urgent.first_len());
         self.out.clear();
         self.urgent.clear();
@@ -117,7 +116,7 @@ impl Sender {
         if let State::Closing = self.state {
             self.urgent.drop_controls();
             self.state = State::Closed { broken: false };
-            // Only Pings and Pongs can be behind our Close, and the peer expects them no more. A
+            // Only Pings and Pongs can be behind our Close, and the peer no longer expects them. A
             // frame of which a part was written stays: a stream that ended inside a frame would
             // look like a fault to the peer.
             if self.ledger.note_close(&self.out) {
@@ -156,16 +155,15 @@ impl Sender {
         Ok(())
     }
 
-    /// Whether our Close and everything behind it was written, and the stream has not refused to
-    /// flush it.
+    /// Whether our Close and all frames behind it were written, and the stream has not refused to
+    /// flush them.
     pub(crate) fn close_written(&self) -> bool {
         matches!(self.state, State::Closing | State::Closed { broken: false })
             && !self.has_outgoing()
             && !self.out.refused()
     }
 
-    /// Whether our Close was written before the frames behind it were dropped. The rest of a begun
-    /// frame may still be outgoing.
+    /// Whether our Close has left. The rest of a Ping or Pong behind it may still be outgoing.
     pub(crate) fn close_gone(&self) -> bool {
         self.ledger.close_gone()
     }
@@ -175,8 +173,8 @@ impl Sender {
         matches!(self.state, State::Closed { broken: true })
     }
 
-    /// Whether no Close is queued, no write is blocked, and no Pong waits for the caller to tell
-    /// the time.
+    /// Whether no Close is queued, no write is blocked, and no received Pong lacks its time of
+    /// arrival.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         !self.is_closed() && self.poll_timeout().is_none() && !self.pong_waits()
@@ -184,30 +182,21 @@ impl Sender {
 
     // The deadline on writing, by which the stream must accept some bytes.
 
-    pub(in crate::proto::connection) fn write_timeout(&self) -> Duration {
-        self.write_timeout
-    }
-
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         self.out.stall.poll()
     }
 
-    /// Checks the deadline on writing. If it has passed, this half is closed.
+    /// Checks the deadline on writing. If the deadline has passed, this half is closed.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
-        let timeout = self.write_timeout;
-        if !self.out.stall.handle(now, timeout) {
+        if !self.out.stall.handle(now, self.write_timeout) {
             return Ok(());
         }
-        // Our Close has left, so the handshake is complete without the rest of the frame behind it.
+        // If our Close has left, the closing handshake is complete without the rest of the frame
+        // behind it.
         let trails = self.close_gone();
         self.write_failed();
         if trails { Ok(()) } else { Err(RecvError::WriteTimeout) }
-    }
-
-    /// Whether the stream has refused the outgoing bytes.
-    pub(in crate::proto::connection) fn is_refused(&self) -> bool {
-        self.out.refused()
     }
 
     /// Reports that the stream refuses bytes for now.

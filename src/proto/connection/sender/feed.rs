@@ -16,11 +16,11 @@ use bytes::Bytes;
 
 impl Sender {
     /// Queues a message. The payload is copied at most once; a client masks it in the same pass.
-    /// See [`Outbound`] for the accepted types, and for those that are not copied at all.
+    /// See [`Outbound`] for the accepted types, and for the types that are not copied at all.
     ///
-    /// It does no I/O and never waits. While fewer bytes than [`high_water`](Config::high_water)
-    /// are unsent it accepts a message of any length; otherwise it returns
-    /// [`Full`](SendError::Full). The adapters' `ready` waits for room.
+    /// `feed` does no I/O and never waits. While fewer bytes than
+    /// [`high_water`](Config::high_water) are unsent, `feed` accepts a message of any length.
+    /// Otherwise it returns [`Full`](SendError::Full). The adapters' `ready` waits for room.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues a piece of a message as a fragment (§5.4). [`first`](Chunk::first) begins the
+    /// Queues a chunk of a message as a fragment (§5.4). [`first`](Chunk::first) begins the
     /// message, and [`last`](Chunk::last) ends it. In between, other data is refused, but control
     /// frames are accepted. [`message_in_progress`](Self::message_in_progress) tells whether a
     /// message was begun.
@@ -84,9 +84,9 @@ impl Sender {
     /// # Errors
     ///
     /// As [`feed`](Self::feed). [`MessageInProgress`](SendError::MessageInProgress) means that a
-    /// different message has not ended, or that the kind differs from the earlier pieces.
+    /// different message has not ended, or that the kind differs from the earlier chunks.
     /// [`NoMessage`](SendError::NoMessage) if no message was begun. [`BadUtf8`](SendError::BadUtf8)
-    /// if the pieces of a text are invalid UTF-8, or end inside a character. On an error nothing
+    /// if the chunks of a text are invalid UTF-8, or end inside a character. On an error nothing
     /// was queued.
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         let Chunk { kind, first, data, last } = chunk;
@@ -115,16 +115,16 @@ impl Sender {
         Ok(self.position())
     }
 
-    /// Queues a message that overtakes all messages of which nothing has been written, but no other
-    /// message fed this way. It is for messages that must not wait, such as a cancel behind quotes.
-    /// It costs at most one allocation.
+    /// Queues a message that overtakes all messages of which nothing has been written. Messages fed
+    /// this way do not overtake each other. Use this call for messages that must not wait, such as
+    /// a cancel behind quotes. The call costs at most one allocation.
     ///
     /// # Errors
     ///
     /// As [`feed`](Self::feed), but [`Full`](SendError::Full) only at twice
     /// [`high_water`](Config::high_water). It never returns
-    /// [`MessageInProgress`](SendError::MessageInProgress): the message then goes behind the last
-    /// chunk.
+    /// [`MessageInProgress`](SendError::MessageInProgress): while a message in chunks is in
+    /// progress, the new message waits for the last chunk.
     pub fn feed_first<'m>(
         &mut self,
         message: impl IntoOutbound<'m>,
@@ -156,12 +156,14 @@ impl Sender {
         Position::in_order(self.out.fed())
     }
 
+    /// Called after each change of the state or of `deflate`, which decide whether a message may be
+    /// fed, and by which path.
     pub(super) fn set_admission(&mut self) {
         let at_once = matches!(self.state, State::Open) && !self.deflate.is_on();
         self.admit_below = if at_once { self.high_water } else { 0 };
     }
 
-    /// Whether a message is framed at once. If not, `admit` says why.
+    /// Whether a message is framed at once. If not, `admit` decides.
     #[inline]
     pub(super) fn admits(&self) -> bool {
         self.out.len() < self.admit_below

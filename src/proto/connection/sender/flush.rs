@@ -3,7 +3,7 @@ use super::Sender;
 
 impl Sender {
     /// Reports that the stream has no vectored writes. Payloads that would be written in place are
-    /// copied instead, so that a header is never sent alone.
+    /// copied instead, so that a header is never sent without its payload.
     pub(crate) fn set_flat(&mut self) {
         self.min_vectored = usize::MAX;
     }
@@ -14,7 +14,8 @@ impl Sender {
         self.urgent.restart_clock();
     }
 
-    /// Reports the number of bytes that the stream accepted and refuses to flush; 0 if none.
+    /// Reports the number of bytes that the stream accepted and refuses to flush; 0 if it has
+    /// flushed all.
     #[inline]
     pub(crate) fn unflushed(&mut self, bytes: usize) {
         self.ledger.set_unflushed(bytes, &self.out, self.urgent.first_len());

@@ -1,10 +1,10 @@
 //! Bookkeeping of the bytes fed: how far they were written, and how many were dropped.
 //!
-//! The ledger counts two streams of bytes:
+//! The ledger counts two sequences of bytes:
 //!
 //! - *in order*: everything fed at the end of the buffer, including control frames. [`OutBuffer`]
-//!   knows how far this stream was fed and written. The ledger knows where in it the data and our
-//!   Close end.
+//!   knows how far this sequence was fed and written. The ledger knows where the data and our Close
+//!   end in this sequence.
 //! - *first*: the messages that overtake, which are written in their own order. `first_waiting` is
 //!   the number of their bytes that have no place in the buffer yet.
 use crate::proto::connection::out_buffer::OutBuffer;
@@ -14,8 +14,8 @@ use crate::proto::connection::out_buffer::OutBuffer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position(u64);
 
-/// Marks the position of a message that overtakes. The two streams are written in different orders,
-/// so their positions cannot be compared.
+/// Marks the position of a message that overtakes. Bytes fed in order and bytes that overtake are
+/// counted apart, so their positions cannot be compared.
 const FIRST: u64 = 1 << 63;
 
 impl Position {
@@ -25,8 +25,9 @@ impl Position {
     }
 }
 
-/// The positions in order say where frames end, because bytes in the buffer do not say which of
-/// them are data. `dropped` and `is_written` must not count a control frame as data.
+/// `dropped` and `is_written` must not count a control frame as data. The bytes in the buffer do
+/// not show which of them are data, so the ledger keeps the positions where data and control frames
+/// end.
 #[derive(Debug)]
 pub(super) struct Ledger {
     /// The end of the last data before `control_end`. Invariant: `data_end <= control_end`, and
@@ -36,8 +37,8 @@ pub(super) struct Ledger {
     /// so that feeding data need not update the ledger.
     control_end: u64,
     /// The end of the last control frames queued in order while nothing else was left to write.
-    /// Invariant: unwritten bytes before this position are not data. Without it, a failed write
-    /// would count these frames as dropped data.
+    /// Invariant: unwritten bytes before this position are not data. Without this position, a
+    /// failed write would count these frames as dropped data.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
     close_end: u64,
@@ -45,19 +46,19 @@ pub(super) struct Ledger {
     /// dropped. Once data was dropped, `data_end` does not change, and says how far data had been
     /// fed.
     lost_from: u64,
-    /// The number of bytes fed first, without dropped bytes. Invariant: the last bytes counted here
-    /// are the bytes not yet written.
+    /// The number of bytes of messages that overtake, without dropped bytes. Invariant: the last
+    /// bytes counted here are the bytes not yet written.
     first_fed: u64,
-    /// The number of dropped bytes of messages, of both streams. Never decreases.
+    /// The number of dropped bytes of messages, of both sequences. Never decreases.
     dropped: u64,
-    /// Our Close was written completely when the frames behind it were dropped, except for the rest
-    /// of a begun frame. Never unset.
+    /// Our Close has left. Set when the frames behind it are dropped (a frame under way stays), or
+    /// when a write fails. Never unset.
     close_gone: bool,
-    /// The number of bytes that the stream accepted and refused to flush. The stream may buffer
-    /// them itself, as TLS does.
+    /// The number of bytes that the stream accepted and refused to flush. The stream may still
+    /// buffer these bytes, as TLS does.
     unflushed: usize,
-    /// The positions, one in order and one first, up to which bytes had left when the stream last
-    /// flushed everything. Messages flushed before stay written, whatever the stream buffers later.
+    /// How far each sequence (in order, first) had been written when the I/O stream last flushed
+    /// everything. Messages up to there stay written, whatever the stream buffers later.
     flushed: (u64, u64),
     /// Nothing more is written. From now on all bytes that the stream accepted count as written:
     /// some may have been sent, and the peer may have acted on them. Never unset.
@@ -116,7 +117,7 @@ impl Ledger {
     }
 
     /// Records that control frames at the end of `out` were dropped, and no data. If `control_end`
-    /// stayed, the position after the last message would move by their length.
+    /// stayed, the position after the last message would move by the length of these frames.
     pub(super) fn controls_dropped(&mut self, out: &OutBuffer) {
         self.control_end = self.control_end.min(out.fed());
     }
@@ -151,8 +152,8 @@ impl Ledger {
         self.data_ended(out);
         self.note_close(out);
         let written = out.written();
-        // Once data was dropped, only control frames follow `lost_from` in order. The data behind
-        // it was counted when it was dropped.
+        // Once data was dropped, only control frames follow `lost_from` in order. Data behind
+        // `lost_from` was counted when it was dropped.
         let end = self.data_end.min(self.lost_from);
         self.dropped += end.saturating_sub(written.max(self.ahead));
         self.lost_from = self.lost_from.min(written);
@@ -191,7 +192,7 @@ impl Ledger {
         }
     }
 
-    /// How far the bytes of both streams have certainly left.
+    /// How far the bytes of both sequences have certainly left.
     #[inline]
     fn gone(&self, out: &OutBuffer, first_waiting: usize) -> (u64, u64) {
         if self.held_back() > 0 {
@@ -228,7 +229,7 @@ impl Ledger {
         first_waiting + out.first_len()
     }
 
-    /// The number of bytes of messages, of both streams, that were neither written nor dropped.
+    /// The number of bytes of messages, of both sequences, that were neither written nor dropped.
     pub(super) fn messages_left(&self, out: &OutBuffer, first_waiting: usize) -> u64 {
         let end = self.data_end(out.fed()).min(self.lost_from);
         let in_order = end.saturating_sub(out.written().max(self.ahead));

@@ -25,8 +25,9 @@ use super::{
 use crate::proto::{
     close::{CloseCode, CloseFrame},
     config::Config,
-    entropy::{Entropy, Keys},
+    entropy::Keys,
     error::SendError,
+    frame::Control,
     memory::Memory,
     message::DataKind,
     time::Time,
@@ -40,7 +41,7 @@ pub(super) use dormant::Kept;
 use encoder::Encoder;
 use ledger::Ledger;
 pub use ledger::Position;
-use urgent::{Control, Tail, Urgent};
+use urgent::{Tail, Urgent};
 
 /// The sending half of a [`Connection`](super::Connection).
 ///
@@ -51,12 +52,12 @@ pub struct Sender {
     /// needs only one comparison on its fast path.
     admit_below: usize,
     high_water: usize,
-    /// Invariant: at most `high_water`. So below this limit there is [room](Self::has_room): the
-    /// adapters' `is_free` checks only this limit, and a reply to the message handed out then never
-    /// fails with `Full`.
+    /// Invariant: at most `high_water`, so that below this limit there is [room](Self::has_room).
+    /// The adapters' `is_free` checks only this limit before a message is handed out. A reply to
+    /// that message then never fails with `Full`.
     cork_limit: usize,
     min_vectored: usize,
-    write_timeout: Duration,
+    pub(super) write_timeout: Duration,
     pub(super) auto_pong: bool,
     pub(super) auto_close: bool,
     pub(super) explains: bool,
@@ -67,7 +68,7 @@ pub struct Sender {
     deflate: Deflate,
     // `out` and `encoder` come last, because dropping them may panic. The compiler emits the drop of
     // each field behind them twice: once for a panic, once without.
-    out: OutBuffer,
+    pub(super) out: OutBuffer,
     encoder: Encoder,
 }
 
@@ -88,7 +89,7 @@ enum State {
     Open,
     /// A message in chunks is not finished.
     MidMessage(DataKind, Utf8Validator),
-    /// A Close was queued. No data may follow it, but control frames may until the peer's Close
+    /// A Close was queued. No data may follow. Control frames may follow until the peer's Close
     /// comes (§5.5.1, §5.5.2).
     Closing,
     /// Nothing more is queued: both ends have closed, this end failed the connection, or a write
@@ -99,13 +100,14 @@ enum State {
 }
 
 impl Sender {
-    /// `entropy` is `Some` for a client.
-    pub(super) fn new(config: &Config, entropy: Option<Box<dyn Entropy + Send + Sync>>) -> Self {
+    /// `keys` is `Some` for a client.
+    #[inline(always)]
+    pub(super) fn new(config: &Config, keys: Option<Box<Keys>>) -> Self {
         let high_water = config.high_water.max(1); // 0 would admit no message at all.
         Self {
             out: OutBuffer::new(high_water),
             admit_below: high_water,
-            encoder: Encoder::new(entropy.map(|source| Box::new(Keys::new(source)))),
+            encoder: Encoder::new(keys),
             high_water,
             cork_limit: config.cork_limit.min(high_water),
             min_vectored: config.min_vectored,
@@ -138,9 +140,9 @@ impl Sender {
     // Commands.
 
     /// Queues a Ping before the data, and behind waiting Pongs. If several Pings wait, only the
-    /// newest is sent: two queued before one write leave as one. The answer is an
-    /// [`Event::Pong`](crate::Event::Pong) with the same payload, by which the caller can match it.
-    /// For round-trip times, use [`measure_rtt`](Self::measure_rtt).
+    /// newest is sent. The answer is an [`Event::Pong`](crate::Event::Pong) with the same payload,
+    /// so the caller can match the two. For round-trip times, use
+    /// [`measure_rtt`](Self::measure_rtt).
     ///
     /// A Ping may be queued even after our Close, until the peer's Close comes (§5.5.1). It goes
     /// before the remaining data, or behind our Close.
@@ -157,11 +159,11 @@ impl Sender {
     }
 
     /// Queues a Ping, as [`ping`](Self::ping) does, with a unique payload of 4 bytes. When its Pong
-    /// comes, [`rtt`](Self::rtt) has a new time. The [heartbeat](Config::heartbeat) does the same
-    /// by itself, but only on a silent connection.
+    /// comes, [`rtt`](Self::rtt) has a new time. The [heartbeat](Config::heartbeat) sends such
+    /// Pings by itself, but only on a silent connection.
     ///
-    /// Several Pings may be under way. A Pong also settles the Pings sent before its own (§5.5.3).
-    /// A Pong that takes more than 60 s gives no time.
+    /// Several Pings may be under way. A Pong also answers the Pings sent before its own Ping
+    /// (§5.5.3). A Pong that takes more than 60 s gives no time.
     ///
     /// `now` is a time of the clock that stamps the reads. Adapters have a private clock, so call
     /// the adapter's `measure_rtt()` there, not this method.
@@ -193,7 +195,7 @@ impl Sender {
         if self.is_over() {
             return Err(SendError::Closed);
         }
-        Control::new(payload).ok_or(SendError::ControlTooLong)
+        Control::new([payload]).ok_or(SendError::ControlTooLong)
     }
 
     // Replies and Pings that the receiving half asks for.
@@ -216,18 +218,18 @@ impl Sender {
         self.urgent.beat_written(&self.out)
     }
 
-    /// Handles a Pong, which came at `at` if the caller gave the time.
+    /// Handles a Pong. `at` is its time of arrival, if the caller gave the time.
     pub(super) fn hear_pong(&mut self, payload: &[u8], at: Option<Time>) {
         self.urgent.hear_pong(payload, at);
     }
 
-    /// Whether a Pong waits for the caller to tell the time.
+    /// Whether a received Pong still lacks its time of arrival, which the caller tells next.
     #[inline]
     pub(crate) fn pong_waits(&self) -> bool {
         self.urgent.pong_waits()
     }
 
-    /// Ends the round trip of the waiting Pong, if any, at `now`.
+    /// Uses `now` as the time of arrival if a received Pong lacks its time.
     pub(crate) fn time_pong(&mut self, now: Time) {
         self.urgent.time_pong(now);
     }
@@ -244,7 +246,7 @@ impl Sender {
         Outgoing(&mut self.out)
     }
 
-    /// Places the frames that wait beside the buffer into it.
+    /// Moves the frames that wait beside the buffer into the buffer.
     #[cold]
     #[inline(never)]
     fn place_waiting(&mut self) {
@@ -337,8 +339,8 @@ impl Sender {
         self.ledger.data_mark(&self.out)
     }
 
-    /// The kind of the message in chunks that is in progress. If `None`, the next chunk must be a
-    /// [`first`](crate::Chunk::first) one.
+    /// The kind of the message in chunks that is in progress. If `None`, the next chunk must have
+    /// [`first`](crate::Chunk::first) set.
     pub fn message_in_progress(&self) -> Option<DataKind> {
         match self.state {
             State::MidMessage(kind, _) => Some(kind),
@@ -353,9 +355,9 @@ impl Sender {
     }
 
     /// Round-trip times of the Pings of the [heartbeat](Config::heartbeat) and of
-    /// [`measure_rtt`](Self::measure_rtt); `None` before the first. A Pong counts once its time of
-    /// arrival is known, from [`commit_at`](crate::Receiver::commit_at) or else from the next
-    /// `handle_timeout`. The adapters call both.
+    /// [`measure_rtt`](Self::measure_rtt); `None` before the first round trip. A Pong counts once
+    /// its time of arrival is known, from [`commit_at`](crate::Receiver::commit_at) or else from
+    /// the next `handle_timeout`. The adapters call both.
     pub fn rtt(&self) -> Option<RoundTrip> {
         self.urgent.rtt()
     }

@@ -6,7 +6,7 @@ use crate::proto::{
         out_buffer::OutBuffer,
         rtt::{RoundTrip, Trips},
     },
-    frame::{MAX_CONTROL_LEN, OpCode},
+    frame::{Control, OpCode},
     time::Time,
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -22,45 +22,30 @@ pub(super) struct Urgent {
     ping: Vec<u8>,
     /// The progress of the heartbeat's Ping.
     beat: Beat,
-    /// Pings under way whose round trip is measured; `None` before the first.
+    /// Pings under way whose round trip is measured; `None` before the first such Ping.
     trips: Option<Box<Trips>>,
     /// A Close that overtakes. The Close of an abort overtakes at once. The Close of a violation
     /// overtakes only if the stream refuses the frames before it. Boxed, because most connections
     /// never have one.
     close: Option<Box<(Control, AtOnce)>>,
-    /// Nothing may follow our Close, because the peer's came or this end fails the connection.
+    /// Nothing may follow our Close, because the peer's Close came or this end fails the
+    /// connection.
     pub(super) close_is_last: bool,
     /// The frames of messages that overtake.
     first: Vec<u8>,
 }
 
-/// Whether a Close overtakes all frames that are not begun, even if the stream is not blocked.
+/// Whether a Close overtakes all frames of which nothing was written, even if the stream is not
+/// blocked.
 pub(super) type AtOnce = bool;
 
-/// Up to this many waiting Pings are answered individually. With more, only the newest is answered
-/// (§5.5.3), so that a flood of Pings cannot fill memory with Pongs.
+/// Up to this many waiting Pings are answered individually. If more Pings wait, only the newest is
+/// answered (§5.5.3), so that a flood of Pings cannot fill memory with Pongs.
 const MAX_PONGS: u8 = 16;
 
-/// The payload of a control frame.
-#[derive(Clone, Copy)]
-pub(super) struct Control {
-    len: u8,
-    payload: [u8; MAX_CONTROL_LEN],
-}
-
-impl Control {
-    /// `None` above 125 bytes.
-    pub(super) fn new(payload: &[u8]) -> Option<Self> {
-        let mut control = Self { len: payload.len() as u8, payload: [0; MAX_CONTROL_LEN] };
-        control.payload.get_mut(..payload.len())?.copy_from_slice(payload);
-        Some(control)
-    }
-
-    pub(super) fn payload(&self) -> &[u8] {
-        self.payload.get(..usize::from(self.len)).unwrap_or_default()
-    }
-}
-
+/// Where the heartbeat's Ping is. `Owed` means that `ping` is not empty, so a Ping is placed with
+/// the next control frames. After `Written` the state is out of date: only `timers`, which waits
+/// for the Pong, asks for it, and only until the Pong or another Ping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Beat {
     #[default]
@@ -73,7 +58,7 @@ enum Beat {
 }
 
 impl Beat {
-    /// The progress, as far as the frames that `out` still holds show it.
+    /// The progress, updated from the frames that `out` still holds.
     fn seen(self, out: &OutBuffer) -> Self {
         match self {
             Self::Overtaking if out.takes_controls() => Self::Written,
@@ -226,7 +211,7 @@ impl Urgent {
     /// frame itself stays: the peer could not parse a Close in the middle of it.
     fn cut(&mut self, body: &Control, to: &mut Tail<'_>) {
         if self.close_is_last {
-            self.drop_controls(); // After an abort they may follow the Close instead.
+            self.drop_controls(); // After an abort, control frames may follow the Close.
         }
         let mut first = to.out.first_len();
         let dropped = to.out.truncate();
@@ -284,14 +269,14 @@ impl Urgent {
 
     // Round-trip times.
 
-    /// Handles a Pong, which came at `at` if the caller gave the time.
+    /// Handles a Pong. `at` is its time of arrival, if the caller gave the time.
     pub(super) fn hear_pong(&mut self, payload: &[u8], at: Option<Time>) {
         if let Some(trips) = &mut self.trips {
             trips.answer(payload, at);
         }
     }
 
-    /// Whether a Pong waits for the caller to tell the time.
+    /// Whether a received Pong still lacks its time of arrival, which the caller tells next.
     #[inline]
     pub(super) fn pong_waits(&self) -> bool {
         self.trips.as_ref().is_some_and(|trips| trips.wait())

@@ -5,8 +5,8 @@ use crate::proto::{
     handshake::{HandshakeError, head},
 };
 
-/// The longest line that begins a chunk, in bytes. An incomplete line is scanned again each time
-/// more of it arrives. The bound keeps the scans cheap.
+/// The longest line that begins a chunk of HTTP, in bytes. An incomplete line is scanned again each
+/// time more of it arrives. The bound keeps the scans cheap.
 const MAX_CHUNK_LINE: usize = 256;
 
 /// A refusal whose body is being read.
@@ -51,7 +51,7 @@ impl Body {
     }
 }
 
-/// The number of missing bytes of a body.
+/// The part of a body that is still missing.
 #[derive(Clone, Copy, Debug)]
 enum Rest {
     /// This number of bytes.
@@ -72,7 +72,7 @@ enum Taken {
     Framing(usize),
     /// More bytes are needed to decide.
     Nothing,
-    /// The last chunk, or an invalid one.
+    /// The last chunk, or an invalid chunk.
     End,
 }
 
@@ -103,8 +103,8 @@ impl Rest {
         }
     }
 
-    /// The framing of this refusal's body. In doubt the body ends with the stream, which carries
-    /// nothing else.
+    /// The framing of this refusal's body. In doubt the body ends with the stream, because nothing
+    /// follows the body.
     fn of(refusal: &Refusal) -> Self {
         if matches!(refusal.status, 204 | 304) {
             return Self::Known(0);

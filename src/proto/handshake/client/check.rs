@@ -4,9 +4,22 @@ use crate::proto::handshake::{
     HandshakeError, deflate,
     extensions::{self, Extensions},
     head::{self, Headers},
+    server::once,
 };
 
 const ACCEPT: &str = "Sec-WebSocket-Accept";
+
+/// The headers that are looked at. One loop compares a name with all of them, because std's comparison
+/// is up to 600 bytes long at each place that has one of its own.
+const HEADERS: [&str; 7] = [
+    "Upgrade",
+    "Connection",
+    ACCEPT,
+    PROTOCOL,
+    extensions::NAME,
+    "Transfer-Encoding",
+    "Content-Length",
+];
 
 impl Handshake {
     /// The checks of RFC 6455 §4.1 on a 101.
@@ -15,33 +28,27 @@ impl Handshake {
             return Err(HandshakeError::EarlyResponse);
         }
         let (mut upgrade, mut connection, mut accept, mut subprotocol) = (None, false, None, None);
-        let (mut offers, mut extension) = (0, false);
+        let (mut extensions, mut extended) = (None, false);
         for (name, value) in headers.clone() {
-            let is = |known: &str| name.eq_ignore_ascii_case(known);
-            if is("Upgrade") {
-                let fine = value.eq_ignore_ascii_case(b"websocket");
-                upgrade = Some(fine && upgrade.unwrap_or(true));
-            } else if is("Connection") {
-                connection |= head::has_token(value, "upgrade");
-            } else if is(ACCEPT) {
-                if accept.replace(value).is_some() {
-                    return Err(HandshakeError::RepeatedHeader(ACCEPT));
+            let known = HEADERS.into_iter().find(|known| name.eq_ignore_ascii_case(known));
+            match known.unwrap_or_default() {
+                "Upgrade" => {
+                    let fine = value.eq_ignore_ascii_case(b"websocket");
+                    upgrade = Some(fine && upgrade.unwrap_or(true));
                 }
-            } else if is(PROTOCOL) {
-                if subprotocol.replace(value).is_some() {
-                    return Err(HandshakeError::RepeatedHeader(PROTOCOL));
+                "Connection" => connection |= head::has_token(value, "upgrade"),
+                ACCEPT => once(&mut accept, value, ACCEPT)?,
+                PROTOCOL => once(&mut subprotocol, value, PROTOCOL)?,
+                extensions::NAME => {
+                    once(&mut extensions, value, extensions::NAME)?;
+                    extended = extensions::check(value)?;
                 }
-            } else if is(extensions::NAME) {
-                offers += 1;
-                if offers > 1 {
-                    return Err(HandshakeError::RepeatedHeader(extensions::NAME));
-                }
-                extension = extensions::check(value)?;
-            } else if is("Transfer-Encoding") || (is("Content-Length") && value != b"0") {
-                // RFC 9110 §8.6, RFC 9112 §6.1: a 101 has neither header. With one, the bytes after
-                // the head could be read as a body or as frames. A length of 0 is harmless, and
-                // some servers send it.
-                return Err(HandshakeError::HasBody);
+                // RFC 9110 §8.6, RFC 9112 §6.1: a 101 has neither header. With either, the bytes
+                // after the head could be read as a body or as frames. A length of 0 is harmless,
+                // and some servers send it.
+                "Content-Length" if value == b"0" => {}
+                "Content-Length" | "Transfer-Encoding" => return Err(HandshakeError::HasBody),
+                _ => {}
             }
         }
         // Items 2 and 3.
@@ -58,7 +65,7 @@ impl Handshake {
             None => return Err(HandshakeError::MissingHeader(ACCEPT)),
         }
         // Item 5.
-        if extension {
+        if extended {
             deflate::agree(Extensions::new(headers), &self.config)?;
         }
         // Item 6.

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! This module makes every check of §4.1. The caller handles connecting, TLS, proxies, redirects
-//! and retries, and gets the information for them.
+//! and retries, and gets the information that these need.
 mod body;
 mod check;
 mod request;
@@ -43,9 +43,9 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 ///
 /// First write [`outgoing`](Self::outgoing) and call [`advance`](Self::advance), until `outgoing`
 /// is empty. Then call [`spare_mut`], read, call [`commit`] or [`end_of_stream`], and
-/// [`step`](Self::step), until `step` no longer returns [`Partial`](Progress::Partial). In between
-/// call [`poll_timeout`] and [`handle_timeout`]. The methods for reading and time are those of
-/// [`reading`](Self::reading).
+/// [`step`](Self::step), until `step` no longer returns [`Partial`](Progress::Partial). While you
+/// wait for bytes, use [`poll_timeout`] and [`handle_timeout`]. The calls for reading and time are
+/// methods of [`reading`](Self::reading).
 ///
 /// [`spare_mut`]: Reading::spare_mut
 /// [`commit`]: Reading::commit
@@ -68,13 +68,13 @@ pub struct Handshake {
     keep_response: bool,
     /// A complete 101, at the front of the buffer.
     head: Option<StatusLine>,
-    /// The kept part of any other final response.
+    /// A final response other than a 101: the part that is kept.
     refusal: Option<Body>,
 }
 
 impl Handshake {
-    /// Encodes the request, with a nonce from `entropy`, which will also supply the connection's
-    /// masking keys.
+    /// Encodes the request, with a nonce from `entropy`. The connection later takes its masking
+    /// keys from `entropy` too.
     pub fn new(
         request: &Request,
         config: &Config,
@@ -114,15 +114,17 @@ impl Handshake {
         self.sent += n.min(self.request.len() - self.sent);
     }
 
-    /// Checks the bytes committed, until the response is a 101 that has passed every check of RFC
-    /// 6455 §4.1. Interim responses are skipped. The work is linear in the length of the input,
-    /// however it is cut. A repeated call returns the same result.
+    /// Checks the bytes committed. Returns [`Complete`](Progress::Complete) once the response is a
+    /// 101 that has passed every check of RFC 6455 §4.1. Interim responses are skipped. The work is
+    /// linear in the length of the input, however the input is cut. After
+    /// [`Complete`](Progress::Complete) or an error, each call returns the same result.
     ///
     /// # Errors
     ///
-    /// The first fault found. [`Refused`](HandshakeError::Refused) is returned only when the start
-    /// of the body has arrived too. An error is final: drop the stream.
-    #[must_use = "once complete the connection is open, after an error there will be none"]
+    /// The first fault found. [`Refused`](HandshakeError::Refused) comes only after the body, or
+    /// after its first [`max_refusal_body`](Config::max_refusal_body) bytes. An error is final:
+    /// drop the stream.
+    #[must_use = "`Complete` means that the connection is open, and an error that it never will be"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         match self.reading.outcome() {
             Some(outcome) => outcome.map(|()| Progress::Complete),
@@ -166,7 +168,7 @@ impl Handshake {
                 self.check(Headers::of(head))?;
                 return Ok(Progress::Complete);
             }
-            100..=199 => self.reading.skip_interim(line, &self.config)?,
+            100..=199 => self.reading.skip_interim(line)?,
             status => {
                 let body = Body::of(Refusal::new(status, head));
                 self.reading.buf.skip(len);
@@ -189,12 +191,12 @@ impl Handshake {
         }
     }
 
-    /// Becomes the connection. Its first input is the bytes after the response.
+    /// Becomes the connection. The connection's first input is the bytes after the response.
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::Incomplete`] if the response is not complete; the error of
-    /// [`step`](Self::step) if the response did not pass the checks.
+    /// [`HandshakeError::Incomplete`] if the response is not complete. The error of
+    /// [`step`](Self::step) if the response failed a check.
     pub fn into_connection(mut self) -> Result<Connection, HandshakeError> {
         let (Progress::Complete, Some(response)) = (self.step()?, self.response()) else {
             return Err(HandshakeError::Incomplete);
@@ -207,10 +209,11 @@ impl Handshake {
         let head_len = response.head.len();
         let kept = self.keep_response.then(|| response.head.to_vec());
         trace::opened(Role::Client, || self.path(), negotiated.subprotocol.as_deref());
-        let mut connection = Connection::client(&self.config, negotiated, self.entropy);
+        let mut connection =
+            Connection::new(Role::Client, &self.config, negotiated, Some(self.entropy));
         self.reading.end(head_len, &mut connection, &[]);
         if let Some(head) = kept {
-            connection.keep_response(head);
+            connection.inbound().keep_response(head);
         }
         Ok(connection)
     }
@@ -230,8 +233,8 @@ impl Handshake {
 
 impl Connection {
     /// The server's response to the opening handshake, if the client's request asked to
-    /// [keep](Request::keep_response) it; else `None`. A connection opened through
-    /// `tickwire-http` has none: there the caller has the response.
+    /// [keep](Request::keep_response) it; otherwise `None`. Also `None` for a connection opened
+    /// through `tickwire-http`, because there the caller has the response.
     pub fn response(&self) -> Option<ResponseHead<'_>> {
         self.response_head().map(|head| ResponseHead { status: 101, head })
     }

@@ -1,7 +1,9 @@
 //! A client's request.
 use crate::proto::{
     config::Config,
-    handshake::{HeaderError, KEY_LEN, basic, check_header, deflate, extensions, head, server},
+    handshake::{
+        HeaderError, KEY_LEN, basic, check_header, deflate, extensions, head, push, server,
+    },
     url::{Target, UrlError},
 };
 use alloc::{
@@ -13,8 +15,8 @@ use core::fmt;
 const AUTHORIZATION: &str = "Authorization";
 const ORIGIN: &str = "Origin";
 
-/// A client's request. It can be used repeatedly, because each [`Handshake`](super::Handshake) has
-/// a fresh nonce.
+/// A client's request. You can use a request repeatedly, because each
+/// [`Handshake`](super::Handshake) has a fresh nonce.
 ///
 /// ```
 /// use tickwire::handshake::client::Request;
@@ -66,7 +68,8 @@ impl Request {
         Ok(self)
     }
 
-    /// The subprotocols to offer, best first (RFC 6455 §4.1 item 10). Replaces earlier ones.
+    /// The subprotocols to offer, best first (RFC 6455 §4.1 item 10). Replaces the names of an
+    /// earlier call.
     ///
     /// # Errors
     ///
@@ -116,7 +119,7 @@ impl Request {
 
     /// Keeps the status and the headers of the response that opens the connection, for
     /// [`Connection::response`](crate::Connection::response). They take a few hundred bytes for the
-    /// life of the connection. A [`Refusal`](super::Refusal) always has them.
+    /// life of the connection. A [`Refusal`](super::Refusal) always has both.
     pub fn keep_response(mut self) -> Self {
         self.keep_response = true;
         self
@@ -126,8 +129,8 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`HeaderError::BadCredentials`] if `user` contains a colon, or if one of them contains a
-    /// control character.
+    /// [`HeaderError::BadCredentials`] if `user` contains a colon, or if `user` or `password`
+    /// contains a control character.
     pub fn basic_auth(self, user: &str, password: &str) -> Result<Self, HeaderError> {
         let control = |text: &str| text.bytes().any(head::is_control);
         if user.contains(':') || control(user) || control(password) {
@@ -137,12 +140,12 @@ impl Request {
         self.header(AUTHORIZATION, &basic(&userinfo))
     }
 
-    /// The Origin (RFC 6454), `scheme://host[:port]`, as a browser sends it; some servers require
-    /// it. Scheme and host are sent in lower case, and a default port is not sent.
+    /// The Origin (RFC 6454), `scheme://host[:port]`, as a browser sends it. Some servers require
+    /// an Origin. Scheme and host are sent in lower case, and a default port is left out.
     ///
     /// # Errors
     ///
-    /// [`HeaderError::BadOrigin`] if it does not have that form.
+    /// [`HeaderError::BadOrigin`] if `origin` does not have that form.
     pub fn origin(self, origin: &str) -> Result<Self, HeaderError> {
         self.header(ORIGIN, &server::normalise(origin)?)
     }
@@ -155,7 +158,7 @@ impl Request {
     /// Encodes the request (RFC 6455 §4.1).
     pub(super) fn encode(&self, key: &[u8; KEY_LEN], config: &Config) -> Vec<u8> {
         let mut text = String::with_capacity(512);
-        let mut push = |parts: &[&str]| parts.iter().for_each(|part| text.push_str(part));
+        let mut push = |parts: &[&str]| push(&mut text, parts);
         push(&["GET ", self.target.resource(), " HTTP/1.1\r\nHost: ", self.target.host_header()]);
         push(&["\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"]);
         push(&["Sec-WebSocket-Key: ", head::text(key), "\r\n"]);

@@ -39,8 +39,9 @@ impl fmt::Debug for ResponseHead<'_> {
 /// A server's answer that is not a 101: status, headers, and at most
 /// [`max_refusal_body`](Config::max_refusal_body) bytes from the start of the body.
 ///
-/// Redirects are not followed. Trust this no more than the connection over which it came. It can be
-/// shown and logged directly, because text from the server is escaped and truncated.
+/// Redirects are not followed. Trust a refusal no more than the connection over which it came. You
+/// can log a refusal directly, because its `Display` and `Debug` escape and truncate the server's
+/// text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status.
@@ -63,14 +64,15 @@ impl Refusal {
     }
 
     /// How long the server asks to wait before the next attempt (RFC 9110 §10.2.3). Retry-After is
-    /// in seconds or is a date. A date is counted from the response's Date, so that no clock is
-    /// needed. `None` without a Retry-After, or if it is not in a form that servers send.
+    /// a number of seconds or a date. The wait until a date is counted from the response's Date, so
+    /// that no clock is needed. `None` if Retry-After is missing or malformed, or if it is a date
+    /// and the response has no Date.
     pub fn retry_after(&self) -> Option<Duration> {
         let value = self.headers().get("Retry-After")?;
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         let seconds = match number(value) {
             Some(seconds) => seconds,
-            // RFC 9111 §1.2.2: a number that is too large counts as the largest one.
+            // RFC 9111 §1.2.2: a number that is too large counts as the largest number.
             None if digits => u64::MAX,
             None => {
                 let now = date::seconds(self.headers().get(date::NAME)?)?;
@@ -91,8 +93,8 @@ impl Refusal {
     }
 }
 
-/// Shows one line: status, reason, and the start of the body. Each is escaped, and has at most 64
-/// bytes.
+/// Shows one line: status, reason, and the start of the body. Reason and body are escaped, and each
+/// is cut at 64 bytes.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "server answered {}", self.status)?;

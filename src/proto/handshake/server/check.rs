@@ -8,8 +8,8 @@ use crate::proto::{
 const KEY: &str = "Sec-WebSocket-Key";
 const VERSION: &str = "Sec-WebSocket-Version";
 
-/// The most subprotocols that a client may offer. They must all be different. The bound keeps
-/// comparing them pairwise too cheap for an attack.
+/// The most subprotocols that a client may offer. All must be different, so they are compared in
+/// pairs. The bound keeps this comparison too cheap for an attack.
 const MAX_SUBPROTOCOLS: usize = 128;
 
 /// The checks of RFC 6455 §4.2.1 on a request of HTTP/1.1. Returns its Sec-WebSocket-Key.
@@ -30,8 +30,8 @@ pub(super) fn request<'a>(
         } else if is("Connection") {
             connection |= head::has_token(value, "upgrade");
         } else if is(UPGRADE) {
-            // A list may be written in several lines. But parsers may read two different lines in
-            // different ways, which allows smuggling.
+            // HTTP allows a list in several header lines. But two parsers may disagree about lines
+            // that are not equal, which allows smuggling. So we require equal lines.
             match upgrade {
                 Some(other) if !value.eq_ignore_ascii_case(other) => {
                     return Err(HandshakeError::RepeatedHeader(UPGRADE));
@@ -89,7 +89,7 @@ fn target(target: Option<&str>, host: &[u8]) -> Result<(), HandshakeError> {
     match target.and_then(Form::of) {
         Some(Form::Origin) => Ok(()),
         // RFC 9112 §3.2.2: an absolute target takes precedence over the Host header. We require
-        // that they agree.
+        // that both agree.
         Some(Form::Absolute { secure, authority: target, .. }) => match Authority::parse(target) {
             Ok(target) if target.same(&authority, secure) => Ok(()),
             Ok(_) => Err(HandshakeError::HostMismatch),
@@ -100,7 +100,7 @@ fn target(target: Option<&str>, host: &[u8]) -> Result<(), HandshakeError> {
 }
 
 /// Stores the value of a header that must not be repeated.
-fn once<'a>(
+pub(in crate::proto::handshake) fn once<'a>(
     slot: &mut Option<&'a [u8]>,
     value: &'a [u8],
     name: &'static str,

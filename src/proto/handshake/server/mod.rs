@@ -16,9 +16,9 @@
 //!
 //! The same-origin policy does not apply to WebSockets. Any page may open a WebSocket to any
 //! server, and the browser sends the user's cookies for that server. Some servers know their users
-//! by cookies, or by their network (a local network, a loopback address). They must check the
-//! Origin, which the page cannot set (RFC 6455 §10.2). Otherwise every page that a user visits can
-//! act in the user's name: cross-site WebSocket hijacking.
+//! by cookies, or by the network (a local network, a loopback address). Such a server must check
+//! the Origin, which the page cannot set (RFC 6455 §10.2). Otherwise every page that a user visits
+//! can act in the user's name (cross-site WebSocket hijacking).
 //!
 //! ```
 //! use tickwire::handshake::{HandshakeError, server::{Origins, Rejection, RequestHead}};
@@ -28,7 +28,7 @@
 //!         return Err(HandshakeError::OriginNotAllowed.into()); // 403, and the stream ends
 //!     }
 //!     if request.headers().get("Origin").is_none() && request.headers().get("Cookie").is_some() {
-//!         return Err(Rejection::new(403)); // cookies are for pages, and these have an origin
+//!         return Err(Rejection::new(403)); // only pages send cookies, and a page has an origin
 //!     }
 //!     Ok(())
 //! }
@@ -37,10 +37,10 @@
 //! # Ok::<(), tickwire::handshake::HeaderError>(())
 //! ```
 //!
-//! A page cannot set headers either. Instead of a cookie it can send a token among the
-//! subprotocols: `new WebSocket(url, ["ticks.v1", "bearer." + token])`. Agree on the other name,
-//! never on the token, because the response would repeat the name, and events of `tracing` would
-//! show it:
+//! A page cannot set headers. Instead of a cookie, the page can send a token as one of the
+//! subprotocols: `new WebSocket(url, ["ticks.v1", "bearer." + token])`. Never choose the token as
+//! the subprotocol, because the response would repeat the token, and events of `tracing` would show
+//! it. Choose the other name:
 //!
 //! ```
 //! use tickwire::handshake::server::{Accept, RequestHead};
@@ -62,6 +62,7 @@ mod response;
 #[cfg(test)]
 mod tests;
 
+pub(super) use check::once;
 pub use origins::Origins;
 pub(super) use origins::normalise;
 pub use request::RequestHead;
@@ -86,9 +87,9 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 
 /// A request that is being read. Its buffer becomes the connection's buffer.
 ///
-/// The order of calls is [`spare_mut`], a read, [`commit`] or [`end_of_stream`],
-/// [`step`](Self::step). Repeat it until `step` no longer returns [`Partial`](Progress::Partial).
-/// In between call [`poll_timeout`] and [`handle_timeout`]. All except `step` are methods of
+/// Call [`spare_mut`], read, call [`commit`] or [`end_of_stream`], then [`step`](Self::step).
+/// Repeat this until `step` no longer returns [`Partial`](Progress::Partial). While you wait for
+/// bytes, use [`poll_timeout`] and [`handle_timeout`]. All calls except `step` are methods of
 /// [`reading`](Self::reading).
 ///
 /// [`spare_mut`]: Reading::spare_mut
@@ -104,7 +105,7 @@ pub struct Handshake {
     head: Option<RequestLine>,
     /// The Sec-WebSocket-Key of a request that passed the checks.
     key: [u8; KEY_LEN],
-    /// Whether an empty line before the request was dropped.
+    /// Whether the empty line in front of the request has been skipped.
     skipped: bool,
 }
 
@@ -120,15 +121,16 @@ impl Handshake {
         }
     }
 
-    /// Checks the bytes committed, until the request is complete and has passed every check of RFC
-    /// 6455 §4.2.1. The work is linear in the length of the input, however it is cut. A repeated
-    /// call returns the same result.
+    /// Checks the bytes committed. Returns [`Complete`](Progress::Complete) once the request is
+    /// complete and has passed every check of RFC 6455 §4.2.1. The work is linear in the length of
+    /// the input, however the input is cut. After [`Complete`](Progress::Complete) or an error,
+    /// each call returns the same result.
     ///
     /// # Errors
     ///
     /// The first fault found, which is final. Write the response of [`reject`](Self::reject), shut
     /// the stream for writing, drain it for a moment, and drop it.
-    #[must_use = "once complete the request waits for an answer, on an error for a rejection"]
+    #[must_use = "a complete request waits for `accept`, and a faulty request for `reject`"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         match self.reading.outcome() {
             Some(outcome) => outcome.map(|()| Progress::Complete),
@@ -170,20 +172,20 @@ impl Handshake {
     }
 
     /// The request, once it is complete and well-formed HTTP/1.1, even if it is not a valid
-    /// upgrade. So a server can answer plain HTTP itself; it must then end the stream.
-    /// [`step`](Self::step) says whether the request passed the checks.
+    /// upgrade. So a server can answer plain HTTP itself. After that answer, the server must end
+    /// the stream. [`step`](Self::step) says whether the request passed the checks.
     pub fn request(&self) -> Option<RequestHead<'_>> {
         let line = self.head?;
         Some(RequestHead { line, head: self.reading.buf.wire().get(..line.len)? })
     }
 
-    /// Becomes the connection. Its first output is the 101 response, and its first input is the
-    /// bytes after the request.
+    /// Becomes the connection. The connection's first output is the 101 response, and its first
+    /// input is the bytes after the request.
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::Incomplete`] if the request is not complete; the error of
-    /// [`step`](Self::step) if it did not pass.
+    /// [`HandshakeError::Incomplete`] if the request is not complete. The error of
+    /// [`step`](Self::step) if the request failed a check.
     pub fn accept(mut self, accept: Accept<'_>) -> Result<Connection, HandshakeError> {
         let (Progress::Complete, Some(request)) = (self.step()?, self.request()) else {
             return Err(HandshakeError::Incomplete);
@@ -216,10 +218,10 @@ impl Handshake {
         Ok(connection)
     }
 
-    /// The bytes of a response that rejects the request, whether it passed the checks or not. Write
-    /// them, shut the stream for writing, drain it for a moment, and drop it. For an error the
-    /// response has its [`status`](HandshakeError::status) and a sentence of plain text about it,
-    /// but no text from the request.
+    /// The bytes of a response that rejects the request, valid or not. Write these bytes, shut the
+    /// stream for writing, drain it for a moment, and drop it. The response to an error has the
+    /// error's [`status`](HandshakeError::status) and says in plain text what is wrong, but repeats
+    /// no text from the request.
     ///
     /// The response always has `Connection: close`, has Content-Length unless the status forbids
     /// it, and has a Date if [`Rejection::date`] is set. A HEAD request gets no body.

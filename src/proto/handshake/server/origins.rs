@@ -46,15 +46,16 @@ impl Origins {
         Ok(Self { allowed: allowed.collect::<Result<_, _>>()?, required: false })
     }
 
-    /// Refuses requests without an Origin too. By default they are allowed: they come from programs
-    /// other than browsers, and those could claim any origin.
+    /// Refuses requests without an Origin too. By default they are allowed, because they do not
+    /// come from browsers, and any other program could claim any origin.
     pub fn required(mut self) -> Self {
         self.required = true;
         self
     }
 
-    /// Whether the request comes from an allowed origin, or has no Origin. Two Origin headers
-    /// are never allowed.
+    /// Whether the request comes from an allowed origin. A request without an Origin is allowed
+    /// unless [`required`](Self::required) was called. A request with two Origin headers is never
+    /// allowed.
     pub fn allows(&self, request: &RequestHead<'_>) -> bool {
         let mut origins = request.headers().named(ORIGIN);
         match (origins.next(), origins.next()) {

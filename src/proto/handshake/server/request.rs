@@ -21,7 +21,7 @@ pub struct RequestHead<'a> {
 }
 
 impl<'a> RequestHead<'a> {
-    /// The method: `GET` if it passed the checks.
+    /// The method: `GET` if the request passed the checks.
     pub fn method(&self) -> &'a str {
         self.line.parts(self.head).0
     }
@@ -71,8 +71,8 @@ impl<'a> RequestHead<'a> {
         Extensions::new(self.headers())
     }
 
-    /// Whether the headers Upgrade and Connection ask for an upgrade to WebSocket, even if the
-    /// request fails other checks. If not, the request is plain HTTP.
+    /// Whether the headers Upgrade and Connection ask for an upgrade to WebSocket. Such a request
+    /// may still fail other checks. Any other request is plain HTTP.
     pub fn is_upgrade(&self) -> bool {
         let has =
             |name, token| self.headers().named(name).any(|value| head::has_token(value, token));

@@ -1,7 +1,13 @@
 //! The responses of a server: how it accepts or rejects a request.
 use super::RequestHead;
-use crate::proto::handshake::{HandshakeError, HeaderError, date, head::Headers, push_header};
-use alloc::{format, string::String, vec::Vec};
+use crate::proto::handshake::{
+    HandshakeError, HeaderError, date, head::Headers, push, push_header,
+};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::{fmt, time::Duration};
 
 /// How to accept a request. By default the response has only the required headers.
@@ -22,9 +28,9 @@ pub struct Accept<'a> {
 }
 
 impl<'a> Accept<'a> {
-    /// The subprotocols that the server supports, best first (RFC 6455 §4.2.2). The server agrees
-    /// on the first that the client also offers; case matters. If they have none in common, the
-    /// connection has no subprotocol.
+    /// The subprotocols that the server supports, best first (RFC 6455 §4.2.2). The server chooses
+    /// the first of these that the client also offers; case matters. If the client offers none of
+    /// them, the connection has no subprotocol.
     pub fn subprotocols<T>(mut self, names: impl IntoIterator<Item = &'a T>) -> Self
     where
         T: AsRef<str> + ?Sized + 'a,
@@ -80,14 +86,14 @@ pub struct Rejection {
     status: u16,
     /// Encoded headers, each with its line end.
     lines: String,
-    /// The time since 1970.
+    /// The time of the response, since 1970.
     date: Option<Duration>,
     body: Vec<u8>,
 }
 
 impl Rejection {
-    /// A rejection with this HTTP status, 200 to 599. Any other status counts as 500, because it
-    /// could not end the exchange.
+    /// A rejection with this HTTP status, 200 to 599. Any other `status` is replaced by 500,
+    /// because it could not end the exchange.
     pub fn new(status: u16) -> Self {
         let status = if (200..=599).contains(&status) { status } else { 500 };
         Self { status, lines: String::new(), date: None, body: Vec::new() }
@@ -110,10 +116,10 @@ impl Rejection {
         Ok(self)
     }
 
-    /// The time of the response, since the first second of 1970 in UTC. The time is sent as Date,
-    /// as RFC 9110 §6.6.1 requires of a server with a clock, unless you add a
-    /// [`header`](Self::header) of that name. The adapters set it if you do not. After the year
-    /// 9999 no date is sent.
+    /// The time of the response, since the first second of 1970 in UTC. The response shows this
+    /// time as Date, as RFC 9110 §6.6.1 requires of a server with a clock. A Date that you add with
+    /// [`header`](Self::header) is sent instead. The adapters set the time if you do not. After the
+    /// year 9999 no Date is sent.
     ///
     /// ```
     /// use std::time::UNIX_EPOCH;
@@ -134,43 +140,43 @@ impl Rejection {
         self
     }
 
-    /// The body; empty by default. It is not sent with the statuses that cannot have a body: 204,
-    /// 205 and 304.
+    /// The body; empty by default. No body is sent with the statuses 204, 205 and 304, which cannot
+    /// have a body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
     pub(super) fn encode(&self, head_only: bool) -> Vec<u8> {
-        let has = |name: &str| {
-            Headers::new(self.lines.as_bytes()).any(|(n, _)| n.eq_ignore_ascii_case(name))
-        };
+        let has = |name: &str| Headers::new(self.lines.as_bytes()).get(name).is_some();
         let reason = reason(self.status);
         let mut text = format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", self.status);
+        let mut push = |parts: &[&str]| push(&mut text, parts);
         match self.status {
             // RFC 9110 §7.8: a sender of Upgrade must also name it in Connection.
-            426 => text.push_str(
-                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-            ),
-            405 if !has("Allow") => text.push_str("Allow: GET\r\n"),
+            426 => {
+                push(&[
+                    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+                ]);
+            }
+            405 if !has("Allow") => push(&["Allow: GET\r\n"]),
             _ => {}
         }
         let body: &[u8] = if matches!(self.status, 204 | 205 | 304) { &[] } else { &self.body };
-        // RFC 9110 §8.6: a 204 must not have a Content-Length. In a 304 it would be the length of
-        // the body that a 200 would have, which is not known here.
+        // RFC 9110 §8.6: a 204 must not have a Content-Length. In a 304, a Content-Length would be
+        // the length of the body of a 200, which is not known here.
         if !matches!(self.status, 204 | 304) {
-            text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            push(&["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
         if !body.is_empty() && !has("Content-Type") {
-            text.push_str("Content-Type: text/plain; charset=utf-8\r\n");
+            push(&["Content-Type: text/plain; charset=utf-8\r\n"]);
         }
         let date =
             self.date.filter(|_| !has(date::NAME)).and_then(|date| date::text(date.as_secs()));
         if let Some(date) = date {
-            text.push_str(&format!("{}: {date}\r\n", date::NAME));
+            push(&[date::NAME, ": ", &date, "\r\n"]);
         }
-        text.push_str(&self.lines);
-        text.push_str("\r\n");
+        push(&[&self.lines, "\r\n"]);
         let mut bytes = text.into_bytes();
         if !head_only {
             bytes.extend_from_slice(body);
@@ -194,8 +200,8 @@ impl From<HandshakeError> for Rejection {
     }
 }
 
-/// 500 without a body, because the fault is in the program. So a function whose error is
-/// `Rejection` can use `Rejection::new(401).header(..)?`.
+/// 500 without a body, because a bad header is a fault of the program. With this conversion, a
+/// function that returns a `Rejection` as error can use `Rejection::new(401).header(..)?`.
 impl From<HeaderError> for Rejection {
     fn from(_: HeaderError) -> Self {
         Self::new(500)
@@ -213,7 +219,7 @@ impl fmt::Debug for Rejection {
     }
 }
 
-/// The name of a status in RFC 9110 §15 and RFC 6585; empty if they do not define it.
+/// The name of a status in RFC 9110 §15 or RFC 6585; empty for any other status.
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",

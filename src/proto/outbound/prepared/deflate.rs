@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// The compressed forms of a message; `None` if it must not be compressed.
+/// The compressed forms of a message; `None` if the message must not be compressed.
 #[derive(Clone)]
 pub(super) struct Packed(Option<Arc<Slot>>);
 
@@ -30,14 +30,14 @@ type Slot = OnceLock<Box<Compressed>>;
 /// The message compressed with one setting.
 struct Compressed {
     setting: Setting,
-    /// `None` if it would not be shorter.
+    /// `None` if compression would not make the message shorter.
     encoded: Option<Encoded>,
     next: Slot,
 }
 
 impl Prepared {
-    /// The message compressed with a setting, if this is allowed and makes it shorter. `memory` is
-    /// the most memory that the thread may keep.
+    /// The message compressed with `setting`. `None` if compression is not allowed, or would not
+    /// make the message shorter. `memory` is [`Deflate::memory`](crate::deflate::Deflate::memory).
     pub(crate) fn compressed(&self, setting: Setting, memory: usize) -> Option<&Encoded> {
         let mut slot: &Slot = self.packed.0.as_deref()?;
         loop {

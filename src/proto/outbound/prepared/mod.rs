@@ -17,12 +17,13 @@ use deflate::Packed;
 ///
 /// It contains a server's frame. A client must mask each frame with a fresh key, so for a client it
 /// costs as much as an ordinary [`feed`](crate::Sender::feed). Over TLS each connection encrypts
-/// the frame with a different key. For a short message, that costs more than all other work.
+/// the frame with a different key. For a short message, this encryption costs more than all other
+/// work.
 ///
-/// With permessage-deflate it is compressed once for each setting, independently of other messages.
-/// With context takeover it refers to no earlier message, and the next message that the connection
-/// compresses does not either. So connections that send only `Prepared` gain nothing from takeover:
-/// choose one of the two.
+/// With permessage-deflate the message is compressed once for each setting, independently of other
+/// messages. Even with context takeover, a `Prepared` refers to no earlier message, and neither
+/// does the next message that the connection compresses. So connections that send only `Prepared`
+/// gain nothing from takeover: choose one of the two.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated, Prepared};
@@ -58,12 +59,12 @@ pub(crate) struct Encoded {
 }
 
 impl Prepared {
-    /// Encodes `message` once, with one allocation and one copy. With the feature `deflate` it
-    /// makes one more allocation of a few bytes. The message is compressed when it is first fed to
-    /// a connection that compresses. All connections with the same setting, on any thread, share
-    /// the result.
+    /// Encodes `message` once, with one allocation and one copy. With the feature `deflate` there
+    /// is one more allocation, of a few bytes. The message is compressed when it is first fed to a
+    /// connection that compresses. All connections with the same setting, on any thread, share the
+    /// result.
     ///
-    /// [`Outbound::plain`](crate::Outbound::plain) is never compressed.
+    /// A message of [`Outbound::plain`](crate::Outbound::plain) is never compressed.
     pub fn new<'m>(message: impl IntoOutbound<'m>) -> Self {
         let message = message.into();
         let kind = message.kind();

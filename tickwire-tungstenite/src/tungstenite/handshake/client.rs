@@ -23,7 +23,8 @@ use tickwire_http::Opening;
 /// The request.
 pub type Request = http::Request<()>;
 
-/// The response. The body of a refusal is the part of it that arrived together with the head.
+/// The response. If the server refuses, the response has the part of the body that arrived together
+/// with the head.
 pub type Response = http::Response<Option<Vec<u8>>>;
 
 /// The client's part in the handshake.
@@ -31,8 +32,8 @@ pub type Response = http::Response<Option<Vec<u8>>>;
 pub struct ClientHandshake<S> {
     /// Checks the response; `None` after the check.
     opening: Option<Opening>,
-    /// The Sec-WebSocket-Accept for the key of the request, and the one for the key of `opening`.
-    /// The keys differ, because the key of the request may be any text.
+    /// Two values of Sec-WebSocket-Accept: for the key of the request, and for the key of
+    /// `opening`. The keys differ, because the key of the request may be any text.
     accepts: [String; 2],
     /// Whether subprotocols were offered.
     offers: bool,
@@ -182,7 +183,7 @@ pub fn generate_request(request: Request) -> Result<(Vec<u8>, String)> {
     Ok((bytes, key.to_owned()))
 }
 
-/// A fresh Sec-WebSocket-Key.
+/// A new random Sec-WebSocket-Key.
 pub fn generate_key() -> String {
     let mut nonce = [0; 16];
     Keys::new().fill(&mut nonce);

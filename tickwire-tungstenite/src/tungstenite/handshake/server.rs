@@ -169,7 +169,8 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
         Ok(bytes)
     }
 
-    /// The connection. It has no extension if the callback removed the extension from the response.
+    /// The connection, without the extension if the callback removed the extension from the
+    /// response.
     fn as_answered(&self, conn: Connection, response: &Response) -> Connection {
         let nothing = Negotiated::default();
         let said = response.headers().contains_key(http::header::SEC_WEBSOCKET_EXTENSIONS);

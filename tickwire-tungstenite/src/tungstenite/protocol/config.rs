@@ -21,9 +21,10 @@ pub struct WebSocketConfig {
     /// The number of bytes that are buffered before `write` writes them without a flush; default
     /// 128 KiB. 0 writes each message at once.
     pub write_buffer_size: usize,
-    /// The most bytes that may be buffered; default: no limit. It should be more than
-    /// [`write_buffer_size`](Self::write_buffer_size) and a message. A message that would exceed it
-    /// is refused with [`WriteBufferFull`](super::super::Error::WriteBufferFull).
+    /// The most bytes that may be buffered; default: no limit. Set more than
+    /// [`write_buffer_size`](Self::write_buffer_size) plus the length of a message. A message that
+    /// would exceed this limit is refused with
+    /// [`WriteBufferFull`](super::super::Error::WriteBufferFull).
     pub max_write_buffer_size: usize,
     /// The longest message received, in bytes; default 64 MiB. The limit also holds for a
     /// compressed message once it is decompressed.
@@ -97,8 +98,8 @@ impl WebSocketConfig {
         self
     }
 
-    /// The same configuration for tickwire, without the limit on the write buffer. That limit is
-    /// checked in this crate, which can give the message back.
+    /// The same configuration for tickwire, without the limit on the write buffer. This crate
+    /// checks that limit itself, so that it can give the message back.
     pub(crate) fn core(&self) -> tickwire::Config {
         let config = tickwire::Config {
             read_buffer: self.read_buffer_size,

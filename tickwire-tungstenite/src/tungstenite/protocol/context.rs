@@ -30,6 +30,31 @@ enum State {
     Over,
 }
 
+/// A stream, as far as a connection uses it. Behind this trait the calls below are compiled once for
+/// all streams. A `dyn Read` or `dyn Write` would link all their other methods for each stream.
+trait Wire {
+    fn read_some(&mut self, room: &mut [u8]) -> io::Result<usize>;
+    fn write_some(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+    fn flush_all(&mut self) -> io::Result<()>;
+}
+
+impl<S: Read + Write> Wire for S {
+    fn read_some(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.read(room)
+    }
+
+    fn write_some(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match slices {
+            [bytes] => self.write(bytes),
+            _ => self.write_vectored(slices),
+        }
+    }
+
+    fn flush_all(&mut self) -> io::Result<()> {
+        self.flush()
+    }
+}
+
 /// A connection without its stream, which is an argument of each call.
 #[derive(Debug)]
 pub struct WebSocketContext {
@@ -38,8 +63,8 @@ pub struct WebSocketContext {
     /// Bytes that are read and not yet given to `conn`.
     staged: Bytes,
     remask: Option<Box<Remask>>,
-    /// Frames that the caller made, and all bytes that were queued before them. They are written
-    /// before the output of `conn`.
+    /// Frames that the caller made, and all bytes that were queued before them. These bytes are
+    /// written before the output of `conn`.
     raw: BytesMut,
     /// A Pong or a Close that answers the peer is not yet written and flushed.
     reply_due: bool,
@@ -136,25 +161,25 @@ impl WebSocketContext {
 
     /// Writes a reply that is due, and returns an error if the connection is over.
     #[cold]
-    fn before_read<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<()> {
+    fn before_read(&mut self, stream: &mut dyn Wire) -> Result<()> {
         self.check_not_over()?;
         if !self.reply_due {
             return self.end_of_server();
         }
-        match self.flush(stream) {
+        match self.flush_to(stream) {
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             flushed => flushed,
         }
     }
 
     /// Ends the connection after an error, and writes the Close by which tickwire tells the peer
-    /// why. If the stream would block, the write is not tried again. If the stream blocks, the
-    /// write may block, as for the answer to a Ping.
+    /// why. A non-blocking stream that refuses the Close is not asked again. On a blocking stream
+    /// the write may block, as for the answer to a Ping.
     #[cold]
-    fn broken(&mut self, stream: &mut impl Write, error: tickwire::RecvError) -> Error {
+    fn broken(&mut self, stream: &mut dyn Wire, error: tickwire::RecvError) -> Error {
         self.state = State::Over;
         if self.write_out(stream).is_ok() {
-            let _ = stream.flush();
+            let _ = stream.flush_all();
         }
         error.into()
     }
@@ -180,11 +205,11 @@ impl WebSocketContext {
     }
 
     /// Gives the connection more input.
-    fn fill(&mut self, stream: &mut impl Read) -> Result<()> {
+    fn fill(&mut self, stream: &mut dyn Wire) -> Result<()> {
         let rx = self.conn.receiver_mut();
         let read = if let (true, Some(remask)) = (self.staged.is_empty(), &mut self.remask) {
             let mut some = [0; READ];
-            let read = stream.read(&mut some);
+            let read = stream.read_some(&mut some);
             if let Ok(n) = read {
                 self.staged = remask.translate(some.get(..n).unwrap_or(&some)).into();
             }
@@ -193,7 +218,7 @@ impl WebSocketContext {
             spare::lend(rx);
             let room = rx.spare_mut();
             let read = match self.staged.is_empty() {
-                true => stream.read(room),
+                true => stream.read_some(room),
                 false => (&mut self.staged).reader().read(room),
             };
             let n = read.as_ref().map_or(0, |&n| n.min(room.len()));
@@ -214,7 +239,7 @@ impl WebSocketContext {
         }
     }
 
-    /// Ends the connection if the peer goes on sending for too long after its Close.
+    /// Ends the connection if the peer sends too many bytes after its Close.
     fn check_behind_close(&mut self, n: usize) -> Result<()> {
         if let State::Closed { discarded } = &mut self.state {
             *discarded = discarded.saturating_add(n);
@@ -233,7 +258,8 @@ impl WebSocketContext {
         }
     }
 
-    /// Once both ends have closed, a reset is no failure: the peer only did not wait for the end.
+    /// Once both ends have closed, a reset is no failure, because the peer only did not wait for
+    /// the end of the stream.
     fn failed(&self, error: io::Error) -> Error {
         match error.kind() {
             io::ErrorKind::ConnectionReset if !self.can_read() => Error::ConnectionClosed,
@@ -241,18 +267,24 @@ impl WebSocketContext {
         }
     }
 
-    /// Takes a message into the buffer. Writes the buffer if it holds much or a reply is due.
+    /// Takes a message into the buffer. Writes the buffer if it holds more than
+    /// [`write_buffer_size`](WebSocketConfig::write_buffer_size) bytes, or if a reply is due.
     ///
     /// # Errors
     ///
     /// [`WriteBufferFull`](Error::WriteBufferFull) with the message,
-    /// [`SendAfterClosing`](ProtocolError::SendAfterClosing), and the stream's errors, which leave
-    /// the message in the buffer.
+    /// [`SendAfterClosing`](ProtocolError::SendAfterClosing), and the stream's errors. After an
+    /// error of the stream, the message is in the buffer.
     pub fn write<Stream: Read + Write>(
         &mut self,
         stream: &mut Stream,
         message: Message,
     ) -> Result<()> {
+        self.write_to(stream, message)
+    }
+
+    /// [`write`](Self::write), compiled once for all types of streams.
+    fn write_to(&mut self, stream: &mut dyn Wire, message: Message) -> Result<()> {
         if !self.can_write() {
             self.check_not_over()?;
             return Err(ProtocolError::SendAfterClosing.into());
@@ -270,11 +302,11 @@ impl WebSocketContext {
             Message::Binary(bytes) => drop(tx.feed(Outbound::from(bytes))?),
             Message::Ping(payload) => tx.ping(&payload)?,
             Message::Pong(payload) => tx.pong(&payload)?,
-            Message::Close(body) => return self.close(stream, body),
+            Message::Close(body) => return self.close_to(stream, body),
             Message::Frame(frame) => self.push_raw(frame),
         }
         if self.reply_due {
-            self.flush(stream)
+            self.flush_to(stream)
         } else if self.buffered() > self.config.write_buffer_size {
             self.write_out(stream)
         } else {
@@ -325,8 +357,12 @@ impl WebSocketContext {
     /// The stream's errors. [`ConnectionClosed`](Error::ConnectionClosed) for a server, if this
     /// call completes the closing handshake.
     pub fn flush<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<()> {
+        self.flush_to(stream)
+    }
+
+    fn flush_to(&mut self, stream: &mut dyn Wire) -> Result<()> {
         self.write_out(stream)?;
-        stream.flush().map_err(|error| self.failed(error))?;
+        stream.flush_all().map_err(|error| self.failed(error))?;
         self.reply_due = false;
         self.end_of_server()
     }
@@ -341,9 +377,10 @@ impl WebSocketContext {
         Ok(())
     }
 
-    fn write_out(&mut self, stream: &mut impl Write) -> Result<()> {
+    fn write_out(&mut self, stream: &mut dyn Wire) -> Result<()> {
         while !self.raw.is_empty() {
-            let n = written(stream.write(&self.raw)).map_err(|error| self.failed(error))?;
+            let n = written(stream.write_some(&[IoSlice::new(&self.raw)]))
+                .map_err(|error| self.failed(error))?;
             self.raw.advance(n.min(self.raw.len()));
         }
         loop {
@@ -351,11 +388,11 @@ impl WebSocketContext {
             let (first, all) = (out.chunk().len(), out.remaining());
             let wrote = match all {
                 0 => return Ok(()),
-                _ if first == all => stream.write(out.chunk()),
+                _ if first == all => stream.write_some(&[IoSlice::new(out.chunk())]),
                 _ => {
                     let mut slices = [IoSlice::new(&[]); 16];
                     let n = out.chunks_vectored(&mut slices);
-                    stream.write_vectored(slices.get(..n).unwrap_or_default())
+                    stream.write_some(slices.get(..n).unwrap_or_default())
                 }
             };
             match written(wrote) {
@@ -365,8 +402,8 @@ impl WebSocketContext {
         }
     }
 
-    /// Queues a Close if none is queued yet, and writes everything that waits. Keep reading until
-    /// [`ConnectionClosed`](Error::ConnectionClosed).
+    /// Queues a Close unless a Close is queued already, and writes everything that waits. Keep
+    /// reading until [`ConnectionClosed`](Error::ConnectionClosed).
     ///
     /// # Errors
     ///
@@ -378,6 +415,10 @@ impl WebSocketContext {
         stream: &mut Stream,
         code: Option<CloseFrame>,
     ) -> Result<()> {
+        self.close_to(stream, code)
+    }
+
+    fn close_to(&mut self, stream: &mut dyn Wire, code: Option<CloseFrame>) -> Result<()> {
         if self.state == State::Open {
             let body = match &code {
                 None => None,
@@ -390,7 +431,7 @@ impl WebSocketContext {
             self.conn.sender_mut().close(body)?;
             self.state = State::ClosedByUs;
         }
-        self.flush(stream)
+        self.flush_to(stream)
     }
 
     fn check_not_over(&self) -> Result<()> {
@@ -410,7 +451,7 @@ fn data(message: OwnedMessage) -> Message {
     }
 }
 
-/// Makes an error of a write that took nothing: the stream is gone.
+/// Turns a write of 0 bytes into an error, because the stream is gone.
 fn written(wrote: io::Result<usize>) -> io::Result<usize> {
     match wrote {
         Ok(0) => Err(io::ErrorKind::ConnectionReset.into()),

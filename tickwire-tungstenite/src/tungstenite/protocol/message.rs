@@ -11,7 +11,7 @@ pub enum Message {
     Text(Utf8Bytes),
     /// Bytes.
     Binary(Bytes),
-    /// A Ping, of at most 125 bytes. The next call that reads, writes or flushes answers it.
+    /// A Ping, of at most 125 bytes. The next call that reads, writes or flushes answers the Ping.
     Ping(Bytes),
     /// A Pong, of at most 125 bytes.
     Pong(Bytes),
@@ -57,7 +57,8 @@ impl Message {
         matches!(self, Self::Close(_))
     }
 
-    /// The length of the payload. For a Close: of its reason. For a raw frame: of the whole frame.
+    /// The length of the payload. For a Close, the length of its reason. For a raw frame, the
+    /// length of the whole frame.
     pub fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),

@@ -32,7 +32,8 @@ impl Remask {
         to
     }
 
-    /// Passes the header on if it is complete, or if it is invalid, so that tickwire refuses it.
+    /// Passes the header on once it is complete. An invalid header is passed on at once, so that
+    /// tickwire refuses it.
     fn end_header(&mut self, to: &mut Vec<u8>) {
         let mut masked = true;
         match FrameHeader::parse(&mut Cursor::new(&self.header)) {

@@ -1,5 +1,5 @@
-//! Buffers for connections that do not wait. A connection that waits has none: its thread keeps one
-//! buffer of each kind, and lends it to the connection that goes on next.
+//! Buffers for connections that do not wait. A waiting connection has no buffers. The thread keeps
+//! one buffer for reading and one for writing, and lends both to the connection that goes on next.
 use std::{cell::Cell, thread::LocalKey};
 use tickwire::{Receiver, Sender};
 

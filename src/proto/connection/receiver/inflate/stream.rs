@@ -14,21 +14,21 @@ const BEHIND: usize = EMPTY.len() + 1;
 
 const BAD: RecvError = RecvError::Protocol(ProtocolError::BadDeflate);
 
-/// How far the end of a message was inflated when the room was used up.
+/// How far the end of a message was inflated when the output was full.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ending<N> {
     taken: N,
-    /// The byte of `last`, counted from 1, in which the latest block ended. 0 stands for the start
-    /// of a message of one byte, where a block begins. In a longer message, 0 stands for no block.
+    /// Which byte of `last` (1 or 2) holds the latest boundary between DEFLATE blocks. 0: neither
+    /// does. In a one-byte message, 0 is the message's start, which is a boundary too.
     begun: N,
-    /// The room was used up: a block may have ended, or the bytes taken may yield more.
+    /// The output was full, so the bytes taken may yield more. Or a block has just ended.
     full: bool,
 }
 
 impl Inflate {
     /// Inflates the next `n` bytes of the message. They are at the front of `wire`, which has
-    /// [`BEHIND`] more bytes; `end` says that they are the message's last. Returns the number of
-    /// bytes taken.
+    /// [`BEHIND`] more bytes behind them. `end` says that they are the message's last bytes.
+    /// Returns the number of bytes taken.
     pub(super) fn run(
         &mut self,
         wire: &mut [u8],
@@ -76,14 +76,15 @@ impl Inflate {
         if taken <= early {
             return Ok((taken, Stop::Full));
         }
-        // If the latest block ended in front of `last`, `begun` becomes 0.
+        // A boundary in front of `last` makes `begun` 0.
         let (taken, begun) = (taken - early, begun.saturating_sub(early));
         self.keep(wire.get(early..n).unwrap_or_default());
         self.pause(Ending { taken, begun, full });
         Ok((n, Stop::Full))
     }
 
-    /// Inflates bytes in the middle of the message, or the rest of its last bytes.
+    /// Inflates all bytes except the newest two, which wait in `last`. If the message ends,
+    /// inflates these too.
     fn run_kept(
         &mut self,
         raw: &mut Decompressor,
@@ -112,7 +113,7 @@ impl Inflate {
         Ok((taken, Stop::Full))
     }
 
-    /// Inflates all bytes except the last two, which it keeps.
+    /// Inflates all bytes except the newest two, which it keeps in `last`.
     fn run_to_last(
         &mut self,
         raw: &mut Decompressor,
@@ -139,7 +140,7 @@ impl Inflate {
         Ok((wire.len(), stop))
     }
 
-    /// Saves the state: the room is used up, and only the kept bytes are left.
+    /// Saves the state. The output is full, and only the bytes in `last` are left.
     fn pause(&mut self, Ending { taken, begun, full }: Ending<usize>) {
         self.ending = Some(Ending { taken: taken as u8, begun: begun as u8, full });
     }
@@ -153,7 +154,7 @@ impl Inflate {
         }
     }
 
-    /// Inflates until the input or the room is used up.
+    /// Inflates until the input is used up or the output is full.
     fn pump(
         &mut self,
         raw: &mut Decompressor,
@@ -171,32 +172,33 @@ impl Inflate {
             taken += done.taken;
             self.out.filled(done.made);
             if done.status == Status::StreamEnd {
-                raw.reset(false); // BFINAL: another stream may follow
+                raw.reset(false); // BFINAL: another DEFLATE stream may follow
             } else if !done.full {
                 return Ok((taken, Stop::Input));
             }
         }
     }
 
-    /// Inflates the last bytes, checks that the message was complete, and leaves the stream at a
-    /// byte boundary in front of a block.
+    /// Inflates the message's last bytes, and checks that the message is complete. The next message
+    /// then begins at a byte boundary, with a new block.
     ///
-    /// §7.2.2 inflates [`TAIL`] after the message. Together they must be whole blocks. It is not
-    /// enough to check that the tail yields no output: a message may be cut inside code lengths
-    /// that the tail completes. So the message's own bits must end with the header of a stored
-    /// block, without its lengths. That header is in the last 10 bits, so the block before it ends
-    /// in the last two bytes, or the message has no other block.
+    /// §7.2.2 inflates [`TAIL`] after the message, and both together must be whole blocks. It is
+    /// not enough that the tail yields no output, because the tail could complete the code lengths
+    /// of a cut block. So the message's own bits must end with the header of a stored block, whose
+    /// lengths are the tail. The header has 3 bits, and at most 7 bits of padding follow. So a
+    /// block before the header ends in the message's last two bytes. If there is no such block, the
+    /// header is the whole message.
     ///
-    /// With `Block`, zlib stops after each block. The stop is visible only while input is left. A
-    /// block begun after such a stop has at most 15 bits of the message. Of all blocks that can
-    /// begin in this way, only a stored block ends exactly with the last bit of the tail
-    /// (`tests/inflated` tries all). A stop before the tail may also be the end of the stream
-    /// (BFINAL).
+    /// With `InflateFlush::Block`, zlib stops after each block, but reports the stop only while
+    /// input is left. After a stop in the last two bytes, the next block has at most 15 bits of the
+    /// message. Of all blocks that can begin with so few bits, only a stored block ends exactly
+    /// with the tail's last bit (`tests/inflated` tries all). A stop before the tail may also be
+    /// the end of the DEFLATE stream (BFINAL).
     ///
     /// A message whose last byte is ff cannot end with that header. It is complete if a block ends
-    /// with that byte, as happens if the sender left the tail in place; an empty block behind it
-    /// changes nothing. A message whose last block ends in any other last byte is refused: zlib
-    /// does not say how many bits of that byte are left, so the bytes to append are unknown.
+    /// with this byte, as happens if the sender left the tail in place. To check this, [`EMPTY`] is
+    /// appended instead of the tail. A message whose last block ends in any other byte is refused.
+    /// zlib does not say how many bits of that byte are left, so the bytes to append are unknown.
     fn finish(
         &mut self,
         raw: &mut Decompressor,
@@ -225,7 +227,7 @@ impl Inflate {
             }
             match done.status {
                 Status::StreamEnd if taken <= n => {
-                    raw.reset(false); // BFINAL: another stream may follow
+                    raw.reset(false); // BFINAL: another DEFLATE stream may follow
                     if taken == n {
                         return Ok(None);
                     }
@@ -234,7 +236,7 @@ impl Inflate {
                 Status::Ok if full => {}
                 Status::Ok if taken <= n => begun = taken,
                 Status::Ok if taken == whole && begun == n && flushed => {
-                    // If the remaining bits began a last block, zlib ends the stream here.
+                    // If bits of the ff were left, they began a block with BFINAL, which ends here.
                     let done = inflate(raw, &[], &mut [0], InflateFlush::Block)?;
                     let last = done.status == Status::StreamEnd;
                     return if last { Err(BAD) } else { Ok(None) };
@@ -242,7 +244,7 @@ impl Inflate {
                 Status::Ok if taken == whole && begun + 1 >= n && !flushed => return Ok(None),
                 _ => return Err(BAD),
             }
-            // Only blocks that end in the last two bytes matter. Earlier bytes need no stops.
+            // Only block ends in the last two bytes matter, so zlib need not stop before them.
             let early = n.saturating_sub(self.last.len());
             if taken < early {
                 let (more, stop) =
@@ -258,8 +260,8 @@ impl Inflate {
 }
 
 /// Puts `behind` after the `n` bytes of `input`. Returns both with one extra byte, and their length
-/// without that byte. zlib reports the end of a block only while input is left. The extra byte
-/// makes sure that some is; zlib never takes it.
+/// without that byte. zlib reports the end of a block only while input is left: the extra byte,
+/// which zlib never takes.
 fn followed<'w>(
     input: &'w mut [u8],
     n: usize,
@@ -277,7 +279,7 @@ struct Inflated {
     taken: usize,
     made: usize,
     status: Status,
-    /// The room is used up, so more output may follow.
+    /// The output is full, so more may follow.
     full: bool,
 }
 

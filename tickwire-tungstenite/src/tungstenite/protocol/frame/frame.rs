@@ -45,7 +45,7 @@ pub struct FrameHeader {
     pub mask: Option<[u8; 4]>,
 }
 
-/// The header of a Close without a mask.
+/// The header of an unmasked Close.
 impl Default for FrameHeader {
     fn default() -> Self {
         Self {

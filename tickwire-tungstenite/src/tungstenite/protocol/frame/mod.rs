@@ -1,4 +1,4 @@
-//! Frames, one by one.
+//! Single frames.
 pub mod coding;
 #[allow(clippy::module_inception)]
 mod frame;
@@ -15,8 +15,8 @@ use tickwire::mask::Masker;
 /// The size of a read, in bytes.
 const READ: usize = 16 << 10;
 
-/// A stream of single frames. It knows no messages and no rules across frames. Its only limit is
-/// the `max_size` of [`read`](Self::read).
+/// Reads and writes single frames on a stream. No rules about messages or about the order of frames
+/// are checked. The only limit is the `max_size` of [`read`](Self::read).
 #[derive(Debug)]
 pub struct FrameSocket<Stream> {
     stream: Stream,
@@ -35,7 +35,7 @@ impl<Stream> FrameSocket<Stream> {
         Self { stream, input: BytesMut::from(&*part), output: BytesMut::new() }
     }
 
-    /// The stream, and the bytes read that do not belong to a returned frame.
+    /// Returns the stream, and the bytes that were read but belong to no returned frame.
     pub fn into_inner(self) -> (Stream, BytesMut) {
         (self.stream, self.input)
     }
@@ -102,7 +102,7 @@ impl<Stream: Write> FrameSocket<Stream> {
         self.flush()
     }
 
-    /// Writes a frame. If the stream refuses bytes of it, they are kept for [`flush`](Self::flush).
+    /// Writes a frame. Bytes that the stream refuses are kept for [`flush`](Self::flush).
     ///
     /// # Errors
     ///

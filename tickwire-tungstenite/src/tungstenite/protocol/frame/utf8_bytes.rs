@@ -1,4 +1,4 @@
-//! Text whose clones share their memory, as those of [`Bytes`] do.
+//! Text whose clones share their memory, as clones of [`Bytes`] do.
 // `from_bytes_unchecked` is declared unsafe, as in tungstenite's API. Nothing here is unsafe.
 #![allow(unsafe_code)]
 use bytes::{Bytes, BytesMut};
@@ -22,8 +22,8 @@ impl Utf8Bytes {
         &self.0
     }
 
-    /// Makes text from bytes. Unlike tungstenite, this function still checks the bytes: those that
-    /// are not UTF-8 become an empty text.
+    /// Makes text from bytes. Unlike tungstenite, this function still checks the bytes. If they are
+    /// not UTF-8, the result is an empty text.
     ///
     /// # Safety
     ///

@@ -23,7 +23,7 @@ impl Faults {
         self.made.get(call).copied().unwrap_or_default()
     }
 
-    pub(super) fn at(&mut self, call: &'static str) -> io::Result<()> {
+    pub(crate) fn at(&mut self, call: &'static str) -> io::Result<()> {
         let made = self.made.entry(call).or_default();
         let nth = *made;
         *made += 1;

@@ -1,0 +1,343 @@
+//! A fault at each call of the system, and the number of calls.
+pub(crate) mod faults;
+
+use crate::{Answer, Dial, Door, End, Event, Handle, Loop, SendError, Settings};
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::Duration,
+};
+use tickwire::{Config, handshake::server::Accept};
+
+const REQUEST: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+const HELLO: &[u8] = b"\x82\x85\0\0\0\0hello";
+const LONG: Duration = Duration::from_secs(20);
+
+/// An echo server on this thread.
+struct Server {
+    net: Loop<()>,
+    address: SocketAddr,
+    opened: Vec<Handle>,
+    ends: Vec<String>,
+}
+
+impl Server {
+    fn new(settings: Settings, config: Config) -> Self {
+        let mut net = Loop::new(settings).unwrap();
+        let door = Door::new(config);
+        let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+        Self { net, address, opened: Vec::new(), ends: Vec::new() }
+    }
+
+    /// Runs rounds until this is so.
+    fn until(&mut self, so: impl Fn(&mut Self) -> bool) {
+        for _ in 0..10_000 {
+            if so(self) {
+                return;
+            }
+            self.round().unwrap();
+        }
+        panic!("{:?} {:?}", self.net, self.ends);
+    }
+
+    fn round(&mut self) -> std::io::Result<bool> {
+        let Self { net, opened, ends, .. } = self;
+        net.turn(Duration::from_millis(2), |net, event| match event {
+            Event::Request { answer, .. } => Answer::accept(answer, Accept::default(), ()),
+            Event::Open(handle) => opened.push(handle),
+            Event::Message { from, message, .. } => drop(net.send(from, message)),
+            Event::Closed { end, .. } => ends.push(match end {
+                End::Failed(error) => format!("failed: {error}"),
+                End::Closed(closed) => format!("closed: {:?}", closed.error),
+                End::OverQueued => "over".into(),
+            }),
+            _ => {}
+        })
+    }
+
+    fn fault(&mut self, call: &'static str, nth: u64, kind: ErrorKind) {
+        self.net.inner.system.faults.plan(call, nth, kind);
+    }
+
+    fn made(&self, call: &str) -> u64 {
+        self.net.inner.system.faults.made(call)
+    }
+
+    /// A peer whose handshake is done.
+    fn peer(&mut self) -> TcpStream {
+        let mut peer = TcpStream::connect(self.address).unwrap();
+        peer.set_read_timeout(Some(LONG)).unwrap();
+        peer.write_all(REQUEST).unwrap();
+        let open = self.opened.len();
+        self.until(|server| server.opened.len() > open);
+        let mut head = [0; 129];
+        peer.read_exact(&mut head).unwrap();
+        assert!(head.ends_with(b"\r\n\r\n"));
+        peer
+    }
+
+    fn echoes(&mut self, peer: &mut TcpStream) {
+        peer.write_all(HELLO).unwrap();
+        let mut reply = [0; 7];
+        peer.set_nonblocking(true).unwrap();
+        for _ in 0..10_000 {
+            self.round().unwrap();
+            if peer.read(&mut reply).is_ok_and(|n| n == 7) {
+                peer.set_nonblocking(false).unwrap();
+                return assert_eq!(&reply, b"\x82\x05hello");
+            }
+        }
+        panic!("no echo: {:?}", self.net);
+    }
+}
+
+fn server() -> Server {
+    Server::new(Settings::default(), Config::default())
+}
+
+#[test]
+fn a_batch_costs_one_read_and_one_write() {
+    let mut server = server();
+    let mut peer = server.peer();
+    let (reads, writes) = (server.made("read"), server.made("write"));
+    peer.write_all(&HELLO.repeat(50)).unwrap();
+    server.until(|server| server.made("write") > writes);
+    server.round().unwrap();
+    assert_eq!((server.made("read"), server.made("write")), (reads + 1, writes + 1));
+    peer.read_exact(&mut [0; 50 * 7]).unwrap();
+}
+
+#[test]
+fn what_others_are_sent_in_a_round_costs_each_of_them_one_write() {
+    let mut server = server();
+    let mut peers: Vec<_> = (0..5).map(|_| server.peer()).collect();
+    let writes = server.made("write");
+    let all = server.opened.clone();
+    let mut net = server.net.net();
+    for _ in 0..10 {
+        for handle in &all {
+            net.send(*handle, "to all").unwrap();
+        }
+    }
+    server.until(|server| server.made("write") > writes);
+    assert_eq!(server.made("write"), writes + 5);
+    peers.iter_mut().for_each(|peer| peer.read_exact(&mut [0; 80]).unwrap());
+}
+
+#[test]
+fn an_accept_that_fails_is_tried_again() {
+    for kind in [ErrorKind::OutOfMemory, ErrorKind::ConnectionAborted, ErrorKind::Interrupted] {
+        let mut server = server();
+        server.round().unwrap();
+        server.fault("accept", 0, kind);
+        let mut peer = server.peer();
+        server.echoes(&mut peer);
+        let failed = server.net.net().counts().accept_failed;
+        assert_eq!(failed, u64::from(kind == ErrorKind::OutOfMemory));
+    }
+}
+
+#[test]
+fn a_stream_that_cannot_be_registered_is_dropped_and_its_place_is_free() {
+    let settings = Settings { max_connections: 1, ..Settings::default() };
+    let mut server = Server::new(settings, Config::default());
+    server.fault("adopt", 0, ErrorKind::OutOfMemory);
+    let mut refused = TcpStream::connect(server.address).unwrap();
+    server.until(|server| server.net.net().counts().handshakes_failed == 1);
+    assert_eq!(refused.read(&mut [0]).unwrap_or(0), 0);
+    let mut peer = server.peer();
+    server.echoes(&mut peer);
+}
+
+/// The call fails during the opening handshake, or in the middle of messages.
+#[test]
+fn a_read_or_a_write_that_fails_ends_this_connection_alone() {
+    for call in ["read", "write"] {
+        let mut server = server();
+        let mut other = server.peer();
+        server.fault(call, 0, ErrorKind::ConnectionReset);
+        let mut opening = TcpStream::connect(server.address).unwrap();
+        opening.write_all(REQUEST).unwrap();
+        let made = server.made(call);
+        server.until(|server| server.made(call) > made);
+        drop(opening); // after a failed write, what can still be read is delivered
+        server.until(|server| server.net.net().counts().accepted_now == 1);
+
+        let mut open = server.peer();
+        server.fault(call, 0, ErrorKind::ConnectionReset);
+        open.write_all(HELLO).unwrap();
+        if call == "write" {
+            server.round().unwrap();
+            drop(open); // what can still be read would be delivered
+        }
+        server.until(|server| server.net.net().counts().open == 1);
+        assert!(
+            server.ends.last().unwrap().starts_with(match call {
+                "read" => "failed: connection reset",
+                _ => "closed: Some(UnexpectedEof)",
+            }),
+            "{:?}",
+            server.ends
+        );
+        server.echoes(&mut other);
+    }
+}
+
+/// Interrupted and blocked calls are tried again, the latter when a note says so.
+#[test]
+fn passing_faults_lose_nothing() {
+    for (call, kind) in [
+        ("read", ErrorKind::Interrupted),
+        ("write", ErrorKind::Interrupted),
+        ("wait", ErrorKind::Interrupted),
+    ] {
+        for nth in 0..4 {
+            let mut server = server();
+            if call != "wait" {
+                server.fault(call, nth, kind);
+            }
+            let mut peer = server.peer();
+            for _ in 0..3 {
+                server.echoes(&mut peer);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shutdown_of_a_stream_that_fails_ends_the_connection_all_the_same() {
+    let mut server = server();
+    let peer = server.peer();
+    server.fault("shut_down", 0, ErrorKind::NotConnected);
+    let handle = server.opened[0];
+    server.net.net().close(handle, tickwire::CloseCode::NORMAL);
+    server.round().unwrap();
+    (&peer).write_all(b"\x88\x82\0\0\0\0\x03\xe8").unwrap();
+    server.until(|server| !server.ends.is_empty() || server.made("shut_down") > 0);
+    drop(peer);
+    server.until(|server| server.net.net().counts().open == 0);
+    assert_eq!(server.ends, ["closed: None"]);
+}
+
+#[test]
+fn an_error_of_the_wait_ends_the_loop_with_it() {
+    let mut server = server();
+    server.fault("wait", 0, ErrorKind::OutOfMemory);
+    assert_eq!(server.round().unwrap_err().kind(), ErrorKind::OutOfMemory);
+    let mut peer = server.peer(); // and it can go on
+    server.echoes(&mut peer);
+}
+
+#[test]
+fn listening_that_fails_is_an_error_of_the_call() {
+    let mut server = server();
+    server.fault("listen", 0, ErrorKind::OutOfMemory);
+    let door = Door::new(Config::default());
+    assert!(server.net.net().listen(([127, 0, 0, 1], 0).into(), door).is_err());
+}
+
+/// A dialed connection whose first attempts fail in each way.
+#[test]
+fn a_connect_that_fails_is_an_error_and_the_next_address_is_tried() {
+    for call in ["connect", "adopt", "is_connected"] {
+        for addresses in [1, 2] {
+            let far = server();
+            let to = far.address;
+            let mut far = far;
+            let echo = thread::spawn(move || {
+                far.until(|server| {
+                    server.net.net().counts().accepted_now == 0 && !server.opened.is_empty()
+                });
+            });
+            let mut near = server();
+            near.fault(call, 0, ErrorKind::ConnectionRefused);
+            let dial = Dial::to(&format!("ws://{to}/")).unwrap();
+            let other = SocketAddr::new([127, 0, 0, 2].into(), to.port());
+            let dial = dial.addresses([other, to].into_iter().rev().take(addresses).rev());
+            near.net.net().dial(dial, ()).unwrap();
+            near.until(|near| !near.opened.is_empty() || !near.ends.is_empty());
+            if addresses == 1 {
+                assert!(near.ends[0].starts_with("failed: connection refused, dialing"));
+                let mut retry = TcpStream::connect(to).unwrap();
+                retry.write_all(REQUEST).unwrap();
+                retry.read_exact(&mut [0; 129]).unwrap();
+            } else {
+                assert_eq!(near.opened.len(), 1);
+            }
+            drop(near);
+            echo.join().unwrap();
+        }
+    }
+}
+
+/// A connection whose stream is full: its peer reads nothing, or the system says so.
+#[test]
+fn a_write_that_would_block_goes_on_and_is_given_up_in_time() {
+    let write_timeout = Duration::from_millis(50);
+    let mut server =
+        Server::new(Settings::default(), Config { write_timeout, ..Config::default() });
+    let _peer = server.peer();
+    let handle = server.opened[0];
+    let message = vec![0; 1 << 20];
+    loop {
+        match server.net.net().send(handle, &message[..]) {
+            Ok(()) => drop(server.round().unwrap()),
+            Err(SendError::Refused(_)) => break,
+            Err(SendError::NotOpen) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    server.until(|server| !server.ends.is_empty());
+    assert_eq!(server.ends, ["closed: Some(WriteTimeout)"]);
+}
+
+/// The session took the bytes, so the connection's own deadline on writing does not run.
+#[cfg(feature = "rustls")]
+#[test]
+fn ciphertext_that_the_stream_does_not_take_is_given_up_in_time() {
+    use std::sync::Arc;
+    use tickwire::tls::rustls::{
+        ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer,
+    };
+
+    let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let certificate = made.cert.der().clone();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let tls = ServerConfig::builder().with_no_client_auth();
+    let tls = tls.with_single_cert(vec![certificate], key).unwrap();
+    let write_timeout = Duration::from_millis(50);
+    let mut server = Server::new(Settings::default(), Config::default());
+    let door = Door::new(Config { write_timeout, ..Config::default() }).tls(Arc::new(tls));
+    let address = server.net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+    let peer = thread::spawn(move || {
+        let request = tickwire::handshake::client::Request::new("wss://localhost/").unwrap();
+        let dial = tickwire::Dial::new(&request).tls(Arc::new(client));
+        let config = Config::default();
+        let mut ws = dial.blocking_connect_with(&config, |_| TcpStream::connect(address)).unwrap();
+        ws.recv().map(drop) // an error, in time
+    });
+    server.until(|server| !server.opened.is_empty());
+    for nth in 0..10_000 {
+        server.fault("write", nth, ErrorKind::WouldBlock);
+    }
+    let handle = server.opened[0];
+    server.net.net().send(handle, "sealed, and not written").unwrap();
+    server.until(|server| !server.ends.is_empty());
+    assert!(peer.join().unwrap().is_err());
+}
+
+/// A loop is made in one thread and may run in another.
+#[test]
+fn a_loop_can_be_sent_to_its_thread() {
+    fn send<T: Send>(_: &T) {}
+    fn both<T: Send + Sync>(_: &T) {}
+    let mut net = Loop::<Vec<u8>>::new(Settings::default()).unwrap();
+    both(&net.net().waker());
+    send(&net);
+}

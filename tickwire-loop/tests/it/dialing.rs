@@ -1,0 +1,176 @@
+//! Dialing: by name and by address, past dead addresses, and what comes of failures.
+use crate::common::{LONG, Running, echo, next, say};
+use std::{
+    io::Write,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, channel},
+    },
+    thread,
+    time::Duration,
+};
+use tickwire::{Config, Error, RecvError, handshake::HandshakeError};
+use tickwire_loop::{Dial, Door, End, Event, Settings};
+
+/// A loop of clients, which says "hello" on each connection, and what its events were.
+fn client() -> (Running<u32>, Receiver<String>) {
+    let (tell, told) = channel();
+    let client =
+        Running::with(Settings::default(), Door::new(Config::default()), move |net, event| {
+            let text = match event {
+                Event::Open(handle) => {
+                    net.send(handle, "hello").unwrap();
+                    "open".to_owned()
+                }
+                Event::Message { message, .. } => format!("{message:?}"),
+                Event::Closed { end: End::Failed(error), value, .. } => {
+                    format!("{value} failed: {error}")
+                }
+                Event::Closed { end: End::Closed(closed), value, .. } => {
+                    format!("{value} closed: {}", closed.code)
+                }
+                _ => return,
+            };
+            say(&tell, text);
+        });
+    (client, told)
+}
+
+fn dial(client: &Running<u32>, value: u32, dial: Dial) {
+    client.call(move |net| net.dial(dial, value).map(drop).unwrap());
+}
+
+fn url(address: SocketAddr) -> Dial {
+    Dial::to(&format!("ws://{address}/")).unwrap()
+}
+
+/// An address where nobody listens.
+fn dead() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn a_name_is_resolved_and_one_of_its_addresses_connects() {
+    let server = echo(Settings::default(), Config::default());
+    let (client, told) = client();
+    // `localhost` may be ::1 first, where nobody listens.
+    dial(&client, 0, Dial::to(&format!("ws://localhost:{}/", server.address.port())).unwrap());
+    assert_eq!(next(&told), "open");
+    assert_eq!(next(&told), "Text(\"hello\")");
+}
+
+#[test]
+fn dead_addresses_are_passed_and_the_hook_sees_each_socket() {
+    let server = echo(Settings::default(), Config::default());
+    let (client, told) = client();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = seen.clone();
+    let to = url(server.address)
+        .addresses([dead(), dead(), server.address])
+        .attempt_delay(Duration::from_millis(10))
+        .prepare(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        });
+    dial(&client, 0, to);
+    assert_eq!(next(&told), "open");
+    assert_eq!(seen.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn the_error_names_every_address_that_was_dialed() {
+    let (client, told) = client();
+    let (one, other) = (dead(), dead());
+    dial(&client, 3, url(one).addresses([one, other]));
+    let error = next(&told);
+    assert!(error.starts_with("3 failed: ") && error.contains(&one.to_string()), "{error}");
+    assert!(error.contains(&other.to_string()), "{error}");
+    dial(&client, 4, Dial::to("ws://name.invalid/").unwrap());
+    let error = next(&told);
+    assert!(error.starts_with("4 failed: ") && error.contains("name.invalid"), "{error}");
+}
+
+#[test]
+fn a_refusal_and_a_bad_answer_are_errors_of_the_handshake() {
+    for (answer, wants) in
+        [("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "503"), ("SMTP ready\r\n\r\n", "HTTP")]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let peer = thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            stream.write_all(answer.as_bytes()).unwrap();
+            stream
+        });
+        let (client, told) = client();
+        dial(&client, 5, url(address));
+        let error = next(&told);
+        assert!(error.starts_with("5 failed: ") && error.contains(wants), "{error}");
+        peer.join().unwrap();
+    }
+}
+
+#[test]
+fn a_server_that_never_answers_is_given_up_in_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (client, told) = client();
+    let config = Config { handshake_timeout: Duration::from_millis(80), ..Config::default() };
+    dial(&client, 6, url(listener.local_addr().unwrap()).config(config));
+    assert_eq!(next(&told), format!("6 failed: {}", Error::from(HandshakeError::Timeout)));
+}
+
+#[test]
+fn the_end_says_how_the_server_closed() {
+    let server = echo(Settings::default(), Config::default());
+    let (client, told) = client();
+    dial(&client, 7, url(server.address));
+    assert_eq!([next(&told), next(&told)], ["open", "Text(\"hello\")"]);
+    server.call(|net| {
+        net.handles()
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|h| net.close(h, tickwire::CloseCode::TRY_AGAIN_LATER))
+    });
+    assert_eq!(next(&told), "7 closed: 1013");
+    dial(&client, 8, url(server.address));
+    assert_eq!([next(&told), next(&told)], ["open", "Text(\"hello\")"]);
+    server.call(|net| {
+        net.handles()
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|h| assert_eq!(net.remove(h), Some(())))
+    });
+    assert!(next(&told).starts_with("8 "), "{:?}", RecvError::UnexpectedEof);
+}
+
+#[test]
+fn a_dialed_connection_that_is_closed_before_it_is_open_says_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap(); // accepts, and says nothing
+    let (client, told) = client();
+    let address = listener.local_addr().unwrap();
+    client.call(move |net| {
+        let handle = net.dial(url(address), 9).unwrap();
+        net.close(handle, tickwire::CloseCode::NORMAL);
+        let removed = net.dial(url(address), 10).unwrap();
+        assert_eq!(net.remove(removed), Some(10));
+    });
+    assert!(next(&told).starts_with("9 failed: "));
+    client.call(|net| assert_eq!(net.handles().count(), 0));
+}
+
+#[test]
+fn a_target_that_cannot_be_dialed_is_an_error_at_once() {
+    let (client, _told) = client();
+    client.call(|net| {
+        let error = net.dial(Dial::to("ws+unix:/tmp/a:/").unwrap(), 0).unwrap_err();
+        assert!(
+            matches!(error, Error::Io(error) if error.kind() == std::io::ErrorKind::Unsupported)
+        );
+        #[cfg(not(feature = "rustls"))]
+        assert!(matches!(net.dial(Dial::to("wss://localhost/").unwrap(), 0), Err(Error::NoTls)));
+        net.shut_down(LONG);
+        assert!(net.dial(Dial::to("ws://127.0.0.1/").unwrap(), 0).is_err());
+    });
+}

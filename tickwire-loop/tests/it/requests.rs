@@ -1,0 +1,135 @@
+//! The application accepts, rejects or defers each request.
+use crate::common::{REQUEST, Running, head, next, say};
+use std::{
+    io::{Read, Write},
+    sync::mpsc::channel,
+    time::Duration,
+};
+use tickwire::{
+    Config,
+    handshake::server::{Accept, Rejection},
+};
+use tickwire_loop::{Door, Event, Settings};
+
+fn asked(path: &str) -> String {
+    REQUEST.replace("/feed", path)
+}
+
+#[test]
+fn each_request_is_accepted_or_rejected() {
+    let server =
+        Running::<String>::with(Settings::default(), Door::new(Config::default()), |net, event| {
+            match event {
+                Event::Request { request, answer, from } => match request.path() {
+                    "/feed" => {
+                        assert!(net.peer_addr(from).is_some());
+                        let accept = Accept::default().subprotocols(&["ticks.v1"]);
+                        answer.accept(accept.header("Server", "test").unwrap(), "a value".into());
+                    }
+                    "/busy" => {
+                        answer.reject(Rejection::new(503).header("Retry-After", "9").unwrap())
+                    }
+                    "/gone" => drop(net.remove(from)),
+                    _ => {} // no decision
+                },
+                Event::Open(handle) => {
+                    assert_eq!(net.value(handle).map(String::as_str), Some("a value"));
+                }
+                _ => {}
+            }
+        });
+    let mut raw = server.raw();
+    let offer = "Sec-WebSocket-Protocol: x, ticks.v1\r\n\r\n";
+    raw.write_all(REQUEST.replacen("\r\n\r\n", &format!("\r\n{offer}"), 1).as_bytes()).unwrap();
+    let accepted = head(&mut raw);
+    assert!(accepted.starts_with("HTTP/1.1 101 "), "{accepted}");
+    assert!(accepted.contains("Sec-WebSocket-Protocol: ticks.v1\r\n"), "{accepted}");
+    assert!(accepted.contains("Server: test\r\n"), "{accepted}");
+    for (path, status) in [("/busy", "503"), ("/other", "403")] {
+        let mut raw = server.raw();
+        raw.write_all(asked(path).as_bytes()).unwrap();
+        let mut rejected = String::new();
+        raw.read_to_string(&mut rejected).unwrap();
+        assert!(rejected.starts_with(&format!("HTTP/1.1 {status} ")), "{rejected}");
+        assert!(rejected.contains("\r\nDate: "), "{rejected}");
+    }
+    let mut raw = server.raw();
+    raw.write_all(asked("/gone").as_bytes()).unwrap();
+    assert_eq!(head(&mut raw), "");
+    let counts = server.wait_for(|counts| counts.accepted_now == 1);
+    assert_eq!((counts.open, counts.handshakes_now), (1, 0));
+    assert_eq!((counts.accepted, counts.handshakes_failed), (4, 2));
+}
+
+#[test]
+fn a_request_that_is_none_gets_its_status_and_no_event() {
+    let server =
+        Running::<()>::with(Settings::default(), Door::new(Config::default()), |_, event| {
+            panic!("{event:?}")
+        });
+    for (text, status) in
+        [("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "426"), ("\x16\x03\x01\r\n", "400")]
+    {
+        let mut raw = server.raw();
+        raw.write_all(text.as_bytes()).unwrap();
+        let mut answer = String::new();
+        raw.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    server.wait_for(|counts| counts.handshakes_failed == 2 && counts.accepted_now == 0);
+}
+
+#[test]
+fn a_deferred_request_is_answered_later() {
+    let (tell, told) = channel();
+    let server =
+        Running::<u8>::with(Settings::default(), Door::new(Config::default()), move |_, event| {
+            match event {
+                Event::Request { from, answer, .. } => {
+                    answer.defer();
+                    say(&tell, Some(from));
+                }
+                Event::Open(_) => say(&tell, None),
+                _ => {}
+            }
+        });
+    let mut accepted = server.raw();
+    accepted.write_all(asked("/a").as_bytes()).unwrap();
+    let first = next(&told).unwrap();
+    let mut rejected = server.raw();
+    rejected.write_all(asked("/b").as_bytes()).unwrap();
+    let second = next(&told).unwrap();
+    server.call(move |net| {
+        assert_eq!(net.request(first).unwrap().path(), "/a");
+        assert_eq!(net.counts().handshakes_now, 2);
+        let own = String::from("ticks.v1"); // not a constant
+        assert!(net.accept(first, Accept::default().subprotocols(&[own]), 1));
+        assert!(!net.accept(first, Accept::default(), 2), "it was answered");
+        assert_eq!(net.sender(first).unwrap().feed("early").map(drop), Ok(()));
+        assert!(net.reject(second, Rejection::new(401)));
+        assert!(!net.reject(second, Rejection::new(401)), "it was answered");
+    });
+    assert_eq!(next(&told), None);
+    assert!(head(&mut accepted).starts_with("HTTP/1.1 101 "));
+    let mut early = [0; 7];
+    accepted.read_exact(&mut early).unwrap();
+    assert_eq!(&early, b"\x81\x05early");
+    assert!(head(&mut rejected).starts_with("HTTP/1.1 401 "));
+}
+
+#[test]
+fn a_deferred_request_that_nobody_answers_is_rejected_in_time() {
+    let handshake_timeout = Duration::from_millis(50);
+    let server = Running::<()>::with(
+        Settings::default(),
+        Door::new(Config { handshake_timeout, ..Config::default() }),
+        |_, event| {
+            if let Event::Request { answer, .. } = event {
+                answer.defer();
+            }
+        },
+    );
+    let mut raw = server.raw();
+    raw.write_all(REQUEST.as_bytes()).unwrap();
+    assert!(head(&mut raw).starts_with("HTTP/1.1 503 "));
+}

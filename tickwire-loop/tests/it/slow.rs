@@ -1,0 +1,203 @@
+//! Slow subscribers: room, outboxes, and the bound over all connections.
+use crate::common::{Running, next, say};
+use std::{
+    io::Read,
+    net::TcpStream,
+    sync::mpsc::{Receiver, channel},
+    time::Duration,
+};
+use tickwire::{Config, Prepared, RecvError, SendError as Core, handshake::server::Accept};
+use tickwire_loop::{Door, End, Event, Handle, SendError, Settings};
+use tickwire_parts::{Outbox, Overflow};
+
+enum Told {
+    Open(Handle),
+    Room(Handle),
+    OverQueued(Handle),
+    Closed(Option<RecvError>),
+}
+
+/// A server that does nothing by itself.
+fn server(settings: Settings, config: Config) -> (Running<()>, Receiver<Told>) {
+    let (tell, told) = channel();
+    let server = Running::with(settings, Door::new(config), move |_, event| {
+        let told = match event {
+            Event::Request { answer, .. } => return answer.accept(Accept::default(), ()),
+            Event::Open(handle) => Told::Open(handle),
+            Event::Room(handle) => Told::Room(handle),
+            Event::Closed { handle, end: End::OverQueued, .. } => Told::OverQueued(handle),
+            Event::Closed { end: End::Closed(closed), .. } => Told::Closed(closed.error),
+            _ => return,
+        };
+        let _ = tell.send(told); // the test may be over
+    });
+    (server, told)
+}
+
+fn opened(told: &Receiver<Told>) -> Handle {
+    match next(told) {
+        Told::Open(handle) => handle,
+        _ => panic!("not open"),
+    }
+}
+
+/// Sends until the connection has no room.
+fn fill(server: &Running<()>, handle: Handle) {
+    server.call(move |net| {
+        let message = vec![0; 100_000];
+        loop {
+            match net.send(handle, &message[..]) {
+                Ok(()) => {}
+                Err(SendError::Refused(Core::Full { .. })) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+}
+
+fn drain(mut stream: TcpStream) {
+    std::thread::spawn(move || while stream.read(&mut [0; 1 << 16]).is_ok_and(|n| n > 0) {});
+}
+
+#[test]
+fn a_refused_message_is_followed_by_room_once_there_is_some() {
+    let (server, told) = server(Settings::default(), Config::default());
+    let stream = server.raw_open();
+    let handle = opened(&told);
+    // What the system takes at the end of a round makes room too.
+    fill(&server, handle);
+    fill(&server, handle);
+    drain(stream);
+    assert!(matches!(next(&told), Told::Room(of) if of == handle));
+}
+
+#[test]
+fn an_outbox_conflates_what_a_slow_subscriber_gets() {
+    let (server, told) = server(Settings::default(), Config::default());
+    let mut stream = server.raw_open();
+    let handle = opened(&told);
+    server.call(move |net| {
+        assert!(net.set_outbox(handle, Outbox::new(Overflow::Conflate)).is_none());
+        for i in 0..1000_u32 {
+            net.send_keyed(handle, 7, &i.to_be_bytes()[..]).unwrap();
+        }
+        let counts = net.outbox(handle).unwrap().counts();
+        assert_eq!((counts.waiting, counts.conflated), (1, 999));
+        let sent = net.send_keyed_to([handle], Some(8), &Prepared::new("other"));
+        assert_eq!(sent.taken, 1);
+    });
+    let mut all = [0; 6 + 7];
+    stream.read_exact(&mut all).unwrap();
+    assert_eq!(all, *b"\x82\x04\0\0\x03\xe7\x81\x05other");
+}
+
+#[test]
+fn an_outbox_drops_the_oldest_and_the_subscriber_stays() {
+    let (server, told) = server(Settings::default(), Config::default());
+    let stream = server.raw_open();
+    let handle = opened(&told);
+    server.call(move |net| {
+        let mut outbox = Outbox::new(Overflow::DropOldest);
+        outbox.max_bytes = 200_000;
+        net.set_outbox(handle, outbox);
+    });
+    let message = Prepared::new(&vec![0; 50_000][..]);
+    for _ in 0..300 {
+        let message = message.clone();
+        server.call(move |net| net.send(handle, &message).unwrap());
+    }
+    server.call(move |net| {
+        let counts = net.outbox(handle).unwrap().counts();
+        assert!(counts.dropped > 100 && counts.bytes <= 200_000, "{counts:?}");
+    });
+    // Within a round each message adds to the count. The end of the round subtracts those dropped.
+    server.wait_for(|counts| counts.queued < 1 << 20);
+    drain(stream);
+    server.wait_for(|counts| counts.queued == 0);
+    server.call(move |net| assert_eq!(net.outbox(handle).unwrap().counts().waiting, 0));
+}
+
+#[test]
+fn an_outbox_disconnects_by_age_though_nothing_else_happens() {
+    let close_timeout = Duration::from_millis(200);
+    let config = Config { close_timeout, ..Config::default() };
+    let (server, told) = server(Settings::default(), config);
+    let _stalled = server.raw_open();
+    let handle = opened(&told);
+    server.call(move |net| {
+        let mut outbox = Outbox::new(Overflow::Disconnect(tickwire::CloseCode::TRY_AGAIN_LATER));
+        (outbox.max_bytes, outbox.max_age) = (64 << 20, Some(Duration::from_millis(50)));
+        net.set_outbox(handle, outbox);
+        for _ in 0..300 {
+            net.send(handle, &vec![0; 50_000][..]).unwrap();
+        }
+    });
+    // The Close cannot leave, so the connection ends when the time for that is over.
+    match next(&told) {
+        Told::Closed(error) => assert_eq!(error, Some(RecvError::CloseTimeout)),
+        _ => panic!("another event"),
+    }
+}
+
+/// Two slow subscribers share the bound. The one that has more goes; the fast one loses nothing.
+#[test]
+fn over_the_bound_the_connection_with_the_most_is_disconnected() {
+    let settings = Settings { max_queued: 8 << 20, ..Settings::default() };
+    let config = Config { high_water: 64 << 20, ..Config::default() };
+    let (server, told) = server(settings, config);
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        peers.push(server.raw_open());
+    }
+    let [fast, slow, slower] = [opened(&told), opened(&told), opened(&told)];
+    drain(peers[0].try_clone().unwrap());
+    let message = Prepared::new(&vec![0; 100_000][..]);
+    let one = message.clone();
+    server.call(move |net| (0..40).for_each(|_| net.send(slower, &one).unwrap()));
+    for _ in 0..400 {
+        let message = message.clone();
+        let gone = server.call(move |net| {
+            net.send_to([fast, slow], &message);
+            net.counts().over_queued
+        });
+        if gone > 0 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    match next(&told) {
+        Told::OverQueued(handle) => assert_ne!(handle, fast),
+        _ => panic!("another event"),
+    }
+    let counts = server.counts();
+    assert!(counts.over_queued >= 1 && counts.queued <= 8 << 20, "{counts:?}");
+    server.call(move |net| assert_eq!(net.send(fast, "still here"), Ok(())));
+}
+
+#[test]
+fn a_paused_connection_delivers_nothing_until_it_goes_on() {
+    let (tell, told) = channel();
+    let server = Running::<()>::with(
+        Settings::default(),
+        Door::new(Config::default()),
+        move |net, event| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+            Event::Message { from, message, .. } => {
+                net.pause(from, true);
+                say(&tell, (from, message.as_bytes().to_vec()));
+            }
+            _ => {}
+        },
+    );
+    let mut ws = server.connect();
+    ws.feed("one").unwrap();
+    ws.feed("two").unwrap();
+    ws.flush().unwrap();
+    let (handle, one) = next(&told);
+    assert_eq!(one, b"one");
+    server.counts(); // a round passes
+    server.counts();
+    assert!(told.try_recv().is_err());
+    server.call(move |net| net.pause(handle, false));
+    assert_eq!(next(&told).1, b"two");
+}

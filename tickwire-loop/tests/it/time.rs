@@ -1,0 +1,156 @@
+//! Timers, deadlines, wakers, ways to wait, and the end of a loop.
+use crate::common::{LONG, Running, echo, next, say};
+use std::{
+    sync::mpsc::channel,
+    thread,
+    time::{Duration, Instant},
+};
+use tickwire::{Config, Error, Heartbeat, Message, RecvError, handshake::server::Accept};
+use tickwire_loop::{Door, End, Event, Loop, Settings, Waiting};
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn timers_come_in_order_and_a_cancelled_one_does_not() {
+    let mut net = Loop::<()>::new(Settings::default()).unwrap();
+    let began = Instant::now();
+    let mut commands = net.net();
+    let cancelled = commands.set_timer(20 * MS, 2);
+    commands.set_timer(60 * MS, 3);
+    commands.set_timer(5 * MS, 1);
+    assert_eq!(commands.cancel_timer(cancelled), Some(2));
+    assert_eq!(commands.cancel_timer(cancelled), None);
+    let mut come = Vec::new();
+    net.run(|net, event| {
+        let Event::Timer(number) = event else { panic!("{event:?}") };
+        come.push(number);
+        match number {
+            1 => drop(net.set_timer(Duration::ZERO, 4)),
+            3 => net.stop(),
+            _ => {}
+        }
+    })
+    .unwrap();
+    assert_eq!(come, [1, 4, 3]);
+    assert!(began.elapsed() >= 60 * MS);
+    assert!(!net.turn(MS, |_, _| {}).unwrap(), "it has ended");
+}
+
+#[test]
+fn a_round_waits_no_longer_than_it_may() {
+    let mut net = Loop::<()>::new(Settings::default()).unwrap();
+    assert!(net.turn(MS, |_, event| panic!("{event:?}")).unwrap());
+}
+
+#[test]
+fn a_waker_ends_the_wait_however_the_loop_waits() {
+    for waiting in [Waiting::Sleep, Waiting::Spin, Waiting::SpinFor(5 * MS)] {
+        let settings = Settings { waiting, ..Settings::default() };
+        let mut net = Loop::<()>::new(settings).unwrap();
+        let waker = net.net().waker();
+        let thread = thread::spawn(move || {
+            thread::sleep(20 * MS);
+            waker.wake().unwrap();
+            waker.wake().unwrap();
+            drop(waker);
+        });
+        let mut woken = 0;
+        net.run(|net, event| {
+            assert!(matches!(event, Event::Woken));
+            woken += 1;
+            net.stop();
+        })
+        .unwrap();
+        assert_eq!(woken, 1);
+        thread.join().unwrap();
+        // A connection is served that way too.
+        let server = echo(Settings { waiting, ..Settings::default() }, Config::default());
+        let mut ws = server.connect();
+        ws.send("spin").unwrap();
+        assert_eq!(ws.recv().unwrap(), Some(Message::Text("spin")));
+    }
+}
+
+/// Each peer falls silent in another phase.
+#[test]
+fn deadlines_of_connections_come_in_every_phase() {
+    let (tell, told) = channel();
+    let config = Config {
+        heartbeat: Some(Heartbeat::new(50 * MS, 50 * MS)),
+        handshake_timeout: 100 * MS,
+        ..Config::default()
+    };
+    let server =
+        Running::<()>::with(Settings::default(), Door::new(config), move |_, event| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+            Event::Closed { end: End::Closed(closed), .. } => say(&tell, closed.error),
+            Event::Closed { end, .. } => panic!("{end:?}"),
+            _ => {}
+        });
+    let _opening = server.raw();
+    let _open = server.raw_open();
+    assert_eq!(next(&told), Some(RecvError::PongTimeout));
+    server.wait_for(|counts| counts.accepted_now == 0 && counts.handshakes_failed == 1);
+}
+
+#[test]
+fn a_shutdown_closes_every_connection_with_1001_and_ends_the_loop() {
+    let (tell, told) = channel();
+    let server = thread::spawn(move || {
+        let mut net = Loop::<()>::new(Settings::default()).unwrap();
+        let door = Door::new(Config::default());
+        let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+        say(&tell, address);
+        let mut closed = 0;
+        net.run(|net, event| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+            Event::Message { .. } => net.shut_down(LONG),
+            Event::Closed { .. } => closed += 1,
+            _ => {}
+        })
+        .unwrap();
+        closed
+    });
+    let address = next(&told);
+    let request = tickwire::handshake::client::Request::new("ws://localhost/").unwrap();
+    let connect = || {
+        let stream = std::net::TcpStream::connect(address).unwrap();
+        tickwire::blocking::client(stream, &request, &Config::default()).unwrap()
+    };
+    let (mut one, mut other) = (connect(), connect());
+    let silent = std::net::TcpStream::connect(address).unwrap(); // in its handshake
+    one.send("the end").unwrap();
+    for ws in [&mut one, &mut other] {
+        assert_eq!(ws.recv().unwrap(), None);
+        assert_eq!(ws.connection().closed().unwrap().code, 1001);
+    }
+    assert_eq!(server.join().unwrap(), 2);
+    drop(silent);
+}
+
+#[test]
+fn a_shutdown_ends_in_time_though_a_peer_does_not_answer() {
+    let mut net = Loop::<()>::new(Settings::default()).unwrap();
+    let door = Door::new(Config::default());
+    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+    let peer = thread::spawn(move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        std::io::Write::write_all(&mut stream, crate::common::REQUEST.as_bytes()).unwrap();
+        crate::common::head(&mut stream);
+        thread::park_timeout(LONG); // it neither reads nor closes
+    });
+    let mut ends = Vec::new();
+    let began = Instant::now();
+    net.run(|net, event| match event {
+        Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+        Event::Open(_) => net.shut_down(50 * MS),
+        Event::Closed { end, .. } => ends.push(format!("{end:?}")),
+        _ => {}
+    })
+    .unwrap();
+    assert!(began.elapsed() >= 50 * MS);
+    let expected = End::Failed(Error::from(std::io::Error::from(std::io::ErrorKind::TimedOut)));
+    assert_eq!(ends, [format!("{expected:?}")]);
+    peer.thread().unpark();
+    peer.join().unwrap();
+}

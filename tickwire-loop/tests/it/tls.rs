@@ -1,0 +1,159 @@
+//! `wss`, as server and as client.
+use crate::common::{LONG, Running, next, say};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::{Arc, mpsc::channel},
+    time::Duration,
+};
+use tickwire::{
+    Config, Dial as Blocking, Message,
+    handshake::{client::Request, server::Accept},
+    tls::rustls::{
+        ClientConfig, RootCertStore, ServerConfig,
+        pki_types::{CertificateDer, PrivateKeyDer},
+    },
+};
+use tickwire_loop::{Dial, Door, End, Event, SendError, Settings};
+
+struct Keys {
+    server: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
+    /// It trusts nobody.
+    stranger: Arc<ClientConfig>,
+}
+
+fn keys(in_place: bool) -> Keys {
+    let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+    let certificate: CertificateDer<'static> = made.cert.der().clone();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let client = |roots| {
+        let mut config =
+            ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.enable_secret_extraction = in_place;
+        Arc::new(config)
+    };
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let mut server = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    server.enable_secret_extraction = in_place;
+    Keys {
+        server: Arc::new(server),
+        client: client(roots),
+        stranger: client(RootCertStore::empty()),
+    }
+}
+
+fn secure_echo(config: Config, keys: &Keys) -> Running<()> {
+    let door = Door::new(config).tls(keys.server.clone());
+    Running::with(Settings::default(), door, |net, event| match event {
+        Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+        Event::Message { from, message, .. } => drop(net.send(from, message)),
+        _ => {}
+    })
+}
+
+fn echoes(server: &Running<()>, keys: &Keys) {
+    let request = Request::new("wss://localhost/").unwrap();
+    let dial = Blocking::new(&request).tls(keys.client.clone());
+    let mut ws = dial
+        .blocking_connect_with(&Config::default(), |_| TcpStream::connect(server.address))
+        .unwrap();
+    for len in [0, 1, 1000, 70_000, 1 << 20] {
+        let sent = vec![b'x'; len];
+        ws.send(&sent[..]).unwrap();
+        assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&sent)));
+    }
+    ws.close(tickwire::CloseCode::NORMAL).unwrap();
+}
+
+#[test]
+fn a_server_echoes_over_tls_in_place_and_through_rustls() {
+    for in_place in [true, false] {
+        let keys = keys(in_place);
+        let server = secure_echo(Config::default(), &keys);
+        echoes(&server, &keys);
+        server.wait_for(|counts| counts.open == 0);
+    }
+}
+
+#[test]
+fn a_client_dials_wss_and_a_wrong_certificate_is_its_error() {
+    let keys = keys(true);
+    let server = secure_echo(Config::default(), &keys);
+    let (tell, told) = channel();
+    let client = Running::<u8>::with(
+        Settings::default(),
+        Door::new(Config::default()),
+        move |net, event| {
+            say(
+                &tell,
+                match event {
+                    Event::Open(handle) => {
+                        net.send(handle, &vec![b'y'; 100_000][..]).unwrap();
+                        "open".to_owned()
+                    }
+                    Event::Message { from, message, .. } => {
+                        net.close(from, tickwire::CloseCode::NORMAL);
+                        message.as_bytes().len().to_string()
+                    }
+                    Event::Closed { end: End::Failed(error), .. } => error.to_string(),
+                    Event::Closed { end: End::Closed(closed), .. } => {
+                        format!("closed {}", closed.code)
+                    }
+                    _ => return,
+                },
+            );
+        },
+    );
+    let url = format!("wss://localhost:{}/", server.address.port());
+    let dial = move |tls| Dial::to(&url).unwrap().tls(tls);
+    let (right, wrong) = (dial(keys.client.clone()), dial(keys.stranger.clone()));
+    client.call(move |net| net.dial(right, 1).map(drop).unwrap());
+    assert_eq!([next(&told), next(&told), next(&told)], ["open", "100000", "closed 1000"]);
+    client.call(move |net| net.dial(wrong, 2).map(drop).unwrap());
+    assert!(next(&told).contains("not trusted"));
+    // The alert reaches the server, which serves the next one.
+    server.wait_for(|counts| counts.handshakes_failed == 1 && counts.accepted_now == 0);
+    echoes(&server, &keys);
+}
+
+#[test]
+fn a_peer_that_stops_in_its_handshake_of_tls_is_given_up_and_keeps_nobody_waiting() {
+    let keys = keys(true);
+    let handshake_timeout = Duration::from_millis(300);
+    let server = secure_echo(Config { handshake_timeout, ..Config::default() }, &keys);
+    let mut stopped = server.raw();
+    stopped.write_all(b"\x16\x03\x01\x02\x00").unwrap(); // the head of a record, and no more
+    let mut plain = server.raw();
+    plain.write_all(b"GET / HTTP/1.1\r\n").unwrap(); // not TLS at all
+    echoes(&server, &keys);
+    for mut stream in [stopped, plain] {
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()); // an end, perhaps with an alert
+    }
+    server.wait_for(|counts| counts.handshakes_failed == 2 && counts.accepted_now == 0);
+}
+
+#[test]
+fn a_peer_that_reads_no_ciphertext_is_given_up() {
+    let keys = keys(true);
+    let write_timeout = Duration::from_millis(300);
+    let server = secure_echo(Config { write_timeout, ..Config::default() }, &keys);
+    let request = Request::new("wss://localhost/").unwrap();
+    let dial = Blocking::new(&request).tls(keys.client.clone());
+    let config = Config::default();
+    let ws = dial.blocking_connect_with(&config, |_| TcpStream::connect(server.address)).unwrap();
+    server.wait_for(|counts| counts.open == 1);
+    server.wait_for(|_| {
+        server.call(|net| {
+            let handle = net.handles().next()?;
+            net.send(handle, &vec![0; 100_000][..]).err()
+        }) != Some(SendError::NotOpen)
+            && server.counts().open == 0
+    });
+    drop(ws);
+}
