@@ -130,6 +130,13 @@ impl System {
         }
     }
 
+    pub(crate) fn submit(&mut self) -> io::Result<()> {
+        match self {
+            Self::Mio(system) => system.submit(),
+            Self::Uring(system) => system.submit(),
+        }
+    }
+
     pub(crate) fn read(&mut self, stream: &mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)> {
         forward!(self, Stream stream, read(to))
     }

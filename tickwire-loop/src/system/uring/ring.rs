@@ -230,6 +230,22 @@ impl Ring {
         }
     }
 
+    /// Submits all requests.
+    pub(super) fn submit(&mut self) -> io::Result<()> {
+        self.enable()?;
+        self.submit_backlog()?;
+        self.sends = 0;
+        is_passing(self.ring.submit())
+    }
+
+    fn enable(&mut self) -> io::Result<()> {
+        if !self.enabled {
+            self.ring.submitter().register_enable_rings()?;
+            self.enabled = true;
+        }
+        Ok(())
+    }
+
     /// Submits the requests that found the queue full, and those before them.
     fn submit_backlog(&mut self) -> io::Result<()> {
         while !self.backlog.is_empty() {
@@ -250,10 +266,7 @@ impl Ring {
     /// Submits all requests, and waits for a completion: for as many as are `expected` no longer
     /// than 30 µs after the first (Linux 6.12), for the first one until `timeout`.
     pub(super) fn wait(&mut self, expected: usize, timeout: Option<Duration>) -> io::Result<()> {
-        if !self.enabled {
-            self.ring.submitter().register_enable_rings()?;
-            self.enabled = true;
-        }
+        self.enable()?;
         self.refill();
         self.submit_backlog()?;
         let sends = mem::take(&mut self.sends);
