@@ -60,7 +60,7 @@ pub(crate) struct Inner<T> {
 
 impl<T> Inner<T> {
     pub(crate) fn new(settings: Settings) -> io::Result<Self> {
-        let (system, waker) = System::new()?;
+        let (system, waker) = System::new(settings.io_uring)?;
         Ok(Self {
             settings,
             system,
@@ -337,6 +337,6 @@ impl<T> Inner<T> {
     // Getters.
 
     pub(crate) fn peer_addr(&self, handle: Handle) -> Option<SocketAddr> {
-        self.slots.get(handle)?.wire.as_ref()?.stream.peer_addr().ok()
+        self.system.peer_addr(&self.slots.get(handle)?.wire.as_ref()?.stream).ok()
     }
 }

@@ -65,7 +65,9 @@ impl<'n, T> Net<'n, T> {
 
     /// Closes all listeners. Connections stay.
     pub fn stop_listening(&mut self) {
-        self.inner.doors.iter_mut().for_each(|door| *door = None);
+        for open in self.inner.doors.iter_mut().filter_map(Option::take) {
+            self.inner.system.stop_listening(open.listener);
+        }
     }
 
     /// Dials. [`Event::Open`](crate::Event::Open) says that the connection is open, and
@@ -346,6 +348,11 @@ impl<'n, T> Net<'n, T> {
     /// A waker for another thread.
     pub fn waker(&self) -> Waker {
         self.inner.waker.clone()
+    }
+
+    /// Whether the loop uses io_uring: see [`io_uring`](crate::Settings::io_uring).
+    pub fn uses_io_uring(&self) -> bool {
+        self.inner.system.is_io_uring()
     }
 
     /// What the loop has done, and has now.

@@ -65,7 +65,7 @@ impl<T> Loop<T> {
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<()> {
         while self.round(None, &mut handler)? {}
-        Ok(())
+        self.inner.system.submit()
     }
 
     /// Runs one round: waits for at most this time, and gives each connection that can go on its
@@ -80,7 +80,9 @@ impl<T> Loop<T> {
         most: Duration,
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<bool> {
-        self.round(Some(most), &mut handler)
+        let goes_on = self.round(Some(most), &mut handler)?;
+        self.inner.system.submit()?;
+        Ok(goes_on)
     }
 
     fn round(&mut self, most: Option<Duration>, handler: &mut Handler<'_, T>) -> io::Result<bool> {

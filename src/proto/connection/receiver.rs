@@ -273,8 +273,9 @@ impl Receiver {
     /// [`lend`](Self::lend), [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), and saves
     /// a copy. Ends the current message.
     ///
-    /// In two cases the bytes are copied and the buffer is returned: if a partial frame or message
-    /// is kept from before, or if the buffer has fewer than 8 bytes after the `n` bytes.
+    /// Returns a buffer that is free now: the receiver's own before this call, if it had one. If a
+    /// partial frame or message is kept from before, or if `buffer` has fewer than 8 bytes after
+    /// the `n` bytes, the bytes are copied, and `buffer` is returned.
     ///
     /// # Panics
     ///
@@ -282,12 +283,16 @@ impl Receiver {
     #[inline]
     pub fn lend_filled(&mut self, buffer: Vec<u8>, n: usize) -> Option<Vec<u8>> {
         self.end_message();
-        let refused = self.buf.lend_filled(buffer, n);
-        match &refused {
-            None => self.took(n),
-            Some(buffer) => self.copy_in(&buffer[..n]),
+        match self.buf.lend_filled(buffer, n) {
+            Ok(old) => {
+                self.took(n);
+                (!old.is_empty()).then_some(old)
+            }
+            Err(buffer) => {
+                self.copy_in(&buffer[..n]);
+                Some(buffer)
+            }
         }
-        refused
     }
 
     #[inline(never)]

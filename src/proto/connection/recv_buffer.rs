@@ -292,15 +292,23 @@ impl RecvBuffer {
     /// [`replace`](Self::replace), but keeps a small old buffer, and gives any other old buffer
     /// back.
     fn exchange(&mut self, bytes: Vec<u8>) {
+        let old = self.swap(bytes);
+        if !old.is_empty() {
+            (self.memory.give)(old);
+        }
+    }
+
+    /// [`replace`](Self::replace), but keeps a small old buffer, and returns any other.
+    fn swap(&mut self, bytes: Vec<u8>) -> Vec<u8> {
         let stashed = self.stashed;
         let old = self.replace(bytes).take();
         if stashed && old.len() <= self.base / 8 {
             // Only a small buffer is kept, because a connection must not hold more memory over
             // later waits.
             self.small = old;
-        } else if !old.is_empty() {
-            (self.memory.give)(old);
+            return Vec::new();
         }
+        old
     }
 
     /// Replaces the buffer by `bytes` if the kept bytes fit and leave room. Otherwise drops
@@ -313,17 +321,17 @@ impl RecvBuffer {
         }
     }
 
-    /// Replaces the buffer by `bytes`, whose first `n` bytes are the next input. Returns `bytes` if
-    /// earlier bytes are kept, because input must be contiguous, or if `bytes` has no room for the
-    /// slack.
+    /// Replaces the buffer by `bytes`, whose first `n` bytes are the next input, and returns the old
+    /// buffer. Refuses `bytes` if earlier bytes are kept, because input must be contiguous, or if
+    /// `bytes` has no room for the slack.
     #[inline]
-    pub(super) fn lend_filled(&mut self, bytes: Vec<u8>, n: usize) -> Option<Vec<u8>> {
+    pub(super) fn lend_filled(&mut self, bytes: Vec<u8>, n: usize) -> Result<Vec<u8>, Vec<u8>> {
         if !self.is_empty() || bytes.len().saturating_sub(SLACK) < n {
-            return Some(bytes);
+            return Err(bytes);
         }
-        self.exchange(bytes);
+        let old = self.swap(bytes);
         self.end = n;
-        None
+        Ok(old)
     }
 
     #[inline]

@@ -26,7 +26,8 @@ struct Server {
 
 impl Server {
     fn new(settings: Settings, config: Config) -> Self {
-        let mut net = Loop::new(settings).unwrap();
+        let io_uring = std::env::var_os("TICKWIRE_IO_URING").is_some();
+        let mut net = Loop::new(Settings { io_uring, ..settings }).unwrap();
         let door = Door::new(config);
         let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
         Self { net, address, opened: Vec::new(), ends: Vec::new() }
@@ -59,11 +60,11 @@ impl Server {
     }
 
     fn fault(&mut self, call: &'static str, nth: u64, kind: ErrorKind) {
-        self.net.inner.system.faults.plan(call, nth, kind);
+        self.net.inner.system.faults().plan(call, nth, kind);
     }
 
-    fn made(&self, call: &str) -> u64 {
-        self.net.inner.system.faults.made(call)
+    fn made(&mut self, call: &str) -> u64 {
+        self.net.inner.system.faults().made(call)
     }
 
     /// A peer whose handshake is done.

@@ -12,6 +12,12 @@ use tickwire_loop::{Counts, Door, Event, Loop, Net, Settings, Waker};
 /// Longer than anything here takes, unless it hangs.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
+/// Over which back end the tests run: `TICKWIRE_IO_URING=1 cargo test` chooses io_uring.
+pub(crate) fn chosen(mut settings: Settings) -> Settings {
+    settings.io_uring |= std::env::var_os("TICKWIRE_IO_URING").is_some();
+    settings
+}
+
 type Command<T> = Box<dyn FnOnce(&mut Net<'_, T>) + Send>;
 
 /// A loop that runs in a thread until it is dropped. The test sends it commands.
@@ -29,7 +35,7 @@ impl<T: Send + 'static> Running<T> {
         door: Door,
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>) + Send + 'static,
     ) -> Self {
-        let mut net = Loop::new(settings).unwrap();
+        let mut net = Loop::new(chosen(settings)).unwrap();
         let address = net.net().listen(SocketAddr::from(([127, 0, 0, 1], 0)), door).unwrap();
         let (commands, inbox) = channel::<Command<T>>();
         let waker = net.net().waker();
