@@ -4,7 +4,7 @@ use crate::{
 };
 use std::{
     io, mem,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
 use tickwire::{
@@ -61,6 +61,24 @@ impl<'n, T> Net<'n, T> {
     /// The system's.
     pub fn listen_on(&mut self, listener: TcpListener, door: Door) -> io::Result<SocketAddr> {
         self.inner.listen_on(listener, door)
+    }
+
+    /// Takes a stream that was accepted elsewhere, as if a listener with this door had accepted it:
+    /// within the limits, and with the door's handshake. For an acceptor that deals streams out to
+    /// several loops.
+    ///
+    /// # Errors
+    ///
+    /// If the stream is not connected, and `ConnectionAborted` during a
+    /// [shutdown](Self::shut_down). The stream is closed then. If a limit closes it, the
+    /// [counts](Self::counts) say so.
+    pub fn adopt(&mut self, stream: TcpStream, door: &Door) -> io::Result<()> {
+        let peer = stream.peer_addr()?;
+        if self.inner.shuts_at.is_some() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        self.inner.admit_stream(stream, peer, door);
+        Ok(())
     }
 
     /// Closes all listeners. Connections stay.

@@ -168,6 +168,9 @@ impl<T> Inner<T> {
         // On Windows this option would let another program take the port.
         #[cfg(not(windows))]
         socket.set_reuse_address(true)?;
+        if door.shares_port {
+            share_port(&socket)?;
+        }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         self.listen_on(socket.into(), door)
@@ -189,7 +192,11 @@ impl<T> Inner<T> {
     /// Accepts what waits at the doors, but not more than the share of a round.
     fn accept_knocked(&mut self) {
         for at in mem::take(&mut self.knocked) {
-            for _ in 0..ACCEPTS {
+            for n in 0.. {
+                if n == ACCEPTS {
+                    self.knocked.push(at); // no note may come for those that wait
+                    break;
+                }
                 let Some(Some(open)) = self.doors.get(at as usize) else { break };
                 match self.system.accept(&open.listener) {
                     Ok((stream, peer)) => {
@@ -209,7 +216,7 @@ impl<T> Inner<T> {
     }
 
     /// Gives an accepted stream a slot, within the limits.
-    fn admit_stream(&mut self, stream: TcpStream, peer: SocketAddr, door: &Door) {
+    pub(crate) fn admit_stream(&mut self, stream: TcpStream, peer: SocketAddr, door: &Door) {
         self.counts.accepted += 1;
         if self.counts.accepted_now >= self.settings.max_connections {
             self.counts.over_connections += 1;
@@ -315,6 +322,16 @@ impl<T> Inner<T> {
             }
         }
     }
+}
+
+#[cfg(unix)]
+fn share_port(socket: &Socket) -> io::Result<()> {
+    Ok(rustix::net::sockopt::set_socket_reuseport(socket, true)?)
+}
+
+#[cfg(not(unix))]
+fn share_port(_: &Socket) -> io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
 }
 
 fn is_opening(stage: Option<&Stage>) -> bool {

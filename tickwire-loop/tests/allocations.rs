@@ -48,10 +48,16 @@ fn allocations() -> u64 {
 #[test]
 fn nothing_is_allocated_per_message() {
     for max_whole in [1024, 2] {
-        echo(Settings { max_whole, ..Settings::default() }, 10);
+        echo(Settings { max_whole, ..settings() }, 10);
     }
     fan_out();
     client_and_server();
+}
+
+/// `TICKWIRE_IO_URING=1 cargo test` chooses io_uring.
+fn settings() -> Settings {
+    let io_uring = std::env::var_os("TICKWIRE_IO_URING").is_some();
+    Settings { io_uring, ..Settings::default() }
 }
 
 fn echo(settings: Settings, count: usize) {
@@ -100,7 +106,7 @@ fn echo(settings: Settings, count: usize) {
 }
 
 fn fan_out() {
-    let mut net = Loop::<()>::new(Settings::default()).unwrap();
+    let mut net = Loop::<()>::new(settings()).unwrap();
     let door = Door::new(Config::default());
     let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
     let mut peers: Vec<_> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
@@ -132,7 +138,7 @@ fn fan_out() {
 
 /// Both roles in one loop, which play ping-pong.
 fn client_and_server() {
-    let mut net = Loop::<()>::new(Settings::default()).unwrap();
+    let mut net = Loop::<()>::new(settings()).unwrap();
     let door = Door::new(Config::default());
     let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
     net.net().dial(Dial::to(&format!("ws://{address}/")).unwrap(), ()).unwrap();

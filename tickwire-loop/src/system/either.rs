@@ -26,16 +26,54 @@ pub(crate) enum Listener {
     Uring(uring::Listener),
 }
 
-/// Calls the back end that a stream or listener is of.
+/// Calls that go to the back end: those that make a stream or a listener, those about one, and
+/// those about neither.
 macro_rules! forward {
-    ($system:ident, $kind:ident $of:ident, $method:ident($($arg:expr),*)) => {
-        match ($system, $of) {
-            (System::Mio(system), $kind::Mio(of)) => system.$method(of, $($arg),*),
-            (System::Uring(system), $kind::Uring(of)) => system.$method(of, $($arg),*),
-            // A loop has one back end, so this is not reached.
-            _ => Err(ErrorKind::InvalidInput.into()),
+    ($(make $kind:ident: $make:ident($($a:ident: $a_type:ty),*);)*
+     $(of $of:ident: $call:ident($first:ty $(, $b:ident: $b_type:ty)*) -> $out:ty, $none:expr;)*
+     $(all: $all:ident($($c:ident: $c_type:ty),*);)*) => {
+        impl System {
+            $(pub(crate) fn $make(&mut self, $($a: $a_type),*) -> io::Result<$kind> {
+                match self {
+                    Self::Mio(system) => system.$make($($a),*).map($kind::Mio),
+                    Self::Uring(system) => system.$make($($a),*).map($kind::Uring),
+                }
+            })*
+            $(#[inline]
+            pub(crate) fn $call(&mut self, of: $first $(, $b: $b_type)*) -> $out {
+                match (self, of) {
+                    (Self::Mio(system), $of::Mio(of)) => system.$call(of $(, $b)*),
+                    (Self::Uring(system), $of::Uring(of)) => system.$call(of $(, $b)*),
+                    _ => $none, // not reached: a loop has one back end
+                }
+            })*
+            $(pub(crate) fn $all(&mut self, $($c: $c_type),*) -> io::Result<()> {
+                match self {
+                    Self::Mio(system) => system.$all($($c),*),
+                    Self::Uring(system) => system.$all($($c),*),
+                }
+            })*
         }
     };
+}
+
+forward! {
+    make Listener: listen(listener: TcpListener, token: Token);
+    make Stream: adopt(stream: TcpStream, token: Token, stamps: bool);
+    make Stream: connect(socket: Socket, to: SocketAddr, token: Token, stamps: bool);
+    of Listener: accept(&Listener) -> io::Result<(TcpStream, SocketAddr)>, Err(ErrorKind::InvalidInput.into());
+    of Listener: stop_listening(Listener) -> (), ();
+    of Stream: is_connected(&Stream) -> io::Result<bool>, Err(ErrorKind::InvalidInput.into());
+    of Stream: read(&mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)>, Err(ErrorKind::InvalidInput.into());
+    of Stream: receive(&mut Stream, to: &mut Receiver, read_at: Option<Time>)
+        -> io::Result<(usize, bool)>, Err(ErrorKind::InvalidInput.into());
+    of Stream: arrived(&Stream) -> Option<Arrival>, None;
+    of Stream: write(&mut Stream, out: &mut Outgoing<'_>) -> io::Result<()>, Err(ErrorKind::InvalidInput.into());
+    of Stream: write_slice(&mut Stream, from: &[u8]) -> io::Result<usize>, Err(ErrorKind::InvalidInput.into());
+    of Stream: shut_down(&mut Stream) -> io::Result<()>, Err(ErrorKind::InvalidInput.into());
+    of Stream: close(Stream) -> (), ();
+    all: wait(timeout: Option<Duration>, notes: &mut Vec<Note>);
+    all: submit();
 }
 
 impl System {
@@ -59,124 +97,19 @@ impl System {
         matches!(self, Self::Uring(_))
     }
 
+    pub(crate) fn peer_addr(&self, of: &Stream) -> io::Result<SocketAddr> {
+        match (self, of) {
+            (Self::Mio(system), Stream::Mio(of)) => system.peer_addr(of),
+            (Self::Uring(system), Stream::Uring(of)) => system.peer_addr(of),
+            _ => Err(ErrorKind::InvalidInput.into()),
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn faults(&mut self) -> &mut crate::tests::faults::Faults {
         match self {
             Self::Mio(system) => system.faults(),
             Self::Uring(system) => system.faults(),
-        }
-    }
-
-    pub(crate) fn listen(&mut self, listener: TcpListener, token: Token) -> io::Result<Listener> {
-        match self {
-            Self::Mio(system) => system.listen(listener, token).map(Listener::Mio),
-            Self::Uring(system) => system.listen(listener, token).map(Listener::Uring),
-        }
-    }
-
-    pub(crate) fn accept(&mut self, from: &Listener) -> io::Result<(TcpStream, SocketAddr)> {
-        forward!(self, Listener from, accept())
-    }
-
-    pub(crate) fn stop_listening(&mut self, listener: Listener) {
-        match (self, listener) {
-            (Self::Mio(system), Listener::Mio(listener)) => system.stop_listening(listener),
-            (Self::Uring(system), Listener::Uring(listener)) => system.stop_listening(listener),
-            _ => {}
-        }
-    }
-
-    pub(crate) fn adopt(
-        &mut self,
-        stream: TcpStream,
-        token: Token,
-        stamps: bool,
-    ) -> io::Result<Stream> {
-        match self {
-            Self::Mio(system) => system.adopt(stream, token, stamps).map(Stream::Mio),
-            Self::Uring(system) => system.adopt(stream, token, stamps).map(Stream::Uring),
-        }
-    }
-
-    pub(crate) fn connect(
-        &mut self,
-        socket: Socket,
-        to: SocketAddr,
-        token: Token,
-        stamps: bool,
-    ) -> io::Result<Stream> {
-        match self {
-            Self::Mio(system) => system.connect(socket, to, token, stamps).map(Stream::Mio),
-            Self::Uring(system) => system.connect(socket, to, token, stamps).map(Stream::Uring),
-        }
-    }
-
-    pub(crate) fn is_connected(&mut self, stream: &Stream) -> io::Result<bool> {
-        forward!(self, Stream stream, is_connected())
-    }
-
-    pub(crate) fn peer_addr(&self, of: &Stream) -> io::Result<SocketAddr> {
-        forward!(self, Stream of, peer_addr())
-    }
-
-    pub(crate) fn wait(
-        &mut self,
-        timeout: Option<Duration>,
-        notes: &mut Vec<Note>,
-    ) -> io::Result<()> {
-        match self {
-            Self::Mio(system) => system.wait(timeout, notes),
-            Self::Uring(system) => system.wait(timeout, notes),
-        }
-    }
-
-    pub(crate) fn submit(&mut self) -> io::Result<()> {
-        match self {
-            Self::Mio(system) => system.submit(),
-            Self::Uring(system) => system.submit(),
-        }
-    }
-
-    pub(crate) fn read(&mut self, stream: &mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)> {
-        forward!(self, Stream stream, read(to))
-    }
-
-    pub(crate) fn arrived(&self, stream: &Stream) -> Option<Arrival> {
-        match (self, stream) {
-            (Self::Mio(system), Stream::Mio(stream)) => system.arrived(stream),
-            (Self::Uring(system), Stream::Uring(stream)) => system.arrived(stream),
-            _ => None,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn receive(
-        &mut self,
-        stream: &mut Stream,
-        to: &mut Receiver,
-        read_at: Option<Time>,
-    ) -> io::Result<(usize, bool)> {
-        forward!(self, Stream stream, receive(to, read_at))
-    }
-
-    #[inline]
-    pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut Outgoing<'_>) -> io::Result<()> {
-        forward!(self, Stream stream, write(out))
-    }
-
-    pub(crate) fn write_slice(&mut self, stream: &mut Stream, from: &[u8]) -> io::Result<usize> {
-        forward!(self, Stream stream, write_slice(from))
-    }
-
-    pub(crate) fn shut_down(&mut self, stream: &mut Stream) -> io::Result<()> {
-        forward!(self, Stream stream, shut_down())
-    }
-
-    pub(crate) fn close(&mut self, stream: Stream) {
-        match (self, stream) {
-            (Self::Mio(system), Stream::Mio(stream)) => system.close(stream),
-            (Self::Uring(system), Stream::Uring(stream)) => system.close(stream),
-            _ => {}
         }
     }
 }

@@ -26,10 +26,11 @@ pub use self::waker::Waker;
 
 /// Names a slot, a listener or the waker in a [`Note`]. The owner of a token may change between
 /// the event and its note, so a note is only a hint: the call that it asks for may still block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Token {
     Slot(u32),
     Door(u32),
+    #[default]
     Waker,
 }
 

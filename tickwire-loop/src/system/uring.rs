@@ -11,7 +11,7 @@ mod filled;
 mod ring;
 
 use self::{
-    filled::{Filled, Queue},
+    filled::Filled,
     ring::{Completion, Of, Ring},
 };
 use super::{Note, Token, waker::Waker};
@@ -25,7 +25,7 @@ use std::{
     io::{self, ErrorKind},
     mem,
     net::{SocketAddr, TcpListener, TcpStream},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
     sync::Arc,
     time::Duration,
 };
@@ -48,16 +48,12 @@ pub(crate) struct Uring {
     ring: Ring,
     places: Vec<Place>,
     free: Vec<u32>,
-    filled: Filled,
     /// Notes of waits that were made to close something.
     notes: Vec<Note>,
     batch: Vec<Completion>,
-    /// The completions of the last wait that received.
-    expected: usize,
     /// Buffers to send from, and how many are in use.
     outputs: Vec<Vec<u8>>,
     copies: usize,
-    eventfd: Arc<OwnedFd>,
     #[cfg(test)]
     faults: crate::tests::faults::Faults,
 }
@@ -71,8 +67,12 @@ pub(crate) struct Listener {
     address: SocketAddr,
 }
 
+#[derive(Default)]
 enum Held {
+    #[default]
     Nothing,
+    /// What the waker writes to.
+    Eventfd(#[expect(dead_code)] Arc<OwnedFd>),
     /// A listener with the connections that the kernel accepted.
     Listener(Box<(TcpListener, VecDeque<io::Result<TcpStream>>)>),
     /// It blocks, because the kernel does not wait for one that does not.
@@ -82,9 +82,12 @@ enum Held {
 }
 
 /// A socket, and what the kernel is asked for it.
+#[derive(Default)]
 struct Place {
     token: Token,
+    /// Owns `fd`.
     held: Held,
+    fd: RawFd,
     /// A bit for each request under way, by the number of [`Of`].
     asked: u8,
     /// The number of requests under way. The place is free when it is closed and this is zero.
@@ -97,7 +100,7 @@ struct Place {
     blocked: bool,
     /// To be shut for writing after the send under way.
     shuts: bool,
-    received: Queue,
+    received: Filled,
     /// Nothing more will be received: 0 at the end of the stream, or the error code.
     end: Option<i32>,
     /// The error code of a send that failed.
@@ -105,22 +108,6 @@ struct Place {
 }
 
 impl Place {
-    fn new(token: Token, held: Held) -> Self {
-        Self {
-            token,
-            held,
-            asked: 0,
-            requests: 0,
-            closed: false,
-            stopping: false,
-            blocked: false,
-            shuts: false,
-            received: Queue::default(),
-            end: None,
-            failed: None,
-        }
-    }
-
     fn is_asked(&self, of: Of) -> bool {
         self.asked & 1 << of as u8 != 0
     }
@@ -128,19 +115,6 @@ impl Place {
     fn ask(&mut self, of: Of) {
         self.asked |= 1 << of as u8;
         self.requests += 1;
-    }
-
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        match &self.held {
-            Held::Nothing => None,
-            Held::Listener(held) => Some(held.0.as_fd()),
-            Held::Plain(tcp) => Some(tcp.as_fd()),
-            Held::Stamped(tcp) => Some(tcp.get_ref().as_fd()),
-        }
-    }
-
-    fn raw(&self) -> RawFd {
-        self.fd().map_or(-1, |fd| fd.as_raw_fd())
     }
 
     fn tcp(&self) -> io::Result<&TcpStream> {
@@ -159,23 +133,20 @@ impl Uring {
     pub(crate) fn new() -> io::Result<(Self, Waker)> {
         let ring = Ring::new()?;
         let eventfd = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let waker = Waker::eventfd(eventfd.clone());
         let mut system = Self {
             ring,
             places: Vec::new(),
             free: Vec::new(),
-            filled: Filled::default(),
             notes: Vec::new(),
             batch: Vec::new(),
-            expected: 1,
             outputs: Vec::new(),
             copies: 0,
-            eventfd,
             #[cfg(test)]
             faults: Default::default(),
         };
-        system.ask_waker();
-        Ok((system, waker))
+        let at = system.take(Token::Waker, eventfd.as_raw_fd(), Held::Eventfd(eventfd.clone()));
+        system.ask(at, Of::Wake);
+        Ok((system, Waker::eventfd(eventfd)))
     }
 
     // Sockets.
@@ -184,7 +155,8 @@ impl Uring {
         self.fault("listen")?;
         listener.set_nonblocking(false)?;
         let address = listener.local_addr()?;
-        let at = self.take(token, Held::Listener(Box::new((listener, VecDeque::new()))));
+        let fd = listener.as_raw_fd();
+        let at = self.take(token, fd, Held::Listener(Box::new((listener, VecDeque::new()))));
         self.ask(at, Of::Accept);
         Ok(Listener { at, address })
     }
@@ -215,19 +187,18 @@ impl Uring {
         place.closed = true;
         self.cancel(listener.at, Of::Accept);
         self.settle(listener.at);
+        let mut notes = mem::take(&mut self.notes);
         for _ in 0..CLOSE_WAITS {
             let held = self.places.get(listener.at as usize).map(|place| &place.held);
-            if !matches!(held, Some(Held::Listener(_))) {
-                return;
+            if !matches!(held, Some(Held::Listener(_)))
+                || !self.ring.is_enabled()
+                || self.ring.wait(Some(Duration::from_millis(1))).is_err()
+            {
+                break;
             }
-            let mut notes = mem::take(&mut self.notes);
-            let waited = self.ring.wait(1, Some(Duration::from_millis(1)));
             self.work_off(&mut notes);
-            self.notes = notes;
-            if waited.is_err() {
-                return;
-            }
         }
+        self.notes = notes;
     }
 
     /// Registers an accepted stream. `stamps`: whether its reads tell the time of arrival.
@@ -246,11 +217,12 @@ impl Uring {
         self.fault("adopt")?;
         stream.set_nodelay(true)?; // otherwise replies wait for acknowledgements
         stream.set_nonblocking(stamps)?;
+        let fd = stream.as_raw_fd();
         let held = match stamps {
             true => Held::Stamped(Box::new(Timestamped::new(stream)?)),
             false => Held::Plain(stream),
         };
-        Ok(self.take(token, held))
+        Ok(self.take(token, fd, held))
     }
 
     /// Begins to connect. A note says when [`is_connected`](Self::is_connected) has changed.
@@ -313,9 +285,8 @@ impl Uring {
         }
         let timeout = if self.notes.is_empty() { timeout } else { Some(Duration::ZERO) };
         notes.append(&mut self.notes);
-        self.ring.wait(self.expected, timeout)?;
-        // As many as came now: a loop with one busy connection waits for no other.
-        self.expected = self.work_off(notes).max(1);
+        self.ring.wait(timeout)?;
+        self.work_off(notes);
         Ok(())
     }
 
@@ -324,27 +295,18 @@ impl Uring {
         self.ring.submit()
     }
 
-    /// Works off the completions. Returns the number of those that received.
-    fn work_off(&mut self, notes: &mut Vec<Note>) -> usize {
+    /// Works off the completions.
+    fn work_off(&mut self, notes: &mut Vec<Note>) {
         let mut batch = mem::take(&mut self.batch);
         self.ring.complete(&mut batch);
-        let received = batch.iter().filter(|done| done.of == Of::Receive).count();
         for done in batch.drain(..) {
             self.completed(done, notes);
         }
         self.batch = batch;
-        received
     }
 
     fn completed(&mut self, mut done: Completion, notes: &mut Vec<Note>) {
         let at = done.at;
-        if done.of == Of::Wake {
-            if !done.more {
-                self.ask_waker();
-            }
-            let token = Token::Waker;
-            return notes.push(Note { token, readable: true, writable: false, shut: false });
-        }
         let Some(place) = self.places.get_mut(at as usize) else { return };
         if !done.more {
             place.requests -= 1;
@@ -371,19 +333,17 @@ impl Uring {
                 readable = self.received(at, done.result, done.buffer.take());
             }
             Of::Send => writable = self.sent(at, done.result, done.buffer.take()),
-            Of::Readable => readable = true,
-            Of::Writable => writable = mem::take(&mut place.blocked) || place.end.is_none(),
+            Of::Readable | Of::Wake => readable = true,
+            Of::Writable => (place.blocked, writable) = (false, true),
             Of::Cancel if done.result.is_err() => place.stopping = false, // nothing was under way
-            Of::Cancel | Of::Wake => {}
+            Of::Cancel => {}
         }
-        if let Some(buffer) = done.buffer {
-            self.ring.put(buffer);
-        }
+        self.ring.put(done.buffer);
         let Some(place) = self.places.get(at as usize) else { return };
         if !place.closed && (readable || writable) {
             notes.push(Note { token: place.token, readable, writable, shut: false });
         }
-        if !done.more && done.of == Of::Receive {
+        if !done.more && matches!(done.of, Of::Receive | Of::Wake) {
             self.go_on(at);
         }
         self.settle(at);
@@ -391,18 +351,15 @@ impl Uring {
 
     // Places.
 
-    fn take(&mut self, token: Token, held: Held) -> u32 {
-        let place = Place::new(token, held);
-        match self.free.pop() {
-            Some(at) => {
-                self.places[at as usize] = place;
-                at
-            }
-            None => {
-                self.places.push(place);
-                self.places.len() as u32 - 1
-            }
+    fn take(&mut self, token: Token, fd: RawFd, held: Held) -> u32 {
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            self.places.len() as u32 - 1
+        });
+        if let Some(place) = self.places.get_mut(at as usize) {
+            *place = Place { token, held, fd, ..Place::default() };
         }
+        at
     }
 
     fn place(&mut self, at: u32) -> io::Result<&mut Place> {
@@ -427,7 +384,8 @@ impl Uring {
         match place.held {
             Held::Plain(_) => self.ask(at, Of::Receive),
             Held::Stamped(_) => self.ask(at, Of::Readable),
-            _ => {}
+            Held::Eventfd(_) => self.ask(at, Of::Wake),
+            Held::Listener(_) | Held::Nothing => {}
         }
     }
 
@@ -440,9 +398,10 @@ impl Uring {
             return;
         }
         place.ask(of);
-        let fd = place.raw();
+        let fd = place.fd;
         match of {
             Of::Accept => self.ring.accept(at, fd),
+            Of::Wake => self.ring.poll(at, of, fd, IN, true),
             Of::Readable => self.ring.poll(at, of, fd, IN, false),
             Of::Writable => self.ring.poll(at, of, fd, OUT, false),
             _ => self.ring.receive(at, fd),
@@ -455,11 +414,6 @@ impl Uring {
             place.requests += 1;
             self.ring.cancel(at, of);
         }
-    }
-
-    fn ask_waker(&mut self) {
-        let event = PollFlags::IN.bits() as u32;
-        self.ring.poll(0, Of::Wake, self.eventfd.as_raw_fd(), event, true);
     }
 
     #[cfg(test)]

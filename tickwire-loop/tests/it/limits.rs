@@ -1,11 +1,12 @@
 //! Limits at the door, each with its counter.
-use crate::common::{REQUEST, Running, echo, head};
+use crate::common::{REQUEST, Running, chosen, echo, head};
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    time::Duration,
 };
 use tickwire::Config;
-use tickwire_loop::{Counts, Settings};
+use tickwire_loop::{Counts, Door, Loop, Settings};
 
 fn is_closed(mut stream: TcpStream) -> bool {
     stream.read(&mut [0]).unwrap_or(0) == 0
@@ -92,4 +93,19 @@ fn a_loop_has_several_doors() {
     stream.write_all(REQUEST.as_bytes()).unwrap();
     assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
     server.raw_open();
+}
+
+#[test]
+fn more_connections_than_a_round_accepts_are_accepted_in_the_next_rounds() {
+    let mut net = Loop::<()>::new(chosen(Settings::default())).unwrap();
+    let door = Door::new(Config::default());
+    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+    let clients: Vec<_> = (0..150).map(|_| TcpStream::connect(address).unwrap()).collect();
+    for _ in 0..1000 {
+        net.turn(Duration::from_millis(10), |_, _| {}).unwrap();
+        if net.net().counts().accepted == clients.len() as u64 {
+            return;
+        }
+    }
+    panic!("{net:?}");
 }

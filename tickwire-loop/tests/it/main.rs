@@ -11,6 +11,7 @@ mod requests;
 mod slow;
 #[cfg(all(feature = "stamps", target_os = "linux"))]
 mod stamps;
+mod threads;
 mod time;
 #[cfg(feature = "rustls")]
 mod tls;

@@ -24,31 +24,24 @@ impl Uring {
     ) -> bool {
         const ENOBUFS: i32 = 105;
         const ECANCELED: i32 = 125;
-        let Ok(place) = self.place(at) else { return false };
-        let closed = place.closed;
+        let Some(place) = self.places.get_mut(at as usize) else { return false };
         match (result, buffer) {
-            (Ok(n @ 1..), Some(buffer)) if !closed => {
-                let unused = self.filled.push(&mut self.places[at as usize].received, buffer, n);
-                unused.into_iter().for_each(|buffer| self.ring.put(buffer));
-                self.stop_if_full(at);
+            (Ok(n @ 1..), Some(buffer)) if !place.closed => {
+                self.ring.put(place.received.push(buffer, n));
+                if place.received.bytes() > MOST_FILLED
+                    && place.is_asked(Of::Receive)
+                    && !mem::replace(&mut place.stopping, true)
+                {
+                    self.cancel(at, Of::Receive);
+                }
             }
-            (Ok(1..), buffer) => buffer.into_iter().for_each(|buffer| self.ring.put(buffer)),
+            (Ok(1..), buffer) => self.ring.put(buffer),
             // It goes on: there was no buffer, or it was stopped.
             (Err(ENOBUFS | ECANCELED), _) => return false,
             (Ok(0), _) => place.end = Some(0),
             (Err(code), _) => place.end = Some(code),
         }
         true
-    }
-
-    fn stop_if_full(&mut self, at: u32) {
-        let Ok(place) = self.place(at) else { return };
-        if place.received.bytes() > MOST_FILLED
-            && place.is_asked(Of::Receive)
-            && !mem::replace(&mut place.stopping, true)
-        {
-            self.cancel(at, Of::Receive);
-        }
     }
 
     /// Goes on after a send. Returns whether the owner wants to know.
@@ -64,7 +57,7 @@ impl Uring {
             Ok(n @ 1..) if n < buffer.len() && !place.closed => {
                 buffer.drain(..n);
                 place.ask(Of::Send);
-                match self.ring.send(at, place.raw(), buffer) {
+                match self.ring.send(at, place.fd, buffer) {
                     None => return false,
                     Some(refused) => buffer = refused, // the one that was under way is done
                 }
@@ -95,11 +88,10 @@ impl Uring {
             let read = tcp.read(to);
             return self.read_by_itself(stream.0, read);
         }
-        let place = &mut self.places[stream.0 as usize];
-        match self.filled.read(&mut place.received, to) {
+        match self.place(stream.0)?.received.read(to) {
             (0, None) => self.end_of(stream.0),
             (n, emptied) => {
-                emptied.into_iter().for_each(|buffer| self.ring.put(buffer));
+                self.ring.put(emptied);
                 Ok((n, self.took(stream.0)))
             }
         }
@@ -133,16 +125,13 @@ impl Uring {
             }
             return Ok((n, drained));
         }
-        let place = &mut self.places[stream.0 as usize];
-        let Some((buffer, n)) = self.filled.pop(&mut place.received) else {
+        let Some((buffer, n)) = self.place(stream.0)?.received.pop() else {
             return self.end_of(stream.0);
         };
         if let Some(time) = read_at {
             to.commit_at(0, time);
         }
-        if let Some(unused) = to.lend_filled(buffer, n) {
-            self.ring.put(unused);
-        }
+        self.ring.put(to.lend_filled(buffer, n));
         Ok((n, self.took(stream.0)))
     }
 
@@ -165,7 +154,7 @@ impl Uring {
     /// Goes on receiving after a part was read. Returns whether there is nothing more to read.
     fn took(&mut self, at: u32) -> bool {
         self.go_on(at);
-        self.place(at).is_ok_and(|place| place.received.is_empty() && place.end.is_none())
+        self.place(at).is_ok_and(|place| place.received.bytes() == 0 && place.end.is_none())
     }
 
     /// After a read of a stream that reads by itself.
@@ -201,7 +190,7 @@ impl Uring {
             return Ok(());
         }
         place.ask(Of::Send);
-        let fd = place.raw();
+        let fd = place.fd;
         let mut buffer = self.outputs.pop().unwrap_or_else(|| Vec::with_capacity(SHORT));
         buffer.clear();
         buffer.put(out);
@@ -234,9 +223,8 @@ impl Uring {
 
     fn send_now(&mut self, at: u32, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let place = self.place(at)?;
-        let fd = place.fd().ok_or(ErrorKind::NotConnected)?;
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        match sendmsg(fd, pieces, &mut SendAncillaryBuffer::default(), flags) {
+        match sendmsg(place.tcp()?, pieces, &mut SendAncillaryBuffer::default(), flags) {
             Ok(0) if pieces.iter().any(|piece| !piece.is_empty()) => {
                 Err(ErrorKind::WriteZero.into())
             }
@@ -274,8 +262,7 @@ impl Uring {
         {
             let _ = tcp.shutdown(Shutdown::Both); // this ends what is asked for
         }
-        let place = &mut self.places[stream.0 as usize];
-        while let Some((buffer, _)) = self.filled.pop(&mut place.received) {
+        while let Some((buffer, _)) = self.place(stream.0).ok().and_then(|at| at.received.pop()) {
             self.ring.put(buffer);
         }
         self.settle(stream.0);
