@@ -25,16 +25,12 @@ pub fn bind(address: SocketAddr, service: &Service) -> io::Result<(Loop<()>, Soc
     let most = Settings::default().max_connections;
     let settings =
         Settings { io_uring: service.io_uring, max_per_address: most, ..Settings::default() };
-    let mut door = Door::new(service.config.clone());
+    let mut door = Door::new(service.config.clone()).share_port(service.shares_port);
     if let Some(tls) = &service.tls {
         door = door.tls(tls.clone());
     }
     let mut net = Loop::new(settings)?;
-    let address = if service.shares_port {
-        net.net().listen_on(shared(address)?, door)?
-    } else {
-        net.net().listen(address, door)?
-    };
+    let address = net.net().listen(address, door)?;
     Ok((net, address))
 }
 
@@ -56,16 +52,4 @@ fn echo(net: &mut Net<'_, ()>, event: Event<'_, ()>) {
         Event::Message { from, message, .. } => drop(net.send(from, message)),
         _ => {}
     }
-}
-
-/// A listener whose port others may have too. The kernel deals connections out among them.
-fn shared(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    use socket2::{Domain, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    #[cfg(unix)]
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(4096)?;
-    Ok(socket.into())
 }

@@ -118,7 +118,8 @@ impl Handler {
                 backoff.first_delay = Duration::from_millis(50); // else what 5 s are, and a minute
                 backoff.max_delay = Duration::from_secs(5);
                 let rotation = Rotation::new(life, Rules::lead(life, line));
-                let dial = Dial::to(url)?.config(config.clone()).tls(tls.clone()).timestamps(!uring);
+                let dial =
+                    Dial::to(url)?.config(config.clone()).tls(tls.clone()).timestamps(!uring);
                 lines.push(Line::new(feed, dial, backoff, rotation));
             }
         }
