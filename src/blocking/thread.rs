@@ -23,10 +23,10 @@ use std::{
 /// within this time.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time by which the system may end a blocking read too late: two steps of the system's clock.
-/// So a read blocks only if the next deadline is further away than `READ_TIMEOUT` and this time
-/// together.
+/// So a read blocks only if the next deadline is at least the read timeout plus `MARGIN` away.
 const MARGIN: Duration = Duration::from_millis(20);
-/// The number of reads in a row, over any number of calls, before the deadlines are checked.
+/// After this many reads, over any number of calls, the next one is put off, so that the deadlines
+/// are checked although the stream always has data.
 const READS: u32 = 64;
 
 /// A clock, the state of a call, and the events and deadlines that the last polls would wait for.
@@ -49,7 +49,8 @@ pub(crate) struct Thread {
     /// The polls stopped although the stream did not block. So `wait` returns at once, and the call
     /// polls again.
     again: bool,
-    /// The number of reads since the deadlines were last checked.
+    /// The number of reads since one was last put off for the deadlines. A read that would block
+    /// also has them checked, and does not change this number.
     reads: u32,
     /// The next read may block.
     read_waits: bool,
@@ -248,6 +249,9 @@ impl<S: Stream> Source for Timed<S, Thread> {
         let waits = mem::take(&mut wait.read_waits);
         let first = mem::take(&mut wait.unread);
         wait.reads += 1;
+        // Puts the read off. `Pending` makes the loop check the deadlines. `again` makes `wait`
+        // return at once, with the call's timeout if that has passed. No byte was read, so
+        // `unread` stays.
         if wait.reads > READS || (!first && wait.call_is_over()) {
             (wait.reads, wait.again, wait.unread) = (0, true, first);
             return Poll::Pending;

@@ -25,7 +25,8 @@ pub(crate) struct Out {
     /// The first error of the stream.
     pub(super) io_error: Option<io::Error>,
     /// The error that ended receiving, or the error of a passed deadline. The receiver has this
-    /// error too, but the sending half cannot see the receiver.
+    /// error too, but the sending half cannot see the receiver. If the two differ, the receiver's
+    /// replaces this one: it says what the receiving calls return.
     pub(super) recv_error: Option<RecvError>,
 }
 

@@ -61,9 +61,9 @@ pub struct Config {
     /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
     /// a message of any length is accepted whole. 0 counts as 1.
     ///
-    /// Without this limit, the messages for a peer that does not read would fill memory. If a
-    /// larger message made the buffer grow to more than four times this length, the buffer is freed
-    /// once all its bytes are written.
+    /// Without this limit, the messages for a peer that does not read would fill memory. One
+    /// large message can make the buffer longer than four times `high_water`. Such a buffer is
+    /// freed once all its bytes are written.
     pub high_water: usize,
 
     /// The number of bytes of replies at which an adapter writes in the middle of a batch; default

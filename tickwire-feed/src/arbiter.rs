@@ -86,7 +86,7 @@ pub struct Arbiter<T> {
     /// The latest of three times: when a message was next while a gap was open, when the gap began,
     /// and when the feed was synchronised.
     moved: Time,
-    /// The messages ahead of the feed, in strictly ascending order of `first`. The numbers of a
+    /// The messages received and not delivered yet, in strictly ascending order of `first`. The numbers of a
     /// line ascend, so most messages go to the end.
     kept: VecDeque<Kept<T>>,
     /// True if a line may have a `refused`, or if `guessed`, `anew` or `left` is set.

@@ -111,7 +111,7 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Sets when a slot has its turn at the latest. An earlier deadline stays.
+    /// Makes sure that the slot gets its turn at `until`, or earlier.
     pub(crate) fn arm(&mut self, at: u32, until: Option<Time>) {
         if let Some(until) = until {
             self.deadlines.set_no_later(at << 1, until);

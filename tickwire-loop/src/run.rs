@@ -189,7 +189,7 @@ impl<T> Inner<T> {
         Ok(address)
     }
 
-    /// Accepts what waits at the doors, but not more than the share of a round.
+    /// Accepts the connections that wait at each door, at most `ACCEPTS` for a door and round.
     fn accept_knocked(&mut self) {
         for at in mem::take(&mut self.knocked) {
             for n in 0.. {

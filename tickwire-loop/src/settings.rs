@@ -30,15 +30,16 @@ pub struct Settings {
     /// How the loop waits; default [`Waiting::Sleep`].
     pub waiting: Waiting,
 
-    /// The most connections accepted at a time, those in their handshake included; default 65,536.
-    /// One above it is closed at once, before a byte is read. Dialed connections do not count.
+    /// The most accepted connections that may exist at once, including those in their handshake;
+    /// default 65,536. A connection above this limit is closed before a byte is read. Dialed
+    /// connections do not count.
     ///
     /// Stops peers from taking all memory and all descriptors.
     pub max_connections: usize,
 
-    /// The most connections accepted at a time from one address; default 1,024. One above it is
-    /// closed at once. Addresses of IPv6 count by their first 64 bits, because one customer has
-    /// all of these.
+    /// The most accepted connections from one address that may exist at once; default 1,024. A
+    /// connection above this limit is closed at once. Addresses of IPv6 count by their first 64
+    /// bits, because one customer has all of these.
     ///
     /// Stops one peer from taking the places of all others. Set it lower if each peer has an
     /// address of its own. Behind a proxy all peers have one address, so set it to

@@ -10,8 +10,7 @@ use std::{
 /// Ends the loop's wait from any thread.
 ///
 /// It carries nothing. Messages for the loop go through a channel of your own, for example
-/// [`std::sync::mpsc`]. Several loops exchange messages in the same way: see the
-/// [crate's documentation](crate#several-loops).
+/// [`std::sync::mpsc`]. Several loops exchange messages in the same way.
 #[derive(Clone, Debug)]
 pub struct Waker(Arc<Bell>);
 

@@ -36,6 +36,9 @@ impl<T: Send + 'static> Running<T> {
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>) + Send + 'static,
     ) -> Self {
         let mut net = Loop::new(chosen(settings)).unwrap();
+        if chosen(Settings::default()).io_uring && !net.net().uses_io_uring() {
+            println!("NOT RUN over io_uring, but over mio: the kernel or the build has none");
+        }
         let address = net.net().listen(SocketAddr::from(([127, 0, 0, 1], 0)), door).unwrap();
         let (commands, inbox) = channel::<Command<T>>();
         let waker = net.net().waker();

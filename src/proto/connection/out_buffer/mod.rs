@@ -302,9 +302,10 @@ impl OutBuffer {
         }
     }
 
-    /// Drops everything. Returns the number of dropped bytes.
-    pub(crate) fn clear(&mut self) -> usize {
-        let dropped = self.len();
+    /// Drops the unwritten bytes, after a failed write. Nothing is fed afterwards, so `open` and the
+    /// memory may stay. `written` does not change, and `fed` falls back to it. So the ledger counts
+    /// the dropped bytes before this call.
+    pub(super) fn drop_unwritten(&mut self) {
         let written = self.written();
         self.splices.clear();
         self.controls.clear();
@@ -312,7 +313,6 @@ impl OutBuffer {
         (self.mark, self.sent, self.end) = (0, 0, 0);
         self.origin = written;
         self.stall = Stall::No;
-        dropped
     }
 
     /// Whether the stream has refused the outgoing bytes.

@@ -22,8 +22,8 @@ impl OutBuffer {
         self.find(|_| true);
     }
 
-    /// The first place at or behind `sent` where an unwritten message begins. `None` inside a
-    /// message in chunks whose end is not known yet.
+    /// The first boundary at offset `sent` or later where a message begins, or else the end of the
+    /// content. `None` if the content ends inside a message in chunks.
     fn message_boundary(&mut self) -> Option<Boundary> {
         // The place is behind control frames. So it is the same before and after data is fed, and
         // messages that overtake keep their order.

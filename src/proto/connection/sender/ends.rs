@@ -103,7 +103,7 @@ impl Sender {
     pub(crate) fn write_failed(&mut self) {
         // The ledger counts what is dropped, so it looks before the buffers are emptied.
         self.ledger.broken(&self.out, self.urgent.first_len());
-        self.out.clear();
+        self.out.drop_unwritten();
         self.urgent.clear();
         self.state = State::Closed { broken: true };
         self.stop();

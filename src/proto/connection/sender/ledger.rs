@@ -178,7 +178,8 @@ impl Ledger {
         Position::in_order(self.data_end(out.fed()))
     }
 
-    /// A number that changes with each message fed, in order or to overtake.
+    /// A number that changes whenever a message is fed, whether in order or to overtake. It begins
+    /// at 0. The idle message looks at it.
     pub(super) fn data_mark(&self, out: &OutBuffer) -> u64 {
         self.data_end(out.fed()).wrapping_add(self.first_fed)
     }

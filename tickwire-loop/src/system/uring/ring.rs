@@ -12,7 +12,7 @@ use std::{
     alloc::{Layout, alloc_zeroed, dealloc},
     collections::VecDeque,
     io::{self, ErrorKind},
-    mem::{self, ManuallyDrop},
+    mem,
     net::TcpStream,
     os::fd::{FromRawFd, RawFd},
     ptr::NonNull,
@@ -101,13 +101,13 @@ pub(super) struct Ring {
     /// Sends that are not submitted yet.
     sends: usize,
     /// What is being sent, by place. Invariant: the kernel may read a buffer that is not empty.
-    sending: ManuallyDrop<Vec<Vec<u8>>>,
+    sending: Vec<Vec<u8>>,
     /// `BUFFERS` entries, in which the kernel reads which buffers it may fill.
     entries: NonNull<BufRingEntry>,
     tail: u16,
     /// The receive buffers, by number. Invariant: the kernel may write to those not in `missing`,
     /// and those in `missing` are empty.
-    with_kernel: ManuallyDrop<Vec<Vec<u8>>>,
+    with_kernel: Vec<Vec<u8>>,
     missing: Vec<u16>,
     /// Receive buffers in nobody's use. The last one given back is the first taken, because it is
     /// still in the processor's cache.
@@ -146,10 +146,10 @@ impl Ring {
             backlog: VecDeque::new(),
             outstanding: 0,
             sends: 0,
-            sending: ManuallyDrop::default(),
+            sending: Vec::new(),
             entries,
             tail: 0,
-            with_kernel: ManuallyDrop::new(vec![Vec::new(); usize::from(BUFFERS)]),
+            with_kernel: vec![Vec::new(); usize::from(BUFFERS)],
             missing: (0..BUFFERS).collect(),
             spare: Vec::new(),
         };
@@ -182,8 +182,8 @@ impl Ring {
         self.push(&opcode::AsyncCancel::new(of.number(at)).build(), Of::Cancel, at);
     }
 
-    /// Sends a buffer, which comes back with the completion. Returns it if there is one under way
-    /// from this place already.
+    /// Sends a buffer, which comes back with the completion. Returns it if it is empty, or if there
+    /// is one under way from this place already.
     pub(super) fn send(&mut self, at: u32, stream: RawFd, buffer: Vec<u8>) -> Option<Vec<u8>> {
         const MSG_NOSIGNAL: i32 = 0x4000;
         let place = at as usize;
@@ -191,7 +191,7 @@ impl Ring {
             self.sending.resize(place + 1, Vec::new());
         }
         let sending = self.sending.get_mut(place).filter(|sending| sending.is_empty());
-        let Some(sending) = sending else { return Some(buffer) };
+        let Some(sending) = sending.filter(|_| !buffer.is_empty()) else { return Some(buffer) };
         *sending = buffer; // moved, but its bytes stay where they are
         let len = u32::try_from(sending.len()).unwrap_or(u32::MAX);
         let send = opcode::Send::new(Fd(stream), sending.as_ptr(), len).flags(MSG_NOSIGNAL);
@@ -203,11 +203,16 @@ impl Ring {
     fn push(&mut self, entry: &squeue::Entry, of: Of, at: u32) {
         let entry = entry.clone().user_data(of.number(at));
         self.outstanding += 1;
-        // SAFETY: the memory that requests refer to stays until their last completions. It is in
-        // `with_kernel`, and in `sending`, where `send` and `complete` keep the invariant.
-        if !self.backlog.is_empty() || unsafe { self.ring.submission().push(&entry) }.is_err() {
+        if !self.backlog.is_empty() || !self.queue(&entry) {
             self.backlog.push_back(entry);
         }
+    }
+
+    /// Returns `false` if the queue is full.
+    fn queue(&mut self, entry: &squeue::Entry) -> bool {
+        // SAFETY: the memory that requests refer to stays until their last completions. It is in
+        // `with_kernel`, and in `sending`, where `send` and `complete` keep the invariant.
+        unsafe { self.ring.submission().push(entry) }.is_ok()
     }
 
     /// Submits all requests. While the kernel takes none, they stay here.
@@ -217,11 +222,11 @@ impl Ring {
         loop {
             is_passing(self.ring.submit())?;
             let before = self.backlog.len();
-            while let Some(entry) = self.backlog.front()
-                // SAFETY: as in `push`.
-                && unsafe { self.ring.submission().push(entry) }.is_ok()
-            {
-                self.backlog.pop_front();
+            while let Some(entry) = self.backlog.pop_front() {
+                if !self.queue(&entry) {
+                    self.backlog.push_front(entry);
+                    break;
+                }
             }
             if self.backlog.len() == before {
                 return Ok(());
@@ -307,18 +312,17 @@ impl Ring {
             }
             self.tail = self.tail.wrapping_add(1);
             // SAFETY: `at` is below the number of entries, and the kernel reads this entry only
-            // after the tail has passed it. The buffer has `LEN` bytes or more. It is in
-            // `with_kernel` (`id` comes from `missing`, so it is below `BUFFERS`), where nobody
-            // looks at it before the kernel names it. The tail is aligned, lies in the first entry,
-            // and is only read by the kernel.
-            unsafe {
-                let entry = &mut *self.entries.as_ptr().add(at);
-                entry.set_addr(begin);
-                entry.set_len(LEN as u32);
-                entry.set_bid(id);
-                let tail = BufRingEntry::tail(self.entries.as_ptr()).cast_mut();
-                AtomicU16::from_ptr(tail).store(self.tail, Ordering::Release);
-            }
+            // after the tail has passed it, below.
+            let entry = unsafe { &mut *self.entries.as_ptr().add(at) };
+            // The buffer has `LEN` bytes or more. It is in `with_kernel` (`id` comes from
+            // `missing`, so it is below `BUFFERS`), where nobody looks before the kernel names it.
+            entry.set_addr(begin);
+            entry.set_len(LEN as u32);
+            entry.set_bid(id);
+            let first = self.entries.as_ptr();
+            // SAFETY: the tail is aligned, lies in the first entry, and is only read by the kernel.
+            let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(first).cast_mut()) };
+            tail.store(self.tail, Ordering::Release);
         }
     }
 
@@ -344,19 +348,15 @@ impl Drop for Ring {
     fn drop(&mut self) {
         let ended = if self.enabled { self.end_all() } else { Ok(()) };
         if ended.is_err() || self.enabled && self.outstanding > 0 {
+            mem::forget((mem::take(&mut self.sending), mem::take(&mut self.with_kernel)));
             return;
         }
         // Without the registration of `new` this fails, and the kernel knows no entries.
         let _ = self.ring.submitter().unregister_buf_ring(GROUP);
-        // SAFETY: no request is under way, so the kernel uses none of this memory, and it is not
-        // used below. The entries were allocated with this layout.
-        unsafe {
-            ManuallyDrop::drop(&mut self.sending);
-            ManuallyDrop::drop(&mut self.with_kernel);
-            if let Ok(layout) = layout() {
-                dealloc(self.entries.as_ptr().cast(), layout);
-            }
-        }
+        let Ok(layout) = layout() else { return };
+        // SAFETY: the kernel knows the entries no longer, they were allocated with this layout, and
+        // nobody uses them below.
+        unsafe { dealloc(self.entries.as_ptr().cast(), layout) };
     }
 }
 

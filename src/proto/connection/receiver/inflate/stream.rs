@@ -185,9 +185,9 @@ impl Inflate {
     /// §7.2.2 inflates [`TAIL`] after the message, and both together must be whole blocks. It is
     /// not enough that the tail yields no output, because the tail could complete the code lengths
     /// of a cut block. So the message's own bits must end with the header of a stored block, whose
-    /// lengths are the tail. The header has 3 bits, and at most 7 bits of padding follow. So a
-    /// block before the header ends in the message's last two bytes. If there is no such block, the
-    /// header is the whole message.
+    /// lengths are the tail. The header and its padding have at most 10 bits. So if another
+    /// block precedes the header, this block ends within the message's last two bytes. If no block
+    /// precedes the header, the header is the whole message.
     ///
     /// With `InflateFlush::Block`, zlib stops after each block, but reports the stop only while
     /// input is left. After a stop in the last two bytes, the next block has at most 15 bits of the
