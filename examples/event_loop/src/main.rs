@@ -10,7 +10,14 @@ mod tls;
 
 use event_loop::{Service, bind, run};
 use lexopt::{Arg::Long, Parser, ValueExt};
-use std::{error::Error, io, net::SocketAddr, num::NonZero, process::ExitCode, sync::mpsc, thread};
+use std::{
+    error::Error,
+    io,
+    net::SocketAddr,
+    num::NonZero,
+    process::{self, ExitCode},
+    thread,
+};
 
 const USAGE: &str = "\
 Usage: event_loop [OPTIONS]
@@ -63,18 +70,22 @@ impl Options {
 fn serve(options: &Options) -> io::Result<()> {
     let Options { mut listen, threads, ref service } = *options;
     let scheme = if service.tls.is_some() { "wss" } else { "ws" };
-    let (ended, end) = mpsc::channel();
-    for n in 0..threads {
-        let (mut net, address) = bind(listen, service)?;
-        if n == 0 && service.io_uring && !net.net().uses_io_uring() {
-            eprintln!("event_loop: this kernel has no io_uring for us, so this is epoll");
-        }
-        listen = address; // with the port that the others share
-        let ended = ended.clone();
-        thread::spawn(move || ended.send(run(net)));
+    let (mut net, address) = bind(listen, service)?;
+    listen = address; // with the port that all loops share
+    if service.io_uring && !net.net().uses_io_uring() {
+        eprintln!("event_loop: this kernel has no io_uring for us, so this is epoll");
+    }
+    for _ in 1..threads {
+        let (net, _) = bind(listen, service)?;
+        thread::spawn(|| {
+            if let Err(error) = run(net) {
+                eprintln!("event_loop: {error}");
+                process::exit(1);
+            }
+        });
     }
     println!("listening on {scheme}://{listen}");
-    end.recv().map_err(io::Error::other)?
+    run(net)
 }
 
 fn main() -> ExitCode {
