@@ -5,6 +5,7 @@
 //! `--feeds=200 --rate=20000 --ms=500 --rounds=21`; `--pace=bursts` for all feeds at once.
 
 use std::hint::black_box;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
@@ -119,7 +120,10 @@ impl Boomnet {
 impl Client for Boomnet {
     fn turn(&mut self, mut see: impl FnMut(usize, &[u8])) {
         let Self { poll, events, all } = self;
-        poll.poll(events, Some(BEAT)).expect("the system can wait");
+        match poll.poll(events, Some(BEAT)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {} // a signal came
+            waited => waited.expect("the system can wait"),
+        }
         for event in events.iter() {
             let Token(feed) = event.token();
             all[feed].note(event.is_readable(), event.is_writable());
