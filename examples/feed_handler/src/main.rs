@@ -30,7 +30,6 @@ use feed_handler::{
     measure,
     page::Page,
     report::Report,
-    wire::Poller,
 };
 use options::{Mode, Options, What};
 use std::{
@@ -92,7 +91,7 @@ fn run(options: &Options) -> Result<bool, BoxError> {
             Handler::new(
                 &exchange.subscriptions(),
                 exchange.rules(),
-                Poller::new(options.uring)?,
+                options.uring,
                 exchange::trusting(exchange.root())?,
             )?,
             Some(exchange),
@@ -103,7 +102,7 @@ fn run(options: &Options) -> Result<bool, BoxError> {
             None => tickwire::tls::platform_config()?,
         };
         let feeds = exchange::subscriptions(options.plan.feeds, &options.connect);
-        (Handler::new(&feeds, Rules::of(&options.plan), Poller::new(options.uring)?, tls)?, None)
+        (Handler::new(&feeds, Rules::of(&options.plan), options.uring, tls)?, None)
     };
     let mut page = options.page.map(Page::serve).transpose()?;
     if let Some(page) = &page {
