@@ -9,7 +9,8 @@ fn every_example_is_in_the_table_and_nothing_else_is() {
         let path = entry.unwrap().path();
         let is_program = path.extension().is_some_and(|extension| extension == "rs")
             || path.join("main.rs").exists()
-            || path.join("Cargo.toml").exists();
+            || path.join("src/main.rs").exists()
+            || path.join("src/bin").exists();
         if is_program {
             there.insert(path.file_stem().unwrap().to_str().unwrap().to_string());
         }
