@@ -131,7 +131,7 @@ impl Options {
         let tls = match (args.optional("--tls-cert"), args.optional("--tls-key")) {
             (None, None) => None,
             (Some(cert), Some(key)) => {
-                Some(tls::load(&cert, &key).unwrap_or_else(|error| refuse(error)))
+                tls::load(&cert, &key).map(Some).unwrap_or_else(|error| refuse(error))
             }
             (Some(_), None) => refuse("--tls-cert: needs --tls-key"),
             (None, Some(_)) => refuse("--tls-key: needs --tls-cert"),
