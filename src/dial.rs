@@ -87,10 +87,10 @@ impl<'r> Dial<'r> {
 
     /// Replaces the configuration of TLS, for other roots, a client certificate or another
     /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
-    /// prevent that. With `enable_secret_extraction` set, records of TLS 1.3 are [handled in
-    /// place](tls), as by default. Share one `ClientConfig` among connections, because it keeps the
-    /// tickets that make the next connection to a server cheaper. ALPN always asks for HTTP/1.1.
-    /// Feature `rustls`.
+    /// prevent that. If the configuration sets `enable_secret_extraction`, as the default does,
+    /// this crate itself [opens and seals the records](tls) of TLS 1.3. Share one `ClientConfig`
+    /// among connections, because it keeps the tickets that make the next connection to a server
+    /// cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls_config = Some(config);
@@ -98,10 +98,10 @@ impl<'r> Dial<'r> {
     }
 
     /// Sets a hook that gets each TCP socket before the socket connects, to the server or to the
-    /// proxy. In the hook, set options of which the peer learns with the first segment, such as
-    /// SO_RCVBUF. Or bind the socket to a local address or a device. On Windows the hook gets a
-    /// `BorrowedSocket`. TCP_NODELAY is already on. If the hook returns an error, this address has
-    /// failed, and the next address of the name is tried.
+    /// proxy. In the hook, set options that the first segment tells the peer, such as SO_RCVBUF, or
+    /// bind the socket to a local address or a device. On Windows the hook gets a `BorrowedSocket`.
+    /// TCP_NODELAY is already on. If the hook returns an error, the attempt at this address fails,
+    /// and the next address of the name is tried.
     ///
     /// The recipes list the options that matter to a feed, with the crate `socket2`, under "Options
     /// of TCP sockets". To set options of an open connection, use its stream: `ws.get_ref().tcp()`.
@@ -136,8 +136,8 @@ impl<'r> Dial<'r> {
         client_tls(self.target(), self.tls_config.as_ref())
     }
 
-    /// The target to dial: the proxy, or else the server. Also the configuration of TLS to the
-    /// proxy, if TLS to the proxy is needed.
+    /// Returns the target to dial, which is the proxy if one is set and otherwise the server. The
+    /// second value is the configuration of TLS to the proxy, if its URL asks for TLS.
     fn first_hop(&self) -> Result<(&Target, Option<tls::Client>), Error> {
         match &self.via_proxy {
             None => Ok((self.target(), None)),
@@ -164,7 +164,8 @@ impl<'r> Dial<'r> {
         if self.stamps_reads { Timestamped::new(tcp) } else { Ok(Timestamped::wrap(tcp, false)) }
     }
 
-    /// The attempts to connect to a target, within `limit`.
+    /// Prepares the attempts to connect to a target. They fail `limit` after the beginning of the
+    /// call that dials.
     fn attempts<'t>(
         &self,
         to: &'t Target,
@@ -180,8 +181,8 @@ impl<'r> Dial<'r> {
     }
 }
 
-/// The race to the addresses of a target, with a time limit. Times count from the beginning of the
-/// call.
+/// The race to the addresses of a target. All times count from the beginning of the call that
+/// dials.
 struct Attempts<'t> {
     to: &'t Target,
     limit: Duration,
@@ -189,7 +190,7 @@ struct Attempts<'t> {
 }
 
 impl Attempts<'_> {
-    /// What to do next. The error says why there is no stream.
+    /// Returns what to do next. Fails once no attempt can succeed any more; the error says why.
     fn next(&mut self, now: Duration) -> io::Result<Step> {
         let timed_out = now >= self.limit;
         if timed_out {
@@ -214,7 +215,7 @@ impl Attempts<'_> {
         });
         match failures.pop() {
             Some((_, error)) => failed(text, error),
-            // The name has no address, or the lookup took all of the time.
+            // No attempt has failed, so the lookup took the whole time, or the name has no address.
             None if timed_out => unresolved(self.to, io::ErrorKind::TimedOut.into()),
             None => unresolved(self.to, io::ErrorKind::NotFound.into()),
         }
@@ -233,17 +234,17 @@ fn client_tls(to: &Target, own: Option<&tls::Client>) -> Result<Option<tls::Clie
     config.map(Some).ok_or(Error::NoTls)
 }
 
-/// The error of a failed lookup.
+/// Makes the error of a failed lookup.
 fn unresolved(target: &Target, error: io::Error) -> io::Error {
     failed(format!("{error}, resolving {}:{}", target.host(), target.port()), error)
 }
 
-/// An error of connecting, which names the target or the addresses.
+/// Makes the error of a failed dial. `text` names the target or the addresses.
 fn failed(text: String, source: io::Error) -> io::Error {
     io::Error::new(source.kind(), Connecting { text, source })
 }
 
-/// Says what failed. The source is the system's error: the last error, if several attempts failed.
+/// The error of a lookup, or of all attempts. `text` names what failed. `source` is the last error.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 struct Connecting {

@@ -15,7 +15,7 @@ use std::{cell::Cell, io, net::SocketAddr, sync::Arc, thread};
 use tickwire::tokio::TlsStream;
 use tickwire::{
     CloseCode, Error,
-    handshake::server::Accept,
+    handshake::{HandshakeError, server::Accept},
     tokio::{Incoming, WebSocket},
 };
 use tokio::{
@@ -171,10 +171,12 @@ async fn serve_one<S>(stream: S, url: &str, options: &Options, mut stop: Stop) -
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut ws = select! {
-        opened = open(stream, url, options) => opened?,
+    let (incoming, checked) = select! {
+        asked = Incoming::read_any(stream, &options.config) => asked?,
         _ = stop.changed() => return Ok(()), // there is nobody to say goodbye to
     };
+    // Whoever has asked is answered, and a refusal is logged, also when the server stops.
+    let mut ws = answer(incoming, checked, url, options).await?;
     CONNECTIONS.set(CONNECTIONS.get() + 1);
     select! {
         biased;
@@ -184,12 +186,16 @@ where
     }
 }
 
-/// The opening handshake.
-async fn open<S>(stream: S, url: &str, options: &Options) -> Result<WebSocket<S>, Error>
+/// Accepts or refuses a request.
+async fn answer<S>(
+    incoming: Incoming<S>,
+    checked: Result<(), HandshakeError>,
+    url: &str,
+    options: &Options,
+) -> Result<WebSocket<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (incoming, checked) = Incoming::read_any(stream, &options.config).await?;
     match options.admit(incoming.request(), checked) {
         Ok(()) => incoming.accept(Accept::default().subprotocols(&options.subprotocols)).await,
         Err(error) => {

@@ -172,17 +172,11 @@ fn listen(options: &Options, address: SocketAddr) -> Result<bool, BoxError> {
     let ticks = Recipe::new(options)?.make();
     let listener = bind(address).map_err(cannot_listen(address))?;
     let at = listener.local_addr()?;
-    say(&format!("listening on ws://{at}\nopen http://{at} in a browser to watch\n"))?;
     let market = Arc::new(Market::verbose());
+    market.stop_by_signal()?; // before anybody knows of the server
+    say(&format!("listening on ws://{at}\nopen http://{at} in a browser to watch\n"))?;
     market.go();
     let feed = Feed::new(ticks, options.seconds, market.clone());
-    let stop = market.clone();
-    thread::spawn(move || {
-        let stopped = runtime().map(|runtime| runtime.block_on(tokio::signal::ctrl_c()));
-        if let Ok(Ok(())) = stopped {
-            stop.stop();
-        }
-    });
     match options.adapter {
         Adapter::Tokio => over_tokio::Ws::serve(listener, feed)?,
         Adapter::Blocking => over_blocking::Ws::serve(listener, feed)?,

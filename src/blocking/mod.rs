@@ -144,7 +144,8 @@ macro_rules! receiving {
         /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
         /// This call hands out a message only while fewer than
-        /// [`high_water`](crate::Config::high_water) bytes are buffered. So one reply to each
+        /// [`high_water`](crate::Config::high_water) bytes fed in order are unsent. If this limit
+        /// is at least 4 KiB, which leaves room for the Pongs of one read, one reply to each
         /// message never fails with `Full`. While a peer does not read, this call does not read
         /// either, until the write timeout ends the connection. (Two ends that answer each message
         /// with several messages can block each other this way.) After our own Close, messages up
@@ -364,7 +365,9 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
 
     /// Waits for room for an answer, within the caller's write timeout, then for a message, within
     /// the read timeout. Messages that are discarded after our Close do not restart the read
-    /// timeout.
+    /// timeout. One wait for room is enough: nobody can feed during this call. (A task can feed
+    /// between two polls, so `poll_to_reply` asks for room at each.) A heartbeat's message
+    /// overtakes, so it takes no room.
     #[inline(never)]
     fn wait_to_reply(&mut self) -> Result<Ready, Error> {
         self.io.wait.begin_sending();

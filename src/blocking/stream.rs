@@ -104,8 +104,8 @@ pub trait Stream: Read + Write {
     /// Those of the system. `Unsupported`, the default, means that the stream cannot wait. A call
     /// that would have to wait then returns [`Error::WouldBlock`](crate::Error::WouldBlock).
     /// `WouldBlock` means that the user wants no call to wait, as on a socket that the user made
-    /// non-blocking. With a timeout of zero do not return `WouldBlock`: the adapter only asks
-    /// whether the stream can wait.
+    /// non-blocking. With a timeout of zero do not return `WouldBlock`: the adapter asks whether
+    /// the stream can wait, or a deadline has just passed.
     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
         let _ = (interest, timeout);
         Err(io::ErrorKind::Unsupported.into())

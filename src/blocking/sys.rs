@@ -1,7 +1,10 @@
 //! System calls on a socket: calls that never wait, and one call that only waits. On Unix the
 //! socket stays blocking, so that a plain read can wait too.
 use super::Interest;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 #[cfg(unix)]
 pub(super) use std::os::fd::AsFd;
 #[cfg(windows)]
@@ -18,8 +21,11 @@ fn poll_socket(socket: &impl AsFd, want: Interest, timeout: Option<Duration>) ->
     flags.set(PollFlags::IN, want.read);
     flags.set(PollFlags::OUT, want.write);
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-    poll(&mut [PollFd::new(socket, flags)], timeout.as_ref())?;
-    Ok(())
+    match poll(&mut [PollFd::new(socket, flags)], timeout.as_ref()) {
+        // A signal may interrupt even a `poll` with a timeout of zero. A wait may return early.
+        Err(Errno::INTR) => Ok(()),
+        polled => Ok(polled.map(|_| ())?),
+    }
 }
 
 #[cfg(unix)]
@@ -59,7 +65,7 @@ mod calls {
 
     /// Waits, but returns `WouldBlock` at once if the caller made the socket non-blocking, because
     /// that caller waits by itself. The mode is read at each wait, because the caller may change
-    /// it. With a timeout of zero, the call only checks the socket, and ignores its mode.
+    /// it. With a timeout of zero, the call does not wait, and ignores the mode.
     pub(in super::super) fn wait(
         socket: &impl AsFd,
         want: Interest,

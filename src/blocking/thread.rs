@@ -46,7 +46,9 @@ pub(crate) struct Thread {
     /// with a short timeout still makes progress.
     unread: bool,
     /// The events and the deadline that the last polls would wait for. Polls add to them, and
-    /// `wait` takes them.
+    /// `wait` takes them. An event of an earlier poll only costs another poll. A missing event
+    /// would wait for ever, so each poll that returns `Pending` notes an event or a deadline, or
+    /// sets `again`.
     want: Interest,
     until: Option<Time>,
     /// The polls stopped although the stream did not block: a read was put off, or a call was
@@ -161,14 +163,16 @@ impl<S: Stream> Timed<S, Thread> {
     }
 
     /// Waits for the events and deadlines that the last polls noted. `Ok`: poll again, for whatever
-    /// reason. `WouldBlock`: the time of this call is over, or the stream does not wait.
+    /// reason. `WouldBlock`: the time of this call is over, or the stream does not wait. Any other
+    /// error is the stream's. The connection does not keep it, so a later call may go on.
     #[inline(never)]
     pub(super) fn wait(&mut self) -> Result<(), Error> {
         let Self { io, wait } = self;
         let (want, until) = (mem::take(&mut wait.want), wait.until.take());
         let again = mem::take(&mut wait.again);
-        // The only read of this call was put off, so the call has not tried to read yet. It gets
-        // one try, even after its time: see `unread`.
+        // Usually the only read of this call was put off. Then the call gets one try, even after
+        // its time: see `unread`. If `again` has another cause, the try costs one poll. A sending
+        // call never reads, so `unread` says nothing there.
         let untried = again && wait.unread && !wait.sends;
         if !untried && wait.call_is_over() {
             return Err(Error::WouldBlock);
@@ -196,7 +200,8 @@ impl<S: Stream> Timed<S, Thread> {
     }
 
     /// Checks that the caller's limit is valid, and that the stream can keep the limit. A wait of
-    /// zero only asks whether the stream can wait.
+    /// zero only asks whether the stream can wait, so any event would do. A limit of zero is
+    /// refused, as std's sockets do; the adapter itself could keep it.
     pub(super) fn check(&self, limit: Option<Duration>) -> io::Result<()> {
         match limit {
             None => Ok(()),
@@ -227,10 +232,11 @@ impl<S: Stream> Io for Timed<S, Thread> {
     }
 
     fn poll_wait(&mut self, by: Option<Time>, _: &mut Context<'_>) -> Poll<()> {
-        // The events are noted: the caller's last poll of the stream was `Pending`.
+        // The caller's last poll of the stream was `Pending`, so its events or `again` are noted.
+        // Nothing else notes a time in a handshake, and no call with a caller's limit has begun.
         self.wait.until = by;
-        // A failure of poll(2) itself also ends the handshake as `WouldBlock`, because this poll
-        // has no place for an error.
+        // `Pending`: the stream does not wait, so `blocking::wait` drops the handshake with
+        // `WouldBlock`. So does a failure of poll(2) itself: this poll has no place for an error.
         match self.wait() {
             Ok(()) => Poll::Ready(()),
             Err(_) => Poll::Pending,
@@ -244,9 +250,9 @@ impl<S: Stream> Io for Timed<S, Thread> {
         let longest = wait.longest_wait.unwrap_or(READ_TIMEOUT);
         let mut set_timeout = || io.set_read_timeout(Some(longest)).is_ok();
         // A read of a whole connection without a deadline may block for ever. Every other read
-        // needs the stream's read timeout, and no deadline may come before that timeout. A caller's
-        // limit may be shorter than the timeout, and is exact: `wait` keeps it by poll(2). So with
-        // such a limit no read blocks.
+        // needs the stream's read timeout, and no deadline may come before that timeout. With a
+        // caller's limit no read blocks: the limit may be shorter than the stream's read timeout,
+        // and the poll(2) in `Timed::wait` keeps the limit exactly.
         wait.read_waits = wait.call_ends.is_none()
             && until.is_none_or(|at| at >= wait.now() + longest + MARGIN)
             && ((until.is_none() && wait.longest_wait.is_none())
@@ -287,7 +293,8 @@ impl<S: Stream> Output for Timed<S, Thread> {
     ) -> Poll<io::Result<usize>> {
         let Self { io, wait } = self;
         let written = io.try_write(slices);
-        // Progress of a sending call restarts its time. In a receiving call it does not.
+        // A write in a sending call restarts the time of that call. A write in a receiving call
+        // does not: nothing restarts the time of a receiving call.
         if wait.sends && wait.call_ends.is_some() && written.is_ok() {
             wait.begin_sending();
         }

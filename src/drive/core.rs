@@ -98,8 +98,8 @@ pub(crate) trait Core<I>: Sized {
 /// The facts about a whole connection that one task may change while another task waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outlook {
-    /// Three facts, none of which becomes false again. A Close was queued, which starts a deadline
-    /// that the receiving task watches. Nothing more can be written. Receiving has failed.
+    /// Three facts, each of which stays true once it is true: 1. a Close was queued, so a deadline
+    /// runs that the receiving task watches; 2. writing has failed; 3. receiving has failed.
     pub(super) ends: [bool; 3],
     /// The stream refuses bytes, and either side may write them later.
     pub(super) blocked: bool,

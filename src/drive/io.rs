@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The largest number of slices in one vectored write.
+/// The largest number of slices in one vectored write. Any number above 4 is correct.
 const SLICES: usize = 32;
 
 /// A stream, or half of a stream, with `W`, the adapter's own way to wait.
@@ -30,7 +30,8 @@ pub(crate) trait Io {
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Waits for the stream, at most until `by`. Only handshakes call this. For a task the stream
-    /// already has the waker, so this waits for `by` alone. A thread blocks in this call.
+    /// already has the waker, so this waits for `by` alone. A thread blocks in this call. `Ready`:
+    /// poll the stream again, and look at the clock.
     fn poll_wait(&mut self, by: Option<Time>, cx: &mut Context<'_>) -> Poll<()> {
         by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
     }
@@ -115,11 +116,12 @@ pub(super) fn write<I: Output>(
     outcome(ready!(written), cx)
 }
 
-/// Passes the bytes of `out` to `write` as slices, at most `SLICES` of them.
+/// Passes the bytes of `out` to `write` as slices, at most `SLICES` of them. The rest stays in
+/// `out`, and the caller writes again.
 #[inline(never)]
 fn with_many<T>(out: &impl Buf, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
-    // Most writes have only a header and a payload. So the long array is built only if this short
-    // array is full.
+    // Most of these writes have only a header and a payload. If `few` is full, slices may be
+    // missing in it, so the long array is filled instead.
     let mut few = [IoSlice::new(&[]); 4];
     let filled = out.chunks_vectored(&mut few);
     if filled < few.len() {

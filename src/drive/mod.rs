@@ -362,7 +362,8 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                     return Poll::Ready(());
                 }
             }
-            // Telling the time has only armed or moved deadlines. Wait for the next one.
+            // The time armed or moved deadlines, or ended the connection without an error. Wait for
+            // the next deadline.
             match core.next_deadline() {
                 None => return Poll::Ready(()), // a phase has ended
                 Some(next) => at = next,

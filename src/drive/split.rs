@@ -41,7 +41,8 @@ const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 pub(super) struct Shared<W> {
     wakers: Arc<Wakers>,
     /// The stream refused bytes, and either half may write them later. Each write sets this under
-    /// the lock. A writing thread also clears it while it waits: see
+    /// the lock, so that the last write decides: with a stale `false` nobody would write the
+    /// refused bytes. A writing thread also clears it while it waits: see
     /// [`share_rest`](Writer::share_rest).
     blocked: AtomicBool,
     /// The sending side has no deadline, no Close and no Pong to time, so the reader need not lock
@@ -123,8 +124,9 @@ impl<W> Shared<W> {
         })
     }
 
-    /// Locks without waking anyone afterwards. This is for calls such as a getter or `feed`, which
-    /// change nothing that the other half waits for, and nothing that `quiet` says.
+    /// Locks without waking anyone afterwards. For getters and `feed`. They change nothing that the
+    /// other half waits for, and cannot change `quiet`: they start no deadline, queue no Close and
+    /// leave no Pong to time.
     #[inline]
     fn look(&self) -> MutexGuard<'_, Sending<W>> {
         lock(&self.sending)
@@ -198,8 +200,8 @@ impl<W: Output> Shared<W> {
             pool::give(tx.reclaim());
         }
         drop(locked);
-        // The other half may wait for the rest to be written, or for room. The stream may have
-        // dropped its waker.
+        // The other half may wait for the rest to be written; a writer may also wait for room. The
+        // stream may have dropped its waker.
         if was_blocked && (written.is_ready() || room) {
             self.wakers.wake(side.other());
         }
@@ -207,7 +209,8 @@ impl<W: Output> Shared<W> {
         if newly && side == Side::Writer && !self.wakers.is_parked(side) {
             // The stream may have woken both tasks before `blocked` was set. Then the reader saw
             // nothing to do. But if the writer's future is dropped, only the reader can write the
-            // refused bytes. So the reader is woken again.
+            // refused bytes. So the reader is woken again. A reader that was woken polls again by
+            // itself, and writes the rest.
             self.wakers.wake(Side::Reader);
         }
         written

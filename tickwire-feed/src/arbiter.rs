@@ -506,8 +506,8 @@ impl<T> Arbiter<T> {
         self.go_on_from(next, next, now);
     }
 
-    /// Continues the feed at `next`, and drops kept messages beyond the reach of `base`. Otherwise
-    /// one message with a wrong number would make a gap after every snapshot.
+    /// Continues the feed at `next`, and drops kept messages that begin more than `reach` above
+    /// `base`. Otherwise one message with a wrong number would make a gap after every snapshot.
     fn go_on_from(&mut self, next: u64, base: u64, now: Time) {
         self.next = next;
         self.moved = now;

@@ -1,8 +1,8 @@
 //! How long to wait before the next attempt to connect (RFC 6455 §7.2.3).
 //!
 //! This module decides the next delay, and whether another attempt makes sense. The caller waits,
-//! connects, logs in, subscribes again and recovers missed messages. The example `reconnect` has
-//! such a loop.
+//! connects, logs in, subscribes again and recovers missed messages. The example `reconnect` does
+//! this, except that it marks a gap instead of recovering messages.
 use core::time::Duration;
 use tickwire::{CloseCode, Entropy, handshake::HandshakeError};
 

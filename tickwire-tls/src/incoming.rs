@@ -168,7 +168,8 @@ impl Session {
         }
     }
 
-    /// Processes new input. Records in place are not opened here, but by `read`.
+    /// Processes new input. If the session works in place (`Engine::Records`), `read` opens the
+    /// records, and this call leaves them.
     pub(super) fn go_on(&mut self) {
         match &mut self.engine {
             // Bytes after a close_notify are not data (A98).

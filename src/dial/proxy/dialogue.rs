@@ -2,7 +2,7 @@
 //!
 //! A [`Dialogue`] uses the stream before TLS and the opening handshake. The limits of an opening
 //! handshake hold for the dialogue too. [`max_head`](Config::max_head) and the other limits on a
-//! head bound the head of an answer. [`handshake_timeout`](Config::handshake_timeout), counted from
+//! head also apply to the head of the proxy's answer. [`handshake_timeout`](Config::handshake_timeout), counted from
 //! the dial, bounds the time.
 //!
 //! ```text

@@ -53,7 +53,8 @@ macro_rules! receiving {
         /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
         /// This call hands out a message only while fewer than
-        /// [`high_water`](crate::Config::high_water) bytes are buffered. So one reply to each
+        /// [`high_water`](crate::Config::high_water) bytes fed in order are unsent. If this limit
+        /// is at least 4 KiB, which leaves room for the Pongs of one read, one reply to each
         /// message never fails with `Full`. While a peer does not read, this call does not read
         /// either, until the write timeout ends the connection. (Two ends that answer each message
         /// with several messages can block each other this way.) After our own Close, messages up

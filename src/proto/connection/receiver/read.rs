@@ -1,4 +1,4 @@
-//! Times of the last read, and how many messages it delivered so far.
+//! The times of the last read, and the number of messages handed out since that read.
 use super::Receiver;
 use crate::proto::{message::Arrival, time::Time};
 
@@ -26,16 +26,17 @@ impl Receiver {
         self.commit(n);
     }
 
-    /// Sets when the bytes of a read arrived, for [`Info::arrived`](crate::Info::arrived). Call
-    /// this right before or right after the bytes are committed. The value applies to later reads
-    /// until the next call; set `None` for a read without a time.
+    /// Sets the time at which the bytes of a read arrived, for
+    /// [`Info::arrived`](crate::Info::arrived). Call this right before or right after you commit
+    /// the bytes. The value stays for later reads until the next call, so set `None` for a read
+    /// without this time.
     #[inline]
     pub fn set_arrival(&mut self, arrived: Option<Arrival>) {
         self.read.arrived = arrived;
     }
 
-    /// Sets the time of a read. `arrived` is `None` if the stream has no timestamps, so that a time
-    /// set by the caller stays.
+    /// Sets the times of a read. If the stream has no timestamps, `arrived` is `None`, and a time
+    /// of arrival that the caller has set stays.
     pub(crate) fn set_read(&mut self, at: Time, arrived: Option<Option<Arrival>>) {
         self.read.at = Some(at);
         if let Some(arrived) = arrived {
