@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod held;
 mod program;
+#[path = "../../../tests/examples/support_program.rs"]
+mod support_program;
 mod ws;
 mod wss;
 
