@@ -47,6 +47,12 @@ fn plan(feeds: usize, rate: u32) -> Plan {
     }
 }
 
+/// A handler of all feeds of this exchange, with its certificate.
+fn follower(exchange: &Exchange, rules: Rules, uring: bool) -> Handler {
+    let tls = trusting(exchange.root()).expect("a certificate");
+    Handler::new(&exchange.subscriptions(), rules, uring, tls).expect("URLs")
+}
+
 fn follow(handler: &mut Handler, mut done: impl FnMut(&Handler) -> bool) {
     let until = Instant::now() + PATIENCE;
     while !done(handler) {
@@ -95,9 +101,7 @@ fn cut(uring: bool) {
 fn are_cut(uring: bool, every: Duration) -> bool {
     let plan = Plan { cut_every: Some(every), ..plan(30, 6000) };
     let exchange = Exchange::start(plan).expect("a port");
-    let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler =
-        Handler::new(&exchange.subscriptions(), exchange.rules(), uring, tls).expect("URLs");
+    let mut handler = follower(&exchange, exchange.rules(), uring);
     let (mut closes, mut resets) = (false, false);
     follow(&mut handler, |handler| {
         for ended in handler.lines().iter().filter_map(|line| line.ended.as_deref()) {
@@ -130,9 +134,7 @@ fn with_one_line_what_is_lost_is_counted_and_the_books_are_right_again() {
     let cut_every = Some(Duration::from_millis(500));
     let plan = Plan { lines: 1, cut_every, ..plan(4, 2000) };
     let exchange = Exchange::start(plan).expect("a port");
-    let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler =
-        Handler::new(&exchange.subscriptions(), exchange.rules(), false, tls).expect("URLs");
+    let mut handler = follower(&exchange, exchange.rules(), false);
     follow(&mut handler, |_| exchange.cuts() >= 20);
     level(&mut handler, &exchange, 4);
     for feed in handler.feeds() {
@@ -161,9 +163,7 @@ fn replace(uring: bool) {
     // Without, it is cut.
     let life = Some(Duration::from_secs(2));
     let exchange = Exchange::start(Plan { lines: 1, life, ..plan(4, 2000) }).expect("a port");
-    let tls = trusting(exchange.root()).expect("a certificate");
-    let subscriptions = exchange.subscriptions();
-    let mut handler = Handler::new(&subscriptions, Rules::default(), false, tls).expect("URLs");
+    let mut handler = follower(&exchange, Rules::default(), false);
     follow(&mut handler, |handler| handler.lines().iter().all(|line| line.opened >= 2));
     assert!(exchange.cuts() >= 4);
 }
@@ -171,9 +171,7 @@ fn replace(uring: bool) {
 fn are_replaced(uring: bool, life: Duration) -> bool {
     let plan = Plan { lines: 1, life: Some(life), ..plan(4, 2000) };
     let exchange = Exchange::start(plan).expect("a port");
-    let tls = trusting(exchange.root()).expect("a certificate");
-    let subscriptions = exchange.subscriptions();
-    let mut handler = Handler::new(&subscriptions, exchange.rules(), uring, tls).expect("URLs");
+    let mut handler = follower(&exchange, exchange.rules(), uring);
     // For a while there are two connections, which both bring some messages.
     follow(&mut handler, |handler| {
         let replaced = handler.lines().iter().all(|line| line.replaced >= 3);
@@ -196,25 +194,19 @@ fn are_replaced(uring: bool, life: Duration) -> bool {
 #[test]
 fn an_exchange_that_wants_to_hear_something_hears_it() {
     let _alone = alone();
-    let start = |silence| {
-        let plan = Plan { silence: Some(silence), ..plan(3, 600) };
-        let exchange = Exchange::start(plan).expect("a port");
-        (trusting(exchange.root()).expect("a certificate"), exchange)
-    };
+    let start =
+        |silence| Exchange::start(Plan { silence: Some(silence), ..plan(3, 600) }).expect("a port");
     with_time_enough(|time| {
-        let (tls, exchange) = start(time / 2);
-        let subscriptions = exchange.subscriptions();
-        let mut handler = Handler::new(&subscriptions, exchange.rules(), false, tls).expect("URLs");
+        let exchange = start(time / 2);
+        let mut handler = follower(&exchange, exchange.rules(), false);
         let until = Instant::now() + time * 3 / 2;
         follow(&mut handler, |_| Instant::now() > until);
         let kept = handler.lines().iter().all(|line| line.opened == 1);
         kept && exchange.cuts() == 0
     });
     // Without, it ends the connection.
-    let (_, exchange) = start(Duration::from_secs(1));
-    let subscriptions = exchange.subscriptions();
-    let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler = Handler::new(&subscriptions, Rules::default(), false, tls).expect("URLs");
+    let exchange = start(Duration::from_secs(1));
+    let mut handler = follower(&exchange, Rules::default(), false);
     follow(&mut handler, |handler| handler.lines().iter().all(|line| line.ended.is_some()));
     assert!(handler.lines().iter().all(|line| line.ended.as_deref() == Some("closed with 1008")));
 }
@@ -302,9 +294,7 @@ fn a_feed_whose_certificate_is_wrong_is_given_up_and_the_others_go_on() {
 fn an_exchange_that_is_gone_is_a_failure_though_no_tick_is_missing() {
     let _alone = alone();
     let exchange = Exchange::start(plan(2, 600)).expect("a port");
-    let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler =
-        Handler::new(&exchange.subscriptions(), exchange.rules(), false, tls).expect("URLs");
+    let mut handler = follower(&exchange, exchange.rules(), false);
     follow(&mut handler, |handler| handler.feeds().iter().all(|feed| feed.tally.delivered > 100));
     assert!(Report::new(&mut handler, None).is_sound());
     drop(exchange);
@@ -318,9 +308,7 @@ fn an_exchange_that_is_gone_is_a_failure_though_no_tick_is_missing() {
 fn a_page_draws_it() {
     let _alone = alone();
     let exchange = Exchange::start(plan(5, 1000)).expect("a port");
-    let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler =
-        Handler::new(&exchange.subscriptions(), exchange.rules(), false, tls).expect("URLs");
+    let mut handler = follower(&exchange, exchange.rules(), false);
     let mut page = Page::serve(([127, 0, 0, 1], 0).into()).expect("a port");
     follow(&mut handler, |handler| {
         handler.lines().iter().all(|line| line.is_open())
