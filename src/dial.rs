@@ -62,8 +62,8 @@ impl fmt::Debug for Prepare<'_> {
 
 impl<'r> Dial<'r> {
     /// Dials with this request and the defaults. TLS trusts the platform's roots. A socket has the
-    /// system's default options, except that TCP_NODELAY is on. No proxy is used, even if the
-    /// environment names a proxy.
+    /// operating system's default options, except that TCP_NODELAY is on. No proxy is used, even if
+    /// the environment names a proxy.
     pub fn new(request: &'r Request) -> Self {
         let delay = Duration::from_millis(250);
         Self {
@@ -76,10 +76,10 @@ impl<'r> Dial<'r> {
         }
     }
 
-    /// Sets the head start of each attempt to connect over the next attempt: 250 ms by default, at
-    /// least 10 ms (RFC 8305 §5). The addresses of a name are tried in a race: IPv6 and IPv4 in
-    /// turn, in the resolver's order. When an attempt fails, the next attempt begins at once. The
-    /// first attempt that connects wins, and all others are closed.
+    /// Sets how long an attempt to connect runs before the next attempt begins beside it: 250 ms by
+    /// default (RFC 8305 §5). Less than 10 ms counts as 10 ms. The addresses of a name are tried in
+    /// a race: IPv6 and IPv4 in turn, in the resolver's order. When an attempt fails, the next
+    /// attempt begins at once. The first attempt that connects wins, and all others are closed.
     pub fn attempt_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self

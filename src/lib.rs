@@ -105,14 +105,14 @@
 //! |---|---|---|
 //! | receive | [`recv`] | the message is borrowed; [`Message::to_owned`] or [`recv_owned`] keeps it |
 //! | act on only the newest message | [`recv_to_reply`] | skip messages with [`Info::more`] |
-//! | answer each message | [`recv_to_reply`] | [`feed`](Sender::feed) the answer to the sender that comes with the message |
-//! | see Pings and Closes | [`recv_event`] | [`Config`] can leave the answers to you; `Events` is a `Stream` of these events |
+//! | answer each message | [`recv_to_reply`] | pass the answer to [`feed`](Sender::feed) of the sender that comes with the message |
+//! | see Pings and Closes | [`recv_event`] | [`Config`] can leave it to you to answer them; `Events` is a `Stream` of these events |
 //! | receive a message larger than memory | [`recv_chunk`] | chunks of the message, as they arrive |
 //! | send a message larger than memory | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark the ends of the message |
-//! | send now | [`send`] | when `send` returns, the message has reached the socket |
+//! | send now | [`send`] | when `send` returns, the stream has accepted the message |
 //! | send several | [`feed`] .. [`flush`] | one write for all; if the buffer is full, `feed` fails, and [`ready`] waits for room |
 //! | send one to many | [`Prepared`] and [`feed`] | encoded once |
-//! | bound how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`], or [a half's sender][half's] | wait, drop, conflate or disconnect |
+//! | limit how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`], or [a half's sender][half's] | four policies: wait, drop, conflate, disconnect |
 //! | check which site's page connects | [`Origins`](handshake::server::Origins) | [why to check](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; the example `reconnect` |
 //! | keep a secret out of compression | [`Outbound::plain`] and [`feed`] | for connections that compress |
@@ -190,7 +190,7 @@
 //!   Ping. If more Pings wait, only the newest is answered, as §5.5.3 allows. So a flood of Pings
 //!   causes few Pongs.
 //! - The Close that reports a violation follows the replies to earlier messages, because these
-//!   messages were legal. If the stream takes no more of these replies, the Close overtakes them,
+//!   messages were legal. If the stream accepts no more of these replies, the Close overtakes them,
 //!   and the replies are dropped. Otherwise a peer that does not read would never learn the reason.
 //! - The answer to a Close repeats the code of that Close, but not the reason. (§5.5.1 asks only
 //!   for the code, "typically".)
@@ -248,8 +248,8 @@
 //! | DEBUG | connection ended | `role`, `error` | a deadline other than `data_timeout` has passed, or the stream ended without a Close |
 //!
 //! `role` is `Client` or `Server`: the end that reports the event. Text from the peer is escaped
-//! and cut at 64 bytes. Events never show payloads of messages, queries, or values of headers,
-//! except the subprotocol that a server has chosen.
+//! and cut at 64 bytes. Events never show payloads, queries or header values, except the
+//! subprotocol that a server has chosen.
 //!
 //! Events do not identify the connection, because the core has no name for a connection. Put a span
 //! of your own around the connection's calls, or on the task that owns the connection

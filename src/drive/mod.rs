@@ -202,7 +202,11 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             let inbound = self.core.inbound();
             self.read_unattended = inbound.attends().is_some();
             if inbound.stamps_reads() {
-                inbound.receiver_mut().set_read(self.io.now(), arrival::left());
+                let (rx, at) = (inbound.receiver_mut(), self.io.now());
+                match arrival::left() {
+                    Some(arrived) => rx.set_read(Some(at), arrived),
+                    None => rx.set_read_at(at),
+                }
             }
         }
         read

@@ -90,8 +90,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Makes timers. Every function from an [`Instant`] to a future implements this trait, for example
-/// `async_io::Timer::at`.
+/// Makes timers. A function from an [`Instant`] to a future implements this trait, if it is `Clone`
+/// and `Unpin`. An example is `async_io::Timer::at`.
 ///
 /// ```
 /// use std::{future::Ready, future::ready, time::Instant};

@@ -1,9 +1,9 @@
 //! Close codes (RFC 6455 §7.4).
 /// A close code that may appear in a Close frame (§7.4): 1000–1003, 1007–1014, 3000–4999.
 ///
-/// The codes 1005, 1006 and 1015 have no value here, because they must never be sent: APIs use them
-/// for a missing code, a missing Close and a failed TLS handshake. [`Closed`](crate::Closed)
-/// distinguishes a missing code from a missing Close.
+/// The codes 1005, 1006 and 1015 have no value here, because they must never be sent. Other APIs
+/// report with them a missing code, a missing Close and a failed TLS handshake.
+/// [`Closed`](crate::Closed) distinguishes a missing code from a missing Close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);
 

@@ -10,8 +10,10 @@ use crate::proto::{
 use alloc::string::String;
 use core::time::Duration;
 
-/// Settings of a connection and of its opening handshake. The defaults are safe against hostile
-/// peers: they bound every count and every wait.
+/// Settings of a connection and of its opening handshake. With the defaults, a hostile peer can
+/// neither fill memory nor stretch a handshake, a frame, a write or the closing without limit. But
+/// a silent peer may keep an idle connection: to find a dead peer, set
+/// [`heartbeat`](Self::heartbeat).
 ///
 /// ```
 /// use tickwire::{Config, Heartbeat};
@@ -51,9 +53,9 @@ pub struct Config {
     /// would not notice empty fragments.
     pub max_fragments: u32,
 
-    /// The number of bytes that one read asks for, from 512 to 16 MiB; default 16 KiB, which fits
-    /// the processor's first-level cache. The buffer has additional room for a frame header, so
-    /// that one read can receive a whole message of this length. The buffer grows while a longer
+    /// The number of bytes that one read asks for, from 512 bytes to 16 MiB; default 16 KiB, which
+    /// fits the processor's first-level cache. The buffer has additional room for a frame header,
+    /// so that one read can receive a whole message of this length. The buffer grows while a longer
     /// message arrives.
     pub read_buffer: usize,
 
@@ -61,12 +63,12 @@ pub struct Config {
     /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
     /// a message of any length is accepted whole. 0 counts as 1.
     ///
-    /// Without this limit, the messages for a peer that does not read would fill memory. A buffer
-    /// that a large message made much longer than `high_water` is freed once all its bytes are
-    /// written.
+    /// Without this limit, the messages for a peer that does not read would fill memory. If a large
+    /// message makes the buffer much longer than `high_water`, the buffer is freed once all its
+    /// bytes are written.
     pub high_water: usize,
 
-    /// An adapter holds the replies to a batch of messages back until it has processed the batch,
+    /// An adapter holds back the replies to a batch of messages until it has processed the batch,
     /// or until this many bytes of replies wait; default 64 KiB. A limit above
     /// [`high_water`](Self::high_water) counts as `high_water`.
     ///
@@ -81,8 +83,8 @@ pub struct Config {
     /// payload costs less than a TCP write of two pieces (`benches/README.md`). Set a lower value
     /// for a fan-out to many slow peers, so that their queues share the payload.
     ///
-    /// A client always copies, because it masks. An adapter's `send` does not copy a borrowed
-    /// payload either, if the payload has at least 16 KiB and at least this length.
+    /// A borrowed payload is always copied. So is every payload of a client, because a client masks
+    /// it.
     pub min_vectored: usize,
 
     /// Whether Pings are answered automatically (§5.5.2); default `true`. If `false`, answer each
@@ -96,9 +98,9 @@ pub struct Config {
 
     /// Whether the Close that reports a violation or a limit has a reason (§7.1.6); default
     /// `false`. A reason helps the authors of the peer. The reason is the text of the
-    /// [`RecvError`](crate::RecvError), such as `frame from a client is not masked` or `message
-    /// longer than the limit of 4096 bytes (max_message)`. This text shows limits of this `Config`,
-    /// and never received data.
+    /// [`ProtocolError`](crate::ProtocolError) or [`RecvError`](crate::RecvError), such as `frame
+    /// from a client is not masked` or `message longer than the limit of 4096 bytes (max_message)`.
+    /// This text shows limits of this `Config`, and never received data.
     pub explain_violations: bool,
 
     /// Whether the adapters record the time of each read, for
@@ -150,9 +152,9 @@ pub struct Config {
     /// ```
     ///
     /// A message counts as sent when it is fed. Feeding reads no clock, because five checks per
-    /// interval compare counters. Control frames do not count. A server's answer is an ordinary
-    /// message, which the caller has to recognise. The answer restarts
-    /// [`data_timeout`](Self::data_timeout).
+    /// interval compare counters. Control frames do not count. If the server answers the idle
+    /// message, its answer is received as an ordinary message. The program has to recognise it.
+    /// Like any message, it restarts [`data_timeout`](Self::data_timeout).
     ///
     /// The first interval begins when the connection opens. The message overtakes messages that
     /// wait to be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed. The
@@ -171,8 +173,9 @@ pub struct Config {
     /// ns.
     pub idle_message: Option<(Duration, OwnedMessage)>,
 
-    /// How long the opening handshake may take; default 10 s. In `connect` this includes resolving,
-    /// TCP and TLS. Stops peers from holding sockets with a head that arrives byte by byte.
+    /// How long the opening handshake may take; default 10 s. In `connect`, this time includes
+    /// resolving, TCP and TLS. Stops peers from holding sockets with a head that arrives byte by
+    /// byte.
     pub handshake_timeout: Duration,
 
     /// How long to wait for the peer's Close after ours; default 5 s. After both Closes, a client
@@ -213,7 +216,7 @@ pub struct Config {
     /// 101); default 4 KiB.
     pub max_refusal_body: usize,
 
-    /// Offers or accepts permessage-deflate (RFC 7692); default no. The module `deflate` has the
+    /// Offers or accepts permessage-deflate (RFC 7692); default: none. The module `deflate` has the
     /// settings and their costs. Always `None` without the feature `deflate`.
     pub deflate: Option<Deflate>,
 
@@ -271,7 +274,7 @@ impl Heartbeat {
     /// byte received is a sign of life. Intervals below 5 ms count as 5 ms.
     ///
     /// A receiving call thus finds a dead peer within 1.25 × `interval` + `timeout` after the
-    /// peer's last byte. If `interval` is a second or more, this includes the lateness of the
+    /// peer's last byte. If `interval` is a second or more, this time includes the lateness of the
     /// adapters: 1 ms with tokio, up to 30 ms in `blocking`. Deadlines are not checked while no
     /// call waits: see "Timers" at the adapter's module. The Pings also measure the [round-trip
     /// time](crate::Sender::rtt). With a timeout of [`Duration::MAX`] the heartbeat sends Pings and

@@ -12,7 +12,7 @@ use bytes::Bytes;
 /// Every type that converts into an [`OwnedMessage`] converts into an `OwnedEvent` too:
 /// `OwnedEvent::from("text")`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-// Exhaustive: as `Event`.
+// Exhaustive: see `Event`.
 pub enum OwnedEvent {
     /// A whole data message.
     Message(OwnedMessage),

@@ -291,8 +291,8 @@ pub(crate) struct ShortHeader {
 pub(crate) const SHORT_LEN: usize = 8;
 
 impl ShortHeader {
-    /// Parses in a few comparisons, and requires the mask bit `mask_bit`. `None` for a rare or
-    /// invalid header, for which the caller must use [`Header::parse`].
+    /// Parses a header in a few comparisons. The header's mask bit must be `mask_bit`. `None` for a
+    /// rare or invalid header, for which the caller must use [`Header::parse`].
     ///
     /// `wire` may end in stale bytes, which have not arrived. So the header that is found may be
     /// incomplete. Then its payload ends behind the bytes that have arrived, and the caller checks

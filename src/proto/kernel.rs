@@ -352,8 +352,8 @@ impl Buffer {
         valid
     }
 
-    /// Whether `range` is the beginning of a text. It may end inside a character. Known text is not
-    /// checked again.
+    /// Whether `range` is the beginning of a text. The range may end inside a character. Known text
+    /// is not checked again.
     pub(crate) fn begins_text(&mut self, range: Range<usize>) -> bool {
         let known = self.known(&range);
         let rest = self.bytes.get(known..range.end).unwrap_or_default();
@@ -364,7 +364,7 @@ impl Buffer {
         whole.is_some()
     }
 
-    /// Returns the end of the known text with which `range` begins; without such text, its start.
+    /// Returns the end of the known text with which `range` begins, or else the start of `range`.
     #[inline]
     fn known(&self, range: &Range<usize>) -> usize {
         let inside = (range.start..=range.end).contains(&self.text.end);
@@ -443,7 +443,7 @@ impl Text {
     #[inline]
     pub(crate) fn as_str(&self) -> &str {
         // SAFETY: every constructor is in this file. `into_text`, `kept`, `from_static` and the
-        // `From` impls below take text; `try_from` validates. `Bytes` never change.
+        // `From` impls below accept only text; `try_from` validates. `Bytes` never change.
         unsafe { core::str::from_utf8_unchecked(&self.0) }
     }
 

@@ -10,7 +10,7 @@ use crate::proto::kernel;
 /// ```
 /// use tickwire::mask::Masker;
 ///
-/// let mut payload = *b"\x7f\x9f\x4d\x51\x58"; // §5.7
+/// let mut payload = *b"\x7f\x9f\x4d\x51\x58"; // the example in §5.7
 /// let mut masker = Masker::new([0x37, 0xfa, 0x21, 0x3d]);
 /// let (front, back) = payload.split_at_mut(3);
 /// masker.apply(front);

@@ -11,9 +11,9 @@ pub(crate) mod counted;
 /// memory.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// Replaces an empty buffer by a buffer of at least this many bytes. It does not return the
-    /// `Vec`, because the processor would store a returned `Vec` in pieces and then load it as a
-    /// whole, and such a load has to wait for the stores.
+    /// Replaces an empty buffer by a buffer of at least this many bytes. The function does not
+    /// return a `Vec`: its words would be stored one by one and loaded together right afterwards,
+    /// which stalls the processor.
     pub(crate) take_to: fn(&mut Vec<u8>, usize),
     /// Gets a buffer that is no longer needed.
     pub(crate) give: fn(Vec<u8>),

@@ -30,7 +30,7 @@ pub enum DataKind {
 /// - To keep messages in a `Vec`, or to hand them to another task or thread, receive with
 ///   `recv_owned`. The [`OwnedMessage`] that it returns borrows nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-// Exhaustive: as `DataKind`.
+// Exhaustive: see `DataKind`.
 pub enum Message<'a> {
     /// Text: valid UTF-8, checked when received.
     Text(&'a str),
@@ -179,7 +179,7 @@ pub struct Info {
     /// read. Messages that the program skipped count too.
     pub ahead: u32,
     /// The time of the read that completed the message, if the caller passed the time to
-    /// [`commit_at`](crate::Receiver::commit_at). The time counts from the caller's epoch.
+    /// [`set_read`](crate::Receiver::set_read). The time counts from the caller's epoch.
     ///
     /// The adapters pass the time if [`stamp_reads`](crate::Config::stamp_reads) is set. Their
     /// epoch is the moment when they began to dial or to accept, or got the connection. This epoch
@@ -190,7 +190,7 @@ pub struct Info {
     /// The time of arrival, by the kernel's clock, of the last bytes of the read that completed the
     /// message. The adapters set this value over a `Timestamped` stream if
     /// [`stamp_reads`](crate::Config::stamp_reads) is set. Your own event loop can set it with
-    /// [`set_arrival`](crate::Receiver::set_arrival). Otherwise it is `None`.
+    /// [`set_read`](crate::Receiver::set_read). Otherwise it is `None`.
     pub arrived: Option<Arrival>,
 }
 
@@ -214,9 +214,9 @@ pub struct Arrival {
 /// A message that owns its payload. It is cheap to clone, and can go to other threads and through
 /// channels.
 ///
-/// Text converts from `&str`, `String`, [`Text`] and references to them. Binary data converts from
-/// byte slices, `Vec<u8>` and [`Bytes`]. A [`Message`] of either kind converts too.
-/// `Bytes::from(message)` returns the payload without copying it.
+/// These types convert into text: `&str`, `String`, [`Text`] and references to them. These convert
+/// into binary data: byte slices, `Vec<u8>`, [`Bytes`] and references to them. A [`Message`] keeps
+/// its kind. `Bytes::from(message)` returns the payload without copying it.
 ///
 /// # What a kept message keeps alive
 ///
@@ -231,7 +231,7 @@ pub struct Arrival {
 /// shorter messages also holds the block that it fills at present. Without `std`, blocks are not
 /// used.
 #[derive(Clone, PartialEq, Eq, Hash)]
-// Exhaustive: as `DataKind`.
+// Exhaustive: see `DataKind`.
 pub enum OwnedMessage {
     /// Text.
     Text(Text),

@@ -5,8 +5,8 @@
 //! of an earlier large message.
 use std::{cell::RefCell, vec, vec::Vec};
 
-/// The length of the shortest buffer that is kept, in bytes. To allocate a shorter buffer, such as
-/// a handshake's, costs less than to find it here.
+/// The length of the shortest buffer that is kept, in bytes. Allocating a shorter buffer, such as a
+/// handshake's, costs less than finding it here.
 const LEAST: usize = 4 << 10;
 
 /// The most bytes that the pool of one thread keeps.

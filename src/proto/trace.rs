@@ -1,14 +1,15 @@
-//! Events of the crate `tracing`, for operators. The documentation in `lib.rs` has a table of them.
-//! Without the feature `tracing`, `no_trace.rs` replaces this file.
+//! Events of the crate `tracing`, for operators. The documentation in `lib.rs` has a table of these
+//! events. Without the feature `tracing`, `no_trace.rs` replaces this file.
 //!
 //! The caller adds spans, because only the caller can name the connection. The peer's text is
-//! escaped and truncated. Payloads of messages, queries and values of headers are never shown,
-//! except the subprotocol that a server has chosen.
+//! escaped and truncated. Payloads, queries and header values are never shown, except the
+//! subprotocol that a server has chosen.
 use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown};
 use core::fmt::Display;
 use tracing::{debug, info, trace};
 
-/// The target of all events. It does not depend on the module, so that users can filter by it.
+/// The target of all events. The target does not depend on the module, so that users can filter by
+/// it.
 const TARGET: &str = "tickwire";
 
 /// Reports that an opening handshake succeeded; `path` is the requested path. Only a server shows
@@ -67,7 +68,8 @@ fn code(frame: Option<CloseFrame<'_>>) -> u16 {
     frame.map_or(1005, |frame| frame.code.get())
 }
 
-/// Reports that a sender was dropped, if `bytes` of its messages were unsent.
+/// Reports that a sender was dropped with messages unsent. `bytes` returns the number of their
+/// unsent bytes; nothing is reported if that is 0.
 #[inline]
 pub(crate) fn unsent(role: Role, bytes: impl FnOnce() -> u64) {
     let unsent = bytes();

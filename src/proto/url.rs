@@ -47,7 +47,7 @@ pub enum UrlError {
     #[error("user or password in the URL is malformed: percent-encode it")]
     BadUserinfo,
     /// The URL contains a blank, a control character, one of `"<>\`, or, in path or query, a
-    /// character that is not ASCII. Percent-encode it.
+    /// character that is not ASCII. Percent-encode such characters.
     #[error("URL holds a character that has to be percent-encoded")]
     IllegalCharacter,
     /// The URL of a proxy has a path, or a scheme other than `http`, `https`, `socks5` and

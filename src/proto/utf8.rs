@@ -23,7 +23,7 @@ pub(crate) struct Utf8Validator {
 
 impl fmt::Debug for Utf8Validator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Utf8Validator") // It contains payload.
+        f.write_str("Utf8Validator") // The fields contain payload.
     }
 }
 

@@ -19,16 +19,17 @@ use std::io::{self, IoSlice, Read, Write};
 /// completed its record. Messages that TLS decrypted together have the same time. [`Arrival`]
 /// describes the time.
 ///
-/// No time is available on other streams, on systems other than Linux, for bytes read during the
-/// opening handshake, and for bytes that arrived before the kernel began to stamp. If no other
-/// socket of the machine asks for stamps, the kernel may begin some milliseconds after `new`.
+/// No time is available over other kinds of streams, or on systems other than Linux. Bytes read
+/// during the opening handshake have no time either, nor do bytes that arrived before the kernel
+/// began to stamp. If no other socket of the machine asks for stamps, the kernel may begin some
+/// milliseconds after `new`.
 ///
 /// A stamped read calls `recvmsg` with memory for a `cmsg`, instead of `read`. If it does not wait,
 /// it takes about 8 % longer than `read` (`benches/README.md`). It allocates nothing. The inner
 /// stream must be a plain socket, so put streams that encrypt or buffer around the `Timestamped`.
 ///
 /// In an event loop of your own, read, pass [`arrived`](Self::arrived) to
-/// [`Receiver::set_arrival`](crate::Receiver::set_arrival), and then commit the bytes.
+/// [`Receiver::set_read`](crate::Receiver::set_read), and then commit the bytes.
 #[derive(Debug)]
 pub struct Timestamped<S> {
     pub(crate) io: S,

@@ -36,7 +36,7 @@
 //! **Threads.** The connections of a thread share only this pool. While messages are received and
 //! sent, threads share no lock, counter or cache line, with two exceptions: the halves of a split
 //! connection, and the reference count of a large [shared payload](crate::Outbound). So one runtime
-//! per thread, each with its own listener on the same port (SO_REUSEPORT), uses every processor:
+//! per thread, each with its own listener on the same port (SO_REUSEPORT), can use every processor:
 //! see the example `echo_server`, `--threads`.
 #[cfg(feature = "rustls")]
 pub use crate::tls::tokio::TlsStream;

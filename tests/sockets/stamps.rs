@@ -306,7 +306,7 @@ fn an_event_loop_of_ones_own_hands_it_on() {
             while conn.step().unwrap() != Step::Message {
                 match near.read(conn.receiver_mut().spare_mut()) {
                     Ok(n) => {
-                        conn.receiver_mut().set_arrival(near.arrived());
+                        conn.receiver_mut().set_read(None, near.arrived());
                         conn.receiver_mut().commit(n);
                     }
                     Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),

@@ -48,8 +48,8 @@ impl Door {
     }
 
     /// Whether the kernel tells the time of arrival of received bytes (SO_TIMESTAMPING, Linux); the
-    /// default is `false`. The time is in the [`info`](tickwire::Receiver::info) of a message.
-    /// Feature `stamps`.
+    /// default is `false`. The time is in the [`info`](tickwire::Receiver::info) of a message, with
+    /// the time of the read. Feature `stamps`.
     #[cfg(feature = "stamps")]
     #[cfg_attr(docsrs, doc(cfg(feature = "stamps")))]
     pub fn timestamps(mut self, yes: bool) -> Self {

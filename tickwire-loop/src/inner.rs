@@ -229,10 +229,6 @@ impl<T> Inner<T> {
             queued += outbox.counts().bytes;
             until = until.into_iter().chain(outbox.poll_timeout()).min();
         }
-        if let (Some(wire), Some(config)) = (&slot.wire, &slot.config) {
-            let stalled = wire.stalled_until(config.write_timeout);
-            until = until.into_iter().chain(stalled).min();
-        }
         if queued > 0 {
             queued += BUFFER;
         }
@@ -317,7 +313,7 @@ impl<T> Inner<T> {
         let _ = open.conn.sender_mut().abort(tickwire::CloseCode::TRY_AGAIN_LATER);
         let Some(slot) = self.slots.get_mut(handle) else { return };
         if let Some(wire) = &mut slot.wire {
-            wire.write(&mut self.system, &mut open.conn, self.now);
+            wire.write(&mut self.system, &mut open.conn);
         }
         slot.stage = Stage::OverQueued;
         slot.outbox = None;

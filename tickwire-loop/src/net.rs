@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    CloseFrame, Connection, Error, IntoOutbound, Prepared, Sender, Time,
+    Connection, Error, IntoClose, IntoOutbound, Prepared, Sender, Time,
     handshake::server::{Accept, Rejection, RequestHead},
 };
 use tickwire_parts::Outbox;
@@ -321,10 +321,10 @@ impl<'n, T> Net<'n, T> {
 
     /// Closes a connection with the closing handshake, after everything that it was fed. Its outbox
     /// is dropped. [`Event::Closed`](crate::Event::Closed) says that it is gone. A connection that
-    /// is not open yet is given up.
-    pub fn close<'f>(&mut self, of: Handle, frame: impl Into<CloseFrame<'f>>) {
+    /// is not open yet is given up. `None` sends a Close without a code.
+    pub fn close<'f>(&mut self, of: Handle, frame: impl IntoClose<'f>) {
         if let Some(tx) = self.sender(of) {
-            let _ = tx.close(frame.into()); // it may be closed already
+            let _ = tx.close(frame); // it may be closed already
             if let Some(slot) = self.inner.slots.get_mut(of) {
                 slot.outbox = None;
             }
@@ -342,15 +342,15 @@ impl<'n, T> Net<'n, T> {
 
     // Time, other threads, the end.
 
-    /// The time at which this round began, since the loop was made. It is the clock of
-    /// [`Info::read_at`](tickwire::Info::read_at), and of outboxes.
+    /// Reads the loop's clock: the time since the loop was made. It is the clock of
+    /// [`Info::read_at`](tickwire::Info::read_at), of timers and of outboxes.
     pub fn now(&self) -> Time {
-        self.inner.now
+        self.inner.read_clock()
     }
 
-    /// Delivers [`Event::Timer`](crate::Event::Timer) with this number after this time.
-    pub fn set_timer(&mut self, after: Duration, number: u64) -> Timer {
-        let at = self.inner.read_clock() + after;
+    /// Delivers [`Event::Timer`](crate::Event::Timer) with this number at this time: see
+    /// [`now`](Self::now). A time in the past is due at once.
+    pub fn set_timer(&mut self, at: Time, number: u64) -> Timer {
         let (timer, id) = self.inner.timers.set(number);
         self.inner.deadlines.set(id, at);
         timer

@@ -243,7 +243,8 @@ impl<T> Inner<T> {
             Ok(stream) => {
                 if let Some(slot) = self.slots.get_mut(handle) {
                     slot.address = Some(address);
-                    slot.wire = Some(Wire::new(stream, tls, false));
+                    let stamps = door.config.stamp_reads || door.stamps_reads;
+                    slot.wire = Some(Wire::new(stream, tls, false, stamps));
                 }
                 self.make_ready(handle.at); // which starts its clock
             }
@@ -301,7 +302,7 @@ impl<T> Inner<T> {
 
     /// Makes those ready whose deadlines have come, and delivers timers.
     fn expire(&mut self, handler: &mut Handler<'_, T>) {
-        // A timer that a handler sets for now is for the next round, so that this ends.
+        // No more than there are at first, so that this ends: a handler may set some that are due.
         for _ in 0..self.deadlines.len() {
             let Some(id) = self.deadlines.pop_due(self.now) else { return };
             if id & 1 == 0 {

@@ -205,12 +205,12 @@ impl<T> Slot<T> {
     pub(crate) fn pump(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
         let Some(wire) = &mut self.wire else { return };
         let Some(outbox) = &mut self.outbox else {
-            return wire.write(system, conn, now);
+            return wire.write(system, conn);
         };
         loop {
             let _ = outbox.feed(now, conn.sender_mut()); // a closed connection takes no more
             let fed = conn.sender().has_outgoing();
-            wire.write(system, conn, now);
+            wire.write(system, conn);
             if !fed || conn.sender().has_outgoing() {
                 return;
             }
@@ -223,7 +223,6 @@ impl<T> Slot<T> {
         let Marks { active, unwritten, paused, wants_room, unfinished, .. } = self.marks;
         !(active || unwritten || paused || wants_room || unfinished)
             && self.queued == 0
-            && self.wire.as_ref().is_some_and(|wire| !wire.has_outgoing())
             && matches!(&self.stage, Stage::Open(open) if open.error.is_none())
     }
 

@@ -10,7 +10,7 @@ use crate::{
     wire::is_passing,
 };
 use std::{mem, sync::Arc};
-use tickwire::{CloseCode, Config, Connection, RecvError, Step, Time};
+use tickwire::{CloseCode, Config, Connection, RecvError, Step};
 
 /// Why delivering stopped.
 enum Stop {
@@ -57,15 +57,13 @@ impl<T> Inner<T> {
             let held = slot.marks.paused || is_full(conn);
             conn.set_paused(held);
             let reads = match stop {
-                Stop::Step(Ok(Step::Closed) | Err(_)) => {
-                    match wire.end(&mut self.system, conn, self.now) {
-                        Some(reads) => reads,
-                        None => {
-                            self.keep_buffers(&mut open);
-                            return self.finish(handle, Some(open), None, handler);
-                        }
+                Stop::Step(Ok(Step::Closed) | Err(_)) => match wire.end(&mut self.system, conn) {
+                    Some(reads) => reads,
+                    None => {
+                        self.keep_buffers(&mut open);
+                        return self.finish(handle, Some(open), None, handler);
                     }
-                }
+                },
                 Stop::Step(_) => !held,
                 Stop::Held | Stop::Cork if !held => continue, // the write made room
                 Stop::Held | Stop::Cork => false,
@@ -84,10 +82,8 @@ impl<T> Inner<T> {
                 if !conn.receiver().has_buffer() {
                     conn.receiver_mut().lend(self.inputs.take());
                 }
-                let stamps = slot.config.as_ref().is_some_and(|config| config.stamp_reads);
-                let read_at = stamps.then(|| Time::new(self.epoch.elapsed()));
                 let rx = conn.receiver_mut();
-                match wire.receive(&mut self.system, rx, read_at, &mut spent) {
+                match wire.receive(&mut self.system, rx, self.epoch, &mut spent) {
                     Ok(0) => rx.end_of_stream(),
                     Ok(_) => {}
                     Err(error) if is_passing(&error) => {}
@@ -95,15 +91,9 @@ impl<T> Inner<T> {
                         // It ends receiving, after what arrived before.
                         rx.end_of_stream();
                         open.error.get_or_insert(error);
-                        let _ = wire.send(&mut self.system, self.now); // the alert of TLS
+                        let _ = wire.send(&mut self.system); // the alert of TLS
                     }
                 }
-                continue;
-            }
-            let timeout = slot.config.as_ref().map(|config| config.write_timeout);
-            let stalled = timeout.and_then(|timeout| wire.stalled_until(timeout));
-            if stalled.is_some_and(|at| at <= self.now) {
-                wire.give_up(conn);
                 continue;
             }
             match conn.poll_timeout() {

@@ -249,7 +249,7 @@ fn replay(connection: &mut Connection, passed: &[Passed], mut see: impl FnMut(Ti
             true => connection.receiver_mut().end_of_stream(),
             false => {
                 put!(connection.receiver_mut(), &passed.bytes);
-                connection.receiver_mut().commit_at(0, now); // when all bytes of the read had arrived
+                connection.receiver_mut().set_read(Some(now), None); // all its bytes had arrived
             }
         }
         step(connection, now, &mut see);

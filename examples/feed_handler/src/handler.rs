@@ -8,7 +8,7 @@ use crate::{
 use std::{
     io,
     sync::Arc,
-    time::{Duration, Instant, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 use tickwire::{
     CloseCode, Config, Entropy, Heartbeat, Receiver, SystemEntropy, Time, tls::rustls::ClientConfig,
@@ -62,28 +62,9 @@ struct State {
     lines: Vec<Line>,
     /// A timer of each line, for when it is dialed, and behind them of each feed, for its gaps.
     timers: Vec<Option<(Time, Timer)>>,
-    clock: Clock,
+    /// The loop's beginning, since the epoch of Unix.
+    began: Duration,
     stages: Stages,
-}
-
-/// The loop's clock, which a message needs to the nanosecond: `Net::now` is the time of the round.
-struct Clock {
-    epoch: Instant,
-    /// The same, since the epoch of Unix.
-    unix: Duration,
-}
-
-impl Clock {
-    fn new<T>(net: &Net<'_, T>) -> Self {
-        let since = net.now() - Time::ZERO;
-        let unix = UNIX_EPOCH.elapsed().unwrap_or_default();
-        Self { epoch: Instant::now() - since, unix: unix.saturating_sub(since) }
-    }
-
-    #[inline]
-    fn now(&self) -> Time {
-        Time::new(self.epoch.elapsed())
-    }
 }
 
 impl Handler {
@@ -129,8 +110,9 @@ impl Handler {
             return Err("the kernel has no io_uring for us".into());
         }
         let timers = (0..lines.len() + feeds.len()).map(|_| None).collect();
-        let (clock, stages) = (Clock::new(&net.net()), Stages::new()?);
-        let mut state = State { feeds, lines, timers, clock, stages };
+        let unix = UNIX_EPOCH.elapsed().unwrap_or_default();
+        let began = unix.saturating_sub(net.net().now() - Time::ZERO);
+        let mut state = State { feeds, lines, timers, began, stages: Stages::new()? };
         (0..state.lines.len()).for_each(|at| state.dial_if_due(&mut net.net(), at));
         Ok(Self { net, state })
     }
@@ -177,7 +159,7 @@ impl State {
                 match at.checked_sub(self.lines.len()) {
                     None => self.dial_if_due(net, at),
                     Some(feed) => {
-                        self.feeds[feed].settle(self.clock.now());
+                        self.feeds[feed].settle(net.now());
                         self.look_after(net, feed);
                     }
                 }
@@ -188,7 +170,7 @@ impl State {
 
     /// Dials a line if it is time to; else a timer says when it is.
     fn dial_if_due(&mut self, net: &mut Net<'_, Seat>, at: usize) {
-        let now = self.clock.now();
+        let now = net.now();
         let due = self.lines[at].dials_at();
         self.arm(net, at, due.filter(|due| *due > now));
         if due.is_some_and(|due| due <= now) {
@@ -202,7 +184,7 @@ impl State {
     }
 
     fn opened(&mut self, net: &mut Net<'_, Seat>, handle: Handle) {
-        let now = self.clock.now();
+        let now = net.now();
         let Some(seat) = net.value_mut(handle) else { return };
         let at = seat.line;
         let line = &mut self.lines[at];
@@ -221,30 +203,32 @@ impl State {
 
     /// A connection in whose place another is.
     fn retire(&mut self, net: &mut Net<'_, Seat>, old: Handle) {
+        let now = net.now();
         let Some(seat) = net.value_mut(old) else { return };
         let line = &mut self.lines[seat.line];
         line.replaced += 1;
         if let Some(part) = seat.part.take() {
-            self.feeds[line.feed].close(part, old, self.clock.now());
+            self.feeds[line.feed].close(part, old, now);
         }
         net.close(old, CloseCode::NORMAL); // what still comes is dropped
     }
 
     #[inline]
     fn take(&mut self, net: &mut Net<'_, Seat>, from: Handle, payload: &[u8], receiver: &Receiver) {
+        let begin = net.now();
         let Some(Seat { line: at, part: Some(part), since, useful }) = net.value_mut(from) else {
             return; // another has taken its place
         };
-        let (at, begin) = (*at, self.clock.now());
+        let at = *at;
         let line = &mut self.lines[at];
         let feed = &mut self.feeds[line.feed];
         match feed.take(part, payload, begin) {
             Ok(is_next) => {
                 *useful = begin - *since > PROVEN;
                 if is_next {
-                    let (info, done) = (receiver.info(), self.clock.now());
+                    let (info, done) = (receiver.info(), net.now());
                     let kernel = info.arrived.map(|arrived| arrived.software);
-                    let kernel = kernel.map(|at| Time::new(at.saturating_sub(self.clock.unix)));
+                    let kernel = kernel.map(|at| Time::new(at.saturating_sub(self.began)));
                     self.stages.record(kernel, info.read_at.unwrap_or(begin), begin, done);
                 }
             }
@@ -267,7 +251,7 @@ impl State {
     }
 
     fn ended(&mut self, net: &mut Net<'_, Seat>, handle: Handle, end: &End, seat: Seat) {
-        let (at, now) = (seat.line, self.clock.now());
+        let (at, now) = (seat.line, net.now());
         let line = &mut self.lines[at];
         let _ = line.rotation.ended(|ended| *ended == handle);
         if seat.useful {
@@ -304,8 +288,7 @@ impl State {
         let armed = &mut self.timers[at];
         if armed.map(|(time, _)| time) != next {
             armed.take().map(|(_, timer)| net.cancel_timer(timer));
-            let now = self.clock.now();
-            *armed = next.map(|time| (time, net.set_timer(time - now, at as u64)));
+            *armed = next.map(|time| (time, net.set_timer(time, at as u64)));
         }
     }
 }

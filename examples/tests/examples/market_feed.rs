@@ -149,6 +149,10 @@ fn mistakes_are_one_line_each() {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bad.csv");
     std::fs::write(&file, "time,instrument,side,price,size\n0,ES,bid,1.5,1\n0,ES,buy,1.5,1\n")
         .unwrap();
+    // Taken, and nobody listens.
+    let closed = TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let connect = format!("--connect ws://{}", closed.local_addr().unwrap());
     for (args, code, words) in [
         ("--frobnicate", 2, "--frobnicate"),
         ("--clients 0", 2, "--clients"),
@@ -157,7 +161,7 @@ fn mistakes_are_one_line_each() {
         ("--adapter async", 2, "--adapter"),
         ("--listen here", 2, "--listen"),
         ("--connect http://127.0.0.1", 2, "--connect"),
-        ("--connect ws://127.0.0.1:1", 1, "--connect"),
+        (&connect, 1, "--connect"),
         #[cfg(not(feature = "rustls"))]
         ("--connect wss://127.0.0.1:1", 1, "wss:// needs TLS: add --features rustls"),
         (&format!("--replay {}", file.display()), 1, "line 3"),

@@ -1,8 +1,8 @@
-//! How a connection ends: the closing handshake (RFC 6455 §5.5.1, §7.1), as one table.
+//! How a connection ends: the closing handshake (RFC 6455 §5.5.1, §7.1), as two tables.
 //!
 //! The states of the peer's Close (theirs), of our Close (ours) and of the stream determine the
 //! [`Phase`]. In two rows the role of this end counts too. `*` stands for any value.
-//! `closing/tests.rs` checks this table against the code, for every combination.
+//! `closing/tests.rs` checks both tables against the code, for every combination.
 //!
 //! | theirs         | ours                            | stream            | role   | phase      | section |
 //! |----------------|---------------------------------|-------------------|--------|------------|---------|
@@ -223,7 +223,7 @@ impl Phase {
 }
 
 /// Handles the peer's Close. Our Close is queued in reply (§5.5.1), unless it was queued before or
-/// the caller has to queue it. No other frame is queued from now on.
+/// the caller has to queue it. From now on no frame may follow our Close.
 pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
     tx.end_controls();
     if tx.auto_close {
@@ -257,9 +257,9 @@ pub struct Closed<'a> {
     /// users. It may contain control characters, so print it with `{:?}`.
     pub reason: &'a str,
     /// The code of the Close that this end has queued or sent. It is 1005 for a Close without a
-    /// code. It is 1006 if there is no Close, or if a write failed before our Close was written.
-    /// After a violation of the protocol or of a limit, `sent_code` is the close code of
-    /// [`error`](Self::error), and [`code`](Self::code) is 1006.
+    /// code. It is 1006 if there is no Close, or if a write failed before our Close was written. If
+    /// this end closes because the peer broke the protocol or a limit, `sent_code` is the close
+    /// code of [`error`](Self::error), and [`code`](Self::code) is 1006.
     /// [`Sender::close_frame`](crate::Sender::close_frame) has the reason.
     pub sent_code: u16,
     /// Whether both Closes have passed (§7.1.4): the peer's Close was received, and our Close was

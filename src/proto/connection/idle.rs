@@ -33,7 +33,7 @@ impl Idle {
         Self { after: (*after).max(SHORTEST), message: message.clone(), last: None, fed: None }
     }
 
-    /// How long until the next look.
+    /// The time from one look to the next.
     pub(super) fn between_looks(&self) -> Duration {
         self.after / LOOKS
     }

@@ -216,14 +216,14 @@ impl Inbound {
         self.timers.set_paused(paused);
     }
 
-    /// Whether reading is paused while more may be received.
+    /// Whether reading is paused and receiving has not ended.
     #[inline(always)]
     pub(super) fn is_paused(&self) -> bool {
         self.timers.paused() && !self.rx.ended() && self.rx.failure().is_none()
     }
 
-    /// Reports that reading goes on now. Only after a pause does this call `now`, which reads the
-    /// clock.
+    /// Reports that reading goes on now. The function `now`, which reads the clock, is called only
+    /// after a pause.
     #[inline]
     pub(crate) fn reads(&mut self, now: impl FnOnce() -> Time) {
         if !self.timers.run() {

@@ -2,7 +2,7 @@
 //! that join them.
 //!
 //! The receiver and the sender share nothing. Replies to the peer (a Pong, the answering Close, the
-//! Close that reports a violation) reach the sender through [`respond`](inbound::respond). The
+//! Close that reports a violation) reach the sender through [`respond`](Inbound::respond). The
 //! module `handshake` opens a connection, and `closing` decides how it ends. Adapters read and
 //! write the stream, and tell the connection the time.
 pub(crate) mod closing;
@@ -69,7 +69,8 @@ use core::time::Duration;
 /// - **Inputs**: [`Receiver::spare_mut`] and [`commit`](Receiver::commit),
 ///   [`end_of_stream`](Receiver::end_of_stream), through [`receiver_mut`](Self::receiver_mut);
 ///   [`write_failed`](Self::write_failed), [`write_blocked`](Self::write_blocked),
-///   [`shut_down`](Self::shut_down); [`handle_timeout`](Self::handle_timeout).
+///   [`shut_down`](Self::shut_down); [`handle_timeout`](Self::handle_timeout). Over TLS also
+///   [`Sender::set_unflushed`].
 /// - **Commands**: the methods of [`Sender`], through [`sender_mut`](Self::sender_mut) or
 ///   [`split_mut`](Self::split_mut).
 /// - **Outputs**: [`step`](Self::step), then [`Receiver::message`] or [`event`](Receiver::event);
@@ -153,8 +154,8 @@ impl Connection {
         self.tx.write_failed();
     }
 
-    /// Reports that the stream refused the bytes of [`Sender::outgoing`] for now. The write timer
-    /// runs from here until the stream accepts some of these bytes.
+    /// Reports that the stream refused the bytes of [`Sender::outgoing`] for now. The deadline on
+    /// writing runs from this call until the stream accepts some of these bytes.
     pub fn write_blocked(&mut self) {
         self.loop_state.write_blocked();
         self.tx.write_blocked();
@@ -213,7 +214,7 @@ impl Connection {
         self.inbound.poll_timeout(&self.tx)
     }
 
-    /// Tells the time. Early and repeated calls are harmless. Repeat the call until
+    /// Tells the connection the time. Early and repeated calls are harmless. Repeat the call until
     /// [`poll_timeout`](Self::poll_timeout) is in the future.
     ///
     /// Call `handle_timeout` after a read that would have blocked, or while reading is

@@ -70,7 +70,7 @@ pub struct Receiver {
     /// Whether bytes arrived since the timers last asked.
     heard: bool,
     pub(super) eof: bool,
-    /// The error that `cut_off` reported. Everything received is delivered before this error.
+    /// The error that was passed to `cut_off`. Everything received is delivered before this error.
     cut_off_by: Option<RecvError>,
     state: State,
     message: Option<InProgress>,
@@ -81,7 +81,7 @@ pub struct Receiver {
     frame_start: u64,
     /// The number of consumed bytes that are not data: control frames, and headers that `walk`
     /// consumed. For each message that ends in `walk`, 1 is subtracted, so that even a message
-    /// without payload changes `data_mark`. `quick` need not count anything.
+    /// without payload changes `data_mark`. By this design `quick` need not count anything.
     not_data: u64,
     read: LastRead,
     pub(super) tally: Traffic,
@@ -259,8 +259,8 @@ impl Receiver {
     }
 
     /// Gives the receiver a buffer of any length to read into. The receiver uses `buffer.len()`
-    /// bytes, not the capacity. Bytes of a partial frame or message move to the new buffer. If they
-    /// do not fit, the new buffer is dropped. Ends the current message.
+    /// bytes, not the capacity. Received bytes that are still needed move to the new buffer. If
+    /// they do not fit, the new buffer is dropped. Ends the current message.
     ///
     /// Use this call to share buffers among connections. Without a lent buffer, the receiver
     /// allocates a buffer when needed.
@@ -275,10 +275,10 @@ impl Receiver {
     /// [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), and saves a copy. Ends the
     /// current message.
     ///
-    /// Returns a buffer that is free now: the receiver's own before this call, if it had one. In two
-    /// cases the bytes are copied, and the call returns `buffer`. The first case: the receiver
-    /// holds part of a frame or message already. The second case: `buffer` has fewer than 8 bytes
-    /// after the `n` bytes.
+    /// Returns a buffer that is free now. This is the buffer that the receiver had before, if it had
+    /// one. But in two cases the bytes are copied, and the call returns `buffer`. The first case:
+    /// the receiver still needs bytes received before. The second case: `buffer` has fewer than 8
+    /// bytes after the `n` bytes.
     ///
     /// # Panics
     ///
@@ -310,11 +310,12 @@ impl Receiver {
         }
     }
 
-    /// Returns the buffer, usually before a wait, or an empty `Vec` if the receiver still needs it.
-    /// Ends the current message.
+    /// Takes the buffer away, usually before a wait. Returns an empty `Vec` if there is no buffer,
+    /// or if the receiver still needs it. Ends the current message.
     ///
-    /// A partial frame or message that fills at most an eighth of the buffer moves to a small
-    /// buffer, which the connection keeps. If the buffer holds more, the receiver still needs it.
+    /// If the received bytes that are still needed fill at most an eighth of the buffer, they move
+    /// to a small buffer, which the connection keeps. If they fill more, the receiver needs the
+    /// buffer.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
         self.end_message();

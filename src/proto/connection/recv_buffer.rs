@@ -123,7 +123,7 @@ impl RecvBuffer {
         from..from + n
     }
 
-    /// Whether the wire bytes reach up to `to`.
+    /// Whether all bytes before the offset `to` have arrived.
     #[inline(always)]
     pub(super) fn reaches(&self, to: usize) -> bool {
         to <= self.end
@@ -292,8 +292,7 @@ impl RecvBuffer {
         core::mem::replace(&mut self.bytes, bytes.into())
     }
 
-    /// Works as [`replace`](Self::replace), but keeps the old buffer if it is the connection's
-    /// small buffer, and otherwise gives it back to the pool.
+    /// Works as [`swap`](Self::swap), but gives the returned buffer back to the pool.
     fn exchange(&mut self, bytes: Vec<u8>) {
         let old = self.swap(bytes);
         if !old.is_empty() {
@@ -301,7 +300,8 @@ impl RecvBuffer {
         }
     }
 
-    /// [`replace`](Self::replace), but keeps a small old buffer, and returns any other.
+    /// Works as [`replace`](Self::replace), but keeps the old buffer if it is the connection's
+    /// small buffer. Otherwise returns the old buffer.
     fn swap(&mut self, bytes: Vec<u8>) -> Vec<u8> {
         let stashed = self.stashed;
         let old = self.replace(bytes).take();
@@ -367,7 +367,7 @@ impl RecvBuffer {
                 if lent.len() <= 2 * len {
                     return self.stash_in(lent);
                 }
-                (self.memory.give)(lent); // Too long to be held for a few bytes.
+                (self.memory.give)(lent); // `lent` is too long to be held for a few bytes.
             }
             small = vec![0; len];
         }

@@ -33,14 +33,14 @@ pub struct RoundTrip {
 /// The Pings that are under way, and the round-trip times so far.
 #[derive(Debug, Default)]
 pub(super) struct Trips {
-    /// The oldest unanswered Ping. Storing only the newest Ping would not do: if each Ping is sent
-    /// before the Pong of the Ping before it comes, no round trip would ever be measured.
+    /// The oldest unanswered Ping. Storing only the newest Ping would not do. If Pings follow each
+    /// other faster than their Pongs come back, each Ping would be replaced before its Pong comes.
     oldest: Option<Probe>,
     /// The newest unanswered Ping. It gives a time if the peer omits the Pong of the oldest Ping.
     /// Pongs come in the order of their Pings, so the Pings in between need not be stored.
     newest: Option<Probe>,
-    /// `Some` while a Pong has come whose time of arrival is unknown: the time at which its Ping
-    /// was queued.
+    /// The time at which a Ping was queued whose Pong has come. `Some` only until the Pong's time
+    /// of arrival is known.
     answered: Option<Time>,
     times: Option<RoundTrip>,
 }

@@ -39,7 +39,7 @@ impl Silence {
         Self { timeout: timeout.max(SHORTEST), last: None, paused: false, decided: None }
     }
 
-    /// How long until the next look.
+    /// The time from one look to the next.
     pub(super) fn between_looks(&self) -> Duration {
         self.timeout / LOOKS
     }

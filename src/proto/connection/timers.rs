@@ -60,7 +60,7 @@ enum Beat {
         silent: u8,
         until: Time,
     },
-    /// A Ping is queued, or was queued before the epoch of the times changed.
+    /// A Ping is queued, or was written before the epoch of the times changed.
     Pinging,
     /// A Ping was written. A byte has to arrive by `until`. The next look is at `look`.
     Pinged {
@@ -151,8 +151,8 @@ impl Timers {
         self.is_paused(now);
     }
 
-    /// Whether reading is paused, or was paused until now. In both cases the caller checks no
-    /// deadline of the peer, so that bytes that arrived during the pause are read first.
+    /// Whether reading is paused, or was paused until now. In both cases `judge` checks no further
+    /// deadline, so that bytes that arrived during the pause are read first.
     fn is_paused(&mut self, now: Time) -> bool {
         match self.pause {
             Pause::No => return false,

@@ -77,9 +77,8 @@ impl Compressor {
     }
 }
 
-/// Writes `input` as stored blocks (RFC 1951 §3.2.4), followed by [`TAIL`]. This is for a chunk of
-/// a message for which zlib fails after the first chunk: a message that began compressed cannot go
-/// on uncompressed.
+/// Writes `input` as stored blocks (RFC 1951 §3.2.4), followed by [`TAIL`]. A message that began
+/// compressed cannot go on uncompressed, so its later chunks are written this way if zlib fails.
 pub(crate) fn store(input: &[u8], out: &mut Output) {
     for block in input.chunks(0xffff) {
         let len = block.len() as u16;

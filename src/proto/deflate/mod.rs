@@ -52,8 +52,8 @@
 //!   had not removed the 00 00 ff ff of its flush.
 //! - A block with BFINAL set ends the DEFLATE stream (RFC 1951 §3.2.3). Data after that block, in
 //!   this message or the next, cannot refer back to it or to data before it.
-//! - References may reach back up to 32 KiB, even if a shorter window was agreed on. Without
-//!   takeover, a reference must stay within the message.
+//! - A received message may refer back up to 32 KiB, even if a shorter window was agreed on.
+//!   Without takeover, it may not refer to earlier messages.
 //! - The compressed bytes of a message may exceed [`max_message`](crate::Config::max_message) by an
 //!   eighth and 1 KiB, because incompressible data grows. The inflated message may not exceed
 //!   `max_message`.
@@ -119,7 +119,7 @@ pub struct Deflate {
     /// Whether, and how far, messages of the client may refer back to earlier messages, if the
     /// server agrees.
     pub client: Direction,
-    // Makes `..` necessary, as in `Config`.
+    // This field makes `..` necessary, as in `Config`.
     #[doc(hidden)]
     pub more: (),
 }

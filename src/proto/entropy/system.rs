@@ -33,6 +33,6 @@ impl Entropy for SystemEntropy {
 
 impl fmt::Debug for SystemEntropy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SystemEntropy") // The state would reveal future keys.
+        f.write_str("SystemEntropy") // Showing the state would reveal future masking keys.
     }
 }

@@ -80,7 +80,7 @@ impl<'a> Extension<'a> {
 
 /// The parameters of an [`Extension`]: an iterator of names and unquoted values.
 pub(super) struct Params<'a> {
-    /// Invariant: validated parameters, each with its semicolon.
+    /// The parameters that follow. Invariant: they are validated, and each has its semicolon.
     rest: &'a [u8],
 }
 

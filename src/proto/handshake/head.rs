@@ -193,8 +193,8 @@ pub(super) struct RequestLine {
 
 impl RequestLine {
     /// Parses a head that came in one read without other bytes, as most heads do. This needs one
-    /// pass instead of two. `None` if `scan` must run, because the head is incomplete or faulty, or
-    /// other bytes follow it.
+    /// pass instead of two. `None` if `scan` must run: the head is incomplete or faulty, came in
+    /// several reads, or has other bytes behind it.
     pub(super) fn parse_at_once<'a, T>(
         wire: &'a [u8],
         scan: &Scan,

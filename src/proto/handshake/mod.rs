@@ -124,7 +124,7 @@ pub enum HandshakeError {
     /// different ways.
     #[error("malformed HTTP: {what}")]
     Malformed {
-        /// The fault, such as `"line ends in a bare LF"`.
+        /// The fault, such as `"LF without CR"`.
         what: &'static str,
     },
     /// A head longer than [`max_head`](crate::Config::max_head); answered with 431.
@@ -288,7 +288,8 @@ const fn socks_reply(reply: u8) -> &'static str {
 
 impl HandshakeError {
     /// The HTTP status with which a server answers this error: 400, 403, 404, 405, 408, 414, 426,
-    /// 431, 501 or 505. An error that only a client can get has 502, as a gateway would answer.
+    /// 431, 501 or 505. For an error that only a client can get, the status is 502, which a gateway
+    /// would send.
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed { .. }
@@ -314,9 +315,10 @@ impl HandshakeError {
         }
     }
 
-    /// Whether the same request may succeed after a pause: if the network failed, or if the server
-    /// or a proxy reported an overload or a temporary fault (408, 425, 429, and 5xx except 501 and
-    /// 505). An unknown 5xx counts as 500 (RFC 9110 §15).
+    /// Whether the same request may succeed after a pause. `true` if the network failed, or if a
+    /// proxy could not reach the server. Also `true` if the server or a proxy reported an overload
+    /// or a temporary fault: 408, 425, 429, and 5xx except 501 and 505. An unknown 5xx counts as
+    /// 500 (RFC 9110 §15).
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Timeout | Self::UnexpectedEof => true,
@@ -336,8 +338,8 @@ pub enum HeaderError {
     /// The name of a header is empty or not a token (RFC 9110 §5.1).
     #[error("header name is not a token: letters, digits and !#$%&'*+-.^_`|~")]
     BadName,
-    /// A value, or a reason phrase, contains a control character, such as a line end (RFC 9110
-    /// §5.5).
+    /// The value of a header contains a control character other than a tab, such as a line end (RFC
+    /// 9110 §5.5).
     #[error("header value has a control character in it: leave it out, or encode it")]
     BadValue,
     /// Only the handshake may set this header: Host, Upgrade, Connection, Sec-WebSocket-*. Headers

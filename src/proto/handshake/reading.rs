@@ -106,7 +106,7 @@ impl Reading {
     ///
     /// [`HandshakeError::Timeout`] if the peer's head was not complete within
     /// [`handshake_timeout`](Config::handshake_timeout). A client gets [`Refused`] instead, if only
-    /// the body of a refusal was incomplete. If the handshake had failed before, that error.
+    /// the body of a refusal was incomplete. The earlier error, if the handshake had failed before.
     ///
     /// [`Refused`]: HandshakeError::Refused
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), HandshakeError> {

@@ -138,8 +138,7 @@ fn kernels_are_their_twin_at_every_length_and_alignment() {
 }
 
 /// `ascii_prefix` returns the whole length if all bytes are ASCII, and never counts a byte that is
-/// not. The same holds for `ascii_blocks`, from 128 bytes on, which runs on processors without
-/// AVX2.
+/// not. From 128 bytes on, the same holds for `ascii_blocks`, here compiled without AVX2.
 #[test]
 fn ascii_is_what_each_byte_says() {
     let mut bytes = alloc::vec![b'x'; 800];

@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
-use tickwire::{Arrival, Outgoing, Receiver, Time};
+use tickwire::{Arrival, Outgoing, Receiver};
 
 /// A back end.
 pub(crate) enum System {
@@ -65,7 +65,7 @@ forward! {
     of Listener: stop_listening(Listener) -> (), ();
     of Stream: is_connected(&Stream) -> io::Result<bool>, Err(ErrorKind::InvalidInput.into());
     of Stream: read(&mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)>, Err(ErrorKind::InvalidInput.into());
-    of Stream: receive(&mut Stream, to: &mut Receiver, read_at: Option<Time>)
+    of Stream: receive(&mut Stream, to: &mut Receiver)
         -> io::Result<(usize, bool)>, Err(ErrorKind::InvalidInput.into());
     of Stream: arrived(&Stream) -> Option<Arrival>, None;
     of Stream: write(&mut Stream, out: &mut Outgoing<'_>) -> io::Result<()>, Err(ErrorKind::InvalidInput.into());

@@ -12,7 +12,7 @@ use std::{
     net::{self, Shutdown, SocketAddr},
     time::Duration,
 };
-use tickwire::{Arrival, Outgoing, Receiver, Time, Timestamped};
+use tickwire::{Arrival, Outgoing, Receiver, Timestamped};
 
 /// The number of events that one wait returns at most.
 const EVENTS: usize = 1024;
@@ -220,24 +220,10 @@ impl Mio {
         &mut self,
         stream: &mut Stream,
         to: &mut Receiver,
-        read_at: Option<Time>,
     ) -> io::Result<(usize, bool)> {
-        self.fault("read")?;
-        let room = to.spare_mut();
-        let most = room.len();
-        let n = match stream {
-            Stream::Plain(tcp) => tcp.read(room)?,
-            Stream::Stamped(tcp) => {
-                let n = tcp.read(room)?;
-                to.set_arrival(tcp.arrived());
-                n
-            }
-        };
-        match read_at {
-            Some(time) => to.commit_at(n, time),
-            None => to.commit(n),
-        }
-        Ok((n, is_drained(n, most)))
+        let read = self.read(stream, to.spare_mut())?;
+        to.commit(read.0);
+        Ok(read)
     }
 
     /// Writes as much as the stream takes, and advances `out`. Returns whether that was all.

@@ -1,5 +1,6 @@
 //! A fault at each call of the system, and the number of calls.
 pub(crate) mod faults;
+mod stamps;
 
 use crate::{Answer, Dial, Door, End, Event, Handle, Loop, SendError, Settings};
 use std::{

@@ -5,7 +5,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tickwire::{Config, Error, Heartbeat, Message, RecvError, handshake::server::Accept};
+use tickwire::{Config, Error, Heartbeat, Message, RecvError, Time, handshake::server::Accept};
 use tickwire_loop::{Door, End, Event, Loop, Settings, Waiting};
 
 const MS: Duration = Duration::from_millis(1);
@@ -15,9 +15,10 @@ fn timers_come_in_order_and_a_cancelled_one_does_not() {
     let mut net = Loop::<()>::new(Settings::default()).unwrap();
     let began = Instant::now();
     let mut commands = net.net();
-    let cancelled = commands.set_timer(20 * MS, 2);
-    commands.set_timer(60 * MS, 3);
-    commands.set_timer(5 * MS, 1);
+    let now = commands.now();
+    let cancelled = commands.set_timer(now + 20 * MS, 2);
+    commands.set_timer(now + 60 * MS, 3);
+    commands.set_timer(now + 5 * MS, 1);
     assert_eq!(commands.cancel_timer(cancelled), Some(2));
     assert_eq!(commands.cancel_timer(cancelled), None);
     let mut come = Vec::new();
@@ -25,7 +26,7 @@ fn timers_come_in_order_and_a_cancelled_one_does_not() {
         let Event::Timer(number) = event else { panic!("{event:?}") };
         come.push(number);
         match number {
-            1 => drop(net.set_timer(Duration::ZERO, 4)),
+            1 => drop(net.set_timer(Time::ZERO, 4)),
             3 => net.stop(),
             _ => {}
         }

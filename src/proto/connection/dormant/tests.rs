@@ -125,7 +125,8 @@ fn hear(conn: &mut Connection, bytes: &[u8], now: Time) -> Vec<String> {
                 let room = conn.receiver_mut().spare_mut();
                 let n = room.len().min(rest.len());
                 room[..n].copy_from_slice(&rest[..n]);
-                conn.receiver_mut().commit_at(n, now);
+                conn.receiver_mut().commit(n);
+                conn.receiver_mut().set_read(Some(now), None);
                 rest = &rest[n..];
             }
             Ok(Step::Closed) | Err(_) => break,

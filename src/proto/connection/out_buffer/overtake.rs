@@ -22,8 +22,9 @@ impl OutBuffer {
         self.find(|_| true);
     }
 
-    /// The first boundary at offset `sent` or later where a message begins, or else the end of the
-    /// content. `None` if the content ends inside a message in chunks.
+    /// The first boundary at offset `sent` or later at which a message begins, or else the end of
+    /// the content. `None` if no message begins there and the content ends inside a message in
+    /// chunks.
     fn message_boundary(&mut self) -> Option<Boundary> {
         // The boundary found is behind control frames. So feeding data does not change the
         // boundary, and messages that overtake keep their order.

@@ -1,4 +1,4 @@
-//! Compressed messages (RFC 7692 §6.2), inflated into a separate buffer as their bytes arrive.
+//! Inflates compressed messages (RFC 7692 §6.2) into a separate buffer as their bytes arrive.
 //!
 //! The wire bytes are unmasked in the receive buffer, and dropped once inflated. The output is
 //! limited while it grows, so that a decompression bomb is stopped before it fills memory. The
@@ -49,7 +49,7 @@ pub(super) struct Inflate {
     /// they end the message, because the end is inflated differently: see `finish`.
     last: [u8; 2],
     kept: u8,
-    /// Set if the output became full after the message's last byte was taken.
+    /// `Some` if the output became full after the message's last byte was taken.
     ending: Option<Ending<u8>>,
 }
 

@@ -24,7 +24,7 @@ pub(super) struct InProgress {
 /// How a message is handed out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Handing {
-    /// As a whole message: all of it so far is in the buffer.
+    /// As a whole message. Its received part is in the buffer.
     Whole,
     /// In chunks. The first chunk was handed out.
     Chunks,

@@ -182,7 +182,7 @@ impl Receiver {
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {
-                let all = len.saturating_add(n); // Not checked yet: `n` may be huge.
+                let all = len.saturating_add(n); // `n` is not checked yet, and may be huge.
                 (n < self.quick_below || header.rsv1)
                     && self.buf.holds(all)
                     && self.buf.wire_len() < all
@@ -235,7 +235,7 @@ impl Receiver {
     /// Takes the received part of a data frame, and hands it out if `delivery` asks for it.
     fn take_payload(&mut self, delivery: Delivery) -> Result<Option<Step>, RecvError> {
         let Some(message) = &self.message else {
-            return Ok(None); // Never: `begin` has set `message`.
+            return Ok(None); // This never happens: `begin` has set `message`.
         };
         let (kind, compressed, handing) = (message.kind, message.compressed, message.handing);
         let whole = delivery == Delivery::Whole && handing == Handing::Whole;
@@ -280,7 +280,7 @@ impl Receiver {
     fn take_data(&mut self, whole: bool) -> Result<Taken, RecvError> {
         let Self { state, message, buf, inflate, limits, tally, .. } = self;
         let (State::Payload { remaining, fin, mask }, Some(message)) = (state, message) else {
-            // Never: `begin` set both.
+            // This never happens: `begin` has set both.
             return Ok(Taken { wire: 0, stop: Stop::Input, here: 0..0 });
         };
         let here = buf.wire_len();

@@ -156,8 +156,8 @@ fn the_tail_is_used_while_it_is_a_quarter_and_then_the_rest_moves_or_the_buffer_
 #[test]
 fn with_a_message_in_it_the_gap_closes_first_then_the_front_and_then_it_grows() {
     // The first columns describe the buffer: dropped bytes before the message, bytes of the
-    // message, bytes of the gap, wire bytes. The others describe the next read: the bytes that it
-    // asks for, where the message and the wire bytes then begin, whether the buffer grew.
+    // message, bytes of the gap, wire bytes. The other columns describe the next read: the bytes
+    // that it asks for, where the message and the wire bytes then begin, whether the buffer grew.
     for (before, msg, gap, wire, spare, start, next, grown) in [
         (0, 500, 100, 100, 300, 0, 600, false), // room enough
         (0, 500, 150, 100, 250, 0, 650, false),

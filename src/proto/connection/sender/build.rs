@@ -33,7 +33,7 @@ impl Sender {
     /// The inner result holds the error of `build`. If `build` fails or panics, nothing was queued.
     /// If no message is admitted, `build` is not called. In all other ways `feed_with` works as
     /// `feed`: for example, the message is compressed if the connection compresses. On a split
-    /// connection `build` holds the lock, so the other half waits.
+    /// connection the lock is held while `build` runs, so the other half may have to wait.
     ///
     /// ```
     /// use core::convert::Infallible;

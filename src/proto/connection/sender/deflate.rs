@@ -1,4 +1,4 @@
-//! Messages that are compressed before they are framed (RFC 7692 §6.1).
+//! Compresses messages before they are framed (RFC 7692 §6.1).
 //!
 //! A message is compressed only after it is admitted, so a refused message leaves no trace in the
 //! compressor. The first frame of a compressed message has RSV1 set (§6).

@@ -138,7 +138,7 @@ impl Sender {
     }
 
     /// Answers the peer's Close with the same code (§5.5.1). The caller has called `end_controls`,
-    /// so nothing follows the answer.
+    /// so nothing follows our Close.
     pub(in crate::proto::connection) fn answer_close(&mut self, frame: Option<CloseFrame<'_>>) {
         if !self.is_closed() {
             let frame = frame.map(|f| CloseFrame::from(f.code));

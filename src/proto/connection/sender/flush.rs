@@ -16,13 +16,21 @@ impl Sender {
         self.urgent.restart_clock();
     }
 
-    /// Reports the number of bytes that the stream has accepted but has refused to flush; 0 if it
-    /// has flushed everything. A refused flush starts the deadline on writing, as a refused write
-    /// does.
+    /// Reports the number of bytes that the stream accepted and holds itself, because it refuses to
+    /// send them; 0 if it has sent all. For a stream that holds bytes, such as a TLS session: call
+    /// this after each attempt to write. Over another stream, do not call it.
+    ///
+    /// These bytes count as [buffered](Self::buffered_amount) and not as
+    /// [written](Self::is_written). They start the deadline on writing, as a
+    /// [refused write](crate::Connection::write_blocked) does. A smaller number than before is
+    /// progress, so the deadline begins anew. Once a write has failed, the call does nothing.
     #[inline]
-    pub(crate) fn set_unflushed(&mut self, bytes: usize) {
+    pub fn set_unflushed(&mut self, bytes: usize) {
+        if bytes < self.held_back() {
+            self.out.stall.set(false);
+        }
         self.ledger.set_unflushed(bytes, &self.out, self.urgent.first_len());
-        self.out.stall.set(bytes > 0);
+        self.out.stall.set(self.held_back() > 0);
     }
 
     /// The number of bytes that the stream has accepted but not flushed; 0 once nothing more is

@@ -59,7 +59,8 @@ pub(super) struct Ledger {
     /// buffer these bytes, as TLS does.
     unflushed: usize,
     /// How far each sequence (in order, first) had been written when the I/O stream last flushed
-    /// everything. Messages up to there count as written, whatever the stream buffers later.
+    /// everything. Messages up to these positions count as written, whatever the stream buffers
+    /// later.
     flushed: (u64, u64),
     /// Whether nothing more is written. If so, all bytes that the stream accepted count as written:
     /// some may have been sent, and the peer may have acted on them. Once set, it stays set.

@@ -68,9 +68,8 @@ pub struct Sender {
     ledger: Ledger,
     close: Option<Box<(CloseCode, Box<str>)>>,
     deflate: Deflate,
-    // `out` and `encoder` come last, because dropping them may panic. For each field behind such a
-    // field, the compiler emits the drop code twice: for the case of a panic, and for the case
-    // without.
+    // `out` and `encoder` come last, because dropping them may panic. The compiler emits the drop
+    // code of each later field twice: for the case of a panic, and for the case without.
     pub(super) out: OutBuffer,
     encoder: Encoder,
 }
@@ -368,7 +367,7 @@ impl Sender {
 
     /// Round-trip times of the Pings of the [heartbeat](Config::heartbeat) and of
     /// [`measure_rtt`](Self::measure_rtt); `None` before the first round trip. A Pong counts once
-    /// its time of arrival is known, from [`commit_at`](crate::Receiver::commit_at) or else from
+    /// its time of arrival is known, from [`set_read`](crate::Receiver::set_read) or else from
     /// the next `handle_timeout`. The adapters call both.
     pub fn rtt(&self) -> Option<RoundTrip> {
         self.urgent.rtt()

@@ -171,6 +171,26 @@ fn a_stream_that_refuses_to_flush_what_it_took_has_a_deadline() {
     }
 }
 
+/// A session of TLS sends what it holds in parts. Once a write has failed, no deadline runs.
+#[test]
+fn fewer_unflushed_bytes_begin_the_deadline_anew() {
+    let at = |n| Time::new(Duration::from_secs(n));
+    let timeout = Config::default().write_timeout;
+    let mut conn = Connection::server(&Config::default(), Negotiated::default());
+    let tx = &mut conn.tx;
+    assert!(tx.feed("order").is_ok());
+    tx.outgoing().advance(7);
+    for (bytes, now, since) in [(7, 1, 1), (7, 2, 1), (9, 3, 1), (8, 4, 4), (8, 5, 4)] {
+        tx.set_unflushed(bytes);
+        assert!(tx.handle_timeout(at(now)).is_ok());
+        assert_eq!(tx.poll_timeout(), Some(at(since) + timeout));
+        assert_eq!(tx.buffered_amount(), bytes);
+    }
+    tx.write_failed();
+    tx.set_unflushed(8);
+    assert_eq!((tx.poll_timeout(), tx.buffered_amount()), (None, 0));
+}
+
 #[test]
 fn what_was_written_before_the_stream_failed_is_not_dropped() {
     let mut conn = Connection::server(&Config::default(), Negotiated::default());

@@ -4,7 +4,7 @@ use crate::proto::{handshake::HeaderError, url::Authority};
 use alloc::{format, string::String, vec::Vec};
 
 /// The origins (RFC 6454) whose pages may connect. The check stops cross-site hijacking (RFC 6455
-/// §10.2): a browser sends a user's cookies with the requests of any page.
+/// §10.2), in which a page of any site uses the cookies that the user's browser sends.
 ///
 /// An origin is allowed if its scheme, host and port equal those of an allowed origin. Scheme and
 /// host match without regard to case. Prefixes, suffixes and wildcards never match, and neither

@@ -10,7 +10,7 @@ use std::{
     mem,
     net::Shutdown,
 };
-use tickwire::{Arrival, Outgoing, Receiver, Time};
+use tickwire::{Arrival, Outgoing, Receiver};
 
 impl Uring {
     // Completions.
@@ -112,25 +112,17 @@ impl Uring {
         &mut self,
         stream: &mut Stream,
         to: &mut Receiver,
-        read_at: Option<Time>,
     ) -> io::Result<(usize, bool)> {
         self.fault("read")?;
         if let Held::Stamped(tcp) = &mut self.place(stream.0)?.held {
             let read = tcp.read(to.spare_mut());
-            to.set_arrival(tcp.arrived());
             let (n, drained) = self.read_by_itself(stream.0, read)?;
-            match read_at {
-                Some(time) => to.commit_at(n, time),
-                None => to.commit(n),
-            }
+            to.commit(n);
             return Ok((n, drained));
         }
         let Some((buffer, n)) = self.place(stream.0)?.received.pop() else {
             return self.end_of(stream.0);
         };
-        if let Some(time) = read_at {
-            to.commit_at(0, time);
-        }
         self.ring.put(to.lend_filled(buffer, n));
         Ok((n, self.took(stream.0)))
     }

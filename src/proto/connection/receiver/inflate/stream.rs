@@ -62,7 +62,7 @@ impl Inflate {
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
         let Some((_, behind)) = wire.split_at_mut_checked(n) else {
-            return Err(BAD); // Never: the buffer has the room.
+            return Err(BAD); // This never happens: the buffer has the room.
         };
         let Some(behind) = behind.first_chunk_mut::<BEHIND>() else {
             return Err(BAD);
