@@ -150,9 +150,9 @@ impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
     }
 
     /// Writes everything. With `flushes`, also flushes the stream if it accepted bytes since the
-    /// last flush. Then gives the right back. `WouldBlock` or `Interrupted` means that bytes are
-    /// left. Without `flushes` the result is `Ok` in this case, because the next flush writes these
-    /// bytes.
+    /// last flush. Then releases the right to write. `WouldBlock` or `Interrupted` means that bytes
+    /// are left. Without `flushes` the result is `Ok` in this case, because the next flush writes
+    /// these bytes.
     fn drain(self, io: &mut impl Stream, flushes: bool) -> io::Result<()> {
         let Self { mut output, session: mut way, waits } = self;
         loop {
