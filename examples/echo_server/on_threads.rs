@@ -1,6 +1,6 @@
 //! The server on threads that block: one for each connection, and those that accept.
 use super::{
-    ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, Served, announce, log, not_listening, processor_time,
+    ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, Served, announce, cannot_listen, log, processor_time,
     refusal, report,
 };
 use signal_hook::{
@@ -46,7 +46,7 @@ pub(crate) fn serve(options: Options) -> io::Result<()> {
         flag::register(signal, stop.clone())?;
     }
     let bound = TcpListener::bind(options.listen);
-    let listener = bound.map_err(|error| not_listening(options.listen, &error))?;
+    let listener = bound.map_err(cannot_listen(options.listen))?;
     let threads = options.threads;
     let (open, served) = (AtomicUsize::new(0), Mutex::default());
     let server = Arc::new(Server { options, stop, open, served });

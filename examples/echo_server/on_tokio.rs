@@ -7,7 +7,7 @@
 //! server's sockets are known to one epoll instance only. So no lock, no counter and no cache line
 //! goes from one processor to another.
 use super::{
-    ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, Served, announce, log, not_listening, processor_time,
+    ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, Served, announce, cannot_listen, log, processor_time,
     refusal, report,
 };
 use std::{cell::Cell, io, net::SocketAddr, sync::Arc, thread};
@@ -99,7 +99,7 @@ impl Worker {
             share_port(&socket)?;
         }
         let listening = socket.bind(address).and_then(|()| socket.listen(BACKLOG));
-        let listener = listening.map_err(|error| not_listening(address, &error))?;
+        let listener = listening.map_err(cannot_listen(address))?;
         drop(entered);
         Ok(Self { runtime, listener })
     }

@@ -147,7 +147,7 @@ pub(crate) fn copy_xor(to: &mut [u8], from: &[u8], key: [u8; 4]) {
         for (to, from) in to.as_chunks_mut::<16>().0.iter_mut().zip(from.as_chunks::<16>().0) {
             *to = xor(*from, key);
         }
-    } else {
+    } else if let Some(to) = to.get_mut(..n) {
         to.copy_from_slice(from);
         xor_short(to, key);
     }
@@ -193,7 +193,7 @@ pub(crate) fn is_valid(bytes: &[u8]) -> bool {
 /// Validates the beginning of a text, which may end inside a character. Returns the number of bytes
 /// before that incomplete character. `None` if no text can begin with `bytes`.
 pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
-    let (whole, cut) = bytes.split_at(bytes.len() - cut_character(bytes));
+    let (whole, cut) = bytes.split_at_checked(bytes.len() - cut_character(bytes))?;
     let begun = !core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some());
     (begun && is_valid(whole)).then_some(whole.len())
 }

@@ -35,7 +35,7 @@ impl Utf8Validator {
                 return Ok(());
             };
             bytes = rest;
-            let at = usize::from(self.len);
+            let at = usize::from(self.len & 3); // `len <= 3`: the compiler cannot know, and would check.
             self.partial[at] = first;
             match core::str::from_utf8(&self.partial[..=at]) {
                 Ok(_) => self.len = 0,

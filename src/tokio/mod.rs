@@ -140,8 +140,8 @@ pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 pub struct Incoming<S>(drive::Incoming<Timed<S, Tokio>>);
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: receiving calls answer Pings, handle
-/// the peer's Close, and check all deadlines except the deadline on writing. Dropping the `Reader`
-/// ends receiving. Then the [`Writer`] learns of the connection's end from a failed write.
+/// the peer's Close, and check all deadlines. (A waiting [`Writer`] checks the deadline on writing
+/// too.) Dropping the `Reader` ends receiving. Then the [`Writer`] learns of the connection's end from a failed write.
 #[derive(Debug)]
 pub struct Reader<R, W>(Socket<Half<Timed<W, Tokio>>, Timed<R, Tokio>>);
 

@@ -212,6 +212,7 @@ impl<T> Inner<T> {
     }
 
     /// Returns the buffers of a connection to the loop, as far as they are empty.
+    #[inline]
     pub(crate) fn keep_buffers(&mut self, open: &mut Open) {
         self.inputs.give(open.conn.receiver_mut().reclaim());
         self.outputs.give(open.conn.sender_mut().reclaim());
@@ -219,12 +220,11 @@ impl<T> Inner<T> {
 
     /// Puts an open connection back into its slot: returns its buffers, arms its deadline, and
     /// counts what it has queued.
-    pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>) {
+    /// `until` is the connection's own deadline.
+    pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>, mut until: Option<Time>) {
         self.keep_buffers(&mut open);
-        let conn = &open.conn;
         let Some(slot) = self.slots.get_mut(handle) else { return };
-        let mut queued = conn.sender().buffered_amount();
-        let mut until = conn.poll_timeout();
+        let mut queued = open.conn.sender().buffered_amount();
         if let Some(outbox) = &slot.outbox {
             queued += outbox.counts().bytes;
             until = until.into_iter().chain(outbox.poll_timeout()).min();
@@ -248,7 +248,8 @@ impl<T> Inner<T> {
             }
             let over = open.conn.sender().is_closed();
             let room = open.conn.sender().has_room();
-            self.rest(handle, open);
+            let until = open.conn.poll_timeout();
+            self.rest(handle, open, until);
             // Its turn goes on with the end, or tells that there is room.
             let waits = self.slots.get(handle).is_some_and(|slot| slot.marks.wants_room);
             if over || (room && waits) {

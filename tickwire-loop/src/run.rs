@@ -103,13 +103,12 @@ impl<T> Loop<T> {
         inner.accept_at.take_if(|at| *at <= now).into_iter().for_each(|_| {
             inner.knocked.extend(0..inner.doors.len() as u32);
         });
-        inner.accept_knocked();
+        if !inner.knocked.is_empty() {
+            inner.accept_knocked();
+        }
         inner.expire(handler);
         mem::swap(&mut inner.ready, &mut self.round);
         for at in self.round.drain(..) {
-            if let Some(slot) = inner.slots.at_mut(at) {
-                slot.marks.ready = false;
-            }
             inner.give_turn(at, handler);
         }
         inner.write_unwritten();
@@ -151,10 +150,13 @@ impl<T> Loop<T> {
                 Token::Waker => woken = true,
                 Token::Door(at) => inner.knocked.push(at),
                 Token::Slot(at) => {
-                    if let Some(wire) = inner.slots.at_mut(at).and_then(|slot| slot.wire.as_mut()) {
+                    let Some(slot) = inner.slots.at_mut(at) else { continue };
+                    if let Some(wire) = &mut slot.wire {
                         wire.note(&note);
                     }
-                    inner.make_ready(at);
+                    if !mem::replace(&mut slot.marks.ready, true) {
+                        inner.ready.push(at);
+                    }
                 }
             }
         }
@@ -269,11 +271,17 @@ impl<T> Inner<T> {
 
     /// Gives a slot's connection its turn.
     fn give_turn(&mut self, at: u32, handler: &mut Handler<'_, T>) {
-        let Some(handle) = self.slots.handle(at) else { return };
-        self.wake(handle);
-        let Some(slot) = self.slots.get_mut(handle) else { return };
+        let Some((handle, slot)) = self.slots.entry(at) else { return };
+        slot.marks.ready = false;
         match mem::replace(&mut slot.stage, Stage::Turn) {
             Stage::Open(open) => self.serve(handle, open, handler),
+            Stage::Dormant => {
+                slot.stage = Stage::Dormant;
+                self.wake(handle);
+                if let Some(open) = self.take_open(handle) {
+                    self.serve(handle, open, handler);
+                }
+            }
             Stage::Opening(opening) => {
                 if let Some(open) = self.open_up(handle, opening, handler) {
                     self.begin(handle, open, handler);
@@ -294,9 +302,7 @@ impl<T> Inner<T> {
                 slot.stage = Stage::Rejected(until);
                 self.drain(handle, until);
             }
-            stage @ (Stage::Free | Stage::Turn | Stage::Dormant | Stage::OverQueued) => {
-                slot.stage = stage
-            }
+            stage @ (Stage::Free | Stage::Turn | Stage::OverQueued) => slot.stage = stage,
         }
     }
 

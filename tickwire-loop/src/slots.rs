@@ -72,6 +72,9 @@ pub(crate) struct Marks {
     pub(crate) wants_room: bool,
     /// Its last turn ended before it had read everything.
     pub(crate) unfinished: bool,
+    /// Everything that it had read was delivered in its last turn. So its next turn begins with a
+    /// read.
+    pub(crate) starved: bool,
     /// It is counted as open.
     pub(crate) open: bool,
     /// The application closed it while it was dialed.
@@ -175,6 +178,13 @@ impl<T> Slots<T> {
         self.at_mut(handle.at).filter(|slot| slot.is_of(handle))
     }
 
+    /// The slot at `at` and its handle, though it may be free.
+    #[inline]
+    pub(crate) fn entry(&mut self, at: u32) -> Option<(Handle, &mut Slot<T>)> {
+        let slot = self.at_mut(at)?;
+        Some((Handle { at, generation: slot.generation }, slot))
+    }
+
     /// The handle of the connection at `at`, if there is one.
     #[inline]
     pub(crate) fn handle(&self, at: u32) -> Option<Handle> {
@@ -200,9 +210,16 @@ pub(crate) struct Freed<T> {
 }
 
 impl<T> Slot<T> {
-    /// Writes what the open connection has to send, from its outbox too.
-    #[inline]
+    /// Writes what the open connection has to send, from its outbox and its session of TLS too.
+    #[inline(always)] // so that a turn with nothing to write finds that out without a call
     pub(crate) fn pump(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
+        let plain = self.outbox.is_none() && self.wire.as_ref().is_none_or(Wire::is_plain);
+        if !plain || conn.sender().has_outgoing() {
+            self.write(system, conn, now);
+        }
+    }
+
+    fn write(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
         let Some(wire) = &mut self.wire else { return };
         let Some(outbox) = &mut self.outbox else {
             return wire.write(system, conn);
@@ -228,7 +245,8 @@ impl<T> Slot<T> {
 
     #[inline]
     fn is_of(&self, handle: Handle) -> bool {
-        self.generation == handle.generation && !matches!(self.stage, Stage::Free)
+        // A place that is free has the next generation already, of which there is no handle yet.
+        self.generation == handle.generation
     }
 }
 

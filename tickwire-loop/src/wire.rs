@@ -37,6 +37,10 @@ impl Wire {
         self.writable |= note.shut || note.writable;
     }
 
+    pub(crate) fn is_plain(&self) -> bool {
+        self.tls.is_none()
+    }
+
     pub(crate) fn is_readable(&self) -> bool {
         self.readable || self.tls.as_ref().is_some_and(|tls| tls.holds)
     }
@@ -152,9 +156,6 @@ impl Wire {
     pub(crate) fn write(&mut self, system: &mut System, conn: &mut Connection) {
         if self.tls.is_some() {
             return self.write_sealed(system, conn);
-        }
-        if !conn.sender().has_outgoing() {
-            return;
         }
         if self.writable {
             match system.write(&mut self.stream, &mut conn.sender_mut().outgoing()) {

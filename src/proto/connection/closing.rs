@@ -42,8 +42,8 @@ use super::{Receiver, Sender};
 #[cfg(doc)]
 use crate::proto::config::Config;
 use crate::proto::{close::CloseFrame, error::RecvError, message::DataKind, role::Role};
-use alloc::string::{String, ToString};
-use core::time::Duration;
+use alloc::string::String;
+use core::{fmt::Write, time::Duration};
 
 /// The longest time for which input is discarded after a shutdown. The reason to discard input: if
 /// a program closes a socket with unread input, TCP sends RST instead of FIN. The RST makes the
@@ -237,11 +237,14 @@ pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     let Some(code) = error.close_code() else {
         return tx.write_failed(); // The stream failed or the peer is dead: no Close would arrive.
     };
-    let reason = match error {
-        _ if !tx.explains => String::new(),
-        RecvError::Protocol(violation) => violation.to_string(),
-        limit => limit.to_string(),
-    };
+    let mut reason = String::new();
+    if tx.explains {
+        // A String takes everything; `to_string` has a panic for writers that do not.
+        let _ = match error {
+            RecvError::Protocol(violation) => write!(reason, "{violation}"),
+            limit => write!(reason, "{limit}"),
+        };
+    }
     let told = tx.fail(CloseFrame::with_reason(code, &reason));
     debug_assert_eq!(told, Ok(()), "a reason of ours is short");
 }

@@ -65,7 +65,7 @@ impl Scan {
                 return Err(HandshakeError::Malformed { what: "folded line" });
             }
             let found = find_control(seen, self.at);
-            match found.map(|i| (i, seen[i], seen.get(i + 1))) {
+            match found.and_then(|i| Some((i, *seen.get(i)?, seen.get(i + 1)))) {
                 Some((i, b'\t', _)) => self.at = i + 1, // httparse checks where a tab may be.
                 Some((i, b'\r', Some(b'\n'))) => {
                     let empty = i == self.line;

@@ -171,7 +171,7 @@ impl Sender {
     /// (§5.5.3). A Pong that takes more than 60 s gives no time.
     ///
     /// `now` must come from the same clock as the times of
-    /// [`commit_at`](crate::Receiver::commit_at) and `handle_timeout`. An adapter's clock is
+    /// [`set_read`](crate::Receiver::set_read) and `handle_timeout`. An adapter's clock is
     /// private, so with an adapter call its own `measure_rtt()`.
     ///
     /// # Errors
