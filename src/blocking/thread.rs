@@ -208,8 +208,9 @@ impl<S: Stream> Timed<S, Thread> {
     }
 
     /// Checks that the caller's limit is valid, and that the stream can keep the limit. A wait of
-    /// zero only asks whether the stream can wait, so any event would do. A limit of zero is an
-    /// error, as for std's sockets.
+    /// zero only asks whether the stream can wait, so any event would do. `None` asks nothing:
+    /// without a limit, the stream need not be able to wait. A limit of zero is an error, as for
+    /// std's sockets.
     pub(super) fn check(&self, limit: Option<Duration>) -> io::Result<()> {
         match limit {
             None => Ok(()),

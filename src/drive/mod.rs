@@ -277,7 +277,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// the sending side why receiving ended. In a split connection, an error wakes the writer. In
     /// `ReadyState::Closed` it also tells the sending side that nothing more will be written.
     /// `Ending::Done` alone does not mean that nothing more will be written, because the caller may
-    /// still answer the peer's Close.
+    /// still answer the peer's Close. This call must use `with`: see `poll_end`.
     fn ending(&mut self) -> Ending {
         self.core.with(|inbound, tx, out| {
             out.recv_error = inbound.receiver().error().or(out.recv_error);
@@ -308,6 +308,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         loop {
             let done = match self.ending() {
                 Ending::Done => break,
+                // A complete write changes the phase, so this does not spin. In a half, `ending` has
+                // set `owes` by `with`. Otherwise `write` could be ready without our Close.
                 Ending::Flush => self.write(cx),
                 Ending::ShutDown => {
                     let shut = self.core.poll_shutdown(&mut self.io, cx);
@@ -317,7 +319,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                     }
                     shut
                 }
-                // Noting a read does no harm here, and `poll_read` would be compiled once more.
+                // A read error is not kept: the result is decided, and a reset is only how the
+                // stream ends. Noting a read does no harm here, and `poll_read` would be compiled
+                // once more.
                 Ending::Discard => self.poll_noting_read(cx).map(|read| match read {
                     Ok(0) | Err(_) => self.end_of_stream(),
                     Ok(n) => self.commit(n),
@@ -330,9 +334,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 return Poll::Pending;
             }
         }
-        self.give_back();
-        // This step returns the end or the error again. `Chunk` needs the least code, because it
-        // has no fast path.
+        self.give_back(); // nothing more is received
+        // This step returns the end or the error again, and has no further effect: a second
+        // `Sender::fail` queues no Close. `Chunk` needs the least code, because it has no fast path.
         let ended = self.core.step(Want::Chunk);
         self.failed = self.core.with(|_, _, out| out.reason(ended));
         Poll::Ready(Ready::End)

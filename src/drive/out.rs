@@ -1,6 +1,6 @@
 //! The adapter's part of the sending side, beside the core's `Sender`. This part counts unflushed
 //! bytes and keeps the reason for the end. This file has the only loop that writes, and the only
-//! function that decides what a passed deadline means.
+//! function that handles all deadlines.
 use super::{
     Error, Output, again,
     io::{flush, write},
@@ -24,7 +24,8 @@ pub(crate) struct Out {
     /// [`held_back`](Sender::held_back) of the sender is the same number, until nothing more will
     /// be written.
     unflushed: usize,
-    /// The first error of the stream.
+    /// The first error of the stream. Errors while input is discarded, and errors of a shutdown,
+    /// are not kept: the result of the connection is decided then.
     pub(super) io_error: Option<io::Error>,
     /// The error that ended receiving, or the error of a passed deadline. The receiver has this
     /// error too, but the sending half cannot see the receiver. If the two errors differ, the
@@ -122,12 +123,18 @@ impl Out {
         self.io_error.get_or_insert(error);
     }
 
-    /// Checks all deadlines. If `inbound` is `None`, checks only the deadline on writing. After a
-    /// passed deadline, receiving ends once all bytes that have arrived are delivered. The other
-    /// half learns the reason from `recv_error`.
+    /// Checks all deadlines. (While input keeps coming, `Socket::attend` handles `data_timeout` and
+    /// the idle message.) After a passed deadline, receiving ends once all bytes that have arrived
+    /// are delivered. The other half learns the reason from `recv_error`.
+    ///
+    /// If `inbound` is `None`, checks only the deadline on writing, and only the sending side ends.
+    /// The reader, which is woken, takes over the error at its next deadline. That deadline is due
+    /// at once if the phase was `Open`. If our Close was queued before, that deadline may be up to
+    /// `close_timeout` later.
     ///
     /// Returns whether there is now an error or a frame to write. If so, the caller goes round its
-    /// loop once more instead of waiting.
+    /// loop once more instead of waiting. This asks `frame_waits`, not `has_outgoing`, because a
+    /// stalled stream always has outgoing bytes. A `true` too many costs one round.
     pub(super) fn handle_timeout(
         &mut self,
         inbound: Option<&mut Inbound>,
@@ -136,14 +143,16 @@ impl Out {
     ) -> bool {
         let told = match inbound {
             None => tx.handle_timeout(now),
-            Some(inbound) => {
-                let told = match self.recv_error {
-                    // The sending half found the error first.
-                    Some(error) if inbound.receiver().failure().is_none() => Err(error),
-                    _ => inbound.handle_timeout(now, false, tx),
-                };
-                told.inspect_err(|&error| inbound.receiver_mut().cut_off(error))
-            }
+            Some(inbound) => match self.recv_error {
+                // In a split connection the writer's `poll_stall` found `WriteTimeout`, so the
+                // sender is broken, and only the receiver lacks the error. If receiving has ended,
+                // the phase is `Over`, and no deadline brings the reader here again.
+                Some(error) if inbound.receiver().failure().is_none() => {
+                    inbound.receiver_mut().cut_off(error);
+                    Err(error)
+                }
+                _ => inbound.handle_timeout(now, false, tx), // which cuts off by itself
+            },
         };
         if let Err(error) = told {
             self.recv_error.get_or_insert(error);
@@ -153,8 +162,8 @@ impl Out {
 
     /// Returns the error that a receiving call reports; `last` is the result of its last step. An
     /// error with a close code, such as a violation, takes precedence over the error of the stream,
-    /// because it says more. The error of the stream takes precedence over any other `RecvError`,
-    /// and is reported once.
+    /// because it says more; the error of the stream is then dropped. The error of the stream takes
+    /// precedence over any other `RecvError`, and is reported once.
     #[cold]
     pub(super) fn reason(&mut self, last: Result<Step, RecvError>) -> Option<Error> {
         match last {
@@ -169,7 +178,8 @@ impl Out {
 
     /// Returns the error that a flush reports, because queued messages will not be written: the
     /// stream's error, the error that ended receiving, or `Closed`. Later flushes report the same
-    /// error, unless a receiving call has taken the stream's error.
+    /// error, unless a receiving call has taken the stream's error, or receiving has ended in the
+    /// other half since.
     #[cold]
     pub(super) fn lost(&self) -> Error {
         match (&self.io_error, self.recv_error) {

@@ -280,7 +280,8 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
 
     /// Relies on an earlier `poll_write`, which parks the waker. If the writer queues a Close after
     /// this call, and so starts a deadline, the writer wakes this half. (A thread is not woken: its
-    /// wait is bounded.)
+    /// wait is bounded.) While input is discarded, no `poll_write` need come before: the writer can
+    /// start no deadline then.
     fn next_deadline(&mut self) -> Option<Time> {
         if self.inbound.is_idle() && self.link.quiet.load(Relaxed) {
             return None;
@@ -378,6 +379,7 @@ impl<W: Output, H> Writer<W, H> {
     /// receiving is returned even if everything was written, because a writer that only sends
     /// learns of the error here.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
+        // Once is enough: whoever takes the waker wakes the task, which then polls again.
         self.link.wakers.park(Side::Writer, cx);
         loop {
             let written = self.link.poll_write(Side::Writer);
@@ -386,6 +388,8 @@ impl<W: Output, H> Writer<W, H> {
             }
             let sending = self.link.look();
             let Sending { tx, out, .. } = &*sending;
+            // This error is returned even if no write has failed, so it comes before `lost`. There
+            // only the stream's error, or `Closed`, is left.
             if let Some(error) = out.recv_error {
                 return Poll::Ready(Err(Error::from(error).into()));
             }
@@ -402,8 +406,8 @@ impl<W: Output, H> Writer<W, H> {
 
     /// Waits for the deadline on writing. The caller's last write was `Pending`, so this deadline
     /// runs, unless the other half has written since. Ready: no deadline on writing runs any more.
-    /// Either it has passed, and `poll_flush` finds the reason in `out`, or the other half has
-    /// written.
+    /// Either it has passed, and `poll_flush` finds that the sender is broken, with the reason, if
+    /// any, in `out`. Or the other half has written.
     ///
     /// The timer is in the shared stream, and wakes both halves. So the deadline is noticed even if
     /// this future is dropped. A thread does not wait here: `poll_sleep` only notes the time, and

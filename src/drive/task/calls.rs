@@ -125,7 +125,8 @@ macro_rules! receiving {
         /// Polls [`recv`](Self::recv). Use this call in a `Future` or a `Stream` of your own.
         ///
         /// All state is in the connection, so a poll loses nothing, and you may make any other
-        /// receiving call next. The first poll that has to wait allocates memory for the wakers.
+        /// receiving call next. The first poll that finds no whole message in the buffer allocates
+        /// memory for the wakers.
         ///
         /// # Who may poll
         ///

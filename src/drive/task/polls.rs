@@ -20,8 +20,8 @@ use std::{
 pub(crate) struct Polled {
     tasks: Pair,
     /// The waker of both tasks, if there are two. When a task changes, a new waker replaces this
-    /// waker. A stream may still have the old waker, which lacks the new task. That does no harm:
-    /// the new task has polled with the new waker, so the new waker is wherever this task waits.
+    /// waker. A stream may still have the old waker. That does no harm: the old waker wakes the
+    /// task that did not change, and the new task leaves the new waker wherever it waits.
     both: Option<Waker>,
     /// The outlook after the last poll.
     outlook: Outlook,
@@ -43,8 +43,9 @@ impl Wake for Pair {
 }
 
 impl Polled {
-    /// Returns the waker for a poll of one side. A task that polls both sides uses its own waker:
-    /// the atomic operations of a shared waker took 230 of the 770 ns of a round trip of 64 bytes
+    /// Records `task` as the task of `side`, and returns the waker for its poll. A task that no
+    /// longer polls stays recorded, and is woken for nothing, until another task polls its side. A
+    /// task that polls both sides uses its own waker: the atomic operations of a shared waker took 230 of the 770 ns of a round trip of 64 bytes
     /// over a stream in memory.
     #[inline]
     fn waker<'a>(&'a mut self, side: Side, task: &'a Waker) -> &'a Waker {

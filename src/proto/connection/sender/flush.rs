@@ -23,7 +23,7 @@ impl Sender {
     /// These bytes count as [buffered](Self::buffered_amount) and not as
     /// [written](Self::is_written). They start the deadline on writing, as a
     /// [refused write](crate::Connection::write_blocked) does. A smaller number than before is
-    /// progress, so the deadline begins anew. Once a write has failed, the call does nothing.
+    /// progress, so the deadline begins anew. Once a write has failed, the call starts no deadline.
     #[inline]
     pub fn set_unflushed(&mut self, bytes: usize) {
         if bytes < self.held_back() {

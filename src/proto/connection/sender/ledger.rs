@@ -27,7 +27,7 @@ impl Position {
 
 /// `dropped` and `is_written` must not count a control frame as data. The bytes in the buffer do
 /// not show which of them are data, so the ledger keeps the positions where data and control frames
-/// end.
+/// end. For a new field see [`Sender::from_kept`](super::Sender::from_kept).
 #[derive(Debug)]
 pub(super) struct Ledger {
     /// The end of the last data before `control_end`. Invariant: `data_end <= control_end`, and
@@ -86,7 +86,7 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// Whether nothing was dropped, and the stream has flushed everything.
+    /// Whether nothing was dropped, the stream has flushed everything, and more may be written.
     pub(super) fn may_be_dormant(&self) -> bool {
         self.lost_from == u64::MAX && self.unflushed == 0 && !self.ended
     }
@@ -164,7 +164,7 @@ impl Ledger {
         self.note_close(out);
         let written = out.written();
         // The data behind `lost_from` was counted when it was dropped. Since then only control
-        // frames were queued in order.
+        // frames were queued in order. `messages_left` has the same sum: change both.
         let end = self.data_end.min(self.lost_from);
         self.dropped += end.saturating_sub(written.max(self.ahead));
         self.lost_from = self.lost_from.min(written);
@@ -172,7 +172,8 @@ impl Ledger {
     }
 
     /// Records and returns whether our Close has left: the stream accepted all of it, and has not
-    /// refused to flush it. Frames behind our Close may still be unwritten.
+    /// refused to flush it. Frames behind our Close may still be unwritten. This reads `unflushed`,
+    /// not `held_back`, which is 0 after the end.
     pub(super) fn note_close(&mut self, out: &OutBuffer) -> bool {
         self.close_gone |= out.written() >= self.close_end && self.unflushed == 0;
         self.close_gone
@@ -190,7 +191,7 @@ impl Ledger {
     }
 
     /// Returns a number that changes whenever a message is fed, whether in order or to overtake.
-    /// The number starts at 0. The idle message compares it at each look.
+    /// The idle message compares it at each look.
     pub(super) fn data_mark(&self, out: &OutBuffer) -> u64 {
         self.data_end(out.fed()).wrapping_add(self.first_fed)
     }
