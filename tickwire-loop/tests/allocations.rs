@@ -2,60 +2,29 @@
 //! `wss`, with more connections than are kept whole, and for a message to many.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[allow(dead_code, unreachable_pub)] // it counts more than this
+#[path = "../../tests/support/alloc.rs"]
+mod alloc;
+
+use alloc::{Counting, count};
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     io::{ErrorKind, Read, Write},
     net::TcpStream,
-    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 use tickwire::{Config, Prepared, handshake::server::Accept};
 use tickwire_loop::{Dial, Door, Event, Loop, Settings};
 
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-struct Counting;
-
-// SAFETY: all calls are passed on to the system's allocator.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as of this function.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as of this function.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, len: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as of this function.
-        unsafe { System.realloc(at, layout, len) }
-    }
-}
-
 #[global_allocator]
 static COUNTING: Counting = Counting;
-
-fn allocations() -> u64 {
-    ALLOCATIONS.load(Ordering::Relaxed)
-}
 
 /// Runs this several times, of which one allocates nothing. The lists and buffers of a loop grow
 /// when more happens at once than ever before, which may be late.
 fn allocates_nothing(mut run: impl FnMut()) {
-    let counted = [(); 5].map(|()| {
-        let before = allocations();
-        run();
-        allocations() - before
-    });
+    let counted = [(); 5].map(|()| count(&mut run));
     assert!(counted.contains(&0), "{counted:?}");
 }
 
-/// The tests share the counter, so they are one.
 #[test]
 fn nothing_is_allocated_per_message() {
     for max_whole in [1024, 2] {
@@ -74,12 +43,12 @@ fn settings() -> Settings {
     Settings { io_uring, ..Settings::default() }
 }
 
-fn echo(settings: Settings, count: usize) {
+fn echo(settings: Settings, number: usize) {
     let mut net = Loop::<()>::new(settings).unwrap();
     let door = Door::new(Config::default());
     let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
     let mut open = 0;
-    let mut peers: Vec<_> = (0..count).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let mut peers: Vec<_> = (0..number).map(|_| TcpStream::connect(address).unwrap()).collect();
     for peer in &mut peers {
         peer.write_all(REQUEST).unwrap();
     }
@@ -93,7 +62,7 @@ fn echo(settings: Settings, count: usize) {
         .unwrap();
         open
     };
-    while round(&mut net) < count {}
+    while round(&mut net) < number {}
     for peer in &mut peers {
         peer.read_exact(&mut [0; 129]).unwrap();
         peer.set_nonblocking(true).unwrap();
@@ -167,11 +136,11 @@ fn client_and_server(door: Door, dial: impl FnOnce(u16) -> Dial) {
     let mut net = Loop::<()>::new(settings()).unwrap();
     let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
     net.net().dial(dial(address.port()), ()).unwrap();
-    let (mut begun, mut count) = (false, 0_u64);
+    let (mut begun, mut come) = (false, 0_u64);
     let mut until = 0;
     allocates_nothing(|| {
         until += 2000;
-        while count < until {
+        while come < until {
             net.turn(Duration::from_millis(1), |net, event| match event {
                 Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
                 Event::Open(handle) if !begun => {
@@ -179,7 +148,7 @@ fn client_and_server(door: Door, dial: impl FnOnce(u16) -> Dial) {
                     net.send(handle, "ball").unwrap();
                 }
                 Event::Message { from, message, .. } => {
-                    count += 1;
+                    come += 1;
                     net.send(from, message).unwrap();
                 }
                 _ => {}

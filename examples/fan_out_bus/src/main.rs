@@ -57,13 +57,13 @@ mod server;
 mod stats;
 mod watch;
 
+use arguments::Failure;
 use bus::Bus;
-use options::{Broker, HELP, Mode, Options};
+use options::{Broker, Mode, Options};
 use publisher::Publisher;
 use std::{
     error::Error,
     io::{self, Write},
-    process::ExitCode,
     time::Duration,
 };
 use tokio::{
@@ -75,33 +75,13 @@ use tokio::{
 const BATCH: u64 = 256;
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    let options = match Options::from_args() {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            let _ = io::stdout().write_all(HELP.as_bytes());
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("fan_out_bus: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(options).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("fan_out_bus: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn run(Options { broker, mode }: Options) -> Result<(), Box<dyn Error>> {
-    match broker {
+async fn main() -> Result<(), Failure> {
+    let Options { broker, mode } = Options::read();
+    Ok(match broker {
         Broker::Redis(redis) => over(redis, mode).await,
         Broker::Nats(nats) => over(nats, mode).await,
         Broker::JetStream(jetstream) => over(jetstream, mode).await,
-    }
+    }?)
 }
 
 async fn over<B: Bus>(bus: B, mode: Mode) -> Result<(), Box<dyn Error>> {

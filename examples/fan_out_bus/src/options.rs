@@ -6,21 +6,22 @@ use crate::{
     over_redis::Redis,
     protocol,
 };
-use lexopt::{Arg, Parser, ValueExt};
-use std::{fmt::Write, ops::RangeInclusive, sync::Arc, time::Duration};
+use arguments::{Arguments, refuse};
+use std::{fmt::Write, net::SocketAddr, sync::Arc, time::Duration};
 use tickwire::CloseCode;
 use tickwire_parts::Overflow;
 
-pub const HELP: &str = "\
+const HELP: &str = "\
 WebSocket fan-out over Redis, NATS or JetStream: any number of these processes, publishers anywhere.
 
 Usage: fan_out_bus [OPTION]...                     serves subscribers
        fan_out_bus publish CHANNEL [OPTION]...     each line of standard input, or --count
        fan_out_bus watch CHANNEL URL... [OPTION]...  subscribes at each server, shows rate and lag
 
+  WORD...               what to do, as above
   --bus URL             redis://HOST:PORT, nats://HOST:PORT, or for NATS' log
                         jetstream://HOST:PORT [redis://127.0.0.1:6379]
-  --prefix TEXT         before each channel's name there [feed: at Redis, feed. at NATS]
+  --prefix TEXT         before each channel's name there (else feed: at Redis, feed. at NATS)
 with a log, when its stream does not exist yet:
   --keep SECONDS        what is older is deleted [3600]
   --keep-bytes N        so is the oldest of more [1073741824]
@@ -35,11 +36,13 @@ serving:
                         for the loopback, or behind a balancer. See the example `bounded`.
 publish:
   --count N             so many numbered messages
-  --rate N              so many a second [all at once]
+  --rate N              so many a second (else all at once)
   --size BYTES          of each [64]
 watch:
   --subscribers N       at each server [1]
-  --seconds N           then sum up [until interrupted]
+  --seconds N           then sum up (else when interrupted)
+
+  --help                this text
 ";
 
 /// Goes before each channel's name at the broker, so that clients can ask for nothing else there: not
@@ -95,7 +98,7 @@ pub enum Broker {
 impl Broker {
     fn new(url: &str, prefix: Option<&str>, keep: Keep) -> Result<Self, Failure> {
         let Some((scheme, rest)) = url.split_once("://") else {
-            return Err(format!("--bus {url}: see --help").into());
+            return Err(format!("--bus {url}: no broker").into());
         };
         if scheme.starts_with("redis") {
             let prefix = Prefix::new(prefix.unwrap_or("feed:"));
@@ -111,7 +114,7 @@ impl Broker {
         match scheme {
             "nats" => Ok(Self::Nats(nats)),
             "jetstream" => Ok(Self::JetStream(JetStream { nats, keep })),
-            _ => Err(format!("--bus {url}: see --help").into()),
+            _ => Err(format!("--bus {url}: no broker").into()),
         }
     }
 }
@@ -123,7 +126,7 @@ pub enum Mode {
 }
 
 pub struct Serve {
-    pub listen: String,
+    pub listen: SocketAddr,
     pub stats: bool,
     pub slow: Overflow,
     pub max_behind: usize,
@@ -137,90 +140,54 @@ pub struct Options {
 }
 
 impl Options {
-    /// `None`: help was asked for.
-    pub fn from_args() -> Result<Option<Self>, Failure> {
-        let (mut bus, mut prefix) = ("redis://127.0.0.1:6379".to_owned(), None);
-        let mut keep = Keep { time: Duration::from_secs(3600), bytes: 1 << 30, replicas: 1 };
-        let mut serve = Serve {
-            listen: "127.0.0.1:9004".to_owned(),
-            stats: false,
-            slow: Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER),
-            max_behind: 1 << 20,
-            max_channels: 64,
-            max_connections: 10_000,
+    pub fn read() -> Self {
+        let args = Arguments::read(HELP);
+        let size = |name, least, most| args.number(name, least..=most);
+        let keep = Keep {
+            time: Duration::from_secs(args.number("--keep", 1..=1 << 32)),
+            bytes: args.number("--keep-bytes", 1..=1 << 50),
+            replicas: size("--replicas", 1, 5),
         };
-        let (mut count, mut rate, mut size) = (None, None, 64);
-        let (mut subscribers, mut time) = (1, None);
-        let mut words = Vec::new();
-        let mut args = Parser::from_env();
-        while let Some(arg) = args.next()? {
-            match arg {
-                Arg::Long("bus") => bus = args.value()?.string()?,
-                Arg::Long("prefix") => prefix = Some(args.value()?.string()?),
-                Arg::Long("keep") => {
-                    keep.time = Duration::from_secs(number(&mut args, 1..=1 << 32)?)
-                }
-                Arg::Long("keep-bytes") => {
-                    keep.bytes = number(&mut args, 1..=1 << 50)?.cast_signed()
-                }
-                Arg::Long("replicas") => keep.replicas = number(&mut args, 1..=5)? as usize,
-                Arg::Long("listen") => serve.listen = args.value()?.string()?,
-                Arg::Long("stats") => serve.stats = true,
-                Arg::Long("slow") => {
-                    serve.slow = match &*args.value()?.string()? {
-                        "disconnect" => Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER),
-                        "drop" => Overflow::DropOldest,
-                        other => return Err(format!("--slow {other}: see --help").into()),
-                    }
-                }
-                Arg::Long("max-behind") => {
-                    serve.max_behind = number(&mut args, 1024..=1 << 40)? as usize
-                }
-                Arg::Long("max-channels") => {
-                    serve.max_channels = number(&mut args, 1..=1 << 20)? as usize
-                }
-                Arg::Long("max-connections") => {
-                    serve.max_connections = number(&mut args, 1..=1 << 24)? as usize
-                }
-                Arg::Long("count") => count = Some(number(&mut args, 1..=u64::MAX)?),
-                Arg::Long("rate") => rate = Some(number(&mut args, 1..=10_000_000)?),
-                Arg::Long("size") => size = number(&mut args, 0..=1 << 20)? as usize,
-                Arg::Long("subscribers") => {
-                    subscribers = number(&mut args, 1..=1_000_000)? as usize
-                }
-                Arg::Long("seconds") => {
-                    time = Some(Duration::from_secs(number(&mut args, 1..=1 << 32)?))
-                }
-                Arg::Long("help") | Arg::Short('h') => return Ok(None),
-                Arg::Value(word) => words.push(word.string()?),
-                other => return Err(other.unexpected().into()),
-            }
-        }
+        let words = args.all("WORD");
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mode = match words[..] {
-            [] => Mode::Serve(serve),
-            ["publish", name] => Mode::Publish { channel: channel(name)?, count, rate, size },
-            ["watch", name, ref urls @ ..] if !urls.is_empty() => Mode::Watch {
-                channel: channel(name)?,
-                urls: urls.iter().map(|url| (*url).to_owned()).collect(),
-                subscribers,
-                time,
+            [] => Mode::Serve(Serve {
+                listen: args.address("--listen"),
+                stats: args.has("--stats"),
+                slow: match args.one_of("--slow", &[("disconnect", true), ("drop", false)]) {
+                    true => Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER),
+                    false => Overflow::DropOldest,
+                },
+                max_behind: size("--max-behind", 1024, 1 << 40),
+                max_channels: size("--max-channels", 1, 1 << 20),
+                max_connections: size("--max-connections", 1, 1 << 24),
+            }),
+            ["publish", name] => Mode::Publish {
+                channel: channel(name),
+                count: args.has("--count").then(|| args.number("--count", 1..=u64::MAX)),
+                rate: args.has("--rate").then(|| args.number("--rate", 1..=10_000_000)),
+                size: size("--size", 0, 1 << 20),
             },
-            _ => return Err(format!("{}: see --help", words.join(" ")).into()),
+            ["watch", name, ref urls @ ..] if !urls.is_empty() => Mode::Watch {
+                channel: channel(name),
+                urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+                subscribers: size("--subscribers", 1, 1_000_000),
+                time: args
+                    .has("--seconds")
+                    .then(|| Duration::from_secs(args.number("--seconds", 1..=1 << 32))),
+            },
+            _ => refuse(format_args!("{:?} is nothing to do", words.join(" "))),
         };
-        Ok(Some(Self { broker: Broker::new(&bus, prefix.as_deref(), keep)?, mode }))
+        let broker = Broker::new(&args.text("--bus"), args.optional("--prefix").as_deref(), keep);
+        Self { broker: broker.unwrap_or_else(|error| refuse(error)), mode }
     }
 }
 
-fn channel(name: &str) -> Result<String, String> {
-    protocol::channel(name.as_bytes()).map(str::to_owned).map_err(|bad| format!("{name:?}: {bad}"))
-}
-
-fn number(args: &mut Parser, within: RangeInclusive<u64>) -> Result<u64, Failure> {
-    let text = args.value()?.string()?;
-    text.parse().ok().filter(|n| within.contains(n)).ok_or_else(|| {
-        format!("{text:?}: expected a number from {} to {}", within.start(), within.end()).into()
-    })
+fn channel(name: &str) -> String {
+    match protocol::channel(name.as_bytes()) {
+        Ok(name) => name.to_owned(),
+        Err(bad) => refuse(format_args!("{name:?}: {bad}")),
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Times of the last read, and how many messages it delivered so far.
+//! The times of the last read, and the number of messages handed out since that read.
 use super::Receiver;
 use crate::proto::{message::Arrival, time::Time};
 

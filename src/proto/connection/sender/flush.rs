@@ -1,15 +1,16 @@
-//! The sending half over a stream that buffers bytes itself until it is flushed, such as TLS.
+//! Calls that tell the sending half about its stream and its clock. A stream such as TLS buffers
+//! bytes itself until it is flushed.
 use super::Sender;
 
 impl Sender {
-    /// Reports that the stream has no vectored writes. Payloads that would be written in place are
-    /// copied instead, so that a header is never sent without its payload.
+    /// Reports that the stream has no vectored writes. Payloads that would be spliced are copied
+    /// instead. Otherwise a header and its payload would need two writes.
     pub(crate) fn set_flat(&mut self) {
         self.min_vectored = usize::MAX;
     }
 
-    /// Reports that times from now on have a different epoch. A running deadline on writing begins
-    /// anew at the next time told.
+    /// Reports that all times told from now on have a different epoch. A running deadline on
+    /// writing starts again at the next time told.
     pub(in crate::proto::connection) fn restart_clock(&mut self) {
         self.out.stall.restart();
         self.urgent.restart_clock();
@@ -32,12 +33,14 @@ impl Sender {
         self.out.stall.set(self.held_back() > 0);
     }
 
-    /// How many bytes the stream accepted and has not flushed; 0 once nothing more is written.
+    /// The number of bytes that the stream has accepted but not flushed; 0 once nothing more is
+    /// written.
     pub(crate) fn held_back(&self) -> usize {
         self.ledger.held_back()
     }
 
-    /// Reports that nothing more is written. From now on bytes inside the stream count as written.
+    /// Reports that nothing more is written. From now on, bytes that the stream has not flushed
+    /// count as written.
     pub(crate) fn set_ended(&mut self) {
         self.ledger.set_ended();
     }

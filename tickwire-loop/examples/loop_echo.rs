@@ -1,8 +1,8 @@
 //! An echo server on one thread: `ws`, or `wss` with a certificate.
 //!
 //! ```text
-//! cargo run --release -p tickwire-loop --example echo -- 127.0.0.1:9001
-//! cargo run --release -p tickwire-loop --features rustls --example echo -- 127.0.0.1:9001 C.pem K.pem
+//! cargo run --release -p tickwire-loop --example loop_echo -- 127.0.0.1:9001
+//! cargo run --release -p tickwire-loop --features rustls --example loop_echo -- 127.0.0.1:9001 C.pem K.pem
 //! ```
 //!
 //! With the feature `io-uring` it runs over io_uring, if the kernel allows.
