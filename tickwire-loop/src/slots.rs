@@ -211,26 +211,13 @@ pub(crate) struct Freed<T> {
 
 impl<T> Slot<T> {
     /// Writes what the open connection has to send, from its outbox and its session of TLS too.
-    #[inline(always)] // so that a turn with nothing to write finds that out without a call
+    #[inline(always)] // a turn with nothing to write finds that out without a call
     pub(crate) fn pump(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
-        let plain = self.outbox.is_none() && self.wire.as_ref().is_none_or(Wire::is_plain);
-        if !plain || conn.sender().has_outgoing() {
-            self.write(system, conn, now);
-        }
-    }
-
-    fn write(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
         let Some(wire) = &mut self.wire else { return };
-        let Some(outbox) = &mut self.outbox else {
-            return wire.write(system, conn);
-        };
-        loop {
-            let _ = outbox.feed(now, conn.sender_mut()); // a closed connection takes no more
-            let fed = conn.sender().has_outgoing();
-            wire.write(system, conn);
-            if !fed || conn.sender().has_outgoing() {
-                return;
-            }
+        match &mut self.outbox {
+            None if wire.is_plain() && !conn.sender().has_outgoing() => {}
+            None => wire.write(system, conn),
+            Some(outbox) => empty(outbox, wire, system, conn, now),
         }
     }
 
@@ -247,6 +234,24 @@ impl<T> Slot<T> {
     fn is_of(&self, handle: Handle) -> bool {
         // A place that is free has the next generation already, of which there is no handle yet.
         self.generation == handle.generation
+    }
+}
+
+/// Writes what the connection has to send, and then what its outbox has, as far as there is room.
+fn empty(
+    outbox: &mut Outbox,
+    wire: &mut Wire,
+    system: &mut System,
+    conn: &mut Connection,
+    now: Time,
+) {
+    loop {
+        let _ = outbox.feed(now, conn.sender_mut()); // a closed connection takes no more
+        let fed = conn.sender().has_outgoing();
+        wire.write(system, conn);
+        if !fed || conn.sender().has_outgoing() {
+            return;
+        }
     }
 }
 
