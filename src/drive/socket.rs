@@ -34,8 +34,9 @@ impl<I: Source + Output> Socket<Whole, I> {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         loop {
             let Self { core, io, .. } = &mut *self;
-            // `poll_drain` returns an error only once. Also, a broken stream never flushes the
-            // bytes that it holds, so a wait for this flush would not end.
+            // `poll_drain` returns an error only once. Also, after a passed deadline the sender is
+            // broken, but the stream may still hold unflushed bytes. No deadline on writing runs
+            // any more, so nothing would bound a wait for their flush.
             if core.conn.sender().is_broken() {
                 return Poll::Ready(Err(core.lost().into()));
             }

@@ -165,8 +165,8 @@ impl Pace {
     /// Reserves this many of the `most` messages in a window for
     /// [`take_urgent`](Self::take_urgent): 0 unless set, at most `most - 1`. [`take`](Self::take)
     /// allows only the rest, evenly spread, and only if urgent takes have not used up the rest too.
-    /// `take_urgent` allows everything that is left of the count, all at once if needed. With a
-    /// reserve, a `Pace` uses 16 bytes of memory for each of the `most`.
+    /// `take_urgent` allows as many of the `most` as the window has left, all at once if needed. With
+    /// a reserve, a `Pace` uses 16 bytes of memory for each of the `most`.
     #[must_use]
     pub fn reserve(self, reserve: u32) -> Self {
         Self::build(self.most, self.window, self.at_once, reserve)
@@ -189,7 +189,7 @@ impl Pace {
     ///
     /// # Errors
     ///
-    /// If the count is used up. The error is the time from which on another message or attempt is
+    /// If the window has none of the `most` left for this call. The error is the time from which on another message or attempt is
     /// allowed, if no other call takes it first.
     pub fn take(&mut self, now: Time) -> Result<(), Time> {
         let Some(log) = &mut self.log else { return self.limiter.take(now) };
@@ -365,7 +365,7 @@ impl Attempts {
     /// the whole address. So does 418 (banned) at some exchanges. After either status, no attempt
     /// is allowed before the returned time. This time is `now` plus `retry_after`, or `now` plus
     /// the pace's window if the server sent no Retry-After. The wait is never shorter than the
-    /// pace's interval, which is the window divided by the count. Add a `Backoff`'s delay to the
+    /// pace's interval, which is the window divided by `most`. Add a `Backoff`'s delay to the
     /// returned time, so that not all connections come back at once.
     ///
     /// Returns `None` for any other status, which concerns only the one connection: see

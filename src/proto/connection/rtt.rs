@@ -1,8 +1,9 @@
 //! Measures round-trip times, from a Ping to its Pong. The payload tells which Ping a Pong answers.
 //!
 //! The sending half queues Pings, the receiving half finds Pongs, and the caller tells the time. If
-//! a Pong comes without its time of arrival, the next time that the caller tells is used. Before
-//! its first measurement, a connection stores nothing for round-trip times.
+//! the caller does not give a Pong's time of arrival, the first time that the caller tells
+//! afterwards is used instead. Before its first measurement, a connection stores nothing for
+//! round-trip times.
 use crate::proto::time::Time;
 use core::time::Duration;
 
@@ -16,8 +17,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// that the caller told.
 ///
 /// This includes the Ping's wait (for the frame under way, for a full socket) and the Pong's wait
-/// (for messages not yet received). So a message and the reply to it take about as long. `minimum`
-/// is closest to the time of the network alone.
+/// (for messages not yet received). So if the peer replies to a message at once, message and reply
+/// take about as long as a Ping and its Pong. `minimum` is closest to the time of the network alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoundTrip {
@@ -94,8 +95,8 @@ impl Trips {
         }
     }
 
-    /// Whether a received Pong still lacks its time of arrival. The next time that the caller tells
-    /// is used for it.
+    /// Whether a received Pong still lacks its time of arrival. It gets the first time that the
+    /// caller tells afterwards.
     pub(super) fn wait(&self) -> bool {
         self.answered.is_some()
     }

@@ -57,9 +57,9 @@
 //! - The compressed bytes of a message may exceed [`max_message`](crate::Config::max_message) by an
 //!   eighth and 1 KiB, because incompressible data grows. The inflated message may not exceed
 //!   `max_message`.
-//! - The number of empty blocks is not limited, because a sender that flushes often sends many. An
-//!   empty block yields no data, and costs up to 490 instructions (about 55 ns) for each of its
-//!   bytes. The limit on compressed bytes bounds the total.
+//! - The number of empty blocks is not limited, because a sender that often flushes its compressor
+//!   sends many of these blocks. An empty block yields no data, and costs up to 490 instructions
+//!   (about 55 ns) for each of its bytes. The limit on compressed bytes bounds the total.
 use crate::proto::role::Role;
 
 pub(crate) mod codec;

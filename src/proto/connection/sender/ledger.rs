@@ -36,8 +36,8 @@ pub(super) struct Ledger {
     /// The end of the last control frame queued in order. Invariant: all bytes after it are data,
     /// so that feeding data need not update the ledger.
     control_end: u64,
-    /// The end of the control frames that were last queued in order while everything before them
-    /// was written. Invariant: unwritten bytes before this position are not data. Without this
+    /// Control frames are sometimes queued in order when everything before them has been written.
+    /// This is the end of the last such frames. Invariant: unwritten bytes before this position are not data. Without this
     /// field, a failed write would count these frames as dropped data.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.

@@ -230,8 +230,8 @@ impl Sender {
         self.urgent.hear_pong(payload, at);
     }
 
-    /// Whether a received Pong still lacks its time of arrival. The next time that the caller tells
-    /// is used for it.
+    /// Whether a received Pong still lacks its time of arrival. It gets the first time that the
+    /// caller tells afterwards.
     #[inline]
     pub(crate) fn pong_waits(&self) -> bool {
         self.urgent.pong_waits()

@@ -280,8 +280,8 @@ impl Urgent {
         }
     }
 
-    /// Whether a received Pong still lacks its time of arrival. The next time that the caller tells
-    /// is used for it.
+    /// Whether a received Pong still lacks its time of arrival. It gets the first time that the
+    /// caller tells afterwards.
     #[inline]
     pub(super) fn pong_waits(&self) -> bool {
         self.trips.as_ref().is_some_and(|trips| trips.wait())
