@@ -25,16 +25,11 @@
 //!   is encoded once and pushed into the bounded outbox of each subscriber, in one order for all.
 //! - Order is kept for each publisher on each channel, and publishers number what they publish, so that
 //!   nothing is missing unseen. Redis and JetStream give all processes the same order, too.
-//! - **Redis Pub/Sub and NATS core deliver at most once.** What is published while a process has no
-//!   connection to the broker is lost to its subscribers. They stay connected, and are told: `stale` when
-//!   it happens, `gap` when it is over, and how many are missing once the next message's number shows it.
-//!   Who needs them asks for a snapshot then.
-//! - **JetStream keeps a log.** A subscriber is told the log's number with each message, and hands in the
-//!   last one wherever it connects next, `sub CHANNEL LOG AT`: what it missed is read from the log, at the
-//!   speed it reads (`replay.rs`), and then it gets what comes, with nothing between missing or twice.
-//!   A process does the same when the broker comes back: its subscribers are told `stale`, then
-//!   `subscribed`, and miss nothing. `gap` is told only where the log has deleted something (`--keep`), or
-//!   is another one. Publishers repeat what the broker may not have; by its number it is kept once.
+//! - **Redis Pub/Sub and NATS core deliver at most once.** During an outage of the broker, subscribers
+//!   stay connected and are told `stale`, then `gap`, and then how many messages are missing.
+//! - **JetStream keeps a log.** A subscriber comes back anywhere with the last number it has seen. The
+//!   server sends what is missing out of the channel's tail (`tail.rs`), and reads the log once for all
+//!   whom the tail does not reach (`replay.rs`). After an outage of the broker nothing is missing.
 //! - A broker disconnects a process that does not read, which is such an outage. A subscriber who does not
 //!   read is disconnected with 1013, or loses the oldest (`--slow drop`: not with a log, where the first
 //!   means that it comes back for the rest).
@@ -55,6 +50,7 @@ mod publisher;
 mod replay;
 mod server;
 mod stats;
+mod tail;
 mod watch;
 
 use bus::Bus;

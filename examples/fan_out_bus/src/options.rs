@@ -30,6 +30,7 @@ serving:
   --stats               a line each second: rates, lag, gaps
   --slow POLICY         disconnect (with 1013) or drop (the oldest) [disconnect]
   --max-behind BYTES    what may wait for one subscriber [1048576]
+  --tail BYTES          of its newest messages each channel keeps, for who comes back [1048576]
   --max-channels N      of one connection [64]
   --max-connections N   more wait to be accepted [10000]; nothing bounds those of one address:
                         for the loopback, or behind a balancer. See the example `bounded`.
@@ -127,6 +128,7 @@ pub struct Serve {
     pub stats: bool,
     pub slow: Overflow,
     pub max_behind: usize,
+    pub tail: usize,
     pub max_channels: usize,
     pub max_connections: usize,
 }
@@ -146,6 +148,7 @@ impl Options {
             stats: false,
             slow: Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER),
             max_behind: 1 << 20,
+            tail: 1 << 20,
             max_channels: 64,
             max_connections: 10_000,
         };
@@ -176,6 +179,7 @@ impl Options {
                 Arg::Long("max-behind") => {
                     serve.max_behind = number(&mut args, 1024..=1 << 40)? as usize
                 }
+                Arg::Long("tail") => serve.tail = number(&mut args, 0..=1 << 40)? as usize,
                 Arg::Long("max-channels") => {
                     serve.max_channels = number(&mut args, 1..=1 << 20)? as usize
                 }

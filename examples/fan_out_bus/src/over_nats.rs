@@ -4,10 +4,10 @@
 //! connection ends when it breaks, so that nothing is published later than those were told who asked.
 use crate::{
     bus::{
-        Arrived, Began, Bus, Failure, Link, Outgoing, PATIENCE, Page, Result, Subscriptions, answer,
+        Arrived, Began, Bus, Failure, Link, Outgoing, PATIENCE, Page, Result, Start, Subscriptions,
+        answer,
     },
     options::Prefix,
-    protocol::Place,
 };
 use async_nats::{Client, ConnectOptions, Event, Subscriber};
 use futures_util::{Stream, StreamExt, stream::unfold};
@@ -110,7 +110,7 @@ impl Link for Connection {
         self.settle().await
     }
 
-    async fn read(&self, _: &str, _: u64) -> Result<Page> {
+    async fn read(&self, _: &str, _: u64) -> Result<Page<Vec<u8>>> {
         Err(io::Error::from(io::ErrorKind::Unsupported).into())
     }
 }
@@ -169,7 +169,7 @@ impl Subscriptions for Core {
         self.0.connection.settle().await
     }
 
-    async fn subscribe(&mut self, channels: &[(Arc<str>, Option<Place>)]) -> Result<Vec<Began>> {
+    async fn subscribe(&mut self, channels: &[(Arc<str>, Start)]) -> Result<Vec<Began>> {
         let Self(streams) = self;
         let mut begun = Vec::new();
         for (channel, _) in channels {
@@ -181,11 +181,11 @@ impl Subscriptions for Core {
             let name = channel.clone();
             let arrived = move |message: async_nats::Message| {
                 let message = message.payload.to_vec();
-                Ok(Arrived { channel: name.clone(), message, at: None })
+                Ok(Arrived { channel: name.clone(), message, at: None, more: false })
             };
             streams.run(&channel, messages.map(arrived));
         }
-        Ok(vec![Began { place: None, whole: false }; channels.len()])
+        Ok(vec![Began::NO_LOG; channels.len()])
     }
 
     async fn unsubscribe(&mut self, channels: &[Arc<str>]) -> Result<()> {

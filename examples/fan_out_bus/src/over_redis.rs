@@ -1,8 +1,9 @@
 //! Redis Pub/Sub: at most once. What is published while nobody listens is gone.
 use crate::{
-    bus::{Arrived, Began, Bus, Link, Outgoing, PATIENCE, Page, Result, Subscriptions, answer},
+    bus::{
+        Arrived, Began, Bus, Link, Outgoing, PATIENCE, Page, Result, Start, Subscriptions, answer,
+    },
     options::Prefix,
-    protocol::Place,
 };
 use futures_util::{Stream, StreamExt};
 use redis::{
@@ -54,7 +55,7 @@ impl Bus for Redis {
             let channel = prefix.strip(message.get_channel_name()).map(Arc::from);
             ready(channel.map(|channel| {
                 let message = message.get_payload_bytes().to_vec();
-                Ok(Arrived { channel, message, at: None })
+                Ok(Arrived { channel, message, at: None, more: false })
             }))
         });
         Ok((PubSub { sink, prefix: self.prefix.clone() }, arrived))
@@ -74,7 +75,7 @@ impl Link for Commands {
         answer(pipe.exec_async(&mut self.connection)).await
     }
 
-    async fn read(&self, _: &str, _: u64) -> Result<Page> {
+    async fn read(&self, _: &str, _: u64) -> Result<Page<Vec<u8>>> {
         Err(io::Error::from(io::ErrorKind::Unsupported).into())
     }
 }
@@ -84,10 +85,10 @@ impl Subscriptions for PubSub {
         answer(self.sink.ping::<redis::Value>()).await.map(drop)
     }
 
-    async fn subscribe(&mut self, channels: &[(Arc<str>, Option<Place>)]) -> Result<Vec<Began>> {
+    async fn subscribe(&mut self, channels: &[(Arc<str>, Start)]) -> Result<Vec<Began>> {
         let names: Vec<_> = channels.iter().map(|(name, _)| self.prefix.of(name)).collect();
         answer(self.sink.subscribe(names)).await?;
-        Ok(vec![Began { place: None, whole: false }; channels.len()])
+        Ok(vec![Began::NO_LOG; channels.len()])
     }
 
     async fn unsubscribe(&mut self, channels: &[Arc<str>]) -> Result<()> {

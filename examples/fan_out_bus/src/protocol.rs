@@ -1,7 +1,8 @@
 //! The words: what clients ask for, what they are told, and what passes through the broker.
 //!
 //! ```text
-//! client -> server    sub CHANNEL
+//! client -> server    sub CHANNEL                      from now on
+//!                     sub CHANNEL last                 the same, and the last value first
 //!                     sub CHANNEL LOG AT               what was published behind AT, and on
 //!                     unsub CHANNEL
 //!                     pub CHANNEL PAYLOAD
@@ -38,10 +39,19 @@ const MAX_FROM: usize = 32;
 /// What a client wants.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Wish<'a> {
-    /// From a place of the log on, if there is one.
-    Sub(&'a str, Option<Place>),
+    Sub(&'a str, From),
     Unsub(&'a str),
     Pub(&'a str, &'a [u8]),
+}
+
+/// Where a subscriber begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    Now,
+    /// With the last value, if there is one.
+    Last,
+    /// Behind a place of the log.
+    Place(Place),
 }
 
 /// Why a wish is none.
@@ -54,9 +64,9 @@ pub enum BadWish {
 impl fmt::Display for BadWish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Word => {
-                f.write_str("expected: sub CHANNEL [LOG AT], unsub CHANNEL, pub CHANNEL PAYLOAD")
-            }
+            Self::Word => f.write_str(
+                "expected: sub CHANNEL [last | LOG AT], unsub CHANNEL, pub CHANNEL PAYLOAD",
+            ),
             Self::Channel => {
                 write!(f, "a channel is 1 to {MAX_CHANNEL} visible ASCII characters")
             }
@@ -68,9 +78,10 @@ impl<'a> Wish<'a> {
     pub fn parse(message: &'a [u8]) -> Result<Self, BadWish> {
         let (word, rest) = cut(message).ok_or(BadWish::Word)?;
         match word {
-            b"sub" => match resumed(rest) {
-                Some((name, place)) => Ok(Self::Sub(channel(name)?, Some(place))),
-                None => Ok(Self::Sub(channel(rest)?, None)),
+            b"sub" => match (cut(rest), resumed(rest)) {
+                (Some((name, b"last")), _) => Ok(Self::Sub(channel(name)?, From::Last)),
+                (_, Some((name, place))) => Ok(Self::Sub(channel(name)?, From::Place(place))),
+                _ => Ok(Self::Sub(channel(rest)?, From::Now)),
             },
             b"unsub" => channel(rest).map(Self::Unsub),
             b"pub" => {
@@ -197,8 +208,9 @@ mod tests {
 
     #[test]
     fn wishes_are_read() {
-        assert_eq!(Wish::parse(b"sub EURUSD"), Ok(Wish::Sub("EURUSD", None)));
-        let place = Some(Place { log: 1, at: 2 });
+        assert_eq!(Wish::parse(b"sub EURUSD"), Ok(Wish::Sub("EURUSD", From::Now)));
+        assert_eq!(Wish::parse(b"sub EURUSD last"), Ok(Wish::Sub("EURUSD", From::Last)));
+        let place = From::Place(Place { log: 1, at: 2 });
         assert_eq!(Wish::parse(b"sub EURUSD 1 2"), Ok(Wish::Sub("EURUSD", place)));
         assert_eq!(Wish::parse(b"unsub EURUSD"), Ok(Wish::Unsub("EURUSD")));
         assert_eq!(Wish::parse(b"pub a  two \xff"), Ok(Wish::Pub("a", b" two \xff")));

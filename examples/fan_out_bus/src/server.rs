@@ -66,7 +66,7 @@ struct Server {
 
 /// Until a signal says to stop.
 pub async fn serve<B: Bus>(bus: B, serve: Serve) -> Result<(), Box<dyn Error>> {
-    let (hub, epoch) = (Arc::<Hub>::default(), Instant::now());
+    let (hub, epoch) = (Arc::new(Hub::new(serve.tail)), Instant::now());
     let listener = listen(&serve.listen).await.map_err(|e| format!("{}: {e}", serve.listen))?;
     let publisher = Publisher::new(bus.clone())?;
     let follower = Follower { bus: bus.clone(), hub: hub.clone(), epoch };
@@ -243,21 +243,19 @@ impl Session<'_> {
         {
             lag.record(std::mem::take(&mut queue.oldest));
         }
-        drop(queue);
-        self.me.freed.notify_waiters();
     }
 
     /// Does what a client wants. Who may do so is for an application to say, here.
     fn heed(&mut self, message: &[u8]) {
         let (now, hub) = (self.now(), &self.server.hub);
         match Wish::parse(message) {
-            Ok(Wish::Sub(name, resume)) => {
+            Ok(Wish::Sub(name, from)) => {
                 let most = self.server.options.max_channels;
                 if self.channels.len() >= most && !self.channels.contains(name) {
                     return self.me.tell(now, &format!("error at most {most} channels"));
                 }
                 self.channels.insert(name.to_owned());
-                hub.sub(now, name, resume, &self.me);
+                hub.sub(now, name, from, &self.me);
             }
             Ok(Wish::Unsub(name)) => {
                 if self.channels.remove(name) {
@@ -289,6 +287,5 @@ impl Drop for Session<'_> {
         for name in &self.channels {
             self.server.hub.unsub(name, &self.me);
         }
-        self.me.freed.notify_waiters();
     }
 }
