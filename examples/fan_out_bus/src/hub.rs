@@ -11,13 +11,14 @@
 use crate::{
     bus::{Arrived, Began, Page, Start},
     channel::{Channel, Need, Progress},
+    memory::Memory,
     protocol::{Envelope, From},
 };
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tickwire::{Prepared, Time};
+use tickwire::{Prepared, Sender, Time};
 use tickwire_parts::Outbox;
 use tokio::sync::Notify;
 
@@ -26,20 +27,24 @@ pub struct Subscriber {
     pub id: u64,
     pub queue: Mutex<Queue>,
     pub news: Notify,
+    memory: Arc<Memory>,
+    /// How many bytes may wait while there is memory.
+    most: usize,
 }
 
 pub struct Queue {
-    pub outbox: Outbox,
+    outbox: Outbox,
     /// When the oldest message was published that has waited since the outbox was last empty; 0 if
     /// that is not known.
-    pub oldest: u64,
+    oldest: u64,
 }
 
 impl Subscriber {
     /// `id` has to be another for each connection.
-    pub fn new(id: u64, outbox: Outbox) -> Arc<Self> {
+    pub fn new(id: u64, outbox: Outbox, memory: Arc<Memory>) -> Arc<Self> {
+        let most = outbox.max_bytes;
         let queue = Mutex::new(Queue { outbox, oldest: 0 });
-        Arc::new(Self { id, queue, news: Notify::new() })
+        Arc::new(Self { id, queue, news: Notify::new(), memory, most })
     }
 
     /// Something for this one alone.
@@ -49,29 +54,53 @@ impl Subscriber {
 
     /// If it is too slow the outbox's policy has ruled: the session finds out when it feeds.
     pub fn push(&self, now: Time, message: &Prepared, nanos: u64) {
-        let mut queue = lock(&self.queue);
-        if queue.oldest == 0 {
-            queue.oldest = nanos;
-        }
-        let _ = queue.outbox.push(now, message);
-        drop(queue);
+        self.change(|Queue { outbox, oldest }| {
+            if *oldest == 0 {
+                *oldest = nanos;
+            }
+            outbox.max_bytes = self.memory.outbox(self.most);
+            let _ = outbox.push(now, message);
+        });
         self.news.notify_one();
+    }
+
+    /// Says when the oldest message was published that waited, once none waits.
+    pub fn feed(&self, now: Time, sender: &mut Sender) -> Option<u64> {
+        self.change(|Queue { outbox, oldest }| {
+            let _ = outbox.feed(now, sender); // closed: receiving says why
+            let emptied = outbox.counts().waiting == 0 && *oldest != 0;
+            emptied.then(|| std::mem::take(oldest))
+        })
     }
 
     /// Whether less than half of what may wait for it does.
     pub fn has_room(&self) -> bool {
-        let queue = lock(&self.queue);
-        queue.outbox.counts().bytes < queue.outbox.max_bytes / 2
+        let counts = lock(&self.queue).outbox.counts();
+        counts.waiting == 0 || counts.bytes < self.memory.outbox(self.most) / 2
+    }
+
+    fn change<T>(&self, act: impl FnOnce(&mut Queue) -> T) -> T {
+        let mut queue = lock(&self.queue);
+        let before = queue.outbox.counts().bytes;
+        let done = act(&mut queue);
+        self.memory.changed(before, queue.outbox.counts().bytes);
+        done
     }
 }
 
-#[derive(Default)]
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.memory.changed(lock(&self.queue).outbox.counts().bytes, 0);
+    }
+}
+
 pub struct Hub {
     table: Mutex<Table>,
     /// Rings when there is something in [`changed`](Self::changed).
     pub changes: Notify,
     /// Rings when there is something in [`behind`](Self::behind).
     pub unserved: Notify,
+    pub memory: Arc<Memory>,
     /// How many bytes of the newest messages a channel keeps.
     tail: usize,
 }
@@ -102,8 +131,9 @@ pub struct Counts {
 }
 
 impl Hub {
-    pub fn new(tail: usize) -> Self {
-        Self { tail, ..Self::default() }
+    pub fn new(tail: usize, memory: Memory) -> Self {
+        let (table, changes, unserved) = <(_, Notify, Notify)>::default();
+        Self { table, changes, unserved, memory: Arc::new(memory), tail }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -123,7 +153,9 @@ impl Hub {
     ) {
         let Table { channels, counts, behind, .. } = table;
         let Some(channel) = channels.get_mut(name) else { return };
+        let before = channel.tail.bytes();
         let need = act(channel, counts);
+        self.memory.changed(before, channel.tail.bytes());
         if need.is_some() && !std::mem::replace(&mut channel.served, true) {
             behind.push(channel.name.clone());
             self.unserved.notify_one();
@@ -149,8 +181,9 @@ impl Hub {
         let Some(channel) = table.channels.get_mut(name) else { return };
         channel.leave(who);
         if channel.members.is_empty()
-            && let Some((name, _)) = table.channels.remove_entry(name)
+            && let Some((name, channel)) = table.channels.remove_entry(name)
         {
+            self.memory.changed(channel.tail.bytes(), 0);
             table.changed.insert(name);
             self.changes.notify_one();
         }
@@ -178,7 +211,13 @@ impl Hub {
                     }
                     counts.received += 1;
                     let message = envelope.prepare(name, *at);
-                    counts.pushed += channel.push(now, &message, envelope.nanos, *at, self.tail);
+                    counts.pushed += channel.push(
+                        now,
+                        &message,
+                        envelope.nanos,
+                        *at,
+                        self.memory.tail(self.tail),
+                    );
                 }
             }
             let catching_up = matches!(channel.stage, Progress::CatchingUp(_));
@@ -249,8 +288,12 @@ impl Hub {
 
     /// A page of the log was read; `false`: it is of another log than the channel.
     pub fn read(&self, now: Time, name: &str, page: &Page<Prepared>) -> bool {
-        let mut table = self.table();
-        table.channels.get_mut(name).is_none_or(|channel| channel.read(now, page, self.tail))
+        let mut read = true;
+        self.on(name, |channel, _| {
+            read = channel.read(now, page, self.memory.tail(self.tail));
+            None
+        });
+        read
     }
 
     // For those who watch.
@@ -281,8 +324,18 @@ pub mod tests {
     const NOW: Time = Time::ZERO;
     const NO_LOG: Began = Began::NO_LOG;
 
+    pub fn hub() -> Hub {
+        Hub::new(1 << 20, Memory::new(1 << 30, 1))
+    }
+
     pub fn subscriber(id: u64) -> Arc<Subscriber> {
-        Subscriber::new(id, Outbox::new(Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER)))
+        bounded(id, 1 << 20, &Arc::new(Memory::new(1 << 30, 1)))
+    }
+
+    pub fn bounded(id: u64, most: usize, memory: &Arc<Memory>) -> Arc<Subscriber> {
+        let mut outbox = Outbox::new(Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER));
+        outbox.max_bytes = most;
+        Subscriber::new(id, outbox, memory.clone())
     }
 
     /// What waits for one, as its peer would read it.
@@ -291,7 +344,7 @@ pub mod tests {
         let mut server = Connection::server(&Config::default(), Negotiated::default());
         let entropy = tickwire::SystemEntropy::new().unwrap();
         let mut client = Connection::client(&Config::default(), Negotiated::default(), entropy);
-        lock(&who.queue).outbox.feed(NOW, server.sender_mut()).unwrap();
+        who.feed(NOW, server.sender_mut());
         let mut outgoing = server.sender_mut().outgoing();
         let wire = outgoing.copy_to_bytes(outgoing.remaining());
         client.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(&wire);
@@ -322,7 +375,7 @@ pub mod tests {
 
     #[test]
     fn redis_is_asked_for_what_the_first_wants_and_the_last_gives_up() {
-        let (hub, one, two) = (Hub::default(), subscriber(1), subscriber(2));
+        let (hub, one, two) = (hub(), subscriber(1), subscriber(2));
         hub.sub(NOW, "a", From::Now, &one);
         assert_eq!(changes(&hub), [("a".into(), true)]);
         hub.sub(NOW, "a", From::Now, &two);
@@ -338,7 +391,7 @@ pub mod tests {
 
     #[test]
     fn what_was_given_up_and_taken_up_again_is_one_change() {
-        let (hub, one) = (Hub::default(), subscriber(1));
+        let (hub, one) = (hub(), subscriber(1));
         for name in ["a", "b", "c"] {
             hub.sub(NOW, name, From::Now, &one);
         }
@@ -352,7 +405,7 @@ pub mod tests {
 
     #[test]
     fn subscribed_is_told_once_redis_has_confirmed() {
-        let (hub, one, two) = (Hub::default(), subscriber(1), subscriber(2));
+        let (hub, one, two) = (hub(), subscriber(1), subscriber(2));
         hub.sub(NOW, "a", From::Now, &one);
         hub.deliver(NOW, &plain("a", b"early"));
         assert!(told(&one).is_empty());
@@ -371,7 +424,7 @@ pub mod tests {
 
     #[test]
     fn what_is_missing_is_counted_for_each_publisher() {
-        let (hub, one) = (Hub::default(), subscriber(1));
+        let (hub, one) = (hub(), subscriber(1));
         hub.sub(NOW, "a", From::Now, &one);
         hub.confirm(NOW, "a", NO_LOG);
         for (from, seq) in [("p", 4), ("p", 5), ("q", 1), ("p", 8), ("p", 7), ("q", 2)] {
@@ -394,7 +447,7 @@ pub mod tests {
 
     #[test]
     fn an_outage_is_a_gap_for_those_who_were_there() {
-        let (hub, one, two) = (Hub::default(), subscriber(1), subscriber(2));
+        let (hub, one, two) = (hub(), subscriber(1), subscriber(2));
         hub.sub(NOW, "a", From::Now, &one);
         hub.confirm(NOW, "a", NO_LOG);
         hub.deliver(NOW, &plain("a", &sealed("p", 1)));
@@ -412,7 +465,7 @@ pub mod tests {
 
     #[test]
     fn publishers_are_forgotten_before_they_fill_the_memory() {
-        let (hub, one) = (Hub::default(), subscriber(1));
+        let (hub, one) = (hub(), subscriber(1));
         hub.sub(NOW, "a", From::Now, &one);
         hub.confirm(NOW, "a", NO_LOG);
         for publisher in 0..1000 {

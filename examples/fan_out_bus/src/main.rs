@@ -21,26 +21,16 @@
 //! | `nats://127.0.0.1:4222` | at most once | `gap` |
 //! | `jetstream://127.0.0.1:4222` | once, in the order of the log | what was missed, as long as it is kept |
 //!
-//! - A process subscribes at the broker to what somebody of its own wants, once (`hub.rs`); each message
-//!   is encoded once and pushed into the bounded outbox of each subscriber, in one order for all.
-//! - Order is kept for each publisher on each channel, and publishers number what they publish, so that
-//!   nothing is missing unseen. Redis and JetStream give all processes the same order, too.
-//! - **Redis Pub/Sub and NATS core deliver at most once.** During an outage of the broker, subscribers
-//!   stay connected and are told `stale`, then `gap`, and then how many messages are missing.
-//! - **JetStream keeps a log.** A subscriber comes back anywhere with the last number it has seen. The
-//!   server sends what is missing out of the channel's tail (`tail.rs`), and reads the log once for all
-//!   whom the tail does not reach (`replay.rs`). After an outage of the broker nothing is missing.
-//! - A broker disconnects a process that does not read, which is such an outage. A subscriber who does not
-//!   read is disconnected with 1013, or loses the oldest (`--slow drop`: not with a log, where the first
-//!   means that it comes back for the rest).
-//!
-//! The words are in `protocol.rs`. There is no list of origins and no login: put in `session` of
-//! `server.rs` what your application knows (`tickwire::tokio::Incoming` shows the request), before it
-//! is reachable by browsers. The connections to brokers are plain TCP: for their own network.
+//! `PROTOCOL.md` has the words of clients, `clients` has three of them, and `docs/SCALING.md` compares the
+//! brokers. There is no list of origins and no login: put in `open` of `server.rs` what your application
+//! knows, before it is reachable by browsers.
 mod bus;
 mod channel;
+#[path = "../clients/hub.rs"]
+mod client;
 mod follow;
 mod hub;
+mod memory;
 mod options;
 mod over_jetstream;
 mod over_nats;
@@ -63,15 +53,15 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, BufReader, Lines, Stdin},
+    runtime,
     time::{Instant, sleep, sleep_until},
 };
 
 /// So many messages in one write to the broker.
 const BATCH: u64 = 256;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let options = match Options::from_args() {
         Ok(Some(options)) => options,
         Ok(None) => {
@@ -83,7 +73,9 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(options).await {
+    let runtime =
+        runtime::Builder::new_multi_thread().worker_threads(options.threads).enable_all().build();
+    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(options))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fan_out_bus: {error}");
@@ -92,7 +84,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(Options { broker, mode }: Options) -> Result<(), Box<dyn Error>> {
+async fn run(Options { broker, mode, .. }: Options) -> Result<(), Box<dyn Error>> {
     match broker {
         Broker::Redis(redis) => over(redis, mode).await,
         Broker::Nats(nats) => over(nats, mode).await,
@@ -110,10 +102,51 @@ async fn over<B: Bus>(bus: B, mode: Mode) -> Result<(), Box<dyn Error>> {
                 None => lines(publisher, channel).await,
             }
         }
+        Mode::Client { urls, channels } => converse(&urls, &channels).await,
         Mode::Watch { channel, urls, subscribers, time } => {
             watch::watch(&channel, &urls, subscribers, time).await
         }
     }
+}
+
+/// Prints each message, and publishes each line of standard input: `CHANNEL PAYLOAD`.
+async fn converse(urls: &str, channels: &[String]) -> Result<(), Box<dyn Error>> {
+    let mut hub = client::Hub::new(urls, channels)?;
+    let (mut lines, mut more) = (BufReader::new(tokio::io::stdin()).lines(), true);
+    loop {
+        let ended = connection(&mut hub, &mut lines, &mut more).await;
+        let Some(delay) = hub.delay(&ended) else { return Err("closed for good".into()) };
+        sleep(delay).await;
+    }
+}
+
+/// One connection, to its end: the close code.
+async fn connection(
+    hub: &mut client::Hub,
+    lines: &mut Lines<BufReader<Stdin>>,
+    more: &mut bool,
+) -> Result<u16, tickwire::Error> {
+    let mut ws = hub.open().await?;
+    loop {
+        let message = tokio::select! {
+            line = lines.next_line(), if *more => {
+                match line? {
+                    Some(line) => ws.send(&*format!("pub {line}")).await?,
+                    None => *more = false,
+                }
+                continue;
+            }
+            message = ws.recv() => message?,
+        };
+        let Some(message) = message else { break };
+        let Some(told) = hub.heed(message.as_bytes()) else { continue };
+        let (channel, payload) = (told.channel, String::from_utf8_lossy(told.payload));
+        match told.word {
+            "message" | "entry" => writeln!(io::stdout(), "{channel} {payload}")?,
+            word => writeln!(io::stdout(), "# {word} {channel} {payload}")?,
+        }
+    }
+    Ok(ws.closed().map_or(1006, |end| end.code))
 }
 
 /// Publishes each line of standard input.
@@ -138,19 +171,13 @@ async fn numbered<B: Bus>(
     let began = Instant::now();
     let (mut done, mut failed) = (0, 0);
     while done < count {
-        let due = match rate {
-            Some(rate) => {
-                let due = (began.elapsed().as_secs_f64() * rate as f64) as u64 + 1;
-                if due <= done {
-                    sleep_until(began + Duration::from_secs_f64(done as f64 / rate as f64)).await;
-                    continue;
-                }
-                due.min(count)
-            }
-            None => count,
-        };
-        let batch: Vec<String> =
-            (done + 1..=due.min(done + BATCH)).map(|n| format!("{n:0size$}")).collect();
+        let mut due = count;
+        if let Some(rate) = rate {
+            sleep_until(began + Duration::from_secs_f64(done as f64 / rate as f64)).await;
+            due = (began.elapsed().as_secs_f64() * rate as f64) as u64 + 1;
+        }
+        let last = due.clamp(done + 1, done + BATCH).min(count);
+        let batch: Vec<String> = (done + 1..=last).map(|n| format!("{n:0size$}")).collect();
         if let Err(error) =
             publisher.publish(batch.iter().map(|payload| (channel, payload.as_bytes()))).await
         {

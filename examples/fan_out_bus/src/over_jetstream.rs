@@ -154,8 +154,9 @@ impl Link for Kept {
         {
             match message {
                 Ok(message) => {
-                    let at = numbers(&message)?;
-                    (pending, _) = (at.pending, messages.push((at.log, message.payload.to_vec())));
+                    let (_, at, left) = numbers(&message)?;
+                    messages.push((at, message.payload.to_vec()));
+                    pending = left;
                 }
                 Err(_) if !messages.is_empty() => break, // the bytes are spent
                 Err(error) => return Err(error),
@@ -272,19 +273,10 @@ fn made(info: &Info) -> u64 {
     info.created.unix_timestamp_nanos().try_into().unwrap_or(0)
 }
 
-/// What the broker says about a message that a consumer gets.
-struct Numbers {
-    /// Among what this consumer got.
-    count: u64,
-    log: u64,
-    /// How many are to come.
-    pending: u64,
-}
-
-fn numbers(message: &Message) -> std::result::Result<Numbers, Failure> {
+/// What the broker says about a message: the numbers of the consumer and of the log, and how many are to come.
+fn numbers(message: &Message) -> std::result::Result<(u64, u64, u64), Failure> {
     let info = message.info()?;
-    let (count, log) = (info.consumer_sequence, info.stream_sequence);
-    Ok(Numbers { count, log, pending: info.pending })
+    Ok((info.consumer_sequence, info.stream_sequence, info.pending))
 }
 
 /// What a consumer pushes, each number of it once.
@@ -312,12 +304,12 @@ fn in_order(
                     continue;
                 }
                 let message = Message { message, context: context.clone() };
-                let arrived = numbers(&message).and_then(|Numbers { count, log, pending }| {
+                let arrived = numbers(&message).and_then(|(count, at, pending)| {
                     if count != last + 1 {
                         return Err(io::Error::other("the consumer left something out").into());
                     }
                     let (channel, message) = (channel.clone(), message.payload.to_vec());
-                    Ok(Arrived { channel, message, at: Some(log), more: pending > 0 })
+                    Ok(Arrived { channel, message, at: Some(at), more: pending > 0 })
                 });
                 return Some((arrived, (messages, last + 1)));
             }

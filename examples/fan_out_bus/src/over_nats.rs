@@ -4,32 +4,52 @@
 //! connection ends when it breaks, so that nothing is published later than those were told who asked.
 use crate::{
     bus::{
-        Arrived, Began, Bus, Failure, Link, Outgoing, PATIENCE, Page, Result, Start, Subscriptions,
+        Arrived, Began, Bus, Failure, Link, Outgoing, PATIENCE, Result, Start, Subscriptions,
         answer,
     },
-    options::Prefix,
+    options::{Access, Prefix},
 };
-use async_nats::{Client, ConnectOptions, Event, Subscriber};
+use async_nats::{
+    Client, ConnectOptions, Event, Subscriber,
+    rustls::{
+        self,
+        pki_types::{CertificateDer, pem::PemObject},
+    },
+};
 use futures_util::{Stream, StreamExt, stream::unfold};
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Weak},
+};
 use tokio::{
     select,
-    sync::{mpsc, watch},
+    sync::{Mutex, mpsc, watch},
     task::JoinSet,
 };
 
 /// As many messages wait between a subscription and the hub.
 const WAITING: usize = 1024;
 
+/// One connection for all who publish, subscribe or read, until it breaks.
 #[derive(Clone)]
 pub struct Nats {
-    pub url: String,
+    url: String,
     pub prefix: Prefix,
+    access: Access,
+    /// Only those who use it hold it, so that a broken connection ends and does not come back by itself.
+    shared: Arc<Mutex<Weak<Shared>>>,
 }
 
-/// A connection, until it breaks.
+struct Shared {
+    client: Client,
+    broken: watch::Receiver<bool>,
+}
+
+/// What one user of the connection needs.
 pub struct Connection {
     pub client: Client,
+    _shared: Arc<Shared>,
     /// What is published there comes back: all before it has been taken by the broker then.
     echo: Subscriber,
     inbox: String,
@@ -38,9 +58,37 @@ pub struct Connection {
 }
 
 impl Nats {
+    pub fn new(url: String, prefix: Prefix, access: Access) -> Self {
+        Self { url, prefix, access, shared: Arc::default() }
+    }
+
     pub async fn connect(&self) -> Result<Connection> {
+        let mut shared = self.shared.lock().await;
+        let known = shared.upgrade().filter(|shared| !*shared.broken.borrow());
+        let used = match known {
+            Some(used) => used,
+            None => Arc::new(self.open().await?),
+        };
+        *shared = Arc::downgrade(&used);
+        drop(shared);
+        let (client, broken) = (used.client.clone(), used.broken.clone());
+        let inbox = client.new_inbox();
+        let echo = client.subscribe(inbox.clone()).await?;
+        Ok(Connection { client, _shared: used, echo, inbox, broken, prefix: self.prefix.clone() })
+    }
+
+    async fn open(&self) -> Result<Shared> {
         let (says, broken) = watch::channel(false);
-        let options = ConnectOptions::new()
+        let Access { user, password, tls, ca } = self.access.clone();
+        let mut options = match (user, password) {
+            (Some(user), password) => {
+                ConnectOptions::with_user_and_password(user, password.unwrap_or_default())
+            }
+            (None, Some(token)) => ConnectOptions::with_token(token),
+            (None, None) => ConnectOptions::new(),
+        };
+        options = options
+            .require_tls(tls)
             .connection_timeout(PATIENCE)
             .request_timeout(Some(PATIENCE))
             .max_reconnects(1)
@@ -55,10 +103,15 @@ impl Nats {
                 }
                 async {}
             });
-        let client = answer(options.connect(&self.url)).await?;
-        let inbox = client.new_inbox();
-        let echo = client.subscribe(inbox.clone()).await?;
-        Ok(Connection { client, echo, inbox, broken, prefix: self.prefix.clone() })
+        if let Some(ca) = ca {
+            let mut roots = rustls::RootCertStore::empty();
+            for certificate in CertificateDer::pem_slice_iter(&ca) {
+                roots.add(certificate?)?;
+            }
+            let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+            options = options.tls_client_config(config.with_no_client_auth());
+        }
+        Ok(Shared { client: answer(options.connect(&self.url)).await?, broken })
     }
 }
 
@@ -108,10 +161,6 @@ impl Link for Connection {
             self.client.publish(subject, outgoing.message.clone().into()).await?;
         }
         self.settle().await
-    }
-
-    async fn read(&self, _: &str, _: u64) -> Result<Page<Vec<u8>>> {
-        Err(io::Error::from(io::ErrorKind::Unsupported).into())
     }
 }
 

@@ -1,16 +1,14 @@
 //! Redis Pub/Sub: at most once. What is published while nobody listens is gone.
 use crate::{
-    bus::{
-        Arrived, Began, Bus, Link, Outgoing, PATIENCE, Page, Result, Start, Subscriptions, answer,
-    },
-    options::Prefix,
+    bus::{Arrived, Began, Bus, Link, Outgoing, PATIENCE, Result, Start, Subscriptions, answer},
+    options::{Access, Prefix},
 };
 use futures_util::{Stream, StreamExt};
 use redis::{
-    AsyncConnectionConfig, Client,
+    AsyncConnectionConfig, Client, IntoConnectionInfo, TlsCertificates,
     aio::{MultiplexedConnection, PubSubSink},
 };
-use std::{future::ready, io, sync::Arc};
+use std::{future::ready, sync::Arc};
 
 #[derive(Clone)]
 pub struct Redis {
@@ -19,8 +17,25 @@ pub struct Redis {
 }
 
 impl Redis {
-    pub fn new(url: &str, prefix: Prefix) -> Result<Self> {
-        Ok(Self { client: Client::open(url)?, prefix })
+    pub fn new(url: &str, prefix: Prefix, access: Access) -> Result<Self> {
+        let Access { user, password, tls, ca } = access;
+        let url = if tls { url.replacen("redis:", "rediss:", 1) } else { url.to_owned() };
+        let mut to = url.into_connection_info()?;
+        let mut settings = to.redis_settings().clone();
+        if let Some(user) = user {
+            settings = settings.set_username(user);
+        }
+        if let Some(password) = password {
+            settings = settings.set_password(password);
+        }
+        to = to.set_redis_settings(settings);
+        let client = match ca {
+            None => Client::open(to)?,
+            root_cert => {
+                Client::build_with_tls(to, TlsCertificates { client_tls: None, root_cert })?
+            }
+        };
+        Ok(Self { client, prefix })
     }
 }
 
@@ -73,10 +88,6 @@ impl Link for Commands {
             pipe.publish(self.prefix.of(outgoing.channel), &outgoing.message).ignore();
         }
         answer(pipe.exec_async(&mut self.connection)).await
-    }
-
-    async fn read(&self, _: &str, _: u64) -> Result<Page<Vec<u8>>> {
-        Err(io::Error::from(io::ErrorKind::Unsupported).into())
     }
 }
 

@@ -9,7 +9,12 @@ use crate::{
     protocol::Envelope,
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use std::{io, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    io,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Duration,
+};
 use tickwire::{Prepared, Time};
 use tokio::{
     select,
@@ -27,14 +32,14 @@ pub struct Replays<'h, B: Bus> {
     bus: B,
     hub: &'h Hub,
     epoch: Instant,
-    /// All read on one connection, of which the first who needs it makes the next.
-    link: Mutex<Option<Rc<B::Link>>>,
+    /// All share one, which lasts while somebody reads.
+    link: Mutex<Weak<B::Link>>,
     turns: Semaphore,
 }
 
 impl<'h, B: Bus> Replays<'h, B> {
     pub fn new(bus: B, hub: &'h Hub, epoch: Instant) -> Self {
-        Self { bus, hub, epoch, link: Mutex::new(None), turns: Semaphore::new(AT_ONCE) }
+        Self { bus, hub, epoch, link: Mutex::new(Weak::new()), turns: Semaphore::new(AT_ONCE) }
     }
 
     /// Does not end.
@@ -78,17 +83,15 @@ impl<'h, B: Bus> Replays<'h, B> {
 
     async fn read(&self, channel: &str, after: u64) -> Result<Page<Prepared>, Failure> {
         let mut shared = self.link.lock().await;
-        let link = match &*shared {
-            Some(link) => link.clone(),
-            None => shared.insert(Rc::new(self.bus.link().await?)).clone(),
+        let link = match shared.upgrade() {
+            Some(link) => link,
+            None => Rc::new(self.bus.link().await?),
         };
+        *shared = Rc::downgrade(&link);
         drop(shared);
         let page = answer(link.read(channel, after)).await;
         if page.is_err() {
-            let mut shared = self.link.lock().await;
-            if shared.as_ref().is_some_and(|now| Rc::ptr_eq(now, &link)) {
-                *shared = None;
-            }
+            *self.link.lock().await = Weak::new(); // the next one may do better
         }
         page.map(|Page { log, first, last, after, end, messages }| {
             let prepare = |(at, message): (u64, Vec<u8>)| {

@@ -2,9 +2,10 @@
 use crate::{
     bus::{Bus, backoff},
     follow::Follower,
-    hub::{Hub, Subscriber, lock},
+    hub::{Hub, Subscriber},
+    memory::Memory,
     options::Serve,
-    protocol::Wish,
+    protocol::{SUBPROTOCOL, Wish},
     publisher::Publisher,
     replay::Replays,
     stats::{self, Lag},
@@ -19,7 +20,8 @@ use std::{
 };
 use tickwire::{
     CloseCode, Config, Heartbeat, Time,
-    tokio::{MessageOrRoom, WebSocket, accept},
+    handshake::server::Accept,
+    tokio::{Incoming, MessageOrRoom, WebSocket},
 };
 use tickwire_parts::Outbox;
 use tokio::{
@@ -66,7 +68,11 @@ struct Server {
 
 /// Until a signal says to stop.
 pub async fn serve<B: Bus>(bus: B, serve: Serve) -> Result<(), Box<dyn Error>> {
-    let (hub, epoch) = (Arc::new(Hub::new(serve.tail)), Instant::now());
+    let (hub, epoch) = (
+        Hub::new(serve.tail, Memory::new(serve.max_memory, serve.max_connections)),
+        Instant::now(),
+    );
+    let hub = Arc::new(hub);
     let listener = listen(&serve.listen).await.map_err(|e| format!("{}: {e}", serve.listen))?;
     let publisher = Publisher::new(bus.clone())?;
     let follower = Follower { bus: bus.clone(), hub: hub.clone(), epoch };
@@ -195,6 +201,11 @@ async fn accept_all(
     }
 }
 
+async fn open(stream: TcpStream, config: &Config) -> Result<WebSocket<TcpStream>, tickwire::Error> {
+    let incoming = Incoming::read(stream, config).await?;
+    incoming.accept(Accept::default().subprotocols(&[SUBPROTOCOL])).await
+}
+
 /// One connection, and what it wants. Dropping it gives that up.
 struct Session<'s> {
     server: &'s Server,
@@ -210,13 +221,13 @@ async fn session(
 ) -> Result<(), tickwire::Error> {
     stream.set_nodelay(true)?;
     let mut ws = select! {
-        accepted = accept(stream, &server.config) => accepted?,
+        accepted = open(stream, &server.config) => accepted?,
         _ = stop.changed() => return Ok(()),
     };
     let Serve { slow, max_behind, .. } = server.options;
     let mut outbox = Outbox::new(slow);
     outbox.max_bytes = max_behind;
-    let me = Subscriber::new(id, outbox);
+    let me = Subscriber::new(id, outbox, server.hub.memory.clone());
     let mut session = Session { server, me, channels: HashSet::new() };
     loop {
         session.feed(&mut ws);
@@ -235,13 +246,9 @@ async fn session(
 
 impl Session<'_> {
     fn feed(&self, ws: &mut WebSocket<TcpStream>) {
-        let mut queue = lock(&self.me.queue);
-        let _ = queue.outbox.feed(self.now(), ws.sender_mut()); // closed: receiving says why
-        if let Some(lag) = &self.server.lag
-            && queue.oldest != 0
-            && queue.outbox.counts().waiting == 0
-        {
-            lag.record(std::mem::take(&mut queue.oldest));
+        let oldest = self.me.feed(self.now(), ws.sender_mut());
+        if let (Some(lag), Some(oldest)) = (&self.server.lag, oldest) {
+            lag.record(oldest);
         }
     }
 
