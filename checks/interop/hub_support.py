@@ -145,10 +145,13 @@ class Broker:
 
     def connect(self):
         try:
-            broker = socket.create_connection(("127.0.0.1", self.port), 1).makefile("rwb", buffering=0)
+            connection = socket.create_connection(("127.0.0.1", self.port), 1)
+            connection.settimeout(None)
+            broker = connection.makefile("rwb")
         except OSError:
             return None
         broker.write(b'CONNECT {"verbose":false}\r\nSUB $JS.API.CONSUMER.> 1\r\nPING\r\n')
+        broker.flush()
         return broker if within(lambda: broker.readline().startswith(b"PONG")) else None
 
     def listen(self, broker):
@@ -159,6 +162,7 @@ class Broker:
                     broker.read(int(line.split()[-1]))
                 elif line.startswith(b"PING"):
                     broker.write(b"PONG\r\n")
+                    broker.flush()
         except OSError:
             pass  # it was killed
 

@@ -1,5 +1,4 @@
-// A client of the subprotocol tickwire-hub-1 (../PROTOCOL.md), for browsers: comes back to any server, with nothing
-// lost or twice.
+// A client of the subprotocol tickwire-hub-1 (../PROTOCOL.md) for browsers: comes back, with nothing lost or twice.
 //
 //   import { Hub } from "./hub.mjs";
 //   const hub = new Hub(["wss://a.example", "wss://b.example"], (word, channel, payload) => console.log(payload));
@@ -13,15 +12,14 @@ const FINAL = new Set([1002, 1003, 1007, 1008, 1009, 1010, 1015]); // another at
 export class Hub {
   #urls; #heed; #firstDelay; #socket; #attempts = 0;
   #places = new Map(); // channel: [], ["last"] or [LOG, AT]
-  #unanswered = [];
   #open = false;
+  #answer = null; // what settles the `pub` without an answer
+  #published = Promise.resolve();
 
   /// `heed(word, channel, payload)`: word is `message`, `subscribed`, `stale`, `gap` or `error`. A message's payload is a
   /// string, or a Uint8Array if it is not UTF-8.
   constructor(urls, heed, firstDelay = 5000) {
-    this.#urls = urls;
-    this.#heed = heed;
-    this.#firstDelay = firstDelay;
+    [this.#urls, this.#heed, this.#firstDelay] = [[...urls], heed, firstDelay];
     this.#connect();
   }
 
@@ -35,11 +33,16 @@ export class Hub {
     this.#say(["unsub", channel]);
   }
 
-  /// Resolves to SEQ; rejects if nobody knows whether the broker has the message.
+  /// Resolves to SEQ; rejects if nobody knows whether the broker has the message. One at a time.
   publish(channel, payload) {
-    if (!this.#open) return Promise.reject(new Error("not connected"));
-    this.#say(["pub", channel, payload]);
-    return new Promise((resolve, reject) => this.#unanswered.push({ resolve, reject }));
+    const publish = () => new Promise((resolve, reject) => {
+      if (!this.#open) return reject(new Error("not connected"));
+      this.#answer = { resolve, reject };
+      this.#say(["pub", channel, payload]);
+    });
+    const answered = this.#published.then(publish);
+    this.#published = answered.catch(() => {});
+    return answered;
   }
 
   #say(words) {
@@ -56,7 +59,7 @@ export class Hub {
     this.#socket.onmessage = ({ data }) => this.#told(data);
     this.#socket.onclose = ({ code }) => {
       this.#open = false;
-      this.#unanswered.splice(0).forEach(({ reject }) => reject(new Error("the connection ended")));
+      this.#answer?.reject(new Error("the connection ended"));
       if (FINAL.has(code)) return this.#heed("error", null, `closed with ${code}`);
       const most = Math.min(this.#firstDelay * 2 ** this.#attempts, 60_000);
       const least = this.#attempts++ ? most / 2 : 0;
@@ -75,8 +78,8 @@ export class Hub {
       const at = words.slice(0, before).join(" ").length + 1;
       return bytes ? bytes.subarray(at) : text.slice(at);
     };
-    if (word === "published") this.#unanswered.shift()?.resolve(BigInt(words[2]));
-    if (text.startsWith("error not published")) this.#unanswered.shift()?.reject(new Error(text));
+    if (word === "published") this.#answer?.resolve(BigInt(words[2]));
+    if (text.startsWith("error not published")) this.#answer?.reject(new Error(text));
     if (word === "error") return this.#heed(word, null, payload(1));
     if (!this.#places.has(channel)) return; // given up meanwhile
     if (word === "subscribed") this.#attempts = 0;

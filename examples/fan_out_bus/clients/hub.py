@@ -18,19 +18,19 @@ class Hub:
     def __init__(self, urls, channels, first_delay=5.0):
         self.urls, self.first_delay = urls, first_delay
         self.places = dict.fromkeys(channels)  # channel: None, "last" or [LOG, AT]
-        self.ws, self.unanswered = None, []
+        self.ws, self.answer, self.publishing = None, None, asyncio.Lock()
 
     async def publish(self, channel, payload):
-        """Returns SEQ. Raises ConnectionError if nobody knows whether the broker has the message."""
-        if self.ws is None:
-            raise ConnectionError("not connected")
-        answer = asyncio.get_running_loop().create_future()
-        self.unanswered.append(answer)
-        try:
-            await self.ws.send(f"pub {channel} {payload}")
-        except websockets.ConnectionClosed:
-            pass  # the end of the connection answers
-        return await answer
+        """Returns SEQ. Raises ConnectionError if nobody knows whether the broker has the message. One at a time."""
+        async with self.publishing:
+            if self.ws is None:
+                raise ConnectionError("not connected")
+            self.answer = asyncio.get_running_loop().create_future()
+            try:
+                await self.ws.send(f"pub {channel} {payload}")
+            except websockets.ConnectionClosed:
+                pass  # the end of the connection answers
+            return await self.answer
 
     async def __aiter__(self):
         attempts = 0
@@ -50,9 +50,8 @@ class Hub:
                     raise
             finally:
                 self.ws = None
-                for answer in self.unanswered:
-                    answer.done() or answer.set_exception(ConnectionError("the connection ended"))
-                self.unanswered.clear()
+                if self.answer and not self.answer.done():
+                    self.answer.set_exception(ConnectionError("the connection ended"))
             most = min(self.first_delay * 2**attempts, 60)
             await asyncio.sleep(random.uniform(most / 2 if attempts else 0, most))
             self.urls.append(self.urls.pop(0))  # the next server
@@ -62,13 +61,13 @@ class Hub:
         word, _, rest = message.partition(b" ")
         if (word := word.decode()) == "error":
             reason = rest.decode()
-            if reason.startswith("not published") and self.unanswered:
-                self.unanswered.pop(0).set_exception(ConnectionError(reason))
+            if reason.startswith("not published") and self.answer and not self.answer.done():
+                self.answer.set_exception(ConnectionError(reason))
             return word, None, reason
         channel, _, rest = rest.partition(b" ")
         channel = channel.decode()
-        if word == "published" and self.unanswered:
-            self.unanswered.pop(0).set_result(int(rest))
+        if word == "published" and self.answer and not self.answer.done():
+            self.answer.set_result(int(rest))
         elif word == "subscribed":
             self.places[channel] = rest.decode().split() or None
         elif word == "entry":

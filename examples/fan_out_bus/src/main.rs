@@ -1,5 +1,4 @@
-//! WebSocket fan-out beyond one process: subscribers anywhere, publishers anywhere, a broker between
-//! them. Which broker is chosen on the command line.
+//! WebSocket fan-out beyond one process: subscribers and publishers anywhere, a broker between them.
 //!
 //! ```text
 //! publisher --> broker --one connection a process--> fan_out_bus --> its subscribers
@@ -11,7 +10,6 @@
 //! cargo run --release --example client -- ws://127.0.0.1:9005       # sub EURUSD
 //! cargo run --release -p fan_out_bus -- publish EURUSD              # lines of standard input
 //! redis-cli publish feed:EURUSD 1.0842      # anybody can; at NATS: nats pub feed.EURUSD 1.0842
-//! cargo run --release -p fan_out_bus -- publish EURUSD --count 100000 --rate 10000
 //! cargo run --release -p fan_out_bus -- watch EURUSD ws://127.0.0.1:9004 ws://127.0.0.1:9005
 //! ```
 //!

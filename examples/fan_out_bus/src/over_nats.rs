@@ -43,13 +43,13 @@ pub struct Nats {
 
 struct Shared {
     client: Client,
-    broken: watch::Receiver<bool>,
+    broken: watch::Sender<bool>,
 }
 
 /// What one user of the connection needs.
 pub struct Connection {
     pub client: Client,
-    _shared: Arc<Shared>,
+    shared: Arc<Shared>,
     /// What is published there comes back: all before it has been taken by the broker then.
     echo: Subscriber,
     inbox: String,
@@ -70,15 +70,16 @@ impl Nats {
             None => Arc::new(self.open().await?),
         };
         *shared = Arc::downgrade(&used);
-        drop(shared);
-        let (client, broken) = (used.client.clone(), used.broken.clone());
+        let client = used.client.clone();
         let inbox = client.new_inbox();
         let echo = client.subscribe(inbox.clone()).await?;
-        Ok(Connection { client, _shared: used, echo, inbox, broken, prefix: self.prefix.clone() })
+        let (broken, prefix) = (used.broken.subscribe(), self.prefix.clone());
+        Ok(Connection { client, shared: used, echo, inbox, broken, prefix })
     }
 
     async fn open(&self) -> Result<Shared> {
-        let (says, broken) = watch::channel(false);
+        let broken = watch::Sender::new(false);
+        let says = broken.clone();
         let Access { user, password, tls, ca } = self.access.clone();
         let mut options = match (user, password) {
             (Some(user), password) => {
@@ -123,10 +124,14 @@ impl Connection {
         }
         self.client.publish(self.inbox.clone(), Default::default()).await?;
         let mut until = self.broken.clone();
-        select! {
+        let settled = select! {
             echo = answer(async { self.echo.next().await.ok_or_else(broken) }) => echo.map(drop),
             _ = until.wait_for(|broken| *broken) => Err(broken()),
+        };
+        if settled.is_err() {
+            self.shared.broken.send_replace(true); // for all who share a connection that is silent
         }
+        settled
     }
 }
 

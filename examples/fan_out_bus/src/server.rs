@@ -280,7 +280,10 @@ impl Session<'_> {
                     self.me.tell(now, &format!("error not published on {name}: too much waits"));
                 }
             }
-            Err(bad) => self.me.tell(now, &format!("error {bad}")),
+            Err(bad) => {
+                let what = if message.starts_with(b"pub ") { "not published: " } else { "" };
+                self.me.tell(now, &format!("error {what}{bad}"));
+            }
         }
     }
 
