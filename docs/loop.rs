@@ -3,18 +3,19 @@ use std::io::{ErrorKind::Interrupted, ErrorKind::WouldBlock, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use tickwire::{Connection, Event, Next, RecvError, Time, Wait};
 
-/// To be called at first, and whenever the stream or the time is as it said. `Err`: drop the stream.
+/// Runs the connection until it has to wait. Call this function at the start, and then whenever a
+/// condition of the returned `Wait` is met. `Err`: the connection is over, so drop the stream.
 fn ready(conn: &mut Connection, mut tcp: &TcpStream, now: Time) -> Result<Wait, Option<RecvError>> {
     loop {
-        conn.set_paused(!conn.sender().has_room()); // a peer that does not read is not read
+        conn.set_paused(!conn.sender().has_room()); // read nothing from a peer that does not read
         match conn.next(now) {
             Next::Event(Event::Message(message), tx) => drop(tx.feed(message)), // there is room
-            Next::Event(..) => {} // a Ping, Pong or Close: answered already
+            Next::Event(..) => {} // replies to Pings and Closes are queued already
             Next::Write(mut out) => match tcp.write(out.chunk()) {
                 Ok(n @ 1..) => out.advance(n),
                 Err(error) if error.kind() == WouldBlock => conn.write_blocked(),
                 Err(error) if error.kind() == Interrupted => {}
-                Ok(0) | Err(_) => conn.write_failed(), // input that is still readable comes first
+                Ok(0) | Err(_) => conn.write_failed(), // `next` still reads what has arrived
             },
             Next::Read(rx) => match tcp.read(rx.spare_mut()) {
                 Ok(n @ 1..) => rx.commit(n),
@@ -23,7 +24,7 @@ fn ready(conn: &mut Connection, mut tcp: &TcpStream, now: Time) -> Result<Wait, 
                 Ok(0) | Err(_) => rx.end_of_stream(),
             },
             Next::ShutDown => {
-                let _ = tcp.shutdown(Shutdown::Write); // it has failed if the peer is gone
+                let _ = tcp.shutdown(Shutdown::Write); // fails if the peer is gone
                 conn.shut_down();
             }
             Next::Wait(wait) => return Ok(wait),

@@ -10,7 +10,7 @@
 //! `checks/interop/run autobahn` installs the suite, runs it against both, and judges its reports.
 //!
 //! [Autobahn TestSuite]: https://github.com/crossbario/autobahn-testsuite
-use lexopt::{Arg, Parser, ValueExt};
+use arguments::{Arguments, cannot_listen};
 use std::{
     error,
     fmt::Display,
@@ -23,8 +23,9 @@ use tickwire::Config;
 const HELP: &str = "\
 A server or client for the Autobahn TestSuite: it echoes every message with its type.
 
-Usage: autobahn server|client [OPTION]...
+Usage: autobahn ROLE [OPTION]...
 
+  ROLE                  server or client
   --adapter NAME        tokio, blocking or loop (tickwire-loop) [tokio]
   --listen ADDR         server: where to listen [127.0.0.1:9001]; with port 0 on any free port
   --connect URL         client: where the suite listens [ws://127.0.0.1:9001]
@@ -42,7 +43,7 @@ type Result<T> = std::result::Result<T, Box<dyn error::Error + Send + Sync>>;
 struct Options {
     role: Role,
     adapter: Adapter,
-    listen: String,
+    listen: SocketAddr,
     suite: Suite,
 }
 
@@ -66,22 +67,15 @@ struct Suite {
 }
 
 fn main() -> ExitCode {
-    let options = match Options::from_args() {
-        Ok(Some(options)) => options,
-        Ok(None) => return ExitCode::SUCCESS,
-        Err(error) => {
-            log(format_args!("error: {error}; see --help"));
-            return ExitCode::from(2);
-        }
-    };
+    let options = Options::read();
     let config = config();
     let ended = match (options.role, options.adapter) {
-        (Role::Server, Adapter::Blocking) => on_threads::serve(&options.listen, config),
+        (Role::Server, Adapter::Blocking) => on_threads::serve(options.listen, config),
         (Role::Client, Adapter::Blocking) => on_threads::run_cases(&options.suite, &config),
-        (Role::Server, Adapter::Loop) => on_loop::serve(&options.listen, config),
+        (Role::Server, Adapter::Loop) => on_loop::serve(options.listen, config),
         (Role::Client, Adapter::Loop) => on_loop::run_cases(&options.suite, config),
         #[cfg(feature = "tokio")]
-        (Role::Server, Adapter::Tokio) => on_tokio::serve(&options.listen, config),
+        (Role::Server, Adapter::Tokio) => on_tokio::serve(options.listen, config),
         #[cfg(feature = "tokio")]
         (Role::Client, Adapter::Tokio) => on_tokio::run_cases(&options.suite, &config),
         #[cfg(not(feature = "tokio"))]
@@ -113,50 +107,16 @@ fn config() -> Config {
 }
 
 impl Options {
-    /// `None` when help was asked for, and given.
-    fn from_args() -> Result<Option<Self>> {
-        let (mut role, mut adapter) = (None, Adapter::Tokio);
-        let mut listen = "127.0.0.1:9001".to_string();
-        let mut url = "ws://127.0.0.1:9001".to_string();
-        let mut agent = "tickwire".to_string();
-        let mut args = Parser::from_env();
-        while let Some(arg) = args.next()? {
-            match arg {
-                Arg::Long("adapter") => adapter = args.value()?.parse_with(Adapter::named)?,
-                Arg::Long("listen") => listen = args.value()?.string()?,
-                Arg::Long("connect") => url = args.value()?.string()?,
-                Arg::Long("agent") => agent = args.value()?.string()?,
-                Arg::Long("help") | Arg::Short('h') => {
-                    let _ = io::stdout().write_all(HELP.as_bytes());
-                    return Ok(None);
-                }
-                Arg::Value(value) if role.is_none() => role = Some(value.parse_with(Role::named)?),
-                other => return Err(other.unexpected().into()),
-            }
-        }
-        let role = role.ok_or("neither server nor client")?;
-        let suite = Suite { url: url.trim_end_matches('/').to_string(), agent };
-        Ok(Some(Self { role, adapter, listen, suite }))
-    }
-}
-
-impl Role {
-    fn named(name: &str) -> std::result::Result<Self, &'static str> {
-        match name {
-            "server" => Ok(Self::Server),
-            "client" => Ok(Self::Client),
-            _ => Err("not one of server, client"),
-        }
-    }
-}
-
-impl Adapter {
-    fn named(name: &str) -> std::result::Result<Self, &'static str> {
-        match name {
-            "tokio" => Ok(Self::Tokio),
-            "blocking" => Ok(Self::Blocking),
-            "loop" => Ok(Self::Loop),
-            _ => Err("not one of tokio, blocking, loop"),
+    fn read() -> Self {
+        let args = Arguments::read(HELP);
+        let adapters =
+            [("tokio", Adapter::Tokio), ("blocking", Adapter::Blocking), ("loop", Adapter::Loop)];
+        let url = args.text("--connect").trim_end_matches('/').to_owned();
+        Self {
+            role: args.one_of("ROLE", &[("server", Role::Server), ("client", Role::Client)]),
+            adapter: args.one_of("--adapter", &adapters),
+            listen: args.address("--listen"),
+            suite: Suite { url, agent: args.text("--agent") },
         }
     }
 }
@@ -189,7 +149,7 @@ fn log(line: impl Display) {
 
 #[cfg(feature = "tokio")]
 mod on_tokio {
-    use super::{Result, Suite, announce, log};
+    use super::{Result, SocketAddr, Suite, announce, cannot_listen, log};
     use std::sync::Arc;
     use tickwire::{
         Config, Error,
@@ -201,8 +161,8 @@ mod on_tokio {
     };
 
     #[tokio::main(flavor = "current_thread")]
-    pub(crate) async fn serve(address: &str, config: Config) -> Result<()> {
-        let listener = TcpListener::bind(address).await?;
+    pub(crate) async fn serve(address: SocketAddr, config: Config) -> Result<()> {
+        let listener = TcpListener::bind(address).await.map_err(cannot_listen(address))?;
         announce(listener.local_addr()?)?;
         let config = Arc::new(config);
         loop {
@@ -250,7 +210,7 @@ mod on_tokio {
 }
 
 mod on_threads {
-    use super::{Result, Suite, announce, log};
+    use super::{Result, SocketAddr, Suite, announce, cannot_listen, log};
     use std::{
         net::{TcpListener, TcpStream},
         sync::Arc,
@@ -261,8 +221,8 @@ mod on_threads {
         blocking::{Stream, WebSocket, accept, connect},
     };
 
-    pub(crate) fn serve(address: &str, config: Config) -> Result<()> {
-        let listener = TcpListener::bind(address)?;
+    pub(crate) fn serve(address: SocketAddr, config: Config) -> Result<()> {
+        let listener = TcpListener::bind(address).map_err(cannot_listen(address))?;
         announce(listener.local_addr()?)?;
         let config = Arc::new(config);
         loop {
@@ -305,14 +265,15 @@ mod on_threads {
 }
 
 mod on_loop {
-    use super::{Result, Suite, announce, log};
+    use super::{Result, SocketAddr, Suite, announce, cannot_listen, log};
     use std::sync::Arc;
     use tickwire::{Config, handshake::server::Accept};
     use tickwire_loop::{Dial, Door, Event, Loop, Net, Settings};
 
-    pub(crate) fn serve(address: &str, config: Config) -> Result<()> {
+    pub(crate) fn serve(address: SocketAddr, config: Config) -> Result<()> {
         let mut net = Loop::<()>::new(Settings::default())?;
-        announce(net.net().listen(address.parse()?, Door::new(config))?)?;
+        let bound = net.net().listen(address, Door::new(config));
+        announce(bound.map_err(cannot_listen(address))?)?;
         net.run(|net, event| match event {
             Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
             Event::Message { from, message, .. } => drop(net.send(from, message)),

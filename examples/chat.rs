@@ -11,15 +11,25 @@
 //! Node:     const ws = new WebSocket("ws://127.0.0.1:9001")  // 22 or later; else npm install ws
 //!           ws.onmessage = ({ data }) => console.log(data)
 //!           ws.onopen = () => { ws.send("Ada"); ws.send("hello") }
+use arguments::{Arguments, Failure, cannot_listen};
 use market_feed::{BoxError, page};
 use tickwire::{CloseCode, Config, Message, Prepared, handshake::server::Accept, tokio::Incoming};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast::Sender;
 
+const HELP: &str = "\
+A chat: the first message is a name, the others go to everybody.
+
+Usage: chat [ADDR]
+
+  ADDR    where to listen [127.0.0.1:9001]
+  --help  this text
+";
+
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:9001".into());
-    let listener = TcpListener::bind(address).await?;
+async fn main() -> Result<(), Failure> {
+    let address = Arguments::read(HELP).address("ADDR");
+    let listener = TcpListener::bind(address).await.map_err(cannot_listen(address))?;
     println!("listening on ws://{}", listener.local_addr()?);
     let room = Sender::new(256);
     loop {

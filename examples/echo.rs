@@ -9,13 +9,23 @@
 //! Node:     const ws = new WebSocket("ws://127.0.0.1:9001")  // 22 or later; else npm install ws
 //!           ws.onmessage = ({ data }) => { console.log(data); ws.close() }
 //!           ws.onopen = () => ws.send("hello")
+use arguments::{Arguments, Failure, cannot_listen};
 use tickwire::{Config, tokio::accept};
 use tokio::net::{TcpListener, TcpStream};
 
+const HELP: &str = "\
+Sends every message back.
+
+Usage: echo [ADDR]
+
+  ADDR    where to listen [127.0.0.1:9001]
+  --help  this text
+";
+
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:9001".into());
-    let listener = TcpListener::bind(address).await?;
+async fn main() -> Result<(), Failure> {
+    let address = Arguments::read(HELP).address("ADDR");
+    let listener = TcpListener::bind(address).await.map_err(cannot_listen(address))?;
     println!("listening on ws://{}", listener.local_addr()?);
     loop {
         let (stream, peer) = listener.accept().await?;

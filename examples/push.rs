@@ -7,15 +7,25 @@
 //!           with connect("ws://127.0.0.1:9001") as ws: [print(text) for text in ws]
 //! Node:     const ws = new WebSocket("ws://127.0.0.1:9001")  // 22 or later; else npm install ws
 //!           ws.onmessage = ({ data }) => console.log(data)
+use arguments::{Arguments, Failure, cannot_listen};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tickwire::{Config, Heartbeat, Prepared, tokio::accept};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast::{Receiver, Sender, error::RecvError};
 
+const HELP: &str = "\
+Tells everybody the time, every second.
+
+Usage: push [ADDR]
+
+  ADDR    where to listen [127.0.0.1:9001]
+  --help  this text
+";
+
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:9001".into());
-    let listener = TcpListener::bind(address).await?;
+async fn main() -> Result<(), Failure> {
+    let address = Arguments::read(HELP).address("ADDR");
+    let listener = TcpListener::bind(address).await.map_err(cannot_listen(address))?;
     println!("listening on ws://{}", listener.local_addr()?);
     let ticks = Sender::new(16);
     let publisher = ticks.clone();

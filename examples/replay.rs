@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Put a `Tap` of `tickwire-tap` around the stream of a connection to make one.
-use std::{env, error::Error, fs, process::ExitCode};
+use arguments::{Arguments, Failure};
+use std::fs;
 use tickwire::{Closed, Config, Time};
 use tickwire_tap::Recording;
 
@@ -16,8 +17,21 @@ fn config() -> Config {
     Config::default()
 }
 
-fn run(path: &str) -> Result<(), Box<dyn Error>> {
-    let recording = fs::read_to_string(path)?.parse::<Recording>()?;
+const HELP: &str = "\
+What a recording of a connection holds: each event with its time, and how it ended.
+
+Usage: replay FILE
+
+  FILE    what `client --record` or a `Tap` wrote
+  --help  this text
+";
+
+fn main() -> Result<(), Failure> {
+    let path = Arguments::read(HELP).text("FILE");
+    let recording = fs::read_to_string(&path)
+        .map_err(|error| error.to_string())
+        .and_then(|text| text.parse::<Recording>().map_err(|error| error.to_string()))
+        .map_err(|error| format!("{path}: {error}"))?;
     let (mut events, mut last) = (0, Time::ZERO);
     let end = recording.replay(&config(), |time, event| {
         println!("{:>12.6?} {event:?}", time - Time::ZERO);
@@ -29,19 +43,4 @@ fn run(path: &str) -> Result<(), Box<dyn Error>> {
         closed => println!("{closed:?}"),
     }
     Ok(())
-}
-
-fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let [path] = &arguments[..] else {
-        eprintln!("Usage: replay FILE");
-        return ExitCode::from(2);
-    };
-    match run(path) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{path}: {error}");
-            ExitCode::FAILURE
-        }
-    }
 }

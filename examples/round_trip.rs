@@ -6,8 +6,8 @@
 //! ```
 //!
 //! One message is on its way at a time. What a server does when it is busy, `client --rate` shows.
+use arguments::{Arguments, Failure};
 use hdrhistogram::Histogram;
-use lexopt::{Arg, Parser, ValueExt};
 use std::{
     error::Error,
     time::{Duration, Instant},
@@ -15,6 +15,18 @@ use std::{
 use tickwire::{CloseCode, Config, Message, blocking, tokio::connect};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const HELP: &str = "\
+How many round trips a second a server that echoes makes with one connection, and how long each takes.
+
+Usage: round_trip [OPTION]... URL
+
+  URL             the server's, such as ws://127.0.0.1:9001
+  --adapter NAME  tokio or blocking [tokio]
+  --bytes N       of each message [256]
+  --seconds S     how long [5]
+  --help          this text
+";
 
 /// How long the processor's clock, caches and branch predictors may take to settle.
 const WARM_UP: u64 = 100;
@@ -27,25 +39,14 @@ struct Options {
 }
 
 impl Options {
-    fn read() -> Result<Self> {
-        let mut args = Parser::from_env();
-        let (mut url, mut bytes, mut seconds, mut blocking) = (None, 256, 5.0, false);
-        while let Some(arg) = args.next()? {
-            match arg {
-                Arg::Long("bytes") => bytes = args.value()?.parse()?,
-                Arg::Long("seconds") => seconds = args.value()?.parse()?,
-                Arg::Long("adapter") => match args.value()?.to_str() {
-                    Some("tokio") => blocking = false,
-                    Some("blocking") => blocking = true,
-                    _ => return Err("--adapter: expected tokio or blocking".into()),
-                },
-                Arg::Value(value) if url.is_none() => url = Some(value.string()?),
-                other => return Err(other.unexpected().into()),
-            }
+    fn read() -> Self {
+        let args = Arguments::read(HELP);
+        Self {
+            url: args.text("URL"),
+            bytes: args.number("--bytes", 0..=64 << 20),
+            duration: args.seconds("--seconds", 0.0..=86_400.0),
+            blocking: args.one_of("--adapter", &[("tokio", false), ("blocking", true)]),
         }
-        let url = url.ok_or("no URL to connect to")?;
-        let duration = Duration::try_from_secs_f64(seconds)?;
-        Ok(Self { url, bytes, duration, blocking })
     }
 }
 
@@ -114,8 +115,8 @@ fn on_threads(options: &Options) -> Result<Trips> {
     Ok(trips)
 }
 
-fn main() -> Result<()> {
-    let options = Options::read()?;
+fn main() -> std::result::Result<(), Failure> {
+    let options = Options::read();
     let trips = if options.blocking { on_threads(&options)? } else { on_tokio(&options)? };
     trips.print();
     Ok(())

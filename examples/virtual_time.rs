@@ -8,6 +8,7 @@
 //! The core has no clock: whoever drives it says what time it is. So a test of timeouts need not
 //! wait for any, and a fault that shows once an hour shows each time it is asked for.
 #![allow(clippy::expect_used, clippy::panic)] // it is a check, too
+use arguments::Arguments;
 use bytes::Buf;
 use std::{
     collections::VecDeque,
@@ -266,7 +267,16 @@ fn simulate(seed: u64) -> Report {
     Report { median, worst, pings, noticed_after, ended }
 }
 
+const HELP: &str = "\
+Hours of a bad line in a fraction of a second, the same to the nanosecond each time.
+
+Usage: virtual_time
+
+  --help  this text
+";
+
 fn main() {
+    Arguments::read(HELP);
     let began = Instant::now();
     let report = simulate(1);
     let took = began.elapsed();

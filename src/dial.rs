@@ -1,4 +1,4 @@
-//! [`Dial`]: how to connect, for the adapters that dial.
+//! [`Dial`], which says how to connect, for the adapters that dial.
 pub(crate) mod blocking;
 pub(crate) mod proxy;
 #[cfg(all(test, feature = "tokio", target_os = "linux"))]
@@ -23,7 +23,7 @@ use std::{
 use tickwire_dial::{Race, Step};
 
 /// How to connect: the request, and the way to make the stream. To connect to a URL with the
-/// defaults, use the adapter's `connect`.
+/// defaults, call the adapter's function `connect`.
 ///
 /// ```no_run
 /// use tickwire::{Config, Dial, Error, handshake::client::Request};
@@ -50,7 +50,7 @@ pub struct Dial<'r> {
     stamps_reads: bool,
 }
 
-/// The hook for each socket before it connects.
+/// The hook that gets each socket before the socket connects.
 #[derive(Clone)]
 struct Prepare<'r>(Arc<dyn Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'r>);
 
@@ -61,9 +61,9 @@ impl fmt::Debug for Prepare<'_> {
 }
 
 impl<'r> Dial<'r> {
-    /// Dials with this request and the defaults. TLS trusts the platform's roots. A socket has the
-    /// system's default options, except that TCP_NODELAY is on. No proxy is used, even if the
-    /// environment names a proxy.
+    /// Makes a `Dial` with this request and the defaults. TLS trusts the platform's roots. Sockets
+    /// have the operating system's default options, except that TCP_NODELAY is on. No proxy is
+    /// used, even if the environment names a proxy.
     pub fn new(request: &'r Request) -> Self {
         let delay = Duration::from_millis(250);
         Self {
@@ -76,10 +76,11 @@ impl<'r> Dial<'r> {
         }
     }
 
-    /// Sets the head start of each attempt to connect over the next attempt: 250 ms by default, at
-    /// least 10 ms (RFC 8305 §5). The addresses of a name are tried in a race: IPv6 and IPv4 in
-    /// turn, in the resolver's order. When an attempt fails, the next attempt begins at once. The
-    /// first attempt that connects wins, and all others are closed.
+    /// Sets how long an attempt to connect runs before the next attempt begins too: 250 ms by
+    /// default (RFC 8305 §5). Less than 10 ms counts as 10 ms. Attempts to the addresses of a name
+    /// run as a race: IPv6 and IPv4 in turn, in the resolver's order. When an attempt fails, the
+    /// next attempt begins at once. The first attempt that connects wins, and all others are
+    /// closed.
     pub fn attempt_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -87,10 +88,10 @@ impl<'r> Dial<'r> {
 
     /// Replaces the configuration of TLS, for other roots, a client certificate or another
     /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
-    /// prevent that. With `enable_secret_extraction` set, records of TLS 1.3 are [handled in
-    /// place](tls), as by default. Share one `ClientConfig` among connections, because it keeps the
-    /// tickets that make the next connection to a server cheaper. ALPN always asks for HTTP/1.1.
-    /// Feature `rustls`.
+    /// prevent that. If the configuration sets `enable_secret_extraction`, as the default does,
+    /// this crate itself [opens and seals the records](tls) of TLS 1.3. Share one `ClientConfig`
+    /// among connections: its tickets make the next connection to the same server cheaper. ALPN
+    /// always asks for HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls_config = Some(config);
@@ -98,13 +99,14 @@ impl<'r> Dial<'r> {
     }
 
     /// Sets a hook that gets each TCP socket before the socket connects, to the server or to the
-    /// proxy. In the hook, set options of which the peer learns with the first segment, such as
-    /// SO_RCVBUF. Or bind the socket to a local address or a device. On Windows the hook gets a
-    /// `BorrowedSocket`. TCP_NODELAY is already on. If the hook returns an error, this address has
-    /// failed, and the next address of the name is tried.
+    /// proxy. In the hook, set options that affect the first TCP segment, such as SO_RCVBUF, or
+    /// bind the socket to a local address or a device. On Windows the hook gets a `BorrowedSocket`.
+    /// TCP_NODELAY is already on. If the hook returns an error, the attempt at this address fails,
+    /// and the next address of the name is tried.
     ///
-    /// The recipes list the options that matter to a feed, with the crate `socket2`, under "Options
-    /// of TCP sockets". To set options of an open connection, use its stream: `ws.get_ref().tcp()`.
+    /// Under "Options of TCP sockets", the recipes list the options that matter to a feed, and show
+    /// how to set them with the crate `socket2`. To set options of an open connection, use its
+    /// stream: `ws.get_ref().tcp()`.
     pub fn prepare(
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'r,
@@ -113,15 +115,15 @@ impl<'r> Dial<'r> {
         self
     }
 
-    /// Sets whether reads also get the kernel's time of arrival (SO_TIMESTAMPING, Linux). The
-    /// default is `false`. [`Timestamped`] has the details. Feature `stamps`.
+    /// Sets whether each read also gets the kernel's time of arrival (SO_TIMESTAMPING, only on
+    /// Linux). The default is `false`. For details see [`Timestamped`]. Feature `stamps`.
     #[cfg(feature = "stamps")]
     pub fn timestamps(mut self, yes: bool) -> Self {
         self.stamps_reads = yes;
         self
     }
 
-    /// Connects through a proxy, or directly with `None`.
+    /// Sets the proxy to connect through. With `None`, the default, no proxy is used.
     pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
         self.via_proxy = proxy.into();
         self
@@ -131,13 +133,13 @@ impl<'r> Dial<'r> {
         self.request.target()
     }
 
-    /// The configuration of TLS; `None` if the URL is not `wss`.
+    /// Returns the configuration of TLS; `None` if the URL is not `wss`.
     fn client_tls(&self) -> Result<Option<tls::Client>, Error> {
         client_tls(self.target(), self.tls_config.as_ref())
     }
 
-    /// The target to dial: the proxy, or else the server. Also the configuration of TLS to the
-    /// proxy, if TLS to the proxy is needed.
+    /// Returns the target to dial: the proxy if there is one, otherwise the server. The second
+    /// value is the configuration of TLS to the proxy; `None` if the proxy's URL asks for no TLS.
     fn first_hop(&self) -> Result<(&Target, Option<tls::Client>), Error> {
         match &self.via_proxy {
             None => Ok((self.target(), None)),
@@ -150,7 +152,7 @@ impl<'r> Dial<'r> {
         if self.via_proxy.is_some() { Error::Proxy(Box::new(error)) } else { error }
     }
 
-    /// Calls the hook before a socket connects.
+    /// Passes a socket to the hook, if there is a hook. Call this before the socket connects.
     fn prepare_socket<S: Handle>(&self, socket: &S) -> io::Result<()> {
         let Some(Prepare(hook)) = &self.prepare else { return Ok(()) };
         #[cfg(not(windows))]
@@ -164,7 +166,8 @@ impl<'r> Dial<'r> {
         if self.stamps_reads { Timestamped::new(tcp) } else { Ok(Timestamped::wrap(tcp, false)) }
     }
 
-    /// The attempts to connect to a target, within `limit`.
+    /// Prepares the attempts to connect to a target, whose addresses are `found`. All attempts fail
+    /// `limit` after the beginning of the call that dials.
     fn attempts<'t>(
         &self,
         to: &'t Target,
@@ -180,8 +183,8 @@ impl<'r> Dial<'r> {
     }
 }
 
-/// The race to the addresses of a target, with a time limit. Times count from the beginning of the
-/// call.
+/// The race of attempts to the addresses of a target. All times count from the beginning of the
+/// call that dials.
 struct Attempts<'t> {
     to: &'t Target,
     limit: Duration,
@@ -189,7 +192,8 @@ struct Attempts<'t> {
 }
 
 impl Attempts<'_> {
-    /// What to do next. The error says why there is no stream.
+    /// Returns what to do next. Fails once no attempt can succeed any more. The error names each
+    /// address that was dialed and why it failed.
     fn next(&mut self, now: Duration) -> io::Result<Step> {
         let timed_out = now >= self.limit;
         if timed_out {
@@ -214,14 +218,15 @@ impl Attempts<'_> {
         });
         match failures.pop() {
             Some((_, error)) => failed(text, error),
-            // The name has no address, or the lookup took all of the time.
+            // No attempt has begun, because the lookup took the whole time, or the name has no
+            // address.
             None if timed_out => unresolved(self.to, io::ErrorKind::TimedOut.into()),
             None => unresolved(self.to, io::ErrorKind::NotFound.into()),
         }
     }
 }
 
-/// The configuration of TLS to a target; `None` if its URL is not `wss` or `https`.
+/// Returns the configuration of TLS to a target; `None` if its URL is not `wss` or `https`.
 fn client_tls(to: &Target, own: Option<&tls::Client>) -> Result<Option<tls::Client>, Error> {
     if !to.secure() {
         return Ok(None);
@@ -233,17 +238,18 @@ fn client_tls(to: &Target, own: Option<&tls::Client>) -> Result<Option<tls::Clie
     config.map(Some).ok_or(Error::NoTls)
 }
 
-/// The error of a failed lookup.
+/// Makes the error of a failed lookup.
 fn unresolved(target: &Target, error: io::Error) -> io::Error {
     failed(format!("{error}, resolving {}:{}", target.host(), target.port()), error)
 }
 
-/// An error of connecting, which names the target or the addresses.
+/// Makes the error of a failed dial. `text` names the target or the addresses.
 fn failed(text: String, source: io::Error) -> io::Error {
     io::Error::new(source.kind(), Connecting { text, source })
 }
 
-/// Says what failed. The source is the system's error: the last error, if several attempts failed.
+/// The error of a lookup, or of all attempts. `text` names what failed. `source` is the error of
+/// the lookup or of the last attempt.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 struct Connecting {

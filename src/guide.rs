@@ -1,8 +1,8 @@
 //! Documents: recipes, and tables that give the counterparts of other crates' calls. The module has
 //! no functions or types, and adds nothing to a program.
 
-// rustdoc takes the first definition of a link. The definitions in the included file are for
-// readers of the repository.
+// rustdoc uses the first definition of a link, which is the one here. The included file defines the
+// same links again for readers of the repository.
 #[doc = "[feeds]: crate::guide::recipes::feeds"]
 #[doc = "[servers]: crate::guide::recipes::servers"]
 #[doc = "[browsers]: crate::guide::recipes::browsers"]

@@ -1,5 +1,5 @@
-//! RFC 6455 WebSocket for small, urgent, binary messages: market data and order entry, game state,
-//! devices.
+//! WebSockets (RFC 6455) for small, urgent, binary messages, as in market data, order entry, games
+//! and devices.
 //!
 //! - A **sans-IO core** ([`Connection`], [`frame`], [`mask`], [`handshake`]): the caller passes
 //!   bytes, time and entropy, so the core runs under any runtime, in a test, in a fuzzer, and
@@ -7,8 +7,8 @@
 //! - Thin adapters, `tokio`, `blocking` and `futures_io`, which contain no protocol rule.
 //! - A received message is **borrowed**: a slice of the buffer into which the socket was read. In
 //!   steady state nothing is allocated, and a batch of messages costs one read and one write.
-//! - Every check that the RFC requires is made, and every count has a limit. On a violation you get
-//!   a precise error, and the peer gets the right close code.
+//! - Every check that the RFC requires is made, and everything that a peer can make grow has a
+//!   limit. On a violation you get a precise error, and the peer gets the right close code.
 //!
 //! # A server
 //!
@@ -78,7 +78,7 @@
 //!             wrote.extend_from_slice(out.chunk());
 //!             out.advance(out.remaining());
 //!         }
-//!         _ => {} // no message, or the end
+//!         _ => {} // a control frame, a wait, or the end
 //!     }
 //! }
 //! assert_eq!(wrote, b"\x81\x05Hello");
@@ -90,10 +90,10 @@
 //! # The life of a byte
 //!
 //! ```text
-//! socket -> spare_mut | commit -> step -> message()    a slice of that buffer, unmasked in place
+//! socket -> spare_mut | commit -> step -> message()    a slice of the receive buffer, unmasked
 //!                                    |
 //!                                    v replies
-//! socket <- outgoing() <- Sender <- feed               one copy, masked on the way by a client
+//! socket <- outgoing() <- Sender <- feed               one copy, during which a client masks
 //! ```
 //!
 //! [`Sender::outgoing`] returns a [`Buf`](bytes::Buf): write its chunks, and `advance` it by the
@@ -105,25 +105,25 @@
 //! |---|---|---|
 //! | receive | [`recv`] | the message is borrowed; [`Message::to_owned`] or [`recv_owned`] keeps it |
 //! | act on only the newest message | [`recv_to_reply`] | skip messages with [`Info::more`] |
-//! | answer each message | [`recv_to_reply`] | [`feed`](Sender::feed) the answer to the sender that comes with the message |
-//! | see Pings and Closes | [`recv_event`] | [`Config`] can leave the answers to you; `Events` is a `Stream` of these events |
+//! | answer each message | [`recv_to_reply`] | pass the answer to [`feed`](Sender::feed) of the sender that comes with the message |
+//! | see Pings and Closes | [`recv_event`] | [`Config`] can leave it to you to answer them; `Events` is a `Stream` of these events |
 //! | receive a message larger than memory | [`recv_chunk`] | chunks of the message, as they arrive |
 //! | send a message larger than memory | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark the ends of the message |
-//! | send now | [`send`] | when `send` returns, the message has reached the socket |
-//! | send several | [`feed`] .. [`flush`] | one write; without room `feed` fails, and [`ready`] waits |
+//! | send now | [`send`] | when `send` returns, the stream has accepted the message |
+//! | send several | [`feed`] .. [`flush`] | one write for all; if the buffer is full, `feed` fails, and [`ready`] waits for room |
 //! | send one to many | [`Prepared`] and [`feed`] | encoded once |
-//! | bound how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`], or [a half's sender][half's] | wait, drop, conflate or disconnect |
-//! | know who is asking | [`Origins`](handshake::server::Origins) | [why to check](handshake::server#who-is-asking); the example `auth` |
+//! | limit how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`], or [a half's sender][half's] | four policies: wait, drop, conflate, disconnect |
+//! | check which site's page connects | [`Origins`](handshake::server::Origins) | [why to check](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; the example `reconnect` |
 //! | keep a secret out of compression | [`Outbound::plain`] and [`feed`] | for connections that compress |
 //! | build a message in the outgoing buffer | [`feed_with`](Sender::feed_with), [`feed_with_writer`](Sender::feed_with_writer) | no `Vec` for the message |
 //! | overtake waiting messages | [`feed_first`](Sender::feed_first) | for example a cancel before quotes |
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
-//! | notice that a feed has died behind a live peer | [`Config::data_timeout`] | Pings do not count as data |
-//! | tell the server that we are alive | [`Config::idle_message`] | the recipes list the messages that exchanges ask for |
-//! | measure the round trip | [`rtt`](Sender::rtt) | the Pings of the heartbeat measure it, and those of [`measure_rtt`] |
-//! | publish metrics, log | the features `counters` and `tracing` | the recipes; [events](#events) |
-//! | record the bytes of a connection | the crate `tickwire-tap` | for bug reports; a replay feeds the bytes to the core |
+//! | notice that a live peer sends no more data | [`Config::data_timeout`] | Pings do not count as data |
+//! | send a message whenever none was sent for some time | [`Config::idle_message`] | some servers demand this; the recipes list the messages that exchanges ask for |
+//! | measure the round trip | [`rtt`](Sender::rtt) | the Pings of the heartbeat and of [`measure_rtt`] measure it |
+//! | publish metrics, log | the features `counters` and `tracing` | see the recipes, and [Events](#events) |
+//! | record the bytes of a connection | the crate `tickwire-tap` | for bug reports; a test can pass the recorded bytes to the core again |
 //! | serve thousands of connections on one thread | the crate `tickwire-loop` | an event loop for both roles |
 //! | use two tasks or threads | [`into_split`] | the receiving half answers Pings |
 //!
@@ -180,38 +180,37 @@
 //!   in, what to subscribe to, and what a gap means. `Backoff` of the crate `tickwire-parts` says
 //!   whether to try again, and when. The example `reconnect` shows the loop.
 //! - **The number of connections.** This crate bounds the cost of each connection, and your accept
-//!   loop must bound their number. The example `bounded` limits the handshakes in progress and the
-//!   peers, both in total and per address.
-//! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show how little code these
-//!   need.
+//!   loop must bound the number of connections. The example `bounded` limits the handshakes in
+//!   progress and the peers, both in total and per address.
+//! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show both, in little code.
 //!
 //! # Choices that the RFCs leave open
 //!
-//! - Up to 16 waiting Pings are answered individually. If more Pings wait, only the newest is
-//!   answered, as §5.5.3 allows. Test suites expect an answer to each Ping. The bound keeps a flood
-//!   of Pings down to one answer.
+//! - Up to 16 waiting Pings are answered individually, because test suites expect a Pong for each
+//!   Ping. If more Pings wait, only the newest is answered, as §5.5.3 allows. So a flood of Pings
+//!   causes few Pongs.
 //! - The Close that reports a violation follows the replies to earlier messages, because these
-//!   messages were legal. If the stream takes no more of these replies, the Close overtakes them,
-//!   and they are dropped. Otherwise a peer that does not read would never learn the reason.
+//!   messages were legal. If the stream accepts no more of these replies, the Close overtakes them,
+//!   and the replies are dropped. Otherwise a peer that does not read would never learn the reason.
 //! - The answer to a Close repeats the code of that Close, but not the reason. (§5.5.1 asks only
 //!   for the code, "typically".)
-//! - For the heartbeat, any byte received is a sign of life, not only a Pong. A peer that is busy
-//!   sending a large message is not dead.
-//! - A peer that sends no data for [`Config::data_timeout`] gets a Close with 1001 (going away),
-//!   because the peer did nothing wrong and this end leaves.
+//! - For the heartbeat, any byte received is a sign of life, not only a Pong, because a peer that
+//!   is busy sending a large message is not dead.
+//! - A peer that sends no data for [`Config::data_timeout`] gets a Close with 1001 (going away).
+//!   The peer has broken no rule, and this end leaves.
 //! - A message beyond one of our limits closes the connection: with 1009 if it is too long, with
 //!   1008 if it has too many fragments.
-//! - A Sec-WebSocket-Key whose last character has unused bits set is accepted, because base64
-//!   decoders differ in whether they refuse it. Any other fault in the key is refused. A request
-//!   without an Origin does not come from a browser, so it passes an allow-list of origins unless
-//!   an Origin is [`required`](handshake::server::Origins::required). Blanks around `=` in
+//! - A Sec-WebSocket-Key whose last character has unused bits set is accepted, because some base64
+//!   decoders accept such a value and others refuse it. A key with any other fault is refused. A
+//!   request without an Origin does not come from a browser, so it passes an allow-list of origins
+//!   unless an Origin is [`required`](handshake::server::Origins::required). Blanks around `=` in
 //!   Sec-WebSocket-Extensions are accepted, but never written. Names of extensions match without
 //!   regard to case.
 //! - A server that shares no subprotocol with its client accepts the request without a subprotocol,
 //!   as many programs expect. (A browser then fails the connection itself.) A client can
 //!   [require](handshake::client::Request::require_subprotocol) a subprotocol.
-//! - A 101 that announces a body is refused, because the bytes after its head could be read as a
-//!   body or as frames.
+//! - A client refuses a 101 that announces a body, because the bytes after its head could be read
+//!   as a body or as frames.
 //!
 //! # Features
 //!
@@ -222,12 +221,12 @@
 //!   and the module `tls`. The API of this feature contains types of rustls 0.23.
 //! - `counters`: counts of the traffic of each connection.
 //! - `futures`: the `futures_io` adapter, for smol and other runtimes. The WebSockets of
-//!   `futures_io` and `tokio` become `Stream` and `Sink` of [`OwnedMessage`]s. Wrapped in `Events`,
-//!   they are `Stream` and `Sink` of [`OwnedEvent`]s.
+//!   `futures_io` and `tokio` become `Stream` and `Sink` of [`OwnedMessage`]s. A WebSocket wrapped
+//!   in `Events` is a `Stream` and `Sink` of [`OwnedEvent`]s.
 //! - `tracing`: handshakes, Closes and violations as [events](#events) of the crate `tracing`, and
 //!   each message at TRACE level.
 //! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. A connection compresses only if
-//!   [`Config`] asks for it and the peer agrees.
+//!   [`Config`] enables compression and the peer agrees.
 //!
 //! Without any feature the core is `no_std` and needs `alloc`. Features are additive. The crate
 //! `tickwire-http` is for hyper and similar stacks, and `tickwire-axum` is for axum.
@@ -249,8 +248,8 @@
 //! | DEBUG | connection ended | `role`, `error` | a deadline other than `data_timeout` has passed, or the stream ended without a Close |
 //!
 //! `role` is `Client` or `Server`: the end that reports the event. Text from the peer is escaped
-//! and cut at 64 bytes. Events never show payloads of messages, queries, or values of headers,
-//! except the subprotocol that a server has chosen.
+//! and cut at 64 bytes. Events never show payloads, queries or header values, except the
+//! subprotocol that a server has chosen.
 //!
 //! Events do not identify the connection, because the core has no name for a connection. Put a span
 //! of your own around the connection's calls, or on the task that owns the connection
@@ -258,8 +257,8 @@
 //! tasks.
 //!
 //! Some errors are in no event: failures before the handshake (the URL, the lookup of a name,
-//! dialing, TLS), and the system's errors of a stream. The failed call returns the error, so the
-//! caller can log it. A request that a server's application rejects with a
+//! dialing, TLS), and the operating system's errors of a stream. The failed call returns the error,
+//! so the caller can log it. A request that a server's application rejects with a
 //! [`Rejection`](handshake::server::Rejection) of its own is in no event either.
 //!
 //! # Guarantees
@@ -273,8 +272,8 @@
 //!   of a handshake drops the handshake's stream.
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
 //!   before a byte is queued.
-//! - `unsafe` is in one file, `kernel.rs`. That file calls functions compiled for AVX2 after a
-//!   check of the CPU, and makes a `str` of bytes that were validated.
+//! - `unsafe` is in one file, `kernel.rs`. That file checks the CPU and then calls functions
+//!   compiled for AVX2. It also makes a `str` from bytes that were validated.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -287,7 +286,7 @@ pub mod blocking;
 #[cfg(feature = "std")]
 mod dial;
 #[cfg(feature = "std")]
-#[cfg_attr(not(feature = "_task"), allow(dead_code))] // `blocking` does not call all of it
+#[cfg_attr(not(feature = "_task"), allow(dead_code))] // `blocking` does not call all of `drive`
 mod drive;
 #[cfg(feature = "futures")]
 pub mod futures_io;

@@ -16,7 +16,8 @@ mod delivery;
 mod server;
 mod wire;
 
-use std::{error::Error, sync::Arc, time::Duration};
+use arguments::{Arguments, Failure};
+use std::{sync::Arc, time::Duration};
 use tickwire::{SystemEntropy, handshake::client::Request};
 use tickwire_parts::Backoff;
 use tokio::{net::TcpListener, sync::mpsc};
@@ -24,8 +25,17 @@ use tokio::{net::TcpListener, sync::mpsc};
 const ORDERS: u64 = 10_000;
 const CUTS: u32 = 100;
 
+const HELP: &str = "\
+Orders over a network that breaks, each of which is done exactly once.
+
+Usage: ack
+
+  --help  this text
+";
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Failure> {
+    Arguments::read(HELP);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let server = listener.local_addr()?;
     let orders = Arc::new(server::Orders::default());

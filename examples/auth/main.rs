@@ -10,10 +10,20 @@
 mod gate;
 mod serve;
 
-use std::{error::Error, process::ExitCode};
+use arguments::{Arguments, Failure};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Who may come in: cookie and Origin, a token among the subprotocols, Bearer, Basic.
+
+Usage: auth
+
+  --help  this text
+";
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<ExitCode, Box<dyn Error>> {
+async fn main() -> Result<ExitCode, Failure> {
+    Arguments::read(HELP);
     let secrets = serve::Secrets::new()?;
     let address = serve::start(&secrets).await?;
     let mut code = ExitCode::SUCCESS;

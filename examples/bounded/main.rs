@@ -23,21 +23,28 @@ mod door_threads;
 mod door_tokio;
 mod places;
 
+use arguments::{Arguments, Failure, cannot_listen};
 use places::{Limits, Places};
-use std::{error::Error, net::TcpListener, time::Duration};
+use std::{net::TcpListener, time::Duration};
 use tickwire::{Config, Heartbeat};
 
 const LIMITS: Limits = Limits { handshakes: 64, each_handshakes: 8, peers: 10_000, each: 100 };
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
-    let address = args.next().unwrap_or_else(|| "127.0.0.1:9004".into());
-    let blocking = match args.next().as_deref() {
-        None | Some("tokio") => false,
-        Some("blocking") => true,
-        Some(other) => return Err(format!("{other}: tokio or blocking").into()),
-    };
-    let listener = TcpListener::bind(&address).map_err(|error| format!("{address}: {error}"))?;
+const HELP: &str = "\
+An echo server at an open port: what a flood of peers can take of it has bounds.
+
+Usage: bounded [ADDR [ADAPTER]]
+
+  ADDR     where to listen [127.0.0.1:9004]
+  ADAPTER  tokio or blocking [tokio]
+  --help   this text
+";
+
+fn main() -> Result<(), Failure> {
+    let args = Arguments::read(HELP);
+    let address = args.address("ADDR");
+    let blocking = args.one_of("ADAPTER", &[("tokio", false), ("blocking", true)]);
+    let listener = TcpListener::bind(address).map_err(cannot_listen(address))?;
     println!("listening on ws://{}", listener.local_addr()?);
     let config = Config {
         handshake_timeout: Duration::from_secs(3),

@@ -1,5 +1,5 @@
 //! What is to be sent: lines of the command line and of standard input.
-use crate::print::complain;
+use crate::{print::complain, session::Session};
 use std::{
     io::{self, BufRead},
     iter,
@@ -19,6 +19,8 @@ pub(crate) struct Input {
     pub(crate) count: u64,
     /// Messages a second, at most.
     pub(crate) rate: Option<f64>,
+    /// After the last line, how long the server has to be silent before the Close.
+    pub(crate) wait: Duration,
     /// Whether the end of it all is no reason to close.
     pub(crate) stays: bool,
 }
@@ -42,9 +44,11 @@ pub(crate) fn had_bad_lines() -> bool {
 impl Input {
     /// Hands each command to `to` as its line comes and its time has come, with the time that a
     /// message was due at; blocks meanwhile. The last is a Close, unless the connection
-    /// [`stays`](Self::stays). Ends early where `to` says no.
-    pub(crate) fn each(&self, mut to: impl FnMut(Command, Instant) -> bool) {
+    /// [`stays`](Self::stays). Before it come the answers, if [`wait`](Self::wait) has them. Ends early
+    /// where `to` says no.
+    pub(crate) fn each(&self, session: &Session, mut to: impl FnMut(Command, Instant) -> bool) {
         let mut pace = Pace { began: None, sent: 0, rate: self.rate };
+        let mut asked = false;
         for command in self.commands() {
             let is_message = command.message().is_some();
             for _ in 0..if is_message { self.count } else { 1 } {
@@ -52,7 +56,17 @@ impl Input {
                 if !to(command.clone(), due) {
                     return;
                 }
+                asked = true;
             }
+            if matches!(command, Command::Close(_)) {
+                return;
+            }
+        }
+        if !self.stays {
+            if asked && !self.wait.is_zero() {
+                session.wait_for_silence(self.wait);
+            }
+            to(Command::quit(), Instant::now());
         }
     }
 
@@ -62,12 +76,11 @@ impl Input {
         let given = self.lines.iter().cloned().map(Ok);
         let read = self.stdin.then(|| io::stdin().lock().lines()).into_iter().flatten();
         let mut lines = given.chain(read);
-        let (mut ended, stays) = (false, self.stays);
+        let mut ended = false;
         iter::from_fn(move || {
             while !ended {
                 let command = match lines.next() {
-                    None if stays => return None,
-                    None => Ok(Command::quit()),
+                    None => return None,
                     Some(Ok(line)) => Command::parse(line),
                     Some(Err(error)) => {
                         // Beyond a line that is not UTF-8 there may be others.
@@ -76,16 +89,10 @@ impl Input {
                     }
                 };
                 match command {
-                    Ok(command) => {
-                        ended = matches!(command, Command::Close(_));
-                        return Some(command);
-                    }
+                    Ok(command) => return Some(command),
                     Err(error) => {
                         BAD_LINES.store(true, Ordering::Relaxed);
                         complain(format_args!("{error}"));
-                        if ended {
-                            return Some(Command::quit());
-                        }
                     }
                 }
             }

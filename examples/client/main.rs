@@ -32,14 +32,7 @@ use std::{error, process::ExitCode};
 type Result<T> = std::result::Result<T, Box<dyn error::Error>>;
 
 fn main() -> ExitCode {
-    let options = match Options::from_args() {
-        Ok(Some(options)) => options,
-        Ok(None) => return ExitCode::SUCCESS,
-        Err(error) => {
-            complain(format_args!("{error}; see --help"));
-            return ExitCode::from(2);
-        }
-    };
+    let options = Options::read();
     match talk(&options) {
         Ok(0) if input::had_bad_lines() => ExitCode::FAILURE,
         Ok(status) => ExitCode::from(status),

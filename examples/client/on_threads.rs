@@ -106,9 +106,9 @@ where
     let (mut reader, mut writer) = ws.into_split()?;
     let (commands, todo) = sync_channel(16);
     // Reading standard input cannot be called off: the end of the program takes the thread along.
-    let (input, typed) = (options.input.clone(), commands.clone());
+    let (input, typed, waiting) = (options.input.clone(), commands.clone(), session.clone());
     thread::Builder::new()
-        .spawn(move || input.each(|command, due| typed.send((command, due)).is_ok()))?;
+        .spawn(move || input.each(&waiting, |command, due| typed.send((command, due)).is_ok()))?;
     // How it all ended is for this side to say: a connection that takes nothing more will soon give
     // nothing more.
     let sending = session.clone();

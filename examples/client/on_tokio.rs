@@ -10,7 +10,9 @@ use crate::{
 use std::{
     convert::Infallible,
     future::pending,
-    io, thread,
+    io,
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 use tickwire::{
@@ -119,12 +121,12 @@ where
     converse(ws, &session, options).await
 }
 
-async fn converse<S>(ws: WebSocket<S>, session: &Session, options: &Options) -> Result<u8>
+async fn converse<S>(ws: WebSocket<S>, session: &Arc<Session>, options: &Options) -> Result<u8>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (commands, todo) = mpsc::channel(16);
-    read_input(options.input.clone(), commands.clone())?;
+    read_input(options.input.clone(), session.clone(), commands.clone())?;
     let (mut reader, writer) = ws.into_split();
     let received = select! {
         received = receive(&mut reader, session, &commands) => received,
@@ -140,9 +142,10 @@ where
 
 /// Reading standard input blocks and cannot be called off: it has a thread, a few lines ahead, that
 /// the end of the program takes along.
-fn read_input(input: Input, commands: Commands) -> io::Result<()> {
-    thread::Builder::new()
-        .spawn(move || input.each(|command, due| commands.blocking_send((command, due)).is_ok()))?;
+fn read_input(input: Input, session: Arc<Session>, commands: Commands) -> io::Result<()> {
+    thread::Builder::new().spawn(move || {
+        input.each(&session, |command, due| commands.blocking_send((command, due)).is_ok())
+    })?;
     Ok(())
 }
 

@@ -5,11 +5,10 @@ use crate::{
     print::{Look, warn},
     tls,
 };
-use lexopt::{Arg, Parser, ValueExt};
+use arguments::{Arguments, refuse};
 use std::{
-    ffi::OsString,
-    io::{self, Write},
-    str::FromStr,
+    io::{self, IsTerminal},
+    time::Duration,
 };
 use tickwire::{Config, handshake::client::Request};
 
@@ -18,6 +17,7 @@ A WebSocket client: lines from standard input go out, what arrives is printed.
 
 Usage: client URL [OPTION]...
 
+  URL                   of the server: ws://HOST:PORT/PATH, or wss
   --header 'K: V'       send this header too; again for more
   --subprotocol NAME    offer this subprotocol; again for more, best first
   --adapter NAME        tokio or blocking [tokio]
@@ -26,19 +26,21 @@ Usage: client URL [OPTION]...
   --insecure            for wss: trust anybody
   --deflate             offer permessage-deflate
 
-  --send LINE           send this line instead of those of standard input; again for more. A - of
-                        its own (`client URL --send LINE -`): and then those of standard input
+  --send LINE           send this line instead of those of standard input; again for more
+  -                     with --send: and then those of standard input
   --count N             each message goes out N times [1]
   --rate R              at most R messages a second go out; fractions will do
+  --wait S              at the end of the input, close once the server has been silent for S seconds
+                        (else 1 after a pipe or a file, 0 after a terminal or --send)
   --take N              close once N messages have arrived, and not at the end of the input
 
   --verbose, -v         say on standard error what was agreed on, and how long resolving,
                         connecting, TLS, the handshake and a round trip took
   --quiet, -q           print no messages
   --view NAME           binary messages in hex: `line`, or `dump` with offsets and ASCII
-                        [dump on a terminal, line elsewhere]
+                        (else dump on a terminal, line elsewhere)
   --full                show all of a dump, not only its first 256 bytes
-  --color WHEN          auto, always or never [auto: on a terminal, and NO_COLOR is not set]
+  --color WHEN          auto (on a terminal, and NO_COLOR is not set), always or never [auto]
   --record FILE         record what passes, inside of TLS, for the example `replay`: secrets too
   --help, -h            this text
 
@@ -82,7 +84,7 @@ pub(crate) struct Options {
     pub(crate) summary: bool,
     pub(crate) verbose: bool,
     pub(crate) look: Look,
-    pub(crate) record: Option<OsString>,
+    pub(crate) record: Option<String>,
 }
 
 #[derive(Clone, Copy)]
@@ -91,140 +93,75 @@ pub(crate) enum Adapter {
     Blocking,
 }
 
-/// What the command line says, before it is known whether that makes sense together.
-#[derive(Default)]
-struct Given {
-    url: Option<String>,
-    headers: Vec<String>,
-    subprotocols: Vec<String>,
-    adapter: Option<Adapter>,
-    ca: Option<String>,
-    insecure: bool,
-    deflate: bool,
-    send: Vec<String>,
-    stdin: bool,
-    count: Option<u64>,
-    rate: Option<f64>,
-    take: Option<u64>,
-    verbose: bool,
-    quiet: bool,
-    view: Option<String>,
-    full: bool,
-    color: Option<String>,
-    record: Option<OsString>,
-}
-
 impl Options {
-    /// `None` when help was asked for, and given.
-    pub(crate) fn from_args() -> Result<Option<Self>> {
-        match Given::from_args()? {
-            Some(given) => given.options().map(Some),
-            None => Ok(None),
-        }
-    }
-}
-
-impl Given {
-    fn from_args() -> Result<Option<Self>> {
-        let mut given = Self::default();
-        let mut args = Parser::from_env();
-        while let Some(arg) = args.next()? {
-            match arg {
-                Arg::Long("header") => given.headers.push(args.value()?.string()?),
-                Arg::Long("subprotocol") => given.subprotocols.push(args.value()?.string()?),
-                Arg::Long("adapter") => {
-                    given.adapter = Some(Adapter::named(&args.value()?.string()?)?);
-                }
-                Arg::Long("ca") => given.ca = Some(args.value()?.string()?),
-                Arg::Long("insecure") => given.insecure = true,
-                Arg::Long("deflate") => given.deflate = true,
-                Arg::Long("send") => given.send.push(args.value()?.string()?),
-                Arg::Long("count") => given.count = Some(count("--count", args.value()?)?),
-                Arg::Long("rate") => given.rate = Some(rate(args.value()?)?),
-                Arg::Long("take") => given.take = Some(count("--take", args.value()?)?),
-                Arg::Long("verbose") | Arg::Short('v') => given.verbose = true,
-                Arg::Long("quiet") | Arg::Short('q') => given.quiet = true,
-                Arg::Long("view") => given.view = Some(args.value()?.string()?),
-                Arg::Long("full") => given.full = true,
-                Arg::Long("color") => given.color = Some(args.value()?.string()?),
-                Arg::Long("record") => given.record = Some(args.value()?),
-                Arg::Long("help") | Arg::Short('h') => {
-                    let _ = io::stdout().write_all(HELP.as_bytes());
-                    return Ok(None);
-                }
-                Arg::Value(value) if value == "-" => given.stdin = true,
-                Arg::Value(value) if given.url.is_none() => given.url = Some(value.string()?),
-                other => return Err(other.unexpected().into()),
-            }
-        }
-        Ok(Some(given))
+    pub(crate) fn read() -> Self {
+        let args = Arguments::read(HELP);
+        Self::new(&args).unwrap_or_else(|error| refuse(error))
     }
 
-    fn options(self) -> Result<Options> {
-        let request = self.request()?;
-        let tls = self.tls(request.target().secure())?;
+    fn new(args: &Arguments) -> Result<Self> {
+        let request = request(args)?;
+        let tls = trusted(args, request.target().secure())?;
         let config = Config { max_message: MAX_MESSAGE, ..Config::default() };
-        let config = if self.deflate { compressing(config)? } else { config };
-        let look = Look::new(self.view.as_deref(), self.color.as_deref(), self.full, self.quiet)?;
-        if self.insecure {
+        let config = if args.has("--deflate") { compressing(config)? } else { config };
+        let look = Look::new(args);
+        let at_least_one = |name| args.has(name).then(|| args.number(name, 1..=u64::MAX));
+        let (take, lines) = (at_least_one("--take"), args.all("--send"));
+        let rate = args.has("--rate").then(|| args.number("--rate", 0.001..=1e7));
+        let stdin = args.has("-") || lines.is_empty();
+        let wait = match args.has("--wait") {
+            true => args.seconds("--wait", 0.0..=86_400.0),
+            false => Duration::from_secs((stdin && !io::stdin().is_terminal()).into()),
+        };
+        if args.has("--insecure") {
             warn(format_args!(
                 "--insecure: whoever answers is taken for the server, and may read and change all \
                  that passes"
             ));
         }
-        let input = Input {
-            stdin: self.stdin || self.send.is_empty(),
-            lines: self.send,
-            count: self.count.unwrap_or(1),
-            rate: self.rate,
-            stays: self.take.is_some(),
-        };
-        Ok(Options {
+        Ok(Self {
             request,
-            adapter: self.adapter.unwrap_or(Adapter::Tokio),
+            adapter: args
+                .one_of("--adapter", &[("tokio", Adapter::Tokio), ("blocking", Adapter::Blocking)]),
             config,
             tls,
-            input,
-            take: self.take,
-            summary: self.count.is_some() || self.rate.is_some(),
-            verbose: self.verbose,
+            input: Input {
+                lines,
+                stdin,
+                count: args.number("--count", 1..=u64::MAX),
+                rate,
+                wait,
+                stays: take.is_some(),
+            },
+            take,
+            summary: args.has("--count") || rate.is_some(),
+            verbose: args.has("--verbose"),
             look,
-            record: self.record,
+            record: args.optional("--record"),
         })
-    }
-
-    fn request(&self) -> Result<Request> {
-        let url = self.url.as_deref().ok_or("no URL to connect to")?;
-        let mut request = Request::new(url)?;
-        for header in &self.headers {
-            let (name, value) = header.split_once(':').ok_or("--header: not of the form 'K: V'")?;
-            // The value may be a secret, which errors should not spread.
-            let named = |error| format!("--header {name:?}: {error}");
-            request = request.header(name, value.trim()).map_err(named)?;
-        }
-        let offered = request.subprotocols(&self.subprotocols);
-        Ok(offered.map_err(|error| format!("--subprotocol: {error}"))?)
-    }
-
-    fn tls(&self, secure: bool) -> Result<Option<tls::Tls>> {
-        match (&self.ca, self.insecure) {
-            (None, false) => Ok(None),
-            (Some(_), true) => Err("--insecure: trusts anybody, so --ca is in vain".into()),
-            (Some(_), _) if !secure => Err("--ca: the URL is not of wss".into()),
-            (_, true) if !secure => Err("--insecure: the URL is not of wss".into()),
-            (Some(file), false) => tls::trust(file).map(Some),
-            (None, true) => tls::trust_anybody().map(Some),
-        }
     }
 }
 
-impl Adapter {
-    fn named(name: &str) -> std::result::Result<Self, String> {
-        match name {
-            "tokio" => Ok(Self::Tokio),
-            "blocking" => Ok(Self::Blocking),
-            _ => Err(format!("--adapter {name:?}: expected tokio or blocking")),
-        }
+fn request(args: &Arguments) -> Result<Request> {
+    let mut request = Request::new(&args.text("URL"))?;
+    for header in args.all("--header") {
+        let (name, value) = header.split_once(':').ok_or("--header: not of the form 'K: V'")?;
+        // The value may be a secret, which errors should not spread.
+        let named = |error| format!("--header {name:?}: {error}");
+        request = request.header(name, value.trim()).map_err(named)?;
+    }
+    let offered = request.subprotocols(&args.all("--subprotocol"));
+    Ok(offered.map_err(|error| format!("--subprotocol: {error}"))?)
+}
+
+fn trusted(args: &Arguments, secure: bool) -> Result<Option<tls::Tls>> {
+    match (args.optional("--ca"), args.has("--insecure")) {
+        (None, false) => Ok(None),
+        (Some(_), true) => Err("--insecure: trusts anybody, so --ca is in vain".into()),
+        (Some(_), _) if !secure => Err("--ca: the URL is not of wss".into()),
+        (_, true) if !secure => Err("--insecure: the URL is not of wss".into()),
+        (Some(file), false) => tls::trust(&file).map(Some),
+        (None, true) => tls::trust_anybody().map(Some),
     }
 }
 
@@ -236,19 +173,4 @@ fn compressing(config: Config) -> std::result::Result<Config, &'static str> {
 #[cfg(not(feature = "deflate"))]
 fn compressing(_: Config) -> std::result::Result<Config, &'static str> {
     Err("--deflate: permessage-deflate is not built in: add --features deflate")
-}
-
-fn count(option: &str, value: OsString) -> Result<u64> {
-    let number = number(&value).filter(|number| *number > 0);
-    Ok(number.ok_or_else(|| format!("{option} {value:?}: expected a number from 1"))?)
-}
-
-fn rate(value: OsString) -> Result<f64> {
-    let number = number(&value).filter(|number| (0.001..=1e7).contains(number));
-    Ok(number
-        .ok_or_else(|| format!("--rate {value:?}: expected a number from 0.001 to 10000000"))?)
-}
-
-fn number<T: FromStr>(value: &OsString) -> Option<T> {
-    value.to_str()?.parse().ok()
 }

@@ -1,5 +1,6 @@
 //! How things look: escaped, in colours or not, binary in hex.
 use crate::Result;
+use arguments::Arguments;
 use std::{
     env,
     error::Error,
@@ -46,28 +47,15 @@ impl<T: fmt::Display> fmt::Display for Painted<T> {
 }
 
 impl Look {
-    pub(crate) fn new(
-        view: Option<&str>,
-        color: Option<&str>,
-        full: bool,
-        quiet: bool,
-    ) -> Result<Self> {
+    pub(crate) fn new(args: &Arguments) -> Self {
         let terminal = io::stdout().is_terminal();
-        let dump = match view {
-            None => terminal,
-            Some("line") => false,
-            Some("dump") => true,
-            Some(name) => return Err(format!("--view {name:?}: expected line or dump").into()),
+        let dump = match args.has("--view") {
+            true => args.one_of("--view", &[("line", false), ("dump", true)]),
+            false => terminal,
         };
-        let colors = match color {
-            None | Some("auto") => terminal && may_color(),
-            Some("always") => true,
-            Some("never") => false,
-            Some(name) => {
-                return Err(format!("--color {name:?}: expected auto, always or never").into());
-            }
-        };
-        Ok(Self { quiet, dump, full, colors })
+        let colors = [("auto", terminal && may_color()), ("always", true), ("never", false)];
+        let colors = args.one_of("--color", &colors);
+        Self { quiet: args.has("--quiet"), dump, full: args.has("--full"), colors }
     }
 
     fn paint<T>(&self, color: Color, what: T) -> Painted<T> {

@@ -1,7 +1,6 @@
 //! `--record`: a file for what passes, which the owner alone may read.
 use crate::{Result, print::warn};
 use std::{
-    ffi::{OsStr, OsString},
     fs::{File, OpenOptions},
     io::{self, Write},
 };
@@ -9,11 +8,11 @@ use std::{
 /// Says once that it failed, since the tap that writes here only remembers.
 pub(crate) struct Recorder {
     file: File,
-    name: OsString,
+    name: String,
 }
 
 impl Recorder {
-    pub(crate) fn create(name: &OsStr) -> Result<Self> {
+    pub(crate) fn create(name: &str) -> Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
         #[cfg(unix)]

@@ -3,7 +3,7 @@ use crate::{
     Result,
     input::Command,
     options::Options,
-    print::{Look, Shown, millis, tell},
+    print::{Look, Shown, millis, tell, warn},
     tally::Tally,
 };
 use std::{
@@ -11,8 +11,9 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU16, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed},
     },
+    thread,
     time::{Duration, Instant},
 };
 use tickwire::{Closed, Error, Event, Message, Negotiated, RoundTrip, handshake::client::Request};
@@ -84,6 +85,10 @@ pub(crate) struct Session {
     take: Option<u64>,
     /// How many messages have arrived.
     taken: AtomicU64,
+    /// Whether a message has come, or the Pong of a Ping of the input.
+    answered: AtomicBool,
+    /// When a message was last sent or came: nanoseconds after `began`.
+    active: AtomicU64,
     /// The code of our own Close; 0 before it.
     said: AtomicU16,
     /// Where a summary is wanted.
@@ -111,6 +116,8 @@ impl Session {
             verbose: options.verbose,
             take: options.take,
             taken: AtomicU64::new(0),
+            answered: AtomicBool::new(false),
+            active: AtomicU64::new(0),
             said: AtomicU16::new(0),
             tally,
             told: AtomicU64::new(0),
@@ -125,7 +132,31 @@ impl Session {
 
     /// The payload of a Ping that leaves now: when that is.
     pub(crate) fn stamp(&self) -> [u8; 8] {
-        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX).to_be_bytes()
+        self.now().to_be_bytes()
+    }
+
+    /// In nanoseconds.
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Blocks until nothing was sent and nothing came for so long. Says so if nothing ever came.
+    pub(crate) fn wait_for_silence(&self, wait: Duration) {
+        let mut since = self.now(); // what was asked for last may still have to be sent
+        while let Some(left) =
+            (Duration::from_nanos(since) + wait).checked_sub(self.began.elapsed())
+        {
+            thread::sleep(left);
+            since = self.active.load(Relaxed).max(since);
+        }
+        if !self.answered.load(Relaxed) {
+            warn(format_args!("no answer came in {} s: see --wait", wait.as_secs_f64()));
+        }
+    }
+
+    fn heard(&self) {
+        self.answered.store(true, Relaxed);
+        self.active.store(self.now(), Relaxed);
     }
 
     /// How long ago a Ping with this payload left; `None` if it cannot have been ours.
@@ -138,6 +169,7 @@ impl Session {
     /// arrived.
     pub(crate) fn doing(&self, command: Command, due: Instant) -> Command {
         let command = if self.has_enough() { Command::quit() } else { command };
+        self.active.store(self.now(), Relaxed);
         if let Some(message) = command.message() {
             self.tally(|tally| tally.sent(message, due));
         }
@@ -159,6 +191,7 @@ impl Session {
             Event::Pong(payload) => {
                 // Nobody asked for another one, but for `--verbose`.
                 if let Some(took) = self.since(payload) {
+                    self.heard();
                     self.look.pong(took)?;
                 }
             }
@@ -173,6 +206,7 @@ impl Session {
             return Ok(false); // on its way before the Close was
         }
         self.taken.fetch_add(1, Relaxed);
+        self.heard();
         self.tally(|tally| tally.received(message));
         self.look.message(message)?;
         Ok(self.has_enough())

@@ -19,11 +19,11 @@ mod on_threads;
 mod on_tokio;
 mod tls;
 
-use lexopt::{Arg, Parser, ValueExt};
+use arguments::{Arguments, cannot_listen, refuse};
 use std::{
     fmt, fs,
     io::{self, Write},
-    net::{SocketAddr, ToSocketAddrs},
+    net::SocketAddr,
     ops::RangeInclusive,
     process::ExitCode,
     time::Duration,
@@ -47,11 +47,11 @@ Usage: echo_server [OPTION]...
                         blocking: threads that accept [1]
   --subprotocol NAME    agree to this subprotocol; again for more, best first
   --origin ORIGIN       allow browsers this origin only, such as https://example.com;
-                        again for more [all]
+                        again for more (else all)
   --tls-cert FILE       speak TLS, with this certificate and those up to its authority (PEM)
   --tls-key FILE        the certificate's private key (PEM)
   --max-message BYTES   the longest message [67108864]
-  --max-frame BYTES     the longest frame [as --max-message]
+  --max-frame BYTES     the longest frame (else as --max-message)
   --deflate             agree to permessage-deflate
   --stats               at the end, print connections, messages and processor time:
                         tokio: of each thread; blocking: of all
@@ -90,15 +90,7 @@ enum Adapter {
 }
 
 fn main() -> ExitCode {
-    let options = match Options::from_args() {
-        Ok(Some(options)) => options,
-        Ok(None) => return ExitCode::SUCCESS,
-        Err(error) => {
-            log(format_args!("error: {error}; see --help"));
-            return ExitCode::from(2);
-        }
-    };
-    match serve(options) {
+    match serve(Options::read()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log(format_args!("error: {error}"));
@@ -130,61 +122,41 @@ fn compressing(_: Config) -> std::result::Result<Config, &'static str> {
 }
 
 impl Options {
-    /// `None` when help was asked for, and given.
-    fn from_args() -> Result<Option<Self>, Box<dyn std::error::Error>> {
-        let mut listen = "127.0.0.1:9001".to_string();
-        let mut adapter = Adapter::Tokio;
-        let mut threads = 1;
-        let (mut subprotocols, mut origins) = (Vec::new(), Vec::new());
-        let (mut max_message, mut max_frame, mut stats) = (64 << 20, None, false);
-        let (mut cert, mut key) = (None, None);
-        let mut deflate = false;
-        let mut args = Parser::from_env();
-        while let Some(arg) = args.next()? {
-            match arg {
-                Arg::Long("listen") => listen = args.value()?.string()?,
-                Arg::Long("adapter") => adapter = Adapter::named(&args.value()?.string()?)?,
-                Arg::Long("threads") => threads = number("threads", &mut args, THREADS)?,
-                Arg::Long("subprotocol") => subprotocols.push(args.value()?.string()?),
-                Arg::Long("origin") => origins.push(args.value()?.string()?),
-                Arg::Long("tls-cert") => cert = Some(args.value()?.string()?),
-                Arg::Long("tls-key") => key = Some(args.value()?.string()?),
-                Arg::Long("max-message") => max_message = number("max-message", &mut args, BYTES)?,
-                Arg::Long("max-frame") => max_frame = Some(number("max-frame", &mut args, BYTES)?),
-                Arg::Long("deflate") => deflate = true,
-                Arg::Long("stats") => stats = true,
-                Arg::Long("help") | Arg::Short('h') => {
-                    let _ = io::stdout().write_all(HELP.as_bytes());
-                    return Ok(None);
-                }
-                other => return Err(other.unexpected().into()),
-            }
-        }
-        let listen = listen
-            .to_socket_addrs()
-            .map_err(|error| {
-                format!("--listen {listen:?}: expected an address and a port ({error})")
-            })?
-            .next()
-            .ok_or_else(|| format!("--listen {listen:?}: no such address"))?;
-        let origins = match &*origins {
-            [] => None,
-            some => Some(Origins::new(some).map_err(|error| format!("--origin: {error}"))?),
-        };
-        let tls = match (cert, key) {
+    fn read() -> Self {
+        let args = Arguments::read(HELP);
+        let origins = args.has("--origin").then(|| {
+            let origins = Origins::new(args.all("--origin"));
+            origins.unwrap_or_else(|error| refuse(format_args!("--origin: {error}")))
+        });
+        let tls = match (args.optional("--tls-cert"), args.optional("--tls-key")) {
             (None, None) => None,
-            (Some(cert), Some(key)) => Some(tls::load(&cert, &key)?),
-            (Some(_), None) => return Err("--tls-cert: needs --tls-key".into()),
-            (None, Some(_)) => return Err("--tls-key: needs --tls-cert".into()),
+            (Some(cert), Some(key)) => {
+                tls::load(&cert, &key).map(Some).unwrap_or_else(|error| refuse(error))
+            }
+            (Some(_), None) => refuse("--tls-cert: needs --tls-key"),
+            (None, Some(_)) => refuse("--tls-key: needs --tls-cert"),
         };
+        let max_frame = ["--max-message", "--max-frame"][usize::from(args.has("--max-frame"))];
         let config = Config {
-            max_message,
-            max_frame: Some(max_frame.unwrap_or(max_message)),
+            max_message: args.number("--max-message", BYTES),
+            max_frame: Some(args.number(max_frame, BYTES)),
             close_timeout: CLOSE_TIMEOUT,
             ..Config::default()
         };
-        let config = if deflate { compressing(config)? } else { config };
-        Ok(Some(Self { listen, adapter, threads, subprotocols, origins, tls, stats, config }))
+        Self {
+            listen: args.address("--listen"),
+            adapter: args
+                .one_of("--adapter", &[("tokio", Adapter::Tokio), ("blocking", Adapter::Blocking)]),
+            threads: args.number("--threads", THREADS),
+            subprotocols: args.all("--subprotocol"),
+            origins,
+            tls,
+            stats: args.has("--stats"),
+            config: match args.has("--deflate") {
+                true => compressing(config).unwrap_or_else(|why| refuse(why)),
+                false => config,
+            },
+        }
     }
 
     /// Where the server is.
@@ -206,29 +178,6 @@ impl Options {
     }
 }
 
-impl Adapter {
-    fn named(name: &str) -> Result<Self, String> {
-        match name {
-            "tokio" => Ok(Self::Tokio),
-            "blocking" => Ok(Self::Blocking),
-            _ => Err(format!("--adapter {name:?}: expected tokio or blocking")),
-        }
-    }
-}
-
-/// A number within bounds.
-fn number(
-    name: &str,
-    args: &mut Parser,
-    within: RangeInclusive<usize>,
-) -> Result<usize, lexopt::Error> {
-    let text = args.value()?.string()?;
-    text.parse().ok().filter(|n| within.contains(n)).ok_or_else(|| {
-        let (from, to) = within.into_inner();
-        format!("--{name} {text:?}: expected a number from {from} to {to}").into()
-    })
-}
-
 /// What to say to a request that was not admitted. Most plain HTTP comes from people who opened
 /// the address in a browser, and should be told what this is.
 fn refusal(error: HandshakeError, url: &str) -> Rejection {
@@ -239,11 +188,6 @@ fn refusal(error: HandshakeError, url: &str) -> Rejection {
         )),
         _ => Rejection::from(error),
     }
-}
-
-/// Says which address it was that the system would not let us listen on.
-fn not_listening(address: SocketAddr, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{address}: {error}"))
 }
 
 /// The line that programs wait for, and which may go into a pipe.

@@ -1,6 +1,6 @@
 //! The server on threads that block: one for each connection, and those that accept.
 use super::{
-    ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, Served, announce, log, not_listening, processor_time,
+    ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, Served, announce, cannot_listen, log, processor_time,
     refusal, report,
 };
 use signal_hook::{
@@ -22,7 +22,7 @@ use tickwire::blocking::TlsStream;
 use tickwire::{
     CloseCode, Error,
     blocking::{Incoming, Stream, WebSocket},
-    handshake::server::Accept,
+    handshake::{HandshakeError, server::Accept},
 };
 
 /// How often whoever waits looks whether to stop.
@@ -33,7 +33,7 @@ struct Server {
     options: Options,
     /// Set by a signal: stop.
     stop: Arc<AtomicBool>,
-    /// How many connections are open.
+    /// How many connections have asked, and have not ended.
     open: AtomicUsize,
     /// What those did that have ended.
     served: Mutex<Served>,
@@ -46,7 +46,7 @@ pub(crate) fn serve(options: Options) -> io::Result<()> {
         flag::register(signal, stop.clone())?;
     }
     let bound = TcpListener::bind(options.listen);
-    let listener = bound.map_err(|error| not_listening(options.listen, &error))?;
+    let listener = bound.map_err(cannot_listen(options.listen))?;
     let threads = options.threads;
     let (open, served) = (AtomicUsize::new(0), Mutex::default());
     let server = Arc::new(Server { options, stop, open, served });
@@ -96,23 +96,26 @@ impl Server {
     }
 
     fn connection(&self, stream: TcpStream, peer: SocketAddr) {
-        if let Err(error) = self.converse(stream) {
+        let mut open = Open { server: self, asked: false, connections: 0, messages: 0 };
+        if let Err(error) = self.converse(stream, &mut open) {
             log(format_args!("{peer}: {error}"));
         }
     }
 
-    fn converse(&self, stream: TcpStream) -> Result<(), Error> {
+    fn converse(&self, stream: TcpStream, open: &mut Open<'_>) -> Result<(), Error> {
         let url = self.options.url(stream.local_addr()?);
         match self.options.tls.clone() {
-            None => self.serve(stream, &url),
+            None => self.serve(stream, &url, open),
             #[cfg(feature = "rustls")]
-            Some(tls) => self.serve(TlsStream::server(stream, tls)?, &url),
+            Some(tls) => self.serve(TlsStream::server(stream, tls)?, &url, open),
         }
     }
 
-    fn serve<S: Stream>(&self, stream: S, url: &str) -> Result<(), Error> {
-        let mut ws = self.handshake(stream, url)?;
-        let mut open = Open::new(self);
+    fn serve<S: Stream>(&self, stream: S, url: &str, open: &mut Open<'_>) -> Result<(), Error> {
+        let (incoming, checked) = Incoming::read_any(stream, &self.options.config)?;
+        open.asked();
+        let mut ws = self.answer(incoming, checked, url)?;
+        open.connections = 1;
         // So that a silent peer does not keep us from looking whether to stop.
         ws.set_read_timeout(Some(TICK))?;
         while !self.stops() {
@@ -125,8 +128,13 @@ impl Server {
         ws.close(CloseCode::GOING_AWAY)
     }
 
-    fn handshake<S: Stream>(&self, stream: S, url: &str) -> Result<WebSocket<S>, Error> {
-        let (incoming, checked) = Incoming::read_any(stream, &self.options.config)?;
+    /// Accepts or refuses a request.
+    fn answer<S: Stream>(
+        &self,
+        incoming: Incoming<S>,
+        checked: Result<(), HandshakeError>,
+        url: &str,
+    ) -> Result<WebSocket<S>, Error> {
         match self.options.admit(incoming.request(), checked) {
             Ok(()) => incoming.accept(Accept::default().subprotocols(&self.options.subprotocols)),
             Err(error) => {
@@ -149,23 +157,30 @@ impl Server {
     }
 }
 
-/// Counts a connection as long as it is there, and then what it did.
+/// A connection, and what it did. The program does not end between its request and its drop.
 struct Open<'a> {
     server: &'a Server,
+    asked: bool,
+    /// Opened: 1, or 0 of a request that was refused.
+    connections: u64,
     messages: u64,
 }
 
-impl<'a> Open<'a> {
-    fn new(server: &'a Server) -> Self {
-        server.open.fetch_add(1, Ordering::AcqRel);
-        Self { server, messages: 0 }
+impl Open<'_> {
+    /// Comes before the answer: whoever has one is said goodbye to, and a refusal is logged.
+    fn asked(&mut self) {
+        self.asked = true;
+        self.server.open.fetch_add(1, Ordering::AcqRel);
     }
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
+        if !self.asked {
+            return;
+        }
         if let Ok(mut all) = self.server.served.lock() {
-            all.connections += 1;
+            all.connections += self.connections;
             all.messages += self.messages;
             // A connection has its thread to itself.
             all.processor = processor_time().map(|took| took + all.processor.unwrap_or_default());

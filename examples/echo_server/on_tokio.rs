@@ -7,7 +7,7 @@
 //! server's sockets are known to one epoll instance only. So no lock, no counter and no cache line
 //! goes from one processor to another.
 use super::{
-    ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, Served, announce, log, not_listening, processor_time,
+    ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, Served, announce, cannot_listen, log, processor_time,
     refusal, report,
 };
 use std::{cell::Cell, io, net::SocketAddr, sync::Arc, thread};
@@ -15,7 +15,7 @@ use std::{cell::Cell, io, net::SocketAddr, sync::Arc, thread};
 use tickwire::tokio::TlsStream;
 use tickwire::{
     CloseCode, Error,
-    handshake::server::Accept,
+    handshake::{HandshakeError, server::Accept},
     tokio::{Incoming, WebSocket},
 };
 use tokio::{
@@ -99,7 +99,7 @@ impl Worker {
             share_port(&socket)?;
         }
         let listening = socket.bind(address).and_then(|()| socket.listen(BACKLOG));
-        let listener = listening.map_err(|error| not_listening(address, &error))?;
+        let listener = listening.map_err(cannot_listen(address))?;
         drop(entered);
         Ok(Self { runtime, listener })
     }
@@ -171,10 +171,12 @@ async fn serve_one<S>(stream: S, url: &str, options: &Options, mut stop: Stop) -
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut ws = select! {
-        opened = open(stream, url, options) => opened?,
+    let (incoming, checked) = select! {
+        asked = Incoming::read_any(stream, &options.config) => asked?,
         _ = stop.changed() => return Ok(()), // there is nobody to say goodbye to
     };
+    // Whoever has asked is answered, and a refusal is logged, also when the server stops.
+    let mut ws = answer(incoming, checked, url, options).await?;
     CONNECTIONS.set(CONNECTIONS.get() + 1);
     select! {
         biased;
@@ -184,12 +186,16 @@ where
     }
 }
 
-/// The opening handshake.
-async fn open<S>(stream: S, url: &str, options: &Options) -> Result<WebSocket<S>, Error>
+/// Accepts or refuses a request.
+async fn answer<S>(
+    incoming: Incoming<S>,
+    checked: Result<(), HandshakeError>,
+    url: &str,
+    options: &Options,
+) -> Result<WebSocket<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (incoming, checked) = Incoming::read_any(stream, &options.config).await?;
     match options.admit(incoming.request(), checked) {
         Ok(()) => incoming.accept(Accept::default().subprotocols(&options.subprotocols)).await,
         Err(error) => {

@@ -13,13 +13,9 @@
 mod load;
 mod server;
 
-use lexopt::{Arg, Parser, ValueExt};
+use arguments::{Arguments, Failure};
 use server::Server;
-use std::{
-    env, error,
-    process::{ExitCode, Stdio},
-    time::Duration,
-};
+use std::{env, error, net::SocketAddr, process::Stdio, time::Duration};
 use tokio::process::Command;
 
 const HELP: &str = "\
@@ -33,6 +29,7 @@ Usage: fan_out [OPTION]...
   --seconds N       how long is measured, after 2 s that are not [10]
   --size BYTES      length of a tick, at least 16 [256]
   --rounds N        how often both runs are made [1]
+  --load ADDR       be the process of the subscribers, with the server at ADDR
   --help            this text
 ";
 
@@ -50,38 +47,20 @@ struct Options {
     size: usize,
     rounds: usize,
     /// This is the process of the subscribers.
-    load: Option<String>,
+    load: Option<SocketAddr>,
 }
 
-fn options() -> Result<Option<Options>> {
-    let mut options = Options {
-        subscribers: 10_000,
-        stalled: 1.0,
-        rate: 5,
-        seconds: 10,
-        size: 256,
-        rounds: 1,
-        load: None,
-    };
-    let mut parser = Parser::from_env();
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Long("subscribers") => options.subscribers = parser.value()?.parse()?,
-            Arg::Long("stalled") => options.stalled = parser.value()?.parse()?,
-            Arg::Long("rate") => options.rate = parser.value()?.parse::<u64>()?.max(1),
-            Arg::Long("seconds") => options.seconds = parser.value()?.parse()?,
-            Arg::Long("size") => options.size = parser.value()?.parse()?,
-            Arg::Long("rounds") => options.rounds = parser.value()?.parse()?,
-            Arg::Long("load") => options.load = Some(parser.value()?.string()?),
-            Arg::Long("help") => return Ok(None),
-            other => return Err(other.unexpected().into()),
-        }
+fn options() -> Options {
+    let args = Arguments::read(HELP);
+    Options {
+        subscribers: args.number("--subscribers", 1..=1_000_000),
+        stalled: args.number("--stalled", 0.0..=99.0),
+        rate: args.number("--rate", 1..=1_000_000),
+        seconds: args.number("--seconds", 1..=86_400),
+        size: args.number("--size", 16..=1 << 24),
+        rounds: args.number("--rounds", 1..=1_000),
+        load: args.has("--load").then(|| args.address("--load")),
     }
-    if options.subscribers == 0 || options.seconds == 0 || !(0.0..=99.0).contains(&options.stalled)
-    {
-        return Err("--subscribers and --seconds are at least 1, --stalled 0 to 99".into());
-    }
-    Ok(Some(options))
 }
 
 impl Options {
@@ -138,9 +117,9 @@ async fn measure(options: &Options, percent: f64) -> Result<()> {
 }
 
 async fn run(options: Options) -> Result<()> {
-    if let Some(server) = &options.load {
+    if let Some(server) = options.load {
         let stalled = options.stalled(options.stalled);
-        return load::run(server.parse()?, options.subscribers, stalled, options.ticks()).await;
+        return load::run(server, options.subscribers, stalled, options.ticks()).await;
     }
     let Options { subscribers, rate, seconds, size, .. } = options;
     println!("{subscribers} subscribers, {rate} ticks of {size} bytes a second for {seconds} s");
@@ -154,24 +133,8 @@ async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-fn main() -> ExitCode {
-    let done = match options() {
-        Ok(Some(options)) => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Into::into)
-            .and_then(|runtime| runtime.block_on(run(options))),
-        Ok(None) => {
-            print!("{HELP}");
-            Ok(())
-        }
-        Err(error) => Err(error),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("fan_out: {error} (try --help; too many open files: ulimit -n 20000)");
-            ExitCode::FAILURE
-        }
-    }
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> std::result::Result<(), Failure> {
+    let told = |error| format!("{error} (too many open files: ulimit -n 20000)");
+    Ok(run(options()).await.map_err(told)?)
 }

@@ -6,8 +6,10 @@ use crate::{
     source::Ticks,
     wire::{self, TICK_LEN, Tick},
 };
+use signal_hook::{consts::SIGINT, flag};
 use std::{
     fmt::Display,
+    io,
     iter::Peekable,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -87,7 +89,8 @@ pub(crate) struct Market {
     trouble: OnceLock<String>,
     state: Mutex<State>,
     go: AtomicBool,
-    stop: AtomicBool,
+    /// A signal sets it as well.
+    stop: Arc<AtomicBool>,
     clients: AtomicU64,
     due: AtomicU64,
 }
@@ -125,6 +128,11 @@ impl Market {
     /// Ends the feed before its time.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Relaxed);
+    }
+
+    /// The same by ctrl-c, from now on.
+    pub(crate) fn stop_by_signal(&self) -> io::Result<()> {
+        flag::register(SIGINT, self.stop.clone()).map(drop)
     }
 
     /// How many subscribers there have been.

@@ -38,11 +38,12 @@ mod over_tokio;
 mod report;
 mod subscriber;
 
+use arguments::cannot_listen;
 use carrier::Carrier;
 use feed::{Encoded, Feed, Market, SEND_BUFFER};
 use lines::{Exchange, Pace, Plan};
 use market_feed::{BoxError, book, clock, lines, page, source, tls, wire}; // `feed_handler` uses them too
-use options::{Adapter, HELP, Lines, Mode, Options};
+use options::{Adapter, Lines, Mode, Options};
 use report::{Outcome, Progress, Report, grouped};
 use source::{Ticks, Timed, Walk};
 use std::{
@@ -85,15 +86,8 @@ const PAGE: &str = include_str!("page.html");
 const SILENCE: Duration = Duration::from_secs(15);
 
 fn main() -> ExitCode {
-    let options = match Options::parse(lexopt::Parser::from_env()) {
-        Ok(options) => options,
-        Err(error) => {
-            eprintln!("error: {error} (see --help)");
-            return ExitCode::from(2);
-        }
-    };
+    let options = Options::read();
     let done = match &options.mode {
-        Mode::Help => say(HELP).map(|()| true),
         Mode::Run => run(&options),
         Mode::Listen(address) => match options.lines.lines {
             None => listen(&options, *address),
@@ -176,19 +170,13 @@ fn measure<C: Carrier>(
 /// Serves until ctrl-c, or for `--seconds`.
 fn listen(options: &Options, address: SocketAddr) -> Result<bool, BoxError> {
     let ticks = Recipe::new(options)?.make();
-    let listener = bind(address).map_err(|error| format!("--listen {address}: {error}"))?;
+    let listener = bind(address).map_err(cannot_listen(address))?;
     let at = listener.local_addr()?;
-    say(&format!("listening on ws://{at}\nopen http://{at} in a browser to watch\n"))?;
     let market = Arc::new(Market::verbose());
+    market.stop_by_signal()?; // before anybody knows of the server
+    say(&format!("listening on ws://{at}\nopen http://{at} in a browser to watch\n"))?;
     market.go();
     let feed = Feed::new(ticks, options.seconds, market.clone());
-    let stop = market.clone();
-    thread::spawn(move || {
-        let stopped = runtime().map(|runtime| runtime.block_on(tokio::signal::ctrl_c()));
-        if let Ok(Ok(())) = stopped {
-            stop.stop();
-        }
-    });
     match options.adapter {
         Adapter::Tokio => over_tokio::Ws::serve(listener, feed)?,
         Adapter::Blocking => over_blocking::Ws::serve(listener, feed)?,
@@ -214,7 +202,7 @@ fn listen_at_lines(options: &Options, first: SocketAddr, lines: usize) -> Result
     for line in 0..lines as u16 {
         let port = if first.port() == 0 { 0 } else { first.port().saturating_add(line) };
         let address = SocketAddr::new(first.ip(), port);
-        let listener = bind(address).map_err(|error| format!("--listen {address}: {error}"))?;
+        let listener = bind(address).map_err(cannot_listen(address))?;
         say(&format!("line {line} listening on {scheme}://{}\n", listener.local_addr()?))?;
         listeners.push(listener);
     }

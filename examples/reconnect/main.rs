@@ -14,9 +14,9 @@ mod on_threads;
 mod on_tokio;
 mod unreliable;
 
+use arguments::{Arguments, Failure};
 use feed::{Feed, Subscription};
-use lexopt::{Arg, Parser, ValueExt};
-use std::{error, process::ExitCode, time::Duration};
+use std::time::Duration;
 use tickwire::{
     CloseCode, Config, Error, Heartbeat, Message, SystemEntropy, handshake::client::Request,
 };
@@ -30,13 +30,12 @@ Usage: reconnect [URL] [OPTION]...
 
 Without URL it follows a server of its own, which ends its connections in every way there is.
 
+  URL               whom to follow
   --token TOKEN     who we are, said after each connect [secret]
   --topic NAME      what to subscribe to, after each connect; again for more [ticks]
   --adapter NAME    tokio or blocking [tokio]
   --help            this text
 ";
-
-type Result<T> = std::result::Result<T, Box<dyn error::Error>>;
 
 struct Print;
 
@@ -45,7 +44,7 @@ impl Feed for Print {
         println!("{message:?}");
     }
 
-    fn gap(&mut self, ended: &std::result::Result<u16, Error>, delay: Duration) {
+    fn gap(&mut self, ended: &Result<u16, Error>, delay: Duration) {
         match ended {
             Ok(code) => println!("-- gap: closed with {code}; next attempt in {delay:.1?}"),
             Err(error) => println!("-- gap: {error}; next attempt in {delay:.1?}"),
@@ -60,34 +59,18 @@ struct Options {
     blocking: bool,
 }
 
-fn options() -> Result<Option<Options>> {
-    let mut options =
-        Options { url: None, token: "secret".into(), topics: Vec::new(), blocking: false };
-    let mut parser = Parser::from_env();
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Value(url) if options.url.is_none() => options.url = Some(url.string()?),
-            Arg::Long("token") => options.token = parser.value()?.string()?,
-            Arg::Long("topic") => options.topics.push(parser.value()?.string()?),
-            Arg::Long("adapter") => {
-                options.blocking = match &*parser.value()?.string()? {
-                    "tokio" => false,
-                    "blocking" => true,
-                    other => return Err(format!("--adapter {other}: tokio or blocking").into()),
-                }
-            }
-            Arg::Long("help") => return Ok(None),
-            other => return Err(other.unexpected().into()),
-        }
+fn options() -> Options {
+    let args = Arguments::read(HELP);
+    Options {
+        url: args.optional("URL"),
+        token: args.text("--token"),
+        topics: args.all("--topic"),
+        blocking: args.one_of("--adapter", &[("tokio", false), ("blocking", true)]),
     }
-    if options.topics.is_empty() {
-        options.topics.push("ticks".into());
-    }
-    Ok(Some(options))
 }
 
 /// Goes through every kind of loss, and refuses at last.
-async fn act(mut server: Server, said: usize) -> Result<()> {
+async fn act(mut server: Server, said: usize) -> Result<(), Error> {
     server.serve(said, End::InHandshake).await?;
     server.serve(said, End::Eof).await?;
     server.serve(said, End::Closed(CloseCode::SERVICE_RESTART)).await?;
@@ -102,23 +85,21 @@ async fn act(mut server: Server, said: usize) -> Result<()> {
     Ok(())
 }
 
-async fn run(options: Options) -> Result<()> {
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let options = options();
     let said = 1 + options.topics.len();
-    let (url, mut backoff) = match options.url {
-        Some(url) => (url, Backoff::new(SystemEntropy::new()?)),
+    let (url, acting, mut backoff) = match options.url {
+        Some(url) => (url, None, Backoff::new(SystemEntropy::new()?)),
         None => {
             let server = Server::bind(([127, 0, 0, 1], 0).into()).await?;
             let url = server.url();
-            tokio::spawn(async move {
-                if let Err(error) = act(server, said).await {
-                    eprintln!("server: {error}");
-                }
-            });
+            let acting = tokio::spawn(act(server, said));
             // Short, since this is to be watched.
             let mut short = Backoff::new(SystemEntropy::new()?);
             short.first_delay = Duration::from_millis(200);
             short.max_delay = Duration::from_millis(800);
-            (url, short)
+            (url, Some(acting), short)
         }
     };
     let beat = Heartbeat::new(Duration::from_millis(500), Duration::from_millis(500));
@@ -128,32 +109,20 @@ async fn run(options: Options) -> Result<()> {
         token: options.token,
         topics: options.topics,
     };
-    let code = if options.blocking {
+    let ended = if options.blocking {
         let follow = move || on_threads::run(&subscription, &mut backoff, &mut Print);
-        tokio::task::spawn_blocking(follow).await??
+        tokio::task::spawn_blocking(follow).await?
     } else {
-        on_tokio::run(&subscription, &mut backoff, &mut Print).await?
+        on_tokio::run(&subscription, &mut backoff, &mut Print).await
     };
-    println!("-- closed for good with {code}");
-    Ok(())
-}
-
-fn main() -> ExitCode {
-    let done = match options() {
-        Ok(Some(options)) => tokio::runtime::Runtime::new()
-            .map_err(Into::into)
-            .and_then(|runtime| runtime.block_on(run(options))),
-        Ok(None) => {
-            print!("{HELP}");
-            Ok(())
+    match (ended, acting) {
+        (Ok(code), _) => println!("-- closed for good with {code}"),
+        // Our own server has this after all the others.
+        (Err(Error::Refused(refusal)), Some(acting)) if refusal.status == 401 => {
+            acting.await??;
+            println!("-- the end: {}", Error::Refused(refusal));
         }
-        Err(error) => Err(error),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("-- the end: {error}");
-            ExitCode::FAILURE
-        }
+        (Err(error), _) => return Err(error.into()),
     }
+    Ok(())
 }

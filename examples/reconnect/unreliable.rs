@@ -5,7 +5,10 @@ use tickwire::{
     handshake::server::{Accept, Rejection},
     tokio::{Incoming, WebSocket},
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncWriteExt, copy, sink},
+    net::{TcpListener, TcpStream},
+};
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +91,13 @@ impl Server {
             End::Closed(code) => ws.close(code).await?,
             End::Reset => reset(ws).await?,
             End::Dead => self.dead.push(ws),
-            End::Eof | End::InHandshake | End::Refused(..) => {}
+            End::Eof => {
+                let mut stream = ws.into_parts().0;
+                stream.shutdown().await?;
+                // A Ping that nobody reads would make it an RST.
+                let _ = copy(&mut stream, &mut sink()).await;
+            }
+            End::InHandshake | End::Refused(..) => {}
         }
         Ok(lines)
     }

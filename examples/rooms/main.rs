@@ -15,14 +15,22 @@
 mod rooms;
 mod session;
 
-use std::error::Error;
+use arguments::{Arguments, Failure, cannot_listen};
 use tokio::net::TcpListener;
 
+const HELP: &str = "\
+A chat server with rooms: //join ROOM, //leave; everything else goes to the others in the room.
+
+Usage: rooms [ADDR]
+
+  ADDR    where to listen [127.0.0.1:9003]
+  --help  this text
+";
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9003".into());
-    let listener =
-        TcpListener::bind(&address).await.map_err(|error| format!("{address}: {error}"))?;
+async fn main() -> Result<(), Failure> {
+    let address = Arguments::read(HELP).address("ADDR");
+    let listener = TcpListener::bind(address).await.map_err(cannot_listen(address))?;
     println!("listening on ws://{}", listener.local_addr()?);
     let rooms = rooms::Rooms::default();
     for who in 0.. {

@@ -14,9 +14,9 @@ mod cutter;
 mod server;
 mod wire;
 
+use arguments::{Arguments, Failure};
 use client::{CallError, Client};
 use std::{
-    error::Error,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -33,8 +33,17 @@ const CUTS: u32 = 50;
 const IN_FLIGHT: usize = 32;
 const WITHIN: Duration = Duration::from_secs(10);
 
+const HELP: &str = "\
+Requests and answers of many tasks over one connection, which is lost now and then.
+
+Usage: rpc
+
+  --help  this text
+";
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Failure> {
+    Arguments::read(HELP);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let server = listener.local_addr()?;
     let bought = Arc::new(AtomicU64::new(0));

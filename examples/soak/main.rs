@@ -22,8 +22,8 @@ mod process;
 mod server;
 mod verdict;
 
+use arguments::Arguments;
 use client::{Clients, Load};
-use lexopt::{Arg, Parser, ValueExt};
 use mix::{Ending, Exchange, Mix};
 use process::Usage;
 use server::{Failure, Line};
@@ -54,9 +54,10 @@ Usage: soak [OPTION]...
                     [client=50,server=26,abort=8,reset=7,drop=7,client-silent=1,server-silent=1]
   --deflate PERCENT how many compress [10]
   --heartbeat N     seconds without a byte until a Ping, and until it is too late [20]
-  --threads N       of each process [half of the processors]
+  --threads N       of each process (else half of the processors)
   --report N        seconds between lines [10]
   --seed N          of all that is drawn by lot [1]
+  --serve           be the server's process
   --help            this text
 ";
 
@@ -76,50 +77,26 @@ struct Options {
     serve: bool,
 }
 
-fn options() -> Result<Option<Options>, Failure> {
-    let mut options = Options {
-        connections: 10_000,
-        churn: 500.0,
-        seconds: 600.0,
-        rate: 1.0,
-        mix: "small=65,text=20,large=1,burst=4,ping=10".parse()?,
-        ends: "client=50,server=26,abort=8,reset=7,drop=7,client-silent=1,server-silent=1"
-            .parse()?,
-        deflate: 10,
-        heartbeat: 20.0,
-        threads: thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2)),
-        report: 10,
-        seed: 1,
-        serve: false,
-    };
-    let mut parser = Parser::from_env();
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Long("connections") => options.connections = parser.value()?.parse()?,
-            Arg::Long("churn") => options.churn = parser.value()?.parse()?,
-            Arg::Long("seconds") => options.seconds = parser.value()?.parse()?,
-            Arg::Long("rate") => options.rate = parser.value()?.parse()?,
-            Arg::Long("mix") => options.mix = parser.value()?.string()?.parse()?,
-            Arg::Long("ends") => options.ends = parser.value()?.string()?.parse()?,
-            Arg::Long("deflate") => options.deflate = parser.value()?.parse()?,
-            Arg::Long("heartbeat") => options.heartbeat = parser.value()?.parse()?,
-            Arg::Long("threads") => options.threads = parser.value()?.parse()?,
-            Arg::Long("report") => options.report = parser.value()?.parse::<u64>()?.max(1),
-            Arg::Long("seed") => options.seed = parser.value()?.parse()?,
-            Arg::Long("serve") => options.serve = true,
-            Arg::Long("help") => return Ok(None),
-            other => return Err(other.unexpected().into()),
-        }
+fn options() -> Options {
+    let args = Arguments::read(HELP);
+    let sane = |name| args.number(name, 0.001..=1e6);
+    Options {
+        connections: args.number("--connections", 1..=1_000_000),
+        churn: sane("--churn"),
+        seconds: sane("--seconds"),
+        rate: sane("--rate"),
+        mix: args.read_by("--mix", str::parse),
+        ends: args.read_by("--ends", str::parse),
+        deflate: args.number("--deflate", 0..=100),
+        heartbeat: sane("--heartbeat"),
+        threads: match args.has("--threads") {
+            true => args.number("--threads", 1..=1024),
+            false => thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2)),
+        },
+        report: args.number("--report", 1..=86_400),
+        seed: args.number("--seed", 0..=u64::MAX),
+        serve: args.has("--serve"),
     }
-    let Options { connections, churn, seconds, rate, heartbeat, threads, .. } = options;
-    if connections == 0 || threads == 0 {
-        return Err("--connections and --threads are at least 1".into());
-    }
-    let sane = |number: f64| (0.001..=1e6).contains(&number);
-    if ![churn, seconds, rate, heartbeat].into_iter().all(sane) {
-        return Err("--churn, --seconds, --rate and --heartbeat are 0.001 to 1000000".into());
-    }
-    Ok(Some(options))
 }
 
 impl Options {
@@ -340,21 +317,16 @@ fn summary(run: &Run, tally: &client::Tally, line: &Line) {
 
 fn main() -> ExitCode {
     let done = match options() {
-        Ok(Some(options)) if options.serve => options.runtime().and_then(|runtime| {
+        options if options.serve => options.runtime().and_then(|runtime| {
             server::run(
                 &runtime,
                 Config { heartbeat: Some(options.beat()), ..server::config(true) },
             )?;
             Ok(Vec::new())
         }),
-        Ok(Some(options)) => run(&options).inspect(|complaints| {
+        options => run(&options).inspect(|complaints| {
             println!("{}", if complaints.is_empty() { "sound" } else { "NOT sound:" });
         }),
-        Ok(None) => {
-            print!("{HELP}");
-            Ok(Vec::new())
-        }
-        Err(error) => Err(error),
     };
     match done {
         Ok(complaints) if complaints.is_empty() => ExitCode::SUCCESS,
@@ -363,7 +335,7 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("soak: {error} (try --help)");
+            eprintln!("soak: {error}");
             ExitCode::FAILURE
         }
     }

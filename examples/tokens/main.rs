@@ -11,14 +11,22 @@
 mod answers;
 mod model;
 
-use market_feed::BoxError;
+use arguments::{Arguments, Failure, cannot_listen};
 use tokio::net::TcpListener;
 
+const HELP: &str = "\
+A language model's answer in a page, token by token.
+
+Usage: tokens [OPTION]...
+
+  --listen ADDR  where to listen [127.0.0.1:9008]
+  --help         this text
+";
+
 #[tokio::main]
-async fn main() -> Result<(), BoxError> {
-    let mut options = std::env::args().skip_while(|arg| arg != "--listen");
-    let address = options.nth(1).unwrap_or_else(|| "127.0.0.1:9008".into());
-    let listener = TcpListener::bind(address).await?;
+async fn main() -> Result<(), Failure> {
+    let address = Arguments::read(HELP).address("--listen");
+    let listener = TcpListener::bind(address).await.map_err(cannot_listen(address))?;
     println!("listening on http://{}", listener.local_addr()?);
     let answers = answers::Answers::default();
     loop {

@@ -12,19 +12,29 @@
 //! example `bounded`. Over several processes: the package `fan_out_bus`.
 mod topics;
 
-use std::{error::Error, sync::Arc, time::Duration};
+use arguments::{Arguments, Failure, cannot_listen};
+use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpSocket, time};
 use topics::Topics;
 
+const HELP: &str = "\
+A server of quotes: subscribe NAME, unsubscribe NAME; a slow client gets the newest of each.
+
+Usage: topics [ADDR]
+
+  ADDR    where to listen [127.0.0.1:9006]
+  --help  this text
+";
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9006".into()).parse()?;
-    let socket = TcpSocket::new_v4()?;
+async fn main() -> Result<(), Failure> {
+    let address = Arguments::read(HELP).address("ADDR");
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     // What the system has taken for a subscriber cannot be replaced by something newer: keep it small.
     socket.set_send_buffer_size(64 << 10)?;
-    socket.bind(address)?;
-    let listener = socket.listen(1024)?;
+    socket.bind(address).map_err(cannot_listen(address))?;
+    let listener = socket.listen(1024).map_err(cannot_listen(address))?;
     println!("listening on ws://{}", listener.local_addr()?);
     let names = ["EURUSD", "USDJPY", "GBPUSD", "AUDUSD"];
     let topics = Arc::new(Topics::new(&names));

@@ -411,7 +411,8 @@ impl Ledger {
                         *to = from;
                         self.received.push(from);
                     }
-                    self.conn.receiver_mut().commit_at(n, self.now);
+                    self.conn.receiver_mut().commit(n);
+                    self.conn.receiver_mut().set_read(Some(self.now), None);
                 }
                 assert!(self.conn.receiver().event().is_none(), "a read ends the message");
             }

@@ -221,7 +221,9 @@ fuzz_target!(|input: Input| {
             }
             Op::Timer(ms) => {
                 model.come += 1;
-                let timer = net.net().set_timer(Duration::from_millis((ms % 4).into()), model.come);
+                let mut net = net.net();
+                let at = net.now() + Duration::from_millis((ms % 4).into());
+                let timer = net.set_timer(at, model.come);
                 model.timers.push((timer, model.come));
             }
             Op::Cancel => {

@@ -16,8 +16,8 @@ use crate::{
 };
 use std::{pin::pin, task::Poll};
 
-/// The result of a poll of this adapter. The polls of this adapter wait by themselves, so `Pending`
-/// means that the stream is non-blocking.
+/// Returns the result of a handshake's poll. In this adapter such a poll waits by itself, so
+/// `Pending` means that the stream is non-blocking.
 fn ready_or_would_block<T>(poll: Poll<T>) -> Result<T, Error> {
     match poll {
         Poll::Ready(done) => Ok(done),
@@ -31,11 +31,12 @@ fn ready_or_would_block<T>(poll: Poll<T>) -> Result<T, Error> {
 /// [origin](crate::handshake::server::Origins). A server whose users have cookies must check the
 /// origin.
 ///
-/// This call waits for at most [`handshake_timeout`](Config::handshake_timeout). If the stream
-/// refuses the answer (a socket accepts it at once), the call waits for up to
-/// [`write_timeout`](Config::write_timeout) more. After a bad request the call waits for up to a
-/// second more. So call `accept` in a thread of its own, not in the loop that accepts sockets. That
-/// loop must bound the number of these threads: see the example `bounded`.
+/// This call waits for the request for at most [`handshake_timeout`](Config::handshake_timeout). If
+/// the stream refuses the response, the call waits for up to
+/// [`write_timeout`](Config::write_timeout) more. (A socket accepts the response at once.) After a
+/// bad request the call waits for up to a second more. So call `accept` in a thread of its own, not
+/// in the loop that accepts sockets. That loop must bound the number of these threads: see the
+/// example `bounded`.
 ///
 /// # Errors
 ///
@@ -44,10 +45,11 @@ pub fn accept<S: Stream>(io: S, config: &Config) -> Result<WebSocket<S>, Error> 
     Incoming::read(io, config)?.accept(Accept::default())
 }
 
-/// The opening handshake as a client, over the caller's stream: TLS, a Unix socket, a tunnel. Sets
-/// TCP_NODELAY, if the stream has this option. Receiving calls set the stream's read timeout later.
+/// Makes the opening handshake as a client, over the caller's stream: TLS, a Unix socket, a tunnel.
+/// Sets TCP_NODELAY, if the stream has this option. Later, receiving calls set the stream's read
+/// timeout.
 ///
-/// Waits for at most [`handshake_timeout`](Config::handshake_timeout).
+/// This call waits for at most [`handshake_timeout`](Config::handshake_timeout).
 ///
 /// # Errors
 ///
@@ -59,8 +61,8 @@ pub fn client<S: Stream>(io: S, request: &Request, config: &Config) -> Result<We
     client_since(Instant::now(), io, request, config, &[])
 }
 
-/// [`client`] for a dialed stream. The handshake's deadline counts from `began`. `ahead` has the
-/// bytes that were read from the stream before.
+/// Like [`client`], for a dialed stream. The handshake's deadline counts from `began`. `ahead` has
+/// the bytes that were read from the stream before.
 pub(crate) fn client_since<S: Stream>(
     began: Instant,
     io: S,
@@ -71,7 +73,7 @@ pub(crate) fn client_since<S: Stream>(
     wait(drive::client(Timed::opening(began, io), request, config, ahead))?.map(WebSocket)
 }
 
-/// An opening request that was read. Accept or reject the request when you are ready.
+/// An opening request that was read, and that you accept or reject.
 #[derive(Debug)]
 pub struct Incoming<S>(drive::Incoming<Timed<S, Thread>>);
 
@@ -81,12 +83,12 @@ impl<S: Stream> Incoming<S> {
     /// Reads a request and makes all checks of RFC 6455 §4.2.1. If the request is bad, this call
     /// answers with the error's status and ends the stream.
     ///
-    /// Sets TCP_NODELAY, if the stream has this option. Receiving calls set the stream's read
-    /// timeout later.
+    /// Sets TCP_NODELAY, if the stream has this option. Later, receiving calls set the stream's
+    /// read timeout.
     ///
     /// # Errors
     ///
-    /// [`Error::Handshake`] for a bad request, which this call has answered, and if the request is
+    /// [`Error::Handshake`] for a bad request, which this call has answered, or if the request is
     /// not complete within [`handshake_timeout`](Config::handshake_timeout). [`Error::Io`] if the
     /// stream fails. [`Error::WouldBlock`] for a non-blocking stream: make the stream blocking
     /// until `accept` has returned, or use
@@ -94,14 +96,14 @@ impl<S: Stream> Incoming<S> {
     pub fn read(io: S, config: &Config) -> Result<Self, Error> {
         let (this, checked) = Self::read_any(io, config)?;
         let Err(error) = checked else { return Ok(this) };
-        // The error of the request is the result, even if the peer did not take the answer.
+        // The error of the request is the result, even if the answer cannot be written.
         let _ = this.reject(error);
         Err(error.into())
     }
 
     /// Like [`read`](Self::read), but also returns a request that fails the checks. The second
-    /// value says what is wrong with the request. Answer a bad request with
-    /// [`reject`](Self::reject). Use this call in servers that also show a page.
+    /// value then says what is wrong with the request. Answer a bad request with
+    /// [`reject`](Self::reject). Use this call in servers that also serve a web page.
     ///
     /// # Errors
     ///
@@ -126,8 +128,8 @@ impl<S: Stream> Incoming<S> {
     }
 
     /// Rejects the request: writes the response, and ends the stream. A Date header is added if the
-    /// response has none. Then this call discards input until the peer ends its side, for at most a
-    /// second. Unread input could make the peer lose the response.
+    /// response has none. Then this call discards input until the peer ends its side of the stream,
+    /// for at most a second. Otherwise unread input could make the peer lose the response.
     ///
     /// # Errors
     ///
@@ -136,19 +138,19 @@ impl<S: Stream> Incoming<S> {
     /// stream.
     pub fn reject(mut self, rejection: impl Into<Rejection>) -> Result<(), Error> {
         wait(self.0.answer(rejection.into()))??;
-        let _ = wait(self.0.linger()); // from a non-blocking stream, only what has arrived
+        let _ = wait(self.0.linger()); // a non-blocking stream gives only what has arrived
         Ok(())
     }
 }
 
-/// Runs a future whose polls wait by themselves, in `poll_wait`. So one poll finishes it, unless
-/// the stream is non-blocking: then the future is dropped.
+/// Runs a future whose poll waits by itself, in `poll_wait`. So one poll completes the future. If
+/// the stream is non-blocking, this call drops the future and returns `WouldBlock`.
 pub(crate) fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
     ready_or_would_block(pin!(future).poll(&mut context()))
 }
 
 impl<S: Stream> Timed<S, Thread> {
-    /// For an opening handshake that began at `began`.
+    /// Joins a stream and a clock, for an opening handshake that began at `began`.
     pub(crate) fn opening(began: Instant, io: S) -> Self {
         let _ = io.set_nodelay(true); // if this fails, reading fails too
         Self::new(io, began)

@@ -1,7 +1,8 @@
-//! The connection on a stream that blocks: any `Read + Write`.
+//! A WebSocket on a stream that blocks: any `Read + Write`.
 //!
-//! The adapter parses the input. When the input is used up, it writes once, reads once, and begins
-//! again. So a batch of messages costs one read, and the replies to the batch cost one write.
+//! The adapter parses the input. When the input is used up, the adapter writes once, reads once,
+//! and begins again. So a batch of messages costs one read, and the replies to the batch cost one
+//! write.
 //!
 //! ```no_run
 //! use std::net::TcpListener;
@@ -29,42 +30,43 @@
 //! non-blocking stream would block, the call returns [`Error::WouldBlock`]. Nothing is lost. A
 //! receiving call, `ready`, `flush` and `close` go on when called again. **`send` does not**: a
 //! second call may send the message twice. Compare [`fed()`](Sender::fed) before and after the
-//! call. If the value has changed, the message is queued, and `flush` writes the rest. Otherwise
-//! nothing was sent.
+//! call. If the value has changed, the message is queued, and `flush` writes the rest of the
+//! message. Otherwise nothing was sent.
 //!
-//! The system rounds these timeouts to the steps of its clock, 4 ms on many Linux systems. A
-//! timeout then ends one or two steps late. So a timeout of 3 ms can take 8 ms on any blocking
-//! socket. With [`Spin`], timeouts are at most about 40 µs late.
+//! The operating system rounds these timeouts to the steps of its clock, 4 ms on many Linux
+//! systems. So a timeout ends one or two steps late: a timeout of 3 ms can take 8 ms on any
+//! blocking socket. With [`Spin`], timeouts are at most about 40 µs late.
 //!
-//! **Timers.** Calls drive the deadlines of [`Config`]. Nothing runs between calls, so keep
+//! **Timers.** Calls check the deadlines of [`Config`]. Nothing runs between calls, so keep
 //! receiving. A receiving call that finds nothing to read checks all deadlines, even if it returns
-//! `WouldBlock` at once. So a loop that polls non-blocking streams once a tick needs no timers
-//! (recipes: many connections on one thread). A call waits in [`Stream::wait`], which is `poll(2)`
-//! for a socket, until the stream is ready or the next deadline comes. If no deadline falls into
-//! the next second, the call waits in a blocking read instead. For these reads the adapter sets the
-//! stream's read timeout, so do not set a read timeout on the stream.
+//! `WouldBlock` at once. So a loop that receives from non-blocking streams once a tick needs no
+//! timers (recipes: many connections on one thread). A call waits in [`Stream::wait`], which is
+//! `poll(2)` for a socket, until the stream is ready or the next deadline passes. If no deadline
+//! falls into the next second, the call waits in a blocking read instead. For these reads the
+//! adapter sets the stream's read timeout, so do not set a read timeout on the stream.
 //!
-//! A stream without [`wait`](Stream::wait) ([`WithoutTimeouts`]) blocks in its own calls. While the
-//! stream blocks, no deadline is noticed. Setting a timeout fails with `Unsupported`, and the
-//! connection cannot be split. A TLS stream waits on the stream below it. The adapter never waits
-//! for a socket that you made non-blocking, except on Windows, which does not tell the mode of a
-//! socket.
+//! A stream without [`wait`](Stream::wait), such as [`WithoutTimeouts`], blocks in its own calls.
+//! While the stream blocks, the adapter notices no deadline. Setting a timeout fails with
+//! `Unsupported`, and the connection cannot be split. A TLS stream waits on the stream below it.
+//! The adapter does not wait for a socket that you made non-blocking. (On Windows it does, because
+//! Windows does not tell the mode of a socket.)
 //!
-//! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. This keeps
-//! a whole core busy: see [`Spin`].
+//! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. A waiting
+//! call then keeps a whole core busy: see [`Spin`].
 //!
 //! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`].
 //! Neither half wakes the other, because a wake-up would need more file descriptors. Instead, the
 //! waits of both halves are bounded. When the writer starts a deadline, the reader notices within a
-//! second, or within a quarter of the shorter of [`close_timeout`](Config::close_timeout) and
-//! [`write_timeout`](Config::write_timeout) if that is less. A writer that waits for room notices
-//! within 50 ms that receiving has failed.
+//! second. If a quarter of [`close_timeout`](Config::close_timeout) or of
+//! [`write_timeout`](Config::write_timeout) is shorter, the reader notices within that quarter. A
+//! writer that waits for room notices within 50 ms that receiving has failed.
 //!
 //! **Stopping.** To stop a thread that waits in the `recv` of a [`Reader`], call [`Writer::close`]
-//! from another thread. `recv` returns when the peer has answered, and at the latest a second after
-//! [`Config::close_timeout`]. A thread with a whole [`WebSocket`] must check by itself whether to
-//! stop: set a timeout with [`set_read_timeout`](WebSocket::set_read_timeout), and check at each
-//! [`Error::WouldBlock`] of `recv`.
+//! from another thread. `recv` returns when the peer has answered. If the peer does not answer,
+//! `recv` returns at most a second after [`Config::close_timeout`] has passed. A thread with a
+//! whole [`WebSocket`] must check by itself whether to stop: set a timeout with
+//! [`set_read_timeout`](WebSocket::set_read_timeout), and check at each [`Error::WouldBlock`] of
+//! `recv`.
 mod handshake;
 mod spin;
 mod split;
@@ -95,31 +97,32 @@ use std::{
 };
 use thread::{Thread, context};
 
-/// The calls of a whole connection and of the receiving half. An answer is fed to a `$Sender`.
+/// The calls of a whole connection and of the receiving half. `$Sender` is the type to which an
+/// answer is fed.
 macro_rules! receiving {
     ($Sender:ty) => {
         /// Sets how long a receiving call may wait for its result before it returns
         /// [`Error::WouldBlock`]. `None`, the default, sets no limit. Neither a Ping nor a part of
-        /// a message restarts this time.
+        /// a message restarts this timeout.
         ///
         /// # Errors
         ///
-        /// `InvalidInput` for zero. The errors of [`Stream::wait`], without which the stream cannot
-        /// keep a timeout.
+        /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], because only that call
+        /// keeps a timeout.
         pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
             self.0.io.check(timeout)?;
             self.0.io.wait.read_limit = timeout;
             Ok(())
         }
 
-        /// The next message, or `None` once the peer's Close was received and answered.
+        /// Returns the next message, or `None` once the peer's Close was received and answered.
         ///
         /// The message is borrowed from the buffer it was read into, and lives until the next call.
-        /// When the input is used up, this call writes the messages that were fed, and waits for
-        /// input. The call also receives while the stream refuses bytes, so that two peers cannot
-        /// block each other.
+        /// When the input is used up, this call writes the queued replies, and waits for input. On
+        /// a whole WebSocket it also writes the messages that were fed. While the stream refuses
+        /// bytes, the call goes on receiving, so that two peers cannot block each other.
         ///
-        /// On a client, `None` comes only once the server has also ended the stream, or
+        /// A client gets `None` only once the server has also ended the stream, or
         /// [`close_timeout`](crate::Config::close_timeout) after the server's Close. To skip that
         /// wait, use [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close),
         /// read the code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the
@@ -130,8 +133,7 @@ macro_rules! receiving {
         /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`] if the stream
         /// fails. Everything that arrived before is delivered first. Later calls fail too. After a
         /// violation, this call sends a Close and gives the peer a second to end the stream before
-        /// it returns the error. During that second [`closed`](Self::closed) already has the error.
-        /// [`Error::WouldBlock`] is not a failure: call again.
+        /// it returns the error. [`Error::WouldBlock`] is not a failure: call again.
         #[inline]
         pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
             let ready = self.0.wait_message()?;
@@ -144,15 +146,16 @@ macro_rules! receiving {
         /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
         /// This call hands out a message only while fewer than
-        /// [`high_water`](crate::Config::high_water) bytes are buffered. So one reply to each
-        /// message never fails with `Full`. While a peer does not read, this call does not read
-        /// either, until the write timeout ends the connection. (Two ends that answer each message
-        /// with several messages can block each other this way.) After our own Close, messages up
-        /// to the peer's Close are discarded. After a failed write, messages are still delivered,
-        /// but nothing can be fed.
+        /// [`high_water`](crate::Config::high_water) bytes fed in order are unsent. So, if you feed
+        /// one reply to each message, `feed` never fails with `Full`. For this, `high_water` must
+        /// be at least 4 KiB, which leaves room for the Pongs of one read. If the peer does not
+        /// read, this call stops reading too, until the write timeout ends the connection. (So two
+        /// ends that answer each message with several messages can block each other.) After our own
+        /// Close, messages up to the peer's Close are discarded. After a failed write, messages are
+        /// still delivered, but nothing can be fed.
         ///
-        /// On a `Reader`, this call returns no sending half and discards nothing: only the result
-        /// differs from that of `recv`.
+        /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
+        /// and returns no sending half.
         ///
         /// # Errors
         ///
@@ -165,8 +168,8 @@ macro_rules! receiving {
             Ok(self.0.received())
         }
 
-        /// The next message or control frame. `None` after the peer's Close. Use this call in
-        /// proxies, and when [`auto_pong`](crate::Config::auto_pong) or
+        /// Returns the next message or control frame, or `None` after the peer's Close. Use this
+        /// call in proxies, and when [`auto_pong`](crate::Config::auto_pong) or
         /// [`auto_close`](crate::Config::auto_close) is off.
         ///
         /// # Errors
@@ -177,10 +180,11 @@ macro_rules! receiving {
             self.0.take(ready, |rx| rx.event())
         }
 
-        /// The next chunk of a message, as it arrives. Use this call for messages that are too
-        /// large for memory. See [`Connection::step_chunk`](crate::Connection::step_chunk) for the
-        /// limits. A call of [`recv`](Self::recv) in the middle of a message skips the rest of that
-        /// message. If the peer closes in the middle of a message, no chunk has `last` set, and
+        /// Returns the next chunk of a message as soon as the chunk has arrived. Use this call for
+        /// messages that are too large for memory.
+        /// [`Connection::step_chunk`](crate::Connection::step_chunk) says which limits apply. A
+        /// call of [`recv`](Self::recv) in the middle of a message skips the rest of that message.
+        /// If the peer closes in the middle of a message, no chunk has `last` set, and
         /// [`Closed::cut`](crate::Closed::cut) is set.
         ///
         /// # Errors
@@ -207,7 +211,7 @@ use receiving;
 
 /// A WebSocket over `S`.
 ///
-/// Dropping a WebSocket ends the stream at once, and loses messages that were not flushed. So call
+/// Dropping a WebSocket drops the stream at once, and loses messages that were not flushed. So call
 /// [`close`](Self::close) first. After the end of the connection, the stream stays open until the
 /// WebSocket is dropped.
 #[derive(Debug)]
@@ -222,12 +226,13 @@ impl<S: Stream> WebSocket<S> {
     receives!(S);
     receiving!(&mut Sender);
 
-    /// Joins a stream and a connection after the opening handshake. No option of the stream is set.
+    /// Joins a stream and a connection whose opening handshake is done. Sets no option of the
+    /// stream.
     pub fn from_parts(io: S, conn: Connection) -> Self {
         Self(Socket::join(Timed::new(io, Instant::now()), conn))
     }
 
-    /// Makes all further calls wait by [asking again and again](Spin) instead of sleeping. The
+    /// Makes all further calls wait by [trying again and again](Spin) instead of sleeping. The
     /// timeouts stay set, and messages fed or received before are kept.
     ///
     /// # Errors
@@ -239,14 +244,14 @@ impl<S: Stream> WebSocket<S> {
         Ok(WebSocket(Socket::new(core, Timed { io: Spin::new(io)?, wait })))
     }
 
-    /// Sets how long a sending call may wait while the stream accepts nothing before it returns
-    /// [`Error::WouldBlock`]. `None`, the default, sets no limit. Unlike [`Config::write_timeout`],
-    /// this timeout does not end the connection.
+    /// Sets how long a sending call waits for a stream that accepts no bytes. After that time the
+    /// call returns [`Error::WouldBlock`]. `None`, the default, sets no limit. Unlike
+    /// [`Config::write_timeout`], this timeout does not end the connection.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for zero. The errors of [`Stream::wait`], without which the stream cannot
-    /// keep a timeout.
+    /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], because only that call keeps a
+    /// timeout.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
         self.0.io.check(timeout)?;
         self.0.io.wait.write_limit = timeout;
@@ -254,32 +259,33 @@ impl<S: Stream> WebSocket<S> {
     }
 
     /// Waits for room, feeds a message, and writes everything buffered. When the call returns `Ok`,
-    /// the stream has accepted the message. A borrowed message is copied.
+    /// the stream has accepted the message. This call copies a borrowed message.
     /// [`Outbound`](crate::Outbound) says which messages are not copied.
     ///
-    /// This call does not read. So a program that never receives learns of the peer's Close only
-    /// when the stream breaks. And two peers that both send before they receive can block each
-    /// other. To avoid both problems, split the connection, or use `feed` and receive.
+    /// This call does not read, which has two consequences. A program that never receives learns of
+    /// the peer's Close only when the stream breaks. Two peers that both send before they receive
+    /// can block each other. To avoid both problems, split the WebSocket, or call `feed` and then a
+    /// receiving call.
     ///
     /// # Errors
     ///
     /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] if the stream fails.
-    /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream took no
-    /// byte for [`write_timeout`](Config::write_timeout). Messages that have arrived can still be
-    /// received then.
+    /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream accepted
+    /// no byte for [`write_timeout`](Config::write_timeout). After such a timeout you can still
+    /// receive the messages that have arrived.
     ///
     /// [`Error::WouldBlock`] has two cases. If there was no room, nothing was sent, and a message
-    /// given by value is gone. (To keep the message, call `ready`, then `feed` and `flush`.) If
-    /// there was room, the next flush sends the whole message, so do not send it again. To tell the
-    /// two cases apart, compare [`Sender::fed`] before and after.
+    /// given by value is lost. (To keep the message, call `ready`, then `feed` and `flush`.) If
+    /// there was room, the next flush sends the rest of the message, so do not send the message
+    /// again. To tell the two cases apart, compare [`Sender::fed`] before and after.
     pub fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
         self.ready()?;
         let _ = self.feed(message)?;
         self.flush()
     }
 
-    /// Waits until there is room for a message of any length. This call writes if necessary, and
-    /// does not read.
+    /// Waits until there is room for a message of any length. This call writes if there is no room,
+    /// and does not read.
     ///
     /// # Errors
     ///
@@ -295,7 +301,7 @@ impl<S: Stream> WebSocket<S> {
     /// # Errors
     ///
     /// [`Error::Io`] if the stream fails. [`Error::Recv`] with
-    /// [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream took no byte for
+    /// [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream accepted no byte for
     /// [`write_timeout`](Config::write_timeout). [`Error::WouldBlock`] if bytes are left; the next
     /// flush writes them.
     #[inline]
@@ -305,8 +311,8 @@ impl<S: Stream> WebSocket<S> {
     }
 
     /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
-    /// everything fed. Then the call discards input up to the peer's Close, and ends the stream.
-    /// [`close_timeout`](Config::close_timeout) bounds this time.
+    /// everything fed. Then the call discards input up to the peer's Close, and ends the stream,
+    /// within [`close_timeout`](Config::close_timeout).
     ///
     /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a reason
     /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None`.
@@ -318,15 +324,15 @@ impl<S: Stream> WebSocket<S> {
     /// was written. After [`Error::WouldBlock`] call this again.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
         begun(self.sender_mut().close(frame))?;
-        self.0.io.wait.begin(); // once: discarded messages must not restart the caller's timeout
+        self.0.io.wait.begin(); // once: a discarded message must not restart the caller's timeout
         while self.0.wait_on(Want::Message)? == Ready::Item {}
         self.0.ended::<()>().map(drop)
     }
 }
 
 impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
-    /// The next message, by the fast path if possible. That path neither starts the time of a call
-    /// nor waits.
+    /// Returns the next message, by the fast path if possible. The fast path does not wait, so it
+    /// need not start the caller's timeout.
     #[inline]
     fn wait_message(&mut self) -> Result<Ready, Error> {
         match self.quick() {
@@ -335,20 +341,21 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         }
     }
 
-    /// A whole receiving call, up to an item or the end.
+    /// Makes a whole receiving call, up to an item or the end.
     fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
         self.io.wait.begin();
         self.wait_on(want)
     }
 
-    /// Like [`wait_for`](Self::wait_for), but the caller has started the time of the call.
+    /// Like [`wait_for`](Self::wait_for), but `begin` was called before.
     #[inline(never)]
     fn wait_on(&mut self, want: Want) -> Result<Ready, Error> {
         self.wait_until_ready(|socket, cx| socket.poll_more(cx, want))
     }
 
-    /// Polls and waits alternately, until the poll is ready. Fails if a wait does: with
-    /// `WouldBlock` the call can go on later, because the polls keep their state in the connection.
+    /// Polls and waits alternately, until the poll is ready. Fails if a wait fails. After
+    /// `WouldBlock` the caller may call again, because the polls keep their state in the
+    /// connection.
     #[inline]
     fn wait_until_ready<T>(
         &mut self,
@@ -362,9 +369,11 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         }
     }
 
-    /// Waits for room for an answer, within the caller's write timeout, then for a message, within
-    /// the read timeout. Messages that are discarded after our Close do not restart the read
-    /// timeout.
+    /// Waits for room for an answer, within the caller's write timeout. Then waits for a message,
+    /// within the read timeout. Messages that are discarded after our Close do not restart the read
+    /// timeout. One wait for room is enough, because nobody can feed during this call. (A task can
+    /// drop the future, feed, and then poll a new future. So `poll_to_reply` checks the room at
+    /// each poll.) An idle message overtakes, so it takes no room.
     #[inline(never)]
     fn wait_to_reply(&mut self) -> Result<Ready, Error> {
         self.io.wait.begin_sending();

@@ -1,8 +1,8 @@
 //! A stream that never sleeps: for the least latency, at the price of a core.
 //!
 //! Only the waiting differs from other streams. A read tries many times before it fails with
-//! `WouldBlock`. Then the adapter checks its deadlines and reads again, because
-//! [`wait`](Stream::wait) returns at once.
+//! `WouldBlock`. Then the adapter checks its deadlines and calls [`wait`](Stream::wait), which
+//! returns at once. So the adapter reads again.
 use super::{Interest, Stream};
 use std::{
     hint::spin_loop,
@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-/// The number of tries of one read. The clock is read between two reads. Each try is a system call,
-/// so all tries of one read take about 20 µs.
+/// The number of tries of one read. The adapter reads the clock between two reads, and not between
+/// two tries. Each try is a system call, so all tries of one read take about 20 µs.
 const TRIES: u32 = 64;
 
 /// A stream whose reads try again and again instead of sleeping. This saves the wake-up of the
@@ -21,7 +21,7 @@ const TRIES: u32 = 64;
 /// use tickwire::{Config, blocking::connect};
 ///
 /// # fn trade() -> Result<(), Box<dyn std::error::Error>> {
-/// // In a thread that has a core to itself (`taskset`, `isolcpus`).
+/// // Run this in a thread that has a core to itself (`taskset`, `isolcpus`).
 /// let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default())?.into_spin()?;
 /// while let Some(message) = ws.recv()? {
 ///     println!("{message:?}");
@@ -32,18 +32,19 @@ const TRIES: u32 = 64;
 ///
 /// **Cost.** A spinning thread uses a whole core all the time, even while nothing arrives. With
 /// fewer cores than spinning threads, spinning is slower than sleeping. On a processor with
-/// hyper-threads, the other thread of the core is slowed a little too. A [`spin_loop`] hint between
-/// tries keeps this loss small. Each try is a system call.
+/// hyper-threads, spinning also slows the other thread of the core a little. A [`spin_loop`] hint
+/// between tries keeps this loss small. Each try is a system call.
 ///
 /// **Deadlines** hold as on any stream, and so do the caller's
 /// [timeouts](super::WebSocket::set_read_timeout). The clock is read once in 64 tries, so deadlines
-/// may be up to about 40 µs late. For input that arrives within these tries, the clock is not read.
+/// may be up to about 40 µs late. If input arrives within these tries, the read returns at once,
+/// and the clock is not read.
 ///
-/// **TLS** may be around the `Spin` or inside it. In `TlsStream<Spin<TcpStream>>` a try is only the
-/// system call. `into_spin` after `connect` makes a `Spin` around the TLS stream, so each try runs
-/// the code of TLS too.
+/// **TLS** may be around the `Spin` or inside the `Spin`. In `TlsStream<Spin<TcpStream>>` a try is
+/// only the system call. `into_spin` after `connect` puts the `Spin` around the TLS stream, so each
+/// try runs the code of TLS too.
 ///
-/// Both halves of a split connection spin, each in its own calls.
+/// In a split connection, each half spins in its own calls.
 #[derive(Debug)]
 pub struct Spin<S> {
     io: S,

@@ -1,11 +1,11 @@
 //! The two halves of a WebSocket for two threads. These halves work like the halves for two tasks,
-//! but each thread waits by itself.
+//! but neither thread can wake the other.
 //!
-//! A thread that waits in the system is woken only by the stream. To wake it by other means (an
-//! eventfd or a pipe), each split connection would need more file descriptors, and each message one
-//! more system call. So the waits are bounded. Once a second, a waiting reader checks whether a
-//! Close was queued or a write timed out. The reader checks more often if a writer's shortest
-//! timeout is below four seconds: four times in that timeout. A writer that waits for room checks
+//! Only the stream wakes a thread that waits in the operating system. With an eventfd or a pipe,
+//! each split connection would need more file descriptors, and each message one more system call.
+//! So the waits are bounded instead. Once a second, a waiting reader checks whether a Close was
+//! queued or a write timed out. If the shortest timeout that the writer can start is below four
+//! seconds, the reader checks four times in that timeout. A writer that waits for the stream checks
 //! every 50 ms whether receiving has failed.
 use super::{
     Ready, Received, Stream, Want, WebSocket, receiving,
@@ -20,17 +20,17 @@ use std::{io, task::Poll, time::Duration};
 /// The longest wait of a writer. After each wait the writer checks whether receiving has failed.
 const WRITER_WAIT: Duration = Duration::from_millis(50);
 
-/// The half that receives. Keep receiving: this answers Pings, sees the peer's Close, and drives
-/// all deadlines except the deadline on writing. Dropping the `Reader` ends receiving. Then the
-/// [`Writer`] learns of the connection's end from a failed write.
+/// The half that receives. Keep receiving: receiving calls answer Pings, notice the peer's Close,
+/// and check the deadlines. (The `Writer` also checks the deadline on writing.) Dropping the
+/// `Reader` ends receiving. Then the [`Writer`] learns of the connection's end from a failed write.
 #[derive(Debug)]
 pub struct Reader<S>(Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>);
 
-/// The half that sends. Bytes leave when the `Writer` flushes, or with the next write of the
+/// The half that sends. Messages leave when the `Writer` flushes, or with the next write of the
 /// [`Reader`]. Dropping the `Writer` does not close the connection: call [`close`](Self::close)
 /// first.
 ///
-/// There is only one `Writer`. Several senders need a channel in front of it.
+/// There is only one `Writer`. For several senders, put a channel in front of the `Writer`.
 #[derive(Debug)]
 pub struct Writer<S>(drive::Writer<Timed<S, Thread>, Timed<S, Thread>>);
 
@@ -49,8 +49,8 @@ impl<S: Stream> Writer<S> {
 
 impl<S: Stream> WebSocket<S> {
     /// Splits the connection for two threads. Messages fed or received before are kept. If you are
-    /// sending a message in chunks, the [`Writer`] continues it. The read timeout goes to the
-    /// [`Reader`], the write timeout to the `Writer`.
+    /// sending a message in chunks, the [`Writer`] continues it. The [`Reader`] keeps the read
+    /// timeout, and the `Writer` keeps the write timeout.
     ///
     /// The two halves use three handles of the stream: one to read from, one that both halves write
     /// to, and one on which the writer waits.
@@ -60,8 +60,8 @@ impl<S: Stream> WebSocket<S> {
     /// Those of [`Stream::try_clone`]: `Unsupported` for a stream that cannot be split. After an
     /// error the connection is lost.
     pub fn into_split(self) -> io::Result<(Reader<S>, Writer<S>)> {
-        // A deadline that the writer starts is then noticed while at least three quarters of it are
-        // left, because nothing wakes the reader.
+        // Nothing wakes the reader when the writer starts a deadline. With this wait, the reader
+        // notices while at least three quarters of the time are left.
         let quarter = self.0.core.conn.shortest_sending_timeout() / 4;
         let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {
@@ -109,9 +109,8 @@ impl<S: Stream> Writer<S> {
         if self.0.has_room()? { Ok(()) } else { self.write_out(true) }
     }
 
-    /// As [`WebSocket::flush`]. The call waits until the stream has accepted everything, within
-    /// [`write_timeout`](crate::Config::write_timeout). The wait does not depend on the reader's
-    /// thread.
+    /// As [`WebSocket::flush`]. The call waits until the stream has accepted everything. It does
+    /// not depend on the reader's thread.
     ///
     /// # Errors
     ///
@@ -120,10 +119,11 @@ impl<S: Stream> Writer<S> {
         self.write_out(false)
     }
 
-    /// Queues a Close behind everything fed, and writes it. The [`Reader`] goes on to the peer's
-    /// Close and ends the stream, within [`close_timeout`](crate::Config::close_timeout). That time
-    /// begins when the `Reader` notices the Close: within a second, or within a quarter of the
-    /// shorter of `close_timeout` and `write_timeout` if that is less.
+    /// Queues a Close behind everything fed, and writes everything. The [`Reader`] then receives up
+    /// to the peer's Close, and ends the stream, within
+    /// [`close_timeout`](crate::Config::close_timeout). This time begins when the `Reader` notices
+    /// our Close, at most a second later. If a quarter of `close_timeout` or of `write_timeout` is
+    /// shorter than a second, the `Reader` notices within that quarter.
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl<S: Stream> Writer<S> {
     }
 
     /// Writes everything. With `enough`, stops once there is room. Each wait ends after
-    /// `WRITER_WAIT` at the latest, so that the next poll notices the end of receiving.
+    /// `WRITER_WAIT` at the latest, so that the next poll notices if receiving has failed.
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {
         self.0.handle.wait.begin_sending();
         let mut before = self.0.with(|tx| tx.buffered_amount());
@@ -144,9 +144,9 @@ impl<S: Stream> Writer<S> {
                 return done.map_err(|error| *error);
             }
             let (until, left) = self.0.with(|tx| (tx.poll_timeout(), tx.buffered_amount()));
-            // If fewer bytes are left, one of the halves has written some, so the time of this call
-            // begins again. The handle that both halves write to cannot restart this time, because
-            // the handle does not know this call.
+            // If fewer bytes are left, one of the halves has written some, so the caller's timeout
+            // begins again. `poll_write` cannot restart this timeout: it runs on the handle that
+            // both halves write to, but only `self.0.handle` has the timeout.
             if left < before {
                 self.0.handle.wait.begin_sending();
             }
@@ -154,7 +154,7 @@ impl<S: Stream> Writer<S> {
             self.0.share_rest(false); // this thread writes the refused bytes itself
             let waited = self.0.handle.wait_to_write(until);
             if waited.is_err() {
-                self.0.share_rest(true); // this thread leaves them to the reader
+                self.0.share_rest(true); // this thread leaves the refused bytes to the reader
             }
             waited?;
         }

@@ -11,12 +11,12 @@ use std::{
 /// A stream for a thread. A `Stream` has calls that never wait, and one call that only waits.
 ///
 /// The adapter reads and writes by [`try_read`](Self::try_read) and [`try_write`](Self::try_write).
-/// The adapter waits in [`wait`](Self::wait) for the stream or the next deadline. A call of
-/// [`read`](Read::read) may wait, so the adapter calls it only if nothing is to be written, and no
-/// deadline is within the time given to [`set_read_timeout`](Self::set_read_timeout). The adapter
-/// never calls `write` or `write_vectored`.
+/// It waits in [`wait`](Self::wait) for the stream or the next deadline. A call of
+/// [`read`](Read::read) may wait. So the adapter calls `read` only if nothing is to be written, and
+/// no deadline is within the time given to [`set_read_timeout`](Self::set_read_timeout). The
+/// adapter never calls `write` or `write_vectored`.
 ///
-/// All calls of this trait have a default. With the defaults, [`WithoutTimeouts`] makes a `Stream`
+/// All calls of this trait have a default. [`WithoutTimeouts`] uses the defaults to make a `Stream`
 /// of any `Read + Write`. If a stream of your own wraps a socket, forward the calls to the socket.
 /// For example, this stream counts the bytes read:
 ///
@@ -61,11 +61,11 @@ use std::{
 /// ```
 pub trait Stream: Read + Write {
     /// Reads the bytes that have arrived. If no bytes have arrived, fails with `WouldBlock`. The
-    /// default is `read`, which may wait. While `read` waits, no deadline is noticed.
+    /// default is `read`, which may wait. While `read` waits, the adapter notices no deadline.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Those of the operating system.
     #[inline]
     fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.read(buf)
@@ -76,7 +76,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Those of the operating system.
     #[inline]
     fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match bufs {
@@ -90,35 +90,37 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Those of the operating system.
     #[inline]
     fn try_flush(&mut self) -> io::Result<()> {
         self.flush()
     }
 
-    /// Waits until the stream can be read or written, as `interest` says. May return early, but not
-    /// later than `timeout`.
+    /// Waits until the stream can be read or written, as `interest` says. May return early, but
+    /// must not wait longer than `timeout`.
     ///
     /// # Errors
     ///
-    /// Those of the system. `Unsupported`, the default, means that the stream cannot wait. A call
-    /// that would have to wait then returns [`Error::WouldBlock`](crate::Error::WouldBlock).
-    /// `WouldBlock` means that the user wants no call to wait, as on a socket that the user made
-    /// non-blocking. With a timeout of zero do not return `WouldBlock`: the adapter only asks
-    /// whether the stream can wait.
+    /// Those of the operating system. `Unsupported`, the default, means that the stream cannot
+    /// wait. A call that would have to wait then returns
+    /// [`Error::WouldBlock`](crate::Error::WouldBlock). `WouldBlock` means that the user wants no
+    /// call to wait, as on a socket that the user made non-blocking. If `timeout` is zero, do not
+    /// return `WouldBlock`: the adapter only asks whether the stream can wait, or a deadline has
+    /// just passed.
     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
         let _ = (interest, timeout);
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Sets how long a `read` may wait; `None` sets no limit. A read that waits longer fails with
-    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter sets a second or less: before the
-    /// first read that may wait while a deadline is running, and again after a split.
+    /// Sets how long a `read` may wait; `None` sets no limit. After this time the read fails with
+    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter sets a timeout of a second or
+    /// less: before the first read that may wait while a deadline is running, and again after a
+    /// split.
     ///
     /// # Errors
     ///
-    /// Those of the system. `Unsupported`, the default, means that the adapter calls `read` only
-    /// while there is no deadline.
+    /// Those of the operating system. After `Unsupported`, the default, the adapter calls `read`
+    /// only while there is no deadline.
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         let _ = timeout;
         Err(io::ErrorKind::Unsupported.into())
@@ -128,27 +130,28 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Those of the operating system.
     fn set_nodelay(&self, yes: bool) -> io::Result<()> {
         let _ = yes;
         Ok(())
     }
 
-    /// Shuts the stream down for writing: the peer reads the end of the stream, and may go on
+    /// Shuts the stream down for writing: the peer then reads the end of the stream, and may go on
     /// sending. The default only flushes.
     ///
     /// # Errors
     ///
-    /// Those of the system. After `WouldBlock` or `Interrupted` the adapter calls this again.
+    /// Those of the operating system. After `WouldBlock` or `Interrupted` the adapter calls this
+    /// again.
     fn shutdown(&mut self) -> io::Result<()> {
         self.try_flush()
     }
 
-    /// Another handle of the same stream, so that one thread can read while another writes.
+    /// Makes another handle of the same stream, so that one thread can read while another writes.
     ///
     /// # Errors
     ///
-    /// Those of the system; `Unsupported`, the default, if the stream cannot be cloned.
+    /// Those of the operating system; `Unsupported`, the default, if the stream cannot be cloned.
     fn try_clone(&self) -> io::Result<Self>
     where
         Self: Sized,
@@ -166,9 +169,9 @@ pub trait Stream: Read + Write {
 /// The events that [`Stream::wait`] waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
-    /// The stream can be read.
+    /// Wait until the stream can be read.
     pub read: bool,
-    /// The stream can be written.
+    /// Wait until the stream can be written.
     pub write: bool,
 }
 
@@ -178,7 +181,7 @@ impl Interest {
     /// Wait until the stream accepts bytes.
     pub const WRITE: Self = Self { read: false, write: true };
 
-    /// The events of both.
+    /// Returns the events of both values.
     pub(crate) const fn and(self, other: Self) -> Self {
         Self { read: self.read || other.read, write: self.write || other.write }
     }
@@ -229,7 +232,8 @@ socket!(TcpStream, |tcp, yes| tcp.set_nodelay(yes));
 #[cfg(unix)]
 socket!(std::os::unix::net::UnixStream, |_unix, _yes| Ok(()));
 
-/// Forwards the calls that carry no bytes to another stream.
+/// Implements the calls that every wrapper forwards to its inner stream. All other calls read,
+/// write, shut or clone the stream.
 macro_rules! forwarded {
     ($this:ident => $to:expr) => {
         #[inline]
@@ -312,11 +316,11 @@ macro_rules! pointer {
 pointer!(&mut S);
 pointer!(Box<S>);
 
-/// Any `Read + Write` as a [`Stream`]. The calls wait by themselves. While a call waits, no
-/// deadline of [`Config`](crate::Config) is noticed. The caller cannot set timeouts, the stream has
-/// no shutdown, and the connection cannot be split.
+/// Any `Read + Write` as a [`Stream`]. Calls of the inner stream may wait. While such a call waits,
+/// the adapter notices no deadline of [`Config`](crate::Config). You cannot set timeouts, a
+/// shutdown only flushes, and the connection cannot be split.
 ///
-/// The inner stream may be non-blocking. Then a call that would block returns
+/// If the inner stream is non-blocking, a call that would block returns
 /// [`Error::WouldBlock`](crate::Error::WouldBlock).
 #[derive(Clone, Debug, Default)]
 pub struct WithoutTimeouts<S>(pub S);

@@ -1,7 +1,10 @@
 //! System calls on a socket: calls that never wait, and one call that only waits. On Unix the
-//! socket stays blocking, so that a plain read can wait too.
+//! socket stays in blocking mode, so that a plain read can wait too.
 use super::Interest;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 #[cfg(unix)]
 pub(super) use std::os::fd::AsFd;
 #[cfg(windows)]
@@ -11,15 +14,20 @@ use std::{
     time::Duration,
 };
 
-/// Waits with `poll(2)`, which on Windows is WSAPoll. Does not say which event came: the adapter
-/// tries the socket anyway. A timeout that the system cannot express means no limit.
+/// Waits with `poll(2)`, which on Windows is WSAPoll. Does not return which event occurred, because
+/// the adapter tries the socket in any case. A timeout that is too long for the operating system
+/// means no limit.
 fn poll_socket(socket: &impl AsFd, want: Interest, timeout: Option<Duration>) -> io::Result<()> {
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN, want.read);
     flags.set(PollFlags::OUT, want.write);
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-    poll(&mut [PollFd::new(socket, flags)], timeout.as_ref())?;
-    Ok(())
+    match poll(&mut [PollFd::new(socket, flags)], timeout.as_ref()) {
+        // A signal may interrupt even a `poll` with a timeout of zero. This is no error, because a
+        // wait may return early.
+        Err(Errno::INTR) => Ok(()),
+        polled => Ok(polled.map(|_| ())?),
+    }
 }
 
 #[cfg(unix)]
@@ -32,8 +40,8 @@ mod calls {
 
     #[cfg(not(target_vendor = "apple"))]
     const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
-    /// Apple's systems lack this flag. Instead, std sets an option on the sockets that it opens
-    /// there.
+    /// Apple's systems lack this flag. On these systems std sets an option on each socket that it
+    /// opens.
     #[cfg(target_vendor = "apple")]
     const NO_SIGNAL: SendFlags = SendFlags::empty();
 
@@ -57,9 +65,9 @@ mod calls {
         })
     }
 
-    /// Waits, but returns `WouldBlock` at once if the caller made the socket non-blocking, because
-    /// that caller waits by itself. The mode is read at each wait, because the caller may change
-    /// it. With a timeout of zero, the call only checks the socket, and ignores its mode.
+    /// Waits. But if the user made the socket non-blocking, returns `WouldBlock` at once, because
+    /// that user does not want to wait. Each wait reads the mode anew, because the user may change
+    /// it. With a timeout of zero, the call does not wait, and ignores the mode.
     pub(in super::super) fn wait(
         socket: &impl AsFd,
         want: Interest,
@@ -73,9 +81,10 @@ mod calls {
     }
 }
 
-/// Windows has no MSG_DONTWAIT, so the socket is made non-blocking and stays so. After that a plain
-/// read does not wait either. The adapter then waits in `poll`. Windows does not tell the mode of a
-/// socket, so the adapter also waits for a socket that the caller made non-blocking.
+/// Windows has no MSG_DONTWAIT, so the first call makes the socket non-blocking, and the socket
+/// stays non-blocking. After that a plain read does not wait either, and the adapter waits in
+/// `poll`. Windows does not tell the mode of a socket, so the adapter also waits for a socket that
+/// the user made non-blocking.
 #[cfg(windows)]
 mod calls {
     use super::*;

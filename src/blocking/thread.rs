@@ -1,12 +1,12 @@
-//! How a thread waits: like a task that `poll(2)` wakes.
+//! How a thread waits: the thread polls like a task, and `poll(2)` wakes it.
 //!
-//! The polls of [`drive`](crate::drive) read and write without waiting. The polls note here the
-//! events and deadlines that they would wait for. [`wait`](Timed::wait) waits for all of these at
-//! once, and then the call polls again.
+//! The polls of [`drive`](crate::drive) read and write without waiting. In a [`Thread`] the polls
+//! note the events and deadlines that they would wait for. [`wait`](Timed::wait) waits for all of
+//! these at once, and then the call polls again.
 //!
 //! If each wait were a `poll(2)`, each message would cost one more system call: 12 % of the
-//! processor's time for messages of 64 bytes. So a blocking read waits instead if nothing is to be
-//! written and no deadline falls into the next second ([`may_wait`](Io::may_wait)).
+//! processor's time for messages of 64 bytes. So, if nothing is to be written and no deadline falls
+//! into the next second, a blocking read waits instead ([`may_wait`](Io::may_wait)).
 use super::stream::{Interest, Stream};
 use crate::{
     drive::{Error, Io, Output, Source, Timed, sync::Instant},
@@ -19,50 +19,56 @@ use std::{
     time::Duration,
 };
 
-/// The timeout of blocking reads while there is a deadline. A read blocks only if no deadline comes
-/// within this time and [`MARGIN`].
+/// The timeout of blocking reads while there is a deadline. A read blocks only if the next deadline
+/// is at least this time and [`MARGIN`] away.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time by which the system may end a blocking read too late: two steps of the system's clock.
-/// So a read blocks only if the next deadline is at least the read timeout plus `MARGIN` away.
+/// The time by which a blocking read may exceed its timeout: two steps of the operating system's
+/// clock, of at most 10 ms each.
 const MARGIN: Duration = Duration::from_millis(20);
-/// After this many reads, over any number of calls, the next one is put off, so that the deadlines
-/// are checked although the stream always has data.
+/// After this many reads, over any number of calls, the next read is put off. So the deadlines are
+/// checked even if the stream always has data.
 const READS: u32 = 64;
 
 /// A clock, the state of a call, and the events and deadlines that the last polls would wait for.
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(super) epoch: Instant,
-    /// The caller's limits: on a receiving call, and on the wait of a sending call for the stream.
+    /// The caller's limit on the time of a receiving call.
     pub(super) read_limit: Option<Duration>,
+    /// The caller's limit on the time in which the stream accepts no byte of a sending call.
     pub(super) write_limit: Option<Duration>,
-    /// When the caller's limit on this call is reached. Each call that may wait begins with
-    /// [`begin`](Self::begin) or [`begin_sending`](Self::begin_sending), which set this and the
-    /// state of the call below.
+    /// The time at which the caller's limit ends this call; `None` without a limit. Each call that
+    /// may wait begins with [`begin`](Self::begin) or [`begin_sending`](Self::begin_sending). Both
+    /// set this field and all fields below it up to `until`.
     call_ends: Option<Time>,
-    /// This call sends. The time of the call begins again whenever the stream accepts bytes.
+    /// Whether this call sends. If so, its limit starts anew whenever the stream accepts bytes.
     sends: bool,
-    /// This call has not read yet. Even if its time is over, a call reads once, so that a caller
-    /// with a short timeout still makes progress.
+    /// Whether this call has not read yet. A call reads once even if its limit has passed, so that
+    /// a caller with a short limit still makes progress.
     unread: bool,
-    /// The events and the deadline that the last polls would wait for. Polls add to them, and
-    /// `wait` takes them.
+    /// The events that the last polls would wait for. Each poll adds events, and `wait` removes
+    /// them. An event that is left from an earlier poll costs only another poll. But a missing
+    /// event would make the thread wait for ever. So each poll that returns `Pending` notes an
+    /// event or a deadline, or sets `again`.
     want: Interest,
+    /// The earliest deadline that the last polls would wait for.
     until: Option<Time>,
-    /// The polls stopped although the stream did not block: a read was put off, or a call was
-    /// interrupted. So `wait` returns at once, and the call polls again.
+    /// Whether the polls stopped although the stream would not block: a read was put off, or a
+    /// signal interrupted a call of the stream. If so, `wait` returns at once, and the call polls
+    /// again.
     again: bool,
-    /// The number of reads since one was last put off for the deadlines. A read that would block
-    /// also has them checked, and does not change this number.
+    /// The number of reads since a read was last put off. A read that would block counts too: it
+    /// also leads to a check of the deadlines, but does not reset this number.
     reads: u32,
-    /// The next read may block. `may_wait` decides this anew before each read, and `poll_read`
-    /// takes it back.
+    /// Whether the next read may block. `may_wait` sets this before a read, and `poll_read` resets
+    /// it.
     read_waits: bool,
-    /// The longest wait of one half of a split connection. After this time the thread looks for
-    /// changes by the other half, which cannot wake this thread. `None` for a whole connection.
+    /// The longest wait of one half of a split connection. After this time the thread polls again,
+    /// to notice changes by the other half, which cannot wake this thread. `None` for a whole
+    /// connection.
     pub(super) longest_wait: Option<Duration>,
-    /// Whether the stream accepted a read timeout: `longest_wait`, or else `READ_TIMEOUT`. `None`
-    /// before the first read that needs the timeout.
+    /// Whether the stream accepted a read timeout of `longest_wait`, or of `READ_TIMEOUT` if
+    /// `longest_wait` is `None`. `None` before the first read that needs the read timeout.
     reads_time_out: Option<bool>,
 }
 
@@ -89,27 +95,28 @@ impl Thread {
         Time::new(self.epoch.elapsed())
     }
 
-    /// Bounds each wait of a half. After this call the stream needs a new read timeout.
+    /// Bounds each wait of a half. The next read that may block sets this bound as the stream's
+    /// read timeout.
     pub(super) fn set_longest_wait(&mut self, wait: Duration) {
         (self.longest_wait, self.reads_time_out) = (Some(wait), None);
     }
 
-    /// A receiving call begins.
+    /// Begins a receiving call.
     #[inline]
     pub(super) fn begin(&mut self) {
         self.begin_call(false, self.read_limit);
     }
 
-    /// A sending call begins, or its stream accepted bytes.
+    /// Begins a sending call, or starts its limit anew because the stream accepted bytes.
     #[inline]
     pub(super) fn begin_sending(&mut self) {
         self.begin_call(true, self.write_limit);
     }
 
-    /// Starts the time of a call, and forgets the events and deadlines that earlier polls noted.
-    /// `poll_write` may call this in the middle of a sending call, because the sending call notes
-    /// its events again before it waits. `again` is kept, because a wrong `true` only costs another
-    /// poll.
+    /// Starts the limit of a call, and forgets the events and deadlines that earlier polls noted.
+    /// `poll_write` calls this in the middle of a sending call. That is safe, because the sending
+    /// call notes its events again before it waits. `again` is kept, because a wrong `true` costs
+    /// only another poll.
     #[inline]
     fn begin_call(&mut self, sends: bool, limit: Option<Duration>) {
         self.call_ends = limit.map(|limit| self.now() + limit);
@@ -123,8 +130,8 @@ impl Thread {
         self.call_ends.is_some_and(|ends| self.now() >= ends)
     }
 
-    /// The result of a call of the stream. If the call would block, notes `want` and returns
-    /// `Pending`.
+    /// Returns the result of a call of the stream. If the call would block, notes `want` and
+    /// returns `Pending`.
     #[inline]
     fn polled<T>(&mut self, done: io::Result<T>, want: Interest) -> Poll<io::Result<T>> {
         match done {
@@ -133,13 +140,14 @@ impl Thread {
         }
     }
 
-    /// A failed call of the stream. `Pending` means to wait, or to call again.
+    /// Handles a failed call of the stream. `Pending`: the thread has to wait for `want`, or to
+    /// repeat the call.
     #[cold]
     fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
         match error.kind() {
             ErrorKind::WouldBlock => self.want = self.want.and(want),
-            // A blocking read reached its timeout, on Windows or in a stream of the caller. On
-            // other systems an OS error of this kind means that the peer is gone.
+            // A blocking read reached its timeout: on Windows, or in a stream of the caller. On
+            // Unix an operating system's error of this kind means that the peer is gone.
             ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
                 self.want = self.want.and(want);
             }
@@ -150,7 +158,7 @@ impl Thread {
     }
 }
 
-/// A context without a task: nothing wakes these polls.
+/// Returns a context without a task: nothing wakes the polls of a thread.
 pub(super) fn context() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
@@ -160,15 +168,18 @@ impl<S: Stream> Timed<S, Thread> {
         Self { io, wait: Thread::new(epoch) }
     }
 
-    /// Waits for the events and deadlines that the last polls noted. `Ok`: poll again, for whatever
-    /// reason. `WouldBlock`: the time of this call is over, or the stream does not wait.
+    /// Waits for the events and deadlines that the last polls noted. `Ok`: poll again; the wait may
+    /// have ended for any reason. `WouldBlock`: the limit of this call has passed, or the stream
+    /// does not wait. Any other error comes from the wait itself. The connection does not keep this
+    /// error, so a later call may go on.
     #[inline(never)]
     pub(super) fn wait(&mut self) -> Result<(), Error> {
         let Self { io, wait } = self;
         let (want, until) = (mem::take(&mut wait.want), wait.until.take());
         let again = mem::take(&mut wait.again);
-        // The only read of this call was put off, so the call has not tried to read yet. It gets
-        // one try, even after its time: see `unread`.
+        // Usually `again` means that the only read of this call was put off. Then the call may poll
+        // once more, even after its limit: see `unread`. If `again` has another cause, this costs
+        // one poll. A sending call never reads, so `unread` has no meaning there.
         let untried = again && wait.unread && !wait.sends;
         if !untried && wait.call_is_over() {
             return Err(Error::WouldBlock);
@@ -182,21 +193,24 @@ impl<S: Stream> Timed<S, Thread> {
             Ok(()) => Ok(()),
             Err(error) => match error.kind() {
                 ErrorKind::Interrupted => Ok(()),
-                // See `Stream::wait`: the user wants no wait, or the stream cannot wait.
+                // See `Stream::wait`: the user wants no wait, or the stream has no `wait` of its
+                // own.
                 ErrorKind::WouldBlock | ErrorKind::Unsupported => Err(Error::WouldBlock),
                 _ => Err(error.into()),
             },
         }
     }
 
-    /// Waits until the stream accepts bytes.
+    /// Waits until the stream accepts bytes, at most until `until`.
     pub(super) fn wait_to_write(&mut self, until: Option<Time>) -> Result<(), Error> {
         (self.wait.want, self.wait.until) = (Interest::WRITE, until);
         self.wait()
     }
 
     /// Checks that the caller's limit is valid, and that the stream can keep the limit. A wait of
-    /// zero only asks whether the stream can wait.
+    /// zero only asks whether the stream can wait, so any event would do. `None` asks nothing:
+    /// without a limit, the stream need not be able to wait. A limit of zero is an error, as for
+    /// std's sockets.
     pub(super) fn check(&self, limit: Option<Duration>) -> io::Result<()> {
         match limit {
             None => Ok(()),
@@ -216,7 +230,7 @@ impl<S: Stream> Io for Timed<S, Thread> {
         self.wait.now()
     }
 
-    /// Waits for nothing: notes the time for [`wait`](Timed::wait).
+    /// Does not wait: notes the time for [`wait`](Timed::wait).
     fn poll_sleep(&mut self, until: Time, _: &mut Context<'_>) -> Poll<()> {
         if self.now() >= until {
             return Poll::Ready(());
@@ -227,26 +241,29 @@ impl<S: Stream> Io for Timed<S, Thread> {
     }
 
     fn poll_wait(&mut self, by: Option<Time>, _: &mut Context<'_>) -> Poll<()> {
-        // The events are noted: the caller's last poll of the stream was `Pending`.
+        // The caller's last poll of the stream was `Pending`, so that poll has noted its events or
+        // `again`. In a handshake only this line notes a time, and no call has a limit of the
+        // caller.
         self.wait.until = by;
-        // A failure of poll(2) itself also ends the handshake as `WouldBlock`, because this poll
-        // has no place for an error.
+        // `Pending`: the stream does not wait, so `blocking::wait` drops the handshake and returns
+        // `WouldBlock`. A failure of poll(2) itself has the same effect, because the result of
+        // `poll_wait` has no place for an error.
         match self.wait() {
             Ok(()) => Poll::Ready(()),
             Err(_) => Poll::Pending,
         }
     }
 
-    /// Decides whether the very next `poll_read` may block, which then saves the `poll(2)`.
+    /// Decides whether the next `poll_read` may block, which saves a `poll(2)`.
     #[inline]
     fn may_wait(&mut self, until: Option<Time>) {
         let Self { io, wait } = self;
         let longest = wait.longest_wait.unwrap_or(READ_TIMEOUT);
         let mut set_timeout = || io.set_read_timeout(Some(longest)).is_ok();
         // A read of a whole connection without a deadline may block for ever. Every other read
-        // needs the stream's read timeout, and no deadline may come before that timeout. A caller's
-        // limit may be shorter than the timeout, and is exact: `wait` keeps it by poll(2). So with
-        // such a limit no read blocks.
+        // needs the stream's read timeout, and this timeout must pass before the next deadline.
+        // With a caller's limit no read blocks: the limit may be shorter than the stream's read
+        // timeout, and the poll(2) in `Timed::wait` keeps the limit exactly.
         wait.read_waits = wait.call_ends.is_none()
             && until.is_none_or(|at| at >= wait.now() + longest + MARGIN)
             && ((until.is_none() && wait.longest_wait.is_none())
@@ -266,9 +283,9 @@ impl<S: Stream> Source for Timed<S, Thread> {
         let waits = mem::take(&mut wait.read_waits);
         let first = mem::take(&mut wait.unread);
         wait.reads += 1;
-        // Puts the read off. `Pending` makes the loop check the deadlines. `again` makes `wait`
-        // return at once, with the call's timeout if that has passed. No byte was read, so
-        // `unread` stays.
+        // This puts the read off. `Pending` makes the loop check the deadlines. `again` makes
+        // `wait` return at once: with `WouldBlock` if the limit of the call has passed. Nothing was
+        // read, so `unread` gets its old value back.
         if wait.reads > READS || (!first && wait.call_is_over()) {
             (wait.reads, wait.again, wait.unread) = (0, true, first);
             return Poll::Pending;
@@ -287,7 +304,8 @@ impl<S: Stream> Output for Timed<S, Thread> {
     ) -> Poll<io::Result<usize>> {
         let Self { io, wait } = self;
         let written = io.try_write(slices);
-        // Progress of a sending call restarts its time. In a receiving call it does not.
+        // A write in a sending call restarts the limit of that call. Nothing restarts the limit of
+        // a receiving call.
         if wait.sends && wait.call_ends.is_some() && written.is_ok() {
             wait.begin_sending();
         }

@@ -24,18 +24,18 @@ use tickwire_dial::Step;
 /// headers, subprotocols, socket options, a TLS configuration or a proxy, use [`Dial`].
 ///
 /// [`handshake_timeout`](Config::handshake_timeout) bounds connecting, TLS and the opening
-/// handshake together. Nothing bounds the resolution of a name, because the system offers no way to
-/// do so. The addresses of a name are tried in a race (RFC 8305): see
+/// handshake together. Nothing bounds the time to resolve a name, because the operating system's
+/// resolver has no timeout to set. The addresses of a name are tried in a race (RFC 8305): see
 /// [`attempt_delay`](Dial::attempt_delay). Redirects are not followed: a redirect is an
 /// [`Error::Refused`]. TLS trusts the platform's roots.
 ///
 /// # Errors
 ///
 /// [`Error::Url`] for a bad URL. [`Error::Io`] if resolving or connecting failed or took too long.
-/// This error names each address that was dialed, or the name. `Error::Tls` if TLS failed
-/// ([`Error::NoTls`] without the feature). [`Error::Handshake`] if the opening handshake failed.
-/// The variant `Timeout` means that TCP was connected, and TLS or HTTP took too long.
-/// [`Error::Refused`] for a status other than 101.
+/// This error names each address that was dialed, or the name that was not resolved. `Error::Tls`
+/// if TLS failed ([`Error::NoTls`] without the feature). [`Error::Handshake`] if the opening
+/// handshake failed. `HandshakeError::Timeout` means that TCP was connected, but TLS or HTTP took
+/// too long. [`Error::Refused`] for a status other than 101.
 ///
 /// ```no_run
 /// use tickwire::{Config, blocking::connect};
@@ -45,7 +45,7 @@ use tickwire_dial::Step;
 /// ws.send("subscribe")?;
 /// while let Some(received) = ws.recv_to_reply()? {
 ///     if !received.info().more {
-///         println!("{:?}", received.message); // the newest of a burst
+///         println!("{:?}", received.message); // the newest message that has arrived
 ///     }
 /// }
 /// # Ok(())
@@ -61,23 +61,24 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// As [`connect`](crate::blocking::connect). [`Error::Io`] also for an error that the hook of
-    /// [`prepare`](Self::prepare) returns. [`Error::Proxy`] if the proxy makes no tunnel.
+    /// As [`connect`](crate::blocking::connect). [`Error::Io`] also if the hook of
+    /// [`prepare`](Self::prepare) returned an error for each address. [`Error::Proxy`] if the proxy
+    /// makes no tunnel.
     pub fn blocking_connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
         let began = Instant::now();
         self.blocking_connect_with(config, |to| self.blocking_tcp(to, began, config))
     }
 
-    /// Connects over a stream that the connector makes: for a Unix socket, for a resolver or an
-    /// interface of your own, or for a simulated network.
+    /// Connects over a stream that `connector` makes. Use this call for a Unix socket, for a
+    /// resolver or an interface of your own, or for a simulated network.
     ///
-    /// The connector makes a stream to the server, or to the [`proxy`](Self::proxy) if there is
-    /// one. The connector must bound its own time. This call still does TLS and the opening
-    /// handshakes. [`handshake_timeout`](Config::handshake_timeout), counted from the call, bounds
-    /// TLS and the opening handshakes. The server's certificate must be for the host of the URL,
-    /// whatever the connector dials. The hook of [`prepare`](Self::prepare) and
-    /// [`timestamps`](Self::timestamps) have no effect, because they are for TCP streams that this
-    /// crate makes.
+    /// The connector gets the target to dial: the server, or the [`proxy`](Self::proxy) if there is
+    /// one. The connector must limit its own time. This call still does TLS, asks the proxy for a
+    /// tunnel, and makes the opening handshake. [`handshake_timeout`](Config::handshake_timeout)
+    /// bounds all this. It counts from the beginning of the call, so it includes the connector's
+    /// time. The server's certificate must be for the host of the URL, whatever the connector
+    /// dials. [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps) have no effect,
+    /// because they are for TCP streams that this crate makes.
     ///
     /// ```no_run
     /// use std::net::TcpStream;
@@ -95,8 +96,8 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// As [`blocking_connect`](Self::blocking_connect). [`Error::Io`] also for an error of the
-    /// connector.
+    /// As [`blocking_connect`](Self::blocking_connect). [`Error::Io`] also for an error that the
+    /// connector returns.
     pub fn blocking_connect_with<S: Stream>(
         &self,
         config: &Config,
@@ -112,7 +113,7 @@ impl Dial<'_> {
         client_since(began, stream, self.request, config, &ahead)
     }
 
-    /// A stream to the server, and the bytes that were already read from it.
+    /// Makes a stream to the server. Also returns the bytes that were already read from it.
     fn blocking_stream<S: Stream>(
         &self,
         began: Instant,
@@ -168,14 +169,14 @@ impl Dial<'_> {
         }
     }
 
-    /// A socket that is connecting.
+    /// Makes a non-blocking socket, and begins to connect it.
     fn begin(&self, to: SocketAddr) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
         self.prepare_socket(&socket)?;
         socket.set_nonblocking(true)?;
         match socket.connect(&to.into()) {
-            // Windows returns WOULDBLOCK.
+            // A connect that has begun returns INPROGRESS on Unix, and WOULDBLOCK on Windows.
             Err(error)
                 if !matches!(
                     Errno::from_io_error(&error),
@@ -189,8 +190,8 @@ impl Dial<'_> {
     }
 }
 
-/// Waits until an attempt has ended. Returns the index of the attempt, or `None` after `timeout` or
-/// a signal.
+/// Waits until an attempt has ended, and returns its index. Returns `None` after `timeout` or a
+/// signal.
 fn first_ready(
     attempts: &[(SocketAddr, Socket)],
     timeout: Option<Duration>,

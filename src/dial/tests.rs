@@ -1,5 +1,5 @@
-//! A name of several addresses, by both adapters that dial: given by hand, since names are the
-//! system's.
+//! Dialing a name that has several addresses, by both adapters that dial. The tests pass the
+//! addresses themselves, because the operating system resolves names.
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::*;
 use crate::proto::config::Config;
@@ -14,7 +14,8 @@ use std::{
 
 const HERE: &str = "127.0.0.1:0";
 
-/// An address that answers nothing: its backlog is full for as long as this lives.
+/// Returns an address that does not answer: the backlog of its socket stays full until the second
+/// value is dropped.
 fn silent() -> (SocketAddr, impl Sized) {
     let runtime = Builder::new_current_thread().enable_io().build().unwrap();
     let _entered = runtime.enter();
@@ -31,7 +32,7 @@ fn request() -> Request {
     Request::new("ws://several.example/").unwrap()
 }
 
-/// What each adapter comes to: the address that it has reached.
+/// Dials by each adapter. Returns the address that each adapter has reached.
 fn dialed(addresses: &[SocketAddr], limit: Duration) -> [io::Result<SocketAddr>; 2] {
     let request = request();
     let dial = Dial::new(&request);
@@ -93,13 +94,14 @@ fn attempts_that_are_late_are_named_and_no_other_begins() {
     let s = Duration::from_secs;
     let mut attempts = dial.attempts(dial.target(), Ok([one, other].into_iter()), s(3)).unwrap();
     assert_eq!(attempts.next(s(0)).unwrap(), Step::Connect(one));
-    // The limit comes before the head start is over.
+    // The limit passes before the delay until the next attempt is over.
     assert_eq!(attempts.next(s(1)).unwrap(), Step::Wait(Some(s(3))));
     let error = attempts.next(s(3)).unwrap_err();
     assert_eq!(error.to_string(), format!("timed out, dialing {one}"));
 }
 
-/// It says that TCP was not connected in time, what took too long, and of which address or name.
+/// Checks that the error is a timeout, and that its text names what took too long, and the address
+/// or the name.
 #[track_caller]
 fn is_late(error: &io::Error, doing: &str) {
     let text = error.to_string();

@@ -29,10 +29,10 @@ use tickwire_dial::Step;
 /// # Errors
 ///
 /// [`Error::Url`] for a bad URL. [`Error::Io`] if resolving or connecting failed or took too long.
-/// This error names each address that was dialed, or the name. `Error::Tls` if TLS failed
-/// ([`Error::NoTls`] without the feature). [`Error::Handshake`] if the opening handshake failed.
-/// The variant `Timeout` means that TCP was connected, and TLS or HTTP took too long.
-/// [`Error::Refused`] for a status other than 101.
+/// This error names each address that was dialed, or the name that was not resolved. `Error::Tls`
+/// if TLS failed ([`Error::NoTls`] without the feature). [`Error::Handshake`] if the opening
+/// handshake failed. `HandshakeError::Timeout` means that TCP was connected, but TLS or HTTP took
+/// too long. [`Error::Refused`] for a status other than 101.
 ///
 /// # Panics
 ///
@@ -46,7 +46,7 @@ use tickwire_dial::Step;
 /// ws.send("subscribe").await?;
 /// while let Some(received) = ws.recv_to_reply().await? {
 ///     if !received.info().more {
-///         println!("{:?}", received.message); // the newest of a burst
+///         println!("{:?}", received.message); // the newest message that has arrived
 ///     }
 /// }
 /// # Ok(())
@@ -56,9 +56,9 @@ pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, 
     connecting(url, config).await
 }
 
-/// A connection that is being made. The future is boxed as a trait object, so its body is compiled
-/// once, in this crate. The body of a plain `async fn` is compiled again in each codegen unit of a
-/// program that polls the future.
+/// The future of a connection that is being made. It is boxed as a trait object, so its body is
+/// compiled once, in this crate. The body of a plain `async fn` is compiled again in each codegen
+/// unit of a program that polls the future.
 type Connecting<'d> =
     Pin<Box<dyn Future<Output = Result<WebSocket<MaybeTls>, Error>> + Send + Sync + 'd>>;
 
@@ -67,7 +67,8 @@ fn connecting<'d>(url: &'d str, config: &'d Config) -> Connecting<'d> {
         let began = Instant::now();
         let request = Request::new(url)?;
         let dial = Dial::new(&request);
-        // Not `dial.connect`, so that a program without a `Dial` links no way through a proxy.
+        // This does not call `dial.connect`, so that a program without a `Dial` links no code for
+        // proxies.
         let made = async {
             let (to, tls) = (dial.target(), None);
             Ok((MaybeTls::new(dial.tcp(to, began, config).await?, to, tls)?, Vec::new()))
@@ -86,8 +87,9 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// As [`connect`](crate::tokio::connect). [`Error::Io`] also for an error that the hook of
-    /// [`prepare`](Self::prepare) returns. [`Error::Proxy`] if the proxy makes no tunnel.
+    /// As [`connect`](crate::tokio::connect). [`Error::Io`] also if the hook of
+    /// [`prepare`](Self::prepare) returned an error for each address. [`Error::Proxy`] if the proxy
+    /// makes no tunnel.
     ///
     /// # Panics
     ///
@@ -102,15 +104,15 @@ impl Dial<'_> {
         Box::pin(self.open(began, config, made))
     }
 
-    /// Connects over a stream that the connector makes: for a Unix socket, for a resolver or an
-    /// interface of your own, or for a simulated network. Feature `tokio`.
+    /// Connects over a stream that `connector` makes. Use this call for a Unix socket, for a
+    /// resolver or an interface of your own, or for a simulated network. Feature `tokio`.
     ///
-    /// The connector makes a stream to the server, or to the [`proxy`](Self::proxy) if there is
-    /// one. This call still does TLS and the opening handshakes.
-    /// [`handshake_timeout`](Config::handshake_timeout) bounds TLS, the opening handshakes and the
-    /// connector together. The server's certificate must be for the host of the URL, whatever the
-    /// connector dials. The hook of [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps)
-    /// have no effect, because they are for TCP streams that this crate makes.
+    /// The connector gets the target to dial: the server, or the [`proxy`](Self::proxy) if there is
+    /// one. This call still does TLS, asks the proxy for a tunnel, and makes the opening handshake.
+    /// [`handshake_timeout`](Config::handshake_timeout) bounds all this and the connector together.
+    /// The server's certificate must be for the host of the URL, whatever the connector dials.
+    /// [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps) have no effect, because they
+    /// are for TCP streams that this crate makes.
     ///
     /// ```no_run
     /// use tickwire::{Config, Dial, handshake::client::Request};
@@ -130,7 +132,7 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect). [`Error::Io`] also for an error of the connector.
+    /// As [`connect`](Self::connect). [`Error::Io`] also for an error that the connector returns.
     ///
     /// # Panics
     ///
@@ -149,7 +151,8 @@ impl Dial<'_> {
         self.open(began, config, made).await
     }
 
-    /// Opens the connection over a stream that is being made, with the bytes that came through it.
+    /// Opens the connection over a stream. `made` makes the stream, and returns the bytes that were
+    /// already read from it.
     async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         began: Instant,
@@ -164,7 +167,7 @@ impl Dial<'_> {
         client_since(began, stream, self.request, config, &ahead).await
     }
 
-    /// A stream to the server, and the bytes that were already read from it.
+    /// Makes a stream to the server. Also returns the bytes that were already read from it.
     async fn stream<'d, S, F>(
         &'d self,
         began: Instant,
@@ -237,7 +240,7 @@ impl Dial<'_> {
     }
 }
 
-/// Waits for `limit` at most. After that time the error is `TimedOut`.
+/// Waits for `done`, but not longer than `limit`. After that time the error is `TimedOut`.
 async fn within<T>(limit: Duration, done: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(limit, done).await.unwrap_or_else(|late| Err(late.into()))
 }

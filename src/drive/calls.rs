@@ -2,7 +2,7 @@
 //!
 //! Each adapter has its own types `WebSocket`, `Reader` and `Writer`, so that its documentation
 //! lists its own calls, and its signatures name nothing private. The calls are macros and not a
-//! trait, because users would have to import a trait. A module that invokes one of the macros
+//! trait, because users would have to import a trait. Each module that invokes a macro of this file
 //! imports [`names`].
 
 /// The names that the bodies of the macros use.
@@ -27,9 +27,10 @@ pub(crate) mod names {
 /// The calls of a whole connection.
 macro_rules! whole {
     () => {
-        /// Takes the stream and the connection apart. A stream of `blocking` keeps its timeouts. A
-        /// stream such as TLS may hold unflushed bytes. A WebSocket made from both parts by
-        /// `from_parts` flushes these bytes. To drive the connection by hand, call `flush` first.
+        /// Takes the stream and the connection apart. In `blocking`, the stream keeps the read
+        /// timeout that the adapter set. A stream such as TLS may hold unflushed bytes. A WebSocket
+        /// made from both parts by `from_parts` flushes these bytes. Before you drive the
+        /// connection by hand, call `flush`.
         pub fn into_parts(self) -> (S, Connection) {
             (self.0.io.io, self.0.core.conn)
         }
@@ -41,7 +42,8 @@ macro_rules! whole {
         }
 
         /// How the connection ended, for a log: the codes of both Closes, and the error. `None`
-        /// while more may be received. See [`Connection::closed`](crate::Connection::closed).
+        /// until the end of the connection is certain. See
+        /// [`Connection::closed`](crate::Connection::closed).
         pub fn closed(&self) -> Option<Closed<'_>> {
             self.0.core.conn.closed()
         }
@@ -64,9 +66,9 @@ macro_rules! whole {
         }
 
         /// Queues a message; see [`Sender::feed`](crate::Sender::feed). The message leaves with the
-        /// next `flush`, or when a receiving call has used up its input. This call never waits:
-        /// without room it fails with [`Full`](SendError::Full). To wait for room, call `ready`
-        /// first.
+        /// next `flush`, or when a receiving call has used up its input. This call never waits: if
+        /// there is no room, it fails with [`Full`](SendError::Full). To wait for room, call
+        /// `ready` first.
         ///
         /// # Errors
         ///
@@ -84,8 +86,8 @@ macro_rules! probe {
     () => {
         /// Queues a Ping. When its Pong arrives, [`Sender::rtt`](crate::Sender::rtt) has a new
         /// value; see [`Sender::measure_rtt`](crate::Sender::measure_rtt). The Ping leaves with the
-        /// next write. The heartbeat sends no Pings on a busy connection, so call this now and
-        /// then.
+        /// next write. The heartbeat sends no Pings on a busy connection. So, to keep the value
+        /// current, repeat this call now and then.
         ///
         /// # Errors
         ///
@@ -105,9 +107,9 @@ macro_rules! receives {
             &self.0.io.io
         }
 
-        /// Fails the connection because the peer broke a rule of your own. The effect is that of a
-        /// violation of RFC 6455: nothing more is delivered. The next receiving call writes this
-        /// Close, ends the stream within a few seconds, and returns
+        /// Fails the connection because the peer broke a rule of your own. The effect is the same
+        /// as after a violation of RFC 6455: nothing more is delivered. The next receiving call
+        /// writes `frame` as our Close, ends the stream within a few seconds, and returns
         /// [`RecvError::Failed`](crate::RecvError::Failed). See
         /// [`Connection::fail`](crate::Connection::fail).
         ///
@@ -138,8 +140,8 @@ pub(crate) use receives;
 macro_rules! half {
     () => {
         /// How the connection ended, as [`Connection::closed`](crate::Connection::closed). This
-        /// call locks the sending half. So the calling thread must not hold a guard of `sender()`
-        /// or `sender_mut()`.
+        /// call locks the sending half. So do not call it while your thread holds a guard of
+        /// `sender()` or `sender_mut()`: the call would hang.
         pub fn closed(&self) -> Option<Closed<'_>> {
             self.0.core.closed()
         }
@@ -150,8 +152,9 @@ macro_rules! half {
         }
 
         /// The sending half of the core, to read its state, for example the [round
-        /// trip](crate::Sender::rtt) or the [counts](crate::Sender::buffered_amount). The guard
-        /// holds the lock: both halves wait while the guard lives.
+        /// trip](crate::Sender::rtt) or the [number of buffered
+        /// bytes](crate::Sender::buffered_amount). While the returned guard lives, calls of both
+        /// halves wait for it. So drop the guard soon.
         pub fn sender(&self) -> impl Deref<Target = Sender> {
             self.0.core.sender()
         }
@@ -162,23 +165,24 @@ pub(crate) use half;
 /// The calls of the half that sends.
 macro_rules! writer {
     () => {
-        /// The sending half of the core, to read its state. Both halves wait while the guard lives.
-        /// So drop the guard soon, and before an `.await`. Two calls of `sender()` in one statement
-        /// hang: the second guard waits for the first.
+        /// The sending half of the core, to read its state. While the returned guard lives, calls
+        /// of both halves wait for it. So drop the guard soon, and before an `.await`. Two calls of
+        /// `sender()` in one statement hang, because the second call waits for the guard of the
+        /// first.
         pub fn sender(&self) -> impl Deref<Target = Sender> + Debug {
             self.0.sender()
         }
 
         /// The sending half of the core, for all calls that need no I/O. (An `Outbox` of
-        /// `tickwire-parts` feeds this half.) Both halves wait while the guard lives. So drop the
-        /// guard soon, and before an `.await`. After a `close` through the guard, dropping the
-        /// guard wakes the receiving half.
+        /// `tickwire-parts` feeds this half.) While the returned guard lives, calls of both halves
+        /// wait for it. So drop the guard soon, and before an `.await`. If you queue a Close
+        /// through the guard, dropping the guard wakes the receiving half.
         pub fn sender_mut(&mut self) -> impl DerefMut<Target = Sender> + Debug {
             self.0.sender()
         }
 
         /// Queues a message; see [`Sender::feed`](crate::Sender::feed). The message leaves with the
-        /// next `flush`. This call never waits: without room it fails with
+        /// next `flush`. This call never waits: if there is no room, it fails with
         /// [`Full`](SendError::Full). To wait for room, call `ready` first.
         ///
         /// # Errors
@@ -205,8 +209,8 @@ pub(crate) use writer;
 /// The calls of an opening request.
 macro_rules! incoming {
     ($WebSocket:ty) => {
-        /// The request. The request's method is empty if [`read_any`](Self::read_any) read bytes
-        /// that are not HTTP.
+        /// The request. If [`read_any`](Self::read_any) read bytes that are not HTTP, the method of
+        /// the request is empty.
         pub fn request(&self) -> RequestHead<'_> {
             self.0.request()
         }

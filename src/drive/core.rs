@@ -23,9 +23,10 @@ pub(crate) enum Want {
 /// A whole connection, or its receiving half, over a stream `I`. A whole connection owns its
 /// sending side. A half locks the sending side, which both halves share.
 pub(crate) trait Core<I>: Sized {
-    /// Reads the outlook of a whole connection, which two tasks may poll. After a poll the task
-    /// compares the outlook with the last outlook, and wakes the other task if the change matters
-    /// to that task. `None` for a half, because its unlocking wakes the other half.
+    /// Reads the outlook of a whole connection, which two tasks may poll. After each poll,
+    /// `poll_side` compares this outlook with the last outlook, and wakes the other task if the
+    /// change matters to that task. `None` for a half: when a half unlocks the sending side, it
+    /// wakes the other half.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;
     /// The type to which an answer is fed.
     type Sender<'a>
@@ -33,13 +34,13 @@ pub(crate) trait Core<I>: Sized {
         Self: 'a;
 
     fn inbound(&mut self) -> &mut Inbound;
-    /// Gives access to both sides. A half holds the lock meanwhile, and then wakes the other half
-    /// if the connection has ended.
+    /// Gives `f` access to both sides. A half holds the lock while `f` runs, and afterwards wakes
+    /// the other half if the connection has ended.
     fn with<T>(&mut self, f: impl FnOnce(&mut Inbound, &mut Sender, &mut Out) -> T) -> T;
 
     /// Writes queued bytes until the stream refuses more. Ready when all bytes are written, or
-    /// writing has failed. The error is kept in [`Out`], and receiving goes on: the peer's last
-    /// messages may say why writing failed.
+    /// writing has failed. After a failure, [`Out`] keeps the error, and receiving goes on: the
+    /// peer's last messages may say why writing failed.
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
     /// Shuts the stream down for writing.
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
@@ -49,24 +50,24 @@ pub(crate) trait Core<I>: Sized {
     /// Gives the buffers back to the pool before a wait.
     fn give_back(&mut self);
 
-    // Answers.
+    // Answers: messages that the caller sends in reply to a message.
 
     /// Whether a message may be handed out while queued bytes are still unwritten.
     #[inline(always)]
     fn is_free(&self) -> bool {
         true
     }
-    /// Waits until there is room for an answer, or no answer is possible. Also writes once
-    /// `cork_limit` bytes are queued, without a wait. A half has nothing to wait for: only the
-    /// writer feeds.
+    /// Waits until there is room for an answer, or no answer is possible. Once `cork_limit` bytes
+    /// are queued, this call also writes, but does not wait for that write. A half has nothing to
+    /// wait for: only the writer feeds.
     #[inline(always)]
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let _ = (socket, cx);
         Poll::Ready(())
     }
-    /// Whether our Close is queued. Then no answer can follow, so received messages are discarded.
-    /// After a failed write nothing can be answered either, but messages are still delivered: they
-    /// may say why the write failed.
+    /// Whether our Close was queued. Then no answer can follow, so received messages are discarded.
+    /// After a failed write no answer can follow either, but this is `false`: the messages are
+    /// still delivered, because they may say why the write failed. A half discards nothing.
     #[inline(always)]
     fn is_mute(&self) -> bool {
         false
@@ -87,7 +88,7 @@ pub(crate) trait Core<I>: Sized {
             },
         };
         let step = rx.step_slow(delivery);
-        // For these three steps `Inbound::respond` does nothing. So a half takes no lock for them.
+        // For these three steps `Inbound::respond` does nothing. So a half need not lock for them.
         if !matches!(step, Ok(Step::Message | Step::NeedInput | Step::Closed)) {
             self.with(|inbound, tx, _| inbound.respond(&step, tx));
         }
@@ -98,12 +99,12 @@ pub(crate) trait Core<I>: Sized {
 /// The facts about a whole connection that one task may change while another task waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outlook {
-    /// Three facts, none of which becomes false again. A Close was queued, which starts a deadline
-    /// that the receiving task watches. Nothing more can be written. Receiving has failed.
+    /// Three facts, in this order: a Close was queued, so a deadline runs that the receiving task
+    /// watches; writing has failed; receiving has failed. A fact that is true stays true.
     pub(super) ends: [bool; 3],
-    /// The stream refuses bytes, and either side may write them later.
+    /// Whether the stream refuses bytes, which either side may write later.
     pub(super) blocked: bool,
-    /// There is room for a message.
+    /// Whether there is room for a message.
     pub(super) room: bool,
 }
 
@@ -125,9 +126,9 @@ impl Whole {
         Self { conn, out }
     }
 
-    /// The reason why queued messages were dropped. Writing failed earlier, in a receiving call or
-    /// because a deadline passed. The receiver's error replaces the one in `out`, as the field
-    /// says.
+    /// Returns the reason why queued messages were dropped. Writing failed earlier, in a receiving
+    /// call or because a deadline passed. The receiver's error replaces the error in `out`: see
+    /// [`Out::recv_error`].
     #[cold]
     pub(crate) fn lost(&mut self) -> Error {
         self.out.recv_error = self.conn.receiver().failure().or(self.out.recv_error);
@@ -179,7 +180,7 @@ impl<I: Source + Output> Core<I> for Whole {
         pool::give(self.conn.sender_mut().reclaim());
     }
 
-    // Below `cork_limit` there is room for an answer: see the field in `Sender`.
+    // Below `cork_limit` there is room for an answer: see the field `Sender::cork_limit`.
     #[inline(always)]
     fn is_free(&self) -> bool {
         let tx = self.conn.sender();
@@ -189,8 +190,8 @@ impl<I: Source + Output> Core<I> for Whole {
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let tx = socket.core.conn.sender();
         if !tx.has_room() && !tx.is_closed() {
-            // If writing fails, the sender is closed, so a second call does not come here. A later
-            // receiving call returns the error.
+            // This drops the error of a failed write. Such a write closes the sender, so a second
+            // call does not flush again. A later receiving call returns the error.
             return socket.poll_flush(cx, true).map(drop);
         }
         if tx.reached_cork_limit() {

@@ -13,18 +13,21 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The peer or the network ended the connection. Fatal.
+    /// The connection has ended: by a fault of the peer or the network, by a deadline, or by
+    /// [`fail`](crate::Connection::fail).
     #[error(transparent)]
     Recv(#[from] RecvError),
-    /// The caller's message cannot be sent, or not at this time. Nothing was queued.
+    /// The caller's message or frame cannot be sent, or not at this time, and was not queued. If a
+    /// flush returns [`Closed`](SendError::Closed), the messages that it should have written are
+    /// lost.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The stream failed. Fatal. A TLS stream that was cut off without a close_notify gives
-    /// `UnexpectedEof`. If connecting failed, the error names the address, and its source is the
-    /// system's error.
+    /// The stream failed, so the connection has ended. The kind is `UnexpectedEof` if a TLS stream
+    /// ended without a close_notify. If connecting failed, the error names the address, and its
+    /// source is the operating system's error.
     #[error(transparent)]
     Io(io::Error),
-    /// TLS failed, most often because of the peer's certificate. Fatal.
+    /// TLS failed, most often because of the peer's certificate. The connection has ended.
     #[cfg(feature = "rustls")]
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
@@ -49,10 +52,10 @@ pub enum Error {
     /// [`SocksRefused`](HandshakeError::SocksRefused). Nothing was sent to the server.
     #[error("no tunnel through the proxy: {0}")]
     Proxy(Box<Self>),
-    /// The URL is not one of a server that can be dialed.
+    /// The URL is bad, or its scheme is not supported.
     #[error(transparent)]
     Url(#[from] crate::proto::url::UrlError),
-    /// A header or subprotocol that cannot be sent.
+    /// A header or a subprotocol of the caller cannot be sent.
     #[error(transparent)]
     Header(#[from] crate::proto::handshake::HeaderError),
     /// The URL is `wss`, or the proxy's URL is `https`, and TLS is not built in. Enable the feature
@@ -61,7 +64,7 @@ pub enum Error {
     NoTls,
 }
 
-/// A TLS error arrives wrapped in an error of the stream.
+/// A TLS error arrives inside an error of the stream. It becomes [`Error::Tls`].
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         #[cfg(feature = "rustls")]
@@ -74,13 +77,14 @@ impl From<io::Error> for Error {
 
 impl Error {
     /// Whether a new connection may succeed later: the network failed, or the server reported an
-    /// overload or a temporary fault. `false` if the new connection would fail too, for example
-    /// after a bad URL, a violation, or missing credentials. Also `false` for
+    /// overload or a temporary fault. `false` if a new connection would fail too, for example after
+    /// a bad URL, a violation, or missing credentials. Also `false` for
     /// [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send), after which this connection goes
     /// on.
     ///
-    /// [`SendError::Closed`] is an exception: it gives `true`. It says only that this connection is
-    /// over, so `true` is a guess. To be sure, receive once more, and ask the error of that call.
+    /// [`SendError::Closed`] is an exception: it gives `true`. This error says only that this
+    /// connection is over, so `true` is a guess. To be sure, make one more receiving call, and call
+    /// `is_retryable` on the error of that call.
     ///
     /// The I/O errors `InvalidInput`, `InvalidData`, `PermissionDenied` and `Unsupported` give
     /// `false`. These kinds mean that an address, a socket option or a certificate is wrong.
@@ -89,9 +93,10 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             // Retry if the network or the feed failed, but not if a rule was broken or the
-            // application failed the connection. An error without a close code is the network's.
+            // application failed the connection. An error without a close code comes from the
+            // network. `DataTimeout` has a close code, but means that the feed failed.
             Self::Recv(error) => error.close_code().is_none() || *error == RecvError::DataTimeout,
-            // `Unsupported` includes a socket option that the system lacks.
+            // `Unsupported` includes a socket option that the operating system lacks.
             Self::Io(error) => !matches!(
                 error.kind(),
                 ErrorKind::InvalidInput
@@ -111,9 +116,9 @@ impl Error {
         }
     }
 
-    /// The least time to wait before another attempt: the server's Retry-After, or zero. `None` if
-    /// another attempt would [not help](Self::is_retryable). `Backoff` of the crate
-    /// `tickwire-parts` takes this value.
+    /// The shortest time to wait before another attempt: the server's Retry-After, or zero. `None`
+    /// if another attempt would [not help](Self::is_retryable). Pass this value to `Backoff` of the
+    /// crate `tickwire-parts`.
     pub fn retry_delay(&self) -> Option<Duration> {
         let asked = match self {
             Self::Refused(refusal) => refusal.retry_after(),
@@ -123,8 +128,9 @@ impl Error {
     }
 }
 
-/// A copy of the error, to report it a second time. An error of a caller's own stream keeps only
-/// its kind, because an `io::Error` cannot be cloned.
+/// Returns a copy of the error, to report it a second time. The copy has the TLS error or the error
+/// code of the operating system. Of any other error it has only the kind, because an `io::Error`
+/// cannot be cloned.
 pub(crate) fn again(error: &io::Error) -> io::Error {
     #[cfg(feature = "rustls")]
     if let Some(error) = crate::tls::TlsError::inside(error) {

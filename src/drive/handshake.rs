@@ -1,7 +1,7 @@
 //! The opening handshakes, as a server and as a client.
 //!
-//! `Pending` means that the stream would block. A task is woken later. In `blocking`, only a stream
-//! that the caller made non-blocking would block, and nothing wakes the future.
+//! `Pending` means that the stream would block. The stream later wakes the task. In `blocking`,
+//! only a stream that the caller made non-blocking would block, and nothing wakes the future.
 use super::{
     Error, Output, POOL, Socket, Source, Whole,
     io::{flush, outcome, read, shutdown},
@@ -39,7 +39,7 @@ impl<I: Source + Output> Socket<Whole, I> {
     }
 }
 
-/// The server's opening handshake on a stream. Once the request is read, accept or reject it.
+/// The server's opening handshake on a stream. Read the request, then accept or reject it.
 #[derive(Debug)]
 pub(crate) struct Incoming<I> {
     io: I,
@@ -48,7 +48,7 @@ pub(crate) struct Incoming<I> {
 }
 
 impl<I> Incoming<I> {
-    /// The handshake's deadline counts from the epoch of `io`.
+    /// Begins a handshake. Its deadline counts from the epoch of `io`.
     #[inline(always)]
     pub(crate) fn new(io: I, config: &Config) -> Self {
         Self { io, handshake: server::Handshake::new(config), write_timeout: config.write_timeout }
@@ -67,7 +67,8 @@ impl<I: Source + Output> Incoming<I> {
     }
 
     /// Reads a request. The outer error comes from the stream. The inner error says that the
-    /// request is bad. A bad request can still be answered. Do not poll again after either error.
+    /// request is bad, or not complete in time; the caller can still answer it. Do not poll again
+    /// after either error.
     pub(crate) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
@@ -87,8 +88,9 @@ impl<I: Source + Output> Incoming<I> {
         Poll::Ready(Ok(told))
     }
 
-    /// Writes a rejection. Unlike on an open connection, `write_timeout` bounds the whole response,
-    /// because nothing else is checked meanwhile.
+    /// Writes a rejection. Here `write_timeout` bounds the time for the whole response, because no
+    /// other deadline runs. (On an open connection it bounds the time in which the stream accepts
+    /// no byte.)
     pub(crate) async fn answer(&mut self, rejection: Rejection) -> Result<(), Error> {
         let response = self.handshake.reject(rejection.dated(std::time::UNIX_EPOCH.elapsed().ok()));
         let by = self.io.now() + self.write_timeout;
@@ -99,8 +101,8 @@ impl<I: Source + Output> Incoming<I> {
     }
 
     /// Shuts the stream down for writing, then discards input for at most [`LINGER`]. If input
-    /// stayed unread, the system would send RST instead of FIN, and the peer might lose the
-    /// response.
+    /// stayed unread, the operating system would send RST instead of FIN, and the peer might lose
+    /// the response.
     pub(crate) async fn linger(&mut self) {
         let io = &mut self.io;
         let end = io.now() + LINGER;
@@ -120,8 +122,8 @@ impl<I: Source + Output> Incoming<I> {
     }
 }
 
-/// The opening handshake as a client. The deadline counts from the epoch of `io`. `ahead` has the
-/// bytes that were read from `io` before.
+/// Makes the opening handshake as a client. The deadline counts from the epoch of `io`. `ahead` has
+/// the bytes that were read from `io` before.
 pub(crate) async fn client<I: Source + Output>(
     mut io: I,
     request: &Request,
@@ -132,8 +134,8 @@ pub(crate) async fn client<I: Source + Output>(
     handshake.reading.put(ahead);
     handshake.reading.handle_timeout(Time::ZERO)?; // starts the deadline
     let by = handshake.reading.poll_timeout();
-    // If the write takes too long, the check of the deadline below returns the error. Whatever was
-    // not written does not matter then.
+    // If the write takes too long, the check of the deadline below returns the error. So the next
+    // call may report all bytes as written.
     if let Some(written) = write_all(&mut io, handshake.outgoing(), by).await {
         written?;
     }
@@ -160,7 +162,7 @@ pub(crate) async fn client<I: Source + Output>(
 }
 
 /// Reads once, or waits for the stream. After a ready `Ok`, step again and check the deadline:
-/// bytes came, the stream ended, or the wait is over.
+/// bytes have arrived, the stream has ended, or the wait is over.
 pub(crate) fn poll_read<I: Source + Output>(
     io: &mut I,
     to: &mut Reading,
@@ -176,7 +178,8 @@ pub(crate) fn poll_read<I: Source + Output>(
     Poll::Ready(Ok(()))
 }
 
-/// Writes all bytes, then flushes. `None` if this is not done by `by`: then a part may be written.
+/// Writes all bytes, then flushes. Returns `None` if this is not done by `by`. Then a part may be
+/// written.
 pub(crate) async fn write_all<I: Source + Output>(
     io: &mut I,
     mut bytes: &[u8],
@@ -194,8 +197,8 @@ pub(crate) async fn write_all<I: Source + Output>(
     written.await
 }
 
-/// The result of `poll`, or `None` if `poll` is not ready by `by`. `poll` must register the waker,
-/// or note what a thread waits for: `poll_wait` waits for that.
+/// Returns the result of `poll`, or `None` if `poll` is not ready by `by`. `poll` must register the
+/// waker or, in a thread, note the event that `poll_wait` has to wait for.
 async fn within<I: Source + Output, T>(
     io: &mut I,
     by: Option<Time>,

@@ -6,7 +6,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The largest number of slices in one vectored write.
+/// The largest number of slices in one vectored write. It must be larger than the 4 slices of `few`
+/// in [`with_many`].
 const SLICES: usize = 32;
 
 /// A stream, or half of a stream, with `W`, the adapter's own way to wait.
@@ -18,36 +19,37 @@ pub(crate) struct Timed<S, W> {
 
 /// A stream with a clock and a way to wait.
 pub(crate) trait Io {
-    /// The caller is a thread that serves this one connection. So the thread keeps the buffers
-    /// during a wait, and a read [may block](Self::may_wait).
+    /// Whether the caller is a thread that serves this one connection. If so, the thread keeps the
+    /// buffers during a wait, and a read [may block](Self::may_wait).
     const WAITS: bool = false;
 
-    /// The time since the stream's own epoch.
+    /// Returns the time since the stream's own epoch.
     fn now(&self) -> Time;
 
-    /// Waits until `until`. May return earlier, so callers look at the clock again. A later call
-    /// with another time replaces the wait of a task. A thread notes the earliest of all times.
+    /// Waits until `until`. May return earlier, so callers read the clock again. In a task, a later
+    /// call with another time replaces the wait. A thread notes the earliest of all times.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Waits for the stream, at most until `by`. Only handshakes call this. For a task the stream
-    /// already has the waker, so this waits for `by` alone. A thread blocks in this call.
+    /// Waits for the stream, at most until `by`. Only handshakes call this. In a task the stream
+    /// already has the waker, so this waits for `by` alone. A thread blocks in this call. `Ready`:
+    /// poll the stream again, and read the clock.
     fn poll_wait(&mut self, by: Option<Time>, cx: &mut Context<'_>) -> Poll<()> {
         by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
     }
 
-    /// Allows the next read, and only this one, to block, at most until `until`, the next deadline.
-    /// The caller has nothing to write.
+    /// Allows the next read to block, but no later read. The read must end before `until`, the next
+    /// deadline. The caller has nothing to write.
     #[inline(always)]
     fn may_wait(&mut self, until: Option<Time>) {
         let _ = until;
     }
 
-    /// Tells that the stream refused bytes, so the next wait has to be for writing too.
+    /// Reports that the stream refused bytes, so the next wait has to be for writing too.
     #[inline(always)]
     fn write_blocked(&mut self) {}
 }
 
-/// The side of a stream to read from.
+/// A stream, or half of a stream, to read from.
 pub(crate) trait Source: Io {
     /// Reads once. 0 bytes mean the end of the stream.
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
@@ -66,7 +68,7 @@ pub(crate) fn read<I: Source>(
     }
 }
 
-/// The side of a stream to write to.
+/// A stream, or half of a stream, to write to.
 pub(crate) trait Output: Io {
     /// Writes once, from one slice or from many.
     fn poll_write(
@@ -74,7 +76,7 @@ pub(crate) trait Output: Io {
         slices: &[IoSlice<'_>],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>>;
-    /// Whether one call writes more than the first slice.
+    /// Whether one `poll_write` can write more than the first slice.
     fn is_write_vectored(&self) -> bool;
     /// Flushes the stream.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -82,8 +84,8 @@ pub(crate) trait Output: Io {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// The result of a failed call. After an interruption, this wakes the task, which then repeats the
-/// call. (A thread handles interruptions itself, in `Thread::failed`.)
+/// Returns the result of a failed call. If a signal interrupted the call, this wakes the task,
+/// which then repeats the call. (A thread handles interruptions itself, in `Thread::failed`.)
 #[cold]
 pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T>> {
     if error.kind() == io::ErrorKind::Interrupted {
@@ -101,7 +103,8 @@ pub(crate) fn shutdown<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<()> 
     }
 }
 
-/// Writes once. `out` must have bytes. The caller advances it by the number written.
+/// Writes once. `out` must have bytes. The caller then advances `out` by the number of bytes
+/// written.
 #[inline]
 pub(super) fn write<I: Output>(
     io: &mut I,
@@ -115,11 +118,12 @@ pub(super) fn write<I: Output>(
     outcome(ready!(written), cx)
 }
 
-/// Passes the bytes of `out` to `write` as slices, at most `SLICES` of them.
+/// Passes the bytes of `out` to `write` as slices, at most `SLICES` of them. The rest stays in
+/// `out`, and the caller writes again.
 #[inline(never)]
 fn with_many<T>(out: &impl Buf, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
-    // Most writes have only a header and a payload. So the long array is built only if this short
-    // array is full.
+    // Most of these writes have only a header and a payload. If `few` is full, `out` may have more
+    // slices, so the long array is filled instead.
     let mut few = [IoSlice::new(&[]); 4];
     let filled = out.chunks_vectored(&mut few);
     if filled < few.len() {
@@ -130,7 +134,7 @@ fn with_many<T>(out: &impl Buf, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
     write(slices.get(..filled).unwrap_or_default())
 }
 
-/// The result of a write. Zero bytes are an error: a retry would not end.
+/// Returns the result of a write. Zero bytes are an error: a loop that writes all would not end.
 #[inline]
 pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::Result<usize>> {
     match written {
@@ -140,7 +144,8 @@ pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::
     }
 }
 
-/// Flushes the stream, which holds `unflushed` bytes. Only `Ok` sets this number to 0.
+/// Flushes the stream, which holds `unflushed` bytes. Sets this number to 0 only if the flush
+/// succeeds.
 #[inline]
 pub(crate) fn flush<I: Output>(
     io: &mut I,

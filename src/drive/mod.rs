@@ -43,18 +43,19 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The result of a poll, in one byte. With a `Result<Step, _>`, a future would store narrow parts
-/// and load a wide value, which costs more than the step.
+/// The result of a poll, in one byte. A future would store the parts of a `Result<Step, _>` one by
+/// one, and load them together right afterwards. This stalls the processor, which costs more than
+/// the step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
     /// The item that the call wants: the connection's current message, event or chunk.
     Item,
-    /// There is no further item. If an error is the reason, `failed` has the error.
+    /// There is no further item. If an error is the reason, [`Socket::failed`] has the error.
     End,
 }
 
-/// The result of a poll that writes. The error is boxed so that the result is one word, for the
-/// same reason.
+/// The result of a poll that writes. The error is boxed, so that the result is one word. [`Ready`]
+/// gives the reason.
 pub(crate) type Written = Result<(), Box<Error>>;
 
 /// A whole connection (an adapter's `WebSocket`) or its receiving half (`Reader`), with the stream.
@@ -62,23 +63,24 @@ pub(crate) type Written = Result<(), Box<Error>>;
 pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
-    /// Each read must be noted: the program wants the time of each read, or `attend` has to run
-    /// after each read. Only the connection's `Config` decides this, so it never changes.
+    /// Whether to note each read. Two features need this: the program may want the time of each
+    /// read, and `attend` may have to run after each read. Only the connection's `Config` decides,
+    /// so the value never changes.
     notes_reads: bool,
-    /// Bytes were read since the last `attend`.
+    /// Whether bytes were read since the last `attend`.
     read_unattended: bool,
     /// The error that `Ready::End` stands for; `None` after a clean end. A poll stores the error
     /// here, because passing a wide result through futures costs more than a step.
     failed: Option<Error>,
-    /// `None` before the first poll that may have to wait.
+    /// The state of `poll_side`. `None` before its first call, and always in a half.
     #[cfg(feature = "_task")]
     polled: Option<Box<task::polls::Polled>>,
-    /// The `Stream` has given its last item.
+    /// Whether the `Stream` has returned its last item.
     #[cfg(feature = "futures")]
     stream_ended: bool,
 }
 
-/// The buffers that the thread keeps.
+/// The pool of the running thread.
 static POOL: Memory = Memory { take_to: pool::take_to, give: pool::give };
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
@@ -99,7 +101,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// The result after `Ready::End`: the error that a poll stored, or `None` after a clean end.
+    /// Returns the result after `Ready::End`: the error that a poll stored, or `None` after a clean
+    /// end.
     #[cold]
     pub(crate) fn ended<T>(&mut self) -> Result<Option<T>, Error> {
         match self.failed.take() {
@@ -108,8 +111,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// The result of a receiving call. `item` takes the item at which the last step stopped, so no
-    /// step may come between the poll and this call.
+    /// Returns the result of a receiving call. `item` gets the item at which the last step stopped,
+    /// so no step may come between the poll and this call.
     #[inline(always)]
     pub(crate) fn take<'a, T>(
         &'a mut self,
@@ -122,16 +125,17 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Takes a whole message that was already read. Any other result says only that this fast path
-    /// found none: then [`poll_more`](Self::poll_more) decides.
+    /// Takes a whole message that was already read. On any other result, call
+    /// [`poll_more`](Self::poll_more): this fast path found no message, but the slow path may find
+    /// one.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         self.core.inbound().receiver_mut().quick()
     }
 
     /// Polls until the next item that the call wants, or the end. Parses first, then writes, then
-    /// reads: so the replies to one read leave in one write. `Pending`: whatever can end the wait
-    /// has the waker of `cx`, or the thread has noted it.
+    /// reads: so the replies to one read leave in one write. `Pending`: the stream and the timer
+    /// have the waker of `cx`. (In `blocking`, the thread has noted their events instead.)
     #[inline(never)]
     pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>, want: Want) -> Poll<Ready> {
         loop {
@@ -150,13 +154,13 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 Ok(Step::Closed) | Err(_) => return self.poll_end(cx),
             }
             if self.read_unattended {
-                self.attend(); // may end receiving, which the next step shows
+                self.attend(); // if this ends receiving, the next step returns the error
                 continue;
             }
             // Reading goes on while writing is blocked. Otherwise two peers that both write could
             // wait for each other for ever.
             let written = self.write(cx);
-            // A read that blocks would keep refused bytes waiting, so it is not allowed then.
+            // If the stream refused bytes, the read must not block: these bytes would wait too.
             if I::WAITS && written.is_ready() {
                 let until = self.core.next_deadline();
                 self.io.may_wait(until);
@@ -166,7 +170,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Writes queued bytes until the stream refuses more.
+    /// Writes queued bytes until all are written or the stream refuses more.
     #[inline(always)]
     pub(crate) fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let written = self.core.poll_write(&mut self.io, cx);
@@ -191,9 +195,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         io::read(io, core.inbound().receiver_mut().spare_mut(), cx)
     }
 
-    /// Notes the time of a read. The stream's own stamp, if any, is left in [`arrival`]. So an
-    /// older stamp, which another connection of this thread may have left, is forgotten before the
-    /// read.
+    /// Reads, and notes the time of the read. A stream that stamps its reads leaves the stamp in
+    /// [`arrival`], which all connections of a thread share. So this call forgets an older stamp
+    /// first.
     #[inline(never)]
     fn poll_noting_read(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
         arrival::forget();
@@ -202,13 +206,17 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             let inbound = self.core.inbound();
             self.read_unattended = inbound.attends().is_some();
             if inbound.stamps_reads() {
-                inbound.receiver_mut().set_read(self.io.now(), arrival::left());
+                let (rx, at) = (inbound.receiver_mut(), self.io.now());
+                match arrival::left() {
+                    Some(arrived) => rx.set_read(Some(at), arrived),
+                    None => rx.set_read_at(at),
+                }
             }
         }
         read
     }
 
-    /// Takes the bytes of a read. If the read would block, checks the deadlines. Ready when a
+    /// Handles the result of a read. If the read would block, checks the deadlines. Ready when a
     /// further step may find something new.
     #[inline]
     pub(crate) fn poll_take(
@@ -240,20 +248,21 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Checks the deadline on data and the idle message. The other deadlines are checked only when
-    /// a read would block, but these two must not wait while input keeps coming. The loop runs this
-    /// only after it has stepped over everything that was read: unread data is no silence.
+    /// a read would block, but these two must not wait while input keeps coming. The loop first
+    /// steps over everything that was read. Otherwise data in the buffer would count as silence.
     #[cold]
     fn attend(&mut self) {
         self.read_unattended = false;
         let now = self.io.now();
-        // An early call would do no harm, but a half would lock after each read.
+        // An earlier `attend` would do no harm, but in a half it would lock after each read.
         if self.core.inbound().attends().is_some_and(|at| at <= now) {
             self.core.with(|inbound, tx, _| inbound.attend(now, tx));
         }
     }
 
-    /// Measures the round trip if a Pong has answered a Ping of ours, and the read was not timed.
-    /// Without this call, the measurement would end at the next deadline, which is too late.
+    /// Ends the measurement of a round trip if a Pong has answered a Ping of ours, and the read was
+    /// not timed. Without this call, the measurement would end at the next deadline, which is too
+    /// late.
     #[cold]
     fn time_pong(&mut self) {
         let Self { core, io, .. } = self;
@@ -264,10 +273,11 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         });
     }
 
-    /// The next thing to do with the stream, once receiving is over. This call also tells the
-    /// sending side why receiving ended, which wakes a writer. In `ReadyState::Closed` it also
-    /// tells the sending side that nothing more will be written. `Ending::Done` does not prove
-    /// that, because the caller may still answer the peer's Close.
+    /// Returns the next thing to do with the stream, once receiving is over. This call also tells
+    /// the sending side why receiving ended. In a split connection, an error wakes the writer. In
+    /// `ReadyState::Closed` it also tells the sending side that nothing more will be written.
+    /// `Ending::Done` alone does not mean that nothing more will be written, because the caller may
+    /// still answer the peer's Close. This call must use `with`: see `poll_end`.
     fn ending(&mut self) -> Ending {
         self.core.with(|inbound, tx, out| {
             out.recv_error = inbound.receiver().error().or(out.recv_error);
@@ -298,6 +308,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         loop {
             let done = match self.ending() {
                 Ending::Done => break,
+                // A complete write changes the phase, so this does not spin. In a half, `ending` has
+                // set `owes` by `with`. Otherwise `write` could be ready without our Close.
                 Ending::Flush => self.write(cx),
                 Ending::ShutDown => {
                     let shut = self.core.poll_shutdown(&mut self.io, cx);
@@ -307,22 +319,24 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                     }
                     shut
                 }
-                // A read that notes too much does no harm here, and is not compiled once more.
+                // A read error is not kept: the result is decided, and a reset is only how the
+                // stream ends. Noting a read does no harm here, and `poll_read` would be compiled
+                // once more.
                 Ending::Discard => self.poll_noting_read(cx).map(|read| match read {
                     Ok(0) | Err(_) => self.end_of_stream(),
                     Ok(n) => self.commit(n),
                 }),
             };
-            // A stream that never blocks must not put the deadlines off.
+            // Each round checks the deadlines: a stream that never blocks must not postpone them.
             let alarm = self.poll_alarm(cx);
             if done.is_pending() && alarm.is_pending() {
                 self.give_back();
                 return Poll::Pending;
             }
         }
-        self.give_back();
-        // This step returns the end or the error again. `Chunk` needs the least code, because it
-        // has no fast path.
+        self.give_back(); // nothing more is received
+        // This step returns the end or the error again, and has no further effect: a second
+        // `Sender::fail` queues no Close. `Chunk` needs the least code, because it has no fast path.
         let ended = self.core.step(Want::Chunk);
         self.failed = self.core.with(|_, _, out| out.reason(ended));
         Poll::Ready(Ready::End)
@@ -331,7 +345,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
 impl<C: Core<I>, I: Io> Socket<C, I> {
     /// Waits for the next deadline. Ready when a passed deadline has changed something, so the
-    /// caller has to look at the connection again. `Pending` without a deadline registers nothing.
+    /// caller has to look at the connection again. Without a deadline the result is `Pending`, and
+    /// no timer has the waker.
     #[inline]
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.core.next_deadline() {
@@ -340,8 +355,8 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
         }
     }
 
-    /// Waits for the deadline `at`, then tells the time, and goes on with the next deadline. Ready
-    /// as for `poll_alarm`, and when no deadline is left.
+    /// Waits for the deadline `at`, then tells the core the time, and goes on with the next
+    /// deadline. Ready as for `poll_alarm`, and when no deadline is left.
     #[inline(never)]
     fn poll_until(&mut self, mut at: Time, cx: &mut Context<'_>) -> Poll<()> {
         let Self { core, io, .. } = self;
@@ -352,6 +367,7 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
             } else {
                 // A task that has used up its runtime budget cannot read, so silence proves nothing
                 // about the peer. The timer shares this budget, so it is not ready either.
+                // (`Time::ZERO` is not a deadline: it asks for the time at once.)
                 if at > Time::ZERO && core.inbound().may_be_silent() {
                     ready!(io.poll_sleep(at, cx));
                 }
@@ -362,9 +378,10 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                     return Poll::Ready(());
                 }
             }
-            // Telling the time has only armed or moved deadlines. Wait for the next one.
+            // Telling the time has armed or moved deadlines, or has ended the connection without an
+            // error. Wait for the next deadline.
             match core.next_deadline() {
-                None => return Poll::Ready(()), // a phase has ended
+                None => return Poll::Ready(()), // a phase of closing has ended
                 Some(next) => at = next,
             }
         }

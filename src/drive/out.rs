@@ -1,6 +1,6 @@
 //! The adapter's part of the sending side, beside the core's `Sender`. This part counts unflushed
-//! bytes and keeps the reason for the end. The only loop that writes is here, and the only function
-//! that decides what a passed deadline means.
+//! bytes and keeps the reason for the end. This file has the only loop that writes, and the only
+//! function that handles all deadlines.
 use super::{
     Error, Output, again,
     io::{flush, write},
@@ -20,37 +20,40 @@ use std::{
 /// split connection the state is behind the lock.
 #[derive(Debug, Default)]
 pub(crate) struct Out {
-    /// The number of bytes that the stream took and has not flushed. Between calls the sender has
-    /// this number too, as [`held_back`](Sender::held_back), until nothing more is written.
+    /// The number of bytes that the stream accepted and has not flushed. Between calls,
+    /// [`held_back`](Sender::held_back) of the sender is the same number, until nothing more will
+    /// be written.
     unflushed: usize,
-    /// The first error of the stream.
+    /// The first error of the stream. Errors while input is discarded, and errors of a shutdown,
+    /// are not kept: the result of the connection is decided then.
     pub(super) io_error: Option<io::Error>,
     /// The error that ended receiving, or the error of a passed deadline. The receiver has this
-    /// error too, but the sending half cannot see the receiver. If the two differ, the receiver's
-    /// replaces this one: it says what the receiving calls return.
+    /// error too, but the sending half cannot see the receiver. If the two errors differ, the
+    /// receiver's error replaces this error, because the receiving calls return the receiver's
+    /// error.
     pub(super) recv_error: Option<RecvError>,
 }
 
 impl Out {
-    /// The connection may have been used before, so the stream may hold bytes that were not
-    /// flushed.
+    /// Takes the number of unflushed bytes from `tx`, because the connection may have been used
+    /// before.
     pub(super) fn new(tx: &Sender) -> Self {
         Self { unflushed: tx.held_back(), ..Self::default() }
     }
 
-    /// Whether the stream has flushed all bytes that it took.
+    /// Whether the stream has flushed all bytes that it accepted.
     #[inline(always)]
     pub(super) fn is_flushed(&self) -> bool {
         self.unflushed == 0
     }
 
-    /// Writes everything queued, then flushes. A byte leaves the sender only when the stream takes
-    /// it, so a dropped future loses nothing. If the stream refuses bytes, it is flushed before it
-    /// gets more, because it may still hold earlier bytes.
+    /// Writes everything queued, then flushes. A byte leaves the sender only when the stream
+    /// accepts the byte, so a dropped future loses nothing. If the stream refuses bytes, this call
+    /// flushes the stream before the next write, because the stream may still hold earlier bytes.
     ///
     /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs. Callers rely
-    /// on both. `Err`: the error is kept, and the sender is empty and closed. So the next call
-    /// returns `Ok`, and callers ask [`is_broken`](Sender::is_broken).
+    /// on both. `Err`: `io_error` keeps the error, and the sender is empty and closed. So the next
+    /// call returns `Ok`, and callers must ask [`is_broken`](Sender::is_broken).
     #[inline(never)] // called at three places, and compiled for each type of stream
     pub(super) fn poll_drain<W: Output>(
         &mut self,
@@ -65,8 +68,8 @@ impl Out {
         Poll::Ready(written)
     }
 
-    /// [`poll_drain`](Self::poll_drain) without what follows an error. The order: place the waiting
-    /// frames, write, and flush once the stream refuses bytes or has taken all.
+    /// Does the work of [`poll_drain`](Self::poll_drain), but keeps no error. The order: place the
+    /// waiting frames, write, and flush once the stream refuses bytes or has accepted all.
     #[inline]
     fn poll_all<W: Output>(
         &mut self,
@@ -75,8 +78,8 @@ impl Out {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let unflushed = &mut self.unflushed;
-        // A call leaves bytes unflushed only if the stream refused them. So this call flushes
-        // first.
+        // Bytes are unflushed here only if the stream refused to flush them in an earlier call. So
+        // this call flushes first.
         let mut refused = *unflushed > 0;
         loop {
             let done = !tx.has_outgoing();
@@ -104,8 +107,9 @@ impl Out {
         }
     }
 
-    /// A passed deadline also closes the sender, but does not come here: the stream still works,
-    /// and its unflushed bytes are flushed on.
+    /// Closes the sender, and keeps the error. A passed deadline closes the sender too, but does
+    /// not call this function: the stream still works, and its unflushed bytes are still to be
+    /// flushed.
     #[cold]
     fn write_failed(&mut self, tx: &mut Sender, error: io::Error) {
         tx.write_failed();
@@ -119,12 +123,18 @@ impl Out {
         self.io_error.get_or_insert(error);
     }
 
-    /// Checks all deadlines. If `inbound` is `None`, checks only the deadline on writing. After a
-    /// passed deadline, receiving ends once the bytes that have arrived are delivered, and the
-    /// other half learns the reason from `recv_error`.
+    /// Checks all deadlines. (While input keeps coming, `Socket::attend` handles `data_timeout` and
+    /// the idle message.) After a passed deadline, receiving ends once all bytes that have arrived
+    /// are delivered. The other half learns the reason from `recv_error`.
     ///
-    /// Returns whether there is now an error or a frame to write, so that the loop goes round once
-    /// more instead of waiting.
+    /// If `inbound` is `None`, checks only the deadline on writing, and only the sending side ends.
+    /// The reader, which is woken, takes over the error at its next deadline. That deadline is due
+    /// at once if the phase was `Open`. If our Close was queued before, that deadline may be up to
+    /// `close_timeout` later.
+    ///
+    /// Returns whether there is now an error or a frame to write. If so, the caller goes round its
+    /// loop once more instead of waiting. This asks `frame_waits`, not `has_outgoing`, because a
+    /// stalled stream always has outgoing bytes. A `true` too many costs one round.
     pub(super) fn handle_timeout(
         &mut self,
         inbound: Option<&mut Inbound>,
@@ -133,14 +143,16 @@ impl Out {
     ) -> bool {
         let told = match inbound {
             None => tx.handle_timeout(now),
-            Some(inbound) => {
-                let told = match self.recv_error {
-                    // The sending half found the error first.
-                    Some(error) if inbound.receiver().failure().is_none() => Err(error),
-                    _ => inbound.handle_timeout(now, false, tx),
-                };
-                told.inspect_err(|&error| inbound.receiver_mut().cut_off(error))
-            }
+            Some(inbound) => match self.recv_error {
+                // In a split connection the writer's `poll_stall` found `WriteTimeout`, so the
+                // sender is broken, and only the receiver lacks the error. If receiving has ended,
+                // the phase is `Over`, and no deadline brings the reader here again.
+                Some(error) if inbound.receiver().failure().is_none() => {
+                    inbound.receiver_mut().cut_off(error);
+                    Err(error)
+                }
+                _ => inbound.handle_timeout(now, false, tx), // which cuts off by itself
+            },
         };
         if let Err(error) = told {
             self.recv_error.get_or_insert(error);
@@ -148,9 +160,10 @@ impl Out {
         told.is_err() || tx.frame_waits()
     }
 
-    /// The error that a receiving call reports; `last` is the result of its last step. A violation
-    /// goes before the error of the stream, because a violation says more. The error of the stream
-    /// goes before the plain end of the stream, and is reported once.
+    /// Returns the error that a receiving call reports; `last` is the result of its last step. An
+    /// error with a close code, such as a violation, takes precedence over the error of the stream,
+    /// because it says more; the error of the stream is then dropped. The error of the stream takes
+    /// precedence over any other `RecvError`, and is reported once.
     #[cold]
     pub(super) fn reason(&mut self, last: Result<Step, RecvError>) -> Option<Error> {
         match last {
@@ -163,8 +176,10 @@ impl Out {
         }
     }
 
-    /// The error that a flush reports, because queued messages will not be written: the stream's
-    /// error, the error that ended receiving, or `Closed`. Later flushes report it again.
+    /// Returns the error that a flush reports, because queued messages will not be written: the
+    /// stream's error, the error that ended receiving, or `Closed`. Later flushes report the same
+    /// error, unless a receiving call has taken the stream's error, or receiving has ended in the
+    /// other half since.
     #[cold]
     pub(super) fn lost(&self) -> Error {
         match (&self.io_error, self.recv_error) {

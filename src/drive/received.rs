@@ -13,8 +13,7 @@ use crate::proto::{
 pub struct Received<'a, S = &'a mut Sender> {
     /// The message, borrowed from the buffer it was read into.
     pub message: Message<'a>,
-    /// The sending half, with room for an answer. If the stream accepts no more bytes, this half is
-    /// closed.
+    /// The sending half, with room for an answer. After a failed write this half is closed.
     pub sender: S,
     receiver: &'a Receiver,
 }
@@ -25,9 +24,9 @@ impl<'a, S> Received<'a, S> {
         receiver.message().map(|message| Self { message, sender, receiver })
     }
 
-    /// Facts about the message besides its payload. For example, you learn whether another message
-    /// was already read, so that you can act on the newest only. This call looks at the next
-    /// header.
+    /// Facts about the message besides its payload. For example, `more` says whether another whole
+    /// message was already read, so that you can act on the newest message only. To find this out,
+    /// the call parses the next header.
     #[inline]
     pub fn info(&self) -> Info {
         self.receiver.info()

@@ -4,7 +4,8 @@ use crate::proto::{close::CloseFrame, connection::Step, error::SendError, pool};
 use std::task::{Context, Poll, ready};
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// The message that the last step reached, with its facts and the sender to answer with.
+    /// Returns the message that the last step reached, with its facts and the sender to answer
+    /// with.
     #[inline(always)]
     pub(crate) fn received(&mut self) -> Option<Received<'_, C::Sender<'_>>> {
         self.core.received()
@@ -18,8 +19,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         })
     }
 
-    /// The fast path of `recv_to_reply`: whether a message is already received, and may be handed
-    /// out before anything is written. In a batch of messages this is nearly always so.
+    /// The fast path of `recv_to_reply`. Takes a message that was already read, if it may be handed
+    /// out before anything is written. Returns whether there is a message. In a batch of messages
+    /// this path nearly always succeeds.
     #[inline(always)]
     pub(crate) fn quick_to_reply(&mut self) -> bool {
         self.core.is_free() && self.quick() == Some(Step::Message)
@@ -27,13 +29,14 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<I: Source + Output> Socket<Whole, I> {
-    /// Writes everything. With `enough`, stops once there is room. Nobody reads during the wait, so
-    /// the deadlines on reading are paused; the next read resumes them.
+    /// Writes everything. With `enough`, stops once there is room. Nobody reads during this wait,
+    /// so the deadlines on reading are paused. The next read resumes them.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         loop {
             let Self { core, io, .. } = &mut *self;
-            // `poll_drain` gives an error only once. Also, a broken stream never flushes the bytes
-            // that it holds, so a wait for them would not end.
+            // `poll_drain` returns an error only once. Also, after a passed deadline the sender is
+            // broken, but the stream may still hold unflushed bytes. No deadline on writing runs
+            // any more, so nothing would bound a wait for their flush.
             if core.conn.sender().is_broken() {
                 return Poll::Ready(Err(core.lost().into()));
             }
@@ -50,8 +53,8 @@ impl<I: Source + Output> Socket<Whole, I> {
                 }
                 Poll::Pending => {}
             }
-            core.conn.set_paused(true); // nobody reads during this wait
-            ready!(self.poll_alarm(cx)); // ready: the next round sees what has changed
+            core.conn.set_paused(true);
+            ready!(self.poll_alarm(cx)); // ready: the next round acts on the change
             if let Some(error) = self.core.conn.receiver().failure() {
                 return Poll::Ready(Err(Error::from(error).into()));
             }
@@ -64,8 +67,8 @@ impl<I: Source + Output> Socket<Whole, I> {
         tx.has_room() && !tx.is_closed()
     }
 
-    /// Waits for room. After a failed write the error is `Closed`, as for `feed`. A flush returns
-    /// the reason.
+    /// Waits for room. After a failed write the error is `Closed`, as for `feed`; a flush returns
+    /// the reason for the failure.
     #[inline]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Written> {
         if self.has_room() {

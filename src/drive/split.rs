@@ -3,11 +3,12 @@
 //! The [`Half`] owns everything that receiving needs. One lock holds everything that sending needs:
 //! the core's sender and the writing half of the stream. Writes never wait, so no half holds the
 //! lock across a wait. The half that holds the lock writes until the stream refuses more. The
-//! remaining bytes stay in the sender, where a Pong is placed at the next frame boundary.
+//! remaining bytes stay in the sender, so a Pong of the reader can overtake them at the next frame
+//! boundary.
 //!
 //! A stream keeps one waker for writing. Both halves may wait for the stream, so this waker wakes
 //! the tasks of both halves. A stream may also drop its waker once it accepts bytes. So the half
-//! that writes the last of the refused bytes wakes the other half.
+//! that writes the last of the refused bytes wakes the other half itself.
 use super::{
     Core, Error, Io, Out, Outlook, Output, Received, Socket, Source, Whole, Written,
     io::shutdown,
@@ -27,31 +28,32 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-/// How often at most a writer yields to a reader that waits for the lock. All yields together take
-/// a few microseconds.
+/// The largest number of times that a writer yields to a reader that waits for the lock. All yields
+/// together take a few microseconds.
 const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 
 /// The state that both halves share.
 ///
-/// The flags are hints beside the lock, so `Relaxed` is enough. A half that acts on `blocked` or
-/// `quiet` has parked its waker before. If it misses a change, the half that made the change, or
-/// the stream, wakes it. The locks inside `Wakers` order the parking and the waking. `awaited`
-/// affects only who gets the lock first.
+/// The flags are hints beside the lock, so `Relaxed` is enough. Before a half reads `blocked` or
+/// `quiet`, it parks its waker. If the half then misses a change, it is woken by the other half,
+/// which made the change, or by the stream. The locks inside `Wakers` order the parking and the
+/// waking. `awaited` affects only which half gets the lock first.
 #[derive(Debug)]
 pub(super) struct Shared<W> {
     wakers: Arc<Wakers>,
-    /// The stream refused bytes, and either half may write them later. Each write sets this under
-    /// the lock. A writing thread also clears it while it waits: see
+    /// Whether the stream refused bytes that either half may write later. Each write sets this
+    /// under the lock, so that the last write decides: with a stale `false` nobody would write the
+    /// refused bytes. A writing thread also clears this flag while it waits: see
     /// [`share_rest`](Writer::share_rest).
     blocked: AtomicBool,
-    /// The sending side has no deadline, no Close and no Pong to time, so the reader need not lock
-    /// it. Updated whenever a [`Locked`] is dropped, before the lock is released. Without this flag
-    /// the reader would take the lock before each wait. A writer that sends without pause holds the
-    /// lock nearly all the time.
+    /// Whether the sending side has no deadline, no queued Close and no Pong to time. If so, the
+    /// reader need not lock the sending side. Every dropped [`Locked`] updates this flag before the
+    /// lock is released. Without this flag the reader would lock before each wait, and would then
+    /// often wait for a writer that sends without pause.
     quiet: AtomicBool,
-    /// The reader waits for the lock. A writer that wants the lock again yields first. The lock is
-    /// not fair: without the yields, a writer whose stream keeps accepting bytes would get the lock
-    /// again and again.
+    /// Whether the reader waits for the lock. If so, a writer yields before it locks again. The
+    /// lock is not fair: without the yields, a writer whose stream keeps accepting bytes would get
+    /// the lock again and again.
     awaited: AtomicBool,
     sending: Mutex<Sending<W>>,
 }
@@ -64,8 +66,9 @@ struct Sending<W> {
     io: W,
 }
 
-/// The locked sending side. Both halves wait while this guard lives. Dropping the guard wakes each
-/// half for which something has changed. `was_closed` and `had_ended` are the state before.
+/// The locked sending side. While this guard lives, every other call that needs the lock waits.
+/// Dropping the guard wakes each half for which something has changed. `was_closed` and `had_ended`
+/// are the state when the lock was taken.
 struct Locked<'a, W> {
     quiet: &'a AtomicBool,
     was_closed: bool,
@@ -82,7 +85,7 @@ struct News<'a> {
 }
 
 impl<W> Sending<W> {
-    /// Whether nothing more will be sent, because receiving has failed, the stream has failed or a
+    /// Whether the connection has ended, because receiving has failed, the stream has failed or a
     /// deadline has passed. Both halves must learn of this.
     fn has_ended(&self) -> bool {
         self.out.recv_error.is_some() || self.tx.is_broken()
@@ -123,15 +126,16 @@ impl<W> Shared<W> {
         })
     }
 
-    /// Locks without waking anyone afterwards. This is for calls such as a getter or `feed`, which
-    /// change nothing that the other half waits for, and nothing that `quiet` says.
+    /// Locks, and wakes no half afterwards. Only getters and `feed` may use this. They change
+    /// nothing that the other half waits for, and cannot change `quiet`: they start no deadline,
+    /// queue no Close and leave no Pong to time.
     #[inline]
     fn look(&self) -> MutexGuard<'_, Sending<W>> {
         lock(&self.sending)
     }
 
-    /// Locks, and afterwards wakes the halves that have to learn of a change. This is for every
-    /// call that may queue a Close, block or end the connection.
+    /// Locks, and afterwards wakes the halves that have to learn of a change. Use this for every
+    /// call that may queue a Close, may start a deadline, or may end the connection.
     fn lock(&self) -> Locked<'_, W> {
         let sending = self.look();
         Locked {
@@ -144,8 +148,8 @@ impl<W> Shared<W> {
     }
 
     /// Locks the sending side for the half that receives, ahead of a writer that sends without
-    /// pause. Only calls that come with each frame or wait need this. A write or a shutdown comes
-    /// after them, and takes [`lock`](Self::lock).
+    /// pause. Only calls that the reader makes for each frame or before each wait need this. Its
+    /// writes and its shutdown follow such a call, and use [`lock`](Self::lock).
     fn read_lock(&self) -> Locked<'_, W> {
         self.awaited.store(true, Relaxed);
         let locked = self.lock();
@@ -153,8 +157,8 @@ impl<W> Shared<W> {
         locked
     }
 
-    /// Yields while the reader waits for the lock; `awaited` says why. The writer calls this before
-    /// each write, outside the lock. Its other calls hold the lock only briefly.
+    /// Yields while the reader waits for the lock: see `awaited`. The writer calls this before each
+    /// write, outside the lock. Its other calls hold the lock only briefly.
     fn let_reader_pass(&self) {
         for _ in 0..YIELDS {
             if !self.awaited.load(Relaxed) {
@@ -164,12 +168,12 @@ impl<W> Shared<W> {
         }
     }
 
-    /// The waker for streams and timers that are polled under the lock. This waker wakes both
-    /// tasks.
+    /// Returns the waker for streams and timers that are polled under the lock. This waker wakes
+    /// both tasks.
     ///
     /// A stream must not keep a task's own waker. The stream drops its old waker while we hold the
-    /// lock. If this was the task's last waker, the runtime drops the task. Code that runs then may
-    /// take the same lock: a deadlock.
+    /// lock. If this was the task's last waker, the runtime drops the task. Code that the task's
+    /// drop runs may take the same lock: a deadlock.
     fn both(&self) -> Waker {
         Waker::from(self.wakers.clone())
     }
@@ -198,8 +202,8 @@ impl<W: Output> Shared<W> {
             pool::give(tx.reclaim());
         }
         drop(locked);
-        // The other half may wait for the rest to be written, or for room. The stream may have
-        // dropped its waker.
+        // The other half may wait until the refused bytes are written; a writer may also wait for
+        // room. The stream may have dropped its waker, so this call wakes the other half.
         if was_blocked && (written.is_ready() || room) {
             self.wakers.wake(side.other());
         }
@@ -207,7 +211,8 @@ impl<W: Output> Shared<W> {
         if newly && side == Side::Writer && !self.wakers.is_parked(side) {
             // The stream may have woken both tasks before `blocked` was set. Then the reader saw
             // nothing to do. But if the writer's future is dropped, only the reader can write the
-            // refused bytes. So the reader is woken again.
+            // refused bytes. So this call wakes the reader again. (A reader in this place needs no
+            // wake-up: the stream has woken its task, so it polls again.)
             self.wakers.wake(Side::Reader);
         }
         written
@@ -218,10 +223,10 @@ impl<W: Output> Shared<W> {
 #[derive(Debug)]
 pub(crate) struct Half<W> {
     pub(crate) inbound: Inbound,
-    /// This half may have queued bytes since its last complete write: [`with`](Core::with) sets
-    /// this, because `respond` and passed deadlines queue frames. Without this flag the reader
-    /// would also write messages that the writer has only fed. Those messages should leave in one
-    /// write, at the writer's flush.
+    /// Whether this half may have queued bytes since its last complete write. [`with`](Core::with)
+    /// sets this flag, because `respond` and passed deadlines queue frames. Without this flag the
+    /// reader would write messages as soon as the writer has fed them. Those messages should leave
+    /// in one write, at the writer's flush.
     owes: bool,
     pub(super) link: Arc<Shared<W>>,
 }
@@ -255,7 +260,7 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
         f(&mut self.inbound, tx, out)
     }
 
-    /// Parks the waker before it looks at any shared state, so that no change goes unnoticed.
+    /// Parks the waker before it reads any shared state, so that no change goes unnoticed.
     #[inline]
     fn poll_write(&mut self, _: &mut I, cx: &mut Context<'_>) -> Poll<()> {
         self.link.wakers.park(Side::Reader, cx);
@@ -273,8 +278,10 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
         shutdown(&mut self.link.lock().sending.io, &mut Context::from_waker(&both))
     }
 
-    /// Needs the waker parked, as `poll_write` does before: then a deadline that the writer starts
-    /// after this call wakes this half. (A thread's wait is bounded instead.)
+    /// Relies on an earlier `poll_write`, which parks the waker. If the writer queues a Close after
+    /// this call, and so starts a deadline, the writer wakes this half. (A thread is not woken: its
+    /// wait is bounded.) While input is discarded, no `poll_write` need come before: the writer can
+    /// start no deadline then.
     fn next_deadline(&mut self) -> Option<Time> {
         if self.inbound.is_idle() && self.link.quiet.load(Relaxed) {
             return None;
@@ -296,7 +303,8 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
 #[derive(Debug)]
 pub(crate) struct Writer<W, H = ()> {
     link: Arc<Shared<W>>,
-    /// A writing thread's own handle of the stream, to wait on without the lock. A task has none.
+    /// A writing thread's own handle of the stream. The thread waits on this handle without the
+    /// lock. A task has no handle.
     pub(crate) handle: H,
 }
 
@@ -310,7 +318,7 @@ impl<I: Source + Output> Socket<Whole, I> {
         split: impl FnOnce(I) -> Result<(R, W, H), E>,
     ) -> Result<Halves<R, W, H>, E> {
         let Self { mut core, io, .. } = self;
-        core.conn.set_paused(false); // a flush of the whole connection may have paused it
+        core.conn.set_paused(false); // a flush of the whole connection may have paused reading
         let (inbound, tx) = core.conn.into_halves();
         let (read, write, handle) = split(io)?;
         let link = Shared::new(tx, core.out, write);
@@ -320,7 +328,8 @@ impl<I: Source + Output> Socket<Whole, I> {
 }
 
 impl<W, H> Writer<W, H> {
-    /// For getters and `feed`, which need no I/O and change nothing that the reader waits for.
+    /// Gives `f` the sender. Only getters and `feed` may use this: they need no I/O and change
+    /// nothing that the reader waits for.
     #[inline]
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
         f(&mut self.link.look().tx)
@@ -328,14 +337,15 @@ impl<W, H> Writer<W, H> {
 
     /// Sets whether the reader too may write the bytes that the stream refused. A writing thread
     /// that waits for the stream writes these bytes itself, so it sets `false` for that time.
-    /// Otherwise the stream would wake the reader too, which would find the bytes written.
+    /// Otherwise the reader would also wait for the stream, and wake up only to find the bytes
+    /// written.
     pub(crate) fn share_rest(&self, shared: bool) {
         self.link.blocked.store(shared, Relaxed);
     }
 
-    /// Whether there is room for a message. An error means that nothing more can be fed: receiving
-    /// has failed, or this half is closed. A failed stream also closes this half; a flush returns
-    /// the stream's error.
+    /// Whether there is room for a message. An error means that this half is closed, so nothing
+    /// more can be fed. The error is the one that ended receiving, if any. A failed stream also
+    /// closes this half; a flush returns the stream's error.
     pub(crate) fn has_room(&self) -> Result<bool, Error> {
         let sending = self.link.look();
         let Sending { tx, out, .. } = &*sending;
@@ -359,15 +369,17 @@ impl<W: Io, H> Writer<W, H> {
 }
 
 impl<W: Output, H> Writer<W, H> {
-    /// Waits for room for a message. The errors are those of `has_room` and of a flush.
+    /// Waits for room for a message. Fails as `has_room` and `poll_flush` do.
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Written> {
         if self.has_room()? { Poll::Ready(Ok(())) } else { self.poll_flush(cx, true) }
     }
 
-    /// Writes everything. With `enough`, stops once there is room. Fails if this write fails, or
-    /// else for the reason for which the connection ended before. An error that ended receiving
-    /// counts even if everything was written, because a writer that only sends learns of it here.
+    /// Writes everything. With `enough`, stops once there is room. Fails if this write fails. Also
+    /// fails if the connection has ended before, with the reason of that end. An error that ended
+    /// receiving is returned even if everything was written, because a writer that only sends
+    /// learns of the error here.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
+        // Once is enough: whoever takes the waker wakes the task, which then polls again.
         self.link.wakers.park(Side::Writer, cx);
         loop {
             let written = self.link.poll_write(Side::Writer);
@@ -376,6 +388,8 @@ impl<W: Output, H> Writer<W, H> {
             }
             let sending = self.link.look();
             let Sending { tx, out, .. } = &*sending;
+            // This error is returned even if no write has failed, so it comes before `lost`. There
+            // only the stream's error, or `Closed`, is left.
             if let Some(error) = out.recv_error {
                 return Poll::Ready(Err(Error::from(error).into()));
             }
@@ -390,9 +404,10 @@ impl<W: Output, H> Writer<W, H> {
         }
     }
 
-    /// Waits for the deadline on writing. The caller comes from a `Pending` write, which has begun
-    /// this deadline, so the call waits unless something has changed. Ready: the deadline has
-    /// passed, and `poll_flush` finds the reason in `out`, or the other half has written since.
+    /// Waits for the deadline on writing. The caller's last write was `Pending`, so this deadline
+    /// runs, unless the other half has written since. Ready: no deadline on writing runs any more.
+    /// Either it has passed, and `poll_flush` finds that the sender is broken, with the reason, if
+    /// any, in `out`. Or the other half has written.
     ///
     /// The timer is in the shared stream, and wakes both halves. So the deadline is noticed even if
     /// this future is dropped. A thread does not wait here: `poll_sleep` only notes the time, and
@@ -400,15 +415,15 @@ impl<W: Output, H> Writer<W, H> {
     fn poll_stall(&self) -> Poll<()> {
         let both = self.link.both();
         let cx = &mut Context::from_waker(&both);
-        let mut locked = self.link.lock(); // which tells the other half of a passed deadline
+        let mut locked = self.link.lock(); // its drop tells the other half of a passed deadline
         let Sending { tx, out, io } = &mut *locked.sending;
         while let Some(at) = tx.poll_timeout() {
             let now = io.now();
             if at > now {
                 ready!(io.poll_sleep(at, cx));
             } else {
-                // Starts the deadline at the first call. A passed deadline leaves nothing to write,
-                // so the loop ends, and the result needs no look.
+                // The first call starts the deadline. A passed deadline leaves nothing to write, so
+                // the loop ends, whatever this call returns.
                 out.handle_timeout(None, tx, now);
             }
         }

@@ -23,8 +23,7 @@ pub(crate) use {
     },
 };
 
-/// Locks a mutex. Ignores poisoning, because even a panic would leave nothing half done under these
-/// locks.
+/// Locks a mutex. Ignores poisoning: under these locks, even a panic leaves no half-changed state.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

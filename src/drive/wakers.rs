@@ -6,8 +6,8 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
-/// The wakers of the waiting tasks. The reader waits for any change. The writer waits for the
-/// stream to accept bytes.
+/// The wakers of the waiting tasks. The reader waits for any change. The writer waits until the
+/// stream accepts bytes or the connection ends.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers([Mutex<Option<Waker>>; 2]);
 
@@ -30,7 +30,7 @@ impl Wakers {
     }
 
     /// Keeps the waker of `cx` until [`wake`](Self::wake). Cloning or dropping a waker may drop a
-    /// task, and this may run code that calls these functions. So the waker is cloned and dropped
+    /// task, and the task's drop may call these functions. So the waker is cloned and dropped
     /// outside the lock.
     pub(crate) fn park(&self, side: Side, cx: &Context<'_>) {
         let waker = cx.waker();
@@ -60,8 +60,8 @@ impl Wake for Wakers {
         Wake::wake_by_ref(&self);
     }
 
-    /// Wakes the writer first. So while the writer [is parked](Wakers::is_parked), the reader's
-    /// wake-up is still to come.
+    /// Wakes the writer first. So while the writer [is parked](Wakers::is_parked), this function
+    /// has not yet woken the reader.
     fn wake_by_ref(self: &Arc<Self>) {
         Self::wake(self, Side::Writer);
         Self::wake(self, Side::Reader);

@@ -1,10 +1,10 @@
-//! The connection on any `futures_io::AsyncRead + AsyncWrite`: smol, async-std, or a runtime of
+//! The connection on any `futures_io::AsyncRead + AsyncWrite`: for smol, async-std, or a runtime of
 //! your own.
 //!
 //! Deadlines need a timer, and `futures-io` has no timer. So every function that makes a connection
-//! takes a timer. A timer is a function that takes an instant and returns a future that is ready at
-//! that instant. The example below uses the timer of smol. (`smol::Timer` comes from the crate
-//! async-io, and `smol::net` is the crate async-net.)
+//! takes a timer. A timer is a function from an instant to a future that is ready at that instant.
+//! The example below uses the timer of smol. (`smol::Timer` comes from the crate async-io, and
+//! `smol::net` is the crate async-net.)
 //!
 //! ```no_run
 //! use async_io::Timer;
@@ -24,8 +24,8 @@
 //! ```
 //!
 //! There is no `connect`. Dial with your runtime, set TCP_NODELAY, put TLS around the stream if the
-//! URL requires TLS, and give the stream to [`client`](fn@client). `client` checks nothing of the
-//! kind.
+//! URL requires TLS, and give the stream to [`client`](fn@client). `client` cannot check whether
+//! you did so.
 //!
 //! ```no_run
 //! use async_io::Timer;
@@ -33,7 +33,7 @@
 //! use std::time::Instant;
 //! use tickwire::{Config, futures_io, handshake::client::Request};
 //!
-//! /// As a pointer to a function, the timer has a type that can be named.
+//! /// The timer is a function pointer here, so that the type can be written out.
 //! type WebSocket = futures_io::WebSocket<TcpStream, fn(Instant) -> Timer>;
 //!
 //! async fn dial() -> Result<WebSocket, Box<dyn std::error::Error>> {
@@ -45,24 +45,23 @@
 //! ```
 //!
 //! **The end of a stream.** `poll_close` of the stream must shut the stream down for writing, so
-//! that the peer reads the end (RFC 6455 §7.1.1). `poll_close` of async-io's `Async<TcpStream>`
-//! only flushes, so the peer reads the end only when the stream is dropped. Use async-net's stream
-//! instead.
+//! that the peer sees the end of the stream (RFC 6455 §7.1.1). `poll_close` of async-io's
+//! `Async<TcpStream>` only flushes, so the peer sees the end only when the stream is dropped. Use
+//! async-net's stream instead.
 //!
-//! **Cancel safety.** All state is in the [`WebSocket`], and no state is in a future. So a future
-//! may be dropped at any await point: nothing is lost or repeated, and no frame is left unfinished.
-//! The documentation of each method has the details.
+//! **Cancel safety.** All state is in the [`WebSocket`], and no state is in a future. So you may
+//! drop a future of an open connection at any await point: no bytes are lost or sent twice, and no
+//! frame stays unfinished. The documentation of each method says what a dropped call has done.
 //!
-//! **Timers.** Calls drive the deadlines of [`Config`] while they are polled. Nothing is spawned,
-//! and nothing runs between calls, so keep receiving. No timer is made before a call has to wait
-//! for a deadline.
+//! **Timers.** The deadlines of [`Config`] are checked only while a call is polled. The adapter
+//! spawns no task, so keep receiving. A timer is made only when a call first waits for a deadline.
 //!
 //! **Memory.** A waiting connection holds no buffers. When bytes arrive or are sent, the connection
 //! takes buffers from a pool of the thread.
 //!
 //! **Large shared payloads** are copied into each connection's buffer, because `futures-io` does
-//! not tell whether a stream has vectored writes. Without vectored writes, a frame's header would
-//! need a write of its own.
+//! not tell whether a stream has vectored writes. On a stream without them, a payload that is not
+//! copied would need a write of its own.
 mod split;
 
 pub use split::{ReadHalf, WriteHalf};
@@ -91,15 +90,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Makes timers. Each function from an [`Instant`] to a future implements this trait, for example
-/// `async_io::Timer::at`.
+/// Makes timers. A function from an [`Instant`] to a future implements this trait, if it is `Clone`
+/// and `Unpin`. An example is `async_io::Timer::at`.
 ///
 /// ```
 /// use std::{future::Ready, future::ready, time::Instant};
 /// use tickwire::futures_io::Timers;
 ///
 /// fn is_one(_: impl Timers) {}
-/// is_one(|_: Instant| ready(())); // compiles, but always ready: a task would spin
+/// is_one(|_: Instant| ready(())); // compiles, but a future that is always ready makes a task spin
 ///
 /// /// A clock that stands still.
 /// #[derive(Clone)]
@@ -118,14 +117,14 @@ use std::{
 /// is_one(Frozen(Instant::now()));
 /// ```
 pub trait Timers: Clone + Unpin {
-    /// A timer. The output of this future does not matter.
+    /// The future of a timer. Its output is ignored.
     type Sleep: Future;
 
-    /// A timer that is ready from `at` on. If `at` has passed, the timer is ready at once. A timer
-    /// that is ready too early is not an error: the task polls once in vain.
+    /// Makes a timer that is ready from `at` on. If `at` has passed, the timer must be ready at
+    /// once. A timer may be ready too early: then the task polls once for nothing.
     fn at(&self, at: Instant) -> Self::Sleep;
 
-    /// The time by the clock of these timers. The default is the system's clock. A test may
+    /// Returns the time by the clock of these timers. The default is the system's clock. A test may
     /// simulate another clock.
     fn now(&self) -> Instant {
         Instant::now()
@@ -146,26 +145,27 @@ type Over<S, T> = Timed<S, FuturesIo<T>>;
 /// A WebSocket over `S`, with timers made by `T`.
 ///
 /// One task can both receive and publish. The next receiving call writes the messages that the task
-/// has fed. This call also reads while the stream takes these messages slowly.
+/// has fed. If the stream accepts these messages slowly, the call receives in the meantime.
 ///
 /// Dropping a WebSocket ends the stream at once, and loses messages that were not flushed. So call
 /// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open until
 /// the WebSocket is dropped.
 pub struct WebSocket<S, T: Timers>(task::WebSocket<Over<S, T>>);
 
-/// An opening request that was read. Accept or reject the request when you are ready.
+/// A client's opening request, and its stream. Look at the request, then accept or reject it.
 pub struct Incoming<S, T: Timers>(drive::Incoming<Over<S, T>>);
 
-/// The half of a [`WebSocket`] that receives. Keep receiving: this answers Pings, sees the peer's
-/// Close, and drives all deadlines except the deadline on writing. Dropping the `Reader` ends
-/// receiving. Then the [`Writer`] learns of the connection's end from a failed write.
+/// The half of a [`WebSocket`] that receives. Keep receiving: receiving calls answer Pings, handle
+/// the peer's Close, and check all deadlines. (A waiting [`Writer`] checks the deadline on writing
+/// too.) Dropping the `Reader` ends receiving. Then the [`Writer`] learns of the connection's end from a failed write.
 pub struct Reader<R, W, T: Timers>(Socket<Half<Over<W, T>>, Over<R, T>>);
 
 /// The half of a [`WebSocket`] that sends. Dropping the `Writer` does not close the connection:
-/// call `close` first. After the drop, unflushed messages leave only if the [`Reader`] has
-/// something to write. `closed` of the [`Reader`] says how the connection ended.
+/// call `close` first. After the drop, messages that are not flushed are written only when the
+/// [`Reader`] writes something. `closed` of the [`Reader`] says how the connection ended.
 ///
-/// There is only one `Writer`. Several senders need a channel in front of it.
+/// There is only one `Writer`. Several tasks that send need a channel to the task that has the
+/// `Writer`.
 pub struct Writer<W, T: Timers>(drive::Writer<Over<W, T>>);
 
 /// The two halves of a WebSocket.
@@ -175,8 +175,7 @@ pub use task::MessageOrRoom;
 
 adapter!(AsyncRead, AsyncWrite, timers: T: Timers);
 
-/// Implements `Debug`. It is not derived, because a derived `Debug` would require `T: Debug`, which
-/// no closure implements.
+/// Implements `Debug`. A derived `Debug` would require `T: Debug`, which no closure implements.
 macro_rules! shown {
     ($($Type:ident<$($S:ident),*>)*) => {$(
         impl<$($S: fmt::Debug,)* T: Timers> fmt::Debug for $Type<$($S,)* T> {
@@ -188,23 +187,23 @@ macro_rules! shown {
 }
 shown!(WebSocket<S> Incoming<S> Reader<R, W> Writer<W>);
 
-/// Reads an opening request, and accepts every good request. Use [`Incoming`] to look at the
-/// request first: at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
-/// [origin](crate::handshake::server::Origins). A server whose users have cookies must check the
-/// origin.
+/// Reads an opening request, and accepts every valid request. To check the path, the
+/// [user](crate::handshake::server#who-is-asking) or the
+/// [origin](crate::handshake::server::Origins) first, use [`Incoming`]. A server that recognises
+/// users by cookies must check the origin.
 ///
 /// This call sets no option of the stream. On TCP, call `set_nodelay(true)` before. This call waits
-/// for at most [`handshake_timeout`](Config::handshake_timeout). If the stream refuses the answer
-/// (a socket accepts it at once), the call waits for up to [`write_timeout`](Config::write_timeout)
-/// more. After a bad request the call waits for up to a second more. So call `accept` in a task of
-/// its own, not in the loop that accepts sockets.
+/// for the request for at most [`handshake_timeout`](Config::handshake_timeout). If the stream does
+/// not accept the response (a socket does at once), the call waits for up to
+/// [`write_timeout`](Config::write_timeout) more. After a bad request it drains the stream for up
+/// to a second more. So call `accept` in a task of its own, not in the loop that accepts sockets.
 ///
 /// Dropping the future drops the stream.
 ///
 /// # Errors
 ///
-/// [`Error::Handshake`] for a bad request, after the request was answered. [`Error::Io`] if the
-/// stream fails. [`Error::Recv`] if the stream accepted no byte of the answer for `write_timeout`.
+/// [`Error::Handshake`] for a bad request, after it was rejected. [`Error::Io`] if the stream
+/// fails. [`Error::Recv`] if the stream accepted no byte of the response for `write_timeout`.
 pub async fn accept<S, T>(io: S, timers: T, config: &Config) -> Result<WebSocket<S, T>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -213,8 +212,8 @@ where
     task::accept(Timed::new(io, timers), config).await.map(WebSocket)
 }
 
-/// The opening handshake as a client, over a stream that is already connected. This call sets no
-/// option of the stream. [`handshake_timeout`](Config::handshake_timeout) bounds the handshake.
+/// Makes the opening handshake as a client, over a stream that is already connected. This call sets
+/// no option of the stream. [`handshake_timeout`](Config::handshake_timeout) bounds the handshake.
 ///
 /// Dropping the future drops the stream.
 ///
@@ -236,17 +235,17 @@ where
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
-    /// Splits a connection over any stream for two tasks. For streams that can be split without a
-    /// lock, see [`into_split_with`](Self::into_split_with).
+    /// Splits the connection into two halves for two tasks. The halves of the stream share a lock.
+    /// If the stream can be split without a lock, use [`into_split_with`](Self::into_split_with).
     pub fn into_split(self) -> Halves<ReadHalf<S>, WriteHalf<S>, T> {
         self.into_split_with(split::split)
     }
 
-    /// Splits the connection for two tasks, by the stream's own way to split, or by two handles of
-    /// the stream: `|stream| (stream.clone(), stream)` for a TCP stream of async-net.
+    /// Splits the connection into two halves for two tasks. `split` splits the stream, or makes two
+    /// handles of it: `|stream| (stream.clone(), stream)` for a TCP stream of async-net.
     ///
-    /// Messages fed or received before are kept. If you are sending a message in chunks, the
-    /// [`Writer`] continues it.
+    /// Messages that were fed or received before are kept. If you are sending a message in chunks,
+    /// the [`Writer`] continues that message.
     pub fn into_split_with<R, W>(self, split: impl FnOnce(S) -> (R, W)) -> Halves<R, W, T>
     where
         R: AsyncRead + Unpin,
@@ -262,11 +261,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
     }
 }
 
-/// The number of reads in a row without a wait, after which the task yields. So other tasks run,
-/// and deadlines are checked, even if a peer sends faster than this task reads.
+/// After this many reads in a row without a wait, the task yields. So other tasks run, and
+/// deadlines are checked, even if a peer sends faster than this task reads.
 const READS: u8 = 64;
 
-/// A clock, and a timer for the next deadline. The timer is made at the first wait for a deadline.
+/// A clock, and a timer for the next deadline. `sleep` is `None` until a call first waits for a
+/// deadline.
 struct FuturesIo<T: Timers> {
     timers: T,
     epoch: Instant,
@@ -301,7 +301,8 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
     }
 
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // A later time may not fit into an `Instant`. An early wake-up does no harm.
+        // A bound, because a time further away may not fit into an `Instant`. An early wake-up does
+        // no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let FuturesIo { timers, epoch, sleep, .. } = &mut self.wait;
         let set = || {

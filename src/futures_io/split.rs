@@ -1,8 +1,9 @@
-//! The two halves of a stream; `futures-io` has no type for them.
+//! The two halves of a stream. `futures-io` has no types for these.
 //!
-//! Each half locks the stream for one call. A call never waits for the stream, so no half has to
-//! wake the other. Two tasks may wait for the halves at the same time: by the contract of
-//! `AsyncRead` and `AsyncWrite`, the stream keeps a waker for each.
+//! Each half locks the stream for one call. A call never waits for the stream, so a half need not
+//! wake the other when it unlocks the stream. Two tasks may wait for the two halves at the same
+//! time. By the contract of `AsyncRead` and `AsyncWrite`, the stream keeps one waker for reading
+//! and one for writing.
 use crate::drive::sync::{Mutex, lock};
 use ::futures_io::{AsyncRead, AsyncWrite};
 use std::{
@@ -12,12 +13,11 @@ use std::{
     task::{Context, Poll},
 };
 
-/// The reading half of a stream, made by
-/// [`into_split`](super::WebSocket::into_split).
+/// The reading half of a stream: see [`into_split`](super::WebSocket::into_split).
 #[derive(Debug)]
 pub struct ReadHalf<S>(Arc<Mutex<S>>);
 
-/// The writing half of a stream.
+/// The writing half of a stream: see [`into_split`](super::WebSocket::into_split).
 #[derive(Debug)]
 pub struct WriteHalf<S>(Arc<Mutex<S>>);
 
@@ -26,7 +26,7 @@ pub(super) fn split<S>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
     (ReadHalf(shared.clone()), WriteHalf(shared))
 }
 
-/// Makes one call of the stream. A panic of the stream does not prevent further calls.
+/// Locks the stream, and makes one call. A panic in a call does not prevent later calls.
 fn with<S: Unpin, T>(stream: &Mutex<S>, call: impl FnOnce(Pin<&mut S>) -> T) -> T {
     call(Pin::new(&mut *lock(stream)))
 }

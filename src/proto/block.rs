@@ -5,19 +5,20 @@
 //! | kept | dropped | kept |   | free               |    the next message goes here
 //! ```
 //!
-//! Each part keeps its block alive. The thread writes the next message behind the last part. If
-//! that message does not fit, and all parts were dropped, the thread starts at the front again. If
-//! that message does not fit, and a part is still kept, the thread allocates a new block. Without
-//! std each message has a separate allocation.
+//! Each part keeps its block alive. The thread writes the next message behind the last part. If the
+//! message does not fit there, the thread starts at the front of the same block, provided that all
+//! parts were dropped. Otherwise it allocates a new block. Without std each message has a separate
+//! allocation.
 use bytes::{Bytes, BytesMut};
 
-/// The longest message that is put into a block, in bytes. A longer message would leave too much of
-/// a block unused.
+/// The longest message that is put into a block, in bytes. With longer messages, too much room
+/// could stay unused at the end of a block.
 pub(crate) const LARGEST: usize = 4 << 10;
 
-/// The length of a block. A block is two allocations: its bytes and its reference count. A block is
-/// full when the next part, of up to `LARGEST` bytes, does not fit. So a full block holds at least
-/// 32 KiB of messages: 16 KiB for each allocation.
+/// The length of a block, in bytes. A block is full when the next message, of up to `LARGEST`
+/// bytes, does not fit. So a full block holds at least 32 KiB of messages. It takes two
+/// allocations, for its bytes and its reference count, so each allocation stands for at least 16
+/// KiB.
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 
 #[cfg(feature = "std")]
@@ -25,14 +26,15 @@ std::thread_local! {
     static THREAD: std::cell::RefCell<BytesMut> = std::cell::RefCell::new(BytesMut::new());
 }
 
-/// Copies received bytes that the caller keeps. Up to `LARGEST` bytes go into the thread's block.
+/// Copies received bytes for a caller that keeps them. Up to `LARGEST` bytes go into the thread's
+/// block.
 #[inline]
 pub(crate) fn copy(bytes: &[u8]) -> Bytes {
     #[cfg(feature = "std")]
     if (1..=LARGEST).contains(&bytes.len())
         && let Ok(part) = THREAD.try_with(|block| part(&mut block.borrow_mut(), bytes))
     {
-        return part; // `try_with` fails only while the thread ends, and then there is no block.
+        return part; // `try_with` fails only while the thread ends, because its block is gone then.
     }
     Bytes::copy_from_slice(bytes)
 }
@@ -69,7 +71,7 @@ mod tests {
         assert_eq!(kept, payloads());
         let sum: usize = kept.iter().map(Bytes::len).sum();
         assert!(blocks * 2 * (16 << 10) <= sum + BLOCK, "{blocks} blocks for {sum} bytes");
-        // Dropping some parts leaves the others as they are.
+        // After two of three parts are dropped, the others do not change.
         let mut all = 0;
         kept.retain(|_| {
             all += 1;

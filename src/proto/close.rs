@@ -1,5 +1,5 @@
-//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4). The types here allow only
-//! valid values.
+//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4). The types here can hold only
+//! valid codes.
 //!
 //! The connection decides whether and when a Close is sent.
 pub use crate::proto::code::CloseCode;
@@ -55,7 +55,7 @@ impl<'a> CloseFrame<'a> {
         Ok(Some(Self { code, reason }))
     }
 
-    /// The payload of the Close frame. `None` if the reason is too long.
+    /// Encodes the payload of the Close frame. `None` if the reason is too long.
     pub(crate) fn encode(self) -> Option<Control> {
         Control::new([&self.code.get().to_be_bytes(), self.reason.as_bytes()])
     }
@@ -64,9 +64,9 @@ impl<'a> CloseFrame<'a> {
 /// A [`CloseFrame`] that owns its reason.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OwnedCloseFrame {
-    /// As [`CloseFrame::code`].
+    /// See [`CloseFrame::code`].
     pub code: CloseCode,
-    /// As [`CloseFrame::reason`].
+    /// See [`CloseFrame::reason`].
     pub reason: String,
 }
 

@@ -1,8 +1,9 @@
 //! Close codes (RFC 6455 §7.4).
 /// A close code that may appear in a Close frame (§7.4): 1000–1003, 1007–1014, 3000–4999.
 ///
-/// Codes for something that was *not* on the wire (1005, 1006, 1015) have no value here, so they
-/// cannot be sent. [`Closed`](crate::Closed) distinguishes a missing code from a missing Close.
+/// The codes 1005, 1006 and 1015 have no value here, because they must never be sent. Other APIs
+/// report with them a missing code, a missing Close and a failed TLS handshake.
+/// [`Closed`](crate::Closed) distinguishes a missing code from a missing Close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);
 
@@ -21,7 +22,8 @@ impl CloseCode {
     pub const POLICY_VIOLATION: Self = Self(1008);
     /// 1009: a message is too big to process.
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
-    /// 1010: a client wanted an extension that the server did not agree to; only a client sends it.
+    /// 1010: a client wanted an extension that the server did not agree to; only a client sends
+    /// this code.
     pub const MANDATORY_EXTENSION: Self = Self(1010);
     /// 1011: this end had an internal error.
     pub const INTERNAL_ERROR: Self = Self(1011);
@@ -32,7 +34,7 @@ impl CloseCode {
     /// 1014: a gateway got an invalid response from its upstream (IANA registry).
     pub const BAD_GATEWAY: Self = Self(1014);
 
-    /// The code, or `None` if it must not appear in a Close frame: below 1000, 1004–1006, 1015,
+    /// Checks a code. `None` if it must not appear in a Close frame: below 1000, 1004–1006, 1015,
     /// unassigned codes up to 2999, 5000 and above.
     #[inline]
     pub const fn new(code: u16) -> Option<Self> {
@@ -43,10 +45,10 @@ impl CloseCode {
     }
 
     /// Whether a client that was closed with this code may succeed on a new connection, after a
-    /// pause. `false` for 1000, because the purpose is fulfilled. `false` for 1002, 1003,
-    /// 1007–1010, 3000 and 3003 (unauthorized, forbidden; IANA registry), because the same client
-    /// would get the same code again. `true` for an application's own codes, 4000–4999, because
-    /// only the application knows their meaning. Retry with growing delays.
+    /// pause. `false` for 1000, because the purpose is fulfilled. `false` for 1002, 1003 and
+    /// 1007–1010, and for 3000 (unauthorized) and 3003 (forbidden) of the IANA registry, because
+    /// the same client would get the same code again. `true` for an application's own codes,
+    /// 4000–4999, because only the application knows their meaning. Retry with growing delays.
     #[inline]
     pub const fn is_retryable(self) -> bool {
         !matches!(self.0, 1000 | 1002 | 1003 | 1007..=1010 | 3000 | 3003)

@@ -1,4 +1,4 @@
-//! The limits and policies of a connection, each with its default and the reason for it.
+//! The limits and policies of a connection, each with its default and the reason for the default.
 //! [`Negotiated`] is the result of a handshake's negotiation.
 #[cfg(feature = "deflate")]
 mod deflate;
@@ -10,8 +10,10 @@ use crate::proto::{
 use alloc::string::String;
 use core::time::Duration;
 
-/// Settings of a connection and of its opening handshake. The defaults are safe against hostile
-/// peers: they bound every count and every wait.
+/// Settings of a connection and of its opening handshake. With the defaults, a hostile peer can
+/// neither fill memory nor stretch a handshake, a frame, a write or the closing without limit. But
+/// a silent peer may keep an idle connection: to find a dead peer, set
+/// [`heartbeat`](Self::heartbeat).
 ///
 /// ```
 /// use tickwire::{Config, Heartbeat};
@@ -23,8 +25,8 @@ use core::time::Duration;
 /// };
 /// ```
 ///
-/// The `..` is necessary because later versions add fields. A connection reads its `Config` once,
-/// when it begins.
+/// The `..` is necessary because later versions add fields. A connection copies its settings when
+/// it begins, so later changes of the `Config` do not affect it.
 ///
 #[doc = include_str!("../../docs/LIMITS.md")]
 #[derive(Clone, Debug)]
@@ -34,8 +36,8 @@ pub struct Config {
     /// that announces a longer message fails the connection with Close 1009, before any payload of
     /// that frame is stored.
     ///
-    /// Stops a peer from filling memory. A message received in chunks may be longer. Its frames may
-    /// not be longer unless [`max_frame`](Self::max_frame) is set.
+    /// Stops a peer from filling memory. A message received in chunks may be longer, but none of
+    /// its frames may be, unless [`max_frame`](Self::max_frame) allows it.
     pub max_message: usize,
 
     /// The longest frame received, in bytes; default: the same as
@@ -51,90 +53,93 @@ pub struct Config {
     /// would not notice empty fragments.
     pub max_fragments: u32,
 
-    /// The number of bytes that one read asks for, from 512 to 16 MiB; default 16 KiB, which fits
-    /// the processor's first-level cache. The buffer has additional room for a frame header, so
-    /// that one read can take a message of this length. The buffer grows while a longer message
-    /// arrives.
+    /// The number of bytes that one read asks for, from 512 bytes to 16 MiB; default 16 KiB, which
+    /// fits the processor's first-level cache. The buffer has additional room for a frame header,
+    /// so that one read can receive a whole message of this length. The buffer grows while a longer
+    /// message arrives.
     pub read_buffer: usize,
 
     /// Once this many bytes are unwritten, feeding fails with
     /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
     /// a message of any length is accepted whole. 0 counts as 1.
     ///
-    /// Without this limit, the messages for a peer that does not read would fill memory. One
-    /// large message can make the buffer longer than four times `high_water`. Such a buffer is
-    /// freed once all its bytes are written.
+    /// Without this limit, the messages for a peer that does not read would fill memory. If a large
+    /// message makes the buffer much longer than `high_water`, the buffer is freed once all its
+    /// bytes are written.
     pub high_water: usize,
 
-    /// The number of bytes of replies at which an adapter writes in the middle of a batch; default
-    /// 64 KiB. A limit above [`high_water`](Self::high_water) counts as `high_water`.
+    /// An adapter holds back the replies to a batch of messages until it has processed the batch,
+    /// or until this many bytes of replies wait; default 64 KiB. A limit above
+    /// [`high_water`](Self::high_water) counts as `high_water`.
     ///
-    /// The first reply of a long batch thus waits only until this many bytes of replies are ready.
-    /// Measured with replies of 1 KiB (`benches/README.md`): a lower limit costs more system calls.
-    /// A higher limit saves 6 % of processor time, but the slowest first reply waits 13 times as
-    /// long.
+    /// Without this limit, the first reply of a long batch would wait until the whole batch is
+    /// processed. Measured with replies of 1 KiB (`benches/README.md`): a limit of 16 KiB costs 17
+    /// % more processor time, because it causes more system calls. A limit of 128 KiB or more saves
+    /// 6 %, but the slowest first replies wait 13 times as long.
     pub cork_limit: usize,
 
-    /// The least length, in bytes, of a shared payload that is written in place instead of copied;
-    /// default 16 KiB. Over TCP, a write of two pieces costs more than copying a shorter payload
-    /// (`benches/README.md`). Set a lower value for a fan-out to many slow peers, so that their
-    /// queues share the payload.
+    /// A shared payload of at least this many bytes is not copied into the outgoing buffer: a
+    /// vectored write sends it from where it is. The default is 16 KiB, because copying a shorter
+    /// payload costs less than a TCP write of two pieces (`benches/README.md`). Set a lower value
+    /// for a fan-out to many slow peers, so that their queues share the payload.
     ///
-    /// A client always copies, because it masks. An adapter's `send` also writes a borrowed payload
-    /// in place, if the payload has at least 16 KiB and at least this length.
+    /// A borrowed payload is always copied. So is every payload of a client, because a client masks
+    /// it.
     pub min_vectored: usize,
 
-    /// Whether Pings are answered automatically (§5.5.2); default yes. If not, answer each
+    /// Whether Pings are answered automatically (§5.5.2); default `true`. If `false`, answer each
     /// [`Event::Ping`](crate::Event::Ping) with [`pong`](crate::Sender::pong).
     pub auto_pong: bool,
 
-    /// Whether a Close from the peer is answered automatically (§5.5.1); default yes. If not,
-    /// answer each [`Event::Close`](crate::Event::Close) with [`close`](crate::Sender::close).
+    /// Whether a Close from the peer is answered automatically (§5.5.1); default `true`. If
+    /// `false`, answer each [`Event::Close`](crate::Event::Close) with
+    /// [`close`](crate::Sender::close).
     pub auto_close: bool,
 
-    /// Whether the Close that reports a violation or a limit has a reason (§7.1.6); default no. A
-    /// reason helps the authors of the peer. The reason is the text of the
-    /// [`RecvError`](crate::RecvError), such as `frame from a client is not masked` or `message
-    /// longer than the limit of 4096 bytes (max_message)`. This text shows limits of this `Config`,
-    /// and never received data.
+    /// Whether the Close that reports a violation or a limit has a reason (§7.1.6); default
+    /// `false`. A reason helps the authors of the peer. The reason is the text of the
+    /// [`ProtocolError`](crate::ProtocolError) or [`RecvError`](crate::RecvError), such as `frame
+    /// from a client is not masked` or `message longer than the limit of 4096 bytes (max_message)`.
+    /// This text shows limits of this `Config`, and never received data.
     pub explain_violations: bool,
 
     /// Whether the adapters record the time of each read, for
     /// [`Info::read_at`](crate::Info::read_at). Over a `Timestamped` stream they also record when
-    /// the bytes arrived, for [`Info::arrived`](crate::Info::arrived). Default no, because reading
-    /// the clock for each read costs about 20 ns.
+    /// the bytes arrived, for [`Info::arrived`](crate::Info::arrived). The default is `false`,
+    /// because reading the clock for each read costs about 20 ns.
     pub stamp_reads: bool,
 
-    /// Sends a Ping to a silent peer, and fails the connection to a dead peer; default no.
+    /// Sends a Ping to a silent peer, and fails the connection to a dead peer; default: none.
     /// [`Heartbeat`] has presets.
     pub heartbeat: Option<Heartbeat>,
 
     /// How long the peer may send no data; default: without limit. Control frames do not count.
-    /// This finds a feed that has died behind a server that still sends Pings or answers the Pings
-    /// of the [heartbeat](Self::heartbeat).
+    /// This setting finds a server that still sends Pings, or still answers the Pings of the
+    /// [heartbeat](Self::heartbeat), but sends no more data.
     ///
-    /// The time starts when the connection opens. Every byte of a data payload restarts the time,
-    /// so that a long message on a slow line is no silence. Every message restarts the time too,
-    /// even an application's own `pong`. Pings, Pongs and fragments without payload do not restart
-    /// it.
+    /// The timeout starts when the connection opens. Every byte of a data payload restarts it, so
+    /// that a long message on a slow line is no silence. Every message restarts it too, even a
+    /// message `pong` of the application's own protocol. Pings, Pongs and fragments without payload
+    /// do not restart it.
     ///
-    /// Once the time has passed, the connection fails with
+    /// Once the timeout has passed, the connection fails with
     /// [`DataTimeout`](crate::RecvError::DataTimeout). Each timeout has five checks, so the failure
-    /// can be late by up to a fifth of the timeout. Received messages are delivered first. A Close
-    /// with 1001 tells the peer, which may be alive.
+    /// can be late by up to a fifth of the timeout. Messages that have arrived are delivered before
+    /// the error. The peer, which may be alive, gets a Close with 1001.
     ///
-    /// Receiving calls drive the checks. Before a check they read everything available, so a
-    /// program that receives late loses nothing. If input never pauses, they read for a fifth of
-    /// the timeout. A pause in reading, such as a long wait in `send`, does not count as silence if
-    /// it lasts two fifths of the timeout or more. A shorter pause counts, and one more check
-    /// follows the pause. A timeout below 5 ms counts as 5 ms. With this setting, receiving calls
-    /// read the clock for each read, which costs about 20 ns.
+    /// Receiving calls drive the checks. Before a check fails the connection, they read everything
+    /// available, so a program that receives late loses nothing. If input never pauses, they read
+    /// on for a fifth of the timeout. A pause in reading, such as a long wait in `send`, does not
+    /// count as silence if it lasts two fifths of the timeout or more. A shorter pause counts as
+    /// silence, but one more check follows before the connection fails. A timeout below 5 ms counts
+    /// as 5 ms. With this setting, receiving calls read the clock for each read, which costs about
+    /// 20 ns.
     pub data_timeout: Option<Duration>,
 
     /// Sends this message whenever no other message was sent for this duration; default: none. The
     /// message may leave early by up to a fifth of the duration, or late if the program rarely
     /// receives. Some servers, such as exchanges, close a connection on which no *message* arrives:
-    /// some want a text `ping`, others JSON. If a Ping is enough, prefer the
+    /// some want the text `ping`, others want JSON. If a Ping is enough, prefer the
     /// [heartbeat](Self::heartbeat), which costs nothing while the peer sends.
     ///
     /// ```
@@ -147,9 +152,9 @@ pub struct Config {
     /// ```
     ///
     /// A message counts as sent when it is fed. Feeding reads no clock, because five checks per
-    /// interval compare counters. Control frames do not count. A server's answer is an ordinary
-    /// message, which the caller has to recognise. The answer restarts
-    /// [`data_timeout`](Self::data_timeout).
+    /// interval compare counters. Control frames do not count. If the server answers the idle
+    /// message, its answer is received as an ordinary message. The program has to recognise it.
+    /// Like any message, it restarts [`data_timeout`](Self::data_timeout).
     ///
     /// The first interval begins when the connection opens. The message overtakes messages that
     /// wait to be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed. The
@@ -168,27 +173,29 @@ pub struct Config {
     /// ns.
     pub idle_message: Option<(Duration, OwnedMessage)>,
 
-    /// How long the opening handshake may take; default 10 s. In `connect` this includes resolving,
-    /// TCP and TLS. Stops peers from holding sockets with a head that trickles in.
+    /// How long the opening handshake may take; default 10 s. In `connect`, this time includes
+    /// resolving, TCP and TLS. Stops peers from holding sockets with a head that arrives byte by
+    /// byte.
     pub handshake_timeout: Duration,
 
-    /// How long to wait for the peer's Close after ours; default 5 s. A client then waits as long
-    /// again for the server to close the stream. A server closes the stream itself, and waits for
-    /// the client to close its side for a second, or for `close_timeout` if that is shorter.
+    /// How long to wait for the peer's Close after ours; default 5 s. After both Closes, a client
+    /// waits up to the same time again for the server to close the stream. A server shuts its own
+    /// side of the stream. Then it waits up to a second, or up to `close_timeout` if that is
+    /// shorter, for the client to close the other side.
     ///
-    /// A close thus takes a server at most `close_timeout` + 1 s, and a client at most 2 ×
-    /// `close_timeout`. A stream that blocks writes can add one second for shutting it, and one
-    /// more `close_timeout` if the peer's Close comes before ours is written.
+    /// Closing thus takes a server at most `close_timeout` + 1 s, and a client at most 2 ×
+    /// `close_timeout`. If the stream blocks writes, shutting it can take one more second. If the
+    /// peer's Close comes before ours is written, writing ours can take one more `close_timeout`.
     pub close_timeout: Duration,
 
-    /// How long one frame may take from its first byte to its last; default 60 s. The limit does
+    /// How long one frame may take from its first byte to its last; default 60 s. The timeout does
     /// not apply to a message received in chunks, unless the program skips the rest of the message.
     /// Stops peers that hold a connection by sending a byte now and then.
     pub frame_timeout: Duration,
 
-    /// How long the stream may refuse every byte; default 30 s. Stops peers that never read. TLS
-    /// accepts up to 64 KiB while the stream below is full; these bytes must leave within the same
-    /// time.
+    /// How long the stream may accept no byte while bytes wait to be written; default 30 s. Stops
+    /// peers that never read. TLS accepts up to 64 KiB while the stream below is full; these bytes
+    /// must leave within the same time.
     pub write_timeout: Duration,
 
     /// The longest head of a request or response, in bytes; default 64 KiB. A server answers a
@@ -205,14 +212,15 @@ pub struct Config {
     /// The most interim (1xx) responses that a client skips before the final response; default 8.
     pub max_interim: u32,
 
-    /// The number of bytes that a client keeps of a refusal's body; default 4 KiB.
+    /// The most bytes that a client keeps of the body of a refusal (a final response other than a
+    /// 101); default 4 KiB.
     pub max_refusal_body: usize,
 
-    /// Offers or accepts permessage-deflate (RFC 7692); default no. The module `deflate` has the
+    /// Offers or accepts permessage-deflate (RFC 7692); default: none. The module `deflate` has the
     /// settings and their costs. Always `None` without the feature `deflate`.
     pub deflate: Option<Deflate>,
 
-    // Do not name this field. It makes `..` necessary, so that a new field breaks no program.
+    // Not for use. This field makes `..` necessary, so that a new field breaks no program.
     #[doc(hidden)]
     pub more: (),
 }
@@ -266,7 +274,7 @@ impl Heartbeat {
     /// byte received is a sign of life. Intervals below 5 ms count as 5 ms.
     ///
     /// A receiving call thus finds a dead peer within 1.25 × `interval` + `timeout` after the
-    /// peer's last byte. If `interval` is a second or more, this includes the lateness of the
+    /// peer's last byte. If `interval` is a second or more, this time includes the lateness of the
     /// adapters: 1 ms with tokio, up to 30 ms in `blocking`. Deadlines are not checked while no
     /// call waits: see "Timers" at the adapter's module. The Pings also measure the [round-trip
     /// time](crate::Sender::rtt). With a timeout of [`Duration::MAX`] the heartbeat sends Pings and
@@ -275,41 +283,42 @@ impl Heartbeat {
         Self { interval, timeout }
     }
 
-    /// For a server behind proxies and load balancers: 20 s and 20 s; a dead peer is found within
-    /// 45 s.
+    /// For a server behind proxies and load balancers: a Ping after 20 s, a timeout of 20 s. A dead
+    /// peer is found within 45 s.
     ///
     /// Proxies and load balancers cut idle connections, commonly after 60 s (nginx's
     /// `proxy_read_timeout`, AWS's load balancers), sometimes after 30 to 55 s. A Ping at least
     /// every 24 s stays below all these limits, and TCP can repeat a lost Ping in time. A proxy may
-    /// keep its own connection to the server long after the client is gone. Only a Ping that the
-    /// proxy cannot deliver shows that the client is gone. 20 s allow a phone to change networks
-    /// and TCP to retransmit.
+    /// keep its own connection to the server long after the client is gone. Only a Ping that stays
+    /// without a Pong shows that the client is gone. A timeout of 20 s gives a phone time to change
+    /// networks, and TCP time to retransmit.
     pub const BEHIND_PROXIES: Self = Self::new(Duration::from_secs(20), Duration::from_secs(20));
 
-    /// For a trading client or similar: 1 s and 2 s; a dead server is found within 3.25 s.
+    /// For a trading client or similar: a Ping after 1 s, a timeout of 2 s. A dead server is found
+    /// within 3.25 s.
     ///
-    /// A quiet market and a dead connection look the same. Distinguishing them is worth a Ping a
-    /// second, which is sent only if nothing else arrives. TCP retransmits a lost segment after 200
-    /// ms or more, then after twice that time. 2 s are enough for three losses in a row on a path
-    /// between continents. The preset is too short for networks that pause for seconds, such as
-    /// mobile networks.
+    /// A quiet market and a dead connection look the same. To tell them apart, a Ping per second is
+    /// worth its cost, and no Ping is sent while anything arrives. TCP retransmits a lost segment
+    /// after 200 ms or more, then again after twice that time. A timeout of 2 s is enough for three
+    /// losses in a row on a path between continents. The preset is too short for networks that
+    /// pause for seconds, such as mobile networks.
     pub const TRADING: Self = Self::new(Duration::from_secs(1), Duration::from_secs(2));
 
-    /// For a phone, or a device on batteries: 4 min and 30 s; a dead server is found within 5.5
-    /// min.
+    /// For a phone, or a device on batteries: a Ping after 4 min, a timeout of 30 s. A dead server
+    /// is found within 5.5 min.
     ///
     /// Each Ping wakes the radio for several seconds, which drains the battery. With too few Pings,
     /// the network's address translation forgets the connection, often after 5 min of silence. So a
-    /// Ping is sent after 4 to 4.8 min. 30 s allow the radio to wake up, or to move to another
-    /// cell.
+    /// Ping is sent after 4 to 4.8 min. A timeout of 30 s gives the radio time to wake up, or to
+    /// move to another cell.
     ///
     /// The preset is for the phone's end. A server for phones should send Pings just as rarely,
     /// because its Pings wake the phones too.
     pub const PHONE: Self = Self::new(Duration::from_secs(4 * 60), Duration::from_secs(30));
 }
 
-/// The result of the opening handshake's negotiation. By default, nothing was agreed on. For
-/// framing without HTTP, build the value by hand.
+/// The result of the opening handshake's negotiation. The default value means that nothing was
+/// agreed on. If you use a connection without an HTTP handshake, build the value yourself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Negotiated {

@@ -1,18 +1,20 @@
-//! Errors, with one type for each party at fault: the peer ([`ProtocolError`]), the caller
-//! ([`SendError`]), and the network (the rest of [`RecvError`]).
+//! Errors, with a type for each party at fault: [`ProtocolError`] for the peer, [`SendError`] for
+//! the caller. [`RecvError`] contains a `ProtocolError`, or names a limit, a deadline or the end of
+//! the stream.
 //!
-//! All are `Copy` and small, and contain no text from the wire. The errors of the opening handshake
-//! are in [`handshake`](crate::handshake). The adapters return `Error`.
+//! All these errors are `Copy` and small, and contain no text from the wire. The errors of the
+//! opening handshake are in [`handshake`](crate::handshake). The adapters return `Error`.
 use crate::proto::code::CloseCode;
 
-/// The peer broke RFC 6455. This is fatal; a Close with [`RecvError::close_code`] is queued.
+/// The peer broke RFC 6455. The connection has failed, and a Close with [`RecvError::close_code`]
+/// is queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
     /// A reserved bit is set that no negotiated extension defines (§5.2).
     #[error("reserved bit set without an extension that defines it")]
     ReservedBits,
-    /// An opcode of 3–7 or 0xB–0xF (§5.2).
+    /// An opcode of 0x3–0x7 or 0xB–0xF (§5.2).
     #[error("reserved opcode")]
     ReservedOpCode,
     /// A control frame that is a fragment, or longer than 125 bytes (§5.5).
@@ -80,7 +82,7 @@ pub enum RecvError {
     /// with Close 1008.
     #[error("message of more than {limit} fragments (max_fragments)")]
     TooManyFragments {
-        /// How many are allowed.
+        /// The most fragments allowed.
         limit: u32,
     },
     /// The application failed the connection with this code, by
@@ -92,17 +94,17 @@ pub enum RecvError {
         code: CloseCode,
     },
     /// The stream ended without a Close from the peer: code 1006 in other APIs (§7.1.5). Over TLS,
-    /// a peer that was killed sent no close_notify, so the error is `Error::Io` with
-    /// `ErrorKind::UnexpectedEof` instead. To treat both alike, use the error's `is_retryable()`,
-    /// or the code in `closed()`.
+    /// if the peer's process was killed, it sent no close_notify. Then the error is `Error::Io`
+    /// with `ErrorKind::UnexpectedEof` instead. To treat both alike, use the error's
+    /// `is_retryable()`, or the code in `closed()`.
     #[error("stream ended without a closing handshake")]
     UnexpectedEof,
     /// Nothing arrived within the heartbeat's timeout after a Ping was written.
     #[error("no sign of life from the peer within the heartbeat's timeout (heartbeat)")]
     PongTimeout,
     /// No message, and no byte of a message, arrived within
-    /// [`data_timeout`](crate::Config::data_timeout). The peer may still be alive; answered with
-    /// Close 1001.
+    /// [`data_timeout`](crate::Config::data_timeout). Answered with Close 1001, because the peer
+    /// may still be alive.
     #[error("no data from the peer within the data timeout (data_timeout)")]
     DataTimeout,
     /// The peer did not answer our Close in time.
@@ -117,10 +119,11 @@ pub enum RecvError {
 }
 
 impl RecvError {
-    /// The close code with which this end reports the error to the peer. `None` if the network
-    /// failed, because a Close would not arrive.
-    // `Error::is_retryable` of the adapters relies on that, and names the codes after which a new
-    // connection may do better.
+    /// The close code with which this end reports the error to the peer. `None` if the stream
+    /// ended, or if a deadline other than `data_timeout` passed: then a Close would not arrive, or
+    /// was sent before.
+    // The adapters' `Error::is_retryable` is true for each error without a code. Of the errors with
+    // a code, it is true only for `DataTimeout`.
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
             Self::Protocol(e) => Some(e.close_code()),
@@ -150,14 +153,14 @@ pub enum SendError {
         /// In bytes; `u32::MAX` stands for more.
         limit: u32,
     },
-    /// A Close was sent or queued, or the connection failed, so nothing more can be sent. Receive
-    /// to learn the reason.
+    /// A Close was sent or queued, or the connection failed, so nothing more can be sent. A
+    /// receiving call returns the reason.
     #[error("nothing more can be sent, this end is closed: receive to learn why")]
     Closed,
-    /// A message in chunks is not finished, and other data would end up inside it (§5.4).
+    /// A message in chunks is not finished, so another message would end up inside it (§5.4).
     #[error("a message in chunks is in progress: feed its `last` chunk first")]
     MessageInProgress,
-    /// A chunk that does not begin a message, while no message is in progress (§5.4).
+    /// A chunk without `first` was fed while no message is in progress (§5.4).
     #[error("no message in chunks is in progress: feed a `first` chunk")]
     NoMessage,
     /// A Ping's or Pong's payload is longer than 125 bytes (§5.5).
@@ -169,10 +172,12 @@ pub enum SendError {
     /// Only clients may send 1010 (§7.4.1).
     #[error("close code 1010 is sent by clients only")]
     BadCloseCode,
-    /// The chunks of a text, or the bytes of a text built in place, are not valid UTF-8 (§5.6).
+    /// The chunks of a text, or the bytes of a text built in the outgoing buffer, are not valid
+    /// UTF-8 (§5.6).
     #[error("text is not valid UTF-8: send such bytes as binary")]
     BadUtf8,
-    /// The claimed length of a message [built in place](crate::Sender::feed_with) exceeds its room.
+    /// The length returned for a message [built in the outgoing buffer](crate::Sender::feed_with)
+    /// exceeds its room.
     #[error("message of {len} bytes built in room for {max}: ask for more room")]
     Overrun {
         /// In bytes; `u32::MAX` stands for more.
@@ -182,7 +187,7 @@ pub enum SendError {
     },
 }
 
-/// A length as errors show it. `u32` keeps the errors small.
+/// Converts a length into the form that errors show. `u32` keeps the errors small.
 pub(crate) fn shown(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }

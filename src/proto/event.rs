@@ -1,5 +1,5 @@
-//! Events that own their payload, so that they can be kept, sent to a different task, or sent to
-//! the peer.
+//! Events that own their payload. You can keep them, and send them to a different task or to the
+//! peer.
 use crate::proto::{
     close::{CloseFrame, OwnedCloseFrame},
     message::{Event, Message, OwnedMessage},
@@ -12,7 +12,7 @@ use bytes::Bytes;
 /// Every type that converts into an [`OwnedMessage`] converts into an `OwnedEvent` too:
 /// `OwnedEvent::from("text")`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-// Exhaustive: as `Event`.
+// Exhaustive: see `Event`.
 pub enum OwnedEvent {
     /// A whole data message.
     Message(OwnedMessage),
@@ -46,7 +46,7 @@ impl<'a> From<&'a OwnedEvent> for Event<'a> {
     }
 }
 
-/// A message.
+/// Makes a message event.
 impl<M: Into<OwnedMessage>> From<M> for OwnedEvent {
     fn from(message: M) -> Self {
         Self::Message(message.into())

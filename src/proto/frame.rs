@@ -1,9 +1,8 @@
-//! Frame headers on the wire (RFC 6455 §5.2). This module parses bytes into a [`Header`], and
-//! encodes a [`Header`] into bytes.
+//! Frame headers on the wire (RFC 6455 §5.2). This module parses and encodes a [`Header`].
 //!
-//! Use this module with your own buffers and state machine. It enforces the rules that a single
-//! header can break. The connection enforces the rules on masking, reserved bits and fragmented
-//! messages.
+//! You can use this module with your own buffers and state machine. The module enforces the rules
+//! that a single header can break. The connection enforces the rules on masking, reserved bits and
+//! fragmented messages.
 //!
 //! ```
 //! use tickwire::frame::{Header, OpCode};
@@ -19,10 +18,10 @@
 //! ```
 use crate::proto::error::ProtocolError;
 
-/// The longest header: 2 bytes, 8 of extended length, 4 of masking key.
+/// The longest header, in bytes: 2 bytes, 8 of extended length, 4 of masking key.
 pub const MAX_HEADER_LEN: usize = 14;
 
-/// The longest payload of a control frame (§5.5).
+/// The longest payload of a control frame, in bytes (§5.5).
 pub const MAX_CONTROL_LEN: usize = 125;
 
 // The first byte: four flags, then the opcode.
@@ -33,13 +32,13 @@ const RSV3: u8 = 0x10;
 /// The reserved bits.
 pub(crate) const RSV: u8 = RSV1 | RSV2 | RSV3;
 
-/// Set in the second byte of a masked frame. The other bits are the payload length, or say that two
-/// or eight bytes of length follow.
+/// The bit of the second byte that is set in a masked frame. The other bits are the payload length,
+/// or `LEN16` or `LEN64`.
 pub(crate) const MASK: u8 = 0x80;
-const LEN16: u8 = 126;
-const LEN64: u8 = 127;
+const LEN16: u8 = 126; // Two bytes of length follow.
+const LEN64: u8 = 127; // Eight bytes of length follow.
 
-/// The opcode of a frame (§5.2, §11.8). Reserved opcodes have no value here.
+/// The opcode of a frame (§5.2, §11.8). Reserved opcodes have no variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 // Exhaustive: all other opcodes are reserved (§5.2), and refused.
@@ -50,7 +49,7 @@ pub enum OpCode {
     Text = 0x1,
     /// `0x2`: the first or only fragment of a binary message.
     Binary = 0x2,
-    /// `0x8`: begins or answers the closing handshake; no data follows it.
+    /// `0x8`: begins or answers the closing handshake; no data follows a Close.
     Close = 0x8,
     /// `0x9`: asks for a Pong.
     Ping = 0x9,
@@ -73,14 +72,14 @@ impl OpCode {
         })
     }
 
-    /// Whether frames of this kind are control frames (§5.5). These are short, are never
-    /// fragmented, and may come between the fragments of a message.
+    /// Whether frames with this opcode are control frames (§5.5). Control frames are short, are
+    /// never fragmented, and may come between the fragments of a message.
     #[inline]
     pub const fn is_control(self) -> bool {
         self as u8 & 0x8 != 0
     }
 
-    /// The first byte of an unfragmented frame of this kind.
+    /// Returns the first byte of an unfragmented frame with this opcode.
     #[inline]
     pub(crate) const fn unfragmented(self) -> u8 {
         FIN | self as u8
@@ -110,7 +109,7 @@ pub struct Header {
     pub rsv2: bool,
     /// Reserved bit 3: no registered extension uses it.
     pub rsv3: bool,
-    /// The kind of frame.
+    /// The opcode.
     pub opcode: OpCode,
     /// The masking key: present on every frame that a client sends, absent on every
     /// frame that a server sends (§5.1).
@@ -140,11 +139,12 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// The error comes at the first byte after which no header is legal:
+    /// Fails as soon as `wire` has a byte after which no header is legal:
     ///
     /// - [`ReservedOpCode`](ProtocolError::ReservedOpCode) (§5.2).
-    /// - [`BadControlFrame`](ProtocolError::BadControlFrame): a control frame is a fragment (seen in
-    ///   the first byte), or longer than 125 bytes (seen in the second; §5.5).
+    /// - [`BadControlFrame`](ProtocolError::BadControlFrame): a control frame is a fragment
+    ///   (visible in the first byte), or is longer than 125 bytes (visible in the second byte;
+    ///   §5.5).
     /// - [`BadClose`](ProtocolError::BadClose): a Close has a payload of one byte, too short for a
     ///   code (§5.5.1). [`CloseFrame::parse`](crate::CloseFrame::parse) checks code and reason.
     /// - [`BadLength`](ProtocolError::BadLength): a length is not in its shortest form, or above
@@ -207,7 +207,7 @@ impl Header {
     /// the length of the header.
     ///
     /// The fields are not checked. The caller must ensure that a control frame is short and
-    /// unfragmented, and that a length fits in 63 bits.
+    /// unfragmented, and that the length fits in 63 bits.
     #[inline]
     pub const fn encode(&self) -> ([u8; MAX_HEADER_LEN], usize) {
         let mut out = [0; MAX_HEADER_LEN];
@@ -224,8 +224,8 @@ impl Header {
     }
 }
 
-/// Encodes a header that begins with `b0`, with the shortest form of the length. Returns the
-/// header's length.
+/// Encodes a header with the first byte `b0` and the shortest form of the length. Returns the
+/// length of the header.
 #[inline]
 pub(crate) const fn store(
     to: &mut [u8; MAX_HEADER_LEN],
@@ -260,7 +260,7 @@ pub(crate) const fn store(
     }
 }
 
-/// The length of the header that [`store`] writes.
+/// Returns the length of the header that [`store`] would write.
 #[inline]
 pub(crate) const fn header_len(payload_len: usize, masked: bool) -> usize {
     let key = if masked { Some([0; 4]) } else { None };
@@ -281,9 +281,9 @@ pub(crate) struct ShortHeader {
     /// Text or binary.
     pub(crate) opcode: OpCode,
     pub(crate) payload_len: usize,
-    /// The length of the header.
+    /// The length of the header in bytes, masking key included.
     pub(crate) len: usize,
-    /// The masking key. It has a meaning only if the frame is masked.
+    /// The masking key; meaningless if the frame is not masked.
     pub(crate) key: [u8; 4],
 }
 
@@ -291,22 +291,23 @@ pub(crate) struct ShortHeader {
 pub(crate) const SHORT_LEN: usize = 8;
 
 impl ShortHeader {
-    /// [`Header::parse`] in a few comparisons, for a frame whose mask bit must be `mask_bit`.
-    /// `None` for a rare or invalid header, which must be parsed as a [`Header`].
+    /// Parses a header in a few comparisons. The header's mask bit must be `mask_bit`. `None` for a
+    /// rare or invalid header, for which the caller must use [`Header::parse`].
     ///
-    /// `wire` may contain stale bytes behind the bytes that have arrived. This is safe. The payload
-    /// of an incomplete header ends behind the bytes that have arrived, and the caller checks where
-    /// it ends.
+    /// `wire` may end in stale bytes, which have not arrived. So the header that is found may be
+    /// incomplete. Then its payload ends behind the bytes that have arrived, and the caller checks
+    /// for that.
     #[inline(always)]
     pub(crate) fn parse(wire: [u8; SHORT_LEN], mask_bit: u8) -> Option<Self> {
         let [b0, b1, ..] = wire;
-        // FIN, no reserved bit, text or binary; the required mask bit.
+        // The first byte must be FIN with the opcode of text or binary. The mask bit must be the
+        // required one.
         let text = OpCode::Text.unfragmented();
         if b0.wrapping_sub(text) > 1 || (b1 ^ mask_bit) & MASK != 0 {
             return None;
         }
         let mut key = u64::from_le_bytes(wire) >> 16;
-        // The mask bit shifted right by 5 is the key's length of 4.
+        // Shifted right by 5, the mask bit is 4: the length of the masking key.
         let (mut payload_len, mut len) = (usize::from(b1 & !MASK), 2 + usize::from(mask_bit >> 5));
         if payload_len >= usize::from(LEN16) {
             payload_len = usize::from((key as u16).swap_bytes());
@@ -320,7 +321,7 @@ impl ShortHeader {
     }
 }
 
-/// The payload of a control frame, which has at most 125 bytes (§5.5).
+/// The payload of a control frame: at most 125 bytes (§5.5).
 #[derive(Clone, Copy)]
 pub(crate) struct Control {
     len: u8,
@@ -328,7 +329,7 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Joins the parts. `None` above 125 bytes.
+    /// Joins the parts. `None` if they have more than 125 bytes.
     pub(crate) fn new<const N: usize>(parts: [&[u8]; N]) -> Option<Self> {
         let mut control = Self { len: 0, payload: [0; MAX_CONTROL_LEN] };
         for part in parts {

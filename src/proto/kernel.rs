@@ -1,9 +1,9 @@
-//! The only file with `unsafe`, for calls of AVX2 kernels and for a `str` of validated bytes.
+//! The only file with `unsafe`: to call AVX2 kernels, and to make a `str` of validated bytes.
 //!
-//! The kernels themselves are safe Rust that the compiler turns into wide loads and stores. Each is
-//! tested against a byte loop at every length and alignment. A *block* here is the 16 to 128 bytes
-//! that a kernel processes at once. [`Buffer`] and [`Text`] guarantee that bytes are text. Only
-//! this file can access their fields.
+//! The kernels themselves are safe Rust that the compiler turns into wide loads and stores. Tests
+//! compare each kernel with a byte loop. A *block* here is the 16 to 128 bytes that a kernel
+//! processes at once. [`Buffer`] and [`Text`] are here because `unsafe` relies on their private
+//! fields.
 #![allow(unsafe_code)]
 
 use crate::proto::block;
@@ -11,23 +11,23 @@ use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
 
-/// From this length on, the processor's features select a kernel. For fewer bytes, detecting the
-/// features costs more than the kernel saves.
+/// From this length on, in bytes, a kernel is selected by the processor's features. For fewer
+/// bytes, detecting the features costs more than the kernel saves.
 const LONG: usize = 256;
 
-/// From this length on, blocks are aligned to half a cache line. Otherwise every other store would
+/// From this length on, in bytes, blocks are aligned to 32 bytes. Otherwise every other store would
 /// touch two cache lines. For fewer bytes, aligning costs as much as it saves.
 const ALIGNED: usize = 2048;
 
-/// The key, rotated for the payload from byte `end` on. A payload's tail is one block, which
-/// overlaps the block before it, so it may begin inside the key.
+/// Rotates the key for payload that begins at byte `end`. A block that ends at `end` needs the same
+/// rotation, because its length is a multiple of 4.
 #[inline(always)]
 pub(crate) fn turned(key: [u8; 4], end: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(8 * (end as u32 % 4)).to_le_bytes()
 }
 
-/// XORs a block in words. Without optimisation, as tests are built, bytes would take seven times as
-/// long.
+/// XORs a block in words. In a build without optimisation, such as a test's, XORing single bytes
+/// would take seven times as long.
 #[inline(always)]
 fn xor<const N: usize>(mut block: [u8; N], key: [u8; 4]) -> [u8; N] {
     let key = u32::from_ne_bytes(key);
@@ -47,8 +47,8 @@ pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// [`xor_in_place`] for a payload that is read right afterwards, such as text to validate. The
-/// blocks are as wide as the later loads, because a wide load must wait for two narrow stores.
+/// Does the same as [`xor_in_place`] for a payload that is read right afterwards, such as text. Its
+/// blocks are as wide as the reader's loads, because a wide load must wait for two narrow stores.
 #[inline(never)]
 pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {
@@ -63,7 +63,7 @@ fn xor_below(bytes: &mut [u8], key: [u8; 4]) {
     let Some(&tail) = bytes.last_chunk() else {
         return xor_short(bytes, key);
     };
-    // The last block overlaps the block before it, so it is computed first and stored last.
+    // `tail` may overlap the last whole block, so it is computed before the blocks and stored last.
     let tail = xor::<16>(tail, turned(key, n));
     for block in bytes.as_chunks_mut::<16>().0 {
         *block = xor(*block, key);
@@ -73,7 +73,7 @@ fn xor_below(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// XORs fewer than 16 bytes: as two overlapping words, or as at most three bytes.
+/// XORs fewer than 16 bytes: as two overlapping words, or as at most three single bytes.
 #[inline]
 fn xor_short(bytes: &mut [u8], key: [u8; 4]) {
     if !xor_two::<8>(bytes, key) && !xor_two::<4>(bytes, key) {
@@ -121,7 +121,7 @@ fn xor_long(bytes: &mut [u8], key: [u8; 4]) {
     xor_blocks(bytes, key);
 }
 
-/// `bytes` has at least 32 bytes.
+/// [`xor_long`] in blocks of 32 bytes. `bytes` has at least 32 bytes.
 #[inline(always)]
 fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     let n = bytes.len();
@@ -134,7 +134,7 @@ fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// Copies `from`, XORed with `key` repeated, to `to`, which must be of the same length.
+/// Copies `from` to `to`, and XORs the copy with `key` repeated. Both must have the same length.
 #[inline]
 pub(crate) fn copy_xor(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     let n = from.len();
@@ -147,7 +147,7 @@ pub(crate) fn copy_xor(to: &mut [u8], from: &[u8], key: [u8; 4]) {
         for (to, from) in to.as_chunks_mut::<16>().0.iter_mut().zip(from.as_chunks::<16>().0) {
             *to = xor(*from, key);
         }
-    } else {
+    } else if let Some(to) = to.get_mut(..n) {
         to.copy_from_slice(from);
         xor_short(to, key);
     }
@@ -167,7 +167,7 @@ fn copy_xor_long(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     copy_xor_blocks(to, from, key);
 }
 
-/// `from` has at least 32 bytes.
+/// [`copy_xor`] in blocks of 32 bytes. `from` has at least 32 bytes.
 #[inline(always)]
 fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     let n = from.len();
@@ -182,38 +182,39 @@ fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
 }
 
 /// Whether a whole payload is UTF-8. ASCII at the beginning is found here, and `simdutf8` validates
-/// the rest. Its copy of the tail would cost pure ASCII 80 of 234 instructions for 200 bytes.
+/// only the rest. For 200 bytes of ASCII, `simdutf8` would take 234 instructions, 80 of them to
+/// copy the tail.
 #[inline(never)]
 pub(crate) fn is_valid(bytes: &[u8]) -> bool {
     let rest = bytes.get(ascii_prefix(bytes)..).unwrap_or_default();
     rest.is_empty() || simdutf8::basic::from_utf8(rest).is_ok()
 }
 
-/// `bytes` are the beginning of a text, and may end inside a character. Returns the number of bytes
-/// without that incomplete character. `None` if no text can begin with `bytes`.
+/// Validates the beginning of a text, which may end inside a character. Returns the number of bytes
+/// before that incomplete character. `None` if no text can begin with `bytes`.
 pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
-    let (whole, cut) = bytes.split_at(bytes.len() - cut_character(bytes));
+    let (whole, cut) = bytes.split_at_checked(bytes.len() - cut_character(bytes))?;
     let begun = !core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some());
     (begun && is_valid(whole)).then_some(whole.len())
 }
 
-/// The number of bytes at the end that belong to an incomplete character.
+/// Returns the number of bytes at the end that belong to an incomplete character.
 fn cut_character(bytes: &[u8]) -> usize {
     let lead = bytes.iter().rev().take(3).position(|&b| b & 0xc0 != 0x80);
     let Some(n) = lead.map(|at| at + 1) else {
-        return 0; // A whole character of four bytes, or no character at all.
+        return 0; // No first byte near the end: a whole character of four bytes, or no character.
     };
     let lead = bytes.get(bytes.len() - n).map_or(0, |b| b.leading_ones() as usize);
     if n < lead { n } else { 0 }
 }
 
-/// The number of bytes at the beginning that are known to be ASCII: all bytes, or the bytes before
-/// the block with the first non-ASCII byte.
+/// Returns a number of ASCII bytes at the beginning: the length if all are ASCII, otherwise the
+/// length of the blocks before the first non-ASCII byte.
 #[inline]
 fn ascii_prefix(bytes: &[u8]) -> usize {
     let n = bytes.len();
     let ascii = match n {
-        // In other scripts, one of the first 16 bytes is usually not ASCII. Then the search ends.
+        // Text in a non-Latin script usually fails this test, which saves the search.
         16.. if !bytes.first_chunk::<16>().is_some_and(is_ascii) => false,
         LONG.. => return ascii_long(bytes),
         128.. => ends_are_ascii::<128>(bytes),
@@ -256,7 +257,7 @@ fn ascii_long(bytes: &[u8]) -> usize {
     ascii_blocks(bytes)
 }
 
-/// [`ascii_prefix`] in blocks of 128 bytes; 0 for fewer bytes.
+/// [`ascii_prefix`] in blocks of 128 bytes. Returns 0 for fewer than 128 bytes.
 #[inline(always)]
 fn ascii_blocks(bytes: &[u8]) -> usize {
     let blocks = bytes.as_chunks::<128>().0;
@@ -267,8 +268,8 @@ fn ascii_blocks(bytes: &[u8]) -> usize {
     }
 }
 
-/// Initialised bytes, and a range of them that is known to be text: it was validated, and was not
-/// written to since. So no byte is validated twice.
+/// Initialised bytes, with a range that is known to be text, because it was validated and not
+/// written to since. So known text is not validated again.
 #[derive(Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
@@ -281,21 +282,21 @@ impl Buffer {
         Self { bytes: Vec::new(), text: 0..0 }
     }
 
-    /// Bytes to write to. Text before `range` stays known.
+    /// Returns bytes to write to. Known text that ends before `range` stays known.
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, range: Range<usize>) -> Option<&mut [u8]> {
         self.forget_from(range.start);
         self.bytes.get_mut(range)
     }
 
-    /// A faster [`get_mut`](Self::get_mut). No text stays known.
+    /// Returns bytes to write to, faster than [`get_mut`](Self::get_mut). No text stays known.
     #[inline(always)]
     pub(crate) fn overwrite(&mut self, from: RangeFrom<usize>) -> Option<&mut [u8]> {
         self.text.end = 0;
         self.bytes.get_mut(from)
     }
 
-    /// Moves bytes. If all known text is among these bytes, the text stays known at its new place.
+    /// Moves bytes. If these bytes include all known text, the text stays known at its new place.
     #[inline(always)]
     pub(crate) fn copy_within(&mut self, from: Range<usize>, to: usize) {
         if self.text.end > 0 {
@@ -323,8 +324,8 @@ impl Buffer {
         }
     }
 
-    /// Unmasks `range`, if `key` is `Some`, and returns whether the result is text. If not, the
-    /// bytes are masked again.
+    /// Unmasks `range`, if `key` is `Some`, and returns whether the result is text. If the result
+    /// is not text, masks the bytes again.
     #[inline(always)]
     pub(crate) fn unmask_text(&mut self, range: Range<usize>, key: Option<[u8; 4]>) -> bool {
         let Some(key) = key else { return self.is_text(range) };
@@ -351,8 +352,8 @@ impl Buffer {
         valid
     }
 
-    /// Whether `range` is the beginning of a text, which may end inside a character. Known text is
-    /// not checked again.
+    /// Whether `range` is the beginning of a text. The range may end inside a character. Known text
+    /// is not checked again.
     pub(crate) fn begins_text(&mut self, range: Range<usize>) -> bool {
         let known = self.known(&range);
         let rest = self.bytes.get(known..range.end).unwrap_or_default();
@@ -363,24 +364,22 @@ impl Buffer {
         whole.is_some()
     }
 
-    /// The end of the part of `range` that is known to be text, or the start of `range` if no part
-    /// is known.
+    /// Returns the end of the known text with which `range` begins, or else the start of `range`.
     #[inline]
     fn known(&self, range: &Range<usize>) -> usize {
         let inside = (range.start..=range.end).contains(&self.text.end);
         if inside && self.text.start == range.start { self.text.end } else { range.start }
     }
 
-    /// The bytes known to be text: the range that the last check accepted, if nobody has written to
-    /// it since.
+    /// The known text, as the last check accepted it; empty after a write to it.
     #[inline]
     pub(crate) fn text(&self) -> &str {
         let bytes = self.bytes.get(self.text.clone()).unwrap_or_default();
         debug_assert!(core::str::from_utf8(bytes).is_ok());
         // SAFETY: only `is_text`, `unmask_text` and `begins_text` set `text`, each to validated
-        // bytes or to known text with validated bytes behind it, and `move_text` moves it with its
-        // bytes. Every write to these bytes clears `text` before, in `forget_from`, `overwrite` or
-        // `unmask_text`.
+        // bytes or to known text with validated bytes behind it. `move_text` moves `text` with its
+        // bytes. Every other write to these bytes first clears `text`, in `forget_from`,
+        // `overwrite` or `unmask_text`.
         unsafe { core::str::from_utf8_unchecked(bytes) }
     }
 
@@ -388,8 +387,8 @@ impl Buffer {
         self.bytes.capacity()
     }
 
-    /// Appends zeros up to the length `len`, which is at most `most`. The capacity doubles, but
-    /// never exceeds `most`, so the number of reallocations stays small.
+    /// Appends zeros up to the length `len`, which is at most `most`. A reallocation doubles the
+    /// capacity, up to `most`, so that reallocations stay rare.
     pub(crate) fn lengthen(&mut self, len: usize, most: usize) {
         let room = self.bytes.capacity();
         if len > room {
@@ -399,14 +398,14 @@ impl Buffer {
         self.bytes.resize(len, 0);
     }
 
-    /// Takes the bytes. No text stays known.
+    /// Returns the bytes, and leaves an empty buffer.
     #[inline]
     pub(crate) fn take(&mut self) -> Vec<u8> {
         self.text.end = 0;
         core::mem::take(&mut self.bytes)
     }
 
-    /// The known text as an owned value, which keeps the whole buffer alive.
+    /// Returns the known text, which keeps the memory of the whole buffer.
     pub(crate) fn into_text(self) -> Text {
         let Self { bytes, text } = self;
         let text = if bytes.get(text.clone()).is_some() { text } else { 0..0 };
@@ -430,11 +429,11 @@ impl Deref for Buffer {
     }
 }
 
-/// Text that owns its bytes, which are always valid UTF-8. It is cheap to clone, and can go to
-/// other threads and through channels.
+/// Text that owns its bytes, which are always valid UTF-8. A `Text` is cheap to clone, and can go
+/// to other threads and through channels.
 ///
 /// A received [`OwnedMessage::Text`](crate::OwnedMessage::Text) contains a `Text`. A `Text` derefs
-/// to `str`. It converts from a `&str`, a `String`, or, with a check, from [`Bytes`].
+/// to `str`. A `&str`, a `String`, and (with a check) [`Bytes`] convert into a `Text`.
 /// `Bytes::from(text)` makes no copy.
 // Invariant: valid UTF-8.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -444,17 +443,17 @@ impl Text {
     #[inline]
     pub(crate) fn as_str(&self) -> &str {
         // SAFETY: every constructor is in this file. `into_text`, `kept`, `from_static` and the
-        // `From` impls below take text; `try_from` validates. `Bytes` never change.
+        // `From` impls below accept only text; `try_from` validates. `Bytes` never change.
         unsafe { core::str::from_utf8_unchecked(&self.0) }
     }
 
-    /// A copy. A short copy is in a block that the thread's messages share.
+    /// Copies the text. A short copy is in a block that the thread's messages share.
     #[inline]
     pub(crate) fn kept(text: &str) -> Self {
         Self(block::copy(text.as_bytes()))
     }
 
-    /// Text that lives as long as the program, without a copy.
+    /// Makes a `Text` from a `&'static str`, without a copy.
     pub const fn from_static(text: &'static str) -> Self {
         Self(Bytes::from_static(text.as_bytes()))
     }
@@ -466,14 +465,14 @@ impl From<String> for Text {
     }
 }
 
-/// A copy.
+/// Copies the text.
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
         Self(Bytes::copy_from_slice(text.as_bytes()))
     }
 }
 
-/// The same bytes, checked to be UTF-8.
+/// Checks that the bytes are UTF-8. Copies nothing.
 impl TryFrom<Bytes> for Text {
     type Error = core::str::Utf8Error;
 

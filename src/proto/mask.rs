@@ -1,15 +1,16 @@
-//! Masking (RFC 6455 §5.3): the safe front of the byte kernels.
+//! Masking (RFC 6455 §5.3), over the kernels of `kernel.rs`.
 //!
-//! [`Entropy`](crate::Entropy) supplies keys. The connection decides which frames are masked.
+//! [`Entropy`](crate::Entropy) supplies masking keys. The connection decides which frames are
+//! masked.
 use crate::proto::kernel;
 
-/// Masks or unmasks a payload (the same operation) in pieces of any length. It holds the masking
-/// key and the position in the payload.
+/// Masks or unmasks a payload (the same operation) in pieces of any length. The `Masker` keeps the
+/// masking key and the position in the payload.
 ///
 /// ```
 /// use tickwire::mask::Masker;
 ///
-/// let mut payload = *b"\x7f\x9f\x4d\x51\x58"; // §5.7
+/// let mut payload = *b"\x7f\x9f\x4d\x51\x58"; // the example in §5.7
 /// let mut masker = Masker::new([0x37, 0xfa, 0x21, 0x3d]);
 /// let (front, back) = payload.split_at_mut(3);
 /// masker.apply(front);
@@ -18,7 +19,7 @@ use crate::proto::kernel;
 /// ```
 #[derive(Clone, Copy)]
 pub struct Masker {
-    /// The key, rotated so that its first byte is for the next byte of payload.
+    /// The masking key, rotated so that its first byte is for the next byte of payload.
     key: [u8; 4],
 }
 

@@ -1,25 +1,26 @@
-//! Where buffers come from, and where they return.
+//! The memory of a connection: which function supplies its buffers, and which takes them back.
 //!
-//! They come from the heap, unless an adapter keeps buffers by thread (`pool`). Buffers are
-//! initialised to their length, and have the contents of their last use.
+//! Buffers come from the heap, unless an adapter uses the pool of its thread (`pool`). A buffer is
+//! initialised to its length, and has zeros or the contents of its last use.
 use alloc::{vec, vec::Vec};
 
 #[cfg(test)]
 pub(crate) mod counted;
 
-/// A pair of functions, because a connection is not generic over its memory.
+/// A source of buffers. It is a pair of functions, because a connection is not generic over its
+/// memory.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// Replaces an empty buffer by a buffer of at least this many bytes. Nothing is returned: a
-    /// returned `Vec` would be stored in pieces and loaded as a whole, and a processor must wait
-    /// for that.
+    /// Replaces an empty buffer by a buffer of at least this many bytes. The function does not
+    /// return a `Vec`: its words would be stored one by one and loaded together right afterwards,
+    /// which stalls the processor.
     pub(crate) take_to: fn(&mut Vec<u8>, usize),
-    /// Takes back a buffer that is no longer needed.
+    /// Gets a buffer that is no longer needed.
     pub(crate) give: fn(Vec<u8>),
 }
 
 impl Memory {
-    /// A buffer of at least `len` bytes.
+    /// Returns a buffer of at least `len` bytes.
     pub(crate) fn take(&self, len: usize) -> Vec<u8> {
         let mut buffer = Vec::new();
         (self.take_to)(&mut buffer, len);
@@ -27,5 +28,5 @@ impl Memory {
     }
 }
 
-/// The global allocator.
+/// Buffers from the global allocator.
 pub(crate) static HEAP: Memory = Memory { take_to: |to, len| *to = vec![0; len], give: drop };

@@ -14,10 +14,10 @@ pub enum DataKind {
     Binary,
 }
 
-/// A whole data message, borrowed: from the connection's buffer when received, from the caller
-/// when sent.
+/// A whole data message that borrows its payload. A received message borrows the connection's
+/// buffer. A message to send borrows the caller's data.
 ///
-/// A received message lives until the next receiving call. To keep the message, use
+/// A received message is valid until the next receiving call. To keep the message, use
 /// [`to_owned`](Self::to_owned).
 ///
 /// # Borrow errors
@@ -28,9 +28,9 @@ pub enum DataKind {
 /// - To answer a message, receive with `recv_to_reply`, which returns the sender beside the
 ///   message, or split the WebSocket.
 /// - To keep messages in a `Vec`, or to hand them to another task or thread, receive with
-///   `recv_owned`. Its [`OwnedMessage`] borrows nothing.
+///   `recv_owned`. The [`OwnedMessage`] that it returns borrows nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-// Exhaustive: as `DataKind`.
+// Exhaustive: see `DataKind`.
 pub enum Message<'a> {
     /// Text: valid UTF-8, checked when received.
     Text(&'a str),
@@ -102,7 +102,7 @@ impl AsRef<[u8]> for Message<'_> {
     }
 }
 
-/// Conversions from references, each to one kind of message.
+/// Implements the conversion from a reference to each type, into one kind of message.
 macro_rules! lent {
     ($($Of:ty => $Kind:ident),*) => {$(
         impl<'a> From<&'a $Of> for Message<'a> {
@@ -129,9 +129,10 @@ impl<'a> From<&'a OwnedMessage> for Message<'a> {
     }
 }
 
-/// A received message, or a control frame whose automatic reply is already queued.
+/// A received message or control frame. If the crate answers a Ping or Close automatically, the
+/// answer is already queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Exhaustive: these are all the opcodes that an event can have.
+// Exhaustive: §5.2 defines no other kind of message or control frame.
 pub enum Event<'a> {
     /// A whole data message.
     Message(Message<'a>),
@@ -143,16 +144,16 @@ pub enum Event<'a> {
     Close(Option<CloseFrame<'a>>),
 }
 
-/// A part of a message, for messages that are too large for memory. The cuts between chunks have no
-/// meaning (§5.4).
+/// A part of a message, for messages that are too large for memory. The boundaries between chunks
+/// have no meaning (§5.4).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Chunk<'a> {
     /// The kind of the whole message.
     pub kind: DataKind,
     /// Whether the message begins with this chunk.
     pub first: bool,
-    /// The bytes of this chunk; may be empty. A chunk of text may end inside a character. All
-    /// chunks of a text so far, joined, are the beginning of valid UTF-8.
+    /// The bytes of this chunk; may be empty. A chunk of text may end inside a character. The
+    /// chunks of a text up to this one, joined, are always the beginning of a valid text.
     pub data: &'a [u8],
     /// Whether the message ends with this chunk.
     pub last: bool,
@@ -171,64 +172,66 @@ impl fmt::Debug for Chunk<'_> {
 #[non_exhaustive]
 pub struct Info {
     /// Whether another data message follows in the bytes already read: complete, unfragmented,
-    /// within the limits, and behind nothing but control frames. Bytes that the system still holds
-    /// do not count. The UTF-8 of that message, and its length when inflated, are not checked yet.
+    /// within the limits, and behind nothing but control frames. Bytes that the operating system
+    /// still holds do not count. That message's UTF-8 and inflated length are not checked yet.
     pub more: bool,
-    /// How many messages came before this message in the last [committed](crate::Receiver::commit)
+    /// The number of messages before this message in the last [committed](crate::Receiver::commit)
     /// read. Messages that the program skipped count too.
     pub ahead: u32,
     /// The time of the read that completed the message, if the caller passed the time to
-    /// [`commit_at`](crate::Receiver::commit_at). The time counts from the caller's epoch.
+    /// [`set_read`](crate::Receiver::set_read). The time counts from the caller's epoch.
     ///
     /// The adapters pass the time if [`stamp_reads`](crate::Config::stamp_reads) is set. Their
-    /// epoch is private: the moment when they began to dial or to accept, or got the connection. So
-    /// only the difference of two times of the same connection has a meaning: the time between the
-    /// reads. To learn how old a message is, use [`arrived`](Self::arrived), or an event loop with
-    /// your own epoch.
+    /// epoch is the moment when they began to dial or to accept, or got the connection. This epoch
+    /// cannot be read. So only the difference of two times of the same connection has a meaning: it
+    /// is the time between two reads. To learn how old a message is, use
+    /// [`arrived`](Self::arrived), or an event loop of your own, which chooses the epoch.
     pub read_at: Option<Time>,
-    /// When the last bytes of the message's last read arrived, by the kernel's clock. The adapters
-    /// set this value over a `Timestamped` stream if [`stamp_reads`](crate::Config::stamp_reads) is
-    /// set. Your own event loop can set it with [`set_arrival`](crate::Receiver::set_arrival).
-    /// Otherwise it is `None`.
+    /// The time of arrival, by the kernel's clock, of the last bytes of the read that completed the
+    /// message. The adapters set this value over a `Timestamped` stream if
+    /// [`stamp_reads`](crate::Config::stamp_reads) is set. Your own event loop can set it with
+    /// [`set_read`](crate::Receiver::set_read). Otherwise it is `None`.
     pub arrived: Option<Arrival>,
 }
 
-/// When bytes arrived, by the kernel's timestamps (`Timestamped`). If a read took bytes from
-/// several segments, this is the time of the last segment. A message that came whole in an earlier
-/// segment arrived earlier than this time.
+/// When bytes arrived, by the kernel's timestamps (`Timestamped`). If a read got bytes of several
+/// segments, this is the time of the last segment. So a message from an earlier segment of that
+/// read arrived earlier than this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive, so that an event loop can build it from a `cmsg` of `recvmsg`.
 pub struct Arrival {
-    /// When the kernel took the segment from the driver, as time since 1970 (CLOCK_REALTIME).
-    /// `UNIX_EPOCH + software` is a `SystemTime`. The value goes back if the system's clock is set
-    /// back.
+    /// When the kernel got the segment from the driver, as time since 1970 (CLOCK_REALTIME).
+    /// `UNIX_EPOCH + software` is a `SystemTime`. Later values may be smaller if the system's clock
+    /// is set back.
     pub software: Duration,
     /// When the network card received the segment, by the card's clock. The driver must support
-    /// such times, and you must switch them on (`hwstamp_ctl`, `SIOCSHWTSTAMP`). The card decides
-    /// the epoch: TAI if PTP sets the card's clock. The value is passed on as the kernel gives it.
-    /// It is untested, because no test machine had a card that supports it.
+    /// these times, and you must switch them on (`hwstamp_ctl`, `SIOCSHWTSTAMP`). The card decides
+    /// the epoch: TAI if PTP sets the card's clock. The kernel's value is passed on unchanged. This
+    /// field is untested, because no test machine had a card that supports it.
     pub hardware: Option<Duration>,
 }
 
-/// A message that owns its payload: cheap to clone, fit for other threads and channels.
+/// A message that owns its payload. It is cheap to clone, and can go to other threads and through
+/// channels.
 ///
-/// Text converts from `&str`, `String`, [`Text`] and references to them. Binary data converts from
-/// byte slices, `Vec<u8>` and [`Bytes`]. A [`Message`] of either kind converts too.
-/// `Bytes::from(message)` is the payload, without a copy.
+/// These types convert into text: `&str`, `String`, [`Text`] and references to them. These convert
+/// into binary data: byte slices, `Vec<u8>`, [`Bytes`] and references to them. A [`Message`] keeps
+/// its kind. `Bytes::from(message)` returns the payload without copying it.
 ///
 /// # What a kept message keeps alive
 ///
 /// A received message of up to 4 KiB is a part of a block of 36 KiB. All connections of a thread
 /// share these blocks. A thousand messages of 200 bytes thus cost 12 allocations if all are kept,
-/// and none if each is dropped before the next is received. A block is freed with the last of its
-/// messages. If you keep a few messages out of many for long, keep copies:
-/// `message.as_message().to_owned()` has a separate allocation.
+/// and none if each is dropped before the next is received. A block is freed when the last of its
+/// messages is dropped. If you keep only a few of many messages for long, keep copies:
+/// `message.as_message().to_owned()` makes a separate allocation.
 ///
-/// A longer message that fills at least half of the receive buffer keeps that buffer alive. Any
-/// other longer message has its own allocation. A thread that received short messages also holds up
-/// to one block of its own. Without `std`, blocks are not used.
+/// A message of more than 4 KiB that fills at least half of the receive buffer keeps that buffer
+/// alive. Any other message of more than 4 KiB has its own allocation. A thread that received
+/// shorter messages also holds the block that it fills at present. Without `std`, blocks are not
+/// used.
 #[derive(Clone, PartialEq, Eq, Hash)]
-// Exhaustive: as `DataKind`.
+// Exhaustive: see `DataKind`.
 pub enum OwnedMessage {
     /// Text.
     Text(Text),
@@ -247,7 +250,7 @@ impl OwnedMessage {
         }
     }
 
-    /// The message, borrowed. Use it to match on the kind, or to copy.
+    /// Borrows the message, to match on its kind or to copy it.
     #[inline]
     pub fn as_message(&self) -> Message<'_> {
         match self {
@@ -279,35 +282,35 @@ impl OwnedMessage {
     }
 }
 
-/// A copy.
+/// Copies the payload.
 impl<'a, M: Into<Message<'a>>> From<M> for OwnedMessage {
     fn from(message: M) -> Self {
         message.into().to_owned()
     }
 }
 
-/// Text.
+/// Makes a text message, without a copy.
 impl From<String> for OwnedMessage {
     fn from(text: String) -> Self {
         Text::from(text).into()
     }
 }
 
-/// Binary data.
+/// Makes a binary message, without a copy.
 impl From<Vec<u8>> for OwnedMessage {
     fn from(bytes: Vec<u8>) -> Self {
         Bytes::from(bytes).into()
     }
 }
 
-/// Binary data.
+/// Makes a binary message, without a copy.
 impl From<Bytes> for OwnedMessage {
     fn from(bytes: Bytes) -> Self {
         Self::Binary(bytes)
     }
 }
 
-/// The payload, whatever the kind.
+/// Returns the payload, whatever the kind, without a copy.
 impl From<OwnedMessage> for Bytes {
     #[inline]
     fn from(message: OwnedMessage) -> Self {

@@ -1,5 +1,5 @@
-//! Replaces `deflate` without that feature. Compression cannot be configured or agreed on, because
-//! these types have no values.
+//! Replaces the module `deflate` if the feature `deflate` is off. Compression cannot be configured
+//! or agreed on, because these types have no values.
 
 #[derive(Clone, Debug)]
 pub enum Deflate {}

@@ -1,4 +1,4 @@
-//! Replaces `trace` without the feature `tracing`. No events are emitted.
+//! Replaces the module `trace` if the feature `tracing` is off. No events are emitted.
 use crate::proto::{close::CloseFrame, error::RecvError, role::Role};
 use core::fmt::Display;
 

@@ -1,19 +1,20 @@
-//! Buffers that a thread keeps. The thread lends a buffer to a task's connection while the
-//! connection reads, writes or compresses. So a waiting connection holds no buffer.
+//! The pool of buffers of a thread. A task's connection takes a buffer while it reads, writes or
+//! compresses, and gives the buffer back before it waits.
 //!
-//! Buffers of any length from 4 KiB on are kept, so that a large message can reuse the buffer of an
-//! earlier large message.
+//! The pool keeps buffers of any length from 4 KiB on, so that a large message can reuse the buffer
+//! of an earlier large message.
 use std::{cell::RefCell, vec, vec::Vec};
 
-/// The shortest buffer that is kept. A shorter buffer, such as a handshake's, is allocated faster
-/// than it is found here.
+/// The length of the shortest buffer that is kept, in bytes. Allocating a shorter buffer, such as a
+/// handshake's, costs less than finding it here.
 const LEAST: usize = 4 << 10;
 
-/// The most memory that one thread keeps, in bytes.
+/// The most bytes that the pool of one thread keeps.
 const MOST: usize = 4 << 20;
 
 struct Pool {
-    /// The last buffer given is the first taken, because it is still in the processor's cache.
+    /// The buffers kept. The buffer given last is taken first, because it is still in the
+    /// processor's cache.
     free: Vec<Vec<u8>>,
     /// The sum of the capacities of the buffers in `free`.
     bytes: usize,
@@ -23,9 +24,9 @@ std::thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { free: Vec::new(), bytes: 0 }) };
 }
 
-/// Replaces `to`, which is empty, by a buffer of at least `len` initialised bytes, which have the
-/// contents of their last use. The buffer has at most twice the length `len` if the pool has such
-/// a buffer.
+/// Replaces `to`, which is empty, by a buffer of at least `len` initialised bytes. A buffer of the
+/// pool has the contents of its last use. Buffers of at most twice `len` are preferred to longer
+/// ones.
 pub(crate) fn take_to(to: &mut Vec<u8>, len: usize) {
     let taken = POOL.try_with(|pool| pool.borrow_mut().take_last(to, len));
     if !matches!(taken, Ok(true)) {

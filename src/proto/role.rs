@@ -1,6 +1,6 @@
 //! The two ends of a connection.
 
-/// Which end of the connection this is (RFC 6455 §5.1). A client masks the frames that it sends.
+/// One of the two ends of a connection (RFC 6455 §5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: a connection has two ends.
 pub enum Role {
@@ -11,7 +11,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The role of an end. `masks` says whether the end masks its frames.
+    /// Returns the role of an end, given whether that end masks its frames.
     #[inline(always)]
     pub(crate) const fn by_mask(masks: bool) -> Self {
         if masks { Self::Client } else { Self::Server }

@@ -1,8 +1,8 @@
 //! The peer's text in the form that errors, logs and `Debug` show.
 use core::fmt::{self, Write};
 
-/// Shows bytes from the wire: escaped, in one line, and at most 64 bytes. So a peer can neither
-/// forge lines of a log nor flood the log.
+/// Shows at most 64 bytes from the wire, escaped and in one line. So a peer can neither forge lines
+/// of a log nor flood the log.
 pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl Shown<'_> {

@@ -41,7 +41,7 @@ impl Borrow<str> for Text {
     }
 }
 
-/// As for `str`, so that a map with `Text` keys can be searched with a `&str`.
+/// Hashes as `str` does, so that a map with `Text` keys can be searched with a `&str`.
 impl Hash for Text {
     fn hash<H: Hasher>(&self, state: &mut H) {
         str::hash(self, state);
@@ -68,7 +68,7 @@ impl fmt::Display for Text {
     }
 }
 
-/// As for `str`: shows the whole text, escaped.
+/// Shows the whole text, escaped, as `str` does.
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&**self, f)

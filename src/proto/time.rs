@@ -1,4 +1,4 @@
-//! Time, which the caller tells. The core never reads a clock.
+//! Points in time. The caller passes them to the core, which never reads a clock.
 use core::{
     ops::{Add, Sub},
     time::Duration,
@@ -7,7 +7,8 @@ use core::{
 /// A point in time, as the duration since an epoch. The caller chooses the epoch, which must be the
 /// same for all calls on a connection. The clock must never go backwards.
 ///
-/// Arithmetic saturates, so a deadline too far away to be expressed never comes.
+/// Arithmetic saturates. So a deadline too far away to be expressed becomes the latest time, which
+/// is never reached.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -32,13 +33,13 @@ impl Time {
         Self(since_epoch)
     }
 
-    /// The earliest of the times that there are.
-    #[inline(never)] // in place it is some 700 bytes
+    /// Returns the earliest of the given times. `None` if all are `None`.
+    #[inline(never)] // inlined, it would add about 700 bytes of code to each caller
     pub(crate) fn earliest(times: &[Option<Self>]) -> Option<Self> {
         times.iter().flatten().min().copied()
     }
 
-    /// The time `d` earlier, but not before the epoch.
+    /// Returns the time that is `d` earlier, but not before the epoch.
     pub(crate) fn before(self, d: Duration) -> Self {
         Self(self.0.saturating_sub(d))
     }

@@ -1,22 +1,20 @@
-//! Events for operators, with the crate `tracing`: handshakes and Closes at DEBUG, refusals and
-//! violations at INFO, each message at TRACE. The docs in `lib.rs` have a table of these events.
-//! Without the feature `tracing`, `no_trace.rs` replaces this file.
+//! Events of the crate `tracing`, for operators. The documentation in `lib.rs` has a table of these
+//! events. Without the feature `tracing`, `no_trace.rs` replaces this file.
 //!
-//! The caller adds spans, because only the caller can name the connection. Enter a span around the
-//! calls, or attach a span to the task. The peer's text is escaped and truncated. Payloads of
-//! messages, queries and values of headers are never shown, except the subprotocol that a server
-//! has chosen.
+//! The caller adds spans, because only the caller can name the connection. The peer's text is
+//! escaped and truncated. Payloads, queries and header values are never shown, except the
+//! subprotocol that a server has chosen.
 use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown};
 use core::fmt::Display;
 use tracing::{debug, info, trace};
 
-/// The target of all events, wherever they are in the source, so that users can filter by this
-/// target.
+/// The target of all events. The target does not depend on the module, so that users can filter by
+/// it.
 const TARGET: &str = "tickwire";
 
-/// An opening handshake succeeded; `path` is the requested path. Only a server shows the
-/// `subprotocol`, because it chose the name itself. A client's server may have chosen a token that
-/// the client offered.
+/// Reports that an opening handshake succeeded; `path` is the requested path. Only a server shows
+/// the `subprotocol`. At a client, the name that the server chose may be a secret token, which the
+/// client offered in place of a cookie.
 #[inline]
 pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol: Option<&str>) {
     let subprotocol = subprotocol.filter(|_| role == Role::Server);
@@ -29,26 +27,26 @@ pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol
     );
 }
 
-/// An opening handshake failed; `status` is the status of a server's answer.
+/// Reports that an opening handshake failed; `status` is the status of a server's response.
 #[inline]
 pub(crate) fn handshake_failed(role: Role, error: impl Display, status: u16) {
     let status = (role == Role::Server).then_some(status);
     info!(target: TARGET, ?role, %error, status, "opening handshake failed");
 }
 
-/// A message or a chunk was received.
+/// Reports that a message or a chunk was received. `payload` is its length in bytes.
 #[inline(always)]
 pub(crate) fn received(role: Role, payload: usize) {
     trace!(target: TARGET, ?role, payload, "message received");
 }
 
-/// A message or a chunk was queued.
+/// Reports that a message or a chunk was queued. `payload` is its length in bytes.
 #[inline(always)]
 pub(crate) fn queued(role: Role, payload: usize) {
     trace!(target: TARGET, ?role, payload, "message queued");
 }
 
-/// A Close was received.
+/// Reports that a Close was received.
 #[inline]
 pub(crate) fn close_received(role: Role, frame: Option<CloseFrame<'_>>) {
     debug!(
@@ -60,7 +58,7 @@ pub(crate) fn close_received(role: Role, frame: Option<CloseFrame<'_>>) {
     );
 }
 
-/// A Close was queued.
+/// Reports that a Close was queued.
 #[inline]
 pub(crate) fn close_queued(role: Role, frame: Option<CloseFrame<'_>>) {
     debug!(target: TARGET, ?role, code = code(frame), "Close queued");
@@ -70,7 +68,8 @@ fn code(frame: Option<CloseFrame<'_>>) -> u16 {
     frame.map_or(1005, |frame| frame.code.get())
 }
 
-/// A sender was dropped with this number of unsent bytes of messages.
+/// Reports that a sender was dropped with messages unsent. `bytes` returns the number of their
+/// unsent bytes; nothing is reported if that is 0.
 #[inline]
 pub(crate) fn unsent(role: Role, bytes: impl FnOnce() -> u64) {
     let unsent = bytes();
@@ -79,7 +78,7 @@ pub(crate) fn unsent(role: Role, bytes: impl FnOnce() -> u64) {
     }
 }
 
-/// Nothing more is received: a violation, a deadline, or a stream that ended without a Close.
+/// Reports the error that ended receiving.
 #[inline]
 pub(crate) fn failed(role: Role, error: RecvError) {
     match error.close_code() {

@@ -1,9 +1,9 @@
-//! [`Target`]: a `ws` or `wss` URL (RFC 6455 §3), as an address to dial and a resource to request.
+//! [`Target`]: a `ws` or `wss` URL (RFC 6455 §3), parsed into a host and port to dial and a resource
+//! to request.
 //!
-//! This module parses a URL, and refuses a URL that could not be sent unchanged. No part is
-//! encoded, decoded or normalised for the wire, except that a host is put in lower case. This
-//! module resolves no names, speaks no TLS and follows no redirects. Internationalised host names
-//! must be in their ASCII form (`xn--...`).
+//! This module refuses a URL that cannot be sent unchanged. On the wire, path and query are as in
+//! the URL, and the host is in lower case. This module resolves no names, speaks no TLS and follows
+//! no redirects. Internationalised host names must be in their ASCII form (`xn--...`).
 use alloc::{
     format,
     string::{String, ToString},
@@ -37,27 +37,30 @@ pub enum UrlError {
     /// The port is not a number of 1 to 65535.
     #[error("port of the URL is not a number of 1 to 65535")]
     BadPort,
-    /// The URL has a fragment (`#...`), which the URL of a WebSocket cannot have; `%23` is fine.
+    /// The URL has a fragment (`#...`), which the URL of a WebSocket cannot have; write a `#` of
+    /// the path or query as `%23`.
     #[error("URL has a fragment: leave it out, or write # as %23")]
     Fragment,
-    /// The user or the password is percent-encoded wrongly or contains a control character. Or the
-    /// user contains a colon (RFC 7617 §2). Or SOCKS5 cannot carry user and password (RFC 1929).
+    /// The user or the password is percent-encoded wrongly, or contains a control character; or the
+    /// user contains a colon (RFC 7617 §2). In the URL of a SOCKS5 proxy, also: the user or the
+    /// password is empty or too long (RFC 1929).
     #[error("user or password in the URL is malformed: percent-encode it")]
     BadUserinfo,
     /// The URL contains a blank, a control character, one of `"<>\`, or, in path or query, a
-    /// character that is not ASCII. Percent-encode it.
+    /// character that is not ASCII. Percent-encode such characters.
     #[error("URL holds a character that has to be percent-encoded")]
     IllegalCharacter,
     /// The URL of a proxy has a path, or a scheme other than `http`, `https`, `socks5` and
     /// `socks5h`.
     #[error("URL of a proxy is http://, https:// or socks5://, a host and a port, and no path")]
     NotProxy,
-    /// The URL is longer than 16 KiB. Hardly any server would accept it.
+    /// The URL is longer than 16 KiB. Hardly any server accepts such a URL.
     #[error("URL is longer than {MAX_URL} bytes")]
     TooLong,
 }
 
-/// A URL of this length, encoded for an HTTP stack, stays below the 64 KiB that HTTP stacks accept.
+/// The longest URL, in bytes. Even if every byte is percent-encoded, the URL stays below the 64 KiB
+/// that HTTP stacks accept.
 const MAX_URL: usize = 16 << 10;
 
 /// The host to dial, and the resource to request (RFC 6455 §3).
@@ -75,12 +78,13 @@ const MAX_URL: usize = 16 << 10;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Target {
     secure: bool,
-    /// In lower case, without brackets, and with the zone of an IPv6 address.
+    /// The host in lower case. An IPv6 address has its zone, but no brackets.
     host: String,
-    /// In lower case, with brackets, without a zone, and with the port if it is not the default.
+    /// The value of the Host header: host and port in lower case. An IPv6 address has brackets, but
+    /// no zone. A default port is left out.
     host_header: String,
     port: u16,
-    /// Invariant: it begins with `/` and is visible ASCII.
+    /// Path and query. Invariant: `resource` begins with `/` and is visible ASCII.
     resource: String,
     /// `user:password` as in Basic authentication, percent-decoded. Invariant: the user has no
     /// colon.
@@ -89,13 +93,13 @@ pub struct Target {
 }
 
 impl Target {
-    /// Whether the scheme is `wss`: TLS comes before the opening handshake.
+    /// Whether the scheme is `wss`, so that TLS must be set up before the opening handshake.
     pub fn secure(&self) -> bool {
         self.secure
     }
 
     /// The host to dial: a name or an address, in lower case. An IPv6 address has no brackets, but
-    /// has its zone (`fe80::1%eth0`), as resolvers expect it.
+    /// has its zone (`fe80::1%eth0`), as resolvers expect.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -105,8 +109,8 @@ impl Target {
         self.port
     }
 
-    /// The value of the Host header. It keeps brackets, has no zone, and has the port only if it is
-    /// not the scheme's default (RFC 6455 §4.1).
+    /// The value of the Host header. An IPv6 address has its brackets, but no zone. The port is
+    /// there only if it is not the scheme's default (RFC 6455 §4.1).
     pub fn host_header(&self) -> &str {
         &self.host_header
     }
@@ -124,7 +128,7 @@ impl Target {
     }
 
     /// The resource name (RFC 6455 §3): path and query as in the URL, with `/` for an empty path.
-    /// It never contains user or password.
+    /// The resource name never contains user or password.
     pub fn resource(&self) -> &str {
         &self.resource
     }
@@ -136,13 +140,13 @@ impl Target {
         self.socket_path.as_deref()
     }
 
-    /// `user:password`, decoded.
+    /// Returns `user:password`, percent-decoded.
     pub(crate) fn userinfo(&self) -> Option<&[u8]> {
         self.userinfo.as_deref()
     }
 
-    /// Parses the part of a URL behind the scheme: the authority, path and query. `default` is the
-    /// port if the URL names no port.
+    /// Parses the part of a URL behind the scheme and `://`: authority, path and query. `default`
+    /// is the port of a URL that names none.
     pub(crate) fn behind_scheme(rest: &str, secure: bool, default: u16) -> Result<Self, UrlError> {
         let (authority, resource) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (userinfo, authority) = match authority.rsplit_once('@') {
@@ -177,8 +181,8 @@ impl Target {
         })
     }
 
-    /// Parses the part of a `ws+unix` URL behind the scheme, as the package `ws` of Node does: the
-    /// path of the socket, a colon, path and query.
+    /// Parses the part of a `ws+unix` URL behind the scheme and its colon: the path of the socket,
+    /// a colon, path and query. Node's package `ws` reads such URLs in the same way.
     fn of_socket(rest: &str) -> Result<Self, UrlError> {
         let (socket, resource) = rest.split_once(':').unwrap_or((rest, ""));
         let socket = socket.strip_prefix("//").unwrap_or(socket);
@@ -197,9 +201,9 @@ impl FromStr for Target {
     /// Parses a URL.
     ///
     /// Scheme and host match without regard to case. An empty port means the default. Besides `ws`
-    /// and `wss`, there is `ws+unix` for a [Unix socket](Self::socket_path). Percent escapes in path
-    /// and query are passed on unchanged. The characters `` ^`{|} `` are passed on too: RFC 3986
-    /// wants them encoded, but servers accept them.
+    /// and `wss`, there is `ws+unix` for a [Unix socket](Self::socket_path). Percent-encoding in
+    /// path and query is passed on unchanged. The characters `` ^`{|} `` are passed on too: RFC
+    /// 3986 wants them encoded, but servers accept them.
     ///
     /// # Errors
     ///
@@ -222,13 +226,14 @@ impl FromStr for Target {
     }
 }
 
-/// Shows the URL without user and password. The zone of an IPv6 address is missing, as in the Host
-/// header, because a zone has a meaning on this machine only. The query is shown: if it may contain
-/// a token, log `{:?}` instead.
+/// Shows the URL without user and password. An IPv6 address is shown without its zone, as in the
+/// Host header, because a zone has a meaning on this machine only. The query is shown. If it may
+/// contain a token, log `{:?}` instead.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(path) = &self.socket_path {
-            // With two slashes, because a path may itself begin with two slashes.
+            // `://`, because the parser drops two leading slashes, and `path` may itself begin with
+            // two.
             return write!(f, "ws+unix://{path}:{}", self.resource);
         }
         let scheme = if self.secure { "wss" } else { "ws" };
@@ -273,13 +278,13 @@ pub(crate) fn check(url: &str) -> Result<(), UrlError> {
     Ok(())
 }
 
-/// The scheme in lower case, if it is one of those that a URL here may have by intent or mistake.
+/// Returns the scheme in lower case, if it is a scheme of WebSockets, HTTP or SOCKS5.
 pub(crate) fn known(scheme: &str) -> Option<&'static str> {
     let all = ["ws", "wss", "ws+unix", "http", "https", "socks5", "socks5h"];
     all.into_iter().find(|known| known.eq_ignore_ascii_case(scheme))
 }
 
-/// 80 or 443 (RFC 6455 §3).
+/// Returns 443 for a secure scheme, otherwise 80 (RFC 6455 §3).
 fn default_port(secure: bool) -> u16 {
     if secure { 443 } else { 80 }
 }
@@ -287,7 +292,7 @@ fn default_port(secure: bool) -> u16 {
 /// A host and a port, as in a URL or a Host header (RFC 3986 §3.2), without userinfo.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Authority<'a> {
-    /// As written, but an IPv6 address is without its brackets and its zone. Never empty.
+    /// The host as written, except that an IPv6 address has neither brackets nor zone. Never empty.
     pub(crate) host: &'a str,
     zone: Option<&'a str>,
     v6: bool,
@@ -318,7 +323,7 @@ impl<'a> Authority<'a> {
             };
             return Ok(Self { host, zone, v6: true, port });
         }
-        // This compares bytes, because a search for a `char` costs more in such short texts.
+        // Search for a byte, because a search for a `char` costs more in a text as short as this.
         let colon = |text: &str| text.bytes().position(|b| b == b':');
         let (host, port) = match colon(text).and_then(|at| text.split_at_checked(at)) {
             None => (text, None),
@@ -339,7 +344,7 @@ impl<'a> Authority<'a> {
             let begins = core::mem::replace(&mut before, b) == b'.';
             b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_') || (b == b'.' && !begins)
         });
-        // Empty labels are not legal.
+        // `before == b'.'`: the last label is empty, or there is no label.
         if !legal || before == b'.' {
             return Err(if host.is_ascii() { UrlError::BadHost } else { UrlError::NonAsciiHost });
         }
@@ -350,7 +355,8 @@ impl<'a> Authority<'a> {
         self.port.unwrap_or(default_port(secure))
     }
 
-    /// Whether both name the same host and port. `secure` says which default port the scheme has.
+    /// Whether both name the same host and port. `secure`: whether a missing port means 443 instead
+    /// of 80.
     pub(crate) fn same(&self, other: &Self, secure: bool) -> bool {
         self.host.eq_ignore_ascii_case(other.host)
             && self.zone == other.zone
@@ -358,7 +364,8 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// RFC 3986 §3.2.3: any number of digits. No digits mean the default port.
+/// Parses a port of any number of digits (RFC 3986 §3.2.3). `None` for no digits, which mean the
+/// default port.
 fn parse_port(text: &str) -> Result<Option<u16>, UrlError> {
     if text.is_empty() {
         return Ok(None);
@@ -372,7 +379,7 @@ fn parse_port(text: &str) -> Result<Option<u16>, UrlError> {
     }
 }
 
-/// `user:password`, decoded; `None` if the text before the `@` is empty.
+/// Decodes the text before the `@` into `user:password`; `None` if the text is empty.
 fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     if text.is_empty() {
         return Ok(None);
@@ -382,7 +389,7 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     }
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     let mut userinfo = decode(user)?;
-    // RFC 7617 §2: the server would read a user with a colon as a shorter user, and the rest as the
+    // RFC 7617 §2: a server would end the user at its first colon, and count the rest as the
     // password.
     if userinfo.contains(&b':') {
         return Err(UrlError::BadUserinfo);

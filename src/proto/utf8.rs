@@ -1,16 +1,18 @@
-//! Checks UTF-8 in pieces of any length (RFC 6455 §8.1), and fails at the first impossible byte.
+//! Checks UTF-8 that comes in pieces of any length (RFC 6455 §8.1), and fails at the first
+//! impossible byte.
 //!
-//! `kernel` validates whole characters. This module joins the bytes of a character that is cut.
+//! The module `kernel` validates whole characters. This module joins the bytes of a character that
+//! is spread over pieces.
 use crate::proto::kernel;
 use core::fmt;
 
 pub(crate) use kernel::is_valid;
 
-/// The pieces so far cannot be the beginning of any valid text.
+/// No valid text begins with the pieces so far.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct InvalidUtf8;
 
-/// Remembers a character whose bytes come in two or more pieces.
+/// Checks the pieces of a text, and keeps the incomplete character at the end of a piece.
 #[derive(Clone, Default)]
 pub(crate) struct Utf8Validator {
     /// The first bytes of an incomplete character. Invariant: `partial[..len]` is the beginning of
@@ -21,19 +23,19 @@ pub(crate) struct Utf8Validator {
 
 impl fmt::Debug for Utf8Validator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Utf8Validator") // It contains payload.
+        f.write_str("Utf8Validator") // The fields contain payload.
     }
 }
 
 impl Utf8Validator {
-    /// Takes the next piece of a text.
+    /// Checks the next piece of a text.
     pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<(), InvalidUtf8> {
         while self.len > 0 {
             let Some((&first, rest)) = bytes.split_first() else {
                 return Ok(());
             };
             bytes = rest;
-            let at = usize::from(self.len);
+            let at = usize::from(self.len & 3); // `len <= 3`: the compiler cannot know, and would check.
             self.partial[at] = first;
             match core::str::from_utf8(&self.partial[..=at]) {
                 Ok(_) => self.len = 0,
@@ -50,13 +52,13 @@ impl Utf8Validator {
         Ok(())
     }
 
-    /// Takes the next piece, and ends the text if the piece is the last.
+    /// Checks the next piece, and ends the text if the piece is the last.
     pub(crate) fn push_all(&mut self, bytes: &[u8], last: bool) -> Result<(), InvalidUtf8> {
         self.push(bytes)?;
         if last { self.finish() } else { Ok(()) }
     }
 
-    /// Ends the text, and resets for the next text.
+    /// Ends the text, and prepares for the next text. Fails if the last character is incomplete.
     pub(crate) fn finish(&mut self) -> Result<(), InvalidUtf8> {
         if core::mem::take(&mut self.len) == 0 { Ok(()) } else { Err(InvalidUtf8) }
     }
@@ -67,15 +69,15 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
-    /// The verdict of the standard library: whether the bytes end with a whole character, or the
-    /// index of the byte that makes them invalid.
+    /// Returns the result of the standard library: whether the bytes end with a whole character,
+    /// or, as an error, the index of the byte that makes them invalid.
     fn oracle(bytes: &[u8]) -> Result<bool, usize> {
         match core::str::from_utf8(bytes) {
             Ok(_) => Ok(true),
             Err(e) => match e.error_len() {
                 None => Ok(false),
-                // The byte that makes the text impossible is the last of the invalid sequence, or
-                // the byte behind it if that is no continuation. Trying prefixes finds it.
+                // The shortest prefix that cannot be completed ends with the byte that makes the
+                // text invalid.
                 Some(_) => Err((e.valid_up_to()..bytes.len())
                     .find(|&i| {
                         core::str::from_utf8(&bytes[..=i]).is_err_and(|e| e.error_len().is_some())
@@ -97,7 +99,7 @@ mod tests {
                 assert_eq!(v.finish().is_ok(), complete, "{bytes:02x?}");
             }
         }
-        // Cut in two at any byte, the result is the same.
+        // The result does not change if the bytes come in two pieces, cut at any byte.
         for cut in 0..=bytes.len() {
             let mut v = Utf8Validator::default();
             let pushed = v.push(&bytes[..cut]).and_then(|()| v.push(&bytes[cut..]));

@@ -1,27 +1,28 @@
-//! Carries the kernel's time of arrival from a stream to the connection above. The time is in a
-//! thread-local, because the streams in between (TLS, a split, a stream of another crate) cannot
-//! pass it on.
+//! Passes the kernel's time of arrival from a `Timestamped` stream to its connection. The time is
+//! in a thread-local, because the streams in between (TLS, a half, a stream of another crate)
+//! cannot pass it on.
 use crate::proto::message::Arrival;
 use core::cell::Cell;
 
 std::thread_local! {
-    /// The result of the last stamped read. The outer `None`: no stamped read since [`forget`]. The
-    /// inner `None`: the kernel gave no time.
+    /// The time of the last stamped read. The outer `Option` is `None` if there was no stamped read
+    /// since [`forget`]. The inner one is `None` if the kernel gave no time.
     static LEFT: Cell<Option<Option<Arrival>>> = const { Cell::new(None) };
 }
 
-/// Called before a read.
+/// Forgets the time of the last stamped read. An adapter calls this before each read.
 pub(crate) fn forget() {
     LEFT.set(None);
 }
 
-/// Called when a stream was read.
+/// Stores the time of a stamped read. A `Timestamped` stream calls this.
 pub(super) fn leave(arrived: Option<Arrival>) {
     LEFT.set(Some(arrived));
 }
 
-/// Called after a read. `None` if no stamped stream was read, for example because TLS already had
-/// the bytes.
+/// Returns the time of the stamped read since [`forget`]. An adapter calls this after each read.
+/// The result is `None` if there was no stamped read, for example because TLS already had the
+/// bytes.
 pub(crate) fn left() -> Option<Option<Arrival>> {
     LEFT.get()
 }

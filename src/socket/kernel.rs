@@ -1,4 +1,5 @@
-//! Linux: SO_TIMESTAMPING, and reads that also return the time, in a `cmsg`.
+//! The kernel's timestamps on Linux: SO_TIMESTAMPING, and reads that also return the time in a
+//! `cmsg`.
 use crate::proto::message::Arrival;
 use nix::sys::{
     socket::{
@@ -12,13 +13,14 @@ use std::{
     time::Duration,
 };
 
-/// Memory for the `cmsg` with the time, 64 bytes, and for other `cmsg`s that the caller may have
-/// enabled on the socket. Aligned for the header of a `cmsg`, because nix makes a reference to the
-/// header.
+/// Memory for the `cmsg` with the time, which takes 64 bytes, and for other `cmsg`s that the
+/// program may have enabled on the socket. Its alignment is that of a `cmsg` header, because nix
+/// makes a reference to the header.
 #[repr(align(16))]
 struct Control([u8; 128]);
 
-/// Asks the kernel to stamp reads. Returns whether the kernel will do so.
+/// Asks the kernel to stamp reads. Returns `Ok(true)` if the kernel accepts. (`no_kernel.rs`
+/// returns `Ok(false)`.)
 pub(super) fn stamp_reads<S: AsFd>(socket: &S) -> io::Result<bool> {
     let made = TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
         | TimestampingFlag::SOF_TIMESTAMPING_RX_HARDWARE;
@@ -28,7 +30,7 @@ pub(super) fn stamp_reads<S: AsFd>(socket: &S) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Reads once. With `waits`, a read of a blocking socket waits for bytes.
+/// Reads once. `waits`: whether a read of a blocking socket waits for bytes.
 pub(super) fn read<S: AsFd>(
     socket: &S,
     buf: &mut [u8],
@@ -45,7 +47,7 @@ pub(super) fn read<S: AsFd>(
 
 fn arrived(message: ControlMessageOwned) -> Option<Arrival> {
     let ControlMessageOwned::ScmTimestampsns(stamps) = message else { return None };
-    // Zero means no time.
+    // A time of zero means that the kernel gave none.
     let time = |stamp: TimeSpec| Some(Duration::from(stamp)).filter(|time| !time.is_zero());
     Some(Arrival { software: time(stamps.system)?, hardware: time(stamps.hw_raw) })
 }

@@ -1,4 +1,4 @@
-//! Replaces `kernel` where the system stamps nothing, or the feature `stamps` is off.
+//! Replaces the module `kernel` on systems other than Linux, and if the feature `stamps` is off.
 use crate::proto::message::Arrival;
 use std::io;
 
@@ -6,7 +6,7 @@ pub(super) fn stamp_reads<S>(_: &S) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Not called: no stream is stamped.
+/// Never called, because `stamp_reads` returned `false`.
 pub(super) fn read<S>(_: &S, _: &mut [u8], _: bool) -> io::Result<(usize, Option<Arrival>)> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -6,30 +6,30 @@ use super::{Handle, arrival, kernel};
 use crate::proto::message::Arrival;
 use std::io::{self, IoSlice, Read, Write};
 
-/// A TCP stream of `std`, tokio or mio whose reads also ask the kernel when the bytes arrived
-/// (SO_TIMESTAMPING). Without the feature `stamps`, the stream only forwards each call.
+/// A TCP stream of `std`, tokio or mio whose reads also get the kernel's time of arrival
+/// (SO_TIMESTAMPING). Without the feature `stamps`, this type only forwards each call.
 ///
 /// With [`Config::stamp_reads`](crate::Config::stamp_reads) set,
-/// [`Info::arrived`](crate::Info::arrived) has the time for each message. [`connect`](crate::Dial)
-/// makes such a stream if [`Dial::timestamps`](crate::Dial::timestamps) is set. A server, or a
-/// client that dials itself, calls `new`.
+/// [`Info::arrived`](crate::Info::arrived) has the time for each message. The adapters' `connect`
+/// makes a stream that stamps reads if [`Dial::timestamps`](crate::Dial::timestamps) is set. A
+/// server, or a client that dials itself, calls `new`.
 ///
-/// A `Timestamped` may be inside other streams: [`Spin`](crate::blocking::Spin), a TLS stream of
-/// this crate or another, the halves of a split. Over TLS, a message has the time of the read that
+/// Other streams may contain a `Timestamped`: [`Spin`](crate::blocking::Spin), a TLS stream of this
+/// or another crate, the halves of a stream. Over TLS, a message has the time of the read that
 /// completed its record. Messages that TLS decrypted together have the same time. [`Arrival`]
 /// describes the time.
 ///
-/// No time is available on other streams, on systems other than Linux, for bytes read during the
-/// opening handshake, and for bytes that arrived before the kernel began to stamp. The kernel may
-/// begin some milliseconds after the first socket of the machine asked for stamps.
+/// No time is available over other kinds of streams, or on systems other than Linux. Bytes read
+/// during the opening handshake have no time either, nor do bytes that arrived before the kernel
+/// began to stamp. If no other socket of the machine asks for stamps, the kernel may begin some
+/// milliseconds after `new`.
 ///
-/// A read calls `recvmsg` with memory for a `cmsg`, instead of `read`. A read that does not wait
-/// takes about 8 % longer (`benches/README.md`), and allocates nothing. All other calls go to the
-/// inner stream. The inner stream must be a plain socket. Put streams that encrypt or buffer around
-/// the `Timestamped`.
+/// A stamped read calls `recvmsg` with memory for a `cmsg`, instead of `read`. If it does not wait,
+/// it takes about 8 % longer than `read` (`benches/README.md`). It allocates nothing. The inner
+/// stream must be a plain socket, so put streams that encrypt or buffer around the `Timestamped`.
 ///
-/// In an event loop of your own, read, give [`arrived`](Self::arrived) to
-/// [`Receiver::set_arrival`](crate::Receiver::set_arrival), and then commit the bytes.
+/// In an event loop of your own, read, pass [`arrived`](Self::arrived) to
+/// [`Receiver::set_read`](crate::Receiver::set_read), and then commit the bytes.
 #[derive(Debug)]
 pub struct Timestamped<S> {
     pub(crate) io: S,
@@ -39,12 +39,12 @@ pub struct Timestamped<S> {
 }
 
 impl<S> Timestamped<S> {
-    /// Wraps a stream. `on` says whether the kernel was asked to stamp the reads.
+    /// Wraps a stream. `on`: whether the kernel was asked to stamp the reads.
     pub(crate) fn wrap(io: S, on: bool) -> Self {
         Self { io, on, arrived: None }
     }
 
-    /// The stream.
+    /// The inner stream.
     pub fn get_ref(&self) -> &S {
         &self.io
     }
@@ -54,7 +54,7 @@ impl<S> Timestamped<S> {
         self.arrived
     }
 
-    /// Keeps the time of a read.
+    /// Stores the time of a stamped read, and returns the read's length.
     #[inline]
     fn note(&mut self, (n, arrived): (usize, Option<Arrival>)) -> usize {
         self.arrived = arrived;
@@ -86,7 +86,7 @@ impl<S: Handle> Timestamped<S> {
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// The operating system's error, if it refuses SO_TIMESTAMPING.
     pub fn new(io: S) -> io::Result<Self> {
         let asked = kernel::stamp_reads(&io);
         let named = |error: io::Error| {
@@ -95,8 +95,8 @@ impl<S: Handle> Timestamped<S> {
         Ok(Self::wrap(io, asked.map_err(named)?))
     }
 
-    /// Reads by `plain`, or by a stamped read if the kernel was asked. With `waits`, a stamped read
-    /// of a blocking stream waits.
+    /// Makes a stamped read if the kernel was asked to stamp, otherwise calls `plain`. `waits`:
+    /// whether a stamped read of a blocking stream waits for bytes.
     #[inline]
     pub(crate) fn read_as(
         &mut self,

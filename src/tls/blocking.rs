@@ -3,14 +3,16 @@
 //! The handles share three locks. A thread that waits for the stream holds no lock that the other
 //! thread has to wait for:
 //!
-//! - `session` is TLS itself: locked to encrypt or decrypt, never across I/O.
+//! - `session` is TLS itself: a handle locks it to encrypt or decrypt, and never holds it across
+//!   I/O.
 //! - `input` is the right to read the stream. A reader that waits for input holds no other lock, so
-//!   that another thread can write meanwhile.
+//!   that another thread can write during this wait.
 //! - `output` is the right to write the stream and to flush it, with the ciphertext to be written.
-//!   The holder releases `output` only while it also holds `session` and nothing more is to be
-//!   written. So no ciphertext is left without a writer. A writer waits for `output`. A reader
-//!   never waits for `output`, because the writer that holds it may itself wait until the peer
-//!   reads. The peer may itself wait until this reader reads.
+//!   A holder that has written everything checks, with `session` locked, that the session has
+//!   nothing more to write. Then it releases `output` before `session`. So no ciphertext is left
+//!   without a writer. A writer waits for `output`. But a reader with ciphertext to write never
+//!   waits for `output`. The writer that holds `output` may wait until the peer reads, and the peer
+//!   may wait until this reader reads.
 mod output;
 
 use self::output::{Shared, is_passing, lock};
@@ -35,27 +37,27 @@ use tickwire_tls::{
 
 /// TLS over another stream, as a client or a server. `connect` uses this type for `wss`. A server
 /// can use this type or any other TLS stream. For example,
-/// [`WithoutTimeouts`](crate::blocking::WithoutTimeouts) takes a `StreamOwned` of rustls, but
-/// offers no timeouts and no split.
+/// [`WithoutTimeouts`](crate::blocking::WithoutTimeouts) accepts a `StreamOwned` of rustls, but has
+/// no timeouts and no split.
 ///
 /// The TLS handshake takes place with the first read, or with a client's first write. So
 /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) bounds the TLS handshake
-/// together with the opening handshake. A server's writes fail until the TLS handshake is over,
-/// because there is no peer yet.
+/// together with the opening handshake. A server's writes fail until the TLS handshake is over, so
+/// that a silent client cannot make a server wait.
 ///
-/// `read` and `write` wait in the stream below; `try_read` and `try_write` do not. A read waits for
-/// the stream once. If this brings no whole record of data, the read fails with `Interrupted`. Call
-/// `read` again, as std's own loops do. So a peer that sends a record byte by byte, or records
-/// without data, cannot hold a thread in one call.
+/// `read` and `write` wait in the stream below; `try_read` and `try_write` do not. One `read` waits
+/// for the stream at most once. If no whole record with data has arrived by then, the `read` fails
+/// with `Interrupted`. Call `read` again, as std's own loops do. So a peer that sends a record byte
+/// by byte, or records without data, cannot keep a thread in one call.
 ///
-/// A write goes to the stream below at once, in as few records as possible. Bytes that the stream
-/// refuses are written by the next flush. The stream below may buffer, and may be a `TlsStream`
-/// itself. A flush also flushes the stream below, and so do the handshake, an alert and a
-/// close_notify.
+/// A write goes to the stream below at once, in as few records as possible. If that stream refuses
+/// bytes, the next flush writes them. The stream below may buffer, and may be a `TlsStream` itself.
+/// So a flush also flushes the stream below, and so do the handshake, an alert and a close_notify.
 ///
-/// [`shutdown`](Stream::shutdown) sends a close_notify first. The peer's close_notify is answered
-/// at the latest when the last handle is dropped. If the stream ends without the peer's
-/// close_notify, it was cut off, and a read fails with `UnexpectedEof`.
+/// [`shutdown`](Stream::shutdown) sends a close_notify first. If the peer has sent its
+/// close_notify, the last dropped handle sends ours, unless it was sent before. If the stream ends
+/// without the peer's close_notify, somebody may have cut it off, and a read fails with
+/// `UnexpectedEof`.
 ///
 /// [`try_clone`](Stream::try_clone) makes a second handle of the same session, so that one thread
 /// reads while another writes.
@@ -79,14 +81,14 @@ pub struct TlsStream<S = TcpStream> {
     shared: Arc<Shared>,
     /// The read timeout of this handle.
     read_timeout: Mutex<Option<Duration>>,
-    /// Called on drop: sends close_notify from the last handle. A fn pointer, because `Drop` cannot
-    /// require that `S` is a `Stream`.
+    /// The function that `drop` calls: in the last handle it sends our close_notify if that is
+    /// still owed. It is a function pointer, because `Drop` cannot require that `S` is a `Stream`.
     part: fn(&mut Self),
 }
 
 impl<S: Stream> TlsStream<S> {
-    /// A client's stream to the server `name`, for example [`Request::target`]. The server's
-    /// certificate must be for that name, even if another address was dialed. ALPN always asks for
+    /// Makes a client's stream to the server `name`, for example [`Request::target`]. The server's
+    /// certificate must be for that name, whatever address was dialed. ALPN always asks for
     /// HTTP/1.1. [`platform_config`](tls::platform_config) returns a `config` with the platform's
     /// roots.
     ///
@@ -94,7 +96,7 @@ impl<S: Stream> TlsStream<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Tls`] for a host that is not a name for TLS.
+    /// [`Error::Tls`] for a `name` that is neither a DNS name nor an IP address.
     pub fn client(
         io: S,
         name: impl TryInto<ServerName<'static>>,
@@ -103,9 +105,9 @@ impl<S: Stream> TlsStream<S> {
         Ok(Self::of(io, Session::client(config, name)?))
     }
 
-    /// A server's stream. In the configuration, set `alpn_protocols` to `http/1.1` alone. To have
-    /// records [in place](Session::in_place), also set `enable_secret_extraction`: see "Serve wss"
-    /// in the recipes.
+    /// Makes a server's stream. In the configuration, set `alpn_protocols` to `http/1.1` alone. To
+    /// open and seal records [in place](Session::in_place), also set `enable_secret_extraction`:
+    /// see "Serve wss" in the recipes.
     ///
     /// # Errors
     ///
@@ -114,7 +116,7 @@ impl<S: Stream> TlsStream<S> {
         Ok(Self::of(io, Session::server(config)?))
     }
 
-    /// A stream with a session that was made elsewhere and has read nothing yet.
+    /// Makes a stream with a session of rustls that was made elsewhere and has read nothing yet.
     pub fn new(io: S, session: impl Into<Connection>) -> Self {
         Self::of(io, Session::new(session))
     }
@@ -123,14 +125,14 @@ impl<S: Stream> TlsStream<S> {
         Self { io, shared: Shared::new(session), read_timeout: Mutex::default(), part: Self::part }
     }
 
-    /// Completes the TLS handshake, so that you can look at [`session`](Self::session) before you
-    /// read. The read timeout bounds the whole handshake, even if the peer sends byte by byte.
-    /// Writes have the timeout of the stream below.
+    /// Completes the TLS handshake, so that you can inspect the [`session`](Self::session) before
+    /// you read. The read timeout bounds the whole handshake, even if the peer sends byte by byte.
+    /// For writes, the stream below has its own timeout.
     ///
     /// # Errors
     ///
-    /// Those of the stream. A TLS error becomes [`Error::Tls`] when converted into [`Error`]. After
-    /// `WouldBlock` call this again.
+    /// Those of the stream. An error of TLS is inside the `io::Error`; converted into [`Error`], it
+    /// is [`Error::Tls`]. After `WouldBlock` call this again.
     pub fn handshake(&mut self) -> io::Result<()> {
         let (began, limit) = (Instant::now(), *lock(&self.read_timeout));
         loop {
@@ -146,8 +148,8 @@ impl<S: Stream> TlsStream<S> {
         self.flush()
     }
 
-    /// Completes the handshake, but does not send our last flight, which leaves together with the
-    /// first data.
+    /// Completes the handshake, but does not send the last handshake messages of this end. They
+    /// leave together with the first data.
     fn agree(&mut self, waits: bool) -> io::Result<()> {
         let mut waited = false;
         loop {
@@ -169,10 +171,10 @@ impl<S: Stream> TlsStream<S> {
         }
     }
 
-    /// Sends the handshake's messages, then reads the stream once. Returns the number of bytes
-    /// read.
+    /// Sends the handshake messages that are waiting, then reads the stream once. Returns the
+    /// number of bytes read.
     fn fill(&mut self, waits: bool) -> io::Result<usize> {
-        // After the handshake only the writer sends.
+        // After the handshake only the writer sends, so a reader does not lock `output`.
         if self.shared.session().is_opening() {
             self.shared.try_send(&mut self.io, waits)?;
         }
@@ -195,7 +197,7 @@ impl<S: Stream> TlsStream<S> {
         if buf.is_empty() {
             return Ok(0);
         }
-        let shared = self.shared.clone();
+        let shared = self.shared.clone(); // so that `fill` can borrow `self` under this lock
         let _input = lock(&shared.input);
         let (mut waited, mut barren) = (false, 0);
         loop {
@@ -238,13 +240,14 @@ impl<S: Stream> TlsStream<S> {
 }
 
 impl<S> TlsStream<S> {
-    /// The stream below.
+    /// The stream below TLS.
     pub fn get_ref(&self) -> &S {
         &self.io
     }
 
-    /// The session: the protocol version, certificates, the name asked for, whether records are in
-    /// place. No handle can read or write while this guard lives.
+    /// The session. It knows the protocol version, the certificates, the name that the client asked
+    /// for, and whether records are opened in place. While the returned guard lives, no handle of
+    /// the stream can read or write.
     pub fn session(&self) -> impl Deref<Target = Session> {
         self.held()
     }
@@ -300,8 +303,8 @@ impl<S: Stream> Stream for TlsStream<S> {
         self.shared.flush(&mut self.io, false)
     }
 
-    /// During the handshake, reading and writing both need input, and refused handshake messages
-    /// need room.
+    /// Adapts `interest` to the handshake. During the handshake, reading and writing both need
+    /// input. While handshake messages are unsent, both also need a stream that accepts bytes.
     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
         let session = self.shared.session();
         let (handshaking, opening) = (session.is_handshaking(), session.is_opening());
@@ -326,7 +329,7 @@ impl<S: Stream> Stream for TlsStream<S> {
     }
 
     /// Sends a close_notify, then shuts the stream down for writing. After `WouldBlock` or
-    /// `Interrupted` the close_notify has not left: call this again.
+    /// `Interrupted` the close_notify may still be unsent: call this again.
     fn shutdown(&mut self) -> io::Result<()> {
         self.shared.session().close(); // a second call changes nothing
         match self.shared.flush(&mut self.io, false) {
@@ -335,7 +338,7 @@ impl<S: Stream> Stream for TlsStream<S> {
         }
     }
 
-    /// `NotConnected` until the TLS handshake is over.
+    /// Fails with `NotConnected` until the TLS handshake is over.
     fn try_clone(&self) -> io::Result<Self> {
         if self.shared.session().is_handshaking() {
             return Err(io::ErrorKind::NotConnected.into());
@@ -346,14 +349,13 @@ impl<S: Stream> Stream for TlsStream<S> {
         Ok(Self { io, shared, read_timeout, part: self.part })
     }
 
-    /// `true`, because several slices share one record.
+    /// Returns `true`, because one record can have several slices.
     fn writes_vectored(&self) -> bool {
         true
     }
 }
 
-/// [`TlsStream::client`], under a name that also exists without TLS. `ahead` has the bytes that
-/// were read from the stream before.
+/// Makes a client's TLS stream. `ahead` has the bytes that were read from the stream before.
 pub(crate) fn client<S: Stream>(
     io: S,
     target: &Target,
@@ -365,7 +367,7 @@ pub(crate) fn client<S: Stream>(
     Ok(stream)
 }
 
-/// The stream below, under a name that also exists without TLS.
+/// Returns the stream below TLS.
 pub(crate) fn below<S>(stream: &TlsStream<S>) -> &S {
     stream.get_ref()
 }

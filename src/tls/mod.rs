@@ -1,38 +1,44 @@
 //! TLS by [`rustls`], for tokio, for threads and for loops of your own. This module has a session
-//! without I/O, the platform's roots for clients, and errors that say what is wrong.
+//! without I/O, a configuration with the platform's roots for clients, and errors that say what is
+//! wrong.
 //!
 //! The TLS streams are `tokio::TlsStream` and `blocking::TlsStream`. For a `wss` URL, `connect`
-//! puts a TLS stream around TCP. A server gives its TLS stream to `accept`: a stream of this
+//! puts a TLS stream around TCP. A server passes its TLS stream to `accept`: a stream of this
 //! module, or any other TLS stream. An event loop of your own calls the [`Session`].
 //!
 //! This API has types of rustls 0.23, which is re-exported here. Moving to another version of
-//! rustls is a breaking change of this crate. The application's [default
-//! provider](rustls::crypto::CryptoProvider::install_default) does the cryptography. If no default
-//! is installed, ring does the cryptography. (To build ring, only a C compiler is needed.) For a
-//! configuration of your own, rustls chooses the provider. If another crate of your program has
-//! enabled a second provider, install a default. Otherwise `builder()` panics.
+//! rustls is a breaking change of this crate.
 //!
-//! With TLS 1.3, records are opened and sealed in place ([`Session::in_place`]) if the
-//! configuration sets the flag `enable_secret_extraction`. [`platform_config`] sets this flag. With
-//! ring, and with any provider that has QUIC, records in place need no allocation. Each end sets
-//! the flag for itself. The flag has a price. Any code of this process that makes a rustls session
-//! with the configuration can ask for the session's keys. [`Session::connection`] is `None`, with
-//! TLS 1.2 too, so there are no exporters. And a session that is closed during its handshake sends
-//! nothing. To see whether records are in place, call `in_place` after the handshake and before a
-//! split. The session is `ws.get_ref().tls()` after `connect`, and `ws.get_ref().session()` over a
-//! `TlsStream`.
+//! The application's [default provider](rustls::crypto::CryptoProvider::install_default) does the
+//! cryptography. If no default is installed, ring does the cryptography. (To build ring, you need
+//! only a C compiler.) If you make a configuration of your own, rustls chooses the provider. In
+//! that case, if another crate of your program has enabled a second provider, install a default
+//! provider. Otherwise rustls' `builder()` panics.
 //!
-//! Without the flag, or with TLS 1.2, rustls itself opens and seals the records. It also does so
-//! with a provider that does not give its keys out, on a server that takes early data, and for a
-//! session made elsewhere (`TlsStream::new`). This costs one more allocation and two more copies
-//! for each record. A client's waiting TLS stream holds about 3.5 KiB of heap, or 8 KiB if rustls
-//! handles the records (`benches/tls.rs`). TLS adds 2.7 KiB of resident memory to a server's idle
-//! connection under tokio, or 7.8 KiB if rustls handles the records (`benches/README.md`). A
-//! session that has received a part of a record holds up to 16 KiB more. A thread that waits in
-//! `blocking` also holds the 32 KiB that it reads into. Debug builds of rustls 0.23 panic if a bad
-//! record arrives after our close_notify. This crate catches the panic ([`Session::close`]).
-//! `docs/TLS.md` in the repository has the rules of the record layer, and says which code does
-//! what.
+//! With TLS 1.3, this crate itself opens and seals the records in place ([`Session::in_place`]) if
+//! the configuration sets the flag `enable_secret_extraction`. [`platform_config`] sets this flag.
+//! With ring, and with any provider that has QUIC, opening and sealing in place needs no
+//! allocation. Each end sets the flag for itself. The flag has three costs. Any code of this
+//! process that makes a rustls session with the configuration can ask for the session's keys.
+//! [`Session::connection`] is `None`, with TLS 1.2 too, so there are no exporters. A session that
+//! is closed during its handshake sends nothing. To see whether records are opened in place, call
+//! `in_place` after the handshake and before a split. The session is `ws.get_ref().tls()` after
+//! `connect`, and `ws.get_ref().session()` over a `TlsStream`.
+//!
+//! Without the flag, or with TLS 1.2, rustls opens and seals the records. In three more cases
+//! rustls handles the records: with a provider that does not give its keys out, on a server that
+//! accepts early data, and for a session made elsewhere (`TlsStream::new`). Each record then costs
+//! one more allocation and two more copies.
+//!
+//! A client's waiting TLS stream holds about 3.5 KiB of heap, or 8 KiB if rustls handles the
+//! records (`benches/tls.rs`). TLS adds 2.7 KiB of resident memory to a server's idle connection
+//! under tokio, or 7.8 KiB if rustls handles the records (`benches/README.md`). A session that has
+//! received only a part of a record holds up to 16 KiB more. A thread that waits in `blocking` also
+//! holds a buffer of 32 KiB, into which it reads.
+//!
+//! Debug builds of rustls 0.23 panic if a bad record arrives after our close_notify. This crate
+//! catches the panic ([`Session::close`]). `docs/TLS.md` in the repository has the rules of the
+//! record layer, and the place of each rule in the code.
 //!
 //! ```no_run
 //! # #[cfg(feature = "tokio")] {
@@ -63,32 +69,34 @@
 //! # In your own loop
 //!
 //! A [`Session`] stands between a stream and a [`Connection`](crate::Connection), or its opening
-//! handshake. Use the session for what [`next`](crate::Connection::next) asks for:
+//! handshake. When [`next`](crate::Connection::next) asks for one of these actions, use the
+//! session:
 //!
-//! - **Write**: [`write`](Session::write) the bytes to the session.
-//! - **Read**: [`read`](Session::read) from the session. If the result is `None`, read the stream
-//!   into [`spare_mut`](Session::spare_mut), call [`commit`](Session::commit), and read from the
-//!   session again. At the end of the stream, call [`end_of_stream`](Session::end_of_stream)
-//!   instead of `commit`.
-//! - **Shut down**: [`close`](Session::close), then shut the stream.
-//! - After each step, write the [`outgoing`](Session::outgoing) bytes to the stream, and call
-//!   [`advance`](Session::advance). After any step, TLS may have bytes of its own to send:
-//!   handshakes, tickets, alerts.
+//! - **Write**: pass the bytes to [`write`](Session::write).
+//! - **Read**: call [`read`](Session::read). If the result is `None`, read the stream into
+//!   [`spare_mut`](Session::spare_mut), call [`commit`](Session::commit), and call `read` again. At
+//!   the end of the stream, call [`end_of_stream`](Session::end_of_stream) instead of `commit`.
+//! - **Shut down**: call [`close`](Session::close), write what is outgoing, then shut the stream.
+//! - After each of these actions, write the [`outgoing`](Session::outgoing) bytes to the stream,
+//!   and call [`advance`](Session::advance). Even after a read, TLS may have bytes of its own to
+//!   send: handshake messages, tickets, alerts.
 //!
 //! The deadlines of the connection and of its opening handshake bound TLS as well, with one
 //! exception. [`write_timeout`](crate::Config::write_timeout) runs only while the connection itself
-//! has outgoing bytes. The session may have outgoing bytes at other times. So bound the time in
-//! which the stream accepts no bytes of the session, or use a heartbeat. The connection counts
-//! bytes as written once the session has taken them. The stream has these bytes once the session
-//! has nothing outgoing. If [`Session::read`] fails, keep the error, and write the outgoing bytes
-//! (the alert). Then call `end_of_stream` of the connection's receiver. The receiver learns only
-//! that the stream has ended.
+//! has outgoing bytes, but the session may have outgoing bytes at other times. So set a limit of
+//! your own on the time in which the stream accepts no bytes of the session, or use a heartbeat.
+//! The connection counts bytes as written once the session has accepted them. The stream has all
+//! these bytes once the session has no outgoing bytes.
+//!
+//! If [`Session::read`] fails, keep the error, and write the outgoing bytes (the alert). Then call
+//! `end_of_stream` of the connection's receiver. The receiver learns only that the stream has
+//! ended.
 //!
 //! ```
 //! use std::io;
 //! use tickwire::{Connection, Event, Next, Time, tls::Session};
 //!
-//! /// Runs one end until it waits. Returns the texts that it received.
+//! /// Runs one end until this end has to wait. Returns the texts that it received.
 //! fn run(tls: &mut Session, conn: &mut Connection, far: &mut Session) -> io::Result<Vec<String>> {
 //!     let mut came = vec![];
 //!     loop {
@@ -170,7 +178,7 @@ pub(crate) fn default_client() -> Result<Option<Client>, TlsError> {
     platform_config().map(Some)
 }
 
-/// The name that the server's certificate must be for: the host of the URL.
+/// The name for which the server's certificate must be valid: the host of the URL.
 impl TryFrom<&Target> for ServerName<'static> {
     type Error = InvalidDnsNameError;
 

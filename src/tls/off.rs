@@ -1,5 +1,5 @@
-//! Stands in for TLS if the feature `rustls` is off. The type of the configuration has no values,
-//! so no TLS stream is ever made.
+//! Replaces the module `tls` if the feature `rustls` is off. The type of the configuration has no
+//! values, so no TLS stream is ever made.
 pub(crate) mod maybe;
 
 use std::io;

@@ -5,7 +5,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite};
 
 pub use tickwire_tls::tokio::TlsStream;
 
-/// A client's TLS stream. `ahead` has the bytes that were read from the stream before.
+/// Makes a client's TLS stream. `ahead` has the bytes that were read from the stream before.
 pub(crate) fn client<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
     target: &Target,
@@ -17,7 +17,7 @@ pub(crate) fn client<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(stream)
 }
 
-/// The stream below, under a name that also exists without TLS.
+/// Returns the stream below TLS.
 pub(crate) fn below<S>(stream: &TlsStream<S>) -> &S {
     stream.get_ref()
 }

@@ -1,6 +1,6 @@
 //! The connection on a tokio stream: any `AsyncRead + AsyncWrite`.
 //!
-//! The adapter parses the input. When the input is used up, it writes once, reads once, and begins
+//! The adapter processes all input that it has read. Then it writes once, reads once, and begins
 //! again. So a batch of messages costs one read, and the replies to the batch cost one write.
 //!
 //! ```no_run
@@ -18,26 +18,26 @@
 //! # }
 //! ```
 //!
-//! Import the items of this module: `use tickwire::tokio::connect`. If you import the module
-//! itself, it hides the crate `tokio`.
+//! Import the items of this module, as in `use tickwire::tokio::connect`. If you import the module
+//! itself, its name hides the crate `tokio`.
 //!
-//! **Cancel safety.** All state is in the [`WebSocket`], and no state is in a future. So a future
-//! may be dropped at any await point: nothing is lost or repeated, and no frame is left unfinished.
-//! The documentation of each method has the details.
+//! **Cancel safety.** All state is in the [`WebSocket`], and no state is in a future. So you may
+//! drop a future of an open connection at any await point: no bytes are lost or sent twice, and no
+//! frame stays unfinished. The documentation of each method says what a dropped call has done.
 //!
-//! **Timers.** Calls drive the deadlines of [`Config`] while they are polled. Nothing is spawned,
-//! and nothing runs between calls, so keep receiving. Deadlines need a runtime with its time driver
-//! on (`enable_time` or `enable_all`). Without the time driver, tokio panics when the first
-//! deadline starts.
+//! **Timers.** The deadlines of [`Config`] are checked only while a call is polled. The adapter
+//! spawns no task, so keep receiving. Deadlines need a runtime with its time driver on
+//! (`enable_time` or `enable_all`). Without the time driver, tokio panics when the first deadline
+//! starts.
 //!
 //! **Memory.** A waiting connection holds no buffers. When bytes arrive or are sent, the connection
 //! takes buffers from a pool of the thread.
 //!
-//! **Threads.** The connections of a thread share only this pool. While messages pass, threads
-//! share no lock, counter or cache line, with two exceptions: the halves of a split connection, and
-//! the reference count of a large [shared payload](crate::Outbound). So one runtime per thread,
-//! each with its own listener on the same port (SO_REUSEPORT), uses every processor: see the
-//! example `echo_server`, `--threads`.
+//! **Threads.** The connections of a thread share only this pool. While messages are received and
+//! sent, threads share no lock, counter or cache line, with two exceptions: the halves of a split
+//! connection, and the reference count of a large [shared payload](crate::Outbound). So one runtime
+//! per thread, each with its own listener on the same port (SO_REUSEPORT), can use every processor:
+//! see the example `echo_server`, `--threads`.
 #[cfg(feature = "rustls")]
 pub use crate::tls::tokio::TlsStream;
 pub use crate::{dial::tokio::connect, tls::maybe::tokio::MaybeTls};
@@ -70,7 +70,7 @@ use std::{
 /// A WebSocket over `S`.
 ///
 /// One task can both receive and publish. The next receiving call writes the messages that the task
-/// has fed. This call also reads while the stream takes these messages slowly.
+/// has fed. If the stream accepts these messages slowly, the call receives in the meantime.
 ///
 /// ```no_run
 /// # use tickwire::{CloseCode, Error, Prepared, tokio::WebSocket};
@@ -99,10 +99,10 @@ use std::{
 /// }
 /// ```
 ///
-/// [`buffered_amount`](crate::Sender::buffered_amount) does not include bytes that the system has
-/// accepted and not sent. With a smaller `SO_SNDBUF`, you notice a slow peer earlier. An `Outbox`
-/// of `tickwire-parts`, together with [`recv_or_room`](WebSocket::recv_or_room), decides which
-/// messages a slow peer gets.
+/// [`buffered_amount`](crate::Sender::buffered_amount) does not include bytes that the operating
+/// system has accepted and not sent. With a smaller `SO_SNDBUF`, you notice a slow peer earlier. An
+/// `Outbox` of `tickwire-parts`, together with [`recv_or_room`](WebSocket::recv_or_room), decides
+/// which messages a slow peer gets.
 ///
 /// Dropping a WebSocket ends the stream at once, and loses messages that were not flushed. So call
 /// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open until
@@ -110,7 +110,7 @@ use std::{
 #[derive(Debug)]
 pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 
-/// An opening request that was read. Accept or reject the request when you are ready.
+/// A client's opening request, and its stream. Look at the request, then accept or reject it.
 ///
 /// ```no_run
 /// # use tickwire::{Config, Error};
@@ -139,17 +139,18 @@ pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 #[derive(Debug)]
 pub struct Incoming<S>(drive::Incoming<Timed<S, Tokio>>);
 
-/// The half of a [`WebSocket`] that receives. Keep receiving: this answers Pings, sees the peer's
-/// Close, and drives all deadlines except the deadline on writing. Dropping the `Reader` ends
-/// receiving. Then the [`Writer`] learns of the connection's end from a failed write.
+/// The half of a [`WebSocket`] that receives. Keep receiving: receiving calls answer Pings, handle
+/// the peer's Close, and check all deadlines. (A waiting [`Writer`] checks the deadline on writing
+/// too.) Dropping the `Reader` ends receiving. Then the [`Writer`] learns of the connection's end from a failed write.
 #[derive(Debug)]
 pub struct Reader<R, W>(Socket<Half<Timed<W, Tokio>>, Timed<R, Tokio>>);
 
 /// The half of a [`WebSocket`] that sends. Dropping the `Writer` does not close the connection:
-/// call `close` first. After the drop, unflushed messages leave only if the [`Reader`] has
-/// something to write. `closed` of the [`Reader`] says how the connection ended.
+/// call `close` first. After the drop, messages that are not flushed are written only when the
+/// [`Reader`] writes something. `closed` of the [`Reader`] says how the connection ended.
 ///
-/// There is only one `Writer`. Several senders need a channel in front of it.
+/// There is only one `Writer`. Several tasks that send need a channel to the task that has the
+/// `Writer`.
 #[derive(Debug)]
 pub struct Writer<W>(drive::Writer<Timed<W, Tokio>>);
 
@@ -160,24 +161,24 @@ pub use task::MessageOrRoom;
 
 adapter!(AsyncRead, AsyncWrite);
 
-/// Reads an opening request, and accepts every good request. Use [`Incoming`] to look at the
-/// request first: at the path, at [who is asking](crate::handshake::server#who-is-asking), at the
-/// [origin](crate::handshake::server::Origins). A server whose users have cookies must check the
-/// origin.
+/// Reads an opening request, and accepts every valid request. To check the path, the
+/// [user](crate::handshake::server#who-is-asking) or the
+/// [origin](crate::handshake::server::Origins) first, use [`Incoming`]. A server that recognises
+/// users by cookies must check the origin.
 ///
 /// This call sets no option of the stream. On TCP, call `set_nodelay(true)` before. This call waits
-/// for at most [`handshake_timeout`](Config::handshake_timeout). If the stream refuses the answer
-/// (a socket accepts it at once), the call waits for up to [`write_timeout`](Config::write_timeout)
-/// more. After a bad request the call waits for up to a second more. So call `accept` in a task of
-/// its own, not in the loop that accepts sockets. That loop must bound the number of these tasks:
-/// see the example `bounded`.
+/// for the request for at most [`handshake_timeout`](Config::handshake_timeout). If the stream does
+/// not accept the response (a socket does at once), the call waits for up to
+/// [`write_timeout`](Config::write_timeout) more. After a bad request it drains the stream for up
+/// to a second more. So call `accept` in a task of its own, not in the loop that accepts sockets.
+/// That loop must bound the number of these tasks: see the example `bounded`.
 ///
 /// Dropping the future drops the stream.
 ///
 /// # Errors
 ///
-/// [`Error::Handshake`] for a bad request, after the request was answered. [`Error::Io`] if the
-/// stream fails. [`Error::Recv`] if the stream accepted no byte of the answer for `write_timeout`.
+/// [`Error::Handshake`] for a bad request, after it was rejected. [`Error::Io`] if the stream
+/// fails. [`Error::Recv`] if the stream accepted no byte of the response for `write_timeout`.
 ///
 /// # Panics
 ///
@@ -189,8 +190,8 @@ where
     task::accept(Timed::new(io), config).await.map(WebSocket)
 }
 
-/// The opening handshake as a client, over the caller's stream: TLS, a Unix socket, a tunnel. On
-/// TCP, call `set_nodelay(true)` before. [`handshake_timeout`](Config::handshake_timeout) bounds
+/// Makes the opening handshake as a client, over the caller's stream: TLS, a Unix socket, a tunnel.
+/// On TCP, call `set_nodelay(true)` before. [`handshake_timeout`](Config::handshake_timeout) bounds
 /// the handshake.
 ///
 /// Dropping the future drops the stream.
@@ -206,8 +207,8 @@ where
     client_since(Instant::now(), io, request, config, &[]).await
 }
 
-/// [`client`](fn@client) for a dialed stream. The handshake's deadline counts from `began`. `ahead`
-/// has the bytes that were read from the stream before.
+/// Makes the opening handshake over a dialed stream. `handshake_timeout` counts from `began`.
+/// `ahead` has the bytes of the server that were already read from the stream.
 pub(crate) async fn client_since<S>(
     began: Instant,
     io: S,
@@ -222,17 +223,17 @@ where
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Splits a connection over any stream for two tasks. For streams that can be split without a
-    /// lock, see [`into_split_with`](Self::into_split_with).
+    /// Splits the connection into two halves for two tasks. The halves of the stream share a lock.
+    /// If the stream can be split without a lock, use [`into_split_with`](Self::into_split_with).
     pub fn into_split(self) -> Halves<ReadHalf<S>, WriteHalf<S>> {
         self.into_split_with(::tokio::io::split)
     }
 
-    /// Splits the connection for two tasks by the stream's own way to split, such as
+    /// Splits the connection into two halves for two tasks. `split` splits the stream, for example
     /// `TcpStream::into_split`.
     ///
-    /// Messages fed or received before are kept. If you are sending a message in chunks, the
-    /// [`Writer`] continues it.
+    /// Messages that were fed or received before are kept. If you are sending a message in chunks,
+    /// the [`Writer`] continues that message.
     pub fn into_split_with<R, W>(self, split: impl FnOnce(S) -> (R, W)) -> Halves<R, W>
     where
         R: AsyncRead + Unpin,
@@ -246,8 +247,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 }
 
-/// A clock, and tokio's timer for the next deadline. The timer is made at the first wait for a
-/// deadline.
+/// A clock, and tokio's timer for the next deadline. `sleep` is `None` until a call first waits for
+/// a deadline.
 #[derive(Debug)]
 pub(crate) struct Tokio {
     epoch: Instant,
@@ -277,7 +278,8 @@ impl<S> drive::Io for Timed<S, Tokio> {
 impl Tokio {
     /// Compiled once for all streams.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // tokio cannot sleep longer. An early wake-up does no harm.
+        // A bound, because tokio cannot sleep for any length of time. An early wake-up does no
+        // harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let Self { epoch, sleep } = self;
         let at = *epoch + (until - Time::ZERO).min(epoch.elapsed() + FAR);

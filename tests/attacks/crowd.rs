@@ -526,9 +526,8 @@ fn silence(adapter: Adapter) {
             (sent.is_ok() && began.elapsed() < timeout).then_some(io)
         };
         let flood: Vec<_> = flood.into_iter().enumerate().map(told).collect();
-        until(|| places.taken() > 0);
-        // While they are there, no more are let in than may be; behind them is somebody who
-        // means well.
+        // While they are there, no more are let in than may be; behind them, in the queue of the
+        // system too, is somebody who means well.
         thread::scope(|scope| {
             let friend = scope.spawn(|| until(|| is_served(address)));
             while !friend.is_finished() {

@@ -434,7 +434,7 @@ fn a25_a_frame_that_trickles_in_is_ended_by_the_frame_timeout() {
                         // A header has no room for more, so it stays at that.
                         return bytes + foe.rest().len();
                     }
-                    std::thread::sleep(Duration::from_millis(20));
+                    std::thread::sleep(Duration::from_millis(100)); // a Ping takes 12 s
                 }
                 bytes
             }) {

@@ -5,6 +5,7 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     io::{self, Read, Write},
+    iter,
     net::{TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
@@ -368,8 +369,12 @@ fn the_callers_timeouts_are_waited_for_once_and_no_longer_than_they_are() {
         for timeout in [200, 50, 1_500, 3_000, 900].map(Duration::from_micros) {
             set(timeout);
             for _ in 0..3 {
-                assert!(call());
-                let waits = io.waits();
+                // On a busy machine the time may pass before the call waits: then once more.
+                let mut calls = iter::repeat_with(|| {
+                    assert!(call());
+                    io.waits()
+                });
+                let waits = calls.find(|waits| !waits.is_empty()).unwrap();
                 let first = waits[0].unwrap();
                 assert!(
                     first <= timeout && waits.iter().all(|most| *most <= Some(timeout)),

@@ -343,7 +343,8 @@ fn info_tells_when_the_bytes_came() {
     let wire = masked(TEXT, "now");
     conn.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(&wire);
     let time = tickwire::Time::new(Duration::from_millis(5));
-    conn.receiver_mut().commit_at(wire.len(), time);
+    conn.receiver_mut().commit(wire.len());
+    conn.receiver_mut().set_read(Some(time), None);
     assert_eq!(events(&mut conn), [text("now")]);
     assert_eq!(conn.receiver().info().read_at, Some(time));
 }

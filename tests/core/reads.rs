@@ -94,24 +94,25 @@ fn bytes_that_are_lent_are_a_read() {
 }
 
 #[test]
-fn when_bytes_arrived_holds_until_it_is_said_again() {
+fn the_times_of_a_read_hold_until_they_are_set_again() {
     let mut conn = server(&Config::default());
-    let mut next = |said: Option<Option<Arrival>>| {
+    let mut next = |said: Option<(Option<Time>, Option<Arrival>)>| {
         let wire = masked(TEXT, "tick");
         let rx = conn.receiver_mut();
         rx.spare_mut()[..wire.len()].copy_from_slice(&wire);
-        if let Some(arrived) = said {
-            rx.set_arrival(arrived);
+        rx.commit(wire.len());
+        if let Some((at, arrived)) = said {
+            rx.set_read(at, arrived);
         }
-        rx.commit_at(wire.len(), Time::new(Duration::from_secs(1)));
         assert_eq!(conn.step(), Ok(Step::Message));
         let info = conn.receiver().info();
-        assert_eq!(info.read_at, Some(Time::new(Duration::from_secs(1))));
-        info.arrived
+        (info.read_at, info.arrived)
     };
     let software = Duration::new(1_795_305_390, 676_640_387);
     let arrived = Some(Arrival { software, hardware: Some(Duration::from_secs(7)) });
-    assert_eq!(next(None), None);
-    assert_eq!([next(Some(arrived)), next(None)], [arrived; 2]);
-    assert_eq!([next(Some(None)), next(None)], [None; 2]);
+    let at = Some(Time::new(Duration::from_secs(1)));
+    assert_eq!(next(None), (None, None));
+    for times in [(at, arrived), (at, None), (None, arrived), (None, None)] {
+        assert_eq!([next(Some(times)), next(None)], [times; 2]);
+    }
 }

@@ -25,7 +25,8 @@ fn ping(conn: &mut Connection) -> Vec<u8> {
 fn pong(conn: &mut Connection, payload: &[u8], now: Time) {
     let wire = to(conn.role(), PONG, payload);
     conn.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(&wire);
-    conn.receiver_mut().commit_at(wire.len(), now);
+    conn.receiver_mut().commit(wire.len());
+    conn.receiver_mut().set_read(Some(now), None);
     assert_eq!(events(conn), [Seen::Pong(payload.to_vec())]);
 }
 

@@ -11,7 +11,7 @@ use std::{
     net::{TcpListener, TcpStream},
     os::{fd::AsRawFd, unix::net::UnixStream},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tickwire::{
     Config, Dial, Info, Step, Timestamped,
@@ -87,11 +87,17 @@ impl Seen {
     }
 }
 
-/// Asks and receives until it has seen enough, at most a second; by `$send` and `$recv`, which may wait by `$wait`.
+/// The kernel begins to stamp a while after the first socket of the machine has asked.
+fn wait_on(began: Instant) {
+    assert!(began.elapsed() < PATIENCE, "nothing is stamped");
+    thread::sleep(ms(10));
+}
+
+/// Asks and receives until it has seen enough; by `$send` and `$recv`, which may wait by `$wait`.
 macro_rules! converse {
     ($sender:expr, $receiver:expr $(, $wait:ident)?) => {{
-        let mut seen = Seen::default();
-        for _ in 0..100 {
+        let (mut seen, began) = (Seen::default(), Instant::now());
+        while !seen.enough() {
             $sender.send("2") $(.$wait)?.unwrap();
             for ahead in 0..2 {
                 let received = $receiver.recv_to_reply() $(.$wait)?.unwrap().unwrap();
@@ -99,14 +105,10 @@ macro_rules! converse {
                 assert_eq!(info.ahead, ahead);
                 seen.check(received.message.as_text().unwrap(), info);
             }
-            if seen.enough() {
-                break;
-            }
             if seen.stamped == 0 {
-                thread::sleep(ms(10));
+                wait_on(began);
             }
         }
-        assert!(seen.enough(), "{} were stamped", seen.stamped);
     }};
 }
 
@@ -258,13 +260,14 @@ fn the_time_is_that_of_the_last_segment_of_a_read() {
         let (near, mut far) = tcp_pair();
         let mut near = Timestamped::new(near).unwrap();
         let mut buf = [0; 64];
-        for _ in 0..100 {
+        let began = Instant::now();
+        loop {
             far.write_all(b"warm").unwrap();
             assert_ne!(near.read(&mut buf).unwrap(), 0);
             if near.arrived().is_some() {
                 break;
             }
-            thread::sleep(ms(10));
+            wait_on(began);
         }
         let come = |near: &Timestamped<TcpStream>, n| {
             while near.get_ref().peek(&mut [0; 64]).unwrap() < n {}
@@ -296,14 +299,14 @@ fn an_event_loop_of_ones_own_hands_it_on() {
         near.set_nonblocking(true).unwrap();
         let (mut near, mut conn) =
             (Timestamped::new(near).unwrap(), conn(false, &Config::default()));
-        let mut seen = Seen::default();
-        for _ in 0..100 {
+        let (mut seen, began) = (Seen::default(), Instant::now());
+        while !seen.enough() {
             let sent = now().as_nanos().to_string();
             far.write_all(&plain(TEXT, &sent)).unwrap();
             while conn.step().unwrap() != Step::Message {
                 match near.read(conn.receiver_mut().spare_mut()) {
                     Ok(n) => {
-                        conn.receiver_mut().set_arrival(near.arrived());
+                        conn.receiver_mut().set_read(None, near.arrived());
                         conn.receiver_mut().commit(n);
                     }
                     Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
@@ -311,10 +314,9 @@ fn an_event_loop_of_ones_own_hands_it_on() {
             }
             seen.check(&sent, conn.receiver().info());
             if seen.stamped == 0 {
-                thread::sleep(ms(10));
+                wait_on(began);
             }
         }
-        assert!(seen.enough(), "{} were stamped", seen.stamped);
     });
 }
 
@@ -361,25 +363,30 @@ fn the_time_is_that_of_a_packet_capture() {
     bounded(move || {
         let (near, mut far) = tcp_pair();
         let mut near = Timestamped::new(near).unwrap();
-        let mut offs = Vec::new();
-        for round in 0..200 {
+        let (mut offs, began) = (Vec::new(), Instant::now());
+        for round in 0.. {
+            if offs.len() == 100 {
+                break;
+            }
             let bytes = format!("{round} of {:?}, by {}", now(), std::process::id());
             far.write_all(bytes.as_bytes()).unwrap();
             let n = near.read(&mut [0; 256]).unwrap();
             assert_eq!(n, bytes.len());
             let Some(arrived) = near.arrived() else {
                 assert!(offs.is_empty(), "a read without a stamp");
-                thread::sleep(ms(10));
+                wait_on(began);
                 continue;
             };
             let captured = captured(&capture, bytes.as_bytes());
-            let first = *captured.iter().min().expect("captured");
+            let Some(&first) = captured.iter().min().filter(|_| captured.len() >= 2) else {
+                wait_on(began); // what others send has filled the capture's buffer
+                continue;
+            };
             assert!(first <= arrived.software, "{arrived:?}, captured {captured:?}");
             let off = captured.iter().map(|at| at.abs_diff(arrived.software)).min();
             offs.extend(off);
         }
         offs.sort();
-        assert!(offs.len() >= 100, "{} were stamped", offs.len());
         let (median, most) = (offs[offs.len() / 2], offs[offs.len() - 1]);
         println!("{} stamps are off the capture's by {median:?}, {most:?} at most", offs.len());
         assert!(median < Duration::from_micros(20) && most < ms(100));

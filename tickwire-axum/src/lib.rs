@@ -21,10 +21,10 @@
 //! over HTTP/1.1. A complete program is `examples/http_server`: `cargo run -p http_server --bin
 //! axum`.
 //!
-//! A browser sends a user's cookies along with the requests of any page. So if cookies identify
-//! users, check the Origin with [`WebSocketUpgrade::origins`]. A request without an Origin passes
-//! that check, because it comes from a program, which could send any Origin. To refuse requests
-//! without an Origin too, use [`Origins::required`].
+//! A browser sends a user's cookies with the requests of any page, even a page of another site. So
+//! if cookies identify users, check the Origin with [`WebSocketUpgrade::origins`]. A request
+//! without an Origin passes that check, because it comes from a program, which could send any
+//! Origin. To refuse requests without an Origin too, use [`Origins::required`].
 //!
 //! The server has to do two things:
 //!
@@ -102,7 +102,7 @@ impl WebSocketUpgrade {
     ///
     /// # Errors
     ///
-    /// The refusal, for `?` in a handler that returns a `Result`.
+    /// The refusal of the request. A handler that returns a `Result` can pass it on with `?`.
     pub fn origins(self, allowed: &Origins) -> Result<Self, WebSocketRejection> {
         match allowed.allows(&self.request()) {
             true => Ok(self),
@@ -125,7 +125,7 @@ impl WebSocketUpgrade {
         self.upgrade.request()
     }
 
-    /// Sets a function to run if the client is gone before the stream is handed over. By default
+    /// Sets a function that runs if the client is gone before the stream is handed over. By default
     /// nothing happens.
     pub fn on_failed_upgrade(mut self, failed: impl FnOnce(Error) + Send + 'static) -> Self {
         self.failed = Some(Mutex::new(Box::new(failed)));
@@ -280,8 +280,8 @@ mod tests {
         let connect = || Request::connect("https://a.example/feed").version(Version::HTTP_2);
         let other = [
             get(),
-            // `curl --http2` asks in this way, and browsers and proxies may: RFC 9110 §7.8 lets a
-            // server ignore the Upgrade.
+            // `curl --http2` sends this request, and browsers and proxies may. RFC 9110 §7.8 allows
+            // a server to ignore the Upgrade.
             get().header("Upgrade", "h2c").header("Connection", "Upgrade, HTTP2-Settings"),
             get().header("Upgrade", "TLS/1.0, HTTP/2.0").header("Connection", "upgrade"),
             get().header("Upgrade", "websocket"),

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 /// server do not use the proxy. `host` is a name, with or without a dot at its end, or an address
 /// without brackets.
 ///
-/// The entries, separated by commas or blanks:
+/// Commas or blanks separate the entries:
 ///
 /// | entry | the servers it names |
 /// |---|---|

@@ -1,4 +1,4 @@
-//! [`Race`]: which of the addresses of a name to connect to, and when (RFC 8305).
+//! [`Race`] says to which addresses of a name to connect, and when (RFC 8305).
 #[cfg(test)]
 mod tests;
 
@@ -11,9 +11,10 @@ use core::{net::SocketAddr, time::Duration};
 /// §4). Each attempt has a head start over the next attempt. When an attempt fails, the next
 /// attempt begins at once. The first attempt that connects wins.
 ///
-/// Call [`next`](Self::next) until it returns [`Step::Wait`], and again after each wait. Times
-/// count from a moment that the caller chooses, the same for all calls. `E` is the error of an
-/// attempt. A race has no deadline: to give up, drop the race and the attempts.
+/// Call [`next`](Self::next) until it returns [`Step::Wait`], and again after each wait. Each `now`
+/// is the time since a moment that the caller chooses. This moment is the same for all calls. `E`
+/// is the type of an attempt's error. A race has no deadline: to give up, drop the race and the
+/// attempts.
 ///
 /// ```
 /// use std::{net::SocketAddr, time::Duration};
@@ -49,8 +50,9 @@ pub enum Step {
 }
 
 impl<E> Race<E> {
-    /// A race to `addresses`, which the resolver has sorted. `delay` is the head start of each
-    /// attempt. RFC 8305 §5 recommends 250 ms. A delay below 10 ms counts as 10 ms.
+    /// A race between attempts to connect to `addresses`, which the resolver has sorted. `delay` is
+    /// the head start of each attempt. RFC 8305 §5 recommends 250 ms. A delay below 10 ms counts as
+    /// 10 ms.
     pub fn new(addresses: impl IntoIterator<Item = SocketAddr>, delay: Duration) -> Self {
         let mut sorted: Vec<SocketAddr> = Vec::new();
         for address in addresses {
@@ -103,7 +105,8 @@ impl<E> Race<E> {
     }
 }
 
-/// The families in turn, as long as there are both. Each keeps its order.
+/// Sorts the addresses so that the families alternate, as long as addresses of both are left. Each
+/// family keeps its order.
 fn alternate(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let mut all: Vec<SocketAddr> = Vec::new();
     while !addresses.is_empty() {

@@ -40,8 +40,8 @@ pub enum SocksError {
 pub struct Login(Vec<u8>);
 
 impl Login {
-    /// `None` if `user` or `password` is empty or longer than 255 bytes, because SOCKS5 cannot
-    /// carry it.
+    /// `None` unless `user` and `password` each have 1 to 255 bytes, because SOCKS5 carries only
+    /// these lengths.
     pub fn new(user: &[u8], password: &[u8]) -> Option<Self> {
         // RFC 1929 §2: the version, then user and password, each after its length.
         let mut login = vec![LOGIN_VERSION];
@@ -64,7 +64,7 @@ impl fmt::Debug for Login {
 #[derive(Debug)]
 pub struct Socks5 {
     expected: Answer,
-    /// Sent if the proxy asks for a login.
+    /// The user and password, which are sent if the proxy asks for them.
     login: Option<Login>,
     request: Vec<u8>,
 }
@@ -77,8 +77,8 @@ enum Answer {
 }
 
 impl Socks5 {
-    /// Asks for a tunnel to a server. `host` is a name, which the proxy resolves, or an address
-    /// without brackets. Returns the greeting to send first.
+    /// Makes the dialogue that asks for a tunnel to a server. `host` is a name, which the proxy
+    /// resolves, or an address without brackets. Returns the greeting to send first.
     ///
     /// # Errors
     ///
@@ -93,11 +93,11 @@ impl Socks5 {
         Ok((Self { expected: Answer::Method, login, request }, greeting))
     }
 
-    /// Parses the proxy's answer at the start of `wire`, the received bytes. Call `answer` after
-    /// the greeting, or the last `next`, is sent. Returns `None` while the answer is incomplete.
-    /// Otherwise returns the length of the answer, which the caller must drop from `wire`, and
-    /// whether the tunnel begins after the answer. If the tunnel does not begin yet, `next` has the
-    /// bytes to send.
+    /// Parses the proxy's answer at the start of `wire`, the received bytes. Call `answer` once the
+    /// greeting, or the bytes in the last `next`, are sent. Returns `None` while the answer is
+    /// incomplete. Otherwise returns the length of the answer, which the caller must drop from
+    /// `wire`, and whether the tunnel begins after the answer. If the tunnel does not begin yet,
+    /// `next` has the bytes to send.
     ///
     /// # Errors
     ///

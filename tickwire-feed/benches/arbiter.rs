@@ -1,5 +1,5 @@
-//! What a message of two lines costs in an `Arbiter`, which delivers in order and names gaps, beside a hash set of the
-//! same numbers, which only drops duplicates.
+//! The cost of a message from two lines in an `Arbiter`, which delivers in order and reports gaps.
+//! The bench compares this cost with a hash set of the same numbers, which only drops duplicates.
 //!
 //! ```text
 //! cargo bench -p tickwire-feed                     # ns a message: medians of 101 rounds, the sides in turns
@@ -20,7 +20,7 @@ const LAYOUTS: [(&str, Layout); 4] = [
     }),
 ];
 
-/// Line and number of the message at a place of the stream, if there is one.
+/// The line and the number of the message at a given place of the input, if there is a message.
 type Layout = fn(u64) -> Option<(usize, u64)>;
 
 fn apart(at: u64) -> Option<(usize, u64)> {
@@ -28,7 +28,7 @@ fn apart(at: u64) -> Option<(usize, u64)> {
     (at / 2).checked_sub(100 * line as u64).map(|number| (line, number))
 }
 
-/// How many messages a side delivers of these.
+/// Delivers these messages, and returns how many of them were not dropped.
 type Side = fn(&[(usize, u64)]) -> u64;
 
 const SIDES: [(&str, Side); 3] =

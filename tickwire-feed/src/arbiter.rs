@@ -60,15 +60,15 @@ use tickwire::Time;
 /// A message may stand for several numbers, as an update of an order book does: see [`Numbers`].
 ///
 /// The numbers of one line must ascend, as they do over a WebSocket: a line that has passed a gap
-/// will not fill the gap later. So each number is delivered at the latest when the last line brings
-/// it.
+/// will not fill the gap later. So each number is delivered at the latest when the slowest line
+/// brings it, or is reported as missing.
 ///
 /// The arbiter holds at most [`most_kept`](Self::most_kept) messages, whatever the lines bring.
 /// [`Config::max_message`](tickwire::Config::max_message) limits the size of each message.
 pub struct Arbiter<T> {
-    /// The largest number of kept messages: at least 1, 4096 unless set. If more messages arrive,
-    /// the messages nearest to the gap stay. The line that fills the gap also brings the dropped
-    /// messages again.
+    /// The most messages that are kept: 4096 unless set. 0 counts as 1. If more messages arrive
+    /// while a gap is open, the messages nearest to the gap stay, because the line that fills the
+    /// gap brings the dropped messages again.
     pub most_kept: usize,
     /// How far ahead of the feed a message's numbers may go, and how many numbers one message may
     /// have: 1,000,000 unless set. A message further ahead is [refused](Verdict::Refused).
@@ -83,19 +83,19 @@ pub struct Arbiter<T> {
     state: State,
     /// The first number that is not delivered.
     next: u64,
-    /// The latest of three times: when a message was next while a gap was open, when the gap began,
-    /// and when the feed was synchronised.
+    /// When the feed last moved on. This is the latest of three times: when the gap began, when a
+    /// message was last `Next` during the gap, and when the feed was last synchronised.
     moved: Time,
-    /// The messages received and not delivered yet, in strictly ascending order of `first`. The numbers of a
-    /// line ascend, so most messages go to the end.
+    /// The messages received and not delivered yet, in strictly ascending order of `first`. The
+    /// numbers of a line ascend, so most messages go to the end.
     kept: VecDeque<Kept<T>>,
-    /// True if a line may have a `refused`, or if `guessed`, `anew` or `left` is set.
+    /// True if a line may have `refused` numbers, or if `guessed`, `anew` or `left` is set.
     watched: bool,
     /// `next` was taken from the first message, whatever its number, and no message has followed
     /// the first message.
     guessed: bool,
-    /// When a line was first seen to number its messages from the beginning again. `None` if no
-    /// line does so, or once a line has brought the feed's last number or a later one.
+    /// When a line was first seen to count anew, below the feed. `None` if no line does so, or once
+    /// a line has brought the feed's last number or a later number.
     anew: Option<Time>,
     lines: Vec<Source>,
     /// Numbers that closed lines brought and the arbiter did not keep.
@@ -129,8 +129,8 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// Adds a line: a connection that is subscribed to the feed. From now on a gap waits for this
-    /// line too.
+    /// Adds a line: a connection that is subscribed to the feed. From now on, a gap is lost only
+    /// after this line too has passed the gap, or after [`patience`](Self::patience).
     pub fn open(&mut self) -> Line {
         let at = self.lines.iter().position(|source| !source.is_open).unwrap_or(self.lines.len());
         match self.lines.get_mut(at) {
@@ -146,7 +146,7 @@ impl<T> Arbiter<T> {
         let within = self.within_reach(self.next);
         if let Some(source) = self.lines.get_mut(line.0) {
             source.is_open = false;
-            // The line brought these numbers. If no other line brings them, they are missing.
+            // The line's `refused` numbers are missing if no other line brings them.
             let refused =
                 source.refused.take().filter(|refused| refused.end <= source.end.min(within));
             self.left = Refused::both(self.left, refused, within);
@@ -167,8 +167,8 @@ impl<T> Arbiter<T> {
             && source.is_some_and(|source| source.end != 0 && source.end <= self.next)
     }
 
-    /// Takes a message of a line. `own` makes the message to keep, and is called only if the
-    /// message is [kept](Verdict::Kept).
+    /// Decides about a message that `line` brought. `own` makes the copy to keep, and is called
+    /// only if the message is [kept](Verdict::Kept).
     #[inline]
     pub fn offer(
         &mut self,
@@ -195,8 +195,8 @@ impl<T> Arbiter<T> {
             }
             return Verdict::Next;
         }
-        // The line goes on from its last number: an ordinary duplicate. A line that is new, or has
-        // gone back to lower numbers, needs a closer look.
+        // The line goes on from its last number, so this is an ordinary duplicate. A line that is
+        // new, or has gone back to lower numbers, is handled by `elsewhere`.
         if end <= self.next && before.wrapping_sub(1) < end && self.next - end <= self.reach {
             if end == self.next {
                 self.anew = None;
@@ -270,9 +270,9 @@ impl<T> Arbiter<T> {
         if verdict == Verdict::Refused {
             return self.refuse(line, numbers, before, now);
         }
-        // The line's refused numbers lie below the message just kept, which now shows that they are
-        // missing. A kept message beyond reach shows nothing, because it may be dropped without a
-        // trace.
+        // The line's refused numbers lie below the message just kept. That message now shows that
+        // the numbers are missing. A kept message beyond reach shows nothing, because it may be
+        // dropped without a trace.
         let within = self.within_reach(self.next);
         if let Some(source) = self.lines.get_mut(line).filter(|_| end <= within) {
             source.refused = None;
@@ -366,20 +366,22 @@ impl<T> Arbiter<T> {
             // Drop the last message: the line that fills the gap will bring it again.
             return (at < self.kept.len()).then(|| self.kept.len() - 1);
         }
-        // Drop the first message of the line with the most: a snapshot will contain it. Each line
-        // keeps its share, because nobody knows yet which line has the right numbers.
+        // Drop the first message of the line with the most kept messages: a snapshot will contain
+        // that message. Each line keeps its share, because nobody knows yet which line has the
+        // right numbers.
         let kept = |line: usize| self.lines.get(line).map_or(0, |source| source.kept);
         let most = (0..self.lines.len()).max_by_key(|&other| (kept(other), other == line))?;
         let out = self.kept.iter().position(|kept| kept.line == most)?;
         (most != line || out < at).then_some(out)
     }
 
-    /// Drops a kept message, and notes its numbers as refused: the lines that have passed them will
-    /// not bring them again.
+    /// Drops a kept message, and notes its numbers as refused: the lines that have passed these
+    /// numbers will not bring them again.
     fn drop_kept(&mut self, at: usize) {
         let Some(Kept { first, end, since, line, .. }) = self.kept.remove(at) else { return };
         let within = self.within_reach(self.next);
-        // Cut at the reach, because another line may have brought only the numbers within reach.
+        // `end` is cut at the reach, because another line may have brought only the numbers within
+        // reach.
         let end = if first < within { end.min(within) } else { end };
         let dropped = Refused { lowest: first, end, since };
         let mut is_noted = false;
@@ -392,7 +394,7 @@ impl<T> Arbiter<T> {
             }
         }
         if !is_noted && end <= within {
-            self.left = Refused::both(self.left, Some(dropped), within); // the line is closed
+            self.left = Refused::both(self.left, Some(dropped), within); // its line is closed
         }
         self.watched = true;
     }
@@ -464,7 +466,7 @@ impl<T> Arbiter<T> {
     pub fn gap(&self) -> Option<Gap> {
         let first = match self.state {
             State::Synced => self.next,
-            State::Lost(gap) => return Some(gap), // later messages do not change it
+            State::Lost(gap) => return Some(gap), // later messages do not change a lost gap
             State::Start | State::Restarted | State::Any => return None,
         };
         let refused = self.refused().filter(|refused| refused.end > first);
@@ -487,8 +489,8 @@ impl<T> Arbiter<T> {
         self.all_lines(|end| end > gap.last) || self.moved + self.patience <= now
     }
 
-    /// When to call [`poll`](Self::poll) even if no message has come. At this time a gap is lost,
-    /// or [`Event::Restart`] comes because a line counts anew.
+    /// When to call [`poll`](Self::poll) even if no message has arrived. At this time a gap is
+    /// lost, or [`Event::Restart`] comes because a line counts anew.
     pub fn poll_timeout(&self) -> Option<Time> {
         let waits = matches!(self.state, State::Synced | State::Any) && self.is_watchful();
         let since = if waits { self.gap().map(|_| self.moved) } else { None };
@@ -500,14 +502,14 @@ impl<T> Arbiter<T> {
     /// Then call [`poll`](Self::poll), which returns the kept messages from `next` on. Kept
     /// messages that the snapshot contains are dropped.
     ///
-    /// If the snapshot is older than everything that the lines brought, a gap remains, and is lost
-    /// at once: take another snapshot.
+    /// If the snapshot is older than everything that the lines brought, a gap remains, and `poll`
+    /// reports this gap at once: take another snapshot.
     pub fn resync(&mut self, next: u64, now: Time) {
         self.go_on_from(next, next, now);
     }
 
-    /// Continues the feed at `next`, and drops kept messages beyond the reach of `base`. Otherwise
-    /// one message with a wrong number would make a gap after every snapshot.
+    /// Continues the feed at `next`, and drops kept messages that begin more than `reach` above
+    /// `base`. Otherwise one message with a wrong number would cause a gap after every snapshot.
     fn go_on_from(&mut self, next: u64, base: u64, now: Time) {
         self.next = next;
         self.moved = now;
@@ -519,15 +521,15 @@ impl<T> Arbiter<T> {
     }
 
     /// Starts the feed, or continues it after a lost gap. The feed begins with the first message
-    /// that the lines brought after the gap, or else with the first message that comes. Then call
+    /// that the lines brought after the gap, or else with the next message that arrives. Then call
     /// [`poll`](Self::poll). `poll` reports another [gap](Event::Gap) if more numbers are missing
     /// before the kept messages, or if a line brought numbers within [`reach`](Self::reach) that
     /// were [refused](Verdict::Refused).
     ///
-    /// If the lines brought nothing after the gap, the first message that comes is delivered,
-    /// whatever its number. No gap then names the numbers missing before this message. If the
-    /// number was wrong (no message follows it, and another line is below it), `poll` reports
-    /// [`Event::Restart`] after the arbiter's [patience](Self::patience).
+    /// If the lines brought nothing after the gap, the next message that arrives is delivered,
+    /// whatever its number. Then no gap reports the numbers that are missing before this message.
+    /// If the number was wrong (no message follows it, and another line is below it), `poll`
+    /// reports [`Event::Restart`] after the arbiter's [patience](Self::patience).
     pub fn resume(&mut self, now: Time) {
         let behind = self.gap().map(|gap| gap.last + 1);
         let kept = self.kept.front().map(|kept| kept.first);

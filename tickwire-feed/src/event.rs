@@ -12,8 +12,8 @@ pub struct Line(pub(crate) usize);
 /// The sequence numbers that a message stands for: one (`7.into()`), or a range (`(5..=9).into()`),
 /// such as `U` to `u` of an order book's update at Binance.
 ///
-/// A range that is new only in part is delivered too, because an update of an order book holds the
-/// book's newest state.
+/// A message whose range is new only in part is delivered too, because an update of an order book
+/// holds the book's newest state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Numbers {
     /// The first number.
@@ -63,8 +63,8 @@ pub enum Event<T> {
     /// [patience](Arbiter::patience) has passed. Nothing is delivered until you choose how to
     /// continue, because an order book with a hole is wrong. Call [`resync`](Arbiter::resync) after
     /// a snapshot, or [`resume`](Arbiter::resume) if each message makes sense alone. Until then the
-    /// arbiter keeps the newest [`most_kept`](Arbiter::most_kept) messages. If more messages come,
-    /// the lines share this room evenly.
+    /// arbiter keeps the newest [`most_kept`](Arbiter::most_kept) messages. If more messages
+    /// arrive, the lines share this room evenly.
     Gap(Gap),
     /// Synchronise the feed now, as after a gap. This event comes
     ///
@@ -72,8 +72,8 @@ pub enum Event<T> {
     /// - at once, when every line is further below the feed than [`reach`](Arbiter::reach): the
     ///   exchange has begun to count anew;
     /// - after the arbiter's [patience](Arbiter::patience), if a line went back below its own last
-    ///   number, or if a new line and all other lines are below the feed. The event does not come
-    ///   if a line has since brought the feed's last number or a later one. A silent line does not
+    ///   number, or if all lines are below the feed's last number. The event does not come if a
+    ///   line has since brought the feed's last number or a later number. A silent line does not
     ///   prevent the event.
     Restart,
 }
@@ -81,9 +81,9 @@ pub enum Event<T> {
 /// Numbers that have not arrived, although later numbers have arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// The first number missing.
+    /// The first missing number.
     pub first: u64,
-    /// The last number missing.
+    /// The last missing number.
     pub last: u64,
     /// When the gap was found. The gap has lasted for `now - since`.
     pub since: Time,

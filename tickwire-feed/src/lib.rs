@@ -1,11 +1,11 @@
 //! Parts that a client of a market data feed needs beside its WebSockets. Each part works alone,
 //! does no I/O, and takes the time from its caller.
 //!
-//! - [`Arbiter`] merges several lines that carry one feed. The first arrival of each message wins,
-//!   messages come in order, and gaps are reported.
+//! - [`Arbiter`] merges several lines that carry one feed. The first arrival of each message
+//!   counts, messages are delivered in order, and gaps are reported.
 //! - [`Rotation`] says when to replace a connection that the exchange will cut, and when nothing
 //!   depends on the old connection any more.
-//! - [`Paced`] and [`Pace`] keep messages within an exchange's limit. An order overtakes
+//! - [`Paced`] and [`Pace`] keep messages within an exchange's limit. An order overtakes queued
 //!   subscriptions.
 //! - [`Attempts`] keeps the attempts to connect within an address's limit, and allows no attempt
 //!   while the server wants the address to stay away.

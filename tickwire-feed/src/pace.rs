@@ -1,12 +1,12 @@
-//! Limits how many messages, or attempts to connect, happen in a window of time.
+//! Limits the number of messages, or of attempts to connect, in a window of time.
 //!
 //! A `Limiter` is a token bucket of the crate `ratelimit`. A bucket has a rate and a size, but an
-//! exchange limits a count in a window. A `Limiter` never exceeds this count. In any stretch
-//! shorter than the window, a bucket of size `b` gives fewer than `b` plus the tokens that flow in
-//! during a window. If `most - b + 1` tokens flow in during a window, the stretch gets fewer than
-//! `most + 1` messages, so at most `most`. The bucket's window is one `TICK` longer than the
-//! exchange's window, because the bucket may not have looked at the clock for one `TICK` when the
-//! stretch begins.
+//! exchange limits the count of messages in a window. A `Limiter` never exceeds this count. In any
+//! stretch of time shorter than the window, a bucket of size `b` gives fewer than `b` plus the
+//! tokens that flow in during a window. If `most - b + 1` tokens flow in during a window, the
+//! stretch gets fewer than `most + 1` messages, so at most `most`. The bucket's window is one
+//! `TICK` longer than the exchange's window, because the bucket may last have read the clock one
+//! `TICK` before the stretch begins.
 //!
 //! A bucket that can give a whole window's messages at once refills by only one token per window.
 //! But orders come in bursts, all day. So if some messages are reserved for orders, a `Log` counts
@@ -23,11 +23,11 @@ use tickwire::Time;
 /// A token has this many parts. The bucket counts in parts.
 const PARTS: u32 = 1_000_000;
 
-/// The bucket looks at the clock at most once in this time.
+/// The bucket reads the clock at most once in this time.
 const TICK: Duration = Duration::from_micros(1);
 
-/// The time that the caller told, in nanoseconds. A `Limiter` sets this time, and the limiter's
-/// bucket reads it.
+/// The current time, as told by the caller, in nanoseconds. A `Limiter` sets this time, and the
+/// limiter's bucket reads it.
 #[derive(Clone, Default)]
 struct Told(Arc<AtomicU64>);
 
@@ -40,16 +40,16 @@ impl Clock for Told {
 struct Limiter {
     bucket: Ratelimiter<Told>,
     told: Told,
-    /// When the next token is available, as far as is known.
+    /// The time until which no token is available; `Time::ZERO` if a token is left.
     due: Time,
-    /// Added to each wait, because the bucket rounds a wait down, and has a token only after this
-    /// much more time.
+    /// The time added to each wait. The bucket rounds a wait down, so the next token may be
+    /// available only this much later.
     rounding: Duration,
 }
 
 impl Limiter {
-    /// Gives at most `most` tokens in any stretch shorter than `window`, and at most `at_once` of
-    /// them at once. A `most` or `at_once` of 0 counts as 1.
+    /// Gives at most `most` tokens in any stretch shorter than `window`, and at most `at_once`
+    /// tokens at once. A `most` or `at_once` of 0 counts as 1.
     fn new(most: u32, at_once: u32, window: Duration) -> Self {
         let most = most.max(1);
         let at_once = at_once.clamp(1, most);
@@ -82,12 +82,12 @@ impl Limiter {
         self.told.0.store(u64::try_from(nanoseconds).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.bucket.try_wait().map_err(|error| match error {
             TryWaitError::Insufficient(wait) => now + wait + self.rounding,
-            _ => now + self.rounding, // only for several tokens at a time
+            _ => now + self.rounding, // occurs only for several tokens at a time
         })
     }
 }
 
-/// The times of the last `most` takes. No stretch shorter than `window` has more takes.
+/// The times of the last `most` takes. No stretch shorter than `window` has more than `most` takes.
 struct Log {
     most: usize,
     window: Duration,
@@ -114,9 +114,9 @@ impl Log {
     }
 }
 
-/// Allows at most a given count in any window of time, as exchanges count. Examples are 5 messages
-/// a second on a connection, and 300 attempts in 5 minutes from an address. The caller tells the
-/// time, which must not go backwards.
+/// Allows at most a given count of messages or attempts in any window of time, as exchanges count
+/// them. Examples are 5 messages a second on a connection, and 300 attempts in 5 minutes from an
+/// address. The caller tells the time, which must not go backwards.
 ///
 /// ```
 /// use std::time::Duration;
@@ -131,8 +131,8 @@ impl Log {
 /// ```
 ///
 /// Set the count below the exchange's limit. The exchange counts messages as they arrive, and a
-/// network path that was held up delivers several at once. The exchange also counts Pings and
-/// Pongs.
+/// network path that was held up delivers several messages at once. The exchange also counts Pings
+/// and Pongs.
 ///
 /// The clock counts nanoseconds in 64 bits, so after 584 years nothing more is allowed.
 pub struct Pace {
@@ -140,32 +140,33 @@ pub struct Pace {
     window: Duration,
     at_once: u32,
     reserve: u32,
-    /// Limits only `take` if there is a reserve, otherwise every take.
+    /// Limits every take. With a reserve, limits `take`, but not `take_urgent`.
     limiter: Limiter,
     /// Counts all takes. `None` without a reserve.
     log: Option<Log>,
 }
 
 impl Pace {
-    /// Allows at most `most` in any stretch shorter than `window`, evenly spread. A `most` of 0
-    /// counts as 1, and a `window` below a microsecond as a microsecond. The `most` are spread over
-    /// a microsecond more than the window, because the limiter reads the clock to the microsecond.
+    /// Allows at most `most` messages in any stretch shorter than `window`, evenly spread. A `most`
+    /// of 0 counts as 1, and a `window` below a microsecond as a microsecond. The messages are
+    /// spread over one microsecond more than the window, because the limiter reads the clock to the
+    /// microsecond.
     pub fn new(most: u32, window: Duration) -> Self {
         Self::build(most, window, 1, 0)
     }
 
-    /// Allows up to this many at once after a pause; 1 unless set. The rate is then
+    /// Allows up to this many messages at once after a pause; 1 unless set. The rate is then
     /// `most - at_once + 1` in a window, because a burst may follow a full window.
     #[must_use]
     pub fn at_once(self, at_once: u32) -> Self {
         Self::build(self.most, self.window, at_once, self.reserve)
     }
 
-    /// Reserves this many of the `most` in a window for [`take_urgent`](Self::take_urgent): 0
-    /// unless set, at most `most - 1`. [`take`](Self::take) allows only the others, evenly spread,
-    /// unless urgent takes have used them up. `take_urgent` allows everything that is left of the
-    /// window, all at once if needed. With a reserve, a `Pace` uses 16 bytes for each of the
-    /// `most`.
+    /// Reserves this many of the `most` messages in a window for
+    /// [`take_urgent`](Self::take_urgent): 0 unless set, at most `most - 1`. [`take`](Self::take)
+    /// allows only the rest, evenly spread, and only if urgent takes have not used up the rest too.
+    /// `take_urgent` allows as many of the `most` as the window has left, all at once if needed. With
+    /// a reserve, a `Pace` uses 16 bytes of memory for each of the `most`.
     #[must_use]
     pub fn reserve(self, reserve: u32) -> Self {
         Self::build(self.most, self.window, self.at_once, reserve)
@@ -184,11 +185,11 @@ impl Pace {
         }
     }
 
-    /// Takes one message or attempt of the count.
+    /// Counts one message or attempt, if the pace allows one now.
     ///
     /// # Errors
     ///
-    /// If the count is used up. The error is the time from which on another message or attempt is
+    /// If the window has none of the `most` left for this call. The error is the time from which on another message or attempt is
     /// allowed, if no other call takes it first.
     pub fn take(&mut self, now: Time) -> Result<(), Time> {
         let Some(log) = &mut self.log else { return self.limiter.take(now) };
@@ -201,7 +202,7 @@ impl Pace {
         Ok(())
     }
 
-    /// Takes one message or attempt of the count, reserved or not. Without a
+    /// Counts one message or attempt, if the pace or its reserve allows one now. Without a
     /// [`reserve`](Self::reserve), this call does the same as [`take`](Self::take).
     ///
     /// # Errors
@@ -229,7 +230,7 @@ impl fmt::Debug for Pace {
 }
 
 /// A queue of one connection's messages, which leave at a [`Pace`]. An [urgent](Self::push_urgent)
-/// message, such as an order, overtakes the others, such as subscriptions.
+/// message, such as an order, overtakes messages that are not urgent, such as subscriptions.
 ///
 /// ```
 /// use std::time::Duration;
@@ -255,8 +256,8 @@ impl fmt::Debug for Pace {
 /// assert_eq!(sent.len(), 3);
 /// ```
 ///
-/// Make a new `Paced` for each connection. Messages queued for the last connection must not be sent
-/// on the next connection. And the exchange starts a new count.
+/// Make a new `Paced` for each connection. The exchange starts a new count, and messages queued for
+/// the old connection must not be sent on the new connection.
 #[derive(Debug)]
 pub struct Paced<T> {
     pace: Pace,
@@ -272,12 +273,12 @@ impl<T> Paced<T> {
         Self { pace, urgent: VecDeque::new(), ordinary: VecDeque::new(), due: None }
     }
 
-    /// Queues a message after all others.
+    /// Queues a message after all queued messages.
     pub fn push(&mut self, message: T) {
         self.ordinary.push_back(message);
     }
 
-    /// Queues a message after the urgent messages, and before all others.
+    /// Queues a message after the urgent messages, and before all other messages.
     pub fn push_urgent(&mut self, message: T) {
         self.urgent.push_back(message);
     }
@@ -351,7 +352,7 @@ impl Attempts {
         Self { max_retry_after, pace, not_before: Time::ZERO }
     }
 
-    /// Takes an attempt. `Ok` means: dial now.
+    /// Counts an attempt, if one is allowed now. `Ok` means: dial now.
     ///
     /// # Errors
     ///
@@ -362,10 +363,10 @@ impl Attempts {
 
     /// Says that the server has refused a handshake. The status 429 (too many requests) concerns
     /// the whole address. So does 418 (banned) at some exchanges. After either status, no attempt
-    /// is allowed before the time returned: `retry_after` from now, or the pace's window if the
-    /// server did not say how long. The wait is never shorter than the pace's interval, which is
-    /// the window divided by the count. Add a `Backoff`'s delay to the time returned, or all
-    /// connections come back at once.
+    /// is allowed before the returned time. This time is `now` plus `retry_after`, or `now` plus
+    /// the pace's window if the server sent no Retry-After. The wait is never shorter than the
+    /// pace's interval, which is the window divided by `most`. Add a `Backoff`'s delay to the
+    /// returned time, so that not all connections come back at once.
     ///
     /// Returns `None` for any other status, which concerns only the one connection: see
     /// `Backoff::after_refusal`.

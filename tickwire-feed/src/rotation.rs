@@ -8,12 +8,12 @@
 use core::{fmt, time::Duration};
 use tickwire::Time;
 
-/// Says when to open the successor of a connection, and when to close the older connection: make
-/// before break. `Rotation` is for exchanges that cut every connection after some time, as Binance
-/// does after 24 hours.
+/// Says when to open the successor of a connection, and when to close the older connection. For a
+/// short time both connections are open, so that no message is lost. `Rotation` is for exchanges
+/// that cut every connection after some time, as Binance does after 24 hours.
 ///
 /// The caller dials, subscribes and closes. `C` is a connection: the socket with its
-/// [`Line`](crate::Line), or a key with which you find both.
+/// [`Line`](crate::Line), or a key by which you find the socket and the `Line`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,8 +34,8 @@ use tickwire::Time;
 /// assert_eq!(line.retire(in_sequence), Some("first")); // close "first"
 /// ```
 ///
-/// Give the two rotations of a feed different leads, so that their connections are not replaced at
-/// the same time.
+/// If two lines of a feed each have a `Rotation`, give the two rotations different leads, so that
+/// the two connections are not replaced at the same time.
 pub struct Rotation<C> {
     life: Duration,
     lead: Duration,
@@ -50,9 +50,9 @@ struct Held<C> {
 }
 
 impl<C> Rotation<C> {
-    /// For connections that the exchange cuts at the age of `life`. The successor is due `lead`
-    /// earlier. Choose a `lead` long enough for some attempts, and for a `Backoff`'s delay between
-    /// them.
+    /// A rotation for connections that the exchange cuts at the age of `life`. The successor is due
+    /// `lead` earlier. Choose a `lead` long enough for several attempts to connect, with a
+    /// `Backoff`'s delays between them.
     pub const fn new(life: Duration, lead: Duration) -> Self {
         Self { life, lead, current: None, successor: None }
     }
@@ -68,7 +68,7 @@ impl<C> Rotation<C> {
     }
 
     /// When [`is_due`](Self::is_due) becomes true by itself. `None` if there is no connection, or
-    /// if there is a successor. The time stays the same after it has passed, so do not wait for it
+    /// if there is a successor. A time that has passed is still returned, so do not wait for it
     /// while an attempt is under way.
     pub fn poll_timeout(&self) -> Option<Time> {
         let current = self.current.as_ref()?;
@@ -106,8 +106,9 @@ impl<C> Rotation<C> {
     }
 
     /// Says that the exchange is about to end connections, as Binance announces by
-    /// `serverShutdown`. A successor is due now. If there is a successor already, the exchange ends
-    /// it too: the next successor is due as soon as this successor is the only connection.
+    /// `serverShutdown`. A successor is due now. If there is a successor already, the exchange will
+    /// end that successor too. So the next successor is due as soon as the older connection is
+    /// gone.
     pub fn hasten(&mut self, now: Time) {
         for held in [&mut self.current, &mut self.successor].into_iter().flatten() {
             held.due = held.due.min(now);

@@ -8,7 +8,8 @@ use tickwire::{
     url::Target,
 };
 
-/// A client's opening handshake whose request an HTTP stack sends. Checks the response.
+/// A client's opening handshake whose request an HTTP stack sends. The `Opening` checks the
+/// response.
 ///
 /// ```
 /// use tickwire::{Config, SystemEntropy, handshake::client::Request};
@@ -26,9 +27,9 @@ use tickwire::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Opening {
-    /// Checks the response. The handshake counts the request as written.
+    /// The handshake that checks the response. For this handshake, the request counts as written.
     handshake: client::Handshake,
-    /// For an extended CONNECT: the Sec-WebSocket-Accept, which the response does not have.
+    /// For an extended CONNECT: the Sec-WebSocket-Accept to add to the response, which has none.
     extended: Option<String>,
     /// The configuration and the entropy of the connection.
     config: Config,
@@ -36,9 +37,10 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Returns the request for an upgrade of HTTP/1.1, with a new key, and the value that checks
-    /// the response. The request's target is the path and the query, for a connection to the server
-    /// itself. For an HTTP client that dials by itself, replace the target with [`uri`].
+    /// Returns the request for an upgrade of HTTP/1.1, with a new key. Also returns the `Opening`,
+    /// which checks the response. The request's target is the path and the query, for a connection
+    /// to the server itself. For an HTTP client that dials by itself, replace the target with
+    /// [`uri`].
     pub fn new(
         request: &client::Request,
         config: &Config,
@@ -146,7 +148,7 @@ impl Entropy for Nonce {
     }
 }
 
-/// The whole URI of a target, `http` for `ws` and `https` for `wss` (RFC 6455 §3).
+/// The whole URI of a target, with the scheme `http` for `ws`, and `https` for `wss` (RFC 6455 §3).
 ///
 /// ```
 /// use tickwire::handshake::client::Request;

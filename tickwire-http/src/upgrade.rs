@@ -17,11 +17,11 @@ use tickwire::{
 /// The value of `:protocol`, and of Upgrade.
 const WEBSOCKET: &str = "websocket";
 
-/// Takes the place of the Sec-WebSocket-Key, which a request of HTTP/2 lacks: 16 zero bytes. The
-/// Sec-WebSocket-Accept for this key is not sent.
+/// A key of 16 zero bytes, in place of the Sec-WebSocket-Key that a request of HTTP/2 or HTTP/3
+/// lacks. The Sec-WebSocket-Accept for this key is not sent.
 const NO_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 
-/// The parts of a request that matter: all except its body.
+/// The parts of a request that the handshake checks: method, URI, version and headers.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
     method: &'a Method,
@@ -55,7 +55,7 @@ impl Head<'_> {
     /// `hyper::ext::Protocol`.
     ///
     /// Use this method to tell an opening request from plain HTTP before the request is routed.
-    /// [`Upgrade`] makes the checks.
+    /// [`Upgrade`] then makes the checks.
     ///
     /// ```
     /// use tickwire_http::Head;
@@ -96,7 +96,7 @@ impl fmt::Debug for Head<'_> {
 /// or answer it with a [`rejection`](crate::rejection).
 #[derive(Debug)]
 pub struct Upgrade {
-    /// The handshake, which has passed every check.
+    /// The handshake of the request, which has passed every check.
     handshake: Handshake,
     /// The configuration of the connection.
     config: Config,
@@ -115,7 +115,7 @@ impl Upgrade {
     ///
     /// # Errors
     ///
-    /// The first fault found, as from [`Handshake::step`]: answer it with
+    /// The first fault found, as from [`Handshake::step`]: answer the request with
     /// [`rejection`](crate::rejection), and make sure that the stream ends.
     /// [`HandshakeError::BadMethod`] for any other request of HTTP/2 or HTTP/3.
     /// [`HandshakeError::UnknownProtocol`] for a protocol other than WebSocket.
@@ -146,7 +146,7 @@ impl Upgrade {
         }
     }
 
-    /// The request, in the form of HTTP/1.1, to look at its origin, its subprotocols and its user.
+    /// The request, in the form of HTTP/1.1, for example to read its origin or its subprotocols.
     pub fn request(&self) -> RequestHead<'_> {
         self.handshake.request().unwrap_or_default()
     }
@@ -160,11 +160,11 @@ impl Upgrade {
         push_line(&mut head, &[request.method(), " ", request.target(), " HTTP/1.1"]);
         request.headers().for_each(|(name, value)| push_header(&mut head, name, value));
         push_line(&mut head, &[]);
-        // The new handshake agrees on the extensions, as the new configuration says.
+        // The new handshake agrees on extensions as the new configuration says.
         self.handshake = Handshake::new(&unlimited);
         put(&mut self.handshake.reading, &head);
         let passed = self.handshake.step();
-        debug_assert_eq!(passed, Ok(Progress::Complete)); // as the first time
+        debug_assert_eq!(passed, Ok(Progress::Complete)); // as in the first handshake
         self.config = config.clone();
     }
 
@@ -187,7 +187,8 @@ impl Upgrade {
         } else {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
-        // A new connection, because `agreed` would count the response among its own bytes.
+        // This is a new connection, because `agreed` would count the response among the
+        // connection's bytes.
         Ok((response, Connection::server(&self.config, agreed.negotiated().clone())))
     }
 }
@@ -209,8 +210,7 @@ fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
 }
 
 /// The lines of an HTTP/1.1 request that stands for an extended CONNECT. Refuses a request with
-/// more headers than allowed. The first four headers are not counted, because the request itself
-/// does not have them.
+/// more headers than allowed. The four headers that this function adds are not counted.
 fn as_connect(head: Head<'_>, protocol: &str, config: &Config) -> Result<Vec<u8>, HandshakeError> {
     let Head { method, uri, version, headers } = head;
     if !is_extended(version) {

@@ -231,7 +231,8 @@ impl<T> Inner<T> {
         dialing.handshake = Some(handshake);
         if let Some(slot) = self.slots.get_mut(handle) {
             // A note of its attempt may have told of its end already.
-            slot.wire = Some(Wire::new(stream, tls, true));
+            let stamps = dial.config.stamp_reads || dial.stamps_reads;
+            slot.wire = Some(Wire::new(stream, tls, true, stamps));
         }
         Stop::Again
     }
@@ -245,7 +246,7 @@ impl<T> Inner<T> {
         };
         let mut spent = 0;
         loop {
-            match wire.say(&mut self.system, handshake.outgoing(), now) {
+            match wire.say(&mut self.system, handshake.outgoing()) {
                 Ok(n) => handshake.advance(n),
                 Err(error) if is_passing(&error) => {}
                 Err(error) => return Stop::io(error),
@@ -269,7 +270,7 @@ impl<T> Inner<T> {
                 Ok(n) => handshake.reading.commit(n),
                 Err(error) if is_passing(&error) => {}
                 Err(error) => {
-                    let _ = wire.send(&mut self.system, now); // the alert
+                    let _ = wire.send(&mut self.system); // the alert
                     return Stop::io(error);
                 }
             }

@@ -19,12 +19,13 @@ pub struct Door {
     pub(crate) config: Arc<Config>,
     pub(crate) tls_config: Option<tls::Server>,
     pub(crate) stamps_reads: bool,
+    pub(crate) shares_port: bool,
 }
 
 impl Door {
     /// Accepts `ws` connections.
     pub fn new(config: impl Into<Arc<Config>>) -> Self {
-        Self { config: config.into(), tls_config: None, stamps_reads: false }
+        Self { config: config.into(), tls_config: None, stamps_reads: false, shares_port: false }
     }
 
     /// Accepts `wss` connections instead. Set `alpn_protocols` of the configuration to `http/1.1`
@@ -36,9 +37,19 @@ impl Door {
         self
     }
 
+    /// Whether other listeners may have the same address, for [`Net::listen`](crate::Net::listen);
+    /// the default is `false`. With one in each loop, Linux spreads new connections over the loops
+    /// (SO_REUSEPORT). All of them have to say so, and have the same user. A listener that is
+    /// closed resets the connections that it has not accepted. On macOS the last listener gets the
+    /// connections, and Windows has no such option.
+    pub fn share_port(mut self, yes: bool) -> Self {
+        self.shares_port = yes;
+        self
+    }
+
     /// Whether the kernel tells the time of arrival of received bytes (SO_TIMESTAMPING, Linux); the
-    /// default is `false`. The time is in the [`info`](tickwire::Receiver::info) of a message.
-    /// Feature `stamps`.
+    /// default is `false`. The time is in the [`info`](tickwire::Receiver::info) of a message, with
+    /// the time of the read. Feature `stamps`.
     #[cfg(feature = "stamps")]
     #[cfg_attr(docsrs, doc(cfg(feature = "stamps")))]
     pub fn timestamps(mut self, yes: bool) -> Self {

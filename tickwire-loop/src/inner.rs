@@ -60,7 +60,7 @@ pub(crate) struct Inner<T> {
 
 impl<T> Inner<T> {
     pub(crate) fn new(settings: Settings) -> io::Result<Self> {
-        let (system, waker) = System::new()?;
+        let (system, waker) = System::new(settings.io_uring)?;
         Ok(Self {
             settings,
             system,
@@ -212,6 +212,7 @@ impl<T> Inner<T> {
     }
 
     /// Returns the buffers of a connection to the loop, as far as they are empty.
+    #[inline]
     pub(crate) fn keep_buffers(&mut self, open: &mut Open) {
         self.inputs.give(open.conn.receiver_mut().reclaim());
         self.outputs.give(open.conn.sender_mut().reclaim());
@@ -219,19 +220,14 @@ impl<T> Inner<T> {
 
     /// Puts an open connection back into its slot: returns its buffers, arms its deadline, and
     /// counts what it has queued.
-    pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>) {
+    /// `until` is the connection's own deadline.
+    pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>, mut until: Option<Time>) {
         self.keep_buffers(&mut open);
-        let conn = &open.conn;
         let Some(slot) = self.slots.get_mut(handle) else { return };
-        let mut queued = conn.sender().buffered_amount();
-        let mut until = conn.poll_timeout();
+        let mut queued = open.conn.sender().buffered_amount();
         if let Some(outbox) = &slot.outbox {
             queued += outbox.counts().bytes;
             until = until.into_iter().chain(outbox.poll_timeout()).min();
-        }
-        if let (Some(wire), Some(config)) = (&slot.wire, &slot.config) {
-            let stalled = wire.stalled_until(config.write_timeout);
-            until = until.into_iter().chain(stalled).min();
         }
         if queued > 0 {
             queued += BUFFER;
@@ -252,7 +248,8 @@ impl<T> Inner<T> {
             }
             let over = open.conn.sender().is_closed();
             let room = open.conn.sender().has_room();
-            self.rest(handle, open);
+            let until = open.conn.poll_timeout();
+            self.rest(handle, open, until);
             // Its turn goes on with the end, or tells that there is room.
             let waits = self.slots.get(handle).is_some_and(|slot| slot.marks.wants_room);
             if over || (room && waits) {
@@ -317,7 +314,7 @@ impl<T> Inner<T> {
         let _ = open.conn.sender_mut().abort(tickwire::CloseCode::TRY_AGAIN_LATER);
         let Some(slot) = self.slots.get_mut(handle) else { return };
         if let Some(wire) = &mut slot.wire {
-            wire.write(&mut self.system, &mut open.conn, self.now);
+            wire.write(&mut self.system, &mut open.conn);
         }
         slot.stage = Stage::OverQueued;
         slot.outbox = None;
@@ -342,6 +339,6 @@ impl<T> Inner<T> {
     // Getters.
 
     pub(crate) fn peer_addr(&self, handle: Handle) -> Option<SocketAddr> {
-        self.slots.get(handle)?.wire.as_ref()?.stream.peer_addr().ok()
+        self.system.peer_addr(&self.slots.get(handle)?.wire.as_ref()?.stream).ok()
     }
 }

@@ -4,11 +4,11 @@ use crate::{
 };
 use std::{
     io, mem,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
 use tickwire::{
-    CloseFrame, Connection, Error, IntoOutbound, Prepared, Sender, Time,
+    Connection, Error, IntoClose, IntoOutbound, Prepared, Sender, Time,
     handshake::server::{Accept, Rejection, RequestHead},
 };
 use tickwire_parts::Outbox;
@@ -63,9 +63,29 @@ impl<'n, T> Net<'n, T> {
         self.inner.listen_on(listener, door)
     }
 
+    /// Takes a stream that was accepted elsewhere, as if a listener with this door had accepted it:
+    /// within the limits, and with the door's handshake. For an acceptor that deals streams out to
+    /// several loops.
+    ///
+    /// # Errors
+    ///
+    /// If the stream is not connected, and `ConnectionAborted` during a
+    /// [shutdown](Self::shut_down). The stream is closed then. If a limit closes it, the
+    /// [counts](Self::counts) say so.
+    pub fn adopt(&mut self, stream: TcpStream, door: &Door) -> io::Result<()> {
+        let peer = stream.peer_addr()?;
+        if self.inner.shuts_at.is_some() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        self.inner.admit_stream(stream, peer, door);
+        Ok(())
+    }
+
     /// Closes all listeners. Connections stay.
     pub fn stop_listening(&mut self) {
-        self.inner.doors.iter_mut().for_each(|door| *door = None);
+        for open in self.inner.doors.iter_mut().filter_map(Option::take) {
+            self.inner.system.stop_listening(open.listener);
+        }
     }
 
     /// Dials. [`Event::Open`](crate::Event::Open) says that the connection is open, and
@@ -301,10 +321,10 @@ impl<'n, T> Net<'n, T> {
 
     /// Closes a connection with the closing handshake, after everything that it was fed. Its outbox
     /// is dropped. [`Event::Closed`](crate::Event::Closed) says that it is gone. A connection that
-    /// is not open yet is given up.
-    pub fn close<'f>(&mut self, of: Handle, frame: impl Into<CloseFrame<'f>>) {
+    /// is not open yet is given up. `None` sends a Close without a code.
+    pub fn close<'f>(&mut self, of: Handle, frame: impl IntoClose<'f>) {
         if let Some(tx) = self.sender(of) {
-            let _ = tx.close(frame.into()); // it may be closed already
+            let _ = tx.close(frame); // it may be closed already
             if let Some(slot) = self.inner.slots.get_mut(of) {
                 slot.outbox = None;
             }
@@ -322,15 +342,15 @@ impl<'n, T> Net<'n, T> {
 
     // Time, other threads, the end.
 
-    /// The time at which this round began, since the loop was made. It is the clock of
-    /// [`Info::read_at`](tickwire::Info::read_at), and of outboxes.
+    /// Reads the loop's clock: the time since the loop was made. It is the clock of
+    /// [`Info::read_at`](tickwire::Info::read_at), of timers and of outboxes.
     pub fn now(&self) -> Time {
-        self.inner.now
+        self.inner.read_clock()
     }
 
-    /// Delivers [`Event::Timer`](crate::Event::Timer) with this number after this time.
-    pub fn set_timer(&mut self, after: Duration, number: u64) -> Timer {
-        let at = self.inner.read_clock() + after;
+    /// Delivers [`Event::Timer`](crate::Event::Timer) with this number at this time: see
+    /// [`now`](Self::now). A time in the past is due at once.
+    pub fn set_timer(&mut self, at: Time, number: u64) -> Timer {
         let (timer, id) = self.inner.timers.set(number);
         self.inner.deadlines.set(id, at);
         timer
@@ -346,6 +366,11 @@ impl<'n, T> Net<'n, T> {
     /// A waker for another thread.
     pub fn waker(&self) -> Waker {
         self.inner.waker.clone()
+    }
+
+    /// Whether the loop uses io_uring: see [`io_uring`](crate::Settings::io_uring).
+    pub fn uses_io_uring(&self) -> bool {
+        self.inner.system.is_io_uring()
     }
 
     /// What the loop has done, and has now.

@@ -10,7 +10,7 @@ pub(crate) enum Client {}
 pub(crate) struct Tls {
     never: Server,
     pub(crate) holds: bool,
-    pub(crate) stalled: Option<Time>,
+    pub(crate) read_at: Option<Time>,
 }
 
 impl Tls {

@@ -100,7 +100,7 @@ impl<T> Inner<T> {
             return Stop::Failed;
         };
         // TLS may have something to say since the stream took nothing.
-        if wire.send(&mut self.system, now).is_err_and(|error| !is_passing(&error)) {
+        if wire.send(&mut self.system).is_err_and(|error| !is_passing(&error)) {
             return Stop::Failed;
         }
         let mut spent = 0;
@@ -115,7 +115,7 @@ impl<T> Inner<T> {
             }
             if wire.is_readable() {
                 let read = wire.read(&mut self.system, handshake.reading.spare_mut(), &mut spent);
-                let sent = wire.send(&mut self.system, now); // TLS's handshake, or its alert
+                let sent = wire.send(&mut self.system); // TLS's handshake, or its alert
                 match read {
                     Ok(0) => handshake.reading.end_of_stream(),
                     Ok(n) => handshake.reading.commit(n),
@@ -192,11 +192,11 @@ impl<T> Inner<T> {
     pub(crate) fn refuse(&mut self, handle: Handle, opening: Opening, rejection: Rejection) {
         self.end_opening();
         self.counts.handshakes_failed += 1;
-        let (now, until) = (self.now, self.now + LINGER);
+        let until = self.now + LINGER;
         let text = opening.handshake.reject(dated(rejection));
         let Some(slot) = self.slots.get_mut(handle) else { return };
         if let Some(wire) = &mut slot.wire {
-            wire.say_last(&mut self.system, &text, now);
+            wire.say_last(&mut self.system, &text);
         }
         slot.stage = Stage::Rejected(until);
         self.make_ready(handle.at);

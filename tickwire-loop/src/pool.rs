@@ -1,6 +1,8 @@
 //! Buffers that connections use in turn, so that one that waits has none.
 
-/// The most memory that a pool keeps, in bytes.
+use std::mem;
+
+/// The most memory that the list of a pool keeps, in bytes.
 const MOST: usize = 4 << 20;
 
 /// The number of buffers that the list has room for at first. If the list grew later, it would
@@ -10,6 +12,9 @@ const LISTED: usize = 64;
 /// A stack of buffers: the one given back last is still in the processor's cache.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
+    /// The one given back last; empty if it was taken. Most turns take it, and give it back.
+    last: Vec<u8>,
+    /// The others.
     free: Vec<Vec<u8>>,
     /// The length of all buffers in `free`.
     bytes: usize,
@@ -19,15 +24,31 @@ impl Pool {
     /// Takes a buffer, or an empty vector if there is none. A connection then allocates one.
     #[inline]
     pub(crate) fn take(&mut self) -> Vec<u8> {
-        let buffer = self.free.pop().unwrap_or_default();
-        self.bytes -= buffer.len();
-        buffer
+        match self.last.is_empty() {
+            true => self.take_from_list(),
+            false => mem::take(&mut self.last),
+        }
     }
 
     /// Gives a buffer back. One below 4 KiB comes from a handshake, and is not kept.
     #[inline]
     pub(crate) fn give(&mut self, buffer: Vec<u8>) {
-        if buffer.len() >= 4 << 10 && buffer.len() <= MOST - self.bytes {
+        if buffer.len() >= 4 << 10 {
+            let before = mem::replace(&mut self.last, buffer);
+            if !before.is_empty() {
+                self.give_to_list(before);
+            }
+        }
+    }
+
+    fn take_from_list(&mut self) -> Vec<u8> {
+        let buffer = self.free.pop().unwrap_or_default();
+        self.bytes -= buffer.len();
+        buffer
+    }
+
+    fn give_to_list(&mut self, buffer: Vec<u8>) {
+        if buffer.len() <= MOST - self.bytes {
             if self.free.capacity() == 0 {
                 self.free.reserve(LISTED);
             }

@@ -65,7 +65,7 @@ impl<T> Loop<T> {
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<()> {
         while self.round(None, &mut handler)? {}
-        Ok(())
+        self.inner.system.submit()
     }
 
     /// Runs one round: waits for at most this time, and gives each connection that can go on its
@@ -80,7 +80,9 @@ impl<T> Loop<T> {
         most: Duration,
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<bool> {
-        self.round(Some(most), &mut handler)
+        let goes_on = self.round(Some(most), &mut handler)?;
+        self.inner.system.submit()?;
+        Ok(goes_on)
     }
 
     fn round(&mut self, most: Option<Duration>, handler: &mut Handler<'_, T>) -> io::Result<bool> {
@@ -101,13 +103,12 @@ impl<T> Loop<T> {
         inner.accept_at.take_if(|at| *at <= now).into_iter().for_each(|_| {
             inner.knocked.extend(0..inner.doors.len() as u32);
         });
-        inner.accept_knocked();
+        if !inner.knocked.is_empty() {
+            inner.accept_knocked();
+        }
         inner.expire(handler);
         mem::swap(&mut inner.ready, &mut self.round);
         for at in self.round.drain(..) {
-            if let Some(slot) = inner.slots.at_mut(at) {
-                slot.marks.ready = false;
-            }
             inner.give_turn(at, handler);
         }
         inner.write_unwritten();
@@ -149,10 +150,13 @@ impl<T> Loop<T> {
                 Token::Waker => woken = true,
                 Token::Door(at) => inner.knocked.push(at),
                 Token::Slot(at) => {
-                    if let Some(wire) = inner.slots.at_mut(at).and_then(|slot| slot.wire.as_mut()) {
+                    let Some(slot) = inner.slots.at_mut(at) else { continue };
+                    if let Some(wire) = &mut slot.wire {
                         wire.note(&note);
                     }
-                    inner.make_ready(at);
+                    if !mem::replace(&mut slot.marks.ready, true) {
+                        inner.ready.push(at);
+                    }
                 }
             }
         }
@@ -166,6 +170,9 @@ impl<T> Inner<T> {
         // On Windows this option would let another program take the port.
         #[cfg(not(windows))]
         socket.set_reuse_address(true)?;
+        if door.shares_port {
+            share_port(&socket)?;
+        }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         self.listen_on(socket.into(), door)
@@ -211,7 +218,7 @@ impl<T> Inner<T> {
     }
 
     /// Gives an accepted stream a slot, within the limits.
-    fn admit_stream(&mut self, stream: TcpStream, peer: SocketAddr, door: &Door) {
+    pub(crate) fn admit_stream(&mut self, stream: TcpStream, peer: SocketAddr, door: &Door) {
         self.counts.accepted += 1;
         if self.counts.accepted_now >= self.settings.max_connections {
             self.counts.over_connections += 1;
@@ -238,7 +245,8 @@ impl<T> Inner<T> {
             Ok(stream) => {
                 if let Some(slot) = self.slots.get_mut(handle) {
                     slot.address = Some(address);
-                    slot.wire = Some(Wire::new(stream, tls, false));
+                    let stamps = door.config.stamp_reads || door.stamps_reads;
+                    slot.wire = Some(Wire::new(stream, tls, false, stamps));
                 }
                 self.make_ready(handle.at); // which starts its clock
             }
@@ -263,11 +271,17 @@ impl<T> Inner<T> {
 
     /// Gives a slot's connection its turn.
     fn give_turn(&mut self, at: u32, handler: &mut Handler<'_, T>) {
-        let Some(handle) = self.slots.handle(at) else { return };
-        self.wake(handle);
-        let Some(slot) = self.slots.get_mut(handle) else { return };
+        let Some((handle, slot)) = self.slots.entry(at) else { return };
+        slot.marks.ready = false;
         match mem::replace(&mut slot.stage, Stage::Turn) {
             Stage::Open(open) => self.serve(handle, open, handler),
+            Stage::Dormant => {
+                slot.stage = Stage::Dormant;
+                self.wake(handle);
+                if let Some(open) = self.take_open(handle) {
+                    self.serve(handle, open, handler);
+                }
+            }
             Stage::Opening(opening) => {
                 if let Some(open) = self.open_up(handle, opening, handler) {
                     self.begin(handle, open, handler);
@@ -288,15 +302,13 @@ impl<T> Inner<T> {
                 slot.stage = Stage::Rejected(until);
                 self.drain(handle, until);
             }
-            stage @ (Stage::Free | Stage::Turn | Stage::Dormant | Stage::OverQueued) => {
-                slot.stage = stage
-            }
+            stage @ (Stage::Free | Stage::Turn | Stage::OverQueued) => slot.stage = stage,
         }
     }
 
     /// Makes those ready whose deadlines have come, and delivers timers.
     fn expire(&mut self, handler: &mut Handler<'_, T>) {
-        // A timer that a handler sets for now is for the next round, so that this ends.
+        // No more than there are at first, so that this ends: a handler may set some that are due.
         for _ in 0..self.deadlines.len() {
             let Some(id) = self.deadlines.pop_due(self.now) else { return };
             if id & 1 == 0 {
@@ -317,6 +329,16 @@ impl<T> Inner<T> {
             }
         }
     }
+}
+
+#[cfg(unix)]
+fn share_port(socket: &Socket) -> io::Result<()> {
+    Ok(rustix::net::sockopt::set_socket_reuseport(socket, true)?)
+}
+
+#[cfg(not(unix))]
+fn share_port(_: &Socket) -> io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
 }
 
 fn is_opening(stage: Option<&Stage>) -> bool {

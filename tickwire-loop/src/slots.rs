@@ -72,6 +72,9 @@ pub(crate) struct Marks {
     pub(crate) wants_room: bool,
     /// Its last turn ended before it had read everything.
     pub(crate) unfinished: bool,
+    /// Everything that it had read was delivered in its last turn. So its next turn begins with a
+    /// read.
+    pub(crate) starved: bool,
     /// It is counted as open.
     pub(crate) open: bool,
     /// The application closed it while it was dialed.
@@ -175,6 +178,13 @@ impl<T> Slots<T> {
         self.at_mut(handle.at).filter(|slot| slot.is_of(handle))
     }
 
+    /// The slot at `at` and its handle, though it may be free.
+    #[inline]
+    pub(crate) fn entry(&mut self, at: u32) -> Option<(Handle, &mut Slot<T>)> {
+        let slot = self.at_mut(at)?;
+        Some((Handle { at, generation: slot.generation }, slot))
+    }
+
     /// The handle of the connection at `at`, if there is one.
     #[inline]
     pub(crate) fn handle(&self, at: u32) -> Option<Handle> {
@@ -200,20 +210,14 @@ pub(crate) struct Freed<T> {
 }
 
 impl<T> Slot<T> {
-    /// Writes what the open connection has to send, from its outbox too.
-    #[inline]
+    /// Writes what the open connection has to send, from its outbox and its session of TLS too.
+    #[inline(always)] // a turn with nothing to write finds that out without a call
     pub(crate) fn pump(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
         let Some(wire) = &mut self.wire else { return };
-        let Some(outbox) = &mut self.outbox else {
-            return wire.write(system, conn, now);
-        };
-        loop {
-            let _ = outbox.feed(now, conn.sender_mut()); // a closed connection takes no more
-            let fed = conn.sender().has_outgoing();
-            wire.write(system, conn, now);
-            if !fed || conn.sender().has_outgoing() {
-                return;
-            }
+        match &mut self.outbox {
+            None if wire.is_plain() && !conn.sender().has_outgoing() => {}
+            None => wire.write(system, conn),
+            Some(outbox) => empty(outbox, wire, system, conn, now),
         }
     }
 
@@ -223,13 +227,31 @@ impl<T> Slot<T> {
         let Marks { active, unwritten, paused, wants_room, unfinished, .. } = self.marks;
         !(active || unwritten || paused || wants_room || unfinished)
             && self.queued == 0
-            && self.wire.as_ref().is_some_and(|wire| !wire.has_outgoing())
             && matches!(&self.stage, Stage::Open(open) if open.error.is_none())
     }
 
     #[inline]
     fn is_of(&self, handle: Handle) -> bool {
-        self.generation == handle.generation && !matches!(self.stage, Stage::Free)
+        // A place that is free has the next generation already, of which there is no handle yet.
+        self.generation == handle.generation
+    }
+}
+
+/// Writes what the connection has to send, and then what its outbox has, as far as there is room.
+fn empty(
+    outbox: &mut Outbox,
+    wire: &mut Wire,
+    system: &mut System,
+    conn: &mut Connection,
+    now: Time,
+) {
+    loop {
+        let _ = outbox.feed(now, conn.sender_mut()); // a closed connection takes no more
+        let fed = conn.sender().has_outgoing();
+        wire.write(system, conn);
+        if !fed || conn.sender().has_outgoing() {
+            return;
+        }
     }
 }
 

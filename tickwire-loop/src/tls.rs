@@ -17,9 +17,8 @@ pub(crate) struct Tls {
     pub(crate) session: Session,
     /// There may be plaintext that was not read yet.
     pub(crate) holds: bool,
-    /// Since when the stream has taken none of the session's bytes. The connection's own deadline
-    /// does not cover bytes that the session took.
-    pub(crate) stalled: Option<Time>,
+    /// When the stream was last read, if that is noted.
+    pub(crate) read_at: Option<Time>,
 }
 
 impl Tls {
@@ -40,7 +39,7 @@ impl Tls {
     }
 
     fn new(session: Session) -> Box<Self> {
-        Box::new(Self { session, holds: false, stalled: None })
+        Box::new(Self { session, holds: false, read_at: None })
     }
 
     /// Reads plaintext. `None` if more ciphertext is needed.

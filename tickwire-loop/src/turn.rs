@@ -10,12 +10,15 @@ use crate::{
     wire::is_passing,
 };
 use std::{mem, sync::Arc};
-use tickwire::{CloseCode, Config, Connection, RecvError, Step, Time};
+use tickwire::{CloseCode, Config, Connection, Step};
 
 /// Why delivering stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Stop {
-    /// All input is delivered, or receiving has ended.
-    Step(Result<Step, RecvError>),
+    /// All input is delivered.
+    Starved,
+    /// Receiving has ended.
+    Ended,
     /// The application has paused reading, or there is no room for replies.
     Held,
     /// Enough replies wait that they are written before more are made.
@@ -39,55 +42,56 @@ impl<T> Inner<T> {
         }
         let Some(slot) = self.slots.get_mut(handle) else { return };
         let was_unfinished = mem::take(&mut slot.marks.unfinished);
+        let mut starved = mem::take(&mut slot.marks.starved);
         if slot.marks.wants_room && open.conn.sender().has_room() {
-            slot.marks.wants_room = false;
+            (slot.marks.wants_room, starved) = (false, false);
             let tx = open.conn.sender_mut();
             handler(&mut Net::in_turn(self, handle, tx, false), Event::Room(handle));
         }
         let (mut messages, mut spent) = (self.settings.turn_messages.max(1), 0);
-        let unfinished = loop {
-            let stop = self.deliver(handle, &mut open.conn, &mut messages, handler);
-            if matches!(stop, Stop::Removed) {
+        let (unfinished, until) = loop {
+            let stop = match mem::take(&mut starved) {
+                true => Stop::Starved,
+                false => self.deliver(handle, &mut open.conn, &mut messages, handler),
+            };
+            if stop == Stop::Removed {
                 return self.keep_buffers(&mut open);
             }
             let Some(slot) = self.slots.get_mut(handle) else { return };
+            slot.marks.starved = stop == Stop::Starved;
             slot.pump(&mut self.system, &mut open.conn, self.now);
             let Some(wire) = &mut slot.wire else { return };
             let conn = &mut open.conn;
             let held = slot.marks.paused || is_full(conn);
             conn.set_paused(held);
             let reads = match stop {
-                Stop::Step(Ok(Step::Closed) | Err(_)) => {
-                    match wire.end(&mut self.system, conn, self.now) {
-                        Some(reads) => reads,
-                        None => {
-                            self.keep_buffers(&mut open);
-                            return self.finish(handle, Some(open), None, handler);
-                        }
+                Stop::Ended => match wire.end(&mut self.system, conn) {
+                    Some(reads) => reads,
+                    None => {
+                        self.keep_buffers(&mut open);
+                        return self.finish(handle, Some(open), None, handler);
                     }
-                }
-                Stop::Step(_) => !held,
+                },
+                Stop::Starved => !held,
                 Stop::Held | Stop::Cork if !held => continue, // the write made room
                 Stop::Held | Stop::Cork => false,
-                Stop::Share | Stop::Removed => break true,
+                Stop::Share | Stop::Removed => break (true, conn.poll_timeout()),
             };
             if reads && wire.is_readable() {
-                let due = conn.poll_timeout().is_some_and(|at| at <= self.now);
-                if was_unfinished && due {
+                if was_unfinished && conn.poll_timeout().is_some_and(|at| at <= self.now) {
                     // Input that never pauses must not put off deadlines. All that was read has
                     // been delivered here.
-                    let _ = conn.handle_timeout(self.now); // `step` returns the error
+                    let _ = conn.handle_timeout(self.now);
+                    slot.marks.starved = false; // `step` returns the error
                 }
                 if spent >= self.settings.turn_bytes {
-                    break true;
+                    break (true, conn.poll_timeout());
                 }
                 if !conn.receiver().has_buffer() {
                     conn.receiver_mut().lend(self.inputs.take());
                 }
-                let stamps = slot.config.as_ref().is_some_and(|config| config.stamp_reads);
-                let read_at = stamps.then(|| Time::new(self.epoch.elapsed()));
                 let rx = conn.receiver_mut();
-                match wire.receive(&mut self.system, rx, read_at, &mut spent) {
+                match wire.receive(&mut self.system, rx, self.epoch, &mut spent) {
                     Ok(0) => rx.end_of_stream(),
                     Ok(_) => {}
                     Err(error) if is_passing(&error) => {}
@@ -95,28 +99,22 @@ impl<T> Inner<T> {
                         // It ends receiving, after what arrived before.
                         rx.end_of_stream();
                         open.error.get_or_insert(error);
-                        let _ = wire.send(&mut self.system, self.now); // the alert of TLS
+                        let _ = wire.send(&mut self.system); // the alert of TLS
                     }
                 }
-                continue;
-            }
-            let timeout = slot.config.as_ref().map(|config| config.write_timeout);
-            let stalled = timeout.and_then(|timeout| wire.stalled_until(timeout));
-            if stalled.is_some_and(|at| at <= self.now) {
-                wire.give_up(conn);
                 continue;
             }
             match conn.poll_timeout() {
                 // A Ping may be due, or a deadline may have passed.
                 Some(at) if at <= self.now => drop(conn.handle_timeout(self.now)),
-                _ => break false,
+                until => break (false, until),
             }
         };
-        if let Some(slot) = self.slots.get_mut(handle) {
-            slot.marks.unfinished = unfinished;
-        }
-        self.rest(handle, open);
+        self.rest(handle, open, until);
         if unfinished {
+            if let Some(slot) = self.slots.get_mut(handle) {
+                slot.marks.unfinished = true;
+            }
             self.make_ready(handle.at);
         }
     }
@@ -141,15 +139,14 @@ impl<T> Inner<T> {
             let limit = |config: &Arc<Config>| config.cork_limit.min(config.high_water);
             let cork = slot.config.as_ref().map_or(0, limit);
             while !self.turn_changed {
+                // Before the first message nothing is gained by a write, unless there is no room.
                 // Below the limit for corking, there is room.
-                if conn.sender().buffered_amount() >= cork {
-                    if is_full(conn) {
-                        return Stop::Held;
-                    }
-                    // Before the first message nothing is gained by a write.
-                    if delivered {
-                        return Stop::Cork;
-                    }
+                let over = match delivered {
+                    true => conn.sender().buffered_amount() >= cork,
+                    false => is_full(conn),
+                };
+                if over {
+                    return if is_full(conn) { Stop::Held } else { Stop::Cork };
                 }
                 if *messages == 0 {
                     return Stop::Share;
@@ -165,7 +162,8 @@ impl<T> Inner<T> {
                     Ok(Step::Ping | Step::Pong | Step::Close) => {
                         rx.event().map(|event| Event::Control { from: handle, event })
                     }
-                    step => return Stop::Step(step),
+                    Ok(Step::Closed) | Err(_) => return Stop::Ended,
+                    Ok(_) => return Stop::Starved,
                 };
                 let Some(event) = event else { continue 'look };
                 handler(&mut Net::in_turn(self, handle, tx, direct), event);

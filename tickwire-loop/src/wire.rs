@@ -5,7 +5,7 @@ use crate::{
 };
 use std::{
     io::{self, ErrorKind},
-    time::Duration,
+    time::Instant,
 };
 use tickwire::{Connection, Ending, Receiver, Time};
 
@@ -20,12 +20,15 @@ pub(crate) struct Wire {
     shut: bool,
     /// A write has failed for good.
     broken: bool,
+    /// The times of its reads are noted.
+    stamps: bool,
 }
 
 impl Wire {
-    /// A connected stream. `readable` makes the first turn try to read, without a note.
-    pub(crate) fn new(stream: Stream, tls: Option<Box<Tls>>, readable: bool) -> Self {
-        Self { stream, tls, readable, writable: true, shut: false, broken: false }
+    /// A connected stream. `readable` makes the first turn try to read, without a note. `stamps`:
+    /// whether the times of its reads are noted.
+    pub(crate) fn new(stream: Stream, tls: Option<Box<Tls>>, readable: bool, stamps: bool) -> Self {
+        Self { stream, tls, readable, writable: true, shut: false, broken: false, stamps }
     }
 
     pub(crate) fn note(&mut self, note: &Note) {
@@ -34,11 +37,16 @@ impl Wire {
         self.writable |= note.shut || note.writable;
     }
 
+    pub(crate) fn is_plain(&self) -> bool {
+        self.tls.is_none()
+    }
+
     pub(crate) fn is_readable(&self) -> bool {
         self.readable || self.tls.as_ref().is_some_and(|tls| tls.holds)
     }
 
-    /// Reads into a connection's receiver. `spent` grows by the bytes that the stream gave.
+    /// Reads into a connection's receiver. `spent` grows by the bytes that the stream gave. The
+    /// times of reads count from `epoch`.
     ///
     /// # Errors
     ///
@@ -48,39 +56,54 @@ impl Wire {
         &mut self,
         system: &mut System,
         to: &mut Receiver,
-        read_at: Option<Time>,
+        epoch: Instant,
         spent: &mut usize,
     ) -> io::Result<usize> {
+        let stamps = self.stamps.then_some(epoch);
         if self.tls.is_some() {
-            let n = self.read(system, to.spare_mut(), spent)?;
-            to.set_arrival(system.arrived(&self.stream));
-            match read_at {
-                Some(time) => to.commit_at(n, time),
-                None => to.commit(n),
+            let n = self.open(system, to.spare_mut(), stamps, spent)?;
+            to.commit(n);
+            if let (Some(tls), true) = (&self.tls, self.stamps) {
+                to.set_read(tls.read_at, system.arrived(&self.stream));
             }
             return Ok(n);
         }
         if !self.readable {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let read = system.receive(&mut self.stream, to, read_at);
+        let read = system.receive(&mut self.stream, to);
+        if let Some(epoch) = stamps {
+            to.set_read(Some(Time::new(epoch.elapsed())), system.arrived(&self.stream));
+        }
         self.count(read, spent)
     }
 
-    /// Reads plaintext into a slice, as [`receive`](Self::receive).
+    /// Reads plaintext of an opening handshake into a slice, as [`receive`](Self::receive).
     pub(crate) fn read(
         &mut self,
         system: &mut System,
         to: &mut [u8],
         spent: &mut usize,
     ) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else {
-            if !self.readable {
-                return Err(ErrorKind::WouldBlock.into());
-            }
-            let read = system.read(&mut self.stream, to);
-            return self.count(read, spent);
-        };
+        if self.tls.is_some() {
+            return self.open(system, to, None, spent);
+        }
+        if !self.readable {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let read = system.read(&mut self.stream, to);
+        self.count(read, spent)
+    }
+
+    /// Opens records of TLS. `stamps`: the epoch, if the time of the read is noted.
+    fn open(
+        &mut self,
+        system: &mut System,
+        to: &mut [u8],
+        stamps: Option<Instant>,
+        spent: &mut usize,
+    ) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return Ok(0) };
         if let Some(n) = tls.read(to)? {
             return Ok(n);
         }
@@ -88,6 +111,7 @@ impl Wire {
             return Err(ErrorKind::WouldBlock.into());
         }
         let read = system.read(&mut self.stream, tls.spare_mut());
+        tls.read_at = stamps.map(|epoch| Time::new(epoch.elapsed()));
         let read = self.count(read, spent);
         let Some(tls) = &mut self.tls else { return read };
         match read {
@@ -129,12 +153,9 @@ impl Wire {
 
     /// Writes what the connection has to send, as far as the stream takes it.
     #[inline]
-    pub(crate) fn write(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
+    pub(crate) fn write(&mut self, system: &mut System, conn: &mut Connection) {
         if self.tls.is_some() {
-            return self.write_sealed(system, conn, now);
-        }
-        if !conn.sender().has_outgoing() {
-            return;
+            return self.write_sealed(system, conn);
         }
         if self.writable {
             match system.write(&mut self.stream, &mut conn.sender_mut().outgoing()) {
@@ -145,12 +166,14 @@ impl Wire {
         self.tell(conn);
     }
 
-    fn write_sealed(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
+    fn write_sealed(&mut self, system: &mut System, conn: &mut Connection) {
         loop {
-            if self.send(system, now).is_err() {
+            let sent = self.send(system);
+            let Some(tls) = &mut self.tls else { return };
+            conn.sender_mut().set_unflushed(tls.outgoing().len());
+            if sent.is_err() {
                 return self.tell(conn);
             }
-            let Some(tls) = &mut self.tls else { return };
             if !conn.sender().has_outgoing() {
                 return;
             }
@@ -161,7 +184,7 @@ impl Wire {
                 Ok(_) => {}
                 Err(_) => {
                     self.broken = true;
-                    let _ = self.send(system, now); // the alert
+                    let _ = self.send(system); // the alert
                     return self.tell(conn);
                 }
             }
@@ -186,54 +209,27 @@ impl Wire {
     /// # Errors
     ///
     /// `WouldBlock` if the stream takes no more for now.
-    pub(crate) fn send(&mut self, system: &mut System, now: Time) -> io::Result<()> {
+    pub(crate) fn send(&mut self, system: &mut System) -> io::Result<()> {
         let Some(tls) = &mut self.tls else { return Ok(()) };
         while tls.has_outgoing() {
             if !self.writable {
-                tls.stalled.get_or_insert(now);
                 return Err(ErrorKind::WouldBlock.into());
             }
             match system.write_slice(&mut self.stream, tls.outgoing()) {
-                Ok(n) => {
-                    tls.advance(n);
-                    tls.stalled = None;
-                }
+                Ok(n) => tls.advance(n),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    tls.stalled.get_or_insert(now);
                     self.refused(&error);
                     return Err(error);
                 }
             }
         }
-        tls.stalled = None;
         Ok(())
-    }
-
-    /// Whether the session has something to send.
-    pub(crate) fn has_outgoing(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.has_outgoing())
-    }
-
-    /// When to give up a stream that takes none of the session's bytes.
-    pub(crate) fn stalled_until(&self, timeout: Duration) -> Option<Time> {
-        self.tls.as_ref()?.stalled.map(|since| since + timeout)
-    }
-
-    /// Gives up writing.
-    pub(crate) fn give_up(&mut self, conn: &mut Connection) {
-        self.broken = true;
-        if let Some(tls) = &mut self.tls {
-            let all = tls.outgoing().len();
-            tls.advance(all);
-            tls.stalled = None;
-        }
-        conn.write_failed();
     }
 
     /// Writes bytes of an opening handshake. Returns how many were taken: none before the handshake
     /// of TLS is done.
-    pub(crate) fn say(&mut self, system: &mut System, text: &[u8], now: Time) -> io::Result<usize> {
+    pub(crate) fn say(&mut self, system: &mut System, text: &[u8]) -> io::Result<usize> {
         let said = match &mut self.tls {
             Some(tls) => tls.seal_text(text),
             None if text.is_empty() => return Ok(0),
@@ -248,7 +244,7 @@ impl Wire {
                 return wrote;
             }
         };
-        match self.send(system, now) {
+        match self.send(system) {
             Err(error) if !is_passing(&error) => Err(error),
             _ => said,
         }
@@ -256,16 +252,16 @@ impl Wire {
 
     /// Writes a last text, and shuts the stream. The text is short and the first that is written,
     /// so the stream has room for it.
-    pub(crate) fn say_last(&mut self, system: &mut System, text: &[u8], now: Time) {
-        let _ = self.say(system, text, now);
-        let _ = self.shut_down(system, now);
+    pub(crate) fn say_last(&mut self, system: &mut System, text: &[u8]) {
+        let _ = self.say(system, text);
+        let _ = self.shut_down(system);
     }
 
     /// Shuts the stream for writing. Returns `false` if it takes no close_notify yet.
-    fn shut_down(&mut self, system: &mut System, now: Time) -> bool {
+    fn shut_down(&mut self, system: &mut System) -> bool {
         if let Some(tls) = &mut self.tls {
             tls.close();
-            if self.send(system, now).is_err_and(|error| is_passing(&error)) {
+            if self.send(system).is_err_and(|error| is_passing(&error)) {
                 return false;
             }
             self.tls = None; // what comes now is dropped
@@ -278,14 +274,9 @@ impl Wire {
 
     /// Does what a connection that is over wants done. Returns whether its stream is still to be
     /// read, and `None` if all is done.
-    pub(crate) fn end(
-        &mut self,
-        system: &mut System,
-        conn: &mut Connection,
-        now: Time,
-    ) -> Option<bool> {
+    pub(crate) fn end(&mut self, system: &mut System, conn: &mut Connection) -> Option<bool> {
         if conn.ending() == Ending::ShutDown {
-            match self.shut_down(system, now) {
+            match self.shut_down(system) {
                 true => conn.shut_down(),
                 false => conn.write_blocked(),
             }

@@ -1,8 +1,8 @@
 //! How long to wait before the next attempt to connect (RFC 6455 §7.2.3).
 //!
 //! This module decides the next delay, and whether another attempt makes sense. The caller waits,
-//! connects, logs in, subscribes again and recovers missed messages. The example `reconnect` has
-//! such a loop.
+//! connects, logs in, subscribes again and recovers missed messages. The example `reconnect` does
+//! this, except that it marks a gap instead of recovering messages.
 use core::time::Duration;
 use tickwire::{CloseCode, Entropy, handshake::HandshakeError};
 
@@ -10,7 +10,7 @@ use tickwire::{CloseCode, Entropy, handshake::HandshakeError};
 /// a first delay of 0 would never grow.
 const LEAST_STEP: Duration = Duration::from_millis(100);
 
-/// 1012 asks clients to come back after a random 5 to 30 s (IANA registry).
+/// The close code 1012 asks clients to come back after a random 5 to 30 s (IANA registry).
 const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
 /// Delays between attempts to connect: a random first delay, then truncated binary exponential
@@ -49,7 +49,7 @@ pub struct Backoff {
     /// ms.
     pub first_delay: Duration,
     /// The longest delay, unless a server demands more by Retry-After. 60 s unless set. `max_delay`
-    /// bounds the first delay too.
+    /// limits the first delay too.
     pub max_delay: Duration,
     /// The longest Retry-After that is obeyed. A longer Retry-After counts as `max_retry_after`.
     /// The default is 1 h, so that a server that says a year by mistake does not silence a client
@@ -58,7 +58,7 @@ pub struct Backoff {
     /// The largest number of delays in a row without a [`reset`](Self::reset). After these delays,
     /// the result is `None`. Unlimited unless set.
     pub max_attempts: Option<u32>,
-    /// Delays given out since the last reset.
+    /// The number of delays given out since the last reset.
     attempts: u32,
     /// The state of SplitMix64, which spreads clients over time and protects no secret.
     random: u64,
@@ -105,23 +105,23 @@ impl Backoff {
 
     /// Says how long the connection that has just ended was open, not counting the time to connect.
     /// If the connection was open for the longest delay or more, this call is a
-    /// [`reset`](Self::reset). Short delays after such long connections burden the server no more
-    /// than long delays would.
+    /// [`reset`](Self::reset). Short delays after connections of this length burden the server no
+    /// more than long delays would.
     pub const fn connected_for(&mut self, open: Duration) {
         if open.as_nanos() >= self.max_delay.as_nanos() {
             self.reset();
         }
     }
 
-    /// The delay after a connection that ended with a Close, or `None` if another attempt would not
-    /// help or exceeds `max_attempts`. `code` is the code of [`Closed`](tickwire::Closed),
-    /// including 1005 and 1006; see [`CloseCode::is_retryable`]. Handle the application's own codes
-    /// before this call.
+    /// The delay after a connection that ended with a Close. Returns `None` if another attempt
+    /// would not help or exceeds `max_attempts`. `code` is the code of
+    /// [`Closed`](tickwire::Closed), including 1005 and 1006; see [`CloseCode::is_retryable`].
+    /// Handle the application's own codes before this call.
     ///
     /// 1012 (service restart) gives at least a random 5 to 30 s, as in the IANA registry. 1013 (try
     /// again later) gives a random time between half the longest delay and the longest delay.
-    /// Neither exceeds the longest delay, whatever the first delay is. For your own server, and in
-    /// tests, set [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay). If
+    /// Neither delay exceeds the longest delay, whatever the first delay is. For your own server,
+    /// and in tests, set [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay). If
     /// `max_delay` is below 5 s, the delay after a 1012 is exactly `max_delay`.
     pub fn after_close(&mut self, code: u16) -> Option<Duration> {
         if CloseCode::new(code).is_some_and(|code| !code.is_retryable()) {
@@ -149,10 +149,10 @@ impl Backoff {
         Some(self.next()?.saturating_add(asked.min(self.max_retry_after)))
     }
 
-    /// The delay after a refusal by an HTTP status other than 101, or `None` if another attempt
-    /// would not help or exceeds `max_attempts`; see [`HandshakeError::is_retryable`]. The server's
-    /// Retry-After is added to the delay that is due anyway. So clients with the same Retry-After
-    /// do not come back at the same time.
+    /// The delay after the server has refused the handshake with an HTTP status other than 101.
+    /// Returns `None` if another attempt would not help or exceeds `max_attempts`; see
+    /// [`HandshakeError::is_retryable`]. The server's Retry-After is added to the delay that is due
+    /// anyway. So clients with the same Retry-After do not come back at the same time.
     ///
     /// See [`Refusal::retry_after`](tickwire::handshake::client::Refusal::retry_after).
     pub fn after_refusal(

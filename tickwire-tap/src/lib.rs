@@ -1,10 +1,11 @@
-//! A wire tap: [`Tap`] records the bytes that pass over a stream, [`Recording`] replays them into
-//! the core of `tickwire`. For bug reports, and for tests made from real sessions.
+//! A wire tap: [`Tap`] records the bytes that pass over a stream, and [`Recording`] replays them
+//! into the core of `tickwire`. Use the crate for bug reports, and for tests made from real
+//! sessions.
 //!
 //! A recording is text, with a line for each read and write: the time in seconds, the direction,
-//! and the bytes in hexadecimal. **A recording has everything**, including cookies, tokens and
-//! payloads, so look at a recording before you share it. With TLS, put the tap around the TLS
-//! stream, so that the tap records the plaintext.
+//! and the bytes in hexadecimal. **A recording contains every byte**, including cookies, tokens and
+//! payloads, so read a recording before you share it. With TLS, put the tap around the TLS stream,
+//! so that the tap records the plaintext.
 //!
 //! ```
 //! use tickwire::Config;
@@ -105,8 +106,8 @@ impl Log {
 }
 
 impl<S> Tap<S> {
-    /// Records from now on into `to`: a file, or any writer that does not keep a runtime waiting.
-    /// Each read and each write of the stream becomes one `write_all` to `to`.
+    /// Makes a tap that records from now on into `to`: a file, or any writer that does not keep a
+    /// runtime waiting. Each read and each write of the stream becomes one `write_all` to `to`.
     ///
     /// If `to` fails, the recording ends, the stream continues, and [`failed`](Self::failed) is
     /// true.

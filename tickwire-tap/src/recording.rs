@@ -31,12 +31,12 @@ const MAX_HEAD: usize = 64 << 10;
 /// The bytes that passed over a stream, in order.
 ///
 /// A replay gives the same events as the connection gave, with the same reads and times. A replay
-/// does not send the application's messages again, and drops the core's answers. A recording does
-/// not have the application's calls. So messages that the connection discarded after `fail` or
-/// `close` come as events.
+/// does not send the application's messages again, and drops the core's replies. A recording does
+/// not have the application's calls. So a replay also reports messages that the recorded connection
+/// discarded after `fail` or `close`.
 ///
-/// A recording does not say when the connection looked at the clock, so a replay has no deadlines.
-/// A connection that a deadline has ended is still open at the end of its replay.
+/// A recording does not say when the connection read the clock, so a replay has no deadlines. A
+/// connection that a deadline has ended is still open at the end of its replay.
 ///
 /// A recording does not say how the application received, so a replay gives whole messages. If the
 /// connection received in chunks ([`step_chunk`](Connection::step_chunk)), raise the limits that do
@@ -184,7 +184,8 @@ impl Recording {
         Err(HandshakeError::Incomplete)
     }
 
-    /// The head that was written first, as far as the recording has it, up to `MAX_HEAD` bytes.
+    /// The first head that the recorded end has written, as far as the recording has this head, up
+    /// to `MAX_HEAD` bytes.
     fn head(&self) -> Vec<u8> {
         let mut head = Vec::new();
         for passed in self.passed.iter().filter(|passed| !passed.received) {
@@ -226,8 +227,8 @@ fn named<'h>(head: &'h [u8], name: &'static str) -> impl Iterator<Item = &'h str
     })
 }
 
-/// Gives the recorded nonce to the handshake, and zeros after that: a replay's masking keys are
-/// never used.
+/// Gives the recorded nonce to the handshake, and zeros after that, because a replay sends nothing
+/// that needs masking keys.
 struct Nonce(Option<Vec<u8>>);
 
 impl Entropy for Nonce {
@@ -241,7 +242,7 @@ impl Entropy for Nonce {
 
 fn replay(connection: &mut Connection, passed: &[Passed], mut see: impl FnMut(Time, Event<'_>)) {
     let mut now = Time::ZERO;
-    step(connection, now, &mut see); // the bytes after the head, from the same read
+    step(connection, now, &mut see); // the bytes that one read brought together with the head
     for passed in passed {
         now = passed.at;
         match passed.bytes.is_empty() {
@@ -249,14 +250,15 @@ fn replay(connection: &mut Connection, passed: &[Passed], mut see: impl FnMut(Ti
             true => connection.receiver_mut().end_of_stream(),
             false => {
                 put!(connection.receiver_mut(), &passed.bytes);
-                connection.receiver_mut().commit_at(0, now); // when all bytes of the read had arrived
+                // By `now`, all bytes of this read had arrived.
+                connection.receiver_mut().set_read(Some(now), None);
             }
         }
         step(connection, now, &mut see);
     }
 }
 
-/// Passes the events so far to `see`, and drops the core's answers.
+/// Passes the events so far to `see`, and drops the core's replies.
 fn step(connection: &mut Connection, now: Time, see: &mut impl FnMut(Time, Event<'_>)) {
     loop {
         match connection.step() {

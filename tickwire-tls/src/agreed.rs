@@ -1,4 +1,4 @@
-//! The results of a handshake, as rustls tells them.
+//! The results of a handshake, as rustls reports them.
 use ::rustls::{
     CommonState, HandshakeKind, ProtocolVersion, SupportedCipherSuite, pki_types::CertificateDer,
 };

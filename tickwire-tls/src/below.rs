@@ -13,7 +13,8 @@ pub struct Below {
 }
 
 impl Below {
-    /// Says that plaintext was sealed for a write, and that its ciphertext is to be sent.
+    /// Says that a new write has sealed its plaintext, and that none of its ciphertext is written
+    /// yet.
     #[inline]
     pub fn begin(&mut self) {
         self.taken = false;

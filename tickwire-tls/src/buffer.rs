@@ -2,7 +2,7 @@
 use crate::pool;
 use std::{io, vec::Vec};
 
-/// The smallest buffer to build records in, and the least room to read into.
+/// The smallest buffer to build records in, and the least room to read into, in bytes.
 const LEAST: usize = 4 << 10;
 /// The size of a new buffer to read into: twice the plaintext of the longest record.
 const WIRE: usize = 32 << 10;
@@ -39,8 +39,8 @@ impl Buffer {
         self.bytes.get_mut(self.start..self.end).unwrap_or_default()
     }
 
-    /// Room for at least `len` bytes after the content. [`commit`](Self::commit) adds bytes in this
-    /// room to the content.
+    /// Room for at least `len` bytes after the content. After writing into the room, call
+    /// [`commit`](Self::commit).
     #[inline]
     pub(super) fn spare(&mut self, len: usize) -> &mut [u8] {
         if self.bytes.is_empty() {

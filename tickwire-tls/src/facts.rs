@@ -5,7 +5,7 @@ use ::rustls::{
     pki_types::CertificateDer,
 };
 
-/// Reads from rustls' connection or, once that connection is gone, from the results that are kept.
+/// Reads a result from rustls' connection, or from `Agreed` once that connection is gone.
 macro_rules! agreed {
     ($self:expr, $state:ident => $of_rustls:expr, $agreed:ident => $ours:expr) => {
         match &$self.engine {

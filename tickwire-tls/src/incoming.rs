@@ -14,14 +14,16 @@ impl Session {
     /// Opens the records that have arrived, copies their plaintext to `to`, and returns the length
     /// of that plaintext. Plaintext that does not fit waits for the next call. If `to` is not
     /// empty, `Some(0)` means that the peer has sent its close_notify. Later bytes from the peer
-    /// are ignored (RFC 8446 §6.1). `None` asks for [more of the stream](Self::spare_mut).
+    /// are ignored (RFC 8446 §6.1). `None` means that the session needs [more bytes of the
+    /// stream](Self::spare_mut).
     ///
     /// # Errors
     ///
     /// All plaintext before an error is returned first. Every later call returns the same error.
     /// `UnexpectedEof` means that the stream ended without a close_notify: data of the peer may be
-    /// missing. Any other error is a TLS error, about the peer's certificate or bytes, with a
-    /// [`rustls::Error`] inside. The alert that tells the peer why is [outgoing](Self::outgoing).
+    /// missing. Any other error is a TLS error with a [`rustls::Error`] inside, for example about
+    /// the peer's certificate. If an alert tells the peer the reason, the alert is
+    /// [outgoing](Self::outgoing).
     pub fn read(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
         let read = self.read_on(to);
         if let Ok(None) = read {
@@ -138,7 +140,8 @@ impl Session {
         self.input.clear();
     }
 
-    /// Continues the handshake, and then the processing of the records after it.
+    /// Continues the handshake. If rustls keeps the keys, also processes the records after the
+    /// handshake.
     fn progress(&mut self) {
         while let (Engine::Opening(opening), None) = (&mut self.engine, &self.failed) {
             let handshaking = opening.state().is_handshaking();
@@ -168,7 +171,8 @@ impl Session {
         }
     }
 
-    /// Processes new input. Records in place are not opened here, but by `read`.
+    /// Processes new input. If the session works in place (`Engine::Records`), `read` opens the
+    /// records, and this call leaves them in `input`.
     pub(super) fn go_on(&mut self) {
         match &mut self.engine {
             // Bytes after a close_notify are not data (A98).
@@ -194,7 +198,8 @@ impl Session {
                 Ok(0) => return self.input.clear(),
                 Ok(n) => self.input.consume(n),
                 Err(error) => {
-                    // If rustls is full, its plaintext has to be read first.
+                    // If rustls holds all the plaintext that it allows, the caller has to read it
+                    // first.
                     let full = opened(self.closed, || conn.process_new_packets());
                     if full.is_ok_and(|state| state.plaintext_bytes_to_read() > 0) {
                         return;
@@ -213,7 +218,7 @@ impl Session {
 
 /// Lets rustls process ciphertext. After our close_notify, debug builds of rustls assert that no
 /// record is bad, because a bad record would lead to a second alert. This function turns the panic
-/// into an error, as in release builds. rustls is then given nothing more.
+/// into an error, as in release builds. After this error, rustls gets no more input.
 fn opened<T>(closed: bool, open: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     if !closed {
         return open();

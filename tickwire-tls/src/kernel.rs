@@ -11,7 +11,7 @@ use ::rustls::{
 };
 use std::boxed::Box;
 
-/// rustls' object that stores tickets and derives the next keys, by role.
+/// rustls' object that stores tickets and derives the next keys, for a client or a server.
 pub(super) enum Kernel {
     Client(KernelConnection<ClientConnectionData>),
     Server(KernelConnection<ServerConnectionData>),
@@ -38,11 +38,11 @@ impl Kernel {
 
 /// How the provider seals a record, and how many records it may seal under one key.
 pub(super) enum Seal {
-    /// With the provider's protection of QUIC packets, which seals in place. A TLS record with the
-    /// same key, initialisation vector, number and additional data has the same ciphertext and tag
-    /// (RFC 9001 §5.3).
+    /// The provider's protection of QUIC packets, which seals in place. A TLS record with the same
+    /// key, initialisation vector, sequence number and additional data has the same ciphertext and
+    /// tag (RFC 9001 §5.3).
     InPlace(Box<dyn PacketKey>, u64),
-    /// With the provider's protection of records, which allocates memory for each record.
+    /// The provider's protection of records, which allocates memory for each record.
     Whole(Box<dyn MessageEncrypter>, u64),
 }
 

@@ -40,7 +40,8 @@ use std::{
     vec::Vec,
 };
 
-/// The protocol for ALPN (RFC 7301): a WebSocket begins as HTTP/1.1.
+/// The protocol that a client asks for by ALPN (RFC 7301). A WebSocket connection begins as
+/// HTTP/1.1.
 const ALPN: &[u8] = b"http/1.1";
 
 /// A client's configuration, with the platform's roots and without a client certificate. If the
@@ -52,13 +53,13 @@ const ALPN: &[u8] = b"http/1.1";
 /// setting also lets any code that makes a session with this configuration ask for the session's
 /// keys.
 ///
-/// On Linux and the BSDs the roots come from the system's bundle, or from `SSL_CERT_FILE` and
-/// `SSL_CERT_DIR`. An Android application first has to hand its context to
-/// `rustls-platform-verifier`.
+/// On Linux and the BSDs the roots come from the operating system's bundle of certificates, or from
+/// the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. An Android application must hand its
+/// context to `rustls-platform-verifier` before this call.
 ///
 /// # Errors
 ///
-/// If the platform has no roots; the next call looks again.
+/// If the platform has no roots. A later call searches for roots again.
 pub fn platform_config() -> Result<Arc<ClientConfig>, TlsError> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
@@ -71,8 +72,8 @@ pub fn platform_config() -> Result<Arc<ClientConfig>, TlsError> {
 
 /// Like [`platform_config`], but also trusts the certificate authorities in a PEM text, for example
 /// those of a company. Make the configuration once and share it, because each configuration keeps
-/// its own session tickets. This function does not exist on Android, where the network security
-/// configuration of an application names its authorities.
+/// its own session tickets. This function does not exist on Android: there an application names its
+/// authorities in its network security configuration.
 ///
 /// # Errors
 ///
@@ -107,7 +108,7 @@ fn client_config(
     Ok(Arc::new(config))
 }
 
-/// Why TLS failed: because of the peer, or because of this end's configuration.
+/// Why TLS failed. The cause may be the peer, the network or this end's configuration.
 ///
 /// The error's source is rustls' error. The error's text is safe to print: text from the peer is
 /// escaped and truncated.
@@ -152,8 +153,8 @@ impl TlsError {
     }
 
     /// Whether a new connection may succeed later, for example because the network garbled a
-    /// record, or the peer has a temporary fault. `false` for certificate errors of either end, and
-    /// for peers that share no parameters with us.
+    /// record, or the peer has a temporary fault. `false` if either end refused the other's
+    /// certificate, and if the ends share no parameters.
     pub fn is_retryable(&self) -> bool {
         use AlertDescription as Alert;
         match &*self.0 {
@@ -170,7 +171,7 @@ impl TlsError {
         }
     }
 
-    /// The TLS error inside an error of a stream: a stream of this crate, or another stream on
+    /// The TLS error inside the `io::Error` of a stream of this crate, or of another stream on
     /// rustls.
     pub fn inside(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref::<::rustls::Error>().cloned().map(Self::from)
@@ -241,7 +242,7 @@ impl fmt::Display for TlsError {
     }
 }
 
-/// Whether the peer shows an authority's certificate as its own. Nearly always the certificate is
+/// Whether the peer shows an authority's certificate as its own. That certificate is nearly always
 /// self-signed. (rustls has no variant for this error. The text is the error's name in the
 /// verifier.)
 fn shows_authority(error: &CertificateError) -> bool {
@@ -283,7 +284,7 @@ impl fmt::Display for BadCertificate {
     }
 }
 
-/// Writes text. Escapes all characters but printable ASCII, and truncates the text.
+/// A writer that escapes all characters except printable ASCII, and truncates the text.
 struct Escaped<'a, 'b> {
     to: &'a mut fmt::Formatter<'b>,
     left: usize,

@@ -38,9 +38,10 @@ pub(super) struct Opening {
     /// them again at its next step.
     input: Buffer,
     seen: usize,
-    /// A server's count of the ClientHello's bytes; `None` once the ClientHello was complete.
+    /// A server's count of the ClientHello's bytes; `None` once the ClientHello is complete, and
+    /// for a client.
     hello: Option<Hello>,
-    /// The server name in the ClientHello, which `side` does not tell.
+    /// The server name in the ClientHello. rustls' unbuffered connection does not tell this name.
     name: Option<String>,
     /// Data that is decrypted and not yet read.
     plain: Buffer,
@@ -179,7 +180,7 @@ impl Opening {
                     }
                 }
                 None => {
-                    // rustls looks at an incomplete record too, so that bytes that are not TLS fail
+                    // rustls also checks an incomplete record, so that bytes that are not TLS fail
                     // at once.
                     let len = behind.len();
                     self.seen += len;
@@ -202,7 +203,8 @@ impl Opening {
         len
     }
 
-    /// Encrypts data in the fewest records, at most `WAITING`. Returns the number of bytes taken.
+    /// Encrypts data in the fewest records, until `out` holds about `WAITING` bytes. Returns the
+    /// number of bytes encrypted.
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
         let (mut data, mut room) = (Vec::new(), WAITING.saturating_sub(out.len()));
         for slice in from {
@@ -239,7 +241,7 @@ impl Opening {
         suite.is_some_and(gives_keys)
     }
 
-    /// Returns the record layer that takes over, and the input that has arrived for it.
+    /// Returns the record layer that takes over, and the input that has arrived for this layer.
     pub(super) fn into_records(mut self) -> Result<(Records, Buffer), Error> {
         let name = self.name.take();
         let agreed = Agreed::of(self.state(), name);
@@ -317,7 +319,7 @@ fn encrypt<Data>(
     encrypted.map_err(|_| Error::EncryptError)
 }
 
-/// Calls `write` with room in `out`, as much as `write` asks for.
+/// Calls `write` with room in `out`, and again with more room if `write` asks for more.
 fn fitting<E>(
     out: &mut Buffer,
     mut write: impl FnMut(&mut [u8]) -> Result<Result<usize, E>, InsufficientSizeError>,
@@ -331,7 +333,7 @@ fn fitting<E>(
     }
 }
 
-/// The length of the record that `wire` begins with; without a whole header, the header's length.
+/// The length of the first record in `wire`. If its header is incomplete, the header's length.
 fn record_len(wire: &[u8]) -> usize {
     let len = |&[_, _, _, hi, lo]: &[u8; HEADER]| usize::from(u16::from_be_bytes([hi, lo]));
     HEADER + wire.first_chunk().map_or(0, len)
@@ -351,8 +353,8 @@ impl Hello {
     }
 }
 
-/// The server name that the client asks for in its ClientHello. `None` for a bad ClientHello:
-/// rustls' own connection (`Opening::side`) reports the error.
+/// The server name that the client asks for in its ClientHello. `None` also for a bad ClientHello:
+/// rustls' own connection (`Opening::side`) reports that error.
 fn server_name(hello: Option<&[u8]>) -> Option<String> {
     let (mut acceptor, mut wire) = (Acceptor::default(), hello?);
     while acceptor.read_tls(&mut wire).ok()? > 0 {
@@ -363,7 +365,8 @@ fn server_name(hello: Option<&[u8]>) -> Option<String> {
     None
 }
 
-/// The most plaintext in a record. `max_fragment_size` of a configuration also counts the header.
+/// The most plaintext in a record, in bytes. `max_fragment_size` of a configuration also counts the
+/// header.
 fn fragment(size: Option<usize>) -> usize {
     size.map_or(PLAIN, |size| size.saturating_sub(HEADER)).clamp(1, PLAIN)
 }

@@ -9,7 +9,8 @@ const MOST: usize = 4 << 20;
 const LISTED: usize = 32;
 
 struct Pool {
-    /// The buffer given last is taken first, because it is still in the processor's cache.
+    /// The buffers that wait for their next use. The buffer that came back last is taken first,
+    /// because it is still in the processor's cache.
     free: Vec<Vec<u8>>,
     /// The capacity of all buffers in `free`, in bytes.
     bytes: usize,
@@ -19,7 +20,7 @@ std::thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { free: Vec::new(), bytes: 0 }) };
 }
 
-/// Takes a buffer of `len` to `2 * len` bytes, which still has the contents of its last use.
+/// Takes a buffer of `len` to `2 * len` bytes, which may still have the contents of its last use.
 #[inline]
 pub(crate) fn take(len: usize) -> Vec<u8> {
     let kept = POOL.try_with(|pool| pool.borrow_mut().take(len)).ok().flatten();

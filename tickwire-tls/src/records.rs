@@ -1,7 +1,7 @@
 //! The record layer of TLS 1.3 after the handshake (RFC 8446, chapters 5, 6 and 4.6). This module
 //! opens and seals records in place. rustls handles keys, tickets and secrets. rustls'
-//! cryptographic provider protects each record (AEAD, nonce, padding). What is left is here:
-//! framing, sequence numbers and the messages after the handshake.
+//! cryptographic provider protects each record (AEAD, nonce, padding). This module does the rest:
+//! framing, sequence numbers, and the messages after the handshake.
 use super::{
     agreed::Agreed,
     buffer::Buffer,
@@ -24,11 +24,12 @@ pub(super) const HEADER: usize = 5;
 const TAG: usize = 16;
 /// The most plaintext in a record (RFC 8446 §5.1).
 pub(super) const PLAIN: usize = 1 << 14;
-/// The most that a record holds beyond its plaintext (RFC 8446 §5.2).
+/// The most bytes that a record adds to its plaintext (RFC 8446 §5.2).
 const EXPANSION: usize = 256;
-/// The longest handshake message that is assembled: rustls has the same bound.
+/// The longest handshake message, in bytes, that is assembled from records. rustls has the same
+/// bound.
 pub(super) const HANDSHAKE: usize = 65535;
-/// The most ciphertext that may wait to be written. rustls has the same bound.
+/// The most ciphertext, in bytes, that may wait to be written. rustls has the same bound.
 pub(super) const WAITING: usize = 64 << 10;
 /// The most records in a row that bring no data: empty records, KeyUpdates, and records that
 /// complete no handshake message. rustls allows 32 empty records and 32 KeyUpdates, but a record of
@@ -58,8 +59,8 @@ pub(super) enum Opened {
     End,
 }
 
-/// The record layer, in both directions. Not `Clone`, because a sequence number must be used only
-/// once.
+/// The record layer, in both directions. This type is not `Clone`, because a sequence number must
+/// be used only once.
 pub(super) struct Records {
     agreed: Agreed,
     kernel: Kernel,
@@ -74,7 +75,7 @@ pub(super) struct Records {
     fragment: usize,
     /// The peer has asked us for a KeyUpdate (RFC 8446 §4.6.3).
     owes_update: bool,
-    /// We have sent an alert that ends our direction.
+    /// We have sent an alert, after which we send nothing more.
     silent: bool,
     /// The beginning of a handshake message whose rest has not arrived.
     partial: Vec<u8>,
@@ -177,7 +178,7 @@ impl Records {
     }
 
     /// Handles an alert. Returns whether the alert is the close_notify (RFC 8446 §6.1). Every other
-    /// alert ends the connection, except a user_canceled.
+    /// alert ends the connection, except user_canceled as a warning.
     fn alerted(&mut self, alert: &[u8]) -> Result<bool, Fault> {
         let &[level, description] = alert else {
             return Err(match alert.len() {
@@ -205,8 +206,8 @@ impl Records {
         all.extend_from_slice(payload);
         let left = self.messages(&all)?.len();
         if left == all.len() {
-            // Otherwise 64 KiB in records of one byte each would cost much work and bring no
-            // message.
+            // Without this limit, 64 KiB in records of one byte each would cost much work and bring
+            // no message.
             bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyEmptyFragments)?;
         }
         all.drain(..all.len() - left);
@@ -232,7 +233,7 @@ impl Records {
         Ok(from)
     }
 
-    /// Processes one message. `last` says whether no other message follows in the same record.
+    /// Processes one message. `last`: whether no other message follows in the same record.
     fn message(&mut self, kind: HandshakeType, body: &[u8], last: bool) -> Result<(), Fault> {
         match (kind, &mut self.kernel) {
             (HandshakeType::NewSessionTicket, Kernel::Client(kernel)) => {
@@ -269,7 +270,8 @@ impl Records {
         Ok(())
     }
 
-    /// Seals data in the fewest records, at most `WAITING`. Returns the number of bytes sealed.
+    /// Seals data in the fewest records, until `out` holds about `WAITING` bytes. Returns the
+    /// number of bytes sealed.
     #[inline]
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
         if self.silent {
@@ -326,8 +328,8 @@ impl Records {
         self.seal(kind, &mut Slices::new(&slices), message.len(), out)
     }
 
-    /// Seals the next `len` bytes as one record. The sequence number is counted as used first. So
-    /// no two records have the same number, even if sealing fails.
+    /// Seals the next `len` bytes as one record. The sequence number counts as used before the
+    /// sealing begins. So no two records have the same sequence number, even if sealing fails.
     #[inline]
     fn seal(
         &mut self,
@@ -353,7 +355,7 @@ impl Records {
                     *inner = kind.into();
                 }
                 let sealed = key.encrypt_in_place(seq, header, body);
-                // Matched by reference, because moving the tag would copy it in pieces.
+                // `sealed` is matched by reference, because moving the tag would copy it in pieces.
                 match (&sealed, rest.first_chunk_mut::<TAG>()) {
                     (Ok(sealed), Some(tag)) if sealed.as_ref().len() == TAG => {
                         tag.copy_from_slice(sealed.as_ref());
@@ -384,7 +386,7 @@ fn seal_whole(
     Ok(key.encrypt(OutboundPlainMessage { typ, version, payload }, seq)?.encode())
 }
 
-/// The length of the record that `wire` begins with; `None` if the header is not there in full.
+/// The length of the first record in `wire`; `None` if its header is incomplete.
 fn record(wire: &[u8]) -> Result<Option<usize>, Fault> {
     let Some(&[kind, version, _, hi, lo]) = wire.first_chunk() else {
         return Ok(None);

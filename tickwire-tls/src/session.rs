@@ -19,10 +19,10 @@ use std::{
     vec,
 };
 
-/// The number of bytes of ciphertext that one read of a stream may take without finding data. Then
-/// the read yields, so that other tasks run and deadlines are checked. The limit is larger than any
-/// record, and larger than the longest handshake message in full records. So the yield interrupts
-/// neither a record nor a handshake message.
+/// The most ciphertext, in bytes, that one read of a stream opens without finding data. After more
+/// bytes the read yields, so that other tasks run and deadlines are checked. This limit is larger
+/// than any record, and larger than the longest handshake message in full records. So the yield
+/// interrupts neither a record nor a handshake message.
 pub const BARREN: usize = 128 << 10;
 
 /// A TLS session without I/O: it turns ciphertext into plaintext, and plaintext into ciphertext.
@@ -33,21 +33,21 @@ pub const BARREN: usize = 128 << 10;
 /// 1. [`read`](Self::read) plaintext, and hand it to the protocol.
 /// 2. [`write`](Self::write) the data that the protocol has to send.
 /// 3. Write the [`outgoing`](Self::outgoing) ciphertext to the stream, then
-///    [`advance`](Self::advance). Go back to 2 if the protocol still has data. Do this step even if
+///    [`advance`](Self::advance). Go back to 2 if the protocol still has data. Do step 3 even if
 ///    the protocol sends nothing: the session itself sends handshake messages, tickets and alerts.
 /// 4. If `read` returned `None`, read the stream into [`spare_mut`](Self::spare_mut), and call
 ///    [`commit`](Self::commit). At the end of the stream, call
 ///    [`end_of_stream`](Self::end_of_stream) instead.
 ///
-/// The handshake needs no other calls. Sessions stack: the stream may itself be a `Session`, as for
-/// `wss` through an HTTPS proxy. A session has no deadlines. So the caller must bound the time of
-/// the handshake, and the time during which the stream takes no outgoing ciphertext.
+/// The handshake needs no other calls. Sessions can be stacked: the stream below may itself be a
+/// `Session`, as for `wss` through an HTTPS proxy. A session has no deadlines. So the caller must
+/// limit how long the handshake may take, and how long the stream may refuse outgoing ciphertext.
 ///
 /// ```
 /// use std::io;
 /// use tickwire_tls::Session;
 ///
-/// /// One round of a session, with the session of the far end. Returns whether there was anything to do.
+/// /// One round of the session `tls`, whose peer is `far`. Returns whether it did anything.
 /// fn round(tls: &mut Session, said: &mut &[u8], heard: &mut Vec<u8>, far: &mut Session) -> io::Result<bool> {
 ///     let mut plain = [0; 1024];
 ///     let read = tls.read(&mut plain)?;
@@ -87,25 +87,27 @@ pub const BARREN: usize = 128 << 10;
 /// ```
 ///
 /// **Closing.** Before the stream is shut for writing, call [`close`](Self::close) and write the
-/// outgoing ciphertext. If `read` fails, keep its error and write the outgoing ciphertext, which is
-/// the alert.
+/// outgoing ciphertext. If `read` fails, keep its error and write the outgoing ciphertext, which
+/// contains the alert for the peer.
 ///
-/// If the configuration has `enable_secret_extraction` set and the handshake agrees on TLS 1.3,
-/// this crate opens and seals the records [in place](Self::in_place). The cryptography is that of
-/// the configuration's provider. Otherwise rustls opens and seals the records, with one more
-/// allocation and two more copies for each record. In both cases rustls does the handshake, checks
-/// certificates, and handles tickets and keys.
+/// In a session from [`client`](Self::client) or [`server`](Self::server), this crate opens and
+/// seals the records [in place](Self::in_place) on four conditions: the configuration has
+/// `enable_secret_extraction` set, a server's configuration allows no early data, the handshake
+/// agrees on TLS 1.3, and the provider hands over the keys. The configuration's provider does the
+/// cryptography. Otherwise rustls opens and seals the records, with one more allocation and two
+/// more copies for each record. In both cases rustls does the handshake, checks certificates, and
+/// handles tickets and keys.
 pub struct Session {
     pub(super) engine: Engine,
     /// A part of the handshake is not yet done, written and flushed. While this flag is set, the
-    /// reader sends, because the peer may wait for the rest of the handshake. The first write of
-    /// data clears the flag: from then on the writer sends everything.
+    /// stream's reader also sends ciphertext, because the peer may wait for the rest of the
+    /// handshake. The first write of data clears the flag: from then on the writer sends.
     opening: bool,
     /// Ciphertext that has arrived and is not yet decrypted.
     pub(super) input: Buffer,
-    /// The part of `input` with the first record's data that the caller has not read yet.
+    /// The part of `input` that holds unread data: the rest of the first record's data.
     pub(super) plain: Range<usize>,
-    /// The length of that first record.
+    /// The length in bytes of the record that `plain` lies in, which is the first in `input`.
     pub(super) record: usize,
     /// Ciphertext to write to the stream. Under `Engine::Rustls`, rustls may hold more.
     pub(super) out: Buffer,
@@ -131,15 +133,15 @@ pub(super) enum Engine {
 }
 
 impl Session {
-    /// Whether records are opened and sealed in place, which is decided at the end of the
-    /// handshake.
+    /// Whether this crate opens and seals the records in place. `false` until the handshake is
+    /// over.
     pub fn in_place(&self) -> bool {
         matches!(self.engine, Engine::Records(_))
     }
 
-    /// rustls' own connection, for example for exporters. Always `Some` for a session from
-    /// [`new`](Self::new), and for a server's session with early data. For other sessions, `None`
-    /// if the configuration sets `enable_secret_extraction`, even with TLS 1.2.
+    /// rustls' own connection, for example to export keying material. Always `Some` for a session
+    /// from [`new`](Self::new), and for a server's session with early data. For other sessions,
+    /// `None` if the configuration sets `enable_secret_extraction`, even with TLS 1.2.
     pub fn connection(&self) -> Option<&Connection> {
         match &self.engine {
             Engine::Rustls(conn) => Some(conn),
@@ -181,7 +183,8 @@ impl Session {
     ///
     /// If the configuration is inconsistent.
     pub fn server(config: Arc<ServerConfig>) -> Result<Self, TlsError> {
-        // Nobody reads early data here, and rustls' unbuffered connection cannot leave it unread.
+        // Sessions do not read early data, and rustls' unbuffered connection cannot leave it
+        // unread.
         if config.enable_secret_extraction && config.max_early_data_size == 0 {
             Ok(Self::with(Engine::Opening(Box::new(Opening::server(config)?))))
         } else {
@@ -214,13 +217,13 @@ impl Session {
     /// Room to read the stream into, at least 4 KiB. Call this only after [`read`](Self::read)
     /// returned `None`: otherwise committed bytes that are not yet read pile up in the session,
     /// without a limit. The room is a buffer of the thread's pool. The buffer goes back to the pool
-    /// when `read` returns `None` again, or with a `commit` of 0 bytes.
+    /// when `read` returns `None` again, or when the caller commits 0 bytes.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.input.room()
     }
 
     /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut), and continues the
-    /// handshake. If the stream had no bytes, `n` is 0. At the end of the stream, call
+    /// handshake. If the stream had no bytes to read, pass 0. At the end of the stream, call
     /// [`end_of_stream`](Self::end_of_stream) instead.
     ///
     /// # Panics
@@ -235,8 +238,8 @@ impl Session {
     }
 
     /// Says that the stream ended. [`read`](Self::read) still returns all plaintext that arrived
-    /// before. Then it returns the error `UnexpectedEof`, unless the peer has sent its close_notify
-    /// (RFC 8446 §6.1).
+    /// before the end. Then it returns the error `UnexpectedEof`, unless the peer has sent its
+    /// close_notify (RFC 8446 §6.1).
     pub fn end_of_stream(&mut self) {
         self.eof = true;
     }
@@ -252,9 +255,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The error of [`read`](Self::read), once TLS has failed, or the stream has ended during the
-    /// handshake. During the handshake the error comes even if there is nothing to seal. After TLS
-    /// has failed, the alert is outgoing. `BrokenPipe` after [`close`](Self::close).
+    /// The error of [`read`](Self::read), once TLS has failed, or once the stream has ended during
+    /// the handshake. During the handshake, this call returns the error even if there is nothing to
+    /// seal. `BrokenPipe` after [`close`](Self::close).
     pub fn write(&mut self, from: &mut impl Buf) -> io::Result<usize> {
         if self.is_handshaking() {
             return self.check().map(|()| 0);
@@ -273,15 +276,16 @@ impl Session {
         Ok(all)
     }
 
-    /// Queues a close_notify, which tells the peer that we send no more. The close_notify is then
-    /// [outgoing](Self::outgoing). Call this before the stream is shut for writing. The caller can
-    /// still read data from the peer (RFC 8446 §6.1). The session answers the peer's close_notify
-    /// only when this is called. If the configuration has `enable_secret_extraction` set, no
-    /// close_notify is sent during the handshake.
+    /// Queues a close_notify, which tells the peer that we send no more data. The close_notify is
+    /// then [outgoing](Self::outgoing). Call this before the stream is shut for writing. The caller
+    /// can still read data from the peer (RFC 8446 §6.1). Without this call the session sends no
+    /// close_notify, not even in reply to the peer's. During the handshake, a session whose
+    /// [`connection`](Self::connection) is `None` sends no close_notify.
     ///
-    /// A bad record that arrives after this call is an error of [`read`](Self::read), as before. A
-    /// debug build of rustls 0.23 panics on such a record, and the session catches the panic. So
-    /// the panic hook reports the panic, and a program with `panic = "abort"` ends.
+    /// A bad record that arrives after this call is still an error of [`read`](Self::read). If
+    /// rustls opens the records, a debug build of rustls 0.23 panics on a bad record, and the
+    /// session catches the panic. The panic hook still reports the panic, and `panic = "abort"`
+    /// ends the program.
     pub fn close(&mut self) {
         self.closed = true;
         match &mut self.engine {
@@ -325,8 +329,9 @@ impl Session {
         !self.out.is_empty() || matches!(&self.engine, Engine::Rustls(conn) if conn.wants_write())
     }
 
-    /// Whether the TLS handshake is not over yet. Until it is over, [`write`](Self::write) takes
-    /// nothing, and a client's [certificates](Self::peer_certificates) are not known.
+    /// Whether the TLS handshake is still under way. Until it is over, [`write`](Self::write)
+    /// accepts nothing, and a server may not know the client's
+    /// [certificates](Self::peer_certificates).
     pub fn is_handshaking(&self) -> bool {
         match &self.engine {
             Engine::Rustls(conn) => conn.is_handshaking(),
@@ -335,8 +340,8 @@ impl Session {
         }
     }
 
-    /// Whether the reader of a stream also writes, because a part of the handshake is not yet done,
-    /// written and flushed.
+    /// Whether a part of the handshake is not yet done, written and flushed. While this is `true`,
+    /// the reader of the stream also has to write.
     #[inline]
     pub fn is_opening(&self) -> bool {
         self.opening
@@ -361,17 +366,18 @@ impl Session {
         }
     }
 
-    /// Takes all outgoing ciphertext, so that it is written while others use the session.
+    /// Takes all outgoing ciphertext, so that the caller can write it while other threads use the
+    /// session.
     pub fn take_outgoing(&mut self) -> Buffer {
         let _ = self.outgoing();
         core::mem::take(&mut self.out)
     }
 
-    /// Whether the session can go on.
+    /// Checks that TLS has not failed, and that the stream has not ended.
     ///
     /// # Errors
     ///
-    /// Why TLS failed, or `UnexpectedEof` for a stream that ended without the peer's close_notify.
+    /// The TLS error, if TLS has failed. `UnexpectedEof`, if the stream ended.
     pub fn check(&self) -> io::Result<()> {
         let what = match &self.failed {
             Some(error) => return Err(TlsError::from(error.clone()).into_io()),
@@ -382,9 +388,9 @@ impl Session {
         Err(io::Error::new(io::ErrorKind::UnexpectedEof, what))
     }
 
-    /// Checks that a write may be tried. During the handshake, a client's write is allowed, because
-    /// a write may begin the handshake. A server's write fails instead of waiting for the client,
-    /// so that a server can reject a silent client at once.
+    /// Checks that a stream may accept a write now. During the handshake, a client's write is
+    /// allowed, because the write may begin the handshake. A server's write fails instead of
+    /// waiting for the client, so that a server can reject a silent client at once.
     ///
     /// # Errors
     ///
@@ -397,18 +403,20 @@ impl Session {
         Ok(())
     }
 
-    /// Lends the input buffer. The caller reads the stream into its [`room`](Buffer::room) while
-    /// others use the session, then gives the buffer back with [`restore`](Self::restore).
+    /// Lends the input buffer. The caller reads the stream into the buffer's [`room`](Buffer::room)
+    /// while other threads use the session, then gives the buffer back with
+    /// [`restore`](Self::restore).
     pub fn lend(&mut self) -> Buffer {
         core::mem::take(&mut self.input)
     }
 
-    /// Takes the lent buffer back, as if [`spare_mut`](Self::spare_mut) had given its room.
+    /// Takes the lent buffer back. Bytes that were committed to the buffer count as read into
+    /// [`spare_mut`](Self::spare_mut).
     pub fn restore(&mut self, wire: Buffer) {
         self.input = wire;
     }
 
-    /// Takes bytes that were read before the session began.
+    /// Adds ciphertext that was read from the stream before the session was made.
     pub fn begin_with(&mut self, ahead: &[u8]) {
         if !ahead.is_empty() {
             self.input.push(ahead);
@@ -422,8 +430,8 @@ impl Session {
         self.out.shed();
     }
 
-    /// Seals at most about 64 KiB, all slices together in the fewest records. Returns the number of
-    /// bytes sealed. Call this only after the handshake.
+    /// Seals the bytes of all slices, at most about 64 KiB, in the fewest records. Returns the
+    /// number of bytes sealed. Call this only after the handshake.
     ///
     /// # Errors
     ///
@@ -461,7 +469,7 @@ impl Session {
         }
     }
 
-    /// Whether the peer has sent its close_notify, and we have not sent ours.
+    /// Whether the peer has sent its close_notify, and we still have to send ours.
     pub fn owes_close(&self) -> bool {
         self.ended && !self.closed && self.failed.is_none()
     }

@@ -14,29 +14,30 @@ use std::{
 
 /// TLS over another stream, as a client or a server.
 ///
-/// The TLS handshake takes place with the first read, or with a client's first write. A server's
+/// The TLS handshake happens during the first read, or during a client's first write. A server's
 /// writes fail until the handshake is over, because there is no peer yet.
 ///
 /// A write seals its data in the fewest records. The write gives these records to the stream below
 /// at once, as far as that stream takes them. The next flush writes the rest. The stream below may
-/// buffer, and may be a `TlsStream` itself. A flush also flushes the stream below. The handshake
-/// flushes it too, before it waits for the peer.
+/// buffer, and may be a `TlsStream` itself. A flush also flushes the stream below. During the
+/// handshake, the `TlsStream` flushes the stream below before it waits for the peer.
 ///
 /// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends a close_notify first. If the peer has
 /// sent its close_notify, the `TlsStream` sends ours on `shutdown`, or else when it is dropped. If
 /// the stream below ends without the peer's close_notify, a read returns the error `UnexpectedEof`.
-/// A close_notify that is sent on drop, and the alert that tells the peer why TLS failed, never
-/// wait. Both are written and flushed as far as the stream below takes bytes.
+/// Neither a close_notify on drop nor an alert waits for the stream below. Each is written and
+/// flushed as far as that stream takes bytes at once.
 ///
-/// If you split a `TlsStream` with a lock, split it after the handshake.
+/// If you split a `TlsStream` with a lock, split it after the handshake. During the handshake both
+/// halves would read the stream below, and that stream wakes only one half.
 pub struct TlsStream<S> {
     io: S,
     session: Box<Session>,
     /// The waker of the task whose write or flush waits for the stream below.
     writer: Option<Waker>,
     below: Below,
-    /// Called on drop: sends close_notify. A function pointer, because `Drop` cannot require that
-    /// `S` can be written to.
+    /// The function that `drop` calls to send our close_notify, if the peer has sent its own. A
+    /// function pointer, because `Drop` cannot require that `S` can be written to.
     part: fn(&mut Self),
 }
 
@@ -76,8 +77,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Self { io, session, writer: None, below: Below::default(), part: Self::part }
     }
 
-    /// Completes the TLS handshake, so that the caller can look at the [`session`](Self::session)
-    /// before it reads anything. The handshake has no time limit.
+    /// Completes the TLS handshake, so that the caller can inspect the [`session`](Self::session)
+    /// before the first read. The handshake has no time limit.
     ///
     /// Cancel safe.
     ///
@@ -101,8 +102,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// bytes read.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.session.is_opening() {
-            // The result does not matter: if the stream blocks or fails, the reader notices soon
-            // enough.
+            // The result is ignored. A blocked stream wakes this task, and a stream that failed
+            // also fails or ends the reads.
             self.send_to_read(cx);
         }
         let mut room = ReadBuf::new(self.session.spare_mut());
@@ -116,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         done.map_ok(|()| len)
     }
 
-    /// Whether the session can go on. If TLS has failed, sends the alert.
+    /// Checks that the session can go on. If TLS has failed, sends the alert.
     fn check(&mut self) -> io::Result<()> {
         self.session.check().inspect_err(|_| self.say_last())
     }
@@ -152,8 +153,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         self.writes(drained, cx)
     }
 
-    /// Returns the stream's answer to a task that writes. Keeps the task's waker if the task has to
-    /// wait.
+    /// Returns `done`, the result for a task that writes. If `done` is pending, keeps the task's
+    /// waker.
     fn writes<T>(&mut self, done: Poll<T>, cx: &Context<'_>) -> Poll<T> {
         self.writer = done.is_pending().then(|| cx.waker().clone());
         done
@@ -202,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.session.is_opening() {
-            // The handshake's last flight goes along with the first data.
+            // The last messages of the handshake are written together with the first data.
             self.session.may_write()?;
             ready!(self.poll_handshake(cx))?;
         } else if self.session.has_outgoing() {
@@ -210,9 +211,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         }
         let mut taken = self.session.write_slices(from)?;
         if taken == 0 {
-            // The outgoing buffer is full. This happens only while the last messages of the
-            // handshake wait in the buffer. These messages are written first, because a write of 0
-            // bytes would be an error.
+            // Either `from` is empty, or the outgoing buffer is full. The buffer is full only while
+            // the last messages of the handshake wait in the buffer. These messages are written
+            // first, because a write of 0 bytes would be an error.
             ready!(self.drain_to_write(cx))?;
             taken = self.session.write_slices(from)?;
         }
@@ -243,7 +244,7 @@ impl<S> TlsStream<S> {
         &self.session
     }
 
-    /// Takes bytes that were read from the stream below before the `TlsStream` was made. Call this
+    /// Adds bytes that were read from the stream below before the `TlsStream` was made. Call this
     /// before the first read.
     pub fn begin_with(&mut self, ahead: &[u8]) {
         self.session.begin_with(ahead);

@@ -53,7 +53,7 @@ where
     Ok((open(socket), response))
 }
 
-/// Reads the request and accepts it.
+/// Does the opening handshake of a server: reads the request and accepts it.
 ///
 /// # Errors
 ///
@@ -80,7 +80,7 @@ where
     accept_hdr_async_with_config(stream, NoCallback, config).await
 }
 
-/// [`accept_async`] with a callback that looks at the request.
+/// [`accept_async`] with a callback that sees the request, and may refuse it.
 ///
 /// # Errors
 ///

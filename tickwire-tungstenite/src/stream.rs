@@ -25,18 +25,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 ///
 /// # Cancel safety
 ///
-/// Waiting for the next message can be cancelled, and so can `feed`, `flush` and `send`: a message
-/// is taken whole or not at all.
+/// Waiting for the next message can be cancelled without loss, and so can `flush`. A cancelled
+/// `feed` or `send` has queued the whole message or nothing.
 #[derive(Debug)]
 pub struct WebSocketStream<S> {
     stream: S,
     context: WebSocketContext,
     both: Arc<Both>,
-    /// Made from `both`: wakes the tasks of both halves.
+    /// The waker made from `both`, which wakes the tasks of both halves.
     waker: Waker,
     /// The stream of messages has ended.
     ended: bool,
-    /// The stream refused the last write: the buffer is flushed before the next message is taken.
+    /// The stream refused the last write: the buffer is flushed before the next message is
+    /// accepted.
     blocked: bool,
 }
 
@@ -110,8 +111,8 @@ impl<S> WebSocketStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
-    /// The connection, and the stream in the form that the connection reads and writes. `task` is
-    /// the task that is polling.
+    /// The connection, and the stream in the form that the connection reads and writes. `task` has
+    /// the polling task's half and waker.
     fn parts<'a>(
         &'a mut self,
         task: Option<(Side, &'a Waker)>,

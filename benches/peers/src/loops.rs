@@ -1,8 +1,8 @@
-//! Servers that are loops of their own, without a runtime: the examples, as they are there.
+//! Servers that are loops, without a runtime: the example `event_loop`, as it is there.
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tickwire::Config;
+use event_loop::{Service, bind, run};
 use tickwire::tls::rustls::ServerConfig;
 
 pub const NAMES: [&str; 2] = [EVENT, URING];
@@ -11,20 +11,15 @@ const URING: &str = "tickwire-io-uring";
 
 /// Serves echoes for ever, over TLS if told to, on a port of its own, which the parent reads.
 pub fn serve(name: &str, tls: Option<Arc<ServerConfig>>) {
-    let here = SocketAddr::from(([127, 0, 0, 1], 0));
-    match name {
-        EVENT => {
-            let server = event_loop::server::Server::bind(here, Config::default(), tls);
-            let mut server = server.expect("a port is free");
-            println!("{}", server.addr().expect("it is bound").port());
-            server.run().expect("the system can wait");
-        }
-        URING => {
-            let server = io_uring_echo::server::Server::bind(here, Config::default(), tls);
-            let server = server.expect("this kernel has io_uring for us");
-            println!("{}", server.addr().expect("it is bound").port());
-            panic!("{}", server.run());
-        }
+    let io_uring = match name {
+        EVENT => false,
+        URING => true,
         _ => panic!("no loop is named {name}; there are {NAMES:?}"),
-    }
+    };
+    let here = SocketAddr::from(([127, 0, 0, 1], 0));
+    let service = Service { tls, io_uring, ..Service::default() };
+    let (mut net, address) = bind(here, &service).expect("a port is free");
+    assert!(net.net().uses_io_uring() == io_uring, "this kernel has no io_uring for us");
+    println!("{}", address.port());
+    run(net).expect("the system can wait");
 }

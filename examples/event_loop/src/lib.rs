@@ -1,17 +1,55 @@
-//! An echo server without a runtime: the core under a `mio` loop, on one thread. `main.rs` says how to run it.
-//!
-//! `server` is the loop, `peer` what each connection does in its turn, `socket` its stream, plain or under TLS: the last is
-//! that of the example `feed_handler` too. Connections share one buffer to receive into and one to send from, so one that waits
-//! holds neither; what TLS needs is the thread's, as well. What it costs beside tokio is in `benches/README.md`.
-pub mod peer;
-pub mod server;
-pub mod socket;
+//! An echo server on `tickwire-loop`. `main.rs` says how to run it.
+use std::{io, net::SocketAddr, sync::Arc};
+use tickwire::{Config, handshake::server::Accept, tls::rustls::ServerConfig};
+use tickwire_loop::{Door, Event, Loop, Net, Settings};
 
-#[cfg(test)]
-mod held_tests;
-#[cfg(test)]
-mod start;
-#[cfg(test)]
-mod tests;
-#[cfg(test)]
-mod wss_tests;
+/// What is served, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Service {
+    pub config: Config,
+    /// For `wss`.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Whether to use io_uring, where the kernel lets us.
+    pub io_uring: bool,
+    /// Whether other loops may have the same port (SO_REUSEPORT).
+    pub shares_port: bool,
+}
+
+/// A loop that is bound, and the address with its port. It serves once it is [run](run).
+///
+/// # Errors
+///
+/// The system's: the address is another's, or there is no descriptor left.
+pub fn bind(address: SocketAddr, service: &Service) -> io::Result<(Loop<()>, SocketAddr)> {
+    // All peers of the loopback have one address.
+    let most = Settings::default().max_connections;
+    let settings =
+        Settings { io_uring: service.io_uring, max_per_address: most, ..Settings::default() };
+    let mut door = Door::new(service.config.clone()).share_port(service.shares_port);
+    if let Some(tls) = &service.tls {
+        door = door.tls(tls.clone());
+    }
+    let mut net = Loop::new(settings)?;
+    let address = net.net().listen(address, door)?;
+    Ok((net, address))
+}
+
+/// Serves until the system fails.
+///
+/// # Errors
+///
+/// If it cannot wait.
+pub fn run(mut net: Loop<()>) -> io::Result<()> {
+    net.run(echo)
+}
+
+fn echo(net: &mut Net<'_, ()>, event: Event<'_, ()>) {
+    match event {
+        // Which targets, origins and users are welcome would be asked here.
+        Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+        // The loop delivers no message while there is no room for its reply. So this fails only
+        // if the connection is closing, and then nobody listens.
+        Event::Message { from, message, .. } => drop(net.send(from, message)),
+        _ => {}
+    }
+}

@@ -1,43 +1,62 @@
-//! An echo server without a runtime: the core under a `mio` loop, on one thread.
+//! An echo server on `tickwire-loop`: thousands of connections on one thread, or on a few.
 //!
 //! ```text
 //! cargo run --release -p event_loop -- --listen 127.0.0.1:9001
-//! cargo run --release -p event_loop -- --listen 127.0.0.1:9001 --tls-cert C.pem --tls-key K.pem
+//! cargo run --release -p event_loop -- --io-uring --threads 2
+//! cargo run --release -p event_loop -- --tls-cert C.pem --tls-key K.pem
 //! ```
-//!
-//! What it is made of is in `lib.rs`.
-mod options;
+#[path = "../../echo_server/tls/load.rs"]
+mod tls;
 
-use event_loop::server::Server;
-use options::Options;
-use std::{io, process::ExitCode};
-use tickwire::Config;
+use arguments::{Arguments, Failure, cannot_listen, refuse};
+use event_loop::{Service, bind, run};
+use std::{process, thread};
 
-const USAGE: &str = "\
-Usage: event_loop [--listen ADDRESS:PORT] [--tls-cert FILE --tls-key FILE]
+const HELP: &str = "\
+An echo server: thousands of WebSocket connections on one thread, or on a few.
 
-Nothing bounds how many peers come: for the loopback. See the example `bounded`.";
+Usage: event_loop [OPTION]...
 
-fn serve(options: Options) -> io::Result<()> {
-    let scheme = options.scheme();
-    let mut server = Server::bind(options.listen, Config::default(), options.tls)?;
-    println!("listening on {scheme}://{}", server.addr()?);
-    server.run()
-}
+  --listen ADDR     where to listen [127.0.0.1:9001]; with port 0 on any free port
+  --threads N       a loop in each of N threads, all on one port [1]; more than 1: not on
+                    Windows
+  --io-uring        by io_uring in place of epoll (Linux 6.1), where the kernel lets us
+  --tls-cert FILE   speak TLS, with this certificate and those up to its authority (PEM)
+  --tls-key FILE    the certificate's private key (PEM)
+  --help            this text
 
-fn main() -> ExitCode {
-    let options = match Options::read() {
-        Ok(options) => options,
-        Err(error) => {
-            eprintln!("event_loop: {error}\n\n{USAGE}");
-            return ExitCode::from(2);
+One address may have all 65,536 connections of a loop: for the loopback.
+See the example `bounded`.
+";
+
+/// Serves until a loop fails.
+fn main() -> Result<(), Failure> {
+    let args = Arguments::read(HELP);
+    let (listen, threads) = (args.address("--listen"), args.number("--threads", 1..=1024));
+    let tls = match (args.optional("--tls-cert"), args.optional("--tls-key")) {
+        (None, None) => None,
+        (Some(cert), Some(key)) => {
+            tls::load(&cert, &key).map(Some).unwrap_or_else(|error| refuse(error))
         }
+        _ => refuse("--tls-cert and --tls-key belong together"),
     };
-    match serve(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("event_loop: {error}");
-            ExitCode::FAILURE
-        }
+    let scheme = if tls.is_some() { "wss" } else { "ws" };
+    let io_uring = args.has("--io-uring");
+    let service = Service { tls, io_uring, shares_port: threads > 1, ..Service::default() };
+    // The other loops share the port that the first one got.
+    let (mut net, address) = bind(listen, &service).map_err(cannot_listen(listen))?;
+    if io_uring && !net.net().uses_io_uring() {
+        eprintln!("event_loop: this kernel has no io_uring for us, so this is epoll");
     }
+    for _ in 1..threads {
+        let (net, _) = bind(address, &service).map_err(cannot_listen(address))?;
+        thread::spawn(|| {
+            if let Err(error) = run(net) {
+                eprintln!("event_loop: {error}");
+                process::exit(1);
+            }
+        });
+    }
+    println!("listening on {scheme}://{address}");
+    Ok(run(net)?)
 }

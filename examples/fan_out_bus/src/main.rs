@@ -41,13 +41,13 @@ mod stats;
 mod tail;
 mod watch;
 
+use arguments::Failure;
 use bus::Bus;
-use options::{Broker, HELP, Mode, Options};
+use options::{Broker, Mode, Options};
 use publisher::Publisher;
 use std::{
     error::Error,
     io::{self, Write},
-    process::ExitCode,
     time::Duration,
 };
 use tokio::{
@@ -59,30 +59,16 @@ use tokio::{
 /// So many messages in one write to the broker.
 const BATCH: u64 = 256;
 
-fn main() -> ExitCode {
-    let options = match Options::from_args() {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            let _ = io::stdout().write_all(HELP.as_bytes());
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("fan_out_bus: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    let runtime =
-        runtime::Builder::new_multi_thread().worker_threads(options.threads).enable_all().build();
-    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(options))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("fan_out_bus: {error}");
-            ExitCode::FAILURE
-        }
+fn main() -> Result<(), Failure> {
+    let Options { threads, broker, mode } = Options::read();
+    let mut runtime = runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        runtime.worker_threads(threads);
     }
+    Ok(runtime.enable_all().build()?.block_on(run(broker, mode))?)
 }
 
-async fn run(Options { broker, mode, .. }: Options) -> Result<(), Box<dyn Error>> {
+async fn run(broker: Broker, mode: Mode) -> Result<(), Box<dyn Error>> {
     match broker {
         Broker::Redis(redis) => over(redis, mode).await,
         Broker::Nats(nats) => over(nats, mode).await,

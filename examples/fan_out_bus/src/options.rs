@@ -6,15 +6,12 @@ use crate::{
     over_redis::Redis,
     protocol,
 };
-use lexopt::{Arg, Parser, ValueExt};
-use std::{
-    env, fmt::Write, fs, ops::RangeInclusive, sync::Arc, thread::available_parallelism,
-    time::Duration,
-};
+use arguments::{Arguments, refuse};
+use std::{env, fmt::Write, fs, net::SocketAddr, sync::Arc, time::Duration};
 use tickwire::CloseCode;
 use tickwire_parts::Overflow;
 
-pub const HELP: &str = "\
+const HELP: &str = "\
 WebSocket fan-out over Redis, NATS or JetStream: any number of these processes, publishers anywhere.
 
 Usage: fan_out_bus [OPTION]...                     serves subscribers
@@ -23,14 +20,16 @@ Usage: fan_out_bus [OPTION]...                     serves subscribers
        fan_out_bus watch CHANNEL URL[,URL..]... [OPTION]...  subscribes at each server (the others take
                                                    over when it goes), shows rate and lag
 
+  WORD...               what to do, as above
   --bus URL             redis://HOST:PORT, nats://HOST:PORT, or for NATS' log
                         jetstream://HOST:PORT [redis://127.0.0.1:6379]
   --user NAME           known to the broker; the password, or NATS' token, is in the environment as
                         BUS_PASSWORD, so that no list of processes shows it
   --tls                 to the broker: its certificate has to be for HOST
-  --ca FILE             the same, and only certificates of this PEM file count [the system's]
-  --threads N           that share one connection to NATS, and two to Redis [one a processor]
-  --prefix TEXT         before each channel's name there [feed: at Redis, feed. at NATS]
+  --ca FILE             the same, and only certificates of this PEM file count (else the
+                        system's)
+  --threads N           that share one connection to NATS, and two to Redis (else one a processor)
+  --prefix TEXT         before each channel's name there (else feed: at Redis, feed. at NATS)
 with a log, when its stream does not exist yet:
   --keep SECONDS        what is older is deleted [3600]
   --keep-bytes N        so is the oldest of more [1073741824]
@@ -47,11 +46,13 @@ serving:
                         for the loopback, or behind a balancer. See the example `bounded`.
 publish:
   --count N             so many numbered messages
-  --rate N              so many a second [all at once]
+  --rate N              so many a second (else all at once)
   --size BYTES          of each [64]
 watch:
   --subscribers N       at each server [1]
-  --seconds N           then sum up [until interrupted]
+  --seconds N           then sum up (else when interrupted)
+
+  --help                this text
 ";
 
 /// Goes before each channel's name at the broker, so that clients can ask for nothing else there: not
@@ -98,7 +99,7 @@ impl Prefix {
 }
 
 /// How a broker is to know us, and we the broker.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Access {
     pub user: Option<String>,
     /// Without a user: NATS' token.
@@ -117,7 +118,9 @@ pub enum Broker {
 
 impl Broker {
     fn new(url: &str, prefix: Option<&str>, keep: Keep, access: Access) -> Result<Self, Failure> {
-        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err(format!("--bus {url}: no broker").into());
+        };
         if scheme.starts_with("redis") {
             let prefix = Prefix::new(prefix.unwrap_or("feed:"));
             return Ok(Self::Redis(Redis::new(url, prefix, access)?));
@@ -132,7 +135,7 @@ impl Broker {
         match scheme {
             "nats" => Ok(Self::Nats(nats)),
             "jetstream" => Ok(Self::JetStream(JetStream { nats, keep })),
-            _ => Err(format!("--bus {url}: see --help").into()),
+            _ => Err(format!("--bus {url}: no broker").into()),
         }
     }
 }
@@ -145,7 +148,7 @@ pub enum Mode {
 }
 
 pub struct Serve {
-    pub listen: String,
+    pub listen: SocketAddr,
     pub stats: bool,
     pub slow: Overflow,
     pub max_behind: usize,
@@ -156,109 +159,74 @@ pub struct Serve {
 }
 
 pub struct Options {
-    pub threads: usize,
+    /// `None`: one a processor.
+    pub threads: Option<usize>,
     pub broker: Broker,
     pub mode: Mode,
 }
 
 impl Options {
-    /// `None`: help was asked for.
-    pub fn from_args() -> Result<Option<Self>, Failure> {
-        let (mut bus, mut prefix) = ("redis://127.0.0.1:6379".to_owned(), None);
-        let mut keep = Keep { time: Duration::from_secs(3600), bytes: 1 << 30, replicas: 1 };
-        let mut serve = Serve {
-            listen: "127.0.0.1:9004".to_owned(),
-            stats: false,
-            slow: Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER),
-            max_behind: 1 << 20,
-            tail: 1 << 20,
-            max_memory: 1 << 30,
-            max_channels: 64,
-            max_connections: 10_000,
+    pub fn read() -> Self {
+        let args = Arguments::read(HELP);
+        let size = |name, least, most| args.number(name, least..=most);
+        let keep = Keep {
+            time: Duration::from_secs(args.number("--keep", 1..=1 << 32)),
+            bytes: args.number("--keep-bytes", 1..=1 << 50),
+            replicas: size("--replicas", 1, 5),
         };
-        let (mut count, mut rate, mut size) = (None, None, 64);
-        let (mut subscribers, mut time) = (1, None);
-        let mut threads = available_parallelism()?.get();
-        let password = env::var("BUS_PASSWORD").ok();
-        let mut access = Access { password, ..Access::default() };
-        let mut words = Vec::new();
-        let mut args = Parser::from_env();
-        while let Some(arg) = args.next()? {
-            match arg {
-                Arg::Long("bus") => bus = args.value()?.string()?,
-                Arg::Long("user") => access.user = Some(args.value()?.string()?),
-                Arg::Long("tls") => access.tls = true,
-                Arg::Long("ca") => {
-                    let file = args.value()?.string()?;
-                    let read = fs::read(&file).map_err(|error| format!("--ca {file}: {error}"))?;
-                    (access.tls, access.ca) = (true, Some(read));
-                }
-                Arg::Long("prefix") => prefix = Some(args.value()?.string()?),
-                Arg::Long("keep") => keep.time = seconds(&mut args)?,
-                Arg::Long("keep-bytes") => keep.bytes = number(&mut args, 1..=1 << 50)?,
-                Arg::Long("replicas") => keep.replicas = number(&mut args, 1..=5)?,
-                Arg::Long("listen") => serve.listen = args.value()?.string()?,
-                Arg::Long("stats") => serve.stats = true,
-                Arg::Long("slow") => {
-                    serve.slow = match &*args.value()?.string()? {
-                        "disconnect" => Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER),
-                        "drop" => Overflow::DropOldest,
-                        other => return Err(format!("--slow {other}: see --help").into()),
-                    }
-                }
-                Arg::Long("max-behind") => serve.max_behind = number(&mut args, 1024..=1 << 40)?,
-                Arg::Long("tail") => serve.tail = number(&mut args, 0..=1 << 40)?,
-                Arg::Long("max-memory") => serve.max_memory = number(&mut args, 1 << 20..=1 << 50)?,
-                Arg::Long("max-channels") => serve.max_channels = number(&mut args, 1..=1 << 20)?,
-                Arg::Long("max-connections") => {
-                    serve.max_connections = number(&mut args, 1..=1 << 24)?
-                }
-                Arg::Long("count") => count = Some(number(&mut args, 1..=u64::MAX)?),
-                Arg::Long("rate") => rate = Some(number(&mut args, 1..=10_000_000)?),
-                Arg::Long("size") => size = number(&mut args, 0..=1 << 20)?,
-                Arg::Long("subscribers") => subscribers = number(&mut args, 1..=1_000_000)?,
-                Arg::Long("seconds") => time = Some(seconds(&mut args)?),
-                Arg::Long("threads") => threads = number(&mut args, 1..=1024)?,
-                Arg::Long("help") | Arg::Short('h') => return Ok(None),
-                Arg::Value(word) => words.push(word.string()?),
-                other => return Err(other.unexpected().into()),
-            }
-        }
+        let words = args.all("WORD");
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mode = match words[..] {
-            [] => Mode::Serve(serve),
-            ["publish", name] => Mode::Publish { channel: channel(name)?, count, rate, size },
+            [] => Mode::Serve(Serve {
+                listen: args.address("--listen"),
+                stats: args.has("--stats"),
+                slow: match args.one_of("--slow", &[("disconnect", true), ("drop", false)]) {
+                    true => Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER),
+                    false => Overflow::DropOldest,
+                },
+                tail: size("--tail", 0, 1 << 40),
+                max_memory: size("--max-memory", 1 << 20, 1 << 50),
+                max_behind: size("--max-behind", 1024, 1 << 40),
+                max_channels: size("--max-channels", 1, 1 << 20),
+                max_connections: size("--max-connections", 1, 1 << 24),
+            }),
+            ["publish", name] => Mode::Publish {
+                channel: channel(name),
+                count: args.has("--count").then(|| args.number("--count", 1..=u64::MAX)),
+                rate: args.has("--rate").then(|| args.number("--rate", 1..=10_000_000)),
+                size: size("--size", 0, 1 << 20),
+            },
             ["client", urls, ref names @ ..] => Mode::Client {
                 urls: urls.to_owned(),
-                channels: names.iter().map(|name| channel(name)).collect::<Result<_, _>>()?,
+                channels: names.iter().map(|name| channel(name)).collect(),
             },
             ["watch", name, ref urls @ ..] if !urls.is_empty() => Mode::Watch {
-                channel: channel(name)?,
+                channel: channel(name),
                 urls: urls.iter().map(|url| (*url).to_owned()).collect(),
-                subscribers,
-                time,
+                subscribers: size("--subscribers", 1, 1_000_000),
+                time: args
+                    .has("--seconds")
+                    .then(|| Duration::from_secs(args.number("--seconds", 1..=1 << 32))),
             },
-            _ => return Err(format!("{}: see --help", words.join(" ")).into()),
+            _ => refuse(format_args!("{:?} is nothing to do", words.join(" "))),
         };
-        let broker = Broker::new(&bus, prefix.as_deref(), keep, access)?;
-        Ok(Some(Self { threads, broker, mode }))
+        let ca = args.optional("--ca").map(|file| {
+            fs::read(&file).unwrap_or_else(|error| refuse(format_args!("--ca {file}: {error}")))
+        });
+        let (user, password) = (args.optional("--user"), env::var("BUS_PASSWORD").ok());
+        let access = Access { user, password, tls: ca.is_some() || args.has("--tls"), ca };
+        let prefix = args.optional("--prefix");
+        let broker = Broker::new(&args.text("--bus"), prefix.as_deref(), keep, access);
+        let threads = args.has("--threads").then(|| size("--threads", 1, 1024));
+        Self { threads, broker: broker.unwrap_or_else(|error| refuse(error)), mode }
     }
 }
 
-fn channel(name: &str) -> Result<String, String> {
-    protocol::channel(name.as_bytes()).map(str::to_owned).map_err(|bad| format!("{name:?}: {bad}"))
-}
-
-fn seconds(args: &mut Parser) -> Result<Duration, Failure> {
-    number(args, 1..=1 << 32).map(Duration::from_secs)
-}
-
-fn number<N: TryFrom<u64>>(args: &mut Parser, within: RangeInclusive<u64>) -> Result<N, Failure> {
-    let text = args.value()?.string()?;
-    let number = text.parse().ok().filter(|n| within.contains(n));
-    number.and_then(|n| n.try_into().ok()).ok_or_else(|| {
-        format!("{text:?}: expected a number from {} to {}", within.start(), within.end()).into()
-    })
+fn channel(name: &str) -> String {
+    match protocol::channel(name.as_bytes()) {
+        Ok(name) => name.to_owned(),
+        Err(bad) => refuse(format_args!("{name:?}: {bad}")),
+    }
 }
 
 #[cfg(test)]

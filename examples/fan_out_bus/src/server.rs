@@ -10,6 +10,7 @@ use crate::{
     replay::Replays,
     stats::{self, Lag},
 };
+use arguments::cannot_listen;
 use std::{
     collections::HashSet,
     error::Error,
@@ -25,7 +26,7 @@ use tickwire::{
 };
 use tickwire_parts::Outbox;
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream, lookup_host},
+    net::{TcpListener, TcpSocket, TcpStream},
     select,
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
@@ -68,12 +69,9 @@ struct Server {
 
 /// Until a signal says to stop.
 pub async fn serve<B: Bus>(bus: B, serve: Serve) -> Result<(), Box<dyn Error>> {
-    let (hub, epoch) = (
-        Hub::new(serve.tail, Memory::new(serve.max_memory, serve.max_connections)),
-        Instant::now(),
-    );
-    let hub = Arc::new(hub);
-    let listener = listen(&serve.listen).await.map_err(|e| format!("{}: {e}", serve.listen))?;
+    let memory = Memory::new(serve.max_memory, serve.max_connections);
+    let (hub, epoch) = (Arc::new(Hub::new(serve.tail, memory)), Instant::now());
+    let listener = listen(serve.listen).map_err(cannot_listen(serve.listen))?;
     let publisher = Publisher::new(bus.clone())?;
     let follower = Follower { bus: bus.clone(), hub: hub.clone(), epoch };
     let (jobs, waiting) = mpsc::channel(JOBS);
@@ -111,9 +109,7 @@ pub async fn serve<B: Bus>(bus: B, serve: Serve) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn listen(address: &str) -> io::Result<TcpListener> {
-    let address: SocketAddr =
-        lookup_host(address).await?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     if cfg!(unix) {
         socket.set_reuseaddr(true)?; // it means something else on Windows

@@ -9,6 +9,7 @@ use market_feed::{
 use std::fmt;
 use tickwire::Time;
 use tickwire_feed::{Arbiter, Event, Line, Verdict};
+use tickwire_loop::Handle;
 
 /// What has become of a feed's ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,8 +38,8 @@ pub struct Feed {
     /// The newest tick in the book, once there is one.
     newest: Option<u64>,
     needs_snapshot: bool,
-    /// The line that was asked for one.
-    asked: Option<usize>,
+    /// The connection that was asked for one.
+    asked: Option<Handle>,
     pub tally: Tally,
 }
 
@@ -85,21 +86,17 @@ impl Feed {
     }
 
     /// A line's connection is over.
-    pub(crate) fn close(&mut self, line: Line, at: usize, now: Time) {
+    pub(crate) fn close(&mut self, line: Line, of: Handle, now: Time) {
         self.arbiter.close(line);
         self.lines -= 1;
         self.needs_snapshot |= self.lines == 0; // who knows what is missed
-        self.asked = self.asked.filter(|&asked| asked != at);
+        self.asked = self.asked.filter(|&asked| asked != of);
         self.settle(now);
     }
 
-    /// Whether a snapshot is to be asked for now, of the line that is `at` there.
-    pub(crate) fn asks(&mut self, at: usize) -> bool {
-        let asks = self.wants_to_ask();
-        if asks {
-            self.asked = Some(at);
-        }
-        asks
+    /// A snapshot was asked for, through this connection.
+    pub(crate) fn ask(&mut self, of: Handle) {
+        self.asked = Some(of);
     }
 
     /// Whether a snapshot is needed that nobody was asked for.

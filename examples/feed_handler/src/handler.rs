@@ -1,19 +1,26 @@
-//! The loop: wait for the system to say which streams can go on, give each line its turn, arm deadlines.
+//! The handler: all lines of all feeds, as the events of one loop.
 use crate::{
     BoxError, Plan,
     feed::Feed,
-    line::{Line, SEATS, Shared, Turn},
+    line::{End, Line, Seat},
     stages::Stages,
-    wire::Poller,
 };
-use event_loop::socket::Note;
-use std::{collections::BTreeSet, io, mem, sync::Arc, time::Duration};
-use tickwire::{Config, Entropy, Heartbeat, SystemEntropy, Time, tls::rustls::ClientConfig};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+use tickwire::{
+    CloseCode, Config, Entropy, Heartbeat, Receiver, SystemEntropy, Time, tls::rustls::ClientConfig,
+};
 use tickwire_feed::Rotation;
+use tickwire_loop::{Dial, Event, Handle, Loop, Net, Settings, Timer};
 use tickwire_parts::Backoff;
 
 /// A line that is alive and brings nothing for so long is no feed.
 const SILENCE: Duration = Duration::from_secs(5);
+/// A connection that brought messages for so long has been useful: delays start anew.
+const PROVEN: Duration = Duration::from_millis(500);
 
 /// A feed, and where its lines are.
 #[derive(Clone, Debug)]
@@ -45,42 +52,43 @@ impl Rules {
 
 /// Many feeds on one thread.
 pub struct Handler {
-    poller: Poller,
-    /// What the last wait brought.
-    noted: Vec<(usize, Note)>,
+    net: Loop<Seat>,
+    state: State,
+}
+
+/// What the events of the loop change.
+struct State {
     feeds: Vec<Feed>,
-    /// By token.
     lines: Vec<Line>,
-    /// What is armed for each line, and behind them for each feed.
-    armed: Vec<Option<Time>>,
-    /// The same in order; each is here once at most.
-    deadlines: BTreeSet<(Time, usize)>,
-    /// Lines that can go on, each once: a round gives each one turn. `round` is that of the round.
-    ready: Vec<usize>,
-    is_ready: Vec<bool>,
-    round: Vec<usize>,
-    shared: Shared,
+    /// A timer of each line, for when it is dialed, and behind them of each feed, for its gaps.
+    timers: Vec<Option<(Time, Timer)>>,
+    /// The loop's beginning, since the epoch of Unix.
+    began: Duration,
+    stages: Stages,
 }
 
 impl Handler {
+    /// `uring`: over io_uring, without the kernel's times. (Reads with them are made one by one.)
+    ///
     /// # Errors
     ///
-    /// For URLs that are none, and names that cannot be resolved.
+    /// For URLs that are none, and where io_uring is asked for and the kernel refuses it.
     pub fn new(
         subscriptions: &[Subscription],
         rules: Rules,
-        poller: Poller,
+        uring: bool,
         tls: Arc<ClientConfig>,
     ) -> Result<Self, BoxError> {
         let mut config = Config {
             heartbeat: Some(Heartbeat::TRADING),
             data_timeout: Some(SILENCE),
+            stamp_reads: true,
             ..Config::default()
         };
         if let Some(silence) = rules.silence {
             config = Config { idle_message: Some((silence / 3, "ping".into())), ..config };
         }
-        let life = rules.life.unwrap_or(Duration::MAX);
+        let (config, life) = (Arc::new(config), rules.life.unwrap_or(Duration::MAX));
         let mut entropy = SystemEntropy::new()?;
         let mut lines = Vec::new();
         for (feed, subscription) in subscriptions.iter().enumerate() {
@@ -91,39 +99,39 @@ impl Handler {
                 backoff.first_delay = Duration::from_millis(50); // else what 5 s are, and a minute
                 backoff.max_delay = Duration::from_secs(5);
                 let rotation = Rotation::new(life, Rules::lead(life, line));
-                lines.push(Line::new(feed, url, backoff, rotation)?);
+                let dial =
+                    Dial::to(url)?.config(config.clone()).tls(tls.clone()).timestamps(!uring);
+                lines.push(Line::new(feed, dial, backoff, rotation));
             }
         }
         let feeds: Vec<_> = subscriptions.iter().map(|s| Feed::new(s.feed)).collect();
-        Ok(Self {
-            poller,
-            noted: Vec::new(),
-            armed: vec![None; lines.len() + feeds.len()],
-            ready: (0..lines.len()).collect(), // to be dialed
-            is_ready: vec![true; lines.len()],
-            round: Vec::new(),
-            feeds,
-            lines,
-            deadlines: BTreeSet::new(),
-            shared: Shared::new(config, tls, Stages::new()?),
-        })
+        let mut net = Loop::new(Settings { io_uring: uring, ..Settings::default() })?;
+        if uring && !net.net().uses_io_uring() {
+            return Err("the kernel has no io_uring for us".into());
+        }
+        let timers = (0..lines.len() + feeds.len()).map(|_| None).collect();
+        let unix = UNIX_EPOCH.elapsed().unwrap_or_default();
+        let began = unix.saturating_sub(net.net().now() - Time::ZERO);
+        let mut state = State { feeds, lines, timers, began, stages: Stages::new()? };
+        (0..state.lines.len()).for_each(|at| state.dial_if_due(&mut net.net(), at));
+        Ok(Self { net, state })
     }
 
     pub fn feeds(&self) -> &[Feed] {
-        &self.feeds
+        &self.state.feeds
     }
 
     pub fn lines(&self) -> &[Line] {
-        &self.lines
+        &self.state.lines
     }
 
     pub fn stages(&mut self) -> &mut Stages {
-        &mut self.shared.stages
+        &mut self.state.stages
     }
 
     /// How many messages there have been.
     pub fn messages(&self) -> u64 {
-        self.feeds.iter().map(|feed| feed.tally.messages).sum()
+        self.feeds().iter().map(|feed| feed.tally.messages).sum()
     }
 
     /// One round: waits, for `most` at most, and gives each line that can go on its turn.
@@ -132,75 +140,155 @@ impl Handler {
     ///
     /// If the system cannot wait.
     pub fn turn(&mut self, most: Duration) -> io::Result<()> {
-        let timeout = match self.deadlines.first() {
-            _ if !self.ready.is_empty() => Duration::ZERO,
-            Some(&(at, _)) => most.min(at - self.shared.now()),
-            None => most,
-        };
-        self.poller.wait(timeout, &mut self.noted)?;
-        for i in 0..self.noted.len() {
-            let (connection, note) = self.noted[i];
-            let at = connection / SEATS;
-            self.lines[at].note(connection % SEATS, note);
-            self.make_ready(at);
-        }
-        self.noted.clear();
-        mem::swap(&mut self.ready, &mut self.round);
-        for i in 0..self.round.len() {
-            self.give_turn(self.round[i]);
-        }
-        self.round.clear();
-        while let Some(&(time, at)) = self.deadlines.first()
-            && time <= self.shared.now()
-        {
-            self.arm(at, None);
-            match at.checked_sub(self.lines.len()) {
-                None => self.make_ready(at),
-                Some(feed) => {
-                    self.feeds[feed].settle(time);
-                    self.look_after(feed);
+        let Self { net, state } = self;
+        net.turn(most, |net, event| state.on(net, event)).map(drop)
+    }
+}
+
+impl State {
+    fn on(&mut self, net: &mut Net<'_, Seat>, event: Event<'_, Seat>) {
+        match event {
+            Event::Message { from, message, receiver } => {
+                self.take(net, from, message.as_bytes(), receiver);
+            }
+            Event::Open(handle) => self.opened(net, handle),
+            Event::Closed { handle, end, value } => self.ended(net, handle, &end.into(), value),
+            Event::Timer(number) => {
+                let at = number as usize;
+                self.timers[at] = None;
+                match at.checked_sub(self.lines.len()) {
+                    None => self.dial_if_due(net, at),
+                    Some(feed) => {
+                        self.feeds[feed].settle(net.now());
+                        self.look_after(net, feed);
+                    }
                 }
             }
+            _ => {}
         }
-        Ok(())
     }
 
-    fn give_turn(&mut self, at: usize) {
-        self.is_ready[at] = false;
-        let line = &mut self.lines[at];
-        let feed = line.feed;
-        match line.turn(at, &mut self.feeds[feed], &mut self.shared, &mut self.poller) {
-            // One that is early costs a look, so that a deadline which moves on stays where it is.
-            Turn::Wait(Some(next)) if self.armed[at].is_some_and(|armed| armed <= next) => {}
-            Turn::Wait(next) => self.arm(at, next),
-            Turn::Again => self.make_ready(at),
+    /// Dials a line if it is time to; else a timer says when it is.
+    fn dial_if_due(&mut self, net: &mut Net<'_, Seat>, at: usize) {
+        let now = net.now();
+        let due = self.lines[at].dials_at();
+        self.arm(net, at, due.filter(|due| *due > now));
+        if due.is_some_and(|due| due <= now) {
+            let seat = Seat { line: at, part: None, since: now, useful: false };
+            let line = &mut self.lines[at];
+            match net.dial(line.dial.clone(), seat) {
+                Ok(handle) => line.dialing = Some(handle),
+                Err(error) => line.over(&End::Failed(error), now),
+            }
         }
-        self.look_after(feed);
+    }
+
+    fn opened(&mut self, net: &mut Net<'_, Seat>, handle: Handle) {
+        let now = net.now();
+        let Some(seat) = net.value_mut(handle) else { return };
+        let at = seat.line;
+        let line = &mut self.lines[at];
+        let feed = &mut self.feeds[line.feed];
+        (seat.part, seat.since) = (Some(feed.open()), now);
+        line.dialing = None;
+        line.opened += 1;
+        // Before the snapshot, so that there is no hole in between.
+        let _ = net.send(handle, &*format!("subscribe {}", feed.number()));
+        if let Some(old) = line.rotation.opened(handle, now) {
+            self.retire(net, old);
+        }
+        self.look_after(net, self.lines[at].feed);
+        self.dial_if_due(net, at);
+    }
+
+    /// A connection in whose place another is.
+    fn retire(&mut self, net: &mut Net<'_, Seat>, old: Handle) {
+        let now = net.now();
+        let Some(seat) = net.value_mut(old) else { return };
+        let line = &mut self.lines[seat.line];
+        line.replaced += 1;
+        if let Some(part) = seat.part.take() {
+            self.feeds[line.feed].close(part, old, now);
+        }
+        net.close(old, CloseCode::NORMAL); // what still comes is dropped
+    }
+
+    #[inline]
+    fn take(&mut self, net: &mut Net<'_, Seat>, from: Handle, payload: &[u8], receiver: &Receiver) {
+        let begin = net.now();
+        let Some(Seat { line: at, part: Some(part), since, useful }) = net.value_mut(from) else {
+            return; // another has taken its place
+        };
+        let at = *at;
+        let line = &mut self.lines[at];
+        let feed = &mut self.feeds[line.feed];
+        match feed.take(part, payload, begin) {
+            Ok(is_next) => {
+                *useful = begin - *since > PROVEN;
+                if is_next {
+                    let (info, done) = (receiver.info(), net.now());
+                    let kernel = info.arrived.map(|arrived| arrived.software);
+                    let kernel = kernel.map(|at| Time::new(at.saturating_sub(self.began)));
+                    self.stages.record(kernel, info.read_at.unwrap_or(begin), begin, done);
+                }
+            }
+            Err(foreign) => {
+                if let Some(seat) = net.remove(from) {
+                    self.ended(net, from, &End::Foreign(foreign), seat);
+                }
+                return;
+            }
+        }
+        let in_sequence = |handle: &Handle| {
+            let part = net.value(*handle).and_then(|seat| seat.part.as_ref());
+            part.is_some_and(|part| feed.in_sequence(part))
+        };
+        if let Some(old) = line.rotation.retire(in_sequence) {
+            self.retire(net, old);
+            self.dial_if_due(net, at); // the successor's own age counts from now on
+        }
+        self.look_after(net, self.lines[at].feed);
+    }
+
+    fn ended(&mut self, net: &mut Net<'_, Seat>, handle: Handle, end: &End, seat: Seat) {
+        let (at, now) = (seat.line, net.now());
+        let line = &mut self.lines[at];
+        let _ = line.rotation.ended(|ended| *ended == handle);
+        if seat.useful {
+            line.backoff.reset();
+        }
+        match seat.part {
+            Some(part) => self.feeds[line.feed].close(part, handle, now),
+            None if line.dialing == Some(handle) => line.dialing = None,
+            None => return, // another had taken its place
+        }
+        line.over(end, now);
+        self.look_after(net, self.lines[at].feed);
+        self.dial_if_due(net, at);
     }
 
     /// A gap is to be looked at when it is lost; then a line is to ask for a snapshot.
-    fn look_after(&mut self, at: usize) {
-        let feed = &self.feeds[at];
-        let (next, asks) = (feed.poll_timeout(), feed.wants_to_ask());
-        self.arm(self.lines.len() + at, next);
-        if asks && let Some(line) = self.lines.iter().position(|l| l.feed == at && l.is_open()) {
-            self.make_ready(line);
-        }
-    }
-
-    fn make_ready(&mut self, at: usize) {
-        if !mem::replace(&mut self.is_ready[at], true) {
-            self.ready.push(at);
-        }
-    }
-
-    fn arm(&mut self, at: usize, next: Option<Time>) {
-        let armed = &mut self.armed[at];
-        if *armed != next {
-            self.deadlines.extend(next.map(|time| (time, at)));
-            if let Some(armed) = mem::replace(armed, next) {
-                self.deadlines.remove(&(armed, at));
+    #[inline]
+    fn look_after(&mut self, net: &mut Net<'_, Seat>, at: usize) {
+        let feed = &mut self.feeds[at];
+        let next = feed.poll_timeout();
+        if feed.wants_to_ask() {
+            let mut lines = self.lines.iter().filter(|line| line.feed == at);
+            if let Some(&handle) = lines.find_map(|line| line.rotation.iter().next()) {
+                feed.ask(handle);
+                let _ = net.send(handle, &*format!("snapshot {}", feed.number()));
             }
+        }
+        self.arm(net, self.lines.len() + at, next);
+    }
+
+    /// Sets a timer, or moves it, or cancels it.
+    #[inline]
+    fn arm(&mut self, net: &mut Net<'_, Seat>, at: usize, next: Option<Time>) {
+        let armed = &mut self.timers[at];
+        if armed.map(|(time, _)| time) != next {
+            armed.take().map(|(_, timer)| net.cancel_timer(timer));
+            *armed = next.map(|time| (time, net.set_timer(time, at as u64)));
         }
     }
 }

@@ -2,10 +2,8 @@
 //!
 //! | file       | what is there                                                                       |
 //! |------------|-------------------------------------------------------------------------------------|
-//! | `handler`  | the loop: one thread, all lines of all feeds, their deadlines                       |
-//! | `line`     | a connection: dialed, shaken hands with, subscribed, read, dialed again             |
-//! | `wire`     | a connection's bytes, by mio or by io_uring                                         |
-//! | `uring`    | the latter: the ring is that of `io_uring_echo`                                     |
+//! | `handler`  | all lines of all feeds, as the events of one loop                                   |
+//! | `line`     | a line: its connections, when to dial the next, why the last one ended              |
 //! | `feed`     | what becomes of the messages: lines arbitrated, the book rebuilt and checked        |
 //! | `page`     | a page that draws all that, while it runs                                           |
 //! | `report`   | what each feed lost                                                                 |
@@ -14,8 +12,8 @@
 //! | `measure`  | the figures                                                                         |
 //! | `misbehaving` | feeds that are no use, for the others to bear                                    |
 //!
-//! The stream, plain or under TLS, is that of the example `event_loop`; the exchange, and what is on its wire,
-//! is in the library of `market_feed`.
+//! Sockets, TLS, turns and deadlines are `tickwire-loop`'s. The exchange, and what is on its wire, is in the
+//! library of `market_feed`.
 pub mod exchange;
 pub mod feed;
 pub mod handler;
@@ -25,10 +23,6 @@ pub mod misbehaving;
 pub mod page;
 pub mod report;
 pub mod stages;
-
-#[cfg(target_os = "linux")]
-pub mod uring;
-pub mod wire;
 
 pub use market_feed::{
     BoxError,

@@ -30,9 +30,8 @@ use feed_handler::{
     measure,
     page::Page,
     report::Report,
-    wire::Poller,
 };
-use options::{Mode, Options, What};
+use options::{Options, What};
 use std::{
     fs,
     io::{self, Write},
@@ -46,42 +45,30 @@ const LEVEL: Duration = Duration::from_secs(10);
 const BEAT: Duration = Duration::from_millis(20);
 
 fn main() -> ExitCode {
-    let options = match Options::parse(lexopt::Parser::from_env()) {
-        Ok(options) => options,
-        Err(error) => {
-            eprintln!("feed_handler: {error} (see --help)");
-            return ExitCode::from(2);
-        }
-    };
-    let done = match options.mode {
-        Mode::Help => {
-            print!("{}", options::HELP);
-            Ok(true)
-        }
-        Mode::Run => run(&options),
-        Mode::Measure(what) => measured(what, &options),
+    let options = Options::read();
+    let done = match options.measure {
+        None => run(&options),
+        Some(what) => figures(what, &options).map(|figures| {
+            print!("{figures}");
+            true
+        }),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("feed_handler: {error}");
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn measured(what: What, options: &Options) -> Result<bool, BoxError> {
-    let rounds = options.rounds;
-    print!(
-        "{}",
-        match what {
-            What::Even => measure::even(rounds)?,
-            What::Bursts => measure::bursts(rounds, options.uring)?,
-            What::Isolation => measure::isolation(rounds)?,
-        }
-    );
-    Ok(true)
+fn figures(what: What, options: &Options) -> Result<String, BoxError> {
+    match what {
+        What::Even => measure::even(options.rounds),
+        What::Bursts => measure::bursts(options.rounds, options.uring),
+        What::Isolation => measure::isolation(options.rounds),
+    }
 }
 
 /// Follows the feeds, of an exchange of our own or of another, and says what was lost.
@@ -92,7 +79,7 @@ fn run(options: &Options) -> Result<bool, BoxError> {
             Handler::new(
                 &exchange.subscriptions(),
                 exchange.rules(),
-                Poller::new(options.uring)?,
+                options.uring,
                 exchange::trusting(exchange.root())?,
             )?,
             Some(exchange),
@@ -103,7 +90,7 @@ fn run(options: &Options) -> Result<bool, BoxError> {
             None => tickwire::tls::platform_config()?,
         };
         let feeds = exchange::subscriptions(options.plan.feeds, &options.connect);
-        (Handler::new(&feeds, Rules::of(&options.plan), Poller::new(options.uring)?, tls)?, None)
+        (Handler::new(&feeds, Rules::of(&options.plan), options.uring, tls)?, None)
     };
     let mut page = options.page.map(Page::serve).transpose()?;
     if let Some(page) = &page {

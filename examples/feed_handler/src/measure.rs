@@ -8,7 +8,6 @@ use crate::{
     exchange::{Exchange, trusting},
     handler::{Handler, Subscription},
     misbehaving::{Manner, Misbehaving},
-    wire::Poller,
 };
 use rustix::time::{ClockId, clock_gettime};
 use std::{
@@ -55,8 +54,7 @@ fn warm(
         let other = |url: &String| Subscription { feed: 0, lines: vec![url.clone()] };
         subscriptions.extend(others.urls.iter().map(other));
     }
-    let mut handler =
-        Handler::new(&subscriptions, exchange.rules(), Poller::new(uring)?, trusting(&roots)?)?;
+    let mut handler = Handler::new(&subscriptions, exchange.rules(), uring, trusting(&roots)?)?;
     let good = subscriptions.len() - others.map_or(0, |others| others.urls.len());
     let patience = Instant::now() + Duration::from_secs(30);
     while handler.feeds().iter().take(good).any(|feed| feed.tally.delivered == 0) {

@@ -1,6 +1,7 @@
 //! A page that draws what the handler sees, while it runs: served by a thread of its own, with threads for
 //! those who watch, so that the handler's has only to say four times a second what there is.
 use crate::{BoxError, handler::Handler};
+use arguments::cannot_listen;
 use market_feed::page::answer;
 use std::{
     fmt::Write,
@@ -34,7 +35,7 @@ impl Page {
     ///
     /// If there is nowhere to listen.
     pub fn serve(address: SocketAddr) -> Result<Self, BoxError> {
-        let listener = TcpListener::bind(address)?;
+        let listener = TcpListener::bind(address).map_err(cannot_listen(address))?;
         let address = listener.local_addr()?;
         let shown = Arc::<Mutex<String>>::default();
         let (latest, watching) = (shown.clone(), Arc::new(AtomicUsize::new(0)));

@@ -8,7 +8,6 @@ use feed_handler::{
     misbehaving::{Manner, Misbehaving},
     page::Page,
     report::Report,
-    wire::Poller,
 };
 use std::{
     io::{Read, Write},
@@ -28,14 +27,11 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn mio() -> Poller {
-    Poller::new(false).expect("the system can wait")
-}
-
-/// `None` where the kernel has no io_uring for us: the test is skipped, and says so.
-fn uring() -> Option<Poller> {
-    let poller = Poller::new(true);
-    poller.map_err(|error| eprintln!("NOT RUN: no io_uring here: {error}")).ok()
+/// Whether there is an io_uring for us. Where there is none, the test is skipped, and says so.
+fn has_uring() -> bool {
+    let tls = trusting(Exchange::start(plan(1, 1)).expect("a port").root()).expect("a certificate");
+    let handler = Handler::new(&[], Rules::default(), true, tls);
+    handler.map_err(|error| eprintln!("NOT RUN: {error}")).is_ok()
 }
 
 fn plan(feeds: usize, rate: u32) -> Plan {
@@ -49,6 +45,12 @@ fn plan(feeds: usize, rate: u32) -> Plan {
         life: None,
         silence: None,
     }
+}
+
+/// A handler of all feeds of this exchange, with its certificate.
+fn follower(exchange: &Exchange, rules: Rules, uring: bool) -> Handler {
+    let tls = trusting(exchange.root()).expect("a certificate");
+    Handler::new(&exchange.subscriptions(), rules, uring, tls).expect("URLs")
 }
 
 fn follow(handler: &mut Handler, mut done: impl FnMut(&Handler) -> bool) {
@@ -81,27 +83,25 @@ fn level(handler: &mut Handler, exchange: &Exchange, feeds: usize) {
 
 #[test]
 fn nothing_is_lost_though_each_connection_is_cut_again_and_again() {
-    cut(mio);
+    cut(false);
 }
 
 #[test]
 fn nothing_is_lost_though_each_connection_is_cut_again_and_again_by_io_uring() {
-    if uring().is_some() {
-        cut(|| uring().expect("it was there"));
+    if has_uring() {
+        cut(true);
     }
 }
 
-fn cut(poller: impl Fn() -> Poller) {
+fn cut(uring: bool) {
     let _alone = alone();
-    with_time_enough(|time| are_cut(poller(), time));
+    with_time_enough(|time| are_cut(uring, time));
 }
 
-fn are_cut(poller: Poller, every: Duration) -> bool {
+fn are_cut(uring: bool, every: Duration) -> bool {
     let plan = Plan { cut_every: Some(every), ..plan(30, 6000) };
     let exchange = Exchange::start(plan).expect("a port");
-    let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler =
-        Handler::new(&exchange.subscriptions(), exchange.rules(), poller, tls).expect("URLs");
+    let mut handler = follower(&exchange, exchange.rules(), uring);
     let (mut closes, mut resets) = (false, false);
     follow(&mut handler, |handler| {
         for ended in handler.lines().iter().filter_map(|line| line.ended.as_deref()) {
@@ -134,9 +134,7 @@ fn with_one_line_what_is_lost_is_counted_and_the_books_are_right_again() {
     let cut_every = Some(Duration::from_millis(500));
     let plan = Plan { lines: 1, cut_every, ..plan(4, 2000) };
     let exchange = Exchange::start(plan).expect("a port");
-    let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler =
-        Handler::new(&exchange.subscriptions(), exchange.rules(), mio(), tls).expect("URLs");
+    let mut handler = follower(&exchange, exchange.rules(), false);
     follow(&mut handler, |_| exchange.cuts() >= 20);
     level(&mut handler, &exchange, 4);
     for feed in handler.feeds() {
@@ -149,35 +147,31 @@ fn with_one_line_what_is_lost_is_counted_and_the_books_are_right_again() {
 
 #[test]
 fn a_line_is_replaced_before_its_time_and_loses_nothing_though_it_is_the_only_one() {
-    replace(mio);
+    replace(false);
 }
 
 #[test]
 fn a_line_is_replaced_before_its_time_and_loses_nothing_though_it_is_the_only_one_by_io_uring() {
-    if uring().is_some() {
-        replace(|| uring().expect("it was there"));
+    if has_uring() {
+        replace(true);
     }
 }
 
-fn replace(poller: impl Fn() -> Poller) {
+fn replace(uring: bool) {
     let _alone = alone();
-    with_time_enough(|life| are_replaced(poller(), life));
+    with_time_enough(|life| are_replaced(uring, life));
     // Without, it is cut.
     let life = Some(Duration::from_secs(2));
     let exchange = Exchange::start(Plan { lines: 1, life, ..plan(4, 2000) }).expect("a port");
-    let tls = trusting(exchange.root()).expect("a certificate");
-    let subscriptions = exchange.subscriptions();
-    let mut handler = Handler::new(&subscriptions, Rules::default(), mio(), tls).expect("URLs");
+    let mut handler = follower(&exchange, Rules::default(), false);
     follow(&mut handler, |handler| handler.lines().iter().all(|line| line.opened >= 2));
     assert!(exchange.cuts() >= 4);
 }
 
-fn are_replaced(poller: Poller, life: Duration) -> bool {
+fn are_replaced(uring: bool, life: Duration) -> bool {
     let plan = Plan { lines: 1, life: Some(life), ..plan(4, 2000) };
     let exchange = Exchange::start(plan).expect("a port");
-    let tls = trusting(exchange.root()).expect("a certificate");
-    let subscriptions = exchange.subscriptions();
-    let mut handler = Handler::new(&subscriptions, exchange.rules(), poller, tls).expect("URLs");
+    let mut handler = follower(&exchange, exchange.rules(), uring);
     // For a while there are two connections, which both bring some messages.
     follow(&mut handler, |handler| {
         let replaced = handler.lines().iter().all(|line| line.replaced >= 3);
@@ -200,43 +194,39 @@ fn are_replaced(poller: Poller, life: Duration) -> bool {
 #[test]
 fn an_exchange_that_wants_to_hear_something_hears_it() {
     let _alone = alone();
-    let start = |silence| {
-        let plan = Plan { silence: Some(silence), ..plan(3, 600) };
-        let exchange = Exchange::start(plan).expect("a port");
-        (trusting(exchange.root()).expect("a certificate"), exchange)
-    };
+    let start =
+        |silence| Exchange::start(Plan { silence: Some(silence), ..plan(3, 600) }).expect("a port");
     with_time_enough(|time| {
-        let (tls, exchange) = start(time / 2);
-        let subscriptions = exchange.subscriptions();
-        let mut handler = Handler::new(&subscriptions, exchange.rules(), mio(), tls).expect("URLs");
+        let exchange = start(time / 2);
+        let mut handler = follower(&exchange, exchange.rules(), false);
         let until = Instant::now() + time * 3 / 2;
         follow(&mut handler, |_| Instant::now() > until);
         let kept = handler.lines().iter().all(|line| line.opened == 1);
         kept && exchange.cuts() == 0
     });
     // Without, it ends the connection.
-    let (_, exchange) = start(Duration::from_secs(1));
-    let subscriptions = exchange.subscriptions();
-    let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler = Handler::new(&subscriptions, Rules::default(), mio(), tls).expect("URLs");
+    let exchange = start(Duration::from_secs(1));
+    let mut handler = follower(&exchange, Rules::default(), false);
     follow(&mut handler, |handler| handler.lines().iter().all(|line| line.ended.is_some()));
     assert!(handler.lines().iter().all(|line| line.ended.as_deref() == Some("closed with 1008")));
 }
 
-/// How many messages are taken of a line in one round at most: of two reads.
-const ONE_ROUND: u64 = 2 * 256;
+/// How many messages are taken of a line in one round at most: `Settings::turn_messages`.
+const ONE_ROUND: u64 = 256;
 
 #[test]
 fn feeds_that_are_no_use_delay_no_other() {
-    bear(mio());
+    bear(false);
 }
 
 #[test]
 fn feeds_that_are_no_use_delay_no_other_by_io_uring() {
-    uring().into_iter().for_each(bear);
+    if has_uring() {
+        bear(true);
+    }
 }
 
-fn bear(poller: Poller) {
+fn bear(uring: bool) {
     let _alone = alone();
     let exchange = Exchange::start(plan(10, 2000)).expect("a port");
     let bad = Misbehaving::start(&Manner::ALL, exchange.port()).expect("ports");
@@ -246,9 +236,9 @@ fn bear(poller: Poller) {
     for url in &bad.urls {
         subscriptions.push(Subscription { feed: 0, lines: vec![url.clone()] });
     }
-    let mut handler = Handler::new(&subscriptions, exchange.rules(), poller, tls).expect("URLs");
+    let mut handler = Handler::new(&subscriptions, exchange.rules(), uring, tls).expect("URLs");
     let at = |manner| Manner::ALL.iter().position(|&other| other == manner).unwrap();
-    let zombie = at(Manner::Zombie);
+    let (zombie, stalls) = (at(Manner::Zombie), at(Manner::Stalls));
     let (mut most, mut before) = (0, 0);
     let flood = 10 + at(Manner::Floods);
     follow(&mut handler, |handler| {
@@ -257,6 +247,7 @@ fn bear(poller: Poller) {
         before = taken;
         let good = handler.feeds()[..10].iter().all(|feed| feed.tally.delivered > 500);
         good && handler.lines()[20 + zombie].opened >= 2
+            && handler.lines()[20 + stalls].ended.is_some()
             && handler.feeds()[flood].tally.messages > 50_000
     });
     level(&mut handler, &exchange, 10);
@@ -283,9 +274,10 @@ fn a_feed_whose_certificate_is_wrong_is_given_up_and_the_others_go_on() {
     let stranger = Exchange::start(plan(2, 600)).expect("a port");
     let tls = trusting(exchange.root()).expect("a certificate");
     let subscriptions = [exchange.subscriptions(), stranger.subscriptions()].concat();
-    let mut handler = Handler::new(&subscriptions, exchange.rules(), mio(), tls).expect("URLs");
+    let mut handler = Handler::new(&subscriptions, exchange.rules(), false, tls).expect("URLs");
     follow(&mut handler, |handler| {
         handler.feeds()[..3].iter().all(|feed| feed.tally.delivered > 300)
+            && handler.lines()[6..].iter().all(Line::has_given_up)
     });
     level(&mut handler, &exchange, 3);
     assert!(handler.feeds()[..3].iter().all(|feed| exchange.is_same(feed)));
@@ -302,9 +294,7 @@ fn a_feed_whose_certificate_is_wrong_is_given_up_and_the_others_go_on() {
 fn an_exchange_that_is_gone_is_a_failure_though_no_tick_is_missing() {
     let _alone = alone();
     let exchange = Exchange::start(plan(2, 600)).expect("a port");
-    let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler =
-        Handler::new(&exchange.subscriptions(), exchange.rules(), mio(), tls).expect("URLs");
+    let mut handler = follower(&exchange, exchange.rules(), false);
     follow(&mut handler, |handler| handler.feeds().iter().all(|feed| feed.tally.delivered > 100));
     assert!(Report::new(&mut handler, None).is_sound());
     drop(exchange);
@@ -318,9 +308,7 @@ fn an_exchange_that_is_gone_is_a_failure_though_no_tick_is_missing() {
 fn a_page_draws_it() {
     let _alone = alone();
     let exchange = Exchange::start(plan(5, 1000)).expect("a port");
-    let tls = trusting(exchange.root()).expect("a certificate");
-    let mut handler =
-        Handler::new(&exchange.subscriptions(), exchange.rules(), mio(), tls).expect("URLs");
+    let mut handler = follower(&exchange, exchange.rules(), false);
     let mut page = Page::serve(([127, 0, 0, 1], 0).into()).expect("a port");
     follow(&mut handler, |handler| {
         handler.lines().iter().all(|line| line.is_open())
@@ -350,12 +338,20 @@ fn the_program_says_that_nothing_was_lost_and_its_exit_code_too() {
         let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap());
         (output.status.code(), said.concat())
     };
-    let (code, said) = run("--feeds 8 --rate 800 --seconds 4 --cut-every 2");
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("lost by each of 8 feeds: nothing"), "{said}");
-    let (code, said) = run("--feeds 2 --lines 1 --rate 400 --seconds 2 --cut-every 0.3");
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("feed 0: ") && said.contains("2 failures"), "{said}");
+    with_time_enough(|time| {
+        let (every, all) = (time.as_secs(), 2 * time.as_secs());
+        let (code, said) =
+            run(&format!("--feeds 8 --rate 800 --seconds {all} --cut-every {every}"));
+        println!("{said}");
+        code == Some(0) && said.contains("lost by each of 8 feeds: nothing")
+    });
+    with_time_enough(|time| {
+        let (every, all) = (time.as_secs_f64() * 0.15, time.as_secs());
+        let (code, said) =
+            run(&format!("--feeds 2 --lines 1 --rate 400 --seconds {all} --cut-every {every}"));
+        println!("{said}");
+        code == Some(1) && said.contains("feed 0: ") && said.contains("2 failures")
+    });
     assert_eq!(run("--frobnicate").0, Some(2));
     assert_eq!(run("--feeds 1 --connect wss://127.0.0.1:1 --root /dev/null").0, Some(1));
 }

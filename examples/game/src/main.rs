@@ -20,12 +20,10 @@ mod server;
 mod wire;
 mod world;
 
-use lexopt::{Arg, Parser, ValueExt};
+use arguments::{Arguments, Failure, cannot_listen, refuse};
 use std::{
     error::Error,
     io::{self, Write},
-    net::SocketAddr,
-    process::ExitCode,
 };
 use tickwire::handshake::server::Origins;
 use tokio::net::TcpSocket;
@@ -40,7 +38,7 @@ Usage: game [OPTION]...
   --listen ADDR      where to listen [127.0.0.1:8080]; 0.0.0.0:8080 for phones around;
                      of one address at most 16 connections, 8 of them not yet playing
   --origin ORIGIN    let pages of this origin play, such as https://example.com, and no
-                     others; again for more [the server's own page]
+                     others; again for more (else the server's own page)
   --help             this text
 ";
 
@@ -50,65 +48,25 @@ const PAGE: &str = include_str!("page.html");
 /// 16 KiB are a second of a full world already.
 const SEND_BUFFER: u32 = 16 << 10;
 
-struct Options {
-    listen: SocketAddr,
-    /// `None`: that of the page we serve.
-    origins: Option<Origins>,
-}
-
-/// `None`: `--help`.
-fn options(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
-    let mut listen = SocketAddr::from(([127, 0, 0, 1], 8080));
-    let mut origins: Vec<String> = Vec::new();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Arg::Long("listen") => listen = parser.value()?.parse()?,
-            Arg::Long("origin") => origins.push(parser.value()?.string()?),
-            Arg::Long("help") => return Ok(None),
-            other => return Err(other.unexpected()),
-        }
-    }
-    let origins = match &origins[..] {
-        [] => None,
-        some => Some(Origins::new(some).map_err(|error| format!("--origin: {error}"))?),
-    };
-    Ok(Some(Options { listen, origins }))
-}
-
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    let options = match options(Parser::from_env()) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("game: {error} (see --help)");
-            return ExitCode::from(2);
-        }
-    };
-    match run(options).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("game: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
 /// Serves until ctrl-c.
-async fn run(options: Options) -> Result<(), BoxError> {
-    let listen = options.listen;
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Failure> {
+    let args = Arguments::read(HELP);
+    let listen = args.address("--listen");
+    // Without any: that of the page we serve.
+    let origins = args.has("--origin").then(|| {
+        let given = Origins::new(args.all("--origin"));
+        given.unwrap_or_else(|error| refuse(format_args!("--origin: {error}")))
+    });
     let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(cfg!(unix))?;
     socket.set_send_buffer_size(SEND_BUFFER)?;
-    socket.bind(listen).map_err(|error| format!("--listen {listen}: {error}"))?;
-    let listener = socket.listen(128)?;
+    socket.bind(listen).map_err(cannot_listen(listen))?;
+    let listener = socket.listen(128).map_err(cannot_listen(listen))?;
     writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
     let stop = async {
         let _ = tokio::signal::ctrl_c().await;
     };
-    server::serve(listener, options.origins, stop).await;
+    server::serve(listener, origins, stop).await;
     Ok(())
 }

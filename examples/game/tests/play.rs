@@ -1,10 +1,11 @@
 //! The game as its clients see it: the program itself, over real sockets, read by the offsets that
 //! `wire.rs` documents.
-use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU8, Ordering::Relaxed},
-};
+
+#[path = "../../tests/examples/support_program.rs"]
+mod program;
+
+use program::{PATIENCE, Program};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use tickwire::{CloseCode, Config, Error, handshake::client::Request, tokio::WebSocket};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,23 +13,19 @@ use tokio::{
     time::timeout,
 };
 
-include!("../../../tests/support/patience.rs");
-
 /// A server, until dropped.
 struct Server {
-    process: Child,
+    process: Program,
     address: String,
     opened: AtomicU8,
 }
 
 impl Server {
     fn start(options: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_game"));
-        command.args(["--listen", "127.0.0.1:0"]).args(options).stdout(Stdio::piped());
-        let mut process = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on http://").unwrap().to_owned();
+        let args = [&["--listen", "127.0.0.1:0"], options].concat();
+        let process = Program::start_at(env!("CARGO_BIN_EXE_game").as_ref(), &args);
+        let line = process.line();
+        let address = line.strip_prefix("listening on http://").unwrap().to_owned();
         Self { process, address, opened: AtomicU8::new(0) }
     }
 
@@ -63,13 +60,6 @@ impl Server {
         let mut player = Player { ws, id: 0, sequence: 0, seen: Seen::default() };
         assert_eq!(player.next().await, 1, "first of all a welcome");
         player
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -351,13 +341,12 @@ async fn the_page_is_there() {
 #[tokio::test]
 async fn ctrl_c_says_goodbye() {
     bounded(async {
-        let mut server = Server::start(&[]);
+        let server = Server::start(&[]);
         let mut ada = server.join("Ada").await;
-        let process = server.process.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
+        server.process.signal("-INT");
         while ada.ws.recv().await.unwrap().is_some() {}
         assert_eq!(ada.ws.closed().unwrap().code, CloseCode::GOING_AWAY.get());
-        assert!(server.process.wait().unwrap().success());
+        assert_eq!(server.process.finish().0, 0);
     })
     .await;
 }

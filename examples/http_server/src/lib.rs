@@ -2,7 +2,7 @@
 //! listener that does TLS if it was given a certificate.
 //!
 //! Nothing bounds how many peers come: for the loopback. See the example `bounded`.
-use lexopt::ValueExt;
+use arguments::{Arguments, Failure, cannot_listen, refuse};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -18,6 +18,18 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 pub const PAGE: &str = include_str!("page.html");
+
+const HELP: &str = "\
+A server for browsers and other clients, over HTTP/1.1 and HTTP/2: a page, and a WebSocket that echoes.
+
+Usage: axum [OPTION]...
+       hyper [OPTION]...
+
+  --listen ADDR    where to listen [127.0.0.1:8080]
+  --tls-cert FILE  speak TLS, with this certificate and those up to its authority (PEM)
+  --tls-key FILE   the certificate's private key (PEM)
+  --help           this text
+";
 
 /// Tells browsers of what runs over which version, and everybody else nothing.
 pub async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>, version: &str) {
@@ -49,31 +61,22 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens as the command line says: `--listen ADDR`, `--tls-cert FILE --tls-key FILE`.
-    pub async fn from_arguments() -> Result<Self, Box<dyn Error>> {
-        let mut listen = "127.0.0.1:8080".to_string();
-        let (mut certificate, mut key) = (None, None);
-        let mut arguments = lexopt::Parser::from_env();
-        while let Some(argument) = arguments.next()? {
-            match argument {
-                lexopt::Arg::Long("listen") => listen = arguments.value()?.string()?,
-                lexopt::Arg::Long("tls-cert") => certificate = Some(arguments.value()?.into()),
-                lexopt::Arg::Long("tls-key") => key = Some(arguments.value()?.into()),
-                other => return Err(other.unexpected().into()),
-            }
-        }
-        let tls = match (certificate, key) {
-            (Some(certificate), Some(key)) => Some(acceptor(certificate, key)?),
+    /// Listens as the command line says, see [`HELP`].
+    pub async fn from_arguments() -> Result<Self, Failure> {
+        let args = Arguments::read(HELP);
+        let listen = args.address("--listen");
+        let tls = match (args.optional("--tls-cert"), args.optional("--tls-key")) {
+            (Some(certificate), Some(key)) => Some(acceptor(certificate.into(), key.into())?),
             (None, None) => None,
-            _ => return Err("--tls-cert and --tls-key go together".into()),
+            _ => refuse("--tls-cert and --tls-key go together"),
         };
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let listener = Self::bind(&listen, tls).await?;
+        let listener = Self::bind(listen, tls).await.map_err(cannot_listen(listen))?;
         println!("listening on {scheme}://{}", listener.address);
         Ok(listener)
     }
 
-    async fn bind(address: &str, tls: Option<TlsAcceptor>) -> io::Result<Self> {
+    async fn bind(address: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (sender, ready) = mpsc::channel(64);

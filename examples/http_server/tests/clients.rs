@@ -1,17 +1,17 @@
 //! Both servers as clients see them: the crate's own over HTTP/1.1, in clear and over TLS, and
 //! hyper's with the crate's handshake, over HTTP/1.1 and over HTTP/2's extended CONNECT.
+
+#[path = "../../tests/examples/support_program.rs"]
+mod program;
+
 use http_body_util::Empty;
 use hyper::{
     Response,
     body::{Bytes, Incoming},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use std::{
-    io::{BufRead, BufReader},
-    net::SocketAddr,
-    process::{Child, Command, Stdio},
-    sync::mpsc,
-};
+use program::{PATIENCE, Program};
+use std::net::SocketAddr;
 use tickwire::{
     CloseCode, CloseFrame, Config, Error, SystemEntropy, handshake::client::Request,
     tokio::WebSocket,
@@ -23,42 +23,26 @@ use tokio::{
     time::timeout,
 };
 
-include!("../../../tests/support/patience.rs");
-
 const SERVERS: [&str; 2] = [env!("CARGO_BIN_EXE_hyper"), env!("CARGO_BIN_EXE_axum")];
 
-/// A server, until dropped, and the lines that it prints.
+/// A server, until dropped.
 struct Server {
-    process: Child,
-    lines: mpsc::Receiver<String>,
+    process: Program,
     address: SocketAddr,
 }
 
 impl Server {
     fn start(program: &str, options: &[&str]) -> Self {
-        let mut command = Command::new(program);
-        command.args(["--listen", "127.0.0.1:0"]).args(options).stdout(Stdio::piped());
-        let mut process = command.spawn().unwrap();
-        let output = BufReader::new(process.stdout.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
-        });
-        let first: String = lines.recv_timeout(PATIENCE).unwrap();
+        let args = [&["--listen", "127.0.0.1:0"], options].concat();
+        let process = Program::start_at(program.as_ref(), &args);
+        let first = process.line();
         let address = first.rsplit_once("//").unwrap().1.parse().unwrap();
-        Self { process, lines, address }
+        Self { process, address }
     }
 
     #[track_caller]
     fn says(&self, line: &str) {
-        assert_eq!(self.lines.recv_timeout(PATIENCE).as_deref(), Ok(line));
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        assert_eq!(self.process.line(), line);
     }
 }
 
@@ -200,7 +184,7 @@ async fn extended_connect_over_http_2() {
                 socket.await.unwrap();
             }
             for _ in 0..3 {
-                let line = server.lines.recv_timeout(PATIENCE).unwrap();
+                let line = server.process.line();
                 assert!(line.starts_with("HTTP/2.0: "), "{line}");
             }
         })

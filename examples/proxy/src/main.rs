@@ -9,8 +9,21 @@
 #[cfg(test)]
 mod tests;
 
-use std::{env, error::Error, process::ExitCode};
+use arguments::{Arguments, Failure};
+use std::error::Error;
 use tickwire::{CloseCode, Config, Dial, Proxy, handshake::client::Request};
+
+const HELP: &str = "\
+Sends messages to a WebSocket server through a proxy, and prints what comes back.
+
+Usage: proxy [OPTION]... PROXY URL [MESSAGE]...
+
+  PROXY       the URL of one, of http, https or socks5; or env: as the environment says
+  URL         the server's
+  MESSAGE...  is sent
+  --threads   without tokio
+  --help      this text
+";
 
 /// How to connect: through the proxy at a URL, or, for `env`, the one that the environment names.
 fn by_way_of<'r>(proxy: &str, request: &'r Request) -> Result<Dial<'r>, Box<dyn Error>> {
@@ -22,11 +35,11 @@ fn by_way_of<'r>(proxy: &str, request: &'r Request) -> Result<Dial<'r>, Box<dyn 
 }
 
 /// Sends each message and prints what comes back.
-async fn run(proxy: &str, url: &str, messages: &[&str]) -> Result<(), Box<dyn Error>> {
+async fn run(proxy: &str, url: &str, messages: &[String]) -> Result<(), Box<dyn Error>> {
     let request = Request::new(url)?;
     let mut ws = by_way_of(proxy, &request)?.connect(&Config::default()).await?;
     for message in messages {
-        ws.send(*message).await?;
+        ws.send(&**message).await?;
         match ws.recv().await? {
             Some(answer) => println!("{answer:?}"),
             None => return Err("closed".into()),
@@ -38,11 +51,11 @@ async fn run(proxy: &str, url: &str, messages: &[&str]) -> Result<(), Box<dyn Er
 }
 
 /// The same without tokio.
-fn run_blocking(proxy: &str, url: &str, messages: &[&str]) -> Result<(), Box<dyn Error>> {
+fn run_blocking(proxy: &str, url: &str, messages: &[String]) -> Result<(), Box<dyn Error>> {
     let request = Request::new(url)?;
     let mut ws = by_way_of(proxy, &request)?.blocking_connect(&Config::default())?;
     for message in messages {
-        ws.send(*message)?;
+        ws.send(&**message)?;
         match ws.recv()? {
             Some(answer) => println!("{answer:?}"),
             None => return Err("closed".into()),
@@ -54,22 +67,12 @@ fn run_blocking(proxy: &str, url: &str, messages: &[&str]) -> Result<(), Box<dyn
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match &arguments[..] {
-        ["--threads", proxy, url, messages @ ..] => run_blocking(proxy, url, messages),
-        [proxy, url, messages @ ..] => run(proxy, url, messages).await,
-        _ => {
-            eprintln!("Usage: proxy [--threads] PROXY|env URL [MESSAGE]...");
-            return ExitCode::from(2);
-        }
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("proxy: {error}");
-            ExitCode::FAILURE
-        }
+async fn main() -> Result<(), Failure> {
+    let args = Arguments::read(HELP);
+    let (proxy, url, messages) = (args.text("PROXY"), args.text("URL"), args.all("MESSAGE"));
+    match args.has("--threads") {
+        true => run_blocking(&proxy, &url, &messages)?,
+        false => run(&proxy, &url, &messages).await?,
     }
+    Ok(())
 }

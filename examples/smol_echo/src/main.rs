@@ -1,16 +1,26 @@
 //! Sends everything back, under smol, here by the names of its parts; any runtime with streams of
 //! `futures-io` and a timer will do. `cargo run -p smol_echo`
 //! Nothing bounds how many peers come: for the loopback. See the example `bounded`.
+use arguments::{Arguments, Failure, cannot_listen};
 use async_executor::LocalExecutor;
 use async_io::{Timer, block_on};
 use async_net::{TcpListener, TcpStream};
 use tickwire::{Config, futures_io::accept};
 
-fn main() -> std::io::Result<()> {
+const HELP: &str = "\
+Sends every message back.
+
+Usage: smol_echo [ADDR]
+
+  ADDR    where to listen [127.0.0.1:9001]
+  --help  this text
+";
+
+fn main() -> Result<(), Failure> {
+    let address = Arguments::read(HELP).address("ADDR");
     let tasks = LocalExecutor::new();
     block_on(tasks.run(async {
-        let address = std::env::args().nth(1).unwrap_or("127.0.0.1:9001".into());
-        let listener = TcpListener::bind(address).await?;
+        let listener = TcpListener::bind(address).await.map_err(cannot_listen(address))?;
         println!("listening on ws://{}", listener.local_addr()?);
         loop {
             let (stream, peer) = listener.accept().await?;

@@ -112,6 +112,50 @@ fn take_closes_after_so_many_messages_and_shows_no_more() {
     }
 }
 
+/// What the client does whose server gives back each message so much later, but `silence` never.
+fn answering(delay: Duration, args: &[&str], input: &[u8]) -> (i32, Vec<String>, Vec<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let mut ws = accept(listener.accept().unwrap().0, &Config::default()).unwrap();
+        ws.set_read_timeout(Some(PATIENCE)).unwrap();
+        while let Some(text) =
+            ws.recv().unwrap().and_then(|message| message.as_text().map(str::to_owned))
+        {
+            thread::sleep(delay);
+            if text != "silence" {
+                ws.send(&*text).unwrap();
+            }
+        }
+    });
+    let ended = client(&[&[&*url], args].concat(), input);
+    server.join().unwrap();
+    ended
+}
+
+#[test]
+fn after_a_pipe_it_waits_until_the_server_is_silent() {
+    for adapter in ADAPTERS {
+        let late = Duration::from_millis(300);
+        let args = ["--adapter", adapter];
+        let began = Instant::now();
+        let (code, out, errors) = answering(late, &args, b"a\nb\n");
+        assert_eq!((code, errors), (0, vec![]));
+        assert_eq!(out, ["a", "b", "closed: 1000 (clean)"]);
+        // From the last answer, which came two delays after the beginning.
+        assert!(began.elapsed() >= 2 * late + Duration::from_secs(1));
+
+        let args = ["--adapter", adapter, "--wait", "0.2"];
+        let (code, out, errors) = answering(Duration::ZERO, &args, b"silence\n");
+        assert_eq!((code, out), (0, vec!["closed: 1000 (clean)".into()]));
+        assert_eq!(errors, ["warning: no answer came in 0.2 s: see --wait"]);
+
+        // Nothing was asked.
+        let (code, _, errors) = answering(Duration::ZERO, &["--adapter", adapter], b"");
+        assert_eq!((code, errors), (0, vec![]));
+    }
+}
+
 #[test]
 fn a_flood_that_is_not_echoed_is_counted_without_times() {
     for adapter in ADAPTERS {
@@ -322,6 +366,7 @@ fn wrong_options_are_one_line_and_exit_code_2() {
         &["--rate", "-1"],
         &["--rate", "inf"],
         &["--rate", "NaN"],
+        &["--wait", "-1"],
         &["--view", "picture"],
         &["--color", "pink"],
         &["--send"],

@@ -8,6 +8,7 @@ mod auth;
 #[path = "../../../tests/support/bounded.rs"]
 mod bounded;
 mod client;
+mod command_line;
 #[cfg(feature = "tokio")]
 #[path = "../../ack/cutter.rs"]
 mod cutter;

@@ -87,6 +87,13 @@ impl Peer {
         self.0.send(&wire::message(number, answer)).await.unwrap();
     }
 
+    /// Answers the next request, which has to be this one; and the call returns the answer.
+    async fn answers(&mut self, request: &[u8], answer: &[u8], call: Calling) {
+        let number = self.hears(request).await;
+        self.says(number, answer).await;
+        assert_eq!(call.await.unwrap().unwrap(), answer);
+    }
+
     /// Waits until all that the client has fed so far is here, and nothing of it is a request.
     async fn hears_nothing(&mut self) {
         self.0.sender_mut().ping(b"anything?").unwrap();
@@ -154,9 +161,7 @@ async fn a_caller_cancelled_before_there_is_a_connection_is_never_sent() {
         cancelled.abort();
         assert!(cancelled.await.unwrap_err().is_cancelled());
         let mut peer = Peer::accept(&listener).await;
-        let b = peer.hears(b"b").await;
-        peer.says(b, b"B").await;
-        assert_eq!(kept.await.unwrap().unwrap(), b"B");
+        peer.answers(b"b", b"B", kept).await;
         all_places_free(&client).await;
     })
     .await;
@@ -180,9 +185,7 @@ async fn no_answer_in_time_is_not_known_to_be_without_effect_and_the_late_one_is
         all_places_free(&client).await;
         peer.says(number, b"late").await;
         let next = call(&client, b"next", LONG);
-        let number = peer.hears(b"next").await;
-        peer.says(number, b"in time").await;
-        assert_eq!(next.await.unwrap().unwrap(), b"in time");
+        peer.answers(b"next", b"in time", next).await;
     })
     .await;
 }
@@ -194,9 +197,7 @@ async fn a_call_that_found_no_connection_in_time_was_not_sent_and_is_not_sent_la
         assert_eq!(client.call(b"stale".into(), SHORT).await, Err(CallError::NotSent));
         let fresh = call(&client, b"fresh", LONG);
         let mut peer = Peer::accept(&listener).await;
-        let number = peer.hears(b"fresh").await;
-        peer.says(number, b"F").await;
-        assert_eq!(fresh.await.unwrap().unwrap(), b"F");
+        peer.answers(b"fresh", b"F", fresh).await;
     })
     .await;
 }
@@ -216,9 +217,7 @@ async fn calls_beyond_the_bound_wait_for_a_place_and_no_longer_than_they_may() {
         assert_eq!(client.call(b"impatient".into(), SHORT).await, Err(CallError::NotSent));
         peer.hears_nothing().await;
         peer.says(numbers[2], b"").await;
-        let number = peer.hears(b"waits").await;
-        peer.says(number, b"W").await;
-        assert_eq!(waits.await.unwrap().unwrap(), b"W");
+        peer.answers(b"waits", b"W", waits).await;
         assert_eq!(calls.remove(2).await.unwrap().unwrap(), b"");
     })
     .await;
@@ -290,9 +289,7 @@ async fn what_was_written_when_the_connection_was_lost_may_have_been_acted_on() 
         }
         let found = call(&client, b"found", LONG);
         let mut peer = Peer::accept(&listener).await;
-        let number = peer.hears(b"found").await;
-        peer.says(number, b"F").await;
-        assert_eq!(found.await.unwrap().unwrap(), b"F");
+        peer.answers(b"found", b"F", found).await;
     })
     .await;
 }
@@ -318,9 +315,7 @@ async fn what_was_not_written_whole_was_not_acted_on_and_what_waited_goes_to_the
         assert_eq!(small.await.unwrap(), Err(CallError::Lost));
         assert_eq!(large.await.unwrap(), Err(CallError::NotSent));
         let mut peer = Peer::accept(&listener).await;
-        let number = peer.hears(b"waits").await;
-        peer.says(number, b"W").await;
-        assert_eq!(waits.await.unwrap().unwrap(), b"W");
+        peer.answers(b"waits", b"W", waits).await;
     })
     .await;
 }
@@ -340,9 +335,7 @@ async fn calls_made_while_the_server_closes_are_not_sent_or_go_to_the_next_conne
         }
         drop(peer);
         let mut peer = Peer::accept(&listener).await;
-        let number = peer.hears(b"waits").await;
-        peer.says(number, b"W").await;
-        assert_eq!(waits.await.unwrap().unwrap(), b"W");
+        peer.answers(b"waits", b"W", waits).await;
     })
     .await;
 }

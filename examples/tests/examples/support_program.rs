@@ -3,7 +3,7 @@
 #![allow(dead_code)] // no test needs all of it
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::{self, Receiver},
     thread,
@@ -36,9 +36,18 @@ impl Program {
         Self::start_in(name, args, &[])
     }
 
+    /// A program that is no example of this package.
+    pub(crate) fn start_at(path: &Path, args: &[&str]) -> Self {
+        Self::spawn(path, args, &[])
+    }
+
     /// With these variables set in its environment.
     pub(crate) fn start_in(name: &str, args: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(example(name))
+        Self::spawn(&example(name), args, variables)
+    }
+
+    fn spawn(path: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(path)
             .args(args)
             .envs(variables.iter().copied())
             .stdin(Stdio::piped())

@@ -1,9 +1,10 @@
-//! Asking a proxy for a tunnel to the server, without I/O: by CONNECT of HTTP, or by SOCKS5.
+//! The dialogue that asks a proxy for a tunnel to the server, without I/O: by HTTP's CONNECT, or by
+//! SOCKS5.
 //!
-//! A [`Dialogue`] uses the stream before TLS and the opening handshake. The limits of an opening
-//! handshake hold for the dialogue too. [`max_head`](Config::max_head) and the other limits on a
-//! head bound the head of an answer. [`handshake_timeout`](Config::handshake_timeout), counted from
-//! the dial, bounds the time.
+//! A [`Dialogue`] uses the stream before TLS to the server and before the opening handshake. It has
+//! the limits of an opening handshake. [`max_head`](Config::max_head) and the other limits on a
+//! head apply to the head of the proxy's answer. [`handshake_timeout`](Config::handshake_timeout)
+//! bounds the time, counted from the beginning of the dial.
 //!
 //! ```text
 //! outgoing, advance      until all is written
@@ -30,16 +31,16 @@ type Begin = fn(Option<&[u8]>, &Target) -> Result<(Vec<u8>, Look), HandshakeErro
 /// The address of a proxy, its protocol, and our credentials.
 #[derive(Clone)]
 pub struct Address {
-    /// A function pointer, so that a program without a `Proxy` does not link the code of the
-    /// protocols.
+    /// The function that begins the proxy's protocol. It is a function pointer, so that a program
+    /// without a `Proxy` does not link the code of the protocols.
     begin: Begin,
-    /// If the target is `secure`, TLS is used to the proxy.
+    /// The host, port and credentials of the proxy. `secure`: whether to use TLS to the proxy.
     target: Target,
 }
 
 impl Address {
-    /// From a URL with the scheme `http`, `https`, `socks5` or `socks5h`. A URL without a scheme is
-    /// `http`.
+    /// Parses a URL with the scheme `http`, `https`, `socks5` or `socks5h`. A URL without a scheme
+    /// counts as `http`.
     pub fn parse(url: &str) -> Result<Self, UrlError> {
         check(url)?;
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
@@ -59,13 +60,13 @@ impl Address {
         Ok(Self { begin: if socks5 { socks5::begin } else { http_connect::begin }, target })
     }
 
-    /// The address to dial, over TLS if the target is `secure`.
+    /// The target to dial. If the target is `secure`, use TLS.
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
 }
 
-/// Does not show user and password.
+/// Hides the user and the password.
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Address")
@@ -77,9 +78,9 @@ impl fmt::Debug for Address {
     }
 }
 
-/// The bytes to and from a proxy, up to the tunnel.
+/// The exchange with a proxy, up to the tunnel.
 pub struct Dialogue {
-    /// The bytes received, and the deadline on them.
+    /// The bytes received, and the deadline of the dialogue.
     pub reading: Reading,
     /// The bytes to write now.
     request: Vec<u8>,
@@ -97,13 +98,13 @@ impl Dialogue {
         Ok(Self { reading: Reading::new(Role::Client, config), request, look })
     }
 
-    /// The bytes to write before more is read.
+    /// The bytes to write before the next read.
     pub fn outgoing(&self) -> &[u8] {
         &self.request
     }
 
-    /// Says that the first `n` bytes of [`outgoing`](Self::outgoing) were written. A larger `n`
-    /// means all.
+    /// Reports that the first `n` bytes of [`outgoing`](Self::outgoing) were written. If there are
+    /// fewer than `n` bytes, all were written.
     pub fn advance(&mut self, n: usize) {
         self.request.drain(..n.min(self.request.len()));
     }
@@ -117,7 +118,8 @@ impl Dialogue {
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         match self.reading.outcome() {
             Some(outcome) => outcome.map(|()| Progress::Complete),
-            // Bytes that have already arrived cannot answer a request that was not sent.
+            // Bytes that have already arrived cannot be the answer to a request that was not yet
+            // sent.
             None if !self.outgoing().is_empty() => Ok(Progress::Partial),
             None => {
                 let found = (self.look)(&mut self.reading, &mut self.request);
@@ -126,7 +128,8 @@ impl Dialogue {
         }
     }
 
-    /// Once complete: the bytes received behind the proxy's answer, which belong to the tunnel.
+    /// Once the dialogue is complete, returns the bytes received behind the proxy's answer. They
+    /// belong to the tunnel.
     pub fn ahead(&self) -> &[u8] {
         self.reading.wire()
     }

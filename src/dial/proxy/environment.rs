@@ -1,10 +1,10 @@
-//! Which proxy the environment variables select for a server.
+//! The choice of a proxy for a server, by environment variables.
 use super::dialogue::Address;
 use crate::proto::url::{Target, UrlError};
 use std::string::String;
 use tickwire_dial::is_bypassed;
 
-/// The proxy for this server, by the environment: `HTTPS_PROXY`, else `ALL_PROXY`. A `ws` URL has
+/// Returns the proxy for this server, by `HTTPS_PROXY`, or else by `ALL_PROXY`. A `ws` URL has
 /// the same proxy as a `wss` URL, because both need a tunnel. (RFC 6455 §4.1 prefers a proxy for
 /// HTTPS to a proxy for HTTP.) A variable in lower case takes precedence over the same variable in
 /// upper case. An empty value counts as unset.

@@ -1,4 +1,4 @@
-//! CONNECT (RFC 9110 §9.3.6).
+//! A tunnel by HTTP's CONNECT (RFC 9110 §9.3.6).
 use super::look::Look;
 use crate::proto::{
     handshake::{
@@ -16,8 +16,8 @@ pub(super) fn begin(
     Ok((encode(userinfo, server), Box::new(|reading, _| look(reading))))
 }
 
-/// The request. RFC 9110 §9.3.6: the target of the request is host and port, and there is no
-/// default port.
+/// Returns the request. RFC 9110 §9.3.6: the target of the request is the host and the port, and
+/// the port must be there, because it has no default.
 fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     let (host, port) = (server.unzoned(), server.port());
     let authority = match host.contains(':') {
@@ -32,7 +32,8 @@ fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{credentials}\r\n").into_bytes()
 }
 
-/// Looks for the head of the answer. The bytes behind the head belong to the tunnel.
+/// Parses the head of the answer. If the proxy agrees, the bytes behind the head belong to the
+/// tunnel.
 fn look(reading: &mut Reading) -> Result<Progress, HandshakeError> {
     loop {
         head::begins_well(reading.wire())?;

@@ -2,6 +2,6 @@
 use crate::proto::handshake::{HandshakeError, Progress, Reading};
 use std::{boxed::Box, vec::Vec};
 
-/// Looks for the next answer. Puts the bytes to send after that answer into the `Vec`.
+/// Parses the next answer of the proxy. Appends to the `Vec` the bytes to send after that answer.
 pub(super) type Look =
     Box<dyn FnMut(&mut Reading, &mut Vec<u8>) -> Result<Progress, HandshakeError> + Send + Sync>;

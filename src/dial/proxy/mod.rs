@@ -1,5 +1,5 @@
-//! [`Proxy`]: connecting through a proxy. Only `dial` knows this module.
-#[cfg_attr(not(fuzzing), allow(unreachable_pub))] // a fuzz target drives a `Dialogue` without I/O
+//! [`Proxy`], to connect through a proxy. Only `dial` names this module.
+#[cfg_attr(not(fuzzing), allow(unreachable_pub))] // a fuzz target uses the public items
 pub(crate) mod dialogue;
 mod environment;
 mod http_connect;
@@ -23,14 +23,15 @@ use dialogue::{Address, Dialogue};
 use environment::chosen;
 use std::{env, fmt, future::poll_fn, string::String, vec::Vec};
 
-/// A proxy to connect through, by CONNECT of HTTP or by SOCKS5, for
+/// A proxy to connect through, by HTTP's CONNECT or by SOCKS5. Pass it to
 /// [`Dial::proxy`](crate::Dial::proxy).
 ///
 /// The proxy resolves the server's name; this end does not.
-/// [`handshake_timeout`](Config::handshake_timeout) bounds dialing the proxy, TLS to the proxy and
-/// the proxy's answer, together with the steps that follow. The head of the proxy's answer has the
-/// same limits as the head of a server's answer. If the proxy makes no tunnel, the error is
-/// [`Error::Proxy`]. The proxy's answer is never taken for the server's answer.
+/// [`handshake_timeout`](Config::handshake_timeout) bounds the whole dial: dialing the proxy, TLS
+/// to the proxy, the proxy's answer, TLS to the server and the opening handshake. The head of the
+/// proxy's answer has the same limits as the head of a server's answer. If the proxy makes no
+/// tunnel, the error is [`Error::Proxy`], so nobody mistakes the proxy's answer for the server's
+/// answer.
 ///
 /// ```no_run
 /// use tickwire::{Config, Dial, Proxy, handshake::client::Request};
@@ -54,33 +55,35 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// From a URL. `http://` (or no scheme) means CONNECT (RFC 9110 §9.3.6). `https://` means
-    /// CONNECT over TLS, which needs the feature `rustls`. `socks5://` and `socks5h://` mean SOCKS5
-    /// (RFC 1928). The default ports are 80, 443 and 1080.
+    /// Makes a `Proxy` from its URL. `http://` (or no scheme) means CONNECT (RFC 9110 §9.3.6).
+    /// `https://` means CONNECT over TLS, which needs the feature `rustls`. `socks5://` and
+    /// `socks5h://` mean SOCKS5 (RFC 1928). The default ports are 80, 443 and 1080.
     ///
-    /// A user and a password in the URL are percent-encoded there. They are sent to the proxy
-    /// alone: as Basic authentication (RFC 7617), or by RFC 1929. Without TLS to the proxy,
-    /// everybody on the way can read both.
+    /// The URL may have a user and a password, in percent-encoding. They are sent only to the
+    /// proxy: as Basic authentication (RFC 7617), or for SOCKS5 by RFC 1929. Without TLS to the
+    /// proxy, everybody between this end and the proxy can read both.
     ///
     /// # Errors
     ///
-    /// See [`UrlError`]; [`BadUserinfo`](UrlError::BadUserinfo) also for a user or password that
-    /// SOCKS5 cannot carry, because it is empty or longer than 255 bytes.
+    /// See [`UrlError`]. For SOCKS5, [`BadUserinfo`](UrlError::BadUserinfo) also means that the
+    /// user or the password is empty or longer than 255 bytes.
     pub fn new(url: &str) -> Result<Self, UrlError> {
         Ok(Self { address: Address::parse(url)?, tls: None })
     }
 
-    /// The proxy that the environment names for a server, such as
-    /// [`Request::target`](crate::handshake::client::Request::target): `HTTPS_PROXY`, else
-    /// `ALL_PROXY`, for `ws` and `wss` alike. `None` if `NO_PROXY` lists the server. A variable in
-    /// lower case takes precedence over the same variable in upper case. An empty value counts as
-    /// unset. `HTTP_PROXY` is ignored, because the client of a CGI program sets it.
+    /// Returns the proxy that the environment names for a server, such as
+    /// [`Request::target`](crate::handshake::client::Request::target). The variable is
+    /// `HTTPS_PROXY`, or else `ALL_PROXY`, for `ws` and `wss` alike. The result is `None` if
+    /// neither is set, or if `NO_PROXY` lists the server. A variable in lower case takes precedence
+    /// over the same variable in upper case. An empty value counts as unset. `HTTP_PROXY` is
+    /// ignored, because in a CGI program the remote client can set it by the header `Proxy`.
     ///
     /// `NO_PROXY` is a list, separated by commas or blanks. An entry is `*`, a name, an address or
-    /// a network (`192.0.2.0/24`), and may end with `:port`. `example.com` stands for that name and
-    /// all names below it, `.example.com` only for the names below it. Names are not resolved, so a
-    /// name never matches an address. Short forms of an address that some resolvers accept, such as
-    /// `127.1`, are names here. List such an address in the form that the URL has.
+    /// a network (`192.0.2.0/24`), and may end with `:port`. The entry `example.com` matches that
+    /// name and all names below it. The entry `.example.com` matches only the names below it. Names
+    /// are not resolved, so a name never matches an address. Some resolvers accept short forms of
+    /// an address, such as `127.1`. Such a form counts as a name, so list it in the form that the
+    /// URL has.
     ///
     /// # Errors
     ///
@@ -93,15 +96,16 @@ impl Proxy {
         Ok(chosen(server, value)?.map(|address| Self { address, tls: None }))
     }
 
-    /// Sets the configuration of TLS to the proxy, in place of [the default](tls::platform_config).
-    /// [`Dial::tls`](crate::Dial::tls) is for TLS to the server alone. Feature `rustls`.
+    /// Sets the configuration of TLS to the proxy. Without this call, [the
+    /// default](tls::platform_config) is used. [`Dial::tls`](crate::Dial::tls) is only for TLS to
+    /// the server. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls = Some(config);
         self
     }
 
-    /// The target to dial.
+    /// The target to dial: the host and port of the proxy.
     pub(crate) fn target(&self) -> &Target {
         self.address.target()
     }
@@ -110,8 +114,8 @@ impl Proxy {
         super::client_tls(self.target(), self.tls.as_ref())
     }
 
-    /// Asks for a tunnel. Returns the bytes that were already read from the tunnel. The deadline
-    /// counts from the epoch of `io`.
+    /// Asks the proxy for a tunnel to the server. Returns the bytes of the tunnel that were already
+    /// read. The deadline counts from the epoch of `io`.
     pub(crate) async fn tunnel<I: Source + Output>(
         &self,
         io: &mut I,
@@ -139,7 +143,7 @@ impl Proxy {
     }
 }
 
-/// Does not show user and password.
+/// Hides the user and the password.
 impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Proxy").field(&self.address).finish()

@@ -1,4 +1,4 @@
-//! SOCKS5, by `tickwire-dial`.
+//! A tunnel by SOCKS5. The crate `tickwire-dial` has the protocol.
 use super::look::Look;
 use crate::proto::{
     handshake::{HandshakeError, Progress, Reading},
@@ -27,14 +27,14 @@ pub(super) fn begin(
     Ok((greeting, Box::new(look)))
 }
 
-/// The user and the password. `None` if SOCKS5 cannot carry them.
+/// Returns the user and the password. `None` if SOCKS5 cannot carry them.
 pub(super) fn login(userinfo: &[u8]) -> Option<Login> {
     let colon = userinfo.iter().position(|&b| b == b':')?;
     let (user, password) = userinfo.split_at_checked(colon)?;
     Login::new(user, password.get(1..)?)
 }
 
-/// Not an `impl From`, because the API of this crate has no type of `tickwire-dial`.
+/// Converts the error. An `impl From` would make a type of `tickwire-dial` a part of this API.
 fn fault(error: SocksError) -> HandshakeError {
     match error {
         SocksError::Refused(reply) => HandshakeError::SocksRefused { reply },

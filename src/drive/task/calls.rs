@@ -1,10 +1,10 @@
-//! The calls of tasks, written once for the types of all adapters of tasks.
+//! The waiting calls of the adapters for tasks, written once for all these adapters.
 //!
-//! The calls are macros for the reason that [`drive::calls`](crate::drive::calls) gives. A module
-//! that invokes one of the macros imports [`names`].
+//! [`drive::calls`](crate::drive::calls) gives the reason why the calls are macros. Each module
+//! that invokes a macro of this file imports [`names`].
 
-/// The names that the bodies of the macros use: those of [`drive`](crate::drive::calls::names), and
-/// more.
+/// The names that the bodies of the macros use. They include the
+/// [names](crate::drive::calls::names) of `drive::calls`.
 pub(crate) mod names {
     pub(crate) use crate::drive::{
         Ready, Received, Want, begun,
@@ -21,12 +21,13 @@ pub(crate) mod names {
 /// answer is fed.
 macro_rules! receiving {
     ($Sender:ty) => {
-        /// The next message. `None` once the peer's Close was received and answered.
+        /// Returns the next message, or `None` once the peer's Close was received and answered.
         ///
         /// The message is borrowed from the buffer it was read into, and lives until the next call.
-        /// When the input is used up, this call writes the messages that were fed.
+        /// When the input is used up, this call writes the queued replies. On a whole WebSocket it
+        /// also writes the messages that were fed.
         ///
-        /// On a client, `None` comes only once the server has also ended the stream, or
+        /// A client gets `None` only once the server has also ended the stream, or
         /// [`close_timeout`](crate::Config::close_timeout) after the server's Close. To skip that
         /// wait, use [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close),
         /// read the code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the
@@ -40,8 +41,9 @@ macro_rules! receiving {
         /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`] if the stream
         /// fails. Everything that arrived before is delivered first. Later calls fail too. After a
         /// violation, this call sends a Close and gives the peer a second to end the stream before
-        /// it returns the error. During that second [`closed`](Self::closed) already has the error.
-        /// Keep the first error: later calls do not repeat the error of the stream.
+        /// it returns the error. If you drop the future during that second,
+        /// [`closed`](Self::closed) already has the error. Keep the first error: later calls do not
+        /// repeat the error of the stream.
         #[inline]
         pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message<'_>>, Error>> {
             Recv(Some(&mut self.0))
@@ -53,15 +55,16 @@ macro_rules! receiving {
         /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
         /// This call hands out a message only while fewer than
-        /// [`high_water`](crate::Config::high_water) bytes are buffered. So one reply to each
-        /// message never fails with `Full`. While a peer does not read, this call does not read
-        /// either, until the write timeout ends the connection. (Two ends that answer each message
-        /// with several messages can block each other this way.) After our own Close, messages up
-        /// to the peer's Close are discarded. After a failed write, messages are still delivered,
-        /// but nothing can be fed.
+        /// [`high_water`](crate::Config::high_water) bytes fed in order are unsent. So, if you feed
+        /// one reply to each message, `feed` never fails with `Full`. For this, `high_water` must
+        /// be at least 4 KiB, which leaves room for the Pongs of one read. If the peer does not
+        /// read, this call stops reading too, until the write timeout ends the connection. (So two
+        /// ends that answer each message with several messages can block each other.) After our own
+        /// Close, messages up to the peer's Close are discarded. After a failed write, messages are
+        /// still delivered, but nothing can be fed.
         ///
-        /// On a `Reader`, this call returns no sending half and discards nothing: only the result
-        /// differs from that of `recv`.
+        /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
+        /// and returns no sending half.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -75,8 +78,8 @@ macro_rules! receiving {
             RecvToReply(Some(&mut self.0))
         }
 
-        /// The next message or control frame. `None` after the peer's Close. Use this call in
-        /// proxies, and when [`auto_pong`](crate::Config::auto_pong) or
+        /// Returns the next message or control frame, or `None` after the peer's Close. Use this
+        /// call in proxies, and when [`auto_pong`](crate::Config::auto_pong) or
         /// [`auto_close`](crate::Config::auto_close) is off.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
@@ -89,10 +92,11 @@ macro_rules! receiving {
             self.0.take(ready, |rx| rx.event())
         }
 
-        /// The next chunk of a message, as it arrives. Use this call for messages that are too
-        /// large for memory. See [`Connection::step_chunk`](crate::Connection::step_chunk) for the
-        /// limits. A call of [`recv`](Self::recv) in the middle of a message skips the rest of that
-        /// message. If the peer closes in the middle of a message, no chunk has `last` set, and
+        /// Returns the next chunk of a message as soon as the chunk has arrived. Use this call for
+        /// messages that are too large for memory.
+        /// [`Connection::step_chunk`](crate::Connection::step_chunk) says which limits apply. A
+        /// call of [`recv`](Self::recv) in the middle of a message skips the rest of that message.
+        /// If the peer closes in the middle of a message, no chunk has `last` set, and
         /// [`Closed::cut`](crate::Closed::cut) is set.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
@@ -118,10 +122,11 @@ macro_rules! receiving {
             self.0.take(ready, Receiver::take_message)
         }
 
-        /// Polls [`recv`](Self::recv): for a `Future` or a `Stream` of your own.
+        /// Polls [`recv`](Self::recv). Use this call in a `Future` or a `Stream` of your own.
         ///
-        /// A poll loses nothing, because all state is in the connection: any receiving call may
-        /// come next. The first poll that has to wait allocates memory for the wakers.
+        /// All state is in the connection, so a poll loses nothing, and you may make any other
+        /// receiving call next. The first poll that finds no whole message in the buffer allocates
+        /// memory for the wakers.
         ///
         /// # Who may poll
         ///
@@ -131,10 +136,10 @@ macro_rules! receiving {
         /// task that polled it last. After [`Sender::close`](crate::Sender::close), the deadline on
         /// the peer's Close begins with the next poll of either side.
         ///
-        /// All other calls are for a connection that one task drives. Every future of a whole
+        /// All other calls are for a WebSocket that one task drives. Every future of a whole
         /// WebSocket, such as the future of [`recv`](Self::recv), replaces the wakers of both
-        /// sides. A second task might then never wake. After `into_split`, each half belongs to one
-        /// task, which may make any call of its half. No lock of your own is needed.
+        /// sides. So a second task might never wake up. After `into_split`, each half belongs to
+        /// one task, which may make any call of its half. You need no lock of your own.
         ///
         /// # Errors
         ///
@@ -147,8 +152,8 @@ macro_rules! receiving {
             Poll::Ready(self.0.take(ready, |rx| rx.message()))
         }
 
-        /// Polls [`recv_event`](Self::recv_event). [`poll_recv`](Self::poll_recv) says who may
-        /// poll.
+        /// Polls [`recv_event`](Self::recv_event). The documentation of
+        /// [`poll_recv`](Self::poll_recv) says who may poll.
         ///
         /// # Errors
         ///
@@ -167,10 +172,10 @@ pub(crate) use receiving;
 /// The calls that only a whole connection has.
 macro_rules! sending {
     () => {
-        /// Like [`recv`](Self::recv), but also returns once there is room again. There is room
-        /// while fewer than `below` bytes, and fewer than [`high_water`](crate::Config::high_water)
-        /// bytes, are unsent. If there is room at the time of the call, this call returns only on a
-        /// message or at the end. Use this call when you have more to feed. With an `Outbox` of
+        /// Like [`recv`](Self::recv), but also returns once there is room again. Use this call when
+        /// you have more to feed. There is room while fewer than `below` bytes, and fewer than
+        /// [`high_water`](crate::Config::high_water) bytes, are unsent. If there is already room
+        /// when you call, this call returns only on a message or at the end. With an `Outbox` of
         /// `tickwire-parts`, pass its `max_unsent` as `below`. A `below` of 0 counts as 1.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
@@ -197,7 +202,7 @@ macro_rules! sending {
 
         /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
         /// everything fed. Then the call discards input up to the peer's Close, and ends the
-        /// stream. [`close_timeout`](crate::Config::close_timeout) bounds this time.
+        /// stream, within [`close_timeout`](crate::Config::close_timeout).
         ///
         /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a
         /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None`.
@@ -219,38 +224,38 @@ macro_rules! sending {
 }
 pub(crate) use sending;
 
-/// The calls that send, of a whole connection and of the sending half.
+/// The sending calls of a whole connection and of the sending half.
 macro_rules! sends {
     () => {
         /// Waits for room, feeds a message, and writes everything buffered. When the call returns
-        /// `Ok`, the stream has accepted the message. A borrowed message is copied.
+        /// `Ok`, the stream has accepted the message. This call copies a borrowed message.
         /// [`Outbound`](crate::Outbound) says which messages are not copied.
         ///
         /// Cancel safe. If you drop the future before there was room, nothing was sent, and a
-        /// message given by value is gone. (To keep the message, call `ready`, then `feed` and
-        /// `flush`.) If you drop the future later, the next flush sends the whole message, so do
-        /// not send it again. To tell the two cases apart, compare
+        /// message given by value is lost. (To keep the message, call `ready`, then `feed` and
+        /// `flush`.) If you drop the future later, the next flush sends the rest of the message, so
+        /// do not send the message again. To tell the two cases apart, compare
         /// [`Sender::fed`](crate::Sender::fed) before and after.
         ///
-        /// This call does not read. So a program that never receives learns of the peer's Close
-        /// only when the stream breaks. And two peers that both send before they receive can block
-        /// each other. To avoid both problems, receive with the other half in another task, or use
-        /// `feed` and receive on a whole connection.
+        /// This call does not read, which has two consequences. A program that never receives
+        /// learns of the peer's Close only when the stream breaks. Two peers that both send before
+        /// they receive can block each other. To avoid both problems, split the WebSocket and
+        /// receive in another task, or call `feed` and then a receiving call.
         ///
         /// # Errors
         ///
         /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] if the stream fails.
-        /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream took
-        /// no byte for [`write_timeout`](crate::Config::write_timeout). Messages that have arrived
-        /// can still be received then.
+        /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream
+        /// accepted no byte for [`write_timeout`](crate::Config::write_timeout). After such a
+        /// timeout you can still receive the messages that have arrived.
         pub async fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
             self.ready().await?;
             let _ = self.feed(message)?;
             self.flush().await
         }
 
-        /// Waits until there is room for a message of any length. This call writes if necessary,
-        /// and does not read.
+        /// Waits until there is room for a message of any length. This call writes if there is no
+        /// room, and does not read.
         ///
         /// Cancel safe.
         ///
@@ -270,7 +275,7 @@ macro_rules! sends {
         /// # Errors
         ///
         /// [`Error::Io`] if the stream fails. [`Error::Recv`] with
-        /// [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream took no byte for
+        /// [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream accepted no byte for
         /// [`write_timeout`](crate::Config::write_timeout). A [`Writer`] also returns the error
         /// that ended receiving.
         #[inline]
@@ -284,8 +289,8 @@ pub(crate) use sends;
 /// The calls that only the sending half has.
 macro_rules! writing {
     () => {
-        /// Queues a Close behind everything fed, and writes it. The receiving half goes on to the
-        /// peer's Close and ends the stream, within
+        /// Queues a Close behind everything fed, and writes everything. The receiving half then
+        /// receives up to the peer's Close, and ends the stream, within
         /// [`close_timeout`](crate::Config::close_timeout).
         ///
         /// Cancel safe: call it again.
@@ -301,8 +306,9 @@ macro_rules! writing {
 }
 pub(crate) use writing;
 
-/// The calls of an adapter's types, for streams with the traits `$Read` and `$Write`. If the
-/// adapter has no runtime with timers, the argument `$timers` of type `$T` makes timers.
+/// Implements the calls of an adapter's types, for streams with the traits `$Read` and `$Write`. If
+/// the adapter has no timers of its own, the caller passes `$timers`, a value of type `$T` that
+/// makes timers.
 macro_rules! adapter {
     ($Read:path, $Write:path $(, $timers:ident: $T:ident: $Timers:path)?) => {
         impl<S $(, $T: $Timers)?> WebSocket<S $(, $T)?> {
@@ -358,8 +364,8 @@ macro_rules! adapter {
             }
 
             /// Like [`read`](Self::read), but also returns a request that fails the checks. The
-            /// second value says what is wrong with the request. Answer a bad request with
-            /// [`reject`](Self::reject). Use this call in servers that also show a page.
+            /// second value then says what is wrong with the request. Answer a bad request with
+            /// [`reject`](Self::reject). Use this call in servers that also serve a web page.
             ///
             /// Dropping the future drops the stream.
             ///

@@ -34,8 +34,8 @@ pub(crate) async fn accept<I: Source + Output + Unpin>(
     }
 }
 
-/// The states of [`accept`] for a good request. Written by hand, because an `async fn` would
-/// reserve memory for both the handshake and the connection as long as the task lives.
+/// The states of [`accept`] for a good request. This enum replaces an `async fn`, whose future
+/// would reserve memory for both the handshake and the connection as long as the task lives.
 #[allow(clippy::large_enum_variant)] // the variants share memory: the purpose of this type
 enum Accepting<I> {
     Reading(Incoming<I>),
@@ -63,7 +63,7 @@ impl<I: Source + Output> Accepting<I> {
 }
 
 impl<I: Source + Output> Incoming<I> {
-    /// Reads a request. Answers a bad request with its error.
+    /// Reads a request. Answers a bad request with the status of its error, and returns the error.
     pub(crate) async fn read_good(mut self) -> Result<Self, Error> {
         match self.fill().await? {
             Ok(()) => Ok(self),
@@ -71,29 +71,29 @@ impl<I: Source + Output> Incoming<I> {
         }
     }
 
-    /// Answers a bad request. The future is boxed, so that it takes no memory in the tasks of good
-    /// requests.
+    /// Answers a bad request, and returns its error. The future is boxed, so that it takes no
+    /// memory in the tasks of good requests.
     fn reject_bad(self, error: HandshakeError) -> Pin<Box<impl Future<Output = Error>>> {
         Box::pin(async move {
-            // The error of the request is the result, even if the peer did not take the answer.
+            // The error of the request is the result, even if the answer cannot be written.
             let _ = self.rejected(error).await;
             error.into()
         })
     }
 
-    /// Reads a request.
+    /// Reads a request, with the results of [`poll_request`](Self::poll_request).
     pub(crate) async fn fill(&mut self) -> Result<Result<(), HandshakeError>, Error> {
         poll_fn(|cx| self.poll_request(cx)).await
     }
 
-    /// See the adapters' `accept`.
+    /// Does the work of `Incoming::accept` of the adapters.
     pub(crate) async fn accepted(self, accept: Accept<'_>) -> Result<WebSocket<I>, Error> {
         let mut ws = self.accept_corked(accept)?;
         poll_fn(|cx| ws.poll_flush(cx, false)).await.map_err(|error| *error)?;
         Ok(ws)
     }
 
-    /// See the adapters' `reject`.
+    /// Does the work of `Incoming::reject` of the adapters.
     pub(crate) async fn rejected(mut self, rejection: impl Into<Rejection>) -> Result<(), Error> {
         self.answer(rejection.into()).await?;
         self.linger().await;

@@ -2,7 +2,7 @@
 //! [`Source`] and [`Output`].
 //!
 //! The adapters `tokio` and `futures_io` only implement [`Source`] and [`Output`]: how to read and
-//! write their streams, and how to wait with a timer.
+//! write their streams, and how to wait for a deadline.
 pub(crate) mod calls;
 mod handshake;
 pub(crate) mod polls;
@@ -29,8 +29,8 @@ impl<I: Source + Output> WebSocket<I> {
 }
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Waits for room for an answer, then for a message. Each poll does both: a poll of the message
-    /// must not begin while there is no room.
+    /// Waits for room for an answer, then for a message. Each poll checks the room first: the
+    /// program may have dropped an earlier future, and then fed messages.
     #[inline(never)]
     fn poll_to_reply(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         ready!(C::poll_answerable(self, cx));
@@ -42,7 +42,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// The next message, by the fast path if possible. A control frame is left to `poll_more`.
+    /// Polls for the next message, by the fast path if possible. If the fast path finds no message,
+    /// `poll_more` decides.
     #[inline(always)]
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         match self.quick() {
@@ -51,7 +52,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// The message that the last step reached.
+    /// Returns the message that the last step reached.
     #[inline(always)]
     pub(crate) fn message(&mut self) -> Option<Message<'_>> {
         self.core.inbound().receiver().message()
@@ -70,9 +71,9 @@ pub enum MessageOrRoom<'a> {
     Closed,
 }
 
-/// The future of `recv`, which is only a pointer. An `async fn` would also store its own state and
-/// the states of all futures inside. `poll` is always inlined, because a call would return its
-/// result through memory, which costs 7 ns per message.
+/// The future of `recv`, which is only a pointer. The future of an `async fn` would also store its
+/// own state and the states of all futures inside. `poll` is always inlined. A call would return
+/// the result through memory, which costs 7 ns per message.
 pub(crate) struct Recv<'a, C, I>(pub(crate) Option<&'a mut Socket<C, I>>);
 
 impl<'a, C: Core<I>, I: Source> Future for Recv<'a, C, I> {

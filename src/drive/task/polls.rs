@@ -2,8 +2,8 @@
 //!
 //! A stream and a timer wake only the task that polled them last. So, if two tasks poll, each side
 //! polls the stream with a waker that wakes both tasks. If a poll of one side changes something
-//! that the task of the other side waits for, the poll also wakes that task. This is for a whole
-//! WebSocket: the halves of `into_split` share wakers of their own.
+//! that the task of the other side waits for, the poll also wakes that task. All this is for a
+//! whole WebSocket: the halves of `into_split` have their own way to wake each other.
 use super::Socket;
 use crate::{
     drive::{Core, Outlook, Ready, Source, Want, wakers::Side},
@@ -19,8 +19,9 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Polled {
     tasks: Pair,
-    /// The waker of both tasks, if there are two. It is replaced, never changed. A stream that
-    /// still has an old one lacks only a task that has polled the stream since.
+    /// The waker of both tasks, if there are two. When a task changes, a new waker replaces this
+    /// waker. A stream may still have the old waker. That does no harm: the old waker wakes the
+    /// task that did not change, and the new task leaves the new waker wherever it waits.
     both: Option<Waker>,
     /// The outlook after the last poll.
     outlook: Outlook,
@@ -30,7 +31,7 @@ pub(crate) struct Polled {
 #[derive(Clone, Debug, Default)]
 struct Pair([Option<Waker>; 2]);
 
-/// The task of one side, and the task of the other.
+/// Returns the task of one side, and the task of the other side.
 fn sides(Pair([reader, writer]): &mut Pair, own: Side) -> (&mut Option<Waker>, &Option<Waker>) {
     if own == Side::Reader { (reader, writer) } else { (writer, reader) }
 }
@@ -42,9 +43,10 @@ impl Wake for Pair {
 }
 
 impl Polled {
-    /// The waker for a poll of one side. A task that polls both sides uses its own waker. The
-    /// atomic operations of a shared waker took 230 of the 770 ns of a round trip of 64 B in
-    /// memory.
+    /// Records `task` as the task of `side`, and returns the waker for its poll. A task that no
+    /// longer polls stays recorded, and is woken for nothing, until another task polls its side. A
+    /// task that polls both sides uses its own waker: the atomic operations of a shared waker took 230 of the 770 ns of a round trip of 64 bytes
+    /// over a stream in memory.
     #[inline]
     fn waker<'a>(&'a mut self, side: Side, task: &'a Waker) -> &'a Waker {
         let (own, other) = sides(&mut self.tasks, side);
@@ -68,9 +70,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Polls one side, and wakes the other side if the outlook has changed for that side since the
-    /// last poll of either. Calls that are no polls, such as `feed`, change it too; the next poll
-    /// sees that.
+    /// Polls one side. Wakes the other side if the outlook has changed since the last poll of
+    /// either side, and the change matters to the other side. Calls that are not polls, such as
+    /// `feed`, change the outlook too; the next poll notices their change.
     pub(crate) fn poll_side<T>(
         &mut self,
         side: Side,

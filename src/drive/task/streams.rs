@@ -1,5 +1,5 @@
-//! Streams and sinks of owned messages and of owned events. They are for code that uses
-//! combinators: `StreamExt`, `forward`, a `select` of many connections, frameworks that take
+//! Streams and sinks of owned messages and of owned events. They are for code with combinators such
+//! as `StreamExt::forward`, for a `select` of many connections, and for frameworks that expect
 //! `Stream + Sink`.
 //!
 //! Each received message becomes an owned message. (`recv` only lends the message.) A message of up
@@ -29,7 +29,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         self.stream_ended
     }
 
-    /// The next item of a `Stream`.
+    /// Polls for the next item of a `Stream`.
     pub(crate) fn poll_owned<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -40,7 +40,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             return Poll::Ready(None);
         }
         let ready = ready!(self.poll_item(cx, want));
-        // `None` is the end: a poll gives `Item` only if `take` finds one.
+        // `None` means the end: after `Ready::Item`, `take` always finds an item.
         let item = self.take(ready, take).transpose();
         self.stream_ended = !matches!(item, Some(Ok(_)));
         Poll::Ready(item)
@@ -48,7 +48,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<I: Source + Output> WebSocket<I> {
-    /// `poll_ready` of a `Sink`.
+    /// Does the work of `poll_ready` of a `Sink`.
     pub(crate) fn sink_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.has_room() {
             return Poll::Ready(Ok(())); // the common case, in which nobody has to be woken
@@ -56,19 +56,19 @@ impl<I: Source + Output> WebSocket<I> {
         self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_room(cx)).map_err(|error| *error)
     }
 
-    /// `poll_flush` of a `Sink`.
+    /// Does the work of `poll_flush` of a `Sink`.
     pub(crate) fn sink_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_flush(cx, false)).map_err(|error| *error)
     }
 }
 
 impl<W: Output> Writer<W> {
-    /// `poll_ready` of a `Sink`.
+    /// Does the work of `poll_ready` of a `Sink`.
     pub(crate) fn sink_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_room(cx).map_err(|error| *error)
     }
 
-    /// `poll_flush` of a `Sink`.
+    /// Does the work of `poll_flush` of a `Sink`.
     pub(crate) fn sink_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_flush(cx, false).map_err(|error| *error)
     }
@@ -102,19 +102,19 @@ impl<W: Output> Writer<W> {
 /// **The stream** returns the events of `recv_event`, including the peer's Close. The stream ends
 /// when the Close was answered and the connection is over. An error is returned once, as the last
 /// item. If [`auto_close`](crate::Config::auto_close) is off, answer a Close before you ask for the
-/// next item; otherwise the stream ends there.
+/// next item. Otherwise the stream ends, and the peer's Close stays unanswered.
 ///
-/// **The sink** queues an item, and the next flush sends it. A message is queued as by
-/// [`feed`](Sender::feed), a Ping, Pong or Close as by [`ping`](Sender::ping),
-/// [`pong`](Sender::pong) and [`close`](Sender::close). So a Ping or Pong overtakes messages that
-/// have no written byte. Only the newest of several waiting Pings is sent. A Close goes behind
-/// everything queued. After our Close or our answer to the peer's Close, sending fails with
-/// [`Closed`](crate::SendError::Closed). Every item waits until there is room for a message; the
-/// calls of the [`Sender`] do not wait. If you forward received events to another connection,
-/// switch [`auto_pong`](crate::Config::auto_pong) off. Otherwise each Ping is answered twice: here,
-/// and by the far end.
+/// **The sink** queues an item, and the next flush sends it. The sink queues a message like
+/// [`feed`](Sender::feed), and a Ping, Pong or Close like [`ping`](Sender::ping),
+/// [`pong`](Sender::pong) and [`close`](Sender::close). So a Ping or Pong overtakes messages of
+/// which no byte was written. Of several waiting Pings, only the newest is sent. A Close goes
+/// behind everything queued. After our Close or our answer to the peer's Close, sending fails with
+/// [`Closed`](crate::SendError::Closed). Unlike the calls of the [`Sender`], the sink waits for
+/// room before every item, even before a control frame. If you forward received events to another
+/// connection, switch [`auto_pong`](crate::Config::auto_pong) off. Otherwise each Ping is answered
+/// twice: by this end, and by the end that gets the forwarded Ping.
 ///
-/// Use both in one task, or in two after `StreamExt::split`: see [who may
+/// Use the stream and the sink in one task, or in two tasks after `StreamExt::split`: see [who may
 /// poll](crate::tokio::WebSocket::poll_recv).
 #[derive(Debug)]
 pub struct Events<S>(
@@ -141,13 +141,14 @@ pub(crate) mod names {
     pub(crate) use std::pin::Pin;
 }
 
-/// `Stream` for a type that receives, and for its [`Events`].
+/// Implements `Stream` for a type that receives, and for its [`Events`].
 macro_rules! stream {
     ([$($generics:tt)*] $Type:ty) => {
         /// The messages of [`recv_owned`](Self::recv_owned), up to the peer's Close. An error is
         /// returned once, as the last item. When the input is used up, `poll_next` writes the
-        /// messages that were fed. [`Events`](crate::Events) returns control frames too. See also
-        /// [who may poll](Self::poll_recv).
+        /// queued replies. On a whole WebSocket it also writes the messages that were fed.
+        /// [`Events`](crate::Events) returns control frames too. See also [who may
+        /// poll](Self::poll_recv).
         impl<$($generics)*> Stream for $Type {
             type Item = Result<OwnedMessage, Error>;
 
@@ -182,12 +183,13 @@ macro_rules! stream {
 }
 pub(crate) use stream;
 
-/// `Sink` for a type that sends, and for its [`Events`].
+/// Implements `Sink` for a type that sends, and for its [`Events`].
 macro_rules! sink {
     ([$($generics:tt)*] $Type:ty) => {
-        /// The sink is ready when there is room, as for [`ready`](Self::ready). An item is queued
-        /// as by [`feed`](Self::feed). Closing sends a Close with code 1000 behind everything fed,
-        /// and reads nothing. After that, receive up to the end, or drop the connection.
+        /// The sink is ready when there is room, as for [`ready`](Self::ready). It queues an item
+        /// like [`feed`](Self::feed). Closing the sink sends a Close with code 1000 behind
+        /// everything fed, and reads nothing. After that, receive up to the end, or drop the
+        /// connection.
         impl<$($generics)*> Sink<OwnedMessage> for $Type {
             type Error = Error;
 
@@ -210,7 +212,8 @@ macro_rules! sink {
             }
         }
 
-        /// Closing sends code 1000, like the `Sink` of messages, unless a Close was sent before.
+        /// Unless a Close was sent before, closing the sink sends a Close with code 1000, like the
+        /// `Sink` of messages.
         impl<$($generics)*> Sink<OwnedEvent> for Events<$Type> {
             type Error = Error;
 

@@ -1,8 +1,8 @@
-//! permessage-deflate as the result of a negotiation.
+//! Converts the agreed parameters of permessage-deflate into a [`Negotiated`].
 use super::Negotiated;
 use crate::proto::deflate::DeflateParams;
 
-/// The result has no subprotocol.
+/// Agrees on compression only: the result has no subprotocol.
 impl From<DeflateParams> for Negotiated {
     fn from(agreed: DeflateParams) -> Self {
         Self { subprotocol: None, deflate: Some(agreed) }

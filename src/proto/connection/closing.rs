@@ -1,8 +1,8 @@
-//! How a connection ends: the closing handshake (RFC 6455 §5.5.1, §7.1), as one table.
+//! How a connection ends: the closing handshake (RFC 6455 §5.5.1, §7.1), as two tables.
 //!
-//! The states of the peer's Close, of our Close and of the stream determine the [`Phase`].
-//! Everything else follows from the phase. A row that names a role is for that role only, and `*`
-//! stands for any value. `tests.rs` checks this table against the code, for every combination.
+//! The states of the peer's Close (theirs), of our Close (ours) and of the stream determine the
+//! [`Phase`]. In two rows the role of this end counts too. `*` stands for any value.
+//! `closing/tests.rs` checks both tables against the code, for every combination.
 //!
 //! | theirs         | ours                            | stream            | role   | phase      | section |
 //! |----------------|---------------------------------|-------------------|--------|------------|---------|
@@ -23,7 +23,7 @@
 //! | Missing        | *                               | *                 | *      | Over       | §7.1.5  |
 //!
 //! A phase determines what to do with the stream, the ready state that a browser would show, and
-//! how long the phase may take. `LINGER` is a second at most:
+//! how long the phase may take. `LINGER` stands for a second, or for
 //! [`close_timeout`](Config::close_timeout) if that is shorter.
 //!
 //! | phase      | ending   | ready state | at most       |
@@ -42,11 +42,12 @@ use super::{Receiver, Sender};
 #[cfg(doc)]
 use crate::proto::config::Config;
 use crate::proto::{close::CloseFrame, error::RecvError, message::DataKind, role::Role};
-use alloc::string::{String, ToString};
-use core::time::Duration;
+use alloc::string::String;
+use core::{fmt::Write, time::Duration};
 
-/// How long input is drained after a shutdown. Closing a socket with unread input sends RST instead
-/// of FIN. The RST makes the peer discard data that it has not read, which may include our Close.
+/// The longest time for which input is discarded after a shutdown. The reason to discard input: if
+/// a program closes a socket with unread input, TCP sends RST instead of FIN. The RST makes the
+/// peer's TCP drop data that the peer has not read, which may include our Close.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// The state of the peer's Close.
@@ -54,12 +55,12 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 enum Theirs {
     Awaited,
     Came,
-    /// Before a Close came, receiving ended with an error that has a close code: the peer broke the
-    /// protocol or a limit, sent no data in time, or the application failed the connection. Our
-    /// Close reports the failure.
+    /// No Close came, because receiving ended before with an error that has a close code. The peer
+    /// broke the protocol or a limit, or sent no data in time, or the application failed the
+    /// connection. Our Close reports the failure.
     Violated,
-    /// Before a Close came, receiving ended with any other error: the stream ended, or another
-    /// deadline passed.
+    /// No Close came, because receiving ended before with any other error: the stream ended, or a
+    /// different deadline passed.
     Missing,
 }
 
@@ -68,8 +69,8 @@ enum Theirs {
 enum Ours {
     None,
     Queued,
-    /// Our Close is written. A Ping or Pong behind it is partly written, and is completed so that
-    /// the stream does not end inside a frame.
+    /// Our Close is written. A Ping or Pong behind our Close is partly written. Its rest has to be
+    /// written too, so that the stream does not end inside a frame.
     Followed,
     Written,
     /// A write failed before our Close was written.
@@ -103,15 +104,16 @@ pub(super) enum Phase {
     Open,
     /// Our Close is queued or sent, and the peer's Close is awaited.
     Closing,
-    /// The peer's Close came, and the caller has to answer it.
+    /// The peer's Close came, and the caller has to answer it, because automatic Closes are
+    /// switched off.
     Unanswered,
     /// The peer's Close came. Our Close, and everything before it, is being written.
     Answering,
     /// The Close that reports a violation is being written.
     Reporting,
-    /// Both Closes have passed. The rest of a Ping or Pong behind ours is being written.
+    /// Both Closes have passed. The rest of a Ping or Pong behind our Close is being written.
     Trailing,
-    /// Everything is written. This end, a client, waits for the server to close the stream first.
+    /// Everything is written. This end is a client, which waits until the server ends the stream.
     Waiting,
     /// Everything is written, and the stream should be shut for writing.
     Shutting,
@@ -121,8 +123,8 @@ pub(super) enum Phase {
 }
 
 impl Closing {
-    /// `shut`: the stream was shut for writing. `given_up`: a phase of closing timed out, so the
-    /// stream is dropped as it is.
+    /// `shut`: whether the stream was shut for writing. `given_up`: whether a phase of closing
+    /// timed out, so that the stream is dropped as it is.
     pub(super) fn new(role: Role, rx: &Receiver, tx: &Sender, shut: bool, given_up: bool) -> Self {
         let theirs = match rx.error() {
             _ if rx.is_closed() => Theirs::Came,
@@ -158,19 +160,20 @@ impl Closing {
             (Theirs::Came, Ours::Queued, _) => Phase::Answering,
             (Theirs::Came, Ours::Followed, _) => Phase::Trailing,
             (Theirs::Violated, Ours::Queued | Ours::Followed, _) => Phase::Reporting,
-            // §7.1.1: the server closes the stream first, so that the server holds the TIME_WAIT
-            // state. A client waits for the server's end of the stream, and then shuts its own
-            // side, so that the server need not wait until the client drops the stream.
+            // §7.1.1: the server ends the stream first, so that the server's TCP, and not the
+            // client's, enters TIME_WAIT. A client waits until the server has ended the stream, and
+            // then shuts its own side. So the server need not wait until the client drops the
+            // stream.
             (Theirs::Came, Ours::Written, Stream::Open) if self.role == Role::Client => {
                 Phase::Waiting
             }
-            // §7.1.7: a client that fails the connection does not wait.
+            // §7.1.7: a client that fails the connection does not wait for the server.
             (_, Ours::Written, Stream::Open | Stream::Ended) => Phase::Shutting,
             (_, Ours::Written, Stream::Shut) => Phase::Discarding,
         }
     }
 
-    /// The code of our Close, as [`Closed::sent_code`].
+    /// The code of our Close, for [`Closed::sent_code`].
     pub(super) fn sent_code(self, tx: &Sender) -> u16 {
         match self.ours {
             Ours::Queued | Ours::Followed | Ours::Written => {
@@ -180,7 +183,8 @@ impl Closing {
         }
     }
 
-    /// §7.1.4: whether both Close frames have passed, the peer's to us and ours to the peer.
+    /// §7.1.4: whether both Closes have passed: the peer's Close was received, and our Close was
+    /// written.
     pub(super) fn is_clean(self) -> bool {
         matches!((self.theirs, self.ours), (Theirs::Came, Ours::Followed | Ours::Written))
     }
@@ -205,7 +209,8 @@ impl Phase {
         }
     }
 
-    /// How long the phase may take. A phase that only the caller can end has no limit.
+    /// How long the phase may take. `Open`, `Over` and `Unanswered` have no limit: only the caller
+    /// can end `Unanswered`.
     pub(super) fn at_most(self, close_timeout: Duration) -> Option<Duration> {
         match self {
             Self::Closing | Self::Answering | Self::Waiting => Some(close_timeout),
@@ -217,8 +222,8 @@ impl Phase {
     }
 }
 
-/// Handles the peer's Close. From here on only the answer to that Close (§5.5.1) is sent. If our
-/// Close was sent before, nothing more is sent.
+/// Handles the peer's Close. Our Close is queued in reply (§5.5.1), unless it was queued before or
+/// the caller has to queue it. From now on no frame may follow our Close.
 pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
     tx.end_controls();
     if tx.auto_close {
@@ -226,16 +231,20 @@ pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
     }
 }
 
-/// Handles an error in receiving. A Close tells the peer why (§7.1.7), unless the network failed.
+/// Handles an error that ended receiving. If the error has a close code, a Close tells the peer why
+/// (§7.1.7).
 pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     let Some(code) = error.close_code() else {
-        return tx.write_failed(); // The network failed: a Close would not arrive.
+        return tx.write_failed(); // The stream failed or the peer is dead: no Close would arrive.
     };
-    let reason = match error {
-        _ if !tx.explains => String::new(),
-        RecvError::Protocol(violation) => violation.to_string(),
-        limit => limit.to_string(),
-    };
+    let mut reason = String::new();
+    if tx.explains {
+        // A String takes everything; `to_string` has a panic for writers that do not.
+        let _ = match error {
+            RecvError::Protocol(violation) => write!(reason, "{violation}"),
+            limit => write!(reason, "{limit}"),
+        };
+    }
     let told = tx.fail(CloseFrame::with_reason(code, &reason));
     debug_assert_eq!(told, Ok(()), "a reason of ours is short");
 }
@@ -244,27 +253,28 @@ pub(super) fn fail(error: RecvError, tx: &mut Sender) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed<'a> {
-    /// The close code of the connection (§7.1.5), as in other APIs. It is the code of the peer's
-    /// Close, 1005 for a Close without a code, and 1006 if no Close came.
+    /// The close code of the connection (§7.1.5): the code of the peer's Close, 1005 for a Close
+    /// without a code, or 1006 if no Close came.
     pub code: u16,
     /// The reason in the peer's Close (§7.1.6), or an empty string. It is for logs, not for end
     /// users. It may contain control characters, so print it with `{:?}`.
     pub reason: &'a str,
-    /// The code of the Close that this end sent or has queued. It is 1005 for a Close without a
-    /// code, and 1006 without a Close or if a write failed before our Close was written. After a
-    /// violation of the protocol or of a limit, `sent_code` belongs to [`error`](Self::error), and
-    /// [`code`](Self::code) is 1006. [`Sender::close_frame`](crate::Sender::close_frame) has the
-    /// reason.
+    /// The code of the Close that this end has queued or sent. It is 1005 for a Close without a
+    /// code. It is 1006 if there is no Close, or if a write failed before our Close was written. If
+    /// this end closes because the peer broke the protocol or a limit, `sent_code` is the close
+    /// code of [`error`](Self::error), and [`code`](Self::code) is 1006.
+    /// [`Sender::close_frame`](crate::Sender::close_frame) has the reason.
     pub sent_code: u16,
-    /// Whether both Close frames have passed (§7.1.4): the peer's was received, and ours was
-    /// written. This does not mean that every message arrived whole. For the peer's messages see
-    /// [`cut`](Self::cut), for ours [`Sender::dropped`](crate::Sender::dropped).
+    /// Whether both Closes have passed (§7.1.4): the peer's Close was received, and our Close was
+    /// written. This does not mean that every message arrived whole. [`cut`](Self::cut) tells
+    /// whether the peer left a message unfinished, and [`Sender::dropped`](crate::Sender::dropped)
+    /// whether this end dropped messages.
     pub clean: bool,
     /// Why nothing more is received, if receiving failed.
     pub error: Option<RecvError>,
-    /// The kind of the message that the peer had not finished when it sent its Close. A message
-    /// received whole is lost. A message received in chunks was handed out up to here, but no chunk
-    /// has `last` set. §5.4 allows a Close inside a message, so this is not a violation.
+    /// The kind of the message that the peer had not finished when it sent its Close. With `step`,
+    /// the received part of this message is lost. With `step_chunk`, this part was handed out, but
+    /// no chunk has `last` set. §5.4 allows a Close inside a message, so this is not a violation.
     pub cut: Option<DataKind>,
 }
 
@@ -274,28 +284,30 @@ pub struct Closed<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignored a new variant would never end.
 pub enum Ending {
-    /// Write the outgoing bytes. They contain our Close, or the rest of a Ping or Pong behind it.
+    /// Write the outgoing bytes: our Close and the frames before it, or the rest of a Ping or Pong
+    /// behind it.
     Flush,
     /// Shut the stream for writing, then call [`shut_down`](super::Connection::shut_down).
     ShutDown,
     /// Read into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit) until the
-    /// stream ends, then call [`end_of_stream`](Receiver::end_of_stream). No input is kept.
-    /// [`handle_timeout`](super::Connection::handle_timeout) bounds the wait: to 1 s for a server
-    /// that has shut its side, and to [`close_timeout`](crate::Config::close_timeout) for a client
-    /// that waits for the server.
+    /// stream ends, then call [`end_of_stream`](Receiver::end_of_stream). The input is thrown away.
+    /// [`handle_timeout`](super::Connection::handle_timeout) limits the wait. Once this end has
+    /// shut the stream, the limit is at most 1 s. For a client that waits for the server, the limit
+    /// is [`close_timeout`](crate::Config::close_timeout).
     ///
-    /// If a server closed the stream with unread input, the resulting reset would discard the
-    /// server's last bytes, including its Close. A client lets the server close first (RFC 6455
-    /// §7.1.1), and then shuts its side. A client that fails the connection does not wait: it gets
-    /// [`ShutDown`](Self::ShutDown) once its Close is written (§7.1.7).
+    /// If a server dropped the stream with unread input, TCP would reset the connection. The reset
+    /// would discard the server's last bytes, including its Close. A client lets the server end the
+    /// stream first (RFC 6455 §7.1.1), and then shuts its side. But a client that fails the
+    /// connection does not wait: it gets [`ShutDown`](Self::ShutDown) once its Close is written
+    /// (§7.1.7).
     Discard,
     /// Drop the stream. If [`auto_close`](Config::auto_close) is off and you have not answered the
     /// peer's Close, keep the stream until you have answered it.
     Done,
 }
 
-/// The state of a connection, as a browser shows it. `CONNECTING` is missing, because a connecting
-/// socket is a handshake here. The state only moves forward.
+/// The state of a connection, as a browser shows it. `CONNECTING` is missing, because in this crate
+/// a connecting socket has a different type: the handshake's. The state only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 // Exhaustive: a browser has only these states.
 pub enum ReadyState {

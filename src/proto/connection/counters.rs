@@ -1,9 +1,9 @@
-//! Counts of a connection's traffic, in plain numbers. Without the feature `counters`,
-//! `no_counters.rs` replaces this file.
+//! Counts a connection's traffic. Without the feature `counters`, `no_counters.rs` replaces this
+//! file.
 use super::Receiver;
 
 impl Receiver {
-    /// Counts of the bytes received and consumed so far. Feature `counters`.
+    /// Counts of the traffic received so far. Feature `counters`.
     pub fn counters(&self) -> Traffic {
         self.tally
     }
@@ -12,8 +12,9 @@ impl Receiver {
 /// Counts of the traffic in one direction of a connection so far, for any metrics library. Counts
 /// only grow. Feature `counters`.
 ///
-/// A [`Receiver`] counts the messages that were received and consumed. A [`Sender`](crate::Sender)
-/// counts the messages that were queued. Its `wire` and `calls` count written bytes and writes.
+/// A [`Receiver`] counts frames as `step` processes them. A [`Sender`](crate::Sender) counts frames
+/// as it encodes them, before they are written. `wire` and `calls` count the reads or writes of the
+/// stream.
 ///
 /// With this feature a connection is 144 bytes larger, and each message costs five to eight
 /// instructions more (`cargo bench -p benches --bench instructions --features counters`).
@@ -45,15 +46,15 @@ pub struct Traffic {
     pub pings: u64,
     /// Pongs.
     pub pongs: u64,
-    /// The bytes of compressed messages before compression. `payload` counts the same messages
-    /// compressed, as `packed` does.
+    /// The size of the compressed messages before compression, in bytes. `payload` counts these
+    /// messages by their compressed size, as `packed` does.
     pub plain: u64,
-    /// The bytes of compressed messages after compression.
+    /// The size of the compressed messages after compression, in bytes.
     pub packed: u64,
 }
 
 impl Traffic {
-    /// Counts a frame with this first byte, and a message if the byte has FIN.
+    /// Counts a frame whose first byte is `b0`. A data frame with FIN counts as a message too.
     #[inline(always)]
     pub(super) fn frame(&mut self, b0: u8, payload: usize) {
         self.frames += 1;

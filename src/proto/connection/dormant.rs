@@ -10,10 +10,11 @@ use core::fmt;
 /// An idle connection in about an eighth of its memory, for a server of many connections of which
 /// few are active at a time.
 ///
-/// [`Connection::into_dormant`] makes it, and [`into_connection`](Self::into_connection) makes it
-/// a connection again, for example when its stream is readable. Both take about 0.1 µs. Messages,
-/// positions, round-trip times, masking keys and the deadlines of the heartbeat go on as if
-/// nothing had been. Only the [`info`](crate::Receiver::info) of the last message is forgotten.
+/// [`Connection::into_dormant`] makes a connection dormant.
+/// [`into_connection`](Self::into_connection) makes it active again, for example when its stream is
+/// readable. Each of the two calls takes about 0.1 µs. Positions, round-trip times, masking keys
+/// and deadlines are kept, so that the connection goes on unchanged. Only the
+/// [`info`](crate::Receiver::info) of the last message is forgotten.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated};
@@ -44,9 +45,11 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The connection itself, unchanged, if it is not idle: it has a part of a frame or of a
-    /// message, something to send, a paused reader, a Ping of its heartbeat under way, or an end.
-    /// Also if it compresses, because its windows are most of its memory.
+    /// Returns the connection itself, unchanged, if it is not idle: if part of a frame or message
+    /// was received or sent, if bytes wait to be sent, or if reading is paused. A connection is not
+    /// idle either while its heartbeat waits for a sign of life, and once it is closing or has
+    /// failed. A connection that compresses never becomes dormant, because its windows are most of
+    /// its memory.
     #[allow(clippy::result_large_err)] // the connection that the caller has anyway
     pub fn into_dormant(mut self) -> Result<Dormant, Self> {
         let Self { inbound, tx, .. } = &mut self;
@@ -60,7 +63,8 @@ impl Connection {
 }
 
 impl Dormant {
-    /// Makes it a connection again. `config` has to be the one that it had.
+    /// Makes the connection active again. `config` has to be the `Config` with which the connection
+    /// was made.
     pub fn into_connection(self, config: &Config) -> Connection {
         let Self { rx, tx, timers, opened, role } = self;
         let rx = Receiver::from_kept(rx, role, config);

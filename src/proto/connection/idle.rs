@@ -1,5 +1,5 @@
-//! A message that goes out if no other message did for some time. It is the heartbeat of protocols
-//! whose servers count only messages.
+//! The idle message, which is sent after an interval in which no other message was sent. It serves
+//! as a heartbeat for servers that count only messages as a sign of life, not Pings.
 use super::{
     Position, Sender,
     looks::{LOOKS, SHORTEST},
@@ -22,9 +22,9 @@ struct Look {
     at: Time,
     /// [`Sender::data_mark`] at this look.
     mark: u64,
-    /// The interval runs from this time. A look knows only that a message was fed since the
-    /// previous look, so it takes the time of the previous look. The idle message may then leave
-    /// early, but not late.
+    /// The start of the interval: when a message was last fed. A look finds only that a message was
+    /// fed after the previous look, so `since` is the time of the previous look. The idle message
+    /// may then leave early, but not late.
     since: Time,
 }
 
@@ -33,7 +33,7 @@ impl Idle {
         Self { after: (*after).max(SHORTEST), message: message.clone(), last: None, fed: None }
     }
 
-    /// How long until the next look.
+    /// The time from one look to the next.
     pub(super) fn between_looks(&self) -> Duration {
         self.after / LOOKS
     }
@@ -46,7 +46,7 @@ impl Idle {
     pub(super) fn next(&self) -> Time {
         let Some(last) = &self.last else { return Time::ZERO };
         let (look, due) = (last.at + self.between_looks(), last.since + self.after);
-        // An idle message that was due and could not be fed is tried again at the next look.
+        // If an idle message was due but could not be fed, the next look tries again.
         if due > last.at { look.min(due) } else { look }
     }
 
@@ -73,8 +73,8 @@ impl Idle {
         if now < last.since + self.after || !free {
             return false;
         }
-        // The idle message overtakes messages that wait for the stream, because these may wait for
-        // long.
+        // The idle message overtakes the messages that wait for a blocked stream, because they may
+        // wait for long.
         let Ok(at) = tx.overtake(&self.message.as_message().into()) else { return false };
         (last.mark, last.since) = (tx.data_mark(), now);
         self.fed = Some(at);

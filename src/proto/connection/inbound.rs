@@ -1,4 +1,4 @@
-//! A connection without its sending half, which the methods take as an argument. So the same rules
+//! The receiving side of a connection. Its methods get the sender as an argument. So the same rules
 //! hold for a whole connection and for a connection whose halves are used from two tasks or
 //! threads.
 use super::{
@@ -16,14 +16,14 @@ use crate::proto::{
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
-/// The receiving half, the deadlines, and how the stream ends.
+/// The receiving half, the deadlines, and the facts that decide how the stream ends.
 #[derive(Debug)]
 #[allow(unreachable_pub)] // The traits of `drive` name this type.
 pub struct Inbound {
     pub(super) rx: Receiver,
     pub(super) timers: Timers,
     pub(super) role: Role,
-    /// The stream was shut for writing.
+    /// Whether the stream was shut for writing.
     shut: bool,
     /// Whether reads are stamped: [`Config::stamp_reads`].
     stamps: bool,
@@ -50,7 +50,7 @@ impl Inbound {
     #[inline(always)]
     pub(super) fn new(role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let plain = negotiated == Negotiated::default();
-        // As in `Connection::new`: whatever may panic is made first.
+        // As in `Connection::new`: everything that may panic is built first.
         Self {
             opened: (!plain).then(|| Box::new(Opened { negotiated, response: Box::default() })),
             timers: Timers::new(config),
@@ -61,12 +61,13 @@ impl Inbound {
         }
     }
 
-    /// Whether only deadlines run that come again and again, and no byte waits.
+    /// Whether this side is idle: no received byte is unprocessed, the stream was not shut, and the
+    /// only deadlines that run are those that recur.
     pub(super) fn may_be_dormant(&self) -> bool {
         !self.shut && self.rx.may_be_dormant() && self.timers.may_be_dormant()
     }
 
-    /// What stays of it, besides the receiver, while the connection is dormant.
+    /// Takes out the parts that a dormant connection keeps, apart from those of the receiver.
     pub(super) fn keep(&mut self) -> (timers::Kept, Option<Box<Opened>>) {
         (self.timers.keep(), self.opened.take())
     }
@@ -104,7 +105,7 @@ impl Inbound {
     pub(crate) fn respond(&self, step: &Result<Step, RecvError>, tx: &mut Sender) {
         let rx = &self.rx;
         match step {
-            // §5.5.2: a Ping is answered, unless the caller answers it.
+            // §5.5.2: a Ping is answered, unless automatic Pongs are switched off.
             Ok(Step::Ping) if tx.auto_pong => tx.answer_ping(rx.payload()),
             Ok(Step::Pong) => tx.hear_pong(rx.payload(), rx.read_at()),
             Ok(Step::Close) => closing::answer(rx, tx),
@@ -135,7 +136,7 @@ impl Inbound {
         self.phase(tx).ready_state()
     }
 
-    /// Fails the connection for a reason of the application, in the same way as for a violation.
+    /// Fails the connection for a reason of the application, in the same way as after a violation.
     pub(crate) fn fail(&mut self, frame: CloseFrame<'_>, tx: &mut Sender) -> Result<(), SendError> {
         if self.rx.ended() || self.rx.failure().is_some() {
             return Err(SendError::Closed);
@@ -145,7 +146,8 @@ impl Inbound {
         Ok(())
     }
 
-    /// When to tell the time next. `None` means that no deadline runs until something else happens.
+    /// Returns when to tell the time next. `None` means that no deadline runs; a later call may
+    /// start one.
     #[inline]
     pub(crate) fn poll_timeout(&self, tx: &Sender) -> Option<Time> {
         if self.is_idle() && tx.is_idle() {
@@ -155,7 +157,7 @@ impl Inbound {
         self.earliest(tx)
     }
 
-    /// Whether no deadline runs, apart from the deadlines of the sending half.
+    /// Whether this side runs no deadline. The deadlines of the sending half do not count.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.rx.is_idle() && !self.timers.ticks()
@@ -167,7 +169,7 @@ impl Inbound {
         Time::earliest(&[own, tx.poll_timeout()])
     }
 
-    /// Tells the time. Early and repeated calls are harmless. `busy` says that input keeps coming.
+    /// Tells the time. Early and repeated calls are harmless. `busy`: whether input keeps coming.
     pub(crate) fn handle_timeout(
         &mut self,
         now: Time,
@@ -180,20 +182,20 @@ impl Inbound {
         tx.handle_timeout(now).inspect_err(|&error| self.rx.cut_off(error))
     }
 
-    /// When [`attend`](Self::attend) is due. `None` if it has no deadline to check.
+    /// Returns when [`attend`](Self::attend) is due; `None` if it has no deadline to check.
     pub(crate) fn attends(&self) -> Option<Time> {
         self.timers.attends()
     }
 
-    /// Whether telling the time now may show that the peer was silent. If so, unread input has to
-    /// be read first. If a deadline on silence is missing here, a task that has used up its runtime
-    /// budget, and so cannot read, takes a living peer for dead.
+    /// Whether `handle_timeout` may now find that the peer was silent. If so, the caller has to
+    /// read first. Every deadline on silence must appear here. Otherwise a task that cannot read,
+    /// because it has used up its runtime budget, would take a living peer for dead.
     pub(crate) fn may_be_silent(&self) -> bool {
         !self.rx.heard() || self.timers.silence.is_some()
     }
 
     /// Tells the time to the deadlines that must be checked even while input keeps coming. Before
-    /// the call, step over everything that was read. Returns whether the idle message was queued.
+    /// the call, process everything that was read. Returns whether the idle message was queued.
     pub(crate) fn attend(&mut self, now: Time, tx: &mut Sender) -> bool {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;
@@ -214,13 +216,14 @@ impl Inbound {
         self.timers.set_paused(paused);
     }
 
-    /// Whether reading is paused while more may be received.
+    /// Whether reading is paused and receiving has not ended.
     #[inline(always)]
     pub(super) fn is_paused(&self) -> bool {
         self.timers.paused() && !self.rx.ended() && self.rx.failure().is_none()
     }
 
-    /// Reports that reading goes on now. The clock is read only after a pause.
+    /// Reports that reading goes on now. The function `now`, which reads the clock, is called only
+    /// after a pause.
     #[inline]
     pub(crate) fn reads(&mut self, now: impl FnOnce() -> Time) {
         if !self.timers.run() {
@@ -228,7 +231,7 @@ impl Inbound {
         }
     }
 
-    /// Reports that times from now on have a different epoch.
+    /// Reports that all times told from now on have a different epoch.
     pub(super) fn restart_clock(&mut self) {
         self.timers.restart();
     }

@@ -1,10 +1,10 @@
-//! The connection's state machine: a [`Receiver`], a [`Sender`], timers, and the policy that joins
-//! them.
+//! The state machine of one connection: a [`Receiver`], a [`Sender`], the deadlines, and the rules
+//! that join them.
 //!
-//! The halves share nothing. The receiver's replies (a Pong, the answering Close, the Close that
-//! reports a violation) reach the sender through [`respond`](inbound::respond). The module
-//! `handshake` opens a connection, and `closing` decides how it ends. Adapters read, write and tell
-//! the time.
+//! The receiver and the sender share nothing. Replies to the peer (a Pong, the answering Close, the
+//! Close that reports a violation) reach the sender through [`respond`](Inbound::respond). The
+//! module `handshake` opens a connection, and `closing` decides how it ends. Adapters read and
+//! write the stream, and tell the connection the time.
 pub(crate) mod closing;
 #[cfg_attr(not(feature = "counters"), path = "no_counters.rs")]
 pub(crate) mod counters;
@@ -63,21 +63,23 @@ use core::time::Duration;
 ///
 /// # The fine calls
 ///
-/// These calls are the parts of `next`. Use them for a different order, for chunks, or for
-/// completion-based I/O, where the kernel reads by itself:
+/// `next` consists of these calls. Use them directly if you need a different order, messages in
+/// chunks, or completion-based I/O, where the kernel reads by itself:
 ///
 /// - **Inputs**: [`Receiver::spare_mut`] and [`commit`](Receiver::commit),
 ///   [`end_of_stream`](Receiver::end_of_stream), through [`receiver_mut`](Self::receiver_mut);
 ///   [`write_failed`](Self::write_failed), [`write_blocked`](Self::write_blocked),
-///   [`shut_down`](Self::shut_down); [`handle_timeout`](Self::handle_timeout).
+///   [`shut_down`](Self::shut_down); [`handle_timeout`](Self::handle_timeout). Over TLS also
+///   [`Sender::set_unflushed`].
 /// - **Commands**: the methods of [`Sender`], through [`sender_mut`](Self::sender_mut) or
 ///   [`split_mut`](Self::split_mut).
 /// - **Outputs**: [`step`](Self::step), then [`Receiver::message`] or [`event`](Receiver::event);
 ///   [`Sender::outgoing`]; [`poll_timeout`](Self::poll_timeout); [`ending`](Self::ending).
 ///
-/// After each `step` that returns no event, write the outgoing bytes. At
-/// [`NeedInput`](Step::NeedInput), read. At [`Closed`](Step::Closed) or an error, do what `ending`
-/// says. Once a read would block, call `handle_timeout` if `poll_timeout` is due, and step again.
+/// After each `step` that returns no event, write the outgoing bytes. If `step` returned
+/// [`NeedInput`](Step::NeedInput), then read. If it returned [`Closed`](Step::Closed) or an error,
+/// do what `ending` says. If a read would block, call `handle_timeout` if `poll_timeout` is due,
+/// and call `step` again.
 #[derive(Debug)]
 pub struct Connection {
     inbound: Inbound,
@@ -86,13 +88,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The server's end of a connection whose opening handshake is done.
+    /// Makes the server's end of a connection whose opening handshake is done.
     pub fn server(config: &Config, negotiated: Negotiated) -> Self {
         Self::new(Role::Server, config, negotiated, None)
     }
 
-    /// The client's end of a connection whose opening handshake is done. `entropy` supplies the
-    /// masking keys.
+    /// Makes the client's end of a connection whose opening handshake is done. `entropy` supplies
+    /// the masking keys.
     pub fn client(
         config: &Config,
         negotiated: Negotiated,
@@ -108,7 +110,8 @@ impl Connection {
         entropy: Option<Box<dyn Entropy + Send + Sync>>,
     ) -> Self {
         let deflate = negotiated.deflate;
-        // Whatever may panic is made first. Then the compiler makes the rest in place.
+        // Everything that may panic is built first. Then the compiler builds the rest in its final
+        // place, without a copy.
         let keys = entropy.map(|source| Box::new(Keys::new(source)));
         let mut this = Self {
             inbound: Inbound::new(role, config, negotiated),
@@ -122,14 +125,15 @@ impl Connection {
         this
     }
 
-    /// Takes over the bytes that a handshake has read, and queues the parts of its response. The
-    /// response reuses the buffer of the request's head if possible, which saves an allocation.
+    /// Takes over the bytes that a handshake has read, and queues the parts of the handshake's
+    /// response. If possible, the response reuses the buffer of the request's head, which saves an
+    /// allocation.
     pub(crate) fn begin_with(&mut self, input: RecvBuffer, response: &[&[u8]]) {
         let free = self.inbound.rx.begin_with(input);
         self.tx.begin_with(free, response);
     }
 
-    /// The head of the response, if it was kept.
+    /// Returns the head of the handshake's response, if it was kept.
     pub(crate) fn response_head(&self) -> Option<&[u8]> {
         self.inbound.response()
     }
@@ -142,37 +146,38 @@ impl Connection {
 
     // Inputs.
 
-    /// Reports that a write to the stream failed. The sending half is closed and emptied;
-    /// [`dropped`](Sender::dropped) counts the bytes. Receiving goes on until the stream ends, at
-    /// most for [`close_timeout`](Config::close_timeout), because the peer's last messages may say
-    /// why the write failed.
+    /// Reports that a write to the stream failed. The sender is closed, and its unwritten bytes are
+    /// dropped; [`dropped`](Sender::dropped) counts the bytes of messages among them. Receiving
+    /// goes on until the stream ends, but no longer than [`close_timeout`](Config::close_timeout).
+    /// The reason: the peer's last messages may say why the write failed.
     pub fn write_failed(&mut self) {
         self.tx.write_failed();
     }
 
-    /// Reports that the stream refused the bytes of [`Sender::outgoing`] for now. The write timer
-    /// runs from here until the stream accepts some of these bytes.
+    /// Reports that the stream refused the bytes of [`Sender::outgoing`] for now. The deadline on
+    /// writing runs from this call until the stream accepts some of these bytes.
     pub fn write_blocked(&mut self) {
         self.loop_state.write_blocked();
         self.tx.write_blocked();
     }
 
-    /// Fails the connection because the peer broke a rule of the application. This works as for a
-    /// violation of the protocol. Nothing more is delivered, and received bytes that were not yet
-    /// looked at are dropped. `frame` goes out after the replies already queued; if the stream is
-    /// blocked, those replies are dropped. From here on [`step`](Self::step) and
+    /// Fails the connection because the peer broke a rule of the application. The effect is the
+    /// same as after a violation of the protocol. Nothing more is delivered: received bytes that no
+    /// `step` has processed are dropped. `frame` is the Close to send. It is sent after everything
+    /// already queued. But if the stream is blocked, frames of which nothing was written are
+    /// dropped, so that the Close is next. From here on [`step`](Self::step) and
     /// [`closed`](Self::closed) return [`Failed`](RecvError::Failed).
     ///
-    /// The connection does not wait for the peer's Close. Once our Close is written, the stream has
-    /// a second to end, as [`ending`](Self::ending) says.
+    /// The connection does not wait for the peer's Close. Once our Close is written, do what
+    /// [`ending`](Self::ending) says: shut the stream, and wait for its end, a second at most.
     ///
-    /// If our Close was sent before, no second Close is sent. To receive everything up to the
-    /// peer's Close instead, see [`Sender::close`] and [`Sender::abort`].
+    /// If our Close was queued before this call, no second Close is sent. To receive everything up
+    /// to the peer's Close instead, see [`Sender::close`] and [`Sender::abort`].
     ///
     /// # Errors
     ///
     /// On an error nothing has changed. [`Closed`](SendError::Closed) if the peer has closed or the
-    /// connection failed, since nothing more is received then;
+    /// connection has failed: nothing more is received anyway;
     /// [`ReasonTooLong`](SendError::ReasonTooLong) above 123 bytes;
     /// [`BadCloseCode`](SendError::BadCloseCode) for 1010 from a server.
     pub fn fail<'f>(&mut self, frame: impl Into<CloseFrame<'f>>) -> Result<(), SendError> {
@@ -184,36 +189,39 @@ impl Connection {
         self.inbound.shut_down();
     }
 
-    /// Pauses or resumes reading. During a pause the peer's silence does not count, and only the
-    /// deadlines on writing and closing run. Other deadlines move by the length of the pause,
-    /// except the deadline on data, which a [short pause](Config::data_timeout) does not move. To
-    /// measure the pause, tell the time when it begins and when it ends:
-    /// [`poll_timeout`](Self::poll_timeout) is then due at once.
+    /// Pauses or resumes reading. During a pause the peer's silence does not count. Only the
+    /// deadlines on writing and closing run, and the [idle message](Config::idle_message) is still
+    /// sent. A deadline by which bytes of the peer have to arrive moves by the length of the pause.
+    /// One exception: a [short pause](Config::data_timeout) does not move `data_timeout`. To
+    /// measure the pause, the connection needs the time at which it begins and ends.
+    /// [`poll_timeout`](Self::poll_timeout) is due at once if that time matters.
     #[inline]
     pub fn set_paused(&mut self, paused: bool) {
         self.inbound.set_paused(paused);
     }
 
-    /// Reports that times from now on have a different epoch. All deadlines are armed again.
+    /// Reports that all times told from now on have a different epoch. Each deadline starts again,
+    /// with its full duration.
     pub(crate) fn restart_clock(&mut self) {
         self.inbound.restart_clock();
         self.tx.restart_clock();
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next. `None` means that no deadline
-    /// runs until something else happens. A time in the past means at once.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout) next. `None` means that no
+    /// deadline runs; a later call may start one. A time in the past means: call it at once.
     #[inline]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.inbound.poll_timeout(&self.tx)
     }
 
-    /// Tells the time. Early and repeated calls are harmless. Repeat the call until
+    /// Tells the connection the time. Early and repeated calls are harmless. Repeat the call until
     /// [`poll_timeout`](Self::poll_timeout) is in the future.
     ///
     /// Call `handle_timeout` after a read that would have blocked, or while reading is
-    /// [paused](Self::set_paused). In an earlier call, an unread Pong in the system would not count
-    /// as a sign of life. If input keeps coming, first step over everything that was read, and call
-    /// `handle_timeout` when the deadline is due.
+    /// [paused](Self::set_paused). If you call it before you have read everything, a Pong that
+    /// still waits in the operating system does not count as a sign of life. If input keeps coming,
+    /// first call [`step`](Self::step) until it needs input, then call `handle_timeout` if the
+    /// deadline is due.
     ///
     /// # Errors
     ///
@@ -225,8 +233,8 @@ impl Connection {
         self.inbound.handle_timeout(now, false, &mut self.tx)
     }
 
-    /// The shortest deadline that the sending half can start. Adapters whose halves cannot wake
-    /// each other bound their waits by this duration.
+    /// Returns the shortest timeout that the sending half can start. In some adapters the halves
+    /// cannot wake each other. Such an adapter must not wait longer than this.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
         self.inbound.timers.close_timeout.min(self.tx.write_timeout)
     }
@@ -235,8 +243,8 @@ impl Connection {
 
     /// Consumes input up to the next event, and queues the reply to that event.
     ///
-    /// The result borrows nothing. Until the next call that receives, read the message at
-    /// [`Receiver::message`], or any event at [`event`](Receiver::event).
+    /// The result borrows nothing. Until the next call that receives, [`Receiver::message`] returns
+    /// the message, and [`event`](Receiver::event) returns any kind of event.
     ///
     /// # Errors
     ///
@@ -271,8 +279,8 @@ impl Connection {
         self.inbound.step(Delivery::Chunks, &mut self.tx)
     }
 
-    /// What to do with the stream once [`step`](Self::step) returns [`Closed`](Step::Closed) or
-    /// fails. Before that the value has no meaning: it is [`Done`](Ending::Done) on an open
+    /// Says what to do with the stream once [`step`](Self::step) returns [`Closed`](Step::Closed)
+    /// or fails. Before that the result has no meaning: it is [`Done`](Ending::Done) on an open
     /// connection too.
     pub fn ending(&self) -> Ending {
         self.inbound.ending(&self.tx)
@@ -327,7 +335,7 @@ impl Connection {
         &mut self.inbound
     }
 
-    /// The parts, for a connection that is used from two tasks or threads.
+    /// Both parts at once, for a connection that is used from two tasks or threads.
     #[inline]
     pub(crate) fn halves_mut(&mut self) -> (&mut Inbound, &mut Sender) {
         (&mut self.inbound, &mut self.tx)
@@ -350,8 +358,8 @@ impl Connection {
     }
 
     /// How the connection ended; `None` while more may be received. The value is known as soon as
-    /// the end is certain. Receiving calls still deliver everything received before the end, and
-    /// tell the peer.
+    /// the end is certain. Go on calling [`step`](Self::step) then: it still delivers everything
+    /// received before the end, and queues the Close for the peer.
     ///
     /// The value has everything that a log needs: the code of the peer's Close, the code of our
     /// Close, and why receiving failed. For example, a peer that sends a message of more than
@@ -361,9 +369,9 @@ impl Connection {
         self.inbound.closed(&self.tx)
     }
 
-    /// The connection's state, as in a browser. It is open at first, and closing once a Close was
-    /// sent or received. It is closed once nothing more will be received or sent: after everything
-    /// that [`ending`](Self::ending) asks for, up to [`Ending::Done`].
+    /// The connection's state, as in a browser. It is `Open` at first, and `Closing` once a Close
+    /// was queued or received. It is `Closed` once nothing more will be received or sent, and so
+    /// after everything that [`ending`](Self::ending) asked for.
     pub fn ready_state(&self) -> ReadyState {
         self.inbound.ready_state(&self.tx)
     }

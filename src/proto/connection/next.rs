@@ -2,7 +2,7 @@
 use super::{Connection, Delivery, Outgoing, Receiver, Sender, Step, closing::Phase};
 use crate::proto::{error::RecvError, message::Event, time::Time};
 
-/// The answer of [`Connection::next`]: what to do next.
+/// The result of [`Connection::next`]: what the caller has to do next.
 #[must_use]
 #[derive(Debug)]
 // Exhaustive: a loop that ignored a new variant would stand still.
@@ -22,7 +22,7 @@ pub enum Next<'a> {
     /// would block (TLS has something to write first), call
     /// [`write_blocked`](Connection::write_blocked).
     ShutDown,
-    /// Do nothing until one of these happens.
+    /// Do nothing until one condition of [`Wait`] is met.
     Wait(Wait),
     /// Drop the stream. The error says why receiving failed, or which deadline cut the closing
     /// handshake short. [`closed`](Connection::closed) says more.
@@ -42,7 +42,7 @@ pub struct Wait {
 }
 
 /// Deadlines are checked after this many reads that found data, even if more data is readable.
-/// Otherwise a peer that never stops sending would keep all deadlines from being checked.
+/// Otherwise a peer that never stops sending would prevent every check.
 const READS: u8 = 64;
 
 /// What the caller's loop has reported since the last wait.
@@ -75,18 +75,18 @@ impl Connection {
     /// Returns what to do next. Do that, report the result, and call `next` again.
     ///
     /// Call `next` when the connection is new, when a condition of [`Wait`] is met, and after each
-    /// command given during a wait. Then act on each answer and call `next` again, until the answer
-    /// is `Wait` or `Over`. An answer that was not acted on is repeated.
+    /// command given during a wait. Then act on each result and call `next` again, until the result
+    /// is `Wait` or `Over`. If the caller does not act on a result, the next call repeats it.
     ///
-    /// `now` may stay the same within one run of calls. Deadlines are checked against `now` only
-    /// after everything in the stream was read, because bytes still waiting there show that the
-    /// peer is alive. If input never pauses, deadlines are checked after 64 reads.
+    /// `now` may stay the same from one wait to the next. Deadlines are checked against `now` only
+    /// after everything in the stream was read, because unread bytes show that the peer is alive.
+    /// If input never pauses, deadlines are checked after 64 reads.
     ///
-    /// The order has three rules. Everything received is delivered before anything is written, so
-    /// that the replies to a batch leave in one write. Everything that the stream accepts is
-    /// written before more is read. Reading goes on while writing is blocked, because two peers
-    /// could otherwise wait for each other. While reading is [paused](Self::set_paused), `next`
-    /// returns neither an event nor a `Read`, until the connection ends.
+    /// The order follows three rules. Everything received is delivered before anything is written,
+    /// so that the replies to a batch leave in one write. Everything that the stream accepts is
+    /// written before more is read. Reading goes on while writing is blocked, because otherwise two
+    /// peers could wait for each other for ever. While reading is [paused](Self::set_paused),
+    /// `next` returns neither an event nor a `Read`, until the connection ends.
     ///
     /// `next` delivers whole messages. For messages in chunks, use [`step_chunk`](Self::step_chunk)
     /// and the other fine calls.
@@ -108,8 +108,8 @@ impl Connection {
 
     fn event(&mut self) -> Next<'_> {
         let Self { inbound, tx, .. } = self;
-        // The receiver has stopped at an event, so the default, which avoids a panic, is never
-        // used.
+        // The receiver has stopped at an event, so `event()` is never `None` here. The default only
+        // avoids an `unwrap`.
         inbound.rx.event().map_or(Next::Over(None), |event| Next::Event(event, tx))
     }
 
@@ -145,8 +145,8 @@ impl Connection {
                 }
                 Some(_) => false,
             };
-            // Reading goes on while a write is blocked: if both peers stopped reading until their
-            // writes succeed, neither would ever go on.
+            // Reading goes on while a write is blocked. If both peers stopped reading until their
+            // writes succeed, they would wait for each other for ever.
             let reads_on = reads && obstacle != Obstacle::ReadBlocked;
             if reads_on && self.loop_state.reads < READS {
                 self.loop_state =
@@ -156,9 +156,9 @@ impl Connection {
             self.loop_state.reads = 0;
             let until = self.poll_timeout();
             if until.is_some_and(|at| at <= now) {
-                // A Ping may be due, or a deadline may have passed; the next step reports the
-                // error. Each call clears or moves the deadline that was due, so this loop
-                // ends.
+                // A Ping may be due, or a deadline may have passed. In the second case, the next
+                // step returns the error. Each call of `handle_timeout` clears or moves the
+                // deadline that was due, so this loop ends.
                 if let Err(error) = self.inbound.handle_timeout(now, reads_on, &mut self.tx) {
                     self.loop_state.obstacle = Obstacle::DeadlinePassed(error);
                 }

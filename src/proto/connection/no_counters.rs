@@ -1,4 +1,4 @@
-//! Replaces `counters` without that feature. Nothing is counted.
+//! Replaces `counters.rs` when the feature `counters` is off. Nothing is counted.
 
 #[derive(Debug, Default)]
 pub(super) struct Traffic {}

@@ -1,9 +1,9 @@
 //! The receiving half. It turns wire bytes into events, one at a time, each borrowed from the
 //! buffer.
 //!
-//! This file has the calls that put bytes in and end the current message. `quick` turns bytes into
-//! events, and `walk` handles the bytes that `quick` declines. `respond` of
-//! [`inbound`](super::inbound) queues the reply to a frame on the sending side.
+//! This file has the calls that put bytes into the buffer and end the current message. `quick`
+//! handles the common case, and `walk` handles the bytes that `quick` declines. `respond` of
+//! [`inbound`](super::inbound) queues the reply to a frame in the sender.
 mod dormant;
 #[cfg_attr(not(feature = "deflate"), path = "receiver/no_inflate.rs")]
 mod inflate;
@@ -31,22 +31,23 @@ pub(super) use dormant::Kept;
 use progress::{Handing, InProgress, Limits};
 use read::LastRead;
 
-/// Where [`step`](super::Connection::step) stopped. A `Step` borrows nothing, so that a loop that
-/// reads and writes can match on it. Get the message from [`message`](Receiver::message) or
-/// [`event`](Receiver::event).
+/// Tells why [`step`](super::Connection::step) returned. A `Step` borrows nothing, so a loop can
+/// match on it and then read or write. [`message`](Receiver::message) and
+/// [`event`](Receiver::event) return the message itself.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignored a new variant would lose events.
 pub enum Step {
     /// A whole data message, or, from [`step_chunk`](super::Connection::step_chunk), a chunk.
     Message,
-    /// A Ping; its Pong is queued.
+    /// A Ping. Its Pong is queued, unless [`auto_pong`](Config::auto_pong) is off.
     Ping,
     /// A Pong.
     Pong,
-    /// A Close; its answer is queued, unless this end closed first.
+    /// The peer's Close. Our Close is queued, unless it was queued before or
+    /// [`auto_close`](Config::auto_close) is off.
     Close,
-    /// All input is consumed. Write the queued output, then read.
+    /// The next event needs more input. Write the queued output, then read.
     NeedInput,
     /// The peer's Close was received, so nothing more is received.
     Closed,
@@ -60,36 +61,36 @@ pub struct Receiver {
     /// The range of the current payload in the buffer. The buffer knows whether the range is valid
     /// text.
     view: (usize, usize),
-    /// `quick` may take whole messages shorter than this. The limit is 0 unless the next frame
-    /// begins a new message and the connection is open. So one comparison checks both the state and
-    /// the limits.
+    /// `quick` may handle a message whose payload is shorter than this. The value is 0 unless the
+    /// next frame begins a new message and the connection is open. So one comparison checks both
+    /// the state and the limits on messages.
     quick_below: usize,
     /// The mask bit that the second byte of each of the peer's frames must have.
     mask_bit: u8,
     /// Whether bytes arrived since the timers last asked.
     heard: bool,
     pub(super) eof: bool,
-    /// A deadline has passed. Everything received is delivered before this error.
+    /// The error that was passed to `cut_off`. Everything received is delivered before this error.
     cut_off_by: Option<RecvError>,
     state: State,
     message: Option<InProgress>,
-    /// The number of bytes committed, modulo 2⁶⁴. Positions in the stream derive from it. The frame
-    /// deadline tells two frames apart by their positions.
+    /// The number of bytes committed, modulo 2⁶⁴. Positions in the received bytes are computed from
+    /// `total`. The frame deadline tells two frames apart by their positions.
     total: u64,
-    /// The position in the stream at which the frame in progress began.
+    /// The position in the received bytes at which the frame in progress began.
     frame_start: u64,
     /// The number of consumed bytes that are not data: control frames, and headers that `walk`
-    /// took. Each message that ends in `walk` subtracts 1, so that even a message without payload
-    /// changes `data_mark`. This way `quick` need not count anything.
+    /// consumed. For each message that ends in `walk`, 1 is subtracted, so that even a message
+    /// without payload changes `data_mark`. By this design `quick` need not count anything.
     not_data: u64,
     read: LastRead,
     pub(super) tally: Traffic,
     limits: Limits,
     close: Option<Box<Control>>,
-    /// Present if permessage-deflate was agreed on, until nothing more is received.
+    /// `Some` if the handshake agreed on permessage-deflate, until nothing more is received.
     inflate: Option<inflate::Handle>,
-    /// The current message is in `inflate`, not in `buf`. Invariant: `quick_below` is 0 while this
-    /// is set.
+    /// Whether the current message is in `inflate`, not in `buf`. Invariant: if so, `quick_below`
+    /// is 0.
     inflated: bool,
 }
 
@@ -108,7 +109,7 @@ impl fmt::Debug for Receiver {
     }
 }
 
-/// How the caller wants the next message.
+/// How the caller wants the next message delivered.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delivery {
     Whole,
@@ -131,7 +132,7 @@ enum State {
         len: usize,
         mask: Option<Masker>,
     },
-    /// The peer's Close was seen.
+    /// The peer's Close was received.
     Closed,
     Failed(RecvError),
 }
@@ -173,8 +174,8 @@ impl Receiver {
         receiver
     }
 
-    /// Takes over the bytes behind the handshake's head. Returns the head's buffer if no bytes are
-    /// behind it.
+    /// Takes over the bytes behind the handshake's head. Returns the head's buffer if no bytes
+    /// follow the head.
     pub(super) fn begin_with(&mut self, head: RecvBuffer) -> Vec<u8> {
         self.total = head.wire().len() as u64;
         self.tally.read(head.wire().len());
@@ -187,8 +188,9 @@ impl Receiver {
 
     // Inputs.
 
-    /// The room to read the stream into: 1 byte or more, typically
-    /// [`read_buffer`](Config::read_buffer). Ends the current message.
+    /// Returns the room to read the stream into: 1 byte or more, typically
+    /// [`read_buffer`](Config::read_buffer). Ends the current message: `message` then returns
+    /// `None`.
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let mut rest = 0;
@@ -199,7 +201,7 @@ impl Receiver {
         self.buf.spare_mut(self.limits.max_message, rest)
     }
 
-    /// The number of missing bytes of the frame in progress that may be stored in the buffer.
+    /// How many missing bytes of the frame in progress the buffer may have to store.
     #[inline(never)]
     fn frame_rest(&mut self) -> usize {
         match self.state {
@@ -256,9 +258,9 @@ impl Receiver {
         self.quick_below = 0;
     }
 
-    /// Gives the receiver a buffer to read into, of any length. Its initialised length is the room.
-    /// The contents of the present buffer move to the new buffer; if they do not fit, the new
-    /// buffer is dropped. Ends the current message.
+    /// Gives the receiver a buffer of any length to read into. The receiver uses `buffer.len()`
+    /// bytes, not the capacity. Received bytes that are still needed move to the new buffer. If
+    /// they do not fit, the new buffer is dropped. Ends the current message.
     ///
     /// Use this call to share buffers among connections. Without a lent buffer, the receiver
     /// allocates a buffer when needed.
@@ -268,13 +270,15 @@ impl Receiver {
         self.buf.lend(buffer);
     }
 
-    /// Lends a buffer whose first `n` bytes are received input. Use this call if the kernel picks
-    /// the buffer to receive into (provided buffers of io_uring). `lend_filled` does the work of
-    /// [`lend`](Self::lend), [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), and saves
-    /// a copy. Ends the current message.
+    /// Lends a buffer whose first `n` bytes are received input. Use this call if the kernel chooses
+    /// the buffer for a read (provided buffers of io_uring). It replaces [`lend`](Self::lend),
+    /// [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), and saves a copy. Ends the
+    /// current message.
     ///
-    /// In two cases the bytes are copied and the buffer is returned: if a partial frame or message
-    /// is kept from before, or if the buffer has fewer than 8 bytes after the `n` bytes.
+    /// Returns a buffer that is free now. This is the buffer that the receiver had before, if it had
+    /// one. But in two cases the bytes are copied, and the call returns `buffer`. The first case:
+    /// the receiver still needs bytes received before. The second case: `buffer` has fewer than 8
+    /// bytes after the `n` bytes.
     ///
     /// # Panics
     ///
@@ -282,12 +286,16 @@ impl Receiver {
     #[inline]
     pub fn lend_filled(&mut self, buffer: Vec<u8>, n: usize) -> Option<Vec<u8>> {
         self.end_message();
-        let refused = self.buf.lend_filled(buffer, n);
-        match &refused {
-            None => self.took(n),
-            Some(buffer) => self.copy_in(&buffer[..n]),
+        match self.buf.lend_filled(buffer, n) {
+            Ok(old) => {
+                self.took(n);
+                (!old.is_empty()).then_some(old)
+            }
+            Err(buffer) => {
+                self.copy_in(&buffer[..n]);
+                Some(buffer)
+            }
         }
-        refused
     }
 
     #[inline(never)]
@@ -302,11 +310,12 @@ impl Receiver {
         }
     }
 
-    /// Takes the buffer away, usually before a wait. Returns an empty `Vec` if the buffer cannot be
-    /// taken. Ends the current message.
+    /// Takes the buffer away, usually before a wait. Returns an empty `Vec` if there is no buffer,
+    /// or if the receiver still needs it. Ends the current message.
     ///
-    /// A partial frame of up to an eighth of the buffer moves to a small buffer that the connection
-    /// keeps. If the buffer holds more, it stays.
+    /// If the received bytes that are still needed fill at most an eighth of the buffer, they move
+    /// to a small buffer, which the connection keeps. If they fill more, the receiver needs the
+    /// buffer.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
         self.end_message();
@@ -353,8 +362,8 @@ impl Receiver {
         CloseFrame::parse(self.close.as_ref()?.payload()).ok().flatten()
     }
 
-    /// How receiving ended, if it did. The caller supplies `clean`, which only both halves together
-    /// know, and `sent_code`, which only the sending half knows.
+    /// How receiving ended, if it did. The caller supplies `clean` and `sent_code`, because the
+    /// receiver does not know what was sent.
     pub(super) fn closed(&self, clean: bool, sent_code: u16) -> Option<Closed<'_>> {
         let error = self.failure();
         let came = self.is_closed();
@@ -384,7 +393,8 @@ impl Receiver {
         matches!(self.state, State::Closed | State::Failed(_))
     }
 
-    /// Fails with `error` after everything received has been delivered, unless the peer has closed.
+    /// Makes receiving fail with `error` once everything received has been delivered. Does nothing
+    /// if receiving has ended or was cut off before.
     pub(crate) fn cut_off(&mut self, error: RecvError) {
         if !self.ended() && self.cut_off_by.is_none() {
             self.end_message();
@@ -393,7 +403,7 @@ impl Receiver {
         }
     }
 
-    /// Fails with `error` at once, without delivering received bytes that are left.
+    /// Makes receiving fail with `error` at once. Received bytes that are left are not delivered.
     pub(super) fn abandon(&mut self, error: RecvError) {
         self.end_message();
         self.fail(error);
@@ -427,7 +437,7 @@ impl Receiver {
         self.message.as_ref().map(|message| message.handing)
     }
 
-    /// The position in the stream of the first byte that is not consumed yet.
+    /// The position in the received bytes of the first byte that is not consumed yet.
     fn place(&self) -> u64 {
         self.total.wrapping_sub(self.buf.wire_len() as u64)
     }

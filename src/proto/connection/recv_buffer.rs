@@ -5,14 +5,14 @@
 //! | free   | message so far | gap   | wire bytes     | spare        | slack         |
 //! ```
 //!
-//! Headers and control frames fall into the gap. A message in one frame has no gap, so its payload
-//! is never moved. The payload of a later fragment moves left over the gap, once. `msg..msg_end`
-//! has a meaning only while a message is in progress (`Receiver` knows when); `release` sets both
-//! to `next`.
+//! Inside a message, headers and control frames become the gap. A message in one frame has no gap,
+//! so its payload is never moved. The payload of a later fragment moves over the gap to the
+//! message's end, once. `msg..msg_end` has a meaning only while a message is in progress, which
+//! `Receiver` knows; `release` sets both to `next`.
 //!
-//! The slack is never lent out. With it, a header can be loaded as one array wherever the header
-//! begins. Bytes beyond `end` are stale: they are from this connection, or from another connection
-//! that used the buffer before. They are never read as data.
+//! No read writes to the slack. Because of the slack, a header can be loaded as one array wherever
+//! the header begins. Bytes beyond `end` are stale: they are from this connection, or from another
+//! connection that used the buffer before. They are never used as data.
 use crate::proto::{
     frame::{MAX_HEADER_LEN, SHORT_LEN},
     kernel::{Buffer, Text},
@@ -25,15 +25,15 @@ use core::ops::Range;
 /// The number of bytes beyond `end` that loading a
 /// [`ShortHeader`](crate::proto::frame::ShortHeader) may touch.
 pub(crate) const SLACK: usize = SHORT_LEN;
-/// The most bytes that one read of a large message asks for, so that the bytes stay in the
-/// second-level cache until they are unmasked.
+/// The largest number of bytes that one read of a large message asks for. With this limit, the
+/// bytes are still in the second-level cache when they are unmasked.
 const MAX_READ: usize = 128 << 10;
-/// From this length on a buffer is reallocated in place, and initialised read by read. Doubling
-/// would copy megabytes at once, and stalled reading for milliseconds. Measured with a Ping behind
-/// 16 MiB in fragments: the 75th percentile of the time to the Pong was 2.7 ms, and is 0.04 ms now.
+/// From this length on a buffer is lengthened by reallocation, and initialised read by read. A new
+/// buffer of twice the length stalled reading while megabytes were copied: with a Ping behind 16
+/// MiB in fragments, the 75th percentile of the time to the Pong was 2.7 ms, and is 0.04 ms now.
 const IN_PLACE: usize = 2 * MAX_READ;
-/// The read length for an opening handshake. Most heads fit, and a peer that sends no head holds no
-/// more memory than this.
+/// The read length for an opening handshake, in bytes. Most heads fit, and a peer that sends no
+/// head makes us hold no more memory than this.
 const HEAD: usize = 2 << 10;
 /// A grown buffer is freed after this many reads in a row that did not need its length.
 const UNNEEDED_READS: u8 = 64;
@@ -47,22 +47,20 @@ pub(crate) struct RecvBuffer {
     msg: usize,
     msg_end: usize,
     /// The number of bytes that one read asks for: `Config::read_buffer` and the longest header, so
-    /// that one read can take a message of `read_buffer` bytes.
+    /// that one read can fetch a message of `read_buffer` bytes.
     base: usize,
     /// The number of reads in a row that did not need the buffer's length.
     unneeded_reads: u8,
-    /// *Stashed*: `bytes` is the connection's small buffer, which holds a partial frame during a
-    /// wait.
+    /// Whether `bytes` is the connection's small buffer, which holds a partial frame during a wait.
     stashed: bool,
-    /// The small buffer while it is not in use. It is kept because, with a slow peer, each wait may
-    /// need it.
+    /// The small buffer while it is not in use. With a slow peer, each wait may need it.
     small: Vec<u8>,
     memory: &'static Memory,
 }
 
 impl RecvBuffer {
-    /// A receive buffer without memory. It gets memory from `lend`, or when `spare_mut` has to
-    /// allocate.
+    /// Makes a receive buffer without memory. It gets memory from `lend`, or when `spare_mut` has
+    /// to allocate.
     pub(crate) const fn new(base: usize) -> Self {
         Self {
             bytes: Buffer::new(),
@@ -78,13 +76,13 @@ impl RecvBuffer {
         }
     }
 
-    /// A buffer for the head of an opening handshake, and for bytes that follow it.
+    /// Makes a buffer for the head of an opening handshake, and for bytes that follow the head.
     pub(crate) fn for_head() -> Self {
         Self::new(HEAD)
     }
 
-    /// Takes over a handshake's buffer with the bytes behind the head. Without such bytes, returns
-    /// that buffer instead.
+    /// Takes over a handshake's buffer, with the bytes behind the head. If there are no bytes
+    /// behind the head, returns the memory of that buffer instead.
     pub(super) fn take_over(&mut self, mut head: Self) -> Vec<u8> {
         head.release();
         if head.is_empty() {
@@ -116,14 +114,14 @@ impl RecvBuffer {
         self.bytes.get(self.next..)?.first_chunk().copied()
     }
 
-    /// The range where the `n` bytes behind the next `skip` bytes are or will be.
+    /// The range of the `n` bytes behind the next `skip` bytes, whether or not they have arrived.
     #[inline(always)]
     pub(super) fn ahead(&self, skip: usize, n: usize) -> Range<usize> {
         let from = self.next + skip;
         from..from + n
     }
 
-    /// Whether the wire bytes reach up to `to`.
+    /// Whether all bytes before the offset `to` have arrived.
     #[inline(always)]
     pub(super) fn reaches(&self, to: usize) -> bool {
         to <= self.end
@@ -139,7 +137,8 @@ impl RecvBuffer {
         self.bytes.get_mut(range).unwrap_or_default()
     }
 
-    /// [`get_mut`](Self::get_mut), but no text stays known: see [`Buffer::overwrite`].
+    /// Works as [`get_mut`](Self::get_mut), but forgets which bytes are valid text: see
+    /// [`Buffer::overwrite`].
     #[inline(always)]
     pub(super) fn overwrite(&mut self, from: usize, len: usize) -> Option<&mut [u8]> {
         self.bytes.overwrite(from..)?.get_mut(..len)
@@ -151,7 +150,7 @@ impl RecvBuffer {
         self.bytes.unmask_text(range, key)
     }
 
-    /// Whether the wire bytes behind the next `skip` are the beginning of a text: see
+    /// Whether the wire bytes behind the next `skip` bytes are the beginning of a text: see
     /// [`Buffer::begins_text`].
     pub(super) fn begins_text(&mut self, skip: usize) -> bool {
         self.bytes.begins_text(self.next + skip..self.end)
@@ -189,14 +188,15 @@ impl RecvBuffer {
         }
     }
 
-    /// Takes `n` wire bytes as a region outside the message (a control frame's payload).
+    /// Consumes `n` wire bytes that do not belong to the message (a control frame's payload).
+    /// Returns their range.
     pub(super) fn take_aside(&mut self, n: usize) -> Range<usize> {
         let from = self.next;
         self.skip(n);
         from..self.next
     }
 
-    /// Moves `n` wire bytes to the end of the message, and returns where they are now.
+    /// Moves `n` wire bytes to the end of the message, and returns their new range.
     #[inline(always)]
     pub(super) fn take_into_message(&mut self, n: usize) -> Range<usize> {
         let n = n.min(self.end - self.next);
@@ -243,9 +243,9 @@ impl RecvBuffer {
         (self.msg, self.msg_end, self.next, self.end) = (0, 0, 0, 0);
     }
 
-    /// Returns `range` as shared bytes. If `range` fills at least half of the buffer, the buffer is
-    /// given away, and the wire bytes are copied to a new buffer. Otherwise `range` is copied, so
-    /// that a short message does not keep a long buffer alive.
+    /// Returns `range` as shared bytes. If `range` fills at least half of the buffer, the result
+    /// keeps the buffer, and the wire bytes are copied to a new buffer. Otherwise `range` is
+    /// copied, so that a short message does not keep a long buffer alive.
     pub(super) fn take_binary(&mut self, range: Range<usize>) -> Bytes {
         if !self.fills(range.len()) {
             return Bytes::copy_from_slice(self.get(range).unwrap_or_default());
@@ -253,7 +253,7 @@ impl RecvBuffer {
         Bytes::from(self.give_up().take()).slice(range)
     }
 
-    /// [`take_binary`](Self::take_binary) for the bytes of [`text`](Self::text).
+    /// Works as [`take_binary`](Self::take_binary), for the bytes of [`text`](Self::text).
     pub(super) fn take_text(&mut self) -> Text {
         match self.bytes.text() {
             text if self.fills(text.len()) => self.give_up().into_text(),
@@ -273,7 +273,8 @@ impl RecvBuffer {
         self.replace(bytes)
     }
 
-    /// Replaces the buffer by `bytes` and moves the kept bytes there. `bytes` has room for them.
+    /// Replaces the buffer with `bytes`, and copies the message and the wire bytes there. `bytes`
+    /// must have room for them. Returns the old buffer.
     fn replace(&mut self, mut bytes: Vec<u8>) -> Buffer {
         let (kept, wire) = self.held();
         if kept + wire > 0
@@ -289,41 +290,52 @@ impl RecvBuffer {
         core::mem::replace(&mut self.bytes, bytes.into())
     }
 
-    /// [`replace`](Self::replace), but keeps a small old buffer, and gives any other old buffer
-    /// back.
+    /// Works as [`swap`](Self::swap), but gives the returned buffer back to the pool.
     fn exchange(&mut self, bytes: Vec<u8>) {
-        let stashed = self.stashed;
-        let old = self.replace(bytes).take();
-        if stashed && old.len() <= self.base / 8 {
-            // Only a small buffer is kept, because a connection must not hold more memory over
-            // later waits.
-            self.small = old;
-        } else if !old.is_empty() {
+        let old = self.swap(bytes);
+        if !old.is_empty() {
             (self.memory.give)(old);
         }
     }
 
-    /// Replaces the buffer by `bytes` if the kept bytes fit and leave room. Otherwise drops
-    /// `bytes`.
+    /// Works as [`replace`](Self::replace), but keeps the old buffer if it is the connection's
+    /// small buffer. Otherwise returns the old buffer.
+    fn swap(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        let stashed = self.stashed;
+        let old = self.replace(bytes).take();
+        if stashed && old.len() <= self.base / 8 {
+            // A longer buffer is not kept, because it would cost memory between the waits.
+            self.small = old;
+            return Vec::new();
+        }
+        old
+    }
+
+    /// Replaces the buffer with `bytes` if the message and the wire bytes fit and leave room.
+    /// Otherwise drops `bytes`.
     #[inline]
     pub(super) fn lend(&mut self, bytes: Vec<u8>) {
         let (kept, wire) = self.held();
         if kept + wire + SLACK < bytes.len() {
-            self.exchange(bytes);
+            if self.bytes.is_empty() {
+                self.bytes = bytes.into();
+            } else {
+                self.exchange(bytes);
+            }
         }
     }
 
-    /// Replaces the buffer by `bytes`, whose first `n` bytes are the next input. Returns `bytes` if
-    /// earlier bytes are kept, because input must be contiguous, or if `bytes` has no room for the
-    /// slack.
+    /// Replaces the buffer with `bytes`, whose first `n` bytes are the next input, and returns the
+    /// old buffer. Refuses `bytes` if the old buffer still holds bytes, because input must be
+    /// contiguous, or if `bytes` has no room for the slack.
     #[inline]
-    pub(super) fn lend_filled(&mut self, bytes: Vec<u8>, n: usize) -> Option<Vec<u8>> {
+    pub(super) fn lend_filled(&mut self, bytes: Vec<u8>, n: usize) -> Result<Vec<u8>, Vec<u8>> {
         if !self.is_empty() || bytes.len().saturating_sub(SLACK) < n {
-            return Some(bytes);
+            return Err(bytes);
         }
-        self.exchange(bytes);
+        let old = self.swap(bytes);
         self.end = n;
-        None
+        Ok(old)
     }
 
     #[inline]
@@ -331,9 +343,9 @@ impl RecvBuffer {
         !self.bytes.is_empty() && !self.stashed
     }
 
-    /// Gives the buffer away before a wait. Kept bytes move to the connection's small buffer if
-    /// they fill at most an eighth of the buffer. Otherwise the buffer stays, and an empty `Vec` is
-    /// returned.
+    /// Returns the buffer before a wait. If the buffer still holds bytes, they move to the
+    /// connection's small buffer, provided that they fill at most an eighth of the buffer.
+    /// Otherwise the buffer stays, and the result is an empty `Vec`.
     #[inline]
     pub(super) fn reclaim(&mut self) -> Vec<u8> {
         if self.is_empty() && !self.stashed {
@@ -357,7 +369,7 @@ impl RecvBuffer {
                 if lent.len() <= 2 * len {
                     return self.stash_in(lent);
                 }
-                (self.memory.give)(lent); // A few bytes would pin a long buffer.
+                (self.memory.give)(lent); // `lent` is too long to be held for a few bytes.
             }
             small = vec![0; len];
         }
@@ -370,11 +382,12 @@ impl RecvBuffer {
         bytes
     }
 
-    /// Room for the next read; never empty. Resets the cursors when the buffer is empty, moves
-    /// bytes to the front when the room behind them is short, and grows the buffer when it is full.
+    /// Returns the room for the next read, which is never empty. If the buffer is empty, resets the
+    /// cursors. If the room behind the bytes is short, moves them to the front or grows the buffer.
     /// The buffer grows only as bytes arrive, so that an announced length costs no memory. `limit`
-    /// is the longest message. `rest` is the number of missing bytes of the frame in progress. A
-    /// large frame is read only up to its end, so that no bytes behind it have to be moved.
+    /// is the length of the longest message, in bytes. `rest` is the number of missing bytes of the
+    /// frame in progress. A large frame is read only up to its end, so that no bytes behind it have
+    /// to be moved.
     #[inline]
     pub(crate) fn spare_mut(&mut self, limit: usize, rest: usize) -> &mut [u8] {
         if self.is_empty() && self.bytes.len() == self.base + SLACK {
@@ -399,9 +412,9 @@ impl RecvBuffer {
             }
             return self.get_mut(0..self.base.min(self.room()));
         }
-        // A large frame asks for all its missing bytes, to save system calls. Otherwise room for a
-        // quarter of a read is enough. With less room, bytes move, because short reads cost more
-        // than the move.
+        // For a large frame a read asks for all missing bytes, to save system calls. Otherwise room
+        // for a quarter of a read is enough. If there is less room, bytes are moved, because short
+        // reads cost more than the move.
         let large = rest > 0 && rest.saturating_add(kept + wire) > self.base / 2;
         let (want, least) = if large {
             self.unneeded_reads = 0;
@@ -411,7 +424,7 @@ impl RecvBuffer {
         };
         if self.stashed || self.room() < least {
             let fits = wire + least + SLACK <= self.bytes.len();
-            // Without a message only wire bytes move, into space that is free already.
+            // Without a message only the wire bytes move, and the space before them is long enough.
             if kept == 0 && self.next >= wire && !self.stashed && fits {
                 self.bytes.copy_within(self.next..self.end, 0);
                 (self.msg, self.msg_end, self.next, self.end) = (0, 0, 0, wire);
@@ -425,12 +438,12 @@ impl RecvBuffer {
     }
 
     /// Makes room for `least` bytes. Moves bytes if this frees at least as many as it moves, so
-    /// that each byte moves at most once on average. Otherwise the buffer grows, but never beyond
-    /// the length that the longest message needs. At that length, bytes move at any cost.
+    /// that each byte moves at most once on average. Otherwise the buffer grows, up to the length
+    /// that the longest message needs. At that length, bytes move however little this frees.
     fn widen(&mut self, limit: usize, least: usize) {
         let (kept, wire) = self.held();
         if self.next - self.msg_end >= wire {
-            // Closes the gap that control frames left, without moving the long message before it.
+            // Closes the gap without moving the message before it, which may be long.
             self.bytes.copy_within(self.next..self.end, self.msg_end);
             (self.next, self.end) = (self.msg_end, self.msg_end + wire);
         }
@@ -440,8 +453,8 @@ impl RecvBuffer {
         let most = limit.saturating_add(self.base).saturating_add(SLACK);
         if self.stashed || (self.room() < least && self.bytes.len() < most) {
             self.unneeded_reads = 0;
-            // The small buffer is replaced, not lengthened. Otherwise a peer that sends a byte at a
-            // time would make the small buffer grow by 128 KiB a read.
+            // The connection's small buffer is replaced, not lengthened. Otherwise a peer that
+            // sends a byte at a time would make it grow by 128 KiB with each read.
             if self.bytes.len() >= IN_PLACE && !self.stashed {
                 self.bytes.lengthen((self.bytes.len() + MAX_READ).min(most), most);
             } else {
@@ -454,7 +467,8 @@ impl RecvBuffer {
             self.compact();
         }
         if self.room() == 0 {
-            // Reached only if the caller commits again and again without asking for events.
+            // Moving has freed nothing. This happens only if the caller commits again and again
+            // without a `step`.
             self.exchange(self.memory.take(2 * self.bytes.len()));
         }
     }
@@ -470,9 +484,11 @@ impl RecvBuffer {
         self.bytes.len().saturating_sub(SLACK + self.end)
     }
 
+    /// Adds the first `n` bytes of the room to the wire bytes.
+    ///
     /// # Panics
     ///
-    /// If `n` is more than was spare.
+    /// If `n` is more than the room.
     #[inline]
     pub(crate) fn commit(&mut self, n: usize) {
         assert!(n <= self.room(), "committed more than was spare");

@@ -1,44 +1,47 @@
-//! Round-trip times, from Pings that are identified by their payloads, and from their Pongs.
+//! Measures round-trip times, from a Ping to its Pong. The payload tells which Ping a Pong answers.
 //!
-//! The sending half queues Pings, the receiving half finds Pongs, and the caller tells the time. A
-//! Pong that comes without a time waits until the caller tells the time. Before its first measured
-//! Ping, a connection stores nothing for round-trip times.
+//! The sending half queues Pings, the receiving half finds Pongs, and the caller tells the time. If
+//! the caller does not give a Pong's time of arrival, the first time that the caller tells
+//! afterwards is used instead. Before its first measurement, a connection stores nothing for
+//! round-trip times.
 use crate::proto::time::Time;
 use core::time::Duration;
 
 /// The length of our Pings' payloads, in bytes.
 const MARK: usize = 4;
 
-/// A Pong later than this measures how long the peer slept, not the network.
+/// A longer round trip is ignored: it measures how long the peer slept, not the network.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How long a Ping and its Pong took, from when the Ping was queued to when the Pong was received,
-/// by the caller's times.
+/// How long a Ping and its Pong took: from queueing the Ping to receiving the Pong, by the times
+/// that the caller told.
 ///
 /// This includes the Ping's wait (for the frame under way, for a full socket) and the Pong's wait
-/// (for messages not yet received). So a round trip is the time for a message and its answer.
-/// `minimum` is closest to the time of the network alone.
+/// (for messages not yet received). So if the peer replies to a message at once, message and reply
+/// take about as long as a Ping and its Pong. `minimum` is closest to the time of the network alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoundTrip {
     /// The last round-trip time.
     pub latest: Duration,
-    /// SRTT of RFC 6298 §2: it begins with the first time, and each later time has a weight of an
-    /// eighth.
+    /// The smoothed time, SRTT of RFC 6298 §2. It starts as the first round-trip time; each later
+    /// time has a weight of an eighth.
     pub smoothed: Duration,
     /// The shortest round-trip time.
     pub minimum: Duration,
 }
 
-/// Pings under way, and the times so far.
+/// The Pings that are under way, and the round-trip times so far.
 #[derive(Debug, Default)]
 pub(super) struct Trips {
-    /// The oldest unanswered Ping, and the newest. Pongs come in the order of their Pings, so the
-    /// Pings in between need not be stored. The oldest gives a time however fast Pings follow each
-    /// other. The newest gives a time if the peer omits Pongs.
+    /// The oldest unanswered Ping. Storing only the newest Ping would not do. If Pings follow each
+    /// other faster than their Pongs come back, each Ping would be replaced before its Pong comes.
     oldest: Option<Probe>,
+    /// The newest unanswered Ping. It gives a time if the peer omits the Pong of the oldest Ping.
+    /// Pongs come in the order of their Pings, so the Pings in between need not be stored.
     newest: Option<Probe>,
-    /// A Ping whose Pong has come, but still lacks its time of arrival: when the Ping was queued.
+    /// The time at which a Ping was queued whose Pong has come. `Some` only until the Pong's time
+    /// of arrival is known.
     answered: Option<Time>,
     times: Option<RoundTrip>,
 }
@@ -92,7 +95,8 @@ impl Trips {
         }
     }
 
-    /// Whether a received Pong still lacks its time of arrival, which the caller tells next.
+    /// Whether a received Pong still lacks its time of arrival. It gets the first time that the
+    /// caller tells afterwards.
     pub(super) fn wait(&self) -> bool {
         self.answered.is_some()
     }
@@ -112,7 +116,7 @@ impl Trips {
         });
     }
 
-    /// Forgets the Pings under way, because times from now on have a different epoch.
+    /// Forgets the Pings under way, because all times told from now on have a different epoch.
     pub(super) fn restart(&mut self) {
         *self = Self { times: self.times, ..Self::default() };
     }
@@ -122,8 +126,8 @@ impl Trips {
     }
 }
 
-/// The payload that identifies a Ping. It depends on the nanoseconds of our clock. A peer that does
-/// not know them cannot guess the payload, so it cannot answer a Ping before the Ping arrives.
+/// The payload that identifies a Ping. It is computed from the nanoseconds of our clock, which a
+/// peer does not know. So a peer cannot send the Pong before the Ping arrives.
 fn mark(now: Time) -> [u8; MARK] {
     // The output function of SplitMix64.
     let mut x = (now - Time::ZERO).as_nanos() as u64;

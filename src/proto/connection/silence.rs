@@ -1,10 +1,10 @@
-//! The deadline on data from the peer. If the peer's Pings arrive but no messages do, the feed has
-//! died.
+//! The deadline on data from the peer. It finds a feed that has died although the peer's Pings
+//! still arrive.
 //!
-//! `timers.rs` notes when each pause of reading begins and ends. Here that would cost a clock
-//! reading per `send`. So a short pause may count as silence, but bytes that came during the pause
-//! are read before the silence is judged. After a longer pause the next look is late, and `is_over`
-//! does not count that time as silence.
+//! The length of a pause of reading is not measured here, because that would cost a clock reading
+//! for each `send`. So a short pause may count as silence, but bytes that came during the pause are
+//! read before the silence is judged. After a longer pause the next look is late, and `is_over`
+//! does not count the pause as silence.
 use super::{
     Receiver,
     looks::{LOOKS, SHORTEST},
@@ -18,10 +18,10 @@ pub(super) struct Silence {
     timeout: Duration,
     /// The last look; `None` until the caller has told a time.
     last: Option<Look>,
-    /// Reading was paused after the last data came, so unread data may be in the stream.
+    /// Whether reading was paused since data last came. If so, unread data may be in the stream.
     paused: bool,
-    /// The deadline has passed, but unread data is possible. The next look, due at this time,
-    /// decides unless that look is late.
+    /// `Some` if the deadline has passed while unread data was possible. The look that is due at
+    /// this time then decides, unless that look is late.
     decided: Option<Time>,
 }
 
@@ -39,7 +39,7 @@ impl Silence {
         Self { timeout: timeout.max(SHORTEST), last: None, paused: false, decided: None }
     }
 
-    /// How long until the next look.
+    /// The time from one look to the next.
     pub(super) fn between_looks(&self) -> Duration {
         self.timeout / LOOKS
     }
@@ -52,7 +52,7 @@ impl Silence {
         self.paused = true;
     }
 
-    /// When to look next. `busy` says that other input keeps coming.
+    /// Returns when to look next. `busy`: whether other input keeps coming.
     pub(super) fn next(&self, busy: bool) -> Time {
         let Some(last) = &self.last else { return Time::ZERO };
         let deadline = last.since + self.timeout;
@@ -60,9 +60,10 @@ impl Silence {
         decided.unwrap_or_else(|| (last.at + self.between_looks()).min(deadline))
     }
 
-    /// Looks whether data came. Returns `true` if no data came for too long. `busy` says that other
-    /// input keeps coming, so that data may be behind that input. In this case, and after a pause
-    /// of reading, one more look decides, because bytes that have arrived may still be unread.
+    /// Looks whether data came. Returns `true` if no data came for too long. `busy`: whether other
+    /// input keeps coming, with data possibly behind it. In this case, and after a pause of
+    /// reading, data may have arrived that was not read yet. So one more look follows, which
+    /// decides.
     pub(super) fn is_over(&mut self, now: Time, rx: &Receiver, busy: bool) -> bool {
         let (due, pause) = (self.next(busy), self.between_looks());
         let mark = rx.data_mark();
@@ -80,8 +81,8 @@ impl Silence {
             return false;
         }
         if self.paused && now > due + pause {
-            // This look is late by more than the time between looks, so the pause was long, and its
-            // time does not count.
+            // This look is late by more than the time between looks, so the pause was long. The
+            // time since the previous look does not count as silence.
             last.since = last.since + (now - before);
             (self.paused, self.decided) = (false, None);
         }

@@ -2,7 +2,7 @@
 use crate::proto::time::Time;
 use core::time::Duration;
 
-/// Whether the stream refuses bytes.
+/// Whether the stream refuses bytes, and the deadline if so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Stall {
     #[default]

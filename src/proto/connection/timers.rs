@@ -1,9 +1,10 @@
-//! Deadlines as a pure function of the times that the caller tells.
+//! The deadlines of a connection. They read no clock: the caller tells the time. They depend on the
+//! received and sent bytes, and on the phase of closing.
 //!
-//! Receiving a message only sets a flag. It reads no clock and moves no timer, because that would
-//! cost more than the message. A timer that was never armed is due at once, and the first
-//! `handle_timeout` arms it. So only `handle_timeout` needs the time. Adapters sleep until a
-//! deadline and then tell the time.
+//! Receiving a message only sets a flag. It reads no clock and moves no timer, because either would
+//! cost more than the message itself. A timer that is not armed yet is due at once, and the next
+//! `handle_timeout` arms it. So no other call needs the time. Adapters sleep until a deadline and
+//! then tell the time.
 mod dormant;
 
 pub(super) use dormant::Kept;
@@ -27,19 +28,20 @@ pub(super) struct Timers {
     /// Boxed, because most connections have no deadline on data.
     pub(super) silence: Option<Box<Silence>>,
     idle: Option<Box<Idle>>,
-    /// Where the partial frame began, and its deadline.
+    /// The position in the received bytes at which the partial frame began, and the frame's
+    /// deadline.
     frame: Option<(u64, Time)>,
     /// The phase of closing, and its deadline.
     end: Option<(Phase, Time)>,
     pause: Pause,
-    /// A phase of closing timed out, so the stream is dropped as it is.
+    /// Whether a phase of closing timed out, so that the stream is dropped as it is.
     pub(super) given_up: bool,
-    /// The deadline that has passed. No other deadline runs after it.
+    /// The error of the deadline that has passed. No deadline runs after that.
     expired: Option<RecvError>,
 }
 
-/// While reading is paused, silence proves nothing. So the peer's deadlines move by the length of
-/// the pause.
+/// The state of a pause of reading. While reading is paused, silence proves nothing. So the
+/// deadlines by which bytes of the peer have to arrive move by the length of the pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pause {
     No,
@@ -49,6 +51,7 @@ enum Pause {
     Over(Time),
 }
 
+/// The state of the heartbeat: `Unarmed` until the caller tells a time.
 #[derive(Debug)]
 enum Beat {
     Unarmed,
@@ -76,7 +79,8 @@ impl Timers {
         }
     }
 
-    /// Timers without those that are boxed.
+    /// The timers without `silence` and `idle`. A connection that was dormant gets these two back
+    /// from `Kept`.
     fn bare(config: &Config) -> Self {
         Self {
             heartbeat: config.heartbeat,
@@ -93,7 +97,7 @@ impl Timers {
         }
     }
 
-    /// Forgets all times that the caller has told.
+    /// Forgets all times that the caller has told, because the epoch changes.
     pub(super) fn restart(&mut self) {
         (self.frame, self.end, self.pause) = (None, None, Pause::No);
         self.beat = match self.beat {
@@ -129,7 +133,7 @@ impl Timers {
         };
     }
 
-    /// Whether no pause has to be accounted for.
+    /// Whether no pause runs or waits to be measured.
     #[inline]
     pub(super) fn run(&self) -> bool {
         self.pause == Pause::No
@@ -147,8 +151,8 @@ impl Timers {
         self.is_paused(now);
     }
 
-    /// Whether reading is paused, or was paused until now. In both cases no deadline is judged, so
-    /// that bytes that came meanwhile are read first.
+    /// Whether reading is paused, or was paused until now. In both cases `judge` checks no further
+    /// deadline, so that bytes that arrived during the pause are read first.
     fn is_paused(&mut self, now: Time) -> bool {
         match self.pause {
             Pause::No => return false,
@@ -167,8 +171,8 @@ impl Timers {
         true
     }
 
-    /// When to tell the time to measure a pause. `None` if the pause would move no running deadline
-    /// of the peer: then the clock need not be read.
+    /// Returns when to tell the time to measure a pause. `None` if the pause moves no running
+    /// deadline: then the caller need not read the clock.
     fn next_of_pause(&self, rx: &Receiver) -> Option<Time> {
         let awaited = match self.beat {
             Beat::Pinged { .. } => true,
@@ -178,15 +182,15 @@ impl Timers {
         (untold && awaited && !rx.ended()).then_some(Time::ZERO)
     }
 
-    /// Whether some deadline always runs while the connection is open. A deadline missing here
-    /// would never be told the time on an idle connection.
+    /// Whether some deadline always runs while the connection is open. On an idle connection the
+    /// caller tells no time unless this is `true`, so every such deadline must be listed here.
     #[inline]
     pub(super) fn ticks(&self) -> bool {
         self.heartbeat.is_some() || self.silence.is_some() || self.idle.is_some()
     }
 
-    /// When `attend` is due, if ever, while input keeps coming. A flood of input would put off a
-    /// deadline missing here for ever.
+    /// Returns when `attend` is due, if ever, while input keeps coming. A flood of input can
+    /// postpone any deadline that is not listed here.
     pub(super) fn attends(&self) -> Option<Time> {
         Time::earliest(&[self.next_silence(true), self.next_idle()])
     }
@@ -199,8 +203,9 @@ impl Timers {
         self.idle.as_ref().map(|idle| idle.next())
     }
 
-    /// The time at which the caller must call `handle` next. That call must move each deadline that
-    /// is due into the future, or report it: the adapters call `handle` until nothing is due.
+    /// Returns the time at which the caller must call `handle` next. `handle` must move each due
+    /// deadline into the future, or return its error, because the adapters call `handle` until
+    /// nothing is due.
     pub(super) fn poll(&self, rx: &Receiver, tx: &Sender, phase: Phase) -> Option<Time> {
         if self.expired.is_some() {
             return None;
@@ -224,7 +229,7 @@ impl Timers {
         Time::earliest(&[end, idle, pause, frame, beat, data, pong])
     }
 
-    /// Tells the time. `busy` says that input keeps coming. Returns whether the idle message was
+    /// Tells the time. `busy`: whether input keeps coming. Returns whether the idle message was
     /// queued.
     pub(super) fn handle(
         &mut self,
@@ -237,7 +242,7 @@ impl Timers {
         if let Some(error) = self.expired {
             return Err(error);
         }
-        // Once a deadline has passed the peer is taken for dead, so writing ends too.
+        // After such a deadline the peer is taken for dead, so writing ends too.
         self.judge(now, rx, tx, phase).inspect_err(|&error| {
             self.expired = Some(error);
             tx.write_failed();
@@ -246,7 +251,7 @@ impl Timers {
     }
 
     /// Tells the time to the idle message and the deadline on data only. A flood of input from the
-    /// peer must not delay these two. `busy` says that input keeps coming. Returns whether the idle
+    /// peer must not delay these two. `busy`: whether input keeps coming. Returns whether the idle
     /// message was queued.
     ///
     /// Only an error from here may have a close code: after an error from `judge`, `handle` ends
@@ -272,8 +277,8 @@ impl Timers {
         Ok(self.idle.as_mut().is_some_and(|idle| idle.say(now, tx)))
     }
 
-    /// Tells the time to the deadlines after which the peer is taken for dead, and arms them. In a
-    /// pause only the phases of closing count.
+    /// Arms and checks the deadlines after which the peer is taken for dead. During a pause it
+    /// checks only the deadline of a phase of closing.
     fn judge(
         &mut self,
         now: Time,
@@ -291,8 +296,8 @@ impl Timers {
                     Phase::Reporting => {
                         return Err(rx.error().unwrap_or(RecvError::CloseTimeout));
                     }
-                    // Both Closes have passed, and the peer may be gone. The end is clean without
-                    // the rest of the frame.
+                    // Both Closes have passed, so the end is clean without the rest of the Ping or
+                    // Pong behind our Close. The peer may be gone already.
                     Phase::Trailing => tx.write_failed(),
                     _ => {}
                 }
@@ -327,8 +332,8 @@ impl Timers {
         let pause = between_looks(heartbeat);
         let soon = now + pause;
         let pinged = |until: Time| Beat::Pinged { until, look: until.min(soon) };
-        // This look may be late. If the delay is less than a quarter of the time between looks, the
-        // next look is counted from this look's planned time. So small delays of an adapter do not
+        // This look may be late. If it is late by less than a quarter of `pause`, the next look is
+        // due one `pause` after the planned time of this look. So small delays of an adapter do not
         // add up.
         let due = match self.beat {
             Beat::Listening { until, .. } => until.max(now.before(pause / 4)),
@@ -355,12 +360,12 @@ impl Timers {
     }
 }
 
-/// The deadline if the timer was armed for `of`; otherwise `unarmed`.
+/// Returns the timer's deadline if it was armed for `of`; otherwise `unarmed`.
 fn armed<T: PartialEq>(timer: Option<(T, Time)>, of: T, unarmed: Time) -> Time {
     timer.filter(|(armed_for, _)| *armed_for == of).map_or(unarmed, |(_, until)| until)
 }
 
-/// How long until the next look. The minimum leaves time for other work between looks.
+/// The time from one look to the next. The minimum leaves time for other work between looks.
 fn between_looks(heartbeat: Heartbeat) -> Duration {
     (heartbeat.interval / LOOKS).max(Duration::from_millis(1))
 }

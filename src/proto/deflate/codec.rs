@@ -1,5 +1,5 @@
-//! Compressors and decompressors, and the buffers that they write to. Each thread keeps some of
-//! each for its connections without context takeover.
+//! Compressors and decompressors, and the buffers that they write to. Each thread keeps compressors
+//! and decompressors for its connections without context takeover.
 //!
 //! A compressor or decompressor is reset when it is given back, so that no connection can see data
 //! of another connection.
@@ -14,7 +14,7 @@ use zlib_rs::DeflateFlush;
 
 pub(crate) use zlib_rs::Inflate as Decompressor;
 
-/// The last bytes of every sync flush. They are not sent (RFC 7692 §7.2.1).
+/// The last bytes of the output of every sync flush. They are not sent (RFC 7692 §7.2.1).
 pub(crate) const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// The setting of a compressor. Connections with the same setting can share a compressed message.
@@ -25,7 +25,7 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    /// `None` for a window that zlib does not support.
+    /// Makes a setting. `None` for a window that zlib does not support.
     pub(crate) fn new(ours: &Deflate, window_bits: u8) -> Option<Self> {
         (9..=15)
             .contains(&window_bits)
@@ -39,7 +39,7 @@ pub(crate) struct Compressor {
     raw: zlib_rs::Deflate,
 }
 
-/// zlib failed. The compressor must be dropped.
+/// The error if zlib fails. The compressor must then be dropped.
 pub(crate) struct Broken;
 
 impl Compressor {
@@ -53,10 +53,10 @@ impl Compressor {
         self.raw.reset();
     }
 
-    /// Compresses the next bytes (at least one). The output ends at a byte boundary, with [`TAIL`].
+    /// Compresses the next bytes of a message, at least one. The output ends with [`TAIL`].
     ///
-    /// All of `input` is compressed, even if the output is longer than the input, because zlib-rs
-    /// (0.6.8) cannot be reset while output is pending.
+    /// This function never stops early, even if the output becomes longer than the input, because a
+    /// compressor of zlib-rs (0.6.8) cannot be reset while it holds unread output.
     pub(crate) fn compress(&mut self, mut input: &[u8], out: &mut Output) -> Result<(), Broken> {
         loop {
             let room = out.room(usize::MAX).ok_or(Broken)?;
@@ -77,9 +77,8 @@ impl Compressor {
     }
 }
 
-/// Writes `input` as stored blocks (RFC 1951 §3.2.4), followed by [`TAIL`]. Used if zlib fails
-/// after the message's first chunk was sent: a message that began compressed cannot go on
-/// uncompressed.
+/// Writes `input` as stored blocks (RFC 1951 §3.2.4), followed by [`TAIL`]. A message that began
+/// compressed cannot go on uncompressed, so its later chunks are written this way if zlib fails.
 pub(crate) fn store(input: &[u8], out: &mut Output) {
     for block in input.chunks(0xffff) {
         let len = block.len() as u16;
@@ -92,16 +91,16 @@ pub(crate) fn store(input: &[u8], out: &mut Output) {
     out.push(&TAIL);
 }
 
-/// A buffer that is taken from the thread's pool when it is first needed.
+/// A growing buffer. Its memory comes from the thread's pool when the first byte is written.
 #[derive(Default)]
 pub(crate) struct Output {
     bytes: Buffer,
-    /// Invariant: `len <= bytes.len()`.
+    /// The number of bytes written. Invariant: `len <= bytes.len()`.
     len: usize,
 }
 
-/// The length of a new buffer. The adapters' read buffers have the same length, so both use the
-/// same buffers of the pool.
+/// The least length of a new buffer, in bytes. By default the adapters' read buffers have about the
+/// same length, so both can use the same buffers of the pool.
 const FIRST: usize = 16 << 10;
 
 impl Output {
@@ -113,8 +112,8 @@ impl Output {
         self.len
     }
 
-    /// The free part of the buffer's first `most` bytes, which is never empty. A full buffer grows
-    /// first. `None` if `most` bytes are already used.
+    /// Returns the free part of the buffer's first `most` bytes, which is never empty. A full
+    /// buffer grows first. `None` if `most` bytes are already used.
     pub(crate) fn room(&mut self, most: usize) -> Option<&mut [u8]> {
         if self.len == self.bytes.len() {
             if self.len >= most {
@@ -165,7 +164,7 @@ impl Output {
         self.len = 0;
     }
 
-    /// Drops the contents, and gives the buffer to the thread.
+    /// Drops the contents, and gives the buffer back to the thread's pool.
     pub(crate) fn give(&mut self) {
         self.len = 0;
         if !self.bytes.is_empty() {
@@ -173,7 +172,7 @@ impl Output {
         }
     }
 
-    /// Takes the buffer with its contents.
+    /// Returns the buffer with its contents, and leaves no buffer.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         let mut bytes = self.bytes.take();
         bytes.truncate(self.len);
@@ -181,17 +180,17 @@ impl Output {
         bytes
     }
 
-    /// The contents, as a range of the buffer.
+    /// Returns the buffer, and the range of the contents in it.
     pub(crate) fn bytes_mut(&mut self) -> (&mut Buffer, Range<usize>) {
         (&mut self.bytes, 0..self.len)
     }
 
-    /// The bytes that the last UTF-8 check accepted.
+    /// Returns the text that the last UTF-8 check accepted.
     pub(crate) fn text(&self) -> &str {
         self.bytes.text()
     }
 
-    /// Takes the buffer, with the text in it.
+    /// Returns the buffer as the text that the last UTF-8 check accepted, and leaves no buffer.
     pub(crate) fn take_text(&mut self) -> Text {
         self.len = 0;
         core::mem::take(&mut self.bytes).into_text()
@@ -203,11 +202,11 @@ impl Output {
     }
 }
 
-/// The compressors and decompressors that a thread keeps, in the order in which they were given
-/// back.
+/// The unused compressors and decompressors that a thread keeps, in the order in which they were
+/// given back.
 struct Kept {
     idle: Vec<Idle>,
-    /// The sum of the costs of the values in `idle`.
+    /// The sum of the [costs](Idle::cost) of the values in `idle`.
     bytes: usize,
 }
 
@@ -220,7 +219,7 @@ impl Idle {
     /// The number of bytes that zlib-rs allocates for the value, rounded up to the next KiB.
     fn cost(&self) -> usize {
         match self {
-            // The window, as much again to slide it, the chain, the hash table, symbols and output.
+            // Twice the window, the hash chains, the hash table, symbols and output.
             Self::Compressor(it) => (4 << it.setting.window_bits) + (244 << 10),
             Self::Decompressor(_) => 47 << 10,
         }
@@ -256,7 +255,7 @@ fn give(idle: Idle, limit: usize) {
     let _ = KEPT.try_with(|kept| kept.borrow_mut().give(idle, limit)); // Err: the thread is ending.
 }
 
-/// A compressor without history.
+/// Returns a compressor without history.
 pub(crate) fn take_compressor(setting: Setting) -> Box<Compressor> {
     match take(|idle| matches!(idle, Idle::Compressor(it) if it.setting == setting)) {
         Some(Idle::Compressor(compressor)) => compressor,
@@ -264,7 +263,7 @@ pub(crate) fn take_compressor(setting: Setting) -> Box<Compressor> {
     }
 }
 
-/// Gives a compressor back for the next connection. `limit` is the most memory that the thread may
+/// Gives a compressor back for the next connection. `limit` is the most bytes that the thread may
 /// keep.
 pub(crate) fn give_compressor(mut compressor: Box<Compressor>, limit: usize) {
     compressor.reset();
@@ -272,7 +271,7 @@ pub(crate) fn give_compressor(mut compressor: Box<Compressor>, limit: usize) {
 }
 
 /// Compresses a whole message without reference to earlier messages. The output ends with [`TAIL`].
-/// Returns `false` if the message did not become shorter.
+/// Returns `false` if the message did not become shorter, or if zlib failed.
 pub(crate) fn compress_alone(
     setting: Setting,
     payload: &[u8],
@@ -287,16 +286,16 @@ pub(crate) fn compress_alone(
     out.len() < payload.len() + TAIL.len()
 }
 
-/// The part of a compressed message that is sent (RFC 7692 §7.2.1).
+/// Returns the part of a compressed message that is sent (RFC 7692 §7.2.1).
 pub(crate) fn without_tail(out: &Output) -> &[u8] {
     out.bytes().strip_suffix(&TAIL).unwrap_or_default()
 }
 
 fn decompressor() -> Decompressor {
-    Decompressor::new(false, 15) // The longest window inflates messages of every window.
+    Decompressor::new(false, 15) // The longest window can inflate every message.
 }
 
-/// A decompressor without history.
+/// Returns a decompressor without history.
 pub(crate) fn take_decompressor() -> Box<Decompressor> {
     match take(|idle| matches!(idle, Idle::Decompressor(_))) {
         Some(Idle::Decompressor(decompressor)) => decompressor,
@@ -304,7 +303,8 @@ pub(crate) fn take_decompressor() -> Box<Decompressor> {
     }
 }
 
-/// Gives a decompressor back for the next connection.
+/// Gives a decompressor back for the next connection. `limit` is the most bytes that the thread may
+/// keep.
 pub(crate) fn give_decompressor(mut decompressor: Box<Decompressor>, limit: usize) {
     decompressor.reset(false);
     give(Idle::Decompressor(decompressor), limit);
@@ -381,7 +381,7 @@ mod tests {
         let mut random = 1_u32;
         let mut seen = [false; 3];
         for turn in 0..if cfg!(miri) { 20 } else { 2000 } {
-            // The more bytes are the same, the shorter the output.
+            // A payload with more equal bytes gives a shorter output.
             let payload: Vec<u8> = (0..20)
                 .map(|i| {
                     random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -2,8 +2,8 @@
 //! on ([`DeflateParams`]), and the compressors and decompressors that connections share.
 //!
 //! The sender decides which messages to compress, and the receiver inflates compressed messages.
-//! The handshake writes offers and answers. `zlib-rs` does the compression, even if other crates of
-//! the program choose a different backend for `flate2`.
+//! The handshake writes offers and answers. `zlib-rs` compresses, whatever backend other crates of
+//! the program choose for `flate2`.
 //!
 //! Compression is off unless both ends ask for it:
 //!
@@ -17,47 +17,49 @@
 //! # What it costs in memory
 //!
 //! Without context takeover, which is the default, a connection keeps nothing between messages.
-//! Each thread keeps a compressor for each setting in use, some decompressors and some buffers. All
-//! connections of the thread share them. With takeover, a connection keeps its compressor or
-//! decompressor from the first use until the connection ends.
+//! Each thread keeps compressors, decompressors and buffers, which all its connections share. With
+//! takeover, a connection keeps its own compressor or decompressor from the first use until the
+//! connection ends.
 //!
-//! | bytes per connection, in addition to those without compression | idle, no message yet | idle, after messages |
+//! | bytes that compression adds to a connection | idle, no message yet | idle, after messages |
 //! |---|---|---|
 //! | no takeover | 168 | 168 |
-//! | a peer's takeover (receiving) | 168 | 47 KiB |
-//! | takeover of our own (sending), window of 15 bits | 168 | 372 KiB |
+//! | takeover for the peer's messages (a decompressor) | 168 | 47 KiB |
+//! | takeover for our messages (a compressor), window of 15 bits | 168 | 372 KiB |
 //! | the same, window of 12 bits | 168 | 260 KiB |
 //! | the same, window of 9 bits | 168 | 246 KiB |
 //!
-//! The table is for a 64-bit target; `tests/allocations/deflate.rs` measures it. zlib-rs has a hash
-//! table of 128 KiB for every window, and always a receiving window of 32 KiB. A connection holds a
-//! shared compressor or decompressor while a compressed message is partly sent or received.
+//! The table is for a 64-bit target; `tests/allocations/deflate.rs` measures it. In zlib-rs, every
+//! compressor has a hash table of 128 KiB, whatever its window, and every decompressor a window of
+//! 32 KiB. While a compressed message is partly sent or received, its connection holds one of the
+//! thread's compressors or decompressors.
 //!
-//! `feed` compresses a whole message at once. In a split connection, the reader's Pongs wait until
-//! the message is compressed.
+//! `feed` compresses a whole message at once. If the connection is split, the reader's Pongs wait
+//! until the message is compressed.
 //!
 //! # Choices that RFC 7692 leaves open
 //!
-//! - A server answers `server_no_context_takeover; client_no_context_takeover` unless
-//!   [`takeover`](Direction::takeover) is set. It never answers with a window size that was not
-//!   offered, because some clients refuse such an answer.
-//! - zlib cannot compress for a window of 8 bits. So a server declines an offer that requires this
-//!   window of the server. A client that must use this window sends all messages uncompressed.
+//! - A server's answer has `server_no_context_takeover; client_no_context_takeover` unless
+//!   [`takeover`](Direction::takeover) is set. The answer names a window size only if the offer has
+//!   that parameter, because some clients refuse other answers.
+//! - zlib cannot compress for a window of 8 bits. So a server declines an offer that asks the
+//!   server for this window. If a server asks a client for this window, the client sends all
+//!   messages uncompressed.
 //! - A message is complete if its DEFLATE blocks are complete once 00 00 ff ff is appended
 //!   (§7.2.2). Any other message fails with [`BadDeflate`](crate::ProtocolError::BadDeflate), with
-//!   two exceptions that other libraries make too. A message of zero bytes is empty. A message is
-//!   also complete if its last block ends with a byte ff, as if the sender had not removed the 00
-//!   00 ff ff of its flush.
-//! - A block with BFINAL set ends the DEFLATE stream (RFC 1951 §3.2.3). Later data, in this message
-//!   or the next, cannot refer back across that block.
-//! - References may reach back up to 32 KiB, even if a shorter window was agreed on. Without
-//!   takeover they must stay within the message.
+//!   two exceptions, as in other libraries. A message of zero bytes is complete, and is empty when
+//!   inflated. A message is also complete if its last block ends with a byte ff, as if the sender
+//!   had not removed the 00 00 ff ff of its flush.
+//! - A block with BFINAL set ends the DEFLATE stream (RFC 1951 §3.2.3). Data after that block, in
+//!   this message or the next, cannot refer back to it or to data before it.
+//! - A received message may refer back up to 32 KiB, even if a shorter window was agreed on.
+//!   Without takeover, it may not refer to earlier messages.
 //! - The compressed bytes of a message may exceed [`max_message`](crate::Config::max_message) by an
 //!   eighth and 1 KiB, because incompressible data grows. The inflated message may not exceed
 //!   `max_message`.
-//! - The number of empty blocks is not limited, because a sender that flushes often sends many.
-//!   They yield no data, and cost up to 490 instructions (about 55 ns) per byte received. The cost
-//!   is linear, and the limit above bounds it.
+//! - The number of empty blocks is not limited, because a sender that often flushes its compressor
+//!   sends many of these blocks. An empty block yields no data, and costs up to 490 instructions
+//!   (about 55 ns) for each of its bytes. The limit on compressed bytes bounds the total.
 use crate::proto::role::Role;
 
 pub(crate) mod codec;
@@ -66,30 +68,31 @@ mod params;
 pub(crate) use params::{Answer, NAME, Offer};
 
 /// Settings of permessage-deflate: what to offer and answer, and how to compress. Compression is
-/// off unless [`Config::deflate`](crate::Config::deflate) is set. If the peer does not support
-/// compression, messages are uncompressed.
+/// off unless [`Config::deflate`](crate::Config::deflate) is set. If the peer does not agree to
+/// compression, messages are sent uncompressed.
 ///
 /// ```
 /// use tickwire::deflate::Deflate;
 ///
-/// // In a feed that repeats itself, let the server refer back to earlier messages.
+/// // For a feed that repeats itself: the server's messages may refer back to earlier messages.
 /// let mut feed = Deflate { level: 2, min_size: 64, ..Deflate::default() };
 /// feed.server.takeover = true;
 /// ```
 ///
 /// # Secrets
 ///
-/// The length of a compressed message reveals something about its content. An attack (CRIME,
-/// BREACH; RFC 7692 §8) needs two things. The attacker sees the lengths. And text that the attacker
-/// chooses is compressed together with a secret: in one message or, with takeover, in one
-/// connection. Then the attacker can guess the secret byte by byte. Send secrets as
+/// The length of a compressed message reveals something about its content. An attacker can guess a
+/// secret byte by byte (CRIME, BREACH; RFC 7692 §8) if two conditions hold. The attacker sees the
+/// lengths. And text that the attacker chooses is compressed together with the secret, in one
+/// message or, with takeover, in one connection. Send secrets as
 /// [`Outbound::plain`](crate::Outbound::plain).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deflate {
     /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. A value outside this
     /// range counts as the nearest inside.
     ///
-    /// Measured for JSON of 1 KiB (`benches/deflate.rs`). Inflating it takes 0.7 to 1.8 µs.
+    /// The table shows the length and the time of compressing 1 KiB of JSON (`benches/deflate.rs`).
+    /// Inflating the result takes 0.7 to 1.8 µs.
     ///
     /// | level | without takeover | with takeover |
     /// |---|---|---|
@@ -97,25 +100,26 @@ pub struct Deflate {
     /// | 2 | 289 bytes in 8.5 µs | 208 bytes in 6.2 µs |
     /// | 6 | 278 bytes in 10.4 µs | 189 bytes in 11.0 µs |
     pub level: u8,
-    /// Messages of fewer bytes than this are sent uncompressed; default 128. Compressing a shorter
-    /// message gains little without takeover. Empty messages are never compressed. A message fed in
-    /// several chunks is always compressed, because its length is not known when it begins.
+    /// Messages of fewer bytes than this are sent uncompressed; default 128. Without takeover,
+    /// compressing shorter messages gains little. Empty messages are never compressed. A message
+    /// fed in several chunks is always compressed, because its length is not known when it begins.
     pub min_size: usize,
-    /// The most bytes of shared compressors and decompressors that a thread keeps; default 2 MiB,
-    /// which is about five compressors or 40 decompressors. If there are more, the thread frees
-    /// those that were unused for longest.
+    /// The most bytes that a thread keeps in unused compressors and decompressors; default 2 MiB,
+    /// which is about five compressors or 40 decompressors. Beyond that, the thread frees those
+    /// that were unused for longest.
     pub memory: usize,
     /// Whether, and how far, messages of the server may refer back to earlier messages, if the
     /// client agrees.
     ///
-    /// With takeover, messages that repeat each other become much smaller. Each end then keeps its
-    /// part of the context as long as the connection lives; see the
-    /// [table](self#what-it-costs-in-memory). A peer's window can be limited only if the peer
-    /// supports it. A window of 8 bits counts as 9.
+    /// With takeover, messages that repeat each other become much smaller. Each end then keeps a
+    /// compressor or decompressor as long as the connection lives; see the
+    /// [table](self#what-it-costs-in-memory). The peer's window can be limited only if the peer
+    /// supports that. A window of 8 bits counts as 9.
     pub server: Direction,
-    /// The same for messages of the client, if the server agrees.
+    /// Whether, and how far, messages of the client may refer back to earlier messages, if the
+    /// server agrees.
     pub client: Direction,
-    // Makes `..` necessary, as in `Config`.
+    // This field makes `..` necessary, as in `Config`.
     #[doc(hidden)]
     pub more: (),
 }
@@ -124,8 +128,8 @@ pub struct Deflate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Direction {
     /// Whether a message may refer back to earlier messages (§7.1.1); default no. A
-    /// [`Prepared`](crate::Prepared) message never refers back, and neither does the message after
-    /// it.
+    /// [`Prepared`](crate::Prepared) message never refers back, and neither does the next message
+    /// of its connection.
     pub takeover: bool,
     /// How far a message may refer back, as the exponent of a power of two of bytes, from 8 to 15
     /// (§7.1.2); default 15. A value outside this range counts as the nearest inside.
@@ -133,7 +137,7 @@ pub struct Direction {
 }
 
 impl Direction {
-    /// The parameters with the window limited to between `least` and 15 bits.
+    /// Returns the parameters with the window limited to between `least` and 15 bits.
     const fn with_at_least(self, least: u8) -> Self {
         Self { window_bits: clamp(self.window_bits, least, 15), ..self }
     }
@@ -146,8 +150,8 @@ impl Default for Direction {
 }
 
 impl Default for Deflate {
-    /// No takeover, windows of 15 bits, level 1, messages from 128 bytes on, 2 MiB shared by the
-    /// connections of a thread.
+    /// No takeover, windows of 15 bits, level 1, messages from 128 bytes on, 2 MiB kept by a
+    /// thread.
     fn default() -> Self {
         Self {
             level: 1,
@@ -161,7 +165,7 @@ impl Default for Deflate {
 }
 
 impl Deflate {
-    /// The settings with windows limited to sizes for which zlib can compress.
+    /// Returns the settings with windows limited to sizes for which zlib can compress.
     fn within_limits(self) -> Self {
         let [server, client] = [self.server, self.client].map(|side| side.with_at_least(9));
         Self { server, client, ..self }
@@ -169,7 +173,8 @@ impl Deflate {
 }
 
 /// The parameters that two ends agreed on: part of [`Negotiated`](crate::Negotiated). The default
-/// has no takeover, and windows of 15 bits. For framing without HTTP, build the value by hand:
+/// has no takeover, and windows of 15 bits. If you use a connection without an HTTP handshake,
+/// build the value yourself:
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated, deflate::{DeflateParams, Deflate, Direction}};
@@ -189,7 +194,8 @@ pub struct DeflateParams {
 }
 
 impl DeflateParams {
-    /// The parameters for messages of `sender`, with the window limited to between 8 and 15 bits.
+    /// Returns the parameters for messages of `sender`, with the window limited to between 8 and 15
+    /// bits.
     pub(crate) const fn of(&self, sender: Role) -> Direction {
         match sender {
             Role::Server => self.server.with_at_least(8),

@@ -1,5 +1,4 @@
-//! Offers and answers of permessage-deflate (RFC 7692 §7.1) as values, which can be parsed,
-//! compared and written.
+//! Offers and answers of permessage-deflate (RFC 7692 §7.1): parsed, compared and written.
 use super::{Deflate, DeflateParams, Direction};
 use core::fmt;
 use std::borrow::Cow;
@@ -37,7 +36,7 @@ enum Bits {
 }
 
 impl Params {
-    /// `None` if a parameter is unknown, is repeated, or has a forbidden value.
+    /// Parses parameters. `None` if a parameter is unknown or repeated, or has a forbidden value.
     fn parse<'a>(params: impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)>) -> Option<Self> {
         let mut parsed = Self::default();
         for (name, value) in params {
@@ -63,7 +62,7 @@ impl Params {
     }
 }
 
-/// §7.1.2: a decimal from 8 to 15, without a leading zero.
+/// Parses a window size (§7.1.2): a decimal number from 8 to 15, without a leading zero.
 fn bits(value: &str) -> Option<u8> {
     match *value.as_bytes() {
         [b @ (b'8' | b'9')] => Some(b - b'0'),
@@ -73,14 +72,14 @@ fn bits(value: &str) -> Option<u8> {
 }
 
 impl Offer {
-    /// `None` if the offer must be declined (§7.1).
+    /// Parses an offer. `None` if the offer must be declined (§7.1).
     pub(crate) fn parse<'a>(
         params: impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)>,
     ) -> Option<Self> {
         Params::parse(params).map(Self)
     }
 
-    /// The offer of a client with these settings.
+    /// Makes the offer of a client with these settings.
     pub(crate) fn of(ours: &Deflate) -> Self {
         let ours = ours.within_limits();
         let limit = |bits: u8| (bits < 15).then_some(bits);
@@ -92,8 +91,8 @@ impl Offer {
         })
     }
 
-    /// The server's answer, and the parameters that both ends then use. `None` if the server cannot
-    /// accept the offer.
+    /// Makes the server's answer, and the parameters that both ends then use. `None` if the server
+    /// cannot accept the offer.
     pub(crate) fn answer(self, ours: &Deflate) -> Option<(Answer, DeflateParams)> {
         let (Self(theirs), ours) = (self, ours.within_limits());
         // §7.1.2.1: the offer may require a window of 8 bits, which zlib does not support.
@@ -105,7 +104,8 @@ impl Offer {
             Some(Bits::AtMost(bits)) => bits,
             Some(Bits::Any) | None => 15,
         };
-        // §7.1.2.2: the server may limit the window only of a client that offers the parameter.
+        // §7.1.2.2: the server may limit the client's window only if the client offers this
+        // parameter.
         let client_bits = match theirs.client_bits {
             Some(_) => known.min(ours.client.window_bits),
             None => known,
@@ -131,28 +131,29 @@ impl Offer {
 }
 
 impl Answer {
-    /// `None` if no offer permits this answer (§7.1).
+    /// Parses an answer. `None` if no offer permits this answer (§7.1).
     pub(crate) fn parse<'a>(
         params: impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)>,
     ) -> Option<Self> {
         Params::parse(params).filter(|p| p.client_bits != Some(Bits::Any)).map(Self)
     }
 
-    /// The parameters agreed on. `None` if `offer` does not permit this answer.
+    /// Returns the parameters agreed on. `None` if `offer` does not permit this answer.
     pub(crate) fn to(self, offer: Offer) -> Option<DeflateParams> {
         let (Self(theirs), Offer(ours)) = (self, offer);
-        // §7.1.1.1: the server must repeat this parameter if the client asked for it.
+        // §7.1.1.1: if the offer has this parameter, the answer must have it too.
         if ours.server_no_takeover && !theirs.server_no_takeover {
             return None;
         }
-        // §7.1.2.1: the server must repeat this parameter too, with the same value or a lower one.
+        // §7.1.2.1: if the offer has this parameter, the answer must have it too, with at most the
+        // offered value.
         let server_bits = match (ours.server_bits, theirs.server_bits) {
             (Some(_), None) => return None,
             (Some(asked), Some(bits)) if bits > asked => return None,
             (_, bits) => bits.unwrap_or(15),
         };
-        // §7.1.2.2: the server may use this parameter only if it was offered, and with at most the
-        // offered value.
+        // §7.1.2.2: the answer may have this parameter only if the offer has it, and with at most
+        // the offered value.
         let client_bits = match (ours.client_bits, theirs.client_bits) {
             (Some(Bits::AtMost(most)), None) => most,
             (_, None) => 15,
@@ -190,14 +191,14 @@ impl fmt::Display for Params {
     }
 }
 
-/// The form in a request.
+/// Writes the offer as in a request's header.
 impl fmt::Display for Offer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-/// The form in a response.
+/// Writes the answer as in a response's header.
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -5,8 +5,8 @@ use std::fmt;
 /// The default source of entropy: ChaCha12, seeded by the operating system. Each connection has its
 /// own generator.
 ///
-/// ChaCha12 is also the generator of `rand`'s `StdRng`. ChaCha20 made every 64th message of a
-/// client 150 ns later than the others; ChaCha12 makes it 100 ns later.
+/// ChaCha12 is also the generator of `rand`'s `StdRng`. Every 64th message of a client waits until
+/// new masking keys are drawn: 100 ns with ChaCha12, 150 ns with ChaCha20.
 pub struct SystemEntropy(chacha20::ChaCha12Rng);
 
 impl SystemEntropy {
@@ -14,8 +14,8 @@ impl SystemEntropy {
     ///
     /// # Errors
     ///
-    /// If the operating system cannot provide randomness: early at boot, or in a sandbox that
-    /// forbids the call.
+    /// If the operating system cannot provide randomness, for example early at boot, or in a
+    /// sandbox that forbids the system call.
     pub fn new() -> std::io::Result<Self> {
         use chacha20::rand_core::SeedableRng;
         let mut seed = [0; 32];
@@ -33,6 +33,6 @@ impl Entropy for SystemEntropy {
 
 impl fmt::Debug for SystemEntropy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SystemEntropy") // The state would reveal future keys.
+        f.write_str("SystemEntropy") // Showing the state would reveal future masking keys.
     }
 }

@@ -1,13 +1,13 @@
 use super::*;
 
-/// A header of 14 bytes as drawn in §5.2. The opcode is a number, and no rule is checked.
+/// The fields of a header, read from 14 bytes by the picture in §5.2. No rule is checked.
 struct Drawn {
     fin: bool,
     rsv: [bool; 3],
     opcode: u8,
-    /// Whether the length is in extended bytes.
+    /// Whether the length is in the two or eight bytes of the extended length.
     extended: bool,
-    /// Whether the length has its shortest form, and no more than 63 bits.
+    /// Whether the length is in its shortest form, and has at most 63 bits.
     canonical: bool,
     payload_len: u64,
     masking_key: Option<[u8; 4]>,
@@ -47,14 +47,14 @@ impl Drawn {
     }
 }
 
-/// Every pair of first bytes; under Miri a sample.
+/// Returns every pair of first two bytes; under Miri only some of them.
 fn heads() -> impl Iterator<Item = (u8, u8)> {
     let step = if cfg!(miri) { 251 } else { 1 };
     (0..=u16::MAX).step_by(step).map(u16::to_be_bytes).map(|[b0, b1]| (b0, b1))
 }
 
-/// For every first and second byte, at every boundary of the extended lengths, the RFC's drawing,
-/// both parsers and the encoder agree.
+/// The RFC's picture, both parsers and the encoders agree for every first and second byte, with
+/// lengths around each boundary.
 #[test]
 fn all_that_knows_the_layout_of_a_header_agrees() {
     const LENGTHS: [u64; 14] = [
@@ -125,9 +125,10 @@ fn all_that_knows_the_layout_of_a_header_agrees() {
             }
         }
     }
-    // First bytes: 3 x 2 x 8 of data, 8 of a Close, 16 of a Ping or a Pong. Lengths: 126 short
-    // ones, 7 of two bytes, 3 of eight. Control frames have only the short lengths, and a Close
-    // never has one byte.
+    // Legal first bytes: 48 (= 3 opcodes x 2 FIN x 8 RSV) of data frames, 8 of a Close, 16 of a
+    // Ping or Pong. Legal lengths: 126 in the second byte, 7 in two bytes, 3 in eight bytes.
+    // Control frames have only the 126, and a Close also lacks the length 1. Each header is counted
+    // masked and unmasked.
     if !cfg!(miri) {
         assert_eq!(legal, 2 * (48 * (126 + 7 + 3) + 8 * 125 + 16 * 126));
         assert_eq!(short, 2 * 2 * (126 + 7));

@@ -12,11 +12,11 @@ pub(super) const NAME: &str = "Date";
 /// 1 January 1970 was a Thursday.
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 
-/// The last second of 9999, since 1970.
+/// The last second of the year 9999, in seconds since 1970.
 const LAST: u64 = 253_402_300_799;
 
-/// The seconds since 1970 of a date such as `Sun, 06 Nov 1994 08:49:37 GMT`. `None` for all other
-/// forms, and for dates before 1970. The weekday is not checked.
+/// Parses a date such as `Sun, 06 Nov 1994 08:49:37 GMT`, into seconds since 1970. `None` for all
+/// other forms, and for dates before 1970. The weekday is not checked.
 pub(super) fn seconds(value: &[u8]) -> Option<u64> {
     let Ok(
         &[_, _, _, b',', b' ', d0, d1, b' ', m0, m1, m2, b' ', y0, y1, y2, y3, b' ', ref time @ ..],
@@ -41,14 +41,14 @@ pub(super) fn seconds(value: &[u8]) -> Option<u64> {
     Some(((days(year, month) + day - 1) * 24 + hour) * 3600 + minute * 60 + second)
 }
 
-/// The date this many seconds after the start of 1970. `None` after the year 9999, because the form
-/// has four digits for the year.
+/// Writes the date that is `seconds` after the start of 1970. `None` after the year 9999, because a
+/// date has four digits for the year.
 pub(super) fn text(seconds: u64) -> Option<String> {
     if seconds > LAST {
         return None;
     }
     let (day, time) = (seconds / 86_400, seconds % 86_400);
-    // 400 years have 146,097 days. The year that follows from this is wrong by at most one.
+    // An estimate, wrong by at most one year: 400 years have 146,097 days.
     let about = 1970 + day * 400 / 146_097;
     let year = [about + 1, about, about - 1].into_iter().find(|&year| days(year, 0) <= day)?;
     let month = (0..12).rev().find(|&month| days(year, month) <= day)?;
@@ -59,7 +59,8 @@ pub(super) fn text(seconds: u64) -> Option<String> {
     Some(format!("{weekday}, {day:02} {name} {year} {hour:02}:{minute:02}:{second:02} GMT"))
 }
 
-/// Days from 1970 to the first day of a month; `month` is 0 for January.
+/// Returns the number of days from 1 January 1970 to the first day of a month; `month` is 0 for
+/// January.
 fn days(year: u64, month: u64) -> u64 {
     // Years begin with March here, so that the leap day is the last day of its year.
     let (year, month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
@@ -77,7 +78,7 @@ mod tests {
     use alloc::format;
     use proptest::prelude::*;
 
-    /// Counts the days, one after another.
+    /// Compares `text` with a calendar that is counted day by day.
     #[test]
     #[cfg_attr(miri, ignore = "half a million dates")]
     fn every_day_until_9999_has_its_date() {
@@ -90,7 +91,7 @@ mod tests {
             {
                 let len = len + u64::from(month == 1 && leap);
                 for d in 1..=len {
-                    // Of later years, only the days next to a change of month are checked.
+                    // From 2110 on, only the first and the last days of a month are checked.
                     if year < 2110 || d < 2 || d > len - 2 {
                         let name = &MONTHS[3 * month..3 * month + 3];
                         let date = format!("{}, {d:02} {name} {year} 00:00:00 GMT", NAMES[weekday]);

@@ -13,7 +13,7 @@ use alloc::{
     string::{String, ToString},
 };
 
-/// A client's offer.
+/// Returns the value of a client's offer; `None` if the client offers no compression.
 pub(super) fn offer(config: &Config) -> Option<String> {
     config.deflate.as_ref().map(|ours| Offer::of(ours).to_string())
 }
@@ -30,7 +30,7 @@ pub(super) fn accept(offers: Extensions<'_>, config: &Config) -> (String, Option
     }
 }
 
-/// The parameters agreed on, from the extensions that the server chose.
+/// Returns the parameters agreed on, given the extensions that the server chose.
 pub(super) fn agree(
     mut chosen: Extensions<'_>,
     config: &Config,
@@ -41,8 +41,8 @@ pub(super) fn agree(
             let answer = Answer::parse(one.params).and_then(|answer| answer.to(Offer::of(ours)));
             answer.map(Some).ok_or(HandshakeError::BadDeflate)
         }
-        // RFC 6455 §4.1 item 5. We offer each extension once, so a response that names one twice is
-        // wrong.
+        // RFC 6455 §4.1 item 5. We offer one extension, so a response that names two, or the same
+        // twice, is wrong.
         _ => Err(HandshakeError::UnexpectedExtension),
     }
 }

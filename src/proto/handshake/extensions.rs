@@ -1,10 +1,10 @@
-//! The grammar of Sec-WebSocket-Extensions (RFC 6455 §9.1), in linear time and without a copy.
+//! Parses Sec-WebSocket-Extensions (RFC 6455 §9.1), in linear time and without copying the header.
 //!
 //! The module `deflate` interprets permessage-deflate (RFC 7692), and agrees on its parameters.
 //!
 //! Blanks are allowed around `,`, `;` and `=`. Elements of the list may be empty, but parameters
-//! may not. A quoted value must be a token once it is unescaped, so commas and semicolons in quotes
-//! are errors, never separators. Names of extensions match without regard to case.
+//! may not. A quoted value must be a token after its escapes are removed. So a comma or semicolon
+//! in quotes is an error, and never separates. Names of extensions match without regard to case.
 use super::{
     HandshakeError,
     head::{Headers, is_tchar, text},
@@ -14,7 +14,7 @@ use alloc::{borrow::Cow, string::String};
 /// The name of the header.
 pub(super) const NAME: &str = "Sec-WebSocket-Extensions";
 
-/// The extensions in all header lines of a head, in the order of preference.
+/// The extensions in all header lines of a head, in the order of the lines.
 pub(super) struct Extensions<'a> {
     headers: Headers<'a>,
     /// The rest of the current line.
@@ -27,8 +27,8 @@ impl<'a> Extensions<'a> {
     }
 }
 
-/// If a line breaks the grammar, the rest of the line is skipped. A handshake that passed its
-/// checks has only valid lines.
+/// Iterates over the extensions. If a line breaks the grammar, the rest of that line is skipped.
+/// After the checks of a handshake, every line is valid.
 impl<'a> Iterator for Extensions<'a> {
     type Item = Extension<'a>;
 
@@ -49,14 +49,15 @@ impl<'a> Iterator for Extensions<'a> {
 /// One extension that a head names, with its parameters.
 #[cfg_attr(not(feature = "deflate"), allow(dead_code))] // for `deflate`
 pub(super) struct Extension<'a> {
-    /// The name as written, a token: compare it without regard to case.
+    /// The name, a token, as written. Compare it without regard to case.
     pub(super) name: &'a str,
     /// The parameters, in order. A parameter may be repeated.
     pub(super) params: Params<'a>,
 }
 
 impl<'a> Extension<'a> {
-    /// Takes the next element of a list. After an `Err` the rest of the line is lost.
+    /// Parses the next element of a list, and removes it from `line`. After an `Err`, `line` is
+    /// empty.
     fn take(line: &mut &'a [u8]) -> Result<Option<Self>, Malformed> {
         let mut rest = core::mem::take(line);
         while let [b',' | b' ' | b'\t', after @ ..] = rest {
@@ -79,7 +80,7 @@ impl<'a> Extension<'a> {
 
 /// The parameters of an [`Extension`]: an iterator of names and unquoted values.
 pub(super) struct Params<'a> {
-    /// Invariant: validated parameters, each with its semicolon.
+    /// The parameters that follow. Invariant: they are validated, and each has its semicolon.
     rest: &'a [u8],
 }
 
@@ -91,7 +92,7 @@ impl<'a> Iterator for Params<'a> {
         let unescape = |value: &'a [u8]| match value.contains(&b'\\') {
             false => Cow::Borrowed(text(value)),
             true => {
-                let kept = value.iter().filter(|&&b| b != b'\\'); // No token has a backslash.
+                let kept = value.iter().filter(|&&b| b != b'\\'); // A token has no backslash itself.
                 Cow::Owned(kept.map(|&b| char::from(b)).collect::<String>())
             }
         };
@@ -132,11 +133,12 @@ fn take_token<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     }
 }
 
-/// A name and an optional value. A quoted value is without its quotes, but still has its escapes.
+/// The name and the optional value of a parameter. A quoted value has its escapes, but not its
+/// quotes.
 type RawParam<'a> = (&'a [u8], Option<&'a [u8]>);
 
-/// Takes `";" name [ "=" value ]` and the blanks around it. `None` if the next character is not a
-/// semicolon.
+/// Parses `";" name [ "=" value ]` and the blanks around it, and removes them from `rest`. `None`
+/// if the first character that is not a blank is not a semicolon.
 fn take_param<'a>(rest: &mut &'a [u8]) -> Result<Option<RawParam<'a>>, Malformed> {
     take_blanks(rest);
     let [b';', after @ ..] = *rest else {
@@ -162,7 +164,8 @@ fn take_param<'a>(rest: &mut &'a [u8]) -> Result<Option<RawParam<'a>>, Malformed
     Ok(Some((name, Some(value))))
 }
 
-/// Takes the rest of a quoted token, up to its closing quote. The token keeps its escapes.
+/// Parses a quoted token behind its opening quote, and removes it and the closing quote from
+/// `rest`. The token keeps its escapes.
 fn take_quoted<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     let mut len = 0;
     loop {

@@ -1,30 +1,32 @@
-//! The head of an HTTP/1.1 message (RFC 9112 §2): its end, its syntax and its lines.
+//! Finds, checks and parses the head of an HTTP/1.1 message (RFC 9112 §2).
 //!
-//! [`Scan`] finds the end in one pass, however the bytes trickle in, and enforces the limits in the
-//! same pass. It refuses forms that parsers read in different ways, because such forms allow
-//! request smuggling: bare LF, bare CR, folded lines, control characters. `httparse` then parses
-//! the complete head once, for the grammar of the first line, names and values. A request that came
-//! in one read goes to `httparse` at once. Such a request is scanned only if `httparse` finds a
-//! fault, or more than one head. [`server`](super::server) and [`client`](super::client) interpret
-//! the headers of the validated head with [`Headers`].
+//! [`Scan`] finds the end of a head in one pass over all bytes, even if they arrive one by one. In
+//! the same pass it enforces the limits. It refuses bare LF, bare CR, folded lines and control
+//! characters, because parsers read these in different ways, which allows request smuggling.
+//! `httparse` then parses the complete head once, for the grammar of the first line, names and
+//! values. A request that came whole in one read goes to `httparse` without a scan. If `httparse`
+//! or a limit refuses the request, it is scanned after all, to find its first fault.
+//! [`server`](super::server) and [`client`](super::client) interpret the headers of the validated
+//! head with [`Headers`].
 use super::HandshakeError;
 use crate::proto::{config::Config, error::shown, role::Role};
 use core::{fmt, mem::MaybeUninit};
 
-/// The upper bound of [`Config::max_headers`]: its default, and four more. `tickwire-http` adds
-/// four headers to a request of HTTP/2, which lacks them.
+/// The upper bound of [`Config::max_headers`]: its default of 128, and the four headers that
+/// `tickwire-http` adds to a request of HTTP/2.
 const MAX_HEADERS: usize = 132;
 
-/// Looks for the end of a head, and scans each byte once.
+/// Finds the end of a head. Scans each byte once.
 #[derive(Debug)]
 pub(super) struct Scan {
-    /// The next byte to scan, or a CR whose LF has not arrived. All bytes before it were accepted.
+    /// The index of the next byte to scan, or of a CR whose LF has not arrived. All bytes before
+    /// this index were accepted.
     at: usize,
-    /// Where the current line begins. Invariant: `line <= at`.
+    /// The index where the current line begins. Invariant: `line <= at`.
     line: usize,
     /// The number of complete lines.
     lines: usize,
-    /// Invariant of these limits: the result depends only on the bytes, not on where they are cut.
+    /// The limits. The result of a scan depends only on the bytes, not on how reads cut them.
     max_head: usize,
     max_headers: usize,
     /// The limit on the first line. Only a request has this limit.
@@ -42,17 +44,17 @@ impl Scan {
         Self { at: 0, line: 0, lines: 0, max_head, max_headers, max_line }
     }
 
-    /// Begins at the next head, which may follow directly.
+    /// Starts over, for the next head.
     pub(super) fn restart(&mut self) {
         (self.at, self.line, self.lines) = (0, 0, 0);
     }
 
-    /// Continues in `bytes`, which contains the bytes of the last call and the bytes that followed.
-    /// Returns the length of the head, blank line included, once the head is complete.
+    /// Continues the scan. `bytes` has the bytes of the last call and all bytes that arrived since.
+    /// Returns the length of the head, empty line included, once the head is complete.
     pub(super) fn run(&mut self, bytes: &[u8]) -> Result<Option<usize>, HandshakeError> {
         loop {
-            // Bytes beyond the limits are not examined, so that the result is the first fault in
-            // the order of the bytes.
+            // Bytes beyond the limits are not examined, so that the error is always for the first
+            // fault in the order of the bytes.
             let window = self.window();
             let seen = bytes.get(..window).unwrap_or(bytes);
             // RFC 9112 §5.2: a line that begins with a blank continues the previous line.
@@ -63,7 +65,7 @@ impl Scan {
                 return Err(HandshakeError::Malformed { what: "folded line" });
             }
             let found = find_control(seen, self.at);
-            match found.map(|i| (i, seen[i], seen.get(i + 1))) {
+            match found.and_then(|i| Some((i, *seen.get(i)?, seen.get(i + 1)))) {
                 Some((i, b'\t', _)) => self.at = i + 1, // httparse checks where a tab may be.
                 Some((i, b'\r', Some(b'\n'))) => {
                     let empty = i == self.line;
@@ -97,10 +99,10 @@ impl Scan {
         }
     }
 
-    /// Whether [`run`](Self::run) would accept a head that ends in an empty line, and that httparse
-    /// accepted. `first` is the length of its first line. Of the forms that `run` refuses, httparse
-    /// accepts only two: an empty line in front, and a line that ends in a bare LF. A name, or the
-    /// empty line, follows each line that ends in LF, so it is enough to look in front of names.
+    /// Whether [`run`](Self::run) would accept a head that httparse accepted. The head must end in
+    /// CR LF CR LF. `first` is the length of its first line. httparse accepts only two forms that
+    /// `run` refuses: an empty line before the first line, and a bare LF. A bare LF would be
+    /// directly before a name, so only the bytes before names are checked.
     fn takes(&self, head: &[u8], first: usize, headers: &[httparse::Header<'_>]) -> bool {
         let begins_line = |name: &str| {
             let at = name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
@@ -113,12 +115,12 @@ impl Scan {
             && first <= self.max_line
     }
 
-    /// The number of bytes within which the current line must end.
+    /// The number of bytes, from the beginning of the head, within which the current line must end.
     fn window(&self) -> usize {
         if self.is_bound() { self.max_line + LINE_END } else { self.max_head }
     }
 
-    /// The error for a line that exceeds [`window`](Self::window).
+    /// Returns the error for a line that ends beyond [`window`](Self::window).
     #[cold]
     fn too_long(&self) -> HandshakeError {
         match self.is_bound() {
@@ -127,7 +129,8 @@ impl Scan {
         }
     }
 
-    /// Whether the limit on the first line bounds the current line.
+    /// Whether the limit on the first line applies: the current line is the first, and this limit
+    /// is below the limit on the head.
     fn is_bound(&self) -> bool {
         self.lines == 0 && self.max_line.saturating_add(LINE_END) < self.max_head
     }
@@ -141,7 +144,7 @@ pub(super) fn is_control(b: u8) -> bool {
     b < b' ' || b == 0x7f
 }
 
-/// The index of the first control character, from `from` on.
+/// Returns the index of the first control character at or behind `from`.
 fn find_control(bytes: &[u8], from: usize) -> Option<usize> {
     let rest = bytes.get(from..)?;
     let low = |x: u64| x.wrapping_sub(each(b' ')) & !x; // below a blank
@@ -149,14 +152,14 @@ fn find_control(bytes: &[u8], from: usize) -> Option<usize> {
     Some(from + found)
 }
 
-/// The index of the first byte of this value.
+/// Returns the index of the first byte with this value.
 fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
     find(bytes, |x| zero(x ^ each(byte)), |b| b == byte)
 }
 
-/// The index of the first byte for which `one` is true. `eight` tests eight bytes at once, in a
-/// word whose lowest byte is the first. In the result of `eight`, the lowest 0x80 marks the first
-/// byte that matches. The other bits of the result have no meaning.
+/// Returns the index of the first byte for which `one` is true. `eight` tests eight bytes at once,
+/// in a word whose lowest byte is the first. In the result of `eight`, the lowest 0x80 marks the
+/// first byte that matches. The other bits of the result have no meaning.
 #[inline]
 fn find(bytes: &[u8], eight: impl Fn(u64) -> u64, one: impl Fn(u8) -> bool) -> Option<usize> {
     let (words, tail) = bytes.as_chunks::<8>();
@@ -169,18 +172,18 @@ fn find(bytes: &[u8], eight: impl Fn(u64) -> u64, one: impl Fn(u8) -> bool) -> O
     Some(8 * words.len() + tail.iter().position(|&b| one(b))?)
 }
 
-/// Eight times the same byte.
+/// Returns a word of eight equal bytes.
 const fn each(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
-/// For [`find`]: marks the zero bytes. The subtraction's borrow may mark a byte wrongly, but only
-/// above a zero byte, so the lowest mark is right.
+/// A test for [`find`]: marks the zero bytes of a word. The subtraction's borrow can mark other
+/// bytes too, but only above a zero byte. So the lowest mark is right.
 fn zero(x: u64) -> u64 {
     x.wrapping_sub(each(1)) & !x
 }
 
-/// The lengths of the parts of a request line, and the length of the whole head.
+/// The lengths of a request's method, target and whole head, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RequestLine {
     pub(super) method: usize,
@@ -189,9 +192,9 @@ pub(super) struct RequestLine {
 }
 
 impl RequestLine {
-    /// Parses a head that came in one read without other bytes, as most heads do. This takes one
-    /// pass instead of two. `None` if `scan` must run first, to find the end or the fault of the
-    /// head.
+    /// Parses a head that came in one read without other bytes, as most heads do. This needs one
+    /// pass instead of two. `None` if `scan` must run: the head is incomplete or faulty, came in
+    /// several reads, or has other bytes behind it.
     pub(super) fn parse_at_once<'a, T>(
         wire: &'a [u8],
         scan: &Scan,
@@ -232,21 +235,21 @@ impl RequestLine {
         Ok((Self { method, target: target.len(), len: head.len() }, look(&parsed)))
     }
 
-    /// Method and target. `head` must be the head that was parsed.
+    /// Returns method and target. `head` must be the head that was parsed.
     pub(super) fn parts(self, head: &[u8]) -> (&str, &str) {
         let (method, rest) = head.split_at_checked(self.method).unwrap_or_default();
         let target = rest.get(1..=self.target).unwrap_or_default();
         (text(method), text(target))
     }
 
-    /// The headers. `head` must be the head that was parsed.
+    /// Returns the headers. `head` must be the head that was parsed.
     pub(super) fn headers(self, head: &[u8]) -> Headers<'_> {
         // 12 is the length of two blanks, `HTTP/1.1`, CR and LF.
         Headers::new(head.get(self.method + self.target + 12..).unwrap_or_default())
     }
 }
 
-/// The parts of a status line, and the length of the whole head.
+/// The parts of a status line, and the length of the whole head in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StatusLine {
     /// The x of `HTTP/1.x`.
@@ -273,7 +276,8 @@ impl StatusLine {
     }
 }
 
-/// Checks the first bytes of a status line, so that a wrong protocol is found before the line ends.
+/// Checks the first bytes of a status line, so that a wrong protocol is found before a line is
+/// complete.
 pub(crate) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
     const STATUS_LINE: &[u8] = b"HTTP/";
     let what = match wire.first() {
@@ -284,7 +288,7 @@ pub(crate) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
     Err(HandshakeError::Malformed { what })
 }
 
-/// httparse's error as an error of ours. `version` is where the version of HTTP should be.
+/// Converts httparse's error. `version` has the bytes where the version of HTTP should be.
 fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     let what = match e {
         // httparse also reports a missing blank after the right version as a wrong version.
@@ -293,7 +297,7 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
         {
             return HandshakeError::BadHttpVersion;
         }
-        // Rare, because `Scan` usually counts the headers first.
+        // This is rare, because `Scan` usually counts the headers first.
         httparse::Error::TooManyHeaders => {
             return HandshakeError::TooManyHeaders { limit: shown(MAX_HEADERS) };
         }
@@ -306,23 +310,24 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     HandshakeError::Malformed { what }
 }
 
-/// The headers of a head, as an iterator of names and values in the order of the wire.
+/// The headers of a request or response: an iterator over names and values, in the order of the
+/// wire.
 ///
-/// Names are as written, so compare them without regard to case. Values contain any bytes except
-/// control characters, and have no blanks around them (RFC 9110 §5.5).
+/// Names are as the peer wrote them, so compare them without regard to case. Values contain any
+/// bytes except control characters, and have no blanks around them (RFC 9110 §5.5).
 #[derive(Clone)]
 pub struct Headers<'a> {
-    /// Lines of a validated head, up to its blank line.
+    /// The lines of a validated head that follow, up to its empty line.
     rest: &'a [u8],
 }
 
 impl<'a> Headers<'a> {
-    /// `lines` is a validated head without its first line.
+    /// Iterates over `lines`: a validated head without its first line.
     pub(super) fn new(lines: &'a [u8]) -> Self {
         Self { rest: lines }
     }
 
-    /// The headers of a validated head with any first line.
+    /// Iterates over the headers of a validated head. The first line is skipped.
     pub(crate) fn of(head: &'a [u8]) -> Self {
         let first = head.iter().position(|&b| b == b'\n').map_or(head.len(), |end| end + 1);
         Self::new(head.get(first..).unwrap_or_default())
@@ -334,7 +339,7 @@ impl<'a> Headers<'a> {
         self.clone().named(name).next()
     }
 
-    /// The values of the headers of this name, in the order of the wire.
+    /// Iterates over the values of all headers with this name, in the order of the wire.
     pub(super) fn named(self, name: &str) -> impl Iterator<Item = &'a [u8]> + Clone {
         self.filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
@@ -371,12 +376,13 @@ impl fmt::Debug for Headers<'_> {
     }
 }
 
-/// Bytes that were checked to be ASCII, as text. The result is empty if they are not UTF-8.
+/// Converts bytes that were checked to be ASCII. (Bytes that are not UTF-8 would give an empty
+/// text.)
 pub(super) fn text(ascii: &[u8]) -> &str {
     core::str::from_utf8(ascii).unwrap_or_default()
 }
 
-/// The bytes without the blanks around them (RFC 9110 §5.6.3).
+/// Returns the bytes without the blanks around them (RFC 9110 §5.6.3).
 pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
@@ -394,13 +400,14 @@ pub(super) fn is_tchar(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 
-/// The elements of a comma-separated list; empty elements are skipped (RFC 9110 §5.6.1).
+/// Iterates over the elements of a comma-separated list; empty elements are skipped (RFC 9110
+/// §5.6.1).
 pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     value.split(|&b| b == b',').map(trim).filter(|element| !element.is_empty())
 }
 
-/// Whether a list contains this token as an element, without regard to case. Usually the token is
-/// the whole list, so this is checked first.
+/// Whether a list contains this token as an element, without regard to case. The first test is for
+/// the usual case, a list of one element.
 #[inline]
 pub(super) fn has_token(value: &[u8], token: &str) -> bool {
     let is = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());

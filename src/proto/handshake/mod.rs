@@ -2,8 +2,8 @@
 //!
 //! Each end is a state machine that takes bytes, checks them, and becomes a
 //! [`Connection`](crate::Connection). The connection continues in the same buffer: bytes after the
-//! head are the first frames. The caller handles connecting, TLS, proxies and redirects. HTTP is
-//! used for this one exchange only, and a failed handshake ends the stream.
+//! head are the first frames. The caller handles connecting, TLS, proxies and redirects. The stream
+//! carries only this one exchange of HTTP. After a failed handshake, drop the stream.
 //!
 //! ```
 //! use tickwire::{Config, Entropy, handshake::{Progress, client, server}};
@@ -20,7 +20,7 @@
 //! let mut client = client::Handshake::new(&request, &config, Fixed);
 //! let mut server = server::Handshake::new(&config);
 //!
-//! let n = client.outgoing().len(); // all at once; a socket may take and give fewer bytes
+//! let n = client.outgoing().len(); // here all at once; a socket may accept and return fewer bytes
 //! server.reading.spare_mut()[..n].copy_from_slice(client.outgoing());
 //! client.advance(n);
 //! server.reading.commit(n);
@@ -78,8 +78,9 @@
 //! ```
 //!
 //! Set a timeout on the stream, so that no read waits beyond
-//! [`poll_timeout`](Reading::poll_timeout). Then serve the connection: see
-//! [`Connection::next`](crate::Connection::next). The first output of a server is the 101 response.
+//! [`poll_timeout`](Reading::poll_timeout). After the handshake, serve the connection: see
+//! [`Connection::next`](crate::Connection::next). A server's connection first writes the 101
+//! response.
 pub mod client;
 mod date;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
@@ -96,34 +97,34 @@ use alloc::string::String;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};
 
-/// The progress of a handshake, given the bytes read so far.
+/// How far a handshake has come with the bytes read so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignored a new variant would never end.
 pub enum Progress {
     /// More bytes must be read.
     Partial,
-    /// The peer's head has passed every check. A server now answers the request; a client becomes
-    /// the connection.
+    /// The peer's head has passed every check. A server now accepts or rejects the request. A
+    /// client's handshake can become the connection.
     Complete,
 }
 
-/// The length of a Sec-WebSocket-Key: base64 of 16 bytes.
+/// The length of a Sec-WebSocket-Key, in bytes: base64 of 16 bytes.
 const KEY_LEN: usize = 24;
-/// The length of a Sec-WebSocket-Accept: base64 of 20 bytes.
+/// The length of a Sec-WebSocket-Accept, in bytes: base64 of 20 bytes.
 const ACCEPT_LEN: usize = 28;
 
-/// Why a handshake failed: a fault of the peer or of the network. Every later call repeats the
-/// error.
+/// Why a handshake failed. Every later call repeats the error.
 ///
 /// An error contains no text from the wire, so you can log it, and send it to the peer, unchanged.
 /// Limits are shown as `u32`; a larger limit is shown as `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The head is not valid HTTP (RFC 9112), or has a form that is not safe to accept.
+    /// The head is not valid HTTP (RFC 9112), or has a form that different parsers read in
+    /// different ways.
     #[error("malformed HTTP: {what}")]
     Malformed {
-        /// The fault, such as `"line ends in a bare LF"`.
+        /// The fault, such as `"LF without CR"`.
         what: &'static str,
     },
     /// A head longer than [`max_head`](crate::Config::max_head); answered with 431.
@@ -135,7 +136,7 @@ pub enum HandshakeError {
     /// A head of more than [`max_headers`](crate::Config::max_headers); answered with 431.
     #[error("more than {limit} headers (max_headers)")]
     TooManyHeaders {
-        /// How many are allowed.
+        /// The most headers allowed.
         limit: u32,
     },
     /// A request line longer than [`max_request_line`](crate::Config::max_request_line); answered
@@ -191,17 +192,19 @@ pub enum HandshakeError {
     /// [`Progress::Complete`] first.
     #[error("the head is not complete yet: read more, and step again")]
     Incomplete,
-    /// The origin is not allowed (§10.2). An application's reason to reject; answered with 403.
+    /// The origin is not allowed (§10.2); answered with 403. Only an application rejects with this
+    /// error.
     #[error("origin is not allowed")]
     OriginNotAllowed,
-    /// Nothing is served under this target. An application's reason to reject; answered with 404.
+    /// Nothing is served under this target; answered with 404. Only an application rejects with
+    /// this error.
     #[error("no such resource")]
     NotFound,
     /// The `:protocol` of an extended CONNECT is not `websocket` (RFC 8441 §5). Answered with 501.
     #[error("the protocol asked for is not websocket")]
     UnknownProtocol,
     /// The server answered with a status other than 101.
-    /// [`into_refusal`](client::Handshake::into_refusal) returns the answer.
+    /// [`into_refusal`](client::Handshake::into_refusal) returns that response.
     #[error("server answered with status {status}")]
     Refused {
         /// The HTTP status, 200 to 999.
@@ -220,7 +223,7 @@ pub enum HandshakeError {
     /// one](client::Request::require_subprotocol).
     #[error("server chose none of the subprotocols offered, and the request requires one")]
     NoSubprotocol,
-    /// The server uses an extension that was not offered (§4.1).
+    /// The server chose an extension that was not offered (§4.1).
     #[error("server chose an extension that was not offered")]
     UnexpectedExtension,
     /// The server's answer to permessage-deflate does not fit the offer: a parameter is unknown,
@@ -230,7 +233,7 @@ pub enum HandshakeError {
     /// More interim (1xx) responses than [`max_interim`](crate::Config::max_interim).
     #[error("more than {limit} interim responses (max_interim)")]
     TooManyInterim {
-        /// How many are allowed.
+        /// The most interim responses allowed.
         limit: u32,
     },
     /// A proxy answered CONNECT with a status other than 2xx (RFC 9110 §9.3.6); 407 asks for
@@ -285,7 +288,8 @@ const fn socks_reply(reply: u8) -> &'static str {
 
 impl HandshakeError {
     /// The HTTP status with which a server answers this error: 400, 403, 404, 405, 408, 414, 426,
-    /// 431, 501 or 505. An error that only a client can get has 502, as a gateway would answer.
+    /// 431, 501 or 505. For an error that only a client can get, the status is 502, which a gateway
+    /// would send.
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed { .. }
@@ -311,9 +315,10 @@ impl HandshakeError {
         }
     }
 
-    /// Whether the same request may succeed after a pause: if the network failed, or if the server
-    /// or a proxy reported an overload or a temporary fault (408, 425, 429, and 5xx except 501 and
-    /// 505). An unknown 5xx counts as 500 (RFC 9110 §15).
+    /// Whether the same request may succeed after a pause. `true` if the network failed, or if a
+    /// proxy could not reach the server. Also `true` if the server or a proxy reported an overload
+    /// or a temporary fault: 408, 425, 429, and 5xx except 501 and 505. An unknown 5xx counts as
+    /// 500 (RFC 9110 §15).
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Timeout | Self::UnexpectedEof => true,
@@ -333,8 +338,8 @@ pub enum HeaderError {
     /// The name of a header is empty or not a token (RFC 9110 §5.1).
     #[error("header name is not a token: letters, digits and !#$%&'*+-.^_`|~")]
     BadName,
-    /// A value, or a reason phrase, contains a control character, such as a line end (RFC 9110
-    /// §5.5).
+    /// The value of a header contains a control character other than a tab, such as a line end (RFC
+    /// 9110 §5.5).
     #[error("header value has a control character in it: leave it out, or encode it")]
     BadValue,
     /// Only the handshake may set this header: Host, Upgrade, Connection, Sec-WebSocket-*. Headers
@@ -397,7 +402,8 @@ fn push_header(lines: &mut String, name: &str, value: &str) -> Result<(), Header
     Ok(())
 }
 
-/// Appends the parts of a head. A call is shorter than an append in place, and a head has many.
+/// Appends parts of a head. Not inlined, because a head has many parts, and a call is less code
+/// than an append.
 #[inline(never)]
 fn push(text: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| text.push_str(part));

@@ -1,4 +1,5 @@
-//! Replaces `deflate` without that feature. The extension is never offered and never accepted.
+//! Replaces the module `deflate` if the feature `deflate` is off. The extension is never offered
+//! and never accepted.
 use super::{HandshakeError, extensions::Extensions};
 use crate::proto::{config::Config, deflate::DeflateParams};
 use alloc::string::String;

@@ -12,25 +12,26 @@ use crate::proto::{
 };
 use core::{fmt, time::Duration};
 
-/// The reading part of a handshake in either role. It takes bytes, the end of the stream, and the
-/// time.
+/// The reading part of a handshake in either role. You report to it the bytes read, the end of the
+/// stream, and the time.
 pub struct Reading {
     role: Role,
     pub(super) buf: RecvBuffer,
     pub(super) scan: Scan,
     /// `None` while more bytes must be read.
     outcome: Option<Result<(), HandshakeError>>,
-    /// A head is at the front of `buf`. It stays there after an error, so that the caller can look
-    /// at it.
+    /// Whether a complete head is at the front of `buf`. The head stays there after an error, so
+    /// that the caller can look at it.
     pub(super) has_head: bool,
     eof: bool,
     /// The number of interim responses skipped so far.
     interim: u32,
     max_interim: u32,
     timeout: Duration,
-    /// `None` until the caller has told a time, which starts the clock.
+    /// When the handshake times out. `None` until the caller first tells the time, which starts the
+    /// timeout.
     deadline: Option<Time>,
-    /// The error if the handshake takes too long.
+    /// The error if the deadline passes.
     pub(super) timeout_error: HandshakeError,
     max_head: usize,
 }
@@ -55,32 +56,32 @@ impl Reading {
 
     // Inputs.
 
-    /// The room to read the stream into; never empty.
+    /// Returns the room to read the stream into; never empty.
     ///
     /// Once the handshake is [`Complete`](Progress::Complete), further bytes belong to the
     /// connection, and are kept without limit. So a server should accept or reject before it reads
     /// on. After an error, use this room to drain the stream.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let wire = self.buf.wire().len();
-        // Beyond `max_head` the buffer doubles. If it grew in constant steps, each step would copy
-        // all that a peer has sent so far.
+        // Beyond `max_head` the buffer doubles. With constant steps instead, each step would copy
+        // everything that the peer has sent so far.
         let limit = if wire < self.max_head { self.max_head } else { 2 * wire };
         self.buf.spare_mut(limit, 0)
     }
 
-    /// Reports that `n` bytes were read into [`spare_mut`](Self::spare_mut). After an error they
-    /// are dropped.
+    /// Reports that `n` bytes were read into [`spare_mut`](Self::spare_mut). After an error, the
+    /// bytes are dropped.
     ///
     /// # Panics
     ///
-    /// If `n` is more than the room of `spare_mut`.
+    /// If `n` is more than the length of `spare_mut`.
     pub fn commit(&mut self, n: usize) {
         if !matches!(self.outcome, Some(Err(_))) {
             self.buf.commit(n);
         }
     }
 
-    /// Takes bytes as if a read had delivered them: the bytes that a proxy sent behind its answer.
+    /// Commits bytes as if they had been read: the bytes that a proxy sent behind its response.
     pub(crate) fn put(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let place = self.spare_mut();
@@ -98,13 +99,14 @@ impl Reading {
         self.eof = true;
     }
 
-    /// Tells the time. Early and repeated calls are harmless; the first call starts the clock.
+    /// Tells the time. The first call starts the handshake timeout. Early and repeated calls are
+    /// harmless.
     ///
     /// # Errors
     ///
     /// [`HandshakeError::Timeout`] if the peer's head was not complete within
-    /// [`handshake_timeout`](Config::handshake_timeout). A client gets [`Refused`] if only the body
-    /// of a refusal was incomplete. An earlier error is repeated.
+    /// [`handshake_timeout`](Config::handshake_timeout). A client gets [`Refused`] instead, if only
+    /// the body of a refusal was incomplete. The earlier error, if the handshake had failed before.
     ///
     /// [`Refused`]: HandshakeError::Refused
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), HandshakeError> {
@@ -117,10 +119,10 @@ impl Reading {
         Ok(())
     }
 
-    /// Fails the handshake with a fault that the caller has found. This is for a caller that reads
+    /// Fails the handshake with a fault that the caller has found. This is for a caller that parses
     /// the head itself, such as an HTTP stack. An event of `tracing` reports the error, and every
-    /// later call repeats it. Returns the error, or the earlier error if the handshake had failed
-    /// before.
+    /// later call repeats it. Returns the error. If the handshake had failed before, returns that
+    /// earlier error instead, and changes nothing.
     pub fn fail(&mut self, error: HandshakeError) -> HandshakeError {
         if let Some(Err(earlier)) = self.outcome {
             return earlier;
@@ -128,23 +130,23 @@ impl Reading {
         trace::handshake_failed(self.role, error, error.status());
         self.outcome = Some(Err(error));
         if !self.has_head {
-            self.buf.skip(self.buf.wire().len()); // nobody will read these bytes
+            self.buf.skip(self.buf.wire().len()); // Nothing will use these bytes.
         }
         error
     }
 
     // Outputs.
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next. Before the first call this is
-    /// [`Time::ZERO`], so at once, because the first call starts the clock. `None` once the
-    /// handshake has an outcome.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next. Before the first call of
+    /// `handle_timeout`, this is [`Time::ZERO`], which is due at once: the first call starts the
+    /// timeout. `None` once the handshake has an outcome.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.outcome.is_none().then_some(self.deadline.unwrap_or(Time::ZERO))
     }
 
     // Calls for both roles, and for the dialogue with a proxy.
 
-    /// The progress, for `Debug`.
+    /// Returns the progress in a form for `Debug`.
     pub(crate) fn state(&self) -> &dyn fmt::Debug {
         match &self.outcome {
             None => &"reading",
@@ -171,7 +173,7 @@ impl Reading {
         self.buf.skip(n);
     }
 
-    /// The length of the head at the front of `buf`, once the head is complete.
+    /// Returns the length of the head at the front of `buf`, in bytes, once the head is complete.
     pub(crate) fn head_len(&mut self) -> Result<Option<usize>, HandshakeError> {
         match self.scan.run(self.buf.wire())? {
             None if self.eof => Err(HandshakeError::UnexpectedEof),
@@ -179,7 +181,8 @@ impl Reading {
         }
     }
 
-    /// Drops the interim response at the front of `buf`. The next response may follow it directly.
+    /// Drops the interim response at the front of `buf`. The bytes of the next response may follow
+    /// directly.
     pub(crate) fn skip_interim(&mut self, line: StatusLine) -> Result<(), HandshakeError> {
         // RFC 9110 §15.2: HTTP/1.0 has no interim responses.
         if line.minor != 1 {
@@ -194,7 +197,7 @@ impl Reading {
         Ok(())
     }
 
-    /// Stores the outcome, which every later call repeats.
+    /// Stores the outcome, if `found` is one. Every later call repeats the outcome.
     pub(crate) fn conclude(
         &mut self,
         found: Result<Progress, HandshakeError>,

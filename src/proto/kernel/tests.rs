@@ -1,7 +1,8 @@
 use super::*;
 use alloc::vec::Vec;
 
-/// After any sequence of writes and checks, the buffer's answer is the answer of a fresh check.
+/// After any sequence of writes and checks, a check of the buffer has the same result as a check of
+/// the standard library.
 #[test]
 fn a_buffer_knows_only_what_is_so() {
     let mut random = 1_u32;
@@ -53,14 +54,15 @@ fn a_buffer_knows_only_what_is_so() {
     }
 }
 
-/// Validated bytes are not validated again after a move, which happens when a read cuts a text.
+/// Known text stays known after a move. A buffer moves text when a read has ended inside the text.
 #[test]
 fn text_that_moves_stays_known() {
     let mut buffer = Buffer::from("....aé€..".as_bytes().to_vec());
     assert!(buffer.is_text(4..10));
     buffer.copy_within(2..10, 0);
     assert_eq!((buffer.text(), buffer.known(&(2..12))), ("aé€", 8));
-    // Text does not stay known if only a part of it moves, or if it was forgotten before.
+    // If only a part of the known text moves, no text stays known, and a later move does not bring
+    // it back.
     buffer.copy_within(3..8, 0);
     assert_eq!(buffer.text(), "");
     buffer.copy_within(0..11, 0);
@@ -79,7 +81,7 @@ fn a_kept_text_is_its_twin() {
     }
 }
 
-/// For all bytes, `try_from` gives the result of `str::from_utf8`, or its error.
+/// `try_from` has the same result, or the same error, as `str::from_utf8`.
 #[test]
 fn text_of_bytes_is_its_twin() {
     let alphabet = [b'a', 0x80, 0xa9, 0xc3, 0xe2, 0xf0, 0xff];
@@ -96,7 +98,7 @@ fn text_of_bytes_is_its_twin() {
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// The naive twin, which masks as §5.3 defines it.
+/// The twin of the kernels: masks byte by byte, as §5.3 defines masking.
 fn byte_loop(bytes: &mut [u8], key: [u8; 4]) {
     for (byte, k) in bytes.iter_mut().zip(key.iter().cycle()) {
         *byte ^= k;
@@ -107,8 +109,8 @@ fn source(n: usize) -> Vec<u8> {
     (0..n).map(|i| (i * 7 + i / 13) as u8).collect()
 }
 
-/// Every length up to beyond two of the widest blocks, and around the change of kernel, at
-/// every alignment of a block.
+/// Returns pairs of alignment and length. The lengths go far beyond the widest block, and around
+/// the length at which another kernel is used.
 fn cases() -> impl Iterator<Item = (usize, usize)> {
     let (dense, sparse) = (0..700, 2040..2120);
     (0..33)
@@ -135,9 +137,8 @@ fn kernels_are_their_twin_at_every_length_and_alignment() {
     }
 }
 
-/// `ascii_prefix` agrees with its twin, which looks at each byte. It says "all" if all bytes are
-/// ASCII, and never claims too many. The same holds for the body that runs on processors without
-/// wide registers.
+/// `ascii_prefix` returns the whole length if all bytes are ASCII, and never counts a byte that is
+/// not. From 128 bytes on, the same holds for `ascii_blocks`, here compiled without AVX2.
 #[test]
 fn ascii_is_what_each_byte_says() {
     let mut bytes = alloc::vec![b'x'; 800];

@@ -1,4 +1,4 @@
-//! For the tests of buffers: the heap, with a record of the requests of this thread.
+//! For the tests of buffers: the heap, with a record of the calls of this thread.
 use super::Memory;
 use alloc::{vec, vec::Vec};
 use std::cell::RefCell;
@@ -16,10 +16,10 @@ pub(crate) static COUNTED: Memory = Memory {
     give: |buffer| GIVEN.with_borrow_mut(|given| given.push(buffer.len())),
 };
 
-/// The lengths of the buffers taken and of those given back, since the last call.
+/// Returns the lengths of the buffers taken, and of the buffers given back, since the last call.
 pub(crate) fn traffic() -> (Vec<usize>, Vec<usize>) {
     (TAKEN.take(), GIVEN.take())
 }
 
-/// No buffer was taken or given back.
+/// The traffic if no buffer was taken or given back.
 pub(crate) const NONE: (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());

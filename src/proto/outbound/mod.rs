@@ -7,16 +7,17 @@ use bytes::Bytes;
 use core::fmt;
 use prepared::Prepared;
 
-/// A message to be sent, as [`Sender::feed`](crate::Sender::feed) takes it.
+/// A message to be sent: the argument of [`Sender::feed`](crate::Sender::feed).
 ///
-/// These types convert into it:
+/// These types convert into an `Outbound`:
 ///
 /// - `&str`, `&[u8]`, [`Message`] and references to `String`, `Vec<u8>`, [`Bytes`] and
 ///   [`OwnedMessage`]. The payload is copied into the outgoing buffer.
-/// - `String`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]. A server writes the payload in place if
-///   it has at least [`min_vectored`](crate::Config::min_vectored) bytes, and copies it otherwise.
-/// - [`Prepared`] or a reference to it. A server writes the prepared frame in place or copies it,
-///   by the same rule.
+/// - `String`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]. A server copies a payload of less than
+///   [`min_vectored`](crate::Config::min_vectored) bytes. It sends a longer payload from where it
+///   is, by a vectored write.
+/// - [`Prepared`] or a reference to it. By the same rule, a server copies the prepared frame, or
+///   sends it from where it is.
 ///
 /// A client always copies, because it masks. Text types are sent as text messages, all other types
 /// as binary messages.
@@ -30,7 +31,7 @@ pub struct Outbound<'a> {
 #[derive(Clone)]
 pub(crate) enum Content<'a> {
     Borrowed(Message<'a>),
-    /// The `Vec` becomes `Bytes` only if the payload is written in place.
+    /// The `Vec` becomes `Bytes` only if the payload is not copied.
     Vec(DataKind, Vec<u8>),
     Shared(OwnedMessage),
     Prepared(Cow<'a, Prepared>),
@@ -53,18 +54,19 @@ pub trait IntoOutbound<'m>: Into<Outbound<'m>> {}
 impl<'m, M: Into<Outbound<'m>>> IntoOutbound<'m> for M {}
 
 impl<'a> Outbound<'a> {
-    /// A message that is never compressed. Use it for secrets if permessage-deflate may have been
-    /// agreed on.
+    /// Makes a message that is never compressed. Use this for secrets if permessage-deflate may
+    /// have been agreed on.
     ///
     /// The length of a compressed message shows how much the message repeats itself or, with
-    /// context takeover, earlier messages. An attacker needs to see this length, and to have text
-    /// of its own in the same message or connection. Then the attacker can guess a secret byte by
-    /// byte (CRIME, BREACH; RFC 7692 §8). Later messages never refer to a message sent this way.
+    /// context takeover, earlier messages. Suppose that an attacker sees this length, and that text
+    /// of the attacker is in the same message or connection. Then the attacker can guess a secret
+    /// byte by byte (CRIME, BREACH; RFC 7692 §8). Later messages never refer back to a plain
+    /// message.
     pub fn plain(message: impl Into<Self>) -> Self {
         Self { plain: true, ..message.into() }
     }
 
-    /// The message with an owned payload, which is a copy if the payload was borrowed.
+    /// Returns the message with an owned payload, which is a copy if the payload was borrowed.
     pub fn into_owned(self) -> Outbound<'static> {
         let content = match self.content {
             Content::Borrowed(message) => Content::Shared(message.to_owned()),

@@ -15,7 +15,7 @@ use std::{
 };
 
 impl Timestamped<TcpStream> {
-    /// Splits the stream without a lock, for `into_split_with` of a
+    /// Splits the stream into halves that share no lock, for `into_split_with` of a
     /// [`WebSocket`](crate::tokio::WebSocket). Feature `tokio`.
     pub fn into_split(self) -> (Timestamped<OwnedReadHalf>, OwnedWriteHalf) {
         let on = self.on;
@@ -24,9 +24,11 @@ impl Timestamped<TcpStream> {
     }
 }
 
-/// Reads as tokio does. A read that does not fill `buf` has emptied the socket. If tokio is told
-/// so, the next read waits without a system call that would find nothing. tokio must be told inside
-/// `try_io`. Later, tokio would take bytes that have arrived since for read.
+/// Reads, and clears tokio's readiness in the same cases as tokio's own reads do. A read that does
+/// not fill `buf` has emptied the socket. After such a read, the readiness is cleared, so that the
+/// next read waits without a system call that would find nothing. To clear it, the closure of
+/// `try_io` returns `WouldBlock`. If the readiness were cleared after `try_io`, an arrival in
+/// between would be lost.
 fn poll(
     tcp: &TcpStream,
     cx: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! The state that the handles of one stream share, and the right to write to the stream.
+//! The state that all handles of one stream share, and the right to write to the stream.
 use crate::{blocking::Stream, tls::Session};
 use std::{
     io::{self, IoSlice},
@@ -22,8 +22,7 @@ struct Output {
     below: Below,
 }
 
-/// Locks a mutex. Ignores poisoning, because even a panic would leave nothing half done under these
-/// locks.
+/// Locks a mutex. Ignores poisoning: under these locks, even a panic leaves no half-changed state.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -47,13 +46,13 @@ impl Shared {
         lock(&self.session)
     }
 
-    /// Whether the stream has refused ciphertext.
+    /// Whether the stream has refused ciphertext that is still to be written.
     pub(super) fn holds_output(&self) -> bool {
         !lock(&self.output).bytes.is_empty()
     }
 
-    /// Encrypts as much as there is room for, and writes until the stream refuses more. `None`
-    /// during the handshake.
+    /// Encrypts as many bytes of `from` as the session has room for, and writes until the stream
+    /// refuses more. Returns the number of bytes encrypted, or `None` during the handshake.
     pub(super) fn write(
         self: &mut Arc<Self>,
         io: &mut impl Stream,
@@ -92,7 +91,8 @@ impl Shared {
         Right { output, session: self, waits }
     }
 
-    /// The right to write if there is no other handle. This saves the five locks of a send.
+    /// Returns the right to write without locks, because there is no other handle. This saves the
+    /// five locks of a send.
     fn unlocked(&mut self, waits: bool) -> Right<&mut Output, &mut Session> {
         Right {
             waits,
@@ -145,13 +145,13 @@ impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
 
     fn flush(mut self, io: &mut impl Stream) -> io::Result<()> {
         self.output.below.check()?;
-        self.output.below.dirty = true; // a flush is passed on even if nothing was written here
+        self.output.below.dirty = true; // flush the stream below even if nothing was written here
         self.drain(io, true)
     }
 
-    /// Writes everything. If `flushes` is set and the stream accepted bytes since the last flush,
-    /// flushes the stream. Then gives the right back. `WouldBlock` or `Interrupted` means that
-    /// bytes are left. Without `flushes` this counts as success, because the next flush writes
+    /// Writes everything. With `flushes`, also flushes the stream if it accepted bytes since the
+    /// last flush. Then releases the right to write. `WouldBlock` or `Interrupted` means that bytes
+    /// are left. Without `flushes` the result is `Ok` in this case, because the next flush writes
     /// these bytes.
     fn drain(self, io: &mut impl Stream, flushes: bool) -> io::Result<()> {
         let Self { mut output, session: mut way, waits } = self;
@@ -171,7 +171,7 @@ impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
                 if !output.below.dirty {
                     session.flushed();
                 }
-                drop(output);
+                drop(output); // before `session`: the head of `tls/blocking.rs` says why
                 return Ok(());
             }
             output.bytes = session.take_outgoing();

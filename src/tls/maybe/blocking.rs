@@ -1,4 +1,4 @@
-//! The stream of a connection that `connect` of `blocking` made.
+//! The stream of a connection that a `connect` call of `blocking` has made.
 #[cfg(feature = "rustls")]
 use super::layers::Maybe;
 use super::layers::{Blocking, dialed, inner, mapped};
@@ -15,17 +15,18 @@ use std::{
     time::Duration,
 };
 
-/// The stream of a connection made by [`connect`](crate::blocking::connect). The stream is TCP, or
-/// the stream `S` given to [`blocking_connect_with`](crate::Dial::blocking_connect_with). If the
-/// URL of the target or of a proxy asks for TLS, TLS is around the stream.
+/// The stream of a connection made by [`connect`](crate::blocking::connect). Its lowest layer is
+/// TCP, or the stream `S` of the connector given to
+/// [`blocking_connect_with`](crate::Dial::blocking_connect_with). If the URL of the server or of a
+/// proxy asks for TLS, TLS is around that stream.
 #[derive(Debug)]
 pub struct MaybeTls<S = Timestamped<TcpStream>>(Blocking<S>);
 
 impl<S: Stream> MaybeTls<S> {
     dialed!(blocking);
 
-    /// The TLS session with the server, if the URL is `wss`. No handle can read or write while this
-    /// guard lives. Feature `rustls`.
+    /// The TLS session with the server, if the URL is `wss`. While the returned guard lives, no
+    /// handle of the stream can read or write. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(&self) -> Option<impl core::ops::Deref<Target = crate::tls::Session>> {
         match &self.0 {

@@ -1,4 +1,4 @@
-//! The layers of a stream that may be in TLS.
+//! The layers of a stream that may have TLS.
 use crate::tls::blocking;
 #[cfg(feature = "tokio")]
 use crate::tls::tokio;
@@ -23,13 +23,13 @@ pub(super) type Tokio<S> = Maybe<S, tokio::TlsStream<S>, tokio::TlsStream<tokio:
 pub(super) type Blocking<S> =
     Maybe<S, blocking::TlsStream<S>, blocking::TlsStream<blocking::TlsStream<S>>>;
 
-/// The calls that make a `MaybeTls` over an `S` and that return the `S`. `tls::$adapter` has
-/// `client`, which puts TLS around a stream, and `below`, which returns the stream inside TLS. The
-/// module that invokes a macro of this file imports [`Maybe`].
+/// The calls that make a `MaybeTls` over an `S`, and the call that returns the `S`. They use two
+/// functions of `tls::$adapter`: `client` puts TLS around a stream, and `below` returns the stream
+/// below TLS. Each module that invokes a macro of this file imports [`Maybe`].
 macro_rules! dialed {
     ($adapter:ident) => {
         /// Wraps a stream to a server, or to a proxy. `tls` is the configuration for TLS to that
-        /// proxy.
+        /// proxy, if any.
         pub(crate) fn new(io: S, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
             use crate::tls::$adapter::client;
             Ok(Self(match tls {
@@ -67,7 +67,7 @@ macro_rules! dialed {
 }
 pub(super) use dialed;
 
-/// Evaluates `$do` with the stream of whichever variant `$layers` has.
+/// Evaluates `$do` with the stream in `$layers`, whatever the variant.
 macro_rules! inner {
     ($layers:expr, $stream:ident => $do:expr) => {{
         match $layers {
@@ -80,7 +80,8 @@ macro_rules! inner {
 }
 pub(super) use inner;
 
-/// Like `inner`, but the result of `$do` is another stream, which goes into the same variant.
+/// Like `inner`, but the result of `$do` is another stream, and the macro wraps that stream in the
+/// same variant.
 macro_rules! mapped {
     ($layers:expr, $stream:ident => $do:expr) => {{
         match $layers {

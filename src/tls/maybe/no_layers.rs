@@ -1,5 +1,6 @@
-//! Stands in for `layers` if the feature `rustls` is off: the stream is never in TLS. With an enum,
-//! a program would link each call, and the drop, once for each variant.
+//! Replaces the module `layers` if the feature `rustls` is off: the stream never has TLS. If the
+//! stream were an enum here too, a program would link each call, and the drop, once for each
+//! variant.
 
 #[cfg(feature = "tokio")]
 pub(super) type Tokio<S> = S;

@@ -1,4 +1,4 @@
-//! The stream of a connection that `connect` of `tokio` made.
+//! The stream of a connection that a `connect` call of `tokio` has made.
 #[cfg(feature = "rustls")]
 use super::layers::Maybe;
 use super::layers::{Tokio, dialed, inner};
@@ -13,12 +13,12 @@ use std::{
     task::{Context, Poll},
 };
 
-/// The stream of a connection made by [`connect`](crate::tokio::connect). The stream is TCP, or the
-/// stream `S` given to [`connect_with`](crate::Dial::connect_with). If the URL of the target or of
-/// a proxy asks for TLS, TLS is around the stream.
+/// The stream of a connection made by [`connect`](crate::tokio::connect). Its lowest layer is TCP,
+/// or the stream `S` of the connector given to [`connect_with`](crate::Dial::connect_with). If the
+/// URL of the server or of a proxy asks for TLS, TLS is around that stream.
 ///
-/// `into_split` puts a lock around the stream. For two halves without a lock, over plain TCP, dial
-/// yourself. Then use [`client`](fn@crate::tokio::client) and
+/// `into_split` puts a lock around the stream. For two halves without this lock, over plain TCP,
+/// dial the TCP stream yourself. Then use [`client`](fn@crate::tokio::client) and
 /// `into_split_with(TcpStream::into_split)`.
 #[derive(Debug)]
 pub struct MaybeTls<S = Timestamped<TcpStream>>(Tokio<S>);

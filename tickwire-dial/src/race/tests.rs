@@ -17,7 +17,7 @@ fn v6(last: u16) -> SocketAddr {
     SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, last], 443))
 }
 
-/// What becomes of an attempt, and how long after its beginning.
+/// How an attempt ends, and how many milliseconds after its beginning.
 #[derive(Clone, Copy)]
 enum Fate {
     Connects(u64),
@@ -32,7 +32,8 @@ enum End {
     Won(SocketAddr, Vec<SocketAddr>),
     /// The attempts that failed.
     Failed(Vec<SocketAddr>),
-    /// Nothing happens any more, or the limit passed. The attempts that were under way.
+    /// The attempts that are still under way when nothing more can happen, or when the limit has
+    /// passed.
     Late(Vec<SocketAddr>),
 }
 

@@ -8,27 +8,27 @@ pub(super) struct Source {
     pub(super) is_open: bool,
     /// The line's last number + 1, or 0 before its first message.
     pub(super) end: u64,
-    /// How many messages of this line are kept.
+    /// The number of kept messages that this line brought.
     pub(super) kept: usize,
-    /// The numbers of the line's last messages that were not kept. Not valid if the line has gone
-    /// back: `refused.end > end`.
+    /// The numbers of the line's latest messages that were not kept. If `refused.end > end`, the
+    /// line has since gone back to lower numbers, and these numbers do not count.
     pub(super) refused: Option<Refused>,
 }
 
-/// Numbers that came and were not kept. All these numbers lie in `lowest..end`.
+/// Numbers that arrived and were not kept. All these numbers lie in `lowest..end`.
 #[derive(Clone, Copy)]
 pub(super) struct Refused {
     pub(super) lowest: u64,
     /// The last number + 1.
     pub(super) end: u64,
-    /// When the first of these numbers came.
+    /// When the first of these numbers arrived.
     pub(super) since: Time,
 }
 
 impl Refused {
     /// Merges two ranges of refused numbers. `within` is the highest `end` within reach. If only
-    /// one range is within reach, the result is this range, so that a jump beyond reach does not
-    /// hide it.
+    /// one range is within reach, the result is this range, so that wrong numbers beyond reach do
+    /// not hide it.
     pub(super) fn both(one: Option<Self>, other: Option<Self>, within: u64) -> Option<Self> {
         one.into_iter().chain(other).reduce(|a, b| match (a.end <= within, b.end <= within) {
             (true, false) => a,
@@ -44,11 +44,11 @@ impl Refused {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// Not synchronised: every message is kept.
+    /// Not synchronised: messages are kept, and none is delivered.
     Start,
-    /// Not synchronised, and `poll` still has to tell the caller so, once a message has come.
+    /// As `Start`, but `poll` still has to return `Event::Restart`, once a message has arrived.
     Restarted,
-    /// This gap is lost, and `poll` has reported it: every message is kept.
+    /// This gap is lost, and `poll` has reported the gap: messages are kept, and none is delivered.
     Lost(Gap),
     /// The next offered message is the first of the feed, whatever its number.
     Any,
@@ -60,7 +60,7 @@ pub(super) struct Kept<T> {
     pub(super) first: u64,
     /// The message's last number + 1.
     pub(super) end: u64,
-    /// When this number or a higher number first came.
+    /// When this number or a higher number first arrived.
     pub(super) since: Time,
     /// The index of the line that brought the message.
     pub(super) line: usize,

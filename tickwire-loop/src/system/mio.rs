@@ -1,8 +1,8 @@
 //! The back end over mio: epoll, kqueue or IOCP, edge-triggered.
-use super::{Note, Token};
+use super::{Note, Token, waker::Waker};
 use bytes::Buf;
 use mio::{
-    Events, Interest, Poll, Waker as Eventfd,
+    Events, Interest, Poll,
     net::{TcpListener, TcpStream},
 };
 use rustix::io::Errno;
@@ -10,13 +10,9 @@ use socket2::Socket;
 use std::{
     io::{self, ErrorKind, IoSlice, Read, Write},
     net::{self, Shutdown, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::Duration,
 };
-use tickwire::{Arrival, Outgoing, Receiver, Time, Timestamped};
+use tickwire::{Arrival, Outgoing, Receiver, Timestamped};
 
 /// The number of events that one wait returns at most.
 const EVENTS: usize = 1024;
@@ -29,7 +25,7 @@ pub(crate) struct Mio {
     poll: Poll,
     events: Events,
     #[cfg(test)]
-    pub(crate) faults: crate::tests::faults::Faults,
+    faults: crate::tests::faults::Faults,
 }
 
 /// A TCP stream that does not block.
@@ -41,43 +37,6 @@ pub(crate) enum Stream {
 
 /// A listener that does not block.
 pub(crate) struct Listener(TcpListener);
-
-/// Ends the loop's wait from any thread.
-#[derive(Clone, Debug)]
-pub struct Waker(Arc<Bell>);
-
-#[derive(Debug)]
-struct Bell {
-    eventfd: Eventfd,
-    /// Whether `Event::Woken` is due.
-    asked: AtomicBool,
-}
-
-impl Waker {
-    /// Makes the loop deliver [`Event::Woken`](crate::Event::Woken) soon. Several calls before
-    /// that are one event, and one call of the system. The commands themselves go through a
-    /// channel of your own: send first, then wake.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub fn wake(&self) -> io::Result<()> {
-        if self.0.asked.swap(true, Ordering::AcqRel) {
-            return Ok(()); // the call that set it wakes the loop
-        }
-        self.0.eventfd.wake().inspect_err(|_| self.0.asked.store(false, Ordering::Release))
-    }
-
-    /// Ends the wait without an event for the application.
-    pub(crate) fn wake_quietly(&self) -> io::Result<()> {
-        self.0.eventfd.wake()
-    }
-
-    /// Whether `Event::Woken` is due. It is not due again until the next `wake`.
-    pub(crate) fn take_asked(&self) -> bool {
-        self.0.asked.swap(false, Ordering::AcqRel)
-    }
-}
 
 impl Token {
     const WAKER: usize = usize::MAX;
@@ -101,10 +60,19 @@ impl Token {
 }
 
 impl Mio {
-    pub(crate) fn new() -> io::Result<(Self, Waker)> {
+    #[cfg(not(all(feature = "io-uring", target_os = "linux")))]
+    pub(crate) fn new(_io_uring: bool) -> io::Result<(Self, Waker)> {
+        Self::make()
+    }
+
+    #[cfg(not(all(feature = "io-uring", target_os = "linux")))]
+    pub(crate) fn is_io_uring(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn make() -> io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
-        let eventfd = Eventfd::new(poll.registry(), Token::Waker.number())?;
-        let waker = Waker(Arc::new(Bell { eventfd, asked: AtomicBool::new(false) }));
+        let waker = Waker::mio(mio::Waker::new(poll.registry(), Token::Waker.number())?);
         let system = Self {
             poll,
             events: Events::with_capacity(EVENTS),
@@ -132,6 +100,11 @@ impl Mio {
         self.fault("accept")?;
         let (stream, peer) = from.0.accept()?;
         Ok((stream.into(), peer))
+    }
+
+    /// Closes a listener.
+    pub(crate) fn stop_listening(&mut self, listener: Listener) {
+        drop(listener); // this leaves the poll too
     }
 
     /// Registers an accepted stream. `stamps`: whether its reads tell the time of arrival.
@@ -186,6 +159,10 @@ impl Mio {
         }
     }
 
+    pub(crate) fn peer_addr(&self, of: &Stream) -> io::Result<SocketAddr> {
+        of.tcp().peer_addr()
+    }
+
     // Waiting.
 
     /// Waits until a socket can go on, a thread wakes the loop, or `timeout` is over. Adds the
@@ -206,6 +183,11 @@ impl Mio {
             writable: event.is_writable(),
             shut: event.is_read_closed() || event.is_error(),
         }));
+        Ok(())
+    }
+
+    /// Hands all that was written to the system, which happens at once here.
+    pub(crate) fn submit(&mut self) -> io::Result<()> {
         Ok(())
     }
 
@@ -238,24 +220,10 @@ impl Mio {
         &mut self,
         stream: &mut Stream,
         to: &mut Receiver,
-        read_at: Option<Time>,
     ) -> io::Result<(usize, bool)> {
-        self.fault("read")?;
-        let room = to.spare_mut();
-        let most = room.len();
-        let n = match stream {
-            Stream::Plain(tcp) => tcp.read(room)?,
-            Stream::Stamped(tcp) => {
-                let n = tcp.read(room)?;
-                to.set_arrival(tcp.arrived());
-                n
-            }
-        };
-        match read_at {
-            Some(time) => to.commit_at(n, time),
-            None => to.commit(n),
-        }
-        Ok((n, is_drained(n, most)))
+        let read = self.read(stream, to.spare_mut())?;
+        to.commit(read.0);
+        Ok(read)
     }
 
     /// Writes as much as the stream takes, and advances `out`. Returns whether that was all.
@@ -296,6 +264,11 @@ impl Mio {
         drop(stream); // this leaves the poll too
     }
 
+    #[cfg(test)]
+    pub(crate) fn faults(&mut self) -> &mut crate::tests::faults::Faults {
+        &mut self.faults
+    }
+
     #[cfg(not(test))]
     #[inline(always)]
     fn fault(&mut self, _: &str) -> io::Result<()> {
@@ -320,10 +293,6 @@ impl Stream {
             Self::Plain(tcp) => tcp,
             Self::Stamped(tcp) => tcp.get_ref(),
         }
-    }
-
-    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp().peer_addr()
     }
 
     fn write_to(&mut self, from: &[u8]) -> io::Result<usize> {

@@ -10,18 +10,27 @@
 //!   them says `WouldBlock` to [`shut_down`](mio::Mio::shut_down) until they are sent.
 //!
 //! A back end is one type with the methods of [`mio::Mio`]. Nothing above this module is generic
-//! over it.
+//! over it, or knows which one is in use.
+#[cfg(all(feature = "io-uring", target_os = "linux"))]
+mod either;
 pub(crate) mod mio;
+#[cfg(all(feature = "io-uring", target_os = "linux"))]
+mod uring;
+mod waker;
 
-pub use self::mio::Waker;
+#[cfg(all(feature = "io-uring", target_os = "linux"))]
+pub(crate) use self::either::{Listener, Stream, System};
+#[cfg(not(all(feature = "io-uring", target_os = "linux")))]
 pub(crate) use self::mio::{Listener, Mio as System, Stream};
+pub use self::waker::Waker;
 
 /// Names a slot, a listener or the waker in a [`Note`]. The owner of a token may change between
 /// the event and its note, so a note is only a hint: the call that it asks for may still block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Token {
     Slot(u32),
     Door(u32),
+    #[default]
     Waker,
 }
 

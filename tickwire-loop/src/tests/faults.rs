@@ -2,6 +2,8 @@
 use std::{
     collections::BTreeMap,
     io::{self, ErrorKind},
+    thread,
+    time::Duration,
 };
 
 /// Which calls fail, and how.
@@ -9,6 +11,8 @@ use std::{
 pub(crate) struct Faults {
     planned: Vec<(&'static str, u64, ErrorKind)>,
     made: BTreeMap<&'static str, u64>,
+    /// The call that takes this time.
+    slow: Option<(&'static str, Duration)>,
 }
 
 impl Faults {
@@ -16,6 +20,11 @@ impl Faults {
     pub(crate) fn plan(&mut self, call: &'static str, nth: u64, kind: ErrorKind) {
         let made = self.made.get(call).copied().unwrap_or_default();
         self.planned.push((call, made + nth, kind));
+    }
+
+    /// Lets each call from now on take so long.
+    pub(crate) fn slow(&mut self, call: &'static str, time: Duration) {
+        self.slow = Some((call, time));
     }
 
     /// The calls made so far.
@@ -27,6 +36,9 @@ impl Faults {
         let made = self.made.entry(call).or_default();
         let nth = *made;
         *made += 1;
+        if let Some((_, time)) = self.slow.filter(|(of, _)| *of == call) {
+            thread::sleep(time);
+        }
         match self.planned.iter().find(|(of, at, _)| *of == call && *at == nth) {
             Some((_, _, kind)) => Err((*kind).into()),
             None => Ok(()),

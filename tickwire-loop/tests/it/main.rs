@@ -11,6 +11,8 @@ mod requests;
 mod slow;
 #[cfg(all(feature = "stamps", target_os = "linux"))]
 mod stamps;
+#[cfg(target_os = "linux")]
+mod threads;
 mod time;
 #[cfg(feature = "rustls")]
 mod tls;

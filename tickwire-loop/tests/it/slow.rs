@@ -1,5 +1,5 @@
 //! Slow subscribers: room, outboxes, and the bound over all connections.
-use crate::common::{Running, next, say};
+use crate::common::{LONG, Running, next, say};
 use std::{
     io::Read,
     net::TcpStream,
@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 use tickwire::{Config, Prepared, RecvError, SendError as Core, handshake::server::Accept};
-use tickwire_loop::{Door, End, Event, Handle, SendError, Settings};
+use tickwire_loop::{Door, End, Event, Handle, Net, SendError, Settings};
 use tickwire_parts::{Outbox, Overflow};
 
-enum Told {
+pub(crate) enum Told {
     Open(Handle),
     Room(Handle),
     OverQueued(Handle),
@@ -19,8 +19,12 @@ enum Told {
 
 /// A server that does nothing by itself.
 fn server(settings: Settings, config: Config) -> (Running<()>, Receiver<Told>) {
+    server_at(settings, Door::new(config))
+}
+
+pub(crate) fn server_at(settings: Settings, door: Door) -> (Running<()>, Receiver<Told>) {
     let (tell, told) = channel();
-    let server = Running::with(settings, Door::new(config), move |_, event| {
+    let server = Running::with(settings, door, move |_, event| {
         let told = match event {
             Event::Request { answer, .. } => return answer.accept(Accept::default(), ()),
             Event::Open(handle) => Told::Open(handle),
@@ -55,6 +59,44 @@ fn fill(server: &Running<()>, handle: Handle) {
     });
 }
 
+/// The limits of a server whose peer is to stall: only the time for writing can end it in time.
+pub(crate) fn impatient() -> Config {
+    let (write_timeout, close_timeout) = (Duration::from_millis(300), 10 * LONG);
+    Config { write_timeout, close_timeout, ..Config::default() }
+}
+
+/// Sends to a peer that reads nothing, and waits for its end. Returns whether all bytes that waited
+/// were in the session of TLS.
+pub(crate) fn stalls(server: &Running<()>, told: &Receiver<Told>) -> bool {
+    let handle = opened(told);
+    // Sends the next message when the last one is written, until a deadline runs.
+    let step = move |net: &mut Net<'_, ()>| {
+        let conn = net.connection(handle)?;
+        let has_outgoing = conn.sender().has_outgoing();
+        if conn.poll_timeout().is_some() {
+            return Some(!has_outgoing);
+        }
+        if !has_outgoing {
+            net.send(handle, &[0; 10_000][..]).unwrap();
+        }
+        None
+    };
+    // The system may take more a little later.
+    let in_session = loop {
+        if server.call(step).is_some() {
+            std::thread::sleep(Duration::from_millis(50));
+            if let Some(in_session) = server.call(step) {
+                break in_session;
+            }
+        }
+    };
+    match next(told) {
+        Told::Closed(error) => assert_eq!(error, Some(RecvError::WriteTimeout)),
+        _ => panic!("another event"),
+    }
+    in_session
+}
+
 fn drain(mut stream: TcpStream) {
     std::thread::spawn(move || while stream.read(&mut [0; 1 << 16]).is_ok_and(|n| n > 0) {});
 }
@@ -69,6 +111,13 @@ fn a_refused_message_is_followed_by_room_once_there_is_some() {
     fill(&server, handle);
     drain(stream);
     assert!(matches!(next(&told), Told::Room(of) if of == handle));
+}
+
+#[test]
+fn a_peer_that_reads_nothing_ends_when_the_time_for_writing_is_over() {
+    let (server, told) = server(Settings::default(), impatient());
+    let _stalled = server.raw_open();
+    assert!(!stalls(&server, &told));
 }
 
 #[test]
@@ -163,7 +212,10 @@ fn over_the_bound_the_connection_with_the_most_is_disconnected() {
         if gone > 0 {
             break;
         }
-        std::thread::sleep(Duration::from_millis(1));
+        // A busy machine's fast one is slow: the next message waits for it.
+        server.wait_for(|_| {
+            server.call(move |net| net.connection(fast).unwrap().sender().buffered_amount() == 0)
+        });
     }
     match next(&told) {
         Told::OverQueued(handle) => assert_ne!(handle, fast),

@@ -31,8 +31,8 @@ impl Index {
         let Some(mut hole) = self.find(key) else { return };
         let Some(Some(_)) = self.slots.get_mut(hole).map(Option::take) else { return };
         self.taken -= 1;
-        // If the search for a later key passes the hole, this key moves into the hole. Otherwise
-        // `find` would stop at the hole.
+        // If the search for a later key passes the hole, the later key moves into the hole.
+        // Otherwise `find` would stop at the hole.
         let mask = self.slots.len() - 1;
         let mut at = hole;
         loop {

@@ -6,10 +6,10 @@
 //!            the policy rules     while less than 16 KiB are unsent
 //! ```
 //!
-//! A fed message is bytes of frames, which cannot be dropped or replaced. So an outbox feeds little
-//! at a time, and keeps the rest as messages until the peer takes more. The application decides
-//! which connections get a message, adapters write it, and [`Prepared`](tickwire::Prepared) encodes
-//! it once for all connections.
+//! A fed message has become bytes of frames, and can no longer be dropped or replaced. So an outbox
+//! feeds little at a time, and keeps the rest as messages until the peer takes more. The
+//! application decides which connections get a message. [`Prepared`](tickwire::Prepared) encodes a
+//! message once for all connections.
 mod index;
 
 use alloc::collections::VecDeque;
@@ -18,10 +18,10 @@ use index::Index;
 use tickwire::{CloseCode, CloseFrame, IntoOutbound, Outbound, SendError, Sender, Time};
 
 /// Bytes counted for each message in addition to its payload: about the size of its place in the
-/// queue. So the bound holds for a queue of empty messages too.
+/// queue. So the bound also limits a queue of empty messages.
 const OVERHEAD: usize = 64;
 
-/// The reasons of the Close. The reason says which of the two bounds was exceeded.
+/// The two reasons of the Close, one for each bound that may be exceeded.
 const TOO_MUCH: &str = "too slow: over max_bytes";
 const TOO_OLD: &str = "too slow: over max_age";
 
@@ -34,26 +34,26 @@ const KEPT: usize = 1024;
 #[non_exhaustive]
 pub enum Overflow {
     /// Nothing is lost: a message over the bound is [refused](PushError::Full), and the publisher
-    /// has to wait for this subscriber. This policy ignores the age of messages. For few
-    /// subscribers that need every message.
+    /// has to wait for this subscriber. This policy ignores the age of messages. Use this policy
+    /// for a few subscribers that need every message.
     Wait,
     /// The oldest messages are dropped to make room, and messages that are too old are dropped too.
-    /// For data that is soon worthless, such as positions of moving things.
+    /// Use this policy for data that is soon worthless, such as positions of moving things.
     DropOldest,
     /// A message pushed with a [key](Outbox::push_keyed) replaces a waiting message of the same
     /// key, *in its place*. So the newest state of each key arrives. Keys take turns, however often
-    /// each key changes. So a busy key does not keep others from being sent. For market data. A
-    /// message without a key stays in order and is never replaced.
+    /// each key changes. So a busy key does not keep other keys from being sent. Use this policy
+    /// for market data. A message without a key stays in order and is never replaced.
     ///
-    /// The bounds may still be exceeded: there are more keys than room, or a key has waited for
-    /// longer than the age. Then nothing can be dropped unnoticed, so the subscriber is
-    /// disconnected with 1013. So [`max_bytes`](Outbox::max_bytes) must have room for all keys,
-    /// each with its longest message and 64 bytes. With less room, a burst disconnects even
-    /// subscribers that read as fast as they can.
+    /// The bounds may still be exceeded, if there are more keys than room, or if a key has waited
+    /// for longer than [`max_age`](Outbox::max_age). Then nothing can be dropped unnoticed, so the
+    /// subscriber is disconnected with 1013. So [`max_bytes`](Outbox::max_bytes) must have room for
+    /// all keys, each with its longest message and 64 bytes. With less room, a burst disconnects
+    /// even subscribers that read as fast as they can.
     Conflate,
     /// The subscriber is disconnected with this code, 1008 (policy violation) or 1013 (try again
-    /// later, which asks a client to back off). A server must not use 1010. For streams that must
-    /// arrive complete or not at all.
+    /// later, which asks a client to back off). A server must not use 1010. Use this policy for
+    /// messages that are useful only if all of them arrive.
     Disconnect(CloseCode),
 }
 
@@ -79,7 +79,7 @@ pub struct OutboxCounts {
     pub pushed: u64,
     /// Messages handed to the connection.
     pub fed: u64,
-    /// Messages replaced by a newer one of the same key.
+    /// Messages replaced by a newer message of the same key.
     pub conflated: u64,
     /// Messages dropped: to make room, because of their age, or because the subscriber was
     /// disconnected.
@@ -87,7 +87,7 @@ pub struct OutboxCounts {
     /// Messages refused with [`Full`](PushError::Full) or
     /// [`Disconnected`](PushError::Disconnected). Refused messages are not part of `pushed`.
     pub refused: u64,
-    /// How many messages wait.
+    /// The number of messages that wait.
     pub waiting: u64,
     /// The bytes that wait, counted as for [`max_bytes`](Outbox::max_bytes).
     pub bytes: usize,
@@ -102,8 +102,8 @@ pub struct OutboxCounts {
 ///
 /// An outbox does no I/O and is not a future. Push each published message, and call
 /// [`feed`](Self::feed) when the connection may have room. The caller passes the time, from any
-/// clock that does not go backwards. Messages are held by reference count. With up to 1,024 waiting
-/// messages, nothing is allocated in steady state.
+/// clock that does not go backwards. A message with a shared payload is not copied, but held by
+/// reference count. With up to 1,024 waiting messages, the queue allocates nothing in steady state.
 ///
 /// ```
 /// use std::time::Duration;
@@ -166,50 +166,52 @@ pub struct OutboxCounts {
 /// }
 /// ```
 ///
-/// With threads, put the outbox into a mutex. The publisher pushes under the lock. The subscriber's
-/// writing thread feeds the `sender_mut()` of its `Writer` under the lock, and flushes without the
-/// lock.
+/// With threads instead of tasks, put the outbox into a mutex. The publisher pushes under the lock.
+/// The subscriber's writing thread feeds the `sender_mut()` of its `Writer` under the lock, and
+/// flushes without the lock.
 ///
 /// # What an outbox cannot see
 ///
-/// Bytes that the system has taken count as sent. On Linux the system may take megabytes, because a
-/// send buffer grows automatically. A subscriber that has stopped reading shows as slow only when
-/// this buffer is full. So set one of two socket options, for example with the crate `socket2`.
-/// `SO_SNDBUF` makes the send buffer small: a few times bandwidth × delay, such as 64 KiB. With
-/// `TCP_NOTSENT_LOWAT` (16 KiB) the socket takes no more bytes while 16 KiB wait to be sent for the
-/// first time. `TCP_NOTSENT_LOWAT` does not limit the bytes in flight, so it costs no throughput.
+/// Bytes that the operating system has accepted count as sent. Linux may accept megabytes, because
+/// a send buffer grows automatically. A subscriber that has stopped reading counts as slow only
+/// once this buffer is full. So set one of two socket options, for example with the crate
+/// `socket2`. `SO_SNDBUF` makes the send buffer small: a few times bandwidth × delay, such as 64
+/// KiB. With `TCP_NOTSENT_LOWAT` (16 KiB) the socket accepts no more bytes while 16 KiB wait to be
+/// sent for the first time. `TCP_NOTSENT_LOWAT` does not limit the bytes in flight, so it costs no
+/// throughput.
 pub struct Outbox {
     policy: Overflow,
-    /// The bound in bytes, for the payloads and 64 bytes for each message. 1 MiB unless set.
+    /// The bound on the waiting bytes: the payloads, and 64 bytes for each message. 1 MiB unless
+    /// set.
     ///
-    /// An empty outbox takes a message of any length. Under [`Wait`](Overflow::Wait) an outbox
-    /// takes messages while less than `max_bytes` waits, so a push after
-    /// [`has_room`](Self::has_room) is never refused. The last message taken may exceed the bound.
+    /// An empty outbox accepts a message of any length. Under [`Wait`](Overflow::Wait) an outbox
+    /// accepts messages while less than `max_bytes` waits. So a push is never refused while
+    /// [`has_room`](Self::has_room) is true, and the last message may exceed the bound.
     pub max_bytes: usize,
     /// How long a message may wait; unlimited unless set. Each push and feed checks the age, so no
     /// older message is ever fed. For the policy to act on time, use
     /// [`poll_timeout`](Self::poll_timeout).
     ///
-    /// The age of a message counts from the `now` of its push. Pass the time of the push. If you
-    /// pass a time from before a wait, a new message is already old.
+    /// The age of a message counts from the `now` of its push. So read the clock right before the
+    /// push. If your task waits between the two, a new message is already old.
     pub max_age: Option<Duration>,
     /// The outbox feeds while less than this many bytes are unsent, so the last message may exceed
     /// the limit. 0 counts as 1. `max_unsent` is [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and
     /// has no effect beyond [`high_water`](tickwire::Config::high_water). A smaller value adapts to
-    /// a slow peer sooner, and a larger value takes fewer writes.
+    /// a slow peer sooner, and a larger value needs fewer writes.
     pub max_unsent: usize,
     /// The waiting messages, the oldest place first.
     queue: VecDeque<Entry>,
     /// The sum of `size` over the messages of `queue`.
     bytes: usize,
-    /// The number of the first entry of `queue`. The later entries have the numbers after it, in
+    /// The number of the first entry of `queue`. The later entries have the following numbers, in
     /// order.
     front: u64,
     /// The entry of each key. Invariant: `index` has the numbers of all entries that have a key,
     /// and no others.
     index: Index,
     counts: OutboxCounts,
-    /// The Close for the subscriber, once it was too slow.
+    /// The Close for the subscriber, once the subscriber was too slow.
     gave_up: Option<CloseFrame<'static>>,
 }
 
@@ -230,9 +232,10 @@ impl fmt::Debug for Outbox {
 
 struct Entry {
     message: Outbound<'static>,
-    /// Set only under [`Overflow::Conflate`].
+    /// The message's key. `None` unless the policy is [`Overflow::Conflate`].
     key: Option<u64>,
-    /// When this place in the queue was taken. A message that replaces another keeps this time.
+    /// When the first message with this place in the queue was pushed. A message that replaces
+    /// another message keeps this time.
     since: Time,
 }
 
@@ -240,7 +243,7 @@ impl Outbox {
     /// The default of [`max_unsent`](Self::max_unsent): 16 KiB.
     pub const MAX_UNSENT: usize = 16 * 1024;
 
-    /// Makes an empty outbox, with a bound of 1 MiB and no bound on age.
+    /// Makes an empty outbox, with a bound of 1 MiB, and no limit on age.
     pub fn new(policy: Overflow) -> Self {
         Self {
             policy,
@@ -258,8 +261,8 @@ impl Outbox {
 
     // Commands.
 
-    /// Queues a message. The message replaces no other message and is never replaced. Under
-    /// [`Overflow::Conflate`] too, only messages with a [key](Self::push_keyed) are replaced.
+    /// Queues a message. The message replaces no other message and is never replaced. Even under
+    /// [`Overflow::Conflate`], only messages with a [key](Self::push_keyed) are replaced.
     ///
     /// # Errors
     ///
@@ -296,8 +299,8 @@ impl Outbox {
     /// # Errors
     ///
     /// [`SendError::Closed`] if nothing more can be sent, for example because the subscriber is
-    /// disconnected already. Waiting messages keep waiting. [`SendError::BadCloseCode`] for a
-    /// server whose policy disconnects with 1010.
+    /// disconnected already. Messages that wait stay in the outbox. [`SendError::BadCloseCode`] for
+    /// a server whose policy disconnects with 1010.
     pub fn feed(&mut self, now: Time, tx: &mut Sender) -> Result<(), SendError> {
         self.look_at_age(now);
         if tx.is_closed() {
@@ -323,8 +326,8 @@ impl Outbox {
 
     // Getters.
 
-    /// When the oldest message will have waited too long. Push or feed at this time, so that the
-    /// policy acts on time. `None` if no message can wait too long.
+    /// When the oldest message becomes too old. Push or feed at this time, so that the policy acts
+    /// on time. `None` if no message can become too old.
     pub fn poll_timeout(&self) -> Option<Time> {
         let age = self.max_age.filter(|_| self.policy != Overflow::Wait)?;
         self.queue.front().map(|entry| entry.since + age)

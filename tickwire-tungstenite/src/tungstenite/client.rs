@@ -31,8 +31,8 @@ pub fn connect<Req: IntoClientRequest>(
 /// [`connect`] with a configuration, and up to `max_redirects` redirects.
 ///
 /// Each redirect makes a new request, with its own Host and key. `Authorization`, `Cookie` and
-/// `Proxy-Authorization` are sent only to the same scheme, host and port. All other headers are
-/// sent to any target. No redirect from `wss` to `ws` is followed.
+/// `Proxy-Authorization` are sent again only if scheme, host and port stay the same. All other
+/// headers are sent to any target. No redirect from `wss` to `ws` is followed.
 ///
 /// # Errors
 ///
@@ -104,7 +104,7 @@ fn dial(host: &str, port: u16, uri: &Uri) -> Result<TcpStream> {
     connected.ok_or_else(|| UrlError::UnableToConnect(uri.to_string()).into())
 }
 
-/// The host to dial, an IPv6 address without its brackets.
+/// The host to dial. An IPv6 address has no brackets here.
 pub(crate) fn host(uri: &Uri) -> Result<&str> {
     let host = uri.host().ok_or(UrlError::NoHostName)?;
     Ok(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))

@@ -6,14 +6,15 @@ use std::io;
 /// The result of nearly every call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong. The first two variants tell of a connection that is over.
+/// Why a call failed. The first two variants mean that the connection is over.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The closing handshake is complete, and for a client the server has closed the stream. Drop
     /// the stream.
     #[error("the connection is closed")]
     ConnectionClosed,
-    /// A call after [`ConnectionClosed`](Self::ConnectionClosed), or after a violation by the peer.
+    /// The call came after [`ConnectionClosed`](Self::ConnectionClosed), or after a violation by
+    /// the peer.
     #[error("the connection was closed before this call")]
     AlreadyClosed,
     /// The stream failed. (`WouldBlock` of a non-blocking stream is not a failure.)
@@ -30,7 +31,7 @@ pub enum Error {
     Protocol(#[from] ProtocolError),
     /// This message would exceed
     /// [`max_write_buffer_size`](super::protocol::WebSocketConfig::max_write_buffer_size). The
-    /// message was not taken.
+    /// message was not queued.
     #[error("the write buffer is full")]
     WriteBufferFull(Box<Message>),
     /// Text that is not UTF-8.
@@ -79,7 +80,7 @@ from! {
     tickwire::SendError => sent;
 }
 
-/// Converts the reason why nothing more is received.
+/// Converts the error that ended receiving.
 fn received(error: tickwire::RecvError) -> Error {
     use tickwire::{ProtocolError as Broken, RecvError};
     let broken = match error {
@@ -107,7 +108,7 @@ fn received(error: tickwire::RecvError) -> Error {
     }
 }
 
-/// Converts the reason why a message cannot be sent.
+/// Converts the error with which tickwire refused a message.
 fn sent(error: tickwire::SendError) -> Error {
     match error {
         tickwire::SendError::ControlTooLong | tickwire::SendError::ReasonTooLong => {
@@ -129,7 +130,7 @@ pub enum CapacityError {
     /// A frame or a message longer than the configuration allows.
     #[error("message of {size} bytes or more, {max_size} are allowed")]
     MessageTooLong {
-        /// The length of the message, or the limit plus one if the length is not known.
+        /// From a `FrameSocket`, the length of the payload; otherwise `max_size` plus one.
         size: usize,
         /// The limit.
         max_size: usize,
@@ -184,7 +185,7 @@ pub enum ProtocolError {
     /// The client sent bytes after its request, before it had the response.
     #[error("bytes behind the client's request")]
     JunkAfterRequest,
-    /// The callback returned a response with a status of success as its error.
+    /// The callback refused the request with a response whose status means success (2xx).
     #[error("the error response has a status of success")]
     CustomResponseSuccessful,
     /// A header that is missing, repeated or malformed.
@@ -196,11 +197,11 @@ pub enum ProtocolError {
     /// The head is not HTTP.
     #[error("malformed HTTP: {0}")]
     HttparseError(#[from] httparse::Error),
-    /// Nothing can be sent after a Close.
+    /// The caller tried to send a message after a Close.
     #[error("a message behind a Close")]
     SendAfterClosing,
-    /// The peer sent something after its Close. This error is never returned: tickwire does not
-    /// look at these bytes.
+    /// The peer sent something after its Close. This error is never returned, because tickwire does
+    /// not parse these bytes.
     #[error("the peer sent something behind its Close")]
     ReceivedAfterClosing,
     /// A reserved bit to which no extension gives a meaning.
@@ -225,7 +226,7 @@ pub enum ProtocolError {
     /// A reserved opcode of 3 to 7.
     #[error("reserved data opcode {0}")]
     UnknownDataFrameType(u8),
-    /// A continuation frame without a message begun.
+    /// A continuation frame while no message is under way.
     #[error("continuation frame without a message begun")]
     UnexpectedContinueFrame,
     /// A new message inside a message that is not finished.

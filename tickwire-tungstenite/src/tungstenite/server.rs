@@ -8,7 +8,7 @@ use super::{
 };
 use std::io::{Read, Write};
 
-/// Reads the request and accepts it.
+/// Does the opening handshake of a server: reads the request and accepts it.
 ///
 /// # Errors
 ///
@@ -32,7 +32,7 @@ pub fn accept_with_config<S: Read + Write>(
     accept_hdr_with_config(stream, NoCallback, config)
 }
 
-/// [`accept`] with a callback that looks at the request.
+/// [`accept`] with a callback that sees the request, and may refuse it.
 ///
 /// # Errors
 ///

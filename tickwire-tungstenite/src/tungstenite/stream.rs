@@ -20,7 +20,7 @@ pub trait NoDelay {
     ///
     /// # Errors
     ///
-    /// The system's error.
+    /// The operating system's error.
     fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()>;
 }
 

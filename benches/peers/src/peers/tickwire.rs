@@ -35,7 +35,7 @@ const DEFLATE: bool = cfg!(feature = "deflate");
 /// At level 1, as all peers.
 #[cfg(feature = "deflate")]
 fn deflating(takeover: bool) -> Connection {
-    use tickwire::deflate::{DeflateParams, Deflate, Direction};
+    use tickwire::deflate::{Deflate, DeflateParams, Direction};
     let server = Direction { takeover, ..Direction::default() };
     let agreed = DeflateParams { server, ..DeflateParams::default() };
     let config =

@@ -6,6 +6,7 @@
 //!
 //! A browser at that address shows that it works. With `--tls-cert FILE --tls-key FILE` it speaks
 //! HTTP/2, and its WebSocket shares the page's connection.
+use arguments::Failure;
 use axum::{Router, extract::Request, response::Html, routing};
 use http_server::{Listener, PAGE, echo};
 use tickwire_axum::WebSocketUpgrade;
@@ -16,7 +17,7 @@ async fn on_echo(upgrade: WebSocketUpgrade, request: Request) -> axum::response:
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Failure> {
     let app = Router::new()
         .route("/", routing::get(|| async { Html(PAGE) }))
         // `any`: a WebSocket of HTTP/2 comes as CONNECT, one of HTTP/1.1 as GET.

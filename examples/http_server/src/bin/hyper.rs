@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release -p http_server --bin hyper -- --listen 127.0.0.1:8080
 //! ```
+use arguments::Failure;
 use axum::serve::Listener as _; // for `accept`
 use http_body_util::Full;
 use http_server::{Listener, PAGE, echo};
@@ -53,7 +54,7 @@ async fn route(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infa
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Failure> {
     let mut listener = Listener::from_arguments().await?;
     let mut server = Builder::new(TokioExecutor::new());
     server.http2().enable_connect_protocol();

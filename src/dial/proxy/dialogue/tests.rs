@@ -1,4 +1,5 @@
-//! The bytes sent to proxies, and the verdicts on their answers, cut at any place.
+//! The bytes sent to proxies, and the verdicts on the proxies' answers. Neither may depend on the
+//! pieces in which an answer arrives.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::{dial::proxy::environment::chosen, proto::time::Time};
@@ -21,17 +22,17 @@ fn small() -> Config {
     Config { max_head: 200, max_headers: 5, max_interim: 2, ..Config::default() }
 }
 
-/// All bytes sent, and the verdict with the bytes that followed the answer.
+/// All bytes sent, and the verdict. If there is a tunnel, the verdict has the tunnel's bytes.
 type Outcome = (Vec<u8>, Result<Vec<u8>, HandshakeError>);
 
-/// The dialogue with a proxy that sends `wire` in pieces and then ends the stream.
+/// Runs the dialogue with a proxy that sends `wire` in pieces and then ends the stream.
 fn dialogue(proxy: &str, server: &str, wire: &[u8], piece: usize) -> Outcome {
     let proxy = Address::parse(proxy).unwrap();
     let mut dialogue = Dialogue::new(&proxy, &target(server), &small()).unwrap();
     let mut said = Vec::new();
     let mut pieces = wire.chunks(piece.max(1));
     loop {
-        // The proxy also accepts few bytes at once.
+        // The proxy's stream accepts one byte at a time.
         while let Some(&byte) = dialogue.outgoing().first() {
             assert_eq!(dialogue.step(), Ok(Progress::Partial), "before all is said");
             said.push(byte);
@@ -63,7 +64,7 @@ fn dialogue(proxy: &str, server: &str, wire: &[u8], piece: usize) -> Outcome {
     (said, Ok(ahead))
 }
 
-/// The dialogue, which must be the same for pieces of any length.
+/// Runs the dialogue. The result must be the same for pieces of any length.
 #[track_caller]
 fn ask(proxy: &str, server: &str, wire: &[u8]) -> Outcome {
     let whole = dialogue(proxy, server, wire, usize::MAX);
@@ -180,7 +181,7 @@ fn socks5_sends_user_and_password_only_when_asked() {
         ask(SOCKS, "ws://example.com", &[&b"\x05\0\x05\0\0\x04"[..], &[0; 18], b"more"].concat());
     assert_eq!(said, [&greeting[..], request].concat());
     assert_eq!(verdict, Ok(b"more".into()));
-    // After a refusal nothing more is sent.
+    // After the proxy has refused, this end sends nothing more.
     let (said, verdict) = ask(SOCKS, "ws://example.com", b"\x05\x02\x01\x01");
     assert_eq!(said, [&greeting[..], login].concat());
     assert_eq!(verdict, Err(HandshakeError::SocksCredentials));
@@ -201,7 +202,7 @@ fn any_other_answer_of_socks5_is_no_tunnel() {
         (b"\x05\x02\x05\0", fault("version of the login is not 1")),
         (b"\x05\x02\x01", HandshakeError::UnexpectedEof),
         (b"\x05\x02\x01\0\x01\0\0\x01", fault("version is not 5")),
-        // A refusal may be short.
+        // A refusal may end before the bound address of a full reply.
         (b"\x05\0\x05\x05", HandshakeError::SocksRefused { reply: 5 }),
         (b"\x05\0\x05\xff\x01\x09", HandshakeError::SocksRefused { reply: 0xff }),
         (b"\x05\0\x05\x01\0\x01\0\0\0\0\0\0", HandshakeError::SocksRefused { reply: 1 }),
@@ -293,7 +294,7 @@ fn no_proxy_has_names_addresses_networks_ports_and_all() {
         "example.com:8443",
         "192.0.519", // a resolver may take this for 192.0.2.7
     ];
-    // Of these, by their place.
+    // For each list: the indexes of the hosts above that the list matches.
     for (list, meant) in [
         ("", &[][..]),
         ("*", &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
@@ -329,7 +330,7 @@ fn no_proxy_has_names_addresses_networks_ports_and_all() {
         ("::ffff:192.0.2.7", &[5, 7]),
         ("::ffff:192.0.2.0/120", &[5, 7]),
         ("::ffff:192.0.2.8/125", &[]),
-        // These stand for nothing.
+        // These entries are malformed, so they match nothing.
         ("192.0.2.7/33", &[]),
         ("192.0.2.7/", &[]),
         ("192.0.2.7/-1", &[]),
@@ -384,7 +385,8 @@ fn the_environment_names_one_proxy_for_ws_and_wss() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
-    /// No panic, the same verdict however it is cut, and no more memory than a head takes.
+    /// For any answer, the verdict does not depend on the pieces. The dialogue does not panic,
+    /// sends few bytes, and consumes no more of the answer than its limits allow.
     #[test]
     fn any_bytes_are_judged_the_same_and_within_the_bounds(
         socks in any::<bool>(),

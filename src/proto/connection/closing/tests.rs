@@ -8,7 +8,7 @@ const OURS: [Ours; 5] = [Ours::None, Ours::Queued, Ours::Followed, Ours::Written
 const STREAMS: [Stream; 4] = [Stream::Open, Stream::Ended, Stream::Shut, Stream::Gone];
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
-/// The rows of the table whose first column has this name.
+/// Returns the rows of the table whose first column is called `first`.
 fn table(first: &str) -> Vec<Vec<&'static str>> {
     let lines = include_str!("../closing.rs").lines().map_while(|line| line.strip_prefix("//!"));
     let cells = lines.map(|line| line.split('|').skip(1).map(str::trim).collect::<Vec<_>>());
@@ -20,7 +20,7 @@ fn admits(cell: &str, value: impl Debug) -> bool {
     cell == "*" || cell.split(", ").any(|one| one == format!("{value:?}"))
 }
 
-/// Every combination; under Miri a sample.
+/// Returns every combination; under Miri, every thirteenth.
 fn all() -> impl Iterator<Item = Closing> {
     let all = THEIRS.into_iter().flat_map(|theirs| {
         OURS.into_iter().flat_map(move |ours| {
@@ -92,8 +92,8 @@ fn it_is_clean_where_both_have_passed_and_never_while_it_is_open() {
     }
 }
 
-/// The stream's state and the state of our Close only move forward: an ended or shut stream stays
-/// so, and a written Close was queued before. So the ready states come in their order.
+/// The states of the stream and of our Close only move forward. An ended stream stays ended, a shut
+/// stream stays shut, and a written Close was queued before. So the ready state must not move back.
 #[test]
 fn whatever_happens_next_a_ready_state_never_goes_back() {
     let later = |a: Closing, b: Closing| {

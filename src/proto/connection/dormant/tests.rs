@@ -13,7 +13,7 @@ use alloc::{format, string::String, vec, vec::Vec};
 use bytes::Buf;
 use core::time::Duration;
 
-/// Counts up, so that a key that is used again shows.
+/// Fills with bytes that count up, so that the wire shows a masking key that is used twice.
 struct Counting(u8);
 
 impl Entropy for Counting {
@@ -29,7 +29,8 @@ fn seconds(n: u64) -> Time {
     Time::new(Duration::from_secs(n))
 }
 
-/// A connection, what it was told, and what it said; asleep whenever it can be, or never.
+/// One end of the pair. `log` has the results of all calls. If `sleeps`, the connection becomes
+/// dormant whenever it can; otherwise never. `slept` counts how often it did.
 struct End {
     conn: Option<Connection>,
     config: Config,
@@ -54,7 +55,8 @@ fn all(mut out: Outgoing<'_>) -> Vec<u8> {
     bytes.to_vec()
 }
 
-/// What a pair logs under one script. `sleeps`: whether idle connections are dormant in between.
+/// Runs one script on a pair of ends. Returns both logs, and how often an end was dormant.
+/// `sleeps`: whether idle connections become dormant in between.
 fn script(sleeps: bool, config: &Config, seed: u64) -> (Vec<String>, Vec<String>, usize) {
     let mut seed = seed | 1;
     let mut random = move |below: u64| {
@@ -77,7 +79,7 @@ fn script(sleeps: bool, config: &Config, seed: u64) -> (Vec<String>, Vec<String>
         let said = run(&mut ends[a], step);
         ends[a].log.push(said);
         now += random(3);
-        // The wire between them, cut at random.
+        // The wire from this end to the other, cut at random.
         let bytes = run(&mut ends[a], |conn| all(conn.sender_mut().outgoing()));
         let cut = random(bytes.len() as u64 + 1) as usize;
         for part in [&bytes[..cut], &bytes[cut..]] {
@@ -94,7 +96,8 @@ fn script(sleeps: bool, config: &Config, seed: u64) -> (Vec<String>, Vec<String>
     (server.log, client.log, server.slept + client.slept)
 }
 
-/// Does something with a connection. Then lets it sleep, if it may.
+/// Calls `f` with the connection of `end`. Then makes the connection dormant and active again, if
+/// it may sleep.
 fn run<R>(end: &mut End, f: impl FnOnce(&mut Connection) -> R) -> R {
     let mut conn = end.conn.take().unwrap();
     let result = f(&mut conn);
@@ -122,7 +125,8 @@ fn hear(conn: &mut Connection, bytes: &[u8], now: Time) -> Vec<String> {
                 let room = conn.receiver_mut().spare_mut();
                 let n = room.len().min(rest.len());
                 room[..n].copy_from_slice(&rest[..n]);
-                conn.receiver_mut().commit_at(n, now);
+                conn.receiver_mut().commit(n);
+                conn.receiver_mut().set_read(Some(now), None);
                 rest = &rest[n..];
             }
             Ok(Step::Closed) | Err(_) => break,

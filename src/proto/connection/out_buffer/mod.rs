@@ -1,5 +1,5 @@
-//! Bytes waiting to be written: one buffer of encoded frames. Large shared payloads and frames that
-//! overtake are spliced in by reference.
+//! Bytes waiting to be written: one buffer of encoded frames. Large shared payloads and overtaking
+//! frames are not in this buffer, but are written between two parts of it: see `Splice`.
 //!
 //! ```text
 //! 0          mark   sent            end                 len
@@ -24,37 +24,39 @@ use core::{fmt, ops::Range};
 
 /// The least length of a new buffer, even if its first frame is shorter.
 const FIRST: usize = 16 << 10;
-/// A buffer longer than `LARGE` is freed once it was emptied `SMALL_USES` times in a row with at
-/// most a quarter of it used. If it were freed at once, every burst would allocate a new buffer.
+/// A buffer longer than `LARGE` bytes is freed once it was emptied `SMALL_USES` times in a row with
+/// at most a quarter of it used. If it were freed as soon as it is empty, every burst would
+/// allocate a new buffer.
 const LARGE: usize = 4 * FIRST;
 const SMALL_USES: u8 = 64;
 
 pub(crate) struct OutBuffer {
-    /// Frames in order, without spliced payloads. The vector is initialised to its length, so that
-    /// a header is stored as one array, and a payload is copied or masked directly into place.
+    /// The frames fed in order, without spliced payloads. All bytes up to the vector's length are
+    /// initialised. So a header is stored as one array, and a payload is copied or masked directly
+    /// to its place.
     bytes: Vec<u8>,
     /// The number of bytes of `bytes` that were written.
     sent: usize,
     /// The end of the content of `bytes`. Invariant: `mark <= sent <= end <= bytes.len()`, except
     /// that `mark` may be ahead of `sent` while a handshake's response is written.
     end: usize,
-    /// Where some frame begins, at or before `sent`. If `sent` is in the handshake's response,
-    /// `mark` is the response's end. The search for a boundary starts here, so it need not walk all
-    /// frames.
+    /// The offset at which some frame begins, at or before `sent`. If `sent` is in the handshake's
+    /// response, `mark` is the response's end. The search for a boundary starts at `mark`, so it
+    /// need not walk all frames.
     mark: usize,
     /// The number of unwritten bytes of all splices.
     spliced: usize,
     /// The number of unwritten spliced bytes that overtake, and so were not fed in order.
     overtaking: usize,
-    /// The content of the one splice that holds all overtaking control frames.
+    /// The overtaking control frames, which all belong to one splice.
     controls: Vec<u8>,
     /// The number of bytes of `controls` that were written.
     controls_sent: usize,
-    /// `origin + end` is the number of bytes ever fed in order. Moving or emptying `bytes` changes
-    /// `origin` too, so that positions stay valid.
+    /// `origin + end` is the number of bytes ever fed in order. A function that moves or empties
+    /// `bytes` adjusts `origin`, so that positions stay valid.
     origin: u64,
-    /// The content ends inside a message in chunks, so no other message may follow. A continuation,
-    /// a control frame or our Close may.
+    /// Whether the content ends inside a message in chunks, so that no other message may follow.
+    /// Only a continuation frame or a control frame may follow.
     pub(super) open: bool,
     pub(super) stall: Stall,
     /// How many times in a row a large buffer was emptied with at most a quarter of it used.
@@ -63,10 +65,10 @@ pub(crate) struct OutBuffer {
     longest: usize,
     pub(super) writes: Writes,
     memory: &'static Memory,
-    /// Bytes to write when `sent` reaches their offsets. Invariants: offsets never decrease, none
-    /// is before `mark` or `sent`, and no splice is empty. So without bytes to write there is no
-    /// splice, and `rewind` may run. Each function that adds to `splices` or takes from it keeps
-    /// this, and counts the bytes in `spliced` and `overtaking`.
+    /// The bytes to write when `sent` reaches their offsets. Invariants: offsets never decrease, no
+    /// offset is before `mark` or `sent`, and no splice is empty. So when no bytes are left to
+    /// write there is no splice, and `rewind` may run. Each function that changes `splices` keeps
+    /// these invariants, and updates `spliced` and `overtaking`.
     splices: VecDeque<Splice>,
 }
 
@@ -77,7 +79,9 @@ impl fmt::Debug for OutBuffer {
     }
 }
 
+/// Bytes that are written between two parts of `bytes`.
 struct Splice {
+    /// The offset in `bytes` before which these bytes are written.
     at: usize,
     kind: Kind,
     /// Whether a part of the splice was written. Then nothing may be placed before it.
@@ -87,11 +91,12 @@ struct Splice {
 enum Kind {
     /// The unwritten payload of the frame whose header lies before `at`.
     Payload(Bytes),
-    /// Whole control frames. Their bytes are in `controls`, because more control frames may join
-    /// them.
+    /// Whole control frames. Their bytes are in `OutBuffer::controls`, because more control frames
+    /// may join them.
     Controls,
-    /// Whole messages that overtake, and the number of their bytes written. Small messages share
-    /// one splice: a peer that reads nothing would otherwise cost a splice for each small answer.
+    /// Whole messages that overtake, and the number of their written bytes. Small messages share
+    /// one splice: otherwise a peer that reads nothing would cost a splice for each small reply to
+    /// it.
     First(Vec<u8>, usize),
 }
 
@@ -126,16 +131,16 @@ impl Default for OutBuffer {
 }
 
 impl OutBuffer {
-    /// A buffer for a queue of about `high_water` bytes. A buffer more than four times as long is
-    /// not kept: a single message needed it, and a new allocation costs little compared with
-    /// copying and writing that message. Without this bound, one message of 16 MiB pinned 16 MiB
-    /// through 64 more writes.
+    /// Makes an empty buffer for a queue of about `high_water` bytes. Once the buffer is more than
+    /// four times as long, it is freed as soon as it is empty. Only a single message can need that
+    /// length, and a new allocation costs little compared with copying and writing that message.
+    /// Without this rule, one message of 16 MiB kept 16 MiB allocated during 64 more writes.
     #[inline(always)]
     pub(super) fn new(high_water: usize) -> Self {
         Self { longest: high_water.saturating_mul(4).max(LARGE), ..Self::default() }
     }
 
-    /// Continues the positions of a buffer that was empty after `fed` bytes.
+    /// Continues the positions of an earlier buffer, which was empty after `fed` bytes.
     pub(super) fn begin_at(&mut self, fed: u64) {
         self.origin = fed;
     }
@@ -162,14 +167,15 @@ impl OutBuffer {
         self.fed().wrapping_sub((self.len() - self.overtaking) as u64)
     }
 
-    /// The next `n` bytes behind the content. The caller fills them, then calls
+    /// Returns the next `n` bytes behind the content. The caller fills them, then calls
     /// [`filled`](Self::filled).
     #[inline]
     pub(super) fn room(&mut self, n: usize) -> &mut [u8] {
         self.room_keeping(n, 0)
     }
 
-    /// [`room`](Self::room), but the first `keep` bytes were filled in before and are kept.
+    /// Works as [`room`](Self::room), but keeps the first `keep` bytes of the room, which the
+    /// caller has filled before.
     #[inline]
     pub(super) fn room_keeping(&mut self, n: usize, keep: usize) -> &mut [u8] {
         if self.bytes.len() - self.end < n {
@@ -194,7 +200,7 @@ impl OutBuffer {
         true
     }
 
-    /// The bytes that [`room`](Self::room) returned and the caller has filled, in the range `lies`.
+    /// Returns bytes of the room that the caller has filled; `lies` is their range in the room.
     pub(super) fn built(&self, lies: Range<usize>) -> &[u8] {
         self.bytes.get(self.end..).and_then(|room| room.get(lies)).unwrap_or_default()
     }
@@ -211,8 +217,8 @@ impl OutBuffer {
         self.filled(bytes.len());
     }
 
-    /// Makes room for `n` bytes behind the content, of which the first `keep` bytes are kept.
-    /// Offsets that callers keep become invalid.
+    /// Makes room for `n` bytes behind the content, and keeps the first `keep` bytes of the room.
+    /// Offsets that callers hold become invalid.
     #[cold]
     #[inline(never)]
     fn grow(&mut self, n: usize, keep: usize) {
@@ -221,14 +227,14 @@ impl OutBuffer {
         }
         let keep = keep.min(self.bytes.len() - self.end);
         // Written bytes are dropped here at the latest, so that a queue that is never empty does
-        // not grow for ever. They are dropped only if that frees at least as many bytes as it
-        // moves, so that each byte is moved at most once on average.
+        // not grow for ever. To drop them, the bytes behind them are moved. This is done only if it
+        // frees at least as many bytes as it moves. So each byte is moved at most once on average.
         let rest = self.end - self.sent;
         if self.sent > 0 && self.sent >= rest {
             self.move_mark();
             // `mark` is ahead of `sent` while a handshake's response is written.
             if self.mark <= self.sent && self.mark >= self.end - self.mark {
-                // Bytes are kept from `mark` on, not only from `sent` on: the search for boundaries
+                // The bytes from `mark` to `sent` are kept too, because the search for boundaries
                 // needs the header of the frame under way.
                 self.drop_front(keep);
                 if self.bytes.len() - self.end >= n {
@@ -245,9 +251,9 @@ impl OutBuffer {
         (self.memory.give)(core::mem::replace(&mut self.bytes, bytes));
     }
 
-    /// Moves the bytes behind `mark`, and `keep` bytes of room, to the front. Needs `mark <= sent`,
-    /// and so much room. No splice is before `mark`. Offsets that callers keep become invalid,
-    /// positions do not.
+    /// Moves the bytes from `mark` on, and the first `keep` bytes of the room, to the front. Needs
+    /// `mark <= sent`, and at least `keep` bytes of room. Offsets that callers hold become invalid;
+    /// positions stay valid.
     fn drop_front(&mut self, keep: usize) {
         let n = self.mark;
         self.bytes.copy_within(n..self.end + keep, 0);
@@ -258,7 +264,7 @@ impl OutBuffer {
         (self.mark, self.sent, self.end) = (0, self.sent - n, self.end - n);
     }
 
-    /// Begins at the front again, once nothing is left to write. Needs that there is no splice.
+    /// Starts at the front again, once nothing is left to write. Needs that there is no splice.
     #[inline]
     fn rewind(&mut self) {
         if self.bytes.len() > LARGE {
@@ -268,7 +274,8 @@ impl OutBuffer {
         (self.mark, self.sent, self.end) = (0, 0, 0);
     }
 
-    /// Frees a large buffer if its length is no longer needed. `end` still says how much was used.
+    /// Frees a large buffer if its length is no longer needed. `end` must still be the number of
+    /// bytes used.
     #[cold]
     fn free_if_unneeded(&mut self) {
         self.small_uses = if self.end > self.bytes.len() / 4 { 0 } else { self.small_uses + 1 };
@@ -278,8 +285,8 @@ impl OutBuffer {
         }
     }
 
-    /// Replaces the present buffer by `bytes` if the present buffer is empty and shorter. Otherwise
-    /// drops `bytes`.
+    /// Replaces the present buffer with `bytes` if the present buffer is empty and shorter.
+    /// Otherwise drops `bytes`.
     #[inline]
     pub(super) fn lend(&mut self, bytes: Vec<u8>) {
         if self.bytes.len() < bytes.len() && self.end == 0 {
@@ -287,7 +294,7 @@ impl OutBuffer {
         }
     }
 
-    /// Gives the buffer away if it is empty.
+    /// Returns the buffer if it is empty, and otherwise an empty `Vec`.
     #[inline]
     pub(crate) fn reclaim(&mut self) -> Vec<u8> {
         if self.end > 0 { Vec::new() } else { core::mem::take(&mut self.bytes) }
@@ -298,8 +305,8 @@ impl OutBuffer {
         self.mark = self.end;
     }
 
-    /// Appends a payload behind its header. The payload is written in place, without a copy. The
-    /// header must be the last content, because the payload takes no room in `bytes`.
+    /// Splices a payload behind its header, without a copy. The header must be the last content,
+    /// because the payload takes no room in `bytes`.
     pub(super) fn splice(&mut self, payload: Bytes) {
         self.spliced += payload.len();
         self.origin = self.origin.wrapping_add(payload.len() as u64);
@@ -310,8 +317,8 @@ impl OutBuffer {
     }
 
     /// Drops the unwritten bytes, after a failed write. Nothing is fed afterwards, so `open` and
-    /// the memory may stay. `written` does not change, and `fed` falls back to it. So the ledger
-    /// counts the dropped bytes before this call.
+    /// the memory may stay. The result of `written` does not change, and `fed` moves back to it. So
+    /// the ledger must count the dropped bytes before this call.
     pub(super) fn drop_unwritten(&mut self) {
         let written = self.written();
         self.splices.clear();
@@ -327,7 +334,8 @@ impl OutBuffer {
         self.stall != Stall::No
     }
 
-    /// Reports that the stream refused bytes. Without bytes there is nothing to wait for.
+    /// Reports that the stream refused bytes. If there are no bytes to write, the report is
+    /// ignored.
     pub(crate) fn write_blocked(&mut self) {
         if self.len() > 0 {
             self.stall.set(true);
@@ -344,13 +352,13 @@ impl OutBuffer {
         }
     }
 
-    /// A range of `bytes`.
+    /// Returns a range of `bytes`.
     #[inline]
     fn between(&self, from: usize, to: usize) -> &[u8] {
         self.bytes.get(from..to).unwrap_or_default()
     }
 
-    /// Takes the `n` bytes that the stream accepted. Progress ends a stall.
+    /// Removes the `n` bytes that the stream accepted. Progress ends a stall.
     #[inline]
     fn advance(&mut self, n: usize) {
         assert!(n <= self.len(), "advanced past the end");
@@ -369,7 +377,7 @@ impl OutBuffer {
         }
     }
 
-    /// Takes `n` bytes in the order of `Outgoing::chunks_vectored`.
+    /// Removes `n` bytes in the order of `Outgoing::chunks_vectored`.
     #[inline(never)]
     fn advance_spliced(&mut self, mut n: usize) {
         while n > 0 {
@@ -400,8 +408,8 @@ impl OutBuffer {
                     self.controls_sent = 0;
                 }
                 self.splices.pop_front();
-                // Every splice ends a frame. `mark` must pass the frame's header here: without its
-                // splice, `find` would look for the payload in `bytes`.
+                // A frame ends with this splice. `mark` must pass the frame's header now: once the
+                // splice is gone, `find` would look for the frame's payload in `bytes`.
                 self.mark = self.sent;
             }
         }

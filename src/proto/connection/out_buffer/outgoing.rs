@@ -1,4 +1,4 @@
-//! The buffer from the writer's point of view.
+//! The outgoing buffer as the writer sees it: a [`Buf`].
 use super::OutBuffer;
 use bytes::Buf;
 
@@ -10,8 +10,8 @@ use bytes::Buf;
 pub struct Outgoing<'a>(pub(crate) &'a mut OutBuffer);
 
 impl Outgoing<'_> {
-    /// All the bytes, if they are one slice, for a write that is not vectored. They are one slice
-    /// unless a payload is shared or a frame overtakes.
+    /// Returns all the bytes, if they are one slice, for a write that is not vectored. They are one
+    /// slice unless a payload is spliced or a frame overtakes.
     #[inline]
     pub(crate) fn single(&self) -> Option<&[u8]> {
         let out = &*self.0;
@@ -51,8 +51,8 @@ impl OutBuffer {
         }
     }
 
-    /// The bytes in the order in which `advance` takes them: the content up to each splice, then
-    /// the splice.
+    /// Lists the bytes in the order in which `advance` removes them: the content up to each splice,
+    /// then the splice.
     #[cfg(feature = "std")]
     fn chunks_vectored<'a>(&'a self, dst: &mut [std::io::IoSlice<'a>]) -> usize {
         let tail = (self.end, &[][..]);

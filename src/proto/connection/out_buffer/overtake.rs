@@ -4,8 +4,8 @@ use super::{Kind, OutBuffer, Splice, Stall};
 use crate::proto::frame::{Header, OpCode};
 use alloc::vec::Vec;
 
-/// Messages that overtake share a splice up to this many bytes. The bound keeps control frames from
-/// waiting long, because they wait until a splice under way is written.
+/// Messages that overtake share a splice of up to this many bytes. A longer splice would keep
+/// control frames waiting, because they wait until a splice under way is written.
 const GROUP: usize = 4 << 10;
 
 /// A place between two frames.
@@ -22,27 +22,28 @@ impl OutBuffer {
         self.find(|_| true);
     }
 
-    /// The first boundary at offset `sent` or later where a message begins, or else the end of the
-    /// content. `None` if the content ends inside a message in chunks.
+    /// The first boundary at offset `sent` or later at which a message begins, or else the end of
+    /// the content. `None` if no message begins there and the content ends inside a message in
+    /// chunks.
     fn message_boundary(&mut self) -> Option<Boundary> {
-        // The place is behind control frames. So it is the same before and after data is fed, and
-        // messages that overtake keep their order.
+        // The boundary found is behind control frames. So feeding data does not change the
+        // boundary, and messages that overtake keep their order.
         let found = self.find(|opcode| matches!(opcode, OpCode::Text | OpCode::Binary));
         (found.at < self.end || !self.open).then_some(found)
     }
 
-    /// Walks our own headers from `mark` to the first boundary at or behind `sent` that is in front
-    /// of a `wanted` frame, or to the end. The splices that the boundary counts belong to earlier
-    /// frames, or are under way. Moves `mark` forward, at most to `sent`, so that the next search
-    /// is short.
+    /// Walks our own headers from `mark` on. Stops at the first `wanted` frame that begins at or
+    /// behind `sent`, or else at the end. `Boundary::splices` counts the splices in front of the
+    /// boundary: those of earlier frames, and one that is under way. Moves `mark` forward, at most
+    /// to `sent`, so that the next search is short.
     fn find(&mut self, wanted: impl Fn(OpCode) -> bool) -> Boundary {
         let (mut at, mut splices) = (self.mark, 0);
         loop {
             if at <= self.sent {
                 self.mark = at;
             }
-            // A payload spliced in here belongs to the frame before, and a splice under way must be
-            // completed. Both are before the boundary.
+            // A payload spliced at `at` belongs to the frame before, and a splice under way must be
+            // completed first. Both are before the boundary.
             while self
                 .splices
                 .get(splices)
@@ -61,7 +62,7 @@ impl OutBuffer {
                 return Boundary { at, splices };
             }
             at += len;
-            // A payload that is spliced in behind its header takes no room in `bytes`.
+            // A payload that is spliced behind its header takes no room in `bytes`.
             let spliced = self.splices.iter().skip(splices).find(|s| s.kind.is_payload());
             if spliced.is_none_or(|s| s.at != at) {
                 at += header.payload_len as usize;
@@ -69,27 +70,28 @@ impl OutBuffer {
         }
     }
 
-    /// Our header at `at`, and its length.
+    /// Parses our header at `at`; returns the header and its length.
     fn header(&self, at: usize) -> Option<(Header, usize)> {
         Header::parse(self.bytes.get(at..self.end)?).ok().flatten()
     }
 
-    /// Whether new control frames may overtake now: all earlier control frames are written.
+    /// Whether new control frames may overtake now: all control frames that overtook before are
+    /// written.
     #[inline]
     pub(in crate::proto::connection) fn takes_controls(&self) -> bool {
         self.controls.is_empty()
     }
 
-    /// Scratch space: new overtaking control frames are appended here, then given a place by
-    /// `place_controls` or `append_controls`. Until then `len` does not count them.
+    /// Scratch space: the caller appends new overtaking control frames here. Then `place_controls`
+    /// or `append_controls` gives them their place. Until then `len` does not count them.
     pub(in crate::proto::connection) fn controls(&mut self) -> &mut Vec<u8> {
         &mut self.controls
     }
 
-    /// Places the bytes of `controls` behind its first `placed` bytes, which have a place already:
-    /// the new bytes join their splice. If `placed` is 0, the bytes go before all data frames of
-    /// which nothing has been written. No other byte moves. There must be new bytes, because no
-    /// splice is empty.
+    /// Gives the new frames in `controls` their place; its first `placed` bytes have a place
+    /// already. If `placed` is not 0, the new frames join the splice of those bytes. Otherwise they
+    /// go before all data frames of which nothing has been written. No other byte moves. There must
+    /// be new frames, because no splice may be empty.
     pub(in crate::proto::connection) fn place_controls(&mut self, placed: usize) {
         let new = self.controls.len() - placed;
         self.spliced += new;
@@ -101,8 +103,8 @@ impl OutBuffer {
         self.splices.insert(splices, Splice { at, kind: Kind::Controls, begun: false });
     }
 
-    /// Drops the frames in `controls` if nothing fed in order comes after them, and if none of
-    /// their bytes was written.
+    /// Drops the frames in `controls` if nothing fed in order comes after them, and if no byte of
+    /// them was written.
     pub(in crate::proto::connection) fn drop_last_controls(&mut self) {
         let end = self.end;
         let last = |s: &Splice| matches!(s.kind, Kind::Controls) && s.at == end && !s.begun;
@@ -112,8 +114,8 @@ impl OutBuffer {
         }
     }
 
-    /// Cuts the overtaking control frames to their first `len` bytes, which include those written.
-    /// If no unwritten byte is left, the caller removes the splice.
+    /// Cuts the overtaking control frames to their first `len` bytes, which include all written
+    /// bytes. If no unwritten byte is left, the caller must remove the splice.
     fn cut_controls(&mut self, len: usize) {
         let dropped = self.controls.len() - len;
         self.spliced -= dropped;
@@ -121,9 +123,9 @@ impl OutBuffer {
         self.controls.truncate(len);
     }
 
-    /// Drops every frame of which nothing was written. Needs that only control frames are left, as
-    /// behind our Close. The frame under way stays whole: a peer that reads on would report half a
-    /// frame as a violation.
+    /// Drops every frame of which nothing was written. Needs that all unwritten frames are control
+    /// frames, as after our Close. The frame under way stays whole, because a peer that reads on
+    /// would report a cut frame as a violation.
     pub(in crate::proto::connection) fn truncate_controls(&mut self) {
         debug_assert!(self.splices.iter().all(|splice| matches!(splice.kind, Kind::Controls)));
         self.end = self.find(|_| true).at;
@@ -141,8 +143,8 @@ impl OutBuffer {
         }
     }
 
-    /// Moves the frames in `controls`, none of which has a place, to the end of the content. For a
-    /// buffer without bytes to write, in which they have nothing to overtake.
+    /// Moves the frames in `controls`, which have no place yet, to the end of the content. Call
+    /// this if the buffer has no bytes to write, so that the frames have nothing to overtake.
     pub(in crate::proto::connection) fn append_controls(&mut self) {
         let mut controls = core::mem::take(&mut self.controls);
         self.append(&controls);
@@ -150,10 +152,10 @@ impl OutBuffer {
         self.controls = controls; // the memory is kept
     }
 
-    /// Moves the whole messages in `frames`, which must not be empty, to their place: before the
-    /// first message of which nothing has been written, and behind everything that overtook
-    /// earlier. If that place is not known yet, leaves `frames` as it is. Otherwise `frames` is
-    /// empty afterwards.
+    /// Moves the whole messages in `frames`, which must not be empty, to their place. This place is
+    /// before the first message of which nothing has been written, and behind everything that
+    /// overtook before. If that place is not known yet, inside a message in chunks, `frames` stays
+    /// as it is. Otherwise `frames` is empty afterwards.
     pub(in crate::proto::connection) fn overtake_messages(&mut self, frames: &mut Vec<u8>) {
         let Some(Boundary { at, mut splices }) = self.message_boundary() else { return };
         while self.splices.get(splices).is_some_and(|s| s.at == at) {
@@ -179,14 +181,15 @@ impl OutBuffer {
     }
 
     /// Drops every data frame of which nothing has been written, for a Close that overtakes.
-    /// Returns the number of dropped bytes, of both sequences. The difference in
-    /// [`first_len`](Self::first_len) says how many of these overtook.
+    /// Returns the number of dropped bytes: of messages fed in order, and of messages that
+    /// overtook. The change of [`first_len`](Self::first_len) is the number of dropped bytes that
+    /// overtook.
     pub(in crate::proto::connection) fn truncate(&mut self) -> usize {
         let before = self.len();
         let overtaking = self.overtaking;
         let fed = self.fed();
-        // Control frames in order before the data stay: they are not messages, so they do not count
-        // as dropped.
+        // Control frames that were fed in order before the data stay: they are no messages, so they
+        // must not count as dropped.
         let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
         let mut i = 0;
         self.splices.retain_mut(|splice| {
@@ -210,7 +213,7 @@ impl OutBuffer {
         self.end = at;
         let dropped = before - self.len();
         // The bytes fed in order now end here. Later bytes reuse the positions of the dropped
-        // bytes, and `Ledger::lost_from` keeps the dropped messages from counting as written.
+        // bytes. `Ledger::lost_from` then keeps the dropped messages from counting as written.
         let in_order = (dropped - (overtaking - self.overtaking)) as u64;
         self.origin = fed.wrapping_sub(in_order).wrapping_sub(at as u64);
         self.open = false;
@@ -218,7 +221,7 @@ impl OutBuffer {
     }
 }
 
-/// The length of all frames that have a byte among the first `sent` bytes.
+/// Returns the total length of the frames that have a byte among the first `sent` bytes.
 fn whole_frames(frames: &[u8], sent: usize) -> usize {
     let mut whole = 0;
     while whole < sent

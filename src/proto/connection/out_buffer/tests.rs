@@ -20,7 +20,7 @@ fn frame(len: usize, filler: u8) -> Vec<u8> {
     frame
 }
 
-/// All outgoing bytes.
+/// Writes everything; returns the written bytes.
 fn rest(out: &mut OutBuffer) -> Vec<u8> {
     let mut out = Outgoing(out);
     let mut rest = vec![0; out.remaining()];
@@ -59,7 +59,7 @@ fn it_begins_with_16_kib_and_doubles() {
     assert_eq!(traffic(), (vec![FIRST], vec![100]));
 }
 
-/// 16 frames of 1 KiB fill the buffer; some are written, and one more frame is appended.
+/// 16 frames of 1 KiB fill the buffer. Then some bytes are written, and one more frame is appended.
 #[test]
 fn what_is_written_is_let_go_where_that_frees_as_much_as_it_moves() {
     for (written, let_go) in [
@@ -67,7 +67,7 @@ fn what_is_written_is_let_go_where_that_frees_as_much_as_it_moves() {
         (7 * 1024, false),
         (8 * 1024 - 1, false),
         (8 * 1024, true),
-        (8 * 1024 + 1, true), // in the middle of a frame, which stays
+        (8 * 1024 + 1, true), // in the middle of a frame, which stays whole
         (9 * 1024 - 1, true),
         (15 * 1024, true),
         (16 * 1024 - 1, true),
@@ -93,7 +93,7 @@ fn what_is_written_is_let_go_where_that_frees_as_much_as_it_moves() {
         assert_eq!(rest(&mut out), all[written..], "{written}");
         assert_eq!((out.fed(), out.written()), (17 * 1024, 17 * 1024));
     }
-    // If moving does not free enough, the buffer grows as well.
+    // If dropping the written bytes does not give enough room, the buffer grows too.
     let mut out = buffer();
     (0..16).for_each(|filler| out.append(&frame(1024, filler)));
     write(&mut out, 8 * 1024);
@@ -157,7 +157,7 @@ fn a_large_buffer_that_is_hardly_used_is_given_up_after_a_while() {
     assert_eq!(traffic(), (vec![], vec![large]));
     use_it(&mut out, 100);
     assert_eq!(traffic(), (vec![FIRST], vec![]));
-    // A buffer that is longer than any queue should be is freed at once.
+    // A buffer longer than four times `high_water` is freed as soon as it is empty.
     let mut out = OutBuffer { memory: &COUNTED, ..OutBuffer::new(1 << 20) };
     use_it(&mut out, (4 << 20) + 1);
     assert_eq!(traffic(), (vec![(4 << 20) + 1], vec![(4 << 20) + 1]));

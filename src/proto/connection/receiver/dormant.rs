@@ -11,7 +11,8 @@ pub(in crate::proto::connection) struct Kept {
 }
 
 impl Receiver {
-    /// Whether no byte of a message waits, and more may come.
+    /// Whether the connection is open and no byte of the next message has arrived. Always `false`
+    /// if messages may be compressed.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
         self.is_idle() && self.inflate.is_none()
     }

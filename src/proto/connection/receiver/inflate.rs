@@ -1,9 +1,9 @@
-//! Compressed messages (RFC 7692 §6.2), inflated into a separate buffer as their bytes arrive.
+//! Inflates compressed messages (RFC 7692 §6.2) into a separate buffer as their bytes arrive.
 //!
-//! The wire bytes are unmasked in place, and dropped once inflated. The output is limited while it
-//! grows, so that a decompression bomb is stopped before it fills memory. The receiver enforces the
-//! rules on frames, fragments and their limits. Without the feature `deflate`, `no_inflate`
-//! replaces this module.
+//! The wire bytes are unmasked in the receive buffer, and dropped once inflated. The output is
+//! limited while it grows, so that a decompression bomb is stopped before it fills memory. The
+//! receiver enforces the rules on frames and fragments, and their limits. When the feature
+//! `deflate` is off, `no_inflate` replaces this module.
 mod stream;
 
 use super::{Receiver, walk::Stop};
@@ -24,14 +24,15 @@ use core::ops::Range;
 use std::boxed::Box;
 use stream::Ending;
 
-/// The most bytes that are inflated for one chunk.
+/// The largest number of bytes that are inflated for one chunk.
 const CHUNK: usize = 16 << 10;
 
 pub(super) type Handle = Box<Inflate>;
 
 /// The receiving side of permessage-deflate.
 pub(super) struct Inflate {
-    /// Whether the decompressor is kept between messages.
+    /// Whether the peer compresses with context takeover, so that the decompressor is kept between
+    /// messages.
     takeover: bool,
     /// The setting [`Deflate::memory`](crate::deflate::Deflate::memory).
     memory: usize,
@@ -39,8 +40,8 @@ pub(super) struct Inflate {
     /// The inflated bytes of the message. If the message is received in chunks, only the bytes not
     /// handed out yet.
     out: Output,
-    /// The number of bytes in the receive buffer that are already unmasked. They wait because the
-    /// output was full, and must not be unmasked again.
+    /// The number of wire bytes in the receive buffer that are unmasked already. They wait because
+    /// the output was full, and must not be unmasked again.
     unmasked: usize,
     /// The number of compressed bytes of the message taken so far.
     taken: u64,
@@ -48,7 +49,7 @@ pub(super) struct Inflate {
     /// they end the message, because the end is inflated differently: see `finish`.
     last: [u8; 2],
     kept: u8,
-    /// Set if the output became full after the message's last byte was taken.
+    /// `Some` if the output became full after the message's last byte was taken.
     ending: Option<Ending<u8>>,
 }
 
@@ -82,8 +83,8 @@ impl Inflate {
         self.taken
     }
 
-    /// Inflates the next `n` wire bytes of the message; `end` says that they are the message's
-    /// last. Returns the number of bytes taken. The output grows to at most `limit` bytes and one
+    /// Inflates the next `n` wire bytes of the message. `end`: whether they are the message's last
+    /// bytes. Returns the number of bytes taken. The output grows to at most `limit` bytes and one
     /// more, which shows that the message is too long. Without a limit, the output grows to at most
     /// [`CHUNK`] bytes.
     pub(super) fn take(
@@ -138,7 +139,8 @@ impl Inflate {
         self.out.clear();
     }
 
-    /// Gives the buffer back to the thread if it is empty. Called before a wait.
+    /// Gives the buffer back to the thread if it is empty. The receiver calls this when a wait may
+    /// follow.
     pub(super) fn give_back(&mut self) {
         if self.out.len() == 0 {
             self.out.give();

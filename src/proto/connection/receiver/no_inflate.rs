@@ -1,5 +1,5 @@
-//! Replaces `inflate` without the feature `deflate`. No message is compressed, so this type has no
-//! values.
+//! Replaces `inflate.rs` when the feature `deflate` is off. No message is compressed, so the type
+//! `Inflate` has no values.
 use super::{Receiver, walk::Stop};
 use crate::proto::{
     config::Config,

@@ -24,7 +24,7 @@ pub(super) struct InProgress {
 /// How a message is handed out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Handing {
-    /// As a whole message: all of it so far is in the buffer.
+    /// As a whole message. Its received part is in the buffer.
     Whole,
     /// In chunks. The first chunk was handed out.
     Chunks,
@@ -65,7 +65,8 @@ pub(super) struct Limits {
     pub(super) max_message: usize,
     max_frame: Option<usize>,
     fragments: u32,
-    /// A frame shorter than this, and a message in one such frame, is within all limits.
+    /// A frame whose payload is shorter than this is within all limits. So is a message that
+    /// consists of one such frame.
     pub(super) below: usize,
 }
 
@@ -76,15 +77,16 @@ impl Limits {
         Self { max_message, max_frame, fragments: config.max_fragments.max(1), below }
     }
 
-    /// The most bytes of a message on the wire. Incompressible data grows when it is compressed: a
-    /// little with zlib, by an eighth with the simplest encoders.
+    /// The largest number of payload bytes that a message may have on the wire. Incompressible data
+    /// grows when it is compressed: a little with zlib, and by an eighth with the simplest
+    /// encoders.
     fn on_the_wire(&self, compressed: bool) -> usize {
         let most = self.max_message;
         if compressed { most.saturating_add(most / 8).saturating_add(1 << 10) } else { most }
     }
 
-    /// Checks whether a message handed out whole may have `more` bytes after `kept` bytes, and
-    /// `fragments` fragments.
+    /// Checks the limits on a message handed out whole: whether `more` bytes may follow `kept`
+    /// bytes, and whether it may have `fragments` fragments.
     pub(super) fn check_message(
         &self,
         compressed: bool,

@@ -1,4 +1,4 @@
-//! The common case, decided in a few comparisons.
+//! The common case of receiving, which needs only a few comparisons.
 //!
 //! `quick` leaves rare and invalid input unchanged to the state machine, so that each rule is
 //! enforced in one place only.
@@ -11,8 +11,9 @@ use crate::proto::{
 };
 
 impl Receiver {
-    /// Decides two cases: no input is left, or a whole message in one frame of less than 64 KiB is
-    /// here. `quick` leaves everything else, including violations, unchanged to `step_slow`.
+    /// Decides three cases. Either no input is left, or a whole message in one frame of less than
+    /// 64 KiB has arrived, or a part of such a frame, which can wait for its rest. `quick` leaves
+    /// everything else, including violations, unchanged to `step_slow`.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         if self.buf.wire_len() == 0 {
@@ -24,8 +25,8 @@ impl Receiver {
         }
         let payload = self.buf.ahead(header.len, header.payload_len);
         if !self.buf.reaches(payload.end) {
-            // The header is complete, and the frame can wait in place until the rest arrives. This
-            // is the same decision as `waits` in `walk`.
+            // The header is complete, and the frame can wait in the buffer until the rest arrives.
+            // `waits` in `walk` makes the same decision.
             let waits = self.buf.reaches(payload.start)
                 && self.buf.holds(header.len + header.payload_len)
                 && (header.opcode == OpCode::Binary || self.begins_text(header.len));
@@ -58,7 +59,7 @@ impl Receiver {
         Step::NeedInput
     }
 
-    /// Updates the limit below which `quick` may take messages.
+    /// Updates the length below which `quick` may handle messages.
     #[inline]
     pub(super) fn set_quick(&mut self) {
         let open =

@@ -1,4 +1,4 @@
-//! Times of the last read, and how many messages it delivered so far.
+//! The times of the last read, and the number of messages handed out since that read.
 use super::Receiver;
 use crate::proto::{message::Arrival, time::Time};
 
@@ -14,33 +14,18 @@ pub(super) struct LastRead {
 }
 
 impl Receiver {
-    /// [`commit`](Self::commit) with the time of the read, for
-    /// [`Info::read_at`](crate::Info::read_at).
-    ///
-    /// # Panics
-    ///
-    /// If `n` is more than the room of [`spare_mut`](Self::spare_mut).
+    /// Sets when the last read was made, for [`Info::read_at`](crate::Info::read_at), and when its
+    /// bytes arrived, for [`Info::arrived`](crate::Info::arrived). Call this right before or right
+    /// after the bytes are committed. The times apply to later reads until the next call; set
+    /// `None` for a time that is not known.
     #[inline]
-    pub fn commit_at(&mut self, n: usize, time: Time) {
-        self.read.at = Some(time);
-        self.commit(n);
+    pub fn set_read(&mut self, at: Option<Time>, arrived: Option<Arrival>) {
+        (self.read.at, self.read.arrived) = (at, arrived);
     }
 
-    /// Sets when the bytes of a read arrived, for [`Info::arrived`](crate::Info::arrived). Call
-    /// this right before or right after the bytes are committed. The value applies to later reads
-    /// until the next call; set `None` for a read without a time.
-    #[inline]
-    pub fn set_arrival(&mut self, arrived: Option<Arrival>) {
-        self.read.arrived = arrived;
-    }
-
-    /// Sets the time of a read. `arrived` is `None` if the stream has no timestamps, so that a time
-    /// set by the caller stays.
-    pub(crate) fn set_read(&mut self, at: Time, arrived: Option<Option<Arrival>>) {
+    /// [`set_read`](Self::set_read) for a read of bytes that arrived with an earlier read.
+    pub(crate) fn set_read_at(&mut self, at: Time) {
         self.read.at = Some(at);
-        if let Some(arrived) = arrived {
-            self.read.arrived = arrived;
-        }
     }
 
     /// When the last read was made, if the caller gave the time.

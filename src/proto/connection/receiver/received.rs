@@ -41,7 +41,8 @@ impl Receiver {
         }
     }
 
-    /// Facts about the current message besides its payload. The call parses the next header.
+    /// Returns facts about the current message besides its payload. The call costs time, because it
+    /// parses the next header.
     pub fn info(&self) -> Info {
         let more = self.between_messages() && self.more(self.buf.wire());
         let whole = !matches!(self.current, Current::Chunk { last: false, .. });
@@ -70,10 +71,10 @@ impl Receiver {
         false
     }
 
-    /// The current message, owned; [`OwnedMessage`] says which memory it keeps alive. A message of
-    /// up to 4 KiB is copied into a block that it shares with other messages. A longer message that
-    /// fills at least half of the buffer takes the buffer, and a new buffer is allocated. Any other
-    /// message is copied. Ends the current message.
+    /// Returns the current message as an owned value; [`OwnedMessage`] says which memory it keeps
+    /// alive. A message of up to 4 KiB is copied into a block that it shares with other messages. A
+    /// longer message that fills at least half of the buffer keeps that buffer, and the receiver
+    /// gets a new one. Any other message is copied. Ends the current message.
     pub fn take_message(&mut self) -> Option<OwnedMessage> {
         let Current::Message(kind) = self.current else { return None };
         if let Some(message) = self.message().filter(|it| it.as_bytes().len() <= block::LARGEST) {

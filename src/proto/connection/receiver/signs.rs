@@ -1,5 +1,5 @@
-//! Answers for the deadlines: whether any bytes arrived, whether data arrived, and whether a frame
-//! has begun.
+//! Tells the deadlines whether any bytes arrived, whether data arrived, and whether a frame is
+//! incomplete.
 use super::{Receiver, State, progress::Handing};
 use crate::proto::frame::Header;
 
@@ -9,16 +9,17 @@ impl Receiver {
         self.heard
     }
 
-    /// Whether bytes arrived since the last call.
+    /// Whether bytes arrived since the last call of `take_heard`. This call resets the result to
+    /// `false`.
     pub(in crate::proto::connection) fn take_heard(&mut self) -> bool {
         core::mem::take(&mut self.heard)
     }
 
-    /// A number that changes with each message that ends, and with each payload byte of a data
-    /// frame that arrives. It is `None` while input remains that was not stepped over.
+    /// Returns a number that changes with each message that ends, and with each payload byte of a
+    /// data frame that arrives. `None` if there is input that `step` has not processed yet.
     ///
-    /// The number is the bytes consumed minus `not_data`, so `quick` counts nothing for the
-    /// messages that it takes.
+    /// The number is the count of consumed bytes minus `not_data`. So `quick` need not count the
+    /// messages that it handles.
     pub(in crate::proto::connection) fn data_mark(&self) -> Option<u64> {
         let consumed = self.place().wrapping_sub(self.not_data);
         let ahead = match &self.state {
@@ -39,8 +40,8 @@ impl Receiver {
         Some(consumed.wrapping_add(ahead))
     }
 
-    /// The position in the stream where the partial frame began. `None` without a partial frame,
-    /// and for frames handed out in chunks, which have no deadline.
+    /// The position in the received bytes at which the partial frame began. `None` without a
+    /// partial frame, and inside a frame handed out in chunks, which has no deadline.
     pub(crate) fn partial_frame(&self) -> Option<u64> {
         match self.state {
             State::Payload { .. } if self.handing() == Some(Handing::Chunks) => None,

@@ -42,7 +42,7 @@ fn read(rx: &mut Receiver, mut wire: &[u8]) {
     }
 }
 
-/// `quick` takes the common case. If it declined, `step_slow` would give the same result, only
+/// `quick` handles the common case. If it declined, `step_slow` would give the same result, only
 /// slower, and no other test would notice.
 #[test]
 fn the_common_case_is_decided_by_quick() {
@@ -61,7 +61,7 @@ fn the_common_case_is_decided_by_quick() {
                 assert_eq!(rx.quick(), Some(Step::Message));
                 assert_eq!(rx.payload().len(), len);
                 assert_eq!(rx.quick(), Some(Step::NeedInput));
-                // `quick` also takes a message that comes after all input was consumed.
+                // `quick` also handles a message that arrives after all input was consumed.
                 read(&mut rx, &wire);
                 assert_eq!(rx.quick(), Some(Step::Message));
             }
@@ -90,13 +90,13 @@ fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_mac
         read(&mut rx, &[&small[..], &wire[..700]].concat());
         assert_eq!(rx.quick(), Some(Step::Message));
         assert_eq!(rx.quick(), Some(Step::NeedInput));
-        // A frame that is longer than one read does not wait in place.
+        // A frame that is longer than one read does not wait in the buffer.
         let mut rx = receiver(role, &Config { read_buffer: 1000, ..Config::default() });
         let wire = frame(role, OpCode::Binary, 2000);
         read(&mut rx, &wire[..100]);
         assert_eq!(rx.quick(), None);
 
-        // `quick` continues behind input that it left to the state machine.
+        // After input that it left to the state machine, `quick` handles messages again.
         let mut rx = receiver(role, &Config::default());
         let ping = frame(role, OpCode::Ping, 3);
         let data = frame(role, OpCode::Binary, 3);
@@ -121,8 +121,8 @@ fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_mac
     }
 }
 
-/// An unmasked text is checked in place while it arrives. A masked text must be unmasked first, so
-/// the state machine takes it.
+/// An unmasked text is checked in the buffer while it arrives. A masked text must be unmasked
+/// first, so `quick` leaves it to the state machine.
 #[test]
 fn a_partial_text_waits_in_place_as_long_as_it_is_one() {
     use super::Delivery::Whole;
@@ -181,7 +181,7 @@ fn the_first_reason_for_cutting_off_stays_and_none_comes_behind_the_end() {
     assert_eq!(rx.failure(), None);
 }
 
-/// Compressed bytes do not stay in the buffer, so a long frame asks for no more room.
+/// Compressed bytes do not stay in the buffer, so a long compressed frame needs no longer buffer.
 #[cfg(feature = "deflate")]
 #[test]
 fn a_compressed_frame_is_read_in_ordinary_pieces() {
@@ -199,8 +199,8 @@ fn a_compressed_frame_is_read_in_ordinary_pieces() {
     assert!((1000..1100).contains(&rx.spare_mut().len()));
 }
 
-/// While a frame is under way, a read asks for bytes up to the frame's end only, because bytes
-/// behind it would have to be moved.
+/// While a frame is under way, a read asks for bytes up to the frame's end only. Bytes behind the
+/// frame would have to be moved.
 #[test]
 fn a_large_frame_is_read_up_to_its_end() {
     let config = Config { read_buffer: 1000, ..Config::default() };

@@ -1,8 +1,8 @@
 //! The state machine, which handles all input that `quick` declines.
 //!
 //! `Header::parse` enforces the rules within one header. [`Receiver::check`] enforces the rules
-//! across frames, and the bits that this connection allows. `progress` has the limits on a message
-//! and validates text. `inflate` inflates compressed messages.
+//! that span frames, and the reserved bits and the masking that this connection allows. `progress`
+//! has the limits on a message and validates text. `inflate` inflates compressed messages.
 use super::{
     Current, Delivery, Receiver, State, Step,
     progress::{Handing, InProgress},
@@ -18,28 +18,28 @@ use crate::proto::{
 use alloc::boxed::Box;
 use core::ops::Range;
 
-/// The part of a data frame that was taken from the received bytes.
+/// The part of a data frame that `take_data` took from the received bytes.
 struct Taken {
     /// The number of wire bytes taken.
     wire: usize,
     stop: Stop,
-    /// The part of the message that was not handed out yet, as a range of its buffer.
+    /// The part of the message that was not handed out yet, as a range of the message's buffer.
     here: Range<usize>,
 }
 
-/// Why taking stopped.
+/// Why no more bytes of a data frame were taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
     /// All received bytes were taken.
     Input,
-    /// The output buffer is full until its contents have been handed out.
+    /// The buffer of inflated bytes is full. Its contents must be handed out first.
     Full,
     /// The message is complete.
     End,
 }
 
 impl Receiver {
-    /// Handles all input that `quick` declines. The caller must call `respond` afterwards.
+    /// Handles all input that `quick` declines. The caller must pass the result to `respond`.
     #[inline(never)]
     pub(crate) fn step_slow(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
         self.end_message();
@@ -114,8 +114,8 @@ impl Receiver {
                 Ok(())
             }
             (Handing::Whole, &State::Payload { remaining, .. }) => {
-                // The frame began while the caller asked for chunks, so these limits were not
-                // checked.
+                // The frame began while the caller asked for chunks, so the limits on whole
+                // messages were not checked.
                 let (compressed, fragments) = (message.compressed, message.fragments);
                 let kept = self.kept(compressed);
                 self.limits.check_message(compressed, kept, remaining, fragments)
@@ -124,9 +124,8 @@ impl Receiver {
         }
     }
 
-    /// Checks the rules that span frames and the rules of this connection. These are all the rules
-    /// that the first byte of a frame can break, and the rule on the mask bit in the second byte,
-    /// once that byte has arrived.
+    /// Checks all rules that the first byte of a frame can break, including those that span frames.
+    /// If the second byte has arrived, also checks its mask bit.
     pub(super) fn check(&self, b0: u8, b1: Option<&u8>) -> Result<(), ProtocolError> {
         // §5.2: only an extension defines reserved bits. RFC 7692 §6 defines RSV1 on the first
         // frame of a message.
@@ -176,13 +175,14 @@ impl Receiver {
         }
     }
 
-    /// Whether to leave a frame in place until it is complete. A frame that fits the buffer waits
-    /// if it is short, so that `quick` later takes all of it, or if it is compressed. A frame waits
-    /// only if the received part of its payload cannot break a rule.
+    /// Whether to leave a frame in the buffer until it is complete. Only a frame that one read can
+    /// hold, and that ends its message, waits. It waits if it is short, so that `quick` can handle
+    /// it later, or if it is compressed. It does not wait if the received part of its payload may
+    /// already break a rule.
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {
-                let all = len.saturating_add(n); // Not checked yet: `n` may be huge.
+                let all = len.saturating_add(n); // `n` is not checked yet, and may be huge.
                 (n < self.quick_below || header.rsv1)
                     && self.buf.holds(all)
                     && self.buf.wire_len() < all
@@ -196,8 +196,8 @@ impl Receiver {
     }
 
     /// Whether the received part of a text, behind `header` bytes, is the beginning of valid UTF-8.
-    /// The result is false for a masked text, which would have to be unmasked first: each byte is
-    /// unmasked only once, when it is taken.
+    /// The result is `false` for a masked text, because its bytes cannot be checked yet. Each byte
+    /// is unmasked only once, when it is taken.
     #[inline(never)]
     pub(super) fn begins_text(&mut self, header: usize) -> bool {
         self.mask_bit == 0 && self.buf.begins_text(header)
@@ -211,7 +211,7 @@ impl Receiver {
         self.begin(header);
     }
 
-    /// Sets the state that a checked header leads to.
+    /// Sets the state after a header that was checked.
     fn begin(&mut self, header: Header) {
         let mask = header.masking_key.map(Masker::new);
         match header.opcode {
@@ -235,7 +235,7 @@ impl Receiver {
     /// Takes the received part of a data frame, and hands it out if `delivery` asks for it.
     fn take_payload(&mut self, delivery: Delivery) -> Result<Option<Step>, RecvError> {
         let Some(message) = &self.message else {
-            return Ok(None); // Never: `begin` has set `message`.
+            return Ok(None); // This never happens: `begin` has set `message`.
         };
         let (kind, compressed, handing) = (message.kind, message.compressed, message.handing);
         let whole = delivery == Delivery::Whole && handing == Handing::Whole;
@@ -275,12 +275,12 @@ impl Receiver {
         }
     }
 
-    /// Takes the received part of a data frame, and validates it. Each byte is taken once, when it
-    /// arrives.
+    /// Takes the received part of a data frame, unmasks or inflates it, and validates it. Each byte
+    /// is taken only once.
     fn take_data(&mut self, whole: bool) -> Result<Taken, RecvError> {
         let Self { state, message, buf, inflate, limits, tally, .. } = self;
         let (State::Payload { remaining, fin, mask }, Some(message)) = (state, message) else {
-            // Never: `begin` set both.
+            // This never happens: `begin` has set both.
             return Ok(Taken { wire: 0, stop: Stop::Input, here: 0..0 });
         };
         let here = buf.wire_len();
@@ -304,7 +304,7 @@ impl Receiver {
                 (n, if end { Stop::End } else { Stop::Input }, bytes, here)
             }
         };
-        // The length of a compressed message is known only now, after inflating.
+        // The length of a compressed message is known only after inflating.
         let too_big = whole && here.len() > limits.max_message;
         if message.kind == DataKind::Text {
             let last = stop == Stop::End && !too_big;

@@ -8,7 +8,7 @@ const BASE: usize = 1000;
 const WHOLE: usize = BASE + SLACK;
 const LIMIT: usize = 1 << 20;
 
-/// Like a pool that has only large buffers.
+/// Acts as a pool that has only large buffers.
 static LAVISH: Memory = Memory {
     take_to: |to, len| (COUNTED.take_to)(to, 2 * len + 1),
     give: |buffer| (COUNTED.give)(buffer),
@@ -105,7 +105,7 @@ fn a_lent_buffer_may_be_half_as_long_and_a_longer_one_goes_after_a_while() {
     }
     assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
     assert_eq!(traffic(), (vec![WHOLE], vec![WHOLE + 1]));
-    // A read that needs the whole length makes the count of unneeded reads begin again.
+    // A read that needs the whole length resets the count of unneeded reads.
     let mut buf = buffer();
     buf.lend(vec![0; 2 * WHOLE]);
     for turn in 0..200 {
@@ -130,8 +130,9 @@ fn a_lent_buffer_may_be_half_as_long_and_a_longer_one_goes_after_a_while() {
 #[test]
 fn the_tail_is_used_while_it_is_a_quarter_and_then_the_rest_moves_or_the_buffer_grows() {
     let quarter = BASE / 4;
-    // No message, only wire bytes. The columns: dropped bytes before the wire bytes, wire bytes,
-    // bytes that the next read asks for, whether the wire bytes moved, whether the buffer grew.
+    // The buffer has no message, only wire bytes. The columns: dropped bytes before the wire bytes,
+    // wire bytes, bytes that the next read asks for, whether the wire bytes moved, whether the
+    // buffer grew.
     for (before, wire, spare, moved, grown) in [
         (0, 1, BASE - 1, false, false),
         (0, BASE - quarter, quarter, false, false),
@@ -154,9 +155,9 @@ fn the_tail_is_used_while_it_is_a_quarter_and_then_the_rest_moves_or_the_buffer_
 
 #[test]
 fn with_a_message_in_it_the_gap_closes_first_then_the_front_and_then_it_grows() {
-    // The columns: dropped bytes before the message, bytes of the message, bytes of the gap, wire
-    // bytes; bytes that the next read asks for; where the message and the wire bytes then begin;
-    // whether the buffer grew.
+    // The first columns describe the buffer: dropped bytes before the message, bytes of the
+    // message, bytes of the gap, wire bytes. The other columns describe the next read: the bytes
+    // that it asks for, where the message and the wire bytes then begin, whether the buffer grew.
     for (before, msg, gap, wire, spare, start, next, grown) in [
         (0, 500, 100, 100, 300, 0, 600, false), // room enough
         (0, 500, 150, 100, 250, 0, 650, false),
@@ -222,7 +223,7 @@ fn a_long_one_grows_where_it_is_by_what_one_read_takes() {
     holds(&buf, 0, place, 0, 0);
     assert!(buf.bytes.capacity() <= limit, "by doubling, up to what the longest message needs");
     assert_eq!(traffic(), NONE);
-    // Reading goes on until the longest message is here, with the bytes behind it.
+    // The buffer grows until it has room for the longest message and the bytes of a read behind it.
     let most = limit + WHOLE;
     while place < most - SLACK {
         let spare = buf.spare_mut(limit, usize::MAX).len();
@@ -304,8 +305,8 @@ fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
         assert_eq!(buf.bytes.len(), len);
         assert_eq!(traffic(), if own { NONE } else { (vec![len], vec![]) });
         let place = buf.bytes.as_ptr();
-        // A lent buffer replaces the small one. The connection keeps its own small buffer for the
-        // next wait.
+        // A lent buffer replaces the small buffer. The connection keeps its own small buffer for
+        // the next wait.
         buf.lend(vec![0; WHOLE]);
         holds(&buf, before, msg, 3, wire);
         assert!(buf.has_buffer());
@@ -316,7 +317,7 @@ fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
         assert_eq!(buf.reclaim().len(), WHOLE);
         assert_eq!(traffic(), if own { NONE } else { (vec![len], vec![]) });
         assert!(!own || buf.bytes.as_ptr() == place, "nothing was allocated");
-        // Without a lent buffer, a read takes one from the pool.
+        // Without a lent buffer, a read takes a buffer from the pool.
         buf.spare_mut(LIMIT, 0);
         assert!(buf.has_buffer() && buf.bytes.len() == WHOLE);
         holds(&buf, before, msg, 3, wire);
@@ -345,7 +346,7 @@ fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
     traffic();
     buf.reclaim();
     assert_eq!((buf.bytes.len(), traffic()), (128, NONE));
-    // A read takes a buffer from the pool also if the small one is in use and empty.
+    // If the small buffer is in use but empty, a read also takes a buffer from the pool.
     let mut buf = with(0, 0, 0, 1);
     buf.reclaim();
     buf.skip(1);
@@ -367,7 +368,7 @@ fn a_message_that_fills_half_the_buffer_takes_it_along() {
         assert_eq!(traffic().0, Vec::from_iter(taken));
         assert_eq!(buf.wire(), (10 + msg..10 + msg + wire).map(at).collect::<Vec<_>>());
     }
-    // The bytes behind the message may be more than a read.
+    // The bytes behind the message may be more than one read.
     let mut buf = buffer();
     buf.lend(vec![0; 4 * WHOLE]);
     buf.commit(4 * WHOLE - SLACK);

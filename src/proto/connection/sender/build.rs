@@ -1,4 +1,4 @@
-//! Messages that are built in place: in the outgoing buffer, behind room for the header.
+//! Messages that the caller builds directly in the outgoing buffer, behind room for the header.
 //!
 //! ```text
 //! content | header | payload under way | room
@@ -21,19 +21,19 @@ use core::{fmt, ops::Range};
 impl Sender {
     /// Queues a message that `build` writes directly into the outgoing buffer. Compared with
     /// [feeding](Self::feed) a message that was built elsewhere, this saves an allocation and a
-    /// copy. A client masks the message in place. An adapter's `sender_mut()` lends the sender,
-    /// only until the next `.await`. As after `feed`, call `flush` to send the message.
+    /// copy. A client masks the message where it is. An adapter's `sender_mut()` lends the sender
+    /// until the next `.await`. As after `feed`, call `flush` to send the message.
     ///
     /// `build` gets `max` zero bytes and returns the message's length; the message begins at the
     /// first byte. The bytes are zeroed for each call, so that no part of an older message can be
-    /// sent. The buffer grows to `max`, so keep `max` close to the length. If `max` and the length
-    /// are on different sides of 126 or of 64 KiB, their headers differ in length, and the message
-    /// is moved by a few bytes, once.
+    /// sent. The buffer gets room for `max` bytes, so keep `max` close to the length. If `max` and
+    /// the length are on different sides of 126 or of 64 KiB, their headers differ in length. Then
+    /// the message is moved by a few bytes, once.
     ///
     /// The inner result holds the error of `build`. If `build` fails or panics, nothing was queued.
-    /// If no message is admitted, `build` is not called. Otherwise this works as `feed`: the
-    /// message is counted, and compressed if the connection compresses. While `build` runs, both
-    /// halves of a split connection wait.
+    /// If no message is admitted, `build` is not called. In all other ways `feed_with` works as
+    /// `feed`: for example, the message is compressed if the connection compresses. On a split
+    /// connection the lock is held while `build` runs, so the other half may have to wait.
     ///
     /// ```
     /// use core::convert::Infallible;
@@ -59,7 +59,7 @@ impl Sender {
     ///
     /// # Panics
     ///
-    /// If memory for `max` bytes cannot be allocated, as a `Vec` does.
+    /// If memory for `max` bytes cannot be allocated, as with a `Vec`.
     #[inline]
     pub fn feed_with<E>(
         &mut self,
@@ -79,10 +79,10 @@ impl Sender {
         }
     }
 
-    /// [`feed_with`](Self::feed_with) for serializers: `write` gets a writer that writes directly
-    /// into the outgoing buffer, which grows as needed. No bytes are zeroed, because only written
-    /// bytes are sent. A message of less than 126 bytes, or of 64 KiB and more, is moved by a few
-    /// bytes, once.
+    /// Works as [`feed_with`](Self::feed_with), but for serializers: `write` gets a writer that
+    /// writes directly into the outgoing buffer. The buffer grows as needed. No bytes are zeroed,
+    /// because only written bytes are sent. A message of less than 126 bytes, or of 64 KiB and
+    /// more, is moved by a few bytes, once.
     ///
     /// ```
     /// use core::fmt::Write;
@@ -107,9 +107,9 @@ impl Sender {
         write: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), E>,
     ) -> Result<Result<Position, E>, SendError> {
         self.admit()?;
-        // The header's length depends on the payload's length, which is not known yet. The guess is
-        // a payload of 126 bytes to 64 KiB, as in most serialized messages. Other payloads are
-        // moved.
+        // The header's length depends on the payload's length, which is not known yet. The room is
+        // for the header of a payload of 126 bytes to 64 KiB, as most serialized messages have. A
+        // payload of any other length is moved afterwards.
         let at = frame::header_len(126, self.encoder.masks());
         let end = self.out.content_end() + at;
         let mut writer = MessageWriter { out: &mut self.out, at, end };
@@ -121,7 +121,8 @@ impl Sender {
     }
 
     /// Queues the message that was built in the range `lies` behind the content. The room before it
-    /// is for the header. Only `filled` makes it content, after everything that can fail.
+    /// is for the header. `filled` comes last, after everything that can fail: it makes the frame
+    /// content.
     fn frame_built(&mut self, kind: DataKind, lies: Range<usize>) -> Result<Position, SendError> {
         let (b0, len) = (opcode(kind).unfragmented(), lies.len());
         if kind == DataKind::Text && !utf8::is_valid(self.out.built(lies.clone())) {
@@ -154,7 +155,7 @@ impl MessageWriter<'_> {
         self.end - self.out.content_end() - self.at
     }
 
-    /// Appends to the message. The bytes lie in the room, which grows as needed.
+    /// Appends to the message. The room behind the content holds the message, and grows as needed.
     #[inline]
     fn push(&mut self, bytes: &[u8]) {
         if !self.out.put(self.end, bytes) {
@@ -167,8 +168,7 @@ impl MessageWriter<'_> {
     #[cold]
     #[inline(never)]
     fn push_slow(&mut self, bytes: &[u8]) {
-        // `room_keeping` may move the content to the start of the buffer, so `end` is computed
-        // again.
+        // `room_keeping` may move the content within the buffer, so `end` is computed again.
         let keep = self.at + self.len();
         self.out.room_keeping(keep + bytes.len(), keep);
         self.end = self.out.content_end() + keep;

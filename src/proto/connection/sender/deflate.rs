@@ -1,8 +1,7 @@
-//! Messages that are compressed before they are framed (RFC 7692 §6.1).
+//! Compresses messages before they are framed (RFC 7692 §6.1).
 //!
 //! A message is compressed only after it is admitted, so a refused message leaves no trace in the
-//! compressor. The first frame of a compressed message has RSV1 set (§6). The sender decides
-//! whether a message may be fed, and where its frame is in the buffer.
+//! compressor. The first frame of a compressed message has RSV1 set (§6).
 use super::Sender;
 use crate::proto::{
     config::Config,
@@ -17,8 +16,8 @@ use crate::proto::{
 use core::ops::Range;
 use std::boxed::Box;
 
-/// The compressing side of permessage-deflate. `None` if it was not agreed on, and once a Close is
-/// queued.
+/// The compressing side of permessage-deflate; `None` if the handshake did not agree on it, and
+/// once this half is closed.
 #[derive(Default)]
 pub(super) struct Deflate(Option<Box<Deflating>>);
 
@@ -28,11 +27,11 @@ struct Deflating {
     min_size: usize,
     /// The setting [`Deflate::memory`](crate::deflate::Deflate::memory).
     memory: usize,
-    /// The connection's compressor. With takeover it is kept from its first use on; otherwise only
-    /// while a message in chunks is compressed.
+    /// The connection's compressor. With context takeover it is kept from its first use on;
+    /// otherwise only while a message in chunks is compressed.
     own: Option<Box<Compressor>>,
-    /// The peer's window differs from the window of `own`, which must be reset before its next use.
-    /// `own()` does that.
+    /// Whether the peer's window differs from the window of `own`. If so, `own` must be reset
+    /// before its next use, which `own()` does.
     stale: bool,
 }
 
@@ -69,7 +68,7 @@ impl Sender {
         self.set_admission();
     }
 
-    /// Compresses and frames a whole message. Returns `false`, and changes nothing, if the message
+    /// Compresses and frames a whole message. Returns `false`, and queues nothing, if the message
     /// should be sent uncompressed.
     pub(super) fn frame_compressed(&mut self, b0: u8, payload: &[u8]) -> bool {
         let Some(deflate) = &mut self.deflate.0 else {
@@ -91,8 +90,8 @@ impl Sender {
         self.frame_output(b0, len, out, done)
     }
 
-    /// If `done`, frames `out`, the compressed form of a message of `len` bytes. If not, `out` may
-    /// hold a part, which is dropped. Returns `done`.
+    /// If `done`, frames `out`, the compressed form of a message of `len` bytes. If not, drops
+    /// `out`, which may hold a part of that form. Returns `done`.
     fn frame_output(&mut self, b0: u8, len: usize, mut out: Output, done: bool) -> bool {
         if done {
             let packed = codec::without_tail(&out);
@@ -116,16 +115,17 @@ impl Sender {
         let Some(compressed) = message.compressed(deflate.setting, deflate.memory) else {
             return false;
         };
-        // The peer's window will contain this message, but the window of our compressor will not.
+        // The peer's window will contain this message, but the window of `own` will not.
         deflate.stale = deflate.own.is_some();
         self.encoder.tally.packed(message.payload().len(), compressed.payload().len());
         self.frame_encoded(RSV1 | opcode(message.kind()).unfragmented(), compressed);
         true
     }
 
-    /// Compresses and frames a chunk of a message. `begins` says that this is the first chunk.
-    /// Returns `false`, and changes nothing, if the message is not compressed. A message of several
-    /// chunks always is: its length is not known when it begins.
+    /// Compresses and frames a chunk of a message. `begins`: whether this is the first chunk.
+    /// Returns `false`, and queues nothing, if the message is not compressed. If the connection
+    /// compresses, a message of several chunks is always compressed, because its length is not
+    /// known at the first chunk.
     pub(super) fn frame_compressed_chunk(&mut self, b0: u8, data: &[u8], begins: bool) -> bool {
         let last = b0 & FIN != 0;
         if begins && last {
@@ -145,32 +145,34 @@ impl Sender {
 
 impl Deflating {
     fn wants(&self, payload: &[u8]) -> bool {
-        // §7.2.3.6: an empty message would become longer.
+        // §7.2.3.6: an empty message would become longer. `Compressor::compress` also needs at
+        // least one byte.
         !payload.is_empty() && payload.len() >= self.min_size
     }
 
-    /// Compresses a whole message, with `TAIL` behind it. Returns `false` if the message should be
-    /// sent uncompressed.
+    /// Compresses a whole message into `out`, which then ends with `TAIL`. Returns `false` if the
+    /// message should be sent uncompressed.
     fn compress(&mut self, payload: &[u8], out: &mut Output) -> bool {
         if !self.wants(payload) {
             return false;
         }
         if self.takeover {
-            // The output is sent even if it is longer, because the compressor's window contains the
-            // message now, and later messages may refer to it.
+            // The output is sent even if it is longer than the message: the compressor's window
+            // contains the message now, and later messages may refer to it.
             let done = self.own().compress(payload, out).is_ok();
             if !done {
                 self.own = None;
             }
             return done;
         }
-        // Without takeover no later message refers to this message. So a message that would grow is
-        // sent uncompressed.
+        // Without context takeover no later message refers to this message. So a message that would
+        // grow is sent uncompressed.
         codec::compress_alone(self.setting, payload, out, self.memory)
     }
 
     /// The connection's compressor, ready for the next bytes. After an error the caller drops it,
-    /// and the next message gets a new one, whose empty window the peer's window contains.
+    /// and the next message gets a new one. A new compressor refers only to bytes that it
+    /// compressed itself, and the peer has all of those.
     fn own(&mut self) -> &mut Compressor {
         let own = self.own.get_or_insert_with(|| codec::take_compressor(self.setting));
         if core::mem::take(&mut self.stale) {
@@ -182,6 +184,7 @@ impl Deflating {
     /// Compresses a chunk of a message. The output ends at a byte boundary, so the next chunk may
     /// come from a new compressor, or be stored if compressing fails.
     fn chunk(&mut self, data: &[u8], last: bool, out: &mut Output) {
+        // `Compressor::compress` needs at least one byte.
         if !data.is_empty() && self.own().compress(data, out).is_err() {
             self.own = None;
             out.clear();

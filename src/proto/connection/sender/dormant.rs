@@ -6,13 +6,13 @@ use crate::proto::{
 };
 use alloc::boxed::Box;
 
-/// See the fields of [`Sender`].
+/// See the fields of [`Sender`] and of its parts: the ledger, the outgoing buffer and `Urgent`.
 pub(in crate::proto::connection) struct Kept {
-    /// The bytes fed in order, all of which were written.
+    /// The number of bytes fed in order, all of which were written.
     fed: u64,
-    /// Where the last data among them ends.
+    /// The position in these bytes where the last data ends.
     data_end: u64,
-    /// The bytes of messages that overtook.
+    /// The number of bytes fed in messages that overtook.
     first_fed: u64,
     trips: Option<Box<Trips>>,
     encoder: Encoder,
@@ -20,7 +20,8 @@ pub(in crate::proto::connection) struct Kept {
 }
 
 impl Sender {
-    /// Whether nothing is to be sent, and more may be.
+    /// Whether this half is open and has nothing to send. `from_kept` says which other state only
+    /// the receiver and the timers exclude.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
         matches!(self.state, State::Open)
             && self.is_idle()
@@ -29,8 +30,9 @@ impl Sender {
             && self.ledger.may_be_dormant()
     }
 
-    /// Takes what a dormant connection keeps. Needs `may_be_dormant`. The sender is dropped
-    /// afterwards: its encoder is gone.
+    /// Takes out the parts that a dormant connection keeps. Needs that `may_be_dormant` is true for
+    /// this sender and for its `Inbound`. Afterwards the sender has the encoder of a server, so a
+    /// client's frames would leave unmasked: the caller must drop the sender.
     pub(in crate::proto::connection) fn keep(&mut self) -> Kept {
         let fed = self.out.fed();
         let (data_end, first_fed) = self.ledger.keep(fed);
@@ -44,8 +46,15 @@ impl Sender {
         }
     }
 
-    /// A sender that goes on where the kept one stopped. Everything else is as in a new sender,
-    /// which is why `may_be_dormant` asks for so much.
+    /// Makes a sender that goes on where the dormant one stopped. The fields that `Kept` lacks begin
+    /// as in a new sender. The three `may_be_dormant` (sender, receiver, timers) exclude any other
+    /// state that matters: the receiver excludes `close_is_last`, and the timers exclude a
+    /// heartbeat's Ping under way. Three things are forgotten, which costs only time: an adapter's
+    /// `set_memory` and `set_flat`, and `small_uses`. `urgent.beat` may be that of an answered
+    /// Ping, which nobody reads before the next `owe_beat`.
+    ///
+    /// A new field of the sender or of its parts must be kept here too. It need not be kept if
+    /// `may_be_dormant` excludes all but its first value, or if its value may be lost.
     pub(in crate::proto::connection) fn from_kept(kept: Kept, config: &Config) -> Self {
         let Kept { fed, data_end, first_fed, trips, encoder, writes } = kept;
         let mut sender = Self::new(config, None);

@@ -17,8 +17,8 @@ pub(super) struct Encoder {
     pub(super) tally: Traffic,
 }
 
-/// The room for a control frame with the longest header, because `store` writes every header as an
-/// array of that length.
+/// The room for a control frame. It includes the longest header, because `store` writes every
+/// header as an array of that length.
 const CONTROL_ROOM: usize = MAX_HEADER_LEN + MAX_CONTROL_LEN;
 
 impl Encoder {
@@ -41,13 +41,13 @@ impl Encoder {
         self.keys.as_mut().map(|keys| keys.next())
     }
 
-    /// Queues a server's data frame whose payload is written in place.
+    /// Queues a server's data frame whose payload is spliced.
     pub(super) fn splice(&mut self, out: &mut OutBuffer, b0: u8, payload: Bytes) {
         self.header(out, b0, payload.len());
         out.splice(payload);
     }
 
-    /// Queues only the header of a server's data frame. The payload must be spliced in next.
+    /// Queues only the header of a server's data frame. The caller must splice the payload next.
     fn header(&mut self, out: &mut OutBuffer, b0: u8, len: usize) {
         if let Some(head) = out.room(MAX_HEADER_LEN).first_chunk_mut() {
             let n = frame::store(head, b0, len as u64, None);
@@ -101,8 +101,8 @@ pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>
     end
 }
 
-/// [`encode`] for a payload that is in `to` already, at or near its final place. `to` has room for
-/// `MAX_HEADER_LEN` bytes and the payload.
+/// Works as [`encode`] for a payload that is in `to` already, at or near its final place. `to` has
+/// room for `MAX_HEADER_LEN` bytes and the payload.
 #[inline]
 pub(super) fn encode_around(
     to: &mut [u8],

@@ -1,5 +1,5 @@
-//! How the sending half ends: by our Close, by the answer to the peer's Close, by a violation, or
-//! by a failed write.
+//! How the sending half ends: by our Close (the first one or the reply), by a failure of the
+//! connection, or by a failed write.
 use super::{
     Sender, State,
     urgent::{AtOnce, Tail},
@@ -14,11 +14,11 @@ use crate::proto::{
 use alloc::boxed::Box;
 
 impl Sender {
-    /// Starts the closing handshake, or answers the peer's Close. The Close goes out behind
-    /// everything fed. `None` sends an empty body. After this call no message is accepted, but the
-    /// peer's Pings are answered until its Close comes.
+    /// Starts the closing handshake, or answers the peer's Close. The Close is sent behind
+    /// everything fed. `None` sends a Close with an empty body. After this call no message is
+    /// accepted. Automatic Pongs go on until the peer's Close comes.
     ///
-    /// An unfinished message in chunks stays unfinished, which the peer will notice.
+    /// If a message in chunks is unfinished, it stays unfinished, which the peer will notice.
     ///
     /// # Errors
     ///
@@ -32,7 +32,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Closes at once. The Close goes out at the next frame boundary. Data frames of which nothing
+    /// Closes at once. The Close is sent at the next frame boundary. Data frames of which nothing
     /// has been written are dropped; see [`dropped`](Self::dropped). Messages are still received,
     /// up to the peer's Close.
     ///
@@ -46,7 +46,7 @@ impl Sender {
         Ok(())
     }
 
-    /// The body of a Close. `Closed` if this half is closed already.
+    /// Checks and encodes the body of a Close. Fails with `Closed` if this half is closed already.
     fn close_body(&self, frame: Option<CloseFrame<'_>>) -> Result<Control, SendError> {
         if self.is_closed() {
             return Err(SendError::Closed);
@@ -62,8 +62,8 @@ impl Sender {
         frame.encode().ok_or(SendError::ReasonTooLong)
     }
 
-    /// Queues a Close behind everything fed. A message that overtakes and has no place yet is
-    /// dropped: it waits for the end of a message in chunks, which never comes.
+    /// Queues a Close behind everything fed. An overtaking message that has no place yet is
+    /// dropped: it waits for the last chunk of a message in chunks, which never comes.
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &[u8]) {
         self.place_waiting(); // Waiting frames go before the Close.
         let Self { out, encoder, ledger, urgent, .. } = self;
@@ -79,8 +79,8 @@ impl Sender {
     }
 
     /// Queues a Close that may overtake data; [`Urgent::place`](super::urgent::Urgent::place)
-    /// places it. The ledger notes the end of the data before, because `fed` must not move back
-    /// when data is dropped.
+    /// places it. First the ledger notes where the data ends, because [`Sender::fed`] must not move
+    /// back when data is dropped.
     fn close_now(&mut self, frame: Option<CloseFrame<'_>>, body: Control, at_once: AtOnce) {
         self.ledger.data_ended(&self.out);
         self.urgent.set_close(body, at_once);
@@ -88,7 +88,8 @@ impl Sender {
         self.place_waiting();
     }
 
-    /// Our Close is queued. Needs `close_is_last` to be set before, if nothing may follow.
+    /// Records that our Close has been queued, and stops feeding. If nothing may follow the Close,
+    /// set `close_is_last` before.
     fn closed(&mut self, frame: Option<CloseFrame<'_>>) {
         trace::close_queued(self.encoder.role(), frame);
         self.close = frame.map(|f| Box::new((f.code, Box::from(f.reason))));
@@ -105,10 +106,10 @@ impl Sender {
         self.set_admission();
     }
 
-    /// Reports that a write failed, or that the network did. This half is closed, and its contents
-    /// are dropped; see [`dropped`](Self::dropped). A repeated call changes nothing.
+    /// Reports that a write or the stream failed. This half is closed, and its unwritten bytes are
+    /// dropped; see [`dropped`](Self::dropped). A repeated call changes nothing.
     pub(crate) fn write_failed(&mut self) {
-        // The ledger counts what is dropped, so it looks before the buffers are emptied.
+        // The ledger counts the unwritten bytes, so this call comes before the buffers are emptied.
         self.ledger.broken(&self.out, self.urgent.first_len());
         self.out.drop_unwritten();
         self.urgent.clear();
@@ -116,8 +117,8 @@ impl Sender {
         self.stop();
     }
 
-    /// Makes our Close the last frame. If a Close was queued already, control frames behind it are
-    /// dropped. If not, the Close that comes next will be the last.
+    /// Makes our Close the last frame. If our Close was queued already, control frames behind it
+    /// are dropped. If not, our Close will be the last frame once it is queued.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {
@@ -125,8 +126,8 @@ impl Sender {
             self.state = State::Closed { broken: false };
             // Only Pings and Pongs can be behind our Close, and the peer no longer expects them. A
             // frame of which a part was written stays: a stream that ended inside a frame would
-            // look like a fault to the peer. If our Close has not left, the only frames behind it
-            // are control frames that overtake nothing, at the very end.
+            // look like a fault to the peer. If our Close has not left, the frames behind it are
+            // control frames in the last splice.
             if self.ledger.note_close(&self.out) {
                 self.out.truncate_controls();
                 self.ledger.controls_dropped(&self.out);
@@ -137,7 +138,7 @@ impl Sender {
     }
 
     /// Answers the peer's Close with the same code (§5.5.1). The caller has called `end_controls`,
-    /// so nothing follows the answer.
+    /// so nothing follows our Close.
     pub(in crate::proto::connection) fn answer_close(&mut self, frame: Option<CloseFrame<'_>>) {
         if !self.is_closed() {
             let frame = frame.map(|f| CloseFrame::from(f.code));
@@ -147,8 +148,8 @@ impl Sender {
     }
 
     /// Queues a Close that tells the peer why this end fails the connection. The Close goes behind
-    /// the replies already queued; if the stream is blocked, those replies are dropped. No second
-    /// Close is sent.
+    /// everything already queued. But if the stream is blocked, frames of which nothing was written
+    /// are dropped. If our Close was queued before, no second Close is queued.
     pub(in crate::proto::connection) fn fail(
         &mut self,
         frame: CloseFrame<'_>,
@@ -157,7 +158,7 @@ impl Sender {
             Err(SendError::Closed) => None,
             body => Some(body?),
         };
-        self.end_controls(); // first, because `closed` looks at `close_is_last`
+        self.end_controls(); // first, because `closed` reads `close_is_last`
         if let Some(body) = body {
             self.close_now(Some(frame), body, false);
         }
@@ -165,14 +166,16 @@ impl Sender {
     }
 
     /// Whether our Close and all frames behind it were written, and the stream has not refused to
-    /// flush them. `false` after a failed write, even if the Close left before: see `close_gone`.
+    /// flush them. `false` after a failed write, even if our Close had left before; `close_gone`
+    /// tells whether it had.
     pub(crate) fn close_written(&self) -> bool {
         matches!(self.state, State::Closing | State::Closed { broken: false })
             && !self.has_outgoing()
             && !self.out.refused()
     }
 
-    /// Whether our Close has left. The rest of a Ping or Pong behind it may still be outgoing.
+    /// Whether our Close is known to have left. Only `end_controls` and a failed write find that
+    /// out. So this is `false` while the peer's Close is awaited and no write has failed.
     pub(crate) fn close_gone(&self) -> bool {
         self.ledger.close_gone()
     }
@@ -189,20 +192,25 @@ impl Sender {
         !self.is_closed() && self.poll_timeout().is_none() && !self.pong_waits()
     }
 
-    // The deadline on writing, by which the stream must accept some bytes.
+    // The deadline on writing, before which the stream must accept some bytes.
 
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         self.out.stall.poll()
     }
 
-    /// Checks the deadline on writing. If the deadline has passed, this half is closed.
+    /// Checks the deadline on writing. The first call after a refused write only starts the
+    /// deadline. If the deadline has passed, the call closes this half. Then `poll_timeout` returns
+    /// `None`, and the loop of `poll_stall` ends. `Ok` does not mean that this half is open.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         if !self.out.stall.handle(now, self.write_timeout) {
             return Ok(());
         }
-        // If our Close has left, the closing handshake is complete without the rest of the frame
-        // behind it.
+        // `close_gone` is read before `write_failed`, which may set it. If it is set already,
+        // `end_controls` has run: the peer's Close came, or this end failed the connection. Then
+        // the end is complete without the rest of the frame behind our Close. While the peer's
+        // Close is awaited, `close_gone` is `false`, and the error is `WriteTimeout`. `timers.rs`
+        // decides the same for `Phase::Trailing`.
         let trails = self.close_gone();
         self.write_failed();
         if trails { Ok(()) } else { Err(RecvError::WriteTimeout) }

@@ -1,4 +1,4 @@
-//! Feeding messages: whether a message is admitted, and how it gets into the buffer.
+//! Feeding messages: decides whether a message is admitted, and puts its frame into the buffer.
 use super::{Position, Sender, State, encoder::encode};
 #[cfg(doc)]
 use crate::proto::config::Config;
@@ -49,8 +49,9 @@ impl Sender {
         Ok(self.position())
     }
 
-    /// Handles a message that is not admitted at once: refuses it, or compresses it if allowed.
-    /// Returns whether it was compressed and framed.
+    /// Handles a message that [`admits`](Self::admits) did not pass. Fails if the message may not
+    /// be fed. Otherwise compresses and frames the message, unless it is `plain` or should not be
+    /// compressed. Returns `false` if the caller has to frame it.
     #[inline(never)]
     fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<bool, SendError> {
         self.admit()?;
@@ -64,7 +65,7 @@ impl Sender {
         Ok(!plain && self.frame_precompressed(message))
     }
 
-    /// Feeds a payload that need not be copied if it is long.
+    /// Feeds an owned payload. A server splices a long payload, which saves a copy.
     fn feed_owned(
         &mut self,
         kind: DataKind,
@@ -81,13 +82,13 @@ impl Sender {
     /// Queues a chunk of a message as a fragment (§5.4). [`first`](Chunk::first) begins the
     /// message, and [`last`](Chunk::last) ends it. In between, other data is refused, but control
     /// frames are accepted. [`message_in_progress`](Self::message_in_progress) tells whether a
-    /// message was begun.
+    /// message has begun and not ended.
     ///
     /// # Errors
     ///
     /// As [`feed`](Self::feed). [`MessageInProgress`](SendError::MessageInProgress) means that a
     /// different message has not ended, or that the kind differs from the earlier chunks.
-    /// [`NoMessage`](SendError::NoMessage) if no message was begun. [`BadUtf8`](SendError::BadUtf8)
+    /// [`NoMessage`](SendError::NoMessage) if no message has begun. [`BadUtf8`](SendError::BadUtf8)
     /// if the chunks of a text are invalid UTF-8, or end inside a character. On an error nothing
     /// was queued.
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
@@ -95,7 +96,7 @@ impl Sender {
         let mut utf8 = match &self.state {
             State::Open if first => Utf8Validator::default(),
             State::Open => return Err(SendError::NoMessage),
-            // A clone: if this chunk is refused, the validator has to stay as it was.
+            // A clone, because the validator has to stay as it was if this chunk is refused.
             State::MidMessage(begun, utf8) if *begun == kind && !first => utf8.clone(),
             State::MidMessage(..) => return Err(SendError::MessageInProgress),
             State::Closing | State::Closed { .. } => return Err(SendError::Closed),
@@ -120,7 +121,7 @@ impl Sender {
 
     /// Queues a message that overtakes all messages of which nothing has been written. Messages fed
     /// this way do not overtake each other. Use this call for messages that must not wait, such as
-    /// a cancel behind quotes. The call costs at most one allocation.
+    /// the cancel of an order while quotes are queued. The call costs at most one allocation.
     ///
     /// # Errors
     ///
@@ -136,8 +137,8 @@ impl Sender {
     }
 
     /// [`feed_first`](Self::feed_first) without its generic parameter. The message is never
-    /// compressed: with takeover, messages must reach the peer in the order in which they were
-    /// compressed.
+    /// compressed: with context takeover, messages must reach the peer in the order in which they
+    /// were compressed.
     pub(in crate::proto::connection) fn overtake(
         &mut self,
         message: &Outbound<'_>,
@@ -168,8 +169,8 @@ impl Sender {
         self.admit_below = if at_once { self.high_water } else { 0 };
     }
 
-    /// Whether a message is framed at once. If not, `admit` decides. Implies `has_room`, which
-    /// counts only a part of these bytes: those fed in order.
+    /// Whether a message is framed at once. If not, `admit` decides. `true` implies `has_room`,
+    /// which counts only some of the buffered bytes: those fed in order.
     #[inline]
     pub(super) fn admits(&self) -> bool {
         self.out.len() < self.admit_below
@@ -181,8 +182,9 @@ impl Sender {
         if self.admits() { Ok(()) } else { self.admit_slow() }
     }
 
-    /// Admits a message that is not framed at once, because messages are compressed or control
-    /// frames fill the buffer, or says why not.
+    /// Decides about a message that is not framed at once. If this half is open and has room, the
+    /// message is admitted. This case occurs if messages are compressed, or if overtaking frames
+    /// fill the buffer.
     #[inline(never)]
     fn admit_slow(&self) -> Result<(), SendError> {
         match self.state {
@@ -197,7 +199,7 @@ impl Sender {
         SendError::Full { buffered: shown(self.buffered_amount()), limit: shown(self.high_water) }
     }
 
-    /// Encodes header and payload in one pass over one reserved region.
+    /// Queues a frame. Encodes its header and payload in one pass into the room behind the content.
     #[inline]
     pub(super) fn frame(&mut self, b0: u8, payload: &[u8]) {
         let key = self.encoder.key();
@@ -221,7 +223,8 @@ impl Sender {
         }
     }
 
-    /// Copies the payload if a copy costs less than a vectored write; otherwise writes it in place.
+    /// Queues a frame with an owned payload. A client copies and masks the payload. A server copies
+    /// it if a copy costs less than a vectored write, and otherwise splices it.
     fn frame_owned(&mut self, b0: u8, payload: impl AsRef<[u8]> + Into<Bytes>) {
         if self.encoder.masks() || payload.as_ref().len() < self.min_vectored {
             self.frame(b0, payload.as_ref());

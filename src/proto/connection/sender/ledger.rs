@@ -1,10 +1,10 @@
-//! Bookkeeping of the bytes fed: how far they were written, and how many were dropped.
+//! Counts the bytes fed: how far they were written, and how many were dropped.
 //!
 //! The ledger counts two sequences of bytes:
 //!
 //! - *in order*: everything fed at the end of the buffer, including control frames. [`OutBuffer`]
-//!   knows how far this sequence was fed and written. The ledger knows where the data and our Close
-//!   end in this sequence.
+//!   knows how far this sequence was fed and written. The ledger knows the positions in this
+//!   sequence where the data and our Close end.
 //! - *first*: the messages that overtake, which are written in their own order. `first_waiting` is
 //!   the number of their bytes that have no place in the buffer yet.
 use crate::proto::connection::out_buffer::OutBuffer;
@@ -15,7 +15,7 @@ use crate::proto::connection::out_buffer::OutBuffer;
 pub struct Position(u64);
 
 /// Marks the position of a message that overtakes. Bytes fed in order and bytes that overtake are
-/// counted apart, so their positions cannot be compared.
+/// counted separately, so a position of one sequence says nothing about the other.
 const FIRST: u64 = 1 << 63;
 
 impl Position {
@@ -27,7 +27,7 @@ impl Position {
 
 /// `dropped` and `is_written` must not count a control frame as data. The bytes in the buffer do
 /// not show which of them are data, so the ledger keeps the positions where data and control frames
-/// end.
+/// end. For a new field see [`Sender::from_kept`](super::Sender::from_kept).
 #[derive(Debug)]
 pub(super) struct Ledger {
     /// The end of the last data before `control_end`. Invariant: `data_end <= control_end`, and
@@ -36,32 +36,34 @@ pub(super) struct Ledger {
     /// The end of the last control frame queued in order. Invariant: all bytes after it are data,
     /// so that feeding data need not update the ledger.
     control_end: u64,
-    /// The end of the last control frames queued in order while nothing else was left to write.
-    /// Invariant: unwritten bytes before this position are not data. Without this position, a
-    /// failed write would count these frames as dropped data.
+    /// Control frames are sometimes queued in order when everything before them has been written.
+    /// This is the end of the last such frames. Invariant: unwritten bytes before this position are not data. Without this
+    /// field, a failed write would count these frames as dropped data.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
     close_end: u64,
     /// Data in order that ends behind this position was dropped; `u64::MAX` while nothing was
-    /// dropped. Once data was dropped, `data_end` does not change, and says how far data had been
-    /// fed.
+    /// dropped. Once data was dropped, `data_end` no longer changes: it is the position up to which
+    /// data had been fed.
     lost_from: u64,
-    /// The number of bytes of messages that overtake, without dropped bytes. Invariant: the last
-    /// bytes counted here are the bytes not yet written.
+    /// The number of bytes fed in messages that overtake, without dropped bytes. Invariant: these
+    /// messages are written in the order in which they were fed, so the unwritten bytes are the
+    /// last ones.
     first_fed: u64,
-    /// The number of dropped bytes of messages, of both sequences. Never decreases.
+    /// The number of dropped bytes of messages, in both sequences. It never decreases.
     dropped: u64,
-    /// Our Close has left. Set when the frames behind it are dropped (a frame under way stays), or
-    /// when a write fails. Never unset.
+    /// Whether our Close is known to have left. Only `end_controls` and a failed write find that
+    /// out. Once set, it stays set.
     close_gone: bool,
     /// The number of bytes that the stream accepted and refused to flush. The stream may still
     /// buffer these bytes, as TLS does.
     unflushed: usize,
     /// How far each sequence (in order, first) had been written when the I/O stream last flushed
-    /// everything. Messages up to there stay written, whatever the stream buffers later.
+    /// everything. Messages up to these positions count as written, whatever the stream buffers
+    /// later.
     flushed: (u64, u64),
-    /// Nothing more is written. From now on all bytes that the stream accepted count as written:
-    /// some may have been sent, and the peer may have acted on them. Never unset.
+    /// Whether nothing more is written. If so, all bytes that the stream accepted count as written:
+    /// some may have been sent, and the peer may have acted on them. Once set, it stays set.
     ended: bool,
 }
 
@@ -84,18 +86,19 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// Whether nothing was dropped, and nothing is inside the stream.
+    /// Whether nothing was dropped, the stream has flushed everything, and more may be written.
     pub(super) fn may_be_dormant(&self) -> bool {
         self.lost_from == u64::MAX && self.unflushed == 0 && !self.ended
     }
 
-    /// The end of the last data and the bytes fed first, when everything is written.
+    /// Returns `data_end` and `first_fed` for a dormant connection. Needs that everything is
+    /// written. `fed` is the number of bytes fed in order.
     pub(super) fn keep(&self, fed: u64) -> (u64, u64) {
         (self.data_end(fed), self.first_fed)
     }
 
-    /// The ledger of a sender that has written everything: `fed` bytes in order, of which the data
-    /// ends at `data_end`, and `first_fed` bytes first.
+    /// Restores the ledger of a sender that has written everything: `fed` bytes in order, of which
+    /// the data ends at `data_end`, and `first_fed` bytes of messages that overtook.
     pub(super) fn begin_at(&mut self, fed: u64, data_end: u64, first_fed: u64) {
         (self.data_end, self.control_end, self.ahead) = (data_end, fed, fed);
         (self.first_fed, self.flushed) = (first_fed, (fed, first_fed));
@@ -117,8 +120,9 @@ impl Ledger {
         }
     }
 
-    /// Records that control frames at the end of `out` were dropped, and no data. If `control_end`
-    /// stayed, the position after the last message would move by the length of these frames.
+    /// Records that control frames at the end of `out` were dropped, and no data. Without this
+    /// call, [`fed`](Self::fed) would take the end of the remaining control frames for the end of
+    /// the data.
     pub(super) fn controls_dropped(&mut self, out: &OutBuffer) {
         self.control_end = self.control_end.min(out.fed());
     }
@@ -128,37 +132,39 @@ impl Ledger {
         self.close_end = end;
     }
 
-    /// Records that no more data is fed, so that `fed` stays where it is even if data is dropped or
-    /// a Close is queued. Until that Close is queued, `data_end` may exceed `control_end`.
+    /// Records that no more data will be fed. From then on [`Ledger::fed`] does not change,
+    /// although `out.fed()` changes when data is dropped or a Close is queued. Until that Close is
+    /// queued, `data_end` may exceed `control_end`, against the invariant.
     pub(super) fn data_ended(&mut self, out: &OutBuffer) {
         self.data_end = self.data_end(out.fed());
     }
 
-    /// Records that `len` bytes of messages that overtake were dropped. They are the last ones fed,
-    /// and none is fed later, so no position is used twice.
+    /// Records that `len` bytes of messages that overtake were dropped. These messages were fed
+    /// last, and no message is fed afterwards, so no position is used twice.
     pub(super) fn first_dropped(&mut self, len: usize) {
         self.dropped += len as u64;
         self.first_fed = self.first_fed.wrapping_sub(len as u64);
     }
 
-    /// Records that `len` bytes of messages fed in order were dropped, so that the bytes fed end at
-    /// `end`. Needs [`data_ended`](Self::data_ended) before, because afterwards `data_end` stays.
-    /// Control frames that are queued later reuse the positions behind `end`.
+    /// Records that `len` bytes of messages fed in order were dropped, so that the bytes fed in
+    /// order now end at `end`. Call [`data_ended`](Self::data_ended) first, because this call stops
+    /// all changes of `data_end`. Control frames that are queued later reuse the positions behind
+    /// `end`.
     pub(super) fn in_order_dropped(&mut self, len: usize, end: u64) {
         self.dropped += len as u64;
         self.lost_from = end;
     }
 
-    /// Records that a write failed. Nothing more of `out`, or of the messages that wait to
-    /// overtake, is written. This call counts them, so it needs them as they were: the caller drops
-    /// them afterwards. A repeated call finds nothing to count.
+    /// Records that a write failed, so that nothing more is written. Counts the unwritten messages
+    /// in `out`, and those that wait to overtake, as dropped. So call it before these messages are
+    /// dropped. A repeated call finds nothing to count.
     pub(super) fn broken(&mut self, out: &OutBuffer, first_waiting: usize) {
         self.set_ended();
         self.data_ended(out);
         self.note_close(out);
         let written = out.written();
-        // Once data was dropped, only control frames follow `lost_from` in order. Data behind
-        // `lost_from` was counted when it was dropped.
+        // The data behind `lost_from` was counted when it was dropped. Since then only control
+        // frames were queued in order. `messages_left` has the same sum: change both.
         let end = self.data_end.min(self.lost_from);
         self.dropped += end.saturating_sub(written.max(self.ahead));
         self.lost_from = self.lost_from.min(written);
@@ -166,7 +172,8 @@ impl Ledger {
     }
 
     /// Records and returns whether our Close has left: the stream accepted all of it, and has not
-    /// refused to flush it. The frames behind it do not matter.
+    /// refused to flush it. Frames behind our Close may still be unwritten. This reads `unflushed`,
+    /// not `held_back`, which is 0 after the end.
     pub(super) fn note_close(&mut self, out: &OutBuffer) -> bool {
         self.close_gone |= out.written() >= self.close_end && self.unflushed == 0;
         self.close_gone
@@ -183,8 +190,8 @@ impl Ledger {
         Position::in_order(self.data_end(out.fed()))
     }
 
-    /// A number that changes whenever a message is fed, whether in order or to overtake. It begins
-    /// at 0. The idle message looks at it.
+    /// Returns a number that changes whenever a message is fed, whether in order or to overtake.
+    /// The idle message compares it at each look.
     pub(super) fn data_mark(&self, out: &OutBuffer) -> u64 {
         self.data_end(out.fed()).wrapping_add(self.first_fed)
     }
@@ -199,9 +206,9 @@ impl Ledger {
         }
     }
 
-    /// How far the bytes of both sequences have certainly left. While bytes may be inside the
-    /// stream, that is as far as the last complete flush: nobody knows which bytes the stream
-    /// holds.
+    /// Returns how far the bytes of both sequences have certainly left. While the stream holds
+    /// unflushed bytes, this is as far as the last complete flush: nobody knows which bytes the
+    /// stream holds.
     #[inline]
     fn gone(&self, out: &OutBuffer, first_waiting: usize) -> (u64, u64) {
         if self.held_back() > 0 {
@@ -211,30 +218,30 @@ impl Ledger {
         (out.written(), self.first_fed.wrapping_sub(left))
     }
 
-    /// Records that the stream refused to flush `bytes` bytes that it accepted; 0 once it has
-    /// flushed all.
+    /// Records that the stream refused to flush `bytes` of the bytes that it accepted; 0 once it
+    /// has flushed everything.
     #[inline]
     pub(super) fn set_unflushed(&mut self, bytes: usize, out: &OutBuffer, first_waiting: usize) {
         self.unflushed = bytes;
         if bytes == 0 {
-            // `gone` no longer returns the old `flushed` now.
+            // Because `unflushed` is 0 now, `gone` does not return the old `flushed`.
             self.flushed = self.gone(out, first_waiting);
         }
     }
 
-    /// The number of bytes that may still be inside the stream.
+    /// The number of accepted bytes that the stream may still hold.
     #[inline]
     pub(super) fn held_back(&self) -> usize {
         if self.ended { 0 } else { self.unflushed }
     }
 
-    /// Records that nothing more is written: see the field.
+    /// Records that nothing more is written; see the field `ended`.
     pub(super) fn set_ended(&mut self) {
         self.ended = true;
     }
 
-    /// The number of unwritten bytes of messages that overtake, with or without a place in the
-    /// buffer.
+    /// The number of unwritten bytes of messages that overtake, whether or not they have a place in
+    /// the buffer.
     #[inline]
     fn first_left(&self, out: &OutBuffer, first_waiting: usize) -> usize {
         first_waiting + out.first_len()

@@ -1,4 +1,4 @@
-//! Reports a sender that is dropped with unsent messages. Nothing else would report the loss of
+//! Traces a sender that is dropped with unsent messages. Nothing else would report the loss of
 //! these messages.
 use super::Sender;
 use crate::proto::trace;

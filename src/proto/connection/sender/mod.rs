@@ -47,14 +47,16 @@ use urgent::{Tail, Urgent};
 ///
 /// Feeding does no I/O; [`outgoing`](Self::outgoing) returns the bytes to write.
 pub struct Sender {
-    /// A message is framed at once while fewer bytes than this are buffered. The limit is 0 if this
-    /// half is not open, inside a message in chunks, and where messages are compressed. So `feed`
-    /// needs only one comparison on its fast path. `set_admission` computes it.
+    /// `feed` frames a message at once while fewer bytes than this are buffered, so its fast path
+    /// needs only one comparison. The value is `high_water`, or 0 when `feed` has to check more.
+    /// This is so if this half is not open, inside a message in chunks, and if messages are
+    /// compressed. `set_admission` computes the value.
     admit_below: usize,
     high_water: usize,
-    /// Invariant: at most `high_water`, so that below this limit there is [room](Self::has_room).
-    /// The adapters' `is_free` checks only this limit before a message is handed out. A reply to
-    /// that message then never fails with `Full`.
+    /// See [`Config::cork_limit`]. Invariant: at most `high_water`, so that there is
+    /// [room](Self::has_room) while fewer bytes than this are buffered. The adapters check only
+    /// `cork_limit` before they hand out a message, and still a reply to that message never fails
+    /// with `Full`.
     cork_limit: usize,
     min_vectored: usize,
     pub(super) write_timeout: Duration,
@@ -67,7 +69,7 @@ pub struct Sender {
     close: Option<Box<(CloseCode, Box<str>)>>,
     deflate: Deflate,
     // `out` and `encoder` come last, because dropping them may panic. The compiler emits the drop
-    // of each field behind them twice: once for a panic, once without.
+    // code of each later field twice: for the case of a panic, and for the case without.
     pub(super) out: OutBuffer,
     encoder: Encoder,
 }
@@ -87,7 +89,7 @@ impl fmt::Debug for Sender {
 #[derive(Debug)]
 enum State {
     Open,
-    /// A message in chunks is not finished.
+    /// A message in chunks is not finished: its kind, and the check of its text.
     MidMessage(DataKind, Utf8Validator),
     /// A Close was queued. No data may follow. Control frames may follow until the peer's Close
     /// comes (§5.5.1, §5.5.2).
@@ -123,9 +125,9 @@ impl Sender {
         }
     }
 
-    /// Queues the handshake's response, before anything else. Most of its parts are usually empty,
-    /// and are skipped. The ledger counts the response with the control frames, because it is no
-    /// data.
+    /// Queues the handshake's response, before anything else. Empty parts are skipped, because most
+    /// parts are usually empty. The ledger counts the response as control frames, because a
+    /// response is not a message.
     pub(super) fn begin_with(&mut self, buffer: Vec<u8>, response: &[&[u8]]) {
         self.out.lend(buffer);
         for part in response.iter().filter(|part| !part.is_empty()) {
@@ -142,33 +144,35 @@ impl Sender {
     // Commands.
 
     /// Queues a Ping before the data, and behind waiting Pongs. If several Pings wait, only the
-    /// newest is sent. The answer is an [`Event::Pong`](crate::Event::Pong) with the same payload,
-    /// so the caller can match the two. For round-trip times, use
+    /// newest is sent. The peer's Pong arrives as an [`Event::Pong`](crate::Event::Pong) with the
+    /// same payload, so the caller can match it to the Ping. For round-trip times, use
     /// [`measure_rtt`](Self::measure_rtt).
     ///
-    /// A Ping may be queued even after our Close, until the peer's Close comes (§5.5.1). It goes
-    /// before the remaining data, or behind our Close.
+    /// A Ping may be queued even after our Close, until the peer's Close comes (§5.5.1). The Ping
+    /// goes before data frames of which nothing was written, and so before our Close. If there are
+    /// no such frames, the Ping goes behind our Close.
     ///
     /// # Errors
     ///
     /// [`ControlTooLong`](SendError::ControlTooLong) above 125 bytes; [`Closed`](SendError::Closed)
-    /// once both ends have closed, after a violation, and after a failed write. It never returns
-    /// [`Full`](SendError::Full).
+    /// once both ends have closed, after this end failed the connection, and after a failed write.
+    /// `ping` never returns [`Full`](SendError::Full).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
         let control = self.control(payload)?;
         self.urgent.set_ping(control.payload());
         Ok(())
     }
 
-    /// Queues a Ping, as [`ping`](Self::ping) does, with a unique payload of 4 bytes. When its Pong
-    /// comes, [`rtt`](Self::rtt) has a new time. The [heartbeat](Config::heartbeat) sends such
-    /// Pings by itself, but only on a silent connection.
+    /// Queues a Ping, as [`ping`](Self::ping) does, with a unique payload of 4 bytes. Its Pong
+    /// gives [`rtt`](Self::rtt) a new time. The [heartbeat](Config::heartbeat) also measures round
+    /// trips, but sends a Ping only on a silent connection.
     ///
     /// Several Pings may be under way. A Pong also answers the Pings sent before its own Ping
     /// (§5.5.3). A Pong that takes more than 60 s gives no time.
     ///
-    /// `now` is a time of the clock that stamps the reads. Adapters have a private clock, so call
-    /// the adapter's `measure_rtt()` there, not this method.
+    /// `now` must come from the same clock as the times of
+    /// [`set_read`](crate::Receiver::set_read) and `handle_timeout`. An adapter's clock is
+    /// private, so with an adapter call its own `measure_rtt()`.
     ///
     /// # Errors
     ///
@@ -193,7 +197,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Checks a control frame of the caller.
+    /// Makes a control frame with the caller's payload, if the caller may send one.
     fn control(&self, payload: &[u8]) -> Result<Control, SendError> {
         if self.is_over() {
             return Err(SendError::Closed);
@@ -226,7 +230,8 @@ impl Sender {
         self.urgent.hear_pong(payload, at);
     }
 
-    /// Whether a received Pong still lacks its time of arrival, which the caller tells next.
+    /// Whether a received Pong still lacks its time of arrival. It gets the first time that the
+    /// caller tells afterwards.
     #[inline]
     pub(crate) fn pong_waits(&self) -> bool {
         self.urgent.pong_waits()
@@ -239,8 +244,8 @@ impl Sender {
 
     // Outputs.
 
-    /// The bytes to write next, as a [`Buf`](bytes::Buf). This call places waiting control frames
-    /// among them, once per write.
+    /// Returns the bytes to write next, as a [`Buf`](bytes::Buf). Before that, it places waiting
+    /// control frames and overtaking messages among these bytes.
     #[inline]
     pub fn outgoing(&mut self) -> Outgoing<'_> {
         if self.frame_waits() {
@@ -258,13 +263,14 @@ impl Sender {
         urgent.place(&mut Tail { out, encoder, ledger });
     }
 
-    /// Takes the output buffer away if it holds no bytes. Otherwise returns an empty `Vec`.
+    /// Returns the output buffer if it holds no bytes, and otherwise an empty `Vec`.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
         self.out.reclaim()
     }
 
-    /// Gives the sender a buffer to encode into, of any length. Its initialised length is the room.
+    /// Gives the sender a buffer of any length to encode into. The sender uses `buffer.len()`
+    /// bytes, not the capacity.
     #[inline]
     pub fn lend(&mut self, buffer: Vec<u8>) {
         self.out.lend(buffer);
@@ -272,7 +278,7 @@ impl Sender {
 
     // Getters.
 
-    /// The number of bytes fed and not yet written. It counts whole frames, and control frames too.
+    /// The number of bytes fed and not yet written. The number includes headers and control frames.
     /// (A browser's `bufferedAmount` counts only payloads.)
     #[inline]
     pub fn buffered_amount(&self) -> usize {
@@ -288,11 +294,11 @@ impl Sender {
     /// not be empty.
     #[inline]
     pub fn has_outgoing(&self) -> bool {
-        // `Connection::next` and the adapters' writes rely on this. A wrong `true` would make
+        // `Connection::next` and the adapters' writes rely on the result. A wrong `true` would make
         // `next` ask for empty writes without end. A wrong `false` would leave bytes unwritten.
         //
-        // Messages that overtake wait for the end of a message in chunks: §5.4 forbids them inside
-        // it.
+        // Messages that overtake wait until a message in chunks has ended: §5.4 forbids other
+        // messages inside it.
         let first = self.urgent.has_first() && !self.out.open;
         self.out.len() > 0 || first || self.control_waits()
     }
@@ -311,13 +317,13 @@ impl Sender {
 
     /// Whether fewer bytes than [`high_water`](Config::high_water) were [fed](Self::feed) in order
     /// and are unsent. If so, and if this half is open, one more message of any length is admitted.
-    /// Messages and control frames that overtake do not count here.
+    /// Messages and control frames that overtake do not count.
     #[inline]
     pub fn has_room(&self) -> bool {
         self.ledger.unsent(&self.out) < self.high_water as u64
     }
 
-    /// Whether enough bytes are buffered to write before the batch ends
+    /// Whether so many bytes are buffered that they are written before the batch ends
     /// ([`cork_limit`](Config::cork_limit)).
     #[inline]
     pub(crate) fn reached_cork_limit(&self) -> bool {
@@ -331,14 +337,15 @@ impl Sender {
         self.ledger.fed(&self.out)
     }
 
-    /// Whether the system has all bytes up to this position. Bytes buffered inside the stream (as
-    /// TLS does) do not count while the connection is open. Once it is over they do, because some
-    /// may have been sent. It never becomes true for dropped bytes.
+    /// Whether the stream has passed all bytes up to this position to the operating system. While
+    /// the connection is open, bytes that the stream still buffers (as TLS does) are not written.
+    /// Once the connection is over, such bytes count as written, because some may have been sent.
+    /// Dropped bytes never count as written.
     pub fn is_written(&self, position: Position) -> bool {
         self.ledger.is_written(position, &self.out, self.urgent.first_len())
     }
 
-    /// A number that changes with each message fed, in order or to overtake.
+    /// Returns a number that changes with each message fed, whether in order or to overtake.
     pub(super) fn data_mark(&self) -> u64 {
         self.ledger.data_mark(&self.out)
     }
@@ -360,7 +367,7 @@ impl Sender {
 
     /// Round-trip times of the Pings of the [heartbeat](Config::heartbeat) and of
     /// [`measure_rtt`](Self::measure_rtt); `None` before the first round trip. A Pong counts once
-    /// its time of arrival is known, from [`commit_at`](crate::Receiver::commit_at) or else from
+    /// its time of arrival is known, from [`set_read`](crate::Receiver::set_read) or else from
     /// the next `handle_timeout`. The adapters call both.
     pub fn rtt(&self) -> Option<RoundTrip> {
         self.urgent.rtt()

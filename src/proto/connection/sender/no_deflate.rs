@@ -1,4 +1,4 @@
-//! Replaces `deflate` without that feature. Nothing is compressed.
+//! Replaces `deflate.rs` when the feature `deflate` is off. Nothing is compressed.
 use super::Sender;
 use crate::proto::{
     config::Config, deflate::DeflateParams, outbound::prepared::Prepared, role::Role,

@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use bytes::Buf;
 use core::time::Duration;
 
-/// A message that is not admitted at once takes the slow path, with the same result.
+/// Other tests cannot see whether a message is framed at once, because the slow path has the same
+/// result.
 #[test]
 fn an_open_half_frames_at_once_while_there_is_room() {
     let config = Config { high_water: 15, ..Config::default() };
@@ -67,7 +68,8 @@ fn a_message_fed_first_that_an_abort_drops_is_not_written_wherever_it_lay() {
     assert_eq!(gone, [false; 3]);
 }
 
-/// The Close of a violation waits for everything fed before, unless the stream refuses bytes.
+/// The Close of a violation waits until everything fed before is written, unless the stream refuses
+/// bytes.
 #[test]
 fn a_violations_close_waits_for_what_was_fed_and_passes_what_is_refused() {
     for refused in [false, true] {
@@ -135,7 +137,7 @@ fn all_that_was_fed_and_not_written_is_unsent_wherever_it_lies() {
     }
 }
 
-/// One half may ask between the other half's write and the flush after it.
+/// On a split connection, one half may call `is_written` between the other half's write and flush.
 #[test]
 fn what_a_stream_took_is_written_once_it_is_flushed() {
     let mut conn = Connection::server(&Config::default(), Negotiated::default());
@@ -169,6 +171,26 @@ fn a_stream_that_refuses_to_flush_what_it_took_has_a_deadline() {
     }
 }
 
+/// A session of TLS sends what it holds in parts. Once a write has failed, no deadline runs.
+#[test]
+fn fewer_unflushed_bytes_begin_the_deadline_anew() {
+    let at = |n| Time::new(Duration::from_secs(n));
+    let timeout = Config::default().write_timeout;
+    let mut conn = Connection::server(&Config::default(), Negotiated::default());
+    let tx = &mut conn.tx;
+    assert!(tx.feed("order").is_ok());
+    tx.outgoing().advance(7);
+    for (bytes, now, since) in [(7, 1, 1), (7, 2, 1), (9, 3, 1), (8, 4, 4), (8, 5, 4)] {
+        tx.set_unflushed(bytes);
+        assert!(tx.handle_timeout(at(now)).is_ok());
+        assert_eq!(tx.poll_timeout(), Some(at(since) + timeout));
+        assert_eq!(tx.buffered_amount(), bytes);
+    }
+    tx.write_failed();
+    tx.set_unflushed(8);
+    assert_eq!((tx.poll_timeout(), tx.buffered_amount()), (None, 0));
+}
+
 #[test]
 fn what_was_written_before_the_stream_failed_is_not_dropped() {
     let mut conn = Connection::server(&Config::default(), Negotiated::default());
@@ -180,7 +202,6 @@ fn what_was_written_before_the_stream_failed_is_not_dropped() {
     assert_eq!((tx.dropped(), fed.is_ok_and(|at| tx.is_written(at))), (0, true));
 }
 
-/// The Pong is placed behind our Close.
 #[test]
 fn a_pong_that_is_placed_behind_our_close_is_dropped_when_the_peers_comes() {
     for begun in [0, 1] {
@@ -197,7 +218,7 @@ fn a_pong_that_is_placed_behind_our_close_is_dropped_when_the_peers_comes() {
     }
 }
 
-/// When the peer's Close comes, only the Pong that was begun stays behind our Close.
+/// When the peer's Close comes, a Pong behind our Close stays only if its first byte was written.
 #[test]
 fn the_peers_close_cuts_no_pong_that_was_begun_behind_ours() {
     for spliced in [false, true] {
@@ -235,8 +256,8 @@ fn the_peers_close_cuts_no_pong_that_was_begun_behind_ours() {
     }
 }
 
-/// A Ping that waits when this half is closed goes before the Close. A later Pong does not overtake
-/// the Ping.
+/// If a Ping waits when this half is closed, it goes before the Close. A later Pong does not
+/// overtake the Ping.
 #[test]
 fn control_frames_keep_their_order_at_the_close() {
     for fed in [&[][..], &["late"]] {

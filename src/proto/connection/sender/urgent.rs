@@ -15,45 +15,45 @@ use alloc::{boxed::Box, vec::Vec};
 pub(super) struct Urgent {
     /// The payloads of Pongs, each preceded by its length.
     pongs: Vec<u8>,
-    /// The number of Pings that these Pongs answer, up to `MAX_PONGS`.
+    /// The number of Pongs queued since Pongs were last placed, counted up to `MAX_PONGS`.
     pinged: u8,
-    /// The payload of a Ping, stored in the same way. It is not inline because most connections
-    /// never send a Ping.
+    /// The payload of a waiting Ping, preceded by its length. A `Vec`, because most connections
+    /// never send a Ping, and an array would enlarge them all.
     ping: Vec<u8>,
-    /// The progress of the heartbeat's Ping. Invariant: while it is `Owed`, `ping` is not empty.
+    /// How far the heartbeat's Ping has come. Invariant: while this is `Owed`, `ping` is not empty.
     beat: BeatPing,
-    /// Pings under way whose round trip is measured; `None` before the first such Ping.
+    /// The round trips that are being measured, and their results; `None` before the first measured
+    /// Ping.
     trips: Option<Box<Trips>>,
-    /// A Close that overtakes. The Close of an abort overtakes at once. The Close of a violation
+    /// A Close that may overtake. The Close of an abort overtakes at once. The Close of a violation
     /// overtakes only if the stream refuses the frames before it. Boxed, because most connections
-    /// never have one.
+    /// never have such a Close.
     close: Option<Box<(Control, AtOnce)>>,
-    /// Nothing may follow our Close, because the peer's Close came or this end fails the
+    /// Whether no frame may follow our Close: the peer's Close came, or this end fails the
     /// connection.
     pub(super) close_is_last: bool,
-    /// The frames of messages that overtake and have no place yet. The ledger has counted them as
-    /// fed.
+    /// The frames of messages that overtake and have no place in the buffer yet. The ledger has
+    /// counted them as fed.
     first: Vec<u8>,
 }
 
-/// Whether a Close overtakes all frames of which nothing was written, even if the stream is not
-/// blocked.
+/// Whether a Close overtakes even if the stream is not blocked.
 pub(super) type AtOnce = bool;
 
 /// Up to this many waiting Pings are answered individually. If more Pings wait, only the newest is
 /// answered (§5.5.3), so that a flood of Pings cannot fill memory with Pongs.
 const MAX_PONGS: u8 = 16;
 
-/// Where the last Ping of the heartbeat was put.
+/// Where the heartbeat's last Ping is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum BeatPing {
     #[default]
     None,
-    /// In `ping`. It is placed with the next control frames.
+    /// The Ping waits in `ping`, and gets its place with the next control frames.
     Owed,
-    /// Among the control frames that overtake.
+    /// The Ping is among the control frames that overtake.
     Overtaking,
-    /// In order. It ends at this position.
+    /// The Ping was queued in order, and ends at this position.
     Queued(u64),
 }
 
@@ -65,8 +65,8 @@ pub(super) struct Tail<'a> {
 }
 
 impl Tail<'_> {
-    /// Queues a control frame at the end of the content, and tells the ledger. Nothing may wait
-    /// that has to go before it.
+    /// Queues a control frame at the end of the content, and tells the ledger. Frames that have to
+    /// go before it must have their place already.
     pub(super) fn append(&mut self, opcode: OpCode, payload: &[u8]) {
         let Self { out, encoder, .. } = self;
         let start = out.fed();
@@ -84,7 +84,7 @@ impl Urgent {
     /// Queues a Pong. `payload` has at most 125 bytes.
     pub(super) fn push_pong(&mut self, payload: &[u8]) {
         if self.pinged == MAX_PONGS {
-            self.pongs.clear(); // From here on, only the newest is answered.
+            self.pongs.clear(); // From here on, only the newest Ping is answered.
         } else {
             self.pinged += 1;
         }
@@ -107,7 +107,8 @@ impl Urgent {
         self.set_ping(&mark);
     }
 
-    /// Drops the waiting Ping, and forgets its time, because no Pong will come for it.
+    /// Drops the waiting Ping, and stops measuring its round trip, because no Pong will come for
+    /// it.
     fn drop_ping(&mut self) {
         if let Some(trips) = &mut self.trips {
             payloads(&self.ping).for_each(|unsent| trips.forget(unsent));
@@ -119,12 +120,12 @@ impl Urgent {
         self.close = Some(Box::new((body, at_once)));
     }
 
-    /// The frames of messages that overtake and have no place yet.
+    /// The frames of messages that overtake and have no place in the buffer yet.
     pub(super) fn first_mut(&mut self) -> &mut Vec<u8> {
         &mut self.first
     }
 
-    /// Drops the messages that wait for a place, and counts them as dropped.
+    /// Drops the overtaking messages that wait for a place, and counts them as dropped.
     pub(super) fn drop_first(&mut self, ledger: &mut Ledger) {
         ledger.first_dropped(self.first.len());
         self.first = Vec::new();
@@ -181,7 +182,7 @@ impl Urgent {
 
     /// Places the waiting frames into `to`, in front of data of which nothing has been written. A
     /// Close that overtakes comes first, because it drops the data. Control frames come next, then
-    /// messages. What cannot be placed yet goes on waiting.
+    /// messages. Frames that cannot be placed yet keep waiting.
     pub(super) fn place(&mut self, to: &mut Tail<'_>) {
         if let Some(close) = self.close.take_if(|close| close.1 || to.out.refused()) {
             self.cut(&close.0, to);
@@ -192,7 +193,8 @@ impl Urgent {
         if self.has_first() {
             to.out.overtake_messages(&mut self.first);
         }
-        // Everything fed before the violation has been written, so the Close need not overtake.
+        // The Close of a violation may still wait here. Everything fed before it has been written,
+        // so the Close need not overtake.
         if to.out.len() == 0
             && let Some(close) = self.close.take()
         {
@@ -205,7 +207,7 @@ impl Urgent {
     /// frame itself stays: the peer could not parse a Close in the middle of it.
     fn cut(&mut self, body: &Control, to: &mut Tail<'_>) {
         if self.close_is_last {
-            self.drop_controls(); // But after an abort, control frames may follow the Close.
+            self.drop_controls(); // After an abort, Pings and Pongs may follow the Close.
         }
         let mut first = to.out.first_len();
         let dropped = to.out.truncate();
@@ -216,8 +218,9 @@ impl Urgent {
         to.append(OpCode::Close, body.payload());
     }
 
-    /// Places the waiting Pongs and Ping behind the control frames that have a place already. If
-    /// nothing is left to write, they need not overtake, and go to the end of the content.
+    /// Places the waiting Pongs and the waiting Ping behind the control frames that have a place
+    /// already. If the buffer has no bytes to write, the new frames need not overtake, and go to
+    /// the end of the content.
     pub(super) fn place_controls(&mut self, to: &mut Tail<'_>) {
         let Tail { out, encoder, ledger } = to;
         let frames = out.controls();
@@ -239,8 +242,8 @@ impl Urgent {
         }
     }
 
-    /// Forgets the waiting Pongs and Ping, which were placed. Unlike `drop_ping`, it keeps the time
-    /// of the Ping, whose Pong will come.
+    /// Forgets the waiting Pongs and the waiting Ping, because they were placed. Unlike
+    /// `drop_ping`, it goes on measuring the round trip, because the Ping's Pong will come.
     fn controls_placed(&mut self) {
         self.pongs.clear();
         self.pinged = 0;
@@ -258,8 +261,8 @@ impl Urgent {
     }
 
     /// Whether the heartbeat's last Ping was written, so that `out` no longer holds it. Only
-    /// `timers` asks, and only while it waits for that: once later control frames overtake, the
-    /// answer may be `false` again.
+    /// `timers` calls this, and only until the result is `true`: if control frames overtake later,
+    /// the result is `false` again.
     pub(super) fn beat_written(&self, out: &OutBuffer) -> bool {
         match self.beat {
             BeatPing::None | BeatPing::Owed => false,
@@ -277,7 +280,8 @@ impl Urgent {
         }
     }
 
-    /// Whether a received Pong still lacks its time of arrival, which the caller tells next.
+    /// Whether a received Pong still lacks its time of arrival. It gets the first time that the
+    /// caller tells afterwards.
     #[inline]
     pub(super) fn pong_waits(&self) -> bool {
         self.trips.as_ref().is_some_and(|trips| trips.wait())

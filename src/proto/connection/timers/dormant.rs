@@ -7,16 +7,16 @@ use crate::proto::{
 };
 use alloc::boxed::Box;
 
-/// See the fields of [`Timers`].
+/// The fields of [`Timers`] that are kept.
 pub(in crate::proto::connection) struct Kept {
-    /// The heartbeat, if it is armed.
+    /// The fields of `Beat::Listening`; `None` for `Beat::Unarmed`.
     listening: Option<(u8, Time)>,
     silence: Option<Box<Silence>>,
     idle: Option<Box<Idle>>,
 }
 
 impl Timers {
-    /// Whether only deadlines run that come again and again.
+    /// Whether only recurring deadlines run.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
         matches!(self.beat, Beat::Unarmed | Beat::Listening { .. })
             && self.pause == Pause::No

@@ -5,8 +5,8 @@ use crate::proto::{
     handshake::{HandshakeError, head},
 };
 
-/// The longest line that begins a chunk of HTTP, in bytes. An incomplete line is scanned again each
-/// time more of it arrives. The bound keeps the scans cheap.
+/// The longest first line of an HTTP chunk, in bytes. An incomplete line is scanned again each time
+/// more of it arrives. This limit keeps these scans cheap.
 const MAX_CHUNK_LINE: usize = 256;
 
 /// A refusal whose body is being read.
@@ -26,8 +26,8 @@ impl Body {
         HandshakeError::Refused { status: self.refusal.status }
     }
 
-    /// Takes the bytes that have arrived, until the body has `max` bytes. Returns whether the body
-    /// has ended.
+    /// Moves the bytes that have arrived from `buf` into the body, until the body has `max` bytes.
+    /// Returns whether the body has ended, or has `max` bytes.
     pub(super) fn take(&mut self, buf: &mut RecvBuffer, eof: bool, max: usize) -> bool {
         let body = &mut self.refusal.body;
         loop {
@@ -51,13 +51,13 @@ impl Body {
     }
 }
 
-/// The part of a body that is still missing.
+/// How the missing part of a body is framed.
 #[derive(Clone, Copy, Debug)]
 enum Rest {
-    /// This number of bytes.
+    /// This number of bytes is missing.
     Known(u64),
-    /// `data` is the number of missing bytes of this chunk, 0 between chunks. `line_end` is the
-    /// number of missing bytes of the CRLF behind the chunk.
+    /// `data` is the number of bytes missing in this chunk; 0 between chunks. `line_end` is the
+    /// number of bytes missing in the CRLF behind the chunk.
     Chunked {
         data: u64,
         line_end: usize,
@@ -68,7 +68,7 @@ enum Rest {
 /// The meaning of the next bytes on the wire.
 enum Taken {
     Body(usize),
-    /// Lines around a chunk.
+    /// The line before a chunk, or the CRLF behind it.
     Framing(usize),
     /// More bytes are needed to decide.
     Nothing,
@@ -77,7 +77,8 @@ enum Taken {
 }
 
 impl Rest {
-    /// Takes at most `room` bytes of the body from `wire`, which is not empty.
+    /// Determines the meaning of the first bytes of `wire`, which is not empty. At most `room`
+    /// bytes are body.
     fn take(&mut self, wire: &[u8], room: usize) -> Taken {
         let most = wire.len().min(room);
         match self {
@@ -103,8 +104,8 @@ impl Rest {
         }
     }
 
-    /// The framing of this refusal's body. In doubt the body ends with the stream, because nothing
-    /// follows the body.
+    /// Determines the framing of a refusal's body. In doubt the body ends with the stream, because
+    /// nothing follows it.
     fn of(refusal: &Refusal) -> Self {
         if matches!(refusal.status, 204 | 304) {
             return Self::Known(0);
@@ -121,7 +122,7 @@ impl Rest {
     }
 }
 
-/// Parses a number of digits only.
+/// Parses a decimal number. `None` if `value` has other characters than digits, or is too large.
 pub(super) fn number(value: &[u8]) -> Option<u64> {
     if !value.iter().all(u8::is_ascii_digit) {
         return None;

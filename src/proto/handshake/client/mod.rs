@@ -9,7 +9,7 @@
 //! ```
 //!
 //! This module makes every check of §4.1. The caller handles connecting, TLS, proxies, redirects
-//! and retries, and gets the information that these need.
+//! and retries.
 mod body;
 mod check;
 mod request;
@@ -38,7 +38,7 @@ use core::fmt;
 
 const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 
-/// A request that is being written, and its response that is being read. The buffer of the response
+/// A request that is being written, or its response that is being read. The buffer of the response
 /// becomes the connection's buffer.
 ///
 /// First write [`outgoing`](Self::outgoing) and call [`advance`](Self::advance), until `outgoing`
@@ -53,11 +53,11 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// [`poll_timeout`]: Reading::poll_timeout
 /// [`handle_timeout`]: Reading::handle_timeout
 pub struct Handshake {
-    /// Takes the bytes read, and the time.
+    /// Gets the bytes read, the end of the stream, and the time.
     pub reading: Reading,
     config: Config,
     entropy: Box<dyn Entropy + Send + Sync>,
-    /// The request.
+    /// The encoded request.
     request: Vec<u8>,
     /// The number of bytes of the request written. Invariant: `sent <= request.len()`.
     sent: usize,
@@ -66,9 +66,9 @@ pub struct Handshake {
     subprotocols: Vec<String>,
     require_subprotocol: bool,
     keep_response: bool,
-    /// A complete 101, at the front of the buffer.
+    /// The status line of a complete 101 at the front of the buffer.
     head: Option<StatusLine>,
-    /// A final response other than a 101: the part that is kept.
+    /// The kept part of a final response other than a 101.
     refusal: Option<Body>,
 }
 
@@ -102,14 +102,14 @@ impl Handshake {
         }
     }
 
-    /// The rest of the request to write. Nothing else may be written before the handshake is
-    /// [`Complete`](Progress::Complete) (§4.1).
+    /// The part of the request that is still to be written. Nothing else may be written before the
+    /// handshake is [`Complete`](Progress::Complete) (§4.1).
     pub fn outgoing(&self) -> &[u8] {
         self.request.get(self.sent..).unwrap_or_default()
     }
 
     /// Reports that the first `n` bytes of [`outgoing`](Self::outgoing) were written. A larger `n`
-    /// counts as all of them.
+    /// counts as the length of `outgoing`.
     pub fn advance(&mut self, n: usize) {
         self.sent += n.min(self.request.len() - self.sent);
     }
@@ -121,9 +121,9 @@ impl Handshake {
     ///
     /// # Errors
     ///
-    /// The first fault found. [`Refused`](HandshakeError::Refused) comes only after the body, or
-    /// after its first [`max_refusal_body`](Config::max_refusal_body) bytes. An error is final:
-    /// drop the stream.
+    /// The first fault found. [`Refused`](HandshakeError::Refused) is returned only when the body
+    /// has arrived, or its first [`max_refusal_body`](Config::max_refusal_body) bytes. An error is
+    /// final: drop the stream.
     #[must_use = "`Complete` means that the connection is open, and an error that it never will be"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         match self.reading.outcome() {
@@ -218,13 +218,13 @@ impl Handshake {
         Ok(connection)
     }
 
-    /// The server's answer, if it was not a 101, with the part of the body that has arrived.
+    /// The server's response, if it is a refusal, with the part of the body that has arrived.
     /// Otherwise `None`.
     pub fn into_refusal(self) -> Option<Refusal> {
         self.refusal.map(|body| body.refusal)
     }
 
-    /// The requested path, from the request's first line.
+    /// Returns the requested path, without the query.
     fn path(&self) -> &str {
         let target = self.request.split(|&b| b == b' ').nth(1).unwrap_or_default();
         head::text(target.split(|&b| b == b'?').next().unwrap_or_default())
@@ -232,9 +232,9 @@ impl Handshake {
 }
 
 impl Connection {
-    /// The server's response to the opening handshake, if the client's request asked to
-    /// [keep](Request::keep_response) it; otherwise `None`. Also `None` for a connection opened
-    /// through `tickwire-http`, because there the caller has the response.
+    /// The server's response to the opening handshake, if the client's request had
+    /// [`keep_response`](Request::keep_response) set; otherwise `None`. Also `None` for a
+    /// connection opened through `tickwire-http`, because there the caller has the response.
     pub fn response(&self) -> Option<ResponseHead<'_>> {
         self.response_head().map(|head| ResponseHead { status: 101, head })
     }

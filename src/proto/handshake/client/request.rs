@@ -31,9 +31,10 @@ const ORIGIN: &str = "Origin";
 #[non_exhaustive]
 pub struct Request {
     target: Target,
-    /// Invariant: they are valid, and are not headers that the handshake sets.
+    /// The caller's headers. Invariant: each is valid, and none is a header that the handshake
+    /// sets.
     headers: Vec<(String, String)>,
-    /// Invariant: they are tokens, and all different.
+    /// Invariant: each name is a token, and no name is repeated.
     pub(super) subprotocols: Vec<String>,
     pub(super) require_subprotocol: bool,
     pub(super) keep_response: bool,
@@ -50,10 +51,10 @@ impl Request {
         url.parse().map(|target: Target| target.into())
     }
 
-    /// Adds a header. Authorization and Origin replace an earlier value. Headers of the handshake
-    /// itself have separate methods, or follow from the URL, as Host does. To send a Host that
-    /// differs from the address dialed, make the request for the URL with that host, dial yourself,
-    /// and call `client`.
+    /// Adds a header. Authorization and Origin replace an earlier value. Headers that the handshake
+    /// sets are refused. Some of them have methods of their own, and Host follows from the URL. To
+    /// send a Host that differs from the address dialed, make the request for the URL with that
+    /// host, dial yourself, and call `client`.
     ///
     /// # Errors
     ///
@@ -68,7 +69,7 @@ impl Request {
         Ok(self)
     }
 
-    /// The subprotocols to offer, best first (RFC 6455 §4.1 item 10). Replaces the names of an
+    /// Sets the subprotocols to offer, best first (RFC 6455 §4.1 item 10). Replaces those of an
     /// earlier call.
     ///
     /// # Errors
@@ -118,14 +119,15 @@ impl Request {
     }
 
     /// Keeps the status and the headers of the response that opens the connection, for
-    /// [`Connection::response`](crate::Connection::response). They take a few hundred bytes for the
-    /// life of the connection. A [`Refusal`](super::Refusal) always has both.
+    /// [`Connection::response`](crate::Connection::response). They take a few hundred bytes as long
+    /// as the connection exists. A [`Refusal`](super::Refusal) always has status and headers.
     pub fn keep_response(mut self) -> Self {
         self.keep_response = true;
         self
     }
 
-    /// Basic authentication (RFC 7617), in UTF-8. It replaces the user and password of the URL.
+    /// Sets user and password for Basic authentication (RFC 7617), in UTF-8. They replace the user
+    /// and password of the URL.
     ///
     /// # Errors
     ///
@@ -140,8 +142,8 @@ impl Request {
         self.header(AUTHORIZATION, &basic(&userinfo))
     }
 
-    /// The Origin (RFC 6454), `scheme://host[:port]`, as a browser sends it. Some servers require
-    /// an Origin. Scheme and host are sent in lower case, and a default port is left out.
+    /// Sets the Origin (RFC 6454), `scheme://host[:port]`, which a browser sends. Some servers
+    /// require an Origin. Scheme and host are sent in lower case, and a default port is left out.
     ///
     /// # Errors
     ///
@@ -196,7 +198,7 @@ impl From<Target> for Request {
     }
 }
 
-/// Does not show the values of headers, or subprotocols, because both may be credentials.
+/// Shows neither the values of headers nor the subprotocols, because both may be credentials.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.headers.iter().map(|(name, _)| &**name).collect();

@@ -9,13 +9,13 @@ use crate::proto::{
 use alloc::vec::Vec;
 use core::{fmt, time::Duration};
 
-/// The server's response, borrowed from the handshake's buffer or from the connection that keeps
-/// it.
+/// The server's response, borrowed from the handshake, from a refusal, or from a connection that
+/// keeps it.
 #[derive(Clone, Copy)]
 pub struct ResponseHead<'a> {
     /// The HTTP status.
     pub status: u16,
-    /// From the status line to the blank line.
+    /// The bytes from the status line to the empty line.
     pub(super) head: &'a [u8],
 }
 
@@ -36,7 +36,7 @@ impl fmt::Debug for ResponseHead<'_> {
     }
 }
 
-/// A server's answer that is not a 101: status, headers, and at most
+/// A server's final response other than a 101: status, headers, and at most
 /// [`max_refusal_body`](Config::max_refusal_body) bytes from the start of the body.
 ///
 /// Redirects are not followed. Trust a refusal no more than the connection over which it came. You
@@ -46,14 +46,14 @@ impl fmt::Debug for ResponseHead<'_> {
 pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
-    /// From the status line to the blank line, validated.
+    /// The bytes from the status line to the empty line, validated.
     head: Vec<u8>,
-    /// The start of the body, without the framing of HTTP.
+    /// The start of the body, without the framing of HTTP chunks.
     pub body: Vec<u8>,
 }
 
 impl Refusal {
-    /// A refusal with a validated head, and without a body so far.
+    /// Makes a refusal with a validated head, and without a body so far.
     pub(super) fn new(status: u16, head: &[u8]) -> Self {
         Self { status, head: head.to_vec(), body: Vec::new() }
     }
@@ -64,9 +64,9 @@ impl Refusal {
     }
 
     /// How long the server asks to wait before the next attempt (RFC 9110 §10.2.3). Retry-After is
-    /// a number of seconds or a date. The wait until a date is counted from the response's Date, so
-    /// that no clock is needed. `None` if Retry-After is missing or malformed, or if it is a date
-    /// and the response has no Date.
+    /// a number of seconds or a date. For a date, the result is the time between the response's
+    /// Date and that date, so that no clock is needed. `None` if Retry-After is missing or
+    /// malformed, or if it is a date and the response has no Date.
     pub fn retry_after(&self) -> Option<Duration> {
         let value = self.headers().get("Retry-After")?;
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
@@ -86,7 +86,7 @@ impl Refusal {
         ResponseHead { status: self.status, head: &self.head }
     }
 
-    /// The text after the status in the status line.
+    /// Returns the text behind the status in the status line.
     fn reason(&self) -> &[u8] {
         let line = self.head.split(|&b| b == b'\r').next().unwrap_or_default();
         line.splitn(3, |&b| b == b' ').nth(2).unwrap_or_default()

@@ -8,11 +8,12 @@ use crate::proto::{
 const KEY: &str = "Sec-WebSocket-Key";
 const VERSION: &str = "Sec-WebSocket-Version";
 
-/// The most subprotocols that a client may offer. All must be different, so they are compared in
-/// pairs. The bound keeps this comparison too cheap for an attack.
+/// The most subprotocols that a client may offer. Each name is compared with all others, because no
+/// name may be repeated. This maximum keeps the comparisons too cheap for an attack.
 const MAX_SUBPROTOCOLS: usize = 128;
 
-/// The checks of RFC 6455 §4.2.1 on a request of HTTP/1.1. Returns its Sec-WebSocket-Key.
+/// Makes the checks of RFC 6455 §4.2.1 on a request of HTTP/1.1. Returns the request's
+/// Sec-WebSocket-Key.
 pub(super) fn request<'a>(
     request: &httparse::Request<'_, 'a>,
 ) -> Result<&'a [u8; KEY_LEN], HandshakeError> {
@@ -23,15 +24,15 @@ pub(super) fn request<'a>(
     let (mut host, mut origin, mut upgrade, mut version, mut key) = (None, None, None, None, None);
     let (mut connection, mut body, mut offered) = (false, false, None);
     for &httparse::Header { name, value } in &*request.headers {
-        // Most clients write a name as the RFC does, so one comparison is usually enough.
+        // Most clients write a name as RFC 6455 does, so the first comparison is usually enough.
         let is = |known: &str| name == known || name.eq_ignore_ascii_case(known);
         if is(HOST) {
             once(&mut host, value, HOST)?;
         } else if is("Connection") {
             connection |= head::has_token(value, "upgrade");
         } else if is(UPGRADE) {
-            // HTTP allows a list in several header lines. But two parsers may disagree about lines
-            // that are not equal, which allows smuggling. So we require equal lines.
+            // HTTP allows several lines of Upgrade. But if their values differ, two parsers may
+            // choose different lines, which allows request smuggling. So we require equal values.
             match upgrade {
                 Some(other) if !value.eq_ignore_ascii_case(other) => {
                     return Err(HandshakeError::RepeatedHeader(UPGRADE));
@@ -72,7 +73,8 @@ pub(super) fn request<'a>(
         Some(_) => return Err(HandshakeError::UnsupportedVersion),
         None => return Err(HandshakeError::MissingVersion),
     }
-    // §4.2.1 item 5: base64 of 16 bytes. The unused bits of the last digit may have any value.
+    // §4.2.1 item 5: the key is base64 of 16 bytes. The unused bits of the last digit may have any
+    // value.
     let key = key.ok_or(HandshakeError::MissingHeader(KEY))?;
     let key: &[u8; KEY_LEN] = key.try_into().map_err(|_| HandshakeError::BadHeader(KEY))?;
     match key.split_last_chunk() {
@@ -82,14 +84,14 @@ pub(super) fn request<'a>(
     Ok(key)
 }
 
-/// RFC 9112 §3.2: checks the target of a request, and its Host.
+/// Checks the target of a request and its Host (RFC 9112 §3.2).
 fn target(target: Option<&str>, host: &[u8]) -> Result<(), HandshakeError> {
     let authority = core::str::from_utf8(host).ok().and_then(|host| Authority::parse(host).ok());
     let authority = authority.ok_or(HandshakeError::BadHeader(HOST))?;
     match target.and_then(Form::of) {
         Some(Form::Origin) => Ok(()),
         // RFC 9112 §3.2.2: an absolute target takes precedence over the Host header. We require
-        // that both agree.
+        // that both name the same host.
         Some(Form::Absolute { secure, authority: target, .. }) => match Authority::parse(target) {
             Ok(target) if target.same(&authority, secure) => Ok(()),
             Ok(_) => Err(HandshakeError::HostMismatch),
@@ -122,8 +124,8 @@ static BASE64: [bool; 256] = {
     digits
 };
 
-/// The subprotocols of the header lines so far. Invariant: they are tokens, and all different (RFC
-/// 6455 §4.1 item 10).
+/// The subprotocols of the header lines so far. Invariant: each name is a token, and no name is
+/// repeated (RFC 6455 §4.1 item 10).
 struct Offered<'a> {
     names: [&'a [u8]; MAX_SUBPROTOCOLS],
     /// The number of `names` in use.

@@ -4,10 +4,10 @@
 //! ```text
 //! spare_mut, commit --> step --> Partial   read more
 //!                            --> Complete  request() is an upgrade: accept(..) or reject(..)
-//!                            --> Err(e)    write reject(e), shut for writing, drain, drop
+//! --> Err(e) write reject(e), shut for writing, drain, drop
 //! ```
 //!
-//! This module checks every requirement of the RFC on a request. The caller looks at
+//! This module checks every requirement of RFC 6455 on a request. The caller looks at
 //! [`Handshake::request`] and decides which targets to serve and which origins and users to admit.
 //! [`Origins`] checks origins. A rejection always ends the stream: bytes after a rejected request
 //! must never be read as a second request or as frames.
@@ -15,10 +15,10 @@
 //! # Who is asking
 //!
 //! The same-origin policy does not apply to WebSockets. Any page may open a WebSocket to any
-//! server, and the browser sends the user's cookies for that server. Some servers know their users
-//! by cookies, or by the network (a local network, a loopback address). Such a server must check
-//! the Origin, which the page cannot set (RFC 6455 §10.2). Otherwise every page that a user visits
-//! can act in the user's name (cross-site WebSocket hijacking).
+//! server, and the browser sends the user's cookies for that server. Some servers recognise a user
+//! by cookies, or trust every request from a local network or a loopback address. These servers
+//! must check the Origin, which a page cannot set (RFC 6455 §10.2). Otherwise every page that a
+//! user visits can act in the user's name (cross-site WebSocket hijacking).
 //!
 //! ```
 //! use tickwire::handshake::{HandshakeError, server::{Origins, Rejection, RequestHead}};
@@ -38,9 +38,9 @@
 //! ```
 //!
 //! A page cannot set headers. Instead of a cookie, the page can send a token as one of the
-//! subprotocols: `new WebSocket(url, ["ticks.v1", "bearer." + token])`. Never choose the token as
-//! the subprotocol, because the response would repeat the token, and events of `tracing` would show
-//! it. Choose the other name:
+//! subprotocols: `new WebSocket(url, ["ticks.v1", "bearer." + token])`. Let the server choose the
+//! other subprotocol. If it chose the token, the response would repeat the token, and events of
+//! `tracing` would show it.
 //!
 //! ```
 //! use tickwire::handshake::server::{Accept, RequestHead};
@@ -98,10 +98,11 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// [`poll_timeout`]: Reading::poll_timeout
 /// [`handle_timeout`]: Reading::handle_timeout
 pub struct Handshake {
-    /// Takes the bytes read, and the time.
+    /// Gets the bytes read, the end of the stream, and the time.
     pub reading: Reading,
     config: Config,
-    /// The request, at the front of the buffer, once it is complete and well-formed.
+    /// The lengths of the parts of the request at the front of the buffer, once the request is
+    /// complete and well-formed.
     head: Option<RequestLine>,
     /// The Sec-WebSocket-Key of a request that passed the checks.
     key: [u8; KEY_LEN],
@@ -110,7 +111,7 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// Waits for a request, with the limits of `config`. Allocates nothing yet.
+    /// Waits for a request, with the limits of `config`. Allocates no buffer yet.
     pub fn new(config: &Config) -> Self {
         Self {
             reading: Reading::new(Role::Server, config),
@@ -158,7 +159,7 @@ impl Handshake {
                     RequestLine::parse(head, check::request)?
                 }
                 Ok(None) => return Ok(Progress::Partial),
-                // A common mistake: a client dials `wss` to a port without TLS.
+                // A byte 0x16 begins a TLS handshake: a client dials `wss` to a port without TLS.
                 Err(_) if reading.buf.wire().starts_with(&[0x16]) => {
                     return Err(HandshakeError::Malformed { what: "this is TLS, not HTTP" });
                 }
@@ -172,8 +173,8 @@ impl Handshake {
     }
 
     /// The request, once it is complete and well-formed HTTP/1.1, even if it is not a valid
-    /// upgrade. So a server can answer plain HTTP itself. After that answer, the server must end
-    /// the stream. [`step`](Self::step) says whether the request passed the checks.
+    /// upgrade. So a server can respond to plain HTTP itself. After that response, the server must
+    /// end the stream. [`step`](Self::step) says whether the request passed the checks.
     pub fn request(&self) -> Option<RequestHead<'_>> {
         let line = self.head?;
         Some(RequestHead { line, head: self.reading.buf.wire().get(..line.len)? })
@@ -218,10 +219,10 @@ impl Handshake {
         Ok(connection)
     }
 
-    /// The bytes of a response that rejects the request, valid or not. Write these bytes, shut the
-    /// stream for writing, drain it for a moment, and drop it. The response to an error has the
-    /// error's [`status`](HandshakeError::status) and says in plain text what is wrong, but repeats
-    /// no text from the request.
+    /// Returns the bytes of a response that rejects the request, whether or not the request is
+    /// valid. Write these bytes, shut the stream for writing, drain it for a moment, and drop it.
+    /// The response to an error has the error's [`status`](HandshakeError::status) and says in
+    /// plain text what is wrong, but repeats no text from the request.
     ///
     /// The response always has `Connection: close`, has Content-Length unless the status forbids
     /// it, and has a Date if [`Rejection::date`] is set. A HEAD request gets no body.

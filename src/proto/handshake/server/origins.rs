@@ -4,7 +4,7 @@ use crate::proto::{handshake::HeaderError, url::Authority};
 use alloc::{format, string::String, vec::Vec};
 
 /// The origins (RFC 6454) whose pages may connect. The check stops cross-site hijacking (RFC 6455
-/// §10.2): a browser sends a user's cookies with the requests of any page.
+/// §10.2), in which a page of any site uses the cookies that the user's browser sends.
 ///
 /// An origin is allowed if its scheme, host and port equal those of an allowed origin. Scheme and
 /// host match without regard to case. Prefixes, suffixes and wildcards never match, and neither
@@ -46,8 +46,9 @@ impl Origins {
         Ok(Self { allowed: allowed.collect::<Result<_, _>>()?, required: false })
     }
 
-    /// Refuses requests without an Origin too. By default they are allowed, because they do not
-    /// come from browsers, and any other program could claim any origin.
+    /// Refuses requests without an Origin too. By default these are allowed, because they do not
+    /// come from browsers. A program other than a browser could send any Origin, so requiring one
+    /// does not stop such a program.
     pub fn required(mut self) -> Self {
         self.required = true;
         self
@@ -68,7 +69,7 @@ impl Origins {
     }
 }
 
-/// An origin as browsers write it (RFC 6454 §6.2).
+/// Writes an origin as browsers do (RFC 6454 §6.2).
 pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, HeaderError> {
     let (scheme, authority) = origin.split_once("://").ok_or(HeaderError::BadOrigin)?;
     let legal = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
@@ -82,7 +83,8 @@ pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, Hea
         _ => None,
     };
     let host = match authority.rsplit_once(':') {
-        // The last colon begins the port, unless it is inside the brackets of an IPv6 address.
+        // The last colon is before the port, unless that colon is inside the brackets of an IPv6
+        // address.
         Some((host, port)) if !port.contains(']') => host,
         _ => authority,
     };

@@ -9,13 +9,13 @@ use crate::proto::{
 };
 use core::fmt;
 
-/// A request for an upgrade, borrowed from the handshake's buffer. The default value is empty: it
-/// has no method, target or headers.
+/// A client's request, borrowed from the handshake's buffer. The default value has no method,
+/// target or headers.
 ///
-/// Header values are bytes, as in HTTP. Only the values that the handshake itself uses are text.
+/// Header values are bytes, because HTTP allows bytes that are not ASCII.
 #[derive(Clone, Copy, Default)]
 pub struct RequestHead<'a> {
-    /// From the request line to the blank line.
+    /// The bytes from the request line to the empty line.
     pub(super) head: &'a [u8],
     pub(super) line: RequestLine,
 }
@@ -45,8 +45,8 @@ impl<'a> RequestHead<'a> {
         self.resource().split_once('?').map(|(_, query)| query)
     }
 
-    /// The host and port requested, as written. They are from the target if it names a host,
-    /// otherwise from the Host header. The value is always `Some` if the request passed the checks.
+    /// The host and port requested, as written: those of the target if it names a host, otherwise
+    /// those of the Host header. Always `Some` if the request passed the checks.
     pub fn host(&self) -> Option<&'a str> {
         match Form::of(self.target()) {
             Some(Form::Absolute { authority, .. }) => Some(authority),
@@ -60,7 +60,7 @@ impl<'a> RequestHead<'a> {
     }
 
     /// The subprotocols that the client offers in all header lines, in its order of preference (RFC
-    /// 6455 §4.1 item 10). They are all different if the request passed the checks.
+    /// 6455 §4.1 item 10). No name is repeated if the request passed the checks.
     pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         let elements = self.headers().named(PROTOCOL).flat_map(head::list);
         elements.filter(|element| head::is_token(element)).map(head::text)
@@ -71,8 +71,8 @@ impl<'a> RequestHead<'a> {
         Extensions::new(self.headers())
     }
 
-    /// Whether the headers Upgrade and Connection ask for an upgrade to WebSocket. Such a request
-    /// may still fail other checks. Any other request is plain HTTP.
+    /// Whether the headers Upgrade and Connection ask for an upgrade to WebSocket. A request for
+    /// which this is `true` may still fail other checks. Any other request is plain HTTP.
     pub fn is_upgrade(&self) -> bool {
         let has =
             |name, token| self.headers().named(name).any(|value| head::has_token(value, token));
@@ -87,7 +87,8 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// Shows method, path and the names of the headers: queries and values may be secret.
+/// Shows method, path and the names of the headers, but no query and no values, which may be
+/// secret.
 impl fmt::Debug for RequestHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestHead")
@@ -100,7 +101,7 @@ impl fmt::Debug for RequestHead<'_> {
 
 /// The forms of a request target that name a resource (RFC 9112 §3.2).
 pub(super) enum Form<'a> {
-    /// A path with an optional query.
+    /// A path with an optional query, such as `/feed?a=1`.
     Origin,
     Absolute {
         secure: bool,

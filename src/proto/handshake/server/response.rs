@@ -1,4 +1,4 @@
-//! The responses of a server: how it accepts or rejects a request.
+//! The responses with which a server accepts or rejects a request.
 use super::RequestHead;
 use crate::proto::handshake::{
     HandshakeError, HeaderError, date, head::Headers, push, push_header,
@@ -29,8 +29,8 @@ pub struct Accept<'a> {
 
 impl<'a> Accept<'a> {
     /// The subprotocols that the server supports, best first (RFC 6455 §4.2.2). The server chooses
-    /// the first of these that the client also offers; case matters. If the client offers none of
-    /// them, the connection has no subprotocol.
+    /// the first of these names that the client also offers, with regard to case. If the client
+    /// offers none of these names, the connection has no subprotocol.
     pub fn subprotocols<T>(mut self, names: impl IntoIterator<Item = &'a T>) -> Self
     where
         T: AsRef<str> + ?Sized + 'a,
@@ -54,7 +54,7 @@ impl<'a> Accept<'a> {
         &self.lines
     }
 
-    /// The first of our subprotocols that the client also offers.
+    /// Returns the first of our subprotocols that the client also offers.
     pub(super) fn choose(&self, request: &RequestHead<'_>) -> Option<&'a str> {
         let offered = |ours: &&str| request.subprotocols().any(|theirs| theirs == *ours);
         self.subprotocols.iter().copied().find(offered)
@@ -71,7 +71,7 @@ impl fmt::Debug for Accept<'_> {
     }
 }
 
-/// How to reject a request: any response but a 101.
+/// A response that rejects a request.
 ///
 /// ```
 /// use tickwire::handshake::server::Rejection;
@@ -86,14 +86,14 @@ pub struct Rejection {
     status: u16,
     /// Encoded headers, each with its line end.
     lines: String,
-    /// The time of the response, since 1970.
+    /// The time of the response, as time since 1970.
     date: Option<Duration>,
     body: Vec<u8>,
 }
 
 impl Rejection {
     /// A rejection with this HTTP status, 200 to 599. Any other `status` is replaced by 500,
-    /// because it could not end the exchange.
+    /// because a 1xx does not end the exchange, and codes from 600 on are not valid.
     pub fn new(status: u16) -> Self {
         let status = if (200..=599).contains(&status) { status } else { 500 };
         Self { status, lines: String::new(), date: None, body: Vec::new() }
@@ -116,10 +116,10 @@ impl Rejection {
         Ok(self)
     }
 
-    /// The time of the response, since the first second of 1970 in UTC. The response shows this
-    /// time as Date, as RFC 9110 §6.6.1 requires of a server with a clock. A Date that you add with
-    /// [`header`](Self::header) is sent instead. The adapters set the time if you do not. After the
-    /// year 9999 no Date is sent.
+    /// Sets the time of the response, as time since the start of 1970 (UTC). The response has this
+    /// time as its Date, which RFC 9110 §6.6.1 requires of a server with a clock. If you add a Date
+    /// with [`header`](Self::header), that Date is sent instead. The adapters set the time if you
+    /// do not. After the year 9999 no Date is sent.
     ///
     /// ```
     /// use std::time::UNIX_EPOCH;
@@ -140,8 +140,8 @@ impl Rejection {
         self
     }
 
-    /// The body; empty by default. No body is sent with the statuses 204, 205 and 304, which cannot
-    /// have a body.
+    /// Sets the body, which is empty by default. No body is sent with the statuses 204, 205 and
+    /// 304, which cannot have a body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
@@ -163,8 +163,8 @@ impl Rejection {
             _ => {}
         }
         let body: &[u8] = if matches!(self.status, 204 | 205 | 304) { &[] } else { &self.body };
-        // RFC 9110 §8.6: a 204 must not have a Content-Length. In a 304, a Content-Length would be
-        // the length of the body of a 200, which is not known here.
+        // RFC 9110 §8.6: a 204 must not have a Content-Length. The Content-Length of a 304 would
+        // have to be that of a 200, which is not known here.
         if !matches!(self.status, 204 | 304) {
             push(&["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
@@ -185,7 +185,7 @@ impl Rejection {
     }
 }
 
-/// The response of [`Handshake::reject`](super::Handshake::reject).
+/// Makes the response for an error, with the error's status and a line of text.
 impl From<HandshakeError> for Rejection {
     fn from(error: HandshakeError) -> Self {
         let hint = match error {
@@ -200,15 +200,16 @@ impl From<HandshakeError> for Rejection {
     }
 }
 
-/// 500 without a body, because a bad header is a fault of the program. With this conversion, a
-/// function that returns a `Rejection` as error can use `Rejection::new(401).header(..)?`.
+/// Makes a 500 without a body, because a bad header is a fault of the program. With this
+/// conversion, a function that returns a `Rejection` as error can use
+/// `Rejection::new(401).header(..)?`.
 impl From<HeaderError> for Rejection {
     fn from(_: HeaderError) -> Self {
         Self::new(500)
     }
 }
 
-/// Does not show the values of headers, nor the body.
+/// Shows neither the values of headers nor the body.
 impl fmt::Debug for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rejection")
@@ -219,7 +220,7 @@ impl fmt::Debug for Rejection {
     }
 }
 
-/// The name of a status in RFC 9110 §15 or RFC 6585; empty for any other status.
+/// Returns the name of a status by RFC 9110 §15 or RFC 6585; empty for statuses not listed here.
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",

@@ -1,4 +1,4 @@
-//! A prepared message, compressed once for each setting in use.
+//! Compresses a prepared message once for each setting in use.
 use super::{Encoded, Prepared, opcode};
 use crate::proto::{
     deflate::codec::{self, Output, Setting},
@@ -23,8 +23,8 @@ impl Packed {
     }
 }
 
-/// A list with one entry for each setting in use. An entry is made when it is first needed. Each
-/// link is a `OnceLock`, so that all threads share the entries, and reading them takes no lock.
+/// A linked list with one entry for each setting in use. An entry is made when it is first needed.
+/// Each link is a `OnceLock`, so that all threads share the entries, and read them without a lock.
 type Slot = OnceLock<Box<Compressed>>;
 
 /// The message compressed with one setting.
@@ -36,8 +36,9 @@ struct Compressed {
 }
 
 impl Prepared {
-    /// The message compressed with `setting`. `None` if compression is not allowed, or would not
-    /// make the message shorter. `memory` is [`Deflate::memory`](crate::deflate::Deflate::memory).
+    /// Returns the message compressed with `setting`. `None` if compression is not allowed, or
+    /// would not make the message shorter. `memory` is
+    /// [`Deflate::memory`](crate::deflate::Deflate::memory).
     pub(crate) fn compressed(&self, setting: Setting, memory: usize) -> Option<&Encoded> {
         let mut slot: &Slot = self.packed.0.as_deref()?;
         loop {

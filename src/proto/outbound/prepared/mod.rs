@@ -12,18 +12,18 @@ use bytes::Bytes;
 use core::fmt;
 use deflate::Packed;
 
-/// A message encoded ahead of time, for fan-out. Feeding it costs a reference count or a copy,
-/// whichever is cheaper.
+/// A message that is encoded once, for fan-out to many connections. Each feed then costs only a
+/// reference count or a copy, whichever is cheaper.
 ///
-/// It contains a server's frame. A client must mask each frame with a fresh key, so for a client it
-/// costs as much as an ordinary [`feed`](crate::Sender::feed). Over TLS each connection encrypts
-/// the frame with a different key. For a short message, this encryption costs more than all other
-/// work.
+/// A `Prepared` contains a server's frame. A client must mask each frame with a fresh masking key,
+/// so it gains nothing over an ordinary [`feed`](crate::Sender::feed). Over TLS, each connection
+/// encrypts the frame with its own key. For a short message, this encryption costs more than all
+/// other work.
 ///
 /// With permessage-deflate the message is compressed once for each setting, independently of other
 /// messages. Even with context takeover, a `Prepared` refers to no earlier message, and neither
 /// does the next message that the connection compresses. So connections that send only `Prepared`
-/// gain nothing from takeover: choose one of the two.
+/// messages gain nothing from takeover.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated, Prepared};
@@ -51,7 +51,7 @@ impl fmt::Debug for Prepared {
     }
 }
 
-/// A frame in the form that a server sends.
+/// A frame as a server sends it: unmasked.
 #[derive(Clone)]
 pub(crate) struct Encoded {
     frame: Bytes,
@@ -59,12 +59,11 @@ pub(crate) struct Encoded {
 }
 
 impl Prepared {
-    /// Encodes `message` once, with one allocation and one copy. With the feature `deflate` there
-    /// is one more allocation, of a few bytes. The message is compressed when it is first fed to a
-    /// connection that compresses. All connections with the same setting, on any thread, share the
-    /// result.
+    /// Encodes `message` once, with one allocation and one copy. The feature `deflate` adds an
+    /// allocation of a few bytes. The message is compressed when it is first fed to a connection
+    /// that compresses. All connections with the same settings, on any thread, share the result.
     ///
-    /// A message of [`Outbound::plain`](crate::Outbound::plain) is never compressed.
+    /// A message made by [`Outbound::plain`](crate::Outbound::plain) is never compressed.
     pub fn new<'m>(message: impl IntoOutbound<'m>) -> Self {
         let message = message.into();
         let kind = message.kind();
@@ -99,7 +98,7 @@ impl Prepared {
 }
 
 impl Encoded {
-    /// Encodes a frame from `header`, with the length of `payload`.
+    /// Encodes a frame: `header`, with its length set to that of `payload`, then `payload`.
     fn new(header: Header, payload: &[u8]) -> Self {
         let (head, n) = Header { payload_len: payload.len() as u64, ..header }.encode();
         let mut frame = Vec::with_capacity(n + payload.len());
@@ -119,7 +118,7 @@ impl Encoded {
     }
 }
 
-/// The opcode of a message's first frame.
+/// Returns the opcode of a message's first frame.
 #[inline]
 pub(crate) const fn opcode(kind: DataKind) -> OpCode {
     match kind {

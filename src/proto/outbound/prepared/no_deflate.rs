@@ -1,4 +1,4 @@
-//! Replaces `deflate` without that feature. Nothing is compressed.
+//! Replaces the module `deflate` if the feature `deflate` is off. Nothing is compressed.
 #[derive(Clone)]
 pub(super) struct Packed;
 

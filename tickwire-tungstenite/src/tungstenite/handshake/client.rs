@@ -42,7 +42,7 @@ pub struct ClientHandshake<S> {
 }
 
 impl<S: Read + Write> ClientHandshake<S> {
-    /// A handshake that has not written anything yet.
+    /// A handshake that has not written its request yet.
     ///
     /// # Errors
     ///

@@ -87,7 +87,7 @@ impl<Role: HandshakeRole> From<Error> for HandshakeError<Role> {
     }
 }
 
-/// The part of one end in the handshake.
+/// One end's part in the handshake: the client's or the server's.
 pub trait HandshakeRole {
     #[doc(hidden)]
     type IncomingData: TryParse;

@@ -94,7 +94,7 @@ pub(crate) fn request(head: httparse::Request<'_, '_>) -> Result<Request> {
 ///
 /// Closures with the signature of [`on_request`](Self::on_request) implement this trait.
 pub trait Callback: Sized {
-    /// Looks at the request, and may add to the response.
+    /// Inspects the request, and may change the response.
     ///
     /// # Errors
     ///

@@ -18,8 +18,8 @@ pub struct WebSocketConfig {
     /// The size of a read, in bytes; default 16 KiB, at least 512, at most 16 MiB. The buffer grows
     /// for a longer message. A connection that waits has no buffer.
     pub read_buffer_size: usize,
-    /// The number of bytes that are buffered before `write` writes them without a flush; default
-    /// 128 KiB. 0 writes each message at once.
+    /// Once more bytes than this are buffered, `write` writes them to the stream, without a flush;
+    /// default 128 KiB. With 0, each message is written at once.
     pub write_buffer_size: usize,
     /// The most bytes that may be buffered; default: no limit. Set more than
     /// [`write_buffer_size`](Self::write_buffer_size) plus the length of a message. A message that
@@ -31,10 +31,10 @@ pub struct WebSocketConfig {
     pub max_message_size: Option<usize>,
     /// The longest frame received, in bytes; default 16 MiB.
     pub max_frame_size: Option<usize>,
-    /// Whether a server also takes frames without a mask; default no (RFC 6455 §5.1).
+    /// Whether a server also accepts unmasked frames, which RFC 6455 §5.1 forbids; default no.
     pub accept_unmasked_frames: bool,
-    /// Offers or accepts permessage-deflate (RFC 7692) in the opening handshake; default no.
-    /// tungstenite has no such field.
+    /// The settings with which the opening handshake offers or accepts permessage-deflate (RFC
+    /// 7692); default none. tungstenite has no such field.
     #[cfg(feature = "deflate")]
     pub deflate: Option<Deflate>,
 }
@@ -91,7 +91,7 @@ impl WebSocketConfig {
         self
     }
 
-    /// Offers or accepts permessage-deflate, which is agreed on in the opening handshake.
+    /// Sets the field of this name: the opening handshake offers or accepts permessage-deflate.
     #[cfg(feature = "deflate")]
     pub fn deflate(mut self, deflate: Deflate) -> Self {
         self.deflate = Some(deflate);
@@ -99,7 +99,7 @@ impl WebSocketConfig {
     }
 
     /// The same configuration for tickwire, without the limit on the write buffer. This crate
-    /// checks that limit itself, so that it can give the message back.
+    /// checks that limit itself, so that `WriteBufferFull` can hold the refused message.
     pub(crate) fn core(&self) -> tickwire::Config {
         let config = tickwire::Config {
             read_buffer: self.read_buffer_size,

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use std::io::{self, IoSlice, Read, Write};
 use tickwire::{Connection, Entropy, Event, Negotiated, Outbound, OwnedMessage, Step};
 
-/// The size of a read, in bytes, for a server that also takes frames without a mask.
+/// The size of a read, in bytes, for a server that also accepts unmasked frames.
 const READ: usize = 4 << 10;
 
 /// The most bytes that are discarded after the peer's Close, while we wait for the end of the
@@ -30,8 +30,9 @@ enum State {
     Over,
 }
 
-/// A stream, as far as a connection uses it. Behind this trait the calls below are compiled once for
-/// all streams. A `dyn Read` or `dyn Write` would link all their other methods for each stream.
+/// A stream, as far as a connection uses it. With this trait, the calls below are compiled once for
+/// all types of streams. A `dyn Read` or `dyn Write` would link all their other methods for each
+/// stream.
 trait Wire {
     fn read_some(&mut self, room: &mut [u8]) -> io::Result<usize>;
     fn write_some(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
@@ -89,7 +90,7 @@ impl WebSocketContext {
         Self::agreed(conn, part, config)
     }
 
-    /// The connection that a handshake agreed on.
+    /// A connection with the results of its opening handshake.
     pub(crate) fn agreed(conn: Connection, part: Vec<u8>, config: WebSocketConfig) -> Self {
         let mut remask = None;
         let mut staged = Bytes::from(part);
@@ -119,18 +120,18 @@ impl WebSocketContext {
         &self.config
     }
 
-    /// Whether messages may still arrive: until the peer's Close.
+    /// Whether messages may still arrive: the peer's Close has not arrived.
     pub fn can_read(&self) -> bool {
         matches!(self.state, State::Open | State::ClosedByUs)
     }
 
-    /// Whether messages can be sent: until a Close of either end.
+    /// Whether messages can be sent: no Close was sent or received.
     pub fn can_write(&self) -> bool {
         self.state == State::Open
     }
 
-    /// Returns the next message. First writes a Pong or a Close that is due, but does not wait for
-    /// a stream that would block.
+    /// Returns the next message. Before reading, writes a Pong or a Close that is due. If the
+    /// stream would block that write, `read` goes on without writing.
     ///
     /// # Errors
     ///
@@ -184,7 +185,7 @@ impl WebSocketContext {
         error.into()
     }
 
-    /// The control frame that `step` stopped at.
+    /// Returns the control frame at which `step` has stopped.
     fn control(&mut self) -> Option<Message> {
         let message = match self.conn.receiver().event()? {
             Event::Ping(payload) => Message::Ping(Bytes::copy_from_slice(payload)),
@@ -258,8 +259,8 @@ impl WebSocketContext {
         }
     }
 
-    /// Once both ends have closed, a reset is no failure, because the peer only did not wait for
-    /// the end of the stream.
+    /// Once both ends have sent a Close, a reset is no failure: the peer has only dropped the
+    /// stream early.
     fn failed(&self, error: io::Error) -> Error {
         match error.kind() {
             io::ErrorKind::ConnectionReset if !self.can_read() => Error::ConnectionClosed,
@@ -267,14 +268,17 @@ impl WebSocketContext {
         }
     }
 
-    /// Takes a message into the buffer. Writes the buffer if it holds more than
+    /// Puts a message into the buffer. Writes the buffer if it holds more than
     /// [`write_buffer_size`](WebSocketConfig::write_buffer_size) bytes, or if a reply is due.
     ///
     /// # Errors
     ///
-    /// [`WriteBufferFull`](Error::WriteBufferFull) with the message,
-    /// [`SendAfterClosing`](ProtocolError::SendAfterClosing), and the stream's errors. After an
-    /// error of the stream, the message is in the buffer.
+    /// [`WriteBufferFull`](Error::WriteBufferFull), which holds the message.
+    /// [`ControlFrameTooBig`](ProtocolError::ControlFrameTooBig) for a Ping or Pong of more than
+    /// 125 bytes. [`SendAfterClosing`](ProtocolError::SendAfterClosing) after a Close, and
+    /// [`AlreadyClosed`](Error::AlreadyClosed) after the end of the connection. For a Close, the
+    /// errors of [`close`](Self::close). After an error of the stream, the message is in the buffer
+    /// nevertheless.
     pub fn write<Stream: Read + Write>(
         &mut self,
         stream: &mut Stream,
@@ -314,7 +318,7 @@ impl WebSocketContext {
         }
     }
 
-    /// Whether the buffer has no room for the message. A Pong or a Close is always taken.
+    /// Whether the buffer has no room for the message. A Pong or a Close is always accepted.
     fn is_too_much(&self, message: &Message) -> bool {
         let mask = (self.conn.role() == tickwire::Role::Client).then_some([0; 4]);
         let header = FrameHeader { mask, ..Default::default() };

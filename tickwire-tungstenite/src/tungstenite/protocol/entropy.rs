@@ -2,8 +2,8 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use tickwire::{Entropy, SystemEntropy};
 
-/// Random bytes from the system. In some sandboxes the system gives no random bytes. Then the
-/// random keys of `std`'s hash maps replace them, so that no constructor has to fail.
+/// Random bytes from the operating system. Some sandboxes give no random bytes. Then the random
+/// keys of `std`'s hash maps replace them, so that no constructor has to fail.
 pub(crate) struct Keys(Option<SystemEntropy>);
 
 impl Keys {

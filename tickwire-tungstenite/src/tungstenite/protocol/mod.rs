@@ -104,7 +104,7 @@ impl<Stream: Read + Write> WebSocket<Stream> {
     ///
     /// # Errors
     ///
-    /// The errors of both.
+    /// The errors of both calls.
     pub fn send(&mut self, message: Message) -> Result<()> {
         self.write(message)?;
         self.flush()

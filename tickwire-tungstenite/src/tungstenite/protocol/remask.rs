@@ -1,5 +1,5 @@
-//! For servers that also take frames without a mask: gives these frames a masking key of zeros,
-//! before tickwire sees them.
+//! For servers that also accept unmasked frames: adds a masking key of zeros to these frames,
+//! before tickwire reads them.
 use super::frame::FrameHeader;
 use std::io::Cursor;
 

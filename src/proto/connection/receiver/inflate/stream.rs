@@ -9,26 +9,29 @@ use zlib_rs::{InflateFlush, Status};
 /// An empty stored block at a byte boundary: it yields nothing.
 const EMPTY: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 
-/// The most bytes that are put behind a message: [`TAIL`] or [`EMPTY`], and one byte more.
+/// The largest number of bytes that are put behind a message: [`TAIL`] or [`EMPTY`], and one more
+/// byte.
 const BEHIND: usize = EMPTY.len() + 1;
 
 const BAD: RecvError = RecvError::Protocol(ProtocolError::BadDeflate);
 
-/// How far the end of a message was inflated when the output was full.
+/// How far the last bytes of a message were inflated when the output became full.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ending<N> {
+    /// The number of these bytes that were inflated.
     taken: N,
-    /// Which byte of `last` (1 or 2) holds the latest boundary between DEFLATE blocks. 0: neither
-    /// does. In a one-byte message, 0 is the message's start, which is a boundary too.
+    /// Which byte of `last` (1 or 2) holds the latest boundary between DEFLATE blocks; 0 if neither
+    /// byte does. In a one-byte message, 0 is the message's start, which is a boundary too.
     begun: N,
-    /// The output was full, so the bytes taken may yield more. Or a block has just ended.
+    /// Whether the output became full. If so, the bytes taken may yield more output, or a block has
+    /// ended exactly there.
     full: bool,
 }
 
 impl Inflate {
     /// Inflates the next `n` bytes of the message. They are at the front of `wire`, which has
-    /// [`BEHIND`] more bytes behind them. `end` says that they are the message's last bytes.
-    /// Returns the number of bytes taken.
+    /// [`BEHIND`] more bytes behind them. `end`: whether they are the message's last bytes. Returns
+    /// the number of bytes taken.
     pub(super) fn run(
         &mut self,
         wire: &mut [u8],
@@ -50,7 +53,7 @@ impl Inflate {
         done
     }
 
-    /// Inflates the message's last bytes in place.
+    /// Inflates the message's last bytes where they are, without a copy in `last`.
     fn run_end(
         &mut self,
         raw: &mut Decompressor,
@@ -59,7 +62,7 @@ impl Inflate {
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
         let Some((_, behind)) = wire.split_at_mut_checked(n) else {
-            return Err(BAD); // Never: the buffer has the room.
+            return Err(BAD); // This never happens: the buffer has the room.
         };
         let Some(behind) = behind.first_chunk_mut::<BEHIND>() else {
             return Err(BAD);
@@ -76,7 +79,7 @@ impl Inflate {
         if taken <= early {
             return Ok((taken, Stop::Full));
         }
-        // A boundary in front of `last` makes `begun` 0.
+        // If the boundary is before the bytes of `last`, `begun` is 0.
         let (taken, begun) = (taken - early, begun.saturating_sub(early));
         self.keep(wire.get(early..n).unwrap_or_default());
         self.pause(Ending { taken, begun, full });
@@ -84,7 +87,7 @@ impl Inflate {
     }
 
     /// Inflates all bytes except the newest two, which wait in `last`. If the message ends,
-    /// inflates these too.
+    /// inflates those two bytes too.
     fn run_kept(
         &mut self,
         raw: &mut Decompressor,
@@ -140,7 +143,7 @@ impl Inflate {
         Ok((wire.len(), stop))
     }
 
-    /// Saves the state. The output is full, and only the bytes in `last` are left.
+    /// Saves the state when the output is full and only the bytes in `last` are left.
     fn pause(&mut self, Ending { taken, begun, full }: Ending<usize>) {
         self.ending = Some(Ending { taken: taken as u8, begun: begun as u8, full });
     }
@@ -179,26 +182,27 @@ impl Inflate {
         }
     }
 
-    /// Inflates the message's last bytes, and checks that the message is complete. The next message
-    /// then begins at a byte boundary, with a new block.
+    /// Inflates the message's last bytes, and checks that the message is complete. If it is, the
+    /// next message begins at a byte boundary, with a new block.
     ///
     /// §7.2.2 inflates [`TAIL`] after the message, and both together must be whole blocks. It is
     /// not enough that the tail yields no output, because the tail could complete the code lengths
-    /// of a cut block. So the message's own bits must end with the header of a stored block, whose
-    /// lengths are the tail. The header and its padding have at most 10 bits. So if another
-    /// block precedes the header, this block ends within the message's last two bytes. If no block
-    /// precedes the header, the header is the whole message.
+    /// of a cut block. So the message's own bits must end with the header of a stored block. The
+    /// tail is then LEN and NLEN of this block (0 and 0xffff). The header and its padding have at
+    /// most 10 bits. So if a block precedes the header, the end of that block is in the message's
+    /// last two bytes. If no block precedes the header, the header is the whole message.
     ///
     /// With `InflateFlush::Block`, zlib stops after each block, but reports the stop only while
-    /// input is left. After a stop in the last two bytes, the next block has at most 15 bits of the
-    /// message. Of all blocks that can begin with so few bits, only a stored block ends exactly
-    /// with the tail's last bit (`tests/inflated` tries all). A stop before the tail may also be
-    /// the end of the DEFLATE stream (BFINAL).
+    /// input is left. After a stop in the last two bytes, at most 15 bits of the message are left.
+    /// If the next block begins with these bits, only a stored block can end exactly with the
+    /// tail's last bit (`tests/inflated` tries all blocks). A stop before the tail may also be the
+    /// end of the DEFLATE stream (BFINAL).
     ///
-    /// A message whose last byte is ff cannot end with that header. It is complete if a block ends
-    /// with this byte, as happens if the sender left the tail in place. To check this, [`EMPTY`] is
-    /// appended instead of the tail. A message whose last block ends in any other byte is refused.
-    /// zlib does not say how many bits of that byte are left, so the bytes to append are unknown.
+    /// A message whose last byte is ff cannot end with the header of a stored block. Such a message
+    /// is complete if a block ends with this byte, as happens if the sender did not remove the
+    /// tail. To check this, [`EMPTY`] is appended instead of the tail. A message whose last block
+    /// ends in any other byte is refused. zlib does not say how many bits of that byte are left, so
+    /// the bytes to append are unknown.
     fn finish(
         &mut self,
         raw: &mut Decompressor,
@@ -236,7 +240,8 @@ impl Inflate {
                 Status::Ok if full => {}
                 Status::Ok if taken <= n => begun = taken,
                 Status::Ok if taken == whole && begun == n && flushed => {
-                    // If bits of the ff were left, they began a block with BFINAL, which ends here.
+                    // If bits of the byte ff were left, they began a block with BFINAL, which ends
+                    // here.
                     let done = inflate(raw, &[], &mut [0], InflateFlush::Block)?;
                     let last = done.status == Status::StreamEnd;
                     return if last { Err(BAD) } else { Ok(None) };
@@ -244,7 +249,8 @@ impl Inflate {
                 Status::Ok if taken == whole && begun + 1 >= n && !flushed => return Ok(None),
                 _ => return Err(BAD),
             }
-            // Only block ends in the last two bytes matter, so zlib need not stop before them.
+            // Only block ends in the last two bytes matter, so zlib need not stop before these
+            // bytes.
             let early = n.saturating_sub(self.last.len());
             if taken < early {
                 let (more, stop) =
@@ -259,9 +265,9 @@ impl Inflate {
     }
 }
 
-/// Puts `behind` after the `n` bytes of `input`. Returns both with one extra byte, and their length
-/// without that byte. zlib reports the end of a block only while input is left: the extra byte,
-/// which zlib never takes.
+/// Puts `behind` after the `n` bytes of `input`. Returns both, followed by one extra byte, and
+/// their length without that byte. The extra byte is needed because zlib reports the end of a block
+/// only while input is left. zlib never consumes the extra byte.
 fn followed<'w>(
     input: &'w mut [u8],
     n: usize,
@@ -279,7 +285,7 @@ struct Inflated {
     taken: usize,
     made: usize,
     status: Status,
-    /// The output is full, so more may follow.
+    /// Whether the output is full, so that more output may follow.
     full: bool,
 }
 

@@ -15,7 +15,7 @@ use proptest::{collection::vec, prelude::*};
 enum Call {
     Feed(usize),
     First(usize),
-    /// A piece of a message, and whether it is the last piece.
+    /// A chunk of a message: its length, and whether it is the last chunk.
     Piece(usize, bool),
     Pong,
     /// The stream accepts this number of bytes, and refuses more.
@@ -42,7 +42,7 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
-/// A data frame that was fed. Its payload begins with its number, the index in `frames`.
+/// A data frame that was fed. Its payload begins with the frame's number, its index in `frames`.
 struct Frame {
     at: Position,
     first: bool,
@@ -55,13 +55,14 @@ struct Pair {
     /// The number of bytes of control frames queued.
     controls: usize,
     pongs: usize,
-    /// Whether frames that were already in the buffer may have been dropped.
+    /// Whether frames in the buffer may have been dropped.
     lossy: bool,
     wire: Vec<u8>,
 }
 
-/// The data frames on the wire: the length of each whole frame, by its number, and the number of
-/// bytes of all frames, a cut frame included. Also whether the last frame of any kind is cut.
+/// Finds the data frames on the wire. Returns the length of each whole frame by its number, and the
+/// number of bytes of all data frames, a cut frame included. The last result is whether the last
+/// frame of any kind is cut.
 fn on_wire(wire: &[u8]) -> (BTreeMap<usize, usize>, usize, bool) {
     let (mut data, mut sum, mut cut, mut rest) = (BTreeMap::new(), 0, false, wire);
     while let Some(&b0) = rest.first() {
@@ -161,8 +162,8 @@ impl Pair {
         tx.write_blocked();
     }
 
-    /// Writes everything. Each byte of a message is then on the wire, dropped, or still waiting to
-    /// overtake behind a message in chunks that never ended.
+    /// Writes everything. Each byte of a message is then on the wire, dropped, or in a message that
+    /// still waits to overtake. Such a message waits if a message in chunks never ended.
     fn finish(&mut self) {
         while self.conn.tx.has_outgoing() {
             self.write(1000);
@@ -199,7 +200,7 @@ impl Pair {
     }
 }
 
-/// The stream accepts at most `most` bytes.
+/// Plays the stream: accepts at most `most` bytes, and appends them to `wire`.
 fn take(out: &mut impl Buf, most: usize, wire: &mut Vec<u8>) {
     let mut n = most.min(out.remaining());
     while n > 0 {

@@ -99,7 +99,7 @@ impl From<u8> for OpCode {
 
 /// Why a connection closes (§7.4.1, and IANA's registry).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::manual_non_exhaustive)] // programs match on all of them
+#[allow(clippy::manual_non_exhaustive)] // programs match on all variants
 pub enum CloseCode {
     /// 1000: the purpose of the connection is fulfilled.
     Normal,
@@ -109,9 +109,9 @@ pub enum CloseCode {
     Protocol,
     /// 1003: this end does not accept data of this kind.
     Unsupported,
-    /// 1005: stands for a Close without a code; not sent.
+    /// 1005: stands for a Close without a code; never sent.
     Status,
-    /// 1006: stands for an end without a Close; not sent.
+    /// 1006: stands for an end without a Close; never sent.
     Abnormal,
     /// 1007: data that does not match its type, such as text that is not UTF-8.
     Invalid,
@@ -127,7 +127,7 @@ pub enum CloseCode {
     Restart,
     /// 1013: the service is overloaded; come back later.
     Again,
-    /// 1015: stands for a failed TLS handshake; not sent.
+    /// 1015: stands for a failed TLS handshake; never sent.
     #[doc(hidden)]
     Tls,
     /// 1016 to 2999: not assigned.

@@ -17,7 +17,7 @@ use tickwire::mask::Masker;
 pub struct CloseFrame {
     /// Why the connection closes.
     pub code: CloseCode,
-    /// A text for a log; at most 123 bytes when sent.
+    /// A text for a log. A reason to be sent has at most 123 bytes.
     pub reason: Utf8Bytes,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for CloseFrame {
 pub struct FrameHeader {
     /// FIN: whether a message ends with this frame.
     pub is_final: bool,
-    /// RSV1: the message is compressed, if permessage-deflate was agreed on.
+    /// RSV1: whether the message is compressed, if permessage-deflate was agreed on.
     pub rsv1: bool,
     /// RSV2.
     pub rsv2: bool,
@@ -63,8 +63,8 @@ impl FrameHeader {
     /// The length of the longest header, which a masked frame of 64 KiB or more has.
     pub(crate) const MAX_SIZE: usize = 14;
 
-    /// Reads a header, and the length of the payload after it. Returns `None` if the header is not
-    /// there in full.
+    /// Reads a header, and the length of the payload after it. Returns `None` if the header is
+    /// incomplete.
     ///
     /// # Errors
     ///
@@ -212,7 +212,7 @@ impl Frame {
         str::from_utf8(&self.payload)
     }
 
-    /// A frame that is a message, or a part of a message.
+    /// A data frame: a whole message, or a part of one.
     #[inline]
     pub fn message(data: impl Into<Bytes>, opcode: OpCode, is_final: bool) -> Self {
         debug_assert!(matches!(opcode, OpCode::Data(_)), "not the opcode of data: {opcode}");

@@ -52,7 +52,7 @@ impl<Stream> FrameSocket<Stream> {
 }
 
 impl<Stream: Read> FrameSocket<Stream> {
-    /// The next frame, unmasked; `None` at the end of the stream.
+    /// Reads and unmasks the next frame. Returns `None` at the end of the stream.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
 //! A peer that sends and does not read is held no longer than the write timeout, over TLS too.
-use crate::wss_tests::{Far, PATIENCE, servers};
+use crate::wss::{Far, PATIENCE, servers};
 use std::{
     io::{ErrorKind, Write},
     time::{Duration, Instant},

@@ -1,9 +1,11 @@
 //! An echo server on one thread: `ws`, or `wss` with a certificate.
 //!
 //! ```text
-//! cargo run --release -p tickwire-loop --example echo -- 127.0.0.1:9001
-//! cargo run --release -p tickwire-loop --features rustls --example echo -- 127.0.0.1:9001 C.pem K.pem
+//! cargo run --release -p tickwire-loop --example loop_echo -- 127.0.0.1:9001
+//! cargo run --release -p tickwire-loop --features rustls --example loop_echo -- 127.0.0.1:9001 C.pem K.pem
 //! ```
+//!
+//! With the feature `io-uring` it runs over io_uring, if the kernel allows.
 use std::{env, error::Error};
 use tickwire::{Config, handshake::server::Accept};
 use tickwire_loop::{Door, Event, Loop, Settings};
@@ -15,9 +17,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         [address, certificate, key] => (address, secure(certificate, key)?, "wss"),
         _ => return Err("usage: echo ADDRESS:PORT [CERTIFICATE KEY]".into()),
     };
-    let mut net = Loop::<()>::new(Settings::default())?;
+    let settings = Settings { io_uring: cfg!(feature = "io-uring"), ..Settings::default() };
+    let mut net = Loop::<()>::new(settings)?;
     let address = net.net().listen(address.parse()?, door)?;
-    println!("listening on {scheme}://{address}");
+    let over = if net.net().uses_io_uring() { "io_uring" } else { "mio" };
+    println!("over {over}, listening on {scheme}://{address}");
     net.run(|net, event| match event {
         Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
         Event::Message { from, message, .. } => drop(net.send(from, message)),

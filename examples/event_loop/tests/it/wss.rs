@@ -1,6 +1,4 @@
-//! The loop under TLS, against tickwire's own clients, a client that is a loop of its own, and rustls on a socket;
-//! that of `io_uring_echo` too.
-use crate::start::start;
+//! `wss`, against tickwire's own clients, a client that is a loop of its own, and rustls on a socket.
 use std::{
     error::Error as StdError,
     io::{ErrorKind, Read, Write},
@@ -25,7 +23,7 @@ use tickwire::{
     },
 };
 
-include!("../../../tests/support/patience.rs");
+include!("../../../../tests/support/patience.rs");
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -44,9 +42,12 @@ pub(crate) fn servers(config: &Config) -> Vec<(SocketAddr, Arc<ClientConfig>)> {
         let server = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
         let mut server = server.expect("they belong together");
         (client.enable_secret_extraction, server.enable_secret_extraction) = (in_place, in_place);
-        Some((start(config.clone(), Some(server.into()))?, client.into()))
+        let client = Arc::new(client);
+        crate::start(config, Some(server.into()))
+            .into_iter()
+            .map(move |addr| (addr, client.clone()))
     };
-    [true, false].into_iter().filter_map(start).collect()
+    [true, false].into_iter().flat_map(start).collect()
 }
 
 fn request(addr: SocketAddr) -> Request {

@@ -1,0 +1,107 @@
+//! The command line of every example: its help, what it refuses, an address in use. The manifests
+//! say which examples there are. Needs those of this package built, as a plain `cargo test` does; of
+//! the packages of their own it tests what is built.
+#![cfg(unix)]
+
+use crate::support_program::{Program, example};
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+};
+
+/// The text between the first two quotes.
+fn quoted(line: &str) -> &str {
+    line.split('"').nth(1).expect(line)
+}
+
+/// The examples of this package that these features build.
+fn of_this_package() -> Vec<PathBuf> {
+    let built = |feature: &str| match feature {
+        "std" => cfg!(feature = "std"),
+        "tokio" => cfg!(feature = "tokio"),
+        "deflate" => cfg!(feature = "deflate"),
+        other => panic!("the feature {other} is not known here"),
+    };
+    let manifest = include_str!("../../Cargo.toml");
+    let mut found = Vec::new();
+    for section in manifest.split("\n[[example]]\n").skip(1) {
+        let value = |key| section.lines().find(|line| line.starts_with(key));
+        let needs = value("required-features").unwrap_or_default();
+        if needs.split('"').skip(1).step_by(2).all(built) {
+            found.push(example(quoted(value("name").expect(section))));
+        }
+    }
+    assert!(found.len() >= 2, "{found:?}");
+    found
+}
+
+/// The programs of packages of their own, as far as they are built.
+fn of_other_packages() -> Vec<PathBuf> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap() {
+        let package = entry.unwrap().path();
+        let Ok(manifest) = fs::read_to_string(package.join("Cargo.toml")) else { continue };
+        if package.join("src/main.rs").exists() {
+            let name = manifest.lines().find(|line| line.starts_with("name = "));
+            names.push(quoted(name.expect(&manifest)).to_owned());
+        }
+        for program in fs::read_dir(package.join("src/bin")).into_iter().flatten() {
+            let path = program.unwrap().path();
+            names.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    assert!(names.len() >= 9, "{names:?}");
+    let test = std::env::current_exe().unwrap();
+    let folder = test.ancestors().nth(2).unwrap(); // target/PROFILE
+    let (there, missing): (Vec<_>, Vec<_>) =
+        names.iter().map(|name| folder.join(name)).partition(|path| path.exists());
+    for path in missing {
+        eprintln!("SKIPPED: {} is not built", path.display());
+    }
+    there
+}
+
+fn name(path: &Path) -> &str {
+    path.file_name().unwrap().to_str().unwrap()
+}
+
+/// How to tell a server, whose help this is, to listen at `address`.
+fn to_listen(help: &[String], address: &str) -> Option<Vec<String>> {
+    let role = help.iter().find(|line| line.contains("server or client")).map(|_| "server");
+    let role = role.into_iter().map(str::to_owned);
+    if help.iter().any(|line| line.starts_with("  --listen ADDR")) {
+        return Some(role.chain(["--listen".to_owned(), address.to_owned()]).collect());
+    }
+    let word = help.iter().any(|line| line.starts_with("  ADDR"));
+    word.then(|| role.chain([address.to_owned()]).collect())
+}
+
+#[test]
+fn every_example_has_help_and_refuses_what_it_does_not_know() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let by_name = format!("localhost:{}", address.port());
+    let mut listening = 0;
+    for path in of_this_package().iter().chain(&of_other_packages()) {
+        let (code, help, errors) = Program::start_at(path, &["--help"]).finish();
+        assert_eq!((code, errors), (0, vec![]), "{path:?} --help");
+        let usage = help.iter().position(|line| line.starts_with("Usage: "));
+        let usage = usage.map(|at| help[at..].join("\n")).expect("a usage");
+        assert!(usage.contains(name(path)) && usage.contains("--help"), "{path:?}: {usage}");
+
+        let (code, out, errors) = Program::start_at(path, &["--nosuch"]).finish();
+        assert_eq!((code, out.len(), errors.len()), (2, 0, 1), "{path:?} --nosuch: {errors:?}");
+        assert!(errors[0].contains("--nosuch"), "{path:?}: {errors:?}");
+
+        let Some(args) = to_listen(&help, &by_name) else { continue };
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        let (code, out, errors) = Program::start_at(path, &args).finish();
+        assert_eq!((code, out.len(), errors.len()), (1, 0, 1), "{path:?} {args:?}: {errors:?}");
+        assert!(errors[0].contains(&format!("{address} is in use")), "{path:?}: {errors:?}");
+        listening += 1;
+    }
+    if cfg!(feature = "tokio") {
+        assert!(listening >= 9, "{listening} of them listen");
+    }
+}

@@ -1,0 +1,440 @@
+//! The back end over io_uring (Linux 6.1 and later).
+//!
+//! The kernel receives by itself, into buffers that it picks when bytes arrive. They wait here
+//! until the connection has its turn. What is short is copied, and sent by the call that waits,
+//! together with what others send. What is long is sent at once.
+//!
+//! A socket has a place from its registration until the last completion of its requests. So a
+//! stream that is closed keeps its descriptor until the kernel is done with it.
+mod bytes;
+mod filled;
+mod ring;
+
+use self::{
+    filled::Filled,
+    ring::{Completion, Of, Ring},
+};
+use super::{Note, Token, waker::Waker};
+use rustix::{
+    event::{EventfdFlags, PollFlags, eventfd},
+    io::Errno,
+};
+use socket2::Socket;
+use std::{
+    collections::VecDeque,
+    io::{self, ErrorKind},
+    mem,
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+    sync::Arc,
+    time::Duration,
+};
+use tickwire::Timestamped;
+
+/// Longer pieces are sent at once, while they are in the processor's cache. Their copy would cost
+/// more than a call.
+const SHORT: usize = 4 << 10;
+/// The number of copies that may be under way. Above it, short pieces too are sent at once.
+const COPIES: usize = 256;
+/// The number of pieces that one send takes.
+const PIECES: usize = 16;
+/// The bytes that may wait in one place. Then the kernel stops receiving for it.
+const MOST_FILLED: usize = 64 << 10;
+/// How often closing a listener waits for the kernel, each time for a millisecond.
+const CLOSE_WAITS: usize = 100;
+
+/// Waits for all sockets, and makes the calls on them.
+pub(crate) struct Uring {
+    ring: Ring,
+    places: Vec<Place>,
+    free: Vec<u32>,
+    /// Notes of waits that were made to close something.
+    notes: Vec<Note>,
+    batch: Vec<Completion>,
+    /// Buffers to send from, and how many are in use.
+    outputs: Vec<Vec<u8>>,
+    copies: usize,
+    #[cfg(test)]
+    faults: crate::tests::faults::Faults,
+}
+
+/// A TCP stream: the number of its place.
+pub(crate) struct Stream(u32);
+
+/// A listener.
+pub(crate) struct Listener {
+    at: u32,
+    address: SocketAddr,
+}
+
+#[derive(Default)]
+enum Held {
+    #[default]
+    Nothing,
+    /// What the waker writes to.
+    Eventfd(#[expect(dead_code)] Arc<OwnedFd>),
+    /// A listener with the connections that the kernel accepted.
+    Listener(Box<(TcpListener, VecDeque<io::Result<TcpStream>>)>),
+    /// It blocks, because the kernel does not wait for one that does not.
+    Plain(TcpStream),
+    /// Its reads tell when the bytes arrived, so it reads and writes by itself.
+    Stamped(Box<Timestamped<TcpStream>>),
+}
+
+/// A socket, and what the kernel is asked for it.
+#[derive(Default)]
+struct Place {
+    token: Token,
+    /// Owns `fd`.
+    held: Held,
+    fd: RawFd,
+    /// A bit for each request under way, by the number of [`Of`].
+    asked: u8,
+    /// The number of requests under way. The place is free when it is closed and this is zero.
+    requests: u8,
+    /// The owner is gone.
+    closed: bool,
+    /// Receiving is being cancelled.
+    stopping: bool,
+    /// A write was refused: a note is due when there is room.
+    blocked: bool,
+    /// To be shut for writing after the send under way.
+    shuts: bool,
+    received: Filled,
+    /// Nothing more will be received: 0 at the end of the stream, or the error code.
+    end: Option<i32>,
+    /// The error code of a send that failed.
+    failed: Option<i32>,
+}
+
+impl Place {
+    fn is_asked(&self, of: Of) -> bool {
+        self.asked & 1 << of as u8 != 0
+    }
+
+    fn ask(&mut self, of: Of) {
+        self.asked |= 1 << of as u8;
+        self.requests += 1;
+    }
+
+    fn tcp(&self) -> io::Result<&TcpStream> {
+        match &self.held {
+            Held::Plain(tcp) => Ok(tcp),
+            Held::Stamped(tcp) => Ok(tcp.get_ref()),
+            _ => Err(ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl Uring {
+    /// # Errors
+    ///
+    /// If the kernel has no io_uring for this process, or one that is too old.
+    pub(crate) fn new() -> io::Result<(Self, Waker)> {
+        let ring = Ring::new()?;
+        let eventfd = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let mut system = Self {
+            ring,
+            places: Vec::new(),
+            free: Vec::new(),
+            notes: Vec::new(),
+            batch: Vec::new(),
+            outputs: Vec::new(),
+            copies: 0,
+            #[cfg(test)]
+            faults: Default::default(),
+        };
+        let at = system.take(Token::Waker, eventfd.as_raw_fd(), Held::Eventfd(eventfd.clone()));
+        system.ask(at, Of::Wake);
+        Ok((system, Waker::eventfd(eventfd)))
+    }
+
+    // Sockets.
+
+    pub(crate) fn listen(&mut self, listener: TcpListener, token: Token) -> io::Result<Listener> {
+        self.fault("listen")?;
+        listener.set_nonblocking(false)?;
+        let address = listener.local_addr()?;
+        let fd = listener.as_raw_fd();
+        let at = self.take(token, fd, Held::Listener(Box::new((listener, VecDeque::new()))));
+        self.ask(at, Of::Accept);
+        Ok(Listener { at, address })
+    }
+
+    pub(crate) fn accept(&mut self, from: &Listener) -> io::Result<(TcpStream, SocketAddr)> {
+        self.fault("accept")?;
+        let place = self.place(from.at)?;
+        let Held::Listener(held) = &mut place.held else {
+            return Err(ErrorKind::NotConnected.into());
+        };
+        match held.1.pop_front() {
+            Some(accepted) => {
+                let stream = accepted?;
+                let peer = stream.peer_addr().map_err(|_| ErrorKind::ConnectionAborted)?;
+                Ok((stream, peer))
+            }
+            None => {
+                // It ended with an error, or for want of room for its completion.
+                self.ask(from.at, Of::Accept);
+                Err(ErrorKind::WouldBlock.into())
+            }
+        }
+    }
+
+    /// Closes a listener. Its port is free when this returns, if the ring runs in this thread.
+    pub(crate) fn stop_listening(&mut self, listener: Listener) {
+        let Some(place) = self.places.get_mut(listener.at as usize) else { return };
+        place.closed = true;
+        self.cancel(listener.at, Of::Accept);
+        self.settle(listener.at);
+        let mut notes = mem::take(&mut self.notes);
+        for _ in 0..CLOSE_WAITS {
+            let held = self.places.get(listener.at as usize).map(|place| &place.held);
+            if !matches!(held, Some(Held::Listener(_)))
+                || !self.ring.is_enabled()
+                || self.ring.wait(Some(Duration::from_millis(1))).is_err()
+            {
+                break;
+            }
+            self.work_off(&mut notes);
+        }
+        self.notes = notes;
+    }
+
+    /// Registers an accepted stream. `stamps`: whether its reads tell the time of arrival.
+    pub(crate) fn adopt(
+        &mut self,
+        stream: TcpStream,
+        token: Token,
+        stamps: bool,
+    ) -> io::Result<Stream> {
+        let at = self.register(stream, token, stamps)?;
+        self.go_on(at);
+        Ok(Stream(at))
+    }
+
+    fn register(&mut self, stream: TcpStream, token: Token, stamps: bool) -> io::Result<u32> {
+        self.fault("adopt")?;
+        stream.set_nodelay(true)?; // otherwise replies wait for acknowledgements
+        stream.set_nonblocking(stamps)?;
+        let fd = stream.as_raw_fd();
+        let held = match stamps {
+            true => Held::Stamped(Box::new(Timestamped::new(stream)?)),
+            false => Held::Plain(stream),
+        };
+        Ok(self.take(token, fd, held))
+    }
+
+    /// Begins to connect. A note says when [`is_connected`](Self::is_connected) has changed.
+    pub(crate) fn connect(
+        &mut self,
+        socket: Socket,
+        to: SocketAddr,
+        token: Token,
+        stamps: bool,
+    ) -> io::Result<Stream> {
+        self.fault("connect")?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&to.into()) {
+            Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+        let at = self.register(socket.into(), token, stamps)?;
+        self.ask(at, Of::Writable);
+        Ok(Stream(at))
+    }
+
+    /// Whether a stream is connected; `false` while it is connecting.
+    pub(crate) fn is_connected(&mut self, stream: &Stream) -> io::Result<bool> {
+        self.fault("is_connected")?;
+        let tcp = self.place(stream.0)?.tcp()?;
+        if let Some(error) = tcp.take_error()? {
+            return Err(error);
+        }
+        match tcp.peer_addr() {
+            Ok(_) => {
+                self.go_on(stream.0);
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::NotConnected => {
+                self.ask(stream.0, Of::Writable);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn peer_addr(&self, of: &Stream) -> io::Result<SocketAddr> {
+        self.places.get(of.0 as usize).ok_or(ErrorKind::NotConnected)?.tcp()?.peer_addr()
+    }
+
+    // Waiting.
+
+    /// Waits until a socket can go on, a thread wakes the loop, or `timeout` is over. Adds the
+    /// changes to `notes`.
+    pub(crate) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        notes: &mut Vec<Note>,
+    ) -> io::Result<()> {
+        match self.fault("wait") {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            asked => asked?,
+        }
+        let timeout = if self.notes.is_empty() { timeout } else { Some(Duration::ZERO) };
+        notes.append(&mut self.notes);
+        self.ring.wait(timeout)?;
+        self.work_off(notes);
+        Ok(())
+    }
+
+    /// Hands all that was written to the system. Otherwise the next wait does that.
+    pub(crate) fn submit(&mut self) -> io::Result<()> {
+        self.ring.submit()
+    }
+
+    /// Works off the completions.
+    fn work_off(&mut self, notes: &mut Vec<Note>) {
+        let mut batch = mem::take(&mut self.batch);
+        self.ring.complete(&mut batch);
+        for done in batch.drain(..) {
+            self.completed(done, notes);
+        }
+        self.batch = batch;
+    }
+
+    fn completed(&mut self, mut done: Completion, notes: &mut Vec<Note>) {
+        let at = done.at;
+        let Some(place) = self.places.get_mut(at as usize) else { return };
+        if !done.more {
+            place.requests -= 1;
+            if done.of != Of::Cancel {
+                place.asked &= !(1 << done.of as u8);
+            }
+        }
+        let (mut readable, mut writable) = (false, false);
+        match done.of {
+            Of::Accept => {
+                readable = true;
+                if let Held::Listener(held) = &mut place.held
+                    && !place.closed
+                {
+                    held.1.extend(match (done.accepted, done.result) {
+                        (Some(stream), _) => Some(Ok(stream)),
+                        (None, Err(code)) => Some(Err(io::Error::from_raw_os_error(code))),
+                        (None, Ok(_)) => None,
+                    });
+                }
+            }
+            Of::Receive => {
+                place.stopping &= done.more;
+                readable = self.received(at, done.result, done.buffer.take());
+            }
+            Of::Send => writable = self.sent(at, done.result, done.buffer.take()),
+            Of::Readable | Of::Wake => readable = true,
+            Of::Writable => (place.blocked, writable) = (false, true),
+            Of::Cancel if done.result.is_err() => place.stopping = false, // nothing was under way
+            Of::Cancel => {}
+        }
+        self.ring.put(done.buffer);
+        let Some(place) = self.places.get(at as usize) else { return };
+        if !place.closed && (readable || writable) {
+            notes.push(Note { token: place.token, readable, writable, shut: false });
+        }
+        if !done.more && matches!(done.of, Of::Receive | Of::Wake) {
+            self.go_on(at);
+        }
+        self.settle(at);
+    }
+
+    // Places.
+
+    fn take(&mut self, token: Token, fd: RawFd, held: Held) -> u32 {
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            self.places.len() as u32 - 1
+        });
+        if let Some(place) = self.places.get_mut(at as usize) {
+            *place = Place { token, held, fd, ..Place::default() };
+        }
+        at
+    }
+
+    fn place(&mut self, at: u32) -> io::Result<&mut Place> {
+        self.places.get_mut(at as usize).ok_or(ErrorKind::NotConnected.into())
+    }
+
+    /// Frees a place that is closed, after its last completion.
+    fn settle(&mut self, at: u32) {
+        let Some(place) = self.places.get_mut(at as usize) else { return };
+        if place.closed && place.requests == 0 && !matches!(place.held, Held::Nothing) {
+            place.held = Held::Nothing;
+            self.free.push(at);
+        }
+    }
+
+    /// Receives, unless that is under way, has ended, or the place has enough.
+    fn go_on(&mut self, at: u32) {
+        let Some(place) = self.places.get(at as usize) else { return };
+        if place.closed || place.end.is_some() || place.received.bytes() > MOST_FILLED {
+            return;
+        }
+        match place.held {
+            Held::Plain(_) => self.ask(at, Of::Receive),
+            Held::Stamped(_) => self.ask(at, Of::Readable),
+            Held::Eventfd(_) => self.ask(at, Of::Wake),
+            Held::Listener(_) | Held::Nothing => {}
+        }
+    }
+
+    /// Asks the kernel, unless that is under way.
+    fn ask(&mut self, at: u32, of: Of) {
+        const IN: u32 = PollFlags::IN.bits() as u32 | PollFlags::RDHUP.bits() as u32;
+        const OUT: u32 = PollFlags::OUT.bits() as u32;
+        let Some(place) = self.places.get_mut(at as usize) else { return };
+        if place.is_asked(of) {
+            return;
+        }
+        place.ask(of);
+        let fd = place.fd;
+        match of {
+            Of::Accept => self.ring.accept(at, fd),
+            Of::Wake => self.ring.poll(at, of, fd, IN, true),
+            Of::Readable => self.ring.poll(at, of, fd, IN, false),
+            Of::Writable => self.ring.poll(at, of, fd, OUT, false),
+            _ => self.ring.receive(at, fd),
+        }
+    }
+
+    fn cancel(&mut self, at: u32, of: Of) {
+        let Some(place) = self.places.get_mut(at as usize) else { return };
+        if place.is_asked(of) {
+            place.requests += 1;
+            self.ring.cancel(at, of);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn faults(&mut self) -> &mut crate::tests::faults::Faults {
+        &mut self.faults
+    }
+
+    #[cfg(not(test))]
+    #[inline(always)]
+    fn fault(&mut self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn fault(&mut self, call: &'static str) -> io::Result<()> {
+        self.faults.at(call)
+    }
+}
+
+impl Listener {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}

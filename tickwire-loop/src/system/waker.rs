@@ -1,0 +1,69 @@
+//! [`Waker`]: what ends a wait from another thread.
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Ends the loop's wait from any thread.
+///
+/// It carries nothing. Messages for the loop go through a channel of your own, for example
+/// [`std::sync::mpsc`]. Several loops exchange messages in the same way.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<Bell>);
+
+#[derive(Debug)]
+struct Bell {
+    rope: Rope,
+    /// Whether `Event::Woken` is due.
+    asked: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Rope {
+    Mio(mio::Waker),
+    #[cfg(all(feature = "io-uring", target_os = "linux"))]
+    Eventfd(Arc<std::os::fd::OwnedFd>),
+}
+
+impl Waker {
+    pub(super) fn mio(waker: mio::Waker) -> Self {
+        Self(Arc::new(Bell { rope: Rope::Mio(waker), asked: AtomicBool::new(false) }))
+    }
+
+    #[cfg(all(feature = "io-uring", target_os = "linux"))]
+    pub(super) fn eventfd(fd: Arc<std::os::fd::OwnedFd>) -> Self {
+        Self(Arc::new(Bell { rope: Rope::Eventfd(fd), asked: AtomicBool::new(false) }))
+    }
+
+    /// Makes the loop deliver [`Event::Woken`](crate::Event::Woken) soon. Several calls before
+    /// that are one event, and one call of the system. The commands themselves go through a
+    /// channel of your own: send first, then wake.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn wake(&self) -> io::Result<()> {
+        if self.0.asked.swap(true, Ordering::AcqRel) {
+            return Ok(()); // the call that set it wakes the loop
+        }
+        self.wake_quietly().inspect_err(|_| self.0.asked.store(false, Ordering::Release))
+    }
+
+    /// Ends the wait without an event for the application.
+    pub(crate) fn wake_quietly(&self) -> io::Result<()> {
+        match &self.0.rope {
+            Rope::Mio(waker) => waker.wake(),
+            // Nobody reads the number, and 2⁶⁴ calls do not happen.
+            #[cfg(all(feature = "io-uring", target_os = "linux"))]
+            Rope::Eventfd(fd) => Ok(rustix::io::write(fd, &1_u64.to_ne_bytes()).map(drop)?),
+        }
+    }
+
+    /// Whether `Event::Woken` is due. It is not due again until the next `wake`.
+    pub(crate) fn take_asked(&self) -> bool {
+        self.0.asked.swap(false, Ordering::AcqRel)
+    }
+}

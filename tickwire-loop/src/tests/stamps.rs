@@ -1,0 +1,72 @@
+//! When a message was read: after the call of the system that read it.
+use crate::{Dial, Door, Event, Loop, Settings};
+use std::time::Duration;
+use tickwire::{Config, handshake::server::Accept};
+
+/// How long each read takes.
+const READ: Duration = Duration::from_millis(20);
+
+/// Both ends are in one loop, and each of them sends the other one a message.
+fn check(door: Door, dial: impl FnOnce(u16) -> Dial) {
+    let io_uring = std::env::var_os("TICKWIRE_IO_URING").is_some();
+    let mut net = Loop::<()>::new(Settings { io_uring, ..Settings::default() }).unwrap();
+    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+    net.net().dial(dial(address.port()), ()).unwrap();
+    net.inner.system.faults().slow("read", READ);
+    let (mut open, mut seen) = (Vec::new(), 0);
+    while seen < 2 {
+        net.turn(Duration::from_millis(2), |net, event| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+            // A message that arrives with the opening handshake has no time.
+            Event::Open(handle) => {
+                open.push(handle);
+                if let [one, other] = open[..] {
+                    net.send(one, "stamped").unwrap();
+                    net.send(other, "stamped").unwrap();
+                }
+            }
+            Event::Message { receiver, .. } => {
+                let (began, read_at) = (net.inner.now, receiver.info().read_at.unwrap());
+                assert!(read_at >= began + READ && read_at <= net.now());
+                seen += 1;
+            }
+            Event::Closed { end, .. } => panic!("{end:?}"),
+            _ => {}
+        })
+        .unwrap();
+    }
+}
+
+fn config() -> Config {
+    Config { stamp_reads: true, ..Config::default() }
+}
+
+#[test]
+fn a_read_is_stamped_when_it_is_done() {
+    check(Door::new(config()), |port| {
+        Dial::to(&format!("ws://127.0.0.1:{port}/")).unwrap().config(config())
+    });
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn a_read_over_tls_is_stamped_when_it_is_done() {
+    use std::sync::Arc;
+    use tickwire::tls::rustls::{
+        ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer,
+    };
+    let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+    let certificate = made.cert.der();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let server = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    check(Door::new(config()).tls(Arc::new(server)), |port| {
+        let to = format!("wss://localhost:{port}/");
+        Dial::to(&to).unwrap().config(config()).tls(Arc::new(client))
+    });
+}

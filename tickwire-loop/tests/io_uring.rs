@@ -1,0 +1,234 @@
+//! What only io_uring has to do: requests under way at the end of a stream, a listener or a loop,
+//! and buffers that run out. The tests of `tests/it` run over io_uring with `TICKWIRE_IO_URING=1`.
+#![cfg(all(feature = "io-uring", target_os = "linux"))]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    fs,
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+use tickwire::{Config, handshake::server::Accept};
+use tickwire_loop::{Door, Event, Loop, Net, Settings};
+
+const LONG: Duration = Duration::from_secs(600);
+const REQUEST: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+/// The tests count the descriptors of this process, so they run one after another.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A loop that echoes, on io_uring. A message `close` closes, and `remove` takes away at once.
+struct Server {
+    net: Loop<()>,
+    address: SocketAddr,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Server {
+    /// `None` if there is no io_uring here.
+    fn new() -> Option<Self> {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut net = Loop::new(Settings { io_uring: true, ..Settings::default() }).unwrap();
+        if !net.net().uses_io_uring() {
+            println!("NOT RUN: no io_uring for this process");
+            return None;
+        }
+        let door = Door::new(Config::default());
+        let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+        let mut server = Self { net, address, _alone: alone };
+        server.round(); // which settles the thread
+        Some(server)
+    }
+
+    fn round(&mut self) {
+        self.net.turn(Duration::from_millis(1), handle).unwrap();
+    }
+
+    /// Runs rounds until this is so.
+    fn until(&mut self, mut so: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..20_000 {
+            if so(self) {
+                return;
+            }
+            self.round();
+        }
+        panic!("{:?}", self.net);
+    }
+
+    fn peer(&mut self) -> TcpStream {
+        let open = self.net.net().counts().open;
+        let mut peer = TcpStream::connect(self.address).unwrap();
+        peer.write_all(REQUEST).unwrap();
+        peer.set_read_timeout(Some(LONG)).unwrap();
+        self.until(|server| server.net.net().counts().open > open);
+        peer.read_exact(&mut [0; 129]).unwrap();
+        peer
+    }
+}
+
+fn handle(net: &mut Net<'_, ()>, event: Event<'_, ()>) {
+    match event {
+        Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+        Event::Message { from, message, .. } => match message.as_bytes() {
+            b"close" => net.close(from, tickwire::CloseCode::NORMAL),
+            b"remove" => drop(net.remove(from)),
+            _ => drop(net.send(from, message)),
+        },
+        _ => {}
+    }
+}
+
+/// A masked binary frame with a key of zeros.
+fn frame(payload: &[u8]) -> Vec<u8> {
+    let len = match payload.len() {
+        n @ 0..126 => vec![0x80 | n as u8],
+        n => [vec![0xfe], (n as u16).to_be_bytes().to_vec()].concat(),
+    };
+    [&[0x82][..], &len, &[0; 4], payload].concat()
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Connections end in every phase, by either side, with bytes under way in both directions.
+#[test]
+fn connections_that_end_with_requests_under_way_leave_no_descriptor_and_no_count() {
+    let Some(mut server) = Server::new() else { return };
+    let before = descriptors();
+    let address = server.address;
+    let clients = thread::spawn(move || {
+        for i in 0..1500 {
+            let mut peer = TcpStream::connect(address).unwrap();
+            if i % 10 == 0 {
+                let _ = peer.write_all(&REQUEST[..40]);
+                continue;
+            }
+            let _ = peer.write_all(REQUEST);
+            let last: &[u8] = match i % 3 {
+                0 => b"close",
+                1 => b"remove",
+                _ => b"hello",
+            };
+            if i % 2 == 0 {
+                let _ = peer.read(&mut [0; 129]);
+            }
+            // The replies are not read, so dropping the stream resets it.
+            let messages = [frame(&[7; 3000]).repeat(i % 4), frame(last)].concat();
+            let _ = peer.write_all(&messages); // it may be closed already
+            if i % 5 == 0 {
+                peer.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
+                let _ = peer.read(&mut [0; 10_000]);
+            }
+        }
+    });
+    server.until(|_| clients.is_finished());
+    clients.join().unwrap();
+    server.until(|server| {
+        let counts = server.net.net().counts();
+        counts.accepted == 1500 && counts.accepted_now == 0 && counts.open == 0
+    });
+    server.until(|_| descriptors() == before);
+    let mut peer = server.peer(); // and it serves the next one
+    peer.write_all(&frame(b"hello")).unwrap();
+    server.round();
+    peer.read_exact(&mut [0; 7]).unwrap();
+}
+
+/// 100 messages of 20,000 bytes arrive before the loop looks: the kernel has 32 buffers of 17 KiB.
+#[test]
+fn more_bytes_than_the_kernel_has_buffers_for_all_arrive() {
+    let Some(mut server) = Server::new() else { return };
+    let mut peers: Vec<_> = (0..100).map(|_| server.peer()).collect();
+    let payload: Vec<u8> = (0..20_000_u32).map(|i| i as u8).collect();
+    for peer in &mut peers {
+        peer.write_all(&frame(&payload)).unwrap();
+        peer.set_nonblocking(true).unwrap();
+    }
+    for peer in &mut peers {
+        let mut reply = Vec::new();
+        server.until(|_| {
+            let mut part = [0; 30_000];
+            match peer.read(&mut part) {
+                Ok(n) => reply.extend_from_slice(&part[..n]),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+            reply.len() == 20_004
+        });
+        assert!(reply.ends_with(&payload));
+    }
+}
+
+#[test]
+fn a_paused_connection_is_not_received_for_without_bound_and_loses_nothing() {
+    let Some(mut server) = Server::new() else { return };
+    let mut peer = server.peer();
+    let handle = server.net.net().handles().next().unwrap();
+    server.net.net().pause(handle, true);
+    peer.set_nonblocking(true).unwrap();
+    let message = frame(&[7; 1000]);
+    let (mut sent, mut refused) = (0, 0);
+    while refused < 50 {
+        match peer.write(&message[sent % message.len()..]) {
+            Ok(n) => sent += n,
+            Err(_) => refused += 1,
+        }
+        server.round();
+        assert!(sent < 64 << 20, "all of it was received");
+    }
+    server.net.net().pause(handle, false);
+    let whole = sent / message.len();
+    let (mut received, mut part) = (0, vec![0; 1 << 16]);
+    server.until(|_| {
+        received += peer.read(&mut part).unwrap_or(0);
+        received == whole * (message.len() - 4)
+    });
+}
+
+#[test]
+fn a_listener_that_is_closed_frees_its_port_at_once() {
+    let Some(mut server) = Server::new() else { return };
+    assert_eq!(TcpListener::bind(server.address).unwrap_err().kind(), ErrorKind::AddrInUse);
+    let mut peer = server.peer();
+    server.net.net().stop_listening();
+    drop(TcpListener::bind(server.address).unwrap());
+    peer.write_all(&frame(b"hello")).unwrap();
+    server.round();
+    server.round();
+    peer.read_exact(&mut [0; 7]).unwrap(); // connections stay
+}
+
+#[test]
+fn a_loop_that_is_dropped_frees_its_port_its_connections_and_its_descriptors() {
+    let before = {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        descriptors()
+    };
+    let Some(mut server) = Server::new() else { return };
+    let mut peers: Vec<_> = (0..20).map(|_| server.peer()).collect();
+    for peer in &mut peers {
+        peer.write_all(&frame(b"hello")).unwrap();
+    }
+    server.round();
+    let Server { net, address, _alone } = server;
+    drop(net);
+    drop(TcpListener::bind(address).unwrap());
+    for peer in &mut peers {
+        let _ = peer.read_to_end(&mut Vec::new()); // an end or a reset, within the timeout
+    }
+    drop(peers);
+    assert_eq!(descriptors(), before);
+}
+
+#[test]
+fn a_loop_stays_in_the_thread_that_first_ran_it() {
+    let Some(server) = Server::new() else { return };
+    let Server { mut net, _alone, .. } = server;
+    let turned = thread::spawn(move || net.turn(Duration::ZERO, handle)).join().unwrap();
+    assert!(turned.is_err());
+}
