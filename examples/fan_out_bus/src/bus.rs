@@ -125,6 +125,10 @@ pub fn backoff() -> io::Result<Backoff> {
     Ok(backoff)
 }
 
+pub fn broken() -> Failure {
+    io::Error::from(io::ErrorKind::ConnectionAborted).into()
+}
+
 /// A broker has to answer in time.
 pub async fn answer<T, E: Into<Failure>>(
     asked: impl Future<Output = std::result::Result<T, E>>,

@@ -7,9 +7,9 @@
 //! redis-server &                            # or: nats-server, or with a log: nats-server -js -sd DIR
 //! cargo run --release -p fan_out_bus -- --listen 127.0.0.1:9004 --stats
 //! cargo run --release -p fan_out_bus -- --listen 127.0.0.1:9005 --stats
-//! cargo run --release --example client -- ws://127.0.0.1:9005       # sub EURUSD
-//! cargo run --release -p fan_out_bus -- publish EURUSD              # lines of standard input
+//! cargo run --release -p fan_out_bus -- client ws://127.0.0.1:9005,ws://127.0.0.1:9004 EURUSD
 //! redis-cli publish feed:EURUSD 1.0842      # anybody can; at NATS: nats pub feed.EURUSD 1.0842
+//! cargo run --release -p fan_out_bus -- publish EURUSD --count 100000 --rate 10000
 //! cargo run --release -p fan_out_bus -- watch EURUSD ws://127.0.0.1:9004 ws://127.0.0.1:9005
 //! ```
 //!
@@ -80,11 +80,7 @@ async fn over<B: Bus>(bus: B, mode: Mode) -> Result<(), Box<dyn Error>> {
     match mode {
         Mode::Serve(serve) => server::serve(bus, serve).await,
         Mode::Publish { ref channel, count, rate, size } => {
-            let publisher = Publisher::new(bus)?;
-            match count {
-                Some(count) => numbered(publisher, channel, count, rate, size).await,
-                None => lines(publisher, channel).await,
-            }
+            numbered(Publisher::new(bus)?, channel, count, rate, size).await
         }
         Mode::Client { urls, channels } => converse(&urls, &channels).await,
         Mode::Watch { channel, urls, subscribers, time } => {
@@ -131,17 +127,6 @@ async fn connection(
         }
     }
     Ok(ws.closed().map_or(1006, |end| end.code))
-}
-
-/// Publishes each line of standard input.
-async fn lines<B: Bus>(mut publisher: Publisher<B>, channel: &str) -> Result<(), Box<dyn Error>> {
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    while let Some(line) = lines.next_line().await? {
-        if let Err(error) = publisher.publish([(channel, line.as_bytes())]).await {
-            eprintln!("not published: {error}");
-        }
-    }
-    Ok(())
 }
 
 /// Publishes messages that are their number, so many a second.

@@ -15,7 +15,7 @@ const HELP: &str = "\
 WebSocket fan-out over Redis, NATS or JetStream: any number of these processes, publishers anywhere.
 
 Usage: fan_out_bus [OPTION]...                     serves subscribers
-       fan_out_bus publish CHANNEL [OPTION]...     each line of standard input, or --count
+       fan_out_bus publish CHANNEL [OPTION]...     numbered messages
        fan_out_bus client URL[,URL..] CHANNEL...   prints messages, publishes `CHANNEL PAYLOAD`
        fan_out_bus watch CHANNEL URL[,URL..]... [OPTION]...  subscribes at each server (the others take
                                                    over when it goes), shows rate and lag
@@ -28,7 +28,7 @@ Usage: fan_out_bus [OPTION]...                     serves subscribers
   --tls                 to the broker: its certificate has to be for HOST
   --ca FILE             the same, and only certificates of this PEM file count (else the
                         system's)
-  --threads N           that share one connection to NATS, and two to Redis (else one a processor)
+  --threads N           that share one connection to the broker (else one a processor)
   --prefix TEXT         before each channel's name there (else feed: at Redis, feed. at NATS)
 with a log, when its stream does not exist yet:
   --keep SECONDS        what is older is deleted [3600]
@@ -45,7 +45,7 @@ serving:
   --max-connections N   more wait to be accepted [10000]; nothing bounds those of one address:
                         for the loopback, or behind a balancer. See the example `bounded`.
 publish:
-  --count N             so many numbered messages
+  --count N             so many [1000]
   --rate N              so many a second (else all at once)
   --size BYTES          of each [64]
 watch:
@@ -142,7 +142,7 @@ impl Broker {
 
 pub enum Mode {
     Serve(Serve),
-    Publish { channel: String, count: Option<u64>, rate: Option<u64>, size: usize },
+    Publish { channel: String, count: u64, rate: Option<u64>, size: usize },
     Client { urls: String, channels: Vec<String> },
     Watch { channel: String, urls: Vec<String>, subscribers: usize, time: Option<Duration> },
 }
@@ -192,7 +192,7 @@ impl Options {
             }),
             ["publish", name] => Mode::Publish {
                 channel: channel(name),
-                count: args.has("--count").then(|| args.number("--count", 1..=u64::MAX)),
+                count: args.number("--count", 1..=u64::MAX),
                 rate: args.has("--rate").then(|| args.number("--rate", 1..=10_000_000)),
                 size: size("--size", 0, 1 << 20),
             },

@@ -6,8 +6,9 @@
 use crate::{
     bus::{
         Arrived, Began, Bus, Failure, Link, Outgoing, Page, Result, Start, Subscriptions, answer,
+        broken,
     },
-    over_nats::{Connection, Nats, Streams, broken},
+    over_nats::{Connection, Nats, Streams},
     protocol::Place,
 };
 use async_nats::{

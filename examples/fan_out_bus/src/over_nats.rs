@@ -4,8 +4,7 @@
 //! connection ends when it breaks, so that nothing is published later than those were told who asked.
 use crate::{
     bus::{
-        Arrived, Began, Bus, Failure, Link, Outgoing, PATIENCE, Result, Start, Subscriptions,
-        answer,
+        Arrived, Began, Bus, Link, Outgoing, PATIENCE, Result, Start, Subscriptions, answer, broken,
     },
     options::{Access, Prefix},
 };
@@ -19,7 +18,6 @@ use async_nats::{
 use futures_util::{Stream, StreamExt, stream::unfold};
 use std::{
     collections::HashMap,
-    io,
     sync::{Arc, Weak},
 };
 use tokio::{
@@ -133,10 +131,6 @@ impl Connection {
         }
         settled
     }
-}
-
-pub fn broken() -> Failure {
-    io::Error::from(io::ErrorKind::ConnectionAborted).into()
 }
 
 impl Bus for Nats {

@@ -38,6 +38,8 @@ fn run(mut broker: Broker, checks: &mut Checks) {
     let (said, ended) = publish(&broker, &mut speakers);
     checks.check("clients of two processes are told that the broker has what they published", said);
     checks.check("two programs have published", ended);
+    let one = broker.kind != Kind::Redis || broker.connections() == Some(3);
+    checks.check("a process has one connection, to subscribe and to publish", one);
     received(checks, &mut clients, broker.kind, "all of both publishers");
     if checks.failed {
         return; // no need to wait for all the rest of it

@@ -117,6 +117,12 @@ impl Broker {
         Some(connection)
     }
 
+    /// How many connections there are to Redis, but for this one.
+    pub fn connections(&self) -> Option<usize> {
+        let list = redis::cmd("CLIENT").arg("LIST").query::<String>(&mut self.connection()?);
+        list.ok().map(|list| list.lines().count() - 1)
+    }
+
     /// How many processes have subscribed to a channel.
     pub fn subscribed(&self, channel: &str) -> Option<u64> {
         if self.kind != Kind::Redis {
