@@ -121,13 +121,14 @@ impl Sender {
     }
 
     /// Queues the message that was built in the range `lies` behind the content. The room before it
-    /// is for the header. `filled` comes last, after everything that can fail: it makes the frame
-    /// content.
+    /// is for the header. `filled` comes after everything that can fail: it makes the frame content.
     fn frame_built(&mut self, kind: DataKind, lies: Range<usize>) -> Result<Position, SendError> {
         let (b0, len) = (opcode(kind).unfragmented(), lies.len());
+        // Before compressing, so that a refused text leaves no trace in the compressor.
         if kind == DataKind::Text && !utf8::is_valid(self.out.built(lies.clone())) {
             return Err(SendError::BadUtf8);
         }
+        // If this returns `false`, it has not touched the built message.
         if !self.frame_compressed_built(b0, lies.clone()) {
             let key = self.encoder.key();
             let n =
