@@ -245,6 +245,7 @@ impl OutBuffer {
                 }
             }
         }
+        // A lent buffer may be shorter than `FIRST`.
         let len = self.end.saturating_add(n).max(self.bytes.len() * 2).max(FIRST);
         let mut bytes = self.memory.take(len);
         let filled = self.end + keep;

@@ -136,7 +136,8 @@ impl OutBuffer {
         let whole = whole_frames(&self.controls, self.controls_sent);
         self.cut_controls(whole);
         if whole == self.controls_sent {
-            // No control frame that overtakes is under way, and no splice may be empty.
+            // No control frame that overtakes is under way, and no splice may be empty. Otherwise
+            // the splice stays: it is at `sent`, which is `end` now.
             self.splices.clear();
             self.controls.clear();
             self.controls_sent = 0;
@@ -166,6 +167,7 @@ impl OutBuffer {
         while self.splices.get(splices).is_some_and(|s| s.at == at) {
             splices += 1;
         }
+        // Before the two calls that empty `frames`.
         self.spliced += frames.len();
         self.overtaking += frames.len();
         let before = splices.checked_sub(1).and_then(|before| self.splices.get_mut(before));
@@ -201,12 +203,13 @@ impl OutBuffer {
         self.splices.retain_mut(|splice| {
             i += 1;
             match &mut splice.kind {
-                Kind::Controls => true,
+                Kind::Controls => true, // at `at` or before it, in front of all dropped frames
                 Kind::Payload(bytes) => {
                     let kept = i <= splices;
                     self.spliced -= if kept { 0 } else { bytes.len() };
                     kept
                 }
+                // A message of which a byte was written stays whole.
                 Kind::First(frames, sent) => {
                     let dropped = frames.len() - whole_frames(frames, *sent);
                     frames.truncate(frames.len() - dropped);

@@ -69,6 +69,7 @@ impl Sender {
     ) -> Result<Result<Position, E>, SendError> {
         self.admit()?;
         let at = frame::header_len(max, self.encoder.masks());
+        // With room for the longest header, as `frame_built` needs it, so that it need not grow.
         let room = self.out.room(max.saturating_add(MAX_HEADER_LEN));
         let room = room.get_mut(at..).and_then(|room| room.get_mut(..max)).unwrap_or_default();
         room.fill(0);

@@ -17,8 +17,8 @@ pub(super) struct Encoder {
     pub(super) tally: Traffic,
 }
 
-/// The room for a control frame. It includes the longest header, because `store` writes every
-/// header as an array of that length.
+/// The room for a control frame. It includes the longest header, because `store` takes an array of
+/// that length, and writes as much of the array as the header needs.
 const CONTROL_ROOM: usize = MAX_HEADER_LEN + MAX_CONTROL_LEN;
 
 impl Encoder {

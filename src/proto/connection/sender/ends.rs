@@ -134,10 +134,10 @@ impl Sender {
                 self.out.truncate_controls();
                 self.ledger.controls_dropped(&self.out);
             } else {
-                // If the stream has not accepted our Close, the frames behind it are control
-                // frames in the last splice. If the stream has accepted it but not flushed it,
-                // frames behind it may be in `bytes`, or in a begun splice. Those are still
-                // written, and the peer ignores them.
+                // If the stream has not accepted all of our Close, the frames behind it are in
+                // the last splice. If the stream has accepted it but not flushed it, frames behind
+                // it may also be in `bytes`, or in a begun splice. Those are still written, and the
+                // peer ignores them.
                 self.out.drop_last_controls();
             }
         }
