@@ -122,7 +122,7 @@ impl Sender {
     }
 
     /// Queues the message that was built in the range `lies` behind the content. The room before it
-    /// is for the header. `filled` comes after everything that can fail: it makes the frame content.
+    /// is for the header. `filled` makes the frame content, so it comes after all that can fail.
     fn frame_built(&mut self, kind: DataKind, lies: Range<usize>) -> Result<Position, SendError> {
         let (b0, len) = (opcode(kind).unfragmented(), lies.len());
         // Before compressing, so that a refused text leaves no trace in the compressor.

@@ -214,7 +214,7 @@ impl Sender {
     }
 
     /// Queues an encoded message. A server uses the encoded frame; a client masks the payload anew,
-    /// since every frame needs a fresh key (§5.3). `b0` must be the first byte of the encoded frame.
+    /// since every frame needs a fresh key (§5.3). `b0` must be the encoded frame's first byte.
     #[inline]
     pub(super) fn frame_encoded(&mut self, b0: u8, encoded: &Encoded) {
         let frame = encoded.frame();
