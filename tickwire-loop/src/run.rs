@@ -3,7 +3,7 @@ use crate::{
     Door, End, Event, Net, Settings, Waiting, door,
     inner::{Handler, Inner},
     opening::Opening,
-    slots::{Handle, Stage},
+    slots::{Handle, Slot, Stage},
     system::{Note, Token},
     tls::Tls,
     wire::Wire,
@@ -132,7 +132,8 @@ impl<T> Loop<T> {
             Waiting::Spin => true,
             Waiting::SpinFor(time) => inner.read_clock() - self.busy < time,
         };
-        if spins || !inner.ready.is_empty() || !inner.knocked.is_empty() || inner.stops {
+        let lists = [&inner.ready, &inner.knocked, &inner.unwritten];
+        if spins || inner.stops || lists.iter().any(|list| !list.is_empty()) {
             return Some(Duration::ZERO);
         }
         let times = [inner.deadlines.first(), inner.shuts_at, inner.accept_at];
@@ -150,13 +151,10 @@ impl<T> Loop<T> {
                 Token::Waker => woken = true,
                 Token::Door(at) => inner.knocked.push(at),
                 Token::Slot(at) => {
-                    let Some(slot) = inner.slots.at_mut(at) else { continue };
-                    if let Some(wire) = &mut slot.wire {
+                    if let Some(Slot { wire: Some(wire), .. }) = inner.slots.at_mut(at) {
                         wire.note(&note);
                     }
-                    if !mem::replace(&mut slot.marks.ready, true) {
-                        inner.ready.push(at);
-                    }
+                    inner.make_ready(at);
                 }
             }
         }

@@ -128,6 +128,19 @@ fn what_others_are_sent_in_a_round_costs_each_of_them_one_write() {
 }
 
 #[test]
+fn what_is_sent_between_rounds_does_not_wait_for_an_event() {
+    let mut server = server();
+    let mut peer = server.peer();
+    (0..5).for_each(|_| assert!(server.round().unwrap())); // no note is left
+    let handle = server.opened[0];
+    server.net.net().send(handle, "hello").unwrap();
+    let began = Instant::now();
+    server.net.turn(LONG, |_, _| {}).unwrap();
+    assert!(began.elapsed() < LONG);
+    peer.read_exact(&mut [0; 7]).unwrap();
+}
+
+#[test]
 fn an_accept_that_fails_is_tried_again() {
     for kind in [ErrorKind::OutOfMemory, ErrorKind::ConnectionAborted, ErrorKind::Interrupted] {
         let mut server = server();
