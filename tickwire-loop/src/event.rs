@@ -25,7 +25,8 @@ pub enum Event<'e, T> {
     /// A connection is open: one that was accepted or one that was dialed.
     /// [`Net::connection`](crate::Net::connection) has what was agreed on.
     Open(Handle),
-    /// A message arrived.
+    /// A message arrived. [`Net::connection`](crate::Net::connection) returns `None` for `from`
+    /// meanwhile, so keep what you need of it at [`Open`](Self::Open).
     Message {
         /// Names the connection.
         from: Handle,
@@ -43,7 +44,10 @@ pub enum Event<'e, T> {
         /// The frame.
         event: tickwire::Event<'e>,
     },
-    /// A connection that refused a message for want of room has room again.
+    /// There is room again: in a connection that refused a message with
+    /// [`Full`](tickwire::SendError::Full), or in its outbox, if that refused one with
+    /// [`Full`](tickwire_parts::PushError::Full). This event comes once after a refusal, or after
+    /// several.
     Room(Handle),
     /// A connection is gone, and its handle names nothing. Each connection that was dialed, and
     /// each that was open, has this event once, unless [`remove`](crate::Net::remove) took it.
@@ -122,7 +126,9 @@ pub enum SendError {
     /// [`Event::Room`] says when there is room.
     #[error(transparent)]
     Refused(#[from] tickwire::SendError),
-    /// The connection's outbox refused it.
+    /// The connection's outbox refused it. The loop feeds the outbox by itself. So after
+    /// [`Full`](tickwire_parts::PushError::Full), push the message again at [`Event::Room`]. After
+    /// [`Disconnected`](tickwire_parts::PushError::Disconnected), [`Event::Closed`] follows.
     #[error(transparent)]
     Outbox(#[from] tickwire_parts::PushError),
 }

@@ -161,12 +161,11 @@ impl<T> Inner<T> {
     pub(crate) fn finish(
         &mut self,
         handle: Handle,
-        open: Option<Box<Open>>,
+        mut open: Option<Box<Open>>,
         failed: Option<Error>,
         handler: &mut Handler<'_, T>,
     ) {
         let Some(value) = self.free(handle) else { return };
-        let mut open = open;
         let error = open.as_mut().and_then(|open| open.error.take());
         let closed = open.as_ref().and_then(|open| open.conn.closed());
         let end = match (failed.or(error.map(Error::from)), closed) {
@@ -218,8 +217,8 @@ impl<T> Inner<T> {
         self.outputs.give(open.conn.sender_mut().reclaim());
     }
 
-    /// Puts an open connection back into its slot: returns its buffers, arms its deadline, and
-    /// counts what it has queued.
+    /// Puts an open connection back into its slot: returns its buffers, arms its deadline, counts
+    /// what it has queued, and gives it a turn if it has to tell that there is room.
     /// `until` is the connection's own deadline.
     pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>, mut until: Option<Time>) {
         self.keep_buffers(&mut open);
@@ -232,29 +231,14 @@ impl<T> Inner<T> {
         if queued > 0 {
             queued += BUFFER;
         }
-        self.counts.queued = self.counts.queued - slot.queued + queued;
-        slot.queued = queued;
+        self.counts.queued = self.counts.queued - mem::replace(&mut slot.queued, queued) + queued;
         slot.marks.active = true;
+        // The write before this may have made the room. No further note need come.
+        let owes_room = slot.owes_room(open.conn.sender());
         slot.stage = Stage::Open(open);
         self.arm(handle.at, until);
-    }
-
-    /// Writes to a connection to which others sent.
-    pub(crate) fn write_for_others(&mut self, at: u32) {
-        let Some(handle) = self.slots.handle(at) else { return };
-        if let Some(mut open) = self.take_open(handle) {
-            if let Some(slot) = self.slots.get_mut(handle) {
-                slot.pump(&mut self.system, &mut open.conn, self.now);
-            }
-            let over = open.conn.sender().is_closed();
-            let room = open.conn.sender().has_room();
-            let until = open.conn.poll_timeout();
-            self.rest(handle, open, until);
-            // Its turn goes on with the end, or tells that there is room.
-            let waits = self.slots.get(handle).is_some_and(|slot| slot.marks.wants_room);
-            if over || (room && waits) {
-                self.make_ready(at);
-            }
+        if owes_room {
+            self.make_ready(handle.at);
         }
     }
 
@@ -262,10 +246,18 @@ impl<T> Inner<T> {
     pub(crate) fn write_unwritten(&mut self) {
         for i in 0..self.unwritten.len() {
             let Some(&at) = self.unwritten.get(i) else { break };
-            if let Some(slot) = self.slots.at_mut(at) {
-                slot.marks.unwritten = false;
+            let Some((handle, slot)) = self.slots.entry(at) else { continue };
+            slot.marks.unwritten = false;
+            let Some(mut open) = self.take_open(handle) else { continue };
+            if let Some(slot) = self.slots.get_mut(handle) {
+                slot.pump(&mut self.system, &mut open.conn, self.now);
             }
-            self.write_for_others(at);
+            let over = open.conn.sender().is_closed();
+            let until = open.conn.poll_timeout();
+            self.rest(handle, open, until);
+            if over {
+                self.make_ready(at); // its turn goes on with the end
+            }
         }
         self.unwritten.clear();
     }
@@ -314,7 +306,7 @@ impl<T> Inner<T> {
         let _ = open.conn.sender_mut().abort(tickwire::CloseCode::TRY_AGAIN_LATER);
         let Some(slot) = self.slots.get_mut(handle) else { return };
         if let Some(wire) = &mut slot.wire {
-            wire.write(&mut self.system, &mut open.conn);
+            wire.write(&mut self.system, open.conn.sender_mut());
         }
         slot.stage = Stage::OverQueued;
         slot.outbox = None;

@@ -1,6 +1,8 @@
 //! [`Net`]: the commands of a loop.
 use crate::{
-    Counts, Dial, Door, Handle, SendError, Sent, Timer, Waker, inner::Inner, slots::Stage,
+    Counts, Dial, Door, Handle, SendError, Sent, Timer, Waker,
+    inner::Inner,
+    slots::{Stage, drain_outbox},
 };
 use std::{
     io, mem,
@@ -8,10 +10,12 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Connection, Error, IntoClose, IntoOutbound, Prepared, Sender, Time,
+    Connection, Error, IntoClose, IntoOutbound, Outbound, Prepared,
+    SendError::Full,
+    Sender, Time,
     handshake::server::{Accept, Rejection, RequestHead},
 };
-use tickwire_parts::Outbox;
+use tickwire_parts::{Outbox, PushError};
 
 /// The commands of a loop. A handler gets it with each event, and [`Loop::net`](crate::Loop::net)
 /// returns it in between. No command waits, and none calls the handler.
@@ -145,10 +149,7 @@ impl<'n, T> Net<'n, T> {
             let sent = tx.feed(message).map(drop).map_err(SendError::from);
             return self.note_full(to, sent);
         }
-        let message = message.into();
-        let len = message.as_bytes().len();
-        let sent = self.queue(to, None, message);
-        self.count(to, len, sent)
+        self.queue(to, None, message.into())
     }
 
     /// [`send`](Self::send) with the complete state of a key, for an outbox that
@@ -164,10 +165,7 @@ impl<'n, T> Net<'n, T> {
         key: u64,
         message: impl IntoOutbound<'m>,
     ) -> Result<(), SendError> {
-        let message = message.into();
-        let len = message.as_bytes().len();
-        let sent = self.queue(to, Some(key), message);
-        self.count(to, len, sent)
+        self.queue(to, Some(key), message.into())
     }
 
     /// Queues one message for many connections. It was encoded once.
@@ -185,10 +183,7 @@ impl<'n, T> Net<'n, T> {
     ) -> Sent {
         let mut all = Sent::default();
         for to in to {
-            let message = tickwire::Outbound::from(message);
-            let len = message.as_bytes().len();
-            let sent = self.queue(to, key, message);
-            match self.count(to, len, sent) {
+            match self.queue(to, key, message.into()) {
                 Ok(()) => all.taken += 1,
                 Err(SendError::NotOpen) => all.not_open += 1,
                 Err(_) => all.refused += 1,
@@ -197,35 +192,15 @@ impl<'n, T> Net<'n, T> {
         all
     }
 
+    /// Queues a message, counts it, and has it written.
     fn queue(
         &mut self,
         to: Handle,
         key: Option<u64>,
-        message: tickwire::Outbound<'_>,
+        message: Outbound<'_>,
     ) -> Result<(), SendError> {
-        let now = self.inner.now;
-        let slot = self.inner.slots.get_mut(to).ok_or(SendError::NotOpen)?;
-        if let Some(outbox) = &mut slot.outbox {
-            let pushed = match key {
-                Some(key) => outbox.push_keyed(now, key, message),
-                None => outbox.push(now, message),
-            };
-            let _ = self.sender(to); // which has it fed and written
-            return pushed.map_err(SendError::from);
-        }
-        let tx = self.sender(to).ok_or(SendError::NotOpen)?;
-        tx.feed(message)?;
-        Ok(())
-    }
-
-    /// Counts a message that was queued, and has it written.
-    #[inline]
-    fn count(
-        &mut self,
-        to: Handle,
-        len: usize,
-        sent: Result<(), SendError>,
-    ) -> Result<(), SendError> {
+        let len = message.as_bytes().len();
+        let sent = self.push(to, key, message);
         if sent.is_ok() {
             self.inner.count_queued(to, len + 16);
         }
@@ -235,10 +210,44 @@ impl<'n, T> Net<'n, T> {
         self.note_full(to, sent)
     }
 
+    fn push(
+        &mut self,
+        to: Handle,
+        key: Option<u64>,
+        message: Outbound<'_>,
+    ) -> Result<(), SendError> {
+        if self.inner.slots.get(to).ok_or(SendError::NotOpen)?.outbox.is_none() {
+            let tx = self.sender(to).ok_or(SendError::NotOpen)?;
+            return Ok(tx.feed(message).map(drop)?);
+        }
+        let _ = self.sender(to); // which has the outbox fed and written
+        let Inner { slots, system, counts, now, .. } = &mut *self.inner;
+        let slot = slots.get_mut(to).ok_or(SendError::NotOpen)?;
+        let outbox = slot.outbox.as_mut().ok_or(SendError::NotOpen)?;
+        // The policy is for a slow peer. So before it acts, the stream gets what it accepts. The
+        // outbox counts 64 bytes for a message in addition to its payload.
+        if outbox.counts().bytes + message.as_bytes().len() + 64 > outbox.max_bytes
+            && let Some(wire) = &mut slot.wire
+            && let Some(tx) = match (&mut self.current, &mut slot.stage) {
+                (Some(Current { handle, tx, .. }), _) if *handle == to => Some(&mut **tx),
+                (_, Stage::Open(open)) => Some(open.conn.sender_mut()),
+                _ => None,
+            }
+        {
+            drain_outbox(outbox, wire, system, tx, *now);
+            let queued = outbox.counts().bytes + tx.buffered_amount();
+            counts.queued = counts.queued - mem::replace(&mut slot.queued, queued) + queued;
+        }
+        Ok(match key {
+            Some(key) => outbox.push_keyed(*now, key, message),
+            None => outbox.push(*now, message),
+        }?)
+    }
+
     /// After a refusal for want of room, an event is due when there is room.
     #[inline]
     fn note_full(&mut self, to: Handle, sent: Result<(), SendError>) -> Result<(), SendError> {
-        if let Err(SendError::Refused(tickwire::SendError::Full { .. })) = sent
+        if let Err(SendError::Refused(Full { .. }) | SendError::Outbox(PushError::Full)) = sent
             && let Some(slot) = self.inner.slots.get_mut(to)
         {
             slot.marks.wants_room = true;
@@ -263,6 +272,11 @@ impl<'n, T> Net<'n, T> {
 
     /// Gives a connection an outbox, which decides what it gets while it is slow. Returns the old
     /// one. `None` if the connection is gone.
+    ///
+    /// The loop writes from the outbox at the end of the turn or round, and before a message would
+    /// exceed [`max_bytes`](Outbox::max_bytes). The policy acts if the stream then accepts too
+    /// little. So `max_bytes` must hold all that one call of the handler sends, apart from what
+    /// the system's send buffer accepts.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
         self.inner.turn_changed = true;
         let slot = self.inner.slots.get_mut(of)?;
@@ -277,7 +291,9 @@ impl<'n, T> Net<'n, T> {
     // A connection.
 
     /// An open connection: what was agreed on, the response to its request, round-trip times.
-    /// `None` if the handle names none, and for the connection whose message is lent.
+    /// `None` if the handle names none. Also `None` for the connection that a
+    /// [`Message`](crate::Event::Message), [`Control`](crate::Event::Control) or
+    /// [`Room`](crate::Event::Room) names, during this event.
     pub fn connection(&mut self, of: Handle) -> Option<&Connection> {
         self.inner.wake(of);
         match &self.inner.slots.get(of)?.stage {

@@ -1,7 +1,7 @@
 //! The places of connections, and the handles that name them.
 use crate::{dialing::Dialing, opening::Opening, system::System, wire::Wire};
 use std::{io, sync::Arc};
-use tickwire::{Config, Connection, Dormant, Time};
+use tickwire::{Config, Connection, Dormant, Sender, Time};
 use tickwire_parts::Outbox;
 
 /// Names a connection of one loop. It is small, and outlives the connection: a handle of a
@@ -68,7 +68,7 @@ pub(crate) struct Marks {
     pub(crate) active: bool,
     /// The application paused reading.
     pub(crate) paused: bool,
-    /// A message was refused for want of room.
+    /// A message was refused for want of room, in the connection or its outbox.
     pub(crate) wants_room: bool,
     /// Its last turn ended before it had read everything.
     pub(crate) unfinished: bool,
@@ -214,11 +214,22 @@ impl<T> Slot<T> {
     #[inline(always)] // a turn with nothing to write finds that out without a call
     pub(crate) fn pump(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
         let Some(wire) = &mut self.wire else { return };
-        match &mut self.outbox {
-            None if wire.is_plain() && !conn.sender().has_outgoing() => {}
-            None => wire.write(system, conn),
-            Some(outbox) => empty(outbox, wire, system, conn, now),
+        let tx = conn.sender_mut();
+        let wrote = match &mut self.outbox {
+            None if wire.is_plain() && !tx.has_outgoing() => return,
+            None => wire.write(system, tx),
+            Some(outbox) => drain_outbox(outbox, wire, system, tx, now),
+        };
+        if !wrote {
+            wire.tell(conn);
         }
+    }
+
+    /// Whether [`Event::Room`](crate::Event::Room) is due: a message was refused, and now there is
+    /// room for it.
+    pub(crate) fn owes_room(&self, tx: &Sender) -> bool {
+        let has_room = || self.outbox.as_ref().map_or(tx.has_room(), |outbox| outbox.has_room());
+        self.marks.wants_room && !tx.is_closed() && has_room()
     }
 
     /// Whether its open connection was not active, and nothing outside of the connection waits to
@@ -237,20 +248,21 @@ impl<T> Slot<T> {
     }
 }
 
-/// Writes what the connection has to send, and then what its outbox has, as far as there is room.
-fn empty(
+/// Writes what the connection has to send, and then what its outbox has. Returns `false` if the
+/// stream takes no more.
+pub(crate) fn drain_outbox(
     outbox: &mut Outbox,
     wire: &mut Wire,
     system: &mut System,
-    conn: &mut Connection,
+    tx: &mut Sender,
     now: Time,
-) {
+) -> bool {
     loop {
-        let _ = outbox.feed(now, conn.sender_mut()); // a closed connection takes no more
-        let fed = conn.sender().has_outgoing();
-        wire.write(system, conn);
-        if !fed || conn.sender().has_outgoing() {
-            return;
+        let _ = outbox.feed(now, tx); // a closed connection takes no more
+        let fed = tx.has_outgoing();
+        let wrote = wire.write(system, tx);
+        if !fed || !wrote {
+            return wrote;
         }
     }
 }

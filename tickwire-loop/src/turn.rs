@@ -43,7 +43,7 @@ impl<T> Inner<T> {
         let Some(slot) = self.slots.get_mut(handle) else { return };
         let was_unfinished = mem::take(&mut slot.marks.unfinished);
         let mut starved = mem::take(&mut slot.marks.starved);
-        if slot.marks.wants_room && open.conn.sender().has_room() {
+        if slot.owes_room(open.conn.sender()) {
             (slot.marks.wants_room, starved) = (false, false);
             let tx = open.conn.sender_mut();
             handler(&mut Net::in_turn(self, handle, tx, false), Event::Room(handle));
@@ -111,10 +111,8 @@ impl<T> Inner<T> {
             }
         };
         self.rest(handle, open, until);
-        if unfinished {
-            if let Some(slot) = self.slots.get_mut(handle) {
-                slot.marks.unfinished = true;
-            }
+        if unfinished && let Some(slot) = self.slots.get_mut(handle) {
+            slot.marks.unfinished = true;
             self.make_ready(handle.at);
         }
     }

@@ -7,7 +7,7 @@ use std::{
     io::{self, ErrorKind},
     time::Instant,
 };
-use tickwire::{Connection, Ending, Receiver, Time};
+use tickwire::{Connection, Ending, Receiver, Sender, Time};
 
 /// A stream that does not block. Notes are edges, so the wire remembers them until a call would
 /// block.
@@ -151,48 +151,44 @@ impl Wire {
         self.count(read, &mut 0)
     }
 
-    /// Writes what the connection has to send, as far as the stream takes it.
+    /// Writes what a connection has to send. Returns `false` if the stream takes no more: then
+    /// [`tell`](Self::tell) the connection.
     #[inline]
-    pub(crate) fn write(&mut self, system: &mut System, conn: &mut Connection) {
+    pub(crate) fn write(&mut self, system: &mut System, tx: &mut Sender) -> bool {
         if self.tls.is_some() {
-            return self.write_sealed(system, conn);
+            return self.write_sealed(system, tx);
         }
-        if self.writable {
-            match system.write(&mut self.stream, &mut conn.sender_mut().outgoing()) {
-                Ok(()) => return,
-                Err(error) => self.refused(&error),
-            }
+        let wrote = self.writable.then(|| system.write(&mut self.stream, &mut tx.outgoing()));
+        if let Some(Err(error)) = &wrote {
+            self.refused(error);
         }
-        self.tell(conn);
+        matches!(wrote, Some(Ok(())))
     }
 
-    fn write_sealed(&mut self, system: &mut System, conn: &mut Connection) {
+    fn write_sealed(&mut self, system: &mut System, tx: &mut Sender) -> bool {
         loop {
             let sent = self.send(system);
-            let Some(tls) = &mut self.tls else { return };
-            conn.sender_mut().set_unflushed(tls.outgoing().len());
-            if sent.is_err() {
-                return self.tell(conn);
-            }
-            if !conn.sender().has_outgoing() {
-                return;
+            let Some(tls) = &mut self.tls else { return true };
+            tx.set_unflushed(tls.outgoing().len());
+            if sent.is_err() || !tx.has_outgoing() {
+                return sent.is_ok();
             }
             // Only what the stream is ready to take is sealed. So the rest keeps its order, and
             // its limit.
-            match tls.seal(&mut conn.sender_mut().outgoing()) {
-                Ok(0) if !tls.has_outgoing() => return self.tell(conn),
+            match tls.seal(&mut tx.outgoing()) {
+                Ok(0) if !tls.has_outgoing() => return false,
                 Ok(_) => {}
                 Err(_) => {
                     self.broken = true;
                     let _ = self.send(system); // the alert
-                    return self.tell(conn);
+                    return false;
                 }
             }
         }
     }
 
     /// Tells the connection that the stream takes nothing.
-    fn tell(&mut self, conn: &mut Connection) {
+    pub(crate) fn tell(&self, conn: &mut Connection) {
         match self.broken {
             true => conn.write_failed(), // what can still be read may say why
             false => conn.write_blocked(),
