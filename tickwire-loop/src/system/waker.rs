@@ -42,6 +42,8 @@ impl Waker {
     /// that are one event, and one call of the system. The commands themselves go through a
     /// channel of your own: send first, then wake.
     ///
+    /// `Ok` does not mean that the loop still exists. Only the channel tells: its receiver is gone.
+    ///
     /// # Errors
     ///
     /// The system's.
