@@ -110,7 +110,7 @@ impl Dial {
     }
 }
 
-/// Does not show the hook.
+/// Shows the request, the addresses and the delay.
 impl fmt::Debug for Dial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dial")

@@ -134,7 +134,7 @@ impl<T> Inner<T> {
             slot.marks.open = true;
             self.counts.open += 1;
         }
-        // If the deadline of the handshake stayed here, the kernel would arm a timer for each wait.
+        // If the handshake's deadline stayed set, the kernel would arm a timer for each wait.
         self.deadlines.remove(handle.at << 1);
         self.make_whole(handle, conn)
     }

@@ -431,7 +431,7 @@ impl<T> Inner<T> {
         true
     }
 
-    /// Ends a connection that is not open, in its next turn.
+    /// Gives up a connection that is not open. If it is being dialed, it ends in its next turn.
     fn give_up(&mut self, of: Handle) {
         let Some(slot) = self.slots.get_mut(of) else { return };
         match &slot.stage {

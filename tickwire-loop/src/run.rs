@@ -46,7 +46,7 @@ impl<T> Loop<T> {
     ///
     /// # Errors
     ///
-    /// If the operating system has no file descriptor left for it.
+    /// If the operating system has no file descriptor left for the loop.
     pub fn new(settings: Settings) -> io::Result<Self> {
         let inner = Inner::new(settings)?;
         Ok(Self { inner, notes: Vec::new(), round: Vec::new(), busy: Time::ZERO })
@@ -78,7 +78,7 @@ impl<T> Loop<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`run`](Self::run).
+    /// The same as for [`run`](Self::run).
     pub fn turn(
         &mut self,
         most: Duration,
@@ -201,7 +201,7 @@ impl<T> Inner<T> {
         for at in mem::take(&mut self.knocked) {
             for n in 0.. {
                 if n == ACCEPTS {
-                    self.knocked.push(at); // for those that wait, no note may come
+                    self.knocked.push(at); // no new note announces the rest
                     break;
                 }
                 let Some(Some(open)) = self.doors.get(at as usize) else { break };

@@ -16,8 +16,8 @@ pub enum Waiting {
     SpinFor(Duration),
 }
 
-/// The settings of a [`Loop`](crate::Loop). Each limit has a counter in
-/// [`Counts`](crate::Counts).
+/// The settings of a [`Loop`](crate::Loop). [`Counts`](crate::Counts) has a counter for each limit
+/// on connections, on handshakes and on queued bytes.
 ///
 /// ```
 /// use tickwire_loop::{Settings, Waiting};

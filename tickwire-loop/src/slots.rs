@@ -24,11 +24,11 @@ pub(crate) struct Open {
 /// What a slot's connection is doing.
 pub(crate) enum Stage {
     Free,
-    /// It has its turn, and is in the hands of that turn.
+    /// It has its turn. The code of the turn owns it.
     Turn,
     Dialing(Box<Dialing>),
     Opening(Box<Opening>),
-    /// It is open, but `Event::Open` is not delivered yet, because its request was deferred.
+    /// It is open, after a deferred request was accepted. `Event::Open` is not delivered yet.
     Accepted(Box<Open>),
     Open(Box<Open>),
     /// It is open and idle. `Slot::dormant` has its state.
@@ -70,7 +70,8 @@ pub(crate) struct Marks {
     pub(crate) active: bool,
     /// The application paused reading.
     pub(crate) paused: bool,
-    /// The connection refused a message because it had no room, so `Event::Room` is due.
+    /// The connection refused a message because it had no room, so `Event::Room` is due once it has
+    /// room.
     pub(crate) wants_room: bool,
     /// The last turn ended at a limit, before everything was read and delivered.
     pub(crate) unfinished: bool,

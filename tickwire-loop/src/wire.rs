@@ -197,7 +197,7 @@ impl Wire {
     /// Tells the connection that the stream refused bytes: for now, or for good.
     fn tell(&mut self, conn: &mut Connection) {
         match self.broken {
-            true => conn.write_failed(), // what can still be read may say why
+            true => conn.write_failed(), // reading goes on: the peer may say why
             false => conn.write_blocked(),
         }
     }

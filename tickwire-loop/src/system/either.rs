@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn a_kernel_that_refuses_io_uring_has_mio() {
-        // EPERM of a sandbox, EINVAL of an old kernel, and ENOSYS of a kernel without io_uring.
+        // The errors of a sandbox (EPERM), an old kernel (EINVAL), and one without io_uring
+        // (ENOSYS).
         for code in [1, 22, 38] {
             let (system, _) = System::or_mio(Err(io::Error::from_raw_os_error(code))).unwrap();
             assert!(!system.is_io_uring());

@@ -105,7 +105,7 @@ impl Mio {
 
     /// Closes a listener.
     pub(crate) fn stop_listening(&mut self, listener: Listener) {
-        drop(listener); // this deregisters it, too
+        drop(listener); // this also removes it from the poll
     }
 
     /// Registers an accepted stream. `stamps`: whether its reads tell the time of arrival.
@@ -167,7 +167,7 @@ impl Mio {
 
     // Waiting.
 
-    /// Waits until a socket can go on, a thread wakes the loop, or `timeout` is over. Adds the
+    /// Waits until a socket is ready, a thread wakes the loop, or `timeout` is over. Adds the
     /// changes to `notes`.
     pub(crate) fn wait(
         &mut self,
@@ -188,16 +188,16 @@ impl Mio {
         Ok(())
     }
 
-    /// Passes everything that was written to the operating system. Does nothing here, because each
-    /// write has done so already.
+    /// Passes all written bytes on to the operating system. Does nothing here, because each write
+    /// has done so already.
     pub(crate) fn submit(&mut self) -> io::Result<()> {
         Ok(())
     }
 
     // Bytes.
 
-    /// Reads into a slice: bytes of TLS, and of opening handshakes. Returns the number of bytes,
-    /// and whether the stream has no more for now.
+    /// Reads TLS records, or bytes of an opening handshake, into a slice. Returns the number of
+    /// bytes, and whether the stream has no more for now.
     #[inline]
     pub(crate) fn read(&mut self, stream: &mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)> {
         self.fault("read")?;
@@ -248,7 +248,7 @@ impl Mio {
         Ok(())
     }
 
-    /// Writes one slice: records of TLS, and texts of opening handshakes.
+    /// Writes one slice of TLS records, or of an opening handshake.
     pub(crate) fn write_slice(&mut self, stream: &mut Stream, from: &[u8]) -> io::Result<usize> {
         self.fault("write")?;
         match stream.write_to(from) {
@@ -265,7 +265,7 @@ impl Mio {
 
     /// Closes a stream at once.
     pub(crate) fn close(&mut self, stream: Stream) {
-        drop(stream); // this deregisters it, too
+        drop(stream); // this also removes it from the poll
     }
 
     #[cfg(test)]

@@ -35,7 +35,7 @@ pub(crate) enum Token {
     Waker,
 }
 
-/// A change that a wait reports: of a stream or a listener, or a call of the waker.
+/// A change that a wait reports: a stream or a listener is ready, or a thread called the waker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
     pub(crate) token: Token,

@@ -90,7 +90,7 @@ struct Place {
     /// Owns `fd`.
     held: Held,
     fd: RawFd,
-    /// A bit for each request under way, by the number of [`Of`].
+    /// A bit for each kind of request ([`Of`]), set while a request of this kind is under way.
     asked: u8,
     /// The number of requests under way. A closed place is free once this is zero.
     requests: u8,
@@ -184,8 +184,8 @@ impl Uring {
         }
     }
 
-    /// Closes a listener. If the ring runs in this thread, waits until the port is free, for at
-    /// most `CLOSE_WAITS`.
+    /// Closes a listener. If the ring runs in this thread, waits until the port is free, but at
+    /// most 100 ms (`CLOSE_WAITS`).
     pub(crate) fn stop_listening(&mut self, listener: Listener) {
         let Some(place) = self.places.get_mut(listener.at as usize) else { return };
         place.closed = true;
@@ -277,7 +277,7 @@ impl Uring {
 
     // Waiting.
 
-    /// Waits until a socket can go on, a thread wakes the loop, or `timeout` is over. Adds the
+    /// Waits until a socket is ready, a thread wakes the loop, or `timeout` is over. Adds the
     /// changes to `notes`.
     pub(crate) fn wait(
         &mut self,
@@ -295,8 +295,8 @@ impl Uring {
         Ok(())
     }
 
-    /// Passes everything that was written to the operating system now. Without this call, the next
-    /// wait does that.
+    /// Passes all written bytes on to the operating system now. Without this call, the next wait
+    /// does that.
     pub(crate) fn submit(&mut self) -> io::Result<()> {
         self.ring.submit()
     }

@@ -1,4 +1,4 @@
-//! A read has the time when it was done, not when it began.
+//! The recorded time of a read is the time when it was done, not when it began.
 use crate::{Dial, Door, Event, Loop, Settings};
 use std::time::Duration;
 use tickwire::{Config, handshake::server::Accept};

@@ -44,8 +44,8 @@ impl Uring {
         true
     }
 
-    /// Handles the completion of a send, and sends the rest. Returns whether the owner needs a
-    /// note.
+    /// Handles the completion of a send, and sends the rest of its buffer, if any. Returns whether
+    /// the owner needs a note.
     pub(super) fn sent(
         &mut self,
         at: u32,
@@ -81,8 +81,8 @@ impl Uring {
 
     // Bytes.
 
-    /// Reads into a slice: bytes of TLS, and of opening handshakes. Returns the number of bytes,
-    /// and whether the stream has no more for now.
+    /// Reads TLS records, or bytes of an opening handshake, into a slice. Returns the number of
+    /// bytes, and whether the stream has no more for now.
     pub(crate) fn read(&mut self, stream: &mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)> {
         self.fault("read")?;
         if let Held::Stamped(tcp) = &mut self.place(stream.0)?.held {
@@ -196,7 +196,7 @@ impl Uring {
         }
     }
 
-    /// Writes one slice: records of TLS, and texts of opening handshakes.
+    /// Writes one slice of TLS records, or of an opening handshake.
     pub(crate) fn write_slice(&mut self, stream: &mut Stream, from: &[u8]) -> io::Result<usize> {
         self.fault("write")?;
         self.writable(stream.0)?;

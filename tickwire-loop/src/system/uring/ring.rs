@@ -22,7 +22,8 @@ use std::{
 };
 
 /// The number of buffers from which the kernel picks, a power of two. The kernel receives for about
-/// 20 connections at a time, so 32 are enough, and so few stay in the processor's cache.
+/// 20 connections at a time, so 32 buffers are enough. A small number of buffers stays in the
+/// processor's cache.
 const BUFFERS: u16 = 32;
 /// The most bytes that the kernel puts into one buffer. A message or a TLS record of 16 KiB fits
 /// with its header. If it came in two buffers, it would have to be copied.
@@ -37,8 +38,8 @@ const QUEUE: u32 = 1024;
 /// wait submitted them, the kernel would receive twice in that call and run out of buffers. That
 /// cost 7 % more time with 512 connections.
 const FEW: usize = 4;
-/// When a ring is dropped, it waits for the requests that it cancelled: the most waits, and the
-/// longest time of each.
+/// When a ring is dropped, it waits for the requests that it cancelled. This is the number of such
+/// waits at most, and the time of each at most.
 const LAST_WAITS: (usize, Duration) = (50, Duration::from_millis(20));
 
 /// What a request asks for.
@@ -241,7 +242,7 @@ impl Ring {
         }
     }
 
-    /// Whether the ring is enabled, and so belongs to a thread.
+    /// Whether the ring is enabled, and so belongs to one thread.
     pub(super) fn is_enabled(&self) -> bool {
         self.enabled
     }
@@ -301,7 +302,8 @@ impl Ring {
 
     // Receive buffers.
 
-    /// Takes a buffer back, if there is one. A buffer of another length is freed.
+    /// Keeps a returned buffer for later, if there is one. Frees it if it has another length, or if
+    /// enough buffers are kept.
     pub(super) fn put(&mut self, buffer: impl Into<Option<Vec<u8>>>) {
         if let Some(buffer) = buffer.into()
             && buffer.len() == LEN + BEHIND
