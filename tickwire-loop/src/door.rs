@@ -126,9 +126,9 @@ fn counted_as(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Accepted connections that began a handshake, the oldest first. Connections whose handshake is
-/// over stay in the queue until they are the oldest, or until they are more than about half of the
-/// queue.
+/// Accepted connections that began a handshake, the oldest first. A connection whose handshake is
+/// over leaves the queue only when it is the oldest, or when more than about half of the queue are
+/// such connections.
 #[derive(Default)]
 pub(crate) struct Handshakes {
     queue: VecDeque<Handle>,

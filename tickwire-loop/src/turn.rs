@@ -195,7 +195,7 @@ impl<T> Inner<T> {
 }
 
 /// Whether the connection has no room for the reply to a message. A connection that is closing
-/// never counts as full, because its turn has to go on until it learns its end.
+/// never counts as full, because its turn has to go on until the connection has ended.
 fn is_full(conn: &Connection) -> bool {
     !conn.sender().has_room() && !conn.sender().is_closed()
 }
