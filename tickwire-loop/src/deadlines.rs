@@ -1,4 +1,4 @@
-//! One heap of deadlines, for connections and for the application's timers.
+//! A heap of deadlines, for connections and for the application's timers.
 use tickwire::Time;
 
 /// A heap with at most one deadline for each id. Ids are small numbers, so the heap finds a
@@ -21,7 +21,7 @@ impl Deadlines {
         self.heap.len()
     }
 
-    /// Takes the earliest deadline if it is not after `now`.
+    /// Removes the earliest deadline if it is not after `now`, and returns its id.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<u32> {
         let &(time, id) = self.heap.first()?;
         (time <= now).then(|| {
@@ -50,8 +50,8 @@ impl Deadlines {
         }
     }
 
-    /// Sets the deadline of `id`, but keeps an earlier one. A deadline that only moves back thus
-    /// costs nothing until its old time comes. Then the owner is asked again.
+    /// Sets the deadline of `id`, unless an earlier one is set. So moving a deadline to later times
+    /// costs nothing. At the old time the owner gets a turn, and sets the new deadline.
     pub(crate) fn set_no_later(&mut self, id: u32, time: Time) {
         let armed = self.place(id).and_then(|at| self.heap.get(at));
         if armed.is_none_or(|&(armed, _)| time < armed) {
@@ -79,7 +79,7 @@ impl Deadlines {
         }
     }
 
-    /// Moves the entry at `at` to where it belongs, and notes its place.
+    /// Moves the entry at `at` to its place in the heap, and notes this place in `places`.
     fn settle(&mut self, mut at: usize) {
         while let Some(parent) = at.checked_sub(1).map(|above| above / 2)
             && self.heap.get(at) < self.heap.get(parent)
@@ -105,7 +105,8 @@ impl Deadlines {
         }
     }
 
-    /// Swaps two entries, and notes the place of the one that is now at `b`'s old place.
+    /// Swaps two entries, and notes the new place of the entry that moves to `a`. The caller notes
+    /// the other.
     fn swap(&mut self, a: usize, b: usize) {
         self.heap.swap(a, b);
         if let Some(&(_, id)) = self.heap.get(a) {

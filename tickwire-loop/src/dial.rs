@@ -11,9 +11,9 @@ type Hook = dyn Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync;
 
 /// How to connect to a server: the request, and the way to make the stream.
 ///
-/// A name is resolved on another thread, and its addresses race (RFC 8305).
-/// [`handshake_timeout`](Config::handshake_timeout) bounds all of it: the lookup, TCP, TLS and the
-/// opening handshake. Redirects are not followed, and no proxy is used.
+/// Another thread resolves the name. The attempts to connect to its addresses race (RFC 8305).
+/// [`handshake_timeout`](Config::handshake_timeout) limits the time for all of it: the lookup, TCP,
+/// TLS and the opening handshake. Redirects are not followed, and no proxy is used.
 #[derive(Clone)]
 #[must_use]
 pub struct Dial {
@@ -31,13 +31,13 @@ impl Dial {
     ///
     /// # Errors
     ///
-    /// If the text is not such a URL.
+    /// If `url` is not a valid `ws` or `wss` URL.
     pub fn to(url: &str) -> Result<Self, UrlError> {
         Ok(Self::new(Request::new(url)?))
     }
 
-    /// Connects with this request. The socket has TCP_NODELAY on. `wss` trusts the platform's
-    /// roots.
+    /// Connects with this request. The socket has TCP_NODELAY on. `wss` trusts the platform's root
+    /// certificates.
     pub fn new(request: Request) -> Self {
         Self {
             request,
@@ -50,15 +50,16 @@ impl Dial {
         }
     }
 
-    /// Sets the configuration of the connection. Connections may share one.
+    /// Sets the configuration of the connection. Several connections may share it.
     pub fn config(mut self, config: impl Into<Arc<Config>>) -> Self {
         self.config = config.into();
         self
     }
 
-    /// Sets another configuration of TLS: other roots, or a client certificate. Make it once and
-    /// share it, because it keeps the tickets that make the next connection cheaper. Set its
-    /// `enable_secret_extraction` to open and seal records in place. Feature `rustls`.
+    /// Sets the configuration of TLS, for example with other root certificates or a client
+    /// certificate. Make one configuration and share it, because it keeps the tickets that make
+    /// later handshakes cheaper. Set its `enable_secret_extraction` to open and seal records in
+    /// place. Feature `rustls`.
     #[cfg(feature = "rustls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
     pub fn tls(mut self, config: tls::Client) -> Self {
@@ -66,23 +67,23 @@ impl Dial {
         self
     }
 
-    /// Sets the addresses to dial, best first, instead of those of the URL's host. Then no name is
-    /// looked up. The certificate has to be for the URL's host all the same.
+    /// Sets the addresses to dial, best first. The loop then does not look up the URL's host. The
+    /// certificate still has to be for the URL's host.
     pub fn addresses(mut self, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         self.known = addresses.into_iter().collect();
         self
     }
 
-    /// Sets the head start of each attempt over the next one: 250 ms by default, at least 10 ms
-    /// (RFC 8305 §5). An attempt that fails ends its head start.
+    /// Sets the head start of each attempt over the next attempt (RFC 8305 §5); default 250 ms.
+    /// Less than 10 ms counts as 10 ms. When an attempt fails, the next attempt begins at once.
     pub fn attempt_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
-    /// Sets a hook that gets each TCP socket before it connects: for options such as SO_RCVBUF, a
-    /// local address or a device. On Windows it gets a `BorrowedSocket`. If it returns an error,
-    /// this address has failed.
+    /// Sets a hook that is called with each TCP socket before it connects. Use it to set options
+    /// such as SO_RCVBUF, a local address or a device. On Windows the hook gets a `BorrowedSocket`.
+    /// If the hook returns an error, the attempt to connect to this address fails.
     pub fn prepare(
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'static,
@@ -91,7 +92,7 @@ impl Dial {
         self
     }
 
-    /// As [`Door::timestamps`](crate::Door::timestamps). Feature `stamps`.
+    /// The same as [`Door::timestamps`](crate::Door::timestamps). Feature `stamps`.
     #[cfg(feature = "stamps")]
     #[cfg_attr(docsrs, doc(cfg(feature = "stamps")))]
     pub fn timestamps(mut self, yes: bool) -> Self {
@@ -109,7 +110,7 @@ impl Dial {
     }
 }
 
-/// Does not show the hook.
+/// Shows the request, the addresses and the delay.
 impl fmt::Debug for Dial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dial")

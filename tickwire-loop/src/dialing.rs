@@ -1,4 +1,4 @@
-//! The turn of a dialed connection until it is open: the lookup, the race to the addresses, TLS,
+//! The turns of a dialed connection until it is open: the lookup, the race to its addresses, TLS,
 //! the request and its response.
 use crate::{
     Dial, Handle,
@@ -24,7 +24,7 @@ use tickwire_dial::{Race, Step};
 pub(crate) struct Dialing {
     dial: Dial,
     began: Time,
-    /// The race, once the addresses are known. Its times count from `began`.
+    /// The race to the addresses, once these are known. Its times count from `began`.
     race: Option<Race<io::Error>>,
     pub(crate) attempts: Vec<(SocketAddr, Stream)>,
     /// The opening handshake, once an attempt has connected.
@@ -46,7 +46,7 @@ impl Stop {
 }
 
 impl Dialing {
-    fn late(&self) -> Time {
+    fn deadline(&self) -> Time {
         self.began + self.dial.config.handshake_timeout
     }
 }
@@ -56,7 +56,7 @@ impl<T> Inner<T> {
     ///
     /// # Errors
     ///
-    /// If there can be no stream to such a target, or no more connections.
+    /// If the loop cannot dial this kind of target, is shutting down, or has no free slot.
     pub(crate) fn dial(&mut self, dial: Dial, value: T) -> Result<Handle, Error> {
         if self.shuts_at.is_some() {
             let why = "the loop is shutting down";
@@ -91,7 +91,7 @@ impl<T> Inner<T> {
         Ok(handle)
     }
 
-    /// Takes in the lookups that are done.
+    /// Begins the race of each connection whose lookup is done.
     pub(crate) fn take_found(&mut self) {
         while let Some(found) = self.resolver.found() {
             let Some(slot) = self.slots.get_mut(found.handle) else { continue };
@@ -127,8 +127,8 @@ impl<T> Inner<T> {
         };
         let error = match stop {
             Stop::Wait(until) => {
-                let late = dialing.late();
-                self.put_dialing(handle, dialing, Some(until.unwrap_or(late).min(late)));
+                let deadline = dialing.deadline();
+                self.put_dialing(handle, dialing, Some(until.unwrap_or(deadline).min(deadline)));
                 return None;
             }
             Stop::Again => {
@@ -149,19 +149,20 @@ impl<T> Inner<T> {
         None
     }
 
-    /// Closes what a connection that is being dialed has under way.
+    /// Closes the attempts of a connection that is being dialed.
     pub(crate) fn close_attempts(&mut self, dialing: &mut Dialing) {
         for (_, stream) in mem::take(&mut dialing.attempts) {
             self.system.close(stream);
         }
     }
 
-    /// Begins attempts and looks at those under way. `Again`: one of them has connected.
+    /// Checks the attempts that are under way, and begins those that are due. Returns `Again` if an
+    /// attempt has connected.
     fn race(&mut self, handle: Handle, dialing: &mut Dialing) -> Stop {
-        let late = self.now >= dialing.late();
+        let timed_out = self.now >= dialing.deadline();
         let target = dialing.dial.request.target();
         let Some(race) = &mut dialing.race else {
-            return match late {
+            return match timed_out {
                 true => Stop::io(named(ErrorKind::TimedOut.into(), "resolving", target.host())),
                 false => Stop::Wait(None),
             };
@@ -182,7 +183,7 @@ impl<T> Inner<T> {
                 }
             }
         }
-        if late {
+        if timed_out {
             for (to, _) in &dialing.attempts {
                 race.failed(*to, ErrorKind::TimedOut.into());
             }
@@ -227,10 +228,11 @@ impl<T> Inner<T> {
             }
         };
         let mut handshake = Handshake::new(&dial.request, &dial.config, entropy);
-        let _ = handshake.reading.handle_timeout(dialing.began); // its clock has run since then
+        let _ = handshake.reading.handle_timeout(dialing.began); // its deadline counts from there
         dialing.handshake = Some(handshake);
         if let Some(slot) = self.slots.get_mut(handle) {
-            // A note of its attempt may have told of its end already.
+            // No note may come: the end of the stream may have been noted during the attempt. So
+            // the wire counts as readable.
             let stamps = dial.config.stamp_reads || dial.stamps_reads;
             slot.wire = Some(Wire::new(stream, tls, true, stamps));
         }
@@ -239,7 +241,7 @@ impl<T> Inner<T> {
 
     fn shake_hands(&mut self, handle: Handle, dialing: &mut Dialing) -> Stop {
         let now = self.now;
-        let late = dialing.late();
+        let deadline = dialing.deadline();
         let wire = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
         let (Some(handshake), Some(wire)) = (&mut dialing.handshake, wire) else {
             return Stop::io(ErrorKind::NotConnected.into());
@@ -253,24 +255,25 @@ impl<T> Inner<T> {
             }
             match handshake.step() {
                 Ok(Progress::Complete) => return Stop::Open,
-                Err(HandshakeError::Refused { .. }) => return Stop::Open, // which has the refusal
+                // `become_open` returns the refusal as an error.
+                Err(HandshakeError::Refused { .. }) => return Stop::Open,
                 Err(error) => return Stop::Failed(error.into()),
                 Ok(Progress::Partial) if spent >= self.settings.turn_bytes => return Stop::Again,
                 Ok(Progress::Partial) => {}
             }
-            if now >= late {
+            if now >= deadline {
                 let _ = handshake.reading.handle_timeout(now); // `step` returns the error
                 continue;
             }
             if !wire.is_readable() {
-                return Stop::Wait(Some(late));
+                return Stop::Wait(Some(deadline));
             }
             match wire.read(&mut self.system, handshake.reading.spare_mut(), &mut spent) {
                 Ok(0) => handshake.reading.end_of_stream(),
                 Ok(n) => handshake.reading.commit(n),
                 Err(error) if is_passing(&error) => {}
                 Err(error) => {
-                    let _ = wire.send(&mut self.system); // the alert
+                    let _ = wire.send(&mut self.system); // the TLS alert
                     return Stop::io(error);
                 }
             }
@@ -299,14 +302,15 @@ impl<T> Inner<T> {
     }
 }
 
-/// A socket that is ready to connect.
+/// Makes a socket that is ready to connect.
 fn socket_to(to: SocketAddr, dial: &Dial) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     dial.prepare_socket(&socket)?;
     Ok(socket)
 }
 
-/// Why no attempt has connected: the text of each, and the kind of the last.
+/// Returns the error of a race that no attempt has won: the texts of all failures, and the kind of
+/// the last.
 fn lost(race: &mut Race<io::Error>, host: &str) -> io::Error {
     let failures = race.take_failures();
     let text = |(to, error): &(SocketAddr, io::Error)| match to.port() {

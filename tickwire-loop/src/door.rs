@@ -28,8 +28,8 @@ impl Door {
         Self { config: config.into(), tls_config: None, stamps_reads: false, shares_port: false }
     }
 
-    /// Accepts `wss` connections instead. Set `alpn_protocols` of the configuration to `http/1.1`
-    /// alone, and `enable_secret_extraction` to open and seal records in place. Feature `rustls`.
+    /// Accepts `wss` connections instead. In the configuration, set `alpn_protocols` to `http/1.1`
+    /// alone. Set `enable_secret_extraction` to open and seal records in place. Feature `rustls`.
     #[cfg(feature = "rustls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
     pub fn tls(mut self, config: tls::Server) -> Self {
@@ -37,19 +37,20 @@ impl Door {
         self
     }
 
-    /// Whether other listeners may have the same address, for [`Net::listen`](crate::Net::listen);
-    /// the default is `false`. With one in each loop, Linux spreads new connections over the loops
-    /// (SO_REUSEPORT). All of them have to say so, and have the same user. A listener that is
-    /// closed resets the connections that it has not accepted. On macOS the last listener gets the
-    /// connections, and Windows has no such option.
+    /// Whether [`Net::listen`](crate::Net::listen) lets other listeners use the same address; the
+    /// default is `false`. With such a listener in each loop, Linux spreads new connections over
+    /// the loops (SO_REUSEPORT). Each of these listeners has to set this option, and all of them
+    /// have to belong to the same user. A listener that is closed resets the connections that it
+    /// has not accepted yet. On macOS the last listener gets all connections. On Windows `listen`
+    /// fails, because Windows has no such option.
     pub fn share_port(mut self, yes: bool) -> Self {
         self.shares_port = yes;
         self
     }
 
-    /// Whether the kernel tells the time of arrival of received bytes (SO_TIMESTAMPING, Linux); the
-    /// default is `false`. The time is in the [`info`](tickwire::Receiver::info) of a message, with
-    /// the time of the read. Feature `stamps`.
+    /// Whether the loop gets the time of arrival of received bytes from the kernel
+    /// (SO_TIMESTAMPING, Linux); the default is `false`. A message has this time, and the time of
+    /// the read, in its [`info`](tickwire::Receiver::info). Feature `stamps`.
     #[cfg(feature = "stamps")]
     #[cfg_attr(docsrs, doc(cfg(feature = "stamps")))]
     pub fn timestamps(mut self, yes: bool) -> Self {
@@ -58,7 +59,7 @@ impl Door {
     }
 }
 
-/// A door that is open.
+/// A door and the listener that uses it.
 pub(crate) struct Open {
     pub(crate) door: Door,
     pub(crate) listener: Listener,
@@ -68,13 +69,14 @@ pub(crate) struct Open {
 #[derive(Default)]
 pub(crate) struct Addresses {
     by_address: HashMap<IpAddr, u32>,
-    /// Addresses with their counts. Invariant: a count of 0 means that the place is free.
+    /// Addresses with their counts. Invariant: a place with a count of 0 is free.
     counts: Vec<(IpAddr, usize)>,
     free: Vec<u32>,
 }
 
 impl Addresses {
-    /// Counts a connection. `None` if its address has `most` already.
+    /// Counts a connection. Returns the place of its address in `counts`, or `None` if the address
+    /// has `most` connections already.
     pub(crate) fn enter(&mut self, address: IpAddr, most: usize) -> Option<u32> {
         let address = counted_as(address);
         let at = match self.by_address.entry(address) {
@@ -111,8 +113,9 @@ impl Addresses {
     }
 }
 
-/// The address that counts: all of IPv4, and the network of IPv6. An IPv4 address that came over
-/// an IPv6 socket counts as IPv4.
+/// Returns the address under which connections count: a whole IPv4 address, or the first 64 bits of
+/// an IPv6 address. An IPv4 address that is written as an IPv6 address (`::ffff:a.b.c.d`) counts as
+/// IPv4.
 fn counted_as(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
@@ -123,8 +126,9 @@ fn counted_as(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Accepted connections that began a handshake, the oldest first. Those whose handshake is over
-/// stay here until they are the oldest, or half of the queue.
+/// Accepted connections that began a handshake, the oldest first. A connection whose handshake is
+/// over leaves the queue only when it is the oldest, or when more than about half of the queue are
+/// such connections.
 #[derive(Default)]
 pub(crate) struct Handshakes {
     queue: VecDeque<Handle>,
@@ -140,7 +144,7 @@ impl Handshakes {
         self.under_way += 1;
     }
 
-    /// Takes the oldest that is still under way.
+    /// Removes and returns the oldest connection whose handshake is still under way.
     pub(crate) fn pop_oldest(&mut self, is_under_way: impl Fn(Handle) -> bool) -> Option<Handle> {
         while let Some(handle) = self.queue.pop_front() {
             if is_under_way(handle) {

@@ -1,4 +1,4 @@
-//! What a loop tells its application.
+//! [`Event`]: what a loop reports to its application.
 use crate::Handle;
 use tickwire::{
     Closed, Error, Message, Receiver,
@@ -7,13 +7,16 @@ use tickwire::{
 
 /// An event of a [`Loop`](crate::Loop).
 ///
-/// It lends what it names for the time of the call. So a message costs no copy, and may be sent on
-/// through the [`Net`](crate::Net) that comes with the event.
+/// The loop lends the contents of an event until the handler returns. So delivering a message needs
+/// no copy. The handler may send the lent message on through the [`Net`](crate::Net) that it gets
+/// with the event.
 #[derive(Debug)]
-// Exhaustive: a program that ignored a new event would lose connections or messages.
+// Not `non_exhaustive`: a program that ignored a new kind of event could lose connections or
+// messages.
 pub enum Event<'e, T> {
-    /// A client asks for a connection. Its request has passed every check of RFC 6455 §4.2.1. Put
-    /// the decision into `answer`. Without a decision the request is rejected, with 403.
+    /// A client sent a request for a WebSocket connection, and the request passed every check of
+    /// RFC 6455 §4.2.1. Put the decision into `answer`. Without a decision, the loop rejects the
+    /// request with 403.
     Request {
         /// Names the connection.
         from: Handle,
@@ -22,40 +25,44 @@ pub enum Event<'e, T> {
         /// The application's decision.
         answer: &'e mut Answer<T>,
     },
-    /// A connection is open: one that was accepted or one that was dialed.
-    /// [`Net::connection`](crate::Net::connection) has what was agreed on.
+    /// An accepted or dialed connection is open. [`Net::connection`](crate::Net::connection) tells
+    /// what the handshake negotiated.
     Open(Handle),
-    /// A message arrived.
+    /// A message arrived. [`Net::connection`](crate::Net::connection) returns `None` for `from`
+    /// meanwhile, so keep what you need of it at [`Open`](Self::Open).
     Message {
         /// Names the connection.
         from: Handle,
         /// The message, in the buffer that it was read into.
         message: Message<'e>,
-        /// The receiving half, for [`info`](Receiver::info): the time of arrival, and whether more
+        /// The receiver, whose [`info`](Receiver::info) tells the time of arrival, and whether more
         /// messages follow.
         receiver: &'e Receiver,
     },
-    /// A Ping, Pong or Close arrived. It is answered already, unless the connection's
-    /// [`Config`](tickwire::Config) says otherwise.
+    /// A Ping, Pong or Close arrived. The reply to a Ping or a Close is queued already, unless the
+    /// connection's [`Config`](tickwire::Config) has `auto_pong` or `auto_close` off.
     Control {
         /// Names the connection.
         from: Handle,
         /// The frame.
         event: tickwire::Event<'e>,
     },
-    /// A connection that refused a message for want of room has room again.
+    /// There is room again: in a connection that refused a message with
+    /// [`Full`](tickwire::SendError::Full), or in its outbox, if that refused one with
+    /// [`Full`](tickwire_parts::PushError::Full). This event comes once after a refusal, or after
+    /// several.
     Room(Handle),
-    /// A connection is gone, and its handle names nothing. Each connection that was dialed, and
-    /// each that was open, has this event once, unless [`remove`](crate::Net::remove) took it.
+    /// A connection is gone, and its handle names nothing. This event comes once for each
+    /// connection that was dialed or was open, unless [`remove`](crate::Net::remove) removed it.
     Closed {
-        /// The name that it had.
+        /// The handle that named the connection.
         handle: Handle,
         /// Why it ended.
         end: End<'e>,
         /// The application's value.
         value: T,
     },
-    /// The time of a timer has come. The number is the application's: see
+    /// A timer has fired. The number is the one that the application gave to
     /// [`set_timer`](crate::Net::set_timer).
     Timer(u64),
     /// A thread called [`Waker::wake`](crate::Waker::wake).
@@ -66,13 +73,14 @@ pub enum Event<'e, T> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum End<'e> {
-    /// It was open, and has closed: the codes of both Closes, and the violation or the deadline if
-    /// there was one.
+    /// The connection was open and has closed. [`Closed`] has the close codes of both sides, and
+    /// the violation or the missed deadline if there was one.
     Closed(Closed<'e>),
-    /// It did not become open, or its stream failed.
+    /// The connection did not become open, or its stream failed.
     Failed(Error),
-    /// It was disconnected because all connections together had too many bytes queued, and this
-    /// one had the most: see [`max_queued`](crate::Settings::max_queued).
+    /// The loop disconnected the connection because all connections together had too many bytes
+    /// queued, and this connection was among those with the most: see
+    /// [`max_queued`](crate::Settings::max_queued).
     OverQueued,
 }
 
@@ -90,39 +98,42 @@ pub(crate) enum Decision<T> {
 }
 
 impl<T> Answer<T> {
-    /// Accepts the request. `value` is the application's value for this connection. For
-    /// subprotocols whose names are not constants, [`defer`](Self::defer) and call
-    /// [`Net::accept`](crate::Net::accept).
+    /// Accepts the request. `value` is the application's value for this connection. The names of
+    /// subprotocols in `accept` have to be `'static`. For other names, [`defer`](Self::defer) the
+    /// request and call [`Net::accept`](crate::Net::accept).
     pub fn accept(&mut self, accept: Accept<'static>, value: T) {
         self.0 = Decision::Accept(accept, value);
     }
 
-    /// Rejects the request. The response gets a Date if it has none.
+    /// Rejects the request. The loop adds a Date to the response if it has none.
     pub fn reject(&mut self, rejection: impl Into<Rejection>) {
         self.0 = Decision::Reject(rejection.into());
     }
 
     /// Decides later, with [`Net::accept`](crate::Net::accept) or
-    /// [`Net::reject`](crate::Net::reject): the answer is with another thread, or takes a message
-    /// from another connection. After [`handshake_timeout`](tickwire::Config::handshake_timeout)
-    /// the request is rejected, with 503.
+    /// [`Net::reject`](crate::Net::reject). Use it if the decision needs another thread, or a
+    /// message from another connection. If there is no decision within another
+    /// [`handshake_timeout`](tickwire::Config::handshake_timeout), the loop rejects the request
+    /// with 503.
     pub fn defer(&mut self) {
         self.0 = Decision::Defer;
     }
 }
 
-/// Why a message was not queued. Nothing of it was.
+/// Why a message was not queued. No part of the message was queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// The handle names no open connection: it is gone, or not open yet.
     #[error("the handle names no open connection")]
     NotOpen,
-    /// The connection refused it. After [`Full`](tickwire::SendError::Full), an
-    /// [`Event::Room`] says when there is room.
+    /// The connection refused the message. If the reason is [`Full`](tickwire::SendError::Full),
+    /// [`Event::Room`] tells when there is room.
     #[error(transparent)]
     Refused(#[from] tickwire::SendError),
-    /// The connection's outbox refused it.
+    /// The connection's outbox refused the message. The loop feeds the outbox by itself. So
+    /// after [`Full`](tickwire_parts::PushError::Full), push the message again at [`Event::Room`].
+    /// After [`Disconnected`](tickwire_parts::PushError::Disconnected), [`Event::Closed`] follows.
     #[error(transparent)]
     Outbox(#[from] tickwire_parts::PushError),
 }
@@ -131,10 +142,10 @@ pub enum SendError {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sent {
-    /// So many connections, or their outboxes, took it.
+    /// The number of connections that queued the message, directly or in their outboxes.
     pub taken: usize,
-    /// So many refused it: they are slow, or closing.
+    /// The number of connections that refused the message, because they are slow or closing.
     pub refused: usize,
-    /// So many handles named no open connection.
+    /// The number of handles that named no open connection.
     pub not_open: usize,
 }

@@ -1,5 +1,5 @@
-//! The state of a loop, and the steps that several of its parts take: opening and ending a
-//! connection, writing, counting what is queued.
+//! The state of a loop, and the actions that several of its modules share: opening and ending a
+//! connection, writing, and counting queued bytes.
 use crate::{
     Counts, End, Event, Handle, Net, Settings, Waker,
     deadlines::Deadlines,
@@ -14,7 +14,7 @@ use crate::{
 use std::{collections::VecDeque, io, mem, net::SocketAddr, sync::Arc, time::Instant};
 use tickwire::{Config, Connection, Error, RecvError, Sender, Time};
 
-/// A connection whose stream takes no more keeps a buffer of this length. It counts as queued.
+/// The length of the buffer that a connection with unwritten bytes keeps. It counts as queued.
 const BUFFER: usize = 16 << 10;
 
 /// A handler: what the application does at an event.
@@ -29,32 +29,34 @@ pub(crate) struct Inner<T> {
     pub(crate) doors: Vec<Option<door::Open>>,
     pub(crate) addresses: Addresses,
     pub(crate) handshakes: Handshakes,
-    /// Of slots (even ids) and timers (odd ids).
+    /// The deadlines of slots (even ids) and of timers (odd ids).
     pub(crate) deadlines: Deadlines,
     pub(crate) timers: Timers,
     pub(crate) resolver: Resolver,
-    /// Slots that can go on, each once.
+    /// The slots that get the next turns, each once.
     pub(crate) ready: Vec<u32>,
-    /// Slots to which others sent, each once.
+    /// The slots of connections that were sent something outside of their turns, each once.
     pub(crate) unwritten: Vec<u32>,
-    /// Slots whose connections are whole, each once, in the order of a clock's hand.
+    /// The ring of slots whose connections are whole, each once. The hand of the clock algorithm is
+    /// at its front.
     pub(crate) whole: VecDeque<u32>,
     /// Connections that `relieve` disconnected.
     pub(crate) ended: Vec<Handle>,
-    /// Doors at which more may wait.
+    /// The doors at which connections may wait to be accepted.
     pub(crate) knocked: Vec<u32>,
     pub(crate) inputs: Pool,
     pub(crate) outputs: Pool,
     pub(crate) counts: Counts,
     pub(crate) epoch: Instant,
-    /// The time, as of the last wait.
+    /// The time when `tick` last read the clock, as a rule after the last wait.
     pub(crate) now: Time,
-    /// When to end what is left, if the loop is shutting down.
+    /// When to remove the connections that are left, if the loop is shutting down.
     pub(crate) shuts_at: Option<Time>,
     pub(crate) stops: bool,
-    /// A connection was removed or paused, or got an outbox: perhaps the one that has its turn.
+    /// Whether a connection was removed or paused, or its outbox was changed, since `deliver` last
+    /// read the slot of the connection that has its turn. It may be this connection.
     pub(crate) turn_changed: bool,
-    /// When to try again to accept, after a failure.
+    /// When to accept again, after an accept failed.
     pub(crate) accept_at: Option<Time>,
 }
 
@@ -95,7 +97,7 @@ impl<T> Inner<T> {
         self.now
     }
 
-    /// The clock's time, without a change of `now`.
+    /// Reads the clock without changing `now`.
     pub(crate) fn read_clock(&self) -> Time {
         Time::new(self.epoch.elapsed())
     }
@@ -111,7 +113,7 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Makes sure that the slot gets its turn at `until`, or earlier.
+    /// Makes sure that the slot gets a turn at `until` or earlier.
     pub(crate) fn arm(&mut self, at: u32, until: Option<Time>) {
         if let Some(until) = until {
             self.deadlines.set_no_later(at << 1, until);
@@ -120,7 +122,7 @@ impl<T> Inner<T> {
 
     // A connection's life.
 
-    /// Makes a slot's connection an open one.
+    /// Makes the connection of a slot open, after its handshake.
     pub(crate) fn open(
         &mut self,
         handle: Handle,
@@ -132,7 +134,7 @@ impl<T> Inner<T> {
             slot.marks.open = true;
             self.counts.open += 1;
         }
-        // The deadline of its handshake would make the kernel arm a timer for each wait.
+        // If the handshake's deadline stayed set, the kernel would arm a timer for each wait.
         self.deadlines.remove(handle.at << 1);
         self.make_whole(handle, conn)
     }
@@ -157,20 +159,19 @@ impl<T> Inner<T> {
         freed.value
     }
 
-    /// Ends a connection, and tells the application. `open` is the connection if it was open.
+    /// Ends a connection, and delivers `Event::Closed`. `open` is the connection, if it was open.
     pub(crate) fn finish(
         &mut self,
         handle: Handle,
-        open: Option<Box<Open>>,
+        mut open: Option<Box<Open>>,
         failed: Option<Error>,
         handler: &mut Handler<'_, T>,
     ) {
         let Some(value) = self.free(handle) else { return };
-        let mut open = open;
         let error = open.as_mut().and_then(|open| open.error.take());
         let closed = open.as_ref().and_then(|open| open.conn.closed());
         let end = match (failed.or(error.map(Error::from)), closed) {
-            // The stream's own error says more than that it ended.
+            // The stream's own error says more than that the stream ended.
             (Some(failed), None) => End::Failed(failed),
             (Some(failed), Some(closed)) if closed.error == Some(RecvError::UnexpectedEof) => {
                 End::Failed(failed)
@@ -181,7 +182,7 @@ impl<T> Inner<T> {
         handler(&mut Net::new(self), Event::Closed { handle, end, value });
     }
 
-    // An open connection, outside of its turn.
+    // An open connection outside of its turn.
 
     /// Takes an open connection out of its slot.
     pub(crate) fn take_open(&mut self, handle: Handle) -> Option<Box<Open>> {
@@ -195,8 +196,8 @@ impl<T> Inner<T> {
         }
     }
 
-    /// The sender of an open connection that has no turn. What is fed to it, or to its outbox, is
-    /// written at the end of the round.
+    /// Returns the sender of an open connection that does not have its turn. At the end of the
+    /// round, the loop writes what was fed to this sender or to the connection's outbox.
     pub(crate) fn sender(&mut self, handle: Handle) -> Option<&mut Sender> {
         self.wake(handle);
         let slot = self.slots.get_mut(handle)?;
@@ -211,16 +212,16 @@ impl<T> Inner<T> {
         Some(tx)
     }
 
-    /// Returns the buffers of a connection to the loop, as far as they are empty.
+    /// Gives the empty buffers of a connection back to the loop's pools.
     #[inline]
     pub(crate) fn keep_buffers(&mut self, open: &mut Open) {
         self.inputs.give(open.conn.receiver_mut().reclaim());
         self.outputs.give(open.conn.sender_mut().reclaim());
     }
 
-    /// Puts an open connection back into its slot: returns its buffers, arms its deadline, and
-    /// counts what it has queued.
-    /// `until` is the connection's own deadline.
+    /// Puts an open connection back into its slot. Gives its empty buffers back, counts its queued
+    /// bytes, arms its deadline, and gives it a turn if `Event::Room` is due. `until` is the
+    /// deadline of the connection without its outbox.
     pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>, mut until: Option<Time>) {
         self.keep_buffers(&mut open);
         let Some(slot) = self.slots.get_mut(handle) else { return };
@@ -232,47 +233,41 @@ impl<T> Inner<T> {
         if queued > 0 {
             queued += BUFFER;
         }
-        self.counts.queued = self.counts.queued - slot.queued + queued;
-        slot.queued = queued;
+        self.counts.queued = self.counts.queued - mem::replace(&mut slot.queued, queued) + queued;
         slot.marks.active = true;
+        // The write before this may have made the room. No further note need come.
+        let owes_room = slot.owes_room(open.conn.sender());
         slot.stage = Stage::Open(open);
         self.arm(handle.at, until);
+        if owes_room {
+            self.make_ready(handle.at);
+        }
     }
 
-    /// Writes to a connection to which others sent.
-    pub(crate) fn write_for_others(&mut self, at: u32) {
-        let Some(handle) = self.slots.handle(at) else { return };
-        if let Some(mut open) = self.take_open(handle) {
+    /// Writes what was sent to all connections outside of their turns.
+    pub(crate) fn write_unwritten(&mut self) {
+        for i in 0..self.unwritten.len() {
+            let Some(&at) = self.unwritten.get(i) else { break };
+            let Some((handle, slot)) = self.slots.entry(at) else { continue };
+            slot.marks.unwritten = false;
+            let Some(mut open) = self.take_open(handle) else { continue };
             if let Some(slot) = self.slots.get_mut(handle) {
                 slot.pump(&mut self.system, &mut open.conn, self.now);
             }
             let over = open.conn.sender().is_closed();
-            let room = open.conn.sender().has_room();
             let until = open.conn.poll_timeout();
             self.rest(handle, open, until);
-            // Its turn goes on with the end, or tells that there is room.
-            let waits = self.slots.get(handle).is_some_and(|slot| slot.marks.wants_room);
-            if over || (room && waits) {
-                self.make_ready(at);
+            if over {
+                self.make_ready(at); // its turn goes on with the end
             }
-        }
-    }
-
-    /// Writes everything that was sent to connections outside of their turns.
-    pub(crate) fn write_unwritten(&mut self) {
-        for i in 0..self.unwritten.len() {
-            let Some(&at) = self.unwritten.get(i) else { break };
-            if let Some(slot) = self.slots.at_mut(at) {
-                slot.marks.unwritten = false;
-            }
-            self.write_for_others(at);
         }
         self.unwritten.clear();
     }
 
-    // The bound on what is queued.
+    // The limit on queued bytes.
 
-    /// Counts a message that was queued for a connection. Over the bound, makes room.
+    /// Counts the bytes that were queued for a connection. If the loop is now over the limit, makes
+    /// room.
     #[inline]
     pub(crate) fn count_queued(&mut self, handle: Handle, bytes: usize) {
         if let Some(slot) = self.slots.get_mut(handle) {
@@ -284,8 +279,10 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Makes room under the bound: writes what the streams take, then disconnects the connections
-    /// that have the most queued, down to 7/8 of the bound. So it is not needed again at once.
+    /// Makes room under the limit. First writes what the streams accept. If that is not enough,
+    /// disconnects the connections with the most queued bytes, until at most 7/8 of the limit are
+    /// queued. The remaining eighth is room for the next messages, so that they do not cause
+    /// another call.
     #[cold]
     fn relieve(&mut self) {
         self.write_unwritten();
@@ -301,20 +298,21 @@ impl<T> Inner<T> {
             if self.counts.queued <= target {
                 break;
             }
-            // One that has its turn is bounded by its own limit.
+            // The connection that has its turn is not in its slot, and is skipped: `high_water`
+            // limits it.
             if let Some(open) = self.take_open(handle) {
                 self.disconnect(handle, open);
             }
         }
     }
 
-    /// Disconnects a connection that has too much queued. The stream gets the Close if it takes
-    /// it, but nobody waits for that.
+    /// Disconnects a connection that has too many bytes queued. Its Close is sent only if the
+    /// stream accepts it at once.
     fn disconnect(&mut self, handle: Handle, mut open: Box<Open>) {
         let _ = open.conn.sender_mut().abort(tickwire::CloseCode::TRY_AGAIN_LATER);
         let Some(slot) = self.slots.get_mut(handle) else { return };
         if let Some(wire) = &mut slot.wire {
-            wire.write(&mut self.system, &mut open.conn);
+            wire.write(&mut self.system, open.conn.sender_mut());
         }
         slot.stage = Stage::OverQueued;
         slot.outbox = None;
@@ -326,7 +324,7 @@ impl<T> Inner<T> {
         self.ended.push(handle);
     }
 
-    /// Tells the application of the connections that `relieve` disconnected.
+    /// Delivers `Event::Closed` for the connections that `relieve` disconnected.
     pub(crate) fn tell_ended(&mut self, handler: &mut Handler<'_, T>) {
         while let Some(handle) = self.ended.pop() {
             if let Some(value) = self.free(handle) {

@@ -1,6 +1,8 @@
 //! [`Net`]: the commands of a loop.
 use crate::{
-    Counts, Dial, Door, Handle, SendError, Sent, Timer, Waker, inner::Inner, slots::Stage,
+    Counts, Dial, Door, Handle, SendError, Sent, Timer, Waker,
+    inner::Inner,
+    slots::{Stage, drain_outbox},
 };
 use std::{
     io, mem,
@@ -8,23 +10,26 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Connection, Error, IntoClose, IntoOutbound, Prepared, Sender, Time,
+    Connection, Error, IntoClose, IntoOutbound, Outbound, Prepared,
+    SendError::Full,
+    Sender, Time,
     handshake::server::{Accept, Rejection, RequestHead},
 };
-use tickwire_parts::Outbox;
+use tickwire_parts::{Outbox, PushError};
 
-/// The commands of a loop. A handler gets it with each event, and [`Loop::net`](crate::Loop::net)
-/// returns it in between. No command waits, and none calls the handler.
+/// The commands of a loop. A handler gets a `Net` with each event. Outside of the handler,
+/// [`Loop::net`](crate::Loop::net) returns one. No command blocks, and no command calls the
+/// handler.
 pub struct Net<'n, T> {
     pub(crate) inner: &'n mut Inner<T>,
-    /// The connection that has its turn, whose message may be lent. It is not in its slot.
+    /// The connection that has its turn. Its message may be lent, and it is not in its slot.
     current: Option<Current<'n>>,
 }
 
 struct Current<'n> {
     handle: Handle,
     tx: &'n mut Sender,
-    /// It had no outbox when its turn was last looked at.
+    /// Whether the connection had no outbox when `deliver` last read its slot.
     direct: bool,
 }
 
@@ -42,36 +47,37 @@ impl<'n, T> Net<'n, T> {
         Self { inner, current: Some(Current { handle, tx, direct }) }
     }
 
-    // Connections to come.
+    // Listening and dialing.
 
-    /// Listens on an address. Returns the address, with the port that the system chose for port 0.
+    /// Listens on an address. Returns the address. For port 0, it has the port that the operating
+    /// system chose.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// If the operating system refuses it.
     pub fn listen(&mut self, address: SocketAddr, door: Door) -> io::Result<SocketAddr> {
         self.inner.listen(address, door)
     }
 
-    /// Listens on a listener that was made elsewhere: with socket options of your own, which
-    /// accepted connections inherit on Linux, or handed over by a service manager.
+    /// Accepts connections from a listener that the program made itself, or got from a service
+    /// manager. Use it to set socket options, which accepted connections inherit on Linux.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// If the operating system refuses it.
     pub fn listen_on(&mut self, listener: TcpListener, door: Door) -> io::Result<SocketAddr> {
         self.inner.listen_on(listener, door)
     }
 
-    /// Takes a stream that was accepted elsewhere, as if a listener with this door had accepted it:
-    /// within the limits, and with the door's handshake. For an acceptor that deals streams out to
-    /// several loops.
+    /// Adds a stream that the program accepted itself, as if a listener with this door had accepted
+    /// it: the same limits and the same handshake apply. Use it to spread streams over several
+    /// loops.
     ///
     /// # Errors
     ///
     /// If the stream is not connected, and `ConnectionAborted` during a
-    /// [shutdown](Self::shut_down). The stream is closed then. If a limit closes it, the
-    /// [counts](Self::counts) say so.
+    /// [shutdown](Self::shut_down). In both cases the stream is closed. It is not an error if a
+    /// limit closes the stream; the [counts](Self::counts) show it.
     pub fn adopt(&mut self, stream: TcpStream, door: &Door) -> io::Result<()> {
         let peer = stream.peer_addr()?;
         if self.inner.shuts_at.is_some() {
@@ -88,19 +94,20 @@ impl<'n, T> Net<'n, T> {
         }
     }
 
-    /// Dials. [`Event::Open`](crate::Event::Open) says that the connection is open, and
-    /// [`Event::Closed`](crate::Event::Closed) that it could not be had; both name this handle.
+    /// Dials a server. [`Event::Open`](crate::Event::Open) reports that the connection is open, or
+    /// [`Event::Closed`](crate::Event::Closed) that dialing failed. Both have the returned handle.
     ///
     /// # Errors
     ///
     /// If the target cannot be dialed at all: [`Error::NoTls`] for `wss` without the feature
     /// `rustls`, `Unsupported` for a Unix socket, `ConnectionAborted` during a
-    /// [shutdown](Self::shut_down). `value` is dropped then.
+    /// [shutdown](Self::shut_down). In all these cases `value` is dropped.
     pub fn dial(&mut self, dial: Dial, value: T) -> Result<Handle, Error> {
         self.inner.dial(dial, value)
     }
 
-    /// A deferred request; `None` if it is gone, or was answered.
+    /// Returns a deferred request. `None` if its connection is gone, or if it was accepted or
+    /// rejected.
     pub fn request(&self, from: Handle) -> Option<RequestHead<'_>> {
         match &self.inner.slots.get(from)?.stage {
             Stage::Opening(opening) => opening.request(),
@@ -108,25 +115,28 @@ impl<'n, T> Net<'n, T> {
         }
     }
 
-    /// Accepts a deferred request: see [`Answer::defer`](crate::Answer::defer). Returns `false` if
-    /// the request is gone, or was answered; `value` is dropped then.
+    /// Accepts a deferred request: see [`Answer::defer`](crate::Answer::defer). Returns `false`,
+    /// and drops `value`, if the connection is gone or the request was already accepted or
+    /// rejected.
     pub fn accept(&mut self, from: Handle, accept: Accept<'_>, value: T) -> bool {
         self.request(from).is_some() && self.inner.admit_deferred(from, accept, value)
     }
 
-    /// Rejects a deferred request. Returns `false` if the request is gone, or was answered.
+    /// Rejects a deferred request. Returns `false` if the connection is gone or the request was
+    /// already accepted or rejected.
     pub fn reject(&mut self, from: Handle, rejection: impl Into<Rejection>) -> bool {
         self.request(from).is_some() && self.inner.refuse_deferred(from, rejection.into())
     }
 
     // Sending.
 
-    /// Queues a message for a connection, through its [outbox](Self::set_outbox) if it has one. It
-    /// may be the connection whose message is lent.
+    /// Queues a message for a connection, in its [outbox](Self::set_outbox) if it has one. `to` may
+    /// be the connection whose message is lent.
     ///
-    /// What is sent to the connection that has its turn leaves at the end of its turn, in one
-    /// write. What is sent to others leaves at the end of the round, in one write for each; but at
-    /// once if more than 512 connections have something to be written.
+    /// Messages to the connection that has its turn leave in its turn. As a rule, one write sends
+    /// them all. Messages to other connections leave at the end of the round, in one write for each
+    /// connection. But if 512 connections have unwritten messages, the loop writes all of them at
+    /// once.
     ///
     /// # Errors
     ///
@@ -136,8 +146,8 @@ impl<'n, T> Net<'n, T> {
         to: Handle,
         message: impl IntoOutbound<'m>,
     ) -> Result<(), SendError> {
-        // The common case: an answer to the message that is lent. Its bytes are counted at the end
-        // of the turn, and bounded by the connection's own limit until then.
+        // The common case: a reply to the message that is lent. Its bytes are counted at the end of
+        // the turn. Until then the connection's `high_water` limits them.
         if let Some(Current { handle, tx, direct: true }) = &mut self.current
             && *handle == to
             && !self.inner.turn_changed
@@ -145,15 +155,12 @@ impl<'n, T> Net<'n, T> {
             let sent = tx.feed(message).map(drop).map_err(SendError::from);
             return self.note_full(to, sent);
         }
-        let message = message.into();
-        let len = message.as_bytes().len();
-        let sent = self.queue(to, None, message);
-        self.count(to, len, sent)
+        self.queue(to, None, message.into())
     }
 
-    /// [`send`](Self::send) with the complete state of a key, for an outbox that
-    /// [conflates](tickwire_parts::Overflow::Conflate): see [`Outbox::push_keyed`]. Without an
-    /// outbox the key means nothing.
+    /// Like [`send`](Self::send), for a message with the complete state of `key`. An outbox that
+    /// [conflates](tickwire_parts::Overflow::Conflate) replaces a waiting message of the same key:
+    /// see [`Outbox::push_keyed`]. Without an outbox, the key has no effect.
     ///
     /// # Errors
     ///
@@ -164,19 +171,15 @@ impl<'n, T> Net<'n, T> {
         key: u64,
         message: impl IntoOutbound<'m>,
     ) -> Result<(), SendError> {
-        let message = message.into();
-        let len = message.as_bytes().len();
-        let sent = self.queue(to, Some(key), message);
-        self.count(to, len, sent)
+        self.queue(to, Some(key), message.into())
     }
 
-    /// Queues one message for many connections. It was encoded once.
+    /// Queues one message for many connections. The message is encoded only once.
     pub fn send_to(&mut self, to: impl IntoIterator<Item = Handle>, message: &Prepared) -> Sent {
         self.send_keyed_to(to, None, message)
     }
 
-    /// [`send_to`](Self::send_to) with a key, if there is one: see
-    /// [`send_keyed`](Self::send_keyed).
+    /// Like [`send_to`](Self::send_to), with an optional key: see [`send_keyed`](Self::send_keyed).
     pub fn send_keyed_to(
         &mut self,
         to: impl IntoIterator<Item = Handle>,
@@ -185,10 +188,7 @@ impl<'n, T> Net<'n, T> {
     ) -> Sent {
         let mut all = Sent::default();
         for to in to {
-            let message = tickwire::Outbound::from(message);
-            let len = message.as_bytes().len();
-            let sent = self.queue(to, key, message);
-            match self.count(to, len, sent) {
+            match self.queue(to, key, message.into()) {
                 Ok(()) => all.taken += 1,
                 Err(SendError::NotOpen) => all.not_open += 1,
                 Err(_) => all.refused += 1,
@@ -197,35 +197,16 @@ impl<'n, T> Net<'n, T> {
         all
     }
 
+    /// Queues a message, and counts it if it was queued. Writes at once if many connections have
+    /// unwritten messages.
     fn queue(
         &mut self,
         to: Handle,
         key: Option<u64>,
-        message: tickwire::Outbound<'_>,
+        message: Outbound<'_>,
     ) -> Result<(), SendError> {
-        let now = self.inner.now;
-        let slot = self.inner.slots.get_mut(to).ok_or(SendError::NotOpen)?;
-        if let Some(outbox) = &mut slot.outbox {
-            let pushed = match key {
-                Some(key) => outbox.push_keyed(now, key, message),
-                None => outbox.push(now, message),
-            };
-            let _ = self.sender(to); // which has it fed and written
-            return pushed.map_err(SendError::from);
-        }
-        let tx = self.sender(to).ok_or(SendError::NotOpen)?;
-        tx.feed(message)?;
-        Ok(())
-    }
-
-    /// Counts a message that was queued, and has it written.
-    #[inline]
-    fn count(
-        &mut self,
-        to: Handle,
-        len: usize,
-        sent: Result<(), SendError>,
-    ) -> Result<(), SendError> {
+        let len = message.as_bytes().len();
+        let sent = self.push(to, key, message);
         if sent.is_ok() {
             self.inner.count_queued(to, len + 16);
         }
@@ -235,10 +216,45 @@ impl<'n, T> Net<'n, T> {
         self.note_full(to, sent)
     }
 
-    /// After a refusal for want of room, an event is due when there is room.
+    fn push(
+        &mut self,
+        to: Handle,
+        key: Option<u64>,
+        message: Outbound<'_>,
+    ) -> Result<(), SendError> {
+        if self.inner.slots.get(to).ok_or(SendError::NotOpen)?.outbox.is_none() {
+            let tx = self.sender(to).ok_or(SendError::NotOpen)?;
+            return Ok(tx.feed(message).map(drop)?);
+        }
+        let _ = self.sender(to); // so that the outbox is fed and written
+        let Inner { slots, system, counts, now, .. } = &mut *self.inner;
+        let slot = slots.get_mut(to).ok_or(SendError::NotOpen)?;
+        let outbox = slot.outbox.as_mut().ok_or(SendError::NotOpen)?;
+        // The policy is for a slow peer. So before it acts, the stream gets what it accepts. The
+        // outbox counts 64 bytes for a message in addition to its payload.
+        if outbox.counts().bytes + message.as_bytes().len() + 64 > outbox.max_bytes
+            && let Some(wire) = &mut slot.wire
+            && let Some(tx) = match (&mut self.current, &mut slot.stage) {
+                (Some(Current { handle, tx, .. }), _) if *handle == to => Some(&mut **tx),
+                (_, Stage::Open(open)) => Some(open.conn.sender_mut()),
+                _ => None,
+            }
+        {
+            drain_outbox(outbox, wire, system, tx, *now);
+            let queued = outbox.counts().bytes + tx.buffered_amount();
+            counts.queued = counts.queued - mem::replace(&mut slot.queued, queued) + queued;
+        }
+        Ok(match key {
+            Some(key) => outbox.push_keyed(*now, key, message),
+            None => outbox.push(*now, message),
+        }?)
+    }
+
+    /// If the connection or its outbox refused the message because it had no room, makes
+    /// `Event::Room` due.
     #[inline]
     fn note_full(&mut self, to: Handle, sent: Result<(), SendError>) -> Result<(), SendError> {
-        if let Err(SendError::Refused(tickwire::SendError::Full { .. })) = sent
+        if let Err(SendError::Refused(Full { .. }) | SendError::Outbox(PushError::Full)) = sent
             && let Some(slot) = self.inner.slots.get_mut(to)
         {
             slot.marks.wants_room = true;
@@ -246,10 +262,9 @@ impl<'n, T> Net<'n, T> {
         sent
     }
 
-    /// The sending half of an open connection, for everything that
-    /// [`Sender`] can do: Pings, messages in chunks, messages that overtake. What is fed to it
-    /// passes by the outbox, and counts for
-    /// [`max_queued`](crate::Settings::max_queued) from the end of the round on.
+    /// Returns the sender of an open connection, for everything that [`Sender`] can do: Pings,
+    /// messages in chunks, messages that overtake. What you feed to the sender bypasses the outbox.
+    /// It counts for [`max_queued`](crate::Settings::max_queued) only after the turn or round ends.
     #[inline]
     pub fn sender(&mut self, of: Handle) -> Option<&mut Sender> {
         match &mut self.current {
@@ -261,23 +276,31 @@ impl<'n, T> Net<'n, T> {
         }
     }
 
-    /// Gives a connection an outbox, which decides what it gets while it is slow. Returns the old
-    /// one. `None` if the connection is gone.
+    /// Gives a connection an outbox, or removes its outbox. The outbox decides which messages the
+    /// connection gets while it is slow. Returns the previous outbox. `None` if there was none, or
+    /// if the connection is gone.
+    ///
+    /// The loop writes from the outbox at the end of the turn or round, and before a message would
+    /// exceed [`max_bytes`](Outbox::max_bytes). The policy acts if the stream then accepts too
+    /// little. So `max_bytes` must hold all that one call of the handler sends, apart from what
+    /// the system's send buffer accepts.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
         self.inner.turn_changed = true;
         let slot = self.inner.slots.get_mut(of)?;
         mem::replace(&mut slot.outbox, outbox.into().map(Box::new)).map(|outbox| *outbox)
     }
 
-    /// A connection's outbox.
+    /// Returns the outbox of a connection, if it has one.
     pub fn outbox(&self, of: Handle) -> Option<&Outbox> {
         self.inner.slots.get(of)?.outbox.as_deref()
     }
 
-    // A connection.
+    // One connection.
 
-    /// An open connection: what was agreed on, the response to its request, round-trip times.
-    /// `None` if the handle names none, and for the connection whose message is lent.
+    /// Returns an open connection, to read what was negotiated, the response to its request, or its
+    /// round-trip time. `None` if the handle names no open connection. Also `None` for the
+    /// connection that a [`Message`](crate::Event::Message), [`Control`](crate::Event::Control) or
+    /// [`Room`](crate::Event::Room) names, during this event.
     pub fn connection(&mut self, of: Handle) -> Option<&Connection> {
         self.inner.wake(of);
         match &self.inner.slots.get(of)?.stage {
@@ -286,31 +309,34 @@ impl<'n, T> Net<'n, T> {
         }
     }
 
-    /// The application's value.
+    /// Returns the application's value of a connection.
     #[inline]
     pub fn value(&self, of: Handle) -> Option<&T> {
         self.inner.slots.get(of)?.value.as_ref()
     }
 
-    /// The application's value.
+    /// Returns the application's value of a connection, to change it.
     #[inline]
     pub fn value_mut(&mut self, of: Handle) -> Option<&mut T> {
         self.inner.slots.get_mut(of)?.value.as_mut()
     }
 
-    /// All connections, those in their handshake included. For
-    /// [`send_to`](Self::send_to), keep lists of your own: this one has to be collected first.
+    /// Returns the handles of all connections, including those in their handshake. For
+    /// [`send_to`](Self::send_to), keep lists of your own. This iterator borrows the `Net`, so you
+    /// would have to collect it first.
     pub fn handles(&self) -> impl Iterator<Item = Handle> + '_ {
         self.inner.slots.handles()
     }
 
-    /// The address of the other end.
+    /// Returns the address of the other end. `None` while a connection is being dialed, or if it is
+    /// gone.
     pub fn peer_addr(&self, of: Handle) -> Option<SocketAddr> {
         self.inner.peer_addr(of)
     }
 
-    /// Pauses or resumes reading. A paused connection delivers no messages, so its peer is told to
-    /// wait by TCP. (The loop pauses by itself while a connection has no room for replies.)
+    /// Pauses or resumes reading. While a connection is paused, the loop delivers none of its
+    /// messages and stops reading, so TCP slows the peer down. (The loop also pauses reading by
+    /// itself while a connection has no room for replies.)
     pub fn pause(&mut self, of: Handle, paused: bool) {
         if let Some(slot) = self.inner.slots.get_mut(of) {
             slot.marks.paused = paused;
@@ -319,9 +345,10 @@ impl<'n, T> Net<'n, T> {
         }
     }
 
-    /// Closes a connection with the closing handshake, after everything that it was fed. Its outbox
-    /// is dropped. [`Event::Closed`](crate::Event::Closed) says that it is gone. A connection that
-    /// is not open yet is given up. `None` sends a Close without a code.
+    /// Closes a connection with the closing handshake, behind everything that was fed to it. Drops
+    /// its outbox with the messages in it. [`Event::Closed`](crate::Event::Closed) reports the end.
+    /// The loop gives up a connection that is not open yet. If `frame` is `None`, the Close has no
+    /// code.
     pub fn close<'f>(&mut self, of: Handle, frame: impl IntoClose<'f>) {
         if let Some(tx) = self.sender(of) {
             let _ = tx.close(frame); // it may be closed already
@@ -334,36 +361,37 @@ impl<'n, T> Net<'n, T> {
         self.inner.make_ready(of.at);
     }
 
-    /// Takes a connection away at once, without a Close and without an event. Returns the
-    /// application's value; `None` if there is no such connection, or no value yet.
+    /// Removes a connection at once, without a Close and without an event. Returns the
+    /// application's value. `None` if there is no such connection, or if it has no value yet.
     pub fn remove(&mut self, of: Handle) -> Option<T> {
         self.inner.remove(of)
     }
 
     // Time, other threads, the end.
 
-    /// Reads the loop's clock: the time since the loop was made. It is the clock of
-    /// [`Info::read_at`](tickwire::Info::read_at), of timers and of outboxes.
+    /// Reads the loop's clock: the time since the loop was made.
+    /// [`Info::read_at`](tickwire::Info::read_at), timers and outboxes use the same clock.
     pub fn now(&self) -> Time {
         self.inner.read_clock()
     }
 
-    /// Delivers [`Event::Timer`](crate::Event::Timer) with this number at this time: see
-    /// [`now`](Self::now). A time in the past is due at once.
+    /// Sets a timer. At the time `at` (of the clock of [`now`](Self::now)), the loop delivers
+    /// [`Event::Timer`](crate::Event::Timer) with this number. If `at` has passed, the timer is due
+    /// at once.
     pub fn set_timer(&mut self, at: Time, number: u64) -> Timer {
         let (timer, id) = self.inner.timers.set(number);
         self.inner.deadlines.set(id, at);
         timer
     }
 
-    /// Cancels a timer. Returns its number; `None` if it has come already.
+    /// Cancels a timer. Returns its number; `None` if it has already fired or was cancelled.
     pub fn cancel_timer(&mut self, timer: Timer) -> Option<u64> {
         let (id, number) = self.inner.timers.cancel(timer)?;
         self.inner.deadlines.remove(id);
         Some(number)
     }
 
-    /// A waker for another thread.
+    /// Returns a waker, with which another thread can wake the loop.
     pub fn waker(&self) -> Waker {
         self.inner.waker.clone()
     }
@@ -373,15 +401,15 @@ impl<'n, T> Net<'n, T> {
         self.inner.system.is_io_uring()
     }
 
-    /// What the loop has done, and has now.
+    /// Returns what the loop has done so far, and what it has now.
     pub fn counts(&self) -> Counts {
         Counts { handshakes_now: self.inner.handshakes.under_way, ..self.inner.counts }
     }
 
-    /// Ends the loop in order: closes the listeners, gives up what is not open, and closes the
-    /// connections with 1001 (going away). [`run`](crate::Loop::run) returns when all are gone, at
-    /// the latest after `within`. What is left then is taken away, with
-    /// [`Event::Closed`](crate::Event::Closed).
+    /// Ends the loop in an orderly way: closes the listeners, gives up connections that are not
+    /// open yet, and closes the open ones with 1001 (going away). [`run`](crate::Loop::run) returns
+    /// when all connections are gone. After `within` it removes the connections that are left, with
+    /// [`Event::Closed`](crate::Event::Closed), and returns.
     pub fn shut_down(&mut self, within: Duration) {
         let until = self.inner.read_clock() + within;
         self.inner.shuts_at = Some(self.inner.shuts_at.map_or(until, |at| at.min(until)));
@@ -392,14 +420,14 @@ impl<'n, T> Net<'n, T> {
         self.inner.close_all();
     }
 
-    /// Ends the loop after this round, without a word to the peers.
+    /// Ends the loop after this round. Peers get no Close.
     pub fn stop(&mut self) {
         self.inner.stops = true;
     }
 }
 
-/// When more connections than this have something to be written, it is written at once. Each of
-/// them has a buffer until then.
+/// When this number of connections have unwritten messages, the loop writes them before the end of
+/// the round. Until they are written, each of these connections holds a buffer.
 const MOST_UNWRITTEN: usize = 512;
 
 impl<T> Inner<T> {
@@ -419,7 +447,7 @@ impl<T> Inner<T> {
         true
     }
 
-    /// Ends a connection that is not open, in its next turn.
+    /// Gives up a connection that is not open. If it is being dialed, it ends in its next turn.
     fn give_up(&mut self, of: Handle) {
         let Some(slot) = self.slots.get_mut(of) else { return };
         match &slot.stage {
@@ -429,7 +457,8 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Frees a slot, with what it has under way.
+    /// Removes a connection and frees its slot. Closes the attempts of a connection that is being
+    /// dialed.
     pub(crate) fn remove(&mut self, of: Handle) -> Option<T> {
         if let Some(Stage::Dialing(dialing)) = self.slots.get_mut(of).map(|slot| &mut slot.stage) {
             let mut attempts = mem::take(&mut dialing.attempts);
@@ -438,7 +467,7 @@ impl<T> Inner<T> {
         self.free(of)
     }
 
-    /// Closes all connections, for the end of the loop.
+    /// Begins to close all connections, because the loop shuts down.
     fn close_all(&mut self) {
         let all: Vec<_> = self.slots.handles().collect();
         for handle in all {

@@ -1,4 +1,5 @@
-//! Without the feature `rustls` there is no session, so these calls are never made.
+//! The same names as in `tls.rs`, for builds without the feature `rustls`. No session exists there,
+//! so no method of one is ever called.
 use std::io;
 use tickwire::{Error, Outgoing, Time, handshake::client::Request};
 

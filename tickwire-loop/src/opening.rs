@@ -1,4 +1,5 @@
-//! The turn of an accepted connection until it is open: TLS, the request, the application's answer.
+//! The turns of an accepted connection until it is open: TLS, the request, and the application's
+//! decision.
 use crate::{
     Event, Handle, Net,
     event::{Answer, Decision},
@@ -20,14 +21,14 @@ use tickwire::{
     },
 };
 
-/// How long a rejected client may take to read why.
+/// How long a rejected client has to read the response.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A server's opening handshake.
 pub(crate) struct Opening {
     handshake: Handshake,
     config: Arc<Config>,
-    /// The time by which a deferred request is to be answered.
+    /// The time at which a deferred request is rejected. `None` if the request is not deferred.
     answer_by: Option<Time>,
 }
 
@@ -35,7 +36,7 @@ pub(crate) struct Opening {
 enum Stop {
     /// It waits for its stream, or for a deadline.
     Wait(Option<Time>),
-    /// It has read its part of this turn.
+    /// It has read `turn_bytes` in this turn, and goes on in the next.
     Again,
     /// The request is complete.
     Complete,
@@ -99,7 +100,7 @@ impl<T> Inner<T> {
         let Some(wire) = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut()) else {
             return Stop::Failed;
         };
-        // TLS may have something to say since the stream took nothing.
+        // Ciphertext may be left from a turn in which the stream accepted no more.
         if wire.send(&mut self.system).is_err_and(|error| !is_passing(&error)) {
             return Stop::Failed;
         }
@@ -115,7 +116,7 @@ impl<T> Inner<T> {
             }
             if wire.is_readable() {
                 let read = wire.read(&mut self.system, handshake.reading.spare_mut(), &mut spent);
-                let sent = wire.send(&mut self.system); // TLS's handshake, or its alert
+                let sent = wire.send(&mut self.system); // the TLS handshake, or an alert
                 match read {
                     Ok(0) => handshake.reading.end_of_stream(),
                     Ok(n) => handshake.reading.commit(n),
@@ -181,14 +182,14 @@ impl<T> Inner<T> {
         self.end_opening();
         let Ok(conn) = opening.handshake.accept(accept) else {
             self.counts.handshakes_failed += 1;
-            self.free(handle); // only complete requests come here
+            self.free(handle); // not reached: the request is complete
             return None;
         };
         self.slots.get_mut(handle)?.value = Some(value);
         Some(self.open(handle, conn, opening.config))
     }
 
-    /// Rejects a request, and gives the client time to read why.
+    /// Rejects a request, and gives the client time to read the response.
     pub(crate) fn refuse(&mut self, handle: Handle, opening: Opening, rejection: Rejection) {
         self.end_opening();
         self.counts.handshakes_failed += 1;
@@ -202,8 +203,8 @@ impl<T> Inner<T> {
         self.make_ready(handle.at);
     }
 
-    /// Reads and drops what a rejected client still sends. If its bytes were left unread, the
-    /// system would reset the connection, and the client would not see the response.
+    /// Reads and drops what a rejected client still sends. If these bytes stayed unread, the
+    /// operating system would reset the connection, and the client might not get the response.
     pub(crate) fn drain(&mut self, handle: Handle, until: Time) {
         let mut reads = self.settings.turn_bytes / 4096 + 1;
         let over = loop {
@@ -227,7 +228,7 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Takes a deferred request out of its slot, to answer it.
+    /// Takes a deferred request out of its slot, to accept or reject it.
     pub(crate) fn take_opening(&mut self, handle: Handle) -> Option<Opening> {
         let slot = self.slots.get_mut(handle)?;
         match mem::replace(&mut slot.stage, Stage::Turn) {

@@ -1,27 +1,30 @@
-//! Buffers that connections use in turn, so that one that waits has none.
+//! A pool of buffers. Connections take buffers for their turns, so a connection that waits has
+//! none.
 
 use std::mem;
 
 /// The most memory that the list of a pool keeps, in bytes.
 const MOST: usize = 4 << 20;
 
-/// The number of buffers that the list has room for at first. If the list grew later, it would
-/// allocate between messages.
+/// The number of buffers for which the list has room from the start. If the list grew later, it
+/// would allocate memory between messages.
 const LISTED: usize = 64;
 
-/// A stack of buffers: the one given back last is still in the processor's cache.
+/// A stack of buffers. The buffer that was given back last is used first, because it is still in
+/// the processor's cache.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    /// The one given back last; empty if it was taken. Most turns take it, and give it back.
+    /// The buffer that was given back last; empty if it was taken. Most turns use only this one.
     last: Vec<u8>,
-    /// The others.
+    /// The other buffers, a list.
     free: Vec<Vec<u8>>,
-    /// The length of all buffers in `free`.
+    /// The length of all buffers in `free` together, in bytes.
     bytes: usize,
 }
 
 impl Pool {
-    /// Takes a buffer, or an empty vector if there is none. A connection then allocates one.
+    /// Takes a buffer. If there is none, returns an empty vector, and the connection allocates a
+    /// buffer.
     #[inline]
     pub(crate) fn take(&mut self) -> Vec<u8> {
         match self.last.is_empty() {
@@ -30,7 +33,7 @@ impl Pool {
         }
     }
 
-    /// Gives a buffer back. One below 4 KiB comes from a handshake, and is not kept.
+    /// Gives a buffer back. A buffer below 4 KiB comes from a handshake, and is freed.
     #[inline]
     pub(crate) fn give(&mut self, buffer: Vec<u8>) {
         if buffer.len() >= 4 << 10 {

@@ -1,4 +1,4 @@
-//! Names are resolved on threads of their own, because the system's resolver blocks.
+//! Resolves names on threads of their own, because the operating system's resolver blocks.
 use crate::{Handle, Waker};
 use std::{
     collections::VecDeque,
@@ -8,8 +8,8 @@ use std::{
     thread,
 };
 
-/// The most lookups at a time. A name whose server does not answer takes one of these places for
-/// up to half a minute.
+/// The most lookups that run at once. If a name server does not respond, the lookup holds its
+/// thread for up to half a minute.
 const THREADS: usize = 4;
 
 /// What a lookup found.
@@ -36,7 +36,7 @@ impl Resolver {
         self.go_on();
     }
 
-    /// The next lookup that is done.
+    /// Returns the next lookup that is done.
     pub(crate) fn found(&mut self) -> Option<Found> {
         let found = self.found.1.try_recv().ok()?;
         self.under_way -= 1;
@@ -52,7 +52,7 @@ impl Resolver {
             let (found, waker) = (self.found.0.clone(), self.waker.clone());
             let look_up = move || {
                 let addresses = (&*host, port).to_socket_addrs().map(Iterator::collect);
-                // Both fail only if the loop is gone.
+                // Both calls fail only if the loop is gone.
                 let _ = found.send(Found { handle, addresses });
                 let _ = waker.wake_quietly();
             };

@@ -3,7 +3,7 @@ use crate::{
     Door, End, Event, Net, Settings, Waiting, door,
     inner::{Handler, Inner},
     opening::Opening,
-    slots::{Handle, Stage},
+    slots::{Handle, Slot, Stage},
     system::{Note, Token},
     tls::Tls,
     wire::Wire,
@@ -17,24 +17,27 @@ use std::{
 };
 use tickwire::{Error, Time};
 
-/// The connections that one round accepts at a door. More wait for the next round.
+/// The most connections that one round accepts at a door. Further connections wait for the next
+/// round.
 const ACCEPTS: usize = 64;
-/// How many connections may wait to be accepted, as far as the system allows. The standard library
-/// has room for 128. Clients beyond that try again after a second.
+/// The most connections that may wait to be accepted. The operating system may allow fewer, and the
+/// standard library asks for only 128. If no place is free, the client's TCP tries again after a
+/// second.
 const BACKLOG: i32 = 4096;
-/// When to accept again after a failure.
+/// The time from a failed accept to the next try.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// An event loop: many connections on one thread, of both roles, with and without TLS.
+/// An event loop: many connections on one thread, servers and clients, with and without TLS.
 ///
-/// `T` is the application's value for each connection. [`run`](Self::run) waits, and calls the
-/// handler for each event with the commands ([`Net`]). See the crate's documentation.
+/// `T` is the application's value for each connection. [`run`](Self::run) waits for events. It
+/// calls the handler with each event, and with the commands ([`Net`]). See the crate's
+/// documentation.
 pub struct Loop<T> {
     pub(crate) inner: Inner<T>,
     notes: Vec<Note>,
-    /// The turns of this round.
+    /// The slots that get a turn in this round.
     round: Vec<u32>,
-    /// When something last happened, for a wait that spins.
+    /// The time of the last round that had something to do, for `Waiting::SpinFor`.
     busy: Time,
 }
 
@@ -43,13 +46,13 @@ impl<T> Loop<T> {
     ///
     /// # Errors
     ///
-    /// The system's: there is no descriptor left for its wait.
+    /// If the operating system has no file descriptor left for the loop.
     pub fn new(settings: Settings) -> io::Result<Self> {
         let inner = Inner::new(settings)?;
         Ok(Self { inner, notes: Vec::new(), round: Vec::new(), busy: Time::ZERO })
     }
 
-    /// The commands, outside of [`run`](Self::run).
+    /// Returns the commands, for use outside of the handler.
     pub fn net(&mut self) -> Net<'_, T> {
         self.inner.tick();
         Net::new(&mut self.inner)
@@ -59,7 +62,8 @@ impl<T> Loop<T> {
     ///
     /// # Errors
     ///
-    /// If the system cannot wait. The errors of connections and listeners do not end the loop.
+    /// If the operating system fails to wait. The errors of connections and listeners do not end
+    /// the loop.
     pub fn run(
         &mut self,
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
@@ -68,13 +72,13 @@ impl<T> Loop<T> {
         self.inner.system.submit()
     }
 
-    /// Runs one round: waits for at most this time, and gives each connection that can go on its
-    /// turn. Returns `false` if the loop has ended, as [`run`](Self::run) does. For a program that
-    /// has a loop of its own.
+    /// Runs one round: waits for at most `most`, and gives a turn to each connection that is ready.
+    /// Returns `false` when [`run`](Self::run) would return. Use it in a program that has an event
+    /// loop of its own.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
+    /// The same as for [`run`](Self::run).
     pub fn turn(
         &mut self,
         most: Duration,
@@ -124,7 +128,7 @@ impl<T> Loop<T> {
         Ok(!inner.stops)
     }
 
-    /// How long the next wait may take.
+    /// Returns the time that the next wait may take; `None`: without a limit.
     fn timeout(&self, most: Option<Duration>) -> Option<Duration> {
         let inner = &self.inner;
         let spins = match inner.settings.waiting {
@@ -132,7 +136,8 @@ impl<T> Loop<T> {
             Waiting::Spin => true,
             Waiting::SpinFor(time) => inner.read_clock() - self.busy < time,
         };
-        if spins || !inner.ready.is_empty() || !inner.knocked.is_empty() || inner.stops {
+        let lists = [&inner.ready, &inner.knocked, &inner.unwritten];
+        if spins || inner.stops || lists.iter().any(|list| !list.is_empty()) {
             return Some(Duration::ZERO);
         }
         let times = [inner.deadlines.first(), inner.shuts_at, inner.accept_at];
@@ -141,7 +146,8 @@ impl<T> Loop<T> {
         due.into_iter().chain(most).min()
     }
 
-    /// Notes what the system said. Returns whether the waker was rung.
+    /// Passes the notes of the wait to their slots and doors. Returns whether a thread woke the
+    /// loop.
     fn take_notes(&mut self) -> bool {
         let inner = &mut self.inner;
         let mut woken = false;
@@ -150,13 +156,10 @@ impl<T> Loop<T> {
                 Token::Waker => woken = true,
                 Token::Door(at) => inner.knocked.push(at),
                 Token::Slot(at) => {
-                    let Some(slot) = inner.slots.at_mut(at) else { continue };
-                    if let Some(wire) = &mut slot.wire {
+                    if let Some(Slot { wire: Some(wire), .. }) = inner.slots.at_mut(at) {
                         wire.note(&note);
                     }
-                    if !mem::replace(&mut slot.marks.ready, true) {
-                        inner.ready.push(at);
-                    }
+                    inner.make_ready(at);
                 }
             }
         }
@@ -191,12 +194,12 @@ impl<T> Inner<T> {
         Ok(address)
     }
 
-    /// Accepts the connections that wait at each door, at most `ACCEPTS` for a door and round.
+    /// Accepts the connections that wait, at most `ACCEPTS` at each door.
     fn accept_knocked(&mut self) {
         for at in mem::take(&mut self.knocked) {
             for n in 0.. {
                 if n == ACCEPTS {
-                    self.knocked.push(at); // no note may come for those that wait
+                    self.knocked.push(at); // no new note announces the rest
                     break;
                 }
                 let Some(Some(open)) = self.doors.get(at as usize) else { break };
@@ -248,7 +251,7 @@ impl<T> Inner<T> {
                     let stamps = door.config.stamp_reads || door.stamps_reads;
                     slot.wire = Some(Wire::new(stream, tls, false, stamps));
                 }
-                self.make_ready(handle.at); // which starts its clock
+                self.make_ready(handle.at); // its first turn starts the deadline
             }
             Err(_) => {
                 self.counts.handshakes_failed += 1;
@@ -269,7 +272,7 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Gives a slot's connection its turn.
+    /// Gives the connection of a slot its turn.
     fn give_turn(&mut self, at: u32, handler: &mut Handler<'_, T>) {
         let Some((handle, slot)) = self.slots.entry(at) else { return };
         slot.marks.ready = false;
@@ -306,20 +309,21 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Makes those ready whose deadlines have come, and delivers timers.
+    /// Gives a turn to the slots whose deadlines have passed, and delivers the timers that are due.
     fn expire(&mut self, handler: &mut Handler<'_, T>) {
-        // No more than there are at first, so that this ends: a handler may set some that are due.
+        // At most as many deadlines as there are at first. Otherwise a handler that always sets a
+        // timer that is due would keep this loop going.
         for _ in 0..self.deadlines.len() {
             let Some(id) = self.deadlines.pop_due(self.now) else { return };
             if id & 1 == 0 {
                 self.make_ready(id >> 1);
-            } else if let Some(number) = self.timers.come(id) {
+            } else if let Some(number) = self.timers.take(id) {
                 handler(&mut Net::new(self), Event::Timer(number));
             }
         }
     }
 
-    /// Ends everything, when the time of a shutdown is over.
+    /// Removes all connections, because the time for a shutdown is over.
     fn end_all(&mut self, handler: &mut Handler<'_, T>) {
         let all: Vec<Handle> = self.slots.handles().collect();
         for handle in all {
@@ -345,7 +349,8 @@ fn is_opening(stage: Option<&Stage>) -> bool {
     matches!(stage, Some(Stage::Opening(_)))
 }
 
-/// Whether accepting failed for this one peer: it was gone again, or a signal came.
+/// Whether the next accept may succeed at once: this one peer was gone already, or a signal
+/// interrupted the call.
 fn is_of_peer(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,22 +1,23 @@
-//! [`Settings`]: how a loop waits, what a turn may take, and what all connections together may.
+//! [`Settings`]: how a loop waits, and the limits of a turn and of all connections together.
 use std::time::Duration;
 
-/// How a loop waits when nothing is to be done.
+/// How a loop waits while there is nothing to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Waiting {
-    /// The thread sleeps in the kernel. It takes no processor time while nothing happens.
+    /// The thread sleeps in the kernel. It uses no processor time while nothing happens.
     #[default]
     Sleep,
-    /// The thread never sleeps. It asks the kernel again and again, and takes a whole core, which
-    /// should be its own. A message is noticed without the time that it takes to wake a thread.
+    /// The thread never sleeps. It asks the kernel again and again, and uses all the time of a
+    /// core, so give it a core of its own. This saves the time that the kernel takes to wake a
+    /// thread for a message.
     Spin,
-    /// The thread spins for this long after the last event, then sleeps.
+    /// The thread spins for this long after something happened, then sleeps.
     SpinFor(Duration),
 }
 
-/// The settings of a [`Loop`](crate::Loop). Each limit has a counter in
-/// [`Counts`](crate::Counts).
+/// The settings of a [`Loop`](crate::Loop). [`Counts`](crate::Counts) has a counter for each limit
+/// on connections, on handshakes and on queued bytes.
 ///
 /// ```
 /// use tickwire_loop::{Settings, Waiting};
@@ -34,62 +35,68 @@ pub struct Settings {
     /// default 65,536. A connection above this limit is closed before a byte is read. Dialed
     /// connections do not count.
     ///
-    /// Stops peers from taking all memory and all descriptors.
+    /// This limit stops peers from using up all memory and all file descriptors.
     pub max_connections: usize,
 
     /// The most accepted connections from one address that may exist at once; default 1,024. A
-    /// connection above this limit is closed at once. Addresses of IPv6 count by their first 64
-    /// bits, because one customer has all of these.
+    /// connection above this limit is closed at once. IPv6 addresses with the same first 64 bits
+    /// count as one address, because one customer usually has all of them.
     ///
-    /// Stops one peer from taking the places of all others. Set it lower if each peer has an
-    /// address of its own. Behind a proxy all peers have one address, so set it to
+    /// This limit stops one peer from using up the places of all others. Set it lower if each peer
+    /// has an address of its own. Behind a proxy all peers have one address, so set it to
     /// [`max_connections`](Self::max_connections).
     pub max_per_address: usize,
 
-    /// The most accepted connections in their opening handshake, TLS included; default 1,024. One
-    /// above it is accepted, and takes the place of the oldest, which is closed.
+    /// The most accepted connections that may be in their opening handshake at once, TLS included;
+    /// default 1,024. When a connection above this limit arrives, the loop accepts it and closes
+    /// the oldest of the others.
     ///
-    /// Stops peers that begin a handshake and do not go on with it. The oldest goes because an
-    /// honest handshake takes a few round trips. If the newest went, such peers could keep
-    /// everybody out.
+    /// This limit stops peers that begin a handshake and never finish it. The loop closes the
+    /// oldest handshake because an honest handshake takes a few round trips only. If it closed the
+    /// newest, those peers could keep everybody out.
     pub max_handshakes: usize,
 
-    /// The bytes that all connections together may have queued for sending; default 256 MiB. It
-    /// counts messages in connections and in outboxes, and 16 KiB for the buffer of each
-    /// connection whose stream takes no more.
+    /// The bytes that all connections together may have queued for sending; default 256 MiB. The
+    /// count includes messages in connections and in outboxes, and 16 KiB for the buffer of each
+    /// connection that has unwritten bytes after its turn.
     ///
-    /// Stops many slow peers, each below its own bound, from filling memory. At the bound, the
-    /// loop first writes what the streams take. If that is not enough, it disconnects the
-    /// connections with the most queued bytes, with 1013, until 7/8 of the bound are queued.
+    /// This limit stops many slow peers, each below its own limit, from filling the memory. Above
+    /// the limit, the loop first writes what the streams accept. If that is not enough, it
+    /// disconnects the connections with the most queued bytes, with code 1013, until at most 7/8 of
+    /// the limit are queued.
     pub max_queued: usize,
 
-    /// The most messages of one connection delivered in one turn; default 256. Pings, Pongs and
-    /// Closes count.
+    /// The most messages that one turn of a connection delivers; default 256. Each Ping, Pong and
+    /// Close counts as a message.
     ///
-    /// Stops a flood on one connection from keeping the others waiting.
+    /// This limit stops a flood on one connection from keeping the others waiting.
     pub turn_messages: u32,
 
-    /// The bytes that one turn reads from one connection, or more by one read; default 64 KiB.
+    /// After this number of bytes, a turn reads no more from its connection; default 64 KiB. The
+    /// last read of the turn may exceed this number.
     ///
-    /// Stops large messages, and bytes of TLS without a message, from keeping the others waiting.
+    /// This limit stops large messages, and TLS records without a message, from keeping the other
+    /// connections waiting.
     pub turn_bytes: usize,
 
-    /// How many open connections are kept whole; default 1,024. The others, which were not active
-    /// for longest, are [dormant](tickwire::Dormant) while they are idle. A dormant connection
-    /// takes about an eighth of the memory, and about 0.1 µs to make whole again.
+    /// The number of open connections that stay whole while they are idle; default 1,024. Above
+    /// this number, the loop makes idle connections [dormant](tickwire::Dormant) that were not
+    /// active recently. A dormant connection uses about an eighth of the memory, and takes about
+    /// 0.1 µs to become whole again.
     pub max_whole: usize,
 
-    /// Whether to use io_uring (feature `io-uring`, Linux 6.1 and later); default `false`. Where the
-    /// kernel refuses it, because it is older or a sandbox forbids it, the loop uses epoll, and
-    /// [`uses_io_uring`](crate::Net::uses_io_uring) says so.
+    /// Whether to use io_uring (feature `io-uring`, Linux 6.1 and later); default `false`. If the
+    /// kernel is older, or a sandbox forbids io_uring, the loop uses epoll.
+    /// [`uses_io_uring`](crate::Net::uses_io_uring) tells which of the two is used.
     ///
-    /// The kernel then receives for many connections in one call, and sends for many in one. A
-    /// loop on io_uring stays in the thread that first ran it: in another one, it fails. Bytes
-    /// that arrived for a connection whose reading is paused take about 150 KiB of memory at most,
-    /// or 544 KiB if they came at once.
+    /// With io_uring, one call receives for many connections, and one call sends for many. A loop
+    /// on io_uring has to stay in the thread that ran it first; in another thread, running it
+    /// fails. For each paused connection, received bytes can use about 150 KiB of memory, or 544
+    /// KiB if they arrive in one burst.
     pub io_uring: bool,
 
-    // Do not name this field. It makes `..` necessary, so that a new field breaks no program.
+    // Do not name this field. It makes `..` necessary in each program, so that a new field breaks
+    // none.
     #[doc(hidden)]
     pub more: (),
 }
@@ -111,32 +118,34 @@ impl Default for Settings {
     }
 }
 
-/// What a loop has done so far, and what it has now. Counters never decrease, unless they say "now".
+/// What a loop has done so far, and what it has now. A value never decreases, unless its
+/// description says "now".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Connections open now, in both roles, those that are closing included.
+    /// Connections open now: accepted and dialed ones, and those that are closing.
     pub open: usize,
-    /// Accepted connections now, those in their handshake included.
+    /// Accepted connections that exist now, including those in their handshake.
     pub accepted_now: usize,
     /// Accepted connections in their opening handshake now.
     pub handshakes_now: usize,
     /// Bytes queued for sending now, as [`max_queued`](Settings::max_queued) counts them.
     pub queued: usize,
-    /// Connections accepted, those closed for a limit included.
+    /// Connections accepted, including those that a limit closed.
     pub accepted: u64,
-    /// Connections closed at once, for [`max_connections`](Settings::max_connections).
+    /// Connections closed at once because of [`max_connections`](Settings::max_connections).
     pub over_connections: u64,
-    /// Connections closed at once, for [`max_per_address`](Settings::max_per_address).
+    /// Connections closed at once because of [`max_per_address`](Settings::max_per_address).
     pub over_per_address: u64,
-    /// Handshakes ended for a newer one, for [`max_handshakes`](Settings::max_handshakes).
+    /// Connections closed in their handshake because of
+    /// [`max_handshakes`](Settings::max_handshakes).
     pub over_handshakes: u64,
-    /// Connections disconnected for [`max_queued`](Settings::max_queued).
+    /// Connections disconnected because of [`max_queued`](Settings::max_queued).
     pub over_queued: u64,
-    /// Accepted connections that did not become open, for other reasons than a limit: a fault of
-    /// TLS or HTTP, a deadline, an end of the stream, or the application's rejection.
+    /// Accepted connections whose opening handshake failed: because of an error in TLS or HTTP, a
+    /// deadline, the end of the stream, or a rejection by the application.
     pub handshakes_failed: u64,
-    /// Failed calls that accept a connection, for example because there were no descriptors left.
-    /// The loop tries again after 100 ms.
+    /// Calls that failed to accept a connection, for example because no file descriptor was left.
+    /// After such a failure, the loop tries again in 100 ms.
     pub accept_failed: u64,
 }

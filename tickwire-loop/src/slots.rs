@@ -1,12 +1,12 @@
-//! The places of connections, and the handles that name them.
+//! The slots of connections, and the handles that name connections.
 use crate::{dialing::Dialing, opening::Opening, system::System, wire::Wire};
 use std::{io, sync::Arc};
-use tickwire::{Config, Connection, Dormant, Time};
+use tickwire::{Config, Connection, Dormant, Sender, Time};
 use tickwire_parts::Outbox;
 
-/// Names a connection of one loop. It is small, and outlives the connection: a handle of a
-/// connection that is gone names nothing, even if its place was given to another. (A place would
-/// have to be given away 2³² times for that to fail.)
+/// Names a connection of one loop. A handle is small, and may be kept after the connection is gone.
+/// It then names nothing, even if another connection has the same slot. (This fails only after 2³²
+/// connections in the same slot.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Handle {
     pub(crate) at: u32,
@@ -16,38 +16,40 @@ pub struct Handle {
 /// An open connection while it is whole.
 pub(crate) struct Open {
     pub(crate) conn: Connection,
-    /// Why the stream failed, if it did. The connection first delivers what arrived before.
+    /// The error of the stream, if it failed. The connection first delivers what arrived before the
+    /// error.
     pub(crate) error: Option<io::Error>,
 }
 
 /// What a slot's connection is doing.
 pub(crate) enum Stage {
     Free,
-    /// It has its turn, which holds the rest of it.
+    /// It has its turn. The code of the turn owns it.
     Turn,
     Dialing(Box<Dialing>),
     Opening(Box<Opening>),
-    /// It is open, and the application is yet to be told: its request was deferred.
+    /// It is open, after a deferred request was accepted. `Event::Open` is not delivered yet.
     Accepted(Box<Open>),
     Open(Box<Open>),
-    /// It is open and idle, and in `dormant`.
+    /// It is open and idle. `Slot::dormant` has its state.
     Dormant,
-    /// The application rejected its request. Until this time its bytes are read and dropped.
+    /// Its request was rejected. Until this time the loop reads and drops its bytes.
     Rejected(Time),
-    /// It was disconnected for [`max_queued`](crate::Settings::max_queued). The application is yet
-    /// to be told.
+    /// It was disconnected because of [`max_queued`](crate::Settings::max_queued). `Event::Closed`
+    /// is not delivered yet.
     OverQueued,
 }
 
 pub(crate) struct Slot<T> {
     generation: u32,
     pub(crate) marks: Marks,
-    /// Its address at the door; `None` if it was dialed.
+    /// The place of the peer's address in `Addresses`; `None` if the connection was dialed.
     pub(crate) address: Option<u32>,
-    /// Its part of the loop's queued bytes.
+    /// The connection's part of the loop's queued bytes.
     pub(crate) queued: usize,
     pub(crate) stage: Stage,
-    /// Beside `stage`, which moves with each turn, and is small.
+    /// The state of a dormant connection. It is not in `stage`, because each turn moves `stage`,
+    /// which has to stay small.
     pub(crate) dormant: Option<Dormant>,
     pub(crate) wire: Option<Wire>,
     pub(crate) value: Option<T>,
@@ -55,44 +57,45 @@ pub(crate) struct Slot<T> {
     pub(crate) config: Option<Arc<Config>>,
 }
 
-/// Facts about a slot, each a bit.
+/// Facts about a slot and its connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Marks {
-    /// It is in the list of those that can go on.
+    /// The slot is in `Inner::ready`.
     pub(crate) ready: bool,
-    /// It is in the list of those that others sent to.
+    /// The slot is in `Inner::unwritten`.
     pub(crate) unwritten: bool,
-    /// It is in the ring of whole connections.
+    /// The slot is in `Inner::whole`.
     pub(crate) whole: bool,
-    /// It was active since the ring was last at it.
+    /// The connection was active since the hand of the ring last visited it.
     pub(crate) active: bool,
     /// The application paused reading.
     pub(crate) paused: bool,
-    /// A message was refused for want of room.
+    /// The connection or its outbox refused a message because it had no room, so `Event::Room` is
+    /// due once it has room.
     pub(crate) wants_room: bool,
-    /// Its last turn ended before it had read everything.
+    /// The last turn ended at a limit, before everything was read and delivered.
     pub(crate) unfinished: bool,
-    /// Everything that it had read was delivered in its last turn. So its next turn begins with a
-    /// read.
+    /// The last turn delivered everything that was read. So the next turn begins with a read.
     pub(crate) starved: bool,
-    /// It is counted as open.
+    /// `Counts::open` counts the connection.
     pub(crate) open: bool,
-    /// The application closed it while it was dialed.
+    /// The application closed the connection while it was being dialed.
     pub(crate) given_up: bool,
 }
 
 impl Marks {
-    /// The marks that stay when the connection goes, because the lists keep their entries.
+    /// Returns the marks that stay when the slot is freed, because the lists still have entries for
+    /// the slot.
     fn of_lists(self) -> Self {
         let Self { ready, unwritten, whole, .. } = self;
         Self { ready, unwritten, whole, ..Self::default() }
     }
 }
 
-/// The number of slots in a block. Blocks never move, so growing copies nothing.
+/// The number of slots in each vector of `blocks`. These vectors never grow, so a slot never moves.
 const BLOCK: usize = 256;
 
-/// The slots, by number. Freed ones are used first.
+/// The slots, by number. Freed slots are used first.
 pub(crate) struct Slots<T> {
     blocks: Vec<Vec<Slot<T>>>,
     free: Vec<u32>,
@@ -106,7 +109,7 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// Takes a slot. `None` if there are 2³¹ of them.
+    /// Takes a slot. `None` if all 2³¹ slots are in use.
     pub(crate) fn take(&mut self, stage: Stage) -> Option<Handle> {
         let at = match self.free.pop() {
             Some(at) => at,
@@ -138,7 +141,7 @@ impl<T> Slots<T> {
         Some(handle)
     }
 
-    /// Frees a slot. Its handle names nothing from here on.
+    /// Frees a slot. From then on its handle names nothing.
     pub(crate) fn free(&mut self, handle: Handle) -> Option<Freed<T>> {
         let slot = self.get_mut(handle)?;
         slot.generation = slot.generation.wrapping_add(1);
@@ -178,21 +181,21 @@ impl<T> Slots<T> {
         self.at_mut(handle.at).filter(|slot| slot.is_of(handle))
     }
 
-    /// The slot at `at` and its handle, though it may be free.
+    /// Returns the slot at `at`, which may be free, and its handle.
     #[inline]
     pub(crate) fn entry(&mut self, at: u32) -> Option<(Handle, &mut Slot<T>)> {
         let slot = self.at_mut(at)?;
         Some((Handle { at, generation: slot.generation }, slot))
     }
 
-    /// The handle of the connection at `at`, if there is one.
+    /// Returns the handle of the connection at `at`, if there is one.
     #[inline]
     pub(crate) fn handle(&self, at: u32) -> Option<Handle> {
         let slot = self.at(at).filter(|slot| !matches!(slot.stage, Stage::Free))?;
         Some(Handle { at, generation: slot.generation })
     }
 
-    /// All connections, in the order of their places.
+    /// Returns the handles of all connections, in the order of their slots.
     pub(crate) fn handles(&self) -> impl Iterator<Item = Handle> + '_ {
         (0..self.blocks.iter().map(Vec::len).sum::<usize>() as u32).filter_map(|at| self.handle(at))
     }
@@ -210,19 +213,31 @@ pub(crate) struct Freed<T> {
 }
 
 impl<T> Slot<T> {
-    /// Writes what the open connection has to send, from its outbox and its session of TLS too.
-    #[inline(always)] // a turn with nothing to write finds that out without a call
+    /// Writes what the open connection has to send, including its outbox and the ciphertext of its
+    /// TLS session.
+    #[inline(always)] // so a turn with nothing to write makes no call
     pub(crate) fn pump(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
         let Some(wire) = &mut self.wire else { return };
-        match &mut self.outbox {
-            None if wire.is_plain() && !conn.sender().has_outgoing() => {}
-            None => wire.write(system, conn),
-            Some(outbox) => empty(outbox, wire, system, conn, now),
+        let tx = conn.sender_mut();
+        let wrote = match &mut self.outbox {
+            None if wire.is_plain() && !tx.has_outgoing() => return,
+            None => wire.write(system, tx),
+            Some(outbox) => drain_outbox(outbox, wire, system, tx, now),
+        };
+        if !wrote {
+            wire.tell(conn);
         }
     }
 
-    /// Whether its open connection was not active, and nothing outside of the connection waits to
-    /// be sent. (The connection itself knows the rest.)
+    /// Whether [`Event::Room`](crate::Event::Room) is due: a message was refused, and now there is
+    /// room for it.
+    pub(crate) fn owes_room(&self, tx: &Sender) -> bool {
+        let has_room = || self.outbox.as_ref().map_or(tx.has_room(), |outbox| outbox.has_room());
+        self.marks.wants_room && !tx.is_closed() && has_room()
+    }
+
+    /// Whether the slot has an open connection, and nothing outside of this connection keeps it
+    /// from becoming dormant. (`into_dormant` checks the connection itself.)
     pub(crate) fn is_idle(&self) -> bool {
         let Marks { active, unwritten, paused, wants_room, unfinished, .. } = self.marks;
         !(active || unwritten || paused || wants_room || unfinished)
@@ -232,25 +247,26 @@ impl<T> Slot<T> {
 
     #[inline]
     fn is_of(&self, handle: Handle) -> bool {
-        // A place that is free has the next generation already, of which there is no handle yet.
+        // A free slot already has its next generation, for which no handle exists yet.
         self.generation == handle.generation
     }
 }
 
-/// Writes what the connection has to send, and then what its outbox has, as far as there is room.
-fn empty(
+/// Feeds the messages of the outbox to the connection and writes, until the outbox is empty or the
+/// stream accepts no more. Returns `false` if the stream accepts no more.
+pub(crate) fn drain_outbox(
     outbox: &mut Outbox,
     wire: &mut Wire,
     system: &mut System,
-    conn: &mut Connection,
+    tx: &mut Sender,
     now: Time,
-) {
+) -> bool {
     loop {
-        let _ = outbox.feed(now, conn.sender_mut()); // a closed connection takes no more
-        let fed = conn.sender().has_outgoing();
-        wire.write(system, conn);
-        if !fed || conn.sender().has_outgoing() {
-            return;
+        let _ = outbox.feed(now, tx); // a closed connection refuses messages
+        let fed = tx.has_outgoing();
+        let wrote = wire.write(system, tx);
+        if !fed || !wrote {
+            return wrote;
         }
     }
 }

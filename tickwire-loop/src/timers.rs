@@ -1,6 +1,6 @@
 //! The application's timers. Their deadlines are in the loop's heap.
 
-/// Names a timer, to cancel it. A timer that has come names nothing.
+/// Names a timer, so that you can cancel it. Once the timer has fired, it names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timer {
     at: u32,
@@ -9,13 +9,13 @@ pub struct Timer {
 
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    /// The generation of each place, and its number while it is armed.
+    /// For each place: its generation, and the application's number while its timer is set.
     places: Vec<(u32, Option<u64>)>,
     free: Vec<u32>,
 }
 
 impl Timers {
-    /// Takes a place. Returns the timer, and its id in the heap.
+    /// Makes a timer. Returns it, and its id in the heap of deadlines.
     pub(crate) fn set(&mut self, number: u64) -> (Timer, u32) {
         let at = self.free.pop().unwrap_or_else(|| {
             self.places.push((0, None));
@@ -29,8 +29,8 @@ impl Timers {
         (Timer { at, generation }, at << 1 | 1)
     }
 
-    /// Takes the number of a timer that has come, by its id in the heap.
-    pub(crate) fn come(&mut self, id: u32) -> Option<u64> {
+    /// Fires or cancels the timer with this id: frees its place, and returns its number.
+    pub(crate) fn take(&mut self, id: u32) -> Option<u64> {
         let at = id >> 1;
         let (generation, number) = self.places.get_mut(at as usize)?;
         let number = number.take()?;
@@ -39,10 +39,10 @@ impl Timers {
         Some(number)
     }
 
-    /// Cancels a timer. Returns its id in the heap, and its number.
+    /// Cancels a timer. Returns its id in the heap, and its number. `None` if it is no longer set.
     pub(crate) fn cancel(&mut self, timer: Timer) -> Option<(u32, u64)> {
         let &(generation, _) = self.places.get(timer.at as usize)?;
         let id = timer.at << 1 | 1;
-        (generation == timer.generation).then(|| self.come(id).map(|number| (id, number)))?
+        (generation == timer.generation).then(|| self.take(id).map(|number| (id, number)))?
     }
 }

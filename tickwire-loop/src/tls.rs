@@ -15,9 +15,9 @@ pub(crate) type Client = std::sync::Arc<ClientConfig>;
 /// A session, and the facts about it that the loop has to remember.
 pub(crate) struct Tls {
     pub(crate) session: Session,
-    /// There may be plaintext that was not read yet.
+    /// Whether the session may hold plaintext that was not read yet.
     pub(crate) holds: bool,
-    /// When the stream was last read, if that is noted.
+    /// The time of the last read from the stream, if read times are recorded.
     pub(crate) read_at: Option<Time>,
 }
 
@@ -26,7 +26,7 @@ impl Tls {
         Session::server(config.clone()).map(Self::new)
     }
 
-    /// A client's session; `None` for the configuration means the platform's roots.
+    /// Makes a client's session. If `config` is `None`, it trusts the platform's root certificates.
     pub(crate) fn client(
         config: Option<&Client>,
         request: &Request,

@@ -1,8 +1,8 @@
-//! The turn of an open connection: deliver, write, read, until its stream has no more or its share
-//! of the round is used.
+//! The turn of an open connection: deliver, write and read, until its stream has no more bytes, or
+//! until its share of the round is used up.
 //!
-//! The connection is out of its slot during its turn. So the handler may use the whole loop while
-//! a message is lent, and the loop knows the connection by its sender alone.
+//! During its turn the connection is not in its slot. So the handler can use the whole loop while a
+//! message is lent. `Net` reaches this connection only through its sender.
 use crate::{
     Event, Handle, Net,
     inner::{Handler, Inner},
@@ -21,9 +21,11 @@ enum Stop {
     Ended,
     /// The application has paused reading, or there is no room for replies.
     Held,
-    /// Enough replies wait that they are written before more are made.
+    /// The replies that wait have reached `cork_limit`, so they are written before more messages
+    /// are delivered.
     Cork,
-    /// So many messages were delivered that the others have their turns first.
+    /// The turn has delivered `turn_messages` messages, so other connections have their turns
+    /// first.
     Share,
     /// The application removed the connection.
     Removed,
@@ -43,7 +45,7 @@ impl<T> Inner<T> {
         let Some(slot) = self.slots.get_mut(handle) else { return };
         let was_unfinished = mem::take(&mut slot.marks.unfinished);
         let mut starved = mem::take(&mut slot.marks.starved);
-        if slot.marks.wants_room && open.conn.sender().has_room() {
+        if slot.owes_room(open.conn.sender()) {
             (slot.marks.wants_room, starved) = (false, false);
             let tx = open.conn.sender_mut();
             handler(&mut Net::in_turn(self, handle, tx, false), Event::Room(handle));
@@ -79,8 +81,8 @@ impl<T> Inner<T> {
             };
             if reads && wire.is_readable() {
                 if was_unfinished && conn.poll_timeout().is_some_and(|at| at <= self.now) {
-                    // Input that never pauses must not put off deadlines. All that was read has
-                    // been delivered here.
+                    // Input that never pauses must not put off deadlines. At this point all input
+                    // that was read has been delivered.
                     let _ = conn.handle_timeout(self.now);
                     slot.marks.starved = false; // `step` returns the error
                 }
@@ -96,10 +98,11 @@ impl<T> Inner<T> {
                     Ok(_) => {}
                     Err(error) if is_passing(&error) => {}
                     Err(error) => {
-                        // It ends receiving, after what arrived before.
+                        // The error ends receiving, but only after the bytes that arrived before
+                        // it.
                         rx.end_of_stream();
                         open.error.get_or_insert(error);
-                        let _ = wire.send(&mut self.system); // the alert of TLS
+                        let _ = wire.send(&mut self.system); // the TLS alert, if there is one
                     }
                 }
                 continue;
@@ -111,15 +114,13 @@ impl<T> Inner<T> {
             }
         };
         self.rest(handle, open, until);
-        if unfinished {
-            if let Some(slot) = self.slots.get_mut(handle) {
-                slot.marks.unfinished = true;
-            }
+        if unfinished && let Some(slot) = self.slots.get_mut(handle) {
+            slot.marks.unfinished = true;
             self.make_ready(handle.at);
         }
     }
 
-    /// Hands out what was received.
+    /// Delivers the received messages and control frames.
     fn deliver(
         &mut self,
         handle: Handle,
@@ -128,7 +129,7 @@ impl<T> Inner<T> {
         handler: &mut Handler<'_, T>,
     ) -> Stop {
         let mut delivered = false;
-        // What the application may change in a handler is looked at again only after a change.
+        // A handler may change the slot. So the slot is read again whenever `turn_changed` is set.
         'look: loop {
             self.turn_changed = false;
             let Some(slot) = self.slots.get(handle) else { return Stop::Removed };
@@ -139,8 +140,8 @@ impl<T> Inner<T> {
             let limit = |config: &Arc<Config>| config.cork_limit.min(config.high_water);
             let cork = slot.config.as_ref().map_or(0, limit);
             while !self.turn_changed {
-                // Before the first message nothing is gained by a write, unless there is no room.
-                // Below the limit for corking, there is room.
+                // Before the first message, a write gains nothing, so only a lack of room counts.
+                // Later, `cork` decides: it is at most `high_water`, so below it there is room.
                 let over = match delivered {
                     true => conn.sender().buffered_amount() >= cork,
                     false => is_full(conn),
@@ -173,9 +174,9 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Tells that a connection is open, and gives it its first turn.
+    /// Delivers `Event::Open`, and gives the connection its first turn.
     pub(crate) fn begin(&mut self, handle: Handle, open: Box<Open>, handler: &mut Handler<'_, T>) {
-        // It is in its slot meanwhile, so that the application can send to it.
+        // During the event the connection is in its slot, so that the handler can send to it.
         if let Some(slot) = self.slots.get_mut(handle) {
             slot.stage = Stage::Open(open);
         }
@@ -191,8 +192,8 @@ impl<T> Inner<T> {
     }
 }
 
-/// Whether there is no room for the reply to a message. A connection that is closing has none
-/// either, but an end to find out about.
+/// Whether the connection has no room for the reply to a message. A connection that is closing
+/// never counts as full, because its turn has to go on until the connection has ended.
 fn is_full(conn: &Connection) -> bool {
     !conn.sender().has_room() && !conn.sender().is_closed()
 }

@@ -1,9 +1,10 @@
-//! Which open connections are whole, and which are dormant.
+//! Decides which open connections are whole (complete in memory), and which are dormant.
 //!
-//! A ring holds the whole ones, and a hand goes round, as in the clock algorithm for pages of
-//! memory: a connection that was active since the last visit stays, and another one that is idle
-//! becomes dormant. The hand moves only when a connection needs memory. So a loop with fewer
-//! connections than the ring takes never makes one dormant.
+//! `Inner::whole` is a ring of the whole connections. A hand goes round the ring, as in the clock
+//! algorithm for pages of memory. A connection that was active since the hand's last visit stays
+//! whole. Otherwise it becomes dormant if it is idle. The hand moves only when a connection becomes
+//! whole and the ring is longer than `max_whole`. So a loop with at most `max_whole` connections
+//! makes none dormant.
 use crate::{
     inner::Inner,
     slots::{Handle, Open, Stage},
@@ -11,11 +12,12 @@ use crate::{
 use std::mem;
 use tickwire::Connection;
 
-/// How many connections the hand looks at for one that needs memory.
-const LOOKS: usize = 8;
+/// The most connections that the hand visits to find memory for one connection.
+const VISITS: usize = 8;
 
 impl<T> Inner<T> {
-    /// Puts a connection into the memory of one that becomes dormant, or into new memory.
+    /// Makes a connection whole. It gets the memory of a connection that becomes dormant, or new
+    /// memory.
     pub(crate) fn make_whole(&mut self, handle: Handle, mut conn: Connection) -> Box<Open> {
         if let Some(slot) = self.slots.get_mut(handle)
             && !mem::replace(&mut slot.marks.whole, true)
@@ -23,7 +25,7 @@ impl<T> Inner<T> {
             self.whole.push_back(handle.at);
         }
         if self.whole.len() > self.settings.max_whole {
-            for _ in 0..LOOKS {
+            for _ in 0..VISITS {
                 let Some(at) = self.whole.pop_front() else { break };
                 match self.replace(at, conn) {
                     Ok(open) => return open,
@@ -35,7 +37,8 @@ impl<T> Inner<T> {
     }
 
     /// Makes the connection at `at` dormant if it is idle and was not active, and puts `conn` into
-    /// its memory. Otherwise returns `conn`, and puts the slot back into the ring if it is in use.
+    /// its memory. Otherwise returns `conn`, and puts the slot back into the ring if its connection
+    /// is still whole.
     #[allow(clippy::result_large_err)] // boxing it would be the allocation that this avoids
     fn replace(&mut self, at: u32, conn: Connection) -> Result<Box<Open>, Connection> {
         let Some(slot) = self.slots.at_mut(at) else { return Err(conn) };
@@ -62,7 +65,7 @@ impl<T> Inner<T> {
                 slot.marks.active = false;
                 self.whole.push_back(at);
             }
-            // Its connection is gone: one place less is taken.
+            // The whole connection that had this slot is gone, so the slot leaves the ring.
             stage => {
                 slot.stage = stage;
                 slot.marks.whole = false;

@@ -7,26 +7,27 @@ use std::{
     io::{self, ErrorKind},
     time::Instant,
 };
-use tickwire::{Connection, Ending, Receiver, Time};
+use tickwire::{Connection, Ending, Receiver, Sender, Time};
 
-/// A stream that does not block. Notes are edges, so the wire remembers them until a call would
-/// block.
+/// A stream that does not block. A note reports a change only once, so the wire remembers it until
+/// a call would block.
 pub(crate) struct Wire {
     pub(crate) stream: Stream,
     pub(crate) tls: Option<Box<Tls>>,
     readable: bool,
     writable: bool,
-    /// The peer's end is shut, so no further note says that there is something to read.
+    /// The peer has shut its end, or the stream has failed. No further note reports that there is
+    /// something to read.
     shut: bool,
-    /// A write has failed for good.
+    /// A write has failed with another error than `WouldBlock`.
     broken: bool,
-    /// The times of its reads are noted.
+    /// Whether the times of reads are recorded.
     stamps: bool,
 }
 
 impl Wire {
-    /// A connected stream. `readable` makes the first turn try to read, without a note. `stamps`:
-    /// whether the times of its reads are noted.
+    /// Makes the wire of a connected stream. If `readable` is set, the first turn tries to read
+    /// without a note. `stamps`: whether the times of reads are recorded.
     pub(crate) fn new(stream: Stream, tls: Option<Box<Tls>>, readable: bool, stamps: bool) -> Self {
         Self { stream, tls, readable, writable: true, shut: false, broken: false, stamps }
     }
@@ -45,12 +46,13 @@ impl Wire {
         self.readable || self.tls.as_ref().is_some_and(|tls| tls.holds)
     }
 
-    /// Reads into a connection's receiver. `spent` grows by the bytes that the stream gave. The
-    /// times of reads count from `epoch`.
+    /// Reads into a connection's receiver. Adds the number of bytes that the stream gave to
+    /// `spent`. The times of reads count from `epoch`.
     ///
     /// # Errors
     ///
-    /// `Interrupted` if the stream gave bytes, but no plaintext yet. `WouldBlock` if it gave none.
+    /// `Interrupted` if the stream gave bytes, but these give no plaintext yet. `WouldBlock` if the
+    /// stream gave no bytes.
     #[inline]
     pub(crate) fn receive(
         &mut self,
@@ -78,7 +80,8 @@ impl Wire {
         self.count(read, spent)
     }
 
-    /// Reads plaintext of an opening handshake into a slice, as [`receive`](Self::receive).
+    /// Reads plaintext of an opening handshake into a slice. The rest is as in
+    /// [`receive`](Self::receive).
     pub(crate) fn read(
         &mut self,
         system: &mut System,
@@ -95,7 +98,7 @@ impl Wire {
         self.count(read, spent)
     }
 
-    /// Opens records of TLS. `stamps`: the epoch, if the time of the read is noted.
+    /// Reads and opens TLS records. `stamps`: the epoch, if the time of the read is recorded.
     fn open(
         &mut self,
         system: &mut System,
@@ -122,11 +125,11 @@ impl Wire {
                 return Err(error);
             }
         }
-        // The first bytes of a record are no plaintext yet. The turn counts them, and comes back.
+        // Part of a record gives no plaintext yet. The turn counts its bytes, and then calls again.
         tls.read(to)?.ok_or_else(|| ErrorKind::Interrupted.into())
     }
 
-    /// Notes what a read tells about the stream.
+    /// Counts the bytes of a read in `spent`, and updates `readable`.
     #[inline]
     fn count(&mut self, read: io::Result<(usize, bool)>, spent: &mut usize) -> io::Result<usize> {
         match read {
@@ -142,7 +145,7 @@ impl Wire {
         }
     }
 
-    /// Reads and drops what comes, once.
+    /// Reads once, and drops the bytes.
     pub(crate) fn discard(&mut self, system: &mut System) -> io::Result<usize> {
         if !self.readable {
             return Err(ErrorKind::WouldBlock.into());
@@ -151,50 +154,46 @@ impl Wire {
         self.count(read, &mut 0)
     }
 
-    /// Writes what the connection has to send, as far as the stream takes it.
+    /// Writes what a connection has to send. Returns `false` if the stream accepts no more: then
+    /// [`tell`](Self::tell) the connection.
     #[inline]
-    pub(crate) fn write(&mut self, system: &mut System, conn: &mut Connection) {
+    pub(crate) fn write(&mut self, system: &mut System, tx: &mut Sender) -> bool {
         if self.tls.is_some() {
-            return self.write_sealed(system, conn);
+            return self.write_sealed(system, tx);
         }
-        if self.writable {
-            match system.write(&mut self.stream, &mut conn.sender_mut().outgoing()) {
-                Ok(()) => return,
-                Err(error) => self.refused(&error),
-            }
+        let wrote = self.writable.then(|| system.write(&mut self.stream, &mut tx.outgoing()));
+        if let Some(Err(error)) = &wrote {
+            self.refused(error);
         }
-        self.tell(conn);
+        matches!(wrote, Some(Ok(())))
     }
 
-    fn write_sealed(&mut self, system: &mut System, conn: &mut Connection) {
+    fn write_sealed(&mut self, system: &mut System, tx: &mut Sender) -> bool {
         loop {
             let sent = self.send(system);
-            let Some(tls) = &mut self.tls else { return };
-            conn.sender_mut().set_unflushed(tls.outgoing().len());
-            if sent.is_err() {
-                return self.tell(conn);
+            let Some(tls) = &mut self.tls else { return true };
+            tx.set_unflushed(tls.outgoing().len());
+            if sent.is_err() || !tx.has_outgoing() {
+                return sent.is_ok();
             }
-            if !conn.sender().has_outgoing() {
-                return;
-            }
-            // Only what the stream is ready to take is sealed. So the rest keeps its order, and
-            // its limit.
-            match tls.seal(&mut conn.sender_mut().outgoing()) {
-                Ok(0) if !tls.has_outgoing() => return self.tell(conn),
+            // Seal more only after all ciphertext is written. Until then the rest stays in the
+            // connection, where control frames can overtake and `high_water` holds.
+            match tls.seal(&mut tx.outgoing()) {
+                Ok(0) if !tls.has_outgoing() => return false,
                 Ok(_) => {}
                 Err(_) => {
                     self.broken = true;
-                    let _ = self.send(system); // the alert
-                    return self.tell(conn);
+                    let _ = self.send(system); // the TLS alert
+                    return false;
                 }
             }
         }
     }
 
-    /// Tells the connection that the stream takes nothing.
-    fn tell(&mut self, conn: &mut Connection) {
+    /// Tells the connection that the stream refused bytes: for now, or for good.
+    pub(crate) fn tell(&self, conn: &mut Connection) {
         match self.broken {
-            true => conn.write_failed(), // what can still be read may say why
+            true => conn.write_failed(), // reading goes on: the peer may say why
             false => conn.write_blocked(),
         }
     }
@@ -204,11 +203,11 @@ impl Wire {
         self.broken |= error.kind() != ErrorKind::WouldBlock;
     }
 
-    /// Writes the session's ciphertext.
+    /// Writes the ciphertext of the TLS session.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if the stream takes no more for now.
+    /// `WouldBlock` if the stream accepts no more for now; otherwise the stream's error.
     pub(crate) fn send(&mut self, system: &mut System) -> io::Result<()> {
         let Some(tls) = &mut self.tls else { return Ok(()) };
         while tls.has_outgoing() {
@@ -227,8 +226,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Writes bytes of an opening handshake. Returns how many were taken: none before the handshake
-    /// of TLS is done.
+    /// Writes bytes of an opening handshake. Returns the number of bytes accepted; 0 before the TLS
+    /// handshake is done.
     pub(crate) fn say(&mut self, system: &mut System, text: &[u8]) -> io::Result<usize> {
         let said = match &mut self.tls {
             Some(tls) => tls.seal_text(text),
@@ -250,30 +249,32 @@ impl Wire {
         }
     }
 
-    /// Writes a last text, and shuts the stream. The text is short and the first that is written,
-    /// so the stream has room for it.
+    /// Writes the response to a rejected request, and shuts the stream for writing. Does not wait
+    /// for room: the stream has written almost nothing before, so it should have room for this
+    /// text.
     pub(crate) fn say_last(&mut self, system: &mut System, text: &[u8]) {
         let _ = self.say(system, text);
         let _ = self.shut_down(system);
     }
 
-    /// Shuts the stream for writing. Returns `false` if it takes no close_notify yet.
+    /// Shuts the stream for writing. Returns `false` if the stream does not accept the close_notify
+    /// of TLS, or cannot be shut, for now.
     fn shut_down(&mut self, system: &mut System) -> bool {
         if let Some(tls) = &mut self.tls {
             tls.close();
             if self.send(system).is_err_and(|error| is_passing(&error)) {
                 return false;
             }
-            self.tls = None; // what comes now is dropped
+            self.tls = None; // input from now on is only discarded
         }
         match system.shut_down(&mut self.stream) {
-            Err(error) => !is_passing(&error), // it fails if the peer is gone
+            Err(error) => !is_passing(&error), // other errors: the peer is gone
             Ok(()) => true,
         }
     }
 
-    /// Does what a connection that is over wants done. Returns whether its stream is still to be
-    /// read, and `None` if all is done.
+    /// Takes the next action for a connection whose receiving has ended (see [`Ending`]). Returns
+    /// whether the stream has to be read further. `None` if nothing is left to do.
     pub(crate) fn end(&mut self, system: &mut System, conn: &mut Connection) -> Option<bool> {
         if conn.ending() == Ending::ShutDown {
             match self.shut_down(system) {

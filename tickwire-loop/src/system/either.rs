@@ -26,8 +26,8 @@ pub(crate) enum Listener {
     Uring(uring::Listener),
 }
 
-/// Calls that go to the back end: those that make a stream or a listener, those about one, and
-/// those about neither.
+/// Forwards calls to the back end. `make`: calls that make a stream or a listener. `of`: calls on a
+/// stream or a listener. `all`: other calls.
 macro_rules! forward {
     ($(make $kind:ident: $make:ident($($a:ident: $a_type:ty),*);)*
      $(of $of:ident: $call:ident($first:ty $(, $b:ident: $b_type:ty)*) -> $out:ty, $none:expr;)*
@@ -77,7 +77,7 @@ forward! {
 }
 
 impl System {
-    /// `io_uring`: whether to use it. Where the kernel refuses, mio is used.
+    /// `io_uring`: whether to use it. If the kernel refuses io_uring, mio is used.
     pub(crate) fn new(io_uring: bool) -> io::Result<(Self, Waker)> {
         match io_uring {
             true => Self::or_mio(uring::Uring::new()),
@@ -85,7 +85,7 @@ impl System {
         }
     }
 
-    /// The io_uring that was made, or mio.
+    /// Returns the io_uring back end if it was made, and mio otherwise.
     fn or_mio(made: io::Result<(uring::Uring, Waker)>) -> io::Result<(Self, Waker)> {
         match made {
             Ok((system, waker)) => Ok((Self::Uring(Box::new(system)), waker)),
@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn a_kernel_that_refuses_io_uring_has_mio() {
-        // As seccomp says it, an old kernel, and one that lacks an opcode.
+        // The errors of a sandbox (EPERM), an old kernel (EINVAL), and one without io_uring
+        // (ENOSYS).
         for code in [1, 22, 38] {
             let (system, _) = System::or_mio(Err(io::Error::from_raw_os_error(code))).unwrap();
             assert!(!system.is_io_uring());

@@ -14,10 +14,10 @@ use std::{
 };
 use tickwire::{Arrival, Outgoing, Receiver, Timestamped};
 
-/// The number of events that one wait returns at most.
+/// The most events that one wait returns.
 const EVENTS: usize = 1024;
-/// The number of pieces that one write takes. A piece is a shared payload, or what lies between
-/// two of them.
+/// The most pieces that one call writes. A piece is a shared payload, or the bytes between two
+/// shared payloads.
 const PIECES: usize = 16;
 
 /// Waits for all sockets, and makes the calls on them.
@@ -31,7 +31,8 @@ pub(crate) struct Mio {
 /// A TCP stream that does not block.
 pub(crate) enum Stream {
     Plain(TcpStream),
-    /// Its reads tell when the bytes arrived. Boxed, because few programs ask for that.
+    /// A stream whose reads also tell when the bytes arrived. Boxed to keep `Stream` small, because
+    /// few programs use it.
     Stamped(Box<Timestamped<TcpStream>>),
 }
 
@@ -41,7 +42,7 @@ pub(crate) struct Listener(TcpListener);
 impl Token {
     const WAKER: usize = usize::MAX;
 
-    /// Slots are even numbers, doors odd ones.
+    /// Slots have even numbers, doors odd numbers.
     fn number(self) -> mio::Token {
         mio::Token(match self {
             Self::Slot(at) => (at as usize) << 1,
@@ -104,7 +105,7 @@ impl Mio {
 
     /// Closes a listener.
     pub(crate) fn stop_listening(&mut self, listener: Listener) {
-        drop(listener); // this leaves the poll too
+        drop(listener); // this also removes it from the poll
     }
 
     /// Registers an accepted stream. `stamps`: whether its reads tell the time of arrival.
@@ -126,7 +127,8 @@ impl Mio {
         })
     }
 
-    /// Begins to connect. A note says when [`is_connected`](Self::is_connected) has changed.
+    /// Begins to connect. A note reports when the result of [`is_connected`](Self::is_connected)
+    /// has changed.
     pub(crate) fn connect(
         &mut self,
         socket: Socket,
@@ -153,7 +155,7 @@ impl Mio {
         match tcp.peer_addr() {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
-            // macOS and Windows say this of a socket that is connecting.
+            // macOS and Windows return this error while a socket is connecting.
             Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(false),
             Err(error) => Err(error),
         }
@@ -165,15 +167,15 @@ impl Mio {
 
     // Waiting.
 
-    /// Waits until a socket can go on, a thread wakes the loop, or `timeout` is over. Adds the
+    /// Waits until a socket is ready, a thread wakes the loop, or `timeout` is over. Adds the
     /// changes to `notes`.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
         notes: &mut Vec<Note>,
     ) -> io::Result<()> {
-        self.fault("wait")?;
-        match self.poll.poll(&mut self.events, timeout) {
+        let waited = self.fault("wait");
+        match waited.and_then(|()| self.poll.poll(&mut self.events, timeout)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             waited => waited?,
         }
@@ -186,15 +188,16 @@ impl Mio {
         Ok(())
     }
 
-    /// Hands all that was written to the system, which happens at once here.
+    /// Passes all written bytes on to the operating system. Does nothing here, because each write
+    /// has done so already.
     pub(crate) fn submit(&mut self) -> io::Result<()> {
         Ok(())
     }
 
     // Bytes.
 
-    /// Reads into a slice: bytes of TLS, and of opening handshakes. Returns the number of bytes,
-    /// and whether the stream has no more for now.
+    /// Reads TLS records, or bytes of an opening handshake, into a slice. Returns the number of
+    /// bytes, and whether the stream has no more for now.
     #[inline]
     pub(crate) fn read(&mut self, stream: &mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)> {
         self.fault("read")?;
@@ -205,7 +208,7 @@ impl Mio {
         Ok((n, is_drained(n, to.len())))
     }
 
-    /// When the bytes of the last read arrived, if the stream tells.
+    /// Returns when the bytes of the last read arrived, if the stream records that.
     pub(crate) fn arrived(&self, stream: &Stream) -> Option<Arrival> {
         match stream {
             Stream::Plain(_) => None,
@@ -213,8 +216,8 @@ impl Mio {
         }
     }
 
-    /// Reads into a connection's receiver, as [`read`](Self::read). At the end of the stream it
-    /// returns 0, and the caller reports it.
+    /// Reads into a connection's receiver, and otherwise does what [`read`](Self::read) does.
+    /// Returns 0 at the end of the stream, which the caller reports to the receiver.
     #[inline]
     pub(crate) fn receive(
         &mut self,
@@ -226,7 +229,8 @@ impl Mio {
         Ok(read)
     }
 
-    /// Writes as much as the stream takes, and advances `out`. Returns whether that was all.
+    /// Writes as much as the stream accepts, and advances `out`. Returns an error, such as
+    /// `WouldBlock`, if bytes are left.
     #[inline]
     pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut Outgoing<'_>) -> io::Result<()> {
         while out.has_remaining() {
@@ -244,7 +248,7 @@ impl Mio {
         Ok(())
     }
 
-    /// Writes one slice: records of TLS, and texts of opening handshakes.
+    /// Writes one slice of TLS records, or of an opening handshake.
     pub(crate) fn write_slice(&mut self, stream: &mut Stream, from: &[u8]) -> io::Result<usize> {
         self.fault("write")?;
         match stream.write_to(from) {
@@ -261,7 +265,7 @@ impl Mio {
 
     /// Closes a stream at once.
     pub(crate) fn close(&mut self, stream: Stream) {
-        drop(stream); // this leaves the poll too
+        drop(stream); // this also removes it from the poll
     }
 
     #[cfg(test)]
@@ -313,13 +317,14 @@ impl Stream {
     }
 }
 
-/// Whether a read of `n` bytes into a room of `most` took everything. Then a note announces the
-/// next bytes. On Windows mio sends a note only after a read that would have blocked.
+/// Whether a read of `n` bytes, with room for `most`, has emptied the socket. If it has, a note
+/// reports the next bytes. On Windows this is never assumed, because mio sends a note only after a
+/// read that returned `WouldBlock`.
 fn is_drained(n: usize, most: usize) -> bool {
     cfg!(not(windows)) && n < most
 }
 
-/// Whether a connect goes on without us. Windows says `WOULDBLOCK`.
+/// Whether the connect is still under way. Windows returns `WOULDBLOCK` for that.
 fn is_under_way(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INPROGRESS | Errno::WOULDBLOCK))
 }

@@ -1,16 +1,17 @@
 //! What the loop asks of the operating system: sockets that do not block, and one wait for all of
 //! them.
 //!
-//! The loop knows readiness. A stream is readable or writable until a call returns `WouldBlock`;
-//! a [`Note`] says when the stream can go on. Two calls allow for a kernel that reads by itself:
+//! The loop works with readiness. A stream counts as readable or writable until a call returns
+//! `WouldBlock`; a [`Note`] then reports when the stream is ready again. Two calls also suit a
+//! kernel that reads and writes by itself, as io_uring does:
 //!
 //! - [`receive`](mio::Mio::receive) takes the connection's `Receiver`, not a slice. So a back end
-//!   that has the bytes in a buffer already can lend that buffer.
-//! - [`write`](mio::Mio::write) takes the bytes, but need not have sent them. A back end that keeps
-//!   them says `WouldBlock` to [`shut_down`](mio::Mio::shut_down) until they are sent.
+//!   that already has the bytes in a buffer can lend this buffer to the receiver.
+//! - [`write`](mio::Mio::write) may accept bytes and send them later. While a back end still keeps
+//!   such bytes, [`shut_down`](mio::Mio::shut_down) returns `WouldBlock`.
 //!
 //! A back end is one type with the methods of [`mio::Mio`]. Nothing above this module is generic
-//! over it, or knows which one is in use.
+//! over the back end, or knows which back end is in use.
 #[cfg(all(feature = "io-uring", target_os = "linux"))]
 mod either;
 pub(crate) mod mio;
@@ -24,8 +25,8 @@ pub(crate) use self::either::{Listener, Stream, System};
 pub(crate) use self::mio::{Listener, Mio as System, Stream};
 pub use self::waker::Waker;
 
-/// Names a slot, a listener or the waker in a [`Note`]. The owner of a token may change between
-/// the event and its note, so a note is only a hint: the call that it asks for may still block.
+/// Names a slot, a listener or the waker in a [`Note`]. A slot may get another owner between an
+/// event and its note. So a note is only a hint: the next call may still return `WouldBlock`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Token {
     Slot(u32),
@@ -34,7 +35,7 @@ pub(crate) enum Token {
     Waker,
 }
 
-/// A change of a stream or a listener.
+/// A change that a wait reports: a stream or a listener is ready, or a thread called the waker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
     pub(crate) token: Token,

@@ -1,11 +1,11 @@
 //! The back end over io_uring (Linux 6.1 and later).
 //!
-//! The kernel receives by itself, into buffers that it picks when bytes arrive. They wait here
-//! until the connection has its turn. What is short is copied, and sent by the call that waits,
-//! together with what others send. What is long is sent at once.
+//! The kernel receives by itself, into buffers that it picks when bytes arrive. The filled buffers
+//! wait here until the connection has its turn. Short output is copied. The call that waits sends
+//! the copies of all connections together. Long output is sent at once.
 //!
 //! A socket has a place from its registration until the last completion of its requests. So a
-//! stream that is closed keeps its descriptor until the kernel is done with it.
+//! closed stream keeps its descriptor until the kernel is done with it.
 mod bytes;
 mod filled;
 mod ring;
@@ -31,16 +31,16 @@ use std::{
 };
 use tickwire::Timestamped;
 
-/// Longer pieces are sent at once, while they are in the processor's cache. Their copy would cost
-/// more than a call.
+/// The most bytes of output that are copied. Longer output is sent at once, while it is in the
+/// processor's cache: a copy would cost more than a system call.
 const SHORT: usize = 4 << 10;
-/// The number of copies that may be under way. Above it, short pieces too are sent at once.
+/// The most copies that may be under way. Above this number, short output is also sent at once.
 const COPIES: usize = 256;
-/// The number of pieces that one send takes.
+/// The most pieces that one call sends.
 const PIECES: usize = 16;
-/// The bytes that may wait in one place. Then the kernel stops receiving for it.
+/// Once more bytes than this wait in a place, the kernel has to stop receiving for it.
 const MOST_FILLED: usize = 64 << 10;
-/// How often closing a listener waits for the kernel, each time for a millisecond.
+/// The most times that closing a listener waits for the kernel, each time for at most 1 ms.
 const CLOSE_WAITS: usize = 100;
 
 /// Waits for all sockets, and makes the calls on them.
@@ -48,11 +48,12 @@ pub(crate) struct Uring {
     ring: Ring,
     places: Vec<Place>,
     free: Vec<u32>,
-    /// Notes of waits that were made to close something.
+    /// Notes from the waits of `stop_listening`, for the next `wait`.
     notes: Vec<Note>,
     batch: Vec<Completion>,
-    /// Buffers to send from, and how many are in use.
+    /// Unused buffers to send from.
     outputs: Vec<Vec<u8>>,
+    /// The number of buffers that are being sent from.
     copies: usize,
     #[cfg(test)]
     faults: crate::tests::faults::Faults,
@@ -75,33 +76,34 @@ enum Held {
     Eventfd(#[expect(dead_code)] Arc<OwnedFd>),
     /// A listener with the connections that the kernel accepted.
     Listener(Box<(TcpListener, VecDeque<io::Result<TcpStream>>)>),
-    /// It blocks, because the kernel does not wait for one that does not.
+    /// A socket in blocking mode, because in nonblocking mode the kernel would not wait for bytes.
     Plain(TcpStream),
-    /// Its reads tell when the bytes arrived, so it reads and writes by itself.
+    /// A stream whose reads also tell when the bytes arrived. The loop reads and writes it by
+    /// direct calls, not through the ring.
     Stamped(Box<Timestamped<TcpStream>>),
 }
 
-/// A socket, and what the kernel is asked for it.
+/// A socket, and its requests to the kernel.
 #[derive(Default)]
 struct Place {
     token: Token,
     /// Owns `fd`.
     held: Held,
     fd: RawFd,
-    /// A bit for each request under way, by the number of [`Of`].
+    /// A bit for each kind of request ([`Of`]), set while a request of this kind is under way.
     asked: u8,
-    /// The number of requests under way. The place is free when it is closed and this is zero.
+    /// The number of requests under way. A closed place is free once this is zero.
     requests: u8,
-    /// The owner is gone.
+    /// Whether the owner is gone.
     closed: bool,
-    /// Receiving is being cancelled.
+    /// Whether receiving is being cancelled.
     stopping: bool,
-    /// A write was refused: a note is due when there is room.
+    /// Whether a write was refused, so that a note is due when there is room.
     blocked: bool,
-    /// To be shut for writing after the send under way.
+    /// Whether to shut the stream for writing after the send that is under way.
     shuts: bool,
     received: Filled,
-    /// Nothing more will be received: 0 at the end of the stream, or the error code.
+    /// Set when nothing more will be received: 0 for the end of the stream, or the error code.
     end: Option<i32>,
     /// The error code of a send that failed.
     failed: Option<i32>,
@@ -129,7 +131,7 @@ impl Place {
 impl Uring {
     /// # Errors
     ///
-    /// If the kernel has no io_uring for this process, or one that is too old.
+    /// If the kernel forbids io_uring to this process, or is too old.
     pub(crate) fn new() -> io::Result<(Self, Waker)> {
         let ring = Ring::new()?;
         let eventfd = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
@@ -174,14 +176,16 @@ impl Uring {
                 Ok((stream, peer))
             }
             None => {
-                // It ended with an error, or for want of room for its completion.
+                // Ask again: the request may have ended with an error, or because its completion
+                // had no room.
                 self.ask(from.at, Of::Accept);
                 Err(ErrorKind::WouldBlock.into())
             }
         }
     }
 
-    /// Closes a listener. Its port is free when this returns, if the ring runs in this thread.
+    /// Closes a listener. If the ring runs in this thread, waits until the port is free, but at
+    /// most 100 ms (`CLOSE_WAITS`).
     pub(crate) fn stop_listening(&mut self, listener: Listener) {
         let Some(place) = self.places.get_mut(listener.at as usize) else { return };
         place.closed = true;
@@ -225,7 +229,8 @@ impl Uring {
         Ok(self.take(token, fd, held))
     }
 
-    /// Begins to connect. A note says when [`is_connected`](Self::is_connected) has changed.
+    /// Begins to connect. A note reports when the result of [`is_connected`](Self::is_connected)
+    /// has changed.
     pub(crate) fn connect(
         &mut self,
         socket: Socket,
@@ -272,7 +277,7 @@ impl Uring {
 
     // Waiting.
 
-    /// Waits until a socket can go on, a thread wakes the loop, or `timeout` is over. Adds the
+    /// Waits until a socket is ready, a thread wakes the loop, or `timeout` is over. Adds the
     /// changes to `notes`.
     pub(crate) fn wait(
         &mut self,
@@ -290,12 +295,13 @@ impl Uring {
         Ok(())
     }
 
-    /// Hands all that was written to the system. Otherwise the next wait does that.
+    /// Passes all written bytes on to the operating system now. Without this call, the next wait
+    /// does that.
     pub(crate) fn submit(&mut self) -> io::Result<()> {
         self.ring.submit()
     }
 
-    /// Works off the completions.
+    /// Processes the completions that have arrived.
     fn work_off(&mut self, notes: &mut Vec<Note>) {
         let mut batch = mem::take(&mut self.batch);
         self.ring.complete(&mut batch);
@@ -375,7 +381,8 @@ impl Uring {
         }
     }
 
-    /// Receives, unless that is under way, has ended, or the place has enough.
+    /// Asks the kernel to receive, unless it does so already, the stream has ended, or enough bytes
+    /// wait in the place.
     fn go_on(&mut self, at: u32) {
         let Some(place) = self.places.get(at as usize) else { return };
         if place.closed || place.end.is_some() || place.received.bytes() > MOST_FILLED {
@@ -389,7 +396,7 @@ impl Uring {
         }
     }
 
-    /// Asks the kernel, unless that is under way.
+    /// Makes the request `of`, unless it is under way.
     fn ask(&mut self, at: u32, of: Of) {
         const IN: u32 = PollFlags::IN.bits() as u32 | PollFlags::RDHUP.bits() as u32;
         const OUT: u32 = PollFlags::OUT.bits() as u32;

@@ -1,4 +1,4 @@
-//! [`Waker`]: what ends a wait from another thread.
+//! [`Waker`]: ends the loop's wait from another thread.
 use std::{
     io,
     sync::{
@@ -9,7 +9,7 @@ use std::{
 
 /// Ends the loop's wait from any thread.
 ///
-/// It carries nothing. Messages for the loop go through a channel of your own, for example
+/// A waker carries no data. Send messages to the loop through a channel of your own, for example
 /// [`std::sync::mpsc`]. Several loops exchange messages in the same way.
 #[derive(Clone, Debug)]
 pub struct Waker(Arc<Bell>);
@@ -38,31 +38,33 @@ impl Waker {
         Self(Arc::new(Bell { rope: Rope::Eventfd(fd), asked: AtomicBool::new(false) }))
     }
 
-    /// Makes the loop deliver [`Event::Woken`](crate::Event::Woken) soon. Several calls before
-    /// that are one event, and one call of the system. The commands themselves go through a
-    /// channel of your own: send first, then wake.
+    /// Makes the loop deliver [`Event::Woken`](crate::Event::Woken) soon. Several calls before this
+    /// event cause only one event and one system call. First send your message through a channel,
+    /// then call `wake`.
+    ///
+    /// `Ok` does not mean that the loop still exists. Only the channel tells: its receiver is gone.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// If the operating system refuses it.
     pub fn wake(&self) -> io::Result<()> {
         if self.0.asked.swap(true, Ordering::AcqRel) {
-            return Ok(()); // the call that set it wakes the loop
+            return Ok(()); // the call that set `asked` wakes the loop
         }
         self.wake_quietly().inspect_err(|_| self.0.asked.store(false, Ordering::Release))
     }
 
-    /// Ends the wait without an event for the application.
+    /// Ends the wait without `Event::Woken`.
     pub(crate) fn wake_quietly(&self) -> io::Result<()> {
         match &self.0.rope {
             Rope::Mio(waker) => waker.wake(),
-            // Nobody reads the number, and 2⁶⁴ calls do not happen.
+            // Nobody reads this counter. It could overflow only after 2⁶⁴ calls.
             #[cfg(all(feature = "io-uring", target_os = "linux"))]
             Rope::Eventfd(fd) => Ok(rustix::io::write(fd, &1_u64.to_ne_bytes()).map(drop)?),
         }
     }
 
-    /// Whether `Event::Woken` is due. It is not due again until the next `wake`.
+    /// Returns whether `Event::Woken` is due, and clears this mark until the next `wake`.
     pub(crate) fn take_asked(&self) -> bool {
         self.0.asked.swap(false, Ordering::AcqRel)
     }

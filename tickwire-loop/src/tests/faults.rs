@@ -1,4 +1,4 @@
-//! Faults of the system, for tests: each call of the back end asks here first.
+//! Faults of the operating system, for tests. Each call of a back end first calls [`Faults::at`].
 use std::{
     collections::BTreeMap,
     io::{self, ErrorKind},
@@ -11,23 +11,23 @@ use std::{
 pub(crate) struct Faults {
     planned: Vec<(&'static str, u64, ErrorKind)>,
     made: BTreeMap<&'static str, u64>,
-    /// The call that takes this time.
+    /// A slow call, and the time that it takes.
     slow: Option<(&'static str, Duration)>,
 }
 
 impl Faults {
-    /// Lets the `nth` call from now on fail, counted from 0.
+    /// Makes one call fail: `nth` is the number of calls before it, counted from now.
     pub(crate) fn plan(&mut self, call: &'static str, nth: u64, kind: ErrorKind) {
         let made = self.made.get(call).copied().unwrap_or_default();
         self.planned.push((call, made + nth, kind));
     }
 
-    /// Lets each call from now on take so long.
+    /// Makes each call from now on take this time.
     pub(crate) fn slow(&mut self, call: &'static str, time: Duration) {
         self.slow = Some((call, time));
     }
 
-    /// The calls made so far.
+    /// Returns the number of calls made so far.
     pub(crate) fn made(&self, call: &str) -> u64 {
         self.made.get(call).copied().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! A fault at each call of the system, and the number of calls.
+//! Tests that make calls to the operating system fail, or count these calls.
 pub(crate) mod faults;
 mod stamps;
 
@@ -34,7 +34,7 @@ impl Server {
         Self { net, address, opened: Vec::new(), ends: Vec::new() }
     }
 
-    /// Runs rounds until this is so.
+    /// Runs rounds until `so` returns `true`.
     fn until(&mut self, so: impl Fn(&mut Self) -> bool) {
         let began = Instant::now();
         while !so(self) {
@@ -66,7 +66,7 @@ impl Server {
         self.net.inner.system.faults().made(call)
     }
 
-    /// A peer whose handshake is done.
+    /// Connects a peer, and completes its opening handshake.
     fn peer(&mut self) -> TcpStream {
         let mut peer = TcpStream::connect(self.address).unwrap();
         peer.set_read_timeout(Some(LONG)).unwrap();
@@ -128,6 +128,19 @@ fn what_others_are_sent_in_a_round_costs_each_of_them_one_write() {
 }
 
 #[test]
+fn what_is_sent_between_rounds_does_not_wait_for_an_event() {
+    let mut server = server();
+    let mut peer = server.peer();
+    (0..5).for_each(|_| assert!(server.round().unwrap())); // no note is left
+    let handle = server.opened[0];
+    server.net.net().send(handle, "hello").unwrap();
+    let began = Instant::now();
+    server.net.turn(LONG, |_, _| {}).unwrap();
+    assert!(began.elapsed() < LONG);
+    peer.read_exact(&mut [0; 7]).unwrap();
+}
+
+#[test]
 fn an_accept_that_fails_is_tried_again() {
     for kind in [ErrorKind::OutOfMemory, ErrorKind::ConnectionAborted, ErrorKind::Interrupted] {
         let mut server = server();
@@ -152,7 +165,7 @@ fn a_stream_that_cannot_be_registered_is_dropped_and_its_place_is_free() {
     server.echoes(&mut peer);
 }
 
-/// The call fails during the opening handshake, or in the middle of messages.
+/// The call fails in two places: during an opening handshake, and while messages are exchanged.
 #[test]
 fn a_read_or_a_write_that_fails_ends_this_connection_alone() {
     for call in ["read", "write"] {
@@ -186,19 +199,12 @@ fn a_read_or_a_write_that_fails_ends_this_connection_alone() {
     }
 }
 
-/// Interrupted and blocked calls are tried again, the latter when a note says so.
 #[test]
-fn passing_faults_lose_nothing() {
-    for (call, kind) in [
-        ("read", ErrorKind::Interrupted),
-        ("write", ErrorKind::Interrupted),
-        ("wait", ErrorKind::Interrupted),
-    ] {
+fn an_interrupted_call_loses_nothing() {
+    for call in ["read", "write", "wait"] {
         for nth in 0..4 {
             let mut server = server();
-            if call != "wait" {
-                server.fault(call, nth, kind);
-            }
+            server.fault(call, nth, ErrorKind::Interrupted);
             let mut peer = server.peer();
             for _ in 0..3 {
                 server.echoes(&mut peer);
@@ -227,7 +233,7 @@ fn an_error_of_the_wait_ends_the_loop_with_it() {
     let mut server = server();
     server.fault("wait", 0, ErrorKind::OutOfMemory);
     assert_eq!(server.round().unwrap_err().kind(), ErrorKind::OutOfMemory);
-    let mut peer = server.peer(); // and it can go on
+    let mut peer = server.peer(); // the loop can go on
     server.echoes(&mut peer);
 }
 
@@ -239,7 +245,7 @@ fn listening_that_fails_is_an_error_of_the_call() {
     assert!(server.net.net().listen(([127, 0, 0, 1], 0).into(), door).is_err());
 }
 
-/// A dialed connection whose first attempts fail in each way.
+/// The first attempt of a dialed connection fails, in each of the calls that it makes.
 #[test]
 fn a_connect_that_fails_is_an_error_and_the_next_address_is_tried() {
     for call in ["connect", "adopt", "is_connected"] {
@@ -273,7 +279,7 @@ fn a_connect_that_fails_is_an_error_and_the_next_address_is_tried() {
     }
 }
 
-/// A connection whose stream is full: its peer reads nothing, or the system says so.
+/// The peer reads nothing, so the stream becomes full.
 #[test]
 fn a_write_that_would_block_goes_on_and_is_given_up_in_time() {
     let write_timeout = Duration::from_millis(50);
@@ -294,7 +300,8 @@ fn a_write_that_would_block_goes_on_and_is_given_up_in_time() {
     assert_eq!(server.ends, ["closed: Some(WriteTimeout)"]);
 }
 
-/// The session took the bytes, so the connection's own deadline on writing does not run.
+/// The TLS session has the bytes, so the connection has nothing left to write. Its `write_timeout`
+/// holds for the bytes in the session, too.
 #[cfg(feature = "rustls")]
 #[test]
 fn ciphertext_that_the_stream_does_not_take_is_given_up_in_time() {

@@ -1,4 +1,4 @@
-//! When a message was read: after the call of the system that read it.
+//! The recorded time of a read is the time when it was done, not when it began.
 use crate::{Dial, Door, Event, Loop, Settings};
 use std::time::Duration;
 use tickwire::{Config, handshake::server::Accept};
@@ -6,7 +6,7 @@ use tickwire::{Config, handshake::server::Accept};
 /// How long each read takes.
 const READ: Duration = Duration::from_millis(20);
 
-/// Both ends are in one loop, and each of them sends the other one a message.
+/// Both ends are in one loop. Each end sends a message to the other.
 fn check(door: Door, dial: impl FnOnce(u16) -> Dial) {
     let io_uring = std::env::var_os("TICKWIRE_IO_URING").is_some();
     let mut net = Loop::<()>::new(Settings { io_uring, ..Settings::default() }).unwrap();
@@ -17,7 +17,8 @@ fn check(door: Door, dial: impl FnOnce(u16) -> Dial) {
     while seen < 2 {
         net.turn(Duration::from_millis(2), |net, event| match event {
             Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-            // A message that arrives with the opening handshake has no time.
+            // Messages are sent after the handshake, because one that arrives with it has no time
+            // of its read.
             Event::Open(handle) => {
                 open.push(handle);
                 if let [one, other] = open[..] {

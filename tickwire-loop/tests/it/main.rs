@@ -8,6 +8,7 @@ mod fairness;
 mod limits;
 mod messages;
 mod requests;
+mod room;
 mod slow;
 #[cfg(all(feature = "stamps", target_os = "linux"))]
 mod stamps;

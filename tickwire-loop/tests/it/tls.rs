@@ -19,14 +19,14 @@ use tickwire::{
 };
 use tickwire_loop::{Dial, Door, End, Event, Settings};
 
-struct Keys {
-    server: Arc<ServerConfig>,
-    client: Arc<ClientConfig>,
+pub(crate) struct Keys {
+    pub(crate) server: Arc<ServerConfig>,
+    pub(crate) client: Arc<ClientConfig>,
     /// It trusts nobody.
     stranger: Arc<ClientConfig>,
 }
 
-fn keys(in_place: bool) -> Keys {
+pub(crate) fn keys(in_place: bool) -> Keys {
     let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
     let certificate: CertificateDer<'static> = made.cert.der().clone();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();

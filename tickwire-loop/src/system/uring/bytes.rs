@@ -1,4 +1,4 @@
-//! The bytes of streams: what completions say of them, and the calls of the loop.
+//! Receiving and sending: the completions of the kernel, and the calls of the loop.
 use super::{COPIES, Held, MOST_FILLED, PIECES, Place, SHORT, Stream, Uring, ring::Of};
 use bytes::{Buf, BufMut};
 use rustix::{
@@ -15,7 +15,7 @@ use tickwire::{Arrival, Outgoing, Receiver};
 impl Uring {
     // Completions.
 
-    /// Keeps what was received. Returns whether there is something to read.
+    /// Keeps the received bytes. Returns whether there are bytes to read, or the stream has ended.
     pub(super) fn received(
         &mut self,
         at: u32,
@@ -36,7 +36,7 @@ impl Uring {
                 }
             }
             (Ok(1..), buffer) => self.ring.put(buffer),
-            // It goes on: there was no buffer, or it was stopped.
+            // The stream has not ended: there was no free buffer, or receiving was cancelled.
             (Err(ENOBUFS | ECANCELED), _) => return false,
             (Ok(0), _) => place.end = Some(0),
             (Err(code), _) => place.end = Some(code),
@@ -44,7 +44,8 @@ impl Uring {
         true
     }
 
-    /// Goes on after a send. Returns whether the owner wants to know.
+    /// Handles the completion of a send, and sends the rest of its buffer, if any. Returns whether
+    /// the owner needs a note.
     pub(super) fn sent(
         &mut self,
         at: u32,
@@ -59,7 +60,7 @@ impl Uring {
                 place.ask(Of::Send);
                 match self.ring.send(at, place.fd, buffer) {
                     None => return false,
-                    Some(refused) => buffer = refused, // the one that was under way is done
+                    Some(refused) => buffer = refused, // not reached: the last send is complete
                 }
             }
             Ok(1..) => {}
@@ -80,8 +81,8 @@ impl Uring {
 
     // Bytes.
 
-    /// Reads into a slice: bytes of TLS, and of opening handshakes. Returns the number of bytes,
-    /// and whether the stream has no more for now.
+    /// Reads TLS records, or bytes of an opening handshake, into a slice. Returns the number of
+    /// bytes, and whether the stream has no more for now.
     pub(crate) fn read(&mut self, stream: &mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)> {
         self.fault("read")?;
         if let Held::Stamped(tcp) = &mut self.place(stream.0)?.held {
@@ -97,7 +98,7 @@ impl Uring {
         }
     }
 
-    /// When the bytes of the last read arrived, if the stream tells.
+    /// Returns when the bytes of the last read arrived, if the stream records that.
     pub(crate) fn arrived(&self, stream: &Stream) -> Option<Arrival> {
         match &self.places.get(stream.0 as usize)?.held {
             Held::Stamped(tcp) => tcp.arrived(),
@@ -105,8 +106,8 @@ impl Uring {
         }
     }
 
-    /// Lends a connection's receiver the next buffer that the kernel filled. At the end of the
-    /// stream it returns 0, and the caller reports it.
+    /// Lends the next buffer that the kernel filled to a connection's receiver. Returns 0 at the
+    /// end of the stream, which the caller reports to the receiver.
     #[inline]
     pub(crate) fn receive(
         &mut self,
@@ -127,7 +128,8 @@ impl Uring {
         Ok((n, self.took(stream.0)))
     }
 
-    /// The end of a stream, its error once, or nothing yet.
+    /// Returns 0 if the stream has ended, its error (once) if it failed, or `WouldBlock` if there
+    /// are no bytes yet.
     fn end_of(&mut self, at: u32) -> io::Result<(usize, bool)> {
         let end = &mut self.place(at)?.end;
         match *end {
@@ -143,13 +145,14 @@ impl Uring {
         }
     }
 
-    /// Goes on receiving after a part was read. Returns whether there is nothing more to read.
+    /// Goes on receiving after bytes were read. Returns whether there is nothing more to read for
+    /// now.
     fn took(&mut self, at: u32) -> bool {
         self.go_on(at);
         self.place(at).is_ok_and(|place| place.received.bytes() == 0 && place.end.is_none())
     }
 
-    /// After a read of a stream that reads by itself.
+    /// Completes a read by a direct call: if it found no bytes, asks for a note.
     fn read_by_itself(&mut self, at: u32, read: io::Result<usize>) -> io::Result<(usize, bool)> {
         if read.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
             self.go_on(at);
@@ -157,8 +160,8 @@ impl Uring {
         read.map(|n| (n, false))
     }
 
-    /// Writes as much as the stream takes, and advances `out`. What is short is only copied: until
-    /// it is sent, nothing more is taken.
+    /// Writes as much as the stream accepts, and advances `out`. Short output is only copied. Until
+    /// the copy is sent, the stream accepts no more.
     #[inline]
     pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut Outgoing<'_>) -> io::Result<()> {
         while out.has_remaining() {
@@ -189,18 +192,18 @@ impl Uring {
         self.copies += 1;
         match self.ring.send(at, fd, buffer) {
             None => Ok(()),
-            Some(_) => Err(ErrorKind::InvalidInput.into()), // `writable` said that none is under way
+            Some(_) => Err(ErrorKind::InvalidInput.into()), // not reached: see `writable`
         }
     }
 
-    /// Writes one slice: records of TLS, and texts of opening handshakes.
+    /// Writes one slice of TLS records, or of an opening handshake.
     pub(crate) fn write_slice(&mut self, stream: &mut Stream, from: &[u8]) -> io::Result<usize> {
         self.fault("write")?;
         self.writable(stream.0)?;
         self.send_now(stream.0, &[IoSlice::new(from)])
     }
 
-    /// The place of a stream that nothing is being sent on.
+    /// Returns the place of a stream if no send is under way on it.
     fn writable(&mut self, at: u32) -> io::Result<&mut Place> {
         let place = self.place(at)?;
         if let Some(code) = place.failed {
@@ -231,8 +234,8 @@ impl Uring {
         }
     }
 
-    /// Shuts the stream for writing. While something is being sent, it says `WouldBlock`, and the
-    /// stream is shut after that.
+    /// Shuts the stream for writing. While a send is under way, returns `WouldBlock`; the stream is
+    /// shut when the send is complete.
     pub(crate) fn shut_down(&mut self, stream: &mut Stream) -> io::Result<()> {
         self.fault("shut_down")?;
         let place = self.place(stream.0)?;
@@ -243,16 +246,17 @@ impl Uring {
         place.tcp()?.shutdown(Shutdown::Write)
     }
 
-    /// Closes a stream. What the system has room for of a send under way is still sent.
+    /// Closes a stream. If a send is under way, the bytes for which the operating system has room
+    /// are still sent.
     pub(crate) fn close(&mut self, stream: Stream) {
         let Ok(place) = self.place(stream.0) else { return };
         place.closed = true;
         if place.is_asked(Of::Send) {
-            self.cancel(stream.0, Of::Send); // it comes behind the send, which has had its try
+            self.cancel(stream.0, Of::Send); // the kernel tries the send first
         } else if place.requests > 0
             && let Ok(tcp) = place.tcp()
         {
-            let _ = tcp.shutdown(Shutdown::Both); // this ends what is asked for
+            let _ = tcp.shutdown(Shutdown::Both); // this ends the requests
         }
         while let Some((buffer, _)) = self.place(stream.0).ok().and_then(|at| at.received.pop()) {
             self.ring.put(buffer);

@@ -1,13 +1,13 @@
-//! What the kernel received for a place and its owner has not taken.
+//! The bytes that the kernel received for a place, and that its owner has not read yet.
 use super::ring::LEN;
 use std::collections::VecDeque;
 
-/// Buffers, the first of which may be read in part.
+/// A queue of buffers. Part of the first buffer may have been read.
 #[derive(Default)]
 pub(super) struct Filled {
-    /// Each with the number of bytes at its start.
+    /// Each buffer with the number of received bytes at its start.
     buffers: VecDeque<(Vec<u8>, usize)>,
-    /// The bytes of the first buffer that were read.
+    /// The number of bytes of the first buffer that were read.
     start: usize,
     bytes: usize,
 }
@@ -17,8 +17,8 @@ impl Filled {
         self.bytes
     }
 
-    /// Adds a buffer with `n` bytes. Copies them, and returns the buffer, if the last one has room
-    /// for them. So a peer that sends single bytes fills no more memory than one that sends many.
+    /// Adds a buffer with `n` bytes. If the last buffer has room for these bytes, copies them there
+    /// and returns `buffer`. So a peer that sends single bytes does not fill one buffer with each.
     pub(super) fn push(&mut self, buffer: Vec<u8>, n: usize) -> Option<Vec<u8>> {
         self.bytes += n;
         if let Some((last, end)) = self.buffers.back_mut()
@@ -33,7 +33,8 @@ impl Filled {
         None
     }
 
-    /// Takes the first buffer, and the number of bytes at its start.
+    /// Removes the first buffer. Returns it with the number of unread bytes, which are at its
+    /// start.
     pub(super) fn pop(&mut self) -> Option<(Vec<u8>, usize)> {
         let (mut buffer, end) = self.buffers.pop_front()?;
         let start = std::mem::take(&mut self.start);
@@ -44,7 +45,8 @@ impl Filled {
         Some((buffer, end - start))
     }
 
-    /// Copies bytes from the first buffer. Returns their number, and the buffer if it has no more.
+    /// Copies bytes from the first buffer. Returns their number, and the buffer if all its bytes
+    /// are read.
     pub(super) fn read(&mut self, to: &mut [u8]) -> (usize, Option<Vec<u8>>) {
         let Some((first, end)) = self.buffers.front() else { return (0, None) };
         let n = (end - self.start).min(to.len());

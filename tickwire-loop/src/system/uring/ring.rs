@@ -1,8 +1,9 @@
 //! The ring, and the memory that the kernel reads and writes: the only unsafe code of this crate.
 //!
-//! The kernel uses memory of ours from the submission of a request until its last completion. So
-//! this module owns that memory meanwhile: buffers to receive into, of which the kernel picks one
-//! when bytes arrive, and buffers to send from. Nothing outside of it can free or change them.
+//! From the submission of a request until its last completion, the kernel uses memory of this
+//! process. This module owns that memory: buffers to receive into, from which the kernel picks one
+//! when bytes arrive, and buffers to send from. During that time, no code outside of this module
+//! can free or change these buffers.
 #![allow(unsafe_code)]
 use io_uring::{
     IoUring, cqueue, opcode, squeue,
@@ -20,22 +21,25 @@ use std::{
     time::Duration,
 };
 
-/// The number of buffers that the kernel picks from, a power of two. The kernel receives for about
-/// 20 connections at a time, and few buffers stay in the processor's cache.
+/// The number of buffers from which the kernel picks, a power of two. The kernel receives for about
+/// 20 connections at a time, so 32 buffers are enough. A small number of buffers stays in the
+/// processor's cache.
 const BUFFERS: u16 = 32;
-/// The bytes that the kernel puts into one buffer at most: a message or a TLS record of 16 KiB with
-/// its header. In two buffers it would be copied.
+/// The most bytes that the kernel puts into one buffer. A message or a TLS record of 16 KiB fits
+/// with its header. If it came in two buffers, it would have to be copied.
 pub(super) const LEN: usize = 17 << 10;
-/// The room behind the received bytes that a connection wants: `Receiver::lend_filled`.
+/// The number of bytes that `Receiver::lend_filled` needs behind the received bytes.
 const BEHIND: usize = 8;
 const GROUP: u16 = 0;
 const PAGE: usize = 4096;
-/// The number of requests that are submitted by one call.
+/// The most requests that one call submits.
 const QUEUE: u32 = 1024;
-/// With more sends than this, they are submitted by a call of their own. In one call the kernel
-/// would receive twice, and have no buffers left: 7 % more time with 512 connections.
+/// If more sends than this are waiting, a call of their own submits them before the wait. If the
+/// wait submitted them, the kernel would receive twice in that call and run out of buffers. That
+/// cost 7 % more time with 512 connections.
 const FEW: usize = 4;
-/// How often the end of a ring waits for the requests that it cancelled, and for how long each.
+/// When a ring is dropped, it waits for the requests that it cancelled. This is the number of such
+/// waits at most, and the time of each at most.
 const LAST_WAITS: (usize, Duration) = (50, Duration::from_millis(20));
 
 /// What a request asks for.
@@ -45,13 +49,13 @@ pub(super) enum Of {
     Accept,
     Receive,
     Send,
-    /// Say once that there is something to read.
+    /// Report once that there is something to read.
     Readable,
-    /// Say once that there is room to write.
+    /// Report once that there is room to write.
     Writable,
-    /// Say each time that the waker is rung.
+    /// Report each call of the waker.
     Wake,
-    /// End another request.
+    /// Cancel another request.
     Cancel,
 }
 
@@ -66,7 +70,7 @@ impl Of {
         Self::Cancel,
     ];
 
-    /// The number of a request: `at` in the upper bits.
+    /// Returns the number of a request: `at` in the upper bits, the kind in the lower 3.
     fn number(self, at: u32) -> u64 {
         u64::from(at) << 3 | self as u64
     }
@@ -76,15 +80,15 @@ impl Of {
     }
 }
 
-/// What the kernel says of a request.
+/// What the kernel reports about a request.
 pub(super) struct Completion {
     pub(super) of: Of,
     pub(super) at: u32,
-    /// A number of bytes, or an error code of the system.
+    /// A number of bytes, or the error code of the operating system.
     pub(super) result: Result<usize, i32>,
-    /// More completions of this request follow.
+    /// Whether more completions of this request follow.
     pub(super) more: bool,
-    /// A received buffer, or the buffer that was to be sent.
+    /// The buffer that was filled, or the buffer that was sent from.
     pub(super) buffer: Option<Vec<u8>>,
     pub(super) accepted: Option<TcpStream>,
 }
@@ -92,30 +96,32 @@ pub(super) struct Completion {
 /// A ring, with the memory that its requests use.
 pub(super) struct Ring {
     ring: IoUring,
-    /// Whether requests can be submitted. The thread that first does so is the only one that can.
+    /// Whether the ring is enabled. The thread that enabled it is the only one that can submit
+    /// requests.
     enabled: bool,
-    /// Requests that found the queue full.
+    /// Requests for which the queue had no room.
     backlog: VecDeque<squeue::Entry>,
-    /// Requests whose last completion has not come.
+    /// The number of requests whose last completion has not arrived.
     outstanding: usize,
-    /// Sends that are not submitted yet.
+    /// The number of sends that are not submitted yet.
     sends: usize,
-    /// What is being sent, by place. Invariant: the kernel may read a buffer that is not empty.
+    /// The buffers that are being sent, by place. Invariant: the kernel may read each buffer that
+    /// is not empty.
     sending: Vec<Vec<u8>>,
-    /// `BUFFERS` entries, in which the kernel reads which buffers it may fill.
+    /// `BUFFERS` entries, which tell the kernel which buffers it may fill.
     entries: NonNull<BufRingEntry>,
     tail: u16,
     /// The receive buffers, by number. Invariant: the kernel may write to those not in `missing`,
     /// and those in `missing` are empty.
     with_kernel: Vec<Vec<u8>>,
     missing: Vec<u16>,
-    /// Receive buffers in nobody's use. The last one given back is the first taken, because it is
+    /// Receive buffers that nobody uses. The buffer given back last is taken first, because it is
     /// still in the processor's cache.
     spare: Vec<Vec<u8>>,
 }
 
-// SAFETY: `entries` is the one field that is not Send. It is memory of this ring alone, which no
-// other thread knows.
+// SAFETY: `entries` is the only field that is not Send. It points to memory that belongs to this
+// ring, and no other code has the pointer.
 unsafe impl Send for Ring {}
 
 fn layout() -> io::Result<Layout> {
@@ -126,11 +132,12 @@ fn layout() -> io::Result<Layout> {
 impl Ring {
     /// # Errors
     ///
-    /// If the kernel forbids io_uring, or is older than 6.1. The flags tell: 6.1 was the first with
-    /// `DEFER_TASKRUN`, and the requests made here are older.
+    /// If the kernel forbids io_uring, or is older than 6.1. An older kernel refuses the flag
+    /// `DEFER_TASKRUN`. All requests of this module are older than that flag.
     pub(super) fn new() -> io::Result<Self> {
-        // Completions are worked off in `wait`, by the loop's thread alone, without interrupts. The
-        // ring is enabled by the first wait, because a loop can be made in another thread.
+        // With these flags, the kernel completes requests only inside the calls of the loop's
+        // thread, and interrupts nothing. The first call enables the ring, because a loop may be
+        // made in another thread.
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -154,14 +161,14 @@ impl Ring {
             spare: Vec::new(),
         };
         let begin = entries.as_ptr() as u64;
-        // SAFETY: the entries are `BUFFERS` in number, are zero, begin a page, and are freed after
-        // the group is unregistered: see `drop`.
+        // SAFETY: there are `BUFFERS` entries, which are zero and begin at a page. They are freed
+        // only after the group is unregistered: see `drop`.
         unsafe { all.ring.submitter().register_buf_ring_with_flags(begin, BUFFERS, GROUP, 0)? };
         all.refill();
         Ok(all)
     }
 
-    // Requests. Each has one last completion, which says that no `more` follow.
+    // Requests. The last completion of each request has `more` off.
 
     pub(super) fn accept(&mut self, at: u32, listener: RawFd) {
         const SOCK_CLOEXEC: i32 = 0o2_000_000;
@@ -173,7 +180,8 @@ impl Ring {
         self.push(&opcode::RecvMulti::new(Fd(stream), GROUP).build(), Of::Receive, at);
     }
 
-    /// Says that there is an event of poll(2), each time if it `repeats`.
+    /// Asks for a report when `fd` has this event of poll(2): once, or each time if `repeats` is
+    /// set.
     pub(super) fn poll(&mut self, at: u32, of: Of, fd: RawFd, event: u32, repeats: bool) {
         self.push(&opcode::PollAdd::new(Fd(fd), event).multi(repeats).build(), of, at);
     }
@@ -182,8 +190,8 @@ impl Ring {
         self.push(&opcode::AsyncCancel::new(of.number(at)).build(), Of::Cancel, at);
     }
 
-    /// Sends a buffer, which comes back with the completion. Returns it if it is empty, or if there
-    /// is one under way from this place already.
+    /// Sends a buffer. Its completion gives the buffer back. Returns the buffer at once if it is
+    /// empty, or if a send from this place is already under way.
     pub(super) fn send(&mut self, at: u32, stream: RawFd, buffer: Vec<u8>) -> Option<Vec<u8>> {
         const MSG_NOSIGNAL: i32 = 0x4000;
         let place = at as usize;
@@ -192,7 +200,7 @@ impl Ring {
         }
         let sending = self.sending.get_mut(place).filter(|sending| sending.is_empty());
         let Some(sending) = sending.filter(|_| !buffer.is_empty()) else { return Some(buffer) };
-        *sending = buffer; // moved, but its bytes stay where they are
+        *sending = buffer; // this moves the vector, but not its bytes
         let len = u32::try_from(sending.len()).unwrap_or(u32::MAX);
         let send = opcode::Send::new(Fd(stream), sending.as_ptr(), len).flags(MSG_NOSIGNAL);
         self.sends += 1;
@@ -215,7 +223,7 @@ impl Ring {
         unsafe { self.ring.submission().push(entry) }.is_ok()
     }
 
-    /// Submits all requests. While the kernel takes none, they stay here.
+    /// Submits all requests. Those that the kernel does not accept now stay here.
     pub(super) fn submit(&mut self) -> io::Result<()> {
         self.enable()?;
         self.sends = 0;
@@ -234,7 +242,7 @@ impl Ring {
         }
     }
 
-    /// Whether the ring runs. Its thread is settled then.
+    /// Whether the ring is enabled, and so belongs to one thread.
     pub(super) fn is_enabled(&self) -> bool {
         self.enabled
     }
@@ -249,7 +257,7 @@ impl Ring {
 
     // Waiting.
 
-    /// Submits all requests, and waits for a completion until `timeout`.
+    /// Submits all requests, and waits for a completion, for at most `timeout`.
     pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.enable()?;
         self.refill();
@@ -265,14 +273,15 @@ impl Ring {
         is_passing(self.ring.submitter().submit_with_args(1, &args))
     }
 
-    /// Adds what is complete by now.
+    /// Adds the completions that have arrived to `batch`.
     pub(super) fn complete(&mut self, batch: &mut Vec<Completion>) {
         for entry in self.ring.completion() {
             let (result, flags) = (entry.result(), entry.flags());
             let (Some(of), at) = Of::named(entry.user_data()) else { continue };
             let more = cqueue::more(flags);
             self.outstanding -= usize::from(!more);
-            // The kernel names a buffer once, and leaves it to us by that. A send ends at once.
+            // When the kernel names a buffer, it gives the buffer back, and it does so once. A send
+            // has only one completion.
             let buffer = match (of, cqueue::buffer_select(flags)) {
                 (_, Some(id)) => {
                     self.missing.push(id);
@@ -282,7 +291,8 @@ impl Ring {
                 _ => None,
             };
             let accepted = (of == Of::Accept && result >= 0).then(|| {
-                // SAFETY: the kernel has just opened this descriptor for us, and it says so once.
+                // SAFETY: the kernel has just opened this descriptor for us, and reports it only
+                // once.
                 unsafe { TcpStream::from_raw_fd(result) }
             });
             let result = usize::try_from(result).map_err(|_| -result);
@@ -292,7 +302,8 @@ impl Ring {
 
     // Receive buffers.
 
-    /// Gives a buffer back, if there is one. One of another length is not kept.
+    /// Keeps a returned buffer for later, if there is one. Frees it if it has another length, or if
+    /// enough buffers are kept.
     pub(super) fn put(&mut self, buffer: impl Into<Option<Vec<u8>>>) {
         if let Some(buffer) = buffer.into()
             && buffer.len() == LEN + BEHIND
@@ -302,7 +313,8 @@ impl Ring {
         }
     }
 
-    /// Leaves `BUFFERS` buffers to the kernel, new ones if connections have the others.
+    /// Gives buffers to the kernel until it has `BUFFERS` of them. Makes new buffers if connections
+    /// have the others.
     fn refill(&mut self) {
         while let Some(id) = self.missing.pop() {
             let mut buffer = self.spare.pop().unwrap_or_else(|| vec![0; LEN + BEHIND]);
@@ -315,7 +327,8 @@ impl Ring {
             // after the tail has passed it, below.
             let entry = unsafe { &mut *self.entries.as_ptr().add(at) };
             // The buffer has `LEN` bytes or more. It is in `with_kernel` (`id` comes from
-            // `missing`, so it is below `BUFFERS`), where nobody looks before the kernel names it.
+            // `missing`, so it is below `BUFFERS`), where nobody uses it before the kernel names
+            // it.
             entry.set_addr(begin);
             entry.set_len(LEN as u32);
             entry.set_bid(id);
@@ -333,7 +346,7 @@ impl Ring {
         let (times, each) = LAST_WAITS;
         for _ in 0..times {
             self.wait(Some(each))?;
-            self.complete(&mut Vec::new()); // dropped, with the streams that were accepted
+            self.complete(&mut Vec::new()); // dropped, with the accepted streams in them
             if self.outstanding == 0 {
                 break;
             }
@@ -343,15 +356,16 @@ impl Ring {
 }
 
 impl Drop for Ring {
-    /// Frees the memory if the kernel is done with it. It stays otherwise: when a ring that was
-    /// used in one thread is dropped in another one.
+    /// Frees the memory if the kernel is done with it, and leaks it otherwise. For example, a ring
+    /// that was used in one thread and is dropped in another thread leaks its memory.
     fn drop(&mut self) {
         let ended = if self.enabled { self.end_all() } else { Ok(()) };
         if ended.is_err() || self.enabled && self.outstanding > 0 {
             mem::forget((mem::take(&mut self.sending), mem::take(&mut self.with_kernel)));
             return;
         }
-        // Without the registration of `new` this fails, and the kernel knows no entries.
+        // If `new` failed before it registered the entries, this call fails. The kernel then does
+        // not know them.
         let _ = self.ring.submitter().unregister_buf_ring(GROUP);
         let Ok(layout) = layout() else { return };
         // SAFETY: the kernel knows the entries no longer, they were allocated with this layout, and
@@ -360,7 +374,7 @@ impl Drop for Ring {
     }
 }
 
-/// Whether the next wait will do, if this one has failed.
+/// Drops an error after which the next wait or submission can succeed.
 fn is_passing(submitted: io::Result<usize>) -> io::Result<()> {
     const EINTR: i32 = 4;
     const EAGAIN: i32 = 11;
