@@ -160,6 +160,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             // Reading goes on while writing is blocked. Otherwise two peers that both write could
             // wait for each other for ever.
             let written = self.write(cx);
+            // A flush may have paused the deadlines on reading. They resume before `next_deadline`
+            // is asked: otherwise a thread would block in the read without a timeout.
+            let Self { core, io, .. } = &mut *self;
+            core.inbound().reads(|| io.now());
             // If the stream refused bytes, the read must not block: these bytes would wait too.
             if I::WAITS && written.is_ready() {
                 let until = self.core.next_deadline();
@@ -191,7 +195,6 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     #[inline(always)]
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
         let Self { core, io, .. } = self;
-        core.inbound().reads(|| io.now());
         io::read(io, core.inbound().receiver_mut().spare_mut(), cx)
     }
 
