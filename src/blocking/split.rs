@@ -66,6 +66,8 @@ impl<S: Stream> WebSocket<S> {
         let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {
             let epoch = read.wait.epoch;
+            // Nobody waits on this handle, so nobody reads what its polls note (`want`, `until`,
+            // `again`). `Socket::write` and `write_out` note the event on the half's own handle.
             let out = Timed::new(read.io.try_clone()?, epoch);
             let mut handle = Timed::new(read.io.try_clone()?, epoch);
             handle.wait.write_limit = read.wait.write_limit.take();

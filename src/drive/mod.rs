@@ -84,7 +84,9 @@ pub(crate) struct Socket<C, I> {
 static POOL: Memory = Memory { take_to: pool::take_to, give: pool::give };
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Joins an open connection, or its half, and a stream. Nothing is read or written yet.
+    /// Joins an open connection, or its half, and a stream. Nothing is read or written yet. If the
+    /// connection comes from another `Socket`, the other fields of that `Socket` may be dropped:
+    /// `failed` is `None` between calls, and the next read sets `read_unattended` again.
     #[inline]
     pub(crate) fn new(mut core: C, io: I) -> Self {
         let notes_reads = core.inbound().stamps_reads() || core.inbound().attends().is_some();
@@ -381,8 +383,8 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                     return Poll::Ready(());
                 }
             }
-            // Telling the time has armed or moved deadlines, or has ended the connection without an
-            // error. Wait for the next deadline.
+            // Wait for the next deadline. The loop does not spin: telling the time moves each due
+            // deadline into the future (see `Timers::poll`), or has ended a phase without an error.
             match core.next_deadline() {
                 None => return Poll::Ready(()), // a phase of closing has ended
                 Some(next) => at = next,
