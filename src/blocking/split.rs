@@ -153,7 +153,8 @@ impl<S: Stream> Writer<S> {
                 self.0.handle.wait.begin_sending();
             }
             before = left;
-            self.0.share_rest(false); // this thread writes the refused bytes itself
+            // This thread writes the refused bytes itself. Its next write sets the flag anew.
+            self.0.share_rest(false);
             let waited = self.0.handle.wait_to_write(until);
             if waited.is_err() {
                 self.0.share_rest(true); // this thread leaves the refused bytes to the reader

@@ -221,8 +221,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         read
     }
 
-    /// Handles the result of a read. If the read would block, checks the deadlines. Ready when a
-    /// further step may find something new.
+    /// Handles the result of a read. If the read would block, checks the deadlines, and not before:
+    /// bytes that wait in the operating system may be the sign of life that a deadline asks for.
+    /// Ready when a further step may find something new.
     #[inline]
     pub(crate) fn poll_take(
         &mut self,

@@ -321,6 +321,7 @@ impl<I: Source + Output> Socket<Whole, I> {
         let (inbound, tx) = core.conn.into_halves();
         let (read, write, handle) = split(io)?;
         let link = Shared::new(tx, core.out, write);
+        // Replies may have been queued before the split.
         let half = Half { inbound, owes: true, link: link.clone() };
         Ok((Socket::new(half, read), Writer { link, handle }))
     }
