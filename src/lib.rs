@@ -121,6 +121,8 @@
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
 //! | notice that a live peer sends no more data | [`Config::data_timeout`] | Pings do not count as data |
 //! | send a message whenever none was sent for some time | [`Config::idle_message`] | some servers demand this; the recipes list the messages that exchanges ask for |
+//! | send a Ping of your own | [`Sender::ping`] and [`flush`] | the peer's Pong is an [`Event`] |
+//! | see the agreed subprotocol | [`Connection::negotiated`] | an adapter has `connection()` |
 //! | measure the round trip | [`rtt`](Sender::rtt) | the Pings of the heartbeat and of [`measure_rtt`] measure it |
 //! | publish metrics, log | the features `counters` and `tracing` | see the recipes, and [Events](#events) |
 //! | record the bytes of a connection | the crate `tickwire-tap` | for bug reports; a test can pass the recorded bytes to the core again |

@@ -76,6 +76,12 @@ impl From<CloseFrame<'_>> for OwnedCloseFrame {
     }
 }
 
+impl From<CloseCode> for OwnedCloseFrame {
+    fn from(code: CloseCode) -> Self {
+        CloseFrame::from(code).into()
+    }
+}
+
 impl<'a> From<&'a OwnedCloseFrame> for CloseFrame<'a> {
     fn from(frame: &'a OwnedCloseFrame) -> Self {
         Self::with_reason(frame.code, &frame.reason)

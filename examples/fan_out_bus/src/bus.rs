@@ -44,16 +44,18 @@ pub trait Link {
     async fn publish(&mut self, messages: &[Outgoing<'_>]) -> Result<()>;
 
     /// Part of what is kept of a channel, from the first behind number `after` on.
-    async fn read(&self, channel: &str, after: u64) -> Result<Page>;
+    async fn read(&self, _channel: &str, _after: u64) -> Result<Page<Vec<u8>>> {
+        Err(io::Error::from(io::ErrorKind::Unsupported).into()) // nothing is kept
+    }
 }
 
 pub trait Subscriptions {
     /// Whether the broker is there.
     async fn ping(&mut self) -> Result<()>;
 
-    /// Subscribes to all, each from a place on or from now on, and says where each began. Nothing of
-    /// them arrives before the task that called this has seen it return.
-    async fn subscribe(&mut self, channels: &[(Arc<str>, Option<Place>)]) -> Result<Vec<Began>>;
+    /// Subscribes to all, and says where each began. Nothing of them arrives before the task that called
+    /// this has seen it return. Without a log all begin now.
+    async fn subscribe(&mut self, channels: &[(Arc<str>, Start)]) -> Result<Vec<Began>>;
 
     async fn unsubscribe(&mut self, channels: &[Arc<str>]) -> Result<()>;
 }
@@ -72,25 +74,47 @@ pub struct Arrived {
     pub message: Vec<u8>,
     /// Its number in the log; `None`: the broker keeps none.
     pub at: Option<u64>,
+    /// The broker has more messages of the channel, which come next.
+    pub more: bool,
 }
 
-/// Where a subscription begins.
+/// Where a subscription is to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With the channel's newest message.
+    Newest,
+    /// With the messages of a usual outage: several subscribers come back after one.
+    Recent,
+    /// Behind a place.
+    Behind(Place),
+}
+
+/// Where a subscription began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Began {
-    /// What was published behind it comes; `None`: the broker has no log.
+    /// Every message behind it comes; `None`: the broker has no log.
     pub place: Option<Place>,
-    /// It is the place that was asked for, and nothing behind that has been deleted.
+    /// It is the place that was asked for, and nothing behind it has been deleted.
     pub whole: bool,
+    /// The log's last number.
+    pub end: u64,
+    /// Messages up to there are about to come.
+    pub more: bool,
 }
 
-/// Some messages of a log.
-pub struct Page {
+impl Began {
+    pub const NO_LOG: Self = Self { place: None, whole: false, end: 0, more: false };
+}
+
+/// All messages of a channel that the log has behind `after` and up to `end`, with their numbers.
+pub struct Page<M> {
     pub log: u64,
     /// The numbers of the first and the last message that the log keeps, of any channel.
     pub first: u64,
     pub last: u64,
-    /// With their numbers, in order; empty: nothing more is kept.
-    pub messages: Vec<(u64, Vec<u8>)>,
+    pub after: u64,
+    pub end: u64,
+    pub messages: Vec<(u64, M)>,
 }
 
 /// Delays between attempts to reach the broker: short, since all that our subscribers see is at stake.
@@ -99,6 +123,10 @@ pub fn backoff() -> io::Result<Backoff> {
     backoff.first_delay = Duration::from_millis(50);
     backoff.max_delay = Duration::from_secs(2);
     Ok(backoff)
+}
+
+pub fn broken() -> Failure {
+    io::Error::from(io::ErrorKind::ConnectionAborted).into()
 }
 
 /// A broker has to answer in time.

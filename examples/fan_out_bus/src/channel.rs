@@ -1,39 +1,45 @@
-//! One channel in the [hub](crate::hub): its members, where it stands, and who is still reading the log.
+//! One channel in the [hub](crate::hub): its members, its tail, and who needs older messages.
 //!
 //! ```text
-//! the log    1 2 3 4 5 6 7 8 9            the recent ones are kept while a member reads the log
-//! recent                 7 8 9  <- place
-//! a member          5 -------->           has up to 5; once it has 6, it is given 7 8 9 and is live
+//! the log    1 2 3 4 5 6 7 8 9
+//! tail             4 5 6 7 8 9  <- place
+//! a member           5             is sent 6 7 8 9 out of the tail, and is live
+//! a member     2                   waits until one read of the log, for all such members, has 3 4
 //! ```
 use crate::{
-    bus::Began,
-    hub::{Replay, Subscriber},
-    protocol::{Envelope, Place},
+    bus::{Began, Page, Start},
+    hub::Subscriber,
+    protocol::{Envelope, From, Place},
+    tail::Tail,
 };
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 use tickwire::{Prepared, Time};
 
 /// As many publishers' numbers are remembered for a channel; if there are more, all are forgotten,
 /// and what is missing just then goes unseen.
 pub const MAX_PUBLISHERS: usize = 64;
 
-/// Of the recent messages up to as many are kept, and up to as many bytes of them.
-const RECENT: usize = 1024;
-const RECENT_BYTES: usize = 64 * 1024;
-
-#[derive(Default)]
 pub struct Channel {
+    pub name: Arc<str>,
     pub members: HashMap<u64, Member>,
-    /// The broker has confirmed the subscription.
-    pub live: bool,
+    pub stage: Progress,
     /// Up to where all was delivered; `None`: the broker keeps no log, or has not said yet.
     pub place: Option<Place>,
     /// The last number of each publisher.
     pub last: HashMap<Box<str>, u64>,
-    recent: Recent,
+    pub tail: Tail,
+    /// Somebody sees to the members that are behind.
+    pub served: bool,
+}
+
+/// How far the subscription at the broker is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Is not confirmed, or lost.
+    Asked,
+    /// Began further back, and has come to the log's end once it is here.
+    CatchingUp(u64),
+    Live,
 }
 
 pub struct Member {
@@ -42,140 +48,192 @@ pub struct Member {
 }
 
 enum Stage {
-    /// Waits for the broker's confirmation; wants what was published behind a place.
-    New(Option<Place>),
-    /// Reads the log: the replay of this number.
-    Behind(u64),
+    /// Waits until the channel is live.
+    New(From),
+    /// Has all up to this number, and needs more out of the tail or the log.
+    Behind { at: u64, told: bool },
     /// Was told `subscribed`, and so is told what goes wrong; gets what comes behind this number.
     Live(u64),
 }
 
-/// The messages behind `from`, while somebody needs them.
-#[derive(Default)]
-struct Recent {
-    readers: usize,
-    from: u64,
-    bytes: usize,
-    messages: VecDeque<(u64, Prepared)>,
-}
-
-impl Recent {
-    fn push(&mut self, at: u64, message: &Prepared) {
-        if self.readers == 0 {
-            return;
-        }
-        self.bytes += message.frame().len();
-        self.messages.push_back((at, message.clone()));
-        while self.messages.len() > RECENT || self.bytes > RECENT_BYTES {
-            let Some((at, message)) = self.messages.pop_front() else { return };
-            self.bytes -= message.frame().len();
-            self.from = at;
-        }
-    }
-
-    fn left(&mut self) {
-        self.readers -= 1;
-        if self.readers == 0 {
-            *self = Self::default();
-        }
-    }
+/// What the members that are behind wait for.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// What the log has behind this number.
+    Read(u64),
+    /// Room in their outboxes.
+    Room,
 }
 
 impl Channel {
-    /// Takes one in, or once more. What it has to be given out of the log is returned: `replay` is a
-    /// number of its own for that.
-    pub fn join(
-        &mut self,
-        now: Time,
-        name: &Arc<str>,
-        who: &Arc<Subscriber>,
-        resume: Option<Place>,
-        replay: u64,
-    ) -> Option<Replay> {
-        self.leave(who);
-        let mut member = Member { who: who.clone(), stage: Stage::New(resume) };
-        let behind = self.live.then(|| self.admit(now, name, &mut member, replay)).flatten();
-        self.members.insert(who.id, member);
-        behind
-    }
-
-    pub fn leave(&mut self, who: &Subscriber) {
-        if let Some(Member { stage: Stage::Behind(_), .. }) = self.members.remove(&who.id) {
-            self.recent.left();
+    pub fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            members: HashMap::new(),
+            stage: Progress::Asked,
+            place: None,
+            last: HashMap::new(),
+            tail: Tail::default(),
+            served: false,
         }
     }
 
-    fn admit(
-        &mut self,
-        now: Time,
-        name: &Arc<str>,
-        member: &mut Member,
-        replay: u64,
-    ) -> Option<Replay> {
-        let resume = match member.stage {
-            Stage::New(resume) => resume,
+    /// Takes one in, or once more. Says what it needs before it is live.
+    pub fn join(&mut self, now: Time, who: &Arc<Subscriber>, from: From) -> Option<Need> {
+        let mut member = Member { who: who.clone(), stage: Stage::New(from) };
+        let need = match self.stage {
+            Progress::Live => self.serve(now, &mut member),
             _ => None,
         };
-        match (resume, self.place) {
-            (Some(place), Some(here)) => {
-                member.stage = Stage::Behind(replay);
-                if self.recent.readers == 0 {
-                    self.recent.from = here.at;
-                }
-                self.recent.readers += 1;
-                let (who, channel) = (member.who.clone(), name.clone());
-                Some(Replay { number: replay, who, channel, place })
-            }
-            (resume, here) => {
-                member.stage = Stage::Live(0);
-                member.who.tell(now, &subscribed(name, here));
-                if resume.is_some() {
-                    member.who.tell(now, &format!("gap {name} ?")); // there is no log
-                }
-                None
-            }
+        self.members.insert(who.id, member);
+        need
+    }
+
+    pub fn leave(&mut self, who: &Subscriber) {
+        self.members.remove(&who.id);
+    }
+
+    /// Where its subscription has to begin.
+    pub fn start(&self) -> Start {
+        let back = |member: &Member| matches!(member.stage, Stage::New(From::Place(_)));
+        match self.place {
+            Some(place) => Start::Behind(place),
+            None if self.members.values().any(back) => Start::Recent,
+            None => Start::Newest,
         }
     }
 
     /// The broker has confirmed the subscription.
-    pub fn confirm(
-        &mut self,
-        now: Time,
-        name: &Arc<str>,
-        began: Began,
-        mut number: impl FnMut() -> u64,
-    ) -> Vec<Replay> {
-        (self.live, self.place) = (true, began.place);
-        if !began.whole {
-            self.recent = Recent::default();
+    pub fn confirm(&mut self, now: Time, began: Began) -> Option<Need> {
+        let Began { place, whole, end, more } = began;
+        self.place = place;
+        if let Some(place) = place.filter(|_| !whole) {
+            self.tail = Tail::new(place.at);
         }
-        let mut members = std::mem::take(&mut self.members);
-        let mut behind = Vec::new();
-        for member in members.values_mut() {
-            match member.stage {
-                Stage::New(_) => behind.extend(self.admit(now, name, member, number())),
-                Stage::Behind(_) if began.whole => {} // it is at it still
-                _ => {
-                    if !began.whole {
-                        member.stage = Stage::Live(0);
-                        member.who.tell(now, &format!("gap {name} ?"));
-                    }
-                    if began.place.is_some() {
-                        member.who.tell(now, &subscribed(name, began.place));
-                    }
-                }
+        for member in self.members.values_mut() {
+            if let Stage::New(_) = member.stage {
+                continue;
+            }
+            if !whole {
+                member.stage = Stage::Live(0);
+                member.who.tell(now, &format!("gap {} ?", self.name));
+            }
+            if let (Stage::Live(_), Some(_)) = (&member.stage, place) {
+                member.who.tell(now, &subscribed(&self.name, place));
             }
         }
-        self.members = members;
-        behind
+        self.stage = Progress::CatchingUp(end);
+        if more { None } else { self.caught_up(now) }
     }
 
-    /// Pushes to all who are not reading the log, and says to how many.
-    pub fn push(&mut self, now: Time, message: &Prepared, nanos: u64, at: Option<u64>) -> u64 {
+    /// Sends all who are behind what the tail has for them. Says what they need next: first of all what is
+    /// oldest in the log.
+    pub fn serve_all(&mut self, now: Time) -> Option<Need> {
+        if self.stage != Progress::Live {
+            return None; // again once it is
+        }
+        let mut members = std::mem::take(&mut self.members);
+        let need = members.values_mut().filter_map(|member| self.serve(now, member)).min();
+        self.members = members;
+        need
+    }
+
+    fn serve(&self, now: Time, member: &mut Member) -> Option<Need> {
+        let Self { name, place, tail, .. } = self;
+        let who = &member.who;
+        if let Stage::New(from) = member.stage {
+            let here = place.map_or(0, |here| here.at);
+            let at = match (from, place, tail.newest()) {
+                (From::Place(from), Some(here), _) if from.log == here.log => from.at,
+                (From::Last, Some(_), Some((newest, _))) => newest.saturating_sub(1),
+                (From::Place(_), Some(_), _) => {
+                    who.tell(now, &format!("gap {name} ?"));
+                    here
+                }
+                _ => here,
+            };
+            member.stage = Stage::Behind { at, told: false };
+            if place.is_none() {
+                who.tell(now, &subscribed(name, None));
+                match (from, tail.newest()) {
+                    (From::Place(_), _) => who.tell(now, &format!("gap {name} ?")), // there is no log
+                    (From::Last, Some((_, newest))) => who.push(now, newest, 0),
+                    _ => {}
+                }
+                member.stage = Stage::Live(0);
+            }
+        }
+        let Stage::Behind { at, told } = &mut member.stage else { return None };
+        let here = place.filter(|here| *at <= here.at);
+        let (Some(here), Some(behind)) = (here, tail.behind(*at)) else {
+            return Some(if who.has_room() { Need::Read(*at) } else { Need::Room });
+        };
+        if !std::mem::replace(told, true) {
+            who.tell(now, &subscribed(name, Some(Place { at: *at, ..here })));
+        }
+        for (number, message) in behind {
+            if !who.has_room() {
+                return Some(Need::Room);
+            }
+            who.push(now, message, 0);
+            *at = *number;
+        }
+        member.stage = Stage::Live(here.at);
+        None
+    }
+
+    /// Sends a page of the log to all who are behind and need it, and keeps what joins the tail. `false`: it
+    /// is of another log.
+    pub fn read(&mut self, now: Time, page: &Page<Prepared>, tail: Option<usize>) -> bool {
+        let Some(here) = self.place.filter(|here| here.log == page.log) else { return false };
+        for Member { who, stage } in self.members.values_mut() {
+            let Stage::Behind { at, told } = stage else { continue };
+            let lost = *at > page.last;
+            if *at < page.after || (*at > page.end && !lost) {
+                continue;
+            }
+            let missing = lost || *at + 1 < page.first;
+            if missing {
+                *at = if lost { page.last } else { page.first - 1 };
+                who.tell(now, &format!("gap {} ?", self.name));
+            }
+            if missing || !*told {
+                *told = true;
+                who.tell(now, &subscribed(&self.name, Some(Place { at: *at, ..here })));
+            }
+            let first = page.messages.partition_point(|(number, _)| number <= at);
+            let room = page.messages[first..].iter().all(|(number, message)| {
+                let room = who.has_room();
+                if room {
+                    who.push(now, message, 0);
+                    *at = *number;
+                }
+                room
+            });
+            if room {
+                *at = page.end.max(*at);
+            }
+            if *at >= here.at && self.stage == Progress::Live {
+                *stage = Stage::Live(*at);
+            }
+        }
+        self.tail.prepend(page.after, page.end, &page.messages, tail);
+        true
+    }
+
+    /// Pushes to all who are live, and says to how many.
+    pub fn push(
+        &mut self,
+        now: Time,
+        message: &Prepared,
+        nanos: u64,
+        at: Option<u64>,
+        tail: Option<usize>,
+    ) -> u64 {
         if let (Some(place), Some(at)) = (&mut self.place, at) {
             place.at = at;
-            self.recent.push(at, message);
         }
+        self.tail.push(at, message, tail);
         let mut pushed = 0;
         for member in self.members.values() {
             match member.stage {
@@ -189,27 +247,13 @@ impl Channel {
         pushed
     }
 
-    pub fn reads(&self, replay: &Replay) -> bool {
-        let member = self.members.get(&replay.who.id);
-        member.is_some_and(|member| matches!(member.stage, Stage::Behind(n) if n == replay.number))
-    }
-
-    /// One who has all up to a place is live from here on, if the recent messages reach back that far and
-    /// it has room for them.
-    pub fn caught_up(&mut self, now: Time, replay: &Replay, place: Place) -> bool {
-        let near = place.at >= self.recent.from;
-        if !self.live || !near || self.place.is_none_or(|here| here.log != place.log) {
-            return false;
+    /// The broker has sent all that it had when the subscription began.
+    pub fn caught_up(&mut self, now: Time) -> Option<Need> {
+        if let (Progress::CatchingUp(end), Some(place)) = (self.stage, &mut self.place) {
+            place.at = place.at.max(end);
         }
-        let Some(member) = self.members.get_mut(&replay.who.id) else { return true };
-        let behind = || self.recent.messages.iter().filter(|(at, _)| *at > place.at);
-        if !member.who.has_room(behind().map(|(_, message)| message.frame().len()).sum()) {
-            return false;
-        }
-        behind().for_each(|(_, message)| member.who.push(now, message, 0));
-        member.stage = Stage::Live(place.at);
-        self.recent.left();
-        true
+        self.stage = Progress::Live;
+        self.serve_all(now)
     }
 
     /// Whether a message of the log has been delivered before.
@@ -239,7 +283,7 @@ impl Channel {
         }
     }
 
-    /// For all who get what comes: to those who read the log, nothing is missing.
+    /// For all who get what comes: to those who are behind, nothing is missing.
     pub fn tell_all(&self, now: Time, text: &str) {
         let message = Prepared::new(text);
         for member in self.members.values() {
@@ -253,162 +297,10 @@ impl Channel {
 /// How one is told that it is subscribed, and from which place on.
 pub fn subscribed(name: &str, place: Option<Place>) -> String {
     match place {
-        Some(place) => format!("subscribed {name} {place}"),
+        Some(Place { log, at }) => format!("subscribed {name} {log} {at}"),
         None => format!("subscribed {name}"),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::hub::{
-        Hub, lock,
-        tests::{sealed, subscriber, told},
-    };
-
-    const NOW: Time = Time::ZERO;
-
-    fn place(log: u64, at: u64) -> Place {
-        Place { log, at }
-    }
-
-    fn began(log: u64, at: u64, whole: bool) -> Began {
-        Began { place: Some(place(log, at)), whole }
-    }
-
-    fn delivers(hub: &Hub, at: u64) {
-        hub.deliver(NOW, "a", &sealed("p", at), Some(at));
-    }
-
-    fn entry(at: u64) -> String {
-        format!("entry a {at} p {at} 1 x")
-    }
-
-    /// One comes back, and has to be given something out of the log.
-    fn resumes(hub: &Hub, who: &Arc<Subscriber>, place: Place) -> Replay {
-        hub.sub(NOW, "a", Some(place), who);
-        let [replay] = hub.replays().try_into().ok().unwrap();
-        replay
-    }
-
-    /// A channel that stands at 10, and one member.
-    fn standing_at_10() -> (Hub, Arc<Subscriber>) {
-        let (hub, one) = (Hub::default(), subscriber(1));
-        hub.sub(NOW, "a", None, &one);
-        hub.confirm(NOW, "a", began(7, 10, false));
-        assert_eq!(told(&one), ["subscribed a 7 10"]);
-        (hub, one)
-    }
-
-    #[test]
-    fn what_the_log_repeats_is_told_once() {
-        let (hub, one) = standing_at_10();
-        for at in [10, 11, 11, 14, 12, 14, 15] {
-            delivers(&hub, at);
-        }
-        assert_eq!(told(&one), [entry(11), entry(14), entry(15)]);
-        assert_eq!((hub.counts().late, hub.place("a")), (4, Some(place(7, 15))));
-    }
-
-    #[test]
-    fn who_has_read_the_log_goes_on_with_what_came_meanwhile() {
-        let (hub, one) = standing_at_10();
-        let two = subscriber(2);
-        let replay = resumes(&hub, &two, place(7, 5));
-        assert!(hub.replays().is_empty() && replay.place == place(7, 5));
-        (11..=13).for_each(|at| delivers(&hub, at));
-        assert!(!hub.caught_up(NOW, &replay, place(7, 9)), "10 may be missing");
-        assert!(!hub.caught_up(NOW, &replay, place(6, 12)), "of another log");
-        assert!(told(&two).is_empty() && hub.reads(&replay));
-        assert!(hub.caught_up(NOW, &replay, place(7, 11)));
-        delivers(&hub, 14);
-        assert_eq!(told(&two), [entry(12), entry(13), entry(14)]);
-        assert_eq!(told(&one).len(), 4);
-        assert!(!hub.reads(&replay));
-    }
-
-    #[test]
-    fn who_is_ahead_of_its_server_is_told_nothing_twice() {
-        let (hub, one) = standing_at_10();
-        let replay = resumes(&hub, &one, place(7, 12));
-        delivers(&hub, 11);
-        assert!(hub.caught_up(NOW, &replay, place(7, 12)));
-        (12..=14).for_each(|at| delivers(&hub, at));
-        assert_eq!(told(&one), [entry(13), entry(14)]);
-    }
-
-    #[test]
-    fn what_was_read_for_who_left_meanwhile_is_not_delivered() {
-        let (hub, _one) = standing_at_10();
-        let two = subscriber(2);
-        let first = resumes(&hub, &two, place(7, 5));
-        assert!(hub.if_reads(&first, || two.tell(NOW, "6")));
-        let second = resumes(&hub, &two, place(7, 8)); // once more, from further on
-        assert!(!hub.if_reads(&first, || two.tell(NOW, "7")));
-        assert!(hub.if_reads(&second, || two.tell(NOW, "9")));
-        hub.unsub("a", &two);
-        assert!(!hub.if_reads(&second, || two.tell(NOW, "10")));
-        assert_eq!(told(&two), ["6", "9"]);
-    }
-
-    #[test]
-    fn the_recent_messages_are_bounded() {
-        let (hub, _one) = standing_at_10();
-        let two = subscriber(2);
-        let replay = resumes(&hub, &two, place(7, 5));
-        let last = 11 + RECENT as u64;
-        (11..=last).for_each(|at| delivers(&hub, at));
-        assert!(!hub.caught_up(NOW, &replay, place(7, 10)), "11 is gone");
-        assert!(hub.caught_up(NOW, &replay, place(7, 11)));
-        let pages = std::iter::repeat_with(|| told(&two).len()).take_while(|read| *read > 0);
-        assert_eq!(pages.sum::<usize>(), RECENT);
-    }
-
-    #[test]
-    fn who_has_no_room_for_the_recent_messages_reads_on() {
-        let (hub, _one) = standing_at_10();
-        let two = subscriber(2);
-        lock(&two.queue).outbox.max_bytes = 200;
-        let replay = resumes(&hub, &two, place(7, 5));
-        (11..=20).for_each(|at| delivers(&hub, at));
-        assert!(!hub.caught_up(NOW, &replay, place(7, 10)));
-        assert!(hub.caught_up(NOW, &replay, place(7, 18)));
-        assert_eq!(told(&two), [entry(19), entry(20)]);
-    }
-
-    #[test]
-    fn an_outage_is_no_gap_where_the_log_has_all() {
-        let (hub, one) = standing_at_10();
-        let two = subscriber(2);
-        let replay = resumes(&hub, &two, place(7, 5));
-        hub.lost(NOW);
-        assert!(!hub.caught_up(NOW, &replay, place(7, 10)), "nothing comes");
-        hub.confirm(NOW, "a", began(7, 10, true));
-        delivers(&hub, 11);
-        assert_eq!(told(&one), ["stale a", "subscribed a 7 10", &entry(11)]);
-        assert!(hub.caught_up(NOW, &replay, place(7, 10)));
-        assert_eq!(told(&two), [entry(11)]);
-    }
-
-    #[test]
-    fn another_log_is_a_gap_for_all() {
-        let (hub, one) = standing_at_10();
-        let two = subscriber(2);
-        let replay = resumes(&hub, &two, place(7, 5));
-        hub.lost(NOW);
-        hub.confirm(NOW, "a", began(8, 0, false));
-        assert!(!hub.reads(&replay));
-        delivers(&hub, 1);
-        assert_eq!(told(&one), ["stale a", "gap a ?", "subscribed a 8 0", &entry(1)]);
-        assert_eq!(told(&two), ["gap a ?", "subscribed a 8 0", &entry(1)]);
-    }
-
-    #[test]
-    fn a_place_is_a_gap_where_there_is_no_log() {
-        let (hub, one) = (Hub::default(), subscriber(1));
-        hub.sub(NOW, "a", Some(place(7, 5)), &one);
-        hub.confirm(NOW, "a", Began { place: None, whole: false });
-        assert!(hub.replays().is_empty());
-        assert_eq!(told(&one), ["subscribed a", "gap a ?"]);
-    }
-}
+mod tests;

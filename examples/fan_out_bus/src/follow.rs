@@ -52,8 +52,7 @@ impl<B: Bus> Follower<B> {
     async fn receive(&self, arrived: impl Stream<Item = Result<Arrived>>) -> Result<Infallible> {
         let mut arrived = pin!(arrived);
         while let Some(arrived) = arrived.next().await {
-            let Arrived { channel, message, at } = arrived?;
-            self.hub.deliver(self.now(), &channel, &message, at);
+            self.hub.deliver(self.now(), &arrived?);
         }
         Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
     }
@@ -77,13 +76,13 @@ impl<B: Bus> Follower<B> {
             let (mut take_up, mut give_up) = (Vec::new(), Vec::new());
             for (name, wanted) in changed {
                 match (wanted, confirmed.contains(&name)) {
-                    (true, false) => take_up.push((name.clone(), self.hub.place(&name))),
+                    (true, false) => take_up.push((name.clone(), self.hub.start(&name))),
                     (false, true) => give_up.push(name),
                     // Was given up and taken up again. If that was since it was confirmed, its members
                     // wait: it is asked for once more, and says where it begins.
-                    (true, true) if !self.hub.is_live(&name) => {
+                    (true, true) if !self.hub.is_confirmed(&name) => {
                         give_up.push(name.clone());
-                        take_up.push((name, None));
+                        take_up.push((name.clone(), self.hub.start(&name)));
                     }
                     (true, true) => {}
                     (false, false) => {}

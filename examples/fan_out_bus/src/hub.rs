@@ -3,21 +3,22 @@
 //! ```text
 //! session: sub, unsub ---> channels ---> changed: names ---> follower: subscribe, unsubscribe
 //! follower: deliver, confirm, lost ---> the outbox of each member ---> its session writes
-//! sub from a place ---> replays ---> reads the log ---> the outbox of that member ---> caught_up
+//! sub from a place ---> the channel's tail, or behind: names ---> replay: serve, read ---> its outbox
 //! ```
 //!
 //! A channel is in the table while it has a member. One lock guards it, which holds the order: what is
 //! pushed to two members is pushed in the same order. No I/O here, and no clock: time is handed in.
 use crate::{
-    bus::Began,
-    channel::Channel,
-    protocol::{Envelope, Place},
+    bus::{Arrived, Began, Page, Start},
+    channel::{Channel, Need, Progress},
+    memory::Memory,
+    protocol::{Envelope, From},
 };
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tickwire::{Prepared, Time};
+use tickwire::{Prepared, Sender, Time};
 use tickwire_parts::Outbox;
 use tokio::sync::Notify;
 
@@ -26,22 +27,24 @@ pub struct Subscriber {
     pub id: u64,
     pub queue: Mutex<Queue>,
     pub news: Notify,
-    /// Rings when something of the outbox was fed, and when the connection ends.
-    pub freed: Notify,
+    memory: Arc<Memory>,
+    /// How many bytes may wait while there is memory.
+    most: usize,
 }
 
 pub struct Queue {
-    pub outbox: Outbox,
+    outbox: Outbox,
     /// When the oldest message was published that has waited since the outbox was last empty; 0 if
     /// that is not known.
-    pub oldest: u64,
+    oldest: u64,
 }
 
 impl Subscriber {
     /// `id` has to be another for each connection.
-    pub fn new(id: u64, outbox: Outbox) -> Arc<Self> {
+    pub fn new(id: u64, outbox: Outbox, memory: Arc<Memory>) -> Arc<Self> {
+        let most = outbox.max_bytes;
         let queue = Mutex::new(Queue { outbox, oldest: 0 });
-        Arc::new(Self { id, queue, news: Notify::new(), freed: Notify::new() })
+        Arc::new(Self { id, queue, news: Notify::new(), memory, most })
     }
 
     /// Something for this one alone.
@@ -51,38 +54,55 @@ impl Subscriber {
 
     /// If it is too slow the outbox's policy has ruled: the session finds out when it feeds.
     pub fn push(&self, now: Time, message: &Prepared, nanos: u64) {
-        let mut queue = lock(&self.queue);
-        if queue.oldest == 0 {
-            queue.oldest = nanos;
-        }
-        let _ = queue.outbox.push(now, message);
-        drop(queue);
+        self.change(|Queue { outbox, oldest }| {
+            if *oldest == 0 {
+                *oldest = nanos;
+            }
+            outbox.max_bytes = self.memory.outbox(self.most);
+            let _ = outbox.push(now, message);
+        });
         self.news.notify_one();
     }
 
-    /// Whether less than half of what may wait for it would, were that many bytes more pushed.
-    pub fn has_room(&self, bytes: usize) -> bool {
-        let queue = lock(&self.queue);
-        queue.outbox.counts().bytes + bytes < queue.outbox.max_bytes / 2
+    /// Says when the oldest message was published that waited, once none waits.
+    pub fn feed(&self, now: Time, sender: &mut Sender) -> Option<u64> {
+        self.change(|Queue { outbox, oldest }| {
+            let _ = outbox.feed(now, sender); // closed: receiving says why
+            let emptied = outbox.counts().waiting == 0 && *oldest != 0;
+            emptied.then(|| std::mem::take(oldest))
+        })
+    }
+
+    /// Whether less than half of what may wait for it does.
+    pub fn has_room(&self) -> bool {
+        let counts = lock(&self.queue).outbox.counts();
+        counts.waiting == 0 || counts.bytes < self.memory.outbox(self.most) / 2
+    }
+
+    fn change<T>(&self, act: impl FnOnce(&mut Queue) -> T) -> T {
+        let mut queue = lock(&self.queue);
+        let before = queue.outbox.counts().bytes;
+        let done = act(&mut queue);
+        self.memory.changed(before, queue.outbox.counts().bytes);
+        done
     }
 }
 
-/// Somebody who has to be given what the log has behind a place.
-pub struct Replay {
-    /// No two have the same.
-    pub number: u64,
-    pub who: Arc<Subscriber>,
-    pub channel: Arc<str>,
-    pub place: Place,
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.memory.changed(lock(&self.queue).outbox.counts().bytes, 0);
+    }
 }
 
-#[derive(Default)]
 pub struct Hub {
     table: Mutex<Table>,
     /// Rings when there is something in [`changed`](Self::changed).
     pub changes: Notify,
-    /// Rings when there is something in [`replays`](Self::replays).
-    pub behind: Notify,
+    /// Rings when there is something in [`behind`](Self::behind).
+    pub unserved: Notify,
+    pub memory: Arc<Memory>,
+    /// How many bytes of the newest messages a channel keeps.
+    tail: usize,
 }
 
 #[derive(Default)]
@@ -90,9 +110,8 @@ struct Table {
     channels: HashMap<Arc<str>, Channel>,
     /// Names that were taken up or given up since the broker was last told.
     changed: HashSet<Arc<str>>,
-    behind: Vec<Replay>,
-    /// How many there were.
-    replays: u64,
+    /// Channels with members that are behind.
+    behind: Vec<Arc<str>>,
     counts: Counts,
 }
 
@@ -112,29 +131,49 @@ pub struct Counts {
 }
 
 impl Hub {
+    pub fn new(tail: usize, memory: Memory) -> Self {
+        let (table, changes, unserved) = <(_, Notify, Notify)>::default();
+        Self { table, changes, unserved, memory: Arc::new(memory), tail }
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         lock(&self.table)
     }
 
+    /// Does something to a channel, if there is one, and sees to what its members need then.
+    fn on(&self, name: &str, act: impl FnOnce(&mut Channel, &mut Counts) -> Option<Need>) {
+        self.on_table(&mut self.table(), name, act);
+    }
+
+    fn on_table(
+        &self,
+        table: &mut Table,
+        name: &str,
+        act: impl FnOnce(&mut Channel, &mut Counts) -> Option<Need>,
+    ) {
+        let Table { channels, counts, behind, .. } = table;
+        let Some(channel) = channels.get_mut(name) else { return };
+        let before = channel.tail.bytes();
+        let need = act(channel, counts);
+        self.memory.changed(before, channel.tail.bytes());
+        if need.is_some() && !std::mem::replace(&mut channel.served, true) {
+            behind.push(channel.name.clone());
+            self.unserved.notify_one();
+        }
+    }
+
     // For sessions.
 
-    /// Once more is once: the answer is repeated. With a place, from behind that on.
-    pub fn sub(&self, now: Time, name: &str, resume: Option<Place>, who: &Arc<Subscriber>) {
+    /// Once more is once: the answer is repeated.
+    pub fn sub(&self, now: Time, name: &str, from: From, who: &Arc<Subscriber>) {
         let mut table = self.table();
-        let table = &mut *table;
-        let name: Arc<str> = match table.channels.get_key_value(name) {
-            Some((known, _)) => known.clone(),
-            None => {
-                let name: Arc<str> = name.into();
-                table.changed.insert(name.clone());
-                self.changes.notify_one();
-                name
-            }
-        };
-        table.replays += 1;
-        let channel = table.channels.entry(name.clone()).or_default();
-        table.behind.extend(channel.join(now, &name, who, resume, table.replays));
-        self.behind.notify_one();
+        if !table.channels.contains_key(name) {
+            let name: Arc<str> = name.into();
+            table.channels.insert(name.clone(), Channel::new(name.clone()));
+            table.changed.insert(name);
+            self.changes.notify_one();
+        }
+        self.on_table(&mut table, name, |channel, _| channel.join(now, who, from));
     }
 
     pub fn unsub(&self, name: &str, who: &Subscriber) {
@@ -142,8 +181,9 @@ impl Hub {
         let Some(channel) = table.channels.get_mut(name) else { return };
         channel.leave(who);
         if channel.members.is_empty()
-            && let Some((name, _)) = table.channels.remove_entry(name)
+            && let Some((name, channel)) = table.channels.remove_entry(name)
         {
+            self.memory.changed(channel.tail.bytes(), 0);
             table.changed.insert(name);
             self.changes.notify_one();
         }
@@ -152,43 +192,45 @@ impl Hub {
     // For the follower.
 
     /// What came on a channel. Before the broker has confirmed that one, nobody was promised it.
-    pub fn deliver(&self, now: Time, name: &str, message: &[u8], at: Option<u64>) {
-        let mut table = self.table();
-        let Table { channels, counts, .. } = &mut *table;
-        let Some(channel) = channels.get_mut(name).filter(|channel| channel.live) else { return };
+    pub fn deliver(&self, now: Time, arrived: &Arrived) {
+        let Arrived { channel: name, message, at, more } = arrived;
         let envelope = Envelope::open(message);
-        let missing = match at {
-            Some(at) if channel.has(at) => None,
-            Some(_) => Some(0), // the log is what there is
-            None => channel.missing_before(&envelope),
-        };
-        match missing {
-            None => {
-                counts.late += 1;
-                return;
+        self.on(name, |channel, counts| {
+            let missing = match *at {
+                _ if channel.stage == Progress::Asked => return None,
+                Some(at) if channel.has(at) => None,
+                Some(_) => Some(0), // the log is what there is
+                None => channel.missing_before(&envelope),
+            };
+            match missing {
+                None => counts.late += 1,
+                Some(missing) => {
+                    if missing > 0 {
+                        counts.missing = counts.missing.saturating_add(missing);
+                        channel.tell_all(now, &format!("gap {name} {missing}"));
+                    }
+                    counts.received += 1;
+                    let message = envelope.prepare(name, *at);
+                    counts.pushed += channel.push(
+                        now,
+                        &message,
+                        envelope.nanos,
+                        *at,
+                        self.memory.tail(self.tail),
+                    );
+                }
             }
-            Some(0) => {}
-            Some(missing) => {
-                counts.missing = counts.missing.saturating_add(missing);
-                channel.tell_all(now, &format!("gap {name} {missing}"));
-            }
-        }
-        counts.received += 1;
-        counts.pushed += channel.push(now, &envelope.prepare(name, at), envelope.nanos, at);
+            let catching_up = matches!(channel.stage, Progress::CatchingUp(_));
+            if catching_up && !more { channel.caught_up(now) } else { None }
+        });
     }
 
     /// The broker has confirmed a subscription.
     pub fn confirm(&self, now: Time, name: &str, began: Began) {
-        let mut table = self.table();
-        let Table { channels, behind, replays, .. } = &mut *table;
-        let Some((name, _)) = channels.get_key_value(name) else { return };
-        let name = name.clone();
-        let Some(channel) = channels.get_mut(&name).filter(|channel| !channel.live) else { return };
-        behind.extend(channel.confirm(now, &name, began, || {
-            *replays += 1;
-            *replays
-        }));
-        self.behind.notify_one();
+        self.on(name, |channel, _| {
+            let asked = channel.stage == Progress::Asked;
+            if asked { channel.confirm(now, began) } else { None }
+        });
     }
 
     /// The connection to the broker is lost. All channels have to be asked for again.
@@ -197,7 +239,7 @@ impl Hub {
         let Table { channels, changed, counts, .. } = &mut *table;
         counts.lost += 1;
         for (name, channel) in channels {
-            if std::mem::take(&mut channel.live) {
+            if std::mem::replace(&mut channel.stage, Progress::Asked) != Progress::Asked {
                 channel.tell_all(now, &format!("stale {name}"));
             }
             changed.insert(name.clone());
@@ -218,46 +260,40 @@ impl Hub {
         names.into_iter().map(wanted).collect()
     }
 
-    /// Up to where all of a channel was delivered here, in the broker's log.
-    pub fn place(&self, name: &str) -> Option<Place> {
-        self.table().channels.get(name)?.place
+    /// Where a channel's subscription has to begin.
+    pub fn start(&self, name: &str) -> Start {
+        self.table().channels.get(name).map_or(Start::Newest, Channel::start)
     }
 
     /// Whether the broker has confirmed a channel.
-    pub fn is_live(&self, name: &str) -> bool {
-        self.table().channels.get(name).is_some_and(|channel| channel.live)
+    pub fn is_confirmed(&self, name: &str) -> bool {
+        self.table().channels.get(name).is_some_and(|channel| channel.stage != Progress::Asked)
     }
 
     // For those who read the log.
 
-    /// Who has to be given something out of it, each once.
-    pub fn replays(&self) -> Vec<Replay> {
+    /// Channels with members that are behind, each once until [`serve`](Self::serve) says `None`.
+    pub fn behind(&self) -> Vec<Arc<str>> {
         std::mem::take(&mut self.table().behind)
     }
 
-    /// Whether it is wanted still.
-    pub fn reads(&self, replay: &Replay) -> bool {
-        self.if_reads(replay, || ())
-    }
-
-    /// Does something if it is wanted still, before anything else is wanted; `false`: it is not.
-    pub fn if_reads(&self, replay: &Replay, act: impl FnOnce()) -> bool {
-        let table = self.table();
-        let reads =
-            table.channels.get(&replay.channel).is_some_and(|channel| channel.reads(replay));
-        if reads {
-            act();
-        }
-        reads
-    }
-
-    /// It has all up to a place. If it is live from here on, this says so: what came meanwhile was
-    /// pushed, and the replay is over.
-    pub fn caught_up(&self, now: Time, replay: &Replay, place: Place) -> bool {
+    /// Sends the members that are behind what the tail has, and says what they need next.
+    pub fn serve(&self, now: Time, name: &str) -> Option<Need> {
         let mut table = self.table();
-        let channel = table.channels.get_mut(&replay.channel);
-        channel
-            .is_none_or(|channel| !channel.reads(replay) || channel.caught_up(now, replay, place))
+        let channel = table.channels.get_mut(name)?;
+        let need = channel.serve_all(now);
+        channel.served = need.is_some();
+        need
+    }
+
+    /// A page of the log was read; `false`: it is of another log than the channel.
+    pub fn read(&self, now: Time, name: &str, page: &Page<Prepared>) -> bool {
+        let mut read = true;
+        self.on(name, |channel, _| {
+            read = channel.read(now, page, self.memory.tail(self.tail));
+            None
+        });
+        read
     }
 
     // For those who watch.
@@ -286,10 +322,20 @@ pub mod tests {
     use tickwire_parts::Overflow;
 
     const NOW: Time = Time::ZERO;
-    const NO_LOG: Began = Began { place: None, whole: false };
+    const NO_LOG: Began = Began::NO_LOG;
+
+    pub fn hub() -> Hub {
+        Hub::new(1 << 20, Memory::new(1 << 30, 1))
+    }
 
     pub fn subscriber(id: u64) -> Arc<Subscriber> {
-        Subscriber::new(id, Outbox::new(Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER)))
+        bounded(id, 1 << 20, &Arc::new(Memory::new(1 << 30, 1)))
+    }
+
+    pub fn bounded(id: u64, most: usize, memory: &Arc<Memory>) -> Arc<Subscriber> {
+        let mut outbox = Outbox::new(Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER));
+        outbox.max_bytes = most;
+        Subscriber::new(id, outbox, memory.clone())
     }
 
     /// What waits for one, as its peer would read it.
@@ -298,7 +344,7 @@ pub mod tests {
         let mut server = Connection::server(&Config::default(), Negotiated::default());
         let entropy = tickwire::SystemEntropy::new().unwrap();
         let mut client = Connection::client(&Config::default(), Negotiated::default(), entropy);
-        lock(&who.queue).outbox.feed(NOW, server.sender_mut()).unwrap();
+        who.feed(NOW, server.sender_mut());
         let mut outgoing = server.sender_mut().outgoing();
         let wire = outgoing.copy_to_bytes(outgoing.remaining());
         client.receiver_mut().spare_mut()[..wire.len()].copy_from_slice(&wire);
@@ -315,6 +361,11 @@ pub mod tests {
         Envelope { from, seq, nanos: 1, payload: b"x" }.seal()
     }
 
+    fn plain(channel: &str, message: &[u8]) -> Arrived {
+        let (channel, message) = (channel.into(), message.to_vec());
+        Arrived { channel, message, at: None, more: false }
+    }
+
     fn changes(hub: &Hub) -> Vec<(String, bool)> {
         let mut all: Vec<_> =
             hub.changed(99).into_iter().map(|(name, wanted)| (name.to_string(), wanted)).collect();
@@ -324,11 +375,11 @@ pub mod tests {
 
     #[test]
     fn redis_is_asked_for_what_the_first_wants_and_the_last_gives_up() {
-        let (hub, one, two) = (Hub::default(), subscriber(1), subscriber(2));
-        hub.sub(NOW, "a", None, &one);
+        let (hub, one, two) = (hub(), subscriber(1), subscriber(2));
+        hub.sub(NOW, "a", From::Now, &one);
         assert_eq!(changes(&hub), [("a".into(), true)]);
-        hub.sub(NOW, "a", None, &two);
-        hub.sub(NOW, "a", None, &two);
+        hub.sub(NOW, "a", From::Now, &two);
+        hub.sub(NOW, "a", From::Now, &two);
         assert_eq!((changes(&hub), hub.len()), (vec![], (1, 2)));
         hub.unsub("a", &one);
         hub.unsub("a", &one);
@@ -340,12 +391,12 @@ pub mod tests {
 
     #[test]
     fn what_was_given_up_and_taken_up_again_is_one_change() {
-        let (hub, one) = (Hub::default(), subscriber(1));
+        let (hub, one) = (hub(), subscriber(1));
         for name in ["a", "b", "c"] {
-            hub.sub(NOW, name, None, &one);
+            hub.sub(NOW, name, From::Now, &one);
         }
         hub.unsub("a", &one);
-        hub.sub(NOW, "a", None, &one);
+        hub.sub(NOW, "a", From::Now, &one);
         hub.unsub("b", &one);
         assert_eq!(hub.changed(1).len(), 1);
         assert_eq!(hub.changed(9).len(), 2);
@@ -354,17 +405,17 @@ pub mod tests {
 
     #[test]
     fn subscribed_is_told_once_redis_has_confirmed() {
-        let (hub, one, two) = (Hub::default(), subscriber(1), subscriber(2));
-        hub.sub(NOW, "a", None, &one);
-        hub.deliver(NOW, "a", b"early", None);
+        let (hub, one, two) = (hub(), subscriber(1), subscriber(2));
+        hub.sub(NOW, "a", From::Now, &one);
+        hub.deliver(NOW, &plain("a", b"early"));
         assert!(told(&one).is_empty());
         hub.confirm(NOW, "a", NO_LOG);
         hub.confirm(NOW, "a", NO_LOG);
         assert_eq!(told(&one), ["subscribed a"]);
-        hub.sub(NOW, "a", None, &two);
+        hub.sub(NOW, "a", From::Now, &two);
         assert_eq!(told(&two), ["subscribed a"]);
-        hub.deliver(NOW, "a", b"plain", None);
-        hub.deliver(NOW, "b", b"nobody's", None);
+        hub.deliver(NOW, &plain("a", b"plain"));
+        hub.deliver(NOW, &plain("b", b"nobody's"));
         for who in [&one, &two] {
             assert_eq!(told(who), ["message a - 0 0 plain"]);
         }
@@ -373,11 +424,11 @@ pub mod tests {
 
     #[test]
     fn what_is_missing_is_counted_for_each_publisher() {
-        let (hub, one) = (Hub::default(), subscriber(1));
-        hub.sub(NOW, "a", None, &one);
+        let (hub, one) = (hub(), subscriber(1));
+        hub.sub(NOW, "a", From::Now, &one);
         hub.confirm(NOW, "a", NO_LOG);
         for (from, seq) in [("p", 4), ("p", 5), ("q", 1), ("p", 8), ("p", 7), ("q", 2)] {
-            hub.deliver(NOW, "a", &sealed(from, seq), None);
+            hub.deliver(NOW, &plain("a", &sealed(from, seq)));
         }
         assert_eq!(
             told(&one),
@@ -396,29 +447,29 @@ pub mod tests {
 
     #[test]
     fn an_outage_is_a_gap_for_those_who_were_there() {
-        let (hub, one, two) = (Hub::default(), subscriber(1), subscriber(2));
-        hub.sub(NOW, "a", None, &one);
+        let (hub, one, two) = (hub(), subscriber(1), subscriber(2));
+        hub.sub(NOW, "a", From::Now, &one);
         hub.confirm(NOW, "a", NO_LOG);
-        hub.deliver(NOW, "a", &sealed("p", 1), None);
+        hub.deliver(NOW, &plain("a", &sealed("p", 1)));
         told(&one);
         changes(&hub);
         hub.lost(NOW);
         hub.lost(NOW); // the first attempt to connect again failed
-        hub.sub(NOW, "a", None, &two);
+        hub.sub(NOW, "a", From::Now, &two);
         assert_eq!(changes(&hub), [("a".into(), true)]);
         hub.confirm(NOW, "a", NO_LOG);
-        hub.deliver(NOW, "a", &sealed("p", 3), None);
+        hub.deliver(NOW, &plain("a", &sealed("p", 3)));
         assert_eq!(told(&one), ["stale a", "gap a ?", "gap a 1", "message a p 3 1 x"]);
         assert_eq!(told(&two), ["subscribed a", "gap a 1", "message a p 3 1 x"]);
     }
 
     #[test]
     fn publishers_are_forgotten_before_they_fill_the_memory() {
-        let (hub, one) = (Hub::default(), subscriber(1));
-        hub.sub(NOW, "a", None, &one);
+        let (hub, one) = (hub(), subscriber(1));
+        hub.sub(NOW, "a", From::Now, &one);
         hub.confirm(NOW, "a", NO_LOG);
         for publisher in 0..1000 {
-            hub.deliver(NOW, "a", &sealed(&publisher.to_string(), 1), None);
+            hub.deliver(NOW, &plain("a", &sealed(&publisher.to_string(), 1)));
         }
         assert!(hub.table().channels["a"].last.len() <= MAX_PUBLISHERS);
     }

@@ -1,5 +1,4 @@
-//! WebSocket fan-out beyond one process: subscribers anywhere, publishers anywhere, a broker between
-//! them. Which broker is chosen on the command line.
+//! WebSocket fan-out beyond one process: subscribers and publishers anywhere, a broker between them.
 //!
 //! ```text
 //! publisher --> broker --one connection a process--> fan_out_bus --> its subscribers
@@ -8,8 +7,7 @@
 //! redis-server &                            # or: nats-server, or with a log: nats-server -js -sd DIR
 //! cargo run --release -p fan_out_bus -- --listen 127.0.0.1:9004 --stats
 //! cargo run --release -p fan_out_bus -- --listen 127.0.0.1:9005 --stats
-//! cargo run --release --example client -- ws://127.0.0.1:9005       # sub EURUSD
-//! cargo run --release -p fan_out_bus -- publish EURUSD              # lines of standard input
+//! cargo run --release -p fan_out_bus -- client ws://127.0.0.1:9005,ws://127.0.0.1:9004 EURUSD
 //! redis-cli publish feed:EURUSD 1.0842      # anybody can; at NATS: nats pub feed.EURUSD 1.0842
 //! cargo run --release -p fan_out_bus -- publish EURUSD --count 100000 --rate 10000
 //! cargo run --release -p fan_out_bus -- watch EURUSD ws://127.0.0.1:9004 ws://127.0.0.1:9005
@@ -21,31 +19,16 @@
 //! | `nats://127.0.0.1:4222` | at most once | `gap` |
 //! | `jetstream://127.0.0.1:4222` | once, in the order of the log | what was missed, as long as it is kept |
 //!
-//! - A process subscribes at the broker to what somebody of its own wants, once (`hub.rs`); each message
-//!   is encoded once and pushed into the bounded outbox of each subscriber, in one order for all.
-//! - Order is kept for each publisher on each channel, and publishers number what they publish, so that
-//!   nothing is missing unseen. Redis and JetStream give all processes the same order, too.
-//! - **Redis Pub/Sub and NATS core deliver at most once.** What is published while a process has no
-//!   connection to the broker is lost to its subscribers. They stay connected, and are told: `stale` when
-//!   it happens, `gap` when it is over, and how many are missing once the next message's number shows it.
-//!   Who needs them asks for a snapshot then.
-//! - **JetStream keeps a log.** A subscriber is told the log's number with each message, and hands in the
-//!   last one wherever it connects next, `sub CHANNEL LOG AT`: what it missed is read from the log, at the
-//!   speed it reads (`replay.rs`), and then it gets what comes, with nothing between missing or twice.
-//!   A process does the same when the broker comes back: its subscribers are told `stale`, then
-//!   `subscribed`, and miss nothing. `gap` is told only where the log has deleted something (`--keep`), or
-//!   is another one. Publishers repeat what the broker may not have; by its number it is kept once.
-//! - A broker disconnects a process that does not read, which is such an outage. A subscriber who does not
-//!   read is disconnected with 1013, or loses the oldest (`--slow drop`: not with a log, where the first
-//!   means that it comes back for the rest).
-//!
-//! The words are in `protocol.rs`. There is no list of origins and no login: put in `session` of
-//! `server.rs` what your application knows (`tickwire::tokio::Incoming` shows the request), before it
-//! is reachable by browsers. The connections to brokers are plain TCP: for their own network.
+//! `PROTOCOL.md` has the words of clients, `clients` has three of them, and `docs/SCALING.md` compares the
+//! brokers. There is no list of origins and no login: put in `open` of `server.rs` what your application
+//! knows, before it is reachable by browsers.
 mod bus;
 mod channel;
+#[path = "../clients/hub.rs"]
+mod client;
 mod follow;
 mod hub;
+mod memory;
 mod options;
 mod over_jetstream;
 mod over_nats;
@@ -55,6 +38,7 @@ mod publisher;
 mod replay;
 mod server;
 mod stats;
+mod tail;
 mod watch;
 
 use arguments::Failure;
@@ -67,48 +51,82 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, BufReader, Lines, Stdin},
+    runtime,
     time::{Instant, sleep, sleep_until},
 };
 
 /// So many messages in one write to the broker.
 const BATCH: u64 = 256;
 
-#[tokio::main]
-async fn main() -> Result<(), Failure> {
-    let Options { broker, mode } = Options::read();
-    Ok(match broker {
+fn main() -> Result<(), Failure> {
+    let Options { threads, broker, mode } = Options::read();
+    let mut runtime = runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        runtime.worker_threads(threads);
+    }
+    Ok(runtime.enable_all().build()?.block_on(run(broker, mode))?)
+}
+
+async fn run(broker: Broker, mode: Mode) -> Result<(), Box<dyn Error>> {
+    match broker {
         Broker::Redis(redis) => over(redis, mode).await,
         Broker::Nats(nats) => over(nats, mode).await,
         Broker::JetStream(jetstream) => over(jetstream, mode).await,
-    }?)
+    }
 }
 
 async fn over<B: Bus>(bus: B, mode: Mode) -> Result<(), Box<dyn Error>> {
     match mode {
         Mode::Serve(serve) => server::serve(bus, serve).await,
         Mode::Publish { ref channel, count, rate, size } => {
-            let publisher = Publisher::new(bus)?;
-            match count {
-                Some(count) => numbered(publisher, channel, count, rate, size).await,
-                None => lines(publisher, channel).await,
-            }
+            numbered(Publisher::new(bus)?, channel, count, rate, size).await
         }
+        Mode::Client { urls, channels } => converse(&urls, &channels).await,
         Mode::Watch { channel, urls, subscribers, time } => {
             watch::watch(&channel, &urls, subscribers, time).await
         }
     }
 }
 
-/// Publishes each line of standard input.
-async fn lines<B: Bus>(mut publisher: Publisher<B>, channel: &str) -> Result<(), Box<dyn Error>> {
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    while let Some(line) = lines.next_line().await? {
-        if let Err(error) = publisher.publish([(channel, line.as_bytes())]).await {
-            eprintln!("not published: {error}");
+/// Prints each message, and publishes each line of standard input: `CHANNEL PAYLOAD`.
+async fn converse(urls: &str, channels: &[String]) -> Result<(), Box<dyn Error>> {
+    let mut hub = client::Hub::new(urls, channels)?;
+    let (mut lines, mut more) = (BufReader::new(tokio::io::stdin()).lines(), true);
+    loop {
+        let ended = connection(&mut hub, &mut lines, &mut more).await;
+        let Some(delay) = hub.delay(&ended) else { return Err("closed for good".into()) };
+        sleep(delay).await;
+    }
+}
+
+/// One connection, to its end: the close code.
+async fn connection(
+    hub: &mut client::Hub,
+    lines: &mut Lines<BufReader<Stdin>>,
+    more: &mut bool,
+) -> Result<u16, tickwire::Error> {
+    let mut ws = hub.open().await?;
+    loop {
+        let message = tokio::select! {
+            line = lines.next_line(), if *more => {
+                match line? {
+                    Some(line) => ws.send(&*format!("pub {line}")).await?,
+                    None => *more = false,
+                }
+                continue;
+            }
+            message = ws.recv() => message?,
+        };
+        let Some(message) = message else { break };
+        let Some(told) = hub.heed(message.as_bytes()) else { continue };
+        let (channel, payload) = (told.channel, String::from_utf8_lossy(told.payload));
+        match told.word {
+            "message" | "entry" => writeln!(io::stdout(), "{channel} {payload}")?,
+            word => writeln!(io::stdout(), "# {word} {channel} {payload}")?,
         }
     }
-    Ok(())
+    Ok(ws.closed().map_or(1006, |end| end.code))
 }
 
 /// Publishes messages that are their number, so many a second.
@@ -122,19 +140,13 @@ async fn numbered<B: Bus>(
     let began = Instant::now();
     let (mut done, mut failed) = (0, 0);
     while done < count {
-        let due = match rate {
-            Some(rate) => {
-                let due = (began.elapsed().as_secs_f64() * rate as f64) as u64 + 1;
-                if due <= done {
-                    sleep_until(began + Duration::from_secs_f64(done as f64 / rate as f64)).await;
-                    continue;
-                }
-                due.min(count)
-            }
-            None => count,
-        };
-        let batch: Vec<String> =
-            (done + 1..=due.min(done + BATCH)).map(|n| format!("{n:0size$}")).collect();
+        let mut due = count;
+        if let Some(rate) = rate {
+            sleep_until(began + Duration::from_secs_f64(done as f64 / rate as f64)).await;
+            due = (began.elapsed().as_secs_f64() * rate as f64) as u64 + 1;
+        }
+        let last = due.clamp(done + 1, done + BATCH).min(count);
+        let batch: Vec<String> = (done + 1..=last).map(|n| format!("{n:0size$}")).collect();
         if let Err(error) =
             publisher.publish(batch.iter().map(|payload| (channel, payload.as_bytes()))).await
         {

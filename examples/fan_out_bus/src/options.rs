@@ -7,7 +7,7 @@ use crate::{
     protocol,
 };
 use arguments::{Arguments, refuse};
-use std::{fmt::Write, net::SocketAddr, sync::Arc, time::Duration};
+use std::{env, fmt::Write, fs, net::SocketAddr, sync::Arc, time::Duration};
 use tickwire::CloseCode;
 use tickwire_parts::Overflow;
 
@@ -15,12 +15,20 @@ const HELP: &str = "\
 WebSocket fan-out over Redis, NATS or JetStream: any number of these processes, publishers anywhere.
 
 Usage: fan_out_bus [OPTION]...                     serves subscribers
-       fan_out_bus publish CHANNEL [OPTION]...     each line of standard input, or --count
-       fan_out_bus watch CHANNEL URL... [OPTION]...  subscribes at each server, shows rate and lag
+       fan_out_bus publish CHANNEL [OPTION]...     numbered messages
+       fan_out_bus client URL[,URL..] CHANNEL...   prints messages, publishes `CHANNEL PAYLOAD`
+       fan_out_bus watch CHANNEL URL[,URL..]... [OPTION]...  subscribes at each server (the others take
+                                                   over when it goes), shows rate and lag
 
   WORD...               what to do, as above
   --bus URL             redis://HOST:PORT, nats://HOST:PORT, or for NATS' log
                         jetstream://HOST:PORT [redis://127.0.0.1:6379]
+  --user NAME           known to the broker; the password, or NATS' token, is in the environment as
+                        BUS_PASSWORD, so that no list of processes shows it
+  --tls                 to the broker: its certificate has to be for HOST
+  --ca FILE             the same, and only certificates of this PEM file count (else the
+                        system's)
+  --threads N           that share one connection to the broker (else one a processor)
   --prefix TEXT         before each channel's name there (else feed: at Redis, feed. at NATS)
 with a log, when its stream does not exist yet:
   --keep SECONDS        what is older is deleted [3600]
@@ -31,11 +39,13 @@ serving:
   --stats               a line each second: rates, lag, gaps
   --slow POLICY         disconnect (with 1013) or drop (the oldest) [disconnect]
   --max-behind BYTES    what may wait for one subscriber [1048576]
+  --tail BYTES          of its newest messages each channel keeps, for who comes back [1048576]
+  --max-memory BYTES    all that waits for subscribers and is kept for them, together [1073741824]
   --max-channels N      of one connection [64]
   --max-connections N   more wait to be accepted [10000]; nothing bounds those of one address:
                         for the loopback, or behind a balancer. See the example `bounded`.
 publish:
-  --count N             so many numbered messages
+  --count N             so many [1000]
   --rate N              so many a second (else all at once)
   --size BYTES          of each [64]
 watch:
@@ -88,6 +98,17 @@ impl Prefix {
     }
 }
 
+/// How a broker is to know us, and we the broker.
+#[derive(Clone)]
+pub struct Access {
+    pub user: Option<String>,
+    /// Without a user: NATS' token.
+    pub password: Option<String>,
+    pub tls: bool,
+    /// The only certificates to trust, in PEM; else the system's.
+    pub ca: Option<Vec<u8>>,
+}
+
 /// Which broker.
 pub enum Broker {
     Redis(Redis),
@@ -96,13 +117,13 @@ pub enum Broker {
 }
 
 impl Broker {
-    fn new(url: &str, prefix: Option<&str>, keep: Keep) -> Result<Self, Failure> {
+    fn new(url: &str, prefix: Option<&str>, keep: Keep, access: Access) -> Result<Self, Failure> {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(format!("--bus {url}: no broker").into());
         };
         if scheme.starts_with("redis") {
             let prefix = Prefix::new(prefix.unwrap_or("feed:"));
-            return Ok(Self::Redis(Redis::new(url, prefix)?));
+            return Ok(Self::Redis(Redis::new(url, prefix, access)?));
         }
         let prefix = prefix.unwrap_or("feed.");
         let visible = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -110,7 +131,7 @@ impl Broker {
         if tokens.is_none_or(|prefix| prefix.split('.').any(str::is_empty)) {
             return Err(format!("--prefix {prefix}: for NATS, words with a dot behind each").into());
         }
-        let nats = Nats { url: format!("nats://{rest}"), prefix: Prefix::new(prefix) };
+        let nats = Nats::new(format!("nats://{rest}"), Prefix::new(prefix), access);
         match scheme {
             "nats" => Ok(Self::Nats(nats)),
             "jetstream" => Ok(Self::JetStream(JetStream { nats, keep })),
@@ -121,7 +142,8 @@ impl Broker {
 
 pub enum Mode {
     Serve(Serve),
-    Publish { channel: String, count: Option<u64>, rate: Option<u64>, size: usize },
+    Publish { channel: String, count: u64, rate: Option<u64>, size: usize },
+    Client { urls: String, channels: Vec<String> },
     Watch { channel: String, urls: Vec<String>, subscribers: usize, time: Option<Duration> },
 }
 
@@ -130,11 +152,15 @@ pub struct Serve {
     pub stats: bool,
     pub slow: Overflow,
     pub max_behind: usize,
+    pub tail: usize,
+    pub max_memory: usize,
     pub max_channels: usize,
     pub max_connections: usize,
 }
 
 pub struct Options {
+    /// `None`: one a processor.
+    pub threads: Option<usize>,
     pub broker: Broker,
     pub mode: Mode,
 }
@@ -158,15 +184,21 @@ impl Options {
                     true => Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER),
                     false => Overflow::DropOldest,
                 },
+                tail: size("--tail", 0, 1 << 40),
+                max_memory: size("--max-memory", 1 << 20, 1 << 50),
                 max_behind: size("--max-behind", 1024, 1 << 40),
                 max_channels: size("--max-channels", 1, 1 << 20),
                 max_connections: size("--max-connections", 1, 1 << 24),
             }),
             ["publish", name] => Mode::Publish {
                 channel: channel(name),
-                count: args.has("--count").then(|| args.number("--count", 1..=u64::MAX)),
+                count: args.number("--count", 1..=u64::MAX),
                 rate: args.has("--rate").then(|| args.number("--rate", 1..=10_000_000)),
                 size: size("--size", 0, 1 << 20),
+            },
+            ["client", urls, ref names @ ..] => Mode::Client {
+                urls: urls.to_owned(),
+                channels: names.iter().map(|name| channel(name)).collect(),
             },
             ["watch", name, ref urls @ ..] if !urls.is_empty() => Mode::Watch {
                 channel: channel(name),
@@ -178,8 +210,15 @@ impl Options {
             },
             _ => refuse(format_args!("{:?} is nothing to do", words.join(" "))),
         };
-        let broker = Broker::new(&args.text("--bus"), args.optional("--prefix").as_deref(), keep);
-        Self { broker: broker.unwrap_or_else(|error| refuse(error)), mode }
+        let ca = args.optional("--ca").map(|file| {
+            fs::read(&file).unwrap_or_else(|error| refuse(format_args!("--ca {file}: {error}")))
+        });
+        let (user, password) = (args.optional("--user"), env::var("BUS_PASSWORD").ok());
+        let access = Access { user, password, tls: ca.is_some() || args.has("--tls"), ca };
+        let prefix = args.optional("--prefix");
+        let broker = Broker::new(&args.text("--bus"), prefix.as_deref(), keep, access);
+        let threads = args.has("--threads").then(|| size("--threads", 1, 1024));
+        Self { threads, broker: broker.unwrap_or_else(|error| refuse(error)), mode }
     }
 }
 

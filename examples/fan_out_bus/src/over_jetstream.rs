@@ -4,8 +4,11 @@
 //! pushes from a number on, and counts what it pushes; when a count is left out, the connection ends and the
 //! next one begins where this one was.
 use crate::{
-    bus::{Arrived, Began, Bus, Failure, Link, Outgoing, Page, Result, Subscriptions, answer},
-    over_nats::{Connection, Nats, Streams, broken},
+    bus::{
+        Arrived, Began, Bus, Failure, Link, Outgoing, Page, Result, Start, Subscriptions, answer,
+        broken,
+    },
+    over_nats::{Connection, Nats, Streams},
     protocol::Place,
 };
 use async_nats::{
@@ -18,16 +21,15 @@ use async_nats::{
     },
 };
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use std::{
-    future::{IntoFuture, ready},
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::IntoFuture, io, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
-/// As many messages are read at once.
-const PAGE: usize = 100;
+/// As many messages are read at once, and up to as many bytes: more than the longest message has.
+const PAGE: usize = 1000;
+const PAGE_BYTES: usize = 2 << 20;
+
+/// A usual outage: the first delay of `Backoff`, at most 30 s after Close 1012, and time to connect.
+const USUAL: Duration = Duration::from_secs(45);
 
 /// As many consumers are made at once.
 const AT_ONCE: usize = 32;
@@ -131,7 +133,7 @@ impl Link for Kept {
         Ok(())
     }
 
-    async fn read(&self, channel: &str, after: u64) -> Result<Page> {
+    async fn read(&self, channel: &str, after: u64) -> Result<Page<Vec<u8>>> {
         let info = self.log.get_info().await?;
         let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence {
@@ -144,16 +146,33 @@ impl Link for Kept {
             ..pull::Config::default()
         };
         let consumer = self.log.create_consumer(config).await?;
-        let messages = consumer.fetch().max_messages(PAGE).messages().await?;
-        let messages = messages
-            .and_then(|message| {
-                ready(numbers(&message).map(|(_, at)| (at, message.payload.to_vec())))
-            })
-            .try_collect()
-            .await?;
+        let mut pending = consumer.cached_info().num_pending;
+        let mut messages = Vec::new();
+        let mut fetched =
+            consumer.fetch().max_messages(PAGE).max_bytes(PAGE_BYTES).messages().await?;
+        while pending > 0
+            && let Some(message) = fetched.next().await
+        {
+            match message {
+                Ok(message) => {
+                    let (_, at, left) = numbers(&message)?;
+                    messages.push((at, message.payload.to_vec()));
+                    pending = left;
+                }
+                Err(_) if !messages.is_empty() => break, // the bytes are spent
+                Err(error) => return Err(error),
+            }
+        }
         self.log.delete_consumer(&consumer.cached_info().name).await?;
         let (log, state) = (made(&info), &info.state);
-        Ok(Page { log, first: state.first_sequence, last: state.last_sequence, messages })
+        let (first, last) = (state.first_sequence, state.last_sequence);
+        let end = match (messages.last(), pending) {
+            (Some((at, _)), 0) => last.max(*at),
+            (Some((at, _)), _) => *at,
+            (None, 0) => last,
+            (None, _) => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+        };
+        Ok(Page { log, first, last, after, end, messages })
     }
 }
 
@@ -172,13 +191,10 @@ impl Subscriptions for Consumers {
         self.streams.connection.settle().await
     }
 
-    async fn subscribe(&mut self, channels: &[(Arc<str>, Option<Place>)]) -> Result<Vec<Began>> {
+    async fn subscribe(&mut self, channels: &[(Arc<str>, Start)]) -> Result<Vec<Began>> {
         let info = answer(self.log.get_info()).await?;
         let begun: Vec<_> = stream::iter(channels)
-            .map(|(channel, from)| {
-                let began = began(*from, &info);
-                self.consumer(channel, began)
-            })
+            .map(|(channel, start)| self.consumer(channel, *start, &info))
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
@@ -198,16 +214,34 @@ impl Subscriptions for Consumers {
 }
 
 impl Consumers {
-    async fn consumer(&self, channel: &str, began: Began) -> Result<(Began, Subscriber)> {
-        let connection = &self.streams.connection;
-        let inbox = connection.client.new_inbox();
-        let messages = connection.client.subscribe(inbox.clone()).await?;
-        let start_sequence = began.place.map_or(0, |place| place.at) + 1;
-        let config = push::Config {
-            deliver_subject: inbox,
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence },
+    async fn consumer(
+        &self,
+        channel: &str,
+        start: Start,
+        info: &Info,
+    ) -> Result<(Began, Subscriber)> {
+        let client = &self.streams.connection.client;
+        let (log, state) = (made(info), &info.state);
+        let (first, end) = (state.first_sequence, state.last_sequence);
+        let (mut place, mut whole) = (None, false);
+        let deliver_policy = match start {
+            Start::Newest => DeliverPolicy::LastPerSubject,
+            Start::Recent => {
+                let start_time = state.last_timestamp - USUAL; // by the broker's clock
+                DeliverPolicy::ByStartTime { start_time }
+            }
+            Start::Behind(from) => {
+                let known = from.log == log && from.at <= end;
+                whole = known && from.at + 1 >= first;
+                let at = if known { from.at.max(first.saturating_sub(1)) } else { end };
+                place = Some(Place { log, at });
+                DeliverPolicy::ByStartSequence { start_sequence: at + 1 }
+            }
+        };
+        let mut config = push::Config {
+            deliver_policy,
             ack_policy: AckPolicy::None,
-            filter_subject: connection.prefix.subject(channel),
+            filter_subject: self.streams.connection.prefix.subject(channel),
             inactive_threshold: FORGOTTEN,
             flow_control: true,
             idle_heartbeat: HEARTBEAT,
@@ -216,19 +250,22 @@ impl Consumers {
             max_deliver: 1,
             ..push::Config::default()
         };
-        answer(self.log.create_consumer(config)).await?;
-        Ok((began, messages))
-    }
-}
-
-/// Where a subscription begins that is to go on behind a place, by what the log has.
-fn began(from: Option<Place>, info: &Info) -> Began {
-    let (log, state) = (made(info), &info.state);
-    match from {
-        Some(place) if place.log == log && place.at <= state.last_sequence => {
-            Began { place: Some(place), whole: place.at + 1 >= state.first_sequence }
+        loop {
+            config.deliver_subject = client.new_inbox();
+            let messages = client.subscribe(config.deliver_subject.clone()).await?;
+            let consumer = answer(self.log.create_consumer(config.clone())).await?;
+            let made = consumer.cached_info();
+            let more = made.num_pending > 0;
+            if start == Start::Recent && !more && config.deliver_policy == deliver_policy {
+                // Nothing is recent: the newest message is older.
+                answer(self.log.delete_consumer(&made.name)).await?;
+                config.deliver_policy = DeliverPolicy::LastPerSubject;
+                continue;
+            }
+            let at = made.delivered.stream_sequence;
+            let place = place.or(Some(Place { log, at }));
+            return Ok((Began { place, whole, end, more }, messages));
         }
-        _ => Began { place: Some(Place { log, at: state.last_sequence }), whole: false },
     }
 }
 
@@ -237,10 +274,10 @@ fn made(info: &Info) -> u64 {
     info.created.unix_timestamp_nanos().try_into().unwrap_or(0)
 }
 
-/// The numbers of a message, of its consumer and of the log.
-fn numbers(message: &Message) -> std::result::Result<(u64, u64), Failure> {
+/// What the broker says about a message: the numbers of the consumer and of the log, and how many are to come.
+fn numbers(message: &Message) -> std::result::Result<(u64, u64, u64), Failure> {
     let info = message.info()?;
-    Ok((info.consumer_sequence, info.stream_sequence))
+    Ok((info.consumer_sequence, info.stream_sequence, info.pending))
 }
 
 /// What a consumer pushes, each number of it once.
@@ -268,12 +305,12 @@ fn in_order(
                     continue;
                 }
                 let message = Message { message, context: context.clone() };
-                let arrived = numbers(&message).and_then(|(count, at)| {
+                let arrived = numbers(&message).and_then(|(count, at, pending)| {
                     if count != last + 1 {
                         return Err(io::Error::other("the consumer left something out").into());
                     }
                     let (channel, message) = (channel.clone(), message.payload.to_vec());
-                    Ok(Arrived { channel, message, at: Some(at) })
+                    Ok(Arrived { channel, message, at: Some(at), more: pending > 0 })
                 });
                 return Some((arrived, (messages, last + 1)));
             }

@@ -4,32 +4,50 @@
 //! connection ends when it breaks, so that nothing is published later than those were told who asked.
 use crate::{
     bus::{
-        Arrived, Began, Bus, Failure, Link, Outgoing, PATIENCE, Page, Result, Subscriptions, answer,
+        Arrived, Began, Bus, Link, Outgoing, PATIENCE, Result, Start, Subscriptions, answer, broken,
     },
-    options::Prefix,
-    protocol::Place,
+    options::{Access, Prefix},
 };
-use async_nats::{Client, ConnectOptions, Event, Subscriber};
+use async_nats::{
+    Client, ConnectOptions, Event, Subscriber,
+    rustls::{
+        self,
+        pki_types::{CertificateDer, pem::PemObject},
+    },
+};
 use futures_util::{Stream, StreamExt, stream::unfold};
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
 use tokio::{
     select,
-    sync::{mpsc, watch},
+    sync::{Mutex, mpsc, watch},
     task::JoinSet,
 };
 
 /// As many messages wait between a subscription and the hub.
 const WAITING: usize = 1024;
 
+/// One connection for all who publish, subscribe or read, until it breaks.
 #[derive(Clone)]
 pub struct Nats {
-    pub url: String,
+    url: String,
     pub prefix: Prefix,
+    access: Access,
+    /// Only those who use it hold it, so that a broken connection ends and does not come back by itself.
+    shared: Arc<Mutex<Weak<Shared>>>,
 }
 
-/// A connection, until it breaks.
+struct Shared {
+    client: Client,
+    broken: watch::Sender<bool>,
+}
+
+/// What one user of the connection needs.
 pub struct Connection {
     pub client: Client,
+    shared: Arc<Shared>,
     /// What is published there comes back: all before it has been taken by the broker then.
     echo: Subscriber,
     inbox: String,
@@ -38,9 +56,38 @@ pub struct Connection {
 }
 
 impl Nats {
+    pub fn new(url: String, prefix: Prefix, access: Access) -> Self {
+        Self { url, prefix, access, shared: Arc::default() }
+    }
+
     pub async fn connect(&self) -> Result<Connection> {
-        let (says, broken) = watch::channel(false);
-        let options = ConnectOptions::new()
+        let mut shared = self.shared.lock().await;
+        let known = shared.upgrade().filter(|shared| !*shared.broken.borrow());
+        let used = match known {
+            Some(used) => used,
+            None => Arc::new(self.open().await?),
+        };
+        *shared = Arc::downgrade(&used);
+        let client = used.client.clone();
+        let inbox = client.new_inbox();
+        let echo = client.subscribe(inbox.clone()).await?;
+        let (broken, prefix) = (used.broken.subscribe(), self.prefix.clone());
+        Ok(Connection { client, shared: used, echo, inbox, broken, prefix })
+    }
+
+    async fn open(&self) -> Result<Shared> {
+        let broken = watch::Sender::new(false);
+        let says = broken.clone();
+        let Access { user, password, tls, ca } = self.access.clone();
+        let mut options = match (user, password) {
+            (Some(user), password) => {
+                ConnectOptions::with_user_and_password(user, password.unwrap_or_default())
+            }
+            (None, Some(token)) => ConnectOptions::with_token(token),
+            (None, None) => ConnectOptions::new(),
+        };
+        options = options
+            .require_tls(tls)
             .connection_timeout(PATIENCE)
             .request_timeout(Some(PATIENCE))
             .max_reconnects(1)
@@ -55,10 +102,15 @@ impl Nats {
                 }
                 async {}
             });
-        let client = answer(options.connect(&self.url)).await?;
-        let inbox = client.new_inbox();
-        let echo = client.subscribe(inbox.clone()).await?;
-        Ok(Connection { client, echo, inbox, broken, prefix: self.prefix.clone() })
+        if let Some(ca) = ca {
+            let mut roots = rustls::RootCertStore::empty();
+            for certificate in CertificateDer::pem_slice_iter(&ca) {
+                roots.add(certificate?)?;
+            }
+            let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+            options = options.tls_client_config(config.with_no_client_auth());
+        }
+        Ok(Shared { client: answer(options.connect(&self.url)).await?, broken })
     }
 }
 
@@ -70,15 +122,15 @@ impl Connection {
         }
         self.client.publish(self.inbox.clone(), Default::default()).await?;
         let mut until = self.broken.clone();
-        select! {
+        let settled = select! {
             echo = answer(async { self.echo.next().await.ok_or_else(broken) }) => echo.map(drop),
             _ = until.wait_for(|broken| *broken) => Err(broken()),
+        };
+        if settled.is_err() {
+            self.shared.broken.send_replace(true); // for all who share a connection that is silent
         }
+        settled
     }
-}
-
-pub fn broken() -> Failure {
-    io::Error::from(io::ErrorKind::ConnectionAborted).into()
 }
 
 impl Bus for Nats {
@@ -108,10 +160,6 @@ impl Link for Connection {
             self.client.publish(subject, outgoing.message.clone().into()).await?;
         }
         self.settle().await
-    }
-
-    async fn read(&self, _: &str, _: u64) -> Result<Page> {
-        Err(io::Error::from(io::ErrorKind::Unsupported).into())
     }
 }
 
@@ -169,7 +217,7 @@ impl Subscriptions for Core {
         self.0.connection.settle().await
     }
 
-    async fn subscribe(&mut self, channels: &[(Arc<str>, Option<Place>)]) -> Result<Vec<Began>> {
+    async fn subscribe(&mut self, channels: &[(Arc<str>, Start)]) -> Result<Vec<Began>> {
         let Self(streams) = self;
         let mut begun = Vec::new();
         for (channel, _) in channels {
@@ -181,11 +229,11 @@ impl Subscriptions for Core {
             let name = channel.clone();
             let arrived = move |message: async_nats::Message| {
                 let message = message.payload.to_vec();
-                Ok(Arrived { channel: name.clone(), message, at: None })
+                Ok(Arrived { channel: name.clone(), message, at: None, more: false })
             };
             streams.run(&channel, messages.map(arrived));
         }
-        Ok(vec![Began { place: None, whole: false }; channels.len()])
+        Ok(vec![Began::NO_LOG; channels.len()])
     }
 
     async fn unsubscribe(&mut self, channels: &[Arc<str>]) -> Result<()> {

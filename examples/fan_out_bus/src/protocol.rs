@@ -1,33 +1,13 @@
 //! The words: what clients ask for, what they are told, and what passes through the broker.
 //!
-//! ```text
-//! client -> server    sub CHANNEL
-//!                     sub CHANNEL LOG AT               what was published behind AT, and on
-//!                     unsub CHANNEL
-//!                     pub CHANNEL PAYLOAD
-//! server -> client    subscribed CHANNEL               from here on nothing is missed untold
-//!                     unsubscribed CHANNEL
-//!                     subscribed CHANNEL LOG AT        the same, behind AT of the broker's log
-//!                     published CHANNEL SEQ            the broker has it
-//!                     message CHANNEL FROM SEQ NANOS PAYLOAD
-//!                     entry CHANNEL AT FROM SEQ NANOS PAYLOAD    number AT of the broker's log
-//!                     stale CHANNEL                    the broker is lost: nothing comes
-//!                     gap CHANNEL ?                    who knows what is missing
-//!                     gap CHANNEL N                    so many messages of a publisher are missing
-//!                     error REASON
-//! through the broker  tw1 FROM SEQ NANOS PAYLOAD       on the channel PREFIX + CHANNEL
-//! ```
-//!
-//! FROM names a publisher, SEQ counts its messages on the channel from 1, NANOS is when it published,
-//! in ns since 1970. What somebody else has put on the channel, such as `redis-cli publish`, comes
-//! with `- 0 0`: in order, but nobody can tell whether one is missing. Messages are text, and those
-//! whose payload is not UTF-8 are binary; a client may send either.
-//!
-//! With a log each message has its number there, AT, which goes up, though not by one: the log has
-//! other channels too. A client keeps LOG and the last AT it has seen, and hands both in wherever it
-//! connects next. LOG is another for each log that was made: numbers of an earlier one mean nothing.
-use std::{fmt, str};
+//! `PROTOCOL.md` has the words of clients and servers. The broker has `tw1 FROM SEQ NANOS PAYLOAD` on the
+//! channel PREFIX + CHANNEL. What somebody else has put there, such as `redis-cli publish`, comes with
+//! `- 0 0`: in order, but nobody can tell whether one is missing.
+use std::str;
 use tickwire::{Message, Prepared};
+
+/// Its name on the wire.
+pub const SUBPROTOCOL: &str = "tickwire-hub-1";
 
 /// In bytes.
 pub const MAX_CHANNEL: usize = 128;
@@ -38,55 +18,50 @@ const MAX_FROM: usize = 32;
 /// What a client wants.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Wish<'a> {
-    /// From a place of the log on, if there is one.
-    Sub(&'a str, Option<Place>),
+    Sub(&'a str, From),
     Unsub(&'a str),
     Pub(&'a str, &'a [u8]),
 }
 
-/// Why a wish is none.
+/// Where a subscriber begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadWish {
-    Word,
-    Channel,
+pub enum From {
+    Now,
+    /// With the last value, if there is one.
+    Last,
+    /// Behind a place of the log.
+    Place(Place),
 }
 
-impl fmt::Display for BadWish {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Word => {
-                f.write_str("expected: sub CHANNEL [LOG AT], unsub CHANNEL, pub CHANNEL PAYLOAD")
-            }
-            Self::Channel => {
-                write!(f, "a channel is 1 to {MAX_CHANNEL} visible ASCII characters")
-            }
-        }
-    }
-}
+/// Why a wish is none.
+pub const BAD_WORD: &str =
+    "expected: sub CHANNEL [last | LOG AT], unsub CHANNEL, pub CHANNEL PAYLOAD";
+pub const BAD_CHANNEL: &str = "a channel is 1 to 128 visible ASCII characters";
 
 impl<'a> Wish<'a> {
-    pub fn parse(message: &'a [u8]) -> Result<Self, BadWish> {
-        let (word, rest) = cut(message).ok_or(BadWish::Word)?;
+    pub fn parse(message: &'a [u8]) -> Result<Self, &'static str> {
+        let (word, rest) = cut(message).ok_or(BAD_WORD)?;
         match word {
-            b"sub" => match resumed(rest) {
-                Some((name, place)) => Ok(Self::Sub(channel(name)?, Some(place))),
-                None => Ok(Self::Sub(channel(rest)?, None)),
+            b"sub" => match (cut(rest), resumed(rest)) {
+                (Some((name, b"last")), _) => Ok(Self::Sub(channel(name)?, From::Last)),
+                (_, Some((name, place))) => Ok(Self::Sub(channel(name)?, From::Place(place))),
+                _ => Ok(Self::Sub(channel(rest)?, From::Now)),
             },
             b"unsub" => channel(rest).map(Self::Unsub),
             b"pub" => {
-                let (name, payload) = cut(rest).ok_or(BadWish::Word)?;
+                let (name, payload) = cut(rest).ok_or(BAD_WORD)?;
                 Ok(Self::Pub(channel(name)?, payload))
             }
-            _ => Err(BadWish::Word),
+            _ => Err(BAD_WORD),
         }
     }
 }
 
 /// A channel's name, if it is one.
-pub fn channel(name: &[u8]) -> Result<&str, BadWish> {
+pub fn channel(name: &[u8]) -> Result<&str, &'static str> {
     let visible = name.iter().all(u8::is_ascii_graphic);
     let fits = (1..=MAX_CHANNEL).contains(&name.len());
-    str::from_utf8(name).ok().filter(|_| visible && fits).ok_or(BadWish::Channel)
+    str::from_utf8(name).ok().filter(|_| visible && fits).ok_or(BAD_CHANNEL)
 }
 
 /// A place in a broker's log.
@@ -96,12 +71,6 @@ pub struct Place {
     pub log: u64,
     /// The number of a message there; they begin with 1.
     pub at: u64,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.log, self.at)
-    }
 }
 
 /// What came through the broker.
@@ -153,28 +122,8 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// What a subscriber reads: the opposite of [`Envelope::prepare`].
-pub fn delivered(message: &[u8]) -> Option<(&str, Option<u64>, Envelope<'_>)> {
-    let (word, rest) = cut(message)?;
-    let (name, rest) = cut(rest)?;
-    let (at, rest) = match word {
-        b"message" => (None, rest),
-        b"entry" => cut(rest).map(|(at, rest)| (number(at), rest))?,
-        _ => return None,
-    };
-    let (from, rest) = cut(rest)?;
-    let (seq, rest) = cut(rest)?;
-    let (nanos, payload) = cut(rest)?;
-    let from = str::from_utf8(from).ok()?;
-    Some((
-        channel(name).ok()?,
-        at,
-        Envelope { from, seq: number(seq)?, nanos: number(nanos)?, payload },
-    ))
-}
-
 /// CHANNEL LOG AT
-pub fn resumed(text: &[u8]) -> Option<(&[u8], Place)> {
+fn resumed(text: &[u8]) -> Option<(&[u8], Place)> {
     let (name, rest) = cut(text)?;
     let (log, at) = cut(rest)?;
     Some((name, Place { log: number(log)?, at: number(at)? }))
@@ -194,11 +143,13 @@ fn number(digits: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Told;
 
     #[test]
     fn wishes_are_read() {
-        assert_eq!(Wish::parse(b"sub EURUSD"), Ok(Wish::Sub("EURUSD", None)));
-        let place = Some(Place { log: 1, at: 2 });
+        assert_eq!(Wish::parse(b"sub EURUSD"), Ok(Wish::Sub("EURUSD", From::Now)));
+        assert_eq!(Wish::parse(b"sub EURUSD last"), Ok(Wish::Sub("EURUSD", From::Last)));
+        let place = From::Place(Place { log: 1, at: 2 });
         assert_eq!(Wish::parse(b"sub EURUSD 1 2"), Ok(Wish::Sub("EURUSD", place)));
         assert_eq!(Wish::parse(b"unsub EURUSD"), Ok(Wish::Unsub("EURUSD")));
         assert_eq!(Wish::parse(b"pub a  two \xff"), Ok(Wish::Pub("a", b" two \xff")));
@@ -208,7 +159,7 @@ mod tests {
     #[test]
     fn what_is_no_wish_is_refused() {
         for bad in [&b""[..], b"sub", b"subscribe a", b"pub a", b" sub a"] {
-            assert_eq!(Wish::parse(bad), Err(BadWish::Word), "{bad:?}");
+            assert_eq!(Wish::parse(bad), Err(BAD_WORD), "{bad:?}");
         }
         let long = [b"sub ".to_vec(), vec![b'x'; MAX_CHANNEL + 1]].concat();
         for bad in [
@@ -221,7 +172,7 @@ mod tests {
             b"pub  x",
             &long,
         ] {
-            assert_eq!(Wish::parse(bad), Err(BadWish::Channel), "{bad:?}");
+            assert_eq!(Wish::parse(bad), Err(BAD_CHANNEL), "{bad:?}");
         }
         assert!(Wish::parse(&long[..long.len() - 1]).is_ok());
     }
@@ -233,7 +184,11 @@ mod tests {
             assert_eq!(Envelope::open(&envelope.seal()), envelope);
             for at in [None, Some(9)] {
                 let prepared = envelope.prepare("EURUSD", at);
-                assert_eq!(delivered(prepared.payload()), Some(("EURUSD", at, envelope)));
+                let (from, channel) = ("f00d", "EURUSD");
+                let word = if at.is_some() { "entry" } else { "message" };
+                let Envelope { seq, nanos, .. } = envelope;
+                let told = Told { word, channel, at, from, seq, nanos, payload };
+                assert_eq!(Told::parse(prepared.payload()), Some(told));
                 let text = str::from_utf8(payload).is_ok();
                 assert_eq!((prepared.frame()[0] == 0x81), text);
             }

@@ -2,9 +2,10 @@
 use crate::{
     bus::{Bus, backoff},
     follow::Follower,
-    hub::{Hub, Subscriber, lock},
+    hub::{Hub, Subscriber},
+    memory::Memory,
     options::Serve,
-    protocol::Wish,
+    protocol::{SUBPROTOCOL, Wish},
     publisher::Publisher,
     replay::Replays,
     stats::{self, Lag},
@@ -20,7 +21,8 @@ use std::{
 };
 use tickwire::{
     CloseCode, Config, Heartbeat, Time,
-    tokio::{MessageOrRoom, WebSocket, accept},
+    handshake::server::Accept,
+    tokio::{Incoming, MessageOrRoom, WebSocket},
 };
 use tickwire_parts::Outbox;
 use tokio::{
@@ -67,7 +69,8 @@ struct Server {
 
 /// Until a signal says to stop.
 pub async fn serve<B: Bus>(bus: B, serve: Serve) -> Result<(), Box<dyn Error>> {
-    let (hub, epoch) = (Arc::<Hub>::default(), Instant::now());
+    let memory = Memory::new(serve.max_memory, serve.max_connections);
+    let (hub, epoch) = (Arc::new(Hub::new(serve.tail, memory)), Instant::now());
     let listener = listen(serve.listen).map_err(cannot_listen(serve.listen))?;
     let publisher = Publisher::new(bus.clone())?;
     let follower = Follower { bus: bus.clone(), hub: hub.clone(), epoch };
@@ -194,6 +197,11 @@ async fn accept_all(
     }
 }
 
+async fn open(stream: TcpStream, config: &Config) -> Result<WebSocket<TcpStream>, tickwire::Error> {
+    let incoming = Incoming::read(stream, config).await?;
+    incoming.accept(Accept::default().subprotocols(&[SUBPROTOCOL])).await
+}
+
 /// One connection, and what it wants. Dropping it gives that up.
 struct Session<'s> {
     server: &'s Server,
@@ -209,13 +217,13 @@ async fn session(
 ) -> Result<(), tickwire::Error> {
     stream.set_nodelay(true)?;
     let mut ws = select! {
-        accepted = accept(stream, &server.config) => accepted?,
+        accepted = open(stream, &server.config) => accepted?,
         _ = stop.changed() => return Ok(()),
     };
     let Serve { slow, max_behind, .. } = server.options;
     let mut outbox = Outbox::new(slow);
     outbox.max_bytes = max_behind;
-    let me = Subscriber::new(id, outbox);
+    let me = Subscriber::new(id, outbox, server.hub.memory.clone());
     let mut session = Session { server, me, channels: HashSet::new() };
     loop {
         session.feed(&mut ws);
@@ -234,29 +242,23 @@ async fn session(
 
 impl Session<'_> {
     fn feed(&self, ws: &mut WebSocket<TcpStream>) {
-        let mut queue = lock(&self.me.queue);
-        let _ = queue.outbox.feed(self.now(), ws.sender_mut()); // closed: receiving says why
-        if let Some(lag) = &self.server.lag
-            && queue.oldest != 0
-            && queue.outbox.counts().waiting == 0
-        {
-            lag.record(std::mem::take(&mut queue.oldest));
+        let oldest = self.me.feed(self.now(), ws.sender_mut());
+        if let (Some(lag), Some(oldest)) = (&self.server.lag, oldest) {
+            lag.record(oldest);
         }
-        drop(queue);
-        self.me.freed.notify_waiters();
     }
 
     /// Does what a client wants. Who may do so is for an application to say, here.
     fn heed(&mut self, message: &[u8]) {
         let (now, hub) = (self.now(), &self.server.hub);
         match Wish::parse(message) {
-            Ok(Wish::Sub(name, resume)) => {
+            Ok(Wish::Sub(name, from)) => {
                 let most = self.server.options.max_channels;
                 if self.channels.len() >= most && !self.channels.contains(name) {
                     return self.me.tell(now, &format!("error at most {most} channels"));
                 }
                 self.channels.insert(name.to_owned());
-                hub.sub(now, name, resume, &self.me);
+                hub.sub(now, name, from, &self.me);
             }
             Ok(Wish::Unsub(name)) => {
                 if self.channels.remove(name) {
@@ -274,7 +276,10 @@ impl Session<'_> {
                     self.me.tell(now, &format!("error not published on {name}: too much waits"));
                 }
             }
-            Err(bad) => self.me.tell(now, &format!("error {bad}")),
+            Err(bad) => {
+                let what = if message.starts_with(b"pub ") { "not published: " } else { "" };
+                self.me.tell(now, &format!("error {what}{bad}"));
+            }
         }
     }
 
@@ -288,6 +293,5 @@ impl Drop for Session<'_> {
         for name in &self.channels {
             self.server.hub.unsub(name, &self.me);
         }
-        self.me.freed.notify_waiters();
     }
 }

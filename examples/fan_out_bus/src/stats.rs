@@ -5,7 +5,6 @@ use crate::{
 };
 use hdrhistogram::Histogram;
 use std::{
-    fmt,
     io::{self, Write},
     sync::Mutex,
     time::Duration,
@@ -14,13 +13,6 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// From publishing to here. Between machines it includes what their clocks differ by.
 pub struct Lag(Mutex<Histogram<u64>>);
-
-/// In microseconds.
-pub struct Percentiles {
-    p50: u64,
-    p99: u64,
-    max: u64,
-}
 
 impl Lag {
     pub fn new() -> Result<Self, hdrhistogram::CreationError> {
@@ -33,34 +25,22 @@ impl Lag {
         lock(&self.0).saturating_record(micros);
     }
 
-    /// Of what was recorded since this was last asked, if there was anything.
-    pub fn take(&self) -> Option<Percentiles> {
+    /// What was recorded since this was last asked, in microseconds.
+    pub fn take(&self) -> Histogram<u64> {
         let mut lag = lock(&self.0);
-        let at = |percentile| lag.value_at_percentile(percentile);
-        let percentiles = Percentiles { p50: at(50.0), p99: at(99.0), max: lag.max() };
-        let any = !lag.is_empty();
+        let taken = lag.clone();
         lag.reset();
-        any.then_some(percentiles)
-    }
-
-    /// Of all that was recorded; nothing is forgotten.
-    pub fn add_to(&self, all: &mut Histogram<u64>) {
-        let _ = all.add(&*lock(&self.0)); // same bounds
+        taken
     }
 }
 
-impl Percentiles {
-    pub fn of(lag: &Histogram<u64>) -> Self {
-        let at = |percentile| lag.value_at_percentile(percentile);
-        Self { p50: at(50.0), p99: at(99.0), max: lag.max() }
+/// Behind a comma; nothing, if nothing was recorded.
+pub fn percentiles(lag: &Histogram<u64>) -> String {
+    if lag.is_empty() {
+        return String::new();
     }
-}
-
-impl fmt::Display for Percentiles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { p50, p99, max } = self;
-        write!(f, "lag p50 {p50} µs, p99 {p99} µs, max {max} µs")
-    }
+    let [p50, p99] = [50.0, 99.0].map(|percentile| lag.value_at_percentile(percentile));
+    format!(", lag p50 {p50} µs, p99 {p99} µs, max {} µs", lag.max())
 }
 
 /// A line each second, for ever.
@@ -76,9 +56,7 @@ pub async fn show(broker: &str, hub: &Hub, lag: &Lag) {
             now.received - before.received,
             now.pushed - before.pushed,
         );
-        if let Some(lag) = lag.take() {
-            line += &format!(", {lag}");
-        }
+        line += &percentiles(&lag.take());
         if (now.missing, now.late, now.lost) != (0, 0, 0) {
             line += &format!(
                 "; so far {} missing, {} late, {broker} gone or not reached {} times",

@@ -1,10 +1,9 @@
 //! Subscribers by the thousand, which check the order and measure the lag.
 use crate::{
+    client::Hub,
     hub::lock,
-    protocol::{Place, delivered, resumed},
-    stats::{Lag, Percentiles},
+    stats::{Lag, percentiles},
 };
-use hdrhistogram::Histogram;
 use std::{
     collections::HashMap,
     error::Error,
@@ -15,9 +14,8 @@ use std::{
     },
     time::Duration,
 };
-use tickwire::{Config, SystemEntropy, tokio::connect};
-use tickwire_parts::Backoff;
 use tokio::{
+    sync::Semaphore,
     task::JoinSet,
     time::{Instant, sleep, sleep_until},
 };
@@ -26,6 +24,7 @@ use tokio::{
 const AT_ONCE: usize = 64;
 
 /// What all see.
+#[derive(Default)]
 struct Seen {
     subscribed: AtomicU64,
     received: AtomicU64,
@@ -34,7 +33,6 @@ struct Seen {
     disordered: AtomicU64,
     /// How often one was told `stale`.
     stale: AtomicU64,
-    lag: Lag,
     last_error: Mutex<Option<String>>,
 }
 
@@ -44,35 +42,22 @@ pub async fn watch(
     subscribers: usize,
     time: Option<Duration>,
 ) -> Result<(), Box<dyn Error>> {
-    let seen = Arc::new(Seen {
-        subscribed: AtomicU64::new(0),
-        received: AtomicU64::new(0),
-        missing: AtomicU64::new(0),
-        disordered: AtomicU64::new(0),
-        stale: AtomicU64::new(0),
-        lag: Lag::new()?,
-        last_error: Mutex::default(),
-    });
-    let opening = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
+    let all_see = Arc::new((Seen::default(), Lag::new()?, Semaphore::new(AT_ONCE)));
+    let (seen, lags, _) = &*all_see;
     let mut tasks = JoinSet::new();
-    for at in (0..urls.len()).flat_map(|at| std::iter::repeat_n(at, subscribers)) {
-        let (urls, channel) = (urls.to_vec(), channel.to_owned());
-        let (mut at, mut had) = (at, Had::default());
-        let (seen, opening) = (seen.clone(), opening.clone());
+    for urls in urls.iter().flat_map(|urls| std::iter::repeat_n(urls, subscribers)) {
+        let mut hub = Hub::new(urls, &[channel.to_owned()])?;
+        let all_see = all_see.clone();
         tasks.spawn(async move {
-            let Ok(mut backoff) = SystemEntropy::new().map(Backoff::new) else { return };
+            let mut last = HashMap::new();
             loop {
-                let began = Instant::now();
-                let url = &urls[at % urls.len()];
-                at += 1; // the next time, elsewhere
-                let ended = subscriber(url, &channel, &mut had, &seen, &opening).await;
-                backoff.connected_for(began.elapsed());
-                let delay = match &ended {
-                    Ok(code) => backoff.after_close(*code),
-                    Err(error) => backoff.after_error(error.retry_delay()),
-                };
+                let mut subscribed = false;
+                let ended = subscriber(&mut hub, &mut last, &all_see, &mut subscribed).await;
+                let seen = &all_see.0;
+                seen.subscribed.fetch_sub(subscribed.into(), Relaxed);
+                let delay = hub.delay(&ended);
                 let why = ended.map_or_else(|e| e.to_string(), |code| format!("closed {code}"));
-                *lock(&seen.last_error) = Some(format!("{url}: {why}"));
+                *lock(&seen.last_error) = Some(why);
                 let Some(delay) = delay else { return };
                 sleep(delay).await;
             }
@@ -80,7 +65,7 @@ pub async fn watch(
     }
 
     let wanted = (urls.len() * subscribers) as u64;
-    let mut all: Histogram<u64> = Histogram::new_with_bounds(1, 60_000_000, 2)?;
+    let mut all = lags.take();
     let mut until = None;
     let (mut before, mut first, mut began) = (0, 0, Instant::now());
     let mut second = Instant::now();
@@ -88,9 +73,10 @@ pub async fn watch(
         second += Duration::from_secs(1);
         sleep_until(second).await;
         let (received, subscribed) = (seen.received.load(Relaxed), seen.subscribed.load(Relaxed));
-        seen.lag.add_to(&mut all);
-        let lag = seen.lag.take().map_or(String::new(), |lag| format!(", {lag}"));
-        let mut line = format!("{subscribed} subscribed, {}/s{lag}", received - before);
+        let lag = lags.take();
+        all.add(&lag)?;
+        let rate = received - before;
+        let mut line = format!("{subscribed} subscribed, {rate}/s{}", percentiles(&lag));
         if let Some(error) = lock(&seen.last_error).take() {
             line += &format!("; {error}");
         }
@@ -105,9 +91,9 @@ pub async fn watch(
     let (received, took) = (seen.received.load(Relaxed) - first, began.elapsed().as_secs_f64());
     writeln!(
         io::stdout(),
-        "{received} received in {took:.1} s, {:.0}/s, {}, {} missing, {} out of order, {} stale",
+        "{received} received in {took:.1} s, {:.0}/s{}, {} missing, {} out of order, {} stale",
         received as f64 / took,
-        Percentiles::of(&all),
+        percentiles(&all),
         seen.missing.load(Relaxed),
         seen.disordered.load(Relaxed),
         seen.stale.load(Relaxed),
@@ -115,81 +101,43 @@ pub async fn watch(
     Ok(())
 }
 
-/// What one subscriber knows from one connection to the next.
-#[derive(Default)]
-struct Had {
-    place: Option<Place>,
-    /// The last number of each publisher.
-    last: HashMap<String, u64>,
-}
-
-/// One connection, to its end: the close code.
+/// One connection, to its end: the close code. `last`: the last number of each publisher.
 async fn subscriber(
-    url: &str,
-    channel: &str,
-    Had { place, last }: &mut Had,
-    seen: &Seen,
-    opening: &tokio::sync::Semaphore,
+    hub: &mut Hub,
+    last: &mut HashMap<String, u64>,
+    (seen, lag, opening): &(Seen, Lag, Semaphore),
+    subscribed: &mut bool,
 ) -> Result<u16, tickwire::Error> {
     let turn = opening.acquire().await;
-    let mut ws = connect(url, &Config::default()).await?;
-    match place {
-        Some(place) => ws.send(&*format!("sub {channel} {place}")).await?,
-        None => {
-            last.clear(); // what is missing is no surprise
-            ws.send(&*format!("sub {channel}")).await?;
-        }
-    }
+    let mut ws = hub.open().await?;
     drop(turn);
-    let mut counted = Counted(seen, false);
     while let Some(message) = ws.recv().await? {
-        let Some((_, at, envelope)) = delivered(message.as_bytes()) else {
-            match message.as_text().and_then(|text| text.split(' ').next()) {
-                Some("subscribed") => {
-                    counted.subscribed();
-                    let began = message.as_bytes().strip_prefix(b"subscribed ");
-                    *place = began.and_then(resumed).map(|(_, place)| place);
+        let Some(told) = hub.heed(message.as_bytes()) else { continue };
+        match told.word {
+            "subscribed" => {
+                let first = !std::mem::replace(subscribed, true);
+                seen.subscribed.fetch_add(first.into(), Relaxed);
+                if told.payload.is_empty() {
+                    last.clear(); // there is no log: what is missing is no surprise
                 }
-                Some("stale") => _ = seen.stale.fetch_add(1, Relaxed),
-                _ => {}
+                continue;
             }
-            continue;
-        };
-        seen.received.fetch_add(1, Relaxed);
-        if let (Some(at), Some(place)) = (at, &mut *place) {
-            place.at = at;
+            "stale" => _ = seen.stale.fetch_add(1, Relaxed),
+            "message" | "entry" => _ = seen.received.fetch_add(1, Relaxed),
+            _ => {}
         }
-        if envelope.seq == 0 {
+        if told.seq == 0 {
             continue;
         }
-        seen.lag.record(envelope.nanos);
-        match last.get_mut(envelope.from) {
-            Some(last) if envelope.seq <= *last => _ = seen.disordered.fetch_add(1, Relaxed),
+        lag.record(told.nanos);
+        match last.get_mut(told.from) {
+            Some(last) if told.seq <= *last => _ = seen.disordered.fetch_add(1, Relaxed),
             Some(last) => {
-                seen.missing.fetch_add(envelope.seq - *last - 1, Relaxed);
-                *last = envelope.seq;
+                seen.missing.fetch_add(told.seq - *last - 1, Relaxed);
+                *last = told.seq;
             }
-            None => _ = last.insert(envelope.from.to_owned(), envelope.seq),
+            None => _ = last.insert(told.from.to_owned(), told.seq),
         }
     }
     Ok(ws.closed().map_or(1006, |end| end.code))
-}
-
-/// Is counted as subscribed until it is dropped.
-struct Counted<'s>(&'s Seen, bool);
-
-impl Counted<'_> {
-    fn subscribed(&mut self) {
-        if !std::mem::replace(&mut self.1, true) {
-            self.0.subscribed.fetch_add(1, Relaxed);
-        }
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        if self.1 {
-            self.0.subscribed.fetch_sub(1, Relaxed);
-        }
-    }
 }

@@ -116,6 +116,10 @@ impl<W: Output> Writer<W> {
 ///
 /// Use the stream and the sink in one task, or in two tasks after `StreamExt::split`: see [who may
 /// poll](crate::tokio::WebSocket::poll_recv).
+///
+/// The sink of `StreamExt::split` keeps an item back until its next call. If this end answers the
+/// peer's Close meanwhile, that item fails with `Closed`: so `forward` to this sink may lose the
+/// reply to the last message before a Close. The halves of `into_split` keep nothing back.
 #[derive(Debug)]
 pub struct Events<S>(
     /// The connection or half inside, with all its calls.

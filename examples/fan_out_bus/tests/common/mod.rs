@@ -1,18 +1,16 @@
 //! What the tests share: brokers, server processes, clients, and a line for each check.
-#![allow(dead_code)] // each test uses its part
 use std::{
     collections::HashMap,
-    env, fs,
+    env,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    path::PathBuf,
     process::{Child, Command, ExitCode, Stdio},
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
 use tickwire::blocking::{self, WebSocket};
-use tickwire::{CloseCode, Config, Heartbeat};
+use tickwire::{Config, Heartbeat};
 
 include!("../../../../tests/support/patience.rs");
 
@@ -35,24 +33,15 @@ impl Drop for Running {
 pub enum Kind {
     Redis,
     Nats,
-    JetStream,
 }
 
-/// A broker, which keeps its port and its store when it is killed.
+/// A broker, which keeps its port when it is killed.
 pub struct Broker {
     pub kind: Kind,
-    pub port: u16,
+    port: u16,
     /// Where NATS says who subscribes.
     monitor: u16,
-    pub store: PathBuf,
     running: Option<Running>,
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.kill();
-        let _ = fs::remove_dir_all(&self.store);
-    }
 }
 
 fn free_port() -> Result<u16, String> {
@@ -64,8 +53,7 @@ impl Broker {
     pub fn new(kind: Kind) -> Result<Self, String> {
         for _ in 0..5 {
             let (port, monitor) = (free_port()?, free_port()?);
-            let store = env::temp_dir().join(format!("fan_out_bus-{}-{port}", std::process::id()));
-            let mut broker = Self { kind, port, monitor, store, running: None };
+            let mut broker = Self { kind, port, monitor, running: None };
             if broker.start()? {
                 return Ok(broker);
             }
@@ -98,9 +86,6 @@ impl Broker {
                 command.arg(self.monitor.to_string());
             }
         }
-        if self.kind == Kind::JetStream {
-            command.args(["-js", "-sd"]).arg(&self.store);
-        }
         command.current_dir(env::temp_dir()).stdout(Stdio::null()).stderr(Stdio::null());
         self.running = Some(Running(command.spawn().map_err(|e| format!("{program}: {e}"))?));
         Ok(within(PATIENCE, || {
@@ -122,7 +107,6 @@ impl Broker {
         let scheme = match self.kind {
             Kind::Redis => "redis",
             Kind::Nats => "nats",
-            Kind::JetStream => "jetstream",
         };
         format!("{scheme}://127.0.0.1:{}", self.port)
     }
@@ -131,6 +115,12 @@ impl Broker {
         let mut connection = redis::Client::open(self.url()).ok()?.get_connection().ok()?;
         redis::cmd("PING").query::<String>(&mut connection).ok()?;
         Some(connection)
+    }
+
+    /// How many connections there are to Redis, but for this one.
+    pub fn connections(&self) -> Option<usize> {
+        let list = redis::cmd("CLIENT").arg("LIST").query::<String>(&mut self.connection()?);
+        list.ok().map(|list| list.lines().count() - 1)
     }
 
     /// How many processes have subscribed to a channel.
@@ -182,24 +172,24 @@ impl Broker {
 
 /// A server process, and what it prints.
 pub struct Server {
-    pub running: Running,
+    _running: Running,
     pub url: String,
     printed: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    pub fn new(broker: &Broker, options: &[&str]) -> Self {
+    pub fn new(broker: &Broker) -> Self {
         let mut command = Command::new(PROGRAM);
         command.args(["--bus", &broker.url(), "--listen", "127.0.0.1:0", "--stats"]);
         // More than waits for one of ours while another is read.
-        command.args(["--max-behind", "4194304"]).args(options);
+        command.args(["--max-behind", "4194304"]);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let printed = Arc::new(Mutex::new(Vec::new()));
         let (lines, sink) = (BufReader::new(child.stdout.take().unwrap()).lines(), printed.clone());
         thread::spawn(move || {
             lines.map_while(Result::ok).for_each(|l| sink.lock().unwrap().push(l))
         });
-        let mut server = Self { running: Running(child), url: String::new(), printed };
+        let mut server = Self { _running: Running(child), url: String::new(), printed };
         server.url = server.prints("listening on ws://").unwrap()["listening on ".len()..].into();
         server
     }
@@ -262,12 +252,6 @@ impl Client {
         self.is_told(answer)
     }
 
-    /// Says something, and what it is told next.
-    pub fn ask_first(&mut self, text: &str) -> Result<String, String> {
-        self.say(text);
-        self.told(|_| true)
-    }
-
     /// Whether something comes that begins so.
     pub fn is_told_so(&mut self, start: &str) -> bool {
         self.told(|told| told.starts_with(start)).is_ok()
@@ -284,18 +268,6 @@ impl Client {
             (from, seq, fields.nth(1).unwrap().to_owned())
         };
         messages.map(fields).collect()
-    }
-
-    /// The entries of a channel's log so far: AT, PAYLOAD.
-    pub fn entries(&self, channel: &str) -> Vec<(u64, String)> {
-        let start = format!("entry {channel} ");
-        let entries = self.seen.iter().filter_map(|line| line.strip_prefix(&start));
-        let fields = |entry: &str| {
-            let mut fields = entry.splitn(5, ' ');
-            let at = fields.next().unwrap().parse().unwrap();
-            (at, fields.nth(3).unwrap().to_owned())
-        };
-        entries.map(fields).collect()
     }
 
     /// Reads until there are so many messages on a channel.
@@ -353,28 +325,11 @@ impl Checks {
     }
 }
 
-pub fn closed_with<S>(ws: &WebSocket<S>, code: CloseCode) -> bool {
-    ws.closed().is_some_and(|end| end.code == code.get())
-}
-
 /// A process that publishes numbered messages.
 pub fn publisher(broker: &Broker, channel: &str, count: usize, rate: usize) -> Running {
-    publisher_by(&broker.url(), channel, count, rate)
-}
-
-/// The same, by another way to the broker.
-pub fn publisher_by(url: &str, channel: &str, count: usize, rate: usize) -> Running {
-    let mut command = Command::new(PROGRAM);
-    command.args(["publish", channel, "--bus", url, "--count", &count.to_string()]);
-    command.args(["--rate", &rate.to_string()]).stdout(Stdio::null());
-    Running(command.spawn().unwrap())
-}
-
-/// The same, of so many bytes each, as fast as they can be published.
-pub fn sized(broker: &Broker, channel: &str, count: usize, size: usize) -> Running {
     let mut command = Command::new(PROGRAM);
     command.args(["publish", channel, "--bus", &broker.url(), "--count", &count.to_string()]);
-    command.args(["--size", &size.to_string()]).stdout(Stdio::null());
+    command.args(["--rate", &rate.to_string()]).stdout(Stdio::null());
     Running(command.spawn().unwrap())
 }
 

@@ -225,10 +225,13 @@ impl OutBuffer {
         if self.bytes.is_empty() {
             return (self.memory.take_to)(&mut self.bytes, n.max(FIRST));
         }
+        // The room may be shorter than `keep`, if `MessageWriter` has written nothing behind the
+        // place for the header.
         let keep = keep.min(self.bytes.len() - self.end);
         // Written bytes are dropped here at the latest, so that a queue that is never empty does
         // not grow for ever. To drop them, the bytes behind them are moved. This is done only if it
         // frees at least as many bytes as it moves. So each byte is moved at most once on average.
+        // The first check is about `sent`, because it costs less than `move_mark`.
         let rest = self.end - self.sent;
         if self.sent > 0 && self.sent >= rest {
             self.move_mark();
@@ -242,6 +245,7 @@ impl OutBuffer {
                 }
             }
         }
+        // A lent buffer may be shorter than `FIRST`.
         let len = self.end.saturating_add(n).max(self.bytes.len() * 2).max(FIRST);
         let mut bytes = self.memory.take(len);
         let filled = self.end + keep;
@@ -329,7 +333,7 @@ impl OutBuffer {
         self.stall = Stall::No;
     }
 
-    /// Whether the stream has refused the outgoing bytes.
+    /// Whether the stream has refused the outgoing bytes, or has refused to flush bytes.
     pub(super) fn refused(&self) -> bool {
         self.stall != Stall::No
     }
@@ -377,7 +381,8 @@ impl OutBuffer {
         }
     }
 
-    /// Removes `n` bytes in the order of `Outgoing::chunks_vectored`.
+    /// Removes `n` bytes in the order of `Outgoing::chunks_vectored`. Needs `n <= len()`: then each
+    /// round of the loop removes a byte, so the loop ends.
     #[inline(never)]
     fn advance_spliced(&mut self, mut n: usize) {
         while n > 0 {
@@ -403,6 +408,7 @@ impl OutBuffer {
             }
             n -= take;
             if take == left {
+                // Not before: while `controls` has bytes, no new control frames are placed.
                 if matches!(splice.kind, Kind::Controls) {
                     self.controls.clear();
                     self.controls_sent = 0;

@@ -76,7 +76,7 @@ impl OutBuffer {
     }
 
     /// Whether new control frames may overtake now: all control frames that overtook before are
-    /// written.
+    /// written. `Urgent::place` says why new frames wait until then.
     #[inline]
     pub(in crate::proto::connection) fn takes_controls(&self) -> bool {
         self.controls.is_empty()
@@ -104,13 +104,17 @@ impl OutBuffer {
     }
 
     /// Drops the frames in `controls` if nothing fed in order comes after them, and if no byte of
-    /// them was written.
+    /// them was written. A stall goes on, because the stream still refuses the bytes before them,
+    /// or refuses to flush those bytes.
     pub(in crate::proto::connection) fn drop_last_controls(&mut self) {
         let end = self.end;
         let last = |s: &Splice| matches!(s.kind, Kind::Controls) && s.at == end && !s.begun;
         if self.splices.back().is_some_and(last) {
             self.splices.pop_back();
             self.cut_controls(0);
+            if self.len() == 0 {
+                self.rewind();
+            }
         }
     }
 
@@ -132,12 +136,14 @@ impl OutBuffer {
         let whole = whole_frames(&self.controls, self.controls_sent);
         self.cut_controls(whole);
         if whole == self.controls_sent {
-            // No control frame that overtakes is under way.
+            // No control frame that overtakes is under way, and no splice may be empty. Otherwise
+            // the splice stays: it is at `sent`, which is `end` now.
             self.splices.clear();
             self.controls.clear();
             self.controls_sent = 0;
         }
         if self.len() == 0 {
+            // The stream refused only the dropped frames. `Sender::close_written` asks for `stall`.
             self.stall = Stall::No;
             self.rewind();
         }
@@ -161,6 +167,7 @@ impl OutBuffer {
         while self.splices.get(splices).is_some_and(|s| s.at == at) {
             splices += 1;
         }
+        // Before the two calls that empty `frames`.
         self.spliced += frames.len();
         self.overtaking += frames.len();
         let before = splices.checked_sub(1).and_then(|before| self.splices.get_mut(before));
@@ -183,7 +190,8 @@ impl OutBuffer {
     /// Drops every data frame of which nothing has been written, for a Close that overtakes.
     /// Returns the number of dropped bytes: of messages fed in order, and of messages that
     /// overtook. The change of [`first_len`](Self::first_len) is the number of dropped bytes that
-    /// overtook.
+    /// overtook. The caller must append the Close at once, so `rewind` need not run, and a stall
+    /// goes on. No message is placed afterwards, so `open` may stay.
     pub(in crate::proto::connection) fn truncate(&mut self) -> usize {
         let before = self.len();
         let overtaking = self.overtaking;
@@ -195,12 +203,13 @@ impl OutBuffer {
         self.splices.retain_mut(|splice| {
             i += 1;
             match &mut splice.kind {
-                Kind::Controls => true,
+                Kind::Controls => true, // at `at` or before it, in front of all dropped frames
                 Kind::Payload(bytes) => {
                     let kept = i <= splices;
                     self.spliced -= if kept { 0 } else { bytes.len() };
                     kept
                 }
+                // A message of which a byte was written stays whole.
                 Kind::First(frames, sent) => {
                     let dropped = frames.len() - whole_frames(frames, *sent);
                     frames.truncate(frames.len() - dropped);
@@ -216,7 +225,6 @@ impl OutBuffer {
         // bytes. `Ledger::lost_from` then keeps the dropped messages from counting as written.
         let in_order = (dropped - (overtaking - self.overtaking)) as u64;
         self.origin = fed.wrapping_sub(in_order).wrapping_sub(at as u64);
-        self.open = false;
         dropped
     }
 }

@@ -69,6 +69,7 @@ impl Sender {
     ) -> Result<Result<Position, E>, SendError> {
         self.admit()?;
         let at = frame::header_len(max, self.encoder.masks());
+        // With room for the longest header, as `frame_built` needs it, so that it need not grow.
         let room = self.out.room(max.saturating_add(MAX_HEADER_LEN));
         let room = room.get_mut(at..).and_then(|room| room.get_mut(..max)).unwrap_or_default();
         room.fill(0);
@@ -121,13 +122,14 @@ impl Sender {
     }
 
     /// Queues the message that was built in the range `lies` behind the content. The room before it
-    /// is for the header. `filled` comes last, after everything that can fail: it makes the frame
-    /// content.
+    /// is for the header. `filled` makes the frame content, so it comes after all that can fail.
     fn frame_built(&mut self, kind: DataKind, lies: Range<usize>) -> Result<Position, SendError> {
         let (b0, len) = (opcode(kind).unfragmented(), lies.len());
+        // Before compressing, so that a refused text leaves no trace in the compressor.
         if kind == DataKind::Text && !utf8::is_valid(self.out.built(lies.clone())) {
             return Err(SendError::BadUtf8);
         }
+        // If this returns `false`, it has not touched the built message.
         if !self.frame_compressed_built(b0, lies.clone()) {
             let key = self.encoder.key();
             let n =

@@ -47,7 +47,7 @@ impl Deflate {
 
 impl Sender {
     /// Compresses messages from now on, with the parameters `agreed`. `role` is the role of this
-    /// end.
+    /// end. If zlib does not support the agreed window, no message is compressed.
     pub(in crate::proto::connection) fn set_deflate(
         &mut self,
         role: Role,

@@ -46,7 +46,7 @@ impl Sender {
         }
     }
 
-    /// Makes a sender that goes on where the dormant one stopped. The fields that `Kept` lacks begin
+    /// Makes a sender that goes on where the dormant one stopped. Fields that `Kept` lacks begin
     /// as in a new sender. The three `may_be_dormant` (sender, receiver, timers) exclude any other
     /// state that matters: the receiver excludes `close_is_last`, and the timers exclude a
     /// heartbeat's Ping under way. Three things are forgotten, which costs only time: an adapter's

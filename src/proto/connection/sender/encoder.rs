@@ -17,8 +17,8 @@ pub(super) struct Encoder {
     pub(super) tally: Traffic,
 }
 
-/// The room for a control frame. It includes the longest header, because `store` writes every
-/// header as an array of that length.
+/// The room for a control frame. It includes the longest header, because `store` takes an array of
+/// that length, and writes as much of the array as the header needs.
 const CONTROL_ROOM: usize = MAX_HEADER_LEN + MAX_CONTROL_LEN;
 
 impl Encoder {
@@ -112,6 +112,7 @@ pub(super) fn encode_around(
 ) -> usize {
     let len = payload.len();
     let at = frame::header_len(len, key.is_some());
+    // First, because a header that is longer than its room would overwrite the payload.
     if at != payload.start {
         to.copy_within(payload, at);
     }

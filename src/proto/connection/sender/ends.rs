@@ -46,7 +46,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Checks and encodes the body of a Close. Fails with `Closed` if this half is closed already.
+    /// Checks and encodes the body of a Close. Fails with `Closed` if this half is closed already,
+    /// whatever the frame: `fail` relies on it.
     fn close_body(&self, frame: Option<CloseFrame<'_>>) -> Result<Control, SendError> {
         if self.is_closed() {
             return Err(SendError::Closed);
@@ -65,13 +66,14 @@ impl Sender {
     /// Queues a Close behind everything fed. An overtaking message that has no place yet is
     /// dropped: it waits for the last chunk of a message in chunks, which never comes.
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &[u8]) {
-        self.place_waiting(); // Waiting frames go before the Close.
+        // Waiting frames go before the Close. Messages that find no place are dropped afterwards.
+        self.place_waiting();
         let Self { out, encoder, ledger, urgent, .. } = self;
         urgent.drop_first(ledger);
         let mut tail = Tail { out, encoder, ledger };
         if urgent.has_controls() {
             // While earlier control frames overtake, `place_waiting` leaves newer control frames
-            // waiting. They are placed here, so that no later control frame gets in front of them.
+            // waiting. They are placed here, because otherwise they might leave behind our Close.
             urgent.place_controls(&mut tail);
         }
         tail.append(OpCode::Close, body);
@@ -84,8 +86,8 @@ impl Sender {
     fn close_now(&mut self, frame: Option<CloseFrame<'_>>, body: Control, at_once: AtOnce) {
         self.ledger.data_ended(&self.out);
         self.urgent.set_close(body, at_once);
-        self.closed(frame);
         self.place_waiting();
+        self.closed(frame);
     }
 
     /// Records that our Close has been queued, and stops feeding. If nothing may follow the Close,
@@ -117,28 +119,33 @@ impl Sender {
         self.stop();
     }
 
-    /// Makes our Close the last frame. If our Close was queued already, control frames behind it
-    /// are dropped. If not, our Close will be the last frame once it is queued.
+    /// Makes our Close the last frame that is queued. If our Close was queued already, control
+    /// frames behind it are dropped as far as that is possible.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {
             self.urgent.drop_controls();
+            // Feeding has stopped already, so `set_admission` need not run.
             self.state = State::Closed { broken: false };
             // Only Pings and Pongs can be behind our Close, and the peer no longer expects them. A
             // frame of which a part was written stays: a stream that ended inside a frame would
-            // look like a fault to the peer. If our Close has not left, the frames behind it are
-            // control frames in the last splice.
+            // look like a fault to the peer.
             if self.ledger.note_close(&self.out) {
                 self.out.truncate_controls();
                 self.ledger.controls_dropped(&self.out);
             } else {
+                // If the stream has not accepted all of our Close, the frames behind it are in
+                // the last splice. If the stream has accepted it but not flushed it, frames behind
+                // it may also be in `bytes`, or in a begun splice. Those are still written, and the
+                // peer ignores them.
                 self.out.drop_last_controls();
             }
         }
     }
 
     /// Answers the peer's Close with the same code (§5.5.1). The caller has called `end_controls`,
-    /// so nothing follows our Close.
+    /// so nothing will follow a Close that is queued here. This does not call `close_body`, because
+    /// a server echoes even 1010.
     pub(in crate::proto::connection) fn answer_close(&mut self, frame: Option<CloseFrame<'_>>) {
         if !self.is_closed() {
             let frame = frame.map(|f| CloseFrame::from(f.code));
@@ -154,11 +161,12 @@ impl Sender {
         &mut self,
         frame: CloseFrame<'_>,
     ) -> Result<(), SendError> {
+        // This can fail, so it comes before every change: `Inbound::fail` then goes on receiving.
         let body = match self.close_body(Some(frame)) {
             Err(SendError::Closed) => None,
             body => Some(body?),
         };
-        self.end_controls(); // first, because `closed` reads `close_is_last`
+        self.end_controls(); // before `close_now`, which reads `close_is_last`
         if let Some(body) = body {
             self.close_now(Some(frame), body, false);
         }

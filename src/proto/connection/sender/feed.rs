@@ -93,6 +93,8 @@ impl Sender {
     /// was queued.
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         let Chunk { kind, first, data, last } = chunk;
+        // The room is checked after the state: `Full` asks the caller to try again, which is no use
+        // if this half is closed.
         let mut utf8 = match &self.state {
             State::Open if first => Utf8Validator::default(),
             State::Open => return Err(SendError::NoMessage),
@@ -107,7 +109,7 @@ impl Sender {
         if kind == DataKind::Text {
             utf8.push_all(data, last).map_err(|_| SendError::BadUtf8)?;
         }
-        // Nothing fails from here on.
+        // Nothing fails from here on, so the compressor never sees a chunk that is not queued.
         let opcode = if first { opcode(kind) } else { OpCode::Continuation };
         let b0 = if last { opcode.unfragmented() } else { opcode as u8 };
         if !self.frame_compressed_chunk(b0, data, first) {
@@ -146,6 +148,7 @@ impl Sender {
         if self.is_closed() {
             return Err(SendError::Closed);
         }
+        // Not `has_room`, which does not count messages that overtake.
         if self.buffered_amount() >= self.high_water.saturating_mul(2) {
             return Err(self.full());
         }
@@ -157,6 +160,8 @@ impl Sender {
 
     // Admission.
 
+    /// The position of a message fed in order, right after it was queued. Later, control frames
+    /// may be queued behind the message, and only the ledger knows its end.
     #[inline]
     pub(super) fn position(&self) -> Position {
         Position::in_order(self.out.fed())
@@ -209,7 +214,7 @@ impl Sender {
     }
 
     /// Queues an encoded message. A server uses the encoded frame; a client masks the payload anew,
-    /// since every frame needs a fresh key (§5.3).
+    /// since every frame needs a fresh key (§5.3). `b0` must be the encoded frame's first byte.
     #[inline]
     pub(super) fn frame_encoded(&mut self, b0: u8, encoded: &Encoded) {
         let frame = encoded.frame();

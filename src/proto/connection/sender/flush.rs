@@ -26,10 +26,12 @@ impl Sender {
     /// progress, so the deadline begins anew. Once a write has failed, the call starts no deadline.
     #[inline]
     pub fn set_unflushed(&mut self, bytes: usize) {
+        // Here `held_back` still returns the earlier number.
         if bytes < self.held_back() {
             self.out.stall.set(false);
         }
         self.ledger.set_unflushed(bytes, &self.out, self.urgent.first_len());
+        // `held_back` and not `bytes`, because `held_back` is 0 after the end.
         self.out.stall.set(self.held_back() > 0);
     }
 

@@ -37,13 +37,13 @@ pub(super) struct Ledger {
     /// so that feeding data need not update the ledger.
     control_end: u64,
     /// Control frames are sometimes queued in order when everything before them has been written.
-    /// This is the end of the last such frames. Invariant: unwritten bytes before this position are not data. Without this
-    /// field, a failed write would count these frames as dropped data.
+    /// This is the end of the last such frames. Invariant: unwritten bytes before this position are
+    /// not data. Without this field, a failed write would count these frames as dropped data.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
     close_end: u64,
-    /// Data in order that ends behind this position was dropped; `u64::MAX` while nothing was
-    /// dropped. Once data was dropped, `data_end` no longer changes: it is the position up to which
+    /// Data in order that ends behind this position was dropped; `u64::MAX` until a Close overtakes
+    /// or a write fails. From then on `data_end` no longer changes: it is the position up to which
     /// data had been fed.
     lost_from: u64,
     /// The number of bytes fed in messages that overtake, without dropped bytes. Invariant: these
@@ -113,7 +113,7 @@ impl Ledger {
     /// Records that control frames were queued at the end of `out`, from `start` on. Call this
     /// after the frames were appended.
     pub(super) fn controls_queued(&mut self, start: u64, out: &OutBuffer) {
-        self.data_end = self.data_end(start);
+        self.data_end = self.data_end(start); // with the earlier `control_end`
         self.control_end = out.fed();
         if out.written() >= start {
             self.ahead = self.control_end;
@@ -160,7 +160,7 @@ impl Ledger {
     /// dropped. A repeated call finds nothing to count.
     pub(super) fn broken(&mut self, out: &OutBuffer, first_waiting: usize) {
         self.set_ended();
-        self.data_ended(out);
+        self.data_ended(out); // before `lost_from` is set, which stops all changes of `data_end`
         self.note_close(out);
         let written = out.written();
         // The data behind `lost_from` was counted when it was dropped. Since then only control

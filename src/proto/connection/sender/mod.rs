@@ -92,7 +92,8 @@ enum State {
     /// A message in chunks is not finished: its kind, and the check of its text.
     MidMessage(DataKind, Utf8Validator),
     /// A Close was queued. No data may follow. Control frames may follow until the peer's Close
-    /// comes (§5.5.1, §5.5.2).
+    /// comes (§5.5.1, §5.5.2). Invariant: our Close has its place in `out`. Only the Close of a
+    /// violation may wait in `urgent`, and then the state is `Closed`.
     Closing,
     /// Nothing more is queued: both ends have closed, this end failed the connection, or a write
     /// failed.
@@ -295,7 +296,8 @@ impl Sender {
     #[inline]
     pub fn has_outgoing(&self) -> bool {
         // `Connection::next` and the adapters' writes rely on the result. A wrong `true` would make
-        // `next` ask for empty writes without end. A wrong `false` would leave bytes unwritten.
+        // `next` ask for empty writes without end. A wrong `false` would leave bytes unwritten. So
+        // this has to agree with `Urgent::place`.
         //
         // Messages that overtake wait until a message in chunks has ended: §5.4 forbids other
         // messages inside it.

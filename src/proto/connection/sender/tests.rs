@@ -218,6 +218,23 @@ fn a_pong_that_is_placed_behind_our_close_is_dropped_when_the_peers_comes() {
     }
 }
 
+/// The stream has accepted our Close and not flushed it. Nothing is left once the Pong behind the
+/// Close is dropped, so the buffer can be reclaimed.
+#[test]
+fn a_pong_that_is_dropped_behind_an_unflushed_close_leaves_an_empty_buffer() {
+    let mut conn = Connection::server(&Config::default(), Negotiated::default());
+    let tx = &mut conn.tx;
+    assert!(tx.close(None).is_ok());
+    tx.answer_ping(b"?");
+    tx.outgoing().advance(2);
+    tx.set_unflushed(2);
+    tx.end_controls();
+    assert!(!tx.has_outgoing() && !tx.close_written());
+    assert!(!tx.reclaim().is_empty());
+    tx.set_unflushed(0);
+    assert!(tx.close_written());
+}
+
 /// When the peer's Close comes, a Pong behind our Close stays only if its first byte was written.
 #[test]
 fn the_peers_close_cuts_no_pong_that_was_begun_behind_ours() {

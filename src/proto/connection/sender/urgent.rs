@@ -29,8 +29,8 @@ pub(super) struct Urgent {
     /// overtakes only if the stream refuses the frames before it. Boxed, because most connections
     /// never have such a Close.
     close: Option<Box<(Control, AtOnce)>>,
-    /// Whether no frame may follow our Close: the peer's Close came, or this end fails the
-    /// connection.
+    /// Whether no frame may be queued behind our Close: the peer's Close came, or this end fails
+    /// the connection.
     pub(super) close_is_last: bool,
     /// The frames of messages that overtake and have no place in the buffer yet. The ledger has
     /// counted them as fed.
@@ -102,6 +102,8 @@ impl Urgent {
 
     /// Queues a Ping whose round trip is measured.
     pub(super) fn measure_rtt(&mut self, now: Time) {
+        // Before `begin`: two Pings that are queued at the same `now` have the same mark, and
+        // `drop_ping` must not forget the new one.
         self.drop_ping();
         let mark = self.trips.get_or_insert_default().begin(now);
         self.set_ping(&mark);
@@ -164,7 +166,7 @@ impl Urgent {
         self.first.len()
     }
 
-    /// The waiting Pongs, then the Ping.
+    /// The waiting Pongs, then the Ping. `place_controls` relies on the Ping being last.
     fn controls(&self) -> impl Iterator<Item = (OpCode, &[u8])> {
         let pongs = payloads(&self.pongs).map(|payload| (OpCode::Pong, payload));
         pongs.chain(payloads(&self.ping).map(|payload| (OpCode::Ping, payload)))
@@ -180,21 +182,29 @@ impl Urgent {
 
     // Placing.
 
-    /// Places the waiting frames into `to`, in front of data of which nothing has been written. A
-    /// Close that overtakes comes first, because it drops the data. Control frames come next, then
-    /// messages. Frames that cannot be placed yet keep waiting.
+    /// Places the waiting frames into `to`, in front of data of which nothing has been written.
+    /// Frames that cannot be placed yet keep waiting. `Sender::has_outgoing` says in advance
+    /// whether `to` has bytes to write afterwards: change both.
     pub(super) fn place(&mut self, to: &mut Tail<'_>) {
+        // A Close that overtakes comes first, because it drops the data. Waiting control frames
+        // then go behind the Close of an abort, and are dropped by the Close of a violation.
         if let Some(close) = self.close.take_if(|close| close.1 || to.out.refused()) {
             self.cut(&close.0, to);
         }
+        // New control frames wait until the earlier ones are written. `MAX_PONGS` bounds only the
+        // Pongs that wait, so joining at each write would let a flood of Pings grow the buffer.
+        // `beat_written` would also stay `false`.
         if to.out.takes_controls() && self.has_controls() {
             self.place_controls(to);
         }
+        // On the wire control frames go before these messages, whichever are placed first.
         if self.has_first() {
             to.out.overtake_messages(&mut self.first);
         }
         // The Close of a violation may still wait here. Everything fed before it has been written,
-        // so the Close need not overtake.
+        // so the Close need not overtake. This comes last, so that the frames placed above go
+        // before the Close. A message can still wait only inside a message in chunks, which now
+        // never ends.
         if to.out.len() == 0
             && let Some(close) = self.close.take()
         {
@@ -204,7 +214,8 @@ impl Urgent {
     }
 
     /// Places a Close right behind the frame under way, and drops the data behind that frame. The
-    /// frame itself stays: the peer could not parse a Close in the middle of it.
+    /// frame itself stays: the peer could not parse a Close in the middle of it. `close_now` has
+    /// told the ledger before where the data ended.
     fn cut(&mut self, body: &Control, to: &mut Tail<'_>) {
         if self.close_is_last {
             self.drop_controls(); // After an abort, Pings and Pongs may follow the Close.
@@ -213,14 +224,16 @@ impl Urgent {
         let dropped = to.out.truncate();
         first -= to.out.first_len();
         to.ledger.first_dropped(first);
+        // Before `append`, because the Close reuses the positions of the dropped bytes.
         to.ledger.in_order_dropped(dropped - first, to.out.fed());
         self.drop_first(to.ledger);
         to.append(OpCode::Close, body.payload());
     }
 
-    /// Places the waiting Pongs and the waiting Ping behind the control frames that have a place
-    /// already. If the buffer has no bytes to write, the new frames need not overtake, and go to
-    /// the end of the content.
+    /// Places the waiting Pongs and the waiting Ping, at least one frame, behind the control frames
+    /// that have a place already. Only `close_in_order` calls this while there are such frames. If
+    /// the buffer has no bytes to write, the new frames need not overtake, and go to the end of the
+    /// content.
     pub(super) fn place_controls(&mut self, to: &mut Tail<'_>) {
         let Tail { out, encoder, ledger } = to;
         let frames = out.controls();
@@ -229,7 +242,7 @@ impl Urgent {
             encoder.control(opcode, payload, |frame| frames.extend_from_slice(frame));
         }
         self.controls_placed();
-        let overtake = out.len() > 0;
+        let overtake = out.len() > 0; // before the placing, which changes `len`
         if overtake {
             out.place_controls(placed);
         } else {
