@@ -66,6 +66,8 @@ impl<S: Stream> WebSocket<S> {
         let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {
             let epoch = read.wait.epoch;
+            // Nobody waits on this handle, so nobody reads what its polls note (`want`, `until`,
+            // `again`). `Socket::write` and `write_out` note the event on the half's own handle.
             let out = Timed::new(read.io.try_clone()?, epoch);
             let mut handle = Timed::new(read.io.try_clone()?, epoch);
             handle.wait.write_limit = read.wait.write_limit.take();
@@ -151,7 +153,8 @@ impl<S: Stream> Writer<S> {
                 self.0.handle.wait.begin_sending();
             }
             before = left;
-            self.0.share_rest(false); // this thread writes the refused bytes itself
+            // This thread writes the refused bytes itself. Its next write sets the flag anew.
+            self.0.share_rest(false);
             let waited = self.0.handle.wait_to_write(until);
             if waited.is_err() {
                 self.0.share_rest(true); // this thread leaves the refused bytes to the reader

@@ -182,7 +182,7 @@ impl Interest {
     pub const WRITE: Self = Self { read: false, write: true };
 
     /// Returns the events of both values.
-    pub(crate) const fn and(self, other: Self) -> Self {
+    pub(crate) const fn with(self, other: Self) -> Self {
         Self { read: self.read || other.read, write: self.write || other.write }
     }
 }

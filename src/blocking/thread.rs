@@ -53,9 +53,9 @@ pub(crate) struct Thread {
     want: Interest,
     /// The earliest deadline that the last polls would wait for.
     until: Option<Time>,
-    /// Whether the polls stopped although the stream would not block: a read was put off, or a
-    /// signal interrupted a call of the stream. If so, `wait` returns at once, and the call polls
-    /// again.
+    /// Whether the polls stopped although the stream would not block: a read was put off, or a call
+    /// of the stream was interrupted, by a signal or by TLS (see `failed`). If so, `wait` returns at
+    /// once, and the call polls again.
     again: bool,
     /// The number of reads since a read was last put off. A read that would block counts too: it
     /// also leads to a check of the deadlines, but does not reset this number.
@@ -145,12 +145,16 @@ impl Thread {
     #[cold]
     fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
         match error.kind() {
-            ErrorKind::WouldBlock => self.want = self.want.and(want),
-            // A blocking read reached its timeout: on Windows, or in a stream of the caller. On
-            // Unix an operating system's error of this kind means that the peer is gone.
+            ErrorKind::WouldBlock => self.want = self.want.with(want),
+            // A call reached the stream's own timeout: a blocking read on Windows, or any call of a
+            // stream of the caller. On Unix an operating system's error of this kind means that the
+            // peer is gone. Windows has the same code for both. So there only a deadline, such as
+            // the heartbeat's, finds that the peer is gone.
             ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
-                self.want = self.want.and(want);
+                self.want = self.want.with(want);
             }
+            // Do not repeat the call here. A TLS stream also fails with `Interrupted`, after a read
+            // that completed no record with data. The deadlines must be checked in between.
             ErrorKind::Interrupted => self.again = true,
             _ => return Poll::Ready(Err(error)),
         }
@@ -271,7 +275,7 @@ impl<S: Stream> Io for Timed<S, Thread> {
     }
 
     fn write_blocked(&mut self) {
-        self.wait.want = self.wait.want.and(Interest::WRITE);
+        self.wait.want = self.wait.want.with(Interest::WRITE);
     }
 }
 

@@ -135,11 +135,13 @@ pub(crate) async fn client<I: Source + Output>(
     handshake.reading.handle_timeout(Time::ZERO)?; // starts the deadline
     let by = handshake.reading.poll_timeout();
     // If the write takes too long, the check of the deadline below returns the error. So the next
-    // call may report all bytes as written.
+    // call may report all bytes as written. (The check is reached: only `ahead` has been read, and
+    // no response in `ahead` can answer the random key of this request.)
     if let Some(written) = write_all(&mut io, handshake.outgoing(), by).await {
         written?;
     }
     handshake.advance(usize::MAX);
+    // Each round steps before it reads, because `ahead` may hold a whole refusal.
     loop {
         let told = match handshake.step() {
             Ok(Progress::Complete) => break,

@@ -44,7 +44,9 @@ pub(crate) trait Io {
         let _ = until;
     }
 
-    /// Reports that the stream refused bytes, so the next wait has to be for writing too.
+    /// Reports that the stream refused bytes, so the next wait has to be for writing too. A half
+    /// needs this report: it waits on its own handle, but writes to the handle that both halves
+    /// share.
     #[inline(always)]
     fn write_blocked(&mut self) {}
 }

@@ -84,7 +84,9 @@ pub(crate) struct Socket<C, I> {
 static POOL: Memory = Memory { take_to: pool::take_to, give: pool::give };
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Joins an open connection, or its half, and a stream. Nothing is read or written yet.
+    /// Joins an open connection, or its half, and a stream. Nothing is read or written yet. If the
+    /// connection comes from another `Socket`, the other fields of that `Socket` may be dropped:
+    /// `failed` is `None` between calls, and the next read sets `read_unattended` again.
     #[inline]
     pub(crate) fn new(mut core: C, io: I) -> Self {
         let notes_reads = core.inbound().stamps_reads() || core.inbound().attends().is_some();
@@ -160,6 +162,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             // Reading goes on while writing is blocked. Otherwise two peers that both write could
             // wait for each other for ever.
             let written = self.write(cx);
+            // A flush may have paused the deadlines on reading. They resume before `next_deadline`
+            // is asked: otherwise a thread would block in the read without a timeout.
+            let Self { core, io, .. } = &mut *self;
+            core.inbound().reads(|| io.now());
             // If the stream refused bytes, the read must not block: these bytes would wait too.
             if I::WAITS && written.is_ready() {
                 let until = self.core.next_deadline();
@@ -191,7 +197,6 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     #[inline(always)]
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
         let Self { core, io, .. } = self;
-        core.inbound().reads(|| io.now());
         io::read(io, core.inbound().receiver_mut().spare_mut(), cx)
     }
 
@@ -216,8 +221,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         read
     }
 
-    /// Handles the result of a read. If the read would block, checks the deadlines. Ready when a
-    /// further step may find something new.
+    /// Handles the result of a read. If the read would block, checks the deadlines, and not before:
+    /// bytes that wait in the operating system may be the sign of life that a deadline asks for.
+    /// Ready when a further step may find something new.
     #[inline]
     pub(crate) fn poll_take(
         &mut self,
@@ -378,8 +384,8 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                     return Poll::Ready(());
                 }
             }
-            // Telling the time has armed or moved deadlines, or has ended the connection without an
-            // error. Wait for the next deadline.
+            // Wait for the next deadline. The loop does not spin: telling the time moves each due
+            // deadline into the future (see `Timers::poll`), or has ended a phase without an error.
             match core.next_deadline() {
                 None => return Poll::Ready(()), // a phase of closing has ended
                 Some(next) => at = next,

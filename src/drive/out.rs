@@ -52,8 +52,11 @@ impl Out {
     /// flushes the stream before the next write, because the stream may still hold earlier bytes.
     ///
     /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs. Callers rely
-    /// on both. `Err`: `io_error` keeps the error, and the sender is empty and closed. So the next
-    /// call returns `Ok`, and callers must ask [`is_broken`](Sender::is_broken).
+    /// on both. But once the sender is broken or has ended, a refused flush starts no deadline. So
+    /// callers that wait for the deadline check the end first.
+    ///
+    /// `Err`: `io_error` keeps the error, and the sender is empty and closed. So the next call
+    /// returns `Ok`, and callers must ask [`is_broken`](Sender::is_broken).
     #[inline(never)] // called at three places, and compiled for each type of stream
     pub(super) fn poll_drain<W: Output>(
         &mut self,
@@ -85,7 +88,9 @@ impl Out {
             let done = !tx.has_outgoing();
             if *unflushed > 0 && (refused || done) {
                 let flushed = flush(io, unflushed, cx);
-                tx.set_unflushed(*unflushed); // before the return: `Pending` starts the deadline
+                // This comes before the return. `Pending` must start the deadline. After an error,
+                // a Close among the unflushed bytes must not count as written.
+                tx.set_unflushed(*unflushed);
                 ready!(flushed)?;
             }
             if done {
@@ -98,12 +103,11 @@ impl Out {
                 *unflushed += n;
                 continue;
             }
-            tx.write_blocked();
             if *unflushed == 0 {
+                tx.write_blocked();
                 return Poll::Pending;
             }
-            tx.set_unflushed(*unflushed);
-            refused = true;
+            refused = true; // flush, then write again
         }
     }
 

@@ -30,7 +30,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
 impl<I: Source + Output> Socket<Whole, I> {
     /// Writes everything. With `enough`, stops once there is room. Nobody reads during this wait,
-    /// so the deadlines on reading are paused. The next read resumes them.
+    /// so the deadlines on reading are paused. `poll_more` resumes them.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         loop {
             let Self { core, io, .. } = &mut *self;
@@ -54,10 +54,9 @@ impl<I: Source + Output> Socket<Whole, I> {
                 Poll::Pending => {}
             }
             core.conn.set_paused(true);
-            ready!(self.poll_alarm(cx)); // ready: the next round acts on the change
-            if let Some(error) = self.core.conn.receiver().failure() {
-                return Poll::Ready(Err(Error::from(error).into()));
-            }
+            // Ready: go round again. A deadline that has ended the connection has also broken the
+            // sender, so the next round returns the error.
+            ready!(self.poll_alarm(cx));
         }
     }
 

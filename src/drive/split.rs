@@ -317,11 +317,11 @@ impl<I: Source + Output> Socket<Whole, I> {
         self,
         split: impl FnOnce(I) -> Result<(R, W, H), E>,
     ) -> Result<Halves<R, W, H>, E> {
-        let Self { mut core, io, .. } = self;
-        core.conn.set_paused(false); // a flush of the whole connection may have paused reading
+        let Self { core, io, .. } = self;
         let (inbound, tx) = core.conn.into_halves();
         let (read, write, handle) = split(io)?;
         let link = Shared::new(tx, core.out, write);
+        // Replies may have been queued before the split.
         let half = Half { inbound, owes: true, link: link.clone() };
         Ok((Socket::new(half, read), Writer { link, handle }))
     }
@@ -386,6 +386,8 @@ impl<W: Output, H> Writer<W, H> {
             if let Poll::Ready(Err(error)) = written {
                 return Poll::Ready(Err(Error::from(error).into()));
             }
+            // These checks come before `poll_stall`. After the end, a `Pending` write starts no
+            // deadline. So `poll_stall` would be ready at once, and this loop would spin.
             let sending = self.link.look();
             let Sending { tx, out, .. } = &*sending;
             // This error is returned even if no write has failed, so it comes before `lost`. There
@@ -399,19 +401,19 @@ impl<W: Output, H> Writer<W, H> {
             if written.is_ready() || (enough && tx.has_room()) {
                 return Poll::Ready(Ok(()));
             }
-            drop(sending);
+            drop(sending); // `poll_stall` takes the lock again
             ready!(self.poll_stall());
         }
     }
 
     /// Waits for the deadline on writing. The caller's last write was `Pending`, so this deadline
-    /// runs, unless the other half has written since. Ready: no deadline on writing runs any more.
-    /// Either it has passed, and `poll_flush` finds that the sender is broken, with the reason, if
-    /// any, in `out`. Or the other half has written.
+    /// runs, unless the other half has since written or ended the connection. Ready: no deadline on
+    /// writing runs any more. If it has passed, the sender is broken. The reason, if any, is in
+    /// `out`. So `poll_flush` must go round its loop again.
     ///
     /// The timer is in the shared stream, and wakes both halves. So the deadline is noticed even if
-    /// this future is dropped. A thread does not wait here: `poll_sleep` only notes the time, and
-    /// the thread waits later.
+    /// this future is dropped. A thread does not wait here: `write_out` asks for this deadline
+    /// itself, and waits on its own handle.
     fn poll_stall(&self) -> Poll<()> {
         let both = self.link.both();
         let cx = &mut Context::from_waker(&both);

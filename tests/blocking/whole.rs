@@ -742,6 +742,23 @@ fn a_dead_peer_is_found_by_the_heartbeat_and_a_live_one_is_kept() {
     });
 }
 
+/// A flush pauses the deadlines on reading. The next read may only block with a timeout again.
+#[test]
+fn after_a_flush_that_waited_a_read_that_may_block_has_a_timeout() {
+    let beat = Heartbeat::new(1000 * PATIENCE, PATIENCE);
+    let io = Scripted::default();
+    io.script().open = true;
+    let mut ws = server(io.clone(), &Config { heartbeat: Some(beat), ..patient() });
+    assert!(would_block(ws.recv())); // starts the heartbeat
+    io.script().room = Some(1);
+    let _ = ws.feed("two writes").unwrap();
+    assert!(would_block(ws.flush()));
+    io.script().room = None;
+    assert_eq!(io.script().timeouts, 0);
+    assert!(would_block(ws.recv()));
+    assert_eq!(io.script().timeouts, 1);
+}
+
 #[test]
 fn a_frame_that_does_not_end_is_given_up_silent_or_trickling() {
     bounded(|| {
