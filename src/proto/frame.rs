@@ -346,3 +346,6 @@ impl Control {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(kani)]
+mod proofs;

@@ -312,3 +312,6 @@ pub enum ReadyState {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(kani)]
+mod proofs;

@@ -482,3 +482,6 @@ impl RecvBuffer {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(kani)]
+mod proofs;

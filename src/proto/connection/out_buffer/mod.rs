@@ -410,3 +410,6 @@ impl OutBuffer {
         }
     }
 }
+
+#[cfg(kani)]
+mod proofs;

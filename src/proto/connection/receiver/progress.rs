@@ -116,3 +116,6 @@ impl Limits {
         Ok(())
     }
 }
+
+#[cfg(kani)]
+mod proofs;

@@ -263,3 +263,6 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(kani)]
+mod proofs;
