@@ -107,3 +107,6 @@ impl core::fmt::Display for CloseFrame<'_> {
         if self.reason.is_empty() { Ok(()) } else { write!(f, " {}", self.reason.escape_debug()) }
     }
 }
+
+#[cfg(kani)]
+mod proofs;

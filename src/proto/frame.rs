@@ -347,3 +347,6 @@ impl Control {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(kani)]
+mod proofs;

@@ -123,7 +123,7 @@ fn xor_long(bytes: &mut [u8], key: [u8; 4]) {
 
 /// [`xor_long`] in blocks of 32 bytes. `bytes` has at least 32 bytes.
 #[inline(always)]
-fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
+pub(super) fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     let n = bytes.len();
     let tail = bytes.last_chunk().map(|&tail| xor::<32>(tail, turned(key, n)));
     for block in bytes.as_chunks_mut::<32>().0 {
@@ -169,7 +169,7 @@ fn copy_xor_long(to: &mut [u8], from: &[u8], key: [u8; 4]) {
 
 /// [`copy_xor`] in blocks of 32 bytes. `from` has at least 32 bytes.
 #[inline(always)]
-fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
+pub(super) fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     let n = from.len();
     let word = u32::from_ne_bytes(key);
     let words = to.as_chunks_mut::<32>().0.as_flattened_mut().as_chunks_mut().0;

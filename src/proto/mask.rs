@@ -43,3 +43,6 @@ impl core::fmt::Debug for Masker {
         f.write_str("Masker")
     }
 }
+
+#[cfg(kani)]
+mod proofs;

@@ -6,7 +6,7 @@ import sys
 import z3
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-BYTE, WORD = 8, 64
+WORD = 64
 failed = 0
 
 
@@ -69,24 +69,7 @@ for k in range(9):
     prove(f"not refused after {k} bytes: some legal length begins with them",
           z3.Implies(z3.Not(judged(k)), z3.Exists([m], z3.And(keep, legal_m))))
 
-# The key behind an offset (§5.3).
-source("src/proto/mask.rs", "let turned = u32::from_le_bytes(key).rotate_right(8 * (offset % 4) as u32);")
-source("src/proto/kernel.rs",
-       "let word = u32::from_le_bytes(key).rotate_right(8 * (end as u32 % 4)).to_le_bytes();",
-       "core::array::from_fn(|i| word[i % 4])")
-key, offset = z3.BitVec("key", 32), word("offset")
-turned = z3.RotateRight(key, 8 * z3.Extract(31, 0, z3.URem(offset, const(4))))
-
-
-def byte_of(value, index):
-    return z3.Extract(7, 0, z3.LShR(value, 8 * z3.Extract(31, 0, z3.URem(index, const(4)))))
-
-
-for i in range(4):
-    prove(f"byte {i} of the turned key is that of payload byte offset + {i}",
-          byte_of(turned, const(i)) == byte_of(key, offset + i))
-
-# The limits (§10.4), where a usize has 64 bits.
+# The limits (§10.4), where a usize has 32 bits and where it has 64. What a peer announces has 64 bits everywhere.
 source(
     "src/proto/connection/receiver/progress.rs",
     "let below = max_message.min(max_frame.unwrap_or(max_message)).saturating_add(1);",
@@ -96,41 +79,55 @@ source(
     "let limit = self.max_frame.unwrap_or_else(|| self.on_the_wire(compressed));",
     "if payload_len > limit as u64 { return Err(RecvError::FrameTooBig { limit: shown(limit) }); }",
 )
-most, frame, kept, more = word("most"), word("frame"), word("kept"), word("more")
-compressed, framed = z3.Bools("compressed framed")
-FULL = const(2**64 - 1)
 
 
-def add(a, b):
-    return z3.If(z3.ULT(a + b, a), FULL, a + b)
+def limits(bits):
+    full = z3.BitVecVal(2**bits - 1, bits)
+
+    def size(n):
+        return z3.BitVecVal(n, bits)
+
+    def add(a, b):
+        return z3.If(z3.ULT(a + b, a), full, a + b)
+
+    def sub(a, b):
+        return z3.If(z3.ULT(a, b), const(0), a - b)
+
+    def long(a):  # `as u64`
+        return z3.ZeroExt(WORD - bits, a)
+
+    def wide(a):
+        return z3.ZeroExt(2 * WORD - a.size(), a)
+
+    def claim(name, what):
+        prove(f"{name} ({bits} bits)", what)
+
+    most, frame = z3.BitVec("most", bits), z3.BitVec("frame", bits)
+    kept, more = word("kept"), word("more")
+    compressed, framed = z3.Bools("compressed framed")
+    on_the_wire = z3.If(compressed, add(add(most, z3.UDiv(most, size(8))), size(1 << 10)), most)
+    exact = z3.If(compressed, wide(most) + wide(z3.UDiv(most, size(8))) + 1024, wide(most))
+    claim("what a message may take on the wire is exact, or all of a usize",
+          wide(on_the_wire) == z3.If(z3.UGT(exact, wide(full)), wide(full), exact))
+    refused = z3.UGT(more, sub(long(on_the_wire), kept))
+    within = z3.ULE(kept, long(on_the_wire))
+    claim("a message is refused if and only if what it has and what comes are above the limit, without wrapping",
+          z3.Implies(within, refused == z3.UGT(wide(kept) + wide(more), wide(on_the_wire))))
+    claim("above the limit already, every byte more is refused", z3.Implies(z3.And(z3.Not(within), more != 0), refused))
+    claim("what is not refused stays within, so that it holds for the next fragment",
+          z3.Implies(z3.And(within, z3.Not(refused)),
+                     z3.And(z3.ULE(kept + more, long(on_the_wire)), z3.UGE(kept + more, kept))))
+    limit_of_frame = z3.If(framed, frame, most)
+    below = add(z3.If(z3.ULT(most, limit_of_frame), most, limit_of_frame), size(1))
+    limit = z3.If(framed, frame, on_the_wire)
+    frame_refused = z3.And(z3.UGE(more, long(below)), z3.UGT(more, long(limit)))
+    claim("a frame is refused if and only if it is above its limit, though most are let through by one compare",
+          frame_refused == z3.UGT(more, long(limit)))
+    claim("a message in one frame that the quick path takes is within both limits",
+          z3.Implies(z3.And(z3.ULT(more, long(below)), z3.ULT(more, const(1 << 16))),
+                     z3.And(z3.ULE(more, long(limit)), z3.ULE(more, long(on_the_wire)))))
 
 
-def sub(a, b):
-    return z3.If(z3.ULT(a, b), const(0), a - b)
-
-
-def wide(a):
-    return z3.ZeroExt(WORD, a)
-
-
-on_the_wire = z3.If(compressed, add(add(most, z3.UDiv(most, const(8))), const(1 << 10)), most)
-exact = z3.If(compressed, wide(most) + wide(z3.UDiv(most, const(8))) + 1024, wide(most))
-prove("what a message may take on the wire is exact, or all of 64 bits",
-      wide(on_the_wire) == z3.If(z3.UGT(exact, wide(FULL)), wide(FULL), exact))
-refused = z3.UGT(more, sub(on_the_wire, kept))
-within = z3.ULE(kept, on_the_wire)
-prove("a message is refused if and only if what it has and what comes are above the limit, without wrapping",
-      z3.Implies(within, refused == z3.UGT(wide(kept) + wide(more), wide(on_the_wire))))
-prove("above the limit already, every byte more is refused", z3.Implies(z3.And(z3.Not(within), more != 0), refused))
-prove("what is not refused stays within, so that it holds for the next fragment",
-      z3.Implies(z3.And(within, z3.Not(refused)), z3.And(z3.ULE(kept + more, on_the_wire), z3.UGE(kept + more, kept))))
-limit_of_frame = z3.If(framed, frame, most)
-below = add(z3.If(z3.ULT(most, limit_of_frame), most, limit_of_frame), const(1))
-limit = z3.If(framed, frame, on_the_wire)
-frame_refused = z3.And(z3.UGE(more, below), z3.UGT(more, limit))
-prove("a frame is refused if and only if it is above its limit, though most are let through by one compare",
-      frame_refused == z3.UGT(more, limit))
-prove("a message in one frame that the quick path takes is within both limits",
-      z3.Implies(z3.And(z3.ULT(more, below), z3.ULT(more, const(1 << 16))),
-                 z3.And(z3.ULE(more, limit), z3.ULE(more, on_the_wire))))
+limits(32)
+limits(64)
 sys.exit(1 if failed else 0)

@@ -321,3 +321,6 @@ pub enum ReadyState {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(kani)]
+mod proofs;

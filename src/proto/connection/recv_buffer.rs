@@ -498,3 +498,6 @@ impl RecvBuffer {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(kani)]
+mod proofs;

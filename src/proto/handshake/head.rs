@@ -416,3 +416,6 @@ pub(super) fn has_token(value: &[u8], token: &str) -> bool {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(kani)]
+mod proofs;

@@ -424,3 +424,6 @@ impl OutBuffer {
         }
     }
 }
+
+#[cfg(kani)]
+mod proofs;

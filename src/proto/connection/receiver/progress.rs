@@ -118,3 +118,6 @@ impl Limits {
         Ok(())
     }
 }
+
+#[cfg(kani)]
+mod proofs;

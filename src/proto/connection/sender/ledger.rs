@@ -270,3 +270,6 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(kani)]
+mod proofs;

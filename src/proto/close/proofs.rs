@@ -1,0 +1,59 @@
+//! Proofs by Kani: the body of a Close (RFC 6455 §5.5.1, §7.4). See `checks/kani`.
+use super::*;
+
+/// §7.4: whether a code may be in a Close frame, as the RFC lists the ranges; 1012 to 1014 are
+/// from its registry.
+fn may_be_sent(code: u16) -> bool {
+    match code {
+        0..=999 => false,
+        1004 | 1005 | 1006 | 1015 => false,
+        1000..=1014 => true,
+        1016..=2999 => false,
+        3000..=4999 => true,
+        _ => false,
+    }
+}
+
+#[kani::proof]
+fn every_code_is_allowed_or_not() {
+    let code = kani::any();
+    let allowed = CloseCode::new(code);
+    assert!(allowed.is_some() == may_be_sent(code));
+    assert!(allowed.is_none_or(|allowed| allowed.get() == code));
+}
+
+/// All bodies of up to three bytes: a code, and a byte of a reason. Of a longer reason, the standard
+/// library alone decides whether it is UTF-8.
+#[kani::proof]
+#[kani::unwind(4)]
+fn every_body_is_parsed_or_refused() {
+    let bytes: [u8; 3] = kani::any();
+    let n = kani::any_where(|&n: &usize| n <= 3);
+    let payload = &bytes[..n];
+    let code = u16::from_be_bytes([bytes[0], bytes[1]]);
+    match CloseFrame::parse(payload) {
+        Ok(None) => assert!(n == 0),
+        Ok(Some(frame)) => {
+            assert!(n >= 2 && may_be_sent(code) && frame.code.get() == code);
+            assert!(frame.reason.as_ptr() == bytes[2..].as_ptr() && frame.reason.len() == n - 2);
+        }
+        Err(ProtocolError::BadUtf8) => {
+            assert!(may_be_sent(code) && core::str::from_utf8(&payload[2..]).is_err());
+        }
+        Err(error) => {
+            assert!(error == ProtocolError::BadClose);
+            assert!(n == 1 || n >= 2 && !may_be_sent(code));
+        }
+    }
+}
+
+/// §5.5: at most 125 bytes, which `Control` keeps whatever its parts are.
+#[kani::proof]
+fn a_body_is_never_longer_than_a_control_frame() {
+    let bytes = [7; 126];
+    let (first, second) = (kani::any(), kani::any());
+    kani::assume(first <= 126 && second <= 126);
+    let control = Control::new([&bytes[..first], &bytes[..second]]);
+    assert!(control.is_some() == (first + second <= 125));
+    assert!(control.is_none_or(|control| control.payload().len() == first + second));
+}

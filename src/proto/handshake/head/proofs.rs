@@ -1,0 +1,13 @@
+//! Proofs by Kani: the search in HTTP heads finds what a loop finds. See `checks/kani`.
+use super::*;
+
+/// The bytes of an input. Words of eight bytes are searched at once, so this is two and a tail.
+const N: usize = 18;
+
+#[kani::proof]
+#[kani::unwind(20)]
+fn a_byte_is_found_where_a_loop_finds_it() {
+    let (bytes, byte): ([u8; N], u8) = (kani::any(), kani::any());
+    let bytes = &bytes[..kani::any_where(|&n: &usize| n <= N)];
+    assert!(find_byte(bytes, byte) == bytes.iter().position(|&b| b == byte));
+}
