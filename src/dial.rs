@@ -123,9 +123,10 @@ impl<'r> Dial<'r> {
         self
     }
 
-    /// Sets the proxy to connect through. With `None`, the default, no proxy is used.
+    /// Sets the proxy to connect through. With `None`, the default, no proxy is used. Nor is one
+    /// used for a `ws+unix` URL, because no proxy reaches a socket of this machine.
     pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
-        self.via_proxy = proxy.into();
+        self.via_proxy = proxy.into().filter(|_| self.target().socket_path().is_none());
         self
     }
 

@@ -179,10 +179,11 @@ where
     let mut ws = answer(incoming, checked, url, options).await?;
     CONNECTIONS.set(CONNECTIONS.get() + 1);
     select! {
+        // First, because a peer that floods keeps the echo busy until tokio's budget is used up.
         biased;
-        echoed = echo(&mut ws) => echoed,
         // The echo may be dropped wherever it waits: the WebSocket is still whole.
         _ = stop.changed() => ws.close(CloseCode::GOING_AWAY).await,
+        echoed = echo(&mut ws) => echoed,
     }
 }
 

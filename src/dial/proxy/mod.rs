@@ -74,9 +74,10 @@ impl Proxy {
     /// Returns the proxy that the environment names for a server, such as
     /// [`Request::target`](crate::handshake::client::Request::target). The variable is
     /// `HTTPS_PROXY`, or else `ALL_PROXY`, for `ws` and `wss` alike. The result is `None` if
-    /// neither is set, or if `NO_PROXY` lists the server. A variable in lower case takes precedence
-    /// over the same variable in upper case. An empty value counts as unset. `HTTP_PROXY` is
-    /// ignored, because in a CGI program the remote client can set it by the header `Proxy`.
+    /// neither is set, if `NO_PROXY` lists the server, or if the server is a Unix socket. A variable
+    /// in lower case takes precedence over the same variable in upper case. An empty value counts
+    /// as unset. `HTTP_PROXY` is ignored, because in a CGI program the remote client can set it by
+    /// the header `Proxy`.
     ///
     /// `NO_PROXY` is a list, separated by commas or blanks. An entry is `*`, a name, an address or
     /// a network (`192.0.2.0/24`), and may end with `:port`. The entry `example.com` matches that

@@ -35,7 +35,8 @@ pub enum Next<'a> {
 pub struct Wait {
     /// The stream can be read.
     pub readable: bool,
-    /// The stream refused a write before, and accepts bytes again.
+    /// The stream refused a write before, and accepts bytes again. Over a TLS session, first write
+    /// what the session holds, and report the rest by [`Sender::set_unflushed`].
     pub writable: bool,
     /// This time is reached. `None` means that no deadline runs.
     pub until: Option<Time>,
@@ -166,7 +167,8 @@ impl Connection {
             }
             if !reads_on {
                 self.loop_state.obstacle = Obstacle::Nothing;
-                let writable = obstacle == Obstacle::WriteBlocked || self.tx.has_outgoing();
+                let unsent = self.tx.has_outgoing() || self.tx.held_back() > 0;
+                let writable = obstacle == Obstacle::WriteBlocked || unsent;
                 return Next::Wait(Wait { readable: reads, writable, until });
             }
         }

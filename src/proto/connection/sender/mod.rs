@@ -288,7 +288,7 @@ impl Sender {
         } else {
             0
         };
-        self.out.len() + self.ledger.held_back() + urgent
+        (self.out.len() + urgent).saturating_add(self.ledger.held_back())
     }
 
     /// Whether the sender has bytes to write: true exactly if [`outgoing`](Self::outgoing) would

@@ -2,7 +2,7 @@ use super::{Sender, Time};
 use crate::proto::{
     close::CloseCode,
     config::{Config, Negotiated},
-    connection::Connection,
+    connection::{Connection, Next},
 };
 use alloc::vec::Vec;
 use bytes::Buf;
@@ -186,9 +186,26 @@ fn fewer_unflushed_bytes_begin_the_deadline_anew() {
         assert_eq!(tx.poll_timeout(), Some(at(since) + timeout));
         assert_eq!(tx.buffered_amount(), bytes);
     }
+    tx.set_unflushed(usize::MAX);
+    assert_eq!(tx.buffered_amount(), usize::MAX);
     tx.write_failed();
     tx.set_unflushed(8);
     assert_eq!((tx.poll_timeout(), tx.buffered_amount()), (None, 0));
+}
+
+/// A loop waits until the stream accepts what a TLS session holds.
+#[test]
+fn the_wait_of_a_session_that_holds_bytes_is_for_writing_too() {
+    let mut conn = Connection::server(&Config::default(), Negotiated::default());
+    assert!(conn.tx.feed("order").is_ok());
+    conn.tx.outgoing().advance(7);
+    for unflushed in [28, 0] {
+        conn.tx.set_unflushed(unflushed);
+        assert!(matches!(conn.next(Time::ZERO), Next::Read(_)));
+        conn.read_blocked();
+        let Next::Wait(wait) = conn.next(Time::ZERO) else { panic!("it does not wait") };
+        assert_eq!((wait.readable, wait.writable), (true, unflushed > 0));
+    }
 }
 
 #[test]
