@@ -364,19 +364,12 @@ impl RecvBuffer {
         let mut small = core::mem::take(&mut self.small);
         if small.len() < kept + wire + SLACK {
             let len = (kept + wire + SLACK).next_power_of_two().max(64);
-            if len > self.base / 8 {
-                let lent = self.memory.take(len);
-                if lent.len() <= 2 * len {
-                    return self.stash_in(lent);
-                }
-                (self.memory.give)(lent); // `lent` is too long to be held for a few bytes.
+            small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
+            if small.len() > 2 * len {
+                // The pool's buffer is too long to be held for a few bytes.
+                (self.memory.give)(core::mem::replace(&mut small, vec![0; len]));
             }
-            small = vec![0; len];
         }
-        self.stash_in(small)
-    }
-
-    fn stash_in(&mut self, small: Vec<u8>) -> Vec<u8> {
         let bytes = self.replace(small).take();
         self.stashed = true;
         bytes
