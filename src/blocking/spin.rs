@@ -36,9 +36,9 @@ const TRIES: u32 = 64;
 /// between tries keeps this loss small. Each try is a system call.
 ///
 /// **Deadlines** hold as on any stream, and so do the caller's
-/// [timeouts](super::WebSocket::set_read_timeout). The clock is read once in 64 tries, so deadlines
-/// may be up to about 40 µs late. If input arrives within these tries, the read returns at once,
-/// and the clock is not read.
+/// [timeouts](super::WebSocket::set_read_timeout). The clock is read only after every 64 tries,
+/// which take about 20 µs. So a call notices a deadline at most two such rounds late. If input
+/// arrives within these tries, the read returns at once, and the clock is not read.
 ///
 /// **TLS** may be around the `Spin` or inside the `Spin`. In `TlsStream<Spin<TcpStream>>` a try is
 /// only the system call. `into_spin` after `connect` puts the `Spin` around the TLS stream, so each

@@ -54,8 +54,8 @@ pub(crate) struct Thread {
     /// The earliest deadline that the last polls would wait for.
     until: Option<Time>,
     /// Whether the polls stopped although the stream would not block: a read was put off, or a call
-    /// of the stream was interrupted, by a signal or by TLS (see `failed`). If so, `wait` returns at
-    /// once, and the call polls again.
+    /// of the stream was interrupted, by a signal or by TLS (see `failed`). If so, `wait` returns
+    /// at once, and the call polls again.
     again: bool,
     /// The number of reads since a read was last put off. A read that would block counts too: it
     /// also leads to a check of the deadlines, but does not reset this number.
@@ -146,15 +146,17 @@ impl Thread {
     fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
         match error.kind() {
             ErrorKind::WouldBlock => self.want = self.want.with(want),
-            // A call reached the stream's own timeout: a blocking read on Windows, or any call of a
-            // stream of the caller. On Unix an operating system's error of this kind means that the
-            // peer is gone. Windows has the same code for both. So there only a deadline, such as
-            // the heartbeat's, finds that the peer is gone.
+            // An error without a number comes from a stream of the caller whose own timeout has
+            // passed: wait and go on. With a number it says on Unix that the peer is gone. Windows
+            // has one number for that and for a read that timed out. So there only a deadline, such
+            // as the heartbeat's, finds that the peer is gone.
             ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
                 self.want = self.want.with(want);
             }
-            // Do not repeat the call here. A TLS stream also fails with `Interrupted`, after a read
-            // that completed no record with data. The deadlines must be checked in between.
+            // Do not repeat the call here. A TLS stream also fails with `Interrupted`: after a
+            // blocking read that completed no record with data, or after many bytes without data.
+            // The deadlines must be checked in between. Nor note `want`: on a stream that does not
+            // wait, a signal would then end the call, or drop a handshake.
             ErrorKind::Interrupted => self.again = true,
             _ => return Poll::Ready(Err(error)),
         }
@@ -173,9 +175,10 @@ impl<S: Stream> Timed<S, Thread> {
     }
 
     /// Waits for the events and deadlines that the last polls noted. `Ok`: poll again; the wait may
-    /// have ended for any reason. `WouldBlock`: the limit of this call has passed, or the stream
-    /// does not wait. Any other error comes from the wait itself. The connection does not keep this
-    /// error, so a later call may go on.
+    /// have ended for any reason. `WouldBlock`: the limit of this call has passed, or
+    /// `Stream::wait` refused: the user wants no wait, or the stream has no wait of its own. Any
+    /// other error comes from the wait itself. The connection does not keep this error, so a later
+    /// call may go on.
     #[inline(never)]
     pub(super) fn wait(&mut self) -> Result<(), Error> {
         let Self { io, wait } = self;

@@ -75,8 +75,10 @@ pub(crate) trait Core<I>: Sized {
     /// The message that the last step reached.
     fn received(&mut self) -> Option<Received<'_, Self::Sender<'_>>>;
 
-    /// Consumes input up to the next item. Uses the sending side only for a frame that affects
-    /// sending. For `Chunk` there is no fast path, because `quick` takes whole messages only.
+    /// Consumes input up to the next message, chunk or control frame, or until more input is
+    /// needed. Uses the sending side only for a frame that affects sending. `Chunk` must not use
+    /// `quick`: `chunk()` does not return the message that `quick` finds, and `quick` keeps a
+    /// partial frame back instead of handing out its first bytes.
     #[inline(always)]
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
         let rx = self.inbound().receiver_mut();

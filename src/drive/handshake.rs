@@ -1,7 +1,8 @@
 //! The opening handshakes, as a server and as a client.
 //!
-//! `Pending` means that the stream would block. The stream later wakes the task. In `blocking`,
-//! only a stream that the caller made non-blocking would block, and nothing wakes the future.
+//! `Pending` means that the stream would block. The stream or the deadline later wakes the task. In
+//! `blocking`, only a stream that the caller made non-blocking would block, and nothing wakes the
+//! future.
 use super::{
     Error, Output, POOL, Socket, Source, Whole,
     io::{flush, outcome, read, shutdown},
@@ -68,7 +69,8 @@ impl<I: Source + Output> Incoming<I> {
 
     /// Reads a request. The outer error comes from the stream. The inner error says that the
     /// request is bad, or not complete in time; the caller can still answer it. Do not poll again
-    /// after either error.
+    /// once the result is ready. After success a further poll would read on, without a deadline,
+    /// while the client waits for the response.
     pub(crate) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
@@ -79,6 +81,7 @@ impl<I: Source + Output> Incoming<I> {
         let mut told = handshake.reading.handle_timeout(Time::ZERO);
         while told.is_ok() {
             ready!(poll_read(io, &mut handshake.reading, cx))?;
+            // First the step: a complete request counts, even if the deadline has passed meanwhile.
             told = match handshake.step() {
                 Ok(Progress::Complete) => return Poll::Ready(Ok(Ok(()))),
                 Ok(Progress::Partial) => handshake.reading.handle_timeout(io.now()),
@@ -164,18 +167,19 @@ pub(crate) async fn client<I: Source + Output>(
 }
 
 /// Reads once, or waits for the stream. After a ready `Ok`, step again and check the deadline:
-/// bytes have arrived, the stream has ended, or the wait is over.
+/// bytes have arrived, the stream has ended, or the wait is over. After the end of the stream each
+/// call is ready at once. So `step` must then return an outcome, and `Partial` only if it has bytes
+/// to write. Otherwise the caller's loop spins until the deadline.
 pub(crate) fn poll_read<I: Source + Output>(
     io: &mut I,
     to: &mut Reading,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
-    let by = to.poll_timeout();
     match read(io, to.spare_mut(), cx) {
         Poll::Ready(Ok(0)) => to.end_of_stream(),
         Poll::Ready(Ok(n)) => to.commit(n),
         Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-        Poll::Pending => ready!(io.poll_wait(by, cx)),
+        Poll::Pending => ready!(io.poll_wait(to.poll_timeout(), cx)),
     }
     Poll::Ready(Ok(()))
 }
@@ -199,8 +203,11 @@ pub(crate) async fn write_all<I: Source + Output>(
     written.await
 }
 
-/// Returns the result of `poll`, or `None` if `poll` is not ready by `by`. `poll` must register the
-/// waker or, in a thread, note the event that `poll_wait` has to wait for.
+/// Returns the result of `poll`, or `None` if `poll` is not ready by `by`. Polls at least once,
+/// even after `by`. After a wait the clock decides: if `by` has passed, `poll` is not called again.
+///
+/// `poll` must register the waker or, in a thread, note the event that `poll_wait` has to wait for.
+/// A thread forgets the event in the wait, so `poll` comes before each wait.
 async fn within<I: Source + Output, T>(
     io: &mut I,
     by: Option<Time>,

@@ -162,8 +162,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             // Reading goes on while writing is blocked. Otherwise two peers that both write could
             // wait for each other for ever.
             let written = self.write(cx);
-            // A flush may have paused the deadlines on reading. They resume before `next_deadline`
-            // is asked: otherwise a thread would block in the read without a timeout.
+            // An earlier call of `poll_flush` may have paused the deadlines on reading. They resume
+            // before `next_deadline` is asked: otherwise a thread would block in the read without a
+            // timeout.
             let Self { core, io, .. } = &mut *self;
             core.inbound().reads(|| io.now());
             // If the stream refused bytes, the read must not block: these bytes would wait too.
@@ -314,8 +315,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         loop {
             let done = match self.ending() {
                 Ending::Done => break,
-                // A complete write changes the phase, so this does not spin. In a half, `ending` has
-                // set `owes` by `with`. Otherwise `write` could be ready without our Close.
+                // A complete write changes the phase, so this does not spin. In a half, `ending`
+                // has set `owes` by `with`. Otherwise `write` could be ready without our Close.
                 Ending::Flush => self.write(cx),
                 Ending::ShutDown => {
                     let shut = self.core.poll_shutdown(&mut self.io, cx);
@@ -342,7 +343,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
         self.give_back(); // nothing more is received
         // This step returns the end or the error again, and has no further effect: a second
-        // `Sender::fail` queues no Close. `Chunk` needs the least code, because it has no fast path.
+        // `Sender::fail` queues no Close. `Chunk` needs the least code, because it has no fast
+        // path.
         let ended = self.core.step(Want::Chunk);
         self.failed = self.core.with(|_, _, out| out.reason(ended));
         Poll::Ready(Ready::End)

@@ -21,8 +21,8 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Out {
     /// The number of bytes that the stream accepted and has not flushed. Between calls,
-    /// [`held_back`](Sender::held_back) of the sender is the same number, until nothing more will
-    /// be written.
+    /// the sender's [`held_back`](Sender::held_back) returns this number too. Once the sender has
+    /// ended, so that nothing more is written, it returns 0.
     unflushed: usize,
     /// The first error of the stream. Errors while input is discarded, and errors of a shutdown,
     /// are not kept: the result of the connection is decided then.

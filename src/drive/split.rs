@@ -386,8 +386,9 @@ impl<W: Output, H> Writer<W, H> {
             if let Poll::Ready(Err(error)) = written {
                 return Poll::Ready(Err(Error::from(error).into()));
             }
-            // These checks come before `poll_stall`. After the end, a `Pending` write starts no
-            // deadline. So `poll_stall` would be ready at once, and this loop would spin.
+            // These checks come before `poll_stall`. Once the sender is broken or has ended, a
+            // `Pending` write starts no deadline. So `poll_stall` would be ready at once, and this
+            // loop would spin.
             let sending = self.link.look();
             let Sending { tx, out, .. } = &*sending;
             // This error is returned even if no write has failed, so it comes before `lost`. There

@@ -26,8 +26,8 @@ std::thread_local! {
     static THREAD: std::cell::RefCell<BytesMut> = std::cell::RefCell::new(BytesMut::new());
 }
 
-/// Copies received bytes for a caller that keeps them. Up to `LARGEST` bytes go into the thread's
-/// block.
+/// Copies received bytes for a caller that keeps them. If there are at most `LARGEST` of them, the
+/// copy is in the thread's block (with `std`). Otherwise it has its own allocation.
 #[inline]
 pub(crate) fn copy(bytes: &[u8]) -> Bytes {
     #[cfg(feature = "std")]

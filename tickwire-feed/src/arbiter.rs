@@ -6,8 +6,9 @@
 //!                next                         another gap is in front of it
 //! ```
 //!
-//! Invariant: `next` is the first number that is not delivered. While the arbiter is in sync, each
-//! kept message begins after `next`, except messages that the caller has yet to `poll`.
+//! Invariant: `next` is the first number that is not delivered. While the arbiter is in sync, a
+//! kept message that begins after `next` waits for a gap to be filled. Any other kept message is
+//! due: `poll` returns it, or drops it if all its numbers are delivered.
 //!
 //! Two things show that a number is missing: a kept message with a higher number, and a line's
 //! `refused` numbers, which the line brought and the arbiter did not keep. The arbiter forgets

@@ -87,7 +87,8 @@ impl Limiter {
     }
 }
 
-/// The times of the last `most` takes. No stretch shorter than `window` has more than `most` takes.
+/// When messages or attempts were last allowed: at most `most` times. No stretch shorter than
+/// `window` has more than `most` of them.
 struct Log {
     most: usize,
     window: Duration,
@@ -165,8 +166,8 @@ impl Pace {
     /// Reserves this many of the `most` messages in a window for
     /// [`take_urgent`](Self::take_urgent): 0 unless set, at most `most - 1`. [`take`](Self::take)
     /// allows only the rest, evenly spread, and only if urgent takes have not used up the rest too.
-    /// `take_urgent` allows as many of the `most` as the window has left, all at once if needed. With
-    /// a reserve, a `Pace` uses 16 bytes of memory for each of the `most`.
+    /// `take_urgent` allows as many of the `most` as the window has left, all at once if needed.
+    /// With a reserve, a `Pace` uses 16 bytes of memory for each of the `most`.
     #[must_use]
     pub fn reserve(self, reserve: u32) -> Self {
         Self::build(self.most, self.window, self.at_once, reserve)
@@ -189,8 +190,8 @@ impl Pace {
     ///
     /// # Errors
     ///
-    /// If the window has none of the `most` left for this call. The error is the time from which on another message or attempt is
-    /// allowed, if no other call takes it first.
+    /// If the window has none of the `most` left for this call. The error is the time from which on
+    /// another message or attempt is allowed, if no other call takes it first.
     pub fn take(&mut self, now: Time) -> Result<(), Time> {
         let Some(log) = &mut self.log else { return self.limiter.take(now) };
         let due = self.limiter.due.max(log.due());

@@ -66,7 +66,8 @@ impl Opening {
         config: &Config,
         entropy: impl Entropy + Send + Sync + 'static,
     ) -> (Request<()>, Self) {
-        // `accept` counts the headers, without the headers that it adds.
+        // No limit here, because it would also count the headers that `accept` adds to the
+        // response. `accept` checks `max_headers` itself, without those.
         let uncounted = Config { max_headers: usize::MAX, ..config.clone() };
         let (mut asked, opening) = Self::new(request, &uncounted, entropy);
         *asked.method_mut() = Method::CONNECT;

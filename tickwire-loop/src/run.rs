@@ -62,8 +62,8 @@ impl<T> Loop<T> {
     ///
     /// # Errors
     ///
-    /// If the operating system fails to wait. The errors of connections and listeners do not end
-    /// the loop.
+    /// If waiting for the operating system's events fails, or if io_uring does not take the written
+    /// bytes. The errors of connections and listeners do not end the loop.
     pub fn run(
         &mut self,
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),

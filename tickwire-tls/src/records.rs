@@ -206,8 +206,8 @@ impl Records {
         all.extend_from_slice(payload);
         let left = self.messages(&all)?.len();
         if left == all.len() {
-            // Without this limit, 64 KiB in records of one byte each would cost much work and bring
-            // no message.
+            // Without this limit, a peer could send a handshake message of up to `HANDSHAKE` bytes
+            // in records of one byte each, and never complete it.
             bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyEmptyFragments)?;
         }
         all.drain(..all.len() - left);

@@ -239,7 +239,7 @@ impl<S> TlsStream<S> {
     }
 
     /// The session, for example to read the version, the certificates, the server name, and whether
-    /// records are in place.
+    /// this crate opens and seals the records ([`Session::in_place`]).
     pub fn session(&self) -> &Session {
         &self.session
     }

@@ -110,6 +110,7 @@ impl Inbound {
             Ok(Step::Pong) => tx.hear_pong(rx.payload(), rx.read_at()),
             Ok(Step::Close) => closing::answer(rx, tx),
             Err(error) => closing::fail(*error, tx),
+            // `Core::step` does not call this for these steps: change both together.
             Ok(_) => {}
         }
     }

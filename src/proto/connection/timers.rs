@@ -3,7 +3,7 @@
 //!
 //! Receiving a message only sets a flag. It reads no clock and moves no timer, because either would
 //! cost more than the message itself. A timer that is not armed yet is due at once, and the next
-//! `handle_timeout` arms it. So no other call needs the time. Adapters sleep until a deadline and
+//! `handle_timeout` arms it. So `step` and `feed` need no time. Adapters sleep until a deadline and
 //! then tell the time.
 mod dormant;
 

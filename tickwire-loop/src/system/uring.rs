@@ -396,7 +396,7 @@ impl Uring {
         }
     }
 
-    /// Makes the request `of`, unless it is under way.
+    /// Submits a request of the kind `of` for this place, unless one is under way already.
     fn ask(&mut self, at: u32, of: Of) {
         const IN: u32 = PollFlags::IN.bits() as u32 | PollFlags::RDHUP.bits() as u32;
         const OUT: u32 = PollFlags::OUT.bits() as u32;

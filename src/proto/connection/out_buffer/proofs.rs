@@ -2,7 +2,8 @@
 use super::*;
 
 impl OutBuffer {
-    /// Sets the counts of a buffer without bytes: `unwritten` of the bytes fed are to be written.
+    /// Sets the counts as if `fed` bytes had been fed and `unwritten` of them still waited, but
+    /// stores no bytes.
     pub(in crate::proto::connection) fn count(&mut self, fed: u64, unwritten: u64) {
         (self.origin, self.end) = (fed.wrapping_sub(unwritten), unwritten as usize);
     }

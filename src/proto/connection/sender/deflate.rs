@@ -150,8 +150,9 @@ impl Deflating {
         !payload.is_empty() && payload.len() >= self.min_size
     }
 
-    /// Compresses a whole message into `out`, which then ends with `TAIL`. Returns `false` if the
-    /// message should be sent uncompressed.
+    /// Compresses a whole message into `out`, which must be empty, and then ends with `TAIL`.
+    /// Returns `false` if the message should be sent uncompressed. Then `out` may hold bytes, which
+    /// the caller drops.
     fn compress(&mut self, payload: &[u8], out: &mut Output) -> bool {
         if !self.wants(payload) {
             return false;
@@ -166,7 +167,7 @@ impl Deflating {
             return done;
         }
         // Without context takeover no later message refers to this message. So a message that would
-        // grow is sent uncompressed.
+        // not become shorter is sent uncompressed.
         codec::compress_alone(self.setting, payload, out, self.memory)
     }
 

@@ -84,6 +84,8 @@ impl Encoder {
 }
 
 /// Encodes a frame; returns its length. `to` has room for `MAX_HEADER_LEN` bytes and the payload.
+/// The caller takes `key` from `Encoder::key` (one for each frame, §5.3), and counts the frame
+/// afterwards.
 #[inline]
 pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>) -> usize {
     let Some(head) = to.first_chunk_mut() else {

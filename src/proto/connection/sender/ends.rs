@@ -120,7 +120,9 @@ impl Sender {
     }
 
     /// Makes our Close the last frame that is queued. If our Close was queued already, control
-    /// frames behind it are dropped as far as that is possible.
+    /// frames behind it are dropped as far as the code below can drop them. Also records whether
+    /// our Close has left (`close_gone`): this decides the phase of closing, and what a passed
+    /// deadline on writing means.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {
@@ -137,7 +139,9 @@ impl Sender {
                 // If the stream has not accepted all of our Close, the frames behind it are in
                 // the last splice. If the stream has accepted it but not flushed it, frames behind
                 // it may also be in `bytes`, or in a begun splice. Those are still written, and the
-                // peer ignores them.
+                // peer ignores them: `truncate_controls` would end the stall, and `close_written`
+                // would be true before our Close is flushed. The ledger is not told, because the
+                // frames dropped here were not fed in order.
                 self.out.drop_last_controls();
             }
         }
@@ -155,8 +159,9 @@ impl Sender {
     }
 
     /// Queues a Close that tells the peer why this end fails the connection. The Close goes behind
-    /// everything already queued. But if the stream is blocked, frames of which nothing was written
-    /// are dropped. If our Close was queued before, no second Close is queued.
+    /// everything that has or finds a place. But if the stream is blocked before the Close has its
+    /// place, the Close overtakes: data frames of which nothing was written are dropped, and so are
+    /// Pings and Pongs without a place. If our Close was queued before, no second Close is queued.
     pub(in crate::proto::connection) fn fail(
         &mut self,
         frame: CloseFrame<'_>,
@@ -168,6 +173,7 @@ impl Sender {
         };
         self.end_controls(); // before `close_now`, which reads `close_is_last`
         if let Some(body) = body {
+            // Overtakes only if the stream is blocked: the peer may still read what we sent.
             self.close_now(Some(frame), body, false);
         }
         Ok(())

@@ -31,7 +31,8 @@ impl Sender {
             self.out.stall.set(false);
         }
         self.ledger.set_unflushed(bytes, &self.out, self.urgent.first_len());
-        // `held_back` and not `bytes`, because `held_back` is 0 after the end.
+        // `held_back` and not `bytes`: once nothing more is written, `held_back` is 0, so no
+        // deadline on writing starts.
         self.out.stall.set(self.held_back() > 0);
     }
 

@@ -173,7 +173,7 @@ impl Ledger {
 
     /// Records and returns whether our Close has left: the stream accepted all of it, and has not
     /// refused to flush it. Frames behind our Close may still be unwritten. This reads `unflushed`,
-    /// not `held_back`, which is 0 after the end.
+    /// not `held_back`, which is 0 once nothing more is written.
     pub(super) fn note_close(&mut self, out: &OutBuffer) -> bool {
         self.close_gone |= out.written() >= self.close_end && self.unflushed == 0;
         self.close_gone

@@ -203,8 +203,11 @@ fn the_wait_of_a_session_that_holds_bytes_is_for_writing_too() {
         conn.tx.set_unflushed(unflushed);
         assert!(matches!(conn.next(Time::ZERO), Next::Read(_)));
         conn.read_blocked();
-        let Next::Wait(wait) = conn.next(Time::ZERO) else { panic!("it does not wait") };
-        assert_eq!((wait.readable, wait.writable), (true, unflushed > 0));
+        let waits = match conn.next(Time::ZERO) {
+            Next::Wait(wait) => Some((wait.readable, wait.writable)),
+            _ => None,
+        };
+        assert_eq!(waits, Some((true, unflushed > 0)));
     }
 }
 

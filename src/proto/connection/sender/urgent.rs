@@ -187,7 +187,7 @@ impl Urgent {
     /// whether `to` has bytes to write afterwards: change both.
     pub(super) fn place(&mut self, to: &mut Tail<'_>) {
         // A Close that overtakes comes first, because it drops the data. Waiting control frames
-        // then go behind the Close of an abort, and are dropped by the Close of a violation.
+        // then go behind it, or are dropped if the Close is last.
         if let Some(close) = self.close.take_if(|close| close.1 || to.out.refused()) {
             self.cut(&close.0, to);
         }
@@ -213,12 +213,14 @@ impl Urgent {
         }
     }
 
-    /// Places a Close right behind the frame under way, and drops the data behind that frame. The
-    /// frame itself stays: the peer could not parse a Close in the middle of it. `close_now` has
-    /// told the ledger before where the data ended.
+    /// Places a Close behind the frame under way and the control frames that have a place, and
+    /// drops all data of which nothing was written. The frame under way stays: the peer could not
+    /// parse a Close in the middle of it. `close_now` has told the ledger before where the data
+    /// ended.
     fn cut(&mut self, body: &Control, to: &mut Tail<'_>) {
+        // `false` only for an abort before the peer's Close: Pings and Pongs may follow that Close.
         if self.close_is_last {
-            self.drop_controls(); // After an abort, Pings and Pongs may follow the Close.
+            self.drop_controls();
         }
         let mut first = to.out.first_len();
         let dropped = to.out.truncate();

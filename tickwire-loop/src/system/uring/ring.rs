@@ -22,8 +22,8 @@ use std::{
 };
 
 /// The number of buffers from which the kernel picks, a power of two. The kernel receives for about
-/// 20 connections at a time, so 32 buffers are enough. A small number of buffers stays in the
-/// processor's cache.
+/// 20 connections at a time, so 32 buffers are enough. More buffers would not stay in
+/// the processor's cache as well as these few do.
 const BUFFERS: u16 = 32;
 /// The most bytes that the kernel puts into one buffer. A message or a TLS record of 16 KiB fits
 /// with its header. If it came in two buffers, it would have to be copied.
