@@ -84,8 +84,7 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsErr
     use ::rustls::pki_types::{CertificateDer, pem::PemObject};
     let roots = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     let roots = roots.ok().filter(|roots| !roots.is_empty());
-    let roots =
-        roots.ok_or_else(|| ::rustls::Error::General("the PEM text has no certificate".into()))?;
+    let roots = roots.ok_or(::rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
     let provider = provider();
     client_config(Verifier::new_with_extra_roots(roots, provider.clone())?, provider)
 }
