@@ -248,7 +248,7 @@ fn idle(server: &Server) -> Result<()> {
 fn latency(server: &Server) -> Result<()> {
     let mut ws = server.connect("/latency")?;
     let seconds: f64 = next_text(&mut *ws)?.parse()?;
-    if !(seconds > 0.0 && seconds < 1.0) {
+    if !(seconds > 0.0 && seconds < 30.0) {
         return Err(format!("a latency of {seconds} s").into());
     }
     part(&mut *ws)
