@@ -230,9 +230,8 @@ impl<'n, T> Net<'n, T> {
         let Inner { slots, system, counts, now, .. } = &mut *self.inner;
         let slot = slots.get_mut(to).ok_or(SendError::NotOpen)?;
         let outbox = slot.outbox.as_mut().ok_or(SendError::NotOpen)?;
-        // The policy is for a slow peer. So before it acts, the stream gets what it accepts. The
-        // outbox counts 64 bytes for a message in addition to its payload.
-        if outbox.counts().bytes + message.as_bytes().len() + 64 > outbox.max_bytes
+        // The policy is for a slow peer. So before it acts, the stream gets what it accepts.
+        if !outbox.fits(&message)
             && let Some(wire) = &mut slot.wire
             && let Some(tx) = match (&mut self.current, &mut slot.stage) {
                 (Some(Current { handle, tx, .. }), _) if *handle == to => Some(&mut **tx),

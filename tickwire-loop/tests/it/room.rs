@@ -95,8 +95,14 @@ fn each_refusal_has_one_room<S: Stream + Send + 'static>(
     assert!(told.try_recv().is_err());
 }
 
-/// Over `ws`, and over `wss` if there is TLS.
-fn each_refusal_has_one_room_over_both(plan: Plan) {
+/// From a timer and not, over `ws`, and over `wss` if there is TLS.
+fn each_refusal_has_one_room_everywhere(outbox: bool, most: usize, blocks: bool) {
+    for by_timer in [false, true] {
+        over_both(Plan { by_timer, outbox, most, blocks });
+    }
+}
+
+fn over_both(plan: Plan) {
     each_refusal_has_one_room(plan, Door::new, |address| {
         tickwire::blocking::connect(&format!("ws://{address}/"), &Config::default())
     });
@@ -119,26 +125,17 @@ fn each_refusal_has_one_room_over_both(plan: Plan) {
 
 #[test]
 fn room_follows_each_refusal_though_the_stream_never_blocks() {
-    for by_timer in [false, true] {
-        let plan = Plan { by_timer, outbox: false, most: 4 << 10, blocks: false };
-        each_refusal_has_one_room_over_both(plan);
-    }
+    each_refusal_has_one_room_everywhere(false, 4 << 10, false);
 }
 
 #[test]
 fn room_follows_each_refusal_when_the_stream_has_blocked() {
-    for by_timer in [false, true] {
-        let plan = Plan { by_timer, outbox: false, most: 4 << 20, blocks: true };
-        each_refusal_has_one_room_over_both(plan);
-    }
+    each_refusal_has_one_room_everywhere(false, 4 << 20, true);
 }
 
 #[test]
 fn room_follows_each_refusal_of_an_outbox_that_waits() {
-    for by_timer in [false, true] {
-        let plan = Plan { by_timer, outbox: true, most: 256 << 10, blocks: true };
-        each_refusal_has_one_room_over_both(plan);
-    }
+    each_refusal_has_one_room_everywhere(true, 256 << 10, true);
 }
 
 /// More than `max_bytes` in one call of the handler, in the peer's turn and outside of it.

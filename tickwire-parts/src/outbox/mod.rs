@@ -339,6 +339,12 @@ impl Outbox {
         self.queue.is_empty() || self.bytes < self.max_bytes
     }
 
+    /// Whether `message` stays within [`max_bytes`](Self::max_bytes), or nothing else waits. If not,
+    /// its push makes the policy act. So [`feed`](Self::feed) first, if the stream may accept bytes.
+    pub fn fits(&self, message: &Outbound<'_>) -> bool {
+        self.queue.is_empty() || self.bytes.saturating_add(size(message)) <= self.max_bytes
+    }
+
     /// If the subscriber was too slow: the code with which the subscriber is, or will be,
     /// disconnected. Once [`feed`](Self::feed) has queued the Close, [`Sender::close_frame`] also
     /// has the reason, which names the exceeded bound.
@@ -379,7 +385,7 @@ impl Outbox {
         message: Outbound<'static>,
     ) -> Result<(), PushError> {
         let size = size(&message);
-        while !self.queue.is_empty() && self.bytes.saturating_add(size) > self.max_bytes {
+        while !self.fits(&message) {
             match self.policy {
                 Overflow::Wait if self.has_room() => break,
                 Overflow::Wait => return Err(PushError::Full),

@@ -114,13 +114,12 @@ impl Uring {
         stream: &mut Stream,
         to: &mut Receiver,
     ) -> io::Result<(usize, bool)> {
-        self.fault("read")?;
-        if let Held::Stamped(tcp) = &mut self.place(stream.0)?.held {
-            let read = tcp.read(to.spare_mut());
-            let (n, drained) = self.read_by_itself(stream.0, read)?;
-            to.commit(n);
-            return Ok((n, drained));
+        if let Held::Stamped(_) = self.place(stream.0)?.held {
+            let read = self.read(stream, to.spare_mut())?;
+            to.commit(read.0);
+            return Ok(read);
         }
+        self.fault("read")?;
         let Some((buffer, n)) = self.place(stream.0)?.received.pop() else {
             return self.end_of(stream.0);
         };
