@@ -90,8 +90,8 @@ impl<'r> Dial<'r> {
     /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
     /// prevent that. If the configuration sets `enable_secret_extraction`, as the default does,
     /// this crate itself [opens and seals the records](tls) of TLS 1.3. Share one `ClientConfig`
-    /// among connections: its tickets make the next connection to the same server cheaper. ALPN
-    /// always asks for HTTP/1.1. Feature `rustls`.
+    /// among connections: it keeps session tickets, which make the next connection to the same
+    /// server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls_config = Some(config);
@@ -123,8 +123,8 @@ impl<'r> Dial<'r> {
         self
     }
 
-    /// Sets the proxy to connect through. With `None`, the default, no proxy is used. Nor is one
-    /// used for a `ws+unix` URL, because no proxy reaches a socket of this machine.
+    /// Sets the proxy to connect through. With `None`, the default, no proxy is used. No proxy is
+    /// used for a `ws+unix` URL either, because no proxy reaches a Unix socket of this machine.
     pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
         self.via_proxy = proxy.into().filter(|_| self.target().socket_path().is_none());
         self
@@ -167,8 +167,8 @@ impl<'r> Dial<'r> {
         if self.stamps_reads { Timestamped::new(tcp) } else { Ok(Timestamped::wrap(tcp, false)) }
     }
 
-    /// Prepares the attempts to connect to a target, whose addresses are `found`. All attempts fail
-    /// `limit` after the beginning of the call that dials.
+    /// Prepares the attempts to connect to a target, whose addresses are `found`. An attempt fails
+    /// if it has not connected within `limit`, counted from the beginning of the call that dials.
     fn attempts<'t>(
         &self,
         to: &'t Target,

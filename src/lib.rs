@@ -108,7 +108,7 @@
 //! | answer each message | [`recv_to_reply`] | pass the answer to [`feed`](Sender::feed) of the sender that comes with the message |
 //! | see Pings and Closes | [`recv_event`] | [`Config`] can leave it to you to answer them; `Events` is a `Stream` of these events |
 //! | receive a message larger than memory | [`recv_chunk`] | chunks of the message, as they arrive |
-//! | send a message larger than memory | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark the ends of the message |
+//! | send a message larger than memory | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` of a [`Chunk`] mark the first and the last chunk |
 //! | send now | [`send`] | when `send` returns, the stream has accepted the message |
 //! | send several | [`feed`] .. [`flush`] | one write for all; if the buffer is full, `feed` fails, and [`ready`] waits for room |
 //! | send one to many | [`Prepared`] and [`feed`] | encoded once |
@@ -122,7 +122,7 @@
 //! | notice that a live peer sends no more data | [`Config::data_timeout`] | Pings do not count as data |
 //! | send a message whenever none was sent for some time | [`Config::idle_message`] | some servers demand this; the recipes list the messages that exchanges ask for |
 //! | send a Ping of your own | [`Sender::ping`] and [`flush`] | the peer's Pong is an [`Event`] |
-//! | see the agreed subprotocol | [`Connection::negotiated`] | an adapter has `connection()` |
+//! | see the agreed subprotocol | [`Connection::negotiated`] | an adapter's `connection()` returns the [`Connection`] |
 //! | measure the round trip | [`rtt`](Sender::rtt) | the Pings of the heartbeat and of [`measure_rtt`] measure it |
 //! | publish metrics, log | the features `counters` and `tracing` | see the recipes, and [Events](#events) |
 //! | record the bytes of a connection | the crate `tickwire-tap` | for bug reports; a test can pass the recorded bytes to the core again |
@@ -179,12 +179,12 @@
 //! # Left to you
 //!
 //! - **Reconnecting.** Only the application knows what has to happen after a connect: how to log
-//!   in, what to subscribe to, and what a gap means. `Backoff` of the crate `tickwire-parts` says
-//!   whether to try again, and when. The example `reconnect` shows the loop.
+//!   in, what to subscribe to, and what it means that data was missed. `Backoff` of the crate
+//!   `tickwire-parts` says whether to try again, and when. The example `reconnect` shows the loop.
 //! - **The number of connections.** This crate bounds the cost of each connection, and your accept
 //!   loop must bound the number of connections. The example `bounded` limits the handshakes in
-//!   progress and the peers, both in total and per address.
-//! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show both, in little code.
+//!   progress and the number of peers, in total and for each address.
+//! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show how, in little code.
 //!
 //! # Choices that the RFCs leave open
 //!
@@ -193,19 +193,20 @@
 //!   causes few Pongs.
 //! - The Close that reports a violation follows the replies to earlier messages, because these
 //!   messages were legal. If the stream accepts no more of these replies, the Close overtakes them,
-//!   and the replies are dropped. Otherwise a peer that does not read would never learn the reason.
+//!   and the replies are dropped. Otherwise a peer that reads slowly might not learn the reason
+//!   before the connection ends.
 //! - The answer to a Close repeats the code of that Close, but not the reason. (§5.5.1 asks only
 //!   for the code, "typically".)
 //! - For the heartbeat, any byte received is a sign of life, not only a Pong, because a peer that
 //!   is busy sending a large message is not dead.
 //! - A peer that sends no data for [`Config::data_timeout`] gets a Close with 1001 (going away).
-//!   The peer has broken no rule, and this end leaves.
+//!   This code fits, because the peer has broken no rule, and this end leaves.
 //! - A message beyond one of our limits closes the connection: with 1009 if it is too long, with
 //!   1008 if it has too many fragments.
-//! - A Sec-WebSocket-Key whose last character has unused bits set is accepted, because some base64
-//!   decoders accept such a value and others refuse it. A key with any other fault is refused. A
-//!   request without an Origin does not come from a browser, so it passes an allow-list of origins
-//!   unless an Origin is [`required`](handshake::server::Origins::required). Blanks around `=` in
+//! - A Sec-WebSocket-Key whose last character has unused bits set is accepted, because base64
+//!   decoders may ignore these bits. A key with any other fault is refused. A request without an
+//!   Origin does not come from a browser, so it passes an allow-list of origins unless an Origin is
+//!   [`required`](handshake::server::Origins::required). Blanks around `=` in
 //!   Sec-WebSocket-Extensions are accepted, but never written. Names of extensions match without
 //!   regard to case.
 //! - A server that shares no subprotocol with its client accepts the request without a subprotocol,
@@ -250,7 +251,7 @@
 //! | DEBUG | connection ended | `role`, `error` | a deadline other than `data_timeout` has passed, or the stream ended without a Close |
 //!
 //! `role` is `Client` or `Server`: the end that reports the event. Text from the peer is escaped
-//! and cut at 64 bytes. Events never show payloads, queries or header values, except the
+//! and cut at 64 bytes. Events never show payloads, queries of URLs or header values, except the
 //! subprotocol that a server has chosen.
 //!
 //! Events do not identify the connection, because the core has no name for a connection. Put a span

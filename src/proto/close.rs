@@ -35,7 +35,7 @@ pub trait IntoClose<'f>: Into<Option<CloseFrame<'f>>> {}
 impl<'f, C: Into<Option<CloseFrame<'f>>>> IntoClose<'f> for C {}
 
 impl<'a> CloseFrame<'a> {
-    /// A code and a reason.
+    /// Makes the body of a Close frame from a code and a reason.
     pub const fn with_reason(code: CloseCode, reason: &'a str) -> Self {
         Self { code, reason }
     }
@@ -44,8 +44,8 @@ impl<'a> CloseFrame<'a> {
     ///
     /// # Errors
     ///
-    /// [`BadClose`](ProtocolError::BadClose) for a single byte or a code that must not appear,
-    /// [`BadUtf8`](ProtocolError::BadUtf8) for a reason that is not UTF-8.
+    /// [`BadClose`](ProtocolError::BadClose) for a payload of one byte, or for a code that must not
+    /// appear, [`BadUtf8`](ProtocolError::BadUtf8) for a reason that is not UTF-8.
     pub fn parse(payload: &'a [u8]) -> Result<Option<Self>, ProtocolError> {
         let Some((code, reason)) = payload.split_first_chunk() else {
             return if payload.is_empty() { Ok(None) } else { Err(ProtocolError::BadClose) };

@@ -36,8 +36,8 @@ pub struct Config {
     /// that announces a longer message fails the connection with Close 1009, before any payload of
     /// that frame is stored.
     ///
-    /// Stops a peer from filling memory. A message received in chunks may be longer, but none of
-    /// its frames may be, unless [`max_frame`](Self::max_frame) allows it.
+    /// Stops a peer from filling memory. A message received in chunks may be longer than this
+    /// limit. Its frames may be longer only if [`max_frame`](Self::max_frame) allows it.
     pub max_message: usize,
 
     /// The longest frame received, in bytes; default: the same as
@@ -73,9 +73,9 @@ pub struct Config {
     /// [`high_water`](Self::high_water) counts as `high_water`.
     ///
     /// Without this limit, the first reply of a long batch would wait until the whole batch is
-    /// processed. Measured with replies of 1 KiB (`benches/README.md`): a limit of 16 KiB costs 17
-    /// % more processor time, because it causes more system calls. A limit of 128 KiB or more saves
-    /// 6 %, but the slowest first replies wait 13 times as long.
+    /// processed. Measured with replies of 1 KiB, against the default (`benches/README.md`): a
+    /// limit of 16 KiB costs 17 % more processor time, because it causes more system calls. A limit
+    /// of 128 KiB or more saves 6 %, but the slowest first replies wait 13 times as long.
     pub cork_limit: usize,
 
     /// A shared payload of at least this many bytes is not copied into the outgoing buffer: a
@@ -117,23 +117,23 @@ pub struct Config {
     /// This setting finds a server that still sends Pings, or still answers the Pings of the
     /// [heartbeat](Self::heartbeat), but sends no more data.
     ///
-    /// The timeout starts when the connection opens. Every byte of a data payload restarts it, so
-    /// that a long message on a slow line is no silence. Every message restarts it too, even a
-    /// message `pong` of the application's own protocol. Pings, Pongs and fragments without payload
-    /// do not restart it.
+    /// The timeout starts when the connection opens. Every byte of a data payload restarts it, so a
+    /// long message on a slow line does not count as silence. Every data message restarts it too,
+    /// even a message `pong` of the application's own protocol. Pings, Pongs and fragments without
+    /// payload do not restart it.
     ///
     /// Once the timeout has passed, the connection fails with
     /// [`DataTimeout`](crate::RecvError::DataTimeout). Each timeout has five checks, so the failure
     /// can be late by up to a fifth of the timeout. Messages that have arrived are delivered before
     /// the error. The peer, which may be alive, gets a Close with 1001.
     ///
-    /// Receiving calls drive the checks. Before a check fails the connection, they read everything
-    /// available, so a program that receives late loses nothing. If input never pauses, they read
-    /// on for a fifth of the timeout. A pause in reading, such as a long wait in `send`, does not
-    /// count as silence if it lasts two fifths of the timeout or more. A shorter pause counts as
-    /// silence, but one more check follows before the connection fails. A timeout below 5 ms counts
-    /// as 5 ms. With this setting, receiving calls read the clock for each read, which costs about
-    /// 20 ns.
+    /// Receiving calls drive the checks. Before a check fails the connection, the receiving call
+    /// reads everything available, so a program that receives late loses nothing. If Pings or other
+    /// input without data never pause, the call reads on for a fifth of the timeout. A pause in
+    /// reading, such as a long wait in `send`, does not count as silence if it lasts two fifths of
+    /// the timeout or more. A shorter pause counts as silence, but one more check follows before
+    /// the connection fails. A timeout below 5 ms counts as 5 ms. With this setting, receiving
+    /// calls read the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 
     /// Sends this message whenever no other message was sent for this duration; default: none. The
@@ -151,14 +151,14 @@ pub struct Config {
     /// let config = Config { idle_message, ..Config::default() };
     /// ```
     ///
-    /// A message counts as sent when it is fed. Feeding reads no clock, because five checks per
+    /// A message counts as sent when it is fed. Feeding reads no clock: instead, five checks per
     /// interval compare counters. Control frames do not count. If the server answers the idle
-    /// message, its answer is received as an ordinary message. The program has to recognise it.
-    /// Like any message, it restarts [`data_timeout`](Self::data_timeout).
+    /// message, the program receives the answer as an ordinary message, and has to recognise it.
+    /// Like any message, the answer restarts [`data_timeout`](Self::data_timeout).
     ///
     /// The first interval begins when the connection opens. The message overtakes messages that
     /// wait to be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed. The
-    /// message is not sent:
+    /// idle message is not sent:
     ///
     /// - after our Close or the peer's,
     /// - between the chunks of a message (§5.4 forbids it),
@@ -194,8 +194,8 @@ pub struct Config {
     pub frame_timeout: Duration,
 
     /// How long the stream may accept no byte while bytes wait to be written; default 30 s. Stops
-    /// peers that never read. TLS accepts up to 64 KiB while the stream below is full; these bytes
-    /// must leave within the same time.
+    /// peers that never read. TLS accepts up to 64 KiB while the stream below is full. The timeout
+    /// also runs while none of these bytes leave.
     pub write_timeout: Duration,
 
     /// The longest head of a request or response, in bytes; default 64 KiB. A server answers a
@@ -275,7 +275,7 @@ impl Heartbeat {
     ///
     /// A receiving call thus finds a dead peer within 1.25 × `interval` + `timeout` after the
     /// peer's last byte. If `interval` is a second or more, this time includes the lateness of the
-    /// adapters: 1 ms with tokio, up to 30 ms in `blocking`. Deadlines are not checked while no
+    /// adapters: 1 ms with tokio, up to 30 ms in `blocking`. Deadlines are checked only while a
     /// call waits: see "Timers" at the adapter's module. The Pings also measure the [round-trip
     /// time](crate::Sender::rtt). With a timeout of [`Duration::MAX`] the heartbeat sends Pings and
     /// never gives up.

@@ -59,7 +59,7 @@ impl ProtocolError {
 
 /// Why nothing more can be received. Every later call repeats the error.
 ///
-/// Limits are shown as `u32`; a larger limit is shown as `u32::MAX`.
+/// The variants show limits as `u32`. A limit above `u32::MAX` is shown as `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {
@@ -94,8 +94,8 @@ pub enum RecvError {
         code: CloseCode,
     },
     /// The stream ended without a Close from the peer: code 1006 in other APIs (§7.1.5). Over TLS,
-    /// if the peer's process was killed, it sent no close_notify. Then the error is `Error::Io`
-    /// with `ErrorKind::UnexpectedEof` instead. To treat both alike, use the error's
+    /// the stream of a killed process ends without close_notify. The error is then `Error::Io` with
+    /// `ErrorKind::UnexpectedEof`, not this one. To treat both errors alike, use the error's
     /// `is_retryable()`, or the code in `closed()`.
     #[error("stream ended without a closing handshake")]
     UnexpectedEof,
@@ -148,9 +148,9 @@ pub enum SendError {
         "{buffered} bytes buffered, limit {limit}: flush, or wait for `ready`, then feed again"
     )]
     Full {
-        /// In bytes; `u32::MAX` stands for more.
+        /// The number of unwritten bytes; `u32::MAX` stands for any larger number.
         buffered: u32,
-        /// In bytes; `u32::MAX` stands for more.
+        /// [`high_water`](crate::Config::high_water) in bytes; `u32::MAX` stands for any larger number.
         limit: u32,
     },
     /// A Close was sent or queued, or the connection failed, so nothing more can be sent. A
@@ -169,7 +169,7 @@ pub enum SendError {
     /// A Close's reason is longer than 123 bytes (§5.5).
     #[error("close reason longer than 123 bytes")]
     ReasonTooLong,
-    /// Only clients may send 1010 (§7.4.1).
+    /// The close code is 1010, which only clients may send (§7.4.1).
     #[error("close code 1010 is sent by clients only")]
     BadCloseCode,
     /// The chunks of a text, or the bytes of a text built in the outgoing buffer, are not valid
@@ -177,12 +177,12 @@ pub enum SendError {
     #[error("text is not valid UTF-8: send such bytes as binary")]
     BadUtf8,
     /// The length returned for a message [built in the outgoing buffer](crate::Sender::feed_with)
-    /// exceeds its room.
+    /// exceeds the room that the caller asked for.
     #[error("message of {len} bytes built in room for {max}: ask for more room")]
     Overrun {
-        /// In bytes; `u32::MAX` stands for more.
+        /// The returned length in bytes; `u32::MAX` stands for any larger number.
         len: u32,
-        /// In bytes; `u32::MAX` stands for more.
+        /// The room in bytes; `u32::MAX` stands for any larger number.
         max: u32,
     },
 }

@@ -47,8 +47,9 @@ pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// Does the same as [`xor_in_place`] for a payload that is read right afterwards, such as text. Its
-/// blocks are as wide as the reader's loads, because a wide load must wait for two narrow stores.
+/// Does the same as [`xor_in_place`] for a payload that is read right afterwards, such as text. The
+/// stores are as wide as the reader's loads. A wide load of bytes that two narrow stores wrote
+/// would have to wait for both stores.
 #[inline(never)]
 pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {
@@ -121,7 +122,7 @@ fn xor_long(bytes: &mut [u8], key: [u8; 4]) {
     xor_blocks(bytes, key);
 }
 
-/// [`xor_long`] in blocks of 32 bytes. `bytes` has at least 32 bytes.
+/// Does the work of [`xor_long`] in blocks of 32 bytes. `bytes` must have at least 32 bytes.
 #[inline(always)]
 pub(super) fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     let n = bytes.len();
@@ -167,7 +168,7 @@ fn copy_xor_long(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     copy_xor_blocks(to, from, key);
 }
 
-/// [`copy_xor`] in blocks of 32 bytes. `from` has at least 32 bytes.
+/// Does the work of [`copy_xor`] in blocks of 32 bytes. `from` must have at least 32 bytes.
 #[inline(always)]
 pub(super) fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     let n = from.len();
@@ -191,7 +192,7 @@ pub(crate) fn is_valid(bytes: &[u8]) -> bool {
 }
 
 /// Validates the beginning of a text, which may end inside a character. Returns the number of bytes
-/// before that incomplete character. `None` if no text can begin with `bytes`.
+/// before an incomplete last character. `None` if no text can begin with `bytes`.
 pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
     let (whole, cut) = bytes.split_at_checked(bytes.len() - cut_character(bytes))?;
     let begun = !core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some());
@@ -202,7 +203,7 @@ pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
 fn cut_character(bytes: &[u8]) -> usize {
     let lead = bytes.iter().rev().take(3).position(|&b| b & 0xc0 != 0x80);
     let Some(n) = lead.map(|at| at + 1) else {
-        return 0; // No first byte near the end: a whole character of four bytes, or no character.
+        return 0; // No lead byte in the last three: a whole character of four bytes, or invalid.
     };
     let lead = bytes.get(bytes.len() - n).map_or(0, |b| b.leading_ones() as usize);
     if n < lead { n } else { 0 }
@@ -257,7 +258,7 @@ fn ascii_long(bytes: &[u8]) -> usize {
     ascii_blocks(bytes)
 }
 
-/// [`ascii_prefix`] in blocks of 128 bytes. Returns 0 for fewer than 128 bytes.
+/// Does the work of [`ascii_prefix`] in blocks of 128 bytes. Returns 0 for fewer than 128 bytes.
 #[inline(always)]
 fn ascii_blocks(bytes: &[u8]) -> usize {
     let blocks = bytes.as_chunks::<128>().0;

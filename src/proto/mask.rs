@@ -24,7 +24,7 @@ pub struct Masker {
 }
 
 impl Masker {
-    /// Starts at payload byte 0.
+    /// Makes a `Masker` whose next byte is byte 0 of a payload.
     #[inline]
     pub const fn new(key: [u8; 4]) -> Self {
         Self { key }

@@ -15,7 +15,7 @@ pub(crate) struct Memory {
     /// return a `Vec`: its words would be stored one by one and loaded together right afterwards,
     /// which stalls the processor.
     pub(crate) take_to: fn(&mut Vec<u8>, usize),
-    /// Gets a buffer that is no longer needed.
+    /// Takes back a buffer that the connection no longer needs.
     pub(crate) give: fn(Vec<u8>),
 }
 

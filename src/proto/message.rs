@@ -6,7 +6,7 @@ use core::{fmt, time::Duration};
 
 /// The two kinds of data message (RFC 6455 §5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-// Exhaustive: §5.6 has two kinds, and extensions cannot add more (§5.2 reserves the opcodes).
+// Exhaustive: §5.6 has two kinds, and this crate negotiates no extension that adds a kind.
 pub enum DataKind {
     /// UTF-8 text.
     Text,
@@ -102,7 +102,7 @@ impl AsRef<[u8]> for Message<'_> {
     }
 }
 
-/// Implements the conversion from a reference to each type, into one kind of message.
+/// Implements, for each type, the conversion of a reference into a message of the given kind.
 macro_rules! lent {
     ($($Of:ty => $Kind:ident),*) => {$(
         impl<'a> From<&'a $Of> for Message<'a> {
@@ -171,9 +171,10 @@ impl fmt::Debug for Chunk<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Info {
-    /// Whether another data message follows in the bytes already read: complete, unfragmented,
-    /// within the limits, and behind nothing but control frames. Bytes that the operating system
-    /// still holds do not count. That message's UTF-8 and inflated length are not checked yet.
+    /// Whether another data message follows in the bytes already read, with only control frames in
+    /// between. It must be complete, unfragmented and within the limits. Bytes that the operating
+    /// system still holds do not count. That message's UTF-8 and inflated length are not checked
+    /// yet.
     pub more: bool,
     /// The number of messages before this message in the last [committed](crate::Receiver::commit)
     /// read. Messages that the program skipped count too.
@@ -190,7 +191,7 @@ pub struct Info {
     /// The time of arrival, by the kernel's clock, of the last bytes of the read that completed the
     /// message. The adapters set this value over a `Timestamped` stream if
     /// [`stamp_reads`](crate::Config::stamp_reads) is set. Your own event loop can set it with
-    /// [`set_read`](crate::Receiver::set_read). Otherwise it is `None`.
+    /// [`set_read`](crate::Receiver::set_read). Otherwise `arrived` is `None`.
     pub arrived: Option<Arrival>,
 }
 
@@ -220,16 +221,15 @@ pub struct Arrival {
 ///
 /// # What a kept message keeps alive
 ///
-/// A received message of up to 4 KiB is a part of a block of 36 KiB. All connections of a thread
-/// share these blocks. A thousand messages of 200 bytes thus cost 12 allocations if all are kept,
-/// and none if each is dropped before the next is received. A block is freed when the last of its
-/// messages is dropped. If you keep only a few of many messages for long, keep copies:
-/// `message.as_message().to_owned()` makes a separate allocation.
+/// A message of up to 4 KiB that `recv_owned` returned is a part of a block of 36 KiB. All
+/// connections of a thread share these blocks. A thousand messages of 200 bytes thus cost 12
+/// allocations if all are kept, and none if each is dropped before the next is received. A block is
+/// freed when the last of its messages is dropped. If you keep only a few of many messages for
+/// long, keep copies: `message.as_message().to_owned()` makes a separate allocation.
 ///
 /// A message of more than 4 KiB that fills at least half of the receive buffer keeps that buffer
-/// alive. Any other message of more than 4 KiB has its own allocation. A thread that received
-/// shorter messages also holds the block that it fills at present. Without `std`, blocks are not
-/// used.
+/// alive. Any other message of more than 4 KiB has its own allocation. A thread also keeps the
+/// block that it is filling alive. Without `std`, blocks are not used.
 #[derive(Clone, PartialEq, Eq, Hash)]
 // Exhaustive: see `DataKind`.
 pub enum OwnedMessage {

@@ -2,7 +2,7 @@
 //! events. Without the feature `tracing`, `no_trace.rs` replaces this file.
 //!
 //! The caller adds spans, because only the caller can name the connection. The peer's text is
-//! escaped and truncated. Payloads, queries and header values are never shown, except the
+//! escaped and truncated. Payloads, queries of URLs and header values are never shown, except the
 //! subprotocol that a server has chosen.
 use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown};
 use core::fmt::Display;

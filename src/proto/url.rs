@@ -146,7 +146,7 @@ impl Target {
     }
 
     /// Parses the part of a URL behind the scheme and `://`: authority, path and query. `default`
-    /// is the port of a URL that names none.
+    /// is the port if the URL names no port.
     pub(crate) fn behind_scheme(rest: &str, secure: bool, default: u16) -> Result<Self, UrlError> {
         let (authority, resource) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (userinfo, authority) = match authority.rsplit_once('@') {
@@ -261,7 +261,7 @@ impl fmt::Debug for Target {
     }
 }
 
-/// Checks the rules for the text of every URL.
+/// Checks the rules that hold for a URL of any scheme.
 pub(crate) fn check(url: &str) -> Result<(), UrlError> {
     // §3, RFC 3986 §2.2: these characters are never legal. Some parsers read a backslash as a
     // slash.

@@ -26,8 +26,8 @@
 //! | no takeover | 168 | 168 |
 //! | takeover for the peer's messages (a decompressor) | 168 | 47 KiB |
 //! | takeover for our messages (a compressor), window of 15 bits | 168 | 372 KiB |
-//! | the same, window of 12 bits | 168 | 260 KiB |
-//! | the same, window of 9 bits | 168 | 246 KiB |
+//! | takeover for our messages, window of 12 bits | 168 | 260 KiB |
+//! | takeover for our messages, window of 9 bits | 168 | 246 KiB |
 //!
 //! The table is for a 64-bit target; `tests/allocations/deflate.rs` measures it. In zlib-rs, every
 //! compressor has a hash table of 128 KiB, whatever its window, and every decompressor a window of
@@ -51,15 +51,15 @@
 //!   inflated. A message is also complete if its last block ends with a byte ff, as if the sender
 //!   had not removed the 00 00 ff ff of its flush.
 //! - A block with BFINAL set ends the DEFLATE stream (RFC 1951 §3.2.3). Data after that block, in
-//!   this message or the next, cannot refer back to it or to data before it.
+//!   this message or the next, cannot refer back to the block or to data before the block.
 //! - A received message may refer back up to 32 KiB, even if a shorter window was agreed on.
-//!   Without takeover, it may not refer to earlier messages.
+//!   Without takeover, a message may not refer to earlier messages.
 //! - The compressed bytes of a message may exceed [`max_message`](crate::Config::max_message) by an
 //!   eighth and 1 KiB, because incompressible data grows. The inflated message may not exceed
 //!   `max_message`.
 //! - The number of empty blocks is not limited, because a sender that often flushes its compressor
 //!   sends many of these blocks. An empty block yields no data, and costs up to 490 instructions
-//!   (about 55 ns) for each of its bytes. The limit on compressed bytes bounds the total.
+//!   (about 55 ns) for each of its bytes. The limit on compressed bytes also limits the total time.
 use crate::proto::role::Role;
 
 pub(crate) mod codec;
@@ -129,7 +129,7 @@ pub struct Deflate {
 pub struct Direction {
     /// Whether a message may refer back to earlier messages (§7.1.1); default no. A
     /// [`Prepared`](crate::Prepared) message never refers back, and neither does the next message
-    /// of its connection.
+    /// that the connection compresses.
     pub takeover: bool,
     /// How far a message may refer back, as the exponent of a power of two of bytes, from 8 to 15
     /// (§7.1.2); default 15. A value outside this range counts as the nearest inside.

@@ -16,7 +16,8 @@ use core::{fmt, mem::MaybeUninit};
 /// `tickwire-http` adds to a request of HTTP/2.
 const MAX_HEADERS: usize = 132;
 
-/// Finds the end of a head. Scans each byte once.
+/// Finds the end of a head. Scans each byte once. The result depends only on the bytes, not on how
+/// reads cut them.
 #[derive(Debug)]
 pub(super) struct Scan {
     /// The index of the next byte to scan, or of a CR whose LF has not arrived. All bytes before
@@ -26,15 +27,15 @@ pub(super) struct Scan {
     line: usize,
     /// The number of complete lines.
     lines: usize,
-    /// The limits. The result of a scan depends only on the bytes, not on how reads cut them.
+    /// The limits on the length of the head, in bytes, and on the number of its headers.
     max_head: usize,
     max_headers: usize,
-    /// The limit on the first line. Only a request has this limit.
+    /// The limit on the first line, in bytes; `usize::MAX` for a response, which has no such limit.
     max_line: usize,
 }
 
 impl Scan {
-    /// A scan for the head that an endpoint of this role reads.
+    /// Makes a scan for the head that an endpoint of this role reads.
     pub(super) fn new(role: Role, config: &Config) -> Self {
         let (max_head, max_headers) = (config.max_head, config.max_headers.min(MAX_HEADERS));
         let max_line = match role {
@@ -317,7 +318,7 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
 /// bytes except control characters, and have no blanks around them (RFC 9110 §5.5).
 #[derive(Clone)]
 pub struct Headers<'a> {
-    /// The lines of a validated head that follow, up to its empty line.
+    /// The lines of a validated head that were not returned yet, up to the empty line.
     rest: &'a [u8],
 }
 

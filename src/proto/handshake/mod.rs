@@ -116,7 +116,7 @@ const ACCEPT_LEN: usize = 28;
 /// Why a handshake failed. Every later call repeats the error.
 ///
 /// An error contains no text from the wire, so you can log it, and send it to the peer, unchanged.
-/// Limits are shown as `u32`; a larger limit is shown as `u32::MAX`.
+/// The variants show limits as `u32`. A limit above `u32::MAX` is shown as `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
@@ -161,8 +161,8 @@ pub enum HandshakeError {
     /// The value of a header is malformed.
     #[error("header {0} is malformed")]
     BadHeader(&'static str),
-    /// No Upgrade header, or an Upgrade header without `websocket` (§4.1, §4.2.1). Most likely the
-    /// request is plain HTTP. Answered with 426.
+    /// No Upgrade header, or an Upgrade header without `websocket` (§4.1, §4.2.1). A request with
+    /// this fault is most likely plain HTTP, and is answered with 426.
     #[error("no upgrade to websocket")]
     NotUpgrade,
     /// An Upgrade header, but no Connection header with `upgrade` in it (§4.1, §4.2.1).
@@ -342,9 +342,8 @@ pub enum HeaderError {
     /// 9110 §5.5).
     #[error("header value has a control character in it: leave it out, or encode it")]
     BadValue,
-    /// Only the handshake may set this header: Host, Upgrade, Connection, Sec-WebSocket-*. Headers
-    /// of a body are not allowed either, because the message has no body: Content-Length,
-    /// Transfer-Encoding, TE, Trailer.
+    /// Only the handshake may set this header: Host, Upgrade, Connection, Sec-WebSocket-*, or a
+    /// header about a body (Content-Length, Transfer-Encoding, TE, Trailer).
     #[error(
         "header is the handshake's own to set: there are methods for subprotocols, origin and the like, and Host is the URL's"
     )]
@@ -381,7 +380,7 @@ pub fn accept_key(key: &str) -> String {
     head::text(&accept_value(key.as_bytes())).into()
 }
 
-/// [`accept_key`] without an allocation. The result is ASCII.
+/// Does the work of [`accept_key`] without an allocation. The result is ASCII.
 pub(crate) fn accept_value(key: &[u8]) -> [u8; ACCEPT_LEN] {
     let mut hash = Sha1::new();
     hash.update(key);

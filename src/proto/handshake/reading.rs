@@ -197,7 +197,8 @@ impl Reading {
         Ok(())
     }
 
-    /// Stores the outcome, if `found` is one. Every later call repeats the outcome.
+    /// Stores `found` as the outcome, unless it is [`Partial`](Progress::Partial). Every later call
+    /// repeats the outcome.
     pub(crate) fn conclude(
         &mut self,
         found: Result<Progress, HandshakeError>,

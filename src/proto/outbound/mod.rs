@@ -14,7 +14,7 @@ use prepared::Prepared;
 /// - `&str`, `&[u8]`, [`Message`] and references to `String`, `Vec<u8>`, [`Bytes`] and
 ///   [`OwnedMessage`]. The payload is copied into the outgoing buffer.
 /// - `String`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]. A server copies a payload of less than
-///   [`min_vectored`](crate::Config::min_vectored) bytes. It sends a longer payload from where it
+///   [`min_vectored`](crate::Config::min_vectored) bytes, and sends a longer payload from where it
 ///   is, by a vectored write.
 /// - [`Prepared`] or a reference to it. By the same rule, a server copies the prepared frame, or
 ///   sends it from where it is.
@@ -59,9 +59,9 @@ impl<'a> Outbound<'a> {
     ///
     /// The length of a compressed message shows how much the message repeats itself or, with
     /// context takeover, earlier messages. Suppose that an attacker sees this length, and that text
-    /// of the attacker is in the same message or connection. Then the attacker can guess a secret
-    /// byte by byte (CRIME, BREACH; RFC 7692 §8). Later messages never refer back to a plain
-    /// message.
+    /// which the attacker chose is compressed together with a secret. Then the attacker can guess
+    /// the secret byte by byte (CRIME, BREACH; RFC 7692 §8). Later messages never refer back to a
+    /// plain message.
     pub fn plain(message: impl Into<Self>) -> Self {
         Self { plain: true, ..message.into() }
     }

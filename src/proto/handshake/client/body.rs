@@ -77,8 +77,8 @@ enum Taken {
 }
 
 impl Rest {
-    /// Determines the meaning of the first bytes of `wire`, which is not empty. At most `room`
-    /// bytes are body.
+    /// Determines the meaning of the first bytes of `wire`, which is not empty. Counts at most
+    /// `room` bytes as body.
     fn take(&mut self, wire: &[u8], room: usize) -> Taken {
         let most = wire.len().min(room);
         match self {
@@ -105,7 +105,7 @@ impl Rest {
     }
 
     /// Determines the framing of a refusal's body. In doubt the body ends with the stream, because
-    /// nothing follows it.
+    /// no further response follows.
     fn of(refusal: &Refusal) -> Self {
         if matches!(refusal.status, 204 | 304) {
             return Self::Known(0);
