@@ -76,11 +76,11 @@ impl<'r> Dial<'r> {
         }
     }
 
-    /// Sets how long an attempt to connect runs before the next attempt begins too: 250 ms by
-    /// default (RFC 8305 §5). Less than 10 ms counts as 10 ms. Attempts to the addresses of a name
-    /// run as a race: IPv6 and IPv4 in turn, in the resolver's order. When an attempt fails, the
-    /// next attempt begins at once. The first attempt that connects wins, and all others are
-    /// closed.
+    /// Sets how long an attempt to connect runs alone, before the attempt at the next address
+    /// begins beside it: 250 ms by default (RFC 8305 §5). Less than 10 ms counts as 10 ms. Attempts
+    /// to the addresses of a name run as a race: IPv6 and IPv4 in turn, in the resolver's order.
+    /// When an attempt fails, the next attempt begins at once. The first attempt that connects
+    /// wins, and all others are closed.
     pub fn attempt_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -89,9 +89,9 @@ impl<'r> Dial<'r> {
     /// Replaces the configuration of TLS, for other roots, a client certificate or another
     /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
     /// prevent that. If the configuration sets `enable_secret_extraction`, as the default does,
-    /// this crate itself [opens and seals the records](tls) of TLS 1.3. Share one `ClientConfig`
-    /// among connections: it keeps session tickets, which make the next connection to the same
-    /// server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
+    /// this crate, not rustls, [opens and seals the records](tls) of TLS 1.3. Share one
+    /// `ClientConfig` among connections: it keeps session tickets, which make the next connection
+    /// to the same server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls_config = Some(config);

@@ -105,7 +105,7 @@
 //! |---|---|---|
 //! | receive | [`recv`] | the message is borrowed; [`Message::to_owned`] or [`recv_owned`] keeps it |
 //! | act on only the newest message | [`recv_to_reply`] | skip messages with [`Info::more`] |
-//! | answer each message | [`recv_to_reply`] | pass the answer to [`feed`](Sender::feed) of the sender that comes with the message |
+//! | answer each message | [`recv_to_reply`] | call [`feed`](Sender::feed) of the sender that comes with the message |
 //! | see Pings and Closes | [`recv_event`] | [`Config`] can leave it to you to answer them; `Events` is a `Stream` of these events |
 //! | receive a message larger than memory | [`recv_chunk`] | chunks of the message, as they arrive |
 //! | send a message larger than memory | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` of a [`Chunk`] mark the first and the last chunk |
@@ -181,8 +181,8 @@
 //! - **Reconnecting.** Only the application knows what has to happen after a connect: how to log
 //!   in, what to subscribe to, and what it means that data was missed. `Backoff` of the crate
 //!   `tickwire-parts` says whether to try again, and when. The example `reconnect` shows the loop.
-//! - **The number of connections.** This crate bounds the cost of each connection, and your accept
-//!   loop must bound the number of connections. The example `bounded` limits the handshakes in
+//! - **The number of connections.** This crate limits the cost of each connection, and your accept
+//!   loop must limit the number of connections. The example `bounded` limits the handshakes in
 //!   progress and the number of peers, in total and for each address.
 //! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show how, in little code.
 //!
@@ -203,12 +203,12 @@
 //!   This code fits, because the peer has broken no rule, and this end leaves.
 //! - A message beyond one of our limits closes the connection: with 1009 if it is too long, with
 //!   1008 if it has too many fragments.
-//! - A Sec-WebSocket-Key whose last character has unused bits set is accepted, because base64
-//!   decoders may ignore these bits. A key with any other fault is refused. A request without an
-//!   Origin does not come from a browser, so it passes an allow-list of origins unless an Origin is
-//!   [`required`](handshake::server::Origins::required). Blanks around `=` in
-//!   Sec-WebSocket-Extensions are accepted, but never written. Names of extensions match without
-//!   regard to case.
+//! - The unused bits of the last base64 digit of a Sec-WebSocket-Key may have any value, because
+//!   base64 decoders may ignore these bits. A key that is not base64 of 16 bytes is refused.
+//! - A request without an Origin passes an allow-list of origins, because it does not come from a
+//!   browser. [`required`](handshake::server::Origins::required) changes this.
+//! - Blanks around `=` in Sec-WebSocket-Extensions are accepted, but never written. Names of
+//!   extensions match without regard to case.
 //! - A server that shares no subprotocol with its client accepts the request without a subprotocol,
 //!   as many programs expect. (A browser then fails the connection itself.) A client can
 //!   [require](handshake::client::Request::require_subprotocol) a subprotocol.
@@ -231,8 +231,9 @@
 //! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. A connection compresses only if
 //!   [`Config`] enables compression and the peer agrees.
 //!
-//! Without any feature the core is `no_std` and needs `alloc`. Features are additive. The crate
-//! `tickwire-http` is for hyper and similar stacks, and `tickwire-axum` is for axum.
+//! With all features off, the crate consists of the core, is `no_std` and needs `alloc`. Features
+//! are additive. The crate `tickwire-http` is for hyper and similar stacks, and `tickwire-axum` is
+//! for axum.
 //!
 //! # Events
 //!
@@ -241,12 +242,12 @@
 //! | level | event | fields | when |
 //! |---|---|---|---|
 //! | DEBUG | opening handshake done | `role`, `path`, `subprotocol` | `subprotocol`: only at a server that has chosen a subprotocol |
-//! | INFO | opening handshake failed | `role`, `error`, `status` | also for a failure at a proxy; `status`: only at a server, the status of its response |
+//! | INFO | opening handshake failed | `role`, `error`, `status` | also for a failure at a proxy; `status`: the HTTP status of the response, only at a server |
 //! | TRACE | message received | `role`, `payload` | a message or a chunk arrived; `payload`: its length in bytes |
 //! | TRACE | message queued | `role`, `payload` | a message or a chunk was fed; `payload`: its length in bytes |
 //! | DEBUG | Close received | `role`, `code`, `reason` | `code`: 1005 for a Close without a code |
-//! | DEBUG | Close queued | `role`, `code` | our Close, or our answer to the peer's |
-//! | INFO | connection failed | `role`, `error`, `code` | a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`; our Close carries this code, unless a Close was queued before |
+//! | DEBUG | Close queued | `role`, `code` | our Close is queued, unasked or as the answer to the peer's Close |
+//! | INFO | connection failed | `role`, `error`, `code` | receiving ended by a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`; our Close carries this code, unless a Close was queued before |
 //! | INFO | dropped with messages unsent | `role`, `unsent` | a connection (if split, both halves) was dropped before all fed messages were written; `unsent`: the unwritten bytes of these messages, headers included |
 //! | DEBUG | connection ended | `role`, `error` | a deadline other than `data_timeout` has passed, or the stream ended without a Close |
 //!

@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(kept, payloads());
         let sum: usize = kept.iter().map(Bytes::len).sum();
         assert!(blocks * 2 * (16 << 10) <= sum + BLOCK, "{blocks} blocks for {sum} bytes");
-        // After two of three parts are dropped, the others do not change.
+        // After two of every three parts are dropped, the remaining parts do not change.
         let mut all = 0;
         kept.retain(|_| {
             all += 1;

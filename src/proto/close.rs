@@ -22,7 +22,7 @@ pub struct CloseFrame<'a> {
 ///
 /// Every type that converts into `Option<CloseFrame>` implements this trait. The trait exists for
 /// the compiler's error message: with a bound on `Into`, the compiler would list the conversions of
-/// `Option` instead.
+/// `Option`, not the notes below.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the body of a Close frame",
     label = "expected a `CloseCode`, a `CloseFrame` or `None`",

@@ -48,7 +48,7 @@ impl CloseCode {
     /// pause. `false` for 1000, because the purpose is fulfilled. `false` for 1002, 1003 and
     /// 1007–1010, and for 3000 (unauthorized) and 3003 (forbidden) of the IANA registry, because
     /// the same client would get the same code again. `true` for an application's own codes,
-    /// 4000–4999, because only the application knows their meaning. Retry with growing delays.
+    /// 4000–4999, whose meaning this crate does not know. Retry with growing delays.
     #[inline]
     pub const fn is_retryable(self) -> bool {
         !matches!(self.0, 1000 | 1002 | 1003 | 1007..=1010 | 3000 | 3003)

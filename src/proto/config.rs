@@ -25,8 +25,8 @@ use core::time::Duration;
 /// };
 /// ```
 ///
-/// The `..` is necessary because later versions add fields. A connection copies its settings when
-/// it begins, so later changes of the `Config` do not affect it.
+/// The `..` is necessary because later versions may add fields. A connection copies its settings
+/// when it begins, so later changes of the `Config` do not affect that connection.
 ///
 #[doc = include_str!("../../docs/LIMITS.md")]
 #[derive(Clone, Debug)]
@@ -36,8 +36,8 @@ pub struct Config {
     /// that announces a longer message fails the connection with Close 1009, before any payload of
     /// that frame is stored.
     ///
-    /// Stops a peer from filling memory. A message received in chunks may be longer than this
-    /// limit. Its frames may be longer only if [`max_frame`](Self::max_frame) allows it.
+    /// This limit stops a peer from filling memory. A message received in chunks may be longer than
+    /// the limit. Its frames may be longer only if [`max_frame`](Self::max_frame) allows it.
     pub max_message: usize,
 
     /// The longest frame received, in bytes; default: the same as
@@ -49,8 +49,8 @@ pub struct Config {
     /// The most fragments in a message received whole; default 131,072. A message with more
     /// fragments fails the connection with Close 1008.
     ///
-    /// Stops a peer from keeping a message open for ever with empty fragments. A limit on bytes
-    /// would not notice empty fragments.
+    /// This limit stops a peer from keeping a message open for ever with empty fragments. A limit
+    /// on bytes would not notice empty fragments.
     pub max_fragments: u32,
 
     /// The number of bytes that one read asks for, from 512 bytes to 16 MiB; default 16 KiB, which
@@ -174,13 +174,13 @@ pub struct Config {
     pub idle_message: Option<(Duration, OwnedMessage)>,
 
     /// How long the opening handshake may take; default 10 s. In `connect`, this time includes
-    /// resolving, TCP and TLS. Stops peers from holding sockets with a head that arrives byte by
-    /// byte.
+    /// resolving, TCP and TLS. The timeout stops peers from holding sockets with a head that
+    /// arrives byte by byte.
     pub handshake_timeout: Duration,
 
     /// How long to wait for the peer's Close after ours; default 5 s. After both Closes, a client
-    /// waits up to the same time again for the server to close the stream. A server shuts its own
-    /// side of the stream. Then it waits up to a second, or up to `close_timeout` if that is
+    /// waits up to one more `close_timeout` for the server to close the stream. A server shuts its
+    /// own side of the stream. Then it waits up to a second, or up to `close_timeout` if that is
     /// shorter, for the client to close the other side.
     ///
     /// Closing thus takes a server at most `close_timeout` + 1 s, and a client at most 2 ×
@@ -190,20 +190,20 @@ pub struct Config {
 
     /// How long one frame may take from its first byte to its last; default 60 s. The timeout does
     /// not apply to a message received in chunks, unless the program skips the rest of the message.
-    /// Stops peers that hold a connection by sending a byte now and then.
+    /// It stops peers that hold a connection by sending a byte now and then.
     pub frame_timeout: Duration,
 
-    /// How long the stream may accept no byte while bytes wait to be written; default 30 s. Stops
-    /// peers that never read. TLS accepts up to 64 KiB while the stream below is full. The timeout
-    /// also runs while none of these bytes leave.
+    /// How long the stream may accept no byte while bytes wait to be written; default 30 s. The
+    /// timeout stops peers that never read. TLS accepts up to 64 KiB while the stream below is
+    /// full. It also runs while none of these bytes leave.
     pub write_timeout: Duration,
 
     /// The longest head of a request or response, in bytes; default 64 KiB. A server answers a
     /// longer head with 431.
     pub max_head: usize,
 
-    /// The most headers in a head; default 128, maximum 132. A server answers a head with more
-    /// headers with 431.
+    /// The most headers in a head; default 128. A value above 132 counts as 132. A server answers a
+    /// head with more headers with 431.
     pub max_headers: usize,
 
     /// The longest request line, in bytes; default 8 KiB. A server answers a longer line with 414.
@@ -257,7 +257,7 @@ impl Default for Config {
     }
 }
 
-/// When to send a Ping, and when to give up the peer.
+/// When to send a Ping, and when to consider the peer dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Heartbeat {
@@ -269,9 +269,10 @@ pub struct Heartbeat {
 
 impl Heartbeat {
     /// Sends a Ping when nothing was received for `interval`. Each interval has five checks, so the
-    /// Ping can be up to a fifth late. If nothing at all arrives within `timeout` after the Ping
-    /// was written, the connection fails with [`PongTimeout`](crate::RecvError::PongTimeout). Any
-    /// byte received is a sign of life. Intervals below 5 ms count as 5 ms.
+    /// Ping can be late by up to a fifth of `interval`. If nothing at all arrives within `timeout`
+    /// after the Ping was written, the connection fails with
+    /// [`PongTimeout`](crate::RecvError::PongTimeout). Any byte received is a sign of life.
+    /// Intervals below 5 ms count as 5 ms.
     ///
     /// A receiving call thus finds a dead peer within 1.25 × `interval` + `timeout` after the
     /// peer's last byte. If `interval` is a second or more, this time includes the lateness of the
@@ -324,8 +325,8 @@ impl Heartbeat {
 pub struct Negotiated {
     /// The subprotocol (§1.9), if one was agreed on.
     pub subprotocol: Option<String>,
-    /// How messages may be compressed, if permessage-deflate was agreed on; `None` without the
-    /// feature `deflate`. `Config::deflate` says how to compress. If `Config::deflate` is `None`,
+    /// The parameters of permessage-deflate, if it was agreed on; `None` without the feature
+    /// `deflate`. All other settings come from `Config::deflate`. If `Config::deflate` is `None`,
     /// the defaults of `Deflate` apply.
     pub deflate: Option<DeflateParams>,
 }

@@ -122,8 +122,8 @@ impl RecvError {
     /// The close code with which this end reports the error to the peer. `None` if the stream
     /// ended, or if a deadline other than `data_timeout` passed: then a Close would not arrive, or
     /// was sent before.
-    // The adapters' `Error::is_retryable` is true for each error without a code. Of the errors with
-    // a code, it is true only for `DataTimeout`.
+    // The adapters' `Error::is_retryable` relies on this: it is true for each error without a code,
+    // and otherwise only for `DataTimeout`.
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
             Self::Protocol(e) => Some(e.close_code()),
@@ -138,8 +138,8 @@ impl RecvError {
     }
 }
 
-/// The caller asked for something that cannot be sent, or cannot be sent now. Nothing was queued.
-/// Only [`Closed`](Self::Closed) is final.
+/// The caller asked for something that can never be sent, or that cannot be sent now. Nothing was
+/// queued. Only [`Closed`](Self::Closed) is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -148,9 +148,9 @@ pub enum SendError {
         "{buffered} bytes buffered, limit {limit}: flush, or wait for `ready`, then feed again"
     )]
     Full {
-        /// The number of unwritten bytes; `u32::MAX` stands for any larger number.
+        /// The unwritten bytes; `u32::MAX` stands for any larger number.
         buffered: u32,
-        /// [`high_water`](crate::Config::high_water) in bytes; `u32::MAX` stands for any larger number.
+        /// The limit `high_water` in bytes; `u32::MAX` stands for any larger number.
         limit: u32,
     },
     /// A Close was sent or queued, or the connection failed, so nothing more can be sent. A

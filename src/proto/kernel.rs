@@ -15,11 +15,11 @@ use core::ops::{Deref, Range, RangeFrom};
 /// bytes, detecting the features costs more than the kernel saves.
 const LONG: usize = 256;
 
-/// From this length on, in bytes, blocks are aligned to 32 bytes. Otherwise every other store would
-/// touch two cache lines. For fewer bytes, aligning costs as much as it saves.
+/// From this length on, in bytes, blocks are aligned to 32 bytes. Otherwise every second store
+/// would touch two cache lines. For fewer bytes, aligning costs as much as it saves.
 const ALIGNED: usize = 2048;
 
-/// Rotates the key for payload that begins at byte `end`. A block that ends at `end` needs the same
+/// Rotates the key for the payload from byte `end` on. A block that ends at `end` needs the same
 /// rotation, because its length is a multiple of 4.
 #[inline(always)]
 pub(crate) fn turned(key: [u8; 4], end: usize) -> [u8; 4] {
@@ -48,8 +48,7 @@ pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
 }
 
 /// Does the same as [`xor_in_place`] for a payload that is read right afterwards, such as text. The
-/// stores are as wide as the reader's loads. A wide load of bytes that two narrow stores wrote
-/// would have to wait for both stores.
+/// stores are as wide as the reader's loads: a wide load would wait for two narrow stores.
 #[inline(never)]
 pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {
@@ -135,7 +134,8 @@ pub(super) fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// Copies `from` to `to`, and XORs the copy with `key` repeated. Both must have the same length.
+/// Copies `from` to `to`, and XORs the copy with `key` repeated. `from` and `to` must have the same
+/// length.
 #[inline]
 pub(crate) fn copy_xor(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     let n = from.len();
@@ -215,7 +215,7 @@ fn cut_character(bytes: &[u8]) -> usize {
 fn ascii_prefix(bytes: &[u8]) -> usize {
     let n = bytes.len();
     let ascii = match n {
-        // Text in a non-Latin script usually fails this test, which saves the search.
+        // Text in a non-Latin script usually fails this test, so it is not searched.
         16.. if !bytes.first_chunk::<16>().is_some_and(is_ascii) => false,
         LONG.. => return ascii_long(bytes),
         128.. => ends_are_ascii::<128>(bytes),
@@ -274,7 +274,7 @@ fn ascii_blocks(bytes: &[u8]) -> usize {
 #[derive(Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
-    /// Invariant: if the range is within `bytes`, it is valid UTF-8.
+    /// Invariant: if the range is within `bytes`, its bytes are valid UTF-8.
     text: Range<usize>,
 }
 
@@ -283,14 +283,14 @@ impl Buffer {
         Self { bytes: Vec::new(), text: 0..0 }
     }
 
-    /// Returns bytes to write to. Known text that ends before `range` stays known.
+    /// Returns the bytes of `range`, to write to. Known text that ends before `range` stays known.
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, range: Range<usize>) -> Option<&mut [u8]> {
         self.forget_from(range.start);
         self.bytes.get_mut(range)
     }
 
-    /// Returns bytes to write to, faster than [`get_mut`](Self::get_mut). No text stays known.
+    /// Does the same as [`get_mut`](Self::get_mut), but faster. No text stays known.
     #[inline(always)]
     pub(crate) fn overwrite(&mut self, from: RangeFrom<usize>) -> Option<&mut [u8]> {
         self.text.end = 0;
@@ -372,7 +372,7 @@ impl Buffer {
         if inside && self.text.start == range.start { self.text.end } else { range.start }
     }
 
-    /// The known text, as the last check accepted it; empty after a write to it.
+    /// Returns the text that the last check accepted, or an empty text after a write to that text.
     #[inline]
     pub(crate) fn text(&self) -> &str {
         let bytes = self.bytes.get(self.text.clone()).unwrap_or_default();
@@ -406,7 +406,7 @@ impl Buffer {
         core::mem::take(&mut self.bytes)
     }
 
-    /// Returns the known text, which keeps the memory of the whole buffer.
+    /// Returns the known text, which keeps the memory of the whole buffer alive.
     pub(crate) fn into_text(self) -> Text {
         let Self { bytes, text } = self;
         let text = if bytes.get(text.clone()).is_some() { text } else { 0..0 };

@@ -172,9 +172,8 @@ impl fmt::Debug for Chunk<'_> {
 #[non_exhaustive]
 pub struct Info {
     /// Whether another data message follows in the bytes already read, with only control frames in
-    /// between. It must be complete, unfragmented and within the limits. Bytes that the operating
-    /// system still holds do not count. That message's UTF-8 and inflated length are not checked
-    /// yet.
+    /// between. It must be complete, unfragmented and within the limits; its UTF-8 and inflated
+    /// length are not checked yet. Bytes that the operating system still holds do not count.
     pub more: bool,
     /// The number of messages before this message in the last [committed](crate::Receiver::commit)
     /// read. Messages that the program skipped count too.

@@ -1,5 +1,5 @@
-//! [`Target`]: a `ws` or `wss` URL (RFC 6455 §3), parsed into a host and port to dial and a resource
-//! to request.
+//! [`Target`]: a `ws` or `wss` URL (RFC 6455 §3), parsed into the host and port to dial and the
+//! resource to request.
 //!
 //! This module refuses a URL that cannot be sent unchanged. On the wire, path and query are as in
 //! the URL, and the host is in lower case. This module resolves no names, speaks no TLS and follows
@@ -264,7 +264,7 @@ impl fmt::Debug for Target {
 /// Checks the rules that hold for a URL of any scheme.
 pub(crate) fn check(url: &str) -> Result<(), UrlError> {
     // §3, RFC 3986 §2.2: these characters are never legal. Some parsers read a backslash as a
-    // slash.
+    // slash, and so find a different host.
     let illegal = |b: u8| b <= b' ' || b == 0x7f || matches!(b, b'"' | b'<' | b'>' | b'\\');
     if url.bytes().any(illegal) {
         return Err(UrlError::IllegalCharacter);

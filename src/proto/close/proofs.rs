@@ -22,8 +22,8 @@ fn every_code_is_allowed_or_not() {
     assert!(allowed.is_none_or(|allowed| allowed.get() == code));
 }
 
-/// All bodies of up to three bytes: a code, and a byte of a reason. For a longer reason, only the
-/// standard library's check of UTF-8 does more work.
+/// All bodies of up to three bytes: a code, and a byte of a reason. A longer reason is only more
+/// input for the standard library's check of UTF-8.
 #[kani::proof]
 #[kani::unwind(4)]
 fn every_body_is_parsed_or_refused() {

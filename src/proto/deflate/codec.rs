@@ -136,7 +136,7 @@ impl Output {
         pool::give(core::mem::replace(&mut self.bytes, bytes.into()).take());
     }
 
-    /// Reports that `n` bytes were written to the front of the last `room`.
+    /// Reports that `n` bytes were written to the front of the part that `room` returned.
     pub(crate) fn filled(&mut self, n: usize) {
         self.len += n;
         debug_assert!(self.len <= self.bytes.len());

@@ -1,9 +1,9 @@
 //! permessage-deflate (RFC 7692): its settings ([`Deflate`]), the parameters that two ends agreed
 //! on ([`DeflateParams`]), and the compressors and decompressors that connections share.
 //!
-//! The sender decides which messages to compress, and the receiver inflates compressed messages.
-//! The handshake writes offers and answers. `zlib-rs` compresses, whatever backend other crates of
-//! the program choose for `flate2`.
+//! A connection's sender decides which messages to compress, and its receiver inflates compressed
+//! messages. The handshake writes offers and answers. `zlib-rs` compresses, whatever backend other
+//! crates of the program choose for `flate2`.
 //!
 //! Compression is off unless both ends ask for it:
 //!
@@ -39,16 +39,17 @@
 //!
 //! # Choices that RFC 7692 leaves open
 //!
-//! - A server's answer has `server_no_context_takeover; client_no_context_takeover` unless
-//!   [`takeover`](Direction::takeover) is set. The answer names a window size only if the offer has
-//!   that parameter, because some clients refuse other answers.
+//! - A server's answer has `server_no_context_takeover` and `client_no_context_takeover`, each
+//!   unless [`takeover`](Direction::takeover) is set for that direction and the offer allows
+//!   takeover. The answer names a window size only if the offer has that parameter, because some
+//!   clients refuse other answers.
 //! - zlib cannot compress for a window of 8 bits. So a server declines an offer that asks the
 //!   server for this window. If a server asks a client for this window, the client sends all
 //!   messages uncompressed.
 //! - A message is complete if its DEFLATE blocks are complete once 00 00 ff ff is appended
 //!   (§7.2.2). Any other message fails with [`BadDeflate`](crate::ProtocolError::BadDeflate), with
 //!   two exceptions, as in other libraries. A message of zero bytes is complete, and is empty when
-//!   inflated. A message is also complete if its last block ends with a byte ff, as if the sender
+//!   inflated. A message is also complete if its last byte is ff and ends a block, as if the sender
 //!   had not removed the 00 00 ff ff of its flush.
 //! - A block with BFINAL set ends the DEFLATE stream (RFC 1951 §3.2.3). Data after that block, in
 //!   this message or the next, cannot refer back to the block or to data before the block.
@@ -89,7 +90,7 @@ pub(crate) use params::{Answer, NAME, Offer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deflate {
     /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. A value outside this
-    /// range counts as the nearest inside.
+    /// range counts as the nearest value inside.
     ///
     /// The table shows the length and the time of compressing 1 KiB of JSON (`benches/deflate.rs`).
     /// Inflating the result takes 0.7 to 1.8 µs.
@@ -114,7 +115,7 @@ pub struct Deflate {
     /// With takeover, messages that repeat each other become much smaller. Each end then keeps a
     /// compressor or decompressor as long as the connection lives; see the
     /// [table](self#what-it-costs-in-memory). The peer's window can be limited only if the peer
-    /// supports that. A window of 8 bits counts as 9.
+    /// supports that. A window of 8 bits counts as 9 bits, because zlib cannot compress for 8 bits.
     pub server: Direction,
     /// Whether, and how far, messages of the client may refer back to earlier messages, if the
     /// server agrees.
@@ -132,7 +133,7 @@ pub struct Direction {
     /// that the connection compresses.
     pub takeover: bool,
     /// How far a message may refer back, as the exponent of a power of two of bytes, from 8 to 15
-    /// (§7.1.2); default 15. A value outside this range counts as the nearest inside.
+    /// (§7.1.2); default 15. A value outside this range counts as the nearest value inside.
     pub window_bits: u8,
 }
 
@@ -150,8 +151,8 @@ impl Default for Direction {
 }
 
 impl Default for Deflate {
-    /// No takeover, windows of 15 bits, level 1, messages from 128 bytes on, 2 MiB kept by a
-    /// thread.
+    /// No takeover, windows of 15 bits, level 1, compression of messages from 128 bytes on, 2 MiB
+    /// kept by a thread.
     fn default() -> Self {
         Self {
             level: 1,

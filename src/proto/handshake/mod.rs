@@ -192,12 +192,12 @@ pub enum HandshakeError {
     /// [`Progress::Complete`] first.
     #[error("the head is not complete yet: read more, and step again")]
     Incomplete,
-    /// The origin is not allowed (§10.2); answered with 403. Only an application rejects with this
-    /// error.
+    /// The origin is not allowed (§10.2); answered with 403. This crate never returns this error:
+    /// an application rejects a request with it.
     #[error("origin is not allowed")]
     OriginNotAllowed,
-    /// Nothing is served under this target; answered with 404. Only an application rejects with
-    /// this error.
+    /// Nothing is served under this target; answered with 404. This crate never returns this error:
+    /// an application rejects a request with it.
     #[error("no such resource")]
     NotFound,
     /// The `:protocol` of an extended CONNECT is not `websocket` (RFC 8441 §5). Answered with 501.
@@ -258,7 +258,7 @@ pub enum HandshakeError {
     /// A SOCKS5 proxy refused user and password (RFC 1929 §2).
     #[error("SOCKS5 proxy refused user and password: check those in its URL")]
     SocksCredentials,
-    /// The answer is not SOCKS5, or a SOCKS5 request cannot name this host.
+    /// The proxy's answer is not SOCKS5, or a SOCKS5 request cannot name the host.
     #[error("SOCKS5: {what}")]
     Socks {
         /// The fault, such as `"version is not 5"`.
@@ -408,8 +408,8 @@ fn push(text: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| text.push_str(part));
 }
 
-/// Checks whether the caller may add this header. Refuses a header that the handshake sets, and a
-/// character that would end the line (RFC 9110 §5.1, §5.5).
+/// Checks whether the caller may add this header. Refuses a header that the handshake sets, a name
+/// that is not a token, and control characters, which could end the line (RFC 9110 §5.1, §5.5).
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =
         ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];

@@ -4,8 +4,8 @@
 //! A kernel chooses its path by the payload's length alone, so each length is proved separately.
 //! The lengths below take every path: fewer bytes than a word, two words, blocks of 16 and of 32
 //! bytes, with tails of several lengths. The kernel for AVX2 is the one in blocks of 32 bytes,
-//! compiled for wider registers. Payloads of 2 KiB and more are masked in two pieces by these
-//! kernels.
+//! compiled for wider registers. These kernels mask payloads of 2 KiB and more in two pieces, of
+//! which the second is aligned.
 use super::*;
 use crate::proto::kernel::{copy_xor, copy_xor_blocks, turned, xor_blocks, xor_in_place};
 

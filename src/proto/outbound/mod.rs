@@ -42,7 +42,7 @@ pub(crate) enum Content<'a> {
 ///
 /// Every type that converts into [`Outbound`] implements this trait, so your type only needs a
 /// `From` for `Outbound`. The trait exists for the compiler's error message: with a bound on
-/// `Into`, the compiler would list the conversions of `Outbound` instead.
+/// `Into`, the compiler would list the conversions of `Outbound`, not the note below.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message",
     label = "expected text (`&str`, `String`, `Text`), bytes (`&[u8]`, `Vec<u8>`, `Bytes`), a `Message`, an `OwnedMessage` or a `Prepared`",

@@ -51,13 +51,13 @@ impl Body {
     }
 }
 
-/// How the missing part of a body is framed.
+/// How the part of a body that is not read yet is framed.
 #[derive(Clone, Copy, Debug)]
 enum Rest {
-    /// This number of bytes is missing.
+    /// The number of bytes not read yet.
     Known(u64),
-    /// `data` is the number of bytes missing in this chunk; 0 between chunks. `line_end` is the
-    /// number of bytes missing in the CRLF behind the chunk.
+    /// `data` is the number of bytes of this chunk not read yet; 0 between chunks. `line_end` is
+    /// the number of bytes not read yet of the CRLF behind the chunk.
     Chunked {
         data: u64,
         line_end: usize,
