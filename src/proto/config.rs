@@ -1,5 +1,5 @@
-//! The limits and policies of a connection, each with its default and the reason for the default.
-//! [`Negotiated`] is the result of a handshake's negotiation.
+//! The limits and policies of a connection, with their defaults. [`Negotiated`] is the result of a
+//! handshake's negotiation.
 #[cfg(feature = "deflate")]
 mod deflate;
 
@@ -173,9 +173,9 @@ pub struct Config {
     /// ns.
     pub idle_message: Option<(Duration, OwnedMessage)>,
 
-    /// How long the opening handshake may take; default 10 s. In `connect`, this time includes
-    /// resolving, TCP and TLS. The timeout stops peers from holding sockets with a head that
-    /// arrives byte by byte.
+    /// How long the opening handshake may take; default 10 s. In `connect`, this time includes the
+    /// lookup of the name, TCP and TLS. The timeout stops peers from holding sockets with a head
+    /// that arrives byte by byte.
     pub handshake_timeout: Duration,
 
     /// How long to wait for the peer's Close after ours; default 5 s. After both Closes, a client
@@ -190,23 +190,23 @@ pub struct Config {
 
     /// How long one frame may take from its first byte to its last; default 60 s. The timeout does
     /// not apply to a message received in chunks, unless the program skips the rest of the message.
-    /// It stops peers that hold a connection by sending a byte now and then.
+    /// The timeout stops peers that hold a connection by sending a byte now and then.
     pub frame_timeout: Duration,
 
     /// How long the stream may accept no byte while bytes wait to be written; default 30 s. The
     /// timeout stops peers that never read. TLS accepts up to 64 KiB while the stream below is
-    /// full. It also runs while none of these bytes leave.
+    /// full. The timeout also runs while none of these bytes leave.
     pub write_timeout: Duration,
 
-    /// The longest head of a request or response, in bytes; default 64 KiB. A server answers a
-    /// longer head with 431.
+    /// The longest head of a request or response, in bytes; default 64 KiB. A server answers 431 to
+    /// a longer head.
     pub max_head: usize,
 
-    /// The most headers in a head; default 128. A value above 132 counts as 132. A server answers a
-    /// head with more headers with 431.
+    /// The most headers in a head; default 128. A value above 132 counts as 132. A server answers
+    /// 431 to a head with more headers.
     pub max_headers: usize,
 
-    /// The longest request line, in bytes; default 8 KiB. A server answers a longer line with 414.
+    /// The longest request line, in bytes; default 8 KiB. A server answers 414 to a longer line.
     pub max_request_line: usize,
 
     /// The most interim (1xx) responses that a client skips before the final response; default 8.

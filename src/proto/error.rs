@@ -139,7 +139,7 @@ impl RecvError {
 }
 
 /// The caller asked for something that can never be sent, or that cannot be sent now. Nothing was
-/// queued. Only [`Closed`](Self::Closed) is final.
+/// queued. Only [`Closed`](Self::Closed) means that no later call can send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {

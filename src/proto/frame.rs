@@ -121,7 +121,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// The header of an unfragmented, unmasked frame.
+    /// Makes the header of an unfragmented, unmasked frame.
     #[inline]
     pub const fn new(opcode: OpCode, payload_len: u64) -> Self {
         Self {

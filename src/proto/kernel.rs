@@ -290,7 +290,7 @@ impl Buffer {
         self.bytes.get_mut(range)
     }
 
-    /// Does the same as [`get_mut`](Self::get_mut), but faster. No text stays known.
+    /// Does the same as [`get_mut`](Self::get_mut), but faster, because no text stays known.
     #[inline(always)]
     pub(crate) fn overwrite(&mut self, from: RangeFrom<usize>) -> Option<&mut [u8]> {
         self.text.end = 0;
@@ -326,7 +326,7 @@ impl Buffer {
     }
 
     /// Unmasks `range`, if `key` is `Some`, and returns whether the result is text. If the result
-    /// is not text, masks the bytes again.
+    /// is not text, masks the bytes again, because the slow path unmasks them.
     #[inline(always)]
     pub(crate) fn unmask_text(&mut self, range: Range<usize>, key: Option<[u8; 4]>) -> bool {
         let Some(key) = key else { return self.is_text(range) };

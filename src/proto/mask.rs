@@ -24,7 +24,7 @@ pub struct Masker {
 }
 
 impl Masker {
-    /// Makes a `Masker` whose next byte is byte 0 of a payload.
+    /// Makes a `Masker` for a payload, from its first byte on.
     #[inline]
     pub const fn new(key: [u8; 4]) -> Self {
         Self { key }

@@ -66,7 +66,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// A copy in a separate allocation, which outlives the connection's buffer.
+    /// Returns a copy in a separate allocation, which outlives the connection's buffer.
     #[inline]
     pub fn to_owned(self) -> OwnedMessage {
         match self {
@@ -215,8 +215,9 @@ pub struct Arrival {
 /// channels.
 ///
 /// These types convert into text: `&str`, `String`, [`Text`] and references to them. These convert
-/// into binary data: byte slices, `Vec<u8>`, [`Bytes`] and references to them. A [`Message`] keeps
-/// its kind. `Bytes::from(message)` returns the payload without copying it.
+/// into binary data: byte slices, `Vec<u8>`, [`Bytes`] and references to them. A [`Message`]
+/// converts into a message of its own kind. `Bytes::from(message)` returns the payload without
+/// copying it.
 ///
 /// # What a kept message keeps alive
 ///

@@ -59,8 +59,8 @@ pub enum UrlError {
     TooLong,
 }
 
-/// The longest URL, in bytes. Even if every byte is percent-encoded, the URL stays below the 64 KiB
-/// that HTTP stacks accept.
+/// The longest URL, in bytes. Even with every byte percent-encoded, which makes the URL three times
+/// as long, it stays below the 64 KiB that HTTP stacks accept.
 const MAX_URL: usize = 16 << 10;
 
 /// The host to dial, and the resource to request (RFC 6455 §3).
@@ -109,8 +109,8 @@ impl Target {
         self.port
     }
 
-    /// The value of the Host header. An IPv6 address has its brackets, but no zone. The port is
-    /// there only if it is not the scheme's default (RFC 6455 §4.1).
+    /// The value of the Host header. An IPv6 address has its brackets, but no zone. The value
+    /// contains the port only if the port is not the scheme's default (RFC 6455 §4.1).
     pub fn host_header(&self) -> &str {
         &self.host_header
     }
@@ -133,9 +133,9 @@ impl Target {
         &self.resource
     }
 
-    /// The path of the Unix socket to dial, for a URL such as `ws+unix:/run/feed.sock:/ticks`. Your
-    /// own connector dials the socket (`Dial::connect_with`). The host of such a URL is
-    /// `localhost`.
+    /// The path of the Unix socket to dial, for a URL such as `ws+unix:/run/feed.sock:/ticks`. To
+    /// dial the socket, pass a connector of your own to `Dial::connect_with`. The host of such a
+    /// URL is `localhost`.
     pub fn socket_path(&self) -> Option<&str> {
         self.socket_path.as_deref()
     }

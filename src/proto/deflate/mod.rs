@@ -42,7 +42,7 @@
 //! - A server's answer has `server_no_context_takeover` and `client_no_context_takeover`, each
 //!   unless [`takeover`](Direction::takeover) is set for that direction and the offer allows
 //!   takeover. The answer names a window size only if the offer has that parameter, because some
-//!   clients refuse other answers.
+//!   clients refuse a parameter that they did not offer.
 //! - zlib cannot compress for a window of 8 bits. So a server declines an offer that asks the
 //!   server for this window. If a server asks a client for this window, the client sends all
 //!   messages uncompressed.

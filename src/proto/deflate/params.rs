@@ -1,4 +1,4 @@
-//! Offers and answers of permessage-deflate (RFC 7692 §7.1): parsed, compared and written.
+//! Parses, compares and writes offers and answers of permessage-deflate (RFC 7692 §7.1).
 use super::{Deflate, DeflateParams, Direction};
 use core::fmt;
 use std::borrow::Cow;

@@ -288,8 +288,8 @@ const fn socks_reply(reply: u8) -> &'static str {
 
 impl HandshakeError {
     /// The HTTP status with which a server answers this error: 400, 403, 404, 405, 408, 414, 426,
-    /// 431, 501 or 505. For an error that only a client can get, the status is 502, which a gateway
-    /// would send.
+    /// 431, 501 or 505. For an error that only a client can get, the status is 502 (Bad Gateway),
+    /// for a gateway that passes the error on.
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed { .. }

@@ -31,7 +31,7 @@ pub struct Outbound<'a> {
 #[derive(Clone)]
 pub(crate) enum Content<'a> {
     Borrowed(Message<'a>),
-    /// The `Vec` becomes `Bytes` only if the payload is not copied.
+    /// The `Vec` becomes `Bytes`, which may allocate, only if the payload is not copied.
     Vec(DataKind, Vec<u8>),
     Shared(OwnedMessage),
     Prepared(Cow<'a, Prepared>),

@@ -41,8 +41,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request for a `ws` or `wss` URL. A user and a password in the URL are sent only as Basic
-    /// authentication (RFC 7617).
+    /// Makes a request for a `ws` or `wss` URL. A user and a password in the URL are sent only as
+    /// Basic authentication (RFC 7617).
     ///
     /// # Errors
     ///
@@ -120,7 +120,8 @@ impl Request {
 
     /// Keeps the status and the headers of the response that opens the connection, for
     /// [`Connection::response`](crate::Connection::response). They take a few hundred bytes as long
-    /// as the connection exists. A [`Refusal`](super::Refusal) always has status and headers.
+    /// as the connection exists. A [`Refusal`](super::Refusal) has status and headers without this
+    /// call.
     pub fn keep_response(mut self) -> Self {
         self.keep_response = true;
         self

@@ -92,7 +92,7 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// A rejection with this HTTP status, 200 to 599. Any other `status` is replaced by 500,
+    /// Makes a rejection with this HTTP status, 200 to 599. Any other `status` is replaced by 500,
     /// because a 1xx does not end the exchange, and codes from 600 on are not valid.
     pub fn new(status: u16) -> Self {
         let status = if (200..=599).contains(&status) { status } else { 500 };
