@@ -126,7 +126,7 @@
 //! | measure the round trip | [`rtt`](Sender::rtt) | the Pings of the heartbeat and of [`measure_rtt`] measure it |
 //! | publish metrics, log | the features `counters` and `tracing` | see the recipes, and [Events](#events) |
 //! | record the bytes of a connection | the crate `tickwire-tap` | for bug reports; a test can pass the recorded bytes to the core again |
-//! | serve thousands of connections on one thread | the crate `tickwire-loop` | an event loop for both roles |
+//! | serve thousands of connections on one thread | the crate `tickwire-loop` | an event loop for servers and clients |
 //! | use two tasks or threads | [`into_split`] | the receiving half answers Pings |
 //!
 //! The links lead to the `tokio` adapter. `futures_io` has the same names except [`connect`].
@@ -179,7 +179,7 @@
 //! # Left to you
 //!
 //! - **Reconnecting.** Only the application knows what has to happen after a connect: how to log
-//!   in, what to subscribe to, and what it means that data was missed. `Backoff` of the crate
+//!   in, what to subscribe to, and what to do about missed data. `Backoff` of the crate
 //!   `tickwire-parts` says whether to try again, and when. The example `reconnect` shows the loop.
 //! - **The number of connections.** This crate limits the cost of each connection, and your accept
 //!   loop must limit the number of connections. The example `bounded` limits the handshakes in
@@ -248,7 +248,7 @@
 //! | DEBUG | Close received | `role`, `code`, `reason` | `code`: 1005 for a Close without a code |
 //! | DEBUG | Close queued | `role`, `code` | our Close is queued, unasked or as the answer to the peer's Close |
 //! | INFO | connection failed | `role`, `error`, `code` | receiving ended by a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`; our Close carries this code, unless a Close was queued before |
-//! | INFO | dropped with messages unsent | `role`, `unsent` | a connection (if split, both halves) was dropped before all fed messages were written; `unsent`: the unwritten bytes of these messages, headers included |
+//! | INFO | dropped with messages unsent | `role`, `unsent` | a connection, or both halves of a split connection, were dropped before all fed messages were written; `unsent`: the unwritten bytes of these messages, headers included |
 //! | DEBUG | connection ended | `role`, `error` | a deadline other than `data_timeout` has passed, or the stream ended without a Close |
 //!
 //! `role` is `Client` or `Server`: the end that reports the event. Text from the peer is escaped
@@ -257,8 +257,8 @@
 //!
 //! Events do not identify the connection, because the core has no name for a connection. Put a span
 //! of your own around the connection's calls, or on the task that owns the connection
-//! (`.instrument(info_span!("feed", %peer))`). If the connection is split, put the span on both
-//! tasks.
+//! (`.instrument(info_span!("feed", %peer))`). If the connection is split, put the span on the
+//! tasks of both halves.
 //!
 //! Some errors are in no event: failures before the handshake (the URL, the lookup of a name,
 //! dialing, TLS), and the operating system's errors of a stream. The failed call returns the error,
@@ -277,7 +277,7 @@
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
 //!   before a byte is queued.
 //! - `unsafe` is in one file, `kernel.rs`. That file checks the CPU and then calls functions
-//!   compiled for AVX2. It also makes a `str` from bytes that were validated.
+//!   compiled for AVX2. `kernel.rs` also makes a `str` from bytes that were validated.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Each message is a part of a block, and keeps the block alive. The thread writes the next message
-//! behind the last part. If the message does not fit there, the thread starts at the front of the
-//! same block, provided that all parts were dropped. Otherwise it allocates a new block. Without
-//! std each message has a separate allocation.
+//! behind the last part. If the message does not fit there, the thread starts again at the front of
+//! the block if all its parts were dropped, and otherwise allocates a new block. Without std each
+//! message has a separate allocation.
 use bytes::{Bytes, BytesMut};
 
 /// The longest message that is put into a block, in bytes. With longer messages, too much room

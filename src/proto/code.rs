@@ -46,9 +46,10 @@ impl CloseCode {
 
     /// Whether a client that was closed with this code may succeed on a new connection, after a
     /// pause. `false` for 1000, because the purpose is fulfilled. `false` for 1002, 1003 and
-    /// 1007–1010, and for 3000 (unauthorized) and 3003 (forbidden) of the IANA registry, because
-    /// the same client would get the same code again. `true` for an application's own codes,
-    /// 4000–4999, whose meaning this crate does not know. Retry with growing delays.
+    /// 1007–1010, because the same client would get the same code again. For this reason also
+    /// `false` for 3000 (unauthorized) and 3003 (forbidden) of the IANA registry. `true` for an
+    /// application's own codes, 4000–4999, whose meaning this crate does not know. Retry with
+    /// growing delays.
     #[inline]
     pub const fn is_retryable(self) -> bool {
         !matches!(self.0, 1000 | 1002 | 1003 | 1007..=1010 | 3000 | 3003)

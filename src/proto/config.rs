@@ -180,11 +180,11 @@ pub struct Config {
 
     /// How long to wait for the peer's Close after ours; default 5 s. After both Closes, a client
     /// waits up to one more `close_timeout` for the server to close the stream. A server shuts its
-    /// own side of the stream. Then it waits up to a second, or up to `close_timeout` if that is
-    /// shorter, for the client to close the other side.
+    /// own side of the stream. Then the server waits up to a second, or up to `close_timeout` if
+    /// that is shorter, for the client to close the other side.
     ///
     /// Closing thus takes a server at most `close_timeout` + 1 s, and a client at most 2 ×
-    /// `close_timeout`. If the stream blocks writes, shutting it can take one more second. If the
+    /// `close_timeout`. If the stream blocks writes, its shutdown can take one more second. If the
     /// peer's Close comes before ours is written, writing ours can take one more `close_timeout`.
     pub close_timeout: Duration,
 

@@ -1,8 +1,8 @@
 //! The source of masking keys and handshake nonces.
 //!
 //! RFC 6455 §5.3 and §10.3 require these bytes to be unpredictable. A server or a script that could
-//! guess the next masking key could choose the client's bytes on the wire, and so poison the cache
-//! of a proxy in between.
+//! guess the next masking key could choose the client's bytes on the wire, and so poison a proxy's
+//! cache.
 #[cfg(feature = "std")]
 pub(crate) mod system;
 

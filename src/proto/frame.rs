@@ -301,8 +301,8 @@ impl ShortHeader {
     #[inline(always)]
     pub(crate) fn parse(wire: [u8; SHORT_LEN], mask_bit: u8) -> Option<Self> {
         let [b0, b1, ..] = wire;
-        // The first byte must be FIN with the opcode of text or binary. The mask bit must be the
-        // required one.
+        // The first byte must be FIN with the opcode of text or binary. The mask bit must be
+        // `mask_bit`.
         let text = OpCode::Text.unfragmented();
         if b0.wrapping_sub(text) > 1 || (b1 ^ mask_bit) & MASK != 0 {
             return None;

@@ -7,8 +7,8 @@ use alloc::{vec, vec::Vec};
 #[cfg(test)]
 pub(crate) mod counted;
 
-/// A source of buffers. It is a pair of functions, because a connection is not generic over its
-/// memory.
+/// A source of buffers. `Memory` is a pair of functions, because a connection is not generic over
+/// its memory.
 #[derive(Debug)]
 pub(crate) struct Memory {
     /// Replaces an empty buffer by a buffer of at least this many bytes. The function does not

@@ -211,13 +211,13 @@ pub struct Arrival {
     pub hardware: Option<Duration>,
 }
 
-/// A message that owns its payload. It is cheap to clone, and can go to other threads and through
-/// channels.
+/// A message that owns its payload. An `OwnedMessage` is cheap to clone, and can go to other
+/// threads and through channels.
 ///
-/// These types convert into text: `&str`, `String`, [`Text`] and references to them. These convert
-/// into binary data: byte slices, `Vec<u8>`, [`Bytes`] and references to them. A [`Message`]
-/// converts into a message of its own kind. `Bytes::from(message)` returns the payload without
-/// copying it.
+/// These types convert into text: `&str`, `String`, [`Text`] and references to them. These types
+/// convert into binary data: byte slices, `Vec<u8>`, [`Bytes`] and references to them. A
+/// [`Message`] converts into a message of its own kind. `Bytes::from(message)` returns the payload
+/// without copying it.
 ///
 /// # What a kept message keeps alive
 ///

@@ -46,8 +46,8 @@ pub enum UrlError {
     /// password is empty or too long (RFC 1929).
     #[error("user or password in the URL is malformed: percent-encode it")]
     BadUserinfo,
-    /// The URL contains a blank, a control character, one of `"<>\`, or, in path or query, a
-    /// character that is not ASCII. Percent-encode such characters.
+    /// The URL contains a blank, a control character or one of `"<>\`, or its path or query
+    /// contains a character that is not ASCII. Percent-encode such characters.
     #[error("URL holds a character that has to be percent-encoded")]
     IllegalCharacter,
     /// The URL of a proxy has a path, or a scheme other than `http`, `https`, `socks5` and
@@ -355,8 +355,8 @@ impl<'a> Authority<'a> {
         self.port.unwrap_or(default_port(secure))
     }
 
-    /// Whether both name the same host and port. `secure`: whether a missing port means 443 instead
-    /// of 80.
+    /// Whether `self` and `other` name the same host and port. `secure`: whether a missing port
+    /// means 443 instead of 80.
     pub(crate) fn same(&self, other: &Self, secure: bool) -> bool {
         self.host.eq_ignore_ascii_case(other.host)
             && self.zone == other.zone

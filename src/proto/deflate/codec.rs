@@ -272,8 +272,8 @@ pub(crate) fn give_compressor(mut compressor: Box<Compressor>, limit: usize) {
     give(Idle::Compressor(compressor), limit);
 }
 
-/// Compresses a whole message without reference to earlier messages. `out` must be empty. It ends
-/// with [`TAIL`] afterwards, unless zlib failed. Returns `false` if the message did not become
+/// Compresses a whole message without reference to earlier messages. `out` must be empty. Unless
+/// zlib failed, `out` then ends with [`TAIL`]. Returns `false` if the message did not become
 /// shorter, or if zlib failed.
 pub(crate) fn compress_alone(
     setting: Setting,

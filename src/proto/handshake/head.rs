@@ -1,11 +1,11 @@
 //! Finds, checks and parses the head of an HTTP/1.1 message (RFC 9112 §2).
 //!
 //! [`Scan`] finds the end of a head in one pass over all bytes, even if they arrive one by one. In
-//! the same pass it enforces the limits. It refuses bare LF, bare CR, folded lines and control
-//! characters, because parsers read these in different ways, which allows request smuggling.
-//! `httparse` then parses the complete head once, for the grammar of the first line, names and
-//! values. A request that came whole in one read goes to `httparse` without a scan. If `httparse`
-//! or a limit refuses the request, it is scanned after all, to find its first fault.
+//! this pass, `Scan` also enforces the limits. It refuses bare LF, bare CR, folded lines and
+//! control characters, because parsers read these in different ways, which allows request
+//! smuggling. `httparse` then parses the complete head once, for the grammar of the first line,
+//! names and values. A request that came whole in one read goes to `httparse` without a scan. If
+//! `httparse` or a limit refuses the request, it is scanned after all, to find its first fault.
 //! [`server`](super::server) and [`client`](super::client) interpret the headers of the validated
 //! head with [`Headers`].
 use super::HandshakeError;
@@ -193,9 +193,9 @@ pub(super) struct RequestLine {
 }
 
 impl RequestLine {
-    /// Parses a head that came in one read without other bytes, as most heads do. This needs one
-    /// pass instead of two. `None` if `scan` must run: the head is incomplete or faulty, came in
-    /// several reads, or has other bytes behind it.
+    /// Parses a head that came in one read without other bytes, as most heads do. For such a head,
+    /// one pass over the bytes is enough instead of two. `None` if `scan` must run: the head is
+    /// incomplete or faulty, came in several reads, or has other bytes behind it.
     pub(super) fn parse_at_once<'a, T>(
         wire: &'a [u8],
         scan: &Scan,
@@ -298,7 +298,7 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
         {
             return HandshakeError::BadHttpVersion;
         }
-        // This is rare, because `Scan` usually counts the headers first.
+        // This error is rare, because `Scan` usually counts the headers first.
         httparse::Error::TooManyHeaders => {
             return HandshakeError::TooManyHeaders { limit: shown(MAX_HEADERS) };
         }

@@ -38,7 +38,7 @@ pub(crate) enum Content<'a> {
 }
 
 /// The argument of every `send` and `feed`: text, bytes, a [`Message`], an [`OwnedMessage`], a
-/// [`Prepared`](prepared::Prepared), or an [`Outbound`].
+/// [`Prepared`], or an [`Outbound`].
 ///
 /// Every type that converts into [`Outbound`] implements this trait, so your type only needs a
 /// `From` for `Outbound`. The trait exists for the compiler's error message: with a bound on
