@@ -152,9 +152,9 @@ pub struct Config {
     /// ```
     ///
     /// A message counts as sent when it is fed. Feeding reads no clock: instead, five checks per
-    /// interval compare counters. Control frames do not count. If the server answers the idle
-    /// message, the program receives the answer as an ordinary message, and has to recognise it.
-    /// Like any message, the answer restarts [`data_timeout`](Self::data_timeout).
+    /// interval compare counters. Control frames do not count as messages. If the server answers
+    /// the idle message, the program receives the answer as an ordinary message, and has to
+    /// recognise it. Like any message, the answer restarts [`data_timeout`](Self::data_timeout).
     ///
     /// The first interval begins when the connection opens. The message overtakes messages that
     /// wait to be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed. The
