@@ -3,8 +3,8 @@
 //!
 //! Receiving a message only sets a flag. It reads no clock and moves no timer, because either would
 //! cost more than the message itself. A timer that is not armed yet is due at once, and the next
-//! `handle_timeout` arms it. So `step` and `feed` need no time. Adapters sleep until a deadline and
-//! then tell the time.
+//! `handle_timeout` arms it. So `step` and `feed` need not be told the time. Adapters sleep until a
+//! deadline and then tell the time.
 mod dormant;
 
 pub(super) use dormant::Kept;
@@ -133,7 +133,7 @@ impl Timers {
         };
     }
 
-    /// Whether no pause runs or waits to be measured.
+    /// Whether reading goes on, and no past pause still has to be measured.
     #[inline]
     pub(super) fn run(&self) -> bool {
         self.pause == Pause::No
@@ -183,14 +183,14 @@ impl Timers {
     }
 
     /// Whether some deadline always runs while the connection is open. On an idle connection the
-    /// caller tells no time unless this is `true`, so every such deadline must be listed here.
+    /// caller tells the time only if this is `true`, so every such deadline must be listed here.
     #[inline]
     pub(super) fn ticks(&self) -> bool {
         self.heartbeat.is_some() || self.silence.is_some() || self.idle.is_some()
     }
 
-    /// Returns when `attend` is due, if ever, while input keeps coming. A flood of input can
-    /// postpone any deadline that is not listed here.
+    /// Returns when `attend` is due while input keeps coming. A flood of input can postpone any
+    /// deadline that is not listed here.
     pub(super) fn attends(&self) -> Option<Time> {
         Time::earliest(&[self.next_silence(true), self.next_idle()])
     }
@@ -242,7 +242,7 @@ impl Timers {
         if let Some(error) = self.expired {
             return Err(error);
         }
-        // After such a deadline the peer is taken for dead, so writing ends too.
+        // If a deadline of `judge` passes, the peer is taken for dead, so writing ends too.
         self.judge(now, rx, tx, phase).inspect_err(|&error| {
             self.expired = Some(error);
             tx.write_failed();

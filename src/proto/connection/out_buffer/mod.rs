@@ -32,8 +32,7 @@ const SMALL_USES: u8 = 64;
 
 pub(crate) struct OutBuffer {
     /// The frames fed in order, without spliced payloads. All bytes up to the vector's length are
-    /// initialised. So a header is stored as one array, and a payload is copied or masked directly
-    /// to its place.
+    /// initialised, so that headers and payloads are written directly to their places.
     bytes: Vec<u8>,
     /// The number of bytes of `bytes` that were written.
     sent: usize,
@@ -84,7 +83,7 @@ struct Splice {
     /// The offset in `bytes` before which these bytes are written.
     at: usize,
     kind: Kind,
-    /// Whether a part of the splice was written. Then nothing may be placed before it.
+    /// Whether a part of the splice was written. If so, nothing may be placed before the rest.
     begun: bool,
 }
 
@@ -131,10 +130,11 @@ impl Default for OutBuffer {
 }
 
 impl OutBuffer {
-    /// Makes an empty buffer for a queue of about `high_water` bytes. Once the buffer is more than
-    /// four times as long, it is freed as soon as it is empty. Only a single message can need that
-    /// length, and a new allocation costs little compared with copying and writing that message.
-    /// Without this rule, one message of 16 MiB kept 16 MiB allocated during 64 more writes.
+    /// Makes an empty buffer for a queue of about `high_water` bytes. A buffer of more than four
+    /// times `high_water` bytes is freed as soon as it is empty. Only a single message can need
+    /// that length, and a new allocation costs little compared with copying and writing that
+    /// message. Without this rule, one message of 16 MiB would keep 16 MiB allocated during 64 more
+    /// writes.
     #[inline(always)]
     pub(super) fn new(high_water: usize) -> Self {
         Self { longest: high_water.saturating_mul(4).max(LARGE), ..Self::default() }
@@ -155,7 +155,7 @@ impl OutBuffer {
         self.end - self.sent + self.spliced
     }
 
-    /// The number of bytes ever fed in order, including control frames queued at the end.
+    /// The number of bytes ever fed in order, including control frames that did not overtake.
     #[inline]
     pub(super) fn fed(&self) -> u64 {
         self.origin.wrapping_add(self.end as u64)
@@ -408,7 +408,8 @@ impl OutBuffer {
             }
             n -= take;
             if take == left {
-                // Not before: while `controls` has bytes, no new control frames are placed.
+                // `controls` is cleared only now, because `takes_controls` has to be `false` until
+                // the last of its bytes is written.
                 if matches!(splice.kind, Kind::Controls) {
                     self.controls.clear();
                     self.controls_sent = 0;

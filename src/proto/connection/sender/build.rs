@@ -69,7 +69,8 @@ impl Sender {
     ) -> Result<Result<Position, E>, SendError> {
         self.admit()?;
         let at = frame::header_len(max, self.encoder.masks());
-        // With room for the longest header, as `frame_built` needs it, so that it need not grow.
+        // `frame_built` asks for room for the longest header. With that room already here, the
+        // buffer need not grow after `build`.
         let room = self.out.room(max.saturating_add(MAX_HEADER_LEN));
         let room = room.get_mut(at..).and_then(|room| room.get_mut(..max)).unwrap_or_default();
         room.fill(0);
@@ -125,7 +126,8 @@ impl Sender {
     /// is for the header. `filled` makes the frame content, so it comes after all that can fail.
     fn frame_built(&mut self, kind: DataKind, lies: Range<usize>) -> Result<Position, SendError> {
         let (b0, len) = (opcode(kind).unfragmented(), lies.len());
-        // Before compressing, so that a refused text leaves no trace in the compressor.
+        // The text is checked before it is compressed, so that a refused text leaves no trace in
+        // the compressor.
         if kind == DataKind::Text && !utf8::is_valid(self.out.built(lies.clone())) {
             return Err(SendError::BadUtf8);
         }

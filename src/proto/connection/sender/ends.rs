@@ -1,5 +1,5 @@
-//! How the sending half ends: by our Close (the first one or the reply), by a failure of the
-//! connection, or by a failed write.
+//! How the sending half ends: by our Close (the first Close or the reply to the peer's), by a
+//! failure of the connection, or by a failed write.
 use super::{
     Sender, State,
     urgent::{AtOnce, Tail},
@@ -119,10 +119,10 @@ impl Sender {
         self.stop();
     }
 
-    /// Makes our Close the last frame that is queued. If our Close was queued already, control
-    /// frames behind it are dropped as far as the code below can drop them. Also records whether
-    /// our Close has left (`close_gone`): this decides the phase of closing, and what a passed
-    /// deadline on writing means.
+    /// Makes our Close the last frame that is queued. If our Close was queued already, drops the
+    /// control frames behind it, with the exceptions named below. Also records whether our Close
+    /// has left (`close_gone`): this decides the phase of closing, and what a passed deadline on
+    /// writing means.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {
@@ -136,12 +136,12 @@ impl Sender {
                 self.out.truncate_controls();
                 self.ledger.controls_dropped(&self.out);
             } else {
-                // If the stream has not accepted all of our Close, the frames behind it are in
-                // the last splice. If the stream has accepted it but not flushed it, frames behind
-                // it may also be in `bytes`, or in a begun splice. Those are still written, and the
-                // peer ignores them: `truncate_controls` would end the stall, and `close_written`
-                // would be true before our Close is flushed. The ledger is not told, because the
-                // frames dropped here were not fed in order.
+                // If the stream has not accepted all of our Close, the frames behind it are in the
+                // last splice. If the stream has accepted it but not flushed it, frames behind it
+                // may also be in `bytes`, or in a begun splice. Those are still written, and the
+                // peer ignores them. `truncate_controls` must not drop them: it would end the
+                // stall, and `close_written` would be true before our Close is flushed. The ledger
+                // is not told, because the frames dropped here were not fed in order.
                 self.out.drop_last_controls();
             }
         }
@@ -166,14 +166,16 @@ impl Sender {
         &mut self,
         frame: CloseFrame<'_>,
     ) -> Result<(), SendError> {
-        // This can fail, so it comes before every change: `Inbound::fail` then goes on receiving.
+        // `close_body` can fail, so it comes before every change. After an error nothing has
+        // changed.
         let body = match self.close_body(Some(frame)) {
             Err(SendError::Closed) => None,
             body => Some(body?),
         };
         self.end_controls(); // before `close_now`, which reads `close_is_last`
         if let Some(body) = body {
-            // Overtakes only if the stream is blocked: the peer may still read what we sent.
+            // `false`: the Close overtakes only if the stream is blocked, because the peer may
+            // still read what was fed before.
             self.close_now(Some(frame), body, false);
         }
         Ok(())
@@ -215,7 +217,8 @@ impl Sender {
 
     /// Checks the deadline on writing. The first call after a refused write only starts the
     /// deadline. If the deadline has passed, the call closes this half. Then `poll_timeout` returns
-    /// `None`, and the loop of `poll_stall` ends. `Ok` does not mean that this half is open.
+    /// `None`, and the loop of `poll_stall` in `drive` ends. `Ok` does not mean that this half is
+    /// open.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         if !self.out.stall.handle(now, self.write_timeout) {
             return Ok(());

@@ -148,7 +148,7 @@ impl Sender {
         if self.is_closed() {
             return Err(SendError::Closed);
         }
-        // Not `has_room`, which does not count messages that overtake.
+        // `has_room` would not do, because it does not count messages that overtake.
         if self.buffered_amount() >= self.high_water.saturating_mul(2) {
             return Err(self.full());
         }

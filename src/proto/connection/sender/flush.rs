@@ -18,7 +18,7 @@ impl Sender {
 
     /// Reports the number of bytes that the stream accepted and holds itself, because it refuses to
     /// send them; 0 if it has sent all. For a stream that holds bytes, such as a TLS session: call
-    /// this after each attempt to write. Over another stream, do not call it.
+    /// this after each attempt to write. Over a stream that never holds bytes, do not call it.
     ///
     /// These bytes count as [buffered](Self::buffered_amount) and not as
     /// [written](Self::is_written). They start the deadline on writing, as a
@@ -31,7 +31,7 @@ impl Sender {
             self.out.stall.set(false);
         }
         self.ledger.set_unflushed(bytes, &self.out, self.urgent.first_len());
-        // `held_back` and not `bytes`: once nothing more is written, `held_back` is 0, so no
+        // This uses `held_back`, not `bytes`: once nothing more is written, `held_back` is 0, so no
         // deadline on writing starts.
         self.out.stall.set(self.held_back() > 0);
     }

@@ -92,8 +92,9 @@ impl Urgent {
         self.pongs.extend_from_slice(payload);
     }
 
-    /// Replaces a waiting Ping, so that only the newest is sent. `payload` has at most 125 bytes. A
-    /// waiting Ping of the heartbeat may be replaced, because any Pong is a sign of life.
+    /// Queues a Ping in place of a waiting Ping, so that only the newest is sent. `payload` has at
+    /// most 125 bytes. A waiting Ping of the heartbeat may be replaced, because any Pong is a sign
+    /// of life.
     pub(super) fn set_ping(&mut self, payload: &[u8]) {
         self.drop_ping();
         self.ping.push(payload.len() as u8);
@@ -102,8 +103,8 @@ impl Urgent {
 
     /// Queues a Ping whose round trip is measured.
     pub(super) fn measure_rtt(&mut self, now: Time) {
-        // Before `begin`: two Pings that are queued at the same `now` have the same mark, and
-        // `drop_ping` must not forget the new one.
+        // This comes before `begin`: two Pings that are queued at the same `now` have the same
+        // mark, and `drop_ping` must not forget the new Ping.
         self.drop_ping();
         let mark = self.trips.get_or_insert_default().begin(now);
         self.set_ping(&mark);
@@ -184,7 +185,7 @@ impl Urgent {
 
     /// Places the waiting frames into `to`, in front of data of which nothing has been written.
     /// Frames that cannot be placed yet keep waiting. `Sender::has_outgoing` says in advance
-    /// whether `to` has bytes to write afterwards: change both.
+    /// whether `to` has bytes to write afterwards: change both together.
     pub(super) fn place(&mut self, to: &mut Tail<'_>) {
         // A Close that overtakes comes first, because it drops the data. Waiting control frames
         // then go behind it, or are dropped if the Close is last.
@@ -192,19 +193,18 @@ impl Urgent {
             self.cut(&close.0, to);
         }
         // New control frames wait until the earlier ones are written. `MAX_PONGS` bounds only the
-        // Pongs that wait, so joining at each write would let a flood of Pings grow the buffer.
-        // `beat_written` would also stay `false`.
+        // Pongs that wait. If new frames joined the earlier ones at each write, a flood of Pings
+        // would let the buffer grow. `beat_written` would also stay `false`.
         if to.out.takes_controls() && self.has_controls() {
             self.place_controls(to);
         }
-        // On the wire control frames go before these messages, whichever are placed first.
+        // On the wire, control frames go before overtaking messages, whichever are placed first.
         if self.has_first() {
             to.out.overtake_messages(&mut self.first);
         }
-        // The Close of a violation may still wait here. Everything fed before it has been written,
-        // so the Close need not overtake. This comes last, so that the frames placed above go
-        // before the Close. A message can still wait only inside a message in chunks, which now
-        // never ends.
+        // The Close of a violation may still wait here. Once everything before it has been written,
+        // it is queued in order. This comes last, so that the frames placed above go before the
+        // Close. A message can still wait only inside a message in chunks, which now never ends.
         if to.out.len() == 0
             && let Some(close) = self.close.take()
         {
@@ -218,7 +218,8 @@ impl Urgent {
     /// parse a Close in the middle of it. `close_now` has told the ledger before where the data
     /// ended.
     fn cut(&mut self, body: &Control, to: &mut Tail<'_>) {
-        // `false` only for an abort before the peer's Close: Pings and Pongs may follow that Close.
+        // `false` only for an abort before the peer's Close came. In this case Pings and Pongs may
+        // follow our Close.
         if self.close_is_last {
             self.drop_controls();
         }
@@ -226,7 +227,7 @@ impl Urgent {
         let dropped = to.out.truncate();
         first -= to.out.first_len();
         to.ledger.first_dropped(first);
-        // Before `append`, because the Close reuses the positions of the dropped bytes.
+        // This comes before `append`, because the Close reuses the positions of the dropped bytes.
         to.ledger.in_order_dropped(dropped - first, to.out.fed());
         self.drop_first(to.ledger);
         to.append(OpCode::Close, body.payload());

@@ -6,7 +6,7 @@ use crate::proto::{
 };
 use zlib_rs::{InflateFlush, Status};
 
-/// An empty stored block at a byte boundary: it yields nothing.
+/// An empty stored block at a byte boundary, which yields no output.
 const EMPTY: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 
 /// The largest number of bytes that are put behind a message: [`TAIL`] or [`EMPTY`], and one more
@@ -18,13 +18,13 @@ const BAD: RecvError = RecvError::Protocol(ProtocolError::BadDeflate);
 /// How far the last bytes of a message were inflated when the output became full.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ending<N> {
-    /// The number of these bytes that were inflated.
+    /// The number of last bytes that were inflated.
     taken: N,
     /// Which byte of `last` (1 or 2) holds the latest boundary between DEFLATE blocks; 0 if neither
     /// byte does. In a one-byte message, 0 is the message's start, which is a boundary too.
     begun: N,
-    /// Whether the output became full. If so, the bytes taken may yield more output, or a block has
-    /// ended exactly there.
+    /// Whether the output became full. If so, the bytes taken may yield more output, or a block
+    /// ended with the last byte taken.
     full: bool,
 }
 
