@@ -2,7 +2,7 @@
 //!
 //! The states of the peer's Close (theirs), of our Close (ours) and of the stream determine the
 //! [`Phase`]. In two rows the role of this end counts too. `*` stands for any value.
-//! `closing/tests.rs` checks both tables against the code, for every combination.
+//! `closing/tests.rs` checks both tables against the code, for every combination of states.
 //!
 //! | theirs         | ours                            | stream            | role   | phase      | section |
 //! |----------------|---------------------------------|-------------------|--------|------------|---------|
@@ -223,7 +223,7 @@ impl Phase {
 }
 
 /// Handles the peer's Close. Our Close is queued in reply (§5.5.1), unless it was queued before or
-/// automatic Closes are switched off. From now on no frame may follow our Close.
+/// automatic Closes are switched off. From now on no frame is queued behind our Close.
 pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
     tx.end_controls();
     if tx.auto_close {
@@ -239,7 +239,7 @@ pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     };
     let mut reason = String::new();
     if tx.explains {
-        // Writing to a `String` cannot fail. `to_string` would compile in a panic for a failure.
+        // Writing to a `String` cannot fail. `to_string` would add code that panics on a failure.
         let _ = match error {
             RecvError::Protocol(violation) => write!(reason, "{violation}"),
             limit => write!(reason, "{limit}"),

@@ -62,8 +62,8 @@ impl Inbound {
         }
     }
 
-    /// Whether this side is idle: no received byte is unprocessed, the stream was not shut, and the
-    /// only deadlines that run are those that recur.
+    /// Whether this side is idle: no received byte is unprocessed, the stream was not shut, and no
+    /// deadline runs except those of the heartbeat, of data and of the idle message.
     pub(super) fn may_be_dormant(&self) -> bool {
         !self.shut && self.rx.may_be_dormant() && self.timers.may_be_dormant()
     }

@@ -29,7 +29,8 @@ pub enum Next<'a> {
     Over(Option<RecvError>),
 }
 
-/// What a connection waits for: each `true` and each time is a condition that ends the wait.
+/// What a connection waits for. Each field that is `true` or `Some` is a condition that ends the
+/// wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignored a new condition would stand still.
 pub struct Wait {
@@ -80,7 +81,7 @@ impl Connection {
     /// is `Wait` or `Over`. An event is returned once. If the caller does not act on a `Write`,
     /// `Read` or `ShutDown`, the next call returns it again.
     ///
-    /// `now` may stay the same from one wait to the next. Deadlines are checked against `now` after
+    /// You may pass the same `now` until the next wait. Deadlines are checked against `now` after
     /// everything in the stream was read, because unread bytes show that the peer is alive. If
     /// input never pauses, deadlines are checked after 64 reads.
     ///
@@ -92,7 +93,7 @@ impl Connection {
     ///
     /// `next` delivers whole messages. For messages in chunks, use [`step_chunk`](Self::step_chunk)
     /// and the other fine calls.
-    #[inline(always)] // The caller's `match` then needs no `Next` in memory.
+    #[inline(always)] // If inlined, the caller's `match` needs no `Next` in memory.
     pub fn next(&mut self, now: Time) -> Next<'_> {
         if !self.inbound.is_paused() && self.inbound.rx.quick() == Some(Step::Message) {
             let Self { inbound, tx, .. } = self;

@@ -36,7 +36,8 @@ const IN_PLACE: usize = 2 * MAX_READ;
 /// The read length for an opening handshake, in bytes. Most heads fit, and a peer that sends no
 /// head makes us hold no more memory than this.
 const HEAD: usize = 2 << 10;
-/// A grown buffer is freed after this many reads in a row that did not need its length.
+/// A buffer that is longer than one read needs is replaced by a shorter buffer after this many
+/// reads in a row that did not need its length.
 const UNNEEDED_READS: u8 = 64;
 
 pub(crate) struct RecvBuffer {

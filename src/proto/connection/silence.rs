@@ -1,10 +1,10 @@
 //! The deadline on data from the peer. It finds a peer that sends no more data although its Pings
 //! still arrive.
 //!
-//! The length of a pause of reading is not measured here, because that would cost a clock reading
-//! for each `send`. So a short pause may count as silence, but bytes that came during the pause are
-//! read before the silence is judged. After a longer pause the next look is late, and `is_over`
-//! does not count the pause as silence.
+//! The length of a pause of reading is not measured here: adapters pause reading whenever a `send`
+//! waits, and would have to read the clock each time. So a short pause may count as silence, but
+//! bytes that came during the pause are read before the silence is judged. After a longer pause the
+//! next look is late, and `is_over` does not count the pause as silence.
 use super::{
     Receiver,
     looks::{LOOKS, SHORTEST},

@@ -33,7 +33,7 @@ impl kani::Arbitrary for Closing {
 fn follows(now: Closing, next: Closing) -> bool {
     let theirs = match (now.theirs, next.theirs) {
         // The code that finds a violation also queues our Close, unless our Close was queued before
-        // or a write has failed. In no case is `ours` still `None`.
+        // or a write has failed. So `ours` is not `None`.
         (Theirs::Awaited, Theirs::Violated) => next.ours != Ours::None,
         (Theirs::Awaited, _) => true,
         (before, after) => before == after,
@@ -49,7 +49,7 @@ fn follows(now: Closing, next: Closing) -> bool {
         (Stream::Ended | Stream::Shut, Stream::Gone) => true,
         (before, after) => before == after,
     };
-    // `now` is no violation without our Close, because the code that finds a violation queues it.
+    // `now` is no violation without our Close: the code that finds a violation queues our Close.
     let reported = now.theirs != Theirs::Violated || now.ours != Ours::None;
     theirs && ours && stream && reported && now.role == next.role
 }

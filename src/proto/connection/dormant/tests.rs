@@ -30,7 +30,7 @@ fn seconds(n: u64) -> Time {
 }
 
 /// One end of the pair. `log` has the results of all calls. If `sleeps`, the connection becomes
-/// dormant whenever it can; otherwise never. `slept` counts how often it did.
+/// dormant whenever it can; otherwise never. `slept` counts how often it became dormant.
 struct End {
     conn: Option<Connection>,
     config: Config,

@@ -140,7 +140,7 @@ impl OutBuffer {
         Self { longest: high_water.saturating_mul(4).max(LARGE), ..Self::default() }
     }
 
-    /// Continues the positions of an earlier buffer, which was empty after `fed` bytes.
+    /// Continues the positions of an earlier buffer, whose `fed` bytes were all written.
     pub(super) fn begin_at(&mut self, fed: u64) {
         self.origin = fed;
     }

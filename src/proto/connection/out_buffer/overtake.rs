@@ -183,7 +183,7 @@ impl OutBuffer {
         self.splices.insert(splices, Splice { at, kind, begun: false });
     }
 
-    /// The number of unwritten bytes of messages that overtake and have a place here.
+    /// The number of unwritten bytes of messages that overtake and have a place in this buffer.
     pub(in crate::proto::connection) fn first_len(&self) -> usize {
         self.overtaking - (self.controls.len() - self.controls_sent)
     }

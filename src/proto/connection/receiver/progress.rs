@@ -86,7 +86,7 @@ impl Limits {
     }
 
     /// Checks the limits on a message handed out whole: whether `more` bytes may follow `kept`
-    /// bytes, and whether it may have `fragments` fragments.
+    /// bytes, and whether the message may have `fragments` fragments.
     pub(super) fn check_message(
         &self,
         compressed: bool,

@@ -105,7 +105,7 @@ fn a_lent_buffer_may_be_half_as_long_and_a_longer_one_goes_after_a_while() {
     }
     assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
     assert_eq!(traffic(), (vec![WHOLE], vec![WHOLE + 1]));
-    // A read that needs the whole length resets the count of unneeded reads.
+    // A read that needs the buffer's length resets the count of unneeded reads.
     let mut buf = buffer();
     buf.lend(vec![0; 2 * WHOLE]);
     for turn in 0..200 {

@@ -26,9 +26,9 @@ impl Sender {
     ///
     /// `build` gets `max` zero bytes and returns the message's length; the message begins at the
     /// first byte. The bytes are zeroed for each call, so that no part of an older message can be
-    /// sent. The buffer gets room for `max` bytes, so keep `max` close to the length. If `max` and
-    /// the length are on different sides of 126 or of 64 KiB, their headers differ in length. Then
-    /// the message is moved by a few bytes, once.
+    /// sent. The buffer gets room for `max` bytes, so keep `max` close to the length. A header is
+    /// longer from 126 bytes on, and longer still from 64 KiB on. If the message needs a shorter
+    /// header than `max` bytes would, it is moved by a few bytes, once.
     ///
     /// The inner result holds the error of `build`. If `build` fails or panics, nothing was queued.
     /// If no message is admitted, `build` is not called. In all other ways `feed_with` works as

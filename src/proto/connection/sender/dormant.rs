@@ -54,8 +54,8 @@ impl Sender {
     /// `set_memory` and `set_flat`, and `small_uses`. `urgent.beat` is forgotten too: it is about a
     /// past Ping, and nobody reads it before the next `owe_beat`.
     ///
-    /// Keep each new field of the sender or of its parts here, with two exceptions:
-    /// `may_be_dormant` admits only its initial value, or its value may be lost.
+    /// Keep each new field of the sender or of its parts here. The exceptions are fields that have
+    /// their initial value whenever `may_be_dormant` is true, and fields whose value may be lost.
     pub(in crate::proto::connection) fn from_kept(kept: Kept, config: &Config) -> Self {
         let Kept { fed, data_end, first_fed, trips, encoder, writes } = kept;
         let mut sender = Self::new(config, None);

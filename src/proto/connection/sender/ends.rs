@@ -47,7 +47,7 @@ impl Sender {
     }
 
     /// Checks and encodes the body of a Close. Fails with `Closed` if this half is closed already,
-    /// whatever the frame: `fail` relies on it.
+    /// even if the frame is invalid: `fail` relies on this.
     fn close_body(&self, frame: Option<CloseFrame<'_>>) -> Result<Control, SendError> {
         if self.is_closed() {
             return Err(SendError::Closed);
@@ -159,9 +159,10 @@ impl Sender {
     }
 
     /// Queues a Close that tells the peer why this end fails the connection. The Close goes behind
-    /// everything that has or finds a place. But if the stream is blocked before the Close has its
-    /// place, the Close overtakes: data frames of which nothing was written are dropped, and so are
-    /// Pings and Pongs without a place. If our Close was queued before, no second Close is queued.
+    /// all frames that can be placed before it. But if the stream is blocked before the Close has
+    /// its place, the Close overtakes: data frames of which nothing was written are dropped, and so
+    /// are Pings and Pongs without a place. If our Close was queued before, no second Close is
+    /// queued.
     pub(in crate::proto::connection) fn fail(
         &mut self,
         frame: CloseFrame<'_>,

@@ -21,9 +21,10 @@ impl Sender {
     /// this after each attempt to write. Over a stream that never holds bytes, do not call it.
     ///
     /// These bytes count as [buffered](Self::buffered_amount) and not as
-    /// [written](Self::is_written). They start the deadline on writing, as a
-    /// [refused write](crate::Connection::write_blocked) does. A smaller number than before is
-    /// progress, so the deadline begins anew. Once a write has failed, the call starts no deadline.
+    /// [written](Self::is_written). They start the deadline on writing, as a [refused
+    /// write](crate::Connection::write_blocked) does. If the number is smaller than before, the
+    /// stream has made progress, so the deadline begins anew. Once a write has failed, the call
+    /// starts no deadline.
     #[inline]
     pub fn set_unflushed(&mut self, bytes: usize) {
         // Here `held_back` still returns the earlier number.
@@ -42,8 +43,8 @@ impl Sender {
         self.ledger.held_back()
     }
 
-    /// Reports that nothing more is written. From now on, bytes that the stream has not flushed
-    /// count as written.
+    /// Reports that nothing more will be written. From now on, bytes that the stream has not
+    /// flushed count as written.
     pub(crate) fn set_ended(&mut self) {
         self.ledger.set_ended();
     }

@@ -163,9 +163,9 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues a Ping, as [`ping`](Self::ping) does, with a unique payload of 4 bytes. Its Pong
-    /// gives [`rtt`](Self::rtt) a new time. The [heartbeat](Config::heartbeat) also measures round
-    /// trips, but sends a Ping only on a silent connection.
+    /// Queues a Ping, as [`ping`](Self::ping) does, with a payload of 4 bytes that identifies it.
+    /// Its Pong gives [`rtt`](Self::rtt) a new time. The [heartbeat](Config::heartbeat) also
+    /// measures round trips, but sends a Ping only on a silent connection.
     ///
     /// Several Pings may be under way. A Pong also answers the Pings sent before its own Ping
     /// (§5.5.3). A Pong that takes more than 60 s gives no time.
@@ -325,8 +325,8 @@ impl Sender {
         self.ledger.unsent(&self.out) < self.high_water as u64
     }
 
-    /// Whether so many bytes are buffered that they are written before the batch ends
-    /// ([`cork_limit`](Config::cork_limit)).
+    /// Whether the buffered bytes have reached [`cork_limit`](Config::cork_limit), so that they are
+    /// written before the batch ends.
     #[inline]
     pub(crate) fn reached_cork_limit(&self) -> bool {
         self.out.len() >= self.cork_limit
@@ -334,7 +334,7 @@ impl Sender {
 
     /// The position after the last message fed, whether or not it was written. Control frames and
     /// [`feed_first`](Self::feed_first) do not change it. So comparing two positions tells whether
-    /// a dropped `send` had fed its message.
+    /// a `send` whose future was dropped had fed its message.
     pub fn fed(&self) -> Position {
         self.ledger.fed(&self.out)
     }

@@ -218,8 +218,8 @@ impl Urgent {
     /// parse a Close in the middle of it. `close_now` has told the ledger before where the data
     /// ended.
     fn cut(&mut self, body: &Control, to: &mut Tail<'_>) {
-        // `false` only for an abort before the peer's Close came. In this case Pings and Pongs may
-        // follow our Close.
+        // `close_is_last` is `false` only for an abort before the peer's Close came. In this case
+        // Pings and Pongs may follow our Close.
         if self.close_is_last {
             self.drop_controls();
         }

@@ -16,7 +16,7 @@ pub(in crate::proto::connection) struct Kept {
 }
 
 impl Timers {
-    /// Whether only recurring deadlines run.
+    /// Whether the heartbeat awaits no byte, no pause runs, and no deadline has passed.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
         matches!(self.beat, Beat::Unarmed | Beat::Listening { .. })
             && self.pause == Pause::No
