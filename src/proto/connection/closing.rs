@@ -60,8 +60,8 @@ enum Theirs {
     /// protocol or a limit, or sent no data in time, or the application failed the connection. Our
     /// Close reports the failure.
     Violated,
-    /// No Close came: receiving ended with an error that has no close code. The stream ended, or a
-    /// deadline other than the one on data passed.
+    /// No Close came: receiving ended with an error that has no close code. The stream ended, or
+    /// any deadline except the one on data passed.
     Missing,
 }
 

@@ -39,7 +39,7 @@ pub struct Wait {
     /// The stream accepts bytes again, after it refused a write. Over a TLS session, first write
     /// what the session holds, and report the rest by [`Sender::set_unflushed`].
     pub writable: bool,
-    /// This time is reached. `None` means that no deadline runs.
+    /// The time at which the wait ends at the latest. `None` means that no deadline runs.
     pub until: Option<Time>,
 }
 
@@ -63,7 +63,7 @@ enum Obstacle {
     Nothing,
     WriteBlocked,
     ReadBlocked,
-    /// This deadline has passed.
+    /// A deadline has passed, with this error.
     DeadlinePassed(RecvError),
 }
 

@@ -41,8 +41,8 @@ const HEAD: usize = 2 << 10;
 const UNNEEDED_READS: u8 = 64;
 
 pub(crate) struct RecvBuffer {
-    /// Initialised to its length. Invariant: `msg <= msg_end <= next <= end`. Also `end + SLACK <=
-    /// bytes.len()`, unless `bytes` is empty and all four cursors are 0.
+    /// All bytes up to its length are initialised. Invariant: `msg <= msg_end <= next <= end`. Also
+    /// `end + SLACK <= bytes.len()`, unless `bytes` is empty and all four cursors are 0.
     bytes: Buffer,
     next: usize,
     end: usize,

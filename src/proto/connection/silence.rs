@@ -20,8 +20,8 @@ pub(super) struct Silence {
     last: Option<Look>,
     /// Whether reading was paused since data last came. If so, unread data may be in the stream.
     paused: bool,
-    /// `Some` if the deadline has passed, but unread data may be in the stream. The look that is
-    /// due at this time decides. If that look is late, the look after it decides.
+    /// The time of the look that decides. `Some` if the deadline has passed, but unread data may be
+    /// in the stream. If that look is late, the look after it decides.
     decided: Option<Time>,
 }
 

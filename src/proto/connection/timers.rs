@@ -40,8 +40,8 @@ pub(super) struct Timers {
     expired: Option<RecvError>,
 }
 
-/// The state of a pause of reading. While reading is paused, silence proves nothing. So the
-/// deadlines by which bytes of the peer have to arrive move by the length of the pause.
+/// The state of a pause of reading. While reading is paused, the peer's silence proves nothing. So
+/// the deadlines by which bytes of the peer have to arrive move by the length of the pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pause {
     No,
@@ -152,7 +152,8 @@ impl Timers {
     }
 
     /// Whether reading is paused, or was paused until now. In both cases `judge` checks no further
-    /// deadline, so that bytes that arrived during the pause are read first.
+    /// deadline, so that bytes that arrived during the pause are read first. Once a pause has
+    /// ended, the call moves the deadlines by its length.
     fn is_paused(&mut self, now: Time) -> bool {
         match self.pause {
             Pause::No => return false,

@@ -13,7 +13,7 @@ use alloc::{format, string::String, vec, vec::Vec};
 use bytes::Buf;
 use core::time::Duration;
 
-/// Fills with bytes that count up, so that the wire shows a masking key that is used twice.
+/// Makes masking keys from bytes that count up, so that a key used twice shows on the wire.
 struct Counting(u8);
 
 impl Entropy for Counting {

@@ -7,7 +7,9 @@
 //!                        ^ splices: at offsets, in order
 //! ```
 //!
-//! `Sender` decides which frames are sent and which overtake. `overtake` finds where frames begin.
+//! The *content* of the buffer ends at `end`; the *room* behind it is for new frames. A frame *has
+//! a place* once it is content or a splice. `Sender` decides which frames are sent and which
+//! overtake. `overtake` finds where frames begin.
 pub(crate) mod outgoing;
 mod overtake;
 #[cfg(test)]

@@ -164,7 +164,7 @@ impl Ledger {
         self.note_close(out);
         let written = out.written();
         // The data behind `lost_from` was counted when it was dropped. Since then only control
-        // frames were queued in order. `messages_left` has the same sum: change both together.
+        // frames were queued in order. `messages_left` computes the same sum: change both together.
         let end = self.data_end.min(self.lost_from);
         self.dropped += end.saturating_sub(written.max(self.ahead));
         self.lost_from = self.lost_from.min(written);

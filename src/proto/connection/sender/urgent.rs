@@ -1,5 +1,5 @@
 //! Frames that overtake data fed earlier: control frames and messages. They wait here, beside the
-//! buffer, until the next write places them.
+//! buffer, until a write gives them a place in the buffer.
 use super::{encoder::Encoder, ledger::Ledger};
 use crate::proto::{
     connection::{
@@ -194,7 +194,8 @@ impl Urgent {
         }
         // New control frames wait until the earlier ones are written. `MAX_PONGS` bounds only the
         // Pongs that wait. If new frames joined the earlier ones at each write, a flood of Pings
-        // would let the buffer grow. `beat_written` would also stay `false`.
+        // would let the buffer grow. `beat_written` would also stay `false`, because it waits until
+        // all of them are written.
         if to.out.takes_controls() && self.has_controls() {
             self.place_controls(to);
         }

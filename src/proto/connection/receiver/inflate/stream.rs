@@ -20,8 +20,9 @@ const BAD: RecvError = RecvError::Protocol(ProtocolError::BadDeflate);
 pub(super) struct Ending<N> {
     /// The number of last bytes that were inflated.
     taken: N,
-    /// Which byte of `last` (1 or 2) holds the latest boundary between DEFLATE blocks; 0 if neither
-    /// byte does. In a one-byte message, 0 is the message's start, which is a boundary too.
+    /// The number of last bytes that zlib had taken when it last stopped at the end of a DEFLATE
+    /// block; 0 if it has not stopped inside these bytes. In a one-byte message, 0 also stands for
+    /// the message's start, where a block begins.
     begun: N,
     /// Whether the output became full. If so, the bytes taken may yield more output, or a block
     /// ended with the last byte taken.
