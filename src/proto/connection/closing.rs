@@ -86,7 +86,8 @@ enum Stream {
     Ended,
     /// The stream was shut for writing.
     Shut,
-    /// The stream ended and was shut, or a write failed, or a phase of closing timed out.
+    /// Nothing more passes: the stream ended and was shut, or a write failed, or a phase of closing
+    /// timed out.
     Gone,
 }
 
@@ -99,7 +100,7 @@ pub(super) struct Closing {
     role: Role,
 }
 
-/// How far a connection is from its end.
+/// How far closing has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
@@ -118,7 +119,7 @@ pub(super) enum Phase {
     Waiting,
     /// Everything is written, and the stream should be shut for writing.
     Shutting,
-    /// Input is discarded until the stream ends.
+    /// The stream was shut for writing. Input is discarded until the stream ends.
     Discarding,
     Over,
 }

@@ -18,7 +18,7 @@ use core::fmt;
 
 /// The receiving half, the deadlines, and the facts that decide how the stream ends.
 #[derive(Debug)]
-#[allow(unreachable_pub)] // The traits of `drive` name this type.
+#[allow(unreachable_pub)] // `pub`, because the traits of `drive` name this type.
 pub struct Inbound {
     pub(super) rx: Receiver,
     pub(super) timers: Timers,
@@ -50,8 +50,8 @@ impl Inbound {
     #[inline(always)]
     pub(super) fn new(role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let plain = negotiated == Negotiated::default();
-        // Everything that may panic is built first. Then the compiler builds the rest in its final
-        // place, without a copy.
+        // Everything that may panic is built first. With no panic after it, the compiler builds the
+        // rest in its final place, without a copy.
         Self {
             opened: (!plain).then(|| Box::new(Opened { negotiated, response: Box::default() })),
             timers: Timers::new(config),

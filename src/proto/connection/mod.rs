@@ -110,8 +110,8 @@ impl Connection {
         entropy: Option<Box<dyn Entropy + Send + Sync>>,
     ) -> Self {
         let deflate = negotiated.deflate;
-        // Everything that may panic is built first. Then the compiler builds the rest in its final
-        // place, without a copy.
+        // Everything that may panic is built first. With no panic after it, the compiler builds the
+        // rest in its final place, without a copy.
         let keys = entropy.map(|source| Box::new(Keys::new(source)));
         let mut this = Self {
             inbound: Inbound::new(role, config, negotiated),
@@ -233,7 +233,8 @@ impl Connection {
     }
 
     /// Returns the shortest timeout that the sending half can start. If the halves of an adapter
-    /// cannot wake each other, its reader must not wait longer than this timeout.
+    /// cannot wake each other, its reader must wait for less time. Otherwise it would notice the
+    /// timeout late.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
         self.inbound.timers.close_timeout.min(self.tx.write_timeout)
     }

@@ -85,11 +85,12 @@ impl Connection {
     /// everything in the stream was read, because unread bytes show that the peer is alive. If
     /// input never pauses, deadlines are checked after 64 reads.
     ///
-    /// The order follows three rules. Everything received is delivered before anything is written,
-    /// so that the replies to a batch leave in one write. Everything that the stream accepts is
-    /// written before more is read. Reading goes on while writing is blocked, because otherwise two
-    /// peers could wait for each other for ever. While reading is [paused](Self::set_paused),
-    /// `next` returns neither an event nor a `Read`, until the connection ends.
+    /// The order of the results follows three rules. Everything received is delivered before
+    /// anything is written, so that the replies to a batch leave in one write. Everything that the
+    /// stream accepts is written before more is read. Reading goes on while writing is blocked,
+    /// because otherwise two peers could wait for each other for ever. While reading is
+    /// [paused](Self::set_paused), `next` returns neither an event nor a `Read`, until the
+    /// connection ends.
     ///
     /// `next` delivers whole messages. For messages in chunks, use [`step_chunk`](Self::step_chunk)
     /// and the other fine calls.

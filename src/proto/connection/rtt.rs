@@ -2,8 +2,7 @@
 //!
 //! The sending half queues Pings, the receiving half finds Pongs, and the caller tells the time. If
 //! the caller does not give a Pong's time of arrival, the first time that the caller tells
-//! afterwards is used instead. Before its first measurement, a connection stores nothing for
-//! round-trip times.
+//! afterwards is used instead.
 use crate::proto::time::Time;
 use core::time::Duration;
 

@@ -18,7 +18,7 @@ use crate::proto::{
 use alloc::boxed::Box;
 use core::time::Duration;
 
-/// All deadlines except the deadline on writing, which is kept with the bytes to write.
+/// All deadlines except the deadline on writing, which `OutBuffer` keeps.
 #[derive(Debug)]
 pub(super) struct Timers {
     heartbeat: Option<Heartbeat>,
@@ -297,8 +297,8 @@ impl Timers {
                     Phase::Reporting => {
                         return Err(rx.error().unwrap_or(RecvError::CloseTimeout));
                     }
-                    // Both Closes have passed, so the end is clean without the rest of the Ping or
-                    // Pong behind our Close. The peer may be gone already.
+                    // Both Closes have passed, and the peer may be gone already. So the end is
+                    // clean without the rest of the Ping or Pong behind our Close.
                     Phase::Trailing => tx.write_failed(),
                     _ => {}
                 }

@@ -66,8 +66,8 @@ pub(crate) struct OutBuffer {
     longest: usize,
     pub(super) writes: Writes,
     memory: &'static Memory,
-    /// The bytes to write when `sent` reaches their offsets. Invariants: offsets never decrease, no
-    /// offset is before `mark` or `sent`, and no splice is empty. So when no bytes are left to
+    /// Each splice is written when `sent` reaches its offset. Invariants: offsets never decrease,
+    /// no offset is before `mark` or `sent`, and no splice is empty. So when no bytes are left to
     /// write there is no splice, and `rewind` may run. Each function that changes `splices` keeps
     /// these invariants, and updates `spliced` and `overtaking`.
     splices: VecDeque<Splice>,
@@ -237,7 +237,8 @@ impl OutBuffer {
         let rest = self.end - self.sent;
         if self.sent > 0 && self.sent >= rest {
             self.move_mark();
-            // `mark` is ahead of `sent` while a handshake's response is written.
+            // While a handshake's response is written, `mark` is ahead of `sent`, and no byte is
+            // dropped.
             if self.mark <= self.sent && self.mark >= self.end - self.mark {
                 // The bytes from `mark` to `sent` are kept too, because the search for boundaries
                 // needs the header of the frame under way.

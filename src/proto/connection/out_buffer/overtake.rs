@@ -128,8 +128,8 @@ impl OutBuffer {
     }
 
     /// Drops every frame of which nothing was written. Needs that all unwritten frames are control
-    /// frames, as after our Close. The frame under way stays whole, because a peer that reads on
-    /// would report a cut frame as a violation.
+    /// frames, as they are once our Close has left. The frame under way stays whole, because a peer
+    /// that reads on would report a cut frame as a violation.
     pub(in crate::proto::connection) fn truncate_controls(&mut self) {
         debug_assert!(self.splices.iter().all(|splice| matches!(splice.kind, Kind::Controls)));
         self.end = self.find(|_| true).at;

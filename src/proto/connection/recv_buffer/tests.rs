@@ -27,7 +27,7 @@ fn what_takes_over_a_head_keeps_its_own_length_and_memory() {
     assert!(buf.take_over(head).is_empty());
     assert_eq!(buf.wire().len(), 10);
     buf.skip(10);
-    assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE); // a read of a head asks for more
+    assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE); // a handshake's read asks for more
     traffic();
     buf.lend(vec![0; 5000]);
     assert_eq!(traffic().1.len(), 1);

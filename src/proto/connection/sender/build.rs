@@ -110,8 +110,8 @@ impl Sender {
     ) -> Result<Result<Position, E>, SendError> {
         self.admit()?;
         // The header's length depends on the payload's length, which is not known yet. The room is
-        // for the header of a payload of 126 bytes to 64 KiB, as most serialized messages have. A
-        // payload of any other length is moved afterwards.
+        // for the header of a payload of 126 bytes to 64 KiB. A payload of any other length is
+        // moved afterwards.
         let at = frame::header_len(126, self.encoder.masks());
         let end = self.out.content_end() + at;
         let mut writer = MessageWriter { out: &mut self.out, at, end };

@@ -167,8 +167,7 @@ impl Sender {
         &mut self,
         frame: CloseFrame<'_>,
     ) -> Result<(), SendError> {
-        // `close_body` can fail, so it comes before every change. After an error nothing has
-        // changed.
+        // `close_body` can fail, so it comes before every change.
         let body = match self.close_body(Some(frame)) {
             Err(SendError::Closed) => None,
             body => Some(body?),

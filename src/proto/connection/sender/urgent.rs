@@ -13,7 +13,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 #[derive(Default)]
 pub(super) struct Urgent {
-    /// The payloads of Pongs, each preceded by its length.
+    /// The payloads of the waiting Pongs, each preceded by its length.
     pongs: Vec<u8>,
     /// The number of Pongs queued since Pongs were last placed, counted up to `MAX_PONGS`.
     pinged: u8,

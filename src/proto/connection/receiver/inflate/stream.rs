@@ -201,9 +201,9 @@ impl Inflate {
     ///
     /// A message whose last byte is ff cannot end with the header of a stored block. Such a message
     /// is complete if a block ends with this byte, as happens if the sender did not remove the
-    /// tail. To check this, [`EMPTY`] is appended instead of the tail. A message whose last block
-    /// ends in any other byte is refused. zlib does not say how many bits of that byte are left, so
-    /// the bytes to append are unknown.
+    /// tail. To check this, [`EMPTY`] is appended instead of the tail. A message that ends with a
+    /// block, but whose last byte is not ff, is refused. zlib does not say how many bits of that
+    /// byte are left, so the bytes to append are unknown.
     fn finish(
         &mut self,
         raw: &mut Decompressor,
