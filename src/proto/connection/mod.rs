@@ -233,8 +233,8 @@ impl Connection {
     }
 
     /// Returns the shortest timeout that the sending half can start. If the halves of an adapter
-    /// cannot wake each other, its reader must wait for less time. Otherwise it would notice the
-    /// timeout late.
+    /// cannot wake each other, its reader must wait for less than this timeout. Otherwise it would
+    /// notice the timeout late.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
         self.inbound.timers.close_timeout.min(self.tx.write_timeout)
     }
@@ -243,8 +243,9 @@ impl Connection {
 
     /// Consumes input up to the next event, and queues the reply to that event.
     ///
-    /// The result borrows nothing. Until the next call that receives, [`Receiver::message`] returns
-    /// the message, and [`event`](Receiver::event) returns any kind of event.
+    /// The result does not borrow the connection. Until the next call that receives,
+    /// [`Receiver::message`] returns the message, and [`event`](Receiver::event) returns any kind
+    /// of event.
     ///
     /// # Errors
     ///

@@ -78,8 +78,8 @@ impl Connection {
     ///
     /// Call `next` when the connection is new, when a condition of [`Wait`] is met, and after each
     /// command given during a wait. Then act on each result and call `next` again, until the result
-    /// is `Wait` or `Over`. An event is returned once. If the caller does not act on a `Write`,
-    /// `Read` or `ShutDown`, the next call returns it again.
+    /// is `Wait` or `Over`. An event is returned once. Every other result stays due until the
+    /// caller acts on it.
     ///
     /// You may pass the same `now` until the next wait. Deadlines are checked against `now` after
     /// everything in the stream was read, because unread bytes show that the peer is alive. If

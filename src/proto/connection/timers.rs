@@ -153,7 +153,7 @@ impl Timers {
 
     /// Whether reading is paused, or was paused until now. In both cases `judge` checks no further
     /// deadline, so that bytes that arrived during the pause are read first. Once a pause has
-    /// ended, the call moves the deadlines by its length.
+    /// ended, the call moves the deadlines by the length of the pause.
     fn is_paused(&mut self, now: Time) -> bool {
         match self.pause {
             Pause::No => return false,

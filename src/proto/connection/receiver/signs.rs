@@ -15,7 +15,8 @@ impl Receiver {
     }
 
     /// Returns a number that changes with each message that ends, and with each payload byte of a
-    /// data frame that arrives. `None` if there is input that the next `step` would process.
+    /// data frame that arrives. `None` if `step` still has to process a whole frame, or payload
+    /// bytes of a frame whose header it has consumed.
     ///
     /// The number is the count of consumed bytes minus `not_data`, plus the received payload bytes
     /// of a frame that waits in the buffer. So `quick` need not count the messages that it handles.

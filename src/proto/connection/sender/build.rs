@@ -122,8 +122,9 @@ impl Sender {
         self.frame_built(kind, lies).map(Ok)
     }
 
-    /// Queues the message that was built in the range `lies` behind the content. The room before it
-    /// is for the header. `filled` makes the frame content, so it comes after all that can fail.
+    /// Queues the message that was built in the range `lies` behind the content. The bytes in front
+    /// of the message are for the header. `filled` makes the frame content, so it comes after all
+    /// that can fail.
     fn frame_built(&mut self, kind: DataKind, lies: Range<usize>) -> Result<Position, SendError> {
         let (b0, len) = (opcode(kind).unfragmented(), lies.len());
         // The text is checked before it is compressed, so that a refused text leaves no trace in

@@ -80,9 +80,9 @@ impl Sender {
     }
 
     /// Queues a chunk of a message as a fragment (§5.4). [`first`](Chunk::first) begins the
-    /// message, and [`last`](Chunk::last) ends it. In between, other data is refused, but control
-    /// frames are accepted. [`message_in_progress`](Self::message_in_progress) tells whether a
-    /// message has begun and not ended.
+    /// message, and [`last`](Chunk::last) ends it. Until the last chunk, other data is refused, but
+    /// control frames are accepted. [`message_in_progress`](Self::message_in_progress) tells
+    /// whether a message has begun and not ended.
     ///
     /// # Errors
     ///

@@ -16,7 +16,8 @@ pub(in crate::proto::connection) struct Kept {
 }
 
 impl Timers {
-    /// Whether the heartbeat awaits no byte, no pause runs, and no deadline has passed.
+    /// Whether no Ping of the heartbeat is under way, no pause runs or still has to be measured,
+    /// and no deadline has passed.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
         matches!(self.beat, Beat::Unarmed | Beat::Listening { .. })
             && self.pause == Pause::No
