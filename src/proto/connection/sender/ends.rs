@@ -64,7 +64,7 @@ impl Sender {
     }
 
     /// Queues a Close behind everything fed. An overtaking message that has no place yet is
-    /// dropped: it waits for the last chunk of a message in chunks, which never comes.
+    /// dropped: it waits for the end of a message in chunks, and no further chunk is accepted.
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &[u8]) {
         // Waiting frames go before the Close. Messages that find no place are dropped afterwards.
         self.place_waiting();
@@ -120,9 +120,10 @@ impl Sender {
     }
 
     /// Makes our Close the last frame that is queued. If our Close was queued already, drops the
-    /// control frames behind it, with the exceptions named below. Also records whether our Close
-    /// has left (`close_gone`): this decides the phase of closing, and what a passed deadline on
-    /// writing means.
+    /// Pings and Pongs that wait or are behind our Close. A frame that was begun stays. While our
+    /// Close has not left, frames fed in order and a begun splice stay too. Also records whether
+    /// our Close has left (`close_gone`): this decides the phase of closing, and what a passed
+    /// deadline on writing means.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {
