@@ -114,7 +114,7 @@ pub(super) fn encode_around(
 ) -> usize {
     let len = payload.len();
     let at = frame::header_len(len, key.is_some());
-    // First, because a header that is longer than its room would overwrite the payload.
+    // The payload moves first, because a header longer than its room would overwrite the payload.
     if at != payload.start {
         to.copy_within(payload, at);
     }
