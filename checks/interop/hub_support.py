@@ -183,7 +183,8 @@ class Hub:
     """A server, on a port of its own."""
 
     def __init__(self, program, broker, *options):
-        options = ["--bus", broker.url, "--listen", "127.0.0.1:0", "--max-connections", "20000", *options]
+        most = ["--max-connections", "20000", "--max-per-address", "20000"]
+        options = ["--bus", broker.url, "--listen", "127.0.0.1:0", *most, *options]
         self.process = Process(program, *options)
         self.url = self.process.prints(r"^listening on (ws://\S+)").group(1)
 

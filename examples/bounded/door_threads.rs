@@ -1,5 +1,5 @@
 //! The doors, on threads: as many accept as handshakes may be under way.
-use crate::places::Places;
+use places::Places;
 use std::{
     net::{TcpListener, TcpStream},
     thread,

@@ -1,5 +1,5 @@
 //! The doors, on tokio: as many tasks accept as handshakes may be under way.
-use crate::places::Places;
+use places::Places;
 use std::{sync::Arc, time::Duration};
 use tickwire::{
     Config, Error,

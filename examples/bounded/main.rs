@@ -12,7 +12,7 @@
 //! - **Handshakes under way**: as many tasks, or threads, accept as there may be, and each does the
 //!   handshake of whom it has accepted before it accepts another. The next ones wait in the
 //!   system's queue. `handshake_timeout` ends those who say nothing, or too little.
-//! - **Peers**: whoever finds no place is dropped (`places.rs`).
+//! - **Peers**: whoever finds no place is dropped (package `places`).
 //! - **Peers from one address**, and their handshakes: or whoever is first has all the places, and who
 //!   says nothing all the doors.
 //! - **Peers that say nothing**: a heartbeat ends those that do not answer.
@@ -21,7 +21,6 @@
 //! which knows them.
 mod door_threads;
 mod door_tokio;
-mod places;
 
 use arguments::{Arguments, Failure, cannot_listen};
 use places::{Limits, Places};

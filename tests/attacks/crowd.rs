@@ -8,7 +8,6 @@ use crate::{
     },
     on_threads, on_tokio,
     opening::head,
-    places::{Limits, Places},
     rooms::Rooms,
     session,
     support::{
@@ -17,6 +16,7 @@ use crate::{
         wire::{BINARY, CLOSE, PING, ROLES, Rng, TEXT, close_body, masked, read_frame},
     },
 };
+use places::{Limits, Places};
 use std::{
     future::poll_fn,
     io::{ErrorKind, Read, Write},

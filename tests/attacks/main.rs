@@ -28,9 +28,6 @@ mod on_threads;
 #[path = "../../examples/reconnect/on_tokio.rs"]
 mod on_tokio;
 #[cfg(feature = "tokio")]
-#[path = "../../examples/bounded/places.rs"]
-mod places;
-#[cfg(feature = "tokio")]
 #[path = "../../examples/rooms/rooms.rs"]
 mod rooms;
 #[cfg(feature = "tokio")]

@@ -42,8 +42,9 @@ serving:
   --tail BYTES          of its newest messages each channel keeps, for who comes back [1048576]
   --max-memory BYTES    all that waits for subscribers and is kept for them, together [1073741824]
   --max-channels N      of one connection [64]
-  --max-connections N   more wait to be accepted [10000]; nothing bounds those of one address:
-                        for the loopback, or behind a balancer. See the example `bounded`.
+  --max-connections N   the most subscribers [10000]
+  --max-per-address N   the most from one address, or from one /64 of IPv6 [100]; behind a balancer
+                        as many as in all
 publish:
   --count N             so many [1000]
   --rate N              so many a second (else all at once)
@@ -156,6 +157,7 @@ pub struct Serve {
     pub max_memory: usize,
     pub max_channels: usize,
     pub max_connections: usize,
+    pub max_per_address: usize,
 }
 
 pub struct Options {
@@ -189,6 +191,7 @@ impl Options {
                 max_behind: size("--max-behind", 1024, 1 << 40),
                 max_channels: size("--max-channels", 1, 1 << 20),
                 max_connections: size("--max-connections", 1, 1 << 24),
+                max_per_address: size("--max-per-address", 1, 1 << 24),
             }),
             ["publish", name] => Mode::Publish {
                 channel: channel(name),

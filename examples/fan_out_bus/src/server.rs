@@ -11,6 +11,7 @@ use crate::{
     stats::{self, Lag},
 };
 use arguments::cannot_listen;
+use places::{Limits, Places};
 use std::{
     collections::HashSet,
     error::Error,
@@ -28,7 +29,7 @@ use tickwire_parts::Outbox;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     select,
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -174,12 +175,16 @@ async fn accept_all(
     stop: &watch::Receiver<()>,
     sessions: &mut JoinSet<()>,
 ) {
-    let room = Arc::new(Semaphore::new(server.options.max_connections));
+    let Serve { max_connections, max_per_address, .. } = server.options;
+    let places = Places::new(Limits::of_connections(max_connections, max_per_address));
     for id in 0.. {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
-        let (stream, peer) = loop {
+        let (stream, peer, place) = loop {
             match listener.accept().await {
-                Ok(accepted) => break accepted,
+                Ok((stream, peer)) => {
+                    // Nothing is owed to a flood.
+                    let Some(place) = places.enter(peer.ip()) else { continue };
+                    break (stream, peer, place);
+                }
                 Err(error) => {
                     eprintln!("accept: {error}");
                     sleep(PAUSE).await;

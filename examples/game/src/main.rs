@@ -14,8 +14,6 @@
 //! | `page.html` | prediction of one's own ball, interpolation of the others', measured ping   |
 #[path = "../../market_feed/page.rs"]
 mod page;
-#[path = "../../bounded/places.rs"]
-mod places;
 mod server;
 mod wire;
 mod world;

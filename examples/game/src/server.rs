@@ -9,10 +9,10 @@
 //! nothing it would have to catch up with.
 use crate::{
     BoxError, PAGE, page,
-    places::{Limits, Place, Places},
     wire::{self, SUBPROTOCOL, Said},
     world::{Id, Input, MAX_PLAYERS, RATE, World},
 };
+use places::{Limits, Place, Places};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,

@@ -4,7 +4,7 @@
 //! From below:
 //!
 //! - [`server`]: connections, on hyper.
-//! - [`http`]: what their requests mean; `sessions`: which session; `places`: how many from whom.
+//! - [`http`]: what their requests mean; `sessions`: which session.
 //! - [`transport`]: a session's messages over long-polling, or through a WebSocket.
 //! - [`engine`]: Engine.IO, which does not know by which they come.
 //! - [`session`]: Socket.IO on it; [`packet`]: its packets.
@@ -14,8 +14,6 @@ pub mod engine;
 pub mod http;
 pub mod io;
 pub mod packet;
-#[path = "../../bounded/places.rs"]
-mod places;
 pub mod programs;
 pub mod rooms;
 pub mod server;

@@ -3,7 +3,6 @@ use crate::{
     engine::{mailbox::Mailbox, session::Layers},
     http::{Endpoint, router},
     io::Io,
-    places::{Limits, Places},
     sessions::Sessions,
     settings::Settings,
     transport::{Log, Stop, Visit},
@@ -14,6 +13,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use places::{Limits, Places};
 use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
@@ -70,11 +70,14 @@ impl Service {
         let peers = settings.max_sessions.saturating_mul(2);
         let each = settings.max_per_address.saturating_mul(2);
         let each = if settings.behind_proxy { peers } else { each };
-        let limits = Limits { handshakes: peers, each_handshakes: each, peers, each };
         // No compression of WebSocket messages: those of a feed are too short for it.
         let config = Config { max_message: settings.max_payload, ..Config::default() };
         let endpoint = Endpoint { layers, settings, config, sessions: sessions.clone() };
-        Self { router: router(endpoint), sessions, connections: Places::new(limits) }
+        Self {
+            router: router(endpoint),
+            sessions,
+            connections: Places::new(Limits::of_connections(peers, each)),
+        }
     }
 
     /// How many sessions there are.

@@ -1,9 +1,6 @@
 //! The sessions that requests may name, and how many there may be, in all and from one address.
-use crate::{
-    places::{Limits, Place, Places},
-    settings::Settings,
-    transport::polling::Request,
-};
+use crate::{settings::Settings, transport::polling::Request};
+use places::{Limits, Place, Places};
 use std::{
     collections::HashMap,
     net::IpAddr,
@@ -28,9 +25,8 @@ pub(crate) struct Handle {
 
 impl Sessions {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let (peers, each) = (settings.max_sessions, settings.max_per_address);
         // A session has no opening handshake that would cost more than itself.
-        let limits = Limits { handshakes: peers, each_handshakes: each, peers, each };
+        let limits = Limits::of_connections(settings.max_sessions, settings.max_per_address);
         Self { known: Arc::default(), places: Places::new(limits) }
     }
 

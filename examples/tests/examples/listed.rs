@@ -67,6 +67,6 @@ fn who_can_be_told_where_to_listen_has_bounds_or_says_that_it_has_none() {
             bounded.insert(name);
         }
     }
-    assert_eq!(Vec::from_iter(bounded), ["bounded", "game", "socketio_server"]);
-    assert_eq!(open.len(), 13, "{open:?}");
+    assert_eq!(Vec::from_iter(bounded), ["bounded", "fan_out_bus", "game", "socketio_server"]);
+    assert_eq!(open.len(), 12, "{open:?}");
 }

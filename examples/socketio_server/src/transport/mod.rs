@@ -7,10 +7,10 @@ pub(crate) mod websocket;
 use crate::{
     engine::{End, session::Session},
     http::Refused,
-    places::Place,
     sessions::Registered,
     settings::Settings,
 };
+use places::Place;
 use polling::Polling;
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 use tickwire::{Error, RecvError, Time};

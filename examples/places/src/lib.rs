@@ -1,66 +1,86 @@
-//! Who is inside: bounds on how many are, on how many of them are still in their opening handshake, and
-//! on either from one address. The example `game` has these too.
+//! How many connections a server has, and the bounds on their number: in all and from one address.
+//!
+//! ```text
+//! accept --> Places::enter(address) --> None: drop the stream
+//!                                   --> Place: hold it as long as the connection
+//! ```
+//!
+//! [`Config`] bounds what one connection costs. Only the loop that accepts can bound how many there are.
+//!
+//! [`Config`]: https://docs.rs/tickwire/latest/tickwire/struct.Config.html
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Of one server.
-#[derive(Clone, Copy)]
-pub(crate) struct Limits {
-    /// How many opening handshakes may be under way. Each ends within
-    /// [`handshake_timeout`](tickwire::Config::handshake_timeout), and a second more if it is
-    /// refused: a socket takes the answer at once.
-    pub(crate) handshakes: usize,
-    /// How many of them from one address: or one attacker, who only says nothing, has them all.
-    pub(crate) each_handshakes: usize,
-    /// How many peers may be inside, those in their handshake among them.
-    pub(crate) peers: usize,
-    /// How many of them from one address: or one attacker has all places.
-    pub(crate) each: usize,
+/// Bounds of one server.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most connections in their opening handshake. A handshake ends within
+    /// `Config::handshake_timeout`.
+    pub handshakes: usize,
+    /// The most of these from one address. It stops an attacker that connects and says nothing.
+    pub each_handshakes: usize,
+    /// The most connections, those in their opening handshake included.
+    pub peers: usize,
+    /// The most of these from one address. It stops an attacker that takes every place.
+    pub each: usize,
 }
 
-/// The places of a server.
-#[derive(Clone)]
-pub(crate) struct Places {
+impl Limits {
+    /// Bounds connections, but not handshakes apart from them.
+    #[must_use]
+    pub fn of_connections(peers: usize, each: usize) -> Self {
+        Self { handshakes: peers, each_handshakes: each, peers, each }
+    }
+}
+
+/// The connections of a server, counted. Clones share the counts.
+#[derive(Clone, Debug)]
+pub struct Places {
     limits: Limits,
-    inside: Arc<Mutex<Inside>>,
+    taken: Arc<Mutex<Taken>>,
 }
 
-#[derive(Default)]
-struct Inside {
+#[derive(Debug, Default)]
+struct Taken {
     all: Count,
-    /// No entry is none inside.
+    /// An address without a connection has no entry.
     from: HashMap<IpAddr, Count>,
 }
 
 /// Invariant: `handshakes <= peers`.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Count {
     peers: usize,
     handshakes: usize,
 }
 
-/// Being inside. Dropping it is leaving.
-pub(crate) struct Place {
+/// The place of one connection, free again when this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Place {
     places: Places,
     from: IpAddr,
-    /// Its handshake is under way.
+    /// Whether the opening handshake is under way.
     opening: bool,
 }
 
 impl Places {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, inside: Arc::default() }
+    /// No connections yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, taken: Arc::default() }
     }
 
-    /// A place for a peer from there, whose handshake begins, if there is one.
-    pub(crate) fn enter(&self, from: IpAddr) -> Option<Place> {
-        let from = subscriber(from);
-        let mut inside = self.lock();
+    /// Counts a connection from this address, whose opening handshake begins. `None` if a limit is
+    /// reached.
+    pub fn enter(&self, from: IpAddr) -> Option<Place> {
+        let from = counted_as(from);
+        let mut taken = self.lock();
         let Limits { handshakes, each_handshakes, peers, each } = self.limits;
-        let (all, same) = (inside.all, inside.from.get(&from).copied().unwrap_or_default());
+        let (all, same) = (taken.all, taken.from.get(&from).copied().unwrap_or_default());
         if all.peers >= peers
             || all.handshakes >= handshakes
             || same.peers >= each
@@ -68,26 +88,26 @@ impl Places {
         {
             return None;
         }
-        inside.change(from, |count| {
+        taken.change(from, |count| {
             count.peers += 1;
             count.handshakes += 1;
         });
         Some(Place { places: self.clone(), from, opening: true })
     }
 
-    /// How many are inside.
-    #[allow(dead_code)] // for the test
-    pub(crate) fn taken(&self) -> usize {
+    /// How many connections there are.
+    #[must_use]
+    pub fn taken(&self) -> usize {
         self.lock().all.peers
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inside {
-    /// Both counts of a peer from there.
+impl Taken {
+    /// Changes the counts in all and of this address.
     fn change(&mut self, from: IpAddr, by: impl Fn(&mut Count)) {
         by(&mut self.all);
         let same = self.from.entry(from).or_default();
@@ -99,8 +119,8 @@ impl Inside {
 }
 
 impl Place {
-    /// The handshake is over.
-    pub(crate) fn opened(&mut self) {
+    /// The opening handshake is over. A second call does nothing.
+    pub fn opened(&mut self) {
         if self.opening {
             self.opening = false;
             self.places.lock().change(self.from, |count| count.handshakes -= 1);
@@ -115,8 +135,9 @@ impl Drop for Place {
     }
 }
 
-/// What counts as one address: of IPv6 a whole /64, which is what one subscriber has.
-fn subscriber(address: IpAddr) -> IpAddr {
+/// Returns the address under which a connection counts. A subscriber of IPv6 has a whole /64, so only
+/// these bits count.
+fn counted_as(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) >> 64 << 64).into(),
         v4 => v4,
@@ -145,7 +166,7 @@ mod tests {
         inside.push(enter(&places, "10.0.0.1").unwrap());
         inside[1].opened();
         assert!(enter(&places, "10.0.0.1").is_none()); // three are inside
-        inside.remove(0);
+        drop(inside.remove(0));
         assert!(enter(&places, "10.0.0.1").is_some());
         drop(inside);
         assert_eq!(places.taken(), 0);
