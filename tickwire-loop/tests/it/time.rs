@@ -1,6 +1,7 @@
 //! Timers, deadlines, wakers, ways to wait, and the end of a loop.
 use crate::common::{LONG, Running, echo, next, say};
 use std::{
+    io::{Read, Write},
     sync::mpsc::channel,
     thread,
     time::{Duration, Instant},
@@ -91,6 +92,17 @@ fn deadlines_of_connections_come_in_every_phase() {
     let _open = server.raw_open();
     assert_eq!(next(&told), Some(RecvError::PongTimeout));
     server.wait_for(|counts| counts.accepted_now == 0 && counts.handshakes_failed == 1);
+}
+
+#[test]
+fn half_a_frame_is_waited_for_no_longer_than_its_timeout() {
+    let server = echo(Settings::default(), Config { frame_timeout: 100 * MS, ..Config::default() });
+    for (whole, answer) in [(&b""[..], &b""[..]), (b"\x82\x81\0\0\0\0a", b"\x82\x01a")] {
+        let (mut raw, mut back) = (server.raw_open(), Vec::new());
+        raw.write_all(&[whole, b"\x82\x85\0\0\0\0ab"].concat()).unwrap();
+        raw.read_to_end(&mut back).unwrap();
+        assert_eq!(back, answer); // nobody is told who does not listen
+    }
 }
 
 #[test]

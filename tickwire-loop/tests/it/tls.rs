@@ -1,6 +1,6 @@
 //! `wss`, as server and as client.
 use crate::{
-    common::{LONG, Running, next, say},
+    common::{LONG, REQUEST, Running, frame, head, next, say},
     slow::{impatient, server_at, stalls},
 };
 use std::{
@@ -13,8 +13,9 @@ use tickwire::{
     Config, Dial as Blocking, Message,
     handshake::{client::Request, server::Accept},
     tls::rustls::{
-        ClientConfig, RootCertStore, ServerConfig,
-        pki_types::{CertificateDer, PrivateKeyDer},
+        AlertDescription, ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig,
+        StreamOwned,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName},
     },
 };
 use tickwire_loop::{Dial, Door, End, Event, Settings};
@@ -156,5 +157,49 @@ fn a_peer_that_reads_no_ciphertext_ends_when_the_time_for_writing_is_over() {
         let to = |_: &_| TcpStream::connect(server.address);
         let _stalled = dial.blocking_connect_with(&Config::default(), to).unwrap();
         assert!(stalls(&server, &told));
+    }
+}
+
+#[test]
+fn records_may_be_small_the_end_is_in_order_and_a_damaged_record_gets_an_alert() {
+    for in_place in [true, false] {
+        let keys = keys(in_place);
+        let server = secure_echo(Config::default(), &keys);
+        let open = || {
+            let name = ServerName::try_from("localhost").unwrap();
+            let tls = ClientConnection::new(keys.client.clone(), name).unwrap();
+            let mut far = StreamOwned::new(tls, server.raw());
+            far.write_all(REQUEST.as_bytes()).unwrap();
+            assert!(head(&mut far).starts_with("HTTP/1.1 101 "));
+            far
+        };
+        let mut slow = open();
+        for byte in frame(b"abc") {
+            slow.write_all(&[byte]).unwrap(); // a record
+            echoes(&server, &keys);
+        }
+        let mut back = [0; 5];
+        slow.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"\x82\x03abc");
+        // `read_to_end` fails without close_notify. The second frame of the other is unmasked.
+        for (sent, answer) in [
+            (&b"\x89\x81\0\0\0\0?\x88\x82\0\0\0\0\x03\xe8"[..], &b"\x8a\x01?\x88\x02\x03\xe8"[..]),
+            (b"\x82\x81\0\0\0\0a\x82\x01b", b"\x82\x01a\x88\x02\x03\xea"),
+        ] {
+            let (mut far, mut back) = (open(), Vec::new());
+            far.write_all(sent).unwrap();
+            far.read_to_end(&mut back).unwrap();
+            assert_eq!(back, answer);
+        }
+        let StreamOwned { conn: mut tls, sock: mut tcp } = open();
+        let mut wire = Vec::new();
+        tls.writer().write_all(&frame(b"a")).unwrap();
+        tls.write_tls(&mut wire).unwrap();
+        wire[10] ^= 1;
+        tcp.write_all(&wire).unwrap();
+        let told = StreamOwned::new(tls, tcp).read(&mut [0; 10]).unwrap_err();
+        let alert = Error::AlertReceived(AlertDescription::BadRecordMac);
+        assert_eq!(told.downcast::<Error>().unwrap(), alert);
+        server.wait_for(|counts| counts.accepted_now == 1); // the slow one
     }
 }

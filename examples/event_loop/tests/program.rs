@@ -1,0 +1,71 @@
+//! The program, over `ws` and `wss`, epoll and io_uring. `tickwire-loop` has the tests of the loop.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[path = "../../tests/examples/support_program.rs"]
+mod support_program;
+
+use std::{fs, path::Path, sync::Arc};
+use support_program::Program;
+use tickwire::{
+    CloseCode, Config, Dial, Message,
+    blocking::connect,
+    handshake::client::Request,
+    tls::rustls::{ClientConfig, RootCertStore},
+};
+
+fn start(args: &[&str]) -> Program {
+    Program::start_at(env!("CARGO_BIN_EXE_event_loop").as_ref(), args)
+}
+
+#[test]
+fn threads_share_one_port_and_all_connections_are_served() {
+    for more in [&[][..], &["--io-uring"]] {
+        let running = start(&[&["--listen", "127.0.0.1:0", "--threads", "3"], more].concat());
+        let line = running.line();
+        let url = line.strip_prefix("listening on ").expect("where");
+        let connect = |_| connect(url, &Config::default()).expect("it is accepted");
+        let mut all: Vec<_> = (0..100).map(connect).collect();
+        for ws in &mut all {
+            ws.send("to any of them").expect("it reads");
+            let back = ws.recv().expect("it answers");
+            assert_eq!(back, Some(Message::Text("to any of them")));
+        }
+        // By the number of its threads: the kernel spreads connections as it likes.
+        #[cfg(target_os = "linux")]
+        {
+            let threads = fs::read_dir(format!("/proc/{}/task", running.child.id()));
+            assert!(threads.expect("it runs").count() >= 3);
+        }
+    }
+}
+
+#[test]
+fn it_speaks_wss_with_the_certificate_it_was_given() {
+    let pair = rcgen::generate_simple_self_signed(["127.0.0.1".into()]).unwrap();
+    let file = |name: &str, text: String| {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let cert = file("cert.pem", pair.cert.pem());
+    let key = file("key.pem", pair.signing_key.serialize_pem());
+    let tls = ["--listen", "127.0.0.1:0", "--tls-cert", &cert, "--tls-key", &key];
+    let running = start(&tls);
+    let line = running.line();
+    let request = Request::new(line.strip_prefix("listening on ").expect("where")).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(pair.cert.der().clone()).unwrap();
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let dial = Dial::new(&request).tls(Arc::new(config));
+    let mut ws = dial.blocking_connect(&Config::default()).expect("it is accepted");
+    ws.send("Zoë").unwrap();
+    assert_eq!(ws.recv().unwrap(), Some(Message::Text("Zoë")));
+    ws.close(CloseCode::NORMAL).unwrap();
+    assert!(ws.closed().is_some_and(|closed| closed.code == 1000 && closed.clean));
+}
+
+#[test]
+fn a_wrong_command_line_is_refused() {
+    for wrong in [&["--threads", "0"][..], &["--tls-cert", "a.pem"]] {
+        assert_eq!(start(wrong).finish().0, 2, "{wrong:?}");
+    }
+}
