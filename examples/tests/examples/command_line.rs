@@ -1,10 +1,11 @@
-//! The command line of every example: its help, what it refuses, an address in use. The manifests
+//! The command line of every example: its help, what it refuses, an address in use, how a demonstration ends. The manifests
 //! say which examples there are. Needs those of this package built, as a plain `cargo test` does; of
 //! the packages of their own it tests what is built.
 #![cfg(unix)]
 
 use crate::support_program::{Program, example};
 use std::{
+    collections::BTreeSet,
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
@@ -103,5 +104,42 @@ fn every_example_has_help_and_refuses_what_it_does_not_know() {
     }
     if cfg!(feature = "tokio") {
         assert!(listening >= 9, "{listening} of them listen");
+    }
+}
+
+/// A short run of a program that is a demonstration or a server, as it is told.
+fn short(name: &str) -> &'static [&'static str] {
+    match name {
+        "market_feed" => &["--seconds", "1", "--clients", "3", "--rate", "200"],
+        "feed_handler" => &["--seconds", "2", "--feeds", "4", "--rate", "400"],
+        _ => &[],
+    }
+}
+
+/// Of each program that shows something and ends. The others are servers, or need to be told more;
+/// `soak` judges the machine, and has a test of its own.
+#[test]
+fn a_demonstration_that_succeeds_exits_with_0() {
+    let all = [of_this_package(), of_other_packages()].concat();
+    let (mut running, mut shown) = (Vec::new(), BTreeSet::new());
+    for path in all.iter().filter(|path| name(path) != "soak") {
+        let (_, help, _) = Program::start_at(path, &["--help"]).finish();
+        if !short(name(path)).is_empty() || to_listen(&help, "").is_none() {
+            running.push((name(path), Program::start_at(path, short(name(path)))));
+        }
+    }
+    for (name, program) in running {
+        let (code, out, errors) = program.finish();
+        if code == 2 && errors.iter().all(|line| line.ends_with(" is missing; see --help")) {
+            continue;
+        }
+        assert_eq!(code, 0, "{name}: {out:?} {errors:?}");
+        assert!(!out.is_empty(), "{name} shows nothing");
+        shown.insert(name);
+    }
+    shown.remove("feed_handler"); // where it is built
+    if cfg!(feature = "tokio") {
+        let all = ["ack", "auth", "market_feed", "reconnect", "rpc", "virtual_time"];
+        assert_eq!(Vec::from_iter(shown), all);
     }
 }
