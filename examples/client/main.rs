@@ -6,17 +6,13 @@
 //! cargo run --release --example client -- ws://127.0.0.1:9001 --send hi --count 1000 --rate 200 -q
 //! ```
 //!
-//! Sending and receiving wait for different things, so each has a task or a thread and half of the
-//! connection. When there are no more lines the client closes, and ends once the peer has closed
+//! Sending and receiving wait for different things, so each has half of the connection. When there are no more lines the client closes, and ends once the peer has closed
 //! too: everything that was answered before that is printed. `--help` says the rest.
 //!
-//! The connection is in `on_tokio.rs`, and once more in `on_threads.rs`, without tokio; what both
-//! share in `session.rs`; the command line in `options.rs`, the lines in `input.rs`, the printing in
+//! The connection is in `connection.rs`, what becomes of its events in `session.rs`; the command line in `options.rs`, the lines in `input.rs`, the printing in
 //! `print.rs`, what is measured in `tally.rs`, `--record` in `record.rs`, trust in `tls.rs`.
+mod connection;
 mod input;
-mod on_threads;
-#[cfg(feature = "tokio")]
-mod on_tokio;
 mod options;
 mod print;
 mod record;
@@ -24,7 +20,7 @@ mod session;
 mod tally;
 mod tls;
 
-use options::{Adapter, Options};
+use options::Options;
 use print::complain;
 use session::Refused;
 use std::{error, process::ExitCode};
@@ -33,7 +29,7 @@ type Result<T> = std::result::Result<T, Box<dyn error::Error>>;
 
 fn main() -> ExitCode {
     let options = Options::read();
-    match talk(&options) {
+    match connection::talk(&options) {
         Ok(0) if input::had_bad_lines() => ExitCode::FAILURE,
         Ok(status) => ExitCode::from(status),
         Err(error) if print::is_unread(&*error) => ExitCode::FAILURE,
@@ -41,16 +37,5 @@ fn main() -> ExitCode {
             complain(format_args!("{error}"));
             ExitCode::from(if error.is::<Refused>() { 3 } else { 1 })
         }
-    }
-}
-
-/// Returns the exit status.
-fn talk(options: &Options) -> Result<u8> {
-    match options.adapter {
-        #[cfg(feature = "tokio")]
-        Adapter::Tokio => on_tokio::talk(options),
-        #[cfg(not(feature = "tokio"))]
-        Adapter::Tokio => Err("the tokio adapter is not built in: add --features tokio".into()),
-        Adapter::Blocking => on_threads::talk(options),
     }
 }

@@ -20,7 +20,6 @@ Usage: client URL [OPTION]...
   URL                   of the server: ws://HOST:PORT/PATH, or wss
   --header 'K: V'       send this header too; again for more
   --subprotocol NAME    offer this subprotocol; again for more, best first
-  --adapter NAME        tokio or blocking [tokio]
   --ca FILE             for wss: trust the authorities in this file (PEM), instead of those that
                         the system trusts
   --insecure            for wss: trust anybody
@@ -73,7 +72,6 @@ const MAX_MESSAGE: usize = 64 << 20;
 
 pub(crate) struct Options {
     pub(crate) request: Request,
-    pub(crate) adapter: Adapter,
     pub(crate) config: Config,
     /// `None`: as the system has it.
     pub(crate) tls: Option<tls::Tls>,
@@ -85,12 +83,6 @@ pub(crate) struct Options {
     pub(crate) verbose: bool,
     pub(crate) look: Look,
     pub(crate) record: Option<String>,
-}
-
-#[derive(Clone, Copy)]
-pub(crate) enum Adapter {
-    Tokio,
-    Blocking,
 }
 
 impl Options {
@@ -121,8 +113,6 @@ impl Options {
         }
         Ok(Self {
             request,
-            adapter: args
-                .one_of("--adapter", &[("tokio", Adapter::Tokio), ("blocking", Adapter::Blocking)]),
             config,
             tls,
             input: Input {

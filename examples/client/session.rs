@@ -1,4 +1,4 @@
-//! What both adapters do alike: before there is a connection, for each event, and at its end.
+//! What is told, counted and waited for: before there is a connection, for each event, at its end.
 use crate::{
     Result,
     input::Command,

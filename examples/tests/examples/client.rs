@@ -3,7 +3,7 @@
 //! `cargo test` does.
 #![cfg(all(unix, feature = "tokio"))]
 
-use crate::support_program::{ADAPTERS, PATIENCE, Program, client, example, server};
+use crate::support_program::{PATIENCE, Program, client, example, server};
 use std::{
     fs,
     net::{TcpListener, TcpStream},
@@ -55,61 +55,54 @@ fn figure(line: &str, name: &str) -> f64 {
 
 #[test]
 fn each_line_of_either_kind_goes_out_as_often_as_it_is_told() {
-    for adapter in ADAPTERS {
-        let (_server, address) = server(adapter, &[]);
-        let url = format!("ws://{address}/");
-        let args = [&*url, "--adapter", adapter, "--send", "a", "--send", "/binary 01", "-"];
-        let args = [&args[..], &["--count", "3"]].concat();
-        let (code, out, errors) = client(&args, b"last\n");
-        assert_eq!((code, errors), (0, vec![]));
-        let messages = ["a", "a", "a", "binary: 01", "binary: 01", "binary: 01"];
-        assert_eq!(out[..6], messages);
-        assert_eq!(out[6..10], ["last", "last", "last", "closed: 1000 (clean)"]);
-        assert_eq!(out.len(), 12, "{out:?}");
-        assert_eq!((figure(&out[10], "sent"), figure(&out[10], "received")), (9.0, 9.0));
-        let quantiles = ["min", "p50", "p90", "p99", "max"].map(|name| figure(&out[11], name));
-        assert!(quantiles[0] > 0.0 && quantiles.is_sorted(), "{out:?}");
+    let (_server, address) = server("tokio", &[]);
+    let url = format!("ws://{address}/");
+    let args = [&*url, "--send", "a", "--send", "/binary 01", "-"];
+    let args = [&args[..], &["--count", "3"]].concat();
+    let (code, out, errors) = client(&args, b"last\n");
+    assert_eq!((code, errors), (0, vec![]));
+    let messages = ["a", "a", "a", "binary: 01", "binary: 01", "binary: 01"];
+    assert_eq!(out[..6], messages);
+    assert_eq!(out[6..10], ["last", "last", "last", "closed: 1000 (clean)"]);
+    assert_eq!(out.len(), 12, "{out:?}");
+    assert_eq!((figure(&out[10], "sent"), figure(&out[10], "received")), (9.0, 9.0));
+    let quantiles = ["min", "p50", "p90", "p99", "max"].map(|name| figure(&out[11], name));
+    assert!(quantiles[0] > 0.0 && quantiles.is_sorted(), "{out:?}");
 
-        // Without `-` nothing is read.
-        let (code, out, _) = client(&args[..5], b"never\n");
-        assert_eq!((code, out), (0, vec!["a".into(), "closed: 1000 (clean)".into()]));
-    }
+    // Without `-` nothing is read.
+    let (code, out, _) = client(&args[..3], b"never\n");
+    assert_eq!((code, out), (0, vec!["a".into(), "closed: 1000 (clean)".into()]));
 }
 
 #[test]
 fn messages_leave_no_faster_than_the_rate() {
-    for adapter in ADAPTERS {
-        let (_server, address) = server(adapter, &[]);
-        let url = format!("ws://{address}/");
-        let began = Instant::now();
-        let args = [&*url, "--adapter", adapter, "--send", "x", "--count", "21", "--rate", "100"];
-        let (code, out, errors) = client(&[&args[..], &["--quiet"]].concat(), b"");
-        // The last is due 20 intervals after the first.
-        assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
-        assert_eq!((code, out.len(), errors), (0, 3, vec![]), "{out:?}");
-        assert_eq!(out[0], "closed: 1000 (clean)");
-        // From the first to the last, late as that may be on a busy machine.
-        let (seconds, rate) = (figure(&out[1], "sent 21 in"), figure(&out[1], "s ("));
-        assert!(seconds >= 0.2 && (rate - 20.0 / seconds).abs() < 1.0, "{out:?}");
-        assert!(out[1].contains(", received 21"), "{out:?}");
-    }
+    let (_server, address) = server("tokio", &[]);
+    let url = format!("ws://{address}/");
+    let began = Instant::now();
+    let args = [&*url, "--send", "x", "--count", "21", "--rate", "100"];
+    let (code, out, errors) = client(&[&args[..], &["--quiet"]].concat(), b"");
+    // The last is due 20 intervals after the first.
+    assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
+    assert_eq!((code, out.len(), errors), (0, 3, vec![]), "{out:?}");
+    assert_eq!(out[0], "closed: 1000 (clean)");
+    // From the first to the last, late as that may be on a busy machine.
+    let (seconds, rate) = (figure(&out[1], "sent 21 in"), figure(&out[1], "s ("));
+    assert!(seconds >= 0.2 && (rate - 20.0 / seconds).abs() < 1.0, "{out:?}");
+    assert!(out[1].contains(", received 21"), "{out:?}");
 }
 
 #[test]
 fn take_closes_after_so_many_messages_and_shows_no_more() {
-    for adapter in ADAPTERS {
-        let (code, out, errors) =
-            client_against(&["--adapter", adapter, "--take", "3"], |mut ws| {
-                for i in 0..10 {
-                    ws.feed(&*i.to_string()).unwrap();
-                }
-                ws.flush().unwrap();
-                assert!(hear(&mut ws).is_empty());
-                assert_eq!(ws.closed().unwrap().code, 1000);
-            });
-        assert_eq!((code, errors), (0, vec![]));
-        assert_eq!(out, ["0", "1", "2", "closed: 1000 (clean)"]);
-    }
+    let (code, out, errors) = client_against(&["--take", "3"], |mut ws| {
+        for i in 0..10 {
+            ws.feed(&*i.to_string()).unwrap();
+        }
+        ws.flush().unwrap();
+        assert!(hear(&mut ws).is_empty());
+        assert_eq!(ws.closed().unwrap().code, 1000);
+    });
+    assert_eq!((code, errors), (0, vec![]));
+    assert_eq!(out, ["0", "1", "2", "closed: 1000 (clean)"]);
 }
 
 /// What the client does whose server gives back each message so much later, but `silence` never.
@@ -135,103 +128,92 @@ fn answering(delay: Duration, args: &[&str], input: &[u8]) -> (i32, Vec<String>,
 
 #[test]
 fn after_a_pipe_it_waits_until_the_server_is_silent() {
-    for adapter in ADAPTERS {
-        let late = Duration::from_millis(300);
-        let args = ["--adapter", adapter];
-        let began = Instant::now();
-        let (code, out, errors) = answering(late, &args, b"a\nb\n");
-        assert_eq!((code, errors), (0, vec![]));
-        assert_eq!(out, ["a", "b", "closed: 1000 (clean)"]);
-        // From the last answer, which came two delays after the beginning.
-        assert!(began.elapsed() >= 2 * late + Duration::from_secs(1));
+    let late = Duration::from_millis(300);
+    let args = [];
+    let began = Instant::now();
+    let (code, out, errors) = answering(late, &args, b"a\nb\n");
+    assert_eq!((code, errors), (0, vec![]));
+    assert_eq!(out, ["a", "b", "closed: 1000 (clean)"]);
+    // From the last answer, which came two delays after the beginning.
+    assert!(began.elapsed() >= 2 * late + Duration::from_secs(1));
 
-        let args = ["--adapter", adapter, "--wait", "0.2"];
-        let (code, out, errors) = answering(Duration::ZERO, &args, b"silence\n");
-        assert_eq!((code, out), (0, vec!["closed: 1000 (clean)".into()]));
-        assert_eq!(errors, ["warning: no answer came in 0.2 s: see --wait"]);
+    let args = ["--wait", "0.2"];
+    let (code, out, errors) = answering(Duration::ZERO, &args, b"silence\n");
+    assert_eq!((code, out), (0, vec!["closed: 1000 (clean)".into()]));
+    assert_eq!(errors, ["warning: no answer came in 0.2 s: see --wait"]);
 
-        // Nothing was asked.
-        let (code, _, errors) = answering(Duration::ZERO, &["--adapter", adapter], b"");
-        assert_eq!((code, errors), (0, vec![]));
-    }
+    // Nothing was asked.
+    let (code, _, errors) = answering(Duration::ZERO, &[], b"");
+    assert_eq!((code, errors), (0, vec![]));
 }
 
 #[test]
 fn a_flood_that_is_not_echoed_is_counted_without_times() {
-    for adapter in ADAPTERS {
-        let args = ["--adapter", adapter, "--send", "x", "--count", "2000", "--quiet"];
-        let (code, out, errors) = client_against(&args, |mut ws| {
-            ws.send("hello").unwrap();
-            assert_eq!(hear(&mut ws).len(), 2000);
-        });
-        assert_eq!((code, out.len(), errors), (0, 2, vec![]), "{out:?}");
-        assert_eq!((figure(&out[1], "sent"), figure(&out[1], "received")), (2000.0, 1.0));
-    }
+    let args = ["--send", "x", "--count", "2000", "--quiet"];
+    let (code, out, errors) = client_against(&args, |mut ws| {
+        ws.send("hello").unwrap();
+        assert_eq!(hear(&mut ws).len(), 2000);
+    });
+    assert_eq!((code, out.len(), errors), (0, 2, vec![]), "{out:?}");
+    assert_eq!((figure(&out[1], "sent"), figure(&out[1], "received")), (2000.0, 1.0));
 }
 
 #[test]
 fn the_exit_code_says_how_the_peer_closed() {
-    for adapter in ADAPTERS {
-        // With 5 where it was in order, but too early.
-        for (code, status) in [(1000, 5), (1001, 5), (1008, 4), (1011, 4), (4000, 4)] {
-            let frame = CloseFrame::with_reason(CloseCode::new(code).unwrap(), "so");
-            let args = ["--adapter", adapter, "--take", "1"]; // it does not close by itself
-            let ended = client_against(&args, move |mut ws| ws.close(frame).unwrap());
-            assert_eq!(ended, (status, vec![format!("closed: {code} so (clean)")], vec![]));
-        }
-        let args = ["--adapter", adapter, "--take", "1"];
-        let (status, out, _) = client_against(&args, |mut ws| ws.close(None).unwrap());
-        assert_eq!((status, out), (5, vec!["closed: 1005 (clean)".into()]));
-        // The answer to our own is no fault of the peer's.
-        let args = ["--adapter", adapter, "--send", "/close 4001 x"];
-        let ended = client_against(&args, |mut ws| {
-            assert_eq!(ws.recv().unwrap(), None);
-            assert_eq!(ws.closed().unwrap().code, 4001);
-        });
-        assert_eq!(ended, (0, vec!["closed: 4001 (clean)".into()], vec![]));
+    // With 5 where it was in order, but too early.
+    for (code, status) in [(1000, 5), (1001, 5), (1008, 4), (1011, 4), (4000, 4)] {
+        let frame = CloseFrame::with_reason(CloseCode::new(code).unwrap(), "so");
+        let args = ["--take", "1"]; // it does not close by itself
+        let ended = client_against(&args, move |mut ws| ws.close(frame).unwrap());
+        assert_eq!(ended, (status, vec![format!("closed: {code} so (clean)")], vec![]));
     }
+    let args = ["--take", "1"];
+    let (status, out, _) = client_against(&args, |mut ws| ws.close(None).unwrap());
+    assert_eq!((status, out), (5, vec!["closed: 1005 (clean)".into()]));
+    // The answer to our own is no fault of the peer's.
+    let args = ["--send", "/close 4001 x"];
+    let ended = client_against(&args, |mut ws| {
+        assert_eq!(ws.recv().unwrap(), None);
+        assert_eq!(ws.closed().unwrap().code, 4001);
+    });
+    assert_eq!(ended, (0, vec!["closed: 4001 (clean)".into()], vec![]));
 }
 
 #[test]
 fn verbose_tells_on_standard_error_how_long_each_step_took() {
-    for adapter in ADAPTERS {
-        let (_server, address) = server(adapter, &["--subprotocol", "v1"]);
-        let url = format!("ws://{address}/");
-        // The Ping leaves before the message, and so its Pong is here before the echo.
-        let args = [&*url, "--adapter", adapter, "--subprotocol", "v1", "-v", "--send", "hi"];
-        let (code, out, told) = client(&[&args[..], &["--take", "1"]].concat(), b"");
-        assert_eq!((code, out.len()), (0, 3), "{out:?}");
-        assert!(told.iter().all(|line| line.starts_with("* ")), "{told:?}");
-        assert!(told[0].starts_with(&format!("* {address} is {address}, ")), "{told:?}");
-        assert!(figure(&told[1], "TCP:") >= 0.0 && told[1].ends_with(" ms"), "{told:?}");
-        assert!(told[2].starts_with("* handshake: "), "{told:?}");
-        assert!(told[2].contains(" ms, subprotocol v1, no extension"), "{told:?}");
-        assert!(figure(&told[3], "* round trip:") >= 0.0, "{told:?}");
-        if cfg!(feature = "counters") {
-            assert!(told[4].starts_with("* sent: 1 messages, "), "{told:?}");
-            assert!(told[5].starts_with("* received: 1 messages, "), "{told:?}");
-        }
-        assert!(told.last().unwrap().starts_with("* open for "), "{told:?}");
+    let (_server, address) = server("tokio", &["--subprotocol", "v1"]);
+    let url = format!("ws://{address}/");
+    // The Ping leaves before the message, and so its Pong is here before the echo.
+    let args = [&*url, "--subprotocol", "v1", "-v", "--send", "hi"];
+    let (code, out, told) = client(&[&args[..], &["--take", "1"]].concat(), b"");
+    assert_eq!((code, out.len()), (0, 3), "{out:?}");
+    assert!(told.iter().all(|line| line.starts_with("* ")), "{told:?}");
+    assert!(told[0].starts_with(&format!("* {address} is {address}, ")), "{told:?}");
+    assert!(figure(&told[1], "TCP:") >= 0.0 && told[1].ends_with(" ms"), "{told:?}");
+    assert!(told[2].starts_with("* handshake: "), "{told:?}");
+    assert!(told[2].contains(" ms, subprotocol v1, no extension"), "{told:?}");
+    assert!(figure(&told[3], "* round trip:") >= 0.0, "{told:?}");
+    if cfg!(feature = "counters") {
+        assert!(told[4].starts_with("* sent: 1 messages, "), "{told:?}");
+        assert!(told[5].starts_with("* received: 1 messages, "), "{told:?}");
     }
+    assert!(told.last().unwrap().starts_with("* open for "), "{told:?}");
 }
 
 #[cfg(feature = "deflate")]
 #[test]
 fn deflate_is_offered_and_told_of() {
     let text = "tick ".repeat(1000);
-    for adapter in ADAPTERS {
-        for (options, agreed) in [(&[][..], "no extension"), (&["--deflate"], "permessage-deflate")]
-        {
-            let (_server, address) = server(adapter, options);
-            let url = format!("ws://{address}/");
-            let args = [&*url, "--adapter", adapter, "--deflate", "--verbose", "--send", &*text];
-            let (code, out, told) = client(&args, b"");
-            assert_eq!((code, &*out[0]), (0, &*text));
-            assert!(told[2].ends_with(agreed), "{told:?}");
-            if cfg!(feature = "counters") {
-                let sent = told.iter().find(|line| line.starts_with("* sent: ")).unwrap();
-                assert_eq!(sent.contains("compressed to "), !options.is_empty(), "{sent}");
-            }
+    for (options, agreed) in [(&[][..], "no extension"), (&["--deflate"], "permessage-deflate")] {
+        let (_server, address) = server("tokio", options);
+        let url = format!("ws://{address}/");
+        let args = [&*url, "--deflate", "--verbose", "--send", &*text];
+        let (code, out, told) = client(&args, b"");
+        assert_eq!((code, &*out[0]), (0, &*text));
+        assert!(told[2].ends_with(agreed), "{told:?}");
+        if cfg!(feature = "counters") {
+            let sent = told.iter().find(|line| line.starts_with("* sent: ")).unwrap();
+            assert_eq!(sent.contains("compressed to "), !options.is_empty(), "{sent}");
         }
     }
 }
@@ -284,19 +266,17 @@ fn colors_are_for_terminals_only_unless_told_otherwise() {
 fn who_reads_no_more_of_what_is_printed_is_told_nothing() {
     let (_server, address) = server("tokio", &[]);
     let client = example("client");
-    for adapter in ADAPTERS {
-        let mut child = Command::new(&client)
-            .args([&*format!("ws://{address}"), "--adapter", adapter])
-            .args(["--send", "hi", "--count", "100000"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        drop(child.stdout.take());
-        let ended = child.wait_with_output().unwrap();
-        assert_eq!((ended.status.code(), &*ended.stderr), (Some(1), &b""[..]), "{ended:?}");
-    }
+    let mut child = Command::new(&client)
+        .args([&*format!("ws://{address}")])
+        .args(["--send", "hi", "--count", "100000"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), &*ended.stderr), (Some(1), &b""[..]), "{ended:?}");
 }
 
 /// `script` gives it a terminal.
@@ -329,29 +309,25 @@ fn on_a_terminal_there_are_colors_but_for_no_color() {
 
 #[test]
 fn a_recording_is_for_the_owner_alone_and_can_be_replayed() {
-    for adapter in ADAPTERS {
-        let name = format!("examples_client-{adapter}.tap");
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = fs::remove_file(&path);
-        let (_server, address) = server(adapter, &[]);
-        let url = format!("ws://{address}/");
-        let file = path.to_str().unwrap();
-        let args = [&*url, "--adapter", adapter, "--send", "hi", "--record", file];
-        assert_eq!(client(&args, b"").0, 0);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let recording = fs::read_to_string(&path).unwrap().parse::<Recording>().unwrap();
-        let mut events = Vec::new();
-        let end = recording
-            .replay(&Config::default(), |_, event| events.push(format!("{event:?}")))
-            .unwrap();
-        assert_eq!(end.closed().map(|end| (end.code, end.error)), Some((1000, None)));
-        assert!(!events.is_empty());
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples_client.tap");
+    let _ = fs::remove_file(&path);
+    let (_server, address) = server("tokio", &[]);
+    let url = format!("ws://{address}/");
+    let file = path.to_str().unwrap();
+    let args = [&*url, "--send", "hi", "--record", file];
+    assert_eq!(client(&args, b"").0, 0);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let recording = fs::read_to_string(&path).unwrap().parse::<Recording>().unwrap();
+    let mut events = Vec::new();
+    let end =
+        recording.replay(&Config::default(), |_, event| events.push(format!("{event:?}"))).unwrap();
+    assert_eq!(end.closed().map(|end| (end.code, end.error)), Some((1000, None)));
+    assert!(!events.is_empty());
 
-        let nowhere = [&*url, "--adapter", adapter, "--record", "/nowhere/at/all"];
-        let (code, out, errors) = client(&nowhere, b"hi\n");
-        assert_eq!((code, out.len(), errors.len()), (1, 0, 1), "{errors:?}");
-        assert!(errors[0].starts_with("error: --record \"/nowhere/at/all\": "), "{errors:?}");
-    }
+    let nowhere = [&*url, "--record", "/nowhere/at/all"];
+    let (code, out, errors) = client(&nowhere, b"hi\n");
+    assert_eq!((code, out.len(), errors.len()), (1, 0, 1), "{errors:?}");
+    assert!(errors[0].starts_with("error: --record \"/nowhere/at/all\": "), "{errors:?}");
 }
 
 #[test]
@@ -380,30 +356,26 @@ fn wrong_options_are_one_line_and_exit_code_2() {
 
 #[test]
 fn take_ends_a_flood_of_our_own_too() {
-    for adapter in ADAPTERS {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("ws://{}/", listener.local_addr().unwrap());
-        let large = format!("/binary {}", "00".repeat(1 << 16));
-        let mut program = Program::start(
-            "client",
-            &[&*url, "--adapter", adapter, "--take", "1", "--count", "100000", "--quiet"],
-        );
-        let stream = listener.accept().unwrap().0;
-        let mut ws = accept(stream, &Config::default()).unwrap();
-        ws.set_read_timeout(Some(PATIENCE)).unwrap();
-        program.write(large.as_bytes());
-        drop(program.child.stdin.take());
-        assert_eq!(ws.recv().unwrap().map(|message| message.as_bytes().len()), Some(1 << 16));
-        ws.send("enough").unwrap();
-        // It stops soon, far from the count.
-        let mut heard = 1;
-        while let Some(message) = ws.recv().unwrap() {
-            assert_eq!(message.as_bytes().len(), 1 << 16);
-            heard += 1;
-        }
-        assert!(heard < 100_000, "{heard}");
-        assert_eq!(ws.closed().unwrap().code, 1000);
-        let (code, out, errors) = program.finish();
-        assert_eq!((code, out.len(), errors), (0, 2, vec![]), "{out:?}");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let large = format!("/binary {}", "00".repeat(1 << 16));
+    let mut program =
+        Program::start("client", &[&*url, "--take", "1", "--count", "100000", "--quiet"]);
+    let stream = listener.accept().unwrap().0;
+    let mut ws = accept(stream, &Config::default()).unwrap();
+    ws.set_read_timeout(Some(PATIENCE)).unwrap();
+    program.write(large.as_bytes());
+    drop(program.child.stdin.take());
+    assert_eq!(ws.recv().unwrap().map(|message| message.as_bytes().len()), Some(1 << 16));
+    ws.send("enough").unwrap();
+    // It stops soon, far from the count.
+    let mut heard = 1;
+    while let Some(message) = ws.recv().unwrap() {
+        assert_eq!(message.as_bytes().len(), 1 << 16);
+        heard += 1;
     }
+    assert!(heard < 100_000, "{heard}");
+    assert_eq!(ws.closed().unwrap().code, 1000);
+    let (code, out, errors) = program.finish();
+    assert_eq!((code, out.len(), errors), (0, 2, vec![]), "{out:?}");
 }

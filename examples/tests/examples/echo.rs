@@ -16,7 +16,7 @@ use tickwire::{
 };
 
 /// What the client prints and how it exits, for a server of one connection.
-fn client_against<F>(adapter: &str, serve: F) -> (i32, Vec<String>, Vec<String>)
+fn client_against<F>(serve: F) -> (i32, Vec<String>, Vec<String>)
 where
     F: FnOnce(TcpStream) + Send + 'static,
 {
@@ -27,7 +27,7 @@ where
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         serve(stream);
     });
-    let ended = client(&[&url, "--adapter", adapter], b"");
+    let ended = client(&[&url], b"");
     server.join().unwrap();
     ended
 }
@@ -284,73 +284,66 @@ fn an_address_in_use_is_one_line_and_exit_code_1() {
 
 #[test]
 fn the_client_sends_lines_and_prints_what_comes_back_before_it_ends() {
-    for adapter in ADAPTERS {
-        let (_server, address) = server(adapter, &["--subprotocol", "v1"]);
-        let url = format!("ws://{address}/");
-        let args = [&url, "--adapter", adapter, "--subprotocol", "v1", "--header", "X-A: b: c"];
-        let input =
-            "hi\n\n/binary c0 FFee\n/binary\n//usr/bin\n//\n///\nt\tb \u{202e}sch\u{f6}n\r\nlast";
-        let (code, out, errors) = client(&args, input.as_bytes());
-        let expected = [
-            "subprotocol: v1",
-            "hi",
-            "",
-            "binary: c0ffee",
-            "binary: ",
-            "/usr/bin",
-            "/",
-            "//",
-            "t\\tb \\u{202e}sch\u{f6}n",
-            "last",
-            "closed: 1000 (clean)",
-        ];
-        assert_eq!((code, out, errors), (0, expected.map(String::from).to_vec(), vec![]));
-    }
+    let (_server, address) = server("tokio", &["--subprotocol", "v1"]);
+    let url = format!("ws://{address}/");
+    let args = [&url, "--subprotocol", "v1", "--header", "X-A: b: c"];
+    let input =
+        "hi\n\n/binary c0 FFee\n/binary\n//usr/bin\n//\n///\nt\tb \u{202e}sch\u{f6}n\r\nlast";
+    let (code, out, errors) = client(&args, input.as_bytes());
+    let expected = [
+        "subprotocol: v1",
+        "hi",
+        "",
+        "binary: c0ffee",
+        "binary: ",
+        "/usr/bin",
+        "/",
+        "//",
+        "t\\tb \\u{202e}sch\u{f6}n",
+        "last",
+        "closed: 1000 (clean)",
+    ];
+    assert_eq!((code, out, errors), (0, expected.map(String::from).to_vec(), vec![]));
 }
 
 #[test]
 fn the_client_pings_and_closes_as_it_is_told() {
-    for adapter in ADAPTERS {
-        let (_server, address) = server(adapter, &[]);
-        let url = format!("ws://{address}/");
-        let mut program = Program::start("client", &[&url, "--adapter", adapter]);
-        program.write(b"/ping\n");
-        let pong = program.line();
-        let took = pong.strip_prefix("pong ").and_then(|rest| rest.strip_suffix(" ms"));
-        assert!(took.expect(&pong).parse::<f64>().unwrap() < 5e3, "{pong}");
-        program.write(b"/close 4000 bye\nnot sent\n");
-        let ended = program.finish();
-        assert_eq!(ended, (0, vec!["closed: 4000 (clean)".into()], vec![]));
+    let (_server, address) = server("tokio", &[]);
+    let url = format!("ws://{address}/");
+    let mut program = Program::start("client", &[&url]);
+    program.write(b"/ping\n");
+    let pong = program.line();
+    let took = pong.strip_prefix("pong ").and_then(|rest| rest.strip_suffix(" ms"));
+    assert!(took.expect(&pong).parse::<f64>().unwrap() < 5e3, "{pong}");
+    program.write(b"/close 4000 bye\nnot sent\n");
+    let ended = program.finish();
+    assert_eq!(ended, (0, vec!["closed: 4000 (clean)".into()], vec![]));
 
-        for (input, closed) in
-            [("/close\n", "closed: 1005 (clean)"), ("/quit\nno\n", "closed: 1000 (clean)")]
-        {
-            let ended = client(&[&url, "--adapter", adapter], input.as_bytes());
-            assert_eq!(ended, (0, vec![closed.into()], vec![]));
-        }
+    for (input, closed) in
+        [("/close\n", "closed: 1005 (clean)"), ("/quit\nno\n", "closed: 1000 (clean)")]
+    {
+        let ended = client(&[&url], input.as_bytes());
+        assert_eq!(ended, (0, vec![closed.into()], vec![]));
     }
 }
 
 #[test]
 fn a_line_the_client_cannot_make_sense_of_is_skipped_and_the_exit_code_1() {
-    for adapter in ADAPTERS {
-        let (_server, address) = server(adapter, &[]);
-        let url = format!("ws://{address}/");
-        let long = format!("/close 1000 {}\n", "x".repeat(124));
-        let bad = ["/binary f\n", "/binary xx\n", "/close 1006\n", "/close bye\n", &long];
-        let unknown = ["/foo\n", "/foo bar\n", "/\n", "/Ping\n", "/binary\tc0\n", "/usr/bin\n"];
-        let bad = bad.into_iter().chain(unknown).map(str::as_bytes);
-        for bad in bad.chain([&b"\xff\n"[..]]) {
-            let (code, out, errors) =
-                client(&[&url, "--adapter", adapter], &[bad, b"next\n"].concat());
-            assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
-            assert!(errors[0].starts_with("error: "), "{errors:?}");
-            assert_eq!(out, ["next", "closed: 1000 (clean)"]);
-        }
-        let (_, _, errors) = client(&[&url, "--adapter", adapter], b"/foo bar\n");
-        let says = "\"/foo\" is no command; for a text that begins with /, write //";
-        assert_eq!(errors, [format!("error: {says}")]);
+    let (_server, address) = server("tokio", &[]);
+    let url = format!("ws://{address}/");
+    let long = format!("/close 1000 {}\n", "x".repeat(124));
+    let bad = ["/binary f\n", "/binary xx\n", "/close 1006\n", "/close bye\n", &long];
+    let unknown = ["/foo\n", "/foo bar\n", "/\n", "/Ping\n", "/binary\tc0\n", "/usr/bin\n"];
+    let bad = bad.into_iter().chain(unknown).map(str::as_bytes);
+    for bad in bad.chain([&b"\xff\n"[..]]) {
+        let (code, out, errors) = client(&[&url], &[bad, b"next\n"].concat());
+        assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
+        assert!(errors[0].starts_with("error: "), "{errors:?}");
+        assert_eq!(out, ["next", "closed: 1000 (clean)"]);
     }
+    let (_, _, errors) = client(&[&url], b"/foo bar\n");
+    let says = "\"/foo\" is no command; for a text that begins with /, write //";
+    assert_eq!(errors, [format!("error: {says}")]);
 }
 
 #[test]
@@ -367,7 +360,6 @@ fn a_wrong_command_line_of_the_client_is_one_line_and_exit_code_2() {
         &[url, "--header", "Host: elsewhere"],
         &[url, "--header", "Authorization: secret\r\nX: y"],
         &[url, "--subprotocol", "not a token"],
-        &[url, "--adapter", "carrier-pigeon"],
     ] {
         let (code, out, errors) = client(args, b"");
         assert_eq!((code, out.len(), errors.len()), (2, 0, 1), "{args:?} {errors:?}");
@@ -378,61 +370,57 @@ fn a_wrong_command_line_of_the_client_is_one_line_and_exit_code_2() {
 
 #[test]
 fn a_failed_connection_is_one_line_of_the_client_and_exit_code_1() {
-    for adapter in ADAPTERS {
-        // A port that was free a moment ago.
-        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (code, _, errors) = client(&[&format!("ws://{closed}"), "--adapter", adapter], b"hi\n");
-        assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
-        assert!(errors[0].starts_with(&format!("error: {closed}: ")), "{errors:?}");
+    // A port that was free a moment ago.
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (code, _, errors) = client(&[&format!("ws://{closed}")], b"hi\n");
+    assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
+    assert!(errors[0].starts_with(&format!("error: {closed}: ")), "{errors:?}");
 
-        #[cfg(not(feature = "rustls"))]
-        {
-            let (code, _, errors) = client(&["wss://127.0.0.1:1", "--adapter", adapter], b"hi\n");
-            assert_eq!(code, 1);
-            assert_eq!(errors, ["error: wss:// needs TLS: add --features rustls"]);
-        }
-
-        let (code, _, errors) = client_against(adapter, |mut stream| {
-            read_head(&mut stream).unwrap();
-            let body = "closed for\r\nlunch \x1b[31m";
-            let head = "HTTP/1.1 503 No\r\nContent-Length:";
-            write!(stream, "{head} {}\r\n\r\n{body}", body.len()).unwrap();
-        });
-        assert_eq!(code, 3);
-        assert_eq!(errors, [r"error: server answered 503 No: closed for\r\nlunch \x1b[31m"]);
-
-        let (code, _, errors) = client_against(adapter, |mut stream| {
-            read_head(&mut stream).unwrap();
-            stream.shutdown(Shutdown::Both).unwrap();
-        });
-        assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
+    #[cfg(not(feature = "rustls"))]
+    {
+        let (code, _, errors) = client(&["wss://127.0.0.1:1"], b"hi\n");
+        assert_eq!(code, 1);
+        assert_eq!(errors, ["error: wss:// needs TLS: add --features rustls"]);
     }
+
+    let (code, _, errors) = client_against(|mut stream| {
+        read_head(&mut stream).unwrap();
+        let body = "closed for\r\nlunch \x1b[31m";
+        let head = "HTTP/1.1 503 No\r\nContent-Length:";
+        write!(stream, "{head} {}\r\n\r\n{body}", body.len()).unwrap();
+    });
+    assert_eq!(code, 3);
+    assert_eq!(errors, [r"error: server answered 503 No: closed for\r\nlunch \x1b[31m"]);
+
+    let (code, _, errors) = client_against(|mut stream| {
+        read_head(&mut stream).unwrap();
+        stream.shutdown(Shutdown::Both).unwrap();
+    });
+    assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
 }
 
 #[test]
 fn the_client_escapes_what_is_hostile_and_reports_an_end_without_a_close() {
-    for adapter in ADAPTERS {
-        let (code, out, errors) = client_against(adapter, |stream| {
-            serve(stream, async |mut ws| {
-                ws.send("\x1b[2J\nclosed: 1000 (clean)").await.unwrap();
-                // FIN, and what the client says is read, or it would become a reset.
-                let (mut stream, _) = ws.into_parts();
-                stream.shutdown().await.unwrap();
-                stream.read_to_end(&mut Vec::new()).await.unwrap();
-            });
+    let (code, out, errors) = client_against(|stream| {
+        serve(stream, async |mut ws| {
+            ws.send("\x1b[2J\nclosed: 1000 (clean)").await.unwrap();
+            // FIN, and what the client says is read, or it would become a reset.
+            let (mut stream, _) = ws.into_parts();
+            stream.shutdown().await.unwrap();
+            stream.read_to_end(&mut Vec::new()).await.unwrap();
         });
-        assert_eq!(code, 1);
-        assert_eq!(out, [r"\u{1b}[2J\nclosed: 1000 (clean)"]);
-        assert_eq!(errors, ["error: stream ended without a closing handshake"]);
+    });
+    assert_eq!(code, 1);
+    assert_eq!(out, [r"\u{1b}[2J\nclosed: 1000 (clean)"]);
+    assert_eq!(errors, ["error: stream ended without a closing handshake"]);
 
-        let (code, out, errors) = client_against(adapter, |stream| {
-            serve(stream, async |mut ws| {
-                let frame = CloseFrame::with_reason(CloseCode::GOING_AWAY, "so\nlong");
-                ws.close(frame).await.unwrap();
-            });
+    let (code, out, errors) = client_against(|stream| {
+        serve(stream, async |mut ws| {
+            let frame = CloseFrame::with_reason(CloseCode::GOING_AWAY, "so\nlong");
+            ws.close(frame).await.unwrap();
         });
-        assert_eq!((code, out, errors), (0, vec![r"closed: 1001 so\nlong (clean)".into()], vec![]));
-    }
+    });
+    assert_eq!((code, out, errors), (0, vec![r"closed: 1001 so\nlong (clean)".into()], vec![]));
 }
 
 /// The server's end of one connection.
@@ -532,15 +520,14 @@ mod over_tls {
         let files = files("speak");
         for adapter in ADAPTERS {
             let (server, url) = server(adapter, &files);
-            for adapter in ADAPTERS {
-                for url in [url.clone(), url.replace("127.0.0.1", "localhost")] {
-                    let args = [&url, "--adapter", adapter, "--ca", &files.ca];
-                    let (code, out, errors) = client(&args, b"sch\xc3\xb6n\n/binary c0ffee\n");
-                    assert_eq!((code, errors), (0, vec![]));
-                    let want = ["sch\u{f6}n", "binary: c0ffee", "closed: 1000 (clean)"];
-                    assert_eq!(out, want);
-                }
+            for url in [url.clone(), url.replace("127.0.0.1", "localhost")] {
+                let args = [&url, "--ca", &files.ca];
+                let (code, out, errors) = client(&args, b"sch\xc3\xb6n\n/binary c0ffee\n");
+                assert_eq!((code, errors), (0, vec![]));
+                let want = ["sch\u{f6}n", "binary: c0ffee", "closed: 1000 (clean)"];
+                assert_eq!(out, want);
             }
+
             server.signal("-TERM");
             assert_eq!(server.finish(), (0, vec![], vec![]));
         }
@@ -549,14 +536,12 @@ mod over_tls {
     #[test]
     fn the_client_tells_what_tls_agreed_on_if_asked() {
         let files = files("verbose");
-        for adapter in ADAPTERS {
-            let (_server, url) = server(adapter, &files);
-            let args = [&url, "--adapter", adapter, "--ca", &files.ca, "--verbose"];
-            let (code, _, told) = client(&args, b"");
-            assert_eq!(code, 0);
-            let tls = told[2].strip_prefix("* TLS: ").expect(&told[2]);
-            assert!(tls.contains(" ms, TLSv1_3 TLS13_"), "{told:?}");
-        }
+        let (_server, url) = server("tokio", &files);
+        let args = [&url, "--ca", &files.ca, "--verbose"];
+        let (code, _, told) = client(&args, b"");
+        assert_eq!(code, 0);
+        let tls = told[2].strip_prefix("* TLS: ").expect(&told[2]);
+        assert!(tls.contains(" ms, TLSv1_3 TLS13_"), "{told:?}");
     }
 
     /// The roots of the system, where they come from a file.
@@ -565,30 +550,28 @@ mod over_tls {
     fn the_client_trusts_whom_the_system_trusts() {
         let files = files("system");
         let (_server, url) = server("tokio", &files);
-        for adapter in ADAPTERS {
-            let args = [&*url, "--adapter", adapter];
-            let trusting = [("SSL_CERT_FILE", &*files.ca)];
-            let mut program = Program::start_in("client", &args, &trusting);
-            program.write(b"hi\n");
-            let (code, out, errors) = program.finish();
-            assert_eq!((code, errors), (0, vec![]));
-            assert_eq!(out, ["hi", "closed: 1000 (clean)"]);
+        let args = [&*url];
+        let trusting = [("SSL_CERT_FILE", &*files.ca)];
+        let mut program = Program::start_in("client", &args, &trusting);
+        program.write(b"hi\n");
+        let (code, out, errors) = program.finish();
+        assert_eq!((code, errors), (0, vec![]));
+        assert_eq!(out, ["hi", "closed: 1000 (clean)"]);
 
-            let other = file("system", "other.pem", &Authority::new().pem());
-            let doubting = [("SSL_CERT_FILE", &*other)];
-            let (code, out, errors) = Program::start_in("client", &args, &doubting).finish();
-            let at = url.strip_prefix("wss://").unwrap();
-            let says = "certificate is self-signed, or of an authority that is not trusted here";
-            assert_eq!((code, out), (1, vec![]));
-            assert_eq!(errors, [format!("error: {at}: {says}")]);
+        let other = file("system", "other.pem", &Authority::new().pem());
+        let doubting = [("SSL_CERT_FILE", &*other)];
+        let (code, out, errors) = Program::start_in("client", &args, &doubting).finish();
+        let at = url.strip_prefix("wss://").unwrap();
+        let says = "certificate is self-signed, or of an authority that is not trusted here";
+        assert_eq!((code, out), (1, vec![]));
+        assert_eq!(errors, [format!("error: {at}: {says}")]);
 
-            // A system without any.
-            let empty = file("system", "empty.pem", "");
-            let none = [("SSL_CERT_FILE", &*empty), ("SSL_CERT_DIR", "/nonexistent")];
-            let (code, _, errors) = Program::start_in("client", &args, &none).finish();
-            assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
-            assert!(errors[0].contains("No CA certificates"), "{errors:?}");
-        }
+        // A system without any.
+        let empty = file("system", "empty.pem", "");
+        let none = [("SSL_CERT_FILE", &*empty), ("SSL_CERT_DIR", "/nonexistent")];
+        let (code, _, errors) = Program::start_in("client", &args, &none).finish();
+        assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
+        assert!(errors[0].contains("No CA certificates"), "{errors:?}");
     }
 
     #[test]
@@ -601,13 +584,11 @@ mod over_tls {
             key: file("insecure", "key.pem", &stranger.key.serialize_pem()),
         };
         let (_server, url) = server("blocking", &files);
-        for adapter in ADAPTERS {
-            let args = [&url, "--adapter", adapter, "--insecure"];
-            let (code, out, errors) = client(&args, b"hi\n");
-            assert_eq!((code, out), (0, vec!["hi".into(), "closed: 1000 (clean)".into()]));
-            assert_eq!(errors.len(), 1, "{errors:?}");
-            assert!(errors[0].starts_with("warning: --insecure: whoever answers"), "{errors:?}");
-        }
+        let args = [&url, "--insecure"];
+        let (code, out, errors) = client(&args, b"hi\n");
+        assert_eq!((code, out), (0, vec!["hi".into(), "closed: 1000 (clean)".into()]));
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].starts_with("warning: --insecure: whoever answers"), "{errors:?}");
     }
 
     #[test]
@@ -708,21 +689,19 @@ mod over_tls {
             (authority.issue(&["elsewhere.example"]), "certificate is for another host"),
             (self_signed(&["127.0.0.1"], |_| {}), "certificate is self-signed"),
         ] {
-            for adapter in ADAPTERS {
-                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-                let address = listener.local_addr().unwrap();
-                let config = identity.server();
-                let server = thread::spawn(move || {
-                    let mut raw = Raw::server(listener.accept().unwrap().0, config);
-                    raw.handshake().unwrap_err();
-                });
-                let args = [&*format!("wss://{address}"), "--adapter", adapter, "--ca", &ca];
-                let (code, _, errors) = client(&args, b"");
-                assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
-                let begins = format!("error: {address}: {says}");
-                assert!(errors[0].starts_with(&begins), "{errors:?}");
-                server.join().unwrap();
-            }
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let config = identity.server();
+            let server = thread::spawn(move || {
+                let mut raw = Raw::server(listener.accept().unwrap().0, config);
+                raw.handshake().unwrap_err();
+            });
+            let args = [&*format!("wss://{address}"), "--ca", &ca];
+            let (code, _, errors) = client(&args, b"");
+            assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
+            let begins = format!("error: {address}: {says}");
+            assert!(errors[0].starts_with(&begins), "{errors:?}");
+            server.join().unwrap();
         }
     }
 }
