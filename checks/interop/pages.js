@@ -83,9 +83,9 @@ async function checkSlowly(browser) {
   });
 }
 
-async function checkFeed(browser, adapter) {
-  const who = `market_feed, ${adapter}: `;
-  let server = await serve(marketFeed, "127.0.0.1:0", "--rate", "1000", "--adapter", adapter);
+async function checkFeed(browser) {
+  const who = "market_feed: ";
+  let server = await serve(marketFeed, "127.0.0.1:0", "--rate", "1000");
   const { page, complaints, close } = await open(browser, server.address, DESK);
   await check(who + "ticks arrive, none is missing, the books are the server's", async () => {
     await page.waitForFunction(() => ticks > 2000 && checked > 0 && books.size === 8);
@@ -104,7 +104,7 @@ async function checkFeed(browser, adapter) {
   await check(who + "it connects again to a server that was restarted", async () => {
     await server.stop("SIGKILL");
     await page.waitForFunction(() => /again in/.test(document.querySelector("#state").textContent));
-    server = await serve(marketFeed, server.address, "--rate", "1000", "--adapter", adapter);
+    server = await serve(marketFeed, server.address, "--rate", "1000");
     const before = await page.evaluate(() => ticks);
     await page.waitForFunction((before) => ticks > before + 500 && document.querySelector("#state").textContent === "live", before);
     same("gaps and mismatches", await page.evaluate(() => [gaps, mismatches]), [0, 0]);
@@ -130,7 +130,7 @@ async function checkFeed(browser, adapter) {
   await check(who + "a goodbye is understood", async () => {
     await server.stop("SIGINT");
     await page.waitForFunction(() => /^(server stops|connection lost), again in/.test(document.querySelector("#state").textContent));
-    server = await serve(marketFeed, server.address, "--rate", "1000", "--adapter", adapter);
+    server = await serve(marketFeed, server.address, "--rate", "1000");
     await page.waitForFunction(() => document.querySelector("#state").textContent === "live");
   });
   await check(who + "light and dark", () => schemes(page, "#price canvas"));
@@ -475,7 +475,7 @@ async function takePictures(browser) {
     if (pictures) return await takePictures(browser);
     await checkClocks();
     await checkSlowly(browser);
-    for (const adapter of ["tokio", "blocking"]) await checkFeed(browser, adapter);
+    await checkFeed(browser);
     await checkGame(browser);
     await checkTokens(browser);
     await checkChat(browser);

@@ -7,12 +7,12 @@ use crate::{
     BoxError,
     carrier::Carrier,
     feed::{Feed, Outlet},
-    over_blocking, over_tokio, runtime,
+    over_tokio, runtime,
     subscriber::{Foreign, Stats, Subscriber, Tally},
     wire::{self, TICK_LEN},
 };
 use std::{
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind},
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
@@ -25,13 +25,10 @@ use tokio::{
 
 type Tick = [u8; TICK_LEN];
 
-/// Bare TCP, with tasks.
-pub(crate) enum Tasks {}
+/// Bare TCP.
+pub(crate) enum Bare {}
 
-/// Bare TCP, with threads.
-pub(crate) enum Threads {}
-
-impl Carrier for Tasks {
+impl Carrier for Bare {
     type Tick = Tick;
 
     fn target(address: SocketAddr) -> String {
@@ -50,27 +47,6 @@ impl Carrier for Tasks {
     ) -> Result<Stats, BoxError> {
         let address = address.parse()?;
         runtime()?.block_on(over_tokio::all(clients, || follow(address, tally.clone())))
-    }
-}
-
-impl Carrier for Threads {
-    type Tick = Tick;
-
-    fn target(address: SocketAddr) -> String {
-        address.to_string()
-    }
-
-    fn serve(listener: TcpListener, feed: Feed<Tick>) -> Result<(), BoxError> {
-        over_blocking::serve(listener, feed, blocking_session)
-    }
-
-    fn subscribe(
-        address: &str,
-        clients: usize,
-        _: Option<Duration>,
-        tally: Arc<Tally>,
-    ) -> Result<Stats, BoxError> {
-        over_blocking::all(clients, &tally, || blocking_follow(address, &tally))
     }
 }
 
@@ -127,39 +103,6 @@ async fn follow(address: SocketAddr, tally: Arc<Tally>) -> Result<Stats, BoxErro
     let mut buffer = Buffer::default();
     loop {
         match stream.read(buffer.spare()).await? {
-            0 if buffer.is_empty() => return Ok(subscriber.into_stats()),
-            0 => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
-            n => buffer.take(n, &mut subscriber)?,
-        }
-    }
-}
-
-fn blocking_session(
-    mut stream: std::net::TcpStream,
-    mut outlet: Outlet<Tick>,
-) -> Result<(), BoxError> {
-    stream.set_nonblocking(false)?;
-    stream.set_nodelay(true)?;
-    stream.write_all(&outlet.join())?;
-    while let Some(batch) = outlet.blocking_batch() {
-        let due = outlet.due(&batch, outlet.lag(&batch));
-        if let Some(snapshot) = due.snapshot {
-            stream.write_all(&snapshot)?;
-        }
-        stream.write_all(due.ticks.as_flattened())?;
-        outlet.sent(due.ticks.len());
-    }
-    stream.write_all(&outlet.catch_up().unwrap_or_default())?;
-    Ok(())
-}
-
-fn blocking_follow(address: &str, tally: &Tally) -> Result<Stats, BoxError> {
-    let mut subscriber = Subscriber::new(tally)?;
-    let mut stream = std::net::TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    let mut buffer = Buffer::default();
-    loop {
-        match stream.read(buffer.spare())? {
             0 if buffer.is_empty() => return Ok(subscriber.into_stats()),
             0 => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
             n => buffer.take(n, &mut subscriber)?,

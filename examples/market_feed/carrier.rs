@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-/// A way to carry the feed: WebSocket or bare TCP, tasks or threads. Each call has its own thread.
+/// A way to carry the feed: WebSocket or bare TCP. Each call has its own thread.
 pub(crate) trait Carrier {
     /// A tick, encoded once for all.
     type Tick: Encoded;

@@ -274,24 +274,6 @@ impl<T> Outlet<T> {
         }
     }
 
-    /// [`batch`](Self::batch), for a thread.
-    pub(crate) fn blocking_batch(&mut self) -> Option<Arc<Batch<T>>> {
-        loop {
-            match self.batches.blocking_recv() {
-                Ok(batch) => return Some(batch),
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return None,
-            }
-        }
-    }
-
-    /// How many bytes of ticks were published since `batch`.
-    pub(crate) fn lag(&self, batch: &Batch<T>) -> usize {
-        let newest = self.market.state().sequence;
-        let end = batch.first + batch.ticks.len() as u64;
-        usize::try_from(newest + 1 - end).unwrap_or(usize::MAX).saturating_mul(TICK_LEN)
-    }
-
     /// What of `batch` is due, when `backlog` bytes of what was sent before are not written yet.
     /// Whoever sends it says so with [`sent`](Self::sent).
     pub(crate) fn due<'b>(&mut self, batch: &'b Batch<T>, backlog: usize) -> Due<'b, T> {

@@ -14,7 +14,6 @@
 //! | file            | what is there                                                            |
 //! |-----------------|--------------------------------------------------------------------------|
 //! | `over_tokio`    | the server's and the subscribers' use of `tickwire::tokio`               |
-//! | `over_blocking` | the same with threads, on `tickwire::blocking`                           |
 //! | `feed`          | encoded once for all; conflation: newest state, not an ever longer queue |
 //! | `wire`          | the binary layout of ticks and snapshots, with its offsets               |
 //! | `subscriber`    | what a careful subscriber checks                                         |
@@ -26,14 +25,12 @@
 //! bursts; each burst is one write for each subscriber. Latency is from a tick's encoding to when a
 //! subscriber has decoded it and brought its book up to date, so it includes the wait behind the
 //! other subscribers' writes: the last of 50 is written to last. CPU time is that of both ends, for
-//! each tick received, once there are enough of them. Server and subscribers have a thread each
-//! (with `--adapter blocking`, many). `--seconds` is divided in two, half for each run. Nothing is
-//! left out as warm-up.
+//! each tick received, once there are enough of them. Server and subscribers have a thread each.
+//! `--seconds` is divided in two, half for each run. Nothing is left out as warm-up.
 mod bare_tcp;
 mod carrier;
 mod feed;
 mod options;
-mod over_blocking;
 mod over_tokio;
 mod report;
 mod subscriber;
@@ -43,7 +40,7 @@ use carrier::Carrier;
 use feed::{Encoded, Feed, Market, SEND_BUFFER};
 use lines::{Exchange, Pace, Plan};
 use market_feed::{BoxError, book, clock, lines, page, source, tls, wire}; // `feed_handler` uses them too
-use options::{Adapter, Lines, Mode, Options};
+use options::{Lines, Mode, Options};
 use report::{Outcome, Progress, Report, grouped};
 use source::{Ticks, Timed, Walk};
 use std::{
@@ -111,17 +108,9 @@ fn run(options: &Options) -> Result<bool, BoxError> {
     let clients = options.clients.unwrap_or(CLIENTS);
     let ticks = Recipe::new(options)?;
     let length = options.seconds.unwrap_or(SECONDS) / 2;
-    let (ws, bare) = match options.adapter {
-        Adapter::Tokio => (
-            measure::<over_tokio::Ws>("WebSocket", clients, ticks.make(), length)?,
-            measure::<bare_tcp::Tasks>("bare TCP", clients, ticks.make(), length)?,
-        ),
-        Adapter::Blocking => (
-            measure::<over_blocking::Ws>("WebSocket", clients, ticks.make(), length)?,
-            measure::<bare_tcp::Threads>("bare TCP", clients, ticks.make(), length)?,
-        ),
-    };
-    report(options, &Report { adapter: options.adapter, clients, ws, bare: Some(bare) })
+    let ws = measure::<over_tokio::Ws>("WebSocket", clients, ticks.make(), length)?;
+    let bare = measure::<bare_tcp::Bare>("bare TCP", clients, ticks.make(), length)?;
+    report(options, &Report { clients, ws, bare: Some(bare) })
 }
 
 /// One run: the server on a thread, the subscribers on another, the progress display on this one.
@@ -139,8 +128,7 @@ fn measure<C: Carrier>(
     let stats = thread::scope(|scope| {
         let server = scope.spawn(|| C::serve(listener, feed));
         let subscribers = scope.spawn(|| C::subscribe(&target, clients, None, tally.clone()));
-        let ended =
-            || server.is_finished() || subscribers.is_finished() || tally.failed().is_some();
+        let ended = || server.is_finished() || subscribers.is_finished();
         while !ended() && tally.joined() < clients as u64 {
             sleep(Duration::from_millis(1));
         }
@@ -150,15 +138,11 @@ fn measure<C: Carrier>(
             progress.show();
             sleep(Duration::from_millis(20));
         }
-        if tally.failed().is_some() {
-            market.stop();
-        }
         let stats = join(subscribers);
         market.stop(); // should nobody have listened to its end
         join(server).and(stats)
     });
     let stats = stats.map_err(|error| {
-        let error = tally.failed().map_or_else(|| error.to_string(), str::to_owned);
         let trouble = market.trouble().map(|trouble| format!(" (server: {trouble})"));
         format!("{name}: {error}{}", trouble.unwrap_or_default())
     })?;
@@ -177,10 +161,7 @@ fn listen(options: &Options, address: SocketAddr) -> Result<bool, BoxError> {
     say(&format!("listening on ws://{at}\nopen http://{at} in a browser to watch\n"))?;
     market.go();
     let feed = Feed::new(ticks, options.seconds, market.clone());
-    match options.adapter {
-        Adapter::Tokio => over_tokio::Ws::serve(listener, feed)?,
-        Adapter::Blocking => over_blocking::Ws::serve(listener, feed)?,
-    }
+    over_tokio::Ws::serve(listener, feed)?;
     let (clients, sent) = (market.clients(), market.due());
     say(&if options.json {
         format!("{{\"clients\":{clients},\"sent\":{sent}}}\n")
@@ -242,13 +223,9 @@ const NO_TICKS: &str = "no ticks received";
 fn connect(options: &Options, url: &str) -> Result<bool, BoxError> {
     let clients = options.clients.unwrap_or(1);
     let tally = Arc::<Tally>::default();
-    let subscribe = match options.adapter {
-        Adapter::Tokio => over_tokio::Ws::subscribe,
-        Adapter::Blocking => over_blocking::Ws::subscribe,
-    };
     let subscribers = {
         let (url, limit, tally) = (url.to_owned(), options.seconds, tally.clone());
-        thread::spawn(move || subscribe(&url, clients, limit, tally))
+        thread::spawn(move || over_tokio::Ws::subscribe(&url, clients, limit, tally))
     };
     let began = Instant::now();
     let mut progress = Progress::new("WebSocket", &tally);
@@ -267,7 +244,7 @@ fn connect(options: &Options, url: &str) -> Result<bool, BoxError> {
     }
     let bytes_per_tick = Prepared::encode(&[0; TICK_LEN]).wire_len();
     let ws = Outcome { sent: stats.due, stats, bytes_per_tick, cpu: None };
-    report(options, &Report { adapter: options.adapter, clients, ws, bare: None })
+    report(options, &Report { clients, ws, bare: None })
 }
 
 /// Writes a file for `--replay`.

@@ -2,7 +2,6 @@
 use crate::lines::Pace;
 use arguments::{Arguments, refuse};
 use std::{
-    fmt,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -31,7 +30,6 @@ How:
   --clients N         subscribers (else 50; 1 with --connect)
   --rate N            ticks a second, each of which goes to every subscriber (else 10000)
   --seconds S         how long in all (else 5): one half over WebSocket, the other over TCP
-  --adapter NAME      tokio or blocking [tokio]: threads instead of tasks
   --replay FILE.csv   ticks from a file with the columns time, instrument, side, price,
                       size, at the times in it, or at --rate; over and over if short
   --json              the result as one JSON object, on the last line
@@ -63,12 +61,6 @@ What the result says:
                       TCP column, which includes the same
 ";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Adapter {
-    Tokio,
-    Blocking,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Run,
@@ -97,7 +89,6 @@ pub(crate) struct Options {
     pub(crate) clients: Option<usize>,
     pub(crate) rate: Option<u32>,
     pub(crate) seconds: Option<Duration>,
-    pub(crate) adapter: Adapter,
     pub(crate) replay: Option<PathBuf>,
     pub(crate) json: bool,
     pub(crate) lines: Lines,
@@ -124,10 +115,6 @@ impl Options {
             clients: count("--clients", 10_000),
             rate: args.has("--rate").then(|| args.number("--rate", 1..=1_000_000)),
             seconds: seconds("--seconds"),
-            adapter: args.one_of(
-                "--adapter",
-                &[Adapter::Tokio, Adapter::Blocking].map(|it| (it.name(), it)),
-            ),
             replay: args.optional("--replay").map(Into::into),
             json: args.has("--json"),
             lines: Lines {
@@ -176,20 +163,5 @@ impl Options {
             return Err("--replay: goes with --listen, or on its own");
         }
         Ok(self)
-    }
-}
-
-impl Adapter {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Tokio => "tokio",
-            Self::Blocking => "blocking",
-        }
-    }
-}
-
-impl fmt::Display for Adapter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }

@@ -1,8 +1,5 @@
 //! What is shown: progress while a run lasts, the result as a table or as JSON.
-use crate::{
-    options::Adapter,
-    subscriber::{Stats, Tally},
-};
+use crate::subscriber::{Stats, Tally};
 use std::{
     io::{self, IsTerminal, Write},
     time::{Duration, Instant},
@@ -23,7 +20,6 @@ pub(crate) struct Outcome {
 /// The result: the feed over WebSocket, and, when both ends were ours, over bare TCP.
 #[derive(Debug)]
 pub(crate) struct Report {
-    pub(crate) adapter: Adapter,
     pub(crate) clients: usize,
     pub(crate) ws: Outcome,
     pub(crate) bare: Option<Outcome>,
@@ -56,10 +52,9 @@ impl Report {
         let Outcome { sent, stats, .. } = &self.ws;
         let bare = self.bare.as_ref().map_or("null".into(), |bare| latency_json(&bare.stats));
         format!(
-            "{{\"adapter\":\"{}\",\"clients\":{},\"sent\":{sent},\"received\":{},\"gaps\":{},\
+            "{{\"clients\":{},\"sent\":{sent},\"received\":{},\"gaps\":{},\
              \"conflated\":{},\"bad_checksums\":{},\"ticks_per_second\":{:.1},\
              \"latency_us\":{},\"bare_tcp_latency_us\":{bare}}}",
-            self.adapter,
             self.clients,
             stats.received,
             stats.gaps,

@@ -7,10 +7,7 @@ use crate::{
 use hdrhistogram::Histogram;
 use std::{
     fmt::{self, Display},
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -19,7 +16,6 @@ use std::{
 pub(crate) struct Tally {
     joined: AtomicU64,
     received: AtomicU64,
-    failed: OnceLock<String>,
 }
 
 impl Tally {
@@ -29,16 +25,6 @@ impl Tally {
 
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Relaxed)
-    }
-
-    /// Says that one of them gave up, so that nobody waits for it.
-    pub(crate) fn fail(&self, why: impl Display) {
-        self.failed.get_or_init(|| why.to_string());
-    }
-
-    /// Why the first one did that gave up.
-    pub(crate) fn failed(&self) -> Option<&str> {
-        self.failed.get().map(String::as_str)
     }
 }
 

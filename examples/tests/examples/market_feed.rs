@@ -1,45 +1,25 @@
 //! The example `market_feed`, as its users run it.
 #![cfg(feature = "tokio")]
+use crate::support_program::{PATIENCE, Program};
 use std::{
     error::Error,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    sync::OnceLock,
+    path::Path,
     thread,
     time::Duration,
 };
 use tickwire::{CloseCode, Config, blocking, handshake::client::Request, tokio::client};
 use tokio::{net::TcpSocket, time::sleep};
 
-include!("../../../tests/support/patience.rs");
-
 type TestResult = Result<(), Box<dyn Error>>;
 
-/// The example, which `cargo test` builds; `cargo test --test ..` does not, so it is built here.
-fn market_feed() -> Command {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    Command::new(PATH.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let profile = test.parent().and_then(Path::parent).unwrap();
-        let name = format!("market_feed{}", std::env::consts::EXE_SUFFIX);
-        let path = profile.join("examples").join(name);
-        if !path.exists() {
-            let mut cargo = Command::new(env!("CARGO"));
-            cargo.args(["build", "--example", "market_feed", "--target-dir"]);
-            cargo.arg(profile.parent().unwrap());
-            if !cfg!(debug_assertions) {
-                cargo.arg("--release");
-            }
-            assert!(cargo.status().unwrap().success());
-        }
-        path
-    }))
-}
-
-fn run(args: &str) -> Output {
-    market_feed().args(args.split_whitespace()).output().unwrap()
+/// The exit code, and what was printed on standard output and standard error.
+fn run(args: &str) -> (i32, String, String) {
+    let args: Vec<_> = args.split_whitespace().collect();
+    let (code, out, errors) = Program::start("market_feed", &args).finish();
+    let text = |lines: Vec<String>| lines.iter().map(|line| format!("{line}\n")).collect();
+    (code, text(out), text(errors))
 }
 
 /// A number from the JSON object, which is flat but for the latencies.
@@ -54,10 +34,8 @@ fn number(json: &str, path: &str) -> f64 {
 }
 
 fn check_run(args: &str, clients: f64) {
-    let output = run(args);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
-    let stdout = String::from_utf8(output.stdout).unwrap();
+    let (code, stdout, stderr) = run(args);
+    assert_eq!(code, 0, "{stderr}");
     let json = stdout.lines().last().unwrap();
     assert!(json.starts_with('{') && json.ends_with('}'), "{json}");
     assert_eq!(number(json, "clients"), clients);
@@ -78,11 +56,6 @@ fn every_tick_arrives_or_is_accounted_for() {
 }
 
 #[test]
-fn every_tick_arrives_with_threads_too() {
-    check_run("--seconds 1 --clients 5 --json --adapter blocking", 5.0);
-}
-
-#[test]
 fn a_recording_is_replayed() {
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/data/ticks.csv");
     check_run(&format!("--seconds 1 --clients 3 --json --replay {sample}"), 3.0);
@@ -90,9 +63,8 @@ fn a_recording_is_replayed() {
 
 #[test]
 fn a_table_for_people() {
-    let output = run("--seconds 0.2 --clients 2 --rate 1000");
-    let table = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success());
+    let (code, table, _) = run("--seconds 0.2 --clients 2 --rate 1000");
+    assert_eq!(code, 0);
     for row in ["WebSocket", "bare TCP", "ticks sent", "gaps", "latency p50", "p99.9"] {
         assert!(table.contains(row), "no {row} in\n{table}");
     }
@@ -113,9 +85,9 @@ fn check_cpu(table: &str) {
 
 #[test]
 fn enough_ticks_say_what_one_costs() {
-    let output = run("--seconds 1 --clients 5 --rate 50000");
-    assert!(output.status.success());
-    check_cpu(&String::from_utf8(output.stdout).unwrap());
+    let (code, table, _) = run("--seconds 1 --clients 5 --rate 50000");
+    assert_eq!(code, 0);
+    check_cpu(&table);
 }
 
 #[test]
@@ -123,7 +95,7 @@ fn a_server_that_is_no_feed_is_one_line() -> TestResult {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("ws://{}", listener.local_addr()?);
     let server = thread::spawn(move || {
-        for hangs_up in [false, true, false, true] {
+        for hangs_up in [false, true] {
             let stream = listener.accept().unwrap().0;
             let mut ws = blocking::accept(stream, &Config::default()).unwrap();
             if hangs_up {
@@ -133,12 +105,9 @@ fn a_server_that_is_no_feed_is_one_line() -> TestResult {
             }
         }
     });
-    for adapter in ["tokio", "blocking"] {
-        for limit in ["--seconds 0.2", ""] {
-            let output = run(&format!("--connect {url} --adapter {adapter} --json {limit}"));
-            assert_eq!(String::from_utf8(output.stderr)?, "error: no ticks received\n");
-            assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
-        }
+    for limit in ["--seconds 0.2", ""] {
+        let ended = run(&format!("--connect {url} --json {limit}"));
+        assert_eq!(ended, (1, String::new(), "error: no ticks received\n".into()));
     }
     server.join().map_err(|_| "the server has panicked")?;
     Ok(())
@@ -158,7 +127,6 @@ fn mistakes_are_one_line_each() {
         ("--clients 0", 2, "--clients"),
         ("--rate fast", 2, "--rate"),
         ("--seconds inf", 2, "--seconds"),
-        ("--adapter async", 2, "--adapter"),
         ("--listen here", 2, "--listen"),
         ("--connect http://127.0.0.1", 2, "--connect"),
         (&connect, 1, "--connect"),
@@ -166,45 +134,24 @@ fn mistakes_are_one_line_each() {
         ("--connect wss://127.0.0.1:1", 1, "wss:// needs TLS: add --features rustls"),
         (&format!("--replay {}", file.display()), 1, "line 3"),
     ] {
-        let output = run(args);
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{args}: {stderr}");
+        let (ended, _, stderr) = run(args);
+        assert_eq!(ended, code, "{args}: {stderr}");
         assert_eq!(stderr.lines().count(), 1, "{args}: {stderr}");
         assert!(stderr.starts_with("error: ") && stderr.contains(words), "{args}: {stderr}");
     }
-    let help = run("--help");
-    assert!(help.status.success());
-    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, help, _) = run("--help");
     for explained in ["\n  conflated ", "\n  latency "] {
         assert!(help.contains(explained), "no {explained:?} in\n{help}");
     }
 }
 
-/// A server of its own process.
-struct Server {
-    child: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(args: &str) -> Result<Self, Box<dyn Error>> {
-        let mut child = market_feed()
-            .args(["--listen", "127.0.0.1:0"])
-            .args(args.split_whitespace())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().ok_or("no stdout")?).read_line(&mut line)?;
-        let url = line.trim_end().strip_prefix("listening on ").ok_or("no address")?;
-        Ok(Self { url: url.to_owned(), child })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A server, and its URL.
+fn server(args: &str) -> (Program, String) {
+    let args = ["--listen", "127.0.0.1:0"].into_iter().chain(args.split_whitespace());
+    let program = Program::start("market_feed", &args.collect::<Vec<_>>());
+    let line = program.line();
+    let url = line.strip_prefix("listening on ").expect(&line).to_owned();
+    (program, url)
 }
 
 /// What one subscriber was told, read by the offsets documented in the example's `wire`.
@@ -259,18 +206,9 @@ async fn subscribe(
 
 #[tokio::test]
 async fn a_slow_subscriber_gets_the_newest_state_and_disturbs_nobody() -> TestResult {
-    check_slow("").await
-}
-
-#[tokio::test]
-async fn nor_does_it_where_writing_blocks() -> TestResult {
-    check_slow("--adapter blocking").await
-}
-
-/// Runs longer and longer, until a busy machine has done in it what shows the difference.
-async fn check_slow(args: &str) -> TestResult {
+    // Longer and longer, until a busy machine has done in it what shows the difference.
     let mut seconds = 3;
-    while !shows_slow(seconds, args).await? {
+    while !shows_slow(seconds).await? {
         seconds *= 2;
         assert!(seconds < PATIENCE.as_secs() / 4, "{seconds} s would not be enough");
     }
@@ -278,11 +216,11 @@ async fn check_slow(args: &str) -> TestResult {
 }
 
 /// Whether the quick subscriber had ticks enough, and the slow one was spared some.
-async fn shows_slow(seconds: u64, args: &str) -> Result<bool, Box<dyn Error>> {
-    let mut server = Server::start(&format!("--rate 50000 --seconds {seconds} {args}"))?;
+async fn shows_slow(seconds: u64) -> Result<bool, Box<dyn Error>> {
+    let (server, url) = server(&format!("--rate 50000 --seconds {seconds}"));
     let rude = async {
         // Leaves without a word, in the middle of the feed.
-        let subscribed = subscribe(&server.url, async {}, |_| ());
+        let subscribed = subscribe(&url, async {}, |_| ());
         tokio::time::timeout(Duration::from_millis(300), subscribed).await.is_err()
     };
     // The slow one reads nothing before the quick one has had these ticks, and its buffers are full.
@@ -293,8 +231,8 @@ async fn shows_slow(seconds: u64, args: &str) -> Result<bool, Box<dyn Error>> {
         let _ = wait.clone().wait_for(|&ticks| ticks >= TICKS).await;
     };
     let (slow, quick, rude) = tokio::join!(
-        subscribe(&server.url, dawdle, |_| ()),
-        subscribe(&server.url, async {}, move |ticks| {
+        subscribe(&url, dawdle, |_| ()),
+        subscribe(&url, async {}, move |ticks| {
             let _ = quick_had.send(ticks);
         }),
         rude,
@@ -306,52 +244,37 @@ async fn shows_slow(seconds: u64, args: &str) -> Result<bool, Box<dyn Error>> {
     assert_eq!(slow.gaps, 0);
     assert_eq!((quick.gaps, quick.sequence), (0, slow.sequence), "both see the end");
     assert_eq!((slow.close, quick.close), (Some(1000), Some(1000)));
-    assert!(server.child.wait()?.success());
+    assert_eq!(server.finish().0, 0);
     Ok(quick.ticks >= TICKS && slow.skipped > 0)
 }
 
 #[cfg(unix)]
 #[tokio::test]
 async fn interrupted_it_says_that_it_goes_away() -> TestResult {
-    check_interrupted("").await?;
-    check_interrupted("--adapter blocking").await
-}
-
-#[cfg(unix)]
-async fn check_interrupted(args: &str) -> TestResult {
-    let mut server = Server::start(args)?;
-    let mut killed = None;
+    let (server, url) = server("");
     let interrupt = |ticks| {
         if ticks == 1 {
-            let process = server.child.id().to_string();
-            killed = Some(Command::new("kill").args(["-INT", &process]).status());
+            server.signal("-INT");
         }
     };
-    let seen = subscribe(&server.url, async {}, interrupt).await?;
-    assert!(killed.ok_or("no tick")??.success());
+    let seen = subscribe(&url, async {}, interrupt).await?;
     assert!(seen.ticks > 0);
     assert_eq!((seen.gaps, seen.close), (0, Some(CloseCode::GOING_AWAY.get())));
-    assert!(server.child.wait()?.success());
-    let mut rest = String::new();
-    server.child.stdout.take().ok_or("no stdout")?.read_to_string(&mut rest)?;
-    assert!(rest.contains("served 1 subscribers"), "{rest}");
+    let (code, rest, _) = server.finish();
+    assert!(code == 0 && rest.join("\n").contains("served 1 subscribers"), "{rest:?}");
     Ok(())
 }
 
 #[test]
 fn one_process_serves_another_subscribes() -> TestResult {
-    for (serve, subscribe) in [("tokio", "blocking"), ("blocking", "tokio")] {
-        let server = Server::start(&format!("--rate 2000 --adapter {serve}"))?;
-        let args = format!("--clients 4 --seconds 0.5 --json --adapter {subscribe}");
-        let output = run(&format!("--connect {} {args}", server.url));
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let json = String::from_utf8(output.stdout)?;
-        assert_eq!(number(&json, "clients"), 4.0);
-        assert_eq!(number(&json, "gaps"), 0.0);
-        assert!(number(&json, "received") > 0.0);
-        assert_eq!(number(&json, "sent"), number(&json, "received") + number(&json, "conflated"));
-        assert!(json.contains("\"bare_tcp_latency_us\":null"));
-    }
+    let (_server, url) = server("--rate 2000");
+    let (code, json, errors) = run(&format!("--connect {url} --clients 4 --seconds 0.5 --json"));
+    assert_eq!(code, 0, "{errors}");
+    assert_eq!(number(&json, "clients"), 4.0);
+    assert_eq!(number(&json, "gaps"), 0.0);
+    assert!(number(&json, "received") > 0.0);
+    assert_eq!(number(&json, "sent"), number(&json, "received") + number(&json, "conflated"));
+    assert!(json.contains("\"bare_tcp_latency_us\":null"));
     Ok(())
 }
 
@@ -368,53 +291,43 @@ fn get(url: &str, request: &str) -> Result<String, Box<dyn Error>> {
 
 #[test]
 fn browsers_find_a_page() -> TestResult {
-    for adapter in ["tokio", "blocking"] {
-        let server = Server::start(&format!("--adapter {adapter}"))?;
-        let answer = get(&server.url, "GET /")?;
-        let (head, page) = answer.split_once("\r\n\r\n").ok_or("no head")?;
-        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        assert!(head.contains("Content-Type: text/html; charset=utf-8\r\n"), "{head}");
-        let nonce = head.split_once("script-src 'nonce-").ok_or("no policy")?.1;
-        let nonce = nonce.get(..32).ok_or("no nonce")?;
-        assert!(page.contains(&format!("<script nonce=\"{nonce}\">")), "{head}");
-        assert!(!page.contains("{{"), "what was to be filled in is");
-        assert!(!page.contains("<script src") && !page.contains("http://127"), "one file");
-        assert!(!get(&server.url, "GET /")?.contains(nonce), "a nonce is good once");
-        assert_eq!(
-            get(&server.url, "HEAD /")?.split_once("\r\n\r\n").map(|(_, body)| body),
-            Some("")
-        );
-        for (request, status) in [("GET /favicon.ico", "404"), ("DELETE /", "405")] {
-            let answer = get(&server.url, request)?;
-            assert_eq!(answer.split(' ').nth(1), Some(status), "{request}: {answer}");
-        }
+    let (_server, url) = server("");
+    let answer = get(&url, "GET /")?;
+    let (head, page) = answer.split_once("\r\n\r\n").ok_or("no head")?;
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.contains("Content-Type: text/html; charset=utf-8\r\n"), "{head}");
+    let nonce = head.split_once("script-src 'nonce-").ok_or("no policy")?.1;
+    let nonce = nonce.get(..32).ok_or("no nonce")?;
+    assert!(page.contains(&format!("<script nonce=\"{nonce}\">")), "{head}");
+    assert!(!page.contains("{{"), "what was to be filled in is");
+    assert!(!page.contains("<script src") && !page.contains("http://127"), "one file");
+    assert!(!get(&url, "GET /")?.contains(nonce), "a nonce is good once");
+    assert_eq!(get(&url, "HEAD /")?.split_once("\r\n\r\n").map(|(_, body)| body), Some(""));
+    for (request, status) in [("GET /favicon.ico", "404"), ("DELETE /", "405")] {
+        let answer = get(&url, request)?;
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{request}: {answer}");
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn an_echo_tells_the_servers_clock() -> TestResult {
-    for adapter in ["tokio", "blocking"] {
-        let server = Server::start(&format!("--rate 100 --adapter {adapter}"))?;
-        let mut ws = tickwire::tokio::connect(&server.url, &Config::default()).await?;
-        let asked = b"\x03\0\0\0\0\0\0\0mine....";
-        ws.send(b"nothing to it").await?; // is ignored
-        ws.send(asked).await?;
-        let mut newest = 0;
-        let answer = loop {
-            let message = ws.recv().await?.ok_or("closed")?.as_bytes().to_vec();
-            let time = |at: usize| message[at..at + 8].try_into().map(u64::from_le_bytes);
-            match message[0] {
-                3 => break (message[..16].to_vec(), message.len(), time(16)?, time(24)?),
-                _ => newest = time(16)?,
-            }
-        };
-        assert_eq!((&answer.0[..], answer.1), (&asked[..], 32));
-        assert!(
-            answer.2 <= answer.3 && newest <= answer.3,
-            "the clock that ticks are stamped with"
-        );
-        assert!(answer.3 - newest < 60_000_000_000);
-    }
+    let (_server, url) = server("--rate 100");
+    let mut ws = tickwire::tokio::connect(&url, &Config::default()).await?;
+    let asked = b"\x03\0\0\0\0\0\0\0mine....";
+    ws.send(b"nothing to it").await?; // is ignored
+    ws.send(asked).await?;
+    let mut newest = 0;
+    let answer = loop {
+        let message = ws.recv().await?.ok_or("closed")?.as_bytes().to_vec();
+        let time = |at: usize| message[at..at + 8].try_into().map(u64::from_le_bytes);
+        match message[0] {
+            3 => break (message[..16].to_vec(), message.len(), time(16)?, time(24)?),
+            _ => newest = time(16)?,
+        }
+    };
+    assert_eq!((&answer.0[..], answer.1), (&asked[..], 32));
+    assert!(answer.2 <= answer.3 && newest <= answer.3, "the clock that ticks are stamped with");
+    assert!(answer.3 - newest < 60_000_000_000);
     Ok(())
 }

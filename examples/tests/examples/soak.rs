@@ -9,25 +9,13 @@ mod verdict;
 
 use self::mix::{Dice, Ending, Exchange, Mix};
 use self::verdict::{History, Run, Sample};
-use std::{
-    path::Path,
-    process::{Command, Output},
-};
+use crate::support_program::Program;
 
-fn soak(args: &str) -> Output {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let path = profile.join("examples").join(format!("soak{}", std::env::consts::EXE_SUFFIX));
-    if !path.exists() {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--example", "soak", "--features", "deflate", "--target-dir"]);
-        cargo.arg(profile.parent().unwrap());
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().unwrap().success());
-    }
-    Command::new(path).args(args.split_whitespace()).output().unwrap()
+/// The exit code, and what was printed on standard output and standard error.
+fn soak(args: &str) -> (i32, String, String) {
+    let args: Vec<_> = args.split_whitespace().collect();
+    let (code, out, errors) = Program::start("soak", &args).finish();
+    (code, out.join("\n"), errors.join("\n"))
 }
 
 /// Memory and the number of connections that a machine keeps up with are not for such a short run to
@@ -35,9 +23,8 @@ fn soak(args: &str) -> Output {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_short_run_has_no_error_and_leaks_no_descriptor() {
-    let output = soak("--connections 30 --churn 15 --seconds 4 --rate 5 --heartbeat 1 --report 1");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let errors = String::from_utf8(output.stderr).unwrap();
+    let (_, text, errors) =
+        soak("--connections 30 --churn 15 --seconds 4 --rate 5 --heartbeat 1 --report 1");
     assert!(
         text.contains("server: 0 errors") && text.contains("clients: 0 errors"),
         "{text}{errors}"
@@ -51,8 +38,8 @@ fn a_short_run_has_no_error_and_leaks_no_descriptor() {
 #[test]
 fn bad_options_are_refused() {
     for args in ["--connections 0", "--churn 0", "--mix small=0", "--ends never=1", "--seconds x"] {
-        let output = soak(args);
-        assert!(!output.status.success() && !output.stderr.is_empty(), "{args}");
+        let (code, _, errors) = soak(args);
+        assert!(code == 2 && !errors.is_empty(), "{args}");
     }
 }
 
