@@ -1,12 +1,14 @@
 """The example fan_out_bus over NATS JetStream, as its clients see it. Prints a line, ok or FAIL, for each check.
 
+    hub.py plain PROGRAM       Redis, then NATS, both without a log: three servers, and the broker is killed
     hub.py log PROGRAM         what a log is for: who comes back gets what is missing, in order and once
     hub.py clients PROGRAM     the three clients of the subprotocol, against each other
     hub.py secure PROGRAM      NATS and Redis over TLS, with a user and a password
     hub.py many PROGRAM [N]    N subscribers, 10,000 if not said; prints figures, too
 
-PROGRAM is fan_out_bus. Needs nats-server, in the PATH or as NATS_SERVER; for `log` and `clients`
-the package websockets; for `clients` node and chromium; for `secure` openssl and redis-server.
+PROGRAM is fan_out_bus. Needs nats-server, in the PATH or as NATS_SERVER; for `plain`, `log` and
+`clients` the package websockets; for `clients` node and chromium; for `secure` openssl; for
+`secure` and `plain` redis-server, in the PATH or as REDIS_SERVER.
 A server is killed, then the broker; what reads the broker had to answer is counted at the broker.
 """
 import os
@@ -16,9 +18,117 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 
-from hub_support import (CHANNEL, CLIENTS, Broker, Hub, Page, Process, Subscriber, check, failed, forgetful, free_port,
-                         publish, within)
+from hub_support import (CHANNEL, CLIENTS, Broker, Client, Hub, Page, Plain, Process, Subscriber, check, failed, forgetful,
+                         free_port, publish, within)
+
+MANY = 2000  # messages of each publisher
+
+
+def plain(program):
+    for kind in ("redis", "nats"):
+        over(kind, program)
+
+
+def over(kind, program):
+    def checks(what, holds):
+        check(f"{kind}: {what}", holds)
+        return holds
+
+    broker = Plain(kind)
+    hubs = [Hub(program, broker, "--stats", "--max-behind", "4194304") for _ in range(3)]
+    # Three subscribers of each process: one of a, one of b, one of both.
+    clients = [(at, wants, Client(hubs[at])) for at in range(3) for wants in ("a", "b", "ab")]
+    asked = [client.ask(f"sub {name}", f"subscribed {name}") for _, wants, client in clients for name in wants]
+    checks("nine subscribers of three processes are told that they are subscribed", all(asked))
+    once = broker.subscribed("a") == 3 and broker.subscribed("b") == 3
+    checks("each process subscribes at the broker once, whoever many want a channel", once)
+    checks("and to nothing that nobody wants", broker.subscribed("c") == 0)
+    of = lambda name: [client for _, wants, client in clients if name in wants]
+    forget = lambda: [client.seen.clear() for _, _, client in clients]
+
+    def published():
+        """Two programs publish on a, clients of two processes on b."""
+        programs = [publish(program, broker.url, MANY, 4000, channel="a") for _ in range(2)]
+        with ThreadPoolExecutor() as pool:
+            said = list(pool.map(lambda speaker: speaker.publishes("b", MANY), speakers))
+        return all(said) and all(process.child.wait() == 0 for process in programs)
+
+    def received(what):
+        whole = all([client.reads(name, 2 * MANY) for name in "ab" for client in of(name)])
+        checks(f"every subscriber has {what}", whole)
+        ordered = all(in_order(client.messages(name)) for name in "ab" for client in of(name))
+        checks("each publisher's are in its order", ordered)
+        # NATS promises the order of each publisher, and a process has one order for its own.
+        orders = {}
+        for at, wants, client in clients:
+            for name in wants:
+                orders.setdefault((name, at if kind == "nats" else 0), set()).add(tuple(client.messages(name)))
+        checks("and all subscribers have seen one order", all(len(order) == 1 for order in orders.values()))
+
+    speakers = [Client(hubs[0]), Client(hubs[1])]
+    checks("two programs, and clients of two processes, publish all", published())
+    if kind == "redis":
+        checks("a process has one connection, to subscribe and to publish", broker.connections() == 3)
+    received("all of both publishers")
+
+    reached = broker.publish("feed:a", "by hand") == 3 and all([c.is_told("message a - 0 0 by hand") for c in of("a")])
+    checks("what any client of the broker publishes arrives, without a number", reached)
+    checks("another application's channels are out of reach", broker.publish("a", "not ours") == 0)
+    speakers[0].ws.send(b"pub b \xff\x00")
+    binary = speakers[0].begins("published b ") and [client.told(lambda _: True) for client in of("b")]
+    checks("a payload that is no text arrives as a binary message", all(told.endswith(b" \xff\x00") for told in binary))
+    forget()
+
+    broker.process.kill()
+    stale = all([client.knows(f"stale {name}") for name in "ab" for client in of(name)])
+    checks("when the broker is killed all are told that what they see is stale", stale)
+    refused = all([speakers[0].ask("pub b lost", "error not published on b") for _ in range(3)])
+    checks("who publishes meanwhile is told that it failed", refused)
+    late = Client(hubs[0])
+    late.ws.send("sub a")
+    checks("it is started again", broker.start())
+    back = all([client.knows(f"gap {name} ?") for name in "ab" for client in of(name)])
+    checks("all are told of the gap, on the connections they had", back)
+    checks("who came meanwhile is subscribed then, and told of no gap", late.is_told("subscribed a") and len(late.seen) == 1)
+
+    def again(speaker, channel):
+        """After how many attempts a message is published."""
+        for tries in range(1, 6000):
+            speaker.ws.send(f"pub {channel} back")
+            if (speaker.told(lambda told: told.startswith(("published", "error"))) or "published").startswith("published"):
+                return tries
+            time.sleep(0.01)
+
+    tries = again(speakers[0], "b")
+    checks("the same clients can publish again", tries and again(speakers[1], "c"))
+    counted = all([client.knows(f"gap b {2 + tries}") for client in of("b")])
+    checks("how many are missing is told by the first message behind", counted)
+    forget()
+    checks("which arrives", all([client.begins("message b ") for client in of("b")]))
+    checks("all publish again", published())
+    forget()
+    received("all of both publishers after the restart")
+    checks("and no gap that is none", not any(line.startswith("gap") for _, _, c in clients for line in c.seen))
+
+    shown = [hub.process.prints(text) for hub in hubs for text in (", lag p50 ", "gone or not reached ")]
+    checks("each process shows its lag, and that the broker was lost", all(shown))
+    clients[8][2].ask("unsub b", "unsubscribed b")
+    clients[7][2].ask("unsub b", "unsubscribed b")
+    left = within(lambda: broker.subscribed("b") == 2) and broker.subscribed("a") == 3
+    checks("when the last of a process gives a channel up, so does the process", left)
+    for _, _, client in clients[6:]:
+        client.ws.close()
+    checks("or when the last has gone", within(lambda: broker.subscribed("a") == 2))
+    for process in [*(hub.process for hub in hubs), broker.process]:
+        process.kill()
+
+
+def in_order(messages):
+    """Whether each publisher's numbers go up one by one."""
+    last = {}
+    return all(last.get(who, seq - 1) == seq - 1 and (last.update({who: seq}) or True) for who, seq, _ in messages)
 
 
 def log(program):
@@ -246,5 +356,5 @@ def many(program, subscribers=10_000, count=300, rate=10):
 
 
 if __name__ == "__main__":
-    {"log": log, "clients": clients, "secure": secure, "many": many}[sys.argv[1]](*sys.argv[2:])
+    {"plain": plain, "log": log, "clients": clients, "secure": secure, "many": many}[sys.argv[1]](*sys.argv[2:])
     sys.exit(bool(failed))

@@ -179,6 +179,118 @@ class Broker:
         return sum(".CREATE." in subject for subject in asked) - pages, pages
 
 
+class Plain:
+    """Redis, or NATS without a log. Keeps its port when it is killed."""
+
+    def __init__(self, kind):
+        self.kind, self.port, self.monitor = kind, free_port(), free_port()
+        self.url = f"{kind}://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self):
+        if self.kind == "redis":
+            program = os.environ.get("REDIS_SERVER", "redis-server")
+            options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", str(self.port)]
+        else:
+            program = os.environ.get("NATS_SERVER", "nats-server")
+            options = ["-a", "127.0.0.1", "-p", str(self.port), "-m", str(self.monitor), "-l", os.devnull]
+        self.process = Process(program, *options)
+        return within(lambda: self.subscribed("a") is not None)
+
+    def redis(self, command):
+        """What Redis answers, line by line; nothing if it is not there."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection:
+                connection.sendall(f"{command}\r\nQUIT\r\n".encode())
+                return connection.makefile().read().splitlines()[:-1]
+        except OSError:
+            return []
+
+    def connections(self):
+        """How many there are to Redis, but for the one that asks."""
+        return sum(line.startswith("id=") for line in self.redis("CLIENT LIST")) - 1
+
+    def subjects(self, subject):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}/subsz?subs=1&limit=10000") as answer:
+                return answer.read().decode().count(f'"subject": "{subject}"')
+        except OSError:
+            return None
+
+    def subscribed(self, channel):
+        """How many processes have subscribed to a channel; `None` if the broker is not there."""
+        if self.kind != "redis":
+            return self.subjects(f"feed.{channel}")
+        answer = self.redis(f"PUBSUB NUMSUB feed:{channel}")
+        return int(answer[-1][1:]) if answer else None
+
+    def publish(self, name, message):
+        """Publishes by a channel's name at the broker, and says how many processes get it."""
+        if self.kind == "redis":
+            return int(self.redis(f'PUBLISH {name} "{message}"')[-1][1:])
+        subject = name.replace(":", ".")
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection:
+            said = f'CONNECT {{"verbose":false}}\r\nPUB {subject} {len(message)}\r\n{message}\r\nPING\r\n'
+            connection.sendall(said.encode())
+            next(line for line in connection.makefile() if line.startswith("PONG"))
+        return self.subjects(subject)
+
+
+class Client:
+    """A connection, and all that it was told."""
+
+    def __init__(self, hub):
+        from websockets.sync.client import connect
+
+        self.ws, self.seen = connect(hub.url, max_size=None), []
+
+    def told(self, so):
+        """Reads until this is so, and returns that; `None`: it never came."""
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            while True:
+                told = self.ws.recv(PATIENCE)
+                self.seen.append(told if isinstance(told, str) else told.decode(errors="replace"))
+                if so(self.seen[-1]):
+                    return told
+        except (ConnectionClosed, TimeoutError):
+            return None
+
+    def is_told(self, text):
+        return self.told(lambda told: told == text) is not None
+
+    def begins(self, start):
+        return self.told(lambda told: told.startswith(start))
+
+    def knows(self, text):
+        return text in self.seen or self.is_told(text)
+
+    def ask(self, said, answer):
+        self.ws.send(said)
+        return self.is_told(answer)
+
+    def messages(self, channel):
+        """FROM, SEQ and PAYLOAD of each so far."""
+        fields = (line.split(" ", 5) for line in self.seen if line.startswith(f"message {channel} "))
+        return [(line[2], int(line[3]), line[5]) for line in fields]
+
+    def reads(self, channel, count):
+        have = len(self.messages(channel))
+        while have < count and self.begins(f"message {channel} "):
+            have += 1
+        return have == count
+
+    def publishes(self, channel, count):
+        """Numbered messages, no more than 100 under way; whether the broker has all."""
+        for first in range(0, count, 100):
+            for n in range(first, first + 100):
+                self.ws.send(f"pub {channel} {n}")
+            if not all(self.begins(f"published {channel} ") for _ in range(100)):
+                return False
+        return True
+
+
 class Hub:
     """A server, on a port of its own."""
 

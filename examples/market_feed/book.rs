@@ -1,5 +1,5 @@
 //! Order books, and a checksum of them that both ends can keep up with.
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 /// An instrument's name: up to eight ASCII characters, padded with zeros. It is its own id, so that
 /// a tick needs no directory to be understood.
@@ -97,13 +97,6 @@ impl Symbol {
     }
 }
 
-impl fmt::Display for Symbol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.0.split(|&b| b == 0).next().unwrap_or_default();
-        fmt::Display::fmt(&name.escape_ascii(), f)
-    }
-}
-
 impl Side {
     #[inline]
     pub fn from_wire(byte: u8) -> Option<Self> {
@@ -112,14 +105,5 @@ impl Side {
             1 => Some(Self::Ask),
             _ => None,
         }
-    }
-}
-
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Bid => "bid",
-            Self::Ask => "ask",
-        })
     }
 }

@@ -42,12 +42,11 @@ use lines::{Exchange, Pace, Plan};
 use market_feed::{BoxError, book, clock, lines, page, source, tls, wire}; // `feed_handler` uses them too
 use options::{Lines, Mode, Options};
 use report::{Outcome, Progress, Report, grouped};
-use source::{Ticks, Timed, Walk};
+use source::{Ticks, Walk};
 use std::{
     error::Error,
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
     process::ExitCode,
     sync::Arc,
     thread::{self, ScopedJoinHandle, sleep},
@@ -91,7 +90,6 @@ fn main() -> ExitCode {
             Some(lines) => listen_at_lines(&options, *address, lines),
         },
         Mode::Connect(url) => connect(&options, url),
-        Mode::Record(path) => record(&options, path),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -106,10 +104,9 @@ fn main() -> ExitCode {
 /// Both ends in this process, over WebSocket and then over bare TCP.
 fn run(options: &Options) -> Result<bool, BoxError> {
     let clients = options.clients.unwrap_or(CLIENTS);
-    let ticks = Recipe::new(options)?;
     let length = options.seconds.unwrap_or(SECONDS) / 2;
-    let ws = measure::<over_tokio::Ws>("WebSocket", clients, ticks.make(), length)?;
-    let bare = measure::<bare_tcp::Bare>("bare TCP", clients, ticks.make(), length)?;
+    let ws = measure::<over_tokio::Ws>("WebSocket", clients, ticks(options), length)?;
+    let bare = measure::<bare_tcp::Bare>("bare TCP", clients, ticks(options), length)?;
     report(options, &Report { clients, ws, bare: Some(bare) })
 }
 
@@ -153,14 +150,13 @@ fn measure<C: Carrier>(
 
 /// Serves until ctrl-c, or for `--seconds`.
 fn listen(options: &Options, address: SocketAddr) -> Result<bool, BoxError> {
-    let ticks = Recipe::new(options)?.make();
     let listener = bind(address).map_err(cannot_listen(address))?;
     let at = listener.local_addr()?;
     let market = Arc::new(Market::verbose());
     market.stop_by_signal()?; // before anybody knows of the server
     say(&format!("listening on ws://{at}\nopen http://{at} in a browser to watch\n"))?;
     market.go();
-    let feed = Feed::new(ticks, options.seconds, market.clone());
+    let feed = Feed::new(ticks(options), options.seconds, market.clone());
     over_tokio::Ws::serve(listener, feed)?;
     let (clients, sent) = (market.clients(), market.due());
     say(&if options.json {
@@ -247,16 +243,6 @@ fn connect(options: &Options, url: &str) -> Result<bool, BoxError> {
     report(options, &Report { clients, ws, bare: None })
 }
 
-/// Writes a file for `--replay`.
-fn record(options: &Options, path: &Path) -> Result<bool, BoxError> {
-    let length = options.seconds.unwrap_or(SECONDS);
-    let ticks = Recipe::new(options)?.make().take_while(|tick| tick.at < length);
-    let rows = source::write_csv(path, ticks)
-        .map_err(|error| format!("--record {}: {error}", path.display()))?;
-    say(&format!("wrote {} ticks to {}\n", grouped(rows), path.display()))?;
-    Ok(true)
-}
-
 fn report(options: &Options, report: &Report) -> Result<bool, BoxError> {
     if options.json {
         say(&format!("{}\n", report.json()))?;
@@ -269,32 +255,9 @@ fn report(options: &Options, report: &Report) -> Result<bool, BoxError> {
     Ok(report.is_sound())
 }
 
-/// How to make the ticks, as often as they are needed.
-enum Recipe {
-    Walk { rate: u32 },
-    Replay { rows: Vec<Timed>, rate: Option<u32> },
-}
-
-impl Recipe {
-    fn new(options: &Options) -> Result<Self, BoxError> {
-        Ok(match &options.replay {
-            None => Self::Walk { rate: options.rate.unwrap_or(RATE) },
-            Some(path) => Self::Replay { rows: source::read_csv(path)?, rate: options.rate },
-        })
-    }
-
-    fn make(&self) -> Ticks {
-        match self {
-            Self::Walk { rate } => Box::new(source::paced(Walk::new(SEED), *rate)),
-            Self::Replay { rows, rate } => {
-                let ticks = source::repeated(rows.clone());
-                match rate {
-                    None => Box::new(ticks),
-                    Some(rate) => Box::new(source::paced(ticks.map(|tick| tick.update), *rate)),
-                }
-            }
-        }
-    }
+/// The ticks of a run, the same each time.
+fn ticks(options: &Options) -> Ticks {
+    Box::new(source::paced(Walk::new(SEED), options.rate.unwrap_or(RATE)))
 }
 
 /// Listens, with a [`SEND_BUFFER`] for those who will connect.

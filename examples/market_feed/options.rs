@@ -3,7 +3,6 @@ use crate::lines::Pace;
 use arguments::{Arguments, refuse};
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
     time::Duration,
 };
 use tickwire::url::Target;
@@ -22,7 +21,6 @@ What to do:
                       come: for the loopback. See the example `bounded`.
   --connect URL       only subscribe, to URL (such as ws://127.0.0.1:9000), until the
                       server ends the feed or --seconds have passed
-  --record FILE.csv   write the generated ticks to a file that --replay reads
   --lines N           only serve, at N ports: feeds that are numbered each by itself, and
                       the same on each line; `feed_handler`, an example too, follows them
 
@@ -30,8 +28,6 @@ How:
   --clients N         subscribers (else 50; 1 with --connect)
   --rate N            ticks a second, each of which goes to every subscriber (else 10000)
   --seconds S         how long in all (else 5): one half over WebSocket, the other over TCP
-  --replay FILE.csv   ticks from a file with the columns time, instrument, side, price,
-                      size, at the times in it, or at --rate; over and over if short
   --json              the result as one JSON object, on the last line
   --help              this
 
@@ -66,7 +62,6 @@ pub(crate) enum Mode {
     Run,
     Listen(SocketAddr),
     Connect(String),
-    Record(PathBuf),
 }
 
 /// What goes with `--lines`.
@@ -89,7 +84,6 @@ pub(crate) struct Options {
     pub(crate) clients: Option<usize>,
     pub(crate) rate: Option<u32>,
     pub(crate) seconds: Option<Duration>,
-    pub(crate) replay: Option<PathBuf>,
     pub(crate) json: bool,
     pub(crate) lines: Lines,
 }
@@ -97,15 +91,14 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn read() -> Self {
         let args = Arguments::read(HELP);
-        let modes = ["--listen", "--connect", "--record"].map(|mode| args.has(mode));
+        let modes = ["--listen", "--connect"].map(|mode| args.has(mode));
         let mode = match modes {
-            [false, false, false] => Mode::Run,
-            [true, false, false] => Mode::Listen(args.address("--listen")),
-            [false, true, false] => Mode::Connect(
+            [false, false] => Mode::Run,
+            [true, false] => Mode::Listen(args.address("--listen")),
+            [false, true] => Mode::Connect(
                 args.read_by("--connect", |url| url.parse::<Target>().map(|_| url.to_owned())),
             ),
-            [false, false, true] => Mode::Record(args.text("--record").into()),
-            _ => refuse("only one of --listen, --connect and --record"),
+            _ => refuse("only one of --listen and --connect"),
         };
         let seconds = |name| args.has(name).then(|| args.seconds(name, 0.1..=86_400.0));
         let count = |name, most| args.has(name).then(|| args.number(name, 1..=most));
@@ -115,7 +108,6 @@ impl Options {
             clients: count("--clients", 10_000),
             rate: args.has("--rate").then(|| args.number("--rate", 1..=1_000_000)),
             seconds: seconds("--seconds"),
-            replay: args.optional("--replay").map(Into::into),
             json: args.has("--json"),
             lines: Lines {
                 lines: count("--lines", 16),
@@ -141,9 +133,7 @@ impl Options {
                     "--feeds, --pace, --cut-every, --life, --silence and --tls go with --lines",
                 );
             }
-            _ if self.replay.is_some() || self.json => {
-                return Err("--lines: not with --replay, nor --json");
-            }
+            _ if self.json => return Err("--lines: not with --json"),
             Mode::Run => self.mode = Mode::Listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             Mode::Listen(_) => {}
             _ => return Err("--lines: goes with --listen, or on its own"),
@@ -158,9 +148,6 @@ impl Options {
         }
         if self.rate.is_some() && !publishes {
             return Err("--rate: the server decides on the rate");
-        }
-        if self.replay.is_some() && (!publishes || matches!(self.mode, Mode::Record(_))) {
-            return Err("--replay: goes with --listen, or on its own");
         }
         Ok(self)
     }

@@ -1,13 +1,6 @@
-//! Where ticks come from: a random walk, or a file.
+//! Where ticks come from: a random walk.
 use crate::book::{Level, Side, Symbol, Update, mix};
-use std::{
-    collections::VecDeque,
-    error::Error,
-    fs,
-    io::{self, BufWriter, Write},
-    path::Path,
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 /// An update, and when it is due, counted from the start of the feed.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +19,6 @@ pub fn paced(updates: impl Iterator<Item = Update>, rate: u32) -> impl Iterator<
         Timed { at, update }
     })
 }
-
-// The random walk.
 
 /// Name, first price, and the least step between prices, in 1e-9.
 const INSTRUMENTS: [(&str, i64, i64); 8] = [
@@ -126,102 +117,4 @@ impl Rng {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         ((u128::from(mix(self.0)) * u128::from(n)) >> 64) as u64
     }
-}
-
-// The file.
-
-const HEADER: &str = "time,instrument,side,price,size";
-
-/// Reads a recording whole, so that a mistake in it is told before anything starts.
-///
-/// Times are in seconds, never decrease, and count from the first one; sides are `bid` and `ask`;
-/// prices have up to nine decimals; a size of 0 removes the level.
-pub fn read_csv(path: &Path) -> Result<Vec<Timed>, Box<dyn Error + Send + Sync>> {
-    let name = path.display();
-    let text = fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
-    let mut rows: Vec<Timed> = Vec::new();
-    let mut start = None;
-    for (line, number) in text.lines().zip(1..) {
-        if line.is_empty() || (number == 1 && line == HEADER) {
-            continue;
-        }
-        let (time, update) =
-            parse_row(line).map_err(|error| format!("{name}, line {number}: {error}"))?;
-        let since = time - *start.get_or_insert(time);
-        let at = Duration::from_nanos(u64::try_from(since).unwrap_or_default());
-        if since < 0 || rows.last().is_some_and(|last| at < last.at) {
-            return Err(format!("{name}, line {number}: time goes back").into());
-        }
-        rows.push(Timed { at, update });
-    }
-    if rows.is_empty() {
-        return Err(format!("{name}: no ticks in it").into());
-    }
-    Ok(rows)
-}
-
-fn parse_row(line: &str) -> Result<(i64, Update), String> {
-    let columns: Vec<&str> = line.split(',').map(str::trim).collect();
-    let &[time, instrument, side, price, size] = columns.as_slice() else {
-        return Err(format!("expected the columns {HEADER}"));
-    };
-    let bad = |what, text, wanted| format!("{what} {text:?}: expected {wanted}");
-    let instrument = Symbol::new(instrument)
-        .ok_or_else(|| bad("instrument", instrument, "1 to 8 ASCII characters"))?;
-    let side = match side {
-        "bid" => Side::Bid,
-        "ask" => Side::Ask,
-        _ => return Err(bad("side", side, "bid or ask")),
-    };
-    let decimal = "a number with up to 9 decimals";
-    let price = parse_decimal(price).ok_or_else(|| bad("price", price, decimal))?;
-    let size = size.parse().map_err(|_| bad("size", size, "a whole number below 2^32"))?;
-    let time = parse_decimal(time)
-        .filter(|&time| time >= 0)
-        .ok_or_else(|| bad("time", time, "seconds, with up to 9 decimals"))?;
-    Ok((time, Update { level: Level { instrument, side, price }, size }))
-}
-
-/// A decimal number in units of 1e-9, exactly.
-fn parse_decimal(text: &str) -> Option<i64> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
-    let numeric = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || part.len() > 9 || !numeric(whole) || !numeric(part) {
-        return None;
-    }
-    let nanos = format!("{whole}{part:0<9}").parse::<i64>().ok()?;
-    Some(if digits.len() < text.len() { -nanos } else { nanos })
-}
-
-fn decimal(nanos: i64) -> String {
-    let (whole, part) =
-        (nanos.unsigned_abs() / 1_000_000_000, nanos.unsigned_abs() % 1_000_000_000);
-    let sign = if nanos < 0 { "-" } else { "" };
-    let text = format!("{sign}{whole}.{part:09}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// Writes a recording that [`read_csv`] reads.
-pub fn write_csv(path: &Path, ticks: impl Iterator<Item = Timed>) -> io::Result<u64> {
-    let mut file = BufWriter::new(fs::File::create(path)?);
-    writeln!(file, "{HEADER}")?;
-    let mut rows = 0;
-    for Timed { at, update: Update { level, size } } in ticks {
-        let time = decimal(at.as_nanos() as i64);
-        let price = decimal(level.price);
-        writeln!(file, "{time},{},{},{price},{size}", level.instrument, level.side)?;
-        rows += 1;
-    }
-    file.flush()?;
-    Ok(rows)
-}
-
-/// Plays rows again and again, each time from where the time before ended.
-pub fn repeated(rows: Vec<Timed>) -> impl Iterator<Item = Timed> {
-    let round = rows.last().map_or(Duration::ZERO, |last| last.at) + Duration::from_millis(1);
-    (0_u32..).flat_map(move |n| {
-        let start = round.saturating_mul(n);
-        rows.clone().into_iter().map(move |row| Timed { at: start + row.at, ..row })
-    })
 }

@@ -148,7 +148,6 @@ fn options_of_lines_are_not_ignored() {
         "--life 1",
         "--silence 1",
         "--lines 0",
-        "--lines 2 --record x.csv",
         "--lines 2 --clients 3",
         "--lines 2 --pace slow",
         "--lines 2 --tls-cert c.pem",
