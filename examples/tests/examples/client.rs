@@ -331,30 +331,6 @@ fn a_recording_is_for_the_owner_alone_and_can_be_replayed() {
 }
 
 #[test]
-fn wrong_options_are_one_line_and_exit_code_2() {
-    let url = "ws://127.0.0.1:1/";
-    for args in [
-        &["--count", "0"][..],
-        &["--count", "-1"],
-        &["--count", "many"],
-        &["--take", "0"],
-        &["--rate", "0"],
-        &["--rate", "-1"],
-        &["--rate", "inf"],
-        &["--rate", "NaN"],
-        &["--wait", "-1"],
-        &["--view", "picture"],
-        &["--color", "pink"],
-        &["--send"],
-        &["--record"],
-    ] {
-        let (code, out, errors) = client(&[&[url], args].concat(), b"");
-        assert_eq!((code, out.len(), errors.len()), (2, 0, 1), "{args:?} {errors:?}");
-        assert!(errors[0].starts_with("error: ") && errors[0].contains(args[0]), "{errors:?}");
-    }
-}
-
-#[test]
 fn take_ends_a_flood_of_our_own_too() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
