@@ -623,7 +623,7 @@ mod over_tls {
     }
 }
 
-/// The classics, `echo` and `chat`, on a free port.
+/// The classics, `echo`, `push` and `chat`, on a free port.
 fn classic(name: &str) -> (Program, String) {
     let program = Program::start(name, &["127.0.0.1:0"]);
     let line = program.line();
@@ -641,6 +641,21 @@ fn the_classic_echo_sends_everything_back() {
         }
         ws.close(CloseCode::NORMAL).await.unwrap();
         assert!(ws.closed().unwrap().clean);
+    });
+}
+
+#[test]
+fn the_classic_push_tells_everybody_the_same_time() {
+    let (_program, url) = classic("push");
+    wait(async {
+        let mut one = connect(&url, &Config::default()).await.unwrap();
+        let mut other = connect(&url, &Config::default()).await.unwrap();
+        // The other may have come a second later, and has not missed one since.
+        let first = other.recv_owned().await.unwrap().unwrap();
+        let text = first.as_message().as_text().unwrap().to_string();
+        assert!(text.ends_with(" s since 1970"), "{text}");
+        while one.recv_owned().await.unwrap().unwrap() != first {}
+        while one.recv_owned().await.unwrap().unwrap() == first {} // a clock may be late, and repeat one
     });
 }
 
