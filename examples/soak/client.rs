@@ -1,6 +1,6 @@
 //! The clients: so many connections at once, each replaced by a new one when its time has come.
 use crate::{
-    mix::{Dice, Ending, Exchange, Kind, LONGEST, Material, Mix},
+    mix::{Dice, Ending, Exchange, Kind, LONGEST, Material},
     server::{Failure, closed, drain, unanswered},
 };
 use hdrhistogram::Histogram;
@@ -37,8 +37,6 @@ pub(crate) struct Load {
     pub(crate) duration: Duration,
     /// Exchanges a second on each connection.
     pub(crate) rate: f64,
-    pub(crate) mix: Mix<Exchange>,
-    pub(crate) ends: Mix<Ending>,
     /// How many of a hundred offer permessage-deflate.
     pub(crate) deflate: usize,
     pub(crate) seed: u64,
@@ -143,7 +141,7 @@ impl Clients {
 
     async fn live(self: &Arc<Self>, place: usize, end: Instant, dice: &mut Dice) {
         let last = end == self.until();
-        let way = if last { None } else { self.load.ends.draw(dice) }.unwrap_or(Ending::Client);
+        let way = if last { None } else { Ending::draw(dice) }.unwrap_or(Ending::Client);
         let lived = self.connection(place, end, way, dice).await;
         let mut tally = self.tally();
         match lived {
@@ -212,7 +210,7 @@ impl Clients {
     }
 
     async fn exchange(&self, ws: &mut Ws, dice: &mut Dice) -> Result<(), Failure> {
-        let Some(exchange) = self.load.mix.draw(dice) else { return Ok(()) };
+        let Some(exchange) = Exchange::draw(dice) else { return Ok(()) };
         let material = Material::get();
         let began = Instant::now();
         let mut messages = 1;

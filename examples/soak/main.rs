@@ -24,7 +24,6 @@ mod verdict;
 
 use arguments::Arguments;
 use client::{Clients, Load};
-use mix::{Ending, Exchange, Mix};
 use process::Usage;
 use server::{Failure, Line};
 use std::{
@@ -48,10 +47,6 @@ Usage: soak [OPTION]...
   --churn N         how many end, and are replaced, a second [500]
   --seconds N       how long [600]
   --rate N          exchanges a second on each connection [1]
-  --mix LIST        what is exchanged
-                    [small=65,text=20,large=1,burst=4,ping=10]
-  --ends LIST       how connections end
-                    [client=50,server=26,abort=8,reset=7,drop=7,client-silent=1,server-silent=1]
   --deflate PERCENT how many compress [10]
   --heartbeat N     seconds without a byte until a Ping, and until it is too late [20]
   --threads N       of each process (else half of the processors)
@@ -66,8 +61,6 @@ struct Options {
     churn: f64,
     seconds: f64,
     rate: f64,
-    mix: Mix<Exchange>,
-    ends: Mix<Ending>,
     deflate: usize,
     heartbeat: f64,
     threads: usize,
@@ -85,8 +78,6 @@ fn options() -> Options {
         churn: sane("--churn"),
         seconds: sane("--seconds"),
         rate: sane("--rate"),
-        mix: args.read_by("--mix", str::parse),
-        ends: args.read_by("--ends", str::parse),
         deflate: args.number("--deflate", 0..=100),
         heartbeat: sane("--heartbeat"),
         threads: match args.has("--threads") {
@@ -110,8 +101,6 @@ impl Options {
             churn: self.churn,
             duration: Duration::from_secs_f64(self.seconds),
             rate: self.rate,
-            mix: self.mix.clone(),
-            ends: self.ends.clone(),
             deflate: self.deflate,
             seed: self.seed,
             plain: Config { heartbeat: Some(self.beat()), ..server::config(false) },

@@ -1,5 +1,5 @@
 //! What is drawn by lot: kinds of messages, ways to end, contents.
-use std::{error::Error, iter, str::FromStr, sync::OnceLock};
+use std::{iter, sync::OnceLock};
 
 /// Numbers that are the same in each run with the same seed (xorshift).
 #[derive(Clone, Debug)]
@@ -19,50 +19,27 @@ impl Dice {
     }
 }
 
-/// Something of which there are a few kinds, each with a name.
+/// Something of which there are a few kinds, each with a name and how often it is drawn, in percent.
 pub(crate) trait Kind: Copy + PartialEq + 'static {
-    const ALL: &'static [(&'static str, Self)];
+    const ALL: &'static [(&'static str, Self, usize)];
 
     fn name(self) -> &'static str {
-        Self::ALL.iter().find(|&&(_, kind)| kind == self).map_or("", |&(name, _)| name)
+        Self::ALL.iter().find(|kind| kind.1 == self).map_or("", |kind| kind.0)
     }
 
     fn named(wanted: &str) -> Option<Self> {
-        Self::ALL.iter().find(|&&(name, _)| name == wanted).map(|&(_, kind)| kind)
+        Self::ALL.iter().find(|kind| kind.0 == wanted).map(|kind| kind.1)
     }
-}
 
-/// How often each kind is drawn, beside the others: `small=60,text=20`.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Mix<K>(Vec<(K, usize)>);
-
-impl<K: Kind> Mix<K> {
-    pub(crate) fn draw(&self, dice: &mut Dice) -> Option<K> {
-        let mut left = dice.roll(self.0.iter().map(|&(_, weight)| weight).sum());
-        for &(kind, weight) in &self.0 {
+    fn draw(dice: &mut Dice) -> Option<Self> {
+        let mut left = dice.roll(100);
+        for &(_, kind, weight) in Self::ALL {
             if left < weight {
                 return Some(kind);
             }
             left -= weight;
         }
         None
-    }
-}
-
-impl<K: Kind> FromStr for Mix<K> {
-    type Err = Box<dyn Error + Send + Sync>;
-
-    fn from_str(list: &str) -> Result<Self, Self::Err> {
-        let mut mix = Vec::new();
-        for item in list.split(',') {
-            let (name, weight) = item.split_once('=').ok_or("a mix is NAME=WEIGHT,...")?;
-            let kind = K::named(name).ok_or_else(|| format!("{name}: no such kind"))?;
-            mix.push((kind, weight.parse::<u32>()? as usize));
-        }
-        if mix.iter().all(|&(_, weight)| weight == 0) {
-            return Err("all weights are 0".into());
-        }
-        Ok(Self(mix))
     }
 }
 
@@ -82,12 +59,12 @@ pub(crate) enum Exchange {
 }
 
 impl Kind for Exchange {
-    const ALL: &'static [(&'static str, Self)] = &[
-        ("small", Self::Small),
-        ("text", Self::Text),
-        ("large", Self::Large),
-        ("burst", Self::Burst),
-        ("ping", Self::Ping),
+    const ALL: &'static [(&'static str, Self, usize)] = &[
+        ("small", Self::Small, 65),
+        ("text", Self::Text, 20),
+        ("large", Self::Large, 1),
+        ("burst", Self::Burst, 4),
+        ("ping", Self::Ping, 10),
     ];
 }
 
@@ -111,14 +88,14 @@ pub(crate) enum Ending {
 }
 
 impl Kind for Ending {
-    const ALL: &'static [(&'static str, Self)] = &[
-        ("client", Self::Client),
-        ("server", Self::Server),
-        ("abort", Self::Abort),
-        ("reset", Self::Reset),
-        ("drop", Self::Drop),
-        ("client-silent", Self::ClientSilent),
-        ("server-silent", Self::ServerSilent),
+    const ALL: &'static [(&'static str, Self, usize)] = &[
+        ("client", Self::Client, 50),
+        ("server", Self::Server, 26),
+        ("abort", Self::Abort, 8),
+        ("reset", Self::Reset, 7),
+        ("drop", Self::Drop, 7),
+        ("client-silent", Self::ClientSilent, 1),
+        ("server-silent", Self::ServerSilent, 1),
     ];
 }
 
