@@ -27,11 +27,15 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether there is an io_uring for us. Where there is none, the test is skipped, and says so.
-fn has_uring() -> bool {
+/// Runs a test over epoll, and over io_uring. Where there is none for us, it says so.
+fn over_each(test: impl Fn(bool)) {
+    let _alone = alone();
+    test(false);
     let tls = trusting(Exchange::start(plan(1, 1)).expect("a port").root()).expect("a certificate");
-    let handler = Handler::new(&[], Rules::default(), true, tls);
-    handler.map_err(|error| eprintln!("NOT RUN: {error}")).is_ok()
+    match Handler::new(&[], Rules::default(), true, tls) {
+        Ok(_) => test(true),
+        Err(error) => eprintln!("NOT RUN over io_uring: {error}"),
+    }
 }
 
 fn plan(feeds: usize, rate: u32) -> Plan {
@@ -83,19 +87,7 @@ fn level(handler: &mut Handler, exchange: &Exchange, feeds: usize) {
 
 #[test]
 fn nothing_is_lost_though_each_connection_is_cut_again_and_again() {
-    cut(false);
-}
-
-#[test]
-fn nothing_is_lost_though_each_connection_is_cut_again_and_again_by_io_uring() {
-    if has_uring() {
-        cut(true);
-    }
-}
-
-fn cut(uring: bool) {
-    let _alone = alone();
-    with_time_enough(|time| are_cut(uring, time));
+    over_each(|uring| with_time_enough(|time| are_cut(uring, time)));
 }
 
 fn are_cut(uring: bool, every: Duration) -> bool {
@@ -147,18 +139,10 @@ fn with_one_line_what_is_lost_is_counted_and_the_books_are_right_again() {
 
 #[test]
 fn a_line_is_replaced_before_its_time_and_loses_nothing_though_it_is_the_only_one() {
-    replace(false);
-}
-
-#[test]
-fn a_line_is_replaced_before_its_time_and_loses_nothing_though_it_is_the_only_one_by_io_uring() {
-    if has_uring() {
-        replace(true);
-    }
+    over_each(replace);
 }
 
 fn replace(uring: bool) {
-    let _alone = alone();
     with_time_enough(|life| are_replaced(uring, life));
     // Without, it is cut.
     let life = Some(Duration::from_secs(2));
@@ -216,18 +200,10 @@ const ONE_ROUND: u64 = 256;
 
 #[test]
 fn feeds_that_are_no_use_delay_no_other() {
-    bear(false);
-}
-
-#[test]
-fn feeds_that_are_no_use_delay_no_other_by_io_uring() {
-    if has_uring() {
-        bear(true);
-    }
+    over_each(bear);
 }
 
 fn bear(uring: bool) {
-    let _alone = alone();
     let exchange = Exchange::start(plan(10, 2000)).expect("a port");
     let bad = Misbehaving::start(&Manner::ALL, exchange.port()).expect("ports");
     let tls = trusting(&format!("{}{}", exchange.root(), bad.root)).expect("certificates");

@@ -6,9 +6,6 @@
 //! HTTPS_PROXY=http://127.0.0.1:8888 cargo run -p proxy -- env ws://example.com/feed hello
 //! cargo run -p proxy -- --threads http://127.0.0.1:8888 ws://example.com/feed hello
 //! ```
-#[cfg(test)]
-mod tests;
-
 use arguments::{Arguments, Failure};
 use std::error::Error;
 use tickwire::{CloseCode, Config, Dial, Proxy, handshake::client::Request};
