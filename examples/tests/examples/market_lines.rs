@@ -1,10 +1,11 @@
-//! The lines of the example `market_feed`: many feeds, numbered each by itself.
+//! The lines of the example `market_feed`: many feeds, numbered each by itself. `feed_handler` has the
+//! tests of how they are cut.
 #![cfg(feature = "tokio")]
 
 use crate::support_program::Program;
-use std::{collections::BTreeMap, net::TcpStream, thread};
+use std::net::TcpStream;
 use tickwire::{
-    CloseCode, Config,
+    Config,
     blocking::{WebSocket, client},
     handshake::client::Request,
 };
@@ -30,66 +31,6 @@ fn dial(url: &str) -> WebSocket<TcpStream> {
 /// Kind and sequence of a message.
 fn heading(message: &[u8]) -> (u8, u64) {
     (message[0], u64::from_le_bytes(message[8..16].try_into().expect("its length")))
-}
-
-/// What a connection carried.
-struct Seen {
-    /// Where the snapshot stands: 0 before the first tick.
-    snapshot: Option<u64>,
-    ticks: BTreeMap<u64, Vec<u8>>,
-    /// The code of the Close, if there was one.
-    close: Option<u16>,
-}
-
-/// A connection, until it is cut.
-fn follow(url: &str, feed: usize) -> Seen {
-    let mut ws = dial(url);
-    ws.send(&*format!("subscribe {feed}")).expect("it reads");
-    ws.send(&*format!("snapshot {feed}")).expect("it reads");
-    let mut seen = Seen { snapshot: None, ticks: BTreeMap::new(), close: None };
-    loop {
-        match ws.recv() {
-            Ok(Some(message)) => match heading(message.as_bytes()) {
-                (2, sequence) => seen.snapshot = Some(sequence),
-                (1, sequence) => {
-                    let next = seen.ticks.last_key_value().map_or(sequence, |(last, _)| last + 1);
-                    assert_eq!(sequence, next, "a line has no holes");
-                    seen.ticks.insert(sequence, message.as_bytes().to_vec());
-                }
-                other => panic!("{other:?}"),
-            },
-            Ok(None) => {
-                seen.close = ws.closed().map(|closed| closed.code);
-                return seen;
-            }
-            Err(_) => return seen,
-        }
-    }
-}
-
-#[test]
-fn both_lines_have_the_same_ticks_and_are_cut_by_a_close_and_by_a_reset_in_turn() {
-    let (_server, lines) = start("--feeds 3 --rate 900 --cut-every 1");
-    let ends = lines.map(|url| thread::spawn(move || [follow(&url, 1), follow(&url, 1)]));
-    let [first, second] = ends.map(|end| end.join().expect("it ends"));
-    for line in [&first, &second] {
-        let mut ends = line.each_ref().map(|seen| seen.close);
-        ends.sort();
-        assert_eq!(ends, [None, Some(CloseCode::GOING_AWAY.get())]);
-        for seen in line {
-            let first = *seen.ticks.first_key_value().expect("there are ticks").0;
-            let snapshot = seen.snapshot.expect("a snapshot");
-            assert!(first <= snapshot + 1, "no hole behind the snapshot");
-        }
-    }
-    let all = |line: [Seen; 2]| line.into_iter().flat_map(|seen| seen.ticks).collect();
-    let [first, second]: [BTreeMap<u64, Vec<u8>>; 2] = [all(first), all(second)];
-    let both: Vec<_> = first.keys().filter(|number| second.contains_key(number)).collect();
-    assert!(both.len() > 300, "{}", both.len());
-    assert!(both.iter().all(|&number| first[number] == second[number]));
-    // Of the two connections of a line, in the time between them.
-    let (begin, end) = (*both[0], **both.last().expect("there are some"));
-    assert!((begin..end).all(|n| first.contains_key(&n) || second.contains_key(&n)));
 }
 
 #[test]
