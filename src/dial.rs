@@ -123,8 +123,8 @@ impl<'r> Dial<'r> {
         self
     }
 
-    /// Sets the proxy to connect through. With `None`, the default, no proxy is used. Nor is one
-    /// used for a `ws+unix` URL, because no proxy reaches a socket of this machine.
+    /// Sets the proxy to connect through. With `None`, the default, no proxy is used. A `ws+unix`
+    /// URL never uses a proxy, because no proxy reaches a socket of this machine.
     pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
         self.via_proxy = proxy.into().filter(|_| self.target().socket_path().is_none());
         self
@@ -167,8 +167,8 @@ impl<'r> Dial<'r> {
         if self.stamps_reads { Timestamped::new(tcp) } else { Ok(Timestamped::wrap(tcp, false)) }
     }
 
-    /// Prepares the attempts to connect to a target, whose addresses are `found`. All attempts fail
-    /// `limit` after the beginning of the call that dials.
+    /// Prepares the attempts to connect to a target, whose addresses are `found`. An attempt fails
+    /// if it is not done within `limit`, counted from the beginning of the call that dials.
     fn attempts<'t>(
         &self,
         to: &'t Target,

@@ -45,9 +45,9 @@ pub fn accept<S: Stream>(io: S, config: &Config) -> Result<WebSocket<S>, Error> 
     Incoming::read(io, config)?.accept(Accept::default())
 }
 
-/// Makes the opening handshake as a client, over the caller's stream: TLS, a Unix socket, a tunnel.
-/// Sets TCP_NODELAY, if the stream has this option. Later, receiving calls set the stream's read
-/// timeout.
+/// Makes the opening handshake as a client, over the caller's stream, for example TLS, a Unix
+/// socket or a tunnel. Sets TCP_NODELAY, if the stream has this option. Later, receiving calls set
+/// the stream's read timeout.
 ///
 /// This call waits for at most [`handshake_timeout`](Config::handshake_timeout).
 ///

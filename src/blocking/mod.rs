@@ -29,8 +29,8 @@
 //! [`set_write_timeout`](WebSocket::set_write_timeout). When such a timeout has passed, or a
 //! non-blocking stream would block, the call returns [`Error::WouldBlock`]. Nothing is lost. A
 //! receiving call, `ready`, `flush` and `close` go on when called again. **`send` does not**: a
-//! second call may send the message twice. Compare [`fed()`](Sender::fed) before and after the
-//! call. If the value has changed, the message is queued, and `flush` writes the rest of the
+//! second call may send the message twice. Instead, compare [`fed()`](Sender::fed) before and after
+//! the call. If the value has changed, the message is queued, and `flush` writes the rest of the
 //! message. Otherwise nothing was sent.
 //!
 //! The operating system rounds these timeouts to the steps of its clock, 4 ms on many Linux
@@ -39,17 +39,18 @@
 //!
 //! **Timers.** Calls check the deadlines of [`Config`]. Nothing runs between calls, so keep
 //! receiving. A receiving call that finds nothing to read checks all deadlines, even if it returns
-//! `WouldBlock` at once. So a loop that receives from non-blocking streams once a tick needs no
-//! timers (recipes: many connections on one thread). A call waits in [`Stream::wait`], which is
-//! `poll(2)` for a socket, until the stream is ready or the next deadline passes. If no deadline
-//! falls into the next second, the call waits in a blocking read instead. For these reads the
-//! adapter sets the stream's read timeout, so do not set a read timeout on the stream.
+//! `WouldBlock` at once. So a program that receives from each of its non-blocking streams at short
+//! intervals needs no timers (recipes: many connections on one thread). A call waits in
+//! [`Stream::wait`], which is `poll(2)` for a socket, until the stream is ready or the next
+//! deadline passes. A receiving call waits in a blocking read instead if nothing is to be written,
+//! you have set no timeout, and no deadline falls into the next second. For these reads the adapter
+//! sets the stream's read timeout, so do not set a read timeout on the stream.
 //!
 //! A stream without [`wait`](Stream::wait), such as [`WithoutTimeouts`], blocks in its own calls.
-//! While the stream blocks, the adapter notices no deadline. Setting a timeout fails with
-//! `Unsupported`, and the connection cannot be split. A TLS stream waits on the stream below it.
-//! The adapter does not wait for a socket that you made non-blocking. (On Windows it does, because
-//! Windows does not tell the mode of a socket.)
+//! While the stream blocks, the adapter notices no deadline. On such a stream, setting a timeout
+//! fails with `Unsupported`. A connection over a `WithoutTimeouts` cannot be split. A TLS stream
+//! waits on the stream below it. The adapter does not wait for a socket that you made non-blocking.
+//! (On Windows it does, because Windows does not tell the mode of a socket.)
 //!
 //! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. A waiting
 //! call then keeps a whole core busy: see [`Spin`].
@@ -59,7 +60,7 @@
 //! waits of both halves are bounded. When the writer starts a deadline, the reader notices within a
 //! second. If a quarter of [`close_timeout`](Config::close_timeout) or of
 //! [`write_timeout`](Config::write_timeout) is shorter, the reader notices within that quarter. A
-//! writer that waits for room notices within 50 ms that receiving has failed.
+//! writer that waits for the stream notices within 50 ms that receiving has failed.
 //!
 //! **Stopping.** To stop a thread that waits in the `recv` of a [`Reader`], call [`Writer::close`]
 //! from another thread. `recv` returns when the peer has answered. If the peer does not answer,
@@ -107,8 +108,7 @@ macro_rules! receiving {
         ///
         /// # Errors
         ///
-        /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], because only that call
-        /// keeps a timeout.
+        /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which a timeout needs.
         pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
             self.0.io.check(timeout)?;
             self.0.io.wait.read_limit = timeout;
@@ -146,13 +146,13 @@ macro_rules! receiving {
         /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
         /// This call hands out a message only while fewer than
-        /// [`high_water`](crate::Config::high_water) bytes fed in order are unsent. So, if you feed
-        /// one reply to each message, `feed` never fails with `Full`. For this, `high_water` must
-        /// be at least 4 KiB, which leaves room for the Pongs of one read. If the peer does not
-        /// read, this call stops reading too, until the write timeout ends the connection. (So two
-        /// ends that answer each message with several messages can block each other.) After our own
-        /// Close, messages up to the peer's Close are discarded. After a failed write, messages are
-        /// still delivered, but nothing can be fed.
+        /// [`high_water`](crate::Config::high_water) bytes of messages are unsent. (Messages that
+        /// overtake do not count.) So, if you feed one reply to each message, `feed` never fails
+        /// with `Full`. For this, `high_water` must be at least 4 KiB, which leaves room for the
+        /// Pongs of one read. If the peer does not read, this call stops reading too, until the
+        /// write timeout ends the connection. (So two ends that answer each message with several
+        /// messages can block each other.) After our own Close, messages up to the peer's Close are
+        /// discarded. After a failed write, messages are still delivered, but nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
         /// and returns no sending half.
@@ -250,8 +250,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], because only that call keeps a
-    /// timeout.
+    /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which a timeout needs.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
         self.0.io.check(timeout)?;
         self.0.io.wait.write_limit = timeout;

@@ -37,8 +37,8 @@ const TRIES: u32 = 64;
 ///
 /// **Deadlines** hold as on any stream, and so do the caller's
 /// [timeouts](super::WebSocket::set_read_timeout). The clock is read only after every 64 tries,
-/// which take about 20 µs. So a call notices a deadline at most two such rounds late. If input
-/// arrives within these tries, the read returns at once, and the clock is not read.
+/// which take about 20 µs. So a call notices a deadline at most about 40 µs late. When input
+/// arrives, the read returns at once.
 ///
 /// **TLS** may be around the `Spin` or inside the `Spin`. In `TlsStream<Spin<TcpStream>>` a try is
 /// only the system call. `into_spin` after `connect` puts the `Spin` around the TLS stream, so each
@@ -51,7 +51,8 @@ pub struct Spin<S> {
 }
 
 impl<S: Stream> Spin<S> {
-    /// Wraps a stream, and does not change its mode. A `Spin` also works for the opening handshake.
+    /// Wraps a stream. A blocking stream stays blocking, and a non-blocking stream stays
+    /// non-blocking. A `Spin` also works for the opening handshake.
     ///
     /// # Errors
     ///

@@ -22,7 +22,8 @@ const WRITER_WAIT: Duration = Duration::from_millis(50);
 
 /// The half that receives. Keep receiving: receiving calls answer Pings, notice the peer's Close,
 /// and check the deadlines. (The `Writer` also checks the deadline on writing.) Dropping the
-/// `Reader` ends receiving. Then the [`Writer`] learns of the connection's end from a failed write.
+/// `Reader` ends receiving. Then the [`Writer`] learns of the connection's end only from a failed
+/// write.
 #[derive(Debug)]
 pub struct Reader<S>(Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>);
 
@@ -121,8 +122,8 @@ impl<S: Stream> Writer<S> {
         self.write_out(false)
     }
 
-    /// Queues a Close behind everything fed, and writes everything. The [`Reader`] then receives up
-    /// to the peer's Close, and ends the stream, within
+    /// Queues a Close behind everything fed, and writes everything. Keep receiving with the
+    /// [`Reader`], which gets the peer's Close and ends the stream, within
     /// [`close_timeout`](crate::Config::close_timeout). This time begins when the `Reader` notices
     /// our Close, at most a second later. If a quarter of `close_timeout` or of `write_timeout` is
     /// shorter than a second, the `Reader` notices within that quarter.
@@ -153,7 +154,8 @@ impl<S: Stream> Writer<S> {
                 self.0.handle.wait.begin_sending();
             }
             before = left;
-            // This thread writes the refused bytes itself. Its next write sets the flag anew.
+            // This thread writes the refused bytes itself. Its next write sets the flag `blocked`
+            // anew.
             self.0.share_rest(false);
             let waited = self.0.handle.wait_to_write(until);
             if waited.is_err() {

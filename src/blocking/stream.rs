@@ -102,7 +102,7 @@ pub trait Stream: Read + Write {
     /// # Errors
     ///
     /// Those of the operating system. `Unsupported`, the default, means that the stream cannot
-    /// wait. A call that would have to wait then returns
+    /// wait. A call of the WebSocket that would have to wait then returns
     /// [`Error::WouldBlock`](crate::Error::WouldBlock). `WouldBlock` means that the user wants no
     /// call to wait, as on a socket that the user made non-blocking. If `timeout` is zero, do not
     /// return `WouldBlock`: the adapter only asks whether the stream can wait, or a deadline has
@@ -232,8 +232,8 @@ socket!(TcpStream, |tcp, yes| tcp.set_nodelay(yes));
 #[cfg(unix)]
 socket!(std::os::unix::net::UnixStream, |_unix, _yes| Ok(()));
 
-/// Implements the calls that every wrapper forwards to its inner stream. All other calls read,
-/// write, shut or clone the stream.
+/// Implements the calls that every wrapper forwards to its inner stream. Each wrapper has its own
+/// code for the other calls, which read, write, shut down or clone the stream.
 macro_rules! forwarded {
     ($this:ident => $to:expr) => {
         #[inline]

@@ -29,8 +29,8 @@ macro_rules! whole {
     () => {
         /// Takes the stream and the connection apart. In `blocking`, the stream keeps the read
         /// timeout that the adapter set. A stream such as TLS may hold unflushed bytes. A WebSocket
-        /// made from both parts by `from_parts` flushes these bytes. Before you drive the
-        /// connection by hand, call `flush`.
+        /// made from both parts by `from_parts` flushes these bytes. If you want to drive the
+        /// connection by hand instead, call `flush` before `into_parts`.
         pub fn into_parts(self) -> (S, Connection) {
             (self.0.io.io, self.0.core.conn)
         }

@@ -64,7 +64,8 @@ pub enum Error {
     NoTls,
 }
 
-/// A TLS error arrives inside an error of the stream. It becomes [`Error::Tls`].
+/// The stream reports a TLS error inside an `io::Error`. This conversion makes it an
+/// [`Error::Tls`].
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         #[cfg(feature = "rustls")]
@@ -128,9 +129,9 @@ impl Error {
     }
 }
 
-/// Returns a copy of the error, to report it a second time. The copy has the TLS error or the error
-/// code of the operating system. Of any other error it has only the kind, because an `io::Error`
-/// cannot be cloned.
+/// Returns a copy of the error, to report it a second time. The copy keeps a TLS error, or the
+/// operating system's error code. Of any other error the copy keeps only the kind, because an
+/// `io::Error` cannot be cloned.
 pub(crate) fn again(error: &io::Error) -> io::Error {
     #[cfg(feature = "rustls")]
     if let Some(error) = crate::tls::TlsError::inside(error) {

@@ -37,8 +37,8 @@ pub(crate) trait Io {
         by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
     }
 
-    /// Allows the next read to block, but no later read. The read must end before `until`, the next
-    /// deadline. The caller has nothing to write.
+    /// Allows the next read to block, but no later read. The read must end by `until`, the next
+    /// deadline. Callers have written everything queued.
     #[inline(always)]
     fn may_wait(&mut self, until: Option<Time>) {
         let _ = until;
@@ -136,7 +136,8 @@ fn with_many<T>(out: &impl Buf, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
     write(slices.get(..filled).unwrap_or_default())
 }
 
-/// Returns the result of a write. Zero bytes are an error: a loop that writes all would not end.
+/// Returns the result of a write. Zero bytes are an error, because a loop that writes until nothing
+/// is left would never end.
 #[inline]
 pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::Result<usize>> {
     match written {

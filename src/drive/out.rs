@@ -20,12 +20,12 @@ use std::{
 /// split connection the state is behind the lock.
 #[derive(Debug, Default)]
 pub(crate) struct Out {
-    /// The number of bytes that the stream accepted and has not flushed. Between calls,
-    /// the sender's [`held_back`](Sender::held_back) returns this number too. Once the sender has
-    /// ended, so that nothing more is written, it returns 0.
+    /// The number of bytes that the stream accepted and has not flushed. Between calls, the
+    /// sender's [`held_back`](Sender::held_back) returns this number too. Once the sender has
+    /// ended, so that nothing more is written, `held_back` returns 0.
     unflushed: usize,
     /// The first error of the stream. Errors while input is discarded, and errors of a shutdown,
-    /// are not kept: the result of the connection is decided then.
+    /// are not kept, because the connection's result is decided by then.
     pub(super) io_error: Option<io::Error>,
     /// The error that ended receiving, or the error of a passed deadline. The receiver has this
     /// error too, but the sending half cannot see the receiver. If the two errors differ, the
@@ -53,7 +53,7 @@ impl Out {
     ///
     /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs. Callers rely
     /// on both. But once the sender is broken or has ended, a refused flush starts no deadline. So
-    /// callers that wait for the deadline check the end first.
+    /// callers that wait for the deadline first check whether the sender is broken or has ended.
     ///
     /// `Err`: `io_error` keeps the error, and the sender is empty and closed. So the next call
     /// returns `Ok`, and callers must ask [`is_broken`](Sender::is_broken).
@@ -88,8 +88,9 @@ impl Out {
             let done = !tx.has_outgoing();
             if *unflushed > 0 && (refused || done) {
                 let flushed = flush(io, unflushed, cx);
-                // This comes before the return. `Pending` must start the deadline. After an error,
-                // a Close among the unflushed bytes must not count as written.
+                // This comes before `ready!` returns, for two reasons. A `Pending` flush must start
+                // the deadline. After an error, a Close among the unflushed bytes must not count as
+                // written.
                 tx.set_unflushed(*unflushed);
                 ready!(flushed)?;
             }
@@ -138,7 +139,7 @@ impl Out {
     ///
     /// Returns whether there is now an error or a frame to write. If so, the caller goes round its
     /// loop once more instead of waiting. This asks `frame_waits`, not `has_outgoing`, because a
-    /// stalled stream always has outgoing bytes. A `true` too many costs one round.
+    /// stalled stream always has outgoing bytes. A needless `true` costs one round.
     pub(super) fn handle_timeout(
         &mut self,
         inbound: Option<&mut Inbound>,

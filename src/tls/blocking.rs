@@ -3,16 +3,16 @@
 //! The handles share three locks. A thread that waits for the stream holds no lock that the other
 //! thread has to wait for:
 //!
-//! - `session` is TLS itself: a handle locks it to encrypt or decrypt, and never holds it across
-//!   I/O.
+//! - `session` is TLS itself: a handle locks it to encrypt or decrypt, and never holds this lock
+//!   during I/O.
 //! - `input` is the right to read the stream. A reader that waits for input holds no other lock, so
 //!   that another thread can write during this wait.
 //! - `output` is the right to write the stream and to flush it, with the ciphertext to be written.
 //!   A holder that has written everything checks, with `session` locked, that the session has
-//!   nothing more to write. Then it releases `output` before `session`. So no ciphertext is left
-//!   without a writer. A writer waits for `output`. But a reader with ciphertext to write never
-//!   waits for `output`. The writer that holds `output` may wait until the peer reads, and the peer
-//!   may wait until this reader reads.
+//!   nothing more to write. Then the holder releases `output` before `session`, so that no
+//!   ciphertext is left without a writer. A writer waits for `output`. But a reader with ciphertext
+//!   to write never waits for `output`: the writer that holds `output` may wait until the peer
+//!   reads, and the peer may wait until this reader reads.
 mod output;
 
 use self::output::{Shared, is_passing, lock};
@@ -52,11 +52,12 @@ use tickwire_tls::{
 ///
 /// A write goes to the stream below at once, in as few records as possible. If that stream refuses
 /// bytes, the next flush writes them. The stream below may buffer, and may be a `TlsStream` itself.
-/// So a flush also flushes the stream below, and so do the handshake, an alert and a close_notify.
+/// So a flush also flushes the stream below. The stream below is also flushed after handshake
+/// messages, an alert and a close_notify.
 ///
 /// [`shutdown`](Stream::shutdown) sends a close_notify first. If the peer has sent its
 /// close_notify, the last dropped handle sends ours, unless it was sent before. If the stream ends
-/// without the peer's close_notify, somebody may have cut it off, and a read fails with
+/// without the peer's close_notify, somebody may have cut the stream off, so a read fails with
 /// `UnexpectedEof`.
 ///
 /// [`try_clone`](Stream::try_clone) makes a second handle of the same session, so that one thread
@@ -127,7 +128,7 @@ impl<S: Stream> TlsStream<S> {
 
     /// Completes the TLS handshake, so that you can inspect the [`session`](Self::session) before
     /// you read. The read timeout bounds the whole handshake, even if the peer sends byte by byte.
-    /// For writes, the stream below has its own timeout.
+    /// It does not bound writes. For writes, the stream below may have a timeout of its own.
     ///
     /// # Errors
     ///
@@ -349,7 +350,7 @@ impl<S: Stream> Stream for TlsStream<S> {
         Ok(Self { io, shared, read_timeout, part: self.part })
     }
 
-    /// Returns `true`, because one record can have several slices.
+    /// Returns `true`, because one record can hold the bytes of several slices.
     fn writes_vectored(&self) -> bool {
         true
     }

@@ -1,4 +1,4 @@
-//! The waiting calls of the adapters for tasks, written once for all these adapters.
+//! The waiting calls of the adapters for tasks, written once.
 //!
 //! [`drive::calls`](crate::drive::calls) gives the reason why the calls are macros. Each module
 //! that invokes a macro of this file imports [`names`].
@@ -55,13 +55,13 @@ macro_rules! receiving {
         /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
         /// This call hands out a message only while fewer than
-        /// [`high_water`](crate::Config::high_water) bytes fed in order are unsent. So, if you feed
-        /// one reply to each message, `feed` never fails with `Full`. For this, `high_water` must
-        /// be at least 4 KiB, which leaves room for the Pongs of one read. If the peer does not
-        /// read, this call stops reading too, until the write timeout ends the connection. (So two
-        /// ends that answer each message with several messages can block each other.) After our own
-        /// Close, messages up to the peer's Close are discarded. After a failed write, messages are
-        /// still delivered, but nothing can be fed.
+        /// [`high_water`](crate::Config::high_water) bytes of messages are unsent. (Messages that
+        /// overtake do not count.) So, if you feed one reply to each message, `feed` never fails
+        /// with `Full`. For this, `high_water` must be at least 4 KiB, which leaves room for the
+        /// Pongs of one read. If the peer does not read, this call stops reading too, until the
+        /// write timeout ends the connection. (So two ends that answer each message with several
+        /// messages can block each other.) After our own Close, messages up to the peer's Close are
+        /// discarded. After a failed write, messages are still delivered, but nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
         /// and returns no sending half.
@@ -289,8 +289,8 @@ pub(crate) use sends;
 /// The calls that only the sending half has.
 macro_rules! writing {
     () => {
-        /// Queues a Close behind everything fed, and writes everything. The receiving half then
-        /// receives up to the peer's Close, and ends the stream, within
+        /// Queues a Close behind everything fed, and writes everything. Keep receiving with the
+        /// [`Reader`], which gets the peer's Close and ends the stream, within
         /// [`close_timeout`](crate::Config::close_timeout).
         ///
         /// Cancel safe: call it again.

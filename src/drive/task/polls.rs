@@ -19,9 +19,10 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Polled {
     tasks: Pair,
-    /// The waker of both tasks, if there are two. When a task changes, a new waker replaces this
-    /// waker. A stream may still have the old waker. That does no harm: the old waker wakes the
-    /// task that did not change, and the new task leaves the new waker wherever it waits.
+    /// The waker of both tasks, if there are two. When another task takes over a side, a new waker
+    /// replaces this waker. The stream may still have the old waker, which does no harm: the old
+    /// waker wakes the task that stayed, and the new task gives the new waker to everything that it
+    /// waits for.
     both: Option<Waker>,
     /// The outlook after the last poll.
     outlook: Outlook,
