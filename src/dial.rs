@@ -193,8 +193,8 @@ struct Attempts<'t> {
 }
 
 impl Attempts<'_> {
-    /// Returns what to do next. Fails once no attempt can succeed any more. The error names each
-    /// address that was dialed and why it failed.
+    /// Returns the next step of the race. Fails once no attempt can succeed any more. The error
+    /// names each address that was dialed and why it failed.
     fn next(&mut self, now: Duration) -> io::Result<Step> {
         let timed_out = now >= self.limit;
         if timed_out {

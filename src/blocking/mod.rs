@@ -47,10 +47,11 @@
 //! sets the stream's read timeout, so do not set a read timeout on the stream.
 //!
 //! A stream without [`wait`](Stream::wait), such as [`WithoutTimeouts`], blocks in its own calls.
-//! While the stream blocks, the adapter notices no deadline. On such a stream, setting a timeout
-//! fails with `Unsupported`. A connection over a `WithoutTimeouts` cannot be split. A TLS stream
-//! waits on the stream below it. The adapter does not wait for a socket that you made non-blocking.
-//! (On Windows it does, because Windows does not tell the mode of a socket.)
+//! While the stream blocks, the adapter notices no deadline. You cannot set a timeout (the call
+//! fails with `Unsupported`), and a connection over a `WithoutTimeouts` cannot be split. A TLS
+//! stream waits on the stream below it. The adapter does not wait for a socket that you made
+//! non-blocking. (On Windows the adapter waits, because Windows does not tell the mode of a
+//! socket.)
 //!
 //! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. A waiting
 //! call then keeps a whole core busy: see [`Spin`].
@@ -119,21 +120,22 @@ macro_rules! receiving {
         ///
         /// The message is borrowed from the buffer it was read into, and lives until the next call.
         /// When the input is used up, this call writes the queued replies, and waits for input. On
-        /// a whole WebSocket it also writes the messages that were fed. While the stream refuses
-        /// bytes, the call goes on receiving, so that two peers cannot block each other.
+        /// a whole WebSocket, this call also writes the messages that were fed. While the stream
+        /// refuses bytes, the call goes on receiving, so that two peers cannot block each other.
         ///
-        /// A client gets `None` only once the server has also ended the stream, or
-        /// [`close_timeout`](crate::Config::close_timeout) after the server's Close. To skip that
-        /// wait, use [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close),
-        /// read the code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the
-        /// connection is split) to send the answer, and drop the stream.
+        /// On a client, this call returns `None` later: it also waits until the server has ended
+        /// the stream, at most [`close_timeout`](crate::Config::close_timeout) after the server's
+        /// Close. To skip this wait, use [`recv_event`](Self::recv_event). On
+        /// [`Event::Close`](crate::Event::Close), read the code from [`closed`](Self::closed), call
+        /// `flush` (of the `Writer`, if the connection is split) to send the answer, and drop the
+        /// stream.
         ///
         /// # Errors
         ///
         /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`] if the stream
-        /// fails. Everything that arrived before is delivered first. Later calls fail too. After a
-        /// violation, this call sends a Close and gives the peer a second to end the stream before
-        /// it returns the error. [`Error::WouldBlock`] is not a failure: call again.
+        /// fails. All messages that arrived before the error are delivered first. Later calls fail
+        /// too. After a violation, this call sends a Close and gives the peer a second to end the
+        /// stream before it returns the error. [`Error::WouldBlock`] is not a failure: call again.
         #[inline]
         pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
             let ready = self.0.wait_message()?;
@@ -169,8 +171,9 @@ macro_rules! receiving {
         }
 
         /// Returns the next message or control frame, or `None` after the peer's Close. Use this
-        /// call in proxies, and when [`auto_pong`](crate::Config::auto_pong) or
-        /// [`auto_close`](crate::Config::auto_close) is off.
+        /// call in proxies, which forward control frames, and when
+        /// [`auto_pong`](crate::Config::auto_pong) or [`auto_close`](crate::Config::auto_close) is
+        /// off.
         ///
         /// # Errors
         ///
@@ -237,8 +240,8 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves. After
-    /// an error the connection is lost.
+    /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
+    /// After an error the connection is lost.
     pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
         let Socket { core, io: Timed { io, wait }, .. } = self.0;
         Ok(WebSocket(Socket::new(core, Timed { io: Spin::new(io)?, wait })))
@@ -276,7 +279,7 @@ impl<S: Stream> WebSocket<S> {
     /// [`Error::WouldBlock`] has two cases. If there was no room, nothing was sent, and a message
     /// given by value is lost. (To keep the message, call `ready`, then `feed` and `flush`.) If
     /// there was room, the next flush sends the rest of the message, so do not send the message
-    /// again. To tell the two cases apart, compare [`Sender::fed`] before and after.
+    /// again. To tell the two cases apart, compare [`Sender::fed`] before and after the call.
     pub fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
         self.ready()?;
         let _ = self.feed(message)?;
@@ -340,7 +343,8 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         }
     }
 
-    /// Makes a whole receiving call, up to an item or the end.
+    /// Makes a receiving call: starts the caller's timeout, then waits for an item or the end of
+    /// the connection.
     fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
         self.io.wait.begin();
         self.wait_on(want)

@@ -33,7 +33,7 @@ const TRIES: u32 = 64;
 /// **Cost.** A spinning thread uses a whole core all the time, even while nothing arrives. With
 /// fewer cores than spinning threads, spinning is slower than sleeping. On a processor with
 /// hyper-threads, spinning also slows the other thread of the core a little. A [`spin_loop`] hint
-/// between tries keeps this loss small. Each try is a system call.
+/// between tries keeps this loss small.
 ///
 /// **Deadlines** hold as on any stream, and so do the caller's
 /// [timeouts](super::WebSocket::set_read_timeout). The clock is read only after every 64 tries,
@@ -56,7 +56,7 @@ impl<S: Stream> Spin<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
+    /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
     pub fn new(io: S) -> io::Result<Self> {
         io.wait(Interest::WRITE, Some(Duration::ZERO))?;
         Ok(Self { io })

@@ -58,17 +58,18 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`Stream::try_clone`]: `Unsupported` for a stream that cannot be split. After an
-    /// error the connection is lost.
+    /// The errors of [`Stream::try_clone`]: `Unsupported` for a stream that cannot be split. After
+    /// an error the connection is lost.
     pub fn into_split(self) -> io::Result<(Reader<S>, Writer<S>)> {
-        // Nothing wakes the reader when the writer starts a deadline. With this wait, the reader
-        // notices while at least three quarters of the time are left.
+        // Nothing wakes the reader when the writer starts a deadline. With waits of `reader_wait`,
+        // the reader notices while at least three quarters of the time are left.
         let quarter = self.0.core.conn.shortest_sending_timeout() / 4;
         let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {
             let epoch = read.wait.epoch;
-            // Nobody waits on this handle, so nobody reads what its polls note (`want`, `until`,
-            // `again`). `Socket::write` and `write_out` note the event on the half's own handle.
+            // Nobody waits on the handle `out`, so nobody reads what its polls note (`want`,
+            // `until`, `again`). `Socket::write` and `write_out` note the event on the half's own
+            // handle.
             let out = Timed::new(read.io.try_clone()?, epoch);
             let mut handle = Timed::new(read.io.try_clone()?, epoch);
             handle.wait.write_limit = read.wait.write_limit.take();

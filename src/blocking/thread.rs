@@ -187,7 +187,8 @@ impl<S: Stream> Timed<S, Thread> {
         let again = mem::take(&mut wait.again);
         // Usually `again` means that the only read of this call was put off. Then the call may poll
         // once more, even after its limit: see `unread`. If `again` has another cause, this costs
-        // one poll. A sending call never reads, so `unread` has no meaning there.
+        // one needless poll. A sending call never reads, so `unread` has no meaning in a sending
+        // call.
         let untried = again && wait.unread && !wait.sends;
         if !untried && wait.call_is_over() {
             return Err(Error::WouldBlock);

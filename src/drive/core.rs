@@ -58,9 +58,9 @@ pub(crate) trait Core<I>: Sized {
     fn is_free(&self) -> bool {
         true
     }
-    /// Waits until there is room for an answer, or no answer is possible. Once `cork_limit` bytes
-    /// are queued, this call also writes, but does not wait for that write. A half has nothing to
-    /// wait for: only the writer feeds.
+    /// Waits until there is room for an answer, or until no answer is possible any more. Once
+    /// `cork_limit` bytes are queued, this call also writes, but does not wait for that write. A
+    /// half has nothing to wait for: only the writer feeds.
     #[inline(always)]
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let _ = (socket, cx);
@@ -130,9 +130,9 @@ impl Whole {
         Self { conn, out }
     }
 
-    /// Returns the reason why queued messages were dropped. Writing had failed before the flush
-    /// that asks: in a receiving call, or because a deadline passed. The receiver's error replaces
-    /// the error in `out`: see [`Out::recv_error`].
+    /// Returns the reason why queued messages were dropped. Call this in a flush that finds the
+    /// sender broken: writing failed earlier, in a receiving call or because a deadline passed. The
+    /// receiver's error replaces the error in `out`: see [`Out::recv_error`].
     #[cold]
     pub(crate) fn lost(&mut self) -> Error {
         self.out.recv_error = self.conn.receiver().failure().or(self.out.recv_error);
@@ -184,7 +184,8 @@ impl<I: Source + Output> Core<I> for Whole {
         pool::give(self.conn.sender_mut().reclaim());
     }
 
-    // Below `cork_limit` there is room for an answer: see the field `Sender::cork_limit`.
+    // While fewer than `cork_limit` bytes are queued, there is room for an answer: see the field
+    // `Sender::cork_limit`.
     #[inline(always)]
     fn is_free(&self) -> bool {
         let tx = self.conn.sender();

@@ -47,9 +47,9 @@ pub enum Error {
     #[error(transparent)]
     Refused(Box<crate::proto::handshake::client::Refusal>),
     /// The proxy made no tunnel: dialing the proxy failed, TLS to the proxy failed, or the proxy
-    /// refused. The inner error says which: [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls), or
-    /// [`Handshake`](Self::Handshake), with [`ConnectRefused`](HandshakeError::ConnectRefused) or
-    /// [`SocksRefused`](HandshakeError::SocksRefused). Nothing was sent to the server.
+    /// refused. The inner error tells what failed: [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls),
+    /// or [`Handshake`](Self::Handshake), with [`ConnectRefused`](HandshakeError::ConnectRefused)
+    /// or [`SocksRefused`](HandshakeError::SocksRefused). Nothing was sent to the server.
     #[error("no tunnel through the proxy: {0}")]
     Proxy(Box<Self>),
     /// The URL is bad, or its scheme is not supported.

@@ -93,8 +93,8 @@ impl<I: Source + Output> Incoming<I> {
     }
 
     /// Writes a rejection. Here `write_timeout` bounds the time for the whole response, because no
-    /// other deadline runs. (On an open connection it bounds the time in which the stream accepts
-    /// no byte.)
+    /// other deadline runs. (On an open connection `write_timeout` bounds the time in which the
+    /// stream accepts no byte.)
     pub(crate) async fn answer(&mut self, rejection: Rejection) -> Result<(), Error> {
         let response = self.handshake.reject(rejection.dated(std::time::UNIX_EPOCH.elapsed().ok()));
         let by = self.io.now() + self.write_timeout;
@@ -139,8 +139,9 @@ pub(crate) async fn client<I: Source + Output>(
     handshake.reading.handle_timeout(Time::ZERO)?; // starts the deadline
     let by = handshake.reading.poll_timeout();
     // If the write takes too long, the check of the deadline below returns the error. So `advance`
-    // may report all bytes as written. (The check is reached: only `ahead` has been read, and no
-    // response in `ahead` can answer the random key of this request.)
+    // may report all bytes as written. (The handshake cannot succeed before that check: only
+    // `ahead` has been read, and a response in `ahead` cannot match the random key of this
+    // request.)
     if let Some(written) = write_all(&mut io, handshake.outgoing(), by).await {
         written?;
     }
@@ -185,8 +186,8 @@ pub(crate) fn poll_read<I: Source + Output>(
     Poll::Ready(Ok(()))
 }
 
-/// Writes all bytes, then flushes. Returns `None` if the flush is not done at the time `by`: a part
-/// of the bytes may be written.
+/// Writes all bytes, then flushes. Returns `None` if the flush is not done at the time `by`. In
+/// that case a part of the bytes may be written.
 pub(crate) async fn write_all<I: Source + Output>(
     io: &mut I,
     mut bytes: &[u8],

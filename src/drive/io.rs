@@ -6,8 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The largest number of slices in one vectored write. It must be larger than the 4 slices of `few`
-/// in [`with_many`].
+/// The largest number of slices in one vectored write.
 const SLICES: usize = 32;
 
 /// A stream, or half of a stream, with `W`, the adapter's own way to wait.
@@ -38,7 +37,7 @@ pub(crate) trait Io {
     }
 
     /// Allows the next read to block, but no later read. The read must end by `until`, the next
-    /// deadline. Callers have written everything queued.
+    /// deadline. Before this call, the caller has written everything queued.
     #[inline(always)]
     fn may_wait(&mut self, until: Option<Time>) {
         let _ = until;

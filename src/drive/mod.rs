@@ -64,8 +64,8 @@ pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
     /// Whether to note each read. Two features need this: the program may want the time of each
-    /// read, and `attend` may have to run after each read. Both depend only on the connection's
-    /// `Config`, so the value never changes.
+    /// read, and `attend` may have to run after each read. Only the connection's `Config` switches
+    /// these features on, so the value never changes.
     notes_reads: bool,
     /// Whether bytes were read since the last `attend`.
     read_unattended: bool,
@@ -236,7 +236,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             Poll::Ready(Ok(0)) => self.end_of_stream(),
             Poll::Ready(Ok(n)) => self.commit(n),
             Poll::Ready(Err(error)) => {
-                // What has arrived is delivered first. Then `poll_end` reports the error kept here.
+                // All messages that have arrived are delivered first. Then `poll_end` reports the
+                // error kept here.
                 self.core.with(|_, _, out| out.io_failed(error));
                 self.end_of_stream();
             }
@@ -256,9 +257,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Checks the deadline on data and the idle message. The other deadlines are checked only when
-    /// a read would block, but these two must not wait while input keeps coming. The loop parses
-    /// everything that was read before it calls this. Otherwise unparsed data would count as
-    /// silence.
+    /// a read would block, but these two must not wait while input keeps coming. Before this call,
+    /// the loop parses everything that was read. Otherwise unparsed data would count as silence.
     #[cold]
     fn attend(&mut self) {
         self.read_unattended = false;
@@ -270,9 +270,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Ends the measurement of a round trip if a Pong has answered a Ping of ours, and the read was
-    /// not timed. Without this call, the measurement would end at the next deadline, which is too
-    /// late.
+    /// Ends the measurement of a round trip if a Pong has answered a Ping of ours, and no time of
+    /// the read was noted. Without this call, the measurement would end at the next deadline, which
+    /// is too late.
     #[cold]
     fn time_pong(&mut self) {
         let Self { core, io, .. } = self;
@@ -284,11 +284,11 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Returns the next thing to do with the stream, once receiving is over. This call also tells
-    /// the sending side why receiving ended. In a split connection, an error as the reason wakes
-    /// the writer. In `ReadyState::Closed` this call also tells the sending side that nothing more
-    /// will be written. `Ending::Done` alone does not mean that nothing more will be written,
-    /// because the caller may still answer the peer's Close. This call must use `with`: see
-    /// `poll_end`.
+    /// the sending side why receiving ended. If the reason is an error, the writer of a split
+    /// connection is woken. In `ReadyState::Closed` this call also tells the sending side that
+    /// nothing more will be written. `Ending::Done` alone does not mean that nothing more will be
+    /// written, because the caller may still answer the peer's Close. This call must use `with`:
+    /// see `poll_end`.
     fn ending(&mut self) -> Ending {
         self.core.with(|inbound, tx, out| {
             out.recv_error = inbound.receiver().error().or(out.recv_error);

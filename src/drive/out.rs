@@ -52,8 +52,9 @@ impl Out {
     /// flushes the stream before the next write, because the stream may still hold earlier bytes.
     ///
     /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs. Callers rely
-    /// on both. But once the sender is broken or has ended, a refused flush starts no deadline. So
-    /// callers that wait for the deadline first check whether the sender is broken or has ended.
+    /// on the waker and on the deadline. But once the sender is broken or has ended, a refused
+    /// flush starts no deadline. So callers that wait for the deadline first check whether the
+    /// sender is broken or has ended.
     ///
     /// `Err`: `io_error` keeps the error, and the sender is empty and closed. So the next call
     /// returns `Ok`, and callers must ask [`is_broken`](Sender::is_broken).
@@ -88,9 +89,9 @@ impl Out {
             let done = !tx.has_outgoing();
             if *unflushed > 0 && (refused || done) {
                 let flushed = flush(io, unflushed, cx);
-                // This comes before `ready!` returns, for two reasons. A `Pending` flush must start
-                // the deadline. After an error, a Close among the unflushed bytes must not count as
-                // written.
+                // `set_unflushed` comes before `ready!` returns, for two reasons. A `Pending` flush
+                // must start the deadline. After an error, a Close among the unflushed bytes must
+                // not count as written.
                 tx.set_unflushed(*unflushed);
                 ready!(flushed)?;
             }
@@ -132,10 +133,10 @@ impl Out {
     /// the idle message.) After a passed deadline, receiving ends once all bytes that have arrived
     /// are delivered. The other half learns the reason from `recv_error`.
     ///
-    /// If `inbound` is `None`, checks only the deadline on writing, and only the sending side ends.
-    /// The reader, which is woken, takes over the error at its next deadline. That deadline is due
-    /// at once if the phase was `Open`. If our Close was queued before, that deadline may be up to
-    /// `close_timeout` later.
+    /// If `inbound` is `None`, checks only the deadline on writing. If this deadline has passed,
+    /// only the sending side ends. The reader, which is woken, takes over the error at its next
+    /// deadline. That deadline is due at once if the phase was `Open`. If our Close was queued
+    /// before, that deadline may be up to `close_timeout` later.
     ///
     /// Returns whether there is now an error or a frame to write. If so, the caller goes round its
     /// loop once more instead of waiting. This asks `frame_waits`, not `has_outgoing`, because a
@@ -156,7 +157,7 @@ impl Out {
                     inbound.receiver_mut().cut_off(error);
                     Err(error)
                 }
-                _ => inbound.handle_timeout(now, false, tx), // which cuts off by itself
+                _ => inbound.handle_timeout(now, false, tx), // calls `cut_off` itself
             },
         };
         if let Err(error) = told {
@@ -176,7 +177,8 @@ impl Out {
                 Some(io) if error.close_code().is_none() => io.into(),
                 _ => Error::Recv(error),
             }),
-            // A deadline may pass after the end of the stream.
+            // The last step did not fail, but a deadline may have passed after the end of the
+            // stream.
             Ok(_) => self.recv_error.map(Error::Recv),
         }
     }

@@ -2,7 +2,7 @@
 //! your own.
 //!
 //! Deadlines need a timer, and `futures-io` has no timer. So every function that makes a connection
-//! takes [`Timers`]: a function that makes a timer, which is a future that is ready at a given
+//! takes [`Timers`], for example a function from an instant to a future that is ready at that
 //! instant. The example below uses the timer of smol. (`smol::Timer` comes from the crate async-io,
 //! and `smol::net` is the crate async-net.)
 //!

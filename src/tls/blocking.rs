@@ -56,8 +56,8 @@ use tickwire_tls::{
 /// messages, an alert and a close_notify.
 ///
 /// [`shutdown`](Stream::shutdown) sends a close_notify first. If the peer has sent its
-/// close_notify, the last dropped handle sends ours, unless it was sent before. If the stream ends
-/// without the peer's close_notify, somebody may have cut the stream off, so a read fails with
+/// close_notify, the last dropped handle sends ours, unless ours was sent before. If the stream
+/// ends without the peer's close_notify, somebody may have cut the stream off, so a read fails with
 /// `UnexpectedEof`.
 ///
 /// [`try_clone`](Stream::try_clone) makes a second handle of the same session, so that one thread
@@ -82,8 +82,9 @@ pub struct TlsStream<S = TcpStream> {
     shared: Arc<Shared>,
     /// The read timeout of this handle.
     read_timeout: Mutex<Option<Duration>>,
-    /// The function that `drop` calls: in the last handle it sends our close_notify if that is
-    /// still owed. It is a function pointer, because `Drop` cannot require that `S` is a `Stream`.
+    /// The function that `drop` calls. In the last handle, this function sends our close_notify if
+    /// the session still owes it. The field is a function pointer, because `Drop` cannot require
+    /// that `S` is a `Stream`.
     part: fn(&mut Self),
 }
 
@@ -106,9 +107,10 @@ impl<S: Stream> TlsStream<S> {
         Ok(Self::of(io, Session::client(config, name)?))
     }
 
-    /// Makes a server's stream. In the configuration, set `alpn_protocols` to `http/1.1` alone. To
-    /// open and seal records [in place](Session::in_place), also set `enable_secret_extraction`:
-    /// see "Serve wss" in the recipes.
+    /// Makes a server's stream. In the configuration, set `alpn_protocols` to `http/1.1` alone,
+    /// because the opening handshake needs HTTP/1.1. To open and seal records [in
+    /// place](Session::in_place), also set `enable_secret_extraction`: see "Serve wss" in the
+    /// recipes.
     ///
     /// # Errors
     ///
@@ -132,8 +134,8 @@ impl<S: Stream> TlsStream<S> {
     ///
     /// # Errors
     ///
-    /// Those of the stream. An error of TLS is inside the `io::Error`; converted into [`Error`], it
-    /// is [`Error::Tls`]. After `WouldBlock` call this again.
+    /// The errors of the stream. An error of TLS is inside the `io::Error`; converted into
+    /// [`Error`], it is [`Error::Tls`]. After `WouldBlock` call this again.
     pub fn handshake(&mut self) -> io::Result<()> {
         let (began, limit) = (Instant::now(), *lock(&self.read_timeout));
         loop {

@@ -83,8 +83,8 @@ impl Proxy {
     /// a network (`192.0.2.0/24`), and may end with `:port`. The entry `example.com` matches that
     /// name and all names below it. The entry `.example.com` matches only the names below it. Names
     /// are not resolved, so a name never matches an address. Some resolvers accept short forms of
-    /// an address, such as `127.1`. `NO_PROXY` treats a short form as a name, so write it there as
-    /// in the URL.
+    /// an address, such as `127.1`. `NO_PROXY` treats a short form as a name, so an entry must have
+    /// the form that the URL has.
     ///
     /// # Errors
     ///

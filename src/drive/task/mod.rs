@@ -43,7 +43,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Polls for the next message, by the fast path if possible. If the fast path finds no message,
-    /// `poll_more` decides.
+    /// calls `poll_more`.
     #[inline(always)]
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         match self.quick() {

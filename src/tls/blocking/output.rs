@@ -11,7 +11,8 @@ pub(super) struct Shared {
     pub(super) input: Mutex<()>,
     output: Mutex<Output>,
     session: Mutex<Session>,
-    /// The number of handles. The last handle sends close_notify when it is dropped.
+    /// The number of handles. When the last handle is dropped, it sends a close_notify if the
+    /// session still owes one.
     pub(super) handles: AtomicUsize,
 }
 
