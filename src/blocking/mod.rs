@@ -33,9 +33,7 @@
 //! the call. If the value has changed, the message is queued, and `flush` writes the rest of the
 //! message. Otherwise nothing was sent.
 //!
-//! The operating system rounds these timeouts to the steps of its clock, 4 ms on many Linux
-//! systems. So a timeout ends one or two steps late: a timeout of 3 ms can take 8 ms on any
-//! blocking socket. With [`Spin`], timeouts are at most about 40 µs late.
+//! On Linux, these timeouts end about 0.1 ms late; with [`Spin`], at most about 40 µs late.
 //!
 //! **Timers.** Calls check the deadlines of [`Config`]. Nothing runs between calls, so keep
 //! receiving. A receiving call that finds nothing to read checks all deadlines, even if it returns
@@ -148,8 +146,8 @@ macro_rules! receiving {
         /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
         /// This call hands out a message only while fewer than
-        /// [`high_water`](crate::Config::high_water) bytes of messages are unsent. (Messages that
-        /// overtake do not count.) So, if you feed one reply to each message, `feed` never fails
+        /// [`high_water`](crate::Config::high_water) bytes are unsent. (Frames that overtake queued
+        /// messages do not count.) So, if you feed one reply to each message, `feed` never fails
         /// with `Full`. For this, `high_water` must be at least 4 KiB, which leaves room for the
         /// Pongs of one read. If the peer does not read, this call stops reading too, until the
         /// write timeout ends the connection. (So two ends that answer each message with several

@@ -58,7 +58,7 @@ pub enum Error {
     /// A header or a subprotocol of the caller cannot be sent.
     #[error(transparent)]
     Header(#[from] crate::proto::handshake::HeaderError),
-    /// The URL is `wss`, or the proxy's URL is `https`, and TLS is not built in. Enable the feature
+    /// TLS is not built in, but the URL is `wss`, or the proxy's URL is `https`. Enable the feature
     /// `rustls`, or give a TLS stream of your own to `client`.
     #[error("TLS is not built in: `wss`, or an `https` proxy, needs the feature `rustls`")]
     NoTls,

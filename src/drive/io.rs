@@ -26,7 +26,7 @@ pub(crate) trait Io {
     fn now(&self) -> Time;
 
     /// Waits until `until`. May return earlier, so callers read the clock again. In a task, a later
-    /// call with another time replaces the wait. A thread notes the earliest of all times.
+    /// call with another time replaces the wait. A thread waits for the earliest of these times.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Waits for the stream, at most until `by`. Only handshakes call this. In a task the stream

@@ -86,7 +86,7 @@ static POOL: Memory = Memory { take_to: pool::take_to, give: pool::give };
 impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Joins an open connection, or its half, and a stream. Nothing is read or written yet. If the
     /// connection comes from another `Socket`, the other fields of that `Socket` may be dropped:
-    /// `failed` is `None` between calls, and the next read sets `read_unattended` again.
+    /// `failed` is `None` between calls, and reads and polls set the rest again.
     #[inline]
     pub(crate) fn new(mut core: C, io: I) -> Self {
         let notes_reads = core.inbound().stamps_reads() || core.inbound().attends().is_some();

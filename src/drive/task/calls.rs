@@ -56,8 +56,8 @@ macro_rules! receiving {
         /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
         /// This call hands out a message only while fewer than
-        /// [`high_water`](crate::Config::high_water) bytes of messages are unsent. (Messages that
-        /// overtake do not count.) So, if you feed one reply to each message, `feed` never fails
+        /// [`high_water`](crate::Config::high_water) bytes are unsent. (Frames that overtake queued
+        /// messages do not count.) So, if you feed one reply to each message, `feed` never fails
         /// with `Full`. For this, `high_water` must be at least 4 KiB, which leaves room for the
         /// Pongs of one read. If the peer does not read, this call stops reading too, until the
         /// write timeout ends the connection. (So two ends that answer each message with several
