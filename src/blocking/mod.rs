@@ -26,7 +26,7 @@
 //!
 //! **Waiting.** Every call waits as long as necessary, within the limits of [`Config`]. To wait for
 //! a shorter time, use [`set_read_timeout`](WebSocket::set_read_timeout) and
-//! [`set_write_timeout`](WebSocket::set_write_timeout). When such a timeout has passed, or a
+//! [`set_write_timeout`](WebSocket::set_write_timeout). When one of these timeouts has passed, or a
 //! non-blocking stream would block, the call returns [`Error::WouldBlock`]. Nothing is lost. A
 //! receiving call, `ready`, `flush` and `close` go on when called again. **`send` does not**: a
 //! second call may send the message twice. Instead, compare [`fed()`](Sender::fed) before and after
@@ -51,8 +51,8 @@
 //! non-blocking. (On Windows the adapter waits, because Windows does not tell the mode of a
 //! socket.)
 //!
-//! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. A waiting
-//! call then keeps a whole core busy: see [`Spin`].
+//! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. While a
+//! call waits, it keeps a whole core busy: see [`Spin`].
 //!
 //! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`].
 //! Neither half wakes the other, because a wake-up would need more file descriptors. Instead, the
@@ -148,7 +148,7 @@ macro_rules! receiving {
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are unsent. (Frames that overtake queued
         /// messages do not count.) So, if you feed one reply to each message, `feed` never fails
-        /// with `Full`. For this, `high_water` must be at least 4 KiB, which leaves room for the
+        /// with `Full`. This holds if `high_water` is at least 4 KiB, which leaves room for the
         /// Pongs of one read. If the peer does not read, this call stops reading too, until the
         /// write timeout ends the connection. (So two ends that answer each message with several
         /// messages can block each other.) After our own Close, messages up to the peer's Close are
@@ -271,7 +271,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] if the stream fails.
     /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream accepted
-    /// no byte for [`write_timeout`](Config::write_timeout). After such a timeout you can still
+    /// no byte for [`write_timeout`](Config::write_timeout). After a write timeout you can still
     /// receive the messages that have arrived.
     ///
     /// [`Error::WouldBlock`] has two cases. If there was no room, nothing was sent, and a message

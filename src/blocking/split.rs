@@ -22,8 +22,8 @@ const WRITER_WAIT: Duration = Duration::from_millis(50);
 
 /// The half that receives. Keep receiving: receiving calls answer Pings, notice the peer's Close,
 /// and check the deadlines. (The `Writer` also checks the deadline on writing.) Dropping the
-/// `Reader` ends receiving. Then the [`Writer`] learns of the connection's end only from a failed
-/// write.
+/// `Reader` ends receiving. After that, the [`Writer`] learns of the connection's end only from a
+/// failed write.
 #[derive(Debug)]
 pub struct Reader<S>(Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>);
 
@@ -50,8 +50,8 @@ impl<S: Stream> Writer<S> {
 
 impl<S: Stream> WebSocket<S> {
     /// Splits the connection for two threads. Messages fed or received before are kept. If you are
-    /// sending a message in chunks, the [`Writer`] continues it. The [`Reader`] keeps the read
-    /// timeout, and the `Writer` keeps the write timeout.
+    /// sending a message in chunks, the [`Writer`] continues that message. The [`Reader`] keeps the
+    /// read timeout, and the `Writer` keeps the write timeout.
     ///
     /// The two halves use three handles of the stream: one to read from, one that both halves write
     /// to, and one on which the writer waits.

@@ -39,7 +39,7 @@ pub(crate) struct Thread {
     pub(super) write_limit: Option<Duration>,
     /// The time at which the caller's limit ends this call; `None` without a limit. Each call that
     /// may wait begins with [`begin`](Self::begin) or [`begin_sending`](Self::begin_sending). Both
-    /// set this field, and reset `sends`, `unread`, `want` and `until`.
+    /// calls set this field, and reset `sends`, `unread`, `want` and `until`.
     call_ends: Option<Time>,
     /// Whether this call sends. If so, its limit starts anew whenever the stream accepts bytes.
     sends: bool,
@@ -185,10 +185,10 @@ impl<S: Stream> Timed<S, Thread> {
         let Self { io, wait } = self;
         let (want, until) = (mem::take(&mut wait.want), wait.until.take());
         let again = mem::take(&mut wait.again);
-        // Usually `again` means that the only read of this call was put off. Then the call may poll
-        // once more, even after its limit: see `unread`. If `again` has another cause, this costs
-        // one needless poll. A sending call never reads, so `unread` has no meaning in a sending
-        // call.
+        // Usually `again` means that the only read of this call was put off. In that case the call
+        // may poll once more, even after its limit: see `unread`. If `again` has another cause,
+        // this costs one needless poll. A sending call never reads, so `unread` has no meaning in a
+        // sending call.
         let untried = again && wait.unread && !wait.sends;
         if !untried && wait.call_is_over() {
             return Err(Error::WouldBlock);

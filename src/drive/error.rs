@@ -17,9 +17,9 @@ pub enum Error {
     /// [`fail`](crate::Connection::fail).
     #[error(transparent)]
     Recv(#[from] RecvError),
-    /// The caller's message or frame cannot be sent, or not at this time, and was not queued. If a
-    /// flush returns [`Closed`](SendError::Closed), the messages that it should have written are
-    /// lost.
+    /// The caller's message or frame was not queued, because it cannot be sent, or not at this
+    /// time. If a flush returns [`Closed`](SendError::Closed), the messages that it should have
+    /// written are lost.
     #[error(transparent)]
     Send(#[from] SendError),
     /// The stream failed, so the connection has ended. The kind is `UnexpectedEof` if a TLS stream
@@ -48,8 +48,9 @@ pub enum Error {
     Refused(Box<crate::proto::handshake::client::Refusal>),
     /// The proxy made no tunnel: dialing the proxy failed, TLS to the proxy failed, or the proxy
     /// refused. The inner error tells what failed: [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls),
-    /// or [`Handshake`](Self::Handshake), with [`ConnectRefused`](HandshakeError::ConnectRefused)
-    /// or [`SocksRefused`](HandshakeError::SocksRefused). Nothing was sent to the server.
+    /// or [`Handshake`](Self::Handshake), for example with
+    /// [`ConnectRefused`](HandshakeError::ConnectRefused) or
+    /// [`SocksRefused`](HandshakeError::SocksRefused). Nothing was sent to the server.
     #[error("no tunnel through the proxy: {0}")]
     Proxy(Box<Self>),
     /// The URL is bad, or its scheme is not supported.
@@ -64,8 +65,8 @@ pub enum Error {
     NoTls,
 }
 
-/// The stream reports a TLS error inside an `io::Error`. This conversion makes it an
-/// [`Error::Tls`].
+/// The stream reports a TLS error inside an `io::Error`. This conversion turns the TLS error into
+/// an [`Error::Tls`].
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         #[cfg(feature = "rustls")]
@@ -83,9 +84,9 @@ impl Error {
     /// [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send), after which this connection goes
     /// on.
     ///
-    /// [`SendError::Closed`] is an exception: it gives `true`. This error says only that this
-    /// connection is over, so `true` is a guess. To be sure, make one more receiving call, and call
-    /// `is_retryable` on the error of that call.
+    /// [`SendError::Closed`] is an exception: for this error the result is `true`. This error says
+    /// only that this connection is over, so `true` is a guess. To be sure, make one more receiving
+    /// call, and call `is_retryable` on the error of that call.
     ///
     /// The I/O errors `InvalidInput`, `InvalidData`, `PermissionDenied` and `Unsupported` give
     /// `false`. These kinds mean that an address, a socket option or a certificate is wrong.

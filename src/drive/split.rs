@@ -41,7 +41,7 @@ const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 #[derive(Debug)]
 pub(super) struct Shared<W> {
     wakers: Arc<Wakers>,
-    /// Whether the stream refused bytes that either half may write later. Each write sets this
+    /// Whether the stream refused bytes that either half may write later. Each write sets this flag
     /// under the lock, so that the last write decides: with a stale `false` nobody would write the
     /// refused bytes. A writing thread also clears this flag while it waits: see
     /// [`share_rest`](Writer::share_rest).
@@ -211,10 +211,10 @@ impl<W: Output> Shared<W> {
         }
         let newly = written.is_pending() && !was_blocked;
         if newly && side == Side::Writer && !self.wakers.is_parked(side) {
-            // The stream may have woken both tasks before `blocked` was set. Then the reader saw
-            // nothing to do. But if the writer's future is dropped, only the reader can write the
-            // refused bytes. So this call wakes the reader again. (A reader in this place needs no
-            // wake-up: the stream has woken its task, so it polls again.)
+            // The stream may have woken both tasks before `blocked` was set. In that case the
+            // reader saw nothing to do. But if the writer's future is dropped, only the reader can
+            // write the refused bytes. So this call wakes the reader again. (A reader in this place
+            // needs no wake-up: the stream has woken its task, so it polls again.)
             self.wakers.wake(Side::Reader);
         }
         written

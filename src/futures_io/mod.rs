@@ -157,8 +157,8 @@ pub struct Incoming<S, T: Timers>(drive::Incoming<Over<S, T>>);
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: receiving calls answer Pings, handle
 /// the peer's Close, and check all deadlines. (A waiting [`Writer`] checks the deadline on writing
-/// too.) Dropping the `Reader` ends receiving. Then the [`Writer`] learns of the connection's end
-/// only from a failed write.
+/// too.) Dropping the `Reader` ends receiving. After that, the [`Writer`] learns of the
+/// connection's end only from a failed write.
 pub struct Reader<R, W, T: Timers>(Socket<Half<Over<W, T>>, Over<R, T>>);
 
 /// The half of a [`WebSocket`] that sends. Dropping the `Writer` does not close the connection:

@@ -307,7 +307,8 @@ impl<S: Stream> Stream for TlsStream<S> {
     }
 
     /// Adapts `interest` to the handshake. During the handshake, reading and writing both need
-    /// input. While handshake messages are unsent, both also need a stream that accepts bytes.
+    /// input. While handshake messages are unsent, reading and writing also need a stream that
+    /// accepts bytes.
     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
         let session = self.shared.session();
         let (handshaking, opening) = (session.is_handshaking(), session.is_opening());

@@ -34,7 +34,7 @@
 //! records (`benches/tls.rs`). TLS adds 2.7 KiB of resident memory to a server's idle connection
 //! under tokio, or 7.8 KiB if rustls handles the records (`benches/README.md`). A session that has
 //! received only a part of a record holds up to 16 KiB more. A thread that waits in `blocking` also
-//! holds a buffer of 32 KiB, into which it reads.
+//! holds the buffer of 32 KiB that receives its ciphertext.
 //!
 //! Debug builds of rustls 0.23 panic if a bad record arrives after our close_notify. This crate
 //! catches the panic ([`Session::close`]). `docs/TLS.md` in the repository has the rules of the

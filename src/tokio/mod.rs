@@ -141,8 +141,8 @@ pub struct Incoming<S>(drive::Incoming<Timed<S, Tokio>>);
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: receiving calls answer Pings, handle
 /// the peer's Close, and check all deadlines. (A waiting [`Writer`] checks the deadline on writing
-/// too.) Dropping the `Reader` ends receiving. Then the [`Writer`] learns of the connection's end
-/// only from a failed write.
+/// too.) Dropping the `Reader` ends receiving. After that, the [`Writer`] learns of the
+/// connection's end only from a failed write.
 #[derive(Debug)]
 pub struct Reader<R, W>(Socket<Half<Timed<W, Tokio>>, Timed<R, Tokio>>);
 

@@ -61,7 +61,7 @@ impl Proxy {
     ///
     /// The URL may have a user and a password, in percent-encoding. They are sent only to the
     /// proxy: as Basic authentication (RFC 7617), or for SOCKS5 by RFC 1929. Without TLS to the
-    /// proxy, everybody between this end and the proxy can read both.
+    /// proxy, everybody between this end and the proxy can read the user and the password.
     ///
     /// # Errors
     ///

@@ -58,7 +58,7 @@ macro_rules! receiving {
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are unsent. (Frames that overtake queued
         /// messages do not count.) So, if you feed one reply to each message, `feed` never fails
-        /// with `Full`. For this, `high_water` must be at least 4 KiB, which leaves room for the
+        /// with `Full`. This holds if `high_water` is at least 4 KiB, which leaves room for the
         /// Pongs of one read. If the peer does not read, this call stops reading too, until the
         /// write timeout ends the connection. (So two ends that answer each message with several
         /// messages can block each other.) After our own Close, messages up to the peer's Close are
@@ -248,7 +248,7 @@ macro_rules! sends {
         ///
         /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] if the stream fails.
         /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream
-        /// accepted no byte for [`write_timeout`](crate::Config::write_timeout). After such a
+        /// accepted no byte for [`write_timeout`](crate::Config::write_timeout). After a write
         /// timeout you can still receive the messages that have arrived.
         pub async fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
             self.ready().await?;
