@@ -40,8 +40,9 @@ pub(crate) trait Core<I>: Sized {
     fn with<T>(&mut self, f: impl FnOnce(&mut Inbound, &mut Sender, &mut Out) -> T) -> T;
 
     /// Writes queued bytes until the stream refuses more. Ready when all bytes are written, or
-    /// writing has failed. After a failure, [`Out`] keeps the error, and receiving goes on: the
-    /// peer's last messages may say why writing failed.
+    /// writing has failed. (A half does not write what only the writer has fed: the writer flushes
+    /// that.) After a failure, [`Out`] keeps the error, and receiving goes on: the peer's last
+    /// messages may say why writing failed.
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
     /// Shuts the stream down for writing.
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;

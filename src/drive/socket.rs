@@ -19,9 +19,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         })
     }
 
-    /// The fast path of `recv_to_reply`. Takes a message that was already read, if it may be handed
-    /// out before anything is written. Returns whether there is a message. In a batch of messages
-    /// this path nearly always succeeds.
+    /// The fast path of `recv_to_reply`. Takes a message that was already read, but not if queued
+    /// replies must be written first, or after our Close. Returns whether there is a message. In a
+    /// batch of messages this path nearly always succeeds.
     #[inline(always)]
     pub(crate) fn quick_to_reply(&mut self) -> bool {
         self.core.is_free() && self.quick() == Some(Step::Message)

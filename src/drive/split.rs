@@ -29,7 +29,7 @@ use std::{
 };
 
 /// The largest number of times that a writer yields to a reader that waits for the lock. All yields
-/// together take a few microseconds.
+/// together take about a millisecond.
 const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 
 /// The state that both halves share.
