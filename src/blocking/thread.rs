@@ -26,7 +26,7 @@ pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// clock, of at most 10 ms each.
 const MARGIN: Duration = Duration::from_millis(20);
 /// After this many reads, over any number of calls, the next read is put off until the deadlines
-/// are checked. Otherwise a stream that always has data would postpone them.
+/// are checked. Otherwise a stream that always has data would postpone the deadlines.
 const READS: u32 = 64;
 
 /// A clock, the state of a call, and the events and deadlines that the last polls would wait for.
@@ -53,9 +53,9 @@ pub(crate) struct Thread {
     want: Interest,
     /// The earliest deadline that the last polls would wait for.
     until: Option<Time>,
-    /// Whether the polls stopped although the stream would not block: a read was put off, or a call
-    /// of the stream was interrupted, by a signal or by TLS (see `failed`). If so, `wait` returns
-    /// at once, and the call polls again.
+    /// Whether the polls stopped although the stream would not block. Either a read was put off, or
+    /// a signal or TLS interrupted a call of the stream (see `failed`). If this flag is set, `wait`
+    /// returns at once, and the call polls again.
     again: bool,
     /// The number of reads since a read was last put off. A read that would block counts too.
     reads: u32,

@@ -139,9 +139,9 @@ pub(crate) async fn client<I: Source + Output>(
     handshake.reading.handle_timeout(Time::ZERO)?; // starts the deadline
     let by = handshake.reading.poll_timeout();
     // If the write takes too long, the check of the deadline below returns the error. So `advance`
-    // may report all bytes as written. (The handshake cannot succeed before that check: only
-    // `ahead` has been read, and a response in `ahead` cannot match the random key of this
-    // request.)
+    // may report all bytes as written here, even if some are not. (The handshake cannot succeed
+    // before that check: only `ahead` has been read, and a response in `ahead` cannot match the
+    // random key of this request.)
     if let Some(written) = write_all(&mut io, handshake.outgoing(), by).await {
         written?;
     }

@@ -22,7 +22,7 @@ pub(crate) trait Io {
     /// buffers during a wait, and a read [may block](Self::may_wait).
     const WAITS: bool = false;
 
-    /// Returns the time since the stream's own epoch.
+    /// Returns the time since the epoch of this stream, an instant that each stream has for itself.
     fn now(&self) -> Time;
 
     /// Waits until `until`. May return earlier, so callers read the clock again. In a task, a later

@@ -80,7 +80,7 @@ pub(crate) struct Socket<C, I> {
     stream_ended: bool,
 }
 
-/// The pool of the running thread.
+/// The functions of the running thread's pool.
 static POOL: Memory = Memory { take_to: pool::take_to, give: pool::give };
 
 impl<C: Core<I>, I: Source> Socket<C, I> {

@@ -135,8 +135,8 @@ impl Out {
     ///
     /// If `inbound` is `None`, checks only the deadline on writing. If this deadline has passed,
     /// only the sending side ends. The reader, which is woken, takes over the error at its next
-    /// deadline. That deadline is due at once if the phase was `Open`. If our Close was queued
-    /// before, that deadline may be up to `close_timeout` later.
+    /// deadline. That deadline is due at once if the phase of closing was `Open`. If our Close was
+    /// queued before, that deadline may be up to `close_timeout` later.
     ///
     /// Returns whether there is now an error or a frame to write. If so, the caller goes round its
     /// loop once more instead of waiting. This asks `frame_waits`, not `has_outgoing`, because a
@@ -168,8 +168,8 @@ impl Out {
 
     /// Returns the error that a receiving call reports; `last` is the result of its last step. An
     /// error with a close code, such as a violation, takes precedence over the error of the stream,
-    /// because it says more; the error of the stream is then dropped. The error of the stream takes
-    /// precedence over any other `RecvError`, and is reported once.
+    /// because it says more. In this case the error of the stream is dropped. The error of the
+    /// stream takes precedence over any other `RecvError`, and is reported once.
     #[cold]
     pub(super) fn reason(&mut self, last: Result<Step, RecvError>) -> Option<Error> {
         match last {

@@ -11,7 +11,7 @@
 //!   A holder that has written everything checks, with `session` locked, that the session has
 //!   nothing more to write. Then the holder releases `output` before `session`, so that no
 //!   ciphertext is left without a writer. A writer waits for `output`. But a reader with ciphertext
-//!   to write never waits for `output`: the writer that holds `output` may wait until the peer
+//!   to write never waits for `output`. The writer that holds `output` may wait until the peer
 //!   reads, and the peer may wait until this reader reads.
 mod output;
 

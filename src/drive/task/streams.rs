@@ -118,7 +118,7 @@ impl<W: Output> Writer<W> {
 /// poll](crate::tokio::WebSocket::poll_recv).
 ///
 /// The sink of `StreamExt::split` keeps an item back until its next call. If this end answers the
-/// peer's Close before that call, the item fails with `Closed`: so `forward` to this sink may lose
+/// peer's Close before that call, the item fails with `Closed`. So `forward` to this sink may lose
 /// the reply to the last message before a Close. The halves of `into_split` keep nothing back.
 #[derive(Debug)]
 pub struct Events<S>(
