@@ -113,7 +113,7 @@ impl<S: Stream> Writer<S> {
         if self.0.has_room()? { Ok(()) } else { self.write_out(true) }
     }
 
-    /// As [`WebSocket::flush`]. The call waits until the stream has accepted everything. It does
+    /// As [`WebSocket::flush`]. The call waits until the stream has accepted everything, and does
     /// not depend on the reader's thread.
     ///
     /// # Errors
@@ -125,9 +125,9 @@ impl<S: Stream> Writer<S> {
 
     /// Queues a Close behind everything fed, and writes everything. Keep receiving with the
     /// [`Reader`], which gets the peer's Close and ends the stream, within
-    /// [`close_timeout`](crate::Config::close_timeout). This time begins when the `Reader` notices
-    /// our Close, at most a second later. If a quarter of `close_timeout` or of `write_timeout` is
-    /// shorter than a second, the `Reader` notices within that quarter.
+    /// [`close_timeout`](crate::Config::close_timeout). `close_timeout` begins when the `Reader`
+    /// notices our Close, at most a second later. If a quarter of `close_timeout` or of
+    /// `write_timeout` is shorter than a second, the `Reader` notices within that quarter.
     ///
     /// # Errors
     ///
