@@ -185,10 +185,11 @@ impl<S: Stream> Timed<S, Thread> {
         let Self { io, wait } = self;
         let (want, until) = (mem::take(&mut wait.want), wait.until.take());
         let again = mem::take(&mut wait.again);
-        // Usually `again` means that the only read of this call was put off. In that case the call
-        // may poll once more, even after its limit: see `unread`. If `again` has another cause,
-        // this costs one needless poll. A sending call never reads, so `unread` has no meaning in a
-        // sending call.
+        // Usually `again` means that the only read of this call was put off. Then the call may poll
+        // once more, even after its limit: see `unread`. If `again` has another cause, this costs
+        // one poll. A sending call never reads, so `unread` stays true there, and
+        // without `!wait.sends` a stream that is interrupted again and again would never reach the
+        // limit.
         let untried = again && wait.unread && !wait.sends;
         if !untried && wait.call_is_over() {
             return Err(Error::WouldBlock);

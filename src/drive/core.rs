@@ -196,8 +196,9 @@ impl<I: Source + Output> Core<I> for Whole {
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let tx = socket.core.conn.sender();
         if !tx.has_room() && !tx.is_closed() {
-            // This drops the error of a failed write. A failed write closes the sender, so a second
-            // call does not flush again. A later receiving call returns the error.
+            // This drops the error of a failed write, which `Out` keeps. Such a write closes the
+            // sender, so a second call does not flush again. Receiving goes on. A receiving call
+            // returns the error, unless the peer's Close or a violation ends receiving first.
             return socket.poll_flush(cx, true).map(drop);
         }
         if tx.reached_cork_limit() {

@@ -6,7 +6,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The largest number of slices in one vectored write.
+/// The largest number of slices in one vectored write. Every number is correct, because the caller
+/// writes the rest next. At most 4, the length of `few` in [`with_many`], would gain nothing.
 const SLICES: usize = 32;
 
 /// A stream, or half of a stream, with `W`, the adapter's own way to wait.
@@ -121,7 +122,7 @@ pub(super) fn write<I: Output>(
 
 /// Passes the bytes of `out` to `write` as slices, at most `SLICES` of them. The rest stays in
 /// `out`, and the caller writes again.
-#[inline(never)]
+#[inline(never)] // keeps the long array out of the stack frame of a write with one slice
 fn with_many<T>(out: &impl Buf, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
     // Most of these writes have only a header and a payload. If `few` is full, `out` may have more
     // slices, so the long array is filled instead.

@@ -380,9 +380,11 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                 ready!(io.poll_sleep(at, cx));
             } else {
                 // A task that has used up its runtime budget cannot read, so silence proves nothing
-                // about the peer. The timer shares this budget, so the timer is not ready either.
-                // (`Time::ZERO` is not a deadline: it asks for the time at once.)
-                if at > Time::ZERO && core.inbound().may_be_silent() {
+                // about the peer. tokio's timer shares this budget, so it is not ready either.
+                // `at` may be an earlier deadline than the one on silence, but telling the time
+                // checks every due deadline. The deadline of a phase of closing must not wait for
+                // the timer: it also bounds calls that use up the budget again and again.
+                if core.inbound().may_be_silent(now) {
                     ready!(io.poll_sleep(at, cx));
                 }
                 let told = |inbound: &mut _, tx: &mut _, out: &mut Out| {
@@ -396,7 +398,8 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
             // deadline into the future (see `Timers::poll`), or ends a phase of closing without an
             // error.
             match core.next_deadline() {
-                None => return Poll::Ready(()), // a phase of closing has ended
+                // A phase of closing has ended, or the other half has written the refused bytes.
+                None => return Poll::Ready(()),
                 Some(next) => at = next,
             }
         }

@@ -56,8 +56,8 @@ impl Out {
     /// flush starts no deadline. So callers that wait for the deadline first check whether the
     /// sender is broken or has ended.
     ///
-    /// `Err`: `io_error` keeps the error, and the sender is empty and closed. So the next call
-    /// returns `Ok`, and callers must ask [`is_broken`](Sender::is_broken).
+    /// `Err`: `io_error` keeps a copy of the error, and the sender is empty and closed. So the next
+    /// call returns `Ok`, and callers must ask [`is_broken`](Sender::is_broken).
     #[inline(never)] // called at three places, and compiled for each type of stream
     pub(super) fn poll_drain<W: Output>(
         &mut self,
@@ -177,8 +177,8 @@ impl Out {
                 Some(io) if error.close_code().is_none() => io.into(),
                 _ => Error::Recv(error),
             }),
-            // The last step did not fail, but a deadline may have passed after the end of the
-            // stream.
+            // After the peer's Close, the stream's error stays for flushes: all messages of the
+            // peer have arrived. `recv_error` may be set, because a deadline may pass later.
             Ok(_) => self.recv_error.map(Error::Recv),
         }
     }

@@ -198,6 +198,8 @@ impl<W: Output> Shared<W> {
         let Sending { tx, out, io } = &mut *locked.sending;
         let full = !tx.has_room();
         let written = out.poll_drain(tx, io, &mut Context::from_waker(&both));
+        // Only room that this write made counts. Otherwise two halves whose writes are refused
+        // would wake each other without end.
         let room = full && tx.has_room();
         let was_blocked = self.blocked.swap(written.is_pending(), Relaxed);
         if !W::WAITS && written.is_ready() {
@@ -205,7 +207,8 @@ impl<W: Output> Shared<W> {
         }
         drop(locked);
         // The other half may wait until the refused bytes are written; a writer may also wait for
-        // room. The stream may have dropped its waker, so this call wakes the other half.
+        // room. The stream may have dropped its waker, so this call wakes the other half. If no
+        // write was refused before, nobody waits, and a wake-up would cost time for nothing.
         if was_blocked && (written.is_ready() || room) {
             self.wakers.wake(side.other());
         }

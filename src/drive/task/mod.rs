@@ -22,9 +22,10 @@ use std::{
 pub(crate) type WebSocket<I> = Socket<Whole, I>;
 
 impl<I: Source + Output> WebSocket<I> {
+    /// Whether a message can be fed, and fewer than `below` bytes are unsent.
     pub(crate) fn has_room_below(&self, below: usize) -> bool {
         let tx = self.core.conn.sender();
-        tx.has_room() && tx.buffered_amount() < below.max(1)
+        self.has_room() && tx.buffered_amount() < below.max(1)
     }
 }
 

@@ -189,11 +189,11 @@ impl Inbound {
         self.timers.attends()
     }
 
-    /// Whether `handle_timeout` may now find that the peer was silent. If so, the caller has to
-    /// read first. Every deadline on silence must appear here. Otherwise a task that may not read,
-    /// because the async runtime first runs other tasks, would take a living peer for dead.
-    pub(crate) fn may_be_silent(&self) -> bool {
-        !self.rx.heard() || self.timers.silence.is_some()
+    /// Whether `handle_timeout` may find at `now` that the peer was silent. If so, the caller has
+    /// to read first. Otherwise a task that may not read, because the async runtime first runs
+    /// other tasks, would take a living peer for dead.
+    pub(crate) fn may_be_silent(&self, now: Time) -> bool {
+        self.timers.may_be_silent(now)
     }
 
     /// Tells the time to the deadlines that must be checked even while input keeps coming. Before

@@ -196,6 +196,19 @@ impl Timers {
         Time::earliest(&[self.next_silence(true), self.next_idle()])
     }
 
+    /// Whether `handle` may find at `now` that the peer was silent for too long. Every deadline on
+    /// silence must appear here. An unarmed deadline, which is at `Time::ZERO`, finds nothing.
+    pub(super) fn may_be_silent(&self, now: Time) -> bool {
+        let pong = match self.beat {
+            Beat::Pinged { until, .. } => Some(until),
+            _ => None,
+        };
+        let frame = self.frame.map(|(_, until)| until);
+        let due =
+            Time::earliest(&[pong, frame, self.next_silence(false).filter(|&at| at > Time::ZERO)]);
+        due.is_some_and(|at| at <= now)
+    }
+
     fn next_silence(&self, busy: bool) -> Option<Time> {
         self.silence.as_ref().map(|silence| silence.next(busy))
     }

@@ -4,11 +4,6 @@ use super::{Receiver, State, progress::Handing};
 use crate::proto::frame::Header;
 
 impl Receiver {
-    /// Whether bytes arrived since the last call of `take_heard`.
-    pub(crate) fn heard(&self) -> bool {
-        self.heard
-    }
-
     /// Whether bytes arrived since the previous call of `take_heard`.
     pub(in crate::proto::connection) fn take_heard(&mut self) -> bool {
         core::mem::take(&mut self.heard)

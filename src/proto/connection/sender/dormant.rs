@@ -33,7 +33,8 @@ impl Sender {
 
     /// Takes out the parts that a dormant connection keeps. Needs that `may_be_dormant` is true for
     /// this sender and for its `Inbound`. Afterwards the sender has the encoder of a server, so a
-    /// client's frames would leave unmasked: the caller must drop the sender.
+    /// client's frames would leave unmasked: the caller must drop the sender. (This takes
+    /// `&mut self` because `Sender` implements `Drop`, which forbids moving fields out.)
     pub(in crate::proto::connection) fn keep(&mut self) -> Kept {
         let fed = self.out.fed();
         let (data_end, first_fed) = self.ledger.keep(fed);

@@ -86,7 +86,9 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// Whether nothing was dropped, the stream has flushed everything, and more may be written.
+    /// Whether no data fed in order was dropped, the stream has flushed everything, and more may be
+    /// written. (Overtaking messages may have been dropped, but only by `close`, and the sender
+    /// checks for that itself.)
     pub(super) fn may_be_dormant(&self) -> bool {
         self.lost_from == u64::MAX && self.unflushed == 0 && !self.ended
     }
