@@ -46,9 +46,9 @@ use alloc::string::String;
 use core::{fmt::Write, time::Duration};
 
 /// The phases `Reporting`, `Trailing`, `Shutting` and `Discarding` may each take at most this long.
-/// The reason to discard input: if a program closes a socket with unread input, TCP sends RST
-/// instead of FIN. The RST makes the peer's TCP drop data that the peer has not read, which may
-/// include our Close.
+/// `Discarding` reads input and drops it, because TCP sends RST instead of FIN if a program closes
+/// a socket with unread input. The RST makes the peer's TCP drop data that the peer has not read,
+/// which may include our Close.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// The state of the peer's Close.
@@ -233,8 +233,8 @@ pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
     }
 }
 
-/// Handles an error that ended receiving. If the error has a close code, a Close tells the peer why
-/// (§7.1.7).
+/// Handles an error that ended receiving. If the error has a close code, queues a Close that tells
+/// the peer why (§7.1.7), unless our Close was queued before. Otherwise ends writing.
 pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     let Some(code) = error.close_code() else {
         return tx.write_failed(); // The stream ended or a deadline passed: a Close is of no use.
@@ -285,7 +285,7 @@ pub struct Closed<'a> {
 // Exhaustive: a loop that ignored a new variant would never end.
 pub enum Ending {
     /// Write the outgoing bytes: our Close and the frames before it, or the rest of a Ping or Pong
-    /// behind it.
+    /// behind our Close.
     Flush,
     /// Shut the stream for writing, then call [`shut_down`](super::Connection::shut_down).
     ShutDown,

@@ -62,9 +62,9 @@ impl Inbound {
         }
     }
 
-    /// Whether this side allows the connection to become dormant: receiving goes on, no message is
-    /// in progress, every received byte is consumed, and no deadline runs except those of the
-    /// heartbeat, of data and of the idle message.
+    /// Whether this side may become dormant: receiving goes on, and every received message is
+    /// complete and processed. Only the deadlines of the heartbeat, of data and of the idle message
+    /// may run.
     pub(super) fn may_be_dormant(&self) -> bool {
         !self.shut && self.rx.may_be_dormant() && self.timers.may_be_dormant()
     }

@@ -1,8 +1,8 @@
 //! The state machine of one connection: a [`Receiver`], a [`Sender`], the deadlines, and the rules
 //! that join them.
 //!
-//! The receiver and the sender share nothing. Replies to the peer (a Pong, the answering Close, the
-//! Close that reports a violation) reach the sender through [`respond`](Inbound::respond). The
+//! The receiver and the sender share no state. Replies to the peer (a Pong, the answering Close,
+//! the Close that reports a violation) reach the sender through [`respond`](Inbound::respond). The
 //! module `handshake` opens a connection, and `closing` decides how it ends. Adapters read and
 //! write the stream, and tell the connection the time.
 pub(crate) mod closing;
@@ -155,9 +155,9 @@ impl Connection {
         self.tx.write_failed();
     }
 
-    /// Reports that the stream refused the bytes of [`Sender::outgoing`] or, at [`Next::ShutDown`],
-    /// the shutdown, for now. If it refused bytes, the deadline on writing starts, unless it runs
-    /// already. It ends once the stream accepts a byte.
+    /// Reports that the stream would block: it refused the bytes of [`Sender::outgoing`], or the
+    /// shutdown of [`Next::ShutDown`]. Refused bytes start the deadline on writing, unless it runs
+    /// already. The deadline ends once the stream accepts a byte.
     pub fn write_blocked(&mut self) {
         self.loop_state.write_blocked();
         self.tx.write_blocked();
@@ -230,8 +230,8 @@ impl Connection {
     ///
     /// The deadline that has passed: [`PongTimeout`](RecvError::PongTimeout),
     /// [`FrameTimeout`](RecvError::FrameTimeout), [`CloseTimeout`](RecvError::CloseTimeout),
-    /// [`WriteTimeout`](RecvError::WriteTimeout), [`DataTimeout`](RecvError::DataTimeout). If a
-    /// Close that reports an earlier error is not written in time, the earlier error.
+    /// [`WriteTimeout`](RecvError::WriteTimeout), [`DataTimeout`](RecvError::DataTimeout). If our
+    /// Close reports an earlier error and is not written in time, the earlier error is returned.
     ///
     /// Unless receiving had ended, [`step`](Self::step) then delivers everything received, and
     /// returns the same error.
@@ -280,8 +280,8 @@ impl Connection {
     /// [`max_message`](Config::max_message) and [`max_fragments`](Config::max_fragments) do not
     /// apply to a message received in chunks; [`max_frame`](Config::max_frame) does. Once a chunk
     /// was returned, [`frame_timeout`](Config::frame_timeout) no longer applies to the payload of
-    /// that message. If you call `step` after a chunk that is not the last, it skips the rest of
-    /// the message, and `frame_timeout` applies to that rest.
+    /// that message. If you call `step` after a chunk that is not the last, `step` skips the rest
+    /// of the message, and `frame_timeout` applies to that rest.
     ///
     /// # Errors
     ///

@@ -50,7 +50,7 @@ pub enum Step {
     Close,
     /// The next event needs more input. Write the queued output, then read.
     NeedInput,
-    /// The peer's Close was received, so nothing more is received.
+    /// The peer's Close was received before, and nothing follows it.
     Closed,
 }
 
@@ -67,7 +67,7 @@ pub struct Receiver {
     quick_below: usize,
     /// The mask bit that the second byte of each of the peer's frames must have.
     mask_bit: u8,
-    /// Whether bytes arrived since the last `take_heard`, by which the heartbeat asks.
+    /// Whether bytes arrived since the heartbeat last called `take_heard`.
     heard: bool,
     pub(super) eof: bool,
     /// The error that was passed to `cut_off`. Complete messages and control frames that were
@@ -235,7 +235,7 @@ impl Receiver {
     ///
     /// # Panics
     ///
-    /// If `n` is more than the room of `spare_mut`.
+    /// May panic if `n` is more than the room of `spare_mut`.
     #[inline]
     pub fn commit(&mut self, n: usize) {
         self.buf.commit(n);

@@ -301,8 +301,8 @@ impl RecvBuffer {
         }
     }
 
-    /// Works as [`replace`](Self::replace), but keeps the connection's small buffer in `small`,
-    /// unless it is too long, and then returns an empty `Vec`.
+    /// Works as [`replace`](Self::replace). But if the old buffer is the connection's small buffer,
+    /// and not too long, keeps it in `small` and returns an empty `Vec`.
     fn swap(&mut self, bytes: Vec<u8>) -> Vec<u8> {
         let stashed = self.stashed;
         let old = self.replace(bytes).take();

@@ -11,9 +11,9 @@ use crate::proto::{
 };
 
 impl Receiver {
-    /// Handles three cases, if `quick_below` is not 0: no input is left; a whole message in one
-    /// frame of less than 64 KiB has arrived; or a part of such a frame has arrived, and can wait
-    /// for the rest. In all other cases, such as violations, returns `None` and leaves the input
+    /// Handles three cases. Either no input is left, or a whole message in one frame of less than
+    /// 64 KiB has arrived, or a part of such a frame, which can wait for the rest. In all other
+    /// cases, such as a violation, or while `quick_below` is 0, returns `None` and leaves the input
     /// unchanged to `step_slow`.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {

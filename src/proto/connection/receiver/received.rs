@@ -42,7 +42,7 @@ impl Receiver {
     }
 
     /// Returns facts about the current message besides its payload. The call costs time, because it
-    /// parses the next header.
+    /// parses the headers that follow.
     pub fn info(&self) -> Info {
         let more = self.between_messages() && self.more(self.buf.wire());
         let whole = !matches!(self.current, Current::Chunk { last: false, .. });

@@ -122,7 +122,7 @@ fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_mac
 }
 
 /// An unmasked text is checked in the buffer while it arrives. A masked text must be unmasked
-/// first, so `quick` leaves a part of one to the state machine.
+/// first, so `quick` leaves an incomplete masked text to the state machine.
 #[test]
 fn a_partial_text_waits_in_place_as_long_as_it_is_one() {
     use super::Delivery::Whole;

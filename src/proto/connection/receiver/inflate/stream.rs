@@ -25,8 +25,8 @@ pub(super) struct Ending<N> {
     /// block; 0 if it has not stopped there yet. In a one-byte message, 0 also stands for the
     /// message's start, where a block begins.
     begun: N,
-    /// Whether zlib's last call filled its room, so that the call does not tell why zlib stopped:
-    /// zlib may hold more output, or a block may have ended. The next call shows which.
+    /// Whether it is unknown why zlib stopped: it may hold more output, or a block may have ended.
+    /// The next call of zlib shows which.
     full: bool,
 }
 
