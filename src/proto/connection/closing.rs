@@ -270,7 +270,7 @@ pub struct Closed<'a> {
     /// whether the peer left a message unfinished, and [`Sender::dropped`](crate::Sender::dropped)
     /// whether this end dropped messages.
     pub clean: bool,
-    /// Why nothing more is received, if receiving failed.
+    /// Why receiving failed, if it did.
     pub error: Option<RecvError>,
     /// The kind of the message that the peer had not finished when it sent its Close. With `step`,
     /// the received part of this message is lost. With `step_chunk`, this part was handed out, but
@@ -311,7 +311,7 @@ pub enum Ending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 // Exhaustive: a browser has only these states.
 pub enum ReadyState {
-    /// Messages pass in both directions.
+    /// Messages may pass in both directions.
     Open = 1,
     /// A Close was queued, sent or received, or a write failed.
     Closing = 2,

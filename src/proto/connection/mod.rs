@@ -251,9 +251,9 @@ impl Connection {
     /// Consumes input up to the next event, and queues the automatic reply to that event, if it has
     /// one.
     ///
-    /// The result does not borrow the connection. Until the next call that receives,
-    /// [`Receiver::message`] returns the message, and [`event`](Receiver::event) returns any kind
-    /// of event.
+    /// The result does not borrow the connection. Until the next call that receives or tells the
+    /// time, [`Receiver::message`] returns the message, and [`event`](Receiver::event) returns any
+    /// kind of event.
     ///
     /// # Errors
     ///

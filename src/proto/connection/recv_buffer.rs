@@ -7,8 +7,8 @@
 //!
 //! Inside a message, headers and control frames become the gap. A message in one frame has no gap,
 //! so its payload moves only if the buffer needs room. The payload of a later fragment moves over
-//! the gap to the message's end. `msg..msg_end` has a meaning only while a message is in progress;
-//! `release` sets both to `next`.
+//! the gap to the message's end. `msg..msg_end` is empty while no message is in progress; `release`
+//! sets both to `next`.
 //!
 //! No read writes to the slack. Because of the slack, a header can be loaded as one array wherever
 //! the header begins. Bytes beyond `end` are zeros, or stale bytes of a connection that used the

@@ -128,7 +128,7 @@ impl Trips {
 }
 
 /// The payload that identifies a Ping. It is computed from the nanoseconds of our clock, which a
-/// peer does not know. So a peer cannot predict the payload of a Ping.
+/// peer does not know. So a peer can hardly predict it.
 fn mark(now: Time) -> [u8; MARK] {
     // The output function of SplitMix64.
     let mut x = (now - Time::ZERO).as_nanos() as u64;

@@ -31,7 +31,7 @@ struct Look {
     at: Time,
     /// [`Receiver::data_mark`] at this look.
     mark: Option<u64>,
-    /// When the silence began.
+    /// When the silence began: the time of the look that last found data, moved by long pauses.
     since: Time,
 }
 

@@ -294,7 +294,8 @@ impl Timers {
     }
 
     /// Arms and checks the deadlines of a phase of closing, of a partial frame and of the
-    /// heartbeat. During a pause, and once receiving has ended, only that of a phase of closing.
+    /// heartbeat. During a pause, and once receiving has ended, it checks only the deadline of a
+    /// phase of closing.
     fn judge(
         &mut self,
         now: Time,

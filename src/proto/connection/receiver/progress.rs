@@ -66,8 +66,8 @@ pub(super) struct Limits {
     pub(super) max_message: usize,
     max_frame: Option<usize>,
     fragments: u32,
-    /// A frame whose payload is shorter than this is within all limits. So is a message that
-    /// consists of one such frame.
+    /// A frame whose payload is shorter than this is within all limits. So is an uncompressed
+    /// message that consists of one such frame.
     pub(super) below: usize,
 }
 

@@ -8,7 +8,7 @@ use crate::proto::{
 
 impl Receiver {
     /// The message at which the last `step` stopped, if it stopped at a message. The call may be
-    /// repeated until the next receiving call.
+    /// repeated until a call ends the message, such as `step` or `spare_mut`.
     #[inline]
     pub fn message(&self) -> Option<Message<'_>> {
         match self.current {
