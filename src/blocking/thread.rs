@@ -159,10 +159,11 @@ impl Thread {
             ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
                 self.want = self.want.with(want);
             }
-            // Do not repeat the call here: the deadlines must be checked before. For a TLS stream
-            // also fails with `Interrupted`, after a blocking read that completed no record with
-            // data, or after many bytes without data. This sets `again`, and not `want`: on a
-            // non-blocking stream, a wait for `want` would end the call, or drop a handshake.
+            // Do not repeat the call here, because the deadlines must be checked first. (Not only a
+            // signal interrupts: a TLS stream fails with `Interrupted` after a blocking read that
+            // completed no record with data, and after many bytes without data.) This sets `again`,
+            // and not `want`: on a non-blocking stream, a wait for `want` would end the call, or
+            // drop a handshake.
             ErrorKind::Interrupted => self.again = true,
             _ => return Poll::Ready(Err(error)),
         }
@@ -253,13 +254,13 @@ impl<S: Stream> Io for Timed<S, Thread> {
     }
 
     fn poll_wait(&mut self, by: Option<Time>, _: &mut Context<'_>) -> Poll<()> {
-        // The caller's last poll of the stream was `Pending`, so that poll has noted its events or
-        // `again`. In a handshake nothing else notes a time, and the caller has set no limit, so
+        // The last poll of the stream was `Pending`, so it has noted its events or `again`. In a
+        // handshake nothing else notes a time, and the user cannot have set a time limit yet, so
         // `by` is the only time to wait for.
         self.wait.until = by;
-        // `Pending`: the stream does not wait, so `blocking::wait` drops the handshake and returns
-        // `WouldBlock`. A failure of poll(2) itself has the same effect, because the result of
-        // `poll_wait` has no place for an error.
+        // `Pending`: the stream is non-blocking, so `blocking::wait` drops the handshake and
+        // returns `WouldBlock`. A failure of poll(2) itself has the same effect, because the result
+        // of `poll_wait` has no place for an error.
         match self.wait() {
             Ok(()) => Poll::Ready(()),
             Err(_) => Poll::Pending,
@@ -296,8 +297,8 @@ impl<S: Stream> Source for Timed<S, Thread> {
         let first = mem::take(&mut wait.unread);
         wait.reads += 1;
         // This puts the read off. `Pending` makes the loop check the deadlines. `again` makes
-        // `wait` return at once: with `WouldBlock` if the call's time limit has passed. Nothing was
-        // read, so `unread` gets its old value back.
+        // `wait` return at once: with `WouldBlock` if the call has read before and its time limit
+        // has passed. Nothing was read now, so `unread` gets its old value back.
         if wait.reads > READS || (!first && wait.call_is_over()) {
             (wait.reads, wait.again, wait.unread) = (0, true, first);
             return Poll::Pending;

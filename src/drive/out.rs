@@ -35,8 +35,8 @@ pub(crate) struct Out {
 }
 
 impl Out {
-    /// Takes the number of unflushed bytes from `tx`, because the connection may have been used
-    /// before.
+    /// Makes the state for the sender `tx`. Takes the number of unflushed bytes from `tx`, because
+    /// the connection may have been used before.
     pub(super) fn new(tx: &Sender) -> Self {
         Self { unflushed: tx.held_back(), ..Self::default() }
     }
@@ -113,7 +113,7 @@ impl Out {
         }
     }
 
-    /// Closes the sender, and keeps the error. A passed deadline closes the sender too, but does
+    /// Closes the sender, and keeps the error. A passed deadline may close the sender too, but does
     /// not call this function: the stream still works, and its unflushed bytes are still to be
     /// flushed.
     #[cold]
@@ -179,7 +179,8 @@ impl Out {
                 _ => Error::Recv(error),
             }),
             // After the peer's Close, the stream's error stays for flushes: all messages of the
-            // peer have arrived. `recv_error` may be set, because a deadline may pass later.
+            // peer have arrived. `recv_error` may be set, because a deadline may pass after the
+            // peer's Close.
             Ok(_) => self.recv_error.map(Error::Recv),
         }
     }

@@ -6,8 +6,9 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
-/// The wakers of the tasks that wait in the two halves. A stream or a timer wakes both tasks. A
-/// half also wakes the task of the other half, after a change for which this task may wait.
+/// The wakers of the tasks that wait in the two halves. The writing half of the stream and its
+/// timer wake both tasks. Each half also wakes the task of the other half, after a change for which
+/// that task may wait.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers([Mutex<Option<Waker>>; 2]);
 

@@ -17,7 +17,7 @@ use prepared::Prepared;
 ///   [`min_vectored`](crate::Config::min_vectored) bytes, and sends a longer payload from where it
 ///   is, by a vectored write. Over a stream without vectored writes, it copies every payload.
 /// - [`Prepared`] or a reference to it. By the same rule, a server copies the prepared frame, or
-///   sends it from where it is.
+///   sends its payload from where it is.
 ///
 /// A client always copies, because it masks. Types of text are sent as text messages, types of
 /// bytes as binary messages. A [`Message`], an [`OwnedMessage`] and a [`Prepared`] have a kind of

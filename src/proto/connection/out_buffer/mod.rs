@@ -234,10 +234,10 @@ impl OutBuffer {
         // The room may be shorter than `keep`, if `MessageWriter` has written nothing behind the
         // place for the header.
         let keep = keep.min(self.bytes.len() - self.end);
-        // Written bytes are dropped here at the latest, so that a queue that is never empty does
-        // not grow for ever. To drop them, the bytes behind them are moved. This is done only if it
-        // frees at least as many bytes as it moves. So each byte is moved at most once on average.
-        // The first check is about `sent`, because it costs less than `move_mark`.
+        // Written bytes are dropped here, because a queue that is never empty is never rewound and
+        // would grow for ever. To drop them, the bytes behind them are moved. This is done only if
+        // it frees at least as many bytes as it moves. So each byte is moved at most once on
+        // average. The first check is about `sent`, because it costs less than `move_mark`.
         let rest = self.end - self.sent;
         if self.sent > 0 && self.sent >= rest {
             self.move_mark();

@@ -26,8 +26,9 @@ impl OutBuffer {
     /// end of the content. `None` if no message begins at `sent` or later, and the content ends
     /// inside a message in chunks.
     fn message_boundary(&mut self) -> Option<Boundary> {
-        // The search passes control frames. So if the boundary is the end of the content, it stays
-        // the boundary when a message is fed there, and messages that overtake keep their order.
+        // The search passes control frames. So if the result is the end of the content, and a
+        // message is fed there next, the result stays the same. So messages that overtake keep
+        // their order.
         let found = self.find(|opcode| matches!(opcode, OpCode::Text | OpCode::Binary));
         (found.at < self.end || !self.open).then_some(found)
     }

@@ -15,9 +15,9 @@ use crate::proto::{
 use bytes::Bytes;
 
 impl Sender {
-    /// Queues a message. Unless it is compressed, the payload is copied at most once; a client
-    /// masks it in the same pass. See [`Outbound`] for the accepted types, and for the types that
-    /// are not copied at all.
+    /// Queues a message. A payload that is not compressed is copied at most once; a client masks it
+    /// in the same pass. See [`Outbound`] for the accepted types, and for the types that are not
+    /// copied at all.
     ///
     /// `feed` does no I/O and never waits. While fewer bytes than
     /// [`high_water`](Config::high_water) are unsent, `feed` accepts a message of any length.
@@ -134,7 +134,7 @@ impl Sender {
     /// [`Closed`](SendError::Closed), and [`Full`](SendError::Full) once
     /// [`buffered_amount`](Self::buffered_amount) is twice [`high_water`](Config::high_water) or
     /// more. On an error nothing was queued. A message in chunks that is in progress causes no
-    /// error: once a byte of it was written, the new message waits for its last chunk.
+    /// error: once a byte of it was written, the new message waits until its last chunk is fed.
     pub fn feed_first<'m>(
         &mut self,
         message: impl IntoOutbound<'m>,

@@ -26,10 +26,9 @@ impl Position {
     }
 }
 
-/// `OutBuffer` counts bytes, and does not tell data from control frames. But `dropped` must count
-/// only data, and `fed` must return the end of the data. So the ledger keeps the positions where
-/// data and control frames end. For a new field see
-/// [`Sender::from_kept`](super::Sender::from_kept).
+/// The counts of `OutBuffer` include control frames. But `dropped` must count only data, and `fed`
+/// must return the end of the data. So the ledger keeps the positions where data and control frames
+/// end. For a new field see [`Sender::from_kept`](super::Sender::from_kept).
 #[derive(Debug)]
 pub(super) struct Ledger {
     /// The end of the last data before `control_end`. Invariant until `data_ended` is called:
@@ -124,7 +123,7 @@ impl Ledger {
     }
 
     /// Records that control frames at the end of `out` were dropped, and no data. Without this
-    /// call, [`fed`](Self::fed) would take the end of the remaining control frames for the end of
+    /// call, [`fed`](Self::fed) would return the end of the remaining control frames as the end of
     /// the data.
     pub(super) fn controls_dropped(&mut self, out: &OutBuffer) {
         self.control_end = self.control_end.min(out.fed());
@@ -150,9 +149,9 @@ impl Ledger {
     }
 
     /// Records that `len` bytes of messages fed in order were dropped, so that the bytes fed in
-    /// order now end at `end`. Call [`data_ended`](Self::data_ended) first, because this call stops
-    /// all changes of `data_end`. Control frames that are queued later reuse the positions behind
-    /// `end`.
+    /// order now end at `end`. Call [`data_ended`](Self::data_ended) before, because
+    /// `in_order_dropped` stops all changes of `data_end`. Control frames that are queued later
+    /// reuse the positions behind `end`.
     pub(super) fn in_order_dropped(&mut self, len: usize, end: u64) {
         self.dropped += len as u64;
         self.lost_from = end;
@@ -193,8 +192,9 @@ impl Ledger {
         Position::in_order(self.data_end(out.fed()))
     }
 
-    /// Returns a number that changes whenever a message is fed, whether in order or to overtake.
-    /// The idle message compares it at each look.
+    /// Returns a number that changes whenever a message is fed, whether in order or to overtake. At
+    /// each look, the idle message's timer compares this number with the number at the previous
+    /// look.
     pub(super) fn data_mark(&self, out: &OutBuffer) -> u64 {
         self.data_end(out.fed()).wrapping_add(self.first_fed)
     }

@@ -69,9 +69,9 @@ pub struct Sender {
     ledger: Ledger,
     close: Option<Box<(CloseCode, Box<str>)>>,
     deflate: Deflate,
-    // `out` and `encoder` come last, because dropping them may panic. Behind a field whose drop may
-    // panic, the compiler emits the drop code of each field twice: for the case of a panic, and for
-    // the case without.
+    // `out` and `encoder` come last, because dropping them may panic. If the drop of a field may
+    // panic, the compiler emits the drop code of all later fields twice: for the case of a panic,
+    // and for the case without.
     pub(super) out: OutBuffer,
     encoder: Encoder,
 }

@@ -88,7 +88,7 @@ fn a_violations_close_waits_for_what_was_fed_and_passes_what_is_refused() {
     }
 }
 
-/// A compressor takes more memory than all other parts of a connection.
+/// A compressor usually takes more memory than all other parts of a connection.
 #[cfg(feature = "deflate")]
 #[test]
 fn a_closed_half_keeps_no_compressor() {

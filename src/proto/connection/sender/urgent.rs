@@ -184,9 +184,9 @@ impl Urgent {
 
     // Placing.
 
-    /// Places the waiting frames into `to`, in front of data of which nothing has been written.
-    /// Frames that cannot be placed yet keep waiting. `Sender::has_outgoing` says in advance
-    /// whether `to` has bytes to write afterwards: change both together.
+    /// Places the waiting frames into `to`. Frames that cannot be placed yet keep waiting.
+    /// `Sender::has_outgoing` says in advance whether `to` has bytes to write afterwards: change
+    /// both together.
     pub(super) fn place(&mut self, to: &mut Tail<'_>) {
         // A Close that overtakes comes first, because it drops the data. Waiting control frames
         // then go behind it, or are dropped if the Close is last.
@@ -263,7 +263,8 @@ impl Urgent {
     }
 
     /// Forgets the waiting Pongs and the waiting Ping, because they were placed. Unlike
-    /// `drop_ping`, it goes on measuring the round trip, because the Ping's Pong will come.
+    /// `drop_ping`, this function goes on measuring the round trip, because the Ping's Pong will
+    /// come.
     fn controls_placed(&mut self) {
         self.pongs.clear();
         self.pinged = 0;
