@@ -60,7 +60,7 @@ pub(crate) struct Thread {
     until: Option<Time>,
     /// Whether the polls stopped although the stream would not block. Either a read was put off, or
     /// a signal or TLS interrupted a call of the stream (see `failed`). If this flag is set, `wait`
-    /// returns at once, and the call polls again unless its time limit has passed.
+    /// returns at once: the call polls again, or its time limit ends it.
     again: bool,
     /// The number of reads since a read was last put off. A read that would block counts too.
     reads: u32,
@@ -159,11 +159,11 @@ impl Thread {
             ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
                 self.want = self.want.with(want);
             }
-            // Do not repeat the call here, because the deadlines must be checked first. (Not only a
-            // signal interrupts: a TLS stream fails with `Interrupted` after a blocking read that
-            // completed no record with data, and after many bytes without data.) This sets `again`,
-            // and not `want`: on a non-blocking stream, a wait for `want` would end the call, or
-            // drop a handshake.
+            // Do not repeat the call here, because the deadlines must be checked first. (The cause
+            // need not be a signal. A TLS stream fails with `Interrupted` after a blocking read
+            // that completed no record with data, and after many bytes without data.) This sets
+            // `again`, and not `want`: on a non-blocking stream, a wait for `want` would end the
+            // call, or drop a handshake.
             ErrorKind::Interrupted => self.again = true,
             _ => return Poll::Ready(Err(error)),
         }
@@ -275,8 +275,8 @@ impl<S: Stream> Io for Timed<S, Thread> {
         let mut set_timeout = || io.set_read_timeout(Some(longest)).is_ok();
         // A read of a whole connection without a deadline may block for ever. Every other read
         // needs the stream's read timeout, and this timeout must pass before the next deadline. If
-        // the caller has set a time limit, no read blocks: the limit may be shorter than the
-        // stream's read timeout, and the poll(2) in `Timed::wait` keeps the limit.
+        // the caller has set a time limit, no read blocks, because the limit may be shorter than
+        // the stream's read timeout. Then the poll(2) in `Timed::wait` keeps the limit.
         wait.read_waits = wait.call_ends.is_none()
             && until.is_none_or(|at| at >= wait.now() + longest + MARGIN)
             && ((until.is_none() && wait.longest_wait.is_none())

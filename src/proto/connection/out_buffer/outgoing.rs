@@ -52,7 +52,7 @@ impl OutBuffer {
     }
 
     /// Lists the bytes in the order in which `advance` removes them: the content up to each splice,
-    /// then this splice, and at last the rest of the content.
+    /// then this splice. The rest of the content comes last.
     #[cfg(feature = "std")]
     fn chunks_vectored<'a>(&'a self, dst: &mut [std::io::IoSlice<'a>]) -> usize {
         let tail = (self.end, &[][..]);

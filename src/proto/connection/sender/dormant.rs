@@ -50,10 +50,11 @@ impl Sender {
 
     /// Makes a sender that goes on where the dormant one stopped. Fields that `Kept` lacks begin as
     /// in a new sender. The `may_be_dormant` of the sender, the receiver and the timers exclude any
-    /// other state that matters: the receiver excludes `close_is_last`, and the timers exclude a
-    /// heartbeat's Ping under way. Three things are forgotten, which costs only time: what an
-    /// adapter set by `set_memory` and `set_flat`, and the count `small_uses`. `urgent.beat` is
-    /// forgotten too: it is about a past Ping, and nobody reads it before the next `owe_beat`.
+    /// other state that matters. For example, the receiver excludes `close_is_last`, and the timers
+    /// exclude a heartbeat's Ping under way. Three things are forgotten, which costs only time:
+    /// what an adapter set by `set_memory` and `set_flat`, and the count `small_uses`.
+    /// `urgent.beat` is forgotten too: it is about a past Ping, and nobody reads it before the next
+    /// `owe_beat`.
     ///
     /// Keep each new field of the sender or of its parts here. The exceptions are fields that have
     /// their initial value whenever `may_be_dormant` is true, and fields whose value may be lost.

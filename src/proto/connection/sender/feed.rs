@@ -134,7 +134,8 @@ impl Sender {
     /// [`Closed`](SendError::Closed), and [`Full`](SendError::Full) once
     /// [`buffered_amount`](Self::buffered_amount) is twice [`high_water`](Config::high_water) or
     /// more. On an error nothing was queued. A message in chunks that is in progress causes no
-    /// error: once a byte of it was written, the new message waits until its last chunk is fed.
+    /// error. Once a byte of this message was written, the new message waits until the last chunk
+    /// is fed.
     pub fn feed_first<'m>(
         &mut self,
         message: impl IntoOutbound<'m>,

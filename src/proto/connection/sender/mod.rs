@@ -70,8 +70,7 @@ pub struct Sender {
     close: Option<Box<(CloseCode, Box<str>)>>,
     deflate: Deflate,
     // `out` and `encoder` come last, because dropping them may panic. If the drop of a field may
-    // panic, the compiler emits the drop code of all later fields twice: for the case of a panic,
-    // and for the case without.
+    // panic, the compiler emits the drop code of all later fields twice: with and without a panic.
     pub(super) out: OutBuffer,
     encoder: Encoder,
 }

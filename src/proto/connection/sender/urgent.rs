@@ -30,8 +30,8 @@ pub(super) struct Urgent {
     /// `Sender::fail` overtakes only if the stream is blocked. Boxed, because most connections
     /// never have such a Close.
     close: Option<Box<(Control, AtOnce)>>,
-    /// Whether no frame may be queued behind our Close: the peer's Close came, or this end has
-    /// failed the connection.
+    /// Whether our Close must be the last frame that is queued: the peer's Close came, or this end
+    /// has failed the connection.
     pub(super) close_is_last: bool,
     /// The frames of messages that overtake and have no place in the buffer yet. The ledger has
     /// counted them as fed.
