@@ -200,7 +200,9 @@ impl Receiver {
         if self.quick_below == 0 || self.buf.wire_len() > 0 {
             rest = self.frame_rest();
         }
-        self.buf.spare_mut(self.limits.max_message, rest)
+        let room = self.buf.spare_mut(self.limits.max_message, rest);
+        self.read.room = room.len();
+        room
     }
 
     /// Returns how many missing bytes of the frame in progress the buffer may have to store.
@@ -235,9 +237,12 @@ impl Receiver {
     ///
     /// # Panics
     ///
-    /// May panic if `n` is more than the room of `spare_mut`.
+    /// If `n` is more than the room of the last `spare_mut`, less what was committed since. The
+    /// buffer may be longer, and hold old bytes behind that room, even of another connection.
     #[inline]
     pub fn commit(&mut self, n: usize) {
+        assert!(n <= self.read.room, "committed more than was spare");
+        self.read.room -= n;
         self.buf.commit(n);
         self.took(n);
     }
