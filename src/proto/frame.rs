@@ -349,4 +349,5 @@ impl Control {
 mod tests;
 
 #[cfg(kani)]
+#[path = "frame/tests/proofs.rs"]
 mod proofs;

@@ -493,4 +493,5 @@ impl RecvBuffer {
 mod tests;
 
 #[cfg(kani)]
+#[path = "recv_buffer/tests/proofs.rs"]
 mod proofs;

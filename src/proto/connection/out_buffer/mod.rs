@@ -426,4 +426,5 @@ impl OutBuffer {
 }
 
 #[cfg(kani)]
+#[path = "tests/proofs.rs"]
 mod proofs;

@@ -120,4 +120,5 @@ impl Limits {
 }
 
 #[cfg(kani)]
+#[path = "progress/tests/proofs.rs"]
 mod proofs;

@@ -272,4 +272,5 @@ impl Ledger {
 mod tests;
 
 #[cfg(kani)]
+#[path = "ledger/tests/proofs.rs"]
 mod proofs;
