@@ -17,7 +17,11 @@ use std::{
 /// Waits with `poll(2)`, which on Windows is WSAPoll. Does not return which event occurred, because
 /// the adapter tries the socket in any case. A timeout that is too long for the operating system
 /// means no limit.
-fn poll_socket(socket: &impl AsFd, want: Interest, timeout: Option<Duration>) -> io::Result<()> {
+pub(super) fn poll_socket(
+    socket: &impl AsFd,
+    want: Interest,
+    timeout: Option<Duration>,
+) -> io::Result<()> {
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN, want.read);
     flags.set(PollFlags::OUT, want.write);
@@ -107,13 +111,7 @@ mod calls {
         socket.write_vectored(bufs)
     }
 
-    pub(in super::super) fn wait(
-        socket: &impl AsFd,
-        want: Interest,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
-        poll_socket(socket, want, timeout)
-    }
+    pub(in super::super) use super::poll_socket as wait;
 }
 
 pub(super) use calls::{try_read, try_write, wait};

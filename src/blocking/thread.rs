@@ -196,15 +196,12 @@ impl<S: Stream> Timed<S, Thread> {
         }
         let longest = wait.longest_wait.map(|longest| wait.now() + longest);
         let until = Time::earliest(&[until, wait.call_ends, longest]);
-        match io.wait(want, until.map(|at| at - wait.now())) {
-            Ok(()) => Ok(()),
-            Err(error) => match error.kind() {
-                ErrorKind::Interrupted => Ok(()),
-                // See `Stream::wait`: the user wants no wait, or the stream has no `wait` of its
-                // own.
-                ErrorKind::WouldBlock | ErrorKind::Unsupported => Err(Error::WouldBlock),
-                _ => Err(error.into()),
-            },
+        let Err(error) = io.wait(want, until.map(|at| at - wait.now())) else { return Ok(()) };
+        match error.kind() {
+            ErrorKind::Interrupted => Ok(()),
+            // See `Stream::wait`: the user wants no wait, or the stream has no `wait` of its own.
+            ErrorKind::WouldBlock | ErrorKind::Unsupported => Err(Error::WouldBlock),
+            _ => Err(error.into()),
         }
     }
 

@@ -77,7 +77,7 @@ pub(crate) struct Socket<C, I> {
     polled: Option<Box<task::polls::Polled>>,
     /// Whether the `Stream` has returned its last item.
     #[cfg(feature = "futures")]
-    stream_ended: bool,
+    pub(crate) stream_ended: bool,
 }
 
 /// The pool of the running thread.

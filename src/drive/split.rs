@@ -177,10 +177,6 @@ impl<W> Shared<W> {
     fn both(&self) -> Waker {
         Waker::from(self.wakers.clone())
     }
-
-    pub(super) fn sender(&self) -> impl DerefMut<Target = Sender> + fmt::Debug {
-        self.lock()
-    }
 }
 
 impl<W: Output> Shared<W> {
@@ -237,7 +233,7 @@ impl<W> Half<W> {
     }
 
     pub(crate) fn sender(&self) -> impl Deref<Target = Sender> {
-        self.link.sender()
+        self.link.lock()
     }
 }
 
@@ -356,7 +352,7 @@ impl<W, H> Writer<W, H> {
     }
 
     pub(crate) fn sender(&self) -> impl DerefMut<Target = Sender> + fmt::Debug {
-        self.link.sender()
+        self.link.lock()
     }
 }
 

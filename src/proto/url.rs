@@ -370,12 +370,10 @@ fn parse_port(text: &str) -> Result<Option<u16>, UrlError> {
     if text.is_empty() {
         return Ok(None);
     }
-    if !text.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(UrlError::BadPort);
-    }
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
     match text.parse() {
-        Ok(0) | Err(_) => Err(UrlError::BadPort),
-        Ok(port) => Ok(Some(port)),
+        Ok(port @ 1..) if digits => Ok(Some(port)),
+        _ => Err(UrlError::BadPort),
     }
 }
 

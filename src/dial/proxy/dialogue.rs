@@ -117,7 +117,7 @@ impl Dialogue {
     #[must_use = "once complete there is a tunnel, after an error there will be none"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         match self.reading.outcome() {
-            Some(outcome) => outcome.map(|()| Progress::Complete),
+            Some(outcome) => outcome,
             // Bytes that have already arrived cannot be the answer to a request that was not yet
             // sent.
             None if !self.outgoing().is_empty() => Ok(Progress::Partial),

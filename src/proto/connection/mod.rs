@@ -154,13 +154,6 @@ impl Connection {
         self.tx.write_failed();
     }
 
-    /// Reports that the stream refused the bytes of [`Sender::outgoing`] for now. The deadline on
-    /// writing runs from this call until the stream accepts some of these bytes.
-    pub fn write_blocked(&mut self) {
-        self.loop_state.write_blocked();
-        self.tx.write_blocked();
-    }
-
     /// Fails the connection because the peer broke a rule of the application. The effect is the
     /// same as after a violation of the protocol. Nothing more is delivered: received bytes that no
     /// `step` has processed are dropped. `frame` is the Close to send. It is sent after everything

@@ -66,12 +66,6 @@ enum Obstacle {
     DeadlinePassed(RecvError),
 }
 
-impl LoopState {
-    pub(super) fn write_blocked(&mut self) {
-        self.obstacle = Obstacle::WriteBlocked;
-    }
-}
-
 impl Connection {
     /// Returns what to do next. Do that, report the result, and call `next` again.
     ///
@@ -105,6 +99,13 @@ impl Connection {
     #[inline]
     pub fn read_blocked(&mut self) {
         self.loop_state.obstacle = Obstacle::ReadBlocked;
+    }
+
+    /// Reports that the stream refused the bytes of [`Sender::outgoing`] for now. The deadline on
+    /// writing runs from this call until the stream accepts some of these bytes.
+    pub fn write_blocked(&mut self) {
+        self.loop_state.obstacle = Obstacle::WriteBlocked;
+        self.tx.write_blocked();
     }
 
     fn event(&mut self) -> Next<'_> {

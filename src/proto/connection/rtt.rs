@@ -43,7 +43,7 @@ pub(super) struct Trips {
     /// The time at which a Ping was queued whose Pong has come. `Some` only until the Pong's time
     /// of arrival is known.
     answered: Option<Time>,
-    times: Option<RoundTrip>,
+    pub(super) times: Option<RoundTrip>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,10 +119,6 @@ impl Trips {
     /// Forgets the Pings under way, because all times told from now on have a different epoch.
     pub(super) fn restart(&mut self) {
         *self = Self { times: self.times, ..Self::default() };
-    }
-
-    pub(super) fn times(&self) -> Option<RoundTrip> {
-        self.times
     }
 }
 

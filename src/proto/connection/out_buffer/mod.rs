@@ -17,7 +17,7 @@ pub use outgoing::Outgoing;
 
 use super::counters::Writes;
 use super::stall::Stall;
-use crate::proto::memory::{HEAP, Memory};
+use crate::proto::memory::Memory;
 use alloc::{collections::VecDeque, vec::Vec};
 use bytes::{Buf, Bytes};
 use core::{fmt, ops::Range};
@@ -30,6 +30,7 @@ const FIRST: usize = 16 << 10;
 const LARGE: usize = 4 * FIRST;
 const SMALL_USES: u8 = 64;
 
+#[derive(Default)]
 pub(crate) struct OutBuffer {
     /// The frames fed in order, without spliced payloads. All bytes up to the vector's length are
     /// initialised. So a header is stored as one array, and a payload is copied or masked directly
@@ -48,8 +49,10 @@ pub(crate) struct OutBuffer {
     spliced: usize,
     /// The number of unwritten spliced bytes that overtake, and so were not fed in order.
     overtaking: usize,
-    /// The overtaking control frames, which all belong to one splice.
-    controls: Vec<u8>,
+    /// The overtaking control frames, which all belong to one splice. The caller appends new ones
+    /// here. Then `place_controls` or `append_controls` gives them their place. Until then `len` does
+    /// not count them.
+    pub(super) controls: Vec<u8>,
     /// The number of bytes of `controls` that were written.
     controls_sent: usize,
     /// `origin + end` is the number of bytes ever fed in order. A function that moves or empties
@@ -64,7 +67,7 @@ pub(crate) struct OutBuffer {
     /// A buffer longer than this is freed as soon as it is empty.
     longest: usize,
     pub(super) writes: Writes,
-    memory: &'static Memory,
+    pub(super) memory: &'static Memory,
     /// The bytes to write when `sent` reaches their offsets. Invariants: offsets never decrease, no
     /// offset is before `mark` or `sent`, and no splice is empty. So when no bytes are left to
     /// write there is no splice, and `rewind` may run. Each function that changes `splices` keeps
@@ -107,29 +110,6 @@ impl Kind {
     }
 }
 
-impl Default for OutBuffer {
-    fn default() -> Self {
-        Self {
-            bytes: Vec::new(),
-            sent: 0,
-            end: 0,
-            mark: 0,
-            splices: VecDeque::new(),
-            spliced: 0,
-            overtaking: 0,
-            controls: Vec::new(),
-            controls_sent: 0,
-            origin: 0,
-            open: false,
-            stall: Stall::No,
-            small_uses: 0,
-            longest: usize::MAX,
-            writes: Writes::default(),
-            memory: &HEAP,
-        }
-    }
-}
-
 impl OutBuffer {
     /// Makes an empty buffer for a queue of about `high_water` bytes. Once the buffer is more than
     /// four times as long, it is freed as soon as it is empty. Only a single message can need that
@@ -143,10 +123,6 @@ impl OutBuffer {
     /// Continues the positions of an earlier buffer, which was empty after `fed` bytes.
     pub(super) fn begin_at(&mut self, fed: u64) {
         self.origin = fed;
-    }
-
-    pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
-        self.memory = memory;
     }
 
     /// The number of bytes to write.
@@ -336,14 +312,6 @@ impl OutBuffer {
     /// Whether the stream has refused the outgoing bytes, or has refused to flush bytes.
     pub(super) fn refused(&self) -> bool {
         self.stall != Stall::No
-    }
-
-    /// Reports that the stream refused bytes. If there are no bytes to write, the report is
-    /// ignored.
-    pub(crate) fn write_blocked(&mut self) {
-        if self.len() > 0 {
-            self.stall.set(true);
-        }
     }
 
     /// The unwritten bytes of a splice.

@@ -82,12 +82,6 @@ impl OutBuffer {
         self.controls.is_empty()
     }
 
-    /// Scratch space: the caller appends new overtaking control frames here. Then `place_controls`
-    /// or `append_controls` gives them their place. Until then `len` does not count them.
-    pub(in crate::proto::connection) fn controls(&mut self) -> &mut Vec<u8> {
-        &mut self.controls
-    }
-
     /// Gives the new frames in `controls` their place; its first `placed` bytes have a place
     /// already. If `placed` is not 0, the new frames join the splice of those bytes. Otherwise they
     /// go before all data frames of which nothing has been written. No other byte moves. There must

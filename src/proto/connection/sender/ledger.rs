@@ -41,7 +41,7 @@ pub(super) struct Ledger {
     /// not data. Without this field, a failed write would count these frames as dropped data.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
-    close_end: u64,
+    pub(super) close_end: u64,
     /// Data in order that ends behind this position was dropped; `u64::MAX` until a Close overtakes
     /// or a write fails. From then on `data_end` no longer changes: it is the position up to which
     /// data had been fed.
@@ -51,10 +51,10 @@ pub(super) struct Ledger {
     /// last ones.
     first_fed: u64,
     /// The number of dropped bytes of messages, in both sequences. It never decreases.
-    dropped: u64,
+    pub(super) dropped: u64,
     /// Whether our Close is known to have left. Only `end_controls` and a failed write find that
     /// out. Once set, it stays set.
-    close_gone: bool,
+    pub(super) close_gone: bool,
     /// The number of bytes that the stream accepted and refused to flush. The stream may still
     /// buffer these bytes, as TLS does.
     unflushed: usize,
@@ -64,7 +64,7 @@ pub(super) struct Ledger {
     flushed: (u64, u64),
     /// Whether nothing more is written. If so, all bytes that the stream accepted count as written:
     /// some may have been sent, and the peer may have acted on them. Once set, it stays set.
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Default for Ledger {
@@ -127,11 +127,6 @@ impl Ledger {
         self.control_end = self.control_end.min(out.fed());
     }
 
-    /// Records that our Close was queued in order, up to `end`.
-    pub(super) fn close_queued(&mut self, end: u64) {
-        self.close_end = end;
-    }
-
     /// Records that no more data will be fed. From then on [`Ledger::fed`] does not change,
     /// although `out.fed()` changes when data is dropped or a Close is queued. Until that Close is
     /// queued, `data_end` may exceed `control_end`, against the invariant.
@@ -159,7 +154,7 @@ impl Ledger {
     /// in `out`, and those that wait to overtake, as dropped. So call it before these messages are
     /// dropped. A repeated call finds nothing to count.
     pub(super) fn broken(&mut self, out: &OutBuffer, first_waiting: usize) {
-        self.set_ended();
+        self.ended = true;
         self.data_ended(out); // before `lost_from` is set, which stops all changes of `data_end`
         self.note_close(out);
         let written = out.written();
@@ -235,11 +230,6 @@ impl Ledger {
         if self.ended { 0 } else { self.unflushed }
     }
 
-    /// Records that nothing more is written; see the field `ended`.
-    pub(super) fn set_ended(&mut self) {
-        self.ended = true;
-    }
-
     /// The number of unwritten bytes of messages that overtake, whether or not they have a place in
     /// the buffer.
     #[inline]
@@ -252,19 +242,6 @@ impl Ledger {
         let end = self.data_end(out.fed()).min(self.lost_from);
         let in_order = end.saturating_sub(out.written().max(self.ahead));
         in_order + self.first_left(out, first_waiting) as u64
-    }
-
-    /// The number of bytes fed in order that are not written, including control frames.
-    pub(super) fn unsent(&self, out: &OutBuffer) -> u64 {
-        out.fed().wrapping_sub(out.written())
-    }
-
-    pub(super) fn close_gone(&self) -> bool {
-        self.close_gone
-    }
-
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped
     }
 }
 

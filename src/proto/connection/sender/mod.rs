@@ -139,7 +139,7 @@ impl Sender {
     }
 
     pub(super) fn set_memory(&mut self, memory: &'static Memory) {
-        self.out.set_memory(memory);
+        self.out.memory = memory;
     }
 
     // Commands.
@@ -228,19 +228,23 @@ impl Sender {
 
     /// Handles a Pong. `at` is its time of arrival, if the caller gave the time.
     pub(super) fn hear_pong(&mut self, payload: &[u8], at: Option<Time>) {
-        self.urgent.hear_pong(payload, at);
+        if let Some(trips) = &mut self.urgent.trips {
+            trips.answer(payload, at);
+        }
     }
 
     /// Whether a received Pong still lacks its time of arrival. It gets the first time that the
     /// caller tells afterwards.
     #[inline]
     pub(crate) fn pong_waits(&self) -> bool {
-        self.urgent.pong_waits()
+        self.urgent.trips.as_ref().is_some_and(|trips| trips.wait())
     }
 
     /// Uses `now` as the time of arrival if a received Pong lacks its time.
     pub(crate) fn time_pong(&mut self, now: Time) {
-        self.urgent.time_pong(now);
+        if let Some(trips) = &mut self.urgent.trips {
+            trips.pong_at(now);
+        }
     }
 
     // Outputs.
@@ -314,7 +318,7 @@ impl Sender {
     /// Whether a control frame waits beside the buffer.
     #[inline]
     pub(crate) fn control_waits(&self) -> bool {
-        self.urgent.has_controls() || self.urgent.has_close()
+        self.urgent.has_controls() || self.urgent.close.is_some()
     }
 
     /// Whether fewer bytes than [`high_water`](Config::high_water) were [fed](Self::feed) in order
@@ -322,7 +326,8 @@ impl Sender {
     /// Messages and control frames that overtake do not count.
     #[inline]
     pub fn has_room(&self) -> bool {
-        self.ledger.unsent(&self.out) < self.high_water as u64
+        let unsent = self.out.fed().wrapping_sub(self.out.written());
+        unsent < self.high_water as u64
     }
 
     /// Whether so many bytes are buffered that they are written before the batch ends
@@ -364,7 +369,7 @@ impl Sender {
     /// How many bytes of fed messages, headers included, were dropped because a violation, an
     /// [`abort`](Self::abort) or a failed write ended this half first.
     pub fn dropped(&self) -> u64 {
-        self.ledger.dropped()
+        self.ledger.dropped
     }
 
     /// Round-trip times of the Pings of the [heartbeat](Config::heartbeat) and of
@@ -372,7 +377,7 @@ impl Sender {
     /// its time of arrival is known, from [`set_read`](crate::Receiver::set_read) or else from
     /// the next `handle_timeout`. The adapters call both.
     pub fn rtt(&self) -> Option<RoundTrip> {
-        self.urgent.rtt()
+        self.urgent.trips.as_ref()?.times
     }
 
     /// Whether this half is closed: a Close was queued, or a write failed.
