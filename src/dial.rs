@@ -76,11 +76,11 @@ impl<'r> Dial<'r> {
         }
     }
 
-    /// Sets how long an attempt to connect runs before the next attempt begins too: 250 ms by
-    /// default (RFC 8305 §5). Less than 10 ms counts as 10 ms. Attempts to the addresses of a name
-    /// run as a race: IPv6 and IPv4 in turn, in the resolver's order. When an attempt fails, the
-    /// next attempt begins at once. The first attempt that connects wins, and all others are
-    /// closed.
+    /// Sets how long an attempt to connect runs alone, before the attempt at the next address
+    /// begins beside it: 250 ms by default (RFC 8305 §5). Less than 10 ms counts as 10 ms. Attempts
+    /// to the addresses of a name run as a race: IPv6 and IPv4 in turn, in the resolver's order.
+    /// When an attempt fails, the next attempt begins at once. The first attempt that connects
+    /// wins, and all others are closed.
     pub fn attempt_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -89,9 +89,9 @@ impl<'r> Dial<'r> {
     /// Replaces the configuration of TLS, for other roots, a client certificate or another
     /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
     /// prevent that. If the configuration sets `enable_secret_extraction`, as the default does,
-    /// this crate itself [opens and seals the records](tls) of TLS 1.3. Share one `ClientConfig`
-    /// among connections: its tickets make the next connection to the same server cheaper. ALPN
-    /// always asks for HTTP/1.1. Feature `rustls`.
+    /// this crate, not rustls, [opens and seals the records](tls) of TLS 1.3. Share one
+    /// `ClientConfig` among connections: it keeps session tickets, which make the next connection
+    /// to the same server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls_config = Some(config);
@@ -123,8 +123,8 @@ impl<'r> Dial<'r> {
         self
     }
 
-    /// Sets the proxy to connect through. With `None`, the default, no proxy is used. Nor is one
-    /// used for a `ws+unix` URL, because no proxy reaches a socket of this machine.
+    /// Sets the proxy to connect through. With `None`, the default, no proxy is used. No proxy is
+    /// used for a `ws+unix` URL either, because no proxy reaches a Unix socket of this machine.
     pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
         self.via_proxy = proxy.into().filter(|_| self.target().socket_path().is_none());
         self
@@ -167,8 +167,8 @@ impl<'r> Dial<'r> {
         if self.stamps_reads { Timestamped::new(tcp) } else { Ok(Timestamped::wrap(tcp, false)) }
     }
 
-    /// Prepares the attempts to connect to a target, whose addresses are `found`. All attempts fail
-    /// `limit` after the beginning of the call that dials.
+    /// Prepares the attempts to connect to a target, whose addresses are `found`. An attempt fails
+    /// if it has not connected within `limit`, counted from the beginning of the call that dials.
     fn attempts<'t>(
         &self,
         to: &'t Target,
@@ -193,8 +193,8 @@ struct Attempts<'t> {
 }
 
 impl Attempts<'_> {
-    /// Returns what to do next. Fails once no attempt can succeed any more. The error names each
-    /// address that was dialed and why it failed.
+    /// Returns what to do next: connect, or wait. Fails once no attempt can succeed any more. The
+    /// error names each address that was dialed and why it failed.
     fn next(&mut self, now: Duration) -> io::Result<Step> {
         let timed_out = now >= self.limit;
         if timed_out {

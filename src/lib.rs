@@ -105,10 +105,10 @@
 //! |---|---|---|
 //! | receive | [`recv`] | the message is borrowed; [`Message::to_owned`] or [`recv_owned`] keeps it |
 //! | act on only the newest message | [`recv_to_reply`] | skip messages with [`Info::more`] |
-//! | answer each message | [`recv_to_reply`] | pass the answer to [`feed`](Sender::feed) of the sender that comes with the message |
+//! | answer each message | [`recv_to_reply`] | call [`feed`](Sender::feed) of the sender that comes with the message |
 //! | see Pings and Closes | [`recv_event`] | [`Config`] can leave it to you to answer them; `Events` is a `Stream` of these events |
 //! | receive a message larger than memory | [`recv_chunk`] | chunks of the message, as they arrive |
-//! | send a message larger than memory | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` mark the ends of the message |
+//! | send a message larger than memory | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` of a [`Chunk`] mark the first and the last chunk |
 //! | send now | [`send`] | when `send` returns, the stream has accepted the message |
 //! | send several | [`feed`] .. [`flush`] | one write for all; if the buffer is full, `feed` fails, and [`ready`] waits for room |
 //! | send one to many | [`Prepared`] and [`feed`] | encoded once |
@@ -122,11 +122,11 @@
 //! | notice that a live peer sends no more data | [`Config::data_timeout`] | Pings do not count as data |
 //! | send a message whenever none was sent for some time | [`Config::idle_message`] | some servers demand this; the recipes list the messages that exchanges ask for |
 //! | send a Ping of your own | [`Sender::ping`] and [`flush`] | the peer's Pong is an [`Event`] |
-//! | see the agreed subprotocol | [`Connection::negotiated`] | an adapter has `connection()` |
+//! | see the agreed subprotocol | [`Connection::negotiated`] | an adapter's `connection()` returns the [`Connection`] |
 //! | measure the round trip | [`rtt`](Sender::rtt) | the Pings of the heartbeat and of [`measure_rtt`] measure it |
 //! | publish metrics, log | the features `counters` and `tracing` | see the recipes, and [Events](#events) |
 //! | record the bytes of a connection | the crate `tickwire-tap` | for bug reports; a test can pass the recorded bytes to the core again |
-//! | serve thousands of connections on one thread | the crate `tickwire-loop` | an event loop for both roles |
+//! | serve thousands of connections on one thread | the crate `tickwire-loop` | an event loop for servers and clients |
 //! | use two tasks or threads | [`into_split`] | the receiving half answers Pings |
 //!
 //! The links lead to the `tokio` adapter. `futures_io` has the same names except [`connect`].
@@ -179,12 +179,12 @@
 //! # Left to you
 //!
 //! - **Reconnecting.** Only the application knows what has to happen after a connect: how to log
-//!   in, what to subscribe to, and what a gap means. `Backoff` of the crate `tickwire-parts` says
-//!   whether to try again, and when. The example `reconnect` shows the loop.
-//! - **The number of connections.** This crate bounds the cost of each connection, and your accept
-//!   loop must bound the number of connections. The example `bounded` limits the handshakes in
-//!   progress and the peers, both in total and per address.
-//! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show both, in little code.
+//!   in, what to subscribe to, and what to do about missed data. `Backoff` of the crate
+//!   `tickwire-parts` says whether to try again, and when. The example `reconnect` shows the loop.
+//! - **The number of connections.** This crate limits the cost of each connection, and your accept
+//!   loop must limit the number of connections. The example `bounded` limits the handshakes in
+//!   progress and the number of peers, in total and for each address.
+//! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show how, in little code.
 //!
 //! # Choices that the RFCs leave open
 //!
@@ -193,21 +193,22 @@
 //!   causes few Pongs.
 //! - The Close that reports a violation follows the replies to earlier messages, because these
 //!   messages were legal. If the stream accepts no more of these replies, the Close overtakes them,
-//!   and the replies are dropped. Otherwise a peer that does not read would never learn the reason.
+//!   and the replies are dropped. Otherwise a peer that reads slowly might not learn the reason
+//!   before the connection ends.
 //! - The answer to a Close repeats the code of that Close, but not the reason. (§5.5.1 asks only
 //!   for the code, "typically".)
 //! - For the heartbeat, any byte received is a sign of life, not only a Pong, because a peer that
 //!   is busy sending a large message is not dead.
 //! - A peer that sends no data for [`Config::data_timeout`] gets a Close with 1001 (going away).
-//!   The peer has broken no rule, and this end leaves.
+//!   This code fits, because the peer has broken no rule, and this end leaves.
 //! - A message beyond one of our limits closes the connection: with 1009 if it is too long, with
 //!   1008 if it has too many fragments.
-//! - A Sec-WebSocket-Key whose last character has unused bits set is accepted, because some base64
-//!   decoders accept such a value and others refuse it. A key with any other fault is refused. A
-//!   request without an Origin does not come from a browser, so it passes an allow-list of origins
-//!   unless an Origin is [`required`](handshake::server::Origins::required). Blanks around `=` in
-//!   Sec-WebSocket-Extensions are accepted, but never written. Names of extensions match without
-//!   regard to case.
+//! - The unused bits of the last base64 digit of a Sec-WebSocket-Key may have any value, because
+//!   base64 decoders may ignore these bits. A key that is not base64 of 16 bytes is refused.
+//! - A request without an Origin passes an allow-list of origins, because it does not come from a
+//!   browser. [`required`](handshake::server::Origins::required) changes this.
+//! - Blanks around `=` in Sec-WebSocket-Extensions are accepted, but never written. Names of
+//!   extensions match without regard to case.
 //! - A server that shares no subprotocol with its client accepts the request without a subprotocol,
 //!   as many programs expect. (A browser then fails the connection itself.) A client can
 //!   [require](handshake::client::Request::require_subprotocol) a subprotocol.
@@ -230,8 +231,9 @@
 //! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. A connection compresses only if
 //!   [`Config`] enables compression and the peer agrees.
 //!
-//! Without any feature the core is `no_std` and needs `alloc`. Features are additive. The crate
-//! `tickwire-http` is for hyper and similar stacks, and `tickwire-axum` is for axum.
+//! With all features off, the crate consists of the core, is `no_std` and needs `alloc`. Features
+//! are additive. The crate `tickwire-http` is for hyper and similar stacks, and `tickwire-axum` is
+//! for axum.
 //!
 //! # Events
 //!
@@ -240,23 +242,23 @@
 //! | level | event | fields | when |
 //! |---|---|---|---|
 //! | DEBUG | opening handshake done | `role`, `path`, `subprotocol` | `subprotocol`: only at a server that has chosen a subprotocol |
-//! | INFO | opening handshake failed | `role`, `error`, `status` | also for a failure at a proxy; `status`: only at a server, the status of its response |
+//! | INFO | opening handshake failed | `role`, `error`, `status` | also for a failure at a proxy; `status`: the HTTP status of the response, only at a server |
 //! | TRACE | message received | `role`, `payload` | a message or a chunk arrived; `payload`: its length in bytes |
 //! | TRACE | message queued | `role`, `payload` | a message or a chunk was fed; `payload`: its length in bytes |
 //! | DEBUG | Close received | `role`, `code`, `reason` | `code`: 1005 for a Close without a code |
-//! | DEBUG | Close queued | `role`, `code` | our Close, or our answer to the peer's |
-//! | INFO | connection failed | `role`, `error`, `code` | a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`; our Close carries this code, unless a Close was queued before |
-//! | INFO | dropped with messages unsent | `role`, `unsent` | a connection (if split, both halves) was dropped before all fed messages were written; `unsent`: the unwritten bytes of these messages, headers included |
+//! | DEBUG | Close queued | `role`, `code` | our Close is queued, unasked or as the answer to the peer's Close |
+//! | INFO | connection failed | `role`, `error`, `code` | receiving ended by a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`; our Close carries this code, unless a Close was queued before |
+//! | INFO | dropped with messages unsent | `role`, `unsent` | a connection, or both halves of a split connection, were dropped before all fed messages were written; `unsent`: the unwritten bytes of these messages, headers included |
 //! | DEBUG | connection ended | `role`, `error` | a deadline other than `data_timeout` has passed, or the stream ended without a Close |
 //!
 //! `role` is `Client` or `Server`: the end that reports the event. Text from the peer is escaped
-//! and cut at 64 bytes. Events never show payloads, queries or header values, except the
+//! and cut at 64 bytes. Events never show payloads, queries of URLs or header values, except the
 //! subprotocol that a server has chosen.
 //!
 //! Events do not identify the connection, because the core has no name for a connection. Put a span
 //! of your own around the connection's calls, or on the task that owns the connection
-//! (`.instrument(info_span!("feed", %peer))`). If the connection is split, put the span on both
-//! tasks.
+//! (`.instrument(info_span!("feed", %peer))`). If the connection is split, put the span on the
+//! tasks of both halves.
 //!
 //! Some errors are in no event: failures before the handshake (the URL, the lookup of a name,
 //! dialing, TLS), and the operating system's errors of a stream. The failed call returns the error,
@@ -275,7 +277,7 @@
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
 //!   before a byte is queued.
 //! - `unsafe` is in one file, `kernel.rs`. That file checks the CPU and then calls functions
-//!   compiled for AVX2. It also makes a `str` from bytes that were validated.
+//!   compiled for AVX2. `kernel.rs` also makes a `str` from bytes that were validated.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

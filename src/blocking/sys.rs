@@ -44,8 +44,8 @@ mod calls {
 
     #[cfg(not(target_vendor = "apple"))]
     const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
-    /// Apple's systems lack this flag. On these systems std sets an option on each socket that it
-    /// opens.
+    /// Apple's systems lack this flag. Instead, std sets the option SO_NOSIGPIPE on each socket
+    /// that it opens.
     #[cfg(target_vendor = "apple")]
     const NO_SIGNAL: SendFlags = SendFlags::empty();
 
@@ -69,9 +69,10 @@ mod calls {
         })
     }
 
-    /// Waits. But if the user made the socket non-blocking, returns `WouldBlock` at once, because
-    /// that user does not want to wait. Each wait reads the mode anew, because the user may change
-    /// it. With a timeout of zero, the call does not wait, and ignores the mode.
+    /// Waits for `want`. But if the user made the socket non-blocking, returns `WouldBlock` at
+    /// once, because that user does not want to wait. Each call reads the mode of the socket anew,
+    /// because the user may change it. With a timeout of zero, the call does not wait, and ignores
+    /// the mode.
     pub(in super::super) fn wait(
         socket: &impl AsFd,
         want: Interest,

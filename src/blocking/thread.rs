@@ -20,13 +20,13 @@ use std::{
 };
 
 /// The timeout of blocking reads while there is a deadline. A read blocks only if the next deadline
-/// is at least this time and [`MARGIN`] away.
+/// is at least `READ_TIMEOUT` plus [`MARGIN`] away.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time by which a blocking read may exceed its timeout: two steps of the operating system's
 /// clock, of at most 10 ms each.
 const MARGIN: Duration = Duration::from_millis(20);
-/// After this many reads, over any number of calls, the next read is put off. So the deadlines are
-/// checked even if the stream always has data.
+/// After this many reads, over any number of calls, the next read is put off until the deadlines
+/// are checked. Otherwise a stream that always has data would postpone the deadlines.
 const READS: u32 = 64;
 
 /// A clock, the state of a call, and the events and deadlines that the last polls would wait for.
@@ -39,7 +39,7 @@ pub(crate) struct Thread {
     pub(super) write_limit: Option<Duration>,
     /// The time at which the caller's limit ends this call; `None` without a limit. Each call that
     /// may wait begins with [`begin`](Self::begin) or [`begin_sending`](Self::begin_sending). Both
-    /// set this field and all fields below it up to `until`.
+    /// calls set this field, and reset `sends`, `unread`, `want` and `until`.
     call_ends: Option<Time>,
     /// Whether this call sends. If so, its limit starts anew whenever the stream accepts bytes.
     sends: bool,
@@ -53,12 +53,11 @@ pub(crate) struct Thread {
     want: Interest,
     /// The earliest deadline that the last polls would wait for.
     until: Option<Time>,
-    /// Whether the polls stopped although the stream would not block: a read was put off, or a call
-    /// of the stream was interrupted, by a signal or by TLS (see `failed`). If so, `wait` returns
-    /// at once, and the call polls again.
+    /// Whether the polls stopped although the stream would not block. Either a read was put off, or
+    /// a signal or TLS interrupted a call of the stream (see `failed`). If this flag is set, `wait`
+    /// returns at once, and the call polls again.
     again: bool,
-    /// The number of reads since a read was last put off. A read that would block counts too: it
-    /// also leads to a check of the deadlines, but does not reset this number.
+    /// The number of reads since a read was last put off. A read that would block counts too.
     reads: u32,
     /// Whether the next read may block. `may_wait` sets this before a read, and `poll_read` resets
     /// it.
@@ -68,7 +67,8 @@ pub(crate) struct Thread {
     /// connection.
     pub(super) longest_wait: Option<Duration>,
     /// Whether the stream accepted a read timeout of `longest_wait`, or of `READ_TIMEOUT` if
-    /// `longest_wait` is `None`. `None` before the first read that needs the read timeout.
+    /// `longest_wait` is `None`. This field is `None` before the first read that needs the read
+    /// timeout.
     reads_time_out: Option<bool>,
 }
 
@@ -146,17 +146,18 @@ impl Thread {
     fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
         match error.kind() {
             ErrorKind::WouldBlock => self.want = self.want.with(want),
-            // An error without a number comes from a stream of the caller whose own timeout has
-            // passed: wait and go on. With a number it says on Unix that the peer is gone. Windows
-            // has one number for that and for a read that timed out. So there only a deadline, such
-            // as the heartbeat's, finds that the peer is gone.
+            // `TimedOut` without an error number comes from a stream of the caller whose own
+            // timeout has passed: wait and go on. On Unix, `TimedOut` with a number means that the
+            // peer is gone. Windows uses one number for a peer that is gone and for a read that
+            // timed out. So on Windows only a deadline, such as the heartbeat's, finds that the
+            // peer is gone.
             ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
                 self.want = self.want.with(want);
             }
             // Do not repeat the call here. A TLS stream also fails with `Interrupted`: after a
             // blocking read that completed no record with data, or after many bytes without data.
-            // The deadlines must be checked in between. Nor note `want`: on a stream that does not
-            // wait, a signal would then end the call, or drop a handshake.
+            // Before the call is repeated, the deadlines must be checked. `want` is not noted: on a
+            // stream that does not wait, a signal would then end the call, or drop a handshake.
             ErrorKind::Interrupted => self.again = true,
             _ => return Poll::Ready(Err(error)),
         }
@@ -186,7 +187,9 @@ impl<S: Stream> Timed<S, Thread> {
         let again = mem::take(&mut wait.again);
         // Usually `again` means that the only read of this call was put off. Then the call may poll
         // once more, even after its limit: see `unread`. If `again` has another cause, this costs
-        // one poll. A sending call never reads, so `unread` has no meaning there.
+        // one poll. A sending call never reads, so `unread` stays true there, and
+        // without `!wait.sends` a stream that is interrupted again and again would never reach the
+        // limit.
         let untried = again && wait.unread && !wait.sends;
         if !untried && wait.call_is_over() {
             return Err(Error::WouldBlock);
@@ -246,8 +249,8 @@ impl<S: Stream> Io for Timed<S, Thread> {
 
     fn poll_wait(&mut self, by: Option<Time>, _: &mut Context<'_>) -> Poll<()> {
         // The caller's last poll of the stream was `Pending`, so that poll has noted its events or
-        // `again`. In a handshake only this line notes a time, and no call has a limit of the
-        // caller.
+        // `again`. In a handshake nothing else notes a time, and the caller has set no limit, so
+        // `by` is the only time to wait for.
         self.wait.until = by;
         // `Pending`: the stream does not wait, so `blocking::wait` drops the handshake and returns
         // `WouldBlock`. A failure of poll(2) itself has the same effect, because the result of

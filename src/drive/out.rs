@@ -20,12 +20,12 @@ use std::{
 /// split connection the state is behind the lock.
 #[derive(Debug, Default)]
 pub(crate) struct Out {
-    /// The number of bytes that the stream accepted and has not flushed. Between calls,
-    /// the sender's [`held_back`](Sender::held_back) returns this number too. Once the sender has
-    /// ended, so that nothing more is written, it returns 0.
+    /// The number of bytes that the stream accepted and has not flushed. Between calls, the
+    /// sender's [`held_back`](Sender::held_back) returns this number too. Once the sender has
+    /// ended, so that nothing more is written, `held_back` returns 0.
     pub(super) unflushed: usize,
     /// The first error of the stream. Errors while input is discarded, and errors of a shutdown,
-    /// are not kept: the result of the connection is decided then.
+    /// are not kept, because the connection's result is decided by then.
     pub(super) io_error: Option<io::Error>,
     /// The error that ended receiving, or the error of a passed deadline. The receiver has this
     /// error too, but the sending half cannot see the receiver. If the two errors differ, the
@@ -46,11 +46,12 @@ impl Out {
     /// flushes the stream before the next write, because the stream may still hold earlier bytes.
     ///
     /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs. Callers rely
-    /// on both. But once the sender is broken or has ended, a refused flush starts no deadline. So
-    /// callers that wait for the deadline check the end first.
+    /// on the waker and on the deadline. But once the sender is broken or has ended, a refused
+    /// flush starts no deadline. So callers that wait for the deadline first check whether the
+    /// sender is broken or has ended.
     ///
-    /// `Err`: `io_error` keeps the error, and the sender is empty and closed. So the next call
-    /// returns `Ok`, and callers must ask [`is_broken`](Sender::is_broken).
+    /// `Err`: `io_error` keeps a copy of the error, and the sender is empty and closed. So the next
+    /// call returns `Ok`, and callers must ask [`is_broken`](Sender::is_broken).
     #[inline(never)] // called at three places, and compiled for each type of stream
     pub(super) fn poll_drain<W: Output>(
         &mut self,
@@ -82,8 +83,9 @@ impl Out {
             let done = !tx.has_outgoing();
             if *unflushed > 0 && (refused || done) {
                 let flushed = flush(io, unflushed, cx);
-                // This comes before the return. `Pending` must start the deadline. After an error,
-                // a Close among the unflushed bytes must not count as written.
+                // `set_unflushed` comes before `ready!` returns, for two reasons. A `Pending` flush
+                // must start the deadline. After an error, a Close among the unflushed bytes must
+                // not count as written.
                 tx.set_unflushed(*unflushed);
                 ready!(flushed)?;
             }
@@ -125,14 +127,14 @@ impl Out {
     /// the idle message.) After a passed deadline, receiving ends once all bytes that have arrived
     /// are delivered. The other half learns the reason from `recv_error`.
     ///
-    /// If `inbound` is `None`, checks only the deadline on writing, and only the sending side ends.
-    /// The reader, which is woken, takes over the error at its next deadline. That deadline is due
-    /// at once if the phase was `Open`. If our Close was queued before, that deadline may be up to
-    /// `close_timeout` later.
+    /// If `inbound` is `None`, checks only the deadline on writing. If this deadline has passed,
+    /// only the sending side ends. The reader, which is woken, takes over the error at its next
+    /// deadline. That deadline is due at once if the phase of closing was `Open`. If our Close was
+    /// queued before, that deadline may be up to `close_timeout` later.
     ///
     /// Returns whether there is now an error or a frame to write. If so, the caller goes round its
     /// loop once more instead of waiting. This asks `frame_waits`, not `has_outgoing`, because a
-    /// stalled stream always has outgoing bytes. A `true` too many costs one round.
+    /// stalled stream always has outgoing bytes. A needless `true` costs one round.
     pub(super) fn handle_timeout(
         &mut self,
         inbound: Option<&mut Inbound>,
@@ -149,7 +151,7 @@ impl Out {
                     inbound.receiver_mut().cut_off(error);
                     Err(error)
                 }
-                _ => inbound.handle_timeout(now, false, tx), // which cuts off by itself
+                _ => inbound.handle_timeout(now, false, tx), // calls `cut_off` itself
             },
         };
         if let Err(error) = told {
@@ -160,8 +162,8 @@ impl Out {
 
     /// Returns the error that a receiving call reports; `last` is the result of its last step. An
     /// error with a close code, such as a violation, takes precedence over the error of the stream,
-    /// because it says more; the error of the stream is then dropped. The error of the stream takes
-    /// precedence over any other `RecvError`, and is reported once.
+    /// because it says more. In this case the error of the stream is dropped. The error of the
+    /// stream takes precedence over any other `RecvError`, and is reported once.
     #[cold]
     pub(super) fn reason(&mut self, last: Result<Step, RecvError>) -> Option<Error> {
         match last {
@@ -169,7 +171,8 @@ impl Out {
                 Some(io) if error.close_code().is_none() => io.into(),
                 _ => Error::Recv(error),
             }),
-            // A deadline may pass after the end of the stream.
+            // After the peer's Close, the stream's error stays for flushes: all messages of the
+            // peer have arrived. `recv_error` may be set, because a deadline may pass later.
             Ok(_) => self.recv_error.map(Error::Recv),
         }
     }

@@ -29,9 +29,9 @@ impl Wakers {
         lock(if side == Side::Reader { reader } else { writer })
     }
 
-    /// Keeps the waker of `cx` until [`wake`](Self::wake). Cloning or dropping a waker may drop a
-    /// task, and the task's drop may call these functions. So the waker is cloned and dropped
-    /// outside the lock.
+    /// Keeps the waker of `cx` until [`wake`](Self::wake). Cloning or dropping a waker runs code of
+    /// the runtime or the program, which may call these functions, for example when it drops a
+    /// task. So the waker is cloned and dropped outside the lock.
     pub(crate) fn park(&self, side: Side, cx: &Context<'_>) {
         let waker = cx.waker();
         if self.slot(side).as_ref().is_some_and(|parked| parked.will_wake(waker)) {

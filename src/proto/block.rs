@@ -1,14 +1,14 @@
-//! Blocks of a thread's memory that kept messages share. A message of up to [`LARGEST`] bytes needs
-//! no separate allocation.
+//! Blocks of memory that the messages from `recv_owned` share. Each thread fills one block at a
+//! time. A message of up to [`LARGEST`] bytes needs no allocation of its own.
 //!
 //! ```text
 //! | kept | dropped | kept |   | free               |    the next message goes here
 //! ```
 //!
-//! Each part keeps its block alive. The thread writes the next message behind the last part. If the
-//! message does not fit there, the thread starts at the front of the same block, provided that all
-//! parts were dropped. Otherwise it allocates a new block. Without std each message has a separate
-//! allocation.
+//! Each message is a part of a block, and keeps the block alive. The thread writes the next message
+//! behind the last part. If the message does not fit there, the thread starts again at the front of
+//! the block if all its parts were dropped, and otherwise allocates a new block. Without std each
+//! message has a separate allocation.
 use bytes::{Bytes, BytesMut};
 
 /// The longest message that is put into a block, in bytes. With longer messages, too much room
@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 pub(crate) const LARGEST: usize = 4 << 10;
 
 /// The length of a block, in bytes. A block is full when the next message, of up to `LARGEST`
-/// bytes, does not fit. So a full block holds at least 32 KiB of messages. It takes two
+/// bytes, does not fit. So a full block holds at least 32 KiB of messages. A block takes two
 /// allocations, for its bytes and its reference count, so each allocation stands for at least 16
 /// KiB.
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
@@ -26,8 +26,8 @@ std::thread_local! {
     static THREAD: std::cell::RefCell<BytesMut> = std::cell::RefCell::new(BytesMut::new());
 }
 
-/// Copies received bytes for a caller that keeps them. If there are at most `LARGEST` of them, the
-/// copy is in the thread's block (with `std`). Otherwise it has its own allocation.
+/// Copies received bytes for a caller that keeps them. A copy of up to `LARGEST` bytes is in the
+/// thread's block (with `std`). A longer copy has its own allocation.
 #[inline]
 pub(crate) fn copy(bytes: &[u8]) -> Bytes {
     #[cfg(feature = "std")]
@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(kept, payloads());
         let sum: usize = kept.iter().map(Bytes::len).sum();
         assert!(blocks * 2 * (16 << 10) <= sum + BLOCK, "{blocks} blocks for {sum} bytes");
-        // After two of three parts are dropped, the others do not change.
+        // After two of every three parts are dropped, the remaining parts do not change.
         let mut all = 0;
         kept.retain(|_| {
             all += 1;

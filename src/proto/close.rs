@@ -22,7 +22,7 @@ pub struct CloseFrame<'a> {
 ///
 /// Every type that converts into `Option<CloseFrame>` implements this trait. The trait exists for
 /// the compiler's error message: with a bound on `Into`, the compiler would list the conversions of
-/// `Option` instead.
+/// `Option`, not the notes below.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the body of a Close frame",
     label = "expected a `CloseCode`, a `CloseFrame` or `None`",
@@ -35,7 +35,7 @@ pub trait IntoClose<'f>: Into<Option<CloseFrame<'f>>> {}
 impl<'f, C: Into<Option<CloseFrame<'f>>>> IntoClose<'f> for C {}
 
 impl<'a> CloseFrame<'a> {
-    /// A code and a reason.
+    /// Makes the body of a Close frame from a code and a reason.
     pub const fn with_reason(code: CloseCode, reason: &'a str) -> Self {
         Self { code, reason }
     }
@@ -44,8 +44,8 @@ impl<'a> CloseFrame<'a> {
     ///
     /// # Errors
     ///
-    /// [`BadClose`](ProtocolError::BadClose) for a single byte or a code that must not appear,
-    /// [`BadUtf8`](ProtocolError::BadUtf8) for a reason that is not UTF-8.
+    /// [`BadClose`](ProtocolError::BadClose) for a payload of one byte, or for a code that must not
+    /// appear, [`BadUtf8`](ProtocolError::BadUtf8) for a reason that is not UTF-8.
     pub fn parse(payload: &'a [u8]) -> Result<Option<Self>, ProtocolError> {
         let Some((code, reason)) = payload.split_first_chunk() else {
             return if payload.is_empty() { Ok(None) } else { Err(ProtocolError::BadClose) };

@@ -2,7 +2,7 @@
 /// A close code that may appear in a Close frame (§7.4): 1000–1003, 1007–1014, 3000–4999.
 ///
 /// The codes 1005, 1006 and 1015 have no value here, because they must never be sent. Other APIs
-/// report with them a missing code, a missing Close and a failed TLS handshake.
+/// use these codes to report a missing code, a missing Close and a failed TLS handshake.
 /// [`Closed`](crate::Closed) distinguishes a missing code from a missing Close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);
@@ -29,7 +29,7 @@ impl CloseCode {
     pub const INTERNAL_ERROR: Self = Self(1011);
     /// 1012: the service restarts; come back after a random delay (IANA registry).
     pub const SERVICE_RESTART: Self = Self(1012);
-    /// 1013: overloaded; come back later (IANA registry).
+    /// 1013: this end is overloaded; come back later (IANA registry).
     pub const TRY_AGAIN_LATER: Self = Self(1013);
     /// 1014: a gateway got an invalid response from its upstream (IANA registry).
     pub const BAD_GATEWAY: Self = Self(1014);
@@ -46,9 +46,10 @@ impl CloseCode {
 
     /// Whether a client that was closed with this code may succeed on a new connection, after a
     /// pause. `false` for 1000, because the purpose is fulfilled. `false` for 1002, 1003 and
-    /// 1007–1010, and for 3000 (unauthorized) and 3003 (forbidden) of the IANA registry, because
-    /// the same client would get the same code again. `true` for an application's own codes,
-    /// 4000–4999, because only the application knows their meaning. Retry with growing delays.
+    /// 1007–1010, because the same client would get the same code again. For this reason also
+    /// `false` for 3000 (unauthorized) and 3003 (forbidden) of the IANA registry. `true` for an
+    /// application's own codes, 4000–4999, whose meaning this crate does not know. Retry with
+    /// growing delays.
     #[inline]
     pub const fn is_retryable(self) -> bool {
         !matches!(self.0, 1000 | 1002 | 1003 | 1007..=1010 | 3000 | 3003)

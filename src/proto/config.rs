@@ -1,5 +1,5 @@
-//! The limits and policies of a connection, each with its default and the reason for the default.
-//! [`Negotiated`] is the result of a handshake's negotiation.
+//! The limits and policies of a connection, with their defaults. [`Negotiated`] is the result of a
+//! handshake's negotiation.
 #[cfg(feature = "deflate")]
 mod deflate;
 
@@ -25,8 +25,8 @@ use core::time::Duration;
 /// };
 /// ```
 ///
-/// The `..` is necessary because later versions add fields. A connection copies its settings when
-/// it begins, so later changes of the `Config` do not affect it.
+/// The `..` is necessary because later versions may add fields. A connection copies its settings
+/// when it begins, so later changes of the `Config` do not affect that connection.
 ///
 #[doc = include_str!("../../docs/LIMITS.md")]
 #[derive(Clone, Debug)]
@@ -36,8 +36,8 @@ pub struct Config {
     /// that announces a longer message fails the connection with Close 1009, before any payload of
     /// that frame is stored.
     ///
-    /// Stops a peer from filling memory. A message received in chunks may be longer, but none of
-    /// its frames may be, unless [`max_frame`](Self::max_frame) allows it.
+    /// This limit stops a peer from filling memory. A message received in chunks may be longer than
+    /// the limit. Its frames may be longer only if [`max_frame`](Self::max_frame) allows it.
     pub max_message: usize,
 
     /// The longest frame received, in bytes; default: the same as
@@ -49,8 +49,8 @@ pub struct Config {
     /// The most fragments in a message received whole; default 131,072. A message with more
     /// fragments fails the connection with Close 1008.
     ///
-    /// Stops a peer from keeping a message open for ever with empty fragments. A limit on bytes
-    /// would not notice empty fragments.
+    /// This limit stops a peer from keeping a message open for ever with empty fragments. A limit
+    /// on bytes would not notice empty fragments.
     pub max_fragments: u32,
 
     /// The number of bytes that one read asks for, from 512 bytes to 16 MiB; default 16 KiB, which
@@ -73,9 +73,9 @@ pub struct Config {
     /// [`high_water`](Self::high_water) counts as `high_water`.
     ///
     /// Without this limit, the first reply of a long batch would wait until the whole batch is
-    /// processed. Measured with replies of 1 KiB (`benches/README.md`): a limit of 16 KiB costs 17
-    /// % more processor time, because it causes more system calls. A limit of 128 KiB or more saves
-    /// 6 %, but the slowest first replies wait 13 times as long.
+    /// processed. Measured with replies of 1 KiB, against the default (`benches/README.md`): a
+    /// limit of 16 KiB costs 17 % more processor time, because it causes more system calls. A limit
+    /// of 128 KiB or more saves 6 %, but the slowest first replies wait 13 times as long.
     pub cork_limit: usize,
 
     /// A shared payload of at least this many bytes is not copied into the outgoing buffer: a
@@ -117,23 +117,23 @@ pub struct Config {
     /// This setting finds a server that still sends Pings, or still answers the Pings of the
     /// [heartbeat](Self::heartbeat), but sends no more data.
     ///
-    /// The timeout starts when the connection opens. Every byte of a data payload restarts it, so
-    /// that a long message on a slow line is no silence. Every message restarts it too, even a
-    /// message `pong` of the application's own protocol. Pings, Pongs and fragments without payload
-    /// do not restart it.
+    /// The timeout starts when the connection opens. Every byte of a data payload restarts it, so a
+    /// long message on a slow line does not count as silence. Every data message restarts it too,
+    /// even a message `pong` of the application's own protocol. Pings, Pongs and fragments without
+    /// payload do not restart it.
     ///
     /// Once the timeout has passed, the connection fails with
     /// [`DataTimeout`](crate::RecvError::DataTimeout). Each timeout has five checks, so the failure
     /// can be late by up to a fifth of the timeout. Messages that have arrived are delivered before
     /// the error. The peer, which may be alive, gets a Close with 1001.
     ///
-    /// Receiving calls drive the checks. Before a check fails the connection, they read everything
-    /// available, so a program that receives late loses nothing. If input never pauses, they read
-    /// on for a fifth of the timeout. A pause in reading, such as a long wait in `send`, does not
-    /// count as silence if it lasts two fifths of the timeout or more. A shorter pause counts as
-    /// silence, but one more check follows before the connection fails. A timeout below 5 ms counts
-    /// as 5 ms. With this setting, receiving calls read the clock for each read, which costs about
-    /// 20 ns.
+    /// Receiving calls drive the checks. Before a check fails the connection, the receiving call
+    /// reads everything available, so a program that receives late loses nothing. If Pings or other
+    /// input without data never pause, the call reads on for a fifth of the timeout. A pause in
+    /// reading, such as a long wait in `send`, does not count as silence if it lasts two fifths of
+    /// the timeout or more. A shorter pause counts as silence, but one more check follows before
+    /// the connection fails. A timeout below 5 ms counts as 5 ms. With this setting, receiving
+    /// calls read the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 
     /// Sends this message whenever no other message was sent for this duration; default: none. The
@@ -151,14 +151,14 @@ pub struct Config {
     /// let config = Config { idle_message, ..Config::default() };
     /// ```
     ///
-    /// A message counts as sent when it is fed. Feeding reads no clock, because five checks per
-    /// interval compare counters. Control frames do not count. If the server answers the idle
-    /// message, its answer is received as an ordinary message. The program has to recognise it.
-    /// Like any message, it restarts [`data_timeout`](Self::data_timeout).
+    /// A message counts as sent when it is fed. Feeding reads no clock: instead, five checks per
+    /// interval compare counters. Control frames do not count as messages. If the server answers
+    /// the idle message, the program receives the answer as an ordinary message, and has to
+    /// recognise it. Like any message, the answer restarts [`data_timeout`](Self::data_timeout).
     ///
     /// The first interval begins when the connection opens. The message overtakes messages that
     /// wait to be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed. The
-    /// message is not sent:
+    /// idle message is not sent:
     ///
     /// - after our Close or the peer's,
     /// - between the chunks of a message (§5.4 forbids it),
@@ -173,40 +173,40 @@ pub struct Config {
     /// ns.
     pub idle_message: Option<(Duration, OwnedMessage)>,
 
-    /// How long the opening handshake may take; default 10 s. In `connect`, this time includes
-    /// resolving, TCP and TLS. Stops peers from holding sockets with a head that arrives byte by
-    /// byte.
+    /// How long the opening handshake may take; default 10 s. In `connect`, this time includes the
+    /// lookup of the name, TCP and TLS. The timeout stops peers from holding sockets with a head
+    /// that arrives byte by byte.
     pub handshake_timeout: Duration,
 
     /// How long to wait for the peer's Close after ours; default 5 s. After both Closes, a client
-    /// waits up to the same time again for the server to close the stream. A server shuts its own
-    /// side of the stream. Then it waits up to a second, or up to `close_timeout` if that is
-    /// shorter, for the client to close the other side.
+    /// waits up to one more `close_timeout` for the server to close the stream. A server shuts its
+    /// own side of the stream. Then the server waits up to a second, or up to `close_timeout` if
+    /// that is shorter, for the client to close the other side.
     ///
     /// Closing thus takes a server at most `close_timeout` + 1 s, and a client at most 2 ×
-    /// `close_timeout`. If the stream blocks writes, shutting it can take one more second. If the
+    /// `close_timeout`. If the stream blocks writes, its shutdown can take one more second. If the
     /// peer's Close comes before ours is written, writing ours can take one more `close_timeout`.
     pub close_timeout: Duration,
 
     /// How long one frame may take from its first byte to its last; default 60 s. The timeout does
     /// not apply to a message received in chunks, unless the program skips the rest of the message.
-    /// Stops peers that hold a connection by sending a byte now and then.
+    /// The timeout stops peers that hold a connection by sending a byte now and then.
     pub frame_timeout: Duration,
 
-    /// How long the stream may accept no byte while bytes wait to be written; default 30 s. Stops
-    /// peers that never read. TLS accepts up to 64 KiB while the stream below is full; these bytes
-    /// must leave within the same time.
+    /// How long the stream may accept no byte while bytes wait to be written; default 30 s. The
+    /// timeout stops peers that never read. TLS accepts up to 64 KiB while the stream below is
+    /// full. The timeout also runs while none of these bytes leave.
     pub write_timeout: Duration,
 
-    /// The longest head of a request or response, in bytes; default 64 KiB. A server answers a
-    /// longer head with 431.
+    /// The longest head of a request or response, in bytes; default 64 KiB. A server answers 431 to
+    /// a longer head.
     pub max_head: usize,
 
-    /// The most headers in a head; default 128, maximum 132. A server answers a head with more
-    /// headers with 431.
+    /// The most headers in a head; default 128. A value above 132 counts as 132. A server answers
+    /// 431 to a head with more headers.
     pub max_headers: usize,
 
-    /// The longest request line, in bytes; default 8 KiB. A server answers a longer line with 414.
+    /// The longest request line, in bytes; default 8 KiB. A server answers 414 to a longer line.
     pub max_request_line: usize,
 
     /// The most interim (1xx) responses that a client skips before the final response; default 8.
@@ -257,7 +257,7 @@ impl Default for Config {
     }
 }
 
-/// When to send a Ping, and when to give up the peer.
+/// When to send a Ping, and when to consider the peer dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Heartbeat {
@@ -269,13 +269,14 @@ pub struct Heartbeat {
 
 impl Heartbeat {
     /// Sends a Ping when nothing was received for `interval`. Each interval has five checks, so the
-    /// Ping can be up to a fifth late. If nothing at all arrives within `timeout` after the Ping
-    /// was written, the connection fails with [`PongTimeout`](crate::RecvError::PongTimeout). Any
-    /// byte received is a sign of life. Intervals below 5 ms count as 5 ms.
+    /// Ping can be late by up to a fifth of `interval`. If nothing at all arrives within `timeout`
+    /// after the Ping was written, the connection fails with
+    /// [`PongTimeout`](crate::RecvError::PongTimeout). Any byte received is a sign of life.
+    /// Intervals below 5 ms count as 5 ms.
     ///
     /// A receiving call thus finds a dead peer within 1.25 × `interval` + `timeout` after the
     /// peer's last byte. If `interval` is a second or more, this time includes the lateness of the
-    /// adapters: 1 ms with tokio, up to 30 ms in `blocking`. Deadlines are not checked while no
+    /// adapters: 1 ms with tokio, up to 30 ms in `blocking`. Deadlines are checked only while a
     /// call waits: see "Timers" at the adapter's module. The Pings also measure the [round-trip
     /// time](crate::Sender::rtt). With a timeout of [`Duration::MAX`] the heartbeat sends Pings and
     /// never gives up.
@@ -324,8 +325,8 @@ impl Heartbeat {
 pub struct Negotiated {
     /// The subprotocol (§1.9), if one was agreed on.
     pub subprotocol: Option<String>,
-    /// How messages may be compressed, if permessage-deflate was agreed on; `None` without the
-    /// feature `deflate`. `Config::deflate` says how to compress. If `Config::deflate` is `None`,
+    /// The parameters of permessage-deflate, if it was agreed on; `None` without the feature
+    /// `deflate`. All other settings come from `Config::deflate`. If `Config::deflate` is `None`,
     /// the defaults of `Deflate` apply.
     pub deflate: Option<DeflateParams>,
 }

@@ -1,8 +1,8 @@
 //! The source of masking keys and handshake nonces.
 //!
 //! RFC 6455 §5.3 and §10.3 require these bytes to be unpredictable. A server or a script that could
-//! guess the next masking key could choose the client's bytes on the wire, and so poison the cache
-//! of a proxy in between.
+//! guess the next masking key could choose the client's bytes on the wire, and so poison a proxy's
+//! cache.
 #[cfg(feature = "std")]
 pub(crate) mod system;
 
@@ -10,10 +10,10 @@ use alloc::boxed::Box;
 
 /// A source of unpredictable bytes, for a client's masking keys and nonce.
 ///
-/// A source must be cryptographically strong. Two connections must not get the same sequence, so do
-/// not clone a source, and do not create a source before a `fork`. A source must be `Send` and
-/// `Sync`, because the connection that keeps it is `Send` and `Sync`. With the feature `std`, use
-/// `SystemEntropy`. Without `std`, supply a source such as a hardware generator.
+/// A source must be cryptographically strong. Two connections must not get the same sequence. So do
+/// not clone a source, and do not use a source in both processes after a `fork`. A source must be
+/// `Send` and `Sync`, because the connection that keeps it is `Send` and `Sync`. With the feature
+/// `std`, use `SystemEntropy`. Without `std`, supply a source such as a hardware generator.
 pub trait Entropy {
     /// Fills `dest` with unpredictable bytes.
     fn fill(&mut self, dest: &mut [u8]);
@@ -28,8 +28,8 @@ impl<E: Entropy + ?Sized> Entropy for Box<E> {
 /// Masking keys. The source fills 64 keys at once, so that most keys cost only a load and an
 /// addition.
 pub(crate) struct Keys {
-    /// The index in `drawn` of the next key to return; beyond the end if `drawn` must be filled.
-    /// Invariant: no key is returned twice.
+    /// The index in `drawn` of the next key to return; beyond the end if `drawn` must be filled
+    /// again. Invariant: no key is returned twice.
     at: usize,
     drawn: [[u8; 4]; 64],
     source: Box<dyn Entropy + Send + Sync>,

@@ -48,7 +48,7 @@ pub enum ProtocolError {
 
 /// Why nothing more can be received. Every later call repeats the error.
 ///
-/// Limits are shown as `u32`; a larger limit is shown as `u32::MAX`.
+/// The variants show limits as `u32`. A limit above `u32::MAX` is shown as `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {
@@ -83,8 +83,8 @@ pub enum RecvError {
         code: CloseCode,
     },
     /// The stream ended without a Close from the peer: code 1006 in other APIs (§7.1.5). Over TLS,
-    /// if the peer's process was killed, it sent no close_notify. Then the error is `Error::Io`
-    /// with `ErrorKind::UnexpectedEof` instead. To treat both alike, use the error's
+    /// the stream of a killed process ends without close_notify. The error is then `Error::Io` with
+    /// `ErrorKind::UnexpectedEof`, not this one. To treat both errors alike, use the error's
     /// `is_retryable()`, or the code in `closed()`.
     #[error("stream ended without a closing handshake")]
     UnexpectedEof,
@@ -109,10 +109,10 @@ pub enum RecvError {
 
 impl RecvError {
     /// The close code with which this end reports the error to the peer. `None` if the stream
-    /// ended, or if a deadline other than `data_timeout` passed: then a Close would not arrive, or
-    /// was sent before.
-    // The adapters' `Error::is_retryable` is true for each error without a code. Of the errors with
-    // a code, it is true only for `DataTimeout`.
+    /// ended, or if a deadline other than `data_timeout` passed: in these cases a Close would not
+    /// arrive, or was sent before.
+    // The adapters' `Error::is_retryable` relies on `None`: it is true for each error without a
+    // code, and otherwise only for `DataTimeout`.
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
             // §7.4.1
@@ -131,8 +131,8 @@ impl RecvError {
     }
 }
 
-/// The caller asked for something that cannot be sent, or cannot be sent now. Nothing was queued.
-/// Only [`Closed`](Self::Closed) is final.
+/// The caller asked for something that can never be sent, or that cannot be sent now. Nothing was
+/// queued. Only [`Closed`](Self::Closed) means that no later call can send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -141,9 +141,9 @@ pub enum SendError {
         "{buffered} bytes buffered, limit {limit}: flush, or wait for `ready`, then feed again"
     )]
     Full {
-        /// In bytes; `u32::MAX` stands for more.
+        /// The unwritten bytes; `u32::MAX` stands for any larger number.
         buffered: u32,
-        /// In bytes; `u32::MAX` stands for more.
+        /// The limit `high_water` in bytes; `u32::MAX` stands for any larger number.
         limit: u32,
     },
     /// A Close was sent or queued, or the connection failed, so nothing more can be sent. A
@@ -162,7 +162,7 @@ pub enum SendError {
     /// A Close's reason is longer than 123 bytes (§5.5).
     #[error("close reason longer than 123 bytes")]
     ReasonTooLong,
-    /// Only clients may send 1010 (§7.4.1).
+    /// The close code is 1010, which only clients may send (§7.4.1).
     #[error("close code 1010 is sent by clients only")]
     BadCloseCode,
     /// The chunks of a text, or the bytes of a text built in the outgoing buffer, are not valid
@@ -170,12 +170,12 @@ pub enum SendError {
     #[error("text is not valid UTF-8: send such bytes as binary")]
     BadUtf8,
     /// The length returned for a message [built in the outgoing buffer](crate::Sender::feed_with)
-    /// exceeds its room.
+    /// exceeds the room that the caller asked for.
     #[error("message of {len} bytes built in room for {max}: ask for more room")]
     Overrun {
-        /// In bytes; `u32::MAX` stands for more.
+        /// The returned length in bytes; `u32::MAX` stands for any larger number.
         len: u32,
-        /// In bytes; `u32::MAX` stands for more.
+        /// The room in bytes; `u32::MAX` stands for any larger number.
         max: u32,
     },
 }

@@ -101,7 +101,8 @@ pub(crate) fn first_byte(b0: u8) -> Result<(OpCode, bool), ProtocolError> {
 /// One frame header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
-    /// Whether this is the last fragment of its message; always set on a control frame.
+    /// Whether the frame is the last or only fragment of its message; always set on a control
+    /// frame.
     pub fin: bool,
     /// Reserved bit 1: permessage-deflate marks a compressed message with it (RFC 7692 §6).
     pub rsv1: bool,
@@ -120,7 +121,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// The header of an unfragmented, unmasked frame.
+    /// Makes the header of an unfragmented, unmasked frame.
     #[inline]
     pub const fn new(opcode: OpCode, payload_len: u64) -> Self {
         Self {
@@ -276,7 +277,7 @@ const fn put<const N: usize>(to: &mut [u8; MAX_HEADER_LEN], at: usize, bytes: [u
     }
 }
 
-/// The header of a whole message of less than 64 KiB, which is the most common kind.
+/// The header of an unfragmented data frame of less than 64 KiB, the most common kind of frame.
 pub(crate) struct ShortHeader {
     /// Text or binary.
     pub(crate) opcode: OpCode,
@@ -294,14 +295,14 @@ impl ShortHeader {
     /// Parses a header in a few comparisons. The header's mask bit must be `mask_bit`. `None` for a
     /// rare or invalid header, for which the caller must use [`Header::parse`].
     ///
-    /// `wire` may end in stale bytes, which have not arrived. So the header that is found may be
-    /// incomplete. Then its payload ends behind the bytes that have arrived, and the caller checks
-    /// for that.
+    /// `wire` may end in stale bytes of the buffer, behind the bytes that have arrived. A header
+    /// found in stale bytes is wrong. The caller notices this, because the frame then ends behind
+    /// the bytes that have arrived.
     #[inline(always)]
     pub(crate) fn parse(wire: [u8; SHORT_LEN], mask_bit: u8) -> Option<Self> {
         let [b0, b1, ..] = wire;
-        // The first byte must be FIN with the opcode of text or binary. The mask bit must be the
-        // required one.
+        // The first byte must be FIN with the opcode of text or binary. The mask bit must be
+        // `mask_bit`.
         let text = OpCode::Text.unfragmented();
         if b0.wrapping_sub(text) > 1 || (b1 ^ mask_bit) & MASK != 0 {
             return None;

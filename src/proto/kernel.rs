@@ -15,11 +15,11 @@ use core::ops::{Deref, Range, RangeFrom};
 /// bytes, detecting the features costs more than the kernel saves.
 const LONG: usize = 256;
 
-/// From this length on, in bytes, blocks are aligned to 32 bytes. Otherwise every other store would
-/// touch two cache lines. For fewer bytes, aligning costs as much as it saves.
+/// From this length on, in bytes, blocks are aligned to 32 bytes. Otherwise every second store
+/// would touch two cache lines. For fewer bytes, aligning costs as much as it saves.
 const ALIGNED: usize = 2048;
 
-/// Rotates the key for payload that begins at byte `end`. A block that ends at `end` needs the same
+/// Rotates the key for the payload from byte `end` on. A block that ends at `end` needs the same
 /// rotation, because its length is a multiple of 4.
 #[inline(always)]
 pub(crate) fn turned(key: [u8; 4], end: usize) -> [u8; 4] {
@@ -47,8 +47,8 @@ pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// Does the same as [`xor_in_place`] for a payload that is read right afterwards, such as text. Its
-/// blocks are as wide as the reader's loads, because a wide load must wait for two narrow stores.
+/// Does the same as [`xor_in_place`] for a payload that is read right afterwards, such as text. The
+/// stores are as wide as the reader's loads: a wide load would wait for two narrow stores.
 #[inline(never)]
 pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {
@@ -121,7 +121,7 @@ fn xor_long(bytes: &mut [u8], key: [u8; 4]) {
     xor_blocks(bytes, key);
 }
 
-/// [`xor_long`] in blocks of 32 bytes. `bytes` has at least 32 bytes.
+/// Does the work of [`xor_long`] in blocks of 32 bytes. `bytes` must have at least 32 bytes.
 #[inline(always)]
 pub(super) fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     let n = bytes.len();
@@ -134,7 +134,8 @@ pub(super) fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// Copies `from` to `to`, and XORs the copy with `key` repeated. Both must have the same length.
+/// Copies `from` to `to`, and XORs the copy with `key` repeated. `from` and `to` must have the same
+/// length.
 #[inline]
 pub(crate) fn copy_xor(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     let n = from.len();
@@ -167,7 +168,7 @@ fn copy_xor_long(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     copy_xor_blocks(to, from, key);
 }
 
-/// [`copy_xor`] in blocks of 32 bytes. `from` has at least 32 bytes.
+/// Does the work of [`copy_xor`] in blocks of 32 bytes. `from` must have at least 32 bytes.
 #[inline(always)]
 pub(super) fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     let n = from.len();
@@ -191,7 +192,7 @@ pub(crate) fn is_valid(bytes: &[u8]) -> bool {
 }
 
 /// Validates the beginning of a text, which may end inside a character. Returns the number of bytes
-/// before that incomplete character. `None` if no text can begin with `bytes`.
+/// before an incomplete last character. `None` if no text can begin with `bytes`.
 pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
     let (whole, cut) = bytes.split_at_checked(bytes.len() - cut_character(bytes))?;
     let begun = !core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some());
@@ -202,7 +203,7 @@ pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
 fn cut_character(bytes: &[u8]) -> usize {
     let lead = bytes.iter().rev().take(3).position(|&b| b & 0xc0 != 0x80);
     let Some(n) = lead.map(|at| at + 1) else {
-        return 0; // No first byte near the end: a whole character of four bytes, or no character.
+        return 0; // No lead byte in the last three: a whole character of four bytes, or invalid.
     };
     let lead = bytes.get(bytes.len() - n).map_or(0, |b| b.leading_ones() as usize);
     if n < lead { n } else { 0 }
@@ -214,7 +215,7 @@ fn cut_character(bytes: &[u8]) -> usize {
 fn ascii_prefix(bytes: &[u8]) -> usize {
     let n = bytes.len();
     let ascii = match n {
-        // Text in a non-Latin script usually fails this test, which saves the search.
+        // Text in a non-Latin script usually fails this test, so it is not searched.
         16.. if !bytes.first_chunk::<16>().is_some_and(is_ascii) => false,
         LONG.. => return ascii_long(bytes),
         128.. => ends_are_ascii::<128>(bytes),
@@ -257,7 +258,7 @@ fn ascii_long(bytes: &[u8]) -> usize {
     ascii_blocks(bytes)
 }
 
-/// [`ascii_prefix`] in blocks of 128 bytes. Returns 0 for fewer than 128 bytes.
+/// Does the work of [`ascii_prefix`] in blocks of 128 bytes. Returns 0 for fewer than 128 bytes.
 #[inline(always)]
 fn ascii_blocks(bytes: &[u8]) -> usize {
     let blocks = bytes.as_chunks::<128>().0;
@@ -273,19 +274,19 @@ fn ascii_blocks(bytes: &[u8]) -> usize {
 #[derive(Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
-    /// Invariant: if the range is within `bytes`, it is valid UTF-8.
+    /// Invariant: if the range is within `bytes`, its bytes are valid UTF-8.
     text: Range<usize>,
 }
 
 impl Buffer {
-    /// Returns bytes to write to. Known text that ends before `range` stays known.
+    /// Returns the bytes of `range`, to write to. Known text that ends before `range` stays known.
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, range: Range<usize>) -> Option<&mut [u8]> {
         self.forget_from(range.start);
         self.bytes.get_mut(range)
     }
 
-    /// Returns bytes to write to, faster than [`get_mut`](Self::get_mut). No text stays known.
+    /// Does the same as [`get_mut`](Self::get_mut), but faster, because no text stays known.
     #[inline(always)]
     pub(crate) fn overwrite(&mut self, from: RangeFrom<usize>) -> Option<&mut [u8]> {
         self.text.end = 0;
@@ -321,7 +322,7 @@ impl Buffer {
     }
 
     /// Unmasks `range`, if `key` is `Some`, and returns whether the result is text. If the result
-    /// is not text, masks the bytes again.
+    /// is not text, masks the bytes again, because the slow path unmasks them.
     #[inline(always)]
     pub(crate) fn unmask_text(&mut self, range: Range<usize>, key: Option<[u8; 4]>) -> bool {
         let Some(key) = key else { return self.is_text(range) };
@@ -367,7 +368,7 @@ impl Buffer {
         if inside && self.text.start == range.start { self.text.end } else { range.start }
     }
 
-    /// The known text, as the last check accepted it; empty after a write to it.
+    /// Returns the text that the last check accepted, or an empty text after a write to that text.
     #[inline]
     pub(crate) fn text(&self) -> &str {
         let bytes = self.bytes.get(self.text.clone()).unwrap_or_default();
@@ -401,7 +402,7 @@ impl Buffer {
         core::mem::take(&mut self.bytes)
     }
 
-    /// Returns the known text, which keeps the memory of the whole buffer.
+    /// Returns the known text, which keeps the memory of the whole buffer alive.
     pub(crate) fn into_text(self) -> Text {
         let Self { bytes, text } = self;
         let text = if bytes.get(text.clone()).is_some() { text } else { 0..0 };

@@ -24,7 +24,7 @@ pub struct Masker {
 }
 
 impl Masker {
-    /// Starts at payload byte 0.
+    /// Makes a `Masker` for a payload, from its first byte on.
     #[inline]
     pub const fn new(key: [u8; 4]) -> Self {
         Self { key }

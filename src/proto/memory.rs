@@ -8,15 +8,15 @@ use alloc::{vec, vec::Vec};
 #[path = "memory/tests/counted.rs"]
 pub(crate) mod counted;
 
-/// A source of buffers. It is a pair of functions, because a connection is not generic over its
-/// memory.
+/// A source of buffers. `Memory` is a pair of functions, because a connection is not generic over
+/// its memory.
 #[derive(Debug)]
 pub(crate) struct Memory {
     /// Replaces an empty buffer by a buffer of at least this many bytes. The function does not
     /// return a `Vec`: its words would be stored one by one and loaded together right afterwards,
     /// which stalls the processor.
     pub(crate) take_to: fn(&mut Vec<u8>, usize),
-    /// Gets a buffer that is no longer needed.
+    /// Takes back a buffer that the connection no longer needs.
     pub(crate) give: fn(Vec<u8>),
 }
 

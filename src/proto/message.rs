@@ -6,7 +6,7 @@ use core::{fmt, time::Duration};
 
 /// The two kinds of data message (RFC 6455 §5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-// Exhaustive: §5.6 has two kinds, and extensions cannot add more (§5.2 reserves the opcodes).
+// Exhaustive: §5.6 has two kinds, and this crate negotiates no extension that adds a kind.
 pub enum DataKind {
     /// UTF-8 text.
     Text,
@@ -66,7 +66,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// A copy in a separate allocation, which outlives the connection's buffer.
+    /// Returns a copy in a separate allocation, which outlives the connection's buffer.
     #[inline]
     pub fn to_owned(self) -> OwnedMessage {
         match self {
@@ -102,7 +102,7 @@ impl AsRef<[u8]> for Message<'_> {
     }
 }
 
-/// Implements the conversion from a reference to each type, into one kind of message.
+/// Implements, for each type, the conversion of a reference into a message of the given kind.
 macro_rules! lent {
     ($($Of:ty => $Kind:ident),*) => {$(
         impl<'a> From<&'a $Of> for Message<'a> {
@@ -171,9 +171,9 @@ impl fmt::Debug for Chunk<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Info {
-    /// Whether another data message follows in the bytes already read: complete, unfragmented,
-    /// within the limits, and behind nothing but control frames. Bytes that the operating system
-    /// still holds do not count. That message's UTF-8 and inflated length are not checked yet.
+    /// Whether another data message follows in the bytes already read, with only control frames in
+    /// between. It must be complete, unfragmented and within the limits; its UTF-8 and inflated
+    /// length are not checked yet. Bytes that the operating system still holds do not count.
     pub more: bool,
     /// The number of messages before this message in the last [committed](crate::Receiver::commit)
     /// read. Messages that the program skipped count too.
@@ -190,7 +190,7 @@ pub struct Info {
     /// The time of arrival, by the kernel's clock, of the last bytes of the read that completed the
     /// message. The adapters set this value over a `Timestamped` stream if
     /// [`stamp_reads`](crate::Config::stamp_reads) is set. Your own event loop can set it with
-    /// [`set_read`](crate::Receiver::set_read). Otherwise it is `None`.
+    /// [`set_read`](crate::Receiver::set_read). Otherwise `arrived` is `None`.
     pub arrived: Option<Arrival>,
 }
 
@@ -211,25 +211,25 @@ pub struct Arrival {
     pub hardware: Option<Duration>,
 }
 
-/// A message that owns its payload. It is cheap to clone, and can go to other threads and through
-/// channels.
+/// A message that owns its payload. An `OwnedMessage` is cheap to clone, and can go to other
+/// threads and through channels.
 ///
-/// These types convert into text: `&str`, `String`, [`Text`] and references to them. These convert
-/// into binary data: byte slices, `Vec<u8>`, [`Bytes`] and references to them. A [`Message`] keeps
-/// its kind. `Bytes::from(message)` returns the payload without copying it.
+/// These types convert into text: `&str`, `String`, [`Text`] and references to them. These types
+/// convert into binary data: byte slices, `Vec<u8>`, [`Bytes`] and references to them. A
+/// [`Message`] converts into a message of its own kind. `Bytes::from(message)` returns the payload
+/// without copying it.
 ///
 /// # What a kept message keeps alive
 ///
-/// A received message of up to 4 KiB is a part of a block of 36 KiB. All connections of a thread
-/// share these blocks. A thousand messages of 200 bytes thus cost 12 allocations if all are kept,
-/// and none if each is dropped before the next is received. A block is freed when the last of its
-/// messages is dropped. If you keep only a few of many messages for long, keep copies:
-/// `message.as_message().to_owned()` makes a separate allocation.
+/// A message of up to 4 KiB that `recv_owned` returned is a part of a block of 36 KiB. All
+/// connections of a thread share these blocks. A thousand messages of 200 bytes thus cost 12
+/// allocations if all are kept, and none if each is dropped before the next is received. A block is
+/// freed when the last of its messages is dropped. If you keep only a few of many messages for
+/// long, keep copies: `message.as_message().to_owned()` makes a separate allocation.
 ///
 /// A message of more than 4 KiB that fills at least half of the receive buffer keeps that buffer
-/// alive. Any other message of more than 4 KiB has its own allocation. A thread that received
-/// shorter messages also holds the block that it fills at present. Without `std`, blocks are not
-/// used.
+/// alive. Any other message of more than 4 KiB has its own allocation. A thread also keeps the
+/// block that it is filling alive. Without `std`, blocks are not used.
 #[derive(Clone, PartialEq, Eq, Hash)]
 // Exhaustive: see `DataKind`.
 pub enum OwnedMessage {

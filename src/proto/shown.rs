@@ -6,8 +6,8 @@ use core::fmt::{self, Write};
 pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl Shown<'_> {
-    /// Shows the bytes. The caller encloses them in `quote`, which is then the only quote to
-    /// escape.
+    /// Shows the bytes. If `quote` is given, the caller encloses the bytes in it, and only this
+    /// quote is escaped. Without `quote`, no quote is escaped.
     fn show(&self, f: &mut fmt::Formatter<'_>, quote: Option<u8>) -> fmt::Result {
         const SHOWN: usize = 64;
         let (cut, more) = self.0.split_at_checked(SHOWN).unwrap_or((self.0, &[]));

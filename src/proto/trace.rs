@@ -2,14 +2,14 @@
 //! events. Without the feature `tracing`, `no_trace.rs` replaces this file.
 //!
 //! The caller adds spans, because only the caller can name the connection. The peer's text is
-//! escaped and truncated. Payloads, queries and header values are never shown, except the
+//! escaped and truncated. Payloads, queries of URLs and header values are never shown, except the
 //! subprotocol that a server has chosen.
 use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown};
 use core::fmt::Display;
 use tracing::{debug, info, trace};
 
-/// The target of all events. The target does not depend on the module, so that users can filter by
-/// it.
+/// The target of all events. No event has its module as target, so users can filter all events by
+/// this one target.
 const TARGET: &str = "tickwire";
 
 /// Reports that an opening handshake succeeded; `path` is the requested path. Only a server shows

@@ -1,5 +1,5 @@
-//! [`Target`]: a `ws` or `wss` URL (RFC 6455 §3), parsed into a host and port to dial and a resource
-//! to request.
+//! [`Target`]: a `ws` or `wss` URL (RFC 6455 §3), parsed into the host and port to dial and the
+//! resource to request.
 //!
 //! This module refuses a URL that cannot be sent unchanged. On the wire, path and query are as in
 //! the URL, and the host is in lower case. This module resolves no names, speaks no TLS and follows
@@ -46,8 +46,8 @@ pub enum UrlError {
     /// password is empty or too long (RFC 1929).
     #[error("user or password in the URL is malformed: percent-encode it")]
     BadUserinfo,
-    /// The URL contains a blank, a control character, one of `"<>\`, or, in path or query, a
-    /// character that is not ASCII. Percent-encode such characters.
+    /// The URL contains a blank, a control character or one of `"<>\`, or its path or query
+    /// contains a character that is not ASCII. Percent-encode such characters.
     #[error("URL holds a character that has to be percent-encoded")]
     IllegalCharacter,
     /// The URL of a proxy has a path, or a scheme other than `http`, `https`, `socks5` and
@@ -59,8 +59,8 @@ pub enum UrlError {
     TooLong,
 }
 
-/// The longest URL, in bytes. Even if every byte is percent-encoded, the URL stays below the 64 KiB
-/// that HTTP stacks accept.
+/// The longest URL, in bytes. Even with every byte percent-encoded, which makes the URL three times
+/// as long, it stays below the 64 KiB that HTTP stacks accept.
 const MAX_URL: usize = 16 << 10;
 
 /// The host to dial, and the resource to request (RFC 6455 §3).
@@ -109,8 +109,8 @@ impl Target {
         self.port
     }
 
-    /// The value of the Host header. An IPv6 address has its brackets, but no zone. The port is
-    /// there only if it is not the scheme's default (RFC 6455 §4.1).
+    /// The value of the Host header. An IPv6 address has its brackets, but no zone. The value
+    /// contains the port only if the port is not the scheme's default (RFC 6455 §4.1).
     pub fn host_header(&self) -> &str {
         &self.host_header
     }
@@ -133,9 +133,9 @@ impl Target {
         &self.resource
     }
 
-    /// The path of the Unix socket to dial, for a URL such as `ws+unix:/run/feed.sock:/ticks`. Your
-    /// own connector dials the socket (`Dial::connect_with`). The host of such a URL is
-    /// `localhost`.
+    /// The path of the Unix socket to dial, for a URL such as `ws+unix:/run/feed.sock:/ticks`. To
+    /// dial the socket, pass a connector of your own to `Dial::connect_with`. The host of such a
+    /// URL is `localhost`.
     pub fn socket_path(&self) -> Option<&str> {
         self.socket_path.as_deref()
     }
@@ -146,7 +146,7 @@ impl Target {
     }
 
     /// Parses the part of a URL behind the scheme and `://`: authority, path and query. `default`
-    /// is the port of a URL that names none.
+    /// is the port if the URL names no port.
     pub(crate) fn behind_scheme(rest: &str, secure: bool, default: u16) -> Result<Self, UrlError> {
         let (authority, resource) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (userinfo, authority) = match authority.rsplit_once('@') {
@@ -261,10 +261,10 @@ impl fmt::Debug for Target {
     }
 }
 
-/// Checks the rules for the text of every URL.
+/// Checks the rules that hold for a URL of any scheme.
 pub(crate) fn check(url: &str) -> Result<(), UrlError> {
     // §3, RFC 3986 §2.2: these characters are never legal. Some parsers read a backslash as a
-    // slash.
+    // slash, and so find a different host.
     let illegal = |b: u8| b <= b' ' || b == 0x7f || matches!(b, b'"' | b'<' | b'>' | b'\\');
     if url.bytes().any(illegal) {
         return Err(UrlError::IllegalCharacter);
@@ -355,8 +355,8 @@ impl<'a> Authority<'a> {
         self.port.unwrap_or(default_port(secure))
     }
 
-    /// Whether both name the same host and port. `secure`: whether a missing port means 443 instead
-    /// of 80.
+    /// Whether `self` and `other` name the same host and port. `secure`: whether a missing port
+    /// means 443 instead of 80.
     pub(crate) fn same(&self, other: &Self, secure: bool) -> bool {
         self.host.eq_ignore_ascii_case(other.host)
             && self.zone == other.zone

@@ -35,7 +35,7 @@ impl Utf8Validator {
                 return Ok(());
             };
             bytes = rest;
-            let at = usize::from(self.len & 3); // `len <= 3`: the compiler cannot know, and would check.
+            let at = usize::from(self.len & 3); // `len <= 3`, so `& 3` only saves a bounds check.
             self.partial[at] = first;
             match core::str::from_utf8(&self.partial[..=at]) {
                 Ok(_) => self.len = 0,

@@ -2,7 +2,7 @@
 //!
 //! The states of the peer's Close (theirs), of our Close (ours) and of the stream determine the
 //! [`Phase`]. In two rows the role of this end counts too. `*` stands for any value.
-//! `closing/tests.rs` checks both tables against the code, for every combination.
+//! `closing/tests.rs` checks both tables against the code, for every combination of states.
 //!
 //! | theirs         | ours                            | stream            | role   | phase      | section |
 //! |----------------|---------------------------------|-------------------|--------|------------|---------|
@@ -45,9 +45,10 @@ use crate::proto::{close::CloseFrame, error::RecvError, message::DataKind, role:
 use alloc::string::String;
 use core::{fmt::Write, time::Duration};
 
-/// The longest time for which input is discarded after a shutdown. The reason to discard input: if
-/// a program closes a socket with unread input, TCP sends RST instead of FIN. The RST makes the
-/// peer's TCP drop data that the peer has not read, which may include our Close.
+/// The longest time that each of these phases may take: `Reporting`, `Trailing`, `Shutting` and
+/// `Discarding`. The reason to discard input: if a program closes a socket with unread input, TCP
+/// sends RST instead of FIN. The RST makes the peer's TCP drop data that the peer has not read,
+/// which may include our Close.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// The state of the peer's Close.
@@ -55,12 +56,12 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 enum Theirs {
     Awaited,
     Came,
-    /// No Close came, because receiving ended before with an error that has a close code. The peer
-    /// broke the protocol or a limit, or sent no data in time, or the application failed the
-    /// connection. Our Close reports the failure.
+    /// No Close came: receiving ended with an error that has a close code. The peer broke the
+    /// protocol or a limit, or sent no data in time, or the application failed the connection. Our
+    /// Close reports the failure.
     Violated,
-    /// No Close came, because receiving ended before with any other error: the stream ended, or a
-    /// different deadline passed.
+    /// No Close came: receiving ended with an error that has no close code. The stream ended, or
+    /// any deadline except the one on data passed.
     Missing,
 }
 
@@ -85,7 +86,8 @@ enum Stream {
     Ended,
     /// The stream was shut for writing.
     Shut,
-    /// The stream ended and was shut, or a write failed, or a phase of closing timed out.
+    /// Nothing more passes: the stream ended and was shut, or a write failed, or a phase of closing
+    /// timed out.
     Gone,
 }
 
@@ -98,11 +100,11 @@ pub(super) struct Closing {
     role: Role,
 }
 
-/// How far a connection is from its end.
+/// How far closing has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
-    /// Our Close is queued or sent, and the peer's Close is awaited.
+    /// The peer's Close is awaited. Our Close was queued, or a write failed.
     Closing,
     /// The peer's Close came, and the caller has to answer it, because automatic Closes are
     /// switched off.
@@ -117,7 +119,7 @@ pub(super) enum Phase {
     Waiting,
     /// Everything is written, and the stream should be shut for writing.
     Shutting,
-    /// Input is discarded until the stream ends.
+    /// The stream was shut for writing. Input is discarded until the stream ends.
     Discarding,
     Over,
 }
@@ -162,8 +164,7 @@ impl Closing {
             (Theirs::Violated, Ours::Queued | Ours::Followed, _) => Phase::Reporting,
             // §7.1.1: the server ends the stream first, so that the server's TCP, and not the
             // client's, enters TIME_WAIT. A client waits until the server has ended the stream, and
-            // then shuts its own side. So the server need not wait until the client drops the
-            // stream.
+            // then shuts its own side.
             (Theirs::Came, Ours::Written, Stream::Open) if self.role == Role::Client => {
                 Phase::Waiting
             }
@@ -209,8 +210,8 @@ impl Phase {
         }
     }
 
-    /// How long the phase may take. `Open`, `Over` and `Unanswered` have no limit: only the caller
-    /// can end `Unanswered`.
+    /// How long the phase may take. `Open` and `Over` have no limit. `Unanswered` has none because
+    /// only the caller can end it.
     pub(super) fn at_most(self, close_timeout: Duration) -> Option<Duration> {
         match self {
             Self::Closing | Self::Answering | Self::Waiting => Some(close_timeout),
@@ -223,7 +224,7 @@ impl Phase {
 }
 
 /// Handles the peer's Close. Our Close is queued in reply (§5.5.1), unless it was queued before or
-/// the caller has to queue it. From now on no frame may follow our Close.
+/// automatic Closes are switched off. From now on no frame is queued behind our Close.
 pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
     tx.end_controls();
     if tx.auto_close {
@@ -239,7 +240,7 @@ pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     };
     let mut reason = String::new();
     if tx.explains {
-        // A String takes everything; `to_string` has a panic for writers that do not.
+        // Writing to a `String` cannot fail. `to_string` would add code that panics on a failure.
         let _ = match error {
             RecvError::Protocol(violation) => write!(reason, "{violation}"),
             limit => write!(reason, "{limit}"),

@@ -13,8 +13,8 @@ impl Receiver {
 /// only grow. Feature `counters`.
 ///
 /// A [`Receiver`] counts frames as `step` processes them. A [`Sender`](crate::Sender) counts frames
-/// as it encodes them, before they are written. `wire` and `calls` count the reads or writes of the
-/// stream.
+/// as it encodes them, before they are written. `wire` and `calls` grow at each read or write of
+/// the stream.
 ///
 /// With this feature a connection is 144 bytes larger, and each message costs five to eight
 /// instructions more (`cargo bench -p benches --bench instructions --features counters`).
@@ -69,8 +69,8 @@ impl Traffic {
         }
     }
 
-    /// Counts more payload of a frame that was counted before, and a message if the message ends
-    /// there.
+    /// Counts more payload of a frame that was counted before. `last`: whether the message ends
+    /// with this payload, so that the message counts too.
     #[inline(always)]
     pub(super) fn more(&mut self, payload: usize, last: bool) {
         self.messages += u64::from(last);

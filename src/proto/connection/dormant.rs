@@ -46,11 +46,11 @@ impl Connection {
     /// # Errors
     ///
     /// Returns the connection itself, unchanged, if it is not idle: if part of a frame or message
-    /// was received or sent, if bytes wait to be sent, or if reading is paused. A connection is not
-    /// idle either while its heartbeat waits for a sign of life, and once it is closing or has
-    /// failed. A connection that compresses never becomes dormant, because its windows are most of
-    /// its memory.
-    #[allow(clippy::result_large_err)] // the connection that the caller has anyway
+    /// was received or sent, if bytes wait to be sent, or if reading is paused. Nor is a connection
+    /// idle while its heartbeat waits for a sign of life, or once it is closing or has failed. A
+    /// connection that compresses never becomes dormant, because its windows are most of its
+    /// memory.
+    #[allow(clippy::result_large_err)] // The error is the connection, which the caller had before.
     pub fn into_dormant(mut self) -> Result<Dormant, Self> {
         let Self { inbound, tx, .. } = &mut self;
         if !inbound.may_be_dormant() || !tx.may_be_dormant() {

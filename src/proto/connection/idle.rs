@@ -23,8 +23,8 @@ struct Look {
     /// [`Sender::data_mark`] at this look.
     mark: u64,
     /// The start of the interval: when a message was last fed. A look finds only that a message was
-    /// fed after the previous look, so `since` is the time of the previous look. The idle message
-    /// may then leave early, but not late.
+    /// fed after the previous look, so `since` is the time of the previous look. So the idle
+    /// message may leave early, but not late.
     since: Time,
 }
 

@@ -1,6 +1,6 @@
-//! The receiving side of a connection. Its methods get the sender as an argument. So the same rules
-//! hold for a whole connection and for a connection whose halves are used from two tasks or
-//! threads.
+//! [`Inbound`]: the receiver of a connection and its deadlines. The methods of `Inbound` get the
+//! sender as an argument. So the same rules hold for a whole connection and for a connection whose
+//! halves are used from two tasks or threads.
 use super::{
     Closed, Delivery, Ending, ReadyState, Receiver, Sender, Step,
     closing::{self, Closing, Phase},
@@ -18,7 +18,7 @@ use core::fmt;
 
 /// The receiving half, the deadlines, and the facts that decide how the stream ends.
 #[derive(Debug)]
-#[allow(unreachable_pub)] // The traits of `drive` name this type.
+#[allow(unreachable_pub)] // `pub`, because the traits of `drive` name this type.
 pub struct Inbound {
     pub(super) rx: Receiver,
     pub(super) timers: Timers,
@@ -50,7 +50,8 @@ impl Inbound {
     #[inline(always)]
     pub(super) fn new(role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let plain = negotiated == Negotiated::default();
-        // As in `Connection::new`: everything that may panic is built first.
+        // Everything that may panic is built first. With no panic after it, the compiler builds the
+        // rest in its final place, without a copy.
         Self {
             opened: (!plain).then(|| Box::new(Opened { negotiated, response: Box::default() })),
             timers: Timers::new(config),
@@ -61,8 +62,8 @@ impl Inbound {
         }
     }
 
-    /// Whether this side is idle: no received byte is unprocessed, the stream was not shut, and the
-    /// only deadlines that run are those that recur.
+    /// Whether this side is idle: no received byte is unprocessed, the stream was not shut, and no
+    /// deadline runs except those of the heartbeat, of data and of the idle message.
     pub(super) fn may_be_dormant(&self) -> bool {
         !self.shut && self.rx.may_be_dormant() && self.timers.may_be_dormant()
     }
@@ -110,7 +111,7 @@ impl Inbound {
             Ok(Step::Pong) => tx.hear_pong(rx.payload(), rx.read_at()),
             Ok(Step::Close) => closing::answer(rx, tx),
             Err(error) => closing::fail(*error, tx),
-            // `Core::step` does not call this for these steps: change both together.
+            // Needs no reply. `Core::step` in `drive` does not call `respond` for these steps.
             Ok(_) => {}
         }
     }
@@ -188,11 +189,11 @@ impl Inbound {
         self.timers.attends()
     }
 
-    /// Whether `handle_timeout` may now find that the peer was silent. If so, the caller has to
-    /// read first. Every deadline on silence must appear here. Otherwise a task that cannot read,
-    /// because it has used up its runtime budget, would take a living peer for dead.
-    pub(crate) fn may_be_silent(&self) -> bool {
-        !self.rx.heard() || self.timers.silence.is_some()
+    /// Whether `handle_timeout` may find at `now` that the peer was silent. If so, the caller has
+    /// to read first. Otherwise a task that may not read, because the async runtime first runs
+    /// other tasks, would take a living peer for dead.
+    pub(crate) fn may_be_silent(&self, now: Time) -> bool {
+        self.timers.may_be_silent(now)
     }
 
     /// Tells the time to the deadlines that must be checked even while input keeps coming. Before

@@ -1,10 +1,11 @@
-//! How often deadlines look whether bytes came or messages were fed. Each look compares counters.
-//! So receiving or feeding a message reads no clock.
+//! How often deadlines look whether bytes came or messages were fed. Each look compares counters,
+//! so that receiving or feeding a message need not read a clock.
 use core::time::Duration;
 
 /// The number of looks per interval. A heartbeat's Ping is thus queued up to a fifth of the
-/// interval late. `Heartbeat::new` promises 1.25 intervals, so an adapter may be late by a
-/// twentieth. The deadline on data is up to a fifth late, and the idle message up to a fifth early.
+/// interval late. `Heartbeat::new` allows 1.25 intervals before the Ping, so an adapter may be late
+/// by a twentieth of the interval. The deadline on data is up to a fifth late, and the idle message
+/// up to a fifth early.
 pub(super) const LOOKS: u32 = 5;
 
 /// The shortest deadline on data and the shortest interval of the idle message. A shorter setting

@@ -78,8 +78,8 @@ use core::time::Duration;
 ///
 /// After each `step` that returns no event, write the outgoing bytes. If `step` returned
 /// [`NeedInput`](Step::NeedInput), then read. If it returned [`Closed`](Step::Closed) or an error,
-/// do what `ending` says. If a read would block, call `handle_timeout` if `poll_timeout` is due,
-/// and call `step` again.
+/// do what `ending` says. If a read would block and `poll_timeout` is due, call `handle_timeout`,
+/// and then `step` again.
 #[derive(Debug)]
 pub struct Connection {
     inbound: Inbound,
@@ -110,8 +110,8 @@ impl Connection {
         entropy: Option<Box<dyn Entropy + Send + Sync>>,
     ) -> Self {
         let deflate = negotiated.deflate;
-        // Everything that may panic is built first. Then the compiler builds the rest in its final
-        // place, without a copy.
+        // Everything that may panic is built first. With no panic after it, the compiler builds the
+        // rest in its final place, without a copy.
         let keys = entropy.map(|source| Box::new(Keys::new(source)));
         let mut this = Self {
             inbound: Inbound::new(role, config, negotiated),
@@ -182,12 +182,11 @@ impl Connection {
         self.inbound.shut_down();
     }
 
-    /// Pauses or resumes reading. During a pause the peer's silence does not count. Only the
-    /// deadlines on writing and closing run, and the [idle message](Config::idle_message) is still
-    /// sent. A deadline by which bytes of the peer have to arrive moves by the length of the pause.
-    /// One exception: a [short pause](Config::data_timeout) does not move `data_timeout`. To
-    /// measure the pause, the connection needs the time at which it begins and ends.
-    /// [`poll_timeout`](Self::poll_timeout) is due at once if that time matters.
+    /// Pauses or resumes reading. During a pause only the deadlines on writing and closing run, and
+    /// the [idle message](Config::idle_message) is still sent. A deadline by which bytes of the
+    /// peer have to arrive moves by the length of the pause. One exception: a
+    /// [short pause](Config::data_timeout) does not move `data_timeout`. If a deadline has to move,
+    /// [`poll_timeout`](Self::poll_timeout) is due at once when the pause begins, and when it ends.
     #[inline]
     pub fn set_paused(&mut self, paused: bool) {
         self.inbound.set_paused(paused);
@@ -226,8 +225,9 @@ impl Connection {
         self.inbound.handle_timeout(now, false, &mut self.tx)
     }
 
-    /// Returns the shortest timeout that the sending half can start. In some adapters the halves
-    /// cannot wake each other. Such an adapter must not wait longer than this.
+    /// Returns the shortest timeout that the sending half can start. If the halves of an adapter
+    /// cannot wake each other, its reader must wait for less than this timeout. Otherwise it would
+    /// notice the timeout late.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
         self.inbound.timers.close_timeout.min(self.tx.write_timeout)
     }
@@ -236,8 +236,9 @@ impl Connection {
 
     /// Consumes input up to the next event, and queues the reply to that event.
     ///
-    /// The result borrows nothing. Until the next call that receives, [`Receiver::message`] returns
-    /// the message, and [`event`](Receiver::event) returns any kind of event.
+    /// The result does not borrow the connection. Until the next call that receives,
+    /// [`Receiver::message`] returns the message, and [`event`](Receiver::event) returns any kind
+    /// of event.
     ///
     /// # Errors
     ///
@@ -328,7 +329,7 @@ impl Connection {
         &mut self.inbound
     }
 
-    /// Both parts at once, for a connection that is used from two tasks or threads.
+    /// The inbound and the sender, for a connection that is used from two tasks or threads.
     #[inline]
     pub(crate) fn halves_mut(&mut self) -> (&mut Inbound, &mut Sender) {
         (&mut self.inbound, &mut self.tx)
@@ -350,21 +351,22 @@ impl Connection {
         self.inbound.role
     }
 
-    /// How the connection ended; `None` while more may be received. The value is known as soon as
-    /// the end is certain. Go on calling [`step`](Self::step) then: it still delivers everything
-    /// received before the end, and queues the Close for the peer.
+    /// How the connection ended; `None` while more may be received. After the first `Some`, go on
+    /// calling [`step`](Self::step): it still delivers everything received before the end, and
+    /// queues the Close for the peer.
     ///
     /// The value has everything that a log needs: the code of the peer's Close, the code of our
     /// Close, and why receiving failed. For example, a peer that sends a message of more than
     /// [`max_message`](Config::max_message) gets a Close with 1009, and usually sends no Close
-    /// itself. Then [`code`](Closed::code) is 1006, and [`sent_code`](Closed::sent_code) is 1009.
+    /// itself. In this case [`code`](Closed::code) is 1006, and [`sent_code`](Closed::sent_code) is
+    /// 1009.
     pub fn closed(&self) -> Option<Closed<'_>> {
         self.inbound.closed(&self.tx)
     }
 
     /// The connection's state, as in a browser. It is `Open` at first, and `Closing` once a Close
-    /// was queued or received. It is `Closed` once nothing more will be received or sent, and so
-    /// after everything that [`ending`](Self::ending) asked for.
+    /// was queued or received. It is `Closed` once nothing more will be received or sent, and
+    /// everything that [`ending`](Self::ending) asked for is done.
     pub fn ready_state(&self) -> ReadyState {
         self.inbound.ready_state(&self.tx)
     }

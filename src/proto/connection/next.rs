@@ -29,16 +29,17 @@ pub enum Next<'a> {
     Over(Option<RecvError>),
 }
 
-/// What a connection waits for. Any of these ends the wait.
+/// What a connection waits for. Each field that is `true` or `Some` is a condition that ends the
+/// wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignored a new condition would stand still.
 pub struct Wait {
     /// The stream can be read.
     pub readable: bool,
-    /// The stream refused a write before, and accepts bytes again. Over a TLS session, first write
+    /// The stream accepts bytes again, after it refused a write. Over a TLS session, first write
     /// what the session holds, and report the rest by [`Sender::set_unflushed`].
     pub writable: bool,
-    /// This time is reached. `None` means that no deadline runs.
+    /// The time at which the wait ends at the latest. `None` means that no deadline runs.
     pub until: Option<Time>,
 }
 
@@ -62,7 +63,7 @@ enum Obstacle {
     Nothing,
     WriteBlocked,
     ReadBlocked,
-    /// This deadline has passed.
+    /// A deadline has passed, with this error.
     DeadlinePassed(RecvError),
 }
 
@@ -71,21 +72,23 @@ impl Connection {
     ///
     /// Call `next` when the connection is new, when a condition of [`Wait`] is met, and after each
     /// command given during a wait. Then act on each result and call `next` again, until the result
-    /// is `Wait` or `Over`. If the caller does not act on a result, the next call repeats it.
+    /// is `Wait` or `Over`. An event is returned once. Every other result stays due until the
+    /// caller acts on it.
     ///
-    /// `now` may stay the same from one wait to the next. Deadlines are checked against `now` only
-    /// after everything in the stream was read, because unread bytes show that the peer is alive.
-    /// If input never pauses, deadlines are checked after 64 reads.
+    /// You may pass the same `now` until the next wait. Deadlines are checked against `now` after
+    /// everything in the stream was read, because unread bytes show that the peer is alive. If
+    /// input never pauses, deadlines are checked after 64 reads.
     ///
-    /// The order follows three rules. Everything received is delivered before anything is written,
-    /// so that the replies to a batch leave in one write. Everything that the stream accepts is
-    /// written before more is read. Reading goes on while writing is blocked, because otherwise two
-    /// peers could wait for each other for ever. While reading is [paused](Self::set_paused),
-    /// `next` returns neither an event nor a `Read`, until the connection ends.
+    /// The order of the results follows three rules. Everything received is delivered before
+    /// anything is written, so that the replies to a batch leave in one write. Everything that the
+    /// stream accepts is written before more is read. Reading goes on while writing is blocked,
+    /// because otherwise two peers could wait for each other for ever. While reading is
+    /// [paused](Self::set_paused), `next` returns neither an event nor a `Read`, until the
+    /// connection ends.
     ///
     /// `next` delivers whole messages. For messages in chunks, use [`step_chunk`](Self::step_chunk)
     /// and the other fine calls.
-    #[inline(always)] // The caller's `match` then needs no `Next` in memory.
+    #[inline(always)] // If inlined, the caller's `match` needs no `Next` in memory.
     pub fn next(&mut self, now: Time) -> Next<'_> {
         if !self.inbound.is_paused() && self.inbound.rx.quick() == Some(Step::Message) {
             let Self { inbound, tx, .. } = self;
@@ -158,9 +161,8 @@ impl Connection {
             self.loop_state.reads = 0;
             let until = self.poll_timeout();
             if until.is_some_and(|at| at <= now) {
-                // A Ping may be due, or a deadline may have passed. In the second case, the next
-                // step returns the error. Each call of `handle_timeout` clears or moves the
-                // deadline that was due, so this loop ends.
+                // A Ping may be due, or a deadline may have passed. Each call of `handle_timeout`
+                // clears or moves the deadline that was due, so this loop ends.
                 if let Err(error) = self.inbound.handle_timeout(now, reads_on, &mut self.tx) {
                     self.loop_state.obstacle = Obstacle::DeadlinePassed(error);
                 }

@@ -314,7 +314,7 @@ impl Receiver {
     /// or if the receiver still needs it. Ends the current message.
     ///
     /// If the received bytes that are still needed fill at most an eighth of the buffer, they move
-    /// to a small buffer, which the connection keeps. If they fill more, the receiver needs the
+    /// to a small buffer, which the connection keeps. If they fill more, the receiver keeps the
     /// buffer.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {

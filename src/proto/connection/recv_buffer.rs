@@ -7,8 +7,8 @@
 //!
 //! Inside a message, headers and control frames become the gap. A message in one frame has no gap,
 //! so its payload is never moved. The payload of a later fragment moves over the gap to the
-//! message's end, once. `msg..msg_end` has a meaning only while a message is in progress, which
-//! `Receiver` knows; `release` sets both to `next`.
+//! message's end, once. `msg..msg_end` has a meaning only while a message is in progress; `release`
+//! sets both to `next`.
 //!
 //! No read writes to the slack. Because of the slack, a header can be loaded as one array wherever
 //! the header begins. Bytes beyond `end` are stale: they are from this connection, or from another
@@ -28,30 +28,33 @@ pub(crate) const SLACK: usize = SHORT_LEN;
 /// The largest number of bytes that one read of a large message asks for. With this limit, the
 /// bytes are still in the second-level cache when they are unmasked.
 const MAX_READ: usize = 128 << 10;
-/// From this length on a buffer is lengthened by reallocation, and initialised read by read. A new
-/// buffer of twice the length stalled reading while megabytes were copied: with a Ping behind 16
-/// MiB in fragments, the 75th percentile of the time to the Pong was 2.7 ms, and is 0.04 ms now.
+/// A buffer of at least this length grows by reallocation, and is initialised read by read. When it
+/// was replaced by a new buffer of twice the length, reading stalled while megabytes were copied.
+/// With a Ping behind 16 MiB in fragments, the 75th percentile of the time to the Pong was 2.7 ms;
+/// now it is 0.04 ms.
 const IN_PLACE: usize = 2 * MAX_READ;
-/// A grown buffer is freed after this many reads in a row that did not need its length.
+/// A buffer that is longer than one read needs is replaced by a shorter buffer after this many
+/// reads in a row that did not need its length.
 const UNNEEDED_READS: u8 = 64;
 
 #[derive(Default)]
 pub(crate) struct RecvBuffer {
-    /// Initialised to its length. Invariant: `msg <= msg_end <= next <= end`. Also `end + SLACK <=
-    /// bytes.len()`, unless `bytes` is empty and all four cursors are 0.
+    /// All bytes up to its length are initialised. Invariant: `msg <= msg_end <= next <= end`. Also
+    /// `end + SLACK <= bytes.len()`, unless `bytes` is empty and all four cursors are 0.
     bytes: Buffer,
     next: usize,
     end: usize,
     msg: usize,
     msg_end: usize,
-    /// The number of bytes that one read asks for: `Config::read_buffer` and the longest header, so
-    /// that one read can fetch a message of `read_buffer` bytes.
+    /// The number of bytes that one read asks for. It is the sum of `Config::read_buffer` and the
+    /// longest header, so that one read can fetch a message of `read_buffer` bytes.
     base: usize,
     /// The number of reads in a row that did not need the buffer's length.
     unneeded_reads: u8,
     /// Whether `bytes` is the connection's small buffer, which holds a partial frame during a wait.
     stashed: bool,
-    /// The small buffer while it is not in use. With a slow peer, each wait may need it.
+    /// The small buffer while it is not in use. It is kept, because with a slow peer each wait may
+    /// need it.
     small: Vec<u8>,
     pub(super) memory: &'static Memory,
 }
@@ -157,7 +160,7 @@ impl RecvBuffer {
         self.next = to;
     }
 
-    /// Drops `n` wire bytes. In the middle of a message they become part of the gap.
+    /// Drops `n` wire bytes. In the middle of a message, these bytes become part of the gap.
     pub(crate) fn skip(&mut self, n: usize) {
         let whole = self.msg == self.msg_end;
         self.next = (self.next + n).min(self.end);

@@ -2,8 +2,7 @@
 //!
 //! The sending half queues Pings, the receiving half finds Pongs, and the caller tells the time. If
 //! the caller does not give a Pong's time of arrival, the first time that the caller tells
-//! afterwards is used instead. Before its first measurement, a connection stores nothing for
-//! round-trip times.
+//! afterwards is used instead.
 use crate::proto::time::Time;
 use core::time::Duration;
 
@@ -18,7 +17,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 ///
 /// This includes the Ping's wait (for the frame under way, for a full socket) and the Pong's wait
 /// (for messages not yet received). So if the peer replies to a message at once, message and reply
-/// take about as long as a Ping and its Pong. `minimum` is closest to the time of the network alone.
+/// take about as long as a Ping and its Pong. `minimum` is closest to the time of the network
+/// alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoundTrip {
@@ -40,8 +40,8 @@ pub(super) struct Trips {
     /// The newest unanswered Ping. It gives a time if the peer omits the Pong of the oldest Ping.
     /// Pongs come in the order of their Pings, so the Pings in between need not be stored.
     newest: Option<Probe>,
-    /// The time at which a Ping was queued whose Pong has come. `Some` only until the Pong's time
-    /// of arrival is known.
+    /// The time at which the last answered Ping was queued. `Some` only until the time of arrival
+    /// of its Pong is known.
     answered: Option<Time>,
     pub(super) times: Option<RoundTrip>,
 }
@@ -123,7 +123,7 @@ impl Trips {
 }
 
 /// The payload that identifies a Ping. It is computed from the nanoseconds of our clock, which a
-/// peer does not know. So a peer cannot send the Pong before the Ping arrives.
+/// peer does not know. So a peer cannot predict the payload of a Ping.
 fn mark(now: Time) -> [u8; MARK] {
     // The output function of SplitMix64.
     let mut x = (now - Time::ZERO).as_nanos() as u64;

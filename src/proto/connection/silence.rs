@@ -1,10 +1,10 @@
-//! The deadline on data from the peer. It finds a feed that has died although the peer's Pings
+//! The deadline on data from the peer. It finds a peer that sends no more data although its Pings
 //! still arrive.
 //!
-//! The length of a pause of reading is not measured here, because that would cost a clock reading
-//! for each `send`. So a short pause may count as silence, but bytes that came during the pause are
-//! read before the silence is judged. After a longer pause the next look is late, and `is_over`
-//! does not count the pause as silence.
+//! The length of a pause of reading is not measured here: adapters pause reading whenever a `send`
+//! waits, and would have to read the clock each time. So a short pause may count as silence, but
+//! bytes that came during the pause are read before the silence is judged. After a longer pause the
+//! next look is late, and `is_over` does not count the pause as silence.
 use super::{
     Receiver,
     looks::{LOOKS, SHORTEST},
@@ -20,8 +20,8 @@ pub(super) struct Silence {
     last: Option<Look>,
     /// Whether reading was paused since data last came. If so, unread data may be in the stream.
     paused: bool,
-    /// `Some` if the deadline has passed while unread data was possible. The look that is due at
-    /// this time then decides, unless that look is late.
+    /// The time of the look that decides. `Some` if the deadline has passed, but unread data may be
+    /// in the stream. If that look is late, the look after it decides.
     decided: Option<Time>,
 }
 
@@ -61,9 +61,8 @@ impl Silence {
     }
 
     /// Looks whether data came. Returns `true` if no data came for too long. `busy`: whether other
-    /// input keeps coming, with data possibly behind it. In this case, and after a pause of
-    /// reading, data may have arrived that was not read yet. So one more look follows, which
-    /// decides.
+    /// input keeps coming. If `busy`, and after a pause of reading, unread data may be in the
+    /// stream, so that one more look has to decide.
     pub(super) fn is_over(&mut self, now: Time, rx: &Receiver, busy: bool) -> bool {
         let (due, pause) = (self.next(busy), self.between_looks());
         let mark = rx.data_mark();

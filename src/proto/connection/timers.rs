@@ -3,8 +3,8 @@
 //!
 //! Receiving a message only sets a flag. It reads no clock and moves no timer, because either would
 //! cost more than the message itself. A timer that is not armed yet is due at once, and the next
-//! `handle_timeout` arms it. So `step` and `feed` need no time. Adapters sleep until a deadline and
-//! then tell the time.
+//! `handle_timeout` arms it. So `step` and `feed` need not be told the time. Adapters sleep until a
+//! deadline and then tell the time.
 mod dormant;
 
 pub(super) use dormant::Kept;
@@ -18,7 +18,7 @@ use crate::proto::{
 use alloc::boxed::Box;
 use core::time::Duration;
 
-/// All deadlines except the deadline on writing, which is kept with the bytes to write.
+/// All deadlines except the deadline on writing, which `OutBuffer` keeps.
 #[derive(Debug)]
 pub(super) struct Timers {
     heartbeat: Option<Heartbeat>,
@@ -40,8 +40,8 @@ pub(super) struct Timers {
     expired: Option<RecvError>,
 }
 
-/// The state of a pause of reading. While reading is paused, silence proves nothing. So the
-/// deadlines by which bytes of the peer have to arrive move by the length of the pause.
+/// The state of a pause of reading. While reading is paused, the peer's silence proves nothing. So
+/// the deadlines by which bytes of the peer have to arrive move by the length of the pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pause {
     No,
@@ -133,7 +133,7 @@ impl Timers {
         };
     }
 
-    /// Whether no pause runs or waits to be measured.
+    /// Whether reading goes on, and no past pause still has to be measured.
     #[inline]
     pub(super) fn run(&self) -> bool {
         self.pause == Pause::No
@@ -152,7 +152,8 @@ impl Timers {
     }
 
     /// Whether reading is paused, or was paused until now. In both cases `judge` checks no further
-    /// deadline, so that bytes that arrived during the pause are read first.
+    /// deadline, so that bytes that arrived during the pause are read first. Once a pause has
+    /// ended, the call moves the deadlines by the length of the pause.
     fn is_paused(&mut self, now: Time) -> bool {
         match self.pause {
             Pause::No => return false,
@@ -183,16 +184,29 @@ impl Timers {
     }
 
     /// Whether some deadline always runs while the connection is open. On an idle connection the
-    /// caller tells no time unless this is `true`, so every such deadline must be listed here.
+    /// caller tells the time only if this is `true`, so every such deadline must be listed here.
     #[inline]
     pub(super) fn ticks(&self) -> bool {
         self.heartbeat.is_some() || self.silence.is_some() || self.idle.is_some()
     }
 
-    /// Returns when `attend` is due, if ever, while input keeps coming. A flood of input can
-    /// postpone any deadline that is not listed here.
+    /// Returns when `attend` is due while input keeps coming. A flood of input can postpone any
+    /// deadline that is not listed here.
     pub(super) fn attends(&self) -> Option<Time> {
         Time::earliest(&[self.next_silence(true), self.next_idle()])
+    }
+
+    /// Whether `handle` may find at `now` that the peer was silent for too long. Every deadline on
+    /// silence must appear here. An unarmed deadline, which is at `Time::ZERO`, finds nothing.
+    pub(super) fn may_be_silent(&self, now: Time) -> bool {
+        let pong = match self.beat {
+            Beat::Pinged { until, .. } => Some(until),
+            _ => None,
+        };
+        let frame = self.frame.map(|(_, until)| until);
+        let due =
+            Time::earliest(&[pong, frame, self.next_silence(false).filter(|&at| at > Time::ZERO)]);
+        due.is_some_and(|at| at <= now)
     }
 
     fn next_silence(&self, busy: bool) -> Option<Time> {
@@ -242,7 +256,7 @@ impl Timers {
         if let Some(error) = self.expired {
             return Err(error);
         }
-        // After such a deadline the peer is taken for dead, so writing ends too.
+        // If a deadline of `judge` passes, the peer is taken for dead, so writing ends too.
         self.judge(now, rx, tx, phase).inspect_err(|&error| {
             self.expired = Some(error);
             tx.write_failed();
@@ -296,8 +310,8 @@ impl Timers {
                     Phase::Reporting => {
                         return Err(rx.error().unwrap_or(RecvError::CloseTimeout));
                     }
-                    // Both Closes have passed, so the end is clean without the rest of the Ping or
-                    // Pong behind our Close. The peer may be gone already.
+                    // Both Closes have passed, and the peer may be gone already. So the end is
+                    // clean without the rest of the Ping or Pong behind our Close.
                     Phase::Trailing => tx.write_failed(),
                     _ => {}
                 }

@@ -14,7 +14,8 @@ use zlib_rs::DeflateFlush;
 
 pub(crate) use zlib_rs::Inflate as Decompressor;
 
-/// The last bytes of the output of every sync flush. They are not sent (RFC 7692 §7.2.1).
+/// The last bytes of the output of every sync flush. A message is sent without them (RFC 7692
+/// §7.2.1).
 pub(crate) const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// The setting of a compressor. Connections with the same setting can share a compressed message.
@@ -78,7 +79,7 @@ impl Compressor {
 }
 
 /// Writes `input` as stored blocks (RFC 1951 §3.2.4), followed by [`TAIL`]. A message that began
-/// compressed cannot go on uncompressed, so its later chunks are written this way if zlib fails.
+/// compressed cannot go on uncompressed, so its later chunks become stored blocks if zlib fails.
 pub(crate) fn store(input: &[u8], out: &mut Output) {
     for block in input.chunks(0xffff) {
         let len = block.len() as u16;
@@ -99,8 +100,8 @@ pub(crate) struct Output {
     len: usize,
 }
 
-/// The least length of a new buffer, in bytes. By default the adapters' read buffers have about the
-/// same length, so both can use the same buffers of the pool.
+/// The least length of a new buffer, in bytes. By default the adapters' read buffers have about
+/// this length, so reads and outputs can use the same buffers of the pool.
 const FIRST: usize = 16 << 10;
 
 impl Output {
@@ -112,8 +113,8 @@ impl Output {
         self.len
     }
 
-    /// Returns the free part of the buffer's first `most` bytes, which is never empty. A full
-    /// buffer grows first. `None` if `most` bytes are already used.
+    /// Returns the free part of the buffer's first `most` bytes. The part is never empty, because a
+    /// full buffer grows first. `None` if `most` bytes are already used.
     pub(crate) fn room(&mut self, most: usize) -> Option<&mut [u8]> {
         if self.len == self.bytes.len() {
             if self.len >= most {
@@ -135,7 +136,7 @@ impl Output {
         pool::give(core::mem::replace(&mut self.bytes, bytes.into()).take());
     }
 
-    /// Reports that `n` bytes were written to `room`.
+    /// Reports that `n` bytes were written to the front of the part that `room` returned.
     pub(crate) fn filled(&mut self, n: usize) {
         self.len += n;
         debug_assert!(self.len <= self.bytes.len());
@@ -219,7 +220,8 @@ impl Idle {
     /// The number of bytes that zlib-rs allocates for the value, rounded up to the next KiB.
     fn cost(&self) -> usize {
         match self {
-            // Twice the window, the hash chains, the hash table, symbols and output.
+            // The window twice, and the hash chains of 2 bytes for each byte of window. The 244 KiB
+            // are for the hash table, symbols and output.
             Self::Compressor(it) => (4 << it.setting.window_bits) + (244 << 10),
             Self::Decompressor(_) => 47 << 10,
         }
@@ -270,9 +272,9 @@ pub(crate) fn give_compressor(mut compressor: Box<Compressor>, limit: usize) {
     give(Idle::Compressor(compressor), limit);
 }
 
-/// Compresses a whole message without reference to earlier messages. `out` must be empty, and then
-/// ends with [`TAIL`].
-/// Returns `false` if the message did not become shorter, or if zlib failed.
+/// Compresses a whole message without reference to earlier messages. `out` must be empty. Unless
+/// zlib failed, `out` then ends with [`TAIL`]. Returns `false` if the message did not become
+/// shorter, or if zlib failed.
 pub(crate) fn compress_alone(
     setting: Setting,
     payload: &[u8],

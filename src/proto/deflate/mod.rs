@@ -1,9 +1,9 @@
 //! permessage-deflate (RFC 7692): its settings ([`Deflate`]), the parameters that two ends agreed
 //! on ([`DeflateParams`]), and the compressors and decompressors that connections share.
 //!
-//! The sender decides which messages to compress, and the receiver inflates compressed messages.
-//! The handshake writes offers and answers. `zlib-rs` compresses, whatever backend other crates of
-//! the program choose for `flate2`.
+//! A connection's sender decides which messages to compress, and its receiver inflates compressed
+//! messages. The handshake writes offers and answers. `zlib-rs` compresses, whatever backend other
+//! crates of the program choose for `flate2`.
 //!
 //! Compression is off unless both ends ask for it:
 //!
@@ -26,8 +26,8 @@
 //! | no takeover | 168 | 168 |
 //! | takeover for the peer's messages (a decompressor) | 168 | 47 KiB |
 //! | takeover for our messages (a compressor), window of 15 bits | 168 | 372 KiB |
-//! | the same, window of 12 bits | 168 | 260 KiB |
-//! | the same, window of 9 bits | 168 | 246 KiB |
+//! | takeover for our messages, window of 12 bits | 168 | 260 KiB |
+//! | takeover for our messages, window of 9 bits | 168 | 246 KiB |
 //!
 //! The table is for a 64-bit target; `tests/allocations/deflate.rs` measures it. In zlib-rs, every
 //! compressor has a hash table of 128 KiB, whatever its window, and every decompressor a window of
@@ -39,27 +39,28 @@
 //!
 //! # Choices that RFC 7692 leaves open
 //!
-//! - A server's answer has `server_no_context_takeover; client_no_context_takeover` unless
-//!   [`takeover`](Direction::takeover) is set. The answer names a window size only if the offer has
-//!   that parameter, because some clients refuse other answers.
+//! - A server's answer has `server_no_context_takeover` and `client_no_context_takeover`, each
+//!   unless [`takeover`](Direction::takeover) is set for that direction and the offer allows
+//!   takeover. The answer names a window size only if the offer has that parameter, because some
+//!   clients refuse a parameter that they did not offer.
 //! - zlib cannot compress for a window of 8 bits. So a server declines an offer that asks the
 //!   server for this window. If a server asks a client for this window, the client sends all
 //!   messages uncompressed.
 //! - A message is complete if its DEFLATE blocks are complete once 00 00 ff ff is appended
 //!   (§7.2.2). Any other message fails with [`BadDeflate`](crate::ProtocolError::BadDeflate), with
 //!   two exceptions, as in other libraries. A message of zero bytes is complete, and is empty when
-//!   inflated. A message is also complete if its last block ends with a byte ff, as if the sender
+//!   inflated. A message is also complete if its last byte is ff and ends a block, as if the sender
 //!   had not removed the 00 00 ff ff of its flush.
 //! - A block with BFINAL set ends the DEFLATE stream (RFC 1951 §3.2.3). Data after that block, in
-//!   this message or the next, cannot refer back to it or to data before it.
+//!   this message or the next, cannot refer back to the block or to data before the block.
 //! - A received message may refer back up to 32 KiB, even if a shorter window was agreed on.
-//!   Without takeover, it may not refer to earlier messages.
+//!   Without takeover, a message may not refer to earlier messages.
 //! - The compressed bytes of a message may exceed [`max_message`](crate::Config::max_message) by an
 //!   eighth and 1 KiB, because incompressible data grows. The inflated message may not exceed
 //!   `max_message`.
 //! - The number of empty blocks is not limited, because a sender that often flushes its compressor
 //!   sends many of these blocks. An empty block yields no data, and costs up to 490 instructions
-//!   (about 55 ns) for each of its bytes. The limit on compressed bytes bounds the total.
+//!   (about 55 ns) for each of its bytes. The limit on compressed bytes also limits the total time.
 use crate::proto::role::Role;
 
 pub(crate) mod codec;
@@ -89,7 +90,7 @@ pub(crate) use params::{Answer, NAME, Offer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deflate {
     /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. A value outside this
-    /// range counts as the nearest inside.
+    /// range counts as the nearest value inside.
     ///
     /// The table shows the length and the time of compressing 1 KiB of JSON (`benches/deflate.rs`).
     /// Inflating the result takes 0.7 to 1.8 µs.
@@ -114,7 +115,7 @@ pub struct Deflate {
     /// With takeover, messages that repeat each other become much smaller. Each end then keeps a
     /// compressor or decompressor as long as the connection lives; see the
     /// [table](self#what-it-costs-in-memory). The peer's window can be limited only if the peer
-    /// supports that. A window of 8 bits counts as 9.
+    /// supports that. A window of 8 bits counts as 9 bits, because zlib cannot compress for 8 bits.
     pub server: Direction,
     /// Whether, and how far, messages of the client may refer back to earlier messages, if the
     /// server agrees.
@@ -129,10 +130,10 @@ pub struct Deflate {
 pub struct Direction {
     /// Whether a message may refer back to earlier messages (§7.1.1); default no. A
     /// [`Prepared`](crate::Prepared) message never refers back, and neither does the next message
-    /// of its connection.
+    /// that the connection compresses.
     pub takeover: bool,
     /// How far a message may refer back, as the exponent of a power of two of bytes, from 8 to 15
-    /// (§7.1.2); default 15. A value outside this range counts as the nearest inside.
+    /// (§7.1.2); default 15. A value outside this range counts as the nearest value inside.
     pub window_bits: u8,
 }
 
@@ -150,8 +151,8 @@ impl Default for Direction {
 }
 
 impl Default for Deflate {
-    /// No takeover, windows of 15 bits, level 1, messages from 128 bytes on, 2 MiB kept by a
-    /// thread.
+    /// No takeover, windows of 15 bits, level 1, compression of messages from 128 bytes on, 2 MiB
+    /// kept by a thread.
     fn default() -> Self {
         Self {
             level: 1,

@@ -1,4 +1,4 @@
-//! Offers and answers of permessage-deflate (RFC 7692 §7.1): parsed, compared and written.
+//! Parses, compares and writes offers and answers of permessage-deflate (RFC 7692 §7.1).
 use super::{Deflate, DeflateParams, Direction};
 use core::{fmt, mem::replace};
 use std::borrow::Cow;
@@ -101,8 +101,8 @@ impl Offer {
             Some(Bits::AtMost(bits)) => bits,
             Some(Bits::Any) | None => 15,
         };
-        // §7.1.2.2: the server may limit the client's window only if the client offers this
-        // parameter.
+        // §7.1.2.2: the server may limit the client's window only if the offer has
+        // `client_max_window_bits`.
         let client_bits = match theirs.client_bits {
             Some(_) => known.min(ours.client.window_bits),
             None => known,
@@ -136,19 +136,19 @@ impl Answer {
     /// Returns the parameters agreed on. `None` if `offer` does not permit this answer.
     pub(crate) fn to(self, offer: Offer) -> Option<DeflateParams> {
         let (Self(theirs), Offer(ours)) = (self, offer);
-        // §7.1.1.1: if the offer has this parameter, the answer must have it too.
+        // §7.1.1.1: if the offer has `server_no_context_takeover`, the answer must have it too.
         if ours.server_no_takeover && !theirs.server_no_takeover {
             return None;
         }
-        // §7.1.2.1: if the offer has this parameter, the answer must have it too, with at most the
-        // offered value.
+        // §7.1.2.1: if the offer has `server_max_window_bits`, the answer must have it too, with at
+        // most the offered value.
         let server_bits = match (ours.server_bits, theirs.server_bits) {
             (Some(_), None) => return None,
             (Some(asked), Some(bits)) if bits > asked => return None,
             (_, bits) => bits.unwrap_or(15),
         };
-        // §7.1.2.2: the answer may have this parameter only if the offer has it, and with at most
-        // the offered value.
+        // §7.1.2.2: the answer may have `client_max_window_bits` only if the offer has it, and with
+        // at most the offered value.
         let client_bits = match (ours.client_bits, theirs.client_bits) {
             (Some(Bits::AtMost(most)), None) => most,
             (_, None) => 15,

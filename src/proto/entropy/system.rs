@@ -10,7 +10,7 @@ use std::fmt;
 pub struct SystemEntropy(chacha20::ChaCha12Rng);
 
 impl SystemEntropy {
-    /// A generator with a fresh seed.
+    /// Makes a generator with a fresh seed.
     ///
     /// # Errors
     ///

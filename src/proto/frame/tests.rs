@@ -1,6 +1,6 @@
 use super::*;
 
-/// The fields of a header, read from 14 bytes by the picture in §5.2. No rule is checked.
+/// The fields of a header, read from 14 bytes as the picture in §5.2 shows. No rule is checked.
 struct Drawn {
     fin: bool,
     rsv: [bool; 3],
@@ -126,9 +126,9 @@ fn all_that_knows_the_layout_of_a_header_agrees() {
         }
     }
     // Legal first bytes: 48 (= 3 opcodes x 2 FIN x 8 RSV) of data frames, 8 of a Close, 16 of a
-    // Ping or Pong. Legal lengths: 126 in the second byte, 7 in two bytes, 3 in eight bytes.
-    // Control frames have only the 126, and a Close also lacks the length 1. Each header is counted
-    // masked and unmasked.
+    // Ping or Pong. Legal lengths: 126 (0 to 125) in the second byte, 7 of `LENGTHS` in two bytes,
+    // 3 of `LENGTHS` in eight bytes. A control frame has only lengths from 0 to 125, and a Close
+    // lacks the length 1. Each header is counted masked and unmasked.
     if !cfg!(miri) {
         assert_eq!(legal, 2 * (48 * (126 + 7 + 3) + 8 * 125 + 16 * 126));
         assert_eq!(short, 2 * 2 * (126 + 7));

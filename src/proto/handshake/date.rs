@@ -9,7 +9,7 @@ const MONTHS: [&str; 12] =
 /// The name of the header with the time of a message (RFC 9110 §6.6.1).
 pub(super) const NAME: &str = "Date";
 
-/// 1 January 1970 was a Thursday.
+/// The weekdays, beginning with Thursday, the weekday of 1 January 1970.
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 
 /// The last second of the year 9999, in seconds since 1970.

@@ -4,7 +4,8 @@
 //!
 //! Blanks are allowed around `,`, `;` and `=`. Elements of the list may be empty, but parameters
 //! may not. A quoted value must be a token after its escapes are removed. So a comma or semicolon
-//! in quotes is an error, and never separates. Names of extensions match without regard to case.
+//! in quotes is an error, and never separates elements or parameters. Names of extensions match
+//! without regard to case.
 use super::{
     HandshakeError,
     head::{Headers, is_tchar, text},
@@ -80,7 +81,8 @@ impl<'a> Extension<'a> {
 
 /// The parameters of an [`Extension`]: an iterator of names and unquoted values.
 pub(super) struct Params<'a> {
-    /// The parameters that follow. Invariant: they are validated, and each has its semicolon.
+    /// The parameters not returned yet. Invariant: they are validated, and each begins with its
+    /// semicolon.
     rest: &'a [u8],
 }
 
@@ -138,7 +140,7 @@ fn take_token<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
 type RawParam<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// Parses `";" name [ "=" value ]` and the blanks around it, and removes them from `rest`. `None`
-/// if the first character that is not a blank is not a semicolon.
+/// if the text behind the first blanks does not begin with a semicolon.
 fn take_param<'a>(rest: &mut &'a [u8]) -> Result<Option<RawParam<'a>>, Malformed> {
     take_blanks(rest);
     let [b';', after @ ..] = *rest else {

@@ -1,11 +1,11 @@
 //! Finds, checks and parses the head of an HTTP/1.1 message (RFC 9112 §2).
 //!
 //! [`Scan`] finds the end of a head in one pass over all bytes, even if they arrive one by one. In
-//! the same pass it enforces the limits. It refuses bare LF, bare CR, folded lines and control
-//! characters, because parsers read these in different ways, which allows request smuggling.
-//! `httparse` then parses the complete head once, for the grammar of the first line, names and
-//! values. A request that came whole in one read goes to `httparse` without a scan. If `httparse`
-//! or a limit refuses the request, it is scanned after all, to find its first fault.
+//! this pass, `Scan` also enforces the limits. It refuses bare LF, bare CR, folded lines and
+//! control characters, because parsers read these in different ways, which allows request
+//! smuggling. `httparse` then parses the complete head once, for the grammar of the first line,
+//! names and values. A request that came whole in one read goes to `httparse` without a scan. If
+//! `httparse` or a limit refuses the request, it is scanned after all, to find its first fault.
 //! [`server`](super::server) and [`client`](super::client) interpret the headers of the validated
 //! head with [`Headers`].
 use super::HandshakeError;
@@ -16,7 +16,8 @@ use core::{fmt, mem::MaybeUninit};
 /// `tickwire-http` adds to a request of HTTP/2.
 const MAX_HEADERS: usize = 132;
 
-/// Finds the end of a head. Scans each byte once.
+/// Finds the end of a head. Scans each byte once. The result depends only on the bytes, not on how
+/// reads cut them.
 #[derive(Debug)]
 pub(super) struct Scan {
     /// The index of the next byte to scan, or of a CR whose LF has not arrived. All bytes before
@@ -26,15 +27,15 @@ pub(super) struct Scan {
     line: usize,
     /// The number of complete lines.
     lines: usize,
-    /// The limits. The result of a scan depends only on the bytes, not on how reads cut them.
+    /// The limits on the length of the head, in bytes, and on the number of its headers.
     max_head: usize,
     max_headers: usize,
-    /// The limit on the first line. Only a request has this limit.
+    /// The limit on the first line, in bytes; `usize::MAX` for a response, which has no such limit.
     max_line: usize,
 }
 
 impl Scan {
-    /// A scan for the head that an endpoint of this role reads.
+    /// Makes a scan for the head that an endpoint of this role reads.
     pub(super) fn new(role: Role, config: &Config) -> Self {
         let (max_head, max_headers) = (config.max_head, config.max_headers.min(MAX_HEADERS));
         let max_line = match role {
@@ -192,9 +193,9 @@ pub(super) struct RequestLine {
 }
 
 impl RequestLine {
-    /// Parses a head that came in one read without other bytes, as most heads do. This needs one
-    /// pass instead of two. `None` if `scan` must run: the head is incomplete or faulty, came in
-    /// several reads, or has other bytes behind it.
+    /// Parses a head that came in one read without other bytes, as most heads do. For such a head,
+    /// one pass over the bytes is enough instead of two. `None` if `scan` must run: the head is
+    /// incomplete or faulty, came in several reads, or has other bytes behind it.
     pub(super) fn parse_at_once<'a, T>(
         wire: &'a [u8],
         scan: &Scan,
@@ -297,7 +298,7 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
         {
             return HandshakeError::BadHttpVersion;
         }
-        // This is rare, because `Scan` usually counts the headers first.
+        // This error is rare, because `Scan` usually counts the headers first.
         httparse::Error::TooManyHeaders => {
             return HandshakeError::TooManyHeaders { limit: shown(MAX_HEADERS) };
         }
@@ -317,7 +318,7 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
 /// bytes except control characters, and have no blanks around them (RFC 9110 §5.5).
 #[derive(Clone)]
 pub struct Headers<'a> {
-    /// The lines of a validated head that follow, up to its empty line.
+    /// The lines of a validated head that were not returned yet, up to the empty line.
     rest: &'a [u8],
 }
 
@@ -360,7 +361,7 @@ impl<'a> Iterator for Headers<'a> {
 
 impl core::iter::FusedIterator for Headers<'_> {}
 
-/// Shows only names, and a limited number of them, because values may be cookies or passwords.
+/// Shows the first 32 names. Shows no values, because they may be cookies or passwords.
 impl fmt::Debug for Headers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 32;

@@ -116,7 +116,7 @@ const ACCEPT_LEN: usize = 28;
 /// Why a handshake failed. Every later call repeats the error.
 ///
 /// An error contains no text from the wire, so you can log it, and send it to the peer, unchanged.
-/// Limits are shown as `u32`; a larger limit is shown as `u32::MAX`.
+/// The variants show limits as `u32`. A limit above `u32::MAX` is shown as `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
@@ -161,8 +161,8 @@ pub enum HandshakeError {
     /// The value of a header is malformed.
     #[error("header {0} is malformed")]
     BadHeader(&'static str),
-    /// No Upgrade header, or an Upgrade header without `websocket` (§4.1, §4.2.1). Most likely the
-    /// request is plain HTTP. Answered with 426.
+    /// No Upgrade header, or an Upgrade header without `websocket` (§4.1, §4.2.1). A request with
+    /// this fault is most likely plain HTTP, and is answered with 426.
     #[error("no upgrade to websocket")]
     NotUpgrade,
     /// An Upgrade header, but no Connection header with `upgrade` in it (§4.1, §4.2.1).
@@ -192,12 +192,12 @@ pub enum HandshakeError {
     /// [`Progress::Complete`] first.
     #[error("the head is not complete yet: read more, and step again")]
     Incomplete,
-    /// The origin is not allowed (§10.2); answered with 403. Only an application rejects with this
-    /// error.
+    /// The origin is not allowed (§10.2); answered with 403. This crate never returns this error:
+    /// an application rejects a request with it.
     #[error("origin is not allowed")]
     OriginNotAllowed,
-    /// Nothing is served under this target; answered with 404. Only an application rejects with
-    /// this error.
+    /// Nothing is served under this target; answered with 404. This crate never returns this error:
+    /// an application rejects a request with it.
     #[error("no such resource")]
     NotFound,
     /// The `:protocol` of an extended CONNECT is not `websocket` (RFC 8441 §5). Answered with 501.
@@ -258,7 +258,7 @@ pub enum HandshakeError {
     /// A SOCKS5 proxy refused user and password (RFC 1929 §2).
     #[error("SOCKS5 proxy refused user and password: check those in its URL")]
     SocksCredentials,
-    /// The answer is not SOCKS5, or a SOCKS5 request cannot name this host.
+    /// The proxy's answer is not SOCKS5, or a SOCKS5 request cannot name the host.
     #[error("SOCKS5: {what}")]
     Socks {
         /// The fault, such as `"version is not 5"`.
@@ -288,8 +288,8 @@ const fn socks_reply(reply: u8) -> &'static str {
 
 impl HandshakeError {
     /// The HTTP status with which a server answers this error: 400, 403, 404, 405, 408, 414, 426,
-    /// 431, 501 or 505. For an error that only a client can get, the status is 502, which a gateway
-    /// would send.
+    /// 431, 501 or 505. For an error that only a client can get, the status is 502 (Bad Gateway),
+    /// for a gateway that passes the error on.
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed { .. }
@@ -342,9 +342,8 @@ pub enum HeaderError {
     /// 9110 §5.5).
     #[error("header value has a control character in it: leave it out, or encode it")]
     BadValue,
-    /// Only the handshake may set this header: Host, Upgrade, Connection, Sec-WebSocket-*. Headers
-    /// of a body are not allowed either, because the message has no body: Content-Length,
-    /// Transfer-Encoding, TE, Trailer.
+    /// Only the handshake may set this header: Host, Upgrade, Connection, Sec-WebSocket-*, or a
+    /// header about a body (Content-Length, Transfer-Encoding, TE, Trailer).
     #[error(
         "header is the handshake's own to set: there are methods for subprotocols, origin and the like, and Host is the URL's"
     )]
@@ -381,7 +380,7 @@ pub fn accept_key(key: &str) -> String {
     head::text(&accept_value(key.as_bytes())).into()
 }
 
-/// [`accept_key`] without an allocation. The result is ASCII.
+/// Does the work of [`accept_key`] without an allocation. The result is ASCII.
 pub(crate) fn accept_value(key: &[u8]) -> [u8; ACCEPT_LEN] {
     let mut hash = Sha1::new();
     hash.update(key);
@@ -409,8 +408,8 @@ fn push(text: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| text.push_str(part));
 }
 
-/// Checks whether the caller may add this header. Refuses a header that the handshake sets, and a
-/// character that would end the line (RFC 9110 §5.1, §5.5).
+/// Checks whether the caller may add this header. Refuses a header that the handshake sets, a name
+/// that is not a token, and control characters, which could end the line (RFC 9110 §5.1, §5.5).
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =
         ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];

@@ -123,8 +123,8 @@ impl Reading {
         Ok(())
     }
 
-    /// Fails the handshake with a fault that the caller has found. This is for a caller that parses
-    /// the head itself, such as an HTTP stack. An event of `tracing` reports the error, and every
+    /// Fails the handshake with a fault that the caller has found. Use this call if you parse the
+    /// head yourself, as an HTTP stack does. An event of `tracing` reports the error, and every
     /// later call repeats it. Returns the error. If the handshake had failed before, returns that
     /// earlier error instead, and changes nothing.
     pub fn fail(&mut self, error: HandshakeError) -> HandshakeError {
@@ -201,7 +201,8 @@ impl Reading {
         Ok(())
     }
 
-    /// Stores the outcome, if `found` is one. Every later call repeats the outcome.
+    /// Stores `found` as the outcome, unless it is [`Partial`](Progress::Partial). Every later call
+    /// repeats the outcome.
     pub(crate) fn conclude(
         &mut self,
         found: Result<Progress, HandshakeError>,

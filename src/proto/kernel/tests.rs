@@ -109,8 +109,8 @@ fn source(n: usize) -> Vec<u8> {
     (0..n).map(|i| (i * 7 + i / 13) as u8).collect()
 }
 
-/// Returns pairs of alignment and length. The lengths go far beyond the widest block, and around
-/// the length at which another kernel is used.
+/// Returns pairs of alignment and length. The lengths begin at 0, go far beyond the widest block,
+/// and include those around `ALIGNED`.
 fn cases() -> impl Iterator<Item = (usize, usize)> {
     let (dense, sparse) = (0..700, 2040..2120);
     (0..33)
@@ -138,7 +138,7 @@ fn kernels_are_their_twin_at_every_length_and_alignment() {
 }
 
 /// `ascii_prefix` returns the whole length if all bytes are ASCII, and never counts a byte that is
-/// not. From 128 bytes on, the same holds for `ascii_blocks`, here compiled without AVX2.
+/// not ASCII. From 128 bytes on, the same holds for `ascii_blocks`, here compiled without AVX2.
 #[test]
 fn ascii_is_what_each_byte_says() {
     let mut bytes = alloc::vec![b'x'; 800];

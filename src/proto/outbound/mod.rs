@@ -14,7 +14,7 @@ use prepared::Prepared;
 /// - `&str`, `&[u8]`, [`Message`] and references to `String`, `Vec<u8>`, [`Bytes`] and
 ///   [`OwnedMessage`]. The payload is copied into the outgoing buffer.
 /// - `String`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]. A server copies a payload of less than
-///   [`min_vectored`](crate::Config::min_vectored) bytes. It sends a longer payload from where it
+///   [`min_vectored`](crate::Config::min_vectored) bytes, and sends a longer payload from where it
 ///   is, by a vectored write.
 /// - [`Prepared`] or a reference to it. By the same rule, a server copies the prepared frame, or
 ///   sends it from where it is.
@@ -31,18 +31,18 @@ pub struct Outbound<'a> {
 #[derive(Clone)]
 pub(crate) enum Content<'a> {
     Borrowed(Message<'a>),
-    /// The `Vec` becomes `Bytes` only if the payload is not copied.
+    /// The `Vec` becomes `Bytes`, which may allocate, only if the payload is not copied.
     Vec(DataKind, Vec<u8>),
     Shared(OwnedMessage),
     Prepared(Cow<'a, Prepared>),
 }
 
 /// The argument of every `send` and `feed`: text, bytes, a [`Message`], an [`OwnedMessage`], a
-/// [`Prepared`](prepared::Prepared), or an [`Outbound`].
+/// [`Prepared`], or an [`Outbound`].
 ///
 /// Every type that converts into [`Outbound`] implements this trait, so your type only needs a
 /// `From` for `Outbound`. The trait exists for the compiler's error message: with a bound on
-/// `Into`, the compiler would list the conversions of `Outbound` instead.
+/// `Into`, the compiler would list the conversions of `Outbound`, not the note below.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message",
     label = "expected text (`&str`, `String`, `Text`), bytes (`&[u8]`, `Vec<u8>`, `Bytes`), a `Message`, an `OwnedMessage` or a `Prepared`",
@@ -59,9 +59,9 @@ impl<'a> Outbound<'a> {
     ///
     /// The length of a compressed message shows how much the message repeats itself or, with
     /// context takeover, earlier messages. Suppose that an attacker sees this length, and that text
-    /// of the attacker is in the same message or connection. Then the attacker can guess a secret
-    /// byte by byte (CRIME, BREACH; RFC 7692 §8). Later messages never refer back to a plain
-    /// message.
+    /// which the attacker chose is compressed together with a secret. Then the attacker can guess
+    /// the secret byte by byte (CRIME, BREACH; RFC 7692 §8). Later messages never refer back to a
+    /// plain message.
     pub fn plain(message: impl Into<Self>) -> Self {
         Self { plain: true, ..message.into() }
     }

@@ -3,7 +3,7 @@ use crate::tls::blocking;
 #[cfg(feature = "tokio")]
 use crate::tls::tokio;
 
-/// A TCP stream without TLS, or with one or two TLS streams around it.
+/// A stream without TLS, or with one or two TLS streams around it.
 #[derive(Debug)]
 pub(super) enum Maybe<S, T, U> {
     Plain(S),

@@ -1,8 +1,8 @@
 //! Proofs by Kani: the body of a Close (RFC 6455 §5.5.1, §7.4). See `checks/kani`.
 use super::*;
 
-/// §7.4: whether a code may be in a Close frame, as the RFC lists the ranges; 1012 to 1014 are
-/// from its registry.
+/// §7.4: whether a code may be in a Close frame, as the RFC lists the ranges; 1012 to 1014 are from
+/// IANA's registry.
 fn may_be_sent(code: u16) -> bool {
     match code {
         0..=999 => false,
@@ -22,8 +22,8 @@ fn every_code_is_allowed_or_not() {
     assert!(allowed.is_none_or(|allowed| allowed.get() == code));
 }
 
-/// All bodies of up to three bytes: a code, and a byte of a reason. Of a longer reason, the standard
-/// library alone decides whether it is UTF-8.
+/// All bodies of up to three bytes: a code, and a byte of a reason. A longer reason is only more
+/// input for the standard library's check of UTF-8.
 #[kani::proof]
 #[kani::unwind(4)]
 fn every_body_is_parsed_or_refused() {
@@ -47,7 +47,7 @@ fn every_body_is_parsed_or_refused() {
     }
 }
 
-/// §5.5: at most 125 bytes, which `Control` keeps whatever its parts are.
+/// §5.5: a `Control` has at most 125 bytes, however long its parts are.
 #[kani::proof]
 fn a_body_is_never_longer_than_a_control_frame() {
     let bytes = [7; 126];

@@ -1,4 +1,4 @@
-//! Compares the tables at the head of `closing.rs` with the code, for every combination.
+//! Compares the tables at the head of `closing.rs` with the code, for every combination of states.
 use super::*;
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Debug;
@@ -20,7 +20,7 @@ fn admits(cell: &str, value: impl Debug) -> bool {
     cell == "*" || cell.split(", ").any(|one| one == format!("{value:?}"))
 }
 
-/// Returns every combination; under Miri, every thirteenth.
+/// Returns every combination of states and role; under Miri, every thirteenth combination.
 fn all() -> impl Iterator<Item = Closing> {
     let all = THEIRS.into_iter().flat_map(|theirs| {
         OURS.into_iter().flat_map(move |ours| {

@@ -13,7 +13,7 @@ use alloc::{format, string::String, vec, vec::Vec};
 use bytes::Buf;
 use core::time::Duration;
 
-/// Fills with bytes that count up, so that the wire shows a masking key that is used twice.
+/// Makes masking keys from bytes that count up, so that a key used twice shows on the wire.
 struct Counting(u8);
 
 impl Entropy for Counting {
@@ -30,7 +30,7 @@ fn seconds(n: u64) -> Time {
 }
 
 /// One end of the pair. `log` has the results of all calls. If `sleeps`, the connection becomes
-/// dormant whenever it can; otherwise never. `slept` counts how often it did.
+/// dormant whenever it can; otherwise never. `slept` counts how often it became dormant.
 struct End {
     conn: Option<Connection>,
     config: Config,
@@ -56,7 +56,7 @@ fn all(mut out: Outgoing<'_>) -> Vec<u8> {
 }
 
 /// Runs one script on a pair of ends. Returns both logs, and how often an end was dormant.
-/// `sleeps`: whether idle connections become dormant in between.
+/// `sleeps`: whether idle connections become dormant between two calls.
 fn script(sleeps: bool, config: &Config, seed: u64) -> (Vec<String>, Vec<String>, usize) {
     let mut seed = seed | 1;
     let mut random = move |below: u64| {
@@ -79,7 +79,7 @@ fn script(sleeps: bool, config: &Config, seed: u64) -> (Vec<String>, Vec<String>
         let said = run(&mut ends[a], step);
         ends[a].log.push(said);
         now += random(3);
-        // The wire from this end to the other, cut at random.
+        // Delivers this end's bytes to the peer in two parts, cut at random.
         let bytes = run(&mut ends[a], |conn| all(conn.sender_mut().outgoing()));
         let cut = random(bytes.len() as u64 + 1) as usize;
         for part in [&bytes[..cut], &bytes[cut..]] {
@@ -96,8 +96,8 @@ fn script(sleeps: bool, config: &Config, seed: u64) -> (Vec<String>, Vec<String>
     (server.log, client.log, server.slept + client.slept)
 }
 
-/// Calls `f` with the connection of `end`. Then makes the connection dormant and active again, if
-/// it may sleep.
+/// Calls `f` with the connection of `end`. If `end.sleeps`, then makes the connection dormant, if
+/// it can be, and active again.
 fn run<R>(end: &mut End, f: impl FnOnce(&mut Connection) -> R) -> R {
     let mut conn = end.conn.take().unwrap();
     let result = f(&mut conn);

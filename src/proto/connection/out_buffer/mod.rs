@@ -7,7 +7,9 @@
 //!                        ^ splices: at offsets, in order
 //! ```
 //!
-//! `Sender` decides which frames are sent and which overtake. `overtake` finds where frames begin.
+//! The *content* of the buffer ends at `end`; the *room* behind it is for new frames. A frame *has
+//! a place* once it is content or a splice. `Sender` decides which frames are sent and which
+//! overtake. `overtake` finds where frames begin.
 pub(crate) mod outgoing;
 mod overtake;
 #[cfg(test)]
@@ -33,8 +35,7 @@ const SMALL_USES: u8 = 64;
 #[derive(Default)]
 pub(crate) struct OutBuffer {
     /// The frames fed in order, without spliced payloads. All bytes up to the vector's length are
-    /// initialised. So a header is stored as one array, and a payload is copied or masked directly
-    /// to its place.
+    /// initialised, so that headers and payloads are written directly to their places.
     bytes: Vec<u8>,
     /// The number of bytes of `bytes` that were written.
     sent: usize,
@@ -68,8 +69,8 @@ pub(crate) struct OutBuffer {
     longest: usize,
     pub(super) writes: Writes,
     pub(super) memory: &'static Memory,
-    /// The bytes to write when `sent` reaches their offsets. Invariants: offsets never decrease, no
-    /// offset is before `mark` or `sent`, and no splice is empty. So when no bytes are left to
+    /// Each splice is written when `sent` reaches its offset. Invariants: offsets never decrease,
+    /// no offset is before `mark` or `sent`, and no splice is empty. So when no bytes are left to
     /// write there is no splice, and `rewind` may run. Each function that changes `splices` keeps
     /// these invariants, and updates `spliced` and `overtaking`.
     splices: VecDeque<Splice>,
@@ -87,7 +88,7 @@ struct Splice {
     /// The offset in `bytes` before which these bytes are written.
     at: usize,
     kind: Kind,
-    /// Whether a part of the splice was written. Then nothing may be placed before it.
+    /// Whether a part of the splice was written. If so, nothing may be placed before the rest.
     begun: bool,
 }
 
@@ -111,16 +112,17 @@ impl Kind {
 }
 
 impl OutBuffer {
-    /// Makes an empty buffer for a queue of about `high_water` bytes. Once the buffer is more than
-    /// four times as long, it is freed as soon as it is empty. Only a single message can need that
-    /// length, and a new allocation costs little compared with copying and writing that message.
-    /// Without this rule, one message of 16 MiB kept 16 MiB allocated during 64 more writes.
+    /// Makes an empty buffer for a queue of about `high_water` bytes. A buffer of more than four
+    /// times `high_water` bytes is freed as soon as it is empty. Only a single message can need
+    /// that length, and a new allocation costs little compared with copying and writing that
+    /// message. Without this rule, one message of 16 MiB would keep 16 MiB allocated during 64 more
+    /// writes.
     #[inline(always)]
     pub(super) fn new(high_water: usize) -> Self {
         Self { longest: high_water.saturating_mul(4).max(LARGE), ..Self::default() }
     }
 
-    /// Continues the positions of an earlier buffer, which was empty after `fed` bytes.
+    /// Continues the positions of an earlier buffer, whose `fed` bytes were all written.
     pub(super) fn begin_at(&mut self, fed: u64) {
         self.origin = fed;
     }
@@ -131,7 +133,7 @@ impl OutBuffer {
         self.end - self.sent + self.spliced
     }
 
-    /// The number of bytes ever fed in order, including control frames queued at the end.
+    /// The number of bytes ever fed in order, including control frames that did not overtake.
     #[inline]
     pub(super) fn fed(&self) -> u64 {
         self.origin.wrapping_add(self.end as u64)
@@ -211,7 +213,8 @@ impl OutBuffer {
         let rest = self.end - self.sent;
         if self.sent > 0 && self.sent >= rest {
             self.move_mark();
-            // `mark` is ahead of `sent` while a handshake's response is written.
+            // While a handshake's response is written, `mark` is ahead of `sent`, and no byte is
+            // dropped.
             if self.mark <= self.sent && self.mark >= self.end - self.mark {
                 // The bytes from `mark` to `sent` are kept too, because the search for boundaries
                 // needs the header of the frame under way.
@@ -376,7 +379,8 @@ impl OutBuffer {
             }
             n -= take;
             if take == left {
-                // Not before: while `controls` has bytes, no new control frames are placed.
+                // `controls` is cleared only now, because `takes_controls` has to be `false` until
+                // the last of its bytes is written.
                 if matches!(splice.kind, Kind::Controls) {
                     self.controls.clear();
                     self.controls_sent = 0;

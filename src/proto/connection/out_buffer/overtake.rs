@@ -26,8 +26,8 @@ impl OutBuffer {
     /// the content. `None` if no message begins there and the content ends inside a message in
     /// chunks.
     fn message_boundary(&mut self) -> Option<Boundary> {
-        // The boundary found is behind control frames. So feeding data does not change the
-        // boundary, and messages that overtake keep their order.
+        // The search passes control frames. So if the boundary is the end of the content, it stays
+        // the boundary when a message is fed there, and messages that overtake keep their order.
         let found = self.find(|opcode| matches!(opcode, OpCode::Text | OpCode::Binary));
         (found.at < self.end || !self.open).then_some(found)
     }
@@ -122,8 +122,8 @@ impl OutBuffer {
     }
 
     /// Drops every frame of which nothing was written. Needs that all unwritten frames are control
-    /// frames, as after our Close. The frame under way stays whole, because a peer that reads on
-    /// would report a cut frame as a violation.
+    /// frames, as they are once our Close has left. The frame under way stays whole, because a peer
+    /// that reads on would report a cut frame as a violation.
     pub(in crate::proto::connection) fn truncate_controls(&mut self) {
         debug_assert!(self.splices.iter().all(|splice| matches!(splice.kind, Kind::Controls)));
         self.end = self.find(|_| true).at;
@@ -137,7 +137,8 @@ impl OutBuffer {
             self.controls_sent = 0;
         }
         if self.len() == 0 {
-            // The stream refused only the dropped frames. `Sender::close_written` asks for `stall`.
+            // The stream refused only the dropped frames. If `stall` stayed,
+            // `Sender::close_written` would return `false`.
             self.stall = Stall::No;
             self.rewind();
         }
@@ -161,7 +162,7 @@ impl OutBuffer {
         while self.splices.get(splices).is_some_and(|s| s.at == at) {
             splices += 1;
         }
-        // Before the two calls that empty `frames`.
+        // The bytes are counted before `append` and `take` empty `frames`.
         self.spliced += frames.len();
         self.overtaking += frames.len();
         let before = splices.checked_sub(1).and_then(|before| self.splices.get_mut(before));
@@ -176,7 +177,7 @@ impl OutBuffer {
         self.splices.insert(splices, Splice { at, kind, begun: false });
     }
 
-    /// The number of unwritten bytes of messages that overtake and have a place here.
+    /// The number of unwritten bytes of messages that overtake and have a place in this buffer.
     pub(in crate::proto::connection) fn first_len(&self) -> usize {
         self.overtaking - (self.controls.len() - self.controls_sent)
     }
@@ -215,8 +216,8 @@ impl OutBuffer {
         });
         self.end = at;
         let dropped = before - self.len();
-        // The bytes fed in order now end here. Later bytes reuse the positions of the dropped
-        // bytes. `Ledger::lost_from` then keeps the dropped messages from counting as written.
+        // Bytes that are fed later reuse the positions of the dropped bytes. `Ledger::lost_from`
+        // keeps the dropped messages from counting as written.
         let in_order = (dropped - (overtaking - self.overtaking)) as u64;
         self.origin = fed.wrapping_sub(in_order).wrapping_sub(at as u64);
         dropped

@@ -2,7 +2,7 @@
 use super::Receiver;
 use crate::proto::{config::Config, connection::counters::Traffic, role::Role};
 
-/// See the fields of [`Receiver`].
+/// The fields of [`Receiver`] that a dormant connection keeps.
 pub(in crate::proto::connection) struct Kept {
     total: u64,
     not_data: u64,

@@ -139,8 +139,8 @@ impl Inflate {
         self.out.clear();
     }
 
-    /// Gives the buffer back to the thread if it is empty. The receiver calls this when a wait may
-    /// follow.
+    /// Gives the buffer of inflated bytes back to the thread's pool if it is empty. The receiver
+    /// calls this when a wait may follow.
     pub(super) fn give_back(&mut self) {
         if self.out.len() == 0 {
             self.out.give();

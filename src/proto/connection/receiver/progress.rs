@@ -34,13 +34,13 @@ pub(super) enum Handing {
 }
 
 impl InProgress {
-    /// A message whose first frame begins.
+    /// The state at the first frame of a message.
     pub(super) fn new(kind: DataKind, compressed: bool) -> Self {
         let utf8 = Utf8Validator::default();
         Self { kind, compressed, fragments: 1, handing: Handing::Whole, utf8 }
     }
 
-    /// §8.1: a text is validated while it arrives, so that a violation is found at its first byte.
+    /// §8.1: a text is validated while it arrives, so that its first invalid byte is found at once.
     /// `range` is the part of the message in `bytes`: all of it so far if `whole`, otherwise the
     /// part not handed out yet.
     pub(super) fn check_text(
@@ -86,7 +86,7 @@ impl Limits {
     }
 
     /// Checks the limits on a message handed out whole: whether `more` bytes may follow `kept`
-    /// bytes, and whether it may have `fragments` fragments.
+    /// bytes, and whether the message may have `fragments` fragments.
     pub(super) fn check_message(
         &self,
         compressed: bool,

@@ -25,8 +25,8 @@ impl Receiver {
         }
         let payload = self.buf.ahead(header.len, header.payload_len);
         if !self.buf.reaches(payload.end) {
-            // The header is complete, and the frame can wait in the buffer until the rest arrives.
-            // `waits` in `walk` makes the same decision.
+            // A frame waits in the buffer if its header is complete and one read can hold all of
+            // it. `waits` in `walk` decides in the same way.
             let waits = self.buf.reaches(payload.start)
                 && self.buf.holds(header.len + header.payload_len)
                 && (header.opcode == OpCode::Binary || self.begins_text(header.len));

@@ -23,7 +23,8 @@ impl Receiver {
         (self.read.at, self.read.arrived) = (at, arrived);
     }
 
-    /// [`set_read`](Self::set_read) for a read of bytes that arrived with an earlier read.
+    /// Works as [`set_read`](Self::set_read), but keeps the time of arrival, because the bytes
+    /// arrived with an earlier read.
     pub(crate) fn set_read_at(&mut self, at: Time) {
         self.read.at = Some(at);
     }

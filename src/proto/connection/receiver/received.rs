@@ -51,7 +51,7 @@ impl Receiver {
     }
 
     /// Whether the first data frame in `wire` is a whole unfragmented message whose header breaks
-    /// no rule and no limit. Only whole control frames may come before it.
+    /// no rule and no limit. Only whole Pings and Pongs may come before it.
     fn more(&self, mut wire: &[u8]) -> bool {
         while let Ok(Some((header, len))) = Header::parse(wire) {
             let legal = matches!(wire, [b0, b1, ..] if self.check(*b0, Some(b1)).is_ok());

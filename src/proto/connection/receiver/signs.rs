@@ -4,22 +4,17 @@ use super::{Receiver, State, progress::Handing};
 use crate::proto::frame::Header;
 
 impl Receiver {
-    /// Whether bytes arrived since the last call of `take_heard`.
-    pub(crate) fn heard(&self) -> bool {
-        self.heard
-    }
-
-    /// Whether bytes arrived since the last call of `take_heard`. This call resets the result to
-    /// `false`.
+    /// Whether bytes arrived since the previous call of `take_heard`.
     pub(in crate::proto::connection) fn take_heard(&mut self) -> bool {
         core::mem::take(&mut self.heard)
     }
 
     /// Returns a number that changes with each message that ends, and with each payload byte of a
-    /// data frame that arrives. `None` if there is input that `step` has not processed yet.
+    /// data frame that arrives. `None` if `step` still has to process a whole frame, or payload
+    /// bytes of a frame whose header it has consumed.
     ///
-    /// The number is the count of consumed bytes minus `not_data`. So `quick` need not count the
-    /// messages that it handles.
+    /// The number is the count of consumed bytes minus `not_data`, plus the received payload bytes
+    /// of a frame that waits in the buffer. So `quick` need not count the messages that it handles.
     pub(in crate::proto::connection) fn data_mark(&self) -> Option<u64> {
         let consumed = self.place().wrapping_sub(self.not_data);
         let ahead = match &self.state {

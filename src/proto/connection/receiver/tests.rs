@@ -96,7 +96,7 @@ fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_mac
         read(&mut rx, &wire[..100]);
         assert_eq!(rx.quick(), None);
 
-        // After input that it left to the state machine, `quick` handles messages again.
+        // `quick` handles messages again after input that it left to the state machine.
         let mut rx = receiver(role, &Config::default());
         let ping = frame(role, OpCode::Ping, 3);
         let data = frame(role, OpCode::Binary, 3);
@@ -130,7 +130,7 @@ fn a_partial_text_waits_in_place_as_long_as_it_is_one() {
     let mut wire = frame(Role::Client, OpCode::Text, text.len());
     let from = wire.len() - text.len();
     wire[from..].copy_from_slice(text.as_bytes());
-    // The text is cut inside a character or between two, and its rest arrives byte by byte.
+    // The text is cut inside a character or between two characters. Its rest arrives byte by byte.
     for here in [from, from + 3, from + 100, wire.len() - 1] {
         let mut rx = receiver(Role::Client, &Config::default());
         read(&mut rx, &wire[..here]);
@@ -181,7 +181,7 @@ fn the_first_reason_for_cutting_off_stays_and_none_comes_behind_the_end() {
     assert_eq!(rx.failure(), None);
 }
 
-/// Compressed bytes do not stay in the buffer, so a long compressed frame needs no longer buffer.
+/// Compressed bytes do not stay in the buffer, so it need not grow for a long compressed frame.
 #[cfg(feature = "deflate")]
 #[test]
 fn a_compressed_frame_is_read_in_ordinary_pieces() {
@@ -223,7 +223,7 @@ fn a_large_frame_is_read_up_to_its_end() {
                 assert_eq!(step, Ok(if whole { Step::Message } else { Step::NeedInput }));
             }
             assert_eq!(rx.payload().len(), 5000);
-            // The same holds for a frame that waits until one read completes it.
+            // If a frame waits in the buffer, a read also asks only for the rest of the frame.
             let wire = frame(role, OpCode::Binary, 900);
             let mut rx = receiver(role, &config);
             read(&mut rx, &wire[..400]);

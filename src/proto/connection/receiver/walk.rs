@@ -114,8 +114,8 @@ impl Receiver {
                 Ok(())
             }
             (Handing::Whole, &State::Payload { remaining, .. }) => {
-                // The frame began while the caller asked for chunks, so the limits on whole
-                // messages were not checked.
+                // If the frame began while the caller asked for chunks, the limits on whole
+                // messages were not checked yet.
                 let (compressed, fragments) = (message.compressed, message.fragments);
                 let kept = self.kept(compressed);
                 self.limits.check_message(compressed, kept, remaining, fragments)

@@ -2,13 +2,13 @@ use super::{IN_PLACE, MAX_HEADER_LEN, MAX_READ, Memory, RecvBuffer, SLACK, UNNEE
 use crate::proto::memory::counted::{COUNTED, NONE, traffic};
 use alloc::{vec, vec::Vec};
 
-/// The number of bytes that one read asks for in these tests. `WHOLE` is the length of the buffer
-/// for such a read.
+/// The number of bytes that one read asks for in these tests. `WHOLE` is the length of a buffer for
+/// `BASE` bytes.
 const BASE: usize = 1000;
 const WHOLE: usize = BASE + SLACK;
 const LIMIT: usize = 1 << 20;
 
-/// Acts as a pool that has only large buffers.
+/// Acts as a pool whose buffers are more than twice as long as asked for.
 static LAVISH: Memory = Memory {
     take_to: |to, len| (COUNTED.take_to)(to, 2 * len + 1),
     give: |buffer| (COUNTED.give)(buffer),
@@ -27,13 +27,13 @@ fn what_takes_over_a_head_keeps_its_own_length_and_memory() {
     assert!(buf.take_over(head).is_empty());
     assert_eq!(buf.wire().len(), 10);
     buf.skip(10);
-    assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE); // a read of a head asks for more
+    assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE); // a handshake's read asks for more
     traffic();
     buf.lend(vec![0; 5000]);
     assert_eq!(traffic().1.len(), 1);
 }
 
-/// The byte at this position of the test stream.
+/// The byte at position `place` of the test stream.
 fn at(place: usize) -> u8 {
     (place % 251) as u8
 }
@@ -105,7 +105,7 @@ fn a_lent_buffer_may_be_half_as_long_and_a_longer_one_goes_after_a_while() {
     }
     assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
     assert_eq!(traffic(), (vec![WHOLE], vec![WHOLE + 1]));
-    // A read that needs the whole length resets the count of unneeded reads.
+    // A read that needs the buffer's length resets the count of unneeded reads.
     let mut buf = buffer();
     buf.lend(vec![0; 2 * WHOLE]);
     for turn in 0..200 {
@@ -275,7 +275,7 @@ fn it_never_grows_beyond_what_the_longest_message_needs() {
     assert_eq!(buf.bytes.len(), 500 + WHOLE);
     let mut short = with(0, 0, 0, BASE);
     assert_eq!(short.spare_mut(100, 0).len(), BASE / 4, "a quarter of a read at least");
-    // At that length all bytes move, at any cost.
+    // A buffer of the greatest length moves all bytes, however little this frees.
     buf.commit(500);
     buf.skip(100);
     traffic();
@@ -299,7 +299,8 @@ fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
         holds(&buf, before, msg, 3, wire);
         assert!(!buf.has_buffer());
         assert!(buf.reclaim().is_empty(), "what is stashed stays");
-        // Short buffers belong to the connection, the others to the pool.
+        // A small buffer of at most an eighth of a read belongs to the connection. A longer one
+        // comes from the pool.
         let len = (msg + wire + SLACK).next_power_of_two().max(64);
         let own = len <= BASE / 8;
         assert_eq!(buf.bytes.len(), len);
@@ -327,7 +328,7 @@ fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
         assert!(buf.reclaim().is_empty() && buf.has_buffer());
         holds(&buf, 0, msg, 3, wire);
     }
-    // A buffer of the pool that is more than twice as long as needed goes back.
+    // A buffer of the pool that is more than twice as long as needed goes back to the pool.
     let mut buf = with(0, 0, 0, eighth);
     buf.memory = &LAVISH;
     assert_eq!(buf.reclaim().len(), WHOLE);
@@ -368,7 +369,7 @@ fn a_message_that_fills_half_the_buffer_takes_it_along() {
         assert_eq!(traffic().0, Vec::from_iter(taken));
         assert_eq!(buf.wire(), (10 + msg..10 + msg + wire).map(at).collect::<Vec<_>>());
     }
-    // The bytes behind the message may be more than one read.
+    // The wire bytes behind the message may be more than one read brings.
     let mut buf = buffer();
     buf.lend(vec![0; 4 * WHOLE]);
     buf.commit(4 * WHOLE - SLACK);

@@ -26,9 +26,9 @@ impl Sender {
     ///
     /// `build` gets `max` zero bytes and returns the message's length; the message begins at the
     /// first byte. The bytes are zeroed for each call, so that no part of an older message can be
-    /// sent. The buffer gets room for `max` bytes, so keep `max` close to the length. If `max` and
-    /// the length are on different sides of 126 or of 64 KiB, their headers differ in length. Then
-    /// the message is moved by a few bytes, once.
+    /// sent. The buffer gets room for `max` bytes, so keep `max` close to the length. A header is
+    /// longer from 126 bytes on, and longer still from 64 KiB on. If the message needs a shorter
+    /// header than `max` bytes would, it is moved by a few bytes, once.
     ///
     /// The inner result holds the error of `build`. If `build` fails or panics, nothing was queued.
     /// If no message is admitted, `build` is not called. In all other ways `feed_with` works as
@@ -69,7 +69,8 @@ impl Sender {
     ) -> Result<Result<Position, E>, SendError> {
         self.admit()?;
         let at = frame::header_len(max, self.encoder.masks());
-        // With room for the longest header, as `frame_built` needs it, so that it need not grow.
+        // `frame_built` asks for room for the longest header. With that room already here, the
+        // buffer need not grow after `build`.
         let room = self.out.room(max.saturating_add(MAX_HEADER_LEN));
         let room = room.get_mut(at..).and_then(|room| room.get_mut(..max)).unwrap_or_default();
         room.fill(0);
@@ -109,8 +110,8 @@ impl Sender {
     ) -> Result<Result<Position, E>, SendError> {
         self.admit()?;
         // The header's length depends on the payload's length, which is not known yet. The room is
-        // for the header of a payload of 126 bytes to 64 KiB, as most serialized messages have. A
-        // payload of any other length is moved afterwards.
+        // for the header of a payload of 126 bytes to 64 KiB. A payload of any other length is
+        // moved afterwards.
         let at = frame::header_len(126, self.encoder.masks());
         let end = self.out.content_end() + at;
         let mut writer = MessageWriter { out: &mut self.out, at, end };
@@ -121,11 +122,13 @@ impl Sender {
         self.frame_built(kind, lies).map(Ok)
     }
 
-    /// Queues the message that was built in the range `lies` behind the content. The room before it
-    /// is for the header. `filled` makes the frame content, so it comes after all that can fail.
+    /// Queues the message that was built in the range `lies` behind the content. The bytes in front
+    /// of the message are for the header. `filled` makes the frame content, so it comes after all
+    /// that can fail.
     fn frame_built(&mut self, kind: DataKind, lies: Range<usize>) -> Result<Position, SendError> {
         let (b0, len) = (opcode(kind).unfragmented(), lies.len());
-        // Before compressing, so that a refused text leaves no trace in the compressor.
+        // The text is checked before it is compressed, so that a refused text leaves no trace in
+        // the compressor.
         if kind == DataKind::Text && !utf8::is_valid(self.out.built(lies.clone())) {
             return Err(SendError::BadUtf8);
         }

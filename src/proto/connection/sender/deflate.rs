@@ -150,9 +150,9 @@ impl Deflating {
         !payload.is_empty() && payload.len() >= self.min_size
     }
 
-    /// Compresses a whole message into `out`, which must be empty, and then ends with `TAIL`.
-    /// Returns `false` if the message should be sent uncompressed. Then `out` may hold bytes, which
-    /// the caller drops.
+    /// Compresses a whole message into `out`, which must be empty before and ends with `TAIL`
+    /// afterwards. Returns `false` if the message should be sent uncompressed. In that case `out`
+    /// may hold bytes, which the caller drops.
     fn compress(&mut self, payload: &[u8], out: &mut Output) -> bool {
         if !self.wants(payload) {
             return false;

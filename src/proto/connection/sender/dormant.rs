@@ -6,11 +6,12 @@ use crate::proto::{
 };
 use alloc::boxed::Box;
 
-/// See the fields of [`Sender`] and of its parts: the ledger, the outgoing buffer and `Urgent`.
+/// The fields that a dormant connection keeps, of [`Sender`] and of its parts: the ledger, the
+/// outgoing buffer and `Urgent`.
 pub(in crate::proto::connection) struct Kept {
     /// The number of bytes fed in order, all of which were written.
     fed: u64,
-    /// The position in these bytes where the last data ends.
+    /// The position in the bytes fed in order where the last data ends.
     data_end: u64,
     /// The number of bytes fed in messages that overtook.
     first_fed: u64,
@@ -20,8 +21,8 @@ pub(in crate::proto::connection) struct Kept {
 }
 
 impl Sender {
-    /// Whether this half is open and has nothing to send. `from_kept` says which other state only
-    /// the receiver and the timers exclude.
+    /// Whether this half is open and has nothing to send. The receiver and the timers check the
+    /// other conditions: see `from_kept`.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
         matches!(self.state, State::Open)
             && self.is_idle()
@@ -32,7 +33,8 @@ impl Sender {
 
     /// Takes out the parts that a dormant connection keeps. Needs that `may_be_dormant` is true for
     /// this sender and for its `Inbound`. Afterwards the sender has the encoder of a server, so a
-    /// client's frames would leave unmasked: the caller must drop the sender.
+    /// client's frames would leave unmasked: the caller must drop the sender. (This takes
+    /// `&mut self` because `Sender` implements `Drop`, which forbids moving fields out.)
     pub(in crate::proto::connection) fn keep(&mut self) -> Kept {
         let fed = self.out.fed();
         let (data_end, first_fed) = self.ledger.keep(fed);
@@ -46,15 +48,15 @@ impl Sender {
         }
     }
 
-    /// Makes a sender that goes on where the dormant one stopped. Fields that `Kept` lacks begin
-    /// as in a new sender. The three `may_be_dormant` (sender, receiver, timers) exclude any other
+    /// Makes a sender that goes on where the dormant one stopped. Fields that `Kept` lacks begin as
+    /// in a new sender. The three `may_be_dormant` (sender, receiver, timers) exclude any other
     /// state that matters: the receiver excludes `close_is_last`, and the timers exclude a
     /// heartbeat's Ping under way. Three things are forgotten, which costs only time: an adapter's
-    /// `set_memory` and `set_flat`, and `small_uses`. `urgent.beat` may be that of an answered
-    /// Ping, which nobody reads before the next `owe_beat`.
+    /// `set_memory` and `set_flat`, and `small_uses`. `urgent.beat` is forgotten too: it is about a
+    /// past Ping, and nobody reads it before the next `owe_beat`.
     ///
-    /// A new field of the sender or of its parts must be kept here too. It need not be kept if
-    /// `may_be_dormant` excludes all but its first value, or if its value may be lost.
+    /// Keep each new field of the sender or of its parts here. The exceptions are fields that have
+    /// their initial value whenever `may_be_dormant` is true, and fields whose value may be lost.
     pub(in crate::proto::connection) fn from_kept(kept: Kept, config: &Config) -> Self {
         let Kept { fed, data_end, first_fed, trips, encoder, writes } = kept;
         let mut sender = Self::new(config, None);

@@ -79,8 +79,7 @@ impl Encoder {
 }
 
 /// Encodes a frame; returns its length. `to` has room for `MAX_HEADER_LEN` bytes and the payload.
-/// The caller takes `key` from `Encoder::key` (one for each frame, §5.3), and counts the frame
-/// afterwards.
+/// The caller takes `key` from `Encoder::key` (one for each frame, §5.3), and counts the frame.
 #[inline]
 pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>) -> usize {
     let Some(head) = to.first_chunk_mut() else {
@@ -89,6 +88,7 @@ pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>
     };
     let at = frame::store(head, b0, payload.len() as u64, key);
     let end = at + payload.len();
+    // There is always room: see the function's comment. `get_mut` has no panic path.
     if let Some(to) = to.get_mut(at..end) {
         match key {
             Some(key) => kernel::copy_xor(to, payload, key),
@@ -109,7 +109,7 @@ pub(super) fn encode_around(
 ) -> usize {
     let len = payload.len();
     let at = frame::header_len(len, key.is_some());
-    // First, because a header that is longer than its room would overwrite the payload.
+    // The payload moves first, because a header longer than its room would overwrite the payload.
     if at != payload.start {
         to.copy_within(payload, at);
     }

@@ -1,5 +1,5 @@
-//! How the sending half ends: by our Close (the first one or the reply), by a failure of the
-//! connection, or by a failed write.
+//! How the sending half ends: by our Close (the first Close or the reply to the peer's), by a
+//! failure of the connection, or by a failed write.
 use super::{
     Sender, State,
     urgent::{AtOnce, Tail},
@@ -47,7 +47,7 @@ impl Sender {
     }
 
     /// Checks and encodes the body of a Close. Fails with `Closed` if this half is closed already,
-    /// whatever the frame: `fail` relies on it.
+    /// even if the frame is invalid: `fail` relies on this.
     fn close_body(&self, frame: Option<CloseFrame<'_>>) -> Result<Control, SendError> {
         if self.is_closed() {
             return Err(SendError::Closed);
@@ -64,7 +64,7 @@ impl Sender {
     }
 
     /// Queues a Close behind everything fed. An overtaking message that has no place yet is
-    /// dropped: it waits for the last chunk of a message in chunks, which never comes.
+    /// dropped: it waits for the end of a message in chunks, and no further chunk is accepted.
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &[u8]) {
         // Waiting frames go before the Close. Messages that find no place are dropped afterwards.
         self.place_waiting();
@@ -119,8 +119,9 @@ impl Sender {
         self.stop();
     }
 
-    /// Makes our Close the last frame that is queued. If our Close was queued already, control
-    /// frames behind it are dropped as far as the code below can drop them. Also records whether
+    /// Makes our Close the last frame that is queued. If our Close was queued already, drops the
+    /// Pings and Pongs that wait or are behind our Close. A frame that was begun stays. While our
+    /// Close has not left, frames fed in order and a begun splice stay too. Also records whether
     /// our Close has left (`close_gone`): this decides the phase of closing, and what a passed
     /// deadline on writing means.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
@@ -136,12 +137,12 @@ impl Sender {
                 self.out.truncate_controls();
                 self.ledger.controls_dropped(&self.out);
             } else {
-                // If the stream has not accepted all of our Close, the frames behind it are in
-                // the last splice. If the stream has accepted it but not flushed it, frames behind
-                // it may also be in `bytes`, or in a begun splice. Those are still written, and the
-                // peer ignores them: `truncate_controls` would end the stall, and `close_written`
-                // would be true before our Close is flushed. The ledger is not told, because the
-                // frames dropped here were not fed in order.
+                // If the stream has not accepted all of our Close, the frames behind it are in the
+                // last splice. If the stream has accepted it but not flushed it, frames behind it
+                // may also be in `bytes`, or in a begun splice. Those are still written, and the
+                // peer ignores them. `truncate_controls` must not drop them: it would end the
+                // stall, and `close_written` would be true before our Close is flushed. The ledger
+                // is not told, because the frames dropped here were not fed in order.
                 self.out.drop_last_controls();
             }
         }
@@ -159,21 +160,23 @@ impl Sender {
     }
 
     /// Queues a Close that tells the peer why this end fails the connection. The Close goes behind
-    /// everything that has or finds a place. But if the stream is blocked before the Close has its
-    /// place, the Close overtakes: data frames of which nothing was written are dropped, and so are
-    /// Pings and Pongs without a place. If our Close was queued before, no second Close is queued.
+    /// all frames that can be placed before it. But if the stream is blocked before the Close has
+    /// its place, the Close overtakes: data frames of which nothing was written are dropped, and so
+    /// are Pings and Pongs without a place. If our Close was queued before, no second Close is
+    /// queued.
     pub(in crate::proto::connection) fn fail(
         &mut self,
         frame: CloseFrame<'_>,
     ) -> Result<(), SendError> {
-        // This can fail, so it comes before every change: `Inbound::fail` then goes on receiving.
+        // `close_body` can fail, so it comes before every change.
         let body = match self.close_body(Some(frame)) {
             Err(SendError::Closed) => None,
             body => Some(body?),
         };
         self.end_controls(); // before `close_now`, which reads `close_is_last`
         if let Some(body) = body {
-            // Overtakes only if the stream is blocked: the peer may still read what we sent.
+            // `false`: the Close overtakes only if the stream is blocked, because the peer may
+            // still read what was fed before.
             self.close_now(Some(frame), body, false);
         }
         Ok(())
@@ -215,7 +218,8 @@ impl Sender {
 
     /// Checks the deadline on writing. The first call after a refused write only starts the
     /// deadline. If the deadline has passed, the call closes this half. Then `poll_timeout` returns
-    /// `None`, and the loop of `poll_stall` ends. `Ok` does not mean that this half is open.
+    /// `None`, and the loop of `poll_stall` in `drive` ends. `Ok` does not mean that this half is
+    /// open.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         if !self.out.stall.handle(now, self.write_timeout) {
             return Ok(());

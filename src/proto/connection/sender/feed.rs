@@ -80,9 +80,9 @@ impl Sender {
     }
 
     /// Queues a chunk of a message as a fragment (§5.4). [`first`](Chunk::first) begins the
-    /// message, and [`last`](Chunk::last) ends it. In between, other data is refused, but control
-    /// frames are accepted. [`message_in_progress`](Self::message_in_progress) tells whether a
-    /// message has begun and not ended.
+    /// message, and [`last`](Chunk::last) ends it. Until the last chunk, other data is refused, but
+    /// control frames are accepted. [`message_in_progress`](Self::message_in_progress) tells
+    /// whether a message has begun and not ended.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl Sender {
         if self.is_closed() {
             return Err(SendError::Closed);
         }
-        // Not `has_room`, which does not count messages that overtake.
+        // `has_room` would not do, because it does not count messages that overtake.
         if self.buffered_amount() >= self.high_water.saturating_mul(2) {
             return Err(self.full());
         }

@@ -20,12 +20,13 @@ impl Sender {
 
     /// Reports the number of bytes that the stream accepted and holds itself, because it refuses to
     /// send them; 0 if it has sent all. For a stream that holds bytes, such as a TLS session: call
-    /// this after each attempt to write. Over another stream, do not call it.
+    /// this after each attempt to write. Over a stream that never holds bytes, do not call it.
     ///
     /// These bytes count as [buffered](Self::buffered_amount) and not as
-    /// [written](Self::is_written). They start the deadline on writing, as a
-    /// [refused write](crate::Connection::write_blocked) does. A smaller number than before is
-    /// progress, so the deadline begins anew. Once a write has failed, the call starts no deadline.
+    /// [written](Self::is_written). They start the deadline on writing, as a [refused
+    /// write](crate::Connection::write_blocked) does. If the number is smaller than before, the
+    /// stream has made progress, so the deadline begins anew. Once a write has failed, the call
+    /// starts no deadline.
     #[inline]
     pub fn set_unflushed(&mut self, bytes: usize) {
         // Here `held_back` still returns the earlier number.
@@ -33,7 +34,7 @@ impl Sender {
             self.out.stall.set(false);
         }
         self.ledger.set_unflushed(bytes, &self.out, self.urgent.first_len());
-        // `held_back` and not `bytes`: once nothing more is written, `held_back` is 0, so no
+        // This uses `held_back`, not `bytes`: once nothing more is written, `held_back` is 0, so no
         // deadline on writing starts.
         self.out.stall.set(self.held_back() > 0);
     }
@@ -44,8 +45,8 @@ impl Sender {
         self.ledger.held_back()
     }
 
-    /// Reports that nothing more is written. From now on, bytes that the stream has not flushed
-    /// count as written.
+    /// Reports that nothing more will be written. From now on, bytes that the stream has not
+    /// flushed count as written.
     pub(crate) fn set_ended(&mut self) {
         self.ledger.ended = true;
     }

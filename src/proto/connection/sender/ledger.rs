@@ -36,9 +36,9 @@ pub(super) struct Ledger {
     /// The end of the last control frame queued in order. Invariant: all bytes after it are data,
     /// so that feeding data need not update the ledger.
     control_end: u64,
-    /// Control frames are sometimes queued in order when everything before them has been written.
-    /// This is the end of the last such frames. Invariant: unwritten bytes before this position are
-    /// not data. Without this field, a failed write would count these frames as dropped data.
+    /// The end of the last control frames that were queued in order when everything before them had
+    /// been written. Invariant: unwritten bytes before this position are not data. Without this
+    /// field, a failed write would count these frames as dropped data.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
     pub(super) close_end: u64,
@@ -58,9 +58,9 @@ pub(super) struct Ledger {
     /// The number of bytes that the stream accepted and refused to flush. The stream may still
     /// buffer these bytes, as TLS does.
     unflushed: usize,
-    /// How far each sequence (in order, first) had been written when the I/O stream last flushed
-    /// everything. Messages up to these positions count as written, whatever the stream buffers
-    /// later.
+    /// How far each sequence (in order, first) had been written when the stream last flushed
+    /// everything. Messages up to these positions count as written, even if the stream later
+    /// refuses to flush.
     flushed: (u64, u64),
     /// Whether nothing more is written. If so, all bytes that the stream accepted count as written:
     /// some may have been sent, and the peer may have acted on them. Once set, it stays set.
@@ -86,7 +86,9 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// Whether nothing was dropped, the stream has flushed everything, and more may be written.
+    /// Whether no data fed in order was dropped, the stream has flushed everything, and more may be
+    /// written. (Overtaking messages may have been dropped, but only by `close`, and the sender
+    /// checks for that itself.)
     pub(super) fn may_be_dormant(&self) -> bool {
         self.lost_from == u64::MAX && self.unflushed == 0 && !self.ended
     }
@@ -113,7 +115,7 @@ impl Ledger {
     /// Records that control frames were queued at the end of `out`, from `start` on. Call this
     /// after the frames were appended.
     pub(super) fn controls_queued(&mut self, start: u64, out: &OutBuffer) {
-        self.data_end = self.data_end(start); // with the earlier `control_end`
+        self.data_end = self.data_end(start); // before `control_end` changes
         self.control_end = out.fed();
         if out.written() >= start {
             self.ahead = self.control_end;
@@ -159,7 +161,7 @@ impl Ledger {
         self.note_close(out);
         let written = out.written();
         // The data behind `lost_from` was counted when it was dropped. Since then only control
-        // frames were queued in order. `messages_left` has the same sum: change both.
+        // frames were queued in order. `messages_left` computes the same sum: change both together.
         let end = self.data_end.min(self.lost_from);
         self.dropped += end.saturating_sub(written.max(self.ahead));
         self.lost_from = self.lost_from.min(written);

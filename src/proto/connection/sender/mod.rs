@@ -48,9 +48,9 @@ use urgent::{Tail, Urgent};
 /// Feeding does no I/O; [`outgoing`](Self::outgoing) returns the bytes to write.
 pub struct Sender {
     /// `feed` frames a message at once while fewer bytes than this are buffered, so its fast path
-    /// needs only one comparison. The value is `high_water`, or 0 when `feed` has to check more.
-    /// This is so if this half is not open, inside a message in chunks, and if messages are
-    /// compressed. `set_admission` computes the value.
+    /// needs only one comparison. The value is `high_water`, or 0 if `feed` has to check more: if
+    /// this half is not open, if a message in chunks is in progress, or if messages are compressed.
+    /// `set_admission` computes the value.
     admit_below: usize,
     high_water: usize,
     /// See [`Config::cork_limit`]. Invariant: at most `high_water`, so that there is
@@ -126,9 +126,8 @@ impl Sender {
         }
     }
 
-    /// Queues the handshake's response, before anything else. Empty parts are skipped, because most
-    /// parts are usually empty. The ledger counts the response as control frames, because a
-    /// response is not a message.
+    /// Queues the handshake's response, before anything else. The ledger counts the response as
+    /// control frames, because a response is not a message.
     pub(super) fn begin_with(&mut self, buffer: Vec<u8>, response: &[&[u8]]) {
         self.out.lend(buffer);
         for part in response.iter().filter(|part| !part.is_empty()) {
@@ -150,8 +149,8 @@ impl Sender {
     /// [`measure_rtt`](Self::measure_rtt).
     ///
     /// A Ping may be queued even after our Close, until the peer's Close comes (§5.5.1). The Ping
-    /// goes before data frames of which nothing was written, and so before our Close. If there are
-    /// no such frames, the Ping goes behind our Close.
+    /// goes before data frames of which nothing was written, and so before our Close. If no data
+    /// frame is left before our Close, the Ping goes behind our Close.
     ///
     /// # Errors
     ///
@@ -164,9 +163,9 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues a Ping, as [`ping`](Self::ping) does, with a unique payload of 4 bytes. Its Pong
-    /// gives [`rtt`](Self::rtt) a new time. The [heartbeat](Config::heartbeat) also measures round
-    /// trips, but sends a Ping only on a silent connection.
+    /// Queues a Ping, as [`ping`](Self::ping) does, with a payload of 4 bytes that identifies it.
+    /// Its Pong gives [`rtt`](Self::rtt) a new time. The [heartbeat](Config::heartbeat) also
+    /// measures round trips, but sends a Ping only on a silent connection.
     ///
     /// Several Pings may be under way. A Pong also answers the Pings sent before its own Ping
     /// (§5.5.3). A Pong that takes more than 60 s gives no time.
@@ -259,8 +258,8 @@ impl Sender {
         Outgoing(&mut self.out)
     }
 
-    /// Moves the frames that wait beside the buffer into the buffer, as far as they have a place
-    /// yet.
+    /// Moves the frames that wait beside the buffer into the buffer. Frames that have no place yet
+    /// keep waiting.
     #[cold]
     #[inline(never)]
     fn place_waiting(&mut self) {
@@ -309,7 +308,8 @@ impl Sender {
         self.out.len() > 0 || first || self.control_waits()
     }
 
-    /// Whether a frame waits beside the buffer. The next [`outgoing`](Self::outgoing) places it.
+    /// Whether a frame waits beside the buffer. [`outgoing`](Self::outgoing) places the frame, if
+    /// it can.
     #[inline]
     pub(crate) fn frame_waits(&self) -> bool {
         self.control_waits() || self.urgent.has_first()
@@ -330,8 +330,8 @@ impl Sender {
         unsent < self.high_water as u64
     }
 
-    /// Whether so many bytes are buffered that they are written before the batch ends
-    /// ([`cork_limit`](Config::cork_limit)).
+    /// Whether the buffered bytes have reached [`cork_limit`](Config::cork_limit), so that they are
+    /// written before the batch ends.
     #[inline]
     pub(crate) fn reached_cork_limit(&self) -> bool {
         self.out.len() >= self.cork_limit
@@ -339,7 +339,7 @@ impl Sender {
 
     /// The position after the last message fed, whether or not it was written. Control frames and
     /// [`feed_first`](Self::feed_first) do not change it. So comparing two positions tells whether
-    /// a dropped `send` had fed its message.
+    /// a `send` whose future was dropped had fed its message.
     pub fn fed(&self) -> Position {
         self.ledger.fed(&self.out)
     }
@@ -367,7 +367,7 @@ impl Sender {
     }
 
     /// How many bytes of fed messages, headers included, were dropped because a violation, an
-    /// [`abort`](Self::abort) or a failed write ended this half first.
+    /// [`abort`](Self::abort) or a failed write ended this half before they were written.
     pub fn dropped(&self) -> u64 {
         self.ledger.dropped
     }

@@ -123,7 +123,7 @@ fn all_that_was_fed_and_not_written_is_unsent_wherever_it_lies() {
         assert!(!tx.outgoing().has_remaining(), "there is nothing to write");
         let fed = [tx.feed("data"), tx.feed("more")]; // 6 bytes each
         tx.outgoing().advance(1);
-        let first = tx.feed_first("1st"); // 5 bytes, behind the first 6
+        let first = tx.feed_first("1st"); // 5 bytes, placed behind "data"
         let late = tx.feed("late");
         tx.outgoing().advance(written);
         assert_eq!(tx.buffered_amount(), 1 + 5 + 5 + 6 + 6 - 1 - written, "{written}");
@@ -150,7 +150,8 @@ fn what_a_stream_took_is_written_once_it_is_flushed() {
     assert!(fed.is_ok_and(|at| tx.is_written(at)));
 }
 
-/// The deadline runs whether or not all bytes were accepted. A second refusal does not move it.
+/// The deadline on writing runs whether or not the stream accepted all bytes. A second refusal does
+/// not move the deadline.
 #[test]
 fn a_stream_that_refuses_to_flush_what_it_took_has_a_deadline() {
     let timeout = Config::default().write_timeout;
@@ -171,7 +172,8 @@ fn a_stream_that_refuses_to_flush_what_it_took_has_a_deadline() {
     }
 }
 
-/// A session of TLS sends what it holds in parts. Once a write has failed, no deadline runs.
+/// A TLS session sends the bytes that it holds in parts, and each part is progress. Once a write
+/// has failed, no deadline runs.
 #[test]
 fn fewer_unflushed_bytes_begin_the_deadline_anew() {
     let at = |n| Time::new(Duration::from_secs(n));

@@ -1,5 +1,5 @@
 //! Frames that overtake data fed earlier: control frames and messages. They wait here, beside the
-//! buffer, until the next write places them.
+//! buffer, until a write gives them a place in the buffer.
 use super::{encoder::Encoder, ledger::Ledger};
 use crate::proto::{
     connection::{out_buffer::OutBuffer, rtt::Trips},
@@ -10,7 +10,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 #[derive(Default)]
 pub(super) struct Urgent {
-    /// The payloads of Pongs, each preceded by its length.
+    /// The payloads of the waiting Pongs, each preceded by its length.
     pongs: Vec<u8>,
     /// The number of Pongs queued since Pongs were last placed, counted up to `MAX_PONGS`.
     pinged: u8,
@@ -89,8 +89,9 @@ impl Urgent {
         self.pongs.extend_from_slice(payload);
     }
 
-    /// Replaces a waiting Ping, so that only the newest is sent. `payload` has at most 125 bytes. A
-    /// waiting Ping of the heartbeat may be replaced, because any Pong is a sign of life.
+    /// Queues a Ping in place of a waiting Ping, so that only the newest is sent. `payload` has at
+    /// most 125 bytes. A waiting Ping of the heartbeat may be replaced, because any Pong is a sign
+    /// of life.
     pub(super) fn set_ping(&mut self, payload: &[u8]) {
         self.drop_ping();
         self.ping.push(payload.len() as u8);
@@ -99,8 +100,8 @@ impl Urgent {
 
     /// Queues a Ping whose round trip is measured.
     pub(super) fn measure_rtt(&mut self, now: Time) {
-        // Before `begin`: two Pings that are queued at the same `now` have the same mark, and
-        // `drop_ping` must not forget the new one.
+        // This comes before `begin`: two Pings that are queued at the same `now` have the same
+        // mark, and `drop_ping` must not forget the new Ping.
         self.drop_ping();
         let mark = self.trips.get_or_insert_default().begin(now);
         self.set_ping(&mark);
@@ -167,7 +168,7 @@ impl Urgent {
 
     /// Places the waiting frames into `to`, in front of data of which nothing has been written.
     /// Frames that cannot be placed yet keep waiting. `Sender::has_outgoing` says in advance
-    /// whether `to` has bytes to write afterwards: change both.
+    /// whether `to` has bytes to write afterwards: change both together.
     pub(super) fn place(&mut self, to: &mut Tail<'_>) {
         // A Close that overtakes comes first, because it drops the data. Waiting control frames
         // then go behind it, or are dropped if the Close is last.
@@ -175,19 +176,19 @@ impl Urgent {
             self.cut(&close.0, to);
         }
         // New control frames wait until the earlier ones are written. `MAX_PONGS` bounds only the
-        // Pongs that wait, so joining at each write would let a flood of Pings grow the buffer.
-        // `beat_written` would also stay `false`.
+        // Pongs that wait. If new frames joined the earlier ones at each write, a flood of Pings
+        // would let the buffer grow. `beat_written` would also stay `false`, because it waits until
+        // all of them are written.
         if to.out.takes_controls() && self.has_controls() {
             self.place_controls(to);
         }
-        // On the wire control frames go before these messages, whichever are placed first.
+        // On the wire, control frames go before overtaking messages, whichever are placed first.
         if self.has_first() {
             to.out.overtake_messages(&mut self.first);
         }
-        // The Close of a violation may still wait here. Everything fed before it has been written,
-        // so the Close need not overtake. This comes last, so that the frames placed above go
-        // before the Close. A message can still wait only inside a message in chunks, which now
-        // never ends.
+        // The Close of a violation may still wait here. Once everything before it has been written,
+        // it is queued in order. This comes last, so that the frames placed above go before the
+        // Close. A message can still wait only inside a message in chunks, which now never ends.
         if to.out.len() == 0
             && let Some(close) = self.close.take()
         {
@@ -198,10 +199,11 @@ impl Urgent {
 
     /// Places a Close behind the frame under way and the control frames that have a place, and
     /// drops all data of which nothing was written. The frame under way stays: the peer could not
-    /// parse a Close in the middle of it. `close_now` has told the ledger before where the data
-    /// ended.
+    /// parse a Close in the middle of it. Before this call, `close_now` told the ledger where the
+    /// data ended.
     fn cut(&mut self, body: &Control, to: &mut Tail<'_>) {
-        // `false` only for an abort before the peer's Close: Pings and Pongs may follow that Close.
+        // `close_is_last` is `false` only for an abort before the peer's Close came. In this case
+        // Pings and Pongs may follow our Close.
         if self.close_is_last {
             self.drop_controls();
         }
@@ -209,7 +211,7 @@ impl Urgent {
         let dropped = to.out.truncate();
         first -= to.out.first_len();
         to.ledger.first_dropped(first);
-        // Before `append`, because the Close reuses the positions of the dropped bytes.
+        // This comes before `append`, because the Close reuses the positions of the dropped bytes.
         to.ledger.in_order_dropped(dropped - first, to.out.fed());
         self.drop_first(to.ledger);
         to.append(OpCode::Close, body.payload());

@@ -1,4 +1,4 @@
-//! What the deadlines keep while their connection is dormant.
+//! The state of the deadlines that a dormant connection keeps.
 use super::{Beat, Pause, Timers};
 use crate::proto::{
     config::Config,
@@ -7,7 +7,7 @@ use crate::proto::{
 };
 use alloc::boxed::Box;
 
-/// The fields of [`Timers`] that are kept.
+/// The fields of [`Timers`] that a dormant connection keeps.
 pub(in crate::proto::connection) struct Kept {
     /// The fields of `Beat::Listening`; `None` for `Beat::Unarmed`.
     listening: Option<(u8, Time)>,
@@ -16,7 +16,8 @@ pub(in crate::proto::connection) struct Kept {
 }
 
 impl Timers {
-    /// Whether only recurring deadlines run.
+    /// Whether no Ping of the heartbeat is under way, no pause runs or still has to be measured,
+    /// and no deadline has passed.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
         matches!(self.beat, Beat::Unarmed | Beat::Listening { .. })
             && self.pause == Pause::No

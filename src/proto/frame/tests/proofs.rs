@@ -1,9 +1,10 @@
-//! Proofs by Kani: headers are those of RFC 6455 §5.2, for every input of up to 14 bytes. A header
-//! has no more, so the bound leaves nothing out. See `checks/kani`.
+//! Proofs by Kani: headers are parsed and encoded as RFC 6455 §5.2 says, for every input of up to
+//! 14 bytes. No header is longer than 14 bytes, so the proofs cover all headers. See `checks/kani`.
 use super::*;
 
 /// What §5.2 and §5.5 say of the first `n` bytes of `wire`: whether they begin a header, and the
-/// header and its length once it is whole. No line is taken from the code.
+/// header and its length once it is whole. Written from the RFC, without lines from the code under
+/// proof.
 fn spec(wire: [u8; MAX_HEADER_LEN], n: usize) -> Result<Option<(Header, usize)>, ()> {
     let bit = |byte: usize, place: u8| wire[byte] >> (7 - place) & 1 == 1;
     let (fin, control) = (bit(0, 0), bit(0, 4));
@@ -23,13 +24,14 @@ fn spec(wire: [u8; MAX_HEADER_LEN], n: usize) -> Result<Option<(Header, usize)>,
     if n >= 1 && control && (!fin || long) {
         return Err(());
     }
-    // The bytes of the extended length, and the values that are not to be written with fewer.
+    // The number of bytes of the extended length, and the least and the greatest payload length for
+    // this form.
     let (more, least, most) = match len7 {
         126 => (2, 126, 0xffff),
         127 => (8, 0x1_0000, (1 << 63) - 1),
         _ => (0, 0, 125),
     };
-    // The value, if each byte that has not arrived is `unknown`.
+    // The payload length, if each of its bytes that has not arrived is `unknown`.
     let value = |unknown: u8| {
         let byte = |i: usize| if 2 + i < n { wire[2 + i] } else { unknown };
         (0..more).fold(0, |value, i| value << 8 | u64::from(byte(i)))

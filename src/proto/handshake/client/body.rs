@@ -51,13 +51,13 @@ impl Body {
     }
 }
 
-/// How the missing part of a body is framed.
+/// How the part of a body that is not read yet is framed.
 #[derive(Clone, Copy, Debug)]
 enum Rest {
-    /// This number of bytes is missing.
+    /// The number of bytes not read yet.
     Known(u64),
-    /// `data` is the number of bytes missing in this chunk; 0 between chunks. `line_end` is the
-    /// number of bytes missing in the CRLF behind the chunk.
+    /// `data` is the number of bytes of this chunk not read yet; 0 between chunks. `line_end` is
+    /// the number of bytes not read yet of the CRLF behind the chunk.
     Chunked {
         data: u64,
         line_end: usize,
@@ -77,8 +77,8 @@ enum Taken {
 }
 
 impl Rest {
-    /// Determines the meaning of the first bytes of `wire`, which is not empty. At most `room`
-    /// bytes are body.
+    /// Determines the meaning of the first bytes of `wire`, which is not empty. Counts at most
+    /// `room` bytes as body.
     fn take(&mut self, wire: &[u8], room: usize) -> Taken {
         let most = wire.len().min(room);
         match self {
@@ -105,7 +105,7 @@ impl Rest {
     }
 
     /// Determines the framing of a refusal's body. In doubt the body ends with the stream, because
-    /// nothing follows it.
+    /// no further response follows.
     fn of(refusal: &Refusal) -> Self {
         if matches!(refusal.status, 204 | 304) {
             return Self::Known(0);

@@ -51,24 +51,24 @@ impl Handshake {
                 _ => {}
             }
         }
-        // Items 2 and 3.
+        // §4.1 items 2 and 3.
         if upgrade != Some(true) {
             return Err(HandshakeError::NotUpgrade);
         }
         if !connection {
             return Err(HandshakeError::NotConnectionUpgrade);
         }
-        // Item 4: the whole value must match, including case.
+        // §4.1 item 4: the whole value must match, including case.
         match accept {
             Some(value) if *value == self.expected => {}
             Some(_) => return Err(HandshakeError::BadAccept),
             None => return Err(HandshakeError::MissingHeader(ACCEPT)),
         }
-        // Item 5.
+        // §4.1 item 5.
         if extended {
             deflate::agree(Extensions::new(headers), &self.config)?;
         }
-        // Item 6.
+        // §4.1 item 6.
         match subprotocol {
             Some(name) if !head::is_token(name) => Err(HandshakeError::BadHeader(PROTOCOL)),
             Some(name) if !self.subprotocols.iter().any(|ours| ours.as_bytes() == name) => {

@@ -53,7 +53,8 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// [`poll_timeout`]: Reading::poll_timeout
 /// [`handle_timeout`]: Reading::handle_timeout
 pub struct Handshake {
-    /// Gets the bytes read, the end of the stream, and the time.
+    /// The reading part of this handshake, which gets the bytes read, the end of the stream, and
+    /// the time.
     pub reading: Reading,
     config: Config,
     entropy: Box<dyn Entropy + Send + Sync>,

@@ -41,8 +41,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request for a `ws` or `wss` URL. A user and a password in the URL are sent only as Basic
-    /// authentication (RFC 7617).
+    /// Makes a request for a `ws` or `wss` URL. A user and a password in the URL are sent only as
+    /// Basic authentication (RFC 7617).
     ///
     /// # Errors
     ///
@@ -52,9 +52,9 @@ impl Request {
     }
 
     /// Adds a header. Authorization and Origin replace an earlier value. Headers that the handshake
-    /// sets are refused. Some of them have methods of their own, and Host follows from the URL. To
-    /// send a Host that differs from the address dialed, make the request for the URL with that
-    /// host, dial yourself, and call `client`.
+    /// sets are refused: for subprotocols use [`subprotocols`](Self::subprotocols), and Host
+    /// follows from the URL. To send a Host that differs from the address dialed, make the request
+    /// for the URL with that host, dial yourself, and call `client`.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl Request {
         self.with_what_it_requires()
     }
 
-    /// Fails the handshake with
+    /// Makes the handshake fail with
     /// [`HandshakeError::NoSubprotocol`](super::HandshakeError::NoSubprotocol) if the server
     /// chooses no subprotocol, which RFC 6455 allows. Offer subprotocols before this call.
     ///
@@ -120,7 +120,8 @@ impl Request {
 
     /// Keeps the status and the headers of the response that opens the connection, for
     /// [`Connection::response`](crate::Connection::response). They take a few hundred bytes as long
-    /// as the connection exists. A [`Refusal`](super::Refusal) always has status and headers.
+    /// as the connection exists. A [`Refusal`](super::Refusal) has status and headers without this
+    /// call.
     pub fn keep_response(mut self) -> Self {
         self.keep_response = true;
         self
@@ -181,7 +182,7 @@ impl Request {
     }
 }
 
-/// [`Request::new`] for a URL that is already parsed.
+/// Does the same as [`Request::new`], for a URL that is already parsed.
 impl From<Target> for Request {
     fn from(target: Target) -> Self {
         let headers = match target.userinfo() {

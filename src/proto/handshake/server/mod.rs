@@ -99,7 +99,8 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// [`poll_timeout`]: Reading::poll_timeout
 /// [`handle_timeout`]: Reading::handle_timeout
 pub struct Handshake {
-    /// Gets the bytes read, the end of the stream, and the time.
+    /// The reading part of this handshake, which gets the bytes read, the end of the stream, and
+    /// the time.
     pub reading: Reading,
     config: Config,
     /// The lengths of the parts of the request at the front of the buffer, once the request is
@@ -112,7 +113,8 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// Waits for a request, with the limits of `config`. Allocates no buffer yet.
+    /// Makes a handshake that waits for a request, with the limits of `config`. Allocates no buffer
+    /// yet.
     pub fn new(config: &Config) -> Self {
         Self {
             reading: Reading::new(Role::Server, config),

@@ -26,7 +26,8 @@ use alloc::{format, string::String, vec::Vec};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origins {
-    /// In lower case, and without the scheme's default port, as browsers send origins.
+    /// The allowed origins, in lower case and without the scheme's default port, as browsers send
+    /// them.
     allowed: Vec<String>,
     required: bool,
 }

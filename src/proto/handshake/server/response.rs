@@ -29,8 +29,8 @@ pub struct Accept<'a> {
 
 impl<'a> Accept<'a> {
     /// The subprotocols that the server supports, best first (RFC 6455 §4.2.2). The server chooses
-    /// the first of these names that the client also offers, with regard to case. If the client
-    /// offers none of these names, the connection has no subprotocol.
+    /// the first of these names that the client also offers; case matters. If the client offers
+    /// none of these names, the connection has no subprotocol.
     pub fn subprotocols<T>(mut self, names: impl IntoIterator<Item = &'a T>) -> Self
     where
         T: AsRef<str> + ?Sized + 'a,
@@ -88,7 +88,7 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// A rejection with this HTTP status, 200 to 599. Any other `status` is replaced by 500,
+    /// Makes a rejection with this HTTP status, 200 to 599. Any other `status` is replaced by 500,
     /// because a 1xx does not end the exchange, and codes from 600 on are not valid.
     pub fn new(status: u16) -> Self {
         let status = if (200..=599).contains(&status) { status } else { 500 };

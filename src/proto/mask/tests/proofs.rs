@@ -1,10 +1,11 @@
 //! Proofs by Kani: a kernel is the byte loop of RFC 6455 §5.3, for every key and every payload. See
 //! `checks/kani`.
 //!
-//! A kernel chooses its way by the payload's length alone, so each length is tried by itself. The
-//! lengths take every way: fewer bytes than a word, two words, blocks of 16 and of 32 bytes, with
-//! tails of several lengths. The kernel for AVX2 is the last of these, compiled for wider registers.
-//! Aligned payloads, from 2 KiB on, are masked in two pieces by the same kernels.
+//! A kernel chooses its path by the payload's length alone, so each length is proved separately.
+//! The lengths below take every path: fewer bytes than a word, two words, blocks of 16 and of 32
+//! bytes, with tails of several lengths. The kernel for AVX2 is the one in blocks of 32 bytes,
+//! compiled for wider registers. These kernels mask payloads of 2 KiB and more in two pieces, of
+//! which the second is aligned.
 use super::*;
 use crate::proto::kernel::{copy_xor, copy_xor_blocks, turned, xor_blocks, xor_in_place};
 
@@ -28,7 +29,7 @@ fn the_key_of_a_piece_is_that_of_its_offset() {
     let (key, offset): ([u8; 4], usize) = (kani::any(), kani::any());
     let i = kani::any_where(|&i: &usize| i < 4);
     assert!(turned(key, offset)[i] == key[offset.wrapping_add(i) % 4]);
-    // So it does not matter into how many pieces the bytes before it were cut.
+    // So the number of pieces in front of a piece does not change its key.
     let more: usize = kani::any();
     assert!(turned(turned(key, offset), more) == turned(key, offset.wrapping_add(more)));
 }

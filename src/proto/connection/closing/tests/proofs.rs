@@ -1,5 +1,5 @@
-//! Proofs by Kani: no event leaves the table of a connection's end, and none leads back. See
-//! `checks/kani`.
+//! Proofs by Kani: no event moves the ready state back, and each phase of closing has a deadline or
+//! waits for the caller. See `checks/kani`.
 use super::*;
 
 impl kani::Arbitrary for Closing {
@@ -29,10 +29,11 @@ impl kani::Arbitrary for Closing {
     }
 }
 
-/// Whether one event may turn `self` into `next`: a fact is new, or stands.
+/// Whether one event may turn `now` into `next`: each state stays or moves forward.
 fn follows(now: Closing, next: Closing) -> bool {
     let theirs = match (now.theirs, next.theirs) {
-        // A violation is reported, unless a Close of ours is under way, has passed or cannot.
+        // The code that finds a violation also queues our Close, unless our Close was queued before
+        // or a write has failed. So `ours` is not `None`.
         (Theirs::Awaited, Theirs::Violated) => next.ours != Ours::None,
         (Theirs::Awaited, _) => true,
         (before, after) => before == after,
@@ -48,12 +49,12 @@ fn follows(now: Closing, next: Closing) -> bool {
         (Stream::Ended | Stream::Shut, Stream::Gone) => true,
         (before, after) => before == after,
     };
-    // A violation without a Close of ours is not a state that an event leads to.
+    // `now` is no violation without our Close: the code that finds a violation queues our Close.
     let reported = now.theirs != Theirs::Violated || now.ours != Ours::None;
     theirs && ours && stream && reported && now.role == next.role
 }
 
-/// One event at a time, of any connection that has come so far: so any number of events.
+/// The proof takes any state and one event, so it holds for any number of events.
 #[kani::proof]
 fn no_event_leads_back() {
     let (now, next): (Closing, Closing) = (kani::any(), kani::any());
@@ -68,11 +69,12 @@ fn every_phase_ends_by_itself_or_by_the_caller() {
     let phase = now.phase();
     let bounded = phase.at_most(close_timeout);
     assert!(bounded.is_none_or(|most| most <= close_timeout));
-    // Without a bound, nothing of ours is under way: the connection is open or over, or the caller
-    // has to answer.
+    // In a phase without a bound, the connection is open or over, or the caller has to answer the
+    // peer's Close.
     let open = now.theirs == Theirs::Awaited || now.theirs == Theirs::Came;
     assert!(bounded.is_some() || phase == Phase::Over || open && now.ours == Ours::None);
-    // A deadline that passes in a phase of closing ends it: `given_up` is `Gone`.
+    // If the deadline of a phase of closing passes, the stream is `Gone`, and so the connection is
+    // over. The two exceptions: the peer's Close is awaited, or our Close was never queued.
     let given_up = Closing { stream: Stream::Gone, ..now };
     let over = given_up.phase() == Phase::Over;
     assert!(over || now.theirs == Theirs::Awaited || now.ours == Ours::None);

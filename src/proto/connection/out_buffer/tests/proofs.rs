@@ -1,4 +1,4 @@
-//! What proofs by Kani about other modules need of a buffer. See `checks/kani`.
+//! A helper for the proofs by Kani of other modules. See `checks/kani`.
 use super::*;
 
 impl OutBuffer {

@@ -6,7 +6,7 @@ use crate::proto::{
 };
 use zlib_rs::{InflateFlush, Status};
 
-/// An empty stored block at a byte boundary: it yields nothing.
+/// An empty stored block at a byte boundary, which yields no output.
 const EMPTY: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 
 /// The largest number of bytes that are put behind a message: [`TAIL`] or [`EMPTY`], and one more
@@ -18,13 +18,14 @@ const BAD: RecvError = RecvError::Protocol(ProtocolError::BadDeflate);
 /// How far the last bytes of a message were inflated when the output became full.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ending<N> {
-    /// The number of these bytes that were inflated.
+    /// The number of last bytes that were inflated.
     taken: N,
-    /// Which byte of `last` (1 or 2) holds the latest boundary between DEFLATE blocks; 0 if neither
-    /// byte does. In a one-byte message, 0 is the message's start, which is a boundary too.
+    /// The number of last bytes that zlib had taken when it last stopped at the end of a DEFLATE
+    /// block; 0 if it has not stopped inside these bytes. In a one-byte message, 0 also stands for
+    /// the message's start, where a block begins.
     begun: N,
-    /// Whether the output became full. If so, the bytes taken may yield more output, or a block has
-    /// ended exactly there.
+    /// Whether the output became full. If so, the bytes taken may yield more output, or a block
+    /// ended with the last byte taken.
     full: bool,
 }
 
@@ -200,9 +201,9 @@ impl Inflate {
     ///
     /// A message whose last byte is ff cannot end with the header of a stored block. Such a message
     /// is complete if a block ends with this byte, as happens if the sender did not remove the
-    /// tail. To check this, [`EMPTY`] is appended instead of the tail. A message whose last block
-    /// ends in any other byte is refused. zlib does not say how many bits of that byte are left, so
-    /// the bytes to append are unknown.
+    /// tail. To check this, [`EMPTY`] is appended instead of the tail. A message that ends with a
+    /// block, but whose last byte is not ff, is refused. zlib does not say how many bits of that
+    /// byte are left, so the bytes to append are unknown.
     fn finish(
         &mut self,
         raw: &mut Decompressor,

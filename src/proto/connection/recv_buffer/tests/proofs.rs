@@ -1,6 +1,6 @@
-//! Proofs by Kani: each call keeps the cursors in order, and the bytes that are kept. The calls
-//! begin in any state that the invariant allows, so the proofs hold for every order of calls, of
-//! any number. The buffer has 32 bytes. See `checks/kani`.
+//! Proofs by Kani: each call keeps the cursors in order, and a fragment joins its message
+//! unchanged. The calls begin in any state that the invariant allows, so the proofs hold for any
+//! number of calls in any order. The buffer has 32 bytes. See `checks/kani`.
 use super::*;
 
 const LEN: usize = 32;
@@ -23,7 +23,7 @@ fn in_order(buffer: &RecvBuffer) -> bool {
         && buffer.end + SLACK <= buffer.bytes.len()
 }
 
-/// A byte of the message, or of the wire.
+/// The byte at offset `at` of the message if `message`, otherwise of the wire bytes.
 fn place(buffer: &RecvBuffer, message: bool, at: usize) -> Option<&u8> {
     let part = if message { buffer.get(buffer.message())? } else { buffer.wire() };
     part.get(at)
@@ -36,7 +36,7 @@ fn consuming_keeps_the_order() {
     let n = kani::any_where(|&n: &usize| n <= wire);
     match kani::any() {
         0_u8 => {
-            // A caller may skip more than there is.
+            // A caller may skip more bytes than have arrived.
             let n = kani::any_where(|&n: &usize| n <= 1 << 20);
             buffer.skip(n);
             assert!(buffer.wire_len() == wire.saturating_sub(n));

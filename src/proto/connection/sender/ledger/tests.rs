@@ -126,7 +126,7 @@ impl Pair {
                     self.fed(len, false, at);
                 }
             }
-            // If more than 16 Pongs wait, some are dropped.
+            // At most 16 Pongs are queued, because if more wait, some are dropped.
             Call::Pong if self.pongs < 16 => {
                 if tx.pong(b"").is_ok() {
                     self.pongs += 1;
@@ -162,8 +162,8 @@ impl Pair {
         tx.write_blocked();
     }
 
-    /// Writes everything. Each byte of a message is then on the wire, dropped, or in a message that
-    /// still waits to overtake. Such a message waits if a message in chunks never ended.
+    /// Writes everything. Then checks that each byte of a message is on the wire, dropped, or in a
+    /// message that still waits to overtake, because a message in chunks never ended.
     fn finish(&mut self) {
         while self.conn.tx.has_outgoing() {
             self.write(1000);

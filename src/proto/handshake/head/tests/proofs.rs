@@ -1,7 +1,8 @@
 //! Proofs by Kani: the search in HTTP heads finds what a loop finds. See `checks/kani`.
 use super::*;
 
-/// The bytes of an input. Words of eight bytes are searched at once, so this is two and a tail.
+/// The length of the longest input: two words of eight bytes, which are searched at once, and a
+/// tail.
 const N: usize = 18;
 
 #[kani::proof]

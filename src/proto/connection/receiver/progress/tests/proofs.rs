@@ -1,6 +1,6 @@
 //! Proofs by Kani: the limits of RFC 6455 §10.4 are exact, and no sum in them wraps, for every
-//! configuration and every announced length. Kani knows a `usize` of 64 bits. See `checks/kani`;
-//! `checks/search/proof` has 32 bits.
+//! configuration and every announced length. These proofs are for a `usize` of 64 bits (see
+//! `checks/kani`); `checks/search/proof` has those for 32 bits.
 use super::*;
 
 fn any_limits() -> (Limits, Config) {
@@ -14,7 +14,8 @@ fn any_limits() -> (Limits, Config) {
     (Limits::new(&config), config)
 }
 
-/// What a message may take on the wire, in a type that has room for the sum.
+/// The largest number of payload bytes that a message may have on the wire. Computed in a type that
+/// has room for the sum.
 fn most(config: &Config, compressed: bool) -> u128 {
     let most = config.max_message as u128;
     let most = if compressed { most + most / 8 + 1024 } else { most };
@@ -33,7 +34,7 @@ fn a_frame_is_refused_exactly_above_its_limit() {
 fn a_message_is_refused_exactly_above_its_limits() {
     let (limits, config) = any_limits();
     let (compressed, fragments): (bool, u32) = (kani::any(), kani::any());
-    // A message so far is within the limit, by this check of its earlier frames.
+    // The earlier frames of the message passed this check, so `kept` is within the limit.
     let most = most(&config, compressed);
     let kept = kani::any_where(|&kept: &u64| u128::from(kept) <= most);
     let more: u64 = kani::any();

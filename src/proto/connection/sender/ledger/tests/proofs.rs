@@ -1,11 +1,11 @@
-//! Proofs by Kani: the ledger counts what was dropped, and knows what was written, for every order
-//! of calls. See `checks/kani`.
+//! Proof by Kani: the ledger counts what was dropped, and knows what was written, for every order
+//! of three calls. See `checks/kani`.
 use super::*;
 
-/// The number of calls in a row.
+/// The number of calls before the write fails.
 const CALLS: usize = 3;
 
-/// A frame in order: where it begins and ends, and whether it is data.
+/// A frame fed in order: where it begins and ends, and whether it is data.
 #[derive(Clone, Copy, Default)]
 struct Frame {
     start: u64,
@@ -13,7 +13,7 @@ struct Frame {
     data: bool,
 }
 
-/// The bytes of data that are not written.
+/// The number of data bytes that are not written.
 fn unwritten(frames: [Frame; CALLS], written: u64) -> u64 {
     let mut sum = 0;
     for frame in frames {
@@ -22,8 +22,9 @@ fn unwritten(frames: [Frame; CALLS], written: u64) -> u64 {
     sum
 }
 
-/// Data, control frames and writes of up to 255 bytes, in every order that the sender allows: data
-/// ends with our Close, and other control frames are queued in order only if nothing else is left.
+/// Tries data, control frames and writes of up to 255 bytes, in every order that the sender allows:
+/// no data follows our Close, and other control frames are queued in order only if everything
+/// before them is written.
 #[kani::proof]
 fn what_is_dropped_is_the_data_that_was_not_written() {
     let (mut ledger, mut out) = (Ledger::default(), OutBuffer::default());
@@ -54,7 +55,7 @@ fn what_is_dropped_is_the_data_that_was_not_written() {
     assert!(ledger.is_written(Position::in_order(last_end), &out, 0) == (written >= last_end));
     ledger.broken(&out, 0);
     assert!(ledger.dropped == left);
-    // Told twice, it counts once.
+    // A second call counts nothing.
     ledger.broken(&out, 0);
     assert!(ledger.dropped == left);
     core::mem::forget(out);
