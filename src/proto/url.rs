@@ -351,16 +351,13 @@ impl<'a> Authority<'a> {
         Ok(Self { host, zone: None, v6: false, port })
     }
 
-    pub(crate) fn port_or_default(&self, secure: bool) -> u16 {
-        self.port.unwrap_or(default_port(secure))
-    }
-
     /// Whether `self` and `other` name the same host and port. `secure`: whether a missing port
     /// means 443 instead of 80.
     pub(crate) fn same(&self, other: &Self, secure: bool) -> bool {
+        let port = |side: &Self| side.port.unwrap_or(default_port(secure));
         self.host.eq_ignore_ascii_case(other.host)
             && self.zone == other.zone
-            && self.port_or_default(secure) == other.port_or_default(secure)
+            && port(self) == port(other)
     }
 }
 

@@ -189,13 +189,13 @@ impl Connection {
     /// [`poll_timeout`](Self::poll_timeout) is due at once when the pause begins, and when it ends.
     #[inline]
     pub fn set_paused(&mut self, paused: bool) {
-        self.inbound.set_paused(paused);
+        self.inbound.timers.set_paused(paused);
     }
 
     /// Reports that all times told from now on have a different epoch. Each deadline starts again,
     /// with its full duration.
     pub(crate) fn restart_clock(&mut self) {
-        self.inbound.restart_clock();
+        self.inbound.timers.restart();
         self.tx.restart_clock();
     }
 
