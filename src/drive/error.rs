@@ -17,9 +17,9 @@ pub enum Error {
     /// [`fail`](crate::Connection::fail).
     #[error(transparent)]
     Recv(#[from] RecvError),
-    /// The caller's message or frame was not queued, because it cannot be sent, or not at this
-    /// time. If a flush returns [`Closed`](SendError::Closed), the messages that it should have
-    /// written are lost.
+    /// The caller's message or frame cannot be sent at all, or not now. Nothing was queued. Of
+    /// these errors a flush returns only [`Closed`](SendError::Closed): the messages that it should
+    /// have written are lost.
     #[error(transparent)]
     Send(#[from] SendError),
     /// The stream failed, so the connection has ended. The kind is `UnexpectedEof` if a TLS stream

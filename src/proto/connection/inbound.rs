@@ -62,8 +62,9 @@ impl Inbound {
         }
     }
 
-    /// Whether this side is idle: no received byte is unprocessed, the stream was not shut, and no
-    /// deadline runs except those of the heartbeat, of data and of the idle message.
+    /// Whether this side may become dormant: receiving goes on, and every received message is
+    /// complete and processed. Only the deadlines of the heartbeat, of data and of the idle message
+    /// may run.
     pub(super) fn may_be_dormant(&self) -> bool {
         !self.shut && self.rx.may_be_dormant() && self.timers.may_be_dormant()
     }
@@ -102,7 +103,8 @@ impl Inbound {
         step
     }
 
-    /// Queues the reply to the frame at which `step` stopped, or a Close for an error.
+    /// Gives the result of `step` its effect on the sender: queues the automatic reply to a frame,
+    /// passes on a Pong, or handles an error.
     pub(crate) fn respond(&self, step: &Result<Step, RecvError>, tx: &mut Sender) {
         let rx = &self.rx;
         match step {
@@ -111,7 +113,8 @@ impl Inbound {
             Ok(Step::Pong) => tx.hear_pong(rx.payload(), rx.read_at()),
             Ok(Step::Close) => closing::answer(rx, tx),
             Err(error) => closing::fail(*error, tx),
-            // Needs no reply. `Core::step` in `drive` does not call `respond` for these steps.
+            // No effect. `Core::step` in `drive` relies on this for `Message`, `NeedInput` and
+            // `Closed`: it does not call `respond` for them.
             Ok(_) => {}
         }
     }
@@ -159,7 +162,7 @@ impl Inbound {
         self.earliest(tx)
     }
 
-    /// Whether this side runs no deadline. The deadlines of the sending half do not count.
+    /// If `true`, this side runs no deadline. The deadlines of the sending half do not count.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.rx.is_idle() && !self.timers.ticks()
@@ -189,9 +192,9 @@ impl Inbound {
         self.timers.attends()
     }
 
-    /// Whether `handle_timeout` may find at `now` that the peer was silent. If so, the caller has
-    /// to read first. Otherwise a task that may not read, because the async runtime first runs
-    /// other tasks, would take a living peer for dead.
+    /// Whether `handle_timeout` may find at `now` that the peer was silent for too long. If so, the
+    /// caller first has to make sure that it could read. Otherwise a task that may not read,
+    /// because the async runtime first runs other tasks, would take a living peer for dead.
     pub(crate) fn may_be_silent(&self, now: Time) -> bool {
         self.timers.may_be_silent(now)
     }
@@ -212,7 +215,7 @@ impl Inbound {
         self.shut = true;
     }
 
-    /// Whether reading is paused and receiving has not ended.
+    /// Whether reading is paused, receiving has not ended, and no deadline has passed.
     #[inline(always)]
     pub(super) fn is_paused(&self) -> bool {
         self.timers.paused() && !self.rx.ended() && self.rx.failure().is_none()

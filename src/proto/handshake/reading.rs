@@ -12,8 +12,8 @@ use crate::proto::{
 };
 use core::{fmt, time::Duration};
 
-/// The length of a read, in bytes. Most heads fit, and a peer that sends no head makes us hold no
-/// more memory than this.
+/// The length of a read, in bytes. Most heads fit, and a peer that sends no head makes us hold only
+/// a buffer of about this length.
 const HEAD: usize = 2 << 10;
 
 /// The reading part of a handshake in either role. You report to it the bytes read, the end of the

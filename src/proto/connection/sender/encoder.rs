@@ -17,8 +17,8 @@ pub(super) struct Encoder {
     pub(super) tally: Traffic,
 }
 
-/// The room for a control frame. It includes the longest header, because `store` takes an array of
-/// that length, and writes as much of the array as the header needs.
+/// The room for a control frame, in bytes. It includes the longest header, because `store` takes an
+/// array of that length, and writes as much of the array as the header needs.
 const CONTROL_ROOM: usize = MAX_HEADER_LEN + MAX_CONTROL_LEN;
 
 impl Encoder {
@@ -52,7 +52,7 @@ impl Encoder {
     }
 
     /// Encodes a data frame behind the frames in `frames`. The header may be shorter than its room,
-    /// so `frames` is cut at the end.
+    /// so `frames` is then cut to the end of the new frame.
     pub(super) fn behind(&mut self, frames: &mut Vec<u8>, b0: u8, payload: &[u8]) {
         let key = self.key();
         let start = frames.len();
@@ -78,8 +78,9 @@ impl Encoder {
     }
 }
 
-/// Encodes a frame; returns its length. `to` has room for `MAX_HEADER_LEN` bytes and the payload.
-/// The caller takes `key` from `Encoder::key` (one for each frame, §5.3), and counts the frame.
+/// Encodes a frame; returns its length. `to` must have room for `MAX_HEADER_LEN` bytes and the
+/// payload. The caller takes `key` from `Encoder::key` (a new key for each frame, §5.3), and counts
+/// the frame.
 #[inline]
 pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>) -> usize {
     let Some(head) = to.first_chunk_mut() else {
@@ -88,7 +89,7 @@ pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>
     };
     let at = frame::store(head, b0, payload.len() as u64, key);
     let end = at + payload.len();
-    // There is always room: see the function's comment. `get_mut` has no panic path.
+    // The caller gives the room, so this is always `Some`. An index would add code that panics.
     if let Some(to) = to.get_mut(at..end) {
         match key {
             Some(key) => kernel::copy_xor(to, payload, key),
@@ -98,8 +99,8 @@ pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>
     end
 }
 
-/// Works as [`encode`] for a payload that is in `to` already, at or near its final place. `to` has
-/// room for `MAX_HEADER_LEN` bytes and the payload.
+/// Works as [`encode`] for a payload that is already in the range `payload` of `to`, at or near its
+/// final place.
 #[inline]
 pub(super) fn encode_around(
     to: &mut [u8],

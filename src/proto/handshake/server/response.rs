@@ -57,7 +57,7 @@ impl<'a> Accept<'a> {
     }
 }
 
-/// Does not show the values of headers.
+/// Shows the subprotocols, but not the values of other headers.
 impl fmt::Debug for Accept<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Accept")

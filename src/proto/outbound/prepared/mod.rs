@@ -12,18 +12,18 @@ use bytes::Bytes;
 use core::fmt;
 use deflate::Packed;
 
-/// A message that is encoded once, for fan-out to many connections. Each feed then costs only a
-/// change of a reference count or a copy, whichever is cheaper.
+/// A message that is encoded once, for fan-out to many connections. On a server, each feed then
+/// costs only a change of a reference count or a copy, whichever is cheaper.
 ///
 /// A `Prepared` contains a server's frame. A client must mask each frame with a fresh masking key,
 /// so a client gains nothing over an ordinary [`feed`](crate::Sender::feed). Over TLS, each
 /// connection encrypts the frame with its own key. For a short message, this encryption costs more
 /// than all other work.
 ///
-/// With permessage-deflate the message is compressed once for each setting, independently of other
-/// messages. Even with context takeover, a `Prepared` refers to no earlier message, and neither
-/// does the next message that the connection compresses. So connections that send only `Prepared`
-/// messages gain nothing from takeover.
+/// With permessage-deflate the message is compressed once for each setting (level and window),
+/// independently of other messages. Even with context takeover, a `Prepared` refers to no earlier
+/// message, and neither does the next message that the connection compresses. So connections that
+/// send only `Prepared` messages gain nothing from takeover.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated, Prepared};
@@ -88,7 +88,7 @@ impl Prepared {
 }
 
 impl Encoded {
-    /// Encodes a frame: `header`, with the length of `payload`, then `payload`.
+    /// Encodes a frame with `payload`. Its header is `header`, but with the length of `payload`.
     fn new(header: Header, payload: &[u8]) -> Self {
         let (head, n) = Header { payload_len: payload.len() as u64, ..header }.encode();
         let mut frame = Vec::with_capacity(n + payload.len());
