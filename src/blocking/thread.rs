@@ -204,13 +204,11 @@ impl<S: Stream> Timed<S, Thread> {
         }
         let longest = wait.longest_wait.map(|longest| wait.now() + longest);
         let until = Time::earliest(&[until, wait.call_ends, longest]);
-        match io.wait(want, until.map(|at| at - wait.now())) {
-            Ok(()) => Ok(()),
-            Err(error) => match error.kind() {
-                ErrorKind::Interrupted => Ok(()),
-                ErrorKind::WouldBlock | ErrorKind::Unsupported => Err(Error::WouldBlock),
-                _ => Err(error.into()),
-            },
+        let Err(error) = io.wait(want, until.map(|at| at - wait.now())) else { return Ok(()) };
+        match error.kind() {
+            ErrorKind::Interrupted => Ok(()),
+            ErrorKind::WouldBlock | ErrorKind::Unsupported => Err(Error::WouldBlock),
+            _ => Err(error.into()),
         }
     }
 

@@ -165,7 +165,7 @@ impl<I: Source + Output> Core<I> for Whole {
 
     #[inline(always)]
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
-        if self.out.is_flushed() && !self.conn.sender().has_outgoing() {
+        if self.out.unflushed == 0 && !self.conn.sender().has_outgoing() {
             return Poll::Ready(());
         }
         self.out.poll_drain(self.conn.sender_mut(), io, cx).map(drop)

@@ -77,7 +77,7 @@ pub(crate) struct Socket<C, I> {
     polled: Option<Box<task::polls::Polled>>,
     /// Whether the `Stream` has returned its last item.
     #[cfg(feature = "futures")]
-    stream_ended: bool,
+    pub(crate) stream_ended: bool,
 }
 
 /// The functions of the running thread's pool.
@@ -89,7 +89,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// `failed` is `None` between calls, and reads and polls set the rest again.
     #[inline]
     pub(crate) fn new(mut core: C, io: I) -> Self {
-        let notes_reads = core.inbound().stamps_reads() || core.inbound().attends().is_some();
+        let notes_reads = core.inbound().stamps_reads || core.inbound().attends().is_some();
         Self {
             core,
             io,
@@ -212,7 +212,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         if let Poll::Ready(Ok(1..)) = read {
             let inbound = self.core.inbound();
             self.read_unattended = inbound.attends().is_some();
-            if inbound.stamps_reads() {
+            if inbound.stamps_reads {
                 let (rx, at) = (inbound.receiver_mut(), self.io.now());
                 match arrival::left() {
                     Some(arrived) => rx.set_read(Some(at), arrived),

@@ -23,7 +23,7 @@ pub(crate) struct Out {
     /// The number of bytes that the stream accepted and has not flushed. Between calls, the
     /// sender's [`held_back`](Sender::held_back) returns this number too. But once the sender has
     /// ended or is broken, `held_back` returns 0.
-    unflushed: usize,
+    pub(super) unflushed: usize,
     /// The first error of the stream. Errors while input is discarded, and errors of a shutdown,
     /// are not kept, because the connection's result is decided by then.
     pub(super) io_error: Option<io::Error>,
@@ -39,12 +39,6 @@ impl Out {
     /// the connection may have been used before.
     pub(super) fn new(tx: &Sender) -> Self {
         Self { unflushed: tx.held_back(), ..Self::default() }
-    }
-
-    /// Whether the stream has flushed all bytes that it accepted.
-    #[inline(always)]
-    pub(super) fn is_flushed(&self) -> bool {
-        self.unflushed == 0
     }
 
     /// Writes everything queued, then flushes. A byte leaves the sender only when the stream

@@ -179,10 +179,6 @@ impl<W> Shared<W> {
     fn both(&self) -> Waker {
         Waker::from(self.wakers.clone())
     }
-
-    pub(super) fn sender(&self) -> impl DerefMut<Target = Sender> + fmt::Debug {
-        self.lock()
-    }
 }
 
 impl<W: Output> Shared<W> {
@@ -242,7 +238,7 @@ impl<W> Half<W> {
     }
 
     pub(crate) fn sender(&self) -> impl Deref<Target = Sender> {
-        self.link.sender()
+        self.link.lock()
     }
 }
 
@@ -361,7 +357,7 @@ impl<W, H> Writer<W, H> {
     }
 
     pub(crate) fn sender(&self) -> impl DerefMut<Target = Sender> + fmt::Debug {
-        self.link.sender()
+        self.link.lock()
     }
 }
 

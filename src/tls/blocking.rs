@@ -370,8 +370,3 @@ pub(crate) fn client<S: Stream>(
     stream.shared.session().begin_with(ahead);
     Ok(stream)
 }
-
-/// Returns the stream below TLS.
-pub(crate) fn below<S>(stream: &TlsStream<S>) -> &S {
-    stream.get_ref()
-}

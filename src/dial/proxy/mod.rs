@@ -108,7 +108,7 @@ impl Proxy {
 
     /// The target to dial: the host and port of the proxy.
     pub(crate) fn target(&self) -> &Target {
-        self.address.target()
+        &self.address.target
     }
 
     pub(crate) fn client_tls(&self) -> Result<Option<tls::Client>, Error> {

@@ -24,11 +24,6 @@ use std::task::{Context, Poll, ready};
 pub(crate) type Next<T> = Poll<Option<Result<T, Error>>>;
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Whether the `Stream` has returned its last item.
-    pub(crate) fn is_over(&self) -> bool {
-        self.stream_ended
-    }
-
     /// Polls for the next item of a `Stream`.
     pub(crate) fn poll_owned<T>(
         &mut self,
@@ -163,7 +158,7 @@ macro_rules! stream {
 
         impl<$($generics)*> FusedStream for $Type {
             fn is_terminated(&self) -> bool {
-                self.0.is_over()
+                self.0.stream_ended
             }
         }
 

@@ -323,4 +323,5 @@ pub enum ReadyState {
 mod tests;
 
 #[cfg(kani)]
+#[path = "closing/tests/proofs.rs"]
 mod proofs;

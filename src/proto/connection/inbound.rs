@@ -26,7 +26,7 @@ pub struct Inbound {
     /// Whether the stream was shut for writing.
     shut: bool,
     /// Whether reads are stamped: [`Config::stamp_reads`].
-    stamps: bool,
+    pub(crate) stamps_reads: bool,
     /// `None` if the handshake agreed on nothing and no response was kept, which is the usual case.
     opened: Option<Box<Opened>>,
 }
@@ -58,7 +58,7 @@ impl Inbound {
             rx: Receiver::new(role, config),
             role,
             shut: false,
-            stamps: config.stamp_reads,
+            stamps_reads: config.stamp_reads,
         }
     }
 
@@ -82,7 +82,7 @@ impl Inbound {
         config: &Config,
     ) -> Self {
         let timers = Timers::from_kept(timers, config);
-        Self { rx, timers, role, shut: false, stamps: config.stamp_reads, opened }
+        Self { rx, timers, role, shut: false, stamps_reads: config.stamp_reads, opened }
     }
 
     #[inline]
@@ -215,12 +215,6 @@ impl Inbound {
         self.shut = true;
     }
 
-    /// Pauses or resumes reading.
-    #[inline]
-    pub(crate) fn set_paused(&mut self, paused: bool) {
-        self.timers.set_paused(paused);
-    }
-
     /// Whether reading is paused, receiving has not ended, and no deadline has passed.
     #[inline(always)]
     pub(super) fn is_paused(&self) -> bool {
@@ -234,15 +228,6 @@ impl Inbound {
         if !self.timers.run() {
             self.timers.resume(now());
         }
-    }
-
-    /// Reports that all times told from now on have a different epoch.
-    pub(super) fn restart_clock(&mut self) {
-        self.timers.restart();
-    }
-
-    pub(crate) fn stamps_reads(&self) -> bool {
-        self.stamps
     }
 
     pub(crate) fn negotiated(&self) -> &Negotiated {

@@ -155,14 +155,6 @@ impl Connection {
         self.tx.write_failed();
     }
 
-    /// Reports that the stream would block: it refused the bytes of [`Sender::outgoing`], or the
-    /// shutdown of [`Next::ShutDown`]. Refused bytes start the deadline on writing, unless it runs
-    /// already. The deadline ends once the stream accepts a byte.
-    pub fn write_blocked(&mut self) {
-        self.loop_state.write_blocked();
-        self.tx.write_blocked();
-    }
-
     /// Fails the connection because the peer broke a rule of the application. The effect is the
     /// same as after a violation of the protocol. Nothing more is delivered: received bytes that no
     /// `step` has processed are dropped. `frame` is the Close to send. It is sent after everything
@@ -199,13 +191,13 @@ impl Connection {
     /// pause begins, and when it ends.
     #[inline]
     pub fn set_paused(&mut self, paused: bool) {
-        self.inbound.set_paused(paused);
+        self.inbound.timers.set_paused(paused);
     }
 
     /// Reports that all times told from now on have a different epoch. Each deadline starts again,
     /// with its full duration.
     pub(crate) fn restart_clock(&mut self) {
-        self.inbound.restart_clock();
+        self.inbound.timers.restart();
         self.tx.restart_clock();
     }
 

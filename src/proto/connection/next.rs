@@ -68,12 +68,6 @@ enum Obstacle {
     DeadlinePassed(RecvError),
 }
 
-impl LoopState {
-    pub(super) fn write_blocked(&mut self) {
-        self.obstacle = Obstacle::WriteBlocked;
-    }
-}
-
 impl Connection {
     /// Returns what to do next. Do that, report the result, and call `next` again.
     ///
@@ -109,6 +103,14 @@ impl Connection {
     #[inline]
     pub fn read_blocked(&mut self) {
         self.loop_state.obstacle = Obstacle::ReadBlocked;
+    }
+
+    /// Reports that the stream would block: it refused the bytes of [`Sender::outgoing`], or the
+    /// shutdown of [`Next::ShutDown`]. Refused bytes start the deadline on writing, unless it runs
+    /// already. The deadline ends once the stream accepts a byte.
+    pub fn write_blocked(&mut self) {
+        self.loop_state.obstacle = Obstacle::WriteBlocked;
+        self.tx.write_blocked();
     }
 
     fn event(&mut self) -> Next<'_> {

@@ -185,7 +185,7 @@ impl Receiver {
     }
 
     pub(super) fn set_memory(&mut self, memory: &'static Memory) {
-        self.buf.set_memory(memory);
+        self.buf.memory = memory;
     }
 
     // Inputs.

@@ -16,7 +16,7 @@
 use crate::proto::{
     frame::{MAX_HEADER_LEN, SHORT_LEN},
     kernel::{Buffer, Text},
-    memory::{HEAP, Memory},
+    memory::Memory,
 };
 use alloc::{vec, vec::Vec};
 use bytes::Bytes;
@@ -33,13 +33,11 @@ const MAX_READ: usize = 128 << 10;
 /// megabytes were copied. With a Ping behind 16 MiB in fragments, the 75th percentile of the time
 /// to the Pong was 2.7 ms then, and is 0.04 ms now.
 const IN_PLACE: usize = 2 * MAX_READ;
-/// The read length for an opening handshake, in bytes. Most heads fit, and a peer that sends no
-/// head makes us hold only a buffer of about this length.
-const HEAD: usize = 2 << 10;
 /// A buffer that is longer than one read needs is replaced by a shorter buffer after this many
 /// reads in a row that did not need its length.
 const UNNEEDED_READS: u8 = 64;
 
+#[derive(Default)]
 pub(crate) struct RecvBuffer {
     /// All bytes up to its length are initialised. Invariant: `msg <= msg_end <= next <= end`. Also
     /// `end + SLACK <= bytes.len()`, unless `bytes` is empty and all four cursors are 0.
@@ -58,29 +56,13 @@ pub(crate) struct RecvBuffer {
     /// The small buffer while it is not in use. It is kept, because with a slow peer each wait may
     /// need it.
     small: Vec<u8>,
-    memory: &'static Memory,
+    pub(super) memory: &'static Memory,
 }
 
 impl RecvBuffer {
     /// Makes a receive buffer without memory. It gets memory when a buffer is lent or needed.
-    pub(crate) const fn new(base: usize) -> Self {
-        Self {
-            bytes: Buffer::new(),
-            next: 0,
-            end: 0,
-            msg: 0,
-            msg_end: 0,
-            base: base + MAX_HEADER_LEN,
-            unneeded_reads: 0,
-            stashed: false,
-            small: Vec::new(),
-            memory: &HEAP,
-        }
-    }
-
-    /// Makes a buffer for the head of an opening handshake, and for bytes that follow the head.
-    pub(crate) fn for_head() -> Self {
-        Self::new(HEAD)
+    pub(crate) fn new(base: usize) -> Self {
+        Self { base: base + MAX_HEADER_LEN, ..Self::default() }
     }
 
     /// Takes over a handshake's buffer, with the bytes behind the head. If there are no bytes
@@ -93,10 +75,6 @@ impl RecvBuffer {
         let (base, memory) = (self.base, self.memory);
         *self = Self { base, memory, ..head };
         Vec::new()
-    }
-
-    pub(super) fn set_memory(&mut self, memory: &'static Memory) {
-        self.memory = memory;
     }
 
     /// The bytes received and not yet consumed.
@@ -497,4 +475,5 @@ impl RecvBuffer {
 mod tests;
 
 #[cfg(kani)]
+#[path = "recv_buffer/tests/proofs.rs"]
 mod proofs;

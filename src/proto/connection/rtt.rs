@@ -44,7 +44,7 @@ pub(super) struct Trips {
     /// The time at which the last answered Ping was queued. `Some` only until the time of arrival
     /// of its Pong is known.
     answered: Option<Time>,
-    times: Option<RoundTrip>,
+    pub(super) times: Option<RoundTrip>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -120,10 +120,6 @@ impl Trips {
     /// Forgets the Pings under way, because all times told from now on have a different epoch.
     pub(super) fn restart(&mut self) {
         *self = Self { times: self.times, ..Self::default() };
-    }
-
-    pub(super) fn times(&self) -> Option<RoundTrip> {
-        self.times
     }
 }
 

@@ -419,4 +419,5 @@ pub(super) fn has_token(value: &[u8], token: &str) -> bool {
 mod tests;
 
 #[cfg(kani)]
+#[path = "head/tests/proofs.rs"]
 mod proofs;

@@ -80,30 +80,27 @@ impl<'a> Outbound<'a> {
         Outbound { content, ..self }
     }
 
-    pub(crate) fn kind(&self) -> DataKind {
+    /// The kind and the payload.
+    pub(crate) fn parts(&self) -> (DataKind, &[u8]) {
         match &self.content {
-            Content::Borrowed(message) => message.kind(),
-            Content::Vec(kind, _) => *kind,
-            Content::Shared(message) => message.kind(),
-            Content::Prepared(message) => message.kind(),
+            Content::Borrowed(message) => (message.kind(), message.as_bytes()),
+            Content::Vec(kind, bytes) => (*kind, bytes),
+            Content::Shared(message) => (message.kind(), message.as_bytes()),
+            Content::Prepared(message) => (message.kind, message.payload()),
         }
     }
 
     /// The payload.
     pub fn as_bytes(&self) -> &[u8] {
-        match &self.content {
-            Content::Borrowed(message) => message.as_bytes(),
-            Content::Vec(_, bytes) => bytes,
-            Content::Shared(message) => message.as_bytes(),
-            Content::Prepared(message) => message.payload(),
-        }
+        self.parts().1
     }
 }
 
 /// Shows kind and length, not the payload.
 impl fmt::Debug for Outbound<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Outbound({:?}, {} bytes)", self.kind(), self.as_bytes().len())
+        let (kind, payload) = self.parts();
+        write!(f, "Outbound({kind:?}, {} bytes)", payload.len())
     }
 }
 

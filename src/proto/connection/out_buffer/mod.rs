@@ -20,7 +20,7 @@ pub use outgoing::Outgoing;
 
 use super::counters::Writes;
 use super::stall::Stall;
-use crate::proto::memory::{HEAP, Memory};
+use crate::proto::memory::Memory;
 use alloc::{collections::VecDeque, vec::Vec};
 use bytes::{Buf, Bytes};
 use core::{fmt, ops::Range};
@@ -33,6 +33,7 @@ const FIRST: usize = 16 << 10;
 const LARGE: usize = 4 * FIRST;
 const SMALL_USES: u8 = 64;
 
+#[derive(Default)]
 pub(crate) struct OutBuffer {
     /// The frames queued in order, without spliced payloads, and then the room. The room is part of
     /// the vector's length, so that headers and payloads are written directly to their places.
@@ -50,9 +51,10 @@ pub(crate) struct OutBuffer {
     spliced: usize,
     /// The number of unwritten spliced bytes that overtake, and so were not queued in order.
     overtaking: usize,
-    /// The overtaking control frames, which all belong to one splice. (While new frames are
-    /// appended, the splice may not exist yet.)
-    controls: Vec<u8>,
+    /// The overtaking control frames, which all belong to one splice. The caller appends new frames
+    /// here. Then `place_controls` or `append_controls` gives these frames their place. Until then
+    /// `len` does not count them, and the splice may not exist yet.
+    pub(super) controls: Vec<u8>,
     /// How much of `controls` was written.
     controls_sent: usize,
     /// `origin + end` is the number of bytes queued in order so far, spliced payloads included and
@@ -67,7 +69,7 @@ pub(crate) struct OutBuffer {
     /// A buffer of more bytes than this is freed as soon as it is empty.
     longest: usize,
     pub(super) writes: Writes,
-    memory: &'static Memory,
+    pub(super) memory: &'static Memory,
     /// Each splice is written when `sent` reaches its offset. Invariants: offsets never decrease,
     /// no offset is before `mark` or `sent`, and no splice is empty. So when no bytes are left to
     /// write there is no splice, and `rewind` may run. Each function that changes `splices` keeps
@@ -110,29 +112,6 @@ impl Kind {
     }
 }
 
-impl Default for OutBuffer {
-    fn default() -> Self {
-        Self {
-            bytes: Vec::new(),
-            sent: 0,
-            end: 0,
-            mark: 0,
-            splices: VecDeque::new(),
-            spliced: 0,
-            overtaking: 0,
-            controls: Vec::new(),
-            controls_sent: 0,
-            origin: 0,
-            open: false,
-            stall: Stall::No,
-            small_uses: 0,
-            longest: usize::MAX,
-            writes: Writes::default(),
-            memory: &HEAP,
-        }
-    }
-}
-
 impl OutBuffer {
     /// Makes an empty buffer for a queue of about `high_water` bytes. A buffer that is longer than
     /// `LARGE` and than four times `high_water` is freed as soon as it is empty. Only a large
@@ -147,10 +126,6 @@ impl OutBuffer {
     /// Continues the positions of an earlier buffer, whose `fed` bytes were all written.
     pub(super) fn begin_at(&mut self, fed: u64) {
         self.origin = fed;
-    }
-
-    pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
-        self.memory = memory;
     }
 
     /// The number of bytes to write.
@@ -346,14 +321,6 @@ impl OutBuffer {
         self.stall != Stall::No
     }
 
-    /// Reports that the stream refused bytes. If there are no bytes to write, the report is
-    /// ignored.
-    pub(crate) fn write_blocked(&mut self) {
-        if self.len() > 0 {
-            self.stall.set(true);
-        }
-    }
-
     /// The unwritten bytes of a splice.
     #[inline]
     fn content<'a>(&'a self, splice: &'a Splice) -> &'a [u8] {
@@ -435,4 +402,5 @@ impl OutBuffer {
 }
 
 #[cfg(kani)]
+#[path = "tests/proofs.rs"]
 mod proofs;

@@ -83,13 +83,6 @@ impl OutBuffer {
         self.controls.is_empty()
     }
 
-    /// Returns the list to which the caller appends new overtaking control frames. Then
-    /// `place_controls` or `append_controls` gives these frames their place. Until then `len` does
-    /// not count them.
-    pub(in crate::proto::connection) fn controls(&mut self) -> &mut Vec<u8> {
-        &mut self.controls
-    }
-
     /// Gives the new frames in `controls` their place; the first `placed` bytes of `controls` have
     /// a place already. If `placed` is not 0, the new frames join the splice of these bytes.
     /// Otherwise the new frames go before the first data frame in the content of which nothing was

@@ -24,11 +24,6 @@ impl Receiver {
 
     pub(in crate::proto::connection) fn from_kept(kept: Kept, role: Role, config: &Config) -> Self {
         let Kept { total, not_data, heard, tally } = kept;
-        let mut receiver = Self::new(role, config);
-        receiver.total = total;
-        receiver.not_data = not_data;
-        receiver.heard = heard;
-        receiver.tally = tally;
-        receiver
+        Self { total, not_data, heard, tally, ..Self::new(role, config) }
     }
 }

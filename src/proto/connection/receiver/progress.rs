@@ -121,4 +121,5 @@ impl Limits {
 }
 
 #[cfg(kani)]
+#[path = "progress/tests/proofs.rs"]
 mod proofs;

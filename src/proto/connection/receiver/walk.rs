@@ -88,7 +88,7 @@ impl Receiver {
                     if whole && self.waits(&header, len) {
                         return self.starved();
                     }
-                    self.enter(header, len);
+                    self.begin(header, len);
                 }
                 State::Payload { .. } => {
                     if let Some(step) = self.take_payload(delivery)? {
@@ -209,16 +209,11 @@ impl Receiver {
         self.mask_bit == 0 && self.buf.begins_text(header)
     }
 
-    /// Consumes a header of `len` bytes, and begins its frame.
-    fn enter(&mut self, header: Header, len: usize) {
+    /// Consumes a header of `len` bytes that was checked, and begins its frame.
+    fn begin(&mut self, header: Header, len: usize) {
         self.frame_start = self.place();
         self.buf.skip(len);
         self.not_data = self.not_data.wrapping_add(len as u64);
-        self.begin(header);
-    }
-
-    /// Sets the state after a header that was checked.
-    fn begin(&mut self, header: Header) {
         let mask = header.masking_key.map(Masker::new);
         match header.opcode {
             OpCode::Continuation => {

@@ -21,7 +21,7 @@ fn buffer() -> RecvBuffer {
 
 #[test]
 fn what_takes_over_a_head_keeps_its_own_length_and_memory() {
-    let (mut buf, mut head) = (buffer(), RecvBuffer::for_head());
+    let (mut buf, mut head) = (buffer(), RecvBuffer::new(2 << 10));
     head.spare_mut(LIMIT, 0);
     head.commit(10);
     assert!(buf.take_over(head).is_empty());

@@ -118,7 +118,7 @@ impl Sender {
         // The peer's window will contain this message, but the window of `own` will not.
         deflate.stale = deflate.own.is_some();
         self.encoder.tally.packed(message.payload().len(), compressed.payload().len());
-        self.frame_encoded(RSV1 | opcode(message.kind()).unfragmented(), compressed);
+        self.frame_encoded(RSV1 | opcode(message.kind).unfragmented(), compressed);
         true
     }
 

@@ -42,7 +42,7 @@ impl Sender {
             fed,
             data_end,
             first_fed,
-            trips: self.urgent.take_trips(),
+            trips: self.urgent.trips.take(),
             encoder: core::mem::replace(&mut self.encoder, Encoder::new(None)),
             writes: self.out.writes,
         }
@@ -65,7 +65,7 @@ impl Sender {
         sender.out.begin_at(fed);
         sender.out.writes = writes;
         sender.ledger.begin_at(fed, data_end, first_fed);
-        sender.urgent.set_trips(trips);
+        sender.urgent.trips = trips;
         sender
     }
 }

@@ -43,17 +43,12 @@ impl Encoder {
 
     /// Queues a server's data frame whose payload is spliced.
     pub(super) fn splice(&mut self, out: &mut OutBuffer, b0: u8, payload: Bytes) {
-        self.header(out, b0, payload.len());
-        out.splice(payload);
-    }
-
-    /// Queues only the header of a server's data frame. The caller must splice the payload next.
-    fn header(&mut self, out: &mut OutBuffer, b0: u8, len: usize) {
         if let Some(head) = out.room(MAX_HEADER_LEN).first_chunk_mut() {
-            let n = frame::store(head, b0, len as u64, None);
+            let n = frame::store(head, b0, payload.len() as u64, None);
             out.filled(n);
-            self.count(b0, len);
+            self.count(b0, payload.len());
         }
+        out.splice(payload);
     }
 
     /// Encodes a data frame behind the frames in `frames`. The header may be shorter than its room,

@@ -87,7 +87,7 @@ impl Sender {
     /// back when data is dropped.
     fn close_now(&mut self, frame: Option<CloseFrame<'_>>, body: Control, at_once: AtOnce) {
         self.ledger.data_ended(&self.out);
-        self.urgent.set_close(body, at_once);
+        self.urgent.close = Some(Box::new((body, at_once)));
         self.place_waiting();
         self.closed(frame);
     }
@@ -201,7 +201,7 @@ impl Sender {
     /// whether it has left. So the result is `false` while the peer's Close is awaited, unless a
     /// write has failed.
     pub(crate) fn close_gone(&self) -> bool {
-        self.ledger.close_gone()
+        self.ledger.close_gone
     }
 
     /// Whether `write_failed` was called.
@@ -241,8 +241,11 @@ impl Sender {
         if trails { Ok(()) } else { Err(RecvError::WriteTimeout) }
     }
 
-    /// Reports that the stream refuses bytes for now.
+    /// Reports that the stream refuses bytes for now. If there are no bytes to write, the report is
+    /// ignored.
     pub(crate) fn write_blocked(&mut self) {
-        self.out.write_blocked();
+        if self.out.len() > 0 {
+            self.out.stall.set(true);
+        }
     }
 }

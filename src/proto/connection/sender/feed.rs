@@ -43,7 +43,7 @@ impl Sender {
             }
             Content::Prepared(message) => {
                 if self.admits() || !self.feed_prepared_slow(&message, plain)? {
-                    self.frame_encoded(opcode(message.kind()).unfragmented(), message.encoded());
+                    self.frame_encoded(opcode(message.kind).unfragmented(), &message.plain);
                 }
             }
         }
@@ -157,9 +157,9 @@ impl Sender {
         if self.buffered_amount() >= self.high_water.saturating_mul(2) {
             return Err(self.full());
         }
-        let b0 = opcode(message.kind()).unfragmented();
+        let (kind, payload) = message.parts();
         let before = self.urgent.first_len();
-        self.encoder.behind(self.urgent.first_mut(), b0, message.as_bytes());
+        self.encoder.behind(&mut self.urgent.first, opcode(kind).unfragmented(), payload);
         Ok(self.ledger.first_fed(self.urgent.first_len() - before))
     }
 
@@ -222,7 +222,7 @@ impl Sender {
     /// the encoded frame's first byte.
     #[inline]
     pub(super) fn frame_encoded(&mut self, b0: u8, encoded: &Encoded) {
-        let frame = encoded.frame();
+        let frame = &encoded.frame;
         if self.encoder.masks() {
             self.frame(b0, encoded.payload());
         } else if frame.len() < self.min_vectored {

@@ -13,7 +13,9 @@ impl Sender {
     /// writing starts again at the next time told.
     pub(in crate::proto::connection) fn restart_clock(&mut self) {
         self.out.stall.restart();
-        self.urgent.restart_clock();
+        if let Some(trips) = &mut self.urgent.trips {
+            trips.restart();
+        }
     }
 
     /// Reports the number of bytes that the stream accepted and still holds; 0 if it has sent all.
@@ -47,6 +49,6 @@ impl Sender {
     /// Reports that nothing more will be written. From now on, bytes that the stream has not
     /// flushed count as written.
     pub(crate) fn set_ended(&mut self) {
-        self.ledger.set_ended();
+        self.ledger.ended = true;
     }
 }

@@ -42,7 +42,7 @@ pub(super) struct Ledger {
     /// field, a failed write would count these frames as dropped data.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
-    close_end: u64,
+    pub(super) close_end: u64,
     /// Messages fed in order that end behind this position were dropped, at least in part;
     /// `u64::MAX` until a Close overtakes or a write fails. From then on `data_end` no longer
     /// changes: it is the position up to which data had been fed.
@@ -51,10 +51,10 @@ pub(super) struct Ledger {
     /// written in the order in which they were fed, so the unwritten bytes are the last ones.
     first_fed: u64,
     /// The number of dropped bytes of messages, in both sequences. It never decreases.
-    dropped: u64,
+    pub(super) dropped: u64,
     /// Whether our Close is known to have left. Only `note_close` sets this field. Once set, it
     /// stays set.
-    close_gone: bool,
+    pub(super) close_gone: bool,
     /// The number of bytes that the stream accepted but has not flushed. The stream may still
     /// buffer these bytes, as TLS does.
     unflushed: usize,
@@ -64,7 +64,7 @@ pub(super) struct Ledger {
     flushed: (u64, u64),
     /// Whether nothing more is written. If so, all bytes that the stream accepted count as written:
     /// some may have been sent, and the peer may have acted on them. Once set, it stays set.
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Default for Ledger {
@@ -129,11 +129,6 @@ impl Ledger {
         self.control_end = self.control_end.min(out.fed());
     }
 
-    /// Records that our Close was queued in order, and ends at `end`.
-    pub(super) fn close_queued(&mut self, end: u64) {
-        self.close_end = end;
-    }
-
     /// Records that no more data will be fed. From then on [`Ledger::fed`] does not change,
     /// although `out.fed()` changes when data is dropped or a Close is queued. From then on
     /// `data_end` may also exceed `control_end`.
@@ -161,7 +156,7 @@ impl Ledger {
     /// messages as dropped, both in `out` and in messages that wait to overtake. So call this
     /// before these bytes are dropped. A repeated call finds no bytes to count.
     pub(super) fn broken(&mut self, out: &OutBuffer, first_waiting: usize) {
-        self.set_ended();
+        self.ended = true;
         self.data_ended(out); // before `lost_from` is set, which stops all changes of `data_end`
         self.note_close(out);
         let written = out.written();
@@ -237,11 +232,6 @@ impl Ledger {
         if self.ended { 0 } else { self.unflushed }
     }
 
-    /// Records that nothing more is written; see the field `ended`.
-    pub(super) fn set_ended(&mut self) {
-        self.ended = true;
-    }
-
     /// The number of unwritten bytes of messages that overtake, whether or not they have a place in
     /// the buffer.
     #[inline]
@@ -255,23 +245,11 @@ impl Ledger {
         let in_order = end.saturating_sub(out.written().max(self.ahead));
         in_order + self.first_left(out, first_waiting) as u64
     }
-
-    /// The number of bytes queued in order that are not written. Control frames count.
-    pub(super) fn unsent(&self, out: &OutBuffer) -> u64 {
-        out.fed().wrapping_sub(out.written())
-    }
-
-    pub(super) fn close_gone(&self) -> bool {
-        self.close_gone
-    }
-
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped
-    }
 }
 
 #[cfg(test)]
 mod tests;
 
 #[cfg(kani)]
+#[path = "ledger/tests/proofs.rs"]
 mod proofs;

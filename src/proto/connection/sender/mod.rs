@@ -142,7 +142,7 @@ impl Sender {
     }
 
     pub(super) fn set_memory(&mut self, memory: &'static Memory) {
-        self.out.set_memory(memory);
+        self.out.memory = memory;
     }
 
     // Commands.
@@ -237,19 +237,23 @@ impl Sender {
 
     /// Handles a Pong. `at` is its time of arrival, if the caller has told this time.
     pub(super) fn hear_pong(&mut self, payload: &[u8], at: Option<Time>) {
-        self.urgent.hear_pong(payload, at);
+        if let Some(trips) = &mut self.urgent.trips {
+            trips.answer(payload, at);
+        }
     }
 
     /// Whether a received Pong still lacks its time of arrival. The Pong gets the first time that
     /// the caller tells afterwards.
     #[inline]
     pub(crate) fn pong_waits(&self) -> bool {
-        self.urgent.pong_waits()
+        self.urgent.trips.as_ref().is_some_and(|trips| trips.wait())
     }
 
     /// Uses `now` as the time of arrival if a received Pong lacks its time.
     pub(crate) fn time_pong(&mut self, now: Time) {
-        self.urgent.time_pong(now);
+        if let Some(trips) = &mut self.urgent.trips {
+            trips.pong_at(now);
+        }
     }
 
     // Outputs.
@@ -327,7 +331,7 @@ impl Sender {
     /// Whether a control frame waits beside the buffer.
     #[inline]
     pub(crate) fn control_waits(&self) -> bool {
-        self.urgent.has_controls() || self.urgent.has_close()
+        self.urgent.has_controls() || self.urgent.close.is_some()
     }
 
     /// Whether fewer bytes than [`high_water`](Config::high_water) are unsent. Messages and control
@@ -335,7 +339,8 @@ impl Sender {
     /// admitted, unless this half is closed or a message in chunks is in progress.
     #[inline]
     pub fn has_room(&self) -> bool {
-        self.ledger.unsent(&self.out) < self.high_water as u64
+        let unsent = self.out.fed().wrapping_sub(self.out.written());
+        unsent < self.high_water as u64
     }
 
     /// Whether the bytes in `out` have reached [`cork_limit`](Config::cork_limit), so that the
@@ -380,7 +385,7 @@ impl Sender {
     /// that wait for the end of a message in chunks. An [`abort`](Self::abort), a failed connection
     /// or a failed write may drop any message.
     pub fn dropped(&self) -> u64 {
-        self.ledger.dropped()
+        self.ledger.dropped
     }
 
     /// Round-trip times of the Pings of the [heartbeat](Config::heartbeat) and of
@@ -388,7 +393,7 @@ impl Sender {
     /// its time of arrival is known, from [`set_read`](crate::Receiver::set_read) or else from the
     /// next `handle_timeout`. An adapter tells this time itself.
     pub fn rtt(&self) -> Option<RoundTrip> {
-        self.urgent.rtt()
+        self.urgent.trips.as_ref()?.times
     }
 
     /// Whether this half is closed: a Close was queued, or the connection or a write failed.

@@ -2,10 +2,7 @@
 //! the buffer, until [`Urgent::place`] gives them a place in the buffer.
 use super::{encoder::Encoder, ledger::Ledger};
 use crate::proto::{
-    connection::{
-        out_buffer::OutBuffer,
-        rtt::{RoundTrip, Trips},
-    },
+    connection::{out_buffer::OutBuffer, rtt::Trips},
     frame::{Control, OpCode},
     time::Time,
 };
@@ -25,17 +22,17 @@ pub(super) struct Urgent {
     beat: BeatPing,
     /// The round trips that are being measured, and their results; `None` before the first measured
     /// Ping.
-    trips: Option<Box<Trips>>,
+    pub(super) trips: Option<Box<Trips>>,
     /// A Close that may overtake. The Close of `Sender::abort` overtakes at once. The Close of
     /// `Sender::fail` overtakes only if the stream is blocked. Boxed, because most connections
     /// never have such a Close.
-    close: Option<Box<(Control, AtOnce)>>,
+    pub(super) close: Option<Box<(Control, AtOnce)>>,
     /// Whether our Close must be the last frame that is queued: the peer's Close came, or this end
     /// has failed the connection.
     pub(super) close_is_last: bool,
     /// The frames of messages that overtake and have no place in the buffer yet. The ledger has
     /// counted them as fed.
-    first: Vec<u8>,
+    pub(super) first: Vec<u8>,
 }
 
 /// Whether a Close overtakes even if the stream is not blocked.
@@ -74,7 +71,7 @@ impl Tail<'_> {
         encoder.control(opcode, payload, |frame| out.append(frame));
         self.ledger.controls_queued(start, self.out);
         if opcode == OpCode::Close {
-            self.ledger.close_queued(self.out.fed());
+            self.ledger.close_end = self.out.fed();
         }
     }
 }
@@ -120,15 +117,6 @@ impl Urgent {
         self.ping.clear();
     }
 
-    pub(super) fn set_close(&mut self, body: Control, at_once: AtOnce) {
-        self.close = Some(Box::new((body, at_once)));
-    }
-
-    /// The frames of messages that overtake and have no place in the buffer yet.
-    pub(super) fn first_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.first
-    }
-
     /// Drops the overtaking messages that wait for a place, and counts them as dropped.
     pub(super) fn drop_first(&mut self, ledger: &mut Ledger) {
         ledger.first_dropped(self.first.len());
@@ -152,11 +140,6 @@ impl Urgent {
     #[inline]
     pub(super) fn has_controls(&self) -> bool {
         !self.pongs.is_empty() || !self.ping.is_empty()
-    }
-
-    #[inline]
-    pub(super) fn has_close(&self) -> bool {
-        self.close.is_some()
     }
 
     #[inline]
@@ -243,12 +226,15 @@ impl Urgent {
     /// go to the end of the content.
     pub(super) fn place_controls(&mut self, to: &mut Tail<'_>) {
         let Tail { out, encoder, ledger } = to;
-        let frames = out.controls();
+        let frames = &mut out.controls;
         let placed = frames.len();
         for (opcode, payload) in self.controls() {
             encoder.control(opcode, payload, |frame| frames.extend_from_slice(frame));
         }
-        self.controls_placed();
+        // Unlike `drop_ping`, this goes on measuring the round trip, because the Ping's Pong will come.
+        self.pongs.clear();
+        self.pinged = 0;
+        self.ping.clear();
         let overtake = out.len() > 0; // before the placing, which changes `len`
         if overtake {
             out.place_controls(placed);
@@ -260,15 +246,6 @@ impl Urgent {
         if self.beat == BeatPing::Owed {
             self.beat = if overtake { BeatPing::Overtaking } else { BeatPing::Queued(out.fed()) };
         }
-    }
-
-    /// Forgets the waiting Pongs and the waiting Ping, because they were placed. Unlike
-    /// `drop_ping`, this function goes on measuring the round trip, because the Ping's Pong will
-    /// come.
-    fn controls_placed(&mut self) {
-        self.pongs.clear();
-        self.pinged = 0;
-        self.ping.clear();
     }
 
     // The heartbeat.
@@ -290,46 +267,6 @@ impl Urgent {
             BeatPing::Overtaking => out.takes_controls(),
             BeatPing::Queued(at) => out.written() >= at,
         }
-    }
-
-    // Round-trip times.
-
-    /// Handles a Pong. `at` is its time of arrival, if the caller has told this time.
-    pub(super) fn hear_pong(&mut self, payload: &[u8], at: Option<Time>) {
-        if let Some(trips) = &mut self.trips {
-            trips.answer(payload, at);
-        }
-    }
-
-    /// Whether a received Pong still lacks its time of arrival. The Pong gets the first time that
-    /// the caller tells afterwards.
-    #[inline]
-    pub(super) fn pong_waits(&self) -> bool {
-        self.trips.as_ref().is_some_and(|trips| trips.wait())
-    }
-
-    pub(super) fn time_pong(&mut self, now: Time) {
-        if let Some(trips) = &mut self.trips {
-            trips.pong_at(now);
-        }
-    }
-
-    pub(super) fn restart_clock(&mut self) {
-        if let Some(trips) = &mut self.trips {
-            trips.restart();
-        }
-    }
-
-    pub(super) fn take_trips(&mut self) -> Option<Box<Trips>> {
-        self.trips.take()
-    }
-
-    pub(super) fn set_trips(&mut self, trips: Option<Box<Trips>>) {
-        self.trips = trips;
-    }
-
-    pub(super) fn rtt(&self) -> Option<RoundTrip> {
-        self.trips.as_ref()?.times()
     }
 }
 

@@ -24,7 +24,7 @@ use core::{fmt, time::Duration};
 pub struct Accept<'a> {
     subprotocols: Vec<&'a str>,
     /// Encoded headers, each with its line end.
-    lines: String,
+    pub(super) lines: String,
 }
 
 impl<'a> Accept<'a> {
@@ -48,10 +48,6 @@ impl<'a> Accept<'a> {
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, HeaderError> {
         push_header(&mut self.lines, name, value)?;
         Ok(self)
-    }
-
-    pub(super) fn lines(&self) -> &str {
-        &self.lines
     }
 
     /// Returns the first of our subprotocols that the client also offers.

@@ -14,12 +14,8 @@ use std::{
 pub(super) struct Packed(Option<Arc<Slot>>);
 
 impl Packed {
-    pub(super) fn new() -> Self {
-        Self(Some(Arc::default()))
-    }
-
-    pub(super) fn never() -> Self {
-        Self(None)
+    pub(super) fn new(allowed: bool) -> Self {
+        Self(allowed.then(Arc::default))
     }
 }
 

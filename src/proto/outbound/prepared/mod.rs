@@ -38,8 +38,8 @@ use deflate::Packed;
 /// ```
 #[derive(Clone)]
 pub struct Prepared {
-    plain: Encoded,
-    kind: DataKind,
+    pub(crate) plain: Encoded,
+    pub(crate) kind: DataKind,
     #[cfg_attr(not(feature = "deflate"), expect(dead_code))]
     packed: Packed,
 }
@@ -54,7 +54,7 @@ impl fmt::Debug for Prepared {
 /// A frame as a server sends it: unmasked.
 #[derive(Clone)]
 pub(crate) struct Encoded {
-    frame: Bytes,
+    pub(crate) frame: Bytes,
     header_len: u8,
 }
 
@@ -66,11 +66,11 @@ impl Prepared {
     /// A message made by [`Outbound::plain`](crate::Outbound::plain) is never compressed.
     pub fn new<'m>(message: impl IntoOutbound<'m>) -> Self {
         let message = message.into();
-        let kind = message.kind();
+        let (kind, payload) = message.parts();
         Self {
-            plain: Encoded::new(Header::new(opcode(kind), 0), message.as_bytes()),
+            plain: Encoded::new(Header::new(opcode(kind), 0), payload),
             kind,
-            packed: if message.plain { Packed::never() } else { Packed::new() },
+            packed: Packed::new(!message.plain),
         }
     }
 
@@ -85,16 +85,6 @@ impl Prepared {
     pub fn payload(&self) -> &[u8] {
         self.plain.payload()
     }
-
-    /// Text or binary.
-    pub(crate) fn kind(&self) -> DataKind {
-        self.kind
-    }
-
-    #[inline]
-    pub(crate) fn encoded(&self) -> &Encoded {
-        &self.plain
-    }
 }
 
 impl Encoded {
@@ -105,11 +95,6 @@ impl Encoded {
         frame.extend_from_slice(&head[..n]);
         frame.extend_from_slice(payload);
         Self { frame: frame.into(), header_len: n as u8 }
-    }
-
-    #[inline]
-    pub(crate) fn frame(&self) -> &Bytes {
-        &self.frame
     }
 
     #[inline]
