@@ -3,13 +3,13 @@
 
 // rustdoc uses the first definition of a link, which is the one here. The included file defines the
 // same links again for readers of the repository.
-#[doc = "[feeds]: crate::guide::recipes::feeds"]
-#[doc = "[servers]: crate::guide::recipes::servers"]
-#[doc = "[browsers]: crate::guide::recipes::browsers"]
-#[doc = "[operations]: crate::guide::recipes::operations"]
-#[doc = "[latency]: crate::guide::recipes::latency"]
-#[doc = "[testing]: crate::guide::recipes::testing"]
-#[doc = ""]
+/// [feeds]: crate::guide::recipes::feeds
+/// [servers]: crate::guide::recipes::servers
+/// [browsers]: crate::guide::recipes::browsers
+/// [operations]: crate::guide::recipes::operations
+/// [latency]: crate::guide::recipes::latency
+/// [testing]: crate::guide::recipes::testing
+///
 #[doc = include_str!("../docs/recipes/README.md")]
 pub mod recipes {
     #[doc = include_str!("../docs/recipes/feeds.md")]

@@ -16,8 +16,8 @@ use crate::{
 };
 use std::{pin::pin, task::Poll};
 
-/// Returns the result of a handshake's poll. In this adapter such a poll waits by itself, so
-/// `Pending` means that the stream is non-blocking.
+/// Returns the result of a handshake's poll. In this adapter the poll of a handshake waits by
+/// itself, so `Pending` means that the stream is non-blocking.
 fn ready_or_would_block<T>(poll: Poll<T>) -> Result<T, Error> {
     match poll {
         Poll::Ready(done) => Ok(done),
@@ -28,8 +28,8 @@ fn ready_or_would_block<T>(poll: Poll<T>) -> Result<T, Error> {
 /// Sets TCP_NODELAY, reads an opening request, and accepts every good request. Use [`Incoming`] to
 /// look at the request first: at the path, at [who is
 /// asking](crate::handshake::server#who-is-asking), at the
-/// [origin](crate::handshake::server::Origins). A server whose users have cookies must check the
-/// origin.
+/// [origin](crate::handshake::server::Origins). A server that recognises users by cookies must
+/// check the origin.
 ///
 /// This call waits for the request for at most [`handshake_timeout`](Config::handshake_timeout). If
 /// the stream refuses the response, the call waits for up to
@@ -45,9 +45,9 @@ pub fn accept<S: Stream>(io: S, config: &Config) -> Result<WebSocket<S>, Error> 
     Incoming::read(io, config)?.accept(Accept::default())
 }
 
-/// Makes the opening handshake as a client, over the caller's stream: TLS, a Unix socket, a tunnel.
-/// Sets TCP_NODELAY, if the stream has this option. Later, receiving calls set the stream's read
-/// timeout.
+/// Makes the opening handshake as a client, over the caller's stream, for example TLS, a Unix
+/// socket or a tunnel. Sets TCP_NODELAY, if the stream has this option. Later, receiving calls set
+/// the stream's read timeout.
 ///
 /// This call waits for at most [`handshake_timeout`](Config::handshake_timeout).
 ///
@@ -128,8 +128,9 @@ impl<S: Stream> Incoming<S> {
     }
 
     /// Rejects the request: writes the response, and ends the stream. A Date header is added if the
-    /// response has none. Then this call discards input until the peer ends its side of the stream,
-    /// for at most a second. Otherwise unread input could make the peer lose the response.
+    /// response has none. After the response, this call discards input until the peer ends its side
+    /// of the stream, for at most a second. Otherwise unread input could make the peer lose the
+    /// response.
     ///
     /// # Errors
     ///
@@ -152,7 +153,7 @@ pub(crate) fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
 impl<S: Stream> Timed<S, Thread> {
     /// Joins a stream and a clock, for an opening handshake that began at `began`.
     pub(crate) fn opening(began: Instant, io: S) -> Self {
-        let _ = io.set_nodelay(true); // if this fails, reading fails too
+        let _ = io.set_nodelay(true); // if this fails, small writes may leave later
         Self::new(io, began)
     }
 }

@@ -26,40 +26,40 @@
 //!
 //! **Waiting.** Every call waits as long as necessary, within the limits of [`Config`]. To wait for
 //! a shorter time, use [`set_read_timeout`](WebSocket::set_read_timeout) and
-//! [`set_write_timeout`](WebSocket::set_write_timeout). When such a timeout has passed, or a
+//! [`set_write_timeout`](WebSocket::set_write_timeout). When one of these timeouts has passed, or a
 //! non-blocking stream would block, the call returns [`Error::WouldBlock`]. Nothing is lost. A
 //! receiving call, `ready`, `flush` and `close` go on when called again. **`send` does not**: a
-//! second call may send the message twice. Compare [`fed()`](Sender::fed) before and after the
-//! call. If the value has changed, the message is queued, and `flush` writes the rest of the
+//! second call may send the message twice. Instead, compare [`fed()`](Sender::fed) before and after
+//! the call. If the value has changed, the message is queued, and `flush` writes the rest of the
 //! message. Otherwise nothing was sent.
 //!
-//! The operating system rounds these timeouts to the steps of its clock, 4 ms on many Linux
-//! systems. So a timeout ends one or two steps late: a timeout of 3 ms can take 8 ms on any
-//! blocking socket. With [`Spin`], timeouts are at most about 40 µs late.
+//! On Linux, these timeouts end about 0.1 ms late; with [`Spin`], at most about 40 µs late.
 //!
 //! **Timers.** Calls check the deadlines of [`Config`]. Nothing runs between calls, so keep
 //! receiving. A receiving call that finds nothing to read checks all deadlines, even if it returns
-//! `WouldBlock` at once. So a loop that receives from non-blocking streams once a tick needs no
-//! timers (recipes: many connections on one thread). A call waits in [`Stream::wait`], which is
-//! `poll(2)` for a socket, until the stream is ready or the next deadline passes. If no deadline
-//! falls into the next second, the call waits in a blocking read instead. For these reads the
-//! adapter sets the stream's read timeout, so do not set a read timeout on the stream.
+//! `WouldBlock` at once. So a program that receives from each of its non-blocking streams at short
+//! intervals needs no timers (recipes: many connections on one thread). A call waits in
+//! [`Stream::wait`], which is `poll(2)` for a socket, until the stream is ready or the next
+//! deadline passes. A receiving call waits in a blocking read instead if nothing is to be written,
+//! you have set no timeout, and no deadline falls into the next second. For these reads the adapter
+//! sets the stream's read timeout, so do not set a read timeout on the stream.
 //!
 //! A stream without [`wait`](Stream::wait), such as [`WithoutTimeouts`], blocks in its own calls.
-//! While the stream blocks, the adapter notices no deadline. Setting a timeout fails with
-//! `Unsupported`, and the connection cannot be split. A TLS stream waits on the stream below it.
-//! The adapter does not wait for a socket that you made non-blocking. (On Windows it does, because
-//! Windows does not tell the mode of a socket.)
+//! While the stream blocks, the adapter notices no deadline. You cannot set a timeout (the call
+//! fails with `Unsupported`), and a connection over a `WithoutTimeouts` cannot be split. A TLS
+//! stream waits on the stream below it. The adapter does not wait for a socket that you made
+//! non-blocking. (On Windows the adapter waits, because Windows does not tell the mode of a
+//! socket.)
 //!
-//! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. A waiting
-//! call then keeps a whole core busy: see [`Spin`].
+//! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. While a
+//! call waits, it keeps a whole core busy: see [`Spin`].
 //!
 //! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`].
 //! Neither half wakes the other, because a wake-up would need more file descriptors. Instead, the
 //! waits of both halves are bounded. When the writer starts a deadline, the reader notices within a
 //! second. If a quarter of [`close_timeout`](Config::close_timeout) or of
 //! [`write_timeout`](Config::write_timeout) is shorter, the reader notices within that quarter. A
-//! writer that waits for room notices within 50 ms that receiving has failed.
+//! writer that waits for the stream notices within 50 ms that receiving has failed.
 //!
 //! **Stopping.** To stop a thread that waits in the `recv` of a [`Reader`], call [`Writer::close`]
 //! from another thread. `recv` returns when the peer has answered. If the peer does not answer,
@@ -107,8 +107,7 @@ macro_rules! receiving {
         ///
         /// # Errors
         ///
-        /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], because only that call
-        /// keeps a timeout.
+        /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which a timeout needs.
         pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
             self.0.io.check(timeout)?;
             self.0.io.wait.read_limit = timeout;
@@ -119,21 +118,22 @@ macro_rules! receiving {
         ///
         /// The message is borrowed from the buffer it was read into, and lives until the next call.
         /// When the input is used up, this call writes the queued replies, and waits for input. On
-        /// a whole WebSocket it also writes the messages that were fed. While the stream refuses
-        /// bytes, the call goes on receiving, so that two peers cannot block each other.
+        /// a whole WebSocket, this call also writes the messages that were fed. While the stream
+        /// refuses bytes, the call goes on receiving, so that two peers cannot block each other.
         ///
-        /// A client gets `None` only once the server has also ended the stream, or
-        /// [`close_timeout`](crate::Config::close_timeout) after the server's Close. To skip that
-        /// wait, use [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close),
-        /// read the code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the
-        /// connection is split) to send the answer, and drop the stream.
+        /// On a client, this call returns `None` later: it also waits until the server has ended
+        /// the stream, at most [`close_timeout`](crate::Config::close_timeout) after the server's
+        /// Close. To skip this wait, use [`recv_event`](Self::recv_event). On
+        /// [`Event::Close`](crate::Event::Close), read the code from [`closed`](Self::closed), call
+        /// `flush` (of the `Writer`, if the connection is split) to send the answer, and drop the
+        /// stream.
         ///
         /// # Errors
         ///
         /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`] if the stream
-        /// fails. Everything that arrived before is delivered first. Later calls fail too. After a
-        /// violation, this call sends a Close and gives the peer a second to end the stream before
-        /// it returns the error. [`Error::WouldBlock`] is not a failure: call again.
+        /// fails. All messages that arrived before the error are delivered first. Later calls fail
+        /// too. After a violation, this call sends a Close and gives the peer a second to end the
+        /// stream before it returns the error. [`Error::WouldBlock`] is not a failure: call again.
         #[inline]
         pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
             let ready = self.0.wait_message()?;
@@ -146,13 +146,13 @@ macro_rules! receiving {
         /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
         /// This call hands out a message only while fewer than
-        /// [`high_water`](crate::Config::high_water) bytes fed in order are unsent. So, if you feed
-        /// one reply to each message, `feed` never fails with `Full`. For this, `high_water` must
-        /// be at least 4 KiB, which leaves room for the Pongs of one read. If the peer does not
-        /// read, this call stops reading too, until the write timeout ends the connection. (So two
-        /// ends that answer each message with several messages can block each other.) After our own
-        /// Close, messages up to the peer's Close are discarded. After a failed write, messages are
-        /// still delivered, but nothing can be fed.
+        /// [`high_water`](crate::Config::high_water) bytes are unsent. (Frames that overtake queued
+        /// messages do not count.) So, if you feed one reply to each message, `feed` never fails
+        /// with `Full`. This holds if `high_water` is at least 4 KiB, which leaves room for the
+        /// Pongs of one read. If the peer does not read, this call stops reading too, until the
+        /// write timeout ends the connection. (So two ends that answer each message with several
+        /// messages can block each other.) After our own Close, messages up to the peer's Close are
+        /// discarded. After a failed write, messages are still delivered, but nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
         /// and returns no sending half.
@@ -169,8 +169,9 @@ macro_rules! receiving {
         }
 
         /// Returns the next message or control frame, or `None` after the peer's Close. Use this
-        /// call in proxies, and when [`auto_pong`](crate::Config::auto_pong) or
-        /// [`auto_close`](crate::Config::auto_close) is off.
+        /// call in proxies, which forward control frames, and when
+        /// [`auto_pong`](crate::Config::auto_pong) or [`auto_close`](crate::Config::auto_close) is
+        /// off.
         ///
         /// # Errors
         ///
@@ -237,8 +238,8 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves. After
-    /// an error the connection is lost.
+    /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
+    /// After an error the connection is lost.
     pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
         let Socket { core, io: Timed { io, wait }, .. } = self.0;
         Ok(WebSocket(Socket::new(core, Timed { io: Spin::new(io)?, wait })))
@@ -250,8 +251,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], because only that call keeps a
-    /// timeout.
+    /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which a timeout needs.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
         self.0.io.check(timeout)?;
         self.0.io.wait.write_limit = timeout;
@@ -271,13 +271,13 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] if the stream fails.
     /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream accepted
-    /// no byte for [`write_timeout`](Config::write_timeout). After such a timeout you can still
+    /// no byte for [`write_timeout`](Config::write_timeout). After a write timeout you can still
     /// receive the messages that have arrived.
     ///
     /// [`Error::WouldBlock`] has two cases. If there was no room, nothing was sent, and a message
     /// given by value is lost. (To keep the message, call `ready`, then `feed` and `flush`.) If
     /// there was room, the next flush sends the rest of the message, so do not send the message
-    /// again. To tell the two cases apart, compare [`Sender::fed`] before and after.
+    /// again. To tell the two cases apart, compare [`Sender::fed`] before and after the call.
     pub fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
         self.ready()?;
         let _ = self.feed(message)?;
@@ -341,7 +341,8 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         }
     }
 
-    /// Makes a whole receiving call, up to an item or the end.
+    /// Makes a receiving call: starts the caller's timeout, then waits for an item or the end of
+    /// the connection.
     fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
         self.io.wait.begin();
         self.wait_on(want)

@@ -33,12 +33,12 @@ const TRIES: u32 = 64;
 /// **Cost.** A spinning thread uses a whole core all the time, even while nothing arrives. With
 /// fewer cores than spinning threads, spinning is slower than sleeping. On a processor with
 /// hyper-threads, spinning also slows the other thread of the core a little. A [`spin_loop`] hint
-/// between tries keeps this loss small. Each try is a system call.
+/// between tries keeps this loss small.
 ///
 /// **Deadlines** hold as on any stream, and so do the caller's
 /// [timeouts](super::WebSocket::set_read_timeout). The clock is read only after every 64 tries,
-/// which take about 20 µs. So a call notices a deadline at most two such rounds late. If input
-/// arrives within these tries, the read returns at once, and the clock is not read.
+/// which take about 20 µs. So a call notices a deadline at most about 40 µs late. When input
+/// arrives, the read returns at once.
 ///
 /// **TLS** may be around the `Spin` or inside the `Spin`. In `TlsStream<Spin<TcpStream>>` a try is
 /// only the system call. `into_spin` after `connect` puts the `Spin` around the TLS stream, so each
@@ -51,11 +51,12 @@ pub struct Spin<S> {
 }
 
 impl<S: Stream> Spin<S> {
-    /// Wraps a stream, and does not change its mode. A `Spin` also works for the opening handshake.
+    /// Wraps a stream. A blocking stream stays blocking, and a non-blocking stream stays
+    /// non-blocking. A `Spin` also works for the opening handshake.
     ///
     /// # Errors
     ///
-    /// Those of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
+    /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
     pub fn new(io: S) -> io::Result<Self> {
         io.wait(Interest::WRITE, Some(Duration::ZERO))?;
         Ok(Self { io })

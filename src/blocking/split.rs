@@ -22,7 +22,8 @@ const WRITER_WAIT: Duration = Duration::from_millis(50);
 
 /// The half that receives. Keep receiving: receiving calls answer Pings, notice the peer's Close,
 /// and check the deadlines. (The `Writer` also checks the deadline on writing.) Dropping the
-/// `Reader` ends receiving. Then the [`Writer`] learns of the connection's end from a failed write.
+/// `Reader` ends receiving. After that, the [`Writer`] learns of the connection's end only from a
+/// failed write.
 #[derive(Debug)]
 pub struct Reader<S>(Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>);
 
@@ -49,25 +50,26 @@ impl<S: Stream> Writer<S> {
 
 impl<S: Stream> WebSocket<S> {
     /// Splits the connection for two threads. Messages fed or received before are kept. If you are
-    /// sending a message in chunks, the [`Writer`] continues it. The [`Reader`] keeps the read
-    /// timeout, and the `Writer` keeps the write timeout.
+    /// sending a message in chunks, the [`Writer`] continues that message. The [`Reader`] keeps the
+    /// read timeout, and the `Writer` keeps the write timeout.
     ///
     /// The two halves use three handles of the stream: one to read from, one that both halves write
     /// to, and one on which the writer waits.
     ///
     /// # Errors
     ///
-    /// Those of [`Stream::try_clone`]: `Unsupported` for a stream that cannot be split. After an
-    /// error the connection is lost.
+    /// The errors of [`Stream::try_clone`]: `Unsupported` for a stream that cannot be split. After
+    /// an error the connection is lost.
     pub fn into_split(self) -> io::Result<(Reader<S>, Writer<S>)> {
-        // Nothing wakes the reader when the writer starts a deadline. With this wait, the reader
-        // notices while at least three quarters of the time are left.
+        // Nothing wakes the reader when the writer starts a deadline. With waits of `reader_wait`,
+        // the reader notices while at least three quarters of the time are left.
         let quarter = self.0.core.conn.shortest_sending_timeout() / 4;
         let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {
             let epoch = read.wait.epoch;
-            // Nobody waits on this handle, so nobody reads what its polls note (`want`, `until`,
-            // `again`). `Socket::write` and `write_out` note the event on the half's own handle.
+            // Nobody waits on the handle `out`, so nobody reads what its polls note (`want`,
+            // `until`, `again`). `Socket::write` and `write_out` note the event on the half's own
+            // handle.
             let out = Timed::new(read.io.try_clone()?, epoch);
             let mut handle = Timed::new(read.io.try_clone()?, epoch);
             handle.wait.write_limit = read.wait.write_limit.take();
@@ -111,7 +113,7 @@ impl<S: Stream> Writer<S> {
         if self.0.has_room()? { Ok(()) } else { self.write_out(true) }
     }
 
-    /// As [`WebSocket::flush`]. The call waits until the stream has accepted everything. It does
+    /// As [`WebSocket::flush`]. The call waits until the stream has accepted everything, and does
     /// not depend on the reader's thread.
     ///
     /// # Errors
@@ -121,11 +123,11 @@ impl<S: Stream> Writer<S> {
         self.write_out(false)
     }
 
-    /// Queues a Close behind everything fed, and writes everything. The [`Reader`] then receives up
-    /// to the peer's Close, and ends the stream, within
-    /// [`close_timeout`](crate::Config::close_timeout). This time begins when the `Reader` notices
-    /// our Close, at most a second later. If a quarter of `close_timeout` or of `write_timeout` is
-    /// shorter than a second, the `Reader` notices within that quarter.
+    /// Queues a Close behind everything fed, and writes everything. Keep receiving with the
+    /// [`Reader`], which gets the peer's Close and ends the stream, within
+    /// [`close_timeout`](crate::Config::close_timeout). `close_timeout` begins when the `Reader`
+    /// notices our Close, at most a second later. If a quarter of `close_timeout` or of
+    /// `write_timeout` is shorter than a second, the `Reader` notices within that quarter.
     ///
     /// # Errors
     ///
@@ -153,7 +155,8 @@ impl<S: Stream> Writer<S> {
                 self.0.handle.wait.begin_sending();
             }
             before = left;
-            // This thread writes the refused bytes itself. Its next write sets the flag anew.
+            // This thread writes the refused bytes itself. Its next write sets the flag `blocked`
+            // anew.
             self.0.share_rest(false);
             let waited = self.0.handle.wait_to_write(until);
             if waited.is_err() {

@@ -11,7 +11,7 @@ use std::{
 /// A stream for a thread. A `Stream` has calls that never wait, and one call that only waits.
 ///
 /// The adapter reads and writes by [`try_read`](Self::try_read) and [`try_write`](Self::try_write).
-/// It waits in [`wait`](Self::wait) for the stream or the next deadline. A call of
+/// The adapter waits in [`wait`](Self::wait) for the stream or the next deadline. A call of
 /// [`read`](Read::read) may wait. So the adapter calls `read` only if nothing is to be written, and
 /// no deadline is within the time given to [`set_read_timeout`](Self::set_read_timeout). The
 /// adapter never calls `write` or `write_vectored`.
@@ -65,7 +65,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// The operating system's errors.
     #[inline]
     fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.read(buf)
@@ -76,7 +76,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// The operating system's errors.
     #[inline]
     fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match bufs {
@@ -90,7 +90,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// The operating system's errors.
     #[inline]
     fn try_flush(&mut self) -> io::Result<()> {
         self.flush()
@@ -101,8 +101,8 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// Those of the operating system. `Unsupported`, the default, means that the stream cannot
-    /// wait. A call that would have to wait then returns
+    /// The operating system's errors. `Unsupported`, the default, means that the stream cannot
+    /// wait. A call of the WebSocket that would have to wait then returns
     /// [`Error::WouldBlock`](crate::Error::WouldBlock). `WouldBlock` means that the user wants no
     /// call to wait, as on a socket that the user made non-blocking. If `timeout` is zero, do not
     /// return `WouldBlock`: the adapter only asks whether the stream can wait, or a deadline has
@@ -119,7 +119,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// Those of the operating system. After `Unsupported`, the default, the adapter calls `read`
+    /// The operating system's errors. After `Unsupported`, the default, the adapter calls `read`
     /// only while there is no deadline.
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         let _ = timeout;
@@ -130,7 +130,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// The operating system's errors.
     fn set_nodelay(&self, yes: bool) -> io::Result<()> {
         let _ = yes;
         Ok(())
@@ -141,7 +141,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// Those of the operating system. After `WouldBlock` or `Interrupted` the adapter calls this
+    /// The operating system's errors. After `WouldBlock` or `Interrupted` the adapter calls this
     /// again.
     fn shutdown(&mut self) -> io::Result<()> {
         self.try_flush()
@@ -151,7 +151,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// Those of the operating system; `Unsupported`, the default, if the stream cannot be cloned.
+    /// The operating system's errors; `Unsupported`, the default, if the stream cannot be cloned.
     fn try_clone(&self) -> io::Result<Self>
     where
         Self: Sized,
@@ -232,8 +232,8 @@ socket!(TcpStream, |tcp, yes| tcp.set_nodelay(yes));
 #[cfg(unix)]
 socket!(std::os::unix::net::UnixStream, |_unix, _yes| Ok(()));
 
-/// Implements the calls that every wrapper forwards to its inner stream. All other calls read,
-/// write, shut or clone the stream.
+/// Implements the calls that every wrapper forwards to its inner stream. Each wrapper has its own
+/// code for the other calls, which read, write, shut down or clone the stream.
 macro_rules! forwarded {
     ($this:ident => $to:expr) => {
         #[inline]

@@ -1,14 +1,11 @@
 //! System calls on a socket: calls that never wait, and one call that only waits. On Unix the
 //! socket stays in blocking mode, so that a plain read can wait too.
 use super::Interest;
+use crate::socket::Handle;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
-#[cfg(unix)]
-pub(super) use std::os::fd::AsFd;
-#[cfg(windows)]
-pub(super) use std::os::windows::io::AsSocket as AsFd;
 use std::{
     io::{self, IoSlice, Read},
     time::Duration,
@@ -17,7 +14,11 @@ use std::{
 /// Waits with `poll(2)`, which on Windows is WSAPoll. Does not return which event occurred, because
 /// the adapter tries the socket in any case. A timeout that is too long for the operating system
 /// means no limit.
-fn poll_socket(socket: &impl AsFd, want: Interest, timeout: Option<Duration>) -> io::Result<()> {
+pub(super) fn poll_socket(
+    socket: &impl Handle,
+    want: Interest,
+    timeout: Option<Duration>,
+) -> io::Result<()> {
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN, want.read);
     flags.set(PollFlags::OUT, want.write);
@@ -40,14 +41,14 @@ mod calls {
 
     #[cfg(not(target_vendor = "apple"))]
     const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
-    /// Apple's systems lack this flag. On these systems std sets an option on each socket that it
-    /// opens.
+    /// Apple's systems lack this flag. Instead, std sets the option SO_NOSIGPIPE on each socket
+    /// that it opens.
     #[cfg(target_vendor = "apple")]
     const NO_SIGNAL: SendFlags = SendFlags::empty();
 
     #[inline]
     pub(in super::super) fn try_read(
-        socket: &mut (impl AsFd + Read),
+        socket: &mut (impl Handle + Read),
         buf: &mut [u8],
     ) -> io::Result<usize> {
         Ok(recv(socket, buf, RecvFlags::DONTWAIT)?.1)
@@ -55,7 +56,7 @@ mod calls {
 
     #[inline]
     pub(in super::super) fn try_write(
-        socket: &mut impl AsFd,
+        socket: &mut impl Handle,
         bufs: &[IoSlice<'_>],
     ) -> io::Result<usize> {
         let flags = SendFlags::DONTWAIT | NO_SIGNAL;
@@ -65,11 +66,12 @@ mod calls {
         })
     }
 
-    /// Waits. But if the user made the socket non-blocking, returns `WouldBlock` at once, because
-    /// that user does not want to wait. Each wait reads the mode anew, because the user may change
-    /// it. With a timeout of zero, the call does not wait, and ignores the mode.
+    /// Waits for `want`. But if the user made the socket non-blocking, returns `WouldBlock` at
+    /// once, because that user does not want to wait. Each call reads the mode of the socket anew,
+    /// because the user may change it. With a timeout of zero, the call does not wait, and ignores
+    /// the mode.
     pub(in super::super) fn wait(
-        socket: &impl AsFd,
+        socket: &impl Handle,
         want: Interest,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
@@ -92,7 +94,7 @@ mod calls {
     use std::io::Write;
 
     pub(in super::super) fn try_read(
-        socket: &mut (impl AsFd + Read),
+        socket: &mut (impl Handle + Read),
         buf: &mut [u8],
     ) -> io::Result<usize> {
         ioctl_fionbio(&*socket, true)?;
@@ -100,20 +102,14 @@ mod calls {
     }
 
     pub(in super::super) fn try_write(
-        socket: &mut (impl AsFd + Write),
+        socket: &mut (impl Handle + Write),
         bufs: &[IoSlice<'_>],
     ) -> io::Result<usize> {
         ioctl_fionbio(&*socket, true)?;
         socket.write_vectored(bufs)
     }
 
-    pub(in super::super) fn wait(
-        socket: &impl AsFd,
-        want: Interest,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
-        poll_socket(socket, want, timeout)
-    }
+    pub(in super::super) use super::poll_socket as wait;
 }
 
 pub(super) use calls::{try_read, try_write, wait};

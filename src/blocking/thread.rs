@@ -1,12 +1,13 @@
 //! How a thread waits: the thread polls like a task, and `poll(2)` wakes it.
 //!
 //! The polls of [`drive`](crate::drive) read and write without waiting. In a [`Thread`] the polls
-//! note the events and deadlines that they would wait for. [`wait`](Timed::wait) waits for all of
-//! these at once, and then the call polls again.
+//! note the events and deadlines that they would wait for. Then [`wait`](Timed::wait) waits for the
+//! first of these, and the call polls again.
 //!
 //! If each wait were a `poll(2)`, each message would cost one more system call: 12 % of the
-//! processor's time for messages of 64 bytes. So, if nothing is to be written and no deadline falls
-//! into the next second, a blocking read waits instead ([`may_wait`](Io::may_wait)).
+//! processor's time for messages of 64 bytes. So a blocking read waits instead
+//! ([`may_wait`](Io::may_wait)), if nothing is to be written, the caller has set no time limit, and
+//! no deadline falls into the next second.
 use super::stream::{Interest, Stream};
 use crate::{
     drive::{Error, Io, Output, Source, Timed, sync::Instant},
@@ -19,32 +20,36 @@ use std::{
     time::Duration,
 };
 
-/// The timeout of blocking reads while there is a deadline. A read blocks only if the next deadline
-/// is at least this time and [`MARGIN`] away.
+/// The timeout of blocking reads while there is a deadline. A half has its own timeout instead,
+/// `longest_wait`, which is not longer. A read blocks only if the next deadline is at least the
+/// timeout plus [`MARGIN`] away.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time by which a blocking read may exceed its timeout: two steps of the operating system's
 /// clock, of at most 10 ms each.
 const MARGIN: Duration = Duration::from_millis(20);
-/// After this many reads, over any number of calls, the next read is put off. So the deadlines are
-/// checked even if the stream always has data.
+/// After this many reads, over any number of calls, the next read is put off until the deadlines
+/// are checked. Otherwise a stream that always has data would postpone the deadlines.
 const READS: u32 = 64;
 
 /// A clock, the state of a call, and the events and deadlines that the last polls would wait for.
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(super) epoch: Instant,
-    /// The caller's limit on the time of a receiving call.
+    /// The caller's time limit for a receiving call; `None` for no limit.
     pub(super) read_limit: Option<Duration>,
-    /// The caller's limit on the time in which the stream accepts no byte of a sending call.
+    /// The caller's time limit for a sending call, counted anew whenever the stream accepts bytes;
+    /// `None` for no limit.
     pub(super) write_limit: Option<Duration>,
-    /// The time at which the caller's limit ends this call; `None` without a limit. Each call that
-    /// may wait begins with [`begin`](Self::begin) or [`begin_sending`](Self::begin_sending). Both
-    /// set this field and all fields below it up to `until`.
+    /// The time at which the caller's time limit ends this call; `None` without a limit. Each call
+    /// that may wait, except those of a handshake, begins with [`begin`](Self::begin) or
+    /// [`begin_sending`](Self::begin_sending). Both functions set this field and `sends`, and reset
+    /// `unread`, `want` and `until`.
     call_ends: Option<Time>,
-    /// Whether this call sends. If so, its limit starts anew whenever the stream accepts bytes.
+    /// Whether this call sends. If so, its time limit starts anew whenever the stream accepts
+    /// bytes.
     sends: bool,
-    /// Whether this call has not read yet. A call reads once even if its limit has passed, so that
-    /// a caller with a short limit still makes progress.
+    /// Whether this call has not read yet. A call reads once even if its time limit has passed, so
+    /// that a caller with a short limit still makes progress.
     unread: bool,
     /// The events that the last polls would wait for. Each poll adds events, and `wait` removes
     /// them. An event that is left from an earlier poll costs only another poll. But a missing
@@ -53,12 +58,11 @@ pub(crate) struct Thread {
     want: Interest,
     /// The earliest deadline that the last polls would wait for.
     until: Option<Time>,
-    /// Whether the polls stopped although the stream would not block: a read was put off, or a call
-    /// of the stream was interrupted, by a signal or by TLS (see `failed`). If so, `wait` returns
-    /// at once, and the call polls again.
+    /// Whether the polls stopped although the stream would not block. Either a read was put off, or
+    /// a signal or TLS interrupted a call of the stream (see `failed`). If this flag is set, `wait`
+    /// returns at once: the call polls again, or its time limit ends it.
     again: bool,
-    /// The number of reads since a read was last put off. A read that would block counts too: it
-    /// also leads to a check of the deadlines, but does not reset this number.
+    /// The number of reads since a read was last put off. A read that would block counts too.
     reads: u32,
     /// Whether the next read may block. `may_wait` sets this before a read, and `poll_read` resets
     /// it.
@@ -68,7 +72,8 @@ pub(crate) struct Thread {
     /// connection.
     pub(super) longest_wait: Option<Duration>,
     /// Whether the stream accepted a read timeout of `longest_wait`, or of `READ_TIMEOUT` if
-    /// `longest_wait` is `None`. `None` before the first read that needs the read timeout.
+    /// `longest_wait` is `None`. This field is `None` before the first read that needs the read
+    /// timeout.
     reads_time_out: Option<bool>,
 }
 
@@ -95,8 +100,8 @@ impl Thread {
         Time::new(self.epoch.elapsed())
     }
 
-    /// Bounds each wait of a half. The next read that may block sets this bound as the stream's
-    /// read timeout.
+    /// Bounds each wait of a half. [`may_wait`](Io::may_wait) sets this bound as the stream's read
+    /// timeout before the next read that may block.
     pub(super) fn set_longest_wait(&mut self, wait: Duration) {
         (self.longest_wait, self.reads_time_out) = (Some(wait), None);
     }
@@ -107,16 +112,16 @@ impl Thread {
         self.begin_call(false, self.read_limit);
     }
 
-    /// Begins a sending call, or starts its limit anew because the stream accepted bytes.
+    /// Begins a sending call, or starts its time limit anew because the stream accepted bytes.
     #[inline]
     pub(super) fn begin_sending(&mut self) {
         self.begin_call(true, self.write_limit);
     }
 
-    /// Starts the limit of a call, and forgets the events and deadlines that earlier polls noted.
-    /// `poll_write` calls this in the middle of a sending call. That is safe, because the sending
-    /// call notes its events again before it waits. `again` is kept, because a wrong `true` costs
-    /// only another poll.
+    /// Starts the time limit of a call, and forgets the events and deadlines that earlier polls
+    /// noted. `poll_write` calls this in the middle of a sending call. That is safe, because the
+    /// sending call notes its events again before it waits. `again` is kept, because a wrong `true`
+    /// costs only another poll.
     #[inline]
     fn begin_call(&mut self, sends: bool, limit: Option<Duration>) {
         self.call_ends = limit.map(|limit| self.now() + limit);
@@ -146,17 +151,19 @@ impl Thread {
     fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
         match error.kind() {
             ErrorKind::WouldBlock => self.want = self.want.with(want),
-            // An error without a number comes from a stream of the caller whose own timeout has
-            // passed: wait and go on. With a number it says on Unix that the peer is gone. Windows
-            // has one number for that and for a read that timed out. So there only a deadline, such
-            // as the heartbeat's, finds that the peer is gone.
+            // `TimedOut` without an error number comes from a stream of the caller whose own
+            // timeout has passed: wait and go on. On Unix, `TimedOut` with a number means that the
+            // peer is gone. Windows uses one number for a peer that is gone and for a read that
+            // timed out. So on Windows only a deadline, such as the heartbeat's, finds that the
+            // peer is gone.
             ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
                 self.want = self.want.with(want);
             }
-            // Do not repeat the call here. A TLS stream also fails with `Interrupted`: after a
-            // blocking read that completed no record with data, or after many bytes without data.
-            // The deadlines must be checked in between. Nor note `want`: on a stream that does not
-            // wait, a signal would then end the call, or drop a handshake.
+            // Do not repeat the call here, because the deadlines must be checked first. (The cause
+            // need not be a signal. A TLS stream fails with `Interrupted` after a blocking read
+            // that completed no record with data, and after many bytes without data.) This sets
+            // `again`, and not `want`: on a non-blocking stream, a wait for `want` would end the
+            // call, or drop a handshake.
             ErrorKind::Interrupted => self.again = true,
             _ => return Poll::Ready(Err(error)),
         }
@@ -174,19 +181,20 @@ impl<S: Stream> Timed<S, Thread> {
         Self { io, wait: Thread::new(epoch) }
     }
 
-    /// Waits for the events and deadlines that the last polls noted. `Ok`: poll again; the wait may
-    /// have ended for any reason. `WouldBlock`: the limit of this call has passed, or
-    /// `Stream::wait` refused: the user wants no wait, or the stream has no wait of its own. Any
-    /// other error comes from the wait itself. The connection does not keep this error, so a later
-    /// call may go on.
+    /// Waits for the first of the events and deadlines that the last polls noted. `Ok`: poll again;
+    /// the wait may have ended for any reason. `WouldBlock`: the time limit of this call has
+    /// passed, or `Stream::wait` refused: the user wants no wait, or the stream has no wait of its
+    /// own. Any other error comes from the wait itself. The connection does not keep this error, so
+    /// a later call may go on.
     #[inline(never)]
     pub(super) fn wait(&mut self) -> Result<(), Error> {
         let Self { io, wait } = self;
         let (want, until) = (mem::take(&mut wait.want), wait.until.take());
         let again = mem::take(&mut wait.again);
-        // Usually `again` means that the only read of this call was put off. Then the call may poll
-        // once more, even after its limit: see `unread`. If `again` has another cause, this costs
-        // one poll. A sending call never reads, so `unread` has no meaning there.
+        // `again` with `unread`: the first read of this call was put off, so the call polls once
+        // more, even after its time limit. (With another cause, this costs one poll.) A sending
+        // call never reads, so its `unread` stays `true`. Without `!wait.sends`, a stream that is
+        // interrupted again and again would never reach the limit.
         let untried = again && wait.unread && !wait.sends;
         if !untried && wait.call_is_over() {
             return Err(Error::WouldBlock);
@@ -196,25 +204,21 @@ impl<S: Stream> Timed<S, Thread> {
         }
         let longest = wait.longest_wait.map(|longest| wait.now() + longest);
         let until = Time::earliest(&[until, wait.call_ends, longest]);
-        match io.wait(want, until.map(|at| at - wait.now())) {
-            Ok(()) => Ok(()),
-            Err(error) => match error.kind() {
-                ErrorKind::Interrupted => Ok(()),
-                // See `Stream::wait`: the user wants no wait, or the stream has no `wait` of its
-                // own.
-                ErrorKind::WouldBlock | ErrorKind::Unsupported => Err(Error::WouldBlock),
-                _ => Err(error.into()),
-            },
+        let Err(error) = io.wait(want, until.map(|at| at - wait.now())) else { return Ok(()) };
+        match error.kind() {
+            ErrorKind::Interrupted => Ok(()),
+            ErrorKind::WouldBlock | ErrorKind::Unsupported => Err(Error::WouldBlock),
+            _ => Err(error.into()),
         }
     }
 
-    /// Waits until the stream accepts bytes, at most until `until`.
+    /// Waits until the stream accepts bytes, but not longer than until `until`.
     pub(super) fn wait_to_write(&mut self, until: Option<Time>) -> Result<(), Error> {
         (self.wait.want, self.wait.until) = (Interest::WRITE, until);
         self.wait()
     }
 
-    /// Checks that the caller's limit is valid, and that the stream can keep the limit. A wait of
+    /// Checks that the caller's time limit is valid, and that the stream can keep it. A wait of
     /// zero only asks whether the stream can wait, so any event would do. `None` asks nothing:
     /// without a limit, the stream need not be able to wait. A limit of zero is an error, as for
     /// std's sockets.
@@ -248,13 +252,13 @@ impl<S: Stream> Io for Timed<S, Thread> {
     }
 
     fn poll_wait(&mut self, by: Option<Time>, _: &mut Context<'_>) -> Poll<()> {
-        // The caller's last poll of the stream was `Pending`, so that poll has noted its events or
-        // `again`. In a handshake only this line notes a time, and no call has a limit of the
-        // caller.
+        // The last poll of the stream was `Pending`, so it has noted its events or `again`. In a
+        // handshake nothing else notes a time, and the user cannot have set a time limit yet, so
+        // `by` is the only time to wait for.
         self.wait.until = by;
-        // `Pending`: the stream does not wait, so `blocking::wait` drops the handshake and returns
-        // `WouldBlock`. A failure of poll(2) itself has the same effect, because the result of
-        // `poll_wait` has no place for an error.
+        // `Pending`: the stream is non-blocking, so `blocking::wait` drops the handshake and
+        // returns `WouldBlock`. A failure of poll(2) itself has the same effect, because the result
+        // of `poll_wait` has no place for an error.
         match self.wait() {
             Ok(()) => Poll::Ready(()),
             Err(_) => Poll::Pending,
@@ -268,9 +272,9 @@ impl<S: Stream> Io for Timed<S, Thread> {
         let longest = wait.longest_wait.unwrap_or(READ_TIMEOUT);
         let mut set_timeout = || io.set_read_timeout(Some(longest)).is_ok();
         // A read of a whole connection without a deadline may block for ever. Every other read
-        // needs the stream's read timeout, and this timeout must pass before the next deadline.
-        // With a caller's limit no read blocks: the limit may be shorter than the stream's read
-        // timeout, and the poll(2) in `Timed::wait` keeps the limit exactly.
+        // needs the stream's read timeout, and this timeout must pass before the next deadline. If
+        // the caller has set a time limit, no read blocks, because the limit may be shorter than
+        // the stream's read timeout. Then the poll(2) in `Timed::wait` keeps the limit.
         wait.read_waits = wait.call_ends.is_none()
             && until.is_none_or(|at| at >= wait.now() + longest + MARGIN)
             && ((until.is_none() && wait.longest_wait.is_none())
@@ -291,8 +295,8 @@ impl<S: Stream> Source for Timed<S, Thread> {
         let first = mem::take(&mut wait.unread);
         wait.reads += 1;
         // This puts the read off. `Pending` makes the loop check the deadlines. `again` makes
-        // `wait` return at once: with `WouldBlock` if the limit of the call has passed. Nothing was
-        // read, so `unread` gets its old value back.
+        // `wait` return at once: with `WouldBlock` if the call has read before and its time limit
+        // has passed. Nothing was read now, so `unread` gets its old value back.
         if wait.reads > READS || (!first && wait.call_is_over()) {
             (wait.reads, wait.again, wait.unread) = (0, true, first);
             return Poll::Pending;
@@ -311,8 +315,8 @@ impl<S: Stream> Output for Timed<S, Thread> {
     ) -> Poll<io::Result<usize>> {
         let Self { io, wait } = self;
         let written = io.try_write(slices);
-        // A write in a sending call restarts the limit of that call. Nothing restarts the limit of
-        // a receiving call.
+        // When the stream accepts bytes in a sending call, the caller's time limit for that call
+        // starts anew. Nothing restarts the time limit of a receiving call.
         if wait.sends && wait.call_ends.is_some() && written.is_ok() {
             wait.begin_sending();
         }

@@ -73,12 +73,13 @@ impl Dial<'_> {
     /// resolver or an interface of your own, or for a simulated network.
     ///
     /// The connector gets the target to dial: the server, or the [`proxy`](Self::proxy) if there is
-    /// one. The connector must limit its own time. This call still does TLS, asks the proxy for a
-    /// tunnel, and makes the opening handshake. [`handshake_timeout`](Config::handshake_timeout)
-    /// bounds all this. It counts from the beginning of the call, so it includes the connector's
-    /// time. The server's certificate must be for the host of the URL, whatever the connector
-    /// dials. [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps) have no effect,
-    /// because they are for TCP streams that this crate makes.
+    /// one. The connector must limit its own time, because this call cannot interrupt the
+    /// connector. This call still does TLS, asks the proxy for a tunnel, and makes the opening
+    /// handshake. [`handshake_timeout`](Config::handshake_timeout) bounds these steps. This timeout
+    /// counts from the beginning of the call, so it includes the connector's time. The server's
+    /// certificate must be for the host of the URL, whatever the connector dials.
+    /// [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps) have no effect, because they
+    /// are for TCP streams that this crate makes.
     ///
     /// ```no_run
     /// use std::net::TcpStream;

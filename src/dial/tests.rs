@@ -1,5 +1,5 @@
 //! Dialing a name that has several addresses, by both adapters that dial. The tests pass the
-//! addresses themselves, because the operating system resolves names.
+//! addresses themselves, because they cannot choose what the operating system's resolver returns.
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::*;
 use crate::proto::config::Config;

@@ -109,10 +109,10 @@ impl Dial<'_> {
     ///
     /// The connector gets the target to dial: the server, or the [`proxy`](Self::proxy) if there is
     /// one. This call still does TLS, asks the proxy for a tunnel, and makes the opening handshake.
-    /// [`handshake_timeout`](Config::handshake_timeout) bounds all this and the connector together.
-    /// The server's certificate must be for the host of the URL, whatever the connector dials.
-    /// [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps) have no effect, because they
-    /// are for TCP streams that this crate makes.
+    /// [`handshake_timeout`](Config::handshake_timeout) bounds these steps and the connector
+    /// together. The server's certificate must be for the host of the URL, whatever the connector
+    /// dials. [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps) have no effect,
+    /// because they are for TCP streams that this crate makes.
     ///
     /// ```no_run
     /// use tickwire::{Config, Dial, handshake::client::Request};

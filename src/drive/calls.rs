@@ -27,10 +27,10 @@ pub(crate) mod names {
 /// The calls of a whole connection.
 macro_rules! whole {
     () => {
-        /// Takes the stream and the connection apart. In `blocking`, the stream keeps the read
-        /// timeout that the adapter set. A stream such as TLS may hold unflushed bytes. A WebSocket
-        /// made from both parts by `from_parts` flushes these bytes. Before you drive the
-        /// connection by hand, call `flush`.
+        /// Returns the stream and the connection, separately. In `blocking`, the stream keeps the
+        /// read timeout that the adapter set. A stream such as TLS may hold unflushed bytes. A
+        /// WebSocket made from both parts by `from_parts` flushes these bytes. If you want to drive
+        /// the connection by hand instead, call `flush` before `into_parts`.
         pub fn into_parts(self) -> (S, Connection) {
             (self.0.io.io, self.0.core.conn)
         }
@@ -139,7 +139,7 @@ pub(crate) use receives;
 /// The calls of the half that receives.
 macro_rules! half {
     () => {
-        /// How the connection ended, as [`Connection::closed`](crate::Connection::closed). This
+        /// How the connection ended: see [`Connection::closed`](crate::Connection::closed). This
         /// call locks the sending half. So do not call it while your thread holds a guard of
         /// `sender()` or `sender_mut()`: the call would hang.
         pub fn closed(&self) -> Option<Closed<'_>> {

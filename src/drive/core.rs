@@ -24,11 +24,12 @@ pub(crate) enum Want {
 /// sending side. A half locks the sending side, which both halves share.
 pub(crate) trait Core<I>: Sized {
     /// Reads the outlook of a whole connection, which two tasks may poll. After each poll,
-    /// `poll_side` compares this outlook with the last outlook, and wakes the other task if the
-    /// change matters to that task. `None` for a half: when a half unlocks the sending side, it
-    /// wakes the other half.
+    /// `poll_side` compares the outlook with the outlook after the previous poll, and wakes the
+    /// other task if the change matters to that task. `None` for a half, which wakes the other half
+    /// itself when it unlocks the sending side.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;
-    /// The type to which an answer is fed.
+    /// The type that the caller feeds an answer to: `()` for a half, because only the `Writer` can
+    /// send.
     type Sender<'a>
     where
         Self: 'a;
@@ -39,8 +40,9 @@ pub(crate) trait Core<I>: Sized {
     fn with<T>(&mut self, f: impl FnOnce(&mut Inbound, &mut Sender, &mut Out) -> T) -> T;
 
     /// Writes queued bytes until the stream refuses more. Ready when all bytes are written, or
-    /// writing has failed. After a failure, [`Out`] keeps the error, and receiving goes on: the
-    /// peer's last messages may say why writing failed.
+    /// writing has failed. (A half does not write what only the writer has fed: the writer flushes
+    /// that.) After a failure, [`Out`] keeps the error, and receiving goes on: the peer's last
+    /// messages may say why writing failed.
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
     /// Shuts the stream down for writing.
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
@@ -57,17 +59,18 @@ pub(crate) trait Core<I>: Sized {
     fn is_free(&self) -> bool {
         true
     }
-    /// Waits until there is room for an answer, or no answer is possible. Once `cork_limit` bytes
-    /// are queued, this call also writes, but does not wait for that write. A half has nothing to
-    /// wait for: only the writer feeds.
+    /// Waits until there is room for an answer, or until no answer is possible any more. Once
+    /// `cork_limit` bytes are queued, this call also writes, but does not wait for that write. A
+    /// half has nothing to wait for: only the writer feeds.
     #[inline(always)]
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let _ = (socket, cx);
         Poll::Ready(())
     }
     /// Whether our Close was queued. Then no answer can follow, so received messages are discarded.
-    /// After a failed write no answer can follow either, but this is `false`: the messages are
-    /// still delivered, because they may say why the write failed. A half discards nothing.
+    /// After a failed write no answer can follow either, but this call returns `false`: the
+    /// messages are still delivered, because they may say why the write failed. A half discards
+    /// nothing.
     #[inline(always)]
     fn is_mute(&self) -> bool {
         false
@@ -104,7 +107,7 @@ pub(crate) struct Outlook {
     /// Three facts, in this order: a Close was queued, so a deadline runs that the receiving task
     /// watches; writing has failed; receiving has failed. A fact that is true stays true.
     pub(super) ends: [bool; 3],
-    /// Whether the stream refuses bytes, which either side may write later.
+    /// Whether the stream refused bytes. Either side may write these bytes later.
     pub(super) blocked: bool,
     /// Whether there is room for a message.
     pub(super) room: bool,
@@ -128,9 +131,9 @@ impl Whole {
         Self { conn, out }
     }
 
-    /// Returns the reason why queued messages were dropped. Writing failed earlier, in a receiving
-    /// call or because a deadline passed. The receiver's error replaces the error in `out`: see
-    /// [`Out::recv_error`].
+    /// Returns the reason why queued messages were dropped. Call this in a flush that finds the
+    /// sender broken: writing failed earlier, in a receiving call or because a deadline passed. The
+    /// receiver's error replaces the error in `out`: see [`Out::recv_error`].
     #[cold]
     pub(crate) fn lost(&mut self) -> Error {
         self.out.recv_error = self.conn.receiver().failure().or(self.out.recv_error);
@@ -162,7 +165,7 @@ impl<I: Source + Output> Core<I> for Whole {
 
     #[inline(always)]
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
-        if self.out.is_flushed() && !self.conn.sender().has_outgoing() {
+        if self.out.unflushed == 0 && !self.conn.sender().has_outgoing() {
             return Poll::Ready(());
         }
         self.out.poll_drain(self.conn.sender_mut(), io, cx).map(drop)
@@ -182,7 +185,8 @@ impl<I: Source + Output> Core<I> for Whole {
         pool::give(self.conn.sender_mut().reclaim());
     }
 
-    // Below `cork_limit` there is room for an answer: see the field `Sender::cork_limit`.
+    // While fewer than `cork_limit` bytes are queued, there is room for an answer: see the field
+    // `Sender::cork_limit`.
     #[inline(always)]
     fn is_free(&self) -> bool {
         let tx = self.conn.sender();
@@ -192,8 +196,9 @@ impl<I: Source + Output> Core<I> for Whole {
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let tx = socket.core.conn.sender();
         if !tx.has_room() && !tx.is_closed() {
-            // This drops the error of a failed write. Such a write closes the sender, so a second
-            // call does not flush again. A later receiving call returns the error.
+            // This drops the error of a failed write, which `Out` keeps. Such a write closes the
+            // sender, so a second call does not flush again. Receiving goes on. A receiving call
+            // returns the error, unless the peer's Close or a violation ends receiving first.
             return socket.poll_flush(cx, true).map(drop);
         }
         if tx.reached_cork_limit() {

@@ -17,9 +17,9 @@ pub enum Error {
     /// [`fail`](crate::Connection::fail).
     #[error(transparent)]
     Recv(#[from] RecvError),
-    /// The caller's message or frame cannot be sent, or not at this time, and was not queued. If a
-    /// flush returns [`Closed`](SendError::Closed), the messages that it should have written are
-    /// lost.
+    /// The caller's message or frame cannot be sent at all, or not now. Nothing was queued. Of
+    /// these errors a flush returns only [`Closed`](SendError::Closed): the messages that it should
+    /// have written are lost.
     #[error(transparent)]
     Send(#[from] SendError),
     /// The stream failed, so the connection has ended. The kind is `UnexpectedEof` if a TLS stream
@@ -47,8 +47,9 @@ pub enum Error {
     #[error(transparent)]
     Refused(Box<crate::proto::handshake::client::Refusal>),
     /// The proxy made no tunnel: dialing the proxy failed, TLS to the proxy failed, or the proxy
-    /// refused. The inner error says which: [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls), or
-    /// [`Handshake`](Self::Handshake), with [`ConnectRefused`](HandshakeError::ConnectRefused) or
+    /// refused. The inner error tells what failed: [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls),
+    /// or [`Handshake`](Self::Handshake), for example with
+    /// [`ConnectRefused`](HandshakeError::ConnectRefused) or
     /// [`SocksRefused`](HandshakeError::SocksRefused). Nothing was sent to the server.
     #[error("no tunnel through the proxy: {0}")]
     Proxy(Box<Self>),
@@ -58,13 +59,14 @@ pub enum Error {
     /// A header or a subprotocol of the caller cannot be sent.
     #[error(transparent)]
     Header(#[from] crate::proto::handshake::HeaderError),
-    /// The URL is `wss`, or the proxy's URL is `https`, and TLS is not built in. Enable the feature
+    /// TLS is not built in, but the URL is `wss`, or the proxy's URL is `https`. Enable the feature
     /// `rustls`, or give a TLS stream of your own to `client`.
     #[error("TLS is not built in: `wss`, or an `https` proxy, needs the feature `rustls`")]
     NoTls,
 }
 
-/// A TLS error arrives inside an error of the stream. It becomes [`Error::Tls`].
+/// The stream reports a TLS error inside an `io::Error`. This conversion turns the TLS error into
+/// an [`Error::Tls`].
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         #[cfg(feature = "rustls")]
@@ -82,9 +84,9 @@ impl Error {
     /// [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send), after which this connection goes
     /// on.
     ///
-    /// [`SendError::Closed`] is an exception: it gives `true`. This error says only that this
-    /// connection is over, so `true` is a guess. To be sure, make one more receiving call, and call
-    /// `is_retryable` on the error of that call.
+    /// [`SendError::Closed`] is an exception: for this error the result is `true`. This error says
+    /// only that this connection is over, so `true` is a guess. To be sure, make one more receiving
+    /// call, and call `is_retryable` on the error of that call.
     ///
     /// The I/O errors `InvalidInput`, `InvalidData`, `PermissionDenied` and `Unsupported` give
     /// `false`. These kinds mean that an address, a socket option or a certificate is wrong.
@@ -128,9 +130,9 @@ impl Error {
     }
 }
 
-/// Returns a copy of the error, to report it a second time. The copy has the TLS error or the error
-/// code of the operating system. Of any other error it has only the kind, because an `io::Error`
-/// cannot be cloned.
+/// Returns a copy of the error, to report it a second time. The copy keeps a TLS error, or the
+/// operating system's error code. Of any other error the copy keeps only the kind, because an
+/// `io::Error` cannot be cloned.
 pub(crate) fn again(error: &io::Error) -> io::Error {
     #[cfg(feature = "rustls")]
     if let Some(error) = crate::tls::TlsError::inside(error) {

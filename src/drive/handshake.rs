@@ -81,7 +81,8 @@ impl<I: Source + Output> Incoming<I> {
         let mut told = handshake.reading.handle_timeout(Time::ZERO);
         while told.is_ok() {
             ready!(poll_read(io, &mut handshake.reading, cx))?;
-            // First the step: a complete request counts, even if the deadline has passed meanwhile.
+            // The step comes before the deadline's check: a complete request counts, even if the
+            // deadline has passed.
             told = match handshake.step() {
                 Ok(Progress::Complete) => return Poll::Ready(Ok(Ok(()))),
                 Ok(Progress::Partial) => handshake.reading.handle_timeout(io.now()),
@@ -92,8 +93,8 @@ impl<I: Source + Output> Incoming<I> {
     }
 
     /// Writes a rejection. Here `write_timeout` bounds the time for the whole response, because no
-    /// other deadline runs. (On an open connection it bounds the time in which the stream accepts
-    /// no byte.)
+    /// other deadline runs. (On an open connection `write_timeout` bounds the time in which the
+    /// stream accepts no byte.)
     pub(crate) async fn answer(&mut self, rejection: Rejection) -> Result<(), Error> {
         let response = self.handshake.reject(rejection.dated(std::time::UNIX_EPOCH.elapsed().ok()));
         let by = self.io.now() + self.write_timeout;
@@ -137,9 +138,10 @@ pub(crate) async fn client<I: Source + Output>(
     handshake.reading.put(ahead);
     handshake.reading.handle_timeout(Time::ZERO)?; // starts the deadline
     let by = handshake.reading.poll_timeout();
-    // If the write takes too long, the check of the deadline below returns the error. So the next
-    // call may report all bytes as written. (The check is reached: only `ahead` has been read, and
-    // no response in `ahead` can answer the random key of this request.)
+    // If the write takes too long, the check of the deadline below returns the error. So `advance`
+    // may report all bytes as written here, even if some are not. (The handshake cannot succeed
+    // before that check: only `ahead` has been read, and a response in `ahead` cannot match the
+    // random key of this request.)
     if let Some(written) = write_all(&mut io, handshake.outgoing(), by).await {
         written?;
     }
@@ -168,8 +170,8 @@ pub(crate) async fn client<I: Source + Output>(
 
 /// Reads once, or waits for the stream. After a ready `Ok`, step again and check the deadline:
 /// bytes have arrived, the stream has ended, or the wait is over. After the end of the stream each
-/// call is ready at once. So `step` must then return an outcome, and `Partial` only if it has bytes
-/// to write. Otherwise the caller's loop spins until the deadline.
+/// call is ready at once. So after the end, `step` may return `Partial` only if it has bytes to
+/// write. Otherwise the caller's loop would spin until the deadline.
 pub(crate) fn poll_read<I: Source + Output>(
     io: &mut I,
     to: &mut Reading,
@@ -184,8 +186,8 @@ pub(crate) fn poll_read<I: Source + Output>(
     Poll::Ready(Ok(()))
 }
 
-/// Writes all bytes, then flushes. Returns `None` if this is not done by `by`. Then a part may be
-/// written.
+/// Writes all bytes, then flushes. Returns `None` if the flush is not done at the time `by`. In
+/// that case a part of the bytes may be written.
 pub(crate) async fn write_all<I: Source + Output>(
     io: &mut I,
     mut bytes: &[u8],

@@ -6,8 +6,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The largest number of slices in one vectored write. It must be larger than the 4 slices of `few`
-/// in [`with_many`].
+/// The largest number of slices in one vectored write. Every number is correct, because the caller
+/// writes the rest next. At most 4, the length of `few` in [`with_many`], would gain nothing.
 const SLICES: usize = 32;
 
 /// A stream, or half of a stream, with `W`, the adapter's own way to wait.
@@ -23,11 +23,11 @@ pub(crate) trait Io {
     /// buffers during a wait, and a read [may block](Self::may_wait).
     const WAITS: bool = false;
 
-    /// Returns the time since the stream's own epoch.
+    /// Returns the time since the epoch of this stream, an instant that each stream has for itself.
     fn now(&self) -> Time;
 
     /// Waits until `until`. May return earlier, so callers read the clock again. In a task, a later
-    /// call with another time replaces the wait. A thread notes the earliest of all times.
+    /// call with another time replaces the wait. A thread waits for the earliest of these times.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Waits for the stream, at most until `by`. Only handshakes call this. In a task the stream
@@ -37,8 +37,8 @@ pub(crate) trait Io {
         by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
     }
 
-    /// Allows the next read to block, but no later read. The read must end before `until`, the next
-    /// deadline. The caller has nothing to write.
+    /// Allows the next read to block, but no later read. The read must end by `until`, the next
+    /// deadline. Before this call, the caller has written everything queued.
     #[inline(always)]
     fn may_wait(&mut self, until: Option<Time>) {
         let _ = until;
@@ -122,7 +122,7 @@ pub(super) fn write<I: Output>(
 
 /// Passes the bytes of `out` to `write` as slices, at most `SLICES` of them. The rest stays in
 /// `out`, and the caller writes again.
-#[inline(never)]
+#[inline(never)] // keeps the long array out of the stack frame of a write with one slice
 fn with_many<T>(out: &impl Buf, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
     // Most of these writes have only a header and a payload. If `few` is full, `out` may have more
     // slices, so the long array is filled instead.
@@ -136,7 +136,8 @@ fn with_many<T>(out: &impl Buf, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
     write(slices.get(..filled).unwrap_or_default())
 }
 
-/// Returns the result of a write. Zero bytes are an error: a loop that writes all would not end.
+/// Returns the result of a write. Zero bytes are an error, because a loop that writes until nothing
+/// is left would never end.
 #[inline]
 pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::Result<usize>> {
     match written {

@@ -44,8 +44,8 @@ use std::{
 };
 
 /// The result of a poll, in one byte. A future would store the parts of a `Result<Step, _>` one by
-/// one, and load them together right afterwards. This stalls the processor, which costs more than
-/// the step.
+/// one, and load them together right afterwards. The processor waits for that load longer than the
+/// step takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
     /// The item that the call wants: the connection's current message, event or chunk.
@@ -54,8 +54,8 @@ pub(crate) enum Ready {
     End,
 }
 
-/// The result of a poll that writes. The error is boxed, so that the result is one word. [`Ready`]
-/// gives the reason.
+/// The result of a poll that writes. The error is boxed, so that the result is one word: [`Ready`]
+/// explains why a small result is faster.
 pub(crate) type Written = Result<(), Box<Error>>;
 
 /// A whole connection (an adapter's `WebSocket`) or its receiving half (`Reader`), with the stream.
@@ -64,8 +64,8 @@ pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
     /// Whether to note each read. Two features need this: the program may want the time of each
-    /// read, and `attend` may have to run after each read. Only the connection's `Config` decides,
-    /// so the value never changes.
+    /// read, and `attend` may have to run after each read. Only the connection's `Config` switches
+    /// these features on, so the value never changes.
     notes_reads: bool,
     /// Whether bytes were read since the last `attend`.
     read_unattended: bool,
@@ -77,19 +77,19 @@ pub(crate) struct Socket<C, I> {
     polled: Option<Box<task::polls::Polled>>,
     /// Whether the `Stream` has returned its last item.
     #[cfg(feature = "futures")]
-    stream_ended: bool,
+    pub(crate) stream_ended: bool,
 }
 
-/// The pool of the running thread.
+/// The functions of the running thread's pool.
 static POOL: Memory = Memory { take_to: pool::take_to, give: pool::give };
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Joins an open connection, or its half, and a stream. Nothing is read or written yet. If the
     /// connection comes from another `Socket`, the other fields of that `Socket` may be dropped:
-    /// `failed` is `None` between calls, and the next read sets `read_unattended` again.
+    /// `failed` is `None` between calls, and reads and polls set the rest again.
     #[inline]
     pub(crate) fn new(mut core: C, io: I) -> Self {
-        let notes_reads = core.inbound().stamps_reads() || core.inbound().attends().is_some();
+        let notes_reads = core.inbound().stamps_reads || core.inbound().attends().is_some();
         Self {
             core,
             io,
@@ -127,17 +127,18 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Takes a whole message that was already read. On any other result, call
-    /// [`poll_more`](Self::poll_more): this fast path found no message, but the slow path may find
-    /// one.
+    /// Returns [`Step::Message`] if this fast path finds a whole message among the bytes already
+    /// read. On any other result, call [`poll_more`](Self::poll_more), whose slow path may find a
+    /// message.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         self.core.inbound().receiver_mut().quick()
     }
 
-    /// Polls until the next item that the call wants, or the end. Parses first, then writes, then
-    /// reads: so the replies to one read leave in one write. `Pending`: the stream and the timer
-    /// have the waker of `cx`. (In `blocking`, the thread has noted their events instead.)
+    /// Polls until the next item that the call wants, or the end of the connection. Parses first,
+    /// then writes, then reads: so the replies to one read leave in one write. `Pending`: the
+    /// stream and the timer have the waker of `cx`. (In `blocking`, the thread has noted their
+    /// events instead.)
     #[inline(never)]
     pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>, want: Want) -> Poll<Ready> {
         loop {
@@ -211,7 +212,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         if let Poll::Ready(Ok(1..)) = read {
             let inbound = self.core.inbound();
             self.read_unattended = inbound.attends().is_some();
-            if inbound.stamps_reads() {
+            if inbound.stamps_reads {
                 let (rx, at) = (inbound.receiver_mut(), self.io.now());
                 match arrival::left() {
                     Some(arrived) => rx.set_read(Some(at), arrived),
@@ -222,9 +223,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         read
     }
 
-    /// Handles the result of a read. If the read would block, checks the deadlines, and not before:
-    /// bytes that wait in the operating system may be the sign of life that a deadline asks for.
-    /// Ready when a further step may find something new.
+    /// Handles the result of a read. Checks the deadlines only if the read would block: bytes that
+    /// still wait in the operating system may be the sign of life that a deadline asks for. Ready
+    /// when a further step may find something new.
     #[inline]
     pub(crate) fn poll_take(
         &mut self,
@@ -235,7 +236,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             Poll::Ready(Ok(0)) => self.end_of_stream(),
             Poll::Ready(Ok(n)) => self.commit(n),
             Poll::Ready(Err(error)) => {
-                // What has arrived is delivered first. Then `poll_end` reports the error kept here.
+                // All messages that have arrived are delivered first. Then `poll_end` reports the
+                // error kept here.
                 self.core.with(|_, _, out| out.io_failed(error));
                 self.end_of_stream();
             }
@@ -255,21 +257,22 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Checks the deadline on data and the idle message. The other deadlines are checked only when
-    /// a read would block, but these two must not wait while input keeps coming. The loop first
-    /// steps over everything that was read. Otherwise data in the buffer would count as silence.
+    /// a read would block, but these two must not wait while input keeps coming. Before this call,
+    /// the loop parses everything that was read. Otherwise unparsed data would count as silence.
     #[cold]
     fn attend(&mut self) {
         self.read_unattended = false;
         let now = self.io.now();
-        // An earlier `attend` would do no harm, but in a half it would lock after each read.
+        // Calling the core's `attend` before it is due would do no harm, but a half would then lock
+        // after each read.
         if self.core.inbound().attends().is_some_and(|at| at <= now) {
             self.core.with(|inbound, tx, _| inbound.attend(now, tx));
         }
     }
 
-    /// Ends the measurement of a round trip if a Pong has answered a Ping of ours, and the read was
-    /// not timed. Without this call, the measurement would end at the next deadline, which is too
-    /// late.
+    /// Ends the measurement of a round trip if a Pong has answered a Ping of ours, and no time of
+    /// the read was noted. Without this call, the measurement would end at the next deadline, which
+    /// is too late.
     #[cold]
     fn time_pong(&mut self) {
         let Self { core, io, .. } = self;
@@ -281,10 +284,11 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Returns the next thing to do with the stream, once receiving is over. This call also tells
-    /// the sending side why receiving ended. In a split connection, an error wakes the writer. In
-    /// `ReadyState::Closed` it also tells the sending side that nothing more will be written.
-    /// `Ending::Done` alone does not mean that nothing more will be written, because the caller may
-    /// still answer the peer's Close. This call must use `with`: see `poll_end`.
+    /// the sending side why receiving ended. If the reason is an error, the writer of a split
+    /// connection is woken. In `ReadyState::Closed` this call also tells the sending side that
+    /// nothing more will be written. `Ending::Done` alone does not mean that nothing more will be
+    /// written, because the caller may still answer the peer's Close. This call must use `with`:
+    /// see `poll_end`.
     fn ending(&mut self) -> Ending {
         self.core.with(|inbound, tx, out| {
             out.recv_error = inbound.receiver().error().or(out.recv_error);
@@ -308,15 +312,17 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         self.core.inbound().receiver_mut().end_of_stream();
     }
 
-    /// Ends the stream in the steps that the core asks for, then keeps the reason for the end. Each
-    /// round asks anew, because a step or a passed deadline changes what is left to do.
+    /// Ends the stream in the steps that the core asks for, then keeps the reason for the end in
+    /// `failed`. Each round asks anew, because a step or a passed deadline changes what is left to
+    /// do.
     #[cold]
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         loop {
             let done = match self.ending() {
                 Ending::Done => break,
-                // A complete write changes the phase, so this does not spin. In a half, `ending`
-                // has set `owes` by `with`. Otherwise `write` could be ready without our Close.
+                // A complete write changes the phase, so this loop does not spin. In a half,
+                // `ending` has called `with`, which sets `owes`. Without `owes`, `write` could be
+                // ready before our Close is written.
                 Ending::Flush => self.write(cx),
                 Ending::ShutDown => {
                     let shut = self.core.poll_shutdown(&mut self.io, cx);
@@ -326,9 +332,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                     }
                     shut
                 }
-                // A read error is not kept: the result is decided, and a reset is only how the
-                // stream ends. Noting a read does no harm here, and `poll_read` would be compiled
-                // once more.
+                // A read error is not kept: the connection's result is decided, and a reset only
+                // ends the stream. `poll_read` would do as well, but it is inlined, so its code
+                // would be there twice.
                 Ending::Discard => self.poll_noting_read(cx).map(|read| match read {
                     Ok(0) | Err(_) => self.end_of_stream(),
                     Ok(n) => self.commit(n),
@@ -343,8 +349,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
         self.give_back(); // nothing more is received
         // This step returns the end or the error again, and has no further effect: a second
-        // `Sender::fail` queues no Close. `Chunk` needs the least code, because it has no fast
-        // path.
+        // `Sender::fail` queues no second Close. `Chunk` needs the least code, because it has no
+        // fast path.
         let ended = self.core.step(Want::Chunk);
         self.failed = self.core.with(|_, _, out| out.reason(ended));
         Poll::Ready(Ready::End)
@@ -364,7 +370,7 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
     }
 
     /// Waits for the deadline `at`, then tells the core the time, and goes on with the next
-    /// deadline. Ready as for `poll_alarm`, and when no deadline is left.
+    /// deadline. Ready when a passed deadline has changed something, or when no deadline is left.
     #[inline(never)]
     fn poll_until(&mut self, mut at: Time, cx: &mut Context<'_>) -> Poll<()> {
         let Self { core, io, .. } = self;
@@ -374,9 +380,11 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                 ready!(io.poll_sleep(at, cx));
             } else {
                 // A task that has used up its runtime budget cannot read, so silence proves nothing
-                // about the peer. The timer shares this budget, so it is not ready either.
-                // (`Time::ZERO` is not a deadline: it asks for the time at once.)
-                if at > Time::ZERO && core.inbound().may_be_silent() {
+                // about the peer. tokio's timer shares this budget, so it is not ready either.
+                // `at` may be an earlier deadline than the one on silence, but telling the time
+                // checks every due deadline. The deadline of a phase of closing must not wait for
+                // the timer: it also bounds calls that use up the budget again and again.
+                if core.inbound().may_be_silent(now) {
                     ready!(io.poll_sleep(at, cx));
                 }
                 let told = |inbound: &mut _, tx: &mut _, out: &mut Out| {
@@ -387,9 +395,11 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                 }
             }
             // Wait for the next deadline. The loop does not spin: telling the time moves each due
-            // deadline into the future (see `Timers::poll`), or has ended a phase without an error.
+            // deadline into the future (see `Timers::poll`), or ends a phase of closing without an
+            // error.
             match core.next_deadline() {
-                None => return Poll::Ready(()), // a phase of closing has ended
+                // A phase of closing has ended, or the other half has written the refused bytes.
+                None => return Poll::Ready(()),
                 Some(next) => at = next,
             }
         }

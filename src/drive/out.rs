@@ -1,6 +1,6 @@
 //! The adapter's part of the sending side, beside the core's `Sender`. This part counts unflushed
-//! bytes and keeps the reason for the end. This file has the only loop that writes, and the only
-//! function that handles all deadlines.
+//! bytes and keeps the errors that end the connection. This file also has the loop that writes on
+//! an open connection, and the function that checks its deadlines.
 use super::{
     Error, Output, again,
     io::{flush, write},
@@ -20,31 +20,25 @@ use std::{
 /// split connection the state is behind the lock.
 #[derive(Debug, Default)]
 pub(crate) struct Out {
-    /// The number of bytes that the stream accepted and has not flushed. Between calls,
-    /// the sender's [`held_back`](Sender::held_back) returns this number too. Once the sender has
-    /// ended, so that nothing more is written, it returns 0.
-    unflushed: usize,
+    /// The number of bytes that the stream accepted and has not flushed. Between calls, the
+    /// sender's [`held_back`](Sender::held_back) returns this number too. But once the sender has
+    /// ended or is broken, `held_back` returns 0.
+    pub(super) unflushed: usize,
     /// The first error of the stream. Errors while input is discarded, and errors of a shutdown,
-    /// are not kept: the result of the connection is decided then.
+    /// are not kept, because the connection's result is decided by then.
     pub(super) io_error: Option<io::Error>,
-    /// The error that ended receiving, or the error of a passed deadline. The receiver has this
-    /// error too, but the sending half cannot see the receiver. If the two errors differ, the
-    /// receiver's error replaces this error, because the receiving calls return the receiver's
+    /// The error that ended receiving, or the error of a passed deadline. The sending half reads
+    /// the error here, because it cannot see the receiver. If the receiver has a different error,
+    /// the receiver's error replaces this error, because the receiving calls return the receiver's
     /// error.
     pub(super) recv_error: Option<RecvError>,
 }
 
 impl Out {
-    /// Takes the number of unflushed bytes from `tx`, because the connection may have been used
-    /// before.
+    /// Makes the state for the sender `tx`. Takes the number of unflushed bytes from `tx`, because
+    /// the connection may have been used before.
     pub(super) fn new(tx: &Sender) -> Self {
         Self { unflushed: tx.held_back(), ..Self::default() }
-    }
-
-    /// Whether the stream has flushed all bytes that it accepted.
-    #[inline(always)]
-    pub(super) fn is_flushed(&self) -> bool {
-        self.unflushed == 0
     }
 
     /// Writes everything queued, then flushes. A byte leaves the sender only when the stream
@@ -52,11 +46,12 @@ impl Out {
     /// flushes the stream before the next write, because the stream may still hold earlier bytes.
     ///
     /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs. Callers rely
-    /// on both. But once the sender is broken or has ended, a refused flush starts no deadline. So
-    /// callers that wait for the deadline check the end first.
+    /// on the waker and on the deadline. But once the sender is broken or has ended, a refused
+    /// flush starts no deadline. So callers that wait for the deadline check first that it can run.
     ///
-    /// `Err`: `io_error` keeps the error, and the sender is empty and closed. So the next call
-    /// returns `Ok`, and callers must ask [`is_broken`](Sender::is_broken).
+    /// `Err`: `io_error` keeps a copy of the error, unless it has an earlier error. The sender is
+    /// empty and closed. So the next call returns `Ok`, and callers must ask
+    /// [`is_broken`](Sender::is_broken).
     #[inline(never)] // called at three places, and compiled for each type of stream
     pub(super) fn poll_drain<W: Output>(
         &mut self,
@@ -88,8 +83,9 @@ impl Out {
             let done = !tx.has_outgoing();
             if *unflushed > 0 && (refused || done) {
                 let flushed = flush(io, unflushed, cx);
-                // This comes before the return. `Pending` must start the deadline. After an error,
-                // a Close among the unflushed bytes must not count as written.
+                // `set_unflushed` comes before `ready!` returns, for two reasons. A `Pending` flush
+                // must start the deadline. After an error, a Close among the unflushed bytes must
+                // not count as written.
                 tx.set_unflushed(*unflushed);
                 ready!(flushed)?;
             }
@@ -111,7 +107,7 @@ impl Out {
         }
     }
 
-    /// Closes the sender, and keeps the error. A passed deadline closes the sender too, but does
+    /// Closes the sender, and keeps the error. A passed deadline may close the sender too, but does
     /// not call this function: the stream still works, and its unflushed bytes are still to be
     /// flushed.
     #[cold]
@@ -128,17 +124,18 @@ impl Out {
     }
 
     /// Checks all deadlines. (While input keeps coming, `Socket::attend` handles `data_timeout` and
-    /// the idle message.) After a passed deadline, receiving ends once all bytes that have arrived
-    /// are delivered. The other half learns the reason from `recv_error`.
+    /// the idle message.) If a deadline fails the connection, receiving ends once everything that
+    /// was read is delivered. The other half learns the reason from `recv_error`.
     ///
-    /// If `inbound` is `None`, checks only the deadline on writing, and only the sending side ends.
-    /// The reader, which is woken, takes over the error at its next deadline. That deadline is due
-    /// at once if the phase was `Open`. If our Close was queued before, that deadline may be up to
-    /// `close_timeout` later.
+    /// If `inbound` is `None`, checks only the deadline on writing. If this deadline has passed,
+    /// only the sending side ends. The reader, which is woken, takes over the error at its next
+    /// deadline. That deadline is due at once if the phase of closing was `Open`. If our Close was
+    /// queued before, that deadline may be up to `close_timeout` later.
     ///
-    /// Returns whether there is now an error or a frame to write. If so, the caller goes round its
-    /// loop once more instead of waiting. This asks `frame_waits`, not `has_outgoing`, because a
-    /// stalled stream always has outgoing bytes. A `true` too many costs one round.
+    /// Returns whether there is now an error, or a frame that waits for its place. If so, the
+    /// caller goes round its loop once more instead of waiting. This asks `frame_waits`, not
+    /// `has_outgoing`: bytes that the stream has refused are no reason for another round. A
+    /// needless `true` costs one round.
     pub(super) fn handle_timeout(
         &mut self,
         inbound: Option<&mut Inbound>,
@@ -155,7 +152,7 @@ impl Out {
                     inbound.receiver_mut().cut_off(error);
                     Err(error)
                 }
-                _ => inbound.handle_timeout(now, false, tx), // which cuts off by itself
+                _ => inbound.handle_timeout(now, false, tx), // calls `cut_off` itself
             },
         };
         if let Err(error) = told {
@@ -166,8 +163,8 @@ impl Out {
 
     /// Returns the error that a receiving call reports; `last` is the result of its last step. An
     /// error with a close code, such as a violation, takes precedence over the error of the stream,
-    /// because it says more; the error of the stream is then dropped. The error of the stream takes
-    /// precedence over any other `RecvError`, and is reported once.
+    /// because it says more. In this case the error of the stream is dropped. The error of the
+    /// stream takes precedence over any other `RecvError`, and is reported once.
     #[cold]
     pub(super) fn reason(&mut self, last: Result<Step, RecvError>) -> Option<Error> {
         match last {
@@ -175,15 +172,17 @@ impl Out {
                 Some(io) if error.close_code().is_none() => io.into(),
                 _ => Error::Recv(error),
             }),
-            // A deadline may pass after the end of the stream.
+            // After the peer's Close, the stream's error stays for flushes: all messages of the
+            // peer have arrived. `recv_error` may be set, because a deadline may pass after the
+            // peer's Close.
             Ok(_) => self.recv_error.map(Error::Recv),
         }
     }
 
-    /// Returns the error that a flush reports, because queued messages will not be written: the
-    /// stream's error, the error that ended receiving, or `Closed`. Later flushes report the same
-    /// error, unless a receiving call has taken the stream's error, or receiving has ended in the
-    /// other half since.
+    /// Returns the error that a flush reports if queued messages will not be written: the stream's
+    /// error, the error that ended receiving, or `Closed`. Later flushes report the same error,
+    /// unless a receiving call has taken the stream's error, or receiving has ended in the other
+    /// half since.
     #[cold]
     pub(super) fn lost(&self) -> Error {
         match (&self.io_error, self.recv_error) {

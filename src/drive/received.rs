@@ -24,9 +24,9 @@ impl<'a, S> Received<'a, S> {
         receiver.message().map(|message| Self { message, sender, receiver })
     }
 
-    /// Facts about the message besides its payload. For example, `more` says whether another whole
-    /// message was already read, so that you can act on the newest message only. To find this out,
-    /// the call parses the next header.
+    /// Facts about the message besides its payload. For example, `more` tells whether another whole
+    /// message was already read, so that you can act on the newest message only. To find out, the
+    /// call parses the next header.
     #[inline]
     pub fn info(&self) -> Info {
         self.receiver.info()

@@ -19,9 +19,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         })
     }
 
-    /// The fast path of `recv_to_reply`. Takes a message that was already read, if it may be handed
-    /// out before anything is written. Returns whether there is a message. In a batch of messages
-    /// this path nearly always succeeds.
+    /// The fast path of `recv_to_reply`. Takes a message that was already read, but not if queued
+    /// replies must be written first, or after our Close. Returns whether there is a message. In a
+    /// batch of messages this path nearly always succeeds.
     #[inline(always)]
     pub(crate) fn quick_to_reply(&mut self) -> bool {
         self.core.is_free() && self.quick() == Some(Step::Message)
@@ -34,9 +34,10 @@ impl<I: Source + Output> Socket<Whole, I> {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         loop {
             let Self { core, io, .. } = &mut *self;
-            // `poll_drain` returns an error only once. Also, after a passed deadline the sender is
-            // broken, but the stream may still hold unflushed bytes. No deadline on writing runs
-            // any more, so nothing would bound a wait for their flush.
+            // This check comes first, because `poll_drain` returns an error only once. Also, after
+            // a passed deadline the sender is broken, but the stream may still hold unflushed
+            // bytes. No deadline on writing runs any more, so nothing would bound a wait for their
+            // flush.
             if core.conn.sender().is_broken() {
                 return Poll::Ready(Err(core.lost().into()));
             }
@@ -60,7 +61,8 @@ impl<I: Source + Output> Socket<Whole, I> {
         }
     }
 
-    /// Whether `feed` would accept a message now, unless a message in chunks is in progress.
+    /// Whether there is room for a message now. (`feed` may still refuse the message while another
+    /// message is being sent in chunks.)
     pub(crate) fn has_room(&self) -> bool {
         let tx = self.core.conn.sender();
         tx.has_room() && !tx.is_closed()

@@ -3,8 +3,8 @@
 //! The [`Half`] owns everything that receiving needs. One lock holds everything that sending needs:
 //! the core's sender and the writing half of the stream. Writes never wait, so no half holds the
 //! lock across a wait. The half that holds the lock writes until the stream refuses more. The
-//! remaining bytes stay in the sender, so a Pong of the reader can overtake them at the next frame
-//! boundary.
+//! remaining bytes stay in the sender, so a Pong that the reader queues can overtake them at the
+//! next frame boundary.
 //!
 //! A stream keeps one waker for writing. Both halves may wait for the stream, so this waker wakes
 //! the tasks of both halves. A stream may also drop its waker once it accepts bytes. So the half
@@ -29,7 +29,7 @@ use std::{
 };
 
 /// The largest number of times that a writer yields to a reader that waits for the lock. All yields
-/// together take a few microseconds.
+/// together take about a millisecond.
 const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 
 /// The state that both halves share.
@@ -41,7 +41,7 @@ const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 #[derive(Debug)]
 pub(super) struct Shared<W> {
     wakers: Arc<Wakers>,
-    /// Whether the stream refused bytes that either half may write later. Each write sets this
+    /// Whether the stream refused bytes that either half may write later. Each write sets this flag
     /// under the lock, so that the last write decides: with a stale `false` nobody would write the
     /// refused bytes. A writing thread also clears this flag while it waits: see
     /// [`share_rest`](Writer::share_rest).
@@ -119,7 +119,7 @@ impl<W> Shared<W> {
     fn new(tx: Sender, out: Out, io: W) -> Arc<Self> {
         Arc::new(Self {
             wakers: Arc::default(),
-            blocked: AtomicBool::new(true), // not known yet: the first wait finds out
+            blocked: AtomicBool::new(true), // not known until the first `poll_write`
             quiet: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
             sending: Mutex::new(Sending { tx, out, io }),
@@ -148,8 +148,9 @@ impl<W> Shared<W> {
     }
 
     /// Locks the sending side for the half that receives, ahead of a writer that sends without
-    /// pause. Only calls that the reader makes for each frame or before each wait need this. Its
-    /// writes and its shutdown follow such a call, and use [`lock`](Self::lock).
+    /// pause. Only calls that the reader makes for each frame or before each wait need this. The
+    /// reader's writes and its shutdown use [`lock`](Self::lock), because they follow one of these
+    /// calls.
     fn read_lock(&self) -> Locked<'_, W> {
         self.awaited.store(true, Relaxed);
         let locked = self.lock();
@@ -158,7 +159,8 @@ impl<W> Shared<W> {
     }
 
     /// Yields while the reader waits for the lock: see `awaited`. The writer calls this before each
-    /// write, outside the lock. Its other calls hold the lock only briefly.
+    /// write, outside the lock. The writer's other calls need no yield, because they hold the lock
+    /// only briefly.
     fn let_reader_pass(&self) {
         for _ in 0..YIELDS {
             if !self.awaited.load(Relaxed) {
@@ -172,14 +174,10 @@ impl<W> Shared<W> {
     /// both tasks.
     ///
     /// A stream must not keep a task's own waker. The stream drops its old waker while we hold the
-    /// lock. If this was the task's last waker, the runtime drops the task. Code that the task's
-    /// drop runs may take the same lock: a deadlock.
+    /// lock. If the old waker was the task's last waker, the runtime drops the task. Code that the
+    /// task's drop runs may take the same lock: a deadlock.
     fn both(&self) -> Waker {
         Waker::from(self.wakers.clone())
-    }
-
-    pub(super) fn sender(&self) -> impl DerefMut<Target = Sender> + fmt::Debug {
-        self.lock()
     }
 }
 
@@ -196,6 +194,8 @@ impl<W: Output> Shared<W> {
         let Sending { tx, out, io } = &mut *locked.sending;
         let full = !tx.has_room();
         let written = out.poll_drain(tx, io, &mut Context::from_waker(&both));
+        // Only room that this write made counts. Otherwise two halves whose writes are refused
+        // would wake each other without end.
         let room = full && tx.has_room();
         let was_blocked = self.blocked.swap(written.is_pending(), Relaxed);
         if !W::WAITS && written.is_ready() {
@@ -203,16 +203,17 @@ impl<W: Output> Shared<W> {
         }
         drop(locked);
         // The other half may wait until the refused bytes are written; a writer may also wait for
-        // room. The stream may have dropped its waker, so this call wakes the other half.
+        // room. The stream may have dropped its waker, so this call wakes the other half. If no
+        // write was refused before, nobody waits, and a wake-up would cost time for nothing.
         if was_blocked && (written.is_ready() || room) {
             self.wakers.wake(side.other());
         }
         let newly = written.is_pending() && !was_blocked;
         if newly && side == Side::Writer && !self.wakers.is_parked(side) {
-            // The stream may have woken both tasks before `blocked` was set. Then the reader saw
-            // nothing to do. But if the writer's future is dropped, only the reader can write the
-            // refused bytes. So this call wakes the reader again. (A reader in this place needs no
-            // wake-up: the stream has woken its task, so it polls again.)
+            // The stream may have woken both tasks before `blocked` was set. In that case the
+            // reader saw nothing to do. But if the writer's future is dropped, only the reader can
+            // write the refused bytes. So this call wakes the reader again. (A reader in this place
+            // needs no wake-up: the stream has woken its task, so it polls again.)
             self.wakers.wake(Side::Reader);
         }
         written
@@ -237,7 +238,7 @@ impl<W> Half<W> {
     }
 
     pub(crate) fn sender(&self) -> impl Deref<Target = Sender> {
-        self.link.sender()
+        self.link.lock()
     }
 }
 
@@ -280,8 +281,8 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
 
     /// Relies on an earlier `poll_write`, which parks the waker. If the writer queues a Close after
     /// this call, and so starts a deadline, the writer wakes this half. (A thread is not woken: its
-    /// wait is bounded.) While input is discarded, no `poll_write` need come before: the writer can
-    /// start no deadline then.
+    /// wait is bounded.) While the reader discards input, it needs no earlier `poll_write`, because
+    /// the writer can start no deadline any more.
     fn next_deadline(&mut self) -> Option<Time> {
         if self.inbound.is_idle() && self.link.quiet.load(Relaxed) {
             return None;
@@ -344,8 +345,8 @@ impl<W, H> Writer<W, H> {
     }
 
     /// Whether there is room for a message. An error means that this half is closed, so nothing
-    /// more can be fed. The error is the one that ended receiving, if any. A failed stream also
-    /// closes this half; a flush returns the stream's error.
+    /// more can be fed. The error is the one that ended receiving, or `Closed` if there is none. A
+    /// failed stream also closes this half; a flush returns the stream's error.
     pub(crate) fn has_room(&self) -> Result<bool, Error> {
         let sending = self.link.look();
         let Sending { tx, out, .. } = &*sending;
@@ -356,7 +357,7 @@ impl<W, H> Writer<W, H> {
     }
 
     pub(crate) fn sender(&self) -> impl DerefMut<Target = Sender> + fmt::Debug {
-        self.link.sender()
+        self.link.lock()
     }
 }
 
@@ -379,7 +380,8 @@ impl<W: Output, H> Writer<W, H> {
     /// receiving is returned even if everything was written, because a writer that only sends
     /// learns of the error here.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
-        // Once is enough: whoever takes the waker wakes the task, which then polls again.
+        // Parking once per call is enough: whoever takes the waker wakes the task, which then polls
+        // again.
         self.link.wakers.park(Side::Writer, cx);
         loop {
             let written = self.link.poll_write(Side::Writer);
@@ -391,8 +393,8 @@ impl<W: Output, H> Writer<W, H> {
             // loop would spin.
             let sending = self.link.look();
             let Sending { tx, out, .. } = &*sending;
-            // This error is returned even if no write has failed, so it comes before `lost`. There
-            // only the stream's error, or `Closed`, is left.
+            // This error is returned even if no write has failed, so it comes before `lost`. For
+            // `lost`, only the stream's error or `Closed` is left.
             if let Some(error) = out.recv_error {
                 return Poll::Ready(Err(Error::from(error).into()));
             }
@@ -409,8 +411,8 @@ impl<W: Output, H> Writer<W, H> {
 
     /// Waits for the deadline on writing. The caller's last write was `Pending`, so this deadline
     /// runs, unless the other half has since written or ended the connection. Ready: no deadline on
-    /// writing runs any more. If it has passed, the sender is broken. The reason, if any, is in
-    /// `out`. So `poll_flush` must go round its loop again.
+    /// writing runs any more, so `poll_flush` must go round its loop again. If the deadline has
+    /// passed, the sender is broken, and `out` has the error.
     ///
     /// The timer is in the shared stream, and wakes both halves. So the deadline is noticed even if
     /// this future is dropped. A thread does not wait here: `write_out` asks for this deadline
@@ -425,8 +427,8 @@ impl<W: Output, H> Writer<W, H> {
             if at > now {
                 ready!(io.poll_sleep(at, cx));
             } else {
-                // The first call starts the deadline. A passed deadline leaves nothing to write, so
-                // the loop ends, whatever this call returns.
+                // The first call of `handle_timeout` starts the deadline. A passed deadline leaves
+                // nothing to write, so the loop ends, whatever this call returns.
                 out.handle_timeout(None, tx, now);
             }
         }

@@ -1,6 +1,6 @@
-//! The locks and the clock of a split WebSocket. Both come from std, except when `checks/model`
-//! builds this crate to try all interleavings of threads. Then the locks are loom's, and the clock
-//! stands still.
+//! The locks and the clock of a split WebSocket. The locks and the clock come from std, except when
+//! `checks/model` builds this crate to try all interleavings of threads. In that build the locks
+//! are loom's, and the clock stands still.
 #[cfg(not(tickwire_model))]
 pub(crate) use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! The wakers of the two sides of a connection.
+//! The wakers of the two halves of a split connection.
 use super::sync::{Mutex, MutexGuard, lock};
 use std::{
     mem,
@@ -6,8 +6,9 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
-/// The wakers of the waiting tasks. The reader waits for any change. The writer waits until the
-/// stream accepts bytes or the connection ends.
+/// The wakers of the tasks that wait in the two halves. The writing half of the stream and its
+/// timer wake both tasks. Each half also wakes the task of the other half, after a change for which
+/// that task may wait.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers([Mutex<Option<Waker>>; 2]);
 
@@ -29,9 +30,10 @@ impl Wakers {
         lock(if side == Side::Reader { reader } else { writer })
     }
 
-    /// Keeps the waker of `cx` until [`wake`](Self::wake). Cloning or dropping a waker may drop a
-    /// task, and the task's drop may call these functions. So the waker is cloned and dropped
-    /// outside the lock.
+    /// Keeps the waker of `cx` until [`wake`](Self::wake). Cloning or dropping a waker runs code of
+    /// the runtime or the program, and this code may call `park` or `wake`. For example, a task's
+    /// last waker drops the task. The task may own the other half, and close it in a `Drop`, which
+    /// wakes this side. So the waker is cloned and dropped outside the lock.
     pub(crate) fn park(&self, side: Side, cx: &Context<'_>) {
         let waker = cx.waker();
         if self.slot(side).as_ref().is_some_and(|parked| parked.will_wake(waker)) {
@@ -42,7 +44,7 @@ impl Wakers {
         drop(before);
     }
 
-    /// Whether nobody has woken this side since it parked its waker.
+    /// Whether this side has parked a waker, and nobody has woken this side since.
     pub(crate) fn is_parked(&self, side: Side) -> bool {
         self.slot(side).is_some()
     }
@@ -60,8 +62,8 @@ impl Wake for Wakers {
         Wake::wake_by_ref(&self);
     }
 
-    /// Wakes the writer first. So while the writer [is parked](Wakers::is_parked), this function
-    /// has not yet woken the reader.
+    /// Wakes the writer first. `Shared::poll_write` relies on this order when it asks whether the
+    /// writer [is parked](Wakers::is_parked).
     fn wake_by_ref(self: &Arc<Self>) {
         Self::wake(self, Side::Writer);
         Self::wake(self, Side::Reader);

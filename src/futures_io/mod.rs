@@ -2,9 +2,9 @@
 //! your own.
 //!
 //! Deadlines need a timer, and `futures-io` has no timer. So every function that makes a connection
-//! takes a timer. A timer is a function from an instant to a future that is ready at that instant.
-//! The example below uses the timer of smol. (`smol::Timer` comes from the crate async-io, and
-//! `smol::net` is the crate async-net.)
+//! takes [`Timers`], for example a function from an instant to a future that is ready at that
+//! instant. The example below uses the timer of smol. (`smol::Timer` comes from the crate async-io,
+//! and `smol::net` is the crate async-net.)
 //!
 //! ```no_run
 //! use async_io::Timer;
@@ -25,7 +25,7 @@
 //!
 //! There is no `connect`. Dial with your runtime, set TCP_NODELAY, put TLS around the stream if the
 //! URL requires TLS, and give the stream to [`client`](fn@client). `client` cannot check whether
-//! you did so.
+//! you have taken these steps.
 //!
 //! ```no_run
 //! use async_io::Timer;
@@ -60,8 +60,8 @@
 //! takes buffers from a pool of the thread.
 //!
 //! **Large shared payloads** are copied into each connection's buffer, because `futures-io` does
-//! not tell whether a stream has vectored writes. On a stream without them, a payload that is not
-//! copied would need a write of its own.
+//! not tell whether a stream has vectored writes. On a stream without vectored writes, a payload
+//! that is not copied would need a write of its own.
 mod split;
 
 pub use split::{ReadHalf, WriteHalf};
@@ -157,7 +157,8 @@ pub struct Incoming<S, T: Timers>(drive::Incoming<Over<S, T>>);
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: receiving calls answer Pings, handle
 /// the peer's Close, and check all deadlines. (A waiting [`Writer`] checks the deadline on writing
-/// too.) Dropping the `Reader` ends receiving. Then the [`Writer`] learns of the connection's end from a failed write.
+/// too.) Dropping the `Reader` ends receiving. After that, the [`Writer`] learns of the
+/// connection's end only from a failed write.
 pub struct Reader<R, W, T: Timers>(Socket<Half<Over<W, T>>, Over<R, T>>);
 
 /// The half of a [`WebSocket`] that sends. Dropping the `Writer` does not close the connection:
@@ -195,8 +196,9 @@ shown!(WebSocket<S> Incoming<S> Reader<R, W> Writer<W>);
 /// This call sets no option of the stream. On TCP, call `set_nodelay(true)` before. This call waits
 /// for the request for at most [`handshake_timeout`](Config::handshake_timeout). If the stream does
 /// not accept the response (a socket does at once), the call waits for up to
-/// [`write_timeout`](Config::write_timeout) more. After a bad request it drains the stream for up
-/// to a second more. So call `accept` in a task of its own, not in the loop that accepts sockets.
+/// [`write_timeout`](Config::write_timeout) more. After a bad request the call discards input for
+/// up to a second more. So call `accept` in a task of its own, not in the loop that accepts
+/// sockets.
 ///
 /// Dropping the future drops the stream.
 ///
@@ -275,8 +277,8 @@ struct FuturesIo<T: Timers> {
     reads: u8,
 }
 
-/// A timer and its deadline. The deadline is `None` once it has passed, because a ready future must
-/// not be polled again.
+/// A timer and its deadline. `until` is `None` once the timer was ready, because a future must not
+/// be polled again after that.
 struct Armed<F> {
     until: Option<Time>,
     timer: Pin<Box<F>>,

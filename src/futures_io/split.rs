@@ -1,9 +1,9 @@
-//! The two halves of a stream. `futures-io` has no types for these.
+//! The two halves of a stream. `futures-io` has no types for halves.
 //!
 //! Each half locks the stream for one call. A call never waits for the stream, so a half need not
-//! wake the other when it unlocks the stream. Two tasks may wait for the two halves at the same
-//! time. By the contract of `AsyncRead` and `AsyncWrite`, the stream keeps one waker for reading
-//! and one for writing.
+//! wake the other half when it unlocks the stream. Two tasks may wait for the two halves at the
+//! same time. By the contract of `AsyncRead` and `AsyncWrite`, the stream keeps one waker for
+//! reading and one for writing.
 use crate::drive::sync::{Mutex, lock};
 use ::futures_io::{AsyncRead, AsyncWrite};
 use std::{

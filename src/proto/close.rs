@@ -109,4 +109,5 @@ impl core::fmt::Display for CloseFrame<'_> {
 }
 
 #[cfg(kani)]
+#[path = "close/tests/proofs.rs"]
 mod proofs;

@@ -46,17 +46,6 @@ pub enum ProtocolError {
     BadDeflate,
 }
 
-impl ProtocolError {
-    /// The close code that answers this violation (§7.4.1): 1007 for [`BadUtf8`](Self::BadUtf8) and
-    /// [`BadDeflate`](Self::BadDeflate), 1002 for all others.
-    const fn close_code(self) -> CloseCode {
-        match self {
-            Self::BadUtf8 | Self::BadDeflate => CloseCode::INVALID_PAYLOAD,
-            _ => CloseCode::PROTOCOL_ERROR,
-        }
-    }
-}
-
 /// Why nothing more can be received. Every later call repeats the error.
 ///
 /// The variants show limits as `u32`. A limit above `u32::MAX` is shown as `u32::MAX`.
@@ -126,7 +115,11 @@ impl RecvError {
     // code, and otherwise only for `DataTimeout`.
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
-            Self::Protocol(e) => Some(e.close_code()),
+            // §7.4.1
+            Self::Protocol(ProtocolError::BadUtf8 | ProtocolError::BadDeflate) => {
+                Some(CloseCode::INVALID_PAYLOAD)
+            }
+            Self::Protocol(_) => Some(CloseCode::PROTOCOL_ERROR),
             Self::MessageTooBig { .. } | Self::FrameTooBig { .. } => {
                 Some(CloseCode::MESSAGE_TOO_BIG)
             }

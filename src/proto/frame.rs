@@ -350,4 +350,5 @@ impl Control {
 mod tests;
 
 #[cfg(kani)]
+#[path = "frame/tests/proofs.rs"]
 mod proofs;

@@ -279,10 +279,6 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    pub(crate) const fn new() -> Self {
-        Self { bytes: Vec::new(), text: 0..0 }
-    }
-
     /// Returns the bytes of `range`, to write to. Known text that ends before `range` stays known.
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, range: Range<usize>) -> Option<&mut [u8]> {

@@ -45,4 +45,5 @@ impl core::fmt::Debug for Masker {
 }
 
 #[cfg(kani)]
+#[path = "mask/tests/proofs.rs"]
 mod proofs;

@@ -5,6 +5,7 @@
 use alloc::{vec, vec::Vec};
 
 #[cfg(test)]
+#[path = "memory/tests/counted.rs"]
 pub(crate) mod counted;
 
 /// A source of buffers. `Memory` is a pair of functions, because a connection is not generic over
@@ -30,3 +31,9 @@ impl Memory {
 
 /// Buffers from the global allocator.
 pub(crate) static HEAP: Memory = Memory { take_to: |to, len| *to = vec![0; len], give: drop };
+
+impl Default for &'static Memory {
+    fn default() -> Self {
+        &HEAP
+    }
+}

@@ -265,18 +265,6 @@ impl OwnedMessage {
         self.as_message().as_bytes()
     }
 
-    /// The length of the payload, in bytes.
-    #[inline]
-    pub fn len(&self) -> usize {
-        self.as_bytes().len()
-    }
-
-    /// Whether the payload is empty.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     pub(crate) fn kind(&self) -> DataKind {
         self.as_message().kind()
     }

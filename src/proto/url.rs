@@ -351,16 +351,13 @@ impl<'a> Authority<'a> {
         Ok(Self { host, zone: None, v6: false, port })
     }
 
-    pub(crate) fn port_or_default(&self, secure: bool) -> u16 {
-        self.port.unwrap_or(default_port(secure))
-    }
-
     /// Whether `self` and `other` name the same host and port. `secure`: whether a missing port
     /// means 443 instead of 80.
     pub(crate) fn same(&self, other: &Self, secure: bool) -> bool {
+        let port = |side: &Self| side.port.unwrap_or(default_port(secure));
         self.host.eq_ignore_ascii_case(other.host)
             && self.zone == other.zone
-            && self.port_or_default(secure) == other.port_or_default(secure)
+            && port(self) == port(other)
     }
 }
 
@@ -370,12 +367,10 @@ fn parse_port(text: &str) -> Result<Option<u16>, UrlError> {
     if text.is_empty() {
         return Ok(None);
     }
-    if !text.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(UrlError::BadPort);
-    }
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
     match text.parse() {
-        Ok(0) | Err(_) => Err(UrlError::BadPort),
-        Ok(port) => Ok(Some(port)),
+        Ok(port @ 1..) if digits => Ok(Some(port)),
+        _ => Err(UrlError::BadPort),
     }
 }
 

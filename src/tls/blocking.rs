@@ -3,16 +3,16 @@
 //! The handles share three locks. A thread that waits for the stream holds no lock that the other
 //! thread has to wait for:
 //!
-//! - `session` is TLS itself: a handle locks it to encrypt or decrypt, and never holds it across
-//!   I/O.
+//! - `session` is TLS itself: a handle locks it to encrypt or decrypt, and never holds this lock
+//!   during I/O.
 //! - `input` is the right to read the stream. A reader that waits for input holds no other lock, so
 //!   that another thread can write during this wait.
 //! - `output` is the right to write the stream and to flush it, with the ciphertext to be written.
 //!   A holder that has written everything checks, with `session` locked, that the session has
-//!   nothing more to write. Then it releases `output` before `session`. So no ciphertext is left
-//!   without a writer. A writer waits for `output`. But a reader with ciphertext to write never
-//!   waits for `output`. The writer that holds `output` may wait until the peer reads, and the peer
-//!   may wait until this reader reads.
+//!   nothing more to write. Then the holder releases `output` before `session`, so that no
+//!   ciphertext is left without a writer. A writer waits for `output`. But a reader with ciphertext
+//!   to write never waits for `output`. The writer that holds `output` may wait until the peer
+//!   reads, and the peer may wait until this reader reads.
 mod output;
 
 use self::output::{Shared, is_passing, lock};
@@ -52,11 +52,12 @@ use tickwire_tls::{
 ///
 /// A write goes to the stream below at once, in as few records as possible. If that stream refuses
 /// bytes, the next flush writes them. The stream below may buffer, and may be a `TlsStream` itself.
-/// So a flush also flushes the stream below, and so do the handshake, an alert and a close_notify.
+/// So a flush also flushes the stream below. The stream below is also flushed after handshake
+/// messages, an alert and a close_notify.
 ///
 /// [`shutdown`](Stream::shutdown) sends a close_notify first. If the peer has sent its
-/// close_notify, the last dropped handle sends ours, unless it was sent before. If the stream ends
-/// without the peer's close_notify, somebody may have cut it off, and a read fails with
+/// close_notify, the last dropped handle sends ours, unless ours was sent before. If the stream
+/// ends without the peer's close_notify, somebody may have cut the stream off, so a read fails with
 /// `UnexpectedEof`.
 ///
 /// [`try_clone`](Stream::try_clone) makes a second handle of the same session, so that one thread
@@ -81,8 +82,9 @@ pub struct TlsStream<S = TcpStream> {
     shared: Arc<Shared>,
     /// The read timeout of this handle.
     read_timeout: Mutex<Option<Duration>>,
-    /// The function that `drop` calls: in the last handle it sends our close_notify if that is
-    /// still owed. It is a function pointer, because `Drop` cannot require that `S` is a `Stream`.
+    /// The function that `drop` calls. In the last handle, this function sends our close_notify if
+    /// the session still owes it. The field is a function pointer, because `Drop` cannot require
+    /// that `S` is a `Stream`.
     part: fn(&mut Self),
 }
 
@@ -105,9 +107,10 @@ impl<S: Stream> TlsStream<S> {
         Ok(Self::of(io, Session::client(config, name)?))
     }
 
-    /// Makes a server's stream. In the configuration, set `alpn_protocols` to `http/1.1` alone. To
-    /// open and seal records [in place](Session::in_place), also set `enable_secret_extraction`:
-    /// see "Serve wss" in the recipes.
+    /// Makes a server's stream. In the configuration, set `alpn_protocols` to `http/1.1` alone,
+    /// because the opening handshake needs HTTP/1.1. To open and seal records [in
+    /// place](Session::in_place), also set `enable_secret_extraction`: see "Serve wss" in the
+    /// recipes.
     ///
     /// # Errors
     ///
@@ -127,12 +130,12 @@ impl<S: Stream> TlsStream<S> {
 
     /// Completes the TLS handshake, so that you can inspect the [`session`](Self::session) before
     /// you read. The read timeout bounds the whole handshake, even if the peer sends byte by byte.
-    /// For writes, the stream below has its own timeout.
+    /// It does not bound writes. For writes, the stream below may have a timeout of its own.
     ///
     /// # Errors
     ///
-    /// Those of the stream. An error of TLS is inside the `io::Error`; converted into [`Error`], it
-    /// is [`Error::Tls`]. After `WouldBlock` call this again.
+    /// The errors of the stream. An error of TLS is inside the `io::Error`; converted into
+    /// [`Error`], it is [`Error::Tls`]. After `WouldBlock` call this again.
     pub fn handshake(&mut self) -> io::Result<()> {
         let (began, limit) = (Instant::now(), *lock(&self.read_timeout));
         loop {
@@ -304,7 +307,8 @@ impl<S: Stream> Stream for TlsStream<S> {
     }
 
     /// Adapts `interest` to the handshake. During the handshake, reading and writing both need
-    /// input. While handshake messages are unsent, both also need a stream that accepts bytes.
+    /// input. While handshake messages are unsent, reading and writing also need a stream that
+    /// accepts bytes.
     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
         let session = self.shared.session();
         let (handshaking, opening) = (session.is_handshaking(), session.is_opening());
@@ -349,7 +353,7 @@ impl<S: Stream> Stream for TlsStream<S> {
         Ok(Self { io, shared, read_timeout, part: self.part })
     }
 
-    /// Returns `true`, because one record can have several slices.
+    /// Returns `true`, because one record can hold the bytes of several slices.
     fn writes_vectored(&self) -> bool {
         true
     }
@@ -365,9 +369,4 @@ pub(crate) fn client<S: Stream>(
     let stream = TlsStream::client(io, target, config)?;
     stream.shared.session().begin_with(ahead);
     Ok(stream)
-}
-
-/// Returns the stream below TLS.
-pub(crate) fn below<S>(stream: &TlsStream<S>) -> &S {
-    stream.get_ref()
 }

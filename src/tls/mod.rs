@@ -18,12 +18,12 @@
 //! With TLS 1.3, this crate itself opens and seals the records in place ([`Session::in_place`]) if
 //! the configuration sets the flag `enable_secret_extraction`. [`platform_config`] sets this flag.
 //! With ring, and with any provider that has QUIC, opening and sealing in place needs no
-//! allocation. Each end sets the flag for itself. The flag has three costs. Any code of this
+//! allocation. Each end sets the flag for itself. The flag has three costs. First, any code of this
 //! process that makes a rustls session with the configuration can ask for the session's keys.
-//! [`Session::connection`] is `None`, with TLS 1.2 too, so there are no exporters. A session that
-//! is closed during its handshake sends nothing. To see whether records are opened in place, call
-//! `in_place` after the handshake and before a split. The session is `ws.get_ref().tls()` after
-//! `connect`, and `ws.get_ref().session()` over a `TlsStream`.
+//! Second, [`Session::connection`] is `None`, with TLS 1.2 too, so there are no exporters. Third, a
+//! session that is closed during its handshake sends no close_notify. To see whether records are
+//! opened in place, call `in_place` after the handshake and before a split. The session is
+//! `ws.get_ref().tls()` after `connect`, and `ws.get_ref().session()` over a `TlsStream`.
 //!
 //! Without the flag, or with TLS 1.2, rustls opens and seals the records. In three more cases
 //! rustls handles the records: with a provider that does not give its keys out, on a server that
@@ -34,7 +34,7 @@
 //! records (`benches/tls.rs`). TLS adds 2.7 KiB of resident memory to a server's idle connection
 //! under tokio, or 7.8 KiB if rustls handles the records (`benches/README.md`). A session that has
 //! received only a part of a record holds up to 16 KiB more. A thread that waits in `blocking` also
-//! holds a buffer of 32 KiB, into which it reads.
+//! holds the buffer of 32 KiB that receives its ciphertext.
 //!
 //! Debug builds of rustls 0.23 panic if a bad record arrives after our close_notify. This crate
 //! catches the panic ([`Session::close`]). `docs/TLS.md` in the repository has the rules of the
@@ -76,7 +76,8 @@
 //! - **Read**: call [`read`](Session::read). If the result is `None`, read the stream into
 //!   [`spare_mut`](Session::spare_mut), call [`commit`](Session::commit), and call `read` again. At
 //!   the end of the stream, call [`end_of_stream`](Session::end_of_stream) instead of `commit`.
-//! - **Shut down**: call [`close`](Session::close), write what is outgoing, then shut the stream.
+//! - **Shut down**: call [`close`](Session::close), write the outgoing bytes, then shut the stream
+//!   down for writing.
 //! - After each of these actions, write the [`outgoing`](Session::outgoing) bytes to the stream,
 //!   and call [`advance`](Session::advance). Even after a read, TLS may have bytes of its own to
 //!   send: handshake messages, tickets, alerts.

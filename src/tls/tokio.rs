@@ -16,8 +16,3 @@ pub(crate) fn client<S: AsyncRead + AsyncWrite + Unpin>(
     stream.begin_with(ahead);
     Ok(stream)
 }
-
-/// Returns the stream below TLS.
-pub(crate) fn below<S>(stream: &TlsStream<S>) -> &S {
-    stream.get_ref()
-}

@@ -33,11 +33,11 @@
 //! **Memory.** A waiting connection holds no buffers. When bytes arrive or are sent, the connection
 //! takes buffers from a pool of the thread.
 //!
-//! **Threads.** The connections of a thread share only this pool. While messages are received and
-//! sent, threads share no lock, counter or cache line, with two exceptions: the halves of a split
-//! connection, and the reference count of a large [shared payload](crate::Outbound). So one runtime
-//! per thread, each with its own listener on the same port (SO_REUSEPORT), can use every processor:
-//! see the example `echo_server`, `--threads`.
+//! **Threads.** The connections of a thread share only the thread's pool. While messages are
+//! received and sent, threads share no lock, counter or cache line, with two exceptions: the halves
+//! of a split connection, and the reference count of a large [shared payload](crate::Outbound). So
+//! one runtime per thread, each with its own listener on the same port (SO_REUSEPORT), can use
+//! every processor: see the example `echo_server`, `--threads`.
 #[cfg(feature = "rustls")]
 pub use crate::tls::tokio::TlsStream;
 pub use crate::{dial::tokio::connect, tls::maybe::tokio::MaybeTls};
@@ -141,7 +141,8 @@ pub struct Incoming<S>(drive::Incoming<Timed<S, Tokio>>);
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: receiving calls answer Pings, handle
 /// the peer's Close, and check all deadlines. (A waiting [`Writer`] checks the deadline on writing
-/// too.) Dropping the `Reader` ends receiving. Then the [`Writer`] learns of the connection's end from a failed write.
+/// too.) Dropping the `Reader` ends receiving. After that, the [`Writer`] learns of the
+/// connection's end only from a failed write.
 #[derive(Debug)]
 pub struct Reader<R, W>(Socket<Half<Timed<W, Tokio>>, Timed<R, Tokio>>);
 
@@ -169,9 +170,9 @@ adapter!(AsyncRead, AsyncWrite);
 /// This call sets no option of the stream. On TCP, call `set_nodelay(true)` before. This call waits
 /// for the request for at most [`handshake_timeout`](Config::handshake_timeout). If the stream does
 /// not accept the response (a socket does at once), the call waits for up to
-/// [`write_timeout`](Config::write_timeout) more. After a bad request it drains the stream for up
-/// to a second more. So call `accept` in a task of its own, not in the loop that accepts sockets.
-/// That loop must bound the number of these tasks: see the example `bounded`.
+/// [`write_timeout`](Config::write_timeout) more. After a bad request the call discards input for
+/// up to a second more. So call `accept` in a task of its own, not in the loop that accepts
+/// sockets. That loop must bound the number of these tasks: see the example `bounded`.
 ///
 /// Dropping the future drops the stream.
 ///
@@ -190,9 +191,9 @@ where
     task::accept(Timed::new(io), config).await.map(WebSocket)
 }
 
-/// Makes the opening handshake as a client, over the caller's stream: TLS, a Unix socket, a tunnel.
-/// On TCP, call `set_nodelay(true)` before. [`handshake_timeout`](Config::handshake_timeout) bounds
-/// the handshake.
+/// Makes the opening handshake as a client, over the caller's stream, for example TLS, a Unix
+/// socket or a tunnel. On TCP, call `set_nodelay(true)` before.
+/// [`handshake_timeout`](Config::handshake_timeout) bounds the handshake.
 ///
 /// Dropping the future drops the stream.
 ///
@@ -276,10 +277,10 @@ impl<S> drive::Io for Timed<S, Tokio> {
 }
 
 impl Tokio {
-    /// Compiled once for all streams.
+    /// Not generic over the stream, so that this is compiled once for all streams.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // A bound, because tokio cannot sleep for any length of time. An early wake-up does no
-        // harm.
+        // A bound, because a time further away may not fit into an `Instant`. An early wake-up does
+        // no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let Self { epoch, sleep } = self;
         let at = *epoch + (until - Time::ZERO).min(epoch.elapsed() + FAR);

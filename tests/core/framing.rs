@@ -485,3 +485,25 @@ fn deflating(role: Role) -> Connection {
 fn deflating(role: Role) -> Connection {
     undeflated(role)
 }
+
+/// A lent buffer may be longer than the room, and hold old bytes of another connection.
+#[test]
+#[should_panic(expected = "committed more than was spare")]
+fn committing_more_than_the_room_of_a_longer_buffer_panics() {
+    let mut conn = server(&Config::default());
+    conn.receiver_mut().lend(vec![0x82; 64 * 1024]);
+    let room = conn.receiver_mut().spare_mut().len();
+    assert!(room < 64 * 1024);
+    conn.receiver_mut().commit(room + 1);
+}
+
+/// A read may be committed in parts.
+#[test]
+fn a_read_is_committed_in_parts() {
+    let mut conn = server(&Config::default());
+    let wire = [0x82, 0x81, 0, 0, 0, 0, 7];
+    conn.receiver_mut().spare_mut()[..7].copy_from_slice(&wire);
+    conn.receiver_mut().commit(3);
+    conn.receiver_mut().commit(4);
+    assert_eq!(conn.step(), Ok(Step::Message));
+}

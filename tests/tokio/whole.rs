@@ -17,7 +17,7 @@ use tickwire::{
     tokio::{Incoming, MessageOrRoom, WebSocket, accept, connect},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex},
     net::TcpListener,
     task::yield_now,
     time::{Instant, advance, sleep},
@@ -932,6 +932,19 @@ async fn a_pong_that_was_not_read_yet_is_not_held_against_the_peer() {
     .await;
 }
 
+/// Uses up the task's budget, and checks that a receive then waits.
+async fn recv_waits_without_budget<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut WebSocket<S>) {
+    std::future::poll_fn(|cx| {
+        while let Poll::Ready(budget) = tokio::task::coop::poll_proceed(cx) {
+            budget.made_progress();
+        }
+        let polled = std::future::Future::poll(std::pin::pin!(ws.recv()), cx);
+        assert!(polled.is_pending(), "{polled:?}");
+        Poll::Ready(())
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_task_that_used_up_its_budget_does_not_miss_the_pong_that_lies_there() {
     bounded(async {
@@ -947,16 +960,49 @@ async fn a_task_that_used_up_its_budget_does_not_miss_the_pong_that_lies_there()
         assert!(once!(ws.recv()).is_pending()); // the ping is written
         assert!(once!(far.recv()).is_pending()); // and answered
         advance(Duration::from_secs(20)).await;
-        std::future::poll_fn(|cx| {
-            while let Poll::Ready(budget) = tokio::task::coop::poll_proceed(cx) {
-                budget.made_progress();
-            }
-            let polled = std::future::Future::poll(std::pin::pin!(ws.recv()), cx);
-            assert!(polled.is_pending(), "{polled:?}");
-            Poll::Ready(())
-        })
-        .await;
+        recv_waits_without_budget(&mut ws).await;
         assert!(once!(ws.recv()).is_pending());
+    })
+    .await;
+}
+
+/// The runtime refuses the write too, so the deadline on writing is not armed yet. It is at
+/// `Time::ZERO`, before the deadline on silence.
+#[tokio::test(start_paused = true)]
+async fn a_refused_write_does_not_hide_that_the_budget_is_used_up() {
+    bounded(async {
+        let (near, far) = duplex(1000);
+        let mut far = server(far, &config());
+        let mut ws = client(near, &beating());
+        let began = Instant::now();
+        while began.elapsed().as_secs() < 25 {
+            assert!(once!(ws.recv()).is_pending());
+            advance(Duration::from_secs(1)).await;
+        }
+        assert!(once!(ws.recv()).is_pending()); // the ping is written
+        assert!(once!(far.recv()).is_pending()); // and answered
+        advance(Duration::from_secs(20)).await;
+        ws.feed("order").unwrap();
+        recv_waits_without_budget(&mut ws).await;
+        assert!(once!(ws.recv()).is_pending());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_used_up_its_budget_does_not_miss_the_rest_of_a_frame() {
+    bounded(async {
+        for heartbeat in [None, beating().heartbeat] {
+            let frame_timeout = Duration::from_secs(10);
+            let (near, mut far) = duplex(1000);
+            let mut ws = client(near, &Config { heartbeat, frame_timeout, ..config() });
+            far.write_all(b"\x82\x05ab").await.unwrap();
+            assert!(once!(ws.recv()).is_pending());
+            far.write_all(b"cde").await.unwrap();
+            advance(Duration::from_secs(15)).await;
+            recv_waits_without_budget(&mut ws).await;
+            assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), b"abcde");
+        }
     })
     .await;
 }
@@ -1820,5 +1866,21 @@ async fn room_for_one_byte_means_that_all_is_written_although_the_peer_is_silent
     });
     assert!(matches!(bounded(ws.recv_or_room(1)).await.unwrap(), MessageOrRoom::Room));
     assert!(ws.sender().is_written(position));
+    reading.await.unwrap();
+}
+
+/// After our Close no message can be fed, although everything is written.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_closing_has_no_room_again() {
+    let (near, mut far) = duplex(64);
+    let mut ws = server(near, &Config { close_timeout: Duration::from_secs(50), ..config() });
+    ws.feed(&[7; 1000]).unwrap();
+    ws.sender_mut().close(CloseCode::NORMAL).unwrap();
+    let reading = tokio::spawn(async move {
+        far.read_exact(&mut [0; 1008]).await.unwrap();
+        far // stays open, and silent
+    });
+    let error = recv_error(bounded(ws.recv_or_room(1)).await.unwrap_err());
+    assert_eq!(error, RecvError::CloseTimeout);
     reading.await.unwrap();
 }

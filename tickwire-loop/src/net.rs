@@ -80,6 +80,7 @@ impl<'n, T> Net<'n, T> {
     /// limit closes the stream; the [counts](Self::counts) show it.
     pub fn adopt(&mut self, stream: TcpStream, door: &Door) -> io::Result<()> {
         let peer = stream.peer_addr()?;
+        stream.set_nonblocking(true)?;
         if self.inner.shuts_at.is_some() {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }

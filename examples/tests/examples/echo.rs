@@ -147,7 +147,7 @@ fn the_server_has_the_limits_it_was_given() {
                 let mut ws = connect(&url, &Config::default()).await.unwrap();
                 ws.send(&vec![0; len]).await.unwrap();
                 let echo = ws.recv_owned().await.unwrap();
-                assert_eq!(echo.map(|echo| echo.len()), (code == 1000).then_some(len));
+                assert_eq!(echo.map(|echo| echo.as_bytes().len()), (code == 1000).then_some(len));
                 let _ = ws.close(CloseCode::NORMAL).await;
                 assert_eq!(ws.closed().unwrap().code, code);
             });

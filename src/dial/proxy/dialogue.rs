@@ -35,7 +35,7 @@ pub struct Address {
     /// without a `Proxy` does not link the code of the protocols.
     begin: Begin,
     /// The host, port and credentials of the proxy. `secure`: whether to use TLS to the proxy.
-    target: Target,
+    pub(crate) target: Target,
 }
 
 impl Address {
@@ -58,11 +58,6 @@ impl Address {
             return Err(UrlError::BadUserinfo);
         }
         Ok(Self { begin: if socks5 { socks5::begin } else { http_connect::begin }, target })
-    }
-
-    /// The target to dial. If the target is `secure`, use TLS.
-    pub(crate) fn target(&self) -> &Target {
-        &self.target
     }
 }
 
@@ -117,7 +112,7 @@ impl Dialogue {
     #[must_use = "once complete there is a tunnel, after an error there will be none"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         match self.reading.outcome() {
-            Some(outcome) => outcome.map(|()| Progress::Complete),
+            Some(outcome) => outcome,
             // Bytes that have already arrived cannot be the answer to a request that was not yet
             // sent.
             None if !self.outgoing().is_empty() => Ok(Progress::Partial),

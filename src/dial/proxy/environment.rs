@@ -14,9 +14,8 @@ pub(super) fn chosen(
 ) -> Result<Option<Address>, UrlError> {
     let first = |names: &[&str]| {
         for name in names {
-            match value(name)? {
-                Some(text) if !text.trim().is_empty() => return Ok(Some(text)),
-                _ => {}
+            if let Some(text) = value(name)?.filter(|text| !text.trim().is_empty()) {
+                return Ok(Some(text));
             }
         }
         Ok(None)

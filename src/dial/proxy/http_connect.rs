@@ -16,8 +16,8 @@ pub(super) fn begin(
     Ok((encode(userinfo, server), Box::new(|reading, _| look(reading))))
 }
 
-/// Returns the request. RFC 9110 §9.3.6: the target of the request is the host and the port, and
-/// the port must be there, because it has no default.
+/// Returns the request. RFC 9110 §9.3.6: the target of the request is the host and the port. The
+/// port must be there, because CONNECT has no default port.
 fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     let (host, port) = (server.unzoned(), server.port());
     let authority = match host.contains(':') {

@@ -61,7 +61,7 @@ impl Proxy {
     ///
     /// The URL may have a user and a password, in percent-encoding. They are sent only to the
     /// proxy: as Basic authentication (RFC 7617), or for SOCKS5 by RFC 1929. Without TLS to the
-    /// proxy, everybody between this end and the proxy can read both.
+    /// proxy, everybody between this end and the proxy can read the user and the password.
     ///
     /// # Errors
     ///
@@ -74,17 +74,17 @@ impl Proxy {
     /// Returns the proxy that the environment names for a server, such as
     /// [`Request::target`](crate::handshake::client::Request::target). The variable is
     /// `HTTPS_PROXY`, or else `ALL_PROXY`, for `ws` and `wss` alike. The result is `None` if
-    /// neither is set, if `NO_PROXY` lists the server, or if the server is a Unix socket. A variable
-    /// in lower case takes precedence over the same variable in upper case. An empty value counts
-    /// as unset. `HTTP_PROXY` is ignored, because in a CGI program the remote client can set it by
-    /// the header `Proxy`.
+    /// neither variable is set, if `NO_PROXY` lists the server, or if the server is a Unix socket.
+    /// A variable in lower case takes precedence over the same variable in upper case. An empty
+    /// value counts as unset. `HTTP_PROXY` is ignored, because in a CGI program the remote client
+    /// can set it by the header `Proxy`.
     ///
     /// `NO_PROXY` is a list, separated by commas or blanks. An entry is `*`, a name, an address or
     /// a network (`192.0.2.0/24`), and may end with `:port`. The entry `example.com` matches that
     /// name and all names below it. The entry `.example.com` matches only the names below it. Names
     /// are not resolved, so a name never matches an address. Some resolvers accept short forms of
-    /// an address, such as `127.1`. Such a form counts as a name, so list it in the form that the
-    /// URL has.
+    /// an address, such as `127.1`. `NO_PROXY` treats a short form as a name, so an entry must have
+    /// the form that the URL has.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl Proxy {
 
     /// The target to dial: the host and port of the proxy.
     pub(crate) fn target(&self) -> &Target {
-        self.address.target()
+        &self.address.target
     }
 
     pub(crate) fn client_tls(&self) -> Result<Option<tls::Client>, Error> {

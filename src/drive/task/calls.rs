@@ -1,4 +1,4 @@
-//! The waiting calls of the adapters for tasks, written once for all these adapters.
+//! The waiting calls of the adapters for tasks, written once.
 //!
 //! [`drive::calls`](crate::drive::calls) gives the reason why the calls are macros. Each module
 //! that invokes a macro of this file imports [`names`].
@@ -24,14 +24,15 @@ macro_rules! receiving {
         /// Returns the next message, or `None` once the peer's Close was received and answered.
         ///
         /// The message is borrowed from the buffer it was read into, and lives until the next call.
-        /// When the input is used up, this call writes the queued replies. On a whole WebSocket it
-        /// also writes the messages that were fed.
+        /// When the input is used up, this call writes the queued replies. On a whole WebSocket,
+        /// this call also writes the messages that were fed.
         ///
-        /// A client gets `None` only once the server has also ended the stream, or
-        /// [`close_timeout`](crate::Config::close_timeout) after the server's Close. To skip that
-        /// wait, use [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close),
-        /// read the code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the
-        /// connection is split) to send the answer, and drop the stream.
+        /// On a client, this call returns `None` later: it also waits until the server has ended
+        /// the stream, at most [`close_timeout`](crate::Config::close_timeout) after the server's
+        /// Close. To skip this wait, use [`recv_event`](Self::recv_event). On
+        /// [`Event::Close`](crate::Event::Close), read the code from [`closed`](Self::closed), call
+        /// `flush` (of the `Writer`, if the connection is split) to send the answer, and drop the
+        /// stream.
         ///
         /// Cancel safe: a message is consumed by the call that follows, not by the call that
         /// returns the message.
@@ -39,9 +40,9 @@ macro_rules! receiving {
         /// # Errors
         ///
         /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`] if the stream
-        /// fails. Everything that arrived before is delivered first. Later calls fail too. After a
-        /// violation, this call sends a Close and gives the peer a second to end the stream before
-        /// it returns the error. If you drop the future during that second,
+        /// fails. All messages that arrived before the error are delivered first. Later calls fail
+        /// too. After a violation, this call sends a Close and gives the peer a second to end the
+        /// stream before it returns the error. If you drop the future during that second,
         /// [`closed`](Self::closed) already has the error. Keep the first error: later calls do not
         /// repeat the error of the stream.
         #[inline]
@@ -55,13 +56,13 @@ macro_rules! receiving {
         /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
         /// This call hands out a message only while fewer than
-        /// [`high_water`](crate::Config::high_water) bytes fed in order are unsent. So, if you feed
-        /// one reply to each message, `feed` never fails with `Full`. For this, `high_water` must
-        /// be at least 4 KiB, which leaves room for the Pongs of one read. If the peer does not
-        /// read, this call stops reading too, until the write timeout ends the connection. (So two
-        /// ends that answer each message with several messages can block each other.) After our own
-        /// Close, messages up to the peer's Close are discarded. After a failed write, messages are
-        /// still delivered, but nothing can be fed.
+        /// [`high_water`](crate::Config::high_water) bytes are unsent. (Frames that overtake queued
+        /// messages do not count.) So, if you feed one reply to each message, `feed` never fails
+        /// with `Full`. This holds if `high_water` is at least 4 KiB, which leaves room for the
+        /// Pongs of one read. If the peer does not read, this call stops reading too, until the
+        /// write timeout ends the connection. (So two ends that answer each message with several
+        /// messages can block each other.) After our own Close, messages up to the peer's Close are
+        /// discarded. After a failed write, messages are still delivered, but nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
         /// and returns no sending half.
@@ -79,8 +80,9 @@ macro_rules! receiving {
         }
 
         /// Returns the next message or control frame, or `None` after the peer's Close. Use this
-        /// call in proxies, and when [`auto_pong`](crate::Config::auto_pong) or
-        /// [`auto_close`](crate::Config::auto_close) is off.
+        /// call in proxies, which forward control frames, and when
+        /// [`auto_pong`](crate::Config::auto_pong) or [`auto_close`](crate::Config::auto_close) is
+        /// off.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -153,7 +155,7 @@ macro_rules! receiving {
         }
 
         /// Polls [`recv_event`](Self::recv_event). The documentation of
-        /// [`poll_recv`](Self::poll_recv) says who may poll.
+        /// [`poll_recv`](Self::poll_recv) says which task may poll.
         ///
         /// # Errors
         ///
@@ -177,6 +179,7 @@ macro_rules! sending {
         /// [`high_water`](crate::Config::high_water) bytes, are unsent. If there is already room
         /// when you call, this call returns only on a message or at the end. With an `Outbox` of
         /// `tickwire-parts`, pass its `max_unsent` as `below`. A `below` of 0 counts as 1.
+        /// A sender that is closed never has room.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -207,8 +210,8 @@ macro_rules! sending {
         /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a
         /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None`.
         ///
-        /// Cancel safe: call it again. Messages that were discarded before the future was dropped
-        /// are lost.
+        /// Cancel safe: you can call it again. Messages that were discarded before the future was
+        /// dropped are lost.
         ///
         /// # Errors
         ///
@@ -235,7 +238,7 @@ macro_rules! sends {
         /// message given by value is lost. (To keep the message, call `ready`, then `feed` and
         /// `flush`.) If you drop the future later, the next flush sends the rest of the message, so
         /// do not send the message again. To tell the two cases apart, compare
-        /// [`Sender::fed`](crate::Sender::fed) before and after.
+        /// [`Sender::fed`](crate::Sender::fed) before and after the call.
         ///
         /// This call does not read, which has two consequences. A program that never receives
         /// learns of the peer's Close only when the stream breaks. Two peers that both send before
@@ -246,7 +249,7 @@ macro_rules! sends {
         ///
         /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] if the stream fails.
         /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream
-        /// accepted no byte for [`write_timeout`](crate::Config::write_timeout). After such a
+        /// accepted no byte for [`write_timeout`](crate::Config::write_timeout). After a write
         /// timeout you can still receive the messages that have arrived.
         pub async fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
             self.ready().await?;
@@ -289,8 +292,8 @@ pub(crate) use sends;
 /// The calls that only the sending half has.
 macro_rules! writing {
     () => {
-        /// Queues a Close behind everything fed, and writes everything. The receiving half then
-        /// receives up to the peer's Close, and ends the stream, within
+        /// Queues a Close behind everything fed, and writes everything. Keep receiving with the
+        /// [`Reader`], which gets the peer's Close and ends the stream, within
         /// [`close_timeout`](crate::Config::close_timeout).
         ///
         /// Cancel safe: call it again.

@@ -16,8 +16,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// Reads an opening request, and accepts every good request.
-pub(crate) async fn accept<I: Source + Output + Unpin>(
+/// Reads an opening request, and accepts every good request. A bad request is answered with the
+/// status of its error, which this function returns. If the stream fails, this drops the stream.
+pub(crate) async fn accept<I: Source + Output>(
     io: I,
     config: &Config,
 ) -> Result<WebSocket<I>, Error> {

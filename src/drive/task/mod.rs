@@ -22,9 +22,10 @@ use std::{
 pub(crate) type WebSocket<I> = Socket<Whole, I>;
 
 impl<I: Source + Output> WebSocket<I> {
+    /// Whether a message can be fed, and fewer than `below` bytes are unsent.
     pub(crate) fn has_room_below(&self, below: usize) -> bool {
         let tx = self.core.conn.sender();
-        tx.has_room() && tx.buffered_amount() < below.max(1)
+        self.has_room() && tx.buffered_amount() < below.max(1)
     }
 }
 
@@ -43,7 +44,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Polls for the next message, by the fast path if possible. If the fast path finds no message,
-    /// `poll_more` decides.
+    /// calls `poll_more`.
     #[inline(always)]
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         match self.quick() {
@@ -61,7 +62,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
 /// The result of `recv_or_room`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Exhaustive: a further result would be a change of `recv_or_room` that callers have to see.
+// Exhaustive: every caller would have to handle a further result.
 pub enum MessageOrRoom<'a> {
     /// A message.
     Message(Message<'a>),
@@ -72,8 +73,8 @@ pub enum MessageOrRoom<'a> {
 }
 
 /// The future of `recv`, which is only a pointer. The future of an `async fn` would also store its
-/// own state and the states of all futures inside. `poll` is always inlined. A call would return
-/// the result through memory, which costs 7 ns per message.
+/// own state and the states of all futures inside. `poll` is always inlined. Otherwise its result
+/// would pass through memory, which costs 7 ns per message.
 pub(crate) struct Recv<'a, C, I>(pub(crate) Option<&'a mut Socket<C, I>>);
 
 impl<'a, C: Core<I>, I: Source> Future for Recv<'a, C, I> {

@@ -19,9 +19,10 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Polled {
     tasks: Pair,
-    /// The waker of both tasks, if there are two. When a task changes, a new waker replaces this
-    /// waker. A stream may still have the old waker. That does no harm: the old waker wakes the
-    /// task that did not change, and the new task leaves the new waker wherever it waits.
+    /// The waker of both tasks, if there are two. When another task takes over a side, a new waker
+    /// replaces this waker. The stream may still have the old waker. This does no harm: the old
+    /// waker wakes the task that stayed. The new task gives the new waker to everything that it
+    /// waits for.
     both: Option<Waker>,
     /// The outlook after the last poll.
     outlook: Outlook,
@@ -45,8 +46,9 @@ impl Wake for Pair {
 impl Polled {
     /// Records `task` as the task of `side`, and returns the waker for its poll. A task that no
     /// longer polls stays recorded, and is woken for nothing, until another task polls its side. A
-    /// task that polls both sides uses its own waker: the atomic operations of a shared waker took
-    /// 230 of the 770 ns of a round trip of 64 bytes over a stream in memory.
+    /// task that polls both sides uses its own waker, which costs less. A round trip of 64 bytes
+    /// over a stream in memory took 770 ns, 230 of them for the atomic operations of a shared
+    /// waker.
     #[inline]
     fn waker<'a>(&'a mut self, side: Side, task: &'a Waker) -> &'a Waker {
         let (own, other) = sides(&mut self.tasks, side);

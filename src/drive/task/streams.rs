@@ -7,8 +7,8 @@
 //! it was received into. The WebSocket's own methods take precedence over those of `SinkExt`:
 //! `ws.send("text")` is `WebSocket::send`.
 //!
-//! `StreamExt::split` lets two tasks share one WebSocket. The documentation of `poll_recv` says who
-//! may poll.
+//! `StreamExt::split` lets two tasks share one WebSocket. The documentation of `poll_recv` says
+//! which task may poll.
 use super::{Core, Socket, WebSocket};
 use crate::{
     drive::{Error, Output, Source, Want, Writer, wakers::Side},
@@ -24,11 +24,6 @@ use std::task::{Context, Poll, ready};
 pub(crate) type Next<T> = Poll<Option<Result<T, Error>>>;
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Whether the `Stream` has returned its last item.
-    pub(crate) fn is_over(&self) -> bool {
-        self.stream_ended
-    }
-
     /// Polls for the next item of a `Stream`.
     pub(crate) fn poll_owned<T>(
         &mut self,
@@ -107,8 +102,8 @@ impl<W: Output> Writer<W> {
 /// **The sink** queues an item, and the next flush sends it. The sink queues a message like
 /// [`feed`](Sender::feed), and a Ping, Pong or Close like [`ping`](Sender::ping),
 /// [`pong`](Sender::pong) and [`close`](Sender::close). So a Ping or Pong overtakes messages of
-/// which no byte was written. Of several waiting Pings, only the newest is sent. A Close goes
-/// behind everything queued. After our Close or our answer to the peer's Close, sending fails with
+/// which no byte was written. If several Pings wait, only the newest is sent. A Close goes behind
+/// everything queued. After our Close or our answer to the peer's Close, sending fails with
 /// [`Closed`](crate::SendError::Closed). Unlike the calls of the [`Sender`], the sink waits for
 /// room before every item, even before a control frame. If you forward received events to another
 /// connection, switch [`auto_pong`](crate::Config::auto_pong) off. Otherwise each Ping is answered
@@ -118,8 +113,8 @@ impl<W: Output> Writer<W> {
 /// poll](crate::tokio::WebSocket::poll_recv).
 ///
 /// The sink of `StreamExt::split` keeps an item back until its next call. If this end answers the
-/// peer's Close meanwhile, that item fails with `Closed`: so `forward` to this sink may lose the
-/// reply to the last message before a Close. The halves of `into_split` keep nothing back.
+/// peer's Close before that call, the item fails with `Closed`. So `forward` to this sink may lose
+/// the reply to the last message before a Close. The halves of `into_split` keep nothing back.
 #[derive(Debug)]
 pub struct Events<S>(
     /// The connection or half inside, with all its calls.
@@ -136,7 +131,7 @@ pub(crate) fn feed_event(tx: &mut Sender, event: OwnedEvent) -> Result<(), SendE
     }
 }
 
-/// The names that these macros use.
+/// The names that the macros of this file use.
 pub(crate) mod names {
     pub(crate) use super::{Events, Next, feed_event};
     pub(crate) use crate::proto::{close::CloseCode, event::OwnedEvent};
@@ -150,7 +145,7 @@ macro_rules! stream {
     ([$($generics:tt)*] $Type:ty) => {
         /// The messages of [`recv_owned`](Self::recv_owned), up to the peer's Close. An error is
         /// returned once, as the last item. When the input is used up, `poll_next` writes the
-        /// queued replies. On a whole WebSocket it also writes the messages that were fed.
+        /// queued replies and, on a whole WebSocket, the messages that were fed.
         /// [`Events`](crate::Events) returns control frames too. See also [who may
         /// poll](Self::poll_recv).
         impl<$($generics)*> Stream for $Type {
@@ -163,7 +158,7 @@ macro_rules! stream {
 
         impl<$($generics)*> FusedStream for $Type {
             fn is_terminated(&self) -> bool {
-                self.0.is_over()
+                self.0.stream_ended
             }
         }
 

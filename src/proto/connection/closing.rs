@@ -45,9 +45,9 @@ use crate::proto::{close::CloseFrame, error::RecvError, message::DataKind, role:
 use alloc::string::String;
 use core::{fmt::Write, time::Duration};
 
-/// The longest time that each of these phases may take: `Reporting`, `Trailing`, `Shutting` and
-/// `Discarding`. The reason to discard input: if a program closes a socket with unread input, TCP
-/// sends RST instead of FIN. The RST makes the peer's TCP drop data that the peer has not read,
+/// The phases `Reporting`, `Trailing`, `Shutting` and `Discarding` may each take at most this long.
+/// `Discarding` reads input and drops it, because TCP sends RST instead of FIN if a program closes
+/// a socket with unread input. The RST makes the peer's TCP drop data that the peer has not read,
 /// which may include our Close.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
@@ -58,7 +58,7 @@ enum Theirs {
     Came,
     /// No Close came: receiving ended with an error that has a close code. The peer broke the
     /// protocol or a limit, or sent no data in time, or the application failed the connection. Our
-    /// Close reports the failure.
+    /// Close reports the failure, unless it was queued before or a write had failed.
     Violated,
     /// No Close came: receiving ended with an error that has no close code. The stream ended, or
     /// any deadline except the one on data passed.
@@ -70,8 +70,8 @@ enum Theirs {
 enum Ours {
     None,
     Queued,
-    /// Our Close is written. A Ping or Pong behind our Close is partly written. Its rest has to be
-    /// written too, so that the stream does not end inside a frame.
+    /// Our Close is written. A Ping or Pong behind it is not completely written or flushed yet. Its
+    /// rest is written too, so that the stream does not end inside a frame.
     Followed,
     Written,
     /// A write failed before our Close was written.
@@ -86,8 +86,7 @@ enum Stream {
     Ended,
     /// The stream was shut for writing.
     Shut,
-    /// Nothing more passes: the stream ended and was shut, or a write failed, or a phase of closing
-    /// timed out.
+    /// The stream ended and was shut, or a write failed, or a phase of closing timed out.
     Gone,
 }
 
@@ -111,7 +110,8 @@ pub(super) enum Phase {
     Unanswered,
     /// The peer's Close came. Our Close, and everything before it, is being written.
     Answering,
-    /// The Close that reports a violation is being written.
+    /// After a violation, our Close is being written. It reports the violation, unless it was
+    /// queued before.
     Reporting,
     /// Both Closes have passed. The rest of a Ping or Pong behind our Close is being written.
     Trailing,
@@ -223,8 +223,9 @@ impl Phase {
     }
 }
 
-/// Handles the peer's Close. Our Close is queued in reply (§5.5.1), unless it was queued before or
-/// automatic Closes are switched off. From now on no frame is queued behind our Close.
+/// Handles the peer's Close. Our Close is queued in reply (§5.5.1), unless it was queued before, a
+/// write has failed, or automatic Closes are switched off. From now on no frame is queued behind
+/// our Close.
 pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
     tx.end_controls();
     if tx.auto_close {
@@ -232,11 +233,11 @@ pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
     }
 }
 
-/// Handles an error that ended receiving. If the error has a close code, a Close tells the peer why
-/// (§7.1.7).
+/// Handles an error that ended receiving. If the error has a close code, queues a Close that tells
+/// the peer why (§7.1.7), unless our Close was queued before. Otherwise ends writing.
 pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     let Some(code) = error.close_code() else {
-        return tx.write_failed(); // The stream failed or the peer is dead: no Close would arrive.
+        return tx.write_failed(); // The stream ended or a deadline passed: a Close is of no use.
     };
     let mut reason = String::new();
     if tx.explains {
@@ -255,15 +256,13 @@ pub(super) fn fail(error: RecvError, tx: &mut Sender) {
 #[non_exhaustive]
 pub struct Closed<'a> {
     /// The close code of the connection (§7.1.5): the code of the peer's Close, 1005 for a Close
-    /// without a code, or 1006 if no Close came.
+    /// without a code, or 1006 if no Close was received.
     pub code: u16,
     /// The reason in the peer's Close (§7.1.6), or an empty string. It is for logs, not for end
     /// users. It may contain control characters, so print it with `{:?}`.
     pub reason: &'a str,
     /// The code of the Close that this end has queued or sent. It is 1005 for a Close without a
-    /// code. It is 1006 if there is no Close, or if a write failed before our Close was written. If
-    /// this end closes because the peer broke the protocol or a limit, `sent_code` is the close
-    /// code of [`error`](Self::error), and [`code`](Self::code) is 1006.
+    /// code. It is 1006 if there is no Close, or if a write failed before our Close was written.
     /// [`Sender::close_frame`](crate::Sender::close_frame) has the reason.
     pub sent_code: u16,
     /// Whether both Closes have passed (§7.1.4): the peer's Close was received, and our Close was
@@ -271,7 +270,7 @@ pub struct Closed<'a> {
     /// whether the peer left a message unfinished, and [`Sender::dropped`](crate::Sender::dropped)
     /// whether this end dropped messages.
     pub clean: bool,
-    /// Why nothing more is received, if receiving failed.
+    /// Why receiving failed, if it did.
     pub error: Option<RecvError>,
     /// The kind of the message that the peer had not finished when it sent its Close. With `step`,
     /// the received part of this message is lost. With `step_chunk`, this part was handed out, but
@@ -286,7 +285,7 @@ pub struct Closed<'a> {
 // Exhaustive: a loop that ignored a new variant would never end.
 pub enum Ending {
     /// Write the outgoing bytes: our Close and the frames before it, or the rest of a Ping or Pong
-    /// behind it.
+    /// behind our Close.
     Flush,
     /// Shut the stream for writing, then call [`shut_down`](super::Connection::shut_down).
     ShutDown,
@@ -297,13 +296,13 @@ pub enum Ending {
     /// is [`close_timeout`](crate::Config::close_timeout).
     ///
     /// If a server dropped the stream with unread input, TCP would reset the connection. The reset
-    /// would discard the server's last bytes, including its Close. A client lets the server end the
-    /// stream first (RFC 6455 §7.1.1), and then shuts its side. But a client that fails the
-    /// connection does not wait: it gets [`ShutDown`](Self::ShutDown) once its Close is written
-    /// (§7.1.7).
+    /// could discard the server's last bytes, including its Close, before the client has read them.
+    /// A client lets the server end the stream first (RFC 6455 §7.1.1), and then shuts its side.
+    /// But a client that fails the connection does not wait: it gets [`ShutDown`](Self::ShutDown)
+    /// once its Close is written (§7.1.7).
     Discard,
-    /// Drop the stream. If [`auto_close`](Config::auto_close) is off and you have not answered the
-    /// peer's Close, keep the stream until you have answered it.
+    /// Drop the stream. But if [`auto_close`](Config::auto_close) is off and you have not answered
+    /// the peer's Close, answer it first, and then ask for the `Ending` again.
     Done,
 }
 
@@ -312,9 +311,9 @@ pub enum Ending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 // Exhaustive: a browser has only these states.
 pub enum ReadyState {
-    /// Messages pass in both directions.
+    /// Messages may pass in both directions.
     Open = 1,
-    /// A Close was sent, queued or received, or a violation is being reported.
+    /// A Close was queued, sent or received, or a write failed.
     Closing = 2,
     /// The connection is over, and the stream can be dropped.
     Closed = 3,
@@ -324,4 +323,5 @@ pub enum ReadyState {
 mod tests;
 
 #[cfg(kani)]
+#[path = "closing/tests/proofs.rs"]
 mod proofs;

@@ -1,4 +1,5 @@
-//! [`Dormant`]: an idle connection without its buffers and settings, in an eighth of the memory.
+//! [`Dormant`]: an idle connection without its buffers and settings, in about an eighth of the
+//! memory.
 use super::{
     Connection, Receiver, Sender, inbound::Inbound, next::LoopState, receiver::Kept as Received,
     sender::Kept as Sent, timers::Kept as Ticking,
@@ -45,11 +46,11 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// Returns the connection itself, unchanged, if it is not idle: if part of a frame or message
-    /// was received or sent, if bytes wait to be sent, or if reading is paused. Nor is a connection
-    /// idle while its heartbeat waits for a sign of life, or once it is closing or has failed. A
-    /// connection that compresses never becomes dormant, because its windows are most of its
-    /// memory.
+    /// Returns the connection itself, unchanged, if it is not idle: if received bytes are not
+    /// processed, if a message is unfinished in either direction, if bytes wait to be sent, or if
+    /// reading is paused. Nor is a connection idle while its heartbeat waits for a sign of life, or
+    /// once it is closing or has failed, or its stream has ended. A connection that compresses
+    /// never becomes dormant, because its windows are most of its memory.
     #[allow(clippy::result_large_err)] // The error is the connection, which the caller had before.
     pub fn into_dormant(mut self) -> Result<Dormant, Self> {
         let Self { inbound, tx, .. } = &mut self;

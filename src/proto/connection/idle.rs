@@ -22,9 +22,9 @@ struct Look {
     at: Time,
     /// [`Sender::data_mark`] at this look.
     mark: u64,
-    /// The start of the interval: when a message was last fed. A look finds only that a message was
-    /// fed after the previous look, so `since` is the time of the previous look. So the idle
-    /// message may leave early, but not late.
+    /// The start of the interval. If a look finds that a message was fed since the previous look,
+    /// this is the time of the previous look. So the idle message may leave early, by up to the
+    /// time between two looks.
     since: Time,
 }
 
@@ -50,8 +50,8 @@ impl Idle {
         if due > last.at { look.min(due) } else { look }
     }
 
-    /// Looks whether messages were fed. If no message was fed for the whole interval, feeds the
-    /// idle message and returns `true`.
+    /// Looks whether messages were fed. If no message was fed for the whole interval, and the idle
+    /// message may be sent now, feeds it and returns `true`.
     pub(super) fn say(&mut self, now: Time, tx: &mut Sender) -> bool {
         let next = self.next();
         let mark = tx.data_mark();

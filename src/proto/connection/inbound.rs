@@ -26,7 +26,7 @@ pub struct Inbound {
     /// Whether the stream was shut for writing.
     shut: bool,
     /// Whether reads are stamped: [`Config::stamp_reads`].
-    stamps: bool,
+    pub(crate) stamps_reads: bool,
     /// `None` if the handshake agreed on nothing and no response was kept, which is the usual case.
     opened: Option<Box<Opened>>,
 }
@@ -58,12 +58,13 @@ impl Inbound {
             rx: Receiver::new(role, config),
             role,
             shut: false,
-            stamps: config.stamp_reads,
+            stamps_reads: config.stamp_reads,
         }
     }
 
-    /// Whether this side is idle: no received byte is unprocessed, the stream was not shut, and no
-    /// deadline runs except those of the heartbeat, of data and of the idle message.
+    /// Whether this side may become dormant: receiving goes on, and every received message is
+    /// complete and processed. Only the deadlines of the heartbeat, of data and of the idle message
+    /// may run.
     pub(super) fn may_be_dormant(&self) -> bool {
         !self.shut && self.rx.may_be_dormant() && self.timers.may_be_dormant()
     }
@@ -81,7 +82,7 @@ impl Inbound {
         config: &Config,
     ) -> Self {
         let timers = Timers::from_kept(timers, config);
-        Self { rx, timers, role, shut: false, stamps: config.stamp_reads, opened }
+        Self { rx, timers, role, shut: false, stamps_reads: config.stamp_reads, opened }
     }
 
     #[inline]
@@ -102,7 +103,8 @@ impl Inbound {
         step
     }
 
-    /// Queues the reply to the frame at which `step` stopped, or a Close for an error.
+    /// Gives the result of `step` its effect on the sender: queues the automatic reply to a frame,
+    /// passes on a Pong, or handles an error.
     pub(crate) fn respond(&self, step: &Result<Step, RecvError>, tx: &mut Sender) {
         let rx = &self.rx;
         match step {
@@ -111,7 +113,8 @@ impl Inbound {
             Ok(Step::Pong) => tx.hear_pong(rx.payload(), rx.read_at()),
             Ok(Step::Close) => closing::answer(rx, tx),
             Err(error) => closing::fail(*error, tx),
-            // Needs no reply. `Core::step` in `drive` does not call `respond` for these steps.
+            // No effect. `Core::step` in `drive` relies on this for `Message`, `NeedInput` and
+            // `Closed`: it does not call `respond` for them.
             Ok(_) => {}
         }
     }
@@ -159,7 +162,7 @@ impl Inbound {
         self.earliest(tx)
     }
 
-    /// Whether this side runs no deadline. The deadlines of the sending half do not count.
+    /// If `true`, this side runs no deadline. The deadlines of the sending half do not count.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.rx.is_idle() && !self.timers.ticks()
@@ -189,11 +192,11 @@ impl Inbound {
         self.timers.attends()
     }
 
-    /// Whether `handle_timeout` may now find that the peer was silent. If so, the caller has to
-    /// read first. Every deadline on silence must appear here. Otherwise a task that may not read,
+    /// Whether `handle_timeout` may find at `now` that the peer was silent for too long. If so, the
+    /// caller first has to make sure that it could read. Otherwise a task that may not read,
     /// because the async runtime first runs other tasks, would take a living peer for dead.
-    pub(crate) fn may_be_silent(&self) -> bool {
-        !self.rx.heard() || self.timers.silence.is_some()
+    pub(crate) fn may_be_silent(&self, now: Time) -> bool {
+        self.timers.may_be_silent(now)
     }
 
     /// Tells the time to the deadlines that must be checked even while input keeps coming. Before
@@ -212,13 +215,7 @@ impl Inbound {
         self.shut = true;
     }
 
-    /// Pauses or resumes reading.
-    #[inline]
-    pub(crate) fn set_paused(&mut self, paused: bool) {
-        self.timers.set_paused(paused);
-    }
-
-    /// Whether reading is paused and receiving has not ended.
+    /// Whether reading is paused, receiving has not ended, and no deadline has passed.
     #[inline(always)]
     pub(super) fn is_paused(&self) -> bool {
         self.timers.paused() && !self.rx.ended() && self.rx.failure().is_none()
@@ -231,15 +228,6 @@ impl Inbound {
         if !self.timers.run() {
             self.timers.resume(now());
         }
-    }
-
-    /// Reports that all times told from now on have a different epoch.
-    pub(super) fn restart_clock(&mut self) {
-        self.timers.restart();
-    }
-
-    pub(crate) fn stamps_reads(&self) -> bool {
-        self.stamps
     }
 
     pub(crate) fn negotiated(&self) -> &Negotiated {

@@ -1,11 +1,11 @@
-//! How often deadlines look whether bytes came or messages were fed. Each look compares counters,
-//! so that receiving or feeding a message need not read a clock.
+//! How often deadlines look whether bytes arrived or messages were fed. A look reads a flag or
+//! compares counters, so that receiving or feeding a message need not read a clock.
 use core::time::Duration;
 
 /// The number of looks per interval. A heartbeat's Ping is thus queued up to a fifth of the
-/// interval late. `Heartbeat::new` allows 1.25 intervals before the Ping, so an adapter may be late
-/// by a twentieth of the interval. The deadline on data is up to a fifth late, and the idle message
-/// up to a fifth early.
+/// interval late. `Heartbeat::new` promises the Ping within 1.25 intervals, so an adapter may be
+/// late by a twentieth of the interval. The deadline on data is up to a fifth late, or two fifths
+/// if one more look has to decide. The idle message is up to a fifth early.
 pub(super) const LOOKS: u32 = 5;
 
 /// The shortest deadline on data and the shortest interval of the idle message. A shorter setting

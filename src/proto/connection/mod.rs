@@ -1,8 +1,8 @@
 //! The state machine of one connection: a [`Receiver`], a [`Sender`], the deadlines, and the rules
 //! that join them.
 //!
-//! The receiver and the sender share nothing. Replies to the peer (a Pong, the answering Close, the
-//! Close that reports a violation) reach the sender through [`respond`](Inbound::respond). The
+//! The receiver and the sender share no state. Replies to the peer (a Pong, the answering Close,
+//! the Close that reports a violation) reach the sender through [`respond`](Inbound::respond). The
 //! module `handshake` opens a connection, and `closing` decides how it ends. Adapters read and
 //! write the stream, and tell the connection the time.
 pub(crate) mod closing;
@@ -63,8 +63,8 @@ use core::time::Duration;
 ///
 /// # The fine calls
 ///
-/// `next` consists of these calls. Use them directly if you need a different order, messages in
-/// chunks, or completion-based I/O, where the kernel reads by itself:
+/// Use the calls below instead of `next` if you need a different order, messages in chunks, or
+/// completion-based I/O, where the kernel reads by itself:
 ///
 /// - **Inputs**: [`Receiver::spare_mut`] and [`commit`](Receiver::commit),
 ///   [`end_of_stream`](Receiver::end_of_stream), through [`receiver_mut`](Self::receiver_mut);
@@ -93,8 +93,8 @@ impl Connection {
         Self::new(Role::Server, config, negotiated, None)
     }
 
-    /// Makes the client's end of a connection whose opening handshake is done. `entropy` supplies
-    /// the masking keys.
+    /// Makes the client's end of a connection whose opening handshake is done. The masking keys are
+    /// made from the bytes of `entropy`.
     pub fn client(
         config: &Config,
         negotiated: Negotiated,
@@ -125,9 +125,9 @@ impl Connection {
         this
     }
 
-    /// Takes over the bytes that a handshake has read, and queues the parts of the handshake's
-    /// response. If possible, the response reuses the buffer of the request's head, which saves an
-    /// allocation.
+    /// Takes over `input`, the handshake's buffer with the bytes behind the head, and queues the
+    /// parts of the handshake's response. If no bytes are behind the head, the sender gets the
+    /// memory of `input`, which saves an allocation.
     pub(crate) fn begin_with(&mut self, input: RecvBuffer, response: &[&[u8]]) {
         let free = self.inbound.rx.begin_with(input);
         self.tx.begin_with(free, response);
@@ -148,36 +148,30 @@ impl Connection {
 
     /// Reports that a write to the stream failed. The sender is closed, and its unwritten bytes are
     /// dropped; [`dropped`](Sender::dropped) counts the bytes of messages among them. Receiving
-    /// goes on until the stream ends, but no longer than [`close_timeout`](Config::close_timeout).
-    /// The reason: the peer's last messages may say why the write failed.
+    /// goes on until the peer's Close or the end of the stream, for at most
+    /// [`close_timeout`](Config::close_timeout): the peer's last messages may say why the write
+    /// failed.
     pub fn write_failed(&mut self) {
         self.tx.write_failed();
-    }
-
-    /// Reports that the stream refused the bytes of [`Sender::outgoing`] for now. The deadline on
-    /// writing runs from this call until the stream accepts some of these bytes.
-    pub fn write_blocked(&mut self) {
-        self.loop_state.write_blocked();
-        self.tx.write_blocked();
     }
 
     /// Fails the connection because the peer broke a rule of the application. The effect is the
     /// same as after a violation of the protocol. Nothing more is delivered: received bytes that no
     /// `step` has processed are dropped. `frame` is the Close to send. It is sent after everything
-    /// already queued. But if the stream is blocked, frames of which nothing was written are
-    /// dropped, so that the Close is next. From here on [`step`](Self::step) and
-    /// [`closed`](Self::closed) return [`Failed`](RecvError::Failed).
+    /// already queued. But if the stream refuses bytes before all of this is written, data frames
+    /// of which nothing was written are dropped, so that the Close leaves sooner. From here on
+    /// [`step`](Self::step) and [`closed`](Self::closed) report [`Failed`](RecvError::Failed).
     ///
-    /// The connection does not wait for the peer's Close. Once our Close is written, do what
-    /// [`ending`](Self::ending) says: shut the stream, and wait for its end, a second at most.
+    /// The connection does not wait for the peer's Close. Do what [`ending`](Self::ending) says:
+    /// write our Close, shut the stream, and wait for its end, for a second at most.
     ///
     /// If our Close was queued before this call, no second Close is sent. To receive everything up
     /// to the peer's Close instead, see [`Sender::close`] and [`Sender::abort`].
     ///
     /// # Errors
     ///
-    /// On an error nothing has changed. [`Closed`](SendError::Closed) if the peer has closed or the
-    /// connection has failed: nothing more is received anyway;
+    /// On an error nothing has changed. [`Closed`](SendError::Closed) if the peer's Close was
+    /// received, receiving has failed, or a deadline has passed;
     /// [`ReasonTooLong`](SendError::ReasonTooLong) above 123 bytes;
     /// [`BadCloseCode`](SendError::BadCloseCode) for 1010 from a server.
     pub fn fail<'f>(&mut self, frame: impl Into<CloseFrame<'f>>) -> Result<(), SendError> {
@@ -191,67 +185,74 @@ impl Connection {
 
     /// Pauses or resumes reading. During a pause only the deadlines on writing and closing run, and
     /// the [idle message](Config::idle_message) is still sent. A deadline by which bytes of the
-    /// peer have to arrive moves by the length of the pause. One exception: a
-    /// [short pause](Config::data_timeout) does not move `data_timeout`. If a deadline has to move,
-    /// [`poll_timeout`](Self::poll_timeout) is due at once when the pause begins, and when it ends.
+    /// peer have to arrive moves by the length of the pause. One exception: a [short
+    /// pause](Config::data_timeout) does not move `data_timeout`. If the deadline of a frame or of
+    /// the heartbeat has to move, [`poll_timeout`](Self::poll_timeout) is due at once when the
+    /// pause begins, and when it ends.
     #[inline]
     pub fn set_paused(&mut self, paused: bool) {
-        self.inbound.set_paused(paused);
+        self.inbound.timers.set_paused(paused);
     }
 
     /// Reports that all times told from now on have a different epoch. Each deadline starts again,
     /// with its full duration.
     pub(crate) fn restart_clock(&mut self) {
-        self.inbound.restart_clock();
+        self.inbound.timers.restart();
         self.tx.restart_clock();
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout) next. `None` means that no
-    /// deadline runs; a later call may start one. A time in the past means: call it at once.
+    /// deadline runs; a later call may start one. A time in the past means: call `handle_timeout`
+    /// at once.
     #[inline]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.inbound.poll_timeout(&self.tx)
     }
 
     /// Tells the connection the time. Early and repeated calls are harmless. Repeat the call until
-    /// [`poll_timeout`](Self::poll_timeout) is in the future.
+    /// [`poll_timeout`](Self::poll_timeout) is `None` or in the future.
     ///
     /// Call `handle_timeout` after a read that would have blocked, or while reading is
     /// [paused](Self::set_paused). If you call it before you have read everything, a Pong that
     /// still waits in the operating system does not count as a sign of life. If input keeps coming,
-    /// first call [`step`](Self::step) until it needs input, then call `handle_timeout` if the
-    /// deadline is due.
+    /// first call [`step`](Self::step) until it needs input, then call `handle_timeout` if
+    /// `poll_timeout` is due.
     ///
     /// # Errors
     ///
     /// The deadline that has passed: [`PongTimeout`](RecvError::PongTimeout),
     /// [`FrameTimeout`](RecvError::FrameTimeout), [`CloseTimeout`](RecvError::CloseTimeout),
-    /// [`WriteTimeout`](RecvError::WriteTimeout), [`DataTimeout`](RecvError::DataTimeout).
-    /// [`step`](Self::step) repeats the error after delivering everything received.
+    /// [`WriteTimeout`](RecvError::WriteTimeout), [`DataTimeout`](RecvError::DataTimeout). If our
+    /// Close reports an earlier error and is not written in time, the earlier error is returned.
+    ///
+    /// Unless receiving had ended, [`step`](Self::step) then delivers everything received, and
+    /// returns the same error.
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         self.inbound.handle_timeout(now, false, &mut self.tx)
     }
 
     /// Returns the shortest timeout that the sending half can start. If the halves of an adapter
-    /// cannot wake each other, its reader must wait for less than this timeout. Otherwise it would
-    /// notice the timeout late.
+    /// cannot wake each other, each wait of its reader must be shorter than this timeout. Otherwise
+    /// the reader would notice the timeout late.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
         self.inbound.timers.close_timeout.min(self.tx.write_timeout)
     }
 
     // Outputs.
 
-    /// Consumes input up to the next event, and queues the reply to that event.
+    /// Consumes input up to the next event, and queues the automatic reply to that event, if it has
+    /// one.
     ///
-    /// The result does not borrow the connection. Until the next call that receives,
-    /// [`Receiver::message`] returns the message, and [`event`](Receiver::event) returns any kind
-    /// of event.
+    /// The result does not borrow the connection. Until the next call that receives or tells the
+    /// time, [`Receiver::message`] returns the message, and [`event`](Receiver::event) returns any
+    /// kind of event.
     ///
     /// # Errors
     ///
-    /// [`RecvError`], once everything that was received before the error is delivered. Every later
-    /// call repeats the error. If [`close_code`](RecvError::close_code) is `Some`, a Close with
-    /// that code is queued.
+    /// [`RecvError`], once all events that were received before the error are delivered; after
+    /// [`fail`](Self::fail), at once. Every later call repeats the error. If
+    /// [`close_code`](RecvError::close_code) is `Some`, a Close with that code is queued, unless
+    /// our Close was queued before or a write has failed.
     #[inline]
     pub fn step(&mut self) -> Result<Step, RecvError> {
         match self.inbound.rx.quick() {
@@ -265,13 +266,14 @@ impl Connection {
         self.inbound.step(Delivery::Whole, &mut self.tx)
     }
 
-    /// [`step`](Self::step) for messages that are too large for memory: stops at each chunk of a
-    /// message as it arrives. [`Receiver::chunk`] returns the chunk.
+    /// Works as [`step`](Self::step), but for messages that are too large for memory: stops at each
+    /// chunk of a message as the chunk arrives. [`Receiver::chunk`] returns the chunk.
     ///
-    /// [`max_message`](Config::max_message), [`max_fragments`](Config::max_fragments) and
-    /// [`frame_timeout`](Config::frame_timeout) do not apply to a message received in chunks;
-    /// [`max_frame`](Config::max_frame) does. Calling `step` in the middle of a message skips the
-    /// rest of the message, and `frame_timeout` applies to that rest.
+    /// [`max_message`](Config::max_message) and [`max_fragments`](Config::max_fragments) do not
+    /// apply to a message received in chunks; [`max_frame`](Config::max_frame) does. Once a chunk
+    /// was returned, [`frame_timeout`](Config::frame_timeout) no longer applies to the payload of
+    /// that message. If you call `step` after a chunk that is not the last, `step` skips the rest
+    /// of the message, and `frame_timeout` applies to that rest.
     ///
     /// # Errors
     ///
@@ -336,7 +338,7 @@ impl Connection {
         &mut self.inbound
     }
 
-    /// The inbound and the sender, for a connection that is used from two tasks or threads.
+    /// The inbound and the sender, both by mutable reference.
     #[inline]
     pub(crate) fn halves_mut(&mut self) -> (&mut Inbound, &mut Sender) {
         (&mut self.inbound, &mut self.tx)
@@ -358,22 +360,22 @@ impl Connection {
         self.inbound.role
     }
 
-    /// How the connection ended; `None` while more may be received. After the first `Some`, go on
-    /// calling [`step`](Self::step): it still delivers everything received before the end, and
-    /// queues the Close for the peer.
+    /// How the connection ended; `None` while more may be received. After a passed deadline the
+    /// result is `Some`, although received events may still have to be delivered. So go on calling
+    /// [`step`](Self::step): it delivers them, and then queues a Close if the error has a close
+    /// code.
     ///
     /// The value has everything that a log needs: the code of the peer's Close, the code of our
-    /// Close, and why receiving failed. For example, a peer that sends a message of more than
-    /// [`max_message`](Config::max_message) gets a Close with 1009, and usually sends no Close
-    /// itself. In this case [`code`](Closed::code) is 1006, and [`sent_code`](Closed::sent_code) is
-    /// 1009.
+    /// Close, and why receiving failed. For example, a message of more than
+    /// [`max_message`](Config::max_message) is answered with a Close, and nothing is received after
+    /// it. So [`code`](Closed::code) is 1006, and [`sent_code`](Closed::sent_code) is 1009.
     pub fn closed(&self) -> Option<Closed<'_>> {
         self.inbound.closed(&self.tx)
     }
 
     /// The connection's state, as in a browser. It is `Open` at first, and `Closing` once a Close
-    /// was queued or received. It is `Closed` once nothing more will be received or sent, and
-    /// everything that [`ending`](Self::ending) asked for is done.
+    /// was queued or received, or a write failed. It is `Closed` once nothing more will be received
+    /// or sent, and the stream can be dropped.
     pub fn ready_state(&self) -> ReadyState {
         self.inbound.ready_state(&self.tx)
     }

@@ -22,7 +22,8 @@ pub enum Next<'a> {
     /// would block (TLS has something to write first), call
     /// [`write_blocked`](Connection::write_blocked).
     ShutDown,
-    /// Do nothing until one condition of [`Wait`] is met.
+    /// Wait until one condition of [`Wait`] is met, or until you have given the connection a
+    /// command.
     Wait(Wait),
     /// Drop the stream. The error says why receiving failed, or which deadline cut the closing
     /// handshake short. [`closed`](Connection::closed) says more.
@@ -36,18 +37,18 @@ pub enum Next<'a> {
 pub struct Wait {
     /// The stream can be read.
     pub readable: bool,
-    /// The stream accepts bytes again, after it refused a write. Over a TLS session, first write
+    /// The stream, which has refused bytes, accepts bytes again. Over a TLS session, first write
     /// what the session holds, and report the rest by [`Sender::set_unflushed`].
     pub writable: bool,
     /// The time at which the wait ends at the latest. `None` means that no deadline runs.
     pub until: Option<Time>,
 }
 
-/// Deadlines are checked after this many reads that found data, even if more data is readable.
-/// Otherwise a peer that never stops sending would prevent every check.
+/// Deadlines are checked after at most this many reads, even if more data is readable. Otherwise a
+/// peer that never stops sending would prevent every check.
 const READS: u8 = 64;
 
-/// What the caller's loop has reported since the last wait.
+/// What `next` remembers about the caller's loop.
 #[derive(Debug, Default)]
 pub(super) struct LoopState {
     obstacle: Obstacle,
@@ -67,12 +68,6 @@ enum Obstacle {
     DeadlinePassed(RecvError),
 }
 
-impl LoopState {
-    pub(super) fn write_blocked(&mut self) {
-        self.obstacle = Obstacle::WriteBlocked;
-    }
-}
-
 impl Connection {
     /// Returns what to do next. Do that, report the result, and call `next` again.
     ///
@@ -89,8 +84,8 @@ impl Connection {
     /// anything is written, so that the replies to a batch leave in one write. Everything that the
     /// stream accepts is written before more is read. Reading goes on while writing is blocked,
     /// because otherwise two peers could wait for each other for ever. While reading is
-    /// [paused](Self::set_paused), `next` returns neither an event nor a `Read`, until the
-    /// connection ends.
+    /// [paused](Self::set_paused), `next` returns neither an event nor a `Read`, until receiving
+    /// ends or a deadline passes.
     ///
     /// `next` delivers whole messages. For messages in chunks, use [`step_chunk`](Self::step_chunk)
     /// and the other fine calls.
@@ -110,9 +105,17 @@ impl Connection {
         self.loop_state.obstacle = Obstacle::ReadBlocked;
     }
 
+    /// Reports that the stream would block: it refused the bytes of [`Sender::outgoing`], or the
+    /// shutdown of [`Next::ShutDown`]. Refused bytes start the deadline on writing, unless it runs
+    /// already. The deadline ends once the stream accepts a byte.
+    pub fn write_blocked(&mut self) {
+        self.loop_state.obstacle = Obstacle::WriteBlocked;
+        self.tx.write_blocked();
+    }
+
     fn event(&mut self) -> Next<'_> {
         let Self { inbound, tx, .. } = self;
-        // The receiver has stopped at an event, so `event()` is never `None` here. The default only
+        // The receiver has stopped at an event, so `event()` is never `None` here. The `Over` only
         // avoids an `unwrap`.
         inbound.rx.event().map_or(Next::Over(None), |event| Next::Event(event, tx))
     }
@@ -160,8 +163,8 @@ impl Connection {
             self.loop_state.reads = 0;
             let until = self.poll_timeout();
             if until.is_some_and(|at| at <= now) {
-                // A Ping may be due, or a deadline may have passed. Each call of `handle_timeout`
-                // clears or moves the deadline that was due, so this loop ends.
+                // A Ping or an idle message may be due, or a deadline may have passed. Each call of
+                // `handle_timeout` clears or moves the deadline that was due, so this loop ends.
                 if let Err(error) = self.inbound.handle_timeout(now, reads_on, &mut self.tx) {
                     self.loop_state.obstacle = Obstacle::DeadlinePassed(error);
                 }

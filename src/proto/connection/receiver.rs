@@ -1,9 +1,9 @@
 //! The receiving half. It turns wire bytes into events, one at a time, each borrowed from the
-//! buffer.
+//! receiver.
 //!
-//! This file has the calls that put bytes into the buffer and end the current message. `quick`
-//! handles the common case, and `walk` handles the bytes that `quick` declines. `respond` of
-//! [`inbound`](super::inbound) queues the reply to a frame in the sender.
+//! This file has the calls that put bytes into the buffer, and the getters of the receiver's state.
+//! `quick` handles the common case, and `walk` handles the bytes that `quick` declines. `respond`
+//! of [`inbound`](super::inbound) queues the reply to a frame in the sender.
 mod dormant;
 #[cfg_attr(not(feature = "deflate"), path = "receiver/no_inflate.rs")]
 mod inflate;
@@ -31,66 +31,68 @@ pub(super) use dormant::Kept;
 use progress::{Handing, InProgress, Limits};
 use read::LastRead;
 
-/// Tells why [`step`](super::Connection::step) returned. A `Step` borrows nothing, so a loop can
-/// match on it and then read or write. [`message`](Receiver::message) and
-/// [`event`](Receiver::event) return the message itself.
+/// The reason why [`step`](super::Connection::step) returned. A `Step` borrows nothing, so a loop
+/// can match on it and then read or write. [`message`](Receiver::message) and
+/// [`event`](Receiver::event) return what has arrived.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignored a new variant would lose events.
 pub enum Step {
     /// A whole data message, or, from [`step_chunk`](super::Connection::step_chunk), a chunk.
     Message,
-    /// A Ping. Its Pong is queued, unless [`auto_pong`](Config::auto_pong) is off.
+    /// A Ping. Its Pong is queued, unless [`auto_pong`](Config::auto_pong) is off or a write has
+    /// failed.
     Ping,
     /// A Pong.
     Pong,
-    /// The peer's Close. Our Close is queued, unless it was queued before or
-    /// [`auto_close`](Config::auto_close) is off.
+    /// The peer's Close. Our Close is queued, unless it was queued before,
+    /// [`auto_close`](Config::auto_close) is off, or a write has failed.
     Close,
     /// The next event needs more input. Write the queued output, then read.
     NeedInput,
-    /// The peer's Close was received, so nothing more is received.
+    /// The peer's Close was received before, and nothing follows it.
     Closed,
 }
 
 /// The receiving half of a [`Connection`](super::Connection).
 pub struct Receiver {
     buf: RecvBuffer,
-    /// The message or frame at which `step` stopped.
+    /// The message, chunk or control frame at which `step` stopped.
     current: Current,
-    /// The range of the current payload in the buffer. The buffer knows whether the range is valid
-    /// text.
+    /// The range of the current payload in `buf`; not used while `inflated` is true.
     view: (usize, usize),
-    /// `quick` may handle a message whose payload is shorter than this. The value is 0 unless the
-    /// next frame begins a new message and the connection is open. So one comparison checks both
-    /// the state and the limits on messages.
+    /// `quick` may handle a message whose payload has fewer bytes than this. The value is 0 while
+    /// only `walk` may handle input: see `set_quick`. So one comparison checks the state and the
+    /// limits on messages.
     quick_below: usize,
     /// The mask bit that the second byte of each of the peer's frames must have.
     mask_bit: u8,
-    /// Whether bytes arrived since the timers last asked.
+    /// Whether bytes arrived since the heartbeat last called `take_heard`.
     heard: bool,
     pub(super) eof: bool,
-    /// The error that was passed to `cut_off`. Everything received is delivered before this error.
+    /// The error that was passed to `cut_off`. Complete messages and control frames that were
+    /// received are delivered before this error.
     cut_off_by: Option<RecvError>,
     state: State,
     message: Option<InProgress>,
-    /// The number of bytes committed, modulo 2⁶⁴. Positions in the received bytes are computed from
+    /// The number of bytes received, modulo 2⁶⁴. Positions in the received bytes are computed from
     /// `total`. The frame deadline tells two frames apart by their positions.
     total: u64,
     /// The position in the received bytes at which the frame in progress began.
     frame_start: u64,
     /// The number of consumed bytes that are not data: control frames, and headers that `walk`
     /// consumed. For each message that ends in `walk`, 1 is subtracted, so that even a message
-    /// without payload changes `data_mark`. By this design `quick` need not count anything.
+    /// without payload changes `data_mark`. Headers that `quick` consumed count as data, so that
+    /// `quick` need not count anything.
     not_data: u64,
     read: LastRead,
     pub(super) tally: Traffic,
     limits: Limits,
     close: Option<Box<Control>>,
-    /// `Some` if the handshake agreed on permessage-deflate, until nothing more is received.
+    /// `Some` if the handshake agreed on permessage-deflate, until receiving ends.
     inflate: Option<inflate::Handle>,
-    /// Whether the current message is in `inflate`, not in `buf`. Invariant: if so, `quick_below`
-    /// is 0.
+    /// Whether the current message or chunk is in `inflate`, not in `buf`. Invariant: if so,
+    /// `quick_below` is 0.
     inflated: bool,
 }
 
@@ -175,7 +177,7 @@ impl Receiver {
     }
 
     /// Takes over the bytes behind the handshake's head. Returns the head's buffer if no bytes
-    /// follow the head.
+    /// follow the head, and otherwise an empty `Vec`.
     pub(super) fn begin_with(&mut self, head: RecvBuffer) -> Vec<u8> {
         self.total = head.wire().len() as u64;
         self.tally.read(head.wire().len());
@@ -183,7 +185,7 @@ impl Receiver {
     }
 
     pub(super) fn set_memory(&mut self, memory: &'static Memory) {
-        self.buf.set_memory(memory);
+        self.buf.memory = memory;
     }
 
     // Inputs.
@@ -198,10 +200,12 @@ impl Receiver {
         if self.quick_below == 0 || self.buf.wire_len() > 0 {
             rest = self.frame_rest();
         }
-        self.buf.spare_mut(self.limits.max_message, rest)
+        let room = self.buf.spare_mut(self.limits.max_message, rest);
+        self.read.room = room.len();
+        room
     }
 
-    /// How many missing bytes of the frame in progress the buffer may have to store.
+    /// Returns how many missing bytes of the frame in progress the buffer may have to store.
     #[inline(never)]
     fn frame_rest(&mut self) -> usize {
         match self.state {
@@ -233,9 +237,12 @@ impl Receiver {
     ///
     /// # Panics
     ///
-    /// If `n` is more than the room of `spare_mut`.
+    /// If `n` is more than the room of the last `spare_mut`, less what was committed since. The
+    /// buffer may be longer, and hold old bytes behind that room, even of another connection.
     #[inline]
     pub fn commit(&mut self, n: usize) {
+        assert!(n <= self.read.room, "committed more than was spare");
+        self.read.room -= n;
         self.buf.commit(n);
         self.took(n);
     }
@@ -249,9 +256,10 @@ impl Receiver {
         self.tally.read(n);
     }
 
-    /// Reports that the stream ended. Whole messages already received are still delivered. After
-    /// these messages, receiving fails with [`UnexpectedEof`](RecvError::UnexpectedEof) if no Close
-    /// came.
+    /// Reports that the stream ended. Complete messages and control frames that were received
+    /// before are still delivered. After them, if no Close came, receiving fails with
+    /// [`UnexpectedEof`](RecvError::UnexpectedEof), or with the error of a deadline that had passed
+    /// before.
     pub fn end_of_stream(&mut self) {
         self.end_message();
         self.eof = true;
@@ -259,8 +267,8 @@ impl Receiver {
     }
 
     /// Gives the receiver a buffer of any length to read into. The receiver uses `buffer.len()`
-    /// bytes, not the capacity. Received bytes that are still needed move to the new buffer. If
-    /// they do not fit, the new buffer is dropped. Ends the current message.
+    /// bytes, not the capacity. Received bytes that are still needed move to the new buffer. If the
+    /// new buffer has no room for them and for more input, it is dropped. Ends the current message.
     ///
     /// Use this call to share buffers among connections. Without a lent buffer, the receiver
     /// allocates a buffer when needed.
@@ -275,10 +283,9 @@ impl Receiver {
     /// [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), and saves a copy. Ends the
     /// current message.
     ///
-    /// Returns a buffer that is free now. This is the buffer that the receiver had before, if it had
-    /// one. But in two cases the bytes are copied, and the call returns `buffer`. The first case:
-    /// the receiver still needs bytes received before. The second case: `buffer` has fewer than 8
-    /// bytes after the `n` bytes.
+    /// Returns a buffer that is free now: the buffer that the receiver had before, if it had one,
+    /// or `buffer` itself, if its bytes were copied. They are copied if the receiver still needs
+    /// bytes received before, or if `buffer` has fewer than 8 bytes after the `n` bytes.
     ///
     /// # Panics
     ///
@@ -322,13 +329,14 @@ impl Receiver {
         self.buf.reclaim()
     }
 
-    /// Whether the receiver has a buffer to read into, lent or allocated.
+    /// Whether the receiver has a buffer to read into, lent or allocated. The small buffer of
+    /// [`reclaim`](Self::reclaim) does not count.
     #[inline]
     pub fn has_buffer(&self) -> bool {
         self.buf.has_buffer()
     }
 
-    /// Ends the current message, and brings the buffer's cursors up to date.
+    /// Ends the current message, whose bytes may then be overwritten.
     #[inline]
     fn end_message(&mut self) {
         if self.quick_below > 0 {
@@ -388,7 +396,7 @@ impl Receiver {
         Role::by_mask(self.mask_bit == 0)
     }
 
-    /// Whether nothing more will be received.
+    /// Whether receiving has ended, so that `step` delivers nothing more.
     pub(super) fn ended(&self) -> bool {
         matches!(self.state, State::Closed | State::Failed(_))
     }
@@ -410,19 +418,19 @@ impl Receiver {
         self.set_quick();
     }
 
-    /// The error that ends receiving, if any, even if received bytes are still to be delivered
-    /// before it.
+    /// The error that ended receiving, or that `cut_off` has stored to end it.
     pub(crate) fn failure(&self) -> Option<RecvError> {
         self.error().or(self.cut_off_by)
     }
 
-    /// Whether the connection is open, and no byte of the next message has arrived.
+    /// Whether receiving goes on, no message is in progress, and every received byte is consumed.
+    /// Always `false` while the current message is in `inflate`.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
         self.quick_below > 0 && self.buf.wire_len() == 0
     }
 
-    /// Whether the next frame begins a new message.
+    /// Whether no message is in progress, and the next bytes are a frame's header.
     fn between_messages(&self) -> bool {
         matches!(self.state, State::Header) && self.message.is_none()
     }
@@ -432,7 +440,7 @@ impl Receiver {
         self.handing().is_some_and(|handing| handing != Handing::Whole)
     }
 
-    /// How the message in progress is handed out.
+    /// How far the message in progress was handed out; `None` if no message is in progress.
     fn handing(&self) -> Option<Handing> {
         self.message.as_ref().map(|message| message.handing)
     }

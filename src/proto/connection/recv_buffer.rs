@@ -6,17 +6,17 @@
 //! ```
 //!
 //! Inside a message, headers and control frames become the gap. A message in one frame has no gap,
-//! so its payload is never moved. The payload of a later fragment moves over the gap to the
-//! message's end, once. `msg..msg_end` has a meaning only while a message is in progress; `release`
+//! so its payload moves only if the buffer needs room. The payload of a later fragment moves over
+//! the gap to the message's end. `msg..msg_end` is empty while no message is in progress; `release`
 //! sets both to `next`.
 //!
 //! No read writes to the slack. Because of the slack, a header can be loaded as one array wherever
-//! the header begins. Bytes beyond `end` are stale: they are from this connection, or from another
-//! connection that used the buffer before. They are never used as data.
+//! the header begins. Bytes beyond `end` are zeros, or stale bytes of a connection that used the
+//! buffer before. They are never used as data.
 use crate::proto::{
     frame::{MAX_HEADER_LEN, SHORT_LEN},
     kernel::{Buffer, Text},
-    memory::{HEAP, Memory},
+    memory::Memory,
 };
 use alloc::{vec, vec::Vec};
 use bytes::Bytes;
@@ -25,21 +25,19 @@ use core::ops::Range;
 /// The number of bytes beyond `end` that loading a
 /// [`ShortHeader`](crate::proto::frame::ShortHeader) may touch.
 pub(crate) const SLACK: usize = SHORT_LEN;
-/// The largest number of bytes that one read of a large message asks for. With this limit, the
+/// The largest number of bytes that one read asks for inside a large frame. With this limit, the
 /// bytes are still in the second-level cache when they are unmasked.
 const MAX_READ: usize = 128 << 10;
-/// A buffer of at least this length grows by reallocation, and is initialised read by read. When it
-/// was replaced by a new buffer of twice the length, reading stalled while megabytes were copied.
-/// With a Ping behind 16 MiB in fragments, the 75th percentile of the time to the Pong was 2.7 ms;
-/// now it is 0.04 ms.
+/// A buffer of at least this length grows by reallocation, and is initialised read by read. An
+/// earlier version replaced it by a new buffer of twice the length, and reading stalled while
+/// megabytes were copied. With a Ping behind 16 MiB in fragments, the 75th percentile of the time
+/// to the Pong was 2.7 ms then, and is 0.04 ms now.
 const IN_PLACE: usize = 2 * MAX_READ;
-/// The read length for an opening handshake, in bytes. Most heads fit, and a peer that sends no
-/// head makes us hold no more memory than this.
-const HEAD: usize = 2 << 10;
 /// A buffer that is longer than one read needs is replaced by a shorter buffer after this many
 /// reads in a row that did not need its length.
 const UNNEEDED_READS: u8 = 64;
 
+#[derive(Default)]
 pub(crate) struct RecvBuffer {
     /// All bytes up to its length are initialised. Invariant: `msg <= msg_end <= next <= end`. Also
     /// `end + SLACK <= bytes.len()`, unless `bytes` is empty and all four cursors are 0.
@@ -48,40 +46,23 @@ pub(crate) struct RecvBuffer {
     end: usize,
     msg: usize,
     msg_end: usize,
-    /// The number of bytes that one read asks for. It is the sum of `Config::read_buffer` and the
-    /// longest header, so that one read can fetch a message of `read_buffer` bytes.
+    /// The number of bytes that a read asks for, except inside a large frame: `Config::read_buffer`
+    /// plus the longest header, so one read can fetch a message of `read_buffer` bytes.
     base: usize,
     /// The number of reads in a row that did not need the buffer's length.
     unneeded_reads: u8,
-    /// Whether `bytes` is the connection's small buffer, which holds a partial frame during a wait.
+    /// Whether `bytes` is the connection's small buffer, which holds needed bytes during a wait.
     stashed: bool,
     /// The small buffer while it is not in use. It is kept, because with a slow peer each wait may
     /// need it.
     small: Vec<u8>,
-    memory: &'static Memory,
+    pub(super) memory: &'static Memory,
 }
 
 impl RecvBuffer {
-    /// Makes a receive buffer without memory. It gets memory from `lend`, or when `spare_mut` has
-    /// to allocate.
-    pub(crate) const fn new(base: usize) -> Self {
-        Self {
-            bytes: Buffer::new(),
-            next: 0,
-            end: 0,
-            msg: 0,
-            msg_end: 0,
-            base: base + MAX_HEADER_LEN,
-            unneeded_reads: 0,
-            stashed: false,
-            small: Vec::new(),
-            memory: &HEAP,
-        }
-    }
-
-    /// Makes a buffer for the head of an opening handshake, and for bytes that follow the head.
-    pub(crate) fn for_head() -> Self {
-        Self::new(HEAD)
+    /// Makes a receive buffer without memory. It gets memory when a buffer is lent or needed.
+    pub(crate) fn new(base: usize) -> Self {
+        Self { base: base + MAX_HEADER_LEN, ..Self::default() }
     }
 
     /// Takes over a handshake's buffer, with the bytes behind the head. If there are no bytes
@@ -96,10 +77,6 @@ impl RecvBuffer {
         Vec::new()
     }
 
-    pub(super) fn set_memory(&mut self, memory: &'static Memory) {
-        self.memory = memory;
-    }
-
     /// The bytes received and not yet consumed.
     #[inline]
     pub(crate) fn wire(&self) -> &[u8] {
@@ -111,7 +88,7 @@ impl RecvBuffer {
         self.end - self.next
     }
 
-    /// The next bytes, as an array whose last bytes may be stale.
+    /// The next wire bytes, as an array. If fewer have arrived, its last bytes are stale.
     #[inline(always)]
     pub(super) fn front(&self) -> Option<[u8; SHORT_LEN]> {
         self.bytes.get(self.next..)?.first_chunk().copied()
@@ -165,12 +142,12 @@ impl RecvBuffer {
         self.bytes.text()
     }
 
-    /// The range of the message so far.
+    /// The range of the received part of the message.
     pub(super) fn message(&self) -> Range<usize> {
         self.msg..self.msg_end
     }
 
-    /// The range of the message so far, and its buffer.
+    /// The buffer, and the range of the received part of the message in it.
     pub(super) fn message_mut(&mut self) -> (&mut Buffer, Range<usize>) {
         (&mut self.bytes, self.msg..self.msg_end)
     }
@@ -182,7 +159,7 @@ impl RecvBuffer {
         self.next = to;
     }
 
-    /// Drops `n` wire bytes. In the middle of a message, these bytes become part of the gap.
+    /// Drops `n` wire bytes. Behind a received part of a message, they become part of the gap.
     pub(crate) fn skip(&mut self, n: usize) {
         let whole = self.msg == self.msg_end;
         self.next = (self.next + n).min(self.end);
@@ -199,7 +176,8 @@ impl RecvBuffer {
         from..self.next
     }
 
-    /// Moves `n` wire bytes to the end of the message, and returns their new range.
+    /// Moves the next `n` wire bytes over the gap, if any, to the message's end. Returns their
+    /// range.
     #[inline(always)]
     pub(super) fn take_into_message(&mut self, n: usize) -> Range<usize> {
         let n = n.min(self.end - self.next);
@@ -219,7 +197,7 @@ impl RecvBuffer {
         self.msg_end = self.next;
     }
 
-    /// Drops everything.
+    /// Drops the message and all wire bytes.
     pub(super) fn clear(&mut self) {
         self.next = self.end;
         self.release();
@@ -293,7 +271,7 @@ impl RecvBuffer {
         core::mem::replace(&mut self.bytes, bytes.into())
     }
 
-    /// Works as [`swap`](Self::swap), but gives the returned buffer back to the pool.
+    /// Works as [`swap`](Self::swap), but gives the old buffer back to `memory`.
     fn exchange(&mut self, bytes: Vec<u8>) {
         let old = self.swap(bytes);
         if !old.is_empty() {
@@ -301,8 +279,8 @@ impl RecvBuffer {
         }
     }
 
-    /// Works as [`replace`](Self::replace), but keeps the old buffer if it is the connection's
-    /// small buffer. Otherwise returns the old buffer.
+    /// Works as [`replace`](Self::replace). But if the old buffer is the connection's small buffer,
+    /// and not too long, keeps it in `small` and returns an empty `Vec`.
     fn swap(&mut self, bytes: Vec<u8>) -> Vec<u8> {
         let stashed = self.stashed;
         let old = self.replace(bytes).take();
@@ -369,7 +347,7 @@ impl RecvBuffer {
             let len = (kept + wire + SLACK).next_power_of_two().max(64);
             small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
             if small.len() > 2 * len {
-                // The pool's buffer is too long to be held for a few bytes.
+                // The buffer from `memory` is too long to be held for a few bytes.
                 (self.memory.give)(core::mem::replace(&mut small, vec![0; len]));
             }
         }
@@ -380,10 +358,10 @@ impl RecvBuffer {
 
     /// Returns the room for the next read, which is never empty. If the buffer is empty, resets the
     /// cursors. If the room behind the bytes is short, moves them to the front or grows the buffer.
-    /// The buffer grows only as bytes arrive, so that an announced length costs no memory. `limit`
-    /// is the length of the longest message, in bytes. `rest` is the number of missing bytes of the
-    /// frame in progress. A large frame is read only up to its end, so that no bytes behind it have
-    /// to be moved.
+    /// The buffer grows only as bytes arrive, so that an announced length alone costs no memory.
+    /// `limit` is the length of the longest message, in bytes. `rest` is the number of missing
+    /// bytes of the frame in progress, as far as the buffer has to store them. A large frame is
+    /// read only up to its end, so that no bytes behind it have to be moved.
     #[inline]
     pub(crate) fn spare_mut(&mut self, limit: usize, rest: usize) -> &mut [u8] {
         if self.is_empty() && self.bytes.len() == self.base + SLACK {
@@ -408,9 +386,9 @@ impl RecvBuffer {
             }
             return self.get_mut(0..self.base.min(self.room()));
         }
-        // For a large frame a read asks for all missing bytes, to save system calls. Otherwise room
-        // for a quarter of a read is enough. If there is less room, bytes are moved, because short
-        // reads cost more than the move.
+        // For a large frame a read asks for all missing bytes, up to `MAX_READ`, to save system
+        // calls. Otherwise room for a quarter of a read is enough. If there is less room, bytes are
+        // moved or the buffer grows, because short reads cost more.
         let large = rest > 0 && rest.saturating_add(kept + wire) > self.base / 2;
         let (want, least) = if large {
             self.unneeded_reads = 0;
@@ -420,7 +398,7 @@ impl RecvBuffer {
         };
         if self.stashed || self.room() < least {
             let fits = wire + least + SLACK <= self.bytes.len();
-            // Without a message only the wire bytes move, and the space before them is long enough.
+            // Without a message only the wire bytes move, to the front, where enough space is free.
             if kept == 0 && self.next >= wire && !self.stashed && fits {
                 self.bytes.copy_within(self.next..self.end, 0);
                 (self.msg, self.msg_end, self.next, self.end) = (0, 0, 0, wire);
@@ -435,7 +413,8 @@ impl RecvBuffer {
 
     /// Makes room for `least` bytes. Moves bytes if this frees at least as many as it moves, so
     /// that each byte moves at most once on average. Otherwise the buffer grows, up to the length
-    /// that the longest message needs. At that length, bytes move however little this frees.
+    /// that the longest message needs. At that length there may be less room, and bytes move only
+    /// when no room is left.
     fn widen(&mut self, limit: usize, least: usize) {
         let (kept, wire) = self.held();
         if self.next - self.msg_end >= wire {
@@ -496,4 +475,5 @@ impl RecvBuffer {
 mod tests;
 
 #[cfg(kani)]
+#[path = "recv_buffer/tests/proofs.rs"]
 mod proofs;

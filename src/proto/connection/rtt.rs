@@ -16,8 +16,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// that the caller told.
 ///
 /// This includes the Ping's wait (for the frame under way, for a full socket) and the Pong's wait
-/// (for messages not yet received). So if the peer replies to a message at once, message and reply
-/// take about as long as a Ping and its Pong. `minimum` is closest to the time of the network
+/// (for messages not yet received). While no messages wait, a message and the peer's immediate
+/// reply take about as long as a Ping and its Pong. `minimum` is closest to the time of the network
 /// alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -37,13 +37,14 @@ pub(super) struct Trips {
     /// The oldest unanswered Ping. Storing only the newest Ping would not do. If Pings follow each
     /// other faster than their Pongs come back, each Ping would be replaced before its Pong comes.
     oldest: Option<Probe>,
-    /// The newest unanswered Ping. It gives a time if the peer omits the Pong of the oldest Ping.
-    /// Pongs come in the order of their Pings, so the Pings in between need not be stored.
+    /// The newest unanswered Ping, if there are two or more. It gives a time if the peer omits the
+    /// Pong of the oldest Ping. Pongs come in the order of their Pings, so the Pings in between
+    /// need not be stored.
     newest: Option<Probe>,
     /// The time at which the last answered Ping was queued. `Some` only until the time of arrival
     /// of its Pong is known.
     answered: Option<Time>,
-    times: Option<RoundTrip>,
+    pub(super) times: Option<RoundTrip>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,8 +77,8 @@ impl Trips {
         }
     }
 
-    /// Handles a Pong. `at` is its time of arrival, if the caller gave the time. A Pong that
-    /// answers no Ping under way is ignored (RFC 6455 §5.5.3).
+    /// Handles a Pong. `at` is its time of arrival, if the caller gave the time. A Pong whose
+    /// payload is that of neither stored Ping is ignored (RFC 6455 §5.5.3).
     pub(super) fn answer(&mut self, payload: &[u8], at: Option<Time>) {
         let matches = |probe: &Option<Probe>| probe.filter(|probe| probe.mark == payload);
         let probe = if let Some(probe) = matches(&self.oldest) {
@@ -120,14 +121,10 @@ impl Trips {
     pub(super) fn restart(&mut self) {
         *self = Self { times: self.times, ..Self::default() };
     }
-
-    pub(super) fn times(&self) -> Option<RoundTrip> {
-        self.times
-    }
 }
 
 /// The payload that identifies a Ping. It is computed from the nanoseconds of our clock, which a
-/// peer does not know. So a peer cannot predict the payload of a Ping.
+/// peer does not know. So a peer can hardly predict it.
 fn mark(now: Time) -> [u8; MARK] {
     // The output function of SplitMix64.
     let mut x = (now - Time::ZERO).as_nanos() as u64;

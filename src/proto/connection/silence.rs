@@ -1,5 +1,5 @@
-//! The deadline on data from the peer. It finds a peer that sends no more data although its Pings
-//! still arrive.
+//! The deadline on data from the peer. It finds a peer that sends no more data, even if its control
+//! frames still arrive.
 //!
 //! The length of a pause of reading is not measured here: adapters pause reading whenever a `send`
 //! waits, and would have to read the clock each time. So a short pause may count as silence, but
@@ -21,7 +21,8 @@ pub(super) struct Silence {
     /// Whether reading was paused since data last came. If so, unread data may be in the stream.
     paused: bool,
     /// The time of the look that decides. `Some` if the deadline has passed, but unread data may be
-    /// in the stream. If that look is late, the look after it decides.
+    /// in the stream. If that look is late by more than the time between looks, the look after it
+    /// decides.
     decided: Option<Time>,
 }
 
@@ -30,7 +31,7 @@ struct Look {
     at: Time,
     /// [`Receiver::data_mark`] at this look.
     mark: Option<u64>,
-    /// When the silence began.
+    /// When the silence began: the time of the look that last found data, moved by long pauses.
     since: Time,
 }
 
@@ -61,8 +62,8 @@ impl Silence {
     }
 
     /// Looks whether data came. Returns `true` if no data came for too long. `busy`: whether other
-    /// input keeps coming. If `busy`, and after a pause of reading, unread data may be in the
-    /// stream, so that one more look has to decide.
+    /// input keeps coming. If `busy`, or after a pause of reading, unread data may be in the
+    /// stream. So one more look has to decide.
     pub(super) fn is_over(&mut self, now: Time, rx: &Receiver, busy: bool) -> bool {
         let (due, pause) = (self.next(busy), self.between_looks());
         let mark = rx.data_mark();

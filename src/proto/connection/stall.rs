@@ -1,8 +1,8 @@
-//! The deadline on writing. The deadline runs while the stream refuses every byte.
+//! The deadline on writing. It runs while the stream refuses to accept or to flush bytes.
 use crate::proto::time::Time;
 use core::time::Duration;
 
-/// Whether the stream refuses bytes, and the deadline if so.
+/// Whether the stream refuses bytes, and if so, the deadline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Stall {
     #[default]
@@ -38,7 +38,7 @@ impl Stall {
         }
     }
 
-    /// Whether the stream has refused bytes for too long.
+    /// Tells the time, and starts an unarmed deadline. Returns whether the deadline has passed.
     pub(super) fn handle(&mut self, now: Time, timeout: Duration) -> bool {
         match *self {
             Self::No => false,

@@ -1,10 +1,10 @@
 //! The deadlines of a connection. They read no clock: the caller tells the time. They depend on the
 //! received and sent bytes, and on the phase of closing.
 //!
-//! Receiving a message only sets a flag. It reads no clock and moves no timer, because either would
-//! cost more than the message itself. A timer that is not armed yet is due at once, and the next
-//! `handle_timeout` arms it. So `step` and `feed` need not be told the time. Adapters sleep until a
-//! deadline and then tell the time.
+//! Receiving a message reads no clock and moves no timer, because either would cost more than the
+//! message itself. A timer that has no deadline yet is due at once, and the next `handle_timeout`
+//! *arms* it: sets its deadline. So `step` and `feed` need not be told the time. Adapters sleep
+//! until a deadline and then tell the time.
 mod dormant;
 
 pub(super) use dormant::Kept;
@@ -36,12 +36,13 @@ pub(super) struct Timers {
     pause: Pause,
     /// Whether a phase of closing timed out, so that the stream is dropped as it is.
     pub(super) given_up: bool,
-    /// The error of the deadline that has passed. No deadline runs after that.
+    /// The error of `judge`. Once it is set, no deadline runs.
     expired: Option<RecvError>,
 }
 
 /// The state of a pause of reading. While reading is paused, the peer's silence proves nothing. So
-/// the deadlines by which bytes of the peer have to arrive move by the length of the pause.
+/// the deadlines of a partial frame and of the heartbeat move by the length of the pause. `Silence`
+/// handles pauses in its own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pause {
     No,
@@ -153,7 +154,7 @@ impl Timers {
 
     /// Whether reading is paused, or was paused until now. In both cases `judge` checks no further
     /// deadline, so that bytes that arrived during the pause are read first. Once a pause has
-    /// ended, the call moves the deadlines by the length of the pause.
+    /// ended, this call moves the deadlines by the length of the pause.
     fn is_paused(&mut self, now: Time) -> bool {
         match self.pause {
             Pause::No => return false,
@@ -172,8 +173,8 @@ impl Timers {
         true
     }
 
-    /// Returns when to tell the time to measure a pause. `None` if the pause moves no running
-    /// deadline: then the caller need not read the clock.
+    /// Returns when to tell the time to measure a pause. `None` if there is no pause to measure, or
+    /// if it moves no running deadline: then the caller need not read the clock.
     fn next_of_pause(&self, rx: &Receiver) -> Option<Time> {
         let awaited = match self.beat {
             Beat::Pinged { .. } => true,
@@ -183,8 +184,8 @@ impl Timers {
         (untold && awaited && !rx.ended()).then_some(Time::ZERO)
     }
 
-    /// Whether some deadline always runs while the connection is open. On an idle connection the
-    /// caller tells the time only if this is `true`, so every such deadline must be listed here.
+    /// Whether some deadline always runs while the connection is open. An idle connection asks for
+    /// its deadlines only if this is `true`, so every such deadline must be listed here.
     #[inline]
     pub(super) fn ticks(&self) -> bool {
         self.heartbeat.is_some() || self.silence.is_some() || self.idle.is_some()
@@ -196,6 +197,19 @@ impl Timers {
         Time::earliest(&[self.next_silence(true), self.next_idle()])
     }
 
+    /// Whether `handle` may find at `now` that the peer was silent for too long. Every deadline on
+    /// silence must appear here. An unarmed `Silence` is due at `Time::ZERO`, but finds nothing.
+    pub(super) fn may_be_silent(&self, now: Time) -> bool {
+        let pong = match self.beat {
+            Beat::Pinged { until, .. } => Some(until),
+            _ => None,
+        };
+        let frame = self.frame.map(|(_, until)| until);
+        let due =
+            Time::earliest(&[pong, frame, self.next_silence(false).filter(|&at| at > Time::ZERO)]);
+        due.is_some_and(|at| at <= now)
+    }
+
     fn next_silence(&self, busy: bool) -> Option<Time> {
         self.silence.as_ref().map(|silence| silence.next(busy))
     }
@@ -205,8 +219,8 @@ impl Timers {
     }
 
     /// Returns the time at which the caller must call `handle` next. `handle` must move each due
-    /// deadline into the future, or return its error, because the adapters call `handle` until
-    /// nothing is due.
+    /// deadline into the future, end it, or return its error, because the adapters call `handle`
+    /// until nothing is due.
     pub(super) fn poll(&self, rx: &Receiver, tx: &Sender, phase: Phase) -> Option<Time> {
         if self.expired.is_some() {
             return None;
@@ -243,7 +257,8 @@ impl Timers {
         if let Some(error) = self.expired {
             return Err(error);
         }
-        // If a deadline of `judge` passes, the peer is taken for dead, so writing ends too.
+        // After an error of `judge`, the peer is taken for dead, or closing has taken too long. So
+        // writing ends too.
         self.judge(now, rx, tx, phase).inspect_err(|&error| {
             self.expired = Some(error);
             tx.write_failed();
@@ -255,7 +270,7 @@ impl Timers {
     /// peer must not delay these two. `busy`: whether input keeps coming. Returns whether the idle
     /// message was queued.
     ///
-    /// Only an error from here may have a close code: after an error from `judge`, `handle` ends
+    /// Only an error from here may ask for a new Close: after an error from `judge`, `handle` ends
     /// writing, so a Close would not be sent.
     pub(super) fn attend(
         &mut self,
@@ -278,8 +293,9 @@ impl Timers {
         Ok(self.idle.as_mut().is_some_and(|idle| idle.say(now, tx)))
     }
 
-    /// Arms and checks the deadlines after which the peer is taken for dead. During a pause it
-    /// checks only the deadline of a phase of closing.
+    /// Arms and checks the deadlines of a phase of closing, of a partial frame and of the
+    /// heartbeat. During a pause, and once receiving has ended, it checks only the deadline of a
+    /// phase of closing.
     fn judge(
         &mut self,
         now: Time,
@@ -322,7 +338,8 @@ impl Timers {
         }
     }
 
-    /// Looks whether bytes arrived, and queues or awaits the heartbeat's Ping.
+    /// One look of the heartbeat. After a whole interval without a byte, queues a Ping. If no byte
+    /// arrives within `timeout` after the Ping is written, fails with `PongTimeout`.
     fn beat(
         &mut self,
         now: Time,

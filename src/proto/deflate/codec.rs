@@ -3,7 +3,7 @@
 //!
 //! A compressor or decompressor is reset when it is given back, so that no connection can see data
 //! of another connection.
-use super::{Deflate, clamp};
+use super::Deflate;
 use crate::proto::{
     kernel::{Buffer, Text},
     pool,
@@ -30,7 +30,7 @@ impl Setting {
     pub(crate) fn new(ours: &Deflate, window_bits: u8) -> Option<Self> {
         (9..=15)
             .contains(&window_bits)
-            .then_some(Self { level: clamp(ours.level, 1, 9), window_bits })
+            .then_some(Self { level: ours.level.clamp(1, 9), window_bits })
     }
 }
 

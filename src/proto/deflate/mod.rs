@@ -139,8 +139,8 @@ pub struct Direction {
 
 impl Direction {
     /// Returns the parameters with the window limited to between `least` and 15 bits.
-    const fn with_at_least(self, least: u8) -> Self {
-        Self { window_bits: clamp(self.window_bits, least, 15), ..self }
+    fn with_at_least(self, least: u8) -> Self {
+        Self { window_bits: self.window_bits.clamp(least, 15), ..self }
     }
 }
 
@@ -197,20 +197,10 @@ pub struct DeflateParams {
 impl DeflateParams {
     /// Returns the parameters for messages of `sender`, with the window limited to between 8 and 15
     /// bits.
-    pub(crate) const fn of(&self, sender: Role) -> Direction {
+    pub(crate) fn of(&self, sender: Role) -> Direction {
         match sender {
             Role::Server => self.server.with_at_least(8),
             Role::Client => self.client.with_at_least(8),
         }
-    }
-}
-
-const fn clamp(n: u8, least: u8, most: u8) -> u8 {
-    if n < least {
-        least
-    } else if n > most {
-        most
-    } else {
-        n
     }
 }

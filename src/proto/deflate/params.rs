@@ -1,6 +1,6 @@
 //! Parses, compares and writes offers and answers of permessage-deflate (RFC 7692 §7.1).
 use super::{Deflate, DeflateParams, Direction};
-use core::fmt;
+use core::{fmt, mem::replace};
 use std::borrow::Cow;
 
 /// The name of the extension.
@@ -11,17 +11,20 @@ const CLIENT_NO_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_BITS: &str = "server_max_window_bits";
 const CLIENT_BITS: &str = "client_max_window_bits";
 
+/// The name of a parameter, and its value.
+type Param<'a> = (&'a str, Option<Cow<'a, str>>);
+
 /// A client's offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Offer(Params);
+pub(crate) struct Offer(pub(crate) Params);
 
 /// A server's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Answer(Params);
+pub(crate) struct Answer(pub(crate) Params);
 
-/// The parameters of an offer or an answer.
+/// The parameters of an offer or an answer. They are displayed as in the header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Params {
+pub(crate) struct Params {
     server_no_takeover: bool,
     client_no_takeover: bool,
     server_bits: Option<u8>,
@@ -37,16 +40,12 @@ enum Bits {
 
 impl Params {
     /// Parses parameters. `None` if a parameter is unknown or repeated, or has a forbidden value.
-    fn parse<'a>(params: impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)>) -> Option<Self> {
+    fn parse<'a>(params: impl Iterator<Item = Param<'a>>) -> Option<Self> {
         let mut parsed = Self::default();
         for (name, value) in params {
             let again = match (name, value.as_deref()) {
-                (SERVER_NO_TAKEOVER, None) => {
-                    core::mem::replace(&mut parsed.server_no_takeover, true)
-                }
-                (CLIENT_NO_TAKEOVER, None) => {
-                    core::mem::replace(&mut parsed.client_no_takeover, true)
-                }
+                (SERVER_NO_TAKEOVER, None) => replace(&mut parsed.server_no_takeover, true),
+                (CLIENT_NO_TAKEOVER, None) => replace(&mut parsed.client_no_takeover, true),
                 (SERVER_BITS, Some(value)) => parsed.server_bits.replace(bits(value)?).is_some(),
                 (CLIENT_BITS, None) => parsed.client_bits.replace(Bits::Any).is_some(),
                 (CLIENT_BITS, Some(value)) => {
@@ -73,9 +72,7 @@ fn bits(value: &str) -> Option<u8> {
 
 impl Offer {
     /// Parses an offer. `None` if the offer must be declined (§7.1).
-    pub(crate) fn parse<'a>(
-        params: impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)>,
-    ) -> Option<Self> {
+    pub(crate) fn parse<'a>(params: impl Iterator<Item = Param<'a>>) -> Option<Self> {
         Params::parse(params).map(Self)
     }
 
@@ -132,9 +129,7 @@ impl Offer {
 
 impl Answer {
     /// Parses an answer. `None` if no offer permits this answer (§7.1).
-    pub(crate) fn parse<'a>(
-        params: impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)>,
-    ) -> Option<Self> {
+    pub(crate) fn parse<'a>(params: impl Iterator<Item = Param<'a>>) -> Option<Self> {
         Params::parse(params).filter(|p| p.client_bits != Some(Bits::Any)).map(Self)
     }
 
@@ -188,19 +183,5 @@ impl fmt::Display for Params {
             Some(Bits::AtMost(bits)) => write!(f, "; {CLIENT_BITS}={bits}"),
             None => Ok(()),
         }
-    }
-}
-
-/// Writes the offer as in a request's header.
-impl fmt::Display for Offer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Writes the answer as in a response's header.
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }

@@ -15,7 +15,7 @@ use alloc::{
 
 /// Returns the value of a client's offer; `None` if the client offers no compression.
 pub(super) fn offer(config: &Config) -> Option<String> {
-    config.deflate.as_ref().map(|ours| Offer::of(ours).to_string())
+    config.deflate.as_ref().map(|ours| Offer::of(ours).0.to_string())
 }
 
 /// Accepts the first offer that a server can accept. Returns the header line for the response, with
@@ -25,7 +25,7 @@ pub(super) fn accept(offers: Extensions<'_>, config: &Config) -> (String, Option
         offers.filter(is_deflate).find_map(|offer| Offer::parse(offer.params)?.answer(ours))
     });
     match accepted {
-        Some((answer, agreed)) => (format!("{}: {answer}\r\n", extensions::NAME), Some(agreed)),
+        Some((answer, agreed)) => (format!("{}: {}\r\n", extensions::NAME, answer.0), Some(agreed)),
         None => (String::new(), None),
     }
 }

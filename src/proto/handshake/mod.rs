@@ -266,7 +266,8 @@ pub enum HandshakeError {
     },
 }
 
-/// The advice for a proxy's status, in the error message.
+/// What the error message adds after the proxy's status: a hint at credentials for 407, nothing for
+/// any other status.
 const fn credentials_wanted(status: u16) -> &'static str {
     if status == 407 { ": it wants credentials, or others than those in its URL" } else { "" }
 }

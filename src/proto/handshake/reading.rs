@@ -12,6 +12,10 @@ use crate::proto::{
 };
 use core::{fmt, time::Duration};
 
+/// The length of a read, in bytes. Most heads fit, and a peer that sends no head makes us hold only
+/// a buffer of about this length.
+const HEAD: usize = 2 << 10;
+
 /// The reading part of a handshake in either role. You report to it the bytes read, the end of the
 /// stream, and the time.
 pub struct Reading {
@@ -40,7 +44,7 @@ impl Reading {
     pub(crate) fn new(role: Role, config: &Config) -> Self {
         Self {
             role,
-            buf: RecvBuffer::for_head(),
+            buf: RecvBuffer::new(HEAD),
             scan: Scan::new(role, config),
             outcome: None,
             has_head: false,
@@ -155,8 +159,8 @@ impl Reading {
         }
     }
 
-    pub(crate) fn outcome(&self) -> Option<Result<(), HandshakeError>> {
-        self.outcome
+    pub(crate) fn outcome(&self) -> Option<Result<Progress, HandshakeError>> {
+        self.outcome.map(|outcome| outcome.map(|()| Progress::Complete))
     }
 
     pub(crate) fn is_at_end(&self) -> bool {

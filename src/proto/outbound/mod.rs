@@ -13,14 +13,16 @@ use prepared::Prepared;
 ///
 /// - `&str`, `&[u8]`, [`Message`] and references to `String`, `Vec<u8>`, [`Bytes`] and
 ///   [`OwnedMessage`]. The payload is copied into the outgoing buffer.
-/// - `String`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]. A server copies a payload of less than
-///   [`min_vectored`](crate::Config::min_vectored) bytes, and sends a longer payload from where it
-///   is, by a vectored write.
+/// - `String`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]. If the message is not compressed, a
+///   server copies a payload of less than [`min_vectored`](crate::Config::min_vectored) bytes. It
+///   sends a longer payload from where it is, by a vectored write. Over a stream without vectored
+///   writes, it copies every payload.
 /// - [`Prepared`] or a reference to it. By the same rule, a server copies the prepared frame, or
-///   sends it from where it is.
+///   sends its payload from where it is.
 ///
-/// A client always copies, because it masks. Text types are sent as text messages, all other types
-/// as binary messages.
+/// A client always copies, because it masks. Types of text are sent as text messages, types of
+/// bytes as binary messages. A [`Message`], an [`OwnedMessage`] and a [`Prepared`] have a kind of
+/// their own.
 #[derive(Clone)]
 pub struct Outbound<'a> {
     pub(crate) content: Content<'a>,
@@ -41,8 +43,8 @@ pub(crate) enum Content<'a> {
 /// [`Prepared`], or an [`Outbound`].
 ///
 /// Every type that converts into [`Outbound`] implements this trait, so your type only needs a
-/// `From` for `Outbound`. The trait exists for the compiler's error message: with a bound on
-/// `Into`, the compiler would list the conversions of `Outbound`, not the note below.
+/// `From` for `Outbound`. The trait exists for the compiler's error message. With a bound on
+/// `Into`, the compiler would list the conversions of `Outbound`, and not say what can be sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message",
     label = "expected text (`&str`, `String`, `Text`), bytes (`&[u8]`, `Vec<u8>`, `Bytes`), a `Message`, an `OwnedMessage` or a `Prepared`",
@@ -54,8 +56,8 @@ pub trait IntoOutbound<'m>: Into<Outbound<'m>> {}
 impl<'m, M: Into<Outbound<'m>>> IntoOutbound<'m> for M {}
 
 impl<'a> Outbound<'a> {
-    /// Makes a message that is never compressed. Use this for secrets if permessage-deflate may
-    /// have been agreed on.
+    /// Makes a message that is never compressed. Use this for secrets if the connection may
+    /// compress.
     ///
     /// The length of a compressed message shows how much the message repeats itself or, with
     /// context takeover, earlier messages. Suppose that an attacker sees this length, and that text
@@ -66,7 +68,8 @@ impl<'a> Outbound<'a> {
         Self { plain: true, ..message.into() }
     }
 
-    /// Returns the message with an owned payload, which is a copy if the payload was borrowed.
+    /// Returns the message with an owned payload. A borrowed payload is copied, except that of a
+    /// [`Prepared`], which is shared.
     pub fn into_owned(self) -> Outbound<'static> {
         let content = match self.content {
             Content::Borrowed(message) => Content::Shared(message.to_owned()),
@@ -77,30 +80,27 @@ impl<'a> Outbound<'a> {
         Outbound { content, ..self }
     }
 
-    pub(crate) fn kind(&self) -> DataKind {
+    /// The kind and the payload.
+    pub(crate) fn parts(&self) -> (DataKind, &[u8]) {
         match &self.content {
-            Content::Borrowed(message) => message.kind(),
-            Content::Vec(kind, _) => *kind,
-            Content::Shared(message) => message.kind(),
-            Content::Prepared(message) => message.kind(),
+            Content::Borrowed(message) => (message.kind(), message.as_bytes()),
+            Content::Vec(kind, bytes) => (*kind, bytes),
+            Content::Shared(message) => (message.kind(), message.as_bytes()),
+            Content::Prepared(message) => (message.kind, message.payload()),
         }
     }
 
     /// The payload.
     pub fn as_bytes(&self) -> &[u8] {
-        match &self.content {
-            Content::Borrowed(message) => message.as_bytes(),
-            Content::Vec(_, bytes) => bytes,
-            Content::Shared(message) => message.as_bytes(),
-            Content::Prepared(message) => message.payload(),
-        }
+        self.parts().1
     }
 }
 
 /// Shows kind and length, not the payload.
 impl fmt::Debug for Outbound<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Outbound({:?}, {} bytes)", self.kind(), self.as_bytes().len())
+        let (kind, payload) = self.parts();
+        write!(f, "Outbound({kind:?}, {} bytes)", payload.len())
     }
 }
 

@@ -11,7 +11,8 @@ pub(super) struct Shared {
     pub(super) input: Mutex<()>,
     output: Mutex<Output>,
     session: Mutex<Session>,
-    /// The number of handles. The last handle sends close_notify when it is dropped.
+    /// The number of handles. When the last handle is dropped, it sends a close_notify if the
+    /// session still owes one.
     pub(super) handles: AtomicUsize,
 }
 
@@ -27,7 +28,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether the failed call can be repeated.
+/// Whether the call that failed with this error can be repeated.
 pub(super) fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
@@ -91,8 +92,8 @@ impl Shared {
         Right { output, session: self, waits }
     }
 
-    /// Returns the right to write without locks, because there is no other handle. This saves the
-    /// five locks of a send.
+    /// Returns the right to write if there is no other handle. The right then needs no locks, which
+    /// saves the five locks of a send.
     fn unlocked(&mut self, waits: bool) -> Right<&mut Output, &mut Session> {
         Right {
             waits,

@@ -3,7 +3,7 @@ use crate::tls::blocking;
 #[cfg(feature = "tokio")]
 use crate::tls::tokio;
 
-/// A TCP stream without TLS, or with one or two TLS streams around it.
+/// A stream without TLS, or with one or two TLS streams around it.
 #[derive(Debug)]
 pub(super) enum Maybe<S, T, U> {
     Plain(S),
@@ -56,11 +56,10 @@ macro_rules! dialed {
 
         /// The stream below any TLS. If there is a proxy, the stream leads to the proxy.
         pub fn get_ref(&self) -> &S {
-            use crate::tls::$adapter::below;
             match &self.0 {
                 Maybe::Plain(io) => io,
-                Maybe::Tls(tls) | Maybe::ToProxy(tls) => below(tls),
-                Maybe::Within(tls) => below(below(tls)),
+                Maybe::Tls(tls) | Maybe::ToProxy(tls) => tls.get_ref(),
+                Maybe::Within(tls) => tls.get_ref().get_ref(),
             }
         }
     };

@@ -108,7 +108,8 @@ impl Mio {
         drop(listener); // this also removes it from the poll
     }
 
-    /// Registers an accepted stream. `stamps`: whether its reads tell the time of arrival.
+    /// Registers a stream in nonblocking mode, as `accept` returns it. `stamps`: whether its reads
+    /// tell the time of arrival.
     pub(crate) fn adopt(
         &mut self,
         stream: net::TcpStream,
@@ -116,7 +117,6 @@ impl Mio {
         stamps: bool,
     ) -> io::Result<Stream> {
         self.fault("adopt")?;
-        stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?; // otherwise replies wait for acknowledgements
         let mut stream = TcpStream::from_std(stream);
         let both = Interest::READABLE | Interest::WRITABLE;

@@ -214,7 +214,7 @@ fn any_other_answer_of_socks5_is_no_tunnel() {
     ] {
         assert_eq!(verdict(SOCKS, wire), Err(error), "{wire:?}");
     }
-    // A client without credentials does not offer this method.
+    // A client without credentials does not offer the method with user and password.
     assert_eq!(verdict("socks5://proxy", b"\x05\x02"), Err(fault("method was not offered")));
 }
 

@@ -1,5 +1,5 @@
-//! Bytes waiting to be written: one buffer of encoded frames. Large shared payloads and overtaking
-//! frames are not in this buffer, but are written between two parts of it: see `Splice`.
+//! The bytes that wait to be written: one buffer of encoded frames. Large owned payloads and
+//! overtaking frames are not in this buffer, but are written between two parts of it: see `Splice`.
 //!
 //! ```text
 //! 0          mark   sent            end                 len
@@ -7,9 +7,10 @@
 //!                        ^ splices: at offsets, in order
 //! ```
 //!
-//! The *content* of the buffer ends at `end`; the *room* behind it is for new frames. A frame *has
-//! a place* once it is content or a splice. `Sender` decides which frames are sent and which
-//! overtake. `overtake` finds where frames begin.
+//! The *content* of the buffer ends at `end`; the *room* behind it is for new frames. Frames that
+//! become content are queued *in order*. A frame *has a place* once it is in the content or in a
+//! splice. `Sender` decides which frames are sent and which overtake. The module `overtake` finds
+//! where frames begin.
 pub(crate) mod outgoing;
 mod overtake;
 #[cfg(test)]
@@ -19,53 +20,56 @@ pub use outgoing::Outgoing;
 
 use super::counters::Writes;
 use super::stall::Stall;
-use crate::proto::memory::{HEAP, Memory};
+use crate::proto::memory::Memory;
 use alloc::{collections::VecDeque, vec::Vec};
 use bytes::{Buf, Bytes};
 use core::{fmt, ops::Range};
 
-/// The least length of a new buffer, even if its first frame is shorter.
+/// The least length of a new buffer in bytes, even if its first frame is shorter.
 const FIRST: usize = 16 << 10;
 /// A buffer longer than `LARGE` bytes is freed once it was emptied `SMALL_USES` times in a row with
-/// at most a quarter of it used. If it were freed as soon as it is empty, every burst would
+/// at most a quarter of it used. If the buffer were freed as soon as it is empty, every burst would
 /// allocate a new buffer.
 const LARGE: usize = 4 * FIRST;
 const SMALL_USES: u8 = 64;
 
+#[derive(Default)]
 pub(crate) struct OutBuffer {
-    /// The frames fed in order, without spliced payloads. All bytes up to the vector's length are
-    /// initialised, so that headers and payloads are written directly to their places.
+    /// The frames queued in order, without spliced payloads, and then the room. The room is part of
+    /// the vector's length, so that headers and payloads are written directly to their places.
     bytes: Vec<u8>,
-    /// The number of bytes of `bytes` that were written.
+    /// How much of `bytes` was written.
     sent: usize,
     /// The end of the content of `bytes`. Invariant: `mark <= sent <= end <= bytes.len()`, except
     /// that `mark` may be ahead of `sent` while a handshake's response is written.
     end: usize,
-    /// The offset at which some frame begins, at or before `sent`. If `sent` is in the handshake's
-    /// response, `mark` is the response's end. The search for a boundary starts at `mark`, so it
-    /// need not walk all frames.
+    /// An offset at or before `sent` at which a frame begins or the content ends. If `sent` is in
+    /// the handshake's response, `mark` is the response's end. The search for a boundary starts at
+    /// `mark`, so it need not walk all frames.
     mark: usize,
     /// The number of unwritten bytes of all splices.
     spliced: usize,
-    /// The number of unwritten spliced bytes that overtake, and so were not fed in order.
+    /// The number of unwritten spliced bytes that overtake, and so were not queued in order.
     overtaking: usize,
-    /// The overtaking control frames, which all belong to one splice.
-    controls: Vec<u8>,
-    /// The number of bytes of `controls` that were written.
+    /// The overtaking control frames, which all belong to one splice. The caller appends new frames
+    /// here. Then `place_controls` or `append_controls` gives these frames their place. Until then
+    /// `len` does not count them, and the splice may not exist yet.
+    pub(super) controls: Vec<u8>,
+    /// How much of `controls` was written.
     controls_sent: usize,
-    /// `origin + end` is the number of bytes ever fed in order. A function that moves or empties
-    /// `bytes` adjusts `origin`, so that positions stay valid.
+    /// `origin + end` is the number of bytes queued in order so far, spliced payloads included and
+    /// dropped bytes excluded. A function that moves or empties `bytes` adjusts `origin`, so that
+    /// positions stay valid.
     origin: u64,
     /// Whether the content ends inside a message in chunks, so that no other message may follow.
-    /// Only a continuation frame or a control frame may follow.
     pub(super) open: bool,
     pub(super) stall: Stall,
     /// How many times in a row a large buffer was emptied with at most a quarter of it used.
     small_uses: u8,
-    /// A buffer longer than this is freed as soon as it is empty.
+    /// A buffer of more bytes than this is freed as soon as it is empty.
     longest: usize,
     pub(super) writes: Writes,
-    memory: &'static Memory,
+    pub(super) memory: &'static Memory,
     /// Each splice is written when `sent` reaches its offset. Invariants: offsets never decrease,
     /// no offset is before `mark` or `sent`, and no splice is empty. So when no bytes are left to
     /// write there is no splice, and `rewind` may run. Each function that changes `splices` keeps
@@ -90,14 +94,14 @@ struct Splice {
 }
 
 enum Kind {
-    /// The unwritten payload of the frame whose header lies before `at`.
+    /// The unwritten part of the payload of the frame whose header ends at `at`.
     Payload(Bytes),
     /// Whole control frames. Their bytes are in `OutBuffer::controls`, because more control frames
     /// may join them.
     Controls,
     /// Whole messages that overtake, and the number of their written bytes. Small messages share
-    /// one splice: otherwise a peer that reads nothing would cost a splice for each small reply to
-    /// it.
+    /// one splice: otherwise, for a peer that reads nothing, each small message would need a
+    /// splice.
     First(Vec<u8>, usize),
 }
 
@@ -108,35 +112,12 @@ impl Kind {
     }
 }
 
-impl Default for OutBuffer {
-    fn default() -> Self {
-        Self {
-            bytes: Vec::new(),
-            sent: 0,
-            end: 0,
-            mark: 0,
-            splices: VecDeque::new(),
-            spliced: 0,
-            overtaking: 0,
-            controls: Vec::new(),
-            controls_sent: 0,
-            origin: 0,
-            open: false,
-            stall: Stall::No,
-            small_uses: 0,
-            longest: usize::MAX,
-            writes: Writes::default(),
-            memory: &HEAP,
-        }
-    }
-}
-
 impl OutBuffer {
-    /// Makes an empty buffer for a queue of about `high_water` bytes. A buffer of more than four
-    /// times `high_water` bytes is freed as soon as it is empty. Only a single message can need
-    /// that length, and a new allocation costs little compared with copying and writing that
-    /// message. Without this rule, one message of 16 MiB would keep 16 MiB allocated during 64 more
-    /// writes.
+    /// Makes an empty buffer for a queue of about `high_water` bytes. A buffer that is longer than
+    /// `LARGE` and than four times `high_water` is freed as soon as it is empty. Only a large
+    /// message can need that length, and a new allocation costs little compared with copying and
+    /// writing that message. Without this rule, one message of 16 MiB would keep 16 MiB allocated
+    /// until the buffer was emptied 64 more times.
     #[inline(always)]
     pub(super) fn new(high_water: usize) -> Self {
         Self { longest: high_water.saturating_mul(4).max(LARGE), ..Self::default() }
@@ -147,23 +128,20 @@ impl OutBuffer {
         self.origin = fed;
     }
 
-    pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
-        self.memory = memory;
-    }
-
     /// The number of bytes to write.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.end - self.sent + self.spliced
     }
 
-    /// The number of bytes ever fed in order, including control frames that did not overtake.
+    /// The number of bytes queued in order so far, without dropped bytes. Control frames that did
+    /// not overtake count.
     #[inline]
     pub(super) fn fed(&self) -> u64 {
         self.origin.wrapping_add(self.end as u64)
     }
 
-    /// The number of bytes fed in order that were written.
+    /// The number of bytes queued in order that were written.
     #[inline]
     pub(super) fn written(&self) -> u64 {
         self.fed().wrapping_sub((self.len() - self.overtaking) as u64)
@@ -176,8 +154,8 @@ impl OutBuffer {
         self.room_keeping(n, 0)
     }
 
-    /// Works as [`room`](Self::room), but keeps the first `keep` bytes of the room, which the
-    /// caller has filled before.
+    /// Works as [`room`](Self::room), but if the buffer grows, the first `keep` bytes of the room
+    /// stay, which the caller has filled before.
     #[inline]
     pub(super) fn room_keeping(&mut self, n: usize, keep: usize) -> &mut [u8] {
         if self.bytes.len() - self.end < n {
@@ -192,7 +170,8 @@ impl OutBuffer {
         self.end
     }
 
-    /// Copies `bytes` into the room at `at`. Returns `false` if they do not fit.
+    /// Copies `bytes` to the offset `at` of the buffer, which is in the room. Returns `false` if
+    /// they do not fit.
     #[inline]
     pub(super) fn put(&mut self, at: usize, bytes: &[u8]) -> bool {
         let Some(to) = self.bytes.get_mut(at..).and_then(|to| to.get_mut(..bytes.len())) else {
@@ -207,7 +186,7 @@ impl OutBuffer {
         self.bytes.get(self.end..).and_then(|room| room.get(lies)).unwrap_or_default()
     }
 
-    /// Makes the first `n` bytes of `room` content.
+    /// Makes the first `n` bytes of the room content.
     #[inline]
     pub(super) fn filled(&mut self, n: usize) {
         self.end += n;
@@ -230,10 +209,10 @@ impl OutBuffer {
         // The room may be shorter than `keep`, if `MessageWriter` has written nothing behind the
         // place for the header.
         let keep = keep.min(self.bytes.len() - self.end);
-        // Written bytes are dropped here at the latest, so that a queue that is never empty does
-        // not grow for ever. To drop them, the bytes behind them are moved. This is done only if it
-        // frees at least as many bytes as it moves. So each byte is moved at most once on average.
-        // The first check is about `sent`, because it costs less than `move_mark`.
+        // Written bytes are dropped here, because a queue that is never empty is never rewound and
+        // would grow for ever. To drop them, the bytes behind them are moved. This is done only if
+        // it frees at least as many bytes as it moves. So each byte is moved at most once on
+        // average. The first check is about `sent`, because it costs less than `move_mark`.
         let rest = self.end - self.sent;
         if self.sent > 0 && self.sent >= rest {
             self.move_mark();
@@ -301,7 +280,7 @@ impl OutBuffer {
         }
     }
 
-    /// Returns the buffer if it is empty, and otherwise an empty `Vec`.
+    /// Returns the buffer if it has no content, and otherwise an empty `Vec`.
     #[inline]
     pub(crate) fn reclaim(&mut self) -> Vec<u8> {
         if self.end > 0 { Vec::new() } else { core::mem::take(&mut self.bytes) }
@@ -312,8 +291,8 @@ impl OutBuffer {
         self.mark = self.end;
     }
 
-    /// Splices a payload behind its header, without a copy. The header must be the last content,
-    /// because the payload takes no room in `bytes`.
+    /// Splices a payload behind its header, without a copy. The content must end with the header,
+    /// because the payload is spliced at the end of the content.
     pub(super) fn splice(&mut self, payload: Bytes) {
         self.spliced += payload.len();
         self.origin = self.origin.wrapping_add(payload.len() as u64);
@@ -323,9 +302,9 @@ impl OutBuffer {
         }
     }
 
-    /// Drops the unwritten bytes, after a failed write. Nothing is fed afterwards, so `open` and
-    /// the memory may stay. The result of `written` does not change, and `fed` moves back to it. So
-    /// the ledger must count the dropped bytes before this call.
+    /// Drops the unwritten bytes, after a failed write. Nothing is queued afterwards, so `open` and
+    /// the memory may stay. The result of `written` does not change, and `fed` moves back to that
+    /// result. So the ledger must count the dropped bytes before this call.
     pub(super) fn drop_unwritten(&mut self) {
         let written = self.written();
         self.splices.clear();
@@ -336,17 +315,10 @@ impl OutBuffer {
         self.stall = Stall::No;
     }
 
-    /// Whether the stream has refused the outgoing bytes, or has refused to flush bytes.
+    /// Whether the stream is blocked: since it last made progress, it has refused the outgoing
+    /// bytes, or has refused to flush bytes.
     pub(super) fn refused(&self) -> bool {
         self.stall != Stall::No
-    }
-
-    /// Reports that the stream refused bytes. If there are no bytes to write, the report is
-    /// ignored.
-    pub(crate) fn write_blocked(&mut self) {
-        if self.len() > 0 {
-            self.stall.set(true);
-        }
     }
 
     /// The unwritten bytes of a splice.
@@ -385,7 +357,7 @@ impl OutBuffer {
     }
 
     /// Removes `n` bytes in the order of `Outgoing::chunks_vectored`. Needs `n <= len()`: then each
-    /// round of the loop removes a byte, so the loop ends.
+    /// round of the loop removes at least one byte, so the loop ends.
     #[inline(never)]
     fn advance_spliced(&mut self, mut n: usize) {
         while n > 0 {
@@ -412,14 +384,14 @@ impl OutBuffer {
             n -= take;
             if take == left {
                 // `controls` is cleared only now, because `takes_controls` has to be `false` until
-                // the last of its bytes is written.
+                // the last byte of `controls` is written.
                 if matches!(splice.kind, Kind::Controls) {
                     self.controls.clear();
                     self.controls_sent = 0;
                 }
                 self.splices.pop_front();
-                // A frame ends with this splice. `mark` must pass the frame's header now: once the
-                // splice is gone, `find` would look for the frame's payload in `bytes`.
+                // The splice is gone now. If it was a payload, `find` would look for this payload
+                // in `bytes` behind the frame's header. So `mark` must pass this header.
                 self.mark = self.sent;
             }
         }
@@ -430,4 +402,5 @@ impl OutBuffer {
 }
 
 #[cfg(kani)]
+#[path = "tests/proofs.rs"]
 mod proofs;

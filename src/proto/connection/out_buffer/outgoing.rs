@@ -3,15 +3,15 @@ use super::OutBuffer;
 use bytes::Buf;
 
 /// The bytes to write next, as a [`Buf`]. Write the bytes of `chunk` or `chunks_vectored`, then
-/// immediately `advance` by the number of bytes written.
+/// `advance` by the number of bytes written.
 ///
 /// `advance` panics if its argument exceeds `remaining`.
 #[derive(Debug)]
 pub struct Outgoing<'a>(pub(crate) &'a mut OutBuffer);
 
 impl Outgoing<'_> {
-    /// Returns all the bytes, if they are one slice, for a write that is not vectored. They are one
-    /// slice unless a payload is spliced or a frame overtakes.
+    /// Returns all the bytes as one slice, for a write that is not vectored. `None` if a payload is
+    /// spliced or a frame overtakes.
     #[inline]
     pub(crate) fn single(&self) -> Option<&[u8]> {
         let out = &*self.0;
@@ -52,7 +52,7 @@ impl OutBuffer {
     }
 
     /// Lists the bytes in the order in which `advance` removes them: the content up to each splice,
-    /// then the splice.
+    /// then this splice. The rest of the content comes last.
     #[cfg(feature = "std")]
     fn chunks_vectored<'a>(&'a self, dst: &mut [std::io::IoSlice<'a>]) -> usize {
         let tail = (self.end, &[][..]);

@@ -1,18 +1,18 @@
-//! Finds where frames begin, and places frames that overtake between them. This module reads our
-//! own headers when a frame overtakes, so that feeding need not record anything per frame.
+//! Finds where frames begin, and places frames that overtake between them. To find a boundary, this
+//! module parses our own headers, so that feeding need not record anything per frame.
 use super::{Kind, OutBuffer, Splice, Stall};
 use crate::proto::frame::{Header, OpCode};
 use alloc::vec::Vec;
 
 /// Messages that overtake share a splice of up to this many bytes. A longer splice would keep
-/// control frames waiting, because they wait until a splice under way is written.
+/// control frames waiting, because control frames wait until a splice under way is written.
 const GROUP: usize = 4 << 10;
 
-/// A place between two frames.
+/// A place between two frames, or the end of the content.
 #[derive(Clone, Copy)]
 struct Boundary {
     at: usize,
-    /// The number of splices before the boundary.
+    /// The number of splices that are written before the boundary.
     splices: usize,
 }
 
@@ -22,28 +22,29 @@ impl OutBuffer {
         self.find(|_| true);
     }
 
-    /// The first boundary at offset `sent` or later at which a message begins, or else the end of
-    /// the content. `None` if no message begins there and the content ends inside a message in
-    /// chunks.
+    /// Returns the first boundary at offset `sent` or later at which a message begins, or else the
+    /// end of the content. `None` if no message begins at `sent` or later, and the content ends
+    /// inside a message in chunks.
     fn message_boundary(&mut self) -> Option<Boundary> {
-        // The search passes control frames. So if the boundary is the end of the content, it stays
-        // the boundary when a message is fed there, and messages that overtake keep their order.
+        // The search passes control frames. So if the result is the end of the content, and a
+        // message is fed there next, the result stays the same. So messages that overtake keep
+        // their order.
         let found = self.find(|opcode| matches!(opcode, OpCode::Text | OpCode::Binary));
         (found.at < self.end || !self.open).then_some(found)
     }
 
     /// Walks our own headers from `mark` on. Stops at the first `wanted` frame that begins at or
-    /// behind `sent`, or else at the end. `Boundary::splices` counts the splices in front of the
-    /// boundary: those of earlier frames, and one that is under way. Moves `mark` forward, at most
-    /// to `sent`, so that the next search is short.
+    /// behind `sent`, or else at the end. Moves `mark` forward, at most to `sent`, so that the next
+    /// search is short.
     fn find(&mut self, wanted: impl Fn(OpCode) -> bool) -> Boundary {
         let (mut at, mut splices) = (self.mark, 0);
         loop {
             if at <= self.sent {
                 self.mark = at;
             }
-            // A payload spliced at `at` belongs to the frame before, and a splice under way must be
-            // completed first. Both are before the boundary.
+            // Splices at earlier offsets are before the boundary. A payload spliced at `at` belongs
+            // to the frame before, and a splice under way must be completed first: these are before
+            // the boundary too.
             while self
                 .splices
                 .get(splices)
@@ -76,22 +77,17 @@ impl OutBuffer {
     }
 
     /// Whether new control frames may overtake now: all control frames that overtook before are
-    /// written. `Urgent::place` says why new frames wait until then.
+    /// written. `Urgent::place` explains why.
     #[inline]
     pub(in crate::proto::connection) fn takes_controls(&self) -> bool {
         self.controls.is_empty()
     }
 
-    /// Scratch space: the caller appends new overtaking control frames here. Then `place_controls`
-    /// or `append_controls` gives them their place. Until then `len` does not count them.
-    pub(in crate::proto::connection) fn controls(&mut self) -> &mut Vec<u8> {
-        &mut self.controls
-    }
-
-    /// Gives the new frames in `controls` their place; its first `placed` bytes have a place
-    /// already. If `placed` is not 0, the new frames join the splice of those bytes. Otherwise they
-    /// go before all data frames of which nothing has been written. No other byte moves. There must
-    /// be new frames, because no splice may be empty.
+    /// Gives the new frames in `controls` their place; the first `placed` bytes of `controls` have
+    /// a place already. If `placed` is not 0, the new frames join the splice of these bytes.
+    /// Otherwise the new frames go before the first data frame in the content of which nothing was
+    /// written, or else to the end. No other byte moves. There must be new frames, because no
+    /// splice may be empty.
     pub(in crate::proto::connection) fn place_controls(&mut self, placed: usize) {
         let new = self.controls.len() - placed;
         self.spliced += new;
@@ -103,9 +99,9 @@ impl OutBuffer {
         self.splices.insert(splices, Splice { at, kind: Kind::Controls, begun: false });
     }
 
-    /// Drops the frames in `controls` if nothing fed in order comes after them, and if no byte of
-    /// them was written. A stall goes on, because the stream still refuses the bytes before them,
-    /// or refuses to flush those bytes.
+    /// Drops the frames in `controls` if they are the last outgoing bytes and no byte of them was
+    /// written. A stall goes on, because the stream still refuses the bytes before them, or refuses
+    /// to flush those bytes.
     pub(in crate::proto::connection) fn drop_last_controls(&mut self) {
         let end = self.end;
         let last = |s: &Splice| matches!(s.kind, Kind::Controls) && s.at == end && !s.begun;
@@ -128,16 +124,16 @@ impl OutBuffer {
     }
 
     /// Drops every frame of which nothing was written. Needs that all unwritten frames are control
-    /// frames, as they are once our Close has left. The frame under way stays whole, because a peer
-    /// that reads on would report a cut frame as a violation.
+    /// frames, as they are once our Close has left. The frame under way stays whole: if the stream
+    /// ended inside a frame, this would look like a fault to the peer.
     pub(in crate::proto::connection) fn truncate_controls(&mut self) {
         debug_assert!(self.splices.iter().all(|splice| matches!(splice.kind, Kind::Controls)));
         self.end = self.find(|_| true).at;
         let whole = whole_frames(&self.controls, self.controls_sent);
         self.cut_controls(whole);
         if whole == self.controls_sent {
-            // No control frame that overtakes is under way, and no splice may be empty. Otherwise
-            // the splice stays: it is at `sent`, which is `end` now.
+            // No overtaking control frame is under way, so the splice would be empty. (If one is
+            // under way, the splice stays: it is at `sent`, which is `end` now.)
             self.splices.clear();
             self.controls.clear();
             self.controls_sent = 0;
@@ -160,9 +156,10 @@ impl OutBuffer {
     }
 
     /// Moves the whole messages in `frames`, which must not be empty, to their place. This place is
-    /// before the first message of which nothing has been written, and behind everything that
-    /// overtook before. If that place is not known yet, inside a message in chunks, `frames` stays
-    /// as it is. Otherwise `frames` is empty afterwards.
+    /// before the first message in the content of which nothing was written, and behind everything
+    /// that overtakes this message already. Without such a message the place is the end of the
+    /// content. If the content ends inside a message in chunks, the end is no place for a message,
+    /// and `frames` stays as it is. Otherwise `frames` is empty afterwards.
     pub(in crate::proto::connection) fn overtake_messages(&mut self, frames: &mut Vec<u8>) {
         let Some(Boundary { at, mut splices }) = self.message_boundary() else { return };
         while self.splices.get(splices).is_some_and(|s| s.at == at) {
@@ -188,17 +185,17 @@ impl OutBuffer {
         self.overtaking - (self.controls.len() - self.controls_sent)
     }
 
-    /// Drops every data frame of which nothing has been written, for a Close that overtakes.
-    /// Returns the number of dropped bytes: of messages fed in order, and of messages that
-    /// overtook. The change of [`first_len`](Self::first_len) is the number of dropped bytes that
-    /// overtook. The caller must append the Close at once, so `rewind` need not run, and a stall
-    /// goes on. No message is placed afterwards, so `open` may stay.
+    /// Drops every data frame of which nothing was written, for a Close that overtakes. Returns the
+    /// number of dropped bytes: of messages fed in order, and of messages that overtook.
+    /// [`first_len`](Self::first_len) decreases by the number of dropped bytes that overtook. The
+    /// caller must append the Close at once, so `rewind` need not run, and a stall goes on. No
+    /// message is placed afterwards, so `open` may stay.
     pub(in crate::proto::connection) fn truncate(&mut self) -> usize {
         let before = self.len();
         let overtaking = self.overtaking;
         let fed = self.fed();
-        // Control frames that were fed in order before the data stay: they are no messages, so they
-        // must not count as dropped.
+        // Control frames that were queued in order before the data stay: they are no messages, so
+        // they must not count as dropped.
         let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
         let mut i = 0;
         self.splices.retain_mut(|splice| {
@@ -222,8 +219,8 @@ impl OutBuffer {
         });
         self.end = at;
         let dropped = before - self.len();
-        // Bytes that are fed later reuse the positions of the dropped bytes. `Ledger::lost_from`
-        // keeps the dropped messages from counting as written.
+        // Control frames that are queued later reuse the positions of the dropped bytes.
+        // `Ledger::lost_from` keeps the dropped messages from counting as written.
         let in_order = (dropped - (overtaking - self.overtaking)) as u64;
         self.origin = fed.wrapping_sub(in_order).wrapping_sub(at as u64);
         dropped

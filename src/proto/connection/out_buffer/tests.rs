@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 
 fn buffer() -> OutBuffer {
     traffic();
-    OutBuffer { memory: &COUNTED, ..OutBuffer::default() }
+    OutBuffer { memory: &COUNTED, ..OutBuffer::new(usize::MAX) }
 }
 
 /// A frame of `len` bytes, header included.
@@ -85,8 +85,9 @@ fn what_is_written_is_let_go_where_that_frees_as_much_as_it_moves() {
         let takes = if let_go { NONE } else { (vec![2 * FIRST], vec![FIRST]) };
         assert_eq!(traffic(), takes, "{written}");
         assert_eq!((out.fed(), out.written()), (17 * 1024, written as u64));
-        // A frame that overtakes still finds the first frame that was not begun.
-        out.controls().extend([0x89, 0]);
+        // A frame that overtakes goes before the first frame that was not begun, as without the
+        // drop.
+        out.controls.extend([0x89, 0]);
         out.place_controls(0);
         let at = written.next_multiple_of(1024);
         all.splice(at..at, [0x89, 0]);
@@ -209,7 +210,7 @@ fn control_frames_behind_all_else_are_dropped_and_count_no_more() {
     let mut out = buffer();
     out.append(&frame(200, 1));
     write(&mut out, 1);
-    out.controls().extend(b"\x89\x02ab");
+    out.controls.extend(b"\x89\x02ab");
     out.place_controls(0);
     assert_eq!(out.len(), 199 + 4);
     out.drop_last_controls();

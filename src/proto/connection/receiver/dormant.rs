@@ -11,8 +11,8 @@ pub(in crate::proto::connection) struct Kept {
 }
 
 impl Receiver {
-    /// Whether the connection is open and no byte of the next message has arrived. Always `false`
-    /// if messages may be compressed.
+    /// Whether receiving goes on, no message is in progress, and every received byte is consumed.
+    /// Always `false` if messages may be compressed.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
         self.is_idle() && self.inflate.is_none()
     }
@@ -24,11 +24,6 @@ impl Receiver {
 
     pub(in crate::proto::connection) fn from_kept(kept: Kept, role: Role, config: &Config) -> Self {
         let Kept { total, not_data, heard, tally } = kept;
-        let mut receiver = Self::new(role, config);
-        receiver.total = total;
-        receiver.not_data = not_data;
-        receiver.heard = heard;
-        receiver.tally = tally;
-        receiver
+        Self { total, not_data, heard, tally, ..Self::new(role, config) }
     }
 }

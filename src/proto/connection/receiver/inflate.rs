@@ -1,9 +1,9 @@
-//! Inflates compressed messages (RFC 7692 §6.2) into a separate buffer as their bytes arrive.
+//! Inflates compressed messages (RFC 7692 §6.2) into a separate buffer.
 //!
-//! The wire bytes are unmasked in the receive buffer, and dropped once inflated. The output is
-//! limited while it grows, so that a decompression bomb is stopped before it fills memory. The
-//! receiver enforces the rules on frames and fragments, and their limits. When the feature
-//! `deflate` is off, `no_inflate` replaces this module.
+//! The wire bytes are unmasked in the receive buffer, and dropped once taken. The output is limited
+//! while it grows, so that a decompression bomb is stopped before it fills memory. The receiver
+//! enforces the rules on frames and fragments, and their limits. When the feature `deflate` is off,
+//! `no_inflate` replaces this module.
 mod stream;
 
 use super::{Receiver, walk::Stop};
@@ -37,8 +37,7 @@ pub(super) struct Inflate {
     /// The setting [`Deflate::memory`](crate::deflate::Deflate::memory).
     memory: usize,
     raw: Option<Box<Decompressor>>,
-    /// The inflated bytes of the message. If the message is received in chunks, only the bytes not
-    /// handed out yet.
+    /// The inflated bytes of the message, except those of earlier chunks.
     out: Output,
     /// The number of wire bytes in the receive buffer that are unmasked already. They wait because
     /// the output was full, and must not be unmasked again.
@@ -84,9 +83,9 @@ impl Inflate {
     }
 
     /// Inflates the next `n` wire bytes of the message. `end`: whether they are the message's last
-    /// bytes. Returns the number of bytes taken. The output grows to at most `limit` bytes and one
-    /// more, which shows that the message is too long. Without a limit, the output grows to at most
-    /// [`CHUNK`] bytes.
+    /// bytes. Returns the number of bytes taken, and why no more were taken. The output grows to at
+    /// most `limit` bytes and one more, which shows that the message is too long. Without a limit,
+    /// the output grows to at most [`CHUNK`] bytes.
     pub(super) fn take(
         &mut self,
         buf: &mut RecvBuffer,
@@ -119,12 +118,12 @@ impl Inflate {
         }
     }
 
-    /// The inflated bytes of the message that were not handed out yet.
+    /// The inflated bytes of the message, except those of earlier chunks.
     pub(super) fn bytes(&self) -> &[u8] {
         self.out.bytes()
     }
 
-    /// The inflated bytes, as a range of their buffer.
+    /// The buffer, and the range of the inflated bytes in it.
     pub(super) fn bytes_mut(&mut self) -> (&mut Buffer, Range<usize>) {
         self.out.bytes_mut()
     }

@@ -8,12 +8,12 @@ use crate::proto::{
 };
 use core::ops::Range;
 
-/// A message whose last frame is not complete.
+/// A message that has begun and is not complete.
 pub(super) struct InProgress {
     pub(super) kind: DataKind,
     /// Whether the message's first frame had RSV1 set (RFC 7692 §6).
     pub(super) compressed: bool,
-    /// The number of frames so far.
+    /// The number of the message's frames so far, including an incomplete frame.
     pub(super) fragments: u32,
     pub(super) handing: Handing,
     /// Validates a text handed out in chunks. The buffer does not keep such a text, so it cannot
@@ -21,12 +21,13 @@ pub(super) struct InProgress {
     utf8: Utf8Validator,
 }
 
-/// How a message is handed out.
+/// How far a message has been handed out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Handing {
-    /// As a whole message. Its received part is in the buffer.
+    /// Nothing of the message was handed out yet. Its received part is in the receive buffer, or in
+    /// the inflater's buffer if the message is compressed.
     Whole,
-    /// In chunks. The first chunk was handed out.
+    /// At least one chunk was handed out.
     Chunks,
     /// Chunks were handed out, and the rest is skipped because the caller asked for a whole
     /// message.
@@ -34,15 +35,15 @@ pub(super) enum Handing {
 }
 
 impl InProgress {
-    /// The state at the first frame of a message.
+    /// Makes the state at the first frame of a message.
     pub(super) fn new(kind: DataKind, compressed: bool) -> Self {
         let utf8 = Utf8Validator::default();
         Self { kind, compressed, fragments: 1, handing: Handing::Whole, utf8 }
     }
 
-    /// §8.1: a text is validated while it arrives, so that its first invalid byte is found at once.
-    /// `range` is the part of the message in `bytes`: all of it so far if `whole`, otherwise the
-    /// part not handed out yet.
+    /// §8.1: validates a text while it arrives, so that its first invalid byte is found early.
+    /// `range` is a part of the text in `bytes`: all of it so far if `whole`, otherwise the part
+    /// not handed out yet. `last`: whether the text ends with `range`.
     pub(super) fn check_text(
         &mut self,
         bytes: &mut Buffer,
@@ -61,12 +62,12 @@ impl InProgress {
 
 /// The limits on a message (§10.4).
 pub(super) struct Limits {
-    /// The longest message that is handed out whole: [`Config::max_message`].
+    /// The longest message that is handed out whole, in bytes: [`Config::max_message`].
     pub(super) max_message: usize,
     max_frame: Option<usize>,
     fragments: u32,
-    /// A frame whose payload is shorter than this is within all limits. So is a message that
-    /// consists of one such frame.
+    /// A frame whose payload is shorter than this is within all limits. So is an uncompressed
+    /// message that consists of one such frame.
     pub(super) below: usize,
 }
 
@@ -120,4 +121,5 @@ impl Limits {
 }
 
 #[cfg(kani)]
+#[path = "progress/tests/proofs.rs"]
 mod proofs;

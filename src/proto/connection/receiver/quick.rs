@@ -11,9 +11,10 @@ use crate::proto::{
 };
 
 impl Receiver {
-    /// Decides three cases. Either no input is left, or a whole message in one frame of less than
-    /// 64 KiB has arrived, or a part of such a frame, which can wait for its rest. `quick` leaves
-    /// everything else, including violations, unchanged to `step_slow`.
+    /// Handles three cases. Either no input is left, or a whole message in one frame of less than
+    /// 64 KiB has arrived, or a part of such a frame, which can wait for the rest. In all other
+    /// cases, such as a violation, or while `quick_below` is 0, returns `None` and leaves the input
+    /// unchanged to `step_slow`.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         if self.buf.wire_len() == 0 {
@@ -25,8 +26,7 @@ impl Receiver {
         }
         let payload = self.buf.ahead(header.len, header.payload_len);
         if !self.buf.reaches(payload.end) {
-            // A frame waits in the buffer if its header is complete and one read can hold all of
-            // it. `waits` in `walk` decides in the same way.
+            // `waits` in `walk` decides in the same way, and has the reasons.
             let waits = self.buf.reaches(payload.start)
                 && self.buf.holds(header.len + header.payload_len)
                 && (header.opcode == OpCode::Binary || self.begins_text(header.len));

@@ -1,4 +1,4 @@
-//! The times of the last read, and the number of messages handed out since that read.
+//! The last read: its room, its times, and the number of messages handed out since.
 use super::Receiver;
 use crate::proto::{message::Arrival, time::Time};
 
@@ -9,6 +9,8 @@ pub(super) struct LastRead {
     pub(super) at: Option<Time>,
     /// When the read's bytes arrived, if the kernel gave the time.
     pub(super) arrived: Option<Arrival>,
+    /// The length of the last `spare_mut`, less the bytes committed since.
+    pub(super) room: usize,
     /// The number of messages handed out since the read.
     pub(super) handed_out: u32,
 }
@@ -16,8 +18,8 @@ pub(super) struct LastRead {
 impl Receiver {
     /// Sets when the last read was made, for [`Info::read_at`](crate::Info::read_at), and when its
     /// bytes arrived, for [`Info::arrived`](crate::Info::arrived). Call this right before or right
-    /// after the bytes are committed. The times apply to later reads until the next call; set
-    /// `None` for a time that is not known.
+    /// after the bytes are committed. The times also apply to later reads, until the next call.
+    /// Pass `None` for a time that you do not know.
     #[inline]
     pub fn set_read(&mut self, at: Option<Time>, arrived: Option<Arrival>) {
         (self.read.at, self.read.arrived) = (at, arrived);

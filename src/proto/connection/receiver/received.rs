@@ -8,7 +8,7 @@ use crate::proto::{
 
 impl Receiver {
     /// The message at which the last `step` stopped, if it stopped at a message. The call may be
-    /// repeated until the next receiving call.
+    /// repeated until a call ends the message, such as `step` or `spare_mut`.
     #[inline]
     pub fn message(&self) -> Option<Message<'_>> {
         match self.current {
@@ -42,7 +42,7 @@ impl Receiver {
     }
 
     /// Returns facts about the current message besides its payload. The call costs time, because it
-    /// parses the next header.
+    /// parses the headers that follow.
     pub fn info(&self) -> Info {
         let more = self.between_messages() && self.more(self.buf.wire());
         let whole = !matches!(self.current, Current::Chunk { last: false, .. });
@@ -74,7 +74,8 @@ impl Receiver {
     /// Returns the current message as an owned value; [`OwnedMessage`] says which memory it keeps
     /// alive. A message of up to 4 KiB is copied into a block that it shares with other messages. A
     /// longer message that fills at least half of the buffer keeps that buffer, and the receiver
-    /// gets a new one. Any other message is copied. Ends the current message.
+    /// gets a new one. Any other message is copied. Returns `None` if the last `step` did not stop
+    /// at a message. Ends the current message.
     pub fn take_message(&mut self) -> Option<OwnedMessage> {
         let Current::Message(kind) = self.current else { return None };
         if let Some(message) = self.message().filter(|it| it.as_bytes().len() <= block::LARGEST) {

@@ -4,11 +4,6 @@ use super::{Receiver, State, progress::Handing};
 use crate::proto::frame::Header;
 
 impl Receiver {
-    /// Whether bytes arrived since the last call of `take_heard`.
-    pub(crate) fn heard(&self) -> bool {
-        self.heard
-    }
-
     /// Whether bytes arrived since the previous call of `take_heard`.
     pub(in crate::proto::connection) fn take_heard(&mut self) -> bool {
         core::mem::take(&mut self.heard)
@@ -19,7 +14,8 @@ impl Receiver {
     /// bytes of a frame whose header it has consumed.
     ///
     /// The number is the count of consumed bytes minus `not_data`, plus the received payload bytes
-    /// of a frame that waits in the buffer. So `quick` need not count the messages that it handles.
+    /// of a data frame that waits in the buffer. So `quick` need not count the messages that it
+    /// handles.
     pub(in crate::proto::connection) fn data_mark(&self) -> Option<u64> {
         let consumed = self.place().wrapping_sub(self.not_data);
         let ahead = match &self.state {
@@ -41,7 +37,8 @@ impl Receiver {
     }
 
     /// The position in the received bytes at which the partial frame began. `None` without a
-    /// partial frame, and inside a frame handed out in chunks, which has no deadline.
+    /// partial frame, and inside the payload of a message handed out in chunks, which has no
+    /// deadline.
     pub(crate) fn partial_frame(&self) -> Option<u64> {
         match self.state {
             State::Payload { .. } if self.handing() == Some(Handing::Chunks) => None,

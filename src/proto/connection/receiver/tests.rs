@@ -122,7 +122,7 @@ fn quick_leaves_a_partial_binary_frame_where_it_is_and_all_else_to_the_state_mac
 }
 
 /// An unmasked text is checked in the buffer while it arrives. A masked text must be unmasked
-/// first, so `quick` leaves it to the state machine.
+/// first, so `quick` leaves an incomplete masked text to the state machine.
 #[test]
 fn a_partial_text_waits_in_place_as_long_as_it_is_one() {
     use super::Delivery::Whole;
@@ -199,8 +199,8 @@ fn a_compressed_frame_is_read_in_ordinary_pieces() {
     assert!((1000..1100).contains(&rx.spare_mut().len()));
 }
 
-/// While a frame is under way, a read asks for bytes up to the frame's end only. Bytes behind the
-/// frame would have to be moved.
+/// Inside a large frame, a read asks for bytes up to the frame's end only. Bytes behind the frame
+/// would have to be moved.
 #[test]
 fn a_large_frame_is_read_up_to_its_end() {
     let config = Config { read_buffer: 1000, ..Config::default() };

@@ -18,28 +18,31 @@ use crate::proto::{
 use alloc::boxed::Box;
 use core::ops::Range;
 
-/// The part of a data frame that `take_data` took from the received bytes.
+/// The result of `take_data`.
 struct Taken {
     /// The number of wire bytes taken.
     wire: usize,
     stop: Stop,
-    /// The part of the message that was not handed out yet, as a range of the message's buffer.
+    /// The part of the message that was not handed out yet, as a range of the receive buffer or, if
+    /// the message is compressed, of the inflater's buffer.
     here: Range<usize>,
 }
 
 /// Why no more bytes of a data frame were taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// All received bytes were taken.
+    /// All received bytes of the frame were taken.
     Input,
-    /// The buffer of inflated bytes is full. Its contents must be handed out first.
+    /// The buffer of inflated bytes is full. If the message is received whole, it is too long.
+    /// Otherwise the buffer's contents must be handed out or dropped first.
     Full,
     /// The message is complete.
     End,
 }
 
 impl Receiver {
-    /// Handles all input that `quick` declines. The caller must pass the result to `respond`.
+    /// Handles all input that `quick` declines. The caller must pass the result to `respond`. (For
+    /// a message, `NeedInput` and `Closed`, `respond` does nothing.)
     #[inline(never)]
     pub(crate) fn step_slow(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
         self.end_message();
@@ -85,7 +88,7 @@ impl Receiver {
                     if whole && self.waits(&header, len) {
                         return self.starved();
                     }
-                    self.enter(header, len);
+                    self.begin(header, len);
                 }
                 State::Payload { .. } => {
                     if let Some(step) = self.take_payload(delivery)? {
@@ -104,8 +107,8 @@ impl Receiver {
         }
     }
 
-    /// Handles a request for a whole message, possibly in the middle of a message handed out in
-    /// chunks.
+    /// Prepares for a whole message, because the caller may have asked for chunks before. If chunks
+    /// of the message in progress were handed out, its rest is skipped.
     fn want_whole(&mut self) -> Result<(), RecvError> {
         let Some(message) = &mut self.message else { return Ok(()) };
         match (message.handing, &self.state) {
@@ -152,7 +155,8 @@ impl Receiver {
         }
     }
 
-    /// Checks the limits on a data frame and, if `whole`, on the message with this frame.
+    /// Checks the limits on a data frame and, if `whole`, those on its message, this frame
+    /// included.
     pub(super) fn check_limits(&self, header: &Header, whole: bool) -> Result<(), RecvError> {
         if header.opcode.is_control() {
             return Ok(());
@@ -167,7 +171,8 @@ impl Receiver {
         self.limits.check_frame(compressed, more)
     }
 
-    /// The number of wire bytes of the message in progress so far.
+    /// The number of payload bytes of the message in progress so far, as they are on the wire. Has
+    /// no meaning once a chunk was handed out.
     fn kept(&self, compressed: bool) -> u64 {
         match &self.inflate {
             Some(inflate) if compressed => inflate.taken(),
@@ -175,10 +180,11 @@ impl Receiver {
         }
     }
 
-    /// Whether to leave a frame in the buffer until it is complete. Only a frame that one read can
-    /// hold, and that ends its message, waits. It waits if it is short, so that `quick` can handle
-    /// it later, or if it is compressed. It does not wait if the received part of its payload may
-    /// already break a rule.
+    /// Whether to leave a frame in the buffer until it is complete. Only the frame of an
+    /// unfragmented message waits, and only if one read can hold the whole frame. It waits if it is
+    /// compressed, or if its payload is shorter than `quick_below`, so that `quick` can handle it
+    /// later. An uncompressed text does not wait if it is masked, or if its received part is not
+    /// the beginning of valid UTF-8.
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {
@@ -196,23 +202,18 @@ impl Receiver {
     }
 
     /// Whether the received part of a text, behind `header` bytes, is the beginning of valid UTF-8.
-    /// The result is `false` for a masked text, because its bytes cannot be checked yet. Each byte
+    /// The result is `false` for a masked text, because its bytes cannot be checked yet: each byte
     /// is unmasked only once, when it is taken.
     #[inline(never)]
     pub(super) fn begins_text(&mut self, header: usize) -> bool {
         self.mask_bit == 0 && self.buf.begins_text(header)
     }
 
-    /// Consumes a header of `len` bytes.
-    fn enter(&mut self, header: Header, len: usize) {
+    /// Consumes a header of `len` bytes that was checked, and begins its frame.
+    fn begin(&mut self, header: Header, len: usize) {
         self.frame_start = self.place();
         self.buf.skip(len);
         self.not_data = self.not_data.wrapping_add(len as u64);
-        self.begin(header);
-    }
-
-    /// Sets the state after a header that was checked.
-    fn begin(&mut self, header: Header) {
         let mask = header.masking_key.map(Masker::new);
         match header.opcode {
             OpCode::Continuation => {
@@ -228,11 +229,12 @@ impl Receiver {
                 return;
             }
         }
-        self.tally.frame(header.opcode as u8, 0); // The payload is counted when it arrives.
+        self.tally.frame(header.opcode as u8, 0); // The payload is counted when it is taken.
         self.state = State::Payload { remaining: header.payload_len, fin: header.fin, mask };
     }
 
-    /// Takes the received part of a data frame, and hands it out if `delivery` asks for it.
+    /// Takes the received part of a data frame, and hands out the message or chunk if `delivery`
+    /// asks for it. `None`: `walk` has to go on.
     fn take_payload(&mut self, delivery: Delivery) -> Result<Option<Step>, RecvError> {
         let Some(message) = &self.message else {
             return Ok(None); // This never happens: `begin` has set `message`.
@@ -275,8 +277,8 @@ impl Receiver {
         }
     }
 
-    /// Takes the received part of a data frame, unmasks or inflates it, and validates it. Each byte
-    /// is taken only once.
+    /// Takes the received part of a data frame: unmasks it, inflates it if it is compressed, and
+    /// validates it if it is text. Each byte is taken only once.
     fn take_data(&mut self, whole: bool) -> Result<Taken, RecvError> {
         let Self { state, message, buf, inflate, limits, tally, .. } = self;
         let (State::Payload { remaining, fin, mask }, Some(message)) = (state, message) else {
@@ -320,7 +322,7 @@ impl Receiver {
         Ok(Taken { wire, stop, here })
     }
 
-    /// Drops the part of the message in progress that is in its buffer.
+    /// Drops the buffered part of the message in progress.
     fn let_go(&mut self, compressed: bool) {
         match &mut self.inflate {
             Some(inflate) if compressed => inflate.clear(),

@@ -21,19 +21,21 @@ use core::{fmt, ops::Range};
 impl Sender {
     /// Queues a message that `build` writes directly into the outgoing buffer. Compared with
     /// [feeding](Self::feed) a message that was built elsewhere, this saves an allocation and a
-    /// copy. A client masks the message where it is. An adapter's `sender_mut()` lends the sender
-    /// until the next `.await`. As after `feed`, call `flush` to send the message.
+    /// copy. With an adapter, call `feed_with` on its `sender_mut()`, then `flush` to send the
+    /// message.
     ///
     /// `build` gets `max` zero bytes and returns the message's length; the message begins at the
     /// first byte. The bytes are zeroed for each call, so that no part of an older message can be
-    /// sent. The buffer gets room for `max` bytes, so keep `max` close to the length. A header is
-    /// longer from 126 bytes on, and longer still from 64 KiB on. If the message needs a shorter
-    /// header than `max` bytes would, it is moved by a few bytes, once.
+    /// sent. The buffer gets room for `max` bytes, so keep `max` close to the length. A message of
+    /// 126 bytes or more has a longer header than a shorter message, and from 64 KiB on the header
+    /// is longer still. If a message of `max` bytes would need a longer header than the message
+    /// has, the message is moved by a few bytes, once.
     ///
-    /// The inner result holds the error of `build`. If `build` fails or panics, nothing was queued.
-    /// If no message is admitted, `build` is not called. In all other ways `feed_with` works as
-    /// `feed`: for example, the message is compressed if the connection compresses. On a split
-    /// connection the lock is held while `build` runs, so the other half may have to wait.
+    /// The inner result is the message's position, or the error of `build`. If `build` fails or
+    /// panics, nothing was queued. If no message is admitted, `build` is not called. In all other
+    /// ways `feed_with` works as `feed`: for example, the message is compressed if the connection
+    /// compresses. On a split connection the lock is held while `build` runs, so the other half may
+    /// have to wait.
     ///
     /// ```
     /// use core::convert::Infallible;
@@ -82,9 +84,8 @@ impl Sender {
     }
 
     /// Works as [`feed_with`](Self::feed_with), but for serializers: `write` gets a writer that
-    /// writes directly into the outgoing buffer. The buffer grows as needed. No bytes are zeroed,
-    /// because only written bytes are sent. A message of less than 126 bytes, or of 64 KiB and
-    /// more, is moved by a few bytes, once.
+    /// writes directly into the outgoing buffer. The buffer grows as needed. A message of less than
+    /// 126 bytes, or of 64 KiB and more, is moved by a few bytes, once.
     ///
     /// ```
     /// use core::fmt::Write;
@@ -110,7 +111,7 @@ impl Sender {
     ) -> Result<Result<Position, E>, SendError> {
         self.admit()?;
         // The header's length depends on the payload's length, which is not known yet. The room is
-        // for the header of a payload of 126 bytes to 64 KiB. A payload of any other length is
+        // for the header of a payload of 126 to 65,535 bytes. A payload of any other length is
         // moved afterwards.
         let at = frame::header_len(126, self.encoder.masks());
         let end = self.out.content_end() + at;
@@ -122,9 +123,9 @@ impl Sender {
         self.frame_built(kind, lies).map(Ok)
     }
 
-    /// Queues the message that was built in the range `lies` behind the content. The bytes in front
-    /// of the message are for the header. `filled` makes the frame content, so it comes after all
-    /// that can fail.
+    /// Queues the message that was built in the range `lies` of the room. The bytes of the room in
+    /// front of the message are for the header. `filled` makes the frame content, so this call
+    /// comes after all that can fail.
     fn frame_built(&mut self, kind: DataKind, lies: Range<usize>) -> Result<Position, SendError> {
         let (b0, len) = (opcode(kind).unfragmented(), lies.len());
         // The text is checked before it is compressed, so that a refused text leaves no trace in
@@ -146,7 +147,8 @@ impl Sender {
 
 /// The writer of [`Sender::feed_with_writer`], which writes directly into the outgoing buffer.
 ///
-/// It implements [`fmt::Write`], and with `std` also `io::Write`. These writes never fail.
+/// It implements [`fmt::Write`], and with `std` also `io::Write`. These writes never return an
+/// error.
 pub struct MessageWriter<'a> {
     out: &'a mut OutBuffer,
     /// Where the message begins, counted from the end of the content.

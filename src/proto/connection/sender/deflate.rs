@@ -16,8 +16,8 @@ use crate::proto::{
 use core::ops::Range;
 use std::boxed::Box;
 
-/// The compressing side of permessage-deflate; `None` if the handshake did not agree on it, and
-/// once this half is closed.
+/// The compressing side of permessage-deflate. `None` if the handshake did not agree on it, if zlib
+/// does not support the agreed window, and once this half is closed.
 #[derive(Default)]
 pub(super) struct Deflate(Option<Box<Deflating>>);
 
@@ -27,8 +27,8 @@ struct Deflating {
     min_size: usize,
     /// The setting [`Deflate::memory`](crate::deflate::Deflate::memory).
     memory: usize,
-    /// The connection's compressor. With context takeover it is kept from its first use on;
-    /// otherwise only while a message in chunks is compressed.
+    /// The connection's compressor. With context takeover the compressor is kept from its first use
+    /// on; otherwise only while a message in chunks is compressed.
     own: Option<Box<Compressor>>,
     /// Whether the peer's window differs from the window of `own`. If so, `own` must be reset
     /// before its next use, which `own()` does.
@@ -79,8 +79,8 @@ impl Sender {
         self.frame_output(b0, payload.len(), out, done)
     }
 
-    /// [`frame_compressed`](Self::frame_compressed) for a message that was built in the range
-    /// `lies` behind the content.
+    /// Works as [`frame_compressed`](Self::frame_compressed) for a message that was built in the
+    /// range `lies` of the room.
     pub(super) fn frame_compressed_built(&mut self, b0: u8, lies: Range<usize>) -> bool {
         let Some(deflate) = &mut self.deflate.0 else {
             return false;
@@ -90,8 +90,8 @@ impl Sender {
         self.frame_output(b0, len, out, done)
     }
 
-    /// If `done`, frames `out`, the compressed form of a message of `len` bytes. If not, drops
-    /// `out`, which may hold a part of that form. Returns `done`.
+    /// If `done`, frames `out`, the compressed form of a message of `len` bytes. Otherwise drops
+    /// `out`. Returns `done`.
     fn frame_output(&mut self, b0: u8, len: usize, mut out: Output, done: bool) -> bool {
         if done {
             let packed = codec::without_tail(&out);
@@ -102,8 +102,8 @@ impl Sender {
         done
     }
 
-    /// [`frame_compressed`](Self::frame_compressed) for a message that may have been compressed for
-    /// other connections.
+    /// Works as [`frame_compressed`](Self::frame_compressed) for a message that may have been
+    /// compressed for other connections.
     #[inline(never)]
     pub(super) fn frame_precompressed(&mut self, message: &Prepared) -> bool {
         let Some(deflate) = &mut self.deflate.0 else {
@@ -118,7 +118,7 @@ impl Sender {
         // The peer's window will contain this message, but the window of `own` will not.
         deflate.stale = deflate.own.is_some();
         self.encoder.tally.packed(message.payload().len(), compressed.payload().len());
-        self.frame_encoded(RSV1 | opcode(message.kind()).unfragmented(), compressed);
+        self.frame_encoded(RSV1 | opcode(message.kind).unfragmented(), compressed);
         true
     }
 
@@ -150,9 +150,9 @@ impl Deflating {
         !payload.is_empty() && payload.len() >= self.min_size
     }
 
-    /// Compresses a whole message into `out`, which must be empty before and ends with `TAIL`
-    /// afterwards. Returns `false` if the message should be sent uncompressed. In that case `out`
-    /// may hold bytes, which the caller drops.
+    /// Compresses a whole message into `out`, which must be empty. On `true`, `out` ends with
+    /// `TAIL`. `false`: the message should be sent uncompressed, and the caller drops the bytes in
+    /// `out`.
     fn compress(&mut self, payload: &[u8], out: &mut Output) -> bool {
         if !self.wants(payload) {
             return false;
@@ -171,9 +171,9 @@ impl Deflating {
         codec::compress_alone(self.setting, payload, out, self.memory)
     }
 
-    /// The connection's compressor, ready for the next bytes. After an error the caller drops it,
-    /// and the next message gets a new one. A new compressor refers only to bytes that it
-    /// compressed itself, and the peer has all of those.
+    /// Returns the connection's compressor, ready for the next bytes. After an error of the
+    /// compressor the caller drops it, and the next call makes a new compressor. A new compressor
+    /// refers only to bytes that it compressed itself, and the peer gets all these bytes.
     fn own(&mut self) -> &mut Compressor {
         let own = self.own.get_or_insert_with(|| codec::take_compressor(self.setting));
         if core::mem::take(&mut self.stale) {
@@ -192,8 +192,8 @@ impl Deflating {
             codec::store(data, out);
         }
         if last {
-            // §7.2.1: the last chunk is sent without `TAIL`. If the last chunk has no data, the
-            // first byte of an empty block is sent.
+            // §7.2.1: the last chunk is sent without `TAIL`. If the last chunk has no data, an
+            // empty stored block without `TAIL` is sent, which is one byte.
             match out.len() {
                 0 => out.push(&[0]),
                 n => out.truncate(n - TAIL.len()),

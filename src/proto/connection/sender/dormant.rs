@@ -1,4 +1,4 @@
-//! What a sender keeps while its connection is dormant.
+//! The state that a sender keeps while its connection is dormant.
 use super::{Sender, State, encoder::Encoder};
 use crate::proto::{
     config::Config,
@@ -21,8 +21,8 @@ pub(in crate::proto::connection) struct Kept {
 }
 
 impl Sender {
-    /// Whether this half is open and has nothing to send. The receiver and the timers check the
-    /// other conditions: see `from_kept`.
+    /// Whether this half is open, has nothing to send, and does not compress. The receiver and the
+    /// timers check the other conditions: see `from_kept`.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
         matches!(self.state, State::Open)
             && self.is_idle()
@@ -33,7 +33,8 @@ impl Sender {
 
     /// Takes out the parts that a dormant connection keeps. Needs that `may_be_dormant` is true for
     /// this sender and for its `Inbound`. Afterwards the sender has the encoder of a server, so a
-    /// client's frames would leave unmasked: the caller must drop the sender.
+    /// client's frames would leave unmasked: the caller must drop the sender. (This takes
+    /// `&mut self` because `Sender` implements `Drop`, which forbids moving fields out.)
     pub(in crate::proto::connection) fn keep(&mut self) -> Kept {
         let fed = self.out.fed();
         let (data_end, first_fed) = self.ledger.keep(fed);
@@ -41,18 +42,19 @@ impl Sender {
             fed,
             data_end,
             first_fed,
-            trips: self.urgent.take_trips(),
+            trips: self.urgent.trips.take(),
             encoder: core::mem::replace(&mut self.encoder, Encoder::new(None)),
             writes: self.out.writes,
         }
     }
 
     /// Makes a sender that goes on where the dormant one stopped. Fields that `Kept` lacks begin as
-    /// in a new sender. The three `may_be_dormant` (sender, receiver, timers) exclude any other
-    /// state that matters: the receiver excludes `close_is_last`, and the timers exclude a
-    /// heartbeat's Ping under way. Three things are forgotten, which costs only time: an adapter's
-    /// `set_memory` and `set_flat`, and `small_uses`. `urgent.beat` is forgotten too: it is about a
-    /// past Ping, and nobody reads it before the next `owe_beat`.
+    /// in a new sender. The `may_be_dormant` of the sender, the receiver and the timers exclude any
+    /// other state that matters. For example, the receiver excludes `close_is_last`, and the timers
+    /// exclude a heartbeat's Ping under way. Three things are forgotten, which costs only time:
+    /// what an adapter set by `set_memory` and `set_flat`, and the count `small_uses`.
+    /// `urgent.beat` is forgotten too: it is about a past Ping, and nobody reads it before the next
+    /// `owe_beat`.
     ///
     /// Keep each new field of the sender or of its parts here. The exceptions are fields that have
     /// their initial value whenever `may_be_dormant` is true, and fields whose value may be lost.
@@ -63,7 +65,7 @@ impl Sender {
         sender.out.begin_at(fed);
         sender.out.writes = writes;
         sender.ledger.begin_at(fed, data_end, first_fed);
-        sender.urgent.set_trips(trips);
+        sender.urgent.trips = trips;
         sender
     }
 }

@@ -17,8 +17,8 @@ pub(super) struct Encoder {
     pub(super) tally: Traffic,
 }
 
-/// The room for a control frame. It includes the longest header, because `store` takes an array of
-/// that length, and writes as much of the array as the header needs.
+/// The room for a control frame, in bytes. It includes the longest header, because `store` takes an
+/// array of that length, and writes as much of the array as the header needs.
 const CONTROL_ROOM: usize = MAX_HEADER_LEN + MAX_CONTROL_LEN;
 
 impl Encoder {
@@ -43,21 +43,16 @@ impl Encoder {
 
     /// Queues a server's data frame whose payload is spliced.
     pub(super) fn splice(&mut self, out: &mut OutBuffer, b0: u8, payload: Bytes) {
-        self.header(out, b0, payload.len());
+        if let Some(head) = out.room(MAX_HEADER_LEN).first_chunk_mut() {
+            let n = frame::store(head, b0, payload.len() as u64, None);
+            out.filled(n);
+            self.count(b0, payload.len());
+        }
         out.splice(payload);
     }
 
-    /// Queues only the header of a server's data frame. The caller must splice the payload next.
-    fn header(&mut self, out: &mut OutBuffer, b0: u8, len: usize) {
-        if let Some(head) = out.room(MAX_HEADER_LEN).first_chunk_mut() {
-            let n = frame::store(head, b0, len as u64, None);
-            out.filled(n);
-            self.count(b0, len);
-        }
-    }
-
     /// Encodes a data frame behind the frames in `frames`. The header may be shorter than its room,
-    /// so `frames` is cut at the end.
+    /// so `frames` is then cut to the end of the new frame.
     pub(super) fn behind(&mut self, frames: &mut Vec<u8>, b0: u8, payload: &[u8]) {
         let key = self.key();
         let start = frames.len();
@@ -83,9 +78,9 @@ impl Encoder {
     }
 }
 
-/// Encodes a frame; returns its length. `to` has room for `MAX_HEADER_LEN` bytes and the payload.
-/// The caller takes `key` from `Encoder::key` (one for each frame, §5.3), and counts the frame
-/// afterwards.
+/// Encodes a frame; returns its length. `to` must have room for `MAX_HEADER_LEN` bytes and the
+/// payload. The caller takes `key` from `Encoder::key` (a new key for each frame, §5.3), and counts
+/// the frame.
 #[inline]
 pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>) -> usize {
     let Some(head) = to.first_chunk_mut() else {
@@ -94,6 +89,7 @@ pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>
     };
     let at = frame::store(head, b0, payload.len() as u64, key);
     let end = at + payload.len();
+    // The caller gives the room, so this is always `Some`. An index would add code that panics.
     if let Some(to) = to.get_mut(at..end) {
         match key {
             Some(key) => kernel::copy_xor(to, payload, key),
@@ -103,8 +99,8 @@ pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>
     end
 }
 
-/// Works as [`encode`] for a payload that is in `to` already, at or near its final place. `to` has
-/// room for `MAX_HEADER_LEN` bytes and the payload.
+/// Works as [`encode`] for a payload that is already in the range `payload` of `to`, at or near its
+/// final place.
 #[inline]
 pub(super) fn encode_around(
     to: &mut [u8],

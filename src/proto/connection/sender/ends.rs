@@ -14,11 +14,12 @@ use crate::proto::{
 use alloc::boxed::Box;
 
 impl Sender {
-    /// Starts the closing handshake, or answers the peer's Close. The Close is sent behind
-    /// everything fed. `None` sends a Close with an empty body. After this call no message is
-    /// accepted. Automatic Pongs go on until the peer's Close comes.
+    /// Starts the closing handshake, or answers the peer's Close. The Close goes behind everything
+    /// queued. `None` sends a Close with an empty body. After this call no message is accepted.
+    /// Automatic Pongs go on until the peer's Close comes.
     ///
-    /// If a message in chunks is unfinished, it stays unfinished, which the peer will notice.
+    /// A message in chunks that is in progress stays unfinished, and the peer notices this.
+    /// Messages of [`feed_first`](Self::feed_first) that wait for its end are dropped.
     ///
     /// # Errors
     ///
@@ -32,9 +33,9 @@ impl Sender {
         Ok(())
     }
 
-    /// Closes at once. The Close is sent at the next frame boundary. Data frames of which nothing
-    /// has been written are dropped; see [`dropped`](Self::dropped). Messages are still received,
-    /// up to the peer's Close.
+    /// Closes at once: data frames of which nothing was written are dropped, so the Close need not
+    /// wait for them. [`dropped`](Self::dropped) counts the bytes of these frames. Messages are
+    /// still received, up to the peer's Close.
     ///
     /// # Errors
     ///
@@ -56,24 +57,25 @@ impl Sender {
             return Control::new([]).ok_or(SendError::ReasonTooLong);
         };
         // §7.4.1: 1010 says that the server did not negotiate an extension, so only a client sends
-        // it.
+        // 1010.
         if frame.code == CloseCode::MANDATORY_EXTENSION && !self.encoder.masks() {
             return Err(SendError::BadCloseCode);
         }
         frame.encode().ok_or(SendError::ReasonTooLong)
     }
 
-    /// Queues a Close behind everything fed. An overtaking message that has no place yet is
-    /// dropped: it waits for the end of a message in chunks, and no further chunk is accepted.
+    /// Queues a Close behind everything queued. An overtaking message that cannot be placed before
+    /// the Close is dropped: it waits for the end of a message in chunks, and no further chunk is
+    /// accepted.
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &[u8]) {
-        // Waiting frames go before the Close. Messages that find no place are dropped afterwards.
+        // Waiting frames go before the Close. Messages that find no place are dropped next.
         self.place_waiting();
         let Self { out, encoder, ledger, urgent, .. } = self;
         urgent.drop_first(ledger);
         let mut tail = Tail { out, encoder, ledger };
         if urgent.has_controls() {
             // While earlier control frames overtake, `place_waiting` leaves newer control frames
-            // waiting. They are placed here, because otherwise they might leave behind our Close.
+            // waiting. The newer frames are placed here. Otherwise our Close might go before them.
             urgent.place_controls(&mut tail);
         }
         tail.append(OpCode::Close, body);
@@ -85,13 +87,13 @@ impl Sender {
     /// back when data is dropped.
     fn close_now(&mut self, frame: Option<CloseFrame<'_>>, body: Control, at_once: AtOnce) {
         self.ledger.data_ended(&self.out);
-        self.urgent.set_close(body, at_once);
+        self.urgent.close = Some(Box::new((body, at_once)));
         self.place_waiting();
         self.closed(frame);
     }
 
-    /// Records that our Close has been queued, and stops feeding. If nothing may follow the Close,
-    /// set `close_is_last` before.
+    /// Records that our Close was queued, and stops feeding. If nothing may follow the Close,
+    /// `close_is_last` must be set before this call.
     fn closed(&mut self, frame: Option<CloseFrame<'_>>) {
         trace::close_queued(self.encoder.role(), frame);
         self.close = frame.map(|f| Box::new((f.code, Box::from(f.reason))));
@@ -102,16 +104,18 @@ impl Sender {
         self.stop();
     }
 
-    /// Stops feeding, and frees the compressor.
+    /// Stops feeding, and frees the compressor. `state` must be `Closing` or `Closed`.
     fn stop(&mut self) {
         self.deflate.stop();
         self.set_admission();
     }
 
-    /// Reports that a write or the stream failed. This half is closed, and its unwritten bytes are
-    /// dropped; see [`dropped`](Self::dropped). A repeated call changes nothing.
+    /// Reports that nothing more can be written: a write or the stream failed, or the peer counts
+    /// as dead. This half is closed, and its unwritten bytes are dropped; see
+    /// [`dropped`](Self::dropped). A repeated call drops nothing more.
     pub(crate) fn write_failed(&mut self) {
-        // The ledger counts the unwritten bytes, so this call comes before the buffers are emptied.
+        // The ledger counts the unwritten messages, so its call comes before the buffers are
+        // emptied.
         self.ledger.broken(&self.out, self.urgent.first_len());
         self.out.drop_unwritten();
         self.urgent.clear();
@@ -120,10 +124,11 @@ impl Sender {
     }
 
     /// Makes our Close the last frame that is queued. If our Close was queued already, drops the
-    /// Pings and Pongs that wait or are behind our Close. A frame that was begun stays. While our
-    /// Close has not left, frames fed in order and a begun splice stay too. Also records whether
-    /// our Close has left (`close_gone`): this decides the phase of closing, and what a passed
-    /// deadline on writing means.
+    /// Pings and Pongs that wait in `urgent`, and those behind our Close of which nothing was
+    /// written. But until our Close has left, only the last splice behind it is dropped, and only
+    /// if none of its bytes was written. Frames queued in order stay. Also records whether our
+    /// Close has left (`close_gone`): this decides the phase of closing, and what a passed deadline
+    /// on writing means.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {
@@ -137,20 +142,21 @@ impl Sender {
                 self.out.truncate_controls();
                 self.ledger.controls_dropped(&self.out);
             } else {
-                // If the stream has not accepted all of our Close, the frames behind it are in the
-                // last splice. If the stream has accepted it but not flushed it, frames behind it
-                // may also be in `bytes`, or in a begun splice. Those are still written, and the
-                // peer ignores them. `truncate_controls` must not drop them: it would end the
-                // stall, and `close_written` would be true before our Close is flushed. The ledger
-                // is not told, because the frames dropped here were not fed in order.
+                // If the stream has not accepted all of our Close, the frames behind our Close are
+                // in the last splice. If the stream has accepted our Close but not flushed it,
+                // frames behind it may also be in `bytes`, or in a begun splice. These frames are
+                // still written, and the peer ignores them. `truncate_controls` must not drop them:
+                // it would end the stall, and `close_written` would be true before our Close is
+                // flushed. The ledger is not told, because the frames dropped here were not queued
+                // in order.
                 self.out.drop_last_controls();
             }
         }
     }
 
-    /// Answers the peer's Close with the same code (§5.5.1). The caller has called `end_controls`,
-    /// so nothing will follow a Close that is queued here. This does not call `close_body`, because
-    /// a server echoes even 1010.
+    /// Answers the peer's Close with the same code (§5.5.1), unless this half is closed already.
+    /// The caller has called `end_controls`, so nothing will follow a Close that is queued here.
+    /// This function does not call `close_body`, because a server echoes even 1010.
     pub(in crate::proto::connection) fn answer_close(&mut self, frame: Option<CloseFrame<'_>>) {
         if !self.is_closed() {
             let frame = frame.map(|f| CloseFrame::from(f.code));
@@ -160,10 +166,10 @@ impl Sender {
     }
 
     /// Queues a Close that tells the peer why this end fails the connection. The Close goes behind
-    /// all frames that can be placed before it. But if the stream is blocked before the Close has
-    /// its place, the Close overtakes: data frames of which nothing was written are dropped, and so
-    /// are Pings and Pongs without a place. If our Close was queued before, no second Close is
-    /// queued.
+    /// all queued frames, except overtaking messages that cannot be placed before it: these are
+    /// dropped. But if the stream is blocked before the Close has its place, the Close overtakes.
+    /// Then data frames of which nothing was written are dropped, and so are Pings and Pongs
+    /// without a place. If this half is closed already, no Close is queued.
     pub(in crate::proto::connection) fn fail(
         &mut self,
         frame: CloseFrame<'_>,
@@ -182,7 +188,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Whether our Close and all frames behind it were written, and the stream has not refused to
+    /// Whether our Close and all frames behind it were written, and the stream does not refuse to
     /// flush them. `false` after a failed write, even if our Close had left before; `close_gone`
     /// tells whether it had.
     pub(crate) fn close_written(&self) -> bool {
@@ -191,51 +197,55 @@ impl Sender {
             && !self.out.refused()
     }
 
-    /// Whether our Close is known to have left. Only `end_controls` and a failed write find that
-    /// out. So this is `false` while the peer's Close is awaited and no write has failed.
+    /// Whether our Close is known to have left. Only `end_controls` and `write_failed` check
+    /// whether it has left. So the result is `false` while the peer's Close is awaited, unless a
+    /// write has failed.
     pub(crate) fn close_gone(&self) -> bool {
-        self.ledger.close_gone()
+        self.ledger.close_gone
     }
 
-    /// Whether a write failed.
+    /// Whether `write_failed` was called.
     pub(crate) fn is_broken(&self) -> bool {
         matches!(self.state, State::Closed { broken: true })
     }
 
-    /// Whether no Close is queued, no write is blocked, and no received Pong lacks its time of
-    /// arrival.
+    /// Whether this half is not closed, the stream refuses nothing, and no received Pong lacks its
+    /// time of arrival.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         !self.is_closed() && self.poll_timeout().is_none() && !self.pong_waits()
     }
 
-    // The deadline on writing, before which the stream must accept some bytes.
+    // The deadline on writing, before which the stream must accept or flush some bytes.
 
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         self.out.stall.poll()
     }
 
-    /// Checks the deadline on writing. The first call after a refused write only starts the
-    /// deadline. If the deadline has passed, the call closes this half. Then `poll_timeout` returns
-    /// `None`, and the loop of `poll_stall` in `drive` ends. `Ok` does not mean that this half is
-    /// open.
+    /// Checks the deadline on writing. The first call after a refused write or flush only starts
+    /// the deadline. If the deadline has passed, the call closes this half. Afterwards
+    /// `poll_timeout` returns `None`, so the loop of `poll_stall` in `drive` ends. `Ok` does not
+    /// mean that this half is open.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         if !self.out.stall.handle(now, self.write_timeout) {
             return Ok(());
         }
         // `close_gone` is read before `write_failed`, which may set it. If it is set already,
         // `end_controls` has run: the peer's Close came, or this end failed the connection. Then
-        // the end is complete without the rest of the frame behind our Close. While the peer's
-        // Close is awaited, `close_gone` is `false`, and the error is `WriteTimeout`. `timers.rs`
-        // decides the same for `Phase::Trailing`.
+        // this end is complete without the rest of the frame behind our Close. `timers.rs` decides
+        // the same for `Phase::Trailing`. While the peer's Close is awaited, `close_gone` is
+        // `false`, so the error is `WriteTimeout`.
         let trails = self.close_gone();
         self.write_failed();
         if trails { Ok(()) } else { Err(RecvError::WriteTimeout) }
     }
 
-    /// Reports that the stream refuses bytes for now.
+    /// Reports that the stream refuses bytes for now. If there are no bytes to write, the report is
+    /// ignored.
     pub(crate) fn write_blocked(&mut self) {
-        self.out.write_blocked();
+        if self.out.len() > 0 {
+            self.out.stall.set(true);
+        }
     }
 }

@@ -15,8 +15,9 @@ use crate::proto::{
 use bytes::Bytes;
 
 impl Sender {
-    /// Queues a message. The payload is copied at most once; a client masks it in the same pass.
-    /// See [`Outbound`] for the accepted types, and for the types that are not copied at all.
+    /// Queues a message. A payload that is not compressed is copied at most once; a client masks it
+    /// in the same pass. See [`Outbound`] for the accepted types, and for the types that are not
+    /// copied at all.
     ///
     /// `feed` does no I/O and never waits. While fewer bytes than
     /// [`high_water`](Config::high_water) are unsent, `feed` accepts a message of any length.
@@ -42,30 +43,31 @@ impl Sender {
             }
             Content::Prepared(message) => {
                 if self.admits() || !self.feed_prepared_slow(&message, plain)? {
-                    self.frame_encoded(opcode(message.kind()).unfragmented(), message.encoded());
+                    self.frame_encoded(opcode(message.kind).unfragmented(), &message.plain);
                 }
             }
         }
         Ok(self.position())
     }
 
-    /// Handles a message that [`admits`](Self::admits) did not pass. Fails if the message may not
-    /// be fed. Otherwise compresses and frames the message, unless it is `plain` or should not be
-    /// compressed. Returns `false` if the caller has to frame it.
+    /// Handles a message for which [`admits`](Self::admits) is `false`. Fails if the message may
+    /// not be fed. Otherwise compresses and frames the message, unless it is `plain` or should not
+    /// be compressed. Returns `false` if the caller has to frame the message.
     #[inline(never)]
     fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<bool, SendError> {
         self.admit()?;
         Ok(!plain && self.frame_compressed(b0, payload))
     }
 
-    /// As `feed_slow`, for a message that may be compressed already.
+    /// Works as `feed_slow` for a message that may be compressed already.
     #[inline(never)]
     fn feed_prepared_slow(&mut self, message: &Prepared, plain: bool) -> Result<bool, SendError> {
         self.admit()?;
         Ok(!plain && self.frame_precompressed(message))
     }
 
-    /// Feeds an owned payload. A server splices a long payload, which saves a copy.
+    /// Feeds an owned payload. A server splices a long payload that it does not compress, which
+    /// saves a copy.
     fn feed_owned(
         &mut self,
         kind: DataKind,
@@ -80,17 +82,19 @@ impl Sender {
     }
 
     /// Queues a chunk of a message as a fragment (§5.4). [`first`](Chunk::first) begins the
-    /// message, and [`last`](Chunk::last) ends it. Until the last chunk, other data is refused, but
-    /// control frames are accepted. [`message_in_progress`](Self::message_in_progress) tells
-    /// whether a message has begun and not ended.
+    /// message, and [`last`](Chunk::last) ends it. Until the last chunk is queued,
+    /// [`feed`](Self::feed) refuses messages, but control frames and messages of
+    /// [`feed_first`](Self::feed_first) are accepted.
+    /// [`message_in_progress`](Self::message_in_progress) tells whether a message has begun and not
+    /// ended.
     ///
     /// # Errors
     ///
-    /// As [`feed`](Self::feed). [`MessageInProgress`](SendError::MessageInProgress) means that a
-    /// different message has not ended, or that the kind differs from the earlier chunks.
-    /// [`NoMessage`](SendError::NoMessage) if no message has begun. [`BadUtf8`](SendError::BadUtf8)
-    /// if the chunks of a text are invalid UTF-8, or end inside a character. On an error nothing
-    /// was queued.
+    /// As [`feed`](Self::feed), but [`MessageInProgress`](SendError::MessageInProgress) if a
+    /// message is in progress and this chunk has [`first`](Chunk::first) set, or another kind.
+    /// [`NoMessage`](SendError::NoMessage) if no message is in progress and `first` is not set.
+    /// [`BadUtf8`](SendError::BadUtf8) if the chunks of a text are not valid UTF-8, or the last
+    /// chunk ends inside a character. On an error nothing was queued.
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         let Chunk { kind, first, data, last } = chunk;
         // The room is checked after the state: `Full` asks the caller to try again, which is no use
@@ -123,14 +127,15 @@ impl Sender {
 
     /// Queues a message that overtakes all messages of which nothing has been written. Messages fed
     /// this way do not overtake each other. Use this call for messages that must not wait, such as
-    /// the cancel of an order while quotes are queued. The call costs at most one allocation.
+    /// the cancel of an order while quotes are queued.
     ///
     /// # Errors
     ///
-    /// As [`feed`](Self::feed), but [`Full`](SendError::Full) only at twice
-    /// [`high_water`](Config::high_water). It never returns
-    /// [`MessageInProgress`](SendError::MessageInProgress): while a message in chunks is in
-    /// progress, the new message waits for the last chunk.
+    /// [`Closed`](SendError::Closed), and [`Full`](SendError::Full) once
+    /// [`buffered_amount`](Self::buffered_amount) is twice [`high_water`](Config::high_water) or
+    /// more. On an error nothing was queued. A message in chunks that is in progress causes no
+    /// error. Once a byte of this message was written, the new message waits until the last chunk
+    /// is fed.
     pub fn feed_first<'m>(
         &mut self,
         message: impl IntoOutbound<'m>,
@@ -138,9 +143,9 @@ impl Sender {
         self.overtake(&message.into())
     }
 
-    /// [`feed_first`](Self::feed_first) without its generic parameter. The message is never
-    /// compressed: with context takeover, messages must reach the peer in the order in which they
-    /// were compressed.
+    /// Does the work of [`feed_first`](Self::feed_first), without its generic parameter. The
+    /// message is never compressed: with context takeover, messages must reach the peer in the
+    /// order in which they were compressed.
     pub(in crate::proto::connection) fn overtake(
         &mut self,
         message: &Outbound<'_>,
@@ -152,44 +157,43 @@ impl Sender {
         if self.buffered_amount() >= self.high_water.saturating_mul(2) {
             return Err(self.full());
         }
-        let b0 = opcode(message.kind()).unfragmented();
+        let (kind, payload) = message.parts();
         let before = self.urgent.first_len();
-        self.encoder.behind(self.urgent.first_mut(), b0, message.as_bytes());
+        self.encoder.behind(&mut self.urgent.first, opcode(kind).unfragmented(), payload);
         Ok(self.ledger.first_fed(self.urgent.first_len() - before))
     }
 
     // Admission.
 
-    /// The position of a message fed in order, right after it was queued. Later, control frames
-    /// may be queued behind the message, and only the ledger knows its end.
+    /// Returns the position of a message fed in order. Call this right after the message was
+    /// queued: once control frames are queued behind the message, only the ledger knows its end.
     #[inline]
     pub(super) fn position(&self) -> Position {
         Position::in_order(self.out.fed())
     }
 
-    /// Call this after each change of `state` or `deflate`, which decide whether a message may be
-    /// fed, and by which path.
+    /// Sets `admit_below`. Call this after each change of `state` or `deflate`, which decide
+    /// whether a message may be fed, and by which path.
     pub(super) fn set_admission(&mut self) {
         let at_once = matches!(self.state, State::Open) && !self.deflate.is_on();
         self.admit_below = if at_once { self.high_water } else { 0 };
     }
 
-    /// Whether a message is framed at once. If not, `admit` decides. `true` implies `has_room`,
-    /// which counts only some of the buffered bytes: those fed in order.
+    /// Whether a message is framed without further checks. If not, `admit` decides. `true` implies
+    /// `has_room`, which counts only those bytes in `out` that were queued in order.
     #[inline]
     pub(super) fn admits(&self) -> bool {
         self.out.len() < self.admit_below
     }
 
-    /// Whether a message may be fed.
+    /// Fails if no message may be fed now.
     #[inline]
     pub(super) fn admit(&self) -> Result<(), SendError> {
         if self.admits() { Ok(()) } else { self.admit_slow() }
     }
 
-    /// Decides about a message that is not framed at once. If this half is open and has room, the
-    /// message is admitted. This case occurs if messages are compressed, or if overtaking frames
-    /// fill the buffer.
+    /// Works as `admit` if `admits` is `false`. Even so a message may be fed: `admits` is also
+    /// `false` if messages may be compressed, or if overtaking frames fill the buffer.
     #[inline(never)]
     fn admit_slow(&self) -> Result<(), SendError> {
         match self.state {
@@ -213,11 +217,12 @@ impl Sender {
         self.encoder.count(b0, payload.len());
     }
 
-    /// Queues an encoded message. A server uses the encoded frame; a client masks the payload anew,
-    /// since every frame needs a fresh key (§5.3). `b0` must be the encoded frame's first byte.
+    /// Queues an encoded message. A server copies the encoded frame, or splices its payload. A
+    /// client encodes a masked frame, because every frame needs a fresh key (§5.3). `b0` must be
+    /// the encoded frame's first byte.
     #[inline]
     pub(super) fn frame_encoded(&mut self, b0: u8, encoded: &Encoded) {
-        let frame = encoded.frame();
+        let frame = &encoded.frame;
         if self.encoder.masks() {
             self.frame(b0, encoded.payload());
         } else if frame.len() < self.min_vectored {
@@ -229,7 +234,7 @@ impl Sender {
     }
 
     /// Queues a frame with an owned payload. A client copies and masks the payload. A server copies
-    /// it if a copy costs less than a vectored write, and otherwise splices it.
+    /// a payload of less than `min_vectored` bytes, and splices a longer payload.
     fn frame_owned(&mut self, b0: u8, payload: impl AsRef<[u8]> + Into<Bytes>) {
         if self.encoder.masks() || payload.as_ref().len() < self.min_vectored {
             self.frame(b0, payload.as_ref());

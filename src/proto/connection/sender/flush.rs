@@ -13,18 +13,21 @@ impl Sender {
     /// writing starts again at the next time told.
     pub(in crate::proto::connection) fn restart_clock(&mut self) {
         self.out.stall.restart();
-        self.urgent.restart_clock();
+        if let Some(trips) = &mut self.urgent.trips {
+            trips.restart();
+        }
     }
 
-    /// Reports the number of bytes that the stream accepted and holds itself, because it refuses to
-    /// send them; 0 if it has sent all. For a stream that holds bytes, such as a TLS session: call
-    /// this after each attempt to write. Over a stream that never holds bytes, do not call it.
+    /// Reports the number of bytes that the stream accepted and still holds; 0 if it has sent all.
+    /// For a stream that holds bytes, such as a TLS session: call this after each attempt to write.
+    /// Over a stream that never holds bytes, do not call it: 0 would stop the deadline that a
+    /// refused write has started.
     ///
     /// These bytes count as [buffered](Self::buffered_amount) and not as
     /// [written](Self::is_written). They start the deadline on writing, as a [refused
     /// write](crate::Connection::write_blocked) does. If the number is smaller than before, the
-    /// stream has made progress, so the deadline begins anew. Once a write has failed, the call
-    /// starts no deadline.
+    /// stream has made progress, so the deadline begins anew. Once the connection has ended or a
+    /// write has failed, the call starts no deadline.
     #[inline]
     pub fn set_unflushed(&mut self, bytes: usize) {
         // Here `held_back` still returns the earlier number.
@@ -32,13 +35,13 @@ impl Sender {
             self.out.stall.set(false);
         }
         self.ledger.set_unflushed(bytes, &self.out, self.urgent.first_len());
-        // This uses `held_back`, not `bytes`: once nothing more is written, `held_back` is 0, so no
-        // deadline on writing starts.
+        // This uses `held_back`, not `bytes`: after `set_ended` or a failed write, `held_back` is
+        // 0, so no deadline on writing starts.
         self.out.stall.set(self.held_back() > 0);
     }
 
-    /// The number of bytes that the stream has accepted but not flushed; 0 once nothing more is
-    /// written.
+    /// The number of bytes that the stream has accepted but not flushed; 0 after `set_ended` or a
+    /// failed write.
     pub(crate) fn held_back(&self) -> usize {
         self.ledger.held_back()
     }
@@ -46,6 +49,6 @@ impl Sender {
     /// Reports that nothing more will be written. From now on, bytes that the stream has not
     /// flushed count as written.
     pub(crate) fn set_ended(&mut self) {
-        self.ledger.set_ended();
+        self.ledger.ended = true;
     }
 }

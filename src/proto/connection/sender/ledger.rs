@@ -1,21 +1,22 @@
-//! Counts the bytes fed: how far they were written, and how many were dropped.
+//! Records how far the fed bytes were written, and how many of them were dropped.
 //!
 //! The ledger counts two sequences of bytes:
 //!
-//! - *in order*: everything fed at the end of the buffer, including control frames. [`OutBuffer`]
-//!   knows how far this sequence was fed and written. The ledger knows the positions in this
-//!   sequence where the data and our Close end.
-//! - *first*: the messages that overtake, which are written in their own order. `first_waiting` is
-//!   the number of their bytes that have no place in the buffer yet.
+//! - *in order*: everything queued at the end of the buffer, including control frames.
+//!   [`OutBuffer`] knows how far this sequence was fed and written. The ledger knows the positions
+//!   in this sequence where data, control frames and our Close end.
+//! - *first*: the messages that overtake, which are written in the order in which they were fed.
+//!   The argument `first_waiting` is the number of their bytes that have no place in the buffer
+//!   yet.
 use crate::proto::connection::out_buffer::OutBuffer;
 
-/// A position in the bytes fed, just after a message, for
+/// A position in the bytes fed, just behind a message or chunk, for
 /// [`is_written`](crate::Sender::is_written).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position(u64);
 
-/// Marks the position of a message that overtakes. Bytes fed in order and bytes that overtake are
-/// counted separately, so a position of one sequence says nothing about the other.
+/// The bit that marks the position of a message that overtakes. The two sequences are counted
+/// separately, so a position of one sequence says nothing about the other.
 const FIRST: u64 = 1 << 63;
 
 impl Position {
@@ -25,13 +26,13 @@ impl Position {
     }
 }
 
-/// `dropped` and `is_written` must not count a control frame as data. The bytes in the buffer do
-/// not show which of them are data, so the ledger keeps the positions where data and control frames
+/// The counts of `OutBuffer` include control frames. But `dropped` must count only data, and `fed`
+/// must return the end of the data. So the ledger keeps the positions where data and control frames
 /// end. For a new field see [`Sender::from_kept`](super::Sender::from_kept).
 #[derive(Debug)]
 pub(super) struct Ledger {
-    /// The end of the last data before `control_end`. Invariant: `data_end <= control_end`, and
-    /// only control frames lie between the two.
+    /// The end of the last data before `control_end`. Invariant until `data_ended` is called:
+    /// `data_end <= control_end`, and only control frames lie between the two.
     data_end: u64,
     /// The end of the last control frame queued in order. Invariant: all bytes after it are data,
     /// so that feeding data need not update the ledger.
@@ -41,21 +42,20 @@ pub(super) struct Ledger {
     /// field, a failed write would count these frames as dropped data.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
-    close_end: u64,
-    /// Data in order that ends behind this position was dropped; `u64::MAX` until a Close overtakes
-    /// or a write fails. From then on `data_end` no longer changes: it is the position up to which
-    /// data had been fed.
+    pub(super) close_end: u64,
+    /// Messages fed in order that end behind this position were dropped, at least in part;
+    /// `u64::MAX` until a Close overtakes or a write fails. From then on `data_end` no longer
+    /// changes: it is the position up to which data had been fed.
     lost_from: u64,
-    /// The number of bytes fed in messages that overtake, without dropped bytes. Invariant: these
-    /// messages are written in the order in which they were fed, so the unwritten bytes are the
-    /// last ones.
+    /// The number of bytes fed in messages that overtake, without dropped bytes. These messages are
+    /// written in the order in which they were fed, so the unwritten bytes are the last ones.
     first_fed: u64,
     /// The number of dropped bytes of messages, in both sequences. It never decreases.
-    dropped: u64,
-    /// Whether our Close is known to have left. Only `end_controls` and a failed write find that
-    /// out. Once set, it stays set.
-    close_gone: bool,
-    /// The number of bytes that the stream accepted and refused to flush. The stream may still
+    pub(super) dropped: u64,
+    /// Whether our Close is known to have left. Only `note_close` sets this field. Once set, it
+    /// stays set.
+    pub(super) close_gone: bool,
+    /// The number of bytes that the stream accepted but has not flushed. The stream may still
     /// buffer these bytes, as TLS does.
     unflushed: usize,
     /// How far each sequence (in order, first) had been written when the stream last flushed
@@ -64,7 +64,7 @@ pub(super) struct Ledger {
     flushed: (u64, u64),
     /// Whether nothing more is written. If so, all bytes that the stream accepted count as written:
     /// some may have been sent, and the peer may have acted on them. Once set, it stays set.
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Default for Ledger {
@@ -86,13 +86,15 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// Whether nothing was dropped, the stream has flushed everything, and more may be written.
+    /// Whether no data fed in order was dropped, the stream has flushed everything, and more may be
+    /// written. (Overtaking messages can also be dropped when our Close is queued. The sender
+    /// checks for our Close itself.)
     pub(super) fn may_be_dormant(&self) -> bool {
         self.lost_from == u64::MAX && self.unflushed == 0 && !self.ended
     }
 
-    /// Returns `data_end` and `first_fed` for a dormant connection. Needs that everything is
-    /// written. `fed` is the number of bytes fed in order.
+    /// Returns the end of the data and `first_fed`, for a dormant connection. Needs that everything
+    /// is written. `fed` is the number of bytes fed in order.
     pub(super) fn keep(&self, fed: u64) -> (u64, u64) {
         (self.data_end(fed), self.first_fed)
     }
@@ -104,7 +106,7 @@ impl Ledger {
         (self.first_fed, self.flushed) = (first_fed, (fed, first_fed));
     }
 
-    /// Records a message that overtakes. Returns its position.
+    /// Records a message of `len` bytes that overtakes. Returns its position.
     pub(super) fn first_fed(&mut self, len: usize) -> Position {
         self.first_fed = self.first_fed.wrapping_add(len as u64);
         Position(FIRST | self.first_fed)
@@ -121,20 +123,15 @@ impl Ledger {
     }
 
     /// Records that control frames at the end of `out` were dropped, and no data. Without this
-    /// call, [`fed`](Self::fed) would take the end of the remaining control frames for the end of
+    /// call, [`fed`](Self::fed) would return the end of the remaining control frames as the end of
     /// the data.
     pub(super) fn controls_dropped(&mut self, out: &OutBuffer) {
         self.control_end = self.control_end.min(out.fed());
     }
 
-    /// Records that our Close was queued in order, up to `end`.
-    pub(super) fn close_queued(&mut self, end: u64) {
-        self.close_end = end;
-    }
-
     /// Records that no more data will be fed. From then on [`Ledger::fed`] does not change,
-    /// although `out.fed()` changes when data is dropped or a Close is queued. Until that Close is
-    /// queued, `data_end` may exceed `control_end`, against the invariant.
+    /// although `out.fed()` changes when data is dropped or a Close is queued. From then on
+    /// `data_end` may also exceed `control_end`.
     pub(super) fn data_ended(&mut self, out: &OutBuffer) {
         self.data_end = self.data_end(out.fed());
     }
@@ -147,19 +144,19 @@ impl Ledger {
     }
 
     /// Records that `len` bytes of messages fed in order were dropped, so that the bytes fed in
-    /// order now end at `end`. Call [`data_ended`](Self::data_ended) first, because this call stops
-    /// all changes of `data_end`. Control frames that are queued later reuse the positions behind
-    /// `end`.
+    /// order now end at `end`. Call [`data_ended`](Self::data_ended) before, because
+    /// `in_order_dropped` stops all changes of `data_end`. Control frames that are queued later
+    /// reuse the positions behind `end`.
     pub(super) fn in_order_dropped(&mut self, len: usize, end: u64) {
         self.dropped += len as u64;
         self.lost_from = end;
     }
 
-    /// Records that a write failed, so that nothing more is written. Counts the unwritten messages
-    /// in `out`, and those that wait to overtake, as dropped. So call it before these messages are
-    /// dropped. A repeated call finds nothing to count.
+    /// Records that a write failed, so that nothing more is written. Counts the unwritten bytes of
+    /// messages as dropped, both in `out` and in messages that wait to overtake. So call this
+    /// before these bytes are dropped. A repeated call finds no bytes to count.
     pub(super) fn broken(&mut self, out: &OutBuffer, first_waiting: usize) {
-        self.set_ended();
+        self.ended = true;
         self.data_ended(out); // before `lost_from` is set, which stops all changes of `data_end`
         self.note_close(out);
         let written = out.written();
@@ -171,27 +168,28 @@ impl Ledger {
         self.first_dropped(self.first_left(out, first_waiting));
     }
 
-    /// Records and returns whether our Close has left: the stream accepted all of it, and has not
-    /// refused to flush it. Frames behind our Close may still be unwritten. This reads `unflushed`,
-    /// not `held_back`, which is 0 once nothing more is written.
+    /// Records and returns whether our Close has left: the stream accepted all of it, and does not
+    /// refuse to flush it. Frames behind our Close may still be unwritten. This function reads
+    /// `unflushed`, not `held_back`, which returns 0 once `ended` is set.
     pub(super) fn note_close(&mut self, out: &OutBuffer) -> bool {
         self.close_gone |= out.written() >= self.close_end && self.unflushed == 0;
         self.close_gone
     }
 
-    /// The end of the data at the time when the bytes fed in order ended at `end`.
+    /// Returns where the data ended at the time when the bytes fed in order ended at `end`.
     fn data_end(&self, end: u64) -> u64 {
         let stays = end == self.control_end || self.lost_from != u64::MAX;
         if stays { self.data_end } else { end }
     }
 
-    /// The position after the last data fed in order.
+    /// Returns the position after the last data fed in order.
     pub(super) fn fed(&self, out: &OutBuffer) -> Position {
         Position::in_order(self.data_end(out.fed()))
     }
 
-    /// Returns a number that changes whenever a message is fed, whether in order or to overtake.
-    /// The idle message compares it at each look.
+    /// Returns a number that changes whenever a message is fed, whether in order or to overtake. At
+    /// each look, the idle message's timer compares this number with the number at the previous
+    /// look.
     pub(super) fn data_mark(&self, out: &OutBuffer) -> u64 {
         self.data_end(out.fed()).wrapping_add(self.first_fed)
     }
@@ -206,9 +204,8 @@ impl Ledger {
         }
     }
 
-    /// Returns how far the bytes of both sequences have certainly left. While the stream holds
-    /// unflushed bytes, this is as far as the last complete flush: nobody knows which bytes the
-    /// stream holds.
+    /// Returns how far each sequence counts as written. While the stream holds unflushed bytes, the
+    /// result is that of the last complete flush: nobody knows which bytes the stream holds.
     #[inline]
     fn gone(&self, out: &OutBuffer, first_waiting: usize) -> (u64, u64) {
         if self.held_back() > 0 {
@@ -218,8 +215,8 @@ impl Ledger {
         (out.written(), self.first_fed.wrapping_sub(left))
     }
 
-    /// Records that the stream refused to flush `bytes` of the bytes that it accepted; 0 once it
-    /// has flushed everything.
+    /// Sets the number of bytes that the stream accepted but has not flushed. The number is 0 once
+    /// the stream has flushed everything.
     #[inline]
     pub(super) fn set_unflushed(&mut self, bytes: usize, out: &OutBuffer, first_waiting: usize) {
         self.unflushed = bytes;
@@ -229,15 +226,10 @@ impl Ledger {
         }
     }
 
-    /// The number of accepted bytes that the stream may still hold.
+    /// The number of accepted bytes that the stream may still hold; 0 once `ended` is set.
     #[inline]
     pub(super) fn held_back(&self) -> usize {
         if self.ended { 0 } else { self.unflushed }
-    }
-
-    /// Records that nothing more is written; see the field `ended`.
-    pub(super) fn set_ended(&mut self) {
-        self.ended = true;
     }
 
     /// The number of unwritten bytes of messages that overtake, whether or not they have a place in
@@ -253,23 +245,11 @@ impl Ledger {
         let in_order = end.saturating_sub(out.written().max(self.ahead));
         in_order + self.first_left(out, first_waiting) as u64
     }
-
-    /// The number of bytes fed in order that are not written, including control frames.
-    pub(super) fn unsent(&self, out: &OutBuffer) -> u64 {
-        out.fed().wrapping_sub(out.written())
-    }
-
-    pub(super) fn close_gone(&self) -> bool {
-        self.close_gone
-    }
-
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped
-    }
 }
 
 #[cfg(test)]
 mod tests;
 
 #[cfg(kani)]
+#[path = "ledger/tests/proofs.rs"]
 mod proofs;

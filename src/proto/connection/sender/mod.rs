@@ -1,7 +1,8 @@
 //! The sending half: messages in, wire bytes out.
 //!
-//! [`Sender`] decides which frames may be sent and which overtake. `OutBuffer` holds the bytes and
-//! finds where frames begin. Replies to the peer's frames come through `respond`.
+//! [`Sender`] decides which frames may be sent, and which of them overtake queued data. `OutBuffer`
+//! holds the encoded frames and finds where they begin. A frame is queued *in order* if it goes to
+//! the end of `OutBuffer`. Frames that overtake first wait in `Urgent`.
 mod build;
 #[cfg(feature = "counters")]
 mod counters;
@@ -47,16 +48,16 @@ use urgent::{Tail, Urgent};
 ///
 /// Feeding does no I/O; [`outgoing`](Self::outgoing) returns the bytes to write.
 pub struct Sender {
-    /// `feed` frames a message at once while fewer bytes than this are buffered, so its fast path
-    /// needs only one comparison. The value is `high_water`, or 0 if `feed` has to check more: if
-    /// this half is not open, if a message in chunks is in progress, or if messages are compressed.
-    /// `set_admission` computes the value.
+    /// While `out` has fewer bytes to write than this, `feed` frames a message without further
+    /// checks. So its fast path needs only one comparison. The value is `high_water`. It is 0 if
+    /// this half is closed, if a message in chunks is in progress, or if messages may be
+    /// compressed. `set_admission` computes the value.
     admit_below: usize,
     high_water: usize,
     /// See [`Config::cork_limit`]. Invariant: at most `high_water`, so that there is
-    /// [room](Self::has_room) while fewer bytes than this are buffered. The adapters check only
-    /// `cork_limit` before they hand out a message, and still a reply to that message never fails
-    /// with `Full`.
+    /// [room](Self::has_room) while `out` has fewer bytes to write than this. So an adapter that
+    /// checks only `cork_limit` may hand out a message: a reply to this message is not refused with
+    /// `Full`.
     cork_limit: usize,
     min_vectored: usize,
     pub(super) write_timeout: Duration,
@@ -68,13 +69,13 @@ pub struct Sender {
     ledger: Ledger,
     close: Option<Box<(CloseCode, Box<str>)>>,
     deflate: Deflate,
-    // `out` and `encoder` come last, because dropping them may panic. The compiler emits the drop
-    // code of each later field twice: for the case of a panic, and for the case without.
+    // `out` and `encoder` come last, because dropping them may panic. If the drop of a field may
+    // panic, the compiler emits the drop code of all later fields twice: with and without a panic.
     pub(super) out: OutBuffer,
     encoder: Encoder,
 }
 
-/// Shows the state and how much is buffered, but no payload, which may be secret.
+/// Shows no payload, because a payload may be secret.
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender")
@@ -89,21 +90,23 @@ impl fmt::Debug for Sender {
 #[derive(Debug)]
 enum State {
     Open,
-    /// A message in chunks is not finished: its kind, and the check of its text.
+    /// A message in chunks is in progress. The fields are its kind, and the UTF-8 check of its
+    /// chunks so far, which only a text needs.
     MidMessage(DataKind, Utf8Validator),
-    /// A Close was queued. No data may follow. Control frames may follow until the peer's Close
-    /// comes (§5.5.1, §5.5.2). Invariant: our Close has its place in `out`. Only the Close of a
-    /// violation may wait in `urgent`, and then the state is `Closed`.
+    /// A Close was queued. No data may follow. Pings and Pongs may follow until the peer's Close
+    /// comes or this end fails the connection (§5.5.1, §5.5.2). Invariant: our Close was placed in
+    /// `out`. Only a Close that `fail` has queued may wait in `urgent`, and then the state is
+    /// `Closed`.
     Closing,
-    /// Nothing more is queued: both ends have closed, this end failed the connection, or a write
-    /// failed.
+    /// No further frame may be queued: both ends have closed, the connection failed, or a write
+    /// failed. `broken`: whether `write_failed` was called.
     Closed {
         broken: bool,
     },
 }
 
 impl Sender {
-    /// `keys` is `Some` for a client.
+    /// Makes a sender that is open. `keys` are a client's masking keys; `None` for a server.
     #[inline(always)]
     pub(super) fn new(config: &Config, keys: Option<Box<Keys>>) -> Self {
         let high_water = config.high_water.max(1); // 0 would admit no message at all.
@@ -126,8 +129,9 @@ impl Sender {
         }
     }
 
-    /// Queues the handshake's response, before anything else. The ledger counts the response as
-    /// control frames, because a response is not a message.
+    /// Queues the parts of the handshake's response. Nothing may have been queued before. The
+    /// sender may use `buffer` as its outgoing buffer. The ledger counts the response as control
+    /// frames, because a response is not a message.
     pub(super) fn begin_with(&mut self, buffer: Vec<u8>, response: &[&[u8]]) {
         self.out.lend(buffer);
         for part in response.iter().filter(|part| !part.is_empty()) {
@@ -138,37 +142,41 @@ impl Sender {
     }
 
     pub(super) fn set_memory(&mut self, memory: &'static Memory) {
-        self.out.set_memory(memory);
+        self.out.memory = memory;
     }
 
     // Commands.
 
-    /// Queues a Ping before the data, and behind waiting Pongs. If several Pings wait, only the
-    /// newest is sent. The peer's Pong arrives as an [`Event::Pong`](crate::Event::Pong) with the
-    /// same payload, so the caller can match it to the Ping. For round-trip times, use
+    /// Queues a Ping. The Ping goes behind waiting Pongs, and before data frames of which nothing
+    /// was written. If an earlier Ping still waits for its place among the outgoing bytes, the new
+    /// Ping replaces it. The peer's Pong arrives as an [`Event::Pong`](crate::Event::Pong) with the
+    /// same payload, so the caller can match the Pong to the Ping. For round-trip times, use
     /// [`measure_rtt`](Self::measure_rtt).
     ///
-    /// A Ping may be queued even after our Close, until the peer's Close comes (§5.5.1). The Ping
-    /// goes before data frames of which nothing was written, and so before our Close. If no data
-    /// frame is left before our Close, the Ping goes behind our Close.
+    /// A Ping may be queued even after our Close, until the peer's Close comes (§5.5.1). Then the
+    /// Ping goes before the first data frame of which nothing was written. If there is no such
+    /// frame, the Ping goes behind our Close. (Messages of [`feed_first`](Self::feed_first) do not
+    /// count here.)
     ///
     /// # Errors
     ///
     /// [`ControlTooLong`](SendError::ControlTooLong) above 125 bytes; [`Closed`](SendError::Closed)
-    /// once both ends have closed, after this end failed the connection, and after a failed write.
-    /// `ping` never returns [`Full`](SendError::Full).
+    /// once both ends have closed, and after the connection or a write has failed. `ping` never
+    /// returns [`Full`](SendError::Full).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
         let control = self.control(payload)?;
         self.urgent.set_ping(control.payload());
         Ok(())
     }
 
-    /// Queues a Ping, as [`ping`](Self::ping) does, with a payload of 4 bytes that identifies it.
-    /// Its Pong gives [`rtt`](Self::rtt) a new time. The [heartbeat](Config::heartbeat) also
-    /// measures round trips, but sends a Ping only on a silent connection.
+    /// Queues a Ping, as [`ping`](Self::ping) does, with a payload of 4 bytes that identifies the
+    /// Ping. When the Pong arrives, [`rtt`](Self::rtt) has a new time. The
+    /// [heartbeat](Config::heartbeat) also measures round trips, but sends a Ping only on a silent
+    /// connection.
     ///
-    /// Several Pings may be under way. A Pong also answers the Pings sent before its own Ping
-    /// (§5.5.3). A Pong that takes more than 60 s gives no time.
+    /// If several Pings are under way, only the Pongs of the oldest and of the newest give a time.
+    /// (A peer may leave out the other Pongs, by §5.5.3.) A Pong that takes more than 60 s gives no
+    /// time.
     ///
     /// `now` must come from the same clock as the times of
     /// [`set_read`](crate::Receiver::set_read) and `handle_timeout`. An adapter's clock is
@@ -176,7 +184,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`Closed`](SendError::Closed), as [`ping`](Self::ping).
+    /// [`Closed`](SendError::Closed), when [`ping`](Self::ping) would return this error.
     pub fn measure_rtt(&mut self, now: Time) -> Result<(), SendError> {
         if self.is_over() {
             return Err(SendError::Closed);
@@ -185,8 +193,9 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues a Pong before the data and any waiting Ping. A Pong may be unsolicited (§5.5.3). If
-    /// more than 16 Pongs wait, only the newest is sent.
+    /// Queues a Pong. The Pong goes before a waiting Ping, and before data as [`ping`](Self::ping)
+    /// says. A Pong may be unsolicited (§5.5.3). If more than 16 Pongs wait for their place among
+    /// the outgoing bytes, only the newest is sent.
     ///
     /// # Errors
     ///
@@ -197,7 +206,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Makes a control frame with the caller's payload, if the caller may send one.
+    /// Checks and copies the caller's payload of a Ping or Pong. Fails with `Closed` if neither may
+    /// be sent.
     fn control(&self, payload: &[u8]) -> Result<Control, SendError> {
         if self.is_over() {
             return Err(SendError::Closed);
@@ -205,7 +215,7 @@ impl Sender {
         Control::new([payload]).ok_or(SendError::ControlTooLong)
     }
 
-    // Replies and Pings that the receiving half asks for.
+    // Calls by the receiving half and its deadlines.
 
     pub(super) fn answer_ping(&mut self, payload: &[u8]) {
         if !self.is_over() {
@@ -213,7 +223,7 @@ impl Sender {
         }
     }
 
-    /// Queues the heartbeat's Ping, unless this half is closed.
+    /// Makes sure that a Ping waits for the heartbeat, unless this half is closed.
     pub(super) fn owe_beat(&mut self, now: Time) {
         if !self.is_closed() {
             self.urgent.owe_beat(now);
@@ -225,27 +235,32 @@ impl Sender {
         self.urgent.beat_written(&self.out)
     }
 
-    /// Handles a Pong. `at` is its time of arrival, if the caller gave the time.
+    /// Handles a Pong. `at` is its time of arrival, if the caller has told this time.
     pub(super) fn hear_pong(&mut self, payload: &[u8], at: Option<Time>) {
-        self.urgent.hear_pong(payload, at);
+        if let Some(trips) = &mut self.urgent.trips {
+            trips.answer(payload, at);
+        }
     }
 
-    /// Whether a received Pong still lacks its time of arrival. It gets the first time that the
-    /// caller tells afterwards.
+    /// Whether a received Pong still lacks its time of arrival. The Pong gets the first time that
+    /// the caller tells afterwards.
     #[inline]
     pub(crate) fn pong_waits(&self) -> bool {
-        self.urgent.pong_waits()
+        self.urgent.trips.as_ref().is_some_and(|trips| trips.wait())
     }
 
     /// Uses `now` as the time of arrival if a received Pong lacks its time.
     pub(crate) fn time_pong(&mut self, now: Time) {
-        self.urgent.time_pong(now);
+        if let Some(trips) = &mut self.urgent.trips {
+            trips.pong_at(now);
+        }
     }
 
     // Outputs.
 
-    /// Returns the bytes to write next, as a [`Buf`](bytes::Buf). Before that, it places waiting
-    /// control frames and overtaking messages among these bytes.
+    /// Returns the bytes to write next, as a [`Buf`](bytes::Buf). Before that, this call places
+    /// waiting control frames and overtaking messages among these bytes, as far as they can be
+    /// placed now.
     #[inline]
     pub fn outgoing(&mut self) -> Outgoing<'_> {
         if self.frame_waits() {
@@ -254,8 +269,8 @@ impl Sender {
         Outgoing(&mut self.out)
     }
 
-    /// Moves the frames that wait beside the buffer into the buffer. Frames that have no place yet
-    /// keep waiting.
+    /// Moves the frames that wait beside the buffer into the buffer. Frames that cannot be placed
+    /// yet keep waiting.
     #[cold]
     #[inline(never)]
     fn place_waiting(&mut self) {
@@ -263,14 +278,15 @@ impl Sender {
         urgent.place(&mut Tail { out, encoder, ledger });
     }
 
-    /// Returns the output buffer if it holds no bytes, and otherwise an empty `Vec`.
+    /// Returns the outgoing buffer if it holds no bytes, and otherwise an empty `Vec`.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
         self.out.reclaim()
     }
 
-    /// Gives the sender a buffer of any length to encode into. The sender uses `buffer.len()`
-    /// bytes, not the capacity.
+    /// Gives the sender a buffer to encode into. The sender uses `buffer.len()` bytes, not the
+    /// capacity. If the sender already has a buffer that is not empty, or not shorter, this call
+    /// drops `buffer`.
     #[inline]
     pub fn lend(&mut self, buffer: Vec<u8>) {
         self.out.lend(buffer);
@@ -278,8 +294,8 @@ impl Sender {
 
     // Getters.
 
-    /// The number of bytes fed and not yet written. The number includes headers and control frames.
-    /// (A browser's `bufferedAmount` counts only payloads.)
+    /// The number of queued bytes that are not yet written. Headers and control frames count. (A
+    /// browser's `bufferedAmount` counts only payloads.)
     #[inline]
     pub fn buffered_amount(&self) -> usize {
         let urgent = if self.frame_waits() {
@@ -298,8 +314,9 @@ impl Sender {
         // `next` ask for empty writes without end. A wrong `false` would leave bytes unwritten. So
         // this has to agree with `Urgent::place`.
         //
-        // Messages that overtake wait until a message in chunks has ended: §5.4 forbids other
-        // messages inside it.
+        // `open`: the content ends inside a message in chunks, in which §5.4 forbids other
+        // messages. Then an overtaking message gets a place only before a message that is still
+        // unwritten, so `out` is not empty anyway.
         let first = self.urgent.has_first() && !self.out.open;
         self.out.len() > 0 || first || self.control_waits()
     }
@@ -314,35 +331,37 @@ impl Sender {
     /// Whether a control frame waits beside the buffer.
     #[inline]
     pub(crate) fn control_waits(&self) -> bool {
-        self.urgent.has_controls() || self.urgent.has_close()
+        self.urgent.has_controls() || self.urgent.close.is_some()
     }
 
-    /// Whether fewer bytes than [`high_water`](Config::high_water) were [fed](Self::feed) in order
-    /// and are unsent. If so, and if this half is open, one more message of any length is admitted.
-    /// Messages and control frames that overtake do not count.
+    /// Whether fewer bytes than [`high_water`](Config::high_water) are unsent. Messages and control
+    /// frames that overtake do not count. If there is room, one more message of any length is
+    /// admitted, unless this half is closed or a message in chunks is in progress.
     #[inline]
     pub fn has_room(&self) -> bool {
-        self.ledger.unsent(&self.out) < self.high_water as u64
+        let unsent = self.out.fed().wrapping_sub(self.out.written());
+        unsent < self.high_water as u64
     }
 
-    /// Whether the buffered bytes have reached [`cork_limit`](Config::cork_limit), so that they are
-    /// written before the batch ends.
+    /// Whether the bytes in `out` have reached [`cork_limit`](Config::cork_limit), so that the
+    /// adapter writes them before it has processed the whole batch of received messages.
     #[inline]
     pub(crate) fn reached_cork_limit(&self) -> bool {
         self.out.len() >= self.cork_limit
     }
 
-    /// The position after the last message fed, whether or not it was written. Control frames and
-    /// [`feed_first`](Self::feed_first) do not change it. So comparing two positions tells whether
-    /// a `send` whose future was dropped had fed its message.
+    /// The position after the last message or chunk fed, whether or not it was written. Control
+    /// frames and [`feed_first`](Self::feed_first) do not change this position. So comparing two
+    /// positions tells whether a `send` whose future was dropped had fed its message.
     pub fn fed(&self) -> Position {
         self.ledger.fed(&self.out)
     }
 
-    /// Whether the stream has passed all bytes up to this position to the operating system. While
-    /// the connection is open, bytes that the stream still buffers (as TLS does) are not written.
-    /// Once the connection is over, such bytes count as written, because some may have been sent.
-    /// Dropped bytes never count as written.
+    /// Whether the message or chunk that ends at `position` was written: the stream has passed all
+    /// its bytes to the operating system. Bytes that the stream still buffers (as TLS does) do not
+    /// count as written. But once the connection has ended or a write has failed, they do count,
+    /// because some may have been sent. A message of which bytes were dropped never counts as
+    /// written.
     pub fn is_written(&self, position: Position) -> bool {
         self.ledger.is_written(position, &self.out, self.urgent.first_len())
     }
@@ -361,21 +380,23 @@ impl Sender {
         }
     }
 
-    /// How many bytes of fed messages, headers included, were dropped because a violation, an
-    /// [`abort`](Self::abort) or a failed write ended this half before they were written.
+    /// The number of bytes of fed messages, headers included, that were dropped unwritten when this
+    /// half ended. [`close`](Self::close) drops only messages of [`feed_first`](Self::feed_first)
+    /// that wait for the end of a message in chunks. An [`abort`](Self::abort), a failed connection
+    /// or a failed write may drop any message.
     pub fn dropped(&self) -> u64 {
-        self.ledger.dropped()
+        self.ledger.dropped
     }
 
     /// Round-trip times of the Pings of the [heartbeat](Config::heartbeat) and of
     /// [`measure_rtt`](Self::measure_rtt); `None` before the first round trip. A Pong counts once
-    /// its time of arrival is known, from [`set_read`](crate::Receiver::set_read) or else from
-    /// the next `handle_timeout`. The adapters call both.
+    /// its time of arrival is known, from [`set_read`](crate::Receiver::set_read) or else from the
+    /// next `handle_timeout`. An adapter tells this time itself.
     pub fn rtt(&self) -> Option<RoundTrip> {
-        self.urgent.rtt()
+        self.urgent.trips.as_ref()?.times
     }
 
-    /// Whether this half is closed: a Close was queued, or a write failed.
+    /// Whether this half is closed: a Close was queued, or the connection or a write failed.
     #[inline]
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closing | State::Closed { .. })
@@ -386,7 +407,8 @@ impl Sender {
         matches!(self.state, State::Closed { .. })
     }
 
-    /// The Close that was queued; `None` before, and for an empty body.
+    /// The body of the Close that this half has queued; `None` before a Close is queued, and for an
+    /// empty body.
     pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
         let (code, reason) = &**self.close.as_ref()?;
         Some(CloseFrame { code: *code, reason })

@@ -88,7 +88,7 @@ fn a_violations_close_waits_for_what_was_fed_and_passes_what_is_refused() {
     }
 }
 
-/// A compressor takes more memory than all other parts of a connection.
+/// A compressor usually takes more memory than all other parts of a connection.
 #[cfg(feature = "deflate")]
 #[test]
 fn a_closed_half_keeps_no_compressor() {
@@ -137,7 +137,8 @@ fn all_that_was_fed_and_not_written_is_unsent_wherever_it_lies() {
     }
 }
 
-/// On a split connection, one half may call `is_written` between the other half's write and flush.
+/// On a split connection, one half may call `is_written` while the stream refuses to flush what the
+/// other half wrote.
 #[test]
 fn what_a_stream_took_is_written_once_it_is_flushed() {
     let mut conn = Connection::server(&Config::default(), Negotiated::default());
@@ -150,8 +151,8 @@ fn what_a_stream_took_is_written_once_it_is_flushed() {
     assert!(fed.is_ok_and(|at| tx.is_written(at)));
 }
 
-/// The deadline on writing runs whether or not the stream accepted all bytes. A second refusal does
-/// not move the deadline.
+/// After a refused flush, the deadline on writing runs whether or not the stream accepted all
+/// bytes. A second refusal does not move the deadline.
 #[test]
 fn a_stream_that_refuses_to_flush_what_it_took_has_a_deadline() {
     let timeout = Config::default().write_timeout;
@@ -195,7 +196,7 @@ fn fewer_unflushed_bytes_begin_the_deadline_anew() {
     assert_eq!((tx.poll_timeout(), tx.buffered_amount()), (None, 0));
 }
 
-/// A loop waits until the stream accepts what a TLS session holds.
+/// While a TLS session holds bytes, a loop waits until the stream can be written.
 #[test]
 fn the_wait_of_a_session_that_holds_bytes_is_for_writing_too() {
     let mut conn = Connection::server(&Config::default(), Negotiated::default());
@@ -240,8 +241,8 @@ fn a_pong_that_is_placed_behind_our_close_is_dropped_when_the_peers_comes() {
     }
 }
 
-/// The stream has accepted our Close and not flushed it. Nothing is left once the Pong behind the
-/// Close is dropped, so the buffer can be reclaimed.
+/// The stream has accepted our Close and not flushed it. The Pong behind the Close is dropped, so
+/// no byte is left to write, and the buffer can be reclaimed.
 #[test]
 fn a_pong_that_is_dropped_behind_an_unflushed_close_leaves_an_empty_buffer() {
     let mut conn = Connection::server(&Config::default(), Negotiated::default());
@@ -295,8 +296,8 @@ fn the_peers_close_cuts_no_pong_that_was_begun_behind_ours() {
     }
 }
 
-/// If a Ping waits when this half is closed, it goes before the Close. A later Pong does not
-/// overtake the Ping.
+/// A Ping that waits when our Close is queued goes before the Close. A later Pong does not overtake
+/// the Ping.
 #[test]
 fn control_frames_keep_their_order_at_the_close() {
     for fed in [&[][..], &["late"]] {

@@ -1,11 +1,8 @@
-//! Frames that overtake data fed earlier: control frames and messages. They wait here, beside the
-//! buffer, until a write gives them a place in the buffer.
+//! Frames that may overtake data fed earlier: control frames and messages. They wait here, beside
+//! the buffer, until [`Urgent::place`] gives them a place in the buffer.
 use super::{encoder::Encoder, ledger::Ledger};
 use crate::proto::{
-    connection::{
-        out_buffer::OutBuffer,
-        rtt::{RoundTrip, Trips},
-    },
+    connection::{out_buffer::OutBuffer, rtt::Trips},
     frame::{Control, OpCode},
     time::Time,
 };
@@ -15,26 +12,27 @@ use alloc::{boxed::Box, vec::Vec};
 pub(super) struct Urgent {
     /// The payloads of the waiting Pongs, each preceded by its length.
     pongs: Vec<u8>,
-    /// The number of Pongs queued since Pongs were last placed, counted up to `MAX_PONGS`.
+    /// The number of Pongs queued since Pongs were last placed or dropped, counted up to
+    /// `MAX_PONGS`.
     pinged: u8,
-    /// The payload of a waiting Ping, preceded by its length. A `Vec`, because most connections
-    /// never send a Ping, and an array would enlarge them all.
+    /// The payload of the waiting Ping, preceded by its length; empty if no Ping waits. A `Vec`,
+    /// because most connections never send a Ping, and an array would enlarge them all.
     ping: Vec<u8>,
     /// How far the heartbeat's Ping has come. Invariant: while this is `Owed`, `ping` is not empty.
     beat: BeatPing,
     /// The round trips that are being measured, and their results; `None` before the first measured
     /// Ping.
-    trips: Option<Box<Trips>>,
-    /// A Close that may overtake. The Close of an abort overtakes at once. The Close of a violation
-    /// overtakes only if the stream refuses the frames before it. Boxed, because most connections
+    pub(super) trips: Option<Box<Trips>>,
+    /// A Close that may overtake. The Close of `Sender::abort` overtakes at once. The Close of
+    /// `Sender::fail` overtakes only if the stream is blocked. Boxed, because most connections
     /// never have such a Close.
-    close: Option<Box<(Control, AtOnce)>>,
-    /// Whether no frame may be queued behind our Close: the peer's Close came, or this end fails
-    /// the connection.
+    pub(super) close: Option<Box<(Control, AtOnce)>>,
+    /// Whether our Close must be the last frame that is queued: the peer's Close came, or this end
+    /// has failed the connection.
     pub(super) close_is_last: bool,
     /// The frames of messages that overtake and have no place in the buffer yet. The ledger has
     /// counted them as fed.
-    first: Vec<u8>,
+    pub(super) first: Vec<u8>,
 }
 
 /// Whether a Close overtakes even if the stream is not blocked.
@@ -51,7 +49,7 @@ enum BeatPing {
     None,
     /// The Ping waits in `ping`, and gets its place with the next control frames.
     Owed,
-    /// The Ping is among the control frames that overtake.
+    /// The Ping was placed among control frames that overtake.
     Overtaking,
     /// The Ping was queued in order, and ends at this position.
     Queued(u64),
@@ -73,7 +71,7 @@ impl Tail<'_> {
         encoder.control(opcode, payload, |frame| out.append(frame));
         self.ledger.controls_queued(start, self.out);
         if opcode == OpCode::Close {
-            self.ledger.close_queued(self.out.fed());
+            self.ledger.close_end = self.out.fed();
         }
     }
 }
@@ -92,9 +90,9 @@ impl Urgent {
         self.pongs.extend_from_slice(payload);
     }
 
-    /// Queues a Ping in place of a waiting Ping, so that only the newest is sent. `payload` has at
-    /// most 125 bytes. A waiting Ping of the heartbeat may be replaced, because any Pong is a sign
-    /// of life.
+    /// Queues a Ping, and drops a Ping that waits, so that only the newest is sent. `payload` has
+    /// at most 125 bytes. A waiting Ping of the heartbeat may be replaced, because the Pong of any
+    /// Ping is a sign of life.
     pub(super) fn set_ping(&mut self, payload: &[u8]) {
         self.drop_ping();
         self.ping.push(payload.len() as u8);
@@ -119,29 +117,20 @@ impl Urgent {
         self.ping.clear();
     }
 
-    pub(super) fn set_close(&mut self, body: Control, at_once: AtOnce) {
-        self.close = Some(Box::new((body, at_once)));
-    }
-
-    /// The frames of messages that overtake and have no place in the buffer yet.
-    pub(super) fn first_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.first
-    }
-
     /// Drops the overtaking messages that wait for a place, and counts them as dropped.
     pub(super) fn drop_first(&mut self, ledger: &mut Ledger) {
         ledger.first_dropped(self.first.len());
         self.first = Vec::new();
     }
 
-    /// Drops Pongs and Pings.
+    /// Drops the waiting Pongs and the waiting Ping.
     pub(super) fn drop_controls(&mut self) {
         self.drop_ping();
         (self.pongs, self.pinged) = (Vec::new(), 0);
         (self.ping, self.beat) = (Vec::new(), BeatPing::None);
     }
 
-    /// Drops everything. The ledger must have counted the messages before this call.
+    /// Drops all waiting frames. The ledger must have counted the messages before this call.
     pub(super) fn clear(&mut self) {
         self.drop_controls();
         self.close = None;
@@ -154,11 +143,6 @@ impl Urgent {
     }
 
     #[inline]
-    pub(super) fn has_close(&self) -> bool {
-        self.close.is_some()
-    }
-
-    #[inline]
     pub(super) fn has_first(&self) -> bool {
         !self.first.is_empty()
     }
@@ -167,7 +151,7 @@ impl Urgent {
         self.first.len()
     }
 
-    /// The waiting Pongs, then the Ping. `place_controls` relies on the Ping being last.
+    /// Returns the waiting Pongs, then the Ping. `place_controls` relies on the Ping being last.
     fn controls(&self) -> impl Iterator<Item = (OpCode, &[u8])> {
         let pongs = payloads(&self.pongs).map(|payload| (OpCode::Pong, payload));
         pongs.chain(payloads(&self.ping).map(|payload| (OpCode::Ping, payload)))
@@ -183,29 +167,30 @@ impl Urgent {
 
     // Placing.
 
-    /// Places the waiting frames into `to`, in front of data of which nothing has been written.
-    /// Frames that cannot be placed yet keep waiting. `Sender::has_outgoing` says in advance
-    /// whether `to` has bytes to write afterwards: change both together.
+    /// Places the waiting frames into `to`. Frames that cannot be placed yet keep waiting.
+    /// `Sender::has_outgoing` says in advance whether `to` has bytes to write afterwards: change
+    /// both together.
     pub(super) fn place(&mut self, to: &mut Tail<'_>) {
         // A Close that overtakes comes first, because it drops the data. Waiting control frames
         // then go behind it, or are dropped if the Close is last.
         if let Some(close) = self.close.take_if(|close| close.1 || to.out.refused()) {
             self.cut(&close.0, to);
         }
-        // New control frames wait until the earlier ones are written. `MAX_PONGS` bounds only the
-        // Pongs that wait. If new frames joined the earlier ones at each write, a flood of Pings
-        // would let the buffer grow. `beat_written` would also stay `false`, because it waits until
-        // all of them are written.
+        // New control frames wait until all control frames that overtook before are written.
+        // `MAX_PONGS` bounds only the Pongs that wait. If new frames joined the earlier frames at
+        // each write, a flood of Pings would let the buffer grow. `beat_written` would also stay
+        // `false` during the flood.
         if to.out.takes_controls() && self.has_controls() {
             self.place_controls(to);
         }
-        // On the wire, control frames go before overtaking messages, whichever are placed first.
+        // The messages go behind the control frames placed above.
         if self.has_first() {
             to.out.overtake_messages(&mut self.first);
         }
-        // The Close of a violation may still wait here. Once everything before it has been written,
-        // it is queued in order. This comes last, so that the frames placed above go before the
-        // Close. A message can still wait only inside a message in chunks, which now never ends.
+        // The Close of `fail` may still wait here. Once everything before it has been written, it
+        // is queued in order. This comes last, so that the frames placed above go before the Close.
+        // An overtaking message that still waits has no place, because the message in chunks around
+        // it now never ends.
         if to.out.len() == 0
             && let Some(close) = self.close.take()
         {
@@ -215,9 +200,9 @@ impl Urgent {
     }
 
     /// Places a Close behind the frame under way and the control frames that have a place, and
-    /// drops all data of which nothing was written. The frame under way stays: the peer could not
-    /// parse a Close in the middle of it. Before this call, `close_now` told the ledger where the
-    /// data ended.
+    /// drops all data frames of which nothing was written. The frame under way stays: the peer
+    /// could not parse a Close in the middle of it. Before this call, `close_now` told the ledger
+    /// where the data ended.
     fn cut(&mut self, body: &Control, to: &mut Tail<'_>) {
         // `close_is_last` is `false` only for an abort before the peer's Close came. In this case
         // Pings and Pongs may follow our Close.
@@ -228,24 +213,28 @@ impl Urgent {
         let dropped = to.out.truncate();
         first -= to.out.first_len();
         to.ledger.first_dropped(first);
-        // This comes before `append`, because the Close reuses the positions of the dropped bytes.
+        // This call comes before `append`, because the Close reuses the positions of the dropped
+        // bytes.
         to.ledger.in_order_dropped(dropped - first, to.out.fed());
         self.drop_first(to.ledger);
         to.append(OpCode::Close, body.payload());
     }
 
-    /// Places the waiting Pongs and the waiting Ping, at least one frame, behind the control frames
-    /// that have a place already. Only `close_in_order` calls this while there are such frames. If
-    /// the buffer has no bytes to write, the new frames need not overtake, and go to the end of the
-    /// content.
+    /// Places the waiting Pongs and the waiting Ping. At least one frame must wait. The new frames
+    /// go behind control frames that already overtake; only `close_in_order` calls this while there
+    /// are such frames. If the buffer has no bytes to write, the new frames need not overtake, and
+    /// go to the end of the content.
     pub(super) fn place_controls(&mut self, to: &mut Tail<'_>) {
         let Tail { out, encoder, ledger } = to;
-        let frames = out.controls();
+        let frames = &mut out.controls;
         let placed = frames.len();
         for (opcode, payload) in self.controls() {
             encoder.control(opcode, payload, |frame| frames.extend_from_slice(frame));
         }
-        self.controls_placed();
+        // Unlike `drop_ping`, this goes on measuring the round trip, because the Ping's Pong will come.
+        self.pongs.clear();
+        self.pinged = 0;
+        self.ping.clear();
         let overtake = out.len() > 0; // before the placing, which changes `len`
         if overtake {
             out.place_controls(placed);
@@ -257,14 +246,6 @@ impl Urgent {
         if self.beat == BeatPing::Owed {
             self.beat = if overtake { BeatPing::Overtaking } else { BeatPing::Queued(out.fed()) };
         }
-    }
-
-    /// Forgets the waiting Pongs and the waiting Ping, because they were placed. Unlike
-    /// `drop_ping`, it goes on measuring the round trip, because the Ping's Pong will come.
-    fn controls_placed(&mut self) {
-        self.pongs.clear();
-        self.pinged = 0;
-        self.ping.clear();
     }
 
     // The heartbeat.
@@ -286,46 +267,6 @@ impl Urgent {
             BeatPing::Overtaking => out.takes_controls(),
             BeatPing::Queued(at) => out.written() >= at,
         }
-    }
-
-    // Round-trip times.
-
-    /// Handles a Pong. `at` is its time of arrival, if the caller gave the time.
-    pub(super) fn hear_pong(&mut self, payload: &[u8], at: Option<Time>) {
-        if let Some(trips) = &mut self.trips {
-            trips.answer(payload, at);
-        }
-    }
-
-    /// Whether a received Pong still lacks its time of arrival. It gets the first time that the
-    /// caller tells afterwards.
-    #[inline]
-    pub(super) fn pong_waits(&self) -> bool {
-        self.trips.as_ref().is_some_and(|trips| trips.wait())
-    }
-
-    pub(super) fn time_pong(&mut self, now: Time) {
-        if let Some(trips) = &mut self.trips {
-            trips.pong_at(now);
-        }
-    }
-
-    pub(super) fn restart_clock(&mut self) {
-        if let Some(trips) = &mut self.trips {
-            trips.restart();
-        }
-    }
-
-    pub(super) fn take_trips(&mut self) -> Option<Box<Trips>> {
-        self.trips.take()
-    }
-
-    pub(super) fn set_trips(&mut self, trips: Option<Box<Trips>>) {
-        self.trips = trips;
-    }
-
-    pub(super) fn rtt(&self) -> Option<RoundTrip> {
-        self.trips.as_ref()?.times()
     }
 }
 

@@ -127,13 +127,11 @@ impl Handshake {
     /// final: drop the stream.
     #[must_use = "`Complete` means that the connection is open, and an error that it never will be"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
-        match self.reading.outcome() {
-            Some(outcome) => outcome.map(|()| Progress::Complete),
-            None => {
-                let found = self.look();
-                self.reading.conclude(found)
-            }
+        if let Some(outcome) = self.reading.outcome() {
+            return outcome;
         }
+        let found = self.look();
+        self.reading.conclude(found)
     }
 
     fn look(&mut self) -> Result<Progress, HandshakeError> {

@@ -69,7 +69,8 @@ pub use request::RequestHead;
 pub use response::{Accept, Rejection};
 
 use super::{
-    HandshakeError, KEY_LEN, Progress, accept_value, deflate, head::RequestLine, reading::Reading,
+    HandshakeError, KEY_LEN, Progress, accept_value, deflate, extensions::Extensions,
+    head::RequestLine, reading::Reading,
 };
 use crate::proto::{
     config::{Config, Negotiated},
@@ -135,13 +136,11 @@ impl Handshake {
     /// the stream for writing, drain it for a moment, and drop it.
     #[must_use = "a complete request waits for `accept`, and a faulty request for `reject`"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
-        match self.reading.outcome() {
-            Some(outcome) => outcome.map(|()| Progress::Complete),
-            None => {
-                let found = self.look();
-                self.reading.conclude(found)
-            }
+        if let Some(outcome) = self.reading.outcome() {
+            return outcome;
         }
+        let found = self.look();
+        self.reading.conclude(found)
     }
 
     fn look(&mut self) -> Result<Progress, HandshakeError> {
@@ -198,7 +197,8 @@ impl Handshake {
             Some(_) => ("Sec-WebSocket-Protocol: ", "\r\n"),
             None => ("", ""),
         };
-        let (extension, deflate) = deflate::accept(request.extensions(), &self.config);
+        let (extension, deflate) =
+            deflate::accept(Extensions::new(request.headers()), &self.config);
         let negotiated = Negotiated { subprotocol: chosen.map(Into::into), deflate };
         // §4.2.2 step 5.
         let value = accept_value(&self.key);
@@ -211,7 +211,7 @@ impl Handshake {
             chosen.unwrap_or_default().as_bytes(),
             name_end.as_bytes(),
             extension.as_bytes(),
-            accept.lines().as_bytes(),
+            accept.lines.as_bytes(),
             b"\r\n",
         ];
         trace::opened(Role::Server, || request.path(), negotiated.subprotocol.as_deref());

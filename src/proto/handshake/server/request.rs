@@ -1,10 +1,7 @@
 //! The request of a client, as a server sees it.
 use super::{HOST, PROTOCOL, UPGRADE};
 use crate::proto::{
-    handshake::{
-        extensions::Extensions,
-        head::{self, Headers, RequestLine},
-    },
+    handshake::head::{self, Headers, RequestLine},
     shown::Shown,
 };
 use core::fmt;
@@ -64,11 +61,6 @@ impl<'a> RequestHead<'a> {
     pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         let elements = self.headers().named(PROTOCOL).flat_map(head::list);
         elements.filter(|element| head::is_token(element)).map(head::text)
-    }
-
-    /// The extensions that the client offers, in its order of preference (§9.1).
-    pub(super) fn extensions(&self) -> Extensions<'a> {
-        Extensions::new(self.headers())
     }
 
     /// Whether the headers Upgrade and Connection ask for an upgrade to WebSocket. A request for

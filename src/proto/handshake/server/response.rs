@@ -24,7 +24,7 @@ use core::{fmt, time::Duration};
 pub struct Accept<'a> {
     subprotocols: Vec<&'a str>,
     /// Encoded headers, each with its line end.
-    lines: String,
+    pub(super) lines: String,
 }
 
 impl<'a> Accept<'a> {
@@ -50,10 +50,6 @@ impl<'a> Accept<'a> {
         Ok(self)
     }
 
-    pub(super) fn lines(&self) -> &str {
-        &self.lines
-    }
-
     /// Returns the first of our subprotocols that the client also offers.
     pub(super) fn choose(&self, request: &RequestHead<'_>) -> Option<&'a str> {
         let offered = |ours: &&str| request.subprotocols().any(|theirs| theirs == *ours);
@@ -61,7 +57,7 @@ impl<'a> Accept<'a> {
     }
 }
 
-/// Does not show the values of headers.
+/// Shows the subprotocols, but not the values of other headers.
 impl fmt::Debug for Accept<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Accept")

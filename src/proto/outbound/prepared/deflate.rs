@@ -14,12 +14,8 @@ use std::{
 pub(super) struct Packed(Option<Arc<Slot>>);
 
 impl Packed {
-    pub(super) fn new() -> Self {
-        Self(Some(Arc::default()))
-    }
-
-    pub(super) fn never() -> Self {
-        Self(None)
+    pub(super) fn new(allowed: bool) -> Self {
+        Self(allowed.then(Arc::default))
     }
 }
 
@@ -30,14 +26,14 @@ type Slot = OnceLock<Box<Compressed>>;
 /// The message compressed with one setting.
 struct Compressed {
     setting: Setting,
-    /// `None` if compression would not make the message shorter.
+    /// `None` if compression would not make the message shorter, or zlib failed.
     encoded: Option<Encoded>,
     next: Slot,
 }
 
 impl Prepared {
-    /// Returns the message compressed with `setting`. `None` if compression is not allowed, or
-    /// would not make the message shorter. `memory` is
+    /// Returns the message compressed with `setting`. `None` if the message must not be compressed,
+    /// would not become shorter, or zlib failed. `memory` is
     /// [`Deflate::memory`](crate::deflate::Deflate::memory).
     pub(crate) fn compressed(&self, setting: Setting, memory: usize) -> Option<&Encoded> {
         let mut slot: &Slot = self.packed.0.as_deref()?;

@@ -12,18 +12,18 @@ use bytes::Bytes;
 use core::fmt;
 use deflate::Packed;
 
-/// A message that is encoded once, for fan-out to many connections. Each feed then costs only a
-/// change of a reference count or a copy, whichever is cheaper.
+/// A message that is encoded once, for fan-out to many connections. On a server, each feed then
+/// costs only a change of a reference count or a copy, whichever is cheaper.
 ///
 /// A `Prepared` contains a server's frame. A client must mask each frame with a fresh masking key,
 /// so a client gains nothing over an ordinary [`feed`](crate::Sender::feed). Over TLS, each
 /// connection encrypts the frame with its own key. For a short message, this encryption costs more
 /// than all other work.
 ///
-/// With permessage-deflate the message is compressed once for each setting, independently of other
-/// messages. Even with context takeover, a `Prepared` refers to no earlier message, and neither
-/// does the next message that the connection compresses. So connections that send only `Prepared`
-/// messages gain nothing from takeover.
+/// With permessage-deflate the message is compressed once for each setting (level and window),
+/// independently of other messages. Even with context takeover, a `Prepared` refers to no earlier
+/// message, and neither does the next message that the connection compresses. So connections that
+/// send only `Prepared` messages gain nothing from takeover.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated, Prepared};
@@ -38,8 +38,8 @@ use deflate::Packed;
 /// ```
 #[derive(Clone)]
 pub struct Prepared {
-    plain: Encoded,
-    kind: DataKind,
+    pub(crate) plain: Encoded,
+    pub(crate) kind: DataKind,
     #[cfg_attr(not(feature = "deflate"), expect(dead_code))]
     packed: Packed,
 }
@@ -54,7 +54,7 @@ impl fmt::Debug for Prepared {
 /// A frame as a server sends it: unmasked.
 #[derive(Clone)]
 pub(crate) struct Encoded {
-    frame: Bytes,
+    pub(crate) frame: Bytes,
     header_len: u8,
 }
 
@@ -66,11 +66,11 @@ impl Prepared {
     /// A message made by [`Outbound::plain`](crate::Outbound::plain) is never compressed.
     pub fn new<'m>(message: impl IntoOutbound<'m>) -> Self {
         let message = message.into();
-        let kind = message.kind();
+        let (kind, payload) = message.parts();
         Self {
-            plain: Encoded::new(Header::new(opcode(kind), 0), message.as_bytes()),
+            plain: Encoded::new(Header::new(opcode(kind), 0), payload),
             kind,
-            packed: if message.plain { Packed::never() } else { Packed::new() },
+            packed: Packed::new(!message.plain),
         }
     }
 
@@ -85,31 +85,16 @@ impl Prepared {
     pub fn payload(&self) -> &[u8] {
         self.plain.payload()
     }
-
-    /// Text or binary.
-    pub(crate) fn kind(&self) -> DataKind {
-        self.kind
-    }
-
-    #[inline]
-    pub(crate) fn encoded(&self) -> &Encoded {
-        &self.plain
-    }
 }
 
 impl Encoded {
-    /// Encodes a frame: `header`, with the length of `payload`, then `payload`.
+    /// Encodes a frame with `payload`. Its header is `header`, but with the length of `payload`.
     fn new(header: Header, payload: &[u8]) -> Self {
         let (head, n) = Header { payload_len: payload.len() as u64, ..header }.encode();
         let mut frame = Vec::with_capacity(n + payload.len());
         frame.extend_from_slice(&head[..n]);
         frame.extend_from_slice(payload);
         Self { frame: frame.into(), header_len: n as u8 }
-    }
-
-    #[inline]
-    pub(crate) fn frame(&self) -> &Bytes {
-        &self.frame
     }
 
     #[inline]

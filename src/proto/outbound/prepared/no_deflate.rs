@@ -3,11 +3,7 @@
 pub(super) struct Packed;
 
 impl Packed {
-    pub(super) fn new() -> Self {
-        Self
-    }
-
-    pub(super) fn never() -> Self {
+    pub(super) fn new(_: bool) -> Self {
         Self
     }
 }

@@ -1,4 +1,4 @@
-//! Inflates a message from its bytes, and decides whether it is complete (RFC 7692 §7.2.2).
+//! Inflates the bytes of a message, and decides whether the message is complete (RFC 7692 §7.2.2).
 use super::{Inflate, Stop};
 use crate::proto::{
     deflate::codec::{self, Decompressor, TAIL},
@@ -6,7 +6,7 @@ use crate::proto::{
 };
 use zlib_rs::{InflateFlush, Status};
 
-/// An empty stored block at a byte boundary, which yields no output.
+/// An empty stored block that begins at a byte boundary. It yields no output.
 const EMPTY: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 
 /// The largest number of bytes that are put behind a message: [`TAIL`] or [`EMPTY`], and one more
@@ -15,24 +15,26 @@ const BEHIND: usize = EMPTY.len() + 1;
 
 const BAD: RecvError = RecvError::Protocol(ProtocolError::BadDeflate);
 
-/// How far the last bytes of a message were inflated when the output became full.
+/// How far `finish` had inflated its input, the last bytes of a message, when the output became
+/// full.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ending<N> {
-    /// The number of last bytes that were inflated.
+    /// The number of input bytes that zlib had taken.
     taken: N,
-    /// The number of last bytes that zlib had taken when it last stopped at the end of a DEFLATE
-    /// block; 0 if it has not stopped inside these bytes. In a one-byte message, 0 also stands for
-    /// the message's start, where a block begins.
+    /// The number of input bytes that zlib had taken when it last stopped at the end of a DEFLATE
+    /// block; 0 if it has not stopped there yet. In a one-byte message, 0 also stands for the
+    /// message's start, where a block begins.
     begun: N,
-    /// Whether the output became full. If so, the bytes taken may yield more output, or a block
-    /// ended with the last byte taken.
+    /// Whether it is unknown why zlib stopped: it may hold more output, or a block may have ended.
+    /// The next call of zlib shows which.
     full: bool,
 }
 
 impl Inflate {
     /// Inflates the next `n` bytes of the message. They are at the front of `wire`, which has
-    /// [`BEHIND`] more bytes behind them. `end`: whether they are the message's last bytes. Returns
-    /// the number of bytes taken.
+    /// [`BEHIND`] more bytes behind them. `end`: whether they are the message's last bytes. The
+    /// output grows to at most `most` bytes. Returns the number of bytes taken, and why no more
+    /// were taken.
     pub(super) fn run(
         &mut self,
         wire: &mut [u8],
@@ -68,7 +70,7 @@ impl Inflate {
         let Some(behind) = behind.first_chunk_mut::<BEHIND>() else {
             return Err(BAD);
         };
-        let next = *behind; // Bytes of the next frame, restored below.
+        let next = *behind; // They may be the next frame, and are restored below.
         let done = self.finish(raw, wire, n, Ending::default(), most);
         if let Some(to) = wire.get_mut(n..n + BEHIND) {
             to.copy_from_slice(&next);
@@ -80,7 +82,7 @@ impl Inflate {
         if taken <= early {
             return Ok((taken, Stop::Full));
         }
-        // If the boundary is before the bytes of `last`, `begun` is 0.
+        // If the last block ended before the bytes of `last`, `begun` becomes 0.
         let (taken, begun) = (taken - early, begun.saturating_sub(early));
         self.keep(wire.get(early..n).unwrap_or_default());
         self.pause(Ending { taken, begun, full });
@@ -183,8 +185,9 @@ impl Inflate {
         }
     }
 
-    /// Inflates the message's last bytes, and checks that the message is complete. If it is, the
-    /// next message begins at a byte boundary, with a new block.
+    /// Inflates the message's last bytes, and checks that the message is complete. If it is,
+    /// returns `None`, and the next message begins at a byte boundary, with a new block. Returns
+    /// `Some` if the output is full.
     ///
     /// §7.2.2 inflates [`TAIL`] after the message, and both together must be whole blocks. It is
     /// not enough that the tail yields no output, because the tail could complete the code lengths
@@ -202,8 +205,8 @@ impl Inflate {
     /// A message whose last byte is ff cannot end with the header of a stored block. Such a message
     /// is complete if a block ends with this byte, as happens if the sender did not remove the
     /// tail. To check this, [`EMPTY`] is appended instead of the tail. A message that ends with a
-    /// block, but whose last byte is not ff, is refused. zlib does not say how many bits of that
-    /// byte are left, so the bytes to append are unknown.
+    /// block, but whose last byte is not ff, is refused, unless the block has BFINAL. zlib does not
+    /// say how many bits of that byte are left, so the bytes to append are unknown.
     fn finish(
         &mut self,
         raw: &mut Decompressor,
@@ -266,9 +269,10 @@ impl Inflate {
     }
 }
 
-/// Puts `behind` after the `n` bytes of `input`. Returns both, followed by one extra byte, and
-/// their length without that byte. The extra byte is needed because zlib reports the end of a block
-/// only while input is left. zlib never consumes the extra byte.
+/// Writes `behind` into `input`, behind its first `n` bytes. `input` must have room for `behind`
+/// and for one more byte. Returns the first `n` bytes and `behind`, followed by this extra byte,
+/// and their length without it. The extra byte is needed because zlib reports the end of a block
+/// only while input is left. If zlib takes the extra byte, the message is not complete.
 fn followed<'w>(
     input: &'w mut [u8],
     n: usize,
@@ -286,7 +290,7 @@ struct Inflated {
     taken: usize,
     made: usize,
     status: Status,
-    /// Whether the output is full, so that more output may follow.
+    /// Whether `room` was filled, so that zlib may hold more output.
     full: bool,
 }
 

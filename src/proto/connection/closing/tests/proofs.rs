@@ -49,7 +49,8 @@ fn follows(now: Closing, next: Closing) -> bool {
         (Stream::Ended | Stream::Shut, Stream::Gone) => true,
         (before, after) => before == after,
     };
-    // `now` is no violation without our Close: the code that finds a violation queues our Close.
+    // `now` is no violation without our Close: the code that finds a violation also queues our
+    // Close.
     let reported = now.theirs != Theirs::Violated || now.ours != Ours::None;
     theirs && ours && stream && reported && now.role == next.role
 }

@@ -1,6 +1,7 @@
-//! Proofs by Kani: each call keeps the cursors in order, and a fragment joins its message
-//! unchanged. The calls begin in any state that the invariant allows, so the proofs hold for any
-//! number of calls in any order. The buffer has 32 bytes. See `checks/kani`.
+//! Proofs by Kani: each call that consumes or commits bytes keeps the cursors in order, and a
+//! fragment joins its message unchanged. The calls begin in any state that the invariant allows, so
+//! the proofs hold for any number of calls in any order. The buffer has 32 bytes. See
+//! `checks/kani`.
 use super::*;
 
 const LEN: usize = 32;
