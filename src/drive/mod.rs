@@ -69,6 +69,9 @@ pub(crate) struct Socket<C, I> {
     notes_reads: bool,
     /// Whether bytes were read since the last `attend`.
     read_unattended: bool,
+    /// [`Receiver::total`](crate::Receiver) when `poll_until` last put off a deadline so that the
+    /// task reads first; `None` once the deadlines were checked.
+    read_first: Option<u64>,
     /// The error that `Ready::End` stands for; `None` after a clean end. A poll stores the error
     /// here, because passing a wide result through futures costs more than a step.
     failed: Option<Error>,
@@ -95,6 +98,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             io,
             notes_reads,
             read_unattended: false,
+            read_first: None,
             failed: None,
             #[cfg(feature = "_task")]
             polled: None,
@@ -373,7 +377,7 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
     /// deadline. Ready when a passed deadline has changed something, or when no deadline is left.
     #[inline(never)]
     fn poll_until(&mut self, mut at: Time, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { core, io, .. } = self;
+        let Self { core, io, read_first, .. } = self;
         loop {
             let now = io.now();
             if at > now {
@@ -382,11 +386,15 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                 // A task that has used up its runtime budget cannot read, so silence proves nothing
                 // about the peer. tokio's timer shares this budget, so it is not ready either.
                 // `at` may be an earlier deadline than the one on silence, but telling the time
-                // checks every due deadline. The deadline of a phase of closing must not wait for
-                // the timer: it also bounds calls that use up the budget again and again.
-                if core.inbound().may_be_silent(now) {
+                // checks every due deadline. Once the task has read, the deadlines are checked
+                // without budget too: a flood of input would use it up again and again.
+                let inbound = core.inbound();
+                let total = inbound.receiver().total();
+                if inbound.may_be_silent(now) && read_first.is_none_or(|last| last == total) {
+                    *read_first = Some(total);
                     ready!(io.poll_sleep(at, cx));
                 }
+                *read_first = None;
                 let told = |inbound: &mut _, tx: &mut _, out: &mut Out| {
                     out.handle_timeout(Some(inbound), tx, now)
                 };

@@ -275,16 +275,22 @@ async fn a_violation_does_not_cost_the_replies_that_short_writes_can_still_take(
 }
 
 /// Never has to wait, and takes no part in tokio's budget.
-struct Endless;
+struct Endless {
+    frame: [u8; 2],
+    uses_budget: bool,
+}
 
 impl ::tokio::io::AsyncRead for Endless {
     fn poll_read(
         self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
+        cx: &mut std::task::Context<'_>,
         buf: &mut ::tokio::io::ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let n = buf.remaining();
-        buf.put_slice(&vec![0; n]);
+        if self.uses_budget {
+            std::task::ready!(::tokio::task::coop::poll_proceed(cx)).made_progress();
+        }
+        let frames = buf.remaining().min(64) / 2; // a poll makes 128 such reads
+        buf.put_slice(&self.frame.repeat(frames));
         Poll::Ready(Ok(()))
     }
 }
@@ -314,7 +320,8 @@ impl ::tokio::io::AsyncWrite for Endless {
 #[tokio::test]
 async fn a_stream_that_never_has_to_wait_cannot_escape_the_deadline_on_its_end() {
     let config = Config { close_timeout: Duration::from_millis(20), ..config() };
-    let mut ws = server(Endless, &config); // zeros: a frame that is not masked
+    let unmasked = Endless { frame: [0, 0], uses_budget: false };
+    let mut ws = server(unmasked, &config);
     let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
     assert!(matches!(error, RecvError::Protocol(_)));
 }
@@ -1883,4 +1890,18 @@ async fn a_connection_that_is_closing_has_no_room_again() {
     let error = recv_error(bounded(ws.recv_or_room(1)).await.unwrap_err());
     assert_eq!(error, RecvError::CloseTimeout);
     reading.await.unwrap();
+}
+
+/// A flood uses up the task's budget at each poll. `data_timeout` no longer runs after our Close.
+#[tokio::test]
+async fn a_flood_cannot_put_off_the_deadline_on_closing() {
+    for data_timeout in [None, Some(Duration::from_secs(3))] {
+        let close_timeout = Duration::from_secs(1);
+        let pongs = Endless { frame: [0x8a, 0], uses_budget: true };
+        let mut ws = client(pongs, &Config { data_timeout, close_timeout, ..config() });
+        let short = Duration::from_millis(1); // starts `data_timeout`
+        assert!(tokio::time::timeout(short, ws.recv()).await.is_err());
+        let error = recv_error(bounded(ws.close(CloseCode::NORMAL)).await.unwrap_err());
+        assert_eq!(error, RecvError::CloseTimeout);
+    }
 }

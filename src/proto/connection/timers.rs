@@ -198,7 +198,8 @@ impl Timers {
     }
 
     /// Whether `handle` may find at `now` that the peer was silent for too long. Every deadline on
-    /// silence must appear here. An unarmed `Silence` is due at `Time::ZERO`, but finds nothing.
+    /// silence must appear here. An unarmed `Silence` is due at `Time::ZERO`, but finds nothing. A
+    /// deadline that no longer runs may still count; the caller then reads once for nothing.
     pub(super) fn may_be_silent(&self, now: Time) -> bool {
         let pong = match self.beat {
             Beat::Pinged { until, .. } => Some(until),

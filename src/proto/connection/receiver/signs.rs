@@ -4,6 +4,11 @@ use super::{Receiver, State, progress::Handing};
 use crate::proto::frame::Header;
 
 impl Receiver {
+    /// The number of bytes received, modulo 2⁶⁴.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
     /// Whether bytes arrived since the previous call of `take_heard`.
     pub(in crate::proto::connection) fn take_heard(&mut self) -> bool {
         core::mem::take(&mut self.heard)
