@@ -17,7 +17,7 @@ pub(crate) const LARGEST: usize = 4 << 10;
 
 /// The length of a block, in bytes. A block is full when the next message, of up to `LARGEST`
 /// bytes, does not fit. So a full block holds at least 32 KiB of messages. A block takes two
-/// allocations, for its bytes and its reference count, so each allocation stands for at least 16
+/// allocations, for its bytes and its reference count, so each allocation serves at least 16
 /// KiB.
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 

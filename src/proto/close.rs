@@ -64,9 +64,10 @@ impl<'a> CloseFrame<'a> {
 /// A [`CloseFrame`] that owns its reason.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OwnedCloseFrame {
-    /// See [`CloseFrame::code`].
+    /// Why the connection closes.
     pub code: CloseCode,
-    /// See [`CloseFrame::reason`].
+    /// The reason, for logs, not for end users (§7.1.6); at most 123 bytes when sent. A peer's
+    /// reason may contain control characters, so print it with `{:?}`.
     pub reason: String,
 }
 

@@ -261,9 +261,10 @@ impl Default for Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Heartbeat {
-    /// How long nothing is received before a Ping is sent: see [`new`](Self::new).
+    /// How long nothing is received before a Ping is sent. The Ping can be late by up to a fifth of
+    /// this time.
     pub interval: Duration,
-    /// How long the peer may send nothing after that Ping.
+    /// How long the peer may send nothing after the Ping was written.
     pub timeout: Duration,
 }
 

@@ -58,13 +58,13 @@ pub enum RecvError {
     /// A message longer than [`max_message`](crate::Config::max_message); answered with Close 1009.
     #[error("message longer than the limit of {limit} bytes (max_message)")]
     MessageTooBig {
-        /// In bytes.
+        /// The limit in bytes.
         limit: u32,
     },
     /// A frame longer than [`max_frame`](crate::Config::max_frame); answered with Close 1009.
     #[error("frame longer than the limit of {limit} bytes (max_frame)")]
     FrameTooBig {
-        /// In bytes.
+        /// The limit in bytes.
         limit: u32,
     },
     /// A message of more fragments than [`max_fragments`](crate::Config::max_fragments); answered
@@ -96,10 +96,12 @@ pub enum RecvError {
     /// may still be alive.
     #[error("no data from the peer within the data timeout (data_timeout)")]
     DataTimeout,
-    /// The peer did not answer our Close in time.
+    /// Within [`close_timeout`](crate::Config::close_timeout), the peer did not answer our Close,
+    /// or our answer to the peer's Close was not written.
     #[error("no Close from the peer within the close timeout (close_timeout)")]
     CloseTimeout,
-    /// A frame took too long from its first byte to its last.
+    /// A frame was not complete within [`frame_timeout`](crate::Config::frame_timeout) of its first
+    /// byte.
     #[error("frame not complete within the frame timeout (frame_timeout)")]
     FrameTimeout,
     /// The stream accepted no byte within [`write_timeout`](crate::Config::write_timeout).

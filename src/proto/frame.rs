@@ -279,7 +279,7 @@ const fn put<const N: usize>(to: &mut [u8; MAX_HEADER_LEN], at: usize, bytes: [u
 
 /// The header of an unfragmented data frame of less than 64 KiB, the most common kind of frame.
 pub(crate) struct ShortHeader {
-    /// Text or binary.
+    /// The opcode of a text or binary message.
     pub(crate) opcode: OpCode,
     pub(crate) payload_len: usize,
     /// The length of the header in bytes, masking key included.
@@ -288,7 +288,8 @@ pub(crate) struct ShortHeader {
     pub(crate) key: [u8; 4],
 }
 
-/// The number of bytes that [`ShortHeader::parse`] loads.
+/// The longest short header, in bytes: 2 bytes, 2 of extended length, 4 of masking key.
+/// [`ShortHeader::parse`] always loads this many bytes.
 pub(crate) const SHORT_LEN: usize = 8;
 
 impl ShortHeader {

@@ -274,7 +274,7 @@ fn ascii_blocks(bytes: &[u8]) -> usize {
 #[derive(Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
-    /// Invariant: if the range is within `bytes`, its bytes are valid UTF-8.
+    /// The known text. Invariant: if the range is within `bytes`, its bytes are valid UTF-8.
     text: Range<usize>,
 }
 

@@ -8,9 +8,9 @@ use core::{fmt, time::Duration};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: §5.6 has two kinds, and this crate negotiates no extension that adds a kind.
 pub enum DataKind {
-    /// UTF-8 text.
+    /// Text, which must be valid UTF-8.
     Text,
-    /// Bytes.
+    /// Any bytes.
     Binary,
 }
 
@@ -32,7 +32,7 @@ pub enum DataKind {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 // Exhaustive: see `DataKind`.
 pub enum Message<'a> {
-    /// Text: valid UTF-8, checked when received.
+    /// Text. A received text was checked to be valid UTF-8.
     Text(&'a str),
     /// Binary data.
     Binary(&'a [u8]),

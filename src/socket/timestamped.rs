@@ -12,7 +12,8 @@ use std::io::{self, IoSlice, Read, Write};
 /// With [`Config::stamp_reads`](crate::Config::stamp_reads) set,
 /// [`Info::arrived`](crate::Info::arrived) has the time for each message. The adapters' `connect`
 /// makes a stream that stamps reads if [`Dial::timestamps`](crate::Dial::timestamps) is set. A
-/// server, or a client that dials itself, calls `new`.
+/// server calls `new` on the accepted stream. A client that opens its TCP stream without the
+/// crate's `connect` also calls `new`.
 ///
 /// Other streams may contain a `Timestamped`: [`Spin`](crate::blocking::Spin), a TLS stream of this
 /// or another crate, the halves of a stream. Over TLS, a message has the time of the read that

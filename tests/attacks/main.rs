@@ -1,6 +1,6 @@
-//! Every line of the list of attacks (ATTACKS.md) under its number: the hostile bytes over a real
-//! socket of this machine, against both adapters, and what has to come of it: the outcome, the
-//! close code or status, and that the heap stayed under a stated bound.
+//! Each attack of the list (ATTACKS.md) has a test with its number, or a reason why it has no test.
+//! Most tests send the hostile bytes over a real socket of this machine, against both adapters, and
+//! check the outcome, the close code or status, and that the heap stayed under a stated bound.
 //!
 //! What the core makes of such bytes, however they are cut, the tests of this crate by subject say
 //! in more detail; they cite the numbers too. How much memory each kind of attack may take is said

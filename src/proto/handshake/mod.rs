@@ -127,13 +127,13 @@ pub enum HandshakeError {
         /// The fault, such as `"LF without CR"`.
         what: &'static str,
     },
-    /// A head longer than [`max_head`](crate::Config::max_head); answered with 431.
+    /// A head longer than [`max_head`](crate::Config::max_head); a server answers 431.
     #[error("head longer than the limit of {limit} bytes (max_head)")]
     HeadTooLong {
-        /// In bytes.
+        /// The limit in bytes.
         limit: u32,
     },
-    /// A head of more than [`max_headers`](crate::Config::max_headers); answered with 431.
+    /// A head with more than [`max_headers`](crate::Config::max_headers); a server answers 431.
     #[error("more than {limit} headers (max_headers)")]
     TooManyHeaders {
         /// The most headers allowed.
@@ -143,13 +143,15 @@ pub enum HandshakeError {
     /// with 414.
     #[error("request line longer than the limit of {limit} bytes (max_request_line)")]
     RequestLineTooLong {
-        /// In bytes, without the line end.
+        /// The limit in bytes, without the line end.
         limit: u32,
     },
-    /// A version other than HTTP/1.1 (§4.1, §4.2.1); answered with 505.
+    /// A version other than HTTP/1.1 (§4.1, §4.2.1); a server answers 505. `tickwire-http` also
+    /// accepts HTTP/2 and HTTP/3.
     #[error("HTTP version is not 1.1")]
     BadHttpVersion,
-    /// A method other than GET (§4.2.1); answered with 405.
+    /// A method other than GET (§4.2.1), or other than CONNECT with `:protocol` in HTTP/2 and HTTP/3
+    /// (RFC 8441 §4); answered with 405.
     #[error("method is not GET")]
     BadMethod,
     /// A required header is missing.
@@ -158,7 +160,7 @@ pub enum HandshakeError {
     /// A header that may have only one value is repeated.
     #[error("header {0} is there more than once")]
     RepeatedHeader(&'static str),
-    /// The value of a header is malformed.
+    /// The value of a header is malformed, or offers a subprotocol twice or too many subprotocols.
     #[error("header {0} is malformed")]
     BadHeader(&'static str),
     /// No Upgrade header, or an Upgrade header without `websocket` (§4.1, §4.2.1). A request with
@@ -177,15 +179,16 @@ pub enum HandshakeError {
     /// The target and the Host header name different hosts (RFC 9112 §3.2.2).
     #[error("host of the target is not that of the Host header")]
     HostMismatch,
-    /// A body was announced (Content-Length, Transfer-Encoding). The bytes after the head could
-    /// then be read in two ways, as HTTP or as frames.
+    /// A body was announced: by Transfer-Encoding, by a Content-Length in a 101, or by a
+    /// Content-Length other than 0 in a request. The bytes after the head could then be read in two
+    /// ways, as HTTP or as frames.
     #[error("a body is announced, which an upgrade cannot have")]
     HasBody,
-    /// The stream ended in the middle of the head.
+    /// The stream ended before the peer's head, or a proxy's answer, was complete.
     #[error("stream ended before the opening handshake was complete")]
     UnexpectedEof,
     /// The handshake was not complete within
-    /// [`handshake_timeout`](crate::Config::handshake_timeout); answered with 408.
+    /// [`handshake_timeout`](crate::Config::handshake_timeout); a server answers 408.
     #[error("handshake not done within the handshake timeout (handshake_timeout)")]
     Timeout,
     /// The handshake has no outcome yet: [`step`](server::Handshake::step) must return

@@ -22,7 +22,7 @@ pub struct Reading {
     role: Role,
     pub(super) buf: RecvBuffer,
     pub(super) scan: Scan,
-    /// `None` while more bytes must be read.
+    /// The result of reading the peer's head; `None` while more bytes must be read.
     outcome: Option<Result<(), HandshakeError>>,
     /// Whether a complete head is at the front of `buf`. The head stays there after an error, so
     /// that the caller can look at it.
@@ -35,7 +35,7 @@ pub struct Reading {
     /// When the handshake times out. `None` until the caller first tells the time, which starts the
     /// timeout.
     deadline: Option<Time>,
-    /// The error if the deadline passes.
+    /// The error with which the handshake fails if the deadline passes.
     pub(super) timeout_error: HandshakeError,
     max_head: usize,
 }

@@ -33,7 +33,8 @@ pub struct Outbound<'a> {
 #[derive(Clone)]
 pub(crate) enum Content<'a> {
     Borrowed(Message<'a>),
-    /// The `Vec` becomes `Bytes`, which may allocate, only if the payload is not copied.
+    /// An owned payload. The `Vec` becomes `Bytes`, which may allocate, only if the payload is not
+    /// copied into the outgoing buffer.
     Vec(DataKind, Vec<u8>),
     Shared(OwnedMessage),
     Prepared(Cow<'a, Prepared>),

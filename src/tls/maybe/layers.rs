@@ -38,8 +38,8 @@ macro_rules! dialed {
             }))
         }
 
-        /// Puts TLS to the server around the stream. `ahead` has the bytes that were read from the
-        /// stream before.
+        /// Puts TLS to the server around the stream. `ahead` has the bytes that were already read
+        /// from the stream.
         pub(crate) fn with_tls(
             self,
             to: &Target,

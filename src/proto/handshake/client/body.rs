@@ -54,7 +54,7 @@ impl Body {
 /// How the part of a body that is not read yet is framed.
 #[derive(Clone, Copy, Debug)]
 enum Rest {
-    /// The number of bytes not read yet.
+    /// The number of bytes of the body that are not read yet.
     Known(u64),
     /// `data` is the number of bytes of this chunk not read yet; 0 between chunks. `line_end` is
     /// the number of bytes not read yet of the CRLF behind the chunk.
@@ -68,7 +68,7 @@ enum Rest {
 /// The meaning of the next bytes on the wire.
 enum Taken {
     Body(usize),
-    /// The line before a chunk, or the CRLF behind it.
+    /// This many bytes belong to the line before a chunk, or to the CRLF behind a chunk.
     Framing(usize),
     /// More bytes are needed to decide.
     Nothing,

@@ -34,7 +34,7 @@ pub struct Request {
     /// The caller's headers. Invariant: each is valid, and none is a header that the handshake
     /// sets.
     headers: Vec<(String, String)>,
-    /// Invariant: each name is a token, and no name is repeated.
+    /// The offered subprotocols. Invariant: each name is a token, and no name is repeated.
     pub(super) subprotocols: Vec<String>,
     pub(super) require_subprotocol: bool,
     pub(super) keep_response: bool,

@@ -113,7 +113,7 @@ pub(in crate::proto::handshake) fn once<'a>(
     }
 }
 
-/// Whether a byte is a digit of base64 (RFC 4648 §4).
+/// For each byte, whether it is a digit of base64 (RFC 4648 §4).
 static BASE64: [bool; 256] = {
     let mut digits = [false; 256];
     let mut b = 0_u8;

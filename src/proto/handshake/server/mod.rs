@@ -108,7 +108,7 @@ pub struct Handshake {
     head: Option<RequestLine>,
     /// The Sec-WebSocket-Key of a request that passed the checks.
     key: [u8; KEY_LEN],
-    /// Whether the empty line in front of the request has been skipped.
+    /// Whether an empty line in front of the request has been skipped. Only one is.
     skipped: bool,
 }
 

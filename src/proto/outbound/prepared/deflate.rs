@@ -26,7 +26,8 @@ type Slot = OnceLock<Box<Compressed>>;
 /// The message compressed with one setting.
 struct Compressed {
     setting: Setting,
-    /// `None` if compression would not make the message shorter, or zlib failed.
+    /// The compressed message; `None` if compression would not make the message shorter, or zlib
+    /// failed.
     encoded: Option<Encoded>,
     next: Slot,
 }
