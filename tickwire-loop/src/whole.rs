@@ -87,6 +87,7 @@ impl<T> Inner<T> {
         let (Some(dormant), Some(config)) = (slot.dormant.take(), slot.config.clone()) else {
             return;
         };
+        slot.stage = Stage::Turn; // so that the hand leaves it in the ring
         let conn = dormant.into_connection(&config);
         let open = self.make_whole(handle, conn);
         if let Some(slot) = self.slots.get_mut(handle) {
