@@ -4,9 +4,10 @@ use crate::Settings;
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
+    thread,
     time::Duration,
 };
-use tickwire::Config;
+use tickwire::{Config, Heartbeat};
 
 /// A masked Close with code 1000 and a key of zeros, and the reply to it.
 const CLOSE: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
@@ -76,4 +77,46 @@ fn after_a_write_that_failed_reading_goes_on_for_the_close_timeout() {
     peer.write_all(HELLO).unwrap();
     server.until(|server| open(server) == 0);
     assert_eq!(server.ends, ["closed: Some(CloseTimeout)"]);
+}
+
+/// Not only after the second for which a client may read its response.
+#[test]
+fn a_rejected_client_that_is_gone_gives_its_place_back_at_once() {
+    for resets in [false, true] {
+        let mut server = server();
+        let mut peer = TcpStream::connect(server.address).unwrap();
+        peer.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        server.until(|server| server.net.net().counts().handshakes_failed == 1);
+        server.round().unwrap();
+        assert_eq!(server.net.net().counts().accepted_now, 1);
+        let reads = server.made("read");
+        if resets {
+            server.fault("read", 0, ErrorKind::ConnectionReset);
+            peer.write_all(b"!").unwrap();
+        } else {
+            drop(peer);
+        }
+        server.until(|server| server.made("read") > reads);
+        assert_eq!(server.net.net().counts().accepted_now, 0);
+    }
+}
+
+/// The loop is late: the Pong is in the stream, and the time for it is over.
+#[test]
+fn what_waits_in_the_stream_counts_before_a_deadline() {
+    let pause = Duration::from_millis(100);
+    let heartbeat = Some(Heartbeat::new(Duration::from_millis(20), pause));
+    let mut server = Server::new(Settings::default(), Config { heartbeat, ..Config::default() });
+    let mut peer = server.peer();
+    let writes = server.made("write");
+    server.until(|server| server.made("write") > writes);
+    let mut ping = [0; 2];
+    peer.read_exact(&mut ping).unwrap();
+    assert_eq!(ping[0], 0x89);
+    let mut payload = vec![0; usize::from(ping[1])];
+    peer.read_exact(&mut payload).unwrap();
+    peer.write_all(&[&[0x8a, 0x80 | ping[1], 0, 0, 0, 0][..], &payload].concat()).unwrap();
+    thread::sleep(2 * pause);
+    server.round().unwrap();
+    assert_eq!(server.ends, [""; 0]);
 }

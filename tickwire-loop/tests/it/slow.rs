@@ -140,6 +140,27 @@ fn a_message_is_delivered_when_there_is_room_for_its_reply() {
     writer.join().unwrap();
 }
 
+/// The peer reads nothing, so the Close cannot leave. The peer's Close is delivered all the same.
+#[test]
+fn a_connection_that_is_closing_is_read_though_it_has_no_room() {
+    let (tell, told) = channel();
+    let config = Config { close_timeout: 10 * LONG, write_timeout: LONG, ..Config::default() };
+    let door = Door::new(config);
+    let server = Running::<()>::with(Settings::default(), door, move |_, event| match event {
+        Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+        Event::Open(handle) => say(&tell, Some(handle)),
+        Event::Control { .. } => say(&tell, None),
+        _ => {}
+    });
+    let mut stream = server.raw_open();
+    let handle = next(&told).unwrap();
+    block(&server, handle);
+    fill(&server, handle);
+    server.call(move |net| net.close(handle, tickwire::CloseCode::NORMAL));
+    stream.write_all(b"\x88\x80\0\0\0\0").unwrap();
+    assert!(next(&told).is_none());
+}
+
 #[test]
 fn a_peer_that_reads_nothing_ends_when_the_time_for_writing_is_over() {
     let (server, told) = server(Settings::default(), impatient());
