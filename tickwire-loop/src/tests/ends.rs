@@ -89,6 +89,7 @@ fn a_rejected_client_that_is_gone_gives_its_place_back_at_once() {
         server.until(|server| server.net.net().counts().handshakes_failed == 1);
         server.round().unwrap();
         assert_eq!(server.net.net().counts().accepted_now, 1);
+        assert!(read_to_end(&mut server, &peer).starts_with(b"HTTP/1.1 4"));
         let reads = server.made("read");
         if resets {
             server.fault("read", 0, ErrorKind::ConnectionReset);
