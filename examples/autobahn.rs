@@ -16,6 +16,7 @@ use std::{
     fmt::Display,
     io::{self, Write},
     net::SocketAddr,
+    path::PathBuf,
     process::ExitCode,
 };
 use tickwire::Config;
@@ -30,6 +31,8 @@ Usage: autobahn ROLE [OPTION]...
   --listen ADDR         server: where to listen [127.0.0.1:9001]; with port 0 on any free port
   --connect URL         client: where the suite listens [ws://127.0.0.1:9001]
   --agent NAME          client: the name in the suite's report [tickwire]
+  --tls DIR             loop, feature rustls: the server speaks wss with cert.pem and key.pem in DIR; the
+                        client, whose URL begins with wss, trusts cert.pem
   --help                this text
 
 Nothing bounds how many peers come: for the loopback. See the example `bounded`.
@@ -45,6 +48,7 @@ struct Options {
     adapter: Adapter,
     listen: SocketAddr,
     suite: Suite,
+    tls: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy)]
@@ -70,10 +74,13 @@ fn main() -> ExitCode {
     let options = Options::read();
     let config = config();
     let ended = match (options.role, options.adapter) {
+        (_, Adapter::Blocking | Adapter::Tokio) if options.tls.is_some() => {
+            Err("--tls is for the adapter loop".into())
+        }
         (Role::Server, Adapter::Blocking) => on_threads::serve(options.listen, config),
         (Role::Client, Adapter::Blocking) => on_threads::run_cases(&options.suite, &config),
-        (Role::Server, Adapter::Loop) => on_loop::serve(options.listen, config),
-        (Role::Client, Adapter::Loop) => on_loop::run_cases(&options.suite, config),
+        (Role::Server, Adapter::Loop) => on_loop::serve(options.listen, config, options.tls),
+        (Role::Client, Adapter::Loop) => on_loop::run_cases(&options.suite, config, options.tls),
         #[cfg(feature = "tokio")]
         (Role::Server, Adapter::Tokio) => on_tokio::serve(options.listen, config),
         #[cfg(feature = "tokio")]
@@ -117,6 +124,7 @@ impl Options {
             adapter: args.one_of("--adapter", &adapters),
             listen: args.address("--listen"),
             suite: Suite { url, agent: args.text("--agent") },
+            tls: args.optional("--tls").map(Into::into),
         }
     }
 }
@@ -136,9 +144,9 @@ impl Suite {
 }
 
 /// The line that programs wait for, and which may go into a pipe.
-fn announce(address: SocketAddr) -> io::Result<()> {
+fn announce(scheme: &str, address: SocketAddr) -> io::Result<()> {
     let mut out = io::stdout();
-    writeln!(out, "listening on ws://{address}")?;
+    writeln!(out, "listening on {scheme}://{address}")?;
     out.flush()
 }
 
@@ -163,7 +171,7 @@ mod on_tokio {
     #[tokio::main(flavor = "current_thread")]
     pub(crate) async fn serve(address: SocketAddr, config: Config) -> Result<()> {
         let listener = TcpListener::bind(address).await.map_err(cannot_listen(address))?;
-        announce(listener.local_addr()?)?;
+        announce("ws", listener.local_addr()?)?;
         let config = Arc::new(config);
         loop {
             let (stream, _) = listener.accept().await?;
@@ -223,7 +231,7 @@ mod on_threads {
 
     pub(crate) fn serve(address: SocketAddr, config: Config) -> Result<()> {
         let listener = TcpListener::bind(address).map_err(cannot_listen(address))?;
-        announce(listener.local_addr()?)?;
+        announce("ws", listener.local_addr()?)?;
         let config = Arc::new(config);
         loop {
             let (stream, _) = listener.accept()?;
@@ -265,15 +273,17 @@ mod on_threads {
 }
 
 mod on_loop {
-    use super::{Result, SocketAddr, Suite, announce, cannot_listen, log};
+    use super::{PathBuf, Result, SocketAddr, Suite, announce, cannot_listen, log, tls};
     use std::sync::Arc;
     use tickwire::{Config, handshake::server::Accept};
     use tickwire_loop::{Dial, Door, Event, Loop, Net, Settings};
 
-    pub(crate) fn serve(address: SocketAddr, config: Config) -> Result<()> {
+    pub(crate) fn serve(address: SocketAddr, config: Config, tls: Option<PathBuf>) -> Result<()> {
         let mut net = Loop::<()>::new(Settings::default())?;
-        let bound = net.net().listen(address, Door::new(config));
-        announce(bound.map_err(cannot_listen(address))?)?;
+        let scheme = if tls.is_some() { "wss" } else { "ws" };
+        let door = tls::of_door(Door::new(config), tls)?;
+        let bound = net.net().listen(address, door);
+        announce(scheme, bound.map_err(cannot_listen(address))?)?;
         net.run(|net, event| match event {
             Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
             Event::Message { from, message, .. } => drop(net.send(from, message)),
@@ -291,11 +301,12 @@ mod on_loop {
         Report,
     }
 
-    pub(crate) fn run_cases(suite: &Suite, config: Config) -> Result<()> {
+    pub(crate) fn run_cases(suite: &Suite, config: Config, tls: Option<PathBuf>) -> Result<()> {
         let mut net = Loop::new(Settings::default())?;
         let config = Arc::new(config);
+        let secure = tls::of_dial(tls)?;
         let dial = |net: &mut Net<'_, For>, url: &str, value| {
-            let to = Dial::to(url).map(|dial| dial.config(config.clone()));
+            let to = Dial::to(url).map(|dial| secure(dial.config(config.clone())));
             if to.map_err(Into::into).and_then(|dial| net.dial(dial, value)).is_err() {
                 net.stop();
             }
@@ -323,5 +334,60 @@ mod on_loop {
             _ => {}
         })?;
         if done { Ok(()) } else { Err("the suite cannot be dialed".into()) }
+    }
+}
+
+/// `wss` of the loop, from the folder that `--tls` names.
+#[cfg(feature = "rustls")]
+mod tls {
+    use super::{PathBuf, Result};
+    use std::{result, sync::Arc};
+    use tickwire::tls::rustls::{
+        ClientConfig, RootCertStore, ServerConfig,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    };
+    use tickwire_loop::{Dial, Door};
+
+    pub(crate) fn of_door(door: Door, dir: Option<PathBuf>) -> Result<Door> {
+        let Some(dir) = dir else { return Ok(door) };
+        let chain = CertificateDer::pem_file_iter(dir.join("cert.pem"))?;
+        let chain = chain.collect::<result::Result<Vec<_>, _>>()?;
+        let key = PrivateKeyDer::from_pem_file(dir.join("key.pem"))?;
+        let mut tls = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+        tls.enable_secret_extraction = true; // records in place
+        Ok(door.tls(Arc::new(tls)))
+    }
+
+    pub(crate) fn of_dial(dir: Option<PathBuf>) -> Result<impl Fn(Dial) -> Dial> {
+        let tls = dir.map(client).transpose()?;
+        Ok(move |dial: Dial| match &tls {
+            Some(tls) => dial.tls(tls.clone()),
+            None => dial,
+        })
+    }
+
+    fn client(dir: PathBuf) -> Result<Arc<ClientConfig>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(dir.join("cert.pem"))?)?;
+        let mut tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        tls.enable_secret_extraction = true;
+        Ok(Arc::new(tls))
+    }
+}
+
+#[cfg(not(feature = "rustls"))]
+mod tls {
+    use super::{PathBuf, Result};
+    use tickwire_loop::{Dial, Door};
+
+    pub(crate) fn of_door(door: Door, dir: Option<PathBuf>) -> Result<Door> {
+        of_dial(dir).map(|_| door)
+    }
+
+    pub(crate) fn of_dial(dir: Option<PathBuf>) -> Result<impl Fn(Dial) -> Dial> {
+        match dir {
+            Some(_) => Err("TLS is not built in: add --features rustls".into()),
+            None => Ok(|dial| dial),
+        }
     }
 }

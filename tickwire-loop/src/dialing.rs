@@ -29,6 +29,8 @@ pub(crate) struct Dialing {
     pub(crate) attempts: Vec<(SocketAddr, Stream)>,
     /// The opening handshake, once an attempt has connected.
     handshake: Option<Handshake>,
+    /// The application closed the connection.
+    pub(crate) given_up: bool,
 }
 
 /// How the turn of a dialed connection ended.
@@ -78,7 +80,8 @@ impl<T> Inner<T> {
         let race = (!known.is_empty()).then(|| Race::new(known, dial.delay));
         let looks_up = race.is_none();
         let began = self.tick();
-        let dialing = Dialing { dial, began, race, attempts: Vec::new(), handshake: None };
+        let (attempts, handshake) = (Vec::new(), None);
+        let dialing = Dialing { dial, began, race, attempts, handshake, given_up: false };
         let stage = Stage::Dialing(Box::new(dialing));
         let handle = self.slots.take(stage).ok_or(io::Error::from(ErrorKind::OutOfMemory))?;
         if let Some(slot) = self.slots.get_mut(handle) {
@@ -118,46 +121,38 @@ impl<T> Inner<T> {
         handler: &mut Handler<'_, T>,
     ) -> Option<Box<Open>> {
         let stop = match &dialing.handshake {
+            _ if dialing.given_up => Stop::io(ErrorKind::ConnectionAborted.into()),
             None => self.race(handle, &mut dialing),
-            Some(_) => Stop::Again,
+            Some(_) => self.shake_hands(handle, &mut dialing),
         };
-        let stop = match stop {
-            Stop::Again => self.shake_hands(handle, &mut dialing),
-            stop => stop,
-        };
-        let error = match stop {
+        match stop {
             Stop::Wait(until) => {
                 let deadline = dialing.deadline();
-                self.put_dialing(handle, dialing, Some(until.unwrap_or(deadline).min(deadline)));
-                return None;
+                let until = until.unwrap_or(deadline).min(deadline);
+                self.put(handle, Stage::Dialing(dialing), Some(until));
             }
             Stop::Again => {
-                self.put_dialing(handle, dialing, None);
+                self.put(handle, Stage::Dialing(dialing), None);
                 self.make_ready(handle.at);
-                return None;
             }
             Stop::Open => match self.become_open(handle, *dialing) {
                 Ok(open) => return Some(open),
-                Err(error) => error,
+                Err(error) => self.finish(handle, None, Some(error), handler),
             },
             Stop::Failed(error) => {
-                self.close_attempts(&mut dialing);
-                error
+                self.put(handle, Stage::Dialing(dialing), None);
+                self.finish(handle, None, Some(error), handler);
             }
-        };
-        self.finish(handle, None, Some(error), handler);
+        }
         None
     }
 
-    /// Closes the attempts of a connection that is being dialed.
-    pub(crate) fn close_attempts(&mut self, dialing: &mut Dialing) {
-        for (_, stream) in mem::take(&mut dialing.attempts) {
-            self.system.close(stream);
-        }
+    pub(crate) fn close_attempts(&mut self, attempts: Vec<(SocketAddr, Stream)>) {
+        attempts.into_iter().for_each(|(_, stream)| self.system.close(stream));
     }
 
-    /// Checks the attempts that are under way, and begins those that are due. Returns `Again` if an
-    /// attempt has connected.
+    /// Checks the attempts that are under way, and begins those that are due. Begins the opening
+    /// handshake once an attempt has connected.
     fn race(&mut self, handle: Handle, dialing: &mut Dialing) -> Stop {
         let timed_out = self.now >= dialing.deadline();
         let target = dialing.dial.request.target();
@@ -173,7 +168,7 @@ impl<T> Inner<T> {
                 Ok(false) => at += 1,
                 Ok(true) => {
                     let (_, stream) = dialing.attempts.swap_remove(at);
-                    self.close_attempts(dialing);
+                    self.close_attempts(mem::take(&mut dialing.attempts));
                     return self.begin_handshake(handle, dialing, stream);
                 }
                 Err(error) => {
@@ -213,18 +208,12 @@ impl<T> Inner<T> {
         let dial = &dialing.dial;
         let secure = dial.request.target().secure();
         let tls = secure.then(|| Tls::client(dial.tls_config.as_ref(), &dial.request));
-        let tls = match tls.transpose() {
-            Ok(tls) => tls,
+        let made = tls.transpose().and_then(|tls| Ok((tls, SystemEntropy::new()?)));
+        let (tls, entropy) = match made {
+            Ok(made) => made,
             Err(error) => {
                 self.system.close(stream);
                 return Stop::Failed(error);
-            }
-        };
-        let entropy = match SystemEntropy::new() {
-            Ok(entropy) => entropy,
-            Err(error) => {
-                self.system.close(stream);
-                return Stop::io(error);
             }
         };
         let mut handshake = Handshake::new(&dial.request, &dial.config, entropy);
@@ -236,7 +225,7 @@ impl<T> Inner<T> {
             let stamps = dial.config.stamp_reads || dial.stamps_reads;
             slot.wire = Some(Wire::new(stream, tls, true, stamps));
         }
-        Stop::Again
+        self.shake_hands(handle, dialing)
     }
 
     fn shake_hands(&mut self, handle: Handle, dialing: &mut Dialing) -> Stop {
@@ -292,13 +281,6 @@ impl<T> Inner<T> {
         }
         let conn = handshake.into_connection()?;
         Ok(self.open(handle, conn, dialing.dial.config))
-    }
-
-    fn put_dialing(&mut self, handle: Handle, dialing: Box<Dialing>, until: Option<Time>) {
-        if let Some(slot) = self.slots.get_mut(handle) {
-            slot.stage = Stage::Dialing(dialing);
-            self.arm(handle.at, until);
-        }
     }
 }
 

@@ -1,13 +1,11 @@
 //! What a loop accepts: [`Door`], and the counts of accepted connections by address.
-use crate::tls;
+use crate::{slots::Handle, system::Listener, tls};
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     net::{IpAddr, Ipv6Addr},
     sync::Arc,
 };
 use tickwire::Config;
-
-use crate::{slots::Handle, system::Listener};
 
 /// How connections of a listener are accepted: `ws` with this configuration, or `wss`.
 ///
@@ -67,48 +65,26 @@ pub(crate) struct Open {
 
 /// The number of connections of each address.
 #[derive(Default)]
-pub(crate) struct Addresses {
-    by_address: HashMap<IpAddr, u32>,
-    /// Addresses with their counts. Invariant: a place with a count of 0 is free.
-    counts: Vec<(IpAddr, usize)>,
-    free: Vec<u32>,
-}
+pub(crate) struct Addresses(HashMap<IpAddr, usize>);
 
 impl Addresses {
-    /// Counts a connection. Returns the place of its address in `counts`, or `None` if the address
+    /// Counts a connection. Returns the address to [`leave`](Self::leave), or `None` if the address
     /// has `most` connections already.
-    pub(crate) fn enter(&mut self, address: IpAddr, most: usize) -> Option<u32> {
+    pub(crate) fn enter(&mut self, address: IpAddr, most: usize) -> Option<IpAddr> {
         let address = counted_as(address);
-        let at = match self.by_address.entry(address) {
-            Entry::Occupied(entry) => *entry.get(),
-            Entry::Vacant(entry) => {
-                if most == 0 {
-                    return None;
-                }
-                let at = self.free.pop().unwrap_or_else(|| {
-                    self.counts.push((address, 0));
-                    self.counts.len() as u32 - 1
-                });
-                if let Some(count) = self.counts.get_mut(at as usize) {
-                    *count = (address, 0);
-                }
-                *entry.insert(at)
-            }
-        };
-        let (_, count) = self.counts.get_mut(at as usize)?;
-        if *count >= most {
-            return None;
-        }
-        *count += 1;
-        Some(at)
+        let before = self.0.get(&address).copied().unwrap_or_default();
+        (before < most).then(|| {
+            self.0.insert(address, before + 1);
+            address
+        })
     }
 
-    pub(crate) fn leave(&mut self, at: u32) {
-        let Some((address, count)) = self.counts.get_mut(at as usize) else { return };
-        *count -= 1;
-        if *count == 0 {
-            self.by_address.remove(address);
-            self.free.push(at);
+    pub(crate) fn leave(&mut self, address: IpAddr) {
+        if let Entry::Occupied(mut entry) = self.0.entry(address) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
         }
     }
 }
@@ -172,7 +148,8 @@ mod tests {
         addresses.leave(first);
         assert_eq!(addresses.enter(here, 2), Some(first));
         addresses.leave(other);
-        assert_eq!(addresses.enter("2001:db8::1".parse().unwrap(), 1), Some(other));
+        assert_eq!(addresses.0.len(), 1, "an address without connections takes no memory");
+        assert!(addresses.enter("2001:db8::1".parse().unwrap(), 1).is_some());
         assert_eq!(addresses.enter("2001:db8::2".parse().unwrap(), 1), None);
         assert_eq!(addresses.enter("2001:db8:0:1::2".parse().unwrap(), 0), None);
     }

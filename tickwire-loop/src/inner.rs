@@ -11,7 +11,7 @@ use crate::{
     timers::Timers,
     wire::Wire,
 };
-use std::{collections::VecDeque, io, mem, net::SocketAddr, sync::Arc, time::Instant};
+use std::{collections::VecDeque, io, mem, sync::Arc, time::Instant};
 use tickwire::{Config, Connection, Error, RecvError, Sender, Time};
 
 /// The length of the buffer that a connection with unwritten bytes keeps. It counts as queued.
@@ -122,6 +122,14 @@ impl<T> Inner<T> {
 
     // A connection's life.
 
+    /// Puts a connection that is not open yet back into its slot. It gets a turn at `until`.
+    pub(crate) fn put(&mut self, handle: Handle, stage: Stage, until: Option<Time>) {
+        if let Some(slot) = self.slots.get_mut(handle) {
+            slot.stage = stage;
+            self.arm(handle.at, until);
+        }
+    }
+
     /// Makes the connection of a slot open, after its handshake.
     pub(crate) fn open(
         &mut self,
@@ -139,16 +147,18 @@ impl<T> Inner<T> {
         self.make_whole(handle, conn)
     }
 
-    /// Frees a slot, and closes its stream. Returns the application's value.
+    /// Frees a slot, and closes its streams. Returns the application's value.
     pub(crate) fn free(&mut self, handle: Handle) -> Option<T> {
-        let slot = self.slots.get(handle)?;
-        let (open, opening) = (slot.marks.open, matches!(slot.stage, Stage::Opening(_)));
-        self.counts.open -= usize::from(open);
-        self.counts.queued -= slot.queued;
-        self.handshakes.under_way -= usize::from(opening);
+        let freed = self.slots.free(handle)?;
+        self.counts.open -= usize::from(freed.marks.open);
+        self.counts.queued -= freed.queued;
         self.deadlines.remove(handle.at << 1);
         self.turn_changed = true;
-        let freed = self.slots.free(handle)?;
+        match freed.stage {
+            Stage::Opening(_) => self.handshakes.under_way -= 1,
+            Stage::Dialing(dialing) => self.close_attempts(dialing.attempts),
+            _ => {}
+        }
         if let Some(Wire { stream, .. }) = freed.wire {
             self.system.close(stream);
         }
@@ -332,11 +342,5 @@ impl<T> Inner<T> {
                 handler(&mut Net::new(self), Event::Closed { handle, end, value });
             }
         }
-    }
-
-    // Getters.
-
-    pub(crate) fn peer_addr(&self, handle: Handle) -> Option<SocketAddr> {
-        self.system.peer_addr(&self.slots.get(handle)?.wire.as_ref()?.stream).ok()
     }
 }

@@ -111,7 +111,7 @@ impl<'n, T> Net<'n, T> {
     /// rejected.
     pub fn request(&self, from: Handle) -> Option<RequestHead<'_>> {
         match &self.inner.slots.get(from)?.stage {
-            Stage::Opening(opening) => opening.request(),
+            Stage::Opening(opening) => opening.deferred(),
             _ => None,
         }
     }
@@ -120,13 +120,20 @@ impl<'n, T> Net<'n, T> {
     /// and drops `value`, if the connection is gone or the request was already accepted or
     /// rejected.
     pub fn accept(&mut self, from: Handle, accept: Accept<'_>, value: T) -> bool {
-        self.request(from).is_some() && self.inner.admit_deferred(from, accept, value)
+        let inner = &mut *self.inner;
+        let Some(opening) = inner.take_deferred(from) else { return false };
+        let Some(open) = inner.admit(from, opening, accept, value) else { return false };
+        inner.put(from, Stage::Accepted(open), None);
+        inner.make_ready(from.at);
+        true
     }
 
     /// Rejects a deferred request. Returns `false` if the connection is gone or the request was
     /// already accepted or rejected.
     pub fn reject(&mut self, from: Handle, rejection: impl Into<Rejection>) -> bool {
-        self.request(from).is_some() && self.inner.refuse_deferred(from, rejection.into())
+        let Some(opening) = self.inner.take_deferred(from) else { return false };
+        self.inner.refuse(from, opening, rejection.into());
+        true
     }
 
     // Sending.
@@ -331,7 +338,8 @@ impl<'n, T> Net<'n, T> {
     /// Returns the address of the other end. `None` while a connection is being dialed, or if it is
     /// gone.
     pub fn peer_addr(&self, of: Handle) -> Option<SocketAddr> {
-        self.inner.peer_addr(of)
+        let Inner { slots, system, .. } = &*self.inner;
+        system.peer_addr(&slots.get(of)?.wire.as_ref()?.stream).ok()
     }
 
     /// Pauses or resumes reading. While a connection is paused, the loop delivers none of its
@@ -364,7 +372,7 @@ impl<'n, T> Net<'n, T> {
     /// Removes a connection at once, without a Close and without an event. Returns the
     /// application's value. `None` if there is no such connection, or if it has no value yet.
     pub fn remove(&mut self, of: Handle) -> Option<T> {
-        self.inner.remove(of)
+        self.inner.free(of)
     }
 
     // Time, other threads, the end.
@@ -431,40 +439,14 @@ impl<'n, T> Net<'n, T> {
 const MOST_UNWRITTEN: usize = 512;
 
 impl<T> Inner<T> {
-    fn admit_deferred(&mut self, from: Handle, accept: Accept<'_>, value: T) -> bool {
-        let Some(opening) = self.take_opening(from) else { return false };
-        let Some(open) = self.admit(from, opening, accept, value) else { return false };
-        if let Some(slot) = self.slots.get_mut(from) {
-            slot.stage = Stage::Accepted(open);
-        }
-        self.make_ready(from.at);
-        true
-    }
-
-    fn refuse_deferred(&mut self, from: Handle, rejection: Rejection) -> bool {
-        let Some(opening) = self.take_opening(from) else { return false };
-        self.refuse(from, opening, rejection);
-        true
-    }
-
     /// Gives up a connection that is not open. If it is being dialed, it ends in its next turn.
     fn give_up(&mut self, of: Handle) {
         let Some(slot) = self.slots.get_mut(of) else { return };
-        match &slot.stage {
-            Stage::Opening(_) | Stage::Rejected(_) => drop(self.remove(of)),
-            Stage::Dialing(_) => slot.marks.given_up = true,
+        match &mut slot.stage {
+            Stage::Opening(_) | Stage::Rejected(_) => drop(self.free(of)),
+            Stage::Dialing(dialing) => dialing.given_up = true,
             _ => {}
         }
-    }
-
-    /// Removes a connection and frees its slot. Closes the attempts of a connection that is being
-    /// dialed.
-    pub(crate) fn remove(&mut self, of: Handle) -> Option<T> {
-        if let Some(Stage::Dialing(dialing)) = self.slots.get_mut(of).map(|slot| &mut slot.stage) {
-            let mut attempts = mem::take(&mut dialing.attempts);
-            attempts.drain(..).for_each(|(_, stream)| self.system.close(stream));
-        }
-        self.free(of)
     }
 
     /// Begins to close all connections, because the loop shuts down.

@@ -50,7 +50,8 @@ impl Opening {
         Box::new(Self { handshake: Handshake::new(&config), config, answer_by: None })
     }
 
-    pub(crate) fn request(&self) -> Option<RequestHead<'_>> {
+    /// Returns the request, if the application deferred it.
+    pub(crate) fn deferred(&self) -> Option<RequestHead<'_>> {
         self.answer_by.and_then(|_| self.handshake.request())
     }
 }
@@ -64,27 +65,16 @@ impl<T> Inner<T> {
         handler: &mut Handler<'_, T>,
     ) -> Option<Box<Open>> {
         match self.read_request(handle, &mut opening) {
-            Stop::Wait(until) => {
-                self.put_back(handle, opening, until);
-                None
-            }
+            Stop::Wait(until) => self.put(handle, Stage::Opening(opening), until),
             Stop::Again => {
-                self.put_back(handle, opening, None);
+                self.put(handle, Stage::Opening(opening), None);
                 self.make_ready(handle.at);
-                None
             }
-            Stop::Complete => self.ask(handle, opening, handler),
-            Stop::Reject(rejection) => {
-                self.refuse(handle, *opening, rejection);
-                None
-            }
-            Stop::Failed => {
-                self.end_opening();
-                self.counts.handshakes_failed += 1;
-                self.free(handle);
-                None
-            }
+            Stop::Complete => return self.ask(handle, opening, handler),
+            Stop::Reject(rejection) => self.refuse(handle, *opening, rejection),
+            Stop::Failed => self.fail(handle),
         }
+        None
     }
 
     /// Reads until the request is complete.
@@ -153,22 +143,16 @@ impl<T> Inner<T> {
             return None;
         }
         match answer.0 {
-            Decision::Accept(accept, value) => self.admit(handle, *opening, accept, value),
+            Decision::Accept(accept, value) => return self.admit(handle, *opening, accept, value),
             Decision::Defer => {
                 let until = self.now + opening.config.handshake_timeout;
                 opening.answer_by = Some(until);
-                self.put_back(handle, opening, Some(until));
-                None
+                self.put(handle, Stage::Opening(opening), Some(until));
             }
-            Decision::Reject(rejection) => {
-                self.refuse(handle, *opening, rejection);
-                None
-            }
-            Decision::None => {
-                self.refuse(handle, *opening, Rejection::new(403));
-                None
-            }
+            Decision::Reject(rejection) => self.refuse(handle, *opening, rejection),
+            Decision::None => self.refuse(handle, *opening, Rejection::new(403)),
         }
+        None
     }
 
     /// Accepts a request.
@@ -179,12 +163,11 @@ impl<T> Inner<T> {
         accept: Accept<'_>,
         value: T,
     ) -> Option<Box<Open>> {
-        self.end_opening();
         let Ok(conn) = opening.handshake.accept(accept) else {
-            self.counts.handshakes_failed += 1;
-            self.free(handle); // not reached: the request is complete
+            self.fail(handle); // not reached: the request is complete
             return None;
         };
+        self.end_opening();
         self.slots.get_mut(handle)?.value = Some(value);
         Some(self.open(handle, conn, opening.config))
     }
@@ -206,33 +189,32 @@ impl<T> Inner<T> {
     /// Reads and drops what a rejected client still sends. If these bytes stayed unread, the
     /// operating system would reset the connection, and the client might not get the response.
     pub(crate) fn drain(&mut self, handle: Handle, until: Time) {
-        let mut reads = self.settings.turn_bytes / 4096 + 1;
+        let wire = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
+        let Some(wire) = wire else { return };
+        let mut spent = 0;
         let over = loop {
-            let Some(slot) = self.slots.get_mut(handle) else { return };
-            let Some(wire) = &mut slot.wire else { break true };
-            match wire.discard(&mut self.system) {
+            match wire.read(&mut self.system, &mut [0; 4096], &mut spent) {
                 Ok(0) => break true,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break self.now >= until,
-                Err(error) if error.kind() != ErrorKind::Interrupted => break true,
-                _ if reads == 0 => break self.now >= until,
-                _ => reads -= 1,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break false,
+                Err(error) if !is_passing(&error) => break true,
+                _ if spent >= self.settings.turn_bytes => {
+                    self.make_ready(handle.at);
+                    break false;
+                }
+                _ => {}
             }
         };
-        if over {
-            self.free(handle);
-            return;
-        }
-        self.arm(handle.at, Some(until));
-        if reads == 0 {
-            self.make_ready(handle.at);
+        match over || self.now >= until {
+            true => drop(self.free(handle)),
+            false => self.arm(handle.at, Some(until)),
         }
     }
 
     /// Takes a deferred request out of its slot, to accept or reject it.
-    pub(crate) fn take_opening(&mut self, handle: Handle) -> Option<Opening> {
+    pub(crate) fn take_deferred(&mut self, handle: Handle) -> Option<Opening> {
         let slot = self.slots.get_mut(handle)?;
         match mem::replace(&mut slot.stage, Stage::Turn) {
-            Stage::Opening(opening) => Some(*opening),
+            Stage::Opening(opening) if opening.answer_by.is_some() => Some(*opening),
             stage => {
                 slot.stage = stage;
                 None
@@ -240,11 +222,11 @@ impl<T> Inner<T> {
         }
     }
 
-    fn put_back(&mut self, handle: Handle, opening: Box<Opening>, until: Option<Time>) {
-        if let Some(slot) = self.slots.get_mut(handle) {
-            slot.stage = Stage::Opening(opening);
-            self.arm(handle.at, until);
-        }
+    /// Ends a connection whose opening handshake failed.
+    fn fail(&mut self, handle: Handle) {
+        self.end_opening();
+        self.counts.handshakes_failed += 1;
+        self.free(handle);
     }
 
     fn end_opening(&mut self) {

@@ -52,11 +52,45 @@ impl Pool {
 
     fn give_to_list(&mut self, buffer: Vec<u8>) {
         if buffer.len() <= MOST - self.bytes {
-            if self.free.capacity() == 0 {
+            if self.free.is_empty() {
                 self.free.reserve(LISTED);
             }
             self.bytes += buffer.len();
             self.free.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_buffer_given_back_last_is_taken_first() {
+        let mut pool = Pool::default();
+        assert!(pool.take().is_empty());
+        (4..8).for_each(|kib| pool.give(vec![0; kib << 10]));
+        let taken = [(); 5].map(|()| pool.take().len() >> 10);
+        assert_eq!(taken, [7, 6, 5, 4, 0]);
+    }
+
+    #[test]
+    fn a_small_buffer_is_freed() {
+        let mut pool = Pool::default();
+        pool.give(vec![0; (4 << 10) - 1]);
+        assert!(pool.take().is_empty());
+    }
+
+    #[test]
+    fn a_pool_keeps_no_more_than_it_may_beside_the_last_buffer() {
+        let mut pool = Pool::default();
+        for _ in 0..2 {
+            for _ in 0..100 {
+                pool.give(vec![0; 1 << 20]);
+            }
+            assert_eq!(pool.bytes, MOST);
+            assert_eq!((0..100).filter(|_| !pool.take().is_empty()).count(), (MOST >> 20) + 1);
+            assert_eq!(pool.bytes, 0);
         }
     }
 }

@@ -64,3 +64,33 @@ impl Resolver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        slots::{Slots, Stage},
+        system::System,
+    };
+    use std::time::Duration;
+
+    #[test]
+    fn few_names_are_resolved_at_once_and_each_result_wakes_the_loop() {
+        let (mut system, waker) = System::new(false).unwrap();
+        let mut resolver = Resolver::new(waker);
+        let mut slots = Slots::<()>::default();
+        let mut asked: Vec<_> = (0..10).map(|_| slots.take(Stage::Turn).unwrap()).collect();
+        for handle in &asked {
+            resolver.look_up(*handle, "localhost", 9001);
+        }
+        assert_eq!((resolver.under_way, resolver.waiting.len()), (THREADS, 10 - THREADS));
+        while !asked.is_empty() {
+            system.wait(Some(Duration::from_secs(600)), &mut Vec::new()).unwrap();
+            while let Some(found) = resolver.found() {
+                asked.retain(|handle| *handle != found.handle);
+                assert!(found.addresses.unwrap().iter().all(|address| address.port() == 9001));
+            }
+        }
+        assert_eq!(resolver.under_way, 0);
+    }
+}

@@ -1,6 +1,6 @@
 //! [`Loop`]: rounds of waiting, turns and writes.
 use crate::{
-    Door, End, Event, Net, Settings, Waiting, door,
+    Door, Event, Net, Settings, Waiting, door,
     inner::{Handler, Inner},
     opening::Opening,
     slots::{Handle, Slot, Stage},
@@ -15,7 +15,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
-use tickwire::{Error, Time};
+use tickwire::Time;
 
 /// The most connections that one round accepts at a door. Further connections wait for the next
 /// round.
@@ -239,36 +239,27 @@ impl<T> Inner<T> {
             return;
         };
         if self.handshakes.under_way >= self.settings.max_handshakes.max(1) {
-            self.end_oldest_handshake();
+            let slots = &self.slots;
+            if let Some(oldest) = self.handshakes.pop_oldest(|handle| slots.is_opening(handle)) {
+                self.counts.over_handshakes += 1;
+                self.free(oldest);
+            }
         }
         let slots = &self.slots;
-        self.handshakes.begin(handle, |handle| is_opening(slots.get(handle).map(|s| &s.stage)));
+        self.handshakes.begin(handle, |handle| slots.is_opening(handle));
         self.counts.accepted_now += 1;
+        let Some(slot) = self.slots.get_mut(handle) else { return };
+        slot.address = Some(address);
         match self.system.adopt(stream, Token::Slot(handle.at), door.stamps_reads) {
             Ok(stream) => {
-                if let Some(slot) = self.slots.get_mut(handle) {
-                    slot.address = Some(address);
-                    let stamps = door.config.stamp_reads || door.stamps_reads;
-                    slot.wire = Some(Wire::new(stream, tls, false, stamps));
-                }
+                let stamps = door.config.stamp_reads || door.stamps_reads;
+                slot.wire = Some(Wire::new(stream, tls, false, stamps));
                 self.make_ready(handle.at); // its first turn starts the deadline
             }
             Err(_) => {
                 self.counts.handshakes_failed += 1;
-                if let Some(slot) = self.slots.get_mut(handle) {
-                    slot.address = Some(address);
-                }
                 self.free(handle);
             }
-        }
-    }
-
-    fn end_oldest_handshake(&mut self) {
-        let slots = &self.slots;
-        let under_way = |handle| is_opening(slots.get(handle).map(|slot| &slot.stage));
-        if let Some(oldest) = self.handshakes.pop_oldest(under_way) {
-            self.counts.over_handshakes += 1;
-            self.free(oldest);
         }
     }
 
@@ -291,12 +282,7 @@ impl<T> Inner<T> {
                 }
             }
             Stage::Accepted(open) => self.begin(handle, open, handler),
-            Stage::Dialing(mut dialing) => {
-                if slot.marks.given_up {
-                    self.close_attempts(&mut dialing);
-                    let error = io::Error::from(ErrorKind::ConnectionAborted);
-                    return self.finish(handle, None, Some(error.into()), handler);
-                }
+            Stage::Dialing(dialing) => {
                 if let Some(open) = self.go_on_dialing(handle, dialing, handler) {
                     self.begin(handle, open, handler);
                 }
@@ -327,10 +313,8 @@ impl<T> Inner<T> {
     fn end_all(&mut self, handler: &mut Handler<'_, T>) {
         let all: Vec<Handle> = self.slots.handles().collect();
         for handle in all {
-            if let Some(value) = self.remove(handle) {
-                let end = End::Failed(Error::from(io::Error::from(ErrorKind::TimedOut)));
-                handler(&mut Net::new(self), Event::Closed { handle, end, value });
-            }
+            let error = io::Error::from(ErrorKind::TimedOut);
+            self.finish(handle, None, Some(error.into()), handler);
         }
     }
 }
@@ -343,10 +327,6 @@ fn share_port(socket: &Socket) -> io::Result<()> {
 #[cfg(not(unix))]
 fn share_port(_: &Socket) -> io::Result<()> {
     Err(ErrorKind::Unsupported.into())
-}
-
-fn is_opening(stage: Option<&Stage>) -> bool {
-    matches!(stage, Some(Stage::Opening(_)))
 }
 
 /// Whether the next accept may succeed at once: this one peer was gone already, or a signal

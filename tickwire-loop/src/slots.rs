@@ -1,6 +1,6 @@
 //! The slots of connections, and the handles that name connections.
 use crate::{dialing::Dialing, opening::Opening, system::System, wire::Wire};
-use std::{io, sync::Arc};
+use std::{io, mem, net::IpAddr, sync::Arc};
 use tickwire::{Config, Connection, Dormant, Sender, Time};
 use tickwire_parts::Outbox;
 
@@ -43,8 +43,8 @@ pub(crate) enum Stage {
 pub(crate) struct Slot<T> {
     generation: u32,
     pub(crate) marks: Marks,
-    /// The place of the peer's address in `Addresses`; `None` if the connection was dialed.
-    pub(crate) address: Option<u32>,
+    /// The peer's address in `Addresses`; `None` if the connection was dialed.
+    pub(crate) address: Option<IpAddr>,
     /// The connection's part of the loop's queued bytes.
     pub(crate) queued: usize,
     pub(crate) stage: Stage,
@@ -79,8 +79,6 @@ pub(crate) struct Marks {
     pub(crate) starved: bool,
     /// `Counts::open` counts the connection.
     pub(crate) open: bool,
-    /// The application closed the connection while it was being dialed.
-    pub(crate) given_up: bool,
 }
 
 impl Marks {
@@ -119,18 +117,7 @@ impl<T> Slots<T> {
                 if self.blocks.last().is_none_or(|block| block.len() == BLOCK) {
                     self.blocks.push(Vec::with_capacity(BLOCK));
                 }
-                self.blocks.last_mut()?.push(Slot {
-                    generation: 0,
-                    marks: Marks::default(),
-                    address: None,
-                    queued: 0,
-                    stage: Stage::Free,
-                    dormant: None,
-                    wire: None,
-                    value: None,
-                    outbox: None,
-                    config: None,
-                });
+                self.blocks.last_mut()?.push(Slot::free(0, Marks::default()));
                 at
             }
         };
@@ -141,21 +128,11 @@ impl<T> Slots<T> {
         Some(handle)
     }
 
-    /// Frees a slot. From then on its handle names nothing.
-    pub(crate) fn free(&mut self, handle: Handle) -> Option<Freed<T>> {
+    /// Frees a slot, and returns what was in it. From then on its handle names nothing.
+    pub(crate) fn free(&mut self, handle: Handle) -> Option<Slot<T>> {
         let slot = self.get_mut(handle)?;
-        slot.generation = slot.generation.wrapping_add(1);
-        slot.marks = slot.marks.of_lists();
-        slot.stage = Stage::Free;
-        slot.dormant = None;
-        slot.outbox = None;
-        slot.config = None;
-        slot.queued = 0;
-        let freed = Freed {
-            value: slot.value.take(),
-            wire: slot.wire.take(),
-            address: slot.address.take(),
-        };
+        let free = Slot::free(slot.generation.wrapping_add(1), slot.marks.of_lists());
+        let freed = mem::replace(slot, free);
         self.free.push(handle.at);
         self.used -= 1;
         Some(freed)
@@ -200,19 +177,32 @@ impl<T> Slots<T> {
         (0..self.blocks.iter().map(Vec::len).sum::<usize>() as u32).filter_map(|at| self.handle(at))
     }
 
+    /// Whether a connection is in its opening handshake.
+    pub(crate) fn is_opening(&self, handle: Handle) -> bool {
+        self.get(handle).is_some_and(|slot| matches!(slot.stage, Stage::Opening(_)))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.used == 0
     }
 }
 
-/// What is left of a connection whose slot was freed.
-pub(crate) struct Freed<T> {
-    pub(crate) value: Option<T>,
-    pub(crate) wire: Option<Wire>,
-    pub(crate) address: Option<u32>,
-}
-
 impl<T> Slot<T> {
+    fn free(generation: u32, marks: Marks) -> Self {
+        Self {
+            generation,
+            marks,
+            address: None,
+            queued: 0,
+            stage: Stage::Free,
+            dormant: None,
+            wire: None,
+            value: None,
+            outbox: None,
+            config: None,
+        }
+    }
+
     /// Writes what the open connection has to send, including its outbox and the ciphertext of its
     /// TLS session.
     #[inline(always)] // so a turn with nothing to write makes no call
@@ -220,7 +210,7 @@ impl<T> Slot<T> {
         let Some(wire) = &mut self.wire else { return };
         let tx = conn.sender_mut();
         let wrote = match &mut self.outbox {
-            None if wire.is_plain() && !tx.has_outgoing() => return,
+            None if wire.tls.is_none() && !tx.has_outgoing() => return,
             None => wire.write(system, tx),
             Some(outbox) => drain_outbox(outbox, wire, system, tx, now),
         };
@@ -234,15 +224,6 @@ impl<T> Slot<T> {
     pub(crate) fn owes_room(&self, tx: &Sender) -> bool {
         let has_room = || self.outbox.as_ref().map_or(tx.has_room(), |outbox| outbox.has_room());
         self.marks.wants_room && !tx.is_closed() && has_room()
-    }
-
-    /// Whether the slot has an open connection, and nothing outside of this connection keeps it
-    /// from becoming dormant. (`into_dormant` checks the connection itself.)
-    pub(crate) fn is_idle(&self) -> bool {
-        let Marks { active, unwritten, paused, wants_room, unfinished, .. } = self.marks;
-        !(active || unwritten || paused || wants_room || unfinished)
-            && self.queued == 0
-            && matches!(&self.stage, Stage::Open(open) if open.error.is_none())
     }
 
     #[inline]

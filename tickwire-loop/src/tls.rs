@@ -1,7 +1,7 @@
 //! TLS between a connection and its stream.
 use std::io;
 use tickwire::{
-    Outgoing, Time,
+    Time,
     handshake::client::Request,
     tls::{
         Session, TlsError,
@@ -47,41 +47,5 @@ impl Tls {
         let read = self.session.read(to);
         self.holds = matches!(read, Ok(Some(1..)));
         read
-    }
-
-    pub(crate) fn seal(&mut self, out: &mut Outgoing<'_>) -> io::Result<usize> {
-        self.session.write(out)
-    }
-
-    pub(crate) fn seal_text(&mut self, mut text: &[u8]) -> io::Result<usize> {
-        self.session.write(&mut text)
-    }
-
-    pub(crate) fn spare_mut(&mut self) -> &mut [u8] {
-        self.session.spare_mut()
-    }
-
-    pub(crate) fn commit(&mut self, n: usize) {
-        self.session.commit(n);
-    }
-
-    pub(crate) fn end_of_stream(&mut self) {
-        self.session.end_of_stream();
-    }
-
-    pub(crate) fn has_outgoing(&self) -> bool {
-        self.session.has_outgoing()
-    }
-
-    pub(crate) fn outgoing(&mut self) -> &[u8] {
-        self.session.outgoing()
-    }
-
-    pub(crate) fn advance(&mut self, n: usize) {
-        self.session.advance(n);
-    }
-
-    pub(crate) fn close(&mut self) {
-        self.session.close();
     }
 }

@@ -36,13 +36,14 @@ impl<T> Inner<T> {
         Box::new(Open { conn, error: None })
     }
 
-    /// Makes the connection at `at` dormant if it is idle and was not active, and puts `conn` into
-    /// its memory. Otherwise returns `conn`, and puts the slot back into the ring if its connection
-    /// is still whole.
+    /// Makes the connection at `at` dormant if it was not active and has nothing queued, and puts
+    /// `conn` into its memory. (`into_dormant` checks the connection itself.) Otherwise returns
+    /// `conn`, and puts the slot back into the ring if its connection is still whole.
     #[allow(clippy::result_large_err)] // boxing it would be the allocation that this avoids
     fn replace(&mut self, at: u32, conn: Connection) -> Result<Box<Open>, Connection> {
         let Some(slot) = self.slots.at_mut(at) else { return Err(conn) };
-        let idle = slot.is_idle();
+        // An outbox may have messages that the connection does not have yet: they count as queued.
+        let idle = !mem::take(&mut slot.marks.active) && slot.queued == 0;
         match mem::replace(&mut slot.stage, Stage::Turn) {
             Stage::Open(mut open) if idle => {
                 match mem::replace(&mut open.conn, conn).into_dormant() {
@@ -62,7 +63,6 @@ impl<T> Inner<T> {
             }
             stage @ (Stage::Open(_) | Stage::Turn | Stage::Accepted(_)) => {
                 slot.stage = stage;
-                slot.marks.active = false;
                 self.whole.push_back(at);
             }
             // The whole connection that had this slot is gone, so the slot leaves the ring.
@@ -87,6 +87,7 @@ impl<T> Inner<T> {
         let (Some(dormant), Some(config)) = (slot.dormant.take(), slot.config.clone()) else {
             return;
         };
+        slot.stage = Stage::Turn; // so that the hand leaves it in the ring
         let conn = dormant.into_connection(&config);
         let open = self.make_whole(handle, conn);
         if let Some(slot) = self.slots.get_mut(handle) {

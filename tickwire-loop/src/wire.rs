@@ -38,10 +38,6 @@ impl Wire {
         self.writable |= note.shut || note.writable;
     }
 
-    pub(crate) fn is_plain(&self) -> bool {
-        self.tls.is_none()
-    }
-
     pub(crate) fn is_readable(&self) -> bool {
         self.readable || self.tls.as_ref().is_some_and(|tls| tls.holds)
     }
@@ -80,8 +76,8 @@ impl Wire {
         self.count(read, spent)
     }
 
-    /// Reads plaintext of an opening handshake into a slice. The rest is as in
-    /// [`receive`](Self::receive).
+    /// Reads plaintext of an opening handshake, or after a rejection, into a slice. The rest is as
+    /// in [`receive`](Self::receive).
     pub(crate) fn read(
         &mut self,
         system: &mut System,
@@ -113,15 +109,15 @@ impl Wire {
         if !self.readable {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let read = system.read(&mut self.stream, tls.spare_mut());
+        let read = system.read(&mut self.stream, tls.session.spare_mut());
         tls.read_at = stamps.map(|epoch| Time::new(epoch.elapsed()));
         let read = self.count(read, spent);
         let Some(tls) = &mut self.tls else { return read };
         match read {
-            Ok(0) => tls.end_of_stream(),
-            Ok(n) => tls.commit(n),
+            Ok(0) => tls.session.end_of_stream(),
+            Ok(n) => tls.session.commit(n),
             Err(error) => {
-                tls.commit(0);
+                tls.session.commit(0);
                 return Err(error);
             }
         }
@@ -145,15 +141,6 @@ impl Wire {
         }
     }
 
-    /// Reads once, and drops the bytes.
-    pub(crate) fn discard(&mut self, system: &mut System) -> io::Result<usize> {
-        if !self.readable {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        let read = system.read(&mut self.stream, &mut [0; 4096]);
-        self.count(read, &mut 0)
-    }
-
     /// Writes what a connection has to send. Returns `false` if the stream accepts no more: then
     /// [`tell`](Self::tell) the connection.
     #[inline]
@@ -172,14 +159,14 @@ impl Wire {
         loop {
             let sent = self.send(system);
             let Some(tls) = &mut self.tls else { return true };
-            tx.set_unflushed(tls.outgoing().len());
+            tx.set_unflushed(tls.session.outgoing().len());
             if sent.is_err() || !tx.has_outgoing() {
                 return sent.is_ok();
             }
             // Seal more only after all ciphertext is written. Until then the rest stays in the
             // connection, where control frames can overtake and `high_water` holds.
-            match tls.seal(&mut tx.outgoing()) {
-                Ok(0) if !tls.has_outgoing() => return false,
+            match tls.session.write(&mut tx.outgoing()) {
+                Ok(0) if !tls.session.has_outgoing() => return false,
                 Ok(_) => {}
                 Err(_) => {
                     self.broken = true;
@@ -210,12 +197,12 @@ impl Wire {
     /// `WouldBlock` if the stream accepts no more for now; otherwise the stream's error.
     pub(crate) fn send(&mut self, system: &mut System) -> io::Result<()> {
         let Some(tls) = &mut self.tls else { return Ok(()) };
-        while tls.has_outgoing() {
+        while tls.session.has_outgoing() {
             if !self.writable {
                 return Err(ErrorKind::WouldBlock.into());
             }
-            match system.write_slice(&mut self.stream, tls.outgoing()) {
-                Ok(n) => tls.advance(n),
+            match system.write_slice(&mut self.stream, tls.session.outgoing()) {
+                Ok(n) => tls.session.advance(n),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.refused(&error);
@@ -228,9 +215,9 @@ impl Wire {
 
     /// Writes bytes of an opening handshake. Returns the number of bytes accepted; 0 before the TLS
     /// handshake is done.
-    pub(crate) fn say(&mut self, system: &mut System, text: &[u8]) -> io::Result<usize> {
+    pub(crate) fn say(&mut self, system: &mut System, mut text: &[u8]) -> io::Result<usize> {
         let said = match &mut self.tls {
-            Some(tls) => tls.seal_text(text),
+            Some(tls) => tls.session.write(&mut text),
             None if text.is_empty() => return Ok(0),
             None if !self.writable => return Err(ErrorKind::WouldBlock.into()),
             None => {
@@ -261,7 +248,7 @@ impl Wire {
     /// of TLS, or cannot be shut, for now.
     fn shut_down(&mut self, system: &mut System) -> bool {
         if let Some(tls) = &mut self.tls {
-            tls.close();
+            tls.session.close();
             if self.send(system).is_err_and(|error| is_passing(&error)) {
                 return false;
             }

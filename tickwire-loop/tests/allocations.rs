@@ -1,12 +1,13 @@
 //! In steady state the loop allocates nothing per message: as server and client over `ws` and
-//! `wss`, with more connections than are kept whole, and for a message to many.
+//! `wss`, with more connections than are kept whole, and for a message to many. An idle connection
+//! holds little.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[allow(dead_code, unreachable_pub)] // it counts more than this
 #[path = "../../tests/support/alloc.rs"]
 mod alloc;
 
-use alloc::{Counting, count};
+use alloc::{Counting, count, live};
 use std::{
     io::{ErrorKind, Read, Write},
     net::TcpStream,
@@ -35,6 +36,42 @@ fn nothing_is_allocated_per_message() {
     client_and_server(door, |port| Dial::to(&format!("ws://127.0.0.1:{port}/")).unwrap());
     #[cfg(feature = "rustls")]
     over_tls();
+}
+
+/// All that the loop holds counts: slots, lists, buffers, and the few connections that are whole.
+#[test]
+fn an_idle_connection_of_a_server_holds_at_most_640_bytes() {
+    const NUMBER: usize = 256;
+    let before = live();
+    let mut net = Loop::<()>::new(Settings { max_whole: 4, ..Settings::default() }).unwrap();
+    let door = Door::new(Config::default());
+    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+    let mut all = 0;
+    let peers = [(); NUMBER].map(|()| {
+        let mut peer = TcpStream::connect(address).unwrap();
+        // Opening counts as one event, and the echo as another.
+        for bytes in [REQUEST, b"\x82\x85\0\0\0\0hello"] {
+            peer.write_all(bytes).unwrap();
+            let before = all;
+            while all == before {
+                net.turn(Duration::from_millis(1), |net, event| match event {
+                    Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+                    Event::Open(_) => all += 1,
+                    Event::Message { from, message, .. } => {
+                        net.send(from, message).unwrap();
+                        all += 1;
+                    }
+                    _ => {}
+                })
+                .unwrap();
+            }
+        }
+        peer
+    });
+    let held = usize::try_from(live() - before).unwrap() / NUMBER;
+    println!("{held} bytes each");
+    assert!(held <= 640, "{held}");
+    drop(peers);
 }
 
 /// `TICKWIRE_IO_URING=1 cargo test` chooses io_uring.

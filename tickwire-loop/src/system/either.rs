@@ -89,7 +89,7 @@ impl System {
     fn or_mio(made: io::Result<(uring::Uring, Waker)>) -> io::Result<(Self, Waker)> {
         match made {
             Ok((system, waker)) => Ok((Self::Uring(Box::new(system)), waker)),
-            Err(_) => mio::Mio::make().map(|(system, waker)| (Self::Mio(system), waker)),
+            Err(_) => mio::Mio::new(false).map(|(system, waker)| (Self::Mio(system), waker)),
         }
     }
 

@@ -62,16 +62,11 @@ impl Token {
 
 impl Mio {
     #[cfg(not(all(feature = "io-uring", target_os = "linux")))]
-    pub(crate) fn new(_io_uring: bool) -> io::Result<(Self, Waker)> {
-        Self::make()
-    }
-
-    #[cfg(not(all(feature = "io-uring", target_os = "linux")))]
     pub(crate) fn is_io_uring(&self) -> bool {
         false
     }
 
-    pub(crate) fn make() -> io::Result<(Self, Waker)> {
+    pub(crate) fn new(_io_uring: bool) -> io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
         let waker = Waker::mio(mio::Waker::new(poll.registry(), Token::Waker.number())?);
         let system = Self {
@@ -235,7 +230,7 @@ impl Mio {
     pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut Outgoing<'_>) -> io::Result<()> {
         while out.has_remaining() {
             let wrote = self.fault("write").and_then(|()| match out.chunk() {
-                all if all.len() == out.remaining() => stream.write_to(all),
+                all if all.len() == out.remaining() => stream.tcp().write(all),
                 _ => stream.write_pieces(out),
             });
             match wrote {
@@ -251,7 +246,7 @@ impl Mio {
     /// Writes one slice of TLS records, or of an opening handshake.
     pub(crate) fn write_slice(&mut self, stream: &mut Stream, from: &[u8]) -> io::Result<usize> {
         self.fault("write")?;
-        match stream.write_to(from) {
+        match stream.tcp().write(from) {
             Ok(0) if !from.is_empty() => Err(ErrorKind::WriteZero.into()),
             wrote => wrote,
         }
@@ -273,15 +268,11 @@ impl Mio {
         &mut self.faults
     }
 
-    #[cfg(not(test))]
     #[inline(always)]
-    fn fault(&mut self, _: &str) -> io::Result<()> {
+    fn fault(&mut self, _call: &'static str) -> io::Result<()> {
+        #[cfg(test)]
+        self.faults.at(_call)?;
         Ok(())
-    }
-
-    #[cfg(test)]
-    fn fault(&mut self, call: &'static str) -> io::Result<()> {
-        self.faults.at(call)
     }
 }
 
@@ -299,21 +290,10 @@ impl Stream {
         }
     }
 
-    fn write_to(&mut self, from: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(tcp) => tcp.write(from),
-            Self::Stamped(tcp) => tcp.write(from),
-        }
-    }
-
-    fn write_pieces(&mut self, from: &Outgoing<'_>) -> io::Result<usize> {
+    fn write_pieces(&self, from: &Outgoing<'_>) -> io::Result<usize> {
         let mut pieces = [IoSlice::new(&[]); PIECES];
         let n = from.chunks_vectored(&mut pieces);
-        let pieces = pieces.get(..n).unwrap_or_default();
-        match self {
-            Self::Plain(tcp) => tcp.write_vectored(pieces),
-            Self::Stamped(tcp) => tcp.write_vectored(pieces),
-        }
+        self.tcp().write_vectored(pieces.get(..n).unwrap_or_default())
     }
 }
 

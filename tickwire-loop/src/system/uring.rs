@@ -428,15 +428,11 @@ impl Uring {
         &mut self.faults
     }
 
-    #[cfg(not(test))]
     #[inline(always)]
-    fn fault(&mut self, _: &str) -> io::Result<()> {
+    fn fault(&mut self, _call: &'static str) -> io::Result<()> {
+        #[cfg(test)]
+        self.faults.at(_call)?;
         Ok(())
-    }
-
-    #[cfg(test)]
-    fn fault(&mut self, call: &'static str) -> io::Result<()> {
-        self.faults.at(call)
     }
 }
 

@@ -1,4 +1,6 @@
 //! Tests that make calls to the operating system fail, or count these calls.
+mod dormant;
+mod ends;
 pub(crate) mod faults;
 mod stamps;
 
@@ -35,7 +37,7 @@ impl Server {
     }
 
     /// Runs rounds until `so` returns `true`.
-    fn until(&mut self, so: impl Fn(&mut Self) -> bool) {
+    fn until(&mut self, mut so: impl FnMut(&mut Self) -> bool) {
         let began = Instant::now();
         while !so(self) {
             assert!(began.elapsed() < LONG, "{:?} {:?}", self.net, self.ends);

@@ -1,8 +1,12 @@
 //! Connections that are dormant in between.
-use crate::common::{Running, echo, say};
-use std::time::Duration;
+use crate::{
+    common::{Running, echo, say},
+    slow::{opened, server_at},
+};
+use std::{io::Read, time::Duration};
 use tickwire::{Config, Heartbeat, Message, handshake::server::Accept};
 use tickwire_loop::{Dial, Door, Event, Settings};
+use tickwire_parts::{Outbox, Overflow};
 
 #[test]
 fn many_connections_of_which_one_is_whole_are_served_as_ever() {
@@ -30,6 +34,25 @@ fn many_connections_of_which_one_is_whole_are_served_as_ever() {
         ws.close(tickwire::CloseCode::NORMAL).unwrap();
     }
     server.wait_for(|counts| counts.open == 0 && counts.queued == 0);
+}
+
+/// The outbox has a message that the connection does not have yet, and others become whole meanwhile.
+#[test]
+fn a_message_in_the_outbox_of_an_idle_connection_is_sent() {
+    let settings = Settings { max_whole: 1, ..Settings::default() };
+    let (server, told) = server_at(settings, Door::new(Config::default()));
+    let mut peers: Vec<_> = (0..5).map(|_| server.raw_open()).collect();
+    let handles: Vec<_> = peers.iter().map(|_| opened(&told)).collect();
+    server.call(move |net| {
+        net.set_outbox(handles[0], Outbox::new(Overflow::Wait));
+        net.send(handles[0], "kept").unwrap();
+        for other in handles[1..].repeat(3) {
+            assert!(net.connection(other).is_some());
+        }
+    });
+    let mut kept = [0; 6];
+    peers[0].read_exact(&mut kept).unwrap();
+    assert_eq!(&kept, b"\x81\x04kept");
 }
 
 /// Masking keys stay with a client that sleeps.

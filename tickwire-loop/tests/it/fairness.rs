@@ -69,6 +69,30 @@ fn a_turn_delivers_its_share_of_messages() {
     assert!(turns >= 100, "{turns}");
 }
 
+/// One turn reads no more than its share, though more is there. Its last read may exceed it.
+#[test]
+fn a_turn_reads_its_share_of_bytes() {
+    let settings = Settings { turn_messages: u32::MAX, turn_bytes: 1, ..Settings::default() };
+    let mut net = Loop::<()>::new(chosen(settings)).unwrap();
+    let door = Door::new(Config::default());
+    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+    let mut one = TcpStream::connect(address).unwrap();
+    // The system holds all of it.
+    one.write_all(&[REQUEST.as_bytes(), &frame(&[7; 1000]).repeat(100)].concat()).unwrap();
+    let mut all = 0;
+    while all < 100 {
+        let mut delivered = 0;
+        net.turn(Duration::from_millis(1), |_, event| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+            Event::Message { .. } => delivered += 1,
+            _ => {}
+        })
+        .unwrap();
+        assert!(delivered <= 40, "{delivered}");
+        all += delivered;
+    }
+}
+
 #[test]
 fn a_peer_that_does_not_read_keeps_nobody_waiting() {
     let server = echo(Settings::default(), Config::default());

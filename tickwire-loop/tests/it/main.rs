@@ -17,3 +17,4 @@ mod threads;
 mod time;
 #[cfg(feature = "rustls")]
 mod tls;
+mod vectors;

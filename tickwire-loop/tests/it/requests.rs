@@ -1,9 +1,9 @@
 //! The application accepts, rejects or defers each request.
 use crate::common::{REQUEST, Running, head, next, say};
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     sync::mpsc::channel,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tickwire::{
     Config,
@@ -59,6 +59,34 @@ fn each_request_is_accepted_or_rejected() {
     let counts = server.wait_for(|counts| counts.accepted_now == 1);
     assert_eq!((counts.open, counts.handshakes_now), (1, 0));
     assert_eq!((counts.accepted, counts.handshakes_failed), (4, 2));
+}
+
+/// More than the system holds, of which the server reads and drops all.
+#[test]
+fn a_rejected_client_that_sends_on_gets_its_response_and_no_reset() {
+    let server =
+        Running::<()>::with(Settings::default(), Door::new(Config::default()), |_, event| {
+            if let Event::Request { answer, .. } = event {
+                answer.reject(Rejection::new(503));
+            }
+        });
+    let rejected = || -> io::Result<String> {
+        let mut raw = server.raw();
+        raw.write_all(REQUEST.as_bytes())?;
+        let response = head(&mut raw);
+        raw.write_all(&vec![b'x'; 16 << 20])?;
+        raw.read_to_string(&mut String::new())?;
+        Ok(response)
+    };
+    // The server waits for a second. A busy machine may take longer, so the client tries again.
+    let response = (0..50).find_map(|_| {
+        let began = Instant::now();
+        let response = rejected();
+        (began.elapsed() < Duration::from_secs(1) || response.is_ok()).then_some(response)
+    });
+    let response = response.expect("one of the tries is quick").unwrap();
+    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    server.wait_for(|counts| counts.accepted_now == 0);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Slow subscribers: room, outboxes, and the bound over all connections.
-use crate::common::{LONG, Running, next, say};
+use crate::common::{LONG, Running, frame, next, say};
 use std::{
-    io::Read,
+    io::{Read, Write},
     net::TcpStream,
     sync::mpsc::{Receiver, channel},
     time::Duration,
@@ -38,7 +38,7 @@ pub(crate) fn server_at(settings: Settings, door: Door) -> (Running<()>, Receive
     (server, told)
 }
 
-fn opened(told: &Receiver<Told>) -> Handle {
+pub(crate) fn opened(told: &Receiver<Told>) -> Handle {
     match next(told) {
         Told::Open(handle) => handle,
         _ => panic!("not open"),
@@ -65,31 +65,36 @@ pub(crate) fn impatient() -> Config {
     Config { write_timeout, close_timeout, ..Config::default() }
 }
 
-/// Sends to a peer that reads nothing, and waits for its end. Returns whether all bytes that waited
-/// were in the session of TLS.
-pub(crate) fn stalls(server: &Running<()>, told: &Receiver<Told>) -> bool {
-    let handle = opened(told);
+/// Sends messages of 10,000 bytes to a peer that reads nothing, until its stream takes no more.
+/// Returns their number, and whether all bytes that wait are in the session of TLS.
+pub(crate) fn block(server: &Running<()>, handle: Handle) -> (usize, bool) {
     // Sends the next message when the last one is written, until a deadline runs.
     let step = move |net: &mut Net<'_, ()>| {
         let conn = net.connection(handle)?;
-        let has_outgoing = conn.sender().has_outgoing();
-        if conn.poll_timeout().is_some() {
-            return Some(!has_outgoing);
-        }
-        if !has_outgoing {
+        let (blocked, waits) = (conn.poll_timeout().is_some(), conn.sender().has_outgoing());
+        if !blocked && !waits {
             net.send(handle, &[0; 10_000][..]).unwrap();
         }
-        None
+        Some((blocked, waits))
     };
-    // The system may take more a little later.
-    let in_session = loop {
-        if server.call(step).is_some() {
-            std::thread::sleep(Duration::from_millis(50));
-            if let Some(in_session) = server.call(step) {
-                break in_session;
+    let (mut sent, mut was_blocked) = (0, false);
+    loop {
+        let Some((blocked, waits)) = server.call(step) else { panic!("the connection is gone") };
+        sent += usize::from(!blocked && !waits);
+        if blocked {
+            if was_blocked {
+                return (sent, !waits);
             }
+            std::thread::sleep(Duration::from_millis(50)); // the system may take more a little later
         }
-    };
+        was_blocked = blocked;
+    }
+}
+
+/// Sends to a peer that reads nothing, and waits for its end. Returns whether all bytes that waited
+/// were in the session of TLS.
+pub(crate) fn stalls(server: &Running<()>, told: &Receiver<Told>) -> bool {
+    let (_, in_session) = block(server, opened(told));
     match next(told) {
         Told::Closed(error) => assert_eq!(error, Some(RecvError::WriteTimeout)),
         _ => panic!("another event"),
@@ -111,6 +116,49 @@ fn a_refused_message_is_followed_by_room_once_there_is_some() {
     fill(&server, handle);
     drain(stream);
     assert!(matches!(next(&told), Told::Room(of) if of == handle));
+}
+
+/// While there is no room for a reply, messages wait in the stream, and none is delivered.
+#[test]
+fn a_message_is_delivered_when_there_is_room_for_its_reply() {
+    let door = Door::new(Config { high_water: 64 << 10, ..Config::default() });
+    let server = Running::<()>::with(Settings::default(), door, |net, event| match event {
+        Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+        Event::Message { from, message, .. } => net.send(from, message).unwrap(),
+        _ => {}
+    });
+    let (mut stream, messages) = (server.raw_open(), 2000);
+    let mut write = stream.try_clone().unwrap();
+    let writer = std::thread::spawn(move || {
+        let message = frame(&[7; 10_000]);
+        (0..messages).for_each(|_| write.write_all(&message).unwrap());
+    });
+    server.wait_for(|counts| counts.queued >= 64 << 10);
+    let mut replies = vec![0; messages * 10_004];
+    stream.read_exact(&mut replies).unwrap();
+    assert!(replies.chunks(10_004).all(|reply| reply[..4] == [0x82, 126, 0x27, 0x10]));
+    writer.join().unwrap();
+}
+
+/// The peer reads nothing, so the Close cannot leave. The peer's Close is delivered all the same.
+#[test]
+fn a_connection_that_is_closing_is_read_though_it_has_no_room() {
+    let (tell, told) = channel();
+    let config = Config { close_timeout: 10 * LONG, write_timeout: LONG, ..Config::default() };
+    let door = Door::new(config);
+    let server = Running::<()>::with(Settings::default(), door, move |_, event| match event {
+        Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+        Event::Open(handle) => say(&tell, Some(handle)),
+        Event::Control { .. } => say(&tell, None),
+        _ => {}
+    });
+    let mut stream = server.raw_open();
+    let handle = next(&told).unwrap();
+    block(&server, handle);
+    fill(&server, handle);
+    server.call(move |net| net.close(handle, tickwire::CloseCode::NORMAL));
+    stream.write_all(b"\x88\x80\0\0\0\0").unwrap();
+    assert!(next(&told).is_none());
 }
 
 #[test]

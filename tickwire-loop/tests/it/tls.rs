@@ -1,20 +1,21 @@
 //! `wss`, as server and as client.
 use crate::{
     common::{LONG, REQUEST, Running, frame, head, next, say},
-    slow::{impatient, server_at, stalls},
+    slow::{block, impatient, opened, server_at, stalls},
 };
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     sync::{Arc, mpsc::channel},
     time::Duration,
 };
 use tickwire::{
-    Config, Dial as Blocking, Message,
+    Config, Dial as Blocking, Error, Message,
+    blocking::{Stream, WebSocket},
     handshake::{client::Request, server::Accept},
     tls::rustls::{
-        AlertDescription, ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig,
-        StreamOwned,
+        AlertDescription, ClientConfig, ClientConnection, Error as TlsError, RootCertStore,
+        ServerConfig, StreamOwned,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName},
     },
 };
@@ -60,12 +61,18 @@ fn secure_echo(config: Config, keys: &Keys) -> Running<()> {
     })
 }
 
+/// A blocking client, with a bound on its reads.
+fn connect(tls: &Arc<ClientConfig>, to: SocketAddr) -> Result<WebSocket<impl Stream>, Error> {
+    let request = Request::new("wss://localhost/")?;
+    Blocking::new(&request).tls(tls.clone()).blocking_connect_with(&Config::default(), |_| {
+        let stream = TcpStream::connect(to)?;
+        stream.set_read_timeout(Some(LONG))?;
+        Ok(stream)
+    })
+}
+
 fn echoes(server: &Running<()>, keys: &Keys) {
-    let request = Request::new("wss://localhost/").unwrap();
-    let dial = Blocking::new(&request).tls(keys.client.clone());
-    let mut ws = dial
-        .blocking_connect_with(&Config::default(), |_| TcpStream::connect(server.address))
-        .unwrap();
+    let mut ws = connect(&keys.client, server.address).unwrap();
     for len in [0, 1, 1000, 70_000, 1 << 20] {
         let sent = vec![b'x'; len];
         ws.send(&sent[..]).unwrap();
@@ -152,10 +159,7 @@ fn a_peer_that_reads_no_ciphertext_ends_when_the_time_for_writing_is_over() {
         let keys = keys(in_place);
         let door = Door::new(impatient()).tls(keys.server.clone());
         let (server, told) = server_at(Settings::default(), door);
-        let request = Request::new("wss://localhost/").unwrap();
-        let dial = Blocking::new(&request).tls(keys.client.clone());
-        let to = |_: &_| TcpStream::connect(server.address);
-        let _stalled = dial.blocking_connect_with(&Config::default(), to).unwrap();
+        let _stalled = connect(&keys.client, server.address).unwrap();
         assert!(stalls(&server, &told));
     }
 }
@@ -198,8 +202,72 @@ fn records_may_be_small_the_end_is_in_order_and_a_damaged_record_gets_an_alert()
         wire[10] ^= 1;
         tcp.write_all(&wire).unwrap();
         let told = StreamOwned::new(tls, tcp).read(&mut [0; 10]).unwrap_err();
-        let alert = Error::AlertReceived(AlertDescription::BadRecordMac);
-        assert_eq!(told.downcast::<Error>().unwrap(), alert);
+        let alert = TlsError::AlertReceived(AlertDescription::BadRecordMac);
+        assert_eq!(told.downcast::<TlsError>().unwrap(), alert);
         server.wait_for(|counts| counts.accepted_now == 1); // the slow one
     }
+}
+
+/// The session has bytes that wait, and the connection has none.
+#[test]
+fn ciphertext_that_waits_is_written_once_the_peer_reads() {
+    for in_place in [true, false] {
+        let keys = keys(in_place);
+        let config = Config { write_timeout: LONG, ..Config::default() };
+        let door = Door::new(config).tls(keys.server.clone());
+        let (server, told) = server_at(Settings::default(), door);
+        let mut ws = connect(&keys.client, server.address).unwrap();
+        let (sent, in_session) = block(&server, opened(&told));
+        assert!(in_session);
+        for _ in 0..sent {
+            assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&[0; 10_000])));
+        }
+    }
+}
+
+#[test]
+fn wrong_certificates_keep_nobody_waiting() {
+    let keys = keys(true);
+    let server = secure_echo(Config::default(), &keys);
+    let mut honest = connect(&keys.client, server.address).unwrap();
+    for n in 1..=10 {
+        assert!(connect(&keys.stranger, server.address).is_err());
+        honest.send("quick").unwrap();
+        assert_eq!(honest.recv().unwrap(), Some(Message::Text("quick")));
+        server.wait_for(|counts| counts.handshakes_failed == n);
+    }
+}
+
+/// Two doors, and a connection that is dialed to each.
+#[test]
+fn one_loop_has_both_roles_over_ws_and_wss() {
+    let keys = keys(true);
+    let (tell, told) = channel();
+    let server = Running::<bool>::with(
+        Settings::default(),
+        Door::new(Config::default()),
+        move |net, event| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), false),
+            Event::Open(handle) if net.value(handle) == Some(&true) => {
+                net.send(handle, "hello").unwrap();
+            }
+            Event::Message { from, message, .. } => match net.value(from) {
+                Some(true) => say(&tell, message.as_text().map(str::to_owned)),
+                _ => net.send(from, message).unwrap(),
+            },
+            _ => {}
+        },
+    );
+    let plain = server.address;
+    server.call(move |net| {
+        let door = Door::new(Config::default()).tls(keys.server.clone());
+        let secure = net.listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+        let wss = Dial::to(&format!("wss://localhost:{}/", secure.port())).unwrap();
+        net.dial(Dial::to(&format!("ws://{plain}/")).unwrap(), true).unwrap();
+        net.dial(wss.tls(keys.client.clone()), true).unwrap();
+    });
+    for _ in 0..2 {
+        assert_eq!(next(&told).as_deref(), Some("hello"));
+    }
+    assert_eq!(server.counts().open, 4);
 }

@@ -1,0 +1,52 @@
+//! Which connections become dormant.
+use super::Server;
+use crate::{Settings, slots::Stage};
+use tickwire::Config;
+
+/// For each connection, in the order in which they opened: whether it is dormant.
+fn dormant(server: &Server) -> Vec<bool> {
+    let slots = &server.net.inner.slots;
+    let stage = |handle| &slots.get(handle).unwrap().stage;
+    server.opened.iter().map(|handle| matches!(stage(*handle), Stage::Dormant)).collect()
+}
+
+#[test]
+fn an_idle_connection_becomes_dormant_and_one_that_was_active_stays_whole() {
+    let settings = Settings { max_whole: 2, ..Settings::default() };
+    let mut server = Server::new(settings, Config::default());
+    let (mut first, mut second) = (server.peer(), server.peer());
+    for handle in server.opened.clone() {
+        // As after a visit of the hand.
+        server.net.inner.slots.get_mut(handle).unwrap().marks.active = false;
+    }
+    server.echoes(&mut first);
+    assert_eq!(dormant(&server), [false, false]);
+    let _third = server.peer();
+    assert_eq!(dormant(&server), [false, true, false]);
+    server.echoes(&mut second);
+    assert!(!dormant(&server)[1], "it is served, so it is whole");
+}
+
+#[test]
+fn a_slot_is_in_the_ring_once_however_often_it_is_used_again() {
+    let mut server = Server::new(Settings::default(), Config::default());
+    for _ in 0..10 {
+        drop(server.peer());
+        server.until(|server| server.net.net().counts().open == 0);
+    }
+    assert_eq!(server.net.inner.whole.len(), 1);
+}
+
+/// The ring is so short that the hand comes to the connection that becomes whole.
+#[test]
+fn connections_that_were_whole_become_dormant_again() {
+    let settings = Settings { max_whole: 1, ..Settings::default() };
+    let mut server = Server::new(settings, Config::default());
+    let mut peers: Vec<_> = (0..6).map(|_| server.peer()).collect();
+    for _ in 0..3 {
+        for peer in &mut peers {
+            server.echoes(peer);
+        }
+        assert_eq!(dormant(&server).iter().filter(|dormant| **dormant).count(), 5);
+    }
+}

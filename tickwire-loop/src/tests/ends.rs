@@ -1,0 +1,123 @@
+//! How connections end.
+use super::{HELLO, LONG, Server, server};
+use crate::Settings;
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, TcpStream},
+    thread,
+    time::Duration,
+};
+use tickwire::{Config, Heartbeat};
+
+/// A masked Close with code 1000 and a key of zeros, and the reply to it.
+const CLOSE: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
+const CLOSED: &[u8] = b"\x88\x02\x03\xe8";
+
+fn open(server: &mut Server) -> usize {
+    server.net.net().counts().open
+}
+
+fn read_to_end(server: &mut Server, mut peer: &TcpStream) -> Vec<u8> {
+    peer.set_nonblocking(true).unwrap();
+    let mut read = Vec::new();
+    server.until(|_| peer.read_to_end(&mut read).is_ok());
+    read
+}
+
+/// One note reports both, and no note follows.
+#[test]
+fn a_message_and_the_end_of_the_stream_may_come_at_once() {
+    let mut server = server();
+    let mut peer = server.peer();
+    peer.write_all(HELLO).unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    server.until(|server| open(server) == 0);
+    assert_eq!(server.ends, ["closed: Some(UnexpectedEof)"]);
+    peer.read_exact(&mut [0; 7]).unwrap();
+}
+
+/// RFC 6455 §7.1.1: the server shuts its stream first, and then reads until the client does the same.
+#[test]
+fn a_closed_connection_stays_until_the_peer_has_shut_its_stream() {
+    let mut server = server();
+    let mut peer = server.peer();
+    peer.write_all(CLOSE).unwrap();
+    server.until(|server| server.made("shut_down") > 0);
+    assert_eq!(open(&mut server), 1);
+    assert_eq!(read_to_end(&mut server, &peer), CLOSED);
+    drop(peer);
+    server.until(|server| open(server) == 0);
+    assert_eq!(server.ends, ["closed: None"]);
+}
+
+#[test]
+fn a_shutdown_of_a_stream_that_would_block_is_made_again() {
+    let config = Config { close_timeout: LONG, ..Config::default() };
+    let mut server = Server::new(Settings::default(), config);
+    let mut peer = server.peer();
+    server.fault("shut_down", 0, ErrorKind::WouldBlock);
+    peer.write_all(CLOSE).unwrap();
+    server.until(|server| server.made("shut_down") > 0);
+    peer.write_all(b"!").unwrap(); // the note about this says that the stream is writable, too
+    server.until(|server| server.made("shut_down") > 1);
+    assert_eq!(read_to_end(&mut server, &peer), CLOSED);
+}
+
+/// The peer stays, and says nothing.
+#[test]
+fn after_a_write_that_failed_reading_goes_on_for_the_close_timeout() {
+    let config = Config {
+        close_timeout: Duration::from_millis(50),
+        write_timeout: 2 * LONG,
+        ..Config::default()
+    };
+    let mut server = Server::new(Settings::default(), config);
+    let mut peer = server.peer();
+    server.fault("write", 0, ErrorKind::BrokenPipe);
+    peer.write_all(HELLO).unwrap();
+    server.until(|server| open(server) == 0);
+    assert_eq!(server.ends, ["closed: Some(CloseTimeout)"]);
+}
+
+/// Not only after the second for which a client may read its response.
+#[test]
+fn a_rejected_client_that_is_gone_gives_its_place_back_at_once() {
+    for resets in [false, true] {
+        let mut server = server();
+        let mut peer = TcpStream::connect(server.address).unwrap();
+        peer.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        server.until(|server| server.net.net().counts().handshakes_failed == 1);
+        server.round().unwrap();
+        assert_eq!(server.net.net().counts().accepted_now, 1);
+        assert!(read_to_end(&mut server, &peer).starts_with(b"HTTP/1.1 4"));
+        let reads = server.made("read");
+        if resets {
+            server.fault("read", 0, ErrorKind::ConnectionReset);
+            peer.write_all(b"!").unwrap();
+        } else {
+            drop(peer);
+        }
+        server.until(|server| server.made("read") > reads);
+        assert_eq!(server.net.net().counts().accepted_now, 0);
+    }
+}
+
+/// The loop is late: the Pong is in the stream, and the time for it is over.
+#[test]
+fn what_waits_in_the_stream_counts_before_a_deadline() {
+    let pause = Duration::from_millis(100);
+    let heartbeat = Some(Heartbeat::new(Duration::from_millis(20), pause));
+    let mut server = Server::new(Settings::default(), Config { heartbeat, ..Config::default() });
+    let mut peer = server.peer();
+    let writes = server.made("write");
+    server.until(|server| server.made("write") > writes);
+    let mut ping = [0; 2];
+    peer.read_exact(&mut ping).unwrap();
+    assert_eq!(ping[0], 0x89);
+    let mut payload = vec![0; usize::from(ping[1])];
+    peer.read_exact(&mut payload).unwrap();
+    peer.write_all(&[&[0x8a, 0x80 | ping[1], 0, 0, 0, 0][..], &payload].concat()).unwrap();
+    thread::sleep(2 * pause);
+    server.round().unwrap();
+    assert_eq!(server.ends, [""; 0]);
+}
