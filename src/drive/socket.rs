@@ -11,6 +11,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         self.core.received()
     }
 
+    /// Fails the connection. A writer in the other half learns of this at once, by `recv_error`,
+    /// and not only when this half receives again.
     pub(crate) fn fail(&mut self, frame: CloseFrame<'_>) -> Result<(), SendError> {
         self.core.with(|inbound, tx, out| {
             inbound.fail(frame, tx)?;
