@@ -1,6 +1,6 @@
 //! The two things that the loop drives: a whole connection, or the receiving half of a split
 //! connection.
-use super::{Error, Out, Output, Received, Socket, Source, io::shutdown};
+use super::{Out, Output, Received, Socket, Source, io::shutdown};
 use crate::proto::{
     connection::{Connection, Delivery, Inbound, Sender, Step},
     error::RecvError,
@@ -133,15 +133,6 @@ impl Whole {
         }
         let out = Out::new(conn.sender());
         Self { conn, out }
-    }
-
-    /// Returns the reason why queued messages were dropped. Call this in a flush that finds the
-    /// sender broken: writing failed earlier, in a receiving call or because a deadline passed. The
-    /// receiver's error replaces the error in `out`: see [`Out::recv_error`].
-    #[cold]
-    pub(crate) fn lost(&mut self) -> Error {
-        self.out.recv_error = self.conn.receiver().failure().or(self.out.recv_error);
-        self.out.lost()
     }
 }
 

@@ -41,7 +41,7 @@ impl<I: Source + Output> Socket<Whole, I> {
             // bytes. No deadline on writing runs any more, so nothing would bound a wait for their
             // flush.
             if core.conn.sender().is_broken() {
-                return Poll::Ready(Err(core.lost().into()));
+                return Poll::Ready(Err(core.out.lost().into()));
             }
             match core.out.poll_drain(core.conn.sender_mut(), io, cx) {
                 Poll::Ready(Ok(())) => {

@@ -1884,3 +1884,13 @@ async fn a_connection_that_is_closing_has_no_room_again() {
     assert_eq!(error, RecvError::CloseTimeout);
     reading.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_connection_that_has_ended_holds_no_buffer() {
+    let (mut near, far) = duplex(256);
+    near.write_all(&masked(CLOSE, b"")).await.unwrap();
+    near.shutdown().await.unwrap();
+    let mut ws = server(far, &config());
+    assert_eq!(ws.recv().await.unwrap(), None);
+    assert!(!ws.connection().receiver().has_buffer());
+}
