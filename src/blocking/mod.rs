@@ -241,6 +241,8 @@ impl<S: Stream> WebSocket<S> {
     /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
     /// After an error the connection is lost.
     pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
+        // `wait` may keep the answer of the old stream in `reads_time_out`: a `Spin` reads in the
+        // same way whether a read may block or not.
         let Socket { core, io: Timed { io, wait }, .. } = self.0;
         Ok(WebSocket(Socket::new(core, Timed { io: Spin::new(io)?, wait })))
     }
@@ -290,7 +292,9 @@ impl<S: Stream> WebSocket<S> {
     /// # Errors
     ///
     /// [`Error::Send`] if the sending half is closed. [`Error::Io`] and [`Error::Recv`] as for
-    /// [`flush`](Self::flush). [`Error::WouldBlock`] if there is no room yet.
+    /// [`flush`](Self::flush). [`Error::WouldBlock`] if there is no room before the timeout of
+    /// [`set_write_timeout`](Self::set_write_timeout) passes, or if the call cannot wait for the
+    /// stream, such as a non-blocking stream.
     pub fn ready(&mut self) -> Result<(), Error> {
         self.0.io.wait.begin_sending();
         self.0.wait_until_ready(|ws, cx| ws.poll_room(cx))?.map_err(|error| *error)
@@ -349,7 +353,7 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
     }
 
     /// Like [`wait_for`](Self::wait_for), but `begin` was called before.
-    #[inline(never)]
+    #[inline(never)] // called at several places
     fn wait_on(&mut self, want: Want) -> Result<Ready, Error> {
         self.wait_until_ready(|socket, cx| socket.poll_more(cx, want))
     }
@@ -375,7 +379,7 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
     /// timeout. One wait for room is enough, because nobody can feed during this call. (A task can
     /// drop the future, feed, and then poll a new future. So `poll_to_reply` checks the room at
     /// each poll.) An idle message overtakes, so it takes no room.
-    #[inline(never)]
+    #[inline(never)] // keeps the fast path of `recv_to_reply` small
     fn wait_to_reply(&mut self) -> Result<Ready, Error> {
         self.io.wait.begin_sending();
         self.wait_until_ready(|socket, cx| C::poll_answerable(socket, cx))?;

@@ -105,7 +105,8 @@ impl<S: Stream> Write for Spin<S> {
     }
 }
 
-/// No call of a `Spin` waits.
+/// No call of a `Spin` waits. So the defaults of the calls that must not wait (`try_read`,
+/// `try_write`, `try_flush`), which call `read`, `write` and `flush`, are right.
 impl<S: Stream> Stream for Spin<S> {
     /// Returns at once, so that the adapter spins.
     fn wait(&self, _: Interest, _: Option<Duration>) -> io::Result<()> {

@@ -20,9 +20,9 @@ use std::{
     time::Duration,
 };
 
-/// The timeout of blocking reads while there is a deadline. A half has its own timeout instead,
-/// `longest_wait`, which is not longer. A read blocks only if the next deadline is at least the
-/// timeout plus [`MARGIN`] away.
+/// The timeout of a whole connection's blocking reads while there is a deadline, and the most that
+/// a reader's `longest_wait` may be. A read blocks only if the next deadline is at least this
+/// timeout (in a reader: `longest_wait`) plus [`MARGIN`] away.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time by which a blocking read may exceed its timeout: two steps of the operating system's
 /// clock, of at most 10 ms each.
@@ -60,7 +60,8 @@ pub(crate) struct Thread {
     until: Option<Time>,
     /// Whether the polls stopped although the stream would not block. Either a read was put off, or
     /// a signal or TLS interrupted a call of the stream (see `failed`). If this flag is set, `wait`
-    /// returns at once: the call polls again, or its time limit ends it.
+    /// returns at once: the call polls again, or its time limit ends it. In the handle `out` of a
+    /// split connection nobody reads this flag; there the half waits for room to write.
     again: bool,
     /// The number of reads since a read was last put off. A read that would block counts too.
     reads: u32,
@@ -161,9 +162,9 @@ impl Thread {
             }
             // Do not repeat the call here, because the deadlines must be checked first. (The cause
             // need not be a signal. A TLS stream fails with `Interrupted` after a blocking read
-            // that completed no record with data, and after many bytes without data.) This sets
-            // `again`, and not `want`: on a non-blocking stream, a wait for `want` would end the
-            // call, or drop a handshake.
+            // that completed no record with data, and after many bytes without data.) To note
+            // only `want` would not do: on a stream that does not wait, a signal would then end the
+            // call, or drop a handshake. (With `again`, `wait` ignores `want`.)
             ErrorKind::Interrupted => self.again = true,
             _ => return Poll::Ready(Err(error)),
         }
@@ -186,7 +187,7 @@ impl<S: Stream> Timed<S, Thread> {
     /// passed, or `Stream::wait` refused: the user wants no wait, or the stream has no wait of its
     /// own. Any other error comes from the wait itself. The connection does not keep this error, so
     /// a later call may go on.
-    #[inline(never)]
+    #[inline(never)] // called at several places, and compiled for each type of stream
     pub(super) fn wait(&mut self) -> Result<(), Error> {
         let Self { io, wait } = self;
         let (want, until) = (mem::take(&mut wait.want), wait.until.take());
@@ -270,7 +271,7 @@ impl<S: Stream> Io for Timed<S, Thread> {
     fn may_wait(&mut self, until: Option<Time>) {
         let Self { io, wait } = self;
         let longest = wait.longest_wait.unwrap_or(READ_TIMEOUT);
-        let mut set_timeout = || io.set_read_timeout(Some(longest)).is_ok();
+        let set_timeout = || io.set_read_timeout(Some(longest)).is_ok();
         // A read of a whole connection without a deadline may block for ever. Every other read
         // needs the stream's read timeout, and this timeout must pass before the next deadline. If
         // the caller has set a time limit, no read blocks, because the limit may be shorter than
@@ -278,7 +279,7 @@ impl<S: Stream> Io for Timed<S, Thread> {
         wait.read_waits = wait.call_ends.is_none()
             && until.is_none_or(|at| at >= wait.now() + longest + MARGIN)
             && ((until.is_none() && wait.longest_wait.is_none())
-                || *wait.reads_time_out.get_or_insert_with(&mut set_timeout));
+                || *wait.reads_time_out.get_or_insert_with(set_timeout));
     }
 
     fn write_blocked(&mut self) {
@@ -316,7 +317,7 @@ impl<S: Stream> Output for Timed<S, Thread> {
         let Self { io, wait } = self;
         let written = io.try_write(slices);
         // When the stream accepts bytes in a sending call, the caller's time limit for that call
-        // starts anew. Nothing restarts the time limit of a receiving call.
+        // starts anew, if there is one. Nothing restarts the time limit of a receiving call.
         if wait.sends && wait.call_ends.is_some() && written.is_ok() {
             wait.begin_sending();
         }

@@ -1,6 +1,6 @@
 //! The two things that the loop drives: a whole connection, or the receiving half of a split
 //! connection.
-use super::{Error, Out, Output, Received, Socket, Source, io::shutdown};
+use super::{Out, Output, Received, Socket, Source, io::shutdown};
 use crate::proto::{
     connection::{Connection, Delivery, Inbound, Sender, Step},
     error::RecvError,
@@ -54,7 +54,9 @@ pub(crate) trait Core<I>: Sized {
 
     // Answers: messages that the caller sends in reply to a message.
 
-    /// Whether a message may be handed out while queued bytes are still unwritten.
+    /// Whether a message may be handed out without `poll_answerable` before it: there is room for
+    /// an answer, fewer than `cork_limit` bytes are queued, and the sender is open. Always `true`
+    /// in a half.
     #[inline(always)]
     fn is_free(&self) -> bool {
         true
@@ -121,6 +123,8 @@ pub(crate) struct Whole {
 }
 
 impl Whole {
+    /// Prepares a connection for a stream with an epoch of its own. `vectored`: whether the stream
+    /// has vectored writes.
     #[inline]
     pub(crate) fn new(mut conn: Connection, vectored: bool) -> Self {
         conn.restart_clock();
@@ -129,15 +133,6 @@ impl Whole {
         }
         let out = Out::new(conn.sender());
         Self { conn, out }
-    }
-
-    /// Returns the reason why queued messages were dropped. Call this in a flush that finds the
-    /// sender broken: writing failed earlier, in a receiving call or because a deadline passed. The
-    /// receiver's error replaces the error in `out`: see [`Out::recv_error`].
-    #[cold]
-    pub(crate) fn lost(&mut self) -> Error {
-        self.out.recv_error = self.conn.receiver().failure().or(self.out.recv_error);
-        self.out.lost()
     }
 }
 
@@ -165,6 +160,8 @@ impl<I: Source + Output> Core<I> for Whole {
 
     #[inline(always)]
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
+        // `poll_drain` would return the same result. This check saves the call, which is not
+        // inlined.
         if self.out.unflushed == 0 && !self.conn.sender().has_outgoing() {
             return Poll::Ready(());
         }
@@ -186,7 +183,7 @@ impl<I: Source + Output> Core<I> for Whole {
     }
 
     // While fewer than `cork_limit` bytes are queued, there is room for an answer: see the field
-    // `Sender::cork_limit`.
+    // `Sender::cork_limit`. After our Close `is_mute` decides, in the slow path.
     #[inline(always)]
     fn is_free(&self) -> bool {
         let tx = self.conn.sender();

@@ -23,8 +23,8 @@ pub enum Error {
     #[error(transparent)]
     Send(#[from] SendError),
     /// The stream failed, so the connection has ended. The kind is `UnexpectedEof` if a TLS stream
-    /// ended without a close_notify. If connecting failed, the error names the address, and its
-    /// source is the operating system's error.
+    /// ended without a close_notify. If connecting failed, the error names each address that was
+    /// dialed, or the host and port of a failed lookup. Its source is the operating system's error.
     #[error(transparent)]
     Io(io::Error),
     /// TLS failed, most often because of the peer's certificate. The connection has ended.

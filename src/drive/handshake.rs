@@ -104,9 +104,11 @@ impl<I: Source + Output> Incoming<I> {
         }
     }
 
-    /// Shuts the stream down for writing, then discards input for at most [`LINGER`]. If input
-    /// stayed unread, the operating system would send RST instead of FIN, and the peer might lose
-    /// the response.
+    /// Shuts the stream down for writing, then discards input; both together take at most
+    /// [`LINGER`]. If input is unread when the stream is dropped, the operating system sends RST,
+    /// and the peer might lose the response. The shutdown comes first: the peer then sees the end
+    /// of the response and can end its side, which ends the discarding before `LINGER`. An error
+    /// ends it too.
     pub(crate) async fn linger(&mut self) {
         let io = &mut self.io;
         let end = io.now() + LINGER;
@@ -136,15 +138,19 @@ pub(crate) async fn client<I: Source + Output>(
 ) -> Result<Socket<Whole, I>, Error> {
     let mut handshake = client::Handshake::new(request, config, SystemEntropy::new()?);
     handshake.reading.put(ahead);
-    handshake.reading.handle_timeout(Time::ZERO)?; // starts the deadline
+    // This starts the deadline, which `by` is; before that `poll_timeout` is `ZERO`.
+    handshake.reading.handle_timeout(Time::ZERO)?;
     let by = handshake.reading.poll_timeout();
-    // If the write takes too long, the check of the deadline below returns the error. So `advance`
-    // may report all bytes as written here, even if some are not. (The handshake cannot succeed
-    // before that check: only `ahead` has been read, and a response in `ahead` cannot match the
-    // random key of this request.)
+    // A failed write ends the handshake, even if a refusal has arrived. A stream that cannot be
+    // written need not be at its end, so a read might wait until the deadline.
     if let Some(written) = write_all(&mut io, handshake.outgoing(), by).await {
         written?;
     }
+    // `step` refuses a 101 while a part of the request is unsent (`EarlyResponse`), so `advance`
+    // comes before the first step. It may report all bytes even if some are not written: then the
+    // check of the deadline below returns the error. (The handshake cannot succeed before that
+    // check: only `ahead` has been read, and a response in `ahead` cannot match the random key of
+    // this request.)
     handshake.advance(usize::MAX);
     // Each round steps before it reads, because `ahead` may hold a whole refusal.
     loop {
@@ -160,7 +166,8 @@ pub(crate) async fn client<I: Source + Output>(
             });
         }
         match poll_fn(|cx| poll_read(&mut io, &mut handshake.reading, cx)).await {
-            // The server's response says more than the error that ended the stream.
+            // The server's response says more than the error that ended the stream. The next step
+            // returns the response, with the part of its body that has arrived.
             Err(_) if handshake.response().is_some() => handshake.reading.end_of_stream(),
             read => read?,
         }
@@ -193,14 +200,12 @@ pub(crate) async fn write_all<I: Source + Output>(
     mut bytes: &[u8],
     by: Option<Time>,
 ) -> Option<io::Result<()>> {
-    let mut unflushed = bytes.len();
     let written = within(io, by, |io, cx| {
         while !bytes.is_empty() {
             let n = ready!(outcome(ready!(io.poll_write(&[IoSlice::new(bytes)], cx)), cx))?;
             bytes = bytes.get(n..).unwrap_or_default();
         }
-        let flushed = ready!(flush(io, &mut unflushed, cx));
-        Poll::Ready(flushed)
+        flush(io, &mut 0, cx) // a handshake does not count unflushed bytes
     });
     written.await
 }

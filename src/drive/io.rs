@@ -23,7 +23,8 @@ pub(crate) trait Io {
     /// buffers during a wait, and a read [may block](Self::may_wait).
     const WAITS: bool = false;
 
-    /// Returns the time since the epoch of this stream, an instant that each stream has for itself.
+    /// Returns the time since this stream's epoch. The epoch is an instant stored in `wait`. Each
+    /// connection has its own epoch, and its halves share it.
     fn now(&self) -> Time;
 
     /// Waits until `until`. May return earlier, so callers read the clock again. In a task, a later
@@ -38,7 +39,8 @@ pub(crate) trait Io {
     }
 
     /// Allows the next read to block, but no later read. The read must end by `until`, the next
-    /// deadline. Before this call, the caller has written everything queued.
+    /// deadline. Before this call, the stream has refused none of the bytes that the caller has to
+    /// write. (A half leaves the messages that only the writer has fed to the writer's flush.)
     #[inline(always)]
     fn may_wait(&mut self, until: Option<Time>) {
         let _ = until;

@@ -67,7 +67,8 @@ pub(crate) struct Socket<C, I> {
     /// read, and `attend` may have to run after each read. Only the connection's `Config` switches
     /// these features on, so the value never changes.
     notes_reads: bool,
-    /// Whether bytes were read since the last `attend`.
+    /// Whether bytes were read since the last `attend`. Stays `false` if `attend` has nothing to
+    /// check.
     read_unattended: bool,
     /// [`Receiver::total`](crate::Receiver) when `poll_until` last put off a deadline so that the
     /// task reads first; `None` once the deadlines were checked.
@@ -132,8 +133,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Returns [`Step::Message`] if this fast path finds a whole message among the bytes already
-    /// read. On any other result, call [`poll_more`](Self::poll_more), whose slow path may find a
-    /// message.
+    /// read. On any other result, call [`poll_more`](Self::poll_more): its slow path may find a
+    /// message, and it writes and reads.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         self.core.inbound().receiver_mut().quick()
@@ -141,9 +142,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
     /// Polls until the next item that the call wants, or the end of the connection. Parses first,
     /// then writes, then reads: so the replies to one read leave in one write. `Pending`: the
-    /// stream and the timer have the waker of `cx`. (In `blocking`, the thread has noted their
-    /// events instead.)
-    #[inline(never)]
+    /// stream or the timer will wake the task. (In `blocking`, the thread has noted their events
+    /// instead.)
+    #[inline(never)] // called at many places, each of which has a fast path before it
     pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>, want: Want) -> Poll<Ready> {
         loop {
             match self.core.step(want) {
@@ -193,7 +194,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     #[inline(always)]
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
         if self.notes_reads {
             return self.poll_noting_read(cx);
         }
@@ -209,7 +210,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Reads, and notes the time of the read. A stream that stamps its reads leaves the stamp in
     /// [`arrival`], which all connections of a thread share. So this call forgets an older stamp
     /// first.
-    #[inline(never)]
+    #[inline(never)] // called at two places, and rarely on a hot path
     fn poll_noting_read(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
         arrival::forget();
         let read = self.poll_input(cx);
@@ -227,15 +228,11 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         read
     }
 
-    /// Handles the result of a read. Checks the deadlines only if the read would block: bytes that
-    /// still wait in the operating system may be the sign of life that a deadline asks for. Ready
-    /// when a further step may find something new.
+    /// Handles the result of a read. Checks the deadlines only if the read would block, or was put
+    /// off: bytes that still wait in the operating system may be the sign of life that a deadline
+    /// asks for. Ready: go round the loop again; there may be a new step, or a frame to write.
     #[inline]
-    pub(crate) fn poll_take(
-        &mut self,
-        cx: &mut Context<'_>,
-        read: Poll<IoResult<usize>>,
-    ) -> Poll<()> {
+    fn poll_take(&mut self, cx: &mut Context<'_>, read: Poll<IoResult<usize>>) -> Poll<()> {
         match read {
             Poll::Ready(Ok(0)) => self.end_of_stream(),
             Poll::Ready(Ok(n)) => self.commit(n),
@@ -256,7 +253,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     #[inline(always)]
-    pub(crate) fn commit(&mut self, n: usize) {
+    fn commit(&mut self, n: usize) {
         self.core.inbound().receiver_mut().commit(n);
     }
 
@@ -281,6 +278,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     fn time_pong(&mut self) {
         let Self { core, io, .. } = self;
         core.with(|_, tx, _| {
+            // `time_pong` makes this check too. Here the check saves reading the clock.
             if tx.pong_waits() {
                 tx.time_pong(io.now());
             }
@@ -362,9 +360,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<C: Core<I>, I: Io> Socket<C, I> {
-    /// Waits for the next deadline. Ready when a passed deadline has changed something, so the
-    /// caller has to look at the connection again. Without a deadline the result is `Pending`, and
-    /// no timer has the waker.
+    /// Waits for the next deadline. Without a deadline the result is `Pending`, and no timer has
+    /// the waker. Ready: a passed deadline has changed something, or no deadline is left. So the
+    /// caller has to look at the connection again.
     #[inline]
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.core.next_deadline() {
@@ -375,7 +373,7 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
 
     /// Waits for the deadline `at`, then tells the core the time, and goes on with the next
     /// deadline. Ready when a passed deadline has changed something, or when no deadline is left.
-    #[inline(never)]
+    #[inline(never)] // `poll_alarm`, which calls this, is inlined at several places
     fn poll_until(&mut self, mut at: Time, cx: &mut Context<'_>) -> Poll<()> {
         let Self { core, io, read_first, .. } = self;
         loop {
@@ -403,10 +401,10 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                 }
             }
             // Wait for the next deadline. The loop does not spin: telling the time moves each due
-            // deadline into the future (see `Timers::poll`), or ends a phase of closing without an
-            // error.
+            // deadline into the future, or ends it (see `Timers::poll`).
             match core.next_deadline() {
-                // A phase of closing has ended, or the other half has written the refused bytes.
+                // For example, a phase of closing has ended without an error, or the other half has
+                // written the refused bytes.
                 None => return Poll::Ready(()),
                 Some(next) => at = next,
             }

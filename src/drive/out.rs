@@ -113,7 +113,7 @@ impl Out {
     #[cold]
     fn write_failed(&mut self, tx: &mut Sender, error: io::Error) {
         tx.write_failed();
-        self.unflushed = 0;
+        self.unflushed = 0; // otherwise later rounds would flush the stream that has failed
         self.io_failed(error);
     }
 

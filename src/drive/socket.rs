@@ -11,6 +11,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         self.core.received()
     }
 
+    /// Fails the connection. A writer in the other half learns of this at once, by `recv_error`,
+    /// and not only when this half receives again.
     pub(crate) fn fail(&mut self, frame: CloseFrame<'_>) -> Result<(), SendError> {
         self.core.with(|inbound, tx, out| {
             inbound.fail(frame, tx)?;
@@ -39,7 +41,7 @@ impl<I: Source + Output> Socket<Whole, I> {
             // bytes. No deadline on writing runs any more, so nothing would bound a wait for their
             // flush.
             if core.conn.sender().is_broken() {
-                return Poll::Ready(Err(core.lost().into()));
+                return Poll::Ready(Err(core.out.lost().into()));
             }
             match core.out.poll_drain(core.conn.sender_mut(), io, cx) {
                 Poll::Ready(Ok(())) => {

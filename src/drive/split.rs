@@ -274,6 +274,7 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
     }
 
     fn poll_shutdown(&mut self, _: &mut I, cx: &mut Context<'_>) -> Poll<()> {
+        // A poll may come here without a call of `poll_write`, which parks the waker too.
         self.link.wakers.park(Side::Reader, cx);
         let both = self.link.both();
         shutdown(&mut self.link.lock().sending.io, &mut Context::from_waker(&both))
@@ -322,7 +323,8 @@ impl<I: Source + Output> Socket<Whole, I> {
         let (inbound, tx) = core.conn.into_halves();
         let (read, write, handle) = split(io)?;
         let link = Shared::new(tx, core.out, write);
-        // Replies may have been queued before the split.
+        // Replies may have been queued before the split. (`blocked`, which begins as `true`, has the
+        // same effect on the first write.)
         let half = Half { inbound, owes: true, link: link.clone() };
         Ok((Socket::new(half, read), Writer { link, handle }))
     }

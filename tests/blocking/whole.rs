@@ -279,6 +279,18 @@ fn pings_do_not_keep_the_callers_read_timeout_from_passing() {
 }
 
 #[test]
+fn a_read_that_is_put_off_is_made_even_after_the_callers_read_timeout() {
+    bounded(|| {
+        let (mut ws, mut peer) = served(&config());
+        ws.set_read_timeout(Some(Duration::from_nanos(1))).unwrap();
+        for _ in 0..200 {
+            peer.send(TEXT, b"here"); // a read of its own
+            assert_eq!(text(&mut ws), "here");
+        }
+    });
+}
+
+#[test]
 fn nor_do_messages_that_are_discarded_after_our_close() {
     bounded(|| {
         assert!(passes_among(TEXT, |ws| ws.close(CloseCode::NORMAL)));

@@ -108,6 +108,17 @@ async fn a_ping_is_answered_at_the_next_frame_boundary_while_the_writer_is_in_mi
 }
 
 #[tokio::test]
+async fn a_writer_learns_at_once_that_the_reader_has_failed_the_connection() {
+    let ((mut reader, mut writer), io) = scripted(b"", &config());
+    reader.fail(CloseCode::POLICY_VIOLATION).unwrap();
+    for result in [writer.ready().await, writer.flush().await] {
+        let failed = RecvError::Failed { code: CloseCode::POLICY_VIOLATION };
+        assert!(matches!(result, Err(Error::Recv(error)) if error == failed));
+    }
+    assert_eq!(io.frames().len(), 1); // the Close
+}
+
+#[tokio::test]
 async fn the_streams_one_waker_wakes_both_who_wait_for_it() {
     // The pipe is full. The writer waits first, then the reader, whose waker the stream keeps; and
     // the other way round.

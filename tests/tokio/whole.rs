@@ -1904,4 +1904,13 @@ async fn a_flood_cannot_put_off_the_deadline_on_closing() {
         let error = recv_error(bounded(ws.close(CloseCode::NORMAL)).await.unwrap_err());
         assert_eq!(error, RecvError::CloseTimeout);
     }
+
+#[tokio::test]
+async fn a_connection_that_has_ended_holds_no_buffer() {
+    let (mut near, far) = duplex(256);
+    near.write_all(&masked(CLOSE, b"")).await.unwrap();
+    near.shutdown().await.unwrap();
+    let mut ws = server(far, &config());
+    assert_eq!(ws.recv().await.unwrap(), None);
+    assert!(!ws.connection().receiver().has_buffer());
 }

@@ -179,7 +179,7 @@ macro_rules! sending {
         /// [`high_water`](crate::Config::high_water) bytes, are unsent. If there is already room
         /// when you call, this call returns only on a message or at the end. With an `Outbox` of
         /// `tickwire-parts`, pass its `max_unsent` as `below`. A `below` of 0 counts as 1.
-        /// A sender that is closed never has room.
+        /// Once the sender [is closed](crate::Sender::is_closed), this call never returns `Room`.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///

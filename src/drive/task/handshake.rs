@@ -31,7 +31,7 @@ pub(crate) async fn accept<I: Source + Output>(
     match accepting {
         Accepting::Writing(ws) => Ok(ws),
         Accepting::Reading(handshake) => Err(handshake.reject_bad(error).await),
-        Accepting::Neither => Err(error.into()),
+        Accepting::Neither => Err(error.into()), // not reached: the call above has failed
     }
 }
 
@@ -41,7 +41,7 @@ pub(crate) async fn accept<I: Source + Output>(
 enum Accepting<I> {
     Reading(Incoming<I>),
     Writing(WebSocket<I>),
-    /// A placeholder while the handshake becomes a connection.
+    /// A placeholder while the handshake becomes a connection. It stays only if this fails.
     Neither,
 }
 

@@ -110,7 +110,8 @@ impl Handshake {
     }
 
     /// Reports that the first `n` bytes of [`outgoing`](Self::outgoing) were written. A larger `n`
-    /// counts as the length of `outgoing`.
+    /// counts as the length of `outgoing`. Until all of the request is reported as written,
+    /// [`step`](Self::step) refuses a 101.
     pub fn advance(&mut self, n: usize) {
         self.sent += n.min(self.request.len() - self.sent);
     }
