@@ -90,6 +90,10 @@ fn script(sleeps: bool, config: &Config, seed: u64) -> (Vec<String>, Vec<String>
             let tx = conn.sender();
             format!("{:?} {} {:?} {}", tx.fed(), tx.is_written(tx.fed()), tx.rtt(), tx.dropped())
         });
+        #[cfg(feature = "counters")]
+        let at = run(&mut ends[a], |conn| {
+            format!("{at} {:?} {:?}", conn.sender().counters(), conn.receiver().counters())
+        });
         ends[a].log.push(at);
     }
     let [server, client] = ends;

@@ -33,6 +33,7 @@ const FIRST: usize = 16 << 10;
 const LARGE: usize = 4 * FIRST;
 const SMALL_USES: u8 = 64;
 
+/// See the module. For a new field see `Sender::from_kept`.
 #[derive(Default)]
 pub(crate) struct OutBuffer {
     /// The frames queued in order, without spliced payloads, and then the room. The room is part of

@@ -81,8 +81,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues a chunk of a message as a fragment (§5.4). [`first`](Chunk::first) begins the
-    /// message, and [`last`](Chunk::last) ends it. Until the last chunk is queued,
+    /// Queues a chunk of a message as a fragment (§5.4). Returns the position just behind this
+    /// chunk. [`first`](Chunk::first) begins the message, and [`last`](Chunk::last) ends it. Until the last chunk is queued,
     /// [`feed`](Self::feed) refuses messages, but control frames and messages of
     /// [`feed_first`](Self::feed_first) are accepted.
     /// [`message_in_progress`](Self::message_in_progress) tells whether a message has begun and not
@@ -98,7 +98,8 @@ impl Sender {
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         let Chunk { kind, first, data, last } = chunk;
         // The room is checked after the state: `Full` asks the caller to try again, which is no use
-        // if this half is closed.
+        // if this half is closed. The text is checked after the room, so that a retry after `Full`
+        // costs no second check.
         let mut utf8 = match &self.state {
             State::Open if first => Utf8Validator::default(),
             State::Open => return Err(SendError::NoMessage),

@@ -55,9 +55,9 @@ pub struct Sender {
     admit_below: usize,
     high_water: usize,
     /// See [`Config::cork_limit`]. Invariant: at most `high_water`, so that there is
-    /// [room](Self::has_room) while `out` has fewer bytes to write than this. So an adapter that
-    /// checks only `cork_limit` may hand out a message: a reply to this message is not refused with
-    /// `Full`.
+    /// [room](Self::has_room) while `out` has fewer bytes to write than this. So the fast path of
+    /// an adapter, which checks only `cork_limit` (`Core::is_free`), may hand out a message: a
+    /// reply to this message is not refused with `Full`.
     cork_limit: usize,
     min_vectored: usize,
     pub(super) write_timeout: Duration,

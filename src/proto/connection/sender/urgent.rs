@@ -8,6 +8,7 @@ use crate::proto::{
 };
 use alloc::{boxed::Box, vec::Vec};
 
+/// The frames that wait. For a new field see [`Sender::from_kept`](super::Sender::from_kept).
 #[derive(Default)]
 pub(super) struct Urgent {
     /// The payloads of the waiting Pongs, each preceded by its length.
@@ -187,7 +188,7 @@ impl Urgent {
         if self.has_first() {
             to.out.overtake_messages(&mut self.first);
         }
-        // The Close of `fail` may still wait here. Once everything before it has been written, it
+        // The Close of `fail` may still wait in `close`. Once everything before it has been written, it
         // is queued in order. This comes last, so that the frames placed above go before the Close.
         // An overtaking message that still waits has no place, because the message in chunks around
         // it now never ends.

@@ -162,8 +162,9 @@ impl Pair {
         tx.write_blocked();
     }
 
-    /// Writes everything. Then checks that each byte of a message is on the wire, dropped, or in a
-    /// message that still waits to overtake, because a message in chunks never ended.
+    /// Writes everything. Then checks that each byte of every data frame is on the wire, was
+    /// dropped, or still waits. Only a message of `feed_first` can still wait, and only if a message
+    /// in chunks never ended.
     fn finish(&mut self) {
         while self.conn.tx.has_outgoing() {
             self.write(1000);
