@@ -215,7 +215,7 @@ impl OutBuffer {
         // it frees at least as many bytes as it moves. So each byte is moved at most once on
         // average. The first check is about `sent`, because it costs less than `move_mark`.
         let rest = self.end - self.sent;
-        if self.sent > 0 && self.sent >= rest {
+        if self.sent >= rest {
             self.move_mark();
             // While a handshake's response is written, `mark` is ahead of `sent`, and no byte is
             // dropped.

@@ -243,7 +243,7 @@ impl Sender {
     }
 
     /// Reports that the stream refuses bytes for now. If there are no bytes to write, the report is
-    /// ignored.
+    /// ignored: then the stream refused a shutdown, for which the deadline on writing must not run.
     pub(crate) fn write_blocked(&mut self) {
         if self.out.len() > 0 {
             self.out.stall.set(true);

@@ -53,7 +53,7 @@ impl Sender {
     /// Handles a message for which [`admits`](Self::admits) is `false`. Fails if the message may
     /// not be fed. Otherwise compresses and frames the message, unless it is `plain` or should not
     /// be compressed. Returns `false` if the caller has to frame the message.
-    #[inline(never)]
+    #[inline(never)] // so that the usual case of `feed` stays short
     fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<bool, SendError> {
         self.admit()?;
         Ok(!plain && self.frame_compressed(b0, payload))

@@ -88,13 +88,6 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// Whether no data fed in order was dropped, the stream has flushed everything, and more may be
-    /// written. (Overtaking messages can also be dropped when our Close is queued. The sender
-    /// checks for our Close itself.)
-    pub(super) fn may_be_dormant(&self) -> bool {
-        self.lost_from == u64::MAX && self.unflushed == 0 && !self.ended
-    }
-
     /// Returns the end of the data and `first_fed`, for a dormant connection. Needs that everything
     /// is written. `fed` is the number of bytes fed in order.
     pub(super) fn keep(&self, fed: u64) -> (u64, u64) {
@@ -104,7 +97,8 @@ impl Ledger {
     /// Restores the ledger of a sender that has written everything: `fed` bytes in order, of which
     /// the data ends at `data_end`, and `first_fed` bytes of messages that overtook.
     pub(super) fn begin_at(&mut self, fed: u64, data_end: u64, first_fed: u64) {
-        (self.data_end, self.control_end, self.ahead) = (data_end, fed, fed);
+        // `ahead` may be 0: it has no effect where everything is written.
+        (self.data_end, self.control_end) = (data_end, fed);
         (self.first_fed, self.flushed) = (first_fed, (fed, first_fed));
     }
 
@@ -128,7 +122,7 @@ impl Ledger {
     /// this call, [`fed`](Self::fed) would return the end of the remaining control frames as the
     /// end of the data. `ahead` may stay behind this end, because nothing is fed afterwards.
     pub(super) fn controls_dropped(&mut self, out: &OutBuffer) {
-        self.control_end = self.control_end.min(out.fed());
+        self.control_end = out.fed();
     }
 
     /// Records that no more data will be fed. From then on [`Ledger::fed`] does not change,

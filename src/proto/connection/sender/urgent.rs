@@ -124,9 +124,10 @@ impl Urgent {
         self.first = Vec::new();
     }
 
-    /// Drops the waiting Pongs and the waiting Ping.
+    /// Drops the waiting Pongs and the waiting Ping, and frees their memory. No frame is queued here
+    /// afterwards. So `pinged` and `beat` are reset only to keep what their fields say, and `trips`
+    /// may go on waiting for the Pong.
     pub(super) fn drop_controls(&mut self) {
-        self.drop_ping();
         (self.pongs, self.pinged) = (Vec::new(), 0);
         (self.ping, self.beat) = (Vec::new(), BeatPing::None);
     }

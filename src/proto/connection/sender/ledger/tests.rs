@@ -236,6 +236,8 @@ fn a_pong_that_is_dropped_behind_our_close_is_no_data() {
 fn control_frames_around_data_that_is_dropped_are_not_counted_with_it() {
     checked([Call::Pong, Call::Write(0), Call::Feed(9), Call::Break]);
     checked([Call::Feed(9), Call::Close, Call::Write(0), Call::Break]);
+    // The Pong overtakes nothing, but is in a splice. One of its two bytes is written.
+    checked([Call::Feed(9), Call::Write(1), Call::Pong, Call::Write(15), Call::Break]);
 }
 
 #[test]
