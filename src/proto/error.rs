@@ -6,8 +6,8 @@
 //! opening handshake are in [`handshake`](crate::handshake). The adapters return `Error`.
 use crate::proto::code::CloseCode;
 
-/// The peer broke RFC 6455. The connection has failed, and a Close with [`RecvError::close_code`]
-/// is queued.
+/// The peer broke RFC 6455 or RFC 7692. The connection has failed, and a Close with
+/// [`RecvError::close_code`] is queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {

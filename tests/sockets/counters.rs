@@ -175,13 +175,20 @@ async fn what_compressing_leaves_is_told() {
         ours.send(text.as_str()).await.unwrap();
         ours.feed(Outbound::plain(text.as_str())).unwrap();
         ours.send(text.as_str()).await.unwrap();
-        for _ in 0..3 {
+        let sender = ours.sender_mut();
+        sender.feed(Prepared::new(text.as_str())).unwrap();
+        for (first, data) in [(true, &text[..500]), (false, &text[500..])] {
+            let (kind, data) = (DataKind::Text, data.as_bytes());
+            sender.feed_chunk(Chunk { kind, first, data, last: !first }).unwrap();
+        }
+        ours.flush().await.unwrap();
+        for _ in 0..5 {
             assert_eq!(theirs.recv().await.unwrap().unwrap().as_text(), Some(&*text));
         }
         let (sent, received) = (directions(ours.connection()).0, directions(theirs.connection()).1);
         // The server's 101 is not the client's to count.
         assert_eq!(passed(sent), passed(received));
-        assert_eq!((sent.messages, sent.plain), (3, 2 * text.len() as u64));
+        assert_eq!((sent.messages, sent.plain), (5, 4 * text.len() as u64));
         assert_eq!(sent.payload, sent.packed + text.len() as u64);
         let ratio = sent.packed as f64 / sent.plain as f64;
         assert!(ratio > 0.0 && ratio < 0.1, "{ratio}");

@@ -90,6 +90,10 @@ fn script(sleeps: bool, config: &Config, seed: u64) -> (Vec<String>, Vec<String>
             let tx = conn.sender();
             format!("{:?} {} {:?} {}", tx.fed(), tx.is_written(tx.fed()), tx.rtt(), tx.dropped())
         });
+        #[cfg(feature = "counters")]
+        let at = run(&mut ends[a], |conn| {
+            format!("{at} {:?} {:?}", conn.sender().counters(), conn.receiver().counters())
+        });
         ends[a].log.push(at);
     }
     let [server, client] = ends;
@@ -184,7 +188,14 @@ fn a_connection_that_is_not_idle_stays_as_it_is() {
     };
     chunked.sender_mut().feed_chunk(chunk).unwrap();
     all(chunked.sender_mut().outgoing());
-    for conn in [has_output, has_part, in_message, at_eof, closing, paused, broken, chunked] {
+    // The stream accepts more while it holds bytes, so no deadline on writing runs.
+    let mut unflushed = server();
+    unflushed.sender_mut().set_unflushed(1);
+    unflushed.sender_mut().feed("accepted").unwrap();
+    all(unflushed.sender_mut().outgoing());
+    assert_eq!(unflushed.poll_timeout(), None);
+    let open = [has_output, has_part, in_message, at_eof, paused, chunked, unflushed];
+    for conn in open.into_iter().chain([closing, broken]) {
         assert!(conn.into_dormant().is_err());
     }
     assert!(server().into_dormant().is_ok());

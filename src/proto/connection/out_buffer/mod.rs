@@ -33,6 +33,7 @@ const FIRST: usize = 16 << 10;
 const LARGE: usize = 4 * FIRST;
 const SMALL_USES: u8 = 64;
 
+/// See the module. For a new field see `Sender::from_kept`.
 #[derive(Default)]
 pub(crate) struct OutBuffer {
     /// The frames queued in order, without spliced payloads, and then the room. The room is part of
@@ -214,7 +215,7 @@ impl OutBuffer {
         // it frees at least as many bytes as it moves. So each byte is moved at most once on
         // average. The first check is about `sent`, because it costs less than `move_mark`.
         let rest = self.end - self.sent;
-        if self.sent > 0 && self.sent >= rest {
+        if self.sent >= rest {
             self.move_mark();
             // While a handshake's response is written, `mark` is ahead of `sent`, and no byte is
             // dropped.

@@ -158,6 +158,15 @@ fn a_large_buffer_that_is_hardly_used_is_given_up_after_a_while() {
     assert_eq!(traffic(), (vec![], vec![large]));
     use_it(&mut out, 100);
     assert_eq!(traffic(), (vec![FIRST], vec![]));
+    // A large buffer that was lent is freed after as many small uses, each time anew.
+    let mut out = buffer();
+    for _ in 0..2 {
+        out.lend(vec![0; large]);
+        (1..SMALL_USES).for_each(|_| use_it(&mut out, 100));
+        assert_eq!(traffic(), NONE);
+        use_it(&mut out, 100);
+        assert_eq!(traffic(), (vec![], vec![large]));
+    }
     // A buffer longer than four times `high_water` is freed as soon as it is empty.
     let mut out = OutBuffer { memory: &COUNTED, ..OutBuffer::new(1 << 20) };
     use_it(&mut out, (4 << 20) + 1);

@@ -30,8 +30,9 @@ struct Deflating {
     /// The connection's compressor. With context takeover the compressor is kept from its first use
     /// on; otherwise only while a message in chunks is compressed.
     own: Option<Box<Compressor>>,
-    /// Whether the peer's window differs from the window of `own`. If so, `own` must be reset
-    /// before its next use, which `own()` does.
+    /// Whether the peer has inflated a message that `own` did not compress, since `own` last ran.
+    /// If so, the distances that `own` would send no longer fit the peer's window. So `own` must be
+    /// reset before its next use, which `own()` does.
     stale: bool,
 }
 
@@ -104,7 +105,6 @@ impl Sender {
 
     /// Works as [`frame_compressed`](Self::frame_compressed) for a message that may have been
     /// compressed for other connections.
-    #[inline(never)]
     pub(super) fn frame_precompressed(&mut self, message: &Prepared) -> bool {
         let Some(deflate) = &mut self.deflate.0 else {
             return false;
@@ -115,7 +115,8 @@ impl Sender {
         let Some(compressed) = message.compressed(deflate.setting, deflate.memory) else {
             return false;
         };
-        // The peer's window will contain this message, but the window of `own` will not.
+        // The peer's window will contain this message, but the window of `own` will not. (A new
+        // compressor needs no reset.)
         deflate.stale = deflate.own.is_some();
         self.encoder.tally.packed(message.payload().len(), compressed.payload().len());
         self.frame_encoded(RSV1 | opcode(message.kind).unfragmented(), compressed);

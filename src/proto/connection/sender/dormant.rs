@@ -21,14 +21,15 @@ pub(in crate::proto::connection) struct Kept {
 }
 
 impl Sender {
-    /// Whether this half is open, has nothing to send, and does not compress. The receiver and the
-    /// timers check the other conditions: see `from_kept`.
+    /// Whether this half is open, has nothing to send or to flush, and does not compress. An open
+    /// half has dropped nothing. The receiver and the timers check the other conditions: see
+    /// `from_kept`.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
         matches!(self.state, State::Open)
             && self.is_idle()
             && !self.has_outgoing()
             && !self.deflate.is_on()
-            && self.ledger.may_be_dormant()
+            && self.held_back() == 0
     }
 
     /// Takes out the parts that a dormant connection keeps. Needs that `may_be_dormant` is true for

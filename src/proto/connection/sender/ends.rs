@@ -112,7 +112,8 @@ impl Sender {
 
     /// Reports that nothing more can be written: a write or the stream failed, or the peer counts
     /// as dead. This half is closed, and its unwritten bytes are dropped; see
-    /// [`dropped`](Self::dropped). A repeated call drops nothing more.
+    /// [`dropped`](Self::dropped). A repeated call drops nothing more. It can only find that our
+    /// Close has left meanwhile: after a passed deadline, the stream may still flush our Close.
     pub(crate) fn write_failed(&mut self) {
         // The ledger counts the unwritten messages, so its call comes before the buffers are
         // emptied.
@@ -242,7 +243,7 @@ impl Sender {
     }
 
     /// Reports that the stream refuses bytes for now. If there are no bytes to write, the report is
-    /// ignored.
+    /// ignored: then the stream refused a shutdown, for which the deadline on writing must not run.
     pub(crate) fn write_blocked(&mut self) {
         if self.out.len() > 0 {
             self.out.stall.set(true);

@@ -53,7 +53,7 @@ impl Sender {
     /// Handles a message for which [`admits`](Self::admits) is `false`. Fails if the message may
     /// not be fed. Otherwise compresses and frames the message, unless it is `plain` or should not
     /// be compressed. Returns `false` if the caller has to frame the message.
-    #[inline(never)]
+    #[inline(never)] // so that the usual case of `feed` stays short
     fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<bool, SendError> {
         self.admit()?;
         Ok(!plain && self.frame_compressed(b0, payload))
@@ -81,8 +81,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues a chunk of a message as a fragment (§5.4). [`first`](Chunk::first) begins the
-    /// message, and [`last`](Chunk::last) ends it. Until the last chunk is queued,
+    /// Queues a chunk of a message as a fragment (§5.4). Returns the position just behind this
+    /// chunk. [`first`](Chunk::first) begins the message, and [`last`](Chunk::last) ends it. Until the last chunk is queued,
     /// [`feed`](Self::feed) refuses messages, but control frames and messages of
     /// [`feed_first`](Self::feed_first) are accepted.
     /// [`message_in_progress`](Self::message_in_progress) tells whether a message has begun and not
@@ -98,7 +98,8 @@ impl Sender {
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         let Chunk { kind, first, data, last } = chunk;
         // The room is checked after the state: `Full` asks the caller to try again, which is no use
-        // if this half is closed.
+        // if this half is closed. The text is checked after the room, so that a retry after `Full`
+        // costs no second check.
         let mut utf8 = match &self.state {
             State::Open if first => Utf8Validator::default(),
             State::Open => return Err(SendError::NoMessage),

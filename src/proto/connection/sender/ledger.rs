@@ -31,15 +31,17 @@ impl Position {
 /// end. For a new field see [`Sender::from_kept`](super::Sender::from_kept).
 #[derive(Debug)]
 pub(super) struct Ledger {
-    /// The end of the last data before `control_end`. Invariant until `data_ended` is called:
-    /// `data_end <= control_end`, and only control frames lie between the two.
+    /// The end of the last data before `control_end`. Invariant: `data_end <= control_end`, and only
+    /// control frames lie between the two. Exception: see `data_ended`.
     data_end: u64,
     /// The end of the last control frame queued in order. Invariant: all bytes after it are data,
     /// so that feeding data need not update the ledger.
     control_end: u64,
     /// The end of the last control frames that were queued in order when everything before them had
     /// been written. Invariant: unwritten bytes before this position are not data. Without this
-    /// field, a failed write would count these frames as dropped data.
+    /// field, a failed write would count these frames as dropped data. Control frames that are
+    /// queued in order behind unwritten bytes do not count here: only our Close is queued so, and
+    /// no data follows it.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
     pub(super) close_end: u64,
@@ -86,13 +88,6 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// Whether no data fed in order was dropped, the stream has flushed everything, and more may be
-    /// written. (Overtaking messages can also be dropped when our Close is queued. The sender
-    /// checks for our Close itself.)
-    pub(super) fn may_be_dormant(&self) -> bool {
-        self.lost_from == u64::MAX && self.unflushed == 0 && !self.ended
-    }
-
     /// Returns the end of the data and `first_fed`, for a dormant connection. Needs that everything
     /// is written. `fed` is the number of bytes fed in order.
     pub(super) fn keep(&self, fed: u64) -> (u64, u64) {
@@ -102,7 +97,8 @@ impl Ledger {
     /// Restores the ledger of a sender that has written everything: `fed` bytes in order, of which
     /// the data ends at `data_end`, and `first_fed` bytes of messages that overtook.
     pub(super) fn begin_at(&mut self, fed: u64, data_end: u64, first_fed: u64) {
-        (self.data_end, self.control_end, self.ahead) = (data_end, fed, fed);
+        // `ahead` may be 0: it has no effect where everything is written.
+        (self.data_end, self.control_end) = (data_end, fed);
         (self.first_fed, self.flushed) = (first_fed, (fed, first_fed));
     }
 
@@ -122,22 +118,24 @@ impl Ledger {
         }
     }
 
-    /// Records that control frames at the end of `out` were dropped, and no data. Without this
-    /// call, [`fed`](Self::fed) would return the end of the remaining control frames as the end of
-    /// the data.
+    /// Records that only control frames, and no data, were dropped from the end of `out`. Without
+    /// this call, [`fed`](Self::fed) would return the end of the remaining control frames as the
+    /// end of the data. `ahead` may stay behind this end, because nothing is fed afterwards.
     pub(super) fn controls_dropped(&mut self, out: &OutBuffer) {
-        self.control_end = self.control_end.min(out.fed());
+        self.control_end = out.fed();
     }
 
     /// Records that no more data will be fed. From then on [`Ledger::fed`] does not change,
     /// although `out.fed()` changes when data is dropped or a Close is queued. From then on
-    /// `data_end` may also exceed `control_end`.
+    /// `data_end` may exceed `control_end`: until a Close is queued in order, or for good once a
+    /// Close overtakes or a write fails. These two also set `lost_from`, so that the end of the
+    /// data no longer depends on `control_end`.
     pub(super) fn data_ended(&mut self, out: &OutBuffer) {
         self.data_end = self.data_end(out.fed());
     }
 
-    /// Records that `len` bytes of messages that overtake were dropped. These messages were fed
-    /// last, and no message is fed afterwards, so no position is used twice.
+    /// Records that `len` bytes of overtaking messages were dropped. These messages were fed last,
+    /// and no message is fed afterwards, so no position is used twice.
     pub(super) fn first_dropped(&mut self, len: usize) {
         self.dropped += len as u64;
         self.first_fed = self.first_fed.wrapping_sub(len as u64);

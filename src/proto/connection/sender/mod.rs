@@ -55,9 +55,9 @@ pub struct Sender {
     admit_below: usize,
     high_water: usize,
     /// See [`Config::cork_limit`]. Invariant: at most `high_water`, so that there is
-    /// [room](Self::has_room) while `out` has fewer bytes to write than this. So an adapter that
-    /// checks only `cork_limit` may hand out a message: a reply to this message is not refused with
-    /// `Full`.
+    /// [room](Self::has_room) while `out` has fewer bytes to write than this. So the fast path of
+    /// an adapter, which checks only `cork_limit` (`Core::is_free`), may hand out a message: a
+    /// reply to this message is not refused with `Full`.
     cork_limit: usize,
     min_vectored: usize,
     pub(super) write_timeout: Duration,
@@ -134,6 +134,7 @@ impl Sender {
     /// frames, because a response is not a message.
     pub(super) fn begin_with(&mut self, buffer: Vec<u8>, response: &[&[u8]]) {
         self.out.lend(buffer);
+        // Most responses have empty parts. To skip them saves instructions.
         for part in response.iter().filter(|part| !part.is_empty()) {
             self.out.append(part);
         }
@@ -223,11 +224,10 @@ impl Sender {
         }
     }
 
-    /// Makes sure that a Ping waits for the heartbeat, unless this half is closed.
+    /// Makes sure that a Ping waits for the heartbeat. This half must not be closed: the timers
+    /// call this only in `Phase::Open`.
     pub(super) fn owe_beat(&mut self, now: Time) {
-        if !self.is_closed() {
-            self.urgent.owe_beat(now);
-        }
+        self.urgent.owe_beat(now);
     }
 
     /// Whether the heartbeat's Ping was written.
@@ -298,6 +298,7 @@ impl Sender {
     /// browser's `bufferedAmount` counts only payloads.)
     #[inline]
     pub fn buffered_amount(&self) -> usize {
+        // Only for speed: `Urgent::len` is 0 if no frame waits.
         let urgent = if self.frame_waits() {
             self.urgent.len(2 + if self.encoder.masks() { 4 } else { 0 })
         } else {

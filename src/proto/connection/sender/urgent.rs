@@ -8,6 +8,7 @@ use crate::proto::{
 };
 use alloc::{boxed::Box, vec::Vec};
 
+/// The frames that wait. For a new field see [`Sender::from_kept`](super::Sender::from_kept).
 #[derive(Default)]
 pub(super) struct Urgent {
     /// The payloads of the waiting Pongs, each preceded by its length.
@@ -123,9 +124,10 @@ impl Urgent {
         self.first = Vec::new();
     }
 
-    /// Drops the waiting Pongs and the waiting Ping.
+    /// Drops the waiting Pongs and the waiting Ping, and frees their memory. No frame is queued here
+    /// afterwards. So `pinged` and `beat` are reset only to keep what their fields say, and `trips`
+    /// may go on waiting for the Pong.
     pub(super) fn drop_controls(&mut self) {
-        self.drop_ping();
         (self.pongs, self.pinged) = (Vec::new(), 0);
         (self.ping, self.beat) = (Vec::new(), BeatPing::None);
     }
@@ -187,7 +189,7 @@ impl Urgent {
         if self.has_first() {
             to.out.overtake_messages(&mut self.first);
         }
-        // The Close of `fail` may still wait here. Once everything before it has been written, it
+        // The Close of `fail` may still wait in `close`. Once everything before it has been written, it
         // is queued in order. This comes last, so that the frames placed above go before the Close.
         // An overtaking message that still waits has no place, because the message in chunks around
         // it now never ends.

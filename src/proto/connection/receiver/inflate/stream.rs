@@ -202,8 +202,9 @@ impl Inflate {
     /// tail's last bit (`tests/inflated` tries all blocks). A stop before the tail may also be the
     /// end of the DEFLATE stream (BFINAL).
     ///
-    /// A message whose last byte is ff cannot end with the header of a stored block. Such a message
-    /// is complete if a block ends with this byte, as happens if the sender did not remove the
+    /// The header of a stored block ends with two zero bits (BTYPE 00), and at least the last of
+    /// them is in the message's last byte. So a message whose last byte is ff cannot end with this
+    /// header. Such a message is complete if a block ends with this byte, as happens if the sender did not remove the
     /// tail. To check this, [`EMPTY`] is appended instead of the tail. A message that ends with a
     /// block, but whose last byte is not ff, is refused, unless the block has BFINAL. zlib does not
     /// say how many bits of that byte are left, so the bytes to append are unknown.
