@@ -1904,6 +1904,7 @@ async fn a_flood_cannot_put_off_the_deadline_on_closing() {
         let error = recv_error(bounded(ws.close(CloseCode::NORMAL)).await.unwrap_err());
         assert_eq!(error, RecvError::CloseTimeout);
     }
+}
 
 #[tokio::test]
 async fn a_connection_that_has_ended_holds_no_buffer() {
