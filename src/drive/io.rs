@@ -117,7 +117,7 @@ pub(super) fn write<I: Output>(
 ) -> Poll<io::Result<usize>> {
     let written = match out.single() {
         Some(bytes) => io.poll_write(&[IoSlice::new(bytes)], cx),
-        None => with_many(out, |slices| io.poll_write(slices, cx)),
+        None => with_many(out, &mut |slices| io.poll_write(slices, cx)),
     };
     outcome(ready!(written), cx)
 }
@@ -125,7 +125,10 @@ pub(super) fn write<I: Output>(
 /// Passes the bytes of `out` to `write` as slices, at most `SLICES` of them. The rest stays in
 /// `out`, and the caller writes again.
 #[inline(never)] // keeps the long array out of the stack frame of a write with one slice
-fn with_many<T>(out: &impl Buf, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+fn with_many(
+    out: &Outgoing<'_>,
+    write: &mut dyn FnMut(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,
+) -> Poll<io::Result<usize>> {
     // Most of these writes have only a header and a payload. If `few` is full, `out` may have more
     // slices, so the long array is filled instead.
     let mut few = [IoSlice::new(&[]); 4];
