@@ -1,6 +1,6 @@
 use super::{Sender, Time};
 use crate::proto::{
-    close::CloseCode,
+    close::{CloseCode, CloseFrame},
     config::{Config, Negotiated},
     connection::{Connection, Next},
 };
@@ -360,4 +360,70 @@ fn the_single_slice_is_all_of_it_when_there_is_one() {
     conn.tx.outgoing().advance(3);
     let mut out = conn.tx.outgoing();
     assert_eq!(out.copy_to_bytes(out.remaining()), [&b"ne\x82\x0a"[..], &[0; 10]].concat());
+}
+
+#[test]
+fn a_violations_close_that_waits_is_dropped_when_a_write_fails() {
+    let mut conn = Connection::server(&Config::default(), Negotiated::default());
+    let tx = &mut conn.tx;
+    assert!(tx.feed("data").is_ok());
+    assert!(tx.fail(CloseCode::PROTOCOL_ERROR.into()).is_ok());
+    tx.write_failed();
+    assert!(!tx.has_outgoing());
+}
+
+#[test]
+fn a_ping_that_waits_is_dropped_by_a_violations_close_that_overtakes() {
+    let mut conn = Connection::server(&Config::default(), Negotiated::default());
+    let tx = &mut conn.tx;
+    assert!(tx.feed("data").is_ok() && tx.ping(b"a").is_ok());
+    assert!(tx.outgoing().has_remaining() && tx.ping(b"b").is_ok());
+    assert!(tx.fail(CloseCode::PROTOCOL_ERROR.into()).is_ok());
+    tx.write_blocked();
+    assert_eq!(wire(tx), b"\x89\x01a\x88\x02\x03\xea");
+    assert!(!tx.has_outgoing());
+}
+
+/// The peer's reason is not echoed, so it is no part of our Close.
+#[test]
+fn the_answer_to_a_close_has_its_code_and_no_reason() {
+    let mut conn = Connection::server(&Config::default(), Negotiated::default());
+    conn.tx.end_controls();
+    conn.tx.answer_close(Some(CloseFrame::with_reason(CloseCode::NORMAL, "bye")));
+    assert_eq!(conn.tx.close_frame(), Some(CloseCode::NORMAL.into()));
+    assert_eq!(wire(&mut conn.tx), b"\x88\x02\x03\xe8");
+}
+
+#[test]
+fn a_callers_ping_that_waits_is_the_heartbeats_and_a_later_pong_is_not() {
+    let mut conn = Connection::server(&Config::default(), Negotiated::default());
+    let tx = &mut conn.tx;
+    assert!(tx.ping(b"own").is_ok());
+    tx.owe_beat(Time::ZERO);
+    assert_eq!(tx.outgoing().remaining(), 5);
+    tx.answer_ping(b"?");
+    assert_eq!(tx.outgoing().remaining(), 5 + 3);
+    tx.outgoing().advance(5);
+    assert!(tx.beat_written() && tx.has_outgoing());
+}
+
+/// Two Pings of one time have the same payload. An earlier Ping is under way, and has no Pong.
+#[test]
+fn a_ping_that_replaces_one_of_the_same_time_is_measured() {
+    let mut conn = Connection::server(&Config::default(), Negotiated::default());
+    let tx = &mut conn.tx;
+    assert!(tx.measure_rtt(Time::ZERO).is_ok() && wire(tx).len() == 6);
+    let now = Time::new(Duration::from_secs(1));
+    assert!(tx.measure_rtt(now).is_ok() && tx.measure_rtt(now).is_ok());
+    let ping = wire(tx);
+    tx.hear_pong(&ping[2..], Some(now));
+    assert!(tx.rtt().is_some());
+}
+
+#[test]
+fn an_empty_payload_is_not_spliced() {
+    let config = Config { min_vectored: 0, ..Config::default() };
+    let mut conn = Connection::server(&config, Negotiated::default());
+    assert!(conn.tx.feed(Vec::new()).is_ok());
+    assert_eq!(conn.tx.outgoing().single(), Some(&b"\x82\0"[..]));
 }
