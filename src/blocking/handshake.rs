@@ -17,7 +17,7 @@ use crate::{
 use std::{pin::pin, task::Poll};
 
 /// Returns the result of a handshake's poll. In this adapter the poll of a handshake waits by
-/// itself, so `Pending` means that the stream is non-blocking.
+/// itself, so `Pending` means that the stream is non-blocking or cannot wait.
 fn ready_or_would_block<T>(poll: Poll<T>) -> Result<T, Error> {
     match poll {
         Poll::Ready(done) => Ok(done),
@@ -145,7 +145,7 @@ impl<S: Stream> Incoming<S> {
 }
 
 /// Runs a future whose poll waits by itself, in `poll_wait`. So one poll completes the future. If
-/// the stream is non-blocking, this call drops the future and returns `WouldBlock`.
+/// the stream is non-blocking or cannot wait, this call drops the future and returns `WouldBlock`.
 pub(crate) fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
     ready_or_would_block(pin!(future).poll(&mut context()))
 }

@@ -257,9 +257,10 @@ impl<S: Stream> Io for Timed<S, Thread> {
         // handshake nothing else notes a time, and the user cannot have set a time limit yet, so
         // `by` is the only time to wait for.
         self.wait.until = by;
-        // `Pending`: the stream is non-blocking, so `blocking::wait` drops the handshake and
-        // returns `WouldBlock`. A failure of poll(2) itself has the same effect, because the result
-        // of `poll_wait` has no place for an error.
+        // `Pending`: the stream is non-blocking, or it cannot wait and its call failed with
+        // `WouldBlock` or `TimedOut`. The caller then drops the handshake and returns `WouldBlock`;
+        // only `reject`, while it lingers, ignores this. A failure of poll(2) itself has the same
+        // effect, because the result of `poll_wait` has no place for an error.
         match self.wait() {
             Ok(()) => Poll::Ready(()),
             Err(_) => Poll::Pending,

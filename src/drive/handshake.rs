@@ -1,8 +1,8 @@
 //! The opening handshakes, as a server and as a client.
 //!
 //! `Pending` means that the stream would block. The stream or the deadline later wakes the task. In
-//! `blocking`, only a stream that the caller made non-blocking would block, and nothing wakes the
-//! future.
+//! `blocking`, only a stream that the caller made non-blocking, or that cannot wait, would block,
+//! and nothing wakes the future.
 use super::{
     Error, Output, POOL, Socket, Source, Whole,
     io::{flush, outcome, read, shutdown},

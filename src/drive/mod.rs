@@ -238,7 +238,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             Poll::Ready(Ok(n)) => self.commit(n),
             Poll::Ready(Err(error)) => {
                 // All messages that have arrived are delivered first. Then `poll_end` reports the
-                // error kept here.
+                // first error of the stream, unless `Out::reason` chooses another result.
                 self.core.with(|_, _, out| out.io_failed(error));
                 self.end_of_stream();
             }

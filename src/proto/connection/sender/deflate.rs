@@ -130,6 +130,7 @@ impl Sender {
     pub(super) fn frame_compressed_chunk(&mut self, b0: u8, data: &[u8], begins: bool) -> bool {
         let last = b0 & FIN != 0;
         if begins && last {
+            // A message in one chunk is a whole message, which may be too short to compress.
             return self.frame_compressed(b0, data);
         }
         let Some(deflate) = &mut self.deflate.0 else {

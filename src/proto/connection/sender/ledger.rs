@@ -150,9 +150,10 @@ impl Ledger {
         self.lost_from = end;
     }
 
-    /// Records that a write failed, so that nothing more is written. Counts the unwritten bytes of
+    /// Records that nothing more is written: see `write_failed`. Counts the unwritten bytes of
     /// messages as dropped, both in `out` and in messages that wait to overtake. So call this
-    /// before these bytes are dropped. A repeated call finds no bytes to count.
+    /// before these bytes are dropped. A repeated call finds no bytes to count. Also records
+    /// whether our Close has left, because `closing.rs` then counts it as sent.
     pub(super) fn broken(&mut self, out: &OutBuffer, first_waiting: usize) {
         self.ended = true;
         self.data_ended(out); // before `lost_from` is set, which stops all changes of `data_end`

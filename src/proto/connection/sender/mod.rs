@@ -106,7 +106,8 @@ enum State {
 }
 
 impl Sender {
-    /// Makes a sender that is open. `keys` are a client's masking keys; `None` for a server.
+    /// Makes a sender that is open. `keys` are a client's masking keys; `None` for a server. Nothing
+    /// in here may panic or allocate: `Connection::new` says why. So the caller makes the keys.
     #[inline(always)]
     pub(super) fn new(config: &Config, keys: Option<Box<Keys>>) -> Self {
         let high_water = config.high_water.max(1); // 0 would admit no message at all.
