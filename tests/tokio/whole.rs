@@ -17,7 +17,7 @@ use tickwire::{
     tokio::{Incoming, MessageOrRoom, WebSocket, accept, connect},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
     net::TcpListener,
     task::yield_now,
     time::{Instant, advance, sleep},
@@ -952,21 +952,27 @@ async fn recv_waits_without_budget<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut W
     .await;
 }
 
+/// A client whose Pong is overdue, but lies in the stream, and the server that sent this Pong.
+async fn with_an_unread_pong() -> (WebSocket<DuplexStream>, WebSocket<DuplexStream>) {
+    let (near, far) = duplex(1000);
+    let mut far = server(far, &config());
+    let mut ws = client(near, &beating());
+    let began = Instant::now();
+    while began.elapsed().as_secs() < 25 {
+        assert!(once!(ws.recv()).is_pending());
+        advance(Duration::from_secs(1)).await;
+    }
+    assert!(once!(ws.recv()).is_pending()); // the ping is written
+    assert!(once!(far.recv()).is_pending()); // and answered
+    advance(Duration::from_secs(20)).await;
+    (ws, far)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_task_that_used_up_its_budget_does_not_miss_the_pong_that_lies_there() {
     bounded(async {
+        let (mut ws, _far) = with_an_unread_pong().await;
         // The runtime makes a read wait then, though there is something to read.
-        let (near, far) = duplex(1000);
-        let mut far = server(far, &config());
-        let mut ws = client(near, &beating());
-        let began = Instant::now();
-        while began.elapsed().as_secs() < 25 {
-            assert!(once!(ws.recv()).is_pending());
-            advance(Duration::from_secs(1)).await;
-        }
-        assert!(once!(ws.recv()).is_pending()); // the ping is written
-        assert!(once!(far.recv()).is_pending()); // and answered
-        advance(Duration::from_secs(20)).await;
         recv_waits_without_budget(&mut ws).await;
         assert!(once!(ws.recv()).is_pending());
     })
@@ -978,17 +984,7 @@ async fn a_task_that_used_up_its_budget_does_not_miss_the_pong_that_lies_there()
 #[tokio::test(start_paused = true)]
 async fn a_refused_write_does_not_hide_that_the_budget_is_used_up() {
     bounded(async {
-        let (near, far) = duplex(1000);
-        let mut far = server(far, &config());
-        let mut ws = client(near, &beating());
-        let began = Instant::now();
-        while began.elapsed().as_secs() < 25 {
-            assert!(once!(ws.recv()).is_pending());
-            advance(Duration::from_secs(1)).await;
-        }
-        assert!(once!(ws.recv()).is_pending()); // the ping is written
-        assert!(once!(far.recv()).is_pending()); // and answered
-        advance(Duration::from_secs(20)).await;
+        let (mut ws, _far) = with_an_unread_pong().await;
         ws.feed("order").unwrap();
         recv_waits_without_budget(&mut ws).await;
         assert!(once!(ws.recv()).is_pending());

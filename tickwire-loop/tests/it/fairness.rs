@@ -44,24 +44,35 @@ fn a_flood_of_large_messages_or_of_pings_keeps_nobody_waiting() {
     pings.shutdown(Shutdown::Both).unwrap();
 }
 
+/// A loop that the test turns by hand, and a peer of it.
+fn loop_and_peer(settings: Settings) -> (Loop<()>, TcpStream) {
+    let mut net = Loop::new(chosen(settings)).unwrap();
+    let door = Door::new(Config::default());
+    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+    (net, TcpStream::connect(address).unwrap())
+}
+
+/// Makes one turn. Accepts requests, and returns the number of messages delivered.
+fn turn(net: &mut Loop<()>) -> u32 {
+    let mut delivered = 0;
+    net.turn(Duration::from_millis(1), |_, event| match event {
+        Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+        Event::Message { .. } => delivered += 1,
+        _ => {}
+    })
+    .unwrap();
+    delivered
+}
+
 /// One turn delivers no more than its share, though more was read with it.
 #[test]
 fn a_turn_delivers_its_share_of_messages() {
     let settings = Settings { turn_messages: 10, ..Settings::default() };
-    let mut net = Loop::<()>::new(chosen(settings)).unwrap();
-    let door = Door::new(Config::default());
-    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
-    let mut one = TcpStream::connect(address).unwrap();
+    let (mut net, mut one) = loop_and_peer(settings);
     one.write_all(&[REQUEST.as_bytes(), &frame(b"a").repeat(1000)].concat()).unwrap();
     let (mut all, mut turns) = (0, 0);
     while all < 1000 {
-        let mut delivered = 0;
-        net.turn(Duration::from_millis(1), |_, event| match event {
-            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-            Event::Message { .. } => delivered += 1,
-            _ => {}
-        })
-        .unwrap();
+        let delivered = turn(&mut net);
         assert!(delivered <= 10, "{delivered}");
         all += delivered;
         turns += u32::from(delivered > 0);
@@ -73,21 +84,12 @@ fn a_turn_delivers_its_share_of_messages() {
 #[test]
 fn a_turn_reads_its_share_of_bytes() {
     let settings = Settings { turn_messages: u32::MAX, turn_bytes: 1, ..Settings::default() };
-    let mut net = Loop::<()>::new(chosen(settings)).unwrap();
-    let door = Door::new(Config::default());
-    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
-    let mut one = TcpStream::connect(address).unwrap();
+    let (mut net, mut one) = loop_and_peer(settings);
     // The system holds all of it.
     one.write_all(&[REQUEST.as_bytes(), &frame(&[7; 1000]).repeat(100)].concat()).unwrap();
     let mut all = 0;
     while all < 100 {
-        let mut delivered = 0;
-        net.turn(Duration::from_millis(1), |_, event| match event {
-            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-            Event::Message { .. } => delivered += 1,
-            _ => {}
-        })
-        .unwrap();
+        let delivered = turn(&mut net);
         assert!(delivered <= 40, "{delivered}");
         all += delivered;
     }
