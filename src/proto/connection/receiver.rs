@@ -200,9 +200,7 @@ impl Receiver {
         if self.quick_below == 0 || self.buf.wire_len() > 0 {
             rest = self.frame_rest();
         }
-        let room = self.buf.spare_mut(self.limits.max_message, rest);
-        self.read.room = room.len();
-        room
+        self.buf.spare_mut(self.limits.max_message, rest)
     }
 
     /// Returns how many missing bytes of the frame in progress the buffer may have to store.
@@ -241,10 +239,7 @@ impl Receiver {
     /// buffer may be longer, and hold old bytes behind that room, even of another connection.
     #[inline]
     pub fn commit(&mut self, n: usize) {
-        // The buffer checks its own, longer room. With `usize::MAX` that check fails too, so there is
-        // one place that panics.
-        self.buf.commit(if n <= self.read.room { n } else { usize::MAX });
-        self.read.room -= n;
+        self.buf.commit(n);
         self.took(n);
     }
 

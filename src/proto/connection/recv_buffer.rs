@@ -40,7 +40,7 @@ const UNNEEDED_READS: u8 = 64;
 #[derive(Default)]
 pub(crate) struct RecvBuffer {
     /// All bytes up to its length are initialised. Invariant: `msg <= msg_end <= next <= end`. Also
-    /// `end + SLACK <= bytes.len()`, unless `bytes` is empty and all four cursors are 0.
+    /// `end + spare + SLACK <= bytes.len()`, unless `bytes` is empty and the rest is 0.
     bytes: Buffer,
     next: usize,
     end: usize,
@@ -49,6 +49,9 @@ pub(crate) struct RecvBuffer {
     /// The number of bytes that a read asks for, except inside a large frame: `Config::read_buffer`
     /// plus the longest header, so one read can fetch a message of `read_buffer` bytes.
     base: usize,
+    /// The length of the last room, less the bytes committed since; 0 once the buffer is replaced.
+    /// The bytes behind this room may be old bytes, even of another connection.
+    spare: usize,
     /// The number of reads in a row that did not need the buffer's length.
     unneeded_reads: u8,
     /// Whether `bytes` is the connection's small buffer, which holds needed bytes during a wait.
@@ -222,6 +225,7 @@ impl RecvBuffer {
     #[inline]
     fn rewind(&mut self) {
         (self.msg, self.msg_end, self.next, self.end) = (0, 0, 0, 0);
+        self.spare = 0;
     }
 
     /// Returns `range` as shared bytes. If `range` fills at least half of the buffer, the result
@@ -268,6 +272,7 @@ impl RecvBuffer {
         }
         (self.msg, self.msg_end, self.next, self.end) = (0, kept, kept, kept + wire);
         self.stashed = false;
+        self.spare = 0;
         core::mem::replace(&mut self.bytes, bytes.into())
     }
 
@@ -366,13 +371,16 @@ impl RecvBuffer {
     pub(crate) fn spare_mut(&mut self, limit: usize, rest: usize) -> &mut [u8] {
         if self.is_empty() && self.bytes.len() == self.base + SLACK {
             self.rewind();
+            self.spare = self.base;
             return self.get_mut(0..self.base);
         }
-        self.make_room(limit, rest)
+        let room = self.make_room(limit, rest);
+        self.spare = room.len();
+        self.get_mut(room)
     }
 
     #[inline(never)]
-    fn make_room(&mut self, limit: usize, rest: usize) -> &mut [u8] {
+    fn make_room(&mut self, limit: usize, rest: usize) -> Range<usize> {
         let (kept, wire) = self.held();
         let whole = self.base + SLACK;
         if kept + wire == 0 {
@@ -384,7 +392,7 @@ impl RecvBuffer {
                 self.unneeded_reads = 0;
                 self.exchange(self.memory.take(whole));
             }
-            return self.get_mut(0..self.base.min(self.room()));
+            return 0..self.base.min(self.room());
         }
         // For a large frame a read asks for all missing bytes, up to `MAX_READ`, to save system
         // calls. Otherwise room for a quarter of a read is enough. If there is less room, bytes are
@@ -408,7 +416,7 @@ impl RecvBuffer {
         }
         let to = self.end + want.min(self.room());
         debug_assert!(to > self.end, "an empty read would look like the end of the stream");
-        self.get_mut(self.end..to)
+        self.end..to
     }
 
     /// Makes room for `least` bytes. Moves bytes if this frees at least as many as it moves, so
@@ -459,14 +467,16 @@ impl RecvBuffer {
         self.bytes.len().saturating_sub(SLACK + self.end)
     }
 
-    /// Adds the first `n` bytes of the room to the wire bytes.
+    /// Adds the next `n` bytes of the room to the wire bytes.
     ///
     /// # Panics
     ///
-    /// If `n` is more than the room.
+    /// If `n` is more than the length of the last [`spare_mut`](Self::spare_mut), less what was
+    /// committed since.
     #[inline]
     pub(crate) fn commit(&mut self, n: usize) {
-        assert!(n <= self.room(), "committed more than was spare");
+        assert!(n <= self.spare, "committed more than was spare");
+        self.spare -= n;
         self.end += n;
     }
 }

@@ -1,4 +1,4 @@
-//! The last read: its room, its times, and the number of messages handed out since.
+//! The times of the last read, and the number of messages handed out since that read.
 use super::Receiver;
 use crate::proto::{message::Arrival, time::Time};
 
@@ -9,8 +9,6 @@ pub(super) struct LastRead {
     pub(super) at: Option<Time>,
     /// When the read's bytes arrived, if the kernel gave the time.
     pub(super) arrived: Option<Arrival>,
-    /// The length of the last `spare_mut`, less the bytes committed since.
-    pub(super) room: usize,
     /// The number of messages handed out since the read.
     pub(super) handed_out: u32,
 }

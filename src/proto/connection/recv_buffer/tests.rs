@@ -197,8 +197,7 @@ fn a_frame_that_lacks_much_is_read_to_its_end_and_the_buffer_doubles() {
         holds(&buf, 0, 0, 0, wire);
     }
     let mut buf = buffer();
-    buf.lend(vec![0; 2 * MAX_READ]);
-    buf.commit(1);
+    assert!(buf.lend_filled(vec![0; 2 * MAX_READ], 1).is_ok());
     assert_eq!(buf.spare_mut(LIMIT, usize::MAX).len(), MAX_READ);
 }
 
@@ -373,8 +372,7 @@ fn a_message_that_fills_half_the_buffer_takes_it_along() {
     }
     // The wire bytes behind the message may be more than one read brings.
     let mut buf = buffer();
-    buf.lend(vec![0; 4 * WHOLE]);
-    buf.commit(4 * WHOLE - SLACK);
+    assert!(buf.lend_filled(vec![0; 4 * WHOLE], 4 * WHOLE - SLACK).is_ok());
     let range = buf.take_into_message(2 * WHOLE);
     traffic();
     buf.take_binary(range);
