@@ -17,7 +17,7 @@ use std::{
 };
 
 /// Reads an opening request, and accepts every good request. A bad request is answered with the
-/// status of its error, which this function returns. If the stream fails, this drops the stream.
+/// status of its error, which this function returns. After every error the stream is dropped.
 pub(crate) async fn accept<I: Source + Output>(
     io: I,
     config: &Config,

@@ -110,8 +110,9 @@ impl Connection {
         entropy: Option<Box<dyn Entropy + Send + Sync>>,
     ) -> Self {
         let deflate = negotiated.deflate;
-        // Everything that may panic is built first. With no panic after it, the compiler builds the
-        // rest in its final place, without a copy.
+        // In this struct, everything that may panic is built first. With no panic after it, the
+        // compiler builds the rest in its final place, without a copy. (`set_deflate` comes after
+        // the struct, and may allocate.)
         let keys = entropy.map(|source| Box::new(Keys::new(source)));
         let mut this = Self {
             inbound: Inbound::new(role, config, negotiated),
