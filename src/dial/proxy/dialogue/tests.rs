@@ -68,7 +68,7 @@ fn dialogue(proxy: &str, server: &str, wire: &[u8], piece: usize) -> Outcome {
 #[track_caller]
 fn ask(proxy: &str, server: &str, wire: &[u8]) -> Outcome {
     let whole = dialogue(proxy, server, wire, usize::MAX);
-    for piece in 1..=wire.len() {
+    for piece in (1..=wire.len()).step_by(if cfg!(miri) { 17 } else { 1 }) {
         assert_eq!(dialogue(proxy, server, wire, piece), whole, "in pieces of {piece}");
     }
     whole
