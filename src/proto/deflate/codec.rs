@@ -92,7 +92,7 @@ pub(crate) fn store(input: &[u8], out: &mut Output) {
     out.push(&TAIL);
 }
 
-/// A growing buffer. Its memory comes from the thread's pool when the first byte is written.
+/// A growing buffer. Its memory comes from the thread's pool when room is first needed.
 #[derive(Default)]
 pub(crate) struct Output {
     bytes: Buffer,

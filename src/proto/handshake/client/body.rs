@@ -122,7 +122,8 @@ impl Rest {
     }
 }
 
-/// Parses a decimal number. `None` if `value` has other characters than digits, or is too large.
+/// Parses a decimal number. `None` if `value` is empty, has other characters than digits, or is too
+/// large.
 pub(super) fn number(value: &[u8]) -> Option<u64> {
     if !value.iter().all(u8::is_ascii_digit) {
         return None;
