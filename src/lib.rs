@@ -26,7 +26,7 @@
 //!         tokio::spawn(async move {
 //!             let mut ws = accept(stream, &Config::default()).await?;
 //!             while let Some(received) = ws.recv_to_reply().await? {
-//!                 received.sender.feed(received.message)?; // replies to a batch leave in one write
+//!                 received.sender.feed(received.message)?; // replies to a batch leave together
 //!             }
 //!             Ok::<_, tickwire::Error>(())
 //!         });
@@ -124,7 +124,7 @@
 //! | send a message whenever none was sent for some time | [`Config::idle_message`] | some servers demand this; the recipes list the messages that exchanges ask for |
 //! | send a Ping of your own | [`Sender::ping`] and [`flush`] | the peer's Pong is an [`Event`] |
 //! | see the agreed subprotocol | [`Connection::negotiated`] | an adapter's `connection()` returns the [`Connection`] |
-//! | measure the round trip | [`rtt`](Sender::rtt) | from the Pings that the heartbeat and [`measure_rtt`] send |
+//! | measure the round trip | [`rtt`](Sender::rtt) | the Pings of the heartbeat and of [`measure_rtt`] are timed |
 //! | publish metrics, log | the features `counters` and `tracing` | see the recipes, and [Events](#events) |
 //! | record the bytes of a connection | the crate `tickwire-tap` | for bug reports; a test can pass the recorded bytes to the core again |
 //! | serve thousands of connections on one thread | the crate `tickwire-loop` | an event loop for servers and clients |
@@ -193,9 +193,9 @@
 //!   Ping. If more Pings wait, only the newest is answered, as §5.5.3 allows. So a flood of Pings
 //!   cannot fill memory with Pongs.
 //! - The Close that reports a violation follows the replies to earlier messages, because these
-//!   messages were legal. But if the stream refuses bytes while these replies wait, the Close
-//!   overtakes them, and they are dropped. Otherwise a peer that reads slowly might not learn the
-//!   reason before the connection ends.
+//!   messages were legal. But if the stream refuses bytes while replies wait, the Close overtakes
+//!   the unwritten replies, which are dropped. Otherwise a peer that reads slowly might not learn
+//!   the reason before the connection ends.
 //! - The answer to a Close repeats the code of that Close, but not the reason. (§5.5.1 asks only
 //!   for the code, "typically".)
 //! - For the heartbeat, any byte received is a sign of life, not only a Pong. A peer that is busy
@@ -222,7 +222,7 @@
 //! - `std` (default): the `blocking` adapter, `Dial`, `SystemEntropy`, vectored output, CPU
 //!   detection.
 //! - `tokio` (default): the `tokio` adapter.
-//! - `stamps`: `Timestamped`, for the kernel's time of arrival of each message.
+//! - `stamps`: `Timestamped`, for the kernel's time of arrival of the bytes of each read.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two,
 //!   and the module `tls`. The API of this feature contains types of rustls 0.23.
 //! - `counters`: counts of the traffic of each connection.

@@ -55,10 +55,11 @@ pub struct Config {
     /// on bytes would not notice empty fragments.
     pub max_fragments: u32,
 
-    /// The number of bytes that one read asks for; default 16 KiB, which fits the processor's
-    /// first-level cache. A value below 512 bytes or above 16 MiB counts as the nearest of these
-    /// two. The buffer has additional room for a frame header, so that one read can receive a whole
-    /// message of this length. The buffer grows while a longer message arrives.
+    /// The number of bytes that one read asks for, except inside a longer frame; default 16 KiB,
+    /// which fits the processor's first-level cache. A value below 512 bytes or above 16 MiB counts
+    /// as the nearest of these two. The buffer has additional room for a frame header, so that one
+    /// read can receive a whole message of this length. The buffer grows while a longer message
+    /// arrives.
     pub read_buffer: usize,
 
     /// Once this many bytes are unwritten, feeding fails with
@@ -286,10 +287,10 @@ impl Heartbeat {
     /// If the Ping can be written, a receiving call thus finds a dead peer within 1.25 × `interval`
     /// + `timeout` after the peer's last byte. (Otherwise [`write_timeout`](Config::write_timeout)
     /// ends the connection.) If `interval` is a second or more, this time includes the lateness of
-    /// the adapters: 1 ms with tokio, up to 30 ms in `blocking`. Deadlines are checked only while a
-    /// call waits: see "Timers" at the adapter's module. The Pings also measure the [round-trip
-    /// time](crate::Sender::rtt). With a timeout of [`Duration::MAX`] the heartbeat sends Pings and
-    /// never gives up.
+    /// the adapters: 1 ms with tokio, up to 30 ms in `blocking`. The heartbeat is checked only
+    /// while a call waits for the stream: see "Timers" at the adapter's module. The Pings also
+    /// measure the [round-trip time](crate::Sender::rtt). With a timeout of [`Duration::MAX`] the
+    /// heartbeat sends Pings and never gives up.
     pub const fn new(interval: Duration, timeout: Duration) -> Self {
         Self { interval, timeout }
     }

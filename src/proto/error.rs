@@ -141,7 +141,7 @@ impl RecvError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The buffer has reached [`high_water`](crate::Config::high_water). Flush first.
+    /// The unwritten bytes have reached [`high_water`](crate::Config::high_water). Flush first.
     #[error(
         "{buffered} bytes buffered, limit {limit}: flush, or wait for `ready`, then feed again"
     )]

@@ -194,7 +194,7 @@ pub(crate) fn is_valid(bytes: &[u8]) -> bool {
 }
 
 /// Validates the beginning of a text, which may end inside a character. Returns the number of bytes
-/// before an incomplete last character. `None` if no text can begin with `bytes`.
+/// without an incomplete last character. `None` if no text can begin with `bytes`.
 pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
     let (whole, cut) = bytes.split_at_checked(bytes.len() - cut_character(bytes))?;
     let begun = !core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some());
@@ -446,7 +446,7 @@ impl Text {
         unsafe { core::str::from_utf8_unchecked(&self.0) }
     }
 
-    /// Copies the text. A short copy is in a block that the thread's messages share.
+    /// Copies the text. A copy of at most 4 KiB is in a block that the thread's messages share.
     #[inline]
     pub(crate) fn kept(text: &str) -> Self {
         Self(block::copy(text.as_bytes()))

@@ -172,8 +172,9 @@ impl fmt::Debug for Chunk<'_> {
 #[non_exhaustive]
 pub struct Info {
     /// Whether another data message follows in the bytes already read, with only control frames in
-    /// between. It must be complete, unfragmented and within the limits; its UTF-8 and inflated
-    /// length are not checked yet. Bytes that the operating system still holds do not count.
+    /// between. That message must be complete, unfragmented and within the limits; its UTF-8 and
+    /// inflated length are not checked yet. Bytes that the operating system still holds do not
+    /// count.
     pub more: bool,
     /// The number of messages delivered before this message since the last read was
     /// [committed](crate::Receiver::commit). Messages that the program skipped count too.

@@ -28,7 +28,7 @@ pub enum UrlError {
     /// The URL has no host, or the URL of a Unix socket has no path.
     #[error("URL has no host")]
     EmptyHost,
-    /// The host is neither a name, an IPv4 address, nor an IPv6 address in brackets.
+    /// The host is not a name, an IPv4 address, or an IPv6 address in brackets.
     #[error("host of the URL is malformed")]
     BadHost,
     /// The host is not in ASCII: write its A-label form, `xn--...` (RFC 5890).
@@ -50,8 +50,8 @@ pub enum UrlError {
     /// contains a character that is not ASCII. Percent-encode such characters.
     #[error("URL holds a character that has to be percent-encoded")]
     IllegalCharacter,
-    /// The URL of a proxy has a path, or a scheme other than `http`, `https`, `socks5` and
-    /// `socks5h`.
+    /// The URL of a proxy has a path or a query, or a scheme other than `http`, `https`, `socks5`
+    /// and `socks5h`.
     #[error("URL of a proxy is http://, https:// or socks5://, a host and a port, and no path")]
     NotProxy,
     /// The URL is longer than 16 KiB. Hardly any server accepts such a URL.
@@ -80,8 +80,8 @@ pub struct Target {
     secure: bool,
     /// The host in lower case. An IPv6 address has its zone, but no brackets.
     host: String,
-    /// The value of the Host header: host and port in lower case. An IPv6 address has brackets, but
-    /// no zone. A default port is left out.
+    /// The value of the Host header: the host in lower case, and the port. An IPv6 address has
+    /// brackets, but no zone. A default port is left out.
     host_header: String,
     port: u16,
     /// Path and query. Invariant: `resource` begins with `/` and is visible ASCII.

@@ -114,7 +114,7 @@ pub struct Deflate {
     /// client agrees.
     ///
     /// With takeover, messages that repeat each other become much smaller. Each end then keeps a
-    /// compressor or decompressor as long as the connection lives; see the
+    /// compressor or decompressor for this connection alone; see the
     /// [table](self#what-it-costs-in-memory). The peer's window can be limited only if the peer
     /// supports that. A window of 8 bits counts as 9 bits, because zlib cannot compress for 8 bits.
     pub server: Direction,

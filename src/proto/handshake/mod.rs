@@ -270,13 +270,13 @@ pub enum HandshakeError {
     },
 }
 
-/// What the error message adds after the proxy's status: a hint at credentials for 407, nothing for
-/// any other status.
+/// Returns what the error message adds after the proxy's status: a hint at credentials for 407,
+/// nothing for any other status.
 const fn credentials_wanted(status: u16) -> &'static str {
     if status == 407 { ": it wants credentials, or others than those in its URL" } else { "" }
 }
 
-/// The meaning of a SOCKS5 reply (RFC 1928 §6).
+/// Returns the meaning of a SOCKS5 reply (RFC 1928 §6).
 const fn socks_reply(reply: u8) -> &'static str {
     match reply {
         1 => "failure of the proxy",
@@ -336,7 +336,7 @@ impl HandshakeError {
     }
 }
 
-/// The caller asked for a header, a subprotocol, an origin or credentials that a head cannot have.
+/// The caller's settings for the head of a request or response are not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {

@@ -72,7 +72,7 @@ enum Taken {
     Framing(usize),
     /// More bytes are needed to decide.
     Nothing,
-    /// The last chunk, or an invalid chunk.
+    /// The body ends here, at the last chunk or at an invalid chunk.
     End,
 }
 
