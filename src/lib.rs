@@ -222,7 +222,7 @@
 //! - `std` (default): the `blocking` adapter, `Dial`, `SystemEntropy`, vectored output, CPU
 //!   detection.
 //! - `tokio` (default): the `tokio` adapter.
-//! - `stamps`: `Timestamped`, for the kernel's time of arrival of the bytes of each read.
+//! - `stamps`: the kernel's time of arrival for each read (on Linux), by `Timestamped`.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two,
 //!   and the module `tls`. The API of this feature contains types of rustls 0.23.
 //! - `counters`: counts of the traffic of each connection.
@@ -255,8 +255,8 @@
 //! | DEBUG | connection ended | `role`, `error` | a deadline other than `data_timeout` passed, or the stream ended or failed before the peer's Close |
 //!
 //! `role` is `Client` or `Server`: the end that reports the event. Text from the peer is cut at 64
-//! bytes, then escaped. Events never show payloads, queries of URLs or header values, except the
-//! subprotocol that a server has chosen.
+//! bytes, then escaped. Events never show payloads of messages, queries of URLs or header values,
+//! except the subprotocol that a server has chosen.
 //!
 //! Events do not identify the connection, because the core has no name for a connection. Put a span
 //! of your own around the connection's calls, or on the task that owns the connection

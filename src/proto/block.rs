@@ -1,5 +1,5 @@
 //! Blocks of memory that the messages from `recv_owned` share. Each thread fills one block at a
-//! time. A message of up to [`LARGEST`] bytes needs no allocation of its own.
+//! time. A message of up to [`LARGEST`] bytes (4 KiB) needs no allocation of its own.
 //!
 //! ```text
 //! | kept | dropped | kept |   | free               |    the next message goes here

@@ -324,7 +324,8 @@ impl Buffer {
     }
 
     /// Unmasks `range`, if `key` is `Some`, and returns whether the result is text. If the result
-    /// is not text, masks the bytes again, because the slow path unmasks them.
+    /// is not text, masks the bytes again, because `step_slow` then handles them and unmasks them
+    /// itself.
     #[inline(always)]
     pub(crate) fn unmask_text(&mut self, range: Range<usize>, key: Option<[u8; 4]>) -> bool {
         let Some(key) = key else { return self.is_text(range) };

@@ -34,8 +34,8 @@
 //! 32 KiB. While a compressed message is partly fed or received, its connection holds one of the
 //! thread's compressors or decompressors.
 //!
-//! `feed` compresses a whole message at once. If the connection is split, the reader's Pongs wait
-//! until the message is compressed.
+//! `feed` compresses a whole message at once. If the connection is split, the writer holds the lock
+//! of both halves until then, so the reader's Pongs wait.
 //!
 //! # Choices that RFC 7692 leaves open
 //!
@@ -130,8 +130,8 @@ pub struct Deflate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Direction {
     /// Whether a message may refer back to earlier messages (§7.1.1); default no. A
-    /// [`Prepared`](crate::Prepared) message never refers back, and neither does the next message
-    /// that the connection compresses.
+    /// [`Prepared`](crate::Prepared) message never refers back. If it was sent compressed, the next
+    /// message that the connection compresses does not refer back either.
     pub takeover: bool,
     /// How far a message may refer back, as the exponent of a power of two of bytes, from 8 to 15
     /// (§7.1.2); default 15. A value outside this range counts as the nearest value inside.

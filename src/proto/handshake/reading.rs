@@ -124,9 +124,9 @@ impl Reading {
     }
 
     /// Fails the handshake with a fault that the caller has found. Use this call if you parse the
-    /// head yourself, as an HTTP stack does. An event of `tracing` reports the error, and every
-    /// later call repeats it. Returns the error. If the handshake had failed before, returns that
-    /// earlier error instead, and changes nothing.
+    /// head yourself, as an HTTP stack does. An event of `tracing` reports the error. Later calls
+    /// of `step`, `handle_timeout` and `fail` return it again. Returns the error. If the handshake
+    /// had failed before, returns that earlier error instead, and changes nothing.
     pub fn fail(&mut self, error: HandshakeError) -> HandshakeError {
         if let Some(Err(earlier)) = self.outcome {
             return earlier;

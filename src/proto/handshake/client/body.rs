@@ -51,7 +51,7 @@ impl Body {
     }
 }
 
-/// How the part of a body that is not read yet is framed.
+/// The framing of the rest of a body, which is not read yet.
 #[derive(Clone, Copy, Debug)]
 enum Rest {
     /// The number of bytes of the body that are not read yet.

@@ -23,8 +23,9 @@ use deflate::Packed;
 ///
 /// With permessage-deflate the message is compressed once for each setting (level and window),
 /// independently of other messages. Even with context takeover, a `Prepared` refers to no earlier
-/// message, and neither does the next message that the connection compresses. So connections that
-/// send only `Prepared` messages gain nothing from takeover.
+/// message. If it was sent compressed, the next message that the connection compresses refers to no
+/// earlier message either. So connections that send only `Prepared` messages gain nothing from
+/// takeover.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated, Prepared};
