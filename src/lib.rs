@@ -251,7 +251,7 @@
 //! | DEBUG | Close received | `role`, `code`, `reason` | `code`: 1005 for a Close without a code |
 //! | DEBUG | Close queued | `role`, `code` | our Close was queued, as the first Close or as the answer to the peer's; `code`: 1005 for a Close without a code |
 //! | INFO | connection failed | `role`, `error`, `code` | receiving ended by a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`; our Close carries this code, unless a Close was queued or a write had failed before |
-//! | INFO | dropped with messages unsent | `role`, `unsent` | a connection, or both halves of a split connection, were dropped while fed messages were queued; `unsent`: the queued bytes of these messages, headers included; messages lost earlier, by a failed write or by `abort`, do not count |
+//! | INFO | dropped with messages unsent | `role`, `unsent` | a connection, or both halves of a split connection, were dropped while fed messages were queued; `unsent`: the queued bytes of these messages, headers included; bytes dropped earlier do not count: see [`dropped`](Sender::dropped) |
 //! | DEBUG | connection ended | `role`, `error` | a deadline other than `data_timeout` passed, or the stream ended or failed before the peer's Close |
 //!
 //! `role` is `Client` or `Server`: the end that reports the event. Text from the peer is cut at 64

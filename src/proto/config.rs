@@ -32,10 +32,9 @@ use core::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The longest message received whole, in bytes; default 16 MiB. A frame header that announces
-    /// a longer message fails the connection at once, with Close 1009. For a compressed message
-    /// this is the limit on the inflated length, and is checked while inflating. The compressed
-    /// message may be longer than the limit by an eighth and 1 KiB, because incompressible data
-    /// grows.
+    /// a longer message fails the connection at once, with Close 1009. For a compressed message the
+    /// limit is on the inflated length, and is checked while inflating. The compressed message may
+    /// be longer than the limit by an eighth and 1 KiB, because incompressible data grows.
     ///
     /// This limit stops a peer from filling memory. A message received in chunks may be longer than
     /// the limit. Its frames may be longer only if [`max_frame`](Self::max_frame) allows it.
@@ -49,7 +48,7 @@ pub struct Config {
     pub max_frame: Option<usize>,
 
     /// The most fragments in a message received whole; default 131,072. A message with more
-    /// fragments fails the connection with Close 1008.
+    /// fragments fails the connection with Close 1008. 0 counts as 1.
     ///
     /// This limit stops a peer from keeping a message open for ever with empty fragments. A limit
     /// on bytes would not notice empty fragments.
@@ -89,7 +88,8 @@ pub struct Config {
     /// Set a lower value for a fan-out to many slow peers, so that their queues share the payload.
     ///
     /// All other payloads are copied: borrowed or compressed payloads, those of a client (which
-    /// masks them), and those over a stream without vectored writes.
+    /// masks them), those given to [`feed_first`](crate::Sender::feed_first), and those over a
+    /// stream without vectored writes.
     pub min_vectored: usize,
 
     /// Whether Pings are answered automatically (§5.5.2); default `true`. If `false`, answer each
@@ -101,10 +101,11 @@ pub struct Config {
     /// [`close`](crate::Sender::close).
     pub auto_close: bool,
 
-    /// Whether a Close that reports a [`RecvError`](crate::RecvError) has a reason (§7.1.6);
-    /// default `false`. A reason helps the authors of the peer. The reason is the text of the
-    /// error, such as `frame from a client is not masked` or `message longer than the limit of 4096
-    /// bytes (max_message)`. This text shows limits of this `Config`, and never received data.
+    /// Whether a Close that reports a violation, a limit or `data_timeout` has a reason (§7.1.6);
+    /// default `false`. A reason helps the authors of the peer to find their fault. The reason is
+    /// the error's text, such as `frame from a client is not masked` or `message longer than the
+    /// limit of 4096 bytes (max_message)`. This text shows limits of this `Config`, and never
+    /// received data.
     pub explain_violations: bool,
 
     /// Whether the adapters record the time of each read, for

@@ -205,7 +205,7 @@ pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
 fn cut_character(bytes: &[u8]) -> usize {
     let lead = bytes.iter().rev().take(3).position(|&b| b & 0xc0 != 0x80);
     let Some(n) = lead.map(|at| at + 1) else {
-        return 0; // None in the last three bytes: nothing is incomplete, or the text is invalid.
+        return 0; // No lead byte in the last three: nothing is incomplete, or the text is invalid.
     };
     let lead = bytes.get(bytes.len() - n).map_or(0, |b| b.leading_ones() as usize);
     if n < lead { n } else { 0 }

@@ -19,7 +19,7 @@
 //! Without context takeover, which is the default, a connection keeps no compressor or decompressor
 //! between messages. Each thread keeps compressors, decompressors and buffers, which all its
 //! connections share. With takeover, a connection keeps its own compressor from its first use until
-//! our Close is queued, and its own decompressor from its first use until the peer's Close.
+//! sending ends, and its own decompressor from its first use until receiving ends.
 //!
 //! | bytes that compression adds to a connection | idle, no message yet | idle, after messages |
 //! |---|---|---|

@@ -315,7 +315,7 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
 /// wire.
 ///
 /// Names are as the peer wrote them, so compare them without regard to case. Values contain any
-/// bytes except control characters other than a tab, and have no blanks around them (RFC 9110
+/// bytes except control characters (but may contain tabs), and have no blanks around them (RFC 9110
 /// §5.5).
 #[derive(Clone)]
 pub struct Headers<'a> {

@@ -78,7 +78,7 @@ impl Reading {
     ///
     /// # Panics
     ///
-    /// If `n` is more than the length of `spare_mut`.
+    /// If `n` is more than the length of `spare_mut`, unless the handshake has failed.
     pub fn commit(&mut self, n: usize) {
         if !matches!(self.outcome, Some(Err(_))) {
             self.buf.commit(n);

@@ -1,5 +1,5 @@
-//! The client's side of the opening handshake (RFC 6455 §4.1). It writes the request, checks the
-//! response, and becomes a [`Connection`].
+//! The client's side of the opening handshake (RFC 6455 §4.1). [`Handshake`] encodes the request,
+//! checks the response, and becomes a [`Connection`].
 //!
 //! ```text
 //! outgoing, advance      until the request is written

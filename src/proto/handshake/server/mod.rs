@@ -1,5 +1,5 @@
-//! The server's side of the opening handshake (RFC 6455 §4.2). It reads the request, checks it,
-//! accepts or rejects it, and becomes a [`Connection`].
+//! The server's side of the opening handshake (RFC 6455 §4.2). [`Handshake`] checks the request,
+//! and becomes a [`Connection`] or makes the response that rejects the request.
 //!
 //! ```text
 //! spare_mut, commit --> step --> Partial   read more
