@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use std::{vec, vec::Vec};
 
-    /// 300 payloads of different lengths up to `LARGEST`.
+    /// Returns 300 payloads of different lengths up to `LARGEST`.
     fn payloads() -> Vec<Vec<u8>> {
         (0..300).map(|i| vec![i as u8; 1 + (i * 997) % LARGEST]).collect()
     }

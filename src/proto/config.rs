@@ -41,10 +41,10 @@ pub struct Config {
     pub max_message: usize,
 
     /// The longest payload of a frame received, in bytes; default: the length that
-    /// [`max_message`](Self::max_message) allows. A longer frame fails the connection with Close
-    /// 1009. The limit also holds for messages received in chunks. If a message longer than
-    ///   [`max_message`](Self::max_message) may come in one frame, allow the length of that frame
-    ///   here.
+    /// [`max_message`](Self::max_message) allows. A frame with a longer payload fails the
+    /// connection with Close 1009. The limit also holds for messages received in chunks. If a
+    /// message longer than [`max_message`](Self::max_message) may come in one frame, allow the
+    /// length of that frame here.
     pub max_frame: Option<usize>,
 
     /// The most fragments in a message received whole; default 131,072. A message with more
@@ -285,13 +285,13 @@ impl Heartbeat {
     /// [`PongTimeout`](crate::RecvError::PongTimeout). Any byte received is a sign of life.
     /// Intervals below 5 ms count as 5 ms.
     ///
-    /// If the Ping can be written, a receiving call thus finds a dead peer within 1.25 × `interval`
-    /// + `timeout` after the peer's last byte. (Otherwise [`write_timeout`](Config::write_timeout)
-    /// ends the connection.) If `interval` is a second or more, this time includes the lateness of
-    /// the adapters: 1 ms with tokio, up to 30 ms in `blocking`. The heartbeat is checked only
-    /// while a call waits for the stream: see "Timers" at the adapter's module. The Pings also
-    /// measure the [round-trip time](crate::Sender::rtt). With a timeout of [`Duration::MAX`] the
-    /// heartbeat sends Pings and never gives up.
+    /// If the Ping can be written, a receiving call thus finds a dead peer within `timeout` plus
+    /// 1.25 × `interval` after the peer's last byte. (Otherwise
+    /// [`write_timeout`](Config::write_timeout) ends the connection.) If `interval` is a second or
+    /// more, this time includes the lateness of the adapters: 1 ms with tokio, up to 30 ms in
+    /// `blocking`. The heartbeat is checked only while a call waits for the stream: see "Timers" at
+    /// the adapter's module. The Pings also measure the [round-trip time](crate::Sender::rtt). With
+    /// a timeout of [`Duration::MAX`] the heartbeat sends Pings and never gives up.
     pub const fn new(interval: Duration, timeout: Duration) -> Self {
         Self { interval, timeout }
     }

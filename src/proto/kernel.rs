@@ -211,8 +211,9 @@ fn cut_character(bytes: &[u8]) -> usize {
     if n < lead { n } else { 0 }
 }
 
-/// Returns a number of ASCII bytes at the beginning: the length if all are ASCII. Otherwise 0 for
-/// fewer than `LONG` bytes, and for more the length of the blocks before the first non-ASCII byte.
+/// Returns a number of ASCII bytes at the beginning: the length, if all bytes are ASCII. Otherwise,
+/// from `LONG` bytes on, the length of the blocks before the first non-ASCII byte, and below that
+/// 0.
 #[inline]
 fn ascii_prefix(bytes: &[u8]) -> usize {
     let n = bytes.len();

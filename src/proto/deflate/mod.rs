@@ -35,7 +35,7 @@
 //! thread's compressors or decompressors.
 //!
 //! `feed` compresses a whole message at once. If the connection is split, the writer holds the lock
-//! of both halves until then, so the reader's Pongs wait.
+//! of both halves while it compresses, so the reader's Pongs wait.
 //!
 //! # Choices that RFC 7692 leaves open
 //!

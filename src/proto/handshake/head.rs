@@ -16,8 +16,8 @@ use core::{fmt, mem::MaybeUninit};
 /// `tickwire-http` adds to a request of HTTP/2.
 const MAX_HEADERS: usize = 132;
 
-/// Finds the end of a head. Scans each byte once. The result depends only on the bytes, not on how
-/// reads cut them.
+/// Finds the end of a head. Scans each byte once, and a CR at the end of a read once more. The
+/// result depends only on the bytes, not on how reads cut them.
 #[derive(Debug)]
 pub(super) struct Scan {
     /// The index of the next byte to scan, or of a CR whose LF has not arrived. All bytes before

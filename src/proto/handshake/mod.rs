@@ -180,8 +180,8 @@ pub enum HandshakeError {
     /// The target and the Host header name different hosts or ports (RFC 9112 §3.2.2).
     #[error("host of the target is not that of the Host header")]
     HostMismatch,
-    /// A request or a 101 announces a body, by Transfer-Encoding or by a Content-Length other than
-    /// 0. The bytes after the head could then be read in two ways, as HTTP or as frames.
+    /// A request or a 101 announces a body, by Transfer-Encoding or by a Content-Length that is
+    /// not 0. The bytes after the head could then be read in two ways, as HTTP or as frames.
     #[error("a body is announced, which an upgrade cannot have")]
     HasBody,
     /// The stream ended before the peer's head, or a proxy's answer, was complete.
@@ -372,7 +372,7 @@ pub enum HeaderError {
     BadCredentials,
 }
 
-/// The Sec-WebSocket-Accept that answers a Sec-WebSocket-Key: base64 of the SHA-1 of the
+/// Returns the Sec-WebSocket-Accept that answers a Sec-WebSocket-Key: base64 of the SHA-1 of the
 /// key's text and the protocol's GUID (RFC 6455 §4.2.2).
 ///
 /// ```
@@ -433,7 +433,7 @@ fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     }
 }
 
-/// Credentials of Basic authentication (RFC 7617 §2): `user:password`.
+/// Returns the header value for Basic authentication (RFC 7617 §2). `userinfo` is `user:password`.
 pub(crate) fn basic(userinfo: &[u8]) -> String {
     let mut value = String::from("Basic ");
     STANDARD.encode_string(userinfo, &mut value);

@@ -50,7 +50,7 @@ fn spec(wire: [u8; MAX_HEADER_LEN], n: usize) -> Result<Option<(Header, usize)>,
     Ok(Some((Header { fin, rsv1, rsv2, rsv3, opcode, masking_key, payload_len }, len)))
 }
 
-/// Any header that may be sent.
+/// Returns any header that may be sent.
 fn any_header() -> Header {
     let opcode = OpCode::from_bits(kani::any());
     let masked: bool = kani::any();

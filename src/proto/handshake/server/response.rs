@@ -29,9 +29,9 @@ pub struct Accept<'a> {
 }
 
 impl<'a> Accept<'a> {
-    /// The subprotocols that the server supports, best first (RFC 6455 §4.2.2). The server chooses
-    /// the first of these names that the client also offers; case matters. If the client offers
-    /// none of these names, the connection has no subprotocol.
+    /// Sets the subprotocols that the server supports, best first (RFC 6455 §4.2.2). The server
+    /// chooses the first of these names that the client also offers; case matters. If the client
+    /// offers none of these names, the connection has no subprotocol.
     pub fn subprotocols<T>(mut self, names: impl IntoIterator<Item = &'a T>) -> Self
     where
         T: AsRef<str> + ?Sized + 'a,
