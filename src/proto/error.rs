@@ -151,8 +151,8 @@ pub enum SendError {
         /// The limit `high_water` in bytes; `u32::MAX` stands for any larger number.
         limit: u32,
     },
-    /// Our Close was queued, or the connection or a write failed, so nothing more can be sent. A
-    /// receiving call returns the reason.
+    /// Our Close was queued, or the connection or a write failed, so nothing more can be sent.
+    /// Unless you closed this end yourself, a receiving call returns the reason.
     #[error("nothing more can be sent, this end is closed: receive to learn why")]
     Closed,
     /// A message in chunks is not finished, so another message would end up inside it (§5.4).

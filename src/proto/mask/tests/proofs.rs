@@ -1,5 +1,5 @@
-//! Proofs by Kani: a kernel is the byte loop of RFC 6455 §5.3, for every key and every payload. See
-//! `checks/kani`.
+//! Proofs by Kani: a kernel gives the result of the byte loop of RFC 6455 §5.3, for every key and
+//! every payload of the lengths below. See `checks/kani`.
 //!
 //! Below 2 KiB, a kernel chooses its path by the payload's length alone, so each length is proved
 //! separately. The lengths below take every path: fewer bytes than a word, two words, blocks of 16
