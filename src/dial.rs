@@ -1,4 +1,4 @@
-//! [`Dial`], which says how to connect, for the adapters that dial.
+//! [`Dial`], which says how `tokio` and `blocking` connect. (`futures_io` does not dial.)
 pub(crate) mod blocking;
 pub(crate) mod proxy;
 #[cfg(all(test, feature = "tokio", target_os = "linux"))]
@@ -88,21 +88,21 @@ impl<'r> Dial<'r> {
 
     /// Replaces the configuration of TLS, for other roots, a client certificate or another
     /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
-    /// prevent that. If the configuration sets `enable_secret_extraction`, as the default does,
-    /// this crate, not rustls, [opens and seals the records](tls) of TLS 1.3. Share one
-    /// `ClientConfig` among connections: it keeps session tickets, which make the next connection
-    /// to the same server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
+    /// prevent that. If the configuration sets `enable_secret_extraction`, as the default does, and
+    /// its provider gives out keys, this crate [opens and seals the records](tls) of TLS 1.3
+    /// itself. Share one `ClientConfig` among connections: it keeps session tickets, which make the
+    /// next connection to the same server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls_config = Some(config);
         self
     }
 
-    /// Sets a hook that gets each TCP socket before the socket connects, to the server or to the
-    /// proxy. In the hook, set options that affect the first TCP segment, such as SO_RCVBUF, or
-    /// bind the socket to a local address or a device. On Windows the hook gets a `BorrowedSocket`.
-    /// TCP_NODELAY is already on. If the hook returns an error, the attempt at this address fails,
-    /// and the next address of the name is tried.
+    /// Sets a hook that gets each TCP socket before the socket connects. The socket may be for the
+    /// server or for the proxy. In the hook, set options that affect the first TCP segment, such as
+    /// SO_RCVBUF, or bind the socket to a local address or a device. On Windows the hook gets a
+    /// `BorrowedSocket`. TCP_NODELAY is already on. If the hook returns an error, the attempt at
+    /// this address fails, and the next address of the name is tried.
     ///
     /// Under "Options of TCP sockets", the recipes list the options that matter to a feed, and show
     /// how to set them with the crate `socket2`. To set options of an open connection, use its
@@ -140,7 +140,8 @@ impl<'r> Dial<'r> {
     }
 
     /// Returns the target to dial: the proxy if there is one, otherwise the server. The second
-    /// value is the configuration of TLS to the proxy; `None` if the proxy's URL asks for no TLS.
+    /// value is the configuration of TLS to the proxy; `None` if there is no proxy, or if its URL
+    /// asks for no TLS.
     fn first_hop(&self) -> Result<(&Target, Option<tls::Client>), Error> {
         match &self.via_proxy {
             None => Ok((self.target(), None)),

@@ -6,9 +6,10 @@
 //!   without `std`.
 //! - Thin adapters, `tokio`, `blocking` and `futures_io`, which contain no protocol rule.
 //! - A received message is **borrowed**: a slice of the buffer into which the socket was read. In
-//!   steady state nothing is allocated, and a batch of messages costs one read and one write.
+//!   steady state nothing is allocated. One read can receive a batch of messages, and one write
+//!   sends the replies.
 //! - Every check that the RFC requires is made, and everything that a peer can make grow has a
-//!   limit. On a violation you get a precise error, and the peer gets the right close code.
+//!   limit. Each violation has a precise error for you, and a close code for the peer.
 //!
 //! # A server
 //!
@@ -25,7 +26,7 @@
 //!         tokio::spawn(async move {
 //!             let mut ws = accept(stream, &Config::default()).await?;
 //!             while let Some(received) = ws.recv_to_reply().await? {
-//!                 received.sender.feed(received.message)?; // replies to a batch leave in one write
+//!                 received.sender.feed(received.message)?; // replies to a batch leave together
 //!             }
 //!             Ok::<_, tickwire::Error>(())
 //!         });
@@ -106,32 +107,32 @@
 //! | receive | [`recv`] | the message is borrowed; [`Message::to_owned`] or [`recv_owned`] keeps it |
 //! | act on only the newest message | [`recv_to_reply`] | skip messages with [`Info::more`] |
 //! | answer each message | [`recv_to_reply`] | call [`feed`](Sender::feed) of the sender that comes with the message |
-//! | see Pings and Closes | [`recv_event`] | [`Config`] can leave it to you to answer them; `Events` is a `Stream` of these events |
+//! | see Pings and Closes | [`recv_event`] | they are answered automatically, unless [`Config`] says otherwise; `Events` is a `Stream` of these events |
 //! | receive a message larger than memory | [`recv_chunk`] | chunks of the message, as they arrive |
 //! | send a message larger than memory | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` of a [`Chunk`] mark the first and the last chunk |
-//! | send now | [`send`] | when `send` returns, the stream has accepted the message |
-//! | send several | [`feed`] .. [`flush`] | one write for all; if the buffer is full, `feed` fails, and [`ready`] waits for room |
-//! | send one to many | [`Prepared`] and [`feed`] | encoded once |
+//! | send a message now | [`send`] | when `send` returns `Ok`, the stream has accepted the message |
+//! | send several messages | [`feed`] .. [`flush`] | they are written together; if the buffer is full, `feed` fails, and [`ready`] waits for room |
+//! | send one message to many peers | [`Prepared`] and [`feed`] | a server encodes it once for all |
 //! | limit how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`], or [a half's sender][half's] | four policies: wait, drop, conflate, disconnect |
 //! | check which site's page connects | [`Origins`](handshake::server::Origins) | [why to check](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; the example `reconnect` |
-//! | keep a secret out of compression | [`Outbound::plain`] and [`feed`] | for connections that compress |
+//! | send a secret uncompressed | [`Outbound::plain`] and [`feed`] | on a connection that compresses, the length could reveal the secret |
 //! | build a message in the outgoing buffer | [`feed_with`](Sender::feed_with), [`feed_with_writer`](Sender::feed_with_writer) | no `Vec` for the message |
-//! | overtake waiting messages | [`feed_first`](Sender::feed_first) | for example a cancel before quotes |
+//! | overtake waiting messages | [`feed_first`](Sender::feed_first) | for example, the cancellation of an order overtakes queued quotes |
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
 //! | notice that a live peer sends no more data | [`Config::data_timeout`] | Pings do not count as data |
 //! | send a message whenever none was sent for some time | [`Config::idle_message`] | some servers demand this; the recipes list the messages that exchanges ask for |
 //! | send a Ping of your own | [`Sender::ping`] and [`flush`] | the peer's Pong is an [`Event`] |
 //! | see the agreed subprotocol | [`Connection::negotiated`] | an adapter's `connection()` returns the [`Connection`] |
-//! | measure the round trip | [`rtt`](Sender::rtt) | the Pings of the heartbeat and of [`measure_rtt`] measure it |
+//! | measure the round trip | [`rtt`](Sender::rtt) | the Pings of the heartbeat and of [`measure_rtt`] are timed |
 //! | publish metrics, log | the features `counters` and `tracing` | see the recipes, and [Events](#events) |
 //! | record the bytes of a connection | the crate `tickwire-tap` | for bug reports; a test can pass the recorded bytes to the core again |
 //! | serve thousands of connections on one thread | the crate `tickwire-loop` | an event loop for servers and clients |
 //! | use two tasks or threads | [`into_split`] | the receiving half answers Pings |
 //!
-//! The links lead to the `tokio` adapter. `futures_io` has the same names except [`connect`].
-//! `blocking` has the same names except [`recv_or_room`]. `blocking` dials with
-//! `Dial::blocking_connect`, and its [`into_split`] can fail.
+//! The links lead to the `tokio` adapter. The other adapters have calls of the same names. But
+//! `futures_io` has no [`connect`], and `blocking` has no [`recv_or_room`]. In `blocking`,
+//! `Dial::blocking_connect` replaces `Dial::connect`, and [`into_split`] can fail.
 //!
 #![cfg_attr(
     feature = "tokio",
@@ -190,19 +191,19 @@
 //!
 //! - Up to 16 waiting Pings are answered individually, because test suites expect a Pong for each
 //!   Ping. If more Pings wait, only the newest is answered, as §5.5.3 allows. So a flood of Pings
-//!   causes few Pongs.
+//!   cannot fill memory with Pongs.
 //! - The Close that reports a violation follows the replies to earlier messages, because these
-//!   messages were legal. If the stream accepts no more of these replies, the Close overtakes them,
-//!   and the replies are dropped. Otherwise a peer that reads slowly might not learn the reason
-//!   before the connection ends.
+//!   messages were legal. But if the stream refuses bytes while replies wait, the Close overtakes
+//!   the unwritten replies, which are dropped. Otherwise a peer that reads slowly might not learn
+//!   the reason before the connection ends.
 //! - The answer to a Close repeats the code of that Close, but not the reason. (§5.5.1 asks only
 //!   for the code, "typically".)
-//! - For the heartbeat, any byte received is a sign of life, not only a Pong, because a peer that
-//!   is busy sending a large message is not dead.
+//! - For the heartbeat, any byte received is a sign of life, not only a Pong. A peer that is busy
+//!   with sending a large message may answer a Ping late, but is not dead.
 //! - A peer that sends no data for [`Config::data_timeout`] gets a Close with 1001 (going away).
 //!   This code fits, because the peer has broken no rule, and this end leaves.
-//! - A message beyond one of our limits closes the connection: with 1009 if it is too long, with
-//!   1008 if it has too many fragments.
+//! - A message beyond one of our limits closes the connection: with 1009 if the message or one of
+//!   its frames is too long, with 1008 if the message has too many fragments.
 //! - The unused bits of the last base64 digit of a Sec-WebSocket-Key may have any value, because
 //!   base64 decoders may ignore these bits. A key that is not base64 of 16 bytes is refused.
 //! - A request without an Origin passes an allow-list of origins, because it does not come from a
@@ -210,22 +211,24 @@
 //! - Blanks around `=` in Sec-WebSocket-Extensions are accepted, but never written. Names of
 //!   extensions match without regard to case.
 //! - A server that shares no subprotocol with its client accepts the request without a subprotocol,
-//!   as many programs expect. (A browser then fails the connection itself.) A client can
-//!   [require](handshake::client::Request::require_subprotocol) a subprotocol.
+//!   as many programs expect. (If a page asked for a subprotocol, its browser then fails the
+//!   connection.) A client can [require](handshake::client::Request::require_subprotocol) a
+//!   subprotocol.
 //! - A client refuses a 101 that announces a body, because the bytes after its head could be read
 //!   as a body or as frames.
 //!
 //! # Features
 //!
-//! - `std` (default): the `blocking` adapter, `SystemEntropy`, vectored output, CPU detection.
+//! - `std` (default): the `blocking` adapter, `Dial`, `SystemEntropy`, vectored output, CPU
+//!   detection.
 //! - `tokio` (default): the `tokio` adapter.
-//! - `stamps`: `Timestamped`, for the kernel's time of arrival of each message.
+//! - `stamps`: the kernel's time of arrival for each read (on Linux), by `Timestamped`.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two,
 //!   and the module `tls`. The API of this feature contains types of rustls 0.23.
 //! - `counters`: counts of the traffic of each connection.
 //! - `futures`: the `futures_io` adapter, for smol and other runtimes. The WebSockets of
-//!   `futures_io` and `tokio` become `Stream` and `Sink` of [`OwnedMessage`]s. A WebSocket wrapped
-//!   in `Events` is a `Stream` and `Sink` of [`OwnedEvent`]s.
+//!   `futures_io` and `tokio` implement `Stream` and `Sink` of [`OwnedMessage`]s. A WebSocket
+//!   wrapped in `Events` is a `Stream` and `Sink` of [`OwnedEvent`]s.
 //! - `tracing`: handshakes, Closes and violations as [events](#events) of the crate `tracing`, and
 //!   each message at TRACE level.
 //! - `deflate`: permessage-deflate (RFC 7692), over `zlib-rs`. A connection compresses only if
@@ -243,17 +246,17 @@
 //! |---|---|---|---|
 //! | DEBUG | opening handshake done | `role`, `path`, `subprotocol` | `subprotocol`: only at a server that has chosen a subprotocol |
 //! | INFO | opening handshake failed | `role`, `error`, `status` | also for a failure at a proxy; `status`: the HTTP status of the response, only at a server |
-//! | TRACE | message received | `role`, `payload` | a message or a chunk arrived; `payload`: its length in bytes |
-//! | TRACE | message queued | `role`, `payload` | a message or a chunk was fed; `payload`: its length in bytes |
+//! | TRACE | message received | `role`, `payload` | a message or a chunk was delivered; `payload`: its length in bytes, uncompressed |
+//! | TRACE | message queued | `role`, `payload` | a message or a chunk was fed; `payload`: its length in bytes, as on the wire |
 //! | DEBUG | Close received | `role`, `code`, `reason` | `code`: 1005 for a Close without a code |
-//! | DEBUG | Close queued | `role`, `code` | our Close is queued, unasked or as the answer to the peer's Close |
-//! | INFO | connection failed | `role`, `error`, `code` | receiving ended by a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`; our Close carries this code, unless a Close was queued before |
-//! | INFO | dropped with messages unsent | `role`, `unsent` | a connection, or both halves of a split connection, were dropped before all fed messages were written; `unsent`: the unwritten bytes of these messages, headers included |
-//! | DEBUG | connection ended | `role`, `error` | a deadline other than `data_timeout` has passed, or the stream ended without a Close |
+//! | DEBUG | Close queued | `role`, `code` | our Close was queued, as the first Close or as the answer to the peer's; `code`: 1005 for a Close without a code |
+//! | INFO | connection failed | `role`, `error`, `code` | receiving ended by a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`; our Close carries this code, unless a Close was queued or a write had failed before |
+//! | INFO | dropped with messages unsent | `role`, `unsent` | a connection, or both halves of a split connection, were dropped while fed messages were queued; `unsent`: the queued bytes of these messages, headers included; bytes dropped earlier do not count: see [`dropped`](Sender::dropped) |
+//! | DEBUG | connection ended | `role`, `error` | a deadline other than `data_timeout` passed, or the stream ended or failed before the peer's Close |
 //!
-//! `role` is `Client` or `Server`: the end that reports the event. Text from the peer is escaped
-//! and cut at 64 bytes. Events never show payloads, queries of URLs or header values, except the
-//! subprotocol that a server has chosen.
+//! `role` is `Client` or `Server`: the end that reports the event. Text from the peer is cut at 64
+//! bytes, then escaped. Events never show payloads of messages, queries of URLs or header values,
+//! except the subprotocol that a server has chosen.
 //!
 //! Events do not identify the connection, because the core has no name for a connection. Put a span
 //! of your own around the connection's calls, or on the task that owns the connection
@@ -261,23 +264,24 @@
 //! tasks of both halves.
 //!
 //! Some errors are in no event: failures before the handshake (the URL, the lookup of a name,
-//! dialing, TLS), and the operating system's errors of a stream. The failed call returns the error,
-//! so the caller can log it. A request that a server's application rejects with a
+//! dialing, TLS), and the operating system's errors of a stream. Log these errors yourself: the
+//! call that fails returns them. A request that a server's application rejects with a
 //! [`Rejection`](handshake::server::Rejection) of its own is in no event either.
 //!
 //! # Guarantees
 //!
-//! - Nothing that a peer sends makes this crate panic or hang. Memory stays within a small multiple
-//!   of the limits in [`Config`]. The limits are finite by default. Memory grows with the bytes
-//!   received, never with the length announced. [The memory that each kind of attack
+//! - Nothing that a peer sends makes this crate panic or hang. A connection's memory stays within a
+//!   small multiple of the limits in [`Config`], which are finite by default. Memory grows with the
+//!   bytes received, never with the length announced. [The memory that each kind of attack
 //!   takes](Config#what-a-peer-can-make-a-connection-keep) is measured.
 //! - Messages received before a violation or a broken stream are delivered before the error.
-//! - Every future of an open connection can be dropped at any point without loss. Dropping a future
-//!   of a handshake drops the handshake's stream.
+//! - Every future of an open connection can be dropped at any point, because received messages and
+//!   queued bytes are kept in the connection. Dropping a future of a handshake drops the
+//!   handshake's stream.
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
 //!   before a byte is queued.
-//! - `unsafe` is in one file, `kernel.rs`. That file checks the CPU and then calls functions
-//!   compiled for AVX2. `kernel.rs` also makes a `str` from bytes that were validated.
+//! - `unsafe` is in one file, `src/proto/kernel.rs`, for two purposes: to call functions compiled
+//!   for AVX2, once the CPU was checked, and to make a `str` from validated bytes.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -294,8 +298,8 @@ mod dial;
 mod drive;
 #[cfg(feature = "futures")]
 pub mod futures_io;
-// The guide's examples need all features. docs.rs builds the guide with all features, and the tests
-// compile the examples.
+// The guide's examples need all these features. docs.rs turns all of them on, and so do the tests,
+// which compile the examples.
 #[cfg(all(
     any(doc, doctest),
     feature = "counters",
@@ -306,8 +310,8 @@ pub mod futures_io;
     feature = "tokio"
 ))]
 pub mod guide;
-// Without adapters, functions that only adapters call are dead code. With all adapters on, the lint
-// still finds other dead code.
+// Without an adapter for tasks, functions that only such adapters call are dead code. The lint
+// finds all other dead code in builds with such an adapter.
 #[cfg_attr(not(feature = "_task"), allow(dead_code))]
 mod proto;
 #[cfg(feature = "std")]

@@ -1,5 +1,5 @@
 //! Blocks of memory that the messages from `recv_owned` share. Each thread fills one block at a
-//! time. A message of up to [`LARGEST`] bytes needs no allocation of its own.
+//! time. A message of up to [`LARGEST`] bytes (4 KiB) needs no allocation of its own.
 //!
 //! ```text
 //! | kept | dropped | kept |   | free               |    the next message goes here
@@ -26,8 +26,8 @@ std::thread_local! {
     static THREAD: std::cell::RefCell<BytesMut> = std::cell::RefCell::new(BytesMut::new());
 }
 
-/// Copies received bytes for a caller that keeps them. A copy of up to `LARGEST` bytes is in the
-/// thread's block (with `std`). A longer copy has its own allocation.
+/// Copies received bytes for a caller that keeps them. With `std`, a copy of up to `LARGEST` bytes
+/// is a part of the thread's block. Any other copy has its own allocation.
 #[inline]
 pub(crate) fn copy(bytes: &[u8]) -> Bytes {
     #[cfg(feature = "std")]
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use std::{vec, vec::Vec};
 
-    /// 300 payloads of different lengths up to `LARGEST`.
+    /// Returns 300 payloads of different lengths up to `LARGEST`.
     fn payloads() -> Vec<Vec<u8>> {
         (0..300).map(|i| vec![i as u8; 1 + (i * 997) % LARGEST]).collect()
     }
@@ -71,7 +71,8 @@ mod tests {
         assert_eq!(kept, payloads());
         let sum: usize = kept.iter().map(Bytes::len).sum();
         assert!(blocks * 2 * (16 << 10) <= sum + BLOCK, "{blocks} blocks for {sum} bytes");
-        // After two of every three parts are dropped, the remaining parts do not change.
+        // Two of every three parts are dropped. Parts written later do not change the parts that
+        // are still kept.
         let mut all = 0;
         kept.retain(|_| {
             all += 1;

@@ -45,7 +45,7 @@ impl<'a> CloseFrame<'a> {
     /// # Errors
     ///
     /// [`BadClose`](ProtocolError::BadClose) for a payload of one byte, or for a code that must not
-    /// appear, [`BadUtf8`](ProtocolError::BadUtf8) for a reason that is not UTF-8.
+    /// appear. [`BadUtf8`](ProtocolError::BadUtf8) for a reason that is not UTF-8.
     pub fn parse(payload: &'a [u8]) -> Result<Option<Self>, ProtocolError> {
         let Some((code, reason)) = payload.split_first_chunk() else {
             return if payload.is_empty() { Ok(None) } else { Err(ProtocolError::BadClose) };

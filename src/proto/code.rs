@@ -1,16 +1,16 @@
 //! Close codes (RFC 6455 §7.4).
 /// A close code that may appear in a Close frame (§7.4): 1000–1003, 1007–1014, 3000–4999.
 ///
-/// The codes 1005, 1006 and 1015 have no value here, because they must never be sent. Other APIs
-/// use these codes to report a missing code, a missing Close and a failed TLS handshake.
-/// [`Closed`](crate::Closed) distinguishes a missing code from a missing Close.
+/// The codes 1005, 1006 and 1015 have no value here, because they must never be sent. APIs use them
+/// to report a missing code, a missing Close and a failed TLS handshake. For the first two, see
+/// [`Closed::code`](crate::Closed::code).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);
 
 impl CloseCode {
     /// 1000: the purpose of the connection is fulfilled.
     pub const NORMAL: Self = Self(1000);
-    /// 1001: a server goes down, or a user leaves the page.
+    /// 1001: this end leaves, for example because a server shuts down or a user leaves the page.
     pub const GOING_AWAY: Self = Self(1001);
     /// 1002: the peer broke the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
@@ -22,8 +22,8 @@ impl CloseCode {
     pub const POLICY_VIOLATION: Self = Self(1008);
     /// 1009: a message is too big to process.
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
-    /// 1010: a client wanted an extension that the server did not agree to; only a client sends
-    /// this code.
+    /// 1010: a client needs an extension that the server did not agree to. Only a client closes
+    /// with this code; a server only repeats it in its answer.
     pub const MANDATORY_EXTENSION: Self = Self(1010);
     /// 1011: this end had an internal error.
     pub const INTERNAL_ERROR: Self = Self(1011);

@@ -31,37 +31,41 @@ use core::time::Duration;
 #[doc = include_str!("../../docs/LIMITS.md")]
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The longest message received whole, in bytes; default 16 MiB. For a compressed message the
-    /// limit also holds for the inflated length, and is checked while inflating. A frame header
-    /// that announces a longer message fails the connection with Close 1009, before any payload of
-    /// that frame is stored.
+    /// The longest message received whole, in bytes; default 16 MiB. A frame header that announces
+    /// a longer message fails the connection at once, with Close 1009. For a compressed message the
+    /// limit is on the inflated length, and is checked while inflating. The compressed message may
+    /// be longer than the limit by an eighth and 1 KiB, because incompressible data grows.
     ///
     /// This limit stops a peer from filling memory. A message received in chunks may be longer than
     /// the limit. Its frames may be longer only if [`max_frame`](Self::max_frame) allows it.
     pub max_message: usize,
 
-    /// The longest frame received, in bytes; default: the same as
-    /// [`max_message`](Self::max_message). A longer frame fails the connection with Close 1009. The
-    /// limit also holds for messages received in chunks. To receive a message longer than
-    /// [`max_message`](Self::max_message) in chunks, allow its frames here.
+    /// The longest payload of a frame received, in bytes; default: the length that
+    /// [`max_message`](Self::max_message) allows. A frame with a longer payload fails the
+    /// connection with Close 1009. The limit also holds for messages received in chunks. If a
+    /// message longer than [`max_message`](Self::max_message) may come in one frame, allow the
+    /// length of that frame here.
     pub max_frame: Option<usize>,
 
     /// The most fragments in a message received whole; default 131,072. A message with more
-    /// fragments fails the connection with Close 1008.
+    /// fragments fails the connection with Close 1008. 0 counts as 1.
     ///
     /// This limit stops a peer from keeping a message open for ever with empty fragments. A limit
     /// on bytes would not notice empty fragments.
     pub max_fragments: u32,
 
-    /// The number of bytes that one read asks for, from 512 bytes to 16 MiB; default 16 KiB, which
-    /// fits the processor's first-level cache. The buffer has additional room for a frame header,
-    /// so that one read can receive a whole message of this length. The buffer grows while a longer
-    /// message arrives.
+    /// The number of bytes that one read asks for, except inside a longer frame; default 16 KiB,
+    /// which fits the processor's first-level cache. A value below 512 bytes or above 16 MiB counts
+    /// as the nearest of these two. The buffer has additional room for a frame header, so that one
+    /// read can receive a whole message of this length. The buffer grows while a longer message
+    /// arrives.
     pub read_buffer: usize,
 
     /// Once this many bytes are unwritten, feeding fails with
     /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
-    /// a message of any length is accepted whole. 0 counts as 1.
+    /// a message of any length is accepted whole. 0 counts as 1. Frames that overtake do not count,
+    /// but [`feed_first`](crate::Sender::feed_first) fails once all unwritten bytes together reach
+    /// twice this number.
     ///
     /// Without this limit, the messages for a peer that does not read would fill memory. If a large
     /// message makes the buffer much longer than `high_water`, the buffer is freed once all its
@@ -69,7 +73,7 @@ pub struct Config {
     pub high_water: usize,
 
     /// An adapter holds back the replies to a batch of messages until it has processed the batch,
-    /// or until this many bytes of replies wait; default 64 KiB. A limit above
+    /// or until this many bytes wait to be written; default 64 KiB. A limit above
     /// [`high_water`](Self::high_water) counts as `high_water`.
     ///
     /// Without this limit, the first reply of a long batch would wait until the whole batch is
@@ -78,13 +82,14 @@ pub struct Config {
     /// of 128 KiB or more saves 6 %, but the slowest first replies wait 13 times as long.
     pub cork_limit: usize,
 
-    /// A shared payload of at least this many bytes is not copied into the outgoing buffer: a
-    /// vectored write sends it from where it is. The default is 16 KiB, because copying a shorter
-    /// payload costs less than a TCP write of two pieces (`benches/README.md`). Set a lower value
-    /// for a fan-out to many slow peers, so that their queues share the payload.
+    /// A server does not copy a shared payload of at least this many bytes into the outgoing
+    /// buffer: a vectored write sends the payload from where it is. The default is 16 KiB, because
+    /// copying a shorter payload costs less than a TCP write of two pieces (`benches/README.md`).
+    /// Set a lower value for a fan-out to many slow peers, so that their queues share the payload.
     ///
-    /// A borrowed payload is always copied. So is every payload of a client, because a client masks
-    /// it.
+    /// All other payloads are copied: borrowed or compressed payloads, those of a client (which
+    /// masks them), those given to [`feed_first`](crate::Sender::feed_first), and those over a
+    /// stream without vectored writes.
     pub min_vectored: usize,
 
     /// Whether Pings are answered automatically (§5.5.2); default `true`. If `false`, answer each
@@ -96,11 +101,11 @@ pub struct Config {
     /// [`close`](crate::Sender::close).
     pub auto_close: bool,
 
-    /// Whether the Close that reports a violation or a limit has a reason (§7.1.6); default
-    /// `false`. A reason helps the authors of the peer. The reason is the text of the
-    /// [`ProtocolError`](crate::ProtocolError) or [`RecvError`](crate::RecvError), such as `frame
-    /// from a client is not masked` or `message longer than the limit of 4096 bytes (max_message)`.
-    /// This text shows limits of this `Config`, and never received data.
+    /// Whether a Close that reports a violation, a limit or `data_timeout` has a reason (§7.1.6);
+    /// default `false`. A reason helps the authors of the peer to find their fault. The reason is
+    /// the error's text, such as `frame from a client is not masked` or `message longer than the
+    /// limit of 4096 bytes (max_message)`. This text shows limits of this `Config`, and never
+    /// received data.
     pub explain_violations: bool,
 
     /// Whether the adapters record the time of each read, for
@@ -117,30 +122,32 @@ pub struct Config {
     /// This setting finds a server that still sends Pings, or still answers the Pings of the
     /// [heartbeat](Self::heartbeat), but sends no more data.
     ///
-    /// The timeout starts when the connection opens. Every byte of a data payload restarts it, so a
-    /// long message on a slow line does not count as silence. Every data message restarts it too,
-    /// even a message `pong` of the application's own protocol. Pings, Pongs and fragments without
-    /// payload do not restart it.
+    /// The timeout starts when a receiving call first reads the stream. Every byte of a data
+    /// payload restarts it, so a long message on a slow line does not count as silence. Every data
+    /// message restarts it too, even a message `pong` of the application's own protocol. Pings and
+    /// Pongs do not restart it, and neither do empty fragments inside a message. Once a Close is
+    /// queued or received, the timeout no longer runs.
     ///
     /// Once the timeout has passed, the connection fails with
     /// [`DataTimeout`](crate::RecvError::DataTimeout). Each timeout has five checks, so the failure
-    /// can be late by up to a fifth of the timeout. Messages that have arrived are delivered before
-    /// the error. The peer, which may be alive, gets a Close with 1001.
+    /// can be late by up to a fifth of the timeout. In two cases, described below, one more check
+    /// decides, so the failure can be late by two fifths. Messages that have arrived are delivered
+    /// before the error. The peer, which may be alive, gets a Close with 1001.
     ///
     /// Receiving calls drive the checks. Before a check fails the connection, the receiving call
     /// reads everything available, so a program that receives late loses nothing. If Pings or other
-    /// input without data never pause, the call reads on for a fifth of the timeout. A pause in
-    /// reading, such as a long wait in `send`, does not count as silence if it lasts two fifths of
-    /// the timeout or more. A shorter pause counts as silence, but one more check follows before
-    /// the connection fails. A timeout below 5 ms counts as 5 ms. With this setting, receiving
-    /// calls read the clock for each read, which costs about 20 ns.
+    /// input without data never pause, the call reads on until one more check, a fifth of the
+    /// timeout later. A pause in reading, such as a long wait in `send`, does not count as silence
+    /// if it lasts two fifths of the timeout or more. A shorter pause counts as silence, but one
+    /// more check follows before the connection fails. A timeout below 5 ms counts as 5 ms. With
+    /// this setting, receiving calls read the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 
     /// Sends this message whenever no other message was sent for this duration; default: none. The
     /// message may leave early by up to a fifth of the duration, or late if the program rarely
-    /// receives. Some servers, such as exchanges, close a connection on which no *message* arrives:
-    /// some want the text `ping`, others want JSON. If a Ping is enough, prefer the
-    /// [heartbeat](Self::heartbeat), which costs nothing while the peer sends.
+    /// receives or the stream is blocked. Some servers, such as exchanges, close a connection on
+    /// which no *message* arrives: some want the text `ping`, others want JSON. If a Ping is
+    /// enough, prefer the [heartbeat](Self::heartbeat), which costs nothing while the peer sends.
     ///
     /// ```
     /// use tickwire::Config;
@@ -156,9 +163,9 @@ pub struct Config {
     /// the idle message, the program receives the answer as an ordinary message, and has to
     /// recognise it. Like any message, the answer restarts [`data_timeout`](Self::data_timeout).
     ///
-    /// The first interval begins when the connection opens. The message overtakes messages that
-    /// wait to be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed. The
-    /// idle message is not sent:
+    /// The first interval begins with the first of these checks. The message overtakes messages
+    /// that wait to be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed.
+    /// The idle message is not sent:
     ///
     /// - after our Close or the peer's,
     /// - between the chunks of a message (§5.4 forbids it),
@@ -184,18 +191,20 @@ pub struct Config {
     /// that is shorter, for the client to close the other side.
     ///
     /// Closing thus takes a server at most `close_timeout` + 1 s, and a client at most 2 ×
-    /// `close_timeout`. If the stream blocks writes, its shutdown can take one more second. If the
-    /// peer's Close comes before ours is written, writing ours can take one more `close_timeout`.
+    /// `close_timeout`. If the stream blocks writes, its shutdown can take one more second, and so
+    /// can the rest of a Ping or Pong behind our Close. If the peer's Close comes before ours is
+    /// written, writing ours can take one more `close_timeout`.
     pub close_timeout: Duration,
 
     /// How long one frame may take from its first byte to its last; default 60 s. The timeout does
-    /// not apply to a message received in chunks, unless the program skips the rest of the message.
+    /// not apply to payloads received in chunks, unless the program skips the rest of the message.
     /// The timeout stops peers that hold a connection by sending a byte now and then.
     pub frame_timeout: Duration,
 
     /// How long the stream may accept no byte while bytes wait to be written; default 30 s. The
-    /// timeout stops peers that never read. TLS accepts up to 64 KiB while the stream below is
-    /// full. The timeout also runs while none of these bytes leave.
+    /// timeout stops peers that never read. A TLS stream accepts up to 64 KiB while the TCP stream
+    /// below it is full. So the timeout also runs while such accepted bytes wait and none of them
+    /// leave.
     pub write_timeout: Duration,
 
     /// The longest head of a request or response, in bytes; default 64 KiB. A server answers 431 to
@@ -216,8 +225,9 @@ pub struct Config {
     /// 101); default 4 KiB.
     pub max_refusal_body: usize,
 
-    /// Offers or accepts permessage-deflate (RFC 7692); default: none. The module `deflate` has the
-    /// settings and their costs. Always `None` without the feature `deflate`.
+    /// Offers permessage-deflate (RFC 7692) as a client, and accepts it as a server; default: none.
+    /// The module `deflate` has the settings and their costs. Always `None` without the feature
+    /// `deflate`.
     pub deflate: Option<Deflate>,
 
     // Not for use. This field makes `..` necessary, so that a new field breaks no program.
@@ -275,12 +285,13 @@ impl Heartbeat {
     /// [`PongTimeout`](crate::RecvError::PongTimeout). Any byte received is a sign of life.
     /// Intervals below 5 ms count as 5 ms.
     ///
-    /// A receiving call thus finds a dead peer within 1.25 × `interval` + `timeout` after the
-    /// peer's last byte. If `interval` is a second or more, this time includes the lateness of the
-    /// adapters: 1 ms with tokio, up to 30 ms in `blocking`. Deadlines are checked only while a
-    /// call waits: see "Timers" at the adapter's module. The Pings also measure the [round-trip
-    /// time](crate::Sender::rtt). With a timeout of [`Duration::MAX`] the heartbeat sends Pings and
-    /// never gives up.
+    /// If the Ping can be written, a receiving call thus finds a dead peer within `timeout` plus
+    /// 1.25 × `interval` after the peer's last byte. (Otherwise
+    /// [`write_timeout`](Config::write_timeout) ends the connection.) If `interval` is a second or
+    /// more, this time includes the lateness of the adapters: 1 ms with tokio, up to 30 ms in
+    /// `blocking`. The heartbeat is checked only while a call waits for the stream: see "Timers" at
+    /// the adapter's module. The Pings also measure the [round-trip time](crate::Sender::rtt). With
+    /// a timeout of [`Duration::MAX`] the heartbeat sends Pings and never gives up.
     pub const fn new(interval: Duration, timeout: Duration) -> Self {
         Self { interval, timeout }
     }
@@ -301,7 +312,7 @@ impl Heartbeat {
     ///
     /// A quiet market and a dead connection look the same. To tell them apart, a Ping per second is
     /// worth its cost, and no Ping is sent while anything arrives. TCP retransmits a lost segment
-    /// after 200 ms or more, then again after twice that time. A timeout of 2 s is enough for three
+    /// after 200 ms or more, then again after twice that time. A timeout of 2 s is enough for two
     /// losses in a row on a path between continents. The preset is too short for networks that
     /// pause for seconds, such as mobile networks.
     pub const TRADING: Self = Self::new(Duration::from_secs(1), Duration::from_secs(2));

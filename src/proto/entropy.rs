@@ -29,7 +29,7 @@ impl<E: Entropy + ?Sized> Entropy for Box<E> {
 /// addition.
 pub(crate) struct Keys {
     /// The index in `drawn` of the next key to return; beyond the end if `drawn` must be filled
-    /// again. Invariant: no key is returned twice.
+    /// again. Invariant: the keys from this index on were not returned yet.
     at: usize,
     drawn: [[u8; 4]; 64],
     source: Box<dyn Entropy + Send + Sync>,

@@ -1,13 +1,13 @@
 //! Errors, with a type for each party at fault: [`ProtocolError`] for the peer, [`SendError`] for
-//! the caller. [`RecvError`] contains a `ProtocolError`, or names a limit, a deadline or the end of
-//! the stream.
+//! the caller. [`RecvError`] contains a `ProtocolError`, or names a limit, a deadline, the end of
+//! the stream or a failure that the application declared.
 //!
 //! All these errors are `Copy` and small, and contain no text from the wire. The errors of the
 //! opening handshake are in [`handshake`](crate::handshake). The adapters return `Error`.
 use crate::proto::code::CloseCode;
 
-/// The peer broke RFC 6455 or RFC 7692. The connection has failed, and a Close with
-/// [`RecvError::close_code`] is queued.
+/// The peer broke RFC 6455 or RFC 7692. A connection that finds such an error fails with
+/// [`RecvError::Protocol`], and reports the [`close_code`](RecvError::close_code) to the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
@@ -46,7 +46,9 @@ pub enum ProtocolError {
     BadDeflate,
 }
 
-/// Why nothing more can be received. Every later call repeats the error.
+/// Why nothing more can be received. Every later receiving call repeats the error. "Answered with
+/// Close 1009" means that a Close with this code is queued, unless our Close was queued or a write
+/// had failed before.
 ///
 /// The variants show limits as `u32`. A limit above `u32::MAX` is shown as `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -75,17 +77,16 @@ pub enum RecvError {
         limit: u32,
     },
     /// The application failed the connection with this code, by
-    /// [`Connection::fail`](crate::Connection::fail). Our Close has this code, unless a Close was
-    /// sent before.
+    /// [`Connection::fail`](crate::Connection::fail). Answered with a Close of this code.
     #[error("failed by this end with close code {code}")]
     Failed {
         /// The code given to `fail`.
         code: CloseCode,
     },
-    /// The stream ended without a Close from the peer: code 1006 in other APIs (§7.1.5). Over TLS,
-    /// the stream of a killed process ends without close_notify. The error is then `Error::Io` with
-    /// `ErrorKind::UnexpectedEof`, not this one. To treat both errors alike, use the error's
-    /// `is_retryable()`, or the code in `closed()`.
+    /// The stream ended without a Close from the peer; `closed()` then has the code 1006 (§7.1.5).
+    /// Over TLS, the stream of a killed process ends without close_notify. The error is then
+    /// `Error::Io` with `ErrorKind::UnexpectedEof`, not this one. To treat both errors alike, use
+    /// the error's `is_retryable()`, or the code in `closed()`.
     #[error("stream ended without a closing handshake")]
     UnexpectedEof,
     /// Nothing arrived within the heartbeat's timeout after a Ping was written.
@@ -96,15 +97,17 @@ pub enum RecvError {
     /// may still be alive.
     #[error("no data from the peer within the data timeout (data_timeout)")]
     DataTimeout,
-    /// Within [`close_timeout`](crate::Config::close_timeout), the peer did not answer our Close,
-    /// or our answer to the peer's Close was not written.
+    /// The peer's Close did not come within [`close_timeout`](crate::Config::close_timeout) after
+    /// our Close was queued or a write failed. Or the peer's Close came, but our answer was not
+    /// written within this time.
     #[error("no Close from the peer within the close timeout (close_timeout)")]
     CloseTimeout,
     /// A frame was not complete within [`frame_timeout`](crate::Config::frame_timeout) of its first
     /// byte.
     #[error("frame not complete within the frame timeout (frame_timeout)")]
     FrameTimeout,
-    /// The stream accepted no byte within [`write_timeout`](crate::Config::write_timeout).
+    /// Bytes waited, but the stream accepted or flushed none of them within
+    /// [`write_timeout`](crate::Config::write_timeout).
     #[error("no progress in writing within the write timeout (write_timeout)")]
     WriteTimeout,
 }
@@ -138,7 +141,7 @@ impl RecvError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The buffer has reached [`high_water`](crate::Config::high_water). Flush first.
+    /// The unwritten bytes have reached [`high_water`](crate::Config::high_water). Flush first.
     #[error(
         "{buffered} bytes buffered, limit {limit}: flush, or wait for `ready`, then feed again"
     )]
@@ -148,8 +151,8 @@ pub enum SendError {
         /// The limit `high_water` in bytes; `u32::MAX` stands for any larger number.
         limit: u32,
     },
-    /// A Close was sent or queued, or the connection failed, so nothing more can be sent. A
-    /// receiving call returns the reason.
+    /// Our Close was queued, or the connection or a write failed, so nothing more can be sent.
+    /// Unless you closed this end yourself, a receiving call returns the reason.
     #[error("nothing more can be sent, this end is closed: receive to learn why")]
     Closed,
     /// A message in chunks is not finished, so another message would end up inside it (§5.4).

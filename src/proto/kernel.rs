@@ -12,11 +12,12 @@ use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
 
 /// From this length on, in bytes, a kernel is selected by the processor's features. For fewer
-/// bytes, detecting the features costs more than the kernel saves.
+/// bytes, detecting the features costs more than the kernel saves. ([`xor_to_read`] has another
+/// limit.)
 const LONG: usize = 256;
 
-/// From this length on, in bytes, blocks are aligned to 32 bytes. Otherwise every second store
-/// would touch two cache lines. For fewer bytes, aligning costs as much as it saves.
+/// From this length on, in bytes, a payload masked in place is aligned to 32 bytes. Otherwise every
+/// second store could touch two cache lines. For fewer bytes, aligning costs as much as it saves.
 const ALIGNED: usize = 2048;
 
 /// Rotates the key for the payload from byte `end` on. A block that ends at `end` needs the same
@@ -47,8 +48,9 @@ pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// Does the same as [`xor_in_place`] for a payload that is read right afterwards, such as text. The
-/// stores are as wide as the reader's loads: a wide load would wait for two narrow stores.
+/// Does the same as [`xor_in_place`] for a payload that is read right afterwards, such as text.
+/// From 64 bytes on, the stores are as wide as the reader's loads: a wide load would have to wait
+/// for two narrow stores.
 #[inline(never)]
 pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {
@@ -192,7 +194,7 @@ pub(crate) fn is_valid(bytes: &[u8]) -> bool {
 }
 
 /// Validates the beginning of a text, which may end inside a character. Returns the number of bytes
-/// before an incomplete last character. `None` if no text can begin with `bytes`.
+/// without an incomplete last character. `None` if no text can begin with `bytes`.
 pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
     let (whole, cut) = bytes.split_at_checked(bytes.len() - cut_character(bytes))?;
     let begun = !core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some());
@@ -203,14 +205,15 @@ pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
 fn cut_character(bytes: &[u8]) -> usize {
     let lead = bytes.iter().rev().take(3).position(|&b| b & 0xc0 != 0x80);
     let Some(n) = lead.map(|at| at + 1) else {
-        return 0; // No lead byte in the last three: a whole character of four bytes, or invalid.
+        return 0; // No lead byte in the last three: nothing is incomplete, or the text is invalid.
     };
     let lead = bytes.get(bytes.len() - n).map_or(0, |b| b.leading_ones() as usize);
     if n < lead { n } else { 0 }
 }
 
-/// Returns a number of ASCII bytes at the beginning: the length if all are ASCII, otherwise the
-/// length of the blocks before the first non-ASCII byte.
+/// Returns a number of ASCII bytes at the beginning: the length, if all bytes are ASCII. Otherwise,
+/// from `LONG` bytes on, the length of the blocks before the first non-ASCII byte, and below that
+/// 0.
 #[inline]
 fn ascii_prefix(bytes: &[u8]) -> usize {
     let n = bytes.len();
@@ -322,7 +325,8 @@ impl Buffer {
     }
 
     /// Unmasks `range`, if `key` is `Some`, and returns whether the result is text. If the result
-    /// is not text, masks the bytes again, because the slow path unmasks them.
+    /// is not text, masks the bytes again, because `step_slow` then handles them and unmasks them
+    /// itself.
     #[inline(always)]
     pub(crate) fn unmask_text(&mut self, range: Range<usize>, key: Option<[u8; 4]>) -> bool {
         let Some(key) = key else { return self.is_text(range) };
@@ -444,7 +448,7 @@ impl Text {
         unsafe { core::str::from_utf8_unchecked(&self.0) }
     }
 
-    /// Copies the text. A short copy is in a block that the thread's messages share.
+    /// Copies the text. A copy of at most 4 KiB is in a block that the thread's messages share.
     #[inline]
     pub(crate) fn kept(text: &str) -> Self {
         Self(block::copy(text.as_bytes()))

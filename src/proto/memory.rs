@@ -1,7 +1,7 @@
 //! The memory of a connection: which function supplies its buffers, and which takes them back.
 //!
-//! Buffers come from the heap, unless an adapter uses the pool of its thread (`pool`). A buffer is
-//! initialised to its length, and has zeros or the contents of its last use.
+//! Buffers come from the heap, unless an adapter uses its thread's pool (module `pool`). A buffer
+//! is initialised to its length, and has zeros or the contents of its last use.
 use alloc::{vec, vec::Vec};
 
 #[cfg(test)]

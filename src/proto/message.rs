@@ -22,8 +22,8 @@ pub enum DataKind {
 ///
 /// # Borrow errors
 ///
-/// A received message borrows the WebSocket, so the compiler refuses (E0499) any other use of the
-/// WebSocket while the message is in use:
+/// A received message borrows the WebSocket, so the compiler refuses (E0499 or E0502) any other use
+/// of the WebSocket while the message is in use:
 ///
 /// - To answer a message, receive with `recv_to_reply`, which returns the sender beside the
 ///   message, or split the WebSocket.
@@ -172,11 +172,12 @@ impl fmt::Debug for Chunk<'_> {
 #[non_exhaustive]
 pub struct Info {
     /// Whether another data message follows in the bytes already read, with only control frames in
-    /// between. It must be complete, unfragmented and within the limits; its UTF-8 and inflated
-    /// length are not checked yet. Bytes that the operating system still holds do not count.
+    /// between. That message must be complete, unfragmented and within the limits; its UTF-8 and
+    /// inflated length are not checked yet. Bytes that the operating system still holds do not
+    /// count.
     pub more: bool,
-    /// The number of messages before this message in the last [committed](crate::Receiver::commit)
-    /// read. Messages that the program skipped count too.
+    /// The number of messages delivered before this message since the last read was
+    /// [committed](crate::Receiver::commit). Messages that the program skipped count too.
     pub ahead: u32,
     /// The time of the read that completed the message, if the caller passed the time to
     /// [`set_read`](crate::Receiver::set_read). The time counts from the caller's epoch.
@@ -215,7 +216,7 @@ pub struct Arrival {
 /// threads and through channels.
 ///
 /// These types convert into text: `&str`, `String`, [`Text`] and references to them. These types
-/// convert into binary data: byte slices, `Vec<u8>`, [`Bytes`] and references to them. A
+/// convert into binary data: byte slices and arrays, `Vec<u8>`, [`Bytes`] and references to them. A
 /// [`Message`] converts into a message of its own kind. `Bytes::from(message)` returns the payload
 /// without copying it.
 ///
@@ -223,13 +224,14 @@ pub struct Arrival {
 ///
 /// A message of up to 4 KiB that `recv_owned` returned is a part of a block of 36 KiB. All
 /// connections of a thread share these blocks. A thousand messages of 200 bytes thus cost 12
-/// allocations if all are kept, and none if each is dropped before the next is received. A block is
-/// freed when the last of its messages is dropped. If you keep only a few of many messages for
-/// long, keep copies: `message.as_message().to_owned()` makes a separate allocation.
+/// allocations if all are kept. If each is dropped before the next is received, one block serves
+/// them all. A full block is freed when the last of its messages is dropped. If you keep only a few
+/// of many messages for long, keep copies: `message.as_message().to_owned()` makes a separate
+/// allocation.
 ///
-/// A message of more than 4 KiB that fills at least half of the receive buffer keeps that buffer
-/// alive. Any other message of more than 4 KiB has its own allocation. A thread also keeps the
-/// block that it is filling alive. Without `std`, blocks are not used.
+/// A message of more than 4 KiB that fills at least half of the buffer it was received or inflated
+/// into keeps that buffer alive. Any other message of more than 4 KiB has its own allocation. Each
+/// thread also keeps alive the block that it is filling. Without `std`, blocks are not used.
 #[derive(Clone, PartialEq, Eq, Hash)]
 // Exhaustive: see `DataKind`.
 pub enum OwnedMessage {
@@ -240,8 +242,8 @@ pub enum OwnedMessage {
 }
 
 impl OwnedMessage {
-    /// Copies a received message. A short message goes into a block that the thread's messages
-    /// share.
+    /// Copies a received message. A copy of at most 4 KiB goes into a block that the thread's
+    /// messages share.
     #[inline]
     pub(crate) fn kept(message: Message<'_>) -> Self {
         match message {

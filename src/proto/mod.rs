@@ -1,7 +1,7 @@
 //! The protocol without I/O: the caller supplies bytes, time and entropy.
 //!
-//! The state machines are `connection` and `handshake`. The other modules are values and codecs,
-//! and do not depend on the two state machines. No module here names a module outside this folder;
+//! The state machines are `connection` and `handshake`. The other modules, such as values and
+//! codecs, do not depend on these two. No module here names a module outside this folder;
 //! `tests/source/architecture.rs` checks this.
 mod block;
 pub(crate) mod close;

@@ -1,20 +1,21 @@
-//! The pool of buffers of a thread. A task's connection takes a buffer while it reads, writes or
-//! compresses, and gives the buffer back before it waits.
+//! The buffers that a thread keeps for its connections. A connection of a task takes buffers from
+//! this pool, and gives them back before it waits, unless they still hold bytes. Compression uses
+//! the pool in every adapter.
 //!
-//! The pool keeps buffers of any length from 4 KiB on, so that a large message can reuse the buffer
-//! of an earlier large message.
+//! The pool also keeps long buffers, so that a large message can reuse the buffer of an earlier
+//! large message.
 use std::{cell::RefCell, vec, vec::Vec};
 
 /// The length of the shortest buffer that is kept, in bytes. Allocating a shorter buffer, such as a
 /// handshake's, costs less than finding it here.
 const LEAST: usize = 4 << 10;
 
-/// The most bytes that the pool of one thread keeps.
+/// The most bytes that the pool of one thread keeps, in all its buffers together.
 const MOST: usize = 4 << 20;
 
 struct Pool {
-    /// The buffers kept. The buffer given last is taken first, because it is still in the
-    /// processor's cache.
+    /// The buffers kept. Of those that fit, the buffer given last is taken first, because it is
+    /// still in the processor's cache.
     free: Vec<Vec<u8>>,
     /// The sum of the capacities of the buffers in `free`.
     bytes: usize,
@@ -40,7 +41,7 @@ fn take_other(len: usize) -> Vec<u8> {
     kept.unwrap_or_else(|| vec![0; len])
 }
 
-/// Gives a buffer back for the next connection.
+/// Keeps a buffer for the next connection, or frees it if it is too short or the pool is full.
 #[inline]
 pub(crate) fn give(buffer: Vec<u8>) {
     if !buffer.is_empty() {

@@ -2,12 +2,12 @@
 use core::fmt::{self, Write};
 
 /// Shows at most 64 bytes from the wire, escaped and in one line. So a peer can neither forge lines
-/// of a log nor flood the log.
+/// of a log nor fill the log with long lines.
 pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl Shown<'_> {
-    /// Shows the bytes. If `quote` is given, the caller encloses the bytes in it, and only this
-    /// quote is escaped. Without `quote`, no quote is escaped.
+    /// Shows the bytes. `quote`: the kind of quote in which the caller encloses them. This kind is
+    /// escaped, and the other is not. With `None`, neither `'` nor `"` is escaped.
     fn show(&self, f: &mut fmt::Formatter<'_>, quote: Option<u8>) -> fmt::Result {
         const SHOWN: usize = 64;
         let (cut, more) = self.0.split_at_checked(SHOWN).unwrap_or((self.0, &[]));

@@ -1,9 +1,9 @@
 //! Events of the crate `tracing`, for operators. The documentation in `lib.rs` has a table of these
 //! events. Without the feature `tracing`, `no_trace.rs` replaces this file.
 //!
-//! The caller adds spans, because only the caller can name the connection. The peer's text is
-//! escaped and truncated. Payloads, queries of URLs and header values are never shown, except the
-//! subprotocol that a server has chosen.
+//! The caller adds spans, because only the caller can name the connection. Text from the peer is
+//! truncated and escaped. Payloads of messages, queries of URLs and header values are never shown,
+//! except the subprotocol that a server has chosen.
 use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown};
 use core::fmt::Display;
 use tracing::{debug, info, trace};
@@ -34,13 +34,13 @@ pub(crate) fn handshake_failed(role: Role, error: impl Display, status: u16) {
     info!(target: TARGET, ?role, %error, status, "opening handshake failed");
 }
 
-/// Reports that a message or a chunk was received. `payload` is its length in bytes.
+/// Reports that a message or a chunk is delivered. `payload` is its length in bytes, uncompressed.
 #[inline(always)]
 pub(crate) fn received(role: Role, payload: usize) {
     trace!(target: TARGET, ?role, payload, "message received");
 }
 
-/// Reports that a message or a chunk was queued. `payload` is its length in bytes.
+/// Reports that a message or a chunk was queued. `payload` is its length in bytes, as on the wire.
 #[inline(always)]
 pub(crate) fn queued(role: Role, payload: usize) {
     trace!(target: TARGET, ?role, payload, "message queued");

@@ -1,9 +1,9 @@
 //! [`Target`]: a `ws` or `wss` URL (RFC 6455 §3), parsed into the host and port to dial and the
 //! resource to request.
 //!
-//! This module refuses a URL that cannot be sent unchanged. On the wire, path and query are as in
-//! the URL, and the host is in lower case. This module resolves no names, speaks no TLS and follows
-//! no redirects. Internationalised host names must be in their ASCII form (`xn--...`).
+//! On the wire, path and query are as in the URL, and the host is in lower case. So this module
+//! refuses a URL whose path or query must be encoded first. It resolves no names, speaks no TLS and
+//! follows no redirects. Internationalised host names must be in their ASCII form (`xn--...`).
 use alloc::{
     format,
     string::{String, ToString},
@@ -11,8 +11,8 @@ use alloc::{
 };
 use core::{fmt, net::Ipv6Addr, str::FromStr};
 
-/// Why a text is not the URL of a WebSocket (RFC 6455 §3). The error contains no part of the text,
-/// because the text may contain a password.
+/// Why a text is not the URL of a WebSocket (RFC 6455 §3) or of a proxy. The error contains no part
+/// of the text, because the text may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
@@ -22,13 +22,13 @@ pub enum UrlError {
     /// The scheme is `http` or `https` instead of `ws` or `wss`.
     #[error("URL is of http or https: write ws:// or wss:// instead")]
     HttpScheme,
-    /// The scheme is neither `ws` nor `wss`.
+    /// The scheme is none of `ws`, `wss` and `ws+unix`.
     #[error("URL is neither of ws nor of wss")]
     UnknownScheme,
     /// The URL has no host, or the URL of a Unix socket has no path.
     #[error("URL has no host")]
     EmptyHost,
-    /// The host is neither a name, an IPv4 address, nor an IPv6 address in brackets.
+    /// The host is not a name, an IPv4 address, or an IPv6 address in brackets.
     #[error("host of the URL is malformed")]
     BadHost,
     /// The host is not in ASCII: write its A-label form, `xn--...` (RFC 5890).
@@ -41,17 +41,17 @@ pub enum UrlError {
     /// the path or query as `%23`.
     #[error("URL has a fragment: leave it out, or write # as %23")]
     Fragment,
-    /// The user or the password is percent-encoded wrongly, or contains a control character; or the
-    /// user contains a colon (RFC 7617 §2). In the URL of a SOCKS5 proxy, also: the user or the
-    /// password is empty or too long (RFC 1929).
+    /// The user or the password is not percent-encoded correctly, or contains a control character;
+    /// or the user contains a colon (RFC 7617 §2). In the URL of a SOCKS5 proxy, also: the user or
+    /// the password is empty or too long (RFC 1929).
     #[error("user or password in the URL is malformed: percent-encode it")]
     BadUserinfo,
     /// The URL contains a blank, a control character or one of `"<>\`, or its path or query
     /// contains a character that is not ASCII. Percent-encode such characters.
     #[error("URL holds a character that has to be percent-encoded")]
     IllegalCharacter,
-    /// The URL of a proxy has a path, or a scheme other than `http`, `https`, `socks5` and
-    /// `socks5h`.
+    /// The URL of a proxy has a path or a query, or a scheme other than `http`, `https`, `socks5`
+    /// and `socks5h`.
     #[error("URL of a proxy is http://, https:// or socks5://, a host and a port, and no path")]
     NotProxy,
     /// The URL is longer than 16 KiB. Hardly any server accepts such a URL.
@@ -60,7 +60,7 @@ pub enum UrlError {
 }
 
 /// The longest URL, in bytes. Even with every byte percent-encoded, which makes the URL three times
-/// as long, it stays below the 64 KiB that HTTP stacks accept.
+/// as long, it stays below 64 KiB, the limit of common HTTP stacks.
 const MAX_URL: usize = 16 << 10;
 
 /// The host to dial, and the resource to request (RFC 6455 §3).
@@ -80,8 +80,8 @@ pub struct Target {
     secure: bool,
     /// The host in lower case. An IPv6 address has its zone, but no brackets.
     host: String,
-    /// The value of the Host header: host and port in lower case. An IPv6 address has brackets, but
-    /// no zone. A default port is left out.
+    /// The value of the Host header: the host in lower case, and the port. An IPv6 address has
+    /// brackets, but no zone. A default port is left out.
     host_header: String,
     port: u16,
     /// Path and query. Invariant: `resource` begins with `/` and is visible ASCII.
@@ -135,7 +135,7 @@ impl Target {
 
     /// The path of the Unix socket to dial, for a URL such as `ws+unix:/run/feed.sock:/ticks`. To
     /// dial the socket, pass a connector of your own to `Dial::connect_with`. The host of such a
-    /// URL is `localhost`.
+    /// URL is `localhost`. `None` for every other URL.
     pub fn socket_path(&self) -> Option<&str> {
         self.socket_path.as_deref()
     }

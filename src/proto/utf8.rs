@@ -1,5 +1,5 @@
-//! Checks UTF-8 that comes in pieces of any length (RFC 6455 §8.1), and fails at the first
-//! impossible byte.
+//! Checks UTF-8 that comes in pieces of any length (RFC 6455 §8.1). The check of a piece fails if
+//! the piece has an impossible byte.
 //!
 //! The module `kernel` validates whole characters. This module joins the bytes of a character that
 //! is spread over pieces.
@@ -8,7 +8,7 @@ use core::fmt;
 
 pub(crate) use kernel::is_valid;
 
-/// No valid text begins with the pieces so far.
+/// No valid text begins with the pieces so far, or the text has ended inside a character.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct InvalidUtf8;
 

@@ -78,8 +78,9 @@ impl Compressor {
     }
 }
 
-/// Writes `input` as stored blocks (RFC 1951 §3.2.4), followed by [`TAIL`]. A message fed in several
-/// chunks is always framed as compressed. So a chunk for which zlib fails becomes stored blocks.
+/// Writes `input` as stored blocks (RFC 1951 §3.2.4), followed by [`TAIL`]. If a connection
+/// compresses, it frames every message of several chunks as compressed. So a chunk for which zlib
+/// fails becomes stored blocks.
 pub(crate) fn store(input: &[u8], out: &mut Output) {
     for block in input.chunks(0xffff) {
         let len = block.len() as u16;
@@ -92,7 +93,7 @@ pub(crate) fn store(input: &[u8], out: &mut Output) {
     out.push(&TAIL);
 }
 
-/// A growing buffer. Its memory comes from the thread's pool when the first byte is written.
+/// A growing buffer. Its memory comes from the thread's pool when room is first needed.
 #[derive(Default)]
 pub(crate) struct Output {
     bytes: Buffer,

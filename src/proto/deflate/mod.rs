@@ -16,10 +16,10 @@
 //!
 //! # What it costs in memory
 //!
-//! Without context takeover, which is the default, a connection keeps nothing between messages.
-//! Each thread keeps compressors, decompressors and buffers, which all its connections share. With
-//! takeover, a connection keeps its own compressor or decompressor from the first use until the
-//! connection ends.
+//! Without context takeover, which is the default, a connection keeps no compressor or decompressor
+//! between messages. Each thread keeps compressors, decompressors and buffers, which all its
+//! connections share. With takeover, a connection keeps its own compressor from its first use until
+//! sending ends, and its own decompressor from its first use until receiving ends.
 //!
 //! | bytes that compression adds to a connection | idle, no message yet | idle, after messages |
 //! |---|---|---|
@@ -31,11 +31,11 @@
 //!
 //! The table is for a 64-bit target; `tests/allocations/deflate.rs` measures it. In zlib-rs, every
 //! compressor has a hash table of 128 KiB, whatever its window, and every decompressor a window of
-//! 32 KiB. While a compressed message is partly sent or received, its connection holds one of the
+//! 32 KiB. While a compressed message is partly fed or received, its connection holds one of the
 //! thread's compressors or decompressors.
 //!
-//! `feed` compresses a whole message at once. If the connection is split, the reader's Pongs wait
-//! until the message is compressed.
+//! `feed` compresses a whole message at once. If the connection is split, the writer holds the lock
+//! of both halves while it compresses, so the reader's Pongs wait.
 //!
 //! # Choices that RFC 7692 leaves open
 //!
@@ -82,10 +82,10 @@ pub(crate) use params::{Answer, NAME, Offer};
 ///
 /// # Secrets
 ///
-/// The length of a compressed message reveals something about its content. An attacker can guess a
-/// secret byte by byte (CRIME, BREACH; RFC 7692 §8) if two conditions hold. The attacker sees the
-/// lengths. And text that the attacker chooses is compressed together with the secret, in one
-/// message or, with takeover, in one connection. Send secrets as
+/// The length of a compressed message reveals something about its content. Suppose that an attacker
+/// sees the lengths, and that text which the attacker chooses is compressed together with a secret,
+/// in one message or, with takeover, in one connection. Then the attacker can guess the secret byte
+/// by byte (CRIME, BREACH; RFC 7692 §8). Send secrets as
 /// [`Outbound::plain`](crate::Outbound::plain).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deflate {
@@ -102,8 +102,9 @@ pub struct Deflate {
     /// | 6 | 278 bytes in 10.4 µs | 189 bytes in 11.0 µs |
     pub level: u8,
     /// Messages of fewer bytes than this are sent uncompressed; default 128. Without takeover,
-    /// compressing shorter messages gains little. Empty messages are never compressed. A message
-    /// fed in several chunks is always compressed, because its length is not known when it begins.
+    /// compressing shorter messages gains little, and a message that would not become shorter is
+    /// sent uncompressed. Empty messages are never compressed. A message fed in several chunks is
+    /// always compressed, because its length is not known when it begins.
     pub min_size: usize,
     /// The most bytes that a thread keeps in unused compressors and decompressors; default 2 MiB,
     /// which is about five compressors or 40 decompressors. Beyond that, the thread frees those
@@ -113,7 +114,7 @@ pub struct Deflate {
     /// client agrees.
     ///
     /// With takeover, messages that repeat each other become much smaller. Each end then keeps a
-    /// compressor or decompressor as long as the connection lives; see the
+    /// compressor or decompressor for this connection alone; see the
     /// [table](self#what-it-costs-in-memory). The peer's window can be limited only if the peer
     /// supports that. A window of 8 bits counts as 9 bits, because zlib cannot compress for 8 bits.
     pub server: Direction,
@@ -129,8 +130,8 @@ pub struct Deflate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Direction {
     /// Whether a message may refer back to earlier messages (§7.1.1); default no. A
-    /// [`Prepared`](crate::Prepared) message never refers back, and neither does the next message
-    /// that the connection compresses.
+    /// [`Prepared`](crate::Prepared) message never refers back. If it was sent compressed, the next
+    /// message that the connection compresses does not refer back either.
     pub takeover: bool,
     /// How far a message may refer back, as the exponent of a power of two of bytes, from 8 to 15
     /// (§7.1.2); default 15. A value outside this range counts as the nearest value inside.

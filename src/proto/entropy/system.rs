@@ -5,8 +5,8 @@ use std::fmt;
 /// The default source of entropy: ChaCha12, seeded by the operating system. Each connection has its
 /// own generator.
 ///
-/// ChaCha12 is also the generator of `rand`'s `StdRng`. Every 64th message of a client waits until
-/// new masking keys are drawn: 100 ns with ChaCha12, 150 ns with ChaCha20.
+/// ChaCha12 is also the generator of `rand`'s `StdRng`. Every 64th frame of a client waits until
+/// new masking keys are drawn: 100 ns with ChaCha12. (With ChaCha20 it would be 150 ns.)
 pub struct SystemEntropy(chacha20::ChaCha12Rng);
 
 impl SystemEntropy {

@@ -1,5 +1,5 @@
 //! Dates in headers (RFC 9110 §5.6.7), in the form IMF-fixdate. The two obsolete forms are not
-//! accepted, because no current server sends them.
+//! accepted, because servers must not send them.
 use super::head;
 use alloc::{format, string::String};
 
@@ -91,7 +91,8 @@ mod tests {
             {
                 let len = len + u64::from(month == 1 && leap);
                 for d in 1..=len {
-                    // From 2110 on, only the first and the last days of a month are checked.
+                    // From 2110 on, only the first day and the last two days of a month are
+                    // checked.
                     if year < 2110 || d < 2 || d > len - 2 {
                         let name = &MONTHS[3 * month..3 * month + 3];
                         let date = format!("{}, {d:02} {name} {year} 00:00:00 GMT", NAMES[weekday]);

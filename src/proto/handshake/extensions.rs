@@ -1,4 +1,5 @@
-//! Parses Sec-WebSocket-Extensions (RFC 6455 §9.1), in linear time and without copying the header.
+//! Parses Sec-WebSocket-Extensions (RFC 6455 §9.1), in linear time. Only a value with escapes is
+//! copied.
 //!
 //! The module `deflate` interprets permessage-deflate (RFC 7692), and agrees on its parameters.
 //!

@@ -4,10 +4,10 @@
 //! this pass, `Scan` also enforces the limits. It refuses bare LF, bare CR, folded lines and
 //! control characters, because parsers read these in different ways, which allows request
 //! smuggling. `httparse` then parses the complete head once, for the grammar of the first line,
-//! names and values. A request that came whole in one read goes to `httparse` without a scan. If
-//! `httparse` or a limit refuses the request, it is scanned after all, to find its first fault.
-//! [`server`](super::server) and [`client`](super::client) interpret the headers of the validated
-//! head with [`Headers`].
+//! names and values. A request that came whole in one read, without other bytes, goes to `httparse`
+//! without a scan. If `httparse` or a limit refuses the request, `Scan` runs after all, to find the
+//! first fault. [`server`](super::server) and [`client`](super::client) interpret the headers of
+//! the validated head with [`Headers`].
 use super::HandshakeError;
 use crate::proto::{config::Config, error::shown, role::Role};
 use core::{fmt, mem::MaybeUninit};
@@ -16,8 +16,8 @@ use core::{fmt, mem::MaybeUninit};
 /// `tickwire-http` adds to a request of HTTP/2.
 const MAX_HEADERS: usize = 132;
 
-/// Finds the end of a head. Scans each byte once. The result depends only on the bytes, not on how
-/// reads cut them.
+/// Finds the end of a head. Scans each byte once, and a CR at the end of a read once more. The
+/// result depends only on the bytes, not on how reads cut them.
 #[derive(Debug)]
 pub(super) struct Scan {
     /// The index of the next byte to scan, or of a CR whose LF has not arrived. All bytes before
@@ -315,7 +315,8 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
 /// wire.
 ///
 /// Names are as the peer wrote them, so compare them without regard to case. Values contain any
-/// bytes except control characters, and have no blanks around them (RFC 9110 §5.5).
+/// bytes except control characters (but may contain tabs), and have no blanks around them (RFC 9110
+/// §5.5).
 #[derive(Clone)]
 pub struct Headers<'a> {
     /// The lines of a validated head that were not returned yet, up to the empty line.

@@ -1,9 +1,10 @@
 //! The opening handshake (RFC 6455 §4) of both roles, without I/O: [`server`] and [`client`].
 //!
 //! Each end is a state machine that takes bytes, checks them, and becomes a
-//! [`Connection`](crate::Connection). The connection continues in the same buffer: bytes after the
-//! head are the first frames. The caller handles connecting, TLS, proxies and redirects. The stream
-//! carries only this one exchange of HTTP. After a failed handshake, drop the stream.
+//! [`Connection`](crate::Connection). Bytes that were read behind the head are the connection's
+//! first input. The caller handles connecting, TLS, proxies and redirects. The stream carries only
+//! this one exchange of HTTP. After a failed handshake, drop the stream; a server first writes its
+//! response.
 //!
 //! ```
 //! use tickwire::{Config, Entropy, handshake::{Progress, client, server}};
@@ -113,7 +114,7 @@ const KEY_LEN: usize = 24;
 /// The length of a Sec-WebSocket-Accept, in bytes: base64 of 20 bytes.
 const ACCEPT_LEN: usize = 28;
 
-/// Why a handshake failed. Every later call repeats the error.
+/// Why a handshake failed. Once `step` has returned an error, it repeats this error.
 ///
 /// An error contains no text from the wire, so you can log it, and send it to the peer, unchanged.
 /// The variants show limits as `u32`. A limit above `u32::MAX` is shown as `u32::MAX`.
@@ -157,7 +158,7 @@ pub enum HandshakeError {
     /// A required header is missing.
     #[error("header {0} is missing")]
     MissingHeader(&'static str),
-    /// A header that may have only one value is repeated.
+    /// A header is repeated, but may have only one value.
     #[error("header {0} is there more than once")]
     RepeatedHeader(&'static str),
     /// The value of a header is malformed, or offers a subprotocol twice or too many subprotocols.
@@ -176,12 +177,11 @@ pub enum HandshakeError {
     /// A Sec-WebSocket-Version other than 13 (§4.4); answered with 426 and the supported version.
     #[error("Sec-WebSocket-Version is not 13")]
     UnsupportedVersion,
-    /// The target and the Host header name different hosts (RFC 9112 §3.2.2).
+    /// The target and the Host header name different hosts or ports (RFC 9112 §3.2.2).
     #[error("host of the target is not that of the Host header")]
     HostMismatch,
-    /// A body was announced: by Transfer-Encoding, by a Content-Length in a 101, or by a
-    /// Content-Length other than 0 in a request. The bytes after the head could then be read in two
-    /// ways, as HTTP or as frames.
+    /// A request or a 101 announces a body, by Transfer-Encoding or by a Content-Length that is
+    /// not 0. The bytes after the head could then be read in two ways, as HTTP or as frames.
     #[error("a body is announced, which an upgrade cannot have")]
     HasBody,
     /// The stream ended before the peer's head, or a proxy's answer, was complete.
@@ -203,7 +203,8 @@ pub enum HandshakeError {
     /// an application rejects a request with it.
     #[error("no such resource")]
     NotFound,
-    /// The `:protocol` of an extended CONNECT is not `websocket` (RFC 8441 §5). Answered with 501.
+    /// The `:protocol` of an extended CONNECT, of HTTP/2 or HTTP/3, is not `websocket` (RFC 8441
+    /// §5); answered with 501. Only `tickwire-http` returns this error.
     #[error("the protocol asked for is not websocket")]
     UnknownProtocol,
     /// The server answered with a status other than 101.
@@ -269,13 +270,13 @@ pub enum HandshakeError {
     },
 }
 
-/// What the error message adds after the proxy's status: a hint at credentials for 407, nothing for
-/// any other status.
+/// Returns what the error message adds after the proxy's status: a hint at credentials for 407,
+/// nothing for any other status.
 const fn credentials_wanted(status: u16) -> &'static str {
     if status == 407 { ": it wants credentials, or others than those in its URL" } else { "" }
 }
 
-/// The meaning of a SOCKS5 reply (RFC 1928 §6).
+/// Returns the meaning of a SOCKS5 reply (RFC 1928 §6).
 const fn socks_reply(reply: u8) -> &'static str {
     match reply {
         1 => "failure of the proxy",
@@ -319,10 +320,10 @@ impl HandshakeError {
         }
     }
 
-    /// Whether the same request may succeed after a pause. `true` if the network failed, or if a
-    /// proxy could not reach the server. Also `true` if the server or a proxy reported an overload
-    /// or a temporary fault: 408, 425, 429, and 5xx except 501 and 505. An unknown 5xx counts as
-    /// 500 (RFC 9110 §15).
+    /// Whether the same request may succeed after a pause. `true` if the handshake timed out, the
+    /// stream ended, or a proxy could not reach the server. Also `true` if the server or a proxy
+    /// reported an overload or a temporary fault: 408, 425, 429, and 5xx except 501 and 505. An
+    /// unknown 5xx counts as 500 (RFC 9110 §15).
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Timeout | Self::UnexpectedEof => true,
@@ -335,7 +336,7 @@ impl HandshakeError {
     }
 }
 
-/// The caller asked for a header that is not allowed in a head. Nothing was changed.
+/// The caller's settings for the head of a request or response are not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
@@ -371,7 +372,7 @@ pub enum HeaderError {
     BadCredentials,
 }
 
-/// The Sec-WebSocket-Accept that answers a Sec-WebSocket-Key: base64 of the SHA-1 of the
+/// Returns the Sec-WebSocket-Accept that answers a Sec-WebSocket-Key: base64 of the SHA-1 of the
 /// key's text and the protocol's GUID (RFC 6455 §4.2.2).
 ///
 /// ```
@@ -432,7 +433,7 @@ fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     }
 }
 
-/// Credentials of Basic authentication (RFC 7617 §2): `user:password`.
+/// Returns the header value for Basic authentication (RFC 7617 §2). `userinfo` is `user:password`.
 pub(crate) fn basic(userinfo: &[u8]) -> String {
     let mut value = String::from("Basic ");
     STANDARD.encode_string(userinfo, &mut value);

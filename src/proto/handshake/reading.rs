@@ -78,7 +78,7 @@ impl Reading {
     ///
     /// # Panics
     ///
-    /// If `n` is more than the length of `spare_mut`.
+    /// If `n` is more than the length of `spare_mut`, unless the handshake has failed.
     pub fn commit(&mut self, n: usize) {
         if !matches!(self.outcome, Some(Err(_))) {
             self.buf.commit(n);
@@ -124,9 +124,9 @@ impl Reading {
     }
 
     /// Fails the handshake with a fault that the caller has found. Use this call if you parse the
-    /// head yourself, as an HTTP stack does. An event of `tracing` reports the error, and every
-    /// later call repeats it. Returns the error. If the handshake had failed before, returns that
-    /// earlier error instead, and changes nothing.
+    /// head yourself, as an HTTP stack does. An event of `tracing` reports the error. Later calls
+    /// of `step`, `handle_timeout` and `fail` return it again. Returns the error. If the handshake
+    /// had failed before, returns that earlier error instead, and changes nothing.
     pub fn fail(&mut self, error: HandshakeError) -> HandshakeError {
         if let Some(Err(earlier)) = self.outcome {
             return earlier;

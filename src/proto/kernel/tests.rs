@@ -1,8 +1,8 @@
 use super::*;
 use alloc::vec::Vec;
 
-/// After any sequence of writes and checks, a check of the buffer has the same result as a check of
-/// the standard library.
+/// After any sequence of writes and checks, a check of the buffer has the same result as the
+/// standard library's check of the same bytes.
 #[test]
 fn a_buffer_knows_only_what_is_so() {
     let mut random = 1_u32;

@@ -16,7 +16,7 @@ use prepared::Prepared;
 /// - `String`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]. If the message is not compressed, a
 ///   server copies a payload of less than [`min_vectored`](crate::Config::min_vectored) bytes. It
 ///   sends a longer payload from where it is, by a vectored write. Over a stream without vectored
-///   writes, it copies every payload.
+///   writes, and in [`feed_first`](crate::Sender::feed_first), it copies every payload.
 /// - [`Prepared`] or a reference to it. By the same rule, a server copies the prepared frame, or
 ///   sends its payload from where it is.
 ///

@@ -2,9 +2,9 @@
 //! 14 bytes. No header is longer than 14 bytes, so the proofs cover all headers. See `checks/kani`.
 use super::*;
 
-/// What §5.2 and §5.5 say of the first `n` bytes of `wire`: whether they begin a header, and the
-/// header and its length once it is whole. Written from the RFC, without lines from the code under
-/// proof.
+/// Returns what §5.2 and §5.5 say of the first `n` bytes of `wire`: an error if no header begins
+/// with them, and the header and its length once it is whole. Written from the RFC, without lines
+/// from the code under proof.
 fn spec(wire: [u8; MAX_HEADER_LEN], n: usize) -> Result<Option<(Header, usize)>, ()> {
     let bit = |byte: usize, place: u8| wire[byte] >> (7 - place) & 1 == 1;
     let (fin, control) = (bit(0, 0), bit(0, 4));
@@ -50,7 +50,7 @@ fn spec(wire: [u8; MAX_HEADER_LEN], n: usize) -> Result<Option<(Header, usize)>,
     Ok(Some((Header { fin, rsv1, rsv2, rsv3, opcode, masking_key, payload_len }, len)))
 }
 
-/// Any header that may be sent.
+/// Returns any header that may be sent.
 fn any_header() -> Header {
     let opcode = OpCode::from_bits(kani::any());
     let masked: bool = kani::any();

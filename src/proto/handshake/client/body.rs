@@ -51,7 +51,7 @@ impl Body {
     }
 }
 
-/// How the part of a body that is not read yet is framed.
+/// The framing of the rest of a body, which is not read yet.
 #[derive(Clone, Copy, Debug)]
 enum Rest {
     /// The number of bytes of the body that are not read yet.
@@ -72,7 +72,7 @@ enum Taken {
     Framing(usize),
     /// More bytes are needed to decide.
     Nothing,
-    /// The last chunk, or an invalid chunk.
+    /// The body ends here, at the last chunk or at an invalid chunk.
     End,
 }
 
@@ -122,7 +122,8 @@ impl Rest {
     }
 }
 
-/// Parses a decimal number. `None` if `value` has other characters than digits, or is too large.
+/// Parses a decimal number. `None` if `value` is empty, has other characters than digits, or is too
+/// large.
 pub(super) fn number(value: &[u8]) -> Option<u64> {
     if !value.iter().all(u8::is_ascii_digit) {
         return None;

@@ -1,5 +1,5 @@
-//! The client's side of the opening handshake (RFC 6455 §4.1). It writes the request, checks the
-//! response, and becomes a [`Connection`].
+//! The client's side of the opening handshake (RFC 6455 §4.1). [`Handshake`] encodes the request,
+//! checks the response, and becomes a [`Connection`].
 //!
 //! ```text
 //! outgoing, advance      until the request is written
@@ -123,9 +123,9 @@ impl Handshake {
     ///
     /// # Errors
     ///
-    /// The first fault found. [`Refused`](HandshakeError::Refused) is returned only when the body
-    /// has arrived, or its first [`max_refusal_body`](Config::max_refusal_body) bytes. An error is
-    /// final: drop the stream.
+    /// The first fault found. [`Refused`](HandshakeError::Refused) is returned once the body or its
+    /// first [`max_refusal_body`](Config::max_refusal_body) bytes have arrived, or the stream has
+    /// ended. An error is final: drop the stream.
     #[must_use = "`Complete` means that the connection is open, and an error that it never will be"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         if let Some(outcome) = self.reading.outcome() {

@@ -119,9 +119,9 @@ impl Request {
     }
 
     /// Keeps the status and the headers of the response that opens the connection, for
-    /// [`Connection::response`](crate::Connection::response). They take a few hundred bytes as long
-    /// as the connection exists. A [`Refusal`](super::Refusal) has status and headers without this
-    /// call.
+    /// [`Connection::response`](crate::Connection::response). The kept head takes memory as long as
+    /// the connection exists: usually a few hundred bytes, at most [`max_head`](Config::max_head).
+    /// A [`Refusal`](super::Refusal) has status and headers without this call.
     pub fn keep_response(mut self) -> Self {
         self.keep_response = true;
         self

@@ -66,7 +66,7 @@ impl Refusal {
     /// How long the server asks to wait before the next attempt (RFC 9110 §10.2.3). Retry-After is
     /// a number of seconds or a date. For a date, the result is the time from the response's Date
     /// to Retry-After, so no clock is needed. `None` if Retry-After is missing or malformed, or if
-    /// it is a date and the response has no Date.
+    /// it is a date and the response has no valid Date.
     pub fn retry_after(&self) -> Option<Duration> {
         let value = self.headers().get("Retry-After")?;
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);

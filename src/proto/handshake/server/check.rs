@@ -91,7 +91,7 @@ fn target(target: Option<&str>, host: &[u8]) -> Result<(), HandshakeError> {
     match target.and_then(Form::of) {
         Some(Form::Origin) => Ok(()),
         // RFC 9112 §3.2.2: an absolute target takes precedence over the Host header. We require
-        // that both name the same host.
+        // that both name the same host and port.
         Some(Form::Absolute { secure, authority: target, .. }) => match Authority::parse(target) {
             Ok(target) if target.same(&authority, secure) => Ok(()),
             Ok(_) => Err(HandshakeError::HostMismatch),

@@ -1,5 +1,5 @@
-//! The server's side of the opening handshake (RFC 6455 §4.2). It reads the request, checks it,
-//! accepts or rejects it, and becomes a [`Connection`].
+//! The server's side of the opening handshake (RFC 6455 §4.2). [`Handshake`] checks the request,
+//! and becomes a [`Connection`] or makes the response that rejects the request.
 //!
 //! ```text
 //! spare_mut, commit --> step --> Partial   read more
@@ -15,10 +15,11 @@
 //! # Who is asking
 //!
 //! The same-origin policy does not apply to WebSockets. Any page may open a WebSocket to any
-//! server, and the browser sends the user's cookies for that server. Some servers recognise a user
-//! by cookies, or trust every request from a local network or a loopback address. These servers
-//! must check the Origin, which a page cannot set (RFC 6455 §10.2). Otherwise every page that a
-//! user visits can act in the user's name (cross-site WebSocket hijacking).
+//! server, and the browser sends the user's cookies for that server, unless their `SameSite`
+//! attribute forbids it. Some servers recognise a user by cookies, or trust every request from a
+//! local network or a loopback address. These servers must check the Origin, which a page cannot
+//! set (RFC 6455 §10.2). Otherwise every page that a user visits can act in the user's name
+//! (cross-site WebSocket hijacking).
 //!
 //! ```
 //! use tickwire::handshake::{HandshakeError, server::{Origins, Rejection, RequestHead}};
@@ -28,7 +29,7 @@
 //!         return Err(HandshakeError::OriginNotAllowed.into()); // 403, and the stream ends
 //!     }
 //!     if request.headers().get("Origin").is_none() && request.headers().get("Cookie").is_some() {
-//!         return Err(Rejection::new(403)); // only pages send cookies, and a page has an origin
+//!         return Err(Rejection::new(403)); // a browser that sends cookies sends an Origin too
 //!     }
 //!     Ok(())
 //! }
@@ -39,8 +40,8 @@
 //!
 //! A page cannot set headers. Instead of a cookie, the page can send a token as one of the
 //! subprotocols: `new WebSocket(url, ["ticks.v1", "bearer." + token])`. Let the server choose the
-//! other subprotocol. If it chose the token, the response would repeat the token, and events of
-//! `tracing` would show it.
+//! other subprotocol. If the server chose the token, its response would repeat the token, and
+//! events of `tracing` would show it.
 //!
 //! ```
 //! use tickwire::handshake::server::{Accept, RequestHead};
@@ -108,7 +109,7 @@ pub struct Handshake {
     head: Option<RequestLine>,
     /// The Sec-WebSocket-Key of a request that passed the checks.
     key: [u8; KEY_LEN],
-    /// Whether an empty line in front of the request has been skipped. Only one is.
+    /// Whether an empty line in front of the request has been skipped. At most one is skipped.
     skipped: bool,
 }
 

@@ -6,9 +6,9 @@ use alloc::{format, string::String, vec::Vec};
 /// The origins (RFC 6454) whose pages may connect. The check stops cross-site hijacking (RFC 6455
 /// §10.2), in which a page of any site uses the cookies that the user's browser sends.
 ///
-/// An origin is allowed if its scheme, host and port equal those of an allowed origin. Scheme and
-/// host match without regard to case. Prefixes, suffixes and wildcards never match, and neither
-/// does `null`.
+/// A request's Origin must equal one of these origins as browsers send it: whole, and without the
+/// scheme's default port. Case does not matter. Prefixes, suffixes and wildcards never match, and
+/// neither does `null`.
 ///
 /// ```
 /// use tickwire::handshake::{HandshakeError, server::{Handshake, Origins}};

@@ -64,7 +64,8 @@ impl<'a> RequestHead<'a> {
     }
 
     /// Whether the headers Upgrade and Connection ask for an upgrade to WebSocket. A request for
-    /// which this is `true` may still fail other checks. Any other request is plain HTTP.
+    /// which this is `true` may still fail other checks. Any other request does not ask for a
+    /// WebSocket.
     pub fn is_upgrade(&self) -> bool {
         let has =
             |name, token| self.headers().named(name).any(|value| head::has_token(value, token));

@@ -10,7 +10,8 @@ use alloc::{
 };
 use core::{fmt, time::Duration};
 
-/// How to accept a request. By default the response has only the required headers.
+/// How to accept a request. By default the response has only the required headers and, if the
+/// handshake agrees on compression, Sec-WebSocket-Extensions.
 ///
 /// ```
 /// use tickwire::handshake::server::Accept;
@@ -28,9 +29,9 @@ pub struct Accept<'a> {
 }
 
 impl<'a> Accept<'a> {
-    /// The subprotocols that the server supports, best first (RFC 6455 §4.2.2). The server chooses
-    /// the first of these names that the client also offers; case matters. If the client offers
-    /// none of these names, the connection has no subprotocol.
+    /// Sets the subprotocols that the server supports, best first (RFC 6455 §4.2.2). The server
+    /// chooses the first of these names that the client also offers; case matters. If the client
+    /// offers none of these names, the connection has no subprotocol.
     pub fn subprotocols<T>(mut self, names: impl IntoIterator<Item = &'a T>) -> Self
     where
         T: AsRef<str> + ?Sized + 'a,
@@ -136,8 +137,8 @@ impl Rejection {
         self
     }
 
-    /// Sets the body, which is empty by default. No body is sent with the statuses 204, 205 and
-    /// 304, which cannot have a body.
+    /// Sets the body, which is empty by default. No body is sent to a HEAD request, or with the
+    /// statuses 204, 205 and 304, which cannot have a body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self

@@ -1,6 +1,6 @@
 use super::*;
 
-// A63 on a server: a peer that goes on sending after an error fills no memory.
+// Attack A63 on a server: a peer that goes on sending after an error fills no memory.
 #[test]
 fn what_comes_after_an_error_is_not_kept() {
     for (bytes, kept) in [(&b"\0"[..], 0), (b"GET / HTTP/1.1\r\n\r\n", 18)] {

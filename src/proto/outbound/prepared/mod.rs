@@ -13,7 +13,8 @@ use core::fmt;
 use deflate::Packed;
 
 /// A message that is encoded once, for fan-out to many connections. On a server, each feed then
-/// costs only a change of a reference count or a copy, whichever is cheaper.
+/// only copies the frame or, from [`min_vectored`](crate::Config::min_vectored) on, shares the
+/// payload.
 ///
 /// A `Prepared` contains a server's frame. A client must mask each frame with a fresh masking key,
 /// so a client gains nothing over an ordinary [`feed`](crate::Sender::feed). Over TLS, each
@@ -22,8 +23,9 @@ use deflate::Packed;
 ///
 /// With permessage-deflate the message is compressed once for each setting (level and window),
 /// independently of other messages. Even with context takeover, a `Prepared` refers to no earlier
-/// message, and neither does the next message that the connection compresses. So connections that
-/// send only `Prepared` messages gain nothing from takeover.
+/// message. If it was sent compressed, the next message that the connection compresses refers to no
+/// earlier message either. So connections that send only `Prepared` messages gain nothing from
+/// takeover.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated, Prepared};
@@ -60,8 +62,8 @@ pub(crate) struct Encoded {
 
 impl Prepared {
     /// Encodes `message` once, with one allocation and one copy. The feature `deflate` adds an
-    /// allocation of a few bytes. The message is compressed when it is first fed to a connection
-    /// that compresses. All connections with the same settings, on any thread, share the result.
+    /// allocation of a few bytes. The message is compressed when a connection first has to send it
+    /// compressed. All connections with the same settings, on any thread, share the result.
     ///
     /// A message made by [`Outbound::plain`](crate::Outbound::plain) is never compressed.
     pub fn new<'m>(message: impl IntoOutbound<'m>) -> Self {
