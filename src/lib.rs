@@ -5,8 +5,9 @@
 //!   bytes, time and entropy, so the core runs under any runtime, in a test, in a fuzzer, and
 //!   without `std`.
 //! - Thin adapters, `tokio`, `blocking` and `futures_io`, which contain no protocol rule.
-//! - A received message is **borrowed**: a slice of the buffer into which the socket was read. In
-//!   steady state nothing is allocated, and a batch of messages costs one read and one write.
+//! - A received message is **borrowed**: a slice of the buffer into which the stream was read, or a
+//!   compressed message was inflated. In steady state nothing is allocated, and a batch of messages
+//!   costs one read and one write.
 //! - Every check that the RFC requires is made, and everything that a peer can make grow has a
 //!   limit. On a violation you get a precise error, and the peer gets the right close code.
 //!
@@ -97,7 +98,7 @@
 //! ```
 //!
 //! [`Sender::outgoing`] returns a [`Buf`](bytes::Buf): write its chunks, and `advance` it by the
-//! number of bytes that the socket took.
+//! number of bytes that the socket accepted.
 //!
 //! # Which call
 //!
@@ -272,8 +273,9 @@
 //!   received, never with the length announced. [The memory that each kind of attack
 //!   takes](Config#what-a-peer-can-make-a-connection-keep) is measured.
 //! - Messages received before a violation or a broken stream are delivered before the error.
-//! - Every future of an open connection can be dropped at any point without loss. Dropping a future
-//!   of a handshake drops the handshake's stream.
+//! - Every future of an open connection can be dropped at any point: no bytes are lost or sent
+//!   twice. (A `send` that was dropped before it queued its message does not send the message.)
+//!   Dropping a future of a handshake drops the handshake's stream.
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
 //!   before a byte is queued.
 //! - `unsafe` is in one file, `kernel.rs`. That file checks the CPU and then calls functions

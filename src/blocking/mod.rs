@@ -41,8 +41,8 @@
 //! intervals needs no timers (recipes: many connections on one thread). A call waits in
 //! [`Stream::wait`], which is `poll(2)` for a socket, until the stream is ready or the next
 //! deadline passes. A receiving call waits in a blocking read instead if nothing is to be written,
-//! you have set no timeout, and no deadline falls into the next second. For these reads the adapter
-//! sets the stream's read timeout, so do not set a read timeout on the stream.
+//! you have set no read timeout, and no deadline falls into the next second. For these reads the
+//! adapter sets the stream's read timeout, so do not set a read timeout on the stream.
 //!
 //! A stream without [`wait`](Stream::wait), such as [`WithoutTimeouts`], blocks in its own calls.
 //! While the stream blocks, the adapter notices no deadline. You cannot set a timeout (the call
@@ -62,11 +62,11 @@
 //! writer that waits for the stream notices within 50 ms that receiving has failed.
 //!
 //! **Stopping.** To stop a thread that waits in the `recv` of a [`Reader`], call [`Writer::close`]
-//! from another thread. `recv` returns when the peer has answered. If the peer does not answer,
-//! `recv` returns at most a second after [`Config::close_timeout`] has passed. A thread with a
-//! whole [`WebSocket`] must check by itself whether to stop: set a timeout with
-//! [`set_read_timeout`](WebSocket::set_read_timeout), and check at each [`Error::WouldBlock`] of
-//! `recv`.
+//! from another thread. `recv` returns once the peer has answered and the stream has ended. If the
+//! peer does not answer, `recv` returns at most a second after [`Config::close_timeout`] has
+//! passed. A thread with a whole [`WebSocket`] must check by itself whether to stop: set a timeout
+//! with [`set_read_timeout`](WebSocket::set_read_timeout), and check at each [`Error::WouldBlock`]
+//! of `recv`.
 mod handshake;
 mod spin;
 mod split;
@@ -114,26 +114,28 @@ macro_rules! receiving {
             Ok(())
         }
 
-        /// Returns the next message, or `None` once the peer's Close was received and answered.
+        /// Returns the next message, or `None` once the peer's Close was received, and answered
+        /// unless [`auto_close`](crate::Config::auto_close) is off.
         ///
-        /// The message is borrowed from the buffer it was read into, and lives until the next call.
-        /// When the input is used up, this call writes the queued replies, and waits for input. On
-        /// a whole WebSocket, this call also writes the messages that were fed. While the stream
-        /// refuses bytes, the call goes on receiving, so that two peers cannot block each other.
+        /// The message is borrowed from the connection, and lives until the next call. When the
+        /// input is used up, this call writes the queued replies, and waits for input. On a whole
+        /// WebSocket, this call also writes the messages that were fed. While the stream refuses
+        /// bytes, the call goes on receiving, so that two peers cannot block each other.
         ///
-        /// On a client, this call returns `None` later: it also waits until the server has ended
-        /// the stream, at most [`close_timeout`](crate::Config::close_timeout) after the server's
-        /// Close. To skip this wait, use [`recv_event`](Self::recv_event). On
-        /// [`Event::Close`](crate::Event::Close), read the code from [`closed`](Self::closed), call
-        /// `flush` (of the `Writer`, if the connection is split) to send the answer, and drop the
-        /// stream.
+        /// Before this call returns `None`, both ends end the stream. A client waits at most
+        /// [`close_timeout`](crate::Config::close_timeout) until the server has ended the stream,
+        /// and a server waits at most a second for the client. To skip this wait, use
+        /// [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close), read the
+        /// code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the connection is
+        /// split) to send the answer, and drop the stream.
         ///
         /// # Errors
         ///
-        /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`] if the stream
-        /// fails. All messages that arrived before the error are delivered first. Later calls fail
-        /// too. After a violation, this call sends a Close and gives the peer a second to end the
-        /// stream before it returns the error. [`Error::WouldBlock`] is not a failure: call again.
+        /// [`Error::Recv`] for a fault of the peer or the network, or a passed deadline.
+        /// [`Error::Io`] if the stream fails. All messages that arrived before the error are
+        /// delivered first. Later calls fail too. After a violation, this call sends a Close and
+        /// ends the stream, within a few seconds, before it returns the error.
+        /// [`Error::WouldBlock`] is not a failure: call again.
         #[inline]
         pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
             let ready = self.0.wait_message()?;
@@ -213,8 +215,8 @@ use receiving;
 /// A WebSocket over `S`.
 ///
 /// Dropping a WebSocket drops the stream at once, and loses messages that were not flushed. So call
-/// [`close`](Self::close) first. After the end of the connection, the stream stays open until the
-/// WebSocket is dropped.
+/// [`close`](Self::close) first. After the end of the connection, the WebSocket keeps the stream
+/// until it is dropped.
 #[derive(Debug)]
 pub struct WebSocket<S>(Socket<Whole, Timed<S, Thread>>);
 
@@ -241,7 +243,7 @@ impl<S: Stream> WebSocket<S> {
     /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
     /// After an error the connection is lost.
     pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
-        // `wait` may keep the answer of the old stream in `reads_time_out`: a `Spin` reads in the
+        // `wait` may keep the value of the old stream in `reads_time_out`: a `Spin` reads in the
         // same way whether a read may block or not.
         let Socket { core, io: Timed { io, wait }, .. } = self.0;
         Ok(WebSocket(Socket::new(core, Timed { io: Spin::new(io)?, wait })))
@@ -271,15 +273,15 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] if the stream fails.
-    /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream accepted
-    /// no byte for [`write_timeout`](Config::write_timeout). After a write timeout you can still
+    /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] and [`Error::Recv`] as for
+    /// [`flush`](Self::flush). After an error of the stream or a write timeout, you can still
     /// receive the messages that have arrived.
     ///
-    /// [`Error::WouldBlock`] has two cases. If there was no room, nothing was sent, and a message
-    /// given by value is lost. (To keep the message, call `ready`, then `feed` and `flush`.) If
-    /// there was room, the next flush sends the rest of the message, so do not send the message
-    /// again. To tell the two cases apart, compare [`Sender::fed`] before and after the call.
+    /// [`Error::WouldBlock`] has two cases. If there was no room, nothing of the message was sent,
+    /// and a message given by value is lost. (To keep the message, call `ready`, then `feed` and
+    /// `flush`.) If there was room, the next flush sends the rest of the message, so do not send
+    /// the message again. To tell the two cases apart, compare [`Sender::fed`] before and after the
+    /// call.
     pub fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
         self.ready()?;
         let _ = self.feed(message)?;
@@ -304,10 +306,11 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the stream fails. [`Error::Recv`] with
-    /// [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream accepted no byte for
-    /// [`write_timeout`](Config::write_timeout). [`Error::WouldBlock`] if bytes are left; the next
-    /// flush writes them.
+    /// [`Error::Io`] if the stream fails. [`Error::Recv`] if another error has ended the
+    /// connection: for example [`WriteTimeout`](crate::RecvError::WriteTimeout), if the stream
+    /// accepted no byte for [`write_timeout`](Config::write_timeout). [`Error::Send`] with
+    /// [`Closed`](SendError::Closed) if messages are lost, and another call has already returned
+    /// the reason. [`Error::WouldBlock`] if bytes are left; the next flush writes them.
     #[inline]
     pub fn flush(&mut self) -> Result<(), Error> {
         self.0.io.wait.begin_sending();
@@ -315,11 +318,12 @@ impl<S: Stream> WebSocket<S> {
     }
 
     /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
-    /// everything fed. Then the call discards input up to the peer's Close, and ends the stream,
-    /// within [`close_timeout`](Config::close_timeout).
+    /// everything fed. Then the call discards input up to the peer's Close, for at most
+    /// [`close_timeout`](Config::close_timeout), and ends the stream as [`recv`](Self::recv) does.
     ///
     /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a reason
-    /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None`.
+    /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for a Close without
+    /// a code.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! The opening handshakes, as a server and as a client.
 //!
 //! `Pending` means that the stream would block. The stream or the deadline later wakes the task. In
-//! `blocking`, only a stream that the caller made non-blocking, or that cannot wait, would block,
-//! and nothing wakes the future.
+//! `blocking` the polls themselves wait. There `Pending` means that the caller made the stream
+//! non-blocking, or that the stream cannot wait, and nothing wakes the future.
 use super::{
     Error, Output, POOL, Socket, Source, Whole,
     io::{flush, outcome, read, shutdown},
@@ -69,8 +69,8 @@ impl<I: Source + Output> Incoming<I> {
 
     /// Reads a request. The outer error comes from the stream. The inner error says that the
     /// request is bad, or not complete in time; the caller can still answer it. Do not poll again
-    /// once the result is ready. After success a further poll would read on, without a deadline,
-    /// while the client waits for the response.
+    /// once the result is ready. After success a further poll would read on while the client waits
+    /// for the response.
     pub(crate) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
@@ -147,10 +147,10 @@ pub(crate) async fn client<I: Source + Output>(
         written?;
     }
     // `step` refuses a 101 while a part of the request is unsent (`EarlyResponse`), so `advance`
-    // comes before the first step. It may report all bytes even if some are not written: then the
-    // check of the deadline below returns the error. (The handshake cannot succeed before that
-    // check: only `ahead` has been read, and a response in `ahead` cannot match the random key of
-    // this request.)
+    // comes before the first step. `advance` may report all bytes even if some are not written:
+    // then the check of the deadline below returns the error. (The handshake cannot succeed before
+    // that check: only `ahead` has been read, and a response in `ahead` cannot match the random key
+    // of this request.)
     handshake.advance(usize::MAX);
     // Each round steps before it reads, because `ahead` may hold a whole refusal.
     loop {

@@ -3,7 +3,7 @@
 //! A stream and a timer wake only the task that polled them last. So, if two tasks poll, each side
 //! polls the stream with a waker that wakes both tasks. If a poll of one side changes something
 //! that the task of the other side waits for, the poll also wakes that task. All this is for a
-//! whole WebSocket: the halves of `into_split` have their own way to wake each other.
+//! whole WebSocket: the halves of `into_split` wake each other through `Wakers`.
 use super::Socket;
 use crate::{
     drive::{Core, Outlook, Ready, Source, Want, wakers::Side},
@@ -28,7 +28,7 @@ pub(crate) struct Polled {
     outlook: Outlook,
 }
 
-/// The tasks that last polled the reader and the writer.
+/// The task that last polled the receiving side, and the task that last polled the sending side.
 #[derive(Clone, Debug, Default)]
 struct Pair([Option<Waker>; 2]);
 
