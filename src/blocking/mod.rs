@@ -24,14 +24,14 @@
 //! # }
 //! ```
 //!
-//! **Waiting.** Every call waits as long as necessary, within the limits of [`Config`]. To wait for
-//! a shorter time, use [`set_read_timeout`](WebSocket::set_read_timeout) and
+//! **Waiting.** Every call waits as long as necessary, within the deadlines of [`Config`]. To wait
+//! for a shorter time, use [`set_read_timeout`](WebSocket::set_read_timeout) and
 //! [`set_write_timeout`](WebSocket::set_write_timeout). When one of these timeouts has passed, or a
-//! non-blocking stream would block, the call returns [`Error::WouldBlock`]. Nothing is lost. A
-//! receiving call, `ready`, `flush` and `close` go on when called again. **`send` does not**: a
-//! second call may send the message twice. Instead, compare [`fed()`](Sender::fed) before and after
-//! the call. If the value has changed, the message is queued, and `flush` writes the rest of the
-//! message. Otherwise nothing was sent.
+//! non-blocking stream would block, the call returns [`Error::WouldBlock`]. Nothing received or
+//! queued is lost. A receiving call, `ready`, `flush` and `close` go on when called again. **`send`
+//! does not**: a second call may send the message twice. Instead, compare [`fed()`](Sender::fed)
+//! before and after the call. If the value has changed, the message is queued, and `flush` writes
+//! the rest of the message. Otherwise the message was not sent.
 //!
 //! On Linux, these timeouts end about 0.1 ms late; with [`Spin`], at most about 40 µs late.
 //!
@@ -122,9 +122,9 @@ macro_rules! receiving {
         /// WebSocket, this call also writes the messages that were fed. While the stream refuses
         /// bytes, the call goes on receiving, so that two peers cannot block each other.
         ///
-        /// Before this call returns `None`, both ends end the stream. A client waits at most
-        /// [`close_timeout`](crate::Config::close_timeout) until the server has ended the stream,
-        /// and a server waits at most a second for the client. To skip this wait, use
+        /// After both Closes, this call also waits until both ends have ended the stream. A client
+        /// waits for the server at most [`close_timeout`](crate::Config::close_timeout), and a
+        /// server waits for the client at most a second. To skip this wait, use
         /// [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close), read the
         /// code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the connection is
         /// split) to send the answer, and drop the stream.
@@ -133,9 +133,9 @@ macro_rules! receiving {
         ///
         /// [`Error::Recv`] for a fault of the peer or the network, or a passed deadline.
         /// [`Error::Io`] if the stream fails. All messages that arrived before the error are
-        /// delivered first. Later calls fail too. After a violation, this call sends a Close and
-        /// ends the stream, within a few seconds, before it returns the error.
-        /// [`Error::WouldBlock`] is not a failure: call again.
+        /// delivered first. Later calls fail too. After a violation, this call sends a Close,
+        /// unless a Close was sent before. Then it ends the stream within a few seconds, and
+        /// returns the error. [`Error::WouldBlock`] is not a failure: call again.
         #[inline]
         pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
             let ready = self.0.wait_message()?;
@@ -152,9 +152,10 @@ macro_rules! receiving {
         /// messages do not count.) So, if you feed one reply to each message, `feed` never fails
         /// with `Full`. This holds if `high_water` is at least 4 KiB, which leaves room for the
         /// Pongs of one read. If the peer does not read, this call stops reading too, until the
-        /// write timeout ends the connection. (So two ends that answer each message with several
-        /// messages can block each other.) After our own Close, messages up to the peer's Close are
-        /// discarded. After a failed write, messages are still delivered, but nothing can be fed.
+        /// peer reads again or the write timeout ends the connection. (So two ends that answer each
+        /// message with several messages can block each other.) After our own Close, messages up to
+        /// the peer's Close are discarded. After a failed write, messages are still delivered, but
+        /// nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
         /// and returns no sending half.
@@ -306,8 +307,8 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the stream fails. [`Error::Recv`] if another error has ended the
-    /// connection: for example [`WriteTimeout`](crate::RecvError::WriteTimeout), if the stream
+    /// [`Error::Io`] if the stream fails. [`Error::Recv`] if nothing more can be written for
+    /// another reason: for example [`WriteTimeout`](crate::RecvError::WriteTimeout), if the stream
     /// accepted no byte for [`write_timeout`](Config::write_timeout). [`Error::Send`] with
     /// [`Closed`](SendError::Closed) if messages are lost, and another call has already returned
     /// the reason. [`Error::WouldBlock`] if bytes are left; the next flush writes them.
@@ -328,8 +329,8 @@ impl<S: Stream> WebSocket<S> {
     /// # Errors
     ///
     /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
-    /// means that the peer's Close was received. [`closed`](Self::closed) says whether our Close
-    /// was written. After [`Error::WouldBlock`] call this again.
+    /// means that the peer's Close was received. `clean` in [`closed`](Self::closed) says whether
+    /// our Close was written too. After [`Error::WouldBlock`] call this again.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
         begun(self.sender_mut().close(frame))?;
         self.0.io.wait.begin(); // once: a discarded message must not restart the caller's timeout

@@ -15,7 +15,7 @@ use std::{
 /// The adapter waits in [`wait`](Self::wait) for the stream or the next deadline. A call of
 /// [`read`](Read::read) may wait. So the adapter calls `read` only if nothing is to be written, and
 /// no deadline is within the time given to [`set_read_timeout`](Self::set_read_timeout). The
-/// adapter never calls `write` or `write_vectored`.
+/// adapter itself never calls `write` or `write_vectored`.
 ///
 /// All calls of this trait have a default. [`WithoutTimeouts`] uses the defaults to make a `Stream`
 /// of any `Read + Write`. If a stream of your own wraps a socket, forward the calls to the socket.

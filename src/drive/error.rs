@@ -22,21 +22,22 @@ pub enum Error {
     /// by then are lost.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The stream failed, so the connection has ended. The kind is `UnexpectedEof` if a TLS stream
-    /// ended without a close_notify. If connecting failed, the error names each address that was
-    /// dialed, or the host and port of a failed lookup. Its source is the error of the lookup or of
-    /// the last attempt.
+    /// The stream failed, so the connection has ended. (In `blocking`, a later call may go on after
+    /// an error of `Stream::wait`.) The kind is `UnexpectedEof` if a TLS stream ended without a
+    /// close_notify. If connecting failed, the error names each address that was dialed, or the
+    /// host and port of a failed lookup. Its source is the error of the lookup or of the last
+    /// attempt.
     #[error(transparent)]
     Io(io::Error),
     /// TLS failed, most often because of the peer's certificate. The connection has ended.
     #[cfg(feature = "rustls")]
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
-    /// A non-blocking stream would block, or the caller's read or write timeout passed. Nothing is
-    /// lost: a receiving call, `ready`, `flush` and `close` go on when called again. Do not repeat
-    /// a `send`, because its message may be queued already. To find out, compare
-    /// [`Sender::fed`](crate::Sender::fed) before and after the call. If the message is queued,
-    /// call `flush`.
+    /// A non-blocking stream would block, or the caller's read or write timeout passed. On an open
+    /// connection, nothing received or queued is lost: a receiving call, `ready`, `flush` and
+    /// `close` go on when called again. Do not repeat a `send`, because its message may be queued
+    /// already. To find out, compare [`Sender::fed`](crate::Sender::fed) before and after the call.
+    /// If the message is queued, call `flush`.
     #[error(
         "the caller's timeout passed, or the non-blocking stream was not ready: receive or flush again, do not send again"
     )]
@@ -48,8 +49,8 @@ pub enum Error {
     #[error(transparent)]
     Refused(Box<crate::proto::handshake::client::Refusal>),
     /// The proxy made no tunnel: dialing the proxy failed, TLS to the proxy failed, or the proxy
-    /// refused. The inner error tells what failed: [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls),
-    /// or [`Handshake`](Self::Handshake), for example with
+    /// refused or did not answer in time. The inner error tells what failed: for example
+    /// [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls), or [`Handshake`](Self::Handshake) with
     /// [`ConnectRefused`](HandshakeError::ConnectRefused) or
     /// [`SocksRefused`](HandshakeError::SocksRefused). Nothing was sent to the server.
     #[error("no tunnel through the proxy: {0}")]

@@ -68,9 +68,9 @@ impl<I: Source + Output> Incoming<I> {
     }
 
     /// Reads a request. The outer error comes from the stream. The inner error says that the
-    /// request is bad, or not complete in time; the caller can still answer it. Do not poll again
-    /// once the result is ready. After success a further poll would read on while the client waits
-    /// for the response.
+    /// request is bad, or not complete in time; the caller can still answer the request. Do not
+    /// poll again once the result is ready. After success a further poll would read on while the
+    /// client waits for the response.
     pub(crate) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
@@ -138,7 +138,7 @@ pub(crate) async fn client<I: Source + Output>(
 ) -> Result<Socket<Whole, I>, Error> {
     let mut handshake = client::Handshake::new(request, config, SystemEntropy::new()?);
     handshake.reading.put(ahead);
-    // This starts the deadline, which `by` is; before that `poll_timeout` is `ZERO`.
+    // This call starts the deadline. Before it, `poll_timeout` would return `ZERO`.
     handshake.reading.handle_timeout(Time::ZERO)?;
     let by = handshake.reading.poll_timeout();
     // A failed write ends the handshake, even if a refusal has arrived. A stream that cannot be

@@ -1,5 +1,5 @@
 //! The loop that all adapters share. A round parses input up to the item that the call wants. If
-//! the input is used up before, the round writes what is queued, then reads once.
+//! the input is used up first, the round writes what is queued, then reads once.
 //!
 //! The loop has two type parameters. `Core` is the whole connection, or the receiving half of a
 //! split connection. `Io` is the stream with its way to wait: a timer for a task, a blocking call

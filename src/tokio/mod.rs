@@ -27,8 +27,8 @@
 //!
 //! **Timers.** The deadlines of [`Config`] are checked only while a call is polled. The adapter
 //! spawns no task, so keep receiving. Deadlines need a runtime with its time driver on
-//! (`enable_time` or `enable_all`). Without the time driver, tokio panics when the first deadline
-//! starts.
+//! (`enable_time` or `enable_all`). Without the time driver, tokio panics when a call first waits
+//! for a deadline.
 //!
 //! **Memory.** A waiting connection holds no buffers, except for bytes that it still needs. When
 //! bytes arrive or are sent, the connection takes buffers from a pool of the thread.

@@ -28,9 +28,9 @@ macro_rules! receiving {
         /// input is used up, this call writes the queued replies. On a whole WebSocket, this call
         /// also writes the messages that were fed.
         ///
-        /// Before this call returns `None`, both ends end the stream. A client waits at most
-        /// [`close_timeout`](crate::Config::close_timeout) until the server has ended the stream,
-        /// and a server waits at most a second for the client. To skip this wait, use
+        /// After both Closes, this call also waits until both ends have ended the stream. A client
+        /// waits for the server at most [`close_timeout`](crate::Config::close_timeout), and a
+        /// server waits for the client at most a second. To skip this wait, use
         /// [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close), read the
         /// code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the connection is
         /// split) to send the answer, and drop the stream.
@@ -42,10 +42,10 @@ macro_rules! receiving {
         ///
         /// [`Error::Recv`] for a fault of the peer or the network, or a passed deadline.
         /// [`Error::Io`] if the stream fails. All messages that arrived before the error are
-        /// delivered first. Later calls fail too. After a violation, this call sends a Close and
-        /// ends the stream, within a few seconds, before it returns the error. If you drop the
-        /// future in this time, [`closed`](Self::closed) already has the error. Keep the first
-        /// error: later calls do not repeat the error of the stream.
+        /// delivered first. Later calls fail too. After a violation, this call sends a Close,
+        /// unless a Close was sent before. Then it ends the stream within a few seconds, and
+        /// returns the error. If you drop the future in this time, [`closed`](Self::closed) already
+        /// has the error. Keep the first error: later calls do not repeat the error of the stream.
         #[inline]
         pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message<'_>>, Error>> {
             Recv(Some(&mut self.0))
@@ -61,9 +61,10 @@ macro_rules! receiving {
         /// messages do not count.) So, if you feed one reply to each message, `feed` never fails
         /// with `Full`. This holds if `high_water` is at least 4 KiB, which leaves room for the
         /// Pongs of one read. If the peer does not read, this call stops reading too, until the
-        /// write timeout ends the connection. (So two ends that answer each message with several
-        /// messages can block each other.) After our own Close, messages up to the peer's Close are
-        /// discarded. After a failed write, messages are still delivered, but nothing can be fed.
+        /// peer reads again or the write timeout ends the connection. (So two ends that answer each
+        /// message with several messages can block each other.) After our own Close, messages up to
+        /// the peer's Close are discarded. After a failed write, messages are still delivered, but
+        /// nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
         /// and returns no sending half.
@@ -137,7 +138,8 @@ macro_rules! receiving {
         /// [`poll_recv_event`](Self::poll_recv_event), or as a `Stream`. The same task or one other
         /// task polls the sending side as a `Sink` (feature `futures`). Each side wakes only the
         /// task that polled it last. After [`Sender::close`](crate::Sender::close), the deadline on
-        /// the peer's Close begins with the next poll of either side.
+        /// the peer's Close begins with the next poll of the receiving side, if not before. A poll
+        /// of the sending side wakes the receiving task for this.
         ///
         /// All other calls that wait are for a WebSocket that one task drives. Every future of a
         /// whole WebSocket, such as the future of [`recv`](Self::recv), replaces the wakers of both
@@ -219,8 +221,8 @@ macro_rules! sending {
         /// # Errors
         ///
         /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
-        /// means that the peer's Close was received. [`closed`](Self::closed) says whether our
-        /// Close was written.
+        /// means that the peer's Close was received. `clean` in [`closed`](Self::closed) says
+        /// whether our Close was written too.
         pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
             begun(self.sender_mut().close(frame))?;
             while poll_fn(|cx| self.0.poll_more(cx, Want::Message)).await == Ready::Item {}
@@ -279,12 +281,12 @@ macro_rules! sends {
         ///
         /// # Errors
         ///
-        /// [`Error::Io`] if the stream fails. [`Error::Recv`] if another error has ended the
-        /// connection: for example [`WriteTimeout`](crate::RecvError::WriteTimeout), if the stream
-        /// accepted no byte for [`write_timeout`](crate::Config::write_timeout). A [`Writer`]
-        /// returns the error that ended receiving even if everything was written. [`Error::Send`]
-        /// with [`Closed`](SendError::Closed) if messages are lost, and another call has already
-        /// returned the reason.
+        /// [`Error::Io`] if the stream fails. [`Error::Recv`] if nothing more can be written for
+        /// another reason: for example [`WriteTimeout`](crate::RecvError::WriteTimeout), if the
+        /// stream accepted no byte for [`write_timeout`](crate::Config::write_timeout). A
+        /// [`Writer`] returns the error that ended receiving even if everything was written.
+        /// [`Error::Send`] with [`Closed`](SendError::Closed) if messages are lost, and another
+        /// call has already returned the reason.
         #[inline]
         pub async fn flush(&mut self) -> Result<(), Error> {
             poll_fn(|cx| self.0.poll_flush(cx, false)).await.map_err(|error| *error)
