@@ -88,10 +88,11 @@ impl<'r> Dial<'r> {
 
     /// Replaces the configuration of TLS, for other roots, a client certificate or another
     /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
-    /// prevent that. If the configuration sets `enable_secret_extraction`, as the default does,
-    /// this crate, not rustls, [opens and seals the records](tls) of TLS 1.3. Share one
-    /// `ClientConfig` among connections: it keeps session tickets, which make the next connection
-    /// to the same server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
+    /// prevent that. If the configuration sets `enable_secret_extraction`, as the default does, and
+    /// the cryptographic provider hands over the keys, this crate, not rustls, [opens and seals the
+    /// records](tls) of TLS 1.3. Share one `ClientConfig` among connections: it keeps session
+    /// tickets, which make the next connection to the same server cheaper. ALPN always asks for
+    /// HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls_config = Some(config);

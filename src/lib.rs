@@ -206,8 +206,8 @@
 //!   1008 if it has too many fragments.
 //! - The unused bits of the last base64 digit of a Sec-WebSocket-Key may have any value, because
 //!   base64 decoders may ignore these bits. A key that is not base64 of 16 bytes is refused.
-//! - A request without an Origin passes an allow-list of origins, because it does not come from a
-//!   browser. [`required`](handshake::server::Origins::required) changes this.
+//! - A request without an Origin passes an allow-list of origins, because browsers always send an
+//!   Origin. [`required`](handshake::server::Origins::required) changes this.
 //! - Blanks around `=` in Sec-WebSocket-Extensions are accepted, but never written. Names of
 //!   extensions match without regard to case.
 //! - A server that shares no subprotocol with its client accepts the request without a subprotocol,
@@ -245,12 +245,12 @@
 //! | DEBUG | opening handshake done | `role`, `path`, `subprotocol` | `subprotocol`: only at a server that has chosen a subprotocol |
 //! | INFO | opening handshake failed | `role`, `error`, `status` | also for a failure at a proxy; `status`: the HTTP status of the response, only at a server |
 //! | TRACE | message received | `role`, `payload` | a message or a chunk arrived; `payload`: its length in bytes |
-//! | TRACE | message queued | `role`, `payload` | a message or a chunk was fed; `payload`: its length in bytes |
+//! | TRACE | message queued | `role`, `payload` | a message or a chunk was fed; `payload`: its length in bytes, after compression |
 //! | DEBUG | Close received | `role`, `code`, `reason` | `code`: 1005 for a Close without a code |
 //! | DEBUG | Close queued | `role`, `code` | our Close is queued, unasked or as the answer to the peer's Close |
 //! | INFO | connection failed | `role`, `error`, `code` | receiving ended by a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`; our Close carries this code, unless a Close was queued before |
 //! | INFO | dropped with messages unsent | `role`, `unsent` | a connection, or both halves of a split connection, were dropped before all fed messages were written; `unsent`: the unwritten bytes of these messages, headers included |
-//! | DEBUG | connection ended | `role`, `error` | a deadline other than `data_timeout` has passed, or the stream ended without a Close |
+//! | DEBUG | connection ended | `role`, `error` | receiving ended by a deadline other than `data_timeout`, or because the stream ended without a Close |
 //!
 //! `role` is `Client` or `Server`: the end that reports the event. Text from the peer is escaped
 //! and cut at 64 bytes. Events never show payloads, queries of URLs or header values, except the

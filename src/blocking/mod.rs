@@ -132,10 +132,11 @@ macro_rules! receiving {
         /// # Errors
         ///
         /// [`Error::Recv`] for a fault of the peer or the network, or a passed deadline.
-        /// [`Error::Io`] if the stream fails. All messages that arrived before the error are
-        /// delivered first. Later calls fail too. After a violation, this call sends a Close,
-        /// unless a Close was sent before. Then it ends the stream within a few seconds, and
-        /// returns the error. [`Error::WouldBlock`] is not a failure: call again.
+        /// [`Error::Io`] if the stream fails, or `Error::Tls` if TLS fails. All messages that
+        /// arrived before the error are delivered first. Later calls fail too. After a violation,
+        /// this call sends a Close, unless a Close was sent before. Then it ends the stream within
+        /// a few seconds, and returns the error. [`Error::WouldBlock`] is not a failure: call
+        /// again.
         #[inline]
         pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
             let ready = self.0.wait_message()?;

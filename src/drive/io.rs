@@ -34,8 +34,8 @@ pub(crate) trait Io {
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Waits for the stream, at most until `by`. Only handshakes call this. In a task the stream
-    /// already has the waker, so this waits for `by` alone. A thread blocks in this call. `Ready`:
-    /// poll the stream again, and read the clock.
+    /// already has the waker, so this waits for `by` alone. A thread waits inside this call.
+    /// `Ready`: poll the stream again, and read the clock.
     fn poll_wait(&mut self, by: Option<Time>, cx: &mut Context<'_>) -> Poll<()> {
         by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
     }

@@ -22,8 +22,9 @@
 //! itself, its name hides the crate `tokio`.
 //!
 //! **Cancel safety.** All state is in the [`WebSocket`], and no state is in a future. So you may
-//! drop a future of an open connection at any await point: no bytes are lost or sent twice, and no
-//! frame stays unfinished. The documentation of each method says what a dropped call has done.
+//! drop a future of an open connection at any await point: no bytes are lost or sent twice, and a
+//! later call finishes a frame that was written in part. The documentation of each method says what
+//! a dropped call has done.
 //!
 //! **Timers.** The deadlines of [`Config`] are checked only while a call is polled. The adapter
 //! spawns no task, so keep receiving. Deadlines need a runtime with its time driver on

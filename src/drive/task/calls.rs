@@ -41,11 +41,12 @@ macro_rules! receiving {
         /// # Errors
         ///
         /// [`Error::Recv`] for a fault of the peer or the network, or a passed deadline.
-        /// [`Error::Io`] if the stream fails. All messages that arrived before the error are
-        /// delivered first. Later calls fail too. After a violation, this call sends a Close,
-        /// unless a Close was sent before. Then it ends the stream within a few seconds, and
-        /// returns the error. If you drop the future in this time, [`closed`](Self::closed) already
-        /// has the error. Keep the first error: later calls do not repeat the error of the stream.
+        /// [`Error::Io`] if the stream fails, or `Error::Tls` if TLS fails. All messages that
+        /// arrived before the error are delivered first. Later calls fail too. After a violation,
+        /// this call sends a Close, unless a Close was sent before. Then it ends the stream within
+        /// a few seconds, and returns the error. If you drop the future in this time,
+        /// [`closed`](Self::closed) already has the error. Keep the first error: later calls do not
+        /// repeat the error of the stream.
         #[inline]
         pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message<'_>>, Error>> {
             Recv(Some(&mut self.0))
