@@ -46,7 +46,8 @@ impl Out {
     ///
     /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs. Callers rely
     /// on the waker and on the deadline. But once the sender is broken or has ended, a refused
-    /// flush starts no deadline. So callers that wait for the deadline check first that it can run.
+    /// flush starts no deadline. So callers that wait for the deadline first check that the sender
+    /// is neither.
     ///
     /// `Err`: `io_error` keeps a copy of the error, unless it has an earlier error. The sender is
     /// empty and closed. So the next call returns `Ok`, and callers must ask

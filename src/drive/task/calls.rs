@@ -21,8 +21,8 @@ pub(crate) mod names {
 /// answer is fed.
 macro_rules! receiving {
     ($Sender:ty) => {
-        /// Returns the next message, or `None` once the peer's Close was received, and answered
-        /// unless [`auto_close`](crate::Config::auto_close) is off.
+        /// Returns the next message, or `None` once the peer's Close was received and answered.
+        /// (With [`auto_close`](crate::Config::auto_close) off, it may be unanswered.)
         ///
         /// The message is borrowed from the connection, and lives until the next call. When the
         /// input is used up, this call writes the queued replies. On a whole WebSocket, this call
@@ -59,12 +59,12 @@ macro_rules! receiving {
         ///
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are unsent. (Frames that overtake queued
-        /// messages do not count.) So, if you feed one reply to each message, `feed` never fails
-        /// with `Full`. This holds if `high_water` is at least 4 KiB, which leaves room for the
-        /// Pongs of one read. If the peer does not read, this call stops reading too, until the
-        /// peer reads again or the write timeout ends the connection. (So two ends that answer each
-        /// message with several messages can block each other.) After our own Close, messages up to
-        /// the peer's Close are discarded. After a failed write, messages are still delivered, but
+        /// messages do not count.) So, if you feed one reply to each message and `high_water` is at
+        /// least 4 KiB, `feed` never fails with `Full`. (In 4 KiB there is room for the Pongs of
+        /// one read.) If the peer does not read, this call stops reading too, until the peer reads
+        /// again or the write timeout ends the connection. (So two ends that answer each message
+        /// with several messages can block each other.) After our own Close, messages up to the
+        /// peer's Close are discarded. After a failed write, messages are still delivered, but
         /// nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,

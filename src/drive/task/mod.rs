@@ -69,8 +69,8 @@ pub enum MessageOrRoom<'a> {
     Message(Message<'a>),
     /// There is room again for a message.
     Room,
-    /// The peer's Close was received, and answered unless [`auto_close`](crate::Config::auto_close)
-    /// is off.
+    /// The peer's Close was received and answered. (With [`auto_close`](crate::Config::auto_close)
+    /// off, it may be unanswered.)
     Closed,
 }
 
