@@ -76,11 +76,11 @@ impl<'r> Dial<'r> {
         }
     }
 
-    /// Sets how long an attempt to connect runs alone, before the attempt at the next address
-    /// begins beside it: 250 ms by default (RFC 8305 §5). Less than 10 ms counts as 10 ms. Attempts
-    /// to the addresses of a name run as a race: IPv6 and IPv4 in turn, in the resolver's order.
-    /// When an attempt fails, the next attempt begins at once. The first attempt that connects
-    /// wins, and all others are closed.
+    /// Sets the time from the beginning of one attempt to connect to the beginning of the next: 250
+    /// ms by default (RFC 8305 §5). Less than 10 ms counts as 10 ms. The addresses of a name are
+    /// tried in a race: IPv6 and IPv4 in turn, in the resolver's order. When an attempt fails, the
+    /// next attempt begins at once. The first attempt that connects wins, and all others are
+    /// closed.
     pub fn attempt_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -89,9 +89,10 @@ impl<'r> Dial<'r> {
     /// Replaces the configuration of TLS, for other roots, a client certificate or another
     /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
     /// prevent that. If the configuration sets `enable_secret_extraction`, as the default does, and
-    /// its provider gives out keys, this crate [opens and seals the records](tls) of TLS 1.3
-    /// itself. Share one `ClientConfig` among connections: it keeps session tickets, which make the
-    /// next connection to the same server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
+    /// the cryptographic provider hands over the keys, this crate, not rustls, [opens and seals the
+    /// records](tls) of TLS 1.3. Share one `ClientConfig` among connections: it keeps session
+    /// tickets, which make the next connection to the same server cheaper. ALPN always asks for
+    /// HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls_config = Some(config);
@@ -149,7 +150,7 @@ impl<'r> Dial<'r> {
         }
     }
 
-    /// If there is a proxy, marks an error of dialing as an error of the proxy.
+    /// If there is a proxy, turns an error from before the tunnel into an [`Error::Proxy`].
     fn of_proxy(&self, error: Error) -> Error {
         if self.via_proxy.is_some() { Error::Proxy(Box::new(error)) } else { error }
     }
@@ -194,8 +195,8 @@ struct Attempts<'t> {
 }
 
 impl Attempts<'_> {
-    /// Returns what to do next: connect, or wait. Fails once no attempt can succeed any more. The
-    /// error names each address that was dialed and why it failed.
+    /// Returns what to do next: connect, or wait. Fails once all attempts have failed, or `limit`
+    /// has passed. The error names each address that was dialed and why it failed.
     fn next(&mut self, now: Duration) -> io::Result<Step> {
         let timed_out = now >= self.limit;
         if timed_out {

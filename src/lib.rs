@@ -5,9 +5,9 @@
 //!   bytes, time and entropy, so the core runs under any runtime, in a test, in a fuzzer, and
 //!   without `std`.
 //! - Thin adapters, `tokio`, `blocking` and `futures_io`, which contain no protocol rule.
-//! - A received message is **borrowed**: a slice of the buffer into which the socket was read. In
-//!   steady state nothing is allocated. One read can receive a batch of messages, and one write
-//!   sends the replies.
+//! - A received message is **borrowed**: a slice of the buffer into which the stream was read, or a
+//!   compressed message was inflated. In steady state nothing is allocated, and a batch of messages
+//!   costs one read and one write.
 //! - Every check that the RFC requires is made, and everything that a peer can make grow has a
 //!   limit. Each violation has a precise error for you, and a close code for the peer.
 //!
@@ -98,7 +98,7 @@
 //! ```
 //!
 //! [`Sender::outgoing`] returns a [`Buf`](bytes::Buf): write its chunks, and `advance` it by the
-//! number of bytes that the socket took.
+//! number of bytes that the socket accepted.
 //!
 //! # Which call
 //!
@@ -206,8 +206,8 @@
 //!   its frames is too long, with 1008 if the message has too many fragments.
 //! - The unused bits of the last base64 digit of a Sec-WebSocket-Key may have any value, because
 //!   base64 decoders may ignore these bits. A key that is not base64 of 16 bytes is refused.
-//! - A request without an Origin passes an allow-list of origins, because it does not come from a
-//!   browser. [`required`](handshake::server::Origins::required) changes this.
+//! - A request without an Origin passes an allow-list of origins, because browsers always send an
+//!   Origin. [`required`](handshake::server::Origins::required) changes this.
 //! - Blanks around `=` in Sec-WebSocket-Extensions are accepted, but never written. Names of
 //!   extensions match without regard to case.
 //! - A server that shares no subprotocol with its client accepts the request without a subprotocol,
@@ -246,13 +246,13 @@
 //! |---|---|---|---|
 //! | DEBUG | opening handshake done | `role`, `path`, `subprotocol` | `subprotocol`: only at a server that has chosen a subprotocol |
 //! | INFO | opening handshake failed | `role`, `error`, `status` | also for a failure at a proxy; `status`: the HTTP status of the response, only at a server |
-//! | TRACE | message received | `role`, `payload` | a message or a chunk was delivered; `payload`: its length in bytes, uncompressed |
-//! | TRACE | message queued | `role`, `payload` | a message or a chunk was fed; `payload`: its length in bytes, as on the wire |
+//! | TRACE | message received | `role`, `payload` | a message or a chunk arrived; `payload`: its length in bytes |
+//! | TRACE | message queued | `role`, `payload` | a message or a chunk was fed; `payload`: its length in bytes, after compression |
 //! | DEBUG | Close received | `role`, `code`, `reason` | `code`: 1005 for a Close without a code |
-//! | DEBUG | Close queued | `role`, `code` | our Close was queued, as the first Close or as the answer to the peer's; `code`: 1005 for a Close without a code |
-//! | INFO | connection failed | `role`, `error`, `code` | receiving ended by a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`; our Close carries this code, unless a Close was queued or a write had failed before |
-//! | INFO | dropped with messages unsent | `role`, `unsent` | a connection, or both halves of a split connection, were dropped while fed messages were queued; `unsent`: the queued bytes of these messages, headers included; bytes dropped earlier do not count: see [`dropped`](Sender::dropped) |
-//! | DEBUG | connection ended | `role`, `error` | a deadline other than `data_timeout` passed, or the stream ended or failed before the peer's Close |
+//! | DEBUG | Close queued | `role`, `code` | our Close is queued, unasked or as the answer to the peer's Close |
+//! | INFO | connection failed | `role`, `error`, `code` | receiving ended by a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`; our Close carries this code, unless a Close was queued before |
+//! | INFO | dropped with messages unsent | `role`, `unsent` | a connection, or both halves of a split connection, were dropped before all fed messages were written; `unsent`: the unwritten bytes of these messages, headers included |
+//! | DEBUG | connection ended | `role`, `error` | receiving ended by a deadline other than `data_timeout`, or because the stream ended without a Close |
 //!
 //! `role` is `Client` or `Server`: the end that reports the event. Text from the peer is cut at 64
 //! bytes, then escaped. Events never show payloads of messages, queries of URLs or header values,
@@ -275,9 +275,9 @@
 //!   bytes received, never with the length announced. [The memory that each kind of attack
 //!   takes](Config#what-a-peer-can-make-a-connection-keep) is measured.
 //! - Messages received before a violation or a broken stream are delivered before the error.
-//! - Every future of an open connection can be dropped at any point, because received messages and
-//!   queued bytes are kept in the connection. Dropping a future of a handshake drops the
-//!   handshake's stream.
+//! - Every future of an open connection can be dropped at any point: no bytes are lost or sent
+//!   twice. (A `send` that was dropped before it queued its message does not send the message.)
+//!   Dropping a future of a handshake drops the handshake's stream.
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
 //!   before a byte is queued.
 //! - `unsafe` is in one file, `src/proto/kernel.rs`, for two purposes: to call functions compiled

@@ -25,8 +25,8 @@ fn ready_or_would_block<T>(poll: Poll<T>) -> Result<T, Error> {
     }
 }
 
-/// Sets TCP_NODELAY, reads an opening request, and accepts every good request. Use [`Incoming`] to
-/// look at the request first: at the path, at [who is
+/// Sets TCP_NODELAY, if the stream has this option. Then reads an opening request, and accepts
+/// every good request. Use [`Incoming`] to look at the request first: at the path, at [who is
 /// asking](crate::handshake::server#who-is-asking), at the
 /// [origin](crate::handshake::server::Origins). A server that recognises users by cookies must
 /// check the origin.
@@ -40,7 +40,7 @@ fn ready_or_would_block<T>(poll: Poll<T>) -> Result<T, Error> {
 ///
 /// # Errors
 ///
-/// As [`Incoming::read`].
+/// As [`Incoming::read`] and [`Incoming::accept`].
 pub fn accept<S: Stream>(io: S, config: &Config) -> Result<WebSocket<S>, Error> {
     Incoming::read(io, config)?.accept(Accept::default())
 }
@@ -101,9 +101,9 @@ impl<S: Stream> Incoming<S> {
         Err(error.into())
     }
 
-    /// Like [`read`](Self::read), but also returns a request that fails the checks. The second
-    /// value then says what is wrong with the request. Answer a bad request with
-    /// [`reject`](Self::reject). Use this call in servers that also serve a web page.
+    /// Like [`read`](Self::read), but also returns a request that fails the checks or is not
+    /// complete in time. The second value then says what is wrong with the request. Answer a bad
+    /// request with [`reject`](Self::reject). Use this call in servers that also serve a web page.
     ///
     /// # Errors
     ///

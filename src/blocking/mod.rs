@@ -24,14 +24,14 @@
 //! # }
 //! ```
 //!
-//! **Waiting.** Every call waits as long as necessary, within the limits of [`Config`]. To wait for
-//! a shorter time, use [`set_read_timeout`](WebSocket::set_read_timeout) and
+//! **Waiting.** Every call waits as long as necessary, within the deadlines of [`Config`]. To wait
+//! for a shorter time, use [`set_read_timeout`](WebSocket::set_read_timeout) and
 //! [`set_write_timeout`](WebSocket::set_write_timeout). When one of these timeouts has passed, or a
-//! non-blocking stream would block, the call returns [`Error::WouldBlock`]. Nothing is lost. A
-//! receiving call, `ready`, `flush` and `close` go on when called again. **`send` does not**: a
-//! second call may send the message twice. Instead, compare [`fed()`](Sender::fed) before and after
-//! the call. If the value has changed, the message is queued, and `flush` writes the rest of the
-//! message. Otherwise nothing was sent.
+//! non-blocking stream would block, the call returns [`Error::WouldBlock`]. Nothing received or
+//! queued is lost. A receiving call, `ready`, `flush` and `close` go on when called again. **`send`
+//! does not**: a second call may send the message twice. Instead, compare [`fed()`](Sender::fed)
+//! before and after the call. If the value has changed, the message is queued, and `flush` writes
+//! the rest of the message. Otherwise the message was not sent.
 //!
 //! On Linux, these timeouts end about 0.1 ms late; with [`Spin`], at most about 40 µs late.
 //!
@@ -41,8 +41,8 @@
 //! intervals needs no timers (recipes: many connections on one thread). A call waits in
 //! [`Stream::wait`], which is `poll(2)` for a socket, until the stream is ready or the next
 //! deadline passes. A receiving call waits in a blocking read instead if nothing is to be written,
-//! you have set no timeout, and no deadline falls into the next second. For these reads the adapter
-//! sets the stream's read timeout, so do not set a read timeout on the stream.
+//! you have set no read timeout, and no deadline falls into the next second. For these reads the
+//! adapter sets the stream's read timeout, so do not set a read timeout on the stream.
 //!
 //! A stream without [`wait`](Stream::wait), such as [`WithoutTimeouts`], blocks in its own calls.
 //! While the stream blocks, the adapter notices no deadline. You cannot set a timeout (the call
@@ -62,11 +62,11 @@
 //! writer that waits for the stream notices within 50 ms that receiving has failed.
 //!
 //! **Stopping.** To stop a thread that waits in the `recv` of a [`Reader`], call [`Writer::close`]
-//! from another thread. `recv` returns when the peer has answered. If the peer does not answer,
-//! `recv` returns at most a second after [`Config::close_timeout`] has passed. A thread with a
-//! whole [`WebSocket`] must check by itself whether to stop: set a timeout with
-//! [`set_read_timeout`](WebSocket::set_read_timeout), and check at each [`Error::WouldBlock`] of
-//! `recv`.
+//! from another thread. `recv` returns once the peer has answered and the stream has ended. If the
+//! peer does not answer, `recv` returns at most a second after [`Config::close_timeout`] has
+//! passed. A thread with a whole [`WebSocket`] must check by itself whether to stop: set a timeout
+//! with [`set_read_timeout`](WebSocket::set_read_timeout), and check at each [`Error::WouldBlock`]
+//! of `recv`.
 mod handshake;
 mod spin;
 mod split;
@@ -115,25 +115,28 @@ macro_rules! receiving {
         }
 
         /// Returns the next message, or `None` once the peer's Close was received and answered.
+        /// (With [`auto_close`](crate::Config::auto_close) off, it may be unanswered.)
         ///
-        /// The message is borrowed from the buffer it was read into, and lives until the next call.
-        /// When the input is used up, this call writes the queued replies, and waits for input. On
-        /// a whole WebSocket, this call also writes the messages that were fed. While the stream
-        /// refuses bytes, the call goes on receiving, so that two peers cannot block each other.
+        /// The message is borrowed from the connection, and lives until the next call. When the
+        /// input is used up, this call writes the queued replies, and waits for input. On a whole
+        /// WebSocket, this call also writes the messages that were fed. While the stream refuses
+        /// bytes, the call goes on receiving, so that two peers cannot block each other.
         ///
-        /// On a client, this call returns `None` later: it also waits until the server has ended
-        /// the stream, at most [`close_timeout`](crate::Config::close_timeout) after the server's
-        /// Close. To skip this wait, use [`recv_event`](Self::recv_event). On
-        /// [`Event::Close`](crate::Event::Close), read the code from [`closed`](Self::closed), call
-        /// `flush` (of the `Writer`, if the connection is split) to send the answer, and drop the
-        /// stream.
+        /// After both Closes, this call also waits until both ends have ended the stream. A client
+        /// waits for the server at most [`close_timeout`](crate::Config::close_timeout), and a
+        /// server waits for the client at most a second. To skip this wait, use
+        /// [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close), read the
+        /// code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the connection is
+        /// split) to send the answer, and drop the stream.
         ///
         /// # Errors
         ///
-        /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`] if the stream
-        /// fails. All messages that arrived before the error are delivered first. Later calls fail
-        /// too. After a violation, this call sends a Close and gives the peer a second to end the
-        /// stream before it returns the error. [`Error::WouldBlock`] is not a failure: call again.
+        /// [`Error::Recv`] for a fault of the peer or the network, or a passed deadline.
+        /// [`Error::Io`] if the stream fails, or `Error::Tls` if TLS fails. All messages that
+        /// arrived before the error are delivered first. Later calls fail too. After a violation,
+        /// this call sends a Close, unless a Close was sent before. Then it ends the stream within
+        /// a few seconds, and returns the error. [`Error::WouldBlock`] is not a failure: call
+        /// again.
         #[inline]
         pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
             let ready = self.0.wait_message()?;
@@ -147,12 +150,13 @@ macro_rules! receiving {
         ///
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are unsent. (Frames that overtake queued
-        /// messages do not count.) So, if you feed one reply to each message, `feed` never fails
-        /// with `Full`. This holds if `high_water` is at least 4 KiB, which leaves room for the
-        /// Pongs of one read. If the peer does not read, this call stops reading too, until the
-        /// write timeout ends the connection. (So two ends that answer each message with several
-        /// messages can block each other.) After our own Close, messages up to the peer's Close are
-        /// discarded. After a failed write, messages are still delivered, but nothing can be fed.
+        /// messages do not count.) So, if you feed one reply to each message and `high_water` is at
+        /// least 4 KiB, `feed` never fails with `Full`. (In 4 KiB there is room for the Pongs of
+        /// one read.) If the peer does not read, this call stops reading too, until the peer reads
+        /// again or the write timeout ends the connection. (So two ends that answer each message
+        /// with several messages can block each other.) After our own Close, messages up to the
+        /// peer's Close are discarded. After a failed write, messages are still delivered, but
+        /// nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
         /// and returns no sending half.
@@ -213,8 +217,8 @@ use receiving;
 /// A WebSocket over `S`.
 ///
 /// Dropping a WebSocket drops the stream at once, and loses messages that were not flushed. So call
-/// [`close`](Self::close) first. After the end of the connection, the stream stays open until the
-/// WebSocket is dropped.
+/// [`close`](Self::close) first. After the end of the connection, the WebSocket keeps the stream
+/// until it is dropped.
 #[derive(Debug)]
 pub struct WebSocket<S>(Socket<Whole, Timed<S, Thread>>);
 
@@ -241,7 +245,7 @@ impl<S: Stream> WebSocket<S> {
     /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
     /// After an error the connection is lost.
     pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
-        // `wait` may keep the answer of the old stream in `reads_time_out`: a `Spin` reads in the
+        // `wait` may keep the value of the old stream in `reads_time_out`: a `Spin` reads in the
         // same way whether a read may block or not.
         let Socket { core, io: Timed { io, wait }, .. } = self.0;
         Ok(WebSocket(Socket::new(core, Timed { io: Spin::new(io)?, wait })))
@@ -271,15 +275,15 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] if the stream fails.
-    /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream accepted
-    /// no byte for [`write_timeout`](Config::write_timeout). After a write timeout you can still
+    /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] and [`Error::Recv`] as for
+    /// [`flush`](Self::flush). After an error of the stream or a write timeout, you can still
     /// receive the messages that have arrived.
     ///
-    /// [`Error::WouldBlock`] has two cases. If there was no room, nothing was sent, and a message
-    /// given by value is lost. (To keep the message, call `ready`, then `feed` and `flush`.) If
-    /// there was room, the next flush sends the rest of the message, so do not send the message
-    /// again. To tell the two cases apart, compare [`Sender::fed`] before and after the call.
+    /// [`Error::WouldBlock`] has two cases. If there was no room, nothing of the message was sent,
+    /// and a message given by value is lost. (To keep the message, call `ready`, then `feed` and
+    /// `flush`.) If there was room, the next flush sends the rest of the message, so do not send
+    /// the message again. To tell the two cases apart, compare [`Sender::fed`] before and after the
+    /// call.
     pub fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
         self.ready()?;
         let _ = self.feed(message)?;
@@ -304,10 +308,11 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the stream fails. [`Error::Recv`] with
-    /// [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream accepted no byte for
-    /// [`write_timeout`](Config::write_timeout). [`Error::WouldBlock`] if bytes are left; the next
-    /// flush writes them.
+    /// [`Error::Io`] if the stream fails. [`Error::Recv`] if nothing more can be written for
+    /// another reason: for example [`WriteTimeout`](crate::RecvError::WriteTimeout), if the stream
+    /// accepted no byte for [`write_timeout`](Config::write_timeout). [`Error::Send`] with
+    /// [`Closed`](SendError::Closed) if messages are lost, and another call has already returned
+    /// the reason. [`Error::WouldBlock`] if bytes are left; the next flush writes them.
     #[inline]
     pub fn flush(&mut self) -> Result<(), Error> {
         self.0.io.wait.begin_sending();
@@ -315,17 +320,18 @@ impl<S: Stream> WebSocket<S> {
     }
 
     /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
-    /// everything fed. Then the call discards input up to the peer's Close, and ends the stream,
-    /// within [`close_timeout`](Config::close_timeout).
+    /// everything fed. Then the call discards input up to the peer's Close, for at most
+    /// [`close_timeout`](Config::close_timeout), and ends the stream as [`recv`](Self::recv) does.
     ///
     /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a reason
-    /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None`.
+    /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for a Close without
+    /// a code.
     ///
     /// # Errors
     ///
     /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
-    /// means that the peer's Close was received. [`closed`](Self::closed) says whether our Close
-    /// was written. After [`Error::WouldBlock`] call this again.
+    /// means that the peer's Close was received. `clean` in [`closed`](Self::closed) says whether
+    /// our Close was written too. After [`Error::WouldBlock`] call this again.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
         begun(self.sender_mut().close(frame))?;
         self.0.io.wait.begin(); // once: a discarded message must not restart the caller's timeout

@@ -2,7 +2,7 @@
 //! but neither thread can wake the other.
 //!
 //! Only the stream wakes a thread that waits in the operating system. With an eventfd or a pipe,
-//! each split connection would need more file descriptors, and each message one more system call.
+//! each split connection would need more file descriptors, and each wake-up one more system call.
 //! So the waits are bounded instead. Once a second, a waiting reader checks whether a Close was
 //! queued or a write timed out. If the shortest timeout that the writer can start is below four
 //! seconds, the reader checks four times in that timeout. A writer that waits for the stream checks
@@ -22,8 +22,8 @@ const WRITER_WAIT: Duration = Duration::from_millis(50);
 
 /// The half that receives. Keep receiving: receiving calls answer Pings, notice the peer's Close,
 /// and check the deadlines. (The `Writer` also checks the deadline on writing.) Dropping the
-/// `Reader` ends receiving. After that, the [`Writer`] learns of the connection's end only from a
-/// failed write.
+/// `Reader` ends receiving. After that, the [`Writer`] learns of the connection's end only when a
+/// write fails or times out.
 #[derive(Debug)]
 pub struct Reader<S>(Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>);
 
@@ -62,7 +62,8 @@ impl<S: Stream> WebSocket<S> {
     /// an error the connection is lost.
     pub fn into_split(self) -> io::Result<(Reader<S>, Writer<S>)> {
         // Nothing wakes the reader when the writer starts a deadline. With waits of `reader_wait`,
-        // the reader notices while at least three quarters of the time are left.
+        // the reader notices while at least three quarters of the time are left (of a timeout of 4
+        // ms or more).
         let quarter = self.0.core.conn.shortest_sending_timeout() / 4;
         let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {
@@ -123,11 +124,11 @@ impl<S: Stream> Writer<S> {
         self.write_out(false)
     }
 
-    /// Queues a Close behind everything fed, and writes everything. Keep receiving with the
-    /// [`Reader`], which gets the peer's Close and ends the stream, within
-    /// [`close_timeout`](crate::Config::close_timeout). `close_timeout` begins when the `Reader`
-    /// notices our Close, at most a second later. If a quarter of `close_timeout` or of
-    /// `write_timeout` is shorter than a second, the `Reader` notices within that quarter.
+    /// Queues a Close behind everything fed, unless a Close was queued before, and writes
+    /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for at most
+    /// [`close_timeout`](crate::Config::close_timeout), and ends the stream. `close_timeout` begins
+    /// when the `Reader` notices our Close, at most a second later. If a quarter of `close_timeout`
+    /// or of `write_timeout` is shorter than a second, the `Reader` notices within that quarter.
     ///
     /// # Errors
     ///
@@ -138,8 +139,9 @@ impl<S: Stream> Writer<S> {
         self.flush()
     }
 
-    /// Writes everything. With `enough`, stops once there is room. Each wait ends after
-    /// `WRITER_WAIT` at the latest, so that the next poll notices if receiving has failed.
+    /// Writes everything. With `enough`, stops once there is room and the stream refuses more. Each
+    /// wait ends after `WRITER_WAIT` at the latest, so that the next poll notices if receiving has
+    /// failed.
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {
         self.0.handle.wait.begin_sending();
         let mut before = self.0.with(|tx| tx.buffered_amount());

@@ -8,13 +8,14 @@ use std::{
     time::Duration,
 };
 
-/// A stream for a thread. A `Stream` has calls that never wait, and one call that only waits.
+/// A stream for a thread. Besides `Read` and `Write`, a `Stream` has calls that should never wait,
+/// and one call that only waits.
 ///
 /// The adapter reads and writes by [`try_read`](Self::try_read) and [`try_write`](Self::try_write).
 /// The adapter waits in [`wait`](Self::wait) for the stream or the next deadline. A call of
 /// [`read`](Read::read) may wait. So the adapter calls `read` only if nothing is to be written, and
 /// no deadline is within the time given to [`set_read_timeout`](Self::set_read_timeout). The
-/// adapter never calls `write` or `write_vectored`.
+/// adapter itself never calls `write` or `write_vectored`.
 ///
 /// All calls of this trait have a default. [`WithoutTimeouts`] uses the defaults to make a `Stream`
 /// of any `Read + Write`. If a stream of your own wraps a socket, forward the calls to the socket.
@@ -97,7 +98,7 @@ pub trait Stream: Read + Write {
     }
 
     /// Waits until the stream can be read or written, as `interest` says. May return early, but
-    /// must not wait longer than `timeout`.
+    /// must not wait longer than `timeout`; `None` sets no limit.
     ///
     /// # Errors
     ///
@@ -119,8 +120,8 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// The operating system's errors. After `Unsupported`, the default, the adapter calls `read`
-    /// only while there is no deadline.
+    /// The operating system's errors. After an error, such as `Unsupported`, the default, the
+    /// adapter calls `read` only while there is no deadline, and never in a split connection.
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         let _ = timeout;
         Err(io::ErrorKind::Unsupported.into())
@@ -316,8 +317,8 @@ macro_rules! pointer {
 pointer!(&mut S);
 pointer!(Box<S>);
 
-/// Any `Read + Write` as a [`Stream`]. Calls of the inner stream may wait. While such a call waits,
-/// the adapter notices no deadline of [`Config`](crate::Config). You cannot set timeouts, a
+/// A [`Stream`] made of any `Read + Write`. Calls of the inner stream may wait. While such a call
+/// waits, the adapter notices no deadline of [`Config`](crate::Config). You cannot set timeouts, a
 /// shutdown only flushes, and the connection cannot be split.
 ///
 /// If the inner stream is non-blocking, a call that would block returns

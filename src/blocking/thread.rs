@@ -21,8 +21,8 @@ use std::{
 };
 
 /// The timeout of a whole connection's blocking reads while there is a deadline, and the most that
-/// a reader's `longest_wait` may be. A read blocks only if the next deadline is at least this
-/// timeout (in a reader: `longest_wait`) plus [`MARGIN`] away.
+/// a reader's `longest_wait` may be. A read blocks only if no deadline passes within this timeout
+/// (in a reader: `longest_wait`) plus [`MARGIN`].
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time by which a blocking read may exceed its timeout: two steps of the operating system's
 /// clock, of at most 10 ms each.

@@ -31,11 +31,11 @@ use tickwire_dial::Step;
 ///
 /// # Errors
 ///
-/// [`Error::Url`] for a bad URL. [`Error::Io`] if resolving or connecting failed or took too long.
-/// This error names each address that was dialed, or the name that was not resolved. `Error::Tls`
-/// if TLS failed ([`Error::NoTls`] without the feature). [`Error::Handshake`] if the opening
-/// handshake failed. `HandshakeError::Timeout` means that TCP was connected, but TLS or HTTP took
-/// too long. [`Error::Refused`] for a status other than 101.
+/// [`Error::Url`] for a bad URL. [`Error::Io`] if resolving or connecting failed or took too long,
+/// or the stream failed later. If resolving failed, this error has the name; if connecting failed,
+/// each address that was dialed. `Error::Tls` if TLS failed ([`Error::NoTls`] without the feature).
+/// [`Error::Handshake`] if the opening handshake failed. `HandshakeError::Timeout` means that TCP
+/// was connected, but TLS or HTTP took too long. [`Error::Refused`] for a status other than 101.
 ///
 /// ```no_run
 /// use tickwire::{Config, blocking::connect};

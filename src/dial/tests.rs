@@ -41,7 +41,7 @@ fn request() -> Request {
     Request::new("ws://several.example/").unwrap()
 }
 
-/// Dials by each adapter. Returns the address that each adapter has reached.
+/// Dials with each adapter. Returns the address that each adapter has reached.
 fn dialed(addresses: &[SocketAddr], limit: Duration) -> [io::Result<SocketAddr>; 2] {
     let request = request();
     let dial = Dial::new(&request);

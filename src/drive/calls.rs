@@ -1,4 +1,4 @@
-//! The calls that never wait, written once for the types of all adapters.
+//! The calls that do no I/O, written once for the types of all adapters.
 //!
 //! Each adapter has its own types `WebSocket`, `Reader` and `Writer`, so that its documentation
 //! lists its own calls, and its signatures name nothing private. The calls are macros and not a
@@ -28,21 +28,21 @@ pub(crate) mod names {
 macro_rules! whole {
     () => {
         /// Returns the stream and the connection, separately. In `blocking`, the stream keeps the
-        /// read timeout that the adapter set. A stream such as TLS may hold unflushed bytes. A
-        /// WebSocket made from both parts by `from_parts` flushes these bytes. If you want to drive
-        /// the connection by hand instead, call `flush` before `into_parts`.
+        /// read timeout, if the adapter has set one. A stream such as TLS may hold unflushed bytes.
+        /// If you join both parts again by `from_parts`, the next flush flushes these bytes. If you
+        /// want to drive the connection by hand instead, call `flush` before `into_parts`.
         pub fn into_parts(self) -> (S, Connection) {
             (self.0.io.io, self.0.core.conn)
         }
 
-        /// The stream. A direct read takes bytes away from the WebSocket, and a direct write breaks
-        /// the WebSocket's frames. In `blocking`, set timeouts on the WebSocket, not on the stream.
+        /// The stream. A direct read takes bytes away from the WebSocket, and a direct write may
+        /// land inside a frame. In `blocking`, set timeouts on the WebSocket, not on the stream.
         pub fn get_mut(&mut self) -> &mut S {
             &mut self.0.io.io
         }
 
         /// How the connection ended, for a log: the codes of both Closes, and the error. `None`
-        /// until the end of the connection is certain. See
+        /// until the peer's Close has come or an error has ended receiving. See
         /// [`Connection::closed`](crate::Connection::closed).
         pub fn closed(&self) -> Option<Closed<'_>> {
             self.0.core.conn.closed()
@@ -65,9 +65,9 @@ macro_rules! whole {
             self.0.core.conn.sender_mut()
         }
 
-        /// Queues a message; see [`Sender::feed`](crate::Sender::feed). The message leaves with the
-        /// next `flush`, or when a receiving call has used up its input. This call never waits: if
-        /// there is no room, it fails with [`Full`](SendError::Full). To wait for room, call
+        /// Queues a message; see [`Sender::feed`](crate::Sender::feed). The next `flush` writes the
+        /// message, and so does a receiving call that has used up its input. This call never waits:
+        /// if there is no room, it fails with [`Full`](SendError::Full). To wait for room, call
         /// `ready` first.
         ///
         /// # Errors
@@ -109,8 +109,8 @@ macro_rules! receives {
 
         /// Fails the connection because the peer broke a rule of your own. The effect is the same
         /// as after a violation of RFC 6455: nothing more is delivered. The next receiving call
-        /// writes `frame` as our Close, ends the stream within a few seconds, and returns
-        /// [`RecvError::Failed`](crate::RecvError::Failed). See
+        /// writes `frame` as our Close (unless a Close was queued before), ends the stream within a
+        /// few seconds, and returns [`RecvError::Failed`](crate::RecvError::Failed). See
         /// [`Connection::fail`](crate::Connection::fail).
         ///
         /// # Errors
@@ -154,7 +154,7 @@ macro_rules! half {
         /// The sending half of the core, to read its state, for example the [round
         /// trip](crate::Sender::rtt) or the [number of buffered
         /// bytes](crate::Sender::buffered_amount). While the returned guard lives, calls of both
-        /// halves wait for it. So drop the guard soon.
+        /// halves may wait for it. So drop the guard soon.
         pub fn sender(&self) -> impl Deref<Target = Sender> {
             self.0.core.sender()
         }
@@ -166,16 +166,16 @@ pub(crate) use half;
 macro_rules! writer {
     () => {
         /// The sending half of the core, to read its state. While the returned guard lives, calls
-        /// of both halves wait for it. So drop the guard soon, and before an `.await`. Two calls of
-        /// `sender()` in one statement hang, because the second call waits for the guard of the
-        /// first.
+        /// of both halves may wait for it. So drop the guard soon, and before an `.await`. Two
+        /// calls of `sender()` in one statement hang, because the second call waits for the guard
+        /// of the first.
         pub fn sender(&self) -> impl Deref<Target = Sender> + Debug {
             self.0.sender()
         }
 
         /// The sending half of the core, for all calls that need no I/O. (An `Outbox` of
         /// `tickwire-parts` feeds this half.) While the returned guard lives, calls of both halves
-        /// wait for it. So drop the guard soon, and before an `.await`. If you queue a Close
+        /// may wait for it. So drop the guard soon, and before an `.await`. If you queue a Close
         /// through the guard, dropping the guard wakes the receiving half.
         pub fn sender_mut(&mut self) -> impl DerefMut<Target = Sender> + Debug {
             self.0.sender()
@@ -209,14 +209,14 @@ pub(crate) use writer;
 /// The calls of an opening request.
 macro_rules! incoming {
     ($WebSocket:ty) => {
-        /// The request. If [`read_any`](Self::read_any) read bytes that are not HTTP, the method of
-        /// the request is empty.
+        /// The request. If [`read_any`](Self::read_any) got no complete HTTP request, the method
+        /// and all other parts are empty.
         pub fn request(&self) -> RequestHead<'_> {
             self.0.request()
         }
 
-        /// Accepts the request, but writes nothing yet. The next flush, or the next receiving call,
-        /// writes the response and the first messages in one write.
+        /// Accepts the request, but writes nothing yet. The next flush or receiving call writes the
+        /// response, together with the messages fed until then.
         ///
         /// # Errors
         ///

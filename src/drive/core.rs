@@ -25,8 +25,8 @@ pub(crate) enum Want {
 pub(crate) trait Core<I>: Sized {
     /// Reads the outlook of a whole connection, which two tasks may poll. After each poll,
     /// `poll_side` compares the outlook with the outlook after the previous poll, and wakes the
-    /// other task if the change matters to that task. `None` for a half, which wakes the other half
-    /// itself when it unlocks the sending side.
+    /// other task if the change matters to that task. `None` for a half: each half wakes the other
+    /// half itself.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;
     /// The type that the caller feeds an answer to: `()` for a half, because only the `Writer` can
     /// send.
@@ -35,14 +35,15 @@ pub(crate) trait Core<I>: Sized {
         Self: 'a;
 
     fn inbound(&mut self) -> &mut Inbound;
-    /// Gives `f` access to both sides. A half holds the lock while `f` runs, and afterwards wakes
-    /// the other half if the connection has ended.
+    /// Gives `f` access to both sides. A half holds the lock while `f` runs. If `f` reports the
+    /// error that ended the connection, the half afterwards wakes the writer.
     fn with<T>(&mut self, f: impl FnOnce(&mut Inbound, &mut Sender, &mut Out) -> T) -> T;
 
     /// Writes queued bytes until the stream refuses more. Ready when all bytes are written, or
-    /// writing has failed. (A half does not write what only the writer has fed: the writer flushes
-    /// that.) After a failure, [`Out`] keeps the error, and receiving goes on: the peer's last
-    /// messages may say why writing failed.
+    /// writing has failed. (A half writes only if it may have queued bytes itself, or if the stream
+    /// has refused bytes. Otherwise it leaves the writer's messages to the writer's flush.) After a
+    /// failure, [`Out`] keeps the error, and receiving goes on: the peer's last messages may say
+    /// why writing failed.
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
     /// Shuts the stream down for writing.
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
@@ -69,20 +70,19 @@ pub(crate) trait Core<I>: Sized {
         let _ = (socket, cx);
         Poll::Ready(())
     }
-    /// Whether our Close was queued. Then no answer can follow, so received messages are discarded.
-    /// After a failed write no answer can follow either, but this call returns `false`: the
-    /// messages are still delivered, because they may say why the write failed. A half discards
-    /// nothing.
+    /// Whether `recv_to_reply` discards received messages, because our Close was queued and no
+    /// answer can follow. `false` after a failed write: then no answer can follow either, but the
+    /// messages may say why the write failed. Always `false` in a half.
     #[inline(always)]
     fn is_mute(&self) -> bool {
         false
     }
-    /// The message that the last step reached.
+    /// Returns the message that the last step reached, for `recv_to_reply`.
     fn received(&mut self) -> Option<Received<'_, Self::Sender<'_>>>;
 
     /// Consumes input up to the next message, chunk or control frame, or until more input is
-    /// needed. Uses the sending side only for a frame that affects sending. `Chunk` must not use
-    /// `quick`: `chunk()` does not return the message that `quick` finds, and `quick` keeps a
+    /// needed. Uses the sending side only for a control frame and for an error. `Chunk` must not
+    /// use `quick`: `chunk()` does not return the message that `quick` finds, and `quick` keeps a
     /// partial frame back instead of handing out its first bytes.
     #[inline(always)]
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
@@ -106,8 +106,9 @@ pub(crate) trait Core<I>: Sized {
 /// The facts about a whole connection that one task may change while another task waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outlook {
-    /// Three facts, in this order: a Close was queued, so a deadline runs that the receiving task
-    /// watches; writing has failed; receiving has failed. A fact that is true stays true.
+    /// Three facts, in this order: the sending half is closed; writing has failed; receiving has
+    /// failed. The receiving task needs the first fact, because a queued Close starts a deadline. A
+    /// fact that is true stays true.
     pub(super) ends: [bool; 3],
     /// Whether the stream refused bytes. Either side may write these bytes later.
     pub(super) blocked: bool,
@@ -182,8 +183,8 @@ impl<I: Source + Output> Core<I> for Whole {
         pool::give(self.conn.sender_mut().reclaim());
     }
 
-    // While fewer than `cork_limit` bytes are queued, there is room for an answer: see the field
-    // `Sender::cork_limit`. After our Close `is_mute` decides, in the slow path.
+    // While fewer than `cork_limit` bytes are queued, there is room for an answer, because
+    // `cork_limit` is at most `high_water`. After our Close `is_mute` decides, in the slow path.
     #[inline(always)]
     fn is_free(&self) -> bool {
         let tx = self.conn.sender();

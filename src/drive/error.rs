@@ -17,25 +17,27 @@ pub enum Error {
     /// [`fail`](crate::Connection::fail).
     #[error(transparent)]
     Recv(#[from] RecvError),
-    /// The caller's message or frame cannot be sent at all, or not now. Nothing was queued. Of
-    /// these errors a flush returns only [`Closed`](SendError::Closed): the messages that it should
-    /// have written are lost.
+    /// The caller's message or frame cannot be sent at all, or not now. Nothing was queued. A flush
+    /// returns only [`Closed`](SendError::Closed) of these errors. Messages that were not written
+    /// by then are lost.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The stream failed, so the connection has ended. The kind is `UnexpectedEof` if a TLS stream
-    /// ended without a close_notify. If connecting failed, the error names each address that was
-    /// dialed, or the host and port of a failed lookup. Its source is the operating system's error.
+    /// The stream failed, so the connection has ended. (In `blocking`, a later call may go on after
+    /// an error of `Stream::wait`.) The kind is `UnexpectedEof` if a TLS stream ended without a
+    /// close_notify. If connecting failed, the error names each address that was dialed, or the
+    /// host and port of a failed lookup. Its source is the error of the lookup or of the last
+    /// attempt.
     #[error(transparent)]
     Io(io::Error),
     /// TLS failed, most often because of the peer's certificate. The connection has ended.
     #[cfg(feature = "rustls")]
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
-    /// A non-blocking stream would block, or the caller's read or write timeout passed. Nothing is
-    /// lost: a receiving call, `ready`, `flush` and `close` go on when called again. Do not repeat
-    /// a `send`, because its message may be queued already. To find out, compare
-    /// [`Sender::fed`](crate::Sender::fed) before and after the call. If the message is queued,
-    /// call `flush`.
+    /// A non-blocking stream would block, or the caller's read or write timeout passed. On an open
+    /// connection, nothing received or queued is lost: a receiving call, `ready`, `flush` and
+    /// `close` go on when called again. Do not repeat a `send`, because its message may be queued
+    /// already. To find out, compare [`Sender::fed`](crate::Sender::fed) before and after the call.
+    /// If the message is queued, call `flush`.
     #[error(
         "the caller's timeout passed, or the non-blocking stream was not ready: receive or flush again, do not send again"
     )]
@@ -47,8 +49,8 @@ pub enum Error {
     #[error(transparent)]
     Refused(Box<crate::proto::handshake::client::Refusal>),
     /// The proxy made no tunnel: dialing the proxy failed, TLS to the proxy failed, or the proxy
-    /// refused. The inner error tells what failed: [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls),
-    /// or [`Handshake`](Self::Handshake), for example with
+    /// refused or did not answer in time. The inner error tells what failed: for example
+    /// [`Io`](Self::Io), `Tls`, [`NoTls`](Self::NoTls), or [`Handshake`](Self::Handshake) with
     /// [`ConnectRefused`](HandshakeError::ConnectRefused) or
     /// [`SocksRefused`](HandshakeError::SocksRefused). Nothing was sent to the server.
     #[error("no tunnel through the proxy: {0}")]
@@ -79,24 +81,26 @@ impl From<io::Error> for Error {
 
 impl Error {
     /// Whether a new connection may succeed later: the network failed, or the server reported an
-    /// overload or a temporary fault. `false` if a new connection would fail too, for example after
-    /// a bad URL, a violation, or missing credentials. Also `false` for
+    /// overload or a temporary fault. `false` if a new connection is likely to fail too, for
+    /// example after a bad URL, a violation, or missing credentials. Also `false` for
     /// [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send), after which this connection goes
     /// on.
     ///
     /// [`SendError::Closed`] is an exception: for this error the result is `true`. This error says
     /// only that this connection is over, so `true` is a guess. To be sure, make one more receiving
-    /// call, and call `is_retryable` on the error of that call.
+    /// call. If that call fails, call `is_retryable` on its error.
     ///
     /// The I/O errors `InvalidInput`, `InvalidData`, `PermissionDenied` and `Unsupported` give
-    /// `false`. These kinds mean that an address, a socket option or a certificate is wrong.
+    /// `false`. These kinds mean that something has to change first: an address, a socket option, a
+    /// permission or a certificate.
     ///
     /// [`retry_delay`](Self::retry_delay) says how long to wait.
     pub fn is_retryable(&self) -> bool {
         match self {
             // Retry if the network or the feed failed, but not if a rule was broken or the
-            // application failed the connection. An error without a close code comes from the
-            // network. `DataTimeout` has a close code, but means that the feed failed.
+            // application failed the connection. An error without a close code means that the
+            // network failed or the peer was silent or slow. `DataTimeout` has a close code, but
+            // means that the feed failed.
             Self::Recv(error) => error.close_code().is_none() || *error == RecvError::DataTimeout,
             // `Unsupported` includes a socket option that the operating system lacks.
             Self::Io(error) => !matches!(

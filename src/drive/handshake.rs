@@ -1,8 +1,8 @@
 //! The opening handshakes, as a server and as a client.
 //!
 //! `Pending` means that the stream would block. The stream or the deadline later wakes the task. In
-//! `blocking`, only a stream that the caller made non-blocking, or that cannot wait, would block,
-//! and nothing wakes the future.
+//! `blocking` the polls themselves wait. There `Pending` means that the caller made the stream
+//! non-blocking, or that the stream cannot wait, and nothing wakes the future.
 use super::{
     Error, Output, POOL, Socket, Source, Whole,
     io::{flush, outcome, read, shutdown},
@@ -68,9 +68,9 @@ impl<I: Source + Output> Incoming<I> {
     }
 
     /// Reads a request. The outer error comes from the stream. The inner error says that the
-    /// request is bad, or not complete in time; the caller can still answer it. Do not poll again
-    /// once the result is ready. After success a further poll would read on, without a deadline,
-    /// while the client waits for the response.
+    /// request is bad, or not complete in time; the caller can still answer the request. Do not
+    /// poll again once the result is ready. After success a further poll would read on while the
+    /// client waits for the response.
     pub(crate) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
@@ -138,7 +138,7 @@ pub(crate) async fn client<I: Source + Output>(
 ) -> Result<Socket<Whole, I>, Error> {
     let mut handshake = client::Handshake::new(request, config, SystemEntropy::new()?);
     handshake.reading.put(ahead);
-    // This starts the deadline, which `by` is; before that `poll_timeout` is `ZERO`.
+    // This call starts the deadline. Before it, `poll_timeout` would return `ZERO`.
     handshake.reading.handle_timeout(Time::ZERO)?;
     let by = handshake.reading.poll_timeout();
     // A failed write ends the handshake, even if a refusal has arrived. A stream that cannot be
@@ -147,10 +147,10 @@ pub(crate) async fn client<I: Source + Output>(
         written?;
     }
     // `step` refuses a 101 while a part of the request is unsent (`EarlyResponse`), so `advance`
-    // comes before the first step. It may report all bytes even if some are not written: then the
-    // check of the deadline below returns the error. (The handshake cannot succeed before that
-    // check: only `ahead` has been read, and a response in `ahead` cannot match the random key of
-    // this request.)
+    // comes before the first step. `advance` may report all bytes even if some are not written:
+    // then the check of the deadline below returns the error. (The handshake cannot succeed before
+    // that check: only `ahead` has been read, and a response in `ahead` cannot match the random key
+    // of this request.)
     handshake.advance(usize::MAX);
     // Each round steps before it reads, because `ahead` may hold a whole refusal.
     loop {

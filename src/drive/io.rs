@@ -6,8 +6,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The largest number of slices in one vectored write. Every number is correct, because the caller
-/// writes the rest next. At most 4, the length of `few` in [`with_many`], would gain nothing.
+/// The largest number of slices in one vectored write. Every number above 0 is correct, because the
+/// caller writes the rest next. A number up to 4, the length of `few` in [`with_many`], would gain
+/// nothing.
 const SLICES: usize = 32;
 
 /// A stream, or half of a stream, with `W`, the adapter's own way to wait.
@@ -27,28 +28,29 @@ pub(crate) trait Io {
     /// connection has its own epoch, and its halves share it.
     fn now(&self) -> Time;
 
-    /// Waits until `until`. May return earlier, so callers read the clock again. In a task, a later
-    /// call with another time replaces the wait. A thread waits for the earliest of these times.
+    /// Waits until `until`. May be ready earlier, so callers read the clock again. In a task, a
+    /// later call with another time replaces the wait. A thread notes the time, and later waits for
+    /// the earliest of the times noted.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Waits for the stream, at most until `by`. Only handshakes call this. In a task the stream
-    /// already has the waker, so this waits for `by` alone. A thread blocks in this call. `Ready`:
-    /// poll the stream again, and read the clock.
+    /// already has the waker, so this waits for `by` alone. A thread waits inside this call.
+    /// `Ready`: poll the stream again, and read the clock.
     fn poll_wait(&mut self, by: Option<Time>, cx: &mut Context<'_>) -> Poll<()> {
         by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
     }
 
     /// Allows the next read to block, but no later read. The read must end by `until`, the next
-    /// deadline. Before this call, the stream has refused none of the bytes that the caller has to
-    /// write. (A half leaves the messages that only the writer has fed to the writer's flush.)
+    /// deadline. The caller must have nothing left to write. (The messages of a writer are the
+    /// writer's to flush, so they do not count for the receiving half.)
     #[inline(always)]
     fn may_wait(&mut self, until: Option<Time>) {
         let _ = until;
     }
 
-    /// Reports that the stream refused bytes, so the next wait has to be for writing too. A half
-    /// needs this report: it waits on its own handle, but writes to the handle that both halves
-    /// share.
+    /// Reports that the stream refused bytes, so the next wait has to be for writing too. The
+    /// thread of a half needs this report, because it waits on its own handle, but writes to the
+    /// handle that both halves share.
     #[inline(always)]
     fn write_blocked(&mut self) {}
 }

@@ -1,11 +1,11 @@
-//! The loop that all adapters share. A round parses the input until the input is used up, then
-//! writes once and reads once.
+//! The loop that all adapters share. A round parses input up to the item that the call wants. If
+//! the input is used up first, the round writes what is queued, then reads once.
 //!
 //! The loop has two type parameters. `Core` is the whole connection, or the receiving half of a
 //! split connection. `Io` is the stream with its way to wait: a timer for a task, a blocking call
-//! for a thread. The core decides what a step means, and this loop does the I/O that follows.
-//! `Pending` means that the stream would block. Under a runtime the stream wakes the task later; in
-//! `blocking` the thread then waits in `poll(2)`.
+//! for a thread. The core decides what a step means, and this loop does the I/O that follows. If a
+//! call of the stream returns `Pending`, the stream would block. Under a runtime the stream wakes
+//! the task later. In `blocking` the thread then waits in `Timed::wait`, usually by `poll(2)`.
 pub(crate) mod calls;
 mod core;
 pub(crate) mod error;
@@ -70,16 +70,17 @@ pub(crate) struct Socket<C, I> {
     /// Whether bytes were read since the last `attend`. Stays `false` if `attend` has nothing to
     /// check.
     read_unattended: bool,
-    /// [`Receiver::total`](crate::Receiver) when `poll_until` last put off a deadline so that the
-    /// task reads first; `None` once the deadlines were checked.
+    /// The number of bytes received when `poll_until` last put off a deadline, so that the task
+    /// reads first. `None` once the deadlines were checked.
     read_first: Option<u64>,
-    /// The error that `Ready::End` stands for; `None` after a clean end. A poll stores the error
-    /// here, because passing a wide result through futures costs more than a step.
+    /// The error behind the last `Ready::End`, until [`ended`](Self::ended) returns it; `None`
+    /// after a clean end. A poll stores the error here, because passing a wide result through
+    /// futures costs more than a step.
     failed: Option<Error>,
     /// The state of `poll_side`. `None` before its first call, and always in a half.
     #[cfg(feature = "_task")]
     polled: Option<Box<task::polls::Polled>>,
-    /// Whether the `Stream` has returned its last item.
+    /// Whether `poll_next` has returned an error or `None`, so that the `Stream` is over.
     #[cfg(feature = "futures")]
     pub(crate) stream_ended: bool,
 }
@@ -141,9 +142,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Polls until the next item that the call wants, or the end of the connection. Parses first,
-    /// then writes, then reads: so the replies to one read leave in one write. `Pending`: the
-    /// stream or the timer will wake the task. (In `blocking`, the thread has noted their events
-    /// instead.)
+    /// then writes, then reads, so the replies to one read leave together. `Pending`: the stream or
+    /// the timer will wake the task. (In `blocking`, the thread has noted the event and the
+    /// deadline to wait for.)
     #[inline(never)] // called at many places, each of which has a fast path before it
     pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>, want: Want) -> Poll<Ready> {
         loop {
@@ -169,11 +170,12 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             // wait for each other for ever.
             let written = self.write(cx);
             // An earlier call of `poll_flush` may have paused the deadlines on reading. They resume
-            // before `next_deadline` is asked: otherwise a thread would block in the read without a
-            // timeout.
+            // before `next_deadline` is asked. Otherwise `next_deadline` would leave them out, and
+            // the read of a thread could block past them.
             let Self { core, io, .. } = &mut *self;
             core.inbound().reads(|| io.now());
-            // If the stream refused bytes, the read must not block: these bytes would wait too.
+            // If the stream refused bytes, the read must not block, because nobody would write
+            // these bytes until the read ends.
             if I::WAITS && written.is_ready() {
                 let until = self.core.next_deadline();
                 self.io.may_wait(until);
@@ -183,7 +185,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Writes queued bytes until all are written or the stream refuses more.
+    /// Writes queued bytes, as [`Core::poll_write`] says. If the stream refuses bytes, the next
+    /// wait is for writing too.
     #[inline(always)]
     pub(crate) fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let written = self.core.poll_write(&mut self.io, cx);
@@ -207,7 +210,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         io::read(io, core.inbound().receiver_mut().spare_mut(), cx)
     }
 
-    /// Reads, and notes the time of the read. A stream that stamps its reads leaves the stamp in
+    /// Reads once. If bytes came, notes the facts for which `notes_reads` is set: that `attend` has
+    /// to run, and the time of the read. A stream that stamps its reads leaves the stamp in
     /// [`arrival`], which all connections of a thread share. So this call forgets an older stamp
     /// first.
     #[inline(never)] // called at two places, and rarely on a hot path
@@ -229,8 +233,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Handles the result of a read. Checks the deadlines only if the read would block, or was put
-    /// off: bytes that still wait in the operating system may be the sign of life that a deadline
-    /// asks for. Ready: go round the loop again; there may be a new step, or a frame to write.
+    /// off by the runtime or the thread: bytes that still wait in the operating system may be the
+    /// sign of life that a deadline asks for. Ready: go round the loop again; there may be a new
+    /// step, or a frame to write.
     #[inline]
     fn poll_take(&mut self, cx: &mut Context<'_>, read: Poll<IoResult<usize>>) -> Poll<()> {
         match read {
@@ -259,7 +264,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
     /// Checks the deadline on data and the idle message. The other deadlines are checked only when
     /// a read would block, but these two must not wait while input keeps coming. Before this call,
-    /// the loop parses everything that was read. Otherwise unparsed data would count as silence.
+    /// the loop parses everything that was read. Otherwise a Ping that is not parsed yet would
+    /// count as data, and a flood of Pings would hide the silence.
     #[cold]
     fn attend(&mut self) {
         self.read_unattended = false;
@@ -272,25 +278,25 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Ends the measurement of a round trip if a Pong has answered a Ping of ours, and no time of
-    /// the read was noted. Without this call, the measurement would end at the next deadline, which
-    /// is too late.
+    /// the read was noted. Without this call, the measurement would end only when the deadlines are
+    /// checked, after all input is processed.
     #[cold]
     fn time_pong(&mut self) {
         let Self { core, io, .. } = self;
         core.with(|_, tx, _| {
-            // `time_pong` makes this check too. Here the check saves reading the clock.
+            // `Sender::time_pong` makes this check too. Here the check saves reading the clock.
             if tx.pong_waits() {
                 tx.time_pong(io.now());
             }
         });
     }
 
-    /// Returns the next thing to do with the stream, once receiving is over. This call also tells
-    /// the sending side why receiving ended. If the reason is an error, the writer of a split
-    /// connection is woken. In `ReadyState::Closed` this call also tells the sending side that
-    /// nothing more will be written. `Ending::Done` alone does not mean that nothing more will be
-    /// written, because the caller may still answer the peer's Close. This call must use `with`:
-    /// see `poll_end`.
+    /// Returns the next thing to do with the stream, once receiving is over. If an error ended
+    /// receiving, this call also tells the sending side, and wakes the writer of a split
+    /// connection. In `ReadyState::Closed` this call also tells the sending side that nothing more
+    /// will be written. `Ending::Done` alone does not mean that nothing more will be written,
+    /// because the caller may still answer the peer's Close. This call must use `with`, so that a
+    /// half sets `owes`: see `poll_end`.
     fn ending(&mut self) -> Ending {
         self.core.with(|inbound, tx, out| {
             out.recv_error = inbound.receiver().error().or(out.recv_error);
@@ -314,9 +320,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         self.core.inbound().receiver_mut().end_of_stream();
     }
 
-    /// Ends the stream in the steps that the core asks for, then keeps the reason for the end in
-    /// `failed`. Each round asks anew, because a step or a passed deadline changes what is left to
-    /// do.
+    /// Ends the stream in the steps that the core asks for, then stores the error that ended the
+    /// connection, if any, in `failed`. Each round asks anew, because a step or a passed deadline
+    /// changes what is left to do.
     #[cold]
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         loop {
@@ -360,9 +366,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<C: Core<I>, I: Io> Socket<C, I> {
-    /// Waits for the next deadline. Without a deadline the result is `Pending`, and no timer has
-    /// the waker. Ready: a passed deadline has changed something, or no deadline is left. So the
-    /// caller has to look at the connection again.
+    /// Waits for the next deadline. Without a deadline the result is `Pending`, and this call sets
+    /// no timer. Ready: a passed deadline has changed something, or no deadline is left. So the
+    /// caller goes round its loop again.
     #[inline]
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.core.next_deadline() {
@@ -382,10 +388,11 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                 ready!(io.poll_sleep(at, cx));
             } else {
                 // A task that has used up its runtime budget cannot read, so silence proves nothing
-                // about the peer. tokio's timer shares this budget, so it is not ready either.
-                // `at` may be an earlier deadline than the one on silence, but telling the time
-                // checks every due deadline. Once the task has read, the deadlines are checked
-                // without budget too: a flood of input would use it up again and again.
+                // about the peer. tokio's timer shares this budget, so without budget this
+                // `poll_sleep` is `Pending`, although `at` has passed. `at` may be an earlier
+                // deadline than the one on silence, but telling the time checks every due deadline.
+                // Once the task has read, the deadlines are checked without budget too: a flood of
+                // input would use it up again and again.
                 let inbound = core.inbound();
                 let total = inbound.receiver().total();
                 if inbound.may_be_silent(now) && read_first.is_none_or(|last| last == total) {
@@ -403,8 +410,8 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
             // Wait for the next deadline. The loop does not spin: telling the time moves each due
             // deadline into the future, or ends it (see `Timers::poll`).
             match core.next_deadline() {
-                // For example, a phase of closing has ended without an error, or the other half has
-                // written the refused bytes.
+                // No deadline is left, for example because a phase of closing has ended without an
+                // error, or because the other half has written the refused bytes.
                 None => return Poll::Ready(()),
                 Some(next) => at = next,
             }

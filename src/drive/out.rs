@@ -29,8 +29,7 @@ pub(crate) struct Out {
     pub(super) io_error: Option<io::Error>,
     /// The error that ended receiving, or the error of a passed deadline. The sending half reads
     /// the error here, because it cannot see the receiver. If the receiver has a different error,
-    /// the receiver's error replaces this error, because the receiving calls return the receiver's
-    /// error.
+    /// that error replaces this one, because the receiving calls return it.
     pub(super) recv_error: Option<RecvError>,
 }
 
@@ -47,7 +46,8 @@ impl Out {
     ///
     /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs. Callers rely
     /// on the waker and on the deadline. But once the sender is broken or has ended, a refused
-    /// flush starts no deadline. So callers that wait for the deadline check first that it can run.
+    /// flush starts no deadline. So callers that wait for the deadline first check that the sender
+    /// is neither.
     ///
     /// `Err`: `io_error` keeps a copy of the error, unless it has an earlier error. The sender is
     /// empty and closed. So the next call returns `Ok`, and callers must ask
@@ -108,8 +108,8 @@ impl Out {
     }
 
     /// Closes the sender, and keeps the error. A passed deadline may close the sender too, but does
-    /// not call this function: the stream still works, and its unflushed bytes are still to be
-    /// flushed.
+    /// not call this function: the stream may still work, and then flushes the bytes that it
+    /// accepted.
     #[cold]
     fn write_failed(&mut self, tx: &mut Sender, error: io::Error) {
         tx.write_failed();
@@ -128,12 +128,12 @@ impl Out {
     /// was read is delivered. The other half learns the reason from `recv_error`.
     ///
     /// If `inbound` is `None`, checks only the deadline on writing. If this deadline has passed,
-    /// only the sending side ends. The reader, which is woken, takes over the error at its next
+    /// only the sending side ends. The reader is woken, and takes over the error at its next
     /// deadline. That deadline is due at once if the phase of closing was `Open`. If our Close was
     /// queued before, that deadline may be up to `close_timeout` later.
     ///
     /// Returns whether there is now an error, or a frame that waits for its place. If so, the
-    /// caller goes round its loop once more instead of waiting. This asks `frame_waits`, not
+    /// caller goes round its loop once more instead of waiting. `frame_waits` decides, not
     /// `has_outgoing`: bytes that the stream has refused are no reason for another round. A
     /// needless `true` costs one round.
     pub(super) fn handle_timeout(

@@ -7,13 +7,14 @@ use crate::proto::{
 /// The result of `recv_to_reply`: a message, facts about it, and, from a whole WebSocket, the
 /// sending half to answer with.
 ///
-/// From a `Reader`, `S` is `()`, because only the `Writer` can send.
+/// `S` is `()` from a `Reader`, because only the `Writer` can send.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Received<'a, S = &'a mut Sender> {
-    /// The message, borrowed from the buffer it was read into.
+    /// The message, borrowed from the connection.
     pub message: Message<'a>,
-    /// The sending half, with room for an answer. After a failed write this half is closed.
+    /// The sending half, with room for an answer, or closed after a failed write. `()` from a
+    /// `Reader`.
     pub sender: S,
     receiver: &'a Receiver,
 }

@@ -4,7 +4,7 @@ use crate::proto::{close::CloseFrame, connection::Step, error::SendError, pool};
 use std::task::{Context, Poll, ready};
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Returns the message that the last step reached, with its facts and the sender to answer
+    /// Returns the message that the last step reached, with facts about it and the sender to answer
     /// with.
     #[inline(always)]
     pub(crate) fn received(&mut self) -> Option<Received<'_, C::Sender<'_>>> {
@@ -31,8 +31,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<I: Source + Output> Socket<Whole, I> {
-    /// Writes everything. With `enough`, stops once there is room. Nobody reads during this wait,
-    /// so the deadlines on reading are paused. `poll_more` resumes them.
+    /// Writes everything. With `enough`, stops once there is room and the stream refuses more.
+    /// Nobody reads during this wait, so the deadlines on reading are paused. `poll_more` resumes
+    /// them.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         loop {
             let Self { core, io, .. } = &mut *self;
@@ -70,8 +71,8 @@ impl<I: Source + Output> Socket<Whole, I> {
         tx.has_room() && !tx.is_closed()
     }
 
-    /// Waits for room. After a failed write the error is `Closed`, as for `feed`; a flush returns
-    /// the reason for the failure.
+    /// Waits for room. If the sender is already closed, even by a failed write, the error is
+    /// `Closed`, as for `feed`. After a failed write, a flush returns the reason.
     #[inline]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Written> {
         if self.has_room() {

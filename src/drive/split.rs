@@ -1,8 +1,8 @@
 //! The two halves of a WebSocket: one receives, the other sends.
 //!
-//! The [`Half`] owns everything that receiving needs. One lock holds everything that sending needs:
-//! the core's sender and the writing half of the stream. Writes never wait, so no half holds the
-//! lock across a wait. The half that holds the lock writes until the stream refuses more. The
+//! The [`Half`] owns everything that receiving needs. One lock protects everything that sending
+//! needs: the core's sender and the writing half of the stream. Writes never wait, so no half holds
+//! the lock across a wait. The half that holds the lock writes until the stream refuses more. The
 //! remaining bytes stay in the sender, so a Pong that the reader queues can overtake them at the
 //! next frame boundary.
 //!
@@ -28,8 +28,8 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-/// The largest number of times that a writer yields to a reader that waits for the lock. All yields
-/// together take about a millisecond.
+/// The largest number of times that a writer, before one write, yields to a reader that waits for
+/// the lock. All yields together take about a millisecond.
 const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 
 /// The state that both halves share.
@@ -47,9 +47,9 @@ pub(super) struct Shared<W> {
     /// [`share_rest`](Writer::share_rest).
     blocked: AtomicBool,
     /// Whether the sending side has no deadline, no queued Close and no Pong to time. If so, the
-    /// reader need not lock the sending side. Every dropped [`Locked`] updates this flag before the
-    /// lock is released. Without this flag the reader would lock before each wait, and would then
-    /// often wait for a writer that sends without pause.
+    /// reader need not lock the sending side to find its next deadline. Every dropped [`Locked`]
+    /// updates this flag before the lock is released. Without this flag the reader would lock
+    /// before each wait, and would then often wait for a writer that sends without pause.
     quiet: AtomicBool,
     /// Whether the reader waits for the lock. If so, a writer yields before it locks again. The
     /// lock is not fair: without the yields, a writer whose stream keeps accepting bytes would get
@@ -67,8 +67,9 @@ struct Sending<W> {
 }
 
 /// The locked sending side. While this guard lives, every other call that needs the lock waits.
-/// Dropping the guard wakes each half for which something has changed. `was_closed` and `had_ended`
-/// are the state when the lock was taken.
+/// Dropping the guard wakes both halves if an error has ended the connection since the lock was
+/// taken, and the reader if the sender was closed since. `was_closed` and `had_ended` are the state
+/// when the lock was taken.
 struct Locked<'a, W> {
     quiet: &'a AtomicBool,
     was_closed: bool,
@@ -85,8 +86,8 @@ struct News<'a> {
 }
 
 impl<W> Sending<W> {
-    /// Whether the connection has ended, because receiving has failed, the stream has failed or a
-    /// deadline has passed. Both halves must learn of this.
+    /// Whether an error has ended the connection: receiving or writing has failed, or a deadline
+    /// has passed. Both halves must learn of this.
     fn has_ended(&self) -> bool {
         self.out.recv_error.is_some() || self.tx.is_broken()
     }
@@ -174,8 +175,8 @@ impl<W> Shared<W> {
     /// both tasks.
     ///
     /// A stream must not keep a task's own waker. The stream drops its old waker while we hold the
-    /// lock. If the old waker was the task's last waker, the runtime drops the task. Code that the
-    /// task's drop runs may take the same lock: a deadlock.
+    /// lock. If the old waker was the task's last waker, the runtime may drop the task. Code that
+    /// the task's drop runs may take the same lock, and would wait for ever.
     fn both(&self) -> Waker {
         Waker::from(self.wakers.clone())
     }
@@ -314,7 +315,7 @@ pub(crate) struct Writer<W, H = ()> {
 type Halves<R, W, H> = (Socket<Half<W>, R>, Writer<W, H>);
 
 impl<I: Source + Output> Socket<Whole, I> {
-    /// Splits the connection. Messages that were fed or received before are kept.
+    /// Splits the connection. Messages that were fed or received before stay in the halves.
     pub(crate) fn into_halves<R: Source, W: Output, H, E>(
         self,
         split: impl FnOnce(I) -> Result<(R, W, H), E>,
@@ -323,8 +324,8 @@ impl<I: Source + Output> Socket<Whole, I> {
         let (inbound, tx) = core.conn.into_halves();
         let (read, write, handle) = split(io)?;
         let link = Shared::new(tx, core.out, write);
-        // Replies may have been queued before the split. (`blocked`, which begins as `true`, has the
-        // same effect on the first write.)
+        // `owes` is set, because replies may have been queued before the split. (On the first write
+        // `blocked`, initially `true`, has the same effect.)
         let half = Half { inbound, owes: true, link: link.clone() };
         Ok((Socket::new(half, read), Writer { link, handle }))
     }
@@ -347,8 +348,9 @@ impl<W, H> Writer<W, H> {
     }
 
     /// Whether there is room for a message. An error means that this half is closed, so nothing
-    /// more can be fed. The error is the one that ended receiving, or `Closed` if there is none. A
-    /// failed stream also closes this half; a flush returns the stream's error.
+    /// more can be fed. The error is the one that ended receiving or that of a passed deadline;
+    /// `Closed` if there is neither. A failed write also closes this half; a flush returns the
+    /// stream's error.
     pub(crate) fn has_room(&self) -> Result<bool, Error> {
         let sending = self.link.look();
         let Sending { tx, out, .. } = &*sending;
@@ -377,13 +379,13 @@ impl<W: Output, H> Writer<W, H> {
         if self.has_room()? { Poll::Ready(Ok(())) } else { self.poll_flush(cx, true) }
     }
 
-    /// Writes everything. With `enough`, stops once there is room. Fails if this write fails. Also
-    /// fails if the connection has ended before, with the reason of that end. An error that ended
-    /// receiving is returned even if everything was written, because a writer that only sends
+    /// Writes everything. With `enough`, stops once there is room and the stream refuses more.
+    /// Fails if this write fails, or if an error has ended the connection before. An error that
+    /// ended receiving is returned even if everything was written, because a writer that only sends
     /// learns of the error here.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
-        // Parking once per call is enough: whoever takes the waker wakes the task, which then polls
-        // again.
+        // Parking once per call is enough: each task or stream that takes the waker wakes this
+        // task, which then polls again.
         self.link.wakers.park(Side::Writer, cx);
         loop {
             let written = self.link.poll_write(Side::Writer);

@@ -23,7 +23,8 @@ pub(crate) use {
     },
 };
 
-/// Locks a mutex. Ignores poisoning: under these locks, even a panic leaves no half-changed state.
+/// Locks a mutex. Ignores poisoning, so that a panic in one half does not make the other half panic
+/// too.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -50,14 +50,15 @@
 //! async-net's stream instead.
 //!
 //! **Cancel safety.** All state is in the [`WebSocket`], and no state is in a future. So you may
-//! drop a future of an open connection at any await point: no bytes are lost or sent twice, and no
-//! frame stays unfinished. The documentation of each method says what a dropped call has done.
+//! drop a future of an open connection at any await point: no bytes are lost or sent twice, and a
+//! later call finishes a frame that was written in part. The documentation of each method says what
+//! a dropped call has done.
 //!
 //! **Timers.** The deadlines of [`Config`] are checked only while a call is polled. The adapter
 //! spawns no task, so keep receiving. A timer is made only when a call first waits for a deadline.
 //!
-//! **Memory.** A waiting connection holds no buffers. When bytes arrive or are sent, the connection
-//! takes buffers from a pool of the thread.
+//! **Memory.** A waiting connection holds no buffers, except for bytes that it still needs. When
+//! bytes arrive or are sent, the connection takes buffers from a pool of the thread.
 //!
 //! **Large shared payloads** are copied into each connection's buffer, because `futures-io` does
 //! not tell whether a stream has vectored writes. On a stream without vectored writes, a payload
@@ -124,7 +125,7 @@ pub trait Timers: Clone + Unpin {
     /// once. A timer may be ready too early: then the task polls once for nothing.
     fn at(&self, at: Instant) -> Self::Sleep;
 
-    /// Returns the time by the clock of these timers. The default is the system's clock. A test may
+    /// Returns the time by the clock of these timers. The default is [`Instant::now`]. A test may
     /// simulate another clock.
     fn now(&self) -> Instant {
         Instant::now()
@@ -148,8 +149,8 @@ type Over<S, T> = Timed<S, FuturesIo<T>>;
 /// has fed. If the stream accepts these messages slowly, the call receives in the meantime.
 ///
 /// Dropping a WebSocket ends the stream at once, and loses messages that were not flushed. So call
-/// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open until
-/// the WebSocket is dropped.
+/// [`close`](WebSocket::close) first. After the end of the connection, the WebSocket keeps the
+/// stream until it is dropped.
 pub struct WebSocket<S, T: Timers>(task::WebSocket<Over<S, T>>);
 
 /// A client's opening request, and its stream. Look at the request, then accept or reject it.
@@ -158,7 +159,7 @@ pub struct Incoming<S, T: Timers>(drive::Incoming<Over<S, T>>);
 /// The half of a [`WebSocket`] that receives. Keep receiving: receiving calls answer Pings, handle
 /// the peer's Close, and check all deadlines. (A waiting [`Writer`] checks the deadline on writing
 /// too.) Dropping the `Reader` ends receiving. After that, the [`Writer`] learns of the
-/// connection's end only from a failed write.
+/// connection's end only when a write fails or times out.
 pub struct Reader<R, W, T: Timers>(Socket<Half<Over<W, T>>, Over<R, T>>);
 
 /// The half of a [`WebSocket`] that sends. Dropping the `Writer` does not close the connection:

@@ -10,7 +10,8 @@ std::thread_local! {
     static LEFT: Cell<Option<Option<Arrival>>> = const { Cell::new(None) };
 }
 
-/// Forgets the time of the last stamped read. An adapter calls this before each read.
+/// Forgets the time of the last stamped read. An adapter calls this before each read whose time it
+/// wants.
 pub(crate) fn forget() {
     LEFT.set(None);
 }
@@ -20,9 +21,8 @@ pub(super) fn leave(arrived: Option<Arrival>) {
     LEFT.set(Some(arrived));
 }
 
-/// Returns the time of the stamped read since [`forget`]. An adapter calls this after each read.
-/// The result is `None` if there was no stamped read, for example because TLS already had the
-/// bytes.
+/// Returns the time of the last stamped read since [`forget`]. The result is `None` if there was no
+/// stamped read, for example because TLS already had the bytes.
 pub(crate) fn left() -> Option<Option<Arrival>> {
     LEFT.get()
 }

@@ -7,7 +7,8 @@ use crate::proto::message::Arrival;
 use std::io::{self, IoSlice, Read, Write};
 
 /// A TCP stream of `std`, tokio or mio whose reads also get the kernel's time of arrival
-/// (SO_TIMESTAMPING). Without the feature `stamps`, this type only forwards each call.
+/// (SO_TIMESTAMPING). Without the feature `stamps`, and on systems other than Linux, this type only
+/// forwards each call.
 ///
 /// With [`Config::stamp_reads`](crate::Config::stamp_reads) set,
 /// [`Info::arrived`](crate::Info::arrived) has the time for each message. The adapters' `connect`

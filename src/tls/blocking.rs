@@ -11,7 +11,7 @@
 //!   A holder that has written everything checks, with `session` locked, that the session has
 //!   nothing more to write. Then the holder releases `output` before `session`, so that no
 //!   ciphertext is left without a writer. A writer waits for `output`. But a reader with ciphertext
-//!   to write never waits for `output`. The writer that holds `output` may wait until the peer
+//!   to write never waits for `output`: the writer that holds `output` may wait until the peer
 //!   reads, and the peer may wait until this reader reads.
 mod output;
 
@@ -51,9 +51,9 @@ use tickwire_tls::{
 /// by byte, or records without data, cannot keep a thread in one call.
 ///
 /// A write goes to the stream below at once, in as few records as possible. If that stream refuses
-/// bytes, the next flush writes them. The stream below may buffer, and may be a `TlsStream` itself.
-/// So a flush also flushes the stream below. The stream below is also flushed after handshake
-/// messages, an alert and a close_notify.
+/// bytes, the next write or flush writes them. The stream below may buffer, and may be a
+/// `TlsStream` itself. So a flush also flushes the stream below. The stream below is also flushed
+/// after handshake messages, an alert and a close_notify.
 ///
 /// [`shutdown`](Stream::shutdown) sends a close_notify first. If the peer has sent its
 /// close_notify, the last dropped handle sends ours, unless ours was sent before. If the stream
@@ -129,8 +129,9 @@ impl<S: Stream> TlsStream<S> {
     }
 
     /// Completes the TLS handshake, so that you can inspect the [`session`](Self::session) before
-    /// you read. The read timeout bounds the whole handshake, even if the peer sends byte by byte.
-    /// It does not bound writes. For writes, the stream below may have a timeout of its own.
+    /// you read. The read timeout also bounds the whole handshake, to at most twice the timeout,
+    /// even if the peer sends byte by byte. The read timeout does not bound writes. For writes, the
+    /// stream below may have a timeout of its own.
     ///
     /// # Errors
     ///

@@ -22,16 +22,17 @@
 //! itself, its name hides the crate `tokio`.
 //!
 //! **Cancel safety.** All state is in the [`WebSocket`], and no state is in a future. So you may
-//! drop a future of an open connection at any await point: no bytes are lost or sent twice, and no
-//! frame stays unfinished. The documentation of each method says what a dropped call has done.
+//! drop a future of an open connection at any await point: no bytes are lost or sent twice, and a
+//! later call finishes a frame that was written in part. The documentation of each method says what
+//! a dropped call has done.
 //!
 //! **Timers.** The deadlines of [`Config`] are checked only while a call is polled. The adapter
 //! spawns no task, so keep receiving. Deadlines need a runtime with its time driver on
-//! (`enable_time` or `enable_all`). Without the time driver, tokio panics when the first deadline
-//! starts.
+//! (`enable_time` or `enable_all`). Without the time driver, tokio panics when a call first waits
+//! for a deadline.
 //!
-//! **Memory.** A waiting connection holds no buffers. When bytes arrive or are sent, the connection
-//! takes buffers from a pool of the thread.
+//! **Memory.** A waiting connection holds no buffers, except for bytes that it still needs. When
+//! bytes arrive or are sent, the connection takes buffers from a pool of the thread.
 //!
 //! **Threads.** The connections of a thread share only the thread's pool. While messages are
 //! received and sent, threads share no lock, counter or cache line, with two exceptions: the halves
@@ -105,8 +106,8 @@ use std::{
 /// which messages a slow peer gets.
 ///
 /// Dropping a WebSocket ends the stream at once, and loses messages that were not flushed. So call
-/// [`close`](WebSocket::close) first. After the end of the connection, the stream stays open until
-/// the WebSocket is dropped.
+/// [`close`](WebSocket::close) first. After the end of the connection, the WebSocket keeps the
+/// stream until it is dropped.
 #[derive(Debug)]
 pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 
@@ -142,7 +143,7 @@ pub struct Incoming<S>(drive::Incoming<Timed<S, Tokio>>);
 /// The half of a [`WebSocket`] that receives. Keep receiving: receiving calls answer Pings, handle
 /// the peer's Close, and check all deadlines. (A waiting [`Writer`] checks the deadline on writing
 /// too.) Dropping the `Reader` ends receiving. After that, the [`Writer`] learns of the
-/// connection's end only from a failed write.
+/// connection's end only when a write fails or times out.
 #[derive(Debug)]
 pub struct Reader<R, W>(Socket<Half<Timed<W, Tokio>>, Timed<R, Tokio>>);
 

@@ -14,7 +14,7 @@ use core::net::IpAddr;
 /// | `.example.com`, `*.example.com` | all names below it |
 /// | `192.0.2.7`, `2001:db8::7`, `[2001:db8::7]` | that address |
 /// | `192.0.2.0/24`, `2001:db8::/32`, `[2001:db8::]/32` | the addresses of that network |
-/// | any entry but `*`, followed by `:8443` (IPv6 in brackets) | the same servers, at that port only |
+/// | any entry, followed by `:8443` (IPv6 in brackets) | the same servers, at that port only |
 ///
 /// An entry of another form names no server. Names match without regard to case. Names are never
 /// resolved, so an address in the list names only servers whose URL has that address. A host like

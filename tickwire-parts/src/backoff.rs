@@ -18,13 +18,14 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// [`max_attempts`](Self::max_attempts) ends it.
 ///
 /// The first delay is random, from 0 to [`first_delay`](Self::first_delay). The delay of attempt
-/// *n* + 1 is random, from half of `c` to `c`, where `c` is `first_delay` × 2ⁿ, at most
-/// [`max_delay`](Self::max_delay). By default the delays are 0–5, 5–10, 10–20, 20–40, 30–60, 30–60,
-/// .. s. So clients that lost a server together do not come back together.
+/// *n* + 1 is random, from half of `c` to `c`, where `c` is `first_delay` (or 100 ms, if that is
+/// longer) × 2ⁿ, at most [`max_delay`](Self::max_delay). By default the delays are 0–5, 5–10,
+/// 10–20, 20–40, 30–60, 30–60, .. s. So clients that lost a server together do not come back
+/// together.
 ///
-/// Delays start anew only after [`reset`](Self::reset), never because a connection was opened.
-/// Otherwise a client would dial in a tight loop if the server drops each connection right after it
-/// has accepted it.
+/// Delays start anew only after [`reset`](Self::reset) or [`connected_for`](Self::connected_for),
+/// never because a connection was opened. Otherwise a client would dial in a tight loop if the
+/// server drops each connection right after it has accepted it.
 ///
 /// ```
 /// use std::time::Duration;

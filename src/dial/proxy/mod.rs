@@ -28,10 +28,10 @@ use std::{env, fmt, future::poll_fn, string::String, vec::Vec};
 ///
 /// The proxy resolves the server's name; this end does not.
 /// [`handshake_timeout`](Config::handshake_timeout) bounds the whole dial: dialing the proxy, TLS
-/// to the proxy, the proxy's answer, TLS to the server and the opening handshake. The head of the
-/// proxy's answer has the same limits as the head of a server's answer. If the proxy makes no
-/// tunnel, the error is [`Error::Proxy`], so nobody mistakes the proxy's answer for the server's
-/// answer.
+/// to the proxy, the proxy's answer, TLS to the server and the opening handshake. (In `blocking`,
+/// nothing bounds the time to resolve the proxy's name.) The head of the proxy's answer has the
+/// same limits as the head of a server's answer. If the proxy makes no tunnel, the error is
+/// [`Error::Proxy`], so nobody mistakes the proxy's answer for the server's answer.
 ///
 /// ```no_run
 /// use tickwire::{Config, Dial, Proxy, handshake::client::Request};
@@ -89,6 +89,7 @@ impl Proxy {
     /// # Errors
     ///
     /// As [`new`](Self::new), for the value of the variable.
+    /// [`IllegalCharacter`](UrlError::IllegalCharacter) also for a value that is not Unicode.
     pub fn from_env(server: &Target) -> Result<Option<Self>, UrlError> {
         let value = |name: &str| {
             let value = env::var_os(name).map(|value| value.into_string());

@@ -22,27 +22,29 @@ pub(crate) mod names {
 macro_rules! receiving {
     ($Sender:ty) => {
         /// Returns the next message, or `None` once the peer's Close was received and answered.
+        /// (With [`auto_close`](crate::Config::auto_close) off, it may be unanswered.)
         ///
-        /// The message is borrowed from the buffer it was read into, and lives until the next call.
-        /// When the input is used up, this call writes the queued replies. On a whole WebSocket,
-        /// this call also writes the messages that were fed.
+        /// The message is borrowed from the connection, and lives until the next call. When the
+        /// input is used up, this call writes the queued replies. On a whole WebSocket, this call
+        /// also writes the messages that were fed.
         ///
-        /// On a client, this call returns `None` later: it also waits until the server has ended
-        /// the stream, at most [`close_timeout`](crate::Config::close_timeout) after the server's
-        /// Close. To skip this wait, use [`recv_event`](Self::recv_event). On
-        /// [`Event::Close`](crate::Event::Close), read the code from [`closed`](Self::closed), call
-        /// `flush` (of the `Writer`, if the connection is split) to send the answer, and drop the
-        /// stream.
+        /// After both Closes, this call also waits until both ends have ended the stream. A client
+        /// waits for the server at most [`close_timeout`](crate::Config::close_timeout), and a
+        /// server waits for the client at most a second. To skip this wait, use
+        /// [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close), read the
+        /// code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the connection is
+        /// split) to send the answer, and drop the stream.
         ///
         /// Cancel safe: a message is consumed by the call that follows, not by the call that
         /// returns the message.
         ///
         /// # Errors
         ///
-        /// [`Error::Recv`] for a fault of the peer or the network, [`Error::Io`] if the stream
-        /// fails. All messages that arrived before the error are delivered first. Later calls fail
-        /// too. After a violation, this call sends a Close and gives the peer a second to end the
-        /// stream before it returns the error. If you drop the future during that second,
+        /// [`Error::Recv`] for a fault of the peer or the network, or a passed deadline.
+        /// [`Error::Io`] if the stream fails, or `Error::Tls` if TLS fails. All messages that
+        /// arrived before the error are delivered first. Later calls fail too. After a violation,
+        /// this call sends a Close, unless a Close was sent before. Then it ends the stream within
+        /// a few seconds, and returns the error. If you drop the future in this time,
         /// [`closed`](Self::closed) already has the error. Keep the first error: later calls do not
         /// repeat the error of the stream.
         #[inline]
@@ -57,12 +59,13 @@ macro_rules! receiving {
         ///
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are unsent. (Frames that overtake queued
-        /// messages do not count.) So, if you feed one reply to each message, `feed` never fails
-        /// with `Full`. This holds if `high_water` is at least 4 KiB, which leaves room for the
-        /// Pongs of one read. If the peer does not read, this call stops reading too, until the
-        /// write timeout ends the connection. (So two ends that answer each message with several
-        /// messages can block each other.) After our own Close, messages up to the peer's Close are
-        /// discarded. After a failed write, messages are still delivered, but nothing can be fed.
+        /// messages do not count.) So, if you feed one reply to each message and `high_water` is at
+        /// least 4 KiB, `feed` never fails with `Full`. (In 4 KiB there is room for the Pongs of
+        /// one read.) If the peer does not read, this call stops reading too, until the peer reads
+        /// again or the write timeout ends the connection. (So two ends that answer each message
+        /// with several messages can block each other.) After our own Close, messages up to the
+        /// peer's Close are discarded. After a failed write, messages are still delivered, but
+        /// nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
         /// and returns no sending half.
@@ -127,8 +130,8 @@ macro_rules! receiving {
         /// Polls [`recv`](Self::recv). Use this call in a `Future` or a `Stream` of your own.
         ///
         /// All state is in the connection, so a poll loses nothing, and you may make any other
-        /// receiving call next. The first poll that finds no whole message in the buffer allocates
-        /// memory for the wakers.
+        /// receiving call next. On a whole WebSocket, the first poll that finds no whole message in
+        /// the buffer allocates memory for the wakers.
         ///
         /// # Who may poll
         ///
@@ -136,10 +139,11 @@ macro_rules! receiving {
         /// [`poll_recv_event`](Self::poll_recv_event), or as a `Stream`. The same task or one other
         /// task polls the sending side as a `Sink` (feature `futures`). Each side wakes only the
         /// task that polled it last. After [`Sender::close`](crate::Sender::close), the deadline on
-        /// the peer's Close begins with the next poll of either side.
+        /// the peer's Close begins with the next poll of the receiving side, if not before. A poll
+        /// of the sending side wakes the receiving task for this.
         ///
-        /// All other calls are for a WebSocket that one task drives. Every future of a whole
-        /// WebSocket, such as the future of [`recv`](Self::recv), replaces the wakers of both
+        /// All other calls that wait are for a WebSocket that one task drives. Every future of a
+        /// whole WebSocket, such as the future of [`recv`](Self::recv), replaces the wakers of both
         /// sides. So a second task might never wake up. After `into_split`, each half belongs to
         /// one task, which may make any call of its half. You need no lock of your own.
         ///
@@ -204,11 +208,13 @@ macro_rules! sending {
         }
 
         /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
-        /// everything fed. Then the call discards input up to the peer's Close, and ends the
-        /// stream, within [`close_timeout`](crate::Config::close_timeout).
+        /// everything fed. Then the call discards input up to the peer's Close, for at most
+        /// [`close_timeout`](crate::Config::close_timeout), and ends the stream as
+        /// [`recv`](Self::recv) does.
         ///
         /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a
-        /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None`.
+        /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for a
+        /// Close without a code.
         ///
         /// Cancel safe: you can call it again. Messages that were discarded before the future was
         /// dropped are lost.
@@ -216,8 +222,8 @@ macro_rules! sending {
         /// # Errors
         ///
         /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
-        /// means that the peer's Close was received. [`closed`](Self::closed) says whether our
-        /// Close was written.
+        /// means that the peer's Close was received. `clean` in [`closed`](Self::closed) says
+        /// whether our Close was written too.
         pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
             begun(self.sender_mut().close(frame))?;
             while poll_fn(|cx| self.0.poll_more(cx, Want::Message)).await == Ready::Item {}
@@ -234,10 +240,10 @@ macro_rules! sends {
         /// `Ok`, the stream has accepted the message. This call copies a borrowed message.
         /// [`Outbound`](crate::Outbound) says which messages are not copied.
         ///
-        /// Cancel safe. If you drop the future before there was room, nothing was sent, and a
-        /// message given by value is lost. (To keep the message, call `ready`, then `feed` and
-        /// `flush`.) If you drop the future later, the next flush sends the rest of the message, so
-        /// do not send the message again. To tell the two cases apart, compare
+        /// Cancel safe. If you drop the future before there was room, nothing of the message was
+        /// sent, and a message given by value is lost. (To keep the message, call `ready`, then
+        /// `feed` and `flush`.) If you drop the future later, the next flush sends the rest of the
+        /// message, so do not send the message again. To tell the two cases apart, compare
         /// [`Sender::fed`](crate::Sender::fed) before and after the call.
         ///
         /// This call does not read, which has two consequences. A program that never receives
@@ -247,10 +253,9 @@ macro_rules! sends {
         ///
         /// # Errors
         ///
-        /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] if the stream fails.
-        /// [`Error::Recv`] with [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream
-        /// accepted no byte for [`write_timeout`](crate::Config::write_timeout). After a write
-        /// timeout you can still receive the messages that have arrived.
+        /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] and [`Error::Recv`] as
+        /// for [`flush`](Self::flush). After an error of the stream or a write timeout, you can
+        /// still receive the messages that have arrived.
         pub async fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
             self.ready().await?;
             let _ = self.feed(message)?;
@@ -277,10 +282,12 @@ macro_rules! sends {
         ///
         /// # Errors
         ///
-        /// [`Error::Io`] if the stream fails. [`Error::Recv`] with
-        /// [`WriteTimeout`](crate::RecvError::WriteTimeout) if the stream accepted no byte for
-        /// [`write_timeout`](crate::Config::write_timeout). A [`Writer`] also returns the error
-        /// that ended receiving.
+        /// [`Error::Io`] if the stream fails. [`Error::Recv`] if nothing more can be written for
+        /// another reason: for example [`WriteTimeout`](crate::RecvError::WriteTimeout), if the
+        /// stream accepted no byte for [`write_timeout`](crate::Config::write_timeout). A
+        /// [`Writer`] returns the error that ended receiving even if everything was written.
+        /// [`Error::Send`] with [`Closed`](SendError::Closed) if messages are lost, and another
+        /// call has already returned the reason.
         #[inline]
         pub async fn flush(&mut self) -> Result<(), Error> {
             poll_fn(|cx| self.0.poll_flush(cx, false)).await.map_err(|error| *error)
@@ -292,9 +299,9 @@ pub(crate) use sends;
 /// The calls that only the sending half has.
 macro_rules! writing {
     () => {
-        /// Queues a Close behind everything fed, and writes everything. Keep receiving with the
-        /// [`Reader`], which gets the peer's Close and ends the stream, within
-        /// [`close_timeout`](crate::Config::close_timeout).
+        /// Queues a Close behind everything fed, unless a Close was queued before, and writes
+        /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for at
+        /// most [`close_timeout`](crate::Config::close_timeout), and ends the stream.
         ///
         /// Cancel safe: call it again.
         ///
@@ -366,9 +373,10 @@ macro_rules! adapter {
                 this.read_good().await.map(Self)
             }
 
-            /// Like [`read`](Self::read), but also returns a request that fails the checks. The
-            /// second value then says what is wrong with the request. Answer a bad request with
-            /// [`reject`](Self::reject). Use this call in servers that also serve a web page.
+            /// Like [`read`](Self::read), but also returns a request that fails the checks or is
+            /// not complete in time. The second value then says what is wrong with the request.
+            /// Answer a bad request with [`reject`](Self::reject). Use this call in servers that
+            /// also serve a web page.
             ///
             /// Dropping the future drops the stream.
             ///

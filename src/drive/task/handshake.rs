@@ -16,8 +16,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// Reads an opening request, and accepts every good request. A bad request is answered with the
-/// status of its error, which this function returns. After every error the stream is dropped.
+/// Reads an opening request, and accepts every good request. Answers a bad request with the status
+/// of its error, and returns the error. After every error the stream is dropped.
 pub(crate) async fn accept<I: Source + Output>(
     io: I,
     config: &Config,
@@ -41,7 +41,8 @@ pub(crate) async fn accept<I: Source + Output>(
 enum Accepting<I> {
     Reading(Incoming<I>),
     Writing(WebSocket<I>),
-    /// A placeholder while the handshake becomes a connection. It stays only if this fails.
+    /// A placeholder while the handshake becomes a connection. It stays only if `accept_corked`
+    /// fails.
     Neither,
 }
 

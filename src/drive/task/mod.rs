@@ -54,7 +54,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Returns the message that the last step reached.
+    /// Returns the message that the last step reached; `None` if it reached no message.
     #[inline(always)]
     pub(crate) fn message(&mut self) -> Option<Message<'_>> {
         self.core.inbound().receiver().message()
@@ -69,7 +69,8 @@ pub enum MessageOrRoom<'a> {
     Message(Message<'a>),
     /// There is room again for a message.
     Room,
-    /// The peer's Close was received and answered.
+    /// The peer's Close was received and answered. (With [`auto_close`](crate::Config::auto_close)
+    /// off, it may be unanswered.)
     Closed,
 }
 

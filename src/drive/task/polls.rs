@@ -3,7 +3,7 @@
 //! A stream and a timer wake only the task that polled them last. So, if two tasks poll, each side
 //! polls the stream with a waker that wakes both tasks. If a poll of one side changes something
 //! that the task of the other side waits for, the poll also wakes that task. All this is for a
-//! whole WebSocket: the halves of `into_split` have their own way to wake each other.
+//! whole WebSocket: the halves of `into_split` wake each other through `Wakers`.
 use super::Socket;
 use crate::{
     drive::{Core, Outlook, Ready, Source, Want, wakers::Side},
@@ -28,7 +28,7 @@ pub(crate) struct Polled {
     outlook: Outlook,
 }
 
-/// The tasks that last polled the reader and the writer.
+/// The task that last polled the receiving side, and the task that last polled the sending side.
 #[derive(Clone, Debug, Default)]
 struct Pair([Option<Waker>; 2]);
 
@@ -47,8 +47,8 @@ impl Polled {
     /// Records `task` as the task of `side`, and returns the waker for its poll. A task that no
     /// longer polls stays recorded, and is woken for nothing, until another task polls its side. A
     /// task that polls both sides uses its own waker, which costs less. A round trip of 64 bytes
-    /// over a stream in memory took 770 ns, 230 of them for the atomic operations of a shared
-    /// waker.
+    /// over a stream in memory took 770 ns with a shared waker, of which its atomic operations took
+    /// 230 ns.
     #[inline]
     fn waker<'a>(&'a mut self, side: Side, task: &'a Waker) -> &'a Waker {
         let (own, other) = sides(&mut self.tasks, side);

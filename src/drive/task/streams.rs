@@ -3,9 +3,9 @@
 //! `Stream + Sink`.
 //!
 //! Each received message becomes an owned message. (`recv` only lends the message.) A message of up
-//! to 4 KiB is copied into memory that several messages share. A longer message shares the buffer
-//! it was received into. The WebSocket's own methods take precedence over those of `SinkExt`:
-//! `ws.send("text")` is `WebSocket::send`.
+//! to 4 KiB is copied into memory that several messages share. A longer message usually keeps the
+//! buffer it was received into. The WebSocket's own methods take precedence over those of
+//! `SinkExt`: `ws.send("text")` is `WebSocket::send`.
 //!
 //! `StreamExt::split` lets two tasks share one WebSocket. The documentation of `poll_recv` says
 //! which task may poll.
@@ -95,9 +95,9 @@ impl<W: Output> Writer<W> {
 /// ```
 ///
 /// **The stream** returns the events of `recv_event`, including the peer's Close. The stream ends
-/// when the Close was answered and the connection is over. An error is returned once, as the last
-/// item. If [`auto_close`](crate::Config::auto_close) is off, answer a Close before you ask for the
-/// next item. Otherwise the stream ends, and the peer's Close stays unanswered.
+/// once the connection is over. An error is returned once, as the last item. If
+/// [`auto_close`](crate::Config::auto_close) is off, answer a Close before you ask for the next
+/// item. Otherwise the stream ends, and the peer's Close stays unanswered.
 ///
 /// **The sink** queues an item, and the next flush sends it. The sink queues a message like
 /// [`feed`](Sender::feed), and a Ping, Pong or Close like [`ping`](Sender::ping),
@@ -187,8 +187,8 @@ macro_rules! sink {
     ([$($generics:tt)*] $Type:ty) => {
         /// The sink is ready when there is room, as for [`ready`](Self::ready). It queues an item
         /// like [`feed`](Self::feed). Closing the sink sends a Close with code 1000 behind
-        /// everything fed, and reads nothing. After that, receive up to the end, or drop the
-        /// connection.
+        /// everything fed, unless a Close was sent before, and reads nothing. After that, receive
+        /// up to the end, or drop the connection.
         impl<$($generics)*> Sink<OwnedMessage> for $Type {
             type Error = Error;
 

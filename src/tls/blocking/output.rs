@@ -23,7 +23,8 @@ struct Output {
     below: Below,
 }
 
-/// Locks a mutex. Ignores poisoning: under these locks, even a panic leaves no half-changed state.
+/// Locks a mutex. Ignores poisoning, so that a panic in one handle does not make the other handles
+/// panic too.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -45,11 +45,12 @@ pub enum Overflow {
     /// each key changes. So a busy key does not keep other keys from being sent. Use this policy
     /// for market data. A message without a key stays in order and is never replaced.
     ///
-    /// The bounds may still be exceeded, if there are more keys than room, or if a key has waited
-    /// for longer than [`max_age`](Outbox::max_age). Then nothing can be dropped unnoticed, so the
-    /// subscriber is disconnected with 1013. So [`max_bytes`](Outbox::max_bytes) must have room for
-    /// all keys, each with its longest message and 64 bytes. With less room, a burst disconnects
-    /// even subscribers that read as fast as they can.
+    /// The bounds may still be exceeded: if there are more keys, or messages without a key, than
+    /// room, or if a key has waited for longer than [`max_age`](Outbox::max_age). Then nothing can
+    /// be dropped unnoticed, so the subscriber is disconnected with 1013. So
+    /// [`max_bytes`](Outbox::max_bytes) must have room for all keys, each with its longest message
+    /// and 64 bytes. With less room, a burst disconnects even subscribers that read as fast as they
+    /// can.
     Conflate,
     /// The subscriber is disconnected with this code, 1008 (policy violation) or 1013 (try again
     /// later, which asks a client to back off). A server must not use 1010. Use this policy for
@@ -93,9 +94,9 @@ pub struct OutboxCounts {
     pub bytes: usize,
 }
 
-/// One subscriber's queue. The queue feeds its connection only while less than 16 KiB are unsent.
-/// So the queue's [policy](Overflow), not the socket's buffer, decides which messages a slow
-/// subscriber gets.
+/// One subscriber's queue. The queue feeds its connection only while less than
+/// [`max_unsent`](Self::max_unsent), 16 KiB unless set, are unsent. So the queue's
+/// [policy](Overflow), not the socket's buffer, decides which messages a slow subscriber gets.
 ///
 /// A Close is sent after the messages that are fed. Messages that still wait in the outbox are not
 /// sent.
@@ -125,8 +126,9 @@ pub struct OutboxCounts {
 /// ```
 ///
 /// Under tokio, each subscriber has a task. The task also receives, and feeds more whenever fewer
-/// than `max_unsent` bytes are unsent. At most 1 MiB waits, unless [set](Self::max_bytes). In this
-/// example, 1 MiB is room for 10,000 instruments, with ticks of up to 40 bytes.
+/// than `max_unsent` bytes are unsent. At most 1 MiB waits, or a single longer message, unless
+/// [set](Self::max_bytes). In this example, 1 MiB is room for 10,000 instruments, with ticks of up
+/// to 40 bytes.
 ///
 /// ```no_run
 /// # use std::time::Instant;
@@ -188,12 +190,13 @@ pub struct Outbox {
     /// accepts messages while less than `max_bytes` waits. So a push is never refused while
     /// [`has_room`](Self::has_room) is true, and the last message may exceed the bound.
     pub max_bytes: usize,
-    /// How long a message may wait; unlimited unless set. Each push and feed checks the age, so no
-    /// older message is ever fed. For the policy to act on time, use
-    /// [`poll_timeout`](Self::poll_timeout).
+    /// How long a message may wait; unlimited unless set, and always under
+    /// [`Wait`](Overflow::Wait). Each push and feed checks the age, so no older message is ever
+    /// fed. For the policy to act on time, use [`poll_timeout`](Self::poll_timeout).
     ///
-    /// The age of a message counts from the `now` of its push. So read the clock right before the
-    /// push. If your task waits between the two, a new message is already old.
+    /// The age of a message counts from the `now` of its push, or from the push of the first
+    /// message that it replaces in the queue. So read the clock right before the push. If your task
+    /// waits between the two, a new message is already old.
     pub max_age: Option<Duration>,
     /// The outbox feeds while less than this many bytes are unsent, so the last message may exceed
     /// the limit. 0 counts as 1. `max_unsent` is [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and
@@ -289,10 +292,10 @@ impl Outbox {
         self.put(now, key, message.into().into_owned())
     }
 
-    /// Feeds `tx` while less than [`max_unsent`](Self::max_unsent) bytes are unsent. Does nothing
-    /// while a message in chunks is in progress. If the policy disconnects, queues the Close at the
-    /// next frame boundary ([`Sender::abort`]). The reason of the Close is "too slow: over
-    /// max_bytes" or "too slow: over max_age".
+    /// Feeds `tx` while less than [`max_unsent`](Self::max_unsent) bytes are unsent. Feeds no
+    /// message while a message in chunks is in progress. If the policy disconnects, queues the
+    /// Close at the next frame boundary ([`Sender::abort`]). The reason of the Close is "too slow:
+    /// over max_bytes" or "too slow: over max_age".
     ///
     /// Call `feed` after a push, and when the peer has taken bytes, for example after a flush.
     ///
@@ -333,14 +336,15 @@ impl Outbox {
         self.queue.front().map(|entry| entry.since + age)
     }
 
-    /// Whether less than [`max_bytes`](Self::max_bytes) waits, so that under [`Overflow::Wait`] the
-    /// next push is not refused.
+    /// Whether less than [`max_bytes`](Self::max_bytes), or nothing, waits, so that under
+    /// [`Overflow::Wait`] the next push is not refused.
     pub fn has_room(&self) -> bool {
         self.queue.is_empty() || self.bytes < self.max_bytes
     }
 
-    /// Whether `message` stays within [`max_bytes`](Self::max_bytes), or nothing else waits. If not,
-    /// its push makes the policy act. So [`feed`](Self::feed) first, if the stream may accept bytes.
+    /// Whether `message` stays within [`max_bytes`](Self::max_bytes), or nothing else waits. If
+    /// not, its push may make the policy act. So [`feed`](Self::feed) first, if the stream may
+    /// accept bytes.
     pub fn fits(&self, message: &Outbound<'_>) -> bool {
         self.queue.is_empty() || self.bytes.saturating_add(size(message)) <= self.max_bytes
     }

@@ -64,7 +64,7 @@ fn dialogue(proxy: &str, server: &str, wire: &[u8], piece: usize) -> Outcome {
     (said, Ok(ahead))
 }
 
-/// Runs the dialogue. The result must be the same for pieces of any length.
+/// Runs the dialogue. Checks that the result is the same for pieces of every length.
 #[track_caller]
 fn ask(proxy: &str, server: &str, wire: &[u8]) -> Outcome {
     let whole = dialogue(proxy, server, wire, usize::MAX);
@@ -387,7 +387,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
     /// For any answer, the verdict does not depend on the pieces. The dialogue does not panic,
-    /// sends few bytes, and consumes no more of the answer than its limits allow.
+    /// sends fewer than 200 bytes, and consumes no more of the answer than its limits allow.
     #[test]
     fn any_bytes_are_judged_the_same_and_within_the_bounds(
         socks in any::<bool>(),
