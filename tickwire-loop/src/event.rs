@@ -17,6 +17,10 @@ pub enum Event<'e, T> {
     /// A client sent a request for a WebSocket connection, and the request passed every check of
     /// RFC 6455 §4.2.1. Put the decision into `answer`. Without a decision, the loop rejects the
     /// request with 403.
+    ///
+    /// For a request that fails a check, this event does not come. The loop answers it with the
+    /// status of the error: 426 if the request is plain HTTP, such as the `GET /health` of a load
+    /// balancer. So give health checks a port of their own, or let them open a WebSocket.
     Request {
         /// Names the connection.
         from: Handle,

@@ -95,16 +95,18 @@ fn a_request_that_is_none_gets_its_status_and_no_event() {
         Running::<()>::with(Settings::default(), Door::new(Config::default()), |_, event| {
             panic!("{event:?}")
         });
-    for (text, status) in
-        [("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "426"), ("\x16\x03\x01\r\n", "400")]
-    {
+    for (text, status) in [
+        ("GET /health HTTP/1.1\r\nHost: a\r\n\r\n", "426"), // plain HTTP
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n!", "405"),
+        ("\x16\x03\x01\r\n", "400"),
+    ] {
         let mut raw = server.raw();
         raw.write_all(text.as_bytes()).unwrap();
         let mut answer = String::new();
         raw.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
     }
-    server.wait_for(|counts| counts.handshakes_failed == 2 && counts.accepted_now == 0);
+    server.wait_for(|counts| counts.handshakes_failed == 3 && counts.accepted_now == 0);
 }
 
 #[test]
