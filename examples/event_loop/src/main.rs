@@ -25,8 +25,8 @@ Usage: event_loop [OPTION]...
   --tls-key FILE    the certificate's private key (PEM)
   --help            this text
 
-One address may have all 65,536 connections of a loop: for the loopback.
-See the example `bounded`.
+One address may have all 65,536 connections of a loop, and all may be in their
+handshake: for the loopback. See the example `bounded`.
 ";
 
 /// Serves until a loop fails.
