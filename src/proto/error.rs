@@ -100,7 +100,7 @@ pub enum RecvError {
     /// The peer's Close did not come within [`close_timeout`](crate::Config::close_timeout) after
     /// our Close was queued or a write failed. Or the peer's Close came, but our answer was not
     /// written within this time.
-    #[error("no Close from the peer within the close timeout (close_timeout)")]
+    #[error("closing handshake not finished within the close timeout (close_timeout)")]
     CloseTimeout,
     /// A frame was not complete within [`frame_timeout`](crate::Config::frame_timeout) of its first
     /// byte.

@@ -1,7 +1,7 @@
 //! The deadline on data, for callers who are not always there.
 use super::support::tokio::*;
 use ::tokio::{
-    io::{AsyncWriteExt, duplex},
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
     time::{Instant, sleep, timeout},
 };
 use futures_util::FutureExt;
@@ -83,4 +83,28 @@ async fn a_message_that_waits_for_the_last_chunk_does_not_hold_back_the_heartbea
     let error = ws.recv().await.unwrap_err();
     assert!(matches!(error, Error::Recv(RecvError::PongTimeout)), "{error}");
     assert!(began.elapsed() < 5000 * MS, "{:?}", began.elapsed());
+}
+
+/// Nobody reads while a send waits, so the rest of the frame may lie in the stream.
+#[tokio::test(start_paused = true)]
+async fn a_send_that_waits_does_not_count_against_the_peers_frame() {
+    let (near, mut far) = duplex(64);
+    let mut ws = client(near, &Config { frame_timeout: 500 * MS, ..Config::default() });
+    far.write_all(b"\x82\x05ab").await.unwrap();
+    assert!(ws.recv().now_or_never().is_none(), "the frame is not whole");
+    far.write_all(b"cde").await.unwrap();
+    {
+        let mut send = std::pin::pin!(ws.send(&[7; 1000][..]));
+        assert!(timeout(5000 * MS, &mut send).await.is_err(), "the peer does not read");
+        let mut room = [0; 4096];
+        let all = async {
+            let mut taken = 0;
+            while taken < 1000 {
+                taken += far.read(&mut room).await.unwrap();
+            }
+        };
+        let (sent, ()) = ::tokio::join!(send, all);
+        sent.unwrap();
+    }
+    assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), b"abcde");
 }

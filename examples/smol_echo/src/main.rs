@@ -38,7 +38,8 @@ async fn echo(stream: TcpStream) -> Result<(), tickwire::Error> {
     stream.set_nodelay(true)?;
     let mut ws = accept(stream, Timer::at, &Config::default()).await?;
     while let Some(received) = ws.recv_to_reply().await? {
-        received.sender.feed(received.message)?; // replies to a batch leave in one write
+        // A batch's replies leave in one write, or in several if they exceed `cork_limit`.
+        received.sender.feed(received.message)?;
     }
     Ok(())
 }
