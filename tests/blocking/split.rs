@@ -210,6 +210,21 @@ fn a_reader_that_has_to_finish_a_frame_goes_on_reading() {
 }
 
 #[test]
+fn a_reader_that_owes_nothing_writes_what_the_writer_gave_up() {
+    bounded(|| {
+        let ((mut reader, mut writer), mut peer) = split(&config());
+        peer.send(TEXT, b"before");
+        assert_eq!(text(&mut reader), "before");
+        writer.set_write_timeout(Some(ms(100))).unwrap();
+        assert!(matches!(writer.send(vec![b'd'; 32 << 20]), Err(Error::WouldBlock)));
+        let reading = thread::spawn(move || text(&mut reader));
+        assert_eq!(peer.frame().1.len(), 32 << 20);
+        peer.send(TEXT, b"after");
+        assert_eq!(reading.join().unwrap(), "after");
+    });
+}
+
+#[test]
 fn the_reader_writes_the_idle_message_and_what_was_fed_before() {
     bounded(|| {
         let ((mut reader, mut writer), mut peer) =
