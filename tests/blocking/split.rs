@@ -3,6 +3,7 @@
 use crate::{support::blocking::*, whole::is_alive};
 use std::{
     io::{self, Read, Write},
+    mem,
     net::TcpStream,
     sync::{Arc, Barrier, Mutex, mpsc},
     thread,
@@ -394,6 +395,8 @@ struct Waits {
     timeout: Mutex<Option<Duration>>,
     /// How long each was to last at the most.
     made: Mutex<Vec<Duration>>,
+    /// What the first read brings.
+    said: Mutex<Vec<u8>>,
     turn: Barrier,
 }
 
@@ -409,7 +412,11 @@ impl Silent {
 }
 
 impl Read for Silent {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let said = mem::take(&mut *self.0.said.lock().unwrap());
+        if !said.is_empty() {
+            return said.as_slice().read(room);
+        }
         self.wait_for(self.0.timeout.lock().unwrap().expect("a wait without an end"));
         Err(io::ErrorKind::WouldBlock.into())
     }
@@ -436,7 +443,9 @@ impl Stream for Silent {
     }
 
     fn wait(&self, _: Interest, timeout: Option<Duration>) -> io::Result<()> {
-        self.wait_for(timeout.expect("a wait without an end"));
+        if self.0.said.lock().unwrap().is_empty() {
+            self.wait_for(timeout.expect("a wait without an end"));
+        }
         Ok(())
     }
 
@@ -450,9 +459,18 @@ impl Stream for Silent {
 fn a_reader_that_waits_is_stopped_by_the_writers_close() {
     for (timeout, tick) in [(ms(200), ms(50)), (ms(5_000), ms(1_000))] {
         bounded(move || {
-            let turn = Barrier::new(2);
-            let waits = Arc::new(Waits { timeout: Mutex::default(), made: Mutex::default(), turn });
-            let ws = server(Silent(waits.clone()), &Config { close_timeout: timeout, ..config() });
+            let waits = Arc::new(Waits {
+                timeout: Mutex::default(),
+                made: Mutex::default(),
+                said: Mutex::new(masked(TEXT, b"before")),
+                turn: Barrier::new(2),
+            });
+            // With a heartbeat, the read before the split has set the stream's timeout already.
+            let heartbeat = Some(Heartbeat::new(PATIENCE, PATIENCE));
+            let config = Config { close_timeout: timeout, heartbeat, ..config() };
+            let mut ws = server(Silent(waits.clone()), &config);
+            assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("before"));
+            assert_eq!(*waits.timeout.lock().unwrap(), Some(ms(1_000)));
             let (mut reader, mut writer) = ws.into_split().unwrap();
             let reading = thread::spawn(move || reader.recv().map(drop));
             waits.turn.wait(); // it waits, with no deadline of its own
