@@ -88,9 +88,9 @@ impl<'r> Dial<'r> {
 
     /// Replaces the configuration of TLS, for other roots, a client certificate or another
     /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
-    /// prevent that. If the configuration sets `enable_secret_extraction`, as the default does, and
-    /// the cryptographic provider hands over the keys, this crate, not rustls, [opens and seals the
-    /// records](tls) of TLS 1.3. Share one `ClientConfig` among connections: it keeps session
+    /// prevent that. This crate, not rustls, [opens and seals the records](tls) of TLS 1.3 if the
+    /// configuration sets `enable_secret_extraction`, as the default does, and the cryptographic
+    /// provider hands over the keys. Share one `ClientConfig` among connections: it keeps session
     /// tickets, which make the next connection to the same server cheaper. ALPN always asks for
     /// HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
@@ -105,9 +105,9 @@ impl<'r> Dial<'r> {
     /// `BorrowedSocket`. TCP_NODELAY is already on. If the hook returns an error, the attempt at
     /// this address fails, and the next address of the name is tried.
     ///
-    /// Under "Options of TCP sockets", the recipes list the options that matter to a feed, and show
-    /// how to set them with the crate `socket2`. To set options of an open connection, use its
-    /// stream: `ws.get_ref().tcp()`.
+    /// Under "Options of TCP sockets", the recipes list the options that matter for market data,
+    /// and show how to set them with the crate `socket2`. To set options of an open connection, use
+    /// its stream: `ws.get_ref().tcp()`.
     pub fn prepare(
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'r,
@@ -150,7 +150,8 @@ impl<'r> Dial<'r> {
         }
     }
 
-    /// If there is a proxy, turns an error from before the tunnel into an [`Error::Proxy`].
+    /// Converts an error that occurred before there was a tunnel: if there is a proxy, wraps the
+    /// error in an [`Error::Proxy`].
     fn of_proxy(&self, error: Error) -> Error {
         if self.via_proxy.is_some() { Error::Proxy(Box::new(error)) } else { error }
     }

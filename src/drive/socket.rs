@@ -22,7 +22,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// The fast path of `recv_to_reply`. Takes a message that was already read, but not if queued
-    /// replies must be written first, or after our Close. Returns whether there is a message. In a
+    /// replies must be written first, or after our Close. Returns whether it took a message. In a
     /// batch of messages this path nearly always succeeds.
     #[inline(always)]
     pub(crate) fn quick_to_reply(&mut self) -> bool {
@@ -85,7 +85,7 @@ impl<I: Source + Output> Socket<Whole, I> {
     }
 }
 
-/// Treats a Close that was queued earlier as success.
+/// Treats `Closed` as success: the sending half was closed before.
 pub(crate) fn begun(closed: Result<(), SendError>) -> Result<(), SendError> {
     match closed {
         Err(SendError::Closed) => Ok(()),

@@ -195,11 +195,10 @@ shown!(WebSocket<S> Incoming<S> Reader<R, W> Writer<W>);
 /// users by cookies must check the origin.
 ///
 /// This call sets no option of the stream. On TCP, call `set_nodelay(true)` before. This call waits
-/// for the request for at most [`handshake_timeout`](Config::handshake_timeout). If the stream does
-/// not accept the response (a socket does at once), the call waits for up to
-/// [`write_timeout`](Config::write_timeout) more. After a bad request the call discards input for
-/// up to a second more. So call `accept` in a task of its own, not in the loop that accepts
-/// sockets.
+/// for the request for at most [`handshake_timeout`](Config::handshake_timeout). If the stream
+/// refuses the response, the call waits for up to [`write_timeout`](Config::write_timeout) more. (A
+/// socket accepts the response at once.) After a bad request the call discards input for up to a
+/// second more. So call `accept` in a task of its own, not in the loop that accepts sockets.
 ///
 /// Dropping the future drops the stream.
 ///
