@@ -76,10 +76,10 @@ impl<'r> Dial<'r> {
         }
     }
 
-    /// Sets the time from the beginning of one attempt to connect to the beginning of the next: 250
-    /// ms by default (RFC 8305 §5). Less than 10 ms counts as 10 ms. The addresses of a name are
-    /// tried in a race: IPv6 and IPv4 in turn, in the resolver's order. When an attempt fails, the
-    /// next attempt begins at once. The first attempt that connects wins, and all others are
+    /// Sets the delay after which the next attempt to connect begins while earlier attempts go on:
+    /// 250 ms by default (RFC 8305 §5). Less than 10 ms counts as 10 ms. The addresses of a name
+    /// are tried in a race: IPv6 and IPv4 in turn, in the resolver's order. When an attempt fails,
+    /// the next attempt begins at once. The first attempt that connects wins, and all others are
     /// closed.
     pub fn attempt_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
@@ -89,10 +89,10 @@ impl<'r> Dial<'r> {
     /// Replaces the configuration of TLS, for other roots, a client certificate or another
     /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
     /// prevent that. This crate, not rustls, [opens and seals the records](tls) of TLS 1.3 if the
-    /// configuration sets `enable_secret_extraction`, as the default does, and the cryptographic
-    /// provider hands over the keys. Share one `ClientConfig` among connections: it keeps session
-    /// tickets, which make the next connection to the same server cheaper. ALPN always asks for
-    /// HTTP/1.1. Feature `rustls`.
+    /// cryptographic provider hands over the keys and the configuration sets
+    /// `enable_secret_extraction`, as the default does. Share one `ClientConfig` among connections:
+    /// it keeps session tickets, which make the next connection to the same server cheaper. ALPN
+    /// always asks for HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls_config = Some(config);

@@ -276,7 +276,7 @@
 //!   takes](Config#what-a-peer-can-make-a-connection-keep) is measured.
 //! - Messages received before a violation or a broken stream are delivered before the error.
 //! - Every future of an open connection can be dropped at any point: no bytes are lost or sent
-//!   twice. (A `send` that was dropped before it queued its message does not send the message.)
+//!   twice. (If you drop a `send` before it has queued its message, the message is not sent.)
 //!   Dropping a future of a handshake drops the handshake's stream.
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
 //!   before a byte is queued.

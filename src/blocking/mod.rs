@@ -40,9 +40,10 @@
 //! `WouldBlock` at once. So a program that receives from each of its non-blocking streams at short
 //! intervals needs no timers. (See "many connections on one thread" in the recipes.) A call waits
 //! in [`Stream::wait`], which is `poll(2)` for a socket, until the stream is ready or the next
-//! deadline passes. A receiving call waits in a blocking read instead if nothing is to be written,
-//! you have set no read timeout, and no deadline falls into the next second. For these reads the
-//! adapter sets the stream's read timeout, so do not set a read timeout on the stream.
+//! deadline passes. Under three conditions, a receiving call waits in a blocking read instead:
+//! nothing is to be written, you have set no read timeout, and no deadline falls into the next
+//! second. For these reads the adapter sets the stream's read timeout, so do not set a read timeout
+//! on the stream.
 //!
 //! A stream without [`wait`](Stream::wait), such as [`WithoutTimeouts`], blocks in its own calls.
 //! While the stream blocks, the adapter notices no deadline. You cannot set a timeout (the call

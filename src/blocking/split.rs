@@ -139,9 +139,9 @@ impl<S: Stream> Writer<S> {
         self.flush()
     }
 
-    /// Writes everything. With `enough`, stops once there is room and the stream refuses more. Each
-    /// wait ends after `WRITER_WAIT` at the latest, so that the next poll notices if receiving has
-    /// failed.
+    /// Writes everything. With `enough`, does not wait for the stream once there is room for a
+    /// message. Each wait ends after `WRITER_WAIT` at the latest, so that the next poll notices if
+    /// receiving has failed.
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {
         self.0.handle.wait.begin_sending();
         let mut before = self.0.with(|tx| tx.buffered_amount());

@@ -5,9 +5,9 @@
 //! first of these, and the call polls again.
 //!
 //! If each wait were a `poll(2)`, each message would cost one more system call: 12 % of the
-//! processor's time for messages of 64 bytes. So a blocking read waits instead
-//! ([`may_wait`](Io::may_wait)), if nothing is to be written, the caller has set no time limit, and
-//! no deadline falls into the next second.
+//! processor's time for messages of 64 bytes. So a blocking read waits instead under three
+//! conditions ([`may_wait`](Io::may_wait)): nothing is to be written, the caller has set no time
+//! limit, and no deadline falls into the next second.
 use super::stream::{Interest, Stream};
 use crate::{
     drive::{Error, Io, Output, Source, Timed, sync::Instant},
@@ -60,9 +60,9 @@ pub(crate) struct Thread {
     until: Option<Time>,
     /// Whether the polls stopped although the stream would not block. Either a read was put off, or
     /// a signal or TLS interrupted a call of the stream (see `failed`). If this flag is set, `wait`
-    /// returns at once: the call polls again, or its time limit ends it. In the handle `out` of a
-    /// split connection nobody reads this flag: the half waits with its own handle until the stream
-    /// accepts bytes.
+    /// returns at once: the call polls again, or fails because its time limit has passed. In the
+    /// handle `out` of a split connection nobody reads this flag: the half waits with its own
+    /// handle until the stream accepts bytes.
     again: bool,
     /// The number of reads since a read was last put off. A read that would block counts too.
     reads: u32,
@@ -255,14 +255,15 @@ impl<S: Stream> Io for Timed<S, Thread> {
     }
 
     fn poll_wait(&mut self, by: Option<Time>, _: &mut Context<'_>) -> Poll<()> {
-        // The last poll of the stream was `Pending`, so it has noted its events or `again`. In a
-        // handshake nothing else notes a time, and the user cannot have set a time limit yet, so
-        // `by` is the only time to wait for.
+        // The last poll of the stream was `Pending`, so the poll has noted its events or `again`.
+        // In a handshake nothing else notes a time, and the user cannot have set a time limit yet,
+        // so `by` is the only time to wait for.
         self.wait.until = by;
-        // `Pending`: the stream is non-blocking, or it cannot wait and its call failed with
-        // `WouldBlock` or `TimedOut`. The caller then drops the handshake and returns `WouldBlock`.
-        // Only `reject` ignores a `Pending`, after the response is written. A failure of poll(2)
-        // itself has the same effect, because the result of `poll_wait` has no place for an error.
+        // `Pending`: the stream is non-blocking, or the stream cannot wait and its last call failed
+        // with `WouldBlock` or `TimedOut`. The caller then drops the handshake and returns
+        // `WouldBlock`. Only `reject` ignores a `Pending`, after the response is written. A failure
+        // of poll(2) itself has the same effect, because the result of `poll_wait` has no place for
+        // an error.
         match self.wait() {
             Ok(()) => Poll::Ready(()),
             Err(_) => Poll::Pending,

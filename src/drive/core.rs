@@ -82,9 +82,9 @@ pub(crate) trait Core<I>: Sized {
     fn received(&mut self) -> Option<Received<'_, Self::Sender<'_>>>;
 
     /// Consumes input up to the next message, chunk or control frame, or until more input is
-    /// needed. Uses the sending side only for a control frame and for an error. For `Want::Chunk`
-    /// this must not use `quick`: `chunk()` does not return the message that `quick` finds, and
-    /// `quick` keeps a partial frame back instead of handing out its first bytes.
+    /// needed. Uses the sending side only for a control frame and for an error. `Want::Chunk` must
+    /// not use `quick`, for two reasons: `chunk()` does not return the message that `quick` finds,
+    /// and `quick` does not hand out the first bytes of a partial frame.
     #[inline(always)]
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
         let rx = self.inbound().receiver_mut();
@@ -125,8 +125,8 @@ pub(crate) struct Whole {
 }
 
 impl Whole {
-    /// Prepares a connection for a stream with an epoch of its own. `vectored`: whether the stream
-    /// has vectored writes.
+    /// Prepares a connection for another stream, whose time counts from an epoch of its own.
+    /// `vectored`: whether the stream has vectored writes.
     #[inline]
     pub(crate) fn new(mut conn: Connection, vectored: bool) -> Self {
         conn.restart_clock();

@@ -49,7 +49,7 @@ pub(crate) trait Io {
     }
 
     /// Reports that the stream refused bytes, so the next wait has to be for writing too. The
-    /// thread of a half needs this report, because it waits on its own handle, but writes to the
+    /// thread of a half needs this report, because it waits with its own handle, but writes to the
     /// handle that both halves share.
     #[inline(always)]
     fn write_blocked(&mut self) {}

@@ -44,9 +44,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The result of a poll, in one byte. A future would store the parts of a `Result<Step, _>` one by
-/// one, and load them together right afterwards. The processor waits for that load longer than the
-/// step takes.
+/// The result of a poll, in one byte. If polls returned a `Result<Step, _>`, a future would store
+/// its parts one by one, and load them together right afterwards. The processor waits longer for
+/// that load than the step takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
     /// The item that the call wants: the connection's current message, event or chunk.
@@ -81,12 +81,13 @@ pub(crate) struct Socket<C, I> {
     /// The state of `poll_side`. `None` before its first call, and always in a half.
     #[cfg(feature = "_task")]
     polled: Option<Box<task::polls::Polled>>,
-    /// Whether `poll_next` has returned an error or `None`, so that the `Stream` is over.
+    /// Whether the `Stream` is over: `poll_next` has returned an error or `None`.
     #[cfg(feature = "futures")]
     pub(crate) stream_ended: bool,
 }
 
-/// The functions of the running thread's pool.
+/// The functions by which a connection takes buffers from the running thread's pool and gives them
+/// back.
 static POOL: Memory = Memory { take_to: pool::take_to, give: pool::give };
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
@@ -120,8 +121,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Returns the result of a receiving call. `item` gets the item at which the last step stopped,
-    /// so no step may come between the poll and this call.
+    /// Returns the result of a receiving call. The function `item` fetches the item at which the
+    /// last step stopped. So no other step may come between the poll and this call.
     #[inline(always)]
     pub(crate) fn take<'a, T>(
         &'a mut self,
@@ -135,8 +136,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Returns [`Step::Message`] if this fast path finds a whole message among the bytes already
-    /// read. On any other result, call [`poll_more`](Self::poll_more): its slow path may find a
-    /// message, and it writes and reads.
+    /// read. On any other result, call [`poll_more`](Self::poll_more), which tries the slow path
+    /// too, writes, and reads.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         self.core.inbound().receiver_mut().quick()
@@ -187,7 +188,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Writes queued bytes, as [`Core::poll_write`] says. If the stream refuses bytes, the next
-    /// wait is for writing too.
+    /// wait also ends when the stream accepts bytes.
     #[inline(always)]
     pub(crate) fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let written = self.core.poll_write(&mut self.io, cx);
@@ -342,8 +343,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                     shut
                 }
                 // A read error is not kept: the connection's result is decided, and a reset only
-                // ends the stream. `poll_read` would work too. But it is inlined, so the program
-                // would contain its code twice.
+                // ends the stream. `poll_read` would work too, but it is inlined: a call here would
+                // duplicate its code.
                 Ending::Discard => self.poll_noting_read(cx).map(|read| match read {
                     Ok(0) | Err(_) => self.end_of_stream(),
                     Ok(n) => self.commit(n),
@@ -390,10 +391,10 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
             } else {
                 // A task that has used up its runtime budget cannot read, so silence proves nothing
                 // about the peer. tokio's timer shares this budget, so without budget this
-                // `poll_sleep` is `Pending`, although `at` has passed. The task reads first even if
-                // `at` is an earlier deadline than the one on silence, because telling the time
-                // checks every due deadline. Once the task has read, the deadlines are checked even
-                // without budget, because a flood of input would use up the budget again and again.
+                // `poll_sleep` is `Pending`, although `at` has passed. `at` may belong to another
+                // deadline, but telling the time also checks the deadline on silence. Once the task
+                // has read, the deadlines are checked even without budget, because a flood of input
+                // would use up the budget again and again.
                 let inbound = core.inbound();
                 let total = inbound.receiver().total();
                 if inbound.may_be_silent(now) && read_first.is_none_or(|last| last == total) {

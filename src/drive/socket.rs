@@ -31,9 +31,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<I: Source + Output> Socket<Whole, I> {
-    /// Writes everything. With `enough`, stops once there is room and the stream refuses more.
-    /// Nobody reads during this wait, so the deadlines on reading are paused. `poll_more` resumes
-    /// them.
+    /// Writes everything. With `enough`, does not wait for the stream once there is room for a
+    /// message. While this call waits, nobody reads, so the deadlines on reading are paused.
+    /// `poll_more` resumes them.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         loop {
             let Self { core, io, .. } = &mut *self;

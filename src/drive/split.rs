@@ -28,8 +28,8 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-/// The largest number of times that a writer, before one write, yields to a reader that waits for
-/// the lock. All yields together take about a millisecond.
+/// Before each write, a writer yields at most this many times to a reader that waits for the lock.
+/// All these yields together take about a millisecond.
 const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 
 /// The state that both halves share.
@@ -129,8 +129,8 @@ impl<W> Shared<W> {
     }
 
     /// Locks, and wakes no half afterwards. Only getters and `feed` may use this. They change
-    /// nothing that the other half waits for, and cannot change `quiet`: they start no deadline,
-    /// queue no Close, and do not change whether a Pong lacks its time.
+    /// nothing that the other half waits for. They cannot change `quiet` either: they start no
+    /// deadline, queue no Close, and receive no Pong.
     #[inline]
     fn look(&self) -> MutexGuard<'_, Sending<W>> {
         lock(&self.sending)
@@ -196,8 +196,8 @@ impl<W: Output> Shared<W> {
         let Sending { tx, out, io } = &mut *locked.sending;
         let full = !tx.has_room();
         let written = out.poll_drain(tx, io, &mut Context::from_waker(&both));
-        // Only room that this write made counts. Otherwise two halves whose writes are refused
-        // would wake each other without end.
+        // The other half is woken for room only if this write made the room. Otherwise two halves
+        // whose writes are refused would wake each other without end.
         let room = full && tx.has_room();
         let was_blocked = self.blocked.swap(written.is_pending(), Relaxed);
         if !W::WAITS && written.is_ready() {
@@ -379,10 +379,10 @@ impl<W: Output, H> Writer<W, H> {
         if self.has_room()? { Poll::Ready(Ok(())) } else { self.poll_flush(cx, true) }
     }
 
-    /// Writes everything. With `enough`, stops once there is room and the stream refuses more.
-    /// Fails if this write fails, or if an error has ended the connection before. An error that
-    /// ended receiving is returned even if everything was written, because a writer that only sends
-    /// learns of the error here.
+    /// Writes everything. With `enough`, does not wait for the stream once there is room for a
+    /// message. Fails if this write fails, or if an error has ended the connection before. An error
+    /// that ended receiving is returned even if everything was written, because a writer that only
+    /// sends learns of the error here.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         // Parking once per call is enough: each task or stream that takes the waker wakes this
         // task, which then polls again.

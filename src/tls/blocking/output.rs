@@ -153,9 +153,9 @@ impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
     }
 
     /// Writes everything, then releases the right to write. With `flushes`, also flushes the stream
-    /// below if `below.dirty` is set, and returns `WouldBlock` or `Interrupted` if bytes are left.
-    /// Without `flushes`, the result is `Ok` even if the stream refuses bytes, because the next
-    /// flush writes them.
+    /// below if `below.dirty` is set, and returns `WouldBlock` or `Interrupted` if unwritten bytes
+    /// remain. Without `flushes`, the result is `Ok` even if the stream refuses bytes, because the
+    /// next flush writes them.
     fn drain(self, io: &mut impl Stream, flushes: bool) -> io::Result<()> {
         let Self { mut output, session: mut way, waits } = self;
         loop {
