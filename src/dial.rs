@@ -44,8 +44,8 @@ pub struct Dial<'r> {
     delay: Duration,
     prepare: Option<Prepare<'r>>,
     via_proxy: Option<Proxy>,
-    // No field has the name of a method that needs a feature. Otherwise, with the feature off,
-    // rustc would report for `dial.tls(..)` that `tls` is a private field.
+    // A method that needs a feature shares its name with no field. If `tls` were a field too, rustc
+    // would report for `dial.tls(..)`, with the feature off, that `tls` is a private field.
     tls_config: Option<tls::Client>,
     stamps_reads: bool,
 }
