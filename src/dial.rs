@@ -44,8 +44,8 @@ pub struct Dial<'r> {
     delay: Duration,
     prepare: Option<Prepare<'r>>,
     via_proxy: Option<Proxy>,
-    // No field has the name of a method that needs a feature. Otherwise, with the feature off,
-    // rustc would report for `dial.tls(..)` that `tls` is a private field.
+    // A method that needs a feature shares its name with no field. If `tls` were a field too, rustc
+    // would report for `dial.tls(..)`, with the feature off, that `tls` is a private field.
     tls_config: Option<tls::Client>,
     stamps_reads: bool,
 }
@@ -76,10 +76,10 @@ impl<'r> Dial<'r> {
         }
     }
 
-    /// Sets the time from the beginning of one attempt to connect to the beginning of the next: 250
-    /// ms by default (RFC 8305 §5). Less than 10 ms counts as 10 ms. The addresses of a name are
-    /// tried in a race: IPv6 and IPv4 in turn, in the resolver's order. When an attempt fails, the
-    /// next attempt begins at once. The first attempt that connects wins, and all others are
+    /// Sets the delay after which the next attempt to connect begins while earlier attempts go on:
+    /// 250 ms by default (RFC 8305 §5). Less than 10 ms counts as 10 ms. The addresses of a name
+    /// are tried in a race: IPv6 and IPv4 in turn, in the resolver's order. When an attempt fails,
+    /// the next attempt begins at once. The first attempt that connects wins, and all others are
     /// closed.
     pub fn attempt_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
@@ -88,11 +88,11 @@ impl<'r> Dial<'r> {
 
     /// Replaces the configuration of TLS, for other roots, a client certificate or another
     /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
-    /// prevent that. If the configuration sets `enable_secret_extraction`, as the default does, and
-    /// the cryptographic provider hands over the keys, this crate, not rustls, [opens and seals the
-    /// records](tls) of TLS 1.3. Share one `ClientConfig` among connections: it keeps session
-    /// tickets, which make the next connection to the same server cheaper. ALPN always asks for
-    /// HTTP/1.1. Feature `rustls`.
+    /// prevent that. This crate, not rustls, [opens and seals the records](tls) of TLS 1.3 if the
+    /// cryptographic provider hands over the keys and the configuration sets
+    /// `enable_secret_extraction`, as the default does. Share one `ClientConfig` among connections:
+    /// it keeps session tickets, which make the next connection to the same server cheaper. ALPN
+    /// always asks for HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls_config = Some(config);
@@ -105,9 +105,9 @@ impl<'r> Dial<'r> {
     /// `BorrowedSocket`. TCP_NODELAY is already on. If the hook returns an error, the attempt at
     /// this address fails, and the next address of the name is tried.
     ///
-    /// Under "Options of TCP sockets", the recipes list the options that matter to a feed, and show
-    /// how to set them with the crate `socket2`. To set options of an open connection, use its
-    /// stream: `ws.get_ref().tcp()`.
+    /// Under "Options of TCP sockets", the recipes list the options that matter for market data,
+    /// and show how to set them with the crate `socket2`. To set options of an open connection, use
+    /// its stream: `ws.get_ref().tcp()`.
     pub fn prepare(
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'r,
@@ -150,7 +150,8 @@ impl<'r> Dial<'r> {
         }
     }
 
-    /// If there is a proxy, turns an error from before the tunnel into an [`Error::Proxy`].
+    /// Converts an error that occurred before there was a tunnel: if there is a proxy, wraps the
+    /// error in an [`Error::Proxy`].
     fn of_proxy(&self, error: Error) -> Error {
         if self.via_proxy.is_some() { Error::Proxy(Box::new(error)) } else { error }
     }

@@ -1,8 +1,8 @@
-//! Documents: recipes, and tables that give the counterparts of other crates' calls. The module has
-//! no functions or types, and adds nothing to a program.
+//! Documents: recipes, and tables that list calls of other crates with our counterparts. The module
+//! has no functions or types, and adds nothing to a program.
 
-// rustdoc uses the first definition of a link, which is the one here. The included file defines the
-// same links again for readers of the repository.
+// If a link is defined twice, rustdoc uses the first definition: the one here. The included file
+// defines the same links again for readers of the repository.
 /// [feeds]: crate::guide::recipes::feeds
 /// [servers]: crate::guide::recipes::servers
 /// [browsers]: crate::guide::recipes::browsers

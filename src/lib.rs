@@ -5,9 +5,9 @@
 //!   bytes, time and entropy, so the core runs under any runtime, in a test, in a fuzzer, and
 //!   without `std`.
 //! - Thin adapters, `tokio`, `blocking` and `futures_io`, which contain no protocol rule.
-//! - A received message is **borrowed**: a slice of the buffer into which the stream was read, or a
-//!   compressed message was inflated. In steady state nothing is allocated, and a batch of messages
-//!   costs one read and one write.
+//! - A received message is **borrowed**: it is a slice of the buffer that the stream was read into,
+//!   or that a compressed message was inflated into. In steady state nothing is allocated, and a
+//!   batch of messages costs one read and one write.
 //! - Every check that the RFC requires is made, and everything that a peer can make grow has a
 //!   limit. Each violation has a precise error for you, and a close code for the peer.
 //!
@@ -113,8 +113,8 @@
 //! | send a message now | [`send`] | when `send` returns `Ok`, the stream has accepted the message |
 //! | send several messages | [`feed`] .. [`flush`] | they are written together; if the buffer is full, `feed` fails, and [`ready`] waits for room |
 //! | send one message to many peers | [`Prepared`] and [`feed`] | a server encodes it once for all |
-//! | limit how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`], or [a half's sender][half's] | four policies: wait, drop, conflate, disconnect |
-//! | check which site's page connects | [`Origins`](handshake::server::Origins) | [why to check](handshake::server#who-is-asking); the example `auth` |
+//! | limit how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`] of a WebSocket or [of a `Writer`][half's] | four policies: wait, drop, conflate, disconnect |
+//! | check which website's page opens the connection | [`Origins`](handshake::server::Origins) | [why to check](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; the example `reconnect` |
 //! | send a secret uncompressed | [`Outbound::plain`] and [`feed`] | on a connection that compresses, the length could reveal the secret |
 //! | build a message in the outgoing buffer | [`feed_with`](Sender::feed_with), [`feed_with_writer`](Sender::feed_with_writer) | no `Vec` for the message |
@@ -276,7 +276,7 @@
 //!   takes](Config#what-a-peer-can-make-a-connection-keep) is measured.
 //! - Messages received before a violation or a broken stream are delivered before the error.
 //! - Every future of an open connection can be dropped at any point: no bytes are lost or sent
-//!   twice. (A `send` that was dropped before it queued its message does not send the message.)
+//!   twice. (If you drop a `send` before it has queued its message, the message is not sent.)
 //!   Dropping a future of a handshake drops the handshake's stream.
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
 //!   before a byte is queued.
@@ -310,8 +310,8 @@ pub mod futures_io;
     feature = "tokio"
 ))]
 pub mod guide;
-// Without an adapter for tasks, functions that only such adapters call are dead code. The lint
-// finds all other dead code in builds with such an adapter.
+// Without an adapter for tasks, functions that only such adapters call are dead code. In builds
+// with such an adapter, the lint is on, and finds all other dead code.
 #[cfg_attr(not(feature = "_task"), allow(dead_code))]
 mod proto;
 #[cfg(feature = "std")]

@@ -73,7 +73,7 @@ pub(crate) fn client_since<S: Stream>(
     wait(drive::client(Timed::opening(began, io), request, config, ahead))?.map(WebSocket)
 }
 
-/// An opening request that was read, and that you accept or reject.
+/// A client's opening request, and its stream. Look at the request, then accept or reject it.
 #[derive(Debug)]
 pub struct Incoming<S>(drive::Incoming<Timed<S, Thread>>);
 
@@ -139,7 +139,7 @@ impl<S: Stream> Incoming<S> {
     /// stream.
     pub fn reject(mut self, rejection: impl Into<Rejection>) -> Result<(), Error> {
         wait(self.0.answer(rejection.into()))??;
-        let _ = wait(self.0.linger()); // a non-blocking stream gives only what has arrived
+        let _ = wait(self.0.linger()); // if the stream cannot wait, discards only what has arrived
         Ok(())
     }
 }

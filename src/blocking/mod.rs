@@ -38,18 +38,19 @@
 //! **Timers.** Calls check the deadlines of [`Config`]. Nothing runs between calls, so keep
 //! receiving. A receiving call that finds nothing to read checks all deadlines, even if it returns
 //! `WouldBlock` at once. So a program that receives from each of its non-blocking streams at short
-//! intervals needs no timers (recipes: many connections on one thread). A call waits in
-//! [`Stream::wait`], which is `poll(2)` for a socket, until the stream is ready or the next
-//! deadline passes. A receiving call waits in a blocking read instead if nothing is to be written,
-//! you have set no read timeout, and no deadline falls into the next second. For these reads the
-//! adapter sets the stream's read timeout, so do not set a read timeout on the stream.
+//! intervals needs no timers. (See "many connections on one thread" in the recipes.) A call waits
+//! in [`Stream::wait`], which is `poll(2)` for a socket, until the stream is ready or the next
+//! deadline passes. Under three conditions, a receiving call waits in a blocking read instead:
+//! nothing is to be written, you have set no read timeout, and no deadline falls into the next
+//! second. For these reads the adapter sets the stream's read timeout, so do not set a read timeout
+//! on the stream.
 //!
 //! A stream without [`wait`](Stream::wait), such as [`WithoutTimeouts`], blocks in its own calls.
 //! While the stream blocks, the adapter notices no deadline. You cannot set a timeout (the call
 //! fails with `Unsupported`), and a connection over a `WithoutTimeouts` cannot be split. A TLS
-//! stream waits on the stream below it. The adapter does not wait for a socket that you made
-//! non-blocking. (On Windows the adapter waits, because Windows does not tell the mode of a
-//! socket.)
+//! stream can wait if the stream below it can. The adapter does not wait for a socket that you made
+//! non-blocking. (On Windows the adapter waits, because Windows does not tell whether a socket is
+//! non-blocking.)
 //!
 //! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. While a
 //! call waits, it keeps a whole core busy: see [`Spin`].
@@ -245,8 +246,8 @@ impl<S: Stream> WebSocket<S> {
     /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
     /// After an error the connection is lost.
     pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
-        // `wait` may keep the value of the old stream in `reads_time_out`: a `Spin` reads in the
-        // same way whether a read may block or not.
+        // `reads_time_out` in `wait` keeps the value of the old stream. This does no harm: a `Spin`
+        // reads in the same way whether a read may block or not.
         let Socket { core, io: Timed { io, wait }, .. } = self.0;
         Ok(WebSocket(Socket::new(core, Timed { io: Spin::new(io)?, wait })))
     }
@@ -298,7 +299,7 @@ impl<S: Stream> WebSocket<S> {
     /// [`Error::Send`] if the sending half is closed. [`Error::Io`] and [`Error::Recv`] as for
     /// [`flush`](Self::flush). [`Error::WouldBlock`] if there is no room before the timeout of
     /// [`set_write_timeout`](Self::set_write_timeout) passes, or if the call cannot wait for the
-    /// stream, such as a non-blocking stream.
+    /// stream, for example because the stream is non-blocking.
     pub fn ready(&mut self) -> Result<(), Error> {
         self.0.io.wait.begin_sending();
         self.0.wait_until_ready(|ws, cx| ws.poll_room(cx))?.map_err(|error| *error)
@@ -384,7 +385,7 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
     /// within the read timeout. Messages that are discarded after our Close do not restart the read
     /// timeout. One wait for room is enough, because nobody can feed during this call. (A task can
     /// drop the future, feed, and then poll a new future. So `poll_to_reply` checks the room at
-    /// each poll.) An idle message overtakes, so it takes no room.
+    /// each poll.) An idle message overtakes queued messages, so it takes no room.
     #[inline(never)] // keeps the fast path of `recv_to_reply` small
     fn wait_to_reply(&mut self) -> Result<Ready, Error> {
         self.io.wait.begin_sending();

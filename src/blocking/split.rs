@@ -1,12 +1,12 @@
 //! The two halves of a WebSocket for two threads. These halves work like the halves for two tasks,
 //! but neither thread can wake the other.
 //!
-//! Only the stream wakes a thread that waits in the operating system. With an eventfd or a pipe,
-//! each split connection would need more file descriptors, and each wake-up one more system call.
-//! So the waits are bounded instead. Once a second, a waiting reader checks whether a Close was
-//! queued or a write timed out. If the shortest timeout that the writer can start is below four
-//! seconds, the reader checks four times in that timeout. A writer that waits for the stream checks
-//! every 50 ms whether receiving has failed.
+//! A thread that waits in the operating system is woken only by its file descriptors. To wake it
+//! from the other thread, each split connection would need more file descriptors (an eventfd or a
+//! pipe), and each wake-up one more system call. So the waits are bounded instead. Once a second, a
+//! waiting reader checks whether a Close was queued or a write timed out. If the shortest timeout
+//! that the writer can start is below four seconds, the reader checks four times in that timeout. A
+//! writer that waits for the stream checks every 50 ms whether receiving has failed.
 use super::{
     Ready, Received, Stream, Want, WebSocket, receiving,
     thread::{READ_TIMEOUT, Thread, context},
@@ -54,7 +54,7 @@ impl<S: Stream> WebSocket<S> {
     /// read timeout, and the `Writer` keeps the write timeout.
     ///
     /// The two halves use three handles of the stream: one to read from, one that both halves write
-    /// to, and one on which the writer waits.
+    /// to, and one with which the writer waits for the stream.
     ///
     /// # Errors
     ///
@@ -62,13 +62,13 @@ impl<S: Stream> WebSocket<S> {
     /// an error the connection is lost.
     pub fn into_split(self) -> io::Result<(Reader<S>, Writer<S>)> {
         // Nothing wakes the reader when the writer starts a deadline. With waits of `reader_wait`,
-        // the reader notices while at least three quarters of the time are left (of a timeout of 4
-        // ms or more).
+        // the reader notices a deadline within the first quarter of the deadline's time. (It may
+        // notice a deadline of less than 4 ms later.)
         let quarter = self.0.core.conn.shortest_sending_timeout() / 4;
         let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {
             let epoch = read.wait.epoch;
-            // Nobody waits on the handle `out`, so nobody reads what its polls note (`want`,
+            // Nobody waits with the handle `out`, so nobody reads what its polls note (`want`,
             // `until`, `again`). `Socket::write` and `write_out` note the event on the half's own
             // handle.
             let out = Timed::new(read.io.try_clone()?, epoch);
@@ -139,9 +139,9 @@ impl<S: Stream> Writer<S> {
         self.flush()
     }
 
-    /// Writes everything. With `enough`, stops once there is room and the stream refuses more. Each
-    /// wait ends after `WRITER_WAIT` at the latest, so that the next poll notices if receiving has
-    /// failed.
+    /// Writes everything. With `enough`, does not wait for the stream once there is room for a
+    /// message. Each wait ends after `WRITER_WAIT` at the latest, so that the next poll notices if
+    /// receiving has failed.
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {
         self.0.handle.wait.begin_sending();
         let mut before = self.0.with(|tx| tx.buffered_amount());

@@ -114,9 +114,9 @@ pub trait Stream: Read + Write {
     }
 
     /// Sets how long a `read` may wait; `None` sets no limit. After this time the read fails with
-    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter sets a timeout of a second or
-    /// less: before the first read that may wait while a deadline is running, and again after a
-    /// split.
+    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter calls this before the first read
+    /// that may wait while a deadline is running, and again after a split. The timeout is then a
+    /// second or less.
     ///
     /// # Errors
     ///

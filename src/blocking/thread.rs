@@ -5,9 +5,9 @@
 //! first of these, and the call polls again.
 //!
 //! If each wait were a `poll(2)`, each message would cost one more system call: 12 % of the
-//! processor's time for messages of 64 bytes. So a blocking read waits instead
-//! ([`may_wait`](Io::may_wait)), if nothing is to be written, the caller has set no time limit, and
-//! no deadline falls into the next second.
+//! processor's time for messages of 64 bytes. So a blocking read waits instead under three
+//! conditions ([`may_wait`](Io::may_wait)): nothing is to be written, the caller has set no time
+//! limit, and no deadline falls into the next second.
 use super::stream::{Interest, Stream};
 use crate::{
     drive::{Error, Io, Output, Source, Timed, sync::Instant},
@@ -20,9 +20,9 @@ use std::{
     time::Duration,
 };
 
-/// The timeout of a whole connection's blocking reads while there is a deadline, and the most that
-/// a reader's `longest_wait` may be. A read blocks only if no deadline passes within this timeout
-/// (in a reader: `longest_wait`) plus [`MARGIN`].
+/// The read timeout that a whole connection sets before its first blocking read with a deadline.
+/// The reader of a split connection sets its `longest_wait` instead, which is at most this time. A
+/// read blocks only if no deadline passes within its read timeout plus [`MARGIN`].
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time by which a blocking read may exceed its timeout: two steps of the operating system's
 /// clock, of at most 10 ms each.
@@ -48,8 +48,8 @@ pub(crate) struct Thread {
     /// Whether this call sends. If so, its time limit starts anew whenever the stream accepts
     /// bytes.
     sends: bool,
-    /// Whether this call has not read yet. A call reads once even if its time limit has passed, so
-    /// that a caller with a short limit still makes progress.
+    /// `true` until this call reads for the first time. A call reads once even if its time limit
+    /// has passed, so that a caller with a short limit still makes progress.
     unread: bool,
     /// The events that the last polls would wait for. Each poll adds events, and `wait` removes
     /// them. An event that is left from an earlier poll costs only another poll. But a missing
@@ -60,8 +60,9 @@ pub(crate) struct Thread {
     until: Option<Time>,
     /// Whether the polls stopped although the stream would not block. Either a read was put off, or
     /// a signal or TLS interrupted a call of the stream (see `failed`). If this flag is set, `wait`
-    /// returns at once: the call polls again, or its time limit ends it. In the handle `out` of a
-    /// split connection nobody reads this flag; there the half waits for room to write.
+    /// returns at once: the call polls again, or fails because its time limit has passed. In the
+    /// handle `out` of a split connection nobody reads this flag: the half waits with its own
+    /// handle until the stream accepts bytes.
     again: bool,
     /// The number of reads since a read was last put off. A read that would block counts too.
     reads: u32,
@@ -160,11 +161,11 @@ impl Thread {
             ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
                 self.want = self.want.with(want);
             }
-            // Do not repeat the call here, because the deadlines must be checked first. (The cause
-            // need not be a signal. A TLS stream fails with `Interrupted` after a blocking read
-            // that completed no record with data, and after many bytes without data.) To note
-            // only `want` would not do: on a stream that does not wait, a signal would then end the
-            // call, or drop a handshake. (With `again`, `wait` ignores `want`.)
+            // A signal interrupted the call. Or a TLS stream made a blocking read that completed no
+            // record with data, or read many bytes without data. Do not repeat the call here,
+            // because the deadlines must be checked first. To note `want` instead of `again` would
+            // be wrong: on a stream that cannot wait, a signal would then end the call, or drop a
+            // handshake.
             ErrorKind::Interrupted => self.again = true,
             _ => return Poll::Ready(Err(error)),
         }
@@ -184,18 +185,19 @@ impl<S: Stream> Timed<S, Thread> {
 
     /// Waits for the first of the events and deadlines that the last polls noted. `Ok`: poll again;
     /// the wait may have ended for any reason. `WouldBlock`: the time limit of this call has
-    /// passed, or `Stream::wait` refused: the user wants no wait, or the stream has no wait of its
-    /// own. Any other error comes from the wait itself. The connection does not keep this error, so
-    /// a later call may go on.
+    /// passed, or `Stream::wait` refused, because the user wants no call to wait or the stream
+    /// cannot wait. Any other error comes from the wait itself. The connection does not keep this
+    /// error, so a later call may go on.
     #[inline(never)] // called at several places, and compiled for each type of stream
     pub(super) fn wait(&mut self) -> Result<(), Error> {
         let Self { io, wait } = self;
         let (want, until) = (mem::take(&mut wait.want), wait.until.take());
         let again = mem::take(&mut wait.again);
         // `again` with `unread`: the first read of this call was put off, so the call polls once
-        // more, even after its time limit. (With another cause, this costs one poll.) A sending
-        // call never reads, so its `unread` stays `true`. Without `!wait.sends`, a stream that is
-        // interrupted again and again would never reach the limit.
+        // more, even after its time limit. (If an interrupted write set `again`, this poll is not
+        // needed, but does no harm.) A sending call never reads, so its `unread` stays `true`.
+        // Without `!wait.sends`, a sending call that is interrupted again and again would ignore
+        // its time limit.
         let untried = again && wait.unread && !wait.sends;
         if !untried && wait.call_is_over() {
             return Err(Error::WouldBlock);
@@ -220,9 +222,9 @@ impl<S: Stream> Timed<S, Thread> {
     }
 
     /// Checks that the caller's time limit is valid, and that the stream can keep it. A wait of
-    /// zero only asks whether the stream can wait, so any event would do. `None` asks nothing:
-    /// without a limit, the stream need not be able to wait. A limit of zero is an error, as for
-    /// std's sockets.
+    /// zero only asks whether the stream can wait, so any event would do. With the limit `None`,
+    /// this call asks nothing, because the stream need not be able to wait. A limit of zero is an
+    /// error, as for std's sockets.
     pub(super) fn check(&self, limit: Option<Duration>) -> io::Result<()> {
         match limit {
             None => Ok(()),
@@ -253,14 +255,15 @@ impl<S: Stream> Io for Timed<S, Thread> {
     }
 
     fn poll_wait(&mut self, by: Option<Time>, _: &mut Context<'_>) -> Poll<()> {
-        // The last poll of the stream was `Pending`, so it has noted its events or `again`. In a
-        // handshake nothing else notes a time, and the user cannot have set a time limit yet, so
-        // `by` is the only time to wait for.
+        // The last poll of the stream was `Pending`, so the poll has noted its events or `again`.
+        // In a handshake nothing else notes a time, and the user cannot have set a time limit yet,
+        // so `by` is the only time to wait for.
         self.wait.until = by;
-        // `Pending`: the stream is non-blocking, or it cannot wait and its call failed with
-        // `WouldBlock` or `TimedOut`. The caller then drops the handshake and returns `WouldBlock`;
-        // only `reject`, while it lingers, ignores this. A failure of poll(2) itself has the same
-        // effect, because the result of `poll_wait` has no place for an error.
+        // `Pending`: the stream is non-blocking, or the stream cannot wait and its last call failed
+        // with `WouldBlock` or `TimedOut`. The caller then drops the handshake and returns
+        // `WouldBlock`. Only `reject` ignores a `Pending`, after the response is written. A failure
+        // of poll(2) itself has the same effect, because the result of `poll_wait` has no place for
+        // an error.
         match self.wait() {
             Ok(()) => Poll::Ready(()),
             Err(_) => Poll::Pending,
@@ -273,7 +276,7 @@ impl<S: Stream> Io for Timed<S, Thread> {
         let Self { io, wait } = self;
         let longest = wait.longest_wait.unwrap_or(READ_TIMEOUT);
         let set_timeout = || io.set_read_timeout(Some(longest)).is_ok();
-        // A read of a whole connection without a deadline may block for ever. Every other read
+        // While a whole connection has no deadline, its reads may block for ever. Every other read
         // needs the stream's read timeout, and this timeout must pass before the next deadline. If
         // the caller has set a time limit, no read blocks, because the limit may be shorter than
         // the stream's read timeout. Then the poll(2) in `Timed::wait` keeps the limit.
@@ -297,8 +300,8 @@ impl<S: Stream> Source for Timed<S, Thread> {
         let first = mem::take(&mut wait.unread);
         wait.reads += 1;
         // This puts the read off. `Pending` makes the loop check the deadlines. `again` makes
-        // `wait` return at once: with `WouldBlock` if the call has read before and its time limit
-        // has passed. Nothing was read now, so `unread` gets its old value back.
+        // `wait` return at once. If the call has read before and its time limit has passed, `wait`
+        // returns `WouldBlock`. Nothing was read now, so `unread` gets its old value back.
         if wait.reads > READS || (!first && wait.call_is_over()) {
             (wait.reads, wait.again, wait.unread) = (0, true, first);
             return Poll::Pending;

@@ -29,10 +29,11 @@ use tickwire_dial::Step;
 /// # Errors
 ///
 /// [`Error::Url`] for a bad URL. [`Error::Io`] if resolving or connecting failed or took too long,
-/// or the stream failed later. If resolving failed, this error has the name; if connecting failed,
-/// each address that was dialed. `Error::Tls` if TLS failed ([`Error::NoTls`] without the feature).
-/// [`Error::Handshake`] if the opening handshake failed. `HandshakeError::Timeout` means that TCP
-/// was connected, but TLS or HTTP took too long. [`Error::Refused`] for a status other than 101.
+/// or the stream failed later. If resolving failed, this error names the host and port; if
+/// connecting failed, it names each address that was dialed. `Error::Tls` if TLS failed.
+/// [`Error::NoTls`] for a `wss` URL without the feature `rustls`. [`Error::Handshake`] if the
+/// opening handshake failed. `HandshakeError::Timeout` means that TCP was connected, but TLS or
+/// HTTP took too long. [`Error::Refused`] for a status other than 101.
 ///
 /// # Panics
 ///
@@ -105,7 +106,8 @@ impl Dial<'_> {
     }
 
     /// Connects over a stream that `connector` makes. Use this call for a Unix socket, for a
-    /// resolver or an interface of your own, or for a simulated network. Feature `tokio`.
+    /// resolver of your own, to choose the network interface, or for a simulated network. Feature
+    /// `tokio`.
     ///
     /// The connector gets the target to dial: the server, or the [`proxy`](Self::proxy) if there is
     /// one. This call still does TLS, asks the proxy for a tunnel, and makes the opening handshake.

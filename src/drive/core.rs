@@ -35,8 +35,9 @@ pub(crate) trait Core<I>: Sized {
         Self: 'a;
 
     fn inbound(&mut self) -> &mut Inbound;
-    /// Gives `f` access to both sides. A half holds the lock while `f` runs. If `f` reports the
-    /// error that ended the connection, the half afterwards wakes the writer.
+    /// Gives `f` access to both sides. A half holds the lock while `f` runs. If `f` ends the
+    /// connection with an error (`f` sets `Out::recv_error`, or breaks the sender), the half wakes
+    /// the writer once the lock is released.
     fn with<T>(&mut self, f: impl FnOnce(&mut Inbound, &mut Sender, &mut Out) -> T) -> T;
 
     /// Writes queued bytes until the stream refuses more. Ready when all bytes are written, or
@@ -55,9 +56,9 @@ pub(crate) trait Core<I>: Sized {
 
     // Answers: messages that the caller sends in reply to a message.
 
-    /// Whether a message may be handed out without `poll_answerable` before it: there is room for
-    /// an answer, fewer than `cork_limit` bytes are queued, and the sender is open. Always `true`
-    /// in a half.
+    /// Whether `recv_to_reply` may hand out a message without calling `poll_answerable` first:
+    /// there is room for an answer, fewer than `cork_limit` bytes are queued, and the sender is
+    /// open. Always `true` in a half.
     #[inline(always)]
     fn is_free(&self) -> bool {
         true
@@ -81,9 +82,9 @@ pub(crate) trait Core<I>: Sized {
     fn received(&mut self) -> Option<Received<'_, Self::Sender<'_>>>;
 
     /// Consumes input up to the next message, chunk or control frame, or until more input is
-    /// needed. Uses the sending side only for a control frame and for an error. `Chunk` must not
-    /// use `quick`: `chunk()` does not return the message that `quick` finds, and `quick` keeps a
-    /// partial frame back instead of handing out its first bytes.
+    /// needed. Uses the sending side only for a control frame and for an error. `Want::Chunk` must
+    /// not use `quick`, for two reasons: `chunk()` does not return the message that `quick` finds,
+    /// and `quick` does not hand out the first bytes of a partial frame.
     #[inline(always)]
     fn step(&mut self, want: Want) -> Result<Step, RecvError> {
         let rx = self.inbound().receiver_mut();
@@ -124,8 +125,8 @@ pub(crate) struct Whole {
 }
 
 impl Whole {
-    /// Prepares a connection for a stream with an epoch of its own. `vectored`: whether the stream
-    /// has vectored writes.
+    /// Prepares a connection for another stream, whose time counts from an epoch of its own.
+    /// `vectored`: whether the stream has vectored writes.
     #[inline]
     pub(crate) fn new(mut conn: Connection, vectored: bool) -> Self {
         conn.restart_clock();
@@ -194,9 +195,10 @@ impl<I: Source + Output> Core<I> for Whole {
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let tx = socket.core.conn.sender();
         if !tx.has_room() && !tx.is_closed() {
-            // This drops the error of a failed write, which `Out` keeps. Such a write closes the
-            // sender, so a second call does not flush again. Receiving goes on. A receiving call
-            // returns the error, unless the peer's Close or a violation ends receiving first.
+            // After a failed write, this returns no error, and receiving goes on. `Out` keeps the
+            // error, and a receiving call returns it, unless the peer's Close or a violation ends
+            // receiving first. A failed write closes the sender, so a second call does not flush
+            // again.
             return socket.poll_flush(cx, true).map(drop);
         }
         if tx.reached_cork_limit() {

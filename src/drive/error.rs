@@ -17,9 +17,9 @@ pub enum Error {
     /// [`fail`](crate::Connection::fail).
     #[error(transparent)]
     Recv(#[from] RecvError),
-    /// The caller's message or frame cannot be sent at all, or not now. Nothing was queued. A flush
-    /// returns only [`Closed`](SendError::Closed) of these errors. Messages that were not written
-    /// by then are lost.
+    /// The caller's message or frame cannot be sent at all, or not now. Nothing was queued. Of
+    /// these errors, a flush returns only [`Closed`](SendError::Closed): then the messages that
+    /// were not written are lost.
     #[error(transparent)]
     Send(#[from] SendError),
     /// The stream failed, so the connection has ended. (In `blocking`, a later call may go on after
@@ -97,10 +97,10 @@ impl Error {
     /// [`retry_delay`](Self::retry_delay) says how long to wait.
     pub fn is_retryable(&self) -> bool {
         match self {
-            // Retry if the network or the feed failed, but not if a rule was broken or the
+            // Retry if the network failed or the data stopped, but not if a rule was broken or the
             // application failed the connection. An error without a close code means that the
             // network failed or the peer was silent or slow. `DataTimeout` has a close code, but
-            // means that the feed failed.
+            // means that the data stopped.
             Self::Recv(error) => error.close_code().is_none() || *error == RecvError::DataTimeout,
             // `Unsupported` includes a socket option that the operating system lacks.
             Self::Io(error) => !matches!(

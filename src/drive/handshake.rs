@@ -107,8 +107,8 @@ impl<I: Source + Output> Incoming<I> {
     /// Shuts the stream down for writing, then discards input; both together take at most
     /// [`LINGER`]. If input is unread when the stream is dropped, the operating system sends RST,
     /// and the peer might lose the response. The shutdown comes first: the peer then sees the end
-    /// of the response and can end its side, which ends the discarding before `LINGER`. An error
-    /// ends it too.
+    /// of the response and can end its side. That ends the discarding before `LINGER`, and so does
+    /// an error.
     pub(crate) async fn linger(&mut self) {
         let io = &mut self.io;
         let end = io.now() + LINGER;
@@ -141,16 +141,16 @@ pub(crate) async fn client<I: Source + Output>(
     // This call starts the deadline. Before it, `poll_timeout` would return `ZERO`.
     handshake.reading.handle_timeout(Time::ZERO)?;
     let by = handshake.reading.poll_timeout();
-    // A failed write ends the handshake, even if a refusal has arrived. A stream that cannot be
-    // written need not be at its end, so a read might wait until the deadline.
+    // A failed write ends the handshake, even if a refusal has arrived. A read for the refusal
+    // might wait until the deadline, because the failed write does not end the stream's input.
     if let Some(written) = write_all(&mut io, handshake.outgoing(), by).await {
         written?;
     }
     // `step` refuses a 101 while a part of the request is unsent (`EarlyResponse`), so `advance`
-    // comes before the first step. `advance` may report all bytes even if some are not written:
-    // then the check of the deadline below returns the error. (The handshake cannot succeed before
-    // that check: only `ahead` has been read, and a response in `ahead` cannot match the random key
-    // of this request.)
+    // comes before the first step. `advance` reports all bytes, even if the deadline passed before
+    // they were written: then the check of the deadline below returns the error. (The handshake
+    // cannot succeed before that check: only `ahead` has been read, and a response in `ahead`
+    // cannot match the random key of this request.)
     handshake.advance(usize::MAX);
     // Each round steps before it reads, because `ahead` may hold a whole refusal.
     loop {
@@ -177,8 +177,8 @@ pub(crate) async fn client<I: Source + Output>(
 
 /// Reads once, or waits for the stream. After a ready `Ok`, step again and check the deadline:
 /// bytes have arrived, the stream has ended, or the wait is over. After the end of the stream each
-/// call is ready at once. So after the end, `step` may return `Partial` only if it has bytes to
-/// write. Otherwise the caller's loop would spin until the deadline.
+/// call is ready at once. So from then on `step` must not return `Partial` without bytes to write.
+/// Otherwise the caller's loop would spin until the deadline.
 pub(crate) fn poll_read<I: Source + Output>(
     io: &mut I,
     to: &mut Reading,

@@ -34,22 +34,22 @@ pub(crate) trait Io {
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Waits for the stream, at most until `by`. Only handshakes call this. In a task the stream
-    /// already has the waker, so this waits for `by` alone. A thread waits inside this call.
-    /// `Ready`: poll the stream again, and read the clock.
+    /// already has the waker, so this call only adds the wait for `by`. A thread waits inside this
+    /// call. `Ready`: poll the stream again, and read the clock.
     fn poll_wait(&mut self, by: Option<Time>, cx: &mut Context<'_>) -> Poll<()> {
         by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
     }
 
     /// Allows the next read to block, but no later read. The read must end by `until`, the next
-    /// deadline. The caller must have nothing left to write. (The messages of a writer are the
-    /// writer's to flush, so they do not count for the receiving half.)
+    /// deadline. The caller must have nothing left to write. (For the receiving half, messages that
+    /// the writer has fed do not count, because the writer flushes them.)
     #[inline(always)]
     fn may_wait(&mut self, until: Option<Time>) {
         let _ = until;
     }
 
     /// Reports that the stream refused bytes, so the next wait has to be for writing too. The
-    /// thread of a half needs this report, because it waits on its own handle, but writes to the
+    /// thread of a half needs this report, because it waits with its own handle, but writes to the
     /// handle that both halves share.
     #[inline(always)]
     fn write_blocked(&mut self) {}

@@ -1,5 +1,6 @@
-//! The loop that all adapters share. A round parses input up to the item that the call wants. If
-//! the input is used up first, the round writes what is queued, then reads once.
+//! The loop that all adapters share. Each round of the loop parses input up to the item that the
+//! receiving call wants: a message, an event or a chunk. If the input is used up first, the round
+//! writes what is queued, then reads once.
 //!
 //! The loop has two type parameters. `Core` is the whole connection, or the receiving half of a
 //! split connection. `Io` is the stream with its way to wait: a timer for a task, a blocking call
@@ -43,9 +44,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The result of a poll, in one byte. A future would store the parts of a `Result<Step, _>` one by
-/// one, and load them together right afterwards. The processor waits for that load longer than the
-/// step takes.
+/// The result of a poll, in one byte. If polls returned a `Result<Step, _>`, a future would store
+/// its parts one by one, and load them together right afterwards. The processor waits longer for
+/// that load than the step takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
     /// The item that the call wants: the connection's current message, event or chunk.
@@ -63,15 +64,15 @@ pub(crate) type Written = Result<(), Box<Error>>;
 pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
-    /// Whether to note each read. Two features need this: the program may want the time of each
-    /// read, and `attend` may have to run after each read. Only the connection's `Config` switches
-    /// these features on, so the value never changes.
+    /// Whether each read must be noted, because the program wants the time of each read, or because
+    /// `attend` has to run after reads. The connection's `Config` decides both, so the value never
+    /// changes.
     notes_reads: bool,
     /// Whether bytes were read since the last `attend`. Stays `false` if `attend` has nothing to
     /// check.
     read_unattended: bool,
-    /// The number of bytes received when `poll_until` last put off a deadline, so that the task
-    /// reads first. `None` once the deadlines were checked.
+    /// `poll_until` may put off a deadline, so that the task reads first. This is the number of
+    /// bytes received by then; `None` once the deadlines were checked.
     read_first: Option<u64>,
     /// The error behind the last `Ready::End`, until [`ended`](Self::ended) returns it; `None`
     /// after a clean end. A poll stores the error here, because passing a wide result through
@@ -80,18 +81,19 @@ pub(crate) struct Socket<C, I> {
     /// The state of `poll_side`. `None` before its first call, and always in a half.
     #[cfg(feature = "_task")]
     polled: Option<Box<task::polls::Polled>>,
-    /// Whether `poll_next` has returned an error or `None`, so that the `Stream` is over.
+    /// Whether the `Stream` is over: `poll_next` has returned an error or `None`.
     #[cfg(feature = "futures")]
     pub(crate) stream_ended: bool,
 }
 
-/// The functions of the running thread's pool.
+/// The functions by which a connection takes buffers from the running thread's pool and gives them
+/// back.
 static POOL: Memory = Memory { take_to: pool::take_to, give: pool::give };
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Joins an open connection, or its half, and a stream. Nothing is read or written yet. If the
-    /// connection comes from another `Socket`, the other fields of that `Socket` may be dropped:
-    /// `failed` is `None` between calls, and reads and polls set the rest again.
+    /// connection comes from another `Socket`, all fields of that `Socket` except `core` and `io`
+    /// may be dropped: `failed` is `None` between calls, and reads and polls set the rest again.
     #[inline]
     pub(crate) fn new(mut core: C, io: I) -> Self {
         let notes_reads = core.inbound().stamps_reads || core.inbound().attends().is_some();
@@ -119,8 +121,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Returns the result of a receiving call. `item` gets the item at which the last step stopped,
-    /// so no step may come between the poll and this call.
+    /// Returns the result of a receiving call. The function `item` fetches the item at which the
+    /// last step stopped. So no other step may come between the poll and this call.
     #[inline(always)]
     pub(crate) fn take<'a, T>(
         &'a mut self,
@@ -134,8 +136,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Returns [`Step::Message`] if this fast path finds a whole message among the bytes already
-    /// read. On any other result, call [`poll_more`](Self::poll_more): its slow path may find a
-    /// message, and it writes and reads.
+    /// read. On any other result, call [`poll_more`](Self::poll_more), which tries the slow path
+    /// too, writes, and reads.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         self.core.inbound().receiver_mut().quick()
@@ -169,9 +171,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             // Reading goes on while writing is blocked. Otherwise two peers that both write could
             // wait for each other for ever.
             let written = self.write(cx);
-            // An earlier call of `poll_flush` may have paused the deadlines on reading. They resume
-            // before `next_deadline` is asked. Otherwise `next_deadline` would leave them out, and
-            // the read of a thread could block past them.
+            // An earlier call of `poll_flush` may have paused the deadlines on reading. Here they
+            // resume. Otherwise `next_deadline` below would leave them out, and a thread could
+            // block in its read past them.
             let Self { core, io, .. } = &mut *self;
             core.inbound().reads(|| io.now());
             // If the stream refused bytes, the read must not block, because nobody would write
@@ -186,7 +188,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Writes queued bytes, as [`Core::poll_write`] says. If the stream refuses bytes, the next
-    /// wait is for writing too.
+    /// wait also ends when the stream accepts bytes.
     #[inline(always)]
     pub(crate) fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let written = self.core.poll_write(&mut self.io, cx);
@@ -232,10 +234,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         read
     }
 
-    /// Handles the result of a read. Checks the deadlines only if the read would block, or was put
-    /// off by the runtime or the thread: bytes that still wait in the operating system may be the
-    /// sign of life that a deadline asks for. Ready: go round the loop again; there may be a new
-    /// step, or a frame to write.
+    /// Handles the result of a read. Checks the deadlines only if the read is `Pending`: it would
+    /// block, or the runtime or the thread put it off. While reads succeed, the sign of life that a
+    /// deadline asks for may be in the bytes that the operating system still holds. Ready: go round
+    /// the loop again; there may be a new step, or a frame to write.
     #[inline]
     fn poll_take(&mut self, cx: &mut Context<'_>, read: Poll<IoResult<usize>>) -> Poll<()> {
         match read {
@@ -277,9 +279,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Ends the measurement of a round trip if a Pong has answered a Ping of ours, and no time of
-    /// the read was noted. Without this call, the measurement would end only when the deadlines are
-    /// checked, after all input is processed.
+    /// Ends the measurement of a round trip if the received Pong answers a Ping of ours and still
+    /// lacks its time of arrival. Without this call, the measurement would end only when the
+    /// deadlines are checked, after all input is processed.
     #[cold]
     fn time_pong(&mut self) {
         let Self { core, io, .. } = self;
@@ -341,8 +343,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                     shut
                 }
                 // A read error is not kept: the connection's result is decided, and a reset only
-                // ends the stream. `poll_read` would do as well, but it is inlined, so its code
-                // would be there twice.
+                // ends the stream. `poll_read` would work too, but it is inlined: a call here would
+                // duplicate its code.
                 Ending::Discard => self.poll_noting_read(cx).map(|read| match read {
                     Ok(0) | Err(_) => self.end_of_stream(),
                     Ok(n) => self.commit(n),
@@ -389,10 +391,10 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
             } else {
                 // A task that has used up its runtime budget cannot read, so silence proves nothing
                 // about the peer. tokio's timer shares this budget, so without budget this
-                // `poll_sleep` is `Pending`, although `at` has passed. `at` may be an earlier
-                // deadline than the one on silence, but telling the time checks every due deadline.
-                // Once the task has read, the deadlines are checked without budget too: a flood of
-                // input would use it up again and again.
+                // `poll_sleep` is `Pending`, although `at` has passed. `at` may belong to another
+                // deadline, but telling the time also checks the deadline on silence. Once the task
+                // has read, the deadlines are checked even without budget, because a flood of input
+                // would use up the budget again and again.
                 let inbound = core.inbound();
                 let total = inbound.receiver().total();
                 if inbound.may_be_silent(now) && read_first.is_none_or(|last| last == total) {
@@ -408,7 +410,7 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                 }
             }
             // Wait for the next deadline. The loop does not spin: telling the time moves each due
-            // deadline into the future, or ends it (see `Timers::poll`).
+            // deadline into the future, or ends that deadline (see `Timers::poll`).
             match core.next_deadline() {
                 // No deadline is left, for example because a phase of closing has ended without an
                 // error, or because the other half has written the refused bytes.

@@ -29,7 +29,7 @@ pub(crate) struct Out {
     pub(super) io_error: Option<io::Error>,
     /// The error that ended receiving, or the error of a passed deadline. The sending half reads
     /// the error here, because it cannot see the receiver. If the receiver has a different error,
-    /// that error replaces this one, because the receiving calls return it.
+    /// the receiver's error replaces this one, because receiving calls return the receiver's error.
     pub(super) recv_error: Option<RecvError>,
 }
 
@@ -67,7 +67,7 @@ impl Out {
     }
 
     /// Does the work of [`poll_drain`](Self::poll_drain), but keeps no error. The order: place the
-    /// waiting frames, write, and flush once the stream refuses bytes or has accepted all.
+    /// waiting frames, write, and flush once the stream refuses bytes or has accepted all bytes.
     #[inline]
     fn poll_all<W: Output>(
         &mut self,
@@ -172,9 +172,9 @@ impl Out {
                 Some(io) if error.close_code().is_none() => io.into(),
                 _ => Error::Recv(error),
             }),
-            // After the peer's Close, the stream's error stays for flushes: all messages of the
-            // peer have arrived. `recv_error` may be set, because a deadline may pass after the
-            // peer's Close.
+            // After the peer's Close, a receiving call does not return the stream's error, because
+            // all messages of the peer have arrived. The stream's error stays for flushes.
+            // `recv_error` may be set, because a deadline may pass after the peer's Close.
             Ok(_) => self.recv_error.map(Error::Recv),
         }
     }

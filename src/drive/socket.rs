@@ -22,7 +22,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// The fast path of `recv_to_reply`. Takes a message that was already read, but not if queued
-    /// replies must be written first, or after our Close. Returns whether there is a message. In a
+    /// replies must be written first, or after our Close. Returns whether it took a message. In a
     /// batch of messages this path nearly always succeeds.
     #[inline(always)]
     pub(crate) fn quick_to_reply(&mut self) -> bool {
@@ -31,9 +31,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<I: Source + Output> Socket<Whole, I> {
-    /// Writes everything. With `enough`, stops once there is room and the stream refuses more.
-    /// Nobody reads during this wait, so the deadlines on reading are paused. `poll_more` resumes
-    /// them.
+    /// Writes everything. With `enough`, does not wait for the stream once there is room for a
+    /// message. While this call waits, nobody reads, so the deadlines on reading are paused.
+    /// `poll_more` resumes them.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         loop {
             let Self { core, io, .. } = &mut *self;
@@ -85,7 +85,7 @@ impl<I: Source + Output> Socket<Whole, I> {
     }
 }
 
-/// Treats a Close that was queued earlier as success.
+/// Treats `Closed` as success: the sending half was closed before.
 pub(crate) fn begun(closed: Result<(), SendError>) -> Result<(), SendError> {
     match closed {
         Err(SendError::Closed) => Ok(()),

@@ -28,8 +28,8 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-/// The largest number of times that a writer, before one write, yields to a reader that waits for
-/// the lock. All yields together take about a millisecond.
+/// Before each write, a writer yields at most this many times to a reader that waits for the lock.
+/// All these yields together take about a millisecond.
 const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 
 /// The state that both halves share.
@@ -46,10 +46,11 @@ pub(super) struct Shared<W> {
     /// refused bytes. A writing thread also clears this flag while it waits: see
     /// [`share_rest`](Writer::share_rest).
     blocked: AtomicBool,
-    /// Whether the sending side has no deadline, no queued Close and no Pong to time. If so, the
-    /// reader need not lock the sending side to find its next deadline. Every dropped [`Locked`]
-    /// updates this flag before the lock is released. Without this flag the reader would lock
-    /// before each wait, and would then often wait for a writer that sends without pause.
+    /// Whether the sending side has no deadline, no queued Close, and no received Pong that lacks
+    /// its time of arrival. If so, the reader need not lock the sending side to find its next
+    /// deadline. Dropping a [`Locked`] updates this flag before it releases the lock. Without this
+    /// flag the reader would lock before each wait, and would then often wait for a writer that
+    /// sends without pause.
     quiet: AtomicBool,
     /// Whether the reader waits for the lock. If so, a writer yields before it locks again. The
     /// lock is not fair: without the yields, a writer whose stream keeps accepting bytes would get
@@ -66,10 +67,10 @@ struct Sending<W> {
     io: W,
 }
 
-/// The locked sending side. While this guard lives, every other call that needs the lock waits.
-/// Dropping the guard wakes both halves if an error has ended the connection since the lock was
-/// taken, and the reader if the sender was closed since. `was_closed` and `had_ended` are the state
-/// when the lock was taken.
+/// The locked sending side. While this guard lives, every other call that needs the lock waits. If
+/// an error has ended the connection since the lock was taken, dropping the guard wakes both
+/// halves. If the sender was closed since then, it wakes the reader. `was_closed` and `had_ended`
+/// are the state when the lock was taken.
 struct Locked<'a, W> {
     quiet: &'a AtomicBool,
     was_closed: bool,
@@ -128,8 +129,8 @@ impl<W> Shared<W> {
     }
 
     /// Locks, and wakes no half afterwards. Only getters and `feed` may use this. They change
-    /// nothing that the other half waits for, and cannot change `quiet`: they start no deadline,
-    /// queue no Close and leave no Pong to time.
+    /// nothing that the other half waits for. They cannot change `quiet` either: they start no
+    /// deadline, queue no Close, and receive no Pong.
     #[inline]
     fn look(&self) -> MutexGuard<'_, Sending<W>> {
         lock(&self.sending)
@@ -175,8 +176,8 @@ impl<W> Shared<W> {
     /// both tasks.
     ///
     /// A stream must not keep a task's own waker. The stream drops its old waker while we hold the
-    /// lock. If the old waker was the task's last waker, the runtime may drop the task. Code that
-    /// the task's drop runs may take the same lock, and would wait for ever.
+    /// lock. If the old waker was the last waker of its task, the runtime may then drop the task.
+    /// Code in the task's destructors may take the same lock, and would wait for ever.
     fn both(&self) -> Waker {
         Waker::from(self.wakers.clone())
     }
@@ -195,17 +196,17 @@ impl<W: Output> Shared<W> {
         let Sending { tx, out, io } = &mut *locked.sending;
         let full = !tx.has_room();
         let written = out.poll_drain(tx, io, &mut Context::from_waker(&both));
-        // Only room that this write made counts. Otherwise two halves whose writes are refused
-        // would wake each other without end.
+        // The other half is woken for room only if this write made the room. Otherwise two halves
+        // whose writes are refused would wake each other without end.
         let room = full && tx.has_room();
         let was_blocked = self.blocked.swap(written.is_pending(), Relaxed);
         if !W::WAITS && written.is_ready() {
             pool::give(tx.reclaim());
         }
         drop(locked);
-        // The other half may wait until the refused bytes are written; a writer may also wait for
-        // room. The stream may have dropped its waker, so this call wakes the other half. If no
-        // write was refused before, nobody waits, and a wake-up would cost time for nothing.
+        // The other half may be waiting until the refused bytes are written, or (a writer) until
+        // there is room. The stream may have dropped its waker, so this call wakes the other half.
+        // If no write was refused before, nobody waits, and a wake-up would cost time for nothing.
         if was_blocked && (written.is_ready() || room) {
             self.wakers.wake(side.other());
         }
@@ -213,8 +214,9 @@ impl<W: Output> Shared<W> {
         if newly && side == Side::Writer && !self.wakers.is_parked(side) {
             // The stream may have woken both tasks before `blocked` was set. In that case the
             // reader saw nothing to do. But if the writer's future is dropped, only the reader can
-            // write the refused bytes. So this call wakes the reader again. (A reader in this place
-            // needs no wake-up: the stream has woken its task, so it polls again.)
+            // write the refused bytes. So this call wakes the reader again. (If the reader makes
+            // this call, it needs no such wake-up: the stream has woken the reader's task, which
+            // polls again.)
             self.wakers.wake(Side::Reader);
         }
         written
@@ -275,7 +277,7 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
     }
 
     fn poll_shutdown(&mut self, _: &mut I, cx: &mut Context<'_>) -> Poll<()> {
-        // A poll may come here without a call of `poll_write`, which parks the waker too.
+        // `poll_write` parks the waker too, but a poll may come here without calling `poll_write`.
         self.link.wakers.park(Side::Reader, cx);
         let both = self.link.both();
         shutdown(&mut self.link.lock().sending.io, &mut Context::from_waker(&both))
@@ -306,8 +308,8 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
 #[derive(Debug)]
 pub(crate) struct Writer<W, H = ()> {
     link: Arc<Shared<W>>,
-    /// A writing thread's own handle of the stream. The thread waits on this handle without the
-    /// lock. A task has no handle.
+    /// A writing thread's own handle of the stream. With this handle the thread waits for the
+    /// stream without the lock. A task has no handle.
     pub(crate) handle: H,
 }
 
@@ -324,8 +326,7 @@ impl<I: Source + Output> Socket<Whole, I> {
         let (inbound, tx) = core.conn.into_halves();
         let (read, write, handle) = split(io)?;
         let link = Shared::new(tx, core.out, write);
-        // `owes` is set, because replies may have been queued before the split. (On the first write
-        // `blocked`, initially `true`, has the same effect.)
+        // `owes` is set, because replies may have been queued before the split.
         let half = Half { inbound, owes: true, link: link.clone() };
         Ok((Socket::new(half, read), Writer { link, handle }))
     }
@@ -348,9 +349,8 @@ impl<W, H> Writer<W, H> {
     }
 
     /// Whether there is room for a message. An error means that this half is closed, so nothing
-    /// more can be fed. The error is the one that ended receiving or that of a passed deadline;
-    /// `Closed` if there is neither. A failed write also closes this half; a flush returns the
-    /// stream's error.
+    /// more can be fed. The error is `recv_error`, or `Closed` if that is `None`. A failed write
+    /// also closes this half; a flush then returns the stream's error.
     pub(crate) fn has_room(&self) -> Result<bool, Error> {
         let sending = self.link.look();
         let Sending { tx, out, .. } = &*sending;
@@ -379,10 +379,10 @@ impl<W: Output, H> Writer<W, H> {
         if self.has_room()? { Poll::Ready(Ok(())) } else { self.poll_flush(cx, true) }
     }
 
-    /// Writes everything. With `enough`, stops once there is room and the stream refuses more.
-    /// Fails if this write fails, or if an error has ended the connection before. An error that
-    /// ended receiving is returned even if everything was written, because a writer that only sends
-    /// learns of the error here.
+    /// Writes everything. With `enough`, does not wait for the stream once there is room for a
+    /// message. Fails if this write fails, or if an error has ended the connection before. An error
+    /// that ended receiving is returned even if everything was written, because a writer that only
+    /// sends learns of the error here.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         // Parking once per call is enough: each task or stream that takes the waker wakes this
         // task, which then polls again.
@@ -393,12 +393,12 @@ impl<W: Output, H> Writer<W, H> {
                 return Poll::Ready(Err(Error::from(error).into()));
             }
             // These checks come before `poll_stall`. Once the sender is broken or has ended, a
-            // `Pending` write starts no deadline. So `poll_stall` would be ready at once, and this
-            // loop would spin.
+            // `Pending` write starts no deadline. `poll_stall` is ready if no deadline runs, so
+            // this loop would spin.
             let sending = self.link.look();
             let Sending { tx, out, .. } = &*sending;
-            // This error is returned even if no write has failed, so it comes before `lost`. For
-            // `lost`, only the stream's error or `Closed` is left.
+            // This error is returned even if no write has failed. So it is checked first, and
+            // `lost` below returns only the stream's error or `Closed`.
             if let Some(error) = out.recv_error {
                 return Poll::Ready(Err(Error::from(error).into()));
             }
@@ -420,7 +420,7 @@ impl<W: Output, H> Writer<W, H> {
     ///
     /// The timer is in the shared stream, and wakes both halves. So the deadline is noticed even if
     /// this future is dropped. A thread does not wait here: `write_out` asks for this deadline
-    /// itself, and waits on its own handle.
+    /// itself, and waits with its own handle.
     fn poll_stall(&self) -> Poll<()> {
         let both = self.link.both();
         let cx = &mut Context::from_waker(&both);
@@ -431,8 +431,9 @@ impl<W: Output, H> Writer<W, H> {
             if at > now {
                 ready!(io.poll_sleep(at, cx));
             } else {
-                // The first call of `handle_timeout` starts the deadline. A passed deadline leaves
-                // nothing to write, so the loop ends, whatever this call returns.
+                // The first call of `handle_timeout` starts the deadline, which is due at once
+                // until then. After a passed deadline nothing is to be written, so `poll_timeout`
+                // returns `None`, and the loop ends.
                 out.handle_timeout(None, tx, now);
             }
         }

@@ -49,7 +49,7 @@ impl Wakers {
         self.slot(side).is_some()
     }
 
-    /// Wakes the task of this side, if it has parked a waker. This happens outside the lock: see
+    /// Wakes the task of this side, if it has parked a waker. Calls the waker outside the lock: see
     /// [`park`](Self::park).
     pub(crate) fn wake(&self, side: Side) {
         let waker = self.slot(side).take();

@@ -195,11 +195,10 @@ shown!(WebSocket<S> Incoming<S> Reader<R, W> Writer<W>);
 /// users by cookies must check the origin.
 ///
 /// This call sets no option of the stream. On TCP, call `set_nodelay(true)` before. This call waits
-/// for the request for at most [`handshake_timeout`](Config::handshake_timeout). If the stream does
-/// not accept the response (a socket does at once), the call waits for up to
-/// [`write_timeout`](Config::write_timeout) more. After a bad request the call discards input for
-/// up to a second more. So call `accept` in a task of its own, not in the loop that accepts
-/// sockets.
+/// for the request for at most [`handshake_timeout`](Config::handshake_timeout). If the stream
+/// refuses the response, the call waits for up to [`write_timeout`](Config::write_timeout) more. (A
+/// socket accepts the response at once.) After a bad request the call discards input for up to a
+/// second more. So call `accept` in a task of its own, not in the loop that accepts sockets.
 ///
 /// Dropping the future drops the stream.
 ///
@@ -304,8 +303,8 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
     }
 
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // A bound, because a time further away may not fit into an `Instant`. An early wake-up does
-        // no harm.
+        // The longest wait, because a time further away may not fit into an `Instant`. An early
+        // wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let FuturesIo { timers, epoch, sleep, .. } = &mut self.wait;
         let set = || {

@@ -123,10 +123,11 @@ pub struct Config {
     /// [heartbeat](Self::heartbeat), but sends no more data.
     ///
     /// The timeout starts when a receiving call first reads the stream. Every byte of a data
-    /// payload restarts it, so a long message on a slow line does not count as silence. Every data
-    /// message restarts it too, even a message `pong` of the application's own protocol. Pings and
-    /// Pongs do not restart it, and neither do empty fragments inside a message. Once a Close is
-    /// queued or received, the timeout no longer runs.
+    /// payload restarts it, so a long message on a slow line does not count as silence. The end of
+    /// a data message restarts it too, even if the message is empty. A message `pong` of the
+    /// application's own protocol is a data message. Pings and Pongs do not restart it, and neither
+    /// do empty fragments inside a message. Once a Close is queued or received, the timeout no
+    /// longer runs.
     ///
     /// Once the timeout has passed, the connection fails with
     /// [`DataTimeout`](crate::RecvError::DataTimeout). Each timeout has five checks, so the failure

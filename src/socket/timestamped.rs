@@ -26,9 +26,10 @@ use std::io::{self, IoSlice, Read, Write};
 /// began to stamp. If no other socket of the machine asks for stamps, the kernel may begin some
 /// milliseconds after `new`.
 ///
-/// A stamped read calls `recvmsg` with memory for a `cmsg`, instead of `read`. If it does not wait,
-/// it takes about 8 % longer than `read` (`benches/README.md`). It allocates nothing. The inner
-/// stream must be a plain socket, so put streams that encrypt or buffer around the `Timestamped`.
+/// A stamped read calls `recvmsg` with memory for a `cmsg`, instead of `read`. A stamped read
+/// allocates nothing. If it does not wait, a stamped read takes about 8 % longer than `read`
+/// (`benches/README.md`). The inner stream must be a plain socket, so put streams that encrypt or
+/// buffer around the `Timestamped`.
 ///
 /// In an event loop of your own, read, pass [`arrived`](Self::arrived) to
 /// [`Receiver::set_read`](crate::Receiver::set_read), and then commit the bytes.

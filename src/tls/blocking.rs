@@ -11,8 +11,8 @@
 //!   A holder that has written everything checks, with `session` locked, that the session has
 //!   nothing more to write. Then the holder releases `output` before `session`, so that no
 //!   ciphertext is left without a writer. A writer waits for `output`. But a reader with ciphertext
-//!   to write never waits for `output`: the writer that holds `output` may wait until the peer
-//!   reads, and the peer may wait until this reader reads.
+//!   to write never waits for `output`. Otherwise it could wait for ever: the writer that holds
+//!   `output` may be waiting until the peer reads, and the peer until this reader reads.
 mod output;
 
 use self::output::{Shared, is_passing, lock};

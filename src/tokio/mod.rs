@@ -169,11 +169,11 @@ adapter!(AsyncRead, AsyncWrite);
 /// users by cookies must check the origin.
 ///
 /// This call sets no option of the stream. On TCP, call `set_nodelay(true)` before. This call waits
-/// for the request for at most [`handshake_timeout`](Config::handshake_timeout). If the stream does
-/// not accept the response (a socket does at once), the call waits for up to
-/// [`write_timeout`](Config::write_timeout) more. After a bad request the call discards input for
-/// up to a second more. So call `accept` in a task of its own, not in the loop that accepts
-/// sockets. That loop must bound the number of these tasks: see the example `bounded`.
+/// for the request for at most [`handshake_timeout`](Config::handshake_timeout). If the stream
+/// refuses the response, the call waits for up to [`write_timeout`](Config::write_timeout) more. (A
+/// socket accepts the response at once.) After a bad request the call discards input for up to a
+/// second more. So call `accept` in a task of its own, not in the loop that accepts sockets. That
+/// loop must bound the number of these tasks: see the example `bounded`.
 ///
 /// Dropping the future drops the stream.
 ///
@@ -280,8 +280,8 @@ impl<S> drive::Io for Timed<S, Tokio> {
 impl Tokio {
     /// Not generic over the stream, so that this is compiled once for all streams.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // A bound, because a time further away may not fit into an `Instant`. An early wake-up does
-        // no harm.
+        // The longest wait, because a time further away may not fit into an `Instant`. An early
+        // wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let Self { epoch, sleep } = self;
         let at = *epoch + (until - Time::ZERO).min(epoch.elapsed() + FAR);

@@ -71,8 +71,8 @@ impl Proxy {
         Ok(Self { address: Address::parse(url)?, tls: None })
     }
 
-    /// Returns the proxy that the environment names for a server, such as
-    /// [`Request::target`](crate::handshake::client::Request::target). The variable is
+    /// Returns the proxy that the environment names for `server`, which is usually the
+    /// [`target`](crate::handshake::client::Request::target) of a request. The variable is
     /// `HTTPS_PROXY`, or else `ALL_PROXY`, for `ws` and `wss` alike. The result is `None` if
     /// neither variable is set, if `NO_PROXY` lists the server, or if the server is a Unix socket.
     /// A variable in lower case takes precedence over the same variable in upper case. An empty

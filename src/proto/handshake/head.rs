@@ -159,8 +159,9 @@ fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
 }
 
 /// Returns the index of the first byte for which `one` is true. `eight` tests eight bytes at once,
-/// in a word whose lowest byte is the first. In the result of `eight`, the lowest byte with its top
-/// bit (0x80) set is at the first byte that matches. All other bits have no meaning.
+/// in a word whose lowest byte is the first. The result of `eight` marks a byte by its top bit
+/// (0x80). The lowest mark is at the first byte that matches. Higher marks, and the other seven
+/// bits of each byte, have no meaning.
 #[inline]
 fn find(bytes: &[u8], eight: impl Fn(u64) -> u64, one: impl Fn(u8) -> bool) -> Option<usize> {
     let (words, tail) = bytes.as_chunks::<8>();

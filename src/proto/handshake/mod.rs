@@ -368,7 +368,7 @@ pub enum HeaderError {
     BadOrigin,
     /// The user of Basic authentication contains a colon, or the user or the password contains a
     /// control character (RFC 7617 §2).
-    #[error("user or password has a control character, or the user a colon: Basic cannot send it")]
+    #[error("Basic authentication cannot send a colon in the user name, or a control character")]
     BadCredentials,
 }
 

@@ -61,8 +61,8 @@ fn text_that_moves_stays_known() {
     assert!(buffer.is_text(4..10));
     buffer.copy_within(2..10, 0);
     assert_eq!((buffer.text(), buffer.known(&(2..12))), ("aé€", 8));
-    // If only a part of the known text moves, no text stays known, and a later move does not bring
-    // it back.
+    // If only a part of the known text moves, no text stays known. A later move, even back, does
+    // not make text known again.
     buffer.copy_within(3..8, 0);
     assert_eq!(buffer.text(), "");
     buffer.copy_within(0..11, 0);

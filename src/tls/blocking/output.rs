@@ -93,8 +93,8 @@ impl Shared {
         Right { output, session: self, waits }
     }
 
-    /// Returns the right to write if there is no other handle. The right then needs no locks, which
-    /// saves the five locks of a send.
+    /// Returns the right to write, without locks, which saves the five locks of a send. Only the
+    /// single handle of a stream can call this, because other handles would share `self`.
     fn unlocked(&mut self, waits: bool) -> Right<&mut Output, &mut Session> {
         Right {
             waits,
@@ -125,7 +125,8 @@ impl Way for &mut Session {
 struct Right<O, W> {
     output: O,
     session: W,
-    /// Whether calls of the stream may wait.
+    /// Whether to write to the stream below by `write` and `flush`, which may wait, or by
+    /// `try_write` and `try_flush`.
     waits: bool,
 }
 
@@ -151,10 +152,10 @@ impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
         self.drain(io, true)
     }
 
-    /// Writes everything. With `flushes`, also flushes the stream if it accepted bytes since the
-    /// last flush. Then releases the right to write. `WouldBlock` or `Interrupted` means that bytes
-    /// are left. Without `flushes` the result is `Ok` in this case, because the next flush writes
-    /// these bytes.
+    /// Writes everything, then releases the right to write. With `flushes`, also flushes the stream
+    /// below if `below.dirty` is set, and returns `WouldBlock` or `Interrupted` if unwritten bytes
+    /// remain. Without `flushes`, the result is `Ok` even if the stream refuses bytes, because the
+    /// next flush writes them.
     fn drain(self, io: &mut impl Stream, flushes: bool) -> io::Result<()> {
         let Self { mut output, session: mut way, waits } = self;
         loop {

@@ -23,9 +23,9 @@ pub(super) type Tokio<S> = Maybe<S, tokio::TlsStream<S>, tokio::TlsStream<tokio:
 pub(super) type Blocking<S> =
     Maybe<S, blocking::TlsStream<S>, blocking::TlsStream<blocking::TlsStream<S>>>;
 
-/// The calls that make a `MaybeTls` over an `S`, and the call that returns the `S`. They use two
-/// functions of `tls::$adapter`: `client` puts TLS around a stream, and `below` returns the stream
-/// below TLS. Each module that invokes a macro of this file imports [`Maybe`].
+/// The calls that make a `MaybeTls` over an `S`, and the call that returns the `S`. They use the
+/// function `client` of `tls::$adapter`, which puts TLS around a stream. Each module that invokes a
+/// macro of this file imports [`Maybe`].
 macro_rules! dialed {
     ($adapter:ident) => {
         /// Wraps a stream to a server, or to a proxy. `tls` is the configuration for TLS to that
