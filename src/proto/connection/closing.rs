@@ -60,8 +60,8 @@ enum Theirs {
     /// protocol or a limit, or sent no data in time, or the application failed the connection. Our
     /// Close reports the failure, unless it was queued before or a write had failed.
     Violated,
-    /// No Close came: receiving ended with an error that has no close code. The stream ended, or
-    /// any deadline except the one on data passed.
+    /// No Close came: receiving ended with an error that has no close code. The stream ended, or a
+    /// deadline other than the one on data passed.
     Missing,
 }
 
@@ -70,8 +70,8 @@ enum Theirs {
 enum Ours {
     None,
     Queued,
-    /// Our Close is written. A Ping or Pong behind it is not completely written or flushed yet. Its
-    /// rest is written too, so that the stream does not end inside a frame.
+    /// Our Close is written. A Ping or Pong behind our Close is not completely written or flushed
+    /// yet. The rest of this frame is written too, so that the stream does not end inside a frame.
     Followed,
     Written,
     /// A write failed before our Close was written.
@@ -110,8 +110,8 @@ pub(super) enum Phase {
     Unanswered,
     /// The peer's Close came. Our Close, and everything before it, is being written.
     Answering,
-    /// After a violation, our Close is being written. It reports the violation, unless it was
-    /// queued before.
+    /// After a violation, our Close is being written. Our Close reports the violation, unless it
+    /// was queued before the violation was found.
     Reporting,
     /// Both Closes have passed. The rest of a Ping or Pong behind our Close is being written.
     Trailing,
@@ -184,7 +184,7 @@ impl Closing {
         }
     }
 
-    /// §7.1.4: whether both Closes have passed: the peer's Close was received, and our Close was
+    /// Whether both Closes have passed (§7.1.4): the peer's Close was received, and our Close was
     /// written.
     pub(super) fn is_clean(self) -> bool {
         matches!((self.theirs, self.ours), (Theirs::Came, Ours::Followed | Ours::Written))
@@ -234,7 +234,8 @@ pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
 }
 
 /// Handles an error that ended receiving. If the error has a close code, queues a Close that tells
-/// the peer why (§7.1.7), unless our Close was queued before. Otherwise ends writing.
+/// the peer why (§7.1.7), unless our Close was queued before. If the error has no close code, ends
+/// writing.
 pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     let Some(code) = error.close_code() else {
         return tx.write_failed(); // The stream ended or a deadline passed: a Close is of no use.
@@ -248,7 +249,7 @@ pub(super) fn fail(error: RecvError, tx: &mut Sender) {
         };
     }
     let told = tx.fail(CloseFrame::with_reason(code, &reason));
-    debug_assert_eq!(told, Ok(()), "a reason of ours is short");
+    debug_assert_eq!(told, Ok(()), "our own reasons are short");
 }
 
 /// How a connection ended; see [`Connection::closed`](super::Connection::closed).
@@ -306,8 +307,9 @@ pub enum Ending {
     Done,
 }
 
-/// The state of a connection, as a browser shows it. `CONNECTING` is missing, because in this crate
-/// a connecting socket has a different type: the handshake's. The state only moves forward.
+/// The state of a connection, with a browser's names and values. `CONNECTING` is missing, because
+/// in this crate a connecting socket has a different type: the handshake's. The state only moves
+/// forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 // Exhaustive: a browser has only these states.
 pub enum ReadyState {

@@ -48,9 +48,9 @@ impl Connection {
     ///
     /// Returns the connection itself, unchanged, if it is not idle: if received bytes are not
     /// processed, if a message is unfinished in either direction, if bytes wait to be sent, or if
-    /// reading is paused. Nor is a connection idle while its heartbeat waits for a sign of life, or
-    /// once it is closing or has failed, or its stream has ended. A connection that compresses
-    /// never becomes dormant, because its windows are most of its memory.
+    /// reading is paused. A connection is also not idle while its heartbeat waits for a sign of
+    /// life, and once it is closing or has failed, or its stream has ended. A connection that
+    /// compresses never becomes dormant, because its windows are most of its memory.
     #[allow(clippy::result_large_err)] // The error is the connection, which the caller had before.
     pub fn into_dormant(mut self) -> Result<Dormant, Self> {
         let Self { inbound, tx, .. } = &mut self;

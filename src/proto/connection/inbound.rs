@@ -1,6 +1,6 @@
 //! [`Inbound`]: the receiver of a connection and its deadlines. The methods of `Inbound` get the
-//! sender as an argument. So the same rules hold for a whole connection and for a connection whose
-//! halves are used from two tasks or threads.
+//! sender as an argument, so they serve both a whole connection and a split connection, whose
+//! halves share the sender.
 use super::{
     Closed, Delivery, Ending, ReadyState, Receiver, Sender, Step,
     closing::{self, Closing, Phase},
@@ -27,7 +27,8 @@ pub struct Inbound {
     shut: bool,
     /// Whether reads are stamped: [`Config::stamp_reads`].
     pub(crate) stamps_reads: bool,
-    /// `None` if the handshake agreed on nothing and no response was kept, which is the usual case.
+    /// `None` in the usual case: the handshake agreed on neither a subprotocol nor compression, and
+    /// no response was kept.
     opened: Option<Box<Opened>>,
 }
 
@@ -35,7 +36,7 @@ pub struct Inbound {
 #[derive(Default)]
 pub(super) struct Opened {
     negotiated: Negotiated,
-    /// The head of the response, if the request asked to keep it.
+    /// The head of the server's response, if the client asked to keep it; otherwise empty.
     response: Box<[u8]>,
 }
 
@@ -50,8 +51,8 @@ impl Inbound {
     #[inline(always)]
     pub(super) fn new(role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let plain = negotiated == Negotiated::default();
-        // Everything that may panic is built first. With no panic after it, the compiler builds the
-        // rest in its final place, without a copy.
+        // Everything that may panic is built first. If nothing after it can panic, the compiler
+        // builds the rest of the struct in its final place, without a copy.
         Self {
             opened: (!plain).then(|| Box::new(Opened { negotiated, response: Box::default() })),
             timers: Timers::new(config),
@@ -62,14 +63,14 @@ impl Inbound {
         }
     }
 
-    /// Whether this side may become dormant: receiving goes on, and every received message is
-    /// complete and processed. Only the deadlines of the heartbeat, of data and of the idle message
-    /// may run.
+    /// Whether this side may become dormant. For this, receiving must go on, and every received
+    /// message must be complete and processed. No deadline may run, except those of the heartbeat,
+    /// of data and of the idle message.
     pub(super) fn may_be_dormant(&self) -> bool {
         !self.shut && self.rx.may_be_dormant() && self.timers.may_be_dormant()
     }
 
-    /// Takes out the parts that a dormant connection keeps, apart from those of the receiver.
+    /// Takes out the parts that a dormant connection keeps, except the parts of the receiver.
     pub(super) fn keep(&mut self) -> (timers::Kept, Option<Box<Opened>>) {
         (self.timers.keep(), self.opened.take())
     }
@@ -151,12 +152,12 @@ impl Inbound {
         Ok(())
     }
 
-    /// Returns when to tell the time next. `None` means that no deadline runs; a later call may
-    /// start one.
+    /// Returns when to tell the time next. `None` means that no deadline runs until another call
+    /// starts one.
     #[inline]
     pub(crate) fn poll_timeout(&self, tx: &Sender) -> Option<Time> {
         if self.is_idle() && tx.is_idle() {
-            debug_assert_eq!(self.earliest(tx), None, "nothing has begun that has to end");
+            debug_assert_eq!(self.earliest(tx), None, "an idle connection has no deadline");
             return None;
         }
         self.earliest(tx)
@@ -193,8 +194,9 @@ impl Inbound {
     }
 
     /// Whether `handle_timeout` may find at `now` that the peer was silent for too long. If so, the
-    /// caller first has to make sure that it could read. Otherwise a task that may not read,
-    /// because the async runtime first runs other tasks, would take a living peer for dead.
+    /// caller first has to make sure that its async runtime lets the task read. Otherwise a task
+    /// that was kept from reading, so that other tasks could run, would take a living peer for
+    /// dead.
     pub(crate) fn may_be_silent(&self, now: Time) -> bool {
         self.timers.may_be_silent(now)
     }
@@ -231,7 +233,7 @@ impl Inbound {
     }
 
     pub(crate) fn negotiated(&self) -> &Negotiated {
-        // Most connections agree on nothing, and share this value.
+        // Most connections agree on neither a subprotocol nor compression, and share this value.
         static NOTHING: Negotiated = Negotiated { subprotocol: None, deflate: None };
         self.opened.as_ref().map_or(&NOTHING, |opened| &opened.negotiated)
     }

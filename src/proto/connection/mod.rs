@@ -58,13 +58,13 @@ use core::time::Duration;
 #[doc = include_str!("../../../docs/loop.rs")]
 /// ```
 ///
-/// Edge-triggered readiness (mio, epoll) needs nothing more. Over TLS the loop reads and writes
+/// The same loop serves edge-triggered readiness (mio, epoll). Over TLS the loop reads and writes
 /// through a `tls::Session` (feature `rustls`).
 ///
 /// # The fine calls
 ///
-/// Use the calls below instead of `next` if you need a different order, messages in chunks, or
-/// completion-based I/O, where the kernel reads by itself:
+/// Use the calls below instead of `next` if you need a different order of reads and writes,
+/// messages in chunks, or completion-based I/O, where the kernel reads by itself:
 ///
 /// - **Inputs**: [`Receiver::spare_mut`] and [`commit`](Receiver::commit),
 ///   [`end_of_stream`](Receiver::end_of_stream), through [`receiver_mut`](Self::receiver_mut);
@@ -110,9 +110,9 @@ impl Connection {
         entropy: Option<Box<dyn Entropy + Send + Sync>>,
     ) -> Self {
         let deflate = negotiated.deflate;
-        // In this struct, everything that may panic is built first. With no panic after it, the
-        // compiler builds the rest in its final place, without a copy. (`set_deflate` comes after
-        // the struct, and may allocate.)
+        // Everything that may panic is built first. If nothing after it can panic, the compiler
+        // builds the rest of the struct in its final place, without a copy. (`set_deflate`
+        // allocates, which does no harm once the struct is complete.)
         let keys = entropy.map(|source| Box::new(Keys::new(source)));
         let mut this = Self {
             inbound: Inbound::new(role, config, negotiated),
@@ -139,7 +139,7 @@ impl Connection {
         self.inbound.response()
     }
 
-    /// From now on, takes buffers from `memory` and returns them there.
+    /// From now on the connection takes its buffers from `memory`, and returns them to it.
     pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
         self.inbound.rx.set_memory(memory);
         self.tx.set_memory(memory);
@@ -150,31 +150,31 @@ impl Connection {
     /// Reports that a write to the stream failed. The sender is closed, and its unwritten bytes are
     /// dropped; [`dropped`](Sender::dropped) counts the bytes of messages among them. Receiving
     /// goes on until the peer's Close or the end of the stream, for at most
-    /// [`close_timeout`](Config::close_timeout): the peer's last messages may say why the write
-    /// failed.
+    /// [`close_timeout`](Config::close_timeout), because the peer's last messages may say why the
+    /// write failed.
     pub fn write_failed(&mut self) {
         self.tx.write_failed();
     }
 
     /// Fails the connection because the peer broke a rule of the application. The effect is the
     /// same as after a violation of the protocol. Nothing more is delivered: received bytes that no
-    /// `step` has processed are dropped. `frame` is the Close to send. It is sent after everything
-    /// already queued. But if the stream refuses bytes before all of this is written, data frames
-    /// of which nothing was written are dropped, so that the Close leaves sooner. From here on
-    /// [`step`](Self::step) and [`closed`](Self::closed) report [`Failed`](RecvError::Failed).
+    /// `step` has processed are dropped. `frame` is the Close to send. It is sent after all frames
+    /// already queued. But if the stream refuses bytes before all these frames are written, data
+    /// frames of which nothing was written are dropped, so that the Close leaves sooner. From here
+    /// on [`step`](Self::step) and [`closed`](Self::closed) report [`Failed`](RecvError::Failed).
     ///
     /// The connection does not wait for the peer's Close. Do what [`ending`](Self::ending) says:
     /// write our Close, shut the stream, and wait for its end, for a second at most.
     ///
-    /// If our Close was queued before this call, no second Close is sent. To receive everything up
-    /// to the peer's Close instead, see [`Sender::close`] and [`Sender::abort`].
+    /// If our Close was queued before this call, no second Close is sent. To close and still
+    /// receive everything up to the peer's Close, use [`Sender::close`] or [`Sender::abort`].
     ///
     /// # Errors
     ///
     /// On an error nothing has changed. [`Closed`](SendError::Closed) if the peer's Close was
     /// received, receiving has failed, or a deadline has passed;
-    /// [`ReasonTooLong`](SendError::ReasonTooLong) above 123 bytes;
-    /// [`BadCloseCode`](SendError::BadCloseCode) for 1010 from a server.
+    /// [`ReasonTooLong`](SendError::ReasonTooLong) if the reason has more than 123 bytes;
+    /// [`BadCloseCode`](SendError::BadCloseCode) if a server sends 1010.
     pub fn fail<'f>(&mut self, frame: impl Into<CloseFrame<'f>>) -> Result<(), SendError> {
         self.inbound.fail(frame.into(), &mut self.tx)
     }
@@ -187,9 +187,10 @@ impl Connection {
     /// Pauses or resumes reading. During a pause only the deadlines on writing and closing run, and
     /// the [idle message](Config::idle_message) is still sent. A deadline by which bytes of the
     /// peer have to arrive moves by the length of the pause. One exception: a [short
-    /// pause](Config::data_timeout) does not move `data_timeout`. If the deadline of a frame or of
-    /// the heartbeat has to move, [`poll_timeout`](Self::poll_timeout) is due at once when the
-    /// pause begins, and when it ends.
+    /// pause](Config::data_timeout) does not move `data_timeout`. If the pause has to move the
+    /// deadline of a frame or of the heartbeat, the connection has to know when the pause begins
+    /// and ends. So [`poll_timeout`](Self::poll_timeout) is then due at once at the beginning and
+    /// at the end of the pause.
     #[inline]
     pub fn set_paused(&mut self, paused: bool) {
         self.inbound.timers.set_paused(paused);
@@ -203,7 +204,7 @@ impl Connection {
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout) next. `None` means that no
-    /// deadline runs; a later call may start one. A time in the past means: call `handle_timeout`
+    /// deadline runs until another call starts one. A time in the past means: call `handle_timeout`
     /// at once.
     #[inline]
     pub fn poll_timeout(&self) -> Option<Time> {
@@ -221,7 +222,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The deadline that has passed: [`PongTimeout`](RecvError::PongTimeout),
+    /// The error of the deadline that has passed: [`PongTimeout`](RecvError::PongTimeout),
     /// [`FrameTimeout`](RecvError::FrameTimeout), [`CloseTimeout`](RecvError::CloseTimeout),
     /// [`WriteTimeout`](RecvError::WriteTimeout), [`DataTimeout`](RecvError::DataTimeout). If our
     /// Close reports an earlier error and is not written in time, the earlier error is returned.
@@ -250,8 +251,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`RecvError`], once all events that were received before the error are delivered; after
-    /// [`fail`](Self::fail), at once. Every later call repeats the error. If
+    /// [`RecvError`], after all events received before the error are delivered. After
+    /// [`fail`](Self::fail) the error comes at once. Every later call repeats the error. If
     /// [`close_code`](RecvError::close_code) is `Some`, a Close with that code is queued, unless
     /// our Close was queued before or a write has failed.
     #[inline]
@@ -368,8 +369,8 @@ impl Connection {
     ///
     /// The value has everything that a log needs: the code of the peer's Close, the code of our
     /// Close, and why receiving failed. For example, a message of more than
-    /// [`max_message`](Config::max_message) is answered with a Close, and nothing is received after
-    /// it. So [`code`](Closed::code) is 1006, and [`sent_code`](Closed::sent_code) is 1009.
+    /// [`max_message`](Config::max_message) is answered with a Close, and nothing more is received.
+    /// So [`code`](Closed::code) is 1006, and [`sent_code`](Closed::sent_code) is 1009.
     pub fn closed(&self) -> Option<Closed<'_>> {
         self.inbound.closed(&self.tx)
     }

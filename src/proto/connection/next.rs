@@ -37,8 +37,8 @@ pub enum Next<'a> {
 pub struct Wait {
     /// The stream can be read.
     pub readable: bool,
-    /// The stream, which has refused bytes, accepts bytes again. Over a TLS session, first write
-    /// what the session holds, and report the rest by [`Sender::set_unflushed`].
+    /// The stream has refused bytes, and accepts bytes again. Over a TLS session, then first write
+    /// the bytes that the session holds, and report the rest by [`Sender::set_unflushed`].
     pub writable: bool,
     /// The time at which the wait ends at the latest. `None` means that no deadline runs.
     pub until: Option<Time>,

@@ -62,8 +62,8 @@ pub struct Receiver {
     /// The range of the current payload in `buf`; not used while `inflated` is true.
     view: (usize, usize),
     /// `quick` may handle a message whose payload has fewer bytes than this. The value is 0 while
-    /// only `walk` may handle input: see `set_quick`. So one comparison checks the state and the
-    /// limits on messages.
+    /// only `walk` may handle input: see `set_quick`. So one comparison checks both the state and
+    /// the limits on messages.
     quick_below: usize,
     /// The mask bit that the second byte of each of the peer's frames must have.
     mask_bit: u8,
@@ -190,9 +190,9 @@ impl Receiver {
 
     // Inputs.
 
-    /// Returns the room to read the stream into: 1 byte or more, typically
-    /// [`read_buffer`](Config::read_buffer). Ends the current message: `message` then returns
-    /// `None`.
+    /// Returns the part of the buffer to read the stream into: at least 1 byte, usually about
+    /// [`read_buffer`](Config::read_buffer) bytes. Afterwards [`message`](Self::message),
+    /// [`chunk`](Self::chunk) and [`event`](Self::event) return `None`.
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let mut rest = 0;
@@ -235,8 +235,8 @@ impl Receiver {
     ///
     /// # Panics
     ///
-    /// If `n` is more than the room of the last `spare_mut`, less what was committed since. The
-    /// buffer may be longer, and hold old bytes behind that room, even of another connection.
+    /// If `n` is more than the length of the last `spare_mut`, minus the bytes committed since.
+    /// Behind that part, the buffer may hold old bytes, even of another connection.
     #[inline]
     pub fn commit(&mut self, n: usize) {
         self.buf.commit(n);
@@ -264,7 +264,8 @@ impl Receiver {
 
     /// Gives the receiver a buffer of any length to read into. The receiver uses `buffer.len()`
     /// bytes, not the capacity. Received bytes that are still needed move to the new buffer. If the
-    /// new buffer has no room for them and for more input, it is dropped. Ends the current message.
+    /// new buffer has no room for them and for more input, it is dropped. Afterwards
+    /// [`message`](Self::message), [`chunk`](Self::chunk) and [`event`](Self::event) return `None`.
     ///
     /// Use this call to share buffers among connections. Without a lent buffer, the receiver
     /// allocates a buffer when needed.
@@ -276,8 +277,8 @@ impl Receiver {
 
     /// Lends a buffer whose first `n` bytes are received input. Use this call if the kernel chooses
     /// the buffer for a read (provided buffers of io_uring). It replaces [`lend`](Self::lend),
-    /// [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), and saves a copy. Ends the
-    /// current message.
+    /// [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), and saves a copy. Afterwards
+    /// [`message`](Self::message), [`chunk`](Self::chunk) and [`event`](Self::event) return `None`.
     ///
     /// Returns a buffer that is free now: the buffer that the receiver had before, if it had one,
     /// or `buffer` itself, if its bytes were copied. They are copied if the receiver still needs
@@ -314,7 +315,8 @@ impl Receiver {
     }
 
     /// Takes the buffer away, usually before a wait. Returns an empty `Vec` if there is no buffer,
-    /// or if the receiver still needs it. Ends the current message.
+    /// or if the receiver still needs it. Afterwards [`message`](Self::message),
+    /// [`chunk`](Self::chunk) and [`event`](Self::event) return `None`.
     ///
     /// If the received bytes that are still needed fill at most an eighth of the buffer, they move
     /// to a small buffer, which the connection keeps. If they fill more, the receiver keeps the
@@ -332,7 +334,8 @@ impl Receiver {
         self.buf.has_buffer()
     }
 
-    /// Ends the current message, whose bytes may then be overwritten.
+    /// Forgets the event at which `step` stopped. The bytes of its message or chunk may then be
+    /// overwritten.
     #[inline]
     fn end_message(&mut self) {
         if self.quick_below > 0 {
@@ -361,7 +364,7 @@ impl Receiver {
         }
     }
 
-    /// The peer's Close; `None` before it comes, and for an empty body.
+    /// The body of the peer's Close; `None` before the Close comes, and if its body is empty.
     pub(crate) fn close_frame(&self) -> Option<CloseFrame<'_>> {
         CloseFrame::parse(self.close.as_ref()?.payload()).ok().flatten()
     }
@@ -407,7 +410,8 @@ impl Receiver {
         }
     }
 
-    /// Makes receiving fail with `error` at once. Received bytes that are left are not delivered.
+    /// Makes receiving fail with `error` at once. Received bytes that no `step` has processed are
+    /// not delivered.
     pub(super) fn abandon(&mut self, error: RecvError) {
         self.end_message();
         self.fail(error);

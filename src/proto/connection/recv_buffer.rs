@@ -40,7 +40,8 @@ const UNNEEDED_READS: u8 = 64;
 #[derive(Default)]
 pub(crate) struct RecvBuffer {
     /// All bytes up to its length are initialised. Invariant: `msg <= msg_end <= next <= end`. Also
-    /// `end + spare + SLACK <= bytes.len()`, unless `bytes` is empty and the rest is 0.
+    /// `end + spare + SLACK <= bytes.len()`, unless `bytes` is empty; the cursors and `spare` are
+    /// then 0.
     bytes: Buffer,
     next: usize,
     end: usize,
@@ -49,8 +50,9 @@ pub(crate) struct RecvBuffer {
     /// The number of bytes that a read asks for, except inside a large frame: `Config::read_buffer`
     /// plus the longest header, so one read can fetch a message of `read_buffer` bytes.
     base: usize,
-    /// The length of the last room, less the bytes committed since; 0 once the buffer is replaced.
-    /// The bytes behind this room may be old bytes, even of another connection.
+    /// The length of the last slice of `spare_mut`, minus the bytes committed since; 0 once the
+    /// buffer is replaced. The bytes behind this slice may be old bytes, even of another
+    /// connection.
     spare: usize,
     /// The number of reads in a row that did not need the buffer's length.
     unneeded_reads: u8,
@@ -91,7 +93,8 @@ impl RecvBuffer {
         self.end - self.next
     }
 
-    /// The next wire bytes, as an array. If fewer have arrived, its last bytes are stale.
+    /// The next wire bytes, as an array. If fewer bytes have arrived, the last bytes of the array
+    /// are stale or zeros.
     #[inline(always)]
     pub(super) fn front(&self) -> Option<[u8; SHORT_LEN]> {
         self.bytes.get(self.next..)?.first_chunk().copied()
@@ -361,12 +364,12 @@ impl RecvBuffer {
         bytes
     }
 
-    /// Returns the room for the next read, which is never empty. If the buffer is empty, resets the
-    /// cursors. If the room behind the bytes is short, moves them to the front or grows the buffer.
-    /// The buffer grows only as bytes arrive, so that an announced length alone costs no memory.
-    /// `limit` is the length of the longest message, in bytes. `rest` is the number of missing
-    /// bytes of the frame in progress, as far as the buffer has to store them. A large frame is
-    /// read only up to its end, so that no bytes behind it have to be moved.
+    /// Returns the part of the buffer for the next read, which is never empty. If the buffer holds
+    /// no bytes, resets the cursors. If the space behind its bytes is short, moves the bytes to the
+    /// front or grows the buffer. The buffer grows only as bytes arrive, so that an announced
+    /// length alone costs no memory. `limit` is the length of the longest message, in bytes. `rest`
+    /// is the number of missing bytes of the frame in progress, as far as the buffer has to store
+    /// them. A large frame is read only up to its end, so that no bytes behind it have to be moved.
     #[inline]
     pub(crate) fn spare_mut(&mut self, limit: usize, rest: usize) -> &mut [u8] {
         if self.is_empty() && self.bytes.len() == self.base + SLACK {
@@ -421,8 +424,8 @@ impl RecvBuffer {
 
     /// Makes room for `least` bytes. Moves bytes if this frees at least as many as it moves, so
     /// that each byte moves at most once on average. Otherwise the buffer grows, up to the length
-    /// that the longest message needs. At that length there may be less room, and bytes move only
-    /// when no room is left.
+    /// that the longest message needs. A buffer of that length may have less room, and bytes move
+    /// only when it has no room.
     fn widen(&mut self, limit: usize, least: usize) {
         let (kept, wire) = self.held();
         if self.next - self.msg_end >= wire {
@@ -450,8 +453,8 @@ impl RecvBuffer {
             self.compact();
         }
         if self.room() == 0 {
-            // Moving has freed nothing. This happens only if the caller commits again and again
-            // without a `step`.
+            // Moving the bytes has freed nothing. This happens only if the caller commits again and
+            // again without a `step`.
             self.exchange(self.memory.take(2 * self.bytes.len()));
         }
     }
@@ -471,7 +474,7 @@ impl RecvBuffer {
     ///
     /// # Panics
     ///
-    /// If `n` is more than the length of the last [`spare_mut`](Self::spare_mut), less what was
+    /// If `n` is more than the length of the last [`spare_mut`](Self::spare_mut), minus the bytes
     /// committed since.
     #[inline]
     pub(crate) fn commit(&mut self, n: usize) {

@@ -15,10 +15,10 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// How long a Ping and its Pong took: from queueing the Ping to receiving the Pong, by the times
 /// that the caller told.
 ///
-/// This includes the Ping's wait (for the frame under way, for a full socket) and the Pong's wait
-/// (for messages not yet received). While no messages wait, a message and the peer's immediate
-/// reply take about as long as a Ping and its Pong. `minimum` is closest to the time of the network
-/// alone.
+/// This includes the time for which the Ping waits for the frame under way and for a full socket,
+/// and the time for which the Pong waits behind messages not yet received. While no messages wait,
+/// a message and the peer's immediate reply take about as long as a Ping and its Pong. `minimum` is
+/// closest to the time of the network alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoundTrip {
@@ -34,8 +34,9 @@ pub struct RoundTrip {
 /// The Pings that are under way, and the round-trip times so far.
 #[derive(Debug, Default)]
 pub(super) struct Trips {
-    /// The oldest unanswered Ping. Storing only the newest Ping would not do. If Pings follow each
-    /// other faster than their Pongs come back, each Ping would be replaced before its Pong comes.
+    /// The oldest unanswered Ping. To store only the newest Ping is not enough: if Pings follow
+    /// each other faster than their Pongs come back, each Ping would be replaced before its Pong
+    /// comes.
     oldest: Option<Probe>,
     /// The newest unanswered Ping, if there are two or more. It gives a time if the peer omits the
     /// Pong of the oldest Ping. Pongs come in the order of their Pings, so the Pings in between
@@ -124,7 +125,7 @@ impl Trips {
 }
 
 /// The payload that identifies a Ping. It is computed from the nanoseconds of our clock, which a
-/// peer does not know. So a peer can hardly predict it.
+/// peer does not know. So a peer can hardly predict the payload.
 fn mark(now: Time) -> [u8; MARK] {
     // The output function of SplitMix64.
     let mut x = (now - Time::ZERO).as_nanos() as u64;

@@ -20,9 +20,9 @@ pub(super) struct Silence {
     last: Option<Look>,
     /// Whether reading was paused since data last came. If so, unread data may be in the stream.
     paused: bool,
-    /// The time of the look that decides. `Some` if the deadline has passed, but unread data may be
-    /// in the stream. If that look is late by more than the time between looks, the look after it
-    /// decides.
+    /// `Some` if the deadline has passed, but unread data may be in the stream. The value is the
+    /// time of the look that decides. If that look is late by more than the time between looks, the
+    /// look after it decides.
     decided: Option<Time>,
 }
 

@@ -36,7 +36,7 @@ pub(super) struct Timers {
     pause: Pause,
     /// Whether a phase of closing timed out, so that the stream is dropped as it is.
     pub(super) given_up: bool,
-    /// The error of `judge`. Once it is set, no deadline runs.
+    /// The error of `judge`, if it returned one. From then on no deadline runs.
     expired: Option<RecvError>,
 }
 
@@ -173,8 +173,9 @@ impl Timers {
         true
     }
 
-    /// Returns when to tell the time to measure a pause. `None` if there is no pause to measure, or
-    /// if it moves no running deadline: then the caller need not read the clock.
+    /// Returns when the caller has to tell the time, so that a pause is measured. `None` if there
+    /// is no pause to measure, or if the pause moves no running deadline: the caller then need not
+    /// read the clock.
     fn next_of_pause(&self, rx: &Receiver) -> Option<Time> {
         let awaited = match self.beat {
             Beat::Pinged { .. } => true,
@@ -198,8 +199,9 @@ impl Timers {
     }
 
     /// Whether `handle` may find at `now` that the peer was silent for too long. Every deadline on
-    /// silence must appear here. An unarmed `Silence` is due at `Time::ZERO`, but finds nothing. A
-    /// deadline that no longer runs may still count; the caller then reads once for nothing.
+    /// silence must appear here. An unarmed `Silence` is due at `Time::ZERO`, but does not count
+    /// here, because it only gets its deadline then. A deadline that no longer runs may still
+    /// count; the caller then makes sure for nothing that it can read.
     pub(super) fn may_be_silent(&self, now: Time) -> bool {
         let pong = match self.beat {
             Beat::Pinged { until, .. } => Some(until),
@@ -258,8 +260,8 @@ impl Timers {
         if let Some(error) = self.expired {
             return Err(error);
         }
-        // After an error of `judge`, the peer is taken for dead, or closing has taken too long. So
-        // writing ends too.
+        // An error of `judge` means that the peer is taken for dead, or that closing has taken too
+        // long. So writing ends too.
         self.judge(now, rx, tx, phase).inspect_err(|&error| {
             self.expired = Some(error);
             tx.write_failed();
@@ -271,8 +273,8 @@ impl Timers {
     /// peer must not delay these two. `busy`: whether input keeps coming. Returns whether the idle
     /// message was queued.
     ///
-    /// Only an error from here may ask for a new Close: after an error from `judge`, `handle` ends
-    /// writing, so a Close would not be sent.
+    /// Only an error from this function may have a close code that is still to be sent: after an
+    /// error from `judge`, `handle` ends writing, so no Close would be sent.
     pub(super) fn attend(
         &mut self,
         now: Time,
@@ -314,8 +316,9 @@ impl Timers {
                     Phase::Reporting => {
                         return Err(rx.error().unwrap_or(RecvError::CloseTimeout));
                     }
-                    // Both Closes have passed, and the peer may be gone already. So the end is
-                    // clean without the rest of the Ping or Pong behind our Close.
+                    // Both Closes have passed, and the peer may be gone already. So the rest of the
+                    // Ping or Pong behind our Close may be dropped, and the connection still ends
+                    // cleanly.
                     Phase::Trailing => tx.write_failed(),
                     _ => {}
                 }
@@ -351,9 +354,9 @@ impl Timers {
         let pause = between_looks(heartbeat);
         let soon = now + pause;
         let pinged = |until: Time| Beat::Pinged { until, look: until.min(soon) };
-        // This look may be late. If it is late by less than a quarter of `pause`, the next look is
-        // due one `pause` after the planned time of this look. So small delays of an adapter do not
-        // add up.
+        // This look may be late. If it is late by at most a quarter of `pause` (the time between
+        // looks), the next look is due one `pause` after the planned time of this look. So small
+        // delays of an adapter do not add up.
         let due = match self.beat {
             Beat::Listening { until, .. } => until.max(now.before(pause / 4)),
             _ => now,

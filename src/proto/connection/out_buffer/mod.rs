@@ -54,7 +54,7 @@ pub(crate) struct OutBuffer {
     overtaking: usize,
     /// The overtaking control frames, which all belong to one splice. The caller appends new frames
     /// here. Then `place_controls` or `append_controls` gives these frames their place. Until then
-    /// `len` does not count them, and the splice may not exist yet.
+    /// `len` does not count them, and there may be no splice for them yet.
     pub(super) controls: Vec<u8>,
     /// How much of `controls` was written.
     controls_sent: usize,
@@ -95,14 +95,14 @@ struct Splice {
 }
 
 enum Kind {
-    /// The unwritten part of the payload of the frame whose header ends at `at`.
+    /// The unwritten part of a payload. The header of its frame ends at `at`.
     Payload(Bytes),
     /// Whole control frames. Their bytes are in `OutBuffer::controls`, because more control frames
     /// may join them.
     Controls,
     /// Whole messages that overtake, and the number of their written bytes. Small messages share
-    /// one splice: otherwise, for a peer that reads nothing, each small message would need a
-    /// splice.
+    /// one splice. Otherwise the number of splices would grow with each small message while the
+    /// peer reads nothing.
     First(Vec<u8>, usize),
 }
 
@@ -155,8 +155,8 @@ impl OutBuffer {
         self.room_keeping(n, 0)
     }
 
-    /// Works as [`room`](Self::room), but if the buffer grows, the first `keep` bytes of the room
-    /// stay, which the caller has filled before.
+    /// Works as [`room`](Self::room), but keeps the first `keep` bytes of the room, which the
+    /// caller has filled before, even if the buffer grows.
     #[inline]
     pub(super) fn room_keeping(&mut self, n: usize, keep: usize) -> &mut [u8] {
         if self.bytes.len() - self.end < n {
@@ -187,7 +187,7 @@ impl OutBuffer {
         self.bytes.get(self.end..).and_then(|room| room.get(lies)).unwrap_or_default()
     }
 
-    /// Makes the first `n` bytes of the room content.
+    /// Adds the first `n` bytes of the room to the content.
     #[inline]
     pub(super) fn filled(&mut self, n: usize) {
         self.end += n;
@@ -238,9 +238,9 @@ impl OutBuffer {
         (self.memory.give)(core::mem::replace(&mut self.bytes, bytes));
     }
 
-    /// Moves the bytes from `mark` on, and the first `keep` bytes of the room, to the front. Needs
-    /// `mark <= sent`, and at least `keep` bytes of room. Offsets that callers hold become invalid;
-    /// positions stay valid.
+    /// Moves the bytes from `mark` on, and the first `keep` bytes of the room, to the front. `mark`
+    /// must be at most `sent`, and the room at least `keep` bytes. Offsets that callers hold become
+    /// invalid; positions stay valid.
     fn drop_front(&mut self, keep: usize) {
         let n = self.mark;
         self.bytes.copy_within(n..self.end + keep, 0);
@@ -251,7 +251,7 @@ impl OutBuffer {
         (self.mark, self.sent, self.end) = (0, self.sent - n, self.end - n);
     }
 
-    /// Starts at the front again, once nothing is left to write. Needs that there is no splice.
+    /// Starts at the front again, once there are no bytes to write. There must be no splice.
     #[inline]
     fn rewind(&mut self) {
         if self.bytes.len() > LARGE {
@@ -316,8 +316,8 @@ impl OutBuffer {
         self.stall = Stall::No;
     }
 
-    /// Whether the stream is blocked: since it last made progress, it has refused the outgoing
-    /// bytes, or has refused to flush bytes.
+    /// Whether the stream is blocked: since its last progress, it has refused to accept or to flush
+    /// bytes.
     pub(super) fn refused(&self) -> bool {
         self.stall != Stall::No
     }
@@ -343,7 +343,7 @@ impl OutBuffer {
     fn advance(&mut self, n: usize) {
         assert!(n <= self.len(), "advanced past the end");
         if n == 0 {
-            return; // No progress, so a stall goes on.
+            return; // A stall goes on, because there is no progress.
         }
         self.stall = Stall::No;
         self.writes.add(n);
@@ -357,8 +357,8 @@ impl OutBuffer {
         }
     }
 
-    /// Removes `n` bytes in the order of `Outgoing::chunks_vectored`. Needs `n <= len()`: then each
-    /// round of the loop removes at least one byte, so the loop ends.
+    /// Removes `n` bytes in the order of `Outgoing::chunks_vectored`. `n` must be at most `len()`.
+    /// Then each round of the loop removes at least one byte, so the loop ends.
     #[inline(never)]
     fn advance_spliced(&mut self, mut n: usize) {
         while n > 0 {

@@ -26,9 +26,9 @@ impl OutBuffer {
     /// end of the content. `None` if no message begins at `sent` or later, and the content ends
     /// inside a message in chunks.
     fn message_boundary(&mut self) -> Option<Boundary> {
-        // The search passes control frames. So if the result is the end of the content, and a
-        // message is fed there next, the result stays the same. So messages that overtake keep
-        // their order.
+        // The search walks past control frames. So if the result is the end of the content, and a
+        // message is fed there next, the next search has the same result. Thus messages that
+        // overtake keep their order.
         let found = self.find(|opcode| matches!(opcode, OpCode::Text | OpCode::Binary));
         (found.at < self.end || !self.open).then_some(found)
     }
@@ -56,14 +56,14 @@ impl OutBuffer {
                 return Boundary { at, splices };
             }
             let Some((header, len)) = self.header(at) else {
-                debug_assert!(false, "a frame of ours is none");
+                debug_assert!(false, "our own frame cannot be parsed");
                 return Boundary { at: self.end, splices: self.splices.len() };
             };
             if at >= self.sent && wanted(header.opcode) {
                 return Boundary { at, splices };
             }
             at += len;
-            // A payload that is spliced behind its header takes no room in `bytes`.
+            // A payload that is spliced behind its header is not in `bytes`.
             let spliced = self.splices.iter().skip(splices).find(|s| s.kind.is_payload());
             if spliced.is_none_or(|s| s.at != at) {
                 at += header.payload_len as usize;
@@ -86,8 +86,8 @@ impl OutBuffer {
     /// Gives the new frames in `controls` their place; the first `placed` bytes of `controls` have
     /// a place already. If `placed` is not 0, the new frames join the splice of these bytes.
     /// Otherwise the new frames go before the first data frame in the content of which nothing was
-    /// written, or else to the end. No other byte moves. There must be new frames, because no
-    /// splice may be empty.
+    /// written or, without such a frame, to the end. No other byte moves. There must be new frames,
+    /// because no splice may be empty.
     pub(in crate::proto::connection) fn place_controls(&mut self, placed: usize) {
         let new = self.controls.len() - placed;
         self.spliced += new;
@@ -123,9 +123,9 @@ impl OutBuffer {
         self.controls.truncate(len);
     }
 
-    /// Drops every frame of which nothing was written. Needs that all unwritten frames are control
-    /// frames, as they are once our Close has left. The frame under way stays whole: if the stream
-    /// ended inside a frame, this would look like a fault to the peer.
+    /// Drops every frame of which nothing was written. All unwritten frames must be control frames,
+    /// as they are once our Close has left. The frame under way stays whole: if the stream ended
+    /// inside a frame, this would look like a fault to the peer.
     pub(in crate::proto::connection) fn truncate_controls(&mut self) {
         debug_assert!(self.splices.iter().all(|splice| matches!(splice.kind, Kind::Controls)));
         self.end = self.find(|_| true).at;
@@ -152,7 +152,7 @@ impl OutBuffer {
         let mut controls = core::mem::take(&mut self.controls);
         self.append(&controls);
         controls.clear();
-        self.controls = controls; // the memory is kept
+        self.controls = controls; // keeps the memory
     }
 
     /// Moves the whole messages in `frames`, which must not be empty, to their place. This place is
@@ -186,7 +186,7 @@ impl OutBuffer {
     }
 
     /// Drops every data frame of which nothing was written, for a Close that overtakes. Returns the
-    /// number of dropped bytes: of messages fed in order, and of messages that overtook.
+    /// number of dropped bytes, both of messages fed in order and of messages that overtook.
     /// [`first_len`](Self::first_len) decreases by the number of dropped bytes that overtook. The
     /// caller must append the Close at once, so `rewind` need not run, and a stall goes on. No
     /// message is placed afterwards, so `open` may stay.
@@ -201,7 +201,7 @@ impl OutBuffer {
         self.splices.retain_mut(|splice| {
             i += 1;
             match &mut splice.kind {
-                Kind::Controls => true, // at `at` or before it, in front of all dropped frames
+                Kind::Controls => true, // in front of all dropped frames
                 Kind::Payload(bytes) => {
                     let kept = i <= splices;
                     self.spliced -= if kept { 0 } else { bytes.len() };

@@ -44,8 +44,9 @@ pub(super) struct Inflate {
     unmasked: usize,
     /// The number of compressed bytes of the message taken so far.
     taken: u64,
-    /// The last `kept` bytes of the message so far, at most 2. They wait until it is known whether
-    /// they end the message, because the end is inflated differently: see `finish`.
+    /// The newest compressed bytes of the message, at most 2; `kept` is their number. They wait
+    /// until it is known whether the message ends with them, because the end of a message is
+    /// inflated differently: see `finish`.
     last: [u8; 2],
     kept: u8,
     /// `Some` if the output became full after the message's last byte was taken.
@@ -84,7 +85,7 @@ impl Inflate {
 
     /// Inflates the next `n` wire bytes of the message. `end`: whether they are the message's last
     /// bytes. Returns the number of bytes taken, and why no more were taken. The output grows to at
-    /// most `limit` bytes and one more, which shows that the message is too long. Without a limit,
+    /// most `limit` + 1 bytes; the extra byte shows that the message is too long. Without a limit,
     /// the output grows to at most [`CHUNK`] bytes.
     pub(super) fn take(
         &mut self,

@@ -42,8 +42,8 @@ impl InProgress {
     }
 
     /// §8.1: validates a text while it arrives, so that its first invalid byte is found early.
-    /// `range` is a part of the text in `bytes`: all of it so far if `whole`, otherwise the part
-    /// not handed out yet. `last`: whether the text ends with `range`.
+    /// `range` is a part of the text in `bytes`: everything received of the text if `whole`,
+    /// otherwise the part not handed out yet. `last`: whether the text ends with `range`.
     pub(super) fn check_text(
         &mut self,
         bytes: &mut Buffer,

@@ -11,10 +11,10 @@ use crate::proto::{
 };
 
 impl Receiver {
-    /// Handles three cases. Either no input is left, or a whole message in one frame of less than
-    /// 64 KiB has arrived, or a part of such a frame, which can wait for the rest. In all other
-    /// cases, such as a violation, or while `quick_below` is 0, returns `None` and leaves the input
-    /// unchanged to `step_slow`.
+    /// Handles three cases: no input is left to process; a whole message of less than 64 KiB in one
+    /// frame has arrived; or a part of such a frame has arrived, and can wait for the rest. In all
+    /// other cases, such as a violation, returns `None` and leaves the input unchanged to
+    /// `step_slow`. While `quick_below` is 0, the result is always `None`.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         if self.buf.wire_len() == 0 {
@@ -26,7 +26,7 @@ impl Receiver {
         }
         let payload = self.buf.ahead(header.len, header.payload_len);
         if !self.buf.reaches(payload.end) {
-            // `waits` in `walk` decides in the same way, and has the reasons.
+            // `waits` in `walk` decides in the same way, and its documentation has the reasons.
             let waits = self.buf.reaches(payload.start)
                 && self.buf.holds(header.len + header.payload_len)
                 && (header.opcode == OpCode::Binary || self.begins_text(header.len));

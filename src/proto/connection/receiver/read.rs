@@ -23,8 +23,8 @@ impl Receiver {
         (self.read.at, self.read.arrived) = (at, arrived);
     }
 
-    /// Works as [`set_read`](Self::set_read), but keeps the time of arrival, because the bytes
-    /// arrived with an earlier read.
+    /// Sets when the last read was made. The time of arrival stays, because the bytes of this read
+    /// arrived with those of an earlier read.
     pub(crate) fn set_read_at(&mut self, at: Time) {
         self.read.at = Some(at);
     }

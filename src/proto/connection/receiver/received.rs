@@ -7,8 +7,8 @@ use crate::proto::{
 };
 
 impl Receiver {
-    /// The message at which the last `step` stopped, if it stopped at a message. The call may be
-    /// repeated until a call ends the message, such as `step` or `spare_mut`.
+    /// The message at which the last `step` stopped, if it stopped at a message. Later calls return
+    /// the same message, until a call such as `step` or `spare_mut` may overwrite it.
     #[inline]
     pub fn message(&self) -> Option<Message<'_>> {
         match self.current {
@@ -75,7 +75,7 @@ impl Receiver {
     /// alive. A message of up to 4 KiB is copied into a block that it shares with other messages. A
     /// longer message that fills at least half of the buffer keeps that buffer, and the receiver
     /// gets a new one. Any other message is copied. Returns `None` if the last `step` did not stop
-    /// at a message. Ends the current message.
+    /// at a message. Afterwards [`message`](Self::message) returns `None`.
     pub fn take_message(&mut self) -> Option<OwnedMessage> {
         let Current::Message(kind) = self.current else { return None };
         if let Some(message) = self.message().filter(|it| it.as_bytes().len() <= block::LARGEST) {

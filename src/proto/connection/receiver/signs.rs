@@ -14,9 +14,9 @@ impl Receiver {
         core::mem::take(&mut self.heard)
     }
 
-    /// Returns a number that changes with each message that ends, and with each payload byte of a
-    /// data frame that arrives. `None` if `step` still has to process a whole frame, or payload
-    /// bytes of a frame whose header it has consumed.
+    /// Returns a number that changes whenever a payload byte of a data frame arrives, and whenever
+    /// a message ends. `None` while a complete frame, or payload bytes of a data frame in progress,
+    /// wait for `step`, which counts them.
     ///
     /// The number is the count of consumed bytes minus `not_data`, plus the received payload bytes
     /// of a data frame that waits in the buffer. So `quick` need not count the messages that it

@@ -1,8 +1,9 @@
 //! The state machine, which handles all input that `quick` declines.
 //!
 //! `Header::parse` enforces the rules within one header. [`Receiver::check`] enforces the rules
-//! that span frames, and the reserved bits and the masking that this connection allows. `progress`
-//! has the limits on a message and validates text. `inflate` inflates compressed messages.
+//! that span frames, and the rules on reserved bits and masking, which depend on the connection.
+//! `progress` has the limits on a message and validates text. `inflate` inflates compressed
+//! messages.
 use super::{
     Current, Delivery, Receiver, State, Step,
     progress::{Handing, InProgress},
@@ -33,8 +34,9 @@ struct Taken {
 pub(super) enum Stop {
     /// All received bytes of the frame were taken.
     Input,
-    /// The buffer of inflated bytes is full. If the message is received whole, it is too long.
-    /// Otherwise the buffer's contents must be handed out or dropped first.
+    /// The buffer of inflated bytes is full. If the message is received whole, it is too long. If
+    /// it is received in chunks or skipped, the buffer's contents must be handed out or dropped
+    /// first.
     Full,
     /// The message is complete.
     End,
@@ -51,7 +53,7 @@ impl Receiver {
             self.fail(error);
         }
         if self.ended() {
-            self.inflate = None; // Nothing more is received, so this memory can go.
+            self.inflate = None; // Nothing more is received, so this memory can be freed.
         }
         if let Some(inflate) = &mut self.inflate
             && step != Ok(Step::Message)
@@ -155,8 +157,8 @@ impl Receiver {
         }
     }
 
-    /// Checks the limits on a data frame and, if `whole`, those on its message, this frame
-    /// included.
+    /// Checks the limits on a data frame and, if `whole`, the limits on its message up to the end
+    /// of this frame.
     pub(super) fn check_limits(&self, header: &Header, whole: bool) -> Result<(), RecvError> {
         if header.opcode.is_control() {
             return Ok(());
@@ -181,10 +183,10 @@ impl Receiver {
     }
 
     /// Whether to leave a frame in the buffer until it is complete. Only the frame of an
-    /// unfragmented message waits, and only if one read can hold the whole frame. It waits if it is
-    /// compressed, or if its payload is shorter than `quick_below`, so that `quick` can handle it
-    /// later. An uncompressed text does not wait if it is masked, or if its received part is not
-    /// the beginning of valid UTF-8.
+    /// unfragmented message waits, and only if one read can hold the whole frame. Such a frame
+    /// waits if it is compressed, or if its payload is shorter than `quick_below`, so that `quick`
+    /// can handle it later. An uncompressed text does not wait if it is masked, or if its received
+    /// part is not the beginning of valid UTF-8.
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {
@@ -234,7 +236,7 @@ impl Receiver {
     }
 
     /// Takes the received part of a data frame, and hands out the message or chunk if `delivery`
-    /// asks for it. `None`: `walk` has to go on.
+    /// asks for it. `None` means that `walk` has to go on.
     fn take_payload(&mut self, delivery: Delivery) -> Result<Option<Step>, RecvError> {
         let Some(message) = &self.message else {
             return Ok(None); // This never happens: `begin` has set `message`.

@@ -26,10 +26,10 @@ impl Sender {
     ///
     /// `build` gets `max` zero bytes and returns the message's length; the message begins at the
     /// first byte. The bytes are zeroed for each call, so that no part of an older message can be
-    /// sent. The buffer gets room for `max` bytes, so keep `max` close to the length. A message of
-    /// 126 bytes or more has a longer header than a shorter message, and from 64 KiB on the header
-    /// is longer still. If a message of `max` bytes would need a longer header than the message
-    /// has, the message is moved by a few bytes, once.
+    /// sent. The buffer gets room for `max` bytes, so keep `max` close to the length. Messages of
+    /// 126 bytes or more have a longer header, and messages of 64 KiB or more a still longer one.
+    /// If the message has a shorter header than a message of `max` bytes would have, it is moved by
+    /// a few bytes, once.
     ///
     /// The inner result is the message's position, or the error of `build`. If `build` fails or
     /// panics, nothing was queued. If no message is admitted, `build` is not called. In all other
@@ -71,8 +71,8 @@ impl Sender {
     ) -> Result<Result<Position, E>, SendError> {
         self.admit()?;
         let at = frame::header_len(max, self.encoder.masks());
-        // `frame_built` asks for room for the longest header. With that room already here, the
-        // buffer need not grow after `build`.
+        // `frame_built` asks for room for the longest header. Because this call asks for the same
+        // room, the buffer need not grow after `build`.
         let room = self.out.room(max.saturating_add(MAX_HEADER_LEN));
         let room = room.get_mut(at..).and_then(|room| room.get_mut(..max)).unwrap_or_default();
         room.fill(0);
@@ -124,8 +124,8 @@ impl Sender {
     }
 
     /// Queues the message that was built in the range `lies` of the room. The bytes of the room in
-    /// front of the message are for the header. `filled` makes the frame content, so this call
-    /// comes after all that can fail.
+    /// front of the message are for the header. `filled` adds the frame to the content, so it is
+    /// called only after everything that can fail.
     fn frame_built(&mut self, kind: DataKind, lies: Range<usize>) -> Result<Position, SendError> {
         let (b0, len) = (opcode(kind).unfragmented(), lies.len());
         // The text is checked before it is compressed, so that a refused text leaves no trace in

@@ -30,9 +30,9 @@ struct Deflating {
     /// The connection's compressor. With context takeover the compressor is kept from its first use
     /// on; otherwise only while a message in chunks is compressed.
     own: Option<Box<Compressor>>,
-    /// Whether the peer has inflated a message that `own` did not compress, since `own` last ran.
-    /// If so, the distances that `own` would send no longer fit the peer's window. So `own` must be
-    /// reset before its next use, which `own()` does.
+    /// Whether, since `own` last ran, a compressed message was queued that `own` did not compress.
+    /// If so, back-references of `own` would no longer fit the peer's window. So the function `own`
+    /// then resets the compressor before its next use.
     stale: bool,
 }
 
@@ -115,8 +115,8 @@ impl Sender {
         let Some(compressed) = message.compressed(deflate.setting, deflate.memory) else {
             return false;
         };
-        // The peer's window will contain this message, but the window of `own` will not. (A new
-        // compressor needs no reset.)
+        // The peer's window will contain this message, but the window of the compressor `own` will
+        // not. (If there is no `own` yet, a new compressor will need no reset.)
         deflate.stale = deflate.own.is_some();
         self.encoder.tally.packed(message.payload().len(), compressed.payload().len());
         self.frame_encoded(RSV1 | opcode(message.kind).unfragmented(), compressed);
@@ -152,9 +152,9 @@ impl Deflating {
         !payload.is_empty() && payload.len() >= self.min_size
     }
 
-    /// Compresses a whole message into `out`, which must be empty. On `true`, `out` ends with
-    /// `TAIL`. `false`: the message should be sent uncompressed, and the caller drops the bytes in
-    /// `out`.
+    /// Compresses a whole message into `out`, which must be empty. If the result is `true`, `out`
+    /// ends with `TAIL`. If it is `false`, the message should be sent uncompressed, and the caller
+    /// drops the bytes in `out`.
     fn compress(&mut self, payload: &[u8], out: &mut Output) -> bool {
         if !self.wants(payload) {
             return false;
@@ -185,7 +185,7 @@ impl Deflating {
     }
 
     /// Compresses a chunk of a message. The output ends at a byte boundary, so the next chunk may
-    /// come from a new compressor, or be stored if compressing fails.
+    /// come from a new compressor or, if compressing fails, be sent in stored blocks.
     fn chunk(&mut self, data: &[u8], last: bool, out: &mut Output) {
         // `Compressor::compress` needs at least one byte.
         if !data.is_empty() && self.own().compress(data, out).is_err() {

@@ -32,10 +32,10 @@ impl Sender {
             && self.held_back() == 0
     }
 
-    /// Takes out the parts that a dormant connection keeps. Needs that `may_be_dormant` is true for
-    /// this sender and for its `Inbound`. Afterwards the sender has the encoder of a server, so a
-    /// client's frames would leave unmasked: the caller must drop the sender. (This takes
-    /// `&mut self` because `Sender` implements `Drop`, which forbids moving fields out.)
+    /// Takes out the parts that a dormant connection keeps. `may_be_dormant` must be true for this
+    /// sender and for its `Inbound`. Afterwards the sender has the encoder of a server, so a
+    /// client's frames would leave unmasked: the caller must drop the sender. (`Sender` implements
+    /// `Drop`, which forbids moving fields out. So this takes `&mut self`.)
     pub(in crate::proto::connection) fn keep(&mut self) -> Kept {
         let fed = self.out.fed();
         let (data_end, first_fed) = self.ledger.keep(fed);
@@ -50,12 +50,12 @@ impl Sender {
     }
 
     /// Makes a sender that goes on where the dormant one stopped. Fields that `Kept` lacks begin as
-    /// in a new sender. The `may_be_dormant` of the sender, the receiver and the timers exclude any
-    /// other state that matters. For example, the receiver excludes `close_is_last`, and the timers
-    /// exclude a heartbeat's Ping under way. Three things are forgotten, which costs only time:
-    /// what an adapter set by `set_memory` and `set_flat`, and the count `small_uses`.
-    /// `urgent.beat` is forgotten too: it is about a past Ping, and nobody reads it before the next
-    /// `owe_beat`.
+    /// in a new sender. The checks `may_be_dormant` of the sender, the receiver and the timers rule
+    /// out that such a field has another value that matters. For example, the receiver's check
+    /// rules out `close_is_last`, and the check of the timers rules out a heartbeat's Ping under
+    /// way. Three things are forgotten, which costs only time: what an adapter set by `set_memory`
+    /// and `set_flat`, and the count `small_uses`. `urgent.beat` is forgotten too: it is about a
+    /// past Ping, and nobody reads it before the next `owe_beat`.
     ///
     /// Keep each new field of the sender or of its parts here. The exceptions are fields that have
     /// their initial value whenever `may_be_dormant` is true, and fields whose value may be lost.

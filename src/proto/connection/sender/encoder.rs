@@ -51,8 +51,8 @@ impl Encoder {
         out.splice(payload);
     }
 
-    /// Encodes a data frame behind the frames in `frames`. The header may be shorter than its room,
-    /// so `frames` is then cut to the end of the new frame.
+    /// Appends an encoded data frame to the frames in `frames`. The header may be shorter than the
+    /// space reserved for it, so `frames` is cut to the end of the new frame afterwards.
     pub(super) fn behind(&mut self, frames: &mut Vec<u8>, b0: u8, payload: &[u8]) {
         let key = self.key();
         let start = frames.len();
@@ -84,7 +84,7 @@ impl Encoder {
 #[inline]
 pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>) -> usize {
     let Some(head) = to.first_chunk_mut() else {
-        debug_assert!(false, "all callers give the room");
+        debug_assert!(false, "`to` must have room for the longest header");
         return 0;
     };
     let at = frame::store(head, b0, payload.len() as u64, key);

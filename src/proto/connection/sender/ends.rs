@@ -24,8 +24,8 @@ impl Sender {
     /// # Errors
     ///
     /// [`Closed`](SendError::Closed) if this half is closed already;
-    /// [`ReasonTooLong`](SendError::ReasonTooLong) above 123 bytes;
-    /// [`BadCloseCode`](SendError::BadCloseCode) for 1010 from a server.
+    /// [`ReasonTooLong`](SendError::ReasonTooLong) if the reason has more than 123 bytes;
+    /// [`BadCloseCode`](SendError::BadCloseCode) if a server sends 1010.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), SendError> {
         let frame = frame.into();
         let body = self.close_body(frame)?;
@@ -112,8 +112,9 @@ impl Sender {
 
     /// Reports that nothing more can be written: a write or the stream failed, or the peer counts
     /// as dead. This half is closed, and its unwritten bytes are dropped; see
-    /// [`dropped`](Self::dropped). A repeated call drops nothing more. It can only find that our
-    /// Close has left meanwhile: after a passed deadline, the stream may still flush our Close.
+    /// [`dropped`](Self::dropped). A repeated call drops nothing more. It only records whether our
+    /// Close has left since the previous call: after a passed deadline, the stream may still flush
+    /// our Close.
     pub(crate) fn write_failed(&mut self) {
         // The ledger counts the unwritten messages, so its call comes before the buffers are
         // emptied.
@@ -125,11 +126,11 @@ impl Sender {
     }
 
     /// Makes our Close the last frame that is queued. If our Close was queued already, drops the
-    /// Pings and Pongs that wait in `urgent`, and those behind our Close of which nothing was
-    /// written. But until our Close has left, only the last splice behind it is dropped, and only
-    /// if none of its bytes was written. Frames queued in order stay. Also records whether our
-    /// Close has left (`close_gone`): this decides the phase of closing, and what a passed deadline
-    /// on writing means.
+    /// Pings and Pongs that wait in `urgent`, and some of those behind our Close. If our Close has
+    /// left, these are all frames of which nothing was written. Otherwise they are the frames of
+    /// the last splice, and only if none of its bytes was written. Also records whether our Close
+    /// has left (`close_gone`). This decides the phase of closing, and what a passed deadline on
+    /// writing means.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {
@@ -217,7 +218,7 @@ impl Sender {
         !self.is_closed() && self.poll_timeout().is_none() && !self.pong_waits()
     }
 
-    // The deadline on writing, before which the stream must accept or flush some bytes.
+    // The deadline on writing: until then, the stream must accept or flush some bytes.
 
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
@@ -234,9 +235,9 @@ impl Sender {
         }
         // `close_gone` is read before `write_failed`, which may set it. If it is set already,
         // `end_controls` has run: the peer's Close came, or this end failed the connection. Then
-        // this end is complete without the rest of the frame behind our Close. `timers.rs` decides
-        // the same for `Phase::Trailing`. While the peer's Close is awaited, `close_gone` is
-        // `false`, so the error is `WriteTimeout`.
+        // closing needs nothing more from this end, not even the rest of the frame behind our
+        // Close. `timers.rs` decides the same for `Phase::Trailing`. While the peer's Close is
+        // awaited, `close_gone` is `false`, so the error is `WriteTimeout`.
         let trails = self.close_gone();
         self.write_failed();
         if trails { Ok(()) } else { Err(RecvError::WriteTimeout) }

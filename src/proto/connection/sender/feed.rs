@@ -82,24 +82,24 @@ impl Sender {
     }
 
     /// Queues a chunk of a message as a fragment (§5.4). Returns the position just behind this
-    /// chunk. [`first`](Chunk::first) begins the message, and [`last`](Chunk::last) ends it. Until the last chunk is queued,
-    /// [`feed`](Self::feed) refuses messages, but control frames and messages of
-    /// [`feed_first`](Self::feed_first) are accepted.
+    /// chunk. [`first`](Chunk::first) begins the message, and [`last`](Chunk::last) ends it. Until
+    /// the last chunk is queued, [`feed`](Self::feed) refuses messages, but control frames and
+    /// messages of [`feed_first`](Self::feed_first) are accepted.
     /// [`message_in_progress`](Self::message_in_progress) tells whether a message has begun and not
     /// ended.
     ///
     /// # Errors
     ///
     /// As [`feed`](Self::feed), but [`MessageInProgress`](SendError::MessageInProgress) if a
-    /// message is in progress and this chunk has [`first`](Chunk::first) set, or another kind.
+    /// message is in progress and this chunk has [`first`](Chunk::first) set, or has another kind.
     /// [`NoMessage`](SendError::NoMessage) if no message is in progress and `first` is not set.
     /// [`BadUtf8`](SendError::BadUtf8) if the chunks of a text are not valid UTF-8, or the last
     /// chunk ends inside a character. On an error nothing was queued.
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         let Chunk { kind, first, data, last } = chunk;
-        // The room is checked after the state: `Full` asks the caller to try again, which is no use
-        // if this half is closed. The text is checked after the room, so that a retry after `Full`
-        // costs no second check.
+        // The room is checked after the state: `Full` asks the caller to try again, which is of no
+        // use if this half is closed. The text is checked after the room, so that a retry after
+        // `Full` costs no second check.
         let mut utf8 = match &self.state {
             State::Open if first => Utf8Validator::default(),
             State::Open => return Err(SendError::NoMessage),
@@ -135,8 +135,8 @@ impl Sender {
     /// [`Closed`](SendError::Closed), and [`Full`](SendError::Full) once
     /// [`buffered_amount`](Self::buffered_amount) is twice [`high_water`](Config::high_water) or
     /// more. On an error nothing was queued. A message in chunks that is in progress causes no
-    /// error. Once a byte of this message was written, the new message waits until the last chunk
-    /// is fed.
+    /// error. But once a byte of the message in progress was written, the new message waits until
+    /// the last chunk is fed.
     pub fn feed_first<'m>(
         &mut self,
         message: impl IntoOutbound<'m>,
@@ -193,8 +193,9 @@ impl Sender {
         if self.admits() { Ok(()) } else { self.admit_slow() }
     }
 
-    /// Works as `admit` if `admits` is `false`. Even so a message may be fed: `admits` is also
-    /// `false` if messages may be compressed, or if overtaking frames fill the buffer.
+    /// Works as `admit` for the case that `admits` is `false`. This does not always mean an error:
+    /// `admits` is also `false` if messages may be compressed, or if overtaking frames fill the
+    /// buffer.
     #[inline(never)]
     fn admit_slow(&self) -> Result<(), SendError> {
         match self.state {

@@ -19,9 +19,9 @@ impl Sender {
     }
 
     /// Reports the number of bytes that the stream accepted and still holds; 0 if it has sent all.
-    /// For a stream that holds bytes, such as a TLS session: call this after each attempt to write.
-    /// Over a stream that never holds bytes, do not call it: 0 would stop the deadline that a
-    /// refused write has started.
+    /// Over a stream that may hold bytes, such as a TLS session, call this after each attempt to
+    /// write. Over a stream that never holds bytes, do not call it: 0 would stop the deadline that
+    /// a refused write has started.
     ///
     /// These bytes count as [buffered](Self::buffered_amount) and not as
     /// [written](Self::is_written). They start the deadline on writing, as a [refused

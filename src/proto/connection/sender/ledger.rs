@@ -6,8 +6,8 @@
 //!   [`OutBuffer`] knows how far this sequence was fed and written. The ledger knows the positions
 //!   in this sequence where data, control frames and our Close end.
 //! - *first*: the messages that overtake, which are written in the order in which they were fed.
-//!   The argument `first_waiting` is the number of their bytes that have no place in the buffer
-//!   yet.
+//!   The argument `first_waiting` of the methods below is the number of bytes of these messages
+//!   that have no place in the buffer yet.
 use crate::proto::connection::out_buffer::OutBuffer;
 
 /// A position in the bytes fed, just behind a message or chunk, for
@@ -31,8 +31,8 @@ impl Position {
 /// end. For a new field see [`Sender::from_kept`](super::Sender::from_kept).
 #[derive(Debug)]
 pub(super) struct Ledger {
-    /// The end of the last data before `control_end`. Invariant: `data_end <= control_end`, and only
-    /// control frames lie between the two. Exception: see `data_ended`.
+    /// The end of the last data before `control_end`. Invariant: `data_end <= control_end`, and
+    /// only control frames lie between the two. Exception: see `data_ended`.
     data_end: u64,
     /// The end of the last control frame queued in order. Invariant: all bytes after it are data,
     /// so that feeding data need not update the ledger.
@@ -40,8 +40,8 @@ pub(super) struct Ledger {
     /// The end of the last control frames that were queued in order when everything before them had
     /// been written. Invariant: unwritten bytes before this position are not data. Without this
     /// field, a failed write would count these frames as dropped data. Control frames that are
-    /// queued in order behind unwritten bytes do not count here: only our Close is queued so, and
-    /// no data follows it.
+    /// queued in order behind unwritten bytes do not count here. Only our Close is queued in this
+    /// way, and no data follows it.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
     pub(super) close_end: u64,
@@ -64,8 +64,9 @@ pub(super) struct Ledger {
     /// everything. Messages up to these positions count as written, even if the stream later
     /// refuses to flush.
     flushed: (u64, u64),
-    /// Whether nothing more is written. If so, all bytes that the stream accepted count as written:
-    /// some may have been sent, and the peer may have acted on them. Once set, it stays set.
+    /// Whether nothing more will be written. If so, all bytes that the stream accepted count as
+    /// written: some may have been sent, and the peer may have acted on them. Once set, it stays
+    /// set.
     pub(super) ended: bool,
 }
 
@@ -88,8 +89,8 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// Returns the end of the data and `first_fed`, for a dormant connection. Needs that everything
-    /// is written. `fed` is the number of bytes fed in order.
+    /// Returns the end of the data and `first_fed`, for a dormant connection. Everything fed must
+    /// be written. `fed` is the number of bytes fed in order.
     pub(super) fn keep(&self, fed: u64) -> (u64, u64) {
         (self.data_end(fed), self.first_fed)
     }
@@ -97,7 +98,7 @@ impl Ledger {
     /// Restores the ledger of a sender that has written everything: `fed` bytes in order, of which
     /// the data ends at `data_end`, and `first_fed` bytes of messages that overtook.
     pub(super) fn begin_at(&mut self, fed: u64, data_end: u64, first_fed: u64) {
-        // `ahead` may be 0: it has no effect where everything is written.
+        // `ahead` may stay 0: only a position behind unwritten bytes has an effect.
         (self.data_end, self.control_end) = (data_end, fed);
         (self.first_fed, self.flushed) = (first_fed, (fed, first_fed));
     }
@@ -120,7 +121,8 @@ impl Ledger {
 
     /// Records that only control frames, and no data, were dropped from the end of `out`. Without
     /// this call, [`fed`](Self::fed) would return the end of the remaining control frames as the
-    /// end of the data. `ahead` may stay behind this end, because nothing is fed afterwards.
+    /// end of the data. `ahead` may now be greater than this end. This does no harm, because
+    /// nothing is fed afterwards.
     pub(super) fn controls_dropped(&mut self, out: &OutBuffer) {
         self.control_end = out.fed();
     }
@@ -128,8 +130,8 @@ impl Ledger {
     /// Records that no more data will be fed. From then on [`Ledger::fed`] does not change,
     /// although `out.fed()` changes when data is dropped or a Close is queued. From then on
     /// `data_end` may exceed `control_end`: until a Close is queued in order, or for good once a
-    /// Close overtakes or a write fails. These two also set `lost_from`, so that the end of the
-    /// data no longer depends on `control_end`.
+    /// Close overtakes or a write fails. An overtaking Close and a failed write also set
+    /// `lost_from`, so that the end of the data no longer depends on `control_end`.
     pub(super) fn data_ended(&mut self, out: &OutBuffer) {
         self.data_end = self.data_end(out.fed());
     }
@@ -150,7 +152,7 @@ impl Ledger {
         self.lost_from = end;
     }
 
-    /// Records that nothing more is written: see `write_failed`. Counts the unwritten bytes of
+    /// Records that nothing more will be written: see `write_failed`. Counts the unwritten bytes of
     /// messages as dropped, both in `out` and in messages that wait to overtake. So call this
     /// before these bytes are dropped. A repeated call finds no bytes to count. Also records
     /// whether our Close has left, because `closing.rs` then counts it as sent.
@@ -203,8 +205,9 @@ impl Ledger {
         }
     }
 
-    /// Returns how far each sequence counts as written. While the stream holds unflushed bytes, the
-    /// result is that of the last complete flush: nobody knows which bytes the stream holds.
+    /// Returns how far each sequence counts as written. While the stream holds unflushed bytes,
+    /// returns how far each sequence had been written at the last complete flush, because nobody
+    /// knows which bytes the stream holds.
     #[inline]
     fn gone(&self, out: &OutBuffer, first_waiting: usize) -> (u64, u64) {
         if self.held_back() > 0 {

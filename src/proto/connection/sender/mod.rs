@@ -49,15 +49,15 @@ use urgent::{Tail, Urgent};
 /// Feeding does no I/O; [`outgoing`](Self::outgoing) returns the bytes to write.
 pub struct Sender {
     /// While `out` has fewer bytes to write than this, `feed` frames a message without further
-    /// checks. So its fast path needs only one comparison. The value is `high_water`. It is 0 if
-    /// this half is closed, if a message in chunks is in progress, or if messages may be
-    /// compressed. `set_admission` computes the value.
+    /// checks. So its fast path needs only one comparison. `set_admission` computes the value. It
+    /// is 0 if this half is closed, if a message in chunks is in progress, or if messages may be
+    /// compressed; otherwise it is `high_water`.
     admit_below: usize,
     high_water: usize,
-    /// See [`Config::cork_limit`]. Invariant: at most `high_water`, so that there is
-    /// [room](Self::has_room) while `out` has fewer bytes to write than this. So the fast path of
-    /// an adapter, which checks only `cork_limit` (`Core::is_free`), may hand out a message: a
-    /// reply to this message is not refused with `Full`.
+    /// See [`Config::cork_limit`]. Invariant: `cork_limit <= high_water`. So while `out` has fewer
+    /// bytes to write than `cork_limit`, there is [room](Self::has_room), and a reply is not
+    /// refused with `Full`. An adapter's fast path (`Core::is_free`) relies on this: before it
+    /// hands out a message, it checks only `cork_limit`.
     cork_limit: usize,
     min_vectored: usize,
     pub(super) write_timeout: Duration,
@@ -106,8 +106,9 @@ enum State {
 }
 
 impl Sender {
-    /// Makes a sender that is open. `keys` are a client's masking keys; `None` for a server. Nothing
-    /// in here may panic or allocate: `Connection::new` says why. So the caller makes the keys.
+    /// Makes a sender that is open. `keys` are a client's masking keys; `None` for a server.
+    /// Nothing in here may panic or allocate, for the reason given in `Connection::new`. So the
+    /// caller makes the keys.
     #[inline(always)]
     pub(super) fn new(config: &Config, keys: Option<Box<Keys>>) -> Self {
         let high_water = config.high_water.max(1); // 0 would admit no message at all.
@@ -135,7 +136,7 @@ impl Sender {
     /// frames, because a response is not a message.
     pub(super) fn begin_with(&mut self, buffer: Vec<u8>, response: &[&[u8]]) {
         self.out.lend(buffer);
-        // Most responses have empty parts. To skip them saves instructions.
+        // Most responses have empty parts. Skipping them saves instructions.
         for part in response.iter().filter(|part| !part.is_empty()) {
             self.out.append(part);
         }
@@ -155,16 +156,16 @@ impl Sender {
     /// same payload, so the caller can match the Pong to the Ping. For round-trip times, use
     /// [`measure_rtt`](Self::measure_rtt).
     ///
-    /// A Ping may be queued even after our Close, until the peer's Close comes (§5.5.1). Then the
-    /// Ping goes before the first data frame of which nothing was written. If there is no such
-    /// frame, the Ping goes behind our Close. (Messages of [`feed_first`](Self::feed_first) do not
-    /// count here.)
+    /// A Ping may be queued even after our Close, until the peer's Close comes (§5.5.1). Such a
+    /// Ping still goes before the first data frame of which nothing was written. If there is no
+    /// such data frame, the Ping goes behind our Close. (Messages of
+    /// [`feed_first`](Self::feed_first) do not count as data frames here.)
     ///
     /// # Errors
     ///
-    /// [`ControlTooLong`](SendError::ControlTooLong) above 125 bytes; [`Closed`](SendError::Closed)
-    /// once both ends have closed, and after the connection or a write has failed. `ping` never
-    /// returns [`Full`](SendError::Full).
+    /// [`ControlTooLong`](SendError::ControlTooLong) if `payload` has more than 125 bytes;
+    /// [`Closed`](SendError::Closed) once both ends have closed, and after the connection or a
+    /// write has failed. `ping` never returns [`Full`](SendError::Full).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
         let control = self.control(payload)?;
         self.urgent.set_ping(control.payload());
@@ -225,8 +226,8 @@ impl Sender {
         }
     }
 
-    /// Makes sure that a Ping waits for the heartbeat. This half must not be closed: the timers
-    /// call this only in `Phase::Open`.
+    /// Makes sure that a Ping is waiting to be sent, which then counts as the heartbeat's Ping.
+    /// This half must not be closed: the timers call this only in `Phase::Open`.
     pub(super) fn owe_beat(&mut self, now: Time) {
         self.urgent.owe_beat(now);
     }
@@ -259,9 +260,9 @@ impl Sender {
 
     // Outputs.
 
-    /// Returns the bytes to write next, as a [`Buf`](bytes::Buf). Before that, this call places
-    /// waiting control frames and overtaking messages among these bytes, as far as they can be
-    /// placed now.
+    /// Returns the bytes to write next, as a [`Buf`](bytes::Buf). First, this call places waiting
+    /// control frames and overtaking messages among these bytes, except those that have to wait
+    /// longer.
     #[inline]
     pub fn outgoing(&mut self) -> Outgoing<'_> {
         if self.frame_waits() {
@@ -299,7 +300,7 @@ impl Sender {
     /// browser's `bufferedAmount` counts only payloads.)
     #[inline]
     pub fn buffered_amount(&self) -> usize {
-        // Only for speed: `Urgent::len` is 0 if no frame waits.
+        // This check is only for speed: `Urgent::len` would return 0 if no frame waits.
         let urgent = if self.frame_waits() {
             self.urgent.len(2 + if self.encoder.masks() { 4 } else { 0 })
         } else {
@@ -316,9 +317,9 @@ impl Sender {
         // `next` ask for empty writes without end. A wrong `false` would leave bytes unwritten. So
         // this has to agree with `Urgent::place`.
         //
-        // `open`: the content ends inside a message in chunks, in which §5.4 forbids other
-        // messages. Then an overtaking message gets a place only before a message that is still
-        // unwritten, so `out` is not empty anyway.
+        // `open` means that the content ends inside a message in chunks, in which §5.4 forbids
+        // other messages. Then an overtaking message gets a place only before an unwritten message
+        // in `out`. So if `out` is empty, the overtaking message does not count.
         let first = self.urgent.has_first() && !self.out.open;
         self.out.len() > 0 || first || self.control_waits()
     }
@@ -336,9 +337,9 @@ impl Sender {
         self.urgent.has_controls() || self.urgent.close.is_some()
     }
 
-    /// Whether fewer bytes than [`high_water`](Config::high_water) are unsent. Messages and control
-    /// frames that overtake do not count. If there is room, one more message of any length is
-    /// admitted, unless this half is closed or a message in chunks is in progress.
+    /// Whether fewer bytes than [`high_water`](Config::high_water) are unsent, without counting
+    /// messages and control frames that overtake. If there is room, one more message of any length
+    /// is admitted, unless this half is closed or a message in chunks is in progress.
     #[inline]
     pub fn has_room(&self) -> bool {
         let unsent = self.out.fed().wrapping_sub(self.out.written());

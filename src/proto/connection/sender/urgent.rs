@@ -56,7 +56,7 @@ enum BeatPing {
     Queued(u64),
 }
 
-/// The end of a buffer, with the encoder and the ledger that queueing a control frame needs.
+/// The parts of a sender that are needed to queue control frames in its buffer.
 pub(super) struct Tail<'a> {
     pub(super) out: &'a mut OutBuffer,
     pub(super) encoder: &'a mut Encoder,
@@ -102,8 +102,8 @@ impl Urgent {
 
     /// Queues a Ping whose round trip is measured.
     pub(super) fn measure_rtt(&mut self, now: Time) {
-        // This comes before `begin`: two Pings that are queued at the same `now` have the same
-        // mark, and `drop_ping` must not forget the new Ping.
+        // `drop_ping` comes before `begin`. In the other order it could forget the new Ping,
+        // because two Pings queued at the same `now` have the same mark.
         self.drop_ping();
         let mark = self.trips.get_or_insert_default().begin(now);
         self.set_ping(&mark);
@@ -124,9 +124,9 @@ impl Urgent {
         self.first = Vec::new();
     }
 
-    /// Drops the waiting Pongs and the waiting Ping, and frees their memory. No frame is queued here
-    /// afterwards. So `pinged` and `beat` are reset only to keep what their fields say, and `trips`
-    /// may go on waiting for the Pong.
+    /// Drops the waiting Pongs and the waiting Ping, and frees their memory. No Ping or Pong is
+    /// queued afterwards. So `pinged` and `beat` are reset only to keep the documentation of these
+    /// fields true, and `trips` need not forget the dropped Ping.
     pub(super) fn drop_controls(&mut self) {
         (self.pongs, self.pinged) = (Vec::new(), 0);
         (self.ping, self.beat) = (Vec::new(), BeatPing::None);
@@ -189,10 +189,10 @@ impl Urgent {
         if self.has_first() {
             to.out.overtake_messages(&mut self.first);
         }
-        // The Close of `fail` may still wait in `close`. Once everything before it has been written, it
-        // is queued in order. This comes last, so that the frames placed above go before the Close.
-        // An overtaking message that still waits has no place, because the message in chunks around
-        // it now never ends.
+        // The Close of `fail` may still wait in `close`. Once everything before it has been
+        // written, it is queued in order. This comes last, so that the frames placed above go
+        // before the Close. An overtaking message that still waits is dropped: it waits for the end
+        // of a message in chunks, which now never comes.
         if to.out.len() == 0
             && let Some(close) = self.close.take()
         {
@@ -233,7 +233,8 @@ impl Urgent {
         for (opcode, payload) in self.controls() {
             encoder.control(opcode, payload, |frame| frames.extend_from_slice(frame));
         }
-        // Unlike `drop_ping`, this goes on measuring the round trip, because the Ping's Pong will come.
+        // Unlike `drop_ping`, this goes on measuring the round trip, because the Ping's Pong will
+        // come.
         self.pongs.clear();
         self.pinged = 0;
         self.ping.clear();

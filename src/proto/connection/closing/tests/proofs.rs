@@ -49,8 +49,8 @@ fn follows(now: Closing, next: Closing) -> bool {
         (Stream::Ended | Stream::Shut, Stream::Gone) => true,
         (before, after) => before == after,
     };
-    // `now` is no violation without our Close: the code that finds a violation also queues our
-    // Close.
+    // `Violated` without a Close of ours is no possible state: the code that finds a violation also
+    // queues our Close.
     let reported = now.theirs != Theirs::Violated || now.ours != Ours::None;
     theirs && ours && stream && reported && now.role == next.role
 }
@@ -75,7 +75,7 @@ fn every_phase_ends_by_itself_or_by_the_caller() {
     let open = now.theirs == Theirs::Awaited || now.theirs == Theirs::Came;
     assert!(bounded.is_some() || phase == Phase::Over || open && now.ours == Ours::None);
     // If the deadline of a phase of closing passes, the stream is `Gone`, and so the connection is
-    // over. The two exceptions: the peer's Close is awaited, or our Close was never queued.
+    // over. This does not hold while the peer's Close is awaited, or if our Close was never queued.
     let given_up = Closing { stream: Stream::Gone, ..now };
     let over = given_up.phase() == Phase::Over;
     assert!(over || now.theirs == Theirs::Awaited || now.ours == Ours::None);

@@ -22,11 +22,11 @@ pub(super) struct Ending<N> {
     /// The number of input bytes that zlib had taken.
     taken: N,
     /// The number of input bytes that zlib had taken when it last stopped at the end of a DEFLATE
-    /// block; 0 if it has not stopped there yet. In a one-byte message, 0 also stands for the
-    /// message's start, where a block begins.
+    /// block; 0 if it has not stopped at such an end yet. In a one-byte message, 0 also stands for
+    /// the message's start, where a block begins.
     begun: N,
-    /// Whether it is unknown why zlib stopped: it may hold more output, or a block may have ended.
-    /// The next call of zlib shows which.
+    /// Whether zlib's last call used `InflateFlush::Block` and filled its output. If so, zlib may
+    /// hold more output, or may have stopped at a block's end. zlib's next call shows which.
     full: bool,
 }
 
@@ -56,7 +56,7 @@ impl Inflate {
         done
     }
 
-    /// Inflates the message's last bytes where they are, without a copy in `last`.
+    /// Inflates the message's last bytes where they are, without copying them to `last`.
     fn run_end(
         &mut self,
         raw: &mut Decompressor,
@@ -70,7 +70,7 @@ impl Inflate {
         let Some(behind) = behind.first_chunk_mut::<BEHIND>() else {
             return Err(BAD);
         };
-        let next = *behind; // They may be the next frame, and are restored below.
+        let next = *behind; // These bytes may be the next frame's. They are restored below.
         let done = self.finish(raw, wire, n, Ending::default(), most);
         if let Some(to) = wire.get_mut(n..n + BEHIND) {
             to.copy_from_slice(&next);
@@ -146,7 +146,8 @@ impl Inflate {
         Ok((wire.len(), stop))
     }
 
-    /// Saves the state when the output is full and only the bytes in `last` are left.
+    /// Saves the state when the output is full and everything before the bytes in `last` is
+    /// inflated.
     fn pause(&mut self, Ending { taken, begun, full }: Ending<usize>) {
         self.ending = Some(Ending { taken: taken as u8, begun: begun as u8, full });
     }
@@ -189,12 +190,13 @@ impl Inflate {
     /// returns `None`, and the next message begins at a byte boundary, with a new block. Returns
     /// `Some` if the output is full.
     ///
-    /// §7.2.2 inflates [`TAIL`] after the message, and both together must be whole blocks. It is
-    /// not enough that the tail yields no output, because the tail could complete the code lengths
-    /// of a cut block. So the message's own bits must end with the header of a stored block. The
-    /// tail is then LEN and NLEN of this block (0 and 0xffff). The header and its padding have at
-    /// most 10 bits. So if a block precedes the header, the end of that block is in the message's
-    /// last two bytes. If no block precedes the header, the header is the whole message.
+    /// By §7.2.2, [`TAIL`] is inflated after the message, and both together must be whole blocks.
+    /// It is not enough that the tail yields no output: the tail could also complete the code
+    /// lengths of an incomplete block. So the message's own bits must end with the header of a
+    /// stored block. The tail is then LEN and NLEN of this block (0 and 0xffff). The header and its
+    /// padding have at most 10 bits. So if a block precedes the header, the end of that block is in
+    /// the message's last two bytes. If no block precedes the header, the header is the whole
+    /// message.
     ///
     /// With `InflateFlush::Block`, zlib stops after each block, but reports the stop only while
     /// input is left. After a stop in the last two bytes, at most 15 bits of the message are left.
@@ -204,10 +206,11 @@ impl Inflate {
     ///
     /// The header of a stored block ends with two zero bits (BTYPE 00), and at least the last of
     /// them is in the message's last byte. So a message whose last byte is ff cannot end with this
-    /// header. Such a message is complete if a block ends with this byte, as happens if the sender did not remove the
-    /// tail. To check this, [`EMPTY`] is appended instead of the tail. A message that ends with a
-    /// block, but whose last byte is not ff, is refused, unless the block has BFINAL. zlib does not
-    /// say how many bits of that byte are left, so the bytes to append are unknown.
+    /// header. Such a message is complete if a block ends with this byte, as happens if the sender
+    /// did not remove the tail. To check this, [`EMPTY`] is appended instead of the tail. A message
+    /// that ends with a block, but whose last byte is not ff, is refused, unless the block has
+    /// BFINAL. The reason: zlib does not say how many bits of the last byte are left, so the bytes
+    /// to append are unknown.
     fn finish(
         &mut self,
         raw: &mut Decompressor,
@@ -271,9 +274,10 @@ impl Inflate {
 }
 
 /// Writes `behind` into `input`, behind its first `n` bytes. `input` must have room for `behind`
-/// and for one more byte. Returns the first `n` bytes and `behind`, followed by this extra byte,
-/// and their length without it. The extra byte is needed because zlib reports the end of a block
-/// only while input is left. If zlib takes the extra byte, the message is not complete.
+/// and for one more byte. Returns the slice of the first `n` bytes, `behind` and this extra byte,
+/// and the slice's length without the extra byte. The extra byte is needed because zlib reports the
+/// end of a block only while input is left. If zlib takes the extra byte, the message is not
+/// complete.
 fn followed<'w>(
     input: &'w mut [u8],
     n: usize,

@@ -14,8 +14,8 @@ fn any_limits() -> (Limits, Config) {
     (Limits::new(&config), config)
 }
 
-/// The largest number of payload bytes that a message may have on the wire. Computed in a type that
-/// has room for the sum.
+/// The largest number of payload bytes that a message may have on the wire. It is computed in a
+/// type that has room for the sum.
 fn most(config: &Config, compressed: bool) -> u128 {
     let most = config.max_message as u128;
     let most = if compressed { most + most / 8 + 1024 } else { most };
