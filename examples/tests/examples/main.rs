@@ -20,7 +20,6 @@ mod reconnect;
 mod rooms;
 mod round_trip;
 mod rpc;
-mod soak;
 #[cfg(all(unix, feature = "rustls"))]
 #[allow(dead_code, unreachable_pub, unused_imports)]
 #[path = "../../../tests/support"]
