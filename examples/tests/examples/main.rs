@@ -19,7 +19,6 @@ mod market_lines;
 mod reconnect;
 mod rooms;
 mod round_trip;
-mod rpc;
 #[cfg(all(unix, feature = "rustls"))]
 #[allow(dead_code, unreachable_pub, unused_imports)]
 #[path = "../../../tests/support"]
@@ -30,4 +29,3 @@ mod support {
 }
 mod support_program;
 mod tokens;
-mod topics;
