@@ -15,7 +15,6 @@ mod cutter;
 mod echo;
 mod listed;
 mod market_feed;
-mod market_lines;
 mod reconnect;
 mod rooms;
 mod round_trip;
