@@ -5,7 +5,7 @@
 //! cargo run --release --example round_trip -- ws://127.0.0.1:9001 --adapter blocking --bytes 8192 --seconds 10
 //! ```
 //!
-//! One message is on its way at a time. What a server does when it is busy, `client --rate` shows.
+//! One message is on its way at a time.
 use arguments::{Arguments, Failure};
 use hdrhistogram::Histogram;
 use std::{

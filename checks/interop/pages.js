@@ -1,13 +1,13 @@
 // Checks of the pages that examples serve, driven in Chromium by playwright-core: prints a line, ok or
 // FAIL, for each. With a folder, puts pictures of them there.
 //
-//   node pages.js MARKET_FEED GAME TOKENS CHAT AXUM [FOLDER]
+//   node pages.js MARKET_FEED TOKENS CHAT AXUM [FOLDER]
 const { chromium } = require("playwright-core");
 const { readFileSync } = require("node:fs");
 const net = require("node:net");
 const { DESK, PHONE, PATIENCE, servers, check, same, serve, run, open, drawn, fits, accessible, schemes } = require("./page_support");
 
-const [marketFeed, game, tokens, chat, axum, pictures] = process.argv.slice(2);
+const [marketFeed, tokens, chat, axum, pictures] = process.argv.slice(2);
 
 // The page's estimate of the server's clock, over simulated time: ms by our clock, which the server's is ahead of.
 function simulate(Clocks, ahead, drift, seconds, ways) {
@@ -144,121 +144,6 @@ async function checkFeed(browser) {
     same("complaints", phone.complaints, []);
     await phone.close();
   });
-  await server.stop("SIGKILL");
-}
-
-async function join(page, name) {
-  await page.fill("input", name);
-  await page.click("button");
-  await page.waitForFunction(() => body && snapshots.length > 20 && pings.length > 0);
-}
-
-// A way that is free of rocks and of the other for a while, and the key for it.
-const freeWay = (page) => page.evaluate(() => {
-  const ways = { ArrowRight: [1, 0], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowUp: [0, -1] };
-  const others = [...snapshots.at(-1).at].filter(([id]) => id !== me).map(([, { x, y }]) => [x, y, world.radius]);
-  const free = (x, y) => x > 40 && x < world.width - 40 && y > 40 && y < world.height - 40 &&
-    [...world.rocks, ...others].every(([rx, ry, radius]) => Math.hypot(x - rx, y - ry) > radius + 30);
-  return Object.entries(ways).find(([, [x, y]]) => [30, 60, 90, 120].every((n) => free(body.x + x * n, body.y + y * n)));
-});
-
-// Until `page` shows that another player is somewhere else, after `act` by that one.
-async function watch(page, player, act) {
-  const id = await player.evaluate(() => me), from = await page.evaluate((id) => where(id, performance.now()), id);
-  await act();
-  await page.waitForFunction(([id, { x, y }]) => {
-    const now = where(id, performance.now());
-    return Math.hypot(now.x - x, now.y - y) > 60;
-  }, [id, from]);
-}
-
-async function checkGame(browser) {
-  const who = "game: ";
-  let server = await serve(game, "127.0.0.1:0");
-  const one = await open(browser, server.address, DESK), two = await open(browser, server.address, PHONE);
-  const ada = one.page, bob = two.page;
-  await check(who + "axe finds nothing at the door", () => accessible(ada));
-  await check(who + "two join, by the names they chose", async () => {
-    await join(ada, "Ada");
-    await join(bob, "<b>Bob</b>");
-    for (const page of [ada, bob]) {
-      await page.waitForFunction(() => roster.size === 2 && snapshots.at(-1).at.size === 2);
-      const names = await page.$$eval("ol li span", (all) => all.map((span) => span.textContent).sort());
-      same("the board", names, ["<b>Bob</b>", "Ada"]);
-      await drawn(page, "canvas");
-    }
-  });
-  await check(who + "axe finds nothing in the world", () => accessible(ada));
-  await check(who + "one moves by keys, and the other sees it", async () => {
-    const [key] = await freeWay(ada);
-    await watch(bob, ada, () => ada.keyboard.down(key));
-    await ada.keyboard.up(key);
-  });
-  await check(who + "one moves by touch, and the other sees it", async () => {
-    const [, way] = await freeWay(bob);
-    const touch = (type, [x, y]) => bob.evaluate(([type, x, y]) => document.querySelector("canvas").dispatchEvent(
-      new PointerEvent(type, { pointerId: 1, pointerType: "touch", isPrimary: true, clientX: 150 + 60 * x, clientY: 500 + 60 * y })), [type, x, y]);
-    await bob.evaluate(() => { HTMLElement.prototype.setPointerCapture = () => {}; }); // there is no such finger
-    await watch(ada, bob, async () => {
-      await touch("pointerdown", [0, 0]);
-      await touch("pointermove", way);
-    });
-    await touch("pointerup", way);
-  });
-  await check(who + "what was predicted is what the server says", async () => {
-    await ada.evaluate(() => {
-      [window.worst, window.compared] = [0, 0];
-      const before = reconcile;
-      reconcile = (...said) => {
-        const old = body;
-        before(...said);
-        if (!old || !body) return; // a world just entered
-        // Not near another ball: of its being bumped into each learns late.
-        const alone = [...snapshots.at(-1).at].every(([id, { x, y }]) => id === me || Math.hypot(x - body.x, y - body.y) > 150);
-        if (alone) [worst, compared] = [Math.max(worst, Math.hypot(old.x - body.x, old.y - body.y)), compared + 1];
-      };
-    });
-    // Until there was enough to compare: she may begin beside the other, and be in a corner.
-    let worst = 0, compared = 0;
-    for (let round = 0; round < 40 && (round < 6 || compared <= 20); round++) {
-      const key = ["KeyS", "KeyD", "KeyW", "KeyA", "KeyS", "KeyA", "KeyW", "KeyD"][round % 8];
-      await ada.keyboard.down(key);
-      await ada.waitForTimeout(250);
-      await ada.keyboard.up(key);
-      ({ worst, compared } = await ada.evaluate(() => ({ worst, compared })));
-    }
-    if (!(compared > 20 && worst < .005)) throw new Error(`off by ${worst}, in ${compared} comparisons`);
-  });
-  await check(who + "the ping is measured", async () => {
-    await ada.waitForFunction(() => /^[\d.]+ ms$/.test(document.querySelector("#ping").textContent));
-  });
-  await check(who + "both come back to a server that was restarted", async () => {
-    await server.stop("SIGKILL");
-    await ada.waitForFunction(() => /again in/.test(document.querySelector("#state").textContent));
-    server = await serve(game, server.address);
-    for (const page of [ada, bob]) {
-      await page.waitForFunction(() => roster.size === 2 && document.querySelector("#state").textContent === "live" && where(me, performance.now()));
-    }
-  });
-  await check(who + "a server that no longer answers is noticed, and found again", async () => {
-    server.signal("SIGSTOP");
-    for (const page of [ada, bob]) {
-      await page.waitForFunction(() => /^no answer, again in/.test(document.querySelector("#state").textContent));
-    }
-    server.signal("SIGCONT");
-    for (const page of [ada, bob]) {
-      // Each is there once: one attempt at a time.
-      await page.waitForFunction(() => roster.size === 2 && document.querySelector("#state").textContent === "live" && where(me, performance.now()));
-    }
-  });
-  await check(who + "light and dark", () => schemes(ada, "canvas"));
-  await check(who + "fits a phone", async () => same("without scrolling sideways", await fits(bob), true));
-  await check(who + "who leaves is gone", async () => {
-    await two.close();
-    await ada.waitForFunction(() => roster.size === 1);
-  });
-  await check(who + "no complaints", () => same("complaints", [...one.complaints, ...two.complaints], []));
-  await one.close();
   await server.stop("SIGKILL");
 }
 
@@ -433,36 +318,12 @@ async function checkRecipe(browser) {
 // For examples/README.md: a desk by day, a phone by night.
 async function takePictures(browser) {
   const kinds = [["desk", { ...DESK, colorScheme: "light" }], ["phone", { ...PHONE, colorScheme: "dark" }]];
-  let server = await serve(marketFeed, "127.0.0.1:0", "--rate", "1000");
+  const server = await serve(marketFeed, "127.0.0.1:0", "--rate", "1000");
   for (const [kind, options] of kinds) {
     const { page, close } = await open(browser, server.address, options);
     await page.waitForTimeout(45_000);
     await page.screenshot({ path: `${pictures}/market_feed-${kind}.png` });
     await close();
-  }
-  await server.stop("SIGKILL");
-  server = await serve(game, "127.0.0.1:0");
-  const players = [];
-  for (const [name, options] of [["Ada", kinds[0][1]], ["Bob", kinds[1][1]], ["Chidi", DESK]]) {
-    const { page } = await open(browser, server.address, options);
-    await join(page, name);
-    // To the nearest orb, each of its own third, or to a player who is far away.
-    await page.evaluate((n) => {
-      steer = () => {
-        const far = ([id, { x, y }]) => (id === me ? 0 : Math.hypot(x - body.x, y - body.y));
-        const other = [...snapshots.at(-1).at].sort((a, b) => far(b) - far(a))[0];
-        const near = ({ x, y }) => Math.hypot(x - body.x, y - body.y);
-        const to = far(other) > 420 ? other[1] : orbs.filter((_, i) => i % 3 === n).sort((a, b) => near(a) - near(b))[0];
-        const scale = 120 / Math.max(1, near(to));
-        return [Math.round((to.x - body.x) * scale), Math.round((to.y - body.y) * scale)];
-      };
-    }, players.length);
-    players.push(page);
-  }
-  await players[0].waitForTimeout(12_000);
-  for (const [i, [kind]] of kinds.entries()) {
-    if (i) await players[i].evaluate(() => { stick = { pointerId: -1, x: 110, y: 690, dx: 34, dy: -24 }; });
-    await players[i].screenshot({ path: `${pictures}/game-${kind}.png` });
   }
   await server.stop("SIGKILL");
 }
@@ -476,7 +337,6 @@ async function takePictures(browser) {
     await checkClocks();
     await checkSlowly(browser);
     await checkFeed(browser);
-    await checkGame(browser);
     await checkTokens(browser);
     await checkChat(browser);
     await checkAxum(browser);

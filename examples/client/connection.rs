@@ -3,8 +3,9 @@ use crate::{
     Result,
     input::{Command, Input, close_frame},
     options::Options,
+    print::{Shown, millis, tell},
     record::Recorder,
-    session::{Session, Steps, not_connected},
+    session::{Session, not_connected},
     tls,
 };
 use std::{
@@ -16,15 +17,14 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    Error,
+    Error, Negotiated,
     handshake::HandshakeError,
     tokio::{Reader, WebSocket, Writer, client},
-    url::Target,
 };
 use tickwire_tap::Tap;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     runtime::Builder,
     select,
     sync::mpsc,
@@ -34,25 +34,31 @@ use tokio::{
 /// How long it may take to resolve the name and connect to it, and how long TLS may.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-type Commands = mpsc::Sender<(Command, Instant)>;
-type Todo = mpsc::Receiver<(Command, Instant)>;
+type Commands = mpsc::Sender<Command>;
+type Todo = mpsc::Receiver<Command>;
 
 pub(crate) fn talk(options: &Options) -> Result<u8> {
     Builder::new_current_thread().enable_all().build()?.block_on(connect(options))
 }
 
+/// What `tickwire::tokio::connect` does in one, step by step, to see how long each takes, and to
+/// record what passes inside of TLS.
 async fn connect(options: &Options) -> Result<u8> {
     let fail = |error| not_connected(&options.request, error);
+    let target = options.request.target();
     let tls = tls::of(options).map_err(fail)?;
-    let dialed = in_time(dial(options.request.target())).await;
-    let (tcp, steps) = dialed.map_err(fail)?;
+    let began = Instant::now();
+    let dialed = in_time(async { Ok(TcpStream::connect((target.host(), target.port())).await?) });
+    let tcp = dialed.await.map_err(fail)?;
+    tcp.set_nodelay(true)?;
+    if options.verbose {
+        let (host, peer, took) = (target.host_header(), tcp.peer_addr()?, millis(began.elapsed()));
+        tell(format_args!("{host} is {peer}; connected in {took:.1} ms"));
+    }
     match tls {
-        None => tap(tcp, steps, options).await,
+        None => tap(tcp, options).await,
         #[cfg(feature = "rustls")]
-        Some(tls) => {
-            let (stream, steps) = in_time(secure(tcp, tls, steps, options)).await.map_err(fail)?;
-            tap(stream, steps, options).await
-        }
+        Some(tls) => tap(in_time(secure(tcp, tls, options)).await.map_err(fail)?, options).await,
         #[cfg(not(feature = "rustls"))]
         Some(never) => match never {},
     }
@@ -64,61 +70,56 @@ async fn in_time<T>(
     timeout(PATIENCE, step).await.unwrap_or(Err(HandshakeError::Timeout.into()))
 }
 
-/// What `tickwire::tokio::connect` does in one, step by step, to see how long each takes.
-async fn dial(target: &Target) -> std::result::Result<(TcpStream, Steps), Error> {
-    let began = Instant::now();
-    let addresses = lookup_host((target.host(), target.port())).await?;
-    let resolving = began.elapsed();
-    let mut failed = io::Error::from(io::ErrorKind::NotFound); // a name without an address
-    for peer in addresses {
-        let began = Instant::now();
-        match TcpStream::connect(peer).await {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                let tcp = began.elapsed();
-                let handshake = Duration::ZERO;
-                return Ok((stream, Steps { peer, resolving, tcp, tls: None, handshake }));
-            }
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed.into())
-}
-
 #[cfg(feature = "rustls")]
 async fn secure(
     tcp: TcpStream,
     tls: tls::Tls,
-    mut steps: Steps,
     options: &Options,
-) -> std::result::Result<(tickwire::tokio::TlsStream<TcpStream>, Steps), Error> {
+) -> std::result::Result<tickwire::tokio::TlsStream<TcpStream>, Error> {
     let began = Instant::now();
     let mut stream = tickwire::tokio::TlsStream::client(tcp, options.request.target(), tls)?;
     stream.handshake().await?;
-    steps.tls = Some((began.elapsed(), tls::agreed(stream.session())));
-    Ok((stream, steps))
+    if options.verbose {
+        let (took, agreed) = (millis(began.elapsed()), tls::agreed(stream.session()));
+        tell(format_args!("TLS: {took:.1} ms, {agreed}"));
+    }
+    Ok(stream)
 }
 
-async fn tap<S>(stream: S, steps: Steps, options: &Options) -> Result<u8>
+async fn tap<S>(stream: S, options: &Options) -> Result<u8>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     match &options.record {
-        None => open(stream, steps, options).await,
-        Some(file) => open(Tap::new(stream, Recorder::create(file)?), steps, options).await,
+        None => open(stream, options).await,
+        Some(file) => open(Tap::new(stream, Recorder::create(file)?), options).await,
     }
 }
 
-async fn open<S>(stream: S, mut steps: Steps, options: &Options) -> Result<u8>
+async fn open<S>(stream: S, options: &Options) -> Result<u8>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let began = Instant::now();
     let connected = client(stream, &options.request, &options.config).await;
     let ws = connected.map_err(|error| not_connected(&options.request, error))?;
-    steps.handshake = began.elapsed();
-    let session = Session::new(options, &steps, ws.connection().negotiated())?;
+    let negotiated = ws.connection().negotiated();
+    if options.verbose {
+        let subprotocol = Shown(negotiated.subprotocol.as_deref().unwrap_or("none"));
+        let (took, extension) = (millis(began.elapsed()), extension(negotiated));
+        tell(format_args!("handshake: {took:.1} ms, subprotocol {subprotocol}, {extension}"));
+    }
+    let session = Session::new(options, negotiated)?;
     converse(ws, &session, options).await
+}
+
+fn extension(negotiated: &Negotiated) -> &'static str {
+    #[cfg(feature = "deflate")]
+    if negotiated.deflate.is_some() {
+        return "permessage-deflate";
+    }
+    let _ = negotiated;
+    "no extension"
 }
 
 async fn converse<S>(ws: WebSocket<S>, session: &Arc<Session>, options: &Options) -> Result<u8>
@@ -143,9 +144,8 @@ where
 /// Reading standard input blocks and cannot be called off: it has a thread, a few lines ahead, that
 /// the end of the program takes along.
 fn read_input(input: Input, session: Arc<Session>, commands: Commands) -> io::Result<()> {
-    thread::Builder::new().spawn(move || {
-        input.each(&session, |command, due| commands.blocking_send((command, due)).is_ok())
-    })?;
+    thread::Builder::new()
+        .spawn(move || input.each(&session, |command| commands.blocking_send(command).is_ok()))?;
     Ok(())
 }
 
@@ -162,7 +162,7 @@ where
     while let Some(event) = reader.recv_event().await? {
         if session.event(event)? {
             // Whoever has others to do asks before each.
-            let _ = commands.try_send((Command::quit(), Instant::now()));
+            let _ = commands.try_send(Command::quit());
         }
         session.rtt(reader.sender().rtt());
     }
@@ -191,8 +191,8 @@ where
         writer.measure_rtt()?;
         writer.flush().await?;
     }
-    while let Some((command, due)) = todo.recv().await {
-        match session.doing(command, due) {
+    while let Some(command) = todo.recv().await {
+        match session.doing(command) {
             Command::Text(text) => writer.send(&text).await?,
             Command::Binary(bytes) => writer.send(&bytes).await?,
             Command::Ping => {

@@ -4,21 +4,16 @@ use std::{
     io::{self, BufRead},
     iter,
     sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tickwire::{CloseCode, CloseFrame, Message};
+use tickwire::{CloseCode, CloseFrame};
 
-/// Which lines, how often and how fast.
+/// Which lines, and what follows them.
 #[derive(Clone)]
 pub(crate) struct Input {
     pub(crate) lines: Vec<String>,
     /// Whether those of standard input follow.
     pub(crate) stdin: bool,
-    /// How often each message goes out.
-    pub(crate) count: u64,
-    /// Messages a second, at most.
-    pub(crate) rate: Option<f64>,
     /// After the last line, how long the server has to be silent before the Close.
     pub(crate) wait: Duration,
     /// Whether the end of it all is no reason to close.
@@ -26,7 +21,7 @@ pub(crate) struct Input {
 }
 
 /// What a line of the input asks for.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Command {
     Text(String),
     Binary(Vec<u8>),
@@ -42,31 +37,23 @@ pub(crate) fn had_bad_lines() -> bool {
 }
 
 impl Input {
-    /// Hands each command to `to` as its line comes and its time has come, with the time that a
-    /// message was due at; blocks meanwhile. The last is a Close, unless the connection
-    /// [`stays`](Self::stays). Before it come the answers, if [`wait`](Self::wait) has them. Ends early
-    /// where `to` says no.
-    pub(crate) fn each(&self, session: &Session, mut to: impl FnMut(Command, Instant) -> bool) {
-        let mut pace = Pace { began: None, sent: 0, rate: self.rate };
+    /// Hands each command to `to` as its line comes; blocks meanwhile. The last is a Close, unless the
+    /// connection [`stays`](Self::stays). Before it come the answers, if [`wait`](Self::wait) has
+    /// them. Ends early where `to` says no.
+    pub(crate) fn each(&self, session: &Session, mut to: impl FnMut(Command) -> bool) {
         let mut asked = false;
         for command in self.commands() {
-            let is_message = command.message().is_some();
-            for _ in 0..if is_message { self.count } else { 1 } {
-                let due = if is_message { pace.next() } else { Instant::now() };
-                if !to(command.clone(), due) {
-                    return;
-                }
-                asked = true;
-            }
-            if matches!(command, Command::Close(_)) {
+            let last = matches!(command, Command::Close(_));
+            if !to(command) || last {
                 return;
             }
+            asked = true;
         }
         if !self.stays {
             if asked && !self.wait.is_zero() {
                 session.wait_for_silence(self.wait);
             }
-            to(Command::quit(), Instant::now());
+            to(Command::quit());
         }
     }
 
@@ -101,38 +88,9 @@ impl Input {
     }
 }
 
-/// When each message is due. Who is late catches up.
-struct Pace {
-    began: Option<Instant>,
-    sent: u64,
-    rate: Option<f64>,
-}
-
-impl Pace {
-    /// Waits until the next one is.
-    fn next(&mut self) -> Instant {
-        let now = Instant::now();
-        let Some(rate) = self.rate else { return now };
-        let since = Duration::from_secs_f64(self.sent as f64 / rate);
-        let due = self.began.get_or_insert(now).checked_add(since).unwrap_or(now);
-        self.sent += 1;
-        thread::sleep(due.saturating_duration_since(now));
-        due
-    }
-}
-
 impl Command {
     pub(crate) fn quit() -> Self {
         Self::Close(Some((CloseCode::NORMAL, String::new())))
-    }
-
-    /// The message that it sends, if it sends one.
-    pub(crate) fn message(&self) -> Option<Message<'_>> {
-        match self {
-            Self::Text(text) => Some(Message::Text(text)),
-            Self::Binary(bytes) => Some(Message::Binary(bytes)),
-            Self::Ping | Self::Close(_) => None,
-        }
     }
 
     fn parse(line: String) -> std::result::Result<Self, String> {

@@ -3,21 +3,21 @@
 //! ```text
 //! cargo run --release --example client -- ws://127.0.0.1:9001
 //! printf 'hi\n/binary c0ffee\n' | cargo run --release --example client -- ws://127.0.0.1:9001
-//! cargo run --release --example client -- ws://127.0.0.1:9001 --send hi --count 1000 --rate 200 -q
 //! ```
 //!
-//! Sending and receiving wait for different things, so each has half of the connection. When there are no more lines the client closes, and ends once the peer has closed
-//! too: everything that was answered before that is printed. `--help` says the rest.
+//! Sending and receiving wait for different things, so each has half of the connection. When there
+//! are no more lines the client closes, and ends once the peer has closed too: everything that was
+//! answered before that is printed. `--help` says the rest.
 //!
-//! The connection is in `connection.rs`, what becomes of its events in `session.rs`; the command line in `options.rs`, the lines in `input.rs`, the printing in
-//! `print.rs`, what is measured in `tally.rs`, `--record` in `record.rs`, trust in `tls.rs`.
+//! The connection is in `connection.rs`, what becomes of its events in `session.rs`; the command
+//! line in `options.rs`, the lines in `input.rs`, the printing in `print.rs`, `--record` in
+//! `record.rs`, trust in `tls.rs`.
 mod connection;
 mod input;
 mod options;
 mod print;
 mod record;
 mod session;
-mod tally;
 mod tls;
 
 use options::Options;

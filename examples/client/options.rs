@@ -1,10 +1,5 @@
 //! The command line.
-use crate::{
-    Result,
-    input::Input,
-    print::{Look, warn},
-    tls,
-};
+use crate::{Result, input::Input, tls};
 use arguments::{Arguments, refuse};
 use std::{
     io::{self, IsTerminal},
@@ -22,24 +17,16 @@ Usage: client URL [OPTION]...
   --subprotocol NAME    offer this subprotocol; again for more, best first
   --ca FILE             for wss: trust the authorities in this file (PEM), instead of those that
                         the system trusts
-  --insecure            for wss: trust anybody
   --deflate             offer permessage-deflate
 
   --send LINE           send this line instead of those of standard input; again for more
   -                     with --send: and then those of standard input
-  --count N             each message goes out N times [1]
-  --rate R              at most R messages a second go out; fractions will do
   --wait S              at the end of the input, close once the server has been silent for S seconds
                         (else 1 after a pipe or a file, 0 after a terminal or --send)
   --take N              close once N messages have arrived, and not at the end of the input
 
-  --verbose, -v         say on standard error what was agreed on, and how long resolving,
-                        connecting, TLS, the handshake and a round trip took
-  --quiet, -q           print no messages
-  --view NAME           binary messages in hex: `line`, or `dump` with offsets and ASCII
-                        (else dump on a terminal, line elsewhere)
-  --full                show all of a dump, not only its first 256 bytes
-  --color WHEN          auto (on a terminal, and NO_COLOR is not set), always or never [auto]
+  --verbose, -v         say on standard error what was agreed on, and how long connecting, TLS,
+                        the handshake and a round trip took
   --record FILE         record what passes, inside of TLS, for the example `replay`: secrets too
   --help, -h            this text
 
@@ -54,8 +41,7 @@ A line goes out as a text message, but for those that begin with a slash:
 Any other line that begins with a slash is an error, and is not sent.
 
 Text is printed with its control characters escaped, so that a message is a line, binary messages
-in hex behind `binary: `, the peer's Close behind `closed: `. With --count or --rate a summary
-follows; where the peer echoes, with how long echoes took, from when each message was due.
+in hex behind `binary: `, the peer's Close behind `closed: `.
 
 The exit status is
 
@@ -78,10 +64,7 @@ pub(crate) struct Options {
     pub(crate) input: Input,
     /// After how many messages to close.
     pub(crate) take: Option<u64>,
-    /// Whether a summary is wanted.
-    pub(crate) summary: bool,
     pub(crate) verbose: bool,
-    pub(crate) look: Look,
     pub(crate) record: Option<String>,
 }
 
@@ -96,37 +79,20 @@ impl Options {
         let tls = trusted(args, request.target().secure())?;
         let config = Config { max_message: MAX_MESSAGE, ..Config::default() };
         let config = if args.has("--deflate") { compressing(config)? } else { config };
-        let look = Look::new(args);
-        let at_least_one = |name| args.has(name).then(|| args.number(name, 1..=u64::MAX));
-        let (take, lines) = (at_least_one("--take"), args.all("--send"));
-        let rate = args.has("--rate").then(|| args.number("--rate", 0.001..=1e7));
+        let take = args.has("--take").then(|| args.number("--take", 1..=u64::MAX));
+        let lines = args.all("--send");
         let stdin = args.has("-") || lines.is_empty();
         let wait = match args.has("--wait") {
             true => args.seconds("--wait", 0.0..=86_400.0),
             false => Duration::from_secs((stdin && !io::stdin().is_terminal()).into()),
         };
-        if args.has("--insecure") {
-            warn(format_args!(
-                "--insecure: whoever answers is taken for the server, and may read and change all \
-                 that passes"
-            ));
-        }
         Ok(Self {
             request,
             config,
             tls,
-            input: Input {
-                lines,
-                stdin,
-                count: args.number("--count", 1..=u64::MAX),
-                rate,
-                wait,
-                stays: take.is_some(),
-            },
+            input: Input { lines, stdin, wait, stays: take.is_some() },
             take,
-            summary: args.has("--count") || rate.is_some(),
             verbose: args.has("--verbose"),
-            look,
             record: args.optional("--record"),
         })
     }
@@ -145,13 +111,10 @@ fn request(args: &Arguments) -> Result<Request> {
 }
 
 fn trusted(args: &Arguments, secure: bool) -> Result<Option<tls::Tls>> {
-    match (args.optional("--ca"), args.has("--insecure")) {
-        (None, false) => Ok(None),
-        (Some(_), true) => Err("--insecure: trusts anybody, so --ca is in vain".into()),
-        (Some(_), _) if !secure => Err("--ca: the URL is not of wss".into()),
-        (_, true) if !secure => Err("--insecure: the URL is not of wss".into()),
-        (Some(file), false) => tls::trust(&file).map(Some),
-        (None, true) => tls::trust_anybody().map(Some),
+    match args.optional("--ca") {
+        None => Ok(None),
+        Some(_) if !secure => Err("--ca: the URL is not of wss".into()),
+        Some(file) => tls::trust(&file).map(Some),
     }
 }
 

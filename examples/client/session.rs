@@ -3,14 +3,13 @@ use crate::{
     Result,
     input::Command,
     options::Options,
-    print::{Look, Shown, millis, tell, warn},
-    tally::Tally,
+    print::{Hex, Shown, millis, print, tell, warn},
 };
 use std::{
     error, fmt,
-    net::SocketAddr,
+    fmt::Write,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed},
     },
     thread,
@@ -39,47 +38,8 @@ pub(crate) fn not_connected(request: &Request, error: Error) -> Box<dyn error::E
     }
 }
 
-/// How long each step took on the way to a connection.
-pub(crate) struct Steps {
-    pub(crate) peer: SocketAddr,
-    pub(crate) resolving: Duration,
-    pub(crate) tcp: Duration,
-    /// And what was agreed on.
-    pub(crate) tls: Option<(Duration, String)>,
-    pub(crate) handshake: Duration,
-}
-
-impl Steps {
-    fn tell(&self, request: &Request, negotiated: &Negotiated) {
-        let target = request.target();
-        let resolving = millis(self.resolving);
-        tell(format_args!("{} is {}, {resolving:.1} ms", target.host_header(), self.peer));
-        tell(format_args!("TCP: {:.1} ms", millis(self.tcp)));
-        if let Some((took, agreed)) = &self.tls {
-            tell(format_args!("TLS: {:.1} ms, {agreed}", millis(*took)));
-        }
-        let subprotocol = negotiated.subprotocol.as_deref().unwrap_or("none");
-        tell(format_args!(
-            "handshake: {:.1} ms, subprotocol {}, {}",
-            millis(self.handshake),
-            Shown(subprotocol),
-            extension(negotiated)
-        ));
-    }
-}
-
-fn extension(negotiated: &Negotiated) -> &'static str {
-    #[cfg(feature = "deflate")]
-    if negotiated.deflate.is_some() {
-        return "permessage-deflate";
-    }
-    let _ = negotiated;
-    "no extension"
-}
-
 /// A connection in conversation.
 pub(crate) struct Session {
-    look: Look,
     began: Instant,
     pub(crate) verbose: bool,
     take: Option<u64>,
@@ -91,27 +51,16 @@ pub(crate) struct Session {
     active: AtomicU64,
     /// The code of our own Close; 0 before it.
     said: AtomicU16,
-    /// Where a summary is wanted.
-    tally: Option<Mutex<Tally>>,
     /// The last round trip that was told of, in nanoseconds.
     told: AtomicU64,
 }
 
 impl Session {
-    pub(crate) fn new(
-        options: &Options,
-        steps: &Steps,
-        negotiated: &Negotiated,
-    ) -> Result<Arc<Self>> {
-        if options.verbose {
-            steps.tell(&options.request, negotiated);
-        }
+    pub(crate) fn new(options: &Options, negotiated: &Negotiated) -> Result<Arc<Self>> {
         if let Some(name) = negotiated.subprotocol.as_deref() {
-            options.look.subprotocol(name)?;
+            print(format_args!("subprotocol: {name}"))?;
         }
-        let tally = if options.summary { Some(Mutex::new(Tally::new()?)) } else { None };
         Ok(Arc::new(Self {
-            look: options.look,
             began: Instant::now(),
             verbose: options.verbose,
             take: options.take,
@@ -119,15 +68,8 @@ impl Session {
             answered: AtomicBool::new(false),
             active: AtomicU64::new(0),
             said: AtomicU16::new(0),
-            tally,
             told: AtomicU64::new(0),
         }))
-    }
-
-    fn tally(&self, change: impl FnOnce(&mut Tally)) {
-        if let Some(tally) = &self.tally {
-            change(&mut tally.lock().unwrap_or_else(PoisonError::into_inner));
-        }
     }
 
     /// The payload of a Ping that leaves now: when that is.
@@ -167,12 +109,9 @@ impl Session {
 
     /// What to do instead of `command`, which is about to be done: another thing once enough has
     /// arrived.
-    pub(crate) fn doing(&self, command: Command, due: Instant) -> Command {
+    pub(crate) fn doing(&self, command: Command) -> Command {
         let command = if self.has_enough() { Command::quit() } else { command };
         self.active.store(self.now(), Relaxed);
-        if let Some(message) = command.message() {
-            self.tally(|tally| tally.sent(message, due));
-        }
         if let Command::Close(close) = &command {
             let code = close.as_ref().map_or(1005, |(code, _)| code.get());
             self.said.store(code, Relaxed);
@@ -192,7 +131,7 @@ impl Session {
                 // Nobody asked for another one, but for `--verbose`.
                 if let Some(took) = self.since(payload) {
                     self.heard();
-                    self.look.pong(took)?;
+                    print(format_args!("pong {:.1} ms", millis(took)))?;
                 }
             }
             Event::Ping(_) => {}  // answered already
@@ -207,8 +146,10 @@ impl Session {
         }
         self.taken.fetch_add(1, Relaxed);
         self.heard();
-        self.tally(|tally| tally.received(message));
-        self.look.message(message)?;
+        match message {
+            Message::Text(text) => print(format_args!("{}", Shown(text)))?,
+            Message::Binary(bytes) => print(format_args!("binary: {}", Hex(bytes)))?,
+        }
         Ok(self.has_enough())
     }
 
@@ -244,11 +185,12 @@ impl Session {
     pub(crate) fn ended(&self, received: Result<()>, closed: Option<Closed<'_>>) -> Result<u8> {
         let closed = closed.filter(|end| end.clean);
         if let (Ok(()), Some(end)) = (&received, closed) {
-            self.look.close(end)?;
+            let mut line = format!("closed: {}", end.code);
+            if !end.reason.is_empty() {
+                write!(line, " {}", Shown(end.reason))?;
+            }
+            print(format_args!("{line} (clean)"))?;
         }
-        self.tally(|tally| {
-            let _ = tally.lines().try_for_each(|line| self.look.note(format_args!("{line}")));
-        });
         if self.verbose {
             tell(format_args!("open for {:.3} s", self.began.elapsed().as_secs_f64()));
         }

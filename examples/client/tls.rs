@@ -1,4 +1,4 @@
-//! `--ca` and `--insecure`: whom to believe that they are the server.
+//! `--ca`: whom to believe that they are the server.
 #[cfg(feature = "rustls")]
 pub(crate) use with::*;
 #[cfg(not(feature = "rustls"))]
@@ -9,10 +9,8 @@ mod with {
     use crate::{Result, options::Options};
     use std::sync::Arc;
     use tickwire::tls::rustls::{
-        ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-        pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+        ClientConfig, RootCertStore,
+        pki_types::{CertificateDer, pem::PemObject},
     };
     use tickwire::tls::{Session, platform_config};
 
@@ -49,53 +47,6 @@ mod with {
         config.enable_secret_extraction = true; // records in place
         Ok(config.into())
     }
-
-    /// Trusts anybody.
-    pub(crate) fn trust_anybody() -> Result<Tls> {
-        let anybody = Anybody(ring::default_provider());
-        let builder = ClientConfig::builder().dangerous();
-        let builder = builder.with_custom_certificate_verifier(Arc::new(anybody));
-        Ok(builder.with_no_client_auth().into())
-    }
-
-    /// Checks that the peer has the key of its certificate, but not whose that is.
-    #[derive(Debug)]
-    struct Anybody(CryptoProvider);
-
-    impl ServerCertVerifier for Anybody {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> std::result::Result<ServerCertVerified, Error> {
-            Ok(ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            cert: &CertificateDer<'_>,
-            dss: &DigitallySignedStruct,
-        ) -> std::result::Result<HandshakeSignatureValid, Error> {
-            verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            cert: &CertificateDer<'_>,
-            dss: &DigitallySignedStruct,
-        ) -> std::result::Result<HandshakeSignatureValid, Error> {
-            verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.0.signature_verification_algorithms.supported_schemes()
-        }
-    }
 }
 
 #[cfg(not(feature = "rustls"))]
@@ -114,9 +65,5 @@ mod without {
 
     pub(crate) fn trust(_: &str) -> Result<Tls> {
         Err("--ca: TLS is not built in: add --features rustls".into())
-    }
-
-    pub(crate) fn trust_anybody() -> Result<Tls> {
-        Err("--insecure: TLS is not built in: add --features rustls".into())
     }
 }

@@ -12,11 +12,8 @@
 //! With `--stats` the last lines tell what each thread did, and what processor time it took, by
 //! itself: that of the load is not in it. `cargo bench -p benches --bench threads` compares 1 thread with 2.
 //!
-//! Here are the options and whom to let in; the server itself is in `on_tokio.rs`, and
-//! once more in `on_threads.rs`, without tokio.
-mod on_threads;
-#[cfg(feature = "tokio")]
-mod on_tokio;
+//! Here are the options and what is printed; the server itself is in `server.rs`.
+mod server;
 mod tls;
 
 use arguments::{Arguments, cannot_listen, refuse};
@@ -30,10 +27,7 @@ use std::{
 };
 use tickwire::{
     Config,
-    handshake::{
-        HandshakeError,
-        server::{Origins, Rejection, RequestHead},
-    },
+    handshake::{HandshakeError, server::Rejection},
 };
 
 const HELP: &str = "\
@@ -42,19 +36,14 @@ An echo server for WebSocket clients.
 Usage: echo_server [OPTION]...
 
   --listen ADDR         where to listen [127.0.0.1:9001]; with port 0 on any free port
-  --adapter NAME        tokio or blocking [tokio]
-  --threads N           tokio: threads, each with a listener and a runtime of its own;
-                        blocking: threads that accept [1]
+  --threads N           threads, each with a listener and a runtime of its own [1]
   --subprotocol NAME    agree to this subprotocol; again for more, best first
-  --origin ORIGIN       allow browsers this origin only, such as https://example.com;
-                        again for more (else all)
   --tls-cert FILE       speak TLS, with this certificate and those up to its authority (PEM)
   --tls-key FILE        the certificate's private key (PEM)
   --max-message BYTES   the longest message [67108864]
-  --max-frame BYTES     the longest frame (else as --max-message)
   --deflate             agree to permessage-deflate
-  --stats               at the end, print connections, messages and processor time:
-                        tokio: of each thread; blocking: of all
+  --stats               at the end, print connections, messages and processor time of each
+                        thread
   --help                this text
 
 Nothing bounds how many peers come: for the loopback. See the example `bounded`.
@@ -62,7 +51,6 @@ Nothing bounds how many peers come: for the loopback. See the example `bounded`.
 
 const THREADS: RangeInclusive<usize> = 1..=1024;
 
-/// Of a message or a frame.
 const BYTES: RangeInclusive<usize> = 1..=u32::MAX as usize;
 
 /// How long peers have to answer our Close.
@@ -73,41 +61,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 struct Options {
     listen: SocketAddr,
-    adapter: Adapter,
     threads: usize,
     subprotocols: Vec<String>,
-    /// `None`: all are welcome.
-    origins: Option<Origins>,
     tls: Option<tls::Tls>,
     stats: bool,
     config: Config,
 }
 
-#[derive(Clone, Copy)]
-enum Adapter {
-    Tokio,
-    Blocking,
-}
-
 fn main() -> ExitCode {
-    match serve(Options::read()) {
+    match server::serve(Options::read()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
-    }
-}
-
-fn serve(options: Options) -> io::Result<()> {
-    match options.adapter {
-        #[cfg(feature = "tokio")]
-        Adapter::Tokio => on_tokio::serve(options),
-        #[cfg(not(feature = "tokio"))]
-        Adapter::Tokio => {
-            Err(io::Error::other("the tokio adapter is not built in: add --features tokio"))
-        }
-        Adapter::Blocking => on_threads::serve(options),
     }
 }
 
@@ -124,10 +91,6 @@ fn compressing(_: Config) -> std::result::Result<Config, &'static str> {
 impl Options {
     fn read() -> Self {
         let args = Arguments::read(HELP);
-        let origins = args.has("--origin").then(|| {
-            let origins = Origins::new(args.all("--origin"));
-            origins.unwrap_or_else(|error| refuse(format_args!("--origin: {error}")))
-        });
         let tls = match (args.optional("--tls-cert"), args.optional("--tls-key")) {
             (None, None) => None,
             (Some(cert), Some(key)) => {
@@ -136,20 +99,15 @@ impl Options {
             (Some(_), None) => refuse("--tls-cert: needs --tls-key"),
             (None, Some(_)) => refuse("--tls-key: needs --tls-cert"),
         };
-        let max_frame = ["--max-message", "--max-frame"][usize::from(args.has("--max-frame"))];
         let config = Config {
             max_message: args.number("--max-message", BYTES),
-            max_frame: Some(args.number(max_frame, BYTES)),
             close_timeout: CLOSE_TIMEOUT,
             ..Config::default()
         };
         Self {
             listen: args.address("--listen"),
-            adapter: args
-                .one_of("--adapter", &[("tokio", Adapter::Tokio), ("blocking", Adapter::Blocking)]),
             threads: args.number("--threads", THREADS),
             subprotocols: args.all("--subprotocol"),
-            origins,
             tls,
             stats: args.has("--stats"),
             config: match args.has("--deflate") {
@@ -162,19 +120,6 @@ impl Options {
     /// Where the server is.
     fn url(&self, address: SocketAddr) -> String {
         format!("{}://{address}", if self.tls.is_some() { "wss" } else { "ws" })
-    }
-
-    /// Whether to accept a request, given what the handshake itself made of it.
-    fn admit(
-        &self,
-        request: RequestHead<'_>,
-        checked: Result<(), HandshakeError>,
-    ) -> Result<(), HandshakeError> {
-        checked?;
-        match &self.origins {
-            Some(origins) if !origins.allows(&request) => Err(HandshakeError::OriginNotAllowed),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -197,7 +142,7 @@ fn announce(url: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// What one thread did, or several together.
+/// What one thread did.
 #[derive(Default)]
 struct Served {
     connections: u64,

@@ -4,7 +4,7 @@ use crate::{
     book::Book,
     clock,
     source::Ticks,
-    wire::{self, TICK_LEN, Tick},
+    wire::{self, Tick},
 };
 use signal_hook::{consts::SIGINT, flag};
 use std::{
@@ -44,40 +44,11 @@ pub(crate) fn config() -> Config {
 /// How many batches are kept for the sessions. One that misses a batch catches up.
 const BATCHES: usize = 64;
 
-/// A tick as it is written to every subscriber.
-pub(crate) trait Encoded: Send + Sync + 'static {
-    fn encode(payload: &[u8; TICK_LEN]) -> Self;
-
-    /// How many bytes that takes on the wire.
-    fn wire_len(&self) -> usize;
-}
-
-impl Encoded for Prepared {
-    fn encode(payload: &[u8; TICK_LEN]) -> Self {
-        Self::new(payload)
-    }
-
-    fn wire_len(&self) -> usize {
-        self.frame().len()
-    }
-}
-
-/// For bare TCP: just the bytes.
-impl Encoded for [u8; TICK_LEN] {
-    fn encode(payload: &[u8; TICK_LEN]) -> Self {
-        *payload
-    }
-
-    fn wire_len(&self) -> usize {
-        self.len()
-    }
-}
-
-/// Consecutive ticks, shared by all sessions.
+/// Consecutive ticks, encoded once and shared by all sessions.
 #[derive(Debug)]
-pub(crate) struct Batch<T> {
+pub(crate) struct Batch {
     first: u64,
-    ticks: Vec<T>,
+    ticks: Vec<Prepared>,
 }
 
 /// What feed, sessions and the one who started them share.
@@ -166,15 +137,15 @@ impl State {
 }
 
 /// The one producer.
-pub(crate) struct Feed<T> {
+pub(crate) struct Feed {
     ticks: Peekable<Ticks>,
     length: Duration,
     started: Option<Instant>,
     market: Arc<Market>,
-    batches: broadcast::Sender<Arc<Batch<T>>>,
+    batches: broadcast::Sender<Arc<Batch>>,
 }
 
-impl<T: Encoded> Feed<T> {
+impl Feed {
     pub(crate) fn new(ticks: Ticks, length: Option<Duration>, market: Arc<Market>) -> Self {
         Self {
             ticks: ticks.peekable(),
@@ -207,7 +178,7 @@ impl<T: Encoded> Feed<T> {
                 update: tick.update,
                 checksum: state.book.checksum(),
             };
-            batch.ticks.push(T::encode(&tick.encode()));
+            batch.ticks.push(Prepared::new(&tick.encode()));
         }
         drop(state);
         if !batch.ticks.is_empty() {
@@ -222,7 +193,7 @@ impl<T: Encoded> Feed<T> {
     }
 
     /// A session's end of it.
-    pub(crate) fn outlet(&self) -> Outlet<T> {
+    pub(crate) fn outlet(&self) -> Outlet {
         Outlet {
             market: self.market.clone(),
             batches: self.batches.subscribe(),
@@ -236,9 +207,9 @@ impl<T: Encoded> Feed<T> {
 /// What one subscriber is to be sent. Holds no queue of its own: a subscriber costs the same
 /// whether it keeps up or not.
 #[derive(Debug)]
-pub(crate) struct Outlet<T> {
+pub(crate) struct Outlet {
     market: Arc<Market>,
-    batches: broadcast::Receiver<Arc<Batch<T>>>,
+    batches: broadcast::Receiver<Arc<Batch>>,
     /// The newest tick when the subscriber came.
     joined: u64,
     /// The newest tick it was sent, or that was conflated into what it was sent.
@@ -249,12 +220,12 @@ pub(crate) struct Outlet<T> {
 
 /// What is to be sent now, in this order.
 #[derive(Debug)]
-pub(crate) struct Due<'b, T> {
+pub(crate) struct Due<'b> {
     pub(crate) snapshot: Option<Vec<u8>>,
-    pub(crate) ticks: &'b [T],
+    pub(crate) ticks: &'b [Prepared],
 }
 
-impl<T> Outlet<T> {
+impl Outlet {
     /// The snapshot a subscriber begins with.
     pub(crate) fn join(&mut self) -> Vec<u8> {
         self.market.clients.fetch_add(1, Relaxed);
@@ -264,7 +235,7 @@ impl<T> Outlet<T> {
     }
 
     /// The next batch, `None` at the end of the feed. Cancel safe.
-    pub(crate) async fn batch(&mut self) -> Option<Arc<Batch<T>>> {
+    pub(crate) async fn batch(&mut self) -> Option<Arc<Batch>> {
         loop {
             match self.batches.recv().await {
                 Ok(batch) => return Some(batch),
@@ -276,7 +247,7 @@ impl<T> Outlet<T> {
 
     /// What of `batch` is due, when `backlog` bytes of what was sent before are not written yet.
     /// Whoever sends it says so with [`sent`](Self::sent).
-    pub(crate) fn due<'b>(&mut self, batch: &'b Batch<T>, backlog: usize) -> Due<'b, T> {
+    pub(crate) fn due<'b>(&mut self, batch: &'b Batch, backlog: usize) -> Due<'b> {
         self.behind |= backlog > BACKLOG || batch.first > self.done + 1;
         let mut snapshot = None;
         if self.behind {
@@ -309,7 +280,7 @@ impl<T> Outlet<T> {
     }
 }
 
-impl<T> Drop for Outlet<T> {
+impl Drop for Outlet {
     fn drop(&mut self) {
         self.market.due.fetch_add(self.done - self.joined, Relaxed);
     }

@@ -1,11 +1,15 @@
-//! What `market_feed` and `feed_handler` have in common: the exchange with several lines, and what is on its wire. Its `page` serves those of `tokens` and `chat` too.
+//! What `market_feed` and `feed_handler` have in common: what is on the wire, and where ticks come
+//! from; and the exchange of `feed_handler`, which `benches/peers` uses too. `page` serves the pages of
+//! `tokens` and `chat` as well.
 #![cfg(feature = "tokio")]
 #![allow(missing_docs)] // of these two programs, and nobody else's
 pub mod book;
 pub mod clock;
+#[cfg(feature = "rustls")]
 pub mod lines;
 pub mod page;
 pub mod source;
+#[cfg(feature = "rustls")]
 pub mod tls;
 pub mod wire;
 

@@ -1,4 +1,4 @@
-//! `--lines`: many feeds, as exchanges have them. Each numbers its own ticks, and all lines carry the
+//! Many feeds over TLS, as exchanges have them. Each numbers its own ticks, and all lines carry the
 //! same numbers, each line as late as it likes; now and then a connection is cut.
 //! `examples/feed_handler` is a client of it, and runs it too.
 //!
@@ -30,10 +30,9 @@ use std::{
 };
 use tickwire::{
     CloseCode, CloseFrame, Config, Prepared,
-    tokio::{WebSocket, accept},
+    tokio::{TlsStream, WebSocket, accept},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     select,
     sync::broadcast::{self, Receiver, error::RecvError},
@@ -80,7 +79,7 @@ pub struct Plan {
 /// All feeds, and what their sessions share.
 pub struct Exchange {
     plan: Plan,
-    tls: Option<Tls>,
+    tls: Tls,
     began: Instant,
     feeds: Vec<Numbered>,
     quiet: AtomicBool,
@@ -108,7 +107,7 @@ struct Published {
 }
 
 impl Exchange {
-    pub fn new(plan: Plan, tls: Option<Tls>) -> Arc<Self> {
+    pub fn new(plan: Plan, tls: Tls) -> Arc<Self> {
         let feed = |seed| {
             let state = State { walk: Walk::new(seed), book: Book::default(), sequence: 0 };
             Numbered { state: Mutex::new(state), ticks: broadcast::Sender::new(KEPT) }
@@ -181,7 +180,7 @@ impl Exchange {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => drop(sessions.spawn(self.clone().session(line, stream))),
                     Err(error) => {
-                        eprintln!("market_feed: cannot accept: {error}");
+                        eprintln!("exchange: cannot accept: {error}");
                         sleep(Duration::from_millis(100)).await; // out of file descriptors, most likely
                     }
                 },
@@ -195,13 +194,8 @@ impl Exchange {
         let _: Result<(), BoxError> = async {
             stream.set_nodelay(true)?;
             stream.set_zero_linger()?; // one that is cut is reset
-            match &self.tls {
-                None => Session::new(&self, line, accept(stream, &config()).await?).run().await,
-                Some(tls) => {
-                    let ws = accept(tls.stream(stream)?, &config()).await?;
-                    Session::new(&self, line, ws).run().await
-                }
-            }
+            let ws = accept(self.tls.stream(stream)?, &config()).await?;
+            Session::new(&self, line, ws).run().await
         }
         .await;
     }
@@ -270,10 +264,10 @@ impl Request {
 }
 
 /// A connection.
-struct Session<'e, S> {
+struct Session<'e> {
     exchange: &'e Exchange,
     line: usize,
-    ws: WebSocket<S>,
+    ws: WebSocket<TlsStream<TcpStream>>,
     ticks: Option<Ticks>,
     /// When it is cut, and for the how manieth time that is.
     cut: Option<(Instant, u64)>,
@@ -281,8 +275,8 @@ struct Session<'e, S> {
     heard: Instant,
 }
 
-impl<'e, S: AsyncRead + AsyncWrite + Unpin> Session<'e, S> {
-    fn new(exchange: &'e Exchange, line: usize, ws: WebSocket<S>) -> Self {
+impl<'e> Session<'e> {
+    fn new(exchange: &'e Exchange, line: usize, ws: WebSocket<TlsStream<TcpStream>>) -> Self {
         Self { exchange, line, ws, ticks: None, cut: None, heard: Instant::now() }
     }
 

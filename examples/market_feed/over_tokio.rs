@@ -1,67 +1,40 @@
 //! The feed over `tickwire::tokio`: a task for each session, a task for each subscriber.
 use crate::{
-    BoxError, PAGE,
-    carrier::Carrier,
-    clock,
-    feed::{Encoded, Feed, INTERVAL, Outlet, config},
+    BoxError, PAGE, clock,
+    feed::{Feed, INTERVAL, Outlet, config},
     page, runtime,
-    subscriber::{Stats, Subscriber, Tally},
+    subscriber::{Stats, Subscriber},
     wire::Echo,
 };
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-use tickwire::{
-    CloseCode, Config, Prepared,
-    handshake::server::Accept,
-    tokio::{Incoming, WebSocket},
-};
+use std::{net::SocketAddr, sync::Arc};
+use tickwire::{Config, handshake::server::Accept, tokio::Incoming};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     select,
     task::JoinSet,
-    time::{MissedTickBehavior, interval, sleep, timeout_at},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
-/// WebSocket, with tasks.
-pub(crate) enum Ws {}
-
-impl Carrier for Ws {
-    type Tick = Prepared;
-
-    fn target(address: SocketAddr) -> String {
-        format!("ws://{address}")
-    }
-
-    fn serve(listener: std::net::TcpListener, feed: Feed<Prepared>) -> Result<(), BoxError> {
-        runtime()?.block_on(serve(listener, feed, session))
-    }
-
-    fn subscribe(
-        url: &str,
-        clients: usize,
-        limit: Option<Duration>,
-        tally: Arc<Tally>,
-    ) -> Result<Stats, BoxError> {
-        let until = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let url: Arc<str> = url.into();
-        runtime()?.block_on(all(clients, || follow(url.clone(), until, tally.clone())))
-    }
+/// Serves until the feed has ended, and with it the last session.
+pub(crate) fn serve(listener: std::net::TcpListener, feed: Feed) -> Result<(), BoxError> {
+    runtime()?.block_on(accept_all(listener, feed))
 }
 
-/// Accepts, publishes, and starts a session for each stream; what a session is, is the caller's.
-pub(crate) async fn serve<T, F>(
-    listener: std::net::TcpListener,
-    mut feed: Feed<T>,
-    session: impl Fn(TcpStream, Outlet<T>) -> F,
-) -> Result<(), BoxError>
-where
-    T: Encoded,
-    F: Future<Output = Result<(), BoxError>> + Send + 'static,
-{
+/// Subscribes `clients` times, until the server ends the feed.
+pub(crate) fn subscribe(url: &str, clients: usize) -> Result<Stats, BoxError> {
+    let url: Arc<str> = url.into();
+    runtime()?.block_on(async {
+        let mut tasks: JoinSet<_> = (0..clients).map(|_| follow(url.clone())).collect();
+        let mut sum = Stats::new()?;
+        while let Some(stats) = tasks.join_next().await {
+            sum.add(&stats??)?;
+        }
+        Ok(sum)
+    })
+}
+
+/// Accepts, publishes, and starts a session for each stream.
+async fn accept_all(listener: std::net::TcpListener, mut feed: Feed) -> Result<(), BoxError> {
     let listener = TcpListener::from_std(listener)?;
     let market = feed.market();
     let mut sessions = JoinSet::new();
@@ -96,7 +69,7 @@ where
 }
 
 /// One subscriber, from its opening handshake to its closing one; or a browser that wants the page.
-async fn session(stream: TcpStream, mut outlet: Outlet<Prepared>) -> Result<(), BoxError> {
+async fn session(stream: TcpStream, mut outlet: Outlet) -> Result<(), BoxError> {
     stream.set_nodelay(true)?;
     let (incoming, checked) = Incoming::read_any(stream, &config()).await?;
     if let Err(error) = checked {
@@ -135,46 +108,11 @@ async fn session(stream: TcpStream, mut outlet: Outlet<Prepared>) -> Result<(), 
     Ok(())
 }
 
-/// The sum of many.
-pub(crate) async fn all<F>(clients: usize, one: impl Fn() -> F) -> Result<Stats, BoxError>
-where
-    F: Future<Output = Result<Stats, BoxError>> + Send + 'static,
-{
-    let mut tasks: JoinSet<_> = (0..clients).map(|_| one()).collect();
-    let mut sum = Stats::new()?;
-    while let Some(stats) = tasks.join_next().await {
-        sum.add(&stats??)?;
-    }
-    Ok(sum)
-}
-
-async fn follow(
-    url: Arc<str>,
-    until: Option<Instant>,
-    tally: Arc<Tally>,
-) -> Result<Stats, BoxError> {
-    let mut subscriber = Subscriber::new(&tally)?;
+async fn follow(url: Arc<str>) -> Result<Stats, BoxError> {
+    let mut subscriber = Subscriber::new()?;
     let mut ws = tickwire::tokio::connect(&url, &Config::default()).await?;
-    let received = receive(&mut ws, &mut subscriber);
-    match until {
-        None => received.await?,
-        Some(until) => match timeout_at(until.into(), received).await {
-            Ok(received) => received?,
-            Err(_) => ws.close(CloseCode::NORMAL).await?,
-        },
+    while let Some(received) = ws.recv_to_reply().await? {
+        subscriber.take(received.message.as_bytes())?;
     }
     Ok(subscriber.into_stats())
-}
-
-async fn receive<S>(ws: &mut WebSocket<S>, to: &mut Subscriber<'_>) -> Result<(), BoxError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    while let Some(received) = ws.recv_to_reply().await? {
-        to.take(received.message.as_bytes())?;
-        if !received.info().more {
-            to.settle();
-        }
-    }
-    Ok(())
 }

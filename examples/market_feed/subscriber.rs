@@ -7,32 +7,12 @@ use crate::{
 use hdrhistogram::Histogram;
 use std::{
     fmt::{self, Display},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
-
-/// How far all subscribers of a run are.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    joined: AtomicU64,
-    received: AtomicU64,
-}
-
-impl Tally {
-    pub(crate) fn joined(&self) -> u64 {
-        self.joined.load(Relaxed)
-    }
-
-    pub(crate) fn received(&self) -> u64 {
-        self.received.load(Relaxed)
-    }
-}
 
 /// What subscribers saw: one of them, or all together.
 #[derive(Clone, Debug)]
 pub(crate) struct Stats {
-    /// Ticks there were between the first message and the last.
-    pub(crate) due: u64,
     /// Ticks that arrived.
     pub(crate) received: u64,
     /// Ticks that the server announced it would leave out.
@@ -53,7 +33,6 @@ impl Stats {
         // Up to a minute, to three digits.
         let latency = Histogram::new_with_bounds(1, 60_000_000_000, 3)?;
         Ok(Self {
-            due: 0,
             received: 0,
             conflated: 0,
             gaps: 0,
@@ -65,7 +44,6 @@ impl Stats {
     }
 
     pub(crate) fn add(&mut self, other: &Self) -> Result<(), hdrhistogram::AdditionError> {
-        self.due += other.due;
         self.received += other.received;
         self.conflated += other.conflated;
         self.gaps += other.gaps;
@@ -101,28 +79,16 @@ impl Display for Foreign {
 impl std::error::Error for Foreign {}
 
 /// One subscriber.
-pub(crate) struct Subscriber<'t> {
-    tally: &'t Tally,
-    /// How much of what was received the tally knows.
-    tallied: u64,
+pub(crate) struct Subscriber {
     book: Book,
     /// The newest tick seen or skipped; `None` before the first snapshot.
     sequence: Option<u64>,
-    /// The same, in the first snapshot.
-    joined: u64,
     stats: Stats,
 }
 
-impl<'t> Subscriber<'t> {
-    pub(crate) fn new(tally: &'t Tally) -> Result<Self, hdrhistogram::CreationError> {
-        Ok(Self {
-            tally,
-            tallied: 0,
-            book: Book::default(),
-            sequence: None,
-            joined: 0,
-            stats: Stats::new()?,
-        })
+impl Subscriber {
+    pub(crate) fn new() -> Result<Self, hdrhistogram::CreationError> {
+        Ok(Self { book: Book::default(), sequence: None, stats: Stats::new()? })
     }
 
     #[inline]
@@ -153,11 +119,7 @@ impl<'t> Subscriber<'t> {
         self.stats.conflated += snapshot.skipped;
         match newest {
             Some(newest) => self.follow(newest + snapshot.skipped, snapshot.sequence),
-            None => {
-                self.sequence = Some(snapshot.sequence);
-                self.joined = snapshot.sequence;
-                self.tally.joined.fetch_add(1, Relaxed);
-            }
+            None => self.sequence = Some(snapshot.sequence),
         }
     }
 
@@ -169,16 +131,7 @@ impl<'t> Subscriber<'t> {
         self.sequence = Some(sequence);
     }
 
-    /// To be called when a burst is over: the moment to act on the newest state. Here that is to
-    /// tell how far we are.
-    #[inline]
-    pub(crate) fn settle(&mut self) {
-        self.tally.received.fetch_add(self.stats.received - self.tallied, Relaxed);
-        self.tallied = self.stats.received;
-    }
-
     pub(crate) fn into_stats(self) -> Stats {
-        let due = self.sequence.unwrap_or_default().saturating_sub(self.joined);
-        Stats { due, ..self.stats }
+        self.stats
     }
 }

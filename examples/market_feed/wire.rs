@@ -32,8 +32,6 @@
 //!     32     8  checksum
 //! ```
 //!
-//! Both say how long they are, so over bare TCP they need no framing at all.
-//!
 //! An **echo** is how a subscriber whose clock is not the server's learns the difference, as in NTP,
 //! to know how old a tick is: eight bytes of its own choice, and the answer with two times of the
 //! server's clock, between which it waited here. All else that a subscriber says is ignored.
@@ -182,7 +180,7 @@ impl Snapshot<'_> {
 /// How long the message is that begins here: `None` if it is of no kind we know, or its first eight
 /// bytes are not all here.
 #[inline]
-pub fn len(bytes: &[u8]) -> Option<usize> {
+fn len(bytes: &[u8]) -> Option<usize> {
     let mut fields = Fields(bytes);
     let [kind, ..] = fields.take::<4>()?;
     match (kind, fields.u32()?) {

@@ -6,7 +6,7 @@
 //! what overtakes came as early as promised, and no data follows a Close; what was received is
 //! what the reference reads out of the same wire.
 #![no_main]
-#[path = "../../examples/soak/heap.rs"]
+#[path = "../../checks/soak/heap.rs"]
 mod heap;
 
 use arbitrary::Arbitrary;

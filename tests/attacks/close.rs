@@ -252,7 +252,7 @@ fn open_files() -> Option<usize> {
     Some(std::fs::read_dir("/proc/self/fd").ok()?.count())
 }
 
-/// 10⁵ of them would use up the ports of this machine; `examples/soak.rs` is for that.
+/// 10⁵ of them would use up the ports of this machine; `checks/soak` is for that.
 #[test]
 fn a33_memory_and_descriptors_return_to_where_they_were_whatever_the_end() {
     const NAME: &str =

@@ -1,4 +1,4 @@
-//! What examples/autobahn.rs is, on tickwire-tungstenite: a server or a client for the Autobahn TestSuite that
+//! What autobahn.rs is, on tickwire-tungstenite: a server or a client for the Autobahn TestSuite that
 //! echoes every message with its type, written as for tokio-tungstenite and tungstenite.
 //!
 //! `facade server|client --adapter tokio|blocking --listen ADDR|--connect URL`, all three in this order.

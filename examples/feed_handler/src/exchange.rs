@@ -1,4 +1,4 @@
-//! The exchange that the handler is shown against: `market_feed --lines`, on a thread of this process.
+//! The exchange that the handler is shown against, on a thread of this process.
 use crate::{
     BoxError, Plan,
     feed::Feed,
@@ -40,7 +40,7 @@ impl Exchange {
             listener.local_addr().map(|at| format!("wss://localhost:{}", at.port()))
         };
         let urls = listeners.iter().map(url).collect::<Result<_, _>>()?;
-        let exchange = lines::Exchange::new(plan, Some(tls));
+        let exchange = lines::Exchange::new(plan, tls);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let serving = exchange.clone();
@@ -57,7 +57,8 @@ impl Exchange {
 
     /// All its feeds, with all lines of each.
     pub fn subscriptions(&self) -> Vec<Subscription> {
-        subscriptions(self.plan.feeds, &self.urls)
+        let feeds = 0..self.plan.feeds;
+        feeds.map(|feed| Subscription { feed, lines: self.urls.clone() }).collect()
     }
 
     /// What it asks of connections.
@@ -68,12 +69,6 @@ impl Exchange {
     /// Its certificate, in PEM.
     pub fn root(&self) -> &str {
         &self.root
-    }
-
-    /// The port of its first line.
-    pub fn port(&self) -> u16 {
-        let port = self.urls.first().and_then(|url| url.rsplit(':').next()?.parse().ok());
-        port.unwrap_or_default()
     }
 
     /// How many connections it has cut.
@@ -108,12 +103,7 @@ impl Drop for Exchange {
     }
 }
 
-/// So many feeds, with all these lines each.
-pub fn subscriptions(feeds: usize, lines: &[String]) -> Vec<Subscription> {
-    (0..feeds).map(|feed| Subscription { feed, lines: lines.to_vec() }).collect()
-}
-
-pub(crate) fn listen() -> std::io::Result<TcpListener> {
+fn listen() -> std::io::Result<TcpListener> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     listener.set_nonblocking(true)?;
     Ok(listener)

@@ -8,18 +8,16 @@
 //! | `page`     | a page that draws all that, while it runs                                           |
 //! | `report`   | what each feed lost                                                                 |
 //! | `stages`   | how long each stage takes                                                           |
-//! | `exchange` | the server of `market_feed --lines` on a thread of this process                     |
+//! | `exchange` | the exchange, on a thread of this process                                           |
 //! | `measure`  | the figures                                                                         |
-//! | `misbehaving` | feeds that are no use, for the others to bear                                    |
 //!
-//! Sockets, TLS, turns and deadlines are `tickwire-loop`'s. The exchange, and what is on its wire, is in the
-//! library of `market_feed`.
+//! Sockets, TLS, turns and deadlines are `tickwire-loop`'s. The exchange itself, and what is on its
+//! wire, is in the library of `market_feed`.
 pub mod exchange;
 pub mod feed;
 pub mod handler;
 pub mod line;
 pub mod measure;
-pub mod misbehaving;
 pub mod page;
 pub mod report;
 pub mod stages;

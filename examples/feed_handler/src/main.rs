@@ -5,18 +5,12 @@
 //! cargo run --release -p feed_handler
 //! ```
 //!
-//! The exchange may also be another process, here or elsewhere:
-//!
-//! ```text
-//! cargo run --release --features rustls --example market_feed -- --tls --lines 2 --cut-every 5 > exchange.txt
-//! cargo run --release -p feed_handler -- --root exchange.txt --connect wss://localhost:PORT0 --connect wss://localhost:PORT1
-//! ```
-//!
-//! With `--uring` over io_uring instead of epoll. A page that draws it, and the figures, for which the machine has to do nothing else:
+//! With `--uring` over io_uring instead of epoll. A page that draws it, and the figures, for which the
+//! machine has to do nothing else:
 //!
 //! ```text
 //! cargo run --release -p feed_handler -- --seconds 600 --page 127.0.0.1:8080
-//! cargo run --release -p feed_handler -- --measure even      # or bursts, or isolation
+//! cargo run --release -p feed_handler -- --measure even      # or bursts
 //! ```
 //!
 //! What is to be looked at is in `lib.rs`; `--help` says what else it does. Beside boomnet's client:
@@ -24,16 +18,10 @@
 mod options;
 
 use feed_handler::{
-    BoxError, exchange,
-    exchange::Exchange,
-    handler::{Handler, Rules},
-    measure,
-    page::Page,
-    report::Report,
+    BoxError, exchange, exchange::Exchange, handler::Handler, measure, page::Page, report::Report,
 };
 use options::{Options, What};
 use std::{
-    fs,
     io::{self, Write},
     process::ExitCode,
     time::{Duration, Instant},
@@ -67,31 +55,15 @@ fn figures(what: What, options: &Options) -> Result<String, BoxError> {
     match what {
         What::Even => measure::even(options.rounds),
         What::Bursts => measure::bursts(options.rounds, options.uring),
-        What::Isolation => measure::isolation(options.rounds),
     }
 }
 
-/// Follows the feeds, of an exchange of our own or of another, and says what was lost.
+/// Follows the feeds, and says what was lost.
 fn run(options: &Options) -> Result<bool, BoxError> {
-    let (mut handler, exchange) = if options.connect.is_empty() {
-        let exchange = Exchange::start(options.plan)?;
-        (
-            Handler::new(
-                &exchange.subscriptions(),
-                exchange.rules(),
-                options.uring,
-                exchange::trusting(exchange.root())?,
-            )?,
-            Some(exchange),
-        )
-    } else {
-        let tls = match &options.root {
-            Some(root) => exchange::trusting(&fs::read_to_string(root)?)?,
-            None => tickwire::tls::platform_config()?,
-        };
-        let feeds = exchange::subscriptions(options.plan.feeds, &options.connect);
-        (Handler::new(&feeds, Rules::of(&options.plan), options.uring, tls)?, None)
-    };
+    let exchange = Exchange::start(options.plan)?;
+    let tls = exchange::trusting(exchange.root())?;
+    let rules = exchange.rules();
+    let mut handler = Handler::new(&exchange.subscriptions(), rules, options.uring, tls)?;
     let mut page = options.page.map(Page::serve).transpose()?;
     if let Some(page) = &page {
         println!("open http://{} in a browser to watch", page.address());
@@ -103,15 +75,12 @@ fn run(options: &Options) -> Result<bool, BoxError> {
             page.show(&mut handler);
         }
     }
-    if let Some(exchange) = &exchange {
-        exchange.quiet();
-        let until = Instant::now() + LEVEL;
-        while Instant::now() < until && !handler.feeds().iter().all(|feed| exchange.is_level(feed))
-        {
-            handler.turn(BEAT)?;
-        }
+    exchange.quiet();
+    let until = Instant::now() + LEVEL;
+    while Instant::now() < until && !handler.feeds().iter().all(|feed| exchange.is_level(feed)) {
+        handler.turn(BEAT)?;
     }
-    let report = Report::new(&mut handler, exchange.as_ref());
+    let report = Report::new(&mut handler, &exchange);
     write!(io::stdout(), "{report}")?;
     Ok(report.is_sound())
 }

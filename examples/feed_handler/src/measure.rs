@@ -1,4 +1,4 @@
-//! The figures: many feeds beside one, bursts, and feeds that are no use beside feeds that are.
+//! The figures: many feeds beside one, and bursts.
 //!
 //! Exchange and handler have a thread each of this process, the exchange's always busy: two processors, and
 //! a machine that does nothing else. What is compared is measured in turn, round by round, and the result is
@@ -6,8 +6,7 @@
 use crate::{
     BoxError, Pace, Plan,
     exchange::{Exchange, trusting},
-    handler::{Handler, Subscription},
-    misbehaving::{Manner, Misbehaving},
+    handler::Handler,
 };
 use rustix::time::{ClockId, clock_gettime};
 use std::{
@@ -41,23 +40,12 @@ fn cpu() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// A handler that follows an exchange, and some other feeds, all of the exchange's open and warm.
-fn warm(
-    exchange: &Exchange,
-    uring: bool,
-    others: Option<&Misbehaving>,
-) -> Result<Handler, BoxError> {
-    let mut subscriptions = exchange.subscriptions();
-    let mut roots = exchange.root().to_owned();
-    if let Some(others) = others {
-        roots += &others.root;
-        let other = |url: &String| Subscription { feed: 0, lines: vec![url.clone()] };
-        subscriptions.extend(others.urls.iter().map(other));
-    }
-    let mut handler = Handler::new(&subscriptions, exchange.rules(), uring, trusting(&roots)?)?;
-    let good = subscriptions.len() - others.map_or(0, |others| others.urls.len());
+/// A handler that follows an exchange, all feeds open and warm.
+fn warm(exchange: &Exchange, uring: bool) -> Result<Handler, BoxError> {
+    let tls = trusting(exchange.root())?;
+    let mut handler = Handler::new(&exchange.subscriptions(), exchange.rules(), uring, tls)?;
     let patience = Instant::now() + Duration::from_secs(30);
-    while handler.feeds().iter().take(good).any(|feed| feed.tally.delivered == 0) {
+    while handler.feeds().iter().any(|feed| feed.tally.delivered == 0) {
         if Instant::now() > patience {
             return Err("not all feeds come".into());
         }
@@ -84,8 +72,8 @@ struct Sample {
     cpu: f64,
 }
 
-fn sample(exchange: &Exchange, others: Option<&Misbehaving>) -> Result<Sample, BoxError> {
-    let mut handler = warm(exchange, false, others)?;
+fn sample(exchange: &Exchange) -> Result<Sample, BoxError> {
+    let mut handler = warm(exchange, false)?;
     let (began, messages) = (cpu(), handler.messages());
     follow(&mut handler, LENGTH)?;
     let cpu = (cpu() - began).as_secs_f64() * 1e6 / (handler.messages() - messages) as f64;
@@ -105,7 +93,7 @@ pub fn even(rounds: usize) -> Result<String, BoxError> {
         let mut samples = [None, None];
         for at in [round % 2, 1 - round % 2] {
             let exchange = Exchange::start(plan([1, FEEDS][at], Pace::Even))?;
-            samples[at] = Some(sample(&exchange, None)?);
+            samples[at] = Some(sample(&exchange)?);
         }
         if let [Some(one), Some(many)] = samples {
             rows.compare("1 feed", &one, "200 feeds", &many);
@@ -125,7 +113,7 @@ pub fn bursts(rounds: usize, uring: bool) -> Result<String, BoxError> {
     let mut rows = Rows::default();
     for _ in 0..rounds {
         let exchange = Exchange::start(plan(FEEDS, Pace::Bursts))?;
-        let mut handler = warm(&exchange, uring, None)?;
+        let mut handler = warm(&exchange, uring)?;
         let (busy, messages) = (cpu(), handler.messages());
         follow(&mut handler, LENGTH)?;
         let each = (cpu() - busy).as_secs_f64() / (handler.messages() - messages) as f64;
@@ -154,30 +142,6 @@ pub fn bursts(rounds: usize, uring: bool) -> Result<String, BoxError> {
         rows.add("CPU a message, µs", each * 1e6);
     }
     Ok(format!("bursts of {FEEDS} feeds, {RATE} messages/s\n{rows}"))
-}
-
-/// Many feeds, with others beside them that stall, flood, drip and send garbage, and without.
-///
-/// # Errors
-///
-/// Those of the system, and if feeds do not come.
-pub fn isolation(rounds: usize) -> Result<String, BoxError> {
-    let mut rows = Rows::default();
-    for round in 0..rounds {
-        let mut samples = [None, None];
-        for at in [round % 2, 1 - round % 2] {
-            let exchange = Exchange::start(plan(FEEDS, Pace::Timer))?;
-            let others = match at {
-                0 => None,
-                _ => Some(Misbehaving::start(&Manner::ALL, exchange.port())?),
-            };
-            samples[at] = Some(sample(&exchange, others.as_ref())?);
-        }
-        if let [Some(alone), Some(beside)] = samples {
-            rows.compare("alone", &alone, "beside others", &beside);
-        }
-    }
-    Ok(format!("{FEEDS} feeds, {RATE} messages/s, µs from the kernel to the callback\n{rows}"))
 }
 
 /// Samples by name, one for each round.

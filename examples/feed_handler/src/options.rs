@@ -1,7 +1,7 @@
 //! The command line.
 use arguments::{Arguments, refuse};
 use feed_handler::{Pace, Plan};
-use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 const HELP: &str = "\
 A feed handler: one thread, many feeds over wss, the lines of each made one, books rebuilt
@@ -10,11 +10,8 @@ for 10 seconds, all of which are cut every 2 seconds, and says what each feed lo
 
 Usage: feed_handler [OPTION]...
 
-  --feeds N         feeds [200]; no more than the exchange has
+  --feeds N         feeds [200]
   --seconds S       how long [10]
-  --connect URL     a line of another exchange, such as `market_feed --tls --lines 2`; once
-                    for each line
-  --root FILE       the certificates to trust there, in PEM; else the platform's
 
   --uring           by io_uring in place of epoll: many lines' bytes by one system call (Linux
                     6.1); the kernel's times are not told then
@@ -22,7 +19,7 @@ Usage: feed_handler [OPTION]...
   --page ADDR       a page that draws it, at ADDR (such as 127.0.0.1:8080): for the
                     loopback; for an open port see the example `bounded`
 
-Of its own exchange; the last two also of the other:
+Of its exchange:
   --lines N         lines of each feed [2]
   --rate N          ticks a second, of all feeds together [10000]
   --cut-every S     how often each connection is cut [2]; 0: never
@@ -33,15 +30,13 @@ Of its own exchange; the last two also of the other:
 
 Figures, in place of all that, on a machine that does nothing else:
   --measure WHAT    even: 200 feeds beside one at 20,000 messages a second; bursts: of all
-                    feeds at once; isolation: feeds that stall, flood, drip and send garbage
-                    beside those that do not
+                    feeds at once
   --rounds N        how often [21]
 
   --help            this text
 
 The exit code is 0 if nothing was lost, each book is the exchange's, and no line was given
-up. Of another exchange's books only the checksums are known, and a line of each feed has to
-be open at the end. 200 feeds want --release.
+up. 200 feeds want --release.
 ";
 
 const SECONDS: RangeInclusive<f64> = 0.0..=86_400.0;
@@ -50,7 +45,6 @@ const SECONDS: RangeInclusive<f64> = 0.0..=86_400.0;
 pub(crate) enum What {
     Even,
     Bursts,
-    Isolation,
 }
 
 #[derive(Clone, Debug)]
@@ -60,8 +54,6 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     pub(crate) uring: bool,
     pub(crate) seconds: Duration,
-    pub(crate) connect: Vec<String>,
-    pub(crate) root: Option<PathBuf>,
     pub(crate) page: Option<SocketAddr>,
     pub(crate) plan: Plan,
 }
@@ -69,11 +61,10 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn read() -> Self {
         let args = Arguments::read(HELP);
-        let figures =
-            [("even", What::Even), ("bursts", What::Bursts), ("isolation", What::Isolation)];
+        let figures = [("even", What::Even), ("bursts", What::Bursts)];
         let measure = args.has("--measure").then(|| args.one_of("--measure", &figures));
         let uring = args.has("--uring");
-        if uring && matches!(measure, Some(What::Even | What::Isolation)) {
+        if uring && measure == Some(What::Even) {
             refuse("--uring: the kernel's times are not told then");
         }
         let seconds = |name| args.seconds(name, SECONDS);
@@ -82,8 +73,6 @@ impl Options {
             rounds: args.number("--rounds", 1..=1000),
             uring,
             seconds: seconds("--seconds"),
-            connect: args.all("--connect"),
-            root: args.optional("--root").map(Into::into),
             page: args.has("--page").then(|| args.address("--page")),
             plan: Plan {
                 feeds: args.number("--feeds", 1..=10_000),

@@ -1,5 +1,5 @@
 //! What each feed lost.
-use crate::{exchange::Exchange, feed::Tally, handler::Handler, line::Line};
+use crate::{exchange::Exchange, feed::Tally, handler::Handler};
 use hdrhistogram::Histogram;
 use std::fmt::{self, Write};
 
@@ -11,23 +11,22 @@ pub struct Report {
     pub feeds: usize,
     pub delivered: u64,
     pub duplicates: u64,
-    /// Those that lost ticks, or whose book was wrong, or is not that of the exchange, or that nobody brings
-    /// any more; and how.
+    /// Those that lost ticks, or whose book was wrong, or is not that of the exchange, and how.
     pub failed: Vec<String>,
     /// How many connections were opened, those that were dialed again included.
     pub opened: u64,
     /// How many of them were replaced before their time.
     pub replaced: u64,
-    /// How many the exchange has cut, which it says if it is ours: then books were compared too.
-    pub cuts: Option<u64>,
+    /// How many the exchange has cut.
+    pub cuts: u64,
     stages: String,
 }
 
 impl Report {
-    /// `exchange`, if it is ours: then its books are compared too.
-    pub fn new(handler: &mut Handler, exchange: Option<&Exchange>) -> Self {
+    /// At the end, when the exchange is quiet.
+    pub fn new(handler: &mut Handler, exchange: &Exchange) -> Self {
         let mut failed = Vec::new();
-        for (at, feed) in handler.feeds().iter().enumerate() {
+        for feed in handler.feeds() {
             let tally = feed.tally;
             let number = feed.number();
             if tally.lost > 0 || tally.wrong > 0 {
@@ -38,15 +37,8 @@ impl Report {
             } else if tally.delivered == 0 {
                 failed.push(format!("feed {number}: nothing came"));
             }
-            let mut lines = handler.lines().iter().filter(|line| line.feed() == at);
-            match exchange {
-                Some(exchange) if exchange.is_same(feed) => {}
-                Some(_) => failed.push(format!("feed {number}: its book is not the exchange's")),
-                None if lines.clone().any(Line::is_open) => {}
-                None => {
-                    let why = lines.find_map(|line| line.ended.as_deref()).unwrap_or_default();
-                    failed.push(format!("feed {number}: no line is open at the end: {why}"));
-                }
+            if !exchange.is_same(feed) {
+                failed.push(format!("feed {number}: its book is not the exchange's"));
             }
         }
         for line in handler.lines().iter().filter(|line| line.has_given_up()) {
@@ -58,7 +50,7 @@ impl Report {
         let (delivered, duplicates) = (sum(|tally| tally.delivered), sum(|tally| tally.duplicates));
         let opened = handler.lines().iter().map(|line| line.opened).sum();
         let replaced = handler.lines().iter().map(|line| line.replaced).sum();
-        let cuts = exchange.map(Exchange::cuts);
+        let cuts = exchange.cuts();
         let mut stages = String::new();
         for (name, stage) in handler.stages().each() {
             let _ = writeln!(stages, "{name:18}{}", Percentiles(stage));
@@ -88,23 +80,15 @@ impl fmt::Display for Report {
             f,
             "{delivered} ticks delivered once and in order, {duplicates} dropped that another line had brought"
         )?;
-        write!(f, "{opened} connections opened, {replaced} replaced before their time")?;
-        match cuts {
-            Some(cuts) => writeln!(f, ", {cuts} cut by the exchange")?,
-            None => writeln!(f)?,
-        }
+        writeln!(
+            f,
+            "{opened} connections opened, {replaced} replaced before their time, {cuts} cut by the exchange"
+        )?;
         f.write_str(stages)?;
         failed.iter().take(SHOWN).try_for_each(|failed| writeln!(f, "{failed}"))?;
-        match (failed.len(), cuts) {
-            (0, Some(_)) => {
-                writeln!(f, "lost by each of {feeds} feeds: nothing; each book is the exchange's")
-            }
-            (0, None) => {
-                writeln!(f, "lost by each of {feeds} feeds: nothing; each checksum was right")
-            }
-            (n, _) => {
-                writeln!(f, "{n} failures in {feeds} feeds, of which {} are shown", n.min(SHOWN))
-            }
+        match failed.len() {
+            0 => writeln!(f, "lost by each of {feeds} feeds: nothing; each book is the exchange's"),
+            n => writeln!(f, "{n} failures in {feeds} feeds, of which {} are shown", n.min(SHOWN)),
         }
     }
 }

@@ -15,12 +15,9 @@ mod cutter;
 mod echo;
 mod listed;
 mod market_feed;
-mod market_lines;
 mod reconnect;
 mod rooms;
 mod round_trip;
-mod rpc;
-mod soak;
 #[cfg(all(unix, feature = "rustls"))]
 #[allow(dead_code, unreachable_pub, unused_imports)]
 #[path = "../../../tests/support"]
@@ -31,4 +28,3 @@ mod support {
 }
 mod support_program;
 mod tokens;
-mod topics;

@@ -10,9 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Everything is done for each of these.
-pub(crate) const ADAPTERS: [&str; 2] = ["tokio", "blocking"];
-
 include!("../../../tests/support/patience.rs");
 
 /// A program under test, gone when the test is.
@@ -109,8 +106,8 @@ fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 /// An `echo_server` on a free port, and that port's address.
-pub(crate) fn server(adapter: &str, args: &[&str]) -> (Program, String) {
-    let args = [&["--listen", "127.0.0.1:0", "--adapter", adapter], args].concat();
+pub(crate) fn server(args: &[&str]) -> (Program, String) {
+    let args = [&["--listen", "127.0.0.1:0"], args].concat();
     let program = Program::start("echo_server", &args);
     let line = program.line();
     let address = line.strip_prefix("listening on ws://").expect(&line).to_string();

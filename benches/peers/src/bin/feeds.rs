@@ -1,5 +1,5 @@
 //! Many feeds over `wss`, one thread: processor time of the client for each message. `tickwire-loop`, over epoll and over
-//! io_uring, and boomnet's client in a loop over mio, on the same server and ticks (`market_feed --lines`), with
+//! io_uring, and boomnet's client in a loop over mio, on the same server and ticks (the exchange of `feed_handler`), with
 //! the same look at each message. Handshakes are not counted.
 //!
 //! `--feeds=200 --rate=20000 --ms=500 --rounds=21`; `--pace=bursts` for all feeds at once.
@@ -225,7 +225,7 @@ fn serve(feeds: usize, rate: u32, pace: &str) {
     let plan =
         Plan { feeds, lines: 1, rate, pace, late, cut_every: None, life: None, silence: None };
     let tls = tickwire_peers::tls::server(true); // with the certificate of all rows here
-    let exchange = Exchange::new(plan, Some(tls.into()));
+    let exchange = Exchange::new(plan, tls.into());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     panic!("{}", runtime.expect("a runtime").block_on(exchange.serve(vec![listener])));
 }

@@ -1,4 +1,4 @@
-//! The server on tokio: every thread has a listener, a runtime and connections of its own, and
+//! The server: every thread has a listener, a runtime and connections of its own, and
 //! shares nothing with the others while messages pass. The system deals out new connections.
 //!
 //! What the threads have in common: the options, whose count of owners changes with each
@@ -197,7 +197,7 @@ async fn answer<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match options.admit(incoming.request(), checked) {
+    match checked {
         Ok(()) => incoming.accept(Accept::default().subprotocols(&options.subprotocols)).await,
         Err(error) => {
             incoming.reject(refusal(error, url)).await?;

@@ -1,11 +1,6 @@
 //! Runs under the [Autobahn TestSuite]: as the server that its fuzzing client tests, or as the client
-//! that its fuzzing server tests. All limits are the defaults. With the feature `deflate` it agrees to
-//! whatever the suite wants of permessage-deflate, context takeover too.
-//!
-//! ```text
-//! cargo run --release --example autobahn -- server --listen 127.0.0.1:9001
-//! cargo run --release --example autobahn -- client --connect ws://127.0.0.1:9001
-//! ```
+//! that its fuzzing server tests. All limits are the defaults. It agrees to whatever the suite wants of
+//! permessage-deflate, context takeover too.
 //!
 //! `checks/interop/run autobahn` installs the suite, runs it against both, and judges its reports.
 //!
@@ -19,7 +14,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
 };
-use tickwire::Config;
+use tickwire::{Config, deflate::Deflate};
 
 const HELP: &str = "\
 A server or client for the Autobahn TestSuite: it echoes every message with its type.
@@ -30,12 +25,9 @@ Usage: autobahn ROLE [OPTION]...
   --adapter NAME        tokio, blocking or loop (tickwire-loop) [tokio]
   --listen ADDR         server: where to listen [127.0.0.1:9001]; with port 0 on any free port
   --connect URL         client: where the suite listens [ws://127.0.0.1:9001]
-  --agent NAME          client: the name in the suite's report [tickwire]
-  --tls DIR             loop, feature rustls: the server speaks wss with cert.pem and key.pem in DIR; the
-                        client, whose URL begins with wss, trusts cert.pem
+  --tls DIR             loop: the server speaks wss with cert.pem and key.pem in DIR; the client, whose
+                        URL begins with wss, trusts cert.pem
   --help                this text
-
-Nothing bounds how many peers come: for the loopback. See the example `bounded`.
 
 The first line of the server is `listening on ws://ADDR`; it ends when it is killed. The client goes
 through all cases, has the report written, and ends with status 0, whatever is in the report.
@@ -47,7 +39,7 @@ struct Options {
     role: Role,
     adapter: Adapter,
     listen: SocketAddr,
-    suite: Suite,
+    url: String,
     tls: Option<PathBuf>,
 }
 
@@ -64,12 +56,6 @@ enum Adapter {
     Loop,
 }
 
-/// What the client asks the suite for.
-struct Suite {
-    url: String,
-    agent: String,
-}
-
 fn main() -> ExitCode {
     let options = Options::read();
     let config = config();
@@ -78,17 +64,11 @@ fn main() -> ExitCode {
             Err("--tls is for the adapter loop".into())
         }
         (Role::Server, Adapter::Blocking) => on_threads::serve(options.listen, config),
-        (Role::Client, Adapter::Blocking) => on_threads::run_cases(&options.suite, &config),
+        (Role::Client, Adapter::Blocking) => on_threads::run_cases(&options.url, &config),
         (Role::Server, Adapter::Loop) => on_loop::serve(options.listen, config, options.tls),
-        (Role::Client, Adapter::Loop) => on_loop::run_cases(&options.suite, config, options.tls),
-        #[cfg(feature = "tokio")]
+        (Role::Client, Adapter::Loop) => on_loop::run_cases(&options.url, config, options.tls),
         (Role::Server, Adapter::Tokio) => on_tokio::serve(options.listen, config),
-        #[cfg(feature = "tokio")]
-        (Role::Client, Adapter::Tokio) => on_tokio::run_cases(&options.suite, &config),
-        #[cfg(not(feature = "tokio"))]
-        (_, Adapter::Tokio) => {
-            Err("the tokio adapter is not built in: add --features tokio".into())
-        }
+        (Role::Client, Adapter::Tokio) => on_tokio::run_cases(&options.url, &config),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,14 +79,7 @@ fn main() -> ExitCode {
     }
 }
 
-#[cfg(not(feature = "deflate"))]
 fn config() -> Config {
-    Config::default()
-}
-
-#[cfg(feature = "deflate")]
-fn config() -> Config {
-    use tickwire::deflate::Deflate;
     let mut deflate = Deflate::default();
     deflate.server.takeover = true;
     deflate.client.takeover = true;
@@ -118,29 +91,28 @@ impl Options {
         let args = Arguments::read(HELP);
         let adapters =
             [("tokio", Adapter::Tokio), ("blocking", Adapter::Blocking), ("loop", Adapter::Loop)];
-        let url = args.text("--connect").trim_end_matches('/').to_owned();
         Self {
             role: args.one_of("ROLE", &[("server", Role::Server), ("client", Role::Client)]),
             adapter: args.one_of("--adapter", &adapters),
             listen: args.address("--listen"),
-            suite: Suite { url, agent: args.text("--agent") },
+            url: args.text("--connect"),
             tls: args.optional("--tls").map(Into::into),
         }
     }
 }
 
-impl Suite {
-    fn count(&self) -> String {
-        format!("{}/getCaseCount", self.url)
-    }
+/// Where the suite counts its cases.
+fn count(url: &str) -> String {
+    format!("{url}/getCaseCount")
+}
 
-    fn case(&self, case: u32) -> String {
-        format!("{}/runCase?case={case}&agent={}", self.url, self.agent)
-    }
+fn case(url: &str, case: u32) -> String {
+    format!("{url}/runCase?case={case}&agent=tickwire")
+}
 
-    fn report(&self) -> String {
-        format!("{}/updateReports?agent={}", self.url, self.agent)
-    }
+/// Where the suite writes its report.
+fn report(url: &str) -> String {
+    format!("{url}/updateReports?agent=tickwire")
 }
 
 /// The line that programs wait for, and which may go into a pipe.
@@ -155,9 +127,8 @@ fn log(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-#[cfg(feature = "tokio")]
 mod on_tokio {
-    use super::{Result, SocketAddr, Suite, announce, cannot_listen, log};
+    use super::{Result, SocketAddr, announce, cannot_listen, case, count, log, report};
     use std::sync::Arc;
     use tickwire::{
         Config, Error,
@@ -201,24 +172,24 @@ mod on_tokio {
     }
 
     #[tokio::main(flavor = "current_thread")]
-    pub(crate) async fn run_cases(suite: &Suite, config: &Config) -> Result<()> {
-        let mut ws = connect(&suite.count(), config).await?;
+    pub(crate) async fn run_cases(url: &str, config: &Config) -> Result<()> {
+        let mut ws = connect(&count(url), config).await?;
         let count = ws.recv().await?.and_then(|message| message.as_text());
         let count = count.ok_or("the suite did not say how many cases there are")?.parse()?;
-        for case in 1..=count {
-            let mut ws = connect(&suite.case(case), config).await?;
+        for number in 1..=count {
+            let mut ws = connect(&case(url, number), config).await?;
             if let Err(error) = echo(&mut ws).await {
-                log(format_args!("case {case} of {count}: {error}"));
+                log(format_args!("case {number} of {count}: {error}"));
             }
         }
-        let mut ws = connect(&suite.report(), config).await?;
+        let mut ws = connect(&report(url), config).await?;
         while ws.recv().await?.is_some() {}
         Ok(())
     }
 }
 
 mod on_threads {
-    use super::{Result, SocketAddr, Suite, announce, cannot_listen, log};
+    use super::{Result, SocketAddr, announce, cannot_listen, case, count, log, report};
     use std::{
         net::{TcpListener, TcpStream},
         sync::Arc,
@@ -256,24 +227,26 @@ mod on_threads {
         Ok(())
     }
 
-    pub(crate) fn run_cases(suite: &Suite, config: &Config) -> Result<()> {
-        let mut ws = connect(&suite.count(), config)?;
+    pub(crate) fn run_cases(url: &str, config: &Config) -> Result<()> {
+        let mut ws = connect(&count(url), config)?;
         let count = ws.recv()?.and_then(|message| message.as_text());
         let count = count.ok_or("the suite did not say how many cases there are")?.parse()?;
-        for case in 1..=count {
-            let mut ws = connect(&suite.case(case), config)?;
+        for number in 1..=count {
+            let mut ws = connect(&case(url, number), config)?;
             if let Err(error) = echo(&mut ws) {
-                log(format_args!("case {case} of {count}: {error}"));
+                log(format_args!("case {number} of {count}: {error}"));
             }
         }
-        let mut ws = connect(&suite.report(), config)?;
+        let mut ws = connect(&report(url), config)?;
         while ws.recv()?.is_some() {}
         Ok(())
     }
 }
 
 mod on_loop {
-    use super::{PathBuf, Result, SocketAddr, Suite, announce, cannot_listen, log, tls};
+    use super::{
+        PathBuf, Result, SocketAddr, announce, cannot_listen, case, count, log, report, tls,
+    };
     use std::sync::Arc;
     use tickwire::{Config, handshake::server::Accept};
     use tickwire_loop::{Dial, Door, Event, Loop, Net, Settings};
@@ -301,7 +274,7 @@ mod on_loop {
         Report,
     }
 
-    pub(crate) fn run_cases(suite: &Suite, config: Config, tls: Option<PathBuf>) -> Result<()> {
+    pub(crate) fn run_cases(url: &str, config: Config, tls: Option<PathBuf>) -> Result<()> {
         let mut net = Loop::new(Settings::default())?;
         let config = Arc::new(config);
         let secure = tls::of_dial(tls)?;
@@ -311,21 +284,21 @@ mod on_loop {
                 net.stop();
             }
         };
-        let (mut count, mut done) = (0, false);
-        dial(&mut net.net(), &suite.count(), For::Count);
+        let (mut cases, mut done) = (0, false);
+        dial(&mut net.net(), &count(url), For::Count);
         net.run(|net, event| match event {
             Event::Message { from, message, .. } => match net.value(from) {
                 Some(For::Case(_)) => drop(net.send(from, message)),
-                Some(For::Count) => count = message.as_text().map_or(0, |n| n.parse().unwrap_or(0)),
+                Some(For::Count) => cases = message.as_text().map_or(0, |n| n.parse().unwrap_or(0)),
                 _ => {}
             },
             Event::Closed { end, value, .. } => match value {
-                For::Count => dial(net, &suite.case(1), For::Case(1)),
-                For::Case(case) if case < count => {
-                    log(format_args!("case {case} of {count}: {end:?}"));
-                    dial(net, &suite.case(case + 1), For::Case(case + 1));
+                For::Count => dial(net, &case(url, 1), For::Case(1)),
+                For::Case(number) if number < cases => {
+                    log(format_args!("case {number} of {cases}: {end:?}"));
+                    dial(net, &case(url, number + 1), For::Case(number + 1));
                 }
-                For::Case(_) => dial(net, &suite.report(), For::Report),
+                For::Case(_) => dial(net, &report(url), For::Report),
                 For::Report => {
                     done = true;
                     net.stop();
@@ -338,7 +311,6 @@ mod on_loop {
 }
 
 /// `wss` of the loop, from the folder that `--tls` names.
-#[cfg(feature = "rustls")]
 mod tls {
     use super::{PathBuf, Result};
     use std::{result, sync::Arc};
@@ -372,22 +344,5 @@ mod tls {
         let mut tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         tls.enable_secret_extraction = true;
         Ok(Arc::new(tls))
-    }
-}
-
-#[cfg(not(feature = "rustls"))]
-mod tls {
-    use super::{PathBuf, Result};
-    use tickwire_loop::{Dial, Door};
-
-    pub(crate) fn of_door(door: Door, dir: Option<PathBuf>) -> Result<Door> {
-        of_dial(dir).map(|_| door)
-    }
-
-    pub(crate) fn of_dial(dir: Option<PathBuf>) -> Result<impl Fn(Dial) -> Dial> {
-        match dir {
-            Some(_) => Err("TLS is not built in: add --features rustls".into()),
-            None => Ok(|dial| dial),
-        }
     }
 }

@@ -39,7 +39,6 @@ pub(crate) struct Load {
     pub(crate) rate: f64,
     /// How many of a hundred offer permessage-deflate.
     pub(crate) deflate: usize,
-    pub(crate) seed: u64,
     pub(crate) plain: Config,
     pub(crate) compressed: Config,
 }
@@ -129,8 +128,8 @@ impl Clients {
     /// One connection after the other. When each ends is known from the start, so that they come
     /// evenly, and none is left out because the one before took long.
     async fn hold(self: Arc<Self>, place: usize) {
-        let Load { connections, churn, seed, .. } = self.load;
-        let mut dice = Dice::new((seed << 32) | (place as u64 + 1));
+        let Load { connections, churn, .. } = self.load;
+        let mut dice = Dice::new(place as u64 + 1);
         let mut end = self.began + Duration::from_secs_f64((place + 1) as f64 / churn);
         while end < self.until() {
             self.live(place, end, &mut dice).await;

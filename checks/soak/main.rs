@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ulimit -n 20000
-//! cargo run --release --example soak --features deflate
+//! cargo run --release -p soak
 //! ```
 //!
 //! A server in one process, clients in another, on the loopback interface. The clients send and
@@ -28,7 +28,7 @@ use process::Usage;
 use server::{Failure, Line};
 use std::{
     env,
-    io::{BufRead, BufReader, Lines},
+    io::{self, BufRead, BufReader, Lines},
     process::{Child, ChildStdout, Command, ExitCode, Stdio},
     thread,
     time::{Duration, Instant},
@@ -49,9 +49,7 @@ Usage: soak [OPTION]...
   --rate N          exchanges a second on each connection [1]
   --deflate PERCENT how many compress [10]
   --heartbeat N     seconds without a byte until a Ping, and until it is too late [20]
-  --threads N       of each process (else half of the processors)
   --report N        seconds between lines [10]
-  --seed N          of all that is drawn by lot [1]
   --serve           be the server's process
   --help            this text
 ";
@@ -63,9 +61,7 @@ struct Options {
     rate: f64,
     deflate: usize,
     heartbeat: f64,
-    threads: usize,
     report: u64,
-    seed: u64,
     /// This is the server's process.
     serve: bool,
 }
@@ -80,21 +76,12 @@ fn options() -> Options {
         rate: sane("--rate"),
         deflate: args.number("--deflate", 0..=100),
         heartbeat: sane("--heartbeat"),
-        threads: match args.has("--threads") {
-            true => args.number("--threads", 1..=1024),
-            false => thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2)),
-        },
         report: args.number("--report", 1..=86_400),
-        seed: args.number("--seed", 0..=u64::MAX),
         serve: args.has("--serve"),
     }
 }
 
 impl Options {
-    fn runtime(&self) -> Result<Runtime, Failure> {
-        Ok(Builder::new_multi_thread().worker_threads(self.threads).enable_all().build()?)
-    }
-
     fn load(&self) -> Load {
         Load {
             connections: self.connections,
@@ -102,7 +89,6 @@ impl Options {
             duration: Duration::from_secs_f64(self.seconds),
             rate: self.rate,
             deflate: self.deflate,
-            seed: self.seed,
             plain: Config { heartbeat: Some(self.beat()), ..server::config(false) },
             compressed: Config { heartbeat: Some(self.beat()), ..server::config(true) },
         }
@@ -112,6 +98,12 @@ impl Options {
         let time = Duration::from_secs_f64(self.heartbeat);
         Heartbeat::new(time, time)
     }
+}
+
+/// Of either process: half of the processors.
+fn runtime() -> io::Result<Runtime> {
+    let threads = thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
+    Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
 /// The server's process, which ends with the pipe to its stdin.
@@ -124,8 +116,7 @@ struct Server {
 impl Server {
     fn start(options: &Options) -> Result<Self, Failure> {
         let mut child = Command::new(env::current_exe()?)
-            .args(["--serve", "--threads", &options.threads.to_string()])
-            .args(["--heartbeat", &options.heartbeat.to_string()])
+            .args(["--serve", "--heartbeat", &options.heartbeat.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -215,7 +206,7 @@ fn run(options: &Options) -> Result<Vec<String>, Failure> {
     if let Some(most) = process::most_descriptors().filter(|&most| most < needed) {
         return Err(format!("{most} descriptors are too few: ulimit -n {needed}").into());
     }
-    let runtime = options.runtime()?;
+    let runtime = runtime()?;
     let mut server = Server::start(options)?;
     let start = server.line()?.usage;
     let own = Usage::now()?;
@@ -304,15 +295,13 @@ fn summary(run: &Run, tally: &client::Tally, line: &Line) {
     }
 }
 
+fn serve(options: &Options) -> Result<(), Failure> {
+    server::run(&runtime()?, Config { heartbeat: Some(options.beat()), ..server::config(true) })
+}
+
 fn main() -> ExitCode {
     let done = match options() {
-        options if options.serve => options.runtime().and_then(|runtime| {
-            server::run(
-                &runtime,
-                Config { heartbeat: Some(options.beat()), ..server::config(true) },
-            )?;
-            Ok(Vec::new())
-        }),
+        options if options.serve => serve(&options).map(|()| Vec::new()),
         options => run(&options).inspect(|complaints| {
             println!("{}", if complaints.is_empty() { "sound" } else { "NOT sound:" });
         }),
