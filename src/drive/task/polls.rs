@@ -49,8 +49,14 @@ impl Polled {
     /// task that polls both sides uses its own waker, which costs less. With a shared waker, a
     /// round trip of 64 bytes over a stream in memory took 770 ns. The shared waker's atomic
     /// operations took 230 ns of that time.
-    #[inline]
+    #[inline(always)]
     fn waker<'a>(&'a mut self, side: Side, task: &'a Waker) -> &'a Waker {
+        let recorded = |side: &Option<Waker>| side.as_ref().is_some_and(|it| it.will_wake(task));
+        if self.tasks.0.iter().all(recorded) { task } else { self.waker_of_two(side, task) }
+    }
+
+    #[inline(never)] // keeps the fast path of `waker` small
+    fn waker_of_two<'a>(&'a mut self, side: Side, task: &'a Waker) -> &'a Waker {
         let (own, other) = sides(&mut self.tasks, side);
         let alone = other.as_ref().is_none_or(|other| other.will_wake(task));
         if own.as_ref().is_none_or(|own| !own.will_wake(task)) {
