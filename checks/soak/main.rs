@@ -18,14 +18,12 @@
 mod client;
 mod heap;
 mod mix;
-mod process;
 mod server;
 mod verdict;
 
 use arguments::Arguments;
 use client::{Clients, Load};
-use process::Usage;
-use server::{Failure, Line};
+use server::{Failure, Line, Usage};
 use std::{
     env,
     io::{self, BufRead, BufReader, Lines},
@@ -203,7 +201,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 fn run(options: &Options) -> Result<Vec<String>, Failure> {
     let needed = (options.connections + options.connections / 5) as u64 + 64;
-    if let Some(most) = process::most_descriptors().filter(|&most| most < needed) {
+    if let Some(most) = server::most_descriptors().filter(|&most| most < needed) {
         return Err(format!("{most} descriptors are too few: ulimit -n {needed}").into());
     }
     let runtime = runtime()?;

@@ -1,5 +1,5 @@
 //! The sending end: connects as often as it takes until the server has all.
-use super::{delivery::Unacked, wire};
+use super::delivery::{self, Unacked};
 use tickwire::{CloseCode, Config, Dial, Error, handshake::client::Request};
 use tickwire_parts::Backoff;
 use tokio::{sync::mpsc::Receiver, time::sleep};
@@ -41,18 +41,18 @@ async fn session(
     let mut ws = Dial::new(request).connect(&Config::default()).await?;
     // The server says how far it is; the rest may have been lost, so it is sent again.
     match ws.recv().await? {
-        Some(message) => unacked.acked(wire::read(message.as_bytes()).map_or(0, |(n, _)| n)),
+        Some(message) => unacked.acked(delivery::read(message.as_bytes()).map_or(0, |(n, _)| n)),
         None => return Ok(Done::Closed(ws.closed().map_or(1006, |end| end.code))),
     }
     for (number, payload) in unacked.iter() {
-        let _ = ws.feed(wire::order(number, payload)); // refused once the stream is broken:
+        let _ = ws.feed(delivery::order(number, payload)); // refused once the stream is broken:
     } // receiving says why
     let mut more = true;
     while more || !unacked.is_empty() {
         tokio::select! {
             message = ws.recv() => match message? { // writes what was fed, too
                 Some(message) => {
-                    unacked.acked(wire::read(message.as_bytes()).map_or(0, |(n, _)| n));
+                    unacked.acked(delivery::read(message.as_bytes()).map_or(0, |(n, _)| n));
                     backoff.reset();
                 }
                 None => return Ok(Done::Closed(ws.closed().map_or(1006, |end| end.code))),
@@ -60,7 +60,7 @@ async fn session(
             order = orders.recv(), if more && unacked.has_room() => match order {
                 // Remembered first: from here on it will arrive, whatever becomes of this connection.
                 Some(order) => if let Some(number) = unacked.push(&order) {
-                    let _ = ws.feed(wire::order(number, &order));
+                    let _ = ws.feed(delivery::order(number, &order));
                 },
                 None => more = false,
             },

@@ -7,6 +7,9 @@
 //! after a reconnect:         <--    "I have all up to n"; then the sender sends the rest again
 //! ```
 //!
+//! On the wire an order is its number, eight bytes, big-endian, and its payload; an acknowledgement is
+//! the number alone.
+//!
 //! A real application writes both down, where a crash does not reach them; here they live as long
 //! as the process.
 use std::collections::VecDeque;
@@ -81,4 +84,15 @@ impl Received {
     pub(crate) fn up_to(&self) -> u64 {
         self.up_to
     }
+}
+
+/// An order for the wire.
+pub(crate) fn order(number: u64, payload: &[u8]) -> Vec<u8> {
+    [&number.to_be_bytes(), payload].concat()
+}
+
+/// The number and what is behind it; `None` for what is too short.
+pub(crate) fn read(message: &[u8]) -> Option<(u64, &[u8])> {
+    let (number, payload) = message.split_first_chunk()?;
+    Some((u64::from_be_bytes(*number), payload))
 }

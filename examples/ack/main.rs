@@ -14,7 +14,6 @@ mod client;
 mod cutter;
 mod delivery;
 mod server;
-mod wire;
 
 use arguments::{Arguments, Failure};
 use std::{sync::Arc, time::Duration};

@@ -1,5 +1,5 @@
 //! The receiving end: does each order once, in order, and says how far it is.
-use super::{delivery::Received, wire};
+use super::delivery::{self, Received};
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -31,7 +31,7 @@ impl Orders {
 
     /// Does what is new. Returns how far it is.
     fn take(&self, client: &str, message: &[u8]) -> Result<u64, String> {
-        let (number, payload) = wire::read(message).ok_or("too short")?;
+        let (number, payload) = delivery::read(message).ok_or("too short")?;
         let mut accounts = self.lock();
         let account = accounts.entry(client.to_owned()).or_default();
         if account.received.take(number)? {

@@ -3,15 +3,15 @@ use crate::{
     Result,
     input::{Command, Input, close_frame},
     options::Options,
-    print::{Shown, millis, tell},
-    record::Recorder,
+    print::{Shown, millis, tell, warn},
     session::{Session, not_connected},
     tls,
 };
 use std::{
     convert::Infallible,
+    fs::{File, OpenOptions},
     future::pending,
-    io,
+    io::{self, Write},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -203,4 +203,34 @@ where
         }
     }
     Ok(())
+}
+
+/// A file for what passes, which the owner alone may read. Says once that it failed, since the tap that writes here only remembers.
+pub(crate) struct Recorder {
+    file: File,
+    name: String,
+}
+
+impl Recorder {
+    pub(crate) fn create(name: &str) -> Result<Self> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(name).map_err(|error| format!("--record {name:?}: {error}"))?;
+        Ok(Self { file, name: name.to_owned() })
+    }
+}
+
+impl Write for Recorder {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes).inspect_err(|error| {
+            let name = &self.name;
+            warn(format_args!("--record {name:?}: {error}; nothing more is recorded"));
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }

@@ -10,13 +10,12 @@
 //! answered before that is printed. `--help` says the rest.
 //!
 //! The connection is in `connection.rs`, what becomes of its events in `session.rs`; the command
-//! line in `options.rs`, the lines in `input.rs`, the printing in `print.rs`, `--record` in
-//! `record.rs`, trust in `tls.rs`.
+//! line in `options.rs`, the lines in `input.rs`, the printing in `print.rs`, trust
+//! in `tls.rs`.
 mod connection;
 mod input;
 mod options;
 mod print;
-mod record;
 mod session;
 mod tls;
 

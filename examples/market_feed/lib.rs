@@ -9,8 +9,6 @@ pub mod clock;
 pub mod lines;
 pub mod page;
 pub mod source;
-#[cfg(feature = "rustls")]
-pub mod tls;
 pub mod wire;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

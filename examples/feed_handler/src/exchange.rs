@@ -4,7 +4,7 @@ use crate::{
     feed::Feed,
     handler::{Rules, Subscription},
 };
-use market_feed::{lines, tls::Tls};
+use market_feed::lines::{self, Tls};
 use std::{
     net::TcpListener,
     sync::Arc,

@@ -7,8 +7,6 @@ mod client;
 mod delivery;
 #[path = "../../ack/server.rs"]
 mod server;
-#[path = "../../ack/wire.rs"]
-mod wire;
 
 use self::delivery::{Received, Unacked};
 use std::{sync::Arc, time::Duration};

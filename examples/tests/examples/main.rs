@@ -17,7 +17,6 @@ mod listed;
 mod market_feed;
 mod reconnect;
 mod rooms;
-mod round_trip;
 #[cfg(all(unix, feature = "rustls"))]
 #[allow(dead_code, unreachable_pub, unused_imports)]
 #[path = "../../../tests/support"]

@@ -1,10 +1,10 @@
 //! A WebSocket through a proxy: HTTP CONNECT, also over TLS, or SOCKS5.
 //!
 //! ```text
-//! cargo run -p proxy -- http://127.0.0.1:8888 ws://example.com/feed hello
-//! cargo run -p proxy -- socks5://user:password@127.0.0.1:1080 wss://example.com/feed hello
-//! HTTPS_PROXY=http://127.0.0.1:8888 cargo run -p proxy -- env ws://example.com/feed hello
-//! cargo run -p proxy -- --threads http://127.0.0.1:8888 ws://example.com/feed hello
+//! cargo run --example proxy -- http://127.0.0.1:8888 ws://example.com/feed hello
+//! cargo run --features rustls --example proxy -- socks5://user:password@127.0.0.1:1080 wss://example.com/feed hello
+//! HTTPS_PROXY=http://127.0.0.1:8888 cargo run --example proxy -- env ws://example.com/feed hello
+//! cargo run --example proxy -- --threads http://127.0.0.1:8888 ws://example.com/feed hello
 //! ```
 use arguments::{Arguments, Failure};
 use std::error::Error;
