@@ -52,7 +52,7 @@ pub(crate) fn keys(in_place: bool) -> Keys {
     }
 }
 
-fn secure_echo(config: Config, keys: &Keys) -> Running<()> {
+pub(crate) fn secure_echo(config: Config, keys: &Keys) -> Running<()> {
     secure_echo_with(Settings::default(), config, keys)
 }
 
@@ -169,7 +169,10 @@ fn a_peer_that_reads_no_ciphertext_ends_when_the_time_for_writing_is_over() {
 }
 
 /// A client by rustls alone, whose opening handshake is done.
-fn by_rustls(server: &Running<()>, keys: &Keys) -> StreamOwned<ClientConnection, TcpStream> {
+pub(crate) fn by_rustls(
+    server: &Running<()>,
+    keys: &Keys,
+) -> StreamOwned<ClientConnection, TcpStream> {
     let name = ServerName::try_from("localhost").unwrap();
     let tls = ClientConnection::new(keys.client.clone(), name).unwrap();
     let mut far = StreamOwned::new(tls, server.raw());
