@@ -21,8 +21,8 @@ pub struct CloseFrame<'a> {
 /// empty body.
 ///
 /// Every type that converts into `Option<CloseFrame>` implements this trait. The trait exists for
-/// the compiler's error message. With a bound on `Into`, the compiler would list the conversions of
-/// `Option`, and not say what a body can be.
+/// the compiler's error message. With a bound on `Into` instead, the compiler would list the
+/// conversions of `Option`, and not say what a body can be.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the body of a Close frame",
     label = "expected a `CloseCode`, a `CloseFrame` or `None`",

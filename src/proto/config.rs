@@ -43,8 +43,8 @@ pub struct Config {
     /// The longest payload of a frame received, in bytes; default: the length that
     /// [`max_message`](Self::max_message) allows. A frame with a longer payload fails the
     /// connection with Close 1009. The limit also holds for messages received in chunks. If a
-    /// message longer than [`max_message`](Self::max_message) may come in one frame, allow the
-    /// length of that frame here.
+    /// message longer than [`max_message`](Self::max_message) may come in one frame, set this limit
+    /// to at least the length of that frame.
     pub max_frame: Option<usize>,
 
     /// The most fragments in a message received whole; default 131,072. A message with more
@@ -77,9 +77,10 @@ pub struct Config {
     /// [`high_water`](Self::high_water) counts as `high_water`.
     ///
     /// Without this limit, the first reply of a long batch would wait until the whole batch is
-    /// processed. Measured with replies of 1 KiB, against the default (`benches/README.md`): a
-    /// limit of 16 KiB costs 17 % more processor time, because it causes more system calls. A limit
-    /// of 128 KiB or more saves 6 %, but the slowest first replies wait 13 times as long.
+    /// processed. The following was measured with replies of 1 KiB (`benches/README.md`). A limit
+    /// of 16 KiB costs 17 % more processor time than the default, because it causes more system
+    /// calls. A limit of 128 KiB or more saves 6 %, but the slowest first replies wait 13 times as
+    /// long.
     pub cork_limit: usize,
 
     /// A server does not copy an owned or prepared payload of at least this many bytes into the
@@ -161,14 +162,15 @@ pub struct Config {
     /// let config = Config { idle_message, ..Config::default() };
     /// ```
     ///
-    /// A message counts as sent when it is fed. Feeding reads no clock: instead, five checks per
-    /// interval compare counters. Control frames do not count as messages. If the server answers
-    /// the idle message, the program receives the answer as an ordinary message, and has to
-    /// recognise it. Like any message, the answer restarts [`data_timeout`](Self::data_timeout).
+    /// A message counts as sent when it is fed. Feeding reads no clock: instead, counters are
+    /// compared five times in each interval of this duration. Control frames do not count as
+    /// messages. If the server answers the idle message, the program receives the answer as an
+    /// ordinary message, and has to recognise it. Like any message, the answer restarts
+    /// [`data_timeout`](Self::data_timeout).
     ///
-    /// The first interval begins with the first of these checks. The message overtakes messages
-    /// that wait to be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed.
-    /// The idle message is not sent:
+    /// The first interval begins with the first check. The message overtakes messages that wait to
+    /// be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed. The idle
+    /// message is not sent:
     ///
     /// - after our Close or the peer's,
     /// - between the chunks of a message (§5.4 forbids it),

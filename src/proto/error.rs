@@ -23,10 +23,10 @@ pub enum ProtocolError {
     /// A payload length not in its shortest form, or above 2⁶³ − 1 (§5.2).
     #[error("payload length not in its shortest form, or above 2^63 - 1")]
     BadLength,
-    /// A frame from a client without a masking key (§5.1).
+    /// An unmasked frame from a client (§5.1).
     #[error("frame from a client is not masked")]
     MaskRequired,
-    /// A frame from a server with a masking key (§5.1).
+    /// A masked frame from a server (§5.1).
     #[error("frame from a server is masked")]
     MaskForbidden,
     /// A continuation frame outside a fragmented message (§5.4).

@@ -16,8 +16,9 @@ use core::ops::{Deref, Range, RangeFrom};
 /// limit.)
 const LONG: usize = 256;
 
-/// From this length on, in bytes, a payload masked in place is aligned to 32 bytes. Otherwise every
-/// second store could touch two cache lines. For fewer bytes, aligning costs as much as it saves.
+/// From this length on, in bytes, masking a payload in place aligns its stores to 32 bytes.
+/// Unaligned, every second store could touch two cache lines. For fewer bytes, aligning costs as
+/// much as it saves.
 const ALIGNED: usize = 2048;
 
 /// Rotates the key for the payload from byte `end` on. A block that ends at `end` needs the same

@@ -2,8 +2,9 @@
 //! resource to request.
 //!
 //! On the wire, path and query are as in the URL, and the host is in lower case. So this module
-//! refuses a URL whose path or query must be encoded first. It resolves no names, speaks no TLS and
-//! follows no redirects. Internationalised host names must be in their ASCII form (`xn--...`).
+//! refuses a URL whose path or query must be encoded first. The module resolves no names, speaks no
+//! TLS and follows no redirects. Internationalised host names must be in their ASCII form
+//! (`xn--...`).
 use alloc::{
     format,
     string::{String, ToString},

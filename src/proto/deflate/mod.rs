@@ -2,8 +2,8 @@
 //! on ([`DeflateParams`]), and the compressors and decompressors that connections share.
 //!
 //! A connection's sender decides which messages to compress, and its receiver inflates compressed
-//! messages. The handshake writes offers and answers. `zlib-rs` compresses, whatever backend other
-//! crates of the program choose for `flate2`.
+//! messages. The handshake writes offers and answers. `zlib-rs` compresses and inflates, whatever
+//! backend other crates of the program choose for `flate2`.
 //!
 //! Compression is off unless both ends ask for it:
 //!
@@ -50,14 +50,14 @@
 //! - A message is complete if its DEFLATE blocks are complete once 00 00 ff ff is appended
 //!   (§7.2.2). Any other message fails with [`BadDeflate`](crate::ProtocolError::BadDeflate), with
 //!   two exceptions, as in other libraries. A message of zero bytes is complete, and is empty when
-//!   inflated. A message is also complete if its last byte is ff and ends a block, as if the sender
-//!   had not removed the 00 00 ff ff of its flush.
+//!   inflated. A message is also complete if its last byte is ff and ends a block, for example
+//!   because the sender did not remove the 00 00 ff ff of its flush.
 //! - A block with BFINAL set ends the DEFLATE stream (RFC 1951 §3.2.3). Data after that block, in
 //!   this message or the next, cannot refer back to the block or to data before the block.
 //! - A received message may refer back up to 32 KiB, even if a shorter window was agreed on.
-//!   Without takeover, a message may not refer to earlier messages.
+//!   Without takeover, a message must not refer to earlier messages.
 //! - The compressed bytes of a message may exceed [`max_message`](crate::Config::max_message) by an
-//!   eighth and 1 KiB, because incompressible data grows. The inflated message may not exceed
+//!   eighth and 1 KiB, because incompressible data grows. The inflated message must not exceed
 //!   `max_message`.
 //! - The number of empty blocks is not limited, because a sender that often flushes its compressor
 //!   sends many of these blocks. An empty block yields no data, and costs up to 490 instructions

@@ -22,8 +22,8 @@ use prepared::Prepared;
 ///   sends its payload from where it is.
 ///
 /// A client always copies, because it masks. Types of text are sent as text messages, types of
-/// bytes as binary messages. A [`Message`], an [`OwnedMessage`] and a [`Prepared`] have a kind of
-/// their own.
+/// bytes as binary messages. A [`Message`], an [`OwnedMessage`] and a [`Prepared`] are sent as the
+/// kind that they have.
 #[derive(Clone)]
 pub struct Outbound<'a> {
     pub(crate) content: Content<'a>,
@@ -45,8 +45,8 @@ pub(crate) enum Content<'a> {
 /// [`Prepared`], or an [`Outbound`].
 ///
 /// Every type that converts into [`Outbound`] implements this trait, so your type only needs a
-/// `From` for `Outbound`. The trait exists for the compiler's error message. With a bound on
-/// `Into`, the compiler would list the conversions of `Outbound`, and not say what can be sent.
+/// `From` for `Outbound`. The trait exists for the compiler's error message. With a bound on `Into`
+/// instead, the compiler would list the conversions of `Outbound`, and not say what can be sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message",
     label = "expected text (`&str`, `String`, `Text`), bytes (`&[u8]`, `Vec<u8>`, `Bytes`), a `Message`, an `OwnedMessage` or a `Prepared`",

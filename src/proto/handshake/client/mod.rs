@@ -126,7 +126,7 @@ impl Handshake {
     /// The first fault found. [`Refused`](HandshakeError::Refused) is returned once the body or its
     /// first [`max_refusal_body`](Config::max_refusal_body) bytes have arrived, or the stream has
     /// ended. An error is final: drop the stream.
-    #[must_use = "`Complete` means that the connection is open, and an error that it never will be"]
+    #[must_use = "`Complete` means that the connection is open; an error means that it never opens"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         if let Some(outcome) = self.reading.outcome() {
             return outcome;
