@@ -6,13 +6,13 @@
 //! ```
 //!
 //! Each message is a part of a block, and keeps the block alive. The thread writes the next message
-//! behind the last part. If the message does not fit there, the thread starts again at the front of
-//! the block if all its parts were dropped, and otherwise allocates a new block. Without std each
-//! message has a separate allocation.
+//! behind the last part. A message that does not fit there goes to the front of the block if all
+//! parts were dropped, and otherwise into a new block. Without std each message has a separate
+//! allocation.
 use bytes::{Bytes, BytesMut};
 
-/// The longest message that is put into a block, in bytes. With longer messages, too much room
-/// could stay unused at the end of a block.
+/// The longest message that is put into a block, in bytes. With a higher maximum, too many bytes at
+/// the end of a block could stay unused.
 pub(crate) const LARGEST: usize = 4 << 10;
 
 /// The length of a block, in bytes. A block is full when the next message, of up to `LARGEST`
@@ -26,8 +26,9 @@ std::thread_local! {
     static THREAD: std::cell::RefCell<BytesMut> = std::cell::RefCell::new(BytesMut::new());
 }
 
-/// Copies received bytes for a caller that keeps them. With `std`, a copy of up to `LARGEST` bytes
-/// is a part of the thread's block. Any other copy has its own allocation.
+/// Copies received bytes for a caller that keeps them. With `std`, a copy of 1 to `LARGEST` bytes
+/// is a part of the thread's block. A longer copy, and every copy without `std`, has its own
+/// allocation.
 #[inline]
 pub(crate) fn copy(bytes: &[u8]) -> Bytes {
     #[cfg(feature = "std")]

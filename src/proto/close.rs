@@ -21,8 +21,8 @@ pub struct CloseFrame<'a> {
 /// empty body.
 ///
 /// Every type that converts into `Option<CloseFrame>` implements this trait. The trait exists for
-/// the compiler's error message: with a bound on `Into`, the compiler would list the conversions of
-/// `Option`, not the notes below.
+/// the compiler's error message. With a bound on `Into` instead, the compiler would list the
+/// conversions of `Option`, and not say what a body can be.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the body of a Close frame",
     label = "expected a `CloseCode`, a `CloseFrame` or `None`",
@@ -45,7 +45,7 @@ impl<'a> CloseFrame<'a> {
     /// # Errors
     ///
     /// [`BadClose`](ProtocolError::BadClose) for a payload of one byte, or for a code that must not
-    /// appear. [`BadUtf8`](ProtocolError::BadUtf8) for a reason that is not UTF-8.
+    /// be sent. [`BadUtf8`](ProtocolError::BadUtf8) for a reason that is not UTF-8.
     pub fn parse(payload: &'a [u8]) -> Result<Option<Self>, ProtocolError> {
         let Some((code, reason)) = payload.split_first_chunk() else {
             return if payload.is_empty() { Ok(None) } else { Err(ProtocolError::BadClose) };

@@ -1,9 +1,9 @@
 //! Close codes (RFC 6455 §7.4).
 /// A close code that may appear in a Close frame (§7.4): 1000–1003, 1007–1014, 3000–4999.
 ///
-/// The codes 1005, 1006 and 1015 have no value here, because they must never be sent. APIs use them
-/// to report a missing code, a missing Close and a failed TLS handshake. For the first two, see
-/// [`Closed::code`](crate::Closed::code).
+/// The codes 1005, 1006 and 1015 are no values of this type, because they must never be sent. APIs
+/// use them to report a missing code, a missing Close and a failed TLS handshake. For the first
+/// two, see [`Closed::code`](crate::Closed::code).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);
 
@@ -44,12 +44,11 @@ impl CloseCode {
         }
     }
 
-    /// Whether a client that was closed with this code may succeed on a new connection, after a
-    /// pause. `false` for 1000, because the purpose is fulfilled. `false` for 1002, 1003 and
-    /// 1007–1010, because the same client would get the same code again. For this reason also
-    /// `false` for 3000 (unauthorized) and 3003 (forbidden) of the IANA registry. `true` for an
-    /// application's own codes, 4000–4999, whose meaning this crate does not know. Retry with
-    /// growing delays.
+    /// Whether a new connection can succeed, after a pause, for a client whose connection was
+    /// closed with this code. `false` for 1000, because the purpose is fulfilled. `false` for 1002,
+    /// 1003, 1007–1010, 3000 (unauthorized) and 3003 (forbidden), because the same client would get
+    /// the same code again. `true` for every other code, even for an application's own codes
+    /// (4000–4999), whose meaning this crate does not know. Retry with growing delays.
     #[inline]
     pub const fn is_retryable(self) -> bool {
         !matches!(self.0, 1000 | 1002 | 1003 | 1007..=1010 | 3000 | 3003)

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 /// Settings of a connection and of its opening handshake. With the defaults, a hostile peer can
 /// neither fill memory nor stretch a handshake, a frame, a write or the closing without limit. But
-/// a silent peer may keep an idle connection: to find a dead peer, set
+/// a silent peer can keep an idle connection open for ever. To find a dead peer, set
 /// [`heartbeat`](Self::heartbeat).
 ///
 /// ```
@@ -43,8 +43,8 @@ pub struct Config {
     /// The longest payload of a frame received, in bytes; default: the length that
     /// [`max_message`](Self::max_message) allows. A frame with a longer payload fails the
     /// connection with Close 1009. The limit also holds for messages received in chunks. If a
-    /// message longer than [`max_message`](Self::max_message) may come in one frame, allow the
-    /// length of that frame here.
+    /// message longer than [`max_message`](Self::max_message) may come in one frame, set this limit
+    /// to at least the length of that frame.
     pub max_frame: Option<usize>,
 
     /// The most fragments in a message received whole; default 131,072. A message with more
@@ -54,18 +54,18 @@ pub struct Config {
     /// on bytes would not notice empty fragments.
     pub max_fragments: u32,
 
-    /// The number of bytes that one read asks for, except inside a longer frame; default 16 KiB,
-    /// which fits the processor's first-level cache. A value below 512 bytes or above 16 MiB counts
-    /// as the nearest of these two. The buffer has additional room for a frame header, so that one
-    /// read can receive a whole message of this length. The buffer grows while a longer message
-    /// arrives.
+    /// The number of bytes that one read asks for; default 16 KiB, which fits the processor's
+    /// first-level cache. Inside a frame longer than this number, a read can ask for more. A value
+    /// below 512 bytes or above 16 MiB counts as the nearest of these two. The buffer has
+    /// additional room for a frame header, so that one read can receive a whole message of this
+    /// length. The buffer grows while a longer message arrives.
     pub read_buffer: usize,
 
     /// Once this many bytes are unwritten, feeding fails with
     /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
-    /// a message of any length is accepted whole. 0 counts as 1. Frames that overtake do not count,
-    /// but [`feed_first`](crate::Sender::feed_first) fails once all unwritten bytes together reach
-    /// twice this number.
+    /// a message of any length is accepted whole. 0 counts as 1. Frames that overtake queued
+    /// messages do not count, but [`feed_first`](crate::Sender::feed_first) fails once all
+    /// unwritten bytes together reach twice this number.
     ///
     /// Without this limit, the messages for a peer that does not read would fill memory. If a large
     /// message makes the buffer much longer than `high_water`, the buffer is freed once all its
@@ -77,15 +77,17 @@ pub struct Config {
     /// [`high_water`](Self::high_water) counts as `high_water`.
     ///
     /// Without this limit, the first reply of a long batch would wait until the whole batch is
-    /// processed. Measured with replies of 1 KiB, against the default (`benches/README.md`): a
-    /// limit of 16 KiB costs 17 % more processor time, because it causes more system calls. A limit
-    /// of 128 KiB or more saves 6 %, but the slowest first replies wait 13 times as long.
+    /// processed. The following was measured with replies of 1 KiB (`benches/README.md`). A limit
+    /// of 16 KiB costs 17 % more processor time than the default, because it causes more system
+    /// calls. A limit of 128 KiB or more saves 6 %, but the slowest first replies wait 13 times as
+    /// long.
     pub cork_limit: usize,
 
-    /// A server does not copy a shared payload of at least this many bytes into the outgoing
-    /// buffer: a vectored write sends the payload from where it is. The default is 16 KiB, because
-    /// copying a shorter payload costs less than a TCP write of two pieces (`benches/README.md`).
-    /// Set a lower value for a fan-out to many slow peers, so that their queues share the payload.
+    /// A server does not copy an owned or prepared payload of at least this many bytes into the
+    /// outgoing buffer: a vectored write sends the payload from where it is. The default is 16 KiB,
+    /// because copying a shorter payload costs less than a TCP write of two pieces
+    /// (`benches/README.md`). Set a lower value for a fan-out to many slow peers, so that their
+    /// queues share the payload.
     ///
     /// All other payloads are copied: borrowed or compressed payloads, those of a client (which
     /// masks them), those given to [`feed_first`](crate::Sender::feed_first), and those over a
@@ -124,20 +126,21 @@ pub struct Config {
     ///
     /// The timeout starts when a receiving call first reads the stream. Every byte of a data
     /// payload restarts it, so a long message on a slow line does not count as silence. The end of
-    /// a data message restarts it too, even if the message is empty. A message `pong` of the
-    /// application's own protocol is a data message. Pings and Pongs do not restart it, and neither
-    /// do empty fragments inside a message. Once a Close is queued or received, the timeout no
+    /// a data message also restarts the timeout, even if the message is empty. (The text `pong`
+    /// with which some servers answer is a data message.) Pings, Pongs and empty fragments inside a
+    /// message do not restart the timeout. Once a Close is queued or received, the timeout no
     /// longer runs.
     ///
     /// Once the timeout has passed, the connection fails with
     /// [`DataTimeout`](crate::RecvError::DataTimeout). Each timeout has five checks, so the failure
-    /// can be late by up to a fifth of the timeout. In two cases, described below, one more check
-    /// decides, so the failure can be late by two fifths. Messages that have arrived are delivered
-    /// before the error. The peer, which may be alive, gets a Close with 1001.
+    /// can be late by up to a fifth of the timeout. In the two cases that the next paragraph
+    /// describes, one more check decides, so the failure can be late by up to two fifths. Messages
+    /// that have arrived are delivered before the error. The peer, which may be alive, gets a Close
+    /// with 1001.
     ///
     /// Receiving calls drive the checks. Before a check fails the connection, the receiving call
     /// reads everything available, so a program that receives late loses nothing. If Pings or other
-    /// input without data never pause, the call reads on until one more check, a fifth of the
+    /// input without data keep coming, the call reads on until the next check, a fifth of the
     /// timeout later. A pause in reading, such as a long wait in `send`, does not count as silence
     /// if it lasts two fifths of the timeout or more. A shorter pause counts as silence, but one
     /// more check follows before the connection fails. A timeout below 5 ms counts as 5 ms. With
@@ -159,14 +162,15 @@ pub struct Config {
     /// let config = Config { idle_message, ..Config::default() };
     /// ```
     ///
-    /// A message counts as sent when it is fed. Feeding reads no clock: instead, five checks per
-    /// interval compare counters. Control frames do not count as messages. If the server answers
-    /// the idle message, the program receives the answer as an ordinary message, and has to
-    /// recognise it. Like any message, the answer restarts [`data_timeout`](Self::data_timeout).
+    /// A message counts as sent when it is fed. Feeding reads no clock: instead, counters are
+    /// compared five times in each interval of this duration. Control frames do not count as
+    /// messages. If the server answers the idle message, the program receives the answer as an
+    /// ordinary message, and has to recognise it. Like any message, the answer restarts
+    /// [`data_timeout`](Self::data_timeout).
     ///
-    /// The first interval begins with the first of these checks. The message overtakes messages
-    /// that wait to be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed.
-    /// The idle message is not sent:
+    /// The first interval begins with the first check. The message overtakes messages that wait to
+    /// be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed. The idle
+    /// message is not sent:
     ///
     /// - after our Close or the peer's,
     /// - between the chunks of a message (§5.4 forbids it),
@@ -192,9 +196,10 @@ pub struct Config {
     /// that is shorter, for the client to close the other side.
     ///
     /// Closing thus takes a server at most `close_timeout` + 1 s, and a client at most 2 ×
-    /// `close_timeout`. If the stream blocks writes, its shutdown can take one more second, and so
-    /// can the rest of a Ping or Pong behind our Close. If the peer's Close comes before ours is
-    /// written, writing ours can take one more `close_timeout`.
+    /// `close_timeout`. If the stream blocks writes, shutting it down can take one more second. If
+    /// the rest of a Ping or Pong stands behind our Close, writing this rest can also take one more
+    /// second. If the peer's Close comes before ours is written, writing ours can take one more
+    /// `close_timeout`.
     pub close_timeout: Duration,
 
     /// How long one frame may take from its first byte to its last; default 60 s. The timeout does
@@ -204,7 +209,7 @@ pub struct Config {
 
     /// How long the stream may accept no byte while bytes wait to be written; default 30 s. The
     /// timeout stops peers that never read. A TLS stream accepts up to 64 KiB while the TCP stream
-    /// below it is full. So the timeout also runs while such accepted bytes wait and none of them
+    /// below it is full. So the timeout also runs while these accepted bytes wait and none of them
     /// leave.
     pub write_timeout: Duration,
 
@@ -339,7 +344,7 @@ pub struct Negotiated {
     /// The subprotocol (§1.9), if one was agreed on.
     pub subprotocol: Option<String>,
     /// The parameters of permessage-deflate, if it was agreed on; `None` without the feature
-    /// `deflate`. All other settings come from `Config::deflate`. If `Config::deflate` is `None`,
-    /// the defaults of `Deflate` apply.
+    /// `deflate`. All other settings of compression come from `Config::deflate`. If
+    /// `Config::deflate` is `None`, the defaults of `Deflate` apply.
     pub deflate: Option<DeflateParams>,
 }

@@ -23,10 +23,10 @@ pub enum ProtocolError {
     /// A payload length not in its shortest form, or above 2⁶³ − 1 (§5.2).
     #[error("payload length not in its shortest form, or above 2^63 - 1")]
     BadLength,
-    /// A frame from a client without a masking key (§5.1).
+    /// An unmasked frame from a client (§5.1).
     #[error("frame from a client is not masked")]
     MaskRequired,
-    /// A frame from a server with a masking key (§5.1).
+    /// A masked frame from a server (§5.1).
     #[error("frame from a server is masked")]
     MaskForbidden,
     /// A continuation frame outside a fragmented message (§5.4).
@@ -116,8 +116,8 @@ impl RecvError {
     /// The close code with which this end reports the error to the peer. `None` if the stream
     /// ended, or if a deadline other than `data_timeout` passed: in these cases a Close would not
     /// arrive, or was sent before.
-    // The adapters' `Error::is_retryable` relies on `None`: it is true for each error without a
-    // code, and otherwise only for `DataTimeout`.
+    // The adapters' `Error::is_retryable` relies on `None`: `is_retryable` is true for each error
+    // without a code, and otherwise only for `DataTimeout`.
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
             // §7.4.1

@@ -140,7 +140,7 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// Fails as soon as `wire` has a byte after which no header is legal:
+    /// Fails as soon as no legal header can begin with the bytes of `wire`:
     ///
     /// - [`ReservedOpCode`](ProtocolError::ReservedOpCode) (§5.2).
     /// - [`BadControlFrame`](ProtocolError::BadControlFrame): a control frame is a fragment
@@ -204,11 +204,11 @@ impl Header {
         Ok(Some((header, wire.len() - rest.len())))
     }
 
-    /// Encodes the header into an array, with the shortest form of the length. The second value is
-    /// the length of the header.
+    /// Returns an array that begins with the encoded header, and the length of this header. The
+    /// payload length has its shortest form.
     ///
     /// The fields are not checked. The caller must ensure that a control frame is short and
-    /// unfragmented, and that the length fits in 63 bits.
+    /// unfragmented, and that the payload length fits in 63 bits.
     #[inline]
     pub const fn encode(&self) -> ([u8; MAX_HEADER_LEN], usize) {
         let mut out = [0; MAX_HEADER_LEN];
@@ -225,8 +225,8 @@ impl Header {
     }
 }
 
-/// Encodes a header with the first byte `b0` and the shortest form of the length. Returns the
-/// length of the header.
+/// Encodes a header with the first byte `b0` to the front of `to`. The payload length has its
+/// shortest form. Returns the length of the header.
 #[inline]
 pub(crate) const fn store(
     to: &mut [u8; MAX_HEADER_LEN],
@@ -293,12 +293,12 @@ pub(crate) struct ShortHeader {
 pub(crate) const SHORT_LEN: usize = 8;
 
 impl ShortHeader {
-    /// Parses a header in a few comparisons. The header's mask bit must be `mask_bit`. `None` for a
-    /// rare or invalid header, for which the caller must use [`Header::parse`].
+    /// Parses a short header with the mask bit `mask_bit`, in a few comparisons. `None` for every
+    /// other header, legal or not: the caller must then use [`Header::parse`].
     ///
     /// `wire` may end in stale bytes of the buffer, behind the bytes that have arrived. A header
-    /// found in stale bytes is wrong. The caller notices this, because the frame then ends behind
-    /// the bytes that have arrived.
+    /// that reaches into the stale bytes is wrong. The caller notices this, because its frame ends
+    /// behind the bytes that have arrived.
     #[inline(always)]
     pub(crate) fn parse(wire: [u8; SHORT_LEN], mask_bit: u8) -> Option<Self> {
         let [b0, b1, ..] = wire;
@@ -331,7 +331,7 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Joins the parts. `None` if they have more than 125 bytes.
+    /// Joins the parts. `None` if they have more than 125 bytes together.
     pub(crate) fn new<const N: usize>(parts: [&[u8]; N]) -> Option<Self> {
         let mut control = Self { len: 0, payload: [0; MAX_CONTROL_LEN] };
         for part in parts {

@@ -16,8 +16,9 @@ use core::ops::{Deref, Range, RangeFrom};
 /// limit.)
 const LONG: usize = 256;
 
-/// From this length on, in bytes, a payload masked in place is aligned to 32 bytes. Otherwise every
-/// second store could touch two cache lines. For fewer bytes, aligning costs as much as it saves.
+/// From this length on, in bytes, masking a payload in place aligns its stores to 32 bytes.
+/// Unaligned, every second store could touch two cache lines. For fewer bytes, aligning costs as
+/// much as it saves.
 const ALIGNED: usize = 2048;
 
 /// Rotates the key for the payload from byte `end` on. A block that ends at `end` needs the same
@@ -49,8 +50,8 @@ pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
 }
 
 /// Does the same as [`xor_in_place`] for a payload that is read right afterwards, such as text.
-/// From 64 bytes on, the stores are as wide as the reader's loads: a wide load would have to wait
-/// for two narrow stores.
+/// From 64 bytes on, the stores are as wide as the reader's loads, because a wide load would have
+/// to wait for two narrow stores.
 #[inline(never)]
 pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {
@@ -85,7 +86,9 @@ fn xor_short(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// XORs the first and the last `N` bytes of `N` to 2 × `N` bytes. Returns `false` for fewer bytes.
+/// XORs `bytes` as two words of `N` bytes, the first and the last, which may overlap. `bytes` must
+/// have at most 2 × `N` bytes. Returns `false`, and changes nothing, if `bytes` has fewer than `N`
+/// bytes.
 #[inline(always)]
 fn xor_two<const N: usize>(bytes: &mut [u8], key: [u8; 4]) -> bool {
     let n = bytes.len();
@@ -193,8 +196,8 @@ pub(crate) fn is_valid(bytes: &[u8]) -> bool {
     rest.is_empty() || simdutf8::basic::from_utf8(rest).is_ok()
 }
 
-/// Validates the beginning of a text, which may end inside a character. Returns the number of bytes
-/// without an incomplete last character. `None` if no text can begin with `bytes`.
+/// Validates `bytes` as the beginning of a text. Their last character may be incomplete. Returns
+/// the length of the whole characters. `None` if no text can begin with `bytes`.
 pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
     let (whole, cut) = bytes.split_at_checked(bytes.len() - cut_character(bytes))?;
     let begun = !core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some());
@@ -211,14 +214,14 @@ fn cut_character(bytes: &[u8]) -> usize {
     if n < lead { n } else { 0 }
 }
 
-/// Returns a number of ASCII bytes at the beginning: the length, if all bytes are ASCII. Otherwise,
-/// from `LONG` bytes on, the length of the blocks before the first non-ASCII byte, and below that
-/// 0.
+/// Returns the length of a part at the beginning that is ASCII. The part is all of `bytes` if all
+/// bytes are ASCII. Otherwise the part is empty or, from `LONG` bytes on, has the whole blocks
+/// before the first byte that is not ASCII.
 #[inline]
 fn ascii_prefix(bytes: &[u8]) -> usize {
     let n = bytes.len();
     let ascii = match n {
-        // Text in a non-Latin script usually fails this test, so it is not searched.
+        // Text in a non-Latin script usually fails this test, which saves testing the rest.
         16.. if !bytes.first_chunk::<16>().is_some_and(is_ascii) => false,
         LONG.. => return ascii_long(bytes),
         128.. => ends_are_ascii::<128>(bytes),
@@ -372,7 +375,8 @@ impl Buffer {
         if inside && self.text.start == range.start { self.text.end } else { range.start }
     }
 
-    /// Returns the text that the last check accepted, or an empty text after a write to that text.
+    /// Returns the text that the last check accepted, or an empty text if that text is no longer
+    /// known.
     #[inline]
     pub(crate) fn text(&self) -> &str {
         let bytes = self.bytes.get(self.text.clone()).unwrap_or_default();
@@ -388,8 +392,8 @@ impl Buffer {
         self.bytes.capacity()
     }
 
-    /// Appends zeros up to the length `len`, which is at most `most`. A reallocation doubles the
-    /// capacity, up to `most`, so that reallocations stay rare.
+    /// Appends zeros up to the length `len`, which must be at most `most`. A reallocation doubles
+    /// the capacity, but to at most `most`, so that reallocations stay rare.
     pub(crate) fn lengthen(&mut self, len: usize, most: usize) {
         let room = self.bytes.capacity();
         if len > room {
@@ -444,7 +448,8 @@ impl Text {
     #[inline]
     pub(crate) fn as_str(&self) -> &str {
         // SAFETY: every constructor is in this file. `into_text`, `kept`, `from_static` and the
-        // `From` impls below accept only text; `try_from` validates. `Bytes` never change.
+        // `From` impls below accept only text, `try_from` validates, and `default` is empty.
+        // `Bytes` never change.
         unsafe { core::str::from_utf8_unchecked(&self.0) }
     }
 

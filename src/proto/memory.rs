@@ -13,8 +13,8 @@ pub(crate) mod counted;
 #[derive(Debug)]
 pub(crate) struct Memory {
     /// Replaces an empty buffer by a buffer of at least this many bytes. The function does not
-    /// return a `Vec`: its words would be stored one by one and loaded together right afterwards,
-    /// which stalls the processor.
+    /// return a `Vec`, because the processor would stall: it would store the words of the `Vec` one
+    /// by one, and load them together right afterwards.
     pub(crate) take_to: fn(&mut Vec<u8>, usize),
     /// Takes back a buffer that the connection no longer needs.
     pub(crate) give: fn(Vec<u8>),

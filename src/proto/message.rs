@@ -172,7 +172,7 @@ impl fmt::Debug for Chunk<'_> {
 #[non_exhaustive]
 pub struct Info {
     /// Whether another data message follows in the bytes already read, with only control frames in
-    /// between. That message must be complete, unfragmented and within the limits; its UTF-8 and
+    /// between. Only a complete and unfragmented message within the limits counts; its UTF-8 and
     /// inflated length are not checked yet. Bytes that the operating system still holds do not
     /// count.
     pub more: bool,
@@ -226,8 +226,8 @@ pub struct Arrival {
 /// connections of a thread share these blocks. A thousand messages of 200 bytes thus cost 12
 /// allocations if all are kept. If each is dropped before the next is received, one block serves
 /// them all. A full block is freed when the last of its messages is dropped. If you keep only a few
-/// of many messages for long, keep copies: `message.as_message().to_owned()` makes a separate
-/// allocation.
+/// of many messages for long, keep copies: `message.as_message().to_owned()` makes a copy with an
+/// allocation of its own.
 ///
 /// A message of more than 4 KiB that fills at least half of the buffer it was received or inflated
 /// into keeps that buffer alive. Any other message of more than 4 KiB has its own allocation. Each

@@ -14,8 +14,8 @@ const LEAST: usize = 4 << 10;
 const MOST: usize = 4 << 20;
 
 struct Pool {
-    /// The buffers kept. Of those that fit, the buffer given last is taken first, because it is
-    /// still in the processor's cache.
+    /// The buffers kept. Of the buffers that fit, the one given back last is taken first, because
+    /// it is still in the processor's cache.
     free: Vec<Vec<u8>>,
     /// The sum of the capacities of the buffers in `free`.
     bytes: usize,

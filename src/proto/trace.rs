@@ -68,8 +68,8 @@ fn code(frame: Option<CloseFrame<'_>>) -> u16 {
     frame.map_or(1005, |frame| frame.code.get())
 }
 
-/// Reports that a sender was dropped with messages unsent. `bytes` returns the number of their
-/// unsent bytes; nothing is reported if that is 0.
+/// Reports that a sender was dropped with messages unsent. `bytes` returns the number of unsent
+/// bytes of these messages. If the number is 0, nothing is reported.
 #[inline]
 pub(crate) fn unsent(role: Role, bytes: impl FnOnce() -> u64) {
     let unsent = bytes();

@@ -2,8 +2,9 @@
 //! resource to request.
 //!
 //! On the wire, path and query are as in the URL, and the host is in lower case. So this module
-//! refuses a URL whose path or query must be encoded first. It resolves no names, speaks no TLS and
-//! follows no redirects. Internationalised host names must be in their ASCII form (`xn--...`).
+//! refuses a URL whose path or query must be encoded first. The module resolves no names, speaks no
+//! TLS and follows no redirects. Internationalised host names must be in their ASCII form
+//! (`xn--...`).
 use alloc::{
     format,
     string::{String, ToString},
@@ -20,13 +21,13 @@ pub enum UrlError {
     #[error("URL does not begin with ws:// or wss://")]
     NoScheme,
     /// The scheme is `http` or `https` instead of `ws` or `wss`.
-    #[error("URL is of http or https: write ws:// or wss:// instead")]
+    #[error("scheme of the URL is http or https: write ws:// or wss:// instead")]
     HttpScheme,
     /// The scheme is none of `ws`, `wss` and `ws+unix`.
-    #[error("URL is neither of ws nor of wss")]
+    #[error("scheme of the URL is neither ws nor wss")]
     UnknownScheme,
     /// The URL has no host, or the URL of a Unix socket has no path.
-    #[error("URL has no host")]
+    #[error("URL has no host, or a ws+unix URL has no socket path")]
     EmptyHost,
     /// The host is not a name, an IPv4 address, or an IPv6 address in brackets.
     #[error("host of the URL is malformed")]
@@ -48,11 +49,11 @@ pub enum UrlError {
     BadUserinfo,
     /// The URL contains a blank, a control character or one of `"<>\`, or its path or query
     /// contains a character that is not ASCII. Percent-encode such characters.
-    #[error("URL holds a character that has to be percent-encoded")]
+    #[error("URL contains a character that must be percent-encoded")]
     IllegalCharacter,
     /// The URL of a proxy has a path or a query, or a scheme other than `http`, `https`, `socks5`
     /// and `socks5h`.
-    #[error("URL of a proxy is http://, https:// or socks5://, a host and a port, and no path")]
+    #[error("URL of a proxy needs the scheme http, https, socks5 or socks5h, and no path or query")]
     NotProxy,
     /// The URL is longer than 16 KiB. Hardly any server accepts such a URL.
     #[error("URL is longer than {MAX_URL} bytes")]
@@ -200,10 +201,10 @@ impl FromStr for Target {
 
     /// Parses a URL.
     ///
-    /// Scheme and host match without regard to case. An empty port means the default. Besides `ws`
-    /// and `wss`, there is `ws+unix` for a [Unix socket](Self::socket_path). Percent-encoding in
-    /// path and query is passed on unchanged. The characters `` ^`{|} `` are passed on too: RFC
-    /// 3986 wants them encoded, but servers accept them.
+    /// The case of scheme and host does not matter. An empty port means the default. Besides `ws`
+    /// and `wss`, the scheme `ws+unix` is accepted, for a [Unix socket](Self::socket_path).
+    /// Percent-encoding in path and query is passed on unchanged. The characters `` ^`{|} `` are
+    /// passed on too: RFC 3986 wants them encoded, but servers accept them.
     ///
     /// # Errors
     ///
@@ -351,8 +352,8 @@ impl<'a> Authority<'a> {
         Ok(Self { host, zone: None, v6: false, port })
     }
 
-    /// Whether `self` and `other` name the same host and port. `secure`: whether a missing port
-    /// means 443 instead of 80.
+    /// Whether `self` and `other` name the same host and port. A missing port means 443 if `secure`
+    /// is set, otherwise 80.
     pub(crate) fn same(&self, other: &Self, secure: bool) -> bool {
         let port = |side: &Self| side.port.unwrap_or(default_port(secure));
         self.host.eq_ignore_ascii_case(other.host)
@@ -361,8 +362,8 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// Parses a port of any number of digits (RFC 3986 §3.2.3). `None` for no digits, which mean the
-/// default port.
+/// Parses a port, which may have leading zeros (RFC 3986 §3.2.3). `None` for an empty text, which
+/// means the default port.
 fn parse_port(text: &str) -> Result<Option<u16>, UrlError> {
     if text.is_empty() {
         return Ok(None);

@@ -149,7 +149,7 @@ fn a_refusal_is_the_proxys_and_says_why() {
             let mut said =
                 format!("no tunnel through the proxy: CONNECT was answered with status {status}");
             if status == 407 {
-                said += ": it wants credentials, or others than those in its URL";
+                said += ": the proxy wants credentials, or others than its URL has";
             }
             assert_eq!(error.to_string(), said);
         }

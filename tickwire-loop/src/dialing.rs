@@ -6,7 +6,7 @@ use crate::{
     slots::{Open, Stage},
     system::{Stream, Token},
     tls::Tls,
-    wire::{Wire, is_passing},
+    wire::{Next, Wire, is_passing},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -247,15 +247,17 @@ impl<T> Inner<T> {
                 // `become_open` returns the refusal as an error.
                 Err(HandshakeError::Refused { .. }) => return Stop::Open,
                 Err(error) => return Stop::Failed(error.into()),
-                Ok(Progress::Partial) if spent >= self.settings.turn_bytes => return Stop::Again,
                 Ok(Progress::Partial) => {}
             }
-            if now >= deadline {
-                let _ = handshake.reading.handle_timeout(now); // `step` returns the error
-                continue;
-            }
-            if !wire.is_readable() {
-                return Stop::Wait(Some(deadline));
+            let may_read = (true, spent >= self.settings.turn_bytes);
+            match wire.next(&mut self.system, may_read, now, || Some(deadline)) {
+                Next::Read => {}
+                Next::CheckDeadlines => {
+                    let _ = handshake.reading.handle_timeout(now); // `step` returns the error
+                    continue;
+                }
+                Next::Rest { unfinished: true, .. } => return Stop::Again,
+                Next::Rest { until, .. } => return Stop::Wait(until),
             }
             match wire.read(&mut self.system, handshake.reading.spare_mut(), &mut spent) {
                 Ok(0) => handshake.reading.end_of_stream(),

@@ -5,7 +5,7 @@ use crate::{
     event::{Answer, Decision},
     inner::{Handler, Inner},
     slots::{Open, Stage},
-    wire::is_passing,
+    wire::{Next, is_passing},
 };
 use std::{
     io::ErrorKind,
@@ -36,7 +36,7 @@ pub(crate) struct Opening {
 enum Stop {
     /// It waits for its stream, or for a deadline.
     Wait(Option<Time>),
-    /// It has read `turn_bytes` in this turn, and goes on in the next.
+    /// It has input to read, and goes on in the next turn.
     Again,
     /// The request is complete.
     Complete,
@@ -46,8 +46,16 @@ enum Stop {
 }
 
 impl Opening {
-    pub(crate) fn new(config: Arc<Config>) -> Box<Self> {
-        Box::new(Self { handshake: Handshake::new(&config), config, answer_by: None })
+    /// Begins a handshake. Its deadline runs from `now` on.
+    pub(crate) fn new(config: Arc<Config>, now: Time) -> Box<Self> {
+        let mut handshake = Handshake::new(&config);
+        let _ = handshake.reading.handle_timeout(now); // starts the deadline
+        Box::new(Self { handshake, config, answer_by: None })
+    }
+
+    /// Returns when the peer has to have sent its request.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.handshake.reading.poll_timeout()
     }
 
     /// Returns the request, if the application deferred it.
@@ -101,27 +109,27 @@ impl<T> Inner<T> {
                 Err(error) => return Stop::Reject(error.into()),
                 Ok(Progress::Partial) => {}
             }
-            if spent >= self.settings.turn_bytes {
-                return Stop::Again;
-            }
-            if wire.is_readable() {
-                let read = wire.read(&mut self.system, handshake.reading.spare_mut(), &mut spent);
-                let sent = wire.send(&mut self.system); // the TLS handshake, or an alert
-                match read {
-                    Ok(0) => handshake.reading.end_of_stream(),
-                    Ok(n) => handshake.reading.commit(n),
-                    Err(error) if is_passing(&error) => {}
-                    Err(_) => return Stop::Failed,
+            let may_read = (true, spent >= self.settings.turn_bytes);
+            let until = || handshake.reading.poll_timeout();
+            match wire.next(&mut self.system, may_read, now, until) {
+                Next::Read => {}
+                Next::CheckDeadlines => {
+                    let _ = handshake.reading.handle_timeout(now); // `step` returns the error
+                    continue;
                 }
-                if sent.is_err_and(|error| !is_passing(&error)) {
-                    return Stop::Failed;
-                }
-                continue;
+                Next::Rest { unfinished: true, .. } => return Stop::Again,
+                Next::Rest { until, .. } => return Stop::Wait(until),
             }
-            match handshake.reading.poll_timeout() {
-                // `step` returns the error.
-                Some(at) if at <= now => drop(handshake.reading.handle_timeout(now)),
-                until => return Stop::Wait(until),
+            let read = wire.read(&mut self.system, handshake.reading.spare_mut(), &mut spent);
+            let sent = wire.send(&mut self.system); // the TLS handshake, or an alert
+            match read {
+                Ok(0) => handshake.reading.end_of_stream(),
+                Ok(n) => handshake.reading.commit(n),
+                Err(error) if is_passing(&error) => {}
+                Err(_) => return Stop::Failed,
+            }
+            if sent.is_err_and(|error| !is_passing(&error)) {
+                return Stop::Failed;
             }
         }
     }

@@ -232,7 +232,8 @@ impl<T> Inner<T> {
             return;
         };
         let tls = door.tls_config.as_ref().map(Tls::server).transpose();
-        let opening = Opening::new(door.config.clone());
+        let opening = Opening::new(door.config.clone(), self.now);
+        let until = opening.deadline();
         let (Ok(tls), Some(handle)) = (tls, self.slots.take(Stage::Opening(opening))) else {
             self.counts.handshakes_failed += 1;
             self.addresses.leave(address);
@@ -254,7 +255,7 @@ impl<T> Inner<T> {
             Ok(stream) => {
                 let stamps = door.config.stamp_reads || door.stamps_reads;
                 slot.wire = Some(Wire::new(stream, tls, false, stamps));
-                self.make_ready(handle.at); // its first turn starts the deadline
+                self.arm(handle.at, until);
             }
             Err(_) => {
                 self.counts.handshakes_failed += 1;

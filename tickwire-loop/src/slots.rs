@@ -73,8 +73,6 @@ pub(crate) struct Marks {
     /// The connection or its outbox refused a message because it had no room, so `Event::Room` is
     /// due once it has room.
     pub(crate) wants_room: bool,
-    /// The last turn ended at a limit, before everything was read and delivered.
-    pub(crate) unfinished: bool,
     /// The last turn delivered everything that was read. So the next turn begins with a read.
     pub(crate) starved: bool,
     /// `Counts::open` counts the connection.

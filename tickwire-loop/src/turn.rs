@@ -7,7 +7,7 @@ use crate::{
     Event, Handle, Net,
     inner::{Handler, Inner},
     slots::{Open, Stage},
-    wire::is_passing,
+    wire::{Next, is_passing},
 };
 use std::{mem, sync::Arc};
 use tickwire::{CloseCode, Config, Connection, Step};
@@ -43,7 +43,6 @@ impl<T> Inner<T> {
             open.conn.sender_mut().lend(self.outputs.take());
         }
         let Some(slot) = self.slots.get_mut(handle) else { return };
-        let was_unfinished = mem::take(&mut slot.marks.unfinished);
         let mut starved = mem::take(&mut slot.marks.starved);
         if slot.owes_room(open.conn.sender()) {
             (slot.marks.wants_room, starved) = (false, false);
@@ -77,45 +76,40 @@ impl<T> Inner<T> {
                 Stop::Starved => !held,
                 Stop::Held | Stop::Cork if !held => continue, // the write made room
                 Stop::Held | Stop::Cork => false,
-                Stop::Share | Stop::Removed => break (true, conn.poll_timeout()),
+                Stop::Share | Stop::Removed => {
+                    let until = conn.poll_timeout();
+                    let passed = !held && until.is_some_and(|at| at <= self.now);
+                    wire.measure_backlog(&mut self.system, passed);
+                    break (true, until);
+                }
             };
-            if reads && wire.is_readable() {
-                if was_unfinished && conn.poll_timeout().is_some_and(|at| at <= self.now) {
-                    // Input that never pauses must not put off deadlines. At this point all input
-                    // that was read has been delivered.
-                    let _ = conn.handle_timeout(self.now);
-                    slot.marks.starved = false; // `step` returns the error
+            let may_read = (reads, spent >= self.settings.turn_bytes);
+            match wire.next(&mut self.system, may_read, self.now, || conn.poll_timeout()) {
+                Next::Read => {}
+                Next::CheckDeadlines => {
+                    let _ = conn.handle_timeout(self.now); // `step` returns the error
+                    continue;
                 }
-                if spent >= self.settings.turn_bytes {
-                    break (true, conn.poll_timeout());
-                }
-                if !conn.receiver().has_buffer() {
-                    conn.receiver_mut().lend(self.inputs.take());
-                }
-                let rx = conn.receiver_mut();
-                match wire.receive(&mut self.system, rx, self.epoch, &mut spent) {
-                    Ok(0) => rx.end_of_stream(),
-                    Ok(_) => {}
-                    Err(error) if is_passing(&error) => {}
-                    Err(error) => {
-                        // The error ends receiving, but only after the bytes that arrived before
-                        // it.
-                        rx.end_of_stream();
-                        open.error.get_or_insert(error);
-                        let _ = wire.send(&mut self.system); // the TLS alert, if there is one
-                    }
-                }
-                continue;
+                Next::Rest { unfinished, until } => break (unfinished, until),
             }
-            match conn.poll_timeout() {
-                // A Ping may be due, or a deadline may have passed.
-                Some(at) if at <= self.now => drop(conn.handle_timeout(self.now)),
-                until => break (false, until),
+            if !conn.receiver().has_buffer() {
+                conn.receiver_mut().lend(self.inputs.take());
+            }
+            let rx = conn.receiver_mut();
+            match wire.receive(&mut self.system, rx, self.epoch, &mut spent) {
+                Ok(0) => rx.end_of_stream(),
+                Ok(_) => {}
+                Err(error) if is_passing(&error) => {}
+                Err(error) => {
+                    // The error ends receiving, but only after the bytes that arrived before it.
+                    rx.end_of_stream();
+                    open.error.get_or_insert(error);
+                    let _ = wire.send(&mut self.system); // the TLS alert, if there is one
+                }
             }
         };
         self.rest(handle, open, until);
-        if unfinished && let Some(slot) = self.slots.get_mut(handle) {
-            slot.marks.unfinished = true;
+        if unfinished {
             self.make_ready(handle.at);
         }
     }

@@ -23,13 +23,31 @@ pub(crate) struct Wire {
     broken: bool,
     /// Whether the times of reads are recorded.
     stamps: bool,
+    /// The number of bytes that had arrived when a passed deadline was found, and are not read yet.
+    /// `None` if no passed deadline waits for them.
+    backlog: Option<u32>,
+}
+
+/// What a turn does next, after it has processed all input that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Read,
+    /// Check the deadlines, because one has passed.
+    CheckDeadlines,
+    /// End the turn. `until` is the next deadline. `unfinished`: the connection needs a turn in the
+    /// next round, even if no note comes.
+    Rest {
+        unfinished: bool,
+        until: Option<Time>,
+    },
 }
 
 impl Wire {
     /// Makes the wire of a connected stream. If `readable` is set, the first turn tries to read
     /// without a note. `stamps`: whether the times of reads are recorded.
     pub(crate) fn new(stream: Stream, tls: Option<Box<Tls>>, readable: bool, stamps: bool) -> Self {
-        Self { stream, tls, readable, writable: true, shut: false, broken: false, stamps }
+        let (writable, shut, broken) = (true, false, false);
+        Self { stream, tls, readable, writable, shut, broken, stamps, backlog: None }
     }
 
     pub(crate) fn note(&mut self, note: &Note) {
@@ -38,8 +56,53 @@ impl Wire {
         self.writable |= note.shut || note.writable;
     }
 
-    pub(crate) fn is_readable(&self) -> bool {
-        self.readable || self.tls.as_ref().is_some_and(|tls| tls.holds)
+    fn is_readable(&self) -> bool {
+        self.readable || self.holds()
+    }
+
+    /// Whether the TLS session may hold plaintext that was not read yet.
+    fn holds(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.holds)
+    }
+
+    /// Returns what to do next. `reads`: whether the connection takes input. `share_used`: whether
+    /// the turn may read no more. `until`: the next deadline, asked only if it matters.
+    ///
+    /// If the loop is late, the bytes that a deadline waits for may have arrived in time. They may
+    /// lie behind other bytes, and perhaps no note has reported them yet. So a passed deadline is
+    /// checked only after everything is read that had arrived when it was found. Bytes that arrive
+    /// later do not count, because a flood must not put off deadlines.
+    #[inline]
+    pub(crate) fn next(
+        &mut self,
+        system: &mut System,
+        (reads, share_used): (bool, bool),
+        now: Time,
+        until: impl FnOnce() -> Option<Time>,
+    ) -> Next {
+        let readable = reads && self.is_readable();
+        if readable && !share_used && self.backlog.is_none() {
+            return Next::Read;
+        }
+        let until = until();
+        let passed = until.is_some_and(|at| at <= now);
+        self.measure_backlog(system, passed && reads);
+        if passed && !self.backlog.is_some_and(|left| left > 0 || self.holds()) {
+            self.backlog = None;
+            return Next::CheckDeadlines;
+        }
+        match readable && !share_used {
+            true => Next::Read,
+            false => Next::Rest { unfinished: readable || passed, until },
+        }
+    }
+
+    /// Finds how much is unread, if a deadline has passed that waits for it. Each turn calls this
+    /// or [`next`](Self::next) before it ends, so that a flood cannot keep a deadline from being
+    /// found.
+    pub(crate) fn measure_backlog(&mut self, system: &mut System, passed: bool) {
+        let measure = || self.backlog.unwrap_or_else(|| system.unread(&self.stream));
+        self.backlog = passed.then(measure);
     }
 
     /// Reads into a connection's receiver. Adds the number of bytes that the stream gave to
@@ -103,8 +166,10 @@ impl Wire {
         spent: &mut usize,
     ) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else { return Ok(0) };
-        if let Some(n) = tls.read(to)? {
-            return Ok(n);
+        if tls.holds {
+            // The stream is not read in the same call. So in a flood, too, there is a moment when
+            // all that was read is processed, and `next` checks the deadlines.
+            return tls.read(to)?.ok_or_else(|| ErrorKind::Interrupted.into());
         }
         if !self.readable {
             return Err(ErrorKind::WouldBlock.into());
@@ -131,6 +196,7 @@ impl Wire {
         match read {
             Ok((n, drained)) => {
                 *spent += n;
+                self.backlog = self.backlog.map(|left| left.saturating_sub(n as u32));
                 self.readable = n > 0 && (!drained || self.shut);
                 Ok(n)
             }

@@ -40,7 +40,7 @@ pub(crate) struct Compressor {
     raw: zlib_rs::Deflate,
 }
 
-/// The error if zlib fails. The compressor must then be dropped.
+/// The error if zlib failed. The compressor must then be dropped.
 pub(crate) struct Broken;
 
 impl Compressor {
@@ -222,8 +222,8 @@ impl Idle {
     /// The number of bytes that zlib-rs allocates for the value, rounded up to the next KiB.
     fn cost(&self) -> usize {
         match self {
-            // The window twice, and the hash chains of 2 bytes for each byte of window. The 244 KiB
-            // are for the hash table, symbols and output.
+            // zlib-rs allocates twice the window, and 2 bytes of hash chains for each byte of the
+            // window. The 244 KiB are for the hash table, symbols and output.
             Self::Compressor(it) => (4 << it.setting.window_bits) + (244 << 10),
             Self::Decompressor(_) => 47 << 10,
         }
@@ -268,7 +268,7 @@ pub(crate) fn take_compressor(setting: Setting) -> Box<Compressor> {
 }
 
 /// Gives a compressor back for the next connection. `limit` is the most bytes that the thread may
-/// keep.
+/// keep in unused compressors and decompressors.
 pub(crate) fn give_compressor(mut compressor: Box<Compressor>, limit: usize) {
     compressor.reset();
     give(Idle::Compressor(compressor), limit);
@@ -309,7 +309,7 @@ pub(crate) fn take_decompressor() -> Box<Decompressor> {
 }
 
 /// Gives a decompressor back for the next connection. `limit` is the most bytes that the thread may
-/// keep.
+/// keep in unused compressors and decompressors.
 pub(crate) fn give_decompressor(mut decompressor: Box<Decompressor>, limit: usize) {
     decompressor.reset(false);
     give(Idle::Decompressor(decompressor), limit);

@@ -2,8 +2,8 @@
 //! on ([`DeflateParams`]), and the compressors and decompressors that connections share.
 //!
 //! A connection's sender decides which messages to compress, and its receiver inflates compressed
-//! messages. The handshake writes offers and answers. `zlib-rs` compresses, whatever backend other
-//! crates of the program choose for `flate2`.
+//! messages. The handshake writes offers and answers. `zlib-rs` compresses and inflates, whatever
+//! backend other crates of the program choose for `flate2`.
 //!
 //! Compression is off unless both ends ask for it:
 //!
@@ -39,24 +39,25 @@
 //!
 //! # Choices that RFC 7692 leaves open
 //!
-//! - A server's answer has `server_no_context_takeover` and `client_no_context_takeover`, each
-//!   unless [`takeover`](Direction::takeover) is set for that direction and the offer allows
-//!   takeover. The answer names a window size only if the offer has that parameter, because some
-//!   clients refuse a parameter that they did not offer.
+//! - A server's answer has `server_no_context_takeover`, unless [`takeover`](Direction::takeover)
+//!   is set for the server's messages and the offer allows it. The same rule holds for
+//!   `client_no_context_takeover` and the client's messages. The answer has a parameter for a
+//!   window size only if the offer has the same parameter, because some clients refuse a parameter
+//!   that they did not offer.
 //! - zlib cannot compress for a window of 8 bits. So a server declines an offer that asks the
 //!   server for this window. If a server asks a client for this window, the client sends all
 //!   messages uncompressed.
 //! - A message is complete if its DEFLATE blocks are complete once 00 00 ff ff is appended
 //!   (§7.2.2). Any other message fails with [`BadDeflate`](crate::ProtocolError::BadDeflate), with
 //!   two exceptions, as in other libraries. A message of zero bytes is complete, and is empty when
-//!   inflated. A message is also complete if its last byte is ff and ends a block, as if the sender
-//!   had not removed the 00 00 ff ff of its flush.
+//!   inflated. A message is also complete if its last byte is ff and ends a block, for example
+//!   because the sender did not remove the 00 00 ff ff of its flush.
 //! - A block with BFINAL set ends the DEFLATE stream (RFC 1951 §3.2.3). Data after that block, in
 //!   this message or the next, cannot refer back to the block or to data before the block.
 //! - A received message may refer back up to 32 KiB, even if a shorter window was agreed on.
-//!   Without takeover, a message may not refer to earlier messages.
+//!   Without takeover, a message must not refer to earlier messages.
 //! - The compressed bytes of a message may exceed [`max_message`](crate::Config::max_message) by an
-//!   eighth and 1 KiB, because incompressible data grows. The inflated message may not exceed
+//!   eighth and 1 KiB, because incompressible data grows. The inflated message must not exceed
 //!   `max_message`.
 //! - The number of empty blocks is not limited, because a sender that often flushes its compressor
 //!   sends many of these blocks. An empty block yields no data, and costs up to 490 instructions
@@ -92,8 +93,8 @@ pub struct Deflate {
     /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. A value outside this
     /// range counts as the nearest value inside.
     ///
-    /// The table shows the length and the time of compressing 1 KiB of JSON (`benches/deflate.rs`).
-    /// Inflating the result takes 0.7 to 1.8 µs.
+    /// The table shows the compressed length of 1 KiB of JSON, and the time that compressing it
+    /// takes (`benches/deflate.rs`). Inflating the result takes 0.7 to 1.8 µs.
     ///
     /// | level | without takeover | with takeover |
     /// |---|---|---|
@@ -102,9 +103,9 @@ pub struct Deflate {
     /// | 6 | 278 bytes in 10.4 µs | 189 bytes in 11.0 µs |
     pub level: u8,
     /// Messages of fewer bytes than this are sent uncompressed; default 128. Without takeover,
-    /// compressing shorter messages gains little, and a message that would not become shorter is
-    /// sent uncompressed. Empty messages are never compressed. A message fed in several chunks is
-    /// always compressed, because its length is not known when it begins.
+    /// compressing shorter messages gains little. Without takeover, a message that would not become
+    /// shorter is also sent uncompressed. Empty messages are never compressed. A message fed in
+    /// several chunks is always compressed, because its length is not known when it begins.
     pub min_size: usize,
     /// The most bytes that a thread keeps in unused compressors and decompressors; default 2 MiB,
     /// which is about five compressors or 40 decompressors. Beyond that, the thread frees those
@@ -133,8 +134,8 @@ pub struct Direction {
     /// [`Prepared`](crate::Prepared) message never refers back. If it was sent compressed, the next
     /// message that the connection compresses does not refer back either.
     pub takeover: bool,
-    /// How far a message may refer back, as the exponent of a power of two of bytes, from 8 to 15
-    /// (§7.1.2); default 15. A value outside this range counts as the nearest value inside.
+    /// The exponent *n*, from 8 to 15 (§7.1.2): a message may refer back at most 2ⁿ bytes; default
+    /// 15. A value outside this range counts as the nearest value inside.
     pub window_bits: u8,
 }
 

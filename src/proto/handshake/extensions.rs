@@ -29,7 +29,7 @@ impl<'a> Extensions<'a> {
     }
 }
 
-/// Iterates over the extensions. If a line breaks the grammar, the rest of that line is skipped.
+/// Iterates over the extensions. If a line violates the grammar, the rest of that line is skipped.
 /// After the checks of a handshake, every line is valid.
 impl<'a> Iterator for Extensions<'a> {
     type Item = Extension<'a>;
@@ -49,7 +49,7 @@ impl<'a> Iterator for Extensions<'a> {
 }
 
 /// One extension that a head names, with its parameters.
-#[cfg_attr(not(feature = "deflate"), allow(dead_code))] // for `deflate`
+#[cfg_attr(not(feature = "deflate"), allow(dead_code))] // only `deflate` reads the fields
 pub(super) struct Extension<'a> {
     /// The name, a token, as written. Compare it without regard to case.
     pub(super) name: &'a str,
@@ -115,7 +115,7 @@ pub(super) fn check(mut value: &[u8]) -> Result<bool, HandshakeError> {
     }
 }
 
-/// The line breaks the grammar of RFC 6455 §9.1.
+/// This line violates the grammar of RFC 6455 §9.1.
 #[derive(Debug)]
 struct Malformed;
 
@@ -140,8 +140,8 @@ fn take_token<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
 /// quotes.
 type RawParam<'a> = (&'a [u8], Option<&'a [u8]>);
 
-/// Parses `";" name [ "=" value ]` and the blanks around it, and removes them from `rest`. `None`
-/// if the text behind the first blanks does not begin with a semicolon.
+/// Parses a parameter, `";" name [ "=" value ]`. Removes it, and the blanks around it, from `rest`.
+/// `None` if no semicolon follows the first blanks.
 fn take_param<'a>(rest: &mut &'a [u8]) -> Result<Option<RawParam<'a>>, Malformed> {
     take_blanks(rest);
     let [b';', after @ ..] = *rest else {
@@ -167,8 +167,8 @@ fn take_param<'a>(rest: &mut &'a [u8]) -> Result<Option<RawParam<'a>>, Malformed
     Ok(Some((name, Some(value))))
 }
 
-/// Parses a quoted token behind its opening quote, and removes it and the closing quote from
-/// `rest`. The token keeps its escapes.
+/// Parses a quoted token, of which `rest` has everything behind the opening quote. Removes the
+/// token and the closing quote from `rest`. The token keeps its escapes.
 fn take_quoted<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     let mut len = 0;
     loop {

@@ -102,8 +102,8 @@ impl Scan {
 
     /// Whether [`run`](Self::run) would accept a head that httparse accepted. The head must end in
     /// CR LF CR LF. `first` is the length of its first line. httparse accepts only two forms that
-    /// `run` refuses: an empty line before the first line, and a bare LF. A bare LF would be
-    /// directly before a name, so only the bytes before names are checked.
+    /// `run` refuses: an empty line before the first line, and a bare LF. A bare LF would be the
+    /// end of the line before a name, so only the bytes before names are checked.
     fn takes(&self, head: &[u8], first: usize, headers: &[httparse::Header<'_>]) -> bool {
         let begins_line = |name: &str| {
             let at = name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());

@@ -114,7 +114,8 @@ const KEY_LEN: usize = 24;
 /// The length of a Sec-WebSocket-Accept, in bytes: base64 of 20 bytes.
 const ACCEPT_LEN: usize = 28;
 
-/// Why a handshake failed. Once `step` has returned an error, it repeats this error.
+/// Why a handshake failed. Once `step` has returned an error, every later call of `step` returns
+/// this error again.
 ///
 /// An error contains no text from the wire, so you can log it, and send it to the peer, unchanged.
 /// The variants show limits as `u32`. A limit above `u32::MAX` is shown as `u32::MAX`.
@@ -151,15 +152,15 @@ pub enum HandshakeError {
     /// accepts HTTP/2 and HTTP/3.
     #[error("HTTP version is not 1.1")]
     BadHttpVersion,
-    /// A method other than GET (§4.2.1), or other than CONNECT with `:protocol` in HTTP/2 and HTTP/3
-    /// (RFC 8441 §4); answered with 405.
+    /// A method other than GET (§4.2.1). In HTTP/2 and HTTP/3: a method other than CONNECT, or
+    /// CONNECT without `:protocol` (RFC 8441 §4). Answered with 405.
     #[error("method is not GET")]
     BadMethod,
     /// A required header is missing.
     #[error("header {0} is missing")]
     MissingHeader(&'static str),
     /// A header is repeated, but may have only one value.
-    #[error("header {0} is there more than once")]
+    #[error("header {0} is repeated")]
     RepeatedHeader(&'static str),
     /// The value of a header is malformed, or offers a subprotocol twice or too many subprotocols.
     #[error("header {0} is malformed")]
@@ -178,7 +179,7 @@ pub enum HandshakeError {
     #[error("Sec-WebSocket-Version is not 13")]
     UnsupportedVersion,
     /// The target and the Host header name different hosts or ports (RFC 9112 §3.2.2).
-    #[error("host of the target is not that of the Host header")]
+    #[error("target and Host header name different hosts or ports")]
     HostMismatch,
     /// A request or a 101 announces a body, by Transfer-Encoding or by a Content-Length that is
     /// not 0. The bytes after the head could then be read in two ways, as HTTP or as frames.
@@ -247,7 +248,8 @@ pub enum HandshakeError {
         /// The HTTP status: 101, or 300 to 999.
         status: u16,
     },
-    /// A SOCKS5 proxy cannot or may not connect to the server (RFC 1928 §6).
+    /// A SOCKS5 proxy did not connect to the server: it could not, or its rules forbid it (RFC 1928
+    /// §6).
     #[error("SOCKS5 request was answered with {reply:#04x}, {}", socks_reply(*reply))]
     SocksRefused {
         /// The code of the reply. 1: failure; 2: forbidden by the proxy's rules; 3: network
@@ -273,7 +275,7 @@ pub enum HandshakeError {
 /// Returns what the error message adds after the proxy's status: a hint at credentials for 407,
 /// nothing for any other status.
 const fn credentials_wanted(status: u16) -> &'static str {
-    if status == 407 { ": it wants credentials, or others than those in its URL" } else { "" }
+    if status == 407 { ": the proxy wants credentials, or others than its URL has" } else { "" }
 }
 
 /// Returns the meaning of a SOCKS5 reply (RFC 1928 §6).
@@ -341,26 +343,26 @@ impl HandshakeError {
 #[non_exhaustive]
 pub enum HeaderError {
     /// The name of a header is empty or not a token (RFC 9110 §5.1).
-    #[error("header name is not a token: letters, digits and !#$%&'*+-.^_`|~")]
+    #[error("header name is not a token of letters, digits and !#$%&'*+-.^_`|~")]
     BadName,
     /// The value of a header contains a control character other than a tab, such as a line end (RFC
     /// 9110 §5.5).
-    #[error("header value has a control character in it: leave it out, or encode it")]
+    #[error("header value contains a control character: leave it out, or encode it")]
     BadValue,
     /// Only the handshake may set this header: Host, Upgrade, Connection, Sec-WebSocket-*, or a
     /// header about a body (Content-Length, Transfer-Encoding, TE, Trailer).
     #[error(
-        "header is the handshake's own to set: there are methods for subprotocols, origin and the like, and Host is the URL's"
+        "only the handshake may set this header: call `subprotocols` for subprotocols, and set Host by the URL"
     )]
     Reserved,
     /// The name of a subprotocol is empty or not a token (RFC 6455 §4.1).
-    #[error("subprotocol is not a token: letters, digits and !#$%&'*+-.^_`|~")]
+    #[error("subprotocol is not a token of letters, digits and !#$%&'*+-.^_`|~")]
     BadSubprotocol,
     /// A subprotocol is named twice (§4.1).
     #[error("subprotocol is named twice")]
     RepeatedSubprotocol,
     /// [A subprotocol is required](client::Request::require_subprotocol), but none is offered.
-    #[error("the request requires a subprotocol and offers none: name some by `subprotocols`")]
+    #[error("the request requires a subprotocol, but offers none: call `subprotocols`")]
     NoSubprotocol,
     /// The text is not an origin in the form that browsers send, such as `https://example.com`
     /// (RFC 6454 §6.2).
@@ -413,8 +415,8 @@ fn push(text: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| text.push_str(part));
 }
 
-/// Checks whether the caller may add this header. Refuses a header that the handshake sets, a name
-/// that is not a token, and control characters, which could end the line (RFC 9110 §5.1, §5.5).
+/// Checks a header that the caller adds. Refuses a header that the handshake sets, a name that is
+/// not a token, and control characters, which could end the line (RFC 9110 §5.1, §5.5).
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =
         ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];

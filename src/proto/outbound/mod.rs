@@ -14,19 +14,20 @@ use prepared::Prepared;
 /// - `&str`, `&[u8]`, [`Message`] and references to `String`, `Vec<u8>`, [`Bytes`] and
 ///   [`OwnedMessage`]. The payload is copied into the outgoing buffer.
 /// - `String`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]. If the message is not compressed, a
-///   server copies a payload of less than [`min_vectored`](crate::Config::min_vectored) bytes. It
-///   sends a longer payload from where it is, by a vectored write. Over a stream without vectored
-///   writes, and in [`feed_first`](crate::Sender::feed_first), it copies every payload.
+///   server copies a payload of less than [`min_vectored`](crate::Config::min_vectored) bytes. The
+///   server sends any other payload from where it is, by a vectored write. Over a stream without
+///   vectored writes, and in [`feed_first`](crate::Sender::feed_first), the server copies every
+///   payload.
 /// - [`Prepared`] or a reference to it. By the same rule, a server copies the prepared frame, or
 ///   sends its payload from where it is.
 ///
 /// A client always copies, because it masks. Types of text are sent as text messages, types of
-/// bytes as binary messages. A [`Message`], an [`OwnedMessage`] and a [`Prepared`] have a kind of
-/// their own.
+/// bytes as binary messages. A [`Message`], an [`OwnedMessage`] and a [`Prepared`] are sent as the
+/// kind that they have.
 #[derive(Clone)]
 pub struct Outbound<'a> {
     pub(crate) content: Content<'a>,
-    /// Whether the message is never compressed.
+    /// If `true`, the message is never compressed.
     pub(crate) plain: bool,
 }
 
@@ -44,8 +45,8 @@ pub(crate) enum Content<'a> {
 /// [`Prepared`], or an [`Outbound`].
 ///
 /// Every type that converts into [`Outbound`] implements this trait, so your type only needs a
-/// `From` for `Outbound`. The trait exists for the compiler's error message. With a bound on
-/// `Into`, the compiler would list the conversions of `Outbound`, and not say what can be sent.
+/// `From` for `Outbound`. The trait exists for the compiler's error message. With a bound on `Into`
+/// instead, the compiler would list the conversions of `Outbound`, and not say what can be sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message",
     label = "expected text (`&str`, `String`, `Text`), bytes (`&[u8]`, `Vec<u8>`, `Bytes`), a `Message`, an `OwnedMessage` or a `Prepared`",
@@ -69,8 +70,8 @@ impl<'a> Outbound<'a> {
         Self { plain: true, ..message.into() }
     }
 
-    /// Returns the message with an owned payload. A borrowed payload is copied, except that of a
-    /// [`Prepared`], which is shared.
+    /// Returns the message with an owned payload. A borrowed payload is copied, but the payload of
+    /// a [`Prepared`] is shared.
     pub fn into_owned(self) -> Outbound<'static> {
         let content = match self.content {
             Content::Borrowed(message) => Content::Shared(message.to_owned()),

@@ -64,6 +64,7 @@ forward! {
     of Listener: accept(&Listener) -> io::Result<(TcpStream, SocketAddr)>, Err(ErrorKind::InvalidInput.into());
     of Listener: stop_listening(Listener) -> (), ();
     of Stream: is_connected(&Stream) -> io::Result<bool>, Err(ErrorKind::InvalidInput.into());
+    of Stream: unread(&Stream) -> u32, 0;
     of Stream: read(&mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)>, Err(ErrorKind::InvalidInput.into());
     of Stream: receive(&mut Stream, to: &mut Receiver)
         -> io::Result<(usize, bool)>, Err(ErrorKind::InvalidInput.into());

@@ -5,7 +5,7 @@ use mio::{
     Events, Interest, Poll,
     net::{TcpListener, TcpStream},
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 use socket2::Socket;
 use std::{
     io::{self, ErrorKind, IoSlice, Read, Write},
@@ -190,6 +190,12 @@ impl Mio {
     }
 
     // Bytes.
+
+    /// Returns the number of bytes that have arrived and are not read yet, even if no note has
+    /// reported them.
+    pub(crate) fn unread(&mut self, stream: &Stream) -> u32 {
+        ioctl_fionread(stream.tcp()).map_or(0, |n| n as u32)
+    }
 
     /// Reads TLS records, or bytes of an opening handshake, into a slice. Returns the number of
     /// bytes, and whether the stream has no more for now.

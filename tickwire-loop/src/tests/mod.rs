@@ -2,6 +2,7 @@
 mod dormant;
 mod ends;
 pub(crate) mod faults;
+mod stall;
 mod stamps;
 
 use crate::{Answer, Dial, Door, End, Event, Handle, Loop, SendError, Settings};

@@ -1,6 +1,7 @@
 //! A loop over real sockets. `common` has the loop in a thread and the peers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod attacks;
 mod common;
 mod dialing;
 mod dormant;

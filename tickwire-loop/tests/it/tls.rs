@@ -52,9 +52,13 @@ pub(crate) fn keys(in_place: bool) -> Keys {
     }
 }
 
-fn secure_echo(config: Config, keys: &Keys) -> Running<()> {
+pub(crate) fn secure_echo(config: Config, keys: &Keys) -> Running<()> {
+    secure_echo_with(Settings::default(), config, keys)
+}
+
+fn secure_echo_with(settings: Settings, config: Config, keys: &Keys) -> Running<()> {
     let door = Door::new(config).tls(keys.server.clone());
-    Running::with(Settings::default(), door, |net, event| match event {
+    Running::with(settings, door, |net, event| match event {
         Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
         Event::Message { from, message, .. } => drop(net.send(from, message)),
         _ => {}
@@ -164,19 +168,41 @@ fn a_peer_that_reads_no_ciphertext_ends_when_the_time_for_writing_is_over() {
     }
 }
 
+/// A client by rustls alone, whose opening handshake is done.
+pub(crate) fn by_rustls(
+    server: &Running<()>,
+    keys: &Keys,
+) -> StreamOwned<ClientConnection, TcpStream> {
+    let name = ServerName::try_from("localhost").unwrap();
+    let tls = ClientConnection::new(keys.client.clone(), name).unwrap();
+    let mut far = StreamOwned::new(tls, server.raw());
+    far.write_all(REQUEST.as_bytes()).unwrap();
+    assert!(head(&mut far).starts_with("HTTP/1.1 101 "));
+    far
+}
+
+/// Each turn reads once, so there is always something to read, in the session or in the stream.
+#[test]
+fn a_flood_of_pings_over_tls_does_not_put_off_the_deadline_on_data() {
+    for in_place in [true, false] {
+        let keys = keys(in_place);
+        let time = Duration::from_millis(200);
+        let config = Config { data_timeout: Some(time), close_timeout: time, ..Config::default() };
+        let settings = Settings { turn_bytes: 1, ..Settings::default() };
+        let server = secure_echo_with(settings, config, &keys);
+        let mut far = by_rustls(&server, &keys);
+        let pings = b"\x89\x80\0\0\0\0".repeat(10_000);
+        while far.write_all(&pings).is_ok() {}
+        server.wait_for(|counts| counts.accepted == 1 && counts.open == 0);
+    }
+}
+
 #[test]
 fn records_may_be_small_the_end_is_in_order_and_a_damaged_record_gets_an_alert() {
     for in_place in [true, false] {
         let keys = keys(in_place);
         let server = secure_echo(Config::default(), &keys);
-        let open = || {
-            let name = ServerName::try_from("localhost").unwrap();
-            let tls = ClientConnection::new(keys.client.clone(), name).unwrap();
-            let mut far = StreamOwned::new(tls, server.raw());
-            far.write_all(REQUEST.as_bytes()).unwrap();
-            assert!(head(&mut far).starts_with("HTTP/1.1 101 "));
-            far
-        };
+        let open = || by_rustls(&server, &keys);
         let mut slow = open();
         for byte in frame(b"abc") {
             slow.write_all(&[byte]).unwrap(); // a record

@@ -26,8 +26,8 @@ impl Body {
         HandshakeError::Refused { status: self.refusal.status }
     }
 
-    /// Moves the bytes that have arrived from `buf` into the body, until the body has `max` bytes.
-    /// Returns whether the body has ended, or has `max` bytes.
+    /// Moves bytes from `buf` into the body, until the body has `max` bytes. Returns `true` if the
+    /// body has ended or has `max` bytes.
     pub(super) fn take(&mut self, buf: &mut RecvBuffer, eof: bool, max: usize) -> bool {
         let body = &mut self.refusal.body;
         loop {
@@ -51,13 +51,13 @@ impl Body {
     }
 }
 
-/// The framing of the rest of a body, which is not read yet.
+/// The framing of the unread rest of a body.
 #[derive(Clone, Copy, Debug)]
 enum Rest {
-    /// The number of bytes of the body that are not read yet.
+    /// The number of unread bytes of the body.
     Known(u64),
-    /// `data` is the number of bytes of this chunk not read yet; 0 between chunks. `line_end` is
-    /// the number of bytes not read yet of the CRLF behind the chunk.
+    /// `data` is the number of unread bytes of this chunk; 0 between chunks. `line_end` is the
+    /// number of unread bytes of the CRLF behind this chunk.
     Chunked {
         data: u64,
         line_end: usize,
@@ -77,7 +77,7 @@ enum Taken {
 }
 
 impl Rest {
-    /// Determines the meaning of the first bytes of `wire`, which is not empty. Counts at most
+    /// Determines the meaning of the first bytes of `wire`, which must not be empty. Counts at most
     /// `room` bytes as body.
     fn take(&mut self, wire: &[u8], room: usize) -> Taken {
         let most = wire.len().min(room);

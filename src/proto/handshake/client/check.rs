@@ -43,9 +43,9 @@ impl Handshake {
                     once(&mut extensions, value, extensions::NAME)?;
                     extended = extensions::check(value)?;
                 }
-                // RFC 9110 §8.6, RFC 9112 §6.1: a 101 has neither header. With either of them, the
-                // bytes after the head could be read as a body or as frames. A Content-Length of 0
-                // is harmless, and some servers send it.
+                // RFC 9110 §8.6, RFC 9112 §6.1: a 101 has neither Content-Length nor
+                // Transfer-Encoding. With one of them, the bytes after the head could be read as a
+                // body or as frames. A Content-Length of 0 is harmless, and some servers send it.
                 "Content-Length" if value == b"0" => {}
                 "Content-Length" | "Transfer-Encoding" => return Err(HandshakeError::HasBody),
                 _ => {}

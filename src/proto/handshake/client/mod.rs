@@ -69,7 +69,7 @@ pub struct Handshake {
     keep_response: bool,
     /// The status line of a complete 101 at the front of the buffer.
     head: Option<StatusLine>,
-    /// The kept part of a final response other than a 101.
+    /// A final response other than a 101; of its body, only the part that is kept.
     refusal: Option<Body>,
 }
 
@@ -109,9 +109,9 @@ impl Handshake {
         self.request.get(self.sent..).unwrap_or_default()
     }
 
-    /// Reports that the first `n` bytes of [`outgoing`](Self::outgoing) were written. A larger `n`
-    /// counts as the length of `outgoing`. Until all of the request is reported as written,
-    /// [`step`](Self::step) refuses a 101.
+    /// Reports that the first `n` bytes of [`outgoing`](Self::outgoing) were written. If `n` is
+    /// larger than the length of `outgoing`, it counts as this length. Until all of the request is
+    /// reported as written, [`step`](Self::step) refuses a 101.
     pub fn advance(&mut self, n: usize) {
         self.sent += n.min(self.request.len() - self.sent);
     }
@@ -126,7 +126,7 @@ impl Handshake {
     /// The first fault found. [`Refused`](HandshakeError::Refused) is returned once the body or its
     /// first [`max_refusal_body`](Config::max_refusal_body) bytes have arrived, or the stream has
     /// ended. An error is final: drop the stream.
-    #[must_use = "`Complete` means that the connection is open, and an error that it never will be"]
+    #[must_use = "`Complete` means that the connection is open; an error means that it never opens"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         if let Some(outcome) = self.reading.outcome() {
             return outcome;

@@ -51,10 +51,10 @@ impl Request {
         url.parse().map(|target: Target| target.into())
     }
 
-    /// Adds a header. Authorization and Origin replace an earlier value. Headers that the handshake
-    /// sets are refused: for subprotocols use [`subprotocols`](Self::subprotocols), and Host
-    /// follows from the URL. To send a Host that differs from the address dialed, make the request
-    /// for the URL with that host, dial yourself, and call `client`.
+    /// Adds a header. A second Authorization or Origin replaces the first. Headers that the
+    /// handshake sets are refused: for subprotocols use [`subprotocols`](Self::subprotocols), and
+    /// Host follows from the URL. To send a Host that differs from the address dialed, make the
+    /// request for the URL with that host, dial yourself, and call the adapter's `client`.
     ///
     /// # Errors
     ///
@@ -101,7 +101,8 @@ impl Request {
 
     /// Makes the handshake fail with
     /// [`HandshakeError::NoSubprotocol`](super::HandshakeError::NoSubprotocol) if the server
-    /// chooses no subprotocol, which RFC 6455 allows. Offer subprotocols before this call.
+    /// chooses no subprotocol. (RFC 6455 allows servers to choose none.) Offer subprotocols before
+    /// this call.
     ///
     /// # Errors
     ///

@@ -6,9 +6,9 @@ use alloc::{format, string::String, vec::Vec};
 /// The origins (RFC 6454) whose pages may connect. The check stops cross-site hijacking (RFC 6455
 /// §10.2), in which a page of any site uses the cookies that the user's browser sends.
 ///
-/// A request's Origin must equal one of these origins as browsers send it: whole, and without the
-/// scheme's default port. Case does not matter. Prefixes, suffixes and wildcards never match, and
-/// neither does `null`.
+/// A request's Origin must equal one of these origins in the form that browsers send: the whole
+/// origin, without the scheme's default port. Case does not matter. Prefixes, suffixes and
+/// wildcards never match, and neither does `null`.
 ///
 /// ```
 /// use tickwire::handshake::{HandshakeError, server::{Handshake, Origins}};
@@ -47,9 +47,9 @@ impl Origins {
         Ok(Self { allowed: allowed.collect::<Result<_, _>>()?, required: false })
     }
 
-    /// Refuses requests without an Origin too. By default these are allowed, because they do not
-    /// come from browsers. A program other than a browser could send any Origin, so requiring one
-    /// does not stop such a program.
+    /// Refuses requests without an Origin too. By default these requests are allowed, because they
+    /// do not come from browsers. A program other than a browser could send any Origin, so
+    /// requiring one does not stop such a program.
     pub fn required(mut self) -> Self {
         self.required = true;
         self

@@ -63,9 +63,8 @@ impl<'a> RequestHead<'a> {
         elements.filter(|element| head::is_token(element)).map(head::text)
     }
 
-    /// Whether the headers Upgrade and Connection ask for an upgrade to WebSocket. A request for
-    /// which this is `true` may still fail other checks. Any other request does not ask for a
-    /// WebSocket.
+    /// Whether the headers Upgrade and Connection ask for an upgrade to WebSocket. If `true`, the
+    /// request can still fail other checks. If `false`, the request does not ask for a WebSocket.
     pub fn is_upgrade(&self) -> bool {
         let has =
             |name, token| self.headers().named(name).any(|value| head::has_token(value, token));

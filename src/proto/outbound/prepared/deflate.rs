@@ -26,15 +26,15 @@ type Slot = OnceLock<Box<Compressed>>;
 /// The message compressed with one setting.
 struct Compressed {
     setting: Setting,
-    /// The compressed message; `None` if compression would not make the message shorter, or zlib
+    /// The compressed message; `None` if compression would not make the message shorter, or if zlib
     /// failed.
     encoded: Option<Encoded>,
     next: Slot,
 }
 
 impl Prepared {
-    /// Returns the message compressed with `setting`. `None` if the message must not be compressed,
-    /// would not become shorter, or zlib failed. `memory` is
+    /// Returns the message compressed with `setting`. `None` if the message must not be compressed
+    /// or would not become shorter, or if zlib failed. `memory` is
     /// [`Deflate::memory`](crate::deflate::Deflate::memory).
     pub(crate) fn compressed(&self, setting: Setting, memory: usize) -> Option<&Encoded> {
         let mut slot: &Slot = self.packed.0.as_deref()?;

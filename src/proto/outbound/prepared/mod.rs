@@ -13,8 +13,8 @@ use core::fmt;
 use deflate::Packed;
 
 /// A message that is encoded once, for fan-out to many connections. On a server, each feed then
-/// only copies the frame or, from [`min_vectored`](crate::Config::min_vectored) on, shares the
-/// payload.
+/// only copies the frame. A payload of at least [`min_vectored`](crate::Config::min_vectored) bytes
+/// is shared instead, if the stream has vectored writes.
 ///
 /// A `Prepared` contains a server's frame. A client must mask each frame with a fresh masking key,
 /// so a client gains nothing over an ordinary [`feed`](crate::Sender::feed). Over TLS, each
@@ -23,9 +23,9 @@ use deflate::Packed;
 ///
 /// With permessage-deflate the message is compressed once for each setting (level and window),
 /// independently of other messages. Even with context takeover, a `Prepared` refers to no earlier
-/// message. If it was sent compressed, the next message that the connection compresses refers to no
-/// earlier message either. So connections that send only `Prepared` messages gain nothing from
-/// takeover.
+/// message. If a `Prepared` was sent compressed, the next message that the connection compresses
+/// refers to no earlier message either. So connections that send only `Prepared` messages gain
+/// nothing from takeover.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated, Prepared};

@@ -2,7 +2,7 @@
 use super::{COPIES, Held, MOST_FILLED, PIECES, Place, SHORT, Stream, Uring, ring::Of};
 use bytes::{Buf, BufMut};
 use rustix::{
-    io::Errno,
+    io::{Errno, ioctl_fionread},
     net::{SendAncillaryBuffer, SendFlags, sendmsg},
 };
 use std::{
@@ -80,6 +80,14 @@ impl Uring {
     }
 
     // Bytes.
+
+    /// Returns the number of bytes that have arrived and are not read yet, even if no note has
+    /// reported them.
+    pub(crate) fn unread(&mut self, stream: &Stream) -> u32 {
+        let Ok(place) = self.place(stream.0) else { return 0 };
+        let in_kernel = place.tcp().and_then(|tcp| Ok(ioctl_fionread(tcp)?)).unwrap_or_default();
+        (place.received.bytes() as u64 + in_kernel) as u32
+    }
 
     /// Reads TLS records, or bytes of an opening handshake, into a slice. Returns the number of
     /// bytes, and whether the stream has no more for now.

@@ -1,0 +1,194 @@
+//! The loop's thread was late: when it runs again, deadlines have passed, but the bytes that they
+//! wait for have arrived. A flood must not put off a deadline for all that.
+use super::{HELLO, REQUEST, Server};
+use crate::{Dial, Settings};
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{TcpListener, TcpStream},
+    time::Duration,
+};
+use tickwire::{CloseCode, Config, Heartbeat};
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+const PING: &[u8] = b"\x89\x80\0\0\0\0";
+/// The header of a message of 60,000 bytes.
+const LONG_HEADER: &[u8] = b"\x82\xfe\xea\x60\0\0\0\0";
+
+/// Each of its deadlines passes in a stall of twice `TIMEOUT`.
+fn config() -> Config {
+    Config {
+        data_timeout: Some(TIMEOUT),
+        frame_timeout: TIMEOUT,
+        close_timeout: TIMEOUT,
+        handshake_timeout: TIMEOUT,
+        ..Config::default()
+    }
+}
+
+/// Each turn of this server reads once.
+fn server(config: Config) -> Server {
+    let limits = Settings { turn_bytes: 1, max_per_address: usize::MAX, ..Settings::default() };
+    Server::new(Settings { max_handshakes: usize::MAX, ..limits }, config)
+}
+
+impl Server {
+    /// As if no round had been run for so long.
+    fn stall(&mut self) {
+        self.net.inner.epoch -= 2 * TIMEOUT;
+    }
+
+    /// The next wait reports nothing, as if the notes of other connections had filled it.
+    fn next_wait_reports_nothing(&mut self) {
+        self.fault("wait", 0, ErrorKind::Interrupted);
+    }
+
+    fn gets_echoes(&mut self, peer: &mut TcpStream, mut bytes: usize) {
+        peer.set_nonblocking(true).unwrap();
+        self.until(|server| {
+            assert_eq!(server.ends, [""; 0]);
+            bytes -= peer.read(&mut vec![0; bytes]).unwrap_or_default();
+            bytes == 0
+        });
+    }
+}
+
+#[test]
+fn data_may_lie_behind_more_pings_than_a_turn_delivers() {
+    let mut server = server(config());
+    let mut peer = server.peer();
+    peer.write_all(&PING.repeat(10_000)).unwrap();
+    peer.write_all(HELLO).unwrap();
+    server.stall();
+    peer.set_nonblocking(true).unwrap();
+    let mut read = Vec::new();
+    server.until(|server| {
+        assert_eq!(server.ends, [""; 0]);
+        let _ = peer.read_to_end(&mut read); // it would block
+        read.ends_with(b"\x82\x05hello")
+    });
+}
+
+#[test]
+fn the_rest_of_a_frame_may_be_longer_than_a_turn_reads() {
+    let mut server = server(config());
+    let mut peer = server.peer();
+    peer.write_all(LONG_HEADER).unwrap();
+    (0..5).for_each(|_| assert!(server.round().unwrap()));
+    peer.write_all(&[b'a'; 60_000]).unwrap();
+    server.stall();
+    server.gets_echoes(&mut peer, 60_004);
+}
+
+#[test]
+fn bytes_may_have_arrived_that_no_note_has_reported() {
+    let heartbeat = Some(Heartbeat::new(TIMEOUT / 4, TIMEOUT / 4));
+    for config in [config(), Config { heartbeat, ..Config::default() }] {
+        let pings = config.heartbeat.is_some();
+        let mut server = server(config);
+        let mut peer = server.peer();
+        if pings {
+            let writes = server.made("write");
+            server.until(|server| {
+                server.net.inner.epoch -= TIMEOUT / 100;
+                server.made("write") > writes
+            });
+            let mut head = [0; 2];
+            peer.read_exact(&mut head).unwrap();
+            assert_eq!(head[0], 0x89, "a Ping");
+            peer.read_exact(&mut vec![0; head[1].into()]).unwrap();
+        }
+        peer.write_all(HELLO).unwrap();
+        server.stall();
+        server.next_wait_reports_nothing();
+        server.gets_echoes(&mut peer, 7);
+    }
+}
+
+/// More than the notes of one wait, and more than the buffers of io_uring.
+#[test]
+fn each_of_many_connections_is_read_before_its_deadline_is_checked() {
+    let mut server = server(config());
+    let mut peers: Vec<_> = (0..1100).map(|_| server.peer()).collect();
+    peers.iter_mut().for_each(|peer| peer.write_all(HELLO).unwrap());
+    server.stall();
+    for peer in &mut peers {
+        server.gets_echoes(peer, 7);
+    }
+}
+
+#[test]
+fn a_request_may_have_arrived_that_no_note_has_reported() {
+    let mut server = server(config());
+    let mut peer = TcpStream::connect(server.address).unwrap();
+    server.until(|server| server.net.net().counts().accepted_now == 1);
+    (0..5).for_each(|_| assert!(server.round().unwrap()));
+    peer.write_all(REQUEST).unwrap();
+    server.stall();
+    server.next_wait_reports_nothing();
+    server.gets_echoes(&mut peer, 129);
+    assert_eq!(server.opened.len(), 1);
+}
+
+#[test]
+fn a_response_may_have_arrived_that_no_note_has_reported() {
+    let mut server = server(config());
+    let far = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let to = format!("ws://{}/", far.local_addr().unwrap());
+    let dial = Dial::to(&to).unwrap().config(config());
+    server.net.net().dial(dial, ()).unwrap();
+    far.set_nonblocking(true).unwrap();
+    let mut accepted = None;
+    server.until(|_| {
+        accepted = far.accept().ok();
+        accepted.is_some()
+    });
+    let (mut peer, _) = accepted.unwrap();
+    peer.set_nonblocking(true).unwrap();
+    let mut request = Vec::new();
+    server.until(|_| {
+        let _ = peer.read_to_end(&mut request); // it would block
+        request.ends_with(b"\r\n\r\n")
+    });
+    // It is a refusal, whose bytes need no calculation.
+    peer.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").unwrap();
+    server.stall();
+    server.next_wait_reports_nothing();
+    server.until(|server| !server.ends.is_empty());
+    assert!(server.ends[0].contains("404"), "{:?}", server.ends);
+}
+
+/// The peer writes more in each round than one turn takes. Each round takes a second or two.
+fn ends_in_a_flood(server: &mut Server, peer: &mut TcpStream, flood: &[u8]) -> String {
+    let mut sent = 0;
+    peer.set_nonblocking(true).unwrap();
+    server.until(|server| {
+        server.net.inner.epoch -= TIMEOUT / 50;
+        let n = peer.write(&flood[sent..]).unwrap_or_default(); // it would block, or has ended
+        sent = (sent + n) % flood.len();
+        let _ = peer.read(&mut [0; 1 << 16]);
+        !server.ends.is_empty()
+    });
+    server.ends.remove(0)
+}
+
+#[test]
+fn a_flood_of_pings_puts_off_neither_the_deadline_on_data_nor_that_of_closing() {
+    let pings = PING.repeat(300);
+    let mut server = server(config());
+    let mut peer = server.peer();
+    assert!(ends_in_a_flood(&mut server, &mut peer, &pings).contains("DataTimeout"));
+
+    let mut peer = server.peer();
+    let handle = *server.opened.last().unwrap();
+    server.net.net().close(handle, CloseCode::NORMAL);
+    assert!(ends_in_a_flood(&mut server, &mut peer, &pings).contains("CloseTimeout"));
+}
+
+#[test]
+fn a_frame_that_goes_on_and_on_does_not_put_off_its_deadline() {
+    let mut server = server(Config { max_message: usize::MAX, ..config() });
+    let mut peer = server.peer();
+    peer.write_all(b"\x82\xff\0\0\x01\0\0\0\0\0\0\0\0\0").unwrap(); // 1 TiB
+    (0..5).for_each(|_| assert!(server.round().unwrap()));
+    assert!(ends_in_a_flood(&mut server, &mut peer, &[0; 1 << 20]).contains("FrameTimeout"));
+}

@@ -1,0 +1,165 @@
+//! The list of attacks over the loop. The core and the handshakes stand against them by themselves,
+//! and the crate's own `tests/attacks` shows it. Here the bytes pass through the loop's sockets and
+//! TLS, and the attacks on a loop (its turns, limits and handles) name their tests.
+use crate::common::{REQUEST, Running, echo, frame};
+use std::io::{Read, Write};
+use tickwire::Config;
+use tickwire_loop::Settings;
+
+/// Number, what the peer sends after its handshake, and all that it gets.
+const FRAMES: &[(u16, &[u8], &[u8])] = &[
+    (1, b"\x82\xff\x80\0\0\0\0\0\0\0\0\0\0\0", b"\x88\x02\x03\xea"),
+    (3, b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", b"\x88\x02\x03\xf1"),
+    (3, b"\x82\xff\0\x20\0\0\0\0\0\x01\0\0\0\0", b"\x88\x02\x03\xf1"),
+    (4, b"\x82\xff\0\0\x01\0\0\0\0\0\0\0\0\0", b"\x88\x02\x03\xf1"),
+    (6, b"\x82\xfe\0\x05\0\0\0\0hello", b"\x88\x02\x03\xea"),
+    (6, b"\x89\xfe\0\x05\0\0\0\0hello", b"\x88\x02\x03\xea"),
+    (7, b"\0hello\xff", b"\x88\x02\x03\xea"),
+    (8, b"\xa2\x80\0\0\0\0", b"\x88\x02\x03\xea"),
+    (8, b"\x92\x80\0\0\0\0", b"\x88\x02\x03\xea"),
+    (9, b"\x82\x01a\x82\x81\0\0\0\0b", b"\x88\x02\x03\xea"),
+    (12, b"\x89\xfe\0\x7e\0\0\0\0", b"\x88\x02\x03\xea"),
+    (15, b"\x82\x81\0\0\0\0a\x83\x80\0\0\0\0\x82\x81\0\0\0\0b", b"\x82\x01a\x88\x02\x03\xea"),
+    (17, b"\x01\x80\0\0\0\0\0\x80\0\0\0\0\0\x80\0\0\0\0\0\x80\0\0\0\0", b"\x88\x02\x03\xf0"),
+    (19, b"\x01\x81\0\0\0\0a\x81\x81\0\0\0\0b", b"\x88\x02\x03\xea"),
+    (29, b"\x88\x81\0\0\0\0\x03", b"\x88\x02\x03\xea"),
+    (29, b"\x88\x82\0\0\0\0\x03\xed", b"\x88\x02\x03\xea"),
+    (29, b"\x88\x83\0\0\0\0\x03\xe8\xc3", b"\x88\x02\x03\xef"),
+    (34, b"\x88\x82\0\0\0\0\x03\xe8\x82\x81\0\0\0\0a\x89\x80\0\0\0\0", b"\x88\x02\x03\xe8"),
+    (36, b"\x81\x82\0\0\0\0\xc3\x28", b"\x88\x02\x03\xef"),
+    (38, b"\x89\x82\0\0\0\0\xc3\x28\x88\x80\0\0\0\0", b"\x8a\x02\xc3\x28\x88\0"),
+    (41, b"\xc1\x81\0\0\0\0a", b"\x88\x02\x03\xea"),
+    (43, b"\xc9\x80\0\0\0\0", b"\x88\x02\x03\xea"),
+    (94, b"\x01\x81\0\0\0\0a\x88\x82\0\0\0\0\x03\xe8", b"\x88\x02\x03\xe8"),
+];
+
+/// Number, what the line of the request is replaced by, and the status.
+const REQUESTS: &[(u16, &str, &str, &str)] = &[
+    (57, "Upgrade: websocket\r\n", "", "426"),
+    (57, "Host: localhost\r\n", "", "400"),
+    (58, "Host: localhost\r\n", "Host: localhost\r\nHost: other\r\n", "400"),
+    (59, "Host: ", "Host : ", "400"),
+    (60, "Upgrade: websocket", "Upgrade: notwebsocket", "426"),
+    (67, "Version: 13", "Version: 12", "426"),
+    (69, "Host: ", "Content-Length: 5\r\nHost: ", "400"),
+    (70, "HTTP/1.1", "HTTP/1.0", "505"),
+    (92, "dGhlIHNhbXBsZSBub25jZQ==", "dGhl", "400"),
+];
+
+/// Attacks on what the loop does itself, and the test that makes each.
+const ELSEWHERE: &[(&[u16], &str)] = &[
+    (&[22, 23], "a_flood_of_large_messages_or_of_pings_keeps_nobody_waiting"),
+    (&[20, 21], "a_flood_of_pings_does_not_put_off_the_deadline_on_data"),
+    (&[24], "a_message_is_delivered_when_there_is_room_for_its_reply"),
+    (&[25], "half_a_frame_is_waited_for_no_longer_than_its_timeout"),
+    (&[33], "what_ends_a_handshake_gives_its_place_back"),
+    (&[31], "a_flood_of_pings_puts_off_neither_the_deadline_on_data_nor_that_of_closing"),
+    (&[53], "a_slow_handshake_keeps_nobody_waiting"),
+    (&[63], "a_server_that_never_answers_is_given_up_in_time"),
+    (&[68], "a_rejected_client_that_sends_on_gets_its_response_and_no_reset"),
+    (&[73], "a_client_dials_wss_and_a_wrong_certificate_is_its_error"),
+    (&[77], "a_turn_delivers_its_share_of_messages"),
+    (&[78], "a_connection_may_be_removed_in_its_own_turn"),
+    (&[79], "a_handle_of_a_connection_that_is_gone_names_nothing"),
+    (&[80], "over_the_bound_the_connection_with_the_most_is_disconnected"),
+    (&[82], "the_oldest_handshake_gives_way_to_the_newest"),
+    (&[98], "records_may_be_small_the_end_is_in_order_and_a_damaged_record_gets_an_alert"),
+];
+
+/// Attacks on what a loop has no code for, and who stands against them.
+const NOT_HERE: &[(&[u16], &str)] = &[
+    (&[2, 5, 10, 11, 13, 14, 16, 18, 30, 32, 35, 83, 84, 85, 91], "the core: `tests/attacks`"),
+    (&[26, 27, 28], "the core draws the masking keys and the keys of requests"),
+    (&[37, 39, 40, 42, 44, 45, 46, 47, 48, 49, 50, 51, 52], "the core compresses and inflates"),
+    (&[54, 55, 56, 61, 62, 64, 66, 93, 95, 96], "the core's handshakes: `tests/attacks`"),
+    (&[71, 72, 76], "the application decides about each request"),
+    (&[74, 75], "the loop follows no redirect and dials by no proxy"),
+    (&[81], "the loop has no futures"),
+    (&[86], "the core calculates with times; the loop's clock is an `Instant`"),
+    (&[97], "`Backoff` of tickwire-parts"),
+    (&[87, 88, 89, 90, 99], "examples/socketio_server"),
+];
+
+/// Writes `bytes`, and reads until the server has shut the stream.
+fn answer(mut stream: impl Read + Write, bytes: &[u8]) -> Vec<u8> {
+    stream.write_all(bytes).unwrap();
+    let mut read = Vec::new();
+    // The server may close a stream of which it has not read everything: that resets it.
+    let _ = stream.read_to_end(&mut read);
+    read
+}
+
+fn config() -> Config {
+    Config { max_fragments: 3, ..Config::default() }
+}
+
+fn each_attack_is_answered<S: Read + Write>(server: &Running<()>, open: impl Fn() -> S) {
+    for (number, bytes, expected) in FRAMES {
+        assert_eq!(&answer(open(), bytes), expected, "A{number:02} {bytes:x?}");
+    }
+    server.wait_for(|counts| counts.open == 0);
+}
+
+#[test]
+fn attacks_by_frames_have_their_codes_over_ws() {
+    let server = echo(Settings::default(), config());
+    each_attack_is_answered(&server, || server.raw_open());
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn attacks_by_frames_have_their_codes_over_wss() {
+    let keys = crate::tls::keys(true);
+    let server = crate::tls::secure_echo(config(), &keys);
+    each_attack_is_answered(&server, || crate::tls::by_rustls(&server, &keys));
+}
+
+/// A second request follows at once. It is neither answered nor taken for frames.
+#[test]
+fn attacks_by_requests_are_rejected_once() {
+    let server = echo(Settings::default(), config());
+    for (number, line, other, status) in REQUESTS {
+        let request = REQUEST.replace(line, other);
+        assert_ne!(request, REQUEST, "A{number:02}");
+        let back = answer(server.raw(), [&*request, REQUEST].concat().as_bytes());
+        let back = String::from_utf8(back).unwrap();
+        assert!(back.starts_with(&format!("HTTP/1.1 {status} ")), "A{number:02} {back}");
+        assert_eq!(back.matches("HTTP/1.1 ").count(), 1, "A{number:02} {back}");
+    }
+    server.wait_for(|counts| counts.accepted_now == 0);
+}
+
+/// A65: the first frame comes in the segment of the request.
+#[test]
+fn a_frame_behind_the_request_is_a_frame() {
+    let server = echo(Settings::default(), config());
+    let bytes = [REQUEST.as_bytes(), &frame(b"a"), b"\x88\x80\0\0\0\0"].concat();
+    assert!(answer(server.raw(), &bytes).ends_with(b"\r\n\r\n\x82\x01a\x88\0"));
+}
+
+#[test]
+fn each_attack_of_the_list_has_a_test_or_a_reason() {
+    let sources = [
+        include_str!("attacks.rs"),
+        include_str!("dialing.rs"),
+        include_str!("fairness.rs"),
+        include_str!("limits.rs"),
+        include_str!("messages.rs"),
+        include_str!("requests.rs"),
+        include_str!("slow.rs"),
+        include_str!("time.rs"),
+        include_str!("tls.rs"),
+        include_str!("../../src/tests/stall.rs"),
+    ];
+    for (numbers, test) in ELSEWHERE {
+        let begin = format!("fn {test}(");
+        assert!(sources.iter().any(|source| source.contains(&begin)), "{numbers:?} {test}");
+    }
+    let tables = ELSEWHERE.iter().chain(NOT_HERE).flat_map(|(numbers, _)| *numbers).copied();
+    let mut all: Vec<u16> = tables.chain([65]).collect();
+    all.extend(FRAMES.iter().map(|row| row.0));
+    all.extend(REQUESTS.iter().map(|row| row.0));
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all, (1..=99).collect::<Vec<_>>());
+}
