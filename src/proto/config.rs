@@ -55,10 +55,10 @@ pub struct Config {
     pub max_fragments: u32,
 
     /// The number of bytes that one read asks for; default 16 KiB, which fits the processor's
-    /// first-level cache. Inside a frame longer than this number, a read can ask for more. A value
-    /// below 512 bytes or above 16 MiB counts as the nearest of these two. The buffer has
-    /// additional room for a frame header, so that one read can receive a whole message of this
-    /// length. The buffer grows while a longer message arrives.
+    /// first-level cache. Inside a long frame, a read asks for the rest of the frame instead, but
+    /// for at most 128 KiB. A value below 512 bytes or above 16 MiB counts as the nearest of these
+    /// two. The buffer has additional room for a frame header, so that one read can receive a whole
+    /// message of this length. The buffer grows while a longer message arrives.
     pub read_buffer: usize,
 
     /// Once this many bytes are unwritten, feeding fails with

@@ -16,9 +16,8 @@ use core::ops::{Deref, Range, RangeFrom};
 /// limit.)
 const LONG: usize = 256;
 
-/// From this length on, in bytes, masking a payload in place aligns its stores to 32 bytes.
-/// Unaligned, every second store could touch two cache lines. For fewer bytes, aligning costs as
-/// much as it saves.
+/// From this length on, in bytes, masking in place aligns its stores to 32 bytes, so that none
+/// touches two cache lines. For fewer bytes, aligning costs as much as it saves.
 const ALIGNED: usize = 2048;
 
 /// Rotates the key for the payload from byte `end` on. A block that ends at `end` needs the same
@@ -86,9 +85,7 @@ fn xor_short(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// XORs `bytes` as two words of `N` bytes, the first and the last, which may overlap. `bytes` must
-/// have at most 2 × `N` bytes. Returns `false`, and changes nothing, if `bytes` has fewer than `N`
-/// bytes.
+/// XORs `N` to 2 × `N` bytes as two words of `N` bytes. Returns `false` for fewer than `N` bytes.
 #[inline(always)]
 fn xor_two<const N: usize>(bytes: &mut [u8], key: [u8; 4]) -> bool {
     let n = bytes.len();
@@ -375,8 +372,7 @@ impl Buffer {
         if inside && self.text.start == range.start { self.text.end } else { range.start }
     }
 
-    /// Returns the text that the last check accepted, or an empty text if that text is no longer
-    /// known.
+    /// Returns the text that the last check accepted, or an empty text if none is known.
     #[inline]
     pub(crate) fn text(&self) -> &str {
         let bytes = self.bytes.get(self.text.clone()).unwrap_or_default();
@@ -447,9 +443,8 @@ pub struct Text(Bytes);
 impl Text {
     #[inline]
     pub(crate) fn as_str(&self) -> &str {
-        // SAFETY: every constructor is in this file. `into_text`, `kept`, `from_static` and the
-        // `From` impls below accept only text, `try_from` validates, and `default` is empty.
-        // `Bytes` never change.
+        // SAFETY: every constructor is in this file. `into_text`, `kept`, `from_static` and `From`
+        // take only text, `try_from` validates, `default` is empty. `Bytes` never change.
         unsafe { core::str::from_utf8_unchecked(&self.0) }
     }
 
