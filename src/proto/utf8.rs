@@ -149,3 +149,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(kani)]
+#[path = "utf8/tests/proofs.rs"]
+mod proofs;
