@@ -196,8 +196,8 @@ impl<S: Stream> Timed<S, Thread> {
         // `again` with `unread`: the first read of this call was put off, so the call polls once
         // more, even after its time limit. (If an interrupted write set `again`, this poll is not
         // needed, but does no harm.) A sending call never reads, so its `unread` stays `true`.
-        // Without `!wait.sends`, a sending call that is interrupted again and again would ignore
-        // its time limit.
+        // So `untried` leaves sending calls out: one that is interrupted again and again must still
+        // keep its time limit.
         let untried = again && wait.unread && !wait.sends;
         if !untried && wait.call_is_over() {
             return Err(Error::WouldBlock);

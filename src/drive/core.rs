@@ -64,8 +64,9 @@ pub(crate) trait Core<I>: Sized {
         true
     }
     /// Waits until there is room for an answer, or until no answer is possible any more. Once
-    /// `cork_limit` bytes are queued, this call also writes, but does not wait for that write. A
-    /// half has nothing to wait for: only the writer feeds.
+    /// `cork_limit` bytes are queued, this call also writes, but does not wait for that write. The
+    /// receiving half of a split connection never waits here: it cannot feed an answer, only the
+    /// `Writer` can.
     #[inline(always)]
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let _ = (socket, cx);

@@ -49,8 +49,8 @@ pub(crate) trait Io {
     }
 
     /// Reports that the stream refused bytes, so the next wait has to be for writing too. The
-    /// thread of a half needs this report, because it waits with its own handle, but writes to the
-    /// handle that both halves share.
+    /// thread of a half needs this report: it writes by a handle of the stream that both halves
+    /// share, but waits with a handle of its own, which has not seen the refusal.
     #[inline(always)]
     fn write_blocked(&mut self) {}
 }

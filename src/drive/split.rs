@@ -204,9 +204,10 @@ impl<W: Output> Shared<W> {
             pool::give(tx.reclaim());
         }
         drop(locked);
-        // The other half may be waiting until the refused bytes are written, or (a writer) until
-        // there is room. The stream may have dropped its waker, so this call wakes the other half.
-        // If no write was refused before, nobody waits, and a wake-up would cost time for nothing.
+        // The other half may be waiting until the refused bytes are written. If it is the writer,
+        // it may instead be waiting for room. The stream may have dropped its waker, so this call
+        // wakes the other half. If no write was refused before, nobody waits, and a wake-up would
+        // cost time for nothing.
         if was_blocked && (written.is_ready() || room) {
             self.wakers.wake(side.other());
         }

@@ -60,7 +60,7 @@
 //! **Memory.** A waiting connection holds no buffers, except for bytes that it still needs. When
 //! bytes arrive or are sent, the connection takes buffers from a pool of the thread.
 //!
-//! **Large shared payloads** are copied into each connection's buffer, because `futures-io` does
+//! **Large owned and prepared payloads** are copied into each connection's buffer, because `futures-io` does
 //! not tell whether a stream has vectored writes. On a stream without vectored writes, a payload
 //! that is not copied would need a write of its own.
 mod split;

@@ -36,9 +36,9 @@
 //!
 //! **Threads.** The connections of a thread share only the thread's pool. While messages are
 //! received and sent, threads share no lock, counter or cache line, with two exceptions: the halves
-//! of a split connection, and the reference count of a large [shared payload](crate::Outbound). So
-//! one runtime per thread, each with its own listener on the same port (SO_REUSEPORT), can use
-//! every processor: see the example `echo_server`, `--threads`.
+//! of a split connection, and the reference count of a large [payload](crate::Outbound) that
+//! several connections send. So one runtime per thread, each with its own listener on the same port
+//! (SO_REUSEPORT), can use every processor: see the example `echo_server`, `--threads`.
 #[cfg(feature = "rustls")]
 pub use crate::tls::tokio::TlsStream;
 pub use crate::{dial::tokio::connect, tls::maybe::tokio::MaybeTls};

@@ -2,7 +2,7 @@
 use super::Negotiated;
 use crate::proto::deflate::DeflateParams;
 
-/// Agrees on compression only: the result has no subprotocol.
+/// The result has these parameters of compression, and no subprotocol.
 impl From<DeflateParams> for Negotiated {
     fn from(agreed: DeflateParams) -> Self {
         Self { subprotocol: None, deflate: Some(agreed) }

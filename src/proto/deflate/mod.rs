@@ -116,8 +116,8 @@ pub struct Deflate {
     ///
     /// With takeover, messages that repeat each other become much smaller. Each end then keeps a
     /// compressor or decompressor for this connection alone; see the
-    /// [table](self#what-it-costs-in-memory). The peer's window can be limited only if the peer
-    /// supports that. A window of 8 bits counts as 9 bits, because zlib cannot compress for 8 bits.
+    /// [table](self#what-it-costs-in-memory). A window of 8 bits counts as 9 bits, because zlib
+    /// cannot compress for 8 bits.
     pub server: Direction,
     /// Whether, and how far, messages of the client may refer back to earlier messages, if the
     /// server agrees.
@@ -135,7 +135,8 @@ pub struct Direction {
     /// message that the connection compresses does not refer back either.
     pub takeover: bool,
     /// The exponent *n*, from 8 to 15 (§7.1.2): a message may refer back at most 2ⁿ bytes; default
-    /// 15. A value outside this range counts as the nearest value inside.
+    /// 15. A value outside this range counts as the nearest value inside. A server limits the
+    /// client's window only if the client's offer has `client_max_window_bits` (§7.1.2.2).
     pub window_bits: u8,
 }
 

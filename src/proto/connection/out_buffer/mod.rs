@@ -391,8 +391,9 @@ impl OutBuffer {
                     self.controls_sent = 0;
                 }
                 self.splices.pop_front();
-                // The splice is gone now. If it was a payload, `find` would look for this payload
-                // in `bytes` behind the frame's header. So `mark` must pass this header.
+                // The splice is gone now. A spliced payload was never in `bytes`. If `mark` stayed
+                // before the header of its frame, `find` would take the bytes behind this header
+                // for the payload. So `mark` passes the header.
                 self.mark = self.sent;
             }
         }
