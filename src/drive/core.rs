@@ -21,30 +21,30 @@ pub(crate) enum Want {
 }
 
 /// A whole connection, or its receiving half, over a stream `I`. A whole connection owns its
-/// sending side. A half locks the sending side, which both halves share.
+/// sending side. The receiving half locks the sending side, which both halves share.
 pub(crate) trait Core<I>: Sized {
     /// Reads the outlook of a whole connection, which two tasks may poll. After each poll,
     /// `poll_side` compares the outlook with the outlook after the previous poll, and wakes the
-    /// other task if the change matters to that task. `None` for a half: each half wakes the other
-    /// half itself.
+    /// other task if the change matters to that task. `None` for the receiving half: the two halves
+    /// of a split connection wake each other themselves.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;
-    /// The type that the caller feeds an answer to: `()` for a half, because only the `Writer` can
-    /// send.
+    /// The type that the caller feeds an answer to: `()` for the receiving half, because only the
+    /// `Writer` can send.
     type Sender<'a>
     where
         Self: 'a;
 
     fn inbound(&mut self) -> &mut Inbound;
-    /// Gives `f` access to both sides. A half holds the lock while `f` runs. If `f` ends the
-    /// connection with an error (`f` sets `Out::recv_error`, or breaks the sender), the half wakes
-    /// the writer once the lock is released.
+    /// Gives `f` access to both sides. The receiving half holds the lock while `f` runs. If `f`
+    /// ends the connection with an error (`f` sets `Out::recv_error`, or breaks the sender), the
+    /// receiving half wakes the writer once the lock is released.
     fn with<T>(&mut self, f: impl FnOnce(&mut Inbound, &mut Sender, &mut Out) -> T) -> T;
 
     /// Writes queued bytes until the stream refuses more. Ready when all bytes are written, or
-    /// writing has failed. (A half writes only if it may have queued bytes itself, or if the stream
-    /// has refused bytes. Otherwise it leaves the writer's messages to the writer's flush.) After a
-    /// failure, [`Out`] keeps the error, and receiving goes on: the peer's last messages may say
-    /// why writing failed.
+    /// writing has failed. (The receiving half writes only if it may have queued bytes itself, or
+    /// if the stream has refused bytes. Otherwise the writer's messages wait for the writer's
+    /// flush.) After a failure, [`Out`] keeps the error, and receiving goes on: the peer's last
+    /// messages may say why writing failed.
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
     /// Shuts the stream down for writing.
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
@@ -58,7 +58,7 @@ pub(crate) trait Core<I>: Sized {
 
     /// Whether `recv_to_reply` may hand out a message without calling `poll_answerable` first:
     /// there is room for an answer, fewer than `cork_limit` bytes are queued, and the sender is
-    /// open. Always `true` in a half.
+    /// open. Always `true` in the receiving half of a split connection.
     #[inline(always)]
     fn is_free(&self) -> bool {
         true
@@ -74,7 +74,8 @@ pub(crate) trait Core<I>: Sized {
     }
     /// Whether `recv_to_reply` discards received messages, because our Close was queued and no
     /// answer can follow. `false` after a failed write: then no answer can follow either, but the
-    /// messages may say why the write failed. Always `false` in a half.
+    /// messages may say why the write failed. Always `false` in the receiving half of a split
+    /// connection.
     #[inline(always)]
     fn is_mute(&self) -> bool {
         false
@@ -97,7 +98,8 @@ pub(crate) trait Core<I>: Sized {
             },
         };
         let step = rx.step_slow(delivery);
-        // For these three steps `Inbound::respond` does nothing. So a half need not lock for them.
+        // For these three steps `Inbound::respond` does nothing. So the receiving half need not
+        // lock for them.
         if !matches!(step, Ok(Step::Message | Step::NeedInput | Step::Closed)) {
             self.with(|inbound, tx, _| inbound.respond(&step, tx));
         }
@@ -186,7 +188,8 @@ impl<I: Source + Output> Core<I> for Whole {
     }
 
     // While fewer than `cork_limit` bytes are queued, there is room for an answer, because
-    // `cork_limit` is at most `high_water`. After our Close `is_mute` decides, in the slow path.
+    // `cork_limit` is at most `high_water`. After our Close the result is `false`, so the slow path
+    // runs, and `is_mute` decides whether messages are discarded.
     #[inline(always)]
     fn is_free(&self) -> bool {
         let tx = self.conn.sender();
@@ -196,7 +199,7 @@ impl<I: Source + Output> Core<I> for Whole {
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let tx = socket.core.conn.sender();
         if !tx.has_room() && !tx.is_closed() {
-            // After a failed write, this returns no error, and receiving goes on. `Out` keeps the
+            // `drop` ignores the error of a failed write, so receiving goes on. `Out` keeps the
             // error, and a receiving call returns it, unless the peer's Close or a violation ends
             // receiving first. A failed write closes the sender, so a second call does not flush
             // again.

@@ -90,8 +90,8 @@ pub(crate) trait Output: Io {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// Returns the result of a failed call. If a signal interrupted the call, this wakes the task,
-/// which then repeats the call. (A thread handles interruptions itself, in `Thread::failed`.)
+/// Returns the result of a failed call. If a signal interrupted the call, this function wakes the
+/// task, which then repeats the call. (A thread handles interruptions itself, in `Thread::failed`.)
 #[cold]
 pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T>> {
     if error.kind() == io::ErrorKind::Interrupted {
@@ -143,8 +143,8 @@ fn with_many(
     write(slices.get(..filled).unwrap_or_default())
 }
 
-/// Returns the result of a write. Zero bytes are an error, because a loop that writes until nothing
-/// is left would never end.
+/// Returns the result of a write. A write of zero bytes is an error, because a loop that writes
+/// until nothing is left would never end.
 #[inline]
 pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::Result<usize>> {
     match written {

@@ -71,8 +71,8 @@ pub(crate) struct Socket<C, I> {
     /// Whether bytes were read since the last `attend`. Stays `false` if `attend` has nothing to
     /// check.
     read_unattended: bool,
-    /// `poll_until` may put off a deadline, so that the task reads first. This is the number of
-    /// bytes received by then; `None` once the deadlines were checked.
+    /// Set while `poll_until` puts off a deadline, so that the task reads first: the number of
+    /// bytes received until then. `None` once the deadlines were checked.
     read_first: Option<u64>,
     /// The error behind the last `Ready::End`, until [`ended`](Self::ended) returns it; `None`
     /// after a clean end. A poll stores the error here, because passing a wide result through
@@ -136,7 +136,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Returns [`Step::Message`] if this fast path finds a whole message among the bytes already
-    /// read. On any other result, call [`poll_more`](Self::poll_more), which tries the slow path
+    /// read. After any other result, call [`poll_more`](Self::poll_more), which tries the slow path
     /// too, writes, and reads.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
@@ -369,8 +369,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
 impl<C: Core<I>, I: Io> Socket<C, I> {
     /// Waits for the next deadline. Without a deadline the result is `Pending`, and this call sets
-    /// no timer. Ready: a passed deadline has changed something, or no deadline is left. So the
-    /// caller goes round its loop again.
+    /// no timer. Ready: a passed deadline has changed something, or no deadline is left. In both
+    /// cases the caller goes round its loop again.
     #[inline]
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.core.next_deadline() {
@@ -391,10 +391,10 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
             } else {
                 // A task that has used up its runtime budget cannot read, so silence proves nothing
                 // about the peer. tokio's timer shares this budget, so without budget this
-                // `poll_sleep` is `Pending`, although `at` has passed. `at` may belong to another
-                // deadline, but telling the time also checks the deadline on silence. Once the task
-                // has read, the deadlines are checked even without budget, because a flood of input
-                // would use up the budget again and again.
+                // `poll_sleep` is `Pending`, although `at` has passed. The check is made for every
+                // `at`: even if `at` belongs to another deadline, telling the time checks the
+                // deadline on silence too. Once the task has read, the deadlines are checked even
+                // without budget, because a flood of input would use up the budget again and again.
                 let inbound = core.inbound();
                 let total = inbound.receiver().total();
                 if inbound.may_be_silent(now) && read_first.is_none_or(|last| last == total) {

@@ -47,11 +47,11 @@ impl Out {
     /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs. Callers rely
     /// on the waker and on the deadline. But once the sender is broken or has ended, a refused
     /// flush starts no deadline. So callers that wait for the deadline first check that the sender
-    /// is neither.
+    /// is neither broken nor ended.
     ///
     /// `Err`: `io_error` keeps a copy of the error, unless it has an earlier error. The sender is
-    /// empty and closed. So the next call returns `Ok`, and callers must ask
-    /// [`is_broken`](Sender::is_broken).
+    /// empty and closed. So the next call returns `Ok`: to learn of the failure later, callers must
+    /// ask [`is_broken`](Sender::is_broken).
     #[inline(never)] // called at three places, and compiled for each type of stream
     pub(super) fn poll_drain<W: Output>(
         &mut self,
@@ -163,8 +163,8 @@ impl Out {
 
     /// Returns the error that a receiving call reports; `last` is the result of its last step. An
     /// error with a close code, such as a violation, takes precedence over the error of the stream,
-    /// because it says more. In this case the error of the stream is dropped. The error of the
-    /// stream takes precedence over any other `RecvError`, and is reported once.
+    /// because it says more; the error of the stream is then dropped. The error of the stream takes
+    /// precedence over any other `RecvError`, and is reported once.
     #[cold]
     pub(super) fn reason(&mut self, last: Result<Step, RecvError>) -> Option<Error> {
         match last {

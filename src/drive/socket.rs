@@ -11,8 +11,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         self.core.received()
     }
 
-    /// Fails the connection. A writer in the other half learns of this at once, by `recv_error`,
-    /// and not only when this half receives again.
+    /// Fails the connection. `recv_error` shows the failure to the writer of a split connection at
+    /// once, not only when this half receives again.
     pub(crate) fn fail(&mut self, frame: CloseFrame<'_>) -> Result<(), SendError> {
         self.core.with(|inbound, tx, out| {
             inbound.fail(frame, tx)?;
@@ -21,9 +21,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         })
     }
 
-    /// The fast path of `recv_to_reply`. Takes a message that was already read, but not if queued
-    /// replies must be written first, or after our Close. Returns whether it took a message. In a
-    /// batch of messages this path nearly always succeeds.
+    /// The fast path of `recv_to_reply`. Takes a message that was already read, unless queued
+    /// replies must be written first or the sender is closed. Returns whether it took a message. In
+    /// a batch of messages this path nearly always succeeds.
     #[inline(always)]
     pub(crate) fn quick_to_reply(&mut self) -> bool {
         self.core.is_free() && self.quick() == Some(Step::Message)

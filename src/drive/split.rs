@@ -265,7 +265,7 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
         f(&mut self.inbound, tx, out)
     }
 
-    /// Parks the waker before it reads any shared state, so that no change goes unnoticed.
+    /// Parks the waker before reading any shared state, so that no change goes unnoticed.
     #[inline]
     fn poll_write(&mut self, _: &mut I, cx: &mut Context<'_>) -> Poll<()> {
         self.link.wakers.park(Side::Reader, cx);
@@ -350,8 +350,8 @@ impl<W, H> Writer<W, H> {
     }
 
     /// Whether there is room for a message. An error means that this half is closed, so nothing
-    /// more can be fed. The error is `recv_error`, or `Closed` if that is `None`. A failed write
-    /// also closes this half; a flush then returns the stream's error.
+    /// more can be fed. The error is `recv_error`, or `Closed` if `recv_error` is `None`. A failed
+    /// write also closes this half; a flush then returns the stream's error.
     pub(crate) fn has_room(&self) -> Result<bool, Error> {
         let sending = self.link.look();
         let Sending { tx, out, .. } = &*sending;
@@ -432,9 +432,9 @@ impl<W: Output, H> Writer<W, H> {
             if at > now {
                 ready!(io.poll_sleep(at, cx));
             } else {
-                // The first call of `handle_timeout` starts the deadline, which is due at once
-                // until then. After a passed deadline nothing is to be written, so `poll_timeout`
-                // returns `None`, and the loop ends.
+                // The first call of `handle_timeout` starts the deadline. Before that call,
+                // `poll_timeout` returns a time that has passed. After a passed deadline nothing is
+                // to be written, so `poll_timeout` returns `None`, and the loop ends.
                 out.handle_timeout(None, tx, now);
             }
         }

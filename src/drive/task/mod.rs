@@ -63,7 +63,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
 /// The result of `recv_or_room`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Exhaustive: every caller would have to handle a further result.
+// Exhaustive: a caller's `_` arm could not handle a further result correctly.
 pub enum MessageOrRoom<'a> {
     /// A message.
     Message(Message<'a>),
