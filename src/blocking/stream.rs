@@ -120,7 +120,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// The operating system's errors. After an error, such as `Unsupported`, the default, the
+    /// The operating system's errors; the default fails with `Unsupported`. After an error the
     /// adapter calls `read` only while there is no deadline, and never in a split connection.
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         let _ = timeout;

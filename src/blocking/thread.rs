@@ -61,8 +61,8 @@ pub(crate) struct Thread {
     /// Whether the polls stopped although the stream would not block. Either a read was put off, or
     /// a signal or TLS interrupted a call of the stream (see `failed`). If this flag is set, `wait`
     /// returns at once: the call polls again, or fails because its time limit has passed. In the
-    /// handle `out` of a split connection nobody reads this flag: the half waits with its own
-    /// handle until the stream accepts bytes.
+    /// handle `out` of a split connection, which both halves write to, nobody reads this flag: each
+    /// half waits with a handle of its own until the stream accepts bytes.
     again: bool,
     /// The number of reads since a read was last put off. A read that would block counts too.
     reads: u32,
@@ -222,9 +222,9 @@ impl<S: Stream> Timed<S, Thread> {
     }
 
     /// Checks that the caller's time limit is valid, and that the stream can keep it. A wait of
-    /// zero only asks whether the stream can wait, so any event would do. With the limit `None`,
-    /// this call asks nothing, because the stream need not be able to wait. A limit of zero is an
-    /// error, as for std's sockets.
+    /// zero only asks whether the stream can wait, so any event would do. If the limit is `None`,
+    /// this function does not ask, because without a limit the stream need not be able to wait. A
+    /// limit of zero is an error, as for std's sockets.
     pub(super) fn check(&self, limit: Option<Duration>) -> io::Result<()> {
         match limit {
             None => Ok(()),
@@ -299,9 +299,9 @@ impl<S: Stream> Source for Timed<S, Thread> {
         let waits = mem::take(&mut wait.read_waits);
         let first = mem::take(&mut wait.unread);
         wait.reads += 1;
-        // This puts the read off. `Pending` makes the loop check the deadlines. `again` makes
-        // `wait` return at once. If the call has read before and its time limit has passed, `wait`
-        // returns `WouldBlock`. Nothing was read now, so `unread` gets its old value back.
+        // The next lines put the read off. `Pending` makes the loop check the deadlines. `again`
+        // makes `wait` return at once. If the call has read before and its time limit has passed,
+        // `wait` returns `WouldBlock`. Nothing was read, so `unread` gets its old value back.
         if wait.reads > READS || (!first && wait.call_is_over()) {
             (wait.reads, wait.again, wait.unread) = (0, true, first);
             return Poll::Pending;
