@@ -15,7 +15,7 @@ use std::{
 const HERE: &str = "127.0.0.1:0";
 
 /// Returns an address that does not answer: the backlog of its socket stays full until the second
-/// value is dropped.
+/// returned value is dropped.
 fn silent() -> (SocketAddr, impl Sized) {
     let runtime = Builder::new_current_thread().enable_io().build().unwrap();
     let _entered = runtime.enter();
@@ -28,7 +28,7 @@ fn silent() -> (SocketAddr, impl Sized) {
     (address, (listener, waiting, runtime))
 }
 
-/// No proxy reaches a socket of this machine, and none may get the request's credentials.
+/// No proxy reaches a Unix socket of this machine, and no proxy must get the request's credentials.
 #[test]
 fn a_unix_socket_has_no_proxy() {
     let request = Request::new("ws+unix:/run/feed.sock:/").unwrap();
@@ -103,14 +103,14 @@ fn attempts_that_are_late_are_named_and_no_other_begins() {
     let s = Duration::from_secs;
     let mut attempts = dial.attempts(dial.target(), Ok([one, other].into_iter()), s(3)).unwrap();
     assert_eq!(attempts.next(s(0)).unwrap(), Step::Connect(one));
-    // The limit passes before the delay until the next attempt is over.
+    // The limit of 3 s passes before the delay of 4 s, so the second attempt does not begin.
     assert_eq!(attempts.next(s(1)).unwrap(), Step::Wait(Some(s(3))));
     let error = attempts.next(s(3)).unwrap_err();
     assert_eq!(error.to_string(), format!("timed out, dialing {one}"));
 }
 
-/// Checks that the error is a timeout, and that its text names what took too long, and the address
-/// or the name.
+/// Checks that the error is a timeout, and that its text ends with `doing`: what took too long, and
+/// for which address or name.
 #[track_caller]
 fn is_late(error: &io::Error, doing: &str) {
     let text = error.to_string();

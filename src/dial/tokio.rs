@@ -68,8 +68,8 @@ fn connecting<'d>(url: &'d str, config: &'d Config) -> Connecting<'d> {
         let began = Instant::now();
         let request = Request::new(url)?;
         let dial = Dial::new(&request);
-        // This does not call `dial.connect`, so that a program without a `Dial` links no code for
-        // proxies.
+        // This function does not call `dial.connect`, so that a program without a `Dial` links no
+        // code for proxies.
         let made = async {
             let (to, tls) = (dial.target(), None);
             Ok((MaybeTls::new(dial.tcp(to, began, config).await?, to, tls)?, Vec::new()))
