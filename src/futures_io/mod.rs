@@ -60,9 +60,9 @@
 //! **Memory.** A waiting connection holds no buffers, except for bytes that it still needs. When
 //! bytes arrive or are sent, the connection takes buffers from a pool of the thread.
 //!
-//! **Large owned and prepared payloads** are copied into each connection's buffer, because `futures-io` does
-//! not tell whether a stream has vectored writes. On a stream without vectored writes, a payload
-//! that is not copied would need a write of its own.
+//! **Large payloads**, even owned and prepared payloads, are copied into each connection's buffer,
+//! because `futures-io` does not tell whether a stream has vectored writes. On a stream without
+//! vectored writes, a payload that is not copied would need a write of its own.
 mod split;
 
 pub use split::{ReadHalf, WriteHalf};
@@ -91,8 +91,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Makes timers. A function from an [`Instant`] to a future implements this trait, if it is `Clone`
-/// and `Unpin`. An example is `async_io::Timer::at`.
+/// Makes timers. A function from an [`Instant`] to a future implements this trait, if the function
+/// is `Clone` and `Unpin`. An example is `async_io::Timer::at`.
 ///
 /// ```
 /// use std::{future::Ready, future::ready, time::Instant};

@@ -6,7 +6,7 @@ use core::cell::Cell;
 
 std::thread_local! {
     /// The time of the last stamped read. The outer `Option` is `None` if there was no stamped read
-    /// since [`forget`]. The inner one is `None` if the kernel gave no time.
+    /// since [`forget`]. The inner `Option` is `None` if the kernel gave no time for that read.
     static LEFT: Cell<Option<Option<Arrival>>> = const { Cell::new(None) };
 }
 

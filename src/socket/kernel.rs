@@ -14,8 +14,8 @@ use std::{
 };
 
 /// Memory for the `cmsg` with the time, which takes 64 bytes, and for other `cmsg`s that the
-/// program may have enabled on the socket. It is aligned for a `cmsg` header, because nix makes a
-/// reference to the header.
+/// program may have enabled on the socket. The memory is aligned for a `cmsg` header, because nix
+/// makes a reference to the header.
 #[repr(align(16))]
 struct Control([u8; 128]);
 

@@ -28,8 +28,8 @@ pub(super) type Blocking<S> =
 /// macro of this file imports [`Maybe`].
 macro_rules! dialed {
     ($adapter:ident) => {
-        /// Wraps a stream to a server, or to a proxy. `tls` is the configuration for TLS to that
-        /// proxy, if any.
+        /// Wraps a stream to a server, or to a proxy. `tls` is the configuration of TLS to the
+        /// proxy; `None` if there is no proxy, or if its URL asks for no TLS.
         pub(crate) fn new(io: S, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
             use crate::tls::$adapter::client;
             Ok(Self(match tls {
