@@ -101,8 +101,13 @@ impl Wire {
     /// or [`next`](Self::next) before it ends, so that a flood cannot keep a deadline from being
     /// found.
     pub(crate) fn measure_backlog(&mut self, system: &mut System, passed: bool) {
-        let measure = || self.backlog.unwrap_or_else(|| system.unread(&self.stream));
-        self.backlog = passed.then(measure);
+        if !passed {
+            self.backlog = None;
+        } else if self.backlog.is_none() {
+            let unread = system.unread(&self.stream);
+            self.readable |= unread > 0; // no note need come for bytes behind an urgent byte
+            self.backlog = Some(unread);
+        }
     }
 
     /// Reads into a connection's receiver. Adds the number of bytes that the stream gave to
@@ -197,7 +202,9 @@ impl Wire {
             Ok((n, drained)) => {
                 *spent += n;
                 self.backlog = self.backlog.map(|left| left.saturating_sub(n as u32));
-                self.readable = n > 0 && (!drained || self.shut);
+                // A read may end before an urgent byte, although there is more behind it.
+                let more = !drained || self.shut || self.backlog.is_some_and(|left| left > 0);
+                self.readable = n > 0 && more;
                 Ok(n)
             }
             Err(error) => {
