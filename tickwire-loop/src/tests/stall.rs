@@ -220,3 +220,25 @@ fn urgent_bytes_do_not_put_off_a_deadline() {
     server.until(|server| !server.ends.is_empty());
     assert!(server.ends[0].contains("DataTimeout"), "{:?}", server.ends);
 }
+
+/// `data_timeout` is also looked at before it passes. Here such a look waits for many Pings. The
+/// data arrives meanwhile, before the deadline.
+#[test]
+fn data_may_arrive_while_an_earlier_deadline_waits_for_other_bytes() {
+    let mut server = server(config());
+    let mut peer = server.peer();
+    (0..5).for_each(|_| assert!(server.round().unwrap()));
+    peer.write_all(&PING.repeat(10_000)).unwrap();
+    server.net.inner.epoch -= TIMEOUT / 4;
+    assert!(server.round().unwrap());
+    peer.write_all(&PING.repeat(10_000)).unwrap();
+    peer.write_all(HELLO).unwrap();
+    server.stall();
+    peer.set_nonblocking(true).unwrap();
+    let mut read = Vec::new();
+    server.until(|server| {
+        assert_eq!(server.ends, [""; 0]);
+        let _ = peer.read_to_end(&mut read); // it would block
+        read.ends_with(b"\x82\x05hello")
+    });
+}
