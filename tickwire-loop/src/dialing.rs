@@ -252,8 +252,8 @@ impl<T> Inner<T> {
             let may_read = (true, spent >= self.settings.turn_bytes);
             match wire.next(&mut self.system, may_read, now, || Some(deadline)) {
                 Next::Read => {}
-                Next::CheckDeadlines => {
-                    let _ = handshake.reading.handle_timeout(now); // `step` returns the error
+                Next::CheckDeadlines(at) => {
+                    let _ = handshake.reading.handle_timeout(at); // `step` returns the error
                     continue;
                 }
                 Next::Rest { unfinished: true, .. } => return Stop::Again,

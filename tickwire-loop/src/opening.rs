@@ -113,8 +113,8 @@ impl<T> Inner<T> {
             let until = || handshake.reading.poll_timeout();
             match wire.next(&mut self.system, may_read, now, until) {
                 Next::Read => {}
-                Next::CheckDeadlines => {
-                    let _ = handshake.reading.handle_timeout(now); // `step` returns the error
+                Next::CheckDeadlines(at) => {
+                    let _ = handshake.reading.handle_timeout(at); // `step` returns the error
                     continue;
                 }
                 Next::Rest { unfinished: true, .. } => return Stop::Again,

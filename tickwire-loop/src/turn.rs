@@ -79,15 +79,15 @@ impl<T> Inner<T> {
                 Stop::Share | Stop::Removed => {
                     let until = conn.poll_timeout();
                     let passed = !held && until.is_some_and(|at| at <= self.now);
-                    wire.measure_backlog(&mut self.system, passed);
+                    wire.measure_backlog(&mut self.system, passed, self.now);
                     break (true, until);
                 }
             };
             let may_read = (reads, spent >= self.settings.turn_bytes);
             match wire.next(&mut self.system, may_read, self.now, || conn.poll_timeout()) {
                 Next::Read => {}
-                Next::CheckDeadlines => {
-                    let _ = conn.handle_timeout(self.now); // `step` returns the error
+                Next::CheckDeadlines(at) => {
+                    let _ = conn.handle_timeout(at); // `step` returns the error
                     continue;
                 }
                 Next::Rest { unfinished, until } => break (unfinished, until),

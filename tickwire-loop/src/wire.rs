@@ -23,17 +23,17 @@ pub(crate) struct Wire {
     broken: bool,
     /// Whether the times of reads are recorded.
     stamps: bool,
-    /// The number of bytes that had arrived when a passed deadline was found, and are not read yet.
-    /// `None` if no passed deadline waits for them.
-    backlog: Option<u32>,
+    /// The number of bytes that had arrived when a passed deadline was found, and are not read yet;
+    /// and the time when it was found. `None` if no passed deadline waits for them.
+    backlog: Option<(u32, Time)>,
 }
 
 /// What a turn does next, after it has processed all input that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Read,
-    /// Check the deadlines, because one has passed.
-    CheckDeadlines,
+    /// Check the deadlines, because one had passed at this time.
+    CheckDeadlines(Time),
     /// End the turn. `until` is the next deadline. `unfinished`: the connection needs a turn in the
     /// next round, even if no note comes.
     Rest {
@@ -86,10 +86,10 @@ impl Wire {
         }
         let until = until();
         let passed = until.is_some_and(|at| at <= now);
-        self.measure_backlog(system, passed && reads);
-        if passed && !self.backlog.is_some_and(|left| left > 0 || self.holds()) {
-            self.backlog = None;
-            return Next::CheckDeadlines;
+        self.measure_backlog(system, passed && reads, now);
+        if passed && !self.backlog.is_some_and(|(left, _)| left > 0 || self.holds()) {
+            // Bytes that arrived since may be in time for a deadline that has passed since.
+            return Next::CheckDeadlines(self.backlog.take().map_or(now, |(_, found)| found));
         }
         match readable && !share_used {
             true => Next::Read,
@@ -100,9 +100,14 @@ impl Wire {
     /// Finds how much is unread, if a deadline has passed that waits for it. Each turn calls this
     /// or [`next`](Self::next) before it ends, so that a flood cannot keep a deadline from being
     /// found.
-    pub(crate) fn measure_backlog(&mut self, system: &mut System, passed: bool) {
-        let measure = || self.backlog.unwrap_or_else(|| system.unread(&self.stream));
-        self.backlog = passed.then(measure);
+    pub(crate) fn measure_backlog(&mut self, system: &mut System, passed: bool, now: Time) {
+        if !passed {
+            self.backlog = None;
+        } else if self.backlog.is_none() {
+            let unread = system.unread(&self.stream);
+            self.readable |= unread > 0; // no note need come for bytes behind an urgent byte
+            self.backlog = Some((unread, now));
+        }
     }
 
     /// Reads into a connection's receiver. Adds the number of bytes that the stream gave to
@@ -196,8 +201,12 @@ impl Wire {
         match read {
             Ok((n, drained)) => {
                 *spent += n;
-                self.backlog = self.backlog.map(|left| left.saturating_sub(n as u32));
-                self.readable = n > 0 && (!drained || self.shut);
+                if let Some((left, _)) = &mut self.backlog {
+                    *left = left.saturating_sub(n as u32);
+                }
+                // A read may end before an urgent byte, although there is more behind it.
+                let more = !drained || self.shut || self.backlog.is_some_and(|(left, _)| left > 0);
+                self.readable = n > 0 && more;
                 Ok(n)
             }
             Err(error) => {

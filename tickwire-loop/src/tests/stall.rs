@@ -1,10 +1,11 @@
 //! The loop's thread was late: when it runs again, deadlines have passed, but the bytes that they
 //! wait for have arrived. A flood must not put off a deadline for all that.
 use super::{HELLO, REQUEST, Server};
-use crate::{Dial, Settings};
+use crate::{Dial, Settings, inner::Inner};
 use std::{
     io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
+    thread,
     time::Duration,
 };
 use tickwire::{CloseCode, Config, Heartbeat};
@@ -191,4 +192,53 @@ fn a_frame_that_goes_on_and_on_does_not_put_off_its_deadline() {
     peer.write_all(b"\x82\xff\0\0\x01\0\0\0\0\0\0\0\0\0").unwrap(); // 1 TiB
     (0..5).for_each(|_| assert!(server.round().unwrap()));
     assert!(ends_in_a_flood(&mut server, &mut peer, &[0; 1 << 20]).contains("FrameTimeout"));
+}
+
+/// A read ends before an urgent byte, so no note follows for the bytes behind it. The next urgent
+/// byte has no room in the server's window, and is only announced: FIONREAD now counts those bytes.
+#[test]
+fn urgent_bytes_do_not_put_off_a_deadline() {
+    let mut server = server(config());
+    let peer = server.peer();
+    let handle = server.opened[0];
+    (0..5).for_each(|_| assert!(server.round().unwrap()));
+    let socket = socket2::SockRef::from(&peer);
+    socket.set_send_buffer_size(400_000).unwrap();
+    socket.send(PING).unwrap();
+    socket.send_out_of_band(b"!").unwrap();
+    assert_eq!(socket.send(&PING.repeat(25_000)).unwrap(), 150_000);
+    thread::sleep(Duration::from_millis(100)); // the window is full
+    (0..5).for_each(|_| assert!(server.round().unwrap()));
+    socket.send_out_of_band(b"!").unwrap();
+    let Inner { slots, system, .. } = &mut server.net.inner;
+    let stream = &slots.get(handle).unwrap().wire.as_ref().unwrap().stream;
+    // io_uring may have read everything.
+    (0..200).take_while(|_| system.unread(stream) == 0).for_each(|_| {
+        thread::sleep(Duration::from_millis(10));
+    });
+    server.stall();
+    server.until(|server| !server.ends.is_empty());
+    assert!(server.ends[0].contains("DataTimeout"), "{:?}", server.ends);
+}
+
+/// `data_timeout` is also looked at before it passes. Here such a look waits for many Pings. The
+/// data arrives meanwhile, before the deadline.
+#[test]
+fn data_may_arrive_while_an_earlier_deadline_waits_for_other_bytes() {
+    let mut server = server(config());
+    let mut peer = server.peer();
+    (0..5).for_each(|_| assert!(server.round().unwrap()));
+    peer.write_all(&PING.repeat(10_000)).unwrap();
+    server.net.inner.epoch -= TIMEOUT / 4;
+    assert!(server.round().unwrap());
+    peer.write_all(&PING.repeat(10_000)).unwrap();
+    peer.write_all(HELLO).unwrap();
+    server.stall();
+    peer.set_nonblocking(true).unwrap();
+    let mut read = Vec::new();
+    server.until(|server| {
+        assert_eq!(server.ends, [""; 0]);
+        let _ = peer.read_to_end(&mut read); // it would block
+        read.ends_with(b"\x82\x05hello")
+    });
 }
