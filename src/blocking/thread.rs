@@ -222,8 +222,8 @@ impl<S: Stream> Timed<S, Thread> {
     }
 
     /// Checks that the caller's time limit is valid, and that the stream can keep it. A wait of
-    /// zero only asks whether the stream can wait, so any event would do. If the limit is `None`,
-    /// this function does not ask, because without a limit the stream need not be able to wait. A
+    /// zero only asks whether the stream can wait, so any event would do. For `None`
+    /// this function does not ask: calls without a limit also work on a stream that cannot wait. A
     /// limit of zero is an error, as for std's sockets.
     pub(super) fn check(&self, limit: Option<Duration>) -> io::Result<()> {
         match limit {

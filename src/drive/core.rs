@@ -111,8 +111,8 @@ pub(crate) trait Core<I>: Sized {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outlook {
     /// Three facts, in this order: the sending half is closed; writing has failed; receiving has
-    /// failed. The receiving task needs the first fact, because a queued Close starts a deadline. A
-    /// fact that is true stays true.
+    /// failed. A queued Close makes the first fact true, and starts a deadline, for which the
+    /// receiving task then has to wait. A fact that is true stays true.
     pub(super) ends: [bool; 3],
     /// Whether the stream refused bytes. Either side may write these bytes later.
     pub(super) blocked: bool,

@@ -94,8 +94,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         let result = poll(self, &mut Context::from_waker(polled.waker(side, cx.waker())));
         let now = outlook(&self.core);
         let before = mem::replace(&mut polled.outlook, now);
-        // A stream may drop its waker once it accepts bytes. So the side that writes the refused
-        // bytes wakes the other side.
+        // Once a stream accepts bytes again, it may drop the stored waker without waking it. So the
+        // side that writes the refused bytes wakes the other side.
         let writable = (before.blocked && !now.blocked) || (!before.room && now.room);
         if (writable || now.ends != before.ends)
             && let (_, Some(other)) = sides(&mut polled.tasks, side)
