@@ -9,8 +9,8 @@ impl Sender {
         self.min_vectored = usize::MAX;
     }
 
-    /// Reports that all times told from now on have a different epoch. A running deadline on
-    /// writing starts again at the next time told.
+    /// Tells the sender that the caller's times have a different epoch from now on. A running
+    /// deadline on writing starts again at the next time told.
     pub(in crate::proto::connection) fn restart_clock(&mut self) {
         self.out.stall.restart();
         if let Some(trips) = &mut self.urgent.trips {
