@@ -57,10 +57,11 @@
 //!
 //! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`].
 //! Neither half wakes the other, because a wake-up would need more file descriptors. Instead, the
-//! waits of both halves are bounded. When the writer starts a deadline, the reader notices within a
-//! second. If a quarter of [`close_timeout`](Config::close_timeout) or of
-//! [`write_timeout`](Config::write_timeout) is shorter, the reader notices within that quarter. A
-//! writer that waits for the stream notices within 50 ms that receiving has failed.
+//! waits of both halves are bounded. When the writer starts a deadline, the reader notices within
+//! about a second. If a quarter of [`close_timeout`](Config::close_timeout) or of
+//! [`write_timeout`](Config::write_timeout) is shorter, the reader notices within about that
+//! quarter, or within some milliseconds if the quarter is even shorter. A writer that waits for the
+//! stream notices within 50 ms that receiving has failed.
 //!
 //! **Stopping.** To stop a thread that waits in the `recv` of a [`Reader`], call [`Writer::close`]
 //! from another thread. `recv` returns once the peer has answered and the stream has ended. If the
@@ -385,7 +386,8 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
     /// within the read timeout. Messages that are discarded after our Close do not restart the read
     /// timeout. One wait for room is enough, because nobody can feed during this call. (A task can
     /// drop the future, feed, and then poll a new future. So `poll_to_reply` checks the room at
-    /// each poll.) An idle message overtakes queued messages, so it takes no room.
+    /// each poll.) The idle message, which the crate may feed during this call, takes no room,
+    /// because it overtakes queued messages.
     #[inline(never)] // keeps the fast path of `recv_to_reply` small
     fn wait_to_reply(&mut self) -> Result<Ready, Error> {
         self.io.wait.begin_sending();

@@ -5,8 +5,9 @@
 //! from the other thread, each split connection would need more file descriptors (an eventfd or a
 //! pipe), and each wake-up one more system call. So the waits are bounded instead. Once a second, a
 //! waiting reader checks whether a Close was queued or a write timed out. If the shortest timeout
-//! that the writer can start is below four seconds, the reader checks four times in that timeout. A
-//! writer that waits for the stream checks every 50 ms whether receiving has failed.
+//! that the writer can start is below four seconds, the reader checks about four times in that
+//! timeout, but at most once a millisecond. A writer that waits for the stream checks every 50 ms
+//! whether receiving has failed.
 use super::{
     Ready, Received, Stream, Want, WebSocket, receiving,
     thread::{READ_TIMEOUT, Thread, context},
@@ -128,8 +129,7 @@ impl<S: Stream> Writer<S> {
     /// Queues a Close behind everything fed, unless a Close was queued before, and writes
     /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for at most
     /// [`close_timeout`](crate::Config::close_timeout), and ends the stream. `close_timeout` begins
-    /// when the `Reader` notices our Close, at most a second later. If a quarter of `close_timeout`
-    /// or of `write_timeout` is shorter than a second, the `Reader` notices within that quarter.
+    /// when the `Reader` notices our Close: [the module](crate::blocking) says how soon.
     ///
     /// # Errors
     ///

@@ -195,9 +195,9 @@ impl<S: Stream> Timed<S, Thread> {
         let again = mem::take(&mut wait.again);
         // `again` with `unread`: the first read of this call was put off, so the call polls once
         // more, even after its time limit. (If an interrupted write set `again`, this poll is not
-        // needed, but does no harm.) A sending call never reads, so its `unread` stays `true`.
-        // So `untried` leaves sending calls out: one that is interrupted again and again must still
-        // keep its time limit.
+        // needed, but does no harm.) A sending call never reads, so its `unread` stays `true`. So
+        // `untried` leaves sending calls out: a sending call that is interrupted again and again
+        // must still keep its time limit.
         let untried = again && wait.unread && !wait.sends;
         if !untried && wait.call_is_over() {
             return Err(Error::WouldBlock);
@@ -222,9 +222,9 @@ impl<S: Stream> Timed<S, Thread> {
     }
 
     /// Checks that the caller's time limit is valid, and that the stream can keep it. A wait of
-    /// zero only asks whether the stream can wait, so any event would do. For `None`
-    /// this function does not ask: calls without a limit also work on a stream that cannot wait. A
-    /// limit of zero is an error, as for std's sockets.
+    /// zero only asks whether the stream can wait, so any event would do. For `None` this function
+    /// does not ask, because calls without a limit also work on a stream that cannot wait. A limit
+    /// of zero is an error, as for std's sockets.
     pub(super) fn check(&self, limit: Option<Duration>) -> io::Result<()> {
         match limit {
             None => Ok(()),

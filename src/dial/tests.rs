@@ -28,7 +28,8 @@ fn silent() -> (SocketAddr, impl Sized) {
     (address, (listener, waiting, runtime))
 }
 
-/// No proxy reaches a Unix socket of this machine, and no proxy must get the request's credentials.
+/// No proxy reaches a Unix socket of this machine, and a proxy must not get the request's
+/// credentials.
 #[test]
 fn a_unix_socket_has_no_proxy() {
     let request = Request::new("ws+unix:/run/feed.sock:/").unwrap();

@@ -68,8 +68,8 @@ fn connecting<'d>(url: &'d str, config: &'d Config) -> Connecting<'d> {
         let began = Instant::now();
         let request = Request::new(url)?;
         let dial = Dial::new(&request);
-        // This function does not call `dial.connect`, so that a program without a `Dial` links no
-        // code for proxies.
+        // This function does not call `dial.connect`, so that a program without a `Dial` of its own
+        // links no code for proxies.
         let made = async {
             let (to, tls) = (dial.target(), None);
             Ok((MaybeTls::new(dial.tcp(to, began, config).await?, to, tls)?, Vec::new()))
@@ -83,8 +83,9 @@ impl Dial<'_> {
     /// Connects, as [`connect`](crate::tokio::connect). Feature `tokio`.
     ///
     /// Cancel safe: if you drop the future, there is no connection. The future borrows the `Dial`
-    /// and the `Config`. Before a `select!`, bind each of them to a variable (`let dial =
-    /// Dial::new(&request);`). Otherwise the compiler reports E0716.
+    /// and the `Config`. In a `select!`, a temporary `Dial` or `Config` would be dropped too early
+    /// (E0716). So bind each to a variable before the `select!` (`let dial =
+    /// Dial::new(&request);`).
     ///
     /// # Errors
     ///

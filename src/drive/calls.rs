@@ -177,7 +177,7 @@ macro_rules! writer {
         /// `tickwire-parts` feeds this half.) While the returned guard lives, calls of both halves
         /// may wait for it. So drop the guard soon, and before an `.await`. If you queue a Close
         /// through the guard, dropping the guard wakes the receiving half. (In `blocking`, the
-        /// receiving half notices the Close within a second.)
+        /// receiving half notices the Close within about a second.)
         pub fn sender_mut(&mut self) -> impl DerefMut<Target = Sender> + Debug {
             self.0.sender()
         }

@@ -45,8 +45,8 @@ use std::{
 };
 
 /// The result of a poll, in one byte. If polls returned a `Result<Step, _>`, a future would store
-/// its parts one by one, and load them together right afterwards. The processor waits longer for
-/// that load than the step takes.
+/// the parts of the `Result` one by one, and load them together right afterwards. The processor
+/// waits longer for that load than the step takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
     /// The item that the call wants: the connection's current message, event or chunk.

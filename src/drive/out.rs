@@ -41,8 +41,8 @@ impl Out {
     }
 
     /// Writes everything queued, then flushes. A byte leaves the sender only when the stream
-    /// accepts the byte, so a dropped future loses nothing. If the stream refuses bytes, this call
-    /// flushes the stream before the next write, because the stream may still hold earlier bytes.
+    /// accepts the byte, so a dropped future loses nothing. If the stream refuses bytes and still
+    /// holds earlier bytes, this call flushes the stream, then writes again.
     ///
     /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs. Callers rely
     /// on the waker and on the deadline. But once the sender is broken or has ended, a refused

@@ -85,7 +85,8 @@ impl<I: Source + Output> Socket<Whole, I> {
     }
 }
 
-/// Treats `Closed` as success: the sending half was closed before.
+/// Returns the result of a call of `Sender::close`. Turns the error `Closed` into `Ok`, because the
+/// sending half was closed before that call.
 pub(crate) fn begun(closed: Result<(), SendError>) -> Result<(), SendError> {
     match closed {
         Err(SendError::Closed) => Ok(()),

@@ -52,9 +52,9 @@ pub(super) struct Shared<W> {
     /// flag the reader would lock before each wait, and would then often wait for a writer that
     /// sends without pause.
     quiet: AtomicBool,
-    /// Whether the reader waits for the lock. If so, a writer yields before it locks again. The
-    /// lock is not fair: without the yields, a writer whose stream keeps accepting bytes would get
-    /// the lock again and again.
+    /// Whether the reader waits in [`read_lock`](Self::read_lock). If so, a writer yields before
+    /// its next write. The lock is not fair: without the yields, a writer whose stream keeps
+    /// accepting bytes would get the lock again and again.
     awaited: AtomicBool,
     sending: Mutex<Sending<W>>,
 }
@@ -69,8 +69,8 @@ struct Sending<W> {
 
 /// The locked sending side. While this guard lives, every other call that needs the lock waits. If
 /// an error has ended the connection since the lock was taken, dropping the guard wakes both
-/// halves. If the sender was closed since then, it wakes the reader. `was_closed` and `had_ended`
-/// are the state when the lock was taken.
+/// halves. If the sender was closed in that time, dropping the guard wakes the reader. `was_closed`
+/// and `had_ended` are the state when the lock was taken.
 struct Locked<'a, W> {
     quiet: &'a AtomicBool,
     was_closed: bool,
@@ -150,9 +150,8 @@ impl<W> Shared<W> {
     }
 
     /// Locks the sending side for the half that receives, ahead of a writer that sends without
-    /// pause. Only calls that the reader makes for each frame or before each wait need this. The
-    /// reader's writes and its shutdown use [`lock`](Self::lock), because they follow one of these
-    /// calls.
+    /// pause. [`with`](Core::with) and `next_deadline` of the reader use this. The reader's writes,
+    /// its shutdown and its getters do not set `awaited`.
     fn read_lock(&self) -> Locked<'_, W> {
         self.awaited.store(true, Relaxed);
         let locked = self.lock();
@@ -160,9 +159,9 @@ impl<W> Shared<W> {
         locked
     }
 
-    /// Yields while the reader waits for the lock: see `awaited`. The writer calls this before each
-    /// write, outside the lock. The writer's other calls need no yield, because they hold the lock
-    /// only briefly.
+    /// Yields while `awaited` is set. The writer calls this before each write, outside the lock.
+    /// The writer's other calls do not yield: they make no call of the stream while they hold the
+    /// lock.
     fn let_reader_pass(&self) {
         for _ in 0..YIELDS {
             if !self.awaited.load(Relaxed) {
@@ -185,8 +184,8 @@ impl<W> Shared<W> {
 
 impl<W: Output> Shared<W> {
     /// Writes queued bytes until the stream refuses more, with the results of
-    /// [`poll_drain`](Out::poll_drain). The caller has parked its waker before, so it misses no
-    /// change that another task makes after this write.
+    /// [`poll_drain`](Out::poll_drain). The caller has parked its waker before, so the caller
+    /// misses no change that another task makes after this write.
     fn poll_write(&self, side: Side) -> Poll<io::Result<()>> {
         let both = self.both();
         if side == Side::Writer {

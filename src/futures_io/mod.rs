@@ -303,7 +303,7 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
     }
 
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // The longest wait, because a time further away may not fit into an `Instant`. An early
+        // Bounds the wait, because a time further away may not fit into an `Instant`. An early
         // wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let FuturesIo { timers, epoch, sleep, .. } = &mut self.wait;

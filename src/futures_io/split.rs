@@ -2,8 +2,8 @@
 //!
 //! Each half locks the stream for one call. A call never waits for the stream, so a half need not
 //! wake the other half when it unlocks the stream. Two tasks may wait for the two halves at the
-//! same time. By the contract of `AsyncRead` and `AsyncWrite`, the stream keeps one waker for
-//! reading and one for writing.
+//! same time, because the stream keeps one waker for reading and one for writing. (The contracts of
+//! `AsyncRead` and `AsyncWrite` ask for both wakers.)
 use crate::drive::sync::{Mutex, lock};
 use ::futures_io::{AsyncRead, AsyncWrite};
 use std::{

@@ -47,7 +47,7 @@ pub(super) fn read<S: AsFd>(
 
 fn arrived(message: ControlMessageOwned) -> Option<Arrival> {
     let ControlMessageOwned::ScmTimestampsns(stamps) = message else { return None };
-    // A time of zero means that the kernel gave none.
+    // A time of zero means that the kernel gave no time.
     let time = |stamp: TimeSpec| Some(Duration::from(stamp)).filter(|time| !time.is_zero());
     Some(Arrival { software: time(stamps.system)?, hardware: time(stamps.hw_raw) })
 }

@@ -280,7 +280,7 @@ impl<S> drive::Io for Timed<S, Tokio> {
 impl Tokio {
     /// Not generic over the stream, so that this is compiled once for all streams.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // The longest wait, because a time further away may not fit into an `Instant`. An early
+        // Bounds the wait, because a time further away may not fit into an `Instant`. An early
         // wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let Self { epoch, sleep } = self;

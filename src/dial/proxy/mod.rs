@@ -1,4 +1,5 @@
-//! [`Proxy`], to connect through a proxy. Only `dial` names this module.
+//! [`Proxy`], to connect through a proxy. Besides the exports in `lib.rs`, only `dial` names this
+//! module.
 #[cfg_attr(not(fuzzing), allow(unreachable_pub))] // a fuzz target uses the public items
 pub(crate) mod dialogue;
 mod environment;

@@ -139,8 +139,8 @@ macro_rules! receiving {
         /// [`poll_recv_event`](Self::poll_recv_event), or as a `Stream`. The same task or one other
         /// task polls the sending side as a `Sink` (feature `futures`). Each side wakes only the
         /// task that polled it last. After [`Sender::close`](crate::Sender::close), the deadline on
-        /// the peer's Close begins at the latest with the next poll of the receiving side. So that
-        /// this poll comes soon, a poll of the sending side wakes the receiving task.
+        /// the peer's Close begins at the latest with the next poll of the receiving side. A poll
+        /// of the sending side wakes the receiving task, so that this poll comes soon.
         ///
         /// All other calls that wait are for a WebSocket that one task drives. Every future of a
         /// whole WebSocket, such as the future of [`recv`](Self::recv), replaces the wakers of both

@@ -31,7 +31,7 @@ pub(crate) async fn accept<I: Source + Output>(
     match accepting {
         Accepting::Writing(ws) => Ok(ws),
         Accepting::Reading(handshake) => Err(handshake.reject_bad(error).await),
-        Accepting::Neither => Err(error.into()), // not reached: the call above has failed
+        Accepting::Neither => Err(error.into()), // not reached: the poll above has failed
     }
 }
 

@@ -112,9 +112,10 @@ impl<W: Output> Writer<W> {
 /// Use the stream and the sink in one task, or in two tasks after `StreamExt::split`: see [who may
 /// poll](crate::tokio::WebSocket::poll_recv).
 ///
-/// The sink of `StreamExt::split` keeps an item back until its next call. If this end answers the
-/// peer's Close before that call, the item fails with `Closed`. So `forward` to this sink may lose
-/// the reply to the last message before a Close. The halves of `into_split` keep nothing back.
+/// The sink of `StreamExt::split` keeps each item back until the next call of the sink. If this end
+/// answers the peer's Close before that call, the item fails with `Closed`. So `forward` to this
+/// sink may lose the reply to the last message before a Close. The halves of `into_split` keep
+/// nothing back.
 #[derive(Debug)]
 pub struct Events<S>(
     /// The connection or half inside, with all its calls.

@@ -24,11 +24,11 @@ impl Timestamped<TcpStream> {
     }
 }
 
-/// Reads, and clears tokio's readiness in the same cases as tokio's own reads do. A read that does
-/// not fill `buf` has emptied the socket. After such a read, the readiness is cleared, so that the
-/// next read waits without a system call that would find nothing. To clear it, the closure of
-/// `try_io` returns `WouldBlock`. If the readiness were cleared after `try_io`, an arrival in
-/// between would be lost.
+/// Reads, and clears tokio's readiness in the same cases as tokio's own reads do. A read that
+/// returns bytes but does not fill `buf` has emptied the socket. After such a read, the readiness
+/// is cleared, so that the next read waits without a system call that would find nothing. To clear
+/// it, the closure of `try_io` returns `WouldBlock`. If the readiness were cleared after `try_io`,
+/// an arrival in between would be lost.
 fn poll(
     tcp: &TcpStream,
     cx: &mut Context<'_>,

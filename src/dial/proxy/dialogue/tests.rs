@@ -1,5 +1,5 @@
-//! The bytes sent to proxies, and the verdicts on the proxies' answers. Neither the bytes nor the
-//! verdict must depend on the pieces in which an answer arrives.
+//! The bytes sent to proxies, and the verdicts on the proxies' answers. The bytes and the verdict
+//! must not depend on the pieces in which an answer arrives.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::{dial::proxy::environment::chosen, proto::time::Time};
