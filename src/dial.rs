@@ -90,20 +90,20 @@ impl<'r> Dial<'r> {
     /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
     /// prevent that. This crate, not rustls, [opens and seals the records](tls) of TLS 1.3 if the
     /// cryptographic provider hands over the keys and the configuration sets
-    /// `enable_secret_extraction`, as the default does. Share one `ClientConfig` among connections:
-    /// it keeps session tickets, which make the next connection to the same server cheaper. ALPN
-    /// always asks for HTTP/1.1. Feature `rustls`.
+    /// `enable_secret_extraction`, as the default configuration does. Share one `ClientConfig`
+    /// among connections: it keeps session tickets, which make the next connection to the same
+    /// server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: tls::Client) -> Self {
         self.tls_config = Some(config);
         self
     }
 
-    /// Sets a hook that gets each TCP socket before the socket connects. The socket may be for the
-    /// server or for the proxy. In the hook, set options that affect the first TCP segment, such as
-    /// SO_RCVBUF, or bind the socket to a local address or a device. On Windows the hook gets a
-    /// `BorrowedSocket`. TCP_NODELAY is already on. If the hook returns an error, the attempt at
-    /// this address fails, and the next address of the name is tried.
+    /// Sets a hook that gets each TCP socket before the socket connects. The socket is for the
+    /// proxy if there is one, otherwise for the server. In the hook, set options that affect the
+    /// first TCP segment, such as SO_RCVBUF, or bind the socket to a local address or a device. On
+    /// Windows the hook gets a `BorrowedSocket`. TCP_NODELAY is already on. If the hook returns an
+    /// error, the attempt at this address fails, and the next address of the name is tried.
     ///
     /// Under "Options of TCP sockets", the recipes list the options that matter for market data,
     /// and show how to set them with the crate `socket2`. To set options of an open connection, use

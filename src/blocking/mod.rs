@@ -65,7 +65,7 @@
 //!
 //! **Stopping.** To stop a thread that waits in the `recv` of a [`Reader`], call [`Writer::close`]
 //! from another thread. `recv` returns once the peer has answered and the stream has ended. If the
-//! peer does not answer, `recv` returns at most a second after [`Config::close_timeout`] has
+//! peer does not answer, `recv` returns at most about a second after [`Config::close_timeout`] has
 //! passed. A thread with a whole [`WebSocket`] must check by itself whether to stop: set a timeout
 //! with [`set_read_timeout`](WebSocket::set_read_timeout), and check at each [`Error::WouldBlock`]
 //! of `recv`.
@@ -153,11 +153,11 @@ macro_rules! receiving {
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are unsent. (Frames that overtake queued
         /// messages do not count.) So, if you feed one reply to each message and `high_water` is at
-        /// least 4 KiB, `feed` never fails with `Full`. (In 4 KiB there is room for the Pongs of
-        /// one read.) If the peer does not read, this call stops reading too, until the peer reads
-        /// again or the write timeout ends the connection. (So two ends that answer each message
-        /// with several messages can block each other.) After our own Close, messages up to the
-        /// peer's Close are discarded. After a failed write, messages are still delivered, but
+        /// least 4 KiB, `feed` never fails with `Full`. (The Pongs to the Pings of one read fit
+        /// into 4 KiB.) If the peer does not read, this call stops reading too, until the peer
+        /// reads again or the write timeout ends the connection. (So two ends that answer each
+        /// message with several messages can block each other.) After our own Close, messages up to
+        /// the peer's Close are discarded. After a failed write, messages are still delivered, but
         /// nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,

@@ -4,9 +4,10 @@
 //!
 //! The loop has two type parameters. `Core` is the whole connection, or the receiving half of a
 //! split connection. `Io` is the stream with its way to wait: a timer for a task, a blocking call
-//! for a thread. The core decides what a step means, and this loop does the I/O that follows. If a
-//! call of the stream returns `Pending`, the stream would block. Under a runtime the stream wakes
-//! the task later. In `blocking` the thread then waits in `Timed::wait`, usually by `poll(2)`.
+//! for a thread. The connection in `proto` decides what a step means, and this loop does the I/O
+//! that follows. If a call of the stream returns `Pending`, the stream would block. Under a runtime
+//! the stream wakes the task later. In `blocking` the thread then waits in `Timed::wait`, usually
+//! by `poll(2)`.
 pub(crate) mod calls;
 mod core;
 pub(crate) mod error;

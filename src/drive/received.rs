@@ -1,4 +1,4 @@
-//! The result of `recv_to_reply`: a message, its facts, and the sender to answer with.
+//! The result of `recv_to_reply`.
 use crate::proto::{
     connection::{Receiver, Sender},
     message::{Info, Message},

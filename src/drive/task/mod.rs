@@ -30,9 +30,8 @@ impl<I: Source + Output> WebSocket<I> {
 }
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Waits for room for an answer, then for a message. Each poll checks the room first, because
-    /// no earlier check is stored: the program may have dropped a future, fed messages, and then
-    /// polled a new future.
+    /// Waits for room for an answer, then for a message. Each poll checks the room anew, because
+    /// the program may have dropped a future, fed messages, and then polled a new future.
     #[inline(never)] // keeps the fast path of `RecvToReply` small
     fn poll_to_reply(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         ready!(C::poll_answerable(self, cx));
