@@ -242,8 +242,8 @@ pub enum OwnedMessage {
 }
 
 impl OwnedMessage {
-    /// Copies a received message. A copy of at most 4 KiB goes into a block that the thread's
-    /// messages share.
+    /// Copies a received message. With `std`, a copy of at most 4 KiB goes into a block that the
+    /// thread's messages share.
     #[inline]
     pub(crate) fn kept(message: Message<'_>) -> Self {
         match message {

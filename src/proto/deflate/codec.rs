@@ -1,5 +1,5 @@
 //! Compressors and decompressors, and the buffers that they write to. Each thread keeps compressors
-//! and decompressors for its connections without context takeover.
+//! and decompressors, which its connections without context takeover share.
 //!
 //! A compressor or decompressor is reset when it is given back, so that no connection can see data
 //! of another connection.
