@@ -272,7 +272,7 @@ fn ascii_blocks(bytes: &[u8]) -> usize {
     }
 }
 
-/// Initialised bytes. A range of them is known text: it was validated, and not written to since.
+/// Initialised bytes. One range of them can be known text: validated, and not written to since.
 #[derive(Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
@@ -448,7 +448,7 @@ impl Text {
         unsafe { core::str::from_utf8_unchecked(&self.0) }
     }
 
-    /// Copies the text. With `std`, a copy of up to 4 KiB is in a block that messages share.
+    /// Copies the text. With `std`, copies of up to 4 KiB share memory (module `block`).
     #[inline]
     pub(crate) fn kept(text: &str) -> Self {
         Self(block::copy(text.as_bytes()))
