@@ -42,8 +42,8 @@ pub struct Config {
 
     /// The longest payload of a frame received, in bytes; default: the length that
     /// [`max_message`](Self::max_message) allows. A frame with a longer payload fails the
-    /// connection with Close 1009. The limit also holds for messages received in chunks. If a
-    /// message longer than [`max_message`](Self::max_message) may come in one frame, set this limit
+    /// connection with Close 1009. The limit also holds for messages received in chunks. If you
+    /// expect a message longer than [`max_message`](Self::max_message) in one frame, set this limit
     /// to at least the length of that frame.
     pub max_frame: Option<usize>,
 
@@ -277,8 +277,8 @@ impl Default for Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Heartbeat {
-    /// How long nothing is received before a Ping is sent. The Ping can be late by up to a fifth of
-    /// this time.
+    /// A Ping is sent when nothing was received for this time. The Ping can be late by up to a
+    /// fifth of this time.
     pub interval: Duration,
     /// How long the peer may send nothing after the Ping was written.
     pub timeout: Duration,
@@ -306,9 +306,9 @@ impl Heartbeat {
     /// peer is found within 45 s.
     ///
     /// Proxies and load balancers cut idle connections, commonly after 60 s (nginx's
-    /// `proxy_read_timeout`, AWS's load balancers), sometimes after 30 to 55 s. A Ping at least
-    /// every 24 s stays below all these limits, and TCP can repeat a lost Ping in time. A proxy may
-    /// keep its own connection to the server long after the client is gone. Only a Ping that stays
+    /// `proxy_read_timeout`, AWS's load balancers), sometimes after 30 to 55 s. Pings at most 24 s
+    /// apart stay below all these limits, and TCP can repeat a lost Ping in time. A proxy may keep
+    /// its own connection to the server long after the client is gone. Only a Ping that stays
     /// without a Pong shows that the client is gone. A timeout of 20 s gives a phone time to change
     /// networks, and TCP time to retransmit.
     pub const BEHIND_PROXIES: Self = Self::new(Duration::from_secs(20), Duration::from_secs(20));

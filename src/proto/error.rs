@@ -114,8 +114,8 @@ pub enum RecvError {
 
 impl RecvError {
     /// The close code with which this end reports the error to the peer. `None` if the stream
-    /// ended, or if a deadline other than `data_timeout` passed: in these cases a Close would not
-    /// arrive, or was sent before.
+    /// ended, or if a deadline other than `data_timeout` passed: in these cases a Close would most
+    /// likely not arrive, or was sent before.
     // The adapters' `Error::is_retryable` relies on `None`: `is_retryable` is true for each error
     // without a code, and otherwise only for `DataTimeout`.
     pub const fn close_code(self) -> Option<CloseCode> {

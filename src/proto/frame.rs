@@ -277,7 +277,8 @@ const fn put<const N: usize>(to: &mut [u8; MAX_HEADER_LEN], at: usize, bytes: [u
     }
 }
 
-/// The header of an unfragmented data frame of less than 64 KiB, the most common kind of frame.
+/// The header of an unfragmented data frame with a payload of less than 64 KiB and without reserved
+/// bits: the most common kind of frame.
 pub(crate) struct ShortHeader {
     /// The opcode of a text or binary message.
     pub(crate) opcode: OpCode,
@@ -297,8 +298,8 @@ impl ShortHeader {
     /// other header, legal or not: the caller must then use [`Header::parse`].
     ///
     /// `wire` may end in stale bytes of the buffer, behind the bytes that have arrived. A header
-    /// that reaches into the stale bytes is wrong. The caller notices this, because its frame ends
-    /// behind the bytes that have arrived.
+    /// that reaches into the stale bytes is wrong. The caller notices this, because the frame of
+    /// this header ends behind the bytes that have arrived.
     #[inline(always)]
     pub(crate) fn parse(wire: [u8; SHORT_LEN], mask_bit: u8) -> Option<Self> {
         let [b0, b1, ..] = wire;

@@ -272,8 +272,7 @@ fn ascii_blocks(bytes: &[u8]) -> usize {
     }
 }
 
-/// Initialised bytes, with a range that is known to be text, because it was validated and not
-/// written to since. So known text is not validated again.
+/// Initialised bytes. One range of them can be known text: validated, and not written to since.
 #[derive(Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
@@ -365,7 +364,8 @@ impl Buffer {
         whole.is_some()
     }
 
-    /// Returns the end of the known text with which `range` begins, or else the start of `range`.
+    /// Returns where a check of `range` begins: at the end of the known text, if this text begins
+    /// where `range` begins and ends inside it; otherwise at the start of `range`.
     #[inline]
     fn known(&self, range: &Range<usize>) -> usize {
         let inside = (range.start..=range.end).contains(&self.text.end);
@@ -448,7 +448,7 @@ impl Text {
         unsafe { core::str::from_utf8_unchecked(&self.0) }
     }
 
-    /// Copies the text. A copy of at most 4 KiB is in a block that the thread's messages share.
+    /// Copies the text. With `std`, copies of up to 4 KiB share memory (module `block`).
     #[inline]
     pub(crate) fn kept(text: &str) -> Self {
         Self(block::copy(text.as_bytes()))

@@ -130,7 +130,7 @@ impl<'a> From<&'a OwnedMessage> for Message<'a> {
 }
 
 /// A received message or control frame. If the crate answers a Ping or Close automatically, the
-/// answer is already queued.
+/// answer is already queued, unless a write has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: §5.2 defines no other kind of message or control frame.
 pub enum Event<'a> {
@@ -242,8 +242,8 @@ pub enum OwnedMessage {
 }
 
 impl OwnedMessage {
-    /// Copies a received message. A copy of at most 4 KiB goes into a block that the thread's
-    /// messages share.
+    /// Copies a received message. With `std`, a copy of at most 4 KiB goes into a block that the
+    /// thread's messages share.
     #[inline]
     pub(crate) fn kept(message: Message<'_>) -> Self {
         match message {

@@ -1,6 +1,6 @@
-//! The buffers that a thread keeps for its connections. A connection of a task takes buffers from
-//! this pool, and gives them back before it waits, unless they still hold bytes. Compression uses
-//! the pool in every adapter.
+//! The buffers that a thread keeps for its connections. A connection of an asynchronous adapter
+//! takes buffers from this pool, and gives them back before it waits, unless they still hold bytes.
+//! Compression uses the pool in every adapter.
 //!
 //! The pool also keeps long buffers, so that a large message can reuse the buffer of an earlier
 //! large message.
@@ -14,8 +14,8 @@ const LEAST: usize = 4 << 10;
 const MOST: usize = 4 << 20;
 
 struct Pool {
-    /// The buffers kept. Of the buffers that fit, the one given back last is taken first, because
-    /// it is still in the processor's cache.
+    /// The buffers kept. If several buffers fit, the one given back last is taken, because it is
+    /// most likely still in the processor's cache.
     free: Vec<Vec<u8>>,
     /// The sum of the capacities of the buffers in `free`.
     bytes: usize,

@@ -79,7 +79,7 @@ const MAX_URL: usize = 16 << 10;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Target {
     secure: bool,
-    /// The host in lower case. An IPv6 address has its zone, but no brackets.
+    /// The host in lower case. An IPv6 address has its zone as written, but no brackets.
     host: String,
     /// The value of the Host header: the host in lower case, and the port. An IPv6 address has
     /// brackets, but no zone. A default port is left out.
@@ -100,7 +100,7 @@ impl Target {
     }
 
     /// The host to dial: a name or an address, in lower case. An IPv6 address has no brackets, but
-    /// has its zone (`fe80::1%eth0`), as resolvers expect.
+    /// has its zone as written (`fe80::1%eth0`), because resolvers expect it.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -385,7 +385,7 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     }
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     let mut userinfo = decode(user)?;
-    // RFC 7617 §2: a server would end the user at its first colon, and count the rest as the
+    // RFC 7617 §2: a server takes the bytes before the first colon as the user, and the rest as the
     // password.
     if userinfo.contains(&b':') {
         return Err(UrlError::BadUserinfo);

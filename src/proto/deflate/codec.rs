@@ -1,5 +1,5 @@
 //! Compressors and decompressors, and the buffers that they write to. Each thread keeps compressors
-//! and decompressors for its connections without context takeover.
+//! and decompressors, which its connections without context takeover share.
 //!
 //! A compressor or decompressor is reset when it is given back, so that no connection can see data
 //! of another connection.
@@ -54,8 +54,8 @@ impl Compressor {
         self.raw.reset();
     }
 
-    /// Compresses `input`, the next bytes of a message, which must not be empty. The output ends
-    /// with [`TAIL`].
+    /// Compresses the next bytes of a message. `input` must not be empty. The output ends with
+    /// [`TAIL`].
     ///
     /// This function never stops early, even if the output becomes longer than the input, because a
     /// compressor of zlib-rs (0.6.8) cannot be reset while it holds unread output.

@@ -34,8 +34,8 @@
 //! 32 KiB. While a compressed message is partly fed or received, its connection holds one of the
 //! thread's compressors or decompressors.
 //!
-//! `feed` compresses a whole message at once. If the connection is split, the writer holds the lock
-//! of both halves while it compresses, so the reader's Pongs wait.
+//! `feed` compresses a whole message at once. While the writer of a split connection compresses, it
+//! holds the lock that both halves share, so the reader's Pongs wait.
 //!
 //! # Choices that RFC 7692 leaves open
 //!

@@ -41,8 +41,8 @@ pub(super) fn agree(
             let answer = Answer::parse(one.params).and_then(|answer| answer.to(Offer::of(ours)));
             answer.map(Some).ok_or(HandshakeError::BadDeflate)
         }
-        // RFC 6455 §4.1 item 5. We offer one extension, so a response that names a different
-        // extension, or names ours twice, is wrong.
+        // RFC 6455 §4.1 item 5. We offer at most this extension, so a response that names a
+        // different extension, or names this one twice or unasked, is wrong.
         _ => Err(HandshakeError::UnexpectedExtension),
     }
 }

@@ -83,7 +83,7 @@ impl<'a> Extension<'a> {
 /// The parameters of an [`Extension`]: an iterator of names and unquoted values.
 pub(super) struct Params<'a> {
     /// The parameters not returned yet. Invariant: they are validated, and each begins with its
-    /// semicolon.
+    /// semicolon, or with blanks before the semicolon.
     rest: &'a [u8],
 }
 
@@ -167,8 +167,8 @@ fn take_param<'a>(rest: &mut &'a [u8]) -> Result<Option<RawParam<'a>>, Malformed
     Ok(Some((name, Some(value))))
 }
 
-/// Parses a quoted token, of which `rest` has everything behind the opening quote. Removes the
-/// token and the closing quote from `rest`. The token keeps its escapes.
+/// Parses a quoted token; `rest` begins behind the opening quote. Removes the token and the closing
+/// quote from `rest`. The token keeps its escapes.
 fn take_quoted<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     let mut len = 0;
     loop {

@@ -2,12 +2,12 @@
 //!
 //! [`Scan`] finds the end of a head in one pass over all bytes, even if they arrive one by one. In
 //! this pass, `Scan` also enforces the limits. It refuses bare LF, bare CR, folded lines and
-//! control characters, because parsers read these in different ways, which allows request
-//! smuggling. `httparse` then parses the complete head once, for the grammar of the first line,
-//! names and values. A request that came whole in one read, without other bytes, goes to `httparse`
-//! without a scan. If `httparse` or a limit refuses the request, `Scan` runs after all, to find the
-//! first fault. [`server`](super::server) and [`client`](super::client) interpret the headers of
-//! the validated head with [`Headers`].
+//! control characters except tabs, because parsers read these in different ways, which allows
+//! request smuggling. `httparse` then parses the complete head once, for the grammar of the first
+//! line, names and values. A request that came whole in one read, without other bytes, goes to
+//! `httparse` without a scan. If `httparse` or a limit refuses the request, `Scan` runs after all,
+//! to find the first fault. [`server`](super::server) checks the headers that `httparse` found.
+//! [`client`](super::client) and all later calls read the validated head with [`Headers`].
 use super::HandshakeError;
 use crate::proto::{config::Config, error::shown, role::Role};
 use core::{fmt, mem::MaybeUninit};
@@ -410,7 +410,7 @@ pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
 }
 
 /// Whether a list contains this token as an element, without regard to case. The first test is for
-/// the usual case, a list of one element.
+/// the usual list, which has one element.
 #[inline]
 pub(super) fn has_token(value: &[u8], token: &str) -> bool {
     let is = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());

@@ -1,6 +1,6 @@
 //! The opening handshake (RFC 6455 §4) of both roles, without I/O: [`server`] and [`client`].
 //!
-//! Each end is a state machine that takes bytes, checks them, and becomes a
+//! Each role has a state machine that takes bytes, checks them, and becomes a
 //! [`Connection`](crate::Connection). Bytes that were read behind the head are the connection's
 //! first input. The caller handles connecting, TLS, proxies and redirects. The stream carries only
 //! this one exchange of HTTP. After a failed handshake, drop the stream; a server first writes its
@@ -165,8 +165,9 @@ pub enum HandshakeError {
     /// The value of a header is malformed, or offers a subprotocol twice or too many subprotocols.
     #[error("header {0} is malformed")]
     BadHeader(&'static str),
-    /// No Upgrade header, or an Upgrade header without `websocket` (§4.1, §4.2.1). A request with
-    /// this fault is most likely plain HTTP, and is answered with 426.
+    /// No Upgrade header, or an Upgrade header without `websocket` (§4.1, §4.2.1); in a response,
+    /// also an Upgrade header that names more than `websocket`. A request with this fault is most
+    /// likely plain HTTP, and is answered with 426.
     #[error("no upgrade to websocket")]
     NotUpgrade,
     /// An Upgrade header, but no Connection header with `upgrade` in it (§4.1, §4.2.1).
@@ -295,8 +296,8 @@ const fn socks_reply(reply: u8) -> &'static str {
 
 impl HandshakeError {
     /// The HTTP status with which a server answers this error: 400, 403, 404, 405, 408, 414, 426,
-    /// 431, 501 or 505. For an error that only a client can get, the status is 502 (Bad Gateway),
-    /// for a gateway that passes the error on.
+    /// 431, 501 or 505. For an error that only a client can get, the status is 502 (Bad Gateway):
+    /// if the client is part of a gateway, the gateway can answer with this status.
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed { .. }
@@ -322,10 +323,10 @@ impl HandshakeError {
         }
     }
 
-    /// Whether the same request may succeed after a pause. `true` if the handshake timed out, the
-    /// stream ended, or a proxy could not reach the server. Also `true` if the server or a proxy
-    /// reported an overload or a temporary fault: 408, 425, 429, and 5xx except 501 and 505. An
-    /// unknown 5xx counts as 500 (RFC 9110 §15).
+    /// Whether the same request can succeed after a pause. `true` if the handshake timed out, the
+    /// stream ended, or a SOCKS5 proxy failed or could not reach the server. Also `true` if the
+    /// server or a proxy reported an overload or a temporary fault: 408, 425, 429, and 5xx except
+    /// 501 and 505. An unknown 5xx counts as 500 (RFC 9110 §15).
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Timeout | Self::UnexpectedEof => true,
@@ -415,8 +416,9 @@ fn push(text: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| text.push_str(part));
 }
 
-/// Checks a header that the caller adds. Refuses a header that the handshake sets, a name that is
-/// not a token, and control characters, which could end the line (RFC 9110 §5.1, §5.5).
+/// Checks a header that the caller adds. Refuses a header that only the handshake may set, a name
+/// that is not a token, and control characters, because some of them could end the line (RFC 9110
+/// §5.1, §5.5).
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =
         ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];
@@ -428,7 +430,7 @@ fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     if own || RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
         return Err(HeaderError::Reserved);
     }
-    // §5.5: no control characters except the tab.
+    // RFC 9110 §5.5: no control characters except the tab.
     match value.bytes().any(|b| head::is_control(b) && b != b'\t') {
         true => Err(HeaderError::BadValue),
         false => Ok(()),

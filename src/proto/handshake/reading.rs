@@ -124,9 +124,9 @@ impl Reading {
     }
 
     /// Fails the handshake with a fault that the caller has found. Use this call if you parse the
-    /// head yourself, as an HTTP stack does. An event of `tracing` reports the error. Later calls
-    /// of `step`, `handle_timeout` and `fail` return it again. Returns the error. If the handshake
-    /// had failed before, returns that earlier error instead, and changes nothing.
+    /// head yourself, as an HTTP stack does. An event of `tracing` reports the error. This call and
+    /// later calls of `step`, `handle_timeout` and `fail` return the error. If the handshake had
+    /// failed before, this call returns that earlier error instead, and changes nothing.
     pub fn fail(&mut self, error: HandshakeError) -> HandshakeError {
         if let Some(Err(earlier)) = self.outcome {
             return earlier;
@@ -201,8 +201,8 @@ impl Reading {
         Ok(())
     }
 
-    /// Stores `found` as the outcome, unless it is [`Partial`](Progress::Partial). Every later call
-    /// repeats the outcome.
+    /// Stores `found` as the outcome, unless `found` is [`Partial`](Progress::Partial). Every later
+    /// call of `step` repeats the outcome.
     pub(crate) fn conclude(
         &mut self,
         found: Result<Progress, HandshakeError>,

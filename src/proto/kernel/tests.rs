@@ -69,7 +69,7 @@ fn text_that_moves_stays_known() {
     assert_eq!(buffer.text(), "");
 }
 
-/// Texts that share a block do not change, however many texts follow them.
+/// Texts that share memory (module `block`) do not change, however many texts follow them.
 #[test]
 fn a_kept_text_is_its_twin() {
     let texts: Vec<_> = (0..100).map(|i| "aé€😀".repeat(i * i % 600)).collect();

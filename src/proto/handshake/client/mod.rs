@@ -69,7 +69,7 @@ pub struct Handshake {
     keep_response: bool,
     /// The status line of a complete 101 at the front of the buffer.
     head: Option<StatusLine>,
-    /// A final response other than a 101; of its body, only the part that is kept.
+    /// A final response other than a 101, with the part of its body that is kept.
     refusal: Option<Body>,
 }
 

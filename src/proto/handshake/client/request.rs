@@ -144,7 +144,7 @@ impl Request {
         self.header(AUTHORIZATION, &basic(&userinfo))
     }
 
-    /// Sets the Origin (RFC 6454), `scheme://host[:port]`, which a browser sends. Some servers
+    /// Sets the Origin (RFC 6454), as a browser would send it: `scheme://host[:port]`. Some servers
     /// require an Origin. Scheme and host are sent in lower case, and a default port is left out.
     ///
     /// # Errors

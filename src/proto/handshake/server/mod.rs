@@ -38,10 +38,10 @@
 //! # Ok::<(), tickwire::handshake::HeaderError>(())
 //! ```
 //!
-//! A page cannot set headers. Instead of a cookie, the page can send a token as one of the
-//! subprotocols: `new WebSocket(url, ["ticks.v1", "bearer." + token])`. Let the server choose the
-//! other subprotocol. If the server chose the token, its response would repeat the token, and
-//! events of `tracing` would show it.
+//! A page cannot add headers to the request. Instead of a cookie, the page can send a token as one
+//! of the subprotocols: `new WebSocket(url, ["ticks.v1", "bearer." + token])`. Let the server
+//! choose the other subprotocol. If the server chose the token, its response would repeat the
+//! token, and events of `tracing` would show it.
 //!
 //! ```
 //! use tickwire::handshake::server::{Accept, RequestHead};
@@ -91,7 +91,7 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 ///
 /// Call [`spare_mut`], read, call [`commit`] or [`end_of_stream`], then [`step`](Self::step).
 /// Repeat this until `step` no longer returns [`Partial`](Progress::Partial). While you wait for
-/// bytes, use [`poll_timeout`] and [`handle_timeout`]. All calls except `step` are methods of
+/// bytes, use [`poll_timeout`] and [`handle_timeout`]. These calls, except `step`, are methods of
 /// [`reading`](Self::reading).
 ///
 /// [`spare_mut`]: Reading::spare_mut

@@ -161,7 +161,7 @@ impl Rejection {
         }
         let body: &[u8] = if matches!(self.status, 204 | 205 | 304) { &[] } else { &self.body };
         // RFC 9110 §8.6: a 204 must not have a Content-Length. The Content-Length of a 304 would
-        // have to be the body's length in a 200, which is not known here.
+        // have to be the length of the body that a 200 would have. This length is not known here.
         if !matches!(self.status, 204 | 304) {
             push(&["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }

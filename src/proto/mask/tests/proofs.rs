@@ -1,11 +1,11 @@
 //! Proofs by Kani: a kernel gives the result of the byte loop of RFC 6455 §5.3, for every key and
 //! every payload of the lengths below. See `checks/kani`.
 //!
-//! Below 2 KiB, a kernel chooses its path by the payload's length alone, so each length is proved
+//! Below 2 KiB, the payload's length chooses the path through a kernel, so each length is proved
 //! separately. The lengths below take every path: fewer bytes than a word, two words, blocks of 16
-//! and of 32 bytes, with tails of several lengths. The kernel for AVX2 is the one in blocks of 32
-//! bytes, compiled for wider registers. From 2 KiB on, a payload is masked in place as two pieces,
-//! by the same kernels, so that the second piece is aligned.
+//! and of 32 bytes, with tails of several lengths. The kernel for AVX2 has the same code as the
+//! kernel for blocks of 32 bytes, but is compiled for wider registers. From 2 KiB on, a payload is
+//! masked in place as two pieces, by the same kernels, so that the second piece is aligned.
 use super::*;
 use crate::proto::kernel::{copy_xor, copy_xor_blocks, turned, xor_blocks, xor_in_place};
 

@@ -3,8 +3,8 @@
 use super::*;
 use core::str::Utf8Error;
 
-/// The length of the longest piece: the rest of one character, and the beginning of the next, have
-/// at most three bytes each.
+/// The length of the longest piece: the rest of one character, and the beginning of another, have
+/// at most three bytes each. The characters between these two only go to `kernel::is_valid`.
 const N: usize = 6;
 
 /// What may follow: the number of bytes that the character lacks, and the range of its next byte.
@@ -52,9 +52,9 @@ fn state(v: &Utf8Validator) -> Option<State> {
     (v.len <= 3 && state.0 > 0 && v.partial[0].leading_ones() == len).then_some(state)
 }
 
-/// Stands for `core::str::from_utf8`. The code uses only whether the bytes are valid, and whether
-/// invalid bytes are a beginning of valid ones. `the_table_is_that_of_the_standard_library` proves
-/// these.
+/// Stands for `core::str::from_utf8`. The code passes at most four bytes. It uses only whether the
+/// bytes are valid, and whether invalid bytes are a beginning of valid ones.
+/// `the_table_is_that_of_the_standard_library` proves that both results are right.
 #[allow(invalid_from_utf8)]
 fn from_utf8(bytes: &[u8]) -> Result<&str, Utf8Error> {
     match read_all(BETWEEN, bytes) {

@@ -2,8 +2,8 @@
 //! those of RFC 9110 §5.6. See `checks/kani`.
 use super::*;
 
-/// The length of the longest input: two words of eight bytes, which are searched at once, and a
-/// tail.
+/// The length of the longest input: two words and a tail. The eight bytes of a word are searched
+/// at once.
 const N: usize = 18;
 
 #[kani::proof]
@@ -35,7 +35,7 @@ fn the_blanks_around_a_value_are_cut_off() {
     let blank = |b: u8| b == b' ' || b == b'\t';
     let ends = trimmed.first().into_iter().chain(trimmed.last());
     assert!(ends.into_iter().all(|&b| !blank(b)));
-    // What is cut off in front and behind is blank.
+    // The bytes cut off in front and behind are blanks.
     let at = kani::any_where(|&i: &usize| i < 8);
     let front = trimmed.as_ptr().addr() - bytes.as_ptr().addr();
     let kept = (front..front + trimmed.len()).contains(&at);
