@@ -31,8 +31,8 @@ pub(super) struct Ending<N> {
 }
 
 impl Inflate {
-    /// Inflates the next `n` bytes of the message. They are at the front of `wire`, which has
-    /// [`BEHIND`] more bytes behind them. `end`: whether they are the message's last bytes. The
+    /// Inflates the next `n` bytes of the message. They are at the front of `wire`, which has at
+    /// least [`BEHIND`] bytes behind them. `end`: whether they are the message's last bytes. The
     /// output grows to at most `most` bytes. Returns the number of bytes taken, and why no more
     /// were taken.
     pub(super) fn run(
