@@ -187,10 +187,10 @@ impl Connection {
     /// Pauses or resumes reading. During a pause only the deadlines on writing and closing run, and
     /// the [idle message](Config::idle_message) is still sent. A deadline by which bytes of the
     /// peer have to arrive moves by the length of the pause. One exception: a [short
-    /// pause](Config::data_timeout) does not move `data_timeout`. If the pause has to move the
-    /// deadline of a frame or of the heartbeat, the connection has to know when the pause begins
-    /// and ends. So [`poll_timeout`](Self::poll_timeout) is then due at once at the beginning and
-    /// at the end of the pause.
+    /// pause](Config::data_timeout) does not move `data_timeout`. If the pause moves the deadline
+    /// of a frame or of the heartbeat, the connection has to learn when the pause begins and ends.
+    /// So [`poll_timeout`](Self::poll_timeout) then asks for a call at once when the pause begins,
+    /// and again when the pause ends.
     #[inline]
     pub fn set_paused(&mut self, paused: bool) {
         self.inbound.timers.set_paused(paused);
@@ -233,9 +233,9 @@ impl Connection {
         self.inbound.handle_timeout(now, false, &mut self.tx)
     }
 
-    /// Returns the shortest timeout that the sending half can start. If the halves of an adapter
-    /// cannot wake each other, each wait of its reader must be shorter than this timeout. Otherwise
-    /// the reader would notice the timeout late.
+    /// Returns the shortest timeout that the sending half can start. If the two halves of a split
+    /// connection cannot wake each other, each wait of the receiving half must be shorter than this
+    /// timeout. Otherwise the receiving half would notice the timeout late.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
         self.inbound.timers.close_timeout.min(self.tx.write_timeout)
     }

@@ -174,8 +174,8 @@ impl Timers {
     }
 
     /// Returns when the caller has to tell the time, so that a pause is measured. `None` if there
-    /// is no pause to measure, or if the pause moves no running deadline: the caller then need not
-    /// read the clock.
+    /// is no pause to measure, or if the pause moves no running deadline. In both cases the caller
+    /// need not read the clock.
     fn next_of_pause(&self, rx: &Receiver) -> Option<Time> {
         let awaited = match self.beat {
             Beat::Pinged { .. } => true,

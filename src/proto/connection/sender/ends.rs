@@ -218,7 +218,7 @@ impl Sender {
         !self.is_closed() && self.poll_timeout().is_none() && !self.pong_waits()
     }
 
-    // The deadline on writing: until then, the stream must accept or flush some bytes.
+    // The deadline on writing. By this time the stream must have accepted or flushed some bytes.
 
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
