@@ -235,8 +235,8 @@ pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
 }
 
 /// Handles an error that ended receiving. If the error has a close code, queues a Close that tells
-/// the peer why (§7.1.7), unless our Close was queued before or a write has failed. If the error
-/// has no close code, ends writing.
+/// the peer why (§7.1.7). But if our Close was queued before, or a write has failed, queues
+/// nothing. If the error has no close code, ends writing.
 pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     let Some(code) = error.close_code() else {
         return tx.write_failed(); // The stream ended or a deadline passed: a Close is of no use.

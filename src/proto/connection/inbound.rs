@@ -1,6 +1,6 @@
 //! [`Inbound`]: the receiver of a connection and its deadlines. The methods of `Inbound` get the
-//! sender as an argument, so they serve both a whole connection and a split connection, whose
-//! halves share the sender.
+//! sender as an argument, so they serve whole and split connections. (The halves of a split
+//! connection share the sender.)
 use super::{
     Closed, Delivery, Ending, ReadyState, Receiver, Sender, Step,
     closing::{self, Closing, Phase},

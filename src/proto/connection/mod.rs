@@ -150,8 +150,8 @@ impl Connection {
     /// Reports that a write to the stream failed. The sender is closed, and its unwritten bytes are
     /// dropped; [`dropped`](Sender::dropped) counts the bytes of messages among them. Receiving
     /// goes on until the peer's Close or the end of the stream, for at most
-    /// [`close_timeout`](Config::close_timeout), because the peer's last messages may say why the
-    /// write failed.
+    /// [`close_timeout`](Config::close_timeout). The reason: the peer's last messages may say why
+    /// the write failed.
     pub fn write_failed(&mut self) {
         self.tx.write_failed();
     }
@@ -160,8 +160,8 @@ impl Connection {
     /// same as after a violation of the protocol. Nothing more is delivered: received bytes that no
     /// `step` has processed are dropped. `frame` is the Close to send. It is sent after all frames
     /// already queued. But if the stream refuses bytes before all these frames are written, data
-    /// frames of which nothing was written are dropped, so that the Close leaves sooner. From here
-    /// on [`step`](Self::step) and [`closed`](Self::closed) report [`Failed`](RecvError::Failed).
+    /// frames of which nothing was written are dropped. So the Close leaves sooner. From here on
+    /// [`step`](Self::step) and [`closed`](Self::closed) report [`Failed`](RecvError::Failed).
     ///
     /// The connection does not wait for the peer's Close. Do what [`ending`](Self::ending) says:
     /// write our Close, shut the stream, and wait for its end, for a second at most.

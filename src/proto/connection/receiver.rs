@@ -320,7 +320,7 @@ impl Receiver {
     /// [`chunk`](Self::chunk) and [`event`](Self::event) return `None`.
     ///
     /// If the received bytes that are still needed fill at most an eighth of the buffer, they move
-    /// to a small buffer, which the connection keeps. If they fill more, the receiver keeps the
+    /// to a small buffer that the connection keeps. If they fill more, the receiver keeps the
     /// buffer.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {

@@ -33,8 +33,8 @@ const MAX_READ: usize = 128 << 10;
 /// megabytes were copied. With a Ping behind 16 MiB in fragments, the 75th percentile of the time
 /// to the Pong was 2.7 ms then, and is 0.04 ms now.
 const IN_PLACE: usize = 2 * MAX_READ;
-/// A buffer that is longer than one read needs is replaced by a shorter buffer after this many
-/// reads in a row that did not need its length.
+/// If a buffer is longer than one read needs, and this many reads in a row did not need its length,
+/// a shorter buffer replaces it.
 const UNNEEDED_READS: u8 = 64;
 
 #[derive(Default)]

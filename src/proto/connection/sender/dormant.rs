@@ -51,7 +51,7 @@ impl Sender {
 
     /// Makes a sender that goes on where the dormant one stopped. Fields that `Kept` lacks begin as
     /// in a new sender. The checks `may_be_dormant` of the sender, the receiver and the timers make
-    /// sure that each of these fields has its initial value, or that its value does not matter. For
+    /// sure of this: each of these fields has its initial value, or its value does not matter. For
     /// example, the receiver's check rules out `close_is_last`, and the check of the timers rules
     /// out a heartbeat's Ping under way. Forgetting three values costs only time: the arguments of
     /// `set_memory` and of `set_flat`, and the count `small_uses`. `urgent.beat` is forgotten too:

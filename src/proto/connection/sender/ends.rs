@@ -128,9 +128,9 @@ impl Sender {
     /// Makes our Close the last frame that is queued. If our Close was queued already, drops the
     /// Pings and Pongs that wait in `urgent`, and some Pings and Pongs behind our Close. If our
     /// Close has left, all frames of which nothing was written are dropped. Otherwise only the
-    /// frames of a last splice of which nothing was written are dropped. Also records in
-    /// `close_gone` whether our Close has left. `close_gone` decides the phase of closing, and what
-    /// a passed deadline on writing means.
+    /// control frames in the last splice are dropped, if nothing of that splice was written. Also
+    /// records in `close_gone` whether our Close has left. `close_gone` decides the phase of
+    /// closing, and what a passed deadline on writing means.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {

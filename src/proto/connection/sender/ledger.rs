@@ -206,8 +206,8 @@ impl Ledger {
     }
 
     /// Returns how far each sequence counts as written. While the stream holds unflushed bytes,
-    /// returns how far each sequence had been written at the last complete flush, because nobody
-    /// knows which bytes the stream holds.
+    /// nobody knows which bytes these are. So the result is then how far each sequence had been
+    /// written at the last complete flush.
     #[inline]
     fn gone(&self, out: &OutBuffer, first_waiting: usize) -> (u64, u64) {
         if self.held_back() > 0 {
