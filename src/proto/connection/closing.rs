@@ -61,7 +61,7 @@ enum Theirs {
     /// Close reports the failure, unless it was queued before or a write had failed.
     Violated,
     /// No Close came: receiving ended with an error that has no close code. The stream ended, or a
-    /// deadline other than the one on data passed.
+    /// deadline passed that is not the deadline on data.
     Missing,
 }
 
@@ -71,7 +71,8 @@ enum Ours {
     None,
     Queued,
     /// Our Close is written. A Ping or Pong behind our Close is not completely written or flushed
-    /// yet. The rest of this frame is written too, so that the stream does not end inside a frame.
+    /// yet, or a write failed later. Unless a write failed, the rest of this frame is written too,
+    /// so that the stream does not end inside a frame.
     Followed,
     Written,
     /// A write failed before our Close was written.
@@ -110,8 +111,8 @@ pub(super) enum Phase {
     Unanswered,
     /// The peer's Close came. Our Close, and everything before it, is being written.
     Answering,
-    /// After a violation, our Close is being written. Our Close reports the violation, unless it
-    /// was queued before the violation was found.
+    /// After a violation, our Close, or the rest of a Ping or Pong behind it, is being written. Our
+    /// Close reports the violation, unless our Close was queued before the violation was found.
     Reporting,
     /// Both Closes have passed. The rest of a Ping or Pong behind our Close is being written.
     Trailing,
@@ -234,8 +235,8 @@ pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
 }
 
 /// Handles an error that ended receiving. If the error has a close code, queues a Close that tells
-/// the peer why (§7.1.7), unless our Close was queued before. If the error has no close code, ends
-/// writing.
+/// the peer why (§7.1.7). But if our Close was queued before, or a write has failed, queues
+/// nothing. If the error has no close code, ends writing.
 pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     let Some(code) = error.close_code() else {
         return tx.write_failed(); // The stream ended or a deadline passed: a Close is of no use.

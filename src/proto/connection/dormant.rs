@@ -14,8 +14,8 @@ use core::fmt;
 /// [`Connection::into_dormant`] makes a connection dormant.
 /// [`into_connection`](Self::into_connection) makes it active again, for example when its stream is
 /// readable. Each of the two calls takes about 0.1 µs. Positions, round-trip times, masking keys
-/// and deadlines are kept, so that the connection goes on unchanged. Only the
-/// [`info`](crate::Receiver::info) of the last message is forgotten.
+/// and deadlines are kept, so that the connection goes on unchanged. Only the last message and its
+/// [`info`](crate::Receiver::info) are forgotten.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated};
@@ -49,8 +49,9 @@ impl Connection {
     /// Returns the connection itself, unchanged, if it is not idle: if received bytes are not
     /// processed, if a message is unfinished in either direction, if bytes wait to be sent, or if
     /// reading is paused. A connection is also not idle while its heartbeat waits for a sign of
-    /// life, and once it is closing or has failed, or its stream has ended. A connection that
-    /// compresses never becomes dormant, because its windows are most of its memory.
+    /// life, or a received Pong lacks its time of arrival. After a Close, a failure or the end of
+    /// the stream, no connection is idle. A connection that compresses never becomes dormant,
+    /// because its windows are most of its memory.
     #[allow(clippy::result_large_err)] // The error is the connection, which the caller had before.
     pub fn into_dormant(mut self) -> Result<Dormant, Self> {
         let Self { inbound, tx, .. } = &mut self;

@@ -1,6 +1,6 @@
 //! [`Inbound`]: the receiver of a connection and its deadlines. The methods of `Inbound` get the
-//! sender as an argument, so they serve both a whole connection and a split connection, whose
-//! halves share the sender.
+//! sender as an argument, so they serve whole and split connections. (The halves of a split
+//! connection share the sender.)
 use super::{
     Closed, Delivery, Ending, ReadyState, Receiver, Sender, Step,
     closing::{self, Closing, Phase},
@@ -63,9 +63,9 @@ impl Inbound {
         }
     }
 
-    /// Whether this side may become dormant. For this, receiving must go on, and every received
-    /// message must be complete and processed. No deadline may run, except those of the heartbeat,
-    /// of data and of the idle message.
+    /// Whether the receiver and the deadlines allow a dormant connection. Receiving must go on, and
+    /// every received message must be complete and processed. No deadline may run, except the looks
+    /// of the heartbeat, the deadline on data and the idle message.
     pub(super) fn may_be_dormant(&self) -> bool {
         !self.shut && self.rx.may_be_dormant() && self.timers.may_be_dormant()
     }
@@ -163,7 +163,7 @@ impl Inbound {
         self.earliest(tx)
     }
 
-    /// If `true`, this side runs no deadline. The deadlines of the sending half do not count.
+    /// If `true`, and if the sender is idle too, no deadline runs.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.rx.is_idle() && !self.timers.ticks()

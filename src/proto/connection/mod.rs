@@ -150,8 +150,8 @@ impl Connection {
     /// Reports that a write to the stream failed. The sender is closed, and its unwritten bytes are
     /// dropped; [`dropped`](Sender::dropped) counts the bytes of messages among them. Receiving
     /// goes on until the peer's Close or the end of the stream, for at most
-    /// [`close_timeout`](Config::close_timeout), because the peer's last messages may say why the
-    /// write failed.
+    /// [`close_timeout`](Config::close_timeout). The reason: the peer's last messages may say why
+    /// the write failed.
     pub fn write_failed(&mut self) {
         self.tx.write_failed();
     }
@@ -160,8 +160,8 @@ impl Connection {
     /// same as after a violation of the protocol. Nothing more is delivered: received bytes that no
     /// `step` has processed are dropped. `frame` is the Close to send. It is sent after all frames
     /// already queued. But if the stream refuses bytes before all these frames are written, data
-    /// frames of which nothing was written are dropped, so that the Close leaves sooner. From here
-    /// on [`step`](Self::step) and [`closed`](Self::closed) report [`Failed`](RecvError::Failed).
+    /// frames of which nothing was written are dropped. So the Close leaves sooner. From here on
+    /// [`step`](Self::step) and [`closed`](Self::closed) report [`Failed`](RecvError::Failed).
     ///
     /// The connection does not wait for the peer's Close. Do what [`ending`](Self::ending) says:
     /// write our Close, shut the stream, and wait for its end, for a second at most.
@@ -187,10 +187,10 @@ impl Connection {
     /// Pauses or resumes reading. During a pause only the deadlines on writing and closing run, and
     /// the [idle message](Config::idle_message) is still sent. A deadline by which bytes of the
     /// peer have to arrive moves by the length of the pause. One exception: a [short
-    /// pause](Config::data_timeout) does not move `data_timeout`. If the pause has to move the
-    /// deadline of a frame or of the heartbeat, the connection has to know when the pause begins
-    /// and ends. So [`poll_timeout`](Self::poll_timeout) is then due at once at the beginning and
-    /// at the end of the pause.
+    /// pause](Config::data_timeout) does not move `data_timeout`. If the pause moves the deadline
+    /// of a frame or of the heartbeat, the connection has to learn when the pause begins and ends.
+    /// So [`poll_timeout`](Self::poll_timeout) then asks for a call at once when the pause begins,
+    /// and again when the pause ends.
     #[inline]
     pub fn set_paused(&mut self, paused: bool) {
         self.inbound.timers.set_paused(paused);
@@ -233,9 +233,9 @@ impl Connection {
         self.inbound.handle_timeout(now, false, &mut self.tx)
     }
 
-    /// Returns the shortest timeout that the sending half can start. If the halves of an adapter
-    /// cannot wake each other, each wait of its reader must be shorter than this timeout. Otherwise
-    /// the reader would notice the timeout late.
+    /// Returns the shortest timeout that the sending half can start. If the two halves of a split
+    /// connection cannot wake each other, each wait of the receiving half must be shorter than this
+    /// timeout. Otherwise the receiving half would notice the timeout late.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
         self.inbound.timers.close_timeout.min(self.tx.write_timeout)
     }

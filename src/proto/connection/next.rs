@@ -37,8 +37,9 @@ pub enum Next<'a> {
 pub struct Wait {
     /// The stream can be read.
     pub readable: bool,
-    /// The stream has refused bytes, and accepts bytes again. Over a TLS session, then first write
-    /// the bytes that the session holds, and report the rest by [`Sender::set_unflushed`].
+    /// The stream has refused bytes, and accepts bytes again. Over a TLS session, first write the
+    /// bytes that the session holds, then report by [`Sender::set_unflushed`] how many it still
+    /// holds.
     pub writable: bool,
     /// The time at which the wait ends at the latest. `None` means that no deadline runs.
     pub until: Option<Time>,

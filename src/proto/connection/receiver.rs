@@ -276,13 +276,14 @@ impl Receiver {
     }
 
     /// Lends a buffer whose first `n` bytes are received input. Use this call if the kernel chooses
-    /// the buffer for a read (provided buffers of io_uring). It replaces [`lend`](Self::lend),
-    /// [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), and saves a copy. Afterwards
-    /// [`message`](Self::message), [`chunk`](Self::chunk) and [`event`](Self::event) return `None`.
+    /// the buffer for a read (provided buffers of io_uring). This call replaces
+    /// [`lend`](Self::lend), [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), and saves
+    /// a copy. Afterwards [`message`](Self::message), [`chunk`](Self::chunk) and
+    /// [`event`](Self::event) return `None`.
     ///
     /// Returns a buffer that is free now: the buffer that the receiver had before, if it had one,
-    /// or `buffer` itself, if its bytes were copied. They are copied if the receiver still needs
-    /// bytes received before, or if `buffer` has fewer than 8 bytes after the `n` bytes.
+    /// or `buffer` itself, if its bytes were copied. The bytes are copied if the receiver still
+    /// needs bytes received before, or if `buffer` has fewer than 8 bytes after the `n` bytes.
     ///
     /// # Panics
     ///
@@ -319,7 +320,7 @@ impl Receiver {
     /// [`chunk`](Self::chunk) and [`event`](Self::event) return `None`.
     ///
     /// If the received bytes that are still needed fill at most an eighth of the buffer, they move
-    /// to a small buffer, which the connection keeps. If they fill more, the receiver keeps the
+    /// to a small buffer that the connection keeps. If they fill more, the receiver keeps the
     /// buffer.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {

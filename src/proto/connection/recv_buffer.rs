@@ -33,8 +33,8 @@ const MAX_READ: usize = 128 << 10;
 /// megabytes were copied. With a Ping behind 16 MiB in fragments, the 75th percentile of the time
 /// to the Pong was 2.7 ms then, and is 0.04 ms now.
 const IN_PLACE: usize = 2 * MAX_READ;
-/// A buffer that is longer than one read needs is replaced by a shorter buffer after this many
-/// reads in a row that did not need its length.
+/// If a buffer is longer than one read needs, and this many reads in a row did not need its length,
+/// a shorter buffer replaces it.
 const UNNEEDED_READS: u8 = 64;
 
 #[derive(Default)]
@@ -332,9 +332,9 @@ impl RecvBuffer {
         !self.bytes.is_empty() && !self.stashed
     }
 
-    /// Returns the buffer before a wait. If the buffer still holds bytes, they move to the
-    /// connection's small buffer, provided that they fill at most an eighth of the buffer.
-    /// Otherwise the buffer stays, and the result is an empty `Vec`.
+    /// Returns the buffer before a wait. If the buffer still holds bytes, and they fill at most an
+    /// eighth of it, they move to the connection's small buffer. If they fill more, or the small
+    /// buffer is in use already, nothing moves, and the result is an empty `Vec`.
     #[inline]
     pub(super) fn reclaim(&mut self) -> Vec<u8> {
         if self.is_empty() && !self.stashed {
@@ -368,8 +368,8 @@ impl RecvBuffer {
     /// no bytes, resets the cursors. If the space behind its bytes is short, moves the bytes to the
     /// front or grows the buffer. The buffer grows only as bytes arrive, so that an announced
     /// length alone costs no memory. `limit` is the length of the longest message, in bytes. `rest`
-    /// is the number of missing bytes of the frame in progress, as far as the buffer has to store
-    /// them. A large frame is read only up to its end, so that no bytes behind it have to be moved.
+    /// tells how many missing bytes of the frame in progress the buffer has to store. A large frame
+    /// is read only up to its end, so that no bytes behind it have to be moved.
     #[inline]
     pub(crate) fn spare_mut(&mut self, limit: usize, rest: usize) -> &mut [u8] {
         if self.is_empty() && self.bytes.len() == self.base + SLACK {
@@ -398,8 +398,9 @@ impl RecvBuffer {
             return 0..self.base.min(self.room());
         }
         // For a large frame a read asks for all missing bytes, up to `MAX_READ`, to save system
-        // calls. Otherwise room for a quarter of a read is enough. If there is less room, bytes are
-        // moved or the buffer grows, because short reads cost more.
+        // calls. Any other read asks for `base` bytes, but room for a quarter of them is enough. If
+        // there is less room than `least`, bytes are moved or the buffer grows, because short reads
+        // cost more.
         let large = rest > 0 && rest.saturating_add(kept + wire) > self.base / 2;
         let (want, least) = if large {
             self.unneeded_reads = 0;
@@ -424,8 +425,8 @@ impl RecvBuffer {
 
     /// Makes room for `least` bytes. Moves bytes if this frees at least as many as it moves, so
     /// that each byte moves at most once on average. Otherwise the buffer grows, up to the length
-    /// that the longest message needs. A buffer of that length may have less room, and bytes move
-    /// only when it has no room.
+    /// that the longest message needs. A buffer of that length may have less room than `least`: its
+    /// bytes move only when it has no room at all.
     fn widen(&mut self, limit: usize, least: usize) {
         let (kept, wire) = self.held();
         if self.next - self.msg_end >= wire {

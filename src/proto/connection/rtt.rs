@@ -15,10 +15,10 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// How long a Ping and its Pong took: from queueing the Ping to receiving the Pong, by the times
 /// that the caller told.
 ///
-/// This includes the time for which the Ping waits for the frame under way and for a full socket,
-/// and the time for which the Pong waits behind messages not yet received. While no messages wait,
-/// a message and the peer's immediate reply take about as long as a Ping and its Pong. `minimum` is
-/// closest to the time of the network alone.
+/// This includes the time for which the Ping waits for the frame under way and for a full socket.
+/// It also includes the time for which the Pong waits behind messages not yet received. While no
+/// messages wait, a message and the peer's immediate reply take about as long as a Ping and its
+/// Pong. `minimum` is closest to the time of the network alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoundTrip {
@@ -79,7 +79,7 @@ impl Trips {
     }
 
     /// Handles a Pong. `at` is its time of arrival, if the caller gave the time. A Pong whose
-    /// payload is that of neither stored Ping is ignored (RFC 6455 §5.5.3).
+    /// payload matches neither stored Ping is ignored (RFC 6455 §5.5.3).
     pub(super) fn answer(&mut self, payload: &[u8], at: Option<Time>) {
         let matches = |probe: &Option<Probe>| probe.filter(|probe| probe.mark == payload);
         let probe = if let Some(probe) = matches(&self.oldest) {
@@ -118,7 +118,8 @@ impl Trips {
         });
     }
 
-    /// Forgets the Pings under way, because all times told from now on have a different epoch.
+    /// Forgets the Pings under way, and a Pong that lacks its time, because all times told from now
+    /// on have a different epoch.
     pub(super) fn restart(&mut self) {
         *self = Self { times: self.times, ..Self::default() };
     }

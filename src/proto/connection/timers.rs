@@ -174,8 +174,8 @@ impl Timers {
     }
 
     /// Returns when the caller has to tell the time, so that a pause is measured. `None` if there
-    /// is no pause to measure, or if the pause moves no running deadline: the caller then need not
-    /// read the clock.
+    /// is no pause to measure, or if the pause moves no running deadline. In both cases the caller
+    /// need not read the clock.
     fn next_of_pause(&self, rx: &Receiver) -> Option<Time> {
         let awaited = match self.beat {
             Beat::Pinged { .. } => true,
@@ -186,7 +186,7 @@ impl Timers {
     }
 
     /// Whether some deadline always runs while the connection is open. An idle connection asks for
-    /// its deadlines only if this is `true`, so every such deadline must be listed here.
+    /// its deadlines only if this is `true`, so each deadline that always runs must be listed here.
     #[inline]
     pub(super) fn ticks(&self) -> bool {
         self.heartbeat.is_some() || self.silence.is_some() || self.idle.is_some()
@@ -200,8 +200,8 @@ impl Timers {
 
     /// Whether `handle` may find at `now` that the peer was silent for too long. Every deadline on
     /// silence must appear here. An unarmed `Silence` is due at `Time::ZERO`, but does not count
-    /// here, because it only gets its deadline then. A deadline that no longer runs may still
-    /// count; the caller then makes sure for nothing that it can read.
+    /// here, because the next `handle` only arms it. A deadline that no longer runs may still
+    /// count; the caller then does its check for nothing.
     pub(super) fn may_be_silent(&self, now: Time) -> bool {
         let pong = match self.beat {
             Beat::Pinged { until, .. } => Some(until),

@@ -107,8 +107,8 @@ fn whatever_happens_next_a_ready_state_never_goes_back() {
         let stream = a.stream == b.stream || a.stream == Stream::Open || b.stream == Stream::Gone;
         theirs && ours && stream && a.role == b.role
     };
-    // The code that finds a violation also queues our Close, so a violation without our Close never
-    // occurs.
+    // The code that finds a violation also queues our Close, unless a write has failed. So
+    // `Violated` with `None` never occurs.
     let seen = |now: &Closing| (now.theirs, now.ours) != (Theirs::Violated, Ours::None);
     for now in all().filter(seen) {
         for next in all().filter(|&next| later(now, next)) {

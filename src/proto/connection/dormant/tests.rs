@@ -188,7 +188,7 @@ fn a_connection_that_is_not_idle_stays_as_it_is() {
     };
     chunked.sender_mut().feed_chunk(chunk).unwrap();
     all(chunked.sender_mut().outgoing());
-    // The stream accepts more while it holds bytes, so no deadline on writing runs.
+    // The stream holds a byte, but then accepts more bytes. So no deadline on writing runs.
     let mut unflushed = server();
     unflushed.sender_mut().set_unflushed(1);
     unflushed.sender_mut().feed("accepted").unwrap();

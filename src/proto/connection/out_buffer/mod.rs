@@ -115,7 +115,7 @@ impl Kind {
 
 impl OutBuffer {
     /// Makes an empty buffer for a queue of about `high_water` bytes. A buffer that is longer than
-    /// `LARGE` and than four times `high_water` is freed as soon as it is empty. Only a large
+    /// both `LARGE` and four times `high_water` is freed as soon as it is empty. Only a large
     /// message can need that length, and a new allocation costs little compared with copying and
     /// writing that message. Without this rule, one message of 16 MiB would keep 16 MiB allocated
     /// until the buffer was emptied 64 more times.

@@ -86,8 +86,8 @@ impl OutBuffer {
     /// Gives the new frames in `controls` their place; the first `placed` bytes of `controls` have
     /// a place already. If `placed` is not 0, the new frames join the splice of these bytes.
     /// Otherwise the new frames go before the first data frame in the content of which nothing was
-    /// written or, without such a frame, to the end. No other byte moves. There must be new frames,
-    /// because no splice may be empty.
+    /// written. Without such a data frame, the new frames go to the end. No other byte moves. There
+    /// must be new frames, because no splice may be empty.
     pub(in crate::proto::connection) fn place_controls(&mut self, placed: usize) {
         let new = self.controls.len() - placed;
         self.spliced += new;

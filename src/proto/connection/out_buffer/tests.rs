@@ -85,8 +85,8 @@ fn what_is_written_is_let_go_where_that_frees_as_much_as_it_moves() {
         let takes = if let_go { NONE } else { (vec![2 * FIRST], vec![FIRST]) };
         assert_eq!(traffic(), takes, "{written}");
         assert_eq!((out.fed(), out.written()), (17 * 1024, written as u64));
-        // A frame that overtakes goes before the first frame that was not begun, as without the
-        // drop.
+        // A frame that overtakes goes before the first frame of which nothing was written, whether
+        // or not written bytes were dropped.
         out.controls.extend([0x89, 0]);
         out.place_controls(0);
         let at = written.next_multiple_of(1024);
@@ -158,7 +158,8 @@ fn a_large_buffer_that_is_hardly_used_is_given_up_after_a_while() {
     assert_eq!(traffic(), (vec![], vec![large]));
     use_it(&mut out, 100);
     assert_eq!(traffic(), (vec![FIRST], vec![]));
-    // A large buffer that was lent is freed after as many small uses, each time anew.
+    // A large buffer that was lent is freed after `SMALL_USES` small uses. The next lent buffer is
+    // freed after as many uses of its own.
     let mut out = buffer();
     for _ in 0..2 {
         out.lend(vec![0; large]);

@@ -1,4 +1,4 @@
-//! What a receiver keeps while its connection is dormant.
+//! The state that a receiver keeps while its connection is dormant.
 use super::Receiver;
 use crate::proto::{config::Config, connection::counters::Traffic, role::Role};
 

@@ -37,7 +37,7 @@ pub(super) struct Inflate {
     /// The setting [`Deflate::memory`](crate::deflate::Deflate::memory).
     memory: usize,
     raw: Option<Box<Decompressor>>,
-    /// The inflated bytes of the message, except those of earlier chunks.
+    /// The inflated bytes of the message, except the bytes of earlier chunks.
     out: Output,
     /// The number of wire bytes in the receive buffer that are unmasked already. They wait because
     /// the output was full, and must not be unmasked again.
@@ -119,7 +119,7 @@ impl Inflate {
         }
     }
 
-    /// The inflated bytes of the message, except those of earlier chunks.
+    /// The inflated bytes of the message, except the bytes of earlier chunks.
     pub(super) fn bytes(&self) -> &[u8] {
         self.out.bytes()
     }

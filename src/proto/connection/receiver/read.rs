@@ -24,7 +24,7 @@ impl Receiver {
     }
 
     /// Sets when the last read was made. The time of arrival stays, because the bytes of this read
-    /// arrived with those of an earlier read.
+    /// arrived together with the bytes of an earlier read.
     pub(crate) fn set_read_at(&mut self, at: Time) {
         self.read.at = Some(at);
     }

@@ -24,8 +24,8 @@ struct Taken {
     /// The number of wire bytes taken.
     wire: usize,
     stop: Stop,
-    /// The part of the message that was not handed out yet, as a range of the receive buffer or, if
-    /// the message is compressed, of the inflater's buffer.
+    /// The part of the message that was not handed out yet. This is a range of the receive buffer
+    /// or, if the message is compressed, of the inflater's buffer.
     here: Range<usize>,
 }
 

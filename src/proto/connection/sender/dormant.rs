@@ -50,12 +50,12 @@ impl Sender {
     }
 
     /// Makes a sender that goes on where the dormant one stopped. Fields that `Kept` lacks begin as
-    /// in a new sender. The checks `may_be_dormant` of the sender, the receiver and the timers rule
-    /// out that such a field has another value that matters. For example, the receiver's check
-    /// rules out `close_is_last`, and the check of the timers rules out a heartbeat's Ping under
-    /// way. Forgetting three values costs only time: the arguments of `set_memory` and of
-    /// `set_flat`, and the count `small_uses`. `urgent.beat` is forgotten too: it is about a
-    /// past Ping, and nobody reads it before the next `owe_beat`.
+    /// in a new sender. The checks `may_be_dormant` of the sender, the receiver and the timers make
+    /// sure of this: each of these fields has its initial value, or its value does not matter. For
+    /// example, the receiver's check rules out `close_is_last`, and the check of the timers rules
+    /// out a heartbeat's Ping under way. Forgetting three values costs only time: the arguments of
+    /// `set_memory` and of `set_flat`, and the count `small_uses`. `urgent.beat` is forgotten too:
+    /// it is about a past Ping, and nobody reads it before the next `owe_beat`.
     ///
     /// Keep each new field of the sender or of its parts here. The exceptions are fields that have
     /// their initial value whenever `may_be_dormant` is true, and fields whose value may be lost.

@@ -126,11 +126,11 @@ impl Sender {
     }
 
     /// Makes our Close the last frame that is queued. If our Close was queued already, drops the
-    /// Pings and Pongs that wait in `urgent`, and some of those behind our Close. If our Close has
-    /// left, these are all frames of which nothing was written. Otherwise they are the frames of
-    /// the last splice, and only if none of its bytes was written. Also records whether our Close
-    /// has left (`close_gone`). This decides the phase of closing, and what a passed deadline on
-    /// writing means.
+    /// Pings and Pongs that wait in `urgent`, and some Pings and Pongs behind our Close. If our
+    /// Close has left, all frames of which nothing was written are dropped. Otherwise only the
+    /// control frames in the last splice are dropped, if nothing of that splice was written. Also
+    /// records in `close_gone` whether our Close has left. `close_gone` decides the phase of
+    /// closing, and what a passed deadline on writing means.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {
@@ -218,7 +218,7 @@ impl Sender {
         !self.is_closed() && self.poll_timeout().is_none() && !self.pong_waits()
     }
 
-    // The deadline on writing: until then, the stream must accept or flush some bytes.
+    // The deadline on writing. By this time the stream must have accepted or flushed some bytes.
 
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {

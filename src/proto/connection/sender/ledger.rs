@@ -37,11 +37,11 @@ pub(super) struct Ledger {
     /// The end of the last control frame queued in order. Invariant: all bytes after it are data,
     /// so that feeding data need not update the ledger.
     control_end: u64,
-    /// The end of the last control frames that were queued in order when everything before them had
-    /// been written. Invariant: unwritten bytes before this position are not data. Without this
-    /// field, a failed write would count these frames as dropped data. Control frames that are
-    /// queued in order behind unwritten bytes do not count here. Only our Close is queued in this
-    /// way, and no data follows it.
+    /// The end of the last control frames that were queued in order behind written bytes only.
+    /// Invariant: unwritten bytes before this position are not data. Without this field, a failed
+    /// write would count these frames as dropped data. Control frames that are queued in order
+    /// behind unwritten bytes do not count here. Only our Close is queued in this way, and no data
+    /// follows it.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
     pub(super) close_end: u64,
@@ -129,9 +129,9 @@ impl Ledger {
 
     /// Records that no more data will be fed. From then on [`Ledger::fed`] does not change,
     /// although `out.fed()` changes when data is dropped or a Close is queued. From then on
-    /// `data_end` may exceed `control_end`: until a Close is queued in order, or for good once a
-    /// Close overtakes or a write fails. An overtaking Close and a failed write also set
-    /// `lost_from`, so that the end of the data no longer depends on `control_end`.
+    /// `data_end` may exceed `control_end`. This ends when a Close is queued in order behind all
+    /// data, but lasts if a Close overtakes or a write fails. An overtaking Close and a failed
+    /// write also set `lost_from`, so that the end of the data no longer depends on `control_end`.
     pub(super) fn data_ended(&mut self, out: &OutBuffer) {
         self.data_end = self.data_end(out.fed());
     }
@@ -206,8 +206,8 @@ impl Ledger {
     }
 
     /// Returns how far each sequence counts as written. While the stream holds unflushed bytes,
-    /// returns how far each sequence had been written at the last complete flush, because nobody
-    /// knows which bytes the stream holds.
+    /// nobody knows which bytes these are. So the result is then how far each sequence had been
+    /// written at the last complete flush.
     #[inline]
     fn gone(&self, out: &OutBuffer, first_waiting: usize) -> (u64, u64) {
         if self.held_back() > 0 {

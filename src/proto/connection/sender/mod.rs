@@ -57,7 +57,7 @@ pub struct Sender {
     /// See [`Config::cork_limit`]. Invariant: `cork_limit <= high_water`. So while `out` has fewer
     /// bytes to write than `cork_limit`, there is [room](Self::has_room), and a reply is not
     /// refused with `Full`. An adapter's fast path (`Core::is_free`) relies on this: before it
-    /// hands out a message, it checks only `cork_limit`.
+    /// hands out a message, it checks `cork_limit`, but not the room.
     cork_limit: usize,
     min_vectored: usize,
     pub(super) write_timeout: Duration,

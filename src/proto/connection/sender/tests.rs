@@ -407,7 +407,8 @@ fn a_callers_ping_that_waits_is_the_heartbeats_and_a_later_pong_is_not() {
     assert!(tx.beat_written() && tx.has_outgoing());
 }
 
-/// Two Pings of one time have the same payload. An earlier Ping is under way, and has no Pong.
+/// Two Pings queued at the same time have the same payload. An even earlier Ping is under way, and
+/// its Pong has not come.
 #[test]
 fn a_ping_that_replaces_one_of_the_same_time_is_measured() {
     let mut conn = Connection::server(&Config::default(), Negotiated::default());

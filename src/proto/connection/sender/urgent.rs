@@ -261,9 +261,10 @@ impl Urgent {
         self.beat = BeatPing::Owed;
     }
 
-    /// Whether the heartbeat's last Ping was written, so that `out` no longer holds it. Only
-    /// `timers` calls this, and only until the result is `true`: if control frames overtake later,
-    /// the result is `false` again.
+    /// Whether the heartbeat's last Ping was written, so that `out` no longer holds it. If other
+    /// control frames overtake later, the result is `false` again until they are written. So
+    /// `timers`, the only caller, asks no more once the result was `true`, unless the epoch
+    /// changes.
     pub(super) fn beat_written(&self, out: &OutBuffer) -> bool {
         match self.beat {
             BeatPing::None | BeatPing::Owed => false,

@@ -49,8 +49,7 @@ fn follows(now: Closing, next: Closing) -> bool {
         (Stream::Ended | Stream::Shut, Stream::Gone) => true,
         (before, after) => before == after,
     };
-    // `Violated` without a Close of ours is no possible state: the code that finds a violation also
-    // queues our Close.
+    // `Violated` with `None` is no possible state, for the reason given above.
     let reported = now.theirs != Theirs::Violated || now.ours != Ours::None;
     theirs && ours && stream && reported && now.role == next.role
 }

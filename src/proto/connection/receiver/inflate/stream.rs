@@ -22,8 +22,8 @@ pub(super) struct Ending<N> {
     /// The number of input bytes that zlib had taken.
     taken: N,
     /// The number of input bytes that zlib had taken when it last stopped at the end of a DEFLATE
-    /// block; 0 if it has not stopped at such an end yet. In a one-byte message, 0 also stands for
-    /// the message's start, where a block begins.
+    /// block. The value is 0 before the first stop of this kind. In a one-byte message, 0 also
+    /// stands for the message's start, where a block begins.
     begun: N,
     /// Whether zlib's last call used `InflateFlush::Block` and filled its output. If so, zlib may
     /// hold more output, or may have stopped at a block's end. zlib's next call shows which.
@@ -31,8 +31,8 @@ pub(super) struct Ending<N> {
 }
 
 impl Inflate {
-    /// Inflates the next `n` bytes of the message. They are at the front of `wire`, which has
-    /// [`BEHIND`] more bytes behind them. `end`: whether they are the message's last bytes. The
+    /// Inflates the next `n` bytes of the message. They are at the front of `wire`, which has at
+    /// least [`BEHIND`] bytes behind them. `end`: whether they are the message's last bytes. The
     /// output grows to at most `most` bytes. Returns the number of bytes taken, and why no more
     /// were taken.
     pub(super) fn run(

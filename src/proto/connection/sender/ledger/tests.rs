@@ -163,8 +163,8 @@ impl Pair {
     }
 
     /// Writes everything. Then checks that each byte of every data frame is on the wire, was
-    /// dropped, or still waits. Only a message of `feed_first` can still wait, and only if a message
-    /// in chunks never ended.
+    /// dropped, or still waits. Only a message of `feed_first` can still wait, and only if a
+    /// message in chunks never ended.
     fn finish(&mut self) {
         while self.conn.tx.has_outgoing() {
             self.write(1000);
