@@ -8,7 +8,7 @@
 //!
 //! There is no reconnecting client in the crate, since what has to happen after a connect is the
 //! application's: the loop is short, and here it is, in `on_tokio.rs` and once more in
-//! `on_threads.rs`. Without a URL it follows a server that goes through every kind of loss.
+//! `on_threads.rs`. Without a URL, it follows a server that ends connections in each way of `End`.
 mod feed;
 mod on_threads;
 mod on_tokio;
@@ -69,7 +69,7 @@ fn options() -> Options {
     }
 }
 
-/// Goes through every kind of loss, and refuses at last.
+/// Lets the server end connections in each way of `End`, be down for a second, and refuse at last.
 async fn act(mut server: Server, said: usize) -> Result<(), Error> {
     server.serve(said, End::InHandshake).await?;
     server.serve(said, End::Eof).await?;
