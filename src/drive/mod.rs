@@ -35,6 +35,7 @@ use crate::{
     proto::{
         connection::{Ending, ReadyState, Receiver, Step},
         memory::Memory,
+        outlined::Outlined,
         pool,
         time::Time,
     },
@@ -78,7 +79,7 @@ pub(crate) struct Socket<C, I> {
     /// The error behind the last `Ready::End`, until [`ended`](Self::ended) returns it; `None`
     /// after a clean end. A poll stores the error here, because passing a wide result through
     /// futures costs more than a step.
-    failed: Option<Error>,
+    failed: Outlined<Option<Error>>,
     /// The state of `poll_side`. `None` before its first call, and always in a half.
     #[cfg(feature = "_task")]
     polled: Option<Box<task::polls::Polled>>,
@@ -104,7 +105,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             notes_reads,
             read_unattended: false,
             read_first: None,
-            failed: None,
+            failed: Outlined::default(),
             #[cfg(feature = "_task")]
             polled: None,
             #[cfg(feature = "futures")]
@@ -363,7 +364,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         // `Sender::fail` queues no second Close. `Chunk` needs the least code, because it has no
         // fast path.
         let ended = self.core.step(Want::Chunk);
-        self.failed = self.core.with(|_, _, out| out.reason(ended));
+        *self.failed = self.core.with(|_, _, out| out.reason(ended));
         Poll::Ready(Ready::End)
     }
 }

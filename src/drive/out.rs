@@ -8,6 +8,7 @@ use super::{
 use crate::proto::{
     connection::{Inbound, Sender, Step},
     error::{RecvError, SendError},
+    outlined::Outlined,
     time::Time,
 };
 use bytes::Buf;
@@ -26,7 +27,7 @@ pub(crate) struct Out {
     pub(super) unflushed: usize,
     /// The first error of the stream. Errors while input is discarded, and errors of a shutdown,
     /// are not kept, because the connection's result is decided by then.
-    pub(super) io_error: Option<io::Error>,
+    pub(super) io_error: Outlined<Option<io::Error>>,
     /// The error that ended receiving, or the error of a passed deadline. The sending half reads
     /// the error here, because it cannot see the receiver. If the receiver has a different error,
     /// the receiver's error replaces this one, because receiving calls return the receiver's error.
@@ -185,7 +186,7 @@ impl Out {
     /// half since.
     #[cold]
     pub(super) fn lost(&self) -> Error {
-        match (&self.io_error, self.recv_error) {
+        match (&*self.io_error, self.recv_error) {
             (Some(error), _) => again(error).into(),
             (None, Some(error)) => error.into(),
             (None, None) => SendError::Closed.into(),

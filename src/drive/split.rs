@@ -18,6 +18,7 @@ use super::{
 use crate::proto::{
     connection::{Closed, Inbound, Sender},
     error::SendError,
+    outlined::Outlined,
     pool,
     time::Time,
 };
@@ -62,7 +63,7 @@ pub(super) struct Shared<W> {
 /// The sending side.
 #[derive(Debug)]
 struct Sending<W> {
-    tx: Sender,
+    tx: Outlined<Sender>,
     out: Out,
     io: W,
 }
@@ -118,7 +119,7 @@ impl Drop for News<'_> {
 }
 
 impl<W> Shared<W> {
-    fn new(tx: Sender, out: Out, io: W) -> Arc<Self> {
+    fn new(tx: Outlined<Sender>, out: Out, io: W) -> Arc<Self> {
         Arc::new(Self {
             wakers: Arc::default(),
             blocked: AtomicBool::new(true), // not known until the first `poll_write`
@@ -226,7 +227,7 @@ impl<W: Output> Shared<W> {
 /// The core of the receiving half.
 #[derive(Debug)]
 pub(crate) struct Half<W> {
-    pub(crate) inbound: Inbound,
+    pub(crate) inbound: Outlined<Inbound>,
     /// Whether this half may have queued bytes since its last complete write. [`with`](Core::with)
     /// sets this flag, because `respond` and passed deadlines queue frames. Without this flag the
     /// reader would write messages as soon as the writer has fed them. Those messages should leave

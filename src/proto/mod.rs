@@ -23,6 +23,7 @@ pub mod mask;
 pub(crate) mod memory;
 pub(crate) mod message;
 pub(crate) mod outbound;
+pub(crate) mod outlined;
 #[cfg(feature = "std")]
 pub(crate) mod pool;
 pub(crate) mod role;

@@ -54,6 +54,7 @@ use crate::{
     proto::{
         config::Config,
         handshake::{HandshakeError, client::Request},
+        outlined::Outlined,
         time::Time,
     },
 };
@@ -254,7 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 #[derive(Debug)]
 pub(crate) struct Tokio {
     epoch: Instant,
-    sleep: Option<Pin<Box<Sleep>>>,
+    sleep: Outlined<Option<Pin<Box<Sleep>>>>,
 }
 
 impl<S> Timed<S, Tokio> {
@@ -263,7 +264,7 @@ impl<S> Timed<S, Tokio> {
     }
 
     pub(crate) fn since(epoch: Instant, io: S) -> Self {
-        Self { io, wait: Tokio { epoch, sleep: None } }
+        Self { io, wait: Tokio { epoch, sleep: Outlined::default() } }
     }
 }
 

@@ -71,8 +71,8 @@ impl Dormant {
         let Self { rx, tx, timers, opened, role } = self;
         let rx = Receiver::from_kept(rx, role, config);
         Connection {
-            inbound: Inbound::from_kept(rx, timers, opened, role, config),
-            tx: Sender::from_kept(tx, config),
+            inbound: Inbound::from_kept(rx, timers, opened, role, config).into(),
+            tx: Sender::from_kept(tx, config).into(),
             loop_state: LoopState::default(),
         }
     }

@@ -10,6 +10,7 @@ use crate::proto::{
     close::CloseFrame,
     config::{Config, Negotiated},
     error::{RecvError, SendError},
+    outlined::Empty,
     role::Role,
     time::Time,
 };
@@ -44,6 +45,12 @@ pub(super) struct Opened {
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.negotiated.fmt(f)
+    }
+}
+
+impl Empty for Inbound {
+    fn empty() -> Self {
+        Self::new(Role::Server, &Config::default(), Negotiated::default())
     }
 }
 

@@ -39,6 +39,7 @@ use crate::proto::{
     entropy::{Entropy, Keys},
     error::{RecvError, SendError},
     memory::Memory,
+    outlined::Outlined,
     role::Role,
     time::Time,
 };
@@ -82,8 +83,8 @@ use core::time::Duration;
 /// and then `step` again.
 #[derive(Debug)]
 pub struct Connection {
-    inbound: Inbound,
-    tx: Sender,
+    inbound: Outlined<Inbound>,
+    tx: Outlined<Sender>,
     loop_state: next::LoopState,
 }
 
@@ -115,8 +116,8 @@ impl Connection {
         // allocates, which does no harm once the struct is complete.)
         let keys = entropy.map(|source| Box::new(Keys::new(source)));
         let mut this = Self {
-            inbound: Inbound::new(role, config, negotiated),
-            tx: Sender::new(config, keys),
+            inbound: Inbound::new(role, config, negotiated).into(),
+            tx: Sender::new(config, keys).into(),
             loop_state: next::LoopState::default(),
         };
         if let Some(agreed) = deflate {
@@ -346,7 +347,7 @@ impl Connection {
         (&mut self.inbound, &mut self.tx)
     }
 
-    pub(crate) fn into_halves(self) -> (Inbound, Sender) {
+    pub(crate) fn into_halves(self) -> (Outlined<Inbound>, Outlined<Sender>) {
         (self.inbound, self.tx)
     }
 

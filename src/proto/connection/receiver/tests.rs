@@ -1,8 +1,7 @@
 use super::{Receiver, Step};
 use crate::proto::{
     config::{Config, Negotiated},
-    connection::Connection,
-    entropy::Entropy,
+    connection::{Connection, Inbound},
     error::ProtocolError,
     frame::{Header, OpCode},
     message::Message,
@@ -10,19 +9,8 @@ use crate::proto::{
 };
 use alloc::{vec, vec::Vec};
 
-struct Zeros;
-
-impl Entropy for Zeros {
-    fn fill(&mut self, dest: &mut [u8]) {
-        dest.fill(0);
-    }
-}
-
 fn receiver(role: Role, config: &Config) -> Receiver {
-    match role {
-        Role::Server => Connection::server(config, Negotiated::default()).inbound.rx,
-        Role::Client => Connection::client(config, Negotiated::default(), Zeros).inbound.rx,
-    }
+    Inbound::new(role, config, Negotiated::default()).rx
 }
 
 fn frame(role: Role, opcode: OpCode, len: usize) -> Vec<u8> {
@@ -187,13 +175,13 @@ fn the_first_reason_for_cutting_off_stays_and_none_comes_behind_the_end() {
 fn a_compressed_frame_is_read_in_ordinary_pieces() {
     let deflate = Some(crate::proto::deflate::DeflateParams::default());
     let negotiated = Negotiated { deflate, ..Negotiated::default() };
-    let mut rx = Connection::server(&Config { read_buffer: 1000, ..Config::default() }, negotiated)
-        .inbound
-        .rx;
+    let config = Config { read_buffer: 1000, ..Config::default() };
+    let mut conn = Connection::server(&config, negotiated);
+    let rx = conn.receiver_mut();
     let mut header = Header::new(OpCode::Binary, 1 << 20);
     (header.rsv1, header.masking_key) = (true, Some([0; 4]));
     let (bytes, n) = header.encode();
-    read(&mut rx, &bytes[..n]);
+    read(rx, &bytes[..n]);
     assert_eq!(rx.step_slow(super::Delivery::Whole), Ok(Step::NeedInput));
     assert_eq!(rx.frame_rest(), 0);
     assert!((1000..1100).contains(&rx.spare_mut().len()));

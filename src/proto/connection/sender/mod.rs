@@ -31,6 +31,7 @@ use crate::proto::{
     frame::Control,
     memory::Memory,
     message::DataKind,
+    outlined::Empty,
     time::Time,
     utf8::Utf8Validator,
 };
@@ -103,6 +104,12 @@ enum State {
     Closed {
         broken: bool,
     },
+}
+
+impl Empty for Sender {
+    fn empty() -> Self {
+        Self::new(&Config::default(), None)
+    }
 }
 
 impl Sender {

@@ -28,6 +28,7 @@ use crate::proto::{
     config::{Config, Negotiated},
     connection::Connection,
     entropy::Entropy,
+    outlined::Outlined,
     role::Role,
     trace,
 };
@@ -64,13 +65,13 @@ pub struct Handshake {
     sent: usize,
     /// The Sec-WebSocket-Accept that answers our key.
     expected: [u8; ACCEPT_LEN],
-    subprotocols: Vec<String>,
+    subprotocols: Outlined<Vec<String>>,
     require_subprotocol: bool,
     keep_response: bool,
     /// The status line of a complete 101 at the front of the buffer.
     head: Option<StatusLine>,
     /// A final response other than a 101, with the part of its body that is kept.
-    refusal: Option<Body>,
+    refusal: Outlined<Option<Body>>,
 }
 
 impl Handshake {
@@ -95,11 +96,11 @@ impl Handshake {
             request: request.encode(&key, config),
             sent: 0,
             expected: accept_value(&key),
-            subprotocols: request.subprotocols.clone(),
+            subprotocols: request.subprotocols.clone().into(),
             require_subprotocol: request.require_subprotocol,
             keep_response: request.keep_response,
             head: None,
-            refusal: None,
+            refusal: Outlined::default(),
         }
     }
 
@@ -137,7 +138,7 @@ impl Handshake {
 
     fn look(&mut self) -> Result<Progress, HandshakeError> {
         loop {
-            if let Some(body) = &mut self.refusal {
+            if let Some(body) = &mut *self.refusal {
                 let eof = self.reading.is_at_end();
                 return match body.take(&mut self.reading.buf, eof, self.config.max_refusal_body) {
                     true => Err(body.refused()),
@@ -173,7 +174,7 @@ impl Handshake {
                 let body = Body::of(Refusal::new(status, head));
                 self.reading.buf.skip(len);
                 self.reading.timeout_error = body.refused();
-                self.refusal = Some(body);
+                *self.refusal = Some(body);
             }
         }
         Ok(Progress::Partial)
@@ -182,7 +183,7 @@ impl Handshake {
     /// The response, once its head is complete: the 101 or a refusal. Interim responses are not
     /// shown.
     pub fn response(&self) -> Option<ResponseHead<'_>> {
-        match (&self.refusal, self.head) {
+        match (&*self.refusal, self.head) {
             (Some(body), _) => Some(body.refusal.response()),
             (None, Some(StatusLine { status, len, .. })) => {
                 Some(ResponseHead { status, head: self.reading.buf.wire().get(..len)? })
@@ -220,8 +221,8 @@ impl Handshake {
 
     /// The server's response, if it is a refusal, with the part of the body that has arrived.
     /// Otherwise `None`.
-    pub fn into_refusal(self) -> Option<Refusal> {
-        self.refusal.map(|body| body.refusal)
+    pub fn into_refusal(mut self) -> Option<Refusal> {
+        self.refusal.take().map(|body| body.refusal)
     }
 
     /// Returns the requested path, without the query.

@@ -1,0 +1,86 @@
+//! [`Outlined`]: a value that is dropped by a call.
+use alloc::vec::Vec;
+use core::{
+    mem::{self, ManuallyDrop},
+    ops::{Deref, DerefMut},
+};
+
+/// A value whose drop code is a function of its own.
+///
+/// Without this type, the compiler puts the drop code of a value into each place that may drop the
+/// value, and each await and each possible panic is such a place. For a connection this code is
+/// long: an echo server with a client is 23 KB smaller with this type. Access costs nothing. A drop
+/// costs a move.
+#[derive(Debug)]
+pub(crate) struct Outlined<T: Empty>(ManuallyDrop<T>);
+
+/// A type that has a value without anything to drop.
+pub(crate) trait Empty {
+    /// Returns that value. It stays in place of the value that was dropped, and is never used.
+    fn empty() -> Self;
+}
+
+impl<T> Empty for Option<T> {
+    fn empty() -> Self {
+        None
+    }
+}
+
+impl<T> Empty for Vec<T> {
+    fn empty() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Empty> From<T> for Outlined<T> {
+    #[inline(always)]
+    fn from(value: T) -> Self {
+        Self(ManuallyDrop::new(value))
+    }
+}
+
+impl<T: Empty> Default for Outlined<T> {
+    fn default() -> Self {
+        T::empty().into()
+    }
+}
+
+impl<T: Empty> Deref for Outlined<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Empty> DerefMut for Outlined<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<T: Empty> Drop for Outlined<T> {
+    #[inline(never)]
+    fn drop(&mut self) {
+        drop(mem::replace(&mut *self.0, T::empty()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::rc::Rc;
+
+    #[test]
+    fn the_value_is_dropped_once() {
+        let counted = Rc::new(());
+        let mut outlined = Outlined::from(Some(counted.clone()));
+        assert_eq!(Rc::strong_count(&counted), 2);
+        *outlined = Some(counted.clone());
+        assert_eq!(Rc::strong_count(&counted), 2);
+        drop(outlined);
+        assert_eq!(Rc::strong_count(&counted), 1);
+    }
+}
