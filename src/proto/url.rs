@@ -125,7 +125,7 @@ impl Target {
 
     /// The host without its zone. A zone has a meaning on this machine only.
     pub(crate) fn unzoned(&self) -> &str {
-        self.host.split_once('%').map_or(&*self.host, |(name, _)| name)
+        cut(&self.host, b'%').map_or(&*self.host, |(name, _)| name)
     }
 
     /// The resource name (RFC 6455 §3): path and query as in the URL, with `/` for an empty path.
@@ -149,7 +149,7 @@ impl Target {
     /// Parses the part of a URL behind the scheme and `://`: authority, path and query. `default`
     /// is the port if the URL names no port.
     pub(crate) fn behind_scheme(rest: &str, secure: bool, default: u16) -> Result<Self, UrlError> {
-        let (authority, resource) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (authority, resource) = split_authority(rest);
         let (userinfo, authority) = match authority.rsplit_once('@') {
             Some((userinfo, authority)) => (decode_userinfo(userinfo)?, authority),
             None => (None, authority),
@@ -185,7 +185,7 @@ impl Target {
     /// Parses the part of a `ws+unix` URL behind the scheme and its colon: the path of the socket,
     /// a colon, path and query. Node's package `ws` reads such URLs in the same way.
     fn of_socket(rest: &str) -> Result<Self, UrlError> {
-        let (socket, resource) = rest.split_once(':').unwrap_or((rest, ""));
+        let (socket, resource) = cut(rest, b':').unwrap_or((rest, ""));
         let socket = socket.strip_prefix("//").unwrap_or(socket);
         if socket.is_empty() {
             return Err(UrlError::EmptyHost);
@@ -211,12 +211,12 @@ impl FromStr for Target {
     /// See [`UrlError`].
     fn from_str(url: &str) -> Result<Self, UrlError> {
         check(url)?;
-        if let Some((scheme, rest)) = url.split_once(':')
+        if let Some((scheme, rest)) = cut(url, b':')
             && known(scheme) == Some("ws+unix")
         {
             return Self::of_socket(rest);
         }
-        let (scheme, rest) = url.split_once("://").ok_or(UrlError::NoScheme)?;
+        let (scheme, rest) = split_scheme(url).ok_or(UrlError::NoScheme)?;
         let secure = match known(scheme) {
             Some("ws") => false,
             Some("wss") => true,
@@ -246,7 +246,7 @@ impl fmt::Display for Target {
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const HIDDEN: &str = "(hidden)";
-        let (path, query) = match self.resource.split_once('?') {
+        let (path, query) = match cut(&self.resource, b'?') {
             Some((path, query)) => (path, Some(query)),
             None => (&*self.resource, None),
         };
@@ -273,7 +273,7 @@ pub(crate) fn check(url: &str) -> Result<(), UrlError> {
     if url.len() > MAX_URL {
         return Err(UrlError::TooLong);
     }
-    if url.contains('#') {
+    if cut(url, b'#').is_some() {
         return Err(UrlError::Fragment);
     }
     Ok(())
@@ -303,8 +303,8 @@ pub(crate) struct Authority<'a> {
 impl<'a> Authority<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Self, UrlError> {
         if let Some(text) = text.strip_prefix('[') {
-            let (address, after) = text.split_once(']').ok_or(UrlError::BadHost)?;
-            let (host, zone) = match address.split_once('%') {
+            let (address, after) = cut(text, b']').ok_or(UrlError::BadHost)?;
+            let (host, zone) = match cut(address, b'%') {
                 None => (address, None),
                 // RFC 6874 §2: the percent sign before a zone is itself encoded, as `%25`.
                 Some((host, zone)) => {
@@ -324,13 +324,10 @@ impl<'a> Authority<'a> {
             };
             return Ok(Self { host, zone, v6: true, port });
         }
-        // Search for a byte, because a search for a `char` costs more in a text as short as this.
-        let colon = |text: &str| text.bytes().position(|b| b == b':');
-        let (host, port) = match colon(text).and_then(|at| text.split_at_checked(at)) {
+        let (host, port) = match cut(text, b':') {
             None => (text, None),
             Some((host, port)) => {
-                let port = port.get(1..).unwrap_or_default();
-                if colon(port).is_some() {
+                if cut(port, b':').is_some() {
                     return Err(UrlError::BadHost); // An IPv6 address needs brackets.
                 }
                 (host, parse_port(port)?)
@@ -362,6 +359,25 @@ impl<'a> Authority<'a> {
     }
 }
 
+/// Splits `text` at the first byte `at`, which must be ASCII. `str::split_once` searches for a
+/// `char`, which costs more in a text as short as this, and is compiled anew at each call.
+fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
+    let found = text.bytes().position(|b| b == at)?;
+    Some((text.get(..found)?, text.get(found + 1..)?))
+}
+
+/// Splits a URL into its scheme and the part behind `://`.
+pub(crate) fn split_scheme(url: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = cut(url, b':')?;
+    Some((scheme, rest.strip_prefix("//")?))
+}
+
+/// Splits the part of a URL behind `://` into its authority, and its path and query.
+pub(crate) fn split_authority(rest: &str) -> (&str, &str) {
+    let end = rest.bytes().position(|b| b == b'/' || b == b'?');
+    rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, ""))
+}
+
 /// Parses a port, which may have leading zeros (RFC 3986 §3.2.3). `None` for an empty text, which
 /// means the default port.
 fn parse_port(text: &str) -> Result<Option<u16>, UrlError> {
@@ -380,10 +396,10 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     if text.is_empty() {
         return Ok(None);
     }
-    if text.contains(['@', '[', ']']) || !text.is_ascii() {
+    if text.bytes().any(|b| b"@[]".contains(&b) || !b.is_ascii()) {
         return Err(UrlError::BadUserinfo);
     }
-    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    let (user, password) = cut(text, b':').unwrap_or((text, ""));
     let mut userinfo = decode(user)?;
     // RFC 7617 §2: a server takes the bytes before the first colon as the user, and the rest as the
     // password.

@@ -20,7 +20,7 @@ use crate::proto::{
     config::Config,
     handshake::{HandshakeError, Progress, Reading},
     role::Role,
-    url::{Target, UrlError, check, known},
+    url::{Target, UrlError, check, known, split_scheme},
 };
 use core::fmt;
 use std::vec::Vec;
@@ -43,7 +43,7 @@ impl Address {
     /// counts as `http`.
     pub fn parse(url: &str) -> Result<Self, UrlError> {
         check(url)?;
-        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+        let (scheme, rest) = split_scheme(url).unwrap_or(("http", url));
         let (secure, port, socks5) = match known(scheme) {
             Some("http") => (false, 80, false),
             Some("https") => (true, 443, false),

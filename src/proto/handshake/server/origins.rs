@@ -1,6 +1,9 @@
 //! The origins whose pages may connect.
 use super::{ORIGIN, RequestHead};
-use crate::proto::{handshake::HeaderError, url::Authority};
+use crate::proto::{
+    handshake::HeaderError,
+    url::{Authority, split_scheme},
+};
 use alloc::{format, string::String, vec::Vec};
 
 /// The origins (RFC 6454) whose pages may connect. The check stops cross-site hijacking (RFC 6455
@@ -72,7 +75,7 @@ impl Origins {
 
 /// Writes an origin as browsers do (RFC 6454 §6.2).
 pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, HeaderError> {
-    let (scheme, authority) = origin.split_once("://").ok_or(HeaderError::BadOrigin)?;
+    let (scheme, authority) = split_scheme(origin).ok_or(HeaderError::BadOrigin)?;
     let legal = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
     if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(legal) {
         return Err(HeaderError::BadOrigin);

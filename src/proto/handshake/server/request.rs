@@ -1,5 +1,6 @@
 //! The request of a client, as a server sees it.
 use super::{HOST, PROTOCOL, UPGRADE};
+use crate::proto::url::{split_authority, split_scheme};
 use crate::proto::{
     handshake::head::{self, Headers, RequestLine},
     shown::Shown,
@@ -107,15 +108,14 @@ impl<'a> Form<'a> {
         if target.starts_with('/') {
             return Some(Self::Origin);
         }
-        let (scheme, rest) = target.split_once("://")?;
+        let (scheme, rest) = split_scheme(target)?;
         let is = |known: &str| scheme.eq_ignore_ascii_case(known);
         let secure = match () {
             () if is("ws") || is("http") => false,
             () if is("wss") || is("https") => true,
             () => return None,
         };
-        let at = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, resource) = rest.split_at_checked(at)?;
+        let (authority, resource) = split_authority(rest);
         Some(Self::Absolute { secure, authority, resource })
     }
 }
