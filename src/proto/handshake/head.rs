@@ -413,8 +413,11 @@ pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
 /// the usual list, which has one element.
 #[inline]
 pub(super) fn has_token(value: &[u8], token: &str) -> bool {
-    let is = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
-    is(value) || list(value).any(is)
+    value.eq_ignore_ascii_case(token.as_bytes()) || lists(value, token)
+}
+
+fn lists(value: &[u8], token: &str) -> bool {
+    list(value).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 #[cfg(test)]
