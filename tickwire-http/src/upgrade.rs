@@ -119,29 +119,35 @@ impl Upgrade {
     /// [`rejection`](crate::rejection), and make sure that the stream ends.
     /// [`HandshakeError::BadMethod`] for any other request of HTTP/2 or HTTP/3.
     /// [`HandshakeError::UnknownProtocol`] for a protocol other than WebSocket.
+    #[inline] // so that a program that always passes `None` links no code for an extended CONNECT
     pub fn new<'h>(
         head: impl Into<Head<'h>>,
         protocol: Option<&str>,
         config: &Config,
     ) -> Result<Self, HandshakeError> {
-        let mut limits = config.clone();
         let head = match protocol {
-            Some(protocol) => {
-                // `as_connect` counts the headers, without the headers that it adds.
-                limits.max_headers = usize::MAX;
-                as_connect(head.into(), protocol, config)
-            }
+            Some(protocol) => as_connect(head.into(), protocol, config),
             None => as_upgrade(head.into()),
         };
+        Self::checked(head, protocol.is_some(), config)
+    }
+
+    /// Checks the lines of `head`.
+    fn checked(
+        head: Result<Vec<u8>, HandshakeError>,
+        extended: bool,
+        config: &Config,
+    ) -> Result<Self, HandshakeError> {
+        let mut limits = config.clone();
+        if extended {
+            limits.max_headers = usize::MAX; // `as_connect` has counted the headers
+        }
         let mut handshake = Handshake::new(&limits);
         let mut head = head.map_err(|error| handshake.reading.fail(error))?;
         push_line(&mut head, &[]);
         put(&mut handshake.reading, &head);
         match handshake.step()? {
-            Progress::Complete => {
-                let (config, extended) = (config.clone(), protocol.is_some());
-                Ok(Self { handshake, config, extended })
-            }
+            Progress::Complete => Ok(Self { handshake, config: config.clone(), extended }),
             Progress::Partial => Err(HandshakeError::Incomplete), // cannot happen, because the head is complete
         }
     }

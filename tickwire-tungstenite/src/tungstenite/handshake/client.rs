@@ -31,7 +31,7 @@ pub type Response = http::Response<Option<Vec<u8>>>;
 #[derive(Debug)]
 pub struct ClientHandshake<S> {
     /// Checks the response; `None` after the check.
-    opening: Option<Opening>,
+    opening: Option<Box<Opening>>,
     /// Two values of Sec-WebSocket-Accept: for the key of the request, and for the key of
     /// `opening`. The keys differ, because the key of the request may be any text.
     accepts: [String; 2],
@@ -71,7 +71,7 @@ impl<S: Read + Write> ClientHandshake<S> {
         let ours = ours.as_ref().map_or(&[][..], HeaderValue::as_bytes);
         let accepts = [key.as_bytes(), ours].map(derive_accept_key);
         let machine = HandshakeMachine::start_write(stream, bytes);
-        let opening = Some(opening);
+        let opening = Some(Box::new(opening));
         Ok(MidHandshake {
             role: Self { opening, accepts, offers, config, stream: PhantomData },
             machine,
