@@ -107,8 +107,8 @@ impl<I: Source + Output> Incoming<I> {
     /// Shuts the stream down for writing, then discards input; both together take at most
     /// [`LINGER`]. If input is unread when the stream is dropped, the operating system sends RST,
     /// and the peer might lose the response. The shutdown comes first, so that the peer sees the
-    /// end of the response and can end its side. The end of the peer's side ends the discarding
-    /// before `LINGER`, and so does an error.
+    /// end of the response and can end its side. The discarding stops early if the
+    /// peer ends its side, or if a read fails.
     pub(crate) async fn linger(&mut self) {
         let io = &mut self.io;
         let end = io.now() + LINGER;

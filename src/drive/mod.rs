@@ -396,7 +396,8 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                 // `poll_sleep` is `Pending`, although `at` has passed. The check is made for every
                 // `at`: even if `at` belongs to another deadline, telling the time checks the
                 // deadline on silence too. Once the task has read, the deadlines are checked even
-                // without budget, because a flood of input would use up the budget again and again.
+                // without budget. Otherwise a flood of input, which uses up the budget again and
+                // again, would prevent every check.
                 let inbound = core.inbound();
                 let total = inbound.receiver().total();
                 if inbound.may_be_silent(now) && read_first.is_none_or(|last| last == total) {

@@ -316,8 +316,8 @@ impl Heartbeat {
     /// For a trading client or similar: a Ping after 1 s, a timeout of 2 s. A dead server is found
     /// within 3.25 s.
     ///
-    /// A quiet market and a dead connection look the same. To tell them apart, a Ping per second is
-    /// worth its cost, and no Ping is sent while anything arrives. TCP retransmits a lost segment
+    /// A quiet market and a dead connection look the same. A Ping per second tells them apart, and
+    /// is worth its cost: no Ping is sent while anything arrives. TCP retransmits a lost segment
     /// after 200 ms or more, then again after twice that time. A timeout of 2 s is enough for two
     /// losses in a row on a path between continents. The preset is too short for networks that
     /// pause for seconds, such as mobile networks.

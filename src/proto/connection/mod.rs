@@ -190,8 +190,9 @@ impl Connection {
     /// peer have to arrive moves by the length of the pause. One exception: a [short
     /// pause](Config::data_timeout) does not move `data_timeout`. If the pause moves the deadline
     /// of a frame or of the heartbeat, the connection has to learn when the pause begins and ends.
-    /// So [`poll_timeout`](Self::poll_timeout) then asks for a call at once when the pause begins,
-    /// and again when the pause ends.
+    /// In that case [`poll_timeout`](Self::poll_timeout) asks for an immediate call of
+    /// [`handle_timeout`](Self::handle_timeout) when the pause begins, and for another when the
+    /// pause ends.
     #[inline]
     pub fn set_paused(&mut self, paused: bool) {
         self.inbound.timers.set_paused(paused);

@@ -57,8 +57,8 @@ pub struct Sender {
     high_water: usize,
     /// See [`Config::cork_limit`]. Invariant: `cork_limit <= high_water`. So while `out` has fewer
     /// bytes to write than `cork_limit`, there is [room](Self::has_room), and a reply is not
-    /// refused with `Full`. An adapter's fast path (`Core::is_free`) relies on this: before it
-    /// hands out a message, it checks `cork_limit`, but not the room.
+    /// refused with `Full`. So an adapter's fast path need not check the room:
+    /// `Core::is_free` checks only `cork_limit`, and that the sender is open.
     cork_limit: usize,
     min_vectored: usize,
     pub(super) write_timeout: Duration,

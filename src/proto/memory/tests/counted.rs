@@ -1,4 +1,5 @@
-//! For the tests of buffers: the heap, with a record of the calls of this thread.
+//! A [`Memory`] for the tests of buffers. It uses the heap, and records for each thread the lengths
+//! of the buffers that were taken and given back.
 use super::Memory;
 use alloc::{vec, vec::Vec};
 use std::cell::RefCell;
