@@ -52,5 +52,5 @@ fn main() {
         .filter(|name| *name != "hot_paths")
         .collect();
     println!("\nOther benches, by `cargo bench -p benches --bench NAME`: {}", others.join(", "));
-    println!("benches/README.md says what each of them measures.");
+    println!("benches/README.md says what each measures, and names those of other packages.");
 }

@@ -6,7 +6,7 @@
 //! HTTPS_PROXY=http://127.0.0.1:8888 cargo run --example proxy -- env ws://example.com/feed hello
 //! cargo run --example proxy -- --threads http://127.0.0.1:8888 ws://example.com/feed hello
 //! ```
-use arguments::{Arguments, Failure};
+use arguments::{Arguments, Failure, refuse};
 use std::error::Error;
 use tickwire::{CloseCode, Config, Dial, Proxy, handshake::client::Request};
 
@@ -26,15 +26,14 @@ Usage: proxy [OPTION]... PROXY URL [MESSAGE]...
 fn by_way_of<'r>(proxy: &str, request: &'r Request) -> Result<Dial<'r>, Box<dyn Error>> {
     let proxy = match proxy {
         "env" => Proxy::from_env(request.target())?,
-        url => Some(Proxy::new(url)?),
+        url => Some(Proxy::new(url).unwrap_or_else(|error| refuse(error))),
     };
     Ok(Dial::new(request).proxy(proxy))
 }
 
 /// Sends each message and prints what comes back.
-async fn run(proxy: &str, url: &str, messages: &[String]) -> Result<(), Box<dyn Error>> {
-    let request = Request::new(url)?;
-    let mut ws = by_way_of(proxy, &request)?.connect(&Config::default()).await?;
+async fn run(proxy: &str, request: &Request, messages: &[String]) -> Result<(), Box<dyn Error>> {
+    let mut ws = by_way_of(proxy, request)?.connect(&Config::default()).await?;
     for message in messages {
         ws.send(&**message).await?;
         match ws.recv().await? {
@@ -48,9 +47,8 @@ async fn run(proxy: &str, url: &str, messages: &[String]) -> Result<(), Box<dyn 
 }
 
 /// The same without tokio.
-fn run_blocking(proxy: &str, url: &str, messages: &[String]) -> Result<(), Box<dyn Error>> {
-    let request = Request::new(url)?;
-    let mut ws = by_way_of(proxy, &request)?.blocking_connect(&Config::default())?;
+fn run_blocking(proxy: &str, request: &Request, messages: &[String]) -> Result<(), Box<dyn Error>> {
+    let mut ws = by_way_of(proxy, request)?.blocking_connect(&Config::default())?;
     for message in messages {
         ws.send(&**message)?;
         match ws.recv()? {
@@ -67,9 +65,10 @@ fn run_blocking(proxy: &str, url: &str, messages: &[String]) -> Result<(), Box<d
 async fn main() -> Result<(), Failure> {
     let args = Arguments::read(HELP);
     let (proxy, url, messages) = (args.text("PROXY"), args.text("URL"), args.all("MESSAGE"));
+    let request = Request::new(&url).unwrap_or_else(|error| refuse(error));
     match args.has("--threads") {
-        true => run_blocking(&proxy, &url, &messages)?,
-        false => run(&proxy, &url, &messages).await?,
+        true => run_blocking(&proxy, &request, &messages)?,
+        false => run(&proxy, &request, &messages).await?,
     }
     Ok(())
 }

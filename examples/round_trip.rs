@@ -6,13 +6,13 @@
 //! ```
 //!
 //! One message is on its way at a time.
-use arguments::{Arguments, Failure};
+use arguments::{Arguments, Failure, refuse};
 use hdrhistogram::Histogram;
 use std::{
     error::Error,
     time::{Duration, Instant},
 };
-use tickwire::{CloseCode, Config, Message, blocking, tokio::connect};
+use tickwire::{CloseCode, Config, Message, blocking, handshake::client::Request, tokio::connect};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -41,8 +41,12 @@ struct Options {
 impl Options {
     fn read() -> Self {
         let args = Arguments::read(HELP);
+        let url = args.text("URL");
+        if let Err(error) = Request::new(&url) {
+            refuse(error);
+        }
         Self {
-            url: args.text("URL"),
+            url,
             bytes: args.number("--bytes", 0..=64 << 20),
             duration: args.seconds("--seconds", 0.0..=86_400.0),
             blocking: args.one_of("--adapter", &[("tokio", false), ("blocking", true)]),

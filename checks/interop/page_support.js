@@ -32,7 +32,7 @@ async function run(program, options) {
   servers.add(child);
   const ended = new Promise((resolve) => child.once("exit", resolve));
   for await (const line of createInterface({ input: child.stdout })) {
-    const address = /^listening on \w+:\/\/(.*)$/.exec(line)?.[1];
+    const address = /^(?:listening on|open) \w+:\/\/(\S+)/.exec(line)?.[1];
     if (!address) continue;
     child.stdout.resume();
     const stop = (signal) => (servers.delete(child), child.kill(signal), ended);

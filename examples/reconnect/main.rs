@@ -14,7 +14,7 @@ mod on_threads;
 mod on_tokio;
 mod unreliable;
 
-use arguments::{Arguments, Failure};
+use arguments::{Arguments, Failure, refuse};
 use feed::{Feed, Subscription};
 use std::time::Duration;
 use tickwire::{
@@ -104,7 +104,7 @@ async fn main() -> Result<(), Failure> {
     };
     let beat = Heartbeat::new(Duration::from_millis(500), Duration::from_millis(500));
     let subscription = Subscription {
-        request: Request::new(&url)?,
+        request: Request::new(&url).unwrap_or_else(|error| refuse(error)),
         config: Config { heartbeat: Some(beat), ..Config::default() },
         token: options.token,
         topics: options.topics,

@@ -8,7 +8,7 @@ use crate::{
 };
 use arguments::{Arguments, refuse};
 use std::{env, fmt::Write, fs, net::SocketAddr, sync::Arc, time::Duration};
-use tickwire::CloseCode;
+use tickwire::{CloseCode, handshake::client::Request};
 use tickwire_parts::Overflow;
 
 const HELP: &str = "\
@@ -200,12 +200,12 @@ impl Options {
                 size: size("--size", 0, 1 << 20),
             },
             ["client", urls, ref names @ ..] => Mode::Client {
-                urls: urls.to_owned(),
+                urls: servers(urls),
                 channels: names.iter().map(|name| channel(name)).collect(),
             },
             ["watch", name, ref urls @ ..] if !urls.is_empty() => Mode::Watch {
                 channel: channel(name),
-                urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+                urls: urls.iter().map(|urls| servers(urls)).collect(),
                 subscribers: size("--subscribers", 1, 1_000_000),
                 time: args
                     .has("--seconds")
@@ -230,6 +230,16 @@ fn channel(name: &str) -> String {
         Ok(name) => name.to_owned(),
         Err(bad) => refuse(format_args!("{name:?}: {bad}")),
     }
+}
+
+/// URLs separated by commas.
+fn servers(urls: &str) -> String {
+    for url in urls.split(',') {
+        if let Err(error) = Request::new(url) {
+            refuse(format_args!("{url:?}: {error}"));
+        }
+    }
+    urls.to_owned()
 }
 
 #[cfg(test)]

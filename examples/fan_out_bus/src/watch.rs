@@ -81,6 +81,10 @@ pub async fn watch(
             line += &format!("; {error}");
         }
         writeln!(io::stdout(), "{line}")?;
+        while tasks.try_join_next().is_some() {}
+        if tasks.is_empty() {
+            return Err("closed for good".into());
+        }
         before = received;
         // The time runs once all are there, and what went before is left out.
         if until.is_none() && subscribed >= wanted {

@@ -7,7 +7,7 @@ use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use std::{error::Error, io, net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{error::Error, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tickwire::tokio::WebSocket;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -66,7 +66,9 @@ impl Listener {
         let args = Arguments::read(HELP);
         let listen = args.address("--listen");
         let tls = match (args.optional("--tls-cert"), args.optional("--tls-key")) {
-            (Some(certificate), Some(key)) => Some(acceptor(certificate.into(), key.into())?),
+            (Some(certificate), Some(key)) => {
+                Some(acceptor(&certificate, &key).unwrap_or_else(|error| refuse(error)))
+            }
             (None, None) => None,
             _ => refuse("--tls-cert and --tls-key go together"),
         };
@@ -125,9 +127,12 @@ impl axum::serve::Listener for Listener {
     }
 }
 
-fn acceptor(certificate: PathBuf, key: PathBuf) -> Result<TlsAcceptor, Box<dyn Error>> {
-    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
-    let key = PrivateKeyDer::from_pem_file(key)?;
+fn acceptor(certificate: &str, key: &str) -> Result<TlsAcceptor, Box<dyn Error>> {
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| format!("--tls-cert {certificate:?}: {error}"))?;
+    let key =
+        PrivateKeyDer::from_pem_file(key).map_err(|error| format!("--tls-key {key:?}: {error}"))?;
     let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
     Ok(TlsAcceptor::from(Arc::new(config)))

@@ -80,6 +80,7 @@ pub struct Namespace {
     pub(crate) allow: Option<Arc<Allow>>,
     pub(crate) connection: Vec<Arc<OnConnection>>,
     pub(crate) events: HashMap<String, Arc<OnEvent>>,
+    pub(crate) disconnecting: Vec<Arc<OnDisconnect>>,
     pub(crate) disconnect: Vec<Arc<OnDisconnect>>,
 }
 
@@ -109,6 +110,16 @@ impl Namespace {
         F: Fn(&mut Socket<'_>, Args<'_>, Ack) + Send + Sync + 'static,
     {
         self.events.insert(event.to_owned(), Arc::new(handler));
+        self
+    }
+
+    /// Adds a handler that runs just before those of [`on_disconnect`](Self::on_disconnect), while the
+    /// socket is still in its rooms.
+    pub fn on_disconnecting<F>(&mut self, handler: F) -> &mut Self
+    where
+        F: Fn(&mut Socket<'_>, &str) + Send + Sync + 'static,
+    {
+        self.disconnecting.push(Arc::new(handler));
         self
     }
 
@@ -215,6 +226,11 @@ impl Socket<'_> {
     /// All others in a room.
     pub fn to<'b>(&'b self, room: &'b str) -> Broadcast<'b> {
         self.broadcast().to(room)
+    }
+
+    /// The rooms that it is in.
+    pub fn rooms(&self) -> &BTreeSet<String> {
+        &self.joined.rooms
     }
 
     /// Enters a room of the namespace, where it may be already. `false` if the name is too long or

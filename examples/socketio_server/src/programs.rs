@@ -73,10 +73,10 @@ pub fn chat(io: &mut Io) {
         .on("chat message", |socket, args, _| socket.nsp().emit("chat message", args))
         .on("add user", |socket, args, _| {
             let name = args.get::<String>(0).filter(|name| name.len() <= 50);
+            let count = socket.nsp().count();
             socket.data().insert("username".into(), json!(name));
-            socket.emit("login", json!({ "numUsers": socket.nsp().count() }));
-            let joined = with_users(socket);
-            socket.broadcast().emit("user joined", joined);
+            socket.emit("login", json!({ "numUsers": count }));
+            socket.broadcast().emit("user joined", json!({ "username": name, "numUsers": count }));
         })
         .on("new message", |socket, args, _| {
             let name = socket.data().get("username").cloned();
@@ -84,14 +84,9 @@ pub fn chat(io: &mut Io) {
             socket.broadcast().emit("new message", said);
         })
         .on_disconnect(|socket, _| {
-            let left = with_users(socket);
-            socket.broadcast().emit("user left", left);
+            let (name, count) = (socket.data().get("username").cloned(), socket.nsp().count());
+            socket.broadcast().emit("user left", json!({ "username": name, "numUsers": count }));
         });
-}
-
-fn with_users(socket: &mut Socket<'_>) -> Value {
-    let name = socket.data().get("username").cloned();
-    json!({ "username": name, "numUsers": socket.nsp().count() })
 }
 
 /// Greets each client, and again by name in an acknowledgement.

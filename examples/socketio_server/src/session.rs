@@ -275,15 +275,20 @@ impl Client {
     }
 
     fn leave(&mut self, at: usize, reason: &str, now: Time) {
-        let mut joined = self.joined.swap_remove(at);
+        let Some(joined) = self.joined.get_mut(at) else { return };
         joined.gone = true;
+        let found = self.io.namespaces.get(&joined.namespace);
+        let mut socket = Socket { joined, mailbox: &self.mailbox, io: &self.io, now };
+        for handler in found.into_iter().flat_map(|found| &found.disconnecting) {
+            handler(&mut socket, reason);
+        }
+        let mut joined = self.joined.swap_remove(at);
         joined.leave_rooms(&self.io.rooms);
         if self.joined.is_empty() {
             self.connect_by = Some(now + self.io.settings.connect_timeout);
         }
-        let handlers = self.io.namespaces.get(&joined.namespace).map(|found| &found.disconnect);
         let mut socket = Socket { joined: &mut joined, mailbox: &self.mailbox, io: &self.io, now };
-        for handler in handlers.into_iter().flatten() {
+        for handler in found.into_iter().flat_map(|found| &found.disconnect) {
             handler(&mut socket, reason);
         }
     }

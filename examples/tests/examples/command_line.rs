@@ -104,6 +104,26 @@ fn every_example_has_help_and_refuses_what_it_does_not_know() {
     }
 }
 
+/// A URL of no WebSocket, to each program that takes the URL of one.
+fn elsewhere(name: &str) -> Option<&'static [&'static str]> {
+    match name {
+        "client" | "reconnect" | "round_trip" => Some(&["http://localhost"]),
+        "proxy" => Some(&["http://localhost", "http://localhost"]),
+        "fan_out_bus" => Some(&["watch", "channel", "http://localhost"]),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_url_of_no_websocket_is_a_wrong_command_line() {
+    for path in of_this_package().iter().chain(&of_other_packages()) {
+        let Some(args) = elsewhere(name(path)) else { continue };
+        let (code, out, errors) = Program::start_at(path, args).finish();
+        assert_eq!((code, out.len(), errors.len()), (2, 0, 1), "{path:?} {args:?}: {errors:?}");
+        assert!(errors[0].contains("write ws:// or wss:// instead"), "{path:?}: {errors:?}");
+    }
+}
+
 /// A short run of a program that is a demonstration or a server, as it is told.
 fn short(name: &str) -> &'static [&'static str] {
     match name {

@@ -99,6 +99,29 @@ async fn the_application_hears_who_goes_and_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_going_is_still_in_its_rooms() {
+    let (service, io, said) = application(|io| {
+        io.of("/")
+            .on("join", |socket, args, _| assert!(socket.join(&args.get::<String>(0).unwrap())))
+            .on_disconnecting(|socket, why| {
+                assert!(!socket.join("another"));
+                let rooms = socket.rooms().clone();
+                rooms.iter().for_each(|room| socket.to(room).emit("leaves", why));
+                socket.data().insert("name".into(), socket.nsp().to("tea").count().into());
+            });
+    });
+    let (mut goes, mut stays) = (Client::joined(&service).await, Client::joined(&service).await);
+    for client in [&mut goes, &mut stays] {
+        client.send(r#"42["join","tea"]"#).await;
+        client.lives().await;
+    }
+    drop(goes.ws);
+    assert_eq!(stays.text().await, r#"42["leaves","transport close"]"#);
+    assert_eq!(said.try_recv().unwrap(), "transport close, Some(Number(2))");
+    assert_eq!(io.nsp("/").to("tea").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_application_disconnects_a_socket_or_a_whole_client() {
     let (service, io, said) = application(|io| {
         io.of("/admin");
