@@ -107,7 +107,8 @@ async fn who_is_going_is_still_in_its_rooms() {
                 assert!(!socket.join("another"));
                 let rooms = socket.rooms().clone();
                 rooms.iter().for_each(|room| socket.to(room).emit("leaves", why));
-                socket.data().insert("name".into(), socket.nsp().to("tea").count().into());
+                let count = socket.nsp().to("tea").count();
+                socket.data().insert("name".into(), count.into());
             });
     });
     let (mut goes, mut stays) = (Client::joined(&service).await, Client::joined(&service).await);
