@@ -1,17 +1,76 @@
-//! Proofs by Kani: the search in HTTP heads finds what a loop finds, and blanks and tokens are
-//! those of RFC 9110 §5.6. See `checks/kani`.
+//! Proofs by Kani: the search in HTTP heads finds what a loop finds, a line of a head is cut in the
+//! right places, and blanks and tokens are those of RFC 9110 §5.6. See `checks/kani`.
 use super::*;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The length of the longest input: two words and a tail. The eight bytes of a word are searched
-/// at once.
-const N: usize = 18;
+/// The length of the longest input of the first two proofs.
+const N: usize = 64;
+
+/// Where a simple loop finds a byte.
+fn first(bytes: &[u8], byte: u8) -> Option<usize> {
+    let mut i = 0;
+    while i < bytes.len() {
+        if bytes[i] == byte {
+            return Some(i);
+        }
+        i += 1;
+    }
+    None
+}
 
 #[kani::proof]
-#[kani::unwind(20)]
+#[kani::unwind(66)]
 fn a_byte_is_found_where_a_loop_finds_it() {
     let (bytes, byte): ([u8; N], u8) = (kani::any(), kani::any());
     let bytes = &bytes[..kani::any_where(|&n: &usize| n <= N)];
-    assert!(find_byte(bytes, byte) == bytes.iter().position(|&b| b == byte));
+    assert!(find_byte(bytes, byte) == first(bytes, byte));
+}
+
+/// The address and the length of the name of the last header.
+static NAME: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+/// Stands for [`trim`], which has a proof of its own.
+fn untrimmed(value: &[u8]) -> &[u8] {
+    value
+}
+
+/// Stands for [`text`], and stores which bytes it gets.
+fn stored(ascii: &[u8]) -> &str {
+    NAME[0].store(ascii.as_ptr().addr(), Relaxed);
+    NAME[1].store(ascii.len(), Relaxed);
+    ""
+}
+
+#[kani::proof]
+#[kani::unwind(66)]
+#[kani::stub(find_byte, first)]
+#[kani::stub(text, stored)]
+#[kani::stub(trim, untrimmed)]
+fn a_line_is_cut_into_its_name_and_its_value() {
+    let (bytes, n): ([u8; N], usize) = (kani::any(), kani::any_where(|&n| n <= N));
+    let mut headers = Headers::new(&bytes[..n]);
+    let header = headers.next();
+    // A line ends at its first CR, and its name at its first colon.
+    let (mut colon, mut end, mut i) = (None, None, 0);
+    while i < n && end.is_none() {
+        colon = if colon.is_none() && bytes[i] == b':' { Some(i) } else { colon };
+        end = if bytes[i] == b'\r' { Some(i) } else { None };
+        i += 1;
+    }
+    let offset = |part: &[u8]| part.as_ptr().addr() - bytes.as_ptr().addr();
+    match (colon, end) {
+        (Some(colon), Some(end)) if end + 2 <= n => {
+            let (_, value) = header.unwrap();
+            let [name, len] = NAME.each_ref().map(|n| n.load(Relaxed));
+            assert!(name == bytes.as_ptr().addr() && len == colon);
+            assert!(offset(headers.rest) == end + 2 && headers.rest.len() == n - end - 2);
+            assert!(offset(value) == colon + 1 && value.len() == end - colon - 1);
+        }
+        _ => {
+            assert!(header.is_none());
+            assert!(offset(headers.rest) == 0 && headers.rest.len() == n);
+        }
+    }
 }
 
 #[kani::proof]
