@@ -1,5 +1,6 @@
-//! TLS 1.3 records by ring alone, with the keys of a session (AES-128-GCM): nothing but data, and no checks. The floor
-//! of a message over TLS, for the benches here and for `peers`, which includes this file.
+//! TLS 1.3 records by ring alone, with the keys of a session (AES-128-GCM): nothing but data, and
+//! no checks. The floor of a message over TLS, for the benches here and for `peers`, which includes
+//! this file.
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use std::{
     io::{self, IoSlice},
@@ -13,7 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub const HEADER: usize = 5;
 /// The most plaintext in a record.
 pub const MOST: usize = 16 << 10;
-/// What is read at once, and about what is written at once, so that what is sealed is still in the cache then.
+/// What is read at once, and about what is written at once, so that what is sealed is still in the
+/// cache then.
 const ROOM: usize = 64 << 10;
 
 /// For one direction: the key, the initialisation vector, the number of the next record.
@@ -85,8 +87,8 @@ impl Keys {
     }
 }
 
-/// A stream over `S`: records are opened where they were read to and sealed where they are written from, but the
-/// plaintext is copied once.
+/// A stream over `S`: records are opened where they were read to and sealed where they are written
+/// from, but the plaintext is copied once.
 pub struct Bare<S> {
     io: S,
     keys: Keys,

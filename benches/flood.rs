@@ -1,10 +1,11 @@
-//! How long an 8-byte message takes to the reader of a split connection while its writer, in another thread, floods the
-//! stream with messages of 1 MiB; and how fast the flood is. Both halves lock what they share: a lock that is not handed
-//! over shows here first.
+//! How long an 8-byte message takes to the reader of a split connection while its writer, in
+//! another thread, floods the stream with messages of 1 MiB; and how fast the flood is. Both halves
+//! lock what they share: a lock that is not handed over shows here first.
 //!
-//! `cargo bench -p benches --bench flood [-- ROUNDS]`. The messages are shared `Bytes`, written from where they lie, or
-//! borrowed, which are copied; with and without a heartbeat; the settings in turns. The peer is two plain threads:
-//! one drains, one sends a message each millisecond, with the time in it.
+//! `cargo bench -p benches --bench flood [-- ROUNDS]`. The messages are shared `Bytes`, written
+//! from where they lie, or borrowed, which are copied; with and without a heartbeat; the settings
+//! in turns. The peer is two plain threads: one drains, one sends a message each millisecond, with
+//! the time in it.
 use bytes::Bytes;
 use std::{
     error::Error,

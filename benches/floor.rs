@@ -303,7 +303,8 @@ pub const REQUEST: &str = "GET /feed HTTP/1.1\r\n\
     Accept-Language: en-US,en;q=0.9\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// The server's opening handshake: parse the head, take the key, hash it, answer; nothing is checked.
+/// The server's opening handshake: parse the head, take the key, hash it, answer; nothing is
+/// checked.
 pub fn accept(stream: &mut Stream) {
     let mut buf = [0; 2048];
     let mut len = 0;

@@ -1,5 +1,5 @@
-//! The opening handshake in memory, from the first byte to the connection: a server's on every side,
-//! and each role of the core alone.
+//! The opening handshake in memory, from the first byte to the connection: a server's on every
+//! side, and each role of the core alone.
 mod floor;
 mod sides;
 

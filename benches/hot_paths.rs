@@ -1,5 +1,5 @@
-//! What plain `cargo bench` measures: the hot paths at 64 B, on every side, in under two minutes. The
-//! other benches have more sizes, and more paths.
+//! What plain `cargo bench` measures: the hot paths at 64 B, on every side, in under two minutes.
+//! The other benches have more sizes, and more paths.
 mod floor;
 mod sides;
 

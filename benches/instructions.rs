@@ -1,6 +1,6 @@
 //! Instructions for each message, counted by callgrind: what a clock is too unsteady for. Held
-//! against `instructions.txt`: a count that is 5 % above it fails, so that a change which costs more
-//! says so, by writing the new counts down.
+//! against `instructions.txt`: a count that is 5 % above it fails, so that a change which costs
+//! more says so, by writing the new counts down.
 //!
 //! ```text
 //! cargo bench -p benches --bench instructions                       # count, compare
@@ -11,10 +11,11 @@
 //!
 //! This program runs itself under valgrind, twice for each count, the second time with more
 //! messages: the difference is theirs alone, without start and warm-up. The counts do not depend on
-//! the load of the machine. They do on the compiler, on the C library, whose copies are in them, and
-//! on what instructions the processor has, of which valgrind knows those up to AVX2: so the file
-//! says what it was counted with, and a failure says what is different now. Under valgrind ring seals with AES-NI, CLMUL and AVX,
-//! not with the VAES that the machine may have. Handshakes of TLS are the same in both runs, but for a few instructions a message.
+//! the load of the machine. They do on the compiler, on the C library, whose copies are in them,
+//! and on what instructions the processor has, of which valgrind knows those up to AVX2: so the
+//! file says what it was counted with, and a failure says what is different now. Under valgrind
+//! ring seals with AES-NI, CLMUL and AVX, not with the VAES that the machine may have. Handshakes
+//! of TLS are the same in both runs, but for a few instructions a message.
 mod floor;
 mod sides;
 #[cfg(feature = "rustls")]
@@ -82,7 +83,8 @@ const PLAIN: [Row; 18] = [
     Row::new(30, "receive text 1400 B", || receiving(1400, Ascii, true, false)),
 ];
 
-/// Received by a client, from records that hold one message or 16; sent by one; sent at once by a server.
+/// Received by a client, from records that hold one message or 16; sent by one; sent at once by a
+/// server.
 #[cfg(feature = "rustls")]
 const OVER_TLS: [Row; 5] = {
     use wss::{
@@ -120,7 +122,8 @@ const OVER_TLS: [Row; 0] = [];
 #[cfg(not(feature = "deflate"))]
 const DEFLATED: [Row; 0] = [];
 
-/// A feature that is on costs the other rows a little: where `deflate` or `rustls` is, they are not counted.
+/// A feature that is on costs the other rows a little: where `deflate` or `rustls` is, they are not
+/// counted.
 const ROWS: &[Row] = if cfg!(feature = "deflate") {
     &DEFLATED
 } else if cfg!(feature = "rustls") {

@@ -1,5 +1,5 @@
-//! Ping-pong over the loopback with both ends spinning: `blocking::Spin` against bare TCP that spins
-//! the same way, and the blocking adapter that sleeps beside them.
+//! Ping-pong over the loopback with both ends spinning: `blocking::Spin` against bare TCP that
+//! spins the same way, and the blocking adapter that sleeps beside them.
 //!
 //! Client and server are two threads, each on a core of its own (by `taskset`; without it they are
 //! where the system puts them, and the figures say little). All kinds stand open at once and take

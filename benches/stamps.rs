@@ -1,13 +1,16 @@
-//! What the kernel's time of arrival costs a read on the loopback: `read` beside a `Timestamped` stream's `recvmsg` with its
-//! control message, bare and in both adapters, which look at the clock too then.
+//! What the kernel's time of arrival costs a read on the loopback: `read` beside a `Timestamped`
+//! stream's `recvmsg` with its control message, bare and in both adapters, which look at the clock
+//! too then.
 //!
-//! In a turn each of 64 connections has one message waiting, and is read once; only that is timed. A round is 15 turns of
-//! each of the two, one after the other, in changing order, and what it says of each is the median turn, so that a turn in which
-//! something else had the processor does not count. Shown are the medians, and the median of the ratios within a round with its
-//! 95 % interval (of order statistics, no distribution assumed). As the first socket that asks has the kernel stamp every
-//! segment of the machine, what that costs it is on both sides.
+//! In a turn each of 64 connections has one message waiting, and is read once; only that is timed.
+//! A round is 15 turns of each of the two, one after the other, in changing order, and what it says
+//! of each is the median turn, so that a turn in which something else had the processor does not
+//! count. Shown are the medians, and the median of the ratios within a round with its 95 % interval
+//! (of order statistics, no distribution assumed). As the first socket that asks has the kernel
+//! stamp every segment of the machine, what that costs it is on both sides.
 //!
-//! Instructions are of this program alone, counted by callgrind (`apt-get install valgrind`), and those of sending are on both sides.
+//! Instructions are of this program alone, counted by callgrind (`apt-get install valgrind`), and
+//! those of sending are on both sides.
 //!
 //! `cargo bench -p benches --bench stamps --features stamps [-- ROUNDS]`
 #![allow(clippy::expect_used, clippy::panic)] // it stops the bench

@@ -1,6 +1,7 @@
 //! Over the loopback: how long a message and its echo take, in percentiles, one in flight, and the
-//! processor's time that the server's thread takes for it (on Linux). A raw TCP echo of the same bytes
-//! stands beside it, so that what the system takes can be told apart. Then how late a deadline is noticed.
+//! processor's time that the server's thread takes for it (on Linux). A raw TCP echo of the same
+//! bytes stands beside it, so that what the system takes can be told apart. Then how late a
+//! deadline is noticed.
 //!
 //! The client is the same for all: it spins on a non-blocking socket, so that only the server's
 //! waking is measured.

@@ -2,9 +2,10 @@
 //! two processes of one thread each, which can share nothing: as long as two threads cost what two
 //! processes cost, nothing is shared on the data path.
 //!
-//! `cargo bench -p benches --bench threads [-- ROUNDS]`, on Linux. 64 connections, on each 16 messages of 64
-//! bytes under way; the servers in turns. Every server tells its processor time itself, thread by
-//! thread (`--stats`): that of the load, which is one thread of this process, stands beside it.
+//! `cargo bench -p benches --bench threads [-- ROUNDS]`, on Linux. 64 connections, on each 16
+//! messages of 64 bytes under way; the servers in turns. Every server tells its processor time
+//! itself, thread by thread (`--stats`): that of the load, which is one thread of this process,
+//! stands beside it.
 mod floor;
 
 use floor::{Body, Stream, frame_len, messages};

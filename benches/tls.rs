@@ -1,5 +1,6 @@
-//! A client's message over TLS 1.3 (AES-128-GCM of ring), in memory, on one thread; the other end's cryptography is not
-//! timed. In each round every side does the same, one after the other; the figures are medians.
+//! A client's message over TLS 1.3 (AES-128-GCM of ring), in memory, on one thread; the other end's
+//! cryptography is not timed. In each round every side does the same, one after the other; the
+//! figures are medians.
 //!
 //! ```text
 //! cargo bench -p benches --bench tls --features rustls           # 101 rounds
@@ -15,7 +16,8 @@
 //! | `blocking` | `in place` in the blocking adapter |
 //! | `core` | `in place` without an adapter: `Session` and `Connection` in a loop |
 //!
-//! The last columns are the ratios of `in place`, `blocking` and `core` to the floor, round by round.
+//! The last columns are the ratios of `in place`, `blocking` and `core` to the floor, round by
+//! round.
 #![allow(clippy::expect_used, clippy::panic)] // it stops the bench
 mod floor;
 mod sides;

@@ -1,5 +1,5 @@
-//! A message over TLS 1.3 (AES-128-GCM of ring), in memory, on one thread: a client's session, its server by rustls, and a
-//! floor on ring.
+//! A message over TLS 1.3 (AES-128-GCM of ring), in memory, on one thread: a client's session, its
+//! server by rustls, and a floor on ring.
 #![allow(dead_code, unreachable_pub)] // each bench uses its part
 #![allow(clippy::expect_used, clippy::panic)] // it stops the bench
 #[path = "bare_tls.rs"]
@@ -140,8 +140,8 @@ impl Run {
     }
 }
 
-/// The sides of a case, each of which connects when it first works, and puts on the wire what `all` messages need,
-/// however many it is told to do: that counts the same for any number.
+/// The sides of a case, each of which connects when it first works, and puts on the wire what `all`
+/// messages need, however many it is told to do: that counts the same for any number.
 pub fn sides(case: Case, all: usize) -> Sides {
     let run = Rc::new(Run::new(case));
     let sides = [

@@ -1,4 +1,5 @@
-//! How many round trips a second a server that echoes makes with one connection, and how long each takes.
+//! How many round trips a second a server that echoes makes with one connection, and how long each
+//! takes.
 //!
 //! ```text
 //! cargo run --release --example round_trip -- ws://127.0.0.1:9001

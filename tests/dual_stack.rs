@@ -1,9 +1,10 @@
-//! A name with an IPv6 address that answers nothing and an IPv4 address that does: both adapters that dial
-//! reach the server after the head start of the first attempt (RFC 8305), and say how long it took.
+//! A name with an IPv6 address that answers nothing and an IPv4 address that does: both adapters
+//! that dial reach the server after the head start of the first attempt (RFC 8305), and say how
+//! long it took.
 //!
-//! It runs in a network namespace and a mount namespace of its own, where one end of a veth pair drops all
-//! IPv6, and /etc/hosts has the name. Needs Linux, `ip`, `unshare` and the right to make namespaces (root,
-//! or user namespaces); says so and passes where that is missing.
+//! It runs in a network namespace and a mount namespace of its own, where one end of a veth pair
+//! drops all IPv6, and /etc/hosts has the name. Needs Linux, `ip`, `unshare` and the right to make
+//! namespaces (root, or user namespaces); says so and passes where that is missing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[cfg(not(all(target_os = "linux", feature = "tokio")))]

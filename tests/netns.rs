@@ -1,12 +1,12 @@
 //! A peer that vanishes without a FIN: packets are dropped between two network namespaces, and the
-//! heartbeat finds it within 1.25 × interval + timeout (P204), over either adapter, whole and split,
-//! as client and as server.
+//! heartbeat finds it within 1.25 × interval + timeout (P204), over either adapter, whole and
+//! split, as client and as server.
 //!
 //! Before that, all of them hold a conversation while packets are lost, late and out of order, also
-//! compressed and over TLS: every message arrives, once and in order, and both ends close. (With the
-//! features `deflate` and `rustls`.) Where the kernel has no netem, `tc` does with what it has: of
-//! the packets of a connection, which are numbered, each 16th is dropped, and each 4th takes a slow
-//! way round.
+//! compressed and over TLS: every message arrives, once and in order, and both ends close. (With
+//! the features `deflate` and `rustls`.) Where the kernel has no netem, `tc` does with what it has:
+//! of the packets of a connection, which are numbered, each 16th is dropped, and each 4th takes a
+//! slow way round.
 //!
 //! Three processes in a namespace each: `near` holds the connections under test, `far` their peers,
 //! and `router` forwards between them until it is told not to, which drops packets without a word.
@@ -46,8 +46,8 @@ mod linux {
 
     const INTERVAL: Duration = Duration::from_secs(1);
     const TIMEOUT: Duration = Duration::from_secs(1);
-    /// For a busy machine, on which a thread that is due may not run at once. Where one does not run for
-    /// longer, all vanish once more.
+    /// For a busy machine, on which a thread that is due may not run at once. Where one does not
+    /// run for longer, all vanish once more.
     const SLACK: Duration = Duration::from_secs(1);
     include!("support/patience.rs");
 
@@ -333,7 +333,8 @@ mod linux {
         exit(0);
     }
 
-    /// Whether every connection says in time that its peer has vanished. That it says so is asserted.
+    /// Whether every connection says in time that its peer has vanished. That it says so is
+    /// asserted.
     fn are_found(address: &str) -> bool {
         let config =
             Config { heartbeat: Some(Heartbeat::new(INTERVAL, TIMEOUT)), ..Config::default() };
@@ -524,8 +525,8 @@ mod linux {
                 ((self.0 / 3) >> n) & 1 == 1
             }
 
-            /// What one side does: bit 0 says who is the client, 1 and 2 who runs on tokio, 3 whether
-            /// both are in halves.
+            /// What one side does: bit 0 says who is the client, 1 and 2 who runs on tokio, 3
+            /// whether both are in halves.
             fn hold(self, near: bool, stream: TcpStream) -> Report {
                 let client = self.bit(0) == near;
                 let who = if client { 'c' } else { 's' };

@@ -1,5 +1,5 @@
-//! Waiting by asking again and again: nothing is lost by it, and every deadline still holds. A binary of its
-//! own, as a thread that spins takes a processor from the tests beside it.
+//! Waiting by asking again and again: nothing is lost by it, and every deadline still holds. A
+//! binary of its own, as a thread that spins takes a processor from the tests beside it.
 #![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod support;

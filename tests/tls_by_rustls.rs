@@ -1,4 +1,5 @@
-//! `tests/tls` once more, with configurations that keep their keys: rustls opens and seals all records.
+//! `tests/tls` once more, with configurations that keep their keys: rustls opens and seals all
+//! records.
 #![cfg(all(feature = "rustls", feature = "tokio"))]
 // `feed(&payload)` copies, `feed(payload)` may write it from where it lies: both are meant.
 #![allow(clippy::needless_borrows_for_generic_args)]

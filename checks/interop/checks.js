@@ -68,8 +68,8 @@ async function each(checks, who, report) {
   await report("done");
 }
 
-// The conversation that `tls server` of our peer wants, at each of these URLs. `opened` may do something
-// to a connection.
+// The conversation that `tls server` of our peer wants, at each of these URLs. `opened` may do
+// something to a connection.
 async function converse(WebSocket, urls, who, report, opened = () => {}) {
   const checks = {};
   for (const url of urls) {
@@ -87,8 +87,9 @@ async function converse(WebSocket, urls, who, report, opened = () => {}) {
 }
 
 // Checks of our server by a client with the WebSocket API of browsers: a browser itself, see
-// page.html, or the npm package ws, see ws_client.js. `server` is its URL, `doomed` that of one that
-// may be killed, or null; `report` takes a line for each check, and what comes of it is waited for.
+// page.html, or the npm package ws, see ws_client.js. `server` is its URL, `doomed` that of one
+// that may be killed, or null; `report` takes a line for each check, and what comes of it is waited
+// for.
 async function runChecks(WebSocket, server, doomed, who, report) {
   const SIZES = [0, 1, 125, 126, 65535, 65536, 1 << 20];
 

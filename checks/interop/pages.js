@@ -1,5 +1,5 @@
-// Checks of the pages that examples serve, driven in Chromium by playwright-core: prints a line, ok or
-// FAIL, for each. With a folder, puts pictures of them there.
+// Checks of the pages that examples serve, driven in Chromium by playwright-core: prints a line, ok
+// or FAIL, for each. With a folder, puts pictures of them there.
 //
 //   node pages.js MARKET_FEED TOKENS CHAT AXUM FEED_HANDLER [FOLDER]
 const { chromium } = require("playwright-core");
@@ -9,7 +9,8 @@ const { DESK, PHONE, PATIENCE, servers, check, same, serve, run, open, drawn, fi
 
 const [marketFeed, tokens, chat, axum, feedHandler, pictures] = process.argv.slice(2);
 
-// The page's estimate of the server's clock, over simulated time: ms by our clock, which the server's is ahead of.
+// The page's estimate of the server's clock, over simulated time: ms by our clock, which the
+// server's is ahead of.
 function simulate(Clocks, ahead, drift, seconds, ways) {
   const clocks = new Clocks(), shown = [];
   for (let at = 0, due = 0; at < seconds * 1000; at += 100) {
@@ -40,7 +41,8 @@ async function checkClocks() {
   });
   for (const busy of [1, 3, 10]) {
     await check(who + `the first ${busy} s, in which answers wait for a busy page, are not believed`, () => {
-      // What arrives waits for the page's script, which is done with all that at the end, or works it off slowly.
+      // What arrives waits for the page's script, which is done with all that at the end, or works
+      // it off slowly.
       const once = (at) => [quick(), at < busy * 1000 ? busy * 1000 - at + quick() : quick()];
       const slowly = (at) => [quick(), Math.max(0, 1400 * (1 - at / busy / 1000)) + quick()];
       const steady = (at) => [quick(), at < busy * 1000 ? 1400 + 100 * random() : quick()];

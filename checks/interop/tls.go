@@ -1,5 +1,5 @@
-// Go's crypto/tls, under gorilla/websocket: tls_go server, or tls_go client URL... The folder of cert.pem and
-// key.pem is in the environment. A line, ok or FAIL, for each end of a connection.
+// Go's crypto/tls, under gorilla/websocket: tls_go server, or tls_go client URL... The folder of
+// cert.pem and key.pem is in the environment. A line, ok or FAIL, for each end of a connection.
 package main
 
 import (
@@ -49,7 +49,8 @@ func (s *shatters) Write(data []byte) (int, error) {
 	return written, nil
 }
 
-// ends announces the end of data, once the WebSocket is closed, and waits for the other side to have done so.
+// ends announces the end of data, once the WebSocket is closed, and waits for the other side to
+// have done so.
 func ends(ws *websocket.Conn) error {
 	conn := ws.UnderlyingConn().(*shatters)
 	defer conn.Close()

@@ -1,5 +1,5 @@
-// The npm package ws as a server with the paths of ours; see peer/main.rs. Over TLS if the environment
-// says where its certificate is.
+// The npm package ws as a server with the paths of ours; see peer/main.rs. Over TLS if the
+// environment says where its certificate is.
 "use strict";
 const fs = require("fs");
 const http = require("http");

@@ -1,5 +1,6 @@
-//! Which mutant is on: the one whose number is in the environment as `MUTANT`. With `MUTANT_REACHED`, the name of a
-//! file, none is, and the file gets a line for each mutant and test that came by it.
+//! Which mutant is on: the one whose number is in the environment as `MUTANT`. With
+//! `MUTANT_REACHED`, the name of a file, none is, and the file gets a line for each mutant and test
+//! that came by it.
 extern crate std;
 
 use std::{

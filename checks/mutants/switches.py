@@ -9,7 +9,8 @@ PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_rust.language()))
 HERE = os.path.dirname(os.path.abspath(__file__))
 # For what has mutants in it.
 BUILD = {"RUSTFLAGS": "--cap-lints allow", "CARGO_INCREMENTAL": "0"}
-# What the compiler says of names and types that do not fit, which it would say of the mutant alone, too.
+# What the compiler says of names and types that do not fit, which it would say of the mutant alone,
+# too.
 UNVIABLE = {"E0004", "E0271", "E0277", "E0308", "E0368", "E0369", "E0412", "E0425", "E0433", "E0599", "E0600", "E0614"}
 
 

@@ -19,7 +19,8 @@ ALL_BUT_SLOW = [argument for test in SLOW for argument in ("--skip", test)]
 MEMORY = 8_000_000 << 10  # a mutant may allocate without end
 # Seconds. A test that takes longer is not tried.
 LONG = 5
-# A test that takes longer than that, in seconds, and five times its own time, hangs: that counts as noticed.
+# A test that takes longer than that, in seconds, and five times its own time, hangs: that counts as
+# noticed.
 PATIENCE = 10
 # A program that nobody waits for any more ends after so many seconds of processor time.
 PROCESSOR = 1800

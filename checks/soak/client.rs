@@ -114,7 +114,8 @@ impl Clients {
         self.load.churn * self.load.duration.as_secs_f64()
     }
 
-    /// Connects, sends and ends, for as long as the load lasts and the last connections take to end.
+    /// Connects, sends and ends, for as long as the load lasts and the last connections take to
+    /// end.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut places = JoinSet::new();
         for place in 0..self.load.connections {

@@ -7,12 +7,12 @@
 //!
 //! A server in one process, clients in another, on the loopback interface. The clients send and
 //! receive a mix of messages on all connections and check each echo; connections end in every way
-//! there is and are replaced. Each ten seconds there is a line, in the end a summary and the verdict,
-//! which is also the exit code: no error; memory flat after the first minute (in the last third of
-//! the rest at most 4 MiB and 5 % of what is in use of the heap above the first third; 20 % of what is
-//! resident); all descriptors given back; nine tenths of the connections that were asked for held, and
-//! ended. Latency is reported, not judged; but on a machine so busy that a process stands still for
-//! longer than `--heartbeat`, its peers are right to give it up.
+//! there is and are replaced. Each ten seconds there is a line, in the end a summary and the
+//! verdict, which is also the exit code: no error; memory flat after the first minute (in the last
+//! third of the rest at most 4 MiB and 5 % of what is in use of the heap above the first third; 20
+//! % of what is resident); all descriptors given back; nine tenths of the connections that were
+//! asked for held, and ended. Latency is reported, not judged; but on a machine so busy that a
+//! process stands still for longer than `--heartbeat`, its peers are right to give it up.
 //!
 //! Needs Linux, for what it knows about the processes.
 mod client;

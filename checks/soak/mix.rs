@@ -19,7 +19,8 @@ impl Dice {
     }
 }
 
-/// Something of which there are a few kinds, each with a name and how often it is drawn, in percent.
+/// Something of which there are a few kinds, each with a name and how often it is drawn, in
+/// percent.
 pub(crate) trait Kind: Copy + PartialEq + 'static {
     const ALL: &'static [(&'static str, Self, usize)];
 

@@ -1,4 +1,5 @@
-//! The server, in a process of its own: echoes, and ends each connection as its client has announced.
+//! The server, in a process of its own: echoes, and ends each connection as its client has
+//! announced.
 use crate::{
     heap,
     mix::{Ending, LONGEST},

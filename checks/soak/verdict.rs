@@ -1,8 +1,8 @@
 //! Whether a run was sound: no error, memory flat, no descriptor left over, the load delivered.
 //!
-//! What is in use of the heap shows a leak. Resident memory has the holes between that as well: with
-//! connections that come and go the allocator has more of them from one generation to the next, for
-//! some ten generations, after which it is flat too.
+//! What is in use of the heap shows a leak. Resident memory has the holes between that as well:
+//! with connections that come and go the allocator has more of them from one generation to the
+//! next, for some ten generations, after which it is flat too.
 
 /// What a process was like at a moment.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,8 @@ pub(crate) fn settled(seconds: f64) -> f64 {
 }
 
 impl History {
-    /// The most of some memory in the first third of what is left after [`settled`], and in the last.
+    /// The most of some memory in the first third of what is left after [`settled`], and in the
+    /// last.
     pub(crate) fn peaks(&self, seconds: f64, memory: &Memory) -> Option<(u64, u64)> {
         let from = settled(seconds);
         let third = (seconds - from) / 3.0;

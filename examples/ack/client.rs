@@ -58,7 +58,8 @@ async fn session(
                 None => return Ok(Done::Closed(ws.closed().map_or(1006, |end| end.code))),
             },
             order = orders.recv(), if more && unacked.has_room() => match order {
-                // Remembered first: from here on it will arrive, whatever becomes of this connection.
+                // Remembered first: from here on it will arrive, whatever becomes of this
+                // connection.
                 Some(order) => if let Some(number) = unacked.push(&order) {
                     let _ = ws.feed(delivery::order(number, &order));
                 },

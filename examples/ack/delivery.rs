@@ -7,8 +7,8 @@
 //! after a reconnect:         <--    "I have all up to n"; then the sender sends the rest again
 //! ```
 //!
-//! On the wire an order is its number, eight bytes, big-endian, and its payload; an acknowledgement is
-//! the number alone.
+//! On the wire an order is its number, eight bytes, big-endian, and its payload; an acknowledgement
+//! is the number alone.
 //!
 //! A real application writes both down, where a crash does not reach them; here they live as long
 //! as the process.

@@ -8,8 +8,8 @@
 //! WebSocket delivers in order, as long as the connection lasts; what was under way when it broke
 //! may have arrived or not, and no protocol below the application can know. So the messages have
 //! numbers, the receiver says how far it is, and the sender keeps what was not acknowledged and
-//! sends it again after a reconnect. That is all in `delivery.rs`; around it are a client, a server,
-//! and `cutter.rs`, the bad network.
+//! sends it again after a reconnect. That is all in `delivery.rs`; around it are a client, a
+//! server, and `cutter.rs`, the bad network.
 mod client;
 mod cutter;
 mod delivery;

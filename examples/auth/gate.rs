@@ -25,8 +25,8 @@ use tickwire::handshake::server::{Origins, Rejection, RequestHead};
 pub(crate) const PROTOCOL: &str = "ticks.v1";
 /// What a subprotocol begins with that is a token.
 const TOKEN: &str = "bearer.";
-/// Browsers take a cookie of such a name only over TLS and only from this very host, so that no other
-/// host of the same domain can set it.
+/// Browsers take a cookie of such a name only over TLS and only from this very host, so that no
+/// other host of the same domain can set it.
 pub(crate) const COOKIE: &str = "__Host-session";
 
 /// How somebody proves who they are.
@@ -126,7 +126,8 @@ fn authorization(value: &[u8]) -> Option<(Way, Vec<u8>)> {
     }
 }
 
-/// The session's cookie (RFC 6265 §4.2.1). Two of them are none: one was put there by somebody else.
+/// The session's cookie (RFC 6265 §4.2.1). Two of them are none: one was put there by somebody
+/// else.
 fn session<'a>(request: &RequestHead<'a>) -> Option<&'a [u8]> {
     let lines = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
     let mut ours = lines

@@ -13,12 +13,12 @@
 //!   handshake of whom it has accepted before it accepts another. The next ones wait in the
 //!   system's queue. `handshake_timeout` ends those who say nothing, or too little.
 //! - **Peers**: whoever finds no place is dropped (package `places`).
-//! - **Peers from one address**, and their handshakes: or whoever is first has all the places, and who
-//!   says nothing all the doors.
+//! - **Peers from one address**, and their handshakes: or whoever is first has all the places, and
+//!   who says nothing all the doors.
 //! - **Peers that say nothing**: a heartbeat ends those that do not answer.
 //!
-//! What is inside echoes. A proxy in front hides the addresses of its clients: leave that bound to it,
-//! which knows them.
+//! What is inside echoes. A proxy in front hides the addresses of its clients: leave that bound to
+//! it, which knows them.
 mod door_threads;
 mod door_tokio;
 

@@ -205,7 +205,8 @@ where
     Ok(())
 }
 
-/// A file for what passes, which the owner alone may read. Says once that it failed, since the tap that writes here only remembers.
+/// A file for what passes, which the owner alone may read. Says once that it failed, since the tap
+/// that writes here only remembers.
 pub(crate) struct Recorder {
     file: File,
     name: String,

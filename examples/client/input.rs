@@ -37,9 +37,9 @@ pub(crate) fn had_bad_lines() -> bool {
 }
 
 impl Input {
-    /// Hands each command to `to` as its line comes; blocks meanwhile. The last is a Close, unless the
-    /// connection [`stays`](Self::stays). Before it come the answers, if [`wait`](Self::wait) has
-    /// them. Ends early where `to` says no.
+    /// Hands each command to `to` as its line comes; blocks meanwhile. The last is a Close, unless
+    /// the connection [`stays`](Self::stays). Before it come the answers, if [`wait`](Self::wait)
+    /// has them. Ends early where `to` says no.
     pub(crate) fn each(&self, session: &Session, mut to: impl FnMut(Command) -> bool) {
         let mut asked = false;
         for command in self.commands() {

@@ -10,9 +10,10 @@
 //! | `snapshot N`  | one snapshot of feed N's books, whose sequence says where it stands |
 //! | `ping`        | none; it is there still                                            |
 //!
-//! Ticks and snapshots are those of `wire`. Who subscribes first and asks for the snapshot then has no
-//! hole in between: ticks that the snapshot has already are to be dropped. One connection carries one
-//! feed. Anything else that it says is answered by a Close, and so is a subscriber too slow to follow.
+//! Ticks and snapshots are those of `wire`. Who subscribes first and asks for the snapshot then has
+//! no hole in between: ticks that the snapshot has already are to be dropped. One connection
+//! carries one feed. Anything else that it says is answered by a Close, and so is a subscriber too
+//! slow to follow.
 use crate::{
     BoxError,
     book::{Book, mix},
@@ -138,7 +139,8 @@ impl Exchange {
         Some((state.sequence, state.book.clone()))
     }
 
-    /// Serves the lines, a listener each, on the runtime of the caller, for as long as it is polled.
+    /// Serves the lines, a listener each, on the runtime of the caller, for as long as it is
+    /// polled.
     pub async fn serve(self: Arc<Self>, lines: Vec<std::net::TcpListener>) -> BoxError {
         let mut tasks = JoinSet::new();
         for (line, listener) in lines.into_iter().enumerate() {

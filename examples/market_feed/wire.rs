@@ -32,9 +32,9 @@
 //!     32     8  checksum
 //! ```
 //!
-//! An **echo** is how a subscriber whose clock is not the server's learns the difference, as in NTP,
-//! to know how old a tick is: eight bytes of its own choice, and the answer with two times of the
-//! server's clock, between which it waited here. All else that a subscriber says is ignored.
+//! An **echo** is how a subscriber whose clock is not the server's learns the difference, as in
+//! NTP, to know how old a tick is: eight bytes of its own choice, and the answer with two times of
+//! the server's clock, between which it waited here. All else that a subscriber says is ignored.
 //!
 //! ```text
 //! offset  size                                              in the answer also

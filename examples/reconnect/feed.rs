@@ -18,8 +18,8 @@ pub(crate) trait Feed {
     fn message(&mut self, message: Message<'_>);
 
     /// There is a hole in the feed: what was sent between the last message and the next one is
-    /// missing. Whoever keeps state from it (a book, a position) asks for a snapshot, or shows it as
-    /// old. `ended` is the code of the server's Close, or the error; `delay`, how long until the
+    /// missing. Whoever keeps state from it (a book, a position) asks for a snapshot, or shows it
+    /// as old. `ended` is the code of the server's Close, or the error; `delay`, how long until the
     /// next attempt.
     ///
     /// What was *sent* and not answered may have arrived or not, and nobody here sends it again: an

@@ -1,5 +1,5 @@
-// What Socket.IO costs a server, beside plain WebSocket frames: processor time of the server for each message
-// echoed, 16 under way at once. Needs Linux and the package ws:
+// What Socket.IO costs a server, beside plain WebSocket frames: processor time of the server for
+// each message echoed, 16 under way at once. Needs Linux and the package ws:
 //   node cost.js ECHO SOCKETIO      the programs examples/echo.rs and socketio_server
 "use strict";
 const { spawn } = require("child_process");
@@ -42,8 +42,8 @@ function event(payload, id) {
   return [`451-${id}["echo",${placeholder}]`, payload];
 }
 
-// The median of some rounds. Sends with `send`, a window at a time, and counts what `receive` is told. What goes to
-// `socket` is written at once.
+// The median of some rounds. Sends with `send`, a window at a time, and counts what `receive` is
+// told. What goes to `socket` is written at once.
 async function measure(pid, send, receive, socket) {
   let [sent, back] = [0, 0];
   const costs = [];

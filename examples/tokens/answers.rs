@@ -40,7 +40,8 @@ type Shared = Arc<watch::Sender<Answer>>;
 pub(crate) struct Answers(Arc<Mutex<HashMap<String, Shared>>>);
 
 impl Answers {
-    /// A page whose connection broke cannot know whether its question arrived: asked again it is the same one.
+    /// A page whose connection broke cannot know whether its question arrived: asked again it is
+    /// the same one.
     fn ask(&self, words: &str) -> Option<(Shared, usize)> {
         let mut words = words.splitn(3, ' ');
         let id = words.next().filter(|id| !id.is_empty())?;

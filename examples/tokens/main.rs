@@ -1,13 +1,13 @@
-//! A language model's answer in a browser, token by token: it can be stopped, waits for a slow reader, and goes on after a
-//! cut with the token that is next.
+//! A language model's answer in a browser, token by token: it can be stopped, waits for a slow
+//! reader, and goes on after a cut with the token that is next.
 //!
 //! ```text
 //! cargo run --release --example tokens -- --listen 127.0.0.1:9008
 //! ```
 //!
-//! `answers.rs` is what a program needs; `model.rs` stands for the model. Where tokens only come and the rest can be requests,
-//! server-sent events would do: `docs/SCALING.md`. Nothing bounds how many peers come: for the
-//! loopback. See the example `bounded`.
+//! `answers.rs` is what a program needs; `model.rs` stands for the model. Where tokens only come
+//! and the rest can be requests, server-sent events would do: `docs/SCALING.md`. Nothing bounds how
+//! many peers come: for the loopback. See the example `bounded`.
 mod answers;
 mod model;
 

@@ -1,5 +1,6 @@
-//! Two other implementations behind one face, and how they are known to differ from RFC 6455 as this
-//! crate reads it: `tungstenite` and `tokio-websockets`, over a stream in memory, without a runtime.
+//! Two other implementations behind one face, and how they are known to differ from RFC 6455 as
+//! this crate reads it: `tungstenite` and `tokio-websockets`, over a stream in memory, without a
+//! runtime.
 use crate::{
     cuts::Cuts,
     reference::{self, Event, Head},
@@ -312,8 +313,8 @@ pub enum Difference {
     BadCodeIsAClose,
     /// tungstenite does not know 1014 (bad gateway, in IANA's registry) and treats it likewise.
     UnknownCode,
-    /// tokio-websockets looks at a header when it is whole, this crate when the first byte that makes
-    /// it impossible is here.
+    /// tokio-websockets looks at a header when it is whole, this crate when the first byte that
+    /// makes it impossible is here.
     WaitsForTheHeader,
     /// tokio-websockets looks at the length of a message in fragments when the fragment that is too
     /// much is whole, this crate at its header.

@@ -1,4 +1,5 @@
-//! An end of tickwire's with a TLS session, over a stream in memory, and a peer that seals any bytes.
+//! An end of tickwire's with a TLS session, over a stream in memory, and a peer that seals any
+//! bytes.
 #[path = "../../tests/tls/pipe.rs"]
 mod pipe;
 
@@ -93,8 +94,8 @@ pub struct End {
     pub read: Vec<u8>,
     /// The end of reading: whether it was in order.
     pub ended: Option<bool>,
-    /// How many records came since the last data that may have brought nothing: empty ones, and handshake messages, of
-    /// which each may be a KeyUpdate.
+    /// How many records came since the last data that may have brought nothing: empty ones, and
+    /// handshake messages, of which each may be a KeyUpdate.
     pub barren: usize,
 }
 

@@ -4,8 +4,8 @@
 //!
 //! What must hold: what was taken, as `fed` tells, arrives once, whole and in order, whatever was
 //! dropped meanwhile; at the end both close cleanly, driven by nothing but the wakers they were
-//! given; where the link was cut or a deadline passed, it ends with an error and what arrived is the
-//! beginning of what was taken.
+//! given; where the link was cut or a deadline passed, it ends with an error and what arrived is
+//! the beginning of what was taken.
 #![no_main]
 use arbitrary::Arbitrary;
 use futures_core::Stream;
@@ -1249,7 +1249,8 @@ async fn run(input: Input) {
     }
 }
 
-/// What may follow a Close of ours before the peer's comes (§5.5.1), the last of it perhaps cut off.
+/// What may follow a Close of ours before the peer's comes (§5.5.1), the last of it perhaps cut
+/// off.
 fn only_pings_and_pongs(mut wire: &[u8]) {
     while !wire.is_empty() {
         let head = reference::Head::read(wire);

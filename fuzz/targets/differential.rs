@@ -1,6 +1,6 @@
-//! This crate beside two other implementations, `tungstenite` and `tokio-websockets`: what it writes
-//! they read, what they write it reads, and of any wire all make the same, but for the differences
-//! that `peers::Difference` lists.
+//! This crate beside two other implementations, `tungstenite` and `tokio-websockets`: what it
+//! writes they read, what they write it reads, and of any wire all make the same, but for the
+//! differences that `peers::Difference` lists.
 #![no_main]
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
@@ -332,8 +332,8 @@ fn compare(peer: Peer, wire: &[u8], want: &reference::Received, heard: &Heard) -
 }
 
 /// Pongs and the echo of a Close. Who failed may answer or not: tungstenite leaves the Close that
-/// reports a violation to its user. Reasons are echoed by tungstenite, and by nobody else; of several
-/// Pings one may be answered (§5.5.3), and tungstenite answers the last.
+/// reports a violation to its user. Reasons are echoed by tungstenite, and by nobody else; of
+/// several Pings one may be answered (§5.5.3), and tungstenite answers the last.
 fn compare_answers(
     peer: Peer,
     want: &reference::Received,

@@ -1,9 +1,10 @@
-//! permessage-deflate. Any compressed bytes, in any fragments, Pings between them, cut anyhow, whole
-//! or in chunks: the same messages and the same end, which are those of another decoder. Any messages, sent in any of the ways there are: what arrives is what was
-//! sent, here and in that other decoder; and what its encoder makes of them arrives too.
+//! permessage-deflate. Any compressed bytes, in any fragments, Pings between them, cut anyhow,
+//! whole or in chunks: the same messages and the same end, which are those of another decoder. Any
+//! messages, sent in any of the ways there are: what arrives is what was sent, here and in that
+//! other decoder; and what its encoder makes of them arrives too.
 //!
-//! The first byte chooses the connection and which of both, the second how the wire is cut. The rest
-//! is a list of pieces, each behind a byte that says what it is.
+//! The first byte chooses the connection and which of both, the second how the wire is cut. The
+//! rest is a list of pieces, each behind a byte that says what it is.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use miniz_oxide::deflate::core::{

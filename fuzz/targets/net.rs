@@ -1,6 +1,6 @@
 //! Calls of `tickwire-loop` in any order, over the loopback: both roles in one loop, raw peers that
-//! write anything, limits that are reached. The counts are those of the events, each connection ends
-//! once, a handle that is gone names nothing, and a shutdown leaves nothing.
+//! write anything, limits that are reached. The counts are those of the events, each connection
+//! ends once, a handle that is gone names nothing, and a shutdown leaves nothing.
 #![no_main]
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
@@ -195,7 +195,8 @@ fuzz_target!(|input: Input| {
             }
             Op::Remove(of) => {
                 if let Some(of) = model.pick(of) {
-                    // One that was disconnected over the bound has its event instead, or has it now.
+                    // One that was disconnected over the bound has its event instead, or has it
+                    // now.
                     assert!(net.net().remove(of).is_some());
                     model.living.remove(&of);
                 }

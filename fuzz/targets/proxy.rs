@@ -1,5 +1,6 @@
-//! Any bytes as a proxy's answers, to CONNECT or in SOCKS5: the same words, the same verdict and the same
-//! beginning of the tunnel whole, byte by byte and cut anyhow, as a plain reading of the RFCs has them.
+//! Any bytes as a proxy's answers, to CONNECT or in SOCKS5: the same words, the same verdict and
+//! the same beginning of the tunnel whole, byte by byte and cut anyhow, as a plain reading of the
+//! RFCs has them.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use tickwire::{
@@ -81,8 +82,8 @@ fn run(config: &Config, url: &str, wire: &[u8], cut: u8, eof: bool) -> Outcome {
     (said, verdict, ahead)
 }
 
-/// What is said to a proxy that answers so (RFC 1928, RFC 1929), and what is behind its answers if there
-/// is a tunnel.
+/// What is said to a proxy that answers so (RFC 1928, RFC 1929), and what is behind its answers if
+/// there is a tunnel.
 fn read_socks(wire: &[u8], login: bool) -> (Vec<u8>, Option<Vec<u8>>) {
     let mut said = if login { GREETING_WITH_LOGIN } else { GREETING }.to_vec();
     let mut rest = match wire {

@@ -1,5 +1,5 @@
-//! Recordings of a wire: any text is one or is none, and replays without a panic; what passed over a
-//! `Tap` is what its recording says, and replayed it gives the events that the bytes stand for.
+//! Recordings of a wire: any text is one or is none, and replays without a panic; what passed over
+//! a `Tap` is what its recording says, and replayed it gives the events that the bytes stand for.
 //!
 //! The first byte chooses, the second how the wire is cut.
 #![no_main]

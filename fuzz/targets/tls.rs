@@ -1,5 +1,5 @@
-//! Any records behind a handshake, sealed as they should be or not: with records opened in place, the
-//! same data, the same end and the same records sent as through rustls.
+//! Any records behind a handshake, sealed as they should be or not: with records opened in place,
+//! the same data, the same end and the same records sent as through rustls.
 //!
 //! The first byte chooses role, suite, how much a read gives and takes; then come steps.
 #![no_main]
@@ -12,7 +12,8 @@ const CHACHA: u8 = 2;
 const SHORT_READS: u8 = 4;
 const LITTLE_ROOM: u8 = 8;
 
-/// Empty records and KeyUpdates, together, that pass without data between; rustls counts each kind apart.
+/// Empty records and KeyUpdates, together, that pass without data between; rustls counts each kind
+/// apart.
 const BARREN: usize = 32;
 
 /// The length of a record of three bytes.

@@ -178,8 +178,8 @@ fn a_flood_of_pings_hides_no_dead_feed<E: End>() {
     });
 }
 
-/// Receives this message, which is there; false if the thread that watches a runtime's streams noticed
-/// it too late.
+/// Receives this message, which is there; false if the thread that watches a runtime's streams
+/// noticed it too late.
 fn says<E: End>(end: &mut E, message: &str) -> bool {
     match end.recv() {
         Err(Error::Recv(RecvError::DataTimeout)) => false,

@@ -1,5 +1,5 @@
-//! `Stream` and `Sink` of events, received and sent by a task each: what comes, what goes out, and who
-//! wakes up. A task is polled by hand, and once it sleeps only after it was woken.
+//! `Stream` and `Sink` of events, received and sent by a task each: what comes, what goes out, and
+//! who wakes up. A task is polled by hand, and once it sleeps only after it was woken.
 use crate::{
     Peer, bytes, dialog,
     end::{RUNTIME, Timers, of_smol, of_tokio},
@@ -174,8 +174,8 @@ impl Way for ByHand {
 
 // A task.
 
-/// Has both runtimes look at what has come of their streams: a byte is the last of that. Who is not woken by
-/// then is not woken by what was done before.
+/// Has both runtimes look at what has come of their streams: a byte is the last of that. Who is not
+/// woken by then is not woken by what was done before.
 fn settle() {
     let ready = || {
         let (mut near, far) = UnixStream::pair().unwrap();

@@ -1,5 +1,5 @@
-//! What only the adapter for futures-io has: timers that are handed in, and may keep a time of their
-//! own; halves of a stream. And the example.
+//! What only the adapter for futures-io has: timers that are handed in, and may keep a time of
+//! their own; halves of a stream. And the example.
 use crate::{
     Peer, recv_error,
     support::wire::{PING, connection},
@@ -132,7 +132,8 @@ fn all_of_it_can_be_sent_to_another_thread_while_it_waits() {
     spawns(every_call(async_net::unix::UnixStream::try_from(io).unwrap(), async_io::Timer::at));
 }
 
-/// A stream whose every read has something at once, so many times; and how long it takes by this clock.
+/// A stream whose every read has something at once, so many times; and how long it takes by this
+/// clock.
 struct Flood(usize, Clock, Duration);
 
 impl ::futures_io::AsyncRead for Flood {
@@ -228,8 +229,8 @@ impl ::futures_io::AsyncWrite for Flat {
     }
 }
 
-/// A stream of futures-io does not say whether it writes many slices, so no payload is left where it is. What
-/// overtakes is a slice of its own all the same.
+/// A stream of futures-io does not say whether it writes many slices, so no payload is left where
+/// it is. What overtakes is a slice of its own all the same.
 #[test]
 fn no_header_travels_alone() {
     let (io, config) = (Flat::default(), Config::default());

@@ -69,9 +69,9 @@ enum Then {
     Closes,
 }
 
-/// Against a peer that reads nothing for a while, and what it does then: however the stream takes the messages, none
-/// is written whose last byte has not left it, as long as the connection lasts. Once it is over, none is unwritten
-/// that has left.
+/// Against a peer that reads nothing for a while, and what it does then: however the stream takes
+/// the messages, none is written whose last byte has not left it, as long as the connection lasts.
+/// Once it is over, none is unwritten that has left.
 fn what_a_stream_holds_back_is_not_written<E: End>() {
     let hows = [(usize::MAX, false), (30_000, false), (30_000, true), (10, true)];
     let all = |how| [Then::GoesOn, Then::Leaves, Then::Stays, Then::Closes].map(|then| (how, then));

@@ -1,5 +1,5 @@
-//! A large message that is shared is written from where it is: nothing of it is copied or lost, whatever becomes of the
-//! call. A borrowed one is copied once.
+//! A large message that is shared is written from where it is: nothing of it is copied or lost,
+//! whatever becomes of the call. A borrowed one is copied once.
 use crate::support::{
     alloc::{allocations, live, peak},
     blocking::bounded,
@@ -252,7 +252,8 @@ fn one_that_is_under_way_is_not_cut_by_an_abort() {
     everywhere(|n| way!(n, check()));
 }
 
-/// A client has to mask, a text may be compressed, and a small one is copied: all that works as ever.
+/// A client has to mask, a text may be compressed, and a small one is copied: all that works as
+/// ever.
 #[test]
 fn any_message_arrives_as_it_was_sent() {
     fn check<W: Way>(role: Role) {

@@ -1,6 +1,6 @@
-//! The blocking adapter allocates nothing for a message once it is warm: counted by the allocator, in
-//! memory and over TCP, in both roles and directions, at many sizes, whole and split, with pongs that
-//! overtake.
+//! The blocking adapter allocates nothing for a message once it is warm: counted by the allocator,
+//! in memory and over TCP, in both roles and directions, at many sizes, whole and split, with pongs
+//! that overtake.
 use crate::{
     owned::KEPT,
     support::{alloc::count, blocking::*, endless::Endless},
@@ -267,9 +267,9 @@ where
     let mut near = WebSocket::from_parts(near, conn(is_server, &config));
     let echo = echo(WebSocket::from_parts(far, conn(!is_server, &config)));
     let payloads = payloads();
-    // A Ping that is flushed by itself is answered before the echo; the Pong of one that comes with the message behind
-    // it overtakes the echo. Every second time each, so that the turns that warm up have both: otherwise the threads'
-    // turns decide.
+    // A Ping that is flushed by itself is answered before the echo; the Pong of one that comes with
+    // the message behind it overtakes the echo. Every second time each, so that the turns that warm
+    // up have both: otherwise the threads' turns decide.
     let mut turn = |i: usize| {
         for payload in &payloads {
             near.sender_mut().ping(b"how are you?").unwrap();

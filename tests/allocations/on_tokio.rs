@@ -1,5 +1,6 @@
-//! The tokio adapter allocates nothing for a message once it is warm: counted by the allocator, over
-//! a pipe and over TCP, in both roles and directions, at several sizes, with pongs that overtake.
+//! The tokio adapter allocates nothing for a message once it is warm: counted by the allocator,
+//! over a pipe and over TCP, in both roles and directions, at several sizes, with pongs that
+//! overtake.
 use crate::{
     on_threads::{self, wires},
     owned::KEPT,

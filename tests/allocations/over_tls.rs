@@ -1,4 +1,5 @@
-//! The same over TLS in place, in both adapters, whole and split: 0 allocations a message; and what streams hold.
+//! The same over TLS in place, in both adapters, whole and split: 0 allocations a message; and what
+//! streams hold.
 use crate::{
     on_threads, on_tokio,
     session::{Configs, configs},

@@ -1,5 +1,5 @@
-//! A victim of more attackers than one, or of one who speaks TLS: on a thread of its own, whose heap
-//! is counted.
+//! A victim of more attackers than one, or of one who speaks TLS: on a thread of its own, whose
+//! heap is counted.
 use crate::{
     harness::{Heap, PATIENCE},
     support::alloc::{live, take_peak},

@@ -1,7 +1,8 @@
 //! A73 - A76: certificates, redirects, proxies, credentials.
 //!
-//! What `connect` says of bad certificates, in more words, is in `tests/tls/connections.rs`, and proxies that
-//! `connect` was told of are in `proxies.rs`; the recipe for credentials has tests of its own (`examples/tests/examples/auth.rs`).
+//! What `connect` says of bad certificates, in more words, is in `tests/tls/connections.rs`, and
+//! proxies that `connect` was told of are in `proxies.rs`; the recipe for credentials has tests of
+//! its own (`examples/tests/examples/auth.rs`).
 use crate::harness::{ADAPTERS, Door, Foe, REQUEST, duel};
 use std::{
     io::{ErrorKind, Read, Write},

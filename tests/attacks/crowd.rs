@@ -1,4 +1,5 @@
-//! Many peers at once, futures dropped wherever they wait, and a peer that is called again and again.
+//! Many peers at once, futures dropped wherever they wait, and a peer that is called again and
+//! again.
 use crate::{
     alone::{alone, besieged},
     bounded_threads, bounded_tokio,

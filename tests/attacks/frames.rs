@@ -22,8 +22,8 @@ fn waits(role: Role, config: &Config, wire: &[u8], bound: usize) {
     }
 }
 
-/// The same where the caller allows any length: of one announced there is nothing to refuse, unless a
-/// `usize` of 32 bits does not hold it (P011), and nothing to take.
+/// The same where the caller allows any length: of one announced there is nothing to refuse, unless
+/// a `usize` of 32 bits does not hold it (P011), and nothing to take.
 #[track_caller]
 fn waits_without_limit(role: Role, wire: &[u8], announced: u64, bound: usize) {
     let config = Config { max_message: usize::MAX, ..Config::default() };

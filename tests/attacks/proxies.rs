@@ -1,5 +1,5 @@
-//! A63 and A75 by a proxy that `connect` was told of: answers without end, answers that trickle, bytes
-//! behind an answer, credentials.
+//! A63 and A75 by a proxy that `connect` was told of: answers without end, answers that trickle,
+//! bytes behind an answer, credentials.
 use crate::{
     harness::{ADAPTERS, Adapter, Door, Heap, PATIENCE, READ, duel},
     opening::head,
@@ -15,8 +15,8 @@ use tickwire::{Config, Dial, Error, Proxy, handshake::HandshakeError, handshake:
 const SECRET: &str = "s3cret-t0ken";
 const BASIC: &str = "YW5uOnMzY3JldC10MGtlbg==";
 
-/// Dials through a proxy, with credentials, that does this once it has heard the first words. The error,
-/// what the proxy makes of it, and the heap.
+/// Dials through a proxy, with credentials, that does this once it has heard the first words. The
+/// error, what the proxy makes of it, and the heap.
 #[track_caller]
 fn through<T>(
     adapter: Adapter,

@@ -119,8 +119,8 @@ fn conn(role: Role, config: &Config) -> Connection {
     }
 }
 
-/// An echo to the end: how it ended, and how often the busiest of its calls looked at the stream, or
-/// was polled.
+/// An echo to the end: how it ended, and how often the busiest of its calls looked at the stream,
+/// or was polled.
 fn looked(door: Door, role: Role, config: &Config) -> (End, usize) {
     let (mut most, conn) = (0, conn(role, config));
     match door.adapter {

@@ -1,5 +1,5 @@
-//! Signals that interrupt every call before its time has passed: they put off no deadline and no timeout, and nothing
-//! is lost by them.
+//! Signals that interrupt every call before its time has passed: they put off no deadline and no
+//! timeout, and nothing is lost by them.
 use crate::support::blocking::*;
 use std::{
     io::{self, IoSlice, Read, Write},

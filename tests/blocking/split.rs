@@ -36,8 +36,8 @@ type Flooding = thread::JoinHandle<(usize, Error, Writer<TcpStream>)>;
 /// More than the sockets take of a peer that does not read.
 const LARGE: usize = 32 << 20;
 
-/// Sends messages without end, each of which is stuck as long as the peer does not read, in a thread;
-/// returns the number of those sent whole, and why no more were.
+/// Sends messages without end, each of which is stuck as long as the peer does not read, in a
+/// thread; returns the number of those sent whole, and why no more were.
 fn flood(mut writer: Writer<TcpStream>) -> Flooding {
     thread::spawn(move || {
         let message = vec![b'd'; LARGE];
@@ -50,8 +50,8 @@ fn flood(mut writer: Writer<TcpStream>) -> Flooding {
     })
 }
 
-/// A thread that receives: the peer has sent it fifty Pings and messages, and waited for it to hear of
-/// each. It returns whether the end was clean.
+/// A thread that receives: the peer has sent it fifty Pings and messages, and waited for it to hear
+/// of each. It returns whether the end was clean.
 fn hears_fifty(mut reader: Reader<TcpStream>, peer: &mut Peer) -> thread::JoinHandle<bool> {
     let (heard, hearing) = mpsc::channel();
     let reading = thread::spawn(move || {
@@ -386,8 +386,8 @@ fn a_peer_that_does_not_answer_a_close_is_left_in_time() {
     });
 }
 
-/// A stream on which nothing comes. Its first read meets the test twice: when it has begun, and before it waits as
-/// long as it may.
+/// A stream on which nothing comes. Its first read meets the test twice: when it has begun, and
+/// before it waits as long as it may.
 #[derive(Clone)]
 struct Silent(Arc<Waits>);
 
@@ -454,7 +454,8 @@ impl Stream for Silent {
     }
 }
 
-/// Nobody wakes it: its waits are short enough for the deadline that the writer sets going meanwhile.
+/// Nobody wakes it: its waits are short enough for the deadline that the writer sets going
+/// meanwhile.
 #[test]
 fn a_reader_that_waits_is_stopped_by_the_writers_close() {
     for (timeout, tick) in [(ms(200), ms(50)), (ms(5_000), ms(1_000))] {

@@ -333,7 +333,8 @@ fn the_callers_read_timeout_passes_and_nothing_is_lost() {
     });
 }
 
-/// A stream on which there is nothing, and whose waits end late; how long each was to last at the most.
+/// A stream on which there is nothing, and whose waits end late; how long each was to last at the
+/// most.
 #[derive(Clone, Default)]
 struct Late(Arc<Mutex<Vec<Option<Duration>>>>);
 

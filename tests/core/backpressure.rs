@@ -243,8 +243,9 @@ fn what_was_dropped_is_never_said_to_be_written_and_what_was_written_always() {
 
 #[test]
 fn what_was_not_written_goes_over_the_next_connection_in_order_and_nothing_twice() {
-    // A session over many connections, each cut anywhere: its client feeds again what `is_written` denies,
-    // before anything newer. Text and binary, short and spliced; Pings of the server in between.
+    // A session over many connections, each cut anywhere: its client feeds again what `is_written`
+    // denies, before anything newer. Text and binary, short and spliced; Pings of the server in
+    // between.
     let message = |n: u64| match n % 5 {
         0 => OwnedMessage::from(Bytes::from(vec![n as u8; 700])),
         1 => OwnedMessage::from(n.to_be_bytes().repeat(9)),

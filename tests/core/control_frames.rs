@@ -272,8 +272,8 @@ fn frames_written_before_the_ping_came_are_not_walked_into() {
 
 #[test]
 fn control_frames_keep_their_order_around_a_close() {
-    // RFC 6455 §5.5.2: found by `calls`. Those that wait for others to overtake overtake with them, and
-    // what comes after the Close does not go before them.
+    // RFC 6455 §5.5.2: found by `calls`. Those that wait for others to overtake overtake with them,
+    // and what comes after the Close does not go before them.
     let config = Config { min_vectored: 32, ..Config::default() };
     for role in ROLES {
         let mut probe = connection(role, &config);

@@ -1,4 +1,5 @@
-//! A message built where it is sent from is on the wire as one that was fed, or is not there at all.
+//! A message built where it is sent from is on the wire as one that was fed, or is not there at
+//! all.
 use crate::support::{cases, wire::*};
 use proptest::prelude::*;
 use std::{

@@ -92,8 +92,8 @@ fn sums_of_fragments_do_not_wrap() {
     }
 }
 
-/// With 32 bits, a frame and its header together may be longer than a `usize` holds; and room may be asked for before
-/// that header was checked.
+/// With 32 bits, a frame and its header together may be longer than a `usize` holds; and room may
+/// be asked for before that header was checked.
 #[test]
 fn a_frames_length_and_its_headers_do_not_wrap() {
     for role in ROLES {

@@ -1,5 +1,5 @@
-//! Liveness by data, on a virtual clock: a peer that only pings is found, and nobody else is; and we say something
-//! before the peer takes us for dead.
+//! Liveness by data, on a virtual clock: a peer that only pings is found, and nobody else is; and
+//! we say something before the peer takes us for dead.
 use crate::support::wire::*;
 use std::time::Duration;
 use tickwire::{
@@ -11,7 +11,8 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A connection and a clock. It is told the time when that is due, after all input was stepped over.
+/// A connection and a clock. It is told the time when that is due, after all input was stepped
+/// over.
 struct Clocked {
     conn: Connection,
     role: Role,
@@ -179,8 +180,8 @@ fn each_message_is_data_whatever_it_is_and_nothing_else() {
 
 #[test]
 fn a_long_message_on_a_slow_line_is_no_silence() {
-    // A byte each second of messages of one frame or two: taken by `quick` when they are whole, or piece by piece.
-    // A header, which is no data, has up to 14 bytes.
+    // A byte each second of messages of one frame or two: taken by `quick` when they are whole, or
+    // piece by piece. A header, which is no data, has up to 14 bytes.
     let config =
         Config { data_timeout: Some(15 * SECOND), frame_timeout: HOUR, ..Config::default() };
     for role in ROLES {
@@ -637,8 +638,8 @@ fn intervals_too_short_and_too_long_are_intervals() {
     }
 }
 
-/// Whatever both do, at any time: never longer than the interval without a message, none too many, and a wire that
-/// the other end takes.
+/// Whatever both do, at any time: never longer than the interval without a message, none too many,
+/// and a wire that the other end takes.
 #[test]
 fn whatever_is_done_meanwhile_no_interval_passes_without_a_message() {
     let ping = OwnedMessage::from("ping");

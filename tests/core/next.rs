@@ -1,5 +1,5 @@
-//! What a connection says to do next, on a virtual clock. That it agrees with the fine calls over every wire of the
-//! protocol's tests is held by `support::carriers::core`.
+//! What a connection says to do next, on a virtual clock. That it agrees with the fine calls over
+//! every wire of the protocol's tests is held by `support::carriers::core`.
 use crate::support::wire::*;
 use std::time::Duration;
 use tickwire::{
@@ -51,7 +51,8 @@ impl Asked {
 /// All that can be known of an end afterwards.
 type Known = (Vec<Seen>, (u16, bool), Option<RecvError>, bool, bool, ReadyState, u64);
 
-/// Runs this on a pair that is driven by the fine calls and on one that is asked what to do: they agree.
+/// Runs this on a pair that is driven by the fine calls and on one that is asked what to do: they
+/// agree.
 fn agree(server: &Config, client: &Config, script: impl Fn(&mut Pair)) {
     for read in (1..times(16, 3)).chain([usize::MAX]) {
         let [fine, asked] = [false, true].map(|asked| {

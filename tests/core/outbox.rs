@@ -1,5 +1,5 @@
-//! One subscriber's queue and what becomes of it when the subscriber is too slow, on handed-in time.
-//! Over sockets: `outbox_sockets.rs`.
+//! One subscriber's queue and what becomes of it when the subscriber is too slow, on handed-in
+//! time. Over sockets: `outbox_sockets.rs`.
 use crate::support::{cases, set, wire::*};
 use bytes::Bytes;
 use proptest::prelude::*;

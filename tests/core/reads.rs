@@ -1,5 +1,5 @@
-//! What is known of the read that completed a message: how many others it completed before, and when its bytes
-//! arrived.
+//! What is known of the read that completed a message: how many others it completed before, and
+//! when its bytes arrived.
 use crate::support::wire::*;
 use std::time::Duration;
 use tickwire::{Arrival, Config, Step, Time};

@@ -203,7 +203,8 @@ fn the_last_phases_are_bounded_too() {
 
 #[test]
 fn a_dead_peer_is_found_in_time_whatever_the_phase() {
-    // P204: within 1.25 * interval + timeout after its last byte, and not before interval + timeout.
+    // P204: within 1.25 * interval + timeout after its last byte, and not before interval +
+    // timeout.
     let (interval, timeout) = (8 * SECOND, 3 * SECOND);
     let config = Config { heartbeat: Some(Heartbeat::new(interval, timeout)), ..Config::default() };
     for role in ROLES {

@@ -120,7 +120,8 @@ pub struct State {
     failed: bool,
     tls: bool,
     wakers: Vec<Waker>,
-    /// In `blocking`, blocks for as long as it was told to, as a socket does, instead of not at all.
+    /// In `blocking`, blocks for as long as it was told to, as a socket does, instead of not at
+    /// all.
     sleeps: bool,
     /// The last call that was refused is not to be refused again: a wait for it ends at once.
     ready: bool,

@@ -1,7 +1,8 @@
 //! What compressed messages become, beside a plain reading of the RFCs (`reference.rs`): every
 //! short payload, every way to end one, and those that once became something else.
 //!
-//! `TESTS=all` tries all payloads of up to 3 bytes, in a release build; else a part of those of 2 and 3.
+//! `TESTS=all` tries all payloads of up to 3 bytes, in a release build; else a part of those of 2
+//! and 3.
 #![cfg(feature = "deflate")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

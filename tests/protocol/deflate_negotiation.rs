@@ -170,7 +170,8 @@ fn p160_no_context_takeover_of_the_server_is_repeated() {
     let one = "permessage-deflate; server_no_context_takeover";
     assert_eq!(answer(takeover(), one).as_deref(), Some(one));
     assert_eq!(answer(takeover(), "permessage-deflate").as_deref(), Some("permessage-deflate"));
-    // Each message inflates alone: `short_messages_..` and the round trips in tests/core/deflate.rs.
+    // Each message inflates alone: `short_messages_..` and the round trips in
+    // tests/core/deflate.rs.
 }
 
 #[test]

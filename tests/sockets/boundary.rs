@@ -1,9 +1,9 @@
 //! What crosses the boundary between this crate and who uses it: no secret leaves by `Debug`,
-//! `Display` or an error, what a peer says is shown escaped and cut, and nothing a caller passes can
-//! put a line of its own into a head.
+//! `Display` or an error, what a peer says is shown escaped and cut, and nothing a caller passes
+//! can put a line of its own into a head.
 //!
-//! Who may come in is the subject of `examples/tests/examples/auth.rs`, of `handshake_server.rs` (origins) and of
-//! `attacks/boundary.rs` (certificates, redirects, proxies).
+//! Who may come in is the subject of `examples/tests/examples/auth.rs`, of `handshake_server.rs`
+//! (origins) and of `attacks/boundary.rs` (certificates, redirects, proxies).
 use crate::support::{
     self,
     heads::feed_head,

@@ -1,5 +1,5 @@
-//! Streams with a buffer of their own, as a TLS stream or `BufStream` is: a write that they took has
-//! not left yet, and it is flush and shutdown that wait for the peer.
+//! Streams with a buffer of their own, as a TLS stream or `BufStream` is: a write that they took
+//! has not left yet, and it is flush and shutdown that wait for the peer.
 use crate::support::tokio::*;
 use std::time::Duration;
 use tickwire::{Config, Error, Heartbeat, RecvError};

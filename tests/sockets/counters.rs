@@ -1,5 +1,5 @@
-//! What passes over a connection is counted: by kind, in both directions, whole and split, plain and
-//! compressed.
+//! What passes over a connection is counted: by kind, in both directions, whole and split, plain
+//! and compressed.
 use crate::support::{
     tokio::{bounded, pair},
     wire::feed,

@@ -22,8 +22,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Both ends of a TCP connection whose buffers are as small as the system makes them, so that a peer
-/// who does not read shows early.
+/// Both ends of a TCP connection whose buffers are as small as the system makes them, so that a
+/// peer who does not read shows early.
 async fn narrow_pair() -> (TcpStream, TcpStream) {
     let listening = TcpSocket::new_v4().unwrap();
     listening.set_send_buffer_size(4096).unwrap(); // passed on to what it accepts

@@ -18,7 +18,8 @@ use tickwire::{
 
 include!("../../docs/loop.rs");
 
-/// A peer's stream, and the thread that runs the loop at the other end until the connection is over.
+/// A peer's stream, and the thread that runs the loop at the other end until the connection is
+/// over.
 struct Served {
     peer: TcpStream,
     /// The loop waits for room.

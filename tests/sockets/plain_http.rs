@@ -24,8 +24,8 @@ fn config(limit: Duration) -> Config {
     Config { handshake_timeout: limit, ..Config::default() }
 }
 
-/// What connecting to a server ends with that has read the request, unless it was too late, and goes on as
-/// `server` says. Fails if either of them hangs.
+/// What connecting to a server ends with that has read the request, unless it was too late, and
+/// goes on as `server` says. Fails if either of them hangs.
 fn outcome(
     adapter: Adapter,
     config: Config,
@@ -63,8 +63,8 @@ fn outcome(
     ended
 }
 
-/// The same for each adapter: they have to say at once what they think of the server, as their time does
-/// not pass.
+/// The same for each adapter: they have to say at once what they think of the server, as their time
+/// does not pass.
 fn at_once(server: impl Fn(&mut TcpStream) + Clone + Send + 'static, check: impl Fn(Error)) {
     for adapter in [Adapter::Tokio, Adapter::Blocking] {
         let error = outcome(adapter, config(2 * PATIENCE), server.clone());
@@ -73,8 +73,8 @@ fn at_once(server: impl Fn(&mut TcpStream) + Clone + Send + 'static, check: impl
     }
 }
 
-/// The same, where they cannot know before the time is over: what they say then, and whether that time
-/// was enough for it.
+/// The same, where they cannot know before the time is over: what they say then, and whether that
+/// time was enough for it.
 fn in_time<S: Fn(&mut TcpStream) + Clone + Send + 'static>(
     server: impl Fn(Duration) -> S,
     check: impl Fn(Error) -> bool,

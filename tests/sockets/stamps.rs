@@ -1,5 +1,6 @@
-//! The kernel's time of arrival of what a message was read from: over TCP, under TLS, by halves of a split; none over
-//! other streams. The server's messages say when they were sent, by the same clock.
+//! The kernel's time of arrival of what a message was read from: over TCP, under TLS, by halves of
+//! a split; none over other streams. The server's messages say when they were sent, by the same
+//! clock.
 use crate::support::{
     blocking::*,
     wire::{TEXT, plain},
@@ -57,8 +58,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// Each stamp lies between the times that the sender and the receiver read, and none before the last one. Messages of one
-    /// read have one.
+    /// Each stamp lies between the times that the sender and the receiver read, and none before the
+    /// last one. Messages of one read have one.
     fn check(&mut self, message: &str, info: Info) {
         let Some(arrived) = info.arrived else {
             // The kernel may not have begun.
@@ -253,7 +254,8 @@ fn there_is_none_over_other_streams_or_where_nobody_asked() {
     });
 }
 
-/// Of a read that takes bytes of two segments, the time is that of the second; and as an event loop has it.
+/// Of a read that takes bytes of two segments, the time is that of the second; and as an event loop
+/// has it.
 #[test]
 fn the_time_is_that_of_the_last_segment_of_a_read() {
     bounded(|| {
@@ -344,8 +346,8 @@ fn captured(socket: &Socket, bytes: &[u8]) -> Vec<Duration> {
     }
 }
 
-/// A packet socket on the loopback has each segment twice, sent and received, with the time at which the kernel handed it
-/// over.
+/// A packet socket on the loopback has each segment twice, sent and received, with the time at
+/// which the kernel handed it over.
 #[test]
 fn the_time_is_that_of_a_packet_capture() {
     const ALL: i32 = 0x0003_u16.to_be() as i32; // ETH_P_ALL
@@ -465,8 +467,9 @@ mod on_tokio {
         }
     }
 
-    /// Bytes that come while a read is under way wake the next one: the read takes back that there are more, and only what
-    /// it knew of. Pieces of all lengths, some as long as the room for them.
+    /// Bytes that come while a read is under way wake the next one: the read takes back that there
+    /// are more, and only what it knew of. Pieces of all lengths, some as long as the room for
+    /// them.
     #[test]
     fn no_wakeup_is_lost() {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();

@@ -1,5 +1,5 @@
-//! The events of the feature `tracing`: which, at which level, with which fields, as the documentation
-//! of the crate has them, and that nothing secret or unescaped is in them.
+//! The events of the feature `tracing`: which, at which level, with which fields, as the
+//! documentation of the crate has them, and that nothing secret or unescaped is in them.
 use crate::support::{self, tokio::bounded};
 use std::{
     collections::BTreeSet,
@@ -74,8 +74,8 @@ impl Lines {
     }
 }
 
-/// What this thread tells, until dropped. With one dispatcher alone, tracing asks the thread that comes to
-/// an event first, which may be another test's, whether anybody listens; so there are two.
+/// What this thread tells, until dropped. With one dispatcher alone, tracing asks the thread that
+/// comes to an event first, which may be another test's, whether anybody listens; so there are two.
 fn listening() -> (Lines, DefaultGuard) {
     static OTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Lines::default()));
     LazyLock::force(&OTHER);

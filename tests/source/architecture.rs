@@ -1,5 +1,5 @@
-//! Which module may know which: what docs/ARCHITECTURE.md says of the layers, read out of the source;
-//! and that the files, items and tests which it names exist.
+//! Which module may know which: what docs/ARCHITECTURE.md says of the layers, read out of the
+//! source; and that the files, items and tests which it names exist.
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -23,7 +23,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("proto", &[]),
 ];
 
-/// Of the core's insides: when something is due, how a message is handed out, what waits to be written.
+/// Of the core's insides: when something is due, how a message is handed out, what waits to be
+/// written.
 const NOT_FOR_ADAPTERS: [&str; 5] = ["Timers", "Phase", "Stall", "Delivery", "respond"];
 
 /// The modules of std that a sans-IO core has no use for.
@@ -84,8 +85,8 @@ fn sources_below(src: PathBuf) -> Vec<Source> {
 }
 
 impl Source {
-    /// What the module tree above it calls it: the stream of an adapter over TLS, and how an adapter
-    /// dials, are the adapter's.
+    /// What the module tree above it calls it: the stream of an adapter over TLS, and how an
+    /// adapter dials, are the adapter's.
     fn name(&self) -> &str {
         let adapter = |name: &&String| matches!(&name[..], "tokio" | "blocking");
         match &self.module[..] {
@@ -96,7 +97,8 @@ impl Source {
         }
     }
 
-    /// All paths with this beginning, which is so many modules above this one, from the crate's root.
+    /// All paths with this beginning, which is so many modules above this one, from the crate's
+    /// root.
     fn paths(&self, start: &str, above: usize) -> BTreeSet<Vec<String>> {
         let mut found = BTreeSet::new();
         let root = &self.module[..self.module.len().saturating_sub(above)];
@@ -144,8 +146,8 @@ fn tree<'t>(text: &'t str, above: &[String], found: &mut BTreeSet<Vec<String>>) 
     }
 }
 
-/// Who names whom, of modules as `name_of` groups them; a path that it groups nowhere is an item's of
-/// its own module.
+/// Who names whom, of modules as `name_of` groups them; a path that it groups nowhere is an item's
+/// of its own module.
 fn edges(name_of: impl Fn(&[String]) -> Option<String>) -> BTreeMap<String, BTreeSet<String>> {
     let mut edges = BTreeMap::<String, BTreeSet<String>>::new();
     for source in sources() {
@@ -199,9 +201,9 @@ fn the_modules_of_the_core_name_each_other_in_no_circle() {
     no_circle(edges, "proto");
 }
 
-/// A file and the folder of its name are one: a folder's `mod.rs` names its files, and they add methods to
-/// its types. Among files side by side, with all that is below each, nobody names who names him. At the top
-/// of this crate `MAY_KNOW` has the rule.
+/// A file and the folder of its name are one: a folder's `mod.rs` names its files, and they add
+/// methods to its types. Among files side by side, with all that is below each, nobody names who
+/// names him. At the top of this crate `MAY_KNOW` has the rule.
 #[test]
 fn files_side_by_side_name_each_other_in_no_circle() {
     let ours = sources();
@@ -269,8 +271,8 @@ fn the_core_names_no_io_clock_or_thread() {
     assert_eq!(found, known.map(str::to_owned).into());
 }
 
-/// A `match` of the user's need not change with the next release, or must: each public enum says which,
-/// and the latter why.
+/// A `match` of the user's need not change with the next release, or must: each public enum says
+/// which, and the latter why.
 #[test]
 fn files_are_short_and_features_are_asked_for_in_few_lines() {
     let texts: Vec<_> = files(src())
@@ -374,8 +376,8 @@ fn cited(path: &Path) -> BTreeSet<Section> {
     sections.filter(|(_, section)| !section.is_empty()).collect()
 }
 
-/// The rows of "Where is §x?": a section, and the file that has its rule. Each names a test, of which
-/// `the_architecture_names_only_what_is_there` finds that it exists.
+/// The rows of "Where is §x?": a section, and the file that has its rule. Each names a test, of
+/// which `the_architecture_names_only_what_is_there` finds that it exists.
 fn rules() -> Vec<(Section, PathBuf)> {
     let text = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
     let table = text.split("## Where is §x?").nth(1).unwrap().split("\n## ").next().unwrap();

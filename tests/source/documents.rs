@@ -62,7 +62,8 @@ fn links(page: &str) -> BTreeSet<&str> {
     found
 }
 
-/// The file that a link leads to, and the heading in it: an item of `guide` is the page it includes.
+/// The file that a link leads to, and the heading in it: an item of `guide` is the page it
+/// includes.
 fn target(from: &Path, link: &str) -> Option<(PathBuf, Option<String>)> {
     let (path, heading) =
         link.split_once('#').map_or((link, None), |(p, h)| (p, Some(h.to_owned())));

@@ -1,5 +1,5 @@
-//! `SECURITY.md`, and the defaults in `docs/LIMITS.md`, held against the code: what they say of defaults,
-//! constants, tests, `unsafe` and dependencies is so.
+//! `SECURITY.md`, and the defaults in `docs/LIMITS.md`, held against the code: what they say of
+//! defaults, constants, tests, `unsafe` and dependencies is so.
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -308,8 +308,8 @@ fn the_dependencies_of_the_core_are_those_named() {
     assert_eq!(always, named);
 }
 
-/// A wrapper such as flate2 inflates with what the features of any crate of the program choose: C zlib,
-/// for one. zlib-rs is named directly, and calls nobody else.
+/// A wrapper such as flate2 inflates with what the features of any crate of the program choose: C
+/// zlib, for one. zlib-rs is named directly, and calls nobody else.
 #[test]
 fn no_other_crate_chooses_what_inflates() {
     let manifest = read("Cargo.toml");

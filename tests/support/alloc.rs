@@ -41,8 +41,8 @@ pub fn peak(f: impl FnOnce()) -> i64 {
     take_peak() - before
 }
 
-/// Runs `f` as if it allocated nothing: for what a test keeps for itself. None of it may be freed on
-/// this thread while that is counted.
+/// Runs `f` as if it allocated nothing: for what a test keeps for itself. None of it may be freed
+/// on this thread while that is counted.
 pub fn uncounted<T>(f: impl FnOnce() -> T) -> T {
     let before = (ALLOCATIONS.get(), LIVE.get(), PEAK.get());
     let made = f();

@@ -273,14 +273,15 @@ pub fn trickle(mut to: impl Write, bytes: &[u8], pause: Duration) {
     panic!("all of it was listened to");
 }
 
-/// At least this has passed. A busy machine takes longer, and a deadline that never passes is a hang.
+/// At least this has passed. A busy machine takes longer, and a deadline that never passes is a
+/// hang.
 pub fn took(began: Instant, least: Duration) {
     let took = began.elapsed();
     assert!(took >= least, "took {took:?}, not {least:?}");
 }
 
-/// What this returns when it takes less than `most` for once. A busy machine delays it now and then; a
-/// wait that must not be there delays it each time.
+/// What this returns when it takes less than `most` for once. A busy machine delays it now and
+/// then; a wait that must not be there delays it each time.
 pub fn for_once_within<T>(most: Duration, mut f: impl FnMut() -> T) -> T {
     let first = Instant::now();
     loop {
@@ -293,8 +294,8 @@ pub fn for_once_within<T>(most: Duration, mut f: impl FnMut() -> T) -> T {
     }
 }
 
-/// Runs this with a longer and longer deadline, until it says that the machine was fast enough to do in
-/// time what has to be done before the deadline passes.
+/// Runs this with a longer and longer deadline, until it says that the machine was fast enough to
+/// do in time what has to be done before the deadline passes.
 pub fn with_time_enough(mut test: impl FnMut(Duration) -> bool) {
     let mut deadline = ms(200);
     while !test(deadline) {

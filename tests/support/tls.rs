@@ -486,7 +486,8 @@ impl Log {
         self.writes.lock().unwrap()
     }
 
-    /// Has the stream fail behind so many bytes more: as a socket, with one error first and then another.
+    /// Has the stream fail behind so many bytes more: as a socket, with one error first and then
+    /// another.
     pub fn fail_after(&self, len: usize) {
         *self.left.lock().unwrap() = Some(len);
     }

@@ -1,5 +1,5 @@
-//! What the tests of the tokio adapter share: connections without a handshake, and streams that count,
-//! stutter and fail.
+//! What the tests of the tokio adapter share: connections without a handshake, and streams that
+//! count, stutter and fail.
 pub(crate) use super::{
     blocking::conn,
     bounded::bounded,

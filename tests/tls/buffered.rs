@@ -159,7 +159,8 @@ mod on_tokio {
 
     #[tokio::test(start_paused = true)]
     async fn messages_pass_over_tls_in_tls() {
-        // A pipe for 64 bytes leaves the inner session's words with the outer one, as a buffer does.
+        // A pipe for 64 bytes leaves the inner session's words with the outer one, as a buffer
+        // does.
         let ((near, far), (narrow, other)) = (buffered(), duplex(64));
         let (inner, outer) = (ends(), ends());
         let near = tls_client(near, outer.0.clone());
@@ -237,8 +238,8 @@ mod on_tokio {
         assert_eq!(count(), [0, 0]);
     }
 
-    /// The server has sent its tickets, which nobody reads yet: the flush is waited for by a reader,
-    /// who leaves, and by a writer.
+    /// The server has sent its tickets, which nobody reads yet: the flush is waited for by a
+    /// reader, who leaves, and by a writer.
     #[tokio::test(start_paused = true)]
     async fn a_writer_is_woken_where_a_reader_flushes_too() {
         let ((near, far), (c, s)) = (duplex(64), ends());

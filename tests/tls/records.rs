@@ -1,5 +1,5 @@
-//! The record layer (RFC 8446 §5, §4.6, §6) against a peer that the test plays, with each byte in its
-//! hand, and against rustls. The numbers are those of the table in `docs/TLS.md`.
+//! The record layer (RFC 8446 §5, §4.6, §6) against a peer that the test plays, with each byte in
+//! its hand, and against rustls. The numbers are those of the table in `docs/TLS.md`.
 use crate::{
     pipe::Pipe,
     support::{
@@ -256,7 +256,8 @@ impl Puppet {
         self.record(23, plain)
     }
 
-    /// As many records as bring no data and are allowed in a row, which is 512 KiB, and some data behind.
+    /// As many records as bring no data and are allowed in a row, which is 512 KiB, and some data
+    /// behind.
     fn flood(&mut self) -> Vec<u8> {
         let padded = [&[23][..], &[0; 1 << 14]].concat();
         let mut wire: Vec<u8> = (0..32).flat_map(|_| self.sealed(&padded)).collect();
@@ -832,7 +833,8 @@ fn t17_none_is_assembled_beyond_its_bound_in_the_handshake_either() {
     let pipe = Pipe::default();
     let io = TlsStream::server(pipe.clone(), server.into()).unwrap();
     let mut ours = Ours { io, pipe };
-    // A ClientHello that is to be of 65,535 bytes, each in a record of its own: what waits counts with its records' headers.
+    // A ClientHello that is to be of 65,535 bytes, each in a record of its own: what waits counts
+    // with its records' headers.
     let byte = [22, 3, 1, 0, 1, 0];
     let records = [&[22, 3, 1, 0, 4, 1, 0, 0xff, 0xff][..], &byte.repeat(10_921)].concat();
     assert_eq!(records.len(), 65_535);

@@ -1,4 +1,5 @@
-//! A session alone, with the core on top and no I/O: bytes are carried from one end to the other by hand.
+//! A session alone, with the core on top and no I/O: bytes are carried from one end to the other by
+//! hand.
 use crate::support::tls::{Authority, IN_PLACE};
 use bytes::Buf;
 use std::{

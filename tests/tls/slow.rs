@@ -71,7 +71,8 @@ async fn read_up_to(n: usize, io: &mut Session) -> usize {
     got
 }
 
-// A server's first write behind the handshake is larger than what rustls buffers, and the stream is slow.
+// A server's first write behind the handshake is larger than what rustls buffers, and the stream is
+// slow.
 #[::tokio::test(start_paused = true)]
 async fn corked_snapshot_over_slow_tls() {
     let (server, client) = pipe(4096);

@@ -1,5 +1,5 @@
-//! A stream that takes bytes and holds them, as TLS does: what counts as written, who is woken, and when
-//! it has refused for too long.
+//! A stream that takes bytes and holds them, as TLS does: what counts as written, who is woken, and
+//! when it has refused for too long.
 use crate::support::wire::connection;
 use std::{
     io,
@@ -144,7 +144,8 @@ async fn what_the_stream_holds_is_known_after_it_was_taken_apart() {
     assert!(once(ws.flush()).is_ready() && ws.sender().is_written(order));
 }
 
-/// The reader goes on with what the writer has begun, and no deadline is judged before it has tried.
+/// The reader goes on with what the writer has begun, and no deadline is judged before it has
+/// tried.
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_send_is_written_by_the_reader() {
     let config = Config { write_timeout: Duration::from_secs(10), ..Config::default() };

@@ -1,5 +1,5 @@
-//! The two halves of a tokio connection, in two tasks: who answers pings, who wakes whom, who learns
-//! of the end.
+//! The two halves of a tokio connection, in two tasks: who answers pings, who wakes whom, who
+//! learns of the end.
 use crate::support::{blocking, tokio::*};
 use std::{
     io,
@@ -646,7 +646,8 @@ async fn a_pong_overtakes_a_large_message_that_waits_behind_another() {
     .await;
 }
 
-/// The stream takes part of a batch in one call; a Pong that comes then joins behind the frame under way.
+/// The stream takes part of a batch in one call; a Pong that comes then joins behind the frame
+/// under way.
 #[tokio::test]
 async fn a_pong_joins_a_batch_behind_one_write_call() {
     bounded(async {

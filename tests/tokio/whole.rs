@@ -692,7 +692,8 @@ async fn a_client_waits_for_the_servers_fin_no_longer_than_the_close_timeout() {
         assert_eq!(began.elapsed().as_secs(), 5);
         assert!(ws.closed().unwrap().clean && !io.with(|s| s.shut));
 
-        // Who does not want to wait for that sees the Close as it comes, answers it, and drops the stream.
+        // Who does not want to wait for that sees the Close as it comes, answers it, and drops the
+        // stream.
         let io = Scripted::new(&plain(CLOSE, close_body(1012, "")));
         let mut ws = client(io.clone(), &config());
         let began = Instant::now();
@@ -786,7 +787,8 @@ async fn with_auto_pong_and_auto_close_off_the_caller_answers() {
     .await;
 }
 
-/// `recv_event` has said that receiving is over, and more may be sent: to a stream that takes a part.
+/// `recv_event` has said that receiving is over, and more may be sent: to a stream that takes a
+/// part.
 #[tokio::test(start_paused = true)]
 async fn behind_a_close_that_is_not_answered_the_stream_may_refuse_too() {
     bounded(async {

@@ -224,7 +224,8 @@ fn wrong_numbers_of_one_line_take_no_room_and_do_not_stop_the_other() {
     assert_eq!(feed.seen.len(), 200_000);
 }
 
-/// One line is far ahead of a gap that the other one, far behind, fills: what there was no room for comes late.
+/// One line is far ahead of a gap that the other one, far behind, fills: what there was no room for
+/// comes late.
 #[test]
 fn without_room_nothing_is_lost_that_a_line_still_brings() {
     let mut feed = Feed::from(1);
@@ -241,7 +242,8 @@ fn without_room_nothing_is_lost_that_a_line_still_brings() {
     assert_eq!(feed.firsts(), (1..=100).collect::<Vec<_>>());
 }
 
-/// What one line brought and there was no room for is no gap once the other one has brought it, polled or not.
+/// What one line brought and there was no room for is no gap once the other one has brought it,
+/// polled or not.
 #[test]
 fn what_was_refused_and_came_by_another_line_is_no_gap() {
     let mut feed = Feed::from(1);
@@ -607,7 +609,8 @@ fn a_range_whose_end_is_beyond_reach_does_not_take_the_feed_there() {
     assert_eq!(feed.offer(&bad, 7, ms(0)), Verdict::Next);
 }
 
-/// Near the last number or far from it, with a line that is silent, and after a first number that was wrong.
+/// Near the last number or far from it, with a line that is silent, and after a first number that
+/// was wrong.
 #[test]
 fn numbers_that_begin_anew_are_told_after_patience_though_a_line_is_silent() {
     for next in [900_000, 5_000_000] {

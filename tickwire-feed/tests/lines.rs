@@ -1,4 +1,5 @@
-//! Lines that are cut, delayed and reordered against each other: an `Arbiter` beside a set of the same numbers.
+//! Lines that are cut, delayed and reordered against each other: an `Arbiter` beside a set of the
+//! same numbers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use proptest::prelude::*;
 use std::{
@@ -94,8 +95,8 @@ proptest! {
         }
     }
 
-    /// Whatever lines bring and callers call: no panic, the bound is kept, nothing is delivered twice or out
-    /// of order between two synchronisations.
+    /// Whatever lines bring and callers call: no panic, the bound is kept, nothing is delivered
+    /// twice or out of order between two synchronisations.
     #[test]
     fn wrong_numbers_and_calls_in_any_order_do_no_harm(
         most_kept in 0_usize..8,
@@ -260,7 +261,8 @@ fn over_10_000_cuts_nothing_is_lost_or_doubled_or_later_than_need_be() {
     assert_eq!(delivered.len(), last as usize);
     for (number, (delivered, at)) in delivered.into_iter().enumerate() {
         assert_eq!(delivered, number as u64, "a gap, or one doubled");
-        // In order it could not have been earlier: when it and all before it had come over either line.
+        // In order it could not have been earlier: when it and all before it had come over either
+        // line.
         due = first_arrival[number].max(due);
         assert_eq!(at, due, "{number} is late");
         assert!(at <= later_arrival[number], "{number} is later than the later line");

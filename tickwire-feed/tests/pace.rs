@@ -42,7 +42,8 @@ proptest! {
     }
 }
 
-/// The bucket looks at the clock once a microsecond: what it has not looked at at the beginning flows in later.
+/// The bucket looks at the clock once a microsecond: what it has not looked at at the beginning
+/// flows in later.
 #[test]
 fn a_window_that_begins_between_two_looks_at_the_clock_has_no_more_than_the_most() {
     for window in [Duration::from_micros(1), Duration::from_micros(10), SECOND] {

@@ -1,5 +1,5 @@
-//! An `Arbiter` beside a model that remembers every number: what an honest line brought is delivered once, or lies in a
-//! gap that was told.
+//! An `Arbiter` beside a model that remembers every number: what an honest line brought is
+//! delivered once, or lies in a gap that was told.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use proptest::prelude::*;
 use std::{collections::BTreeSet, time::Duration};
@@ -34,8 +34,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// The three honest lines and the one that lies are opened anew when they are cut; the honest ones go on where the
-/// furthest of them is.
+/// The three honest lines and the one that lies are opened anew when they are cut; the honest ones
+/// go on where the furthest of them is.
 const LIAR: usize = 3;
 
 struct Beside {
@@ -47,7 +47,8 @@ struct Beside {
     lines: Vec<Option<Line>>,
     at: [u64; 3],
     now: Time,
-    /// What honest lines brought since the last snapshot, within reach, and is neither delivered nor in a gap.
+    /// What honest lines brought since the last snapshot, within reach, and is neither delivered
+    /// nor in a gap.
     owed: BTreeSet<u64>,
     /// All below was delivered, or lies in a gap, or in front of the number that was believed.
     next: u64,
@@ -79,7 +80,8 @@ impl Beside {
         let verdict =
             self.arbiter
                 .offer(self.lines[line].as_ref().expect("open"), numbers, self.now, || numbers);
-        // A number behind the feed was delivered, or told to be missing; one beyond reach may be wrong.
+        // A number behind the feed was delivered, or told to be missing; one beyond reach may be
+        // wrong.
         let reach = self.lost.unwrap_or(self.next).saturating_add(self.arbiter.reach);
         if line != LIAR && last <= reach {
             self.owed.extend(first.max(self.next)..=last);

@@ -77,8 +77,8 @@ fn it_shows_when_it_is_due_and_no_connection() {
     );
 }
 
-/// A connection to an exchange that sends number `n` in second `n`, cuts after 24 hours, and answers a subscription
-/// a few seconds late.
+/// A connection to an exchange that sends number `n` in second `n`, cuts after 24 hours, and
+/// answers a subscription a few seconds late.
 struct Connection {
     line: Line,
     opened: u64,

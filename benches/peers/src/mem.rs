@@ -21,7 +21,8 @@ pub enum Reads {
     Message,
     /// So many messages, then pending until the next [`burst`]; wraps for ever.
     Burst(usize),
-    /// The bytes once, then those of the next [`fill`]; pending while there are none (an open peer).
+    /// The bytes once, then those of the next [`fill`]; pending while there are none (an open
+    /// peer).
     Once,
 }
 

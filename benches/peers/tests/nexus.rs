@@ -1,5 +1,6 @@
 //! What the comment in `peers/nexus.rs` claims: nexus-web lends a text that is none, where a read
-//! has cut its frame in two. When it no longer does, the row is one of equal work, and the note goes.
+//! has cut its frame in two. When it no longer does, the row is one of equal work, and the note
+//! goes.
 
 use nexus_web::ws::{FrameReader, Message, Role};
 

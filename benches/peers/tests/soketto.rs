@@ -1,5 +1,5 @@
-//! soketto at the other end of tickwire-tungstenite, as client and as server, with permessage-deflate and
-//! without.
+//! soketto at the other end of tickwire-tungstenite, as client and as server, with
+//! permessage-deflate and without.
 
 use futures_util::{SinkExt, StreamExt};
 use soketto::connection::{Builder, CloseReason, Mode};

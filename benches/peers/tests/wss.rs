@@ -1,5 +1,5 @@
-//! Every side of the part `wss` receives and sends every byte of every case; and what the table says of
-//! who does what is so.
+//! Every side of the part `wss` receives and sends every byte of every case; and what the table
+//! says of who does what is so.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

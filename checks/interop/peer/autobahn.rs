@@ -1,6 +1,6 @@
-//! Runs under the [Autobahn TestSuite]: as the server that its fuzzing client tests, or as the client
-//! that its fuzzing server tests. All limits are the defaults. It agrees to whatever the suite wants of
-//! permessage-deflate, context takeover too.
+//! Runs under the [Autobahn TestSuite]: as the server that its fuzzing client tests, or as the
+//! client that its fuzzing server tests. All limits are the defaults. It agrees to whatever the
+//! suite wants of permessage-deflate, context takeover too.
 //!
 //! `checks/interop/run autobahn` installs the suite, runs it against both, and judges its reports.
 //!

@@ -1,7 +1,8 @@
-//! What autobahn.rs is, on tickwire-tungstenite: a server or a client for the Autobahn TestSuite that
-//! echoes every message with its type, written as for tokio-tungstenite and tungstenite.
+//! What autobahn.rs is, on tickwire-tungstenite: a server or a client for the Autobahn TestSuite
+//! that echoes every message with its type, written as for tokio-tungstenite and tungstenite.
 //!
-//! `facade server|client --adapter tokio|blocking --listen ADDR|--connect URL`, all three in this order.
+//! `facade server|client --adapter tokio|blocking --listen ADDR|--connect URL`, all three in this
+//! order.
 use std::{error, process::ExitCode};
 use tickwire_tungstenite::{
     deflate::Deflate,

@@ -64,8 +64,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// `server [--adapter NAME] [--page DIR]`, or `client [--adapter NAME] URL CHECK...`, or `tls ..`. The result is
-/// whether all checks were passed.
+/// `server [--adapter NAME] [--page DIR]`, or `client [--adapter NAME] URL CHECK...`, or `tls ..`.
+/// The result is whether all checks were passed.
 fn run() -> Result<bool> {
     let (mut adapter, mut page) = (Adapter::Tokio, None);
     let mut words = Vec::new();

@@ -35,7 +35,8 @@ function next(emitter, event) {
   });
 }
 
-// Connected, and over to a WebSocket: a client whose server dies in the middle of that notices much later.
+// Connected, and over to a WebSocket: a client whose server dies in the middle of that notices much
+// later.
 async function connected(socket) {
   await next(socket, "connect");
   if (socket.io.engine.transport.name === "polling") await next(socket.io.engine, "upgrade");

@@ -246,7 +246,8 @@ const checks = {
       const [error] = await next(admin, "connect_error");
       assert.equal(error.message, "Not authorized");
       assert.equal(admin.connected, false);
-      // 4.6.0 connects twice at once: the second refusal has to come before the next try, whose answer it would hide.
+      // 4.6.0 connects twice at once: the second refusal has to come before the next try, whose
+      // answer it would hide.
       await call(socket, "echo");
       admin.auth = auth;
       admin.connect();

@@ -1,5 +1,5 @@
-// Clients of tutorials, with the official socket.io-client of any version, against the same tutorials' servers
-// in examples/socketio_server/src/programs.rs:
+// Clients of tutorials, with the official socket.io-client of any version, against the same
+// tutorials' servers in examples/socketio_server/src/programs.rs:
 //   node programs.js SERVER MODULE...    SERVER is the program, a MODULE a client's name in npm's folder
 "use strict";
 const { spawn } = require("child_process");
@@ -41,7 +41,8 @@ async function heard(got, ...wanted) {
   assert.deepEqual(got, wanted);
 }
 
-// Each gets `open`, which connects as a tutorial does, with the URL alone; and what the server has said.
+// Each gets `open`, which connects as a tutorial does, with the URL alone; and what the server has
+// said.
 const programs = {
   async message({ open, said }) {
     const socket = open();

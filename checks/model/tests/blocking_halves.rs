@@ -152,7 +152,8 @@ fn a_stream_that_breaks_ends_both_halves_which_are_dropped() {
     });
 }
 
-/// Receiving fails while the writer is in the middle of a write, which the stream takes all the same.
+/// Receiving fails while the writer is in the middle of a write, which the stream takes all the
+/// same.
 #[test]
 fn what_a_write_under_way_took_is_not_reported_as_dropped() {
     check_what_left_is_written(20, |wire| {

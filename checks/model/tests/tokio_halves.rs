@@ -197,8 +197,8 @@ fn is_violation(error: &Error) -> bool {
     matches!(error, Error::Recv(RecvError::Protocol(ProtocolError::ReservedOpCode)))
 }
 
-/// The writer's flush is given up while the stream refuses bytes, and the reader, which was about to wait for input alone, has
-/// to go on with it.
+/// The writer's flush is given up while the stream refuses bytes, and the reader, which was about
+/// to wait for input alone, has to go on with it.
 #[test]
 fn a_flush_that_is_given_up_is_finished_by_the_reader() {
     check("a flush given up", 3, || {
@@ -237,7 +237,8 @@ fn both_halves_are_dropped() {
     });
 }
 
-/// Receiving fails while the writer is in the middle of a write, which the stream takes all the same.
+/// Receiving fails while the writer is in the middle of a write, which the stream takes all the
+/// same.
 #[test]
 fn what_a_write_under_way_took_is_not_reported_as_dropped() {
     for room in [1, 3, 5, 20] {

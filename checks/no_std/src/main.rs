@@ -1,6 +1,7 @@
 //! A program without the standard library: a day in the life of a device (`device.rs`, the loop to
 //! read) and of what calls it, on a clock that is a number. It fails to build when anything below
-//! `tickwire`, `tickwire-feed` or `tickwire-parts` brings `std` with it, since that has a panic handler of its own.
+//! `tickwire`, `tickwire-feed` or `tickwire-parts` brings `std` with it, since that has a panic
+//! handler of its own.
 #![no_std]
 #![no_main]
 

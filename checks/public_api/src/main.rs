@@ -1,5 +1,5 @@
-//! Prints the public API as rustdoc's JSON has it, a line for each item, sorted: what a change adds,
-//! takes away or makes different is then the lines of a diff.
+//! Prints the public API as rustdoc's JSON has it, a line for each item, sorted: what a change
+//! adds, takes away or makes different is then the lines of a diff.
 //!
 //! Left out is what would drown the rest: what blanket implementations give to every type, and that
 //! a type has an auto trait; that it lacks one, or has it under a condition, is said.

@@ -69,7 +69,8 @@ for k in range(9):
     prove(f"not refused after {k} bytes: some legal length begins with them",
           z3.Implies(z3.Not(judged(k)), z3.Exists([m], z3.And(keep, legal_m))))
 
-# The limits (§10.4), where a usize has 32 bits and where it has 64. What a peer announces has 64 bits everywhere.
+# The limits (§10.4), where a usize has 32 bits and where it has 64. What a peer announces has 64
+# bits everywhere.
 source(
     "src/proto/connection/receiver/progress.rs",
     "let below = max_message.min(max_frame.unwrap_or(max_message)).saturating_add(1);",

@@ -1,5 +1,5 @@
-//! The header codec and the masking kernels against a specification (RFC 6455 §5.2, §5.3), for all inputs where those can be
-//! gone through; README.md says what is left to `proof/run`.
+//! The header codec and the masking kernels against a specification (RFC 6455 §5.2, §5.3), for all
+//! inputs where those can be gone through; README.md says what is left to `proof/run`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::env;
@@ -9,8 +9,8 @@ use tickwire::{
     mask::Masker,
 };
 
-/// What the RFC says of the front of a stream: an error, whether more is needed, or FIN with the reserved bits and the
-/// opcode, the length of the payload, the key, and how long the header is.
+/// What the RFC says of the front of a stream: an error, whether more is needed, or FIN with the
+/// reserved bits and the opcode, the length of the payload, the key, and how long the header is.
 type Said = Result<Option<(u8, u64, Option<[u8; 4]>, usize)>, ProtocolError>;
 
 fn specified(wire: &[u8]) -> Said {
@@ -61,8 +61,9 @@ fn parsed(wire: &[u8]) -> Said {
     Ok(Some((b0, header.payload_len, header.masking_key, len)))
 }
 
-/// Both first bytes, all lengths of two bytes (in short: those around each power of two), and of eight each byte's
-/// values around its limits, at every truncation. The key is moved alone: its bytes are all different.
+/// Both first bytes, all lengths of two bytes (in short: those around each power of two), and of
+/// eight each byte's values around its limits, at every truncation. The key is moved alone: its
+/// bytes are all different.
 #[test]
 fn every_header_is_what_the_rfc_says_of_it() {
     let all = env::var("SEARCH").is_ok();
@@ -92,8 +93,9 @@ fn every_header_is_what_the_rfc_says_of_it() {
     println!("{headers} headers, each at every truncation");
 }
 
-/// Each bit of the key, and each bit of the payload, alone, at every length, alignment and phase: that decides all keys
-/// and payloads for code that only moves and XORs, as the kernels do without a branch on what they mask.
+/// Each bit of the key, and each bit of the payload, alone, at every length, alignment and phase:
+/// that decides all keys and payloads for code that only moves and XORs, as the kernels do without
+/// a branch on what they mask.
 #[test]
 fn each_bit_of_key_and_payload_goes_where_the_rfc_says() {
     let most = if env::var("SEARCH").is_ok() { 2200 } else { 80 };

@@ -10,8 +10,8 @@ mod verdict;
 use self::mix::{Dice, Ending, Exchange, Kind};
 use self::verdict::{History, Run, Sample};
 use std::process::Command;
-/// Memory and the number of connections that a machine keeps up with are not for such a short run to
-/// judge; errors and descriptors are.
+/// Memory and the number of connections that a machine keeps up with are not for such a short run
+/// to judge; errors and descriptors are.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_short_run_has_no_error_and_leaks_no_descriptor() {

@@ -186,8 +186,8 @@ impl Arguments {
         self.read_by(name, |text| find(text).map(|(_, value)| *value).ok_or_else(expected))
     }
 
-    /// Where to listen, as numbers or by name: of a name that has several, an address of IPv4, where
-    /// clients that try but one would look for it.
+    /// Where to listen, as numbers or by name: of a name that has several, an address of IPv4,
+    /// where clients that try but one would look for it.
     pub fn address(&self, name: &str) -> SocketAddr {
         self.read_by(name, |text| {
             let found = text.to_socket_addrs().map(Vec::from_iter);

@@ -1,12 +1,12 @@
-// A client of the subprotocol tickwire-hub-1 (../PROTOCOL.md) for browsers: comes back, with nothing lost or twice.
+// A browser's client of tickwire-hub-1 (../PROTOCOL.md). It reconnects, and loses nothing.
 //
 //   import { Hub } from "./hub.mjs";
-//   const hub = new Hub(["wss://a.example", "wss://b.example"], (word, channel, payload) => console.log(payload));
+//   const hub = new Hub(["wss://a.example"], (word, channel, payload) => console.log(payload));
 //   hub.subscribe("EURUSD");
 //   const seq = await hub.publish("EURUSD", "1.0842");
 //
-// Under Node (before 22 with --experimental-websocket): node hub.mjs URL[,URL..] CHANNEL.. prints `CHANNEL PAYLOAD`, and
-// publishes such lines of standard input.
+// Under Node (before 22 with --experimental-websocket): node hub.mjs URL[,URL..] CHANNEL.. prints
+// `CHANNEL PAYLOAD`, and publishes such lines of standard input.
 const FINAL = new Set([1002, 1003, 1007, 1008, 1009, 1010, 1015]); // another attempt would not help
 
 export class Hub {
@@ -16,8 +16,8 @@ export class Hub {
   #answer = null; // what settles the `pub` without an answer
   #published = Promise.resolve();
 
-  /// `heed(word, channel, payload)`: word is `message`, `subscribed`, `stale`, `gap` or `error`. A message's payload is a
-  /// string, or a Uint8Array if it is not UTF-8.
+  /// `heed(word, channel, payload)`: word is `message`, `subscribed`, `stale`, `gap` or `error`. A
+  /// message's payload is a string, or a Uint8Array if it is not UTF-8.
   constructor(urls, heed, firstDelay = 5000) {
     [this.#urls, this.#heed, this.#firstDelay] = [[...urls], heed, firstDelay];
     this.#connect();
@@ -69,7 +69,7 @@ export class Hub {
   }
 
   #told(data) {
-    // The words before a payload are ASCII: as one character a byte, they have the same places as in the bytes.
+    // The words before a payload are ASCII. So they have the same places in latin1 as in the bytes.
     const bytes = typeof data === "string" ? null : new Uint8Array(data);
     const text = bytes ? new TextDecoder("latin1").decode(bytes) : data;
     const words = text.split(" ", 7);

@@ -1,5 +1,5 @@
-//! A client of the subprotocol `tickwire-hub-1` (`PROTOCOL.md`): comes back to any server, with nothing
-//! lost or twice.
+//! A client of the subprotocol `tickwire-hub-1` (`PROTOCOL.md`): comes back to any server, with
+//! nothing lost or twice.
 use std::{collections::HashMap, io, str, time::Duration};
 use tickwire::{
     Config, Dial, Error, Heartbeat, SystemEntropy,
@@ -16,7 +16,8 @@ pub struct Hub {
     backoff: Backoff,
 }
 
-/// What a server says. `word` is the first word; only messages have a publisher, a number and a time.
+/// What a server says. `word` is the first word; only messages have a publisher, a number and a
+/// time.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Told<'a> {
     pub word: &'a str,
@@ -70,7 +71,8 @@ impl Hub {
         Ok(ws)
     }
 
-    /// What a message says, once the place in the log is noted. `None`: it is no message of a server.
+    /// What a message says, once the place in the log is noted. `None`: it is no message of a
+    /// server.
     pub fn heed<'m>(&mut self, message: &'m [u8]) -> Option<Told<'m>> {
         let told = Told::parse(message)?;
         match (told.word, self.places.get_mut(told.channel), told.at) {

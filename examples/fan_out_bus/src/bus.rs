@@ -20,8 +20,8 @@ pub const PATIENCE: Duration = Duration::from_secs(3);
 pub trait Bus: Clone {
     /// As people know it.
     const NAME: &'static str;
-    /// Whether it keeps what was published: a message that may not have arrived is published again then
-    /// under the same number, and kept once; and what was missed can be read.
+    /// Whether it keeps what was published: a message that may not have arrived is published again
+    /// then under the same number, and kept once; and what was missed can be read.
     const KEEPS: bool;
 
     type Link: Link;
@@ -53,8 +53,8 @@ pub trait Subscriptions {
     /// Whether the broker is there.
     async fn ping(&mut self) -> Result<()>;
 
-    /// Subscribes to all, and says where each began. Nothing of them arrives before the task that called
-    /// this has seen it return. Without a log all begin now.
+    /// Subscribes to all, and says where each began. Nothing of them arrives before the task that
+    /// called this has seen it return. Without a log all begin now.
     async fn subscribe(&mut self, channels: &[(Arc<str>, Start)]) -> Result<Vec<Began>>;
 
     async fn unsubscribe(&mut self, channels: &[Arc<str>]) -> Result<()>;
@@ -117,7 +117,8 @@ pub struct Page<M> {
     pub messages: Vec<(u64, M)>,
 }
 
-/// Delays between attempts to reach the broker: short, since all that our subscribers see is at stake.
+/// Delays between attempts to reach the broker: short, since all that our subscribers see is at
+/// stake.
 pub fn backoff() -> io::Result<Backoff> {
     let mut backoff = Backoff::new(SystemEntropy::new()?);
     backoff.first_delay = Duration::from_millis(50);

@@ -126,8 +126,8 @@ impl Channel {
         if more { None } else { self.caught_up(now) }
     }
 
-    /// Sends all who are behind what the tail has for them. Says what they need next: first of all what is
-    /// oldest in the log.
+    /// Sends all who are behind what the tail has for them. Says what they need next: first of all
+    /// what is oldest in the log.
     pub fn serve_all(&mut self, now: Time) -> Option<Need> {
         if self.stage != Progress::Live {
             return None; // again once it is
@@ -182,8 +182,8 @@ impl Channel {
         None
     }
 
-    /// Sends a page of the log to all who are behind and need it, and keeps what joins the tail. `false`: it
-    /// is of another log.
+    /// Sends a page of the log to all who are behind and need it, and keeps what joins the tail.
+    /// `false`: it is of another log.
     pub fn read(&mut self, now: Time, page: &Page<Prepared>, tail: Option<usize>) -> bool {
         let Some(here) = self.place.filter(|here| here.log == page.log) else { return false };
         for Member { who, stage } in self.members.values_mut() {

@@ -1,8 +1,8 @@
 //! The subscriptions of this process at the broker: one connection, which comes back.
 //!
 //! The broker is asked for what the [hub](crate::hub) wants, in batches, one at a time, so that a
-//! confirmation is always that of what was asked last. What comes is handed over as it comes. When the
-//! connection breaks, or a ping is not answered, all is asked for again on the next one.
+//! confirmation is always that of what was asked last. What comes is handed over as it comes. When
+//! the connection breaks, or a ping is not answered, all is asked for again on the next one.
 use crate::{
     bus::{Arrived, Bus, Result, Subscriptions},
     hub::Hub,
@@ -78,8 +78,8 @@ impl<B: Bus> Follower<B> {
                 match (wanted, confirmed.contains(&name)) {
                     (true, false) => take_up.push((name.clone(), self.hub.start(&name))),
                     (false, true) => give_up.push(name),
-                    // Was given up and taken up again. If that was since it was confirmed, its members
-                    // wait: it is asked for once more, and says where it begins.
+                    // Was given up and taken up again. If that was since it was confirmed, its
+                    // members wait: it is asked for once more, and says where it begins.
                     (true, true) if !self.hub.is_confirmed(&name) => {
                         give_up.push(name.clone());
                         take_up.push((name.clone(), self.hub.start(&name)));

@@ -1,4 +1,5 @@
-//! Who of this process wants which channel, what the broker has to be asked for, and what to tell whom.
+//! Who of this process wants which channel, what the broker has to be asked for, and what to tell
+//! whom.
 //!
 //! ```text
 //! session: sub, unsub ---> channels ---> changed: names ---> follower: subscribe, unsubscribe
@@ -6,8 +7,9 @@
 //! sub from a place ---> the channel's tail, or behind: names ---> replay: serve, read ---> its outbox
 //! ```
 //!
-//! A channel is in the table while it has a member. One lock guards it, which holds the order: what is
-//! pushed to two members is pushed in the same order. No I/O here, and no clock: time is handed in.
+//! A channel is in the table while it has a member. One lock guards it, which holds the order: what
+//! is pushed to two members is pushed in the same order. No I/O here, and no clock: time is handed
+//! in.
 use crate::{
     bus::{Arrived, Began, Page, Start},
     channel::{Channel, Need, Progress},

@@ -1,4 +1,5 @@
-//! WebSocket fan-out beyond one process: subscribers and publishers anywhere, a broker between them.
+//! WebSocket fan-out beyond one process: subscribers and publishers anywhere, a broker between
+//! them.
 //!
 //! ```text
 //! publisher --> broker --one connection a process--> fan_out_bus --> its subscribers
@@ -19,9 +20,9 @@
 //! | `nats://127.0.0.1:4222` | at most once | `gap` |
 //! | `jetstream://127.0.0.1:4222` | once, in the order of the log | what was missed, as long as it is kept |
 //!
-//! `PROTOCOL.md` has the words of clients, `clients` has three of them, and `docs/SCALING.md` compares the
-//! brokers. There is no list of origins and no login: put in `open` of `server.rs` what your application
-//! knows, before it is reachable by browsers.
+//! `PROTOCOL.md` has the words of clients, `clients` has three of them, and `docs/SCALING.md`
+//! compares the brokers. There is no list of origins and no login: put in `open` of `server.rs`
+//! what your application knows, before it is reachable by browsers.
 mod bus;
 mod channel;
 #[path = "../clients/hub.rs"]

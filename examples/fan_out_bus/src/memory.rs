@@ -1,9 +1,11 @@
-//! One bound in bytes over all that waits: the outboxes of all subscribers, and the tails of all channels.
+//! One bound in bytes over all that waits: the outboxes of all subscribers, and the tails of all
+//! channels.
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// While less than half of the bound is used, a subscriber and a tail may have what they are allowed alone.
-/// Beyond, each subscriber has its share of the other half, and a tail keeps nothing new: it is a cache.
-/// So all stays within the bound, but for one message of each subscriber, since an empty outbox takes any.
+/// While less than half of the bound is used, a subscriber and a tail may have what they are
+/// allowed alone. Beyond, each subscriber has its share of the other half, and a tail keeps nothing
+/// new: it is a cache. So all stays within the bound, but for one message of each subscriber, since
+/// an empty outbox takes any.
 pub struct Memory {
     used: AtomicUsize,
     half: usize,

@@ -56,8 +56,8 @@ watch:
   --help                this text
 ";
 
-/// Goes before each channel's name at the broker, so that clients can ask for nothing else there: not
-/// for another application's channels, nor for `__keyspace@0__:*` or `$JS.API.>`.
+/// Goes before each channel's name at the broker, so that clients can ask for nothing else there:
+/// not for another application's channels, nor for `__keyspace@0__:*` or `$JS.API.>`.
 #[derive(Clone)]
 pub struct Prefix(Arc<str>);
 
@@ -92,8 +92,8 @@ impl Prefix {
         format!("{}*", self.0)
     }
 
-    /// The stream that keeps them. Prefixes that differ in `.` and `_` alone would have the same one, and the broker
-    /// refuses the second.
+    /// The stream that keeps them. Prefixes that differ in `.` and `_` alone would have the same
+    /// one, and the broker refuses the second.
     pub fn stream(&self) -> String {
         self.0.trim_end_matches('.').replace('.', "_")
     }

@@ -1,8 +1,8 @@
 //! NATS JetStream: a log on the broker's disk. What was missed is read from it, in order and once.
 //!
-//! All channels are one stream, whose numbers all see. A subscription is an ordered consumer: the broker
-//! pushes from a number on, and counts what it pushes; when a count is left out, the connection ends and the
-//! next one begins where this one was.
+//! All channels are one stream, whose numbers all see. A subscription is an ordered consumer: the
+//! broker pushes from a number on, and counts what it pushes; when a count is left out, the
+//! connection ends and the next one begins where this one was.
 use crate::{
     bus::{
         Arrived, Began, Bus, Failure, Link, Outgoing, Page, Result, Start, Subscriptions, answer,
@@ -28,7 +28,8 @@ use tokio::time::timeout;
 const PAGE: usize = 1000;
 const PAGE_BYTES: usize = 2 << 20;
 
-/// A usual outage: the first delay of `Backoff`, at most 30 s after Close 1012, and time to connect.
+/// A usual outage: the first delay of `Backoff`, at most 30 s after Close 1012, and time to
+/// connect.
 const USUAL: Duration = Duration::from_secs(45);
 
 /// As many consumers are made at once.
@@ -274,7 +275,8 @@ fn made(info: &Info) -> u64 {
     info.created.unix_timestamp_nanos().try_into().unwrap_or(0)
 }
 
-/// What the broker says about a message: the numbers of the consumer and of the log, and how many are to come.
+/// What the broker says about a message: the numbers of the consumer and of the log, and how many
+/// are to come.
 fn numbers(message: &Message) -> std::result::Result<(u64, u64, u64), Failure> {
     let info = message.info()?;
     Ok((info.consumer_sequence, info.stream_sequence, info.pending))

@@ -1,7 +1,8 @@
 //! NATS core: at most once, as Redis. What is published while nobody listens is gone.
 //!
-//! The client library would connect again by itself, and send then what was published before. Here a
-//! connection ends when it breaks, so that nothing is published later than those were told who asked.
+//! The client library would connect again by itself, and send then what was published before. Here
+//! a connection ends when it breaks, so that nothing is published later than those were told who
+//! asked.
 use crate::{
     bus::{
         Arrived, Began, Bus, Link, Outgoing, PATIENCE, Result, Start, Subscriptions, answer, broken,
@@ -35,7 +36,8 @@ pub struct Nats {
     url: String,
     pub prefix: Prefix,
     access: Access,
-    /// Only those who use it hold it, so that a broken connection ends and does not come back by itself.
+    /// Only those who use it hold it, so that a broken connection ends and does not come back by
+    /// itself.
     shared: Arc<Mutex<Weak<Shared>>>,
 }
 

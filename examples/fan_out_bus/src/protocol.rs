@@ -1,8 +1,8 @@
 //! The words: what clients ask for, what they are told, and what passes through the broker.
 //!
-//! `PROTOCOL.md` has the words of clients and servers. The broker has `tw1 FROM SEQ NANOS PAYLOAD` on the
-//! channel PREFIX + CHANNEL. What somebody else has put there, such as `redis-cli publish`, comes with
-//! `- 0 0`: in order, but nobody can tell whether one is missing.
+//! `PROTOCOL.md` has the words of clients and servers. The broker has `tw1 FROM SEQ NANOS PAYLOAD`
+//! on the channel PREFIX + CHANNEL. What somebody else has put there, such as `redis-cli publish`,
+//! comes with `- 0 0`: in order, but nobody can tell whether one is missing.
 use std::str;
 use tickwire::{Message, Prepared};
 

@@ -1,8 +1,8 @@
 //! Publishing: numbers, envelopes, batches, one connection to the broker.
 //!
-//! What waits is published together, in its order, in one write. What fails is published again only where
-//! the broker keeps it once: elsewhere it may have it, and twice is worse than a gap that everybody is
-//! told of.
+//! What waits is published together, in its order, in one write. What fails is published again only
+//! where the broker keeps it once: elsewhere it may have it, and twice is worse than a gap that
+//! everybody is told of.
 use crate::{
     bus::{Bus, Failure, Link, Outgoing, PATIENCE, backoff},
     protocol::Envelope,
@@ -52,8 +52,8 @@ impl<B: Bus> Publisher<B> {
     ///
     /// # Errors
     ///
-    /// That of the first that failed; which of them the broker has taken is unknown then. The numbers
-    /// are spent.
+    /// That of the first that failed; which of them the broker has taken is unknown then. The
+    /// numbers are spent.
     pub async fn publish<'a>(
         &mut self,
         messages: impl IntoIterator<Item = (&'a str, &'a [u8])>,

@@ -1,7 +1,7 @@
 //! Reads the broker's log for members that are further behind than their channel's tail reaches.
 //!
-//! One reader serves a channel: each page goes to every member that needs it. A member without room gets
-//! the rest later, as fast as it reads.
+//! One reader serves a channel: each page goes to every member that needs it. A member without room
+//! gets the rest later, as fast as it reads.
 use crate::{
     bus::{Bus, Failure, Link, Page, answer, backoff},
     channel::Need,

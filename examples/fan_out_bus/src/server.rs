@@ -37,8 +37,8 @@ use tokio::{
 /// The longest message of a client; brokers take more.
 const MAX_MESSAGE: usize = 64 * 1024;
 
-/// So many messages of all clients together may wait to be published; of more their clients are told
-/// that they were not.
+/// So many messages of all clients together may wait to be published; of more their clients are
+/// told that they were not.
 const JOBS: usize = 256;
 
 /// How long peers have to answer our Close.
@@ -47,8 +47,8 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// How long to leave off accepting when the system would not: out of file descriptors, say.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Below how much the system takes more of one subscriber's: what it has taken is out of reach of the
-/// outbox.
+/// Below how much the system takes more of one subscriber's: what it has taken is out of reach of
+/// the outbox.
 const SEND_BUFFER: u32 = 64 * 1024;
 
 /// What a client wants published.

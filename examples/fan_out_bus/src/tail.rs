@@ -20,7 +20,8 @@ impl Tail {
         Self { from, ..Self::default() }
     }
 
-    /// Adds the newest message, and drops the oldest beyond `most` bytes. The newest stays, if anything may.
+    /// Adds the newest message, and drops the oldest beyond `most` bytes. The newest stays, if
+    /// anything may.
     pub fn push(&mut self, at: Option<u64>, message: &Prepared, most: Option<usize>) {
         let Some(most) = most else {
             *self = Self::new(at.unwrap_or(0));

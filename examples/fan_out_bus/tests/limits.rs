@@ -1,4 +1,5 @@
-//! How many connections the server takes. It needs no broker: the server listens before it reaches one.
+//! How many connections the server takes. It needs no broker: the server listens before it reaches
+//! one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #[path = "../../tests/examples/support_program.rs"]
 mod program;

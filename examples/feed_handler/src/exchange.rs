@@ -27,7 +27,8 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// On the loopback, at ports of the system's choice, over TLS with a certificate for the occasion.
+    /// On the loopback, at ports of the system's choice, over TLS with a certificate for the
+    /// occasion.
     ///
     /// # Errors
     ///

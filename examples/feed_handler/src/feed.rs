@@ -1,7 +1,7 @@
 //! One feed: what its lines bring becomes one sequence of ticks, and the book is rebuilt from them.
 //!
-//! A line that has been dialed subscribes, and asks for a snapshot if the feed needs one: at first, and where
-//! ticks are lost because no line has them, where no line was open, or the book is wrong.
+//! A line that has been dialed subscribes, and asks for a snapshot if the feed needs one: at first,
+//! and where ticks are lost because no line has them, where no line was open, or the book is wrong.
 use market_feed::{
     book::Book,
     wire::{Payload, Snapshot, Tick},
@@ -24,8 +24,8 @@ pub struct Tally {
     pub duplicates: u64,
     /// Snapshots that were put in the book's place, the first included.
     pub snapshots: u64,
-    /// How often the book was not the exchange's, by the checksum in each tick and snapshot; or a tick was
-    /// not the next.
+    /// How often the book was not the exchange's, by the checksum in each tick and snapshot; or a
+    /// tick was not the next.
     pub wrong: u64,
 }
 

@@ -44,7 +44,8 @@ impl Rules {
         Self { life: plan.life, silence: plan.silence }
     }
 
-    /// When the successor of a connection is dialed, before that is cut: not those of all lines at once.
+    /// When the successor of a connection is dialed, before that is cut: not those of all lines at
+    /// once.
     fn lead(life: Duration, line: usize) -> Duration {
         life / (2 + line as u32 % 2)
     }

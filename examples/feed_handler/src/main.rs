@@ -1,20 +1,21 @@
 //! A feed handler: one thread, many feeds over `wss`, two lines of each made one, books rebuilt and
-//! checked. It runs the exchange itself, which cuts connections now and then, and says what was lost.
+//! checked. It runs the exchange itself, which cuts connections now and then, and says what was
+//! lost.
 //!
 //! ```text
 //! cargo run --release -p feed_handler
 //! ```
 //!
-//! With `--uring` over io_uring instead of epoll. A page that draws it, and the figures, for which the
-//! machine has to do nothing else:
+//! With `--uring` over io_uring instead of epoll. A page that draws it, and the figures, for which
+//! the machine has to do nothing else:
 //!
 //! ```text
 //! cargo run --release -p feed_handler -- --seconds 600 --page 127.0.0.1:8080
 //! cargo run --release -p feed_handler -- --measure even      # or bursts
 //! ```
 //!
-//! What is to be looked at is in `lib.rs`; `--help` says what else it does. Beside boomnet's client:
-//! `benches/peers`, the program `feeds`.
+//! What is to be looked at is in `lib.rs`; `--help` says what else it does. Beside boomnet's
+//! client: `benches/peers`, the program `feeds`.
 mod options;
 
 use feed_handler::{

@@ -1,8 +1,8 @@
 //! The figures: many feeds beside one, and bursts.
 //!
-//! Exchange and handler have a thread each of this process, the exchange's always busy: two processors, and
-//! a machine that does nothing else. What is compared is measured in turn, round by round, and the result is
-//! the median of the rounds' ratios, with its interval of 95 %.
+//! Exchange and handler have a thread each of this process, the exchange's always busy: two
+//! processors, and a machine that does nothing else. What is compared is measured in turn, round by
+//! round, and the result is the median of the rounds' ratios, with its interval of 95 %.
 use crate::{
     BoxError, Pace, Plan,
     exchange::{Exchange, trusting},
@@ -102,9 +102,10 @@ pub fn even(rounds: usize) -> Result<String, BoxError> {
     Ok(format!("{RATE} messages/s, evenly spread, µs from the kernel to the callback\n{rows}"))
 }
 
-/// All feeds at once. First bursts are followed as they come, which says what a message costs; then a burst is in
-/// before anything of it is read, and the time until the last of its messages is in its book is compared with that
-/// cost of all of them: the median of a round's bursts. Below 1, where reading many at once saves something.
+/// All feeds at once. First bursts are followed as they come, which says what a message costs; then
+/// a burst is in before anything of it is read, and the time until the last of its messages is in
+/// its book is compared with that cost of all of them: the median of a round's bursts. Below 1,
+/// where reading many at once saves something.
 ///
 /// # Errors
 ///

@@ -1,5 +1,6 @@
-//! A page that draws what the handler sees, while it runs: served by a thread of its own, with threads for
-//! those who watch, so that the handler's has only to say four times a second what there is.
+//! A page that draws what the handler sees, while it runs: served by a thread of its own, with
+//! threads for those who watch, so that the handler's has only to say four times a second what
+//! there is.
 use crate::{BoxError, handler::Handler};
 use arguments::cannot_listen;
 use market_feed::page::answer;
@@ -90,8 +91,8 @@ fn watch(stream: TcpStream, shown: &Mutex<String>) -> Result<(), BoxError> {
     }
 }
 
-/// As JSON: `[open lines, delivered, lost]` of each feed, and of each stage its name, percentiles, and how
-/// many took up to 2⁸ ns, 2⁹ ns, and so on.
+/// As JSON: `[open lines, delivered, lost]` of each feed, and of each stage its name, percentiles,
+/// and how many took up to 2⁸ ns, 2⁹ ns, and so on.
 fn seen(handler: &mut Handler) -> String {
     let mut open = vec![0; handler.feeds().len()];
     handler.lines().iter().filter(|line| line.is_open()).for_each(|line| open[line.feed()] += 1);

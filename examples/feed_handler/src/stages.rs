@@ -2,15 +2,17 @@
 use hdrhistogram::Histogram;
 use tickwire::Time;
 
-/// A histogram for each stage, in nanoseconds, of the ticks that were the next of their feed when they came.
+/// A histogram for each stage, in nanoseconds, of the ticks that were the next of their feed when
+/// they came.
 #[derive(Clone, Debug)]
 pub struct Stages {
-    /// From when the kernel had the bytes to the end of the read that brought them: behind other lines, and
-    /// until the system runs the thread. Linux, as is the next.
+    /// From when the kernel had the bytes to the end of the read that brought them: behind other
+    /// lines, and until the system runs the thread. Linux, as is the next.
     pub kernel_to_read: Histogram<u64>,
     /// From then to when the message is handed out: all that it waits for on this machine.
     pub kernel_to_message: Histogram<u64>,
-    /// From the end of the read to when the message is handed out: behind others of the same read, and TLS.
+    /// From the end of the read to when the message is handed out: behind others of the same read,
+    /// and TLS.
     pub read_to_message: Histogram<u64>,
     /// From then to when the lines are arbitrated and the book is brought up to date and checked.
     pub message_to_book: Histogram<u64>,

@@ -64,7 +64,8 @@ fn follow(handler: &mut Handler, mut done: impl FnMut(&Handler) -> bool) {
     }
 }
 
-/// Runs this with more and more time, until it says that the machine was fast enough for what is due in it.
+/// Runs this with more and more time, until it says that the machine was fast enough for what is
+/// due in it.
 fn with_time_enough(test: impl Fn(Duration) -> bool) {
     let mut time = Duration::from_secs(2);
     while !test(time) {

@@ -5,7 +5,8 @@
 //!                                   --> Place: hold it as long as the connection
 //! ```
 //!
-//! [`Config`] bounds what one connection costs. Only the loop that accepts can bound how many there are.
+//! [`Config`] bounds what one connection costs. Only the loop that accepts can bound how many there
+//! are.
 //!
 //! [`Config`]: https://docs.rs/tickwire/latest/tickwire/struct.Config.html
 use std::{
@@ -135,8 +136,8 @@ impl Drop for Place {
     }
 }
 
-/// Returns the address under which a connection counts. A subscriber of IPv6 has a whole /64, so only
-/// these bits count.
+/// Returns the address under which a connection counts. A subscriber of IPv6 has a whole /64, so
+/// only these bits count.
 fn counted_as(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) >> 64 << 64).into(),

@@ -2,8 +2,8 @@
 //!
 //! Whom it lets in: everybody, unless some origins are named; then pages of other origins are
 //! refused, and browsers told so (CORS). A foreign page has nothing to gain here, for no cookie is
-//! looked at: who one is, the `auth` of a namespace says. Where a session is named, its id is all that
-//! is asked for, which is why nobody can guess it.
+//! looked at: who one is, the `auth` of a namespace says. Where a session is named, its id is all
+//! that is asked for, which is why nobody can guess it.
 use crate::{
     engine::{
         Binary, Opening, Revision,
@@ -67,7 +67,8 @@ pub enum Refused {
     TooLong,
     /// The body takes too long.
     Timeout,
-    /// There are too many sessions, in all or from one address; or the system has no entropy for an id.
+    /// There are too many sessions, in all or from one address; or the system has no entropy for an
+    /// id.
     Full,
     /// The server stops.
     Stopping,
@@ -275,7 +276,8 @@ impl Endpoint {
         }
     }
 
-    /// The address that a session counts for: of the peer, or of whom the proxy in front names last.
+    /// The address that a session counts for: of the peer, or of whom the proxy in front names
+    /// last.
     fn client(&self, headers: &HeaderMap, visit: &Visit) -> IpAddr {
         let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
         let forwarded = forwarded.filter(|_| self.settings.behind_proxy);

@@ -1,5 +1,5 @@
-//! What an application uses, in the words of Socket.IO's own server: namespaces with handlers by name,
-//! sockets, rooms.
+//! What an application uses, in the words of Socket.IO's own server: namespaces with handlers by
+//! name, sockets, rooms.
 //!
 //! ```
 //! # use socketio_server::io::Io;
@@ -41,8 +41,8 @@ impl Io {
         Self { namespaces, rooms: Rooms::default(), settings }
     }
 
-    /// The namespace of this name, to add handlers. It is created if it is missing. A server that was
-    /// started before does not get the handlers.
+    /// The namespace of this name, to add handlers. It is created if it is missing. A server that
+    /// was started before does not get the handlers.
     pub fn of(&mut self, namespace: &str) -> &mut Namespace {
         Arc::make_mut(&mut self.namespaces).entry(namespace.to_owned()).or_default()
     }
@@ -113,8 +113,8 @@ impl Namespace {
         self
     }
 
-    /// Adds a handler that runs just before those of [`on_disconnect`](Self::on_disconnect), while the
-    /// socket is still in its rooms.
+    /// Adds a handler that runs just before those of [`on_disconnect`](Self::on_disconnect), while
+    /// the socket is still in its rooms.
     pub fn on_disconnecting<F>(&mut self, handler: F) -> &mut Self
     where
         F: Fn(&mut Socket<'_>, &str) + Send + Sync + 'static,
@@ -123,8 +123,8 @@ impl Namespace {
         self
     }
 
-    /// Adds a handler that runs when a client has gone. It gets the reason in Socket.IO's words, such
-    /// as `transport close`. The socket has left its rooms, and `emit` does nothing.
+    /// Adds a handler that runs when a client has gone. It gets the reason in Socket.IO's words,
+    /// such as `transport close`. The socket has left its rooms, and `emit` does nothing.
     pub fn on_disconnect<F>(&mut self, handler: F) -> &mut Self
     where
         F: Fn(&mut Socket<'_>, &str) + Send + Sync + 'static,
@@ -179,8 +179,8 @@ impl Socket<'_> {
         self.send(Outgoing::event(&self.joined.namespace, None, event, args.into()));
     }
 
-    /// Sends an event, and does something with its acknowledgement, or when it did not come in time.
-    /// Once the client has gone, nothing more is done.
+    /// Sends an event, and does something with its acknowledgement, or when it did not come in
+    /// time. Once the client has gone, nothing more is done.
     ///
     /// # Errors
     ///
@@ -213,7 +213,8 @@ impl Socket<'_> {
         }
     }
 
-    /// All sockets of the namespace, this one among them: `nsp().to(room)` is a room with the sender.
+    /// All sockets of the namespace, this one among them: `nsp().to(room)` is a room with the
+    /// sender.
     pub fn nsp(&self) -> Broadcast<'_> {
         self.io.nsp(&self.joined.namespace)
     }

@@ -1,5 +1,5 @@
-//! A server for the official `socket.io-client`. See `README.md` and `--help`; `programs.rs` has what
-//! it serves, and `lib.rs` says what is where.
+//! A server for the official `socket.io-client`. See `README.md` and `--help`; `programs.rs` has
+//! what it serves, and `lib.rs` says what is where.
 //!
 //! The first line on standard output is `listening on ADDR`, with the port that was really taken.
 //! SIGTERM and SIGINT close each WebSocket with 1001 and each poll with 503, after which clients

@@ -5,10 +5,10 @@
 //!                                                             51-/admin,7["file",{"_placeholder":true,"num":0}]
 //! ```
 //!
-//! Parsing is total: whatever a peer sends is a [`Packet`] or [`Malformed`]. The JSON is checked and
-//! cut into arguments, but no tree is made of it: an argument that is passed on leaves as the text
-//! it came as. Binary values stand in it as placeholders for the attachments that follow the packet;
-//! collecting those is the session's.
+//! Parsing is total: whatever a peer sends is a [`Packet`] or [`Malformed`]. The JSON is checked
+//! and cut into arguments, but no tree is made of it: an argument that is passed on leaves as the
+//! text it came as. Binary values stand in it as placeholders for the attachments that follow the
+//! packet; collecting those is the session's.
 use crate::engine::{Malformed, Revision};
 use bytes::Bytes;
 use serde::de::{
@@ -288,8 +288,8 @@ impl<'a> Args<'a> {
         self.and(json!({ "_placeholder": true, "num": num }))
     }
 
-    /// The argument with this index, if there is one and it is a `T`. Bytes are none, but where they
-    /// stand in an object or an array there is their placeholder.
+    /// The argument with this index, if there is one and it is a `T`. Bytes are none, but where
+    /// they stand in an object or an array there is their placeholder.
     pub fn get<T: DeserializeOwned>(&self, index: usize) -> Option<T> {
         serde_json::from_str(self.values.get(index)?).ok()
     }

@@ -1,5 +1,5 @@
-//! The servers of well-known tutorials, and one for tests. Each function adds handlers. A server with
-//! the handlers of all functions answers the clients of all tutorials.
+//! The servers of well-known tutorials, and one for tests. Each function adds handlers. A server
+//! with the handlers of all functions answers the clients of all tutorials.
 use crate::{
     io::{Ack, Io, NoAnswer, Refusal, Socket},
     packet::Args,

@@ -47,7 +47,8 @@ impl Rooms {
         self.lock().is_empty()
     }
 
-    /// What a panic elsewhere may have left is whole: nothing here is half done when it could panic.
+    /// What a panic elsewhere may have left is whole: nothing here is half done when it could
+    /// panic.
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Members>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,8 +97,8 @@ impl<'a> Broadcast<'a> {
         self.each(|_, mailbox| mailbox.deliver(&parts));
     }
 
-    /// Disconnects them from the namespace. With `close`, disconnects their clients from all namespaces
-    /// and closes the connections.
+    /// Disconnects them from the namespace. With `close`, disconnects their clients from all
+    /// namespaces and closes the connections.
     pub fn disconnect(self, close: bool) {
         self.each(|id, mailbox| mailbox.put_out(id, close));
     }

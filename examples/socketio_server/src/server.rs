@@ -85,8 +85,8 @@ impl Service {
         self.sessions.count()
     }
 
-    /// Accepts until it is to stop, then waits for the sessions to close. `log` gets a line for each
-    /// that was not just closed, and for each request that was refused.
+    /// Accepts until it is to stop, then waits for the sessions to close. `log` gets a line for
+    /// each that was not just closed, and for each request that was refused.
     pub async fn serve(self, listener: TcpListener, mut stop: Stop, log: fn(fmt::Arguments<'_>)) {
         let (closing, stopping) = watch::channel(());
         loop {

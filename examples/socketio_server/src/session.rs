@@ -8,9 +8,10 @@
 //!                     5-, 6-        wait for their attachments, which are binary messages
 //! ```
 //!
-//! A client of revision 3 speaks the packets of Socket.IO 2, which differ in CONNECT alone: the main
-//! namespace is joined without asking, what `auth` would say stands behind the name of another, such
-//! as `/admin?token=secret`, and the answers are shorter. The application sees nothing of that.
+//! A client of revision 3 speaks the packets of Socket.IO 2, which differ in CONNECT alone: the
+//! main namespace is joined without asking, what `auth` would say stands behind the name of
+//! another, such as `/admin?token=secret`, and the answers are shorter. The application sees
+//! nothing of that.
 use crate::{
     engine::{self, End, Malformed, Opening, Revision, mailbox::Mailbox, session::Layer},
     io::{Ack, Io, Joined, NoAnswer, Refusal, Socket},

@@ -11,8 +11,8 @@ pub struct Settings {
     pub origins: Option<Vec<HeaderValue>>,
     /// From a pong to the next ping; 25 s.
     pub ping_interval: Duration,
-    /// From a ping to its pong; 20 s. A client that saw no ping for the sum of both gives up, as the
-    /// server does with a client that pings by itself.
+    /// From a ping to its pong; 20 s. A client that saw no ping for the sum of both gives up, as
+    /// the server does with a client that pings by itself.
     pub ping_timeout: Duration,
     /// From the opening to the first namespace joined; 45 s.
     pub connect_timeout: Duration,

@@ -1,5 +1,5 @@
-//! The example `client` as a program: what it sends, shows and records, and its exit codes. Needs the
-//! examples built, as a plain `cargo test` does.
+//! The example `client` as a program: what it sends, shows and records, and its exit codes. Needs
+//! the examples built, as a plain `cargo test` does.
 #![cfg(all(unix, feature = "tokio"))]
 
 use crate::support_program::{PATIENCE, Program, client, example, server};

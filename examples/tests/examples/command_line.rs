@@ -1,6 +1,6 @@
-//! The command line of every example: its help, what it refuses, an address in use, how a demonstration ends. The manifests
-//! say which examples there are. Needs those of this package built, as a plain `cargo test` does; of
-//! the packages of their own it tests what is built.
+//! The command line of every example: its help, what it refuses, an address in use, how a
+//! demonstration ends. The manifests say which examples there are. Needs those of this package
+//! built, as a plain `cargo test` does; of the packages of their own it tests what is built.
 #![cfg(unix)]
 
 use crate::support_program::{Program, example};

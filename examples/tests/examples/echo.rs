@@ -1,5 +1,5 @@
-//! The examples `echo_server`, `round_trip`, `echo` and `chat` as programs: the lines of output and exit codes that
-//! other programs rely on. Needs the examples built, as a plain `cargo test` does.
+//! The examples `echo_server`, `round_trip`, `echo` and `chat` as programs: the lines of output and
+//! exit codes that other programs rely on. Needs the examples built, as a plain `cargo test` does.
 #![cfg(all(unix, feature = "tokio"))]
 
 use crate::support_program::{PATIENCE, Program, server};

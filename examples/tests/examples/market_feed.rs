@@ -123,7 +123,8 @@ async fn shows_slow(seconds: u64) -> Result<bool, Box<dyn Error>> {
         let subscribed = subscribe(&url, async {}, |_| ());
         tokio::time::timeout(Duration::from_millis(300), subscribed).await.is_err()
     };
-    // The slow one reads nothing before the quick one has had these ticks, and its buffers are full.
+    // The slow one reads nothing before the quick one has had these ticks, and its buffers are
+    // full.
     const TICKS: u64 = 500;
     let (quick_had, wait) = tokio::sync::watch::channel(0);
     let dawdle = async {

@@ -63,8 +63,8 @@ impl Line {
         state.stalled
     }
 
-    /// Before it hangs up the far end waits as long as it is being answered: however slowly an answer is written,
-    /// it is not cut off. Meanwhile a read would block.
+    /// Before it hangs up the far end waits as long as it is being answered: however slowly an
+    /// answer is written, it is not cut off. Meanwhile a read would block.
     pub(crate) fn patient(self) -> Self {
         self.lock().heard = Some(0);
         self

@@ -50,7 +50,8 @@ pub(crate) fn run(role: Role, config: &Config, wire: &[u8]) -> Outcome {
     whole
 }
 
-/// The same through the core alone, with `wire` cut at these places: by the fine calls and by what it says to do.
+/// The same through the core alone, with `wire` cut at these places: by the fine calls and by what
+/// it says to do.
 #[track_caller]
 pub(crate) fn core(role: Role, config: &Config, wire: &[u8], cuts: &[usize]) -> Outcome {
     let fine = core_of(connection(role, config), wire, cuts);
@@ -154,8 +155,8 @@ pub(crate) fn core_of(mut conn: Connection, wire: &[u8], cuts: &[usize]) -> Outc
     Outcome { seen, sent, code, clean, shut }
 }
 
-/// Gives a handshake `wire`, cut at these places, then its end, until there is a verdict: this, and what
-/// is left of the wire and its cuts.
+/// Gives a handshake `wire`, cut at these places, then its end, until there is a verdict: this, and
+/// what is left of the wire and its cuts.
 fn read_head<'a, H: Reads>(
     handshake: &mut H,
     step: impl Fn(&mut H) -> Result<Progress, HandshakeError>,

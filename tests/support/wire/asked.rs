@@ -51,8 +51,8 @@ impl Asked {
         panic!("it asks for more and more: {:?}", self.conn);
     }
 
-    /// Runs it, and lets the time pass each time that it waits for that alone, until it waits for something else or is
-    /// over.
+    /// Runs it, and lets the time pass each time that it waits for that alone, until it waits for
+    /// something else or is over.
     pub(crate) fn run_on(&mut self) {
         while let Some(Wait { until: Some(at), .. }) = self.run() {
             assert!(at > Time::new(self.now), "it is as late as that");

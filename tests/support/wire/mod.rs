@@ -1,5 +1,6 @@
 //! Shared by the tests: a wire builder, a naive wire reader, helpers for one connection, (in
-//! `pair`) two of them joined by a byte link on a virtual clock, and (in `asked`) one that says what to do.
+//! `pair`) two of them joined by a byte link on a virtual clock, and (in `asked`) one that says
+//! what to do.
 
 mod asked;
 mod pair;
@@ -60,8 +61,8 @@ impl Entropy for Rng {
 
 // How much of all there is a test tries.
 
-/// To `step_by`: each one; under Miri, which takes thousands of times as long as the processor, each
-/// `nth`.
+/// To `step_by`: each one; under Miri, which takes thousands of times as long as the processor,
+/// each `nth`.
 pub(crate) const fn every(nth: usize) -> usize {
     if cfg!(miri) { nth } else { 1 }
 }

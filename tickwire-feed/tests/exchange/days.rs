@@ -1,5 +1,5 @@
-//! 200 connections from one address for three days: each is cut after 24 hours, and every 30 hours the exchange goes
-//! away for 10 minutes.
+//! 200 connections from one address for three days: each is cut after 24 hours, and every 30 hours
+//! the exchange goes away for 10 minutes.
 use crate::limits::{Address, Inbound, SECOND};
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 use tickwire::Time;

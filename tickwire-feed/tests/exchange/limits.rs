@@ -1,6 +1,7 @@
-//! Binance's limits on market data streams: 5 messages a second on a connection, Pongs among them, else it is cut;
-//! 300 attempts in 5 minutes from an address; one that is cut often, or attempts more, gets 429 with Retry-After,
-//! and one that does not heed that is banned by 418, for longer and longer: 2 minutes to 3 days.
+//! Binance's limits on market data streams: 5 messages a second on a connection, Pongs among them,
+//! else it is cut; 300 attempts in 5 minutes from an address; one that is cut often, or attempts
+//! more, gets 429 with Retry-After, and one that does not heed that is banned by 418, for longer
+//! and longer: 2 minutes to 3 days.
 use std::{collections::VecDeque, time::Duration};
 use tickwire::Time;
 

@@ -1,8 +1,8 @@
-//! The same limits, enforced by a server of tickwire's on the loopback, in real time. It cuts after 4 seconds what
-//! Binance cuts after 24 hours, and bans for a second or two.
+//! The same limits, enforced by a server of tickwire's on the loopback, in real time. It cuts after
+//! 4 seconds what Binance cuts after 24 hours, and bans for a second or two.
 //!
-//! One thread for both ends: where the machine stalls, the client does so as well. Should a burst come of it all the
-//! same, time passes half as fast in the next try.
+//! One thread for both ends: where the machine stalls, the client does so as well. Should a burst
+//! come of it all the same, time passes half as fast in the next try.
 use crate::limits::{Address, Inbound, SECOND};
 use std::{
     cell::{Cell, RefCell},

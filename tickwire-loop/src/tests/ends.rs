@@ -36,7 +36,8 @@ fn a_message_and_the_end_of_the_stream_may_come_at_once() {
     peer.read_exact(&mut [0; 7]).unwrap();
 }
 
-/// RFC 6455 §7.1.1: the server shuts its stream first, and then reads until the client does the same.
+/// RFC 6455 §7.1.1: the server shuts its stream first, and then reads until the client does the
+/// same.
 #[test]
 fn a_closed_connection_stays_until_the_peer_has_shut_its_stream() {
     let mut server = server();

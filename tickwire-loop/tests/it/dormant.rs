@@ -36,7 +36,8 @@ fn many_connections_of_which_one_is_whole_are_served_as_ever() {
     server.wait_for(|counts| counts.open == 0 && counts.queued == 0);
 }
 
-/// The outbox has a message that the connection does not have yet, and others become whole meanwhile.
+/// The outbox has a message that the connection does not have yet, and others become whole
+/// meanwhile.
 #[test]
 fn a_message_in_the_outbox_of_an_idle_connection_is_sent() {
     let settings = Settings { max_whole: 1, ..Settings::default() };

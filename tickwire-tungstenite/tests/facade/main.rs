@@ -17,7 +17,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-/// A stream of canned bytes, of which each read gives at most `at_once`; it would block behind them.
+/// A stream of canned bytes, of which each read gives at most `at_once`; it would block behind
+/// them.
 #[derive(Debug, Default)]
 struct Canned {
     input: Vec<u8>,

@@ -107,8 +107,8 @@ async fn a_split_connection_echoes_in_two_tasks() {
     assert!(timeout(PATIENCE, from_server.next()).await.unwrap().is_none());
 }
 
-/// The writer waits for the pipe; so does the reader, with its Pong. What empties the pipe has to wake both: the
-/// reader sees the next message only if it is woken.
+/// The writer waits for the pipe; so does the reader, with its Pong. What empties the pipe has to
+/// wake both: the reader sees the next message only if it is woken.
 #[tokio::test]
 async fn a_pipe_that_empties_wakes_the_writer_and_the_reader_that_has_a_pong_to_write() {
     for order in [false, true] {

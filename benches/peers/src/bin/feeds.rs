@@ -1,6 +1,7 @@
-//! Many feeds over `wss`, one thread: processor time of the client for each message. `tickwire-loop`, over epoll and over
-//! io_uring, and boomnet's client in a loop over mio, on the same server and ticks (the exchange of `feed_handler`), with
-//! the same look at each message. Handshakes are not counted.
+//! Many feeds over `wss`, one thread: processor time of the client for each message.
+//! `tickwire-loop`, over epoll and over io_uring, and boomnet's client in a loop over mio, on the
+//! same server and ticks (the exchange of `feed_handler`), with the same look at each message.
+//! Handshakes are not counted.
 //!
 //! `--feeds=200 --rate=20000 --ms=500 --rounds=21`; `--pace=bursts` for all feeds at once.
 
@@ -83,8 +84,8 @@ impl Client for Tickwire {
     }
 }
 
-/// Its streams and its client as they are. Its own service polls without a wait, all endpoints each time:
-/// this loop is in its favour.
+/// Its streams and its client as they are. Its own service polls without a wait, all endpoints each
+/// time: this loop is in its favour.
 struct Boomnet {
     poll: Poll,
     events: Events,
@@ -162,7 +163,8 @@ impl Endpoint {
             self.ws.send_text(true, Some(subscribe.as_bytes())).expect("it is kept");
             self.subscribes = true;
         }
-        // It writes where it reads, and reads nothing where the system has not said that there is something.
+        // It writes where it reads, and reads nothing where the system has not said that there is
+        // something.
         self.ws.make_readable().expect("it is connected");
         for frame in self.ws.read_batch().expect("it is accepted") {
             frame.expect("a good feed");

@@ -1,9 +1,10 @@
-//! In memory, one thread: instructions for each message, counted by callgrind, by peer. For a machine
-//! that is busy: the counts do not depend on its load. They say nothing of what waits for memory or for
-//! other instructions, and valgrind hides AVX-512 from who would use it (tokio-websockets).
+//! In memory, one thread: instructions for each message, counted by callgrind, by peer. For a
+//! machine that is busy: the counts do not depend on its load. They say nothing of what waits for
+//! memory or for other instructions, and valgrind hides AVX-512 from who would use it
+//! (tokio-websockets).
 //!
-//! The program runs itself under valgrind, twice for each count, the second time with more messages:
-//! the difference is theirs alone.
+//! The program runs itself under valgrind, twice for each count, the second time with more
+//! messages: the difference is theirs alone.
 
 use std::hint::black_box;
 

@@ -273,8 +273,8 @@ struct Tables {
 }
 
 fn compare(title: &str, kind: Kind, cases: Vec<(String, Case)>, rounds: usize) -> Tables {
-    // sockudo-ws inflates ahead what one read has brought. A turn of 4 ms, some 2000 messages, would
-    // count too little of that: it begins with inflated messages.
+    // sockudo-ws inflates ahead what one read has brought. A turn of 4 ms, some 2000 messages,
+    // would count too little of that: it begins with inflated messages.
     let ms = if kind == Inflate { 40 } else { 4 };
     let time = Duration::from_millis(option("ms", ms));
     let mut names = peers::names(|c| match kind {

@@ -1,5 +1,5 @@
-//! Over the loopback: rows 12 to 15 of the table of all rows, and with `--only=wss` row 18. Server and
-//! load are two processes on a core each; what counts is the server's processor time.
+//! Over the loopback: rows 12 to 15 of the table of all rows, and with `--only=wss` row 18. Server
+//! and load are two processes on a core each; what counts is the server's processor time.
 //!
 //! All servers stay up, with their connections, and each round goes over all of them in turn.
 

@@ -1,8 +1,10 @@
-//! In memory, one thread, a client over TLS 1.3: ns, allocations, reads and writes for each message,
-//! beside tickwire without TLS. Row 17 of the table of all rows. The other end's work is not counted.
+//! In memory, one thread, a client over TLS 1.3: ns, allocations, reads and writes for each
+//! message, beside tickwire without TLS. Row 17 of the table of all rows. The other end's work is
+//! not counted.
 //!
-//! With `--count=instructions` those, by callgrind, on a machine that is busy: the program runs itself twice for
-//! each count, the second time with more laps. valgrind hides AVX-512 and the wide AES from all alike.
+//! With `--count=instructions` those, by callgrind, on a machine that is busy: the program runs
+//! itself twice for each count, the second time with more laps. valgrind hides AVX-512 and the wide
+//! AES from all alike.
 
 use std::hint::black_box;
 use std::time::Duration;

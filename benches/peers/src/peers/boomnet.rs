@@ -1,6 +1,6 @@
-//! boomnet, a client alone, over a stream that never blocks. It masks with a key of zeros, which is no
-//! masking (RFC 6455 §5.3, §10.3), leaves UTF-8 and the order of fragments to the application, and
-//! has no limits.
+//! boomnet, a client alone, over a stream that never blocks. It masks with a key of zeros, which is
+//! no masking (RFC 6455 §5.3, §10.3), leaves UTF-8 and the order of fragments to the application,
+//! and has no limits.
 
 use std::io::{self, Read, Write};
 
@@ -12,8 +12,8 @@ use crate::bridge::AsStd;
 
 pub struct Boomnet;
 
-/// It writes a message in up to five pieces and then flushes, each time: this writes them as one. Its
-/// own buffered stream does so too, but has no room for a long message.
+/// It writes a message in up to five pieces and then flushes, each time: this writes them as one.
+/// Its own buffered stream does so too, but has no room for a long message.
 pub struct Gather<S> {
     io: AsStd<S>,
     out: Vec<u8>,

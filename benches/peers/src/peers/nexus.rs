@@ -1,8 +1,8 @@
-//! nexus-web: its sans-IO reader and writer, driven by hand as tickwire's core is; its own client and
-//! server block on a stream and write each message by itself.
+//! nexus-web: its sans-IO reader and writer, driven by hand as tickwire's core is; its own client
+//! and server block on a stream and write each message by itself.
 //!
-//! Text in one frame that a read has cut in two it does not validate at all, although it lends it as
-//! a `str`: `tests/nexus.rs`.
+//! Text in one frame that a read has cut in two it does not validate at all, although it lends it
+//! as a `str`: `tests/nexus.rs`.
 
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -1,5 +1,5 @@
-//! tokio-websockets. Its receiving flushes what is queued first, so a batch is received whole before
-//! it is answered.
+//! tokio-websockets. Its receiving flushes what is queued first, so a batch is received whole
+//! before it is answered.
 
 use std::task::Poll;
 

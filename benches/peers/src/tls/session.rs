@@ -1,4 +1,5 @@
-//! tickwire's core driven by hand over TLS: a session without I/O between the stream and the connection.
+//! tickwire's core driven by hand over TLS: a session without I/O between the stream and the
+//! connection.
 
 use std::io::{self, Read, Write};
 

@@ -1,5 +1,5 @@
-//! TLS against other programs. Each way in which this crate has it meets each of them, through a relay that
-//! cuts the stream anywhere, in a conversation whose every byte is checked:
+//! TLS against other programs. Each way in which this crate has it meets each of them, through a
+//! relay that cuts the stream anywhere, in a conversation whose every byte is checked:
 //!
 //! | command | |
 //! |---|---|
@@ -8,9 +8,9 @@
 //! | `tls rustls DIRECTORY` | both, and WHO is rustls under tungstenite |
 //! | `tls openssl DIRECTORY` | lines of text with `s_server` and `s_client`, which update their keys |
 //!
-//! DIRECTORY has `cert.pem` and `key.pem`, for `localhost`. WHO is `scripted` where a script here cuts its data into
-//! records of 1 byte to 16 KiB and has it announce its end; nginx and Chromium do neither. A line, ok or FAIL, for each
-//! conversation.
+//! DIRECTORY has `cert.pem` and `key.pem`, for `localhost`. WHO is `scripted` where a script here
+//! cuts its data into records of 1 byte to 16 KiB and has it announce its end; nginx and Chromium
+//! do neither. A line, ok or FAIL, for each conversation.
 mod openssl;
 mod own_loop;
 mod relay;
@@ -70,7 +70,8 @@ struct Way {
     max_fragment_size: Option<usize>,
 }
 
-/// Each suite in place and through rustls, by either adapter and by a loop without one; halves; TLS 1.2.
+/// Each suite in place and through rustls, by either adapter and by a loop without one; halves;
+/// TLS 1.2.
 fn ways() -> Vec<Way> {
     let mut ways = Vec::new();
     let all = [By::Tokio, By::Blocking, By::OwnLoop];
@@ -116,8 +117,9 @@ impl Way {
         if self.suite.is_some() { &TLS13 } else { &TLS12 }
     }
 
-    /// How many records are sealed under one key. rustls asks for an answer to each of its KeyUpdates, and takes no
-    /// more than 32 in a row, which may come while it sends the largest message.
+    /// How many records are sealed under one key. rustls asks for an answer to each of its
+    /// KeyUpdates, and takes no more than 32 in a row, which may come while it sends the largest
+    /// message.
     fn limit(&self) -> u64 {
         match self.max_fragment_size {
             Some(32) if !self.extracts => 2000,
@@ -186,7 +188,8 @@ impl Way {
         let [ours_most, theirs_least, theirs_most] =
             [ours.longest, theirs.shortest, theirs.longest].map(|n| n.saturating_sub(overhead));
         if tls13 {
-            // A fragment's size includes the header of a record. A flight of the handshake is one as well.
+            // A fragment's size includes the header of a record. A flight of the handshake is one
+            // as well.
             let most = self.max_fragment_size.map_or(1 << 14, |n| n - 5);
             if ours_most > most {
                 return Err(

@@ -1,5 +1,5 @@
-//! `openssl s_server` and `s_client`: KeyUpdates of theirs, with an answer and without, between lines of text of
-//! many lengths.
+//! `openssl s_server` and `s_client`: KeyUpdates of theirs, with an answer and without, between
+//! lines of text of many lengths.
 use super::{By, Files, Relay, Way, check, talk::DeflateParams, tell, ways};
 use crate::Result;
 use std::{
@@ -56,7 +56,8 @@ impl Openssl {
         Ok(self.tell.write_all(format!("{line}\n").as_bytes())?)
     }
 
-    /// Waits for a line that ends like this. What openssl says of itself may stand before, and amid it.
+    /// Waits for a line that ends like this. What openssl says of itself may stand before, and amid
+    /// it.
     fn hears(&mut self, end: &str) -> Result<()> {
         loop {
             for own in ["SSL_do_handshake -> 1\n", "Read BLOCK\n", "read R BLOCK\n", "KEYUPDATE\n"]
@@ -89,7 +90,8 @@ pub(super) fn run(files: &Files) -> Result<bool> {
         let all: Vec<_> = ways()
             .into_iter()
             .filter(is_mine)
-            // For each KeyUpdate s_client says something amid the data, and loses some of that if it is much.
+            // For each KeyUpdate s_client says something amid the data, and loses some of that if
+            // it is much.
             .map(|way| Way { max_fragment_size: way.max_fragment_size.map(|n| n.max(500)), ..way })
             .map(|way| scope.spawn(move || talk_in(way, files)))
             .collect();

@@ -1,4 +1,5 @@
-//! The core alone: a session of TLS between a stream and a connection, as a loop of one's own has them.
+//! The core alone: a session of TLS between a stream and a connection, as a loop of one's own has
+//! them.
 use super::talk::{Answer, PING, Say, Socket, goodbye};
 use crate::{
     Result,

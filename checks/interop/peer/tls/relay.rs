@@ -17,7 +17,8 @@ pub(super) struct Relay {
 /// What one end sent.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// Records of data, or of what TLS 1.3 makes look like data, and the lengths of their ciphertext.
+    /// Records of data, or of what TLS 1.3 makes look like data, and the lengths of their
+    /// ciphertext.
     pub(super) records: usize,
     pub(super) shortest: usize,
     pub(super) longest: usize,

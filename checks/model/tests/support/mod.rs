@@ -1,5 +1,5 @@
-//! What the cases share: a peer at the other end of a stream with little room, and the run of a case
-//! under all interleavings.
+//! What the cases share: a peer at the other end of a stream with little room, and the run of a
+//! case under all interleavings.
 //!
 //! There is no time here. What is not woken up waits for ever, and loom reports that as a deadlock.
 #![allow(dead_code, unreachable_pub)]
@@ -17,8 +17,8 @@ use std::{
     task::Waker,
 };
 
-/// Runs a case under all interleavings in which threads are interrupted no more often than that where
-/// they could go on; `LOOM_MAX_PREEMPTIONS` is another bound.
+/// Runs a case under all interleavings in which threads are interrupted no more often than that
+/// where they could go on; `LOOM_MAX_PREEMPTIONS` is another bound.
 pub fn check(name: &str, preemptions: usize, case: impl Fn() + Send + Sync + 'static) {
     // Nothing runs in it: it has the clock, which stands still, and takes in timers.
     let runtime =
@@ -38,8 +38,8 @@ pub fn check(name: &str, preemptions: usize, case: impl Fn() + Send + Sync + 'st
     println!("{name}: {runs} interleavings, all with up to {preemptions} preemptions");
 }
 
-/// The peer reads nothing until all it sends was read, and the writer waits for it to read. The reader,
-/// which owes a Pong, must not wait for the writer.
+/// The peer reads nothing until all it sends was read, and the writer waits for it to read. The
+/// reader, which owes a Pong, must not wait for the writer.
 ///
 /// `halves` starts a thread that receives up to the Close, and one that sends `abcdef`.
 pub fn check_for_the_deadlock(
@@ -63,8 +63,8 @@ pub fn check_for_the_deadlock(
 
 /// Both ends close while part of a frame is written: the rest of it goes first, then one Close.
 ///
-/// `halves` starts a thread that receives, and one that sends `abcdef`, closes, and returns whether the
-/// core took the message.
+/// `halves` starts a thread that receives, and one that sends `abcdef`, closes, and returns whether
+/// the core took the message.
 pub fn check_closes_within_a_frame(
     ticks: bool,
     halves: impl Fn(&Arc<Wire>) -> (JoinHandle<usize>, JoinHandle<bool>) + Send + Sync + 'static,
@@ -98,11 +98,13 @@ pub fn check_both_are_dropped(
     });
 }
 
-/// The peer takes what there is room for, and ends its own side, which breaks the connection: of the frames fed, of 4 and
-/// 3 bytes, what is not in the stream then is dropped, no more and no less.
+/// The peer takes what there is room for, and ends its own side, which breaks the connection: of
+/// the frames fed, of 4 and 3 bytes, what is not in the stream then is dropped, no more and no
+/// less.
 ///
-/// `halves` starts a thread that receives, and one that feeds and flushes `ab`, then `x`, and returns what says afterwards
-/// whether each that was fed is written, and how many bytes were dropped.
+/// `halves` starts a thread that receives, and one that feeds and flushes `ab`, then `x`, and
+/// returns what says afterwards whether each that was fed is written, and how many bytes were
+/// dropped.
 pub fn check_what_left_is_written<W: FnOnce() -> ([Option<bool>; 2], u64) + 'static>(
     room: usize,
     halves: impl Fn(&Arc<Wire>) -> (JoinHandle<()>, JoinHandle<W>) + Send + Sync + 'static,
@@ -220,7 +222,8 @@ impl Wire {
         done
     }
 
-    /// A thread waits until it can read or write, or for a tick behind those seen, if any are to be seen.
+    /// A thread waits until it can read or write, or for a tick behind those seen, if any are to be
+    /// seen.
     pub fn wait_for(&self, read: bool, write: bool, seen: &mut Option<usize>) {
         let mut state = self.lock();
         loop {

@@ -1,5 +1,5 @@
-//! One end: the real connection, the application with its script, and a record of what both did. All that it does
-//! depends on what is handed in alone.
+//! One end: the real connection, the application with its script, and a record of what both did.
+//! All that it does depends on what is handed in alone.
 use crate::{
     scenario::Scenario,
     wire::{BAD, Wire},

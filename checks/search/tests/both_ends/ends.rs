@@ -1,5 +1,6 @@
-//! The states of both ends, and the steps between them: each is taken by a real connection, once. What an end does
-//! depends on itself and on what is handed to it, so that what came of it holds whatever the other end and the stream are at.
+//! The states of both ends, and the steps between them: each is taken by a real connection, once.
+//! What an end does depends on itself and on what is handed to it, so that what came of it holds
+//! whatever the other end and the stream are at.
 use crate::{
     end::{End, Facts, Input},
     scenario::Scenario,
@@ -112,8 +113,8 @@ impl Ends {
         sum(end, &mut String::new()) == state.sum && end.facts() == state.facts
     }
 
-    /// A connection cannot be cloned: one that goes the way to that state again from the beginning, which leads there,
-    /// since time and entropy are handed in.
+    /// A connection cannot be cloned: one that goes the way to that state again from the beginning,
+    /// which leads there, since time and entropy are handed in.
     fn again(&self, mut id: Id) -> End {
         let mut way = Vec::new();
         while let Some((before, at)) = self.states[id as usize].from {

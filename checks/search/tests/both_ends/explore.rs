@@ -48,14 +48,16 @@ pub(crate) struct Explorer {
     pub(crate) pair: Pair,
     rests: HashMap<Rest, u32>,
     seen: HashSet<Key, BuildHasherDefault<Mix>>,
-    /// The way to the current state, and which states are on it: to come to one of them again would be a way without end.
+    /// The way to the current state, and which states are on it: to come to one of them again would
+    /// be a way without end.
     way: Vec<On>,
     on_way: HashSet<Key>,
     /// What is still to be done in the states on the way.
     todo: Vec<Action>,
     pub(crate) transitions: u64,
     pub(crate) ends: u64,
-    /// Ways that ended, at an end or at a known state; and how many of them a pair of connections was driven.
+    /// Ways that ended, at an end or at a known state; and how many of them a pair of connections
+    /// was driven.
     ways: u64,
     pub(crate) driven: u64,
     /// What the last of those led to, as text.
@@ -107,7 +109,8 @@ impl Explorer {
         self.seen.len()
     }
 
-    /// The states in which no end can go first: by the sums of both ends' projections, and the rest.
+    /// The states in which no end can go first: by the sums of both ends' projections, and the
+    /// rest.
     pub(crate) fn settled(&self) -> HashSet<([Sum; 2], Rest)> {
         let rests: HashMap<_, _> = self.rests.iter().map(|(rest, n)| (*n, *rest)).collect();
         let states = self

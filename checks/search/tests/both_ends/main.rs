@@ -1,5 +1,5 @@
-//! The closing, fragment, Ping and deadline machine of both ends together, explored exhaustively: see
-//! README.md beside this folder.
+//! The closing, fragment, Ping and deadline machine of both ends together, explored exhaustively:
+//! see README.md beside this folder.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod end;
@@ -20,7 +20,8 @@ use std::{
 };
 use world::Pair;
 
-/// Two scenarios at a time. One takes at most `SEARCH_SECONDS`; where that is not all of it, this fails.
+/// Two scenarios at a time. One takes at most `SEARCH_SECONDS`; where that is not all of it, this
+/// fails.
 fn explore(scenarios: Vec<Scenario>) {
     let most = env::var("SEARCH_SECONDS").map_or(3600, |n| n.parse().unwrap());
     let most = Duration::from_secs(most);

@@ -9,11 +9,12 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 /// What a shutdown may take, and the discarding behind it.
 pub(crate) const BRIEF: Duration = Duration::from_secs(1);
 
-/// In what order an end does what it can do. The stream and the application take any time in all of them.
+/// In what order an end does what it can do. The stream and the application take any time in all of
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// As the adapters do: what the end has to do comes first, and the stream takes what is written at
-    /// once, unless it refuses everything.
+    /// As the adapters do: what the end has to do comes first, and the stream takes what is written
+    /// at once, unless it refuses everything.
     Prompt,
     /// Messages may be fed, and bytes read, before the stream takes what was fed earlier.
     Loose,
@@ -100,7 +101,8 @@ pub(crate) fn short() -> Vec<Scenario> {
     ]
 }
 
-/// Two ends with four frames each, under each two kinds of what may go wrong; and shorter ones under all of it.
+/// Two ends with four frames each, under each two kinds of what may go wrong; and shorter ones
+/// under all of it.
 pub(crate) fn full() -> Vec<Scenario> {
     let fragments: &[Op] = &[First, Last, Ping, Close];
     let messages: &[Op] = &[Message, Ping, Message, Close];

@@ -36,8 +36,8 @@ fn frame_len(bytes: &[u8]) -> Option<usize> {
 }
 
 impl Wire {
-    /// How many bytes of the frame under way, or of the next one, which begins with `more`, are still
-    /// to come; and whether it has begun.
+    /// How many bytes of the frame under way, or of the next one, which begins with `more`, are
+    /// still to come; and whether it has begun.
     pub(crate) fn next(&self, more: &[u8]) -> (usize, bool) {
         let at = self.bytes.len();
         match self.frames.last() {

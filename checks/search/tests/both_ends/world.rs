@@ -136,9 +136,10 @@ impl Pair {
         }
     }
 
-    /// An end of which what it can do now commutes with all that can happen elsewhere, which neither adds to it nor
-    /// takes from it: it steps, is told the time, or its application calls, which changes nothing but that end, and no time
-    /// can pass before. README.md says why it is enough to let that end go first.
+    /// An end of which what it can do now commutes with all that can happen elsewhere, which
+    /// neither adds to it nor takes from it: it steps, is told the time, or its application calls,
+    /// which changes nothing but that end, and no time can pass before. README.md says why it is
+    /// enough to let that end go first.
     pub(crate) fn alone(&self, world: &World) -> Option<usize> {
         let (ends, pace) = (self.both(world), self.scenario.pace);
         ENDS.into_iter().find(|&e| {
@@ -207,7 +208,8 @@ impl Pair {
         }
     }
 
-    /// What an end has to do takes it no time, unless it is lazy; what the stream does may take any.
+    /// What an end has to do takes it no time, unless it is lazy; what the stream does may take
+    /// any.
     fn time_may_pass(&self, ends: [&Facts; 2], rest: &Rest) -> bool {
         rest.ticks > 0
             && ends.iter().all(|end| {
@@ -374,8 +376,8 @@ impl Pair {
         Ok(())
     }
 
-    /// Takes a pair of connections all the way, which has to lead through the same states as their steps
-    /// that were taken one by one. Returns the state that they come to, as text.
+    /// Takes a pair of connections all the way, which has to lead through the same states as their
+    /// steps that were taken one by one. Returns the state that they come to, as text.
     pub(crate) fn drive(&mut self, way: &[Action]) -> (Result<(), String>, String) {
         let mut pair = ENDS.map(|e| End::new(role(e), &self.scenario));
         let mut world = World::new(&self.scenario);

@@ -1,5 +1,5 @@
-//! The queue in front of each client, which everybody who has something for it pushes into, and from
-//! which the transport takes it that the client has now.
+//! The queue in front of each client, which everybody who has something for it pushes into, and
+//! from which the transport takes it that the client has now.
 //!
 //! It is bounded in bytes. Whoever is further behind is disconnected and may connect again;
 //! dropping packets instead would drop acknowledgements, and parts of packets.
@@ -194,7 +194,8 @@ impl Mailbox {
         self.arrived.notified().await;
     }
 
-    /// What a panic elsewhere may have left is whole: nothing here is half done when it could panic.
+    /// What a panic elsewhere may have left is whole: nothing here is half done when it could
+    /// panic.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -44,7 +44,8 @@ pub enum Binary {
     Plain,
     /// It begins with the packet's type, which is the byte 4: revision 3.
     Typed,
-    /// A text of base64 behind a [mark](Opening::mark), for a client that asked for it with `b64=1`.
+    /// A text of base64 behind a [mark](Opening::mark), for a client that asked for it with
+    /// `b64=1`.
     Base64,
 }
 

@@ -1,6 +1,6 @@
-//! How a session's messages travel: by [`polling`] or through a [`websocket`]. A session that begins
-//! with the one may go on with the other, and is the same session; nothing outside of this folder
-//! knows by which it is.
+//! How a session's messages travel: by [`polling`] or through a [`websocket`]. A session that
+//! begins with the one may go on with the other, and is the same session; nothing outside of this
+//! folder knows by which it is.
 pub(crate) mod polling;
 pub(crate) mod websocket;
 
@@ -136,8 +136,8 @@ impl Served {
         self.session.excuse(now);
     }
 
-    /// When the session wants to be told the time, on tokio's clock; a day from now where that cannot
-    /// express it.
+    /// When the session wants to be told the time, on tokio's clock; a day from now where that
+    /// cannot express it.
     fn alarm(&self) -> Instant {
         let at = self.epoch.checked_add(self.session.poll_timeout() - Time::ZERO);
         at.unwrap_or_else(|| Instant::now() + Duration::from_secs(24 * 3600))

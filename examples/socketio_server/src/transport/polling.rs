@@ -1,8 +1,8 @@
 //! HTTP long-polling: what the client has to say comes as the bodies of its POST requests; what is
 //! said to it goes as the response to a GET that waits for it.
 //!
-//! One GET and one POST at a time, or there would be no order among them. A WebSocket that names the
-//! session may take over:
+//! One GET and one POST at a time, or there would be no order among them. A WebSocket that names
+//! the session may take over:
 //!
 //! ```text
 //! client                                 server

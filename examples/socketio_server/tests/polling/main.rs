@@ -1,5 +1,6 @@
-//! HTTP long-polling and the upgrade from it, byte for byte, in both revisions of the protocol; each
-//! attack has its number in the list of them. Time is virtual: the default deadlines pass at once.
+//! HTTP long-polling and the upgrade from it, byte for byte, in both revisions of the protocol;
+//! each attack has its number in the list of them. Time is virtual: the default deadlines pass at
+//! once.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bodies;

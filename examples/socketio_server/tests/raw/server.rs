@@ -1,4 +1,5 @@
-//! What an application can do: to whom it emits, whom it disconnects, and why it hears that one went.
+//! What an application can do: to whom it emits, whom it disconnects, and why it hears that one
+//! went.
 use super::*;
 
 /// A service, and what its application says: the reasons of those who go.

@@ -118,7 +118,8 @@ fn a_partial_text_waits_in_place_as_long_as_it_is_one() {
     let mut wire = frame(Role::Client, OpCode::Text, text.len());
     let from = wire.len() - text.len();
     wire[from..].copy_from_slice(text.as_bytes());
-    // The text is cut inside a character or between two characters, or the frame before its text. Its rest arrives byte by byte.
+    // The text is cut inside a character or between two characters, or the frame before its text.
+    // Its rest arrives byte by byte.
     for here in [from, from + 3, from + 100, wire.len() - 1] {
         let mut rx = receiver(Role::Client, &Config::default());
         read(&mut rx, &wire[..here]);

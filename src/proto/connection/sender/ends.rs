@@ -147,9 +147,9 @@ impl Sender {
                 // If the stream has not accepted all of our Close, the frames behind our Close are
                 // in the last splice. If the stream has accepted our Close but not flushed it,
                 // frames behind it may also be in `bytes`, or in a begun splice. These frames are
-                // still written, and the peer ignores them. Dropping them by
-                // `truncate_controls` would also end the stall, and `close_written` would be true
-                // before our Close is flushed. The ledger is not told, because the frames dropped here were not queued
+                // still written, and the peer ignores them. Dropping them by `truncate_controls`
+                // would also end the stall, and `close_written` would be true before our Close is
+                // flushed. The ledger is not told, because the frames dropped here were not queued
                 // in order.
                 self.out.drop_last_controls();
             }
