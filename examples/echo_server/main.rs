@@ -119,14 +119,14 @@ impl Options {
     }
 
     /// Where the server is.
-    fn url(&self, address: SocketAddr) -> String {
-        format!("{}://{address}", if self.tls.is_some() { "wss" } else { "ws" })
+    fn url(&self) -> String {
+        format!("{}://{}", if self.tls.is_some() { "wss" } else { "ws" }, self.listen)
     }
 }
 
 /// What to say to a request that was not admitted. Most plain HTTP comes from people who opened
 /// the address in a browser, and should be told what this is.
-fn refusal(error: HandshakeError, url: &str) -> Rejection {
+fn refusal(error: HandshakeError, url: String) -> Rejection {
     match error {
         HandshakeError::NotUpgrade => Rejection::new(error.status()).body(format!(
             "This is an echo server for WebSocket clients: what you send comes back. Try\n\n    \
@@ -183,5 +183,6 @@ fn report(who: fmt::Arguments<'_>, served: &Served) {
 ///
 /// What the crate's errors show is safe to print: text that came from a peer is escaped and cut.
 fn log(line: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{line}");
+    // Standard error has no buffer: formatted into it, the line would take a call for each part.
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -42,7 +42,7 @@ thread_local! {
 type Stop = watch::Receiver<()>;
 
 /// Serves until a signal says to stop.
-pub(crate) fn serve(options: Options) -> io::Result<()> {
+pub(crate) fn serve(mut options: Options) -> io::Result<()> {
     // This thread only waits for signals.
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
@@ -51,12 +51,12 @@ pub(crate) fn serve(options: Options) -> io::Result<()> {
 
     let shared = options.threads > 1;
     let first = Worker::new(options.listen, shared)?;
-    let address = first.listener.local_addr()?; // the port is known now
+    options.listen = first.listener.local_addr()?; // the port is known now
     let mut workers = vec![first];
     for _ in 1..options.threads {
-        workers.push(Worker::new(address, shared)?);
+        workers.push(Worker::new(options.listen, shared)?);
     }
-    announce(&options.url(address))?;
+    announce(&options.url())?;
     let options = Arc::new(options);
     let (mut threads, mut running) = (Vec::new(), Vec::new());
     for worker in workers {
@@ -159,15 +159,14 @@ async fn connection(stream: TcpStream, peer: SocketAddr, options: Arc<Options>, 
 
 async fn converse(stream: TcpStream, options: &Options, stop: Stop) -> Result<(), Error> {
     stream.set_nodelay(true)?;
-    let url = options.url(stream.local_addr()?);
     match options.tls.clone() {
-        None => serve_one(stream, &url, options, stop).await,
+        None => serve_one(stream, options, stop).await,
         #[cfg(feature = "rustls")]
-        Some(tls) => serve_one(TlsStream::server(stream, tls)?, &url, options, stop).await,
+        Some(tls) => serve_one(TlsStream::server(stream, tls)?, options, stop).await,
     }
 }
 
-async fn serve_one<S>(stream: S, url: &str, options: &Options, mut stop: Stop) -> Result<(), Error>
+async fn serve_one<S>(stream: S, options: &Options, mut stop: Stop) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -176,7 +175,7 @@ where
         _ = stop.changed() => return Ok(()), // there is nobody to say goodbye to
     };
     // Whoever has asked is answered, and a refusal is logged, also when the server stops.
-    let mut ws = answer(incoming, checked, url, options).await?;
+    let mut ws = answer(incoming, checked, options).await?;
     CONNECTIONS.set(CONNECTIONS.get() + 1);
     select! {
         // First, because a peer that floods keeps the echo busy until tokio's budget is used up.
@@ -191,7 +190,6 @@ where
 async fn answer<S>(
     incoming: Incoming<S>,
     checked: Result<(), HandshakeError>,
-    url: &str,
     options: &Options,
 ) -> Result<WebSocket<S>, Error>
 where
@@ -200,7 +198,7 @@ where
     match checked {
         Ok(()) => incoming.accept(Accept::default().subprotocols(&options.subprotocols)).await,
         Err(error) => {
-            incoming.reject(refusal(error, url)).await?;
+            incoming.reject(refusal(error, options.url())).await?;
             Err(error.into())
         }
     }
