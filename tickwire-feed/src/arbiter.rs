@@ -19,7 +19,7 @@
 mod gap;
 mod state;
 
-use crate::{Event, Gap, Line, Numbers, Verdict};
+use crate::{Event, Line, Numbers, Verdict};
 use alloc::{collections::VecDeque, vec::Vec};
 use core::{fmt, mem, time::Duration};
 use state::{Kept, Refused, Source, State};
