@@ -35,7 +35,7 @@ impl<T> Arbiter<T> {
     }
 
     /// When to call [`poll`](Self::poll) even if no message has arrived. At this time a gap is
-    /// lost, or [`Event::Restart`] comes because a line counts anew.
+    /// lost, or [`Event::Restart`](crate::Event::Restart) comes because a line counts anew.
     pub fn poll_timeout(&self) -> Option<Time> {
         let waits = matches!(self.state, State::Synced | State::Any) && self.is_watchful();
         let since = if waits { self.gap().map(|_| self.moved) } else { None };
@@ -67,14 +67,15 @@ impl<T> Arbiter<T> {
 
     /// Starts the feed, or continues it after a lost gap. The feed begins with the first message
     /// that the lines brought after the gap, or else with the next message that arrives. Then call
-    /// [`poll`](Self::poll). `poll` reports another [gap](Event::Gap) if more numbers are missing
-    /// before the kept messages, or if a line brought numbers within [`reach`](Self::reach) that
-    /// were [refused](Verdict::Refused).
+    /// [`poll`](Self::poll). `poll` reports another [gap](crate::Event::Gap) if more numbers are
+    /// missing before the kept messages, or if a line brought numbers within [`reach`](Self::reach)
+    /// that were [refused](crate::Verdict::Refused).
     ///
     /// If the lines brought nothing after the gap, the next message that arrives is delivered,
     /// whatever its number. Then no gap reports the numbers that are missing before this message.
     /// If the number was wrong (no message follows it, and another line is below it), `poll`
-    /// reports [`Event::Restart`] after the arbiter's [patience](Self::patience).
+    /// reports [`Event::Restart`](crate::Event::Restart) after the arbiter's
+    /// [patience](Self::patience).
     pub fn resume(&mut self, now: Time) {
         let behind = self.gap().map(|gap| gap.last + 1);
         let kept = self.kept.front().map(|kept| kept.first);
