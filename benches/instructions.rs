@@ -4,8 +4,9 @@
 //!
 //! ```text
 //! cargo bench -p benches --bench instructions                       # count, compare
-//! cargo bench -p benches --bench instructions --features deflate    # the rows that need the feature
-//! cargo bench -p benches --bench instructions --features rustls     # over TLS, in place; the floor is that of `tls`
+//! cargo bench -p benches --bench instructions --features deflate    # the rows that need it
+//! # over TLS, in place; the floor is that of `tls`
+//! cargo bench -p benches --bench instructions --features rustls
 //! cargo bench -p benches --bench instructions -- --update           # count, write the file
 //! ```
 //!

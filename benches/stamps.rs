@@ -124,7 +124,8 @@ impl Side {
             ($all:expr $(, $wait:ident)?) => {{
                 let mut stamped = 0;
                 for ws in $all {
-                    let received = ws.recv_to_reply() $(.$wait)?.expect("no error").expect("a message");
+                    let received = ws.recv_to_reply() $(.$wait)?.expect("no error");
+                    let received = received.expect("a message");
                     stamped += usize::from(black_box(received.info()).arrived.is_some());
                 }
                 stamped

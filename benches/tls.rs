@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! cargo bench -p benches --bench tls --features rustls           # 101 rounds
-//! cargo bench -p benches --bench tls --features rustls -- 21 'send 64'    # so many, of rows with this in their name
+//! # so many, of rows with this in their name
+//! cargo bench -p benches --bench tls --features rustls -- 21 'send 64'
 //! ```
 //!
 //! | side | |

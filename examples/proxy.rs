@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cargo run --example proxy -- http://127.0.0.1:8888 ws://example.com/feed hello
-//! cargo run --features rustls --example proxy -- socks5://user:password@127.0.0.1:1080 wss://example.com/feed hello
+//! cargo run --features rustls --example proxy -- socks5://user:password@127.0.0.1:1080 \
+//!     wss://example.com/feed hello
 //! HTTPS_PROXY=http://127.0.0.1:8888 cargo run --example proxy -- env ws://example.com/feed hello
 //! cargo run --example proxy -- --threads http://127.0.0.1:8888 ws://example.com/feed hello
 //! ```

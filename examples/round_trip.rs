@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! cargo run --release --example round_trip -- ws://127.0.0.1:9001
-//! cargo run --release --example round_trip -- ws://127.0.0.1:9001 --adapter blocking --bytes 8192 --seconds 10
+//! cargo run --release --example round_trip -- ws://127.0.0.1:9001 \
+//!     --adapter blocking --bytes 8192 --seconds 10
 //! ```
 //!
 //! One message is on its way at a time.
@@ -18,7 +19,8 @@ use tickwire::{CloseCode, Config, Message, blocking, handshake::client::Request,
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const HELP: &str = "\
-How many round trips a second a server that echoes makes with one connection, and how long each takes.
+How many round trips a second a server that echoes makes with one connection, and how long \
+each takes.
 
 Usage: round_trip [OPTION]... URL
 

@@ -175,7 +175,8 @@ impl Reporter {
         let tally = &mut *clients.tally();
         let lately = &mut tally.lately;
         println!(
-            "{:>5.0} {:>7} {:>9.0} {:>8.0} {:>6} {:>6.1} {:>6.1} {:>6.1}   {:>6.1} {:>7.1}  {:>6.1} {:>7.1} {:>7} {:>7}",
+            "{:>5.0} {:>7} {:>9.0} {:>8.0} {:>6} {:>6.1} {:>6.1} {:>6.1}   \
+             {:>6.1} {:>7.1}  {:>6.1} {:>7.1} {:>7} {:>7}",
             at.as_secs_f64(),
             tally.open,
             (tally.connects - self.connects) as f64 / self.every as f64,

@@ -29,7 +29,8 @@ fn door(listener: &TcpListener, places: &Places, config: &Config) {
             thread::sleep(PAUSE);
             continue;
         };
-        let Some(mut place) = places.enter(peer.ip()) else { continue }; // nothing is owed to a flood
+        // Nothing is owed to a flood.
+        let Some(mut place) = places.enter(peer.ip()) else { continue };
         if let Ok(ws) = accept(stream, config) {
             place.opened();
             // Where there is no thread to be had, connection and place are dropped.

@@ -36,7 +36,8 @@ async fn door(listener: Arc<TcpListener>, places: Places, config: Config) {
             sleep(PAUSE).await;
             continue;
         };
-        let Some(mut place) = places.enter(peer.ip()) else { continue }; // nothing is owed to a flood
+        // Nothing is owed to a flood.
+        let Some(mut place) = places.enter(peer.ip()) else { continue };
         let _ = stream.set_nodelay(true);
         if let Ok(ws) = accept(stream, &config).await {
             place.opened();

@@ -183,7 +183,8 @@ impl Exchange {
                     Ok((stream, _)) => drop(sessions.spawn(self.clone().session(line, stream))),
                     Err(error) => {
                         eprintln!("exchange: cannot accept: {error}");
-                        sleep(Duration::from_millis(100)).await; // out of file descriptors, most likely
+                        // Out of file descriptors, most likely.
+                        sleep(Duration::from_millis(100)).await;
                     }
                 },
                 Some(_) = sessions.join_next() => {}
@@ -299,12 +300,16 @@ impl<'e> Session<'e> {
                             let (line, late) = (self.line, exchange.plan.late);
                             self.ticks = Some(Ticks { ticks, first: None, line, late });
                             let aged = exchange.plan.life.map(|life| (Instant::now() + life, 0));
-                            self.cut = exchange.next_cut(self.line, feed).into_iter().chain(aged).min();
+                            let cut = exchange.next_cut(self.line, feed);
+                            self.cut = cut.into_iter().chain(aged).min();
                         }
                         Some(Request::Snapshot(feed)) if feed < exchange.feeds.len() => {
                             let _ = self.ws.feed(exchange.feeds[feed].snapshot())?;
                         }
-                        _ => return self.end(CloseCode::POLICY_VIOLATION, "subscribe N, snapshot N").await,
+                        _ => {
+                            let why = "subscribe N, snapshot N";
+                            return self.end(CloseCode::POLICY_VIOLATION, why).await;
+                        }
                     }
                 }
                 () = until(exchange.plan.silence.map(|silence| self.heard + silence)) => {
@@ -314,7 +319,8 @@ impl<'e> Session<'e> {
                 () = until(cut) => if !exchange.quiet.load(Relaxed) {
                     exchange.cuts.fetch_add(1, Relaxed);
                     return match self.cut {
-                        Some((_, n)) if n % 2 == 0 => Ok(()), // and the stream is dropped, in the middle of it all
+                        // And the stream is dropped, in the middle of it all.
+                        Some((_, n)) if n % 2 == 0 => Ok(()),
                         _ => self.end(CloseCode::GOING_AWAY, "time for another connection").await,
                     };
                 } else {

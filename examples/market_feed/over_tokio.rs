@@ -84,9 +84,11 @@ async fn session(stream: TcpStream, mut outlet: Outlet) -> Result<(), BoxError> 
             // Writes what was fed below, as far as the stream takes it, and answers Pings and the
             // Close. Subscribers have little else to say.
             received = ws.recv_to_reply() => match received? {
-                Some(said) => if let Some(echo) = Echo::decode(said.message.as_bytes(), clock::now()) {
-                    let _ = said.sender.feed(&echo.answer(clock::now()));
-                },
+                Some(said) => {
+                    if let Some(echo) = Echo::decode(said.message.as_bytes(), clock::now()) {
+                        let _ = said.sender.feed(&echo.answer(clock::now()));
+                    }
+                }
                 None => return Ok(()),
             },
             batch = outlet.batch() => {

@@ -126,7 +126,8 @@ pub(crate) async fn session(stream: TcpStream, answers: Answers) -> Result<(), B
                             ws.feed("error: that answer is gone, or there are too many")?;
                         }
                     } else if let Some((answer, at)) = &reading {
-                        let shown = said.strip_prefix("have ").and_then(|n| n.parse::<usize>().ok());
+                        let have = said.strip_prefix("have ");
+                        let shown = have.and_then(|n| n.parse::<usize>().ok());
                         answer.send_modify(|now| match shown {
                             Some(shown) => now.shown = now.shown.max(shown.min(*at)),
                             None => now.stopped |= said == "stop",

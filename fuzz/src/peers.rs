@@ -387,7 +387,10 @@ pub fn explain(
         }
         Peer::Tungstenite
             if want.end == reference::End::Closed
-                && matches!(want.events.last(), Some(Event::Close(body)) if body.starts_with(&[3, 0xf6]))
+                && matches!(
+                    want.events.last(),
+                    Some(Event::Close(body)) if body.starts_with(&[3, 0xf6])
+                )
                 && heard.end == End::Closed
                 && heard.events.len() == want.events.len() =>
         {

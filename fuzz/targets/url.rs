@@ -72,7 +72,8 @@ fn check(target: &Target, want: &Parts) {
         None => (&*want.resource, false),
     };
     let shown = format!(
-        "Target {{ secure: {}, host: {:?}, port: {}, path: {path:?}, query: {:?}, userinfo: {:?}, socket_path: {:?} }}",
+        "Target {{ secure: {}, host: {:?}, port: {}, path: {path:?}, query: {:?}, \
+         userinfo: {:?}, socket_path: {:?} }}",
         want.secure,
         target.host(),
         want.port,

@@ -125,7 +125,8 @@ impl Dial<'_> {
     /// // The certificate must be for `feed.example`; the address is your own choice.
     /// let request = Request::new("wss://feed.example/ticks")?;
     /// let dial = Dial::new(&request);
-    /// let ws = dial.connect_with(&Config::default(), |_| TcpStream::connect("192.0.2.7:8443")).await?;
+    /// let address = "192.0.2.7:8443";
+    /// let ws = dial.connect_with(&Config::default(), |_| TcpStream::connect(address)).await?;
     /// # drop(ws);
     /// # Ok(())
     /// # }

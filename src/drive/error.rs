@@ -39,7 +39,8 @@ pub enum Error {
     /// already. To find out, compare [`Sender::fed`](crate::Sender::fed) before and after the call.
     /// If the message is queued, call `flush`.
     #[error(
-        "the caller's timeout passed, or the non-blocking stream was not ready: receive or flush again, do not send again"
+        "the caller's timeout passed, or the non-blocking stream was not ready: \
+         receive or flush again, do not send again"
     )]
     WouldBlock,
     /// The opening handshake failed.

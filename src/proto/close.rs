@@ -26,7 +26,8 @@ pub struct CloseFrame<'a> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the body of a Close frame",
     label = "expected a `CloseCode`, a `CloseFrame` or `None`",
-    note = "`CloseCode::new(4000)` checks a number, and returns `None` for a code that must not be sent",
+    note = "`CloseCode::new(4000)` checks a number, and returns `None` for a code that must not \
+            be sent",
     note = "`CloseFrame::with_reason(CloseCode::NORMAL, \"bye\")` has a code and a reason"
 )]
 pub trait IntoClose<'f>: Into<Option<CloseFrame<'f>>> {}

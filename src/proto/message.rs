@@ -113,7 +113,8 @@ macro_rules! lent {
         }
     )*};
 }
-lent!(str => Text, String => Text, Text => Text, [u8] => Binary, Vec<u8> => Binary, Bytes => Binary);
+lent!(str => Text, String => Text, Text => Text);
+lent!([u8] => Binary, Vec<u8> => Binary, Bytes => Binary);
 
 impl<'a, const N: usize> From<&'a [u8; N]> for Message<'a> {
     #[inline]

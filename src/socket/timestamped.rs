@@ -77,10 +77,12 @@ impl<S: Handle> Timestamped<S> {
     /// use tickwire::{Config, Timestamped, blocking::accept};
     ///
     /// let (stream, _) = TcpListener::bind("127.0.0.1:0")?.accept()?;
-    /// let mut ws = accept(Timestamped::new(stream)?, &Config { stamp_reads: true, ..Config::default() })?;
+    /// let config = Config { stamp_reads: true, ..Config::default() };
+    /// let mut ws = accept(Timestamped::new(stream)?, &config)?;
     /// while let Some(received) = ws.recv_to_reply()? {
     ///     if let Some(arrived) = received.info().arrived {
-    ///         println!("{:?} after it arrived", SystemTime::now().duration_since(UNIX_EPOCH + arrived.software));
+    ///         let arrived = UNIX_EPOCH + arrived.software;
+    ///         println!("{:?} after it arrived", SystemTime::now().duration_since(arrived));
     ///     }
     /// }
     /// # Ok(())

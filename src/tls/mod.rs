@@ -102,7 +102,9 @@
 //!     let mut came = vec![];
 //!     loop {
 //!         match conn.next(Time::ZERO) {
-//!             Next::Event(Event::Message(message), _) => came.extend(message.as_text().map(String::from)),
+//!             Next::Event(Event::Message(message), _) => {
+//!                 came.extend(message.as_text().map(String::from));
+//!             }
 //!             Next::Event(..) => {}
 //!             Next::Write(mut out) => match tls.write(&mut out)? {
 //!                 0 => conn.write_blocked(), // the TLS handshake is not over yet
@@ -111,7 +113,8 @@
 //!             Next::Read(rx) => match tls.read(rx.spare_mut())? {
 //!                 Some(0) => rx.end_of_stream(),
 //!                 Some(n) => rx.commit(n),
-//!                 None => conn.read_blocked(), // a loop would read its stream into `tls.spare_mut()` first
+//!                 // A loop would read its stream into `tls.spare_mut()` first.
+//!                 None => conn.read_blocked(),
 //!             },
 //!             Next::ShutDown => {
 //!                 tls.close();
@@ -129,15 +132,18 @@
 //!         }
 //!     }
 //! }
-//! # use tickwire::{Config, Negotiated, SystemEntropy, tls::rustls::{self, pki_types::PrivateKeyDer}, url::Target};
+//! # use tickwire::{Config, Negotiated, SystemEntropy, url::Target};
+//! # use tickwire::tls::rustls::{self, pki_types::PrivateKeyDer};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let pair = rcgen::generate_simple_self_signed(["localhost".into()])?;
 //! # let certificate = pair.cert.der().clone();
 //! # let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der())?;
 //! # let mut roots = rustls::RootCertStore::empty();
 //! # roots.add(certificate.clone())?;
-//! # let trusting = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-//! # let certified = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key)?;
+//! # let trusting = rustls::ClientConfig::builder().with_root_certificates(roots);
+//! # let trusting = trusting.with_no_client_auth();
+//! # let certified = rustls::ServerConfig::builder().with_no_client_auth();
+//! # let certified = certified.with_single_cert(vec![certificate], key)?;
 //!
 //! let target: Target = "wss://localhost/".parse()?;
 //! let mut near = Session::client(trusting.into(), &target)?;

@@ -94,7 +94,7 @@ use std::{
 ///                 Err(broadcast::error::RecvError::Closed) => {
 ///                     return ws.close(CloseCode::GOING_AWAY).await;
 ///                 }
-///                 _ => return ws.close(CloseCode::TRY_AGAIN_LATER).await, // too slow for this feed
+///                 _ => return ws.close(CloseCode::TRY_AGAIN_LATER).await, // it is too slow
 ///             }
 ///         }
 ///     }
@@ -129,7 +129,8 @@ pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 ///     return incoming.reject(HandshakeError::OriginNotAllowed).await;
 /// }
 /// // .. await a check of the token in `request.headers().get("authorization")` ..
-/// let accept = Accept::default().subprotocols(&["ticks.v2", "ticks.v1"]).header("Server", "feed")?;
+/// let accept = Accept::default().subprotocols(&["ticks.v2", "ticks.v1"]);
+/// let accept = accept.header("Server", "feed")?;
 /// let mut ws = incoming.accept(accept).await?;
 /// if ws.connection().negotiated().subprotocol.is_none() {
 ///     println!("an old client");

@@ -373,8 +373,8 @@ mod over_tls {
         for adapter in ADAPTERS {
             for smuggled in [
                 &b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-                   Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
-                    [..],
+                   Connection: Upgrade\r\n\
+                   Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"[..],
                 b"\x81\x05hello",
                 b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
                 b"\x17\x03\x03\x00\x05hello",

@@ -209,7 +209,8 @@ async fn publish(policy: Overflow, meet: mpsc::Sender<Option<SocketAddr>>) -> Ou
     let listener = socket.listen(1).unwrap();
     meet.send(listener.local_addr().ok()).unwrap();
     let (io, _) = listener.accept().await.unwrap();
-    let config = Config { write_timeout: PATIENCE, ..Config::default() }; // the policy is what rules here
+    // The policy is what rules here.
+    let config = Config { write_timeout: PATIENCE, ..Config::default() };
     let deaf = tickwire::tokio::accept(io, &config).await.unwrap();
 
     let outbox = || set(Outbox::new(policy), |it| it.max_bytes = WAITS);

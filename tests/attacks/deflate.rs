@@ -217,7 +217,8 @@ fn a40_a_message_of_the_limit_passes_and_one_byte_more_does_not() {
 #[test]
 fn a41_rsv1_without_an_agreement_is_refused_and_nothing_made_for_it() {
     for role in ROLES {
-        let config = Config { deflate: Some(Deflate::default()), ..Config::default() }; // ready to, but not asked
+        // Ready to, but not asked.
+        let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
         for b0 in [TEXT, BINARY, TEXT_OPEN] {
             let wire = to(role, RSV1 | b0, deflated("x".repeat(1000)));
             fails(role, &config, &wire, &[], ProtocolError::ReservedBits, SMALL);

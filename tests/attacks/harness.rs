@@ -332,7 +332,8 @@ impl Ws {
     pub(crate) fn echo(&mut self) -> End {
         loop {
             match self.recv_to_reply() {
-                Ok(Some(received)) => drop(received.sender.feed(received.message)), // closed: the end follows
+                // Closed: the end follows.
+                Ok(Some(received)) => drop(received.sender.feed(received.message)),
                 other => return End::of(other.map(|_| ())),
             }
         }

@@ -112,7 +112,8 @@ fn shown(bytes: usize) -> String {
 #[test]
 fn a04_to_a53_the_documented_bounds_are_those_that_are_tested() {
     let page = include_str!("../../docs/LIMITS.md");
-    let (page, _) = page.split_once("\n## ").unwrap(); // the other sections have tables of their own
+    // The other sections have tables of their own.
+    let (page, _) = page.split_once("\n## ").unwrap();
     let sources = [
         include_str!("close.rs"),
         include_str!("deflate.rs"),

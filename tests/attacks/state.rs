@@ -690,6 +690,7 @@ fn a86_a_clock_that_somebody_can_set_is_read_for_the_date_of_a_refusal_alone() {
     look(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files, &mut reads);
     assert!(files > 30, "{files}");
     // In `Incoming::answer`; a wrong clock makes a wrong header, and nothing else.
-    let dated = "let response = self.handshake.reject(rejection.dated(std::time::UNIX_EPOCH.elapsed().ok()));";
+    let dated = "let response = \
+                 self.handshake.reject(rejection.dated(std::time::UNIX_EPOCH.elapsed().ok()));";
     assert_eq!(reads, [dated]);
 }

@@ -267,7 +267,8 @@ fn the_reader_writes_what_was_fed_with_what_it_owes() {
             reader
         });
         let mut frames: Vec<_> = (0..4).map(|_| peer.frame()).collect();
-        frames.retain(|frame| *frame != (PONG, b"1".to_vec())); // when it comes it overtakes what is left
+        // When it comes it overtakes what is left.
+        frames.retain(|frame| *frame != (PONG, b"1".to_vec()));
         assert_eq!(frames[0], (TEXT, b"first".to_vec()));
         assert_eq!(frames[1], (TEXT, b"fed".to_vec()));
         assert_eq!(frames[2], (BINARY, vec![1; 100_000]));
@@ -798,7 +799,8 @@ fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         let end = reader.closed().unwrap();
         assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));
         peer.at_end();
-        assert_eq!(writer.sender_mut().abort(None), Err(SendError::Closed)); // again there is nothing to do
+        // Again there is nothing to do.
+        assert_eq!(writer.sender_mut().abort(None), Err(SendError::Closed));
         writer.flush().unwrap();
     });
 }

@@ -823,7 +823,8 @@ impl Stream for Dripping {
 fn a_frame_that_drips_in_too_fast_for_one_read_to_seem_slow_is_given_up() {
     bounded(|| {
         let config = Config { frame_timeout: ms(200), ..config() };
-        let header = masked(BINARY, vec![0; 1 << 20])[..14].to_vec(); // of a frame that takes an hour
+        // Of a frame that takes an hour.
+        let header = masked(BINARY, vec![0; 1 << 20])[..14].to_vec();
         let began = Instant::now();
         let mut ws = server(Dripping(header.clone().into()), &config);
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
@@ -879,7 +880,8 @@ fn a_unix_socket_and_a_client_over_it() {
 // The opening handshake.
 
 const GOOD: &str = "GET /feed HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                    Sec-WebSocket-Version: 13\r\n\r\n";
 
 #[test]
 fn a_refusal_can_be_read_to_its_end() {

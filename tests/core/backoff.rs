@@ -309,7 +309,8 @@ fn a_restart_takes_5_to_30_s_and_an_overload_half_the_longest_delay_at_least() {
 /// What spreads the clients is SplitMix64: the published numbers of the seed 1234567.
 #[test]
 fn the_delays_come_from_a_generator_of_known_quality() {
-    let all = Duration::from_nanos(u64::MAX); // a delay of as many nanoseconds as is drawn, less one
+    // A delay of as many nanoseconds as is drawn, less one.
+    let all = Duration::from_nanos(u64::MAX);
     let mut backoff = Backoff::seeded(1_234_567);
     backoff.first_delay = all;
     backoff.max_delay = all;

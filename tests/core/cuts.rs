@@ -104,7 +104,8 @@ proptest! {
         cuts in vec(0.0..1.0f64, 0..6),
         small in any::<bool>(),
     ) {
-        let config = Config { read_buffer: if small { 512 } else { 16 << 10 }, ..Config::default() };
+        let read_buffer = if small { 512 } else { 16 << 10 };
+        let config = Config { read_buffer, ..Config::default() };
         for role in ROLES {
             let (wire, want) = wire(role, &items);
             let (seen, output) = transcript(role, &config, &wire, []);
@@ -149,7 +150,8 @@ proptest! {
                         } else {
                             for (i, data) in pieces.iter().enumerate() {
                                 let last = i + 1 == pieces.len();
-                                tx.feed_chunk(Chunk { kind: DataKind::Binary, first: i == 0, data, last }).unwrap();
+                                let (kind, first) = (DataKind::Binary, i == 0);
+                                tx.feed_chunk(Chunk { kind, first, data, last }).unwrap();
                             }
                         }
                         want.push(binary(whole));
@@ -175,7 +177,13 @@ proptest! {
         flips in vec((0.0..1.0f64, any::<u8>()), 0..3),
         cuts in vec(0.0..1.0f64, 0..4),
     ) {
-        let config = Config { max_message: 400, max_frame: Some(300), max_fragments: 4, read_buffer: 512, ..Config::default() };
+        let config = Config {
+            max_message: 400,
+            max_frame: Some(300),
+            max_fragments: 4,
+            read_buffer: 512,
+            ..Config::default()
+        };
         for role in ROLES {
             let (mut wire, _) = wire(role, &items);
             for (at, bits) in &flips {

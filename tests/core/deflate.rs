@@ -682,7 +682,8 @@ proptest! {
             }
         }
         texts.pop();
-        let texts: Vec<Seen> = texts.into_iter().map(|t| text(&String::from_utf8(t).unwrap())).collect();
+        let texts = texts.into_iter().map(|t| text(&String::from_utf8(t).unwrap()));
+        let texts: Vec<Seen> = texts.collect();
         prop_assert_eq!(texts, want);
     }
 
@@ -695,7 +696,8 @@ proptest! {
         let n = rng.below(300) + 1;
         let mut payload = rng.bytes(n);
         if rng.once_in(2) {
-            payload.splice(..0, Peer::new().flush(&prose(&mut rng, times(40_000, 400)).into_bytes(), FlushCompress::Finish));
+            let long = prose(&mut rng, times(40_000, 400)).into_bytes();
+            payload.splice(..0, Peer::new().flush(&long, FlushCompress::Finish));
         }
         let [whole, chunked] = verdicts(takeover, &eager(), &[masked(RSV1 | BINARY, &payload)]);
         prop_assert_eq!(whole, chunked);
@@ -714,7 +716,8 @@ proptest! {
             server: Direction { takeover: server_takeover, window_bits: bits },
             client: Direction { takeover: client_takeover, window_bits: 23 - bits },
         };
-        let config = Config { deflate: Some(Deflate { level, min_size: rng.below(300), ..Deflate::default() }), ..Config::default() };
+        let deflate = Deflate { level, min_size: rng.below(300), ..Deflate::default() };
+        let config = Config { deflate: Some(deflate), ..Config::default() };
         let mut ends = ROLES.map(|role| open(role, &config, agreed));
         for _ in 0..times(20, 2) {
             let at = rng.below(2);

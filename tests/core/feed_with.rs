@@ -405,7 +405,8 @@ proptest! {
         ops in proptest::collection::vec(op(), 0..times(20, 5)),
     ) {
         use tickwire::deflate::Deflate;
-        let config = Config { deflate: Some(Deflate { min_size, ..Deflate::default() }), ..Config::default() };
+        let deflate = Deflate { min_size, ..Deflate::default() };
+        let config = Config { deflate: Some(deflate), ..Config::default() };
         let agreed = crate::support::deflate::agreed(takeover);
         let twins = agreeing(agreed, || Twins::new(role_of(server), &config));
         alike(twins, ops);

@@ -716,7 +716,8 @@ fn a_client_understands_how_a_server_refuses() {
 fn no_bytes_make_the_handshake_panic() {
     let valid = [
         with(&["Sec-WebSocket-Protocol: a"]),
-        b"HTTP/1.1 103 x\r\n\r\nHTTP/1.1 500 y\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        b"HTTP/1.1 103 x\r\n\r\n\
+          HTTP/1.1 500 y\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
             .to_vec(),
     ];
     let odd = b"\r\n\t :,;\"\\=/?#\0\x7f\xff13f";

@@ -474,7 +474,8 @@ proptest! {
                 if !disconnected {
                     for key in pushed.iter().filter_map(|(key, ..)| *key) {
                         let newest = pushed.iter().rposition(|(other, ..)| *other == Some(key));
-                        prop_assert_eq!(by_key.get(&key).and_then(|all| all.last().copied()), newest);
+                        let last = by_key.get(&key).and_then(|all| all.last().copied());
+                        prop_assert_eq!(last, newest);
                     }
                     let all = pushed.iter().filter(|(key, ..)| key.is_none()).count();
                     prop_assert_eq!(plain.len(), all);

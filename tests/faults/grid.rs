@@ -285,7 +285,7 @@ fn grid(adapter: Adapter, threads: usize) {
     let step = sampled(1, 5);
     for kind in [Kind::Plain, Kind::Deflate, Kind::Tls, Kind::Rustls] {
         let closings = match (kind, adapter) {
-            (Kind::Tls | Kind::Rustls, _) => &CLOSINGS[..3], // a handshake of TLS costs more than all the rest
+            (Kind::Tls | Kind::Rustls, _) => &CLOSINGS[..3], // the handshake costs the most
             (_, Adapter::Blocking) => &CLOSINGS[..6],        // nothing is sound that waits
             (_, Adapter::Tokio) => &CLOSINGS,
         };

@@ -180,7 +180,9 @@ impl Run {
         runtime.block_on(async {
             tokio::select! {
                 () = proxy([near, far], self.lines) => unreachable!("it outlives both ends"),
-                ended = timeout(2 * PATIENCE, both) => ended.expect("an end that does not come").into(),
+                ended = timeout(2 * PATIENCE, both) => {
+                    ended.expect("an end that does not come").into()
+                }
             }
         })
     }

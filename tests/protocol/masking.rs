@@ -76,7 +76,8 @@ fn p021_a_client_masks_every_frame_whatever_it_is() {
     }
     // What it is made to say: a Pong, the answer to a Close, the report of a violation.
     for wire in [plain(PING, ""), plain(CLOSE, ""), plain(0x83, "")] {
-        crate::support::carriers::run(Role::Client, &Config::default(), &wire); // looks at the masks
+        // Looks at the masks.
+        crate::support::carriers::run(Role::Client, &Config::default(), &wire);
     }
 }
 
@@ -87,7 +88,8 @@ fn p022_a_server_masks_nothing() {
     assert_eq!(all.len(), 14);
     assert!(all.iter().all(|frame| !frame.masked));
     for wire in [masked(PING, ""), masked(CLOSE, ""), masked(0x83, "")] {
-        crate::support::carriers::run(Role::Server, &Config::default(), &wire); // looks at the masks
+        // Looks at the masks.
+        crate::support::carriers::run(Role::Server, &Config::default(), &wire);
     }
 }
 

@@ -27,12 +27,14 @@ const WITHOUT: &[(RangeInclusive<u16>, &str)] = &[
     (110..=110, "redirects are not followed; P094 hands them to the caller"),
     (
         111..=111,
-        "of `Dial::proxy`: tests/sockets/proxies.rs, tests/tls/proxies.rs, checks/interop/run proxy",
+        "of `Dial::proxy`: tests/sockets/proxies.rs, tests/tls/proxies.rs, \
+         checks/interop/run proxy",
     ),
     (151..=151, "there is no second extension that could be stacked"),
     (
         213..=220,
-        "HTTP/2 and HTTP/3 are the HTTP stack's: tickwire-http/tests has what is left of 215 to 218",
+        "HTTP/2 and HTTP/3 are the HTTP stack's: \
+         tickwire-http/tests has what is left of 215 to 218",
     ),
     (228..=228, "there is no untrusted script: a program may know all about its failed handshake"),
 ];

@@ -363,7 +363,8 @@ async fn two_stalled_subscribers_of_two_hundred_hold_up_nobody() {
             let mut outbox = Outbox::new(Overflow::DropOldest);
             outbox.max_bytes = 100_000;
             let config = match stalled {
-                true => Config { close_timeout: Duration::from_secs(1), ..patient() }, // nobody answers its Close
+                // Nobody answers its Close.
+                true => Config { close_timeout: Duration::from_secs(1), ..patient() },
                 false => patient(),
             };
             servers.push((stalled, spawn_with(&config, far, &ticks, outbox)));

@@ -131,7 +131,8 @@ async fn refusals_and_violations_are_told_once() {
         raw.write_all(b"GET / HTTP/1.1\r\nHost: secret\r\n\r\n").await.unwrap();
         raw.shutdown().await.unwrap();
         assert!(tickwire::tokio::accept(theirs, &Config::default()).await.is_err());
-        lines.expect(&["INFO message=opening handshake failed role=Server error=no upgrade to websocket status=426"]);
+        lines.expect(&["INFO message=opening handshake failed role=Server \
+                        error=no upgrade to websocket status=426"]);
 
         let (mut raw, theirs) = tokio::io::duplex(4 << 10);
         let mut ws = support::tokio::server(theirs, &Config::default());

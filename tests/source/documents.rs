@@ -1,6 +1,9 @@
 //! The documents: their links lead somewhere, the tests that they name are there, and the README's
 //! figures are those of `benches/README.md`.
-use crate::security::{quoted, read, root, tests};
+use crate::{
+    architecture::rust_files,
+    security::{quoted, read, root, tests},
+};
 use std::{
     collections::BTreeSet,
     fs,
@@ -135,6 +138,18 @@ fn every_path_in_a_command_is_there() {
         }
     }
     assert!(found > 50, "{found} paths");
+}
+
+/// A row of a table cannot be broken, also where it is in a comment.
+#[test]
+fn lines_have_at_most_100_columns() {
+    for path in rust_files().into_iter().chain(pages()) {
+        for (line, number) in fs::read_to_string(&path).unwrap().lines().zip(1..) {
+            let row = line.trim_start_matches([' ', '/', '!']).starts_with('|');
+            let columns = line.chars().count();
+            assert!(row || columns <= 100, "{}:{number}: {columns} columns", path.display());
+        }
+    }
 }
 
 /// One screen to decide, one to start.

@@ -21,7 +21,8 @@ use core::{net::SocketAddr, time::Duration};
 /// use tickwire_dial::{Race, Step};
 ///
 /// let ms = Duration::from_millis;
-/// let [dead, alive] = ["[2001:db8::1]:443", "192.0.2.1:443"].map(|text| text.parse::<SocketAddr>().unwrap());
+/// let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+/// let [dead, alive] = ["[2001:db8::1]:443", "192.0.2.1:443"].map(address);
 /// let mut race = Race::<&str>::new([dead, alive], ms(250));
 /// assert_eq!(race.next(ms(0)), Some(Step::Connect(dead)));
 /// assert_eq!(race.next(ms(0)), Some(Step::Wait(Some(ms(250)))));

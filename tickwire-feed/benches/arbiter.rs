@@ -2,8 +2,10 @@
 //! The bench compares this cost with a hash set of the same numbers, which only drops duplicates.
 //!
 //! ```text
-//! cargo bench -p tickwire-feed                     # ns a message: medians of 101 rounds, the sides in turns
-//! cargo bench -p tickwire-feed -- --instructions   # counted by callgrind, on a machine that is busy
+//! # ns a message: medians of 101 rounds, the sides in turns
+//! cargo bench -p tickwire-feed
+//! # counted by callgrind, on a machine that is busy
+//! cargo bench -p tickwire-feed -- --instructions
 //! ```
 use std::{
     collections::HashSet, env, error::Error, hint::black_box, process::Command, time::Instant,

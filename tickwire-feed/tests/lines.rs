@@ -71,7 +71,10 @@ proptest! {
     fn an_arbiter_delivers_what_a_set_of_the_numbers_says(
         lines in 1_usize..4,
         width in prop_oneof![Just(1_u64), Just(3)],
-        steps in prop::collection::vec((0_usize..3, prop_oneof![8 => Just(0_u64), 1 => 1_u64..5, 1 => 1_u64..60]), 0..400),
+        steps in prop::collection::vec(
+            (0_usize..3, prop_oneof![8 => Just(0_u64), 1 => 1_u64..5, 1 => 1_u64..60]),
+            0..400,
+        ),
     ) {
         let mut arbiter = Arbiter::new();
         arbiter.resync(0, Time::ZERO);
@@ -137,12 +140,14 @@ proptest! {
                             last = Some(numbers.last);
                         }
                         Event::Gap(gap) => {
-                            prop_assert!(gap.first <= gap.last && last.is_none_or(|last| gap.first > last));
+                            prop_assert!(gap.first <= gap.last);
+                            prop_assert!(last.is_none_or(|last| gap.first > last));
                         }
                         Event::Restart => last = None,
                     }
                 }
-                prop_assert!(arbiter.poll_timeout().is_none_or(|due| due > now), "or it would be asked in a loop");
+                let later = arbiter.poll_timeout().is_none_or(|due| due > now);
+                prop_assert!(later, "or it would be asked in a loop");
             }
         }
     }
@@ -206,7 +211,8 @@ fn over_10_000_cuts_nothing_is_lost_or_doubled_or_later_than_need_be() {
     let cuts = 5_000;
     let random = &mut Random(7);
     let lines = [line(0, cuts, random), line(LIFE / 2, cuts, random)];
-    let last = cuts * LIFE / EVERY - AWAY / EVERY - DELAY / EVERY; // up to here both lines cover each other
+    // Up to here both lines cover each other.
+    let last = cuts * LIFE / EVERY - AWAY / EVERY - DELAY / EVERY;
 
     let mut first_arrival = vec![u64::MAX; usize::try_from(last).unwrap()];
     let mut later_arrival = vec![0; first_arrival.len()];

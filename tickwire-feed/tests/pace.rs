@@ -17,8 +17,15 @@ proptest! {
         most in 1_u32..40,
         at_once in 1_u32..50,
         reserve in 0_u32..50,
-        window in prop_oneof![Just(SECOND), Just(Duration::from_secs(300)), Just(Duration::from_nanos(1_234_567))],
-        steps in prop::collection::vec((any::<bool>(), prop_oneof![3 => Just(0_u32), 3 => 0_u32..50, 1 => 0_u32..3_000]), 0..600),
+        window in prop_oneof![
+            Just(SECOND),
+            Just(Duration::from_secs(300)),
+            Just(Duration::from_nanos(1_234_567)),
+        ],
+        steps in prop::collection::vec(
+            (any::<bool>(), prop_oneof![3 => Just(0_u32), 3 => 0_u32..50, 1 => 0_u32..3_000]),
+            0..600,
+        ),
     ) {
         let mut pace = Pace::new(most, window).at_once(at_once).reserve(reserve);
         let (mut now, mut taken) = (Time::ZERO, Vec::new());

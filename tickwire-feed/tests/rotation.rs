@@ -116,7 +116,8 @@ fn run(lead: Duration) -> Outcome {
         }
         if rotation.is_due(now) && dialing.is_none() {
             dials += 1;
-            dialing = Some((second + 2 + dials % 30, !dials.is_multiple_of(3))); // a third of them fail
+            // A third of them fail.
+            dialing = Some((second + 2 + dials % 30, !dials.is_multiple_of(3)));
         }
         if let Some((_, succeeds)) = dialing.take_if(|(until, _)| *until == second)
             && succeeds

@@ -148,7 +148,8 @@ impl Upgrade {
         put(&mut handshake.reading, &head);
         match handshake.step()? {
             Progress::Complete => Ok(Self { handshake, config: config.clone(), extended }),
-            Progress::Partial => Err(HandshakeError::Incomplete), // cannot happen, because the head is complete
+            // Cannot happen, because the head is complete.
+            Progress::Partial => Err(HandshakeError::Incomplete),
         }
     }
 

@@ -171,7 +171,8 @@ fn a_blocking_session_replays_and_so_does_its_violation() {
 
 #[test]
 fn a_tap_set_behind_the_handshake_replays_into_a_connection() {
-    let text = "tickwire tap 1\n0.000001 < 818537fa213d7f9f4d\n0.100000 > 8100\n0.250000 < 5158\n1.000000 < end\n0.3";
+    let text = "tickwire tap 1\n0.000001 < 818537fa213d7f9f4d\n0.100000 > 8100\n\
+        0.250000 < 5158\n1.000000 < end\n0.3";
     let recording = text.parse::<Recording>().unwrap();
     assert_eq!((recording.role(), recording.passed.len()), (None, 4));
     let refused = recording.replay(&Config::default(), |_, _| {});
@@ -187,7 +188,8 @@ fn a_tap_set_behind_the_handshake_replays_into_a_connection() {
 /// When the connection looked at the clock is not recorded.
 #[test]
 fn what_was_received_after_a_deadline_is_replayed() {
-    let text = "tickwire tap 1\n0.000000 < 818100000000618184\n9.000000 > 8900\n99.000000 < 0000000062\n\
+    let text = "tickwire tap 1\n0.000000 < 818100000000618184\n9.000000 > 8900\n\
+        99.000000 < 0000000062\n\
         199.000000 < 6364658181000000006a\n";
     let config = Config {
         frame_timeout: Duration::from_secs(1),

@@ -48,7 +48,12 @@ pub const BARREN: usize = 128 << 10;
 /// use tickwire_tls::Session;
 ///
 /// /// One round of the session `tls`, whose peer is `far`. Returns whether it did anything.
-/// fn round(tls: &mut Session, said: &mut &[u8], heard: &mut Vec<u8>, far: &mut Session) -> io::Result<bool> {
+/// fn round(
+///     tls: &mut Session,
+///     said: &mut &[u8],
+///     heard: &mut Vec<u8>,
+///     far: &mut Session,
+/// ) -> io::Result<bool> {
 ///     let mut plain = [0; 1024];
 ///     let read = tls.read(&mut plain)?;
 ///     heard.extend_from_slice(&plain[..read.unwrap_or(0)]);
@@ -71,8 +76,10 @@ pub const BARREN: usize = 128 << 10;
 /// # let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der())?;
 /// # let mut roots = rustls::RootCertStore::empty();
 /// # roots.add(certificate.clone())?;
-/// # let trusting = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-/// # let certified = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key)?;
+/// # let trusting = rustls::ClientConfig::builder().with_root_certificates(roots);
+/// # let trusting = trusting.with_no_client_auth();
+/// # let certified = rustls::ServerConfig::builder().with_no_client_auth();
+/// # let certified = certified.with_single_cert(vec![certificate], key)?;
 ///
 /// let mut near = Session::client(trusting.into(), ServerName::try_from("localhost")?)?;
 /// let mut far = Session::server(certified.into())?;

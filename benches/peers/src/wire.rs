@@ -88,7 +88,11 @@ fn payload(rng: &mut Rng, len: usize, body: Body) -> Vec<u8> {
 fn ticker(out: &mut Vec<u8>, rng: &mut Rng) {
     let symbol = ["BTC-USD", "ETH-USD", "SOL-USD", "EUR-USD"][below(rng, 4)];
     let line = format!(
-        r#"{{"type":"ticker","sequence":{},"product_id":"{symbol}","price":"{}.{:02}","open_24h":"{}.{:02}","volume_24h":"{}.{:04}","best_bid":"{}.{:02}","best_ask":"{}.{:02}","side":"{}","time":"2026-01-02T03:04:{:02}.{:06}Z","trade_id":{},"last_size":"0.{:05}"}}"#,
+        "{{\"type\":\"ticker\",\"sequence\":{},\"product_id\":\"{symbol}\",\
+         \"price\":\"{}.{:02}\",\"open_24h\":\"{}.{:02}\",\"volume_24h\":\"{}.{:04}\",\
+         \"best_bid\":\"{}.{:02}\",\"best_ask\":\"{}.{:02}\",\"side\":\"{}\",\
+         \"time\":\"2026-01-02T03:04:{:02}.{:06}Z\",\"trade_id\":{},\
+         \"last_size\":\"0.{:05}\"}}",
         30_000_000 + below(rng, 9_999_999),
         60_000 + below(rng, 999),
         below(rng, 100),

@@ -41,7 +41,8 @@ const ROWS: [(&str, fn()); 28] = [
     ("`accept(stream)?`", accept),
     ("`accept_hdr(stream, callback)?`", accept_hdr),
     (
-        "`url.into_client_request()?.headers_mut().insert(..)`, `ClientRequestBuilder::with_header`",
+        "`url.into_client_request()?.headers_mut().insert(..)`, \
+         `ClientRequestBuilder::with_header`",
         headers_of_a_request,
     ),
     ("`ws.read()?`", read),

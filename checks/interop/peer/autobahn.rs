@@ -25,7 +25,8 @@ Usage: autobahn ROLE [OPTION]...
   --adapter NAME        tokio, blocking or loop (tickwire-loop) [tokio]
   --listen ADDR         server: where to listen [127.0.0.1:9001]; with port 0 on any free port
   --connect URL         client: where the suite listens [ws://127.0.0.1:9001]
-  --tls DIR             loop: the server speaks wss with cert.pem and key.pem in DIR; the client, whose
+  --tls DIR             loop: the server speaks wss with cert.pem and key.pem in DIR; the client, \
+whose
                         URL begins with wss, trusts cert.pem
   --help                this text
 

@@ -141,7 +141,8 @@ fn the_lost_wake_up_when_a_send_is_cancelled() {
             cancelled(writer.send(b"abcdef"));
         });
         let mut frames = Frames::default();
-        wire.take_until(&mut frames, &[PONG, BINARY], false); // what the core has taken is sent whole
+        // What the core has taken is sent whole.
+        wire.take_until(&mut frames, &[PONG, BINARY], false);
         sending.join().unwrap();
         wire.close();
         receiving.join().unwrap();

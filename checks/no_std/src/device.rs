@@ -70,7 +70,15 @@ enum Stage {
 impl Device {
     /// Memory follows what arrives, up to these bounds: some 4 KiB in all.
     pub fn new() -> Self {
-        let config = Config { read_buffer: 512, max_message: 1024, high_water: 1024, max_head: 1024, heartbeat: Some(Heartbeat::new(Duration::from_secs(10), Duration::from_secs(5))), ..Config::default() };
+        let heartbeat = Heartbeat::new(Duration::from_secs(10), Duration::from_secs(5));
+        let config = Config {
+            read_buffer: 512,
+            max_message: 1024,
+            high_water: 1024,
+            max_head: 1024,
+            heartbeat: Some(heartbeat),
+            ..Config::default()
+        };
         Self { stage: Stage::Opening(Handshake::new(&config)), config }
     }
 

@@ -111,7 +111,8 @@ impl Line {
     fn day(&mut self) -> Result<(), Failed> {
         // A text and 300 bytes come back through queues of 64, and a Ping is answered.
         let mut host = self.call().ok_or(Failed(1))?;
-        let fed = host.sender_mut().feed("Zoë").is_ok() && host.sender_mut().feed(&[7; 300][..]).is_ok();
+        let tx = host.sender_mut();
+        let fed = tx.feed("Zoë").is_ok() && tx.feed(&[7; 300][..]).is_ok();
         let seen = self.exchange(&mut host).map_err(|_| Failed(2))?;
         expect(fed && host.sender_mut().ping(b"?").is_ok(), 3)?;
         expect(seen == Seen { echoes: 2, ..Seen::default() }, 4)?;

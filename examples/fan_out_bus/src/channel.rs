@@ -156,7 +156,8 @@ impl Channel {
             if place.is_none() {
                 who.tell(now, &subscribed(name, None));
                 match (from, tail.newest()) {
-                    (From::Place(_), _) => who.tell(now, &format!("gap {name} ?")), // there is no log
+                    // There is no log.
+                    (From::Place(_), _) => who.tell(now, &format!("gap {name} ?")),
                     (From::Last, Some((_, newest))) => who.push(now, newest, 0),
                     _ => {}
                 }

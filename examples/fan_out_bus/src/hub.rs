@@ -4,7 +4,7 @@
 //! ```text
 //! session: sub, unsub ---> channels ---> changed: names ---> follower: subscribe, unsubscribe
 //! follower: deliver, confirm, lost ---> the outbox of each member ---> its session writes
-//! sub from a place ---> the channel's tail, or behind: names ---> replay: serve, read ---> its outbox
+//! sub from a place ---> the tail, or behind: names ---> replay: serve, read ---> its outbox
 //! ```
 //!
 //! A channel is in the table while it has a member. One lock guards it, which holds the order: what

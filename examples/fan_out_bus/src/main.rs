@@ -5,7 +5,7 @@
 //! publisher --> broker --one connection a process--> fan_out_bus --> its subscribers
 //!                     \----------------------------> fan_out_bus --> its subscribers
 //!
-//! redis-server &                            # or: nats-server, or with a log: nats-server -js -sd DIR
+//! redis-server &                            # or: nats-server; with a log: nats-server -js -sd DIR
 //! cargo run --release -p fan_out_bus -- --listen 127.0.0.1:9004 --stats
 //! cargo run --release -p fan_out_bus -- --listen 127.0.0.1:9005 --stats
 //! cargo run --release -p fan_out_bus -- client ws://127.0.0.1:9005,ws://127.0.0.1:9004 EURUSD

@@ -17,7 +17,8 @@ WebSocket fan-out over Redis, NATS or JetStream: any number of these processes, 
 Usage: fan_out_bus [OPTION]...                     serves subscribers
        fan_out_bus publish CHANNEL [OPTION]...     numbered messages
        fan_out_bus client URL[,URL..] CHANNEL...   prints messages, publishes `CHANNEL PAYLOAD`
-       fan_out_bus watch CHANNEL URL[,URL..]... [OPTION]...  subscribes at each server (the others take
+       fan_out_bus watch CHANNEL URL[,URL..]... [OPTION]...  subscribes at each server (the \
+others take
                                                    over when it goes), shows rate and lag
 
   WORD...               what to do, as above

@@ -32,7 +32,8 @@ impl Report {
             if tally.lost > 0 || tally.wrong > 0 {
                 let Tally { lost, delivered, wrong, .. } = tally;
                 failed.push(format!(
-                    "feed {number}: {lost} ticks lost, {delivered} delivered, {wrong} with a wrong checksum"
+                    "feed {number}: {lost} ticks lost, {delivered} delivered, \
+                     {wrong} with a wrong checksum"
                 ));
             } else if tally.delivered == 0 {
                 failed.push(format!("feed {number}: nothing came"));
@@ -78,11 +79,13 @@ impl fmt::Display for Report {
         let Self { feeds, delivered, duplicates, failed, opened, replaced, cuts, stages } = self;
         writeln!(
             f,
-            "{delivered} ticks delivered once and in order, {duplicates} dropped that another line had brought"
+            "{delivered} ticks delivered once and in order, \
+             {duplicates} dropped that another line had brought"
         )?;
         writeln!(
             f,
-            "{opened} connections opened, {replaced} replaced before their time, {cuts} cut by the exchange"
+            "{opened} connections opened, {replaced} replaced before their time, \
+             {cuts} cut by the exchange"
         )?;
         f.write_str(stages)?;
         failed.iter().take(SHOWN).try_for_each(|failed| writeln!(f, "{failed}"))?;

@@ -20,7 +20,8 @@ use tokio_rustls::TlsAcceptor;
 pub const PAGE: &str = include_str!("page.html");
 
 const HELP: &str = "\
-A server for browsers and other clients, over HTTP/1.1 and HTTP/2: a page, and a WebSocket that echoes.
+A server for browsers and other clients, over HTTP/1.1 and HTTP/2: a page, and a WebSocket \
+that echoes.
 
 Usage: axum [OPTION]...
        hyper [OPTION]...

@@ -1,8 +1,9 @@
 //! Socket.IO's packets, which travel inside Engine.IO messages:
 //!
 //! ```text
-//! <type>[<attachments>-][<namespace>,][<ack id>][<json>]      2["hello",1]
-//!                                                             51-/admin,7["file",{"_placeholder":true,"num":0}]
+//! <type>[<attachments>-][<namespace>,][<ack id>][<json>]
+//! 2["hello",1]
+//! 51-/admin,7["file",{"_placeholder":true,"num":0}]
 //! ```
 //!
 //! Parsing is total: whatever a peer sends is a [`Packet`] or [`Malformed`]. The JSON is checked

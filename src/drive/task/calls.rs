@@ -422,14 +422,11 @@ macro_rules! adapter {
 
         #[cfg(feature = "futures")]
         const _: () = {
-            use $crate::drive::task::streams::names::*;
-            $crate::drive::task::streams::stream!(
-                [S: $Read + $Write + Unpin $(, $T: $Timers)?] WebSocket<S $(, $T)?>);
-            $crate::drive::task::streams::stream!(
-                [R: $Read + Unpin, W: $Write + Unpin $(, $T: $Timers)?] Reader<R, W $(, $T)?>);
-            $crate::drive::task::streams::sink!(
-                [S: $Read + $Write + Unpin $(, $T: $Timers)?] WebSocket<S $(, $T)?>);
-            $crate::drive::task::streams::sink!([W: $Write + Unpin $(, $T: $Timers)?] Writer<W $(, $T)?>);
+            use $crate::drive::task::streams::{names::*, sink, stream};
+            stream!([S: $Read + $Write + Unpin $(, $T: $Timers)?] WebSocket<S $(, $T)?>);
+            stream!([R: $Read + Unpin, W: $Write + Unpin $(, $T: $Timers)?] Reader<R, W $(, $T)?>);
+            sink!([S: $Read + $Write + Unpin $(, $T: $Timers)?] WebSocket<S $(, $T)?>);
+            sink!([W: $Write + Unpin $(, $T: $Timers)?] Writer<W $(, $T)?>);
         };
 
     };

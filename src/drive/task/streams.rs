@@ -193,8 +193,8 @@ macro_rules! sink {
         impl<$($generics)*> Sink<OwnedMessage> for $Type {
             type Error = Error;
 
-            fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-                self.0.sink_ready(cx)
+            fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                self.get_mut().0.sink_ready(cx)
             }
 
             fn start_send(mut self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), Error> {
@@ -202,13 +202,14 @@ macro_rules! sink {
                 Ok(())
             }
 
-            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-                self.0.sink_flush(cx)
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                self.get_mut().0.sink_flush(cx)
             }
 
-            fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-                begun(self.sender_mut().close(CloseCode::NORMAL))?;
-                Sink::<OwnedMessage>::poll_flush(self, cx)
+            fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                let this = self.get_mut();
+                begun(this.sender_mut().close(CloseCode::NORMAL))?;
+                this.0.sink_flush(cx)
             }
         }
 
@@ -217,20 +218,20 @@ macro_rules! sink {
         impl<$($generics)*> Sink<OwnedEvent> for Events<$Type> {
             type Error = Error;
 
-            fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-                Pin::new(&mut self.0).poll_ready(cx)
+            fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                Pin::new(&mut self.get_mut().0).poll_ready(cx)
             }
 
             fn start_send(mut self: Pin<&mut Self>, event: OwnedEvent) -> Result<(), Error> {
                 Ok(feed_event(&mut self.0.sender_mut(), event)?)
             }
 
-            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-                Pin::new(&mut self.0).poll_flush(cx)
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                Pin::new(&mut self.get_mut().0).poll_flush(cx)
             }
 
-            fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-                Pin::new(&mut self.0).poll_close(cx)
+            fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                Pin::new(&mut self.get_mut().0).poll_close(cx)
             }
         }
     };

@@ -95,7 +95,8 @@ impl<'a> Iterator for Params<'a> {
         let unescape = |value: &'a [u8]| match value.contains(&b'\\') {
             false => Cow::Borrowed(text(value)),
             true => {
-                let kept = value.iter().filter(|&&b| b != b'\\'); // A token has no backslash itself.
+                // A token has no backslash itself.
+                let kept = value.iter().filter(|&&b| b != b'\\');
                 Cow::Owned(kept.map(|&b| char::from(b)).collect::<String>())
             }
         };

@@ -39,15 +39,21 @@
 //! use std::{error::Error, io::{Read, Write}};
 //! use tickwire::{Config, Connection, Entropy, Time, handshake::{Progress, client, server}};
 //!
-//! fn accept<S: Read + Write>(io: &mut S, config: &Config, now: impl Fn() -> Time) -> Result<Connection, Box<dyn Error>> {
+//! fn accept<S: Read + Write>(
+//!     io: &mut S,
+//!     config: &Config,
+//!     now: impl Fn() -> Time,
+//! ) -> Result<Connection, Box<dyn Error>> {
 //!     let mut server = server::Handshake::new(config);
 //!     loop {
 //!         match server.step() {
 //!             Ok(Progress::Complete) => return Ok(server.accept(server::Accept::default())?),
-//!             Ok(Progress::Partial) if server.reading.handle_timeout(now()).is_err() => continue, // `step` returns the error
+//!             // After a timeout, `step` returns the error.
+//!             Ok(Progress::Partial) if server.reading.handle_timeout(now()).is_err() => continue,
 //!             Ok(Progress::Partial) => {}
 //!             Err(error) => {
-//!                 io.write_all(&server.reject(error.clone()))?; // then shut the stream, and drain it
+//!                 // After this, shut the stream, and drain it.
+//!                 io.write_all(&server.reject(error.clone()))?;
 //!                 return Err(error.into());
 //!             }
 //!         }
@@ -353,7 +359,8 @@ pub enum HeaderError {
     /// Only the handshake may set this header: Host, Upgrade, Connection, Sec-WebSocket-*, or a
     /// header about a body (Content-Length, Transfer-Encoding, TE, Trailer).
     #[error(
-        "only the handshake may set this header: call `subprotocols` for subprotocols, and set Host by the URL"
+        "only the handshake may set this header: call `subprotocols` for subprotocols, \
+         and set Host by the URL"
     )]
     Reserved,
     /// The name of a subprotocol is empty or not a token (RFC 6455 §4.1).

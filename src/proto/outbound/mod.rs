@@ -49,7 +49,8 @@ pub(crate) enum Content<'a> {
 /// instead, the compiler would list the conversions of `Outbound`, and not say what can be sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message",
-    label = "expected text (`&str`, `String`, `Text`), bytes (`&[u8]`, `Vec<u8>`, `Bytes`), a `Message`, an `OwnedMessage` or a `Prepared`",
+    label = "expected text (`&str`, `String`, `Text`), bytes (`&[u8]`, `Vec<u8>`, `Bytes`), \
+             a `Message`, an `OwnedMessage` or a `Prepared`",
     note = "encode a value of your own into text or bytes first"
 )]
 pub trait IntoOutbound<'m>: Into<Outbound<'m>> {}

@@ -239,7 +239,8 @@ async fn careful(url: &str, clock: Clock, stay: Duration) -> Outcome {
                 let orders: UnboundedSender<_> = dialing.take().unwrap();
                 if id == ids && end.is_none() {
                     end = Some(now() + stay);
-                    orders.send("buy").unwrap(); // behind `BATCHES` subscriptions, if it did not overtake
+                    // Behind `BATCHES` subscriptions, if it did not overtake.
+                    orders.send("buy").unwrap();
                 }
                 rotation.opened(Connection { id, line: arbiter.open(), _orders: orders }, now());
             }

@@ -61,16 +61,20 @@ forward! {
     make Listener: listen(listener: TcpListener, token: Token);
     make Stream: adopt(stream: TcpStream, token: Token, stamps: bool);
     make Stream: connect(socket: Socket, to: SocketAddr, token: Token, stamps: bool);
-    of Listener: accept(&Listener) -> io::Result<(TcpStream, SocketAddr)>, Err(ErrorKind::InvalidInput.into());
+    of Listener: accept(&Listener)
+        -> io::Result<(TcpStream, SocketAddr)>, Err(ErrorKind::InvalidInput.into());
     of Listener: stop_listening(Listener) -> (), ();
     of Stream: is_connected(&Stream) -> io::Result<bool>, Err(ErrorKind::InvalidInput.into());
     of Stream: unread(&Stream) -> u32, 0;
-    of Stream: read(&mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)>, Err(ErrorKind::InvalidInput.into());
+    of Stream: read(&mut Stream, to: &mut [u8])
+        -> io::Result<(usize, bool)>, Err(ErrorKind::InvalidInput.into());
     of Stream: receive(&mut Stream, to: &mut Receiver)
         -> io::Result<(usize, bool)>, Err(ErrorKind::InvalidInput.into());
     of Stream: arrived(&Stream) -> Option<Arrival>, None;
-    of Stream: write(&mut Stream, out: &mut Outgoing<'_>) -> io::Result<()>, Err(ErrorKind::InvalidInput.into());
-    of Stream: write_slice(&mut Stream, from: &[u8]) -> io::Result<usize>, Err(ErrorKind::InvalidInput.into());
+    of Stream: write(&mut Stream, out: &mut Outgoing<'_>)
+        -> io::Result<()>, Err(ErrorKind::InvalidInput.into());
+    of Stream: write_slice(&mut Stream, from: &[u8])
+        -> io::Result<usize>, Err(ErrorKind::InvalidInput.into());
     of Stream: shut_down(&mut Stream) -> io::Result<()>, Err(ErrorKind::InvalidInput.into());
     of Stream: close(Stream) -> (), ();
     all: wait(timeout: Option<Duration>, notes: &mut Vec<Note>);

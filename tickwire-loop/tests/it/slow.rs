@@ -85,7 +85,8 @@ pub(crate) fn block(server: &Running<()>, handle: Handle) -> (usize, bool) {
             if was_blocked {
                 return (sent, !waits);
             }
-            std::thread::sleep(Duration::from_millis(50)); // the system may take more a little later
+            // The system may take more a little later.
+            std::thread::sleep(Duration::from_millis(50));
         }
         was_blocked = blocked;
     }

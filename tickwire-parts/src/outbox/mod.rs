@@ -148,7 +148,8 @@ pub struct OutboxCounts {
 ///         let now = || Time::new(epoch.elapsed());
 ///         let _ = outbox.feed(now(), ws.sender_mut());
 ///         if let Some(code) = outbox.disconnected() {
-///             return ws.close(code).await; // too slow: sends the Close, if the peer takes it in time
+///             // Too slow. This sends the Close, if the peer takes it in time.
+///             return ws.close(code).await;
 ///         }
 ///         tokio::select! {
 ///             received = ws.recv_or_room(outbox.max_unsent) => match received? {

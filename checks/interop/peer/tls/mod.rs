@@ -205,7 +205,8 @@ impl Way {
         }
         let end = if announced { "" } else { ", their end not announced" };
         Ok(format!(
-            "{} records of theirs, {theirs_least} to {theirs_most} B; {} of ours, to {ours_most} B, {} KeyUpdates{end}",
+            "{} records of theirs, {theirs_least} to {theirs_most} B; \
+             {} of ours, to {ours_most} B, {} KeyUpdates{end}",
             theirs.records, ours.records, ours.updates
         ))
     }

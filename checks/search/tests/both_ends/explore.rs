@@ -202,7 +202,8 @@ pub(crate) fn report(explorer: &Explorer, began: Instant) -> String {
     let counts = [(cuts, "cuts"), (faults, "faults"), (blocks, "blocks"), (delays, "delays")];
     let wrong: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(_, what)| *what).collect();
     format!(
-        "{:<38} {:>9} states {:>10} transitions {:>8} ends, {:>3} deep; {:>6} states of an end, {:>7} steps; \
+        "{:<38} {:>9} states {:>10} transitions {:>8} ends, {:>3} deep; \
+         {:>6} states of an end, {:>7} steps; \
          {:>7} ways driven; closing {:>6.2?} at most; {:.1?}{}",
         format!("{name} ({})", wrong.join(" ")),
         explorer.states(),

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! revision 4   4hello<RS>bAQIDBA==       separated by U+001E; binary in base64
-//! revision 3   6:4hello10:b4AQIDBA==     lengths in UTF-16 units, as JavaScript counts them; binary in base64
+//! revision 3   6:4hello10:b4AQIDBA==     lengths in UTF-16 units, JavaScript's; binary in base64
 //!              00 06 ff "4hello" 01 05 ff 04 01 02 03 04
-//!                                        or bytes: text or binary, the length's digits, ff, the packet
+//!                                        or bytes: text or binary, length in digits, ff, packet
 //! ```
 use super::{Binary, Malformed, NOOP, Opening, Revision, mailbox::Part};
 use base64::{Engine as _, engine::general_purpose::STANDARD};

@@ -159,6 +159,7 @@ fn open(sid: &str, opening: Opening, settings: &Settings) -> String {
     let (upgrades, most) =
         (if opening.polling { r#"["websocket"]"# } else { "[]" }, settings.max_payload);
     format!(
-        r#"0{{"sid":"{sid}","upgrades":{upgrades},"pingInterval":{interval},"pingTimeout":{timeout},"maxPayload":{most}}}"#
+        "0{{\"sid\":\"{sid}\",\"upgrades\":{upgrades},\"pingInterval\":{interval},\
+         \"pingTimeout\":{timeout},\"maxPayload\":{most}}}"
     )
 }

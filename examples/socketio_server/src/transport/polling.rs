@@ -7,7 +7,7 @@
 //! ```text
 //! client                                 server
 //! WebSocket: 2probe  ------------------>
-//!                    <------------------ WebSocket: 3probe, and the poll ends: with what waits, or 6
+//!                    <------------------ WebSocket: 3probe; the poll ends: with what waits, or 6
 //! (polls no more)
 //! WebSocket: 5       ------------------>
 //!                    <-----------------> all packets, from where the last poll ended

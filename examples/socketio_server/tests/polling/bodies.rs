@@ -52,7 +52,8 @@ async fn a87_many_packets_in_a_body_take_time_in_proportion() {
     let took = async |packets| {
         let (client, _) = Client::open(&service(), "EIO=3&b64=1").await;
         let begun = std::time::Instant::now();
-        let pings = client.post("", "6:439[1]".repeat(packets)).await; // acknowledges what nobody asked
+        // Acknowledges what nobody asked.
+        let pings = client.post("", "6:439[1]".repeat(packets)).await;
         assert_eq!(pings.text(), "ok");
         begun.elapsed()
     };

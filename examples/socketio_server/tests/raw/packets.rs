@@ -9,8 +9,8 @@ async fn a87_whatever_is_no_packet_closes_the_connection() {
     let spaceless = r#"
         0 0{} 2 2probe 3probe 11 5 6 7 9 b4AAEC é
         4 47 4a 4abc 49["a"] 4é 42 42{} 42[] 42[null] 42[{}] 42[true] 42[["echo"]] 42"echo"
-        42["echo" 42["echo"]] 42["echo"], 42["echo",] 42["echo",nul] 42['echo'] 42["\ud800"] 42["\x"]
-        42null 42abc["echo"] 42-1["echo"] 421.5["echo"] 421e3["echo"]
+        42["echo" 42["echo"]] 42["echo"], 42["echo",] 42["echo",nul] 42['echo'] 42["\ud800"]
+        42["\x"] 42null 42abc["echo"] 42-1["echo"] 421.5["echo"] 421e3["echo"]
         4218446744073709551616["echo"] 42/,[ 42/ 43 43[] 431 431{} 4312 43x[] 41{} 41[] 417
         44 44{"message":"no"} 44"no" 40[] 40"x" 401{} 40{ 40nul
         42["connect"] 42["connect_error"] 42["disconnect"] 42["disconnecting"] 42["newListener"]

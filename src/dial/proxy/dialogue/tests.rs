@@ -107,7 +107,8 @@ fn what_follows_a_2xx_is_the_tunnels() {
         "HTTP/1.1 299\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n\
+         HTTP/1.1 200 OK\r\n\r\n",
     ] {
         for ahead in ["", "\x16\x03\x03", "HTTP/1.1 200 OK\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n"] {
             let wire = head.to_string() + ahead;

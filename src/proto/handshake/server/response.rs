@@ -16,7 +16,8 @@ use core::{fmt, time::Duration};
 /// ```
 /// use tickwire::handshake::server::Accept;
 ///
-/// let accept = Accept::default().subprotocols(&["ticks.v2", "ticks.v1"]).header("Server", "feed")?;
+/// let accept = Accept::default().subprotocols(&["ticks.v2", "ticks.v1"]);
+/// let accept = accept.header("Server", "feed")?;
 /// # let _ = accept;
 /// # Ok::<(), tickwire::handshake::HeaderError>(())
 /// ```

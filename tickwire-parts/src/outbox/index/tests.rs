@@ -1,6 +1,6 @@
 use super::Index;
 use alloc::collections::{BTreeMap, btree_map::Entry};
-use proptest::prelude::*;
+use proptest::{collection, prelude::*};
 
 const CALLS: usize = if cfg!(miri) { 15 } else { 400 };
 
@@ -8,7 +8,7 @@ proptest! {
     /// The table is small, and many of its few keys are neighbours, so every shift in `remove`
     /// occurs.
     #[test]
-    fn the_index_is_a_map(calls in proptest::collection::vec((0_u64..40, any::<bool>()), 0..CALLS)) {
+    fn the_index_is_a_map(calls in collection::vec((0_u64..40, any::<bool>()), 0..CALLS)) {
         let mut index = Index::default();
         let mut map = BTreeMap::new();
         for (number, (key, insert)) in calls.into_iter().enumerate() {
