@@ -149,6 +149,7 @@ impl<'n, T> Net<'n, T> {
     /// # Errors
     ///
     /// See [`SendError`].
+    #[inline]
     pub fn send<'m>(
         &mut self,
         to: Handle,

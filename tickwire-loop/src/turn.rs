@@ -5,7 +5,7 @@
 //! message is lent. `Net` reaches this connection only through its sender.
 use crate::{
     Event, Handle, Net,
-    inner::{Handler, Inner},
+    inner::{DynHandler, Handler, Inner},
     slots::{Open, Stage},
     wire::{Next, is_passing},
 };
@@ -37,7 +37,7 @@ impl<T> Inner<T> {
         &mut self,
         handle: Handle,
         mut open: Box<Open>,
-        handler: &mut Handler<'_, T>,
+        handler: &mut impl Handler<T>,
     ) {
         if !open.conn.sender().has_outgoing() {
             open.conn.sender_mut().lend(self.outputs.take());
@@ -47,6 +47,7 @@ impl<T> Inner<T> {
         if slot.owes_room(open.conn.sender()) {
             (slot.marks.wants_room, starved) = (false, false);
             let tx = open.conn.sender_mut();
+            let handler: &mut DynHandler<'_, T> = handler;
             handler(&mut Net::in_turn(self, handle, tx, false), Event::Room(handle));
         }
         let (mut messages, mut spent) = (self.settings.turn_messages.max(1), 0);
@@ -120,7 +121,7 @@ impl<T> Inner<T> {
         handle: Handle,
         conn: &mut Connection,
         messages: &mut u32,
-        handler: &mut Handler<'_, T>,
+        handler: &mut impl Handler<T>,
     ) -> Stop {
         let mut delivered = false;
         // A handler may change the slot. So the slot is read again whenever `turn_changed` is set.
@@ -148,20 +149,22 @@ impl<T> Inner<T> {
                 }
                 let step = conn.step();
                 let (rx, tx) = conn.split_mut();
-                let event = match step {
-                    Ok(Step::Message) => rx.message().map(|message| Event::Message {
-                        from: handle,
-                        message,
-                        receiver: rx,
-                    }),
+                // Two calls, so that the one for a message is compiled for a message alone.
+                match step {
+                    Ok(Step::Message) => {
+                        let Some(message) = rx.message() else { continue 'look };
+                        let event = Event::Message { from: handle, message, receiver: rx };
+                        handler(&mut Net::in_turn(self, handle, tx, direct), event);
+                    }
                     Ok(Step::Ping | Step::Pong | Step::Close) => {
-                        rx.event().map(|event| Event::Control { from: handle, event })
+                        let Some(event) = rx.event() else { continue 'look };
+                        let event = Event::Control { from: handle, event };
+                        let handler: &mut DynHandler<'_, T> = handler;
+                        handler(&mut Net::in_turn(self, handle, tx, direct), event);
                     }
                     Ok(Step::Closed) | Err(_) => return Stop::Ended,
                     Ok(_) => return Stop::Starved,
-                };
-                let Some(event) = event else { continue 'look };
-                handler(&mut Net::in_turn(self, handle, tx, direct), event);
+                }
                 *messages -= 1;
                 delivered = true;
             }
@@ -169,7 +172,7 @@ impl<T> Inner<T> {
     }
 
     /// Delivers `Event::Open`, and gives the connection its first turn.
-    pub(crate) fn begin(&mut self, handle: Handle, open: Box<Open>, handler: &mut Handler<'_, T>) {
+    pub(crate) fn begin(&mut self, handle: Handle, open: Box<Open>, handler: &mut impl Handler<T>) {
         // During the event the connection is in its slot, so that the handler can send to it.
         if let Some(slot) = self.slots.get_mut(handle) {
             slot.stage = Stage::Open(open);
