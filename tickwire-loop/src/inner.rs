@@ -61,6 +61,11 @@ pub(crate) struct Inner<T> {
     /// Whether a connection was removed or paused, or its outbox was changed, since `deliver` last
     /// read the slot of the connection that has its turn. It may be this connection.
     pub(crate) turn_changed: bool,
+    /// The connection that has its turn, or had the last one.
+    pub(crate) current: Option<Handle>,
+    /// `current`, if it had no outbox when `deliver` last read its slot, and `turn_changed` is not
+    /// set.
+    pub(crate) direct: Option<Handle>,
     /// When to accept again, after an accept failed.
     pub(crate) accept_at: Option<Time>,
 }
@@ -92,6 +97,8 @@ impl<T> Inner<T> {
             shuts_at: None,
             stops: false,
             turn_changed: false,
+            current: None,
+            direct: None,
             accept_at: None,
         })
     }
@@ -123,6 +130,11 @@ impl<T> Inner<T> {
         if let Some(until) = until {
             self.deadlines.set_no_later(at << 1, until);
         }
+    }
+
+    /// Makes `deliver` read the slot of the connection that has its turn again.
+    pub(crate) fn change_turn(&mut self) {
+        (self.turn_changed, self.direct) = (true, None);
     }
 
     // A connection's life.
@@ -158,7 +170,7 @@ impl<T> Inner<T> {
         self.counts.open -= usize::from(freed.marks.open);
         self.counts.queued -= freed.queued;
         self.deadlines.remove(handle.at << 1);
-        self.turn_changed = true;
+        self.change_turn();
         match freed.stage {
             Stage::Opening(_) => self.handshakes.under_way -= 1,
             Stage::Dialing(dialing) => self.close_attempts(dialing.attempts),

@@ -39,6 +39,7 @@ impl<T> Inner<T> {
         mut open: Box<Open>,
         handler: &mut impl Handler<T>,
     ) {
+        (self.current, self.direct) = (Some(handle), None);
         if !open.conn.sender().has_outgoing() {
             open.conn.sender_mut().lend(self.outputs.take());
         }
@@ -48,7 +49,7 @@ impl<T> Inner<T> {
             (slot.marks.wants_room, starved) = (false, false);
             let tx = open.conn.sender_mut();
             let handler: &mut DynHandler<'_, T> = handler;
-            handler(&mut Net::in_turn(self, handle, tx, false), Event::Room(handle));
+            handler(&mut Net::in_turn(self, tx), Event::Room(handle));
         }
         let (mut messages, mut spent) = (self.settings.turn_messages.max(1), 0);
         let (unfinished, until) = loop {
@@ -131,7 +132,7 @@ impl<T> Inner<T> {
             if slot.marks.paused && conn.closed().is_none() {
                 return Stop::Held;
             }
-            let direct = slot.outbox.is_none();
+            self.direct = slot.outbox.is_none().then_some(handle);
             let limit = |config: &Arc<Config>| config.cork_limit.min(config.high_water);
             let cork = slot.config.as_ref().map_or(0, limit);
             while !self.turn_changed {
@@ -154,13 +155,13 @@ impl<T> Inner<T> {
                     Ok(Step::Message) => {
                         let Some(message) = rx.message() else { continue 'look };
                         let event = Event::Message { from: handle, message, receiver: rx };
-                        handler(&mut Net::in_turn(self, handle, tx, direct), event);
+                        handler(&mut Net::in_turn(self, tx), event);
                     }
                     Ok(Step::Ping | Step::Pong | Step::Close) => {
                         let Some(event) = rx.event() else { continue 'look };
                         let event = Event::Control { from: handle, event };
                         let handler: &mut DynHandler<'_, T> = handler;
-                        handler(&mut Net::in_turn(self, handle, tx, direct), event);
+                        handler(&mut Net::in_turn(self, tx), event);
                     }
                     Ok(Step::Closed) | Err(_) => return Stop::Ended,
                     Ok(_) => return Stop::Starved,
