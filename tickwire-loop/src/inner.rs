@@ -17,8 +17,13 @@ use tickwire::{Config, Connection, Error, RecvError, Sender, Time};
 /// The length of the buffer that a connection with unwritten bytes keeps. It counts as queued.
 const BUFFER: usize = 16 << 10;
 
-/// A handler: what the application does at an event.
-pub(crate) type Handler<'h, T> = dyn FnMut(&mut Net<'_, T>, Event<'_, T>) + 'h;
+/// A handler: what the application does at an event. The turn of an open connection is compiled for
+/// the handler's type, so that it can be inlined. All else calls a [`DynHandler`].
+pub(crate) trait Handler<T>: FnMut(&mut Net<'_, T>, Event<'_, T>) {}
+
+impl<T, H: FnMut(&mut Net<'_, T>, Event<'_, T>)> Handler<T> for H {}
+
+pub(crate) type DynHandler<'h, T> = dyn FnMut(&mut Net<'_, T>, Event<'_, T>) + 'h;
 
 /// The state of a loop.
 pub(crate) struct Inner<T> {
@@ -56,6 +61,11 @@ pub(crate) struct Inner<T> {
     /// Whether a connection was removed or paused, or its outbox was changed, since `deliver` last
     /// read the slot of the connection that has its turn. It may be this connection.
     pub(crate) turn_changed: bool,
+    /// The connection that has its turn, or had the last one.
+    pub(crate) current: Option<Handle>,
+    /// `current`, if it had no outbox when `deliver` last read its slot, and `turn_changed` is not
+    /// set.
+    pub(crate) direct: Option<Handle>,
     /// When to accept again, after an accept failed.
     pub(crate) accept_at: Option<Time>,
 }
@@ -87,6 +97,8 @@ impl<T> Inner<T> {
             shuts_at: None,
             stops: false,
             turn_changed: false,
+            current: None,
+            direct: None,
             accept_at: None,
         })
     }
@@ -118,6 +130,11 @@ impl<T> Inner<T> {
         if let Some(until) = until {
             self.deadlines.set_no_later(at << 1, until);
         }
+    }
+
+    /// Makes `deliver` read the slot of the connection that has its turn again.
+    pub(crate) fn change_turn(&mut self) {
+        (self.turn_changed, self.direct) = (true, None);
     }
 
     // A connection's life.
@@ -153,7 +170,7 @@ impl<T> Inner<T> {
         self.counts.open -= usize::from(freed.marks.open);
         self.counts.queued -= freed.queued;
         self.deadlines.remove(handle.at << 1);
-        self.turn_changed = true;
+        self.change_turn();
         match freed.stage {
             Stage::Opening(_) => self.handshakes.under_way -= 1,
             Stage::Dialing(dialing) => self.close_attempts(dialing.attempts),
@@ -175,7 +192,7 @@ impl<T> Inner<T> {
         handle: Handle,
         mut open: Option<Box<Open>>,
         failed: Option<Error>,
-        handler: &mut Handler<'_, T>,
+        handler: &mut DynHandler<'_, T>,
     ) {
         let Some(value) = self.free(handle) else { return };
         let error = open.as_mut().and_then(|open| open.error.take());
@@ -335,7 +352,7 @@ impl<T> Inner<T> {
     }
 
     /// Delivers `Event::Closed` for the connections that `relieve` disconnected.
-    pub(crate) fn tell_ended(&mut self, handler: &mut Handler<'_, T>) {
+    pub(crate) fn tell_ended(&mut self, handler: &mut DynHandler<'_, T>) {
         while let Some(handle) = self.ended.pop() {
             if let Some(value) = self.free(handle) {
                 let end = End::OverQueued;

@@ -22,29 +22,19 @@ use tickwire_parts::{Outbox, PushError};
 /// handler.
 pub struct Net<'n, T> {
     pub(crate) inner: &'n mut Inner<T>,
-    /// The connection that has its turn. Its message may be lent, and it is not in its slot.
-    current: Option<Current<'n>>,
-}
-
-struct Current<'n> {
-    handle: Handle,
-    tx: &'n mut Sender,
-    /// Whether the connection had no outbox when `deliver` last read its slot.
-    direct: bool,
+    /// The sender of the connection that has its turn: `Inner::current`. Its message may be lent,
+    /// and it is not in its slot.
+    tx: Option<&'n mut Sender>,
 }
 
 impl<'n, T> Net<'n, T> {
     pub(crate) fn new(inner: &'n mut Inner<T>) -> Self {
-        Self { inner, current: None }
+        Self { inner, tx: None }
     }
 
-    pub(crate) fn in_turn(
-        inner: &'n mut Inner<T>,
-        handle: Handle,
-        tx: &'n mut Sender,
-        direct: bool,
-    ) -> Self {
-        Self { inner, current: Some(Current { handle, tx, direct }) }
+    #[inline]
+    pub(crate) fn in_turn(inner: &'n mut Inner<T>, tx: &'n mut Sender) -> Self {
+        Self { inner, tx: Some(tx) }
     }
 
     // Listening and dialing.
@@ -149,6 +139,7 @@ impl<'n, T> Net<'n, T> {
     /// # Errors
     ///
     /// See [`SendError`].
+    #[inline]
     pub fn send<'m>(
         &mut self,
         to: Handle,
@@ -156,9 +147,8 @@ impl<'n, T> Net<'n, T> {
     ) -> Result<(), SendError> {
         // The common case: a reply to the message that is lent. Its bytes are counted at the end of
         // the turn. Until then the connection's `high_water` limits them.
-        if let Some(Current { handle, tx, direct: true }) = &mut self.current
-            && *handle == to
-            && !self.inner.turn_changed
+        if self.inner.direct == Some(to)
+            && let Some(tx) = &mut self.tx
         {
             let sent = tx.feed(message).map(drop).map_err(SendError::from);
             return self.note_full(to, sent);
@@ -235,14 +225,14 @@ impl<'n, T> Net<'n, T> {
             return Ok(tx.feed(message).map(drop)?);
         }
         let _ = self.sender(to); // so that the outbox is fed and written
-        let Inner { slots, system, counts, now, .. } = &mut *self.inner;
+        let Inner { slots, system, counts, now, current, .. } = &mut *self.inner;
         let slot = slots.get_mut(to).ok_or(SendError::NotOpen)?;
         let outbox = slot.outbox.as_mut().ok_or(SendError::NotOpen)?;
         // The policy is for a slow peer. So before it acts, the stream gets what it accepts.
         if !outbox.fits(&message)
             && let Some(wire) = &mut slot.wire
-            && let Some(tx) = match (&mut self.current, &mut slot.stage) {
-                (Some(Current { handle, tx, .. }), _) if *handle == to => Some(&mut **tx),
+            && let Some(tx) = match (&mut self.tx, &mut slot.stage) {
+                (Some(tx), _) if *current == Some(to) => Some(&mut **tx),
                 (_, Stage::Open(open)) => Some(open.conn.sender_mut()),
                 _ => None,
             }
@@ -274,8 +264,8 @@ impl<'n, T> Net<'n, T> {
     /// It counts for [`max_queued`](crate::Settings::max_queued) only after the turn or round ends.
     #[inline]
     pub fn sender(&mut self, of: Handle) -> Option<&mut Sender> {
-        match &mut self.current {
-            Some(Current { handle, tx, .. }) if *handle == of => {
+        match &mut self.tx {
+            Some(tx) if self.inner.current == Some(of) => {
                 self.inner.slots.get(of)?; // the application may have removed it
                 Some(tx)
             }
@@ -292,7 +282,7 @@ impl<'n, T> Net<'n, T> {
     /// little. So `max_bytes` must hold all that one call of the handler sends, apart from what
     /// the system's send buffer accepts.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
-        self.inner.turn_changed = true;
+        self.inner.change_turn();
         let slot = self.inner.slots.get_mut(of)?;
         mem::replace(&mut slot.outbox, outbox.into().map(Box::new)).map(|outbox| *outbox)
     }
@@ -348,7 +338,7 @@ impl<'n, T> Net<'n, T> {
     pub fn pause(&mut self, of: Handle, paused: bool) {
         if let Some(slot) = self.inner.slots.get_mut(of) {
             slot.marks.paused = paused;
-            self.inner.turn_changed = true;
+            self.inner.change_turn();
             self.inner.make_ready(of.at);
         }
     }
@@ -422,7 +412,7 @@ impl<'n, T> Net<'n, T> {
         let until = self.inner.read_clock() + within;
         self.inner.shuts_at = Some(self.inner.shuts_at.map_or(until, |at| at.min(until)));
         self.stop_listening();
-        if let Some(Current { tx, .. }) = &mut self.current {
+        if let Some(tx) = &mut self.tx {
             let _ = tx.close(tickwire::CloseCode::GOING_AWAY);
         }
         self.inner.close_all();

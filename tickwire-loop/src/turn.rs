@@ -5,7 +5,7 @@
 //! message is lent. `Net` reaches this connection only through its sender.
 use crate::{
     Event, Handle, Net,
-    inner::{Handler, Inner},
+    inner::{DynHandler, Handler, Inner},
     slots::{Open, Stage},
     wire::{Next, is_passing},
 };
@@ -37,8 +37,9 @@ impl<T> Inner<T> {
         &mut self,
         handle: Handle,
         mut open: Box<Open>,
-        handler: &mut Handler<'_, T>,
+        handler: &mut impl Handler<T>,
     ) {
+        (self.current, self.direct) = (Some(handle), None);
         if !open.conn.sender().has_outgoing() {
             open.conn.sender_mut().lend(self.outputs.take());
         }
@@ -47,7 +48,8 @@ impl<T> Inner<T> {
         if slot.owes_room(open.conn.sender()) {
             (slot.marks.wants_room, starved) = (false, false);
             let tx = open.conn.sender_mut();
-            handler(&mut Net::in_turn(self, handle, tx, false), Event::Room(handle));
+            let handler: &mut DynHandler<'_, T> = handler;
+            handler(&mut Net::in_turn(self, tx), Event::Room(handle));
         }
         let (mut messages, mut spent) = (self.settings.turn_messages.max(1), 0);
         let (unfinished, until) = loop {
@@ -120,7 +122,7 @@ impl<T> Inner<T> {
         handle: Handle,
         conn: &mut Connection,
         messages: &mut u32,
-        handler: &mut Handler<'_, T>,
+        handler: &mut impl Handler<T>,
     ) -> Stop {
         let mut delivered = false;
         // A handler may change the slot. So the slot is read again whenever `turn_changed` is set.
@@ -130,7 +132,7 @@ impl<T> Inner<T> {
             if slot.marks.paused && conn.closed().is_none() {
                 return Stop::Held;
             }
-            let direct = slot.outbox.is_none();
+            self.direct = slot.outbox.is_none().then_some(handle);
             let limit = |config: &Arc<Config>| config.cork_limit.min(config.high_water);
             let cork = slot.config.as_ref().map_or(0, limit);
             while !self.turn_changed {
@@ -148,20 +150,22 @@ impl<T> Inner<T> {
                 }
                 let step = conn.step();
                 let (rx, tx) = conn.split_mut();
-                let event = match step {
-                    Ok(Step::Message) => rx.message().map(|message| Event::Message {
-                        from: handle,
-                        message,
-                        receiver: rx,
-                    }),
+                // Two calls, so that the one for a message is compiled for a message alone.
+                match step {
+                    Ok(Step::Message) => {
+                        let Some(message) = rx.message() else { continue 'look };
+                        let event = Event::Message { from: handle, message, receiver: rx };
+                        handler(&mut Net::in_turn(self, tx), event);
+                    }
                     Ok(Step::Ping | Step::Pong | Step::Close) => {
-                        rx.event().map(|event| Event::Control { from: handle, event })
+                        let Some(event) = rx.event() else { continue 'look };
+                        let event = Event::Control { from: handle, event };
+                        let handler: &mut DynHandler<'_, T> = handler;
+                        handler(&mut Net::in_turn(self, tx), event);
                     }
                     Ok(Step::Closed) | Err(_) => return Stop::Ended,
                     Ok(_) => return Stop::Starved,
-                };
-                let Some(event) = event else { continue 'look };
-                handler(&mut Net::in_turn(self, handle, tx, direct), event);
+                }
                 *messages -= 1;
                 delivered = true;
             }
@@ -169,7 +173,7 @@ impl<T> Inner<T> {
     }
 
     /// Delivers `Event::Open`, and gives the connection its first turn.
-    pub(crate) fn begin(&mut self, handle: Handle, open: Box<Open>, handler: &mut Handler<'_, T>) {
+    pub(crate) fn begin(&mut self, handle: Handle, open: Box<Open>, handler: &mut impl Handler<T>) {
         // During the event the connection is in its slot, so that the handler can send to it.
         if let Some(slot) = self.slots.get_mut(handle) {
             slot.stage = Stage::Open(open);
