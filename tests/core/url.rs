@@ -72,6 +72,8 @@ fn a_url_that_cannot_be_sent_as_it_is_is_refused() {
         ("ftp://h", UnknownScheme),
         ("://h", UnknownScheme),
         ("wsss://h", UnknownScheme),
+        ("ws:x://h", UnknownScheme),
+        ("wss/user:p'86ss@E886/a/b?://u=1", UnknownScheme), // found by the fuzz target `url`
         ("ws://", EmptyHost),
         ("ws:///x", EmptyHost),
         ("ws://?x", EmptyHost),
