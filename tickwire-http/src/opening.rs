@@ -50,7 +50,7 @@ impl Opening {
         entropy.fill(&mut nonce.0);
         let mut handshake = client::Handshake::new(request, config, nonce);
         let mut asked = Request::new(());
-        append(asked.headers_mut(), handshake.outgoing());
+        append(asked.headers_mut(), handshake.outgoing(), &[]);
         *asked.uri_mut() = path_and_query(request.target()).into();
         let all = handshake.outgoing().len();
         handshake.advance(all);

@@ -185,12 +185,12 @@ impl Upgrade {
         let mut head = agreed.sender_mut().outgoing();
         let head = head.copy_to_bytes(head.remaining());
         let mut response = Response::new(());
-        append(response.headers_mut(), &head);
-        if self.extended {
-            for name in [header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_ACCEPT] {
-                response.headers_mut().remove(name);
-            }
-        } else {
+        let left_out: &[_] = match self.extended {
+            true => &[header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_ACCEPT],
+            false => &[],
+        };
+        append(response.headers_mut(), &head, left_out);
+        if !self.extended {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
         // This is a new connection, because `agreed` would count the response among the
