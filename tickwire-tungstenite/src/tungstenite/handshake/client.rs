@@ -49,7 +49,7 @@ impl<S: Read + Write> ClientHandshake<S> {
     /// If the request does not ask for a WebSocket.
     pub fn start(
         stream: S,
-        mut request: Request,
+        request: Request,
         config: Option<WebSocketConfig>,
     ) -> Result<MidHandshake<Self>> {
         if request.method() != Method::GET {
@@ -60,15 +60,11 @@ impl<S: Read + Write> ClientHandshake<S> {
         }
         uri_mode(request.uri())?;
         let config = config.unwrap_or_default();
-        let offers = request.headers().contains_key(header::SEC_WEBSOCKET_PROTOCOL);
-        let (mut asked, opening) = opening(&request, &config)?;
+        let (asked, opening, offers) = opening(&request, &config)?;
         let [offer, ours] = [header::SEC_WEBSOCKET_EXTENSIONS, header::SEC_WEBSOCKET_KEY]
-            .map(|name| asked.headers_mut().remove(name));
-        if let Some(offer) = offer {
-            request.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, offer);
-        }
-        let (bytes, key) = generate_request(request)?;
-        let ours = ours.as_ref().map_or(&[][..], HeaderValue::as_bytes);
+            .map(|name| asked.headers().get(name));
+        let (bytes, key) = write_request(&request, offer)?;
+        let ours = ours.map_or(&[][..], HeaderValue::as_bytes);
         let accepts = [key.as_bytes(), ours].map(derive_accept_key);
         let machine = HandshakeMachine::start_write(stream, bytes);
         let opening = Some(Box::new(opening));
@@ -79,21 +75,24 @@ impl<S: Read + Write> ClientHandshake<S> {
     }
 }
 
-/// The request that tickwire would send, and tickwire's checks of the response.
-fn opening(request: &Request, config: &WebSocketConfig) -> Result<(Request, Opening)> {
+/// The request that tickwire would send, tickwire's checks of the response, and whether
+/// subprotocols are offered.
+fn opening(request: &Request, config: &WebSocketConfig) -> Result<(Request, Opening, bool)> {
     // The URL is in `request` already, so any URL will do here.
     let mut same = core::Request::new("ws://localhost/").map_err(|_| UrlError::NoHostName)?;
     let mut offered = Vec::new();
-    for names in request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL) {
+    for names in request.headers().get_all(&header::SEC_WEBSOCKET_PROTOCOL) {
         offered.extend(names.to_str()?.split(',').map(str::trim));
     }
-    if !offered.is_empty() {
+    let offers = !offered.is_empty();
+    if offers {
         same = same
             .subprotocols(offered)
             .and_then(core::Request::require_subprotocol)
             .map_err(|_| invalid(header::SEC_WEBSOCKET_PROTOCOL))?;
     }
-    Ok(Opening::new(&same, &config.core(), Keys::new()))
+    let (asked, opening) = Opening::new(&same, &config.core(), Keys::new());
+    Ok((asked, opening, offers))
 }
 
 /// Replaces the Sec-WebSocket-Accept `from` with `to`, if the response has `from`.
@@ -149,9 +148,19 @@ impl<S: Read + Write> HandshakeRole for ClientHandshake<S> {
 /// [`InvalidHeader`](ProtocolError::InvalidHeader) if a header of the handshake is missing or
 /// repeated.
 pub fn generate_request(request: Request) -> Result<(Vec<u8>, String)> {
+    write_request(&request, None)
+}
+
+/// As [`generate_request`]. `offer` replaces the extensions that the request offers.
+fn write_request(request: &Request, offer: Option<&HeaderValue>) -> Result<(Vec<u8>, String)> {
     // Some servers recognise these names only with these capital letters.
-    const REQUIRED: [&str; 5] =
-        ["Host", "Connection", "Upgrade", "Sec-WebSocket-Version", "Sec-WebSocket-Key"];
+    const REQUIRED: [(HeaderName, &str); 5] = [
+        (header::HOST, "Host"),
+        (header::CONNECTION, "Connection"),
+        (header::UPGRADE, "Upgrade"),
+        (header::SEC_WEBSOCKET_VERSION, "Sec-WebSocket-Version"),
+        (header::SEC_WEBSOCKET_KEY, "Sec-WebSocket-Key"),
+    ];
     let path = request.uri().path_and_query().ok_or(UrlError::NoPathOrQuery)?;
     let version = version_as_str(request.version())?;
     let mut bytes = format!("GET {path} {version}\r\n").into_bytes();
@@ -162,22 +171,26 @@ pub fn generate_request(request: Request) -> Result<(Vec<u8>, String)> {
     };
     let headers = request.headers();
     let mut key = "";
-    for name in REQUIRED {
-        let mut values = headers.get_all(name).iter();
+    for (name, written) in REQUIRED {
+        let mut values = headers.get_all(&name).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
-            return Err(invalid(HeaderName::from_bytes(name.as_bytes())?));
+            return Err(invalid(name));
         };
         key = value.to_str()?;
-        push(name, value);
+        push(written, value);
     }
     for (name, value) in headers {
-        let name = match name.as_str() {
-            "origin" => "Origin",
-            "sec-websocket-protocol" => "Sec-WebSocket-Protocol",
-            name if REQUIRED.iter().any(|required| required.eq_ignore_ascii_case(name)) => continue,
-            name => name,
+        let name = match *name {
+            header::ORIGIN => "Origin",
+            header::SEC_WEBSOCKET_PROTOCOL => "Sec-WebSocket-Protocol",
+            header::SEC_WEBSOCKET_EXTENSIONS if offer.is_some() => continue,
+            _ if REQUIRED.iter().any(|(required, _)| required == name) => continue,
+            _ => name.as_str(),
         };
         push(name, value);
+    }
+    if let Some(offer) = offer {
+        push(header::SEC_WEBSOCKET_EXTENSIONS.as_str(), offer);
     }
     bytes.extend_from_slice(b"\r\n");
     Ok((bytes, key.to_owned()))
