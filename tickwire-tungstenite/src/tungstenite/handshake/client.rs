@@ -154,7 +154,7 @@ pub fn generate_request(request: Request) -> Result<(Vec<u8>, String)> {
 /// As [`generate_request`]. `offer` replaces the extensions that the request offers.
 fn write_request(request: &Request, offer: Option<&HeaderValue>) -> Result<(Vec<u8>, String)> {
     // Some servers recognise these names only with these capital letters.
-    const REQUIRED: [(HeaderName, &str); 5] = [
+    static REQUIRED: [(HeaderName, &str); 5] = [
         (header::HOST, "Host"),
         (header::CONNECTION, "Connection"),
         (header::UPGRADE, "Upgrade"),
@@ -171,10 +171,10 @@ fn write_request(request: &Request, offer: Option<&HeaderValue>) -> Result<(Vec<
     };
     let headers = request.headers();
     let mut key = "";
-    for (name, written) in REQUIRED {
-        let mut values = headers.get_all(&name).iter();
+    for (name, written) in &REQUIRED {
+        let mut values = headers.get_all(name).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
-            return Err(invalid(name));
+            return Err(invalid(name.clone()));
         };
         key = value.to_str()?;
         push(written, value);
