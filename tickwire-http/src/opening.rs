@@ -120,7 +120,7 @@ impl Opening {
             match *name {
                 header::UPGRADE | header::CONNECTION | header::SEC_WEBSOCKET_ACCEPT
                     if self.extended.is_some() => {}
-                _ => push_header(&mut text, name.as_str(), value.as_bytes()),
+                _ => push_header(&mut text, name.as_ref(), value.as_bytes()),
             }
         }
         if self.extended.is_some() {

@@ -210,7 +210,7 @@ fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
     let mut text = Vec::with_capacity(512);
     push_line(&mut text, &[head.method.as_str(), " ", &head.uri.to_string(), " HTTP/1.1"]);
     for (name, value) in head.headers {
-        push_header(&mut text, name.as_str(), value.as_bytes());
+        push_header(&mut text, name.as_ref(), value.as_bytes());
     }
     Ok(text)
 }
@@ -248,7 +248,7 @@ fn as_connect(head: Head<'_>, protocol: &str, config: &Config) -> Result<Vec<u8>
                 return Err(HandshakeError::HostMismatch);
             }
             header::HOST | header::SEC_WEBSOCKET_KEY | header::COOKIE => {}
-            _ => push_header(&mut text, name.as_str(), value.as_bytes()),
+            _ => push_header(&mut text, name.as_ref(), value.as_bytes()),
         }
     }
     // RFC 9113 §8.2.3: all Cookie headers become one line.
