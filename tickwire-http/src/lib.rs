@@ -25,23 +25,21 @@ use tickwire::{
 /// request, so a 2xx status becomes 500 (RFC 9113 §8.5). The response has a Date if
 /// [`Rejection::date`] is set. hyper adds a Date by itself.
 pub fn rejection(rejection: impl Into<Rejection>, version: Version) -> Response<Vec<u8>> {
-    let rejection = rejection.into();
+    let (rejection, extended) = (rejection.into(), is_extended(version));
     let status = rejection.status();
     let mut bytes = Handshake::new(&Config::default()).reject(rejection);
     let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
     let body = bytes.split_off(head);
     let mut response = Response::new(body);
     // RFC 9113 §8.5: any 2xx accepts a CONNECT.
-    let accepts = is_extended(version) && (200..300).contains(&status);
+    let accepts = extended && (200..300).contains(&status);
     *response.status_mut() = match StatusCode::from_u16(status) {
         Ok(status) if !accepts => status,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    append(response.headers_mut(), &bytes);
-    if is_extended(version) {
-        for name in [header::CONNECTION, header::UPGRADE] {
-            response.headers_mut().remove(name);
-        }
+    let left_out: &[_] = if extended { &[header::CONNECTION, header::UPGRADE] } else { &[] };
+    append(response.headers_mut(), &bytes, left_out);
+    if extended {
         // From HTTP/2 on, CONNECT replaces GET (RFC 8441 §4).
         if response.headers().get(header::ALLOW).is_some_and(|allow| allow == "GET") {
             let connect = HeaderValue::from_static("CONNECT");
@@ -83,17 +81,19 @@ fn push_line(head: &mut Vec<u8>, parts: &[&str]) {
     head.extend_from_slice(b"\r\n");
 }
 
-/// Appends one header line.
+/// Appends one header line. A `HeaderName` is passed by `as_ref`: `as_str` is inlined, with a table
+/// of all names, 2 KB in each caller.
 fn push_header(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         head.extend_from_slice(part);
     }
 }
 
-/// Adds the headers of a head that tickwire has written. A header or subprotocol of the caller may
-/// be secret. So all headers except those in `OPEN` are marked as sensitive: `Debug` does not show
-/// them, and the tables of HPACK do not keep them (RFC 7541 §7.1.3).
-fn append(headers: &mut HeaderMap, head: &[u8]) {
+/// Adds the headers of a head that tickwire has written, except those in `left_out`. (To remove
+/// them later would link 4 KB of code in a program that never removes any.) A header or subprotocol
+/// of the caller may be secret. So all headers except those in `OPEN` are marked as sensitive:
+/// `Debug` does not show them, and the tables of HPACK do not keep them (RFC 7541 §7.1.3).
+fn append(headers: &mut HeaderMap, head: &[u8], left_out: &[HeaderName]) {
     const OPEN: [HeaderName; 11] = [
         header::CONNECTION,
         header::CONTENT_LENGTH,
@@ -113,7 +113,9 @@ fn append(headers: &mut HeaderMap, head: &[u8]) {
         let value = HeaderValue::from_bytes(value.trim_ascii());
         if let (Ok(name), Ok(mut value)) = (HeaderName::from_bytes(name), value) {
             value.set_sensitive(!OPEN.contains(&name));
-            headers.append(name, value);
+            if !left_out.contains(&name) {
+                headers.append(name, value);
+            }
         }
     }
 }

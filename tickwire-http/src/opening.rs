@@ -50,7 +50,7 @@ impl Opening {
         entropy.fill(&mut nonce.0);
         let mut handshake = client::Handshake::new(request, config, nonce);
         let mut asked = Request::new(());
-        append(asked.headers_mut(), handshake.outgoing());
+        append(asked.headers_mut(), handshake.outgoing(), &[]);
         *asked.uri_mut() = path_and_query(request.target()).into();
         let all = handshake.outgoing().len();
         handshake.advance(all);
@@ -120,7 +120,7 @@ impl Opening {
             match *name {
                 header::UPGRADE | header::CONNECTION | header::SEC_WEBSOCKET_ACCEPT
                     if self.extended.is_some() => {}
-                _ => push_header(&mut text, name.as_str(), value.as_bytes()),
+                _ => push_header(&mut text, name.as_ref(), value.as_bytes()),
             }
         }
         if self.extended.is_some() {

@@ -186,12 +186,12 @@ impl Upgrade {
         let mut head = agreed.sender_mut().outgoing();
         let head = head.copy_to_bytes(head.remaining());
         let mut response = Response::new(());
-        append(response.headers_mut(), &head);
-        if self.extended {
-            for name in [header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_ACCEPT] {
-                response.headers_mut().remove(name);
-            }
-        } else {
+        let left_out: &[_] = match self.extended {
+            true => &[header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_ACCEPT],
+            false => &[],
+        };
+        append(response.headers_mut(), &head, left_out);
+        if !self.extended {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
         // This is a new connection, because `agreed` would count the response among the
@@ -211,7 +211,7 @@ fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
     let mut text = Vec::with_capacity(512);
     push_line(&mut text, &[head.method.as_str(), " ", &head.uri.to_string(), " HTTP/1.1"]);
     for (name, value) in head.headers {
-        push_header(&mut text, name.as_str(), value.as_bytes());
+        push_header(&mut text, name.as_ref(), value.as_bytes());
     }
     Ok(text)
 }
@@ -249,7 +249,7 @@ fn as_connect(head: Head<'_>, protocol: &str, config: &Config) -> Result<Vec<u8>
                 return Err(HandshakeError::HostMismatch);
             }
             header::HOST | header::SEC_WEBSOCKET_KEY | header::COOKIE => {}
-            _ => push_header(&mut text, name.as_str(), value.as_bytes()),
+            _ => push_header(&mut text, name.as_ref(), value.as_bytes()),
         }
     }
     // RFC 9113 §8.2.3: all Cookie headers become one line.

@@ -14,6 +14,7 @@ use crate::tungstenite::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use std::{
+    fmt,
     io::{Read, Write},
     marker::PhantomData,
 };
@@ -28,17 +29,21 @@ pub type Request = http::Request<()>;
 pub type Response = http::Response<Option<Vec<u8>>>;
 
 /// The client's part in the handshake.
-#[derive(Debug)]
 pub struct ClientHandshake<S> {
-    /// Checks the response; `None` after the check.
-    opening: Option<Box<Opening>>,
-    /// Two values of Sec-WebSocket-Accept: for the key of the request, and for the key of
-    /// `opening`. The keys differ, because the key of the request may be any text.
-    accepts: [String; 2],
-    /// Whether subprotocols were offered.
-    offers: bool,
-    config: WebSocketConfig,
+    /// `None` after the check.
+    check: Option<Box<Check>>,
     stream: PhantomData<S>,
+}
+
+/// Checks the response, and makes the connection, whose first input is the bytes behind the
+/// response. It is a trait object, so that a program has its code, and the code that drops it, only
+/// once, and not once in each place that may drop a handshake.
+type Check = dyn FnOnce(Response, Vec<u8>) -> Result<(WebSocketContext, Response)> + Send + Sync;
+
+impl<S: fmt::Debug> fmt::Debug for ClientHandshake<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientHandshake").finish_non_exhaustive()
+    }
 }
 
 impl<S: Read + Write> ClientHandshake<S> {
@@ -49,56 +54,70 @@ impl<S: Read + Write> ClientHandshake<S> {
     /// If the request does not ask for a WebSocket.
     pub fn start(
         stream: S,
-        mut request: Request,
+        request: Request,
         config: Option<WebSocketConfig>,
     ) -> Result<MidHandshake<Self>> {
-        if request.method() != Method::GET {
-            return Err(ProtocolError::WrongHttpMethod.into());
-        }
-        if request.version() < Version::HTTP_11 {
-            return Err(ProtocolError::WrongHttpVersion.into());
-        }
-        uri_mode(request.uri())?;
-        let config = config.unwrap_or_default();
-        let offers = request.headers().contains_key(header::SEC_WEBSOCKET_PROTOCOL);
-        let (mut asked, opening) = opening(&request, &config)?;
-        let [offer, ours] = [header::SEC_WEBSOCKET_EXTENSIONS, header::SEC_WEBSOCKET_KEY]
-            .map(|name| asked.headers_mut().remove(name));
-        if let Some(offer) = offer {
-            request.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, offer);
-        }
-        let (bytes, key) = generate_request(request)?;
-        let ours = ours.as_ref().map_or(&[][..], HeaderValue::as_bytes);
-        let accepts = [key.as_bytes(), ours].map(derive_accept_key);
+        let (bytes, check) = start(&request, config.unwrap_or_default())?;
         let machine = HandshakeMachine::start_write(stream, bytes);
-        let opening = Some(Box::new(opening));
-        Ok(MidHandshake {
-            role: Self { opening, accepts, offers, config, stream: PhantomData },
-            machine,
-        })
+        Ok(MidHandshake { role: Self { check: Some(check), stream: PhantomData }, machine })
     }
 }
 
-/// The request that tickwire would send, and tickwire's checks of the response.
-fn opening(request: &Request, config: &WebSocketConfig) -> Result<(Request, Opening)> {
-    // The URL is in `request` already, so any URL will do here.
-    let mut same = core::Request::new("ws://localhost/").map_err(|_| UrlError::NoHostName)?;
+/// The bytes of the request, and the check of its response.
+fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Check>)> {
+    if request.method() != Method::GET {
+        return Err(ProtocolError::WrongHttpMethod.into());
+    }
+    if request.version() < Version::HTTP_11 {
+        return Err(ProtocolError::WrongHttpVersion.into());
+    }
+    uri_mode(request.uri())?;
     let mut offered = Vec::new();
-    for names in request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL) {
+    for names in request.headers().get_all(&header::SEC_WEBSOCKET_PROTOCOL) {
         offered.extend(names.to_str()?.split(',').map(str::trim));
     }
-    if !offered.is_empty() {
+    let offers = !offered.is_empty();
+    // The URL is in `request` already, so any URL will do here.
+    let mut same = core::Request::new("ws://localhost/").map_err(|_| UrlError::NoHostName)?;
+    if offers {
         same = same
             .subprotocols(offered)
             .and_then(core::Request::require_subprotocol)
             .map_err(|_| invalid(header::SEC_WEBSOCKET_PROTOCOL))?;
     }
-    Ok(Opening::new(&same, &config.core(), Keys::new()))
+    // The request that tickwire would send, and tickwire's checks of the response.
+    let (asked, opening) = Opening::new(&same, &config.core(), Keys::new());
+    let offer = asked.headers().get(&header::SEC_WEBSOCKET_EXTENSIONS);
+    let ours = asked.headers().get(&header::SEC_WEBSOCKET_KEY);
+    let (bytes, key) = write_request(request, offer)?;
+    let ours = ours.map_or(&[][..], HeaderValue::as_bytes);
+    // The values of Sec-WebSocket-Accept for the key of the request, and for the key of `opening`.
+    // The keys differ, because the key of the request may be any text.
+    let [theirs, ours] = [key.as_bytes(), ours].map(derive_accept_key);
+    let check = move |mut response: Response, tail| {
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            *response.body_mut() = Some(tail);
+            return Err(Error::Http(Box::new(response)));
+        }
+        exchange(&mut response, &theirs, &ours)?;
+        let conn = opening.accept(&response).map_err(|error| match error.into() {
+            Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(
+                SubProtocolError::InvalidSubProtocol,
+            )) if !offers => ProtocolError::SecWebSocketSubProtocolError(
+                SubProtocolError::ServerSentSubProtocolNoneRequested,
+            )
+            .into(),
+            error => error,
+        })?;
+        exchange(&mut response, &ours, &theirs)?;
+        Ok((WebSocketContext::agreed(conn, tail, config), response))
+    };
+    Ok((bytes, Box::new(check)))
 }
 
 /// Replaces the Sec-WebSocket-Accept `from` with `to`, if the response has `from`.
 fn exchange(response: &mut Response, from: &str, to: &str) -> Result<()> {
-    match response.headers_mut().get_mut(header::SEC_WEBSOCKET_ACCEPT) {
+    match response.headers_mut().get_mut(&header::SEC_WEBSOCKET_ACCEPT) {
         Some(answer) if *answer == *from => *answer = HeaderValue::from_str(to)?,
         _ => {}
     }
@@ -114,31 +133,16 @@ impl<S: Read + Write> HandshakeRole for ClientHandshake<S> {
         &mut self,
         finish: StageResult<Response, S>,
     ) -> Result<ProcessingResult<S, Self::FinalResult>> {
-        let (socket, mut response, tail) = match finish {
+        match finish {
             StageResult::DoneWriting(stream) => {
-                return Ok(ProcessingResult::Continue(HandshakeMachine::start_read(stream)));
+                Ok(ProcessingResult::Continue(HandshakeMachine::start_read(stream)))
             }
-            StageResult::DoneReading { stream, result, tail } => (stream, result, tail),
-        };
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            *response.body_mut() = Some(tail);
-            return Err(Error::Http(Box::new(response)));
+            StageResult::DoneReading { stream: socket, result, tail } => {
+                let check = self.check.take().ok_or(ProtocolError::HandshakeIncomplete)?;
+                let (context, response) = check(result, tail)?;
+                Ok(ProcessingResult::Done((WebSocket { socket, context }, response)))
+            }
         }
-        let opening = self.opening.take().ok_or(ProtocolError::HandshakeIncomplete)?;
-        let [theirs, ours] = &self.accepts;
-        exchange(&mut response, theirs, ours)?;
-        let conn = opening.accept(&response).map_err(|error| match error.into() {
-            Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(
-                SubProtocolError::InvalidSubProtocol,
-            )) if !self.offers => ProtocolError::SecWebSocketSubProtocolError(
-                SubProtocolError::ServerSentSubProtocolNoneRequested,
-            )
-            .into(),
-            error => error,
-        })?;
-        exchange(&mut response, ours, theirs)?;
-        let context = WebSocketContext::agreed(conn, tail, self.config);
-        Ok(ProcessingResult::Done((WebSocket { socket, context }, response)))
     }
 }
 
@@ -149,9 +153,19 @@ impl<S: Read + Write> HandshakeRole for ClientHandshake<S> {
 /// [`InvalidHeader`](ProtocolError::InvalidHeader) if a header of the handshake is missing or
 /// repeated.
 pub fn generate_request(request: Request) -> Result<(Vec<u8>, String)> {
+    write_request(&request, None)
+}
+
+/// As [`generate_request`]. `offer` replaces the extensions that the request offers.
+fn write_request(request: &Request, offer: Option<&HeaderValue>) -> Result<(Vec<u8>, String)> {
     // Some servers recognise these names only with these capital letters.
-    const REQUIRED: [&str; 5] =
-        ["Host", "Connection", "Upgrade", "Sec-WebSocket-Version", "Sec-WebSocket-Key"];
+    static REQUIRED: [(HeaderName, &str); 5] = [
+        (header::HOST, "Host"),
+        (header::CONNECTION, "Connection"),
+        (header::UPGRADE, "Upgrade"),
+        (header::SEC_WEBSOCKET_VERSION, "Sec-WebSocket-Version"),
+        (header::SEC_WEBSOCKET_KEY, "Sec-WebSocket-Key"),
+    ];
     let path = request.uri().path_and_query().ok_or(UrlError::NoPathOrQuery)?;
     let version = version_as_str(request.version())?;
     let mut bytes = format!("GET {path} {version}\r\n").into_bytes();
@@ -162,22 +176,26 @@ pub fn generate_request(request: Request) -> Result<(Vec<u8>, String)> {
     };
     let headers = request.headers();
     let mut key = "";
-    for name in REQUIRED {
+    for (name, written) in &REQUIRED {
         let mut values = headers.get_all(name).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
-            return Err(invalid(HeaderName::from_bytes(name.as_bytes())?));
+            return Err(invalid(name.clone()));
         };
         key = value.to_str()?;
-        push(name, value);
+        push(written, value);
     }
     for (name, value) in headers {
-        let name = match name.as_str() {
-            "origin" => "Origin",
-            "sec-websocket-protocol" => "Sec-WebSocket-Protocol",
-            name if REQUIRED.iter().any(|required| required.eq_ignore_ascii_case(name)) => continue,
-            name => name,
+        let name = match *name {
+            header::ORIGIN => "Origin",
+            header::SEC_WEBSOCKET_PROTOCOL => "Sec-WebSocket-Protocol",
+            header::SEC_WEBSOCKET_EXTENSIONS if offer.is_some() => continue,
+            _ if REQUIRED.iter().any(|(required, _)| required == name) => continue,
+            _ => name.as_ref(), // `as_str` is inlined, with a table of all names
         };
         push(name, value);
+    }
+    if let Some(offer) = offer {
+        push(header::SEC_WEBSOCKET_EXTENSIONS.as_str(), offer);
     }
     bytes.extend_from_slice(b"\r\n");
     Ok((bytes, key.to_owned()))

@@ -173,7 +173,7 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
     /// response.
     fn as_answered(&self, conn: Connection, response: &Response) -> Connection {
         let nothing = Negotiated::default();
-        let said = response.headers().contains_key(http::header::SEC_WEBSOCKET_EXTENSIONS);
+        let said = response.headers().contains_key(&http::header::SEC_WEBSOCKET_EXTENSIONS);
         match said || *conn.negotiated() == nothing {
             true => conn,
             false => Connection::server(&self.config.core(), nothing),
