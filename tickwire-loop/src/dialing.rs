@@ -2,7 +2,7 @@
 //! the request and its response.
 use crate::{
     Dial, Handle,
-    inner::{DynHandler, Inner},
+    inner::{Handler, Inner},
     slots::{Open, Stage},
     system::{Stream, Token},
     tls::Tls,
@@ -118,7 +118,7 @@ impl<T> Inner<T> {
         &mut self,
         handle: Handle,
         mut dialing: Box<Dialing>,
-        handler: &mut DynHandler<'_, T>,
+        handler: &mut Handler<'_, T>,
     ) -> Option<Box<Open>> {
         let stop = match &dialing.handshake {
             _ if dialing.given_up => Stop::io(ErrorKind::ConnectionAborted.into()),

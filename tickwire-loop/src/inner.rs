@@ -17,13 +17,9 @@ use tickwire::{Config, Connection, Error, RecvError, Sender, Time};
 /// The length of the buffer that a connection with unwritten bytes keeps. It counts as queued.
 const BUFFER: usize = 16 << 10;
 
-/// A handler: what the application does at an event. The turn of an open connection is compiled for
-/// the handler's type, so that it can be inlined. All else calls a [`DynHandler`].
-pub(crate) trait Handler<T>: FnMut(&mut Net<'_, T>, Event<'_, T>) {}
-
-impl<T, H: FnMut(&mut Net<'_, T>, Event<'_, T>)> Handler<T> for H {}
-
-pub(crate) type DynHandler<'h, T> = dyn FnMut(&mut Net<'_, T>, Event<'_, T>) + 'h;
+/// A handler: what the application does at an event. Only the turn of an open connection is compiled
+/// for the type of the application's closure, so that its call can be inlined.
+pub(crate) type Handler<'h, T> = dyn FnMut(&mut Net<'_, T>, Event<'_, T>) + 'h;
 
 /// The state of a loop.
 pub(crate) struct Inner<T> {
@@ -192,7 +188,7 @@ impl<T> Inner<T> {
         handle: Handle,
         mut open: Option<Box<Open>>,
         failed: Option<Error>,
-        handler: &mut DynHandler<'_, T>,
+        handler: &mut Handler<'_, T>,
     ) {
         let Some(value) = self.free(handle) else { return };
         let error = open.as_mut().and_then(|open| open.error.take());
@@ -352,7 +348,7 @@ impl<T> Inner<T> {
     }
 
     /// Delivers `Event::Closed` for the connections that `relieve` disconnected.
-    pub(crate) fn tell_ended(&mut self, handler: &mut DynHandler<'_, T>) {
+    pub(crate) fn tell_ended(&mut self, handler: &mut Handler<'_, T>) {
         while let Some(handle) = self.ended.pop() {
             if let Some(value) = self.free(handle) {
                 let end = End::OverQueued;

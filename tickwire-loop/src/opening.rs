@@ -3,7 +3,7 @@
 use crate::{
     Event, Handle, Net,
     event::{Answer, Decision},
-    inner::{DynHandler, Inner},
+    inner::{Handler, Inner},
     slots::{Open, Stage},
     wire::{Next, is_passing},
 };
@@ -70,7 +70,7 @@ impl<T> Inner<T> {
         &mut self,
         handle: Handle,
         mut opening: Box<Opening>,
-        handler: &mut DynHandler<'_, T>,
+        handler: &mut Handler<'_, T>,
     ) -> Option<Box<Open>> {
         match self.read_request(handle, &mut opening) {
             Stop::Wait(until) => self.put(handle, Stage::Opening(opening), until),
@@ -139,7 +139,7 @@ impl<T> Inner<T> {
         &mut self,
         handle: Handle,
         mut opening: Box<Opening>,
-        handler: &mut DynHandler<'_, T>,
+        handler: &mut Handler<'_, T>,
     ) -> Option<Box<Open>> {
         let mut answer = Answer(Decision::None);
         if let Some(request) = opening.handshake.request() {

@@ -1,7 +1,7 @@
 //! [`Loop`]: rounds of waiting, turns and writes.
 use crate::{
     Door, Event, Net, Settings, Waiting, door,
-    inner::{DynHandler, Handler, Inner},
+    inner::{Handler, Inner},
     opening::Opening,
     slots::{Handle, Slot, Stage},
     system::{Note, Token},
@@ -89,7 +89,11 @@ impl<T> Loop<T> {
         Ok(goes_on)
     }
 
-    fn round(&mut self, most: Option<Duration>, handler: &mut impl Handler<T>) -> io::Result<bool> {
+    fn round(
+        &mut self,
+        most: Option<Duration>,
+        handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>),
+    ) -> io::Result<bool> {
         let timeout = self.timeout(most);
         self.inner.system.wait(timeout, &mut self.notes)?;
         let now = self.inner.tick();
@@ -265,7 +269,7 @@ impl<T> Inner<T> {
     }
 
     /// Gives the connection of a slot its turn.
-    fn give_turn(&mut self, at: u32, handler: &mut impl Handler<T>) {
+    fn give_turn(&mut self, at: u32, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) {
         let Some((handle, slot)) = self.slots.entry(at) else { return };
         slot.marks.ready = false;
         match mem::replace(&mut slot.stage, Stage::Turn) {
@@ -297,7 +301,7 @@ impl<T> Inner<T> {
     }
 
     /// Gives a turn to the slots whose deadlines have passed, and delivers the timers that are due.
-    fn expire(&mut self, handler: &mut DynHandler<'_, T>) {
+    fn expire(&mut self, handler: &mut Handler<'_, T>) {
         // At most as many deadlines as there are at first. Otherwise a handler that always sets a
         // timer that is due would keep this loop going.
         for _ in 0..self.deadlines.len() {
@@ -311,7 +315,7 @@ impl<T> Inner<T> {
     }
 
     /// Removes all connections, because the time for a shutdown is over.
-    fn end_all(&mut self, handler: &mut DynHandler<'_, T>) {
+    fn end_all(&mut self, handler: &mut Handler<'_, T>) {
         let all: Vec<Handle> = self.slots.handles().collect();
         for handle in all {
             let error = io::Error::from(ErrorKind::TimedOut);

@@ -5,7 +5,7 @@
 //! message is lent. `Net` reaches this connection only through its sender.
 use crate::{
     Event, Handle, Net,
-    inner::{DynHandler, Handler, Inner},
+    inner::{Handler, Inner},
     slots::{Open, Stage},
     wire::{Next, is_passing},
 };
@@ -37,7 +37,7 @@ impl<T> Inner<T> {
         &mut self,
         handle: Handle,
         mut open: Box<Open>,
-        handler: &mut impl Handler<T>,
+        handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) {
         (self.current, self.direct) = (Some(handle), None);
         if !open.conn.sender().has_outgoing() {
@@ -48,7 +48,7 @@ impl<T> Inner<T> {
         if slot.owes_room(open.conn.sender()) {
             (slot.marks.wants_room, starved) = (false, false);
             let tx = open.conn.sender_mut();
-            let handler: &mut DynHandler<'_, T> = handler;
+            let handler: &mut Handler<'_, T> = handler;
             handler(&mut Net::in_turn(self, tx), Event::Room(handle));
         }
         let (mut messages, mut spent) = (self.settings.turn_messages.max(1), 0);
@@ -122,7 +122,7 @@ impl<T> Inner<T> {
         handle: Handle,
         conn: &mut Connection,
         messages: &mut u32,
-        handler: &mut impl Handler<T>,
+        handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> Stop {
         let mut delivered = false;
         // A handler may change the slot. So the slot is read again whenever `turn_changed` is set.
@@ -160,7 +160,7 @@ impl<T> Inner<T> {
                     Ok(Step::Ping | Step::Pong | Step::Close) => {
                         let Some(event) = rx.event() else { continue 'look };
                         let event = Event::Control { from: handle, event };
-                        let handler: &mut DynHandler<'_, T> = handler;
+                        let handler: &mut Handler<'_, T> = handler;
                         handler(&mut Net::in_turn(self, tx), event);
                     }
                     Ok(Step::Closed) | Err(_) => return Stop::Ended,
@@ -173,7 +173,12 @@ impl<T> Inner<T> {
     }
 
     /// Delivers `Event::Open`, and gives the connection its first turn.
-    pub(crate) fn begin(&mut self, handle: Handle, open: Box<Open>, handler: &mut impl Handler<T>) {
+    pub(crate) fn begin(
+        &mut self,
+        handle: Handle,
+        open: Box<Open>,
+        handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>),
+    ) {
         // During the event the connection is in its slot, so that the handler can send to it.
         if let Some(slot) = self.slots.get_mut(handle) {
             slot.stage = Stage::Open(open);
