@@ -26,8 +26,7 @@ impl<T> Arbiter<T> {
 
     /// Numbers that open and closed lines brought and the arbiter did not keep.
     pub(super) fn refused(&self) -> impl Iterator<Item = Refused> {
-        let of_line = |source: &Source| source.refused.filter(|refused| refused.end <= source.end);
-        self.lines.iter().filter_map(of_line).chain(self.left)
+        self.lines.iter().filter_map(Source::counted).chain(self.left)
     }
 
     pub(super) fn is_lost(&self, gap: Gap, now: Time) -> bool {
@@ -90,10 +89,9 @@ impl<T> Arbiter<T> {
             let lowest = refused.lowest.max(shown);
             (shown < refused.end && refused.end <= within).then_some(Refused { lowest, ..refused })
         };
-        let of_line = |source: &Source| source.refused.filter(|refused| refused.end <= source.end);
         let lines = self.lines.iter().enumerate();
         let refused: Vec<_> = lines
-            .map(|(line, source)| of_line(source).and_then(|refused| unshown(refused, Some(line))))
+            .map(|(line, source)| source.counted().and_then(|it| unshown(it, Some(line))))
             .collect();
         let left = self.left.and_then(|left| unshown(left, None));
         let is_any = left.is_some() || refused.iter().any(Option::is_some);

@@ -15,6 +15,13 @@ pub(super) struct Source {
     pub(super) refused: Option<Refused>,
 }
 
+impl Source {
+    /// `refused`, if these numbers count.
+    pub(super) fn counted(&self) -> Option<Refused> {
+        self.refused.filter(|refused| refused.end <= self.end)
+    }
+}
+
 /// Numbers that arrived and were not kept. All these numbers lie in `lowest..end`.
 #[derive(Clone, Copy)]
 pub(super) struct Refused {
