@@ -1,6 +1,7 @@
 //! A chat: the first message is a name, the others go to everybody.
-//! `cargo run --release --example chat` Browsers get a page: http://127.0.0.1:9001 Nothing bounds
-//! how many peers come: for the loopback. See the example `bounded`.
+//! `cargo run --release --example chat`
+//! Browsers get a page: http://127.0.0.1:9001
+//! Nothing bounds how many peers come: for the loopback. See the example `bounded`.
 //!
 //! Browser:  const ws = new WebSocket("ws://127.0.0.1:9001")
 //!           ws.onmessage = ({ data }) => console.log(data)
