@@ -82,5 +82,5 @@ pub(crate) fn tell(line: fmt::Arguments<'_>) {
 }
 
 fn say(what: &str, line: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{what}{line}");
+    arguments::log(format_args!("{what}{line}"));
 }

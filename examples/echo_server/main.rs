@@ -17,7 +17,7 @@
 mod server;
 mod tls;
 
-use arguments::{Arguments, cannot_listen, refuse};
+use arguments::{Arguments, cannot_listen, log, refuse};
 use std::{
     fmt, fs,
     io::{self, Write},
@@ -177,12 +177,4 @@ fn processor_time() -> Option<Duration> {
 /// One line on standard output of what was done; that nobody reads it is no error.
 fn report(who: fmt::Arguments<'_>, served: &Served) {
     let _ = writeln!(io::stdout(), "{who}: {served}");
-}
-
-/// One line on standard error; that nobody reads it must not stop the server.
-///
-/// What the crate's errors show is safe to print: text that came from a peer is escaped and cut.
-fn log(line: fmt::Arguments<'_>) {
-    // Standard error has no buffer: formatted into it, the line would take a call for each part.
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }

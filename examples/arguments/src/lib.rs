@@ -199,9 +199,17 @@ impl Arguments {
     }
 }
 
+/// Writes one line to standard error; that nobody reads it is no error. The line is written by one
+/// call: standard error has no buffer, and each part of a formatted text would take a call.
+///
+/// What tickwire's errors show is safe to print: text that came from a peer is escaped and cut.
+pub fn log(line: fmt::Arguments<'_>) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
 /// Ends the program: its command line makes no sense.
 pub fn refuse(why: impl Display) -> ! {
-    let _ = writeln!(io::stderr(), "error: {why}; see --help");
+    log(format_args!("error: {why}; see --help"));
     exit(2)
 }
 

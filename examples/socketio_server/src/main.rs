@@ -4,7 +4,7 @@
 //! The first line on standard output is `listening on ADDR`, with the port that was really taken.
 //! SIGTERM and SIGINT close each WebSocket with 1001 and each poll with 503, after which clients
 //! connect again by themselves.
-use arguments::{Arguments, cannot_listen, refuse};
+use arguments::{Arguments, cannot_listen, log, refuse};
 use socketio_server::{
     io::Io,
     programs,
@@ -12,7 +12,6 @@ use socketio_server::{
     settings::Settings,
 };
 use std::{
-    fmt,
     io::{self, Write},
     net::SocketAddr,
     process::ExitCode,
@@ -76,10 +75,6 @@ fn options() -> (SocketAddr, Io) {
         }
     }
     (args.address("--listen"), io)
-}
-
-fn log(line: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{line}"); // nobody may be reading
 }
 
 fn main() -> ExitCode {
