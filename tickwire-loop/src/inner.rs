@@ -17,8 +17,8 @@ use tickwire::{Config, Connection, Error, RecvError, Sender, Time};
 /// The length of the buffer that a connection with unwritten bytes keeps. It counts as queued.
 const BUFFER: usize = 16 << 10;
 
-/// A handler: what the application does at an event. Only the turn of an open connection is compiled
-/// for the type of the application's closure, so that its call can be inlined.
+/// A handler: what the application does at an event. Only the turn of an open connection is
+/// compiled for the type of the application's closure, so that its call can be inlined.
 pub(crate) type Handler<'h, T> = dyn FnMut(&mut Net<'_, T>, Event<'_, T>) + 'h;
 
 /// The state of a loop.
