@@ -51,8 +51,13 @@ impl Polled {
     /// atomic operations took 230 ns of that time.
     #[inline(always)]
     fn waker<'a>(&'a mut self, side: Side, task: &'a Waker) -> &'a Waker {
-        let recorded = |side: &Option<Waker>| side.as_ref().is_some_and(|it| it.will_wake(task));
-        if self.tasks.0.iter().all(recorded) { task } else { self.waker_of_two(side, task) }
+        let is_task = |it: &Waker| it.will_wake(task);
+        let (own, other) = sides(&mut self.tasks, side);
+        if own.as_ref().is_some_and(is_task) && other.as_ref().is_none_or(is_task) {
+            task
+        } else {
+            self.waker_of_two(side, task)
+        }
     }
 
     #[inline(never)] // keeps the fast path of `waker` small
