@@ -42,6 +42,13 @@ const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 #[derive(Debug)]
 pub(super) struct Shared<W> {
     wakers: Arc<Wakers>,
+    /// The waker for streams and timers that are polled under the lock. This waker wakes both
+    /// tasks.
+    ///
+    /// A stream must not keep a task's own waker. The stream drops its old waker while we hold the
+    /// lock. If the old waker was the last waker of its task, the runtime may then drop the task.
+    /// Code in the task's destructors may take the same lock, and would wait for ever.
+    both: Waker,
     /// Whether the stream refused bytes that either half may write later. Each write sets this flag
     /// under the lock, so that the last write decides: with a stale `false` nobody would write the
     /// refused bytes. A writing thread also clears this flag while it waits: see
@@ -120,8 +127,10 @@ impl Drop for News<'_> {
 
 impl<W> Shared<W> {
     fn new(tx: Outlined<Sender>, out: Out, io: W) -> Arc<Self> {
+        let wakers = Arc::<Wakers>::default();
         Arc::new(Self {
-            wakers: Arc::default(),
+            both: wakers.clone().into(),
+            wakers,
             blocked: AtomicBool::new(true), // not known until the first `poll_write`
             quiet: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
@@ -171,47 +180,43 @@ impl<W> Shared<W> {
             yield_now();
         }
     }
-
-    /// Returns the waker for streams and timers that are polled under the lock. This waker wakes
-    /// both tasks.
-    ///
-    /// A stream must not keep a task's own waker. The stream drops its old waker while we hold the
-    /// lock. If the old waker was the last waker of its task, the runtime may then drop the task.
-    /// Code in the task's destructors may take the same lock, and would wait for ever.
-    fn both(&self) -> Waker {
-        Waker::from(self.wakers.clone())
-    }
 }
 
 impl<W: Output> Shared<W> {
-    /// Writes queued bytes until the stream refuses more, with the results of
-    /// [`poll_drain`](Out::poll_drain). The caller has parked its waker before, so the caller
-    /// misses no change that another task makes after this write.
-    fn poll_write(&self, side: Side) -> Poll<io::Result<()>> {
-        let both = self.both();
+    /// Writes queued bytes until the stream refuses more. Under the same lock, gives `then` the
+    /// result of [`poll_drain`](Out::poll_drain). The caller has parked its waker before, so the
+    /// caller misses no change that another task makes after this write.
+    fn poll_write<T>(
+        &self,
+        side: Side,
+        then: impl FnOnce(Poll<io::Result<()>>, &Sending<W>) -> T,
+    ) -> T {
         if side == Side::Writer {
             self.let_reader_pass();
         }
         let mut locked = self.lock();
         let Sending { tx, out, io } = &mut *locked.sending;
         let full = !tx.has_room();
-        let written = out.poll_drain(tx, io, &mut Context::from_waker(&both));
+        let written = out.poll_drain(tx, io, &mut Context::from_waker(&self.both));
+        let blocked = written.is_pending();
         // The other half is woken for room only if this write made the room. Otherwise two halves
         // whose writes are refused would wake each other without end.
         let room = full && tx.has_room();
-        let was_blocked = self.blocked.swap(written.is_pending(), Relaxed);
-        if !W::WAITS && written.is_ready() {
+        let was_blocked = self.blocked.load(Relaxed);
+        self.blocked.store(blocked, Relaxed);
+        if !W::WAITS && !blocked {
             pool::give(tx.reclaim());
         }
+        let result = then(written, &locked.sending);
         drop(locked);
         // The other half may be waiting until the refused bytes are written. If it is the writer,
         // it may instead be waiting for room. The stream may have dropped its waker, so this call
         // wakes the other half. If no write was refused before, nobody waits, and a wake-up would
         // cost time for nothing.
-        if was_blocked && (written.is_ready() || room) {
+        if was_blocked && (!blocked || room) {
             self.wakers.wake(side.other());
         }
-        let newly = written.is_pending() && !was_blocked;
+        let newly = blocked && !was_blocked;
         if newly && side == Side::Writer && !self.wakers.is_parked(side) {
             // The stream may have woken both tasks before `blocked` was set. In that case the
             // reader saw nothing to do. But if the writer's future is dropped, only the reader can
@@ -220,7 +225,7 @@ impl<W: Output> Shared<W> {
             // polls again.)
             self.wakers.wake(Side::Reader);
         }
-        written
+        result
     }
 }
 
@@ -272,7 +277,7 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
         if !self.owes && !self.link.blocked.load(Relaxed) {
             return Poll::Ready(());
         }
-        let written = self.link.poll_write(Side::Reader);
+        let written = self.link.poll_write(Side::Reader, |written, _| written);
         self.owes = written.is_pending();
         written.map(drop)
     }
@@ -280,8 +285,8 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
     fn poll_shutdown(&mut self, _: &mut I, cx: &mut Context<'_>) -> Poll<()> {
         // `poll_write` parks the waker too, but a poll may come here without calling `poll_write`.
         self.link.wakers.park(Side::Reader, cx);
-        let both = self.link.both();
-        shutdown(&mut self.link.lock().sending.io, &mut Context::from_waker(&both))
+        let cx = &mut Context::from_waker(&self.link.both);
+        shutdown(&mut self.link.lock().sending.io, cx)
     }
 
     /// Relies on an earlier `poll_write`, which parks the waker. If the writer queues a Close after
@@ -389,27 +394,24 @@ impl<W: Output, H> Writer<W, H> {
         // task, which then polls again.
         self.link.wakers.park(Side::Writer, cx);
         loop {
-            let written = self.link.poll_write(Side::Writer);
-            if let Poll::Ready(Err(error)) = written {
-                return Poll::Ready(Err(Error::from(error).into()));
-            }
-            // These checks come before `poll_stall`. Once the sender is broken or has ended, a
+            // The errors come before `poll_stall`. Once the sender is broken or has ended, a
             // `Pending` write starts no deadline. `poll_stall` is ready if no deadline runs, so
             // this loop would spin.
-            let sending = self.link.look();
-            let Sending { tx, out, .. } = &*sending;
-            // This error is returned even if no write has failed. So it is checked first, and
-            // `lost` below returns only the stream's error or `Closed`.
-            if let Some(error) = out.recv_error {
-                return Poll::Ready(Err(Error::from(error).into()));
+            let flushed = self.link.poll_write(Side::Writer, |written, sending| {
+                let Sending { tx, out, .. } = sending;
+                match (written, out.recv_error) {
+                    (Poll::Ready(Err(error)), _) => Poll::Ready(Err(Error::from(error).into())),
+                    // This error is returned even if no write has failed. So it comes before
+                    // `lost`, which returns only the stream's error or `Closed`.
+                    (_, Some(error)) => Poll::Ready(Err(Error::from(error).into())),
+                    _ if tx.is_broken() => Poll::Ready(Err(out.lost().into())),
+                    (Poll::Pending, _) if !(enough && tx.has_room()) => Poll::Pending,
+                    _ => Poll::Ready(Ok(())),
+                }
+            });
+            if flushed.is_ready() {
+                return flushed;
             }
-            if tx.is_broken() {
-                return Poll::Ready(Err(out.lost().into()));
-            }
-            if written.is_ready() || (enough && tx.has_room()) {
-                return Poll::Ready(Ok(()));
-            }
-            drop(sending); // `poll_stall` takes the lock again
             ready!(self.poll_stall());
         }
     }
@@ -423,8 +425,7 @@ impl<W: Output, H> Writer<W, H> {
     /// this future is dropped. A thread does not wait here: `write_out` asks for this deadline
     /// itself, and waits with its own handle.
     fn poll_stall(&self) -> Poll<()> {
-        let both = self.link.both();
-        let cx = &mut Context::from_waker(&both);
+        let cx = &mut Context::from_waker(&self.link.both);
         let mut locked = self.link.lock(); // its drop tells the other half of a passed deadline
         let Sending { tx, out, io } = &mut *locked.sending;
         while let Some(at) = tx.poll_timeout() {
