@@ -12,12 +12,7 @@
 use super::{Core, Socket, WebSocket};
 use crate::{
     drive::{Error, Output, Source, Want, Writer, wakers::Side},
-    proto::{
-        close::CloseFrame,
-        connection::{Receiver, Sender},
-        error::SendError,
-        event::OwnedEvent,
-    },
+    proto::connection::Receiver,
 };
 use std::task::{Context, Poll, ready};
 
@@ -122,20 +117,13 @@ pub struct Events<S>(
     pub S,
 );
 
-/// Queues a message or a control frame.
-pub(crate) fn feed_event(tx: &mut Sender, event: OwnedEvent) -> Result<(), SendError> {
-    match event {
-        OwnedEvent::Message(message) => tx.feed(message).map(drop),
-        OwnedEvent::Ping(payload) => tx.ping(&payload),
-        OwnedEvent::Pong(payload) => tx.pong(&payload),
-        OwnedEvent::Close(frame) => tx.close(frame.as_ref().map(CloseFrame::from)),
-    }
-}
-
 /// The names that the macros of this file use.
 pub(crate) mod names {
-    pub(crate) use super::{Events, Next, feed_event};
-    pub(crate) use crate::proto::{close::CloseCode, event::OwnedEvent};
+    pub(crate) use super::{Events, Next};
+    pub(crate) use crate::proto::{
+        close::{CloseCode, CloseFrame},
+        event::OwnedEvent,
+    };
     pub(crate) use futures_core::{FusedStream, Stream};
     pub(crate) use futures_sink::Sink;
     pub(crate) use std::pin::Pin;
@@ -223,7 +211,16 @@ macro_rules! sink {
             }
 
             fn start_send(mut self: Pin<&mut Self>, event: OwnedEvent) -> Result<(), Error> {
-                Ok(feed_event(&mut self.0.sender_mut(), event)?)
+                let ws = &mut self.0;
+                match event {
+                    OwnedEvent::Message(message) => return Pin::new(ws).start_send(message),
+                    OwnedEvent::Ping(payload) => ws.sender_mut().ping(&payload),
+                    OwnedEvent::Pong(payload) => ws.sender_mut().pong(&payload),
+                    OwnedEvent::Close(frame) => {
+                        ws.sender_mut().close(frame.as_ref().map(CloseFrame::from))
+                    }
+                }
+                .map_err(Error::from)
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
