@@ -38,8 +38,8 @@ pub(crate) struct Inner<T> {
     pub(crate) ready: Vec<u32>,
     /// The slots of connections that were sent something outside of their turns, each once.
     pub(crate) unwritten: Vec<u32>,
-    /// The ring of slots whose connections are whole, each once. The hand of the clock algorithm is
-    /// at its front.
+    /// The queue of slots whose connections are whole, each once. The first one becomes dormant
+    /// first.
     pub(crate) whole: VecDeque<u32>,
     /// Connections that `relieve` disconnected.
     pub(crate) ended: Vec<Handle>,
@@ -257,7 +257,6 @@ impl<T> Inner<T> {
             queued += BUFFER;
         }
         self.counts.queued = self.counts.queued - mem::replace(&mut slot.queued, queued) + queued;
-        slot.marks.active = true;
         // The write before this may have made the room. No further note need come.
         let owes_room = slot.owes_room(open.conn.sender());
         slot.stage = Stage::Open(open);

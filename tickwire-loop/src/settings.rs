@@ -79,10 +79,11 @@ pub struct Settings {
     /// connections waiting.
     pub turn_bytes: usize,
 
-    /// The number of open connections that stay whole while they are idle; default 1,024. Above
-    /// this number, the loop makes idle connections [dormant](tickwire::Dormant) that were not
-    /// active recently. A dormant connection uses about an eighth of the memory, and takes about
-    /// 0.1 µs to become whole again.
+    /// The number of open connections that stay whole while they are idle; default 1,024. If more
+    /// are whole, the loop makes an idle one [dormant](tickwire::Dormant): the one that became
+    /// whole before the others. A dormant connection uses about an eighth of the memory. Together,
+    /// becoming dormant and becoming whole again take about 0.2 µs. Set this number higher if more
+    /// connections are active all the time, and time counts for more than memory.
     pub max_whole: usize,
 
     /// Whether to use io_uring (feature `io-uring`, Linux 6.1 and later); default `false`. If the

@@ -66,8 +66,6 @@ pub(crate) struct Marks {
     pub(crate) unwritten: bool,
     /// The slot is in `Inner::whole`.
     pub(crate) whole: bool,
-    /// The connection was active since the hand of the ring last visited it.
-    pub(crate) active: bool,
     /// The application paused reading.
     pub(crate) paused: bool,
     /// The connection or its outbox refused a message because it had no room, so `Event::Room` is

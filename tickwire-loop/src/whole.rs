@@ -1,10 +1,14 @@
 //! Decides which open connections are whole (complete in memory), and which are dormant.
 //!
-//! `Inner::whole` is a ring of the whole connections. A hand goes round the ring, as in the clock
-//! algorithm for pages of memory. A connection that was active since the hand's last visit stays
-//! whole. Otherwise it becomes dormant if it is idle. The hand moves only when a connection becomes
-//! whole and the ring is longer than `max_whole`. So a loop with at most `max_whole` connections
-//! makes none dormant.
+//! `Inner::whole` is a queue of the whole connections. If it is longer than `max_whole` when a
+//! connection becomes whole, the first connection in the queue becomes dormant. So a loop with at
+//! most `max_whole` connections makes none dormant.
+//!
+//! The queue does not spare connections that were active lately. An earlier version did, and its
+//! queue grew until each active connection was whole. With 10,000 connections that echo messages of
+//! 20 B in turn, the program then took 15.8 MB instead of 6.7 MB. A message now takes about 1,500
+//! more instructions if its connection was dormant, but no more of the processor's time, because
+//! more of the memory stays in the processor's caches.
 use crate::{
     inner::Inner,
     slots::{Handle, Open, Stage},
@@ -12,7 +16,7 @@ use crate::{
 use std::mem;
 use tickwire::Connection;
 
-/// The most connections that the hand visits to find memory for one connection.
+/// The most connections that `make_whole` visits to find memory for one connection.
 const VISITS: usize = 8;
 
 impl<T> Inner<T> {
@@ -27,51 +31,36 @@ impl<T> Inner<T> {
         if self.whole.len() > self.settings.max_whole {
             for _ in 0..VISITS {
                 let Some(at) = self.whole.pop_front() else { break };
-                match self.replace(at, conn) {
-                    Ok(open) => return open,
-                    Err(given) => conn = given,
+                let Some(slot) = self.slots.at_mut(at) else { continue };
+                // An outbox may have messages that the connection does not have yet: they count as
+                // queued.
+                match mem::replace(&mut slot.stage, Stage::Dormant) {
+                    Stage::Open(mut open) if slot.queued == 0 => {
+                        match mem::replace(&mut open.conn, conn).into_dormant() {
+                            Ok(dormant) => {
+                                slot.dormant = Some(dormant);
+                                slot.marks.whole = false;
+                                return open;
+                            }
+                            Err(other) => conn = mem::replace(&mut open.conn, other),
+                        }
+                        slot.stage = Stage::Open(open);
+                        self.whole.push_back(at);
+                    }
+                    stage @ (Stage::Open(_) | Stage::Turn | Stage::Accepted(_)) => {
+                        slot.stage = stage;
+                        self.whole.push_back(at);
+                    }
+                    // The whole connection that had this slot is gone, so the slot leaves the
+                    // queue.
+                    stage => {
+                        slot.stage = stage;
+                        slot.marks.whole = false;
+                    }
                 }
             }
         }
         Box::new(Open { conn, error: None })
-    }
-
-    /// Makes the connection at `at` dormant if it was not active and has nothing queued, and puts
-    /// `conn` into its memory. (`into_dormant` checks the connection itself.) Otherwise returns
-    /// `conn`, and puts the slot back into the ring if its connection is still whole.
-    #[allow(clippy::result_large_err)] // boxing it would be the allocation that this avoids
-    fn replace(&mut self, at: u32, conn: Connection) -> Result<Box<Open>, Connection> {
-        let Some(slot) = self.slots.at_mut(at) else { return Err(conn) };
-        // An outbox may have messages that the connection does not have yet: they count as queued.
-        let idle = !mem::take(&mut slot.marks.active) && slot.queued == 0;
-        match mem::replace(&mut slot.stage, Stage::Turn) {
-            Stage::Open(mut open) if idle => {
-                match mem::replace(&mut open.conn, conn).into_dormant() {
-                    Ok(dormant) => {
-                        slot.stage = Stage::Dormant;
-                        slot.dormant = Some(dormant);
-                        slot.marks.whole = false;
-                        return Ok(open);
-                    }
-                    Err(other) => {
-                        let conn = mem::replace(&mut open.conn, other);
-                        slot.stage = Stage::Open(open);
-                        self.whole.push_back(at);
-                        return Err(conn);
-                    }
-                }
-            }
-            stage @ (Stage::Open(_) | Stage::Turn | Stage::Accepted(_)) => {
-                slot.stage = stage;
-                self.whole.push_back(at);
-            }
-            // The whole connection that had this slot is gone, so the slot leaves the ring.
-            stage => {
-                slot.stage = stage;
-                slot.marks.whole = false;
-            }
-        }
-        Err(conn)
     }
 
     /// Makes the connection of a slot whole, if it is dormant.
@@ -87,7 +76,7 @@ impl<T> Inner<T> {
         let (Some(dormant), Some(config)) = (slot.dormant.take(), slot.config.clone()) else {
             return;
         };
-        slot.stage = Stage::Turn; // so that the hand leaves it in the ring
+        slot.stage = Stage::Turn; // so that it stays in the queue
         let conn = dormant.into_connection(&config);
         let open = self.make_whole(handle, conn);
         if let Some(slot) = self.slots.get_mut(handle) {

@@ -11,24 +11,36 @@ fn dormant(server: &Server) -> Vec<bool> {
 }
 
 #[test]
-fn an_idle_connection_becomes_dormant_and_one_that_was_active_stays_whole() {
+fn the_connection_that_became_whole_first_becomes_dormant_first() {
     let settings = Settings { max_whole: 2, ..Settings::default() };
     let mut server = Server::new(settings, Config::default());
     let (mut first, mut second) = (server.peer(), server.peer());
-    for handle in server.opened.clone() {
-        // As after a visit of the hand.
-        server.net.inner.slots.get_mut(handle).unwrap().marks.active = false;
-    }
     server.echoes(&mut first);
     assert_eq!(dormant(&server), [false, false]);
     let _third = server.peer();
-    assert_eq!(dormant(&server), [false, true, false]);
+    assert_eq!(dormant(&server), [true, false, false]);
     server.echoes(&mut second);
-    assert!(!dormant(&server)[1], "it is served, so it is whole");
+    assert_eq!(dormant(&server), [true, false, false]);
+    server.echoes(&mut first);
+    assert_eq!(dormant(&server), [false, true, false], "it is served, so it is whole");
+}
+
+/// Each connection is active in turn.
+#[test]
+fn no_more_connections_are_whole_although_all_are_active() {
+    let settings = Settings { max_whole: 4, ..Settings::default() };
+    let mut server = Server::new(settings, Config::default());
+    let mut peers: Vec<_> = (0..12).map(|_| server.peer()).collect();
+    for _ in 0..20 {
+        for peer in &mut peers {
+            server.echoes(peer);
+        }
+    }
+    assert_eq!(dormant(&server).iter().filter(|dormant| **dormant).count(), 8);
 }
 
 #[test]
-fn a_slot_is_in_the_ring_once_however_often_it_is_used_again() {
+fn a_slot_is_in_the_queue_once_however_often_it_is_used_again() {
     let mut server = Server::new(Settings::default(), Config::default());
     for _ in 0..10 {
         drop(server.peer());
@@ -37,7 +49,7 @@ fn a_slot_is_in_the_ring_once_however_often_it_is_used_again() {
     assert_eq!(server.net.inner.whole.len(), 1);
 }
 
-/// The ring is so short that the hand comes to the connection that becomes whole.
+/// The queue is so short that it has only the connection that becomes whole.
 #[test]
 fn connections_that_were_whole_become_dormant_again() {
     let settings = Settings { max_whole: 1, ..Settings::default() };
