@@ -3,8 +3,8 @@ use crate::{
     Door, Event, Net, Settings, Waiting, door,
     inner::{Handler, Inner},
     opening::Opening,
-    slots::{Handle, Slot, Stage},
-    system::{Note, Token},
+    slots::{Handle, Stage},
+    system::Token,
     tls::Tls,
     wire::Wire,
 };
@@ -34,7 +34,6 @@ const RETRY: Duration = Duration::from_millis(100);
 /// documentation.
 pub struct Loop<T> {
     pub(crate) inner: Inner<T>,
-    notes: Vec<Note>,
     /// The slots that get a turn in this round.
     round: Vec<u32>,
     /// The time of the last round that had something to do, for `Waiting::SpinFor`.
@@ -49,7 +48,7 @@ impl<T> Loop<T> {
     /// If the operating system has no file descriptor left for the loop.
     pub fn new(settings: Settings) -> io::Result<Self> {
         let inner = Inner::new(settings)?;
-        Ok(Self { inner, notes: Vec::new(), round: Vec::new(), busy: Time::ZERO })
+        Ok(Self { inner, round: Vec::new(), busy: Time::ZERO })
     }
 
     /// Returns the commands, for use outside of the handler.
@@ -94,14 +93,12 @@ impl<T> Loop<T> {
         most: Option<Duration>,
         handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<bool> {
-        let timeout = self.timeout(most);
-        self.inner.system.wait(timeout, &mut self.notes)?;
-        let now = self.inner.tick();
-        if !self.notes.is_empty() || !self.inner.ready.is_empty() {
+        let woken = self.wait(self.timeout(most))?;
+        let inner = &mut self.inner;
+        let now = inner.tick();
+        if woken || !inner.ready.is_empty() || !inner.knocked.is_empty() {
             self.busy = now;
         }
-        let woken = self.take_notes();
-        let inner = &mut self.inner;
         if woken {
             inner.take_found();
             if inner.waker.take_asked() {
@@ -150,24 +147,25 @@ impl<T> Loop<T> {
         due.into_iter().chain(most).min()
     }
 
-    /// Passes the notes of the wait to their slots and doors. Returns whether a thread woke the
+    /// Waits, and passes the notes to their slots and doors. Returns whether a thread woke the
     /// loop.
-    fn take_notes(&mut self) -> bool {
-        let inner = &mut self.inner;
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        let Inner { system, slots, ready, knocked, .. } = &mut self.inner;
         let mut woken = false;
-        for note in self.notes.drain(..) {
-            match note.token {
-                Token::Waker => woken = true,
-                Token::Door(at) => inner.knocked.push(at),
-                Token::Slot(at) => {
-                    if let Some(Slot { wire: Some(wire), .. }) = inner.slots.at_mut(at) {
-                        wire.note(&note);
-                    }
-                    inner.make_ready(at);
+        system.wait(timeout, &mut |note| match note.token {
+            Token::Waker => woken = true,
+            Token::Door(at) => knocked.push(at),
+            Token::Slot(at) => {
+                let Some(slot) = slots.at_mut(at) else { return };
+                if let Some(wire) = &mut slot.wire {
+                    wire.note(&note);
+                }
+                if !mem::replace(&mut slot.marks.ready, true) {
+                    ready.push(at);
                 }
             }
-        }
-        woken
+        })?;
+        Ok(woken)
     }
 }
 

@@ -77,7 +77,7 @@ forward! {
         -> io::Result<usize>, Err(ErrorKind::InvalidInput.into());
     of Stream: shut_down(&mut Stream) -> io::Result<()>, Err(ErrorKind::InvalidInput.into());
     of Stream: close(Stream) -> (), ();
-    all: wait(timeout: Option<Duration>, notes: &mut Vec<Note>);
+    all: wait(timeout: Option<Duration>, take: &mut impl FnMut(Note));
     all: submit();
 }
 

@@ -164,24 +164,26 @@ impl Mio {
 
     // Waiting.
 
-    /// Waits until a socket is ready, a thread wakes the loop, or `timeout` is over. Adds the
-    /// changes to `notes`.
+    /// Waits until a socket is ready, a thread wakes the loop, or `timeout` is over. Passes each
+    /// change to `take`.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
-        notes: &mut Vec<Note>,
+        take: &mut impl FnMut(Note),
     ) -> io::Result<()> {
         let waited = self.fault("wait");
         match waited.and_then(|()| self.poll.poll(&mut self.events, timeout)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             waited => waited?,
         }
-        notes.extend(self.events.iter().map(|event| Note {
-            token: Token::named(event.token()),
-            readable: event.is_readable(),
-            writable: event.is_writable(),
-            shut: event.is_read_closed() || event.is_error(),
-        }));
+        for event in &self.events {
+            take(Note {
+                token: Token::named(event.token()),
+                readable: event.is_readable(),
+                writable: event.is_writable(),
+                shut: event.is_read_closed() || event.is_error(),
+            });
+        }
         Ok(())
     }
 

@@ -277,21 +277,23 @@ impl Uring {
 
     // Waiting.
 
-    /// Waits until a socket is ready, a thread wakes the loop, or `timeout` is over. Adds the
-    /// changes to `notes`.
+    /// Waits until a socket is ready, a thread wakes the loop, or `timeout` is over. Passes each
+    /// change to `take`.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
-        notes: &mut Vec<Note>,
+        take: &mut impl FnMut(Note),
     ) -> io::Result<()> {
         match self.fault("wait") {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             asked => asked?,
         }
         let timeout = if self.notes.is_empty() { timeout } else { Some(Duration::ZERO) };
-        notes.append(&mut self.notes);
         self.ring.wait(timeout)?;
-        self.work_off(notes);
+        let mut notes = mem::take(&mut self.notes);
+        self.work_off(&mut notes);
+        notes.drain(..).for_each(take);
+        self.notes = notes;
         Ok(())
     }
 
