@@ -54,13 +54,13 @@ pub(crate) struct Inner<T> {
     /// When to remove the connections that are left, if the loop is shutting down.
     pub(crate) shuts_at: Option<Time>,
     pub(crate) stops: bool,
-    /// Whether a connection was removed or paused, or its outbox was changed, since `deliver` last
-    /// read the slot of the connection that has its turn. It may be this connection.
+    /// Whether a connection was removed or paused, or its outbox was changed, since the turn last
+    /// read the slot of its connection. It may be this connection. Also set if this connection was
+    /// paused before.
     pub(crate) turn_changed: bool,
     /// The connection that has its turn, or had the last one.
     pub(crate) current: Option<Handle>,
-    /// `current`, if it had no outbox when `deliver` last read its slot, and `turn_changed` is not
-    /// set.
+    /// `current`, if it had no outbox when the turn last read its slot. `None` after `change_turn`.
     pub(crate) direct: Option<Handle>,
     /// When to accept again, after an accept failed.
     pub(crate) accept_at: Option<Time>,
@@ -128,7 +128,7 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Makes `deliver` read the slot of the connection that has its turn again.
+    /// Makes the turn read the slot of its connection again.
     pub(crate) fn change_turn(&mut self) {
         (self.turn_changed, self.direct) = (true, None);
     }
@@ -209,13 +209,9 @@ impl<T> Inner<T> {
 
     /// Takes an open connection out of its slot.
     pub(crate) fn take_open(&mut self, handle: Handle) -> Option<Box<Open>> {
-        let slot = self.slots.get_mut(handle)?;
-        match mem::replace(&mut slot.stage, Stage::Turn) {
-            Stage::Open(open) => Some(open),
-            stage => {
-                slot.stage = stage;
-                None
-            }
+        match &mut self.slots.get_mut(handle)?.stage {
+            Stage::Open(open) => open.take(),
+            _ => None,
         }
     }
 
@@ -224,7 +220,9 @@ impl<T> Inner<T> {
     pub(crate) fn sender(&mut self, handle: Handle) -> Option<&mut Sender> {
         self.wake(handle);
         let slot = self.slots.get_mut(handle)?;
-        let (Stage::Open(open) | Stage::Accepted(open)) = &mut slot.stage else { return None };
+        let (Stage::Open(Some(open)) | Stage::Accepted(open)) = &mut slot.stage else {
+            return None;
+        };
         let tx = open.conn.sender_mut();
         if !mem::replace(&mut slot.marks.unwritten, true) {
             self.unwritten.push(handle.at);
@@ -259,7 +257,9 @@ impl<T> Inner<T> {
         self.counts.queued = self.counts.queued - mem::replace(&mut slot.queued, queued) + queued;
         // The write before this may have made the room. No further note need come.
         let owes_room = slot.owes_room(open.conn.sender());
-        slot.stage = Stage::Open(open);
+        if let Stage::Open(place) = &mut slot.stage {
+            *place = Some(open);
+        }
         self.arm(handle.at, until);
         if owes_room {
             self.make_ready(handle.at);

@@ -233,7 +233,7 @@ impl<'n, T> Net<'n, T> {
             && let Some(wire) = &mut slot.wire
             && let Some(tx) = match (&mut self.tx, &mut slot.stage) {
                 (Some(tx), _) if *current == Some(to) => Some(&mut **tx),
-                (_, Stage::Open(open)) => Some(open.conn.sender_mut()),
+                (_, Stage::Open(Some(open))) => Some(open.conn.sender_mut()),
                 _ => None,
             }
         {
@@ -301,7 +301,7 @@ impl<'n, T> Net<'n, T> {
     pub fn connection(&mut self, of: Handle) -> Option<&Connection> {
         self.inner.wake(of);
         match &self.inner.slots.get(of)?.stage {
-            Stage::Open(open) | Stage::Accepted(open) => Some(&open.conn),
+            Stage::Open(Some(open)) | Stage::Accepted(open) => Some(&open.conn),
             _ => None,
         }
     }

@@ -3,7 +3,7 @@ use crate::{
     Door, Event, Net, Settings, Waiting, door,
     inner::{Handler, Inner},
     opening::Opening,
-    slots::{Handle, Stage},
+    slots::{Handle, Open, Stage},
     system::Token,
     tls::Tls,
     wire::Wire,
@@ -270,32 +270,39 @@ impl<T> Inner<T> {
     fn give_turn(&mut self, at: u32, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) {
         let Some((handle, slot)) = self.slots.entry(at) else { return };
         slot.marks.ready = false;
-        match mem::replace(&mut slot.stage, Stage::Turn) {
-            Stage::Open(open) => self.serve(handle, open, handler),
+        let open = match &mut slot.stage {
+            Stage::Open(open) => open.take(),
+            _ => self.proceed(handle, handler),
+        };
+        if let Some(open) = open {
+            self.serve(handle, open, handler);
+        }
+    }
+
+    /// Gives a turn to a connection that is dormant or not open yet. Returns the connection if it
+    /// is open and whole now.
+    fn proceed(&mut self, handle: Handle, handler: &mut Handler<'_, T>) -> Option<Box<Open>> {
+        let slot = self.slots.get_mut(handle)?;
+        let open = match mem::replace(&mut slot.stage, Stage::Turn) {
             Stage::Dormant => {
                 slot.stage = Stage::Dormant;
                 self.wake(handle);
-                if let Some(open) = self.take_open(handle) {
-                    self.serve(handle, open, handler);
-                }
+                return self.take_open(handle);
             }
-            Stage::Opening(opening) => {
-                if let Some(open) = self.open_up(handle, opening, handler) {
-                    self.begin(handle, open, handler);
-                }
-            }
-            Stage::Accepted(open) => self.begin(handle, open, handler),
-            Stage::Dialing(dialing) => {
-                if let Some(open) = self.go_on_dialing(handle, dialing, handler) {
-                    self.begin(handle, open, handler);
-                }
-            }
+            Stage::Opening(opening) => self.open_up(handle, opening, handler)?,
+            Stage::Accepted(open) => open,
+            Stage::Dialing(dialing) => self.go_on_dialing(handle, dialing, handler)?,
             Stage::Rejected(until) => {
                 slot.stage = Stage::Rejected(until);
                 self.drain(handle, until);
+                return None;
             }
-            stage @ (Stage::Free | Stage::Turn | Stage::OverQueued) => slot.stage = stage,
-        }
+            stage @ (Stage::Free | Stage::Turn | Stage::Open(_) | Stage::OverQueued) => {
+                slot.stage = stage;
+                return None;
+            }
+        };
+        self.begin(handle, open, handler)
     }
 
     /// Gives a turn to the slots whose deadlines have passed, and delivers the timers that are due.

@@ -24,13 +24,14 @@ pub(crate) struct Open {
 /// What a slot's connection is doing.
 pub(crate) enum Stage {
     Free,
-    /// It has its turn. The code of the turn owns it.
+    /// It is not open yet, and has its turn. The code of the turn owns it.
     Turn,
     Dialing(Box<Dialing>),
     Opening(Box<Opening>),
     /// It is open, after a deferred request was accepted. `Event::Open` is not delivered yet.
     Accepted(Box<Open>),
-    Open(Box<Open>),
+    /// It is open. `None` while it has its turn: then the code of the turn owns it.
+    Open(Option<Box<Open>>),
     /// It is open and idle. `Slot::dormant` has its state.
     Dormant,
     /// Its request was rejected. Until this time the loop reads and drops its bytes.

@@ -6,7 +6,7 @@
 use crate::{
     Event, Handle, Net,
     inner::{Handler, Inner},
-    slots::{Open, Stage},
+    slots::{Open, Slot, Stage},
     wire::{Next, is_passing},
 };
 use std::{mem, sync::Arc};
@@ -39,24 +39,51 @@ impl<T> Inner<T> {
         mut open: Box<Open>,
         handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) {
-        (self.current, self.direct) = (Some(handle), None);
-        if !open.conn.sender().has_outgoing() {
-            open.conn.sender_mut().lend(self.outputs.take());
-        }
         let Some(slot) = self.slots.get_mut(handle) else { return };
-        let mut starved = mem::take(&mut slot.marks.starved);
-        if slot.owes_room(open.conn.sender()) {
-            (slot.marks.wants_room, starved) = (false, false);
-            let tx = open.conn.sender_mut();
+        self.current = Some(handle);
+        self.direct = slot.outbox.is_none().then_some(handle);
+        self.turn_changed = slot.marks.paused;
+        let limit = |config: &Arc<Config>| config.cork_limit.min(config.high_water);
+        let cork = slot.config.as_ref().map_or(0, limit);
+        let conn = &mut open.conn;
+        let nothing_queued = slot.queued == 0 && !slot.marks.unwritten;
+        if nothing_queued {
+            conn.sender_mut().lend(self.outputs.take());
+        }
+        // If bytes are queued, there may be no room for replies, so the turn begins with a write.
+        let starved = mem::take(&mut slot.marks.starved);
+        let mut reads = starved && nothing_queued && !slot.marks.paused;
+        if reads {
+            conn.set_paused(false);
+        }
+        if slot.owes_room(conn.sender()) {
+            (slot.marks.wants_room, reads) = (false, false);
             let handler: &mut Handler<'_, T> = handler;
-            handler(&mut Net::in_turn(self, tx), Event::Room(handle));
+            handler(&mut Net::in_turn(self, conn.sender_mut()), Event::Room(handle));
         }
         let (mut messages, mut spent) = (self.settings.turn_messages.max(1), 0);
         let (unfinished, until) = loop {
-            let stop = match mem::take(&mut starved) {
-                true => Stop::Starved,
-                false => self.deliver(handle, &mut open.conn, &mut messages, handler),
-            };
+            if mem::take(&mut reads)
+                && let Some(Slot { wire: Some(wire), .. }) = self.slots.get_mut(handle)
+            {
+                let rx = open.conn.receiver_mut();
+                if !rx.has_buffer() {
+                    rx.lend(self.inputs.take());
+                }
+                match wire.receive(&mut self.system, rx, self.epoch, &mut spent) {
+                    Ok(0) => rx.end_of_stream(),
+                    Ok(_) => {}
+                    Err(error) if is_passing(&error) => {}
+                    Err(error) => {
+                        // The error ends receiving, but only after the bytes that arrived before
+                        // it.
+                        rx.end_of_stream();
+                        open.error.get_or_insert(error);
+                        let _ = wire.send(&mut self.system); // the TLS alert, if there is one
+                    }
+                }
+            }
+            let stop = self.deliver(handle, &mut open.conn, cork, &mut messages, handler);
             if stop == Stop::Removed {
                 return self.keep_buffers(&mut open);
             }
@@ -67,7 +94,7 @@ impl<T> Inner<T> {
             let conn = &mut open.conn;
             let held = slot.marks.paused || is_full(conn);
             conn.set_paused(held);
-            let reads = match stop {
+            reads = match stop {
                 Stop::Ended => match wire.end(&mut self.system, conn) {
                     Some(reads) => reads,
                     None => {
@@ -89,25 +116,10 @@ impl<T> Inner<T> {
             match wire.next(&mut self.system, may_read, self.now, || conn.poll_timeout()) {
                 Next::Read => {}
                 Next::CheckDeadlines(at) => {
+                    reads = false;
                     let _ = conn.handle_timeout(at); // `step` returns the error
-                    continue;
                 }
                 Next::Rest { unfinished, until } => break (unfinished, until),
-            }
-            if !conn.receiver().has_buffer() {
-                conn.receiver_mut().lend(self.inputs.take());
-            }
-            let rx = conn.receiver_mut();
-            match wire.receive(&mut self.system, rx, self.epoch, &mut spent) {
-                Ok(0) => rx.end_of_stream(),
-                Ok(_) => {}
-                Err(error) if is_passing(&error) => {}
-                Err(error) => {
-                    // The error ends receiving, but only after the bytes that arrived before it.
-                    rx.end_of_stream();
-                    open.error.get_or_insert(error);
-                    let _ = wire.send(&mut self.system); // the TLS alert, if there is one
-                }
             }
         };
         self.rest(handle, open, until);
@@ -121,77 +133,72 @@ impl<T> Inner<T> {
         &mut self,
         handle: Handle,
         conn: &mut Connection,
+        cork: usize,
         messages: &mut u32,
         handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> Stop {
         let mut delivered = false;
-        // A handler may change the slot. So the slot is read again whenever `turn_changed` is set.
-        'look: loop {
-            self.turn_changed = false;
-            let Some(slot) = self.slots.get(handle) else { return Stop::Removed };
-            if slot.marks.paused && conn.closed().is_none() {
-                return Stop::Held;
+        loop {
+            // Finding the slot takes time. So it is read only if a handler may have changed it.
+            if self.turn_changed {
+                let Some(slot) = self.slots.get(handle) else { return Stop::Removed };
+                if slot.marks.paused && conn.closed().is_none() {
+                    return Stop::Held;
+                }
+                self.direct = slot.outbox.is_none().then_some(handle);
+                self.turn_changed = false;
             }
-            self.direct = slot.outbox.is_none().then_some(handle);
-            let limit = |config: &Arc<Config>| config.cork_limit.min(config.high_water);
-            let cork = slot.config.as_ref().map_or(0, limit);
-            while !self.turn_changed {
-                // Before the first message, a write gains nothing, so only a lack of room counts.
-                // Later, `cork` decides: it is at most `high_water`, so below it there is room.
-                let over = match delivered {
-                    true => conn.sender().buffered_amount() >= cork,
-                    false => is_full(conn),
-                };
-                if over {
-                    return if is_full(conn) { Stop::Held } else { Stop::Cork };
-                }
-                if *messages == 0 {
-                    return Stop::Share;
-                }
-                let step = conn.step();
-                let (rx, tx) = conn.split_mut();
-                // Two calls, so that the one for a message is compiled for a message alone.
-                match step {
-                    Ok(Step::Message) => {
-                        let Some(message) = rx.message() else { continue 'look };
-                        let event = Event::Message { from: handle, message, receiver: rx };
-                        handler(&mut Net::in_turn(self, tx), event);
-                    }
-                    Ok(Step::Ping | Step::Pong | Step::Close) => {
-                        let Some(event) = rx.event() else { continue 'look };
-                        let event = Event::Control { from: handle, event };
-                        let handler: &mut Handler<'_, T> = handler;
-                        handler(&mut Net::in_turn(self, tx), event);
-                    }
-                    Ok(Step::Closed) | Err(_) => return Stop::Ended,
-                    Ok(_) => return Stop::Starved,
-                }
-                *messages -= 1;
-                delivered = true;
+            // Before the first message, a write gains nothing, so only a lack of room counts.
+            // Later, `cork` decides: it is at most `high_water`, so below it there is room.
+            let over = match delivered {
+                true => conn.sender().buffered_amount() >= cork,
+                false => is_full(conn),
+            };
+            if over {
+                return if is_full(conn) { Stop::Held } else { Stop::Cork };
             }
+            if *messages == 0 {
+                return Stop::Share;
+            }
+            let step = conn.step();
+            let (rx, tx) = conn.split_mut();
+            // Two calls, so that the one for a message is compiled for a message alone.
+            match step {
+                Ok(Step::Message) => {
+                    let Some(message) = rx.message() else { continue };
+                    let event = Event::Message { from: handle, message, receiver: rx };
+                    handler(&mut Net::in_turn(self, tx), event);
+                }
+                Ok(Step::Ping | Step::Pong | Step::Close) => {
+                    let Some(event) = rx.event() else { continue };
+                    let event = Event::Control { from: handle, event };
+                    let handler: &mut Handler<'_, T> = handler;
+                    handler(&mut Net::in_turn(self, tx), event);
+                }
+                Ok(Step::Closed) | Err(_) => return Stop::Ended,
+                Ok(_) => return Stop::Starved,
+            }
+            *messages -= 1;
+            delivered = true;
         }
     }
 
-    /// Delivers `Event::Open`, and gives the connection its first turn.
+    /// Delivers `Event::Open`. Returns the connection for its first turn.
     pub(crate) fn begin(
         &mut self,
         handle: Handle,
         open: Box<Open>,
-        handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>),
-    ) {
+        handler: &mut Handler<'_, T>,
+    ) -> Option<Box<Open>> {
         // During the event the connection is in its slot, so that the handler can send to it.
-        if let Some(slot) = self.slots.get_mut(handle) {
-            slot.stage = Stage::Open(open);
-        }
+        self.slots.get_mut(handle)?.stage = Stage::Open(Some(open));
         handler(&mut Net::new(self), Event::Open(handle));
         if self.shuts_at.is_some()
             && let Some(tx) = self.sender(handle)
         {
             let _ = tx.close(CloseCode::GOING_AWAY); // it may be closed already
         }
-        if let Some(open) = self.take_open(handle) {
-            self.serve(handle, open, handler);
-        }
+        self.take_open(handle)
     }
 }
 

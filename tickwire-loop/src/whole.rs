@@ -35,7 +35,7 @@ impl<T> Inner<T> {
                 // An outbox may have messages that the connection does not have yet: they count as
                 // queued.
                 match mem::replace(&mut slot.stage, Stage::Dormant) {
-                    Stage::Open(mut open) if slot.queued == 0 => {
+                    Stage::Open(Some(mut open)) if slot.queued == 0 => {
                         match mem::replace(&mut open.conn, conn).into_dormant() {
                             Ok(dormant) => {
                                 slot.dormant = Some(dormant);
@@ -44,7 +44,7 @@ impl<T> Inner<T> {
                             }
                             Err(other) => conn = mem::replace(&mut open.conn, other),
                         }
-                        slot.stage = Stage::Open(open);
+                        slot.stage = Stage::Open(Some(open));
                         self.whole.push_back(at);
                     }
                     stage @ (Stage::Open(_) | Stage::Turn | Stage::Accepted(_)) => {
@@ -80,7 +80,7 @@ impl<T> Inner<T> {
         let conn = dormant.into_connection(&config);
         let open = self.make_whole(handle, conn);
         if let Some(slot) = self.slots.get_mut(handle) {
-            slot.stage = Stage::Open(open);
+            slot.stage = Stage::Open(Some(open));
         }
     }
 }

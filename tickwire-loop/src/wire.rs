@@ -100,6 +100,7 @@ impl Wire {
     /// Finds how much is unread, if a deadline has passed that waits for it. Each turn calls this
     /// or [`next`](Self::next) before it ends, so that a flood cannot keep a deadline from being
     /// found.
+    #[inline]
     pub(crate) fn measure_backlog(&mut self, system: &mut System, passed: bool, now: Time) {
         if !passed {
             self.backlog = None;
