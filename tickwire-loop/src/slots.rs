@@ -87,19 +87,22 @@ impl Marks {
     }
 }
 
-/// The number of slots in each vector of `blocks`. These vectors never grow, so a slot never moves.
-const BLOCK: usize = 256;
+/// The number of slots in each block. A block never moves, so new slots cause no copy of the
+/// others. A block is an array, so finding a slot in it needs no check of its length.
+const BLOCK: usize = 64;
 
 /// The slots, by number. Freed slots are used first.
 pub(crate) struct Slots<T> {
-    blocks: Vec<Vec<Slot<T>>>,
+    blocks: Vec<Box<[Slot<T>; BLOCK]>>,
     free: Vec<u32>,
+    /// The number of slots that were ever taken.
+    known: u32,
     used: usize,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { blocks: Vec::new(), free: Vec::new(), used: 0 }
+        Self { blocks: Vec::new(), free: Vec::new(), known: 0, used: 0 }
     }
 }
 
@@ -109,12 +112,13 @@ impl<T> Slots<T> {
         let at = match self.free.pop() {
             Some(at) => at,
             None => {
-                let count = self.blocks.iter().map(Vec::len).sum::<usize>();
-                let at = u32::try_from(count).ok().filter(|at| *at < 1 << 31)?;
-                if self.blocks.last().is_none_or(|block| block.len() == BLOCK) {
-                    self.blocks.push(Vec::with_capacity(BLOCK));
+                let at = Some(self.known).filter(|at| *at < 1 << 31)?;
+                if at as usize == self.blocks.len() * BLOCK {
+                    let block: Vec<_> =
+                        (0..BLOCK).map(|_| Slot::free(0, Marks::default())).collect();
+                    self.blocks.push(block.try_into().ok()?);
                 }
-                self.blocks.last_mut()?.push(Slot::free(0, Marks::default()));
+                self.known += 1;
                 at
             }
         };
@@ -171,7 +175,7 @@ impl<T> Slots<T> {
 
     /// Returns the handles of all connections, in the order of their slots.
     pub(crate) fn handles(&self) -> impl Iterator<Item = Handle> + '_ {
-        (0..self.blocks.iter().map(Vec::len).sum::<usize>() as u32).filter_map(|at| self.handle(at))
+        (0..self.known).filter_map(|at| self.handle(at))
     }
 
     /// Whether a connection is in its opening handshake.
