@@ -10,12 +10,19 @@ use super::{
     ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, Served, announce, cannot_listen, log, processor_time,
     refusal, report,
 };
-use std::{cell::Cell, io, net::SocketAddr, sync::Arc, thread};
+use std::{
+    cell::Cell,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    thread,
+};
 #[cfg(feature = "rustls")]
 use tickwire::tokio::TlsStream;
 use tickwire::{
     CloseCode, Error,
-    handshake::{HandshakeError, server::Accept},
+    handshake::server::Accept,
     tokio::{Incoming, WebSocket},
 };
 use tokio::{
@@ -23,7 +30,7 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     runtime::{Builder, Runtime},
     select,
-    sync::watch,
+    sync::{Notify, futures::OwnedNotified, oneshot},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -37,9 +44,9 @@ thread_local! {
     static MESSAGES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Nothing is ever sent through this: it changes when the other end is dropped, which means that
-/// the server stops.
-type Stop = watch::Receiver<()>;
+/// Is ready when the server stops. A connection polls this future whenever it wakes. `changed` of a
+/// `watch` would cost twice as much.
+type Stop = OwnedNotified;
 
 /// Serves until a signal says to stop.
 pub(crate) fn serve(mut options: Options) -> io::Result<()> {
@@ -60,7 +67,7 @@ pub(crate) fn serve(mut options: Options) -> io::Result<()> {
     let options = Arc::new(options);
     let (mut threads, mut running) = (Vec::new(), Vec::new());
     for worker in workers {
-        let (until, stop) = watch::channel(());
+        let (until, stop) = oneshot::channel();
         let options = options.clone();
         threads.push(thread::Builder::new().spawn(move || worker.run(&options, stop))?);
         running.push(until);
@@ -104,7 +111,7 @@ impl Worker {
         Ok(Self { runtime, listener })
     }
 
-    fn run(self, options: &Arc<Options>, stop: Stop) -> Served {
+    fn run(self, options: &Arc<Options>, stop: oneshot::Receiver<()>) -> Served {
         self.runtime.block_on(accept_all(self.listener, options, stop));
         let (connections, messages) = (CONNECTIONS.get(), MESSAGES.get());
         Served { connections, messages, processor: processor_time() }
@@ -122,14 +129,20 @@ fn share_port(_: &TcpSocket) -> io::Result<()> {
 }
 
 /// Accepts until it is to stop, then waits for the connections to close.
-async fn accept_all(listener: TcpListener, options: &Arc<Options>, mut stop: Stop) {
+async fn accept_all(
+    listener: TcpListener,
+    options: &Arc<Options>,
+    mut stop: oneshot::Receiver<()>,
+) {
+    let stopping = Arc::new(Notify::new());
     let mut connections = JoinSet::new();
     loop {
         select! {
-            _ = stop.changed() => break,
+            _ = &mut stop => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(connection(stream, peer, options.clone(), stop.clone()));
+                    let stop = stopping.clone().notified_owned();
+                    connections.spawn(connection(stream, peer, options.clone(), stop));
                 }
                 // A connection that is gone already, or a shortage that may pass.
                 Err(error) => {
@@ -145,6 +158,7 @@ async fn accept_all(listener: TcpListener, options: &Arc<Options>, mut stop: Sto
         }
     }
     drop(listener);
+    stopping.notify_waiters();
     let closed = async { while connections.join_next().await.is_some() {} };
     if timeout(CLOSE_TIMEOUT, closed).await.is_err() {
         log(format_args!("stopped without the Close of {} peers", connections.len()));
@@ -166,42 +180,45 @@ async fn converse(stream: TcpStream, options: &Options, stop: Stop) -> Result<()
     }
 }
 
-async fn serve_one<S>(stream: S, options: &Options, mut stop: Stop) -> Result<(), Error>
+async fn serve_one<S>(stream: S, options: &Options, stop: Stop) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (incoming, checked) = select! {
-        asked = Incoming::read_any(stream, &options.config) => asked?,
-        _ = stop.changed() => return Ok(()), // there is nobody to say goodbye to
+    let mut stop = pin!(stop);
+    // The box is freed after the handshake, which needs more memory than an open connection.
+    let Some(mut ws) = Box::pin(open(stream, options, stop.as_mut())).await? else {
+        return Ok(());
     };
-    // Whoever has asked is answered, and a refusal is logged, also when the server stops.
-    let mut ws = answer(incoming, checked, options).await?;
     CONNECTIONS.set(CONNECTIONS.get() + 1);
     select! {
         // First, because a peer that floods keeps the echo busy until tokio's budget is used up.
         biased;
         // The echo may be dropped wherever it waits: the WebSocket is still whole.
-        _ = stop.changed() => ws.close(CloseCode::GOING_AWAY).await,
+        _ = &mut stop => ws.close(CloseCode::GOING_AWAY).await,
         echoed = echo(&mut ws) => echoed,
     }
 }
 
-/// Accepts or refuses a request.
-async fn answer<S>(
-    incoming: Incoming<S>,
-    checked: Result<(), HandshakeError>,
+/// Reads a request, and accepts or refuses it. `None` if the server stops before the request came.
+async fn open<S>(
+    stream: S,
     options: &Options,
-) -> Result<WebSocket<S>, Error>
+    stop: Pin<&mut Stop>,
+) -> Result<Option<WebSocket<S>>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match checked {
-        Ok(()) => incoming.accept(Accept::default().subprotocols(&options.subprotocols)).await,
-        Err(error) => {
-            incoming.reject(refusal(error, options.url())).await?;
-            Err(error.into())
-        }
+    let (incoming, checked) = select! {
+        asked = Incoming::read_any(stream, &options.config) => asked?,
+        _ = stop => return Ok(None), // there is nobody to say goodbye to
+    };
+    // Whoever has asked is answered, and a refusal is logged, also when the server stops.
+    if let Err(error) = checked {
+        incoming.reject(refusal(error, options.url())).await?;
+        return Err(error.into());
     }
+    let accept = Accept::default().subprotocols(&options.subprotocols);
+    incoming.accept(accept).await.map(Some)
 }
 
 /// Replies to all messages that one read brought leave in one write.
