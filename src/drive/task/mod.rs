@@ -104,7 +104,11 @@ impl<'a, C: Core<I>, I: Source> Future for RecvToReply<'a, C, I> {
         let Some(drive) = self.0.as_mut() else {
             return Poll::Pending; // polled after completion
         };
-        if !drive.quick_to_reply() && ready!(drive.poll_to_reply(cx)) == Ready::End {
+        // `poll_to_reply` would cost one more call. If our Close is queued during this poll, no
+        // message follows, so none has to be discarded.
+        let free = drive.core.is_free();
+        let polled = if free { drive.poll_message(cx) } else { drive.poll_to_reply(cx) };
+        if ready!(polled) == Ready::End {
             return Poll::Ready(drive.ended());
         }
         Poll::Ready(Ok(self.0.take().and_then(|drive| drive.core.received())))
