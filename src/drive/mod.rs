@@ -244,7 +244,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     fn poll_take(&mut self, cx: &mut Context<'_>, read: Poll<IoResult<usize>>) -> Poll<()> {
         match read {
             Poll::Ready(Ok(0)) => self.end_of_stream(),
-            Poll::Ready(Ok(n)) => self.commit(n),
+            Poll::Ready(Ok(n)) => self.core.inbound().receiver_mut().commit(n),
             Poll::Ready(Err(error)) => {
                 // All messages that have arrived are delivered first. Then `poll_end` reports the
                 // first error of the stream, unless `Out::reason` chooses another result.
@@ -259,11 +259,6 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             }
         }
         Poll::Ready(())
-    }
-
-    #[inline(always)]
-    fn commit(&mut self, n: usize) {
-        self.core.inbound().receiver_mut().commit(n);
     }
 
     /// Checks the deadline on data and the idle message. The other deadlines are checked only when
@@ -349,7 +344,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 // duplicate its code.
                 Ending::Discard => self.poll_noting_read(cx).map(|read| match read {
                     Ok(0) | Err(_) => self.end_of_stream(),
-                    Ok(n) => self.commit(n),
+                    Ok(n) => self.core.inbound().receiver_mut().commit(n),
                 }),
             };
             // Each round checks the deadlines: a stream that never blocks must not postpone them.
@@ -413,13 +408,11 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                 }
             }
             // Wait for the next deadline. The loop does not spin: telling the time moves each due
-            // deadline into the future, or ends that deadline (see `Timers::poll`).
-            match core.next_deadline() {
-                // No deadline is left, for example because a phase of closing has ended without an
-                // error, or because the other half has written the refused bytes.
-                None => return Poll::Ready(()),
-                Some(next) => at = next,
-            }
+            // deadline into the future, or ends that deadline (see `Timers::poll`). Perhaps no
+            // deadline is left, for example because a phase of closing has ended without an error,
+            // or because the other half has written the refused bytes.
+            let Some(next) = core.next_deadline() else { return Poll::Ready(()) };
+            at = next;
         }
     }
 }

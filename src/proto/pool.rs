@@ -31,14 +31,15 @@ std::thread_local! {
 pub(crate) fn take_to(to: &mut Vec<u8>, len: usize) {
     let taken = POOL.try_with(|pool| pool.borrow_mut().take_last(to, len));
     if !matches!(taken, Ok(true)) {
-        *to = take_other(len);
+        take_other(to, len);
     }
 }
 
 #[cold]
-fn take_other(len: usize) -> Vec<u8> {
+#[inline(never)] // keeps `take_to` short
+fn take_other(to: &mut Vec<u8>, len: usize) {
     let kept = POOL.try_with(|pool| pool.borrow_mut().take(len)).ok().flatten();
-    kept.unwrap_or_else(|| vec![0; len])
+    *to = kept.unwrap_or_else(|| vec![0; len]);
 }
 
 /// Keeps a buffer for the next connection, or frees it if it is too short or the pool is full.

@@ -195,11 +195,9 @@ impl Receiver {
     /// [`chunk`](Self::chunk) and [`event`](Self::event) return `None`.
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
-        let mut rest = 0;
         self.end_message();
-        if self.quick_below == 0 || self.buf.wire_len() > 0 {
-            rest = self.frame_rest();
-        }
+        let partial = self.quick_below == 0 || self.buf.wire_len() > 0;
+        let rest = if partial { self.frame_rest() } else { 0 };
         self.buf.spare_mut(self.limits.max_message, rest)
     }
 

@@ -388,6 +388,10 @@ impl RecvBuffer {
         let whole = self.base + SLACK;
         if kept + wire == 0 {
             self.rewind();
+            // After a wait, the pool has the buffer. `exchange` would cost 40 instructions more.
+            if self.bytes.is_empty() {
+                self.bytes = self.memory.take(whole).into();
+            }
             self.unneeded_reads = self.unneeded_reads.saturating_add(1);
             // A lent buffer may be somewhat shorter than a buffer of our own.
             let (short, long) = (self.bytes.len() < whole / 2, self.bytes.len() > whole);
