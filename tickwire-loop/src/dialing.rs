@@ -60,10 +60,7 @@ impl<T> Inner<T> {
     ///
     /// If the loop cannot dial this kind of target, is shutting down, or has no free slot.
     pub(crate) fn dial(&mut self, dial: Dial, value: T) -> Result<Handle, Error> {
-        if self.shuts_at.is_some() {
-            let why = "the loop is shutting down";
-            return Err(io::Error::new(ErrorKind::ConnectionAborted, why).into());
-        }
+        self.check_not_shutting()?;
         let target = dial.request.target();
         if target.socket_path().is_some() {
             let why = "the loop dials no Unix sockets";

@@ -18,8 +18,9 @@ use tickwire::{
 use tickwire_parts::{Outbox, PushError};
 
 /// The commands of a loop. A handler gets a `Net` with each event. Outside of the handler,
-/// [`Loop::net`](crate::Loop::net) returns one. No command blocks, and no command calls the
-/// handler.
+/// [`Loop::net`](crate::Loop::net) returns one. No command calls the handler. No command blocks,
+/// with one exception: over io_uring, [`stop_listening`](Self::stop_listening) and
+/// [`shut_down`](Self::shut_down) wait up to 100 ms for each listener, until its port is free.
 pub struct Net<'n, T> {
     pub(crate) inner: &'n mut Inner<T>,
     /// The sender of the connection that has its turn: `Inner::current`. Its message may be lent,
@@ -44,7 +45,8 @@ impl<'n, T> Net<'n, T> {
     ///
     /// # Errors
     ///
-    /// If the operating system refuses it.
+    /// If the operating system refuses it, and `ConnectionAborted` during a
+    /// [shutdown](Self::shut_down).
     pub fn listen(&mut self, address: SocketAddr, door: Door) -> io::Result<SocketAddr> {
         self.inner.listen(address, door)
     }
@@ -54,7 +56,8 @@ impl<'n, T> Net<'n, T> {
     ///
     /// # Errors
     ///
-    /// If the operating system refuses it.
+    /// If the operating system refuses it, and `ConnectionAborted` during a
+    /// [shutdown](Self::shut_down).
     pub fn listen_on(&mut self, listener: TcpListener, door: Door) -> io::Result<SocketAddr> {
         self.inner.listen_on(listener, door)
     }
@@ -71,9 +74,7 @@ impl<'n, T> Net<'n, T> {
     pub fn adopt(&mut self, stream: TcpStream, door: &Door) -> io::Result<()> {
         let peer = stream.peer_addr()?;
         stream.set_nonblocking(true)?;
-        if self.inner.shuts_at.is_some() {
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        }
+        self.inner.check_not_shutting()?;
         self.inner.admit_stream(stream, peer, door);
         Ok(())
     }

@@ -170,6 +170,16 @@ impl<T> Loop<T> {
 }
 
 impl<T> Inner<T> {
+    /// Returns an error during a shutdown, because the loop takes no new connections then.
+    pub(crate) fn check_not_shutting(&self) -> io::Result<()> {
+        match self.shuts_at {
+            Some(_) => {
+                Err(io::Error::new(ErrorKind::ConnectionAborted, "the loop is shutting down"))
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn listen(&mut self, address: SocketAddr, door: Door) -> io::Result<SocketAddr> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         // On Windows this option would let another program take the port.
@@ -188,6 +198,7 @@ impl<T> Inner<T> {
         listener: TcpListener,
         door: Door,
     ) -> io::Result<SocketAddr> {
+        self.check_not_shutting()?;
         let at = self.doors.len() as u32;
         let listener = self.system.listen(listener, Token::Door(at))?;
         let address = listener.local_addr()?;

@@ -80,8 +80,8 @@ pub struct Settings {
     pub turn_bytes: usize,
 
     /// The number of open connections that stay whole while they are idle; default 1,024. If more
-    /// are whole, the loop makes an idle one [dormant](tickwire::Dormant): the one that became
-    /// whole before the others. A dormant connection uses about an eighth of the memory. Together,
+    /// are whole, the loop makes an idle one [dormant](tickwire::Dormant): the one that has been
+    /// whole the longest. A dormant connection uses about a quarter of the memory. Together,
     /// becoming dormant and becoming whole again take about 0.2 µs. Set this number higher if more
     /// connections are active all the time, and time counts for more than memory.
     pub max_whole: usize,

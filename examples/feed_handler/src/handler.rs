@@ -97,7 +97,7 @@ impl Handler {
                 let mut seed = [0; 8];
                 entropy.fill(&mut seed);
                 let mut backoff = Backoff::seeded(u64::from_le_bytes(seed));
-                backoff.first_delay = Duration::from_millis(50); // else what 5 s are, and a minute
+                backoff.first_delay = Duration::from_millis(50); // the default is 5 s
                 backoff.max_delay = Duration::from_secs(5);
                 let rotation = Rotation::new(life, Rules::lead(life, line));
                 let dial =

@@ -144,6 +144,18 @@ fn what_is_sent_between_rounds_does_not_wait_for_an_event() {
 }
 
 #[test]
+fn during_a_shutdown_the_loop_neither_listens_nor_dials() {
+    let mut server = server();
+    let _peer = server.peer();
+    let mut net = server.net.net();
+    net.shut_down(LONG);
+    let refused = net.listen(([127, 0, 0, 1], 0).into(), Door::new(Config::default()));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionAborted);
+    let dial = Dial::to("ws://localhost:1").unwrap();
+    assert!(net.dial(dial, ()).is_err());
+}
+
+#[test]
 fn an_accept_that_fails_is_tried_again() {
     for kind in [ErrorKind::OutOfMemory, ErrorKind::ConnectionAborted, ErrorKind::Interrupted] {
         let mut server = server();
