@@ -64,8 +64,8 @@ impl<W: Output> Writer<W> {
     }
 }
 
-/// A `Stream` and `Sink` of messages **and control frames** ([`OwnedEvent`]), made from a
-/// WebSocket, its `Reader` or its `Writer`.
+/// A `Stream` and `Sink` of messages **and control frames** ([`OwnedEvent`](crate::OwnedEvent)),
+/// made from a WebSocket, its `Reader` or its `Writer`.
 ///
 /// ```
 /// # #[cfg(feature = "tokio")] mod with_tokio {
@@ -95,14 +95,14 @@ impl<W: Output> Writer<W> {
 /// item. Otherwise the stream ends, and the peer's Close stays unanswered.
 ///
 /// **The sink** queues an item, and the next flush sends it. The sink queues a message like
-/// [`feed`](Sender::feed), and a Ping, Pong or Close like [`ping`](Sender::ping),
-/// [`pong`](Sender::pong) and [`close`](Sender::close). So a Ping or Pong overtakes messages of
-/// which no byte was written. If several Pings wait, only the newest is sent. A Close goes behind
-/// everything queued. After our Close or our answer to the peer's Close, sending fails with
-/// [`Closed`](crate::SendError::Closed). Unlike the calls of the [`Sender`], the sink waits for
-/// room before every item, even before a control frame. If you forward received events to another
-/// connection, switch [`auto_pong`](crate::Config::auto_pong) off. Otherwise each Ping is answered
-/// twice: by this end, and by the end that gets the forwarded Ping.
+/// [`feed`](crate::Sender::feed), and a Ping, Pong or Close like [`ping`](crate::Sender::ping),
+/// [`pong`](crate::Sender::pong) and [`close`](crate::Sender::close). So a Ping or Pong overtakes
+/// messages of which no byte was written. If several Pings wait, only the newest is sent. A Close
+/// goes behind everything queued. After our Close or our answer to the peer's Close, sending fails
+/// with [`Closed`](crate::SendError::Closed). Unlike the calls of the [`Sender`](crate::Sender),
+/// the sink waits for room before every item, even before a control frame. If you forward received
+/// events to another connection, switch [`auto_pong`](crate::Config::auto_pong) off. Otherwise each
+/// Ping is answered twice: by this end, and by the end that gets the forwarded Ping.
 ///
 /// Use the stream and the sink in one task, or in two tasks after `StreamExt::split`: see [who may
 /// poll](crate::tokio::WebSocket::poll_recv).
