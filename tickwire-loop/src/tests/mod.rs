@@ -144,6 +144,27 @@ fn what_is_sent_between_rounds_does_not_wait_for_an_event() {
 }
 
 #[test]
+fn the_defaults_of_the_limits_are_as_documented() {
+    let page = include_str!("../settings.rs");
+    let settings = Settings::default();
+    for (name, value, said) in [
+        ("max_connections", settings.max_connections, "65,536"),
+        ("max_per_address", settings.max_per_address, "1,024"),
+        ("max_handshakes", settings.max_handshakes, "1,024"),
+        ("max_queued", settings.max_queued >> 20, "256 MiB"),
+        ("turn_messages", settings.turn_messages as usize, "256"),
+        ("turn_bytes", settings.turn_bytes >> 10, "64 KiB"),
+        ("max_whole", settings.max_whole, "1,024"),
+    ] {
+        let (before, _) = page.split_once(&format!("pub {name}: ")).unwrap();
+        let docs = before.rsplit("pub ").next().unwrap();
+        assert!(docs.contains(&format!("default {said}")), "{name}: {said}");
+        let number = said.split(' ').next().unwrap().replace(',', "");
+        assert_eq!(value.to_string(), number, "{name}");
+    }
+}
+
+#[test]
 fn during_a_shutdown_the_loop_neither_listens_nor_dials() {
     let mut server = server();
     let _peer = server.peer();
