@@ -48,8 +48,10 @@ const REQUESTS: &[(u16, &str, &str, &str)] = &[
 
 /// Attacks on what the loop does itself, and the test that makes each.
 const ELSEWHERE: &[(&[u16], &str)] = &[
-    (&[22, 23], "a_flood_of_large_messages_or_of_pings_keeps_nobody_waiting"),
-    (&[20, 21], "a_flood_of_pings_does_not_put_off_the_deadline_on_data"),
+    (&[20], "pings_of_a_peer_that_reads_nothing_queue_few_pongs"),
+    (&[21], "a_flood_of_pongs_gets_no_reply_and_keeps_nobody_waiting"),
+    (&[22], "control_frames_between_two_fragments_keep_nobody_waiting"),
+    (&[23], "empty_messages_of_a_peer_that_reads_nothing_are_not_read_without_bound"),
     (&[24], "a_message_is_delivered_when_there_is_room_for_its_reply"),
     (&[25], "half_a_frame_is_waited_for_no_longer_than_its_timeout"),
     (&[33], "what_ends_a_handshake_gives_its_place_back"),
@@ -58,11 +60,13 @@ const ELSEWHERE: &[(&[u16], &str)] = &[
     (&[63], "a_server_that_never_answers_is_given_up_in_time"),
     (&[68], "a_rejected_client_that_sends_on_gets_its_response_and_no_reset"),
     (&[73], "a_client_dials_wss_and_a_wrong_certificate_is_its_error"),
+    (&[73], "a_client_refuses_a_certificate_for_another_name_and_an_expired_one"),
     (&[77], "a_turn_delivers_its_share_of_messages"),
     (&[78], "a_connection_may_be_removed_in_its_own_turn"),
     (&[79], "a_handle_of_a_connection_that_is_gone_names_nothing"),
     (&[80], "over_the_bound_the_connection_with_the_most_is_disconnected"),
     (&[82], "the_oldest_handshake_gives_way_to_the_newest"),
+    (&[98], "an_end_without_close_notify_is_abnormal_and_nothing_more_is_delivered"),
     (&[98], "records_may_be_small_the_end_is_in_order_and_a_damaged_record_gets_an_alert"),
 ];
 

@@ -1,47 +1,236 @@
 //! No connection keeps the others waiting.
-use crate::common::{REQUEST, Running, chosen, echo, frame};
+use crate::common::{LONG, REQUEST, chosen, echo, frame, head};
 use std::{
-    io::{Read, Write},
-    net::{Shutdown, TcpStream},
+    io::{ErrorKind, Read, Write},
+    mem,
+    net::{SocketAddr, TcpStream},
     thread,
     time::Duration,
 };
-use tickwire::{Config, Message, handshake::server::Accept};
-use tickwire_loop::{Door, Event, Loop, Settings};
+use tickwire::{Config, handshake::server::Accept};
+use tickwire_loop::{Door, Event, Loop, Net, Settings};
 
-/// An honest peer has this many echoes while others misbehave.
-fn echoes(server: &Running<()>) {
-    let mut ws = server.connect();
-    for i in 0..50_u32 {
-        ws.send(&i.to_be_bytes()).unwrap();
-        assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&i.to_be_bytes())));
+/// An honest peer is served within this number of rounds, whatever the others do. One would be
+/// enough, but a busy system may be late with the bytes.
+const ROUNDS: u32 = 20;
+const MS: Duration = Duration::from_millis(1);
+
+/// An echo server that the test turns by hand, so that it counts the rounds.
+pub(crate) struct ByHand {
+    net: Loop<usize>,
+    address: SocketAddr,
+    honest: Vec<TcpStream>,
+    rounds: usize,
+    /// Of each connection, in the order of opening: the delivered messages, and their bytes.
+    delivered: Vec<(usize, usize)>,
+}
+
+impl ByHand {
+    /// The first connection is that of an honest peer.
+    pub(crate) fn new(config: Config) -> Self {
+        let mut net = Loop::new(chosen(Settings::default())).unwrap();
+        let address = net.net().listen(([127, 0, 0, 1], 0).into(), Door::new(config)).unwrap();
+        let mut server = Self { net, address, honest: vec![], rounds: 0, delivered: vec![] };
+        let honest = server.open();
+        server.honest.push(honest);
+        server
+    }
+
+    pub(crate) fn net(&mut self) -> Net<'_, usize> {
+        self.net.net()
+    }
+
+    /// Returns how many bytes wait in the connections to be written.
+    fn unwritten(&mut self) -> usize {
+        let mut net = self.net.net();
+        let all: Vec<_> = net.handles().collect();
+        let amount = |handle| Some(net.connection(handle)?.sender().buffered_amount());
+        all.into_iter().filter_map(amount).sum()
+    }
+
+    /// Makes one round, in which no connection gets more than its share.
+    pub(crate) fn round(&mut self) {
+        let delivered = &mut self.delivered;
+        let handle = |net: &mut Net<'_, usize>, event: Event<'_, usize>| {
+            let (from, len) = match event {
+                Event::Request { answer, .. } => {
+                    answer.accept(Accept::default(), delivered.len());
+                    return delivered.push((0, 0));
+                }
+                Event::Message { from, message, .. } => {
+                    let _ = net.send(from, message);
+                    (from, message.as_bytes().len())
+                }
+                Event::Control { from, .. } => (from, 0),
+                _ => return,
+            };
+            let (messages, bytes) = &mut delivered[*net.value(from).unwrap()];
+            (*messages, *bytes) = (*messages + 1, *bytes + len);
+        };
+        self.net.turn(MS, handle).unwrap();
+        self.rounds += 1;
+        let Settings { turn_messages, turn_bytes, .. } = Settings::default();
+        for &(messages, bytes) in &self.delivered {
+            assert!(messages <= self.rounds * turn_messages as usize, "{messages}");
+            assert!(bytes <= self.rounds * 2 * turn_bytes, "{bytes} in {}", self.rounds);
+        }
+    }
+
+    /// Opens a connection, within the rounds that it may take.
+    fn open(&mut self) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.write_all(REQUEST.as_bytes()).unwrap();
+        let before = self.delivered.len();
+        (0..ROUNDS).for_each(|_| {
+            if self.delivered.len() == before {
+                self.round()
+            }
+        });
+        assert_eq!(self.delivered.len(), before + 1);
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
+        stream.set_nonblocking(true).unwrap();
+        stream
+    }
+
+    /// The honest peer has an echo, while before each round `others` do what they do.
+    pub(crate) fn echo(&mut self, mut others: impl FnMut()) {
+        others();
+        let sent = frame(&self.rounds.to_be_bytes());
+        self.honest[0].write_all(&sent).unwrap();
+        let mut back = [0; 10];
+        for _ in 0..ROUNDS {
+            others();
+            self.round();
+            match self.honest[0].read(&mut back) {
+                Ok(n) => return assert_eq!(back[2..n], sent[6..]),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+        }
+        panic!("no echo within {ROUNDS} rounds");
+    }
+
+    /// The honest peer has its echoes, and each flood goes on all the time.
+    fn echoes(&mut self, floods: &mut [Flood]) {
+        let before = self.delivered.clone();
+        for _ in 0..50 {
+            self.echo(|| floods.iter_mut().for_each(Flood::press));
+        }
+        for flood in floods {
+            assert!(self.delivered[flood.at].0 > before[flood.at].0, "no flood");
+        }
     }
 }
 
-/// A thread that writes without end, and one that reads the replies.
-fn flood(stream: TcpStream, what: Vec<u8>) -> TcpStream {
-    let (mut write, mut read) = (stream.try_clone().unwrap(), stream.try_clone().unwrap());
-    thread::spawn(move || while write.write_all(&what).is_ok() {});
-    thread::spawn(move || while read.read(&mut [0; 1 << 16]).is_ok_and(|n| n > 0) {});
-    stream
+/// A peer that writes as much as the system takes.
+struct Flood {
+    stream: TcpStream,
+    /// Its place in `delivered`.
+    at: usize,
+    what: Vec<u8>,
+    /// How much of `what` is written. At its end it begins again, if it `repeats`.
+    written: usize,
+    repeats: bool,
+    /// What it has read, unless it `reads` nothing.
+    read: Vec<u8>,
+    reads: bool,
+}
+
+impl Flood {
+    fn new(server: &mut ByHand, what: Vec<u8>) -> Self {
+        let (stream, at) = (server.open(), server.delivered.len() - 1);
+        Self { stream, at, what, written: 0, repeats: true, read: vec![], reads: true }
+    }
+
+    fn press(&mut self) {
+        while let Some(rest @ [_, ..]) = self.what.get(self.written..)
+            && let Ok(n) = self.stream.write(rest)
+        {
+            self.written += n;
+            if self.repeats {
+                self.written %= self.what.len();
+            }
+        }
+        if self.reads {
+            let _ = self.stream.read_to_end(&mut self.read); // until it would block
+        }
+    }
 }
 
 #[test]
 fn a_flood_of_small_messages_keeps_nobody_waiting() {
-    let server = echo(Settings::default(), Config::default());
-    let flood = flood(server.raw_open(), frame(b"!").repeat(10_000));
-    echoes(&server);
-    flood.shutdown(Shutdown::Both).unwrap();
+    let mut server = ByHand::new(Config::default());
+    let flood = Flood::new(&mut server, frame(b"!").repeat(10_000));
+    server.echoes(&mut [flood]);
 }
 
 #[test]
 fn a_flood_of_large_messages_or_of_pings_keeps_nobody_waiting() {
-    let server = echo(Settings::default(), Config::default());
-    let large = flood(server.raw_open(), frame(&vec![1; 1 << 20]));
-    let pings = flood(server.raw_open(), b"\x89\x80\0\0\0\0".repeat(10_000));
-    echoes(&server);
-    large.shutdown(Shutdown::Both).unwrap();
-    pings.shutdown(Shutdown::Both).unwrap();
+    let mut server = ByHand::new(Config::default());
+    let large = Flood::new(&mut server, frame(&vec![1; 1 << 20]));
+    let pings = Flood::new(&mut server, b"\x89\x80\0\0\0\0".repeat(10_000));
+    server.echoes(&mut [large, pings]);
+}
+
+/// A21: nothing is kept of a Pong, and nothing answers it.
+#[test]
+fn a_flood_of_pongs_gets_no_reply_and_keeps_nobody_waiting() {
+    let mut server = ByHand::new(Config::default());
+    let mut pongs = [Flood::new(&mut server, b"\x8a\x82\0\0\0\0no".repeat(10_000))];
+    server.echoes(&mut pongs);
+    assert_eq!(pongs[0].read, b"");
+    (0..ROUNDS).for_each(|_| server.round()); // the honest peer's last echo is written
+    assert_eq!(server.unwritten(), 0);
+}
+
+/// A22: a million Pings between two fragments.
+#[test]
+fn control_frames_between_two_fragments_keep_nobody_waiting() {
+    let mut server = ByHand::new(Config::default());
+    let pings = b"\x89\x80\0\0\0\0".repeat(1_000_000);
+    let what = [b"\x02\x81\0\0\0\0a", &*pings, b"\x80\x81\0\0\0\0b"].concat();
+    let mut flood = Flood { repeats: false, ..Flood::new(&mut server, what) };
+    while !flood.read.ends_with(b"\x82\x02ab") {
+        server.echo(|| flood.press());
+    }
+    assert_eq!(server.delivered[flood.at], (1_000_001, 2));
+}
+
+/// A20: the Pongs for a peer that reads nothing do not fill the memory, however many it asks for.
+#[test]
+fn pings_of_a_peer_that_reads_nothing_queue_few_pongs() {
+    let mut server = ByHand::new(Config { write_timeout: LONG, ..Config::default() });
+    let ping = [&b"\x89\xfd\0\0\0\0"[..], &[7; 125]].concat();
+    let flood = Flood::new(&mut server, ping.repeat(1000));
+    let mut floods = [Flood { reads: false, ..flood }];
+    let mut pings = 0;
+    // Until the system takes no more Pongs. Over io_uring some are always on their way to it.
+    while pings < 2_000_000 || server.unwritten() == 0 {
+        server.echoes(&mut floods);
+        // 16 and the newest are being written, and as many wait.
+        assert!(server.unwritten() <= 2 * 17 * 127, "{}", server.unwritten());
+        pings = server.delivered[floods[0].at].0;
+        assert!(pings < 20_000_000, "the system takes all of them");
+    }
+}
+
+/// A23: the echoes of empty messages wait for a peer that reads nothing, and then its messages do.
+#[test]
+fn empty_messages_of_a_peer_that_reads_nothing_are_not_read_without_bound() {
+    let config = Config { high_water: 4 << 10, write_timeout: LONG, ..Config::default() };
+    let mut server = ByHand::new(config);
+    let flood = Flood::new(&mut server, b"\x82\x80\0\0\0\0".repeat(10_000));
+    let mut flood = Flood { reads: false, ..flood };
+    let mut read = (0, 0);
+    loop {
+        (0..50).for_each(|_| server.echo(|| flood.press()));
+        assert!(server.unwritten() < 8 << 10, "{}", server.unwritten());
+        assert!(read.0 < 10_000_000, "it is read without bound");
+        if mem::replace(&mut read, server.delivered[flood.at]) == server.delivered[flood.at] {
+            break;
+        }
+    }
+    assert!(read.0 > 0, "no flood");
 }
 
 /// A loop that the test turns by hand, and a peer of it.
@@ -55,7 +244,7 @@ fn loop_and_peer(settings: Settings) -> (Loop<()>, TcpStream) {
 /// Makes one turn. Accepts requests, and returns the number of messages delivered.
 fn turn(net: &mut Loop<()>) -> u32 {
     let mut delivered = 0;
-    net.turn(Duration::from_millis(1), |_, event| match event {
+    net.turn(MS, |_, event| match event {
         Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
         Event::Message { .. } => delivered += 1,
         _ => {}
@@ -97,34 +286,37 @@ fn a_turn_reads_its_share_of_bytes() {
 
 #[test]
 fn a_peer_that_does_not_read_keeps_nobody_waiting() {
-    let server = echo(Settings::default(), Config::default());
-    let mut stalled = server.raw_open();
-    let mut write = stalled.try_clone().unwrap();
-    let message = frame(&vec![1; 60_000]);
-    let writer = thread::spawn(move || while write.write_all(&message).is_ok() {});
+    let mut server = ByHand::new(Config { write_timeout: LONG, ..Config::default() });
+    let flood = Flood::new(&mut server, frame(&vec![1; 60_000]));
+    let mut stalled = Flood { reads: false, ..flood };
     // Until the echo, which is not read, stops the server from reading.
-    server.wait_for(|counts| counts.queued > 1 << 20);
-    echoes(&server);
-    stalled.read_exact(&mut [0; 1000]).unwrap();
-    stalled.shutdown(Shutdown::Both).unwrap();
-    writer.join().unwrap();
+    while server.net().counts().queued < 1 << 20 {
+        server.echo(|| stalled.press());
+    }
+    for _ in 0..50 {
+        server.echo(|| stalled.press());
+    }
+    assert!(stalled.stream.read(&mut [0; 1000]).is_ok_and(|n| n > 0)); // it is not gone
 }
 
 #[test]
 fn a_slow_handshake_keeps_nobody_waiting() {
-    let server = echo(Settings::default(), Config::default());
-    let mut slow = server.raw();
+    let mut server = ByHand::new(Config::default());
+    let mut slow = TcpStream::connect(server.address).unwrap();
     for byte in &REQUEST.as_bytes()[..30] {
         slow.write_all(&[*byte]).unwrap();
-        echoes_once(&server);
+        server.echo(|| {});
+        server.open();
     }
-    assert_eq!(server.counts().handshakes_now, 1);
+    assert_eq!(server.net().counts().handshakes_now, 1);
 }
 
-fn echoes_once(server: &Running<()>) {
-    let mut ws = server.connect();
-    ws.send("quick").unwrap();
-    assert_eq!(ws.recv().unwrap(), Some(Message::Text("quick")));
+/// A thread that writes without end, and one that reads the replies.
+fn flood(stream: TcpStream, what: Vec<u8>) -> TcpStream {
+    let (mut write, mut read) = (stream.try_clone().unwrap(), stream.try_clone().unwrap());
+    thread::spawn(move || while write.write_all(&what).is_ok() {});
+    thread::spawn(move || while read.read(&mut [0; 1 << 16]).is_ok_and(|n| n > 0) {});
+    stream
 }
 
 /// A deadline comes though input never pauses.

@@ -1,5 +1,5 @@
 //! Timers, deadlines, wakers, ways to wait, and the end of a loop.
-use crate::common::{LONG, Running, echo, next, say};
+use crate::common::{LONG, Running, chosen, echo, next, say};
 use std::{
     io::{Read, Write},
     sync::mpsc::channel,
@@ -13,7 +13,7 @@ const MS: Duration = Duration::from_millis(1);
 
 #[test]
 fn timers_come_in_order_and_a_cancelled_one_does_not() {
-    let mut net = Loop::<()>::new(Settings::default()).unwrap();
+    let mut net = Loop::<()>::new(chosen(Settings::default())).unwrap();
     let began = Instant::now();
     let mut commands = net.net();
     let now = commands.now();
@@ -40,14 +40,14 @@ fn timers_come_in_order_and_a_cancelled_one_does_not() {
 
 #[test]
 fn a_round_waits_no_longer_than_it_may() {
-    let mut net = Loop::<()>::new(Settings::default()).unwrap();
+    let mut net = Loop::<()>::new(chosen(Settings::default())).unwrap();
     assert!(net.turn(MS, |_, event| panic!("{event:?}")).unwrap());
 }
 
 #[test]
 fn a_waker_ends_the_wait_however_the_loop_waits() {
     for waiting in [Waiting::Sleep, Waiting::Spin, Waiting::SpinFor(5 * MS)] {
-        let settings = Settings { waiting, ..Settings::default() };
+        let settings = chosen(Settings { waiting, ..Settings::default() });
         let mut net = Loop::<()>::new(settings).unwrap();
         let waker = net.net().waker();
         let thread = thread::spawn(move || {
@@ -109,7 +109,7 @@ fn half_a_frame_is_waited_for_no_longer_than_its_timeout() {
 fn a_shutdown_closes_every_connection_with_1001_and_ends_the_loop() {
     let (tell, told) = channel();
     let server = thread::spawn(move || {
-        let mut net = Loop::<()>::new(Settings::default()).unwrap();
+        let mut net = Loop::<()>::new(chosen(Settings::default())).unwrap();
         let door = Door::new(Config::default());
         let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
         say(&tell, address);
@@ -142,7 +142,7 @@ fn a_shutdown_closes_every_connection_with_1001_and_ends_the_loop() {
 
 #[test]
 fn a_shutdown_ends_in_time_though_a_peer_does_not_answer() {
-    let mut net = Loop::<()>::new(Settings::default()).unwrap();
+    let mut net = Loop::<()>::new(chosen(Settings::default())).unwrap();
     let door = Door::new(Config::default());
     let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
     let peer = thread::spawn(move || {

@@ -1,12 +1,14 @@
 //! `wss`, as server and as client.
 use crate::{
     common::{LONG, REQUEST, Running, frame, head, next, say},
+    fairness::ByHand,
     slow::{block, impatient, opened, server_at, stalls},
 };
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     sync::{Arc, mpsc::channel},
+    thread,
     time::Duration,
 };
 use tickwire::{
@@ -29,9 +31,16 @@ pub(crate) struct Keys {
 }
 
 pub(crate) fn keys(in_place: bool) -> Keys {
-    let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
-    let certificate: CertificateDer<'static> = made.cert.der().clone();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    keys_for("localhost", 4000, in_place)
+}
+
+/// The certificate is for this name, and expires as that year begins.
+fn keys_for(name: &str, year: i32, in_place: bool) -> Keys {
+    let mut params = rcgen::CertificateParams::new([name.into()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(year, 1, 1);
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let certificate: CertificateDer<'static> = params.self_signed(&pair).unwrap().into();
+    let key = PrivateKeyDer::try_from(pair.serialize_der()).unwrap();
     let client = |roots| {
         let mut config =
             ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
@@ -136,25 +145,50 @@ fn a_client_dials_wss_and_a_wrong_certificate_is_its_error() {
     echoes(&server, &keys);
 }
 
+/// A73. An issuer that is not trusted is in the test above.
+#[test]
+fn a_client_refuses_a_certificate_for_another_name_and_an_expired_one() {
+    let (tell, told) = channel();
+    let client =
+        Running::<()>::with(Settings::default(), Door::new(Config::default()), move |_, event| {
+            match event {
+                Event::Open(_) => say(&tell, "open".to_owned()),
+                Event::Closed { end: End::Failed(error), .. } => say(&tell, error.to_string()),
+                _ => {}
+            }
+        });
+    for (name, year, why) in [("other", 4000, "for another host"), ("localhost", 2000, "expired")] {
+        let keys = keys_for(name, year, true);
+        let server = secure_echo(Config::default(), &keys);
+        let dial = Dial::to(&format!("wss://localhost:{}/", server.address.port())).unwrap();
+        let dial = dial.tls(keys.client.clone());
+        client.call(move |net| net.dial(dial, ()).map(drop).unwrap());
+        let error = next(&told);
+        assert!(error.contains(why), "{error}");
+        server.wait_for(|counts| counts.handshakes_failed == 1 && counts.accepted_now == 0);
+    }
+}
+
 #[test]
 fn a_peer_that_stops_in_its_handshake_of_tls_is_given_up_and_keeps_nobody_waiting() {
-    let keys = keys(true);
+    let mut server = ByHand::new(Config::default());
     let handshake_timeout = Duration::from_millis(300);
-    let server = secure_echo(Config::default(), &keys);
     // By a door of their own: a busy machine's handshake takes as long.
     let brief = Door::new(Config { handshake_timeout, ..Config::default() });
-    let brief = brief.tls(keys.server.clone());
-    let address = server.call(|net| net.listen(([127, 0, 0, 1], 0).into(), brief).unwrap());
+    let brief = brief.tls(keys(true).server);
+    let address = server.net().listen(([127, 0, 0, 1], 0).into(), brief).unwrap();
     let mut stopped = TcpStream::connect(address).unwrap();
     stopped.write_all(b"\x16\x03\x01\x02\x00").unwrap(); // the head of a record, and no more
     let mut plain = TcpStream::connect(address).unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\n").unwrap(); // not TLS at all
-    echoes(&server, &keys);
+    while server.net().counts().accepted < 3 || server.net().counts().accepted_now > 1 {
+        server.echo(|| {});
+    }
+    assert_eq!(server.net().counts().handshakes_failed, 2);
     for mut stream in [stopped, plain] {
         stream.set_read_timeout(Some(LONG)).unwrap();
         let _ = stream.read_to_end(&mut Vec::new()); // an end, perhaps with an alert
     }
-    server.wait_for(|counts| counts.handshakes_failed == 2 && counts.accepted_now == 0);
 }
 
 #[test]
@@ -251,16 +285,53 @@ fn ciphertext_that_waits_is_written_once_the_peer_reads() {
     }
 }
 
+/// A98: the stream ends behind a message, in a frame, and with bytes behind close_notify.
+#[test]
+fn an_end_without_close_notify_is_abnormal_and_nothing_more_is_delivered() {
+    for in_place in [true, false] {
+        let keys = keys(in_place);
+        let (tell, told) = channel();
+        let door = Door::new(Config::default()).tls(keys.server.clone());
+        let server = Running::<()>::with(Settings::default(), door, move |_, event| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+            Event::Message { message, .. } => say(&tell, format!("{message:?}")),
+            Event::Closed { end: End::Closed(closed), .. } => {
+                say(&tell, format!("{} {:?}", closed.code, closed.error));
+            }
+            Event::Closed { end, .. } => say(&tell, format!("{end:?}")),
+            _ => {}
+        });
+        for (rest, notifies) in [(&b""[..], false), (b"\x82\x82\0\0\0\0b", false), (b"", true)] {
+            let mut far = by_rustls(&server, &keys);
+            far.write_all(&[&frame(b"a"), rest].concat()).unwrap();
+            if notifies {
+                far.conn.send_close_notify();
+                // In one write, because the server may close at once.
+                let mut wire = Vec::new();
+                far.conn.write_tls(&mut wire).unwrap();
+                far.sock.write_all(&[&wire, &*frame(b"b")].concat()).unwrap();
+            }
+            let _ = far.sock.shutdown(Shutdown::Write); // it may be closed already
+            assert_eq!(next(&told), "Binary(b\"a\")");
+            let (end, why) =
+                (next(&told), ["without the close_notify", "1006 Some(UnexpectedEof)"]);
+            assert!(end.contains(why[usize::from(notifies)]), "{end}");
+        }
+    }
+}
+
 #[test]
 fn wrong_certificates_keep_nobody_waiting() {
-    let keys = keys(true);
-    let server = secure_echo(Config::default(), &keys);
-    let mut honest = connect(&keys.client, server.address).unwrap();
+    let (mut server, keys) = (ByHand::new(Config::default()), keys(true));
+    let door = Door::new(Config::default()).tls(keys.server);
+    let address = server.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
     for n in 1..=10 {
-        assert!(connect(&keys.stranger, server.address).is_err());
-        honest.send("quick").unwrap();
-        assert_eq!(honest.recv().unwrap(), Some(Message::Text("quick")));
-        server.wait_for(|counts| counts.handshakes_failed == n);
+        let stranger = keys.stranger.clone();
+        let refused = thread::spawn(move || connect(&stranger, address).is_err());
+        while server.net().counts().handshakes_failed < n {
+            server.echo(|| {});
+        }
+        assert!(refused.join().unwrap());
     }
 }
 
