@@ -244,7 +244,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     fn poll_take(&mut self, cx: &mut Context<'_>, read: Poll<IoResult<usize>>) -> Poll<()> {
         match read {
             Poll::Ready(Ok(0)) => self.end_of_stream(),
-            Poll::Ready(Ok(n)) => self.core.inbound().receiver_mut().commit(n),
+            Poll::Ready(Ok(n)) => self.commit(n),
             Poll::Ready(Err(error)) => {
                 // All messages that have arrived are delivered first. Then `poll_end` reports the
                 // first error of the stream, unless `Out::reason` chooses another result.
@@ -259,6 +259,11 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             }
         }
         Poll::Ready(())
+    }
+
+    #[inline(always)]
+    fn commit(&mut self, n: usize) {
+        self.core.inbound().receiver_mut().commit(n);
     }
 
     /// Checks the deadline on data and the idle message. The other deadlines are checked only when
@@ -344,7 +349,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 // duplicate its code.
                 Ending::Discard => self.poll_noting_read(cx).map(|read| match read {
                     Ok(0) | Err(_) => self.end_of_stream(),
-                    Ok(n) => self.core.inbound().receiver_mut().commit(n),
+                    Ok(n) => self.commit(n),
                 }),
             };
             // Each round checks the deadlines: a stream that never blocks must not postpone them.
