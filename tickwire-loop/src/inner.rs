@@ -114,10 +114,8 @@ impl<T> Inner<T> {
 
     /// Gives a slot a turn in this round or the next.
     pub(crate) fn make_ready(&mut self, at: u32) {
-        if let Some(slot) = self.slots.at_mut(at)
-            && !mem::replace(&mut slot.marks.ready, true)
-        {
-            self.ready.push(at);
+        if let Some(slot) = self.slots.at_mut(at) {
+            slot.make_ready(at, &mut self.ready);
         }
     }
 

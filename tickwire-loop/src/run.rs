@@ -160,9 +160,7 @@ impl<T> Loop<T> {
                 if let Some(wire) = &mut slot.wire {
                     wire.note(&note);
                 }
-                if !mem::replace(&mut slot.marks.ready, true) {
-                    ready.push(at);
-                }
+                slot.make_ready(at, ready);
             }
         })?;
         Ok(woken)

@@ -49,8 +49,8 @@ pub(crate) struct Slot<T> {
     /// The connection's part of the loop's queued bytes.
     pub(crate) queued: usize,
     pub(crate) stage: Stage,
-    /// The state of a dormant connection. It is not in `stage`, because each turn moves `stage`,
-    /// which has to stay small.
+    /// The state of a dormant connection. It is not in `stage`, which is moved when a connection
+    /// opens or stops being dormant, and has to stay small.
     pub(crate) dormant: Option<Dormant>,
     pub(crate) wire: Option<Wire>,
     pub(crate) value: Option<T>,
@@ -91,18 +91,16 @@ impl Marks {
 /// others. A block is an array, so finding a slot in it needs no check of its length.
 const BLOCK: usize = 64;
 
-/// The slots, by number. Freed slots are used first.
+/// The slots, by number. The slot that was freed last is used first.
 pub(crate) struct Slots<T> {
     blocks: Vec<Box<[Slot<T>; BLOCK]>>,
     free: Vec<u32>,
-    /// The number of slots that were ever taken.
-    known: u32,
     used: usize,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { blocks: Vec::new(), free: Vec::new(), known: 0, used: 0 }
+        Self { blocks: Vec::new(), free: Vec::new(), used: 0 }
     }
 }
 
@@ -112,13 +110,11 @@ impl<T> Slots<T> {
         let at = match self.free.pop() {
             Some(at) => at,
             None => {
-                let at = Some(self.known).filter(|at| *at < 1 << 31)?;
-                if at as usize == self.blocks.len() * BLOCK {
-                    let block: Vec<_> =
-                        (0..BLOCK).map(|_| Slot::free(0, Marks::default())).collect();
-                    self.blocks.push(block.try_into().ok()?);
-                }
-                self.known += 1;
+                let at = u32::try_from(self.known()).ok().filter(|at| *at < 1 << 31)?;
+                // By a vector, because a block of a large `T` may not fit on the stack.
+                let block: Vec<_> = (0..BLOCK).map(|_| Slot::free(0, Marks::default())).collect();
+                self.blocks.push(block.try_into().ok()?);
+                self.free.extend((at + 1..at + BLOCK as u32).rev());
                 at
             }
         };
@@ -175,7 +171,11 @@ impl<T> Slots<T> {
 
     /// Returns the handles of all connections, in the order of their slots.
     pub(crate) fn handles(&self) -> impl Iterator<Item = Handle> + '_ {
-        (0..self.known).filter_map(|at| self.handle(at))
+        (0..self.known() as u32).filter_map(|at| self.handle(at))
+    }
+
+    fn known(&self) -> usize {
+        self.blocks.len() * BLOCK
     }
 
     /// Whether a connection is in its opening handshake.
@@ -189,6 +189,14 @@ impl<T> Slots<T> {
 }
 
 impl<T> Slot<T> {
+    /// Puts the slot, whose number is `at`, into the list of ready slots, unless it is there.
+    #[inline]
+    pub(crate) fn make_ready(&mut self, at: u32, ready: &mut Vec<u32>) {
+        if !mem::replace(&mut self.marks.ready, true) {
+            ready.push(at);
+        }
+    }
+
     fn free(generation: u32, marks: Marks) -> Self {
         Self {
             generation,

@@ -28,35 +28,33 @@ impl<T> Inner<T> {
         {
             self.whole.push_back(handle.at);
         }
-        if self.whole.len() > self.settings.max_whole {
-            for _ in 0..VISITS {
-                let Some(at) = self.whole.pop_front() else { break };
-                let Some(slot) = self.slots.at_mut(at) else { continue };
-                // An outbox may have messages that the connection does not have yet: they count as
-                // queued.
-                match mem::replace(&mut slot.stage, Stage::Dormant) {
-                    Stage::Open(Some(mut open)) if slot.queued == 0 => {
-                        match mem::replace(&mut open.conn, conn).into_dormant() {
-                            Ok(dormant) => {
-                                slot.dormant = Some(dormant);
-                                slot.marks.whole = false;
-                                return open;
-                            }
-                            Err(other) => conn = mem::replace(&mut open.conn, other),
+        let visits = if self.whole.len() > self.settings.max_whole { VISITS } else { 0 };
+        for _ in 0..visits {
+            let Some(at) = self.whole.pop_front() else { break };
+            let Some(slot) = self.slots.at_mut(at) else { continue };
+            // An outbox may have messages that the connection does not have yet: they count as
+            // queued.
+            match mem::replace(&mut slot.stage, Stage::Dormant) {
+                Stage::Open(Some(mut open)) if slot.queued == 0 => {
+                    match mem::replace(&mut open.conn, conn).into_dormant() {
+                        Ok(dormant) => {
+                            slot.dormant = Some(dormant);
+                            slot.marks.whole = false;
+                            return open;
                         }
-                        slot.stage = Stage::Open(Some(open));
-                        self.whole.push_back(at);
+                        Err(other) => conn = mem::replace(&mut open.conn, other),
                     }
-                    stage @ (Stage::Open(_) | Stage::Turn | Stage::Accepted(_)) => {
-                        slot.stage = stage;
-                        self.whole.push_back(at);
-                    }
-                    // The whole connection that had this slot is gone, so the slot leaves the
-                    // queue.
-                    stage => {
-                        slot.stage = stage;
-                        slot.marks.whole = false;
-                    }
+                    slot.stage = Stage::Open(Some(open));
+                    self.whole.push_back(at);
+                }
+                stage @ (Stage::Open(_) | Stage::Turn | Stage::Accepted(_)) => {
+                    slot.stage = stage;
+                    self.whole.push_back(at);
+                }
+                // The whole connection that had this slot is gone, so the slot leaves the queue.
+                stage => {
+                    slot.stage = stage;
+                    slot.marks.whole = false;
                 }
             }
         }

@@ -84,8 +84,8 @@ forward! {
 impl System {
     /// `io_uring`: whether to use it. If the kernel refuses io_uring, mio is used.
     pub(crate) fn new(io_uring: bool) -> io::Result<(Self, Waker)> {
-        let none = Err(ErrorKind::Unsupported.into());
-        Self::or_mio(if io_uring { uring::Uring::new() } else { none })
+        let unasked = Err(ErrorKind::Unsupported.into());
+        Self::or_mio(if io_uring { uring::Uring::new() } else { unasked })
     }
 
     /// Returns the io_uring back end if it was made, and mio otherwise.

@@ -191,7 +191,6 @@ impl Uring {
         place.closed = true;
         self.cancel(listener.at, Of::Accept);
         self.settle(listener.at);
-        let mut notes = mem::take(&mut self.notes);
         for _ in 0..CLOSE_WAITS {
             let held = self.places.get(listener.at as usize).map(|place| &place.held);
             if !matches!(held, Some(Held::Listener(_)))
@@ -200,9 +199,8 @@ impl Uring {
             {
                 break;
             }
-            self.work_off(&mut notes);
+            self.work_off();
         }
-        self.notes = notes;
     }
 
     /// Registers an accepted stream. `stamps`: whether its reads tell the time of arrival.
@@ -290,10 +288,8 @@ impl Uring {
         }
         let timeout = if self.notes.is_empty() { timeout } else { Some(Duration::ZERO) };
         self.ring.wait(timeout)?;
-        let mut notes = mem::take(&mut self.notes);
-        self.work_off(&mut notes);
-        notes.drain(..).for_each(take);
-        self.notes = notes;
+        self.work_off();
+        self.notes.drain(..).for_each(take);
         Ok(())
     }
 
@@ -303,17 +299,17 @@ impl Uring {
         self.ring.submit()
     }
 
-    /// Processes the completions that have arrived.
-    fn work_off(&mut self, notes: &mut Vec<Note>) {
+    /// Processes the completions that have arrived. Adds the changes to `notes`.
+    fn work_off(&mut self) {
         let mut batch = mem::take(&mut self.batch);
         self.ring.complete(&mut batch);
         for done in batch.drain(..) {
-            self.completed(done, notes);
+            self.completed(done);
         }
         self.batch = batch;
     }
 
-    fn completed(&mut self, mut done: Completion, notes: &mut Vec<Note>) {
+    fn completed(&mut self, mut done: Completion) {
         let at = done.at;
         let Some(place) = self.places.get_mut(at as usize) else { return };
         if !done.more {
@@ -349,7 +345,7 @@ impl Uring {
         self.ring.put(done.buffer);
         let Some(place) = self.places.get(at as usize) else { return };
         if !place.closed && (readable || writable) {
-            notes.push(Note { token: place.token, readable, writable, shut: false });
+            self.notes.push(Note { token: place.token, readable, writable, shut: false });
         }
         if !done.more && matches!(done.of, Of::Receive | Of::Wake) {
             self.go_on(at);

@@ -25,20 +25,6 @@ fn the_connection_that_became_whole_first_becomes_dormant_first() {
     assert_eq!(dormant(&server), [false, true, false], "it is served, so it is whole");
 }
 
-/// Each connection is active in turn.
-#[test]
-fn no_more_connections_are_whole_although_all_are_active() {
-    let settings = Settings { max_whole: 4, ..Settings::default() };
-    let mut server = Server::new(settings, Config::default());
-    let mut peers: Vec<_> = (0..12).map(|_| server.peer()).collect();
-    for _ in 0..20 {
-        for peer in &mut peers {
-            server.echoes(peer);
-        }
-    }
-    assert_eq!(dormant(&server).iter().filter(|dormant| **dormant).count(), 8);
-}
-
 #[test]
 fn a_slot_is_in_the_queue_once_however_often_it_is_used_again() {
     let mut server = Server::new(Settings::default(), Config::default());
@@ -49,16 +35,19 @@ fn a_slot_is_in_the_queue_once_however_often_it_is_used_again() {
     assert_eq!(server.net.inner.whole.len(), 1);
 }
 
-/// The queue is so short that it has only the connection that becomes whole.
+/// Each connection is active in turn. The shorter queue has only the connection that becomes whole.
 #[test]
-fn connections_that_were_whole_become_dormant_again() {
-    let settings = Settings { max_whole: 1, ..Settings::default() };
-    let mut server = Server::new(settings, Config::default());
-    let mut peers: Vec<_> = (0..6).map(|_| server.peer()).collect();
-    for _ in 0..3 {
-        for peer in &mut peers {
-            server.echoes(peer);
+fn connections_that_were_whole_become_dormant_again_although_all_are_active() {
+    for (max_whole, connections) in [(1, 6), (4, 12)] {
+        let settings = Settings { max_whole, ..Settings::default() };
+        let mut server = Server::new(settings, Config::default());
+        let mut peers: Vec<_> = (0..connections).map(|_| server.peer()).collect();
+        for _ in 0..20 {
+            for peer in &mut peers {
+                server.echoes(peer);
+            }
+            let count = dormant(&server).iter().filter(|dormant| **dormant).count();
+            assert_eq!(count, connections - max_whole);
         }
-        assert_eq!(dormant(&server).iter().filter(|dormant| **dormant).count(), 5);
     }
 }
