@@ -290,8 +290,8 @@ fn a_closed_half_probes_no_more() {
 }
 
 /// Over sockets: the far end answers no sooner than 20 ms, and what the clock of the test sees is
-/// no shorter than what the connection says.
-#[cfg(feature = "std")]
+/// no shorter than what the connection says. Miri has no sockets with timeouts.
+#[cfg(all(feature = "std", not(miri)))]
 mod over_blocking {
     use crate::support::blocking::*;
     use std::{
