@@ -282,6 +282,16 @@ fn p167_a_server_may_do_without() {
     let offer = offer_of_client(&Config { deflate: Some(takeover()), ..Config::default() });
     assert_eq!(offer, "permessage-deflate; client_max_window_bits");
     assert_eq!(offer_of_client(&Config::default()), "");
+    // A window that zlib cannot make is offered as the nearest that it can.
+    let least = "permessage-deflate; server_max_window_bits=9; client_max_window_bits=9";
+    for (bits, want) in [(0, least), (8, least), (16, "permessage-deflate; client_max_window_bits")]
+    {
+        let windows = set(takeover(), |it| {
+            it.server.window_bits = bits;
+            it.client.window_bits = bits;
+        });
+        assert_eq!(offer_of_client(&Config { deflate: Some(windows), ..Config::default() }), want);
+    }
     // And nothing is answered that was not asked for.
     let served = serve_with(&config, Accept::default(), &crate::support::heads::request(&[]));
     assert_eq!(served.named("Sec-WebSocket-Extensions").len(), 0);
