@@ -25,14 +25,14 @@ function same(what, got, expected) {
   if (a !== b) throw new Error(`${what}: ${a} instead of ${b}`);
 }
 
-// A server: its address, and how to stop it.
+// A server: its address, or the URL of the file that is its page; and how to stop it.
 const serve = (program, listen, ...options) => run(program, ["--listen", listen, ...options]);
 async function run(program, options) {
   const child = spawn(program, options, { stdio: ["ignore", "pipe", "ignore"] });
   servers.add(child);
   const ended = new Promise((resolve) => child.once("exit", resolve));
   for await (const line of createInterface({ input: child.stdout })) {
-    const address = /^(?:listening on|open) \w+:\/\/(\S+)/.exec(line)?.[1];
+    const address = /^(?:listening on|open) (?:\w+:\/\/(?=[^/]))?(\S+)/.exec(line)?.[1];
     if (!address) continue;
     child.stdout.resume();
     const stop = (signal) => (servers.delete(child), child.kill(signal), ended);
@@ -51,7 +51,7 @@ async function open(browser, address, options) {
     if (["error", "warning"].includes(message.type()) && !AWAY.test(message.text())) complaints.push(message.text());
   });
   page.setDefaultTimeout(PATIENCE);
-  await page.goto(`http://${address}/`);
+  await page.goto(address.startsWith("file:") ? address : `http://${address}/`);
   return { page, complaints, close: () => context.close() };
 }
 

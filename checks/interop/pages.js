@@ -1,4 +1,4 @@
-// Checks of the pages that examples serve, driven in Chromium by playwright-core: prints a line, ok
+// Checks of the pages of examples, driven in Chromium by playwright-core: prints a line, ok
 // or FAIL, for each. With a folder, puts pictures of them there.
 //
 //   node pages.js MARKET_FEED TOKENS CHAT AXUM FEED_HANDLER [FOLDER]

@@ -22,10 +22,11 @@ A server or client for the Autobahn TestSuite: it echoes every message with its 
 Usage: autobahn ROLE [OPTION]...
 
   ROLE                  server or client
-  --adapter NAME        tokio, blocking or loop (tickwire-loop) [tokio]
+  --adapter NAME        tokio, blocking, loop (tickwire-loop over mio) or loop-uring (tickwire-loop
+                        over io_uring) [tokio]
   --listen ADDR         server: where to listen [127.0.0.1:9001]; with port 0 on any free port
   --connect URL         client: where the suite listens [ws://127.0.0.1:9001]
-  --tls DIR             loop: the server speaks wss with cert.pem and key.pem in DIR; the client, \
+  --tls DIR             tickwire-loop: the server speaks wss with cert.pem and key.pem in DIR; the client, \
 whose
                         URL begins with wss, trusts cert.pem
   --help                this text
@@ -54,7 +55,7 @@ enum Role {
 enum Adapter {
     Tokio,
     Blocking,
-    Loop,
+    Loop { io_uring: bool },
 }
 
 fn main() -> ExitCode {
@@ -62,12 +63,16 @@ fn main() -> ExitCode {
     let config = config();
     let ended = match (options.role, options.adapter) {
         (_, Adapter::Blocking | Adapter::Tokio) if options.tls.is_some() => {
-            Err("--tls is for the adapter loop".into())
+            Err("--tls is for tickwire-loop".into())
         }
         (Role::Server, Adapter::Blocking) => on_threads::serve(options.listen, config),
         (Role::Client, Adapter::Blocking) => on_threads::run_cases(&options.url, &config),
-        (Role::Server, Adapter::Loop) => on_loop::serve(options.listen, config, options.tls),
-        (Role::Client, Adapter::Loop) => on_loop::run_cases(&options.url, config, options.tls),
+        (Role::Server, Adapter::Loop { io_uring }) => {
+            on_loop::serve(options.listen, config, options.tls, io_uring)
+        }
+        (Role::Client, Adapter::Loop { io_uring }) => {
+            on_loop::run_cases(&options.url, config, options.tls, io_uring)
+        }
         (Role::Server, Adapter::Tokio) => on_tokio::serve(options.listen, config),
         (Role::Client, Adapter::Tokio) => on_tokio::run_cases(&options.url, &config),
     };
@@ -90,8 +95,12 @@ fn config() -> Config {
 impl Options {
     fn read() -> Self {
         let args = Arguments::read(HELP);
-        let adapters =
-            [("tokio", Adapter::Tokio), ("blocking", Adapter::Blocking), ("loop", Adapter::Loop)];
+        let adapters = [
+            ("tokio", Adapter::Tokio),
+            ("blocking", Adapter::Blocking),
+            ("loop", Adapter::Loop { io_uring: false }),
+            ("loop-uring", Adapter::Loop { io_uring: true }),
+        ];
         Self {
             role: args.one_of("ROLE", &[("server", Role::Server), ("client", Role::Client)]),
             adapter: args.one_of("--adapter", &adapters),
@@ -252,8 +261,23 @@ mod on_loop {
     use tickwire::{Config, handshake::server::Accept};
     use tickwire_loop::{Dial, Door, Event, Loop, Net, Settings};
 
-    pub(crate) fn serve(address: SocketAddr, config: Config, tls: Option<PathBuf>) -> Result<()> {
-        let mut net = Loop::<()>::new(Settings::default())?;
+    /// Over io_uring, this fails if the kernel refuses io_uring: `checks/interop/run` looks for the
+    /// text of this error.
+    fn make<T>(io_uring: bool) -> Result<Loop<T>> {
+        let mut net = Loop::new(Settings { io_uring, ..Settings::default() })?;
+        if net.net().uses_io_uring() != io_uring {
+            return Err("the kernel refuses io_uring".into());
+        }
+        Ok(net)
+    }
+
+    pub(crate) fn serve(
+        address: SocketAddr,
+        config: Config,
+        tls: Option<PathBuf>,
+        io_uring: bool,
+    ) -> Result<()> {
+        let mut net = make(io_uring)?;
         let scheme = if tls.is_some() { "wss" } else { "ws" };
         let door = tls::of_door(Door::new(config), tls)?;
         let bound = net.net().listen(address, door);
@@ -275,8 +299,13 @@ mod on_loop {
         Report,
     }
 
-    pub(crate) fn run_cases(url: &str, config: Config, tls: Option<PathBuf>) -> Result<()> {
-        let mut net = Loop::new(Settings::default())?;
+    pub(crate) fn run_cases(
+        url: &str,
+        config: Config,
+        tls: Option<PathBuf>,
+        io_uring: bool,
+    ) -> Result<()> {
+        let mut net = make(io_uring)?;
         let config = Arc::new(config);
         let secure = tls::of_dial(tls)?;
         let dial = |net: &mut Net<'_, For>, url: &str, value| {

@@ -18,15 +18,18 @@ An echo server: thousands of WebSocket connections on one thread, or on a few.
 Usage: event_loop [OPTION]...
 
   --listen ADDR     where to listen [127.0.0.1:9001]; with port 0 on any free port
-  --threads N       a loop in each of N threads, all on one port [1]; more than 1: not on
-                    Windows
-  --io-uring        by io_uring in place of epoll (Linux 6.1), where the kernel lets us
+  --threads N       run a loop in each of N threads, all on one port [1]; on Windows only 1
+  --io-uring        use io_uring in place of epoll (Linux 6.1); if the kernel refuses
+                    io_uring, the program says so and uses epoll
   --tls-cert FILE   speak TLS, with this certificate and those up to its authority (PEM)
   --tls-key FILE    the certificate's private key (PEM)
   --help            this text
 
-One address may have all 65,536 connections of a loop, and all may be in their
-handshake: for the loopback. See the example `bounded`.
+Each loop serves up to 65,536 connections. All of them may have the same address, and all
+of them may be in their handshake, because a load generator on the loopback needs that. On
+an open port, set lower limits, as the example `bounded` does.
+
+SIGINT and SIGTERM end the program at once: no connection gets a Close.
 ";
 
 /// Serves until a loop fails.
@@ -46,7 +49,7 @@ fn main() -> Result<(), Failure> {
     // The other loops share the port that the first one got.
     let (mut net, address) = bind(listen, &service).map_err(cannot_listen(listen))?;
     if io_uring && !net.net().uses_io_uring() {
-        eprintln!("event_loop: this kernel has no io_uring for us, so this is epoll");
+        eprintln!("event_loop: the kernel refuses io_uring, so this uses epoll");
     }
     for _ in 1..threads {
         let (net, _) = bind(address, &service).map_err(cannot_listen(address))?;

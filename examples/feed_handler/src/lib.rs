@@ -5,7 +5,7 @@
 //! | `handler`  | all lines of all feeds, as the events of one loop                                   |
 //! | `line`     | a line: its connections, when to dial the next, why the last one ended              |
 //! | `feed`     | what becomes of the messages: lines arbitrated, the book rebuilt and checked        |
-//! | `page`     | a page that draws all that, while it runs                                           |
+//! | `page`     | those who watch all that in a browser                                               |
 //! | `report`   | what each feed lost                                                                 |
 //! | `stages`   | how long each stage takes                                                           |
 //! | `exchange` | the exchange, on a thread of this process                                           |
@@ -18,7 +18,7 @@ pub mod feed;
 pub mod handler;
 pub mod line;
 pub mod measure;
-pub mod page;
+mod page;
 pub mod report;
 pub mod stages;
 

@@ -1,25 +1,25 @@
-//! A feed handler: one thread, many feeds over `wss`, two lines of each made one, books rebuilt and
-//! checked. It runs the exchange itself, which cuts connections now and then, and says what was
-//! lost.
+//! A feed handler: one thread follows many feeds over `wss`, merges the two lines of each feed, and
+//! rebuilds and checks the books. The program runs the exchange too, which cuts each connection
+//! again and again. At the end the program prints what was lost.
 //!
 //! ```text
 //! cargo run --release -p feed_handler
 //! ```
 //!
-//! With `--uring` over io_uring instead of epoll. A page that draws it, and the figures, for which
-//! the machine has to do nothing else:
+//! With `--uring`, the handler uses io_uring in place of epoll. The first of these commands prints
+//! the URL of a page that draws the feeds. The second needs a machine that does nothing else:
 //!
 //! ```text
 //! cargo run --release -p feed_handler -- --seconds 600 --page 127.0.0.1:8080
 //! cargo run --release -p feed_handler -- --measure even      # or bursts
 //! ```
 //!
-//! What is to be looked at is in `lib.rs`; `--help` says what else it does. Beside boomnet's
-//! client: `benches/peers`, the program `feeds`.
+//! `lib.rs` lists the modules, and `--help` describes the options. The program `feeds` in
+//! `benches/peers` compares the handler's client with boomnet's client.
 mod options;
 
 use feed_handler::{
-    BoxError, exchange, exchange::Exchange, handler::Handler, measure, page::Page, report::Report,
+    BoxError, exchange, exchange::Exchange, handler::Handler, measure, report::Report,
 };
 use options::{Options, What};
 use std::{
@@ -65,16 +65,12 @@ fn run(options: &Options) -> Result<bool, BoxError> {
     let tls = exchange::trusting(exchange.root())?;
     let rules = exchange.rules();
     let mut handler = Handler::new(&exchange.subscriptions(), rules, options.uring, tls)?;
-    let mut page = options.page.map(Page::serve).transpose()?;
-    if let Some(page) = &page {
-        println!("open http://{} in a browser to watch", page.address());
+    if let Some(address) = options.page {
+        println!("open {} in a browser to watch", handler.listen(address)?);
     }
     let until = Instant::now() + options.seconds;
     while Instant::now() < until {
         handler.turn(BEAT)?;
-        if let Some(page) = &mut page {
-            page.show(&mut handler);
-        }
     }
     exchange.quiet();
     let until = Instant::now() + LEVEL;

@@ -4,39 +4,41 @@ use feed_handler::{Pace, Plan};
 use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 const HELP: &str = "\
-A feed handler: one thread, many feeds over wss, the lines of each made one, books rebuilt
-and checked. Without options it follows 200 feeds of its own exchange over two lines each
-for 10 seconds, all of which are cut every 2 seconds, and says what each feed lost.
+A feed handler: one thread follows many feeds over wss, merges the lines of each feed, and
+rebuilds and checks the books. The program runs the exchange too. Without options, the
+handler follows 200 feeds over two lines each for 10 seconds, while the exchange cuts each
+connection every 2 seconds. At the end the program prints what the feeds lost.
 
 Usage: feed_handler [OPTION]...
 
-  --feeds N         feeds [200]
-  --seconds S       how long [10]
+  --feeds N         the number of feeds [200]
+  --seconds S       how long the handler follows the feeds [10]
 
-  --uring           by io_uring in place of epoll: many lines' bytes by one system call (Linux
-                    6.1); the kernel's times are not told then
+  --uring           use io_uring in place of epoll (Linux 6.1): one system call receives the
+                    bytes of many lines; the kernel's times of arrival are then not known;
+                    fails if the kernel refuses io_uring
 
-  --page ADDR       a page that draws it, at ADDR (such as 127.0.0.1:8080): for the
-                    loopback; for an open port see the example `bounded`
+  --page ADDR       print a URL for a browser: its page draws the feeds, and gets them from
+                    ADDR, such as 127.0.0.1:8080; without TLS, so ADDR has to be on the
+                    loopback
 
-Of its exchange:
-  --lines N         lines of each feed [2]
+Options of the exchange:
+  --lines N         the number of lines of each feed [2]
   --rate N          ticks a second, of all feeds together [10000]
-  --cut-every S     how often each connection is cut [2]; 0: never
-  --life S          the age at which each connection is cut, besides --cut-every; the
-                    handler replaces it before
-  --silence S       how long nothing may be said on a connection [30]; the handler says
-                    `ping` before
+  --cut-every S     cut each connection this often [2]; 0: never
+  --life S          also cut each connection at this age; the handler replaces it earlier
+  --silence S       close a connection on which the handler says nothing for this long [30];
+                    the handler says `ping` earlier
 
-Figures, in place of all that, on a machine that does nothing else:
-  --measure WHAT    even: 200 feeds beside one at 20,000 messages a second; bursts: of all
-                    feeds at once
-  --rounds N        how often [21]
+Measurements, in place of all that, on a machine that does nothing else:
+  --measure WHAT    even: 200 feeds compared with one, at 20,000 messages a second; bursts:
+                    all feeds at once
+  --rounds N        how often to measure [21]
 
   --help            this text
 
-The exit code is 0 if nothing was lost, each book is the exchange's, and no line was given
-up. 200 feeds want --release.
+The exit code is 0 if nothing was lost, each book equals the exchange's book, and the handler
+gave up no line. With 200 feeds, build the program with --release.
 ";
 
 const SECONDS: RangeInclusive<f64> = 0.0..=86_400.0;
@@ -65,7 +67,7 @@ impl Options {
         let measure = args.has("--measure").then(|| args.one_of("--measure", &figures));
         let uring = args.has("--uring");
         if uring && measure == Some(What::Even) {
-            refuse("--uring: the kernel's times are not told then");
+            refuse("--measure even needs the kernel's times: not with --uring");
         }
         let seconds = |name| args.seconds(name, SECONDS);
         Self {

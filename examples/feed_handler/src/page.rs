@@ -1,108 +1,108 @@
-//! A page that draws what the handler sees, while it runs: served by a thread of its own, with
-//! threads for those who watch, so that the handler's has only to say four times a second what
-//! there is.
-use crate::{BoxError, handler::Handler};
-use arguments::cannot_listen;
-use market_feed::page::answer;
-use std::{
-    fmt::Write,
-    net::{SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    thread,
-    time::{Duration, Instant},
+//! A page that draws what the handler sees, while the handler runs. The page is the file
+//! `page.html`, which the browser opens itself: the loop accepts WebSockets, and serves no files.
+use crate::{
+    BoxError,
+    feed::Feed,
+    line::{Line, Peer},
+    stages::Stages,
 };
-use tickwire::{Config, blocking::Incoming, handshake::server::Accept};
+use arguments::cannot_listen;
+use std::{fmt::Write, net::SocketAddr, time::Duration};
+use tickwire::{
+    Config, Entropy, Prepared, SystemEntropy,
+    handshake::{
+        HandshakeError,
+        server::{Accept, Rejection, RequestHead},
+    },
+};
+use tickwire_loop::{Answer, Door, Handle, Net};
 
-const PAGE: &str = include_str!("page.html");
-/// How often it changes.
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/page.html");
+/// How often the state is sent.
 const BEAT: Duration = Duration::from_millis(250);
-/// No more watch at the same time.
+/// The number of the timer for [`Page::show`]. The handler's own timers have small numbers.
+pub(crate) const TIMER: u64 = u64::MAX;
+/// The largest number of connections that may watch at the same time.
 const MOST: usize = 8;
 
-/// What is shown.
-pub struct Page {
-    address: SocketAddr,
-    shown: Arc<Mutex<String>>,
-    next: Instant,
+/// The connections that watch.
+pub(crate) struct Page {
+    /// The path that a request must have: `/` and a secret.
+    ///
+    /// Every page that a user visits can open a WebSocket to the loopback, so such pages must be
+    /// refused. The Origin cannot tell our page from theirs: the Origin of a file is `null`, and a
+    /// sandboxed frame in a page of any site has this Origin too. So a client has to know the
+    /// secret. The printed URL has the secret in its fragment, which no browser sends to a server.
+    path: String,
+    watchers: Vec<Handle>,
 }
 
 impl Page {
-    /// Serves it, until the process ends.
-    ///
-    /// # Errors
-    ///
-    /// If there is nowhere to listen.
-    pub fn serve(address: SocketAddr) -> Result<Self, BoxError> {
-        let listener = TcpListener::bind(address).map_err(cannot_listen(address))?;
-        let address = listener.local_addr()?;
-        let shown = Arc::<Mutex<String>>::default();
-        let (latest, watching) = (shown.clone(), Arc::new(AtomicUsize::new(0)));
-        thread::Builder::new().name("page".into()).spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (latest, watching) = (latest.clone(), watching.clone());
-                if watching.fetch_add(1, Relaxed) >= MOST {
-                    watching.fetch_sub(1, Relaxed);
-                    continue; // and the stream is dropped
-                }
-                // One that leaves is an error to its thread, and nobody's concern.
-                thread::spawn(move || {
-                    let _ = watch(stream, &latest);
-                    watching.fetch_sub(1, Relaxed);
-                });
-            }
-        })?;
-        Ok(Self { address, shown, next: Instant::now() })
+    /// Listens, and returns the URL to open in a browser too.
+    pub(crate) fn listen(
+        net: &mut Net<'_, Peer>,
+        address: SocketAddr,
+    ) -> Result<(Self, String), BoxError> {
+        let write_timeout = Duration::from_secs(5);
+        let config = Config { max_message: 1 << 10, write_timeout, ..Config::default() };
+        let address = net.listen(address, Door::new(config)).map_err(cannot_listen(address))?;
+        let mut secret = [0; 16];
+        SystemEntropy::new()?.fill(&mut secret);
+        let path = format!("/{:032x}", u128::from_ne_bytes(secret));
+        net.set_timer(net.now(), TIMER);
+        let url = format!("file://{FILE}#{address}{path}");
+        Ok((Self { path, watchers: Vec::new() }, url))
     }
 
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Shows how the handler is, if it is time to.
-    pub fn show(&mut self, handler: &mut Handler) {
-        let now = Instant::now();
-        if now < self.next {
-            return;
+    /// Lets a client watch that knows the secret.
+    pub(crate) fn admit(
+        &mut self,
+        from: Handle,
+        request: &RequestHead<'_>,
+        answer: &mut Answer<Peer>,
+    ) {
+        if request.path() != self.path {
+            answer.reject(HandshakeError::NotFound);
+        } else if self.watchers.len() >= MOST {
+            answer.reject(Rejection::new(503));
+        } else {
+            self.watchers.push(from);
+            answer.accept(Accept::default(), Peer::Watcher);
         }
-        self.next = now + BEAT;
-        let seen = seen(handler);
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+
+    /// Sends the state to all that watch, and sets the timer for the next time.
+    pub(crate) fn show(
+        &mut self,
+        net: &mut Net<'_, Peer>,
+        feeds: &[Feed],
+        lines: &[Line],
+        stages: &Stages,
+    ) {
+        self.watchers.retain(|watcher| net.value(*watcher).is_some());
+        if !self.watchers.is_empty() {
+            // A connection without room misses this state. The next state is complete too.
+            let seen = Prepared::new(&*seen(feeds, lines, stages));
+            net.send_to(self.watchers.iter().copied(), &seen);
+        }
+        net.set_timer(net.now() + BEAT, TIMER);
     }
 }
 
-/// The page, or what it draws.
-fn watch(stream: TcpStream, shown: &Mutex<String>) -> Result<(), BoxError> {
-    stream.set_nodelay(true)?;
-    let config =
-        Config { max_message: 1 << 10, write_timeout: Duration::from_secs(5), ..Config::default() };
-    let (incoming, checked) = Incoming::read_any(stream, &config)?;
-    if let Err(error) = checked {
-        let answer = answer(PAGE, &incoming.request(), error)?;
-        return Ok(incoming.reject(answer)?);
-    }
-    let mut ws = incoming.accept(Accept::default())?;
-    loop {
-        let seen = shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        ws.send(&*seen)?;
-        thread::sleep(BEAT);
-    }
-}
-
-/// As JSON: `[open lines, delivered, lost]` of each feed, and of each stage its name, percentiles,
-/// and how many took up to 2⁸ ns, 2⁹ ns, and so on.
-fn seen(handler: &mut Handler) -> String {
-    let mut open = vec![0; handler.feeds().len()];
-    handler.lines().iter().filter(|line| line.is_open()).for_each(|line| open[line.feed()] += 1);
-    let (mut out, messages) = ("{\"feeds\":[".to_owned(), handler.messages());
-    for (feed, open) in handler.feeds().iter().zip(open) {
+/// Returns the state as JSON: `[open lines, delivered, lost]` of each feed, and the name, the
+/// percentiles and the histogram of each stage. The histogram has the number of ticks that took up
+/// to 2⁸ ns, the number that took up to 2⁹ ns, and so on.
+fn seen(feeds: &[Feed], lines: &[Line], stages: &Stages) -> String {
+    let mut open = vec![0; feeds.len()];
+    lines.iter().filter(|line| line.is_open()).for_each(|line| open[line.feed] += 1);
+    let messages: u64 = feeds.iter().map(|feed| feed.tally.messages).sum();
+    let mut out = "{\"feeds\":[".to_owned();
+    for (feed, open) in feeds.iter().zip(open) {
         let comma = if out.ends_with('[') { "" } else { "," };
         let _ = write!(out, "{comma}[{open},{},{}]", feed.tally.delivered, feed.tally.lost);
     }
     let _ = write!(out, "],\"messages\":{messages},\"stages\":[");
-    for (name, stage) in handler.stages().each() {
+    for (name, stage) in stages.each() {
         let comma = if out.ends_with('[') { "" } else { "," };
         let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|part| stage.value_at_quantile(part));
         let max = stage.max();
