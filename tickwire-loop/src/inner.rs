@@ -27,7 +27,7 @@ pub(crate) struct Inner<T> {
     pub(crate) system: System,
     pub(crate) waker: Waker,
     pub(crate) slots: Slots<T>,
-    pub(crate) doors: Vec<Option<door::Open>>,
+    pub(crate) doors: Vec<door::Open>,
     pub(crate) addresses: Addresses,
     pub(crate) handshakes: Handshakes,
     /// The deadlines of slots (even ids) and of timers (odd ids).
@@ -299,12 +299,12 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Makes room under the limit. First writes what the streams accept. If that is not enough,
-    /// disconnects the connections with the most queued bytes, until at most 7/8 of the limit are
-    /// queued. The remaining eighth is room for the next messages, so that they do not cause
-    /// another call.
-    #[cold]
-    fn relieve(&mut self) {
+    /// Writes what was sent to all connections outside of their turns. If the loop is then over the
+    /// limit, disconnects the connections with the most queued bytes, until at most 7/8 of the
+    /// limit are queued. The remaining eighth is room for the next messages, so that they do not
+    /// cause another call.
+    #[inline(never)]
+    pub(crate) fn relieve(&mut self) {
         self.write_unwritten();
         if self.counts.queued <= self.settings.max_queued {
             return;
@@ -348,8 +348,7 @@ impl<T> Inner<T> {
     pub(crate) fn tell_ended(&mut self, handler: &mut Handler<'_, T>) {
         while let Some(handle) = self.ended.pop() {
             if let Some(value) = self.free(handle) {
-                let end = End::OverQueued;
-                handler(&mut Net::new(self), Event::Closed { handle, end, value });
+                handler(&mut Net::new(self), Event::Closed { handle, end: End::OverQueued, value });
             }
         }
     }

@@ -81,7 +81,7 @@ impl<'n, T> Net<'n, T> {
 
     /// Closes all listeners. Connections stay.
     pub fn stop_listening(&mut self) {
-        for open in self.inner.doors.iter_mut().filter_map(Option::take) {
+        for open in mem::take(&mut self.inner.doors) {
             self.inner.system.stop_listening(open.listener);
         }
     }
@@ -225,7 +225,7 @@ impl<'n, T> Net<'n, T> {
             let tx = self.sender(to).ok_or(SendError::NotOpen)?;
             return Ok(tx.feed(message).map(drop)?);
         }
-        let _ = self.sender(to); // so that the outbox is fed and written
+        self.sender(to).ok_or(SendError::NotOpen)?; // so that the outbox is fed and written
         let Inner { slots, system, counts, now, current, .. } = &mut *self.inner;
         let slot = slots.get_mut(to).ok_or(SendError::NotOpen)?;
         let outbox = slot.outbox.as_mut().ok_or(SendError::NotOpen)?;
@@ -284,6 +284,7 @@ impl<'n, T> Net<'n, T> {
     /// the system's send buffer accepts.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
         self.inner.change_turn();
+        self.inner.make_ready(of.at); // `Event::Room` may be due
         let slot = self.inner.slots.get_mut(of)?;
         mem::replace(&mut slot.outbox, outbox.into().map(Box::new)).map(|outbox| *outbox)
     }
@@ -434,7 +435,8 @@ impl<T> Inner<T> {
     fn give_up(&mut self, of: Handle) {
         let Some(slot) = self.slots.get_mut(of) else { return };
         match &mut slot.stage {
-            Stage::Opening(_) | Stage::Rejected(_) => drop(self.free(of)),
+            // `Turn`: its request is lent.
+            Stage::Opening(_) | Stage::Turn | Stage::Rejected(_) => drop(self.free(of)),
             Stage::Dialing(dialing) => dialing.given_up = true,
             _ => {}
         }

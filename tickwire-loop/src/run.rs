@@ -116,7 +116,7 @@ impl<T> Loop<T> {
         for at in self.round.drain(..) {
             inner.give_turn(at, handler);
         }
-        inner.write_unwritten();
+        inner.relieve(); // replies count for the limit only now
         inner.tell_ended(handler);
         if let Some(at) = inner.shuts_at {
             if inner.slots.is_empty() {
@@ -200,7 +200,7 @@ impl<T> Inner<T> {
         let at = self.doors.len() as u32;
         let listener = self.system.listen(listener, Token::Door(at))?;
         let address = listener.local_addr()?;
-        self.doors.push(Some(door::Open { door, listener }));
+        self.doors.push(door::Open { door, listener });
         self.knocked.push(at);
         Ok(address)
     }
@@ -213,7 +213,7 @@ impl<T> Inner<T> {
                     self.knocked.push(at); // no new note announces the rest
                     break;
                 }
-                let Some(Some(open)) = self.doors.get(at as usize) else { break };
+                let Some(open) = self.doors.get(at as usize) else { break };
                 match self.system.accept(&open.listener) {
                     Ok((stream, peer)) => {
                         let door = open.door.clone();

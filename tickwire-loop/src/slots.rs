@@ -178,9 +178,9 @@ impl<T> Slots<T> {
         self.blocks.len() * BLOCK
     }
 
-    /// Whether a connection is in its opening handshake.
+    /// Whether a connection is in its opening handshake. `Turn`: its request is lent.
     pub(crate) fn is_opening(&self, handle: Handle) -> bool {
-        self.get(handle).is_some_and(|slot| matches!(slot.stage, Stage::Opening(_)))
+        self.get(handle).is_some_and(|of| matches!(of.stage, Stage::Opening(_) | Stage::Turn))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

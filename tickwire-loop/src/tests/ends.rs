@@ -1,13 +1,14 @@
 //! How connections end.
-use super::{HELLO, LONG, Server, server};
-use crate::Settings;
+use super::{HELLO, LONG, REQUEST, Server, server};
+use crate::{Dial, Door, Event, Handle, Net, SendError, Settings};
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
-use tickwire::{Config, Heartbeat};
+use tickwire::{CloseCode, Config, Heartbeat};
+use tickwire_parts::{Outbox, Overflow};
 
 /// A masked Close with code 1000 and a key of zeros, and the reply to it.
 const CLOSE: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
@@ -121,4 +122,113 @@ fn what_waits_in_the_stream_counts_before_a_deadline() {
     thread::sleep(2 * pause);
     server.round().unwrap();
     assert_eq!(server.ends, [""; 0]);
+}
+
+/// Runs a round, in which the handler does this at each request. The request is deferred then.
+fn at_request(server: &mut Server, mut act: impl FnMut(&mut Net<'_, ()>, Handle)) {
+    let handler = |net: &mut Net<'_, ()>, event: Event<'_, ()>| {
+        if let Event::Request { from, answer, .. } = event {
+            answer.defer();
+            act(net, from);
+        }
+    };
+    server.net.turn(Duration::from_millis(2), handler).unwrap();
+}
+
+#[test]
+fn a_connection_may_be_closed_while_its_request_is_lent() {
+    let mut server = server();
+    let mut peer = TcpStream::connect(server.address).unwrap();
+    peer.write_all(REQUEST).unwrap();
+    let mut closed = false;
+    while !closed {
+        at_request(&mut server, |net, from| {
+            net.close(from, CloseCode::NORMAL);
+            closed = true;
+        });
+    }
+    let counts = server.net.net().counts();
+    assert_eq!((counts.accepted_now, counts.handshakes_now), (0, 0));
+    assert_eq!(peer.read(&mut [0]).unwrap_or(0), 0);
+}
+
+/// A stream is adopted while a request is lent, which is then deferred: two handshakes.
+#[test]
+fn a_request_that_is_lent_counts_as_a_handshake_and_may_give_way() {
+    let settings = Settings { max_handshakes: 1, ..Settings::default() };
+    let mut server = Server::new(settings, Config::default());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _adopted = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut adopted = Some(listener.accept().unwrap().0);
+    let mut peer = TcpStream::connect(server.address).unwrap();
+    peer.write_all(REQUEST).unwrap();
+    while adopted.is_some() {
+        at_request(&mut server, |net, _| {
+            let door = Door::new(Config::default());
+            adopted.take().into_iter().for_each(|stream| net.adopt(stream, &door).unwrap());
+        });
+    }
+    let counts = server.net.net().counts();
+    assert_eq!((counts.handshakes_now, counts.over_handshakes), (1, 1));
+    assert_eq!(peer.read(&mut [0]).unwrap_or(0), 0);
+}
+
+/// Peers that read nothing get replies, which are not counted before the turn ends.
+#[test]
+fn replies_count_for_the_limit_on_queued_bytes() {
+    let settings = Settings { max_queued: 1 << 20, ..Settings::default() };
+    let mut server = Server::new(settings, Config::default());
+    let message = [&b"\x82\xff\0\0\0\0\0\x01\0\0\0\0\0\0"[..], &[7; 1 << 16]].concat();
+    let mut peers: Vec<_> = (0..40).map(|_| (server.peer(), 0)).collect();
+    peers.iter().for_each(|(peer, _)| peer.set_nonblocking(true).unwrap());
+    server.until(|server| {
+        for (peer, sent) in &mut peers {
+            if let Ok(n) = peer.write(&message[*sent % message.len()..]) {
+                *sent += n;
+            }
+        }
+        let counts = server.net.net().counts();
+        assert!(counts.queued <= 1 << 20, "{counts:?}");
+        counts.over_queued > 0
+    });
+}
+
+#[test]
+fn an_outbox_takes_no_message_for_a_connection_that_is_not_open() {
+    let mut server = server();
+    let mut net = server.net.net();
+    let dial = Dial::to("ws://127.0.0.1:1/").unwrap();
+    let handle = net.dial(dial, ()).unwrap();
+    net.set_outbox(handle, Outbox::new(Overflow::Wait));
+    assert_eq!(net.send(handle, "early"), Err(SendError::NotOpen));
+    assert_eq!(net.counts().queued, 0);
+}
+
+/// The outbox with the messages in it is taken away, so there is room without a write.
+#[test]
+fn room_comes_though_the_outbox_that_was_full_is_gone() {
+    let mut server = server();
+    let _peer = server.peer();
+    let handle = server.opened[0];
+    let mut outbox = Outbox::new(Overflow::Wait);
+    (outbox.max_bytes, outbox.max_unsent) = (1, 1);
+    server.net.net().set_outbox(handle, outbox);
+    let rooms = |server: &mut Server| {
+        let mut rooms = 0;
+        for _ in 0..5 {
+            let count = |_: &mut Net<'_, ()>, event: Event<'_, ()>| {
+                rooms += usize::from(matches!(event, Event::Room(_)));
+            };
+            server.net.turn(Duration::from_millis(2), count).unwrap();
+        }
+        rooms
+    };
+    loop {
+        while server.net.net().send(handle, &[7; 1 << 16][..]).is_ok() {}
+        if rooms(&mut server) == 0 {
+            break; // the stream accepts no more
+        }
+    }
+    server.net.net().set_outbox(handle, None);
+    assert_eq!(rooms(&mut server), 1);
 }
