@@ -4,7 +4,7 @@ use crate::{
     Dial, Handle,
     inner::{Handler, Inner},
     slots::{Open, Stage},
-    system::{Stream, Token},
+    system::{Stream, Token, fault},
     tls::Tls,
     wire::{Next, Wire, is_passing},
 };
@@ -205,7 +205,8 @@ impl<T> Inner<T> {
         let dial = &dialing.dial;
         let secure = dial.request.target().secure();
         let tls = secure.then(|| Tls::client(dial.tls_config.as_ref(), &dial.request));
-        let made = tls.transpose().and_then(|tls| Ok((tls, SystemEntropy::new()?)));
+        let entropy = fault("entropy").and_then(|()| SystemEntropy::new());
+        let made = tls.transpose().and_then(|tls| Ok((tls, entropy?)));
         let (tls, entropy) = match made {
             Ok(made) => made,
             Err(error) => {
@@ -285,6 +286,7 @@ impl<T> Inner<T> {
 
 /// Makes a socket that is ready to connect.
 fn socket_to(to: SocketAddr, dial: &Dial) -> io::Result<Socket> {
+    fault("socket")?;
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     dial.prepare_socket(&socket)?;
     Ok(socket)

@@ -1,5 +1,5 @@
 //! Resolves names on threads of their own, because the operating system's resolver blocks.
-use crate::{Handle, Waker};
+use crate::{Handle, Waker, system::fault};
 use std::{
     collections::VecDeque,
     io,
@@ -51,13 +51,16 @@ impl Resolver {
             self.under_way += 1;
             let (found, waker) = (self.found.0.clone(), self.waker.clone());
             let look_up = move || {
-                let addresses = (&*host, port).to_socket_addrs().map(Iterator::collect);
+                let resolved = fault("resolve").and_then(|()| (&*host, port).to_socket_addrs());
+                let addresses = resolved.map(Iterator::collect);
                 // Both calls fail only if the loop is gone.
                 let _ = found.send(Found { handle, addresses });
                 let _ = waker.wake_quietly();
             };
-            let name = "tickwire-loop: names".into();
-            if let Err(error) = thread::Builder::new().name(name).spawn(look_up) {
+            #[cfg(test)]
+            let look_up = crate::tests::faults::inherited(look_up);
+            let thread = thread::Builder::new().name("tickwire-loop: names".into());
+            if let Err(error) = fault("spawn").and_then(|()| thread.spawn(look_up)) {
                 let _ = self.found.0.send(Found { handle, addresses: Err(error) });
                 let _ = self.waker.wake_quietly();
             }

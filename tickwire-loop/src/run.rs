@@ -4,7 +4,7 @@ use crate::{
     inner::{Handler, Inner},
     opening::Opening,
     slots::{Handle, Open, Stage},
-    system::Token,
+    system::{Token, fault},
     tls::Tls,
     wire::Wire,
 };
@@ -152,6 +152,8 @@ impl<T> Loop<T> {
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let Inner { system, slots, ready, knocked, .. } = &mut self.inner;
         let mut woken = false;
+        #[cfg(test)]
+        crate::tests::faults::waits(timeout);
         system.wait(timeout, &mut |note| match note.token {
             Token::Waker => woken = true,
             Token::Door(at) => knocked.push(at),
@@ -179,6 +181,7 @@ impl<T> Inner<T> {
     }
 
     pub(crate) fn listen(&mut self, address: SocketAddr, door: Door) -> io::Result<SocketAddr> {
+        fault("socket")?;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         // On Windows this option would let another program take the port.
         #[cfg(not(windows))]
@@ -186,6 +189,7 @@ impl<T> Inner<T> {
         if door.shares_port {
             share_port(&socket)?;
         }
+        fault("bind")?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         self.listen_on(socket.into(), door)

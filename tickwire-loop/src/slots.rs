@@ -219,7 +219,7 @@ impl<T> Slot<T> {
         let Some(wire) = &mut self.wire else { return };
         let tx = conn.sender_mut();
         let wrote = match &mut self.outbox {
-            None if wire.tls.is_none() && !tx.has_outgoing() => return,
+            None if wire.tls.is_none() && !tx.has_outgoing() && !wire.broken => return,
             None => wire.write(system, tx),
             Some(outbox) => drain_outbox(outbox, wire, system, tx, now),
         };

@@ -20,7 +20,7 @@ pub(crate) struct Wire {
     /// something to read.
     shut: bool,
     /// A write has failed with another error than `WouldBlock`.
-    broken: bool,
+    pub(crate) broken: bool,
     /// Whether the times of reads are recorded.
     stamps: bool,
     /// The number of bytes that had arrived when a passed deadline was found, and are not read yet;
@@ -54,6 +54,7 @@ impl Wire {
         self.shut |= note.shut;
         self.readable |= note.shut || note.readable;
         self.writable |= note.shut || note.writable;
+        self.broken |= note.failed;
     }
 
     fn is_readable(&self) -> bool {
@@ -228,7 +229,7 @@ impl Wire {
         if let Some(Err(error)) = &wrote {
             self.refused(error);
         }
-        matches!(wrote, Some(Ok(())))
+        matches!(wrote, Some(Ok(()))) && !self.broken
     }
 
     fn write_sealed(&mut self, system: &mut System, tx: &mut Sender) -> bool {

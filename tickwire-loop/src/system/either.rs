@@ -107,14 +107,6 @@ impl System {
             _ => Err(ErrorKind::InvalidInput.into()),
         }
     }
-
-    #[cfg(test)]
-    pub(crate) fn faults(&mut self) -> &mut crate::tests::faults::Faults {
-        match self {
-            Self::Mio(system) => system.faults(),
-            Self::Uring(system) => system.faults(),
-        }
-    }
 }
 
 impl Listener {

@@ -1,5 +1,5 @@
 //! The back end over mio: epoll, kqueue or IOCP, edge-triggered.
-use super::{Note, Token, waker::Waker};
+use super::{Note, Token, fault, waker::Waker};
 use bytes::Buf;
 use mio::{
     Events, Interest, Poll,
@@ -26,8 +26,6 @@ const PIECES: usize = 16;
 pub(crate) struct Mio {
     poll: Poll,
     events: Events,
-    #[cfg(test)]
-    faults: crate::tests::faults::Faults,
 }
 
 /// A TCP stream that does not block.
@@ -69,15 +67,9 @@ impl Mio {
     }
 
     pub(crate) fn new(_io_uring: bool) -> io::Result<(Self, Waker)> {
-        let poll = Poll::new()?;
+        let poll = fault("setup").and_then(|()| Poll::new())?;
         let waker = Waker::mio(mio::Waker::new(poll.registry(), Token::Waker.number())?);
-        let system = Self {
-            poll,
-            events: Events::with_capacity(EVENTS),
-            #[cfg(test)]
-            faults: Default::default(),
-        };
-        Ok((system, waker))
+        Ok((Self { poll, events: Events::with_capacity(EVENTS) }, waker))
     }
 
     // Sockets.
@@ -87,7 +79,7 @@ impl Mio {
         listener: net::TcpListener,
         token: Token,
     ) -> io::Result<Listener> {
-        self.fault("listen")?;
+        fault("listen")?;
         listener.set_nonblocking(true)?;
         let mut listener = TcpListener::from_std(listener);
         self.poll.registry().register(&mut listener, token.number(), Interest::READABLE)?;
@@ -95,7 +87,7 @@ impl Mio {
     }
 
     pub(crate) fn accept(&mut self, from: &Listener) -> io::Result<(net::TcpStream, SocketAddr)> {
-        self.fault("accept")?;
+        fault("accept")?;
         let (stream, peer) = from.0.accept()?;
         Ok((stream.into(), peer))
     }
@@ -113,11 +105,11 @@ impl Mio {
         token: Token,
         stamps: bool,
     ) -> io::Result<Stream> {
-        self.fault("adopt")?;
         stream.set_nodelay(true)?; // otherwise replies wait for acknowledgements
         let mut stream = TcpStream::from_std(stream);
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, token.number(), both)?;
+        fault("adopt")?;
         Ok(match stamps {
             true => Stream::Stamped(Box::new(Timestamped::new(stream)?)),
             false => Stream::Plain(stream),
@@ -133,7 +125,7 @@ impl Mio {
         token: Token,
         stamps: bool,
     ) -> io::Result<Stream> {
-        self.fault("connect")?;
+        fault("connect")?;
         socket.set_nonblocking(true)?;
         match socket.connect(&to.into()) {
             Err(error) if !is_under_way(&error) => return Err(error),
@@ -144,7 +136,7 @@ impl Mio {
 
     /// Whether a stream is connected; `false` while it is connecting.
     pub(crate) fn is_connected(&mut self, stream: &Stream) -> io::Result<bool> {
-        self.fault("is_connected")?;
+        fault("is_connected")?;
         let tcp = stream.tcp();
         if let Some(error) = tcp.take_error()? {
             return Err(error);
@@ -171,7 +163,7 @@ impl Mio {
         timeout: Option<Duration>,
         take: &mut impl FnMut(Note),
     ) -> io::Result<()> {
-        let waited = self.fault("wait");
+        let waited = fault("wait");
         match waited.and_then(|()| self.poll.poll(&mut self.events, timeout)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             waited => waited?,
@@ -182,6 +174,7 @@ impl Mio {
                 readable: event.is_readable(),
                 writable: event.is_writable(),
                 shut: event.is_read_closed() || event.is_error(),
+                failed: false,
             });
         }
         Ok(())
@@ -198,14 +191,15 @@ impl Mio {
     /// Returns the number of bytes that have arrived and are not read yet, even if no note has
     /// reported them.
     pub(crate) fn unread(&mut self, stream: &Stream) -> u32 {
-        ioctl_fionread(stream.tcp()).map_or(0, |n| n as u32)
+        let counted = fault("unread").and_then(|()| Ok(ioctl_fionread(stream.tcp())?));
+        counted.map_or(0, |n| n as u32)
     }
 
     /// Reads TLS records, or bytes of an opening handshake, into a slice. Returns the number of
     /// bytes, and whether the stream has no more for now.
     #[inline]
     pub(crate) fn read(&mut self, stream: &mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)> {
-        self.fault("read")?;
+        fault("read")?;
         let n = match stream {
             Stream::Plain(tcp) => tcp.read(to)?,
             Stream::Stamped(tcp) => tcp.read(to)?,
@@ -239,7 +233,7 @@ impl Mio {
     #[inline]
     pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut Outgoing<'_>) -> io::Result<()> {
         while out.has_remaining() {
-            let wrote = self.fault("write").and_then(|()| match out.chunk() {
+            let wrote = fault("write").and_then(|()| match out.chunk() {
                 all if all.len() == out.remaining() => stream.tcp().write(all),
                 _ => stream.write_pieces(out),
             });
@@ -255,7 +249,7 @@ impl Mio {
 
     /// Writes one slice of TLS records, or of an opening handshake.
     pub(crate) fn write_slice(&mut self, stream: &mut Stream, from: &[u8]) -> io::Result<usize> {
-        self.fault("write")?;
+        fault("write")?;
         match stream.tcp().write(from) {
             Ok(0) if !from.is_empty() => Err(ErrorKind::WriteZero.into()),
             wrote => wrote,
@@ -264,25 +258,13 @@ impl Mio {
 
     /// Shuts the stream for writing.
     pub(crate) fn shut_down(&mut self, stream: &mut Stream) -> io::Result<()> {
-        self.fault("shut_down")?;
+        fault("shut_down")?;
         stream.tcp().shutdown(Shutdown::Write)
     }
 
     /// Closes a stream at once.
     pub(crate) fn close(&mut self, stream: Stream) {
         drop(stream); // this also removes it from the poll
-    }
-
-    #[cfg(test)]
-    pub(crate) fn faults(&mut self) -> &mut crate::tests::faults::Faults {
-        &mut self.faults
-    }
-
-    #[inline(always)]
-    fn fault(&mut self, _call: &'static str) -> io::Result<()> {
-        #[cfg(test)]
-        self.faults.at(_call)?;
-        Ok(())
     }
 }
 

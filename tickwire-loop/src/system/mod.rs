@@ -24,6 +24,15 @@ pub(crate) use self::either::{Listener, Stream, System};
 #[cfg(not(all(feature = "io-uring", target_os = "linux")))]
 pub(crate) use self::mio::{Listener, Mio as System, Stream};
 pub use self::waker::Waker;
+use std::io;
+
+/// A call to the operating system begins here. A test can make the call fail.
+#[inline(always)]
+pub(crate) fn fault(_call: &str) -> io::Result<()> {
+    #[cfg(test)]
+    crate::tests::faults::at(_call)?;
+    Ok(())
+}
 
 /// Names a slot, a listener or the waker in a [`Note`]. A slot may get another owner between an
 /// event and its note. So a note is only a hint: the next call may still return `WouldBlock`.
@@ -43,4 +52,6 @@ pub(crate) struct Note {
     pub(crate) writable: bool,
     /// The peer has shut its end, or the stream has failed. No further note follows.
     pub(crate) shut: bool,
+    /// A write that was accepted has failed.
+    pub(crate) failed: bool,
 }

@@ -14,7 +14,7 @@ use self::{
     filled::Filled,
     ring::{Completion, Of, Ring},
 };
-use super::{Note, Token, waker::Waker};
+use super::{Note, Token, fault, waker::Waker};
 use rustix::{
     event::{EventfdFlags, PollFlags, eventfd},
     io::Errno,
@@ -55,8 +55,6 @@ pub(crate) struct Uring {
     outputs: Vec<Vec<u8>>,
     /// The number of buffers that are being sent from.
     copies: usize,
-    #[cfg(test)]
-    faults: crate::tests::faults::Faults,
 }
 
 /// A TCP stream: the number of its place.
@@ -114,9 +112,15 @@ impl Place {
         self.asked & 1 << of as u8 != 0
     }
 
-    fn ask(&mut self, of: Of) {
+    /// Counts a request of this kind. Returns the descriptor for the request.
+    fn ask(&mut self, of: Of) -> RawFd {
         self.asked |= 1 << of as u8;
         self.requests += 1;
+        #[cfg(test)] // the kernel refuses a request for this descriptor
+        if fault(&format!("ask {of:?}")).is_err() {
+            return -1;
+        }
+        self.fd
     }
 
     fn tcp(&self) -> io::Result<&TcpStream> {
@@ -134,6 +138,7 @@ impl Uring {
     /// If the kernel forbids io_uring to this process, or is too old.
     pub(crate) fn new() -> io::Result<(Self, Waker)> {
         let ring = Ring::new()?;
+        fault("eventfd")?;
         let eventfd = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let mut system = Self {
             ring,
@@ -143,8 +148,6 @@ impl Uring {
             batch: Vec::new(),
             outputs: Vec::new(),
             copies: 0,
-            #[cfg(test)]
-            faults: Default::default(),
         };
         let at = system.take(Token::Waker, eventfd.as_raw_fd(), Held::Eventfd(eventfd.clone()));
         system.ask(at, Of::Wake);
@@ -154,7 +157,7 @@ impl Uring {
     // Sockets.
 
     pub(crate) fn listen(&mut self, listener: TcpListener, token: Token) -> io::Result<Listener> {
-        self.fault("listen")?;
+        fault("listen")?;
         listener.set_nonblocking(false)?;
         let address = listener.local_addr()?;
         let fd = listener.as_raw_fd();
@@ -164,7 +167,7 @@ impl Uring {
     }
 
     pub(crate) fn accept(&mut self, from: &Listener) -> io::Result<(TcpStream, SocketAddr)> {
-        self.fault("accept")?;
+        fault("accept")?;
         let place = self.place(from.at)?;
         let Held::Listener(held) = &mut place.held else {
             return Err(ErrorKind::NotConnected.into());
@@ -216,7 +219,7 @@ impl Uring {
     }
 
     fn register(&mut self, stream: TcpStream, token: Token, stamps: bool) -> io::Result<u32> {
-        self.fault("adopt")?;
+        fault("adopt")?;
         stream.set_nodelay(true)?; // otherwise replies wait for acknowledgements
         stream.set_nonblocking(stamps)?;
         let fd = stream.as_raw_fd();
@@ -236,7 +239,7 @@ impl Uring {
         token: Token,
         stamps: bool,
     ) -> io::Result<Stream> {
-        self.fault("connect")?;
+        fault("connect")?;
         socket.set_nonblocking(true)?;
         match socket.connect(&to.into()) {
             Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => {
@@ -251,7 +254,7 @@ impl Uring {
 
     /// Whether a stream is connected; `false` while it is connecting.
     pub(crate) fn is_connected(&mut self, stream: &Stream) -> io::Result<bool> {
-        self.fault("is_connected")?;
+        fault("is_connected")?;
         let tcp = self.place(stream.0)?.tcp()?;
         if let Some(error) = tcp.take_error()? {
             return Err(error);
@@ -282,7 +285,7 @@ impl Uring {
         timeout: Option<Duration>,
         take: &mut impl FnMut(Note),
     ) -> io::Result<()> {
-        match self.fault("wait") {
+        match fault("wait") {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             asked => asked?,
         }
@@ -345,7 +348,8 @@ impl Uring {
         self.ring.put(done.buffer);
         let Some(place) = self.places.get(at as usize) else { return };
         if !place.closed && (readable || writable) {
-            self.notes.push(Note { token: place.token, readable, writable, shut: false });
+            let (token, failed) = (place.token, place.failed.is_some());
+            self.notes.push(Note { token, readable, writable, shut: false, failed });
         }
         if !done.more && matches!(done.of, Of::Receive | Of::Wake) {
             self.go_on(at);
@@ -402,8 +406,7 @@ impl Uring {
         if place.is_asked(of) {
             return;
         }
-        place.ask(of);
-        let fd = place.fd;
+        let fd = place.ask(of);
         match of {
             Of::Accept => self.ring.accept(at, fd),
             Of::Wake => self.ring.poll(at, of, fd, IN, true),
@@ -419,18 +422,6 @@ impl Uring {
             place.requests += 1;
             self.ring.cancel(at, of);
         }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn faults(&mut self) -> &mut crate::tests::faults::Faults {
-        &mut self.faults
-    }
-
-    #[inline(always)]
-    fn fault(&mut self, _call: &'static str) -> io::Result<()> {
-        #[cfg(test)]
-        self.faults.at(_call)?;
-        Ok(())
     }
 }
 

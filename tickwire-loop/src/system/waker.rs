@@ -1,4 +1,5 @@
 //! [`Waker`]: ends the loop's wait from another thread.
+use super::fault;
 use std::{
     io,
     sync::{
@@ -56,6 +57,7 @@ impl Waker {
 
     /// Ends the wait without `Event::Woken`.
     pub(crate) fn wake_quietly(&self) -> io::Result<()> {
+        fault("wake")?;
         match &self.0.rope {
             Rope::Mio(waker) => waker.wake(),
             // Nobody reads this counter. It could overflow only after 2⁶⁴ calls.

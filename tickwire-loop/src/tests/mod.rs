@@ -5,7 +5,7 @@ pub(crate) mod faults;
 mod stall;
 mod stamps;
 
-use crate::{Answer, Dial, Door, End, Event, Handle, Loop, SendError, Settings};
+use crate::{Answer, Dial, Door, End, Event, Handle, Loop, SendError, Settings, Waiting};
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
@@ -30,7 +30,7 @@ struct Server {
 
 impl Server {
     fn new(settings: Settings, config: Config) -> Self {
-        let io_uring = std::env::var_os("TICKWIRE_IO_URING").is_some();
+        let io_uring = settings.io_uring || std::env::var_os("TICKWIRE_IO_URING").is_some();
         let mut net = Loop::new(Settings { io_uring, ..settings }).unwrap();
         let door = Door::new(config);
         let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
@@ -61,12 +61,13 @@ impl Server {
         })
     }
 
+    /// The faults are this thread's. As a rule, this server is the only loop in the thread.
     fn fault(&mut self, call: &'static str, nth: u64, kind: ErrorKind) {
-        self.net.inner.system.faults().plan(call, nth, kind);
+        faults::plan(call, nth, kind);
     }
 
     fn made(&mut self, call: &str) -> u64 {
-        self.net.inner.system.faults().made(call)
+        faults::made(call)
     }
 
     /// Connects a peer, and completes its opening handshake.
@@ -80,6 +81,12 @@ impl Server {
         peer.read_exact(&mut head).unwrap();
         assert!(head.ends_with(b"\r\n\r\n"));
         peer
+    }
+
+    /// Dials this server from its own loop. So both ends of the connection are in it.
+    fn dial_itself(&mut self, host: &str) {
+        let dial = Dial::to(&format!("ws://{host}:{}/", self.address.port())).unwrap();
+        self.net.net().dial(dial, ()).unwrap();
     }
 
     fn echoes(&mut self, peer: &mut TcpStream) {
@@ -274,17 +281,26 @@ fn an_error_of_the_wait_ends_the_loop_with_it() {
 }
 
 #[test]
-fn listening_that_fails_is_an_error_of_the_call() {
+fn listening_that_fails_is_an_error_of_the_call_and_keeps_no_port() {
     let mut server = server();
-    server.fault("listen", 0, ErrorKind::OutOfMemory);
     let door = Door::new(Config::default());
-    assert!(server.net.net().listen(([127, 0, 0, 1], 0).into(), door).is_err());
+    server.round().unwrap(); // from now on, io_uring closes a listener at once
+    let free = server.net.net().listen(([127, 0, 0, 1], 0).into(), door.clone()).unwrap();
+    server.net.net().stop_listening();
+    for call in ["socket", "bind", "listen"] {
+        server.fault(call, 0, ErrorKind::OutOfMemory);
+        let error = server.net.net().listen(free, door.clone()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{call}");
+    }
+    server.address = server.net.net().listen(free, door).unwrap();
+    let mut peer = server.peer();
+    server.echoes(&mut peer);
 }
 
 /// The first attempt of a dialed connection fails, in each of the calls that it makes.
 #[test]
 fn a_connect_that_fails_is_an_error_and_the_next_address_is_tried() {
-    for call in ["connect", "adopt", "is_connected"] {
+    for call in ["socket", "connect", "adopt", "is_connected"] {
         for addresses in [1, 2] {
             let far = server();
             let to = far.address;
@@ -303,6 +319,7 @@ fn a_connect_that_fails_is_an_error_and_the_next_address_is_tried() {
             near.until(|near| !near.opened.is_empty() || !near.ends.is_empty());
             if addresses == 1 {
                 assert!(near.ends[0].starts_with("failed: connection refused, dialing"));
+                assert!(near.net.inner.slots.is_empty());
                 let mut retry = TcpStream::connect(to).unwrap();
                 retry.write_all(REQUEST).unwrap();
                 retry.read_exact(&mut [0; 129]).unwrap();
@@ -383,4 +400,49 @@ fn a_loop_can_be_sent_to_its_thread() {
     let mut net = Loop::<Vec<u8>>::new(Settings::default()).unwrap();
     both(&net.net().waker());
     send(&net);
+}
+
+/// `turn` may wait for longer than a test may take, so a loop that sleeps does not pass.
+#[test]
+fn a_loop_that_spins_never_sleeps_and_spin_for_sleeps_when_its_time_is_over() {
+    let waits = |server: &mut Server, most| {
+        faults::take_waits();
+        server.net.turn(most, |_, _| ()).unwrap();
+        faults::take_waits()
+    };
+    const ZERO: Duration = Duration::ZERO;
+    const MS: Duration = Duration::from_millis(1);
+    let spins = Settings { waiting: Waiting::Spin, ..Settings::default() };
+    let mut server = Server::new(spins, Config::default());
+    for _ in 0..10 {
+        let made = server.made("wait");
+        assert_eq!(waits(&mut server, LONG), [Some(ZERO)]);
+        assert_eq!(server.made("wait"), made + 1);
+    }
+
+    let spins_first = Settings { waiting: Waiting::SpinFor(LONG), ..Settings::default() };
+    let mut server = Server::new(spins_first, Config::default());
+    for _ in 0..3 {
+        assert_eq!(waits(&mut server, LONG), [Some(ZERO)]);
+        server.net.inner.epoch -= 2 * LONG;
+        while waits(&mut server, MS) == [Some(ZERO)] {} // the listener's first note, at most
+        assert_eq!(waits(&mut server, MS), [Some(MS)]);
+        server.net.net().waker().wake().unwrap();
+        assert_eq!(waits(&mut server, MS), [Some(MS)]); // this wait tells of the waker
+    }
+}
+
+/// The name's thread goes on only after the echoes. The loop's thread may not resolve.
+#[test]
+fn a_slow_lookup_does_not_delay_other_connections() {
+    let mut server = server();
+    let mut peer = server.peer();
+    faults::hold("resolve");
+    server.dial_itself("localhost");
+    for _ in 0..20 {
+        server.echoes(&mut peer);
+    }
+    assert_eq!(server.opened.len(), 1);
+    faults::release();
+    server.until(|server| server.opened.len() == 3);
 }

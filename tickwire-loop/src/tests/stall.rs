@@ -109,6 +109,29 @@ fn bytes_may_have_arrived_that_no_note_has_reported() {
     }
 }
 
+/// Of the two peers, only one has its unread bytes counted.
+#[test]
+fn a_deadline_passes_although_the_unread_bytes_cannot_be_counted() {
+    let mut server = server(config());
+    let (mut uncounted, mut counted) = (server.peer(), server.peer());
+    (0..5).for_each(|_| assert!(server.round().unwrap()));
+    for peer in [&mut uncounted, &mut counted] {
+        peer.write_all(HELLO).unwrap();
+    }
+    server.stall();
+    server.next_wait_reports_nothing();
+    server.fault("unread", 0, ErrorKind::OutOfMemory);
+    server.until(|server| !server.ends.is_empty());
+    assert_eq!(server.ends, ["closed: Some(DataTimeout)"]);
+    server.ends.clear();
+    let echoed = |peer: &mut TcpStream| {
+        peer.set_nonblocking(true).unwrap();
+        peer.read(&mut [0; 7]).is_ok_and(|n| n == 7)
+    };
+    server.until(|_| echoed(&mut counted) || echoed(&mut uncounted));
+    assert_eq!(server.net.net().counts().open, 1);
+}
+
 /// More than the notes of one wait, and more than the buffers of io_uring.
 #[test]
 fn each_of_many_connections_is_read_before_its_deadline_is_checked() {

@@ -1,4 +1,5 @@
 //! The recorded time of a read is the time when it was done, not when it began.
+use super::faults;
 use crate::{Dial, Door, Event, Loop, Settings};
 use std::time::Duration;
 use tickwire::{Config, handshake::server::Accept};
@@ -12,7 +13,7 @@ fn check(door: Door, dial: impl FnOnce(u16) -> Dial) {
     let mut net = Loop::<()>::new(Settings { io_uring, ..Settings::default() }).unwrap();
     let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
     net.net().dial(dial(address.port()), ()).unwrap();
-    net.inner.system.faults().slow("read", READ);
+    faults::slow("read", READ);
     let (mut open, mut seen) = (Vec::new(), 0);
     while seen < 2 {
         net.turn(Duration::from_millis(2), |net, event| match event {

@@ -101,7 +101,7 @@ fn half_a_frame_is_waited_for_no_longer_than_its_timeout() {
         let (mut raw, mut back) = (server.raw_open(), Vec::new());
         raw.write_all(&[whole, b"\x82\x85\0\0\0\0ab"].concat()).unwrap();
         raw.read_to_end(&mut back).unwrap();
-        assert_eq!(back, answer); // nobody is told who does not listen
+        assert_eq!(back, answer); // no Close: a peer that is silent reads none
     }
 }
 

@@ -1,5 +1,5 @@
 //! Receiving and sending: the completions of the kernel, and the calls of the loop.
-use super::{COPIES, Held, MOST_FILLED, PIECES, Place, SHORT, Stream, Uring, ring::Of};
+use super::{COPIES, Held, MOST_FILLED, PIECES, Place, SHORT, Stream, Uring, fault, ring::Of};
 use bytes::{Buf, BufMut};
 use rustix::{
     io::{Errno, ioctl_fionread},
@@ -57,8 +57,8 @@ impl Uring {
         match result {
             Ok(n @ 1..) if n < buffer.len() && !place.closed => {
                 buffer.drain(..n);
-                place.ask(Of::Send);
-                match self.ring.send(at, place.fd, buffer) {
+                let fd = place.ask(Of::Send);
+                match self.ring.send(at, fd, buffer) {
                     None => return false,
                     Some(refused) => buffer = refused, // not reached: the last send is complete
                 }
@@ -85,14 +85,15 @@ impl Uring {
     /// reported them.
     pub(crate) fn unread(&mut self, stream: &Stream) -> u32 {
         let Ok(place) = self.place(stream.0) else { return 0 };
-        let in_kernel = place.tcp().and_then(|tcp| Ok(ioctl_fionread(tcp)?)).unwrap_or_default();
+        let counted = fault("unread").and_then(|()| Ok(ioctl_fionread(place.tcp()?)?));
+        let in_kernel = counted.unwrap_or_default();
         (place.received.bytes() as u64 + in_kernel) as u32
     }
 
     /// Reads TLS records, or bytes of an opening handshake, into a slice. Returns the number of
     /// bytes, and whether the stream has no more for now.
     pub(crate) fn read(&mut self, stream: &mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)> {
-        self.fault("read")?;
+        fault("read")?;
         if let Held::Stamped(tcp) = &mut self.place(stream.0)?.held {
             let read = tcp.read(to);
             return self.read_by_itself(stream.0, read);
@@ -127,7 +128,7 @@ impl Uring {
             to.commit(read.0);
             return Ok(read);
         }
-        self.fault("read")?;
+        fault("read")?;
         let Some((buffer, n)) = self.place(stream.0)?.received.pop() else {
             return self.end_of(stream.0);
         };
@@ -181,7 +182,7 @@ impl Uring {
     }
 
     fn write_some(&mut self, at: u32, out: &mut Outgoing<'_>) -> io::Result<()> {
-        self.fault("write")?;
+        fault("write")?;
         let copies = self.copies;
         let place = self.writable(at)?;
         if out.remaining() > SHORT || copies >= COPIES || !matches!(place.held, Held::Plain(_)) {
@@ -191,8 +192,7 @@ impl Uring {
             out.advance(n);
             return Ok(());
         }
-        place.ask(Of::Send);
-        let fd = place.fd;
+        let fd = place.ask(Of::Send);
         let mut buffer = self.outputs.pop().unwrap_or_else(|| Vec::with_capacity(SHORT));
         buffer.clear();
         buffer.put(out);
@@ -205,7 +205,7 @@ impl Uring {
 
     /// Writes one slice of TLS records, or of an opening handshake.
     pub(crate) fn write_slice(&mut self, stream: &mut Stream, from: &[u8]) -> io::Result<usize> {
-        self.fault("write")?;
+        fault("write")?;
         self.writable(stream.0)?;
         self.send_now(stream.0, &[IoSlice::new(from)])
     }
@@ -244,7 +244,7 @@ impl Uring {
     /// Shuts the stream for writing. While a send is under way, returns `WouldBlock`; the stream is
     /// shut when the send is complete.
     pub(crate) fn shut_down(&mut self, stream: &mut Stream) -> io::Result<()> {
-        self.fault("shut_down")?;
+        fault("shut_down")?;
         let place = self.place(stream.0)?;
         if place.is_asked(Of::Send) {
             (place.shuts, place.blocked) = (true, true);

@@ -5,6 +5,7 @@
 //! when bytes arrive, and buffers to send from. During that time, no code outside of this module
 //! can free or change these buffers.
 #![allow(unsafe_code)]
+use super::fault;
 use io_uring::{
     IoUring, cqueue, opcode, squeue,
     types::{BufRingEntry, CancelBuilder, Fd, SubmitArgs, Timespec},
@@ -135,6 +136,7 @@ impl Ring {
     /// If the kernel forbids io_uring, or is older than 6.1. An older kernel refuses the flag
     /// `DEFER_TASKRUN`. All requests of this module are older than that flag.
     pub(super) fn new() -> io::Result<Self> {
+        fault("setup")?;
         // With these flags, the kernel completes requests only inside the calls of the loop's
         // thread, and interrupts nothing. The first call enables the ring, because a loop may be
         // made in another thread.
@@ -161,6 +163,7 @@ impl Ring {
             spare: Vec::new(),
         };
         let begin = entries.as_ptr() as u64;
+        fault("register buffers")?;
         // SAFETY: there are `BUFFERS` entries, which are zero and begin at a page. They are freed
         // only after the group is unregistered: see `drop`.
         unsafe { all.ring.submitter().register_buf_ring_with_flags(begin, BUFFERS, GROUP, 0)? };
@@ -187,6 +190,8 @@ impl Ring {
     }
 
     pub(super) fn cancel(&mut self, at: u32, of: Of) {
+        #[cfg(test)] // no request has this number, so the kernel refuses to cancel it
+        let of = fault("cancel").map_or(Of::Cancel, |()| of);
         self.push(&opcode::AsyncCancel::new(of.number(at)).build(), Of::Cancel, at);
     }
 
@@ -228,7 +233,7 @@ impl Ring {
         self.enable()?;
         self.sends = 0;
         loop {
-            is_passing(self.ring.submit())?;
+            is_passing(fault("submit").and_then(|()| self.ring.submit()))?;
             let before = self.backlog.len();
             while let Some(entry) = self.backlog.pop_front() {
                 if !self.queue(&entry) {
@@ -249,6 +254,7 @@ impl Ring {
 
     fn enable(&mut self) -> io::Result<()> {
         if !self.enabled {
+            fault("enable")?;
             self.ring.submitter().register_enable_rings()?;
             self.enabled = true;
         }
@@ -270,7 +276,8 @@ impl Ring {
         if let Some(timeout) = &timeout {
             args = args.timespec(timeout);
         }
-        is_passing(self.ring.submitter().submit_with_args(1, &args))
+        let submitter = self.ring.submitter();
+        is_passing(fault("enter").and_then(|()| submitter.submit_with_args(1, &args)))
     }
 
     /// Adds the completions that have arrived to `batch`.
