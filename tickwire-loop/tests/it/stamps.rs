@@ -1,41 +1,72 @@
 //! The kernel's time of arrival.
-use crate::common::{LONG, Running, next, say};
+use crate::common::{LONG, chosen};
 use std::{
-    sync::mpsc::channel,
     thread,
     time::{Duration, Instant, UNIX_EPOCH},
 };
 use tickwire::{Config, handshake::server::Accept};
-use tickwire_loop::{Door, Event, Settings};
+use tickwire_loop::{Dial, Door, Event, Handle, Loop, Settings};
+
+/// Both ends are in one loop. Each sends messages to the other until both have had a stamped one.
+fn both_ends_get_the_time_of_arrival(door: Door, dial: impl FnOnce(u16) -> Dial) {
+    let mut net = Loop::<()>::new(chosen(Settings::default())).unwrap();
+    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door.timestamps(true)).unwrap();
+    net.net().dial(dial(address.port()).timestamps(true), ()).unwrap();
+    let (began, before) = (Instant::now(), UNIX_EPOCH.elapsed().unwrap());
+    let (mut open, mut stamped) = (Vec::<Handle>::new(), Vec::<Handle>::new());
+    // The kernel begins to stamp some milliseconds after the first socket of the machine asked.
+    while stamped.len() < 2 {
+        assert!(began.elapsed() < LONG, "no time of arrival: {stamped:?} of {open:?}");
+        net.turn(Duration::from_millis(1), |net, event| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+            Event::Open(handle) => open.push(handle),
+            Event::Message { from, receiver, .. } => {
+                let info = receiver.info();
+                assert!(info.read_at.unwrap() <= net.now());
+                if let Some(arrived) = info.arrived
+                    && !stamped.contains(&from)
+                {
+                    assert!(arrived.software + Duration::from_secs(1) > before);
+                    stamped.push(from);
+                }
+            }
+            Event::Closed { end, .. } => panic!("{end:?}"),
+            _ => {}
+        })
+        .unwrap();
+        if let [one, other] = open[..] {
+            net.net().send(one, "stamped").unwrap();
+            net.net().send(other, "stamped").unwrap();
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn config() -> Config {
+    Config { stamp_reads: true, ..Config::default() }
+}
 
 #[test]
 fn a_message_tells_when_it_arrived_and_when_it_was_read() {
-    let (tell, told) = channel();
-    let config = Config { stamp_reads: true, ..Config::default() };
-    let server = Running::<()>::with(
-        Settings::default(),
-        Door::new(config).timestamps(true),
-        move |net, event| match event {
-            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-            Event::Message { receiver, .. } => {
-                let info = receiver.info();
-                assert!(info.read_at.unwrap() <= net.now());
-                say(&tell, info.arrived);
-            }
-            _ => {}
-        },
-    );
-    let mut ws = server.connect();
-    // The kernel begins to stamp some milliseconds after the first socket of the machine asked.
-    let began = Instant::now();
-    while began.elapsed() < LONG {
-        let before = UNIX_EPOCH.elapsed().unwrap();
-        ws.send("stamped").unwrap();
-        if let Some(arrived) = next(&told) {
-            assert!(arrived.software + Duration::from_secs(1) > before);
-            return;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    panic!("no message was stamped");
+    both_ends_get_the_time_of_arrival(Door::new(config()), |port| {
+        Dial::to(&format!("ws://127.0.0.1:{port}/")).unwrap().config(config())
+    });
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn a_message_over_wss_tells_when_it_arrived() {
+    use tickwire::tls::rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types};
+    let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+    let certificate = made.cert.der();
+    let key = pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let server = ServerConfig::builder().with_no_client_auth();
+    let server = server.with_single_cert(vec![certificate.clone()], key).unwrap();
+    let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    both_ends_get_the_time_of_arrival(Door::new(config()).tls(server.into()), |port| {
+        let dial = Dial::to(&format!("wss://localhost:{port}/")).unwrap();
+        dial.config(config()).tls(client.into())
+    });
 }
