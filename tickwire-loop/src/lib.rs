@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![deny(unsafe_code)] // except in system/uring/ring.rs
+#![deny(unsafe_code)] // except in system/either/uring/ring.rs
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod deadlines;

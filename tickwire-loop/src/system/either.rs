@@ -1,5 +1,7 @@
 //! mio or io_uring, chosen when a loop is made.
-use super::{Note, Token, mio, uring, waker::Waker};
+mod uring;
+
+use super::{Note, Token, mio, waker::Waker};
 use socket2::Socket;
 use std::{
     io::{self, ErrorKind},
@@ -97,7 +99,10 @@ impl System {
     }
 
     pub(crate) fn is_io_uring(&self) -> bool {
-        matches!(self, Self::Uring(_))
+        match self {
+            Self::Mio(system) => system.is_io_uring(),
+            Self::Uring(_) => true,
+        }
     }
 
     pub(crate) fn peer_addr(&self, of: &Stream) -> io::Result<SocketAddr> {

@@ -61,15 +61,14 @@ impl Token {
 }
 
 impl Mio {
-    #[cfg(not(all(feature = "io-uring", target_os = "linux")))]
     pub(crate) fn is_io_uring(&self) -> bool {
         false
     }
 
     pub(crate) fn new(_io_uring: bool) -> io::Result<(Self, Waker)> {
         let poll = fault("setup").and_then(|()| Poll::new())?;
-        let waker = Waker::mio(mio::Waker::new(poll.registry(), Token::Waker.number())?);
-        Ok((Self { poll, events: Events::with_capacity(EVENTS) }, waker))
+        let waker = mio::Waker::new(poll.registry(), Token::Waker.number())?;
+        Ok((Self { poll, events: Events::with_capacity(EVENTS) }, Waker::new(move || waker.wake())))
     }
 
     // Sockets.

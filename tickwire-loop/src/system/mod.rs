@@ -12,16 +12,27 @@
 //!
 //! A back end is one type with the methods of [`mio::Mio`]. Nothing above this module is generic
 //! over the back end, or knows which back end is in use.
-#[cfg(all(feature = "io-uring", target_os = "linux"))]
+// On other processors the crate `io-uring` does not compile.
+#[cfg(all(
+    feature = "io-uring",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 mod either;
 pub(crate) mod mio;
-#[cfg(all(feature = "io-uring", target_os = "linux"))]
-mod uring;
 mod waker;
 
-#[cfg(all(feature = "io-uring", target_os = "linux"))]
+#[cfg(all(
+    feature = "io-uring",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 pub(crate) use self::either::{Listener, Stream, System};
-#[cfg(not(all(feature = "io-uring", target_os = "linux")))]
+#[cfg(not(all(
+    feature = "io-uring",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
 pub(crate) use self::mio::{Listener, Mio as System, Stream};
 pub use self::waker::Waker;
 use std::io;

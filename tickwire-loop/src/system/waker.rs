@@ -1,7 +1,8 @@
 //! [`Waker`]: ends the loop's wait from another thread.
 use super::fault;
 use std::{
-    io,
+    fmt, io,
+    panic::RefUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,31 +13,21 @@ use std::{
 ///
 /// A waker carries no data. Send messages to the loop through a channel of your own, for example
 /// [`std::sync::mpsc`]. Several loops exchange messages in the same way.
-#[derive(Clone, Debug)]
-pub struct Waker(Arc<Bell>);
+#[derive(Clone)]
+pub struct Waker(Arc<Bell<dyn Fn() -> io::Result<()> + Send + Sync + RefUnwindSafe>>);
 
-#[derive(Debug)]
-struct Bell {
-    rope: Rope,
+struct Bell<R: ?Sized> {
     /// Whether `Event::Woken` is due.
     asked: AtomicBool,
-}
-
-#[derive(Debug)]
-enum Rope {
-    Mio(mio::Waker),
-    #[cfg(all(feature = "io-uring", target_os = "linux"))]
-    Eventfd(Arc<std::os::fd::OwnedFd>),
+    ring: R,
 }
 
 impl Waker {
-    pub(super) fn mio(waker: mio::Waker) -> Self {
-        Self(Arc::new(Bell { rope: Rope::Mio(waker), asked: AtomicBool::new(false) }))
-    }
-
-    #[cfg(all(feature = "io-uring", target_os = "linux"))]
-    pub(super) fn eventfd(fd: Arc<std::os::fd::OwnedFd>) -> Self {
-        Self(Arc::new(Bell { rope: Rope::Eventfd(fd), asked: AtomicBool::new(false) }))
+    /// `ring` ends the wait of the back end.
+    pub(super) fn new(
+        ring: impl Fn() -> io::Result<()> + Send + Sync + RefUnwindSafe + 'static,
+    ) -> Self {
+        Self(Arc::new(Bell { asked: AtomicBool::new(false), ring }))
     }
 
     /// Makes the loop deliver [`Event::Woken`](crate::Event::Woken) soon. Several calls before this
@@ -58,16 +49,17 @@ impl Waker {
     /// Ends the wait without `Event::Woken`.
     pub(crate) fn wake_quietly(&self) -> io::Result<()> {
         fault("wake")?;
-        match &self.0.rope {
-            Rope::Mio(waker) => waker.wake(),
-            // Nobody reads this counter. It could overflow only after 2⁶⁴ calls.
-            #[cfg(all(feature = "io-uring", target_os = "linux"))]
-            Rope::Eventfd(fd) => Ok(rustix::io::write(fd, &1_u64.to_ne_bytes()).map(drop)?),
-        }
+        (self.0.ring)()
     }
 
     /// Returns whether `Event::Woken` is due, and clears this mark until the next `wake`.
     pub(crate) fn take_asked(&self) -> bool {
         self.0.asked.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waker").field("asked", &self.0.asked).finish_non_exhaustive()
     }
 }

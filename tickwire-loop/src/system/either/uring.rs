@@ -14,7 +14,7 @@ use self::{
     filled::Filled,
     ring::{Completion, Of, Ring},
 };
-use super::{Note, Token, fault, waker::Waker};
+use crate::system::{Note, Token, fault, waker::Waker};
 use rustix::{
     event::{EventfdFlags, PollFlags, eventfd},
     io::Errno,
@@ -151,7 +151,9 @@ impl Uring {
         };
         let at = system.take(Token::Waker, eventfd.as_raw_fd(), Held::Eventfd(eventfd.clone()));
         system.ask(at, Of::Wake);
-        Ok((system, Waker::eventfd(eventfd)))
+        // Nobody reads this counter. It could overflow only after 2⁶⁴ calls.
+        let ring = move || Ok(rustix::io::write(&eventfd, &1_u64.to_ne_bytes()).map(drop)?);
+        Ok((system, Waker::new(ring)))
     }
 
     // Sockets.
