@@ -73,10 +73,8 @@ impl Addresses {
     pub(crate) fn enter(&mut self, address: IpAddr, most: usize) -> Option<IpAddr> {
         let address = counted_as(address);
         let before = self.0.get(&address).copied().unwrap_or_default();
-        (before < most).then(|| {
-            self.0.insert(address, before + 1);
-            address
-        })
+        (before < most).then(|| self.0.insert(address, before + 1))?;
+        Some(address)
     }
 
     pub(crate) fn leave(&mut self, address: IpAddr) {

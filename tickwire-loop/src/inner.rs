@@ -303,7 +303,6 @@ impl<T> Inner<T> {
     /// limit, disconnects the connections with the most queued bytes, until at most 7/8 of the
     /// limit are queued. The remaining eighth is room for the next messages, so that they do not
     /// cause another call.
-    #[inline(never)]
     pub(crate) fn relieve(&mut self) {
         self.write_unwritten();
         if self.counts.queued <= self.settings.max_queued {

@@ -38,7 +38,6 @@ pub use self::waker::Waker;
 use std::io;
 
 /// A call to the operating system begins here. A test can make the call fail.
-#[inline(always)]
 pub(crate) fn fault(_call: &str) -> io::Result<()> {
     #[cfg(test)]
     crate::tests::faults::at(_call)?;

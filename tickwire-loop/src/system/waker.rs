@@ -14,20 +14,17 @@ use std::{
 /// A waker carries no data. Send messages to the loop through a channel of your own, for example
 /// [`std::sync::mpsc`]. Several loops exchange messages in the same way.
 #[derive(Clone)]
-pub struct Waker(Arc<Bell<dyn Fn() -> io::Result<()> + Send + Sync + RefUnwindSafe>>);
-
-struct Bell<R: ?Sized> {
+pub struct Waker {
     /// Whether `Event::Woken` is due.
-    asked: AtomicBool,
-    ring: R,
+    asked: Arc<AtomicBool>,
+    end_wait: Arc<dyn Fn() -> io::Result<()> + Send + Sync + RefUnwindSafe>,
 }
 
 impl Waker {
-    /// `ring` ends the wait of the back end.
     pub(super) fn new(
-        ring: impl Fn() -> io::Result<()> + Send + Sync + RefUnwindSafe + 'static,
+        end_wait: impl Fn() -> io::Result<()> + Send + Sync + RefUnwindSafe + 'static,
     ) -> Self {
-        Self(Arc::new(Bell { asked: AtomicBool::new(false), ring }))
+        Self { asked: Arc::default(), end_wait: Arc::new(end_wait) }
     }
 
     /// Makes the loop deliver [`Event::Woken`](crate::Event::Woken) soon. Several calls before this
@@ -40,26 +37,26 @@ impl Waker {
     ///
     /// If the operating system refuses it.
     pub fn wake(&self) -> io::Result<()> {
-        if self.0.asked.swap(true, Ordering::AcqRel) {
+        if self.asked.swap(true, Ordering::AcqRel) {
             return Ok(()); // the call that set `asked` wakes the loop
         }
-        self.wake_quietly().inspect_err(|_| self.0.asked.store(false, Ordering::Release))
+        self.wake_quietly().inspect_err(|_| self.asked.store(false, Ordering::Release))
     }
 
     /// Ends the wait without `Event::Woken`.
     pub(crate) fn wake_quietly(&self) -> io::Result<()> {
         fault("wake")?;
-        (self.0.ring)()
+        (self.end_wait)()
     }
 
     /// Returns whether `Event::Woken` is due, and clears this mark until the next `wake`.
     pub(crate) fn take_asked(&self) -> bool {
-        self.0.asked.swap(false, Ordering::AcqRel)
+        self.asked.swap(false, Ordering::AcqRel)
     }
 }
 
 impl fmt::Debug for Waker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waker").field("asked", &self.0.asked).finish_non_exhaustive()
+        f.debug_struct("Waker").field("asked", &self.asked).finish_non_exhaustive()
     }
 }

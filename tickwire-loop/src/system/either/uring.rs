@@ -152,8 +152,8 @@ impl Uring {
         let at = system.take(Token::Waker, eventfd.as_raw_fd(), Held::Eventfd(eventfd.clone()));
         system.ask(at, Of::Wake);
         // Nobody reads this counter. It could overflow only after 2⁶⁴ calls.
-        let ring = move || Ok(rustix::io::write(&eventfd, &1_u64.to_ne_bytes()).map(drop)?);
-        Ok((system, Waker::new(ring)))
+        let end_wait = move || Ok(rustix::io::write(&eventfd, &1_u64.to_ne_bytes()).map(drop)?);
+        Ok((system, Waker::new(end_wait)))
     }
 
     // Sockets.
