@@ -43,7 +43,3 @@ impl core::fmt::Debug for Masker {
         f.write_str("Masker")
     }
 }
-
-#[cfg(kani)]
-#[path = "mask/tests/proofs.rs"]
-mod proofs;

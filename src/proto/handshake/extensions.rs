@@ -185,3 +185,7 @@ fn take_quoted<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
         }
     }
 }
+
+#[cfg(kani)]
+#[path = "extensions/tests/proofs.rs"]
+mod proofs;

@@ -405,8 +405,19 @@ pub(super) fn is_tchar(b: u8) -> bool {
 
 /// Iterates over the elements of a comma-separated list; empty elements are skipped (RFC 9110
 /// §5.6.1).
-pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
-    value.split(|&b| b == b',').map(trim).filter(|element| !element.is_empty())
+pub(super) fn list(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    core::iter::from_fn(move || take_element(&mut rest))
+}
+
+/// Removes the next element, and everything before it, from a list. `None` at the list's end.
+fn take_element<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    while let [b',' | b' ' | b'\t', after @ ..] = *rest {
+        *rest = after;
+    }
+    let end = find_byte(rest, b',').unwrap_or(rest.len());
+    let (element, after) = rest.split_at_checked(end)?;
+    *rest = after;
+    (!element.is_empty()).then(|| trim(element))
 }
 
 /// Whether a list contains this token as an element, without regard to case. The first test is for

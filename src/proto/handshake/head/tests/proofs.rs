@@ -111,3 +111,24 @@ fn a_byte_of_a_token_is_that_of_the_rfc() {
     let token = other || matches!(b, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z');
     assert!(is_tchar(b) == token);
 }
+
+#[kani::proof]
+#[kani::unwind(66)]
+#[kani::stub(find_byte, first)]
+#[kani::stub(trim, untrimmed)]
+fn an_element_is_taken_off_a_list() {
+    let (bytes, n): ([u8; N], usize) = (kani::any(), kani::any_where(|&n| n <= N));
+    let mut rest = &bytes[..n];
+    let element = take_element(&mut rest);
+    // An element begins at the first byte that is no comma and no blank. A comma ends it.
+    let (mut begin, mut end, mut i) = (n, n, 0);
+    while i < n && end == n {
+        begin = if begin == n && !matches!(bytes[i], b',' | b' ' | b'\t') { i } else { begin };
+        end = if begin < n && bytes[i] == b',' { i } else { n };
+        i += 1;
+    }
+    let offset = |part: &[u8]| part.as_ptr().addr() - bytes.as_ptr().addr();
+    assert!(offset(rest) == end && rest.len() == n - end);
+    assert!(element.is_some() == (begin < n));
+    assert!(element.is_none_or(|e| offset(e) == begin && e.len() == end - begin));
+}
