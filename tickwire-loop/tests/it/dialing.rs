@@ -204,7 +204,7 @@ fn a_silent_address_is_passed_and_its_attempt_is_closed() {
     let (_listener, _filler, silent) = silent();
     let (client, told) = client();
     // The attempt is closed within this number of rounds. Over io_uring its end takes a few.
-    let is_closed = || (0..1000).any(|_| (client.counts(), connecting_to(silent.port())).1 == 0);
+    let is_closed = || (0..50).any(|_| (client.counts(), connecting_to(silent.port())).1 == 0);
     let (tell, sockets) = channel();
     let to = move |addresses: &[SocketAddr]| {
         let tell = tell.clone();
