@@ -208,6 +208,25 @@ fn a_listener_that_is_closed_frees_its_port_at_once() {
 }
 
 #[test]
+fn a_listener_that_is_closed_before_the_first_round_frees_its_port_too() {
+    let Some(mut server) = Server::new() else { return };
+    server.net = Loop::new(Settings { io_uring: true, ..Settings::default() }).unwrap();
+    let before = descriptors();
+    let door = Door::new(Config::default());
+    let mut net = server.net.net();
+    server.address = net.listen(([127, 0, 0, 1], 0).into(), door.clone()).unwrap();
+    net.stop_listening();
+    assert_eq!(descriptors(), before);
+    // The next listener has the same port, and its descriptor may have the same number.
+    net.listen(server.address, door).unwrap();
+    let mut peer = server.peer();
+    peer.write_all(&frame(b"hello")).unwrap();
+    server.round();
+    server.round();
+    peer.read_exact(&mut [0; 7]).unwrap();
+}
+
+#[test]
 fn a_loop_that_is_dropped_frees_its_port_its_connections_and_its_descriptors() {
     let before = {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);

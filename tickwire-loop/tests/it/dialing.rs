@@ -175,3 +175,70 @@ fn a_target_that_cannot_be_dialed_is_an_error_at_once() {
         assert!(net.dial(Dial::to("ws://127.0.0.1/").unwrap(), 0).is_err());
     });
 }
+
+/// Returns a listener that answers no further connect, and the stream that fills its queue.
+#[cfg(target_os = "linux")]
+fn silent() -> (socket2::Socket, std::net::TcpStream, SocketAddr) {
+    use socket2::{Domain, Socket, Type};
+    use std::net::TcpStream;
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap(); // room for one
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    (listener, TcpStream::connect(address).unwrap(), address)
+}
+
+/// Returns how many sockets are connecting to this port of 127.0.0.1.
+#[cfg(target_os = "linux")]
+fn connecting_to(port: u16) -> usize {
+    let syn_sent = format!(" {:08X}:{port:04X} 02 ", u32::from_ne_bytes([127, 0, 0, 1]));
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    sockets.lines().filter(|line| line.contains(&syn_sent)).count()
+}
+
+/// A connect to the first address never ends.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_silent_address_is_passed_and_its_attempt_is_closed() {
+    let server = echo(Settings::default(), Config::default());
+    let (_listener, _filler, silent) = silent();
+    let (client, told) = client();
+    // The attempt is closed within this number of rounds. Over io_uring its end takes a few.
+    let is_closed = || (0..50).any(|_| (client.counts(), connecting_to(silent.port())).1 == 0);
+    let (tell, sockets) = channel();
+    let to = move |addresses: &[SocketAddr]| {
+        let tell = tell.clone();
+        let delay = Duration::from_millis(10);
+        let to = url(silent).addresses(addresses.iter().copied()).attempt_delay(delay);
+        to.prepare(move |_| {
+            say(&tell, connecting_to(silent.port()));
+            Ok(())
+        })
+    };
+    dial(&client, 11, to(&[silent, server.address]));
+    assert_eq!(next(&told), "open");
+    assert_eq!([next(&sockets), next(&sockets)], [0, 1], "the first attempt goes on");
+    assert!(is_closed());
+    assert_eq!(next(&told), "Text(\"hello\")");
+
+    // The application gives up the next one, before any address answers.
+    let only = to(&[silent]);
+    let handle = client.call(move |net| net.dial(only, 12).unwrap());
+    assert_eq!(next(&sockets), 0);
+    while connecting_to(silent.port()) == 0 {
+        thread::yield_now();
+    }
+    assert_eq!(client.call(move |net| net.remove(handle)), Some(12));
+    assert!(is_closed());
+
+    client.call(|net| {
+        let all: Vec<_> = net.handles().collect();
+        assert_eq!(all.len(), 1);
+        net.close(all[0], tickwire::CloseCode::NORMAL);
+    });
+    assert_eq!(next(&told), "11 closed: 1000");
+    client.call(|net| assert_eq!(net.handles().count(), 0));
+    assert_eq!(client.counts().open, 0);
+    server.wait_for(|counts| (counts.accepted, counts.accepted_now) == (1, 0));
+    assert!(told.try_recv().is_err() && sockets.try_recv().is_err());
+}

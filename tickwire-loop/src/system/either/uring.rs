@@ -163,8 +163,9 @@ impl Uring {
         listener.set_nonblocking(false)?;
         let address = listener.local_addr()?;
         let fd = listener.as_raw_fd();
+        // The first `accept` asks the kernel. A request that waited for the first round would keep
+        // the port of a listener that is closed before it.
         let at = self.take(token, fd, Held::Listener(Box::new((listener, VecDeque::new()))));
-        self.ask(at, Of::Accept);
         Ok(Listener { at, address })
     }
 
@@ -181,16 +182,16 @@ impl Uring {
                 Ok((stream, peer))
             }
             None => {
-                // Ask again: the request may have ended with an error, or because its completion
-                // had no room.
+                // None was made yet, or it has ended: with an error, or because its completion had
+                // no room.
                 self.ask(from.at, Of::Accept);
                 Err(ErrorKind::WouldBlock.into())
             }
         }
     }
 
-    /// Closes a listener. If the ring runs in this thread, waits until the port is free, but at
-    /// most 100 ms (`CLOSE_WAITS`).
+    /// Closes a listener. If the kernel accepts for it, waits until the port is free, but at most
+    /// 100 ms (`CLOSE_WAITS`).
     pub(crate) fn stop_listening(&mut self, listener: Listener) {
         let Some(place) = self.places.get_mut(listener.at as usize) else { return };
         place.closed = true;
@@ -199,7 +200,6 @@ impl Uring {
         for _ in 0..CLOSE_WAITS {
             let held = self.places.get(listener.at as usize).map(|place| &place.held);
             if !matches!(held, Some(Held::Listener(_)))
-                || !self.ring.is_enabled()
                 || self.ring.wait(Some(Duration::from_millis(1))).is_err()
             {
                 break;

@@ -247,11 +247,6 @@ impl Ring {
         }
     }
 
-    /// Whether the ring is enabled, and so belongs to one thread.
-    pub(super) fn is_enabled(&self) -> bool {
-        self.enabled
-    }
-
     fn enable(&mut self) -> io::Result<()> {
         if !self.enabled {
             fault("enable")?;
