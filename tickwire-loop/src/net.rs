@@ -226,14 +226,27 @@ impl<'n, T> Net<'n, T> {
             return Ok(tx.feed(message).map(drop)?);
         }
         self.sender(to).ok_or(SendError::NotOpen)?; // so that the outbox is fed and written
-        let Inner { slots, system, counts, now, current, .. } = &mut *self.inner;
-        let slot = slots.get_mut(to).ok_or(SendError::NotOpen)?;
-        let outbox = slot.outbox.as_mut().ok_or(SendError::NotOpen)?;
         // The policy is for a slow peer. So before it acts, the stream gets what it accepts.
-        if !outbox.fits(&message)
-            && let Some(wire) = &mut slot.wire
+        if self.outbox(to).is_some_and(|outbox| !outbox.fits(&message)) {
+            self.drain(to);
+        }
+        let Inner { slots, now, .. } = &mut *self.inner;
+        let outbox = slots.get_mut(to).and_then(|slot| slot.outbox.as_mut());
+        let outbox = outbox.ok_or(SendError::NotOpen)?;
+        Ok(match key {
+            Some(key) => outbox.push_keyed(*now, key, message),
+            None => outbox.push(*now, message),
+        }?)
+    }
+
+    /// Writes from the outbox of an open connection until it is empty, or the stream accepts no
+    /// more.
+    fn drain(&mut self, of: Handle) {
+        let Inner { slots, system, counts, now, current, .. } = &mut *self.inner;
+        let Some(slot) = slots.get_mut(of) else { return };
+        if let (Some(outbox), Some(wire)) = (&mut slot.outbox, &mut slot.wire)
             && let Some(tx) = match (&mut self.tx, &mut slot.stage) {
-                (Some(tx), _) if *current == Some(to) => Some(&mut **tx),
+                (Some(tx), _) if *current == Some(of) => Some(&mut **tx),
                 (_, Stage::Open(Some(open))) => Some(open.conn.sender_mut()),
                 _ => None,
             }
@@ -242,10 +255,6 @@ impl<'n, T> Net<'n, T> {
             let queued = outbox.counts().bytes + tx.buffered_amount();
             counts.queued = counts.queued - mem::replace(&mut slot.queued, queued) + queued;
         }
-        Ok(match key {
-            Some(key) => outbox.push_keyed(*now, key, message),
-            None => outbox.push(*now, message),
-        }?)
     }
 
     /// If the connection or its outbox refused the message because it had no room, makes
@@ -345,11 +354,14 @@ impl<'n, T> Net<'n, T> {
         }
     }
 
-    /// Closes a connection with the closing handshake, behind everything that was fed to it. Drops
-    /// its outbox with the messages in it. [`Event::Closed`](crate::Event::Closed) reports the end.
-    /// The loop gives up a connection that is not open yet. If `frame` is `None`, the Close has no
-    /// code.
+    /// Closes a connection with the closing handshake. The Close follows everything that was sent
+    /// to the connection, except for messages in an outbox that the stream does not accept now:
+    /// these are dropped with the outbox. The handler still gets the messages that the peer sends
+    /// before its own Close, but cannot answer them. [`Event::Closed`](crate::Event::Closed)
+    /// reports the end. The loop gives up a connection that is not open yet. If `frame` is `None`,
+    /// the Close has no code.
     pub fn close<'f>(&mut self, of: Handle, frame: impl IntoClose<'f>) {
+        self.drain(of);
         if let Some(tx) = self.sender(of) {
             let _ = tx.close(frame); // it may be closed already
             if let Some(slot) = self.inner.slots.get_mut(of) {
@@ -407,20 +419,21 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Ends the loop in an orderly way: closes the listeners, gives up connections that are not
-    /// open yet, and closes the open ones with 1001 (going away). [`run`](crate::Loop::run) returns
-    /// when all connections are gone. After `within` it removes the connections that are left, with
-    /// [`Event::Closed`](crate::Event::Closed), and returns.
+    /// open yet, and [closes](Self::close) the open ones with 1001 (going away).
+    /// [`run`](crate::Loop::run) returns when all connections are gone. After `within` it removes
+    /// the connections that are left, with [`Event::Closed`](crate::Event::Closed), and returns.
     pub fn shut_down(&mut self, within: Duration) {
         let until = self.inner.read_clock() + within;
         self.inner.shuts_at = Some(self.inner.shuts_at.map_or(until, |at| at.min(until)));
         self.stop_listening();
-        if let Some(tx) = &mut self.tx {
-            let _ = tx.close(tickwire::CloseCode::GOING_AWAY);
+        for of in self.handles().collect::<Vec<_>>() {
+            self.close(of, tickwire::CloseCode::GOING_AWAY);
         }
-        self.inner.close_all();
     }
 
-    /// Ends the loop after this round. Peers get no Close.
+    /// Ends the loop for good after this round, or before the next one if no round runs. Peers get
+    /// no Close, and what is not written yet is lost. From then on [`run`](crate::Loop::run)
+    /// returns at once.
     pub fn stop(&mut self) {
         self.inner.stops = true;
     }
@@ -439,18 +452,6 @@ impl<T> Inner<T> {
             Stage::Opening(_) | Stage::Turn | Stage::Rejected(_) => drop(self.free(of)),
             Stage::Dialing(dialing) => dialing.given_up = true,
             _ => {}
-        }
-    }
-
-    /// Begins to close all connections, because the loop shuts down.
-    fn close_all(&mut self) {
-        let all: Vec<_> = self.slots.handles().collect();
-        for handle in all {
-            match self.sender(handle) {
-                Some(tx) => drop(tx.close(tickwire::CloseCode::GOING_AWAY)),
-                None => self.give_up(handle),
-            }
-            self.make_ready(handle.at);
         }
     }
 }

@@ -53,6 +53,45 @@ fn a_closed_connection_stays_until_the_peer_has_shut_its_stream() {
 }
 
 #[test]
+fn what_waits_in_an_outbox_goes_before_the_close() {
+    for (shuts, in_turn) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut server = server();
+        let mut peer = server.peer();
+        let handle = server.opened[0];
+        let mut end = |net: &mut Net<'_, ()>| {
+            net.set_outbox(handle, Outbox::new(Overflow::Wait));
+            net.send(handle, "last").unwrap();
+            match shuts {
+                true => net.shut_down(LONG),
+                false => net.close(handle, CloseCode::GOING_AWAY),
+            }
+        };
+        if in_turn {
+            peer.write_all(HELLO).unwrap();
+            let mut ended = false;
+            while !ended {
+                let turn = server.net.turn(LONG, |net, event| {
+                    if let Event::Message { .. } = event {
+                        end(net);
+                        ended = true;
+                    }
+                });
+                assert!(turn.unwrap());
+            }
+        } else {
+            end(&mut server.net.net());
+        }
+        let (mut seen, mut n) = ([0; 10], 0);
+        peer.set_nonblocking(true).unwrap();
+        server.until(|_| {
+            n += peer.read(&mut seen[n..]).unwrap_or_default();
+            n == 10
+        });
+        assert_eq!(&seen, b"\x81\x04last\x88\x02\x03\xe9", "{shuts} {in_turn}");
+    }
+}
+
+#[test]
 fn a_shutdown_of_a_stream_that_would_block_is_made_again() {
     let config = Config { close_timeout: LONG, ..Config::default() };
     let mut server = Server::new(Settings::default(), config);
