@@ -58,6 +58,8 @@ const ELSEWHERE: &[(&[u16], &str)] = &[
     (&[31], "a_flood_of_pings_puts_off_neither_the_deadline_on_data_nor_that_of_closing"),
     (&[53], "a_slow_handshake_keeps_nobody_waiting"),
     (&[63], "a_server_that_never_answers_is_given_up_in_time"),
+    (&[63], "an_answer_without_end_is_given_up_at_a_limit_or_in_time_over_ws"),
+    (&[63], "an_answer_without_end_is_given_up_at_a_limit_or_in_time_over_wss"),
     (&[68], "a_rejected_client_that_sends_on_gets_its_response_and_no_reset"),
     (&[73], "a_client_dials_wss_and_a_wrong_certificate_is_its_error"),
     (&[73], "a_client_refuses_a_certificate_for_another_name_and_an_expired_one"),
