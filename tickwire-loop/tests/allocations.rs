@@ -10,7 +10,7 @@ mod alloc;
 use alloc::{Counting, count, live};
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     thread,
     time::Duration,
 };

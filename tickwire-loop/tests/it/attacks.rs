@@ -66,6 +66,7 @@ const ELSEWHERE: &[(&[u16], &str)] = &[
     (&[77], "a_turn_delivers_its_share_of_messages"),
     (&[78], "a_connection_may_be_removed_in_its_own_turn"),
     (&[79], "a_handle_of_a_connection_that_is_gone_names_nothing"),
+    (&[79], "subscribers_that_come_and_go_during_a_broadcast_leave_nothing_behind"),
     (&[80], "over_the_bound_the_connection_with_the_most_is_disconnected"),
     (&[82], "the_oldest_handshake_gives_way_to_the_newest"),
     (&[98], "an_end_without_close_notify_is_abnormal_and_nothing_more_is_delivered"),
