@@ -1,8 +1,13 @@
 //! The list of attacks over the loop. The core and the handshakes stand against them by themselves,
 //! and the crate's own `tests/attacks` shows it. Here the bytes pass through the loop's sockets and
 //! TLS, and the attacks on a loop (its turns, limits and handles) name their tests.
-use crate::common::{REQUEST, Running, echo, frame};
-use std::io::{Read, Write};
+use crate::common::{LONG, REQUEST, Running, echo, frame, head};
+use std::{
+    env,
+    io::{Read, Write},
+    thread,
+    time::Instant,
+};
 use tickwire::Config;
 use tickwire_loop::Settings;
 
@@ -57,6 +62,8 @@ const ELSEWHERE: &[(&[u16], &str)] = &[
     (&[33], "what_ends_a_handshake_gives_its_place_back"),
     (&[31], "a_flood_of_pings_puts_off_neither_the_deadline_on_data_nor_that_of_closing"),
     (&[53], "a_slow_handshake_keeps_nobody_waiting"),
+    (&[53], "a_head_that_trickles_in_ends_at_its_limit_over_ws"),
+    (&[53], "a_head_that_trickles_in_ends_at_its_limit_over_wss"),
     (&[63], "a_server_that_never_answers_is_given_up_in_time"),
     (&[63], "an_answer_without_end_is_given_up_at_a_limit_or_in_time_over_ws"),
     (&[63], "an_answer_without_end_is_given_up_at_a_limit_or_in_time_over_wss"),
@@ -134,6 +141,66 @@ fn attacks_by_requests_are_rejected_once() {
         assert_eq!(back.matches("HTTP/1.1 ").count(), 1, "A{number:02} {back}");
     }
     server.wait_for(|counts| counts.accepted_now == 0);
+}
+
+/// A53. Heads without end, of one line and of many, arrive byte by byte. Each gets one response at
+/// its limit, and what follows is read only for as long as this response needs. A head of `len`
+/// bytes within the limits arrives in the same way. With `TESTS=all` this head has 10 MiB: a loop
+/// that began at its start for each read would take hours.
+fn each_head_trickles<S: Read + Write>(
+    len: usize,
+    serve: impl Fn(Config) -> Running<()>,
+    open: impl Fn(&Running<()>) -> S + Sync,
+) {
+    const LINE: &str = "GET /feed HTTP/1.1\r\n";
+    let long = format!("{LINE}X: ");
+    let config = Config { handshake_timeout: LONG, ..config() };
+    let server = serve(config.clone());
+    let trickle = |stream: &mut S, text: &str| {
+        text.bytes().all(|byte| stream.write_all(&[byte]).and_then(|()| stream.flush()).is_ok())
+    };
+    thread::scope(|scope| {
+        for (start, piece, times, status) in [
+            ("", "a", config.max_request_line + 3, "414"),
+            (LINE, "X: y\r\n", config.max_headers + 1, "431"),
+            (&*long, "a", config.max_head, "431"),
+        ] {
+            let (server, open, trickle) = (&server, &open, &trickle);
+            scope.spawn(move || {
+                let mut stream = open(server);
+                assert!(trickle(&mut stream, start) && trickle(&mut stream, &piece.repeat(times)));
+                let head = head(&mut stream);
+                assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+                let (began, more) = (Instant::now(), piece.repeat(1000));
+                while trickle(&mut stream, &more) {
+                    assert!(began.elapsed() < LONG, "it is read without end");
+                }
+            });
+        }
+        let length = if env::var_os("TESTS").is_some_and(|t| t == "all") { 10 << 20 } else { len };
+        let roomy = serve(Config { max_head: 2 * length, ..config.clone() });
+        let (mut stream, began) = (open(&roomy), Instant::now());
+        let (line, rest) = REQUEST.split_at(LINE.len());
+        assert!(trickle(&mut stream, &format!("{line}X: {}\r\n", "y".repeat(length))));
+        assert!(trickle(&mut stream, rest));
+        assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
+        assert!(began.elapsed() < LONG);
+    });
+    let counts = server.wait_for(|counts| counts.accepted_now == 0);
+    assert_eq!((counts.accepted, counts.handshakes_failed), (3, 3));
+}
+
+#[test]
+fn a_head_that_trickles_in_ends_at_its_limit_over_ws() {
+    each_head_trickles(256 << 10, |config| echo(Settings::default(), config), Running::raw);
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn a_head_that_trickles_in_ends_at_its_limit_over_wss() {
+    let keys = crate::tls::keys(true);
+    let serve = |config| crate::tls::secure_echo(config, &keys);
+    each_head_trickles(32 << 10, serve, |server| crate::tls::raw_by_rustls(server, &keys));
 }
 
 /// A65: the first frame comes in the segment of the request.
