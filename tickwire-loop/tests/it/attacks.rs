@@ -60,6 +60,8 @@ const ELSEWHERE: &[(&[u16], &str)] = &[
     (&[24], "a_message_is_delivered_when_there_is_room_for_its_reply"),
     (&[25], "half_a_frame_is_waited_for_no_longer_than_its_timeout"),
     (&[33], "what_ends_a_handshake_gives_its_place_back"),
+    (&[33], "each_way_of_ending_gives_memory_and_descriptors_back_over_ws"),
+    (&[33], "each_way_of_ending_gives_memory_and_descriptors_back_over_wss"),
     (&[31], "a_flood_of_pings_puts_off_neither_the_deadline_on_data_nor_that_of_closing"),
     (&[53], "a_slow_handshake_keeps_nobody_waiting"),
     (&[53], "a_head_that_trickles_in_ends_at_its_limit_over_ws"),
@@ -223,6 +225,7 @@ fn each_attack_of_the_list_has_a_test_or_a_reason() {
         include_str!("slow.rs"),
         include_str!("time.rs"),
         include_str!("tls.rs"),
+        include_str!("../allocations.rs"),
         include_str!("../../src/tests/stall.rs"),
     ];
     for (numbers, test) in ELSEWHERE {
