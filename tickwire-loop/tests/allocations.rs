@@ -1,6 +1,6 @@
 //! In steady state the loop allocates nothing per message: as server and client over `ws` and
 //! `wss`, with more connections than are kept whole, and for a message to many. An idle connection
-//! holds little.
+//! holds little, and one that has ended holds nothing.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[allow(dead_code, unreachable_pub)] // it counts more than this
