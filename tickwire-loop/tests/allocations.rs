@@ -1,6 +1,6 @@
 //! In steady state the loop allocates nothing per message: as server and client over `ws` and
 //! `wss`, with more connections than are kept whole, and for a message to many. An idle connection
-//! holds little.
+//! holds little, and one that has ended holds nothing.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[allow(dead_code, unreachable_pub)] // it counts more than this
@@ -8,14 +8,24 @@
 mod alloc;
 
 use alloc::{Counting, count, live};
+use socket2::SockRef;
+#[cfg(feature = "rustls")]
+use std::sync::Arc;
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
 #[cfg(feature = "rustls")]
-use tickwire::tls::rustls::{ClientConfig, ServerConfig};
+use tickwire::tls::rustls::{
+    ClientConfig, ClientConnection, ServerConfig, StreamOwned, pki_types::ServerName,
+    server::NoServerSessionStorage,
+};
 use tickwire::{Config, Prepared, handshake::server::Accept};
 use tickwire_loop::{Dial, Door, Event, Loop, Settings};
 
@@ -31,6 +41,7 @@ fn allocates_nothing(mut run: impl FnMut()) {
 
 #[test]
 fn nothing_is_allocated_per_message() {
+    let _alone = alone();
     for max_whole in [1024, 2] {
         echo(Settings { max_whole, ..settings() }, 10);
     }
@@ -78,6 +89,7 @@ fn held_by_each(door: Door, over: impl Fn(TcpStream) -> Box<dyn Stream> + Send +
 
 #[test]
 fn an_idle_connection_of_a_server_holds_at_most_640_bytes() {
+    let _alone = alone();
     let held = held_by_each(Door::new(Config::default()), |tcp| Box::new(tcp));
     println!("{held} bytes each");
     assert!(held <= 640, "{held}");
@@ -87,20 +99,173 @@ fn an_idle_connection_of_a_server_holds_at_most_640_bytes() {
 #[cfg(feature = "rustls")]
 #[test]
 fn an_idle_connection_of_a_server_over_tls_holds_at_most_3_kib() {
-    use tickwire::tls::rustls::{
-        ClientConnection, StreamOwned, pki_types::ServerName, server::NoServerSessionStorage,
-    };
-    let (mut server, client) = tls_configs();
-    server.session_storage = std::sync::Arc::new(NoServerSessionStorage {}); // it holds for all connections
-    let client = std::sync::Arc::new(client);
-    let door = Door::new(Config::default()).tls(server.into());
-    let held = held_by_each(door, move |tcp| {
-        let name = ServerName::try_from("localhost").unwrap();
-        let tls = ClientConnection::new(client.clone(), name).unwrap();
-        Box::new(StreamOwned::new(tls, tcp))
-    });
+    let _alone = alone();
+    let (server, over) = tls();
+    let door = Door::new(Config::default()).tls(server);
+    let held = held_by_each(door, move |tcp| Box::new(over(tcp)));
     println!("{held} bytes each");
     assert!(held <= 3 << 10, "{held}");
+}
+
+/// The tests share the descriptors of this process, so they run one after another.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens a connection that ends in the way `how`, and returns once it has ended.
+fn ends(how: usize, mut peer: impl Read + Write, tcp: &TcpStream) {
+    let (path, head) = match how {
+        0 => ("GET /refused HTTP/1.1", REQUEST.len() + 7),
+        1 => ("GET / HTTP/1.0", REQUEST.len()),
+        2 => ("GET / HTTP/1.1", 40), // no more, until the deadline
+        _ => ("GET / HTTP/1.1", REQUEST.len()),
+    };
+    let request = String::from_utf8_lossy(REQUEST).replace("GET / HTTP/1.1", path);
+    let _ = peer.write_all(&request.as_bytes()[..head]); // the deadline may have passed
+    if how > 2 {
+        peer.read_exact(&mut [0; 129]).unwrap();
+        peer.write_all(HELLO).unwrap();
+    }
+    let last: &[u8] = match how {
+        3 => b"\x88\x82\0\0\0\0\x03\xe8",        // a Close
+        4 => b"\x81\x85\0\0\0\0close",           // the server closes
+        5 => b"\x81\x86\0\0\0\0remove",          // the server removes it
+        6 => b"\x82\x01a",                       // a violation: no mask
+        7 => b"\x02\x83\0\0\0\0abc\x80\x85\0\0", // a reset in a message
+        _ => b"",                                // no more, until the deadline
+    };
+    let _ = peer.write_all(last); // it may be closed
+    if how == 7 {
+        return SockRef::from(tcp).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    if how == 4 {
+        let mut close = Vec::new();
+        while !close.ends_with(b"\x88\x02\x03\xe8") {
+            let mut byte = [0];
+            peer.read_exact(&mut byte).unwrap();
+            close.push(byte[0]);
+        }
+        peer.write_all(b"\x88\x82\0\0\0\0\x03\xe8").unwrap();
+    }
+    let _ = peer.read_to_end(&mut Vec::new()); // an end or a reset
+}
+
+/// A33: connections that end in each way, some in each way at once.
+fn each_end_gives_back<S: Read + Write>(
+    all: usize,
+    door: impl Fn(Config) -> Door,
+    over: impl Fn(TcpStream) -> S + Sync,
+) {
+    const WAYS: usize = 9;
+    const AT_ONCE: usize = 4;
+    const GROUPS: usize = 5;
+    const OVER: usize = usize::MAX;
+    let mut net = Loop::<()>::new(settings()).unwrap();
+    let brief = Duration::from_millis(50);
+    let addresses = [
+        Config::default(),
+        Config { handshake_timeout: brief, ..Config::default() },
+        Config { data_timeout: Some(brief), close_timeout: brief, ..Config::default() },
+    ]
+    .map(|config| net.net().listen(([127, 0, 0, 1], 0).into(), door(config)).unwrap());
+    let end_each = || {
+        for how in 0..WAYS {
+            let at = [(2, 1), (8, 2)].iter().find(|(of, _)| *of == how).map_or(0, |(_, at)| *at);
+            let tcp = TcpStream::connect(addresses[at]).unwrap();
+            tcp.set_nodelay(true).unwrap();
+            tcp.set_read_timeout(Some(Duration::from_secs(600))).unwrap();
+            ends(how, over(tcp.try_clone().unwrap()), &tcp);
+        }
+    };
+    let mut turn = || {
+        net.turn(Duration::from_millis(1), |net, event| match event {
+            Event::Request { request, answer, .. } if request.path() == "/" => {
+                answer.accept(Accept::default(), ());
+            }
+            Event::Message { from, message, .. } => match message.as_bytes() {
+                b"close" => net.close(from, tickwire::CloseCode::NORMAL),
+                b"remove" => net.remove(from).unwrap(),
+                _ => net.send(from, message).unwrap(),
+            },
+            _ => {}
+        })
+        .unwrap();
+        net.net().counts().accepted_now
+    };
+    turn();
+    // The threads stay: what starting a thread allocates, that thread frees.
+    let (begun, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let end_some = || {
+        for round in 1.. {
+            while begun.load(Ordering::Acquire) < round {
+                thread::sleep(Duration::from_millis(1));
+            }
+            if begun.load(Ordering::Acquire) == OVER {
+                return;
+            }
+            end_each();
+            done.fetch_add(1, Ordering::Release);
+        }
+    };
+    let mut held = [(0, 0); GROUPS];
+    thread::scope(|scope| {
+        let peers = [(); AT_ONCE].map(|()| scope.spawn(end_some));
+        for held in &mut held {
+            for _ in 0..all.div_ceil(GROUPS * WAYS * AT_ONCE) {
+                let round = begun.fetch_add(1, Ordering::Release) + 1;
+                while (turn() > 0 || done.load(Ordering::Acquire) < round * AT_ONCE)
+                    && !peers.iter().any(|peer| peer.is_finished())
+                {}
+            }
+            // Over io_uring, the kernel is done with a stream a little later.
+            (0..100).for_each(|_| _ = turn());
+            *held = (live(), descriptors());
+        }
+        begun.store(OVER, Ordering::Release);
+    });
+    // Lists grow when more happens at once than before, but not in each group.
+    println!("{held:?}");
+    assert!(held.windows(2).any(|two| two[1].0 <= two[0].0), "{held:?}");
+    assert!(held.iter().all(|(_, descriptors)| *descriptors == held[0].1), "{held:?}");
+}
+
+/// The number of this process's descriptors, where the system tells it.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+/// With `TESTS=all`, as many as the list of attacks says.
+fn sampled(all: usize, some: usize) -> usize {
+    if std::env::var_os("TESTS").is_some_and(|tests| tests == "all") { all } else { some }
+}
+
+#[test]
+fn each_way_of_ending_gives_memory_and_descriptors_back_over_ws() {
+    let _alone = alone();
+    each_end_gives_back(sampled(100_000, 180), Door::new, |tcp| tcp);
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn each_way_of_ending_gives_memory_and_descriptors_back_over_wss() {
+    let _alone = alone();
+    let (server, over) = tls();
+    each_end_gives_back(sampled(10_000, 180), |of| Door::new(of).tls(server.clone()), over);
+}
+
+/// A server that keeps nothing for later sessions, because that would count for the connections. And
+/// what makes a client's stream.
+#[cfg(feature = "rustls")]
+fn tls() -> (Arc<ServerConfig>, impl Fn(TcpStream) -> StreamOwned<ClientConnection, TcpStream>) {
+    let (mut server, client) = tls_configs();
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    let client = Arc::new(client);
+    (Arc::new(server), move |tcp| {
+        let name = ServerName::try_from("localhost").unwrap();
+        StreamOwned::new(ClientConnection::new(client.clone(), name).unwrap(), tcp)
+    })
 }
 
 /// What a peer writes to and reads from.

@@ -1,8 +1,13 @@
 //! The list of attacks over the loop. The core and the handshakes stand against them by themselves,
 //! and the crate's own `tests/attacks` shows it. Here the bytes pass through the loop's sockets and
 //! TLS, and the attacks on a loop (its turns, limits and handles) name their tests.
-use crate::common::{REQUEST, Running, echo, frame};
-use std::io::{Read, Write};
+use crate::common::{LONG, REQUEST, Running, echo, frame, head};
+use std::{
+    env,
+    io::{Read, Write},
+    thread,
+    time::Instant,
+};
 use tickwire::Config;
 use tickwire_loop::Settings;
 
@@ -55,15 +60,22 @@ const ELSEWHERE: &[(&[u16], &str)] = &[
     (&[24], "a_message_is_delivered_when_there_is_room_for_its_reply"),
     (&[25], "half_a_frame_is_waited_for_no_longer_than_its_timeout"),
     (&[33], "what_ends_a_handshake_gives_its_place_back"),
+    (&[33], "each_way_of_ending_gives_memory_and_descriptors_back_over_ws"),
+    (&[33], "each_way_of_ending_gives_memory_and_descriptors_back_over_wss"),
     (&[31], "a_flood_of_pings_puts_off_neither_the_deadline_on_data_nor_that_of_closing"),
     (&[53], "a_slow_handshake_keeps_nobody_waiting"),
+    (&[53], "a_head_that_trickles_in_ends_at_its_limit_over_ws"),
+    (&[53], "a_head_that_trickles_in_ends_at_its_limit_over_wss"),
     (&[63], "a_server_that_never_answers_is_given_up_in_time"),
+    (&[63], "an_answer_without_end_is_given_up_at_a_limit_or_in_time_over_ws"),
+    (&[63], "an_answer_without_end_is_given_up_at_a_limit_or_in_time_over_wss"),
     (&[68], "a_rejected_client_that_sends_on_gets_its_response_and_no_reset"),
     (&[73], "a_client_dials_wss_and_a_wrong_certificate_is_its_error"),
     (&[73], "a_client_refuses_a_certificate_for_another_name_and_an_expired_one"),
     (&[77], "a_turn_delivers_its_share_of_messages"),
     (&[78], "a_connection_may_be_removed_in_its_own_turn"),
     (&[79], "a_handle_of_a_connection_that_is_gone_names_nothing"),
+    (&[79], "subscribers_that_come_and_go_during_a_broadcast_leave_nothing_behind"),
     (&[80], "over_the_bound_the_connection_with_the_most_is_disconnected"),
     (&[82], "the_oldest_handshake_gives_way_to_the_newest"),
     (&[98], "an_end_without_close_notify_is_abnormal_and_nothing_more_is_delivered"),
@@ -133,6 +145,66 @@ fn attacks_by_requests_are_rejected_once() {
     server.wait_for(|counts| counts.accepted_now == 0);
 }
 
+/// A53. Heads without end, of one line and of many, arrive byte by byte. Each gets one response at
+/// its limit, and what follows is read only for as long as this response needs. A head of `len`
+/// bytes within the limits arrives in the same way. With `TESTS=all` this head has 10 MiB: a loop
+/// that began at its start for each read would take hours.
+fn each_head_trickles<S: Read + Write>(
+    len: usize,
+    serve: impl Fn(Config) -> Running<()>,
+    open: impl Fn(&Running<()>) -> S + Sync,
+) {
+    const LINE: &str = "GET /feed HTTP/1.1\r\n";
+    let long = format!("{LINE}X: ");
+    let config = Config { handshake_timeout: LONG, ..config() };
+    let server = serve(config.clone());
+    let trickle = |stream: &mut S, text: &str| {
+        text.bytes().all(|byte| stream.write_all(&[byte]).and_then(|()| stream.flush()).is_ok())
+    };
+    thread::scope(|scope| {
+        for (start, piece, times, status) in [
+            ("", "a", config.max_request_line + 3, "414"),
+            (LINE, "X: y\r\n", config.max_headers + 1, "431"),
+            (&*long, "a", config.max_head, "431"),
+        ] {
+            let (server, open, trickle) = (&server, &open, &trickle);
+            scope.spawn(move || {
+                let mut stream = open(server);
+                assert!(trickle(&mut stream, start) && trickle(&mut stream, &piece.repeat(times)));
+                let head = head(&mut stream);
+                assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+                let (began, more) = (Instant::now(), piece.repeat(1000));
+                while trickle(&mut stream, &more) {
+                    assert!(began.elapsed() < LONG, "it is read without end");
+                }
+            });
+        }
+        let length = if env::var_os("TESTS").is_some_and(|t| t == "all") { 10 << 20 } else { len };
+        let roomy = serve(Config { max_head: 2 * length, ..config.clone() });
+        let (mut stream, began) = (open(&roomy), Instant::now());
+        let (line, rest) = REQUEST.split_at(LINE.len());
+        assert!(trickle(&mut stream, &format!("{line}X: {}\r\n", "y".repeat(length))));
+        assert!(trickle(&mut stream, rest));
+        assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
+        assert!(began.elapsed() < LONG);
+    });
+    let counts = server.wait_for(|counts| counts.accepted_now == 0);
+    assert_eq!((counts.accepted, counts.handshakes_failed), (3, 3));
+}
+
+#[test]
+fn a_head_that_trickles_in_ends_at_its_limit_over_ws() {
+    each_head_trickles(256 << 10, |config| echo(Settings::default(), config), Running::raw);
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn a_head_that_trickles_in_ends_at_its_limit_over_wss() {
+    let keys = crate::tls::keys(true);
+    let serve = |config| crate::tls::secure_echo(config, &keys);
+    each_head_trickles(32 << 10, serve, |server| crate::tls::raw_by_rustls(server, &keys));
+}
+
 /// A65: the first frame comes in the segment of the request.
 #[test]
 fn a_frame_behind_the_request_is_a_frame() {
@@ -153,6 +225,7 @@ fn each_attack_of_the_list_has_a_test_or_a_reason() {
         include_str!("slow.rs"),
         include_str!("time.rs"),
         include_str!("tls.rs"),
+        include_str!("../allocations.rs"),
         include_str!("../../src/tests/stall.rs"),
     ];
     for (numbers, test) in ELSEWHERE {

@@ -1,8 +1,8 @@
 //! Dialing: by name and by address, past dead addresses, and what comes of failures.
 use crate::common::{LONG, Running, echo, next, say};
 use std::{
-    io::Write,
-    net::{SocketAddr, TcpListener},
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -121,6 +121,87 @@ fn a_server_that_never_answers_is_given_up_in_time() {
     assert_eq!(next(&told), format!("6 failed: {}", Error::from(HandshakeError::Timeout)));
 }
 
+/// A server that reads a request, and then writes `start` and `piece` again and again until nobody
+/// is there any more, with this pause between two writes.
+fn endless(
+    mut stream: impl Read + Write + Send + 'static,
+    (start, piece): (&'static str, String),
+    pause: Duration,
+) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let _ = stream.read(&mut [0; 4096]);
+        let mut going = stream.write_all(start.as_bytes());
+        while going.is_ok() {
+            thread::sleep(pause);
+            going = stream.write_all(piece.as_bytes());
+        }
+    })
+}
+
+/// A63. The last one arrives byte by byte and exceeds no limit, so only the deadline ends it.
+fn each_endless_answer_is_given_up<S: Read + Write + Send + 'static>(
+    to: impl Fn(SocketAddr) -> Dial,
+    over: impl Fn(TcpStream) -> S,
+) {
+    const REFUSAL: &str = "HTTP/1.1 500 No\r\nContent-Length: 18446744073709551615\r\n\r\n";
+    let long = HandshakeError::HeadTooLong { limit: 65536 };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (tell, told) = channel();
+    let door = Door::new(Config::default());
+    let client = Running::with(Settings::default(), door, move |_, event| match event {
+        Event::Closed { end: End::Failed(error), .. } => say(&tell, error),
+        event => panic!("{event:?}"),
+    });
+    for (start, piece, error) in [
+        ("HTTP/1.1 101 ", "a", long),
+        ("HTTP/1.1 101 OK\r\nX: ", "a", long),
+        ("HTTP/1.1 101 OK\r\n", "X: y\r\n", HandshakeError::TooManyHeaders { limit: 128 }),
+        ("", "HTTP/1.1 103 x\r\nA: b\r\n\r\n", HandshakeError::TooManyInterim { limit: 8 }),
+        (REFUSAL, "a", HandshakeError::Refused { status: 500 }),
+        ("HTTP/1.1 103 x\r\n\r\nHTTP/1.1 101 ", "a", HandshakeError::Timeout),
+    ] {
+        let (time, times, pause) = match error {
+            HandshakeError::Timeout => (Duration::from_millis(200), 1, Duration::from_millis(5)),
+            _ => (LONG, 1000, Duration::ZERO),
+        };
+        let config = Config { handshake_timeout: time, ..Config::default() };
+        dial(&client, 0, to(listener.local_addr().unwrap()).config(config));
+        let stream = over(listener.accept().unwrap().0);
+        let peer = endless(stream, (start, piece.repeat(times)), pause);
+        match next(&told) {
+            Error::Handshake(other) => assert_eq!(other, error),
+            Error::Refused(refusal) => {
+                assert_eq!(HandshakeError::Refused { status: refusal.status }, error);
+                assert!(refusal.body.len() <= Config::default().max_refusal_body);
+            }
+            other => panic!("{other:?} instead of {error}"),
+        }
+        peer.join().unwrap(); // the stream is closed
+        client.call(|net| assert_eq!(net.handles().count(), 0));
+    }
+}
+
+#[test]
+fn an_answer_without_end_is_given_up_at_a_limit_or_in_time_over_ws() {
+    each_endless_answer_is_given_up(url, |stream| stream);
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn an_answer_without_end_is_given_up_at_a_limit_or_in_time_over_wss() {
+    use tickwire::tls::rustls::{ServerConnection, StreamOwned};
+    for in_place in [true, false] {
+        let keys = crate::tls::keys(in_place);
+        let dial = |address: SocketAddr| {
+            let dial = Dial::to(&format!("wss://localhost:{}/", address.port())).unwrap();
+            dial.tls(keys.client.clone()).addresses([address])
+        };
+        each_endless_answer_is_given_up(dial, |stream| {
+            StreamOwned::new(ServerConnection::new(keys.server.clone()).unwrap(), stream)
+        });
+    }
+}
+
 #[test]
 fn the_end_says_how_the_server_closed() {
     let server = echo(Settings::default(), Config::default());
@@ -178,9 +259,8 @@ fn a_target_that_cannot_be_dialed_is_an_error_at_once() {
 
 /// Returns a listener that answers no further connect, and the stream that fills its queue.
 #[cfg(target_os = "linux")]
-fn silent() -> (socket2::Socket, std::net::TcpStream, SocketAddr) {
+fn silent() -> (socket2::Socket, TcpStream, SocketAddr) {
     use socket2::{Domain, Socket, Type};
-    use std::net::TcpStream;
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     listener.listen(0).unwrap(); // room for one

@@ -202,14 +202,17 @@ fn a_peer_that_reads_no_ciphertext_ends_when_the_time_for_writing_is_over() {
     }
 }
 
-/// A client by rustls alone, whose opening handshake is done.
-pub(crate) fn by_rustls(
-    server: &Running<()>,
-    keys: &Keys,
-) -> StreamOwned<ClientConnection, TcpStream> {
+type ByRustls = StreamOwned<ClientConnection, TcpStream>;
+
+/// A client by rustls alone.
+pub(crate) fn raw_by_rustls(server: &Running<()>, keys: &Keys) -> ByRustls {
     let name = ServerName::try_from("localhost").unwrap();
-    let tls = ClientConnection::new(keys.client.clone(), name).unwrap();
-    let mut far = StreamOwned::new(tls, server.raw());
+    StreamOwned::new(ClientConnection::new(keys.client.clone(), name).unwrap(), server.raw())
+}
+
+/// A client by rustls alone, whose opening handshake is done.
+pub(crate) fn by_rustls(server: &Running<()>, keys: &Keys) -> ByRustls {
+    let mut far = raw_by_rustls(server, keys);
     far.write_all(REQUEST.as_bytes()).unwrap();
     assert!(head(&mut far).starts_with("HTTP/1.1 101 "));
     far
