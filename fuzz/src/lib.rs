@@ -1,15 +1,14 @@
-//! What the fuzz targets share: a receiver written a second time, and ways to cut a wire.
+//! What the fuzz targets share: a receiver written a second time, payloads, and ways to cut a wire.
 //!
 //! Nothing in `reference` calls the crate under test, except for the names of its errors.
-pub mod cuts;
 pub mod head;
 pub mod inflate;
-pub mod payload;
+pub mod net;
 pub mod peers;
 pub mod reference;
 pub mod tls;
 
-use cuts::Cuts;
+use arbitrary::Arbitrary;
 use tickwire::{Connection, Entropy, Event, Message, RecvError, Sender, Step, handshake::Reading};
 
 /// Masking keys that differ from each other and are the same in every run.
@@ -85,6 +84,77 @@ pub fn frame_len(payload: usize, masked: bool) -> usize {
         _ => 10,
     };
     head + payload + if masked { 4 } else { 0 }
+}
+
+/// An endless sequence of piece lengths: 0 gives everything at once, 1 single bytes, any other
+/// seed lengths of its own, short ones more often.
+pub struct Cuts {
+    seed: u8,
+    state: u64,
+}
+
+impl Cuts {
+    pub fn new(seed: u8) -> Self {
+        Self { seed, state: u64::from(seed) + 1 }
+    }
+}
+
+impl Iterator for Cuts {
+    type Item = usize;
+
+    /// At least 1.
+    fn next(&mut self) -> Option<usize> {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        let random = (self.state >> 20) as usize;
+        Some(match self.seed {
+            0 => usize::MAX,
+            1 => 1,
+            _ if random.is_multiple_of(4) => 1 + random / 4 % 1024,
+            seed => 1 + random / 4 % usize::from(seed),
+        })
+    }
+}
+
+/// The length of a payload: short as a rule, around the length forms and beyond 64 KiB at times.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Len(u16);
+
+impl Len {
+    pub fn get(self) -> usize {
+        let n = usize::from(self.0 >> 3);
+        match self.0 & 7 {
+            0..=4 => n % 140,
+            5 => 120 + n % 12,
+            6 => n,
+            _ => 65_530 + n % 12,
+        }
+    }
+
+    /// Short where large ones have used up the budget, so that no run takes long.
+    pub fn within(self, budget: &mut usize) -> usize {
+        let len = if self.get() <= *budget { self.get() } else { self.get() % 140 };
+        *budget = budget.saturating_sub(len);
+        len
+    }
+}
+
+/// Text of mixed widths, different for each `seed`, `len` bytes long.
+pub fn text(len: usize, seed: usize) -> String {
+    let mut text = String::with_capacity(len);
+    let mut i = seed;
+    while text.len() < len {
+        let c = ['a', 'é', '価', '📈', 'z', '0'][i % 6];
+        text.push(if text.len() + c.len_utf8() > len { '.' } else { c });
+        i = i.wrapping_mul(5).wrapping_add(1 + seed);
+    }
+    text
+}
+
+/// Bytes, different for each `seed`.
+pub fn binary(len: usize, seed: usize) -> Vec<u8> {
+    (0..len).map(|i| (i.wrapping_mul(167) >> 3) as u8 ^ seed as u8).collect()
 }
 
 /// What a connection made of its input.

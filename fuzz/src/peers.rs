@@ -2,7 +2,7 @@
 //! this crate reads it: `tungstenite` and `tokio-websockets`, over a stream in memory, without a
 //! runtime.
 use crate::{
-    cuts::Cuts,
+    Cuts,
     reference::{self, Event, Head},
 };
 use futures_core::Stream;

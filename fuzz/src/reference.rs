@@ -242,7 +242,8 @@ impl Head {
         wrong
     }
 
-    fn wrong(&self, masked: bool, inside: bool) -> Vec<RecvError> {
+    /// What is wrong with this header. `inside`: a message has begun before.
+    pub fn wrong(&self, masked: bool, inside: bool) -> Vec<RecvError> {
         let mut wrong = self.wrong_alone();
         if self.reserved != 0 {
             wrong.push(ProtocolError::ReservedBits);

@@ -29,8 +29,7 @@ use tickwire::{
     tokio::{MessageOrRoom, Reader, WebSocket, Writer},
 };
 use tickwire_fuzz::{
-    Keys,
-    payload::Len,
+    Keys, Len,
     reference::{self, Limits},
 };
 use tokio::{

@@ -20,9 +20,8 @@ use tickwire::{
     deflate::{Deflate, DeflateParams, Direction},
 };
 use tickwire_fuzz::{
-    Keys, frame_len,
+    Keys, Len, frame_len,
     inflate::{Stream, inflate},
-    payload::Len,
     reference::{self, End, Head, Limits},
 };
 
@@ -355,7 +354,7 @@ impl Ledger {
             }
             Op::FeedPrepared { text, len } => {
                 let owned = self.message(*text, *len);
-                let fed = self.conn.sender_mut().feed(&Prepared::new(&owned));
+                let fed = self.conn.sender_mut().feed(Prepared::new(&owned));
                 self.fed_whole(owned, fed, before);
             }
             Op::FeedChunk { text, len, last } => self.feed_chunk(*text, *len, *last, before),

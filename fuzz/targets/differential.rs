@@ -8,13 +8,11 @@ use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, OwnedMessage, Prepared,
 };
 use tickwire_fuzz::{
-    connection,
-    cuts::Cuts,
-    payload::{Len, binary, text},
+    Cuts, Len, binary, connection,
     peers::{Difference, End, Heard, LIMIT, PEERS, Peer, Said, explain},
     play,
     reference::{self, Event, Limits},
-    write,
+    text, write,
 };
 
 #[derive(Arbitrary, Debug)]
@@ -175,7 +173,7 @@ impl Send {
                 let done = match how % 3 {
                     0 => tx.feed(&message),
                     1 => tx.feed(message.clone()),
-                    _ => tx.feed(&Prepared::new(&message)),
+                    _ => tx.feed(Prepared::new(&message)),
                 };
                 done.expect("there is room");
                 fed.push(event(&message));
@@ -189,7 +187,7 @@ impl Send {
             Self::Chunks { text, lens } => {
                 let lens: Vec<usize> = lens.iter().take(6).map(|len| len.within(budget)).collect();
                 let message = message(*text, lens.iter().sum(), seed);
-                let mut left = &message.as_bytes()[..];
+                let mut left = message.as_bytes();
                 for (i, len) in lens.iter().chain([&0]).enumerate() {
                     let (data, rest) = left.split_at(*len);
                     left = rest;

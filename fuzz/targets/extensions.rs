@@ -35,8 +35,8 @@ fuzz_target!(|data: &[u8]| {
     wire.extend(b"\r\n");
 
     let want: Option<Vec<Vec<Extension>>> = lines.iter().map(|line| read(line)).collect();
-    let mut ours = Deflate::default();
-    ours.server = Direction { takeover: true, window_bits: 12 };
+    let server = Direction { takeover: true, window_bits: 12 };
+    let mut ours = Deflate { server, ..Deflate::default() };
     ours.client.window_bits = 11;
     let mut server = Handshake::new(&Config { deflate: Some(ours), ..Config::default() });
     let mut left = &wire[..];

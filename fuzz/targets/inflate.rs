@@ -16,8 +16,7 @@ use tickwire::{
     deflate::{Deflate, DeflateParams, Direction},
 };
 use tickwire_fuzz::{
-    Keys, begin_frame,
-    cuts::Cuts,
+    Cuts, Keys, begin_frame,
     inflate::{LIMIT, Stream},
     reference::Head,
     write,
@@ -239,7 +238,7 @@ fn send(flags: u8, cut: u8, pieces: &[u8]) {
         let fed = match what >> 1 & 3 {
             0 => tx.feed(&data),
             1 => tx.feed(Outbound::plain(&data)),
-            2 => tx.feed(&Prepared::new(&data)),
+            2 => tx.feed(Prepared::new(&data)),
             _ => tx.feed(data.clone()),
         };
         fed.expect("there is room");

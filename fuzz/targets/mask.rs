@@ -2,7 +2,7 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use tickwire::mask::Masker;
-use tickwire_fuzz::cuts::Cuts;
+use tickwire_fuzz::Cuts;
 
 fuzz_target!(|data: &[u8]| {
     let [k0, k1, k2, k3, offset, cut, times, rest @ ..] = data else {

@@ -9,7 +9,7 @@ use tickwire::{
     handshake::{HandshakeError, Progress},
     url::Target,
 };
-use tickwire_fuzz::{cuts::Cuts, head::Head, read_head};
+use tickwire_fuzz::{Cuts, head::Head, read_head};
 
 const GREETING: &[u8] = b"\x05\x01\0";
 const GREETING_WITH_LOGIN: &[u8] = b"\x05\x02\0\x02";

@@ -6,9 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use tickwire::{CloseCode, Config, Connection, DataKind, RecvError, Step};
 use tickwire_fuzz::{
-    connection,
-    cuts::Cuts,
-    event,
+    Cuts, connection, event,
     reference::{self, End, Limits},
     write,
 };

@@ -12,8 +12,7 @@ use tickwire::{
     },
 };
 use tickwire_fuzz::{
-    Seen,
-    cuts::Cuts,
+    Cuts, Seen,
     head::{Head, valid_key},
     play, read_head,
     reference::{self, Limits},

@@ -312,7 +312,9 @@ fn seconds(date: &[u8]) -> Option<u64> {
     if year < 1970 || day == 0 || day > 31 || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let lens =
         |year| [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let years: u64 = (1970..year).map(|year| if leap(year) { 366 } else { 365 }).sum();

@@ -9,12 +9,7 @@ use tickwire::{
     OwnedMessage, Prepared, SendError, Step,
     deflate::{Deflate, DeflateParams, Direction},
 };
-use tickwire_fuzz::{
-    Keys,
-    cuts::Cuts,
-    payload::{binary, text},
-    write,
-};
+use tickwire_fuzz::{Cuts, Keys, binary, text, write};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -202,7 +197,7 @@ impl End {
             }
             Op::Prepared { text, len } => {
                 let message = message(*text, *len);
-                let fed = tx.feed(&Prepared::new(&message));
+                let fed = tx.feed(Prepared::new(&message));
                 (message, fed)
             }
             Op::Short(bytes) => (OwnedMessage::from(bytes.clone()), tx.feed(bytes)),
@@ -241,8 +236,7 @@ impl End {
             left = rest;
             let last = i == lens.len();
             let chunk = Chunk { kind, first: i == 0, data, last };
-            loop {
-                let Err(error) = self.conn.sender_mut().feed_chunk(chunk) else { break };
+            while let Err(error) = self.conn.sender_mut().feed_chunk(chunk) {
                 // The link takes all: nobody need read for this end to write.
                 assert!(matches!(error, SendError::Full { .. }), "{error}");
                 assert!(write(self.conn.sender_mut(), &mut self.link, usize::MAX) > 0);

@@ -10,9 +10,7 @@ use std::{
 };
 use tickwire::Config;
 use tickwire_fuzz::{
-    connection,
-    cuts::Cuts,
-    event,
+    Cuts, connection, event,
     reference::{self, Limits},
 };
 use tickwire_tap::{Recording, Tap};

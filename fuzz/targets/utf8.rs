@@ -3,7 +3,7 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use tickwire::{Config, Message, ProtocolError, RecvError, Step};
-use tickwire_fuzz::{begin_frame, connection, cuts::Cuts};
+use tickwire_fuzz::{Cuts, begin_frame, connection};
 
 fuzz_target!(|data: &[u8]| {
     let [frames, reads, flags, rest @ ..] = data else {
