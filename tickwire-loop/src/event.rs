@@ -78,7 +78,8 @@ pub enum Event<'e, T> {
 #[non_exhaustive]
 pub enum End<'e> {
     /// The connection was open and has closed. [`Closed`] has the close codes of both sides, and
-    /// the violation or the missed deadline if there was one.
+    /// the violation, the missed deadline or the early end of the stream if there was one. A stream
+    /// that ends without a Close, over `ws`, is `UnexpectedEof` here.
     Closed(Closed<'e>),
     /// The connection did not become open, or its stream failed. For a connection that was open,
     /// the close code of RFC 6455 §7.1.5 is 1006. A stream of TLS that ends without close_notify

@@ -344,8 +344,9 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Pauses or resumes reading. While a connection is paused, the loop delivers none of its
-    /// messages and stops reading, so TCP slows the peer down. (The loop also pauses reading by
-    /// itself while a connection has no room for replies.)
+    /// messages and stops reading, so TCP slows the peer down. The heartbeat stops too, so a peer
+    /// that vanishes meanwhile is found only by a write. (The loop also pauses reading by itself
+    /// while a connection has no room for replies.)
     pub fn pause(&mut self, of: Handle, paused: bool) {
         if let Some(slot) = self.inner.slots.get_mut(of) {
             slot.marks.paused = paused;

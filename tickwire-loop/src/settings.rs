@@ -39,8 +39,11 @@ pub struct Settings {
     pub max_connections: usize,
 
     /// The most accepted connections from one address that may exist at once; default 1,024. A
-    /// connection above this limit is closed at once. IPv6 addresses with the same first 64 bits
-    /// count as one address, because one customer usually has all of them.
+    /// connection above this limit is closed at once, and its peer sees only the end of the stream.
+    /// To answer with a status, count by [`peer_addr`](crate::Net::peer_addr) in the handler, and
+    /// reject the request. A connection counts until the loop has noticed its end. IPv6 addresses
+    /// with the same first 64 bits count as one address, because one customer usually has all of
+    /// them.
     ///
     /// This limit stops one peer from using up the places of all others. Set it lower if each peer
     /// has an address of its own. Behind a proxy all peers have one address, so set it to

@@ -58,7 +58,7 @@ fn what_waits_in_an_outbox_goes_before_the_close() {
         let mut server = server();
         let mut peer = server.peer();
         let handle = server.opened[0];
-        let mut end = |net: &mut Net<'_, ()>| {
+        let end = |net: &mut Net<'_, ()>| {
             net.set_outbox(handle, Outbox::new(Overflow::Wait));
             net.send(handle, "last").unwrap();
             match shuts {
