@@ -54,7 +54,6 @@ fn hash(message: &[u8]) -> u64 {
 pub struct Connection {
     pub open: bool,
     pub closing: bool,
-    pub paused: bool,
     /// `Net::accept` accepted the connection, and `Event::Open` has not come.
     pub accepted: bool,
     /// The connection refused a message, and `Event::Room` has not come since.

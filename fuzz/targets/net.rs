@@ -202,8 +202,9 @@ fn run(net: &mut Loop<u32>, model: &mut Model, input: Input) -> bool {
     }
     // Now each accepted message arrives, and each connection that refused one gets Room.
     (model.inside, model.echoes) = (Vec::new().into_iter(), 0);
-    for (handle, _) in model.living.iter_mut().filter(|(_, of)| of.paused) {
-        net.net().pause(*handle, false);
+    // A request may be paused, too, so the model does not know all paused connections.
+    for handle in net.net().handles().collect::<Vec<_>>() {
+        net.net().pause(handle, false);
     }
     let began = Instant::now();
     while !model.is_quiet() {

@@ -172,7 +172,6 @@ pub fn command(
         Command::Pause(of, paused) => {
             let Some(of) = model.pick(of) else { return };
             net.pause(of, paused);
-            model.living.get_mut(&of).into_iter().for_each(|of| of.paused = paused);
         }
         Command::Outbox(of, policy) => {
             let Some(of) = model.pick(of) else { return };
