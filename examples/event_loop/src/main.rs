@@ -26,8 +26,8 @@ Usage: event_loop [OPTION]...
   --help            this text
 
 Each loop serves up to 65,536 connections. All of them may have the same address, and all
-of them may be in their handshake, because a load generator on the loopback needs that. On
-an open port, set lower limits, as the example `bounded` does.
+of them may be in their handshake, because a load generator needs that. These limits are
+for the loopback. On an open port, set lower ones, as the example `bounded` does.
 
 SIGINT and SIGTERM end the program at once: no connection gets a Close.
 ";
