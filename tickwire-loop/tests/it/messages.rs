@@ -10,7 +10,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tickwire::{Config, Message, Prepared, handshake::server::Accept};
+use tickwire::{Config, Message, Prepared, blocking::WebSocket, handshake::server::Accept};
 use tickwire_loop::{Door, Event, Handle, SendError, Sent, Settings};
 
 #[test]
@@ -255,14 +255,11 @@ fn subscribers_that_come_and_go_during_a_broadcast_leave_nothing_behind() {
     };
     thread::scope(|scope| {
         let _deaf = join();
-        let mut friends: Vec<_> = Vec::new();
+        let mut friends: Vec<WebSocket<_>> = Vec::new();
         for _ in 0..4 {
             let one = join();
             for ws in &mut friends {
-                assert_eq!(
-                    tickwire::blocking::WebSocket::recv(ws).unwrap(),
-                    Some(Message::Binary(b"first"))
-                );
+                assert_eq!(ws.recv().unwrap(), Some(Message::Binary(b"first")));
             }
             friends.push(one);
         }

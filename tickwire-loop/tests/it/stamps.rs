@@ -56,17 +56,9 @@ fn a_message_tells_when_it_arrived_and_when_it_was_read() {
 #[cfg(feature = "rustls")]
 #[test]
 fn a_message_over_wss_tells_when_it_arrived() {
-    use tickwire::tls::rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types};
-    let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
-    let certificate = made.cert.der();
-    let key = pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone()).unwrap();
-    let server = ServerConfig::builder().with_no_client_auth();
-    let server = server.with_single_cert(vec![certificate.clone()], key).unwrap();
-    let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    both_ends_get_the_time_of_arrival(Door::new(config()).tls(server.into()), |port| {
+    let keys = crate::tls::keys(false);
+    both_ends_get_the_time_of_arrival(Door::new(config()).tls(keys.server), |port| {
         let dial = Dial::to(&format!("wss://localhost:{port}/")).unwrap();
-        dial.config(config()).tls(client.into())
+        dial.config(config()).tls(keys.client)
     });
 }
