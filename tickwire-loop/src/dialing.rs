@@ -8,11 +8,12 @@ use crate::{
     tls::Tls,
     wire::{Next, Wire, is_passing},
 };
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io::{self, ErrorKind},
     mem,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, TcpStream},
 };
 use tickwire::{
     Error, SystemEntropy, Time,
@@ -188,9 +189,9 @@ impl<T> Inner<T> {
                     return Stop::Wait(until.map(|until| dialing.began + until));
                 }
                 Some(Step::Connect(to)) => {
-                    let begun = socket_to(to, &dialing.dial).and_then(|socket| {
-                        let token = Token::Slot(handle.at);
-                        self.system.connect(socket, to, token, dialing.dial.stamps_reads)
+                    let begun = begin_connect(to, &dialing.dial).and_then(|stream| {
+                        let (token, stamps) = (Token::Slot(handle.at), dialing.dial.stamps_reads);
+                        self.system.adopt_connecting(stream, token, stamps)
                     });
                     match begun {
                         Ok(stream) => dialing.attempts.push((to, stream)),
@@ -284,12 +285,22 @@ impl<T> Inner<T> {
     }
 }
 
-/// Makes a socket that is ready to connect.
-fn socket_to(to: SocketAddr, dial: &Dial) -> io::Result<Socket> {
+/// Returns a stream that is connecting, or has connected.
+fn begin_connect(to: SocketAddr, dial: &Dial) -> io::Result<TcpStream> {
     fault("socket")?;
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     dial.prepare_socket(&socket)?;
-    Ok(socket)
+    fault("connect")?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&to.into()) {
+        Err(error) if !is_under_way(&error) => Err(error),
+        _ => Ok(socket.into()),
+    }
+}
+
+/// Whether the connect is still under way. Windows returns `WOULDBLOCK` for that.
+fn is_under_way(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::INPROGRESS | Errno::WOULDBLOCK))
 }
 
 /// Returns the error of a race that no attempt has won: the texts of all failures, and the kind of

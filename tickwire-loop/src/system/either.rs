@@ -2,7 +2,6 @@
 mod uring;
 
 use super::{Note, Token, mio, waker::Waker};
-use socket2::Socket;
 use std::{
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -62,7 +61,7 @@ macro_rules! forward {
 forward! {
     make Listener: listen(listener: TcpListener, token: Token);
     make Stream: adopt(stream: TcpStream, token: Token, stamps: bool);
-    make Stream: connect(socket: Socket, to: SocketAddr, token: Token, stamps: bool);
+    make Stream: adopt_connecting(stream: TcpStream, token: Token, stamps: bool);
     of Listener: accept(&Listener)
         -> io::Result<(TcpStream, SocketAddr)>, Err(ErrorKind::InvalidInput.into());
     of Listener: stop_listening(Listener) -> (), ();

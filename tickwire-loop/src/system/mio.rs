@@ -5,8 +5,7 @@ use mio::{
     Events, Interest, Poll,
     net::{TcpListener, TcpStream},
 };
-use rustix::io::{Errno, ioctl_fionread};
-use socket2::Socket;
+use rustix::io::ioctl_fionread;
 use std::{
     io::{self, ErrorKind, IoSlice, Read, Write},
     net::{self, Shutdown, SocketAddr},
@@ -115,22 +114,15 @@ impl Mio {
         })
     }
 
-    /// Begins to connect. A note reports when the result of [`is_connected`](Self::is_connected)
-    /// has changed.
-    pub(crate) fn connect(
+    /// Adds a stream that is connecting. A note reports when the result of
+    /// [`is_connected`](Self::is_connected) has changed.
+    pub(crate) fn adopt_connecting(
         &mut self,
-        socket: Socket,
-        to: SocketAddr,
+        stream: net::TcpStream,
         token: Token,
         stamps: bool,
     ) -> io::Result<Stream> {
-        fault("connect")?;
-        socket.set_nonblocking(true)?;
-        match socket.connect(&to.into()) {
-            Err(error) if !is_under_way(&error) => return Err(error),
-            _ => {}
-        }
-        self.adopt(socket.into(), token, stamps)
+        self.adopt(stream, token, stamps)
     }
 
     /// Whether a stream is connected; `false` while it is connecting.
@@ -293,9 +285,4 @@ impl Stream {
 /// read that returned `WouldBlock`.
 fn is_drained(n: usize, most: usize) -> bool {
     cfg!(not(windows)) && n < most
-}
-
-/// Whether the connect is still under way. Windows returns `WOULDBLOCK` for that.
-fn is_under_way(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::INPROGRESS | Errno::WOULDBLOCK))
 }

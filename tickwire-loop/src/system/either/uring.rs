@@ -15,11 +15,7 @@ use self::{
     ring::{Completion, Of, Ring},
 };
 use crate::system::{Note, Token, fault, waker::Waker};
-use rustix::{
-    event::{EventfdFlags, PollFlags, eventfd},
-    io::Errno,
-};
-use socket2::Socket;
+use rustix::event::{EventfdFlags, PollFlags, eventfd};
 use std::{
     collections::VecDeque,
     io::{self, ErrorKind},
@@ -232,24 +228,15 @@ impl Uring {
         Ok(self.take(token, fd, held))
     }
 
-    /// Begins to connect. A note reports when the result of [`is_connected`](Self::is_connected)
-    /// has changed.
-    pub(crate) fn connect(
+    /// Adds a stream that is connecting. A note reports when the result of
+    /// [`is_connected`](Self::is_connected) has changed.
+    pub(crate) fn adopt_connecting(
         &mut self,
-        socket: Socket,
-        to: SocketAddr,
+        stream: TcpStream,
         token: Token,
         stamps: bool,
     ) -> io::Result<Stream> {
-        fault("connect")?;
-        socket.set_nonblocking(true)?;
-        match socket.connect(&to.into()) {
-            Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => {
-                return Err(error);
-            }
-            _ => {}
-        }
-        let at = self.register(socket.into(), token, stamps)?;
+        let at = self.register(stream, token, stamps)?;
         self.ask(at, Of::Writable);
         Ok(Stream(at))
     }
