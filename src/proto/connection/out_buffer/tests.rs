@@ -1,3 +1,5 @@
+mod orders;
+
 use super::{FIRST, LARGE, OutBuffer, Outgoing, SMALL_USES};
 use crate::proto::{
     frame::{Header, OpCode},

@@ -1,0 +1,350 @@
+//! Every order of calls, up to a number of calls, against a model: the bytes to write, the counts
+//! and the invariants of the buffer are right after each call. Frames are small, so that a write
+//! can end at each of their bytes.
+use super::{super::Kind, *};
+use alloc::vec::Vec;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Call {
+    /// The response of a handshake, which has no frames.
+    Response,
+    /// A message in one frame.
+    Message,
+    /// A message in one frame, whose payload is spliced.
+    Payload,
+    /// The first chunk of a message.
+    Open,
+    /// The last chunk of a message.
+    Last,
+    /// A Ping, which overtakes if there are bytes to write.
+    Ping,
+    /// A message that overtakes.
+    First,
+    /// A write of up to this many bytes.
+    Write(usize),
+    /// The written bytes make room for others.
+    Front,
+    /// A Close that overtakes: data is dropped.
+    Close,
+    /// The end of the control frames behind a Close that has left.
+    EndControls,
+    /// The end of the control frames in the last splice.
+    DropLast,
+}
+use Call::*;
+
+const CALLS: [Call; 14] = [
+    Response,
+    Message,
+    Payload,
+    Open,
+    Last,
+    Ping,
+    First,
+    Write(1),
+    Write(3),
+    Write(99),
+    Front,
+    Close,
+    EndControls,
+    DropLast,
+];
+
+/// What is written in one piece: a frame queued in order, or the frames that share a splice.
+struct Item {
+    what: What,
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum What {
+    /// A data frame queued in order, and whether a message begins with it.
+    Data(bool),
+    /// A response or a control frame, queued in order.
+    Control,
+    /// Control frames that overtake.
+    Pings,
+    /// Messages that overtake, of three bytes each.
+    Firsts,
+}
+
+impl Item {
+    /// The end of the last of its frames, of `len` bytes each, of which a byte was written.
+    fn begun(&self, len: usize) -> usize {
+        self.written.next_multiple_of(len)
+    }
+
+    fn is_new(&self, what: What) -> bool {
+        self.what == what && self.written == 0
+    }
+
+    fn in_order(&self) -> bool {
+        matches!(self.what, What::Data(_) | What::Control)
+    }
+}
+
+#[derive(Default)]
+struct Model {
+    queue: Vec<Item>,
+    fed: u64,
+    open: bool,
+    closed: bool,
+    /// Whether a response is still written.
+    responds: bool,
+    /// Names each payload.
+    serial: u8,
+}
+
+impl Model {
+    /// Whether the sender may make this call now.
+    fn allows(&self, call: Call) -> bool {
+        match call {
+            Message | Payload | Open => !self.open && !self.closed,
+            Last => self.open && !self.closed,
+            First | Close => !self.closed,
+            // Our Close has left, and so has all data.
+            EndControls => self.closed && !self.queue.iter().any(Item::in_order),
+            Write(_) => !self.queue.is_empty(),
+            Response => self.serial == 0,
+            Front => !self.responds,
+            Ping | DropLast => true,
+        }
+    }
+
+    fn push(&mut self, what: What, bytes: &[u8]) {
+        self.fed += bytes.len() as u64;
+        self.queue.push(Item { what, bytes: bytes.to_vec(), written: 0 });
+    }
+
+    /// The place of the first frame that is `wanted` and of which nothing was written.
+    fn place(&self, wanted: impl Fn(What) -> bool) -> Option<usize> {
+        self.queue.iter().position(|item| wanted(item.what) && item.written == 0)
+    }
+
+    /// Puts frames into the queue, or adds them to frames there.
+    fn insert(&mut self, what: What, joined: Option<usize>, at: usize, frames: &[u8]) {
+        match joined.and_then(|at| self.queue.get_mut(at)).filter(|item| item.what == what) {
+            Some(item) => item.bytes.extend_from_slice(frames),
+            None => self.queue.insert(at, Item { what, bytes: frames.to_vec(), written: 0 }),
+        }
+    }
+
+    /// A Ping goes before the first data, and before the messages that overtook this data.
+    fn ping(&mut self, frame: &[u8]) {
+        if self.queue.is_empty() {
+            return self.push(What::Control, frame);
+        }
+        let pings = self.queue.iter().position(|item| item.what == What::Pings);
+        let data = self.place(|what| matches!(what, What::Data(_)));
+        let mut at = data.unwrap_or(self.queue.len());
+        while at > 0 && self.queue[at - 1].is_new(What::Firsts) {
+            at -= 1;
+        }
+        self.insert(What::Pings, pings, at, frame);
+    }
+
+    /// A message goes before the first message, behind all that overtook this message.
+    fn first(&mut self, frame: &[u8]) {
+        let message = self.place(|what| what == What::Data(true));
+        if message.is_some() || !self.open {
+            let at = message.unwrap_or(self.queue.len());
+            self.insert(What::Firsts, at.checked_sub(1), at, frame);
+        }
+    }
+
+    fn write(&mut self, mut n: usize) {
+        for item in &mut self.queue {
+            let take = n.min(item.bytes.len() - item.written);
+            item.written += take;
+            n -= take;
+        }
+        self.queue.retain(|item| item.written < item.bytes.len());
+        self.responds &= self.queue.first().is_some_and(|item| item.bytes.starts_with(b"HTTP"));
+    }
+
+    /// Drops the data of which nothing was written. Returns how many bytes.
+    fn cut(&mut self) -> usize {
+        let before = self.bytes().len();
+        for item in &mut self.queue {
+            match item.what {
+                What::Data(_) if item.written == 0 => {
+                    self.fed -= item.bytes.len() as u64;
+                    item.bytes.clear();
+                }
+                What::Firsts => item.bytes.truncate(item.begun(3)),
+                _ => {}
+            }
+        }
+        self.queue.retain(|item| item.written < item.bytes.len());
+        before - self.bytes().len()
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.queue.iter().flat_map(|item| &item.bytes[item.written..]).copied().collect()
+    }
+
+    /// The unwritten bytes of the items that `count`.
+    fn len(&self, count: impl Fn(&Item) -> bool) -> usize {
+        self.queue
+            .iter()
+            .filter(|item| count(item))
+            .map(|item| item.bytes.len() - item.written)
+            .sum()
+    }
+}
+
+/// Makes the call, of the buffer and of the model.
+fn make(call: Call, out: &mut OutBuffer, model: &mut Model) {
+    model.serial += 1;
+    let payload = model.serial;
+    let mut feed = |out: &mut OutBuffer, what, b0| {
+        out.append(&[b0, 1, payload]);
+        model.push(what, &[b0, 1, payload]);
+    };
+    match call {
+        Response => {
+            out.append(b"HTTP");
+            out.begin_frames();
+            model.push(What::Control, b"HTTP");
+            model.responds = true;
+        }
+        Message => feed(out, What::Data(true), 0x82),
+        Open => {
+            feed(out, What::Data(true), 0x02);
+            (out.open, model.open) = (true, true);
+        }
+        Last => {
+            feed(out, What::Data(false), 0x80);
+            (out.open, model.open) = (false, false);
+        }
+        Payload => {
+            out.append(&[0x82, 2]);
+            out.splice(vec![payload, payload].into());
+            model.push(What::Data(true), &[0x82, 2, payload, payload]);
+        }
+        Ping => {
+            let placed = out.controls.len();
+            out.controls.extend([0x89, 0]);
+            if out.len() > 0 {
+                out.place_controls(placed)
+            } else {
+                out.append_controls()
+            }
+            model.ping(&[0x89, 0]);
+        }
+        First => {
+            out.overtake_messages(&mut vec![0x82, 1, payload]);
+            model.first(&[0x82, 1, payload]);
+        }
+        Write(n) => {
+            let n = n.min(out.len());
+            Outgoing(out).advance(n);
+            model.write(n);
+        }
+        Front => {
+            out.move_mark();
+            out.drop_front(0);
+        }
+        Close => {
+            assert_eq!(out.truncate(), model.cut());
+            out.append(&[0x88, 0]);
+            model.push(What::Control, &[0x88, 0]);
+            model.closed = true;
+        }
+        EndControls => {
+            out.truncate_controls();
+            model.queue.iter_mut().for_each(|pings| pings.bytes.truncate(pings.begun(2)));
+            model.queue.retain(|item| item.written < item.bytes.len());
+        }
+        DropLast => {
+            out.drop_last_controls();
+            model.queue.pop_if(|item| item.is_new(What::Pings));
+        }
+    }
+}
+
+/// The bytes to write, as `advance` removes them.
+fn bytes(out: &OutBuffer) -> Vec<u8> {
+    let (mut from, mut bytes) = (out.sent, Vec::new());
+    for splice in &out.splices {
+        bytes.extend_from_slice(&out.bytes[from..splice.at]);
+        bytes.extend_from_slice(out.content(splice));
+        from = splice.at;
+    }
+    bytes.extend_from_slice(&out.bytes[from..out.end]);
+    bytes
+}
+
+fn check(out: &mut OutBuffer, model: &Model) {
+    let expected = model.bytes();
+    assert_eq!(bytes(out), expected);
+    let overtaking = model.len(|item| !item.in_order());
+    let in_order = (expected.len() - overtaking) as u64;
+    assert_eq!((out.fed(), out.written()), (model.fed, model.fed - in_order));
+    assert_eq!((out.len(), out.overtaking), (expected.len(), overtaking));
+    assert_eq!(out.first_len(), model.len(|item| item.what == What::Firsts));
+    assert_eq!(out.takes_controls(), !model.queue.iter().any(|item| item.what == What::Pings));
+    // The invariants.
+    assert!(out.mark <= out.sent || model.responds);
+    assert!(out.mark <= out.end && out.sent <= out.end && out.end <= out.bytes.len());
+    let mut from = out.sent.max(out.mark);
+    for splice in &out.splices {
+        assert!(from <= splice.at && splice.at <= out.end && !out.content(splice).is_empty());
+        from = splice.at;
+    }
+    let spliced = out.splices.iter().map(|splice| out.content(splice).len()).sum();
+    assert_eq!(out.spliced, spliced);
+    let controls =
+        out.splices.iter().filter(|splice| matches!(splice.kind, Kind::Controls)).count();
+    assert_eq!(controls, usize::from(!out.controls.is_empty()));
+    let next = Outgoing(out);
+    assert!(expected.starts_with(next.chunk()) && next.chunk().is_empty() == expected.is_empty());
+    assert!(next.single().is_none_or(|all| all == expected));
+    #[cfg(feature = "std")]
+    for most in [1, 2, 9] {
+        let mut slices = [std::io::IoSlice::new(&[]); 9];
+        let n = next.chunks_vectored(&mut slices[..most]);
+        let listed: Vec<u8> = slices[..n].iter().flat_map(|slice| slice.iter().copied()).collect();
+        assert!(expected.starts_with(&listed) && (n == most || listed == expected));
+    }
+}
+
+/// Tries each call behind those of `calls`, and so on, up to `most` calls.
+fn try_all(calls: &mut Vec<Call>, most: usize) {
+    for call in CALLS {
+        let (mut out, mut model) = (OutBuffer::new(usize::MAX), Model::default());
+        out.lend(vec![0; 8]); // so that it soon grows
+        calls.iter().for_each(|&call| make(call, &mut out, &mut model));
+        if model.allows(call) {
+            calls.push(call);
+            let tried = Tried(calls);
+            make(call, &mut out, &mut model);
+            check(&mut out, &model);
+            drop(tried);
+            if calls.len() < most {
+                try_all(calls, most);
+            }
+            calls.pop();
+        }
+    }
+}
+
+/// Says which calls were made, if a check fails.
+struct Tried<'a>(&'a [Call]);
+
+impl Drop for Tried<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::eprintln!("{:?}", self.0);
+        }
+    }
+}
+
+/// Tries five calls; with `TESTS=all`, which takes a minute, seven.
+#[test]
+fn every_order_of_calls_gives_the_bytes_of_the_model() {
+    let all = std::env::var_os("TESTS").is_some_and(|tests| tests == "all");
+    let most = if cfg!(miri) { 2 } else { 5 };
+    try_all(&mut Vec::new(), if all { 7 } else { most });
+}
