@@ -6,6 +6,7 @@ use crate::proto::{
     config::{Heartbeat, Negotiated},
     connection::{Step, out_buffer::Outgoing},
     entropy::Entropy,
+    error::RecvError,
     message::Message,
     time::Time,
 };
@@ -199,4 +200,25 @@ fn a_connection_that_is_not_idle_stays_as_it_is() {
         assert!(conn.into_dormant().is_err());
     }
     assert!(server().into_dormant().is_ok());
+}
+
+/// A message arrives, then only Pings, which are no data.
+#[test]
+fn the_silence_of_a_peer_goes_on_while_the_connection_is_dormant() {
+    let timeout = Duration::from_secs(10);
+    let config = Config { data_timeout: Some(timeout), ..Config::default() };
+    let [whole, dormant] = [false, true].map(|sleeps| {
+        let mut end = End::new(Role::Server, &config, sleeps);
+        run(&mut end, |conn| hear(conn, b"\x82\x81\x00\x00\x00\x00x", seconds(0)));
+        let over = (0..60).find(|&now| {
+            run(&mut end, |conn| {
+                hear(conn, b"\x89\x80\x00\x00\x00\x00", seconds(now));
+                all(conn.sender_mut().outgoing());
+                conn.handle_timeout(seconds(now)) == Err(RecvError::DataTimeout)
+            })
+        });
+        assert_eq!(end.slept > 5, sleeps);
+        over
+    });
+    assert_eq!((whole, dormant), (Some(10), Some(10)));
 }
