@@ -19,6 +19,8 @@ ALL_BUT_SLOW = [argument for test in SLOW for argument in ("--skip", test)]
 MEMORY = 8_000_000 << 10  # a mutant may allocate without end
 # Seconds. A test that takes longer is not tried.
 LONG = 5
+# A program built for one mutant hangs if none of its tests ends for so many seconds.
+HANGS = 120
 # A test that takes longer than that, in seconds, and five times its own time, hangs: that counts as
 # noticed.
 PATIENCE = 10
@@ -58,7 +60,7 @@ class Outcomes:
         return sums["survived"] + sums["unreached"]
 
 
-def built(tree, packages, target):
+def built(tree, packages, target, incremental="0"):
     """The programs with tests, by name: where they are, and where they run. None if it does not compile."""
     programs = {}
     for package, wanted in packages:
@@ -67,6 +69,7 @@ def built(tree, packages, target):
         for name in wanted.split():
             command += ["--lib"] if name == "lib" else ["--test", name]
         env = dict(os.environ, **BUILD, CARGO_PROFILE_DEV_DEBUG="0", CARGO_PROFILE_DEV_OPT_LEVEL="1")
+        env["CARGO_INCREMENTAL"] = incremental
         told = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True)
         if told.returncode:
             return None
@@ -184,10 +187,10 @@ def attempt_alone(tree, mutant, tested_by, target, outcomes):
     """Builds one program at a time: the first ones notice most."""
     package, names = tested_by
     for name in names.split():
-        programs = built(tree, [(package, name)], target)
+        programs = built(tree, [(package, name)], target, "1")  # a mutant changes one function
         if programs is None:
             return outcomes.add(mutant, "unviable")
-        code, tests = run(programs[name], ALL_BUT_SLOW, {}, 600)
+        code, tests = run(programs[name], ALL_BUT_SLOW, {}, HANGS)
         if code != 0:
             return outcomes.noticed(mutant, name, code, tests)
     outcomes.add(mutant, "survived")
