@@ -431,6 +431,52 @@ fn a_burst_beyond_the_room_is_named_whichever_line_is_cut() {
     }
 }
 
+/// 5 to 9 arrived over `a`, and `b` repeated 5 and 6. The arbiter dropped them to make room for 3.
+#[test]
+fn a_dropped_message_shows_a_gap_on_each_line_that_brought_a_part_of_it() {
+    let mut feed = Feed::from(1);
+    feed.arbiter.most_kept = 1;
+    let (a, b, c) = (feed.arbiter.open(), feed.arbiter.open(), feed.arbiter.open());
+    let _silent = feed.arbiter.open();
+    assert_eq!(feed.offer(&a, 5..=9, ms(0)), Verdict::Kept);
+    assert_eq!(feed.offer(&b, 5..=6, ms(1)), Verdict::Duplicate);
+    assert_eq!(feed.offer(&c, 3, ms(2)), Verdict::Kept);
+    // `a` goes back, so only `b` still shows that numbers are missing.
+    assert_eq!(feed.offer(&a, 1, ms(3)), Verdict::Next);
+    assert_eq!(feed.offer(&a, 2, ms(4)), Verdict::Next);
+    assert_eq!(feed.firsts(), [1, 2, 3]);
+    assert_eq!(feed.arbiter.poll_timeout(), Some(ms(1_004)));
+    feed.poll(ms(1_004));
+    assert_eq!(feed.gaps, [Gap { first: 4, last: 4, since: ms(0) }]);
+}
+
+/// `a` brought 10, 11 and 13. The arbiter dropped 10 and 13 to make room, and kept 11.
+#[test]
+fn a_dropped_number_below_a_kept_message_of_its_line_does_not_split_the_gap() {
+    let mut feed = Feed::new();
+    feed.arbiter.most_kept = 4;
+    let (a, b, c) = (feed.arbiter.open(), feed.arbiter.open(), feed.arbiter.open());
+    for (line, number, verdict) in [
+        (&c, 5, Verdict::Kept),
+        (&a, 10, Verdict::Kept),
+        (&a, 11, Verdict::Kept),
+        (&b, 13, Verdict::Kept),
+        (&a, 13, Verdict::Duplicate),
+        (&b, 14, Verdict::Kept), // in place of 10
+        (&b, 15, Verdict::Kept), // in place of 13
+    ] {
+        assert_eq!(feed.offer(line, number, ms(0)), verdict, "{number}");
+    }
+    feed.arbiter.close(c);
+    for now in [ms(1), ms(2), ms(3)] {
+        feed.arbiter.resume(now);
+        feed.poll(now);
+    }
+    let gaps = feed.gaps.iter().map(|gap| (gap.first, gap.last)).collect::<Vec<_>>();
+    assert_eq!(gaps, [(6, 10), (12, 13)]);
+    assert_eq!(feed.firsts(), [5, 11, 14, 15]);
+}
+
 /// The newest is further from the gap than reach.
 #[test]
 fn what_is_kept_while_a_gap_is_lost_is_kept_until_it_is_named_what_is_in_front_of_it() {
