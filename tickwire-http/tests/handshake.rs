@@ -246,6 +246,23 @@ fn the_connection_has_the_configuration_set_last() {
     assert!(matches!(connection.step(), Err(RecvError::MessageTooBig { .. })));
 }
 
+/// The configuration may depend on the request, so the server sets it after the checks.
+#[test]
+fn a_request_that_passed_the_checks_is_accepted_whatever_limits_are_set_later() {
+    for config in [
+        Config { max_head: 1, ..Config::default() },
+        Config { max_headers: 1, ..Config::default() },
+        Config { max_request_line: 1, ..Config::default() },
+    ] {
+        for request in [get(), connect()] {
+            let mut upgrade = check(&request).unwrap();
+            upgrade.set_config(&config);
+            assert_eq!(upgrade.request().path(), "/feed");
+            assert!(upgrade.accept(Accept::default()).is_ok());
+        }
+    }
+}
+
 #[test]
 fn compression_is_agreed_on_as_the_configuration_set_last_says() {
     let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
@@ -417,11 +434,26 @@ fn as_many_headers_pass_as_the_limit_says_whatever_the_version() {
         assert_eq!(refused, too_many(limit as u32));
     }
     for (count, verdict) in [(128, None), (129, too_many(128))] {
-        let mut response = Response::builder().version(Version::HTTP_2).body(()).unwrap();
-        for _ in 0..count {
-            response.headers_mut().append("x", "1".parse().unwrap());
-        }
-        assert_eq!(opening(true).1.accept(&response).err(), verdict);
+        assert_eq!(opening(true).1.accept(&response_with(count)).err(), verdict);
+    }
+}
+
+/// Returns a response that accepts an extended CONNECT, with this number of headers.
+fn response_with(headers: usize) -> Response<()> {
+    let mut response = Response::builder().version(Version::HTTP_2).body(()).unwrap();
+    for _ in 0..headers {
+        response.headers_mut().append("x", "1".parse().unwrap());
+    }
+    response
+}
+
+#[test]
+fn a_client_of_http_2_refuses_a_response_with_more_headers_than_its_configuration_allows() {
+    let config = Config { max_headers: 5, ..Config::default() };
+    let request = client::Request::new("wss://example.com/").unwrap();
+    for (count, verdict) in [(5, None), (6, Some(HandshakeError::TooManyHeaders { limit: 5 }))] {
+        let (_, opening) = Opening::connect(&request, &config, SystemEntropy::new().unwrap());
+        assert_eq!(opening.accept(&response_with(count)).err(), verdict);
     }
 }
 
