@@ -3,12 +3,12 @@ use crate::common::{LONG, REQUEST, chosen, echo, frame, head};
 use std::{
     io::{ErrorKind, Read, Write},
     mem,
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
 use tickwire::{Config, handshake::server::Accept};
-use tickwire_loop::{Door, Event, Loop, Net, Settings};
+use tickwire_loop::{Dial, Door, Event, Loop, Net, Settings};
 
 /// An honest peer is served within this number of rounds, whatever the others do. One would be
 /// enough, but a busy system may be late with the bytes.
@@ -267,6 +267,26 @@ fn a_turn_delivers_its_share_of_messages() {
         turns += u32::from(delivered > 0);
     }
     assert!(turns >= 100, "{turns}");
+}
+
+/// The removed connection was due to have a turn, and this turn goes to the next connection in its
+/// slot. If that connection got a turn of its own, too, it would have two shares in each round.
+#[test]
+fn a_connection_in_the_slot_of_a_removed_one_gets_one_share_of_messages_in_a_round() {
+    let settings = Settings { turn_messages: 10, ..Settings::default() };
+    let mut net = Loop::new(chosen(settings)).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    one.write_all(&[REQUEST.as_bytes(), &frame(b"a").repeat(100)].concat()).unwrap();
+    let dialed = net.net().dial(Dial::to("ws://127.0.0.1:1/").unwrap(), ()).unwrap();
+    assert_eq!(net.net().remove(dialed), Some(()));
+    net.net().adopt(listener.accept().unwrap().0, &Door::new(Config::default())).unwrap();
+    let mut all = 0;
+    while all < 100 {
+        let delivered = turn(&mut net);
+        assert!(delivered <= 10, "{delivered}");
+        all += delivered;
+    }
 }
 
 /// One turn reads no more than its share, though more is there. Its last read may exceed it.
