@@ -5,10 +5,10 @@ pub(crate) mod faults;
 mod stall;
 mod stamps;
 
-use crate::{Answer, Dial, Door, End, Event, Handle, Loop, SendError, Settings, Waiting};
+use crate::{Answer, Dial, Door, End, Event, Handle, Loop, Net, SendError, Settings, Waiting};
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
 };
@@ -135,6 +135,35 @@ fn what_others_are_sent_in_a_round_costs_each_of_them_one_write() {
     server.until(|server| server.made("write") > writes);
     assert_eq!(server.made("write"), writes + 5);
     peers.iter_mut().for_each(|peer| peer.read_exact(&mut [0; 80]).unwrap());
+}
+
+/// The loop writes early if this list has many connections. So a slot that is in the list because
+/// of a removed connection must count once, although the next connection in it is sent something.
+#[test]
+fn a_slot_is_in_the_list_of_unwritten_ones_once_although_it_is_used_again() {
+    let mut server = server();
+    let _removed = server.peer();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut next = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    next.write_all(REQUEST).unwrap();
+    let handle = server.opened[0];
+    server.net.net().send(handle, "not written").unwrap();
+    assert_eq!(server.net.net().remove(handle), Some(()));
+    let stream = listener.accept().unwrap().0;
+    server.net.net().adopt(stream, &Door::new(Config::default())).unwrap();
+    let mut unwritten = None;
+    while unwritten.is_none() {
+        let handler = |net: &mut Net<'_, ()>, event: Event<'_, ()>| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+            Event::Open(handle) => {
+                net.send(handle, "welcome").unwrap();
+                unwritten = Some(net.inner.unwritten.len());
+            }
+            _ => {}
+        };
+        server.net.turn(LONG, handler).unwrap();
+    }
+    assert_eq!(unwritten, Some(1));
 }
 
 #[test]
