@@ -276,6 +276,23 @@ fn over_the_bound_the_connection_with_the_most_is_disconnected() {
 }
 
 #[test]
+fn a_connection_with_unwritten_bytes_counts_as_these_and_a_buffer() {
+    let config = Config { high_water: 64 << 20, ..Config::default() };
+    let (server, told) = server(Settings::default(), config);
+    let _peer = server.raw_open();
+    let handle = opened(&told);
+    assert_eq!(server.counts().queued, 0);
+    let message = vec![0; 8 << 20];
+    server.call(move |net| net.send(handle, &message[..]).unwrap());
+    let [waiting, queued] = server.call(move |net| {
+        let waiting = net.connection(handle).unwrap().sender().buffered_amount();
+        [waiting, net.counts().queued]
+    });
+    assert!(waiting > 0);
+    assert_eq!(queued, waiting + (16 << 10));
+}
+
+#[test]
 fn a_paused_connection_delivers_nothing_until_it_goes_on() {
     let (tell, told) = channel();
     let server = Running::<()>::with(
