@@ -276,7 +276,7 @@ fn ascii_blocks(bytes: &[u8]) -> usize {
 #[derive(Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
-    /// The known text. Invariant: if the range is within `bytes`, its bytes are valid UTF-8.
+    /// The known text. Invariant: the range is empty, or its bytes are there and are valid UTF-8.
     text: Range<usize>,
 }
 
@@ -380,7 +380,7 @@ impl Buffer {
         // SAFETY: only `is_text`, `unmask_text` and `begins_text` set `text`, each to validated
         // bytes or to known text with validated bytes behind it. `move_text` moves `text` with its
         // bytes. Every other write to these bytes first clears `text`, in `forget_from`,
-        // `overwrite` or `unmask_text`.
+        // `overwrite` or `unmask_text`. `lengthen` only appends, and `take` clears `text`.
         unsafe { core::str::from_utf8_unchecked(bytes) }
     }
 
@@ -498,3 +498,7 @@ impl From<Text> for Bytes {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(kani)]
+#[path = "kernel/tests/proofs.rs"]
+mod proofs;

@@ -56,7 +56,7 @@ fn state(v: &Utf8Validator) -> Option<State> {
 /// bytes are valid, and whether invalid bytes are a beginning of valid ones.
 /// `the_table_is_that_of_the_standard_library` proves that both results are right.
 #[allow(invalid_from_utf8)]
-fn from_utf8(bytes: &[u8]) -> Result<&str, Utf8Error> {
+pub(in crate::proto) fn from_utf8(bytes: &[u8]) -> Result<&str, Utf8Error> {
     match read_all(BETWEEN, bytes) {
         Some(BETWEEN) => Ok(""),
         Some(_) => core::str::from_utf8_mut(&mut [0xc2]).map(|_| ""),
@@ -65,7 +65,7 @@ fn from_utf8(bytes: &[u8]) -> Result<&str, Utf8Error> {
 }
 
 /// Stands for `kernel::is_valid`.
-fn is_valid_by_the_table(bytes: &[u8]) -> bool {
+pub(in crate::proto) fn is_valid_by_the_table(bytes: &[u8]) -> bool {
     read_all(BETWEEN, bytes) == Some(BETWEEN)
 }
 

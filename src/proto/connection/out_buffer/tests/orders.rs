@@ -1,6 +1,6 @@
 //! Every order of calls, up to a number of calls, against a model: the bytes to write, the counts
-//! and the invariants of the buffer are right after each call. Frames are small, so that a write
-//! can end at each of their bytes.
+//! and the invariants of the buffer are right after each call. Frames are small, so that few writes
+//! end at each of their bytes.
 use super::{super::Kind, *};
 use alloc::vec::Vec;
 
@@ -14,6 +14,8 @@ enum Call {
     Payload,
     /// The first chunk of a message.
     Open,
+    /// A chunk in the middle of a message.
+    Middle,
     /// The last chunk of a message.
     Last,
     /// A Ping, which overtakes if there are bytes to write.
@@ -24,8 +26,10 @@ enum Call {
     Write(usize),
     /// The written bytes make room for others.
     Front,
-    /// A Close that overtakes: data is dropped.
+    /// A Close behind all that is queued.
     Close,
+    /// A Close that overtakes: data is dropped.
+    Cut,
     /// The end of the control frames behind a Close that has left.
     EndControls,
     /// The end of the control frames in the last splice.
@@ -33,19 +37,22 @@ enum Call {
 }
 use Call::*;
 
-const CALLS: [Call; 14] = [
+const CALLS: [Call; 17] = [
     Response,
     Message,
     Payload,
     Open,
+    Middle,
     Last,
     Ping,
     First,
     Write(1),
+    Write(2),
     Write(3),
     Write(99),
     Front,
     Close,
+    Cut,
     EndControls,
     DropLast,
 ];
@@ -79,6 +86,10 @@ impl Item {
         self.what == what && self.written == 0
     }
 
+    fn is_ping(&self) -> bool {
+        self.bytes.starts_with(&[0x89])
+    }
+
     fn in_order(&self) -> bool {
         matches!(self.what, What::Data(_) | What::Control)
     }
@@ -101,10 +112,10 @@ impl Model {
     fn allows(&self, call: Call) -> bool {
         match call {
             Message | Payload | Open => !self.open && !self.closed,
-            Last => self.open && !self.closed,
-            First | Close => !self.closed,
+            Middle | Last => self.open && !self.closed,
+            First | Close | Cut => !self.closed,
             // Our Close has left, and so has all data.
-            EndControls => self.closed && !self.queue.iter().any(Item::in_order),
+            EndControls => self.closed && self.queue.iter().all(Item::is_ping),
             Write(_) => !self.queue.is_empty(),
             Response => self.serial == 0,
             Front => !self.responds,
@@ -214,6 +225,7 @@ fn make(call: Call, out: &mut OutBuffer, model: &mut Model) {
             feed(out, What::Data(true), 0x02);
             (out.open, model.open) = (true, true);
         }
+        Middle => feed(out, What::Data(false), 0x00),
         Last => {
             feed(out, What::Data(false), 0x80);
             (out.open, model.open) = (false, false);
@@ -246,15 +258,20 @@ fn make(call: Call, out: &mut OutBuffer, model: &mut Model) {
             out.move_mark();
             out.drop_front(0);
         }
-        Close => {
-            assert_eq!(out.truncate(), model.cut());
+        Close | Cut => {
+            if call == Cut {
+                assert_eq!(out.truncate(), model.cut());
+            }
             out.append(&[0x88, 0]);
             model.push(What::Control, &[0x88, 0]);
             model.closed = true;
         }
         EndControls => {
             out.truncate_controls();
-            model.queue.iter_mut().for_each(|pings| pings.bytes.truncate(pings.begun(2)));
+            for pings in &mut model.queue {
+                let dropped = pings.bytes.split_off(pings.begun(2));
+                model.fed -= if pings.in_order() { dropped.len() as u64 } else { 0 };
+            }
             model.queue.retain(|item| item.written < item.bytes.len());
         }
         DropLast => {
@@ -287,6 +304,9 @@ fn check(out: &mut OutBuffer, model: &Model) {
     assert_eq!(out.takes_controls(), !model.queue.iter().any(|item| item.what == What::Pings));
     // The invariants.
     assert!(out.mark <= out.sent || model.responds);
+    assert!(
+        out.mark == out.end || Header::parse(&out.bytes[out.mark..]).is_ok_and(|it| it.is_some())
+    );
     assert!(out.mark <= out.end && out.sent <= out.end && out.end <= out.bytes.len());
     let mut from = out.sent.max(out.mark);
     for splice in &out.splices {

@@ -1,8 +1,8 @@
-//! Proofs by Kani: each call that consumes or commits bytes keeps the cursors in order, and a
-//! fragment joins its message unchanged. The calls begin in any state that the invariant allows, so
-//! the proofs hold for any number of calls in any order. The buffer has 32 bytes. See
-//! `checks/kani`.
+//! Proofs by Kani: a call that consumes bytes, commits bytes or makes room keeps the cursors in
+//! order, a fragment joins its message unchanged, and bytes that move do not change. The calls begin
+//! in any state that the invariant allows, in a buffer of 32 bytes. See `checks/kani`.
 use super::*;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 const LEN: usize = 32;
 
@@ -13,6 +13,9 @@ fn any_buffer() -> RecvBuffer {
     (buffer.msg, buffer.msg_end) = (kani::any(), kani::any());
     (buffer.next, buffer.end) = (kani::any(), kani::any());
     buffer.spare = kani::any();
+    // A buffer of our own, or a longer or shorter one that was lent, or the small one.
+    buffer.base = kani::any_where(|base| (MAX_HEADER_LEN..=LEN).contains(base));
+    (buffer.unneeded_reads, buffer.stashed) = (kani::any(), kani::any());
     kani::assume(buffer.end <= LEN - SLACK && buffer.spare <= LEN - SLACK);
     kani::assume(in_order(&buffer));
     buffer
@@ -79,4 +82,47 @@ fn a_fragment_joins_the_message() {
         false => at.checked_sub(n).and_then(|at| place(&buffer, false, at)),
     };
     assert!(byte.is_none() || now == byte.as_ref());
+}
+
+/// The length last asked of [`Memory::take`].
+static ASKED: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// Stands for [`Memory::take`], which may give more than it is asked for.
+fn take(_: &Memory, len: usize) -> Vec<u8> {
+    ASKED.store(len, Relaxed);
+    assert!(len <= 2 * LEN);
+    vec![0; 2 * LEN]
+}
+
+#[kani::proof]
+#[kani::stub(Memory::take, take)]
+fn making_room_keeps_the_order() {
+    let mut buffer = any_buffer();
+    let held = buffer.held();
+    let room = buffer.spare_mut(kani::any(), kani::any()).len();
+    assert!(room > 0 && room == buffer.spare);
+    assert!(in_order(&buffer) && buffer.held() == held);
+    assert!(held.0 + held.1 + SLACK < ASKED.load(Relaxed));
+}
+
+#[kani::proof]
+fn another_buffer_gets_every_byte() {
+    let mut buffer = any_buffer();
+    let (kept, wire) = buffer.held();
+    let (message, at): (bool, usize) = (kani::any(), kani::any());
+    let byte = place(&buffer, message, at).copied();
+    match kani::any() {
+        0_u8 => buffer.compact(),
+        1 => buffer.lend(vec![0; LEN]),
+        _ => {
+            // Input is lent only to an empty buffer.
+            let lent = buffer.lend_filled(vec![0; LEN], 1);
+            assert!(lent.is_err() == (kept + wire > 0));
+            if lent.is_ok() {
+                return assert!(in_order(&buffer) && buffer.held() == (0, 1));
+            }
+        }
+    }
+    assert!(in_order(&buffer) && buffer.held() == (kept, wire));
+    assert!(byte.as_ref() == place(&buffer, message, at));
 }

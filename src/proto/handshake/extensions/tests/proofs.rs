@@ -1,6 +1,7 @@
-//! Proof by Kani: a parameter of an extension is parsed as the grammar of RFC 6455 §9.1 says. See
-//! `checks/kani`.
+//! Proofs by Kani: an extension and each of its parameters are parsed as the grammar of RFC 6455
+//! §9.1 says. See `checks/kani`.
 use super::*;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// The place of a byte in the grammar: what the bytes before it were.
 #[derive(Clone, Copy, PartialEq)]
@@ -59,7 +60,7 @@ fn token(b: u8) -> bool {
     other || matches!(b, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')
 }
 
-/// The length of the longest input.
+/// The length of the longest input of the first proof.
 const N: usize = 8;
 
 #[kani::proof]
@@ -98,6 +99,73 @@ fn a_parameter_is_that_of_the_grammar() {
             assert!(lies(its_name) == name && state != Before);
             assert!(its_value.is_some() == matches!(state, Value | End));
             assert!(its_value.is_none_or(|its| lies(its) == value));
+        }
+    }
+}
+
+/// The length of the longest extension.
+const M: usize = 12;
+/// The address and the length of the last name, and the length of the parameters behind it.
+static SEEN: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
+
+/// Stands for [`text`], and stores which bytes it gets.
+fn stored(ascii: &[u8]) -> &str {
+    SEEN[0].store(ascii.as_ptr().addr(), Relaxed);
+    SEEN[1].store(ascii.len(), Relaxed);
+    ""
+}
+
+/// Stands for [`take_param`], which has a proof of its own. Takes any number of bytes. A parameter
+/// has at least one.
+fn any_param<'a>(rest: &mut &'a [u8]) -> Result<Option<RawParam<'a>>, Malformed> {
+    let n = kani::any_where(|&n: &usize| n <= rest.len());
+    *rest = &rest[n..];
+    SEEN[2].store(SEEN[2].load(Relaxed) + n, Relaxed);
+    match kani::any() {
+        0_u8 if n > 0 => Ok(Some((&[], None))),
+        1 => Ok(None),
+        _ => {
+            SEEN[2].store(usize::MAX, Relaxed);
+            Err(Malformed)
+        }
+    }
+}
+
+#[kani::proof]
+#[kani::unwind(14)]
+#[kani::stub(is_tchar, token)]
+#[kani::stub(take_param, any_param)]
+#[kani::stub(text, stored)]
+fn an_extension_is_a_name_and_its_parameters() {
+    let (bytes, n): ([u8; M], usize) = (kani::any(), kani::any_where(|&n| n <= M));
+    let mut line = &bytes[..n];
+    let taken = Extension::take(&mut line);
+    // The name is the first token behind commas and blanks.
+    let (mut begin, mut i) = (n, 0);
+    while i < n && begin == n {
+        begin = if matches!(bytes[i], b',' | b' ' | b'\t') { n } else { i };
+        i += 1;
+    }
+    let mut end = begin;
+    while end < n && token(bytes[end]) {
+        end += 1;
+    }
+    let [name, len, params] = SEEN.each_ref().map(|n| n.load(Relaxed));
+    let offset = |part: &[u8]| part.as_ptr().addr() - bytes.as_ptr().addr();
+    match taken {
+        Ok(None) => assert!(begin == n && line.is_empty()),
+        Ok(Some(extension)) => {
+            let rest = extension.params.rest;
+            assert!(name == bytes.as_ptr().addr() + begin && len == end - begin && len > 0);
+            assert!(rest.len() == params && (params == 0 || offset(rest) == end));
+            // A comma or nothing follows the parameters, and is the rest of the list.
+            assert!(offset(line) == end + params && line.len() == n - end - params);
+            assert!(line.first().is_none_or(|&b| b == b','));
+        }
+        Err(Malformed) => {
+            let other = || bytes[end + params] != b',';
+            assert!(line.is_empty() && begin < n);
+            assert!(begin == end || params == usize::MAX || (end + params < n && other()));
         }
     }
 }

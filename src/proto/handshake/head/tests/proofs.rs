@@ -3,7 +3,7 @@
 use super::*;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The length of the longest input of the first two proofs.
+/// The length of the longest input about searches, lines and lists.
 const N: usize = 64;
 
 /// Where a simple loop finds a byte.

@@ -1,0 +1,128 @@
+//! Proofs by Kani about masking, about the search for ASCII, and about the invariant that `unsafe`
+//! relies on. See `checks/kani`.
+//!
+//! A kernel gives the result of the byte loop of RFC 6455 §5.3, for every key and every payload of
+//! the lengths below. Below 2 KiB, the payload's length chooses the path through a kernel, so each
+//! length is proved separately. The lengths below take every path: fewer bytes than a word, two
+//! words, blocks of 16 and of 32 bytes, with tails of several lengths. The kernel for AVX2 has the
+//! same code as the kernel for blocks of 32 bytes, but is compiled for wider registers. From 2 KiB
+//! on, a payload is masked in place as two pieces, by the same kernels, so that the second piece is
+//! aligned.
+use super::*;
+use crate::proto::utf8::proofs::is_valid_by_the_table;
+
+/// Every payload of each of these lengths, masked by `kernel`, has the bytes that §5.3 gives.
+fn masks<const N: usize>(
+    lengths: impl IntoIterator<Item = usize>,
+    kernel: impl Fn(&mut [u8], &[u8], [u8; 4]),
+) {
+    let (payload, key): ([u8; N], [u8; 4]) = (kani::any(), kani::any());
+    for n in lengths {
+        let mut masked = payload;
+        kernel(&mut masked[..n], &payload[..n], key);
+        let i = kani::any_where(|&i: &usize| i < N);
+        let k = if i < n { key[i % 4] } else { 0 };
+        assert!(masked[i] == payload[i] ^ k);
+    }
+}
+
+#[kani::proof]
+fn the_key_of_a_piece_is_that_of_its_offset() {
+    let (key, offset): ([u8; 4], usize) = (kani::any(), kani::any());
+    let i = kani::any_where(|&i: &usize| i < 4);
+    assert!(turned(key, offset)[i] == key[offset.wrapping_add(i) % 4]);
+    // So the number of pieces in front of a piece does not change its key.
+    let more: usize = kani::any();
+    assert!(turned(turned(key, offset), more) == turned(key, offset.wrapping_add(more)));
+}
+
+#[kani::proof]
+fn a_short_payload_is_masked_in_place() {
+    masks::<34>(0..=34, |to, _, key| xor_in_place(to, key));
+}
+
+#[kani::proof]
+fn a_long_payload_is_masked_in_place() {
+    masks::<64>([32, 33, 47, 64], |to, _, key| xor_blocks(to, key));
+}
+
+#[kani::proof]
+fn a_short_payload_is_masked_while_it_is_copied() {
+    masks::<18>([0, 3, 7, 15, 16, 18], copy_xor);
+}
+
+#[kani::proof]
+fn a_long_payload_is_masked_while_it_is_copied() {
+    masks::<64>([32, 33, 47, 64], copy_xor_blocks);
+}
+
+#[kani::proof]
+#[kani::unwind(66)]
+fn ascii_is_found_where_each_byte_is_ascii() {
+    let bytes: [u8; 64] = kani::any();
+    for n in [0, 7, 8, 15, 16, 31, 32, 63, 64] {
+        let ascii = bytes[..n].iter().all(|&b| b < 0x80);
+        assert!(ascii_prefix(&bytes[..n]) == if ascii { n } else { 0 });
+    }
+}
+
+/// The length of the buffer in the next proofs.
+const LEN: usize = 4;
+
+/// The invariant of [`Buffer`].
+fn holds(buffer: &Buffer) -> bool {
+    let text = buffer.text.clone();
+    text.is_empty() || buffer.bytes.get(text).is_some_and(is_valid_by_the_table)
+}
+
+/// A buffer with any bytes and any known text.
+fn any_buffer() -> Buffer {
+    let bytes: [u8; LEN] = kani::any();
+    let buffer = Buffer { bytes: bytes.to_vec(), text: kani::any()..kani::any() };
+    kani::assume(holds(&buffer));
+    buffer
+}
+
+/// The next two proofs take any state and one call, so they hold for any number of calls.
+#[kani::proof]
+#[kani::unwind(8)]
+fn writing_forgets_text_or_moves_it() {
+    let mut buffer = any_buffer();
+    let (from, to, at): (usize, usize, usize) = (kani::any(), kani::any(), kani::any());
+    let written = match kani::any() {
+        0_u8 => buffer.get_mut(from..to),
+        1 => buffer.overwrite(from..),
+        2 => {
+            kani::assume(from <= to && to <= LEN && at <= LEN - (to - from));
+            buffer.copy_within(from..to, at);
+            None
+        }
+        3 => {
+            buffer.lengthen(LEN + 2, LEN + 2);
+            None
+        }
+        _ => {
+            buffer.take();
+            None
+        }
+    };
+    if let Some(place) = written.and_then(|written| written.get_mut(at)) {
+        *place = kani::any();
+    }
+    assert!(holds(&buffer));
+}
+
+#[kani::proof]
+#[kani::unwind(6)]
+#[kani::stub(core::str::from_utf8, crate::proto::utf8::proofs::from_utf8)]
+#[kani::stub(is_valid, is_valid_by_the_table)]
+fn only_valid_bytes_become_text() {
+    let mut buffer = any_buffer();
+    let range = kani::any()..kani::any();
+    match kani::any() {
+        0_u8 => buffer.unmask_text(range, Some(kani::any())),
+        1 => buffer.is_text(range),
+        _ => buffer.begins_text(range),
+    };
+    assert!(holds(&buffer));
+}
