@@ -2,8 +2,7 @@
 //!
 //! The kernels themselves are safe Rust that the compiler turns into wide loads and stores. Tests
 //! compare each kernel with a byte loop. A *block* here is the 16 to 128 bytes that a kernel
-//! processes at once. [`Buffer`] and [`Text`] are here because `unsafe` relies on their private
-//! fields.
+//! processes at once. `unsafe` relies on private fields of [`Buffer`] and [`Text`].
 #![allow(unsafe_code)]
 
 use crate::proto::block;
@@ -12,8 +11,7 @@ use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
 
 /// From this length on, in bytes, a kernel is selected by the processor's features. For fewer
-/// bytes, detecting the features costs more than the kernel saves. ([`xor_to_read`] has another
-/// limit.)
+/// bytes, detecting the features costs more than the kernel saves. [`xor_to_read`] has another.
 const LONG: usize = 256;
 
 /// From this length on, in bytes, masking in place aligns its stores to 32 bytes, so that none
@@ -27,8 +25,7 @@ pub(crate) fn turned(key: [u8; 4], end: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(8 * (end as u32 % 4)).to_le_bytes()
 }
 
-/// XORs a block in words. In a build without optimisation, such as a test's, XORing single bytes
-/// would take seven times as long.
+/// XORs a block in words. Without optimisation, as in tests, single bytes take seven times as long.
 #[inline(always)]
 fn xor<const N: usize>(mut block: [u8; N], key: [u8; 4]) -> [u8; N] {
     let key = u32::from_ne_bytes(key);
@@ -136,8 +133,7 @@ pub(super) fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// Copies `from` to `to`, and XORs the copy with `key` repeated. `from` and `to` must have the same
-/// length.
+/// Copies `from` to `to`, which has the same length, and XORs the copy with `key` repeated.
 #[inline]
 pub(crate) fn copy_xor(to: &mut [u8], from: &[u8], key: [u8; 4]) {
     let n = from.len();
@@ -185,8 +181,7 @@ pub(super) fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
 }
 
 /// Whether a whole payload is UTF-8. ASCII at the beginning is found here, and `simdutf8` validates
-/// only the rest. For 200 bytes of ASCII, `simdutf8` would take 234 instructions, 80 of them to
-/// copy the tail.
+/// only the rest. For 200 bytes of ASCII, `simdutf8` takes 234 instructions, 80 for the tail.
 #[inline(never)]
 pub(crate) fn is_valid(bytes: &[u8]) -> bool {
     let rest = bytes.get(ascii_prefix(bytes)..).unwrap_or_default();
@@ -501,4 +496,4 @@ mod tests;
 
 #[cfg(kani)]
 #[path = "kernel/tests/proofs.rs"]
-mod proofs;
+pub(super) mod proofs;

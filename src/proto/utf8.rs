@@ -152,4 +152,4 @@ mod tests {
 
 #[cfg(kani)]
 #[path = "utf8/tests/proofs.rs"]
-pub(super) mod proofs;
+mod proofs;

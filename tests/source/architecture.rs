@@ -443,6 +443,7 @@ fn the_mutants_that_are_left_out_are_of_functions_that_are_there() {
         "tickwire-dial/src",
         "tickwire-feed/src",
         "tickwire-http/src",
+        "tickwire-loop/src",
         "tickwire-parts/src",
         "tickwire-tls/src",
     ]

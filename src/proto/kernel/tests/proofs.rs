@@ -1,4 +1,4 @@
-//! Proofs by Kani about masking, about the search for ASCII, and about the invariant that `unsafe`
+//! Proofs by Kani about masking, ASCII, the table of RFC 3629, and the invariant that `unsafe`
 //! relies on. See `checks/kani`.
 //!
 //! A kernel gives the result of the byte loop of RFC 6455 §5.3, for every key and every payload of
@@ -9,7 +9,7 @@
 //! on, a payload is masked in place as two pieces, by the same kernels, so that the second piece is
 //! aligned.
 use super::*;
-use crate::proto::utf8::proofs::is_valid_by_the_table;
+use core::str::Utf8Error;
 
 /// Every payload of each of these lengths, masked by `kernel`, has the bytes that §5.3 gives.
 fn masks<const N: usize>(
@@ -66,6 +66,67 @@ fn ascii_is_found_where_each_byte_is_ascii() {
     }
 }
 
+/// What may follow: the number of bytes that the character lacks, and the range of its next byte.
+pub(in crate::proto) type State = (u8, u8, u8);
+
+/// Between two characters.
+pub(in crate::proto) const BETWEEN: State = (0, 0, 0);
+
+/// Reads a byte in a state (RFC 3629 §4). `None` if no valid text has this byte here.
+fn read(state: State, b: u8) -> Option<State> {
+    let (left, low, high) = state;
+    if left > 0 {
+        let next = if left == 1 { BETWEEN } else { (left - 1, 0x80, 0xbf) };
+        return (low <= b && b <= high).then_some(next);
+    }
+    match b {
+        0x00..=0x7f => Some(BETWEEN),
+        0xc2..=0xdf => Some((1, 0x80, 0xbf)),
+        0xe0 => Some((2, 0xa0, 0xbf)),
+        0xed => Some((2, 0x80, 0x9f)),
+        0xe1..=0xef => Some((2, 0x80, 0xbf)),
+        0xf0 => Some((3, 0x90, 0xbf)),
+        0xf1..=0xf3 => Some((3, 0x80, 0xbf)),
+        0xf4 => Some((3, 0x80, 0x8f)),
+        _ => None,
+    }
+}
+
+pub(in crate::proto) fn read_all(mut state: State, bytes: &[u8]) -> Option<State> {
+    let mut i = 0;
+    while i < bytes.len() {
+        state = read(state, bytes[i])?;
+        i += 1;
+    }
+    Some(state)
+}
+
+/// Stands for `core::str::from_utf8`. The code passes at most four bytes. It uses only whether the
+/// bytes are valid, and whether invalid bytes are a beginning of valid ones.
+/// `the_table_is_that_of_the_standard_library` proves that both results are right.
+#[allow(invalid_from_utf8)]
+pub(in crate::proto) fn from_utf8(bytes: &[u8]) -> Result<&str, Utf8Error> {
+    match read_all(BETWEEN, bytes) {
+        Some(BETWEEN) => Ok(""),
+        Some(_) => core::str::from_utf8_mut(&mut [0xc2]).map(|_| ""),
+        None => core::str::from_utf8_mut(&mut [0xff]).map(|_| ""),
+    }
+}
+
+/// Stands for `kernel::is_valid`.
+pub(in crate::proto) fn is_valid_by_the_table(bytes: &[u8]) -> bool {
+    read_all(BETWEEN, bytes) == Some(BETWEEN)
+}
+
+#[kani::proof]
+#[kani::unwind(6)]
+fn the_table_is_that_of_the_standard_library() {
+    let (bytes, n): ([u8; 4], usize) = (kani::any(), kani::any_where(|&n| n <= 4));
+    let begun = |e: Utf8Error| e.error_len().is_none();
+    let ours = from_utf8(&bytes[..n]).map(drop).map_err(begun);
+    assert!(core::str::from_utf8(&bytes[..n]).map(drop).map_err(begun) == ours);
+}
+
 /// The length of the buffer in the next proofs.
 const LEN: usize = 4;
 
@@ -114,7 +175,7 @@ fn writing_forgets_text_or_moves_it() {
 
 #[kani::proof]
 #[kani::unwind(6)]
-#[kani::stub(core::str::from_utf8, crate::proto::utf8::proofs::from_utf8)]
+#[kani::stub(core::str::from_utf8, from_utf8)]
 #[kani::stub(is_valid, is_valid_by_the_table)]
 fn only_valid_bytes_become_text() {
     let mut buffer = any_buffer();

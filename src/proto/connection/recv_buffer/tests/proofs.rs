@@ -1,6 +1,6 @@
 //! Proofs by Kani: a call that consumes bytes, commits bytes or makes room keeps the cursors in
-//! order, a fragment joins its message unchanged, and bytes that move do not change. The calls begin
-//! in any state that the invariant allows, in a buffer of 32 bytes. See `checks/kani`.
+//! order, a fragment joins its message unchanged, and bytes that move do not change. The calls
+//! begin in any state that the invariant allows, in a buffer of 32 bytes. See `checks/kani`.
 use super::*;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
