@@ -243,7 +243,7 @@ fn a_peer_that_never_stops_sending_puts_off_neither_a_write_nor_the_deadline_on_
         end.room = 0;
         for tenth in 0..300 {
             end.now = SECOND / 10 * tenth;
-            for _ in 0..100 {
+            for _ in 0..times(100, 3) {
                 end.hear(PING, "flood");
             }
             while !end.inbox.is_empty() && end.over.is_none() {
