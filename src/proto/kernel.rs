@@ -10,8 +10,8 @@ use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
 
-/// From this length on, in bytes, a kernel is selected by the processor's features. For fewer
-/// bytes, detecting the features costs more than the kernel saves. [`xor_to_read`] has another.
+/// From this length on, in bytes, the processor's features select a kernel ([`xor_to_read`] has
+/// another limit). For fewer bytes, detecting the features costs more than the kernel saves.
 const LONG: usize = 256;
 
 /// From this length on, in bytes, masking in place aligns its stores to 32 bytes, so that none

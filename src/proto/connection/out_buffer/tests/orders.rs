@@ -164,13 +164,18 @@ impl Model {
         }
     }
 
+    /// Removes the items that have no unwritten bytes.
+    fn remove_empty(&mut self) {
+        self.queue.retain(|item| item.written < item.bytes.len());
+    }
+
     fn write(&mut self, mut n: usize) {
         for item in &mut self.queue {
             let take = n.min(item.bytes.len() - item.written);
             item.written += take;
             n -= take;
         }
-        self.queue.retain(|item| item.written < item.bytes.len());
+        self.remove_empty();
         self.responds &= self.queue.first().is_some_and(|item| item.bytes.starts_with(b"HTTP"));
     }
 
@@ -187,7 +192,7 @@ impl Model {
                 _ => {}
             }
         }
-        self.queue.retain(|item| item.written < item.bytes.len());
+        self.remove_empty();
         before - self.bytes().len()
     }
 
@@ -272,7 +277,7 @@ fn make(call: Call, out: &mut OutBuffer, model: &mut Model) {
                 let dropped = pings.bytes.split_off(pings.begun(2));
                 model.fed -= if pings.in_order() { dropped.len() as u64 } else { 0 };
             }
-            model.queue.retain(|item| item.written < item.bytes.len());
+            model.remove_empty();
         }
         DropLast => {
             out.drop_last_controls();
