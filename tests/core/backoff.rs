@@ -174,7 +174,8 @@ fn a_retry_after_of_years_is_obeyed_for_an_hour() {
     assert!(delay >= Some(SECOND) && delay <= Some(6 * SECOND), "{delay:?}");
 }
 
-/// What each error of the core says. A new one has to be put here.
+/// What each error of the core says: its status too, by the classes of RFC 9110 §15. A new one has
+/// to be put here.
 #[test]
 fn each_error_says_whether_another_attempt_can_mend_it() {
     use RecvError::*;
@@ -196,39 +197,48 @@ fn each_error_says_whether_another_attempt_can_mend_it() {
         assert_eq!(error.close_code().is_none(), again, "{error}");
     }
     use HandshakeError as H;
-    for (error, again) in [
-        (H::Malformed { what: "x" }, false),
-        (H::HeadTooLong { limit: 1 }, false),
-        (H::TooManyHeaders { limit: 1 }, false),
-        (H::RequestLineTooLong { limit: 1 }, false),
-        (H::BadHttpVersion, false),
-        (H::BadMethod, false),
-        (H::MissingHeader("x"), false),
-        (H::RepeatedHeader("x"), false),
-        (H::BadHeader("x"), false),
-        (H::NotUpgrade, false),
-        (H::NotConnectionUpgrade, false),
-        (H::MissingVersion, false),
-        (H::UnsupportedVersion, false),
-        (H::HostMismatch, false),
-        (H::HasBody, false),
-        (H::UnexpectedEof, true),
-        (H::Timeout, true),
-        (H::Incomplete, false),
-        (H::OriginNotAllowed, false),
-        (H::NotFound, false),
-        (H::Refused { status: 401 }, false),
-        (H::Refused { status: 403 }, false),
-        (H::Refused { status: 404 }, false),
-        (H::Refused { status: 503 }, true),
-        (H::EarlyResponse, false),
-        (H::BadAccept, false),
-        (H::UnexpectedSubprotocol, false),
-        (H::NoSubprotocol, false),
-        (H::UnexpectedExtension, false),
-        (H::TooManyInterim { limit: 1 }, false),
+    for (error, status, again) in [
+        (H::Malformed { what: "x" }, 400, false),
+        (H::HeadTooLong { limit: 1 }, 431, false),
+        (H::TooManyHeaders { limit: 1 }, 431, false),
+        (H::RequestLineTooLong { limit: 1 }, 414, false),
+        (H::BadHttpVersion, 505, false),
+        (H::BadMethod, 405, false),
+        (H::MissingHeader("x"), 400, false),
+        (H::RepeatedHeader("x"), 400, false),
+        (H::BadHeader("x"), 400, false),
+        (H::NotUpgrade, 426, false),
+        (H::NotConnectionUpgrade, 400, false),
+        (H::MissingVersion, 400, false),
+        (H::UnsupportedVersion, 426, false),
+        (H::HostMismatch, 400, false),
+        (H::HasBody, 400, false),
+        (H::UnexpectedEof, 400, true),
+        (H::Timeout, 408, true),
+        (H::Incomplete, 400, false),
+        (H::OriginNotAllowed, 403, false),
+        (H::NotFound, 404, false),
+        (H::UnknownProtocol, 501, false),
+        (H::Refused { status: 401 }, 502, false),
+        (H::Refused { status: 403 }, 502, false),
+        (H::Refused { status: 404 }, 502, false),
+        (H::Refused { status: 503 }, 502, true),
+        (H::EarlyResponse, 502, false),
+        (H::BadAccept, 502, false),
+        (H::UnexpectedSubprotocol, 502, false),
+        (H::NoSubprotocol, 502, false),
+        (H::UnexpectedExtension, 502, false),
+        (H::TooManyInterim { limit: 1 }, 502, false),
+        (H::SocksMethod, 502, false),
     ] {
-        assert_eq!(error.is_retryable(), again, "{error}");
+        assert_eq!((error.status(), error.is_retryable()), (status, again), "{error}");
+    }
+    for status in 300..1000 {
+        let again = [408, 425, 429].contains(&status)
+            || (500..600).contains(&status) && ![501, 505].contains(&status);
+        for error in [H::Refused { status }, H::ConnectRefused { status }] {
+            assert_eq!((error.status(), error.is_retryable()), (502, again), "{error}");
+        }
     }
 }
 

@@ -772,47 +772,6 @@ fn a_client_that_offered_to_take_nothing_over_does_not() {
     }
 }
 
-/// The classes of RFC 9110 §15, and for a pause, what may be different after it.
-#[test]
-fn every_error_of_a_handshake_has_its_status_and_says_whether_a_pause_helps() {
-    use HandshakeError::*;
-    let what = "";
-    for (error, status, again) in [
-        (Malformed { what }, 400, false),
-        (MissingHeader("host"), 400, false),
-        (RepeatedHeader("host"), 400, false),
-        (BadHeader("host"), 400, false),
-        (NotConnectionUpgrade, 400, false),
-        (MissingVersion, 400, false),
-        (HostMismatch, 400, false),
-        (HasBody, 400, false),
-        (UnexpectedEof, 400, true),
-        (Incomplete, 400, false),
-        (OriginNotAllowed, 403, false),
-        (NotFound, 404, false),
-        (BadMethod, 405, false),
-        (Timeout, 408, true),
-        (RequestLineTooLong { limit: 1 }, 414, false),
-        (NotUpgrade, 426, false),
-        (UnsupportedVersion, 426, false),
-        (HeadTooLong { limit: 1 }, 431, false),
-        (TooManyHeaders { limit: 1 }, 431, false),
-        (UnknownProtocol, 501, false),
-        (BadHttpVersion, 505, false),
-        (BadAccept, 502, false),
-        (SocksMethod, 502, false),
-    ] {
-        assert_eq!((error.status(), error.is_retryable()), (status, again), "{error:?}");
-    }
-    for status in 300..1000 {
-        let again = [408, 425, 429].contains(&status)
-            || (500..600).contains(&status) && ![501, 505].contains(&status);
-        for error in [Refused { status }, ConnectRefused { status }] {
-            assert_eq!((error.status(), error.is_retryable()), (502, again), "{error:?}");
-        }
-    }
-}
-
 /// RFC 1928 §6: what a proxy's answer means, and whether it may be another one later.
 #[test]
 fn a_reply_of_socks5_is_told_in_words() {
