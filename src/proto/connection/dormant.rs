@@ -23,7 +23,7 @@ use core::fmt;
 /// let config = Config::default();
 /// let conn = Connection::server(&config, Negotiated::default());
 /// let dormant = conn.into_dormant().expect("nothing has arrived, and nothing is to be sent");
-/// assert!(size_of_val(&dormant) < size_of::<Connection>() / 4);
+/// assert!(size_of_val(&dormant) < size_of::<Connection>() / 3);
 /// let mut conn = dormant.into_connection(&config);
 /// assert!(conn.sender_mut().feed("hello").is_ok());
 /// ```

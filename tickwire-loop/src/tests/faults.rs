@@ -151,6 +151,9 @@ fn a_loop_that_cannot_be_made_is_an_error() {
 
 #[test]
 fn a_kernel_that_refuses_any_call_of_io_uring_has_mio() {
+    if over_io_uring().is_none() {
+        return;
+    }
     for call in ["setup", "register buffers", "eventfd"] {
         plan(call, 0, ErrorKind::PermissionDenied);
         assert!(over_io_uring().is_none(), "{call}");
