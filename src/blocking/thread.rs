@@ -152,15 +152,7 @@ impl Thread {
     #[cold]
     fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
         match error.kind() {
-            ErrorKind::WouldBlock => self.want = self.want.with(want),
-            // `TimedOut` without an error number comes from a stream of the caller whose own
-            // timeout has passed: wait and go on. On Unix, `TimedOut` with a number means that the
-            // peer is gone. Windows uses one number for a peer that is gone and for a read that
-            // timed out. So on Windows only a deadline, such as the heartbeat's, finds that the
-            // peer is gone.
-            ErrorKind::TimedOut if cfg!(windows) || error.raw_os_error().is_none() => {
-                self.want = self.want.with(want);
-            }
+            _ if in_vain(&error) => self.want = self.want.with(want),
             // A signal interrupted the call. Or a TLS stream made a blocking read that completed no
             // record with data, or read many bytes without data. Do not repeat the call here,
             // because the deadlines must be checked first. To note `want` instead of `again` would
@@ -170,6 +162,19 @@ impl Thread {
             _ => return Poll::Ready(Err(error)),
         }
         Poll::Pending
+    }
+}
+
+/// Whether a call of the stream waited in vain, or would have to wait, so that it can be repeated.
+pub(crate) fn in_vain(error: &io::Error) -> bool {
+    match error.kind() {
+        ErrorKind::WouldBlock => true,
+        // `TimedOut` without an error number comes from a stream of the caller whose own timeout
+        // has passed. On Unix, `TimedOut` with a number means that the peer is gone. Windows uses
+        // one number for a peer that is gone and for a call that timed out. So on Windows only a
+        // deadline, such as the heartbeat's, finds that the peer is gone.
+        ErrorKind::TimedOut => cfg!(windows) || error.raw_os_error().is_none(),
+        _ => false,
     }
 }
 

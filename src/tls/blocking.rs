@@ -333,8 +333,8 @@ impl<S: Stream> Stream for TlsStream<S> {
         self.io.set_nodelay(yes)
     }
 
-    /// Sends a close_notify, then shuts the stream down for writing. After `WouldBlock` or
-    /// `Interrupted` the close_notify may still be unsent: call this again.
+    /// Sends a close_notify, then shuts the stream down for writing. After `WouldBlock`, `TimedOut`
+    /// or `Interrupted` the close_notify may still be unsent: call this again.
     fn shutdown(&mut self) -> io::Result<()> {
         self.shared.session().close(); // a second call changes nothing
         match self.shared.flush(&mut self.io, false) {

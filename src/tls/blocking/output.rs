@@ -1,5 +1,8 @@
 //! The state that all handles of one stream share, and the right to write to the stream.
-use crate::{blocking::Stream, tls::Session};
+use crate::{
+    blocking::{Stream, in_vain},
+    tls::Session,
+};
 use std::{
     io::{self, IoSlice},
     ops::DerefMut,
@@ -31,7 +34,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Whether the call that failed with this error can be repeated.
 pub(super) fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+    in_vain(error) || error.kind() == io::ErrorKind::Interrupted
 }
 
 impl Shared {
@@ -153,9 +156,9 @@ impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
     }
 
     /// Writes everything, then releases the right to write. With `flushes`, also flushes the stream
-    /// below if `below.dirty` is set, and returns `WouldBlock` or `Interrupted` if unwritten bytes
-    /// remain. Without `flushes`, the result is `Ok` even if the stream refuses bytes, because the
-    /// next flush writes them.
+    /// below if `below.dirty` is set, and returns the stream's error if unwritten bytes remain.
+    /// Without `flushes`, the result is `Ok` even if the stream refuses bytes, because the next
+    /// flush writes them.
     fn drain(self, io: &mut impl Stream, flushes: bool) -> io::Result<()> {
         let Self { mut output, session: mut way, waits } = self;
         loop {
