@@ -18,7 +18,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tickwire::{Config, Heartbeat, Role};
 use tokio::{
@@ -82,6 +82,10 @@ struct Run {
     closes_after: [Option<usize>; 2],
     lines: [Line; 2],
 }
+
+/// So long does an end that has closed wait for the end of the stream, as closing.rs has it: in a
+/// run that takes longer, on a busy machine, it may be gone before all has arrived.
+const LINGER: Duration = Duration::from_secs(1);
 
 const SIZES: [usize; 9] = [0, 1, 20, 125, 126, 600, 1400, 4000, 40_000];
 
@@ -165,8 +169,9 @@ impl Run {
         Seat { role, kind: self.kind, way: self.ways[i], config: self.config(), part }
     }
 
-    /// What both ends say of it.
-    fn hold(&self) -> [Report; 2] {
+    /// What both ends say of it, and how long it took.
+    fn hold(&self) -> ([Report; 2], Duration) {
+        let began = Instant::now();
         let (client, near) = tcp_pair();
         let (far, server) = tcp_pair();
         let runtime = runtime();
@@ -177,38 +182,40 @@ impl Run {
                 sit(self.server, self.seat(1), server)
             )
         };
-        runtime.block_on(async {
+        let reports = runtime.block_on(async {
             tokio::select! {
                 () = proxy([near, far], self.lines) => unreachable!("it outlives both ends"),
                 ended = timeout(2 * PATIENCE, both) => {
                     ended.expect("an end that does not come").into()
                 }
             }
-        })
+        });
+        (reports, began.elapsed())
     }
 
-    fn judge(&self, reports: &[Report; 2]) {
+    fn judge(&self, reports: &[Report; 2], took: Duration) {
         let [client, server] = reports;
         agree(client, server);
+        let in_time = took < LINGER;
         for report in reports {
             let unsaid = report.unsaid.as_ref().map(class);
             for end in [ending(report)].into_iter().chain(unsaid) {
-                assert!(self.may_end(&end), "{end}");
+                assert!(self.may_end(&end, in_time), "{end}");
             }
         }
-        if self.is_sound() {
+        if self.is_sound() && in_time {
             for report in reports {
                 assert_eq!(ending(report), "Closed");
             }
         }
     }
 
-    fn may_end(&self, end: &str) -> bool {
+    fn may_end(&self, end: &str, in_time: bool) -> bool {
         // The last is what sending meets where the peer has closed.
         if matches!(end, "Closed" | "Send(Closed)") {
             return true;
         }
-        if self.is_sound() {
+        if self.is_sound() && in_time {
             return false;
         }
         let of_the_stream = [
@@ -321,9 +328,9 @@ fn whatever_a_proxy_does_both_ends_agree() {
     if let Ok(seed) = std::env::var("FAULT_SEED") {
         let run = Run::new(seed.parse().unwrap());
         println!("{run:#?}");
-        let reports = run.hold();
+        let (reports, took) = run.hold();
         reports.iter().for_each(|report| println!("{}: {report:?}", ending(report)));
-        return run.judge(&reports);
+        return run.judge(&reports, took);
     }
     let runs = sampled(20_000, 1000) as u64;
     let next = AtomicU64::new(1);
@@ -339,8 +346,8 @@ fn whatever_a_proxy_does_both_ends_agree() {
                     }
                     let run = Run::new(seed);
                     let judged = || {
-                        let reports = run.hold();
-                        run.judge(&reports);
+                        let (reports, took) = run.hold();
+                        run.judge(&reports, took);
                         let mut seen = seen.lock().unwrap();
                         let of = seen.entry(run.troubles().into_iter().max()).or_default();
                         for report in &reports {
