@@ -49,8 +49,9 @@
 //! While the stream blocks, the adapter notices no deadline. You cannot set a timeout (the call
 //! fails with `Unsupported`), and a connection over a `WithoutTimeouts` cannot be split. A TLS
 //! stream can wait if the stream below it can. The adapter does not wait for a socket that you made
-//! non-blocking. (On Windows the adapter waits, because Windows does not tell whether a socket is
-//! non-blocking.)
+//! non-blocking. On Windows the adapter makes each socket non-blocking, and the socket stays so if
+//! you take it back. Windows does not tell whether a socket is non-blocking, so there the adapter
+//! always waits.
 //!
 //! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. While a
 //! call waits, it keeps a whole core busy: see [`Spin`].

@@ -136,7 +136,8 @@ impl<S: Stream> TlsStream<S> {
     /// # Errors
     ///
     /// The errors of the stream. An error of TLS is inside the `io::Error`; converted into
-    /// [`Error`], it is [`Error::Tls`]. After `WouldBlock` call this again.
+    /// [`Error`], it is [`Error::Tls`]. After `WouldBlock`, or `TimedOut` on Windows, call this
+    /// again.
     pub fn handshake(&mut self) -> io::Result<()> {
         let (began, limit) = (Instant::now(), *lock(&self.read_timeout));
         loop {

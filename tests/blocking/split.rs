@@ -689,14 +689,14 @@ fn timeouts_of_the_caller_and_streams_that_do_not_block() {
         peer.send(TEXT, b"x");
         assert_eq!(reader.recv_event().unwrap(), Some(Event::Ping(b"?")));
         assert_eq!(reader.recv_owned().unwrap().unwrap().as_bytes(), b"x");
+        if cfg!(windows) {
+            return; // The adapter waits there all the same: blocking/sys.rs.
+        }
         reader.set_read_timeout(None).unwrap();
         reader.get_ref().set_nonblocking(true).unwrap();
         for_once_within(ms(900), || {
             (0..20).for_each(|_| assert!(matches!(reader.recv(), Err(Error::WouldBlock))));
         });
-        if cfg!(windows) {
-            return; // TCP waits for room there: `Stream::room`
-        }
         let large = vec![0; 32 << 20];
         assert!(matches!(writer.send(&large), Err(Error::WouldBlock)));
         assert_eq!(peer.frame().0, PONG);

@@ -184,6 +184,7 @@ fn a_stream_that_would_block_at_every_cut_loses_nothing() {
     }
 }
 
+#[cfg(not(windows))] // where the adapter waits all the same: blocking/sys.rs
 #[test]
 fn a_socket_that_does_not_block_says_so_at_once_and_loses_nothing() {
     bounded(|| {
@@ -222,7 +223,7 @@ fn a_socket_that_does_not_block_says_so_at_once_and_loses_nothing() {
     });
 }
 
-#[cfg(not(windows))] // where TCP waits for room all the same: `Stream::room`
+#[cfg(not(windows))] // where the adapter waits all the same: blocking/sys.rs
 #[test]
 fn a_socket_that_does_not_block_is_written_when_it_has_room() {
     bounded(|| {
@@ -978,6 +979,7 @@ fn a_corked_response_leaves_with_the_first_messages_and_early_frames_are_kept() 
     assert!(script.written.ends_with(b"snapshot"));
 }
 
+#[cfg(not(windows))] // where the adapter waits all the same: blocking/sys.rs
 #[test]
 fn a_handshake_on_a_stream_that_does_not_block_says_so() {
     bounded(|| {
@@ -1124,7 +1126,9 @@ fn a_connection_says_where_it_stands_and_why_it_failed() {
 fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
     bounded(|| {
         let (url, serving) = serving(|stream| {
-            let mut peer = Peer::new(accept(stream, &config()).unwrap().into_parts().0);
+            let (stream, ..) = accept(stream, &config()).unwrap().into_parts();
+            stream.set_nonblocking(false).unwrap(); // which it is on Windows
+            let mut peer = Peer::new(stream);
             assert_eq!(peer.exact(5), b"ab cd");
             peer.wire(b"\x83\x00"); // no such opcode
             let rest = peer.rest();
