@@ -20,10 +20,17 @@ pub fn bounded(test: impl FnOnce() + Send + 'static) {
     }
 }
 
+thread_local! {
+    /// One for all pairs of a thread: pairs on a port of their own each would use up the ports, of
+    /// which a closed pair keeps its own for a minute.
+    static LISTENER: TcpListener = TcpListener::bind("127.0.0.1:0").unwrap();
+}
+
 pub fn tcp_pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (far, _) = listener.accept().unwrap();
+    let (near, far) = LISTENER.with(|listener| {
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (near, listener.accept().unwrap().0)
+    });
     near.set_nodelay(true).unwrap();
     far.set_nodelay(true).unwrap();
     (near, far)
