@@ -353,12 +353,10 @@ fn share_port(_: &Socket) -> io::Result<()> {
 }
 
 /// Whether the next accept may succeed at once: this one peer was gone already, or a signal
-/// interrupted the call.
+/// interrupted the call. Under wine, `NotConnected` is what a peer that is gone is called.
 fn is_of_peer(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Interrupted | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
-    )
+    use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NotConnected};
+    matches!(error.kind(), Interrupted | ConnectionAborted | ConnectionReset | NotConnected)
 }
 
 /// Shows the counts.
