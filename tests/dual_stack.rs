@@ -48,13 +48,13 @@ mod linux {
         };
         let ran = match ran {
             Ok(ran) => ran,
-            Err(error) => return println!("dual_stack: skipped: unshare: {error}"),
+            Err(error) => return println!("dual_stack: NOT RUN: unshare: {error}"),
         };
         let out = [ran.stdout, ran.stderr].concat();
         let out = String::from_utf8_lossy(&out);
         match ran.status.code() {
             Some(0) => println!("{out}dual_stack: ok"),
-            Some(1 | NOT_PERMITTED) => println!("dual_stack: skipped: {}", out.trim()),
+            Some(1 | NOT_PERMITTED) => println!("dual_stack: NOT RUN: {}", out.trim()),
             _ => panic!("dual_stack: {}\n{out}", ran.status),
         }
     }

@@ -89,12 +89,12 @@ mod linux {
         };
         let (status, out) = match ran {
             Ok(ran) => (ran.status, [ran.stdout, ran.stderr].concat()),
-            Err(error) => return println!("netns: skipped: unshare: {error}"),
+            Err(error) => return println!("netns: NOT RUN: unshare: {error}"),
         };
         let out = String::from_utf8_lossy(&out);
         match status.code() {
             Some(0) => println!("{out}netns: ok"),
-            Some(1 | NOT_PERMITTED) => println!("netns: skipped: {}", out.trim()),
+            Some(1 | NOT_PERMITTED) => println!("netns: NOT RUN: {}", out.trim()),
             _ => panic!("netns: {status}\n{out}"),
         }
     }
@@ -135,7 +135,7 @@ mod linux {
             "filter add dev X parent 1: protocol ip prio 2 u32 match u8 0x00 0x03 at 5 flowid 1:20",
         ] {
             let command = format!("tc {}", command.replace('X', device));
-            try_run(&command).map_err(|why| format!("{command}: {why}"))?;
+            try_run(&command).map_err(|why| format!("NOT RUN: {command}: {why}"))?;
         }
         Ok("1 of 16 packets dropped, 1 of 4 at 4 Mbit/s")
     }
@@ -212,7 +212,7 @@ mod linux {
         near.tell(&port);
         let impaired = match cfg!(all(feature = "deflate", feature = "rustls")) {
             true => impair("near").and_then(|_| impair("far")),
-            false => Err("needs the features deflate and rustls".into()),
+            false => Err("skipped: needs the features deflate and rustls".into()),
         };
         match impaired {
             Ok(how) => {
@@ -228,7 +228,7 @@ mod linux {
                 assert!(dropped.iter().all(|&n| n > 0), "a network that loses nothing");
             }
             Err(why) => {
-                println!("loss, delay and reordering: skipped: {why}");
+                println!("loss, delay and reordering: {why}");
                 near.tell("sound");
             }
         }
