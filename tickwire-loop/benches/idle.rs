@@ -5,6 +5,8 @@
 //! cargo bench -p tickwire-loop --features rustls --bench idle -- wss     # over wss
 //! ```
 //!
+//! With `--quick` there are 15,000 connections.
+//!
 //! The servers and their clients are processes of their own, because a process has descriptors for
 //! few connections. A server reports its anonymous resident memory (`RssAnon`) before the first
 //! connection, and after each client has had an echo and everything is silent. The difference, by
@@ -25,13 +27,14 @@ use tickwire_loop::{Door, Event, Loop, Settings};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
+    let each = if env::args().any(|arg| arg == "--quick") { 5_000 } else { 17_000 };
     let args: Vec<String> = env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let args: Vec<&str> = args.iter().map(|arg| &**arg).collect();
     match args[..] {
         ["server", address, scheme] => serve(address.parse()?, scheme),
         ["clients", address, scheme, count] => connect(address.parse()?, scheme, count.parse()?),
-        ["wss"] => measure("wss", 3, 17_000),
-        _ => measure("ws", 3, 17_000),
+        ["wss"] => measure("wss", 3, each),
+        _ => measure("ws", 3, each),
     }
 }
 
