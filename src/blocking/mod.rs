@@ -98,8 +98,6 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-#[cfg(feature = "rustls")]
-pub(crate) use thread::in_vain;
 use thread::{Thread, context};
 
 /// The calls of a whole connection and of the receiving half. `$Sender` is the type to which an

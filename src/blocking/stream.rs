@@ -189,6 +189,20 @@ impl Interest {
     }
 }
 
+/// Whether a call of a stream waited in vain, or would have to wait, so that it can be repeated.
+///
+/// `TimedOut` without an error number comes from a stream of the caller whose own timeout has
+/// passed. On Unix, `TimedOut` with a number means that the peer is gone. Windows uses one number
+/// for a peer that is gone and for a call that timed out. So on Windows only a deadline, such as
+/// the heartbeat's, finds that the peer is gone.
+pub(crate) fn in_vain(error: &io::Error) -> bool {
+    let of_the_peer = !cfg!(windows) && error.raw_os_error().is_some();
+    match error.kind() {
+        io::ErrorKind::TimedOut => !of_the_peer,
+        kind => kind == io::ErrorKind::WouldBlock,
+    }
+}
+
 macro_rules! socket {
     ($socket:ty, |$this:ident, $yes:ident| $nodelay:expr) => {
         impl Stream for $socket {

@@ -8,7 +8,7 @@
 //! processor's time for messages of 64 bytes. So a blocking read waits instead under three
 //! conditions ([`may_wait`](Io::may_wait)): nothing is to be written, the caller has set no time
 //! limit, and no deadline falls into the next second.
-use super::stream::{Interest, Stream};
+use super::stream::{Interest, Stream, in_vain};
 use crate::{
     drive::{Error, Io, Output, Source, Timed, sync::Instant},
     proto::time::Time,
@@ -162,19 +162,6 @@ impl Thread {
             _ => return Poll::Ready(Err(error)),
         }
         Poll::Pending
-    }
-}
-
-/// Whether a call of the stream waited in vain, or would have to wait, so that it can be repeated.
-pub(crate) fn in_vain(error: &io::Error) -> bool {
-    match error.kind() {
-        ErrorKind::WouldBlock => true,
-        // `TimedOut` without an error number comes from a stream of the caller whose own timeout
-        // has passed. On Unix, `TimedOut` with a number means that the peer is gone. Windows uses
-        // one number for a peer that is gone and for a call that timed out. So on Windows only a
-        // deadline, such as the heartbeat's, finds that the peer is gone.
-        ErrorKind::TimedOut => cfg!(windows) || error.raw_os_error().is_none(),
-        _ => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The state that all handles of one stream share, and the right to write to the stream.
 use crate::{
-    blocking::{Stream, in_vain},
+    blocking::stream::{Stream, in_vain},
     tls::Session,
 };
 use std::{
