@@ -56,9 +56,9 @@ use tickwire_tls::{
 /// after handshake messages, an alert and a close_notify.
 ///
 /// [`shutdown`](Stream::shutdown) sends a close_notify first. If the peer has sent its
-/// close_notify, the last dropped handle sends ours, unless ours was sent before. If the stream
-/// ends without the peer's close_notify, somebody may have cut the stream off, so a read fails with
-/// `UnexpectedEof`.
+/// close_notify, the last dropped handle sends ours, unless ours was sent before. A drop sends only
+/// what the stream below takes at once. If the stream ends without the peer's close_notify,
+/// somebody may have cut the stream off, so a read fails with `UnexpectedEof`.
 ///
 /// [`try_clone`](Stream::try_clone) makes a second handle of the same session, so that one thread
 /// reads while another writes.
@@ -136,21 +136,19 @@ impl<S: Stream> TlsStream<S> {
     /// # Errors
     ///
     /// The errors of the stream. An error of TLS is inside the `io::Error`; converted into
-    /// [`Error`], it is [`Error::Tls`]. After `WouldBlock`, or `TimedOut` on Windows, call this
-    /// again.
+    /// [`Error`], it is [`Error::Tls`]. After `WouldBlock` or `TimedOut` call this again.
     pub fn handshake(&mut self) -> io::Result<()> {
         let (began, limit) = (Instant::now(), *lock(&self.read_timeout));
         loop {
-            match self.agree(true) {
+            match self.agree(true).and_then(|()| self.flush()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     if limit.is_some_and(|limit| began.elapsed() >= limit) {
                         return Err(io::ErrorKind::WouldBlock.into());
                     }
                 }
-                agreed => break agreed?,
+                done => return done,
             }
         }
-        self.flush()
     }
 
     /// Completes the handshake, but does not send the last handshake messages of this end. They
@@ -239,7 +237,8 @@ impl<S: Stream> TlsStream<S> {
         if session.owes_close() {
             session.close();
             drop(session);
-            let _ = self.shared.try_send(&mut self.io, true);
+            // Does not wait: the peer may never read.
+            let _ = self.shared.try_send(&mut self.io, false);
         }
     }
 }

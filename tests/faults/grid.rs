@@ -270,9 +270,10 @@ const CLOSINGS: [Closing; 7] = [
 ];
 
 /// Those that stand for the others where a conversation costs more, unless `TESTS=all`.
-const SOME: [Fault; 7] = [
+const SOME: [Fault; 8] = [
     Fault::Wait,
     Fault::Trickle,
+    Fault::Buffer,
     Fault::Fail(ErrorKind::TimedOut),
     Fault::Fail(ErrorKind::ConnectionReset),
     Fault::Eof,

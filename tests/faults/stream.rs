@@ -29,6 +29,8 @@ pub enum Fault {
     // From then on.
     /// Few bytes at a time, and nothing every other time.
     Trickle,
+    /// What is written waits for a flush, which has to be asked for twice; or for room.
+    Buffer,
     FailForEver(ErrorKind),
     /// The peer's side ends.
     Eof,
@@ -42,12 +44,13 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Interrupt,
         Self::Wait,
         Self::Short,
         Self::AllButOne,
         Self::Trickle,
+        Self::Buffer,
         Self::Fail(ErrorKind::ConnectionReset),
         Self::Fail(ErrorKind::ConnectionAborted),
         Self::Fail(ErrorKind::TimedOut),
@@ -79,6 +82,7 @@ impl Fault {
                 | Self::Short
                 | Self::AllButOne
                 | Self::Trickle
+                | Self::Buffer
         )
     }
 }
@@ -114,6 +118,8 @@ pub struct State {
     pub ops: usize,
     /// What was read, as it was on the wire.
     pub read: Vec<u8>,
+    /// What was written and not flushed.
+    buffer: Vec<u8>,
     /// We have shut it.
     pub shut: bool,
     /// A write has failed: nothing may follow. (TLS may try its goodbye.)
@@ -132,6 +138,9 @@ pub struct State {
 const TOO_MANY: usize = 20_000;
 /// The most that is read or written at once, where nothing is wrong.
 const MOST: usize = 1400;
+
+/// What a stream holds that buffers: less than a message, and than a record.
+const BUFFER: usize = 1000;
 
 /// The longest a `blocking` stream is to wait at a time, with deadlines as here.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -209,13 +218,40 @@ impl State {
                 return Ok(Some(0));
             }
         };
-        let n = Self::limit(buf.len(), most);
-        self.peer.take(&buf[..n]);
-        self.wakers.drain(..).for_each(Waker::wake);
+        let mut n = Self::limit(buf.len(), most);
+        if self.fault == Fault::Buffer && self.ops > self.when {
+            n = n.min(BUFFER - self.buffer.len());
+            self.buffer.extend(&buf[..n]);
+            return if n == 0 { Err(Blocked::Once) } else { Ok(Some(n)) };
+        }
+        self.pass_on(&buf[..n]);
         Ok(Some(n))
     }
 
+    fn pass_on(&mut self, bytes: &[u8]) {
+        self.peer.take(bytes);
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    fn flush(&mut self) -> Done<()> {
+        self.minor(Op::Flush)?;
+        if self.buffer.is_empty() {
+            return Ok(Some(()));
+        }
+        let waited = &mut self.waited[1];
+        *waited = !*waited;
+        if *waited {
+            return Err(Blocked::Once);
+        }
+        let bytes = mem::take(&mut self.buffer);
+        self.pass_on(&bytes);
+        Ok(Some(()))
+    }
+
     fn shutdown(&mut self) -> Done<()> {
+        if !self.buffer.is_empty() {
+            self.flush()?;
+        }
         self.minor(Op::Shutdown)?;
         self.shut = true;
         self.peer.hang_up();
@@ -253,6 +289,7 @@ impl Io {
             waited: [false; 2],
             ops: 0,
             read: vec![],
+            buffer: vec![],
             shut: false,
             failed: false,
             tls,
@@ -358,7 +395,7 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(cx, |state| state.minor(Op::Flush))
+        self.poll(cx, State::flush)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -394,7 +431,7 @@ impl Write for Io {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.now(|state| state.minor(Op::Flush))
+        self.now(State::flush)
     }
 }
 

@@ -10,7 +10,8 @@ use crate::support::{
 };
 use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use std::{
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind, IoSlice, Read, Write},
+    mem,
     net::{TcpListener, TcpStream},
     pin::Pin,
     sync::{
@@ -995,6 +996,30 @@ fn a_clone_that_is_dropped_leaves_tls_to_the_other() {
     }
 }
 
+/// It has sent its close_notify, and is owed ours.
+#[test]
+fn a_stream_is_dropped_though_the_peer_takes_nothing_more() {
+    for role in ROLES {
+        bounded(move || {
+            let authority = Authority::new();
+            let (tcp, far) = tcp_pair();
+            let mut stream = over_tls(role, tcp, &authority);
+            let mut raw = peer_of(role, far, &authority);
+            let peer = thread::spawn(move || {
+                raw.handshake().unwrap();
+                raw.close_notify();
+                raw
+            });
+            stream.handshake().unwrap();
+            let _deaf = peer.join().unwrap();
+            assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0);
+            let much = [0; 1 << 16];
+            while stream.try_write(&[IoSlice::new(&much)]).is_ok() {}
+            drop(stream);
+        });
+    }
+}
+
 // The handshake.
 
 /// What a client of each adapter says of this server.
@@ -1472,6 +1497,41 @@ impl Write for &Slow {
 }
 
 impl blocking::Stream for &Slow {}
+
+/// A signal interrupts the flush behind each write, once.
+struct Interrupted(TcpStream, bool);
+
+impl Read for Interrupted {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl Write for Interrupted {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.1 = true;
+        self.0.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if mem::take(&mut self.1) { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn a_flush_that_is_interrupted_does_not_end_the_handshake() {
+    for role in ROLES {
+        bounded(move || {
+            let authority = Authority::new();
+            let (tcp, far) = tcp_pair();
+            let mut raw = peer_of(role, far, &authority);
+            let peer = thread::spawn(move || raw.handshake().unwrap());
+            let io = WithoutTimeouts(Interrupted(tcp, false));
+            over_tls(role, io, &authority).handshake().unwrap();
+            peer.join().unwrap();
+        });
+    }
+}
 
 #[test]
 fn a_record_that_drips_in_interrupts_each_read_and_goes_on_later() {

@@ -166,6 +166,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         if self.session.has_outgoing() {
             ready!(self.poll_drain(cx))?;
         }
+        ready!(self.poll_flush_below(cx))?;
+        self.session.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Flushes the stream below if that stream took ciphertext since its last flush.
+    fn poll_flush_below(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.below.dirty {
             match Pin::new(&mut self.io).poll_flush(cx) {
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
@@ -176,22 +183,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             }
             self.below.dirty = false;
         }
-        self.session.flushed();
         Poll::Ready(Ok(()))
     }
 
-    /// Writes all ciphertext.
+    /// Writes all ciphertext. A stream below that buffers has room again once it is flushed.
     #[inline]
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let out @ [_, ..] = self.session.outgoing() {
-            match ready!(Pin::new(&mut self.io).poll_write(cx, out)) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(n) => {
+            match Pin::new(&mut self.io).poll_write(cx, out) {
+                Poll::Pending if self.below.dirty => ready!(self.poll_flush_below(cx))?,
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => {
                     self.session.advance(n);
                     self.below.took();
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             }
         }
         Poll::Ready(Ok(()))

@@ -51,9 +51,10 @@ impl Shared {
         lock(&self.session)
     }
 
-    /// Whether the stream has refused ciphertext that is still to be written.
+    /// Whether the stream has refused to write or to flush ciphertext.
     pub(super) fn holds_output(&self) -> bool {
-        !lock(&self.output).bytes.is_empty()
+        let output = lock(&self.output);
+        output.below.dirty || !output.bytes.is_empty()
     }
 
     /// Encrypts as many bytes of `from` as the session has room for, and writes until the stream
@@ -189,13 +190,18 @@ impl Output {
     fn send(&mut self, io: &mut impl Stream, waits: bool) -> io::Result<()> {
         while !self.bytes.is_empty() {
             let bytes = self.bytes.filled();
-            let n = match waits {
+            let written = match waits {
                 true => io.write(bytes),
                 false => io.try_write(&[IoSlice::new(bytes)]),
             };
-            match n? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                n => self.bytes.consume(n),
+            match written {
+                // A stream that buffers has room again once it is flushed.
+                Err(error) if self.below.dirty && in_vain(&error) => {
+                    self.flush(io, waits)?;
+                    continue;
+                }
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                written => self.bytes.consume(written?),
             }
             self.below.took();
         }
