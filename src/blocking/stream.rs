@@ -17,6 +17,10 @@ use std::{
 /// no deadline is within the time given to [`set_read_timeout`](Self::set_read_timeout). The
 /// adapter itself never calls `write` or `write_vectored`.
 ///
+/// The adapter repeats a call that moves bytes, flushes or shuts down if the call fails with
+/// `WouldBlock`, `Interrupted`, or a `TimedOut` that has no error number of the operating system.
+/// (On Windows it may have one.)
+///
 /// All calls of this trait have a default. [`WithoutTimeouts`] uses the defaults to make a `Stream`
 /// of any `Read + Write`. If a stream of your own wraps a socket, forward the calls to the socket.
 /// For example, this stream counts the bytes read:
@@ -142,8 +146,7 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// The operating system's errors. After `WouldBlock` or `Interrupted` the adapter calls this
-    /// again.
+    /// The operating system's errors.
     fn shutdown(&mut self) -> io::Result<()> {
         self.try_flush()
     }
