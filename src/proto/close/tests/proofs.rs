@@ -1,5 +1,6 @@
 //! Proofs by Kani: the body of a Close (RFC 6455 §5.5.1, §7.4). See `checks/kani`.
 use super::*;
+use crate::proto::kernel::proofs::is_valid_by_the_table;
 
 /// §7.4: whether a code may be in a Close frame, as the RFC lists the ranges; 1012 to 1014 are from
 /// IANA's registry.
@@ -22,28 +23,28 @@ fn every_code_is_allowed_or_not() {
     assert!(allowed.is_none_or(|allowed| allowed.get() == code));
 }
 
-/// All bodies of up to three bytes: a code, and a byte of a reason. A longer reason is only more
-/// input for the standard library's check of UTF-8.
+/// The length of the longest body: a code, and a reason of four bytes, because a character has at
+/// most four. A longer reason is only more input for the standard library's check of UTF-8.
+const N: usize = 6;
+
+/// All bodies of up to `N` bytes.
 #[kani::proof]
-#[kani::unwind(4)]
+#[kani::unwind(7)]
 fn every_body_is_parsed_or_refused() {
-    let bytes: [u8; 3] = kani::any();
-    let n = kani::any_where(|&n: &usize| n <= 3);
-    let payload = &bytes[..n];
+    let bytes: [u8; N] = kani::any();
+    let n = kani::any_where(|&n: &usize| n <= N);
     let code = u16::from_be_bytes([bytes[0], bytes[1]]);
-    match CloseFrame::parse(payload) {
+    let allowed = n >= 2 && may_be_sent(code);
+    // §5.5.1: the reason is UTF-8, as the table of RFC 3629 has it.
+    let utf8 = n >= 2 && is_valid_by_the_table(&bytes[2..n]);
+    match CloseFrame::parse(&bytes[..n]) {
         Ok(None) => assert!(n == 0),
         Ok(Some(frame)) => {
-            assert!(n >= 2 && may_be_sent(code) && frame.code.get() == code);
+            assert!(allowed && utf8 && frame.code.get() == code);
             assert!(frame.reason.as_ptr() == bytes[2..].as_ptr() && frame.reason.len() == n - 2);
         }
-        Err(ProtocolError::BadUtf8) => {
-            assert!(may_be_sent(code) && core::str::from_utf8(&payload[2..]).is_err());
-        }
-        Err(error) => {
-            assert!(error == ProtocolError::BadClose);
-            assert!(n == 1 || n >= 2 && !may_be_sent(code));
-        }
+        Err(ProtocolError::BadUtf8) => assert!(allowed && !utf8),
+        Err(error) => assert!(error == ProtocolError::BadClose && n > 0 && !allowed),
     }
 }
 
