@@ -1,6 +1,7 @@
 //! Proofs by Kani: a call that consumes bytes, commits bytes or makes room keeps the cursors in
 //! order, a fragment joins its message unchanged, and bytes that move do not change. The calls
-//! begin in any state that the invariant allows, in a buffer of 32 bytes. See `checks/kani`.
+//! begin in any state that the invariant allows, in a buffer of 32 bytes or without memory. No
+//! harness has a buffer of `IN_PLACE` bytes, so none reaches `Buffer::lengthen`. See `checks/kani`.
 use super::*;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -21,11 +22,23 @@ fn any_buffer() -> RecvBuffer {
     buffer
 }
 
+/// A buffer without memory, as at the start and after `reclaim`.
+fn without_memory() -> RecvBuffer {
+    let mut buffer = RecvBuffer::new(LEN - SLACK - MAX_HEADER_LEN);
+    buffer.base = kani::any_where(|base| (MAX_HEADER_LEN..=LEN).contains(base));
+    buffer.unneeded_reads = kani::any();
+    buffer
+}
+
+/// The invariant of [`RecvBuffer`].
 fn in_order(buffer: &RecvBuffer) -> bool {
     buffer.msg <= buffer.msg_end
         && buffer.msg_end <= buffer.next
         && buffer.next <= buffer.end
-        && buffer.end + buffer.spare + SLACK <= buffer.bytes.len()
+        && match buffer.bytes.len() {
+            0 => buffer.end == 0 && buffer.spare == 0,
+            len => buffer.end + buffer.spare + SLACK <= len,
+        }
 }
 
 /// The byte at offset `at` of the message if `message`, otherwise of the wire bytes.
@@ -36,7 +49,11 @@ fn place(buffer: &RecvBuffer, message: bool, at: usize) -> Option<&u8> {
 
 #[kani::proof]
 fn consuming_keeps_the_order() {
-    let mut buffer = any_buffer();
+    consume(any_buffer());
+    consume(without_memory());
+}
+
+fn consume(mut buffer: RecvBuffer) {
     let (kept, wire) = buffer.held();
     let n = kani::any_where(|&n: &usize| n <= wire);
     match kani::any() {
@@ -68,7 +85,11 @@ fn consuming_keeps_the_order() {
 
 #[kani::proof]
 fn a_fragment_joins_the_message() {
-    let mut buffer = any_buffer();
+    join(any_buffer());
+    join(without_memory());
+}
+
+fn join(mut buffer: RecvBuffer) {
     let (kept, wire) = buffer.held();
     let n = kani::any_where(|&n: &usize| n <= wire);
     let (message, at): (bool, usize) = (kani::any(), kani::any());
@@ -97,7 +118,11 @@ fn take(_: &Memory, len: usize) -> Vec<u8> {
 #[kani::proof]
 #[kani::stub(Memory::take, take)]
 fn making_room_keeps_the_order() {
-    let mut buffer = any_buffer();
+    make_room(any_buffer());
+    make_room(without_memory());
+}
+
+fn make_room(mut buffer: RecvBuffer) {
     let held = buffer.held();
     let room = buffer.spare_mut(kani::any(), kani::any()).len();
     assert!(room > 0 && room == buffer.spare);
@@ -107,7 +132,11 @@ fn making_room_keeps_the_order() {
 
 #[kani::proof]
 fn another_buffer_gets_every_byte() {
-    let mut buffer = any_buffer();
+    move_bytes(any_buffer());
+    move_bytes(without_memory());
+}
+
+fn move_bytes(mut buffer: RecvBuffer) {
     let (kept, wire) = buffer.held();
     let (message, at): (bool, usize) = (kani::any(), kani::any());
     let byte = place(&buffer, message, at).copied();
