@@ -65,17 +65,21 @@ enum Theirs {
     Missing,
 }
 
-/// The state of our Close.
+/// The state of our Close. `Written` may become `Queued` or `Followed` again: if a Ping is answered
+/// behind our Close, or if the stream reports that it has not flushed our Close. A failed write may
+/// turn `Written` into `Lost` or `Followed`, and a repeated report of it `Lost` into `Followed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ours {
     None,
+    /// Our Close was queued. It may be written, with a Ping or Pong behind it that is not.
     Queued,
     /// Our Close is written. A Ping or Pong behind our Close is not completely written or flushed
     /// yet, or a write failed later. Unless a write failed, the rest of this frame is written too,
     /// so that the stream does not end inside a frame.
     Followed,
+    /// Our Close and all frames behind it are written. The stream does not refuse to flush them.
     Written,
-    /// A write failed before our Close was written.
+    /// A write failed before our Close was written and flushed.
     Lost,
 }
 
