@@ -115,8 +115,9 @@ fn stored(ascii: &[u8]) -> &str {
     ""
 }
 
-/// Stands for [`take_param`], which has a proof of its own. Takes any number of bytes. A parameter
-/// has at least one.
+/// Stands for [`take_param`]: takes any number of bytes, or refuses them. A parameter has at least
+/// one byte. So this function may do whatever `take_param` does, and more. The proof of
+/// `take_param` is `a_parameter_is_that_of_the_grammar`.
 fn any_param<'a>(rest: &mut &'a [u8]) -> Result<Option<RawParam<'a>>, Malformed> {
     let n = kani::any_where(|&n: &usize| n <= rest.len());
     *rest = &rest[n..];

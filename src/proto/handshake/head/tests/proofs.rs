@@ -29,7 +29,8 @@ fn a_byte_is_found_where_a_loop_finds_it() {
 /// The address and the length of the name of the last header.
 static NAME: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
-/// Stands for [`trim`], which has a proof of its own.
+/// Stands for [`trim`], but cuts off nothing. So the proofs below are about the bytes that `trim`
+/// gets; `the_blanks_around_a_value_are_cut_off` is about `trim`.
 fn untrimmed(value: &[u8]) -> &[u8] {
     value
 }

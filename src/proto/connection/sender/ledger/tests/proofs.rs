@@ -24,7 +24,8 @@ fn unwritten(frames: [Frame; CALLS], written: u64) -> u64 {
 
 /// Tries data, control frames and writes of up to 255 bytes, in every order that the sender allows.
 /// No data follows our Close. Other control frames are queued in order only if everything before
-/// them is written.
+/// them is written. No message overtakes, no Close drops data, and the stream flushes all bytes
+/// that it accepts.
 #[kani::proof]
 fn what_is_dropped_is_the_data_that_was_not_written() {
     let (mut ledger, mut out) = (Ledger::default(), OutBuffer::default());
