@@ -27,11 +27,12 @@
 //! **Waiting.** Every call waits as long as necessary, within the deadlines of [`Config`]. To wait
 //! for a shorter time, use [`set_read_timeout`](WebSocket::set_read_timeout) and
 //! [`set_write_timeout`](WebSocket::set_write_timeout). When one of these timeouts has passed, or a
-//! non-blocking stream would block, the call returns [`Error::WouldBlock`]. Nothing received or
-//! queued is lost. A receiving call, `ready`, `flush` and `close` go on when called again. **`send`
-//! does not**: a second call may send the message twice. Instead, compare [`fed()`](Sender::fed)
-//! before and after the call. If the value has changed, the message is queued, and `flush` writes
-//! the rest of the message. Otherwise the message was not sent.
+//! non-blocking stream would block, the call returns [`Error::WouldBlock`]. This ends an opening
+//! handshake. In a connection, nothing received or queued is lost. A receiving call, `ready`,
+//! `flush` and `close` go on when called again. **`send` does not**: a second call may send the
+//! message twice. Instead, compare [`fed()`](Sender::fed) before and after the call. If the value
+//! has changed, the message is queued, and `flush` writes the rest of the message. Otherwise the
+//! message was not sent.
 //!
 //! On Linux, these timeouts end about 0.1 ms late; with [`Spin`], at most about 40 µs late.
 //!

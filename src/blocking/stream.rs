@@ -56,6 +56,9 @@ use std::{
 ///     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
 ///         self.0.wait(interest, timeout)
 ///     }
+///     fn set_nodelay(&self, yes: bool) -> io::Result<()> {
+///         self.0.set_nodelay(yes)
+///     }
 ///     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
 ///         self.0.set_read_timeout(timeout)
 ///     }
@@ -101,8 +104,8 @@ pub trait Stream: Read + Write {
         self.flush()
     }
 
-    /// Waits until the stream can be read or written, as `interest` says. May return early, but
-    /// must not wait longer than `timeout`; `None` sets no limit.
+    /// Waits until the stream can be read or written, as `interest` says. May return `Ok` early,
+    /// and returns `Ok` when `timeout` has passed; `None` sets no limit.
     ///
     /// # Errors
     ///
@@ -111,7 +114,7 @@ pub trait Stream: Read + Write {
     /// [`Error::WouldBlock`](crate::Error::WouldBlock). `WouldBlock` means that the user wants no
     /// call to wait, as on a socket that the user made non-blocking. If `timeout` is zero, do not
     /// return `WouldBlock`: the adapter only asks whether the stream can wait, or a deadline has
-    /// just passed.
+    /// just passed. `Interrupted` counts as an early return. Any other error ends the call.
     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
         let _ = (interest, timeout);
         Err(io::ErrorKind::Unsupported.into())
@@ -141,8 +144,8 @@ pub trait Stream: Read + Write {
         Ok(())
     }
 
-    /// Shuts the stream down for writing: the peer then reads the end of the stream, and may go on
-    /// sending. The default only flushes.
+    /// Shuts the stream down for writing, without waiting: the peer then reads the end of the
+    /// stream, and may go on sending. The default only flushes.
     ///
     /// # Errors
     ///
@@ -151,7 +154,8 @@ pub trait Stream: Read + Write {
         self.try_flush()
     }
 
-    /// Makes another handle of the same stream, so that one thread can read while another writes.
+    /// Makes another handle of the same stream, so that one thread can read while another writes. A
+    /// split makes two: the handles of one stream share whatever the stream buffers.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! The only file with `unsafe`: to call AVX2 kernels, and to make a `str` of validated bytes.
+//! The only file of this crate with `unsafe`: to call AVX2 kernels, and to make a `str` of
+//! validated bytes.
 //!
 //! The kernels themselves are safe Rust that the compiler turns into wide loads and stores. Tests
 //! compare each kernel with a byte loop. A *block* here is the 16 to 128 bytes that a kernel

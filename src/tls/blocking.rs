@@ -42,8 +42,8 @@ use tickwire_tls::{
 ///
 /// The TLS handshake takes place with the first read, or with a client's first write. So
 /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) bounds the TLS handshake
-/// together with the opening handshake. A server's writes fail until the TLS handshake is over, so
-/// that a silent client cannot make a server wait.
+/// together with the opening handshake. A server's writes fail with `NotConnected` until the TLS
+/// handshake is over, so that a silent client cannot make a server wait.
 ///
 /// `read` and `write` wait in the stream below; `try_read` and `try_write` do not. One `read` waits
 /// for the stream at most once. If no whole record with data has arrived by then, the `read` fails
@@ -129,9 +129,9 @@ impl<S: Stream> TlsStream<S> {
     }
 
     /// Completes the TLS handshake, so that you can inspect the [`session`](Self::session) before
-    /// you read. The read timeout also bounds the whole handshake, to at most twice the timeout,
-    /// even if the peer sends byte by byte. The read timeout does not bound writes. For writes, the
-    /// stream below may have a timeout of its own.
+    /// you read. The read timeout set on this stream (`Stream::set_read_timeout`) also bounds the
+    /// whole handshake, to at most twice the timeout, even if the peer sends byte by byte. It does
+    /// not bound writes. For writes, the stream below may have a timeout of its own.
     ///
     /// # Errors
     ///

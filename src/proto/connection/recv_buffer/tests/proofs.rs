@@ -1,7 +1,8 @@
 //! Proofs by Kani: a call that consumes bytes, commits bytes or makes room keeps the cursors in
-//! order, a fragment joins its message unchanged, and bytes that move do not change. The calls
-//! begin in any state that the invariant allows, in a buffer of 32 bytes or without memory. No
-//! harness has a buffer of `IN_PLACE` bytes, so none reaches `Buffer::lengthen`. See `checks/kani`.
+//! order, a fragment joins its message unchanged, and bytes that `compact` and `lend` move do not
+//! change. The calls begin in any state that the invariant allows, in a buffer of 32 bytes without
+//! known text, or without memory. No harness has a buffer of `IN_PLACE` bytes, so none reaches
+//! `Buffer::lengthen`. See `checks/kani`.
 use super::*;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
