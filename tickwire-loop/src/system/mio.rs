@@ -276,8 +276,23 @@ impl Stream {
     fn write_pieces(&self, from: &Outgoing<'_>) -> io::Result<usize> {
         let mut pieces = [IoSlice::new(&[]); PIECES];
         let n = from.chunks_vectored(&mut pieces);
-        self.tcp().write_vectored(pieces.get(..n).unwrap_or_default())
+        write_vectored(self.tcp(), pieces.get(..n).unwrap_or_default())
     }
+}
+
+/// Writes several slices. Like std's write of one slice, this raises no SIGPIPE, which only a Rust
+/// `main` ignores.
+#[cfg(not(any(windows, target_vendor = "apple")))]
+fn write_vectored(tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+    Ok(sendmsg(tcp, pieces, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?)
+}
+
+/// Writes several slices. Windows has no SIGPIPE. On Apple's systems, an option of each socket
+/// turns it off.
+#[cfg(any(windows, target_vendor = "apple"))]
+fn write_vectored(mut tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    tcp.write_vectored(pieces)
 }
 
 /// Whether a read of `n` bytes, with room for `most`, has emptied the socket. If it has, a note
