@@ -76,6 +76,13 @@ fn over_tls<S: Stream>(role: Role, io: S, authority: &Authority) -> blocking::Tl
     .unwrap()
 }
 
+/// Our stream over what this makes of a socket, with TLS still to be agreed on; and the other end.
+fn over<S: Stream>(role: Role, io: impl FnOnce(TcpStream) -> S) -> (blocking::TlsStream<S>, Raw) {
+    let authority = Authority::new();
+    let (tcp, far) = tcp_pair();
+    (over_tls(role, io(tcp), &authority), peer_of(role, far, &authority))
+}
+
 /// Our end of a connection whose opening handshake is done, with TLS still to be agreed on; what is
 /// written below TLS; and the other end.
 fn near(adapter: Adapter, role: Role, takes: Takes) -> (Near, Log, Raw) {
@@ -356,10 +363,7 @@ fn a_spinning_stream_carries_tls() {
 fn a_thread_stuck_in_a_write_does_not_keep_the_other_from_reading() {
     for role in ROLES {
         bounded(move || {
-            let authority = Authority::new();
-            let (tcp, far) = tcp_pair();
-            let mut raw = peer_of(role, far, &authority);
-            let io = over_tls(role, tcp, &authority);
+            let (io, mut raw) = over(role, |tcp| tcp);
             let (go, may_read) = mpsc::channel();
             let peer = thread::spawn(move || {
                 raw.handshake().unwrap();
@@ -974,10 +978,7 @@ fn a_connection_that_is_dropped_was_not_closed() {
 fn a_clone_that_is_dropped_leaves_tls_to_the_other() {
     for role in ROLES {
         bounded(move || {
-            let authority = Authority::new();
-            let (tcp, far) = tcp_pair();
-            let mut stream = over_tls(role, tcp, &authority);
-            let mut raw = peer_of(role, far, &authority);
+            let (mut stream, mut raw) = over(role, |tcp| tcp);
             let peer = thread::spawn(move || {
                 raw.handshake().unwrap();
                 raw.close_notify();
@@ -1001,10 +1002,7 @@ fn a_clone_that_is_dropped_leaves_tls_to_the_other() {
 fn a_stream_is_dropped_though_the_peer_takes_nothing_more() {
     for role in ROLES {
         bounded(move || {
-            let authority = Authority::new();
-            let (tcp, far) = tcp_pair();
-            let mut stream = over_tls(role, tcp, &authority);
-            let mut raw = peer_of(role, far, &authority);
+            let (mut stream, mut raw) = over(role, |tcp| tcp);
             let peer = thread::spawn(move || {
                 raw.handshake().unwrap();
                 raw.close_notify();
@@ -1522,12 +1520,9 @@ impl Write for Interrupted {
 fn a_flush_that_is_interrupted_does_not_end_the_handshake() {
     for role in ROLES {
         bounded(move || {
-            let authority = Authority::new();
-            let (tcp, far) = tcp_pair();
-            let mut raw = peer_of(role, far, &authority);
+            let (mut stream, mut raw) = over(role, |tcp| WithoutTimeouts(Interrupted(tcp, false)));
             let peer = thread::spawn(move || raw.handshake().unwrap());
-            let io = WithoutTimeouts(Interrupted(tcp, false));
-            over_tls(role, io, &authority).handshake().unwrap();
+            stream.handshake().unwrap();
             peer.join().unwrap();
         });
     }
