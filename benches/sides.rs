@@ -150,6 +150,7 @@ pub fn receiving_next(len: usize, client: bool) -> Sides {
                     let n = link.read(rx.spare_mut());
                     rx.commit(n);
                 }
+                Next::Wait(wait) if wait.until == Some(Time::ZERO) => {} // time passes at last
                 other => panic!("{other:?}"),
             }
         }

@@ -21,7 +21,8 @@ fn ready(conn: &mut Connection, mut tcp: &TcpStream, now: Time) -> Result<Wait, 
                 Ok(n @ 1..) => rx.commit(n),
                 Err(error) if error.kind() == WouldBlock => conn.read_blocked(),
                 Err(error) if error.kind() == Interrupted => {}
-                Ok(0) | Err(_) => rx.end_of_stream(),
+                Ok(0) => rx.end_of_stream(),
+                Err(_) => rx.stream_failed(),
             },
             Next::ShutDown => {
                 let _ = tcp.shutdown(Shutdown::Write); // fails if the peer is gone

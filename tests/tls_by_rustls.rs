@@ -9,6 +9,8 @@ mod support;
 
 #[path = "tls/buffered.rs"]
 mod buffered;
+#[path = "tls/closing.rs"]
+mod closing;
 #[path = "tls/connections.rs"]
 mod connections;
 #[path = "tls/proxies.rs"]

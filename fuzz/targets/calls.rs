@@ -755,6 +755,9 @@ impl Ledger {
             assert!(calls < 5, "due again and again at {:?}", self.now);
             let before = self.conn.sender().buffered_amount();
             let told = self.conn.handle_timeout(self.now);
+            if self.conn.must_read() {
+                self.conn.read_blocked(); // what came was read before
+            }
             // A deadline that has passed ends writing too, unless the peer is alive.
             let told_of_silence = told == Err(RecvError::DataTimeout) && self.end.is_none();
             self.broken |= told.is_err() && !told_of_silence;

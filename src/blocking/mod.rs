@@ -126,9 +126,8 @@ macro_rules! receiving {
         /// WebSocket, this call also writes the messages that were fed. While the stream refuses
         /// bytes, the call goes on receiving, so that two peers cannot block each other.
         ///
-        /// After both Closes, this call also waits until both ends have ended the stream. A client
-        /// waits for the server at most [`close_timeout`](crate::Config::close_timeout), and a
-        /// server waits for the client at most a second. To skip this wait, use
+        /// After both Closes, this call also waits until both ends have ended the stream, for at
+        /// most a second. To skip this wait, use
         /// [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close), read the
         /// code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the connection is
         /// split) to send the answer, and drop the stream.
@@ -334,13 +333,15 @@ impl<S: Stream> WebSocket<S> {
     /// # Errors
     ///
     /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
-    /// means that the peer's Close was received. `clean` in [`closed`](Self::closed) says whether
-    /// our Close was written too. After [`Error::WouldBlock`] call this again.
+    /// means that the peer's Close was received, or that the peer ended the stream after our Close
+    /// was written, as some servers do. `clean` in [`closed`](Self::closed) says whether both
+    /// Closes have passed, and `unconfirmed` whether what was sent may not have arrived. After
+    /// [`Error::WouldBlock`] call this again.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
         begun(self.sender_mut().close(frame))?;
         self.0.io.wait.begin(); // once: a discarded message must not restart the caller's timeout
         while self.0.wait_on(Want::Message)? == Ready::Item {}
-        self.0.ended::<()>().map(drop)
+        self.0.close_ended()
     }
 }
 
@@ -403,3 +404,6 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

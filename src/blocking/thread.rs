@@ -11,7 +11,7 @@
 use super::stream::{Interest, Stream, in_vain};
 use crate::{
     drive::{Error, Io, Output, Source, Timed, sync::Instant},
-    proto::time::Time,
+    proto::{connection::Blocked, time::Time},
 };
 use std::{
     io::{self, ErrorKind, IoSlice},
@@ -27,9 +27,6 @@ pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time by which a blocking read may exceed its timeout: two steps of the operating system's
 /// clock, of at most 10 ms each.
 const MARGIN: Duration = Duration::from_millis(20);
-/// After this many reads, over any number of calls, the next read is put off until the deadlines
-/// are checked. Otherwise a stream that always has data would postpone the deadlines.
-const READS: u32 = 64;
 
 /// A clock, the state of a call, and the events and deadlines that the last polls would wait for.
 #[derive(Debug)]
@@ -58,14 +55,13 @@ pub(crate) struct Thread {
     want: Interest,
     /// The earliest deadline that the last polls would wait for.
     until: Option<Time>,
-    /// Whether the polls stopped although the stream would not block. Either a read was put off, or
-    /// a signal or TLS interrupted a call of the stream (see `failed`). If this flag is set, `wait`
+    /// Whether the polls stopped although the stream would not block. Either the time limit of the
+    /// call put a read off, or a signal or TLS interrupted a call of the stream (see `failed`). If
+    /// this flag is set, `wait`
     /// returns at once: the call polls again, or fails because its time limit has passed. In the
     /// handle `out` of a split connection, which both halves write to, nobody reads this flag: each
     /// half waits with a handle of its own until the stream accepts bytes.
     again: bool,
-    /// The number of reads since a read was last put off. A read that would block counts too.
-    reads: u32,
     /// Whether the next read may block. `may_wait` sets this before a read, and `poll_read` resets
     /// it.
     read_waits: bool,
@@ -91,7 +87,6 @@ impl Thread {
             want: Interest::default(),
             until: None,
             again: false,
-            reads: 0,
             read_waits: false,
             longest_wait: None,
             reads_time_out: None,
@@ -185,13 +180,7 @@ impl<S: Stream> Timed<S, Thread> {
         let Self { io, wait } = self;
         let (want, until) = (mem::take(&mut wait.want), wait.until.take());
         let again = mem::take(&mut wait.again);
-        // `again` with `unread`: the first read of this call was put off, so the call polls once
-        // more, even after its time limit. (If an interrupted write set `again`, this poll is not
-        // needed, but does no harm.) A sending call never reads, so its `unread` stays `true`. So
-        // `untried` leaves sending calls out: a sending call that is interrupted again and again
-        // must still keep its time limit.
-        let untried = again && wait.unread && !wait.sends;
-        if !untried && wait.call_is_over() {
+        if wait.call_is_over() {
             return Err(Error::WouldBlock);
         }
         if again {
@@ -281,6 +270,10 @@ impl<S: Stream> Io for Timed<S, Thread> {
     fn write_blocked(&mut self) {
         self.wait.want = self.wait.want.with(Interest::WRITE);
     }
+
+    fn read_blocked(&self) -> Option<Blocked> {
+        (!self.wait.again).then_some(Blocked::Surely)
+    }
 }
 
 impl<S: Stream> Source for Timed<S, Thread> {
@@ -290,12 +283,10 @@ impl<S: Stream> Source for Timed<S, Thread> {
         let Self { io, wait } = self;
         let waits = mem::take(&mut wait.read_waits);
         let first = mem::take(&mut wait.unread);
-        wait.reads += 1;
-        // The next lines put the read off. `Pending` makes the loop check the deadlines. `again`
-        // makes `wait` return at once. If the call has read before and its time limit has passed,
-        // `wait` returns `WouldBlock`. Nothing was read, so `unread` gets its old value back.
-        if wait.reads > READS || (!first && wait.call_is_over()) {
-            (wait.reads, wait.again, wait.unread) = (0, true, first);
+        // The time limit of the call has passed, and the call has read before. `again` makes `wait`
+        // return `WouldBlock` at once.
+        if !first && wait.call_is_over() {
+            wait.again = true;
             return Poll::Pending;
         }
         let read = if waits { io.read(spare) } else { io.try_read(spare) };

@@ -1,5 +1,8 @@
 //! The stream of a connection: reading, writing, and waiting.
-use crate::proto::{connection::Outgoing, time::Time};
+use crate::proto::{
+    connection::{Blocked, Outgoing},
+    time::Time,
+};
 use bytes::Buf;
 use std::{
     io::{self, IoSlice},
@@ -46,6 +49,13 @@ pub(crate) trait Io {
     #[inline(always)]
     fn may_wait(&mut self, until: Option<Time>) {
         let _ = until;
+    }
+
+    /// Says how certain it is that the last read, which was `Pending`, blocked. `None`: it did not,
+    /// because a signal interrupted it.
+    #[inline(always)]
+    fn read_blocked(&self) -> Option<Blocked> {
+        Some(Blocked::Perhaps)
     }
 
     /// Reports that the stream refused bytes, so the next wait has to be for writing too. The

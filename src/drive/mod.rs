@@ -42,7 +42,7 @@ use crate::{
     socket::arrival,
 };
 use std::{
-    io::Result as IoResult,
+    io::{ErrorKind, Result as IoResult},
     task::{Context, Poll, ready},
 };
 
@@ -66,16 +66,9 @@ pub(crate) type Written = Result<(), Box<Error>>;
 pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
-    /// Whether each read must be noted, because the program wants the time of each read, or because
-    /// `attend` has to run after reads. The connection's `Config` decides both, so the value never
-    /// changes.
-    notes_reads: bool,
-    /// Whether bytes were read since the last `attend`. Stays `false` if `attend` has nothing to
-    /// check.
-    read_unattended: bool,
-    /// Set while `poll_until` puts off a deadline, so that the task reads first: the number of
-    /// bytes received until then. `None` once the deadlines were checked.
-    read_first: Option<u64>,
+    /// Whether the program wants the time of each read. The connection's `Config` decides, so the
+    /// value never changes.
+    stamps_reads: bool,
     /// The error behind the last `Ready::End`, until [`ended`](Self::ended) returns it; `None`
     /// after a clean end. A poll stores the error here, because passing a wide result through
     /// futures costs more than a step.
@@ -98,13 +91,11 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// may be dropped: `failed` is `None` between calls, and reads and polls set the rest again.
     #[inline]
     pub(crate) fn new(mut core: C, io: I) -> Self {
-        let notes_reads = core.inbound().stamps_reads || core.inbound().attends().is_some();
+        let stamps_reads = core.inbound().stamps_reads;
         Self {
             core,
             io,
-            notes_reads,
-            read_unattended: false,
-            read_first: None,
+            stamps_reads,
             failed: Outlined::default(),
             #[cfg(feature = "_task")]
             polled: None,
@@ -166,8 +157,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 Ok(Step::NeedInput) => {}
                 Ok(Step::Closed) | Err(_) => return self.poll_end(cx),
             }
-            if self.read_unattended {
-                self.attend(); // if this ends receiving, the next step returns the error
+            if self.core.inbound().looks() && self.look() {
                 continue;
             }
             // Reading goes on while writing is blocked. Otherwise two peers that both write could
@@ -202,8 +192,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
     #[inline(always)]
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
-        if self.notes_reads {
-            return self.poll_noting_read(cx);
+        if self.stamps_reads {
+            return self.poll_stamped(cx);
         }
         self.poll_input(cx)
     }
@@ -214,32 +204,25 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         io::read(io, core.inbound().receiver_mut().spare_mut(), cx)
     }
 
-    /// Reads once. If bytes came, notes the facts for which `notes_reads` is set: that `attend` has
-    /// to run, and the time of the read. A stream that stamps its reads leaves the stamp in
-    /// [`arrival`], which all connections of a thread share. So this call forgets an older stamp
-    /// first.
+    /// Reads once, and notes the time of the read if bytes came. A stream that stamps its reads
+    /// leaves the stamp in [`arrival`], which all connections of a thread share. So this call
+    /// forgets an older stamp first.
     #[inline(never)] // called at two places, and rarely on a hot path
-    fn poll_noting_read(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
+    fn poll_stamped(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
         arrival::forget();
         let read = self.poll_input(cx);
         if let Poll::Ready(Ok(1..)) = read {
-            let inbound = self.core.inbound();
-            self.read_unattended = inbound.attends().is_some();
-            if inbound.stamps_reads {
-                let (rx, at) = (inbound.receiver_mut(), self.io.now());
-                match arrival::left() {
-                    Some(arrived) => rx.set_read(Some(at), arrived),
-                    None => rx.set_read_at(at),
-                }
+            let (rx, at) = (self.core.inbound().receiver_mut(), self.io.now());
+            match arrival::left() {
+                Some(arrived) => rx.set_read(Some(at), arrived),
+                None => rx.set_read_at(at),
             }
         }
         read
     }
 
-    /// Handles the result of a read. Checks the deadlines only if the read is `Pending`: it would
-    /// block, or the runtime or the thread put it off. While reads succeed, the sign of life that a
-    /// deadline asks for may be in the bytes that the operating system still holds. Ready: go round
-    /// the loop again; there may be a new step, or a frame to write.
+    /// Handles the result of a read. Ready: go round the loop again; there may be a new step, or a
+    /// frame to write.
     #[inline]
     fn poll_take(&mut self, cx: &mut Context<'_>, read: Poll<IoResult<usize>>) -> Poll<()> {
         match read {
@@ -249,10 +232,13 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 // All messages that have arrived are delivered first. Then `poll_end` reports the
                 // first error of the stream, unless `Out::reason` chooses another result.
                 self.core.with(|_, _, out| out.io_failed(error));
-                self.end_of_stream();
+                self.core.inbound().receiver_mut().stream_failed();
             }
             Poll::Pending => {
-                if self.poll_alarm(cx).is_pending() {
+                self.core.inbound().receiver_mut().read_in_vain();
+                let found = self.core.inbound().found_at().is_some();
+                if (found && self.poll_blocked(cx).is_pending()) || self.poll_alarm(cx).is_pending()
+                {
                     self.give_back();
                     return Poll::Pending;
                 }
@@ -261,24 +247,43 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         Poll::Ready(())
     }
 
+    /// Tells the core that a read was `Pending`, while a deadline on the peer's silence waits for
+    /// this news. `Pending`: the news is not certain, and the next poll has to read again.
+    ///
+    /// In a task, the stream may also be `Pending` because the task has used up its runtime's
+    /// budget. tokio's timer shares this budget, and it is ready only after the runtime has asked
+    /// the operating system for news of its streams. So this call waits for the timer first.
+    #[cold]
+    fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(at) = self.core.inbound().found_at() {
+            ready!(self.io.poll_sleep(at, cx));
+        }
+        if let Some(blocked) = self.io.read_blocked() {
+            self.core.inbound().read_blocked(blocked);
+        }
+        if self.core.inbound().found_at().is_none() {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Looks at the clock, and tells the core the time if a deadline is due. Returns whether it did
+    /// so, and the loop has to begin anew.
+    #[cold]
+    fn look(&mut self) -> bool {
+        let now = self.io.now();
+        let due = self.core.next_deadline().is_some_and(|at| at <= now);
+        match due {
+            true => _ = self.core.with(|rx, tx, out| out.handle_timeout(Some(rx), tx, now)),
+            false => self.core.inbound().looked(),
+        }
+        due
+    }
+
     #[inline(always)]
     fn commit(&mut self, n: usize) {
         self.core.inbound().receiver_mut().commit(n);
-    }
-
-    /// Checks the deadline on data and the idle message. The other deadlines are checked only when
-    /// a read would block, but these two must not wait while input keeps coming. Before this call,
-    /// the loop parses everything that was read. Otherwise a Ping that is not parsed yet would
-    /// count as data, and a flood of Pings would hide the silence.
-    #[cold]
-    fn attend(&mut self) {
-        self.read_unattended = false;
-        let now = self.io.now();
-        // Calling the core's `attend` before it is due would do no harm, but a half would then lock
-        // after each read.
-        if self.core.inbound().attends().is_some_and(|at| at <= now) {
-            self.core.with(|inbound, tx, _| inbound.attend(now, tx));
-        }
     }
 
     /// Ends the measurement of a round trip if the received Pong answers a Ping of ours and still
@@ -344,12 +349,14 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                     }
                     shut
                 }
-                // A read error is not kept: the connection's result is decided, and a reset only
-                // ends the stream. `poll_read` would work too, but it is inlined: a call here would
-                // duplicate its code.
-                Ending::Discard => self.poll_noting_read(cx).map(|read| match read {
-                    Ok(0) | Err(_) => self.end_of_stream(),
+                // A read error is not kept: the connection's result is decided. `poll_read` would
+                // work too, but it is inlined: a call here would duplicate its code.
+                Ending::Discard => self.poll_stamped(cx).map(|read| match read {
+                    Ok(0) => self.end_of_stream(),
                     Ok(n) => self.commit(n),
+                    // Most peers end TLS without close_notify.
+                    Err(error) if error.kind() == ErrorKind::UnexpectedEof => self.end_of_stream(),
+                    Err(_) => self.core.inbound().receiver_mut().stream_failed(),
                 }),
             };
             // Each round checks the deadlines: a stream that never blocks must not postpone them.
@@ -385,31 +392,23 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
     /// deadline. Ready when a passed deadline has changed something, or when no deadline is left.
     #[inline(never)] // `poll_alarm`, which calls this, is inlined at several places
     fn poll_until(&mut self, mut at: Time, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { core, io, read_first, .. } = self;
+        let Self { core, io, .. } = self;
         loop {
             let now = io.now();
             if at > now {
                 ready!(io.poll_sleep(at, cx));
             } else {
-                // A task that has used up its runtime budget cannot read, so silence proves nothing
-                // about the peer. tokio's timer shares this budget, so without budget this
-                // `poll_sleep` is `Pending`, although `at` has passed. The check is made for every
-                // `at`: even if `at` belongs to another deadline, telling the time checks the
-                // deadline on silence too. Once the task has read, the deadlines are checked even
-                // without budget. Otherwise a flood of input, which uses up the budget again and
-                // again, would prevent every check.
-                let inbound = core.inbound();
-                let total = inbound.receiver().total();
-                if inbound.may_be_silent(now) && read_first.is_none_or(|last| last == total) {
-                    *read_first = Some(total);
-                    ready!(io.poll_sleep(at, cx));
-                }
-                *read_first = None;
                 let told = |inbound: &mut _, tx: &mut _, out: &mut Out| {
                     out.handle_timeout(Some(inbound), tx, now)
                 };
                 if core.with(told) {
                     return Poll::Ready(());
+                }
+                if let Some(found) = core.inbound().found_at() {
+                    // Only another read can tell whether the deadline may be believed. A task reads
+                    // again once its runtime has asked the operating system for news of the stream:
+                    // its timer is not ready before.
+                    return io.poll_sleep(found, cx);
                 }
             }
             // Wait for the next deadline. The loop does not spin: telling the time moves each due

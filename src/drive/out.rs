@@ -124,9 +124,8 @@ impl Out {
         self.io_error.get_or_insert(error);
     }
 
-    /// Checks all deadlines. (While input keeps coming, `Socket::attend` handles `data_timeout` and
-    /// the idle message.) If a deadline fails the connection, receiving ends once everything that
-    /// was read is delivered. The other half learns the reason from `recv_error`.
+    /// Checks all deadlines. If a deadline fails the connection, receiving ends once everything
+    /// that was read is delivered. The other half learns the reason from `recv_error`.
     ///
     /// If `inbound` is `None`, checks only the deadline on writing. If this deadline has passed,
     /// only the sending side ends. The reader is woken, and takes over the error at its next
@@ -153,7 +152,7 @@ impl Out {
                     inbound.receiver_mut().cut_off(error);
                     Err(error)
                 }
-                _ => inbound.handle_timeout(now, false, tx), // calls `cut_off` itself
+                _ => inbound.handle_timeout(now, tx), // calls `cut_off` itself
             },
         };
         if let Err(error) = told {

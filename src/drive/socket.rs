@@ -1,7 +1,15 @@
 //! The polls behind the waiting calls of all adapters.
 use super::{Core, Error, Output, Received, Socket, Source, Whole, Written};
-use crate::proto::{close::CloseFrame, connection::Step, error::SendError, pool};
-use std::task::{Context, Poll, ready};
+use crate::proto::{
+    close::CloseFrame,
+    connection::{Closed, Step},
+    error::{RecvError, SendError},
+    pool,
+};
+use std::{
+    io::ErrorKind,
+    task::{Context, Poll, ready},
+};
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Returns the message that the last step reached, with facts about it and the sender to answer
@@ -61,6 +69,20 @@ impl<I: Source + Output> Socket<Whole, I> {
             // Ready: go round again. A deadline that has ended the connection has also broken the
             // sender, so the next round returns the error.
             ready!(self.poll_alarm(cx));
+        }
+    }
+
+    /// Returns the result of `close`, after `Ready::End`. A peer that ends the stream once it has
+    /// our Close is no error, although §5.5.1 asks for an answer.
+    pub(crate) fn close_ended(&mut self) -> Result<(), Error> {
+        let conn = &self.core.conn;
+        let sent = |end: Closed<'_>| end.sent_code != 1006 && !end.unconfirmed;
+        let all = conn.closed().is_some_and(sent) && conn.sender().dropped() == 0;
+        match self.ended::<()>() {
+            Err(Error::Recv(RecvError::UnexpectedEof | RecvError::CloseTimeout)) if all => Ok(()),
+            // Over TLS, without close_notify.
+            Err(Error::Io(error)) if all && error.kind() == ErrorKind::UnexpectedEof => Ok(()),
+            done => done.map(drop),
         }
     }
 

@@ -263,8 +263,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
     }
 }
 
-/// After this many reads in a row without a wait, the task yields. So other tasks run, and
-/// deadlines are checked, even if a peer sends faster than this task reads.
+/// After this many reads in a row without a wait, the task yields. So other tasks run, even if a
+/// peer sends faster than this task reads.
 const READS: u8 = 64;
 
 /// A clock, and a timer for the next deadline. `sleep` is `None` until a call first waits for a
@@ -314,14 +314,15 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
         };
         let armed = match sleep {
             Some(armed) => {
-                if armed.until != Some(until) {
+                // An early wake-up now and then costs less than to set the timer after each read.
+                if armed.until.is_none_or(|set| until < set) {
                     armed.timer.set(set());
+                    armed.until = Some(until);
                 }
                 armed
             }
-            None => sleep.insert(Armed { until: None, timer: Box::pin(set()) }),
+            None => sleep.insert(Armed { until: Some(until), timer: Box::pin(set()) }),
         };
-        armed.until = Some(until);
         ready!(armed.timer.as_mut().poll(cx));
         armed.until = None;
         Poll::Ready(())

@@ -124,26 +124,14 @@ pub struct Config {
     /// This setting finds a server that still sends Pings, or still answers the Pings of the
     /// [heartbeat](Self::heartbeat), but sends no more data.
     ///
-    /// The timeout starts when a receiving call first reads the stream. Every byte of a data
-    /// payload restarts it, so a long message on a slow line does not count as silence. The end of
-    /// a data message also restarts the timeout, even if the message is empty. (The text `pong`
-    /// with which some servers answer is a data message.) Pings, Pongs and empty fragments inside a
-    /// message do not restart the timeout. Once a Close is queued or received, the timeout no
-    /// longer runs.
+    /// The timeout starts when a receiving call first reads. Each byte of a data payload restarts
+    /// it, as does the end of a data message, even of an empty one. Pings, Pongs and empty
+    /// fragments do not. Once a Close is queued or received, the timeout no longer runs. A value
+    /// below 5 ms counts as 5 ms. The time in which a call waits to send does not count.
     ///
-    /// Once the timeout has passed, the connection fails with
-    /// [`DataTimeout`](crate::RecvError::DataTimeout). Each timeout has five checks, so the failure
-    /// can be late by up to a fifth of the timeout. In the two cases that the next paragraph
-    /// describes, one more check decides, so the failure can be late by up to two fifths. Messages
-    /// that have arrived are delivered before the error. The peer, which may be alive, gets a Close
-    /// with 1001.
-    ///
-    /// Receiving calls drive the checks. Before a check fails the connection, the receiving call
-    /// reads everything available, so a program that receives late loses nothing. If Pings or other
-    /// input without data keep coming, the call reads on until the next check, a fifth of the
-    /// timeout later. A pause in reading, such as a long wait in `send`, does not count as silence
-    /// if it lasts two fifths of the timeout or more. A shorter pause counts as silence, but one
-    /// more check follows before the connection fails. A timeout below 5 ms counts as 5 ms. With
+    /// After the timeout the connection fails with
+    /// [`DataTimeout`](crate::RecvError::DataTimeout), and sends a Close with 1001. A program that
+    /// receives late loses nothing: the call first reads what has arrived, up to 1,024 reads. With
     /// this setting, receiving calls read the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 
@@ -190,21 +178,26 @@ pub struct Config {
     /// that arrives byte by byte.
     pub handshake_timeout: Duration,
 
-    /// How long to wait for the peer's Close after ours; default 5 s. After both Closes, a client
-    /// waits up to one more `close_timeout` for the server to close the stream. A server shuts its
-    /// own side of the stream. Then the server waits up to a second, or up to `close_timeout` if
-    /// that is shorter, for the client to close the other side.
+    /// How long to wait for the peer's Close after ours; default 5 s. After both Closes, each end
+    /// waits up to a second, or up to `close_timeout` if that is shorter, for the peer to end the
+    /// stream. Closing thus takes at most `close_timeout` + 1 s, with these exceptions:
     ///
-    /// Closing thus takes a server at most `close_timeout` + 1 s, and a client at most 2 ×
-    /// `close_timeout`. If the stream blocks writes, shutting it down can take one more second. If
-    /// the rest of a Ping or Pong stands behind our Close, writing this rest can also take one more
-    /// second. If the peer's Close comes before ours is written, writing ours can take one more
-    /// `close_timeout`.
+    /// - If the peer goes on sending and does not answer our Close, it may still be reading what
+    ///   was sent before. This end then shuts the stream for writing, and reads and drops input
+    ///   until the peer ends the stream, for at most one more `close_timeout` and 16 MiB.
+    /// - If the stream blocks writes, shutting it can take one more second, as can writing the rest
+    ///   of a Ping or Pong that stands behind our Close.
+    /// - If the peer's Close comes before ours is written, writing ours can take one more
+    ///   `close_timeout`.
     pub close_timeout: Duration,
 
-    /// How long one frame may take from its first byte to its last; default 60 s. The timeout does
-    /// not apply to payloads received in chunks, unless the program skips the rest of the message.
-    /// The timeout stops peers that hold a connection by sending a byte now and then.
+    /// How long one frame may take from its first byte to its last; default 60 s. Each received
+    /// byte adds the time that it takes at 16 KiB a second, so a large frame may come over a slow
+    /// line. A message in several frames gets ten times `frame_timeout`, and the time of its bytes.
+    /// Time in which the program does not receive does not count, if it is long.
+    ///
+    /// The timeout does not apply to payloads received in chunks, unless the program skips the rest
+    /// of the message. It stops peers that hold a connection by sending a byte now and then.
     pub frame_timeout: Duration,
 
     /// How long the stream may accept no byte while bytes wait to be written; default 30 s. The

@@ -84,6 +84,7 @@ pub enum RecvError {
         code: CloseCode,
     },
     /// The stream ended without a Close from the peer; `closed()` then has the code 1006 (§7.1.5).
+    /// If our Close was written before, some peers end the stream instead of answering it.
     /// Over TLS, the stream of a killed process ends without close_notify. The error is then
     /// `Error::Io` with `ErrorKind::UnexpectedEof`, not this one. To treat both errors alike, use
     /// the error's `is_retryable()`, or the code in `closed()`.
@@ -98,13 +99,14 @@ pub enum RecvError {
     #[error("no data from the peer within the data timeout (data_timeout)")]
     DataTimeout,
     /// The peer's Close did not come within [`close_timeout`](crate::Config::close_timeout) after
-    /// our Close was queued or a write failed. Or the peer's Close came, but our answer was not
-    /// written within this time.
+    /// our Close was queued or a write failed. [`Closed::unconfirmed`](crate::Closed::unconfirmed)
+    /// says whether what this end sent has arrived. Or the peer's Close came, but our answer was
+    /// not written within this time.
     #[error("closing handshake not finished within the close timeout (close_timeout)")]
     CloseTimeout,
-    /// A frame was not complete within [`frame_timeout`](crate::Config::frame_timeout) of its first
-    /// byte.
-    #[error("frame not complete within the frame timeout (frame_timeout)")]
+    /// A frame, or a message in several frames, was not complete in the time that
+    /// [`frame_timeout`](crate::Config::frame_timeout) gives it.
+    #[error("frame or message not complete within the frame timeout (frame_timeout)")]
     FrameTimeout,
     /// Bytes waited, but the stream accepted or flushed none of them within
     /// [`write_timeout`](crate::Config::write_timeout).

@@ -288,7 +288,10 @@ impl Tokio {
         let Self { epoch, sleep } = self;
         let at = *epoch + (until - Time::ZERO).min(epoch.elapsed() + FAR);
         let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        if sleep.deadline() != at {
+        // Setting the timer costs more than an early wake-up now and then, and a deadline that each
+        // read puts off would set it after each read.
+        let set = sleep.deadline();
+        if at < set || (at > set && sleep.is_elapsed()) {
             sleep.as_mut().reset(at);
         }
         sleep.as_mut().poll(cx)

@@ -8,7 +8,7 @@ use crate::{
 use std::{
     io::{ErrorKind, Write},
     sync::mpsc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tickwire::{Config, Event, ProtocolError, RecvError, Role, SendError};
 
@@ -474,5 +474,30 @@ impl Foe {
         let each = 2 + 125 + if self.role == Role::Client { 4 } else { 0 };
         assert!(wire.iter().step_by(each).all(|b0| *b0 == PONG));
         wire.len() / each
+    }
+}
+
+#[test]
+fn a100_a_message_that_trickles_in_many_frames_ends_at_ten_times_the_frame_timeout() {
+    let config = Config { frame_timeout: Duration::from_millis(20), ..Config::default() };
+    for role in ROLES {
+        for story in attack(role, &config, |foe| {
+            let began = Instant::now();
+            foe.flood(&to(role, BINARY_OPEN, "x"), 1);
+            // Each fragment is whole at once, and a Ping says that the peer is alive.
+            let more = [to(role, CONT_OPEN, "x"), to(role, PING, "")].concat();
+            let mut fragments = 1;
+            while foe.flood(&more, 1) == 1 {
+                fragments += 1;
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            (fragments, began.elapsed())
+        }) {
+            let who = format!("{:?} {role:?}", story.adapter);
+            assert_eq!(story.fate.end, RecvError::FrameTimeout.into(), "{who}");
+            let (fragments, took) = story.told;
+            assert!(fragments > 1 && took >= Duration::from_millis(200), "{who}: {took:?}");
+            story.heap.under(who, partial(fragments));
+        }
     }
 }

@@ -793,13 +793,13 @@ fn a_frame_that_does_not_end_is_given_up_silent_or_trickling() {
     });
 }
 
-/// Gives a byte every few milliseconds, for ever.
+/// Gives some 6,000 bytes a second, one a read, for ever.
 #[derive(Clone)]
 struct Dripping(VecDeque<u8>);
 
 impl Read for Dripping {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        thread::sleep(ms(3));
+        thread::sleep(Duration::from_micros(100));
         buf[0] = self.0.pop_front().unwrap_or_default();
         Ok(1)
     }
@@ -823,8 +823,8 @@ impl Stream for Dripping {
 #[test]
 fn a_frame_that_drips_in_too_fast_for_one_read_to_seem_slow_is_given_up() {
     bounded(|| {
-        let config = Config { frame_timeout: ms(200), ..config() };
-        // Of a frame that takes an hour.
+        let config = Config { frame_timeout: ms(50), ..config() };
+        // Of a frame that takes minutes.
         let header = masked(BINARY, vec![0; 1 << 20])[..14].to_vec();
         let began = Instant::now();
         let mut ws = server(Dripping(header.clone().into()), &config);
@@ -832,7 +832,7 @@ fn a_frame_that_drips_in_too_fast_for_one_read_to_seem_slow_is_given_up() {
         let ws = server(Dripping(header.into()), &config);
         let (mut reader, _writer) = ws.into_split().unwrap();
         assert!(matches!(reader.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
-        took(began, ms(400));
+        took(began, ms(100));
     });
 }
 

@@ -246,7 +246,7 @@ fn the_frame_timer_does_not_run_for_chunks() {
         assert_eq!(chunks(&mut conn).len(), 1);
         for byte in &wire[100..200] {
             now += Duration::from_secs(1);
-            conn.handle_timeout(Time::new(now)).unwrap();
+            tell(&mut conn, Time::new(now)).unwrap();
             feed(&mut conn, &[*byte]);
             assert_eq!(chunks(&mut conn).len(), 1);
         }
@@ -259,14 +259,16 @@ fn the_frame_timer_does_not_run_for_chunks() {
         assert_eq!(between.step_chunk(), Ok(Step::NeedInput));
         between.handle_timeout(Time::new(now)).unwrap();
         let late = Time::new(now + Duration::from_secs(1));
-        assert_eq!(between.handle_timeout(late), Err(RecvError::FrameTimeout));
+        assert_eq!(tell(&mut between, late), Err(RecvError::FrameTimeout));
         // Nobody takes the rest.
         assert_eq!(conn.step(), Ok(Step::NeedInput));
-        conn.handle_timeout(Time::new(now)).unwrap();
+        tell(&mut conn, Time::new(now)).unwrap();
         feed(&mut conn, &wire[200..210]);
         assert_eq!(conn.step(), Ok(Step::NeedInput));
         now += Duration::from_secs(1);
-        assert_eq!(conn.handle_timeout(Time::new(now)), Err(RecvError::FrameTimeout));
+        tell(&mut conn, Time::new(now)).unwrap();
+        now += Duration::from_millis(1); // the time of ten bytes
+        assert_eq!(tell(&mut conn, Time::new(now)), Err(RecvError::FrameTimeout));
     }
 }
 

@@ -2,7 +2,7 @@
 use crate::support::wire::*;
 use bytes::Buf;
 use std::time::Duration;
-use tickwire::{Config, Connection, Heartbeat, ReadyState, RecvError, Time};
+use tickwire::{Config, Connection, Ending, Heartbeat, ReadyState, RecvError, Time};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -20,7 +20,7 @@ fn until(conn: &mut Connection, mut now: Duration, end: Duration) -> (Duration, 
             None => return (end, None),
             Some(due) => now = now.max(due),
         }
-        if let Err(error) = conn.handle_timeout(Time::new(now)) {
+        if let Err(error) = tell(conn, Time::new(now)) {
             assert_eq!(conn.step(), Err(error));
             return (now, Some(error));
         }
@@ -36,7 +36,7 @@ fn a_connection_without_deadlines_needs_no_time() {
         receive(&mut conn, &to(role, TEXT, "x"));
         conn.sender_mut().feed("x").unwrap();
         assert_eq!(conn.poll_timeout(), None);
-        conn.handle_timeout(at(1_000_000)).unwrap();
+        tell(&mut conn, at(1_000_000)).unwrap();
         assert_eq!(conn.poll_timeout(), None);
     }
 }
@@ -57,14 +57,17 @@ fn a_frame_has_to_be_whole_in_time() {
             feed(&mut conn, &wire[..1]);
             events(&mut conn);
             assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
-            conn.handle_timeout(at(100)).unwrap();
+            tell(&mut conn, at(100)).unwrap();
+            let byte = SECOND / (16 << 10); // each puts it off by its time at the least rate
             for i in 1..10 {
-                assert_eq!(conn.poll_timeout(), Some(at(110)));
+                let until = conn.poll_timeout().unwrap() - at(110);
+                assert_eq!(until.as_micros(), (i as u32 - 1) as u128 * byte.as_micros());
                 feed(&mut conn, &wire[i..=i]);
                 assert_eq!(events(&mut conn), []);
-                conn.handle_timeout(at(100 + i as u64)).unwrap();
+                tell(&mut conn, at(100 + i as u64)).unwrap();
             }
-            assert_eq!(conn.handle_timeout(at(110)), Err(RecvError::FrameTimeout));
+            assert_eq!(tell(&mut conn, at(110)), Ok(()));
+            assert_eq!(tell(&mut conn, at(110) + 9 * byte), Err(RecvError::FrameTimeout));
             assert_eq!(events(&mut conn), [Seen::Failed(RecvError::FrameTimeout)]);
             assert_eq!((conn.poll_timeout(), conn.ready_state()), (None, ReadyState::Closed));
             assert!(!conn.sender().has_outgoing());
@@ -83,18 +86,237 @@ fn the_frame_timer_starts_again_for_each_frame() {
         feed(&mut conn, &wire[..half]);
         for _ in 0..20 {
             events(&mut conn);
-            conn.handle_timeout(at(now)).unwrap();
+            tell(&mut conn, at(now)).unwrap();
             assert_eq!(conn.poll_timeout(), Some(at(now + 10)));
             now += 9;
             feed(&mut conn, &[&wire[half..], &wire[..half]].concat());
             assert_eq!(next(&mut conn), Some(binary([7; 50])));
         }
-        // Between frames it does not run, between fragments neither.
+        assert_eq!(receive(&mut conn, &wire[half..]), [binary([7; 50])]);
+        assert_eq!(conn.poll_timeout(), None, "between frames it does not run");
+    }
+}
+
+/// Of a server's message, as over a line of `rate` bytes a second that never pauses: when it is
+/// whole, or what ended it and when.
+fn over_a_line(config: &Config, wire: &[u8], rate: usize) -> (Duration, Option<RecvError>) {
+    let mut conn = client(config);
+    let (mut now, step) = (Duration::ZERO, SECOND / 10);
+    for piece in wire.chunks(rate / 10) {
+        feed(&mut conn, piece);
+        if !events(&mut conn).is_empty() {
+            return (now, None);
+        }
+        let (at, error) = until(&mut conn, now, now + step);
+        if error.is_some() {
+            return (at, error);
+        }
+        now += step;
+    }
+    until(&mut conn, now, 1_000_000 * SECOND)
+}
+
+#[test]
+fn a_frame_on_a_slow_line_gets_the_time_that_its_bytes_take() {
+    let config = Config { max_message: 12_000_000, ..Config::default() };
+    let wire = plain(BINARY, vec![7; times(12_000_000, 2_000_000)]);
+    assert_eq!(over_a_line(&config, &wire, 150_000).1, None, "80 s, though frame_timeout is 60 s");
+    // Below 16 KiB a second it ends: a second of such a line takes 0.61 s of its minute.
+    let (ended, error) = over_a_line(&config, &wire, 10_000);
+    assert_eq!((ended.as_secs(), error), (153, Some(RecvError::FrameTimeout)));
+    let (ended, error) = over_a_line(&config, &wire, 10);
+    assert_eq!((ended.as_secs(), error), (60, Some(RecvError::FrameTimeout)));
+}
+
+#[test]
+fn a_message_of_several_frames_gets_ten_times_as_long() {
+    let config = Config { frame_timeout: 6 * SECOND, ..Config::default() };
+    for role in ROLES {
+        for (gap, ends) in [(5, None), (7, Some(60)), (59, Some(60))] {
+            let mut conn = connection(role, &config);
+            assert_eq!(receive(&mut conn, &to(role, BINARY_OPEN, "a")), []);
+            let mut now = Duration::ZERO;
+            let ended = (0..11).find_map(|_| {
+                let (at, error) = until(&mut conn, now, now + gap * SECOND);
+                now += gap * SECOND;
+                // A Ping in between changes nothing, nor does an empty fragment.
+                receive(&mut conn, &to(role, PING, ""));
+                receive(&mut conn, &to(role, CONT_OPEN, ""));
+                error.map(|error| (at.as_secs(), error))
+            });
+            let fails = ends.map(|at| (at, RecvError::FrameTimeout));
+            assert_eq!(ended, fails, "{gap}");
+            if ends.is_none() {
+                assert_eq!(receive(&mut conn, &to(role, CONT, "b")), [binary("ab")]);
+                assert_eq!(conn.poll_timeout(), None);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_program_that_slept_reads_before_it_judges_a_frame() {
+    let config = Config { frame_timeout: 10 * SECOND, ..Config::default() };
+    for role in ROLES {
+        let wire = to(role, BINARY, vec![7; 100_000]);
+        for slept in [12, 13, 500] {
+            let mut conn = connection(role, &config);
+            feed(&mut conn, &wire[..1000]);
+            events(&mut conn);
+            tell(&mut conn, at(0)).unwrap();
+            // What its socket took meanwhile is little, as the program did not read on.
+            conn.handle_timeout(at(slept)).unwrap();
+            assert!(conn.must_read());
+            feed(&mut conn, &wire[1000..3000]);
+            assert_eq!(events(&mut conn), []);
+            conn.read_blocked();
+            assert_eq!(conn.handle_timeout(at(slept)), Ok(()), "after {slept} s");
+            // So the peer has time again, and no longer than that.
+            let again = conn.poll_timeout().unwrap();
+            assert_eq!(again, at(slept + 10));
+            assert_eq!(tell(&mut conn, again), Err(RecvError::FrameTimeout));
+        }
+        // If nothing came, the peer was silent all the time.
         let mut conn = connection(role, &config);
-        receive(&mut conn, &to(role, TEXT_OPEN, "open"));
-        assert_eq!(conn.poll_timeout(), None);
-        conn.handle_timeout(at(1000)).unwrap();
-        assert_eq!(receive(&mut conn, &to(role, CONT, "")), [text("open")]);
+        feed(&mut conn, &wire[..1000]);
+        events(&mut conn);
+        tell(&mut conn, at(0)).unwrap();
+        assert_eq!(tell(&mut conn, at(500)), Err(RecvError::FrameTimeout));
+    }
+}
+
+#[test]
+fn a_passed_deadline_is_believed_after_a_read_that_blocks_or_after_1024_reads() {
+    let beat = Heartbeat::new(SECOND, SECOND);
+    let data = Config { data_timeout: Some(3 * SECOND), ..Config::default() };
+    let pong = Config { heartbeat: Some(beat), ..Config::default() };
+    let frame = Config { frame_timeout: 3 * SECOND, ..Config::default() };
+    for (config, partial, error) in [
+        (data, 0, RecvError::DataTimeout),
+        (pong, 0, RecvError::PongTimeout),
+        (frame, 5, RecvError::FrameTimeout),
+    ] {
+        for role in ROLES {
+            let found = || {
+                let mut conn = connection(role, &config);
+                feed(&mut conn, &to(role, TEXT, "partial")[..partial]);
+                events(&mut conn);
+                for second in 0..20 {
+                    drain(&mut conn);
+                    conn.handle_timeout(at(second)).unwrap();
+                    if conn.must_read() {
+                        return (conn, at(second));
+                    }
+                }
+                panic!("{error:?} is not found");
+            };
+            // A read that blocks decides; until then it is found, however often the time is told.
+            let (mut conn, now) = found();
+            for ms in 0..5 {
+                assert_eq!(conn.handle_timeout(now + SECOND / 1000 * ms), Ok(()));
+                assert!(conn.must_read() && conn.poll_timeout().is_some());
+            }
+            conn.read_blocked();
+            assert!(!conn.must_read());
+            assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
+            assert_eq!(conn.handle_timeout(now), Err(error));
+            assert!(!conn.must_read());
+
+            // Reads that bring nothing decide too, but only after many.
+            let (mut conn, now) = found();
+            for read in 1..=1024 {
+                assert!(conn.must_read(), "after {read} reads");
+                conn.receiver_mut().spare_mut();
+                conn.receiver_mut().commit(0);
+            }
+            assert_eq!((conn.must_read(), conn.handle_timeout(now)), (false, Err(error)));
+
+            // So do the bytes that lay unread.
+            if error == RecvError::DataTimeout {
+                let (mut conn, now) = found();
+                let pings = to(role, PING, "").repeat(10);
+                conn.set_unread(pings.len());
+                for piece in pings.chunks(7) {
+                    assert!(conn.must_read());
+                    feed(&mut conn, piece);
+                    events(&mut conn);
+                    drain(&mut conn);
+                }
+                assert_eq!((conn.must_read(), conn.handle_timeout(now)), (false, Err(error)));
+            }
+
+            // The bytes that it waited for disprove it, and the time starts anew.
+            let (mut conn, now) = found();
+            let wire = to(role, TEXT, "partial");
+            feed(&mut conn, &wire[partial..]);
+            assert_eq!(events(&mut conn), [text("partial")]);
+            conn.read_blocked();
+            assert_eq!(conn.handle_timeout(now), Ok(()));
+            assert!(!conn.must_read());
+            let next = now + SECOND * 9 / 10;
+            assert_eq!(tell(&mut conn, next), Ok(()));
+
+            // A pause of ours does as well.
+            let (mut conn, now) = found();
+            conn.set_paused(true);
+            assert!(!conn.must_read());
+            conn.handle_timeout(now).unwrap();
+            conn.set_paused(false);
+            assert_eq!(conn.handle_timeout(now), Ok(()));
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_answers_no_close_and_sends_on_is_drained_within_bounds() {
+    // A104: by time, and by bytes.
+    let config = Config { close_timeout: 5 * SECOND, ..Config::default() };
+    for role in ROLES {
+        let overdue = || {
+            let mut conn = connection(role, &config);
+            conn.sender_mut().feed("last").unwrap();
+            conn.sender_mut().close(None).unwrap();
+            drain(&mut conn);
+            tell(&mut conn, at(0)).unwrap();
+            receive(&mut conn, &to(role, PING, ""));
+            assert_eq!(tell(&mut conn, at(5)), Err(RecvError::CloseTimeout));
+            assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
+            assert_eq!((conn.ending(), conn.sender().dropped()), (Ending::ShutDown, 0));
+            conn.shut_down();
+            assert_eq!(conn.ending(), Ending::Discard);
+            conn
+        };
+        let more = vec![7; 1 << 20];
+        let mut conn = overdue();
+        for _ in 0..16 {
+            feed(&mut conn, &more);
+            assert_eq!(conn.ending(), Ending::Discard);
+        }
+        feed(&mut conn, &more);
+        assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
+        assert!(conn.closed().unwrap().unconfirmed);
+
+        // Who ends the stream has had the time to read everything; who resets it has not.
+        for failed in [false, true] {
+            let mut conn = overdue();
+            assert!(conn.closed().unwrap().unconfirmed);
+            match failed {
+                true => conn.receiver_mut().stream_failed(),
+                false => conn.receiver_mut().end_of_stream(),
+            }
+            assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
+            assert_eq!(conn.closed().unwrap().unconfirmed, failed);
+            assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
+        }
+
+        // From a peer that is silent nothing can come that would reset the stream.
+        let mut conn = connection(role, &config);
+        conn.sender_mut().close(None).unwrap();
+        drain(&mut conn);
+        tell(&mut conn, at(0)).unwrap();
+        assert_eq!(tell(&mut conn, at(5)), Err(RecvError::CloseTimeout));
+        assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
+        assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
     }
 }
 
@@ -109,19 +331,19 @@ fn a_stream_that_refuses_every_byte_is_given_up() {
         assert_eq!(conn.poll_timeout(), None); // not from `feed`
         conn.write_blocked();
         assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
-        conn.handle_timeout(at(5)).unwrap();
+        tell(&mut conn, at(5)).unwrap();
         conn.write_blocked();
         assert_eq!(conn.poll_timeout(), Some(at(15)));
-        conn.handle_timeout(at(14)).unwrap();
+        tell(&mut conn, at(14)).unwrap();
         write(&mut conn, 1); // progress
         assert_eq!(conn.poll_timeout(), None);
         conn.write_blocked();
-        conn.handle_timeout(at(16)).unwrap();
+        tell(&mut conn, at(16)).unwrap();
         assert_eq!(conn.poll_timeout(), Some(at(26)));
         conn.set_paused(true); // it runs while nobody reads
         assert_eq!(conn.poll_timeout(), Some(at(26)));
         let unsent = conn.sender().buffered_amount() as u64;
-        assert_eq!(conn.handle_timeout(at(26)), Err(RecvError::WriteTimeout));
+        assert_eq!(tell(&mut conn, at(26)), Err(RecvError::WriteTimeout));
         assert_eq!(conn.step(), Err(RecvError::WriteTimeout));
         assert_eq!((conn.sender().dropped(), conn.poll_timeout()), (unsent, None));
         assert_eq!(conn.ready_state(), ReadyState::Closed);
@@ -133,10 +355,10 @@ fn a_write_of_no_bytes_is_no_progress() {
     let mut conn = server(&Config { write_timeout: 10 * SECOND, ..Config::default() });
     conn.sender_mut().feed("stuck").unwrap();
     conn.write_blocked();
-    conn.handle_timeout(at(0)).unwrap();
+    tell(&mut conn, at(0)).unwrap();
     conn.sender_mut().outgoing().advance(0);
     conn.write_blocked();
-    assert_eq!(conn.handle_timeout(at(10)), Err(RecvError::WriteTimeout));
+    assert_eq!(tell(&mut conn, at(10)), Err(RecvError::WriteTimeout));
 }
 
 #[test]
@@ -151,16 +373,29 @@ fn the_peer_has_to_answer_our_close_in_time() {
                 drain(&mut conn);
             }
             assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
-            conn.handle_timeout(at(1)).unwrap();
+            tell(&mut conn, at(1)).unwrap();
             for second in 2..6 {
                 assert_eq!(receive(&mut conn, &to(role, TEXT, "more")), [text("more")]);
-                conn.handle_timeout(at(second)).unwrap();
+                tell(&mut conn, at(second)).unwrap();
                 assert_eq!(conn.poll_timeout(), Some(at(6)));
             }
-            assert_eq!(conn.handle_timeout(at(6)), Err(RecvError::CloseTimeout));
+            assert_eq!(tell(&mut conn, at(6)), Err(RecvError::CloseTimeout));
             assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
             assert_eq!(code_of(conn.closed()), (1006, false));
-            assert_eq!(conn.poll_timeout(), None);
+            // The peer may still be reading what was sent, so the stream is shut and drained.
+            assert_eq!(conn.ending(), Ending::ShutDown);
+            tell(&mut conn, at(6)).unwrap();
+            conn.shut_down();
+            tell(&mut conn, at(6)).unwrap();
+            for second in 7..11 {
+                feed(&mut conn, &to(role, TEXT, "more"));
+                assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
+                tell(&mut conn, at(second)).unwrap();
+                assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Discard, Some(at(11))));
+            }
+            tell(&mut conn, at(11)).unwrap();
+            assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Done, None));
+            assert_eq!(code_of(conn.closed()), (1006, false));
         }
     }
 }
@@ -168,17 +403,16 @@ fn the_peer_has_to_answer_our_close_in_time() {
 #[test]
 fn the_last_phases_are_bounded_too() {
     // P071, P075: peers that do not read our Close, or do not end the stream.
-    use tickwire::{Ending, Role};
     let config = Config { close_timeout: 5 * SECOND, ..Config::default() };
     for role in ROLES {
         for fails in [false, true] {
             let bytes = if fails { to(role, 0x83, "") } else { to(role, CLOSE, "") };
             let mut conn = connection(role, &config);
             receive(&mut conn, &bytes);
-            conn.handle_timeout(at(10)).unwrap();
+            tell(&mut conn, at(10)).unwrap();
             let bound = if fails { 1 } else { 5 };
             assert_eq!(conn.poll_timeout(), Some(at(10 + bound)), "flush {role:?} {fails}");
-            let told = conn.handle_timeout(at(10 + bound));
+            let told = tell(&mut conn, at(10 + bound));
             assert!(told.is_err());
             assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
             assert!(!conn.closed().is_some_and(|end| end.clean) && conn.poll_timeout().is_none());
@@ -190,11 +424,10 @@ fn the_last_phases_are_bounded_too() {
                 conn.shut_down();
             }
             assert_eq!(conn.ending(), Ending::Discard);
-            conn.handle_timeout(at(10)).unwrap();
-            let bound = if role == Role::Client && !fails { 5 } else { 1 };
-            assert_eq!(conn.poll_timeout(), Some(at(10 + bound)), "discard {role:?} {fails}");
+            tell(&mut conn, at(10)).unwrap();
+            assert_eq!(conn.poll_timeout(), Some(at(11)), "discard {role:?} {fails}");
             feed(&mut conn, &[0; 1000]);
-            conn.handle_timeout(at(10 + bound)).unwrap();
+            tell(&mut conn, at(11)).unwrap();
             assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Done, None));
             assert_eq!(conn.closed().is_some_and(|end| end.clean), !fails);
         }
@@ -211,7 +444,7 @@ fn a_dead_peer_is_found_in_time_whatever_the_phase() {
         for phase in (0..160u32).step_by(every(81)) {
             let last = Duration::from_millis(125) * phase;
             let mut conn = connection(role, &config);
-            conn.handle_timeout(Time::ZERO).unwrap();
+            tell(&mut conn, Time::ZERO).unwrap();
             let (_, error) = until(&mut conn, Duration::ZERO, last.min(7 * SECOND));
             assert_eq!(error, None);
             // Keep it alive up to `last`.
@@ -253,7 +486,7 @@ fn a_look_that_comes_late_makes_no_later_one_late() {
             }
             receive(&mut conn, &to(role, BINARY, "last sign"));
             let due = (conn.poll_timeout().expect("a deadline") - Time::ZERO).max(last);
-            conn.handle_timeout(Time::new(due + SECOND)).unwrap();
+            tell(&mut conn, Time::new(due + SECOND)).unwrap();
             let (found, error) = until(&mut conn, due + SECOND, last + 1000 * SECOND);
             assert_eq!(error, Some(RecvError::PongTimeout));
             let took = found - last;
@@ -276,7 +509,7 @@ fn any_byte_is_a_sign_of_life_and_a_live_peer_is_not_pinged() {
             assert_eq!(events(&mut conn), []);
             let now = i as u64;
             while conn.poll_timeout().is_some_and(|t| t <= at(now)) {
-                conn.handle_timeout(at(now)).unwrap();
+                tell(&mut conn, at(now)).unwrap();
             }
             assert!(!conn.sender().has_outgoing(), "pinged at {now} s");
         }
@@ -316,17 +549,17 @@ fn the_pong_is_awaited_only_from_when_the_ping_was_written() {
         conn.sender_mut().feed(&vec![1; 100]).unwrap(); // full, which does not refuse the ping
         let mut out = write(&mut conn, 3);
         for second in 0..100 {
-            conn.handle_timeout(at(second)).unwrap();
+            tell(&mut conn, at(second)).unwrap();
         }
         out.extend(drain(&mut conn));
         assert_eq!(sent(&out)[1].0, PING);
         assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
-        conn.handle_timeout(at(100)).unwrap();
+        tell(&mut conn, at(100)).unwrap();
         let look = at(100) + 8 * SECOND / 5; // whether something came
         assert_eq!(conn.poll_timeout(), Some(look));
-        conn.handle_timeout(look).unwrap();
+        tell(&mut conn, look).unwrap();
         assert_eq!(conn.poll_timeout(), Some(at(103)));
-        assert_eq!(conn.handle_timeout(at(103)), Err(RecvError::PongTimeout));
+        assert_eq!(tell(&mut conn, at(103)), Err(RecvError::PongTimeout));
     }
 }
 
@@ -349,13 +582,13 @@ fn while_paused_silence_is_not_held_against_the_peer() {
             assert_eq!(until(&mut conn, Duration::ZERO, end).1, None);
             conn.set_paused(true);
             assert!(conn.poll_timeout().is_none_or(|t| t == Time::ZERO));
-            conn.handle_timeout(at(pause_at)).unwrap();
+            tell(&mut conn, at(pause_at)).unwrap();
             assert_eq!(conn.poll_timeout(), None);
-            conn.handle_timeout(at(500)).unwrap();
+            tell(&mut conn, at(500)).unwrap();
             conn.set_paused(false);
-            conn.handle_timeout(at(500)).unwrap();
+            tell(&mut conn, at(500)).unwrap();
             drain(&mut conn);
-            conn.handle_timeout(at(500)).unwrap();
+            tell(&mut conn, at(500)).unwrap();
             assert!(conn.poll_timeout().is_some_and(|t| t > at(500)), "{role:?} {pause_at}");
             let (found, error) = until(&mut conn, 500 * SECOND, 600 * SECOND);
             // Pinged at 8 it has 2 s left; before, it is pinged first.
@@ -366,8 +599,8 @@ fn while_paused_silence_is_not_held_against_the_peer() {
         let mut conn = connection(role, &config);
         conn.set_paused(true);
         conn.sender_mut().close(None).unwrap();
-        conn.handle_timeout(at(0)).unwrap();
-        assert_eq!(conn.handle_timeout(at(5)), Err(RecvError::CloseTimeout));
+        tell(&mut conn, at(0)).unwrap();
+        assert_eq!(tell(&mut conn, at(5)), Err(RecvError::CloseTimeout));
     }
 }
 
@@ -394,7 +627,7 @@ fn pauses_put_a_deadline_off_by_as_long_and_no_longer() {
                 let now = Time::new(quarter * SECOND / 4);
                 drain(&mut conn);
                 for _ in 0..3 {
-                    if let Err(error) = conn.handle_timeout(now) {
+                    if let Err(error) = tell(&mut conn, now) {
                         return Some((quarter / 4, error));
                     }
                 }
@@ -423,11 +656,11 @@ fn a_pause_asks_for_the_time_only_where_it_puts_something_off() {
         assert_eq!(until(&mut conn, Duration::ZERO, 7 * SECOND).1, None);
         assert!(!asks(&mut conn));
         conn.set_paused(false);
-        conn.handle_timeout(at(8)).unwrap();
+        tell(&mut conn, at(8)).unwrap();
         drain(&mut conn);
-        conn.handle_timeout(at(8)).unwrap();
+        tell(&mut conn, at(8)).unwrap();
         assert!(asks(&mut conn), "{role:?}, pinged");
-        conn.handle_timeout(at(8)).unwrap();
+        tell(&mut conn, at(8)).unwrap();
         assert!(!asks(&mut conn), "{role:?}, told");
         conn.set_paused(false);
         assert_eq!(conn.poll_timeout(), Some(Time::ZERO), "{role:?}, over");
@@ -436,11 +669,11 @@ fn a_pause_asks_for_the_time_only_where_it_puts_something_off() {
             [(false, 0, false), (true, 0, true), (true, wire.len() - 5, false)]
         {
             let mut conn = connection(role, &config);
-            conn.handle_timeout(at(0)).unwrap();
+            tell(&mut conn, at(0)).unwrap();
             feed(&mut conn, &wire[..5]);
             events(&mut conn);
             if armed {
-                conn.handle_timeout(at(1)).unwrap();
+                tell(&mut conn, at(1)).unwrap();
             }
             feed(&mut conn, &wire[5..5 + rest]);
             events(&mut conn);
@@ -466,12 +699,12 @@ fn huge_durations_never_come() {
         conn.sender_mut().feed("x").unwrap();
         conn.write_blocked();
         for _ in 0..10 {
-            conn.handle_timeout(far).unwrap();
+            tell(&mut conn, far).unwrap();
             assert!(conn.poll_timeout().is_none_or(|t| t > far));
         }
         conn.sender_mut().close(None).unwrap();
-        conn.handle_timeout(far).unwrap();
-        conn.handle_timeout(far).unwrap();
+        tell(&mut conn, far).unwrap();
+        tell(&mut conn, far).unwrap();
         assert_eq!(conn.ready_state(), ReadyState::Closing);
     }
     assert_eq!(Time::new(Duration::MAX) + SECOND, Time::new(Duration::MAX));
@@ -487,7 +720,7 @@ fn telling_the_time_early_and_often_changes_nothing() {
         let mut now = Duration::ZERO;
         let found = loop {
             drain(&mut conn);
-            if conn.handle_timeout(Time::new(now)).is_err() {
+            if tell(&mut conn, Time::new(now)).is_err() {
                 break now;
             }
             now += Duration::from_millis(10);
@@ -505,7 +738,7 @@ fn a_commit_of_no_bytes_is_no_sign_of_life() {
         conn.receiver_mut().spare_mut();
         conn.receiver_mut().commit(0);
         drain(&mut conn);
-        if conn.handle_timeout(at(second)).is_err() {
+        if tell(&mut conn, at(second)).is_err() {
             return;
         }
     }
@@ -523,11 +756,11 @@ fn presets_find_a_dead_peer_in_the_time_they_name() {
         for role in ROLES {
             let mut conn =
                 connection(role, &Config { heartbeat: Some(preset), ..Config::default() });
-            conn.handle_timeout(Time::ZERO).unwrap();
+            tell(&mut conn, Time::ZERO).unwrap();
             let mut now = Duration::ZERO;
             while !conn.sender().has_outgoing() {
                 now = conn.poll_timeout().unwrap() - Time::ZERO;
-                conn.handle_timeout(Time::new(now)).unwrap();
+                tell(&mut conn, Time::new(now)).unwrap();
             }
             assert!(now >= seconds(ping[0]) && now <= seconds(ping[1]), "{preset:?} {now:?}");
             let (found, error) = until(&mut conn, now, 1000 * SECOND);
@@ -549,10 +782,10 @@ fn saying_again_that_reading_goes_on_gives_no_more_time() {
         receive(&mut conn, &to(role, BINARY, [7; 50])[..3]);
         for second in 0..10 {
             conn.set_paused(false);
-            conn.handle_timeout(at(second)).unwrap();
+            tell(&mut conn, at(second)).unwrap();
         }
         conn.set_paused(false);
-        assert_eq!(conn.handle_timeout(at(10)), Err(RecvError::FrameTimeout));
+        assert_eq!(tell(&mut conn, at(10)), Err(RecvError::FrameTimeout));
     }
 }
 
@@ -568,16 +801,16 @@ fn a_pong_is_not_missed_once_our_close_is_on_its_way() {
         let mut conn = connection(role, &config);
         let mut now = Duration::ZERO;
         while drain(&mut conn).is_empty() {
-            conn.handle_timeout(Time::new(now)).unwrap();
+            tell(&mut conn, Time::new(now)).unwrap();
             now += SECOND / 10;
         }
-        conn.handle_timeout(Time::new(now)).unwrap(); // the Pong is awaited, within a second
+        tell(&mut conn, Time::new(now)).unwrap(); // the Pong is awaited, within a second
         conn.sender_mut().close(None).unwrap();
         drain(&mut conn);
         for later in 0..20 {
-            conn.handle_timeout(Time::new(now + later * SECOND)).unwrap();
+            tell(&mut conn, Time::new(now + later * SECOND)).unwrap();
         }
         let end = Time::new(now + 20 * SECOND);
-        assert_eq!(conn.handle_timeout(end), Err(RecvError::CloseTimeout));
+        assert_eq!(tell(&mut conn, end), Err(RecvError::CloseTimeout));
     }
 }

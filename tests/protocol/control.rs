@@ -96,14 +96,14 @@ fn p044_a_pong_tells_by_its_payload_which_ping_it_answers() {
             sent(&drain(&mut conn)).pop().unwrap().1
         });
         receive(&mut conn, &to(role, PONG, &pings[2]));
-        conn.handle_timeout(at(75)).unwrap();
+        tell(&mut conn, at(75)).unwrap();
         let took =
             |conn: &tickwire::Connection| conn.sender().rtt().map(|rtt| (rtt.latest, rtt.minimum));
         let once = Some((Duration::from_millis(45), Duration::from_millis(45)));
         assert_eq!(took(&conn), once);
         for settled in &pings {
             receive(&mut conn, &to(role, PONG, settled));
-            conn.handle_timeout(at(99)).unwrap();
+            tell(&mut conn, at(99)).unwrap();
         }
         assert_eq!(took(&conn), once);
         // To the heartbeat any of them will do, and none that came before its ping counts.
@@ -111,7 +111,7 @@ fn p044_a_pong_tells_by_its_payload_which_ping_it_answers() {
         let mut conn = connection(role, &Config { heartbeat: Some(beat), ..Config::default() });
         let mut end = None;
         for second in 0..20 {
-            let told = conn.handle_timeout(Time::new(Duration::from_secs(second)));
+            let told = tell(&mut conn, Time::new(Duration::from_secs(second)));
             end = end.or(told.err().map(|error| (second, error)));
             drain(&mut conn);
             if second == 1 {

@@ -23,7 +23,7 @@ fn live(
 ) -> Option<(u64, RecvError)> {
     (0..seconds * 10).map(|tenth| tenth * 100).find_map(|now| {
         each(conn, now);
-        let told = conn.handle_timeout(at(now));
+        let told = tell(conn, at(now));
         told.err().map(|error| (now, error))
     })
 }
@@ -211,8 +211,8 @@ fn p208_a_peer_that_pings_and_never_reads_costs_little() {
         receive(&mut conn, &pings);
         conn.sender_mut().outgoing(); // the write takes nothing
         conn.write_blocked();
-        conn.handle_timeout(at(0)).unwrap();
-        assert_eq!(conn.handle_timeout(at(30_000)), Err(RecvError::WriteTimeout));
+        tell(&mut conn, at(0)).unwrap();
+        assert_eq!(tell(&mut conn, at(30_000)), Err(RecvError::WriteTimeout));
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 
 /// A checklist, and the modules of a test binary that answer to it.
 pub struct Checklist<'a> {
-    /// What a number begins with in the name of a test, and how many digits it has.
+    /// What a number begins with in the name of a test, and how many digits it has at least.
     pub letter: char,
     pub digits: usize,
     /// Numbers go from 1 to this one.
@@ -87,7 +87,9 @@ impl Checklist<'_> {
 /// The numbers that the name of a test begins with: `p071_p073_..` has two.
 pub fn numbers(name: &str, letter: char, digits: usize) -> Vec<u16> {
     let parts = name.split('_').map_while(|part| part.strip_prefix(letter));
-    parts.map_while(|number| (number.len() == digits).then(|| number.parse().ok())?).collect()
+    parts
+        .map_while(|part| part.parse().ok().filter(|n: &u16| format!("{n:0digits$}") == part))
+        .collect()
 }
 
 /// Whether what follows this line is a test.

@@ -8,6 +8,7 @@
 mod support;
 
 mod buffered;
+mod closing;
 mod connections;
 mod connectors;
 mod numbers;

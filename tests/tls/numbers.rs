@@ -15,6 +15,7 @@ fn every_rule_of_the_record_layer_has_a_test() {
         root,
         helpers: &[
             "buffered",
+            "closing",
             "connections",
             "connectors",
             "numbers",

@@ -587,7 +587,8 @@ async fn both_close_at_once_and_both_ends_are_clean() {
 async fn close_is_bounded_whatever_the_peer_does() {
     bounded(async {
         // P073, P075, A31: silent, trickling, not reading; and one that sends a part of its Close.
-        for what in ["silent", "trickle", "full", "part"] {
+        // A peer that goes on sending may still be reading, so the stream is drained as long again.
+        for (what, seconds) in [("silent", 5), ("trickle", 10), ("full", 5), ("part", 10)] {
             let (mut ws, io) = scripted(b"", &config());
             let far = io.clone();
             if what == "full" {
@@ -607,7 +608,7 @@ async fn close_is_bounded_whatever_the_peer_does() {
             let began = Instant::now();
             let error = recv_error(ws.close(None).await.unwrap_err());
             assert_eq!(error, RecvError::CloseTimeout, "{what}");
-            assert_eq!(began.elapsed().as_secs(), 5, "{what}");
+            assert_eq!(began.elapsed().as_secs(), seconds, "{what}");
             assert!(ws.closed().is_none_or(|end| !end.clean && end.code == 1006));
             assert_eq!(ws.connection().ready_state(), ReadyState::Closed);
             assert!(ws.recv().await.is_err());
@@ -682,14 +683,14 @@ async fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_waits_for_the_servers_fin_no_longer_than_the_close_timeout() {
+async fn a_client_waits_for_the_servers_fin_for_a_second_at_most() {
     bounded(async {
         // P071
         let io = Scripted::new(&plain(CLOSE, close_body(1000, "")));
         let mut ws = client(io.clone(), &config());
         let began = Instant::now();
         assert!(ws.recv().await.unwrap().is_none());
-        assert_eq!(began.elapsed().as_secs(), 5);
+        assert_eq!(began.elapsed().as_secs(), 1);
         assert!(ws.closed().unwrap().clean && !io.with(|s| s.shut));
 
         // Who does not want to wait for that sees the Close as it comes, answers it, and drops the

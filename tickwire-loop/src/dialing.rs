@@ -234,7 +234,7 @@ impl<T> Inner<T> {
         let (Some(handshake), Some(wire)) = (&mut dialing.handshake, wire) else {
             return Stop::io(ErrorKind::NotConnected.into());
         };
-        let mut spent = 0;
+        let (mut spent, mut late) = (0, false);
         loop {
             match wire.say(&mut self.system, handshake.outgoing()) {
                 Ok(n) => handshake.advance(n),
@@ -248,11 +248,14 @@ impl<T> Inner<T> {
                 Err(error) => return Stop::Failed(error.into()),
                 Ok(Progress::Partial) => {}
             }
-            let may_read = (true, spent >= self.settings.turn_bytes);
-            match wire.next(&mut self.system, may_read, now, || Some(deadline)) {
+            let share_used = spent >= self.settings.turn_bytes;
+            match wire.next((true, share_used, false), now, || Some(deadline)) {
                 Next::Read => {}
-                Next::CheckDeadlines(at) => {
-                    let _ = handshake.reading.handle_timeout(at); // `step` returns the error
+                Next::TellTime if !share_used && wire.find_unread(&mut self.system) > 0 => {
+                    late = true
+                }
+                Next::TellTime => {
+                    let _ = handshake.reading.handle_timeout(now); // `step` returns the error
                     continue;
                 }
                 Next::Rest { unfinished: true, .. } => return Stop::Again,
@@ -261,6 +264,8 @@ impl<T> Inner<T> {
             match wire.read(&mut self.system, handshake.reading.spare_mut(), &mut spent) {
                 Ok(0) => handshake.reading.end_of_stream(),
                 Ok(n) => handshake.reading.commit(n),
+                // The bytes that arrived in time are not here yet.
+                Err(error) if is_passing(&error) && late => return Stop::Again,
                 Err(error) if is_passing(&error) => {}
                 Err(error) => {
                     let _ = wire.send(&mut self.system); // the TLS alert

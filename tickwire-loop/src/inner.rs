@@ -48,6 +48,9 @@ pub(crate) struct Inner<T> {
     pub(crate) inputs: Pool,
     pub(crate) outputs: Pool,
     pub(crate) counts: Counts,
+    /// The number of connections whose peer did not answer our Close in time, and whose stream is
+    /// read until it ends.
+    pub(crate) draining: usize,
     pub(crate) epoch: Instant,
     /// The time when `tick` last read the clock, as a rule after the last wait.
     pub(crate) now: Time,
@@ -88,6 +91,7 @@ impl<T> Inner<T> {
             inputs: Pool::default(),
             outputs: Pool::default(),
             counts: Counts::default(),
+            draining: 0,
             epoch: Instant::now(),
             now: Time::ZERO,
             shuts_at: None,
@@ -162,6 +166,7 @@ impl<T> Inner<T> {
     pub(crate) fn free(&mut self, handle: Handle) -> Option<T> {
         let freed = self.slots.free(handle)?;
         self.counts.open -= usize::from(freed.marks.open);
+        self.draining -= usize::from(freed.marks.drains);
         self.counts.queued -= freed.queued;
         self.deadlines.remove(handle.at << 1);
         self.change_turn();

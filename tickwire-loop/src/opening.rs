@@ -102,19 +102,22 @@ impl<T> Inner<T> {
         if wire.send(&mut self.system).is_err_and(|error| !is_passing(&error)) {
             return Stop::Failed;
         }
-        let mut spent = 0;
+        let (mut spent, mut late) = (0, false);
         loop {
             match handshake.step() {
                 Ok(Progress::Complete) => return Stop::Complete,
                 Err(error) => return Stop::Reject(error.into()),
                 Ok(Progress::Partial) => {}
             }
-            let may_read = (true, spent >= self.settings.turn_bytes);
+            let share_used = spent >= self.settings.turn_bytes;
             let until = || handshake.reading.poll_timeout();
-            match wire.next(&mut self.system, may_read, now, until) {
+            match wire.next((true, share_used, false), now, until) {
                 Next::Read => {}
-                Next::CheckDeadlines(at) => {
-                    let _ = handshake.reading.handle_timeout(at); // `step` returns the error
+                Next::TellTime if !share_used && wire.find_unread(&mut self.system) > 0 => {
+                    late = true
+                }
+                Next::TellTime => {
+                    let _ = handshake.reading.handle_timeout(now); // `step` returns the error
                     continue;
                 }
                 Next::Rest { unfinished: true, .. } => return Stop::Again,
@@ -125,6 +128,8 @@ impl<T> Inner<T> {
             match read {
                 Ok(0) => handshake.reading.end_of_stream(),
                 Ok(n) => handshake.reading.commit(n),
+                // The bytes that arrived in time are not here yet.
+                Err(error) if is_passing(&error) && late => return Stop::Again,
                 Err(error) if is_passing(&error) => {}
                 Err(_) => return Stop::Failed,
             }

@@ -1,7 +1,7 @@
 //! The slots of connections, and the handles that name connections.
 use crate::{dialing::Dialing, opening::Opening, system::System, wire::Wire};
 use std::{io, mem, net::IpAddr, sync::Arc};
-use tickwire::{Config, Connection, Dormant, Sender, Time};
+use tickwire::{Config, Connection, Dormant, RecvError, Sender, Time};
 use tickwire_parts::Outbox;
 
 /// Names a connection of one loop. A handle is small, and may be kept after the connection is gone.
@@ -76,7 +76,13 @@ pub(crate) struct Marks {
     pub(crate) starved: bool,
     /// `Counts::open` counts the connection.
     pub(crate) open: bool,
+    /// `Inner::draining` counts the connection.
+    pub(crate) drains: bool,
 }
+
+/// The most connections that are drained at a time. Each may take `close_timeout` and 16 MiB of
+/// reads after it should have been over.
+const MOST_DRAINING: usize = 1024;
 
 impl Marks {
     /// Returns the marks that stay when the slot is freed, because the lists still have entries for
@@ -84,6 +90,17 @@ impl Marks {
     fn of_lists(self) -> Self {
         let Self { ready, unwritten, whole, .. } = self;
         Self { ready, unwritten, whole, ..Self::default() }
+    }
+
+    /// Whether the loop goes on with a connection that is ending. It does not if the peer did not
+    /// answer our Close in time, and as many of these connections are drained as may be.
+    pub(crate) fn may_drain(&mut self, conn: &Connection, draining: &mut usize) -> bool {
+        let overdue = conn.closed().is_some_and(|end| end.error == Some(RecvError::CloseTimeout));
+        if overdue && !self.drains {
+            self.drains = *draining < MOST_DRAINING;
+            *draining += usize::from(self.drains);
+        }
+        self.drains || !overdue
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     slots::{Open, Slot, Stage},
     wire::{Next, is_passing},
 };
-use std::{mem, sync::Arc};
+use std::{io::ErrorKind, mem, sync::Arc};
 use tickwire::{CloseCode, Config, Connection, Step};
 
 /// Why delivering stopped.
@@ -61,6 +61,7 @@ impl<T> Inner<T> {
             let handler: &mut Handler<'_, T> = handler;
             handler(&mut Net::in_turn(self, conn.sender_mut()), Event::Room(handle));
         }
+        let (mut looked, turn_bytes) = (false, self.settings.turn_bytes);
         let (mut messages, mut spent) = (self.settings.turn_messages.max(1), 0);
         let (unfinished, until) = loop {
             if mem::take(&mut reads)
@@ -77,7 +78,10 @@ impl<T> Inner<T> {
                     Err(error) => {
                         // The error ends receiving, but only after the bytes that arrived before
                         // it.
-                        rx.end_of_stream();
+                        match error.kind() {
+                            ErrorKind::UnexpectedEof => rx.end_of_stream(), // TLS, no close_notify
+                            _ => rx.stream_failed(),
+                        }
                         open.error.get_or_insert(error);
                         let _ = wire.send(&mut self.system); // the TLS alert, if there is one
                     }
@@ -96,8 +100,8 @@ impl<T> Inner<T> {
             conn.set_paused(held);
             reads = match stop {
                 Stop::Ended => match wire.end(&mut self.system, conn) {
-                    Some(reads) => reads,
-                    None => {
+                    Some(reads) if slot.marks.may_drain(conn, &mut self.draining) => reads,
+                    _ => {
                         self.keep_buffers(&mut open);
                         return self.finish(handle, Some(open), None, handler);
                     }
@@ -106,18 +110,16 @@ impl<T> Inner<T> {
                 Stop::Held | Stop::Cork if !held => continue, // the write made room
                 Stop::Held | Stop::Cork => false,
                 Stop::Share | Stop::Removed => {
-                    let until = conn.poll_timeout();
-                    let passed = !held && until.is_some_and(|at| at <= self.now);
-                    wire.measure_backlog(&mut self.system, passed, self.now);
-                    break (true, until);
+                    break (true, conn.poll_timeout());
                 }
             };
-            let may_read = (reads, spent >= self.settings.turn_bytes);
-            match wire.next(&mut self.system, may_read, self.now, || conn.poll_timeout()) {
+            // Once a turn, deadlines come before more input, so that a flood puts off none.
+            let may_read = (reads, spent >= turn_bytes, !mem::replace(&mut looked, true));
+            match wire.next(may_read, self.now, || conn.poll_timeout()) {
                 Next::Read => {}
-                Next::CheckDeadlines(at) => {
+                Next::TellTime => {
                     reads = false;
-                    let _ = conn.handle_timeout(at); // `step` returns the error
+                    wire.tell_time(&mut self.system, conn, self.now);
                 }
                 Next::Rest { unfinished, until } => break (unfinished, until),
             }

@@ -23,17 +23,14 @@ pub(crate) struct Wire {
     pub(crate) broken: bool,
     /// Whether the times of reads are recorded.
     stamps: bool,
-    /// The number of bytes that had arrived when a passed deadline was found, and are not read yet;
-    /// and the time when it was found. `None` if no passed deadline waits for them.
-    backlog: Option<(u32, Time)>,
 }
 
 /// What a turn does next, after it has processed all input that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Read,
-    /// Check the deadlines, because one had passed at this time.
-    CheckDeadlines(Time),
+    /// Tell the connection the time, because a deadline is due.
+    TellTime,
     /// End the turn. `until` is the next deadline. `unfinished`: the connection needs a turn in the
     /// next round, even if no note comes.
     Rest {
@@ -47,7 +44,7 @@ impl Wire {
     /// without a note. `stamps`: whether the times of reads are recorded.
     pub(crate) fn new(stream: Stream, tls: Option<Box<Tls>>, readable: bool, stamps: bool) -> Self {
         let (writable, shut, broken) = (true, false, false);
-        Self { stream, tls, readable, writable, shut, broken, stamps, backlog: None }
+        Self { stream, tls, readable, writable, shut, broken, stamps }
     }
 
     pub(crate) fn note(&mut self, note: &Note) {
@@ -67,49 +64,48 @@ impl Wire {
     }
 
     /// Returns what to do next. `reads`: whether the connection takes input. `share_used`: whether
-    /// the turn may read no more. `until`: the next deadline, asked only if it matters.
-    ///
-    /// If the loop is late, the bytes that a deadline waits for may have arrived in time. They may
-    /// lie behind other bytes, and perhaps no note has reported them yet. So a passed deadline is
-    /// checked only after everything is read that had arrived when it was found. Bytes that arrive
-    /// later do not count, because a flood must not put off deadlines.
+    /// the turn may read no more. `looks`: whether to look at the next deadline even if there is
+    /// something to read. `until`: the next deadline, asked only if it matters.
     #[inline]
     pub(crate) fn next(
         &mut self,
-        system: &mut System,
-        (reads, share_used): (bool, bool),
+        (reads, share_used, looks): (bool, bool, bool),
         now: Time,
         until: impl FnOnce() -> Option<Time>,
     ) -> Next {
         let readable = reads && self.is_readable();
-        if readable && !share_used && self.backlog.is_none() {
+        let reads_on = readable && !share_used;
+        if reads_on && !looks {
             return Next::Read;
         }
         let until = until();
-        let passed = until.is_some_and(|at| at <= now);
-        self.measure_backlog(system, passed && reads, now);
-        if passed && !self.backlog.is_some_and(|(left, _)| left > 0 || self.holds()) {
-            // Bytes that arrived since may be in time for a deadline that has passed since.
-            return Next::CheckDeadlines(self.backlog.take().map_or(now, |(_, found)| found));
+        if until.is_some_and(|at| at <= now) {
+            return Next::TellTime;
         }
-        match readable && !share_used {
-            true => Next::Read,
-            false => Next::Rest { unfinished: readable || passed, until },
+        if reads_on { Next::Read } else { Next::Rest { unfinished: readable, until } }
+    }
+
+    /// Tells the connection the time. If a deadline on the peer's silence has passed, only a read
+    /// can show whether the peer is silent.
+    pub(crate) fn tell_time(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
+        let _ = conn.handle_timeout(now); // `step` returns the error
+        if !conn.must_read() {
+            return;
+        }
+        let unread = self.find_unread(system);
+        // Over TLS, the connection counts other bytes than the stream.
+        if self.tls.is_none() || (unread == 0 && !self.holds()) {
+            conn.set_unread(unread);
         }
     }
 
-    /// Finds how much is unread, if a deadline has passed that waits for it. Each turn calls this
-    /// or [`next`](Self::next) before it ends, so that a flood cannot keep a deadline from being
-    /// found.
-    #[inline]
-    pub(crate) fn measure_backlog(&mut self, system: &mut System, passed: bool, now: Time) {
-        if !passed {
-            self.backlog = None;
-        } else if self.backlog.is_none() {
-            let unread = system.unread(&self.stream);
-            self.readable |= unread > 0; // no note need come for bytes behind an urgent byte
-            self.backlog = Some((unread, now));
-        }
+    /// Returns how many bytes have arrived and are not read yet. If there are any, the wire counts
+    /// as readable from now on: if the loop is late, perhaps no note has reported them, and for
+    /// bytes behind an urgent byte no note need come.
+    pub(crate) fn find_unread(&mut self, system: &mut System) -> usize {
+        let unread = system.unread(&self.stream) as usize;
+        self.readable |= unread > 0;
+        unread
     }
 
     /// Reads into a connection's receiver. Adds the number of bytes that the stream gave to
@@ -174,8 +170,6 @@ impl Wire {
     ) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else { return Ok(0) };
         if tls.holds {
-            // The stream is not read in the same call. So in a flood, too, there is a moment when
-            // all that was read is processed, and `next` checks the deadlines.
             return tls.read(to)?.ok_or_else(|| ErrorKind::Interrupted.into());
         }
         if !self.readable {
@@ -203,12 +197,7 @@ impl Wire {
         match read {
             Ok((n, drained)) => {
                 *spent += n;
-                if let Some((left, _)) = &mut self.backlog {
-                    *left = left.saturating_sub(n as u32);
-                }
-                // A read may end before an urgent byte, although there is more behind it.
-                let more = !drained || self.shut || self.backlog.is_some_and(|(left, _)| left > 0);
-                self.readable = n > 0 && more;
+                self.readable = n > 0 && (!drained || self.shut);
                 Ok(n)
             }
             Err(error) => {

@@ -194,6 +194,7 @@ fn serve(conn: &mut Connection, uart: &mut Uart, now: Time) -> After {
             if n > 0 {
                 return After::More;
             }
+            conn.read_blocked();
         }
         _ => {}
     }

@@ -28,9 +28,8 @@ macro_rules! receiving {
         /// input is used up, this call writes the queued replies. On a whole WebSocket, this call
         /// also writes the messages that were fed.
         ///
-        /// After both Closes, this call also waits until both ends have ended the stream. A client
-        /// waits for the server at most [`close_timeout`](crate::Config::close_timeout), and a
-        /// server waits for the client at most a second. To skip this wait, use
+        /// After both Closes, this call also waits until both ends have ended the stream, for at
+        /// most a second. To skip this wait, use
         /// [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close), read the
         /// code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the connection is
         /// split) to send the answer, and drop the stream.
@@ -222,12 +221,13 @@ macro_rules! sending {
         /// # Errors
         ///
         /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
-        /// means that the peer's Close was received. `clean` in [`closed`](Self::closed) says
-        /// whether our Close was written too.
+        /// means that the peer's Close was received, or that the peer ended the stream after our
+        /// Close was written, as some servers do. `clean` in [`closed`](Self::closed) says whether
+        /// both Closes have passed, and `unconfirmed` whether what was sent may not have arrived.
         pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
             begun(self.sender_mut().close(frame))?;
             while poll_fn(|cx| self.0.poll_more(cx, Want::Message)).await == Ready::Item {}
-            self.0.ended::<()>().map(drop)
+            self.0.close_ended()
         }
     };
 }

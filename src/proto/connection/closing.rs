@@ -20,6 +20,9 @@
 //! | Came, Violated | Queued, Followed, Written       | Gone              | *      | Over       |         |
 //! | Violated       | None                            | *                 | *      | Over       |         |
 //! | Came, Violated | Lost                            | *                 | *      | Over       |         |
+//! | Overdue        | *                               | Open, Ended       | *      | Shutting   |         |
+//! | Overdue        | *                               | Shut              | *      | Draining   |         |
+//! | Overdue        | *                               | Gone              | *      | Over       |         |
 //! | Missing        | *                               | *                 | *      | Over       | §7.1.5  |
 //!
 //! A phase determines what to do with the stream, the ready state that a browser would show, and
@@ -34,9 +37,10 @@
 //! | Answering  | Flush    | Closing     | close_timeout |
 //! | Reporting  | Flush    | Closing     | LINGER        |
 //! | Trailing   | Flush    | Closing     | LINGER        |
-//! | Waiting    | Discard  | Closing     | close_timeout |
+//! | Waiting    | Discard  | Closing     | LINGER        |
 //! | Shutting   | ShutDown | Closing     | LINGER        |
 //! | Discarding | Discard  | Closing     | LINGER        |
+//! | Draining   | Discard  | Closing     | close_timeout |
 //! | Over       | Done     | Closed      |               |
 use super::{Receiver, Sender};
 #[cfg(doc)]
@@ -45,11 +49,14 @@ use crate::proto::{close::CloseFrame, error::RecvError, message::DataKind, role:
 use alloc::string::String;
 use core::{fmt::Write, time::Duration};
 
-/// The phases `Reporting`, `Trailing`, `Shutting` and `Discarding` may each take at most this long.
-/// `Discarding` reads input and drops it, because TCP sends RST instead of FIN if a program closes
-/// a socket with unread input. The RST makes the peer's TCP drop data that the peer has not read,
-/// which may include our Close.
+/// The phases `Reporting`, `Trailing`, `Waiting`, `Shutting` and `Discarding` may each take at most
+/// this long. `Discarding` reads input and drops it, because TCP sends RST instead of FIN if a
+/// program closes a socket with unread input. The RST makes the peer's TCP drop data that the peer
+/// has not read, which may include our Close.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// `Draining` reads and drops at most this many bytes.
+const DRAIN: u64 = 16 << 20;
 
 /// The state of the peer's Close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +67,12 @@ enum Theirs {
     /// protocol or a limit, or sent no data in time, or the application failed the connection. Our
     /// Close reports the failure, unless it was queued before or a write had failed.
     Violated,
-    /// No Close came: receiving ended with an error that has no close code. The stream ended, or a
-    /// deadline passed that is not the deadline on data.
+    /// No Close came within `close_timeout` after ours was queued, but other bytes came. So the
+    /// peer may still be reading what was sent before our Close. It would lose this if the stream
+    /// were dropped with unread input. So the stream is shut for writing, and read until it ends.
+    Overdue,
+    /// No Close came: receiving ended with another error that has no close code. The stream ended,
+    /// or a deadline passed that is not the deadline on data.
     Missing,
 }
 
@@ -91,8 +102,20 @@ enum Stream {
     Ended,
     /// The stream was shut for writing.
     Shut,
-    /// The stream ended and was shut, or a write failed, or a phase of closing timed out.
+    /// The stream ended and was shut, or it failed, or a phase of closing timed out, or the peer
+    /// sent more than `DRAIN` bytes after its Close was overdue.
     Gone,
+}
+
+/// What became of the stream, as far as the two halves do not know it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Course {
+    /// How many bytes were received since the stream was shut for writing, if it was.
+    pub(super) behind: Option<u64>,
+    /// Whether `Theirs::Overdue` was found.
+    pub(super) overdue: bool,
+    /// Whether the stream is dropped as it is: it failed, or a phase of closing timed out.
+    pub(super) given_up: bool,
 }
 
 /// The facts that decide how a connection ends.
@@ -126,17 +149,20 @@ pub(super) enum Phase {
     Shutting,
     /// The stream was shut for writing. Input is discarded until the stream ends.
     Discarding,
+    /// The peer's Close is overdue, and the stream was shut for writing. Input is discarded until
+    /// the stream ends.
+    Draining,
     Over,
 }
 
 impl Closing {
-    /// `shut`: whether the stream was shut for writing. `given_up`: whether a phase of closing
-    /// timed out, so that the stream is dropped as it is.
-    pub(super) fn new(role: Role, rx: &Receiver, tx: &Sender, shut: bool, given_up: bool) -> Self {
+    pub(super) fn new(role: Role, rx: &Receiver, tx: &Sender, course: Course) -> Self {
+        let Course { behind, overdue, given_up } = course;
         let theirs = match rx.error() {
             _ if rx.is_closed() => Theirs::Came,
             None => Theirs::Awaited,
             Some(error) if error.close_code().is_some() => Theirs::Violated,
+            Some(_) if overdue => Theirs::Overdue,
             Some(_) => Theirs::Missing,
         };
         let ours = match tx {
@@ -146,8 +172,11 @@ impl Closing {
             _ if tx.is_closed() => Ours::Queued,
             _ => Ours::None,
         };
-        let stream = match (shut, rx.eof) {
-            _ if given_up || tx.is_broken() => Stream::Gone,
+        let stream = match (behind.is_some(), rx.eof) {
+            _ if given_up => Stream::Gone,
+            // `fail` breaks the sender of an overdue connection, but not its stream.
+            _ if tx.is_broken() && theirs != Theirs::Overdue => Stream::Gone,
+            _ if theirs == Theirs::Overdue && behind > Some(DRAIN) => Stream::Gone,
             (false, false) => Stream::Open,
             (false, true) => Stream::Ended,
             (true, false) => Stream::Shut,
@@ -160,6 +189,8 @@ impl Closing {
         match (self.theirs, self.ours, self.stream) {
             (Theirs::Awaited, Ours::None, _) => Phase::Open,
             (Theirs::Awaited, _, _) => Phase::Closing,
+            (Theirs::Overdue, _, Stream::Open | Stream::Ended) => Phase::Shutting,
+            (Theirs::Overdue, _, Stream::Shut) => Phase::Draining,
             (Theirs::Came, Ours::None, _) => Phase::Unanswered,
             (Theirs::Missing, _, _) | (_, Ours::None | Ours::Lost, _) | (_, _, Stream::Gone) => {
                 Phase::Over
@@ -202,7 +233,7 @@ impl Phase {
         match self {
             Self::Answering | Self::Reporting | Self::Trailing => Ending::Flush,
             Self::Shutting => Ending::ShutDown,
-            Self::Waiting | Self::Discarding => Ending::Discard,
+            Self::Waiting | Self::Discarding | Self::Draining => Ending::Discard,
             Self::Open | Self::Closing | Self::Unanswered | Self::Over => Ending::Done,
         }
     }
@@ -219,10 +250,12 @@ impl Phase {
     /// only the caller can end it.
     pub(super) fn at_most(self, close_timeout: Duration) -> Option<Duration> {
         match self {
-            Self::Closing | Self::Answering | Self::Waiting => Some(close_timeout),
-            Self::Reporting | Self::Trailing | Self::Shutting | Self::Discarding => {
-                Some(close_timeout.min(LINGER))
-            }
+            Self::Closing | Self::Answering | Self::Draining => Some(close_timeout),
+            Self::Reporting
+            | Self::Trailing
+            | Self::Waiting
+            | Self::Shutting
+            | Self::Discarding => Some(close_timeout.min(LINGER)),
             Self::Open | Self::Unanswered | Self::Over => None,
         }
     }
@@ -278,6 +311,9 @@ pub struct Closed<'a> {
     pub clean: bool,
     /// Why receiving failed, if it did.
     pub error: Option<RecvError>,
+    /// Whether it is not known how much of what this end sent has arrived, even if no byte was
+    /// dropped here: the peer neither answered our Close in time nor ended the stream afterwards.
+    pub unconfirmed: bool,
     /// The kind of the message that the peer had not finished when it sent its Close. With `step`,
     /// the received part of this message is lost. With `step_chunk`, this part was handed out, but
     /// no chunk has `last` set. §5.4 allows a Close inside a message, so this is not a violation.
@@ -297,9 +333,9 @@ pub enum Ending {
     ShutDown,
     /// Read into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit) until the
     /// stream ends, then call [`end_of_stream`](Receiver::end_of_stream). The input is thrown away.
-    /// [`handle_timeout`](super::Connection::handle_timeout) limits the wait. Once this end has
-    /// shut the stream, the limit is at most 1 s. For a client that waits for the server, the limit
-    /// is [`close_timeout`](crate::Config::close_timeout).
+    /// [`handle_timeout`](super::Connection::handle_timeout) limits the wait to 1 s. If the peer's
+    /// Close did not come in time, the limit is [`close_timeout`](crate::Config::close_timeout) and
+    /// 16 MiB, because the peer may still be reading what was sent.
     ///
     /// If a server dropped the stream with unread input, TCP would reset the connection. The reset
     /// could discard the server's last bytes, including its Close, before the client has read them.

@@ -3,8 +3,8 @@
 //! connection share the sender.)
 use super::{
     Closed, Delivery, Ending, ReadyState, Receiver, Sender, Step,
-    closing::{self, Closing, Phase},
-    timers::{self, Timers},
+    closing::{self, Closing, Course, Phase},
+    timers::{self, Blocked, Timers},
 };
 use crate::proto::{
     close::CloseFrame,
@@ -24,8 +24,8 @@ pub struct Inbound {
     pub(super) rx: Receiver,
     pub(super) timers: Timers,
     pub(super) role: Role,
-    /// Whether the stream was shut for writing.
-    shut: bool,
+    /// The number of bytes received when the stream was shut for writing; `None` before.
+    shut: Option<u64>,
     /// Whether reads are stamped: [`Config::stamp_reads`].
     pub(crate) stamps_reads: bool,
     /// `None` in the usual case: the handshake agreed on neither a subprotocol nor compression, and
@@ -65,7 +65,7 @@ impl Inbound {
             timers: Timers::new(config),
             rx: Receiver::new(role, config),
             role,
-            shut: false,
+            shut: None,
             stamps_reads: config.stamp_reads,
         }
     }
@@ -74,7 +74,7 @@ impl Inbound {
     /// every received message must be complete and processed. No deadline may run, except the looks
     /// of the heartbeat, the deadline on data and the idle message.
     pub(super) fn may_be_dormant(&self) -> bool {
-        !self.shut && self.rx.may_be_dormant() && self.timers.may_be_dormant()
+        self.shut.is_none() && self.rx.may_be_dormant() && self.timers.may_be_dormant()
     }
 
     /// Takes out the parts that a dormant connection keeps, except the parts of the receiver.
@@ -90,7 +90,7 @@ impl Inbound {
         config: &Config,
     ) -> Self {
         let timers = Timers::from_kept(timers, config);
-        Self { rx, timers, role, shut: false, stamps_reads: config.stamp_reads, opened }
+        Self { rx, timers, role, shut: None, stamps_reads: config.stamp_reads, opened }
     }
 
     #[inline]
@@ -128,7 +128,9 @@ impl Inbound {
     }
 
     fn closing(&self, tx: &Sender) -> Closing {
-        Closing::new(self.role, &self.rx, tx, self.shut, self.timers.given_up)
+        let Timers { overdue, given_up, .. } = self.timers;
+        let behind = self.shut.map(|total| self.rx.total().wrapping_sub(total));
+        Closing::new(self.role, &self.rx, tx, Course { behind, overdue, given_up })
     }
 
     #[inline(never)]
@@ -182,46 +184,45 @@ impl Inbound {
         Time::earliest(&[own, tx.poll_timeout()])
     }
 
-    /// Tells the time. Early and repeated calls are harmless. `busy`: whether input keeps coming.
-    pub(crate) fn handle_timeout(
-        &mut self,
-        now: Time,
-        busy: bool,
-        tx: &mut Sender,
-    ) -> Result<(), RecvError> {
+    /// Tells the time. Early and repeated calls are harmless.
+    pub(crate) fn handle_timeout(&mut self, now: Time, tx: &mut Sender) -> Result<(), RecvError> {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;
-        timers.handle(now, rx, tx, phase, busy).inspect_err(|&error| rx.cut_off(error))?;
+        timers.handle(now, rx, tx, phase).inspect_err(|&error| rx.cut_off(error))?;
         tx.handle_timeout(now).inspect_err(|&error| self.rx.cut_off(error))
     }
 
-    /// Returns when [`attend`](Self::attend) is due; `None` if it has no deadline to check.
-    pub(crate) fn attends(&self) -> Option<Time> {
-        self.timers.attends()
+    /// Whether the caller has to look at the clock before it reads.
+    #[inline]
+    pub(crate) fn looks(&self) -> bool {
+        self.timers.looks(&self.rx)
     }
 
-    /// Whether `handle_timeout` may find at `now` that the peer was silent for too long. If so, the
-    /// caller first has to make sure that its async runtime lets the task read. Otherwise a task
-    /// that was kept from reading, so that other tasks could run, would take a living peer for
-    /// dead.
-    pub(crate) fn may_be_silent(&self, now: Time) -> bool {
-        self.timers.may_be_silent(now)
+    /// Records that the caller looked at the clock.
+    pub(crate) fn looked(&mut self) {
+        self.timers.looked(&self.rx);
     }
 
-    /// Tells the time to the deadlines that must be checked even while input keeps coming. Before
-    /// the call, process everything that was read. Returns whether the idle message was queued.
-    pub(crate) fn attend(&mut self, now: Time, tx: &mut Sender) -> bool {
-        let phase = self.phase(tx);
-        let Self { rx, timers, .. } = self;
-        timers.attend(now, rx, tx, phase, true).unwrap_or_else(|error| {
-            rx.cut_off(error);
-            false
-        })
+    /// If a deadline on the peer's silence has passed, but a read has to show whether it may be
+    /// believed: the time when the deadline was found.
+    #[inline]
+    pub(crate) fn found_at(&self) -> Option<Time> {
+        self.timers.found_at(&self.rx)
+    }
+
+    /// Records that the last read, which brought nothing, blocked.
+    pub(crate) fn read_blocked(&mut self, blocked: Blocked) {
+        self.timers.read_blocked(blocked);
+    }
+
+    /// Records how many bytes lie unread in the stream.
+    pub(super) fn set_unread(&mut self, bytes: u64) {
+        self.timers.set_unread(bytes);
     }
 
     /// Reports that the stream was shut for writing.
     pub(crate) fn shut_down(&mut self) {
-        self.shut = true;
+        self.shut.get_or_insert(self.rx.total());
     }
 
     /// Whether reading is paused, receiving has not ended, and no deadline has passed.

@@ -9,16 +9,13 @@ pub(crate) mod closing;
 #[cfg_attr(not(feature = "counters"), path = "no_counters.rs")]
 pub(crate) mod counters;
 mod dormant;
-mod idle;
 mod inbound;
-mod looks;
 mod next;
 pub(crate) mod out_buffer;
 mod receiver;
 mod recv_buffer;
 mod rtt;
 mod sender;
-mod silence;
 mod stall;
 mod timers;
 
@@ -28,10 +25,12 @@ pub(crate) use inbound::Inbound;
 pub use next::{Next, Wait};
 pub use out_buffer::Outgoing;
 pub(crate) use receiver::Delivery;
+use receiver::Unfinished;
 pub use receiver::{Receiver, Step};
 pub(crate) use recv_buffer::RecvBuffer;
 pub use rtt::RoundTrip;
 pub use sender::{MessageWriter, Position, Sender};
+pub(crate) use timers::Blocked;
 
 use crate::proto::{
     close::CloseFrame,
@@ -69,9 +68,9 @@ use core::time::Duration;
 ///
 /// - **Inputs**: [`Receiver::spare_mut`] and [`commit`](Receiver::commit),
 ///   [`end_of_stream`](Receiver::end_of_stream), through [`receiver_mut`](Self::receiver_mut);
-///   [`write_failed`](Self::write_failed), [`write_blocked`](Self::write_blocked),
-///   [`shut_down`](Self::shut_down); [`handle_timeout`](Self::handle_timeout). Over TLS also
-///   [`Sender::set_unflushed`].
+///   [`read_blocked`](Self::read_blocked), [`write_blocked`](Self::write_blocked),
+///   [`write_failed`](Self::write_failed), [`shut_down`](Self::shut_down);
+///   [`handle_timeout`](Self::handle_timeout). Over TLS also [`Sender::set_unflushed`].
 /// - **Commands**: the methods of [`Sender`], through [`sender_mut`](Self::sender_mut) or
 ///   [`split_mut`](Self::split_mut).
 /// - **Outputs**: [`step`](Self::step), then [`Receiver::message`] or [`event`](Receiver::event);
@@ -79,8 +78,9 @@ use core::time::Duration;
 ///
 /// After each `step` that returns no event, write the outgoing bytes. If `step` returned
 /// [`NeedInput`](Step::NeedInput), then read. If it returned [`Closed`](Step::Closed) or an error,
-/// do what `ending` says. If a read would block and `poll_timeout` is due, call `handle_timeout`,
-/// and then `step` again.
+/// do what `ending` says. If a read would block, call `read_blocked`. If `poll_timeout` is due,
+/// call `handle_timeout`, then `step` again, and read before you wait if
+/// [`must_read`](Self::must_read).
 #[derive(Debug)]
 pub struct Connection {
     inbound: Outlined<Inbound>,
@@ -213,14 +213,16 @@ impl Connection {
         self.inbound.poll_timeout(&self.tx)
     }
 
-    /// Tells the connection the time. Early and repeated calls are harmless. Repeat the call until
-    /// [`poll_timeout`](Self::poll_timeout) is `None` or in the future.
+    /// Tells the connection the time. Early and repeated calls are harmless. Call it before a wait
+    /// if [`poll_timeout`](Self::poll_timeout) is due, and repeat it until `poll_timeout` is `None`
+    /// or in the future. While input keeps coming, call it now and then between two reads. First
+    /// call [`step`](Self::step) until it needs input.
     ///
-    /// Call `handle_timeout` after a read that would have blocked, or while reading is
-    /// [paused](Self::set_paused). If you call it before you have read everything, a Pong that
-    /// still waits in the operating system does not count as a sign of life. If input keeps coming,
-    /// first call [`step`](Self::step) until it needs input, then call `handle_timeout` if
-    /// `poll_timeout` is due.
+    /// A deadline on the peer's silence may pass while bytes of the peer lie unread. So the call
+    /// fails only after a later read has shown that the peer was silent: the read blocked, and you
+    /// reported it by [`read_blocked`](Self::read_blocked), or 1,024 reads brought no sign of life.
+    /// Until then [`must_read`](Self::must_read) is `true`: read, report, and call `handle_timeout`
+    /// again.
     ///
     /// # Errors
     ///
@@ -232,14 +234,29 @@ impl Connection {
     /// Unless receiving had ended, [`step`](Self::step) then delivers everything received, and
     /// returns the same error.
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
-        self.inbound.handle_timeout(now, false, &mut self.tx)
+        self.inbound.handle_timeout(now, &mut self.tx)
+    }
+
+    /// Whether a deadline on the peer's silence has passed, and only a read can show whether the
+    /// peer is silent. Read then, even if nothing says that the stream is readable.
+    #[inline]
+    pub fn must_read(&self) -> bool {
+        self.inbound.found_at().is_some()
+    }
+
+    /// Reports how many bytes lie unread in the stream (FIONREAD), for a stream whose reads do not
+    /// tell whether they block, as those of io_uring. Call it while
+    /// [`must_read`](Self::must_read). The deadline is then decided once so many bytes are
+    /// received.
+    pub fn set_unread(&mut self, bytes: usize) {
+        self.inbound.set_unread(bytes as u64);
     }
 
     /// Returns the shortest timeout that the sending half can start. If the two halves of a split
     /// connection cannot wake each other, each wait of the receiving half must be shorter than this
     /// timeout. Otherwise the receiving half would notice the timeout late.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
-        self.inbound.timers.close_timeout.min(self.tx.write_timeout)
+        self.inbound.timers.close_timeout().min(self.tx.write_timeout)
     }
 
     // Outputs.

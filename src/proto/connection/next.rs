@@ -1,5 +1,5 @@
 //! [`Connection::next`], which tells an event loop what to do next.
-use super::{Connection, Delivery, Outgoing, Receiver, Sender, Step, closing::Phase};
+use super::{Blocked, Connection, Delivery, Outgoing, Receiver, Sender, Step, closing::Phase};
 use crate::proto::{error::RecvError, message::Event, time::Time};
 
 /// The result of [`Connection::next`]: what the caller has to do next.
@@ -45,16 +45,18 @@ pub struct Wait {
     pub until: Option<Time>,
 }
 
-/// Deadlines are checked after at most this many reads, even if more data is readable. Otherwise a
-/// peer that never stops sending would prevent every check.
+/// After this many reads without a wait, `next` asks for the time again. Otherwise an endless flood
+/// of input would be judged by the time of its first read.
 const READS: u8 = 64;
 
 /// What `next` remembers about the caller's loop.
 #[derive(Debug, Default)]
 pub(super) struct LoopState {
     obstacle: Obstacle,
-    /// The number of reads asked for since deadlines were last checked. Invariant: at most `READS`.
+    /// The number of reads asked for since the last wait. Invariant: at most `READS`.
     reads: u8,
+    /// [`Receiver::reads`] when the last read was asked for.
+    asked_at: Option<u32>,
 }
 
 /// The last obstacle that the loop met.
@@ -77,9 +79,8 @@ impl Connection {
     /// is `Wait` or `Over`. An event is returned once. Every other result stays due until the
     /// caller acts on it.
     ///
-    /// You may pass the same `now` until the next wait. Deadlines are checked against `now` after
-    /// everything in the stream was read, because unread bytes show that the peer is alive. If
-    /// input never pauses, deadlines are checked after 64 reads.
+    /// You may pass the same `now` until the next wait. While input never pauses, a wait comes
+    /// after 64 reads. It is due at once, so read the clock and call `next` again.
     ///
     /// The order of the results follows three rules. Everything received is delivered before
     /// anything is written, so that the replies to a batch leave in one write. Everything that the
@@ -100,10 +101,13 @@ impl Connection {
         self.next_slow(now)
     }
 
-    /// Reports that a read that [`next`](Self::next) asked for would block.
+    /// Reports that a read would block: the stream has nothing to read. Call it after each such
+    /// read, and before the next [`handle_timeout`](Self::handle_timeout).
     #[inline]
     pub fn read_blocked(&mut self) {
         self.loop_state.obstacle = Obstacle::ReadBlocked;
+        self.inbound.rx.read_in_vain();
+        self.inbound.read_blocked(Blocked::Surely);
     }
 
     /// Reports that the stream would block: it refused the bytes of [`Sender::outgoing`], or the
@@ -156,27 +160,36 @@ impl Connection {
             // Reading goes on while a write is blocked. If both peers stopped reading until their
             // writes succeed, they would wait for each other for ever.
             let reads_on = reads && obstacle != Obstacle::ReadBlocked;
-            if reads_on && self.loop_state.reads < READS {
-                self.loop_state =
-                    LoopState { obstacle: Obstacle::Nothing, reads: self.loop_state.reads + 1 };
-                return Next::Read(&mut self.inbound.rx);
-            }
-            self.loop_state.reads = 0;
-            let until = self.poll_timeout();
+            let is_old = self.loop_state.reads >= READS;
+            let looks = !reads_on || (!is_old && self.inbound.looks());
+            let until = if looks { self.poll_timeout() } else { None };
             if until.is_some_and(|at| at <= now) {
                 // A Ping or an idle message may be due, or a deadline may have passed. Each call of
                 // `handle_timeout` clears or moves the deadline that was due, so this loop ends.
-                if let Err(error) = self.inbound.handle_timeout(now, reads_on, &mut self.tx) {
+                if let Err(error) = self.inbound.handle_timeout(now, &mut self.tx) {
                     self.loop_state.obstacle = Obstacle::DeadlinePassed(error);
+                } else if reads && self.inbound.found_at().is_some() {
+                    self.loop_state.obstacle = Obstacle::Nothing; // only a read can tell
                 }
                 continue;
             }
-            if !reads_on {
-                self.loop_state.obstacle = Obstacle::Nothing;
-                let unsent = self.tx.has_outgoing() || self.tx.held_back() > 0;
-                let writable = obstacle == Obstacle::WriteBlocked || unsent;
-                return Next::Wait(Wait { readable: reads, writable, until });
+            if reads_on && !is_old {
+                if looks {
+                    self.inbound.looked();
+                }
+                let LoopState { reads, asked_at, .. } = self.loop_state;
+                if asked_at == Some(self.inbound.rx.reads()) {
+                    self.inbound.rx.read_in_vain(); // nothing was reported
+                }
+                let (reads, asked_at) = (reads + 1, Some(self.inbound.rx.reads()));
+                self.loop_state = LoopState { obstacle: Obstacle::Nothing, reads, asked_at };
+                return Next::Read(&mut self.inbound.rx);
             }
+            self.loop_state = LoopState::default();
+            let unsent = self.tx.has_outgoing() || self.tx.held_back() > 0;
+            let writable = obstacle == Obstacle::WriteBlocked || unsent;
+            let until = if reads_on { Some(now) } else { until };
+            return Next::Wait(Wait { readable: reads, writable, until });
         }
     }
 }

@@ -30,6 +30,7 @@ use core::fmt;
 pub(super) use dormant::Kept;
 use progress::{Handing, InProgress, Limits};
 use read::LastRead;
+pub(super) use signs::Unfinished;
 
 /// The reason why [`step`](super::Connection::step) returned. A `Step` borrows nothing, so a loop
 /// can match on it and then read or write. [`message`](Receiver::message) and
@@ -70,14 +71,19 @@ pub struct Receiver {
     /// Whether bytes arrived since the heartbeat last called `take_heard`.
     heard: bool,
     pub(super) eof: bool,
+    /// Whether the stream failed, so that the peer has not ended it. Invariant: then `eof` is set.
+    cut_short: bool,
     /// The error that was passed to `cut_off`. Complete messages and control frames that were
     /// received are delivered before this error.
     cut_off_by: Option<RecvError>,
     state: State,
     message: Option<InProgress>,
     /// The number of bytes received, modulo 2⁶⁴. Positions in the received bytes are computed from
-    /// `total`. The frame deadline tells two frames apart by their positions.
+    /// `total`. The deadline on a frame or message tells two of them apart by their positions.
     total: u64,
+    /// The number of reads, modulo 2³². Reads that brought nothing count too, if the caller
+    /// reported them.
+    reads: u32,
     /// The position in the received bytes at which the frame in progress began.
     frame_start: u64,
     /// The number of consumed bytes that are not data: control frames, and headers that `walk`
@@ -159,10 +165,12 @@ impl Receiver {
             mask_bit: if role == Role::Server { frame::MASK } else { 0 },
             heard: false,
             eof: false,
+            cut_short: false,
             cut_off_by: None,
             state: State::Header,
             message: None,
             total: 0,
+            reads: 0,
             frame_start: 0,
             not_data: 0,
             read: LastRead::default(),
@@ -245,6 +253,7 @@ impl Receiver {
     #[inline]
     fn took(&mut self, n: usize) {
         self.heard |= n > 0;
+        self.reads = self.reads.wrapping_add(1);
         self.read.handed_out = 0;
         self.total = self.total.wrapping_add(n as u64);
         self.tally.read(n);
@@ -258,6 +267,14 @@ impl Receiver {
         self.end_message();
         self.eof = true;
         self.quick_below = 0;
+    }
+
+    /// Reports that a read failed. The effect is that of [`end_of_stream`](Self::end_of_stream),
+    /// except that the peer has not ended the stream: see
+    /// [`Closed::unconfirmed`](crate::Closed::unconfirmed).
+    pub fn stream_failed(&mut self) {
+        self.end_of_stream();
+        self.cut_short = true;
     }
 
     /// Gives the receiver a buffer of any length to read into. The receiver uses `buffer.len()`
@@ -384,6 +401,7 @@ impl Receiver {
             sent_code,
             clean,
             error,
+            unconfirmed: error == Some(RecvError::CloseTimeout) && (self.cut_short || !self.eof),
             cut: self.message.as_ref().filter(|_| came).map(|message| message.kind),
         })
     }

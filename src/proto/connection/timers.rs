@@ -5,44 +5,71 @@
 //! message itself. A timer that has no deadline yet is due at once, and the next `handle_timeout`
 //! *arms* it: sets its deadline. So `step` and `feed` need not be told the time. Adapters sleep
 //! until a deadline and then tell the time.
+//!
+//! Each deadline has a file: `beat`, `completion`, `silence` and `idle` here, `stall` in
+//! `OutBuffer`. The phases of closing, which have no state of their own, are in this file. A
+//! deadline on the peer's silence is a *verdict* on the peer, and `verdict` says when it may be
+//! believed. All other deadlines are *duties*, which go by the clock.
+mod beat;
+mod completion;
 mod dormant;
+mod idle;
+mod looks;
+mod silence;
+mod verdict;
 
 pub(super) use dormant::Kept;
+pub(crate) use verdict::Blocked;
 
-use super::{Receiver, Sender, closing::Phase, idle::Idle, looks::LOOKS, silence::Silence};
-use crate::proto::{
-    config::{Config, Heartbeat},
-    error::RecvError,
-    time::Time,
-};
+use super::{Receiver, Sender, closing::Phase};
+use crate::proto::{config::Config, error::RecvError, time::Time};
 use alloc::boxed::Box;
+use beat::Beat;
+use completion::Completion;
 use core::time::Duration;
+use idle::Idle;
+use silence::Silence;
+use verdict::Found;
+
+/// After this many reads the caller has to look at the clock, even if every read brings bytes.
+/// Otherwise a peer that never stops sending would postpone every deadline.
+const READS: u32 = 64;
 
 /// All deadlines except the deadline on writing, which `OutBuffer` keeps.
 #[derive(Debug)]
 pub(super) struct Timers {
-    heartbeat: Option<Heartbeat>,
-    frame_timeout: Duration,
-    pub(super) close_timeout: Duration,
-    beat: Beat,
+    close_timeout: Duration,
+    completion: Completion,
+    beat: Option<Beat>,
     /// Boxed, because most connections have no deadline on data.
-    pub(super) silence: Option<Box<Silence>>,
+    silence: Option<Box<Silence>>,
     idle: Option<Box<Idle>>,
-    /// The position in the received bytes at which the partial frame began, and the frame's
-    /// deadline.
-    frame: Option<(u64, Time)>,
-    /// The phase of closing, and its deadline.
-    end: Option<(Phase, Time)>,
+    end: Option<End>,
     pause: Pause,
-    /// Whether a phase of closing timed out, so that the stream is dropped as it is.
+    /// A deadline on the peer's silence that has passed, and is not believed yet.
+    found: Option<Box<Found>>,
+    /// The number of [`Receiver::reads`] at which the caller has to look at the clock next.
+    looks_at: u32,
+    /// Whether the peer's Close did not come in time, but other bytes did: see `Theirs::Overdue`.
+    pub(super) overdue: bool,
+    /// Whether the stream is dropped as it is: it failed, or a phase of closing timed out.
     pub(super) given_up: bool,
-    /// The error of `judge`, if it returned one. From then on no deadline runs.
+    /// The error that ended reading and writing, if a deadline passed. From then on no deadline
+    /// runs.
     expired: Option<RecvError>,
 }
 
+/// The deadline of a phase of closing.
+#[derive(Debug)]
+struct End {
+    phase: Phase,
+    until: Time,
+    /// The number of bytes received when the deadline was armed.
+    total: u64,
+}
+
 /// The state of a pause of reading. While reading is paused, the peer's silence proves nothing. So
-/// the deadlines of a partial frame and of the heartbeat move by the length of the pause. `Silence`
-/// handles pauses in its own way.
+/// the deadlines on silence move by the length of the pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pause {
     No,
@@ -52,59 +79,46 @@ enum Pause {
     Over(Time),
 }
 
-/// The state of the heartbeat: `Unarmed` until the caller tells a time.
-#[derive(Debug)]
-enum Beat {
-    Unarmed,
-    /// The last `silent` looks found that nothing had arrived. The next look is at `until`.
-    Listening {
-        silent: u8,
-        until: Time,
-    },
-    /// A Ping is queued, or was written before the epoch of the times changed.
-    Pinging,
-    /// A Ping was written. A byte has to arrive by `until`. The next look is at `look`.
-    Pinged {
-        until: Time,
-        look: Time,
-    },
-}
-
 impl Timers {
     #[inline(always)]
     pub(super) fn new(config: &Config) -> Self {
         Self {
+            beat: config.heartbeat.map(Beat::new),
             silence: config.data_timeout.map(|timeout| Box::new(Silence::new(timeout))),
             idle: config.idle_message.as_ref().map(|said| Box::new(Idle::new(said))),
             ..Self::bare(config)
         }
     }
 
-    /// The timers without `silence` and `idle`. A connection that was dormant gets these two back
-    /// from `Kept`.
+    /// The timers without those that a dormant connection keeps.
     fn bare(config: &Config) -> Self {
         Self {
-            heartbeat: config.heartbeat,
-            frame_timeout: config.frame_timeout,
             close_timeout: config.close_timeout,
-            beat: Beat::Unarmed,
+            completion: Completion::new(config.frame_timeout),
+            beat: None,
             silence: None,
             idle: None,
-            frame: None,
             end: None,
             pause: Pause::No,
+            found: None,
+            looks_at: READS,
+            overdue: false,
             given_up: false,
             expired: None,
         }
     }
 
+    pub(super) fn close_timeout(&self) -> Duration {
+        self.close_timeout
+    }
+
     /// Forgets all times that the caller has told, because the epoch changes.
     pub(super) fn restart(&mut self) {
-        (self.frame, self.end, self.pause) = (None, None, Pause::No);
-        self.beat = match self.beat {
-            Beat::Pinging | Beat::Pinged { .. } => Beat::Pinging,
-            Beat::Unarmed | Beat::Listening { .. } => Beat::Unarmed,
-        };
+        (self.end, self.pause, self.found) = (None, Pause::No, None);
+        self.completion.restart();
+        if let Some(beat) = &mut self.beat {
+            beat.restart();
+        }
         if let Some(silence) = &mut self.silence {
             silence.restart();
         }
@@ -112,6 +126,8 @@ impl Timers {
             idle.restart();
         }
     }
+
+    // Pauses of reading.
 
     #[inline]
     pub(super) fn set_paused(&mut self, paused: bool) {
@@ -124,14 +140,10 @@ impl Timers {
         self.pause = match (paused, self.pause) {
             (true, Pause::No) => Pause::Since(None),
             (true, Pause::Over(since)) => Pause::Since(Some(since)),
-            (false, Pause::Since(since)) => {
-                if let Some(silence) = &mut self.silence {
-                    silence.pause();
-                }
-                since.map_or(Pause::No, Pause::Over)
-            }
+            (false, Pause::Since(since)) => since.map_or(Pause::No, Pause::Over),
             (_, as_it_was) => as_it_was,
         };
+        self.found = None;
     }
 
     /// Whether reading goes on, and no past pause still has to be measured.
@@ -152,73 +164,62 @@ impl Timers {
         self.is_paused(now);
     }
 
-    /// Whether reading is paused, or was paused until now. In both cases `judge` checks no further
-    /// deadline, so that bytes that arrived during the pause are read first. Once a pause has
-    /// ended, this call moves the deadlines by the length of the pause.
+    /// Whether reading is paused. Measures the pause. Once a pause has ended, this call moves the
+    /// deadlines on silence by the length of the pause.
     fn is_paused(&mut self, now: Time) -> bool {
         match self.pause {
-            Pause::No => return false,
-            Pause::Since(since) => self.pause = Pause::Since(since.or(Some(now))),
+            Pause::No => false,
+            Pause::Since(since) => {
+                self.pause = Pause::Since(since.or(Some(now)));
+                true
+            }
             Pause::Over(since) => {
                 self.pause = Pause::No;
                 let paused = now - since;
-                if let Some((_, until)) = &mut self.frame {
-                    *until = *until + paused;
+                self.completion.put_off(paused);
+                if let Some(beat) = &mut self.beat {
+                    beat.put_off(paused);
                 }
-                if let Beat::Pinged { until, look } = &mut self.beat {
-                    (*until, *look) = (*until + paused, *look + paused);
+                if let Some(silence) = &mut self.silence {
+                    silence.put_off(paused);
                 }
+                false
             }
         }
-        true
     }
 
     /// Returns when the caller has to tell the time, so that a pause is measured. `None` if there
     /// is no pause to measure, or if the pause moves no running deadline. In both cases the caller
     /// need not read the clock.
     fn next_of_pause(&self, rx: &Receiver) -> Option<Time> {
-        let awaited = match self.beat {
-            Beat::Pinged { .. } => true,
-            _ => self.frame.is_some() && rx.partial_frame().is_some(),
-        };
+        let awaited = self.beat.as_ref().is_some_and(Beat::is_awaited)
+            || self.silence.is_some()
+            || self.completion.is_awaited(rx);
         let untold = matches!(self.pause, Pause::Since(None) | Pause::Over(_));
         (untold && awaited && !rx.ended()).then_some(Time::ZERO)
     }
 
-    /// Whether some deadline always runs while the connection is open. An idle connection asks for
-    /// its deadlines only if this is `true`, so each deadline that always runs must be listed here.
+    // When to tell the time.
+
+    /// Whether some deadline runs while an open connection is idle. An idle connection asks for its
+    /// deadlines only if this is `true`, so each deadline that always runs must be listed here.
     #[inline]
     pub(super) fn ticks(&self) -> bool {
-        self.heartbeat.is_some() || self.silence.is_some() || self.idle.is_some()
+        let always = self.beat.is_some() || self.silence.is_some() || self.idle.is_some();
+        always || self.found.is_some()
     }
 
-    /// Returns when `attend` is due while input keeps coming. A flood of input can postpone any
-    /// deadline that is not listed here.
-    pub(super) fn attends(&self) -> Option<Time> {
-        Time::earliest(&[self.next_silence(true), self.next_idle()])
+    /// Whether the caller has to look at the clock before it reads: after each read if there is a
+    /// deadline on data or an idle message, and otherwise after 64 reads.
+    #[inline]
+    pub(super) fn looks(&self, rx: &Receiver) -> bool {
+        rx.reads().wrapping_sub(self.looks_at) < u32::MAX / 2
     }
 
-    /// Whether `handle` may find at `now` that the peer was silent for too long. Every deadline on
-    /// silence must appear here. An unarmed `Silence` is due at `Time::ZERO`, but does not count
-    /// here, because the next `handle` only arms it. A deadline that no longer runs may still
-    /// count; the caller then does its check for nothing.
-    pub(super) fn may_be_silent(&self, now: Time) -> bool {
-        let pong = match self.beat {
-            Beat::Pinged { until, .. } => Some(until),
-            _ => None,
-        };
-        let frame = self.frame.map(|(_, until)| until);
-        let due =
-            Time::earliest(&[pong, frame, self.next_silence(false).filter(|&at| at > Time::ZERO)]);
-        due.is_some_and(|at| at <= now)
-    }
-
-    fn next_silence(&self, busy: bool) -> Option<Time> {
-        self.silence.as_ref().map(|silence| silence.next(busy))
-    }
-
-    fn next_idle(&self) -> Option<Time> {
-        self.idle.as_ref().map(|idle| idle.next())
+    /// Records that the caller looked at the clock.
+    pub(super) fn looked(&mut self, rx: &Receiver) {
+        let often = self.silence.is_some() || self.idle.is_some();
+        self.looks_at = rx.reads().wrapping_add(if often { 1 } else { READS });
     }
 
     /// Returns the time at which the caller must call `handle` next. `handle` must move each due
@@ -228,174 +229,198 @@ impl Timers {
         if self.expired.is_some() {
             return None;
         }
-        let bound = phase.at_most(self.close_timeout);
-        let end = bound.map(|_| armed(self.end, phase, Time::ZERO));
-        let idle = self.next_idle().filter(|_| phase == Phase::Open);
-        let pause = self.next_of_pause(rx);
+        let idle = self.idle.as_ref().map(|idle| idle.next()).filter(|_| phase == Phase::Open);
+        let duties = Time::earliest(&[self.next_of_end(rx, phase), idle, self.next_of_pause(rx)]);
         if self.paused() || rx.ended() {
-            return Time::earliest(&[end, idle, pause]);
+            return duties;
         }
-        let frame = rx.partial_frame().map(|at| armed(self.frame, at, Time::ZERO));
-        let pong = tx.pong_waits().then_some(Time::ZERO);
-        let beat = match self.beat {
-            _ if self.heartbeat.is_none() || phase != Phase::Open => None,
-            Beat::Unarmed => Some(Time::ZERO),
-            Beat::Pinging => tx.beat_written().then_some(Time::ZERO),
-            Beat::Listening { until: at, .. } | Beat::Pinged { look: at, .. } => Some(at),
+        let verdict = match &self.found {
+            Some(found) if found.is_believed(rx) => Some(Time::ZERO),
+            // The caller has to read. If it does not say whether the read blocked, it is asked
+            // again soon.
+            Some(found) => Some(found.next()),
+            None => self.next_verdict(rx, tx, phase),
         };
-        let data = self.next_silence(false).filter(|_| phase == Phase::Open);
-        Time::earliest(&[end, idle, pause, frame, beat, data, pong])
+        let pong = tx.pong_waits().then_some(Time::ZERO);
+        Time::earliest(&[duties, verdict, pong])
     }
 
-    /// Tells the time. `busy`: whether input keeps coming. Returns whether the idle message was
-    /// queued.
+    fn next_of_end(&self, rx: &Receiver, phase: Phase) -> Option<Time> {
+        phase.at_most(self.close_timeout)?;
+        // `step` has still to return the error that ends the phase.
+        let ends = phase == Phase::Closing && rx.failure().is_some();
+        let armed = self.end.as_ref().filter(|end| end.phase == phase);
+        (!ends).then(|| armed.map_or(Time::ZERO, |end| end.until))
+    }
+
+    fn next_verdict(&self, rx: &Receiver, tx: &Sender, phase: Phase) -> Option<Time> {
+        let frame = self.completion.next(rx);
+        if phase != Phase::Open {
+            return frame;
+        }
+        let beat = self.beat.as_ref().and_then(|beat| beat.next(tx));
+        let data = self.silence.as_ref().map(|silence| silence.next(rx));
+        Time::earliest(&[frame, beat, data])
+    }
+
+    // Telling the time.
+
+    /// Tells the time.
     pub(super) fn handle(
         &mut self,
         now: Time,
         rx: &mut Receiver,
         tx: &mut Sender,
         phase: Phase,
-        busy: bool,
-    ) -> Result<bool, RecvError> {
+    ) -> Result<(), RecvError> {
         if let Some(error) = self.expired {
             return Err(error);
         }
-        // An error of `judge` means that the peer is taken for dead, or that closing has taken too
-        // long. So writing ends too.
-        self.judge(now, rx, tx, phase).inspect_err(|&error| {
-            self.expired = Some(error);
-            tx.write_failed();
-        })?;
-        self.attend(now, rx, tx, phase, busy)
+        self.looked(rx);
+        self.bound_phase(now, rx, tx, phase)?;
+        if !self.is_paused(now) && !rx.ended() {
+            tx.time_pong(now);
+            let passed = self.passed(now, rx, tx, phase);
+            self.judge(passed, now, rx, tx)?;
+        }
+        if phase == Phase::Open
+            && let Some(idle) = &mut self.idle
+        {
+            idle.say(now, tx);
+        }
+        Ok(())
     }
 
-    /// Tells the time to the idle message and the deadline on data only. A flood of input from the
-    /// peer must not delay these two. `busy`: whether input keeps coming. Returns whether the idle
-    /// message was queued.
-    ///
-    /// Only an error from this function may have a close code that is still to be sent: after an
-    /// error from `judge`, `handle` ends writing, so no Close would be sent.
-    pub(super) fn attend(
+    /// Arms and checks the deadline of a phase of closing.
+    fn bound_phase(
         &mut self,
         now: Time,
         rx: &Receiver,
         tx: &mut Sender,
         phase: Phase,
-        busy: bool,
-    ) -> Result<bool, RecvError> {
-        if phase != Phase::Open {
-            return Ok(false);
+    ) -> Result<(), RecvError> {
+        let Some(bound) = phase.at_most(self.close_timeout) else { return Ok(()) };
+        let armed = self.end.take().filter(|end| end.phase == phase);
+        let total = rx.total();
+        let end = self.end.insert(armed.unwrap_or(End { phase, until: now + bound, total }));
+        if now < end.until {
+            return Ok(());
         }
-        if !self.paused()
-            && !rx.ended()
-            && self.silence.as_mut().is_some_and(|silence| silence.is_over(now, rx, busy))
-        {
-            self.silence = None;
-            return Err(RecvError::DataTimeout);
+        match phase {
+            Phase::Closing if rx.failure().is_some() => Ok(()),
+            Phase::Closing if !tx.is_broken() && end.total != total => {
+                self.overdue = true;
+                Err(RecvError::CloseTimeout)
+            }
+            Phase::Closing | Phase::Answering => Err(self.expire(RecvError::CloseTimeout, tx)),
+            Phase::Reporting => {
+                let error = rx.error().unwrap_or(RecvError::CloseTimeout);
+                Err(self.expire(error, tx))
+            }
+            // Both Closes have passed, and the peer may be gone already. So the rest of the Ping or
+            // Pong behind our Close may be dropped, and the connection still ends cleanly.
+            Phase::Trailing => {
+                self.given_up = true;
+                tx.write_failed();
+                Ok(())
+            }
+            _ => {
+                self.given_up = true;
+                Ok(())
+            }
         }
-        Ok(self.idle.as_mut().is_some_and(|idle| idle.say(now, tx)))
     }
 
-    /// Arms and checks the deadlines of a phase of closing, of a partial frame and of the
-    /// heartbeat. During a pause, and once receiving has ended, it checks only the deadline of a
-    /// phase of closing.
-    fn judge(
+    /// Ends reading and writing: the peer is taken for dead, or closing has taken too long.
+    fn expire(&mut self, error: RecvError, tx: &mut Sender) -> RecvError {
+        self.given_up = true;
+        self.expired = Some(error);
+        tx.write_failed();
+        error
+    }
+
+    /// Looks at each deadline on the peer's silence. Returns the error of the first one that has
+    /// passed.
+    fn passed(
         &mut self,
         now: Time,
         rx: &mut Receiver,
         tx: &mut Sender,
         phase: Phase,
-    ) -> Result<(), RecvError> {
-        if let Some(bound) = phase.at_most(self.close_timeout) {
-            let until = armed(self.end, phase, now + bound);
-            self.end = Some((phase, until));
-            if now >= until {
-                self.given_up = true;
-                match phase {
-                    Phase::Closing | Phase::Answering => return Err(RecvError::CloseTimeout),
-                    Phase::Reporting => {
-                        return Err(rx.error().unwrap_or(RecvError::CloseTimeout));
-                    }
-                    // Both Closes have passed, and the peer may be gone already. So the rest of the
-                    // Ping or Pong behind our Close may be dropped, and the connection still ends
-                    // cleanly.
-                    Phase::Trailing => tx.write_failed(),
-                    _ => {}
-                }
-            }
+    ) -> Option<RecvError> {
+        let frame = self.completion.passed(now, rx).then_some(RecvError::FrameTimeout);
+        if phase != Phase::Open {
+            return frame;
         }
-        if self.is_paused(now) || rx.ended() {
-            return Ok(());
-        }
-        tx.time_pong(now);
-        self.frame = match (rx.partial_frame(), self.frame) {
-            (None, _) => None,
-            (Some(at), Some((of, until))) if of == at && now >= until => {
-                return Err(RecvError::FrameTimeout);
-            }
-            (Some(at), Some((of, until))) if of == at => Some((at, until)),
-            (Some(at), _) => Some((at, now + self.frame_timeout)),
-        };
-        match self.heartbeat {
-            Some(heartbeat) if phase == Phase::Open => self.beat(now, heartbeat, rx, tx),
-            _ => Ok(()),
-        }
+        let beat = self.beat.as_mut().is_some_and(|beat| beat.passed(now, rx, tx));
+        let data = self.silence.as_mut().is_some_and(|silence| silence.passed(now, rx));
+        let beat = beat.then_some(RecvError::PongTimeout);
+        frame.or(beat).or(data.then_some(RecvError::DataTimeout))
     }
 
-    /// One look of the heartbeat. After a whole interval without a byte, queues a Ping. If no byte
-    /// arrives within `timeout` after the Ping is written, fails with `PongTimeout`.
-    fn beat(
+    /// Fails with the error of a passed deadline if it may be believed. Otherwise the deadline is
+    /// found, and stays found until it is believed or no longer passed.
+    fn judge(
         &mut self,
+        passed: Option<RecvError>,
         now: Time,
-        heartbeat: Heartbeat,
-        rx: &mut Receiver,
+        rx: &Receiver,
         tx: &mut Sender,
     ) -> Result<(), RecvError> {
-        let pause = between_looks(heartbeat);
-        let soon = now + pause;
-        let pinged = |until: Time| Beat::Pinged { until, look: until.min(soon) };
-        // This look may be late. If it is late by at most a quarter of `pause` (the time between
-        // looks), the next look is due one `pause` after the planned time of this look. So small
-        // delays of an adapter do not add up.
-        let due = match self.beat {
-            Beat::Listening { until, .. } => until.max(now.before(pause / 4)),
-            _ => now,
+        let Some(error) = passed else {
+            self.found = None;
+            return Ok(());
         };
-        let listen = |silent| Beat::Listening { silent, until: due + pause };
-        self.beat = match self.beat {
-            Beat::Listening { until: at, .. } | Beat::Pinged { look: at, .. } if now < at => {
-                return Ok(());
+        match &mut self.found {
+            Some(found) if found.error() == error => {
+                if found.is_believed(rx) {
+                    self.found = None;
+                    return Err(match error.close_code() {
+                        None => self.expire(error, tx),
+                        Some(_) => {
+                            self.silence = None;
+                            error
+                        }
+                    });
+                }
+                found.wait(now);
             }
-            _ if rx.take_heard() => listen(0),
-            Beat::Unarmed => listen(0),
-            Beat::Listening { silent, .. } if u32::from(silent) + 1 >= LOOKS => {
-                tx.owe_beat(now);
-                Beat::Pinging
-            }
-            Beat::Listening { silent, .. } => listen(silent + 1),
-            Beat::Pinging if tx.beat_written() => pinged(now + heartbeat.timeout),
-            Beat::Pinging => return Ok(()),
-            Beat::Pinged { until, .. } if now < until => pinged(until),
-            Beat::Pinged { .. } => return Err(RecvError::PongTimeout),
-        };
+            found => *found = Some(Box::new(Found::new(error, now, rx))),
+        }
         Ok(())
     }
-}
 
-/// Returns the timer's deadline if it was armed for `of`; otherwise `unarmed`.
-fn armed<T: PartialEq>(timer: Option<(T, Time)>, of: T, unarmed: Time) -> Time {
-    timer.filter(|(armed_for, _)| *armed_for == of).map_or(unarmed, |(_, until)| until)
-}
+    // Reads, while a deadline is found.
 
-/// The time from one look to the next. The minimum leaves time for other work between looks.
-fn between_looks(heartbeat: Heartbeat) -> Duration {
-    (heartbeat.interval / LOOKS).max(Duration::from_millis(1))
+    /// Whether a deadline was found, so that a read has to show whether it may be believed. If so,
+    /// returns when it was found.
+    #[inline]
+    pub(super) fn found_at(&self, rx: &Receiver) -> Option<Time> {
+        self.found.as_ref().filter(|found| !found.is_believed(rx)).map(|found| found.at())
+    }
+
+    /// Records that a read blocked.
+    pub(super) fn read_blocked(&mut self, blocked: Blocked) {
+        if let Some(found) = &mut self.found {
+            found.read_blocked(blocked);
+        }
+    }
+
+    /// Records how many bytes lay unread in the stream when the deadline was found.
+    pub(super) fn set_unread(&mut self, bytes: u64) {
+        if let Some(found) = &mut self.found {
+            found.set_unread(bytes);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{config::Negotiated, connection::Connection};
+    use crate::proto::{
+        config::{Heartbeat, Negotiated},
+        connection::Connection,
+    };
 
     fn seconds(n: u64) -> Duration {
         Duration::from_secs(n)
@@ -442,16 +467,16 @@ mod tests {
         assert_eq!(conn.handle_timeout(at(1)), Ok(()));
         assert_eq!(conn.poll_timeout(), Some(at(3)));
 
-        for config in [
-            Config { data_timeout: Some(seconds(10)), ..Config::default() },
-            Config { idle_message: Some((seconds(10), "alive".into())), ..Config::default() },
+        for (config, first) in [
+            (Config { data_timeout: Some(seconds(10)), ..Config::default() }, 10),
+            (Config { idle_message: Some((seconds(10), "alive".into())), ..Config::default() }, 2),
         ] {
             let mut conn = server(&config);
             assert_eq!(conn.handle_timeout(at(100)), Ok(()));
-            assert_eq!(conn.poll_timeout(), Some(at(102)));
+            assert_eq!(conn.poll_timeout(), Some(at(100 + first)));
             conn.restart_clock();
             assert_eq!(conn.handle_timeout(at(1)), Ok(()));
-            assert_eq!(conn.poll_timeout(), Some(at(3)));
+            assert_eq!(conn.poll_timeout(), Some(at(1 + first)));
         }
     }
 }

@@ -41,11 +41,15 @@ impl Asked {
         }
     }
 
-    /// Does what it says until it waits; `None`: it is over.
+    /// Does what it says until it waits; `None`: it is over. A wait for input that is due at once
+    /// is over at once.
     pub(crate) fn run(&mut self) -> Option<Wait> {
         for _ in 0..1_000_000 {
-            if let Some(wait) = self.turn() {
-                return wait;
+            match self.turn() {
+                Some(Some(Wait { readable: true, until: Some(at), .. }))
+                    if at <= Time::new(self.now) => {}
+                Some(wait) => return wait,
+                None => {}
             }
         }
         panic!("it asks for more and more: {:?}", self.conn);

@@ -13,7 +13,7 @@ pub(crate) use pair::{End, Pair};
 use std::{fmt::Write as _, time::Duration};
 use tickwire::{
     Chunk, Closed, Config, Connection, DataKind, Entropy, Event, Message, Negotiated, Outbound,
-    OwnedMessage, Position, Prepared, RecvError, Role, SendError, Sender, Step,
+    OwnedMessage, Position, Prepared, RecvError, Role, SendError, Sender, Step, Time,
     handshake::server::{Handshake, Rejection},
 };
 
@@ -440,6 +440,16 @@ fn collect(conn: &mut Connection, next: fn(&mut Connection) -> Option<Seen>) -> 
         }
     }
     seen
+}
+
+/// Tells the time as a caller whose reads block: such a read decides about a peer that was silent.
+pub(crate) fn tell(conn: &mut Connection, now: Time) -> Result<(), RecvError> {
+    conn.handle_timeout(now)?;
+    if conn.must_read() {
+        conn.read_blocked();
+        conn.handle_timeout(now)?;
+    }
+    Ok(())
 }
 
 /// Puts bytes into the receive buffer, in one read if they fit; returns how many did.

@@ -213,6 +213,7 @@ impl End {
                 Ok(Step::NeedInput) => {
                     let eof = self.inbox.is_empty() && other.shut;
                     if (eof && told_eof) || !self.read(other, most) {
+                        self.conn.read_blocked();
                         return moved;
                     }
                     told_eof |= eof;

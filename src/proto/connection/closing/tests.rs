@@ -3,7 +3,8 @@ use super::*;
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Debug;
 
-const THEIRS: [Theirs; 4] = [Theirs::Awaited, Theirs::Came, Theirs::Violated, Theirs::Missing];
+const THEIRS: [Theirs; 5] =
+    [Theirs::Awaited, Theirs::Came, Theirs::Violated, Theirs::Overdue, Theirs::Missing];
 const OURS: [Ours; 5] = [Ours::None, Ours::Queued, Ours::Followed, Ours::Written, Ours::Lost];
 const STREAMS: [Stream; 4] = [Stream::Open, Stream::Ended, Stream::Shut, Stream::Gone];
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
@@ -77,7 +78,7 @@ fn each_phase_has_the_ending_ready_state_and_deadline_of_its_row() {
         assert_eq!([long, short], bounds, "{phase:?}");
     }
     let unlike: Vec<String> = table.iter().map(|row| row[0].into()).collect();
-    assert_eq!(unlike.len(), 10);
+    assert_eq!(unlike.len(), 11);
 }
 
 #[test]
@@ -105,10 +106,14 @@ fn whatever_happens_next_a_ready_state_never_goes_back() {
     };
     // The code that finds a violation also queues our Close, unless a write has failed. So
     // `Violated` with `None` never occurs. A failed write makes the stream `Gone`, so `Lost` occurs
-    // only with `Gone`.
+    // only with `Gone`, except if the peer's Close is overdue, which drops what is unwritten. A
+    // Close is overdue only after ours was queued.
     let seen = |now: &Closing| {
         (now.theirs, now.ours) != (Theirs::Violated, Ours::None)
-            && (now.ours != Ours::Lost || now.stream == Stream::Gone)
+            && (now.theirs, now.ours) != (Theirs::Overdue, Ours::None)
+            && (now.ours != Ours::Lost
+                || now.stream == Stream::Gone
+                || now.theirs == Theirs::Overdue)
     };
     for now in all().filter(seen) {
         for next in all().filter(seen).filter(|&next| later(now, next)) {

@@ -214,6 +214,8 @@ fn the_silence_of_a_peer_goes_on_while_the_connection_is_dormant() {
             run(&mut end, |conn| {
                 hear(conn, b"\x89\x80\x00\x00\x00\x00", seconds(now));
                 all(conn.sender_mut().outgoing());
+                assert_eq!(conn.handle_timeout(seconds(now)), Ok(()));
+                conn.read_blocked();
                 conn.handle_timeout(seconds(now)) == Err(RecvError::DataTimeout)
             })
         });

@@ -11,6 +11,8 @@ use core::ops::Range;
 /// A message that has begun and is not complete.
 pub(super) struct InProgress {
     pub(super) kind: DataKind,
+    /// The position of the message's first byte in the received bytes.
+    pub(super) began: u64,
     /// Whether the message's first frame had RSV1 set (RFC 7692 §6).
     pub(super) compressed: bool,
     /// The number of the message's frames so far, including an incomplete frame.
@@ -36,9 +38,9 @@ pub(super) enum Handing {
 
 impl InProgress {
     /// Makes the state at the first frame of a message.
-    pub(super) fn new(kind: DataKind, compressed: bool) -> Self {
+    pub(super) fn new(kind: DataKind, began: u64, compressed: bool) -> Self {
         let utf8 = Utf8Validator::default();
-        Self { kind, compressed, fragments: 1, handing: Handing::Whole, utf8 }
+        Self { kind, began, compressed, fragments: 1, handing: Handing::Whole, utf8 }
     }
 
     /// §8.1: validates a text while it arrives, so that its first invalid byte is found early.

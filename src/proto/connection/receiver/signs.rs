@@ -1,12 +1,32 @@
-//! Tells the deadlines whether any bytes arrived, whether data arrived, and whether a frame is
-//! incomplete.
+//! Tells the deadlines whether any bytes arrived, whether data arrived, and which frame or message
+//! is incomplete.
 use super::{Receiver, State, progress::Handing};
 use crate::proto::frame::Header;
+
+/// A frame, or a message of several frames, that has begun and is not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proto::connection) struct Unfinished {
+    /// The position of its first byte in the received bytes.
+    pub(in crate::proto::connection) began: u64,
+    /// Whether it is a message whose first frame is complete, so that more frames have to follow.
+    pub(in crate::proto::connection) several: bool,
+}
 
 impl Receiver {
     /// The number of bytes received, modulo 2⁶⁴.
     pub(crate) fn total(&self) -> u64 {
         self.total
+    }
+
+    /// The number of reads, modulo 2³².
+    pub(in crate::proto::connection) fn reads(&self) -> u32 {
+        self.reads
+    }
+
+    /// Counts a read that brought nothing.
+    #[inline]
+    pub(crate) fn read_in_vain(&mut self) {
+        self.reads = self.reads.wrapping_add(1);
     }
 
     /// Whether bytes arrived since the previous call of `take_heard`.
@@ -41,15 +61,22 @@ impl Receiver {
         Some(consumed.wrapping_add(ahead))
     }
 
-    /// The position in the received bytes at which the partial frame began. `None` without a
-    /// partial frame, and inside the payload of a message handed out in chunks, which has no
-    /// deadline.
-    pub(crate) fn partial_frame(&self) -> Option<u64> {
-        match self.state {
-            State::Payload { .. } if self.handing() == Some(Handing::Chunks) => None,
+    /// The frame or message that has begun and is not complete. `None` if nothing has begun, and
+    /// while the payload of a message is handed out in chunks, which has no deadline.
+    pub(in crate::proto::connection) fn unfinished(&self) -> Option<Unfinished> {
+        let frame = match self.state {
             State::Payload { .. } | State::Control { .. } => Some(self.frame_start),
             State::Header if self.buf.wire_len() > 0 => Some(self.place()),
             _ => None,
+        };
+        let in_payload = matches!(self.state, State::Payload { .. });
+        match &self.message {
+            Some(message) if message.handing != Handing::Chunks => {
+                let several = message.fragments > 1 || !in_payload;
+                Some(Unfinished { began: message.began, several })
+            }
+            Some(_) if in_payload => None,
+            _ => frame.map(|began| Unfinished { began, several: false }),
         }
     }
 }

@@ -213,7 +213,8 @@ impl Receiver {
 
     /// Consumes a header of `len` bytes that was checked, and begins its frame.
     fn begin(&mut self, header: Header, len: usize) {
-        self.frame_start = self.place();
+        let (began, rsv1) = (self.place(), header.rsv1);
+        self.frame_start = began;
         self.buf.skip(len);
         self.not_data = self.not_data.wrapping_add(len as u64);
         let mask = header.masking_key.map(Masker::new);
@@ -223,8 +224,8 @@ impl Receiver {
                     message.fragments = message.fragments.saturating_add(1);
                 }
             }
-            OpCode::Text => self.message = Some(InProgress::new(DataKind::Text, header.rsv1)),
-            OpCode::Binary => self.message = Some(InProgress::new(DataKind::Binary, header.rsv1)),
+            OpCode::Text => self.message = Some(InProgress::new(DataKind::Text, began, rsv1)),
+            OpCode::Binary => self.message = Some(InProgress::new(DataKind::Binary, began, rsv1)),
             opcode @ (OpCode::Close | OpCode::Ping | OpCode::Pong) => {
                 let len = header.payload_len as usize; // At most 125, by §5.5.
                 self.state = State::Control { opcode, len, mask };

@@ -1,16 +1,16 @@
 //! The state of the deadlines that a dormant connection keeps.
-use super::{Beat, Pause, Timers};
-use crate::proto::{
-    config::Config,
-    connection::{idle::Idle, silence::Silence},
-    time::Time,
+use super::{
+    Pause, Timers,
+    beat::{self, Beat},
+    idle::Idle,
+    silence::Silence,
 };
+use crate::proto::config::Config;
 use alloc::boxed::Box;
 
 /// The fields of [`Timers`] that a dormant connection keeps.
 pub(in crate::proto::connection) struct Kept {
-    /// The fields of `Beat::Listening`; `None` for `Beat::Unarmed`.
-    listening: Option<(u8, Time)>,
+    beat: beat::Kept,
     silence: Option<Box<Silence>>,
     idle: Option<Box<Idle>>,
 }
@@ -19,23 +19,20 @@ impl Timers {
     /// Whether no Ping of the heartbeat is under way, no pause runs or still has to be measured,
     /// and no deadline has passed.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
-        matches!(self.beat, Beat::Unarmed | Beat::Listening { .. })
+        self.beat.as_ref().is_none_or(Beat::may_be_dormant)
             && self.pause == Pause::No
+            && self.found.is_none()
             && self.expired.is_none()
     }
 
     pub(in crate::proto::connection) fn keep(&mut self) -> Kept {
-        let listening = match self.beat {
-            Beat::Listening { silent, until } => Some((silent, until)),
-            _ => None,
-        };
-        Kept { listening, silence: self.silence.take(), idle: self.idle.take() }
+        let beat = self.beat.as_ref().and_then(Beat::keep);
+        Kept { beat, silence: self.silence.take(), idle: self.idle.take() }
     }
 
     pub(in crate::proto::connection) fn from_kept(kept: Kept, config: &Config) -> Self {
-        let Kept { listening, silence, idle } = kept;
-        let beat =
-            listening.map_or(Beat::Unarmed, |(silent, until)| Beat::Listening { silent, until });
+        let Kept { beat, silence, idle } = kept;
+        let beat = config.heartbeat.map(|heartbeat| Beat::from_kept(heartbeat, beat));
         Self { beat, silence, idle, ..Self::bare(config) }
     }
 }

@@ -11,6 +11,7 @@ impl kani::Arbitrary for Closing {
                 0_u8 => Theirs::Awaited,
                 1 => Theirs::Came,
                 2 => Theirs::Violated,
+                3 => Theirs::Overdue,
                 _ => Theirs::Missing,
             },
             ours: match kani::any() {
@@ -44,6 +45,8 @@ struct Facts {
     close_gone: bool,
     close_written: bool,
     shut: bool,
+    behind: u64,
+    overdue: bool,
     given_up: bool,
 }
 
@@ -82,14 +85,15 @@ fn close_written(_: &Sender) -> bool {
 impl Facts {
     fn closing(self, role: Role, rx: &mut Receiver, tx: &Sender) -> Closing {
         let Self { rx_is_closed, rx_error, coded, eof, tx_is_closed, .. } = self;
-        let Self { tx_is_broken, close_gone, close_written, shut, given_up, .. } = self;
+        let Self { tx_is_broken, close_gone, close_written, overdue, given_up, .. } = self;
         let of_rx = [rx_is_closed, rx_error, coded];
         let of_tx = [tx_is_closed, tx_is_broken, close_gone, close_written];
         for (to, fact) in FACTS.iter().zip(of_rx.into_iter().chain(of_tx)) {
             to.store(fact, Relaxed);
         }
         rx.eof = eof;
-        Closing::new(role, rx, tx, shut, given_up)
+        let behind = self.shut.then_some(self.behind);
+        Closing::new(role, rx, tx, Course { behind, overdue, given_up })
     }
 
     /// Whether these facts can be true together.
@@ -103,7 +107,9 @@ impl Facts {
         let closed = self.tx_is_broken || self.close_gone || self.close_written;
         // A failed write makes `close_written` false.
         let whole = !(self.tx_is_broken && self.close_written);
-        either && reported && (!closed || self.tx_is_closed) && whole
+        // A Close is overdue only after ours was queued.
+        let queued = !self.overdue || self.tx_is_closed;
+        either && reported && (!closed || self.tx_is_closed) && whole && queued
     }
 
     /// Whether calls may turn these facts into `next`. No call sets one of these facts back, except
@@ -119,6 +125,10 @@ impl Facts {
             && stays(self.tx_is_broken, next.tx_is_broken)
             && stays(self.close_gone, next.close_gone)
             && stays(self.shut, next.shut)
+            && (!self.shut || self.behind <= next.behind)
+            // It is found while the peer's Close is awaited.
+            && (self.overdue == next.overdue || !self.rx_error && !self.rx_is_closed)
+            && stays(self.overdue, next.overdue)
             && stays(self.given_up, next.given_up)
     }
 }

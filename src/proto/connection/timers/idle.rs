@@ -1,10 +1,10 @@
 //! The idle message, which is sent after an interval in which no other message was sent. It serves
 //! as a heartbeat for servers that count only messages as a sign of life, not Pings.
 use super::{
-    Position, Sender,
+    Sender,
     looks::{LOOKS, SHORTEST},
 };
-use crate::proto::{message::OwnedMessage, time::Time};
+use crate::proto::{connection::Position, message::OwnedMessage, time::Time};
 use core::time::Duration;
 
 #[derive(Debug)]
@@ -51,16 +51,16 @@ impl Idle {
     }
 
     /// Looks whether messages were fed. If no message was fed for the whole interval, and the idle
-    /// message may be sent now, feeds it and returns `true`.
-    pub(super) fn say(&mut self, now: Time, tx: &mut Sender) -> bool {
+    /// message may be sent now, feeds it.
+    pub(super) fn say(&mut self, now: Time, tx: &mut Sender) {
         let next = self.next();
         let mark = tx.data_mark();
         let Some(last) = &mut self.last else {
             self.last = Some(Look { at: now, mark, since: now });
-            return false;
+            return;
         };
         if now < next {
-            return false;
+            return;
         }
         let before = core::mem::replace(&mut last.at, now);
         if mark != last.mark {
@@ -71,13 +71,13 @@ impl Idle {
         // §5.4: no other message may come between fragments.
         let free = !waits && tx.has_room() && tx.message_in_progress().is_none();
         if now < last.since + self.after || !free {
-            return false;
+            return;
         }
         // The idle message overtakes the messages that wait for a blocked stream, because they may
         // wait for long.
-        let Ok(at) = tx.overtake(&self.message.as_message().into()) else { return false };
-        (last.mark, last.since) = (tx.data_mark(), now);
-        self.fed = Some(at);
-        true
+        if let Ok(at) = tx.overtake(&self.message.as_message().into()) {
+            (last.mark, last.since) = (tx.data_mark(), now);
+            self.fed = Some(at);
+        }
     }
 }

@@ -1,0 +1,158 @@
+//! A thread that was late, with a clock that the test sets.
+use super::{Interest, Stream, WebSocket};
+use crate::{
+    drive::Error,
+    proto::{
+        config::{Config, Heartbeat},
+        connection::Connection,
+        error::RecvError,
+    },
+};
+use std::{
+    collections::VecDeque,
+    io::{self, ErrorKind::WouldBlock, IoSlice, Read, Write},
+    string::ToString,
+    time::Duration,
+    vec::Vec,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const PONG: &[u8] = b"\x8a\x80\0\0\0\0";
+const MESSAGE: &[u8] = b"\x82\x81\0\0\0\0x";
+
+/// Gives each piece in one read, never waits, and ends once it is shut.
+#[derive(Default)]
+struct Script {
+    inbox: VecDeque<&'static [u8]>,
+    outbox: Vec<u8>,
+    /// The number of pieces left when our Close was written.
+    left: usize,
+    shut: bool,
+}
+
+impl Read for Script {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.shut {
+            return Ok(0);
+        }
+        let piece = self.inbox.pop_front().ok_or(WouldBlock)?;
+        buf[..piece.len()].copy_from_slice(piece);
+        Ok(piece.len())
+    }
+}
+
+impl Write for Script {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.left = self.inbox.len();
+        self.outbox.write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Script {
+    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write(&bufs[0])
+    }
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.shut = true;
+        Ok(())
+    }
+    fn wait(&self, _: Interest, _: Option<Duration>) -> io::Result<()> {
+        Err(WouldBlock.into())
+    }
+}
+
+impl WebSocket<Script> {
+    fn scripted(config: &Config) -> Self {
+        Self::from_parts(Script::default(), Connection::server(config, Default::default()))
+    }
+
+    /// The time passes, and the program does nothing.
+    fn sleep(&mut self, time: Duration) {
+        self.0.io.wait.epoch -= time;
+    }
+
+    /// Receives until there is nothing more. Returns how many messages came.
+    fn receive(&mut self) -> Result<usize, RecvError> {
+        for messages in 0.. {
+            match self.recv() {
+                Ok(message) => assert!(message.is_some()),
+                Err(Error::WouldBlock) => return Ok(messages),
+                Err(Error::Recv(error)) => return Err(error),
+                Err(other) => assert_eq!(other.to_string(), "", "no other error"),
+            }
+        }
+        Ok(0)
+    }
+
+    fn waits_for_a_pong(&mut self) {
+        self.get_mut().outbox.clear();
+        for _ in 0..10 {
+            if self.get_mut().outbox.is_empty() {
+                self.sleep(SECOND * 3);
+                assert_eq!(self.receive(), Ok(0));
+            }
+        }
+        assert!(!self.get_mut().outbox.is_empty(), "no Ping");
+    }
+}
+
+/// The reads before the stall must not count as reads after it.
+#[test]
+fn a_stall_cuts_no_live_peer_however_many_reads_came_before() {
+    let heartbeat = Some(Heartbeat::new(SECOND * 10, SECOND * 10));
+    for reads in 0..if cfg!(miri) { 3 } else { 140 } {
+        let mut ws = WebSocket::scripted(&Config { heartbeat, ..Config::default() });
+        ws.get_mut().inbox.extend((0..reads).map(|_| MESSAGE));
+        assert_eq!(ws.receive(), Ok(reads));
+        ws.waits_for_a_pong();
+        ws.get_mut().inbox.push_back(PONG);
+        ws.sleep(SECOND * 60);
+        assert_eq!(ws.receive(), Ok(0), "{reads} reads before");
+        // And a dead peer is found.
+        ws.waits_for_a_pong();
+        ws.sleep(SECOND * 60);
+        assert_eq!(ws.receive(), Err(RecvError::PongTimeout), "{reads} reads before");
+    }
+}
+
+#[test]
+fn data_that_lay_unread_during_a_stall_counts_behind_any_number_of_pings() {
+    let config = Config { data_timeout: Some(SECOND * 10), ..Config::default() };
+    for pongs in [0, 1, 63, 64, 65, 200, 1000] {
+        let mut ws = WebSocket::scripted(&config);
+        assert_eq!(ws.receive(), Ok(0));
+        ws.get_mut().inbox.extend((0..pongs).map(|_| PONG));
+        ws.get_mut().inbox.push_back(MESSAGE);
+        ws.sleep(SECOND * 60);
+        assert_eq!(ws.receive(), Ok(1), "behind {pongs} Pongs");
+        ws.sleep(SECOND * 11);
+        assert_eq!(ws.receive(), Err(RecvError::DataTimeout));
+    }
+}
+
+#[test]
+fn a_flood_of_pongs_hides_a_dead_feed_for_1024_reads_at_most() {
+    let config = Config { data_timeout: Some(SECOND * 10), ..Config::default() };
+    let mut ws = WebSocket::scripted(&config);
+    assert_eq!(ws.receive(), Ok(0));
+    ws.sleep(SECOND * 11);
+    ws.get_mut().inbox.extend((0..5000).map(|_| PONG));
+    assert_eq!(ws.receive(), Err(RecvError::DataTimeout));
+    let read = 5000 - ws.get_mut().left;
+    assert!((1024..=1030).contains(&read), "{read}");
+}
+
+#[test]
+fn a_frame_behind_a_deep_buffer_is_read_before_it_is_judged() {
+    let config = Config { frame_timeout: SECOND * 10, ..Config::default() };
+    let mut ws = WebSocket::scripted(&config);
+    // A message of 60,000 bytes, in pieces of 100.
+    ws.get_mut().inbox.push_back(b"\x82\xfe\xea\x60\0\0\0\0");
+    assert_eq!(ws.receive(), Ok(0));
+    ws.sleep(SECOND * 60);
+    ws.get_mut().inbox.extend((0..600).map(|_| &[7; 100][..]));
+    assert_eq!(ws.receive(), Ok(1));
+}

@@ -1,0 +1,122 @@
+//! The heartbeat: a Ping after an interval of silence, and the deadline on a sign of life after the
+//! Ping.
+use super::{Receiver, Sender, looks::LOOKS};
+use crate::proto::{config::Heartbeat, time::Time};
+use core::time::Duration;
+
+#[derive(Debug)]
+pub(super) struct Beat {
+    heartbeat: Heartbeat,
+    state: State,
+}
+
+/// `Unarmed` until the caller tells a time.
+#[derive(Debug)]
+enum State {
+    Unarmed,
+    /// The last `silent` looks found that nothing had arrived. The next look is at `until`.
+    Listening {
+        silent: u8,
+        until: Time,
+    },
+    /// A Ping is queued, or was written before the epoch of the times changed.
+    Pinging,
+    /// A Ping was written. A byte has to arrive by `until`. The next look is at `look`.
+    Pinged {
+        until: Time,
+        look: Time,
+    },
+}
+
+/// The fields of `State::Listening`, which a dormant connection keeps; `None` for `Unarmed`.
+pub(super) type Kept = Option<(u8, Time)>;
+
+impl Beat {
+    pub(super) fn new(heartbeat: Heartbeat) -> Self {
+        Self { heartbeat, state: State::Unarmed }
+    }
+
+    pub(super) fn from_kept(heartbeat: Heartbeat, kept: Kept) -> Self {
+        let state =
+            kept.map_or(State::Unarmed, |(silent, until)| State::Listening { silent, until });
+        Self { heartbeat, state }
+    }
+
+    pub(super) fn keep(&self) -> Kept {
+        match self.state {
+            State::Listening { silent, until } => Some((silent, until)),
+            _ => None,
+        }
+    }
+
+    /// Whether no Ping is under way.
+    pub(super) fn may_be_dormant(&self) -> bool {
+        matches!(self.state, State::Unarmed | State::Listening { .. })
+    }
+
+    pub(super) fn restart(&mut self) {
+        self.state = match self.state {
+            State::Pinging | State::Pinged { .. } => State::Pinging,
+            State::Unarmed | State::Listening { .. } => State::Unarmed,
+        };
+    }
+
+    /// Whether a sign of life is awaited.
+    pub(super) fn is_awaited(&self) -> bool {
+        matches!(self.state, State::Pinged { .. })
+    }
+
+    /// Moves the deadline by the length of a pause of reading.
+    pub(super) fn put_off(&mut self, by: Duration) {
+        if let State::Pinged { until, look } = &mut self.state {
+            (*until, *look) = (*until + by, *look + by);
+        }
+    }
+
+    pub(super) fn next(&self, tx: &Sender) -> Option<Time> {
+        match self.state {
+            State::Unarmed => Some(Time::ZERO),
+            State::Pinging => tx.beat_written().then_some(Time::ZERO),
+            State::Listening { until: at, .. } | State::Pinged { look: at, .. } => Some(at),
+        }
+    }
+
+    /// One look. After a whole interval without a byte, queues a Ping. Returns whether no byte
+    /// arrived within `timeout` after the Ping was written.
+    pub(super) fn passed(&mut self, now: Time, rx: &mut Receiver, tx: &mut Sender) -> bool {
+        let Self { heartbeat, state } = self;
+        let pause = between_looks(*heartbeat);
+        let soon = now + pause;
+        let pinged = |until: Time| State::Pinged { until, look: until.min(soon) };
+        // This look may be late. If it is late by at most a quarter of `pause` (the time between
+        // looks), the next look is due one `pause` after the planned time of this look. So small
+        // delays of an adapter do not add up.
+        let due = match *state {
+            State::Listening { until, .. } => until.max(now.before(pause / 4)),
+            _ => now,
+        };
+        let listen = |silent| State::Listening { silent, until: due + pause };
+        *state = match *state {
+            State::Listening { until: at, .. } | State::Pinged { look: at, .. } if now < at => {
+                return false;
+            }
+            _ if rx.take_heard() => listen(0),
+            State::Unarmed => listen(0),
+            State::Listening { silent, .. } if u32::from(silent) + 1 >= LOOKS => {
+                tx.owe_beat(now);
+                State::Pinging
+            }
+            State::Listening { silent, .. } => listen(silent + 1),
+            State::Pinging if tx.beat_written() => pinged(now + heartbeat.timeout),
+            State::Pinging => return false,
+            State::Pinged { until, .. } if now < until => pinged(until),
+            State::Pinged { .. } => return true,
+        };
+        false
+    }
+}
+
+/// The time from one look to the next. The minimum leaves time for other work between looks.
+fn between_looks(heartbeat: Heartbeat) -> Duration {
+    (heartbeat.interval / LOOKS).max(Duration::from_millis(1))
+}

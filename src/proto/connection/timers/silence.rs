@@ -1,0 +1,51 @@
+//! The deadline on data from the peer. It finds a peer that sends no more data, even if its control
+//! frames still arrive.
+use super::{Receiver, looks::SHORTEST};
+use crate::proto::time::Time;
+use core::time::Duration;
+
+/// Measures how long no data has come.
+#[derive(Debug)]
+pub(super) struct Silence {
+    timeout: Duration,
+    /// [`Receiver::data_mark`] when the caller last told a time.
+    mark: Option<u64>,
+    /// When data was last found to have come; `None` until the caller has told a time.
+    since: Option<Time>,
+}
+
+impl Silence {
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self { timeout: timeout.max(SHORTEST), mark: None, since: None }
+    }
+
+    pub(super) fn restart(&mut self) {
+        self.since = None;
+    }
+
+    /// Moves the deadline by the length of a pause of reading.
+    pub(super) fn put_off(&mut self, by: Duration) {
+        self.since = self.since.map(|since| since + by);
+    }
+
+    /// When the caller has to tell the time: at once if data has come since the last time.
+    pub(super) fn next(&self, rx: &Receiver) -> Time {
+        match self.since {
+            Some(since) if rx.data_mark() == self.mark => since + self.timeout,
+            _ => Time::ZERO,
+        }
+    }
+
+    /// Looks whether data came. Returns whether no data came for too long.
+    pub(super) fn passed(&mut self, now: Time, rx: &Receiver) -> bool {
+        let mark = rx.data_mark();
+        match self.since {
+            // Without a mark, data may be among the received bytes that no `step` has processed.
+            Some(since) if mark.is_some() && mark == self.mark => now >= since + self.timeout,
+            _ => {
+                (self.mark, self.since) = (mark, Some(now));
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! When a deadline on the peer's silence may be believed.
+//!
+//! Such a deadline passes while the program may still have unread bytes of the peer, which disprove
+//! the silence. So a passed deadline is first only *found*. The connection goes on reading, and
+//! believes the deadline at the first of these:
+//!
+//! - A read after the deadline was found blocks. (If the caller cannot tell whether a read blocked,
+//!   two reads have to seem to.)
+//! - All bytes that lay unread when the deadline was found are received, if the caller said how
+//!   many these are.
+//! - [`READS`] reads were made since the deadline was found.
+//!
+//! If bytes arrive in time, the deadline moves, and is found anew if it passes again. So a program
+//! that slept reads what the peer sent meanwhile, and a flood of other input delays an error by at
+//! most `READS` reads.
+use super::Receiver;
+use crate::proto::{error::RecvError, time::Time};
+use core::time::Duration;
+
+/// The number of reads after which a found deadline is believed, although no read has blocked. It
+/// has to be more than a socket's receive buffer (6 MiB on Linux) takes with reads of 16 KiB.
+const READS: u32 = 1024;
+
+/// How soon a caller has to tell the time again if it does not say whether its reads block.
+const SOON: Duration = Duration::from_millis(1);
+
+/// How certain it is that a read blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blocked {
+    /// The stream may also have put the read off: an async runtime limits how much a task reads,
+    /// and a stream may wait for a lock. The task has to be woken before its next read.
+    Perhaps = 1,
+    /// The stream has nothing to read.
+    Surely = 2,
+}
+
+/// A deadline that has passed, and is not believed yet.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The error that the connection fails with once the deadline is believed.
+    error: RecvError,
+    /// When the deadline was found.
+    at: Time,
+    /// When the caller last told the time.
+    told: Time,
+    /// [`Receiver::reads`] when the deadline was found.
+    reads: u32,
+    /// The sum of the `Blocked` of the reads since.
+    blocked: u8,
+    /// The number of bytes received when the deadline was found.
+    total: u64,
+    /// How many bytes lay unread then, if the caller said so.
+    unread: Option<u64>,
+}
+
+impl Found {
+    pub(super) fn new(error: RecvError, at: Time, rx: &Receiver) -> Self {
+        let (reads, total) = (rx.reads(), rx.total());
+        Self { error, at, told: at, reads, blocked: 0, total, unread: None }
+    }
+
+    pub(super) fn error(&self) -> RecvError {
+        self.error
+    }
+
+    pub(super) fn at(&self) -> Time {
+        self.at
+    }
+
+    /// When the caller has to tell the time, if the deadline is not believed before.
+    pub(super) fn next(&self) -> Time {
+        self.told + SOON
+    }
+
+    pub(super) fn wait(&mut self, now: Time) {
+        self.told = now;
+    }
+
+    /// Records that a read blocked that began after the deadline was found.
+    pub(super) fn read_blocked(&mut self, blocked: Blocked) {
+        self.blocked = self.blocked.saturating_add(blocked as u8);
+    }
+
+    pub(super) fn set_unread(&mut self, bytes: u64) {
+        self.unread.get_or_insert(bytes);
+    }
+
+    pub(super) fn is_believed(&self, rx: &Receiver) -> bool {
+        let read = match self.unread {
+            Some(unread) => rx.total().wrapping_sub(self.total) >= unread,
+            None => rx.reads().wrapping_sub(self.reads) >= READS,
+        };
+        read || self.blocked >= Blocked::Surely as u8
+    }
+}

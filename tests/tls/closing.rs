@@ -1,0 +1,130 @@
+//! How a connection ends, over TCP and TLS, in both adapters.
+use crate::support::{
+    blocking::with_time_enough,
+    tls::{ADAPTERS, Adapter, Authority, async_tcp, runtime, wait},
+};
+use ::tokio::io::{AsyncRead, AsyncWrite};
+use std::{
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+use tickwire::{
+    CloseCode, Config, Connection, Error, Negotiated, RecvError,
+    blocking::{self, Stream},
+    tokio as on_tokio,
+};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, ServerConfig, StreamOwned};
+
+const LEN: usize = 150_000;
+/// A message of `LEN` bytes and a Close with 1000.
+const WIRE: usize = 10 + LEN + 4;
+
+/// The two ends of a TCP connection, of which the second has a small receive buffer.
+fn narrow_pair() -> (TcpStream, TcpStream) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.set_recv_buffer_size(8 << 10).unwrap();
+    socket.connect(&listener.local_addr().unwrap().into()).unwrap();
+    (listener.accept().unwrap().0, socket.into())
+}
+
+fn conn(close_timeout: Duration) -> Connection {
+    let config = Config { close_timeout, ..Config::default() };
+    Connection::server(&config, Negotiated::default())
+}
+
+/// How `close` ended, and why the connection did.
+type End = (Result<(), Error>, Option<RecvError>, bool);
+
+/// Feeds the message, closes, and says how that ended.
+async fn on_a_task<S: AsyncRead + AsyncWrite + Unpin>(io: S, timeout: Duration) -> End {
+    let mut ws = on_tokio::WebSocket::from_parts(io, conn(timeout));
+    ws.feed(vec![7; LEN]).unwrap();
+    let done = ws.close(CloseCode::NORMAL).await;
+    let end = ws.closed().unwrap();
+    (done, end.error, end.unconfirmed)
+}
+
+fn on_a_thread<S: Stream>(io: S, timeout: Duration) -> End {
+    let mut ws = blocking::WebSocket::from_parts(io, conn(timeout));
+    let _ = ws.feed(vec![7; LEN]).unwrap();
+    let done = ws.close(CloseCode::NORMAL);
+    let end = ws.closed().unwrap();
+    (done, end.error, end.unconfirmed)
+}
+
+fn close(adapter: Adapter, tcp: TcpStream, tls: Option<Arc<ServerConfig>>, t: Duration) -> End {
+    match (adapter, tls) {
+        (Adapter::Blocking, None) => on_a_thread(tcp, t),
+        (Adapter::Blocking, Some(tls)) => {
+            let mut io = blocking::TlsStream::server(tcp, tls).unwrap();
+            io.handshake().unwrap();
+            on_a_thread(io, t)
+        }
+        (Adapter::Tokio, tls) => {
+            let runtime = runtime();
+            let tcp = async_tcp(&runtime, tcp);
+            match tls {
+                None => wait(&runtime, on_a_task(tcp, t)),
+                Some(tls) => {
+                    let mut io = on_tokio::TlsStream::server(tcp, tls).unwrap();
+                    wait(&runtime, io.handshake()).unwrap();
+                    wait(&runtime, on_a_task(io, t))
+                }
+            }
+        }
+    }
+}
+
+/// Reads everything, slowly, with a Ping after each read. Returns how many bytes came before the
+/// end of the stream.
+fn read_slowly(mut io: impl Read + Write, pause: Duration) -> io::Result<usize> {
+    let (mut all, mut piece) = (0, vec![0; WIRE / 24]);
+    loop {
+        match io.read(&mut piece)? {
+            0 => return Ok(all),
+            n => all += n,
+        }
+        thread::sleep(pause);
+        io.write_all(b"\x89\x80\0\0\0\0")?;
+        io.flush()?;
+    }
+}
+
+fn tls_over(tcp: TcpStream, tls: Arc<ClientConfig>) -> StreamOwned<ClientConnection, TcpStream> {
+    let name = "localhost".try_into().unwrap();
+    let mut tls = StreamOwned::new(ClientConnection::new(tls, name).unwrap(), tcp);
+    tls.conn.complete_io(&mut tls.sock).unwrap();
+    tls
+}
+
+/// F9 of the reports: the peer's Pings lay unread when the socket was closed, so the kernel reset
+/// the connection, and the peer lost what it had not read.
+#[test]
+fn a_slow_reader_that_pings_gets_all_that_was_sent_before_our_close() {
+    let ca = Authority::new();
+    for adapter in ADAPTERS {
+        for secure in [false, true] {
+            with_time_enough(|timeout| {
+                let (near, far) = narrow_pair();
+                let (server, client) = (secure.then(|| ca.server()), ca.client());
+                // It reads for longer than the timeout, and for less than twice that.
+                let reading = thread::spawn(move || match secure {
+                    false => read_slowly(far, timeout / 20),
+                    true => read_slowly(tls_over(far, client), timeout / 20),
+                });
+                let end = close(adapter, near, server, timeout);
+                match (reading.join().unwrap(), end) {
+                    // Pongs came too.
+                    (Ok(WIRE..), (Ok(()), Some(RecvError::CloseTimeout), false)) => true,
+                    // It was slower than that, or could not even be sent everything.
+                    (_, (Err(Error::Recv(RecvError::CloseTimeout)), _, _)) => false,
+                    other => panic!("{adapter:?}, secure: {secure}: {other:?}"),
+                }
+            });
+        }
+    }
+}
