@@ -373,7 +373,7 @@ type Section = (u32, String);
 /// What a source file cites. Where no RFC is named it is 7692 in what compresses, else 6455.
 fn cited(path: &Path) -> BTreeSet<Section> {
     let text = fs::read_to_string(path).unwrap();
-    let name = path.to_str().unwrap();
+    let name = path.strip_prefix(root()).unwrap().to_str().unwrap();
     let ours = if name.contains("deflate") || name.contains("inflate") { 7692 } else { 6455 };
     let sections = text.match_indices('§').map(|(at, mark)| {
         let number = |c: char| !c.is_ascii_digit() && c != '.';
