@@ -84,15 +84,11 @@ fn compressed_messages_allocate_nothing_in_steady_state() {
 }
 
 /// What one connection more takes, of many that all did `work`, in bytes.
-fn each(
-    config: &Config,
-    agreed: Option<DeflateParams>,
-    mut work: impl FnMut(&mut Connection),
-) -> i64 {
+fn each(role: Role, agreed: Option<DeflateParams>, mut work: impl FnMut(&mut Connection)) -> i64 {
     const MANY: usize = 50;
     let make = || match agreed {
-        Some(agreed) => agreeing(agreed, || server(config)),
-        None => server(config),
+        Some(agreed) => open(role, agreed),
+        None => connection(role, &Config::default()),
     };
     let mut first = make(); // fills what the thread keeps
     work(&mut first);
@@ -108,32 +104,36 @@ fn each(
 
 /// One message each way, and then a wait.
 fn exchange(conn: &mut Connection) {
-    static MESSAGE: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
-        let data = data(1000);
-        (wire(Role::Server, &data, 1), data)
-    });
-    let (wire, data) = &*MESSAGE;
-    pump(conn, wire);
-    conn.sender_mut().feed(data).unwrap();
+    static DATA: LazyLock<Vec<u8>> = LazyLock::new(|| data(1000));
+    static WIRE: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| ROLES.map(|role| wire(role, &DATA, 1)));
+    let [to_server, to_client] = &*WIRE;
+    pump(conn, if conn.role() == Role::Server { to_server } else { to_client });
+    conn.sender_mut().feed(&DATA[..]).unwrap();
     sink(conn, usize::MAX);
     conn.receiver_mut().reclaim();
     conn.sender_mut().reclaim();
 }
 
-#[test]
-fn without_takeover_an_idle_connection_keeps_next_to_nothing() {
-    let config = Config::default();
-    let plain = each(&config, None, |conn| {
-        pump(conn, &masked(BINARY, data(1000)));
+/// What an idle connection keeps that never compresses.
+fn plain(role: Role) -> i64 {
+    each(role, None, |conn| {
+        pump(conn, &to(role, BINARY, data(1000)));
         conn.sender_mut().feed(data(1000)).unwrap();
         sink(conn, usize::MAX);
         conn.receiver_mut().reclaim();
         conn.sender_mut().reclaim();
-    });
-    let fresh = each(&config, Some(agreed(false)), |_| {});
-    let used = each(&config, Some(agreed(false)), exchange);
-    println!("no takeover: {} bytes before a message, {} after", fresh - plain, used - plain);
-    assert_eq!((fresh - plain, used - plain), (NOTHING, NOTHING));
+    })
+}
+
+#[test]
+fn without_takeover_an_idle_connection_keeps_next_to_nothing() {
+    for role in ROLES {
+        let plain = plain(role);
+        let fresh = each(role, Some(agreed(false)), |_| {}) - plain;
+        let used = each(role, Some(agreed(false)), exchange) - plain;
+        println!("{role:?}, no takeover: {fresh} bytes before a message, {used} after");
+        assert_eq!((fresh, used), (NOTHING, NOTHING), "{role:?}");
+    }
 }
 
 /// The negotiated parameters and what either half remembers. 2 KiB is the aim.
@@ -141,11 +141,10 @@ const NOTHING: i64 = if usize::BITS == 64 { 168 } else { 92 };
 
 #[test]
 fn with_takeover_a_connection_keeps_what_it_first_needed() {
-    let config = Config::default();
-    let fresh = each(&config, Some(agreed(true)), |_| {});
+    let fresh = each(Role::Server, Some(agreed(true)), |_| {});
     assert_eq!(fresh, NOTHING);
     let keeps = |name: &str, agreed: DeflateParams, kib: i64| {
-        let kept = each(&config, Some(agreed), exchange) - each(&config, None, |_| {});
+        let kept = each(Role::Server, Some(agreed), exchange) - plain(Role::Server);
         println!("{name}: {kept} bytes");
         assert!(((kib - 1) << 10..=kib << 10).contains(&kept), "{name}: {kept}");
     };
@@ -156,6 +155,31 @@ fn with_takeover_a_connection_keeps_what_it_first_needed() {
         let agreed = with_window(sending, Role::Server, bits);
         keeps(&format!("sending, {bits} bits"), agreed, kib);
     }
+}
+
+/// What a client with the defaults keeps, by the server's answer.
+#[test]
+fn a_client_keeps_a_decompressor_from_the_first_message_of_a_server_with_takeover_to_the_last() {
+    let role = Role::Client;
+    let plain = plain(role);
+    let takeover = Some(with_takeover(DeflateParams::default(), Role::Server));
+    let fresh = each(role, takeover, |_| {}) - plain;
+    let uncompressed = each(role, takeover, |conn| {
+        pump(conn, &to(role, BINARY, data(1000)));
+        conn.receiver_mut().reclaim();
+    }) - plain;
+    let used = each(role, takeover, exchange) - plain;
+    let closed = each(role, takeover, |conn| {
+        exchange(conn);
+        receive(conn, &to(role, CLOSE, ""));
+        sink(conn, usize::MAX);
+        conn.receiver_mut().reclaim();
+        conn.sender_mut().reclaim();
+    }) - plain;
+    println!("client: {fresh} bytes before a message, {used} after, {closed} once closed");
+    assert_eq!((fresh, uncompressed), (NOTHING, NOTHING));
+    assert!((46 << 10..=47 << 10).contains(&used), "{used}");
+    assert!(closed < 1 << 10, "{closed}");
 }
 
 #[test]

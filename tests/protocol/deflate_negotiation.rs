@@ -5,10 +5,10 @@ use crate::support::{
     set,
 };
 use tickwire::{
-    Config,
-    deflate::{Deflate, DeflateParams},
+    Config, Connection,
+    deflate::{Deflate, DeflateParams, Direction},
     handshake::{
-        HandshakeError::{self, BadDeflate, UnexpectedExtension},
+        HandshakeError::{self, BadDeflate, UnexpectedExtension, UnmetDeflate},
         Progress,
         client::Request,
         server::Accept,
@@ -48,7 +48,7 @@ fn answer_lines(ours: Deflate, lines: &[&str]) -> Option<String> {
 
 /// What a client that wants `ours` makes of this answer; through all carriers.
 #[track_caller]
-fn verdict(ours: Deflate, answer: &str) -> Result<(), HandshakeError> {
+pub(crate) fn verdict(ours: Deflate, answer: &str) -> Result<(), HandshakeError> {
     let wire = response(&[&format!("Sec-WebSocket-Extensions: {answer}")]);
     let config = Config { deflate: Some(ours), ..Config::default() };
     dial_with(&Request::new("ws://h").unwrap(), &config, &wire).verdict
@@ -242,10 +242,11 @@ fn p163_p168_an_answer_that_is_none_is_rejected() {
 #[test]
 fn p164_the_servers_window_is_answered_and_no_larger_than_offered() {
     let small = set(ours(), |it| it.server.window_bits = 10);
-    assert_eq!(verdict(small, DEFAULT), Err(BadDeflate));
+    let unmet = UnmetDeflate { setting: "server.window_bits" };
+    assert_eq!(verdict(small, DEFAULT), Err(unmet));
     for bits in 8..=15 {
         let verdict = verdict(small, &format!("{DEFAULT}; server_max_window_bits={bits}"));
-        assert_eq!(verdict.is_ok(), bits <= 10, "{bits}");
+        assert_eq!(verdict, if bits <= 10 { Ok(()) } else { Err(unmet) }, "{bits}");
     }
 }
 
@@ -263,11 +264,53 @@ fn p165_the_clients_window_is_no_larger_than_offered() {
 }
 
 #[test]
-fn p166_no_context_takeover_of_the_server_has_to_be_answered() {
-    assert_eq!(verdict(ours(), "permessage-deflate"), Err(BadDeflate));
+fn p166_no_context_takeover_of_the_server_has_to_be_answered_where_it_was_asked_for() {
     let without = "permessage-deflate; server_no_context_takeover";
-    assert_eq!(verdict(ours(), without), Ok(()), "the other is not asked of anyone");
-    assert_eq!(verdict(takeover(), "permessage-deflate"), Ok(()));
+    let unmet = UnmetDeflate { setting: "require_no_takeover" };
+    // It is asked for by this setting alone, whatever a server with these settings would do.
+    for settings in [ours(), takeover()] {
+        assert_eq!(verdict(settings, "permessage-deflate"), Ok(()));
+        assert_eq!(verdict(settings, without), Ok(()));
+        let strict = Deflate { require_no_takeover: true, ..settings };
+        assert_eq!(verdict(strict, "permessage-deflate"), Err(unmet));
+        assert_eq!(verdict(strict, without), Ok(()), "the other is not asked of anyone");
+        let offer = offer_of_client(&Config { deflate: Some(strict), ..Config::default() });
+        assert!(offer.starts_with(without), "{offer}");
+    }
+    let text = unmet.to_string();
+    assert!(text.contains("Deflate::require_no_takeover"), "{text}");
+    assert!(!unmet.is_retryable(), "the next answer would be the same");
+    // A server's answers do not change.
+    let strict = Deflate { require_no_takeover: true, ..takeover() };
+    assert_eq!(answer(strict, "permessage-deflate").as_deref(), Some("permessage-deflate"));
+}
+
+/// RFC 7692 §7.1: all that a server may say to the offer of a client with the defaults.
+#[test]
+fn p158_p161_by_default_a_client_takes_every_answer_that_is_one() {
+    let config = Config { deflate: Some(ours()), ..Config::default() };
+    let windows = || (8..=15).map(Some).chain([None]);
+    for server_alone in [false, true] {
+        for client_alone in [false, true] {
+            for (server, client) in windows().flat_map(|bits| windows().map(move |b| (bits, b))) {
+                let mut answer = String::from("permessage-deflate");
+                let flag = |name: &str, is_there| if is_there { name } else { "" }.to_owned();
+                answer += &flag("; server_no_context_takeover", server_alone);
+                answer += &flag("; client_no_context_takeover", client_alone);
+                let bits = |name, bits: Option<u8>| bits.map(|bits| format!("; {name}={bits}"));
+                answer += &bits("server_max_window_bits", server).unwrap_or_default();
+                answer += &bits("client_max_window_bits", client).unwrap_or_default();
+                let want = DeflateParams {
+                    server: Direction {
+                        takeover: !server_alone,
+                        window_bits: server.unwrap_or(15),
+                    },
+                    client: Direction { takeover: false, window_bits: client.unwrap_or(15) },
+                };
+                assert_eq!(agreed_by_client(&config, &answer), want, "{answer}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -278,7 +321,10 @@ fn p167_a_server_may_do_without() {
     let dialed = dial_with(&request, &config, &response(&[]));
     assert_eq!(dialed.verdict, Ok(()));
     let offer = offer_of_client(&config);
-    assert_eq!(offer, format!("{DEFAULT}; client_max_window_bits=12"));
+    let alone = "permessage-deflate; client_no_context_takeover";
+    assert_eq!(offer, format!("{alone}; client_max_window_bits=12"));
+    let offer = offer_of_client(&Config { deflate: Some(ours()), ..Config::default() });
+    assert_eq!(offer, format!("{alone}; client_max_window_bits"));
     let offer = offer_of_client(&Config { deflate: Some(takeover()), ..Config::default() });
     assert_eq!(offer, "permessage-deflate; client_max_window_bits");
     assert_eq!(offer_of_client(&Config::default()), "");
@@ -327,6 +373,12 @@ fn offer_of_client(config: &Config) -> String {
 
 /// What a client agrees on by this answer.
 fn agreed_by_client(config: &Config, answer: &str) -> DeflateParams {
+    opened_client(config, answer).negotiated().deflate.unwrap()
+}
+
+/// A client whose server gave this answer.
+#[track_caller]
+pub(crate) fn opened_client(config: &Config, answer: &str) -> Connection {
     use crate::support::carriers::SampleNonce;
     use tickwire::handshake::client::{Handshake, Request};
     let request = Request::new("ws://h").unwrap();
@@ -334,6 +386,6 @@ fn agreed_by_client(config: &Config, answer: &str) -> DeflateParams {
     handshake.advance(usize::MAX);
     let wire = crate::support::heads::response(&[&format!("Sec-WebSocket-Extensions: {answer}")]);
     feed_head(&mut handshake, &wire);
-    assert_eq!(handshake.step(), Ok(Progress::Complete));
-    handshake.into_connection().unwrap().negotiated().deflate.unwrap()
+    assert_eq!(handshake.step(), Ok(Progress::Complete), "{answer}");
+    handshake.into_connection().unwrap()
 }

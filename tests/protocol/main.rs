@@ -19,6 +19,8 @@ mod control;
 mod deflate_data;
 #[cfg(feature = "deflate")]
 mod deflate_negotiation;
+#[cfg(feature = "deflate")]
+mod deflate_servers;
 mod fragmentation;
 mod framing;
 mod limits;

@@ -15,6 +15,7 @@ const SECTIONS: &[Module<'_>] = &[
     ("negotiation", include_str!("negotiation.rs"), &[138..=151]),
     ("compression", include_str!("compression.rs"), &[170..=192]),
     ("deflate_negotiation", include_str!("deflate_negotiation.rs"), &[152..=169]),
+    ("deflate_servers", include_str!("deflate_servers.rs"), &[158..=166]),
     ("deflate_data", include_str!("deflate_data.rs"), &[170..=192]),
     ("urls", include_str!("urls.rs"), &[193..=203]),
     ("limits", include_str!("limits.rs"), &[204..=212]),

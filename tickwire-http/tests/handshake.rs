@@ -271,16 +271,22 @@ fn compression_is_agreed_on_as_the_configuration_set_last_says() {
         (Opening::new as fn(&_, &_, SystemEntropy) -> _, Version::HTTP_11),
         (Opening::connect, Version::HTTP_2),
     ] {
-        let (request, opening) = open(&request, &config, SystemEntropy::new().unwrap());
-        let mut upgrade = check(&request).unwrap();
-        upgrade.set_config(&config);
-        assert_eq!(upgrade.request().path(), "/");
-        let (mut response, server) = upgrade.accept(Accept::default()).unwrap();
-        assert!(response.headers().contains_key("sec-websocket-extensions"));
-        *response.version_mut() = version;
-        let client = opening.accept(&response).unwrap();
-        assert!(client.negotiated().deflate.is_some());
-        assert_eq!(client.negotiated(), server.negotiated());
+        // The server chooses whether its messages refer to earlier ones.
+        for takeover in [false, true] {
+            let (request, opening) = open(&request, &config, SystemEntropy::new().unwrap());
+            let mut upgrade = check(&request).unwrap();
+            let mut deflate = Deflate::default();
+            deflate.server.takeover = takeover;
+            upgrade.set_config(&Config { deflate: Some(deflate), ..Config::default() });
+            assert_eq!(upgrade.request().path(), "/");
+            let (mut response, server) = upgrade.accept(Accept::default()).unwrap();
+            assert!(response.headers().contains_key("sec-websocket-extensions"));
+            *response.version_mut() = version;
+            let client = opening.accept(&response).unwrap();
+            let agreed = client.negotiated().deflate.unwrap();
+            assert_eq!((agreed.server.takeover, agreed.client.takeover), (takeover, false));
+            assert_eq!(client.negotiated(), server.negotiated());
+        }
     }
 }
 

@@ -16,15 +16,20 @@
 //!
 //! # What it costs in memory
 //!
-//! Without context takeover, which is the default, a connection keeps no compressor or decompressor
-//! between messages. Each thread keeps compressors, decompressors and buffers, which all its
-//! connections share. With takeover, a connection keeps its own compressor from its first use until
-//! sending ends, and its own decompressor from its first use until receiving ends.
+//! A connection without context takeover keeps no compressor or decompressor between messages. Each
+//! thread keeps compressors, decompressors and buffers, which all its connections share. With
+//! takeover, a connection keeps its own compressor from its first use until sending ends, and its
+//! own decompressor from the first compressed message until receiving ends.
+//!
+//! By default, no message of ours refers back to earlier messages, and a server forbids this to its
+//! clients. But a client leaves the choice for the server's messages to the server, because some
+//! servers always use takeover (Tornado, Mojolicious). A client with
+//! [`require_no_takeover`](Deflate::require_no_takeover) refuses these servers.
 //!
 //! | bytes that compression adds to a connection | idle, no message yet | idle, after messages |
 //! |---|---|---|
-//! | no takeover | 168 | 168 |
-//! | takeover for the peer's messages (a decompressor) | 168 | 47 KiB |
+//! | a server by default; a client whose server uses no takeover | 168 | 168 |
+//! | a client whose server uses takeover; a server that allows it to clients (a decompressor) | 168 | 47 KiB |
 //! | takeover for our messages (a compressor), window of 15 bits | 168 | 372 KiB |
 //! | takeover for our messages, window of 12 bits | 168 | 260 KiB |
 //! | takeover for our messages, window of 9 bits | 168 | 246 KiB |
@@ -39,6 +44,8 @@
 //!
 //! # Choices that RFC 7692 leaves open
 //!
+//! - By default a client offers `client_no_context_takeover; client_max_window_bits`, and accepts
+//!   every answer to this offer that the RFC permits.
 //! - A server's answer has `server_no_context_takeover`, unless [`takeover`](Direction::takeover)
 //!   is set for the server's messages and the offer allows it. The same rule holds for
 //!   `client_no_context_takeover` and the client's messages. The answer has a parameter for a
@@ -111,8 +118,13 @@ pub struct Deflate {
     /// which is about five compressors or 40 decompressors. Beyond that, the thread frees those
     /// that were unused for longest.
     pub memory: usize,
-    /// Whether, and how far, messages of the server may refer back to earlier messages, if the
-    /// client agrees.
+    /// Whether, and how far, messages of the server may refer back to earlier messages.
+    ///
+    /// A server with takeover uses it if the client agrees. A client leaves takeover to the server,
+    /// whatever this setting says: see [`require_no_takeover`](Self::require_no_takeover). A client
+    /// with a window below 15 bits asks the server for this limit. If the server compresses without
+    /// agreeing to the limit, the handshake fails with
+    /// [`UnmetDeflate`](crate::handshake::HandshakeError::UnmetDeflate).
     ///
     /// With takeover, messages that repeat each other become much smaller. Each end then keeps a
     /// compressor or decompressor for this connection alone; see the
@@ -122,6 +134,16 @@ pub struct Deflate {
     /// Whether, and how far, messages of the client may refer back to earlier messages, if the
     /// server agrees.
     pub client: Direction,
+    /// Whether a client refuses a server that uses takeover; default no. A server ignores this
+    /// setting.
+    ///
+    /// With takeover, each connection of the client keeps a decompressor, 47 KiB, from the first
+    /// compressed message on. With this setting, no connection keeps one: the offer asks for
+    /// `server_no_context_takeover` (§7.1.1.1). If the server compresses without agreeing, the
+    /// handshake fails with [`UnmetDeflate`](crate::handshake::HandshakeError::UnmetDeflate).
+    /// Tornado and Mojolicious, which always use takeover, never agree. Some servers decline
+    /// compression instead (Netty by default).
+    pub require_no_takeover: bool,
     // This field makes `..` necessary, as in `Config`.
     #[doc(hidden)]
     pub more: (),
@@ -154,8 +176,8 @@ impl Default for Direction {
 }
 
 impl Default for Deflate {
-    /// No takeover, windows of 15 bits, level 1, compression of messages from 128 bytes on, 2 MiB
-    /// kept by a thread.
+    /// No takeover, except for messages of a server that uses it; windows of 15 bits, level 1,
+    /// compression of messages from 128 bytes on, 2 MiB kept by a thread.
     fn default() -> Self {
         Self {
             level: 1,
@@ -163,6 +185,7 @@ impl Default for Deflate {
             memory: 2 << 20,
             server: Direction::default(),
             client: Direction::default(),
+            require_no_takeover: false,
             more: (),
         }
     }

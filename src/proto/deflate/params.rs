@@ -81,7 +81,9 @@ impl Offer {
         let ours = ours.within_limits();
         let limit = |bits: u8| (bits < 15).then_some(bits);
         Self(Params {
-            server_no_takeover: !ours.server.takeover,
+            // Not by default: some servers always use takeover. Asked for none, they answer without
+            // this parameter, which §7.1.1.1 forbids, or decline compression.
+            server_no_takeover: ours.require_no_takeover,
             client_no_takeover: !ours.client.takeover,
             server_bits: limit(ours.server.window_bits),
             client_bits: Some(limit(ours.client.window_bits).map_or(Bits::Any, Bits::AtMost)),
@@ -133,18 +135,21 @@ impl Answer {
         Params::parse(params).filter(|p| p.client_bits != Some(Bits::Any)).map(Self)
     }
 
-    /// Returns the parameters agreed on. `None` if `offer` does not permit this answer.
-    pub(crate) fn to(self, offer: Offer) -> Option<DeflateParams> {
+    /// Returns the parameters agreed on. If `offer` does not permit this answer, the error names
+    /// the setting of [`Deflate`] that the server does not agree to. The error is `None` if no
+    /// setting would permit the answer.
+    pub(crate) fn to(self, offer: Offer) -> Result<DeflateParams, Option<&'static str>> {
         let (Self(theirs), Offer(ours)) = (self, offer);
         // §7.1.1.1: if the offer has `server_no_context_takeover`, the answer must have it too.
         if ours.server_no_takeover && !theirs.server_no_takeover {
-            return None;
+            return Err(Some("require_no_takeover"));
         }
         // §7.1.2.1: if the offer has `server_max_window_bits`, the answer must have it too, with at
         // most the offered value.
         let server_bits = match (ours.server_bits, theirs.server_bits) {
-            (Some(_), None) => return None,
-            (Some(asked), Some(bits)) if bits > asked => return None,
+            (Some(asked), bits) if bits.is_none_or(|bits| bits > asked) => {
+                return Err(Some("server.window_bits"));
+            }
             (_, bits) => bits.unwrap_or(15),
         };
         // §7.1.2.2: the answer may have `client_max_window_bits` only if the offer has it, and with
@@ -154,10 +159,10 @@ impl Answer {
             (_, None) => 15,
             (Some(Bits::AtMost(most)), Some(Bits::AtMost(bits))) if bits <= most => bits,
             (Some(Bits::Any), Some(Bits::AtMost(bits))) => bits,
-            (_, Some(_)) => return None,
+            (_, Some(_)) => return Err(None),
         };
         let client_takeover = !ours.client_no_takeover && !theirs.client_no_takeover;
-        Some(DeflateParams {
+        Ok(DeflateParams {
             server: Direction { takeover: !theirs.server_no_takeover, window_bits: server_bits },
             client: Direction { takeover: client_takeover, window_bits: client_bits },
         })

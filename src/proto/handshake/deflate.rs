@@ -38,8 +38,11 @@ pub(super) fn agree(
     match (chosen.next(), chosen.next(), &config.deflate) {
         (None, _, _) => Ok(None),
         (Some(one), None, Some(ours)) if is_deflate(&one) => {
-            let answer = Answer::parse(one.params).and_then(|answer| answer.to(Offer::of(ours)));
-            answer.map(Some).ok_or(HandshakeError::BadDeflate)
+            let answer = Answer::parse(one.params).ok_or(HandshakeError::BadDeflate)?;
+            answer.to(Offer::of(ours)).map(Some).map_err(|setting| match setting {
+                Some(setting) => HandshakeError::UnmetDeflate { setting },
+                None => HandshakeError::BadDeflate,
+            })
         }
         // RFC 6455 §4.1 item 5. We offer at most this extension, so a response that names a
         // different extension, or names this one twice or unasked, is wrong.

@@ -238,10 +238,17 @@ pub enum HandshakeError {
     /// The server chose an extension that was not offered (§4.1).
     #[error("server chose an extension that was not offered")]
     UnexpectedExtension,
-    /// The server's answer to permessage-deflate does not fit the offer: a parameter is unknown,
-    /// repeated, missing, or has a forbidden value (RFC 7692 §7.1).
+    /// The server's answer to permessage-deflate does not fit the offer: a parameter is unknown or
+    /// repeated, or has a forbidden value (RFC 7692 §7.1).
     #[error("server's parameters of permessage-deflate do not answer the offer")]
     BadDeflate,
+    /// The server agrees to permessage-deflate, but not to a limit on its messages that the client
+    /// has set (RFC 7692 §7.1).
+    #[error("server compresses, but does not agree to the setting Deflate::{setting}")]
+    UnmetDeflate {
+        /// The setting of `Deflate`: `"require_no_takeover"` or `"server.window_bits"`.
+        setting: &'static str,
+    },
     /// More interim (1xx) responses than [`max_interim`](crate::Config::max_interim).
     #[error("more than {limit} interim responses (max_interim)")]
     TooManyInterim {

@@ -76,3 +76,46 @@ fn a_callback_that_takes_the_extension_away_has_its_way() {
     assert_eq!(socket.read().unwrap().len(), 1000);
     serving.join().unwrap();
 }
+
+#[test]
+fn a_client_takes_a_server_with_takeover_unless_it_is_told_not_to() {
+    let takeover = || {
+        let mut deflate = Deflate::default();
+        deflate.server.takeover = true;
+        Some(WebSocketConfig::default().deflate(deflate))
+    };
+    let text = "abcdefghij".repeat(100);
+    let (url, serving) = server({
+        let text = text.clone();
+        move |stream| {
+            let mut socket = accept_with_config(stream, takeover()).unwrap();
+            for _ in 0..2 {
+                socket.send(Message::text(&text)).unwrap();
+            }
+        }
+    });
+    let (mut socket, response) = connect_with_config(&url, config(), 0).unwrap();
+    assert_eq!(
+        response.headers()["sec-websocket-extensions"],
+        "permessage-deflate; client_no_context_takeover"
+    );
+    for _ in 0..2 {
+        assert_eq!(socket.read().unwrap(), Message::text(&text));
+    }
+    serving.join().unwrap();
+
+    // This server ignores what it is asked.
+    let (url, serving) = server(move |stream| {
+        let answer = |_: &Request, mut response: Response| {
+            let headers = response.headers_mut();
+            headers.insert("sec-websocket-extensions", "permessage-deflate".parse().unwrap());
+            Ok(response)
+        };
+        accept_hdr_with_config(stream, answer, takeover()).unwrap();
+    });
+    let strict = Deflate { require_no_takeover: true, ..Deflate::default() };
+    let config = WebSocketConfig::default().deflate(strict);
+    let error = connect_with_config(&url, Some(config), 0).unwrap_err();
+    assert!(error.to_string().contains("Deflate::require_no_takeover"), "{error}");
+    serving.join().unwrap();
+}
