@@ -1,4 +1,5 @@
 //! 10 permessage-deflate: what real servers answer, recorded, and the messages that follow.
+//! `checks/interop/run deflate` asks some of these servers themselves.
 use crate::{
     deflate_negotiation::{opened_client, verdict},
     support::{set, wire::*},

@@ -12,7 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    Chunk, Config, DataKind, Error, Heartbeat, Message, RecvError, handshake::client::Request,
+    Chunk, Config, DataKind, Error, Heartbeat, Message, RecvError, deflate::Direction,
+    handshake::client::Request,
 };
 
 /// No check takes as long.
@@ -28,9 +29,10 @@ struct Server {
 
 type Check = fn(&Server) -> Result<()>;
 
-const CHECKS: [(&str, Check); 14] = [
+const CHECKS: [(&str, Check); 15] = [
     ("echo", echo),
     ("extension", extension),
+    ("compressed", compressed),
     ("order", order),
     ("count", count),
     ("fragments", fragments),
@@ -122,6 +124,39 @@ fn extension(server: &Server) -> Result<()> {
         let text = format!("message {i} of many that say {}", "the same ".repeat(i));
         ws.send(Message::Text(&text))?;
         same("the echo", next_text(&mut *ws)?, text)?;
+    }
+    part(&mut *ws)
+}
+
+/// permessage-deflate is agreed on as `AGREED` in the environment says: the messages of the server
+/// and ours, each `alone` or with `takeover`, and the bits of its window; or `none`; or an error.
+/// Then each of some messages comes back, and once more, when it may refer to the one before.
+fn compressed(server: &Server) -> Result<()> {
+    let wanted = std::env::var("AGREED")?;
+    let mut ws = match server.connect("/echo") {
+        Ok(ws) => ws,
+        Err(error) => return same("the error", error.to_string(), wanted),
+    };
+    let shown = |messages: Direction| {
+        let takeover = if messages.takeover { "takeover" } else { "alone" };
+        format!("{takeover} {}", messages.window_bits)
+    };
+    let agreed = ws.deflate().map_or_else(
+        || "none".to_string(),
+        |agreed| format!("{}, {}", shown(agreed.server), shown(agreed.client)),
+    );
+    same("what was agreed on", agreed, wanted)?;
+    for size in [1, 1000, 100_000, 1 << 20] {
+        // Digits that repeat nothing for long, and so refer back as far as the window allows.
+        let numbers = (1_u64..).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44).to_string());
+        let text: String =
+            numbers.flat_map(|n| n.into_bytes()).map(char::from).take(size).collect();
+        for _ in 0..2 {
+            ws.send(Message::Text(&text))?;
+            if next_text(&mut *ws)? != text {
+                return Err(format!("a text of {size} bytes comes back changed").into());
+            }
+        }
     }
     part(&mut *ws)
 }

@@ -87,21 +87,18 @@ fn run() -> Result<bool> {
     }
 }
 
-/// With permessage-deflate where the environment says so: `DEFLATE` is `alone` or `takeover`.
+/// With permessage-deflate as the environment says in `DEFLATE`: `default`, `takeover` of both
+/// ends, `small` windows of 9 bits, or `strict`, which requires a server without takeover.
 fn config() -> Config {
-    let config = Config::default();
+    let mut deflate = Deflate { min_size: 0, ..Deflate::default() };
     match std::env::var("DEFLATE").as_deref() {
-        Ok("alone") => {
-            Config { deflate: Some(Deflate { min_size: 0, ..Deflate::default() }), ..config }
-        }
-        Ok("takeover") => {
-            let mut both = Deflate { min_size: 0, ..Deflate::default() };
-            both.server.takeover = true;
-            both.client.takeover = true;
-            Config { deflate: Some(both), ..config }
-        }
-        _ => config,
+        Ok("default") => {}
+        Ok("takeover") => (deflate.server.takeover, deflate.client.takeover) = (true, true),
+        Ok("small") => (deflate.server.window_bits, deflate.client.window_bits) = (9, 9),
+        Ok("strict") => deflate.require_no_takeover = true,
+        _ => return Config::default(),
     }
+    Config { deflate: Some(deflate), ..Config::default() }
 }
 
 /// One line on standard output, at once: the script waits for some.
