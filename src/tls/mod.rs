@@ -36,9 +36,11 @@
 //! received only a part of a record holds up to 16 KiB more. A thread that waits in `blocking` also
 //! holds the buffer of 32 KiB that receives its ciphertext.
 //!
-//! Debug builds of rustls 0.23 panic if a bad record arrives after our close_notify. This crate
-//! catches the panic ([`Session::close`]). `docs/TLS.md` in the repository has the rules of the
-//! record layer, and the place of each rule in the code.
+//! If rustls panics, or code that rustls calls, such as the provider or a certificate verifier,
+//! only its connection ends: with an error for which [`TlsError::is_panic`] is `true`. With
+//! `panic = "abort"` the process ends. Debug builds of rustls 0.23 panic if a bad record arrives
+//! after our close_notify. `docs/TLS.md` in the repository has more about panics. It also has the
+//! rules of the record layer, and the place of each rule in the code.
 //!
 //! ```no_run
 //! # #[cfg(feature = "tokio")] {

@@ -13,7 +13,11 @@ pub(crate) mod deflate;
 pub(crate) mod endless;
 #[cfg(all(feature = "tokio", feature = "deflate", feature = "rustls"))]
 pub(crate) mod ends;
+#[cfg(feature = "rustls")]
+pub(crate) mod fuse;
 pub(crate) mod heads;
+#[cfg(feature = "rustls")]
+pub(crate) mod hostile;
 pub(crate) mod numbers;
 #[cfg(feature = "tokio")]
 pub(crate) mod proxy;

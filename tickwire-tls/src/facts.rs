@@ -1,16 +1,16 @@
 //! The getters of a session for the results of its handshake.
-use super::session::{Engine, Session};
+use super::{engine::Engine, session::Session};
 use ::rustls::{
-    CommonState, Connection, HandshakeKind, ProtocolVersion, SupportedCipherSuite,
-    pki_types::CertificateDer,
+    Connection, HandshakeKind, ProtocolVersion, SupportedCipherSuite, pki_types::CertificateDer,
 };
+use std::fmt;
 
 /// Reads a result from rustls' connection, or from `Agreed` once that connection is gone.
 macro_rules! agreed {
     ($self:expr, $state:ident => $of_rustls:expr, $agreed:ident => $ours:expr) => {
         match &$self.engine {
             Engine::Rustls(conn) => {
-                let $state: &CommonState = conn;
+                let $state = conn.state();
                 $of_rustls
             }
             Engine::Opening(opening) => {
@@ -21,7 +21,7 @@ macro_rules! agreed {
                 let $agreed = records.agreed();
                 $ours
             }
-            Engine::Failed => None,
+            Engine::Failed { .. } => None,
         }
     };
 }
@@ -55,13 +55,23 @@ impl Session {
     /// The server name that the client has asked for (SNI); always `None` for a client.
     pub fn server_name(&self) -> Option<&str> {
         match &self.engine {
-            Engine::Rustls(conn) => match &**conn {
+            Engine::Rustls(conn) => match conn.connection() {
                 Connection::Client(_) => None,
                 Connection::Server(conn) => conn.server_name(),
             },
             Engine::Opening(opening) => opening.server_name(),
             Engine::Records(records) => records.agreed().name.as_deref(),
-            Engine::Failed => None,
+            Engine::Failed { .. } => None,
         }
+    }
+}
+
+/// Shows neither keys nor data.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("protocol_version", &self.protocol_version())
+            .field("in_place", &self.in_place())
+            .finish_non_exhaustive()
     }
 }

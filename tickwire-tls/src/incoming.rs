@@ -1,14 +1,10 @@
 //! The receiving side: decrypts arrived ciphertext, as far as there is room for the plaintext.
 use super::{
+    engine::Engine,
     records::{Fault, Opened},
-    session::{Engine, Session},
+    session::Session,
 };
-use ::rustls::Error;
-use std::{
-    boxed::Box,
-    io::{self, Read},
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::{boxed::Box, io};
 
 impl Session {
     /// Opens the records that have arrived, copies their plaintext to `to`, and returns the length
@@ -42,53 +38,55 @@ impl Session {
         if to.is_empty() {
             return Ok(Some(0));
         }
-        match &mut self.engine {
-            Engine::Rustls(_) => self.read_from_rustls(to),
-            Engine::Opening(opening) => match opening.read(to) {
-                0 if self.ended => Ok(Some(0)),
-                0 => self.check().map(|()| None),
-                n => Ok(Some(n)),
-            },
-            Engine::Records(_) | Engine::Failed => self.open(to),
+        let mut end = 0;
+        // The data before a panic counts. The panic is the error of the next call.
+        let called = self.call(|session| session.copy_plain(to, &mut end));
+        match end {
+            0 => called?,
+            _ => return Ok(Some(end)),
+        }
+        match self.ended {
+            true => Ok(Some(0)),
+            false => self.check().map(|()| None),
         }
     }
 
-    fn read_from_rustls(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
-        loop {
-            let Engine::Rustls(conn) = &mut self.engine else {
-                return Ok(None);
-            };
-            match conn.reader().read(to) {
-                Ok(n) => {
-                    self.ended |= n == 0;
-                    return Ok(Some(n));
+    /// Copies plaintext to `to` from `end` on, as far as there is room, and moves `end`.
+    fn copy_plain(&mut self, to: &mut [u8], end: &mut usize) {
+        match &mut self.engine {
+            Engine::Rustls(_) => *end += self.read_from_rustls(to),
+            Engine::Opening(opening) => *end += opening.read(to),
+            Engine::Records(_) | Engine::Failed { .. } => loop {
+                *end += self.take_plain(to.get_mut(*end..).unwrap_or_default());
+                if !self.plain.is_empty() || !self.open_one() {
+                    return;
                 }
+            },
+        }
+    }
+
+    /// Copies plaintext to `to`, and returns its length. Returns 0 after the peer's close_notify
+    /// too.
+    fn read_from_rustls(&mut self, to: &mut [u8]) -> usize {
+        loop {
+            let Engine::Rustls(conn) = &mut self.engine else { return 0 };
+            match conn.read(to) {
+                Ok(0) => {
+                    self.ended = true;
+                    self.input.clear(); // what lies behind a close_notify is not data (A98)
+                    return 0;
+                }
+                Ok(n) => return n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => {
                     self.eof = true;
-                    return self.check().map(|()| None);
+                    return 0;
                 }
             }
             if self.input.is_empty() {
-                return self.check().map(|()| None);
+                return 0;
             }
             self.decrypt();
-        }
-    }
-
-    /// Opens the records in `input`, as far as there is room for their data.
-    fn open(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
-        let mut end = 0;
-        loop {
-            end += self.take_plain(to.get_mut(end..).unwrap_or_default());
-            if !self.plain.is_empty() || !self.open_one() {
-                break;
-            }
-        }
-        match end {
-            0 if self.ended => Ok(Some(0)),
-            0 => self.check().map(|()| None),
-            _ => Ok(Some(end)),
         }
     }
 
@@ -145,7 +143,7 @@ impl Session {
     fn progress(&mut self) {
         while let (Engine::Opening(opening), None) = (&mut self.engine, &self.failed) {
             let handshaking = opening.state().is_handshaking();
-            match opened(self.closed, || opening.take(&mut self.out)) {
+            match opening.take(&mut self.out) {
                 Ok(ended) => self.ended |= ended,
                 Err(error) => return self.failed = Some(error),
             }
@@ -160,7 +158,8 @@ impl Session {
 
     /// Takes over the record layer, at the end of the handshake.
     fn change(&mut self) {
-        if let Engine::Opening(opening) = core::mem::replace(&mut self.engine, Engine::Failed) {
+        let failed = Engine::Failed { handshaking: true };
+        if let Engine::Opening(opening) = core::mem::replace(&mut self.engine, failed) {
             match opening.into_records() {
                 Ok((records, rest)) => {
                     self.engine = Engine::Records(Box::new(records));
@@ -174,55 +173,38 @@ impl Session {
     /// Processes new input. If the session works in place (`Engine::Records`), `read` opens the
     /// records, and this call leaves them in `input`.
     pub(super) fn go_on(&mut self) {
+        match &self.engine {
+            _ if self.ended || self.failed.is_some() => {
+                // Bytes after a close_notify are not data (A98). Unread data stays.
+                if self.plain.is_empty() {
+                    self.input.clear();
+                }
+            }
+            Engine::Records(_) | Engine::Failed { .. } => {}
+            Engine::Rustls(_) | Engine::Opening(_) => {
+                let _ = self.call(Self::process); // a panic is the error of the next read
+            }
+        }
+    }
+
+    fn process(&mut self) {
         match &mut self.engine {
-            // Bytes after a close_notify are not data (A98).
-            _ if self.ended || self.failed.is_some() => self.input.clear(),
-            Engine::Rustls(_) => self.decrypt(),
             Engine::Opening(opening) => {
                 opening.push(self.input.filled());
                 self.input.clear();
                 self.progress();
             }
-            Engine::Records(_) | Engine::Failed => {}
+            _ => self.decrypt(),
         }
     }
 
-    /// Lets rustls decrypt the input, until rustls holds as much plaintext as it allows.
+    /// Lets rustls decrypt the input, until rustls holds plaintext.
     fn decrypt(&mut self) {
-        let Engine::Rustls(conn) = &mut self.engine else {
-            return;
-        };
-        while !self.input.is_empty() {
-            match conn.read_tls(&mut self.input.filled()) {
-                // rustls reads nothing after a close_notify: later bytes are not data (A98).
-                Ok(0) => return self.input.clear(),
-                Ok(n) => self.input.consume(n),
-                Err(error) => {
-                    // If rustls holds all the plaintext that it allows, the caller has to read it
-                    // first.
-                    let full = opened(self.closed, || conn.process_new_packets());
-                    if full.is_ok_and(|state| state.plaintext_bytes_to_read() > 0) {
-                        return;
-                    }
-                    self.failed = Some(Error::General(std::format!("{error}")));
-                    return self.input.clear();
-                }
-            }
-            if let Err(error) = opened(self.closed, || conn.process_new_packets()) {
-                self.failed = Some(error);
-                return self.input.clear();
-            }
+        if let Engine::Rustls(conn) = &mut self.engine
+            && let Err(error) = conn.take(&mut self.input, &mut self.out)
+        {
+            self.failed = Some(error);
+            self.input.clear();
         }
     }
-}
-
-/// Lets rustls process ciphertext. After our close_notify, debug builds of rustls assert that no
-/// record is bad, because a bad record would lead to a second alert. This function turns the panic
-/// into an error, as in release builds. After this error, rustls gets no more input.
-fn opened<T>(closed: bool, open: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    if !closed {
-        return open();
-    }
-    catch_unwind(AssertUnwindSafe(open))
-        .unwrap_or_else(|_| Err(Error::General("a bad record behind our close_notify".into())))
 }

@@ -11,7 +11,10 @@
 mod agreed;
 mod below;
 mod buffer;
+mod buffered;
+mod engine;
 mod facts;
+mod guard;
 mod incoming;
 mod kernel;
 mod opening;
@@ -169,6 +172,13 @@ impl TlsError {
             ),
             _ => false,
         }
+    }
+
+    /// Whether rustls panicked, or code that rustls calls: the crypto provider, or a certificate
+    /// verifier, resolver, key log or ticket store of the configuration. The session has caught the
+    /// panic. Please report a panic of rustls.
+    pub fn is_panic(&self) -> bool {
+        guard::is_panic(&self.0)
     }
 
     /// The TLS error inside the `io::Error` of a stream of this crate, or of another stream on

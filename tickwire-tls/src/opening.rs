@@ -203,6 +203,11 @@ impl Opening {
         len
     }
 
+    /// Returns the decrypted data that was not read.
+    pub(super) fn into_plain(self) -> Buffer {
+        self.plain
+    }
+
     /// Encrypts data in the fewest records, until `out` holds about `WAITING` bytes. Returns the
     /// number of bytes encrypted.
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {

@@ -1,9 +1,7 @@
 //! A session without I/O: it turns ciphertext into plaintext, and plaintext into ciphertext.
 use crate::{
-    ALPN, TlsError,
-    buffer::Buffer,
+    ALPN, TlsError, buffer::Buffer, buffered::Buffered, engine::Engine, guard::caught,
     opening::Opening,
-    records::{Records, WAITING},
 };
 use ::rustls::{
     ClientConfig, ClientConnection, Connection, Error, ServerConfig, ServerConnection,
@@ -13,8 +11,7 @@ use bytes::Buf;
 use core::ops::Range;
 use std::{
     boxed::Box,
-    fmt,
-    io::{self, IoSlice, Write},
+    io::{self, IoSlice},
     sync::Arc,
     vec,
 };
@@ -97,6 +94,12 @@ pub const BARREN: usize = 128 << 10;
 /// outgoing ciphertext. If `read` fails, keep its error and write the outgoing ciphertext, which
 /// contains the alert for the peer.
 ///
+/// **Panics.** If rustls panics during a call of the session, or code that rustls calls, such as
+/// the provider or a certificate verifier, the session catches the panic and drops rustls. Then
+/// every [`read`](Self::read) and `write` fails, and [`TlsError::is_panic`] is `true` for the
+/// error. Plaintext that rustls held at that moment is lost. The panic hook still reports the
+/// panic, and `panic = "abort"` ends the program.
+///
 /// In a session from [`client`](Self::client) or [`server`](Self::server), this crate opens and
 /// seals the records [in place](Self::in_place) on four conditions: the configuration has
 /// `enable_secret_extraction` set, a server's configuration allows no early data, the handshake
@@ -116,7 +119,7 @@ pub struct Session {
     pub(super) plain: Range<usize>,
     /// The length in bytes of the record that `plain` lies in, which is the first in `input`.
     pub(super) record: usize,
-    /// Ciphertext to write to the stream. Under `Engine::Rustls`, rustls may hold more.
+    /// Ciphertext to write to the stream.
     pub(super) out: Buffer,
     /// Why TLS failed. `read` returns this error after all plaintext before the fault.
     pub(super) failed: Option<Error>,
@@ -128,17 +131,6 @@ pub struct Session {
     pub(super) closed: bool,
 }
 
-pub(super) enum Engine {
-    /// rustls does the handshake, and opens and seals the records.
-    Rustls(Box<Connection>),
-    /// rustls does the handshake, and may hand over its keys afterwards.
-    Opening(Box<Opening>),
-    /// This crate opens and seals the records, in place.
-    Records(Box<Records>),
-    /// rustls failed to hand over the keys.
-    Failed,
-}
-
 impl Session {
     /// Whether this crate opens and seals the records in place. `false` until the handshake is
     /// over.
@@ -148,10 +140,11 @@ impl Session {
 
     /// rustls' own connection, for example to export keying material. Always `Some` for a session
     /// from [`new`](Self::new), and for a server's session with early data. For other sessions,
-    /// `None` if the configuration sets `enable_secret_extraction`, even with TLS 1.2.
+    /// `None` if the configuration sets `enable_secret_extraction`, even with TLS 1.2. `None` for
+    /// every session whose rustls has panicked.
     pub fn connection(&self) -> Option<&Connection> {
         match &self.engine {
-            Engine::Rustls(conn) => Some(conn),
+            Engine::Rustls(conn) => Some(conn.connection()),
             _ => None,
         }
     }
@@ -159,7 +152,7 @@ impl Session {
     /// A session on a rustls connection that was made elsewhere and has read nothing yet. rustls
     /// opens and seals the records, whatever the configuration.
     pub fn new(conn: impl Into<Connection>) -> Self {
-        Self::with(Engine::Rustls(Box::new(conn.into())))
+        Self::with(Engine::Rustls(Box::new(Buffered::new(conn.into()))))
     }
 
     /// A session as a client of the server `name`. The server's certificate has to be for that
@@ -177,9 +170,10 @@ impl Session {
         let name = name.try_into().map_err(|_| TlsError::from(Error::UnsupportedNameType))?;
         let alpn = vec![ALPN.to_vec()];
         if config.enable_secret_extraction {
-            Ok(Self::with(Engine::Opening(Box::new(Opening::client(config, name, alpn)?))))
+            let opening = caught(|| Opening::client(config, name, alpn))??;
+            Ok(Self::with(Engine::Opening(Box::new(opening))))
         } else {
-            Ok(Self::new(ClientConnection::new_with_alpn(config, name, alpn)?))
+            Ok(Self::new(caught(|| ClientConnection::new_with_alpn(config, name, alpn))??))
         }
     }
 
@@ -193,9 +187,10 @@ impl Session {
         // Sessions do not read early data, and rustls' unbuffered connection cannot leave it
         // unread.
         if config.enable_secret_extraction && config.max_early_data_size == 0 {
-            Ok(Self::with(Engine::Opening(Box::new(Opening::server(config)?))))
+            let opening = caught(|| Opening::server(config))??;
+            Ok(Self::with(Engine::Opening(Box::new(opening))))
         } else {
-            Ok(Self::new(ServerConnection::new(config)?))
+            Ok(Self::new(caught(|| ServerConnection::new(config))??))
         }
     }
 
@@ -212,11 +207,40 @@ impl Session {
             ended: false,
             closed: false,
         };
-        if let Engine::Opening(opening) = &mut session.engine {
-            // Queues a client's first message.
-            session.failed = opening.speak(&mut session.out).err();
-        }
+        let _ = session.call(Self::begin); // a panic is the error of later calls
         session
+    }
+
+    /// Queues a client's first message.
+    fn begin(&mut self) {
+        match &mut self.engine {
+            Engine::Rustls(conn) => conn.speak(&mut self.out),
+            Engine::Opening(opening) => self.failed = opening.speak(&mut self.out).err(),
+            Engine::Records(_) | Engine::Failed { .. } => {}
+        }
+    }
+
+    /// Lets the engine work. Every call of rustls and of its provider, except the getters of their
+    /// state, is made by `work`, or by a constructor inside [`caught`].
+    ///
+    /// # Errors
+    ///
+    /// If the engine panicked. The session has failed then, and never calls rustls again.
+    #[inline]
+    pub(super) fn call<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> io::Result<T> {
+        caught(|| work(self)).map_err(|error| self.panicked(error))
+    }
+
+    #[cold]
+    fn panicked(&mut self, error: Error) -> io::Error {
+        let plain = self.engine.fail();
+        if !plain.is_empty() {
+            (self.record, self.plain) = (plain.len(), 0..plain.len());
+            self.input = plain;
+        } else if self.plain.is_empty() {
+            self.input.clear();
+        }
+        io_error(self.failed.get_or_insert(error).clone())
     }
 
     // Inputs.
@@ -290,17 +314,21 @@ impl Session {
     /// [`connection`](Self::connection) is `None` sends no close_notify.
     ///
     /// A bad record that arrives after this call is still an error of [`read`](Self::read). If
-    /// rustls opens the records, a debug build of rustls 0.23 panics on a bad record, and the
-    /// session catches the panic. The panic hook still reports the panic, and `panic = "abort"`
-    /// ends the program.
+    /// rustls opens the records, a debug build of rustls 0.23 panics on this record, and the
+    /// session catches the panic.
     pub fn close(&mut self) {
         self.closed = true;
+        if self.failed.is_none() {
+            let _ = self.call(Self::announce_end); // a panic is the error of later calls
+        }
+    }
+
+    fn announce_end(&mut self) {
         match &mut self.engine {
-            _ if self.failed.is_some() => {} // nothing is sent after an alert
-            Engine::Rustls(conn) => conn.send_close_notify(),
+            Engine::Rustls(conn) => conn.close(&mut self.out),
             Engine::Opening(opening) => opening.close(&mut self.out),
             Engine::Records(records) => records.end(None, &mut self.out),
-            Engine::Failed => {}
+            Engine::Failed { .. } => {}
         }
     }
 
@@ -310,11 +338,6 @@ impl Session {
     /// [`read`](Self::read).
     #[inline]
     pub fn outgoing(&mut self) -> &[u8] {
-        if let Engine::Rustls(conn) = &mut self.engine
-            && self.out.is_empty()
-        {
-            while conn.wants_write() && conn.write_tls(&mut self.out).is_ok() {}
-        }
         self.out.filled()
     }
 
@@ -333,18 +356,14 @@ impl Session {
     /// Whether there is ciphertext to write.
     #[inline]
     pub fn has_outgoing(&self) -> bool {
-        !self.out.is_empty() || matches!(&self.engine, Engine::Rustls(conn) if conn.wants_write())
+        !self.out.is_empty()
     }
 
     /// Whether the TLS handshake is still under way. Until it is over, [`write`](Self::write)
     /// accepts nothing, and a server may not know the client's
     /// [certificates](Self::peer_certificates).
     pub fn is_handshaking(&self) -> bool {
-        match &self.engine {
-            Engine::Rustls(conn) => conn.is_handshaking(),
-            Engine::Opening(opening) => opening.state().is_handshaking(),
-            Engine::Records(_) | Engine::Failed => false,
-        }
+        self.engine.is_handshaking()
     }
 
     /// Whether a part of the handshake is not yet done, written and flushed. While this is `true`,
@@ -352,15 +371,6 @@ impl Session {
     #[inline]
     pub fn is_opening(&self) -> bool {
         self.opening
-    }
-
-    fn is_server(&self) -> bool {
-        match &self.engine {
-            Engine::Rustls(conn) => matches!(**conn, Connection::Server(_)),
-            Engine::Opening(opening) => opening.is_server(),
-            Engine::Records(records) => records.is_server(),
-            Engine::Failed => false,
-        }
     }
 
     // For streams on a session.
@@ -376,7 +386,6 @@ impl Session {
     /// Takes all outgoing ciphertext, so that the caller can write it while other threads use the
     /// session.
     pub fn take_outgoing(&mut self) -> Buffer {
-        let _ = self.outgoing();
         core::mem::take(&mut self.out)
     }
 
@@ -403,7 +412,7 @@ impl Session {
     ///
     /// `NotConnected` for a server in its handshake.
     pub fn may_write(&self) -> io::Result<()> {
-        if self.is_handshaking() && self.is_server() {
+        if self.is_handshaking() && self.engine.is_server() {
             let what = "nothing can be written before the TLS handshake is over";
             return Err(io::Error::new(io::ErrorKind::NotConnected, what));
         }
@@ -445,18 +454,23 @@ impl Session {
     /// As [`write`](Self::write).
     #[inline]
     pub fn write_slices(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
-        let taken = match &mut self.engine {
-            Engine::Records(records) if self.failed.is_none() && !self.closed => {
-                records.write(from, &mut self.out).map_err(io_error)?
-            }
-            _ => self.write_otherwise(from)?,
-        };
+        let taken = self.call(|session| session.seal(from))??;
         self.opening &= taken == 0;
         Ok(taken)
     }
 
+    #[inline]
+    fn seal(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        match &mut self.engine {
+            Engine::Records(records) if self.failed.is_none() && !self.closed => {
+                records.write(from, &mut self.out).map_err(io_error)
+            }
+            _ => self.seal_otherwise(from),
+        }
+    }
+
     #[cold]
-    fn write_otherwise(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn seal_otherwise(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
         // Nothing is sent after an alert, and rustls must not be called again.
         if self.failed.is_some() {
             return self.check().map(|()| 0);
@@ -466,13 +480,9 @@ impl Session {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, what));
         }
         match &mut self.engine {
-            Engine::Rustls(_) if self.out.len() >= WAITING => Ok(0),
-            Engine::Rustls(conn) => match from {
-                [one] => conn.writer().write(one),
-                several => conn.writer().write_vectored(several),
-            },
+            Engine::Rustls(conn) => conn.write(from, &mut self.out),
             Engine::Opening(opening) => opening.write(from, &mut self.out).map_err(io_error),
-            Engine::Records(_) | Engine::Failed => Ok(0),
+            Engine::Records(_) | Engine::Failed { .. } => Ok(0),
         }
     }
 
@@ -485,14 +495,4 @@ impl Session {
 #[cold]
 fn io_error(error: Error) -> io::Error {
     TlsError::from(error).into_io()
-}
-
-/// Shows neither keys nor data.
-impl fmt::Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("protocol_version", &self.protocol_version())
-            .field("in_place", &self.in_place())
-            .finish_non_exhaustive()
-    }
 }

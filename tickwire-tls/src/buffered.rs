@@ -1,0 +1,80 @@
+//! rustls' buffered connection, for the sessions whose records rustls opens and seals. The calls
+//! come in the order in which rustls' own users make them: rustls reads only while `wants_read`,
+//! and writes while `wants_write`. rustls 0.23 panics on some inputs in other orders.
+use super::{buffer::Buffer, records::WAITING};
+use ::rustls::{CommonState, Connection, Error};
+use std::{
+    io::{self, IoSlice, Read, Write},
+    string::ToString,
+};
+
+/// After each call, rustls holds no ciphertext to write: `out` has all of it.
+pub(super) struct Buffered(Connection);
+
+impl Buffered {
+    pub(super) fn new(conn: Connection) -> Self {
+        Self(conn)
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.0
+    }
+
+    pub(super) fn is_server(&self) -> bool {
+        matches!(self.0, Connection::Server(_))
+    }
+
+    pub(super) fn state(&self) -> &CommonState {
+        &self.0
+    }
+
+    /// Moves to `out` all ciphertext that rustls has to write.
+    pub(super) fn speak(&mut self, out: &mut Buffer) {
+        // A `Buffer` takes everything, so no write fails.
+        while self.0.wants_write() && self.0.write_tls(out).is_ok() {}
+    }
+
+    /// Lets rustls open records until it holds plaintext, or until the peer's close_notify. The
+    /// rest stays in `input`. After the close_notify, rustls must get no call for the bytes behind
+    /// it.
+    pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<(), Error> {
+        while !input.is_empty() && self.0.wants_read() {
+            match self.0.read_tls(&mut input.filled()) {
+                Ok(0) => return Err(Error::General("rustls took no input".into())),
+                Ok(n) => input.consume(n),
+                Err(error) => return Err(Error::General(error.to_string())),
+            }
+            let processed = self.0.process_new_packets();
+            self.speak(out); // after an error, the alert
+            processed?;
+        }
+        Ok(())
+    }
+
+    /// Copies plaintext to `to`, and returns its length; 0 after the peer's close_notify.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if rustls needs more input.
+    pub(super) fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        self.0.reader().read(to)
+    }
+
+    /// Seals data, until `out` holds about `WAITING` bytes. Returns the number of bytes sealed.
+    pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> io::Result<usize> {
+        if out.len() >= WAITING {
+            return Ok(0);
+        }
+        let taken = match from {
+            [one] => self.0.writer().write(one),
+            several => self.0.writer().write_vectored(several),
+        };
+        self.speak(out);
+        taken
+    }
+
+    pub(super) fn close(&mut self, out: &mut Buffer) {
+        self.0.send_close_notify();
+        self.speak(out);
+    }
+}

@@ -1,0 +1,44 @@
+//! The parts that do a session's work: rustls, or the record layer of this crate.
+use super::{buffer::Buffer, buffered::Buffered, opening::Opening, records::Records};
+use std::boxed::Box;
+
+pub(super) enum Engine {
+    /// rustls does the handshake, and opens and seals the records.
+    Rustls(Box<Buffered>),
+    /// rustls does the handshake, and may hand over its keys afterwards.
+    Opening(Box<Opening>),
+    /// This crate opens and seals the records, in place.
+    Records(Box<Records>),
+    /// rustls is gone: it panicked, or failed to hand over the keys.
+    Failed { handshaking: bool },
+}
+
+impl Engine {
+    pub(super) fn is_handshaking(&self) -> bool {
+        match self {
+            Self::Rustls(conn) => conn.state().is_handshaking(),
+            Self::Opening(opening) => opening.state().is_handshaking(),
+            Self::Records(_) => false,
+            Self::Failed { handshaking } => *handshaking,
+        }
+    }
+
+    pub(super) fn is_server(&self) -> bool {
+        match self {
+            Self::Rustls(conn) => conn.is_server(),
+            Self::Opening(opening) => opening.is_server(),
+            Self::Records(records) => records.is_server(),
+            Self::Failed { .. } => false,
+        }
+    }
+
+    /// Drops rustls, and returns the plaintext that this crate holds and nobody has read. Plaintext
+    /// that rustls itself holds is lost.
+    pub(super) fn fail(&mut self) -> Buffer {
+        let handshaking = self.is_handshaking();
+        match core::mem::replace(self, Self::Failed { handshaking }) {
+            Self::Opening(opening) => opening.into_plain(),
+            _ => Buffer::default(),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The one place where a panic of rustls, or of code that rustls calls, becomes an error.
+use ::rustls::{Error, OtherError};
+use std::{
+    any::Any,
+    boxed::Box,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    string::String,
+    sync::Arc,
+};
+
+/// rustls panicked, or code that rustls calls: the crypto provider, a certificate verifier or
+/// resolver, a key log, a store of tickets.
+#[derive(Debug)]
+pub(super) struct Panicked(String);
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rustls, or code of its configuration, panicked: {}", self.0)
+    }
+}
+
+impl std::error::Error for Panicked {}
+
+/// Calls rustls. With `panic = "abort"`, a panic ends the process all the same. So a caller also
+/// has to call rustls only when rustls asks for it, as rustls' own users do.
+///
+/// # Errors
+///
+/// [`Panicked`] inside rustls' error. The caller then must not use rustls' object again, because
+/// the panic may have left it inconsistent.
+#[inline]
+pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(panicked)
+}
+
+#[cold]
+fn panicked(panic: Box<dyn Any + Send>) -> Error {
+    let text = match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => {
+            panic.downcast::<&str>().map_or_else(|_| String::new(), |text| (*text).into())
+        }
+    };
+    OtherError(Arc::new(Panicked(text))).into()
+}
+
+/// Whether this is the error of a [`caught`] panic.
+pub(super) fn is_panic(error: &Error) -> bool {
+    matches!(error, Error::Other(OtherError(error)) if error.is::<Panicked>())
+}
