@@ -2,17 +2,23 @@
 use crate::{
     alone::alone,
     harness::{SMALL, sockets},
-    support::tls::{ADAPTERS, Adapter, Authority, Raw, Ws, async_tcp, runtime},
-    support::wire::{CLOSE, ROLES, TEXT, close_body, to},
+    support::{
+        hostile::Hostile,
+        tls::{ADAPTERS, Adapter, Authority, Raw, Ws, async_tcp, runtime},
+        wire::{CLOSE, ROLES, TEXT, close_body, to},
+    },
 };
 use std::{
-    io::{ErrorKind, Write},
+    io::{self, ErrorKind, Read, Write},
     net::TcpStream,
     sync::Arc,
 };
 use tickwire::{
     Config, Connection, Error, Negotiated, RecvError, Role, SystemEntropy, blocking,
-    tls::rustls::{ClientConfig, ServerConfig},
+    tls::rustls::{
+        ClientConfig, ServerConfig, SupportedProtocolVersion,
+        version::{TLS12, TLS13},
+    },
     tokio as on_tokio,
 };
 
@@ -29,6 +35,10 @@ enum End {
     Closed,
     Io(ErrorKind),
     Failed(RecvError),
+    /// TLS failed. Whether rustls has panicked.
+    Tls {
+        panic: bool,
+    },
 }
 
 /// Cut off, and without as much as a close_notify.
@@ -85,6 +95,7 @@ fn victim(
             Ok(None) => break End::Closed,
             Err(Error::Io(error)) => break End::Io(error.kind()),
             Err(Error::Recv(error)) => break End::Failed(error),
+            Err(Error::Tls(error)) => break End::Tls { panic: error.is_panic() },
             Err(other) => panic!("{other:?}"),
         }
     };
@@ -196,4 +207,93 @@ fn a98_behind_both_closes_no_close_notify_is_missed() {
         raw.say(&to(role, CLOSE, close_body(1001, "")));
     };
     fares(attack, &["last"], End::Closed, (1001, true));
+}
+
+/// Empty records of a type, at a place in what a peer says: before all else, behind the handshake,
+/// or behind the close_notify, which has bytes behind it that are no record.
+#[derive(Clone, Copy, Debug)]
+struct Empty {
+    kind: u8,
+    place: usize,
+}
+
+impl Empty {
+    fn all() -> impl Iterator<Item = Self> {
+        [20, 21, 22, 23].into_iter().flat_map(|kind| [0, 1, 2].map(|place| Self { kind, place }))
+    }
+
+    /// What comes at this place, for a peer that seals from here on.
+    fn at(self, place: usize, peer: &mut Hostile) -> Vec<u8> {
+        match place == self.place {
+            true => peer.record(true, self.kind, b""),
+            false => Vec::new(),
+        }
+    }
+
+    /// Says a message that fills all that rustls holds, and a byte more.
+    fn attack(self, peer: &mut Hostile, tcp: &mut TcpStream, frame: &[u8]) -> io::Result<()> {
+        tcp.write_all(&self.at(0, peer))?;
+        peer.handshake(tcp)?;
+        let mut wire = self.at(1, peer);
+        peer.say(frame);
+        peer.close_notify();
+        wire.extend(peer.all());
+        wire.extend(self.at(2, peer));
+        wire.extend([0; 5000]);
+        tcp.write_all(&wire)?;
+        tcp.read_to_end(&mut Vec::new()).map(drop)
+    }
+}
+
+/// A text whose frame has 16,385 bytes, and the frame.
+fn long_text(role: Role) -> (String, Vec<u8>) {
+    let header = to(role, TEXT, "x".repeat(1000)).len() - 1000;
+    let text = "x".repeat((16 << 10) + 1 - header);
+    let frame = to(role, TEXT, &text);
+    (text, frame)
+}
+
+/// Each adapter in each role, in place and through rustls.
+fn empty_records_do_no_harm(version: &'static SupportedProtocolVersion) {
+    let authority = Authority::new();
+    let identity = authority.issue(&["localhost"]);
+    let adapters = ADAPTERS.into_iter().flat_map(|adapter| [(adapter, true), (adapter, false)]);
+    for ((adapter, extracts), role) in adapters.flat_map(|by| ROLES.map(|role| (by, role))) {
+        let (text, frame) = long_text(role);
+        let mut client = (*authority.client()).clone();
+        client.enable_secret_extraction = extracts;
+        let client = Arc::new(client);
+        let server = identity.server_with(|config| config.enable_secret_extraction = extracts);
+        for empty in Empty::all() {
+            let (tcp, mut far) = sockets();
+            let mut peer = match role {
+                Role::Client => {
+                    Hostile::server(version, identity.chain.clone(), identity.private())
+                }
+                Role::Server => Hostile::client(version, authority.roots()),
+            };
+            let (client, server) = (client.clone(), server.clone());
+            let (fate, ..) = alone(
+                move || victim(adapter, role, tcp, client, server),
+                || empty.attack(&mut peer, &mut far, &frame), // fails where the victim hangs up
+            );
+            let whole =
+                fate == Fate { messages: vec![text.clone()], end: GONE, code: (1006, false) };
+            let refused = fate.end == End::Tls { panic: false } && fate.messages.is_empty();
+            assert!(
+                whole || (refused && empty.place < 2),
+                "{adapter:?} {role:?} {extracts} {empty:?}: {fate:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a101_empty_records_around_a_close_notify_panic_nothing() {
+    empty_records_do_no_harm(&TLS13);
+}
+
+#[test]
+fn a101_empty_records_around_a_close_notify_of_tls_1_2_panic_nothing() {
+    empty_records_do_no_harm(&TLS12);
 }

@@ -80,6 +80,8 @@ const ELSEWHERE: &[(&[u16], &str)] = &[
     (&[82], "the_oldest_handshake_gives_way_to_the_newest"),
     (&[98], "an_end_without_close_notify_is_abnormal_and_nothing_more_is_delivered"),
     (&[98], "records_may_be_small_the_end_is_in_order_and_a_damaged_record_gets_an_alert"),
+    (&[101], "empty_records_around_a_close_notify_end_their_connection_alone"),
+    (&[101], "a_server_s_empty_records_end_the_connection_that_was_dialed_alone"),
 ];
 
 /// Attacks on what a loop has no code for, and who stands against them.
@@ -94,6 +96,7 @@ const NOT_HERE: &[(&[u16], &str)] = &[
     (&[86], "the core calculates with times; the loop's clock is an `Instant`"),
     (&[97], "`Backoff` of tickwire-parts"),
     (&[87, 88, 89, 90, 99], "examples/socketio_server"),
+    (&[100], "the core's deadlines, which count no bytes yet"),
 ];
 
 /// Writes `bytes`, and reads until the server has shut the stream.
@@ -221,6 +224,7 @@ fn each_attack_of_the_list_has_a_test_or_a_reason() {
         include_str!("fairness.rs"),
         include_str!("limits.rs"),
         include_str!("messages.rs"),
+        include_str!("panics.rs"),
         include_str!("requests.rs"),
         include_str!("slow.rs"),
         include_str!("time.rs"),
@@ -238,5 +242,5 @@ fn each_attack_of_the_list_has_a_test_or_a_reason() {
     all.extend(REQUESTS.iter().map(|row| row.0));
     all.sort_unstable();
     all.dedup();
-    assert_eq!(all, (1..=99).collect::<Vec<_>>());
+    assert_eq!(all, (1..=101).collect::<Vec<_>>());
 }

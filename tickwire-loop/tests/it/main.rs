@@ -8,6 +8,8 @@ mod dormant;
 mod fairness;
 mod limits;
 mod messages;
+#[cfg(feature = "rustls")]
+mod panics;
 mod requests;
 mod room;
 mod slow;
