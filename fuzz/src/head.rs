@@ -50,6 +50,19 @@ impl<'a> Head<'a> {
     }
 }
 
+/// The first head of `bytes` with its folded lines as one line each (RFC 9112 §5.2), and what
+/// follows it: a line end before a blank, and that blank, are spaces.
+pub fn unfold(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(0);
+    for at in 0..end {
+        if let [b'\r', b'\n', b' ' | b'\t'] = bytes[at..at + 3] {
+            bytes[at..at + 3].fill(b' ');
+        }
+    }
+    bytes
+}
+
 pub fn trim(bytes: &[u8]) -> &[u8] {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let from = bytes.iter().position(|byte| !blank(byte)).unwrap_or(bytes.len());

@@ -408,6 +408,49 @@ fn p107_the_blocking_adapter_stops_waiting() {
     assert_eq!(error, HandshakeError::Timeout);
 }
 
+#[test]
+fn p230_a_folded_line_of_a_response_is_unfolded() {
+    let dialed = chosen(&["X: a", "Sec-WebSocket-Protocol:", " \t v1", " \t "]);
+    assert_eq!((dialed.verdict, dialed.subprotocol.as_deref()), (Ok(()), Some("v1")));
+    // Line end and blank are spaces, and a space is no part of a token.
+    let dialed = chosen(&["Sec-WebSocket-Protocol: v", " 1"]);
+    assert_eq!(dialed.verdict, Err(HandshakeError::BadHeader("Sec-WebSocket-Protocol")));
+    let folded = [RESPONSE[0], "Connection: keep-alive,", "\tUpgrade", RESPONSE[2], "X:", " y"];
+    taken(&wire("HTTP/1.1 101 Switching Protocols", folded));
+    let early = [wire("HTTP/1.1 103 Early Hints", ["Link: </a>;", " rel=x"]), response(&[])];
+    taken(&early.concat());
+    let dialed =
+        dial(&wire("HTTP/1.1 403 No", ["X: 1", "\t2", "Content-Length: ", " 2", "", "no"]));
+    assert_eq!(dialed.verdict, Err(HandshakeError::Refused { status: 403 }));
+    assert_eq!(dialed.body.as_deref(), Some(&b"no"[..]));
+
+    // A fold is as long as it is on the wire, and is no header of its own.
+    let request = Request::new("ws://h").unwrap();
+    let folds = response(&["X: y", " z", " z", " z", " z"]);
+    let config = Config { max_headers: 4, max_head: folds.len(), ..Config::default() };
+    assert_eq!(dial_with(&request, &config, &folds).verdict, Ok(()));
+    let config = Config { max_head: folds.len() - 1, ..config };
+    let long = HandshakeError::HeadTooLong { limit: folds.len() as u32 - 1 };
+    assert_eq!(dial_with(&request, &config, &folds).verdict, Err(long));
+
+    // Nothing can continue the first line, and a name cannot be folded.
+    let malformed = |lines: &[&str], what| {
+        rejected(&wire("HTTP/1.1 101 x", lines), HandshakeError::Malformed { what });
+    };
+    malformed(&[" X: y"], "folded line");
+    malformed(&["\t", "X: y"], "folded line");
+    malformed(&["X", " : y"], "header name");
+
+    let mut handshake = Handshake::new(&request, &Config::default(), SampleNonce(None));
+    handshake.advance(usize::MAX);
+    for byte in response(&["Set-Cookie: a=b;", "\tpath=/", "  ;secure"]) {
+        feed_head(&mut handshake, &[byte]);
+        let _ = handshake.step();
+    }
+    let response = handshake.response().unwrap();
+    assert_eq!(response.headers().get("set-cookie"), Some(&b"a=b;   path=/    ;secure"[..]));
+}
+
 /// The certificate and the host are checked, SNI is sent, HTTP/1.1 is agreed on by ALPN; and where
 /// that fails, nothing is said in the clear.
 #[cfg(all(feature = "rustls", feature = "tokio"))]

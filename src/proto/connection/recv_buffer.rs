@@ -88,6 +88,11 @@ impl RecvBuffer {
         self.bytes.get(self.next..self.end).unwrap_or_default()
     }
 
+    /// Works as [`wire`](Self::wire), for a caller that changes these bytes.
+    pub(crate) fn wire_mut(&mut self) -> &mut [u8] {
+        self.get_mut(self.next..self.end)
+    }
+
     #[inline]
     pub(super) fn wire_len(&self) -> usize {
         self.end - self.next
@@ -123,8 +128,7 @@ impl RecvBuffer {
         self.bytes.get_mut(range).unwrap_or_default()
     }
 
-    /// Works as [`get_mut`](Self::get_mut), but forgets which bytes are valid text: see
-    /// [`Buffer::overwrite`].
+    /// Works as [`get_mut`](Self::get_mut), but no text stays known: see [`Buffer::overwrite`].
     #[inline(always)]
     pub(super) fn overwrite(&mut self, from: usize, len: usize) -> Option<&mut [u8]> {
         self.bytes.overwrite(from..)?.get_mut(..len)
@@ -174,8 +178,7 @@ impl RecvBuffer {
         }
     }
 
-    /// Consumes `n` wire bytes that do not belong to the message (a control frame's payload).
-    /// Returns their range.
+    /// Consumes `n` wire bytes of a control frame, and returns their range.
     pub(super) fn take_aside(&mut self, n: usize) -> Range<usize> {
         let from = self.next;
         self.skip(n);

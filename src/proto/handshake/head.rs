@@ -1,13 +1,15 @@
 //! Finds, checks and parses the head of an HTTP/1.1 message (RFC 9112 §2).
 //!
 //! [`Scan`] finds the end of a head in one pass over all bytes, even if they arrive one by one. In
-//! this pass, `Scan` also enforces the limits. It refuses bare LF, bare CR, folded lines and
-//! control characters except tabs, because parsers read these in different ways, which allows
-//! request smuggling. `httparse` then parses the complete head once, for the grammar of the first
-//! line, names and values. A request that came whole in one read, without other bytes, goes to
-//! `httparse` without a scan. If `httparse` or a limit refuses the request, `Scan` runs after all,
-//! to find the first fault. [`server`](super::server) checks the headers that `httparse` found.
-//! [`client`](super::client) and all later calls read the validated head with [`Headers`].
+//! this pass, `Scan` also enforces the limits. It refuses bare LF, bare CR and control characters
+//! except tabs, because parsers read these in different ways, which allows request smuggling. For
+//! the same reason it refuses a folded line in a request. In a response it unfolds the line in
+//! place, so that all later parsers see one line. `httparse` then parses the complete head once,
+//! for the grammar of the first line, names and values. A request that came whole in one read,
+//! without other bytes, goes to `httparse` without a scan. If `httparse` or a limit refuses the
+//! request, `Scan` runs after all, to find the first fault. [`server`](super::server) checks the
+//! headers that `httparse` found. [`client`](super::client) and all later calls read the validated
+//! head with [`Headers`].
 use super::HandshakeError;
 use crate::proto::{config::Config, error::shown, role::Role};
 use core::{fmt, mem::MaybeUninit};
@@ -23,7 +25,8 @@ pub(super) struct Scan {
     /// The index of the next byte to scan, or of a CR whose LF has not arrived. All bytes before
     /// this index were accepted.
     at: usize,
-    /// The index where the current line begins. Invariant: `line <= at`.
+    /// The index where the current line begins; in a folded line, where its last part begins.
+    /// Invariant: `line <= at`.
     line: usize,
     /// The number of complete lines.
     lines: usize,
@@ -32,6 +35,8 @@ pub(super) struct Scan {
     max_headers: usize,
     /// The limit on the first line, in bytes; `usize::MAX` for a response, which has no such limit.
     max_line: usize,
+    /// Whether the head is that of a response.
+    response: bool,
 }
 
 impl Scan {
@@ -42,7 +47,8 @@ impl Scan {
             Role::Server => config.max_request_line,
             Role::Client => usize::MAX,
         };
-        Self { at: 0, line: 0, lines: 0, max_head, max_headers, max_line }
+        let response = role == Role::Client;
+        Self { at: 0, line: 0, lines: 0, max_head, max_headers, max_line, response }
     }
 
     /// Starts over, for the next head.
@@ -51,8 +57,9 @@ impl Scan {
     }
 
     /// Continues the scan. `bytes` has the bytes of the last call and all bytes that arrived since.
-    /// Returns the length of the head, empty line included, once the head is complete.
-    pub(super) fn run(&mut self, bytes: &[u8]) -> Result<Option<usize>, HandshakeError> {
+    /// Returns the length of the head, empty line included, once the head is complete. Writes to
+    /// `bytes` only to [unfold](Self::unfold) a line.
+    pub(super) fn run(&mut self, bytes: &mut [u8]) -> Result<Option<usize>, HandshakeError> {
         loop {
             // Bytes beyond the limits are not examined, so that the error is always for the first
             // fault in the order of the bytes.
@@ -63,7 +70,8 @@ impl Scan {
                 && self.at == self.line
                 && matches!(seen.get(self.at), Some(b' ' | b'\t'))
             {
-                return Err(HandshakeError::Malformed { what: "folded line" });
+                self.unfold(bytes)?;
+                continue;
             }
             let found = find_control(seen, self.at);
             match found.and_then(|i| Some((i, *seen.get(i)?, seen.get(i + 1)))) {
@@ -98,6 +106,21 @@ impl Scan {
                 }
             }
         }
+    }
+
+    /// Joins the current line, which begins with a blank, to the line before: the line end and the
+    /// blank become spaces (RFC 9112 §5.2). Nothing can continue the first line. A server refuses
+    /// all folded lines, as that section allows.
+    #[cold]
+    fn unfold(&mut self, bytes: &mut [u8]) -> Result<(), HandshakeError> {
+        match bytes.get_mut(self.at - LINE_END..=self.at) {
+            Some(fold) if self.response && self.lines > 1 => fold.fill(b' '),
+            _ => return Err(HandshakeError::Malformed { what: "folded line" }),
+        }
+        // The longer line is counted at its end. It is not empty, because `at` is beyond `line`.
+        self.lines -= 1;
+        self.at += 1;
+        Ok(())
     }
 
     /// Whether [`run`](Self::run) would accept a head that httparse accepted. The head must end in

@@ -178,8 +178,9 @@ impl Reading {
     }
 
     /// Returns the length of the head at the front of `buf`, in bytes, once the head is complete.
+    /// Folded lines of a response are then one line each.
     pub(crate) fn head_len(&mut self) -> Result<Option<usize>, HandshakeError> {
-        match self.scan.run(self.buf.wire())? {
+        match self.scan.run(self.buf.wire_mut())? {
             None if self.eof => Err(HandshakeError::UnexpectedEof),
             len => Ok(len),
         }

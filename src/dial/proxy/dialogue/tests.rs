@@ -107,7 +107,8 @@ fn what_follows_a_2xx_is_the_tunnels() {
         "HTTP/1.1 299\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n\
+        "HTTP/1.1 200 OK\r\nVia: 1.1 a,\r\n\t1.1 b\r\n \r\nX: y\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n c\r\n\r\n\
          HTTP/1.1 200 OK\r\n\r\n",
     ] {
         for ahead in ["", "\x16\x03\x03", "HTTP/1.1 200 OK\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n"] {
@@ -124,6 +125,7 @@ fn any_other_answer_to_connect_is_no_tunnel() {
     let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "x".repeat(200));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(6));
     let interim = "HTTP/1.1 100 Go on\r\n\r\n".repeat(3) + "HTTP/1.1 200 OK\r\n\r\n";
+    let folds = format!("HTTP/1.1 200 OK\r\nA: b{}\r\n\r\n", "\r\n c".repeat(45));
     for (wire, error) in [
         ("HTTP/1.1 407 Who?\r\nProxy-Authenticate: Basic\r\n\r\n", connect(407)),
         ("HTTP/1.1 403 No\r\nContent-Length: 4\r\n\r\nfake", connect(403)),
@@ -135,13 +137,14 @@ fn any_other_answer_to_connect_is_no_tunnel() {
         (&*long, HandshakeError::HeadTooLong { limit: 200 }),
         (&*many, HandshakeError::TooManyHeaders { limit: 5 }),
         (&*interim, HandshakeError::TooManyInterim { limit: 2 }),
+        (&*folds, HandshakeError::HeadTooLong { limit: 200 }),
         ("", HandshakeError::UnexpectedEof),
         ("HTTP/1.1 200 OK\r\n", HandshakeError::UnexpectedEof),
         ("SSH-2.0-x\r\n", malformed("first line")),
         ("\x05\0", malformed("first line")),
         ("\x15\x03\x01", malformed("a TLS record, where plain HTTP is spoken")),
         ("HTTP/1.1 200 OK\n\n", malformed("LF without CR")),
-        ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", malformed("folded line")),
+        ("HTTP/1.1 200 OK\r\n A: b\r\n\r\n", malformed("folded line")),
     ] {
         assert_eq!(verdict(HTTP, wire.as_bytes()), Err(error), "{wire}");
     }

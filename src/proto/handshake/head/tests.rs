@@ -4,10 +4,10 @@ use super::*;
 
 fn scan(config: &Config, bytes: &[u8], step: usize) -> Result<Option<usize>, HandshakeError> {
     let mut scan = Scan::new(Role::Server, config);
-    let mut end = 0;
+    let (mut bytes, mut end) = (bytes.to_vec(), 0);
     while end < bytes.len() {
         end = (end + step).min(bytes.len());
-        match scan.run(&bytes[..end]) {
+        match scan.run(&mut bytes[..end]) {
             Ok(None) => assert!(scan.at + 1 >= end, "left more than a CR to look at again"),
             verdict => return verdict,
         }
@@ -48,8 +48,8 @@ fn a_head_is_parsed_at_once_just_where_the_scan_would_take_it() {
     let check = |head: &[u8]| {
         let scan = Scan::new(Role::Server, &config);
         let at_once = RequestLine::parse_at_once(head, &scan, |_| ());
-        let taken = Scan::new(Role::Server, &config).run(head) == Ok(Some(head.len()));
-        let fine = taken && RequestLine::parse(head, |_| ()).is_ok();
+        let taken = Scan::new(Role::Server, &config).run(&mut head.to_vec());
+        let fine = taken == Ok(Some(head.len())) && RequestLine::parse(head, |_| ()).is_ok();
         assert_eq!(at_once.is_some(), fine, "{}", head.escape_ascii());
         fine
     };
