@@ -214,8 +214,6 @@
 //!   as many programs expect. (If a page asked for a subprotocol, its browser then fails the
 //!   connection.) A client can [require](handshake::client::Request::require_subprotocol) a
 //!   subprotocol.
-//! - A client refuses a 101 that announces a body, because the bytes after its head could be read
-//!   as a body or as frames.
 //!
 //! # Features
 //!

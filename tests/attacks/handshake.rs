@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Config, RecvError, SystemEntropy,
+    Config, ProtocolError, RecvError, SystemEntropy,
     handshake::{
         HandshakeError, Progress, accept_key,
         client::{self, Request},
@@ -25,8 +25,8 @@ use tickwire::{
 };
 
 use HandshakeError::{
-    BadHeader, HasBody, HeadTooLong, MissingHeader, MissingVersion, NotConnectionUpgrade,
-    NotUpgrade, RepeatedHeader, RequestLineTooLong, TooManyHeaders,
+    BadHeader, HeadTooLong, MissingHeader, MissingVersion, NotConnectionUpgrade, NotUpgrade,
+    RepeatedHeader, RequestLineTooLong, TooManyHeaders,
 };
 
 const KEY: &str = "Sec-WebSocket-Key";
@@ -299,12 +299,16 @@ fn a62_what_follows_a_101_can_be_read_in_one_way_only() {
     let config = Config::default();
     // Bytes that are a whole frame, and the start of a body as well.
     let frame = plain(TEXT, "<html>");
-    for line in ["Content-Length: 8", "Content-Length: 00", "Transfer-Encoding: chunked"] {
-        let body = |proof: &str| [response(proof, &[line]), frame.clone()].concat();
-        rejected(&config, body, HasBody);
-    }
     let request = Request::new("ws://example.com/feed").unwrap();
-    for lines in [&["Set-Cookie: a=b"][..], &["Content-Length: 0"], &["X: y", "Set-Cookie: c=d"]] {
+    for lines in [
+        &["Set-Cookie: a=b"][..],
+        &["X: y", "Set-Cookie: c=d"],
+        &["Content-Length: 0"],
+        &["Content-Length: 8"],
+        &["Content-Length: 18446744073709551616, -1"],
+        &["Transfer-Encoding: chunked"],
+        &["Transfer-Encoding: gzip, chunked", "Content-Length: 8", "Content-Length: 1"],
+    ] {
         let tries = dial(&request, &config, |foe| {
             let wire = [response(&foe.proof(), lines), frame.clone()].concat();
             foe.say(&wire)
@@ -313,6 +317,16 @@ fn a62_what_follows_a_101_can_be_read_in_one_way_only() {
             let end = End::Failed(RecvError::UnexpectedEof);
             assert_eq!(tried.verdict, Ok((vec![text("<html>")], end)), "{lines:?}");
             tried.heap.under(format_args!("{:?} {lines:?}", tried.adapter), head(512) + READ);
+        }
+        // A body, which is no frames.
+        let tries = dial(&request, &config, |foe| {
+            let chunks = b"8\r\n\x81\x06<html>\r\n0\r\n\r\n";
+            let wire = [&response(&foe.proof(), lines), &chunks[..]].concat();
+            foe.say(&wire)
+        });
+        for tried in tries {
+            let bits = End::Failed(ProtocolError::ReservedBits.into());
+            assert_eq!(tried.verdict, Ok((vec![], bits)), "{lines:?}");
         }
     }
 }

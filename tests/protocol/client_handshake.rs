@@ -6,7 +6,7 @@ use crate::{
 };
 use std::{collections::HashSet, time::Duration};
 use tickwire::{
-    Config, Time,
+    Config, ProtocolError, RecvError, Time,
     handshake::{
         HandshakeError, HeaderError, Progress, accept_key,
         client::{Handshake, Request},
@@ -449,6 +449,31 @@ fn p230_a_folded_line_of_a_response_is_unfolded() {
     }
     let response = handshake.response().unwrap();
     assert_eq!(response.headers().get("set-cookie"), Some(&b"a=b;   path=/    ;secure"[..]));
+}
+
+#[test]
+fn p231_a_101_ends_at_its_empty_line_whatever_length_it_announces() {
+    for lines in [
+        &["Transfer-Encoding: chunked"][..],
+        &["Content-Length: 5"],
+        &["Transfer-Encoding: chunked", "Content-Length: 5"],
+        &["Content-Length: 0", "Content-Length: 18446744073709551616"],
+        &["Content-Length:", "content-length: -1, x"],
+        &["Transfer-Encoding: ;\"", "transfer-encoding: identity"],
+    ] {
+        let early = plain(TEXT, "hi");
+        let outcome = taken(&[response(lines), early].concat()).outcome.unwrap();
+        let eof = Seen::Failed(RecvError::UnexpectedEof);
+        assert_eq!(outcome.seen, [text("hi"), eof], "{lines:?}");
+        // A body is not read as one: its bytes are frames, here with reserved bits.
+        let chunks = b"5\r\nhello\r\n0\r\n\r\n";
+        let outcome = taken(&[&response(lines)[..], chunks].concat()).outcome.unwrap();
+        let bits = Seen::Failed(ProtocolError::ReservedBits.into());
+        assert_eq!(outcome.seen, [bits], "{lines:?}");
+        // An interim response has no body either.
+        let interim = wire("HTTP/1.1 103 Early Hints", lines);
+        taken(&[interim, response(&[])].concat());
+    }
 }
 
 /// The certificate and the host are checked, SNI is sent, HTTP/1.1 is agreed on by ALPN; and where

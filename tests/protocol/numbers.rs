@@ -10,7 +10,7 @@ const SECTIONS: &[Module<'_>] = &[
     ("control", include_str!("control.rs"), &[38..=47]),
     ("close", include_str!("close.rs"), &[48..=75]),
     ("text", include_str!("text.rs"), &[76..=85]),
-    ("client_handshake", include_str!("client_handshake.rs"), &[86..=111, 230..=230]),
+    ("client_handshake", include_str!("client_handshake.rs"), &[86..=111, 230..=231]),
     ("server_handshake", include_str!("server_handshake.rs"), &[112..=137]),
     ("negotiation", include_str!("negotiation.rs"), &[138..=151]),
     ("compression", include_str!("compression.rs"), &[170..=192]),
@@ -45,7 +45,7 @@ fn every_number_of_the_checklist_has_a_test_or_a_reason() {
     let checklist = Checklist {
         letter: 'p',
         digits: 3,
-        last: 230,
+        last: 231,
         modules: SECTIONS,
         without: WITHOUT,
         root: include_str!("main.rs"),

@@ -241,7 +241,6 @@ fn reason(error: HandshakeError) -> String {
         UnexpectedSubprotocol | NoSubprotocol => "subprotocol",
         UnexpectedExtension => "extension",
         Malformed { .. } | BadHeader(_) => "malformed",
-        HasBody => "body",
         HeadTooLong { .. } | TooManyHeaders { .. } => "too long",
         TooManyInterim { .. } => "too many interim",
         UnexpectedEof => "ended",

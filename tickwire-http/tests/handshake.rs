@@ -364,6 +364,9 @@ fn both_ends_agree() {
         let (mut response, server) =
             upgrade.accept(Accept::default().subprotocols(&["b"])).unwrap();
         *response.version_mut() = request.version();
+        // P231: neither has a meaning here.
+        response.headers_mut().insert("content-length", "5".parse().unwrap());
+        response.headers_mut().insert("transfer-encoding", "chunked".parse().unwrap());
         let mut client = opening.accept(&response).unwrap();
         assert_eq!(client.negotiated().subprotocol.as_deref(), Some("b"));
         assert_eq!(client.negotiated(), server.negotiated());

@@ -188,8 +188,9 @@ pub enum HandshakeError {
     /// The target and the Host header name different hosts or ports (RFC 9112 §3.2.2).
     #[error("target and Host header name different hosts or ports")]
     HostMismatch,
-    /// A request or a 101 announces a body, by Transfer-Encoding or by a Content-Length that is
-    /// not 0. The bytes after the head could then be read in two ways, as HTTP or as frames.
+    /// A request announces a body, by Transfer-Encoding or by a Content-Length that is not 0. The
+    /// bytes after its head could then be read in two ways, as HTTP or as frames. (A response that
+    /// opens a connection has no body, whatever its headers.)
     #[error("a body is announced, which an upgrade cannot have")]
     HasBody,
     /// The stream ended before the peer's head, or a proxy's answer, was complete.

@@ -98,6 +98,7 @@ fn connect_asks_for_host_and_port_and_shows_credentials_to_the_proxy() {
     }
 }
 
+// P231.
 #[test]
 fn what_follows_a_2xx_is_the_tunnels() {
     for head in [
@@ -107,6 +108,7 @@ fn what_follows_a_2xx_is_the_tunnels() {
         "HTTP/1.1 299\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: ;\r\nContent-Length: -1, 2, x\r\n\r\n",
         "HTTP/1.1 200 OK\r\nVia: 1.1 a,\r\n\t1.1 b\r\n \r\nX: y\r\n\r\n",
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n c\r\n\r\n\
          HTTP/1.1 200 OK\r\n\r\n",

@@ -11,18 +11,12 @@ const ACCEPT: &str = "Sec-WebSocket-Accept";
 
 /// The headers that [`Handshake::check`] examines. One loop compares a name with all of them. A
 /// separate comparison for each header would add up to 600 bytes of code per header.
-const HEADERS: [&str; 7] = [
-    "Upgrade",
-    "Connection",
-    ACCEPT,
-    PROTOCOL,
-    extensions::NAME,
-    "Transfer-Encoding",
-    "Content-Length",
-];
+const HEADERS: [&str; 5] = ["Upgrade", "Connection", ACCEPT, PROTOCOL, extensions::NAME];
 
 impl Handshake {
-    /// Makes the checks of RFC 6455 §4.1 on a 101.
+    /// Makes the checks of RFC 6455 §4.1 on a 101. Content-Length and Transfer-Encoding have no
+    /// meaning in a 101, because every 1xx ends at its empty line (RFC 9112 §6.3): what follows is
+    /// frames. Some servers send these headers, such as aiohttp up to version 3.5.
     pub(super) fn check(&self, headers: Headers<'_>) -> Result<(), HandshakeError> {
         if !self.outgoing().is_empty() {
             return Err(HandshakeError::EarlyResponse);
@@ -43,11 +37,6 @@ impl Handshake {
                     once(&mut extensions, value, extensions::NAME)?;
                     extended = extensions::check(value)?;
                 }
-                // RFC 9110 §8.6, RFC 9112 §6.1: a 101 has neither Content-Length nor
-                // Transfer-Encoding. With one of them, the bytes after the head could be read as a
-                // body or as frames. A Content-Length of 0 is harmless, and some servers send it.
-                "Content-Length" if value == b"0" => {}
-                "Content-Length" | "Transfer-Encoding" => return Err(HandshakeError::HasBody),
                 _ => {}
             }
         }
