@@ -221,7 +221,7 @@ pub struct Config {
     pub max_interim: u32,
 
     /// The most bytes that a client keeps of the body of a refusal (a final response other than a
-    /// 101); default 4 KiB.
+    /// 101); default 4 KiB. A client waits for them at most a second behind the refusal's head.
     pub max_refusal_body: usize,
 
     /// Offers permessage-deflate (RFC 7692) as a client, and accepts it as a server; default: none.

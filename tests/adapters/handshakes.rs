@@ -5,7 +5,12 @@ use crate::{
     line::How,
     support::wire::{BINARY, CLOSE, Seen, TEXT, close_body, masked, text},
 };
-use std::{io::Write, os::unix::net::UnixStream, thread};
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    thread,
+    time::{Duration, Instant},
+};
 use tickwire::{
     CloseCode, Config, Error, OwnedMessage, Role,
     handshake::{
@@ -22,6 +27,7 @@ crate::everywhere! {
     what_is_not_an_opening_request_is_answered
     a_request_that_does_not_come_is_answered_with_408
     a_client_says_how_it_was_refused
+    a_client_waits_a_second_for_the_body_of_a_refusal
     a_client_has_the_response_that_it_asked_to_keep
     a_server_that_does_not_answer_is_given_up
     two_ends_meet_and_talk
@@ -138,6 +144,33 @@ fn a_client_says_how_it_was_refused<E: End>() {
         }
         other => panic!("{other:?}"),
     });
+}
+
+/// Without the bound on the time of the body, each of these would take an hour.
+fn a_client_waits_a_second_for_the_body_of_a_refusal<E: End>() {
+    for drips in [false, true] {
+        let far = move |peer: &mut Peer| {
+            let _ = peer.head();
+            peer.io.write_all(b"HTTP/1.1 403 No\r\nServer: x\r\n\r\nno").unwrap();
+            peer.io.set_read_timeout(Some(10 * MS)).unwrap();
+            while !matches!(peer.io.read(&mut [0]), Ok(0)) {
+                if drips && peer.io.write_all(b"!").is_err() {
+                    break;
+                }
+            }
+        };
+        let hour = Duration::from_secs(3600);
+        let config =
+            Config { handshake_timeout: hour, max_refusal_body: 1 << 20, ..Config::default() };
+        let began = Instant::now();
+        arrive(far, |io| match E::client(io, How::PLAIN, &request(), &config).map(drop) {
+            Err(Error::Refused(refusal)) => {
+                assert!(refusal.status == 403 && refusal.body.starts_with(b"no"), "{refusal:?}");
+                assert!(began.elapsed() >= Duration::from_secs(1), "it had its second");
+            }
+            other => panic!("{other:?}"),
+        });
+    }
 }
 
 fn a_client_has_the_response_that_it_asked_to_keep<E: End>() {

@@ -645,14 +645,53 @@ fn the_clock_ends_the_wait_for_a_response_and_for_the_rest_of_a_refusal() {
     assert_eq!(handshake.reading.handle_timeout(at(105)), Err(HandshakeError::Timeout));
     assert_eq!(handshake.step(), Err(HandshakeError::Timeout));
     assert_eq!(handshake.reading.poll_timeout(), None);
+}
 
-    let (mut handshake, _) = fed(&request(), &config, b"HTTP/1.1 500 Oops\r\n\r\nabc", 5);
-    assert_eq!(handshake.reading.poll_timeout(), Some(Time::ZERO));
+// P107, A63.
+#[test]
+fn the_body_of_a_refusal_has_a_second_from_its_head_whatever_trickles_in() {
+    let at = |ms| Time::new(Duration::from_millis(ms));
+    let config = Config { handshake_timeout: Duration::from_secs(5), ..Config::default() };
+    let refused = Err(HandshakeError::Refused { status: 503 });
+    for framing in ["Server: x", "Content-Length: 100", "Transfer-Encoding: chunked"] {
+        for (told, head, end) in [(None, 0, 1000), (Some(100), 4000, 5000), (Some(0), 4500, 5000)] {
+            let mut handshake = begun(&request(), &config);
+            if let Some(told) = told {
+                assert_eq!(handshake.reading.handle_timeout(at(told)), Ok(()));
+            }
+            feed_head(&mut handshake, b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\n");
+            assert_eq!(handshake.step(), Ok(Progress::Partial));
+            assert!(handshake.response().is_none());
+            feed_head(&mut handshake, format!("{framing}\r\n\r\n1\r\n").as_bytes());
+            assert_eq!(handshake.step(), Ok(Progress::Partial));
+            // Status and headers are known before the body.
+            let response = handshake.response().unwrap();
+            let retry_after = Some(Duration::from_secs(7));
+            assert_eq!((response.status, response.retry_after()), (503, retry_after));
+            // The second starts at the next call, which is due at once.
+            assert_eq!(handshake.reading.poll_timeout(), Some(Time::ZERO));
+            assert_eq!(handshake.reading.handle_timeout(at(head)), Ok(()));
+            assert_eq!(handshake.reading.poll_timeout(), Some(at(end)), "{framing} {told:?}");
+            for (now, byte) in (head..end).step_by(50).zip(b"1\r\n".iter().cycle()) {
+                feed_head(&mut handshake, &[*byte]);
+                assert_eq!(handshake.step(), Ok(Progress::Partial));
+                assert_eq!(handshake.reading.handle_timeout(at(now)), Ok(()));
+                assert_eq!(handshake.reading.poll_timeout(), Some(at(end)));
+            }
+            let told = handshake.reading.handle_timeout(at(end));
+            assert_eq!(told.map(|()| Progress::Partial), refused);
+            assert_eq!((handshake.step(), handshake.reading.poll_timeout()), (refused, None));
+            let refusal = handshake.into_refusal().unwrap();
+            assert_eq!(refusal.retry_after(), retry_after);
+            assert!(refusal.body.starts_with(b"1"), "what arrived of it");
+        }
+    }
+    // Interim responses and a 101 start no second.
+    let mut handshake = begun(&request(), &config);
     assert_eq!(handshake.reading.handle_timeout(at(0)), Ok(()));
-    let refused = HandshakeError::Refused { status: 500 };
-    assert_eq!(handshake.reading.handle_timeout(at(5)), Err(refused));
-    assert_eq!(handshake.step(), Err(refused));
-    assert_eq!(handshake.into_refusal().unwrap().body, b"abc");
+    feed_head(&mut handshake, b"HTTP/1.1 103 Early Hints\r\n\r\n");
+    assert_eq!(handshake.step(), Ok(Progress::Partial));
+    assert_eq!(handshake.reading.poll_timeout(), Some(at(5000)));
 }
 
 #[test]

@@ -1744,7 +1744,8 @@ async fn a_client_says_how_it_was_refused() {
             other => panic!("{:?}", other.map(|_| ())),
         }
         // The body ends with the stream, is cut by it, or never comes: what is there is told.
-        for at_end in [AtEnd::Eof, AtEnd::Silence] {
+        for (at_end, second) in [(AtEnd::Eof, 0), (AtEnd::Silence, 1)] {
+            let began = tokio::time::Instant::now();
             let error = answered("HTTP/1.1 503 No\r\nRetry-After: 3\r\n\r\nlater", at_end).await;
             match error {
                 Err(Error::Refused(refusal)) => {
@@ -1753,6 +1754,7 @@ async fn a_client_says_how_it_was_refused() {
                 }
                 other => panic!("{:?}", other.map(|_| ())),
             }
+            assert_eq!(began.elapsed().as_secs(), second, "in virtual time");
         }
     })
     .await;

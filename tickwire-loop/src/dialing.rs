@@ -229,7 +229,6 @@ impl<T> Inner<T> {
 
     fn shake_hands(&mut self, handle: Handle, dialing: &mut Dialing) -> Stop {
         let now = self.now;
-        let deadline = dialing.deadline();
         let wire = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
         let (Some(handshake), Some(wire)) = (&mut dialing.handshake, wire) else {
             return Stop::io(ErrorKind::NotConnected.into());
@@ -249,7 +248,8 @@ impl<T> Inner<T> {
                 Ok(Progress::Partial) => {}
             }
             let share_used = spent >= self.settings.turn_bytes;
-            match wire.next((true, share_used, false), now, || Some(deadline)) {
+            let until = || handshake.reading.poll_timeout();
+            match wire.next((true, share_used, false), now, until) {
                 Next::Read => {}
                 Next::TellTime if !share_used && wire.find_unread(&mut self.system) > 0 => {
                     late = true
@@ -267,6 +267,8 @@ impl<T> Inner<T> {
                 // The bytes that arrived in time are not here yet.
                 Err(error) if is_passing(&error) && late => return Stop::Again,
                 Err(error) if is_passing(&error) => {}
+                // A refusal says more than the error that ended the stream behind its head.
+                Err(_) if handshake.response().is_some() => handshake.reading.end_of_stream(),
                 Err(error) => {
                     let _ = wire.send(&mut self.system); // the TLS alert
                     return Stop::io(error);

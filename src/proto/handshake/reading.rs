@@ -16,6 +16,10 @@ use core::{fmt, time::Duration};
 /// a buffer of about this length.
 const HEAD: usize = 2 << 10;
 
+/// How long a client waits for the body of a refusal, from the time that it is told behind the
+/// refusal's head. Status and headers say why the server refuses, and a body may have no end.
+const REFUSAL_BODY: Duration = Duration::from_secs(1);
+
 /// The reading part of a handshake in either role. You report to it the bytes read, the end of the
 /// stream, and the time.
 pub struct Reading {
@@ -31,12 +35,12 @@ pub struct Reading {
     /// The number of interim responses skipped so far.
     interim: u32,
     max_interim: u32,
-    timeout: Duration,
-    /// When the handshake times out. `None` until the caller first tells the time, which starts the
-    /// timeout.
+    /// The timeout that starts when the caller next tells the time. `None` if none has to start.
+    timeout: Option<Duration>,
+    /// The earliest end of the timeouts that have started. `None` before the first.
     deadline: Option<Time>,
     /// The error with which the handshake fails if the deadline passes.
-    pub(super) timeout_error: HandshakeError,
+    timeout_error: HandshakeError,
     max_head: usize,
 }
 
@@ -51,7 +55,7 @@ impl Reading {
             eof: false,
             interim: 0,
             max_interim: config.max_interim,
-            timeout: config.handshake_timeout,
+            timeout: Some(config.handshake_timeout),
             deadline: None,
             timeout_error: HandshakeError::Timeout,
             max_head: config.max_head,
@@ -103,22 +107,28 @@ impl Reading {
         self.eof = true;
     }
 
-    /// Tells the time. The first call starts the handshake timeout. Early and repeated calls are
-    /// harmless.
+    /// Tells the time. The first call starts the handshake timeout. The first call behind the head
+    /// of a refusal starts the second that a client waits for the refusal's body. Early and
+    /// repeated calls are harmless.
     ///
     /// # Errors
     ///
     /// [`HandshakeError::Timeout`] if the peer's head was not complete within
     /// [`handshake_timeout`](Config::handshake_timeout). A client gets [`Refused`] instead, if only
-    /// the body of a refusal was incomplete. The earlier error, if the handshake had failed before.
+    /// the body of a refusal was incomplete, within that time or within its second. The earlier
+    /// error, if the handshake had failed before.
     ///
     /// [`Refused`]: HandshakeError::Refused
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), HandshakeError> {
-        match (self.outcome, self.deadline) {
-            (Some(outcome), _) => return outcome,
-            (None, Some(at)) if now >= at => return Err(self.fail(self.timeout_error)),
-            (None, Some(_)) => {}
-            (None, None) => self.deadline = Some(now + self.timeout),
+        if let Some(outcome) = self.outcome {
+            return outcome;
+        }
+        if self.deadline.is_some_and(|at| now >= at) {
+            return Err(self.fail(self.timeout_error));
+        }
+        if let Some(timeout) = self.timeout.take() {
+            let at = now + timeout;
+            self.deadline = Some(self.deadline.map_or(at, |earlier| earlier.min(at)));
         }
         Ok(())
     }
@@ -141,11 +151,12 @@ impl Reading {
 
     // Outputs.
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next. Before the first call of
-    /// `handle_timeout`, this is [`Time::ZERO`], which is due at once: the first call starts the
-    /// timeout. `None` once the handshake has an outcome.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next. [`Time::ZERO`], which is due at
+    /// once, if that call has a timeout to start: before its first call, and behind the head of a
+    /// refusal. `None` once the handshake has an outcome.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.outcome.is_none().then_some(self.deadline.unwrap_or(Time::ZERO))
+        let running = self.deadline.filter(|_| self.timeout.is_none());
+        self.outcome.is_none().then_some(running.unwrap_or(Time::ZERO))
     }
 
     // Calls for both roles, and for the dialogue with a proxy.
@@ -200,6 +211,13 @@ impl Reading {
         self.buf.skip(line.len);
         self.scan.restart();
         Ok(())
+    }
+
+    /// Bounds the time for the rest of a refusal, and sets the error with which the handshake fails
+    /// after that time.
+    pub(super) fn expect_body(&mut self, refused: HandshakeError) {
+        self.timeout = Some(REFUSAL_BODY.min(self.timeout.unwrap_or(REFUSAL_BODY)));
+        self.timeout_error = refused;
     }
 
     /// Stores `found` as the outcome, unless `found` is [`Partial`](Progress::Partial). Every later

@@ -113,6 +113,22 @@ fn a_refusal_and_a_bad_answer_are_errors_of_the_handshake() {
 }
 
 #[test]
+fn a_reset_right_behind_a_refusal_does_not_hide_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let peer = thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(b"HTTP/1.1 401 No\r\nContent-Length: 99\r\n\r\nno entry").unwrap();
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    });
+    let (client, told) = client();
+    dial(&client, 5, url(address).config(Config { handshake_timeout: LONG, ..Config::default() }));
+    assert_eq!(next(&told), "5 failed: server answered 401 No: no entry");
+    peer.join().unwrap();
+}
+
+#[test]
 fn a_server_that_never_answers_is_given_up_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (client, told) = client();
@@ -159,12 +175,17 @@ fn each_endless_answer_is_given_up<S: Read + Write + Send + 'static>(
         ("", "HTTP/1.1 103 x\r\nA: b\r\n\r\n", HandshakeError::TooManyInterim { limit: 8 }),
         (REFUSAL, "a", HandshakeError::Refused { status: 500 }),
         ("HTTP/1.1 103 x\r\n\r\nHTTP/1.1 101 ", "a", HandshakeError::Timeout),
+        // Ended by the second that such a body has, and by nothing else.
+        ("HTTP/1.1 403 No\r\n\r\n", "a", HandshakeError::Refused { status: 403 }),
     ] {
-        let (time, times, pause) = match error {
-            HandshakeError::Timeout => (Duration::from_millis(200), 1, Duration::from_millis(5)),
-            _ => (LONG, 1000, Duration::ZERO),
+        let drip = Duration::from_millis(5);
+        let (time, times, pause, body) = match error {
+            HandshakeError::Timeout => (Duration::from_millis(200), 1, drip, 4 << 10),
+            HandshakeError::Refused { status: 403 } => (LONG, 1, drip, usize::MAX),
+            _ => (LONG, 1000, Duration::ZERO, 4 << 10),
         };
-        let config = Config { handshake_timeout: time, ..Config::default() };
+        let config =
+            Config { handshake_timeout: time, max_refusal_body: body, ..Config::default() };
         dial(&client, 0, to(listener.local_addr().unwrap()).config(config));
         let stream = over(listener.accept().unwrap().0);
         let peer = endless(stream, (start, piece.repeat(times)), pause);

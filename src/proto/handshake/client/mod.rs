@@ -126,7 +126,8 @@ impl Handshake {
     ///
     /// The first fault found. [`Refused`](HandshakeError::Refused) is returned once the body or its
     /// first [`max_refusal_body`](Config::max_refusal_body) bytes have arrived, or the stream has
-    /// ended. An error is final: drop the stream.
+    /// ended, or a second has passed since the head. [`response`](Self::response) has status and
+    /// headers as soon as the head is complete. An error is final: drop the stream.
     #[must_use = "`Complete` means that the connection is open; an error means that it never opens"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         if let Some(outcome) = self.reading.outcome() {
@@ -173,7 +174,7 @@ impl Handshake {
             status => {
                 let body = Body::of(Refusal::new(status, head));
                 self.reading.buf.skip(len);
-                self.reading.timeout_error = body.refused();
+                self.reading.expect_body(body.refused());
                 *self.refusal = Some(body);
             }
         }

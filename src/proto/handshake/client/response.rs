@@ -24,6 +24,25 @@ impl<'a> ResponseHead<'a> {
     pub fn headers(&self) -> Headers<'a> {
         Headers::of(self.head)
     }
+
+    /// How long the server asks to wait before the next attempt (RFC 9110 §10.2.3). Retry-After is
+    /// a number of seconds or a date. For a date, the result is the time from the response's Date
+    /// to Retry-After, so no clock is needed. `None` if Retry-After is missing or malformed, or if
+    /// it is a date and the response has no valid Date.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let value = self.headers().get("Retry-After")?;
+        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let seconds = match number(value) {
+            Some(seconds) => seconds,
+            // RFC 9111 §1.2.2: a number that is too large counts as the largest number.
+            None if digits => u64::MAX,
+            None => {
+                let now = date::seconds(self.headers().get(date::NAME)?)?;
+                date::seconds(value)?.saturating_sub(now)
+            }
+        };
+        Some(Duration::from_secs(seconds))
+    }
 }
 
 /// Shows the status and the names of the headers.
@@ -37,7 +56,8 @@ impl fmt::Debug for ResponseHead<'_> {
 }
 
 /// A server's final response other than a 101: status, headers, and at most
-/// [`max_refusal_body`](Config::max_refusal_body) bytes from the start of the body.
+/// [`max_refusal_body`](Config::max_refusal_body) bytes from the start of the body, as far as they
+/// arrived within a second of the head.
 ///
 /// Redirects are not followed. Trust a refusal no more than the connection over which it came. You
 /// can log a refusal directly, because its `Display` and `Debug` escape and truncate the server's
@@ -63,23 +83,10 @@ impl Refusal {
         Headers::of(&self.head)
     }
 
-    /// How long the server asks to wait before the next attempt (RFC 9110 §10.2.3). Retry-After is
-    /// a number of seconds or a date. For a date, the result is the time from the response's Date
-    /// to Retry-After, so no clock is needed. `None` if Retry-After is missing or malformed, or if
-    /// it is a date and the response has no valid Date.
+    /// How long the server asks to wait before the next attempt: as
+    /// [`ResponseHead::retry_after`].
     pub fn retry_after(&self) -> Option<Duration> {
-        let value = self.headers().get("Retry-After")?;
-        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-        let seconds = match number(value) {
-            Some(seconds) => seconds,
-            // RFC 9111 §1.2.2: a number that is too large counts as the largest number.
-            None if digits => u64::MAX,
-            None => {
-                let now = date::seconds(self.headers().get(date::NAME)?)?;
-                date::seconds(value)?.saturating_sub(now)
-            }
-        };
-        Some(Duration::from_secs(seconds))
+        self.response().retry_after()
     }
 
     pub(super) fn response(&self) -> ResponseHead<'_> {
