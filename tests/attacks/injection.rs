@@ -260,9 +260,17 @@ fn a70_another_version_of_http_or_another_host_is_refused() {
     let config = Config::default();
     let line =
         |line: &str| [line.as_bytes(), &request(&[])[b"GET /feed HTTP/1.1".len()..]].concat();
-    for version in ["1.0", "0.9", "1.2", "2.0"] {
-        let wire = line(&format!("GET /feed HTTP/{version}"));
-        refused(&config, &wire, HandshakeError::BadHttpVersion);
+    let malformed = HandshakeError::Malformed { what: "first line" };
+    for (version, error) in [
+        ("1.0", HandshakeError::OldHttpVersion),
+        ("0.9", malformed),
+        ("1.", malformed),
+        ("1.10", HandshakeError::Malformed { what: "line end" }),
+        ("1.20", malformed),
+        ("2.0", HandshakeError::BadHttpVersion),
+        ("10.1", HandshakeError::BadHttpVersion),
+    ] {
+        refused(&config, &line(&format!("GET /feed HTTP/{version}")), error);
     }
     for target in [
         "http://example.org/feed",

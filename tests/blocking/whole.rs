@@ -892,7 +892,7 @@ fn a_refusal_can_be_read_to_its_end() {
             ("POST /feed HTTP/1.1\r\nHost: x\r\n\r\n", "405"),
             ("GET /feed HTTP/1.1\r\nHost: x\r\n\r\n", "426"),
             ("complete nonsense\r\n\r\n", "400"),
-            ("GET /feed HTTP/1.0\r\nHost: x\r\n\r\n", "505"),
+            ("GET /feed HTTP/1.0\r\nHost: x\r\n\r\n", "426"),
             (GOOD, "403"),
         ];
         for (request, status) in cases {

@@ -165,9 +165,15 @@ fn only_get_and_http_1_1_are_spoken() {
     ] {
         refused(&wire(line, VALID), BadMethod, 405);
     }
-    for line in ["GET / HTTP/1.0", "GET / HTTP/0.9", "GET / HTTP/1.2", "GET / HTTP/2.0"] {
+    refused(&wire("GET / HTTP/1.0", VALID), OldHttpVersion, 426);
+    refused(&wire("POST / HTTP/1.0", [""; 0]), OldHttpVersion, 426);
+    for line in ["GET / HTTP/2.0", "GET / HTTP/2.1", "GET / HTTP/3"] {
         refused(&wire(line, VALID), BadHttpVersion, 505);
     }
+    for line in ["GET /", "GET / HTTP/0.9", "GET / HTTP/1.", "GET / HTTP/1.20", "GET /HTTP/1.2"] {
+        refused(&wire(line, VALID), malformed("first line"), 400);
+    }
+    refused(&wire("GET / HTTP/1.10", VALID), malformed("line end"), 400);
     refused(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", BadHttpVersion, 505);
     for line in [
         "GET /",
@@ -601,7 +607,7 @@ fn a_request_can_be_looked_at_whether_it_passed_or_not() {
     bytes[at..at + 2].copy_from_slice(b"\xff\x80");
     look(&bytes, |request| assert_eq!(request.headers().get("X"), Some(&b"\xff\x80"[..])));
     // No head, no request.
-    let (handshake, _) = fed(&Config::default(), b"GET / HTTP/1.0\r\n\r\n", 99);
+    let (handshake, _) = fed(&Config::default(), b"GET / HTTP/2.0\r\n\r\n", 99);
     assert!(handshake.request().is_none());
 }
 
@@ -672,7 +678,7 @@ fn parts(response: Vec<u8>) -> (String, Vec<String>, String) {
 #[test]
 fn a_refusal_ends_the_connection_and_says_why() {
     let config = Config::default();
-    let cases: [(Vec<u8>, &str, &[&str]); 7] = [
+    let cases: [(Vec<u8>, &str, &[&str]); 8] = [
         (
             replaced("Upgrade", None),
             "426 Upgrade Required",
@@ -690,7 +696,12 @@ fn a_refusal_ends_the_connection_and_says_why() {
         ),
         (replaced("Host", None), "400 Bad Request", &[]),
         (wire("POST / HTTP/1.1", VALID), "405 Method Not Allowed", &["allow: get"]),
-        (wire("GET / HTTP/1.0", VALID), "505 HTTP Version Not Supported", &[]),
+        (wire("GET / HTTP/2.0", VALID), "505 HTTP Version Not Supported", &[]),
+        (
+            wire("GET / HTTP/1.0", VALID),
+            "426 Upgrade Required",
+            &["sec-websocket-version: 13", "upgrade: websocket"],
+        ),
         (vec![b'a'; 9000], "414 URI Too Long", &[]),
     ];
     for (bytes, status, headers) in cases {

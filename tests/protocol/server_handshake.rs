@@ -41,19 +41,44 @@ fn p112_another_method_than_get_is_refused() {
 }
 
 #[test]
-fn p113_older_http_is_refused() {
-    for version in ["HTTP/1.0", "HTTP/0.9"] {
-        let wire = wire(&format!("GET / {version}"), REQUEST);
-        refused(&wire, HandshakeError::BadHttpVersion, 505);
+fn p113_http_1_0_has_no_upgrade_and_0_9_is_malformed() {
+    for headers in [&REQUEST[..], &[], &["Host: h", "Connection: keep-alive"]] {
+        let wire = wire("GET / HTTP/1.0", headers);
+        let served = refused(&wire, HandshakeError::OldHttpVersion, 426);
+        assert_eq!(served.named("Upgrade"), ["websocket"]);
     }
-    let served = serve(&wire("GET /", REQUEST)); // HTTP/0.9 as it was
-    assert_eq!(served.status, 400);
-    assert!(served.shut);
+    for line in ["GET /", "GET / HTTP/0.9"] {
+        let served = serve(&wire(line, REQUEST));
+        assert_eq!(served.status, 400, "{line}");
+        assert!(served.shut);
+    }
+    // A server that serves more than WebSockets sees a request of HTTP/1.0 too.
+    let mut handshake = Handshake::new(&Config::default());
+    feed_head(&mut handshake, &wire("GET /health HTTP/1.0", REQUEST));
+    assert_eq!(handshake.step(), Err(HandshakeError::OldHttpVersion));
+    let request = handshake.request().unwrap();
+    assert_eq!((request.path(), request.host()), ("/health", Some("example.com")));
+    assert!(!request.is_upgrade());
 }
 
 #[test]
-fn p114_newer_http_is_refused() {
-    for version in ["HTTP/1.2", "HTTP/2.0", "HTTP/2", "HTTP/3", "HTTP/11.1"] {
+fn p114_http_1_2_to_1_9_are_as_1_1_and_another_major_version_is_refused() {
+    for minor in 2..=9 {
+        let served = accepted(&wire(&format!("GET /a?b HTTP/1.{minor}"), REQUEST));
+        assert_eq!(served.named("Sec-WebSocket-Accept"), [ACCEPT]);
+    }
+    let mut handshake = Handshake::new(&Config::default());
+    feed_head(&mut handshake, &wire("GET /chat HTTP/1.2", REQUEST));
+    assert_eq!(handshake.step(), Ok(Progress::Complete));
+    let request = handshake.request().unwrap();
+    assert_eq!((request.target(), request.headers().count()), ("/chat", REQUEST.len()));
+    assert!(request.is_upgrade());
+    // A whole version, behind a blank.
+    for version in ["HTTP/1.", "HTTP/1.22", "HTTP/1.2 ", "http/1.2", "xHTTP/1.2", "HTTP/1.x"] {
+        let served = serve(&wire(&format!("GET / {version}"), REQUEST));
+        assert_eq!(served.status, 400, "{version}");
+    }
+    for version in ["HTTP/2.0", "HTTP/2", "HTTP/3", "HTTP/11.1"] {
         let served = serve(&wire(&format!("GET / {version}"), REQUEST));
         assert_eq!(served.status, 505, "{version}");
         assert!(served.shut);

@@ -1584,7 +1584,7 @@ async fn a_bad_request_is_answered_and_the_stream_ended() {
     bounded(async {
         let cases = [
             (REQUEST.replace("GET", "POST"), 405),
-            (REQUEST.replace("HTTP/1.1", "HTTP/1.0"), 505),
+            (REQUEST.replace("HTTP/1.1", "HTTP/1.0"), 426),
             (REQUEST.replace("Upgrade: websocket\r\n", ""), 426),
             (REQUEST.replace("Version: 13", "Version: 8"), 426),
             (REQUEST.replace("Host: example.com\r\n", ""), 400),

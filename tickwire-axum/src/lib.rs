@@ -285,6 +285,11 @@ mod tests {
             get().header("Upgrade", "h2c").header("Connection", "Upgrade, HTTP2-Settings"),
             get().header("Upgrade", "TLS/1.0, HTTP/2.0").header("Connection", "upgrade"),
             get().header("Upgrade", "websocket"),
+            // In HTTP/1.0, Upgrade has no meaning (RFC 9110 §7.8).
+            get()
+                .version(Version::HTTP_10)
+                .header("Upgrade", "websocket")
+                .header("Connection", "upgrade"),
             Request::connect("a.example:443").version(Version::HTTP_11),
             connect(),
             connect().extension(Protocol::from_static("connect-udp")),

@@ -71,7 +71,9 @@ impl Head<'_> {
         match is_extended(self.version) {
             true => *self.method == Method::CONNECT && protocol == Some(WEBSOCKET),
             false => {
-                self.has(header::UPGRADE, WEBSOCKET) && self.has(header::CONNECTION, "upgrade")
+                self.version == Version::HTTP_11
+                    && self.has(header::UPGRADE, WEBSOCKET)
+                    && self.has(header::CONNECTION, "upgrade")
             }
         }
     }
@@ -206,7 +208,8 @@ fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
         Version::HTTP_11 => {}
         // From HTTP/2 on, only a CONNECT opens a WebSocket.
         version if is_extended(version) => return Err(HandshakeError::BadMethod),
-        _ => return Err(HandshakeError::BadHttpVersion),
+        Version::HTTP_10 => return Err(HandshakeError::OldHttpVersion),
+        _ => return Err(HandshakeError::Malformed { what: "first line" }), // HTTP/0.9
     }
     let mut text = Vec::with_capacity(512);
     push_line(&mut text, &[head.method.as_str(), " ", &head.uri.to_string(), " HTTP/1.1"]);

@@ -191,8 +191,11 @@ fn the_verdict_is_that_of_the_handshake_over_bytes() {
     *old.version_mut() = Version::HTTP_10;
     assert_eq!(
         Upgrade::new(&old, None, &Config::default()).err(),
-        Some(HandshakeError::BadHttpVersion)
+        Some(HandshakeError::OldHttpVersion)
     );
+    *old.version_mut() = Version::HTTP_09;
+    let first_line = HandshakeError::Malformed { what: "first line" };
+    assert_eq!(Upgrade::new(&old, None, &Config::default()).err(), Some(first_line));
     // There is no upgrade from HTTP/2 on, but only a CONNECT.
     for version in [Version::HTTP_2, Version::HTTP_3] {
         let mut new = get();
@@ -231,6 +234,9 @@ fn a_request_says_whether_it_asks_for_a_websocket() {
     assert!(upgrades(&connect(), Some("websocket")));
     assert!(!upgrades(&connect(), Some("connect-udp")));
     assert!(!upgrades(&connect(), None)); // a tunnel
+    let mut old = get(); // RFC 9110 §7.8
+    *old.version_mut() = Version::HTTP_10;
+    assert!(!upgrades(&old, None));
     let mut page = get(); // there headers mean nothing
     *page.version_mut() = Version::HTTP_2;
     assert!(!upgrades(&page, Some("websocket")));
@@ -317,6 +323,16 @@ fn a_refusal_says_what_the_one_over_bytes_says() {
     let response = rejection(later, Version::HTTP_2);
     assert_eq!(response.status(), 503);
     assert_eq!(names(response.headers()), ["content-length", "content-type", "retry-after"]);
+    for (version, error) in [
+        (Version::HTTP_11, HandshakeError::NotUpgrade),
+        (Version::HTTP_10, HandshakeError::OldHttpVersion),
+    ] {
+        let response = rejection(error, version);
+        assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
+        let connection: Vec<_> = response.headers().get_all("connection").iter().collect();
+        assert_eq!(connection, ["close", "Upgrade"]);
+        assert_eq!(response.headers()["upgrade"], "websocket");
+    }
     let response = rejection(HandshakeError::UnsupportedVersion, Version::HTTP_11);
     assert_eq!(
         (response.status().as_u16(), &response.headers()["sec-websocket-version"]),

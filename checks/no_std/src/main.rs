@@ -135,7 +135,7 @@ impl Line {
         expect((15_000..=17_500).contains(&waited), 14)?;
 
         // Who calls with something else is told so, and who says nothing is, after 10 s.
-        expect(self.says(b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1.1 505 "), 15)?;
+        expect(self.says(b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1.1 426 "), 15)?;
         self.now = self.now + Duration::from_secs(10);
         expect(self.says(b"", b"HTTP/1.1 408 "), 16)?;
 

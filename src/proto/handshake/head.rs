@@ -58,7 +58,8 @@ impl Scan {
 
     /// Continues the scan. `bytes` has the bytes of the last call and all bytes that arrived since.
     /// Returns the length of the head, empty line included, once the head is complete. Writes to
-    /// `bytes` only to [unfold](Self::unfold) a line.
+    /// `bytes` only to [unfold](Self::unfold) a line, and to [count](count_as_1_1) the version of a
+    /// request as HTTP/1.1.
     pub(super) fn run(&mut self, bytes: &mut [u8]) -> Result<Option<usize>, HandshakeError> {
         loop {
             // Bytes beyond the limits are not examined, so that the error is always for the first
@@ -88,7 +89,12 @@ impl Scan {
                             let limit = shown(self.max_headers);
                             return Err(HandshakeError::TooManyHeaders { limit });
                         }
-                        (false, _) => self.lines += 1,
+                        (false, lines) => {
+                            if lines == 0 && !self.response {
+                                count_as_1_1(bytes.get_mut(..i).unwrap_or_default());
+                            }
+                            self.lines += 1;
+                        }
                     }
                 }
                 Some((_, b'\r', Some(_))) => {
@@ -157,6 +163,15 @@ impl Scan {
     /// is below the limit on the head.
     fn is_bound(&self) -> bool {
         self.lines == 0 && self.max_line.saturating_add(LINE_END) < self.max_head
+    }
+}
+
+/// Writes HTTP/1.1 in place of HTTP/1.2 to 1.9 at the end of a request line. A request of a later
+/// minor version is processed as one of the latest version known (RFC 9110 §2.5), and `httparse`
+/// knows no later one.
+fn count_as_1_1(line: &mut [u8]) {
+    if let [.., b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9'] = line {
+        *minor = b'1';
     }
 }
 
@@ -246,10 +261,11 @@ impl RequestLine {
         match parsed.parse_with_uninit_headers(head, &mut headers) {
             Ok(httparse::Status::Complete(len)) if len == head.len() => {}
             Ok(_) => return Err(HandshakeError::Malformed { what: "first line" }),
-            Err(e) => return Err(refused(e, head.split(|&b| b == b' ').nth(2))),
-        }
-        if parsed.version != Some(1) {
-            return Err(HandshakeError::BadHttpVersion);
+            Err(e) => {
+                // `Scan` let every minor version pass, so what is left of HTTP/1 is malformed.
+                let version = head.split(|&b| b == b' ').nth(2);
+                return Err(refused(e, version.filter(|v| !v.starts_with(b"HTTP/1."))));
+            }
         }
         let target = parsed.path.unwrap_or_default();
         // RFC 9112 §3.2 allows only URI characters and no fragment, but httparse accepts more.
@@ -265,6 +281,12 @@ impl RequestLine {
         let (method, rest) = head.split_at_checked(self.method).unwrap_or_default();
         let target = rest.get(1..=self.target).unwrap_or_default();
         (text(method), text(target))
+    }
+
+    /// Whether the request is of HTTP/1.0. `head` must be the head that was parsed.
+    pub(super) fn is_1_0(self, head: &[u8]) -> bool {
+        // 9 is the length of two blanks and `HTTP/1.`.
+        head.get(self.method + self.target + 9) == Some(&b'0')
     }
 
     /// Returns the headers. `head` must be the head that was parsed.
@@ -316,9 +338,12 @@ pub(crate) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
 /// Converts httparse's error. `version` has the bytes where the version of HTTP should be.
 fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     let what = match e {
-        // httparse also reports a missing blank after the right version as a wrong version.
+        // httparse also reports a missing blank after the right version as a wrong version. A first
+        // line of HTTP/0.9 has no version.
         httparse::Error::Version
-            if version.is_some_and(|v| v.starts_with(b"HTTP/") && !v.starts_with(b"HTTP/1.1")) =>
+            if version
+                .and_then(|v| v.strip_prefix(b"HTTP/"))
+                .is_some_and(|v| !v.starts_with(b"0") && !v.starts_with(b"1.1")) =>
         {
             return HandshakeError::BadHttpVersion;
         }

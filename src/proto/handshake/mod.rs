@@ -154,10 +154,15 @@ pub enum HandshakeError {
         /// The limit in bytes, without the line end.
         limit: u32,
     },
-    /// A version other than HTTP/1.1 (§4.1, §4.2.1); a server answers 505. `tickwire-http` also
-    /// accepts HTTP/2 and HTTP/3.
+    /// A major version other than 1 (§4.1, §4.2.1); a server answers 505. In a response, also a
+    /// minor version other than 1, unless the response is a refusal of HTTP/1.0. `tickwire-http`
+    /// also accepts HTTP/2 and HTTP/3.
     #[error("HTTP version is not 1.1")]
     BadHttpVersion,
+    /// A request of HTTP/1.0, in which Upgrade has no meaning (RFC 9110 §7.8); answered with 426.
+    /// Usually a health check, or a proxy that speaks HTTP/1.0 to its servers.
+    #[error("HTTP version 1.0 has no upgrade: use 1.1 (in nginx: proxy_http_version 1.1)")]
+    OldHttpVersion,
     /// A method other than GET (§4.2.1). In HTTP/2 and HTTP/3: a method other than CONNECT, or
     /// CONNECT without `:protocol` (RFC 8441 §4). Answered with 405.
     #[error("method is not GET")]
@@ -329,7 +334,7 @@ impl HandshakeError {
             Self::BadMethod => 405,
             Self::Timeout => 408,
             Self::RequestLineTooLong { .. } => 414,
-            Self::NotUpgrade | Self::UnsupportedVersion => 426,
+            Self::OldHttpVersion | Self::NotUpgrade | Self::UnsupportedVersion => 426,
             Self::HeadTooLong { .. } | Self::TooManyHeaders { .. } => 431,
             Self::UnknownProtocol => 501,
             Self::BadHttpVersion => 505,

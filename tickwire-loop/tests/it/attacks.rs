@@ -47,7 +47,7 @@ const REQUESTS: &[(u16, &str, &str, &str)] = &[
     (60, "Upgrade: websocket", "Upgrade: notwebsocket", "426"),
     (67, "Version: 13", "Version: 12", "426"),
     (69, "Host: ", "Content-Length: 5\r\nHost: ", "400"),
-    (70, "HTTP/1.1", "HTTP/1.0", "505"),
+    (70, "HTTP/1.1", "HTTP/1.0", "426"),
     (92, "dGhlIHNhbXBsZSBub25jZQ==", "dGhl", "400"),
 ];
 

@@ -12,12 +12,15 @@ const VERSION: &str = "Sec-WebSocket-Version";
 /// name may be repeated. This maximum keeps the comparisons too cheap for an attack.
 const MAX_SUBPROTOCOLS: usize = 128;
 
-/// Makes the checks of RFC 6455 §4.2.1 on a request of HTTP/1.1. Returns the request's
+/// Makes the checks of RFC 6455 §4.2.1 on a request of HTTP/1.x. Returns the request's
 /// Sec-WebSocket-Key.
 pub(super) fn request<'a>(
     request: &httparse::Request<'_, 'a>,
 ) -> Result<&'a [u8; KEY_LEN], HandshakeError> {
-    // §4.2.1 item 1.
+    // §4.2.1 item 1. RFC 9110 §7.8: in HTTP/1.0, Upgrade has no meaning.
+    if request.version == Some(0) {
+        return Err(HandshakeError::OldHttpVersion);
+    }
     if request.method != Some("GET") {
         return Err(HandshakeError::BadMethod);
     }

@@ -174,7 +174,7 @@ impl Handshake {
         Ok(Progress::Complete)
     }
 
-    /// The request, once it is complete and well-formed HTTP/1.1, even if it is not a valid
+    /// The request, once it is complete and well-formed HTTP/1.1 or 1.0, even if it is not a valid
     /// upgrade. So a server can respond to plain HTTP itself. After that response, the server must
     /// end the stream. [`step`](Self::step) says whether the request passed the checks.
     pub fn request(&self) -> Option<RequestHead<'_>> {

@@ -65,11 +65,12 @@ impl<'a> RequestHead<'a> {
     }
 
     /// Whether the headers Upgrade and Connection ask for an upgrade to WebSocket. If `true`, the
-    /// request can still fail other checks. If `false`, the request does not ask for a WebSocket.
+    /// request can still fail other checks. If `false`, the request does not ask for a WebSocket:
+    /// in HTTP/1.0, Upgrade has no meaning (RFC 9110 §7.8).
     pub fn is_upgrade(&self) -> bool {
         let has =
             |name, token| self.headers().named(name).any(|value| head::has_token(value, token));
-        has(UPGRADE, "websocket") && has("Connection", "upgrade")
+        !self.line.is_1_0(self.head) && has(UPGRADE, "websocket") && has("Connection", "upgrade")
     }
 
     fn resource(&self) -> &'a str {

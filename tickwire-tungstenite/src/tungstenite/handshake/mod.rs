@@ -131,7 +131,9 @@ impl From<Refused> for Error {
         let subprotocol = ProtocolError::SecWebSocketSubProtocolError;
         match error {
             Refused::BadMethod => ProtocolError::WrongHttpMethod.into(),
-            Refused::BadHttpVersion => ProtocolError::WrongHttpVersion.into(),
+            Refused::BadHttpVersion | Refused::OldHttpVersion => {
+                ProtocolError::WrongHttpVersion.into()
+            }
             Refused::NotUpgrade => ProtocolError::MissingUpgradeWebSocketHeader.into(),
             Refused::NotConnectionUpgrade => ProtocolError::MissingConnectionUpgradeHeader.into(),
             Refused::MissingVersion | Refused::UnsupportedVersion => {
