@@ -205,6 +205,7 @@ fn each_error_says_whether_another_attempt_can_mend_it() {
         (H::BadHttpVersion, 505, false),
         (H::OldHttpVersion, 426, false),
         (H::BadMethod, 405, false),
+        (H::NotConnect, 405, false),
         (H::MissingHeader("x"), 400, false),
         (H::RepeatedHeader("x"), 400, false),
         (H::BadHeader("x"), 400, false),

@@ -119,8 +119,9 @@ impl Upgrade {
     ///
     /// The first fault found, as from [`Handshake::step`]: answer the request with
     /// [`rejection`](crate::rejection), and make sure that the stream ends.
-    /// [`HandshakeError::BadMethod`] for any other request of HTTP/2 or HTTP/3.
-    /// [`HandshakeError::UnknownProtocol`] for a protocol other than WebSocket.
+    /// [`HandshakeError::NotConnect`] for a request of HTTP/2 or HTTP/3 with another method than
+    /// CONNECT. [`HandshakeError::UnknownProtocol`] for a CONNECT with another protocol than
+    /// WebSocket, or without a protocol.
     #[inline] // so that a program that always passes `None` links no code for an extended CONNECT
     pub fn new<'h>(
         head: impl Into<Head<'h>>,
@@ -206,8 +207,12 @@ impl Upgrade {
 fn as_upgrade(head: Head<'_>) -> Result<Vec<u8>, HandshakeError> {
     match head.version {
         Version::HTTP_11 => {}
-        // From HTTP/2 on, only a CONNECT opens a WebSocket.
-        version if is_extended(version) => return Err(HandshakeError::BadMethod),
+        version if is_extended(version) => {
+            return Err(match *head.method {
+                Method::CONNECT => HandshakeError::UnknownProtocol, // a tunnel
+                _ => HandshakeError::NotConnect,
+            });
+        }
         Version::HTTP_10 => return Err(HandshakeError::OldHttpVersion),
         _ => return Err(HandshakeError::Malformed { what: "first line" }), // HTTP/0.9
     }
@@ -227,7 +232,7 @@ fn as_connect(head: Head<'_>, protocol: &str, config: &Config) -> Result<Vec<u8>
         return Err(HandshakeError::BadHttpVersion);
     }
     if method != Method::CONNECT {
-        return Err(HandshakeError::BadMethod);
+        return Err(HandshakeError::NotConnect);
     }
     if protocol != WEBSOCKET {
         return Err(HandshakeError::UnknownProtocol);

@@ -133,7 +133,7 @@ fn p215_p216_p217_an_extended_connect_needs_no_key_and_gets_200() {
     assert_eq!(check(&request).err(), Some(HandshakeError::MissingVersion));
     let mut request = connect();
     *request.method_mut() = Method::GET;
-    assert_eq!(check(&request).err(), Some(HandshakeError::BadMethod));
+    assert_eq!(check(&request).err(), Some(HandshakeError::NotConnect));
     let mut request = connect();
     *request.uri_mut() = "/feed".parse().unwrap();
     assert_eq!(check(&request).err(), Some(HandshakeError::MissingHeader("Host")));
@@ -196,14 +196,17 @@ fn the_verdict_is_that_of_the_handshake_over_bytes() {
     *old.version_mut() = Version::HTTP_09;
     let first_line = HandshakeError::Malformed { what: "first line" };
     assert_eq!(Upgrade::new(&old, None, &Config::default()).err(), Some(first_line));
-    // There is no upgrade from HTTP/2 on, but only a CONNECT.
+    // There is no upgrade from HTTP/2 on, but only a CONNECT, and a plain one asks for a tunnel.
     for version in [Version::HTTP_2, Version::HTTP_3] {
-        let mut new = get();
-        *new.version_mut() = version;
-        assert_eq!(
-            Upgrade::new(&new, None, &Config::default()).err(),
-            Some(HandshakeError::BadMethod)
-        );
+        for (method, error) in [
+            (Method::GET, HandshakeError::NotConnect),
+            (Method::POST, HandshakeError::NotConnect),
+            (Method::CONNECT, HandshakeError::UnknownProtocol),
+        ] {
+            let mut new = get();
+            (*new.version_mut(), *new.method_mut()) = (version, method);
+            assert_eq!(Upgrade::new(&new, None, &Config::default()).err(), Some(error));
+        }
     }
 }
 
@@ -338,8 +341,12 @@ fn a_refusal_says_what_the_one_over_bytes_says() {
         (response.status().as_u16(), &response.headers()["sec-websocket-version"]),
         (426, &"13".parse().unwrap())
     );
-    for (version, allowed) in [(Version::HTTP_11, "GET"), (Version::HTTP_2, "CONNECT")] {
-        let response = rejection(HandshakeError::BadMethod, version);
+    for (version, allowed, error) in [
+        (Version::HTTP_11, "GET", HandshakeError::BadMethod),
+        (Version::HTTP_2, "CONNECT", HandshakeError::NotConnect),
+    ] {
+        let response = rejection(error, version);
+        assert_eq!(error.to_string().contains("GET"), version == Version::HTTP_11);
         assert_eq!(
             (response.status(), &response.headers()["allow"]),
             (StatusCode::METHOD_NOT_ALLOWED, &allowed.parse().unwrap())

@@ -4,7 +4,7 @@
 #[path = "../../tests/examples/support_program.rs"]
 mod program;
 
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty};
 use hyper::{
     Response,
     body::{Bytes, Incoming},
@@ -165,6 +165,15 @@ async fn extended_connect_over_http_2() {
             let page = hyper::Request::get(page).body(Empty::<Bytes>::new()).unwrap();
             let page = sender.clone().send_request(page).await.unwrap();
             assert_eq!((page.status().as_u16(), page.version()), (200, hyper::Version::HTTP_2));
+            let plain = format!("http://{}/echo", server.address);
+            let plain = hyper::Request::get(plain).body(Empty::<Bytes>::new()).unwrap();
+            let refused = sender.clone().send_request(plain).await.unwrap();
+            assert_eq!(
+                (refused.status().as_u16(), &refused.headers()["allow"]),
+                (405, &"CONNECT".parse().unwrap())
+            );
+            let why = refused.into_body().collect().await.unwrap().to_bytes();
+            assert!(why.starts_with(b"no extended CONNECT (RFC 8441)"), "{why:?}");
             let sockets = (0..3).map(|_| {
                 let mut sender = sender.clone();
                 let request = request(&server);

@@ -163,10 +163,14 @@ pub enum HandshakeError {
     /// Usually a health check, or a proxy that speaks HTTP/1.0 to its servers.
     #[error("HTTP version 1.0 has no upgrade: use 1.1 (in nginx: proxy_http_version 1.1)")]
     OldHttpVersion,
-    /// A method other than GET (§4.2.1). In HTTP/2 and HTTP/3: a method other than CONNECT, or
-    /// CONNECT without `:protocol` (RFC 8441 §4). Answered with 405.
+    /// A method other than GET (§4.2.1); answered with 405.
     #[error("method is not GET")]
     BadMethod,
+    /// A request of HTTP/2 or HTTP/3 with a method other than CONNECT, most likely plain HTTP;
+    /// answered with 405 and `Allow: CONNECT`. A 426 would have to name an Upgrade, which these
+    /// versions do not have (RFC 9113 §8.2.2). Only `tickwire-http` returns this error.
+    #[error("no extended CONNECT (RFC 8441), which opens a WebSocket over HTTP/2 and HTTP/3")]
+    NotConnect,
     /// A required header is missing.
     #[error("header {0} is missing")]
     MissingHeader(&'static str),
@@ -217,9 +221,10 @@ pub enum HandshakeError {
     /// an application rejects a request with it.
     #[error("no such resource")]
     NotFound,
-    /// The `:protocol` of an extended CONNECT, of HTTP/2 or HTTP/3, is not `websocket` (RFC 8441
-    /// §5); answered with 501. Only `tickwire-http` returns this error.
-    #[error("the protocol asked for is not websocket")]
+    /// A CONNECT of HTTP/2 or HTTP/3 whose `:protocol` is not `websocket` (RFC 8441 §5), or that
+    /// has none, and so asks for a tunnel; answered with 501. Only `tickwire-http` returns this
+    /// error.
+    #[error("CONNECT asks for something else than a WebSocket: its :protocol is not websocket")]
     UnknownProtocol,
     /// The server answered with a status other than 101.
     /// [`into_refusal`](client::Handshake::into_refusal) returns that response.
@@ -331,7 +336,7 @@ impl HandshakeError {
             | Self::Incomplete => 400,
             Self::OriginNotAllowed => 403,
             Self::NotFound => 404,
-            Self::BadMethod => 405,
+            Self::BadMethod | Self::NotConnect => 405,
             Self::Timeout => 408,
             Self::RequestLineTooLong { .. } => 414,
             Self::OldHttpVersion | Self::NotUpgrade | Self::UnsupportedVersion => 426,

@@ -187,7 +187,9 @@ impl Rejection {
 impl From<HandshakeError> for Rejection {
     fn from(error: HandshakeError) -> Self {
         let hint = match error {
-            HandshakeError::NotUpgrade => ": this is an endpoint for WebSocket clients (RFC 6455)",
+            HandshakeError::NotUpgrade | HandshakeError::NotConnect => {
+                ": this is an endpoint for WebSocket clients (RFC 6455)"
+            }
             _ => "",
         };
         let mut rejection = Self::new(error.status()).body(format!("{error}{hint}\n"));

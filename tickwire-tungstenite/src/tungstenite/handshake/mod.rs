@@ -130,7 +130,7 @@ impl From<Refused> for Error {
         const EXTENSIONS: HeaderName = http::header::SEC_WEBSOCKET_EXTENSIONS;
         let subprotocol = ProtocolError::SecWebSocketSubProtocolError;
         match error {
-            Refused::BadMethod => ProtocolError::WrongHttpMethod.into(),
+            Refused::BadMethod | Refused::NotConnect => ProtocolError::WrongHttpMethod.into(),
             Refused::BadHttpVersion | Refused::OldHttpVersion => {
                 ProtocolError::WrongHttpVersion.into()
             }
