@@ -180,7 +180,7 @@ fn read(url: &str) -> Option<Parts> {
     } else {
         let (host, port) = host_port.split_once(':').unwrap_or((host_port, ""));
         let labels = host.strip_suffix('.').unwrap_or(host);
-        let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        let fine = |b: u8| b.is_ascii_alphanumeric() || b"-_~!$&'()*+,;=".contains(&b);
         if labels.split('.').any(|label| label.is_empty() || !label.bytes().all(fine)) {
             return None;
         }

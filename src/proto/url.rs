@@ -32,6 +32,10 @@ pub enum UrlError {
     /// The host is not a name, an IPv4 address, or an IPv6 address in brackets.
     #[error("host of the URL is malformed")]
     BadHost,
+    /// The host is percent-encoded. No resolver decodes a name: write the name itself. For a Unix
+    /// socket, write `ws+unix:` and its path.
+    #[error("host of the URL is percent-encoded: write the name itself (for a socket, ws+unix:)")]
+    EncodedHost,
     /// The host is not in ASCII: write its A-label form, `xn--...` (RFC 5890).
     #[error("host of the URL is not ASCII: write it in its xn-- form")]
     NonAsciiHost,
@@ -155,6 +159,7 @@ impl Target {
             None => (None, authority),
         };
         let authority = Authority::parse(authority)?;
+        authority.check_name()?;
         if !resource.is_ascii() {
             return Err(UrlError::IllegalCharacter);
         }
@@ -336,17 +341,23 @@ impl<'a> Authority<'a> {
         if host.is_empty() {
             return Err(UrlError::EmptyHost);
         }
-        let labels = host.strip_suffix('.').unwrap_or(host);
-        let mut before = b'.';
-        let legal = labels.bytes().all(|b| {
-            let begins = core::mem::replace(&mut before, b) == b'.';
-            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_') || (b == b'.' && !begins)
-        });
-        // `before == b'.'`: the last label is empty, or there is no label.
-        if !legal || before == b'.' {
+        if !is_reg_name(host) {
             return Err(if host.is_ascii() { UrlError::BadHost } else { UrlError::NonAsciiHost });
         }
         Ok(Self { host, zone: None, v6: false, port })
+    }
+
+    /// Refuses a name that no resolver knows, although a Host header may have it: percent-encoding,
+    /// or an empty label.
+    pub(crate) fn check_name(&self) -> Result<(), UrlError> {
+        let labels = self.host.strip_suffix('.').unwrap_or(self.host);
+        match () {
+            () if self.host.contains('%') => Err(UrlError::EncodedHost),
+            () if labels.as_bytes().split(|&b| b == b'.').any(<[u8]>::is_empty) => {
+                Err(UrlError::BadHost)
+            }
+            () => Ok(()),
+        }
     }
 
     /// Whether `self` and `other` name the same host and port. A missing port means 443 if `secure`
@@ -357,6 +368,24 @@ impl<'a> Authority<'a> {
             && self.zone == other.zone
             && port(self) == port(other)
     }
+}
+
+/// Whether a host that is not empty is a registered name: unreserved characters, sub-delimiters and
+/// percent-encoding (RFC 3986 §3.2.2). An IPv4 address has this form too.
+fn is_reg_name(host: &str) -> bool {
+    let mut bytes = host.bytes();
+    while let Some(b) = bytes.next() {
+        let hex = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_hexdigit());
+        let legal = match b {
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=' => true,
+            b'%' => hex(bytes.next()) && hex(bytes.next()),
+            _ => b.is_ascii_alphanumeric(),
+        };
+        if !legal {
+            return false;
+        }
+    }
+    true
 }
 
 /// Splits `text` at the first byte `at`, which must be ASCII. `str::split_once` searches for a

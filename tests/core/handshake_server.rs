@@ -121,7 +121,15 @@ fn requests_of_every_legal_shape_pass() {
     ] {
         passes(&replaced("Connection", Some(headers)));
     }
-    for headers in ["Host: h", "Host: [::1]:8080", "Host: EXAMPLE.com:443", "Host: 127.0.0.1:"] {
+    for headers in [
+        "Host: h",
+        "Host: [::1]:8080",
+        "Host: EXAMPLE.com:443",
+        "Host: 127.0.0.1:",
+        "Host: %2Ftmp%2fa.sock",
+        "Host: a!$&'()*+,;=~_-..b:80",
+        "Host: .",
+    ] {
         passes(&replaced("Host", Some(headers)));
     }
     for header in [
@@ -262,8 +270,19 @@ fn headers_that_only_look_right_do_not_count() {
     for value in [
         "",
         "a b",
-        "a,b",
+        "a, b",
+        "a\tb",
         "http://a",
+        "a\\b",
+        "a?b",
+        "a#b",
+        "a%",
+        "a%2",
+        "a%2g",
+        "a%%20",
+        "a<b>",
+        "a\"b\"",
+        "[v1.a]",
         "a/b",
         "a@b",
         "a:b",
@@ -845,6 +864,8 @@ fn an_origin_is_allowed_only_if_it_is_exactly_one_of_ours() {
         "good.example",
         "https://",
         "https://*.example",
+        "https://a..b",
+        "https://a%2eb",
         "https://a/",
         "https://a?b",
         "https://a b",

@@ -96,6 +96,18 @@ fn p115_exactly_one_host_is_needed() {
     for host in ["Host:", "Host: a b", "Host: a/b", "Host: u@a", "Host: a:b", "Host: ::1"] {
         refused(&request_with("Host", &[host]), HandshakeError::BadHeader("Host"), 400);
     }
+    // Every name of RFC 3986, as it was sent.
+    for host in ["a~b", "a!b", "%2Ftmp%2Fa.sock", "$&'()*+,;=", "a..b:81"] {
+        accepted(&request_with("Host", &[&format!("Host: {host}")]));
+        let mut handshake = Handshake::new(&Config::default());
+        feed_head(&mut handshake, &request_with("Host", &[&format!("Host: {host}")]));
+        assert_eq!(handshake.step(), Ok(Progress::Complete));
+        assert_eq!(handshake.request().unwrap().host(), Some(host));
+    }
+    for host in ["a\\b", "a?b", "a#b", "a%", "a%2", "a%zz"] {
+        let wire = request_with("Host", &[&format!("Host: {host}")]);
+        refused(&wire, HandshakeError::BadHeader("Host"), 400);
+    }
 }
 
 #[test]

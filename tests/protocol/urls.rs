@@ -108,6 +108,10 @@ fn p200_a_host_is_lower_case_and_ascii_and_the_name_for_tls_is_bare() {
     assert_eq!((target.host(), target.server_name()), ("example.com.", "example.com"));
     assert_eq!(target.host_header(), "example.com.:8443");
     assert_eq!(target.resource(), "/Path");
+    for host in ["a~b", "a!b", "a-b_c.d"] {
+        assert_eq!(parse(&format!("ws://{host}/")).host(), host);
+    }
+    refused("ws://a%7eb/", UrlError::EncodedHost); // no resolver decodes it
     assert_eq!(parse("wss://XN--bcher-kva.example").host(), "xn--bcher-kva.example");
     refused("wss://bücher.example", UrlError::NonAsciiHost);
 }

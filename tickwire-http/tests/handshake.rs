@@ -515,6 +515,9 @@ fn what_the_url_asks_for_is_what_is_asked_for() {
         let whole = format!("http://example.com{asked_for}");
         assert_eq!(uri(request.target()).to_string(), whole);
     }
+    let odd = "-._~!$&'()*+,;=a";
+    let request = client::Request::new(&format!("ws://{odd}/")).unwrap();
+    assert_eq!(uri(request.target()).to_string(), format!("http://{odd}/"));
     let host = "h".repeat((1 << 14) - "wss://:1/".len());
     let request = client::Request::new(&format!("wss://{host}:1/")).unwrap();
     assert_eq!(uri(request.target()).to_string(), format!("https://{host}:1/"));

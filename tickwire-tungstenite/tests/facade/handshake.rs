@@ -213,6 +213,10 @@ fn each_fault_of_a_request_has_its_error() {
     let mut taken = Canned { ends: true, ..Canned::new(whole.as_bytes()) };
     accept(&mut taken).unwrap();
     assert!(taken.output.starts_with(b"HTTP/1.1 101 "));
+    for host in ["a~b", "%2Ftmp%2Fa.sock"] {
+        let named = whole.replace("Host: a", &format!("Host: {host}"));
+        accept(Canned { ends: true, ..Canned::new(named.as_bytes()) }).unwrap();
+    }
     let long = whole.replace("GET /", &format!("GET /?{}", "q".repeat(60_000)));
     accept(Canned { ends: true, ..Canned::new(long.as_bytes()) }).unwrap();
     for (from, to, expected) in faults {

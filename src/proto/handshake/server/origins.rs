@@ -81,6 +81,10 @@ pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, Hea
         return Err(HeaderError::BadOrigin);
     }
     let parsed = Authority::parse(authority).map_err(|_| HeaderError::BadOrigin)?;
+    // A host may have an asterisk, but who writes one here expects it to match other hosts.
+    if parsed.host.contains('*') || parsed.check_name().is_err() {
+        return Err(HeaderError::BadOrigin);
+    }
     let default = match &*scheme.to_ascii_lowercase() {
         "http" => Some(80),
         "https" => Some(443),
