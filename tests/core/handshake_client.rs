@@ -93,8 +93,8 @@ fn the_request_is_exactly_what_the_rfc_asks_for() {
     assert_eq!(
         asked(&Request::new("ws://Example.com:8080?x=1").unwrap()),
         "GET /?x=1 HTTP/1.1\r\nHost: example.com:8080\r\nUpgrade: websocket\r\n\
-         Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+         Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Version: 13\r\n\r\n"
     );
     let request = Request::new("wss://[::1]:443/a%20b")
         .unwrap()
@@ -107,8 +107,8 @@ fn the_request_is_exactly_what_the_rfc_asks_for() {
     assert_eq!(
         asked(&request),
         "GET /a%20b HTTP/1.1\r\nHost: [::1]\r\nUpgrade: websocket\r\n\
-         Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: v2, v1\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: v2, v1\r\n\
          User-Agent: desk\r\nOrigin: https://example.com\r\n\r\n"
     );
     assert_eq!(request.target().resource(), "/a%20b");

@@ -76,6 +76,15 @@ fn p088_upgrade_connection_and_version_are_there_once_each() {
     }
 }
 
+/// As the last header, some servers do not find it.
+#[test]
+fn p088_the_key_is_not_the_last_header() {
+    let text = asked_of("ws://example.com");
+    let names: Vec<_> = text.lines().skip(1).filter_map(|line| line.split(':').next()).collect();
+    let tail = ["Sec-WebSocket-Key", "Sec-WebSocket-Version", ""];
+    assert!(names.ends_with(&tail), "{text}");
+}
+
 #[test]
 fn p089_each_attempt_has_a_key_of_16_fresh_bytes() {
     assert!(asked_of("ws://h").contains(&format!("\r\nSec-WebSocket-Key: {KEY}\r\n")));

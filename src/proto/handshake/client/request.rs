@@ -164,8 +164,10 @@ impl Request {
         let mut text = String::with_capacity(512);
         let mut push = |parts: &[&str]| push(&mut text, parts);
         push(&["GET ", self.target.resource(), " HTTP/1.1\r\nHost: ", self.target.host_header()]);
-        push(&["\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"]);
-        push(&["Sec-WebSocket-Key: ", head::text(key), "\r\n"]);
+        push(&["\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"]);
+        // The version stands behind the key, as browsers write them, because there are servers that
+        // cannot parse a request whose last header is the key.
+        push(&["Sec-WebSocket-Key: ", head::text(key), "\r\nSec-WebSocket-Version: 13\r\n"]);
         for (i, name) in self.subprotocols.iter().enumerate() {
             push(&[if i == 0 { "Sec-WebSocket-Protocol: " } else { ", " }, name]);
         }
