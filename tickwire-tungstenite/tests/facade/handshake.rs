@@ -237,7 +237,7 @@ fn each_fault_of_a_request_has_its_error() {
 }
 
 /// The key of the request, which it reads whole.
-fn requested_key(stream: &mut TcpStream) -> String {
+pub(crate) fn requested_key(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

@@ -7,6 +7,7 @@ mod blocking;
 mod deflate;
 mod errors;
 mod handshake;
+mod heads;
 mod tasks;
 #[cfg(feature = "__rustls-tls")]
 mod tls;

@@ -12,20 +12,24 @@ use crate::tungstenite::{
     protocol::{Keys, WebSocket, WebSocketConfig, WebSocketContext},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Buf;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use std::{
     fmt,
     io::{Read, Write},
     marker::PhantomData,
 };
-use tickwire::{Entropy, handshake::client as core};
+use tickwire::{
+    Config, Entropy,
+    handshake::{HandshakeError, client as core},
+};
 use tickwire_http::Opening;
 
 /// The request.
 pub type Request = http::Request<()>;
 
 /// The response. If the server refuses, the response has the part of the body that arrived together
-/// with the head.
+/// with the head, without the framing of HTTP chunks.
 pub type Response = http::Response<Option<Vec<u8>>>;
 
 /// The client's part in the handshake.
@@ -94,9 +98,9 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
     // The values of Sec-WebSocket-Accept for the key of the request, and for the key of `opening`.
     // The keys differ, because the key of the request may be any text.
     let [theirs, ours] = [key.as_bytes(), ours].map(derive_accept_key);
-    let check = move |mut response: Response, tail| {
+    let check = move |mut response: Response, tail: Vec<u8>| {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            *response.body_mut() = Some(tail);
+            *response.body_mut() = Some(refusal_body(&response, &tail));
             return Err(Error::Http(Box::new(response)));
         }
         exchange(&mut response, &theirs, &ours)?;
@@ -113,6 +117,34 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
         Ok((WebSocketContext::agreed(conn, tail, config), response))
     };
     Ok((bytes, Box::new(check)))
+}
+
+/// The part of a refusal's body that is in `tail`, the bytes behind its head. tickwire's handshake
+/// reads it, behind a head that has the status and the headers that tell where the body ends.
+fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+    for name in ["transfer-encoding", "content-length"] {
+        for value in response.headers().get_all(name) {
+            for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                bytes.extend_from_slice(part);
+            }
+        }
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(tail);
+    let Ok(same) = core::Request::new("ws://localhost/") else { return Vec::new() };
+    let config = Config { max_refusal_body: usize::MAX, ..Config::default() };
+    let mut handshake = core::Handshake::new(&same, &config, Keys::new());
+    let mut rest = &bytes[..];
+    while rest.has_remaining() {
+        let place = handshake.reading.spare_mut();
+        let n = place.len().min(rest.len());
+        rest.copy_to_slice(place.get_mut(..n).unwrap_or_default());
+        handshake.reading.commit(n);
+    }
+    handshake.reading.end_of_stream();
+    let _ = handshake.step(); // the refusal
+    handshake.into_refusal().map(|refusal| refusal.body).unwrap_or_default()
 }
 
 /// Replaces the Sec-WebSocket-Accept `from` with `to`, if the response has `from`.
@@ -208,17 +240,41 @@ pub fn generate_key() -> String {
     STANDARD.encode(nonce)
 }
 
+/// Reads the server's answer, behind as many interim responses (RFC 9110 §15.2) as tickwire skips.
 impl TryParse for Response {
     fn try_parse(data: &[u8]) -> Result<Option<(usize, Self)>> {
-        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut head = httparse::Response::new(&mut headers);
-        let httparse::Status::Complete(size) = head.parse(data)? else { return Ok(None) };
-        if head.version != Some(1) {
+        let limit = Config::default().max_interim;
+        let mut skipped = 0;
+        for _ in 0..=limit {
+            let rest = data.get(skipped..).unwrap_or_default();
+            let Some((size, response)) = parse(rest)? else { return Ok(None) };
+            skipped += size;
+            let status = response.status();
+            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                return Ok(Some((skipped, response)));
+            }
+        }
+        Err(HandshakeError::TooManyInterim { limit }.into())
+    }
+}
+
+/// Parses one head.
+fn parse(data: &[u8]) -> Result<Option<(usize, Response)>> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut head = httparse::Response::new(&mut headers);
+    let mut config = httparse::ParserConfig::default();
+    config.allow_obsolete_multiline_headers_in_responses(true); // `collect` unfolds them
+    let parsed = config.parse_response(&mut head, data)?;
+    let httparse::Status::Complete(size) = parsed else { return Ok(None) };
+    let mut response = Response::new(None);
+    *response.status_mut() = StatusCode::from_u16(head.code.unwrap_or_default())?;
+    if head.version != Some(1) {
+        // HTTP/1.0 has no upgrade and no interim responses, but it can refuse.
+        if response.status().is_informational() {
             return Err(ProtocolError::WrongHttpVersion.into());
         }
-        let mut response = Self::new(None);
-        *response.status_mut() = StatusCode::from_u16(head.code.unwrap_or_default())?;
-        *response.headers_mut() = collect(head.headers)?;
-        Ok(Some((size, response)))
+        *response.version_mut() = Version::HTTP_10;
     }
+    *response.headers_mut() = collect(head.headers)?;
+    Ok(Some((size, response)))
 }

@@ -6,13 +6,24 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// The most headers in a head.
 pub const MAX_HEADERS: usize = 124;
 
+/// Copies headers. A line end in a value is that of a folded line (RFC 9112 §5.2), and becomes
+/// spaces.
 pub(super) fn collect(raw: &[httparse::Header<'_>]) -> Result<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(raw.len());
     for header in raw {
         let name = HeaderName::from_bytes(header.name.as_bytes())?;
-        headers.append(name, HeaderValue::from_bytes(header.value)?);
+        let value = match header.value.contains(&b'\n') {
+            true => HeaderValue::from_bytes(&unfold(header.value)),
+            false => HeaderValue::from_bytes(header.value),
+        };
+        headers.append(name, value?);
     }
     Ok(headers)
+}
+
+fn unfold(value: &[u8]) -> Vec<u8> {
+    let space = |b: &u8| if matches!(b, b'\r' | b'\n') { b' ' } else { *b };
+    value.iter().map(space).collect::<Vec<_>>().trim_ascii().to_vec()
 }
 
 impl TryParse for HeaderMap {
