@@ -7,18 +7,11 @@ use crate::{
     socket::Timestamped,
     tls::maybe::blocking::MaybeTls,
 };
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::Errno,
-};
-use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io,
     net::{SocketAddr, TcpStream, ToSocketAddrs},
-    time::Duration,
     vec::Vec,
 };
-use tickwire_dial::Step;
 
 /// Connects to a `ws` URL or, with the feature `rustls`, to a `wss` URL. TCP_NODELAY is on. For
 /// headers, subprotocols, socket options, a TLS configuration or a proxy, use [`Dial`].
@@ -148,63 +141,19 @@ impl Dial<'_> {
         mut attempts: Attempts<'_>,
         began: Instant,
     ) -> io::Result<TcpStream> {
-        let mut under_way: Vec<(SocketAddr, Socket)> = Vec::new();
-        loop {
-            let until = match attempts.next(began.elapsed())? {
-                Step::Connect(to) => {
-                    match self.begin(to) {
-                        Ok(socket) => under_way.push((to, socket)),
-                        Err(error) => attempts.race.failed(to, error),
-                    }
-                    continue;
-                }
-                Step::Wait(until) => until.map(|until| until.saturating_sub(began.elapsed())),
-            };
-            let Some(at) = first_ready(&under_way, until)? else { continue };
-            let (to, socket) = under_way.swap_remove(at);
-            match socket.take_error().and_then(|failed| failed.map_or(Ok(()), Err)) {
-                Ok(()) => {
-                    socket.set_nonblocking(false)?;
-                    return Ok(socket.into());
-                }
-                Err(error) => attempts.race.failed(to, error),
+        let next = |now, failed: Option<(SocketAddr, io::Error)>| {
+            if let Some((to, error)) = failed {
+                attempts.race.failed(to, error);
             }
-        }
+            attempts.next(now)
+        };
+        tickwire_dial::connect(
+            || began.elapsed(),
+            next,
+            |socket| {
+                socket.set_tcp_nodelay(true)?;
+                self.prepare_socket(socket)
+            },
+        )
     }
-
-    /// Makes a non-blocking socket, and begins to connect it.
-    fn begin(&self, to: SocketAddr) -> io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_tcp_nodelay(true)?;
-        self.prepare_socket(&socket)?;
-        socket.set_nonblocking(true)?;
-        match socket.connect(&to.into()) {
-            // A connect that has begun returns INPROGRESS on Unix, and WOULDBLOCK on Windows.
-            Err(error)
-                if !matches!(
-                    Errno::from_io_error(&error),
-                    Some(Errno::INPROGRESS | Errno::WOULDBLOCK)
-                ) =>
-            {
-                Err(error)
-            }
-            _ => Ok(socket),
-        }
-    }
-}
-
-/// Waits until an attempt has ended, and returns its index. Returns `None` after `timeout` or a
-/// signal.
-fn first_ready(
-    attempts: &[(SocketAddr, Socket)],
-    timeout: Option<Duration>,
-) -> io::Result<Option<usize>> {
-    let mut sockets: Vec<_> =
-        attempts.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::OUT)).collect();
-    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-    match poll(&mut sockets, timeout.as_ref()) {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(sockets.iter().position(|socket| !socket.revents().is_empty()))
 }

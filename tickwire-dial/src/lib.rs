@@ -4,11 +4,17 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(feature = "blocking")]
+extern crate std;
 
+#[cfg(feature = "blocking")]
+mod connect;
 mod no_proxy;
 mod race;
 mod socks5;
 
+#[cfg(feature = "blocking")]
+pub use connect::connect;
 pub use no_proxy::is_bypassed;
 pub use race::{Race, Step};
 pub use socks5::{Login, Socks5, SocksError};

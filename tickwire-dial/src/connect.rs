@@ -1,0 +1,105 @@
+//! [`connect`] dials from a thread.
+use crate::Step;
+use alloc::vec::Vec;
+use core::{net::SocketAddr, time::Duration};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{io, net::TcpStream};
+
+/// Connects from a thread, as a [`Race`](crate::Race) says, and closes the attempts that have not
+/// won. Feature `blocking`.
+///
+/// `next` returns what to do at this time; the time is that of `elapsed`. `next` also gets the
+/// attempt that has failed since its last call. `prepare` gets each socket before it connects. If
+/// `prepare` returns an error, the attempt has failed.
+///
+/// ```
+/// use std::{io, net::TcpListener, time::{Duration, Instant}};
+/// use tickwire_dial::{Race, connect};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let open = listener.local_addr()?;
+/// let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+/// let mut race = Race::<io::Error>::new([closed, open], Duration::from_millis(250));
+/// let began = Instant::now();
+/// let next = |now, failed: Option<_>| {
+///     if let Some((address, error)) = failed {
+///         race.failed(address, error);
+///     }
+///     race.next(now).ok_or_else(|| io::ErrorKind::HostUnreachable.into())
+/// };
+/// let tcp = connect(|| began.elapsed(), next, |_| Ok(()))?;
+/// assert_eq!(tcp.peer_addr()?, open);
+/// # Ok::<(), io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// The errors of `next` and of poll(2).
+pub fn connect(
+    elapsed: impl Fn() -> Duration,
+    mut next: impl FnMut(Duration, Option<(SocketAddr, io::Error)>) -> io::Result<Step>,
+    prepare: impl Fn(&Socket) -> io::Result<()>,
+) -> io::Result<TcpStream> {
+    let mut under_way: Vec<(SocketAddr, Socket)> = Vec::new();
+    let mut failed = None;
+    loop {
+        let until = match next(elapsed(), failed.take())? {
+            Step::Connect(to) => {
+                match begin(to, &prepare) {
+                    Ok(socket) => under_way.push((to, socket)),
+                    Err(error) => failed = Some((to, error)),
+                }
+                continue;
+            }
+            Step::Wait(until) => until.map(|until| until.saturating_sub(elapsed())),
+        };
+        let Some(at) = first_ready(&under_way, until)? else { continue };
+        let (to, socket) = under_way.swap_remove(at);
+        match socket.take_error().and_then(|failed| failed.map_or(Ok(()), Err)) {
+            Ok(()) => {
+                socket.set_nonblocking(false)?;
+                return Ok(socket.into());
+            }
+            Err(error) => failed = Some((to, error)),
+        }
+    }
+}
+
+/// Makes a non-blocking socket, and begins to connect it.
+fn begin(to: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    prepare(&socket)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&to.into()) {
+        // A connect that has begun returns INPROGRESS on Unix, and WOULDBLOCK on Windows.
+        Err(error)
+            if !matches!(
+                Errno::from_io_error(&error),
+                Some(Errno::INPROGRESS | Errno::WOULDBLOCK)
+            ) =>
+        {
+            Err(error)
+        }
+        _ => Ok(socket),
+    }
+}
+
+/// Waits until an attempt has ended, and returns its index. Returns `None` after `timeout` or a
+/// signal.
+fn first_ready(
+    attempts: &[(SocketAddr, Socket)],
+    timeout: Option<Duration>,
+) -> io::Result<Option<usize>> {
+    let mut sockets: Vec<_> =
+        attempts.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::OUT)).collect();
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(&mut sockets, timeout.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(sockets.iter().position(|socket| !socket.revents().is_empty()))
+}
