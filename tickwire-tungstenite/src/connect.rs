@@ -1,6 +1,6 @@
 //! Dialing.
 use crate::{
-    Connector, MaybeTlsStream, WebSocketStream,
+    Connector, MaybeTlsStream, WebSocketStream, dial,
     tls::client_async_tls_with_config,
     tungstenite::{
         client::{IntoClientRequest, host, port, uri_mode},
@@ -9,9 +9,10 @@ use crate::{
         protocol::WebSocketConfig,
     },
 };
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 
-/// Dials, does TLS for `wss`, then does the opening handshake.
+/// Dials, does TLS for `wss`, then does the opening handshake. The addresses of a name are dialed
+/// in a race (RFC 8305): the next attempt begins when one has failed, or 250 ms later.
 ///
 /// ```no_run
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
@@ -78,7 +79,8 @@ async fn connect(
     connector: Option<Connector>,
 ) -> Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Response)> {
     let uri = request.uri();
-    let stream = TcpStream::connect((host(uri)?, port(uri, uri_mode(uri)?))).await?;
+    let addresses = lookup_host((host(uri)?, port(uri, uri_mode(uri)?))).await?;
+    let stream = dial::tokio::connect(addresses).await?;
     if disable_nagle {
         stream.set_nodelay(true)?;
     }

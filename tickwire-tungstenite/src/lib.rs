@@ -4,6 +4,7 @@
 
 #[cfg(feature = "connect")]
 mod connect;
+mod dial;
 mod handshake;
 mod stream;
 mod tls;

@@ -10,14 +10,16 @@ use super::{
     stream::{MaybeTlsStream, Mode, NoDelay},
     tls,
 };
+use crate::dial;
 use http::{HeaderName, HeaderValue, Uri, header};
 use std::{
     io::{Read, Write},
     net::{TcpStream, ToSocketAddrs},
 };
 
-/// Dials, does TLS for `wss`, then does the opening handshake. Follows up to three redirects, as
-/// [`connect_with_config`] does.
+/// Dials, does TLS for `wss`, then does the opening handshake. The addresses of a name are dialed
+/// in a race (RFC 8305): the next attempt begins when one has failed, or 250 ms later. Follows up
+/// to three redirects, as [`connect_with_config`] does.
 ///
 /// # Errors
 ///
@@ -100,8 +102,8 @@ fn connect_once(
 }
 
 fn dial(host: &str, port: u16, uri: &Uri) -> Result<TcpStream> {
-    let connected = (host, port).to_socket_addrs()?.find_map(|at| TcpStream::connect(at).ok());
-    connected.ok_or_else(|| UrlError::UnableToConnect(uri.to_string()).into())
+    let connected = dial::connect((host, port).to_socket_addrs()?);
+    connected.map_err(|_| UrlError::UnableToConnect(uri.to_string()).into())
 }
 
 /// The host to dial. An IPv6 address has no brackets here.

@@ -1,0 +1,49 @@
+//! Connects TCP to one of several addresses, in a race ("Happy Eyeballs", RFC 8305). Nothing bounds
+//! the time, as in tungstenite. The crate `tickwire-dial` says which address to dial, and when.
+#[cfg(all(test, target_os = "linux", feature = "connect"))]
+mod tests;
+#[cfg(feature = "connect")]
+pub(crate) mod tokio;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+use tickwire_dial::{Race, Step};
+
+/// The head start of each attempt: that of `tickwire::Dial`, which RFC 8305 §5 recommends.
+const DELAY: Duration = Duration::from_millis(250);
+
+/// The addresses of a name, and when the race to them began.
+struct Attempts {
+    race: Race<io::Error>,
+    began: Instant,
+}
+
+impl Attempts {
+    fn new(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+        Self { race: Race::new(addresses, DELAY), began: Instant::now() }
+    }
+
+    /// What to do next. The error is that of the last attempt.
+    fn next(&mut self, now: Duration) -> io::Result<Step> {
+        self.race.next(now).ok_or_else(|| match self.race.take_failures().pop() {
+            Some((_, error)) => error,
+            None => io::Error::new(io::ErrorKind::InvalidInput, "the name has no address"),
+        })
+    }
+}
+
+/// Connects from a thread.
+pub(crate) fn connect(addresses: impl IntoIterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut attempts = Attempts::new(addresses);
+    let began = attempts.began;
+    let next = |now, failed: Option<(SocketAddr, io::Error)>| {
+        if let Some((to, error)) = failed {
+            attempts.race.failed(to, error);
+        }
+        attempts.next(now)
+    };
+    tickwire_dial::connect(|| began.elapsed(), next, |_| Ok(()))
+}

@@ -1,0 +1,79 @@
+//! The race from a task.
+use super::{Attempts, Step};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        LazyLock,
+        mpsc::{Sender, channel},
+    },
+    task::{Poll, Waker},
+    thread,
+    time::Instant,
+};
+use tokio::net::TcpStream;
+
+/// An attempt to connect.
+type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
+/// Connects. If the future is dropped, all attempts are closed.
+pub(crate) async fn connect(
+    addresses: impl IntoIterator<Item = SocketAddr>,
+) -> io::Result<TcpStream> {
+    let mut attempts = Attempts::new(addresses);
+    let mut under_way: Vec<(SocketAddr, Attempt)> = Vec::new();
+    // The last call of `wake_at`.
+    let mut alarm: Option<(Instant, Waker)> = None;
+    poll_fn(|cx| {
+        loop {
+            let mut at = 0;
+            while let Some((to, attempt)) = under_way.get_mut(at) {
+                match attempt.as_mut().poll(cx) {
+                    Poll::Pending => at += 1,
+                    Poll::Ready(Ok(tcp)) => return Poll::Ready(Ok(tcp)),
+                    Poll::Ready(Err(error)) => {
+                        attempts.race.failed(*to, error);
+                        drop(under_way.swap_remove(at));
+                    }
+                }
+            }
+            match attempts.next(attempts.began.elapsed()) {
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(Step::Connect(to)) => under_way.push((to, Box::pin(TcpStream::connect(to)))),
+                Ok(Step::Wait(None)) => return Poll::Pending,
+                Ok(Step::Wait(Some(until))) => {
+                    let due = attempts.began + until;
+                    let set =
+                        |(at, waker): &(Instant, Waker)| *at == due && waker.will_wake(cx.waker());
+                    if !alarm.as_ref().is_some_and(set) {
+                        wake_at(due, cx.waker().clone());
+                        alarm = Some((due, cx.waker().clone()));
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// Wakes a task at this time, or soon after. A thread of this crate does that, because the runtime
+/// may have no timers, and tokio would then panic. The thread begins with the first call. It waits
+/// for one time after the other, which are nearly in order, because every head start is the same.
+fn wake_at(at: Instant, waker: Waker) {
+    static ALARMS: LazyLock<Sender<(Instant, Waker)>> = LazyLock::new(|| {
+        let (sender, alarms) = channel::<(Instant, Waker)>();
+        let wake_all = move || {
+            for (at, waker) in alarms {
+                thread::sleep(at.saturating_duration_since(Instant::now()));
+                waker.wake();
+            }
+        };
+        // If the system has no thread for us, attempts begin only when others have failed.
+        let _ = thread::Builder::new().name("tickwire-alarms".into()).spawn(wake_all);
+        sender
+    });
+    let _ = ALARMS.send((at, waker));
+}
