@@ -106,9 +106,11 @@ impl Opening {
             None => (version == Version::HTTP_11, StatusCode::SWITCHING_PROTOCOLS),
         };
         match response.status() {
+            status if status != agrees => {
+                return Err(HandshakeError::Refused { status: status.as_u16() });
+            }
             _ if !spoken => return Err(HandshakeError::BadHttpVersion),
-            status if status == agrees => {}
-            status => return Err(HandshakeError::Refused { status: status.as_u16() }),
+            _ => {}
         }
         let mut text = Vec::with_capacity(256);
         push_line(&mut text, &["HTTP/1.1 101 Switching Protocols"]);

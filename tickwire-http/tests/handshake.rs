@@ -428,6 +428,8 @@ fn a_client_checks_what_its_http_stack_brings() {
     let refused = |status| Some(HandshakeError::Refused { status });
     assert_eq!(verdict(false, answer(200, Version::HTTP_11)), refused(200));
     assert_eq!(verdict(false, answer(503, Version::HTTP_11)), refused(503));
+    assert_eq!(verdict(false, answer(503, Version::HTTP_10)), refused(503));
+    assert_eq!(verdict(true, answer(502, Version::HTTP_11)), refused(502)); // of a proxy
     assert_eq!(verdict(true, answer(101, Version::HTTP_2)), refused(101)); // P217
     assert_eq!(verdict(true, answer(404, Version::HTTP_2)), refused(404));
     assert_eq!(verdict(true, answer(200, Version::HTTP_11)), Some(HandshakeError::BadHttpVersion));
