@@ -214,6 +214,7 @@
 //!   as many programs expect. (If a page asked for a subprotocol, its browser then fails the
 //!   connection.) A client can [require](handshake::client::Request::require_subprotocol) a
 //!   subprotocol.
+//! - [A table](handshake#heads) lists the forms of heads that are accepted, and those that are not.
 //!
 //! # Features
 //!

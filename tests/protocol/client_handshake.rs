@@ -374,6 +374,14 @@ fn p106_the_head_of_a_response_has_limits_and_interim_ones_are_skipped() {
     };
     assert_eq!((on(&interim(1)), on(&interim(2))), (Ok(()), Ok(())));
     assert_eq!(on(&interim(3)), Err(HandshakeError::TooManyInterim { limit: 2 }));
+    // Each may be as long as a head, all of them together longer.
+    let long = |n: usize| {
+        let missing = n - wire("HTTP/1.1 103 Early Hints", ["X: "]).len();
+        wire("HTTP/1.1 103 Early Hints", [&format!("X: {}", "y".repeat(missing))])
+    };
+    assert_eq!(on(&[long(1000), long(1000), filled(1000)].concat()), Ok(()));
+    let error = HandshakeError::HeadTooLong { limit: 1000 };
+    assert_eq!(on(&[long(1000), long(1001), filled(1000)].concat()), Err(error));
     let old = [b"HTTP/1.0 100 Continue\r\n\r\n".to_vec(), response(&[])].concat();
     assert_eq!(on(&old), Err(HandshakeError::BadHttpVersion));
 }

@@ -108,7 +108,7 @@ fn links_and_anchors_are_found() {
 
 #[test]
 fn every_test_that_a_page_names_is_there() {
-    for (page, least) in [("docs/COMPARE.md", 3), ("docs/MIGRATING.md", 8)] {
+    for (page, least) in [("docs/COMPARE.md", 3), ("docs/MIGRATING.md", 8), ("docs/HEADS.md", 30)] {
         let mut named = 0;
         for (path, name) in quoted(&read(page)).filter_map(|place| place.split_once(".rs: ")) {
             let source = read(&format!("{path}.rs"));
@@ -118,6 +118,20 @@ fn every_test_that_a_page_names_is_there() {
         }
         assert!(named >= least, "{page}: {named} tests named");
     }
+}
+
+#[test]
+fn every_row_of_the_heads_names_a_test() {
+    let page = read("docs/HEADS.md");
+    let rows = page.lines().filter(|line| line.starts_with('|') && !line.starts_with("|--"));
+    let rows = rows.filter(|line| !line.starts_with("| head |"));
+    let mut found = 0;
+    for row in rows {
+        let cells: Vec<_> = row.trim_matches('|').split('|').collect();
+        assert!(cells.len() == 4 && cells[3].contains(".rs: "), "{row}");
+        found += 1;
+    }
+    assert!(found > 30, "{found} rows");
 }
 
 /// A folder that moves takes its commands along.

@@ -88,6 +88,8 @@
 //! [`poll_timeout`](Reading::poll_timeout). After the handshake, serve the connection: see
 //! [`Connection::next`](crate::Connection::next). A server's connection first writes the 101
 //! response.
+//!
+#![doc = include_str!("../../../docs/HEADS.md")]
 pub mod client;
 mod date;
 #[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
