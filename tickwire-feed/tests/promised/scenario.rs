@@ -1,0 +1,200 @@
+//! Random calls: an exchange, its lines with losses and lags, liars, and a user.
+use std::time::Duration;
+
+use super::calls::Call;
+use super::model::{Feed, Model, Setting};
+
+/// splitmix64.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+
+    pub(crate) fn one_in(&mut self, n: u64) -> bool {
+        self.roll(n) == 0
+    }
+
+    pub(crate) fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.roll(choices.len() as u64) as usize]
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Messages {
+    Single,
+    /// All lines cut the feed into the same messages.
+    Alike,
+    /// Each line cuts the feed into messages of its own.
+    Own,
+}
+
+/// An exchange, its lines, and a user.
+pub(crate) struct Scenario {
+    pub(crate) dice: Dice,
+    pub(crate) set: Setting,
+    messages: Messages,
+    /// Behind the last number that the exchange sent.
+    head: u64,
+    pub(crate) low: u64,
+    /// Where each open line is, and whether it is honest.
+    lines: Vec<(u8, bool, u64)>,
+    opened: u8,
+    most_lines: u64,
+    liars: u64,
+    /// One in so many messages of a line is missing.
+    loss: u64,
+    /// A user answers a stopped feed once in so many calls, and with a snapshot once in so many.
+    lazy: u64,
+    snapshots: u64,
+}
+
+impl Scenario {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let mut set = Setting {
+            most_kept: dice.of(&[0, 1, 1, 2, 3, 5, 4096]),
+            reach: dice.of(&[3, 5, 12, 1_000_000, 1_000_000]),
+            patience: dice.of(&[0, 1, 10, 10, 1000].map(Duration::from_millis)),
+        };
+        if dice.one_in(8) {
+            set.patience = Duration::MAX;
+        }
+        // Gaps of messages that were refused: lines lose much, and there is room for one message.
+        let narrow = dice.one_in(4);
+        if narrow {
+            (set.most_kept, set.reach) = (1, 1_000_000);
+        }
+        let low = dice.of(&[0, 1, 1, 50, 1000, u64::MAX - 400]);
+        Self {
+            set,
+            messages: dice.of(&[
+                Messages::Single,
+                Messages::Single,
+                Messages::Alike,
+                Messages::Own,
+            ]),
+            head: low,
+            low,
+            lines: Vec::new(),
+            opened: 0,
+            most_lines: 1 + dice.roll(4),
+            liars: dice.of(&[0, 0, 1, 2]),
+            loss: if narrow { 3 } else { dice.of(&[3, 8, 30]) },
+            lazy: if narrow { 1 } else { dice.of(&[1, 1, 3, 10]) },
+            snapshots: if narrow { 1000 } else { dice.of(&[1, 2, 1000]) },
+            dice,
+        }
+    }
+
+    pub(crate) fn next(&mut self, model: &Model) -> Call {
+        let open = self.lines.len() as u64;
+        if open == 0 || open < self.most_lines && self.dice.one_in(10) {
+            return self.open();
+        }
+        if model.is_stopped() && self.dice.one_in(self.lazy) {
+            return self.answer(model);
+        }
+        match self.dice.roll(100) {
+            0..4 => {
+                let (line, ..) = self.lines.remove(self.dice.roll(open) as usize);
+                Call::Close(line)
+            }
+            4..16 => Call::Wait(self.time()),
+            16..19 => Call::Late(self.time()),
+            19 => self.answer(model),
+            20 if self.dice.one_in(10) => {
+                self.head = self.low; // The exchange counts anew, for lines that open from now on.
+                self.open()
+            }
+            _ => self.offer(model),
+        }
+    }
+
+    fn time(&mut self) -> u64 {
+        let patience = self.set.patience.as_millis().min(1000) as u64;
+        self.dice.of(&[0, 1, patience / 2, patience, 2 * patience])
+    }
+
+    fn open(&mut self) -> Call {
+        let liars = self.lines.iter().filter(|l| !l.1).count() as u64;
+        let honest = liars >= self.liars || self.dice.one_in(2);
+        let lag = self.dice.roll(6);
+        let ahead = self.dice.roll(2) * self.dice.roll(4);
+        let at = self.head.saturating_sub(lag).max(self.low) + ahead;
+        self.opened += 1;
+        self.lines.push((self.opened, honest, at));
+        if honest { Call::Open(self.opened) } else { Call::Liar(self.opened) }
+    }
+
+    fn answer(&mut self, model: &Model) -> Call {
+        if !self.dice.one_in(self.snapshots) {
+            return Call::Resume;
+        }
+        let next = match model.feed {
+            Feed::Lost(gap) => gap.0.saturating_add(self.dice.roll((gap.1 - gap.0).min(20) + 6)),
+            _ => self.dice.of(&[model.next.max(self.low), self.head]),
+        };
+        // An old snapshot, or one that is newer than the messages.
+        Call::Resync(match self.dice.roll(8) {
+            0 => next.saturating_sub(self.dice.roll(6)),
+            1 => next.saturating_add(self.dice.roll(6)),
+            _ => next,
+        })
+    }
+
+    fn offer(&mut self, model: &Model) -> Call {
+        let at = self.dice.roll(self.lines.len() as u64) as usize;
+        let (line, honest, mut first) = self.lines[at];
+        if !honest && self.dice.one_in(2) {
+            let (first, last) = self.lie(model.next.max(1));
+            return Call::Offer(line, first, last);
+        }
+        if self.dice.one_in(self.loss) {
+            first +=
+                if self.dice.one_in(8) { self.set.reach.min(30) } else { 1 + self.dice.roll(3) };
+        }
+        let begins = |n: u64| Dice(n).one_in(3);
+        let mut last = first;
+        match self.messages {
+            Messages::Single => {}
+            Messages::Own => last += self.dice.roll(3),
+            Messages::Alike => {
+                while !begins(first) {
+                    first += 1;
+                }
+                last = first;
+                while !begins(last + 1) && last - first < 2 {
+                    last += 1;
+                }
+            }
+        }
+        self.lines[at].2 = last + 1;
+        self.head = self.head.max(last + 1);
+        Call::Offer(line, first, last)
+    }
+
+    fn lie(&mut self, next: u64) -> (u64, u64) {
+        let near = next.saturating_add(self.dice.roll(8)).saturating_sub(4);
+        let reach = self.set.reach;
+        let first = match self.dice.roll(6) {
+            0 | 1 => near,
+            2 => self.dice.roll(5),
+            3 => (next - 1).saturating_add(reach + self.dice.roll(5)).saturating_sub(2),
+            4 => near.saturating_add(self.dice.of(&[20, 1 << 20, 1 << 40])),
+            _ => self.dice.of(&[u64::MAX, u64::MAX - 1, u64::MAX - 2, self.low]),
+        };
+        let last = match self.dice.roll(12) {
+            0 => first.saturating_sub(1),
+            1 => first.saturating_add(reach + self.dice.roll(3)).saturating_sub(2),
+            2 | 3 => first.saturating_add(self.dice.roll(5)),
+            _ => first,
+        };
+        (first, last)
+    }
+}
