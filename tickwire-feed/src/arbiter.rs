@@ -6,23 +6,21 @@
 //!                next                         another gap is in front of it
 //! ```
 //!
-//! Invariant: `next` is the first number that is not delivered. While the arbiter is in sync, a
-//! kept message that begins after `next` waits for a gap to be filled. Any other kept message is
-//! due: `poll` returns it, or drops it if all its numbers are delivered.
+//! Invariant: `next` is the first number that is neither delivered nor told as lost. A synchronised
+//! arbiter delivers a message only if the message contains `next`, and skips a number only by a gap
+//! that `poll` reports. So no number is lost in silence, whatever else the arbiter remembers.
 //!
-//! Two things show that a number is missing: a kept message with a higher number, and a line's
-//! `refused` numbers, which the line brought and the arbiter did not keep. The arbiter forgets
-//! `refused` numbers in three cases: the feed has passed them, a kept message shows the same gap,
-//! or the line goes back to lower numbers. (In the last case the refused numbers were wrong.) When
-//! a line closes, the arbiter moves its `refused` numbers to `left` if they are within reach, and
-//! forgets them otherwise. So a closed line's wrong number beyond reach cannot block the feed.
+//! A number behind `next` that a line brought shows a gap. Three things show such numbers: the first
+//! kept message; the lowest `refused` number; and, while something is refused, the `end` of each
+//! line and `refused_end`. The lowest of them ends the gap.
 mod gap;
+mod room;
 mod state;
 
 use crate::{Event, Line, Numbers, Verdict};
 use alloc::{collections::VecDeque, vec::Vec};
 use core::{fmt, mem, time::Duration};
-use state::{Kept, Refused, Source, State};
+use state::{Kept, Source, State};
 use tickwire::Time;
 
 /// Merges several lines that carry the same feed into one sequence. Each sequence number is
@@ -62,8 +60,9 @@ use tickwire::Time;
 /// A message may stand for several numbers, as an update of an order book does: see [`Numbers`].
 ///
 /// The numbers of one line must ascend, as they do over a WebSocket: a line that has passed a gap
-/// will not fill the gap later. So each number is delivered at the latest when the slowest line
-/// brings it, or is reported as missing.
+/// will not fill the gap later. So each number behind the first delivered number is delivered at
+/// the latest when the slowest line brings it, or is reported as missing before any later number
+/// is delivered.
 ///
 /// The arbiter holds at most [`most_kept`](Self::most_kept) messages, whatever the lines bring.
 /// [`Config::max_message`](tickwire::Config::max_message) limits the size of each message.
@@ -72,36 +71,42 @@ pub struct Arbiter<T> {
     /// while a gap is open, the messages nearest to the gap stay, because the line that fills the
     /// gap brings the dropped messages again.
     pub most_kept: usize,
-    /// How far ahead of the feed a message's numbers may go, and how many numbers one message may
-    /// have: 1,000,000 unless set. A message further ahead is [refused](Verdict::Refused).
-    /// Otherwise a line with wrong numbers could fill all the room. If all lines are beyond the
-    /// reach, the gap is lost.
+    /// How far the last number of a message may lie above the number that the feed waits for, or
+    /// above the message's own first number while the feed is not synchronised: 1,000,000 unless
+    /// set. A message further ahead is [refused](Verdict::Refused). Otherwise a line with wrong
+    /// numbers could fill all the room. If all lines are beyond the reach, the gap is lost.
     pub reach: u64,
     /// How long a gap may last if no arriving message is the next of the feed: 1 s unless set.
-    /// After this time the gap is lost, even if a line has not passed the gap yet. After the same
-    /// time the arbiter reports [`Event::Restart`] if a line has begun to count anew. Set
-    /// `patience` to more than the time by which one line lags behind another.
+    /// After this time the gap is lost, even if a line has not passed the gap yet, or if no line is
+    /// open. After the same time the arbiter reports [`Event::Restart`] if a line has begun to
+    /// count anew. Set `patience` to more than the time by which one line lags behind another.
     pub patience: Duration,
     state: State,
-    /// The first number that is not delivered.
+    /// The first number that is neither delivered nor told as lost.
     next: u64,
-    /// When the feed last moved on. This is the latest of three times: when the gap began, when a
-    /// message was last `Next` during the gap, and when the feed was last synchronised.
-    moved: Time,
     /// The messages received and not delivered yet, in strictly ascending order of `first`. The
     /// numbers of a line ascend, so most messages go to the end.
     kept: VecDeque<Kept<T>>,
-    /// True if a line may have `refused` numbers, or if `guessed`, `anew` or `left` is set.
-    watched: bool,
-    /// `next` was taken from the first message, whatever its number, and no message has followed
-    /// the first message.
-    guessed: bool,
+    lines: Vec<Source>,
+    /// The lowest number behind `next` that a line brought and the arbiter did not keep, and when it
+    /// arrived. The feed may have passed this number, but not all numbers that were refused.
+    refused: Option<(u64, Time)>,
+    /// The highest `end` of a refused message within reach. A line's `end` shows the refused numbers
+    /// beyond reach, but they may be wrong, so they are forgotten when the line closes or goes back.
+    refused_end: u64,
+    /// When the feed last moved on. While a gap is open, this is the latest of three times: when the
+    /// gap was found, when a message was last `Next`, and when the feed was last synchronised.
+    moved: Time,
     /// When a line was first seen to count anew, below the feed. `None` if no line does so, or once
     /// a line has brought the feed's last number or a later number.
     anew: Option<Time>,
-    lines: Vec<Source>,
-    /// Numbers that closed lines brought and the arbiter did not keep.
-    left: Option<Refused>,
+    /// Since the last `resync`, a line began below the feed, or went back there.
+    low: bool,
+    /// `next` was taken from the first message, whatever its number, and no message in order has
+    /// followed the first message.
+    guessed: bool,
+    /// Whether `poll` has to look: a message is kept, a gap is open, or a line may count anew.
+    watched: bool,
 }
 
 impl<T> Default for Arbiter<T> {
@@ -121,13 +126,15 @@ impl<T> Arbiter<T> {
             patience: Duration::from_secs(1),
             state: State::Restarted,
             next: 0,
-            moved: Time::ZERO,
             kept: VecDeque::new(),
-            watched: false,
-            guessed: false,
-            anew: None,
             lines: Vec::new(),
-            left: None,
+            refused: None,
+            refused_end: 0,
+            moved: Time::ZERO,
+            anew: None,
+            low: false,
+            guessed: false,
+            watched: false,
         }
     }
 
@@ -136,7 +143,7 @@ impl<T> Arbiter<T> {
     pub fn open(&mut self) -> Line {
         let at = self.lines.iter().position(|source| !source.is_open).unwrap_or(self.lines.len());
         match self.lines.get_mut(at) {
-            Some(source) => (source.is_open, source.end, source.refused) = (true, 0, None),
+            Some(source) => (source.is_open, source.end) = (true, 0),
             None => self.lines.push(Source { is_open: true, ..Source::default() }),
         }
         Line(at)
@@ -145,24 +152,15 @@ impl<T> Arbiter<T> {
     /// Removes a line whose connection is over. No gap waits for the line any more. Call
     /// [`poll`](Self::poll) afterwards.
     pub fn close(&mut self, line: Line) {
-        let within = self.within_reach(self.next);
         if let Some(source) = self.lines.get_mut(line.0) {
             source.is_open = false;
-            // The line's `refused` numbers are missing if no other line brings them.
-            let refused =
-                source.refused.take().filter(|refused| refused.end <= source.end.min(within));
-            self.left = Refused::both(self.left, refused, within);
         }
-    }
-
-    /// The highest `end` that numbers within reach can have, in a feed that continues at `next`.
-    fn within_reach(&self, next: u64) -> u64 {
-        next.saturating_add(self.reach).saturating_add(1)
+        self.watched |= self.state == State::Synced;
     }
 
     /// Whether this line alone could continue the feed without loss: the line has brought a
-    /// message, and everything that it brought is delivered. Close the connection that the line
-    /// replaces only when this is true.
+    /// message, and everything that it brought is delivered, or reported as lost. Close the
+    /// connection that the line replaces only when this is true.
     pub fn in_sequence(&self, line: &Line) -> bool {
         let source = self.lines.get(line.0).filter(|source| source.is_open);
         self.state == State::Synced
@@ -191,22 +189,21 @@ impl<T> Arbiter<T> {
             && self.state == State::Synced
         {
             self.next = end;
-            if self.is_watchful() {
-                self.moved = now;
-                (self.guessed, self.anew) = (false, None);
+            if self.watched {
+                self.move_on(now);
             }
             return Verdict::Next;
         }
         // The line goes on from its last number, so this is an ordinary duplicate. A line that is
         // new, or has gone back to lower numbers, is handled by `elsewhere`.
-        if end <= self.next && before.wrapping_sub(1) < end && self.next - end <= self.reach {
-            if end == self.next {
-                self.anew = None;
-            }
+        if end <= self.next
+            && before.wrapping_sub(1) < end
+            && self.next - end <= self.reach
+            && !self.watched
+        {
             return Verdict::Duplicate;
         }
-        let numbers = Numbers { first, last };
-        self.elsewhere(line.0, numbers, before, now, own)
+        self.elsewhere(line.0, Numbers { first, last }, before, now, own)
     }
 
     /// Sets the line's `end`, and returns the previous `end`.
@@ -216,21 +213,23 @@ impl<T> Arbiter<T> {
         source.map_or(0, |source| mem::replace(&mut source.end, end))
     }
 
-    /// Whether numbers may have arrived ahead of the feed, or a line may have begun to count anew.
-    #[inline]
-    fn is_watchful(&self) -> bool {
-        !self.kept.is_empty() || self.watched
+    /// The `end` of each open line, 0 if the line has brought no message.
+    fn ends(&self) -> impl Iterator<Item = u64> {
+        self.lines.iter().filter(|source| source.is_open).map(|source| source.end)
     }
 
-    fn open_lines(&self) -> impl Iterator<Item = &Source> {
-        self.lines.iter().filter(|source| source.is_open)
-    }
-
-    /// Whether there are open lines, and `holds` is true for the `end` of every open line. The
-    /// `end` of a line that has brought no message is 0.
+    /// Whether there are open lines, and `holds` is true for the `end` of every open line.
     fn all_lines(&self, holds: impl Fn(u64) -> bool) -> bool {
-        let mut lines = self.open_lines().peekable();
-        lines.peek().is_some() && lines.all(|source| holds(source.end))
+        let mut ends = self.ends().peekable();
+        ends.peek().is_some() && ends.all(holds)
+    }
+
+    /// A message was `Next` while `poll` had to look.
+    #[inline(never)]
+    fn move_on(&mut self, now: Time) {
+        (self.guessed, self.anew) = (false, None);
+        self.moved = now;
+        self.forget_refused();
     }
 
     #[inline(never)]
@@ -245,160 +244,57 @@ impl<T> Arbiter<T> {
         let Numbers { first, last } = numbers;
         let end = last + 1;
         if end <= self.next {
-            let restarted = |end| end != 0 && self.next.saturating_sub(end) > self.reach;
-            if !self.all_lines(restarted) {
+            let is_far = |end| end != 0 && self.next.saturating_sub(end) > self.reach;
+            if !self.all_lines(is_far) {
                 self.look_back(end, before, now);
                 return Verdict::Duplicate;
             }
             self.restart(State::Restarted);
             self.mark(line, end);
-        } else {
-            self.anew = None;
-            let from = if self.state == State::Synced { self.next } else { first };
-            if last - from > self.reach {
-                return self.refuse(line, numbers, before, now);
-            }
-            if self.state == State::Any {
-                self.state = State::Synced;
-                self.next = end;
-                (self.watched, self.guessed) = (true, true);
-                return Verdict::Next;
-            }
         }
-        if !self.is_watchful() {
+        (self.anew, self.watched) = (None, true);
+        let from = if self.state == State::Synced { self.next } else { first };
+        let within_reach = last - from <= self.reach;
+        if self.state == State::Any && within_reach {
+            (self.state, self.next, self.moved) = (State::Synced, end, now);
+            self.guessed = true;
+            return Verdict::Next;
+        }
+        if !self.is_waiting() {
             self.moved = now;
         }
-        let verdict = self.keep(line, first, end, now, own);
+        let verdict =
+            if within_reach { self.keep(line, first, end, now, own) } else { Verdict::Refused };
         if verdict == Verdict::Refused {
-            return self.refuse(line, numbers, before, now);
-        }
-        // The line's refused numbers lie below the message just kept. That message now shows that
-        // the numbers are missing. A kept message beyond reach shows nothing, because it may be
-        // dropped without a trace.
-        let within = self.within_reach(self.next);
-        if let Some(source) = self.lines.get_mut(line).filter(|_| end <= within) {
-            source.refused = None;
+            self.refuse(first, end, now);
         }
         verdict
     }
 
-    /// Handles old numbers from a line that is new, has gone back, or is far behind: notes whether
-    /// the line counts anew.
+    /// Notes whether a line counts anew that brought a message below the feed.
     fn look_back(&mut self, end: u64, before: u64, now: Time) {
         if end == self.next {
             self.anew = None;
             return;
         }
-        let went_back = end < before && before <= self.next;
-        if went_back || self.guessed || self.all_lines(|end| end < self.next) {
-            self.watched = true;
+        let went_back = end < before || self.guessed;
+        if went_back {
             self.anew.get_or_insert(now);
+        }
+        if went_back || before == 0 {
+            (self.low, self.watched) = (true, true);
         }
     }
 
     /// Forgets everything that belongs to the old numbers.
     fn restart(&mut self, state: State) {
-        self.state = state;
-        self.next = 0;
-        (self.guessed, self.anew) = (false, None);
+        (self.state, self.next, self.refused_end) = (state, 0, 0);
+        (self.refused, self.anew) = (None, None);
+        (self.low, self.guessed, self.watched) = (false, false, true);
         self.kept.clear();
-        self.left = None;
         for source in &mut self.lines {
-            (source.end, source.kept, source.refused) = (0, 0, None);
+            (source.end, source.kept) = (0, 0);
         }
-    }
-
-    fn refuse(&mut self, line: usize, numbers: Numbers, before: u64, now: Time) -> Verdict {
-        if !self.is_watchful() {
-            self.moved = now;
-        }
-        self.watched = true;
-        let (next, within) = (self.next, self.within_reach(self.next));
-        let Numbers { first, last } = numbers;
-        let new = Refused { lowest: first, end: last + 1, since: now };
-        if let Some(source) = self.lines.get_mut(line) {
-            let known = source.refused.filter(|known| known.end > next && known.end <= before);
-            let known = known.map(|known| Refused { end: known.end.min(new.end), ..known });
-            source.refused = Refused::both(known, Some(new), within);
-        }
-        Verdict::Refused
-    }
-
-    fn keep(
-        &mut self,
-        line: usize,
-        first: u64,
-        end: u64,
-        now: Time,
-        own: impl FnOnce() -> T,
-    ) -> Verdict {
-        let mut at = match self.kept.back() {
-            Some(last) if last.first >= first => {
-                self.kept.partition_point(|kept| kept.first < first)
-            }
-            _ => self.kept.len(),
-        };
-        let since = match self.kept.get_mut(at) {
-            Some(kept) if kept.first == first => {
-                if kept.end >= end {
-                    return Verdict::Duplicate;
-                }
-                *kept = Kept { end, message: own(), ..*kept };
-                return Verdict::Kept;
-            }
-            Some(behind) => behind.since,
-            None => now,
-        };
-        if self.kept.len() >= self.most_kept.max(1) {
-            let Some(out) = self.least_wanted(line, at) else { return Verdict::Refused };
-            self.drop_kept(out);
-            at -= usize::from(out < at);
-        }
-        if let Some(source) = self.lines.get_mut(line) {
-            source.kept += 1;
-        }
-        self.kept.insert(at, Kept { first, end, since, line, message: own() });
-        Verdict::Kept
-    }
-
-    /// The index of the kept message to drop, so that a new message of `line` can go to the index
-    /// `at`. `None` if the new message itself is the least wanted message.
-    fn least_wanted(&self, line: usize, at: usize) -> Option<usize> {
-        if self.state == State::Synced {
-            // Drop the last message: the line that fills the gap will bring it again.
-            return (at < self.kept.len()).then(|| self.kept.len() - 1);
-        }
-        // Drop the first message of the line with the most kept messages: a snapshot will contain
-        // that message. Each line keeps its share, because nobody knows yet which line has the
-        // right numbers.
-        let kept = |line: usize| self.lines.get(line).map_or(0, |source| source.kept);
-        let most = (0..self.lines.len()).max_by_key(|&other| (kept(other), other == line))?;
-        let out = self.kept.iter().position(|kept| kept.line == most)?;
-        (most != line || out < at).then_some(out)
-    }
-
-    /// Drops a kept message, and notes its numbers as refused: the lines that have passed these
-    /// numbers will not bring them again.
-    fn drop_kept(&mut self, at: usize) {
-        let Some(Kept { first, end, since, line, .. }) = self.kept.remove(at) else { return };
-        let within = self.within_reach(self.next);
-        // `end` is cut at the reach, because another line may have brought only the numbers within
-        // reach.
-        let end = if first < within { end.min(within) } else { end };
-        let dropped = Refused { lowest: first, end, since };
-        let mut is_noted = false;
-        for (index, source) in self.lines.iter_mut().enumerate() {
-            source.kept -= usize::from(index == line);
-            if source.is_open && source.end > first {
-                let dropped = Refused { end: end.min(source.end), ..dropped };
-                source.refused = Refused::both(source.refused, Some(dropped), within);
-                is_noted |= index == line && source.end >= end;
-            }
-        }
-        if !is_noted && end <= within {
-            self.left = Refused::both(self.left, Some(dropped), within); // its line is closed
-        }
-        self.watched = true;
     }
 
     /// Returns the next kept message that is now in order, or reports a lost gap or a restart. Call
@@ -407,7 +303,7 @@ impl<T> Arbiter<T> {
     /// [`poll_timeout`](Self::poll_timeout).
     #[inline]
     pub fn poll(&mut self, now: Time) -> Option<Event<T>> {
-        if self.is_watchful() { self.poll_ahead(now) } else { None }
+        if self.watched { self.poll_ahead(now) } else { None }
     }
 
     #[inline(never)]
@@ -421,46 +317,32 @@ impl<T> Arbiter<T> {
             State::Start | State::Lost(_) => return None,
         }
         while self.kept.front().is_some_and(|kept| kept.first <= self.next)
-            && let Some(Kept { end, line, message, .. }) = self.kept.pop_front()
+            && let Some(Kept { end, message, .. }) = self.take_kept(0)
         {
-            if let Some(source) = self.lines.get_mut(line) {
-                source.kept -= 1;
-            }
             if end > self.next {
                 self.next = end;
                 return Some(Event::Message(message));
             }
         }
-        if self.watched && self.has_restarted(now) {
-            self.restart(State::Start);
-            return Some(Event::Restart);
+        if self.low {
+            let is_alone = self.all_lines(|end| end < self.next);
+            let anew = self.anew.or(is_alone.then_some(now));
+            self.anew = anew.filter(|_| self.ends().any(|end| 0 < end && end < self.next));
+            if self.anew.is_some_and(|since| since + self.patience <= now) {
+                self.restart(State::Start);
+                return Some(Event::Restart);
+            }
         }
-        let gap = self.gap()?;
-        if !self.is_lost(gap, now) {
+        self.forget_refused();
+        let Some(gap) = self.gap() else {
+            self.watched = self.guessed || self.anew.is_some();
+            return None;
+        };
+        if !self.all_lines(|end| end > gap.last) && self.moved + self.patience > now {
             return None;
         }
         self.state = State::Lost(gap);
         Some(Event::Gap(gap))
-    }
-
-    /// Whether a line has counted anew for longer than `patience`. Also forgets each `refused` that
-    /// the feed has passed, or whose line has gone back.
-    fn has_restarted(&mut self, now: Time) -> bool {
-        let next = self.next;
-        for source in &mut self.lines {
-            let holds = |refused: &Refused| refused.end > next && refused.end <= source.end;
-            source.refused = source.refused.filter(holds);
-        }
-        self.left = self.left.filter(|left| left.end > next);
-        let is_over = self.anew.is_some_and(|since| since + self.patience <= now);
-        let is_behind = |source: &Source| source.end != 0 && source.end < next;
-        let restarted = is_over && self.open_lines().any(is_behind);
-        if is_over {
-            self.anew = None;
-        }
-        let refused = self.refused().next().is_some();
-        self.watched = refused || self.guessed || self.anew.is_some();
-        restarted
     }
 }
 

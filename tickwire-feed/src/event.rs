@@ -43,14 +43,16 @@ impl From<RangeInclusive<u64>> for Numbers {
 pub enum Verdict {
     /// The message is the next of the feed: use it now, then call [`poll`](Arbiter::poll).
     Next,
-    /// The message was delivered before, or is kept already.
+    /// The message is kept already, or no longer wanted: its numbers were delivered, were reported
+    /// as lost, or are before the feed's start.
     Duplicate,
     /// The message is ahead of the feed, and is kept: [`poll`](Arbiter::poll) returns it when its
     /// turn comes.
     Kept,
     /// The message is not kept: it is [beyond reach](Arbiter::reach), there is no
-    /// [room](Arbiter::most_kept), or its numbers are not a range. If the message is within reach
-    /// and no line brings it again in time, its numbers become part of a [gap](Event::Gap).
+    /// [room](Arbiter::most_kept), or its numbers are not a range. If no line brings the message
+    /// again in time, its numbers become part of a [gap](Event::Gap). But a number beyond reach
+    /// counts only while its line is open and does not go back, because the number may be wrong.
     Refused,
 }
 
@@ -64,17 +66,24 @@ pub enum Event<T> {
     /// continue, because an order book with a hole is wrong. Call [`resync`](Arbiter::resync) after
     /// a snapshot, or [`resume`](Arbiter::resume) if each message makes sense alone. Until then the
     /// arbiter keeps the newest [`most_kept`](Arbiter::most_kept) messages. If more messages
-    /// arrive, the lines share this room evenly.
+    /// arrive, the lines share this room evenly. A message that several lines brought counts for
+    /// one of them, and messages of closed lines count too.
     Gap(Gap),
-    /// Synchronise the feed now, as after a gap. This event comes
+    /// Synchronise the feed now, as after a gap. The kept messages of the old count are dropped. The
+    /// event comes
     ///
     /// - with the first message of an arbiter that was not told where to start;
-    /// - at once, when every line is further below the feed than [`reach`](Arbiter::reach): the
-    ///   exchange has begun to count anew;
+    /// - at once, with a message after which every line is further below the feed than
+    ///   [`reach`](Arbiter::reach): the exchange has begun to count anew. This message is kept. A
+    ///   line that has brought nothing prevents this;
     /// - after the arbiter's [patience](Arbiter::patience), if a line went back below its own last
-    ///   number, or if all lines are below the feed's last number. The event does not come if a
-    ///   line has since brought the feed's last number or a later number. A silent line does not
-    ///   prevent the event.
+    ///   number, or if all lines are below the feed's last number and a line began there. The event
+    ///   does not come if a line has since brought the feed's last number or a later number. A line
+    ///   that has brought nothing does not prevent the event.
+    ///
+    /// The feed's last number is the number before the one that the feed waits for. A line that was
+    /// below this number at [`resync`](Arbiter::resync) and goes on from there catches up with the
+    /// snapshot, and causes no event.
     Restart,
 }
 
@@ -85,6 +94,7 @@ pub struct Gap {
     pub first: u64,
     /// The last missing number.
     pub last: u64,
-    /// When the gap was found. The gap has lasted for `now - since`.
+    /// When the gap was found: not before a number behind the gap, or a refused number of the gap,
+    /// had arrived. The gap has lasted for `now - since`.
     pub since: Time,
 }

@@ -349,10 +349,14 @@ fn the_lowest_number_beyond_reach_ends_the_gap_and_patience_with_it_ends_too() {
     assert_eq!(feed.arbiter.poll_timeout(), Some(ms(1_005)));
     feed.poll(ms(1_005));
     assert_eq!(feed.gaps.len(), 1);
-    // Without anything kept it goes on with whatever comes.
+    // What was refused is lost too, and told before the feed goes on.
     feed.arbiter.resume(ms(1_006));
-    assert_eq!(feed.arbiter.gap(), None);
-    assert_eq!(feed.offer(&a, 4_000_001, ms(1_007)), Verdict::Next);
+    let refused = Gap { first: 3_000_000, last: 4_000_000, since: ms(1_006) };
+    assert_eq!(feed.arbiter.gap(), Some(refused));
+    feed.poll(ms(2_006));
+    feed.arbiter.resume(ms(2_007));
+    assert_eq!((feed.gaps[1], feed.arbiter.gap()), (refused, None));
+    assert_eq!(feed.offer(&a, 4_000_001, ms(2_008)), Verdict::Next);
 }
 
 /// 8 is known to exist by its refusal alone, which ends the first gap in front of it.
@@ -727,10 +731,11 @@ fn a_line_that_went_back_and_was_closed_is_not_believed() {
 fn a_line_that_lags_alone_is_not_believed_while_it_goes_on() {
     let mut feed = Feed::from(1);
     let (ahead, behind) = (feed.arbiter.open(), feed.arbiter.open());
-    for number in 1..=100 {
+    let _ = feed.offer(&ahead, 1, ms(0));
+    let _ = feed.offer(&behind, 1, ms(0));
+    for number in 2..=100 {
         let _ = feed.offer(&ahead, number, ms(0));
     }
-    let _ = feed.offer(&behind, 1, ms(0));
     feed.arbiter.close(ahead);
     for number in 2..=100 {
         assert_eq!(feed.offer(&behind, number, ms(number * 500)), Verdict::Duplicate);

@@ -10,43 +10,6 @@ pub(super) struct Source {
     pub(super) end: u64,
     /// The number of kept messages that this line brought.
     pub(super) kept: usize,
-    /// The numbers of the line's latest messages that were not kept. If `refused.end > end`, the
-    /// line has since gone back to lower numbers, and these numbers do not count.
-    pub(super) refused: Option<Refused>,
-}
-
-impl Source {
-    /// `refused`, if these numbers count.
-    pub(super) fn counted(&self) -> Option<Refused> {
-        self.refused.filter(|refused| refused.end <= self.end)
-    }
-}
-
-/// Numbers that arrived and were not kept. All these numbers lie in `lowest..end`.
-#[derive(Clone, Copy)]
-pub(super) struct Refused {
-    pub(super) lowest: u64,
-    /// The last number + 1.
-    pub(super) end: u64,
-    /// When the first of these numbers arrived.
-    pub(super) since: Time,
-}
-
-impl Refused {
-    /// Merges two ranges of refused numbers. `within` is the highest `end` within reach. If only
-    /// one range is within reach, the result is this range, so that wrong numbers beyond reach do
-    /// not hide it.
-    pub(super) fn both(one: Option<Self>, other: Option<Self>, within: u64) -> Option<Self> {
-        one.into_iter().chain(other).reduce(|a, b| match (a.end <= within, b.end <= within) {
-            (true, false) => a,
-            (false, true) => b,
-            _ => Self {
-                lowest: a.lowest.min(b.lowest),
-                end: a.end.max(b.end),
-                since: a.since.min(b.since),
-            },
-        })
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

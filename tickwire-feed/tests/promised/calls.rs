@@ -1,14 +1,12 @@
 //! Calls of the arbiter, and what must be true after each call.
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use tickwire::Time;
 use tickwire_feed::{Arbiter, Event, Line, Numbers, Verdict};
 
-use super::model::{
-    Broken, Brought, EACH, Feed, Model, Setting, Span, covered, hold, is_range, missing,
-};
+use super::model::{Broken, Brought, EACH, Feed, Model, Setting, Span, covered, hold, is_range};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Call {
@@ -23,7 +21,6 @@ pub(crate) enum Call {
     Wait(u64),
     /// Milliseconds pass, and the user does not poll.
     Late(u64),
-    /// If the feed has stopped.
     Resume,
     Resync(u64),
 }
@@ -34,8 +31,6 @@ pub(crate) struct Run {
     lines: BTreeMap<u8, Line>,
     pub(crate) model: Model,
     now: Time,
-    /// Whether `Restart` has come since `poll` last returned `None`.
-    restarted: bool,
 }
 
 impl Run {
@@ -44,7 +39,7 @@ impl Run {
         (arbiter.most_kept, arbiter.reach) = (set.most_kept, set.reach);
         arbiter.patience = set.patience;
         let model = Model { set, ..Model::default() };
-        Self { arbiter, lines: BTreeMap::new(), model, now: Time::ZERO, restarted: false }
+        Self { arbiter, lines: BTreeMap::new(), model, now: Time::ZERO }
     }
 
     pub(crate) fn call(&mut self, call: Call) -> Result<(), Broken> {
@@ -54,34 +49,42 @@ impl Run {
                 self.lines.insert(id, self.arbiter.open());
                 self.model.lines.insert(id, Brought { honest, ..Brought::default() });
             }
-            Call::Close(id) if self.lines.contains_key(&id) => {
-                self.model.closed = true;
+            Call::Close(id) => {
+                let Some(line) = self.lines.remove(&id) else { return Ok(()) };
+                self.arbiter.close(line);
                 self.model.lines.remove(&id);
-                self.lines.remove(&id).into_iter().for_each(|line| self.arbiter.close(line));
-                self.drain()?;
+                self.model.closed = true;
             }
-            Call::Offer(id, first, last) if self.lines.contains_key(&id) => {
-                self.offer(id, (first, last))?;
+            Call::Offer(id, ..) if !self.lines.contains_key(&id) => {}
+            Call::Offer(id, first, last) => self.offer(id, (first, last))?,
+            Call::Wait(ms) => return self.wait(Duration::from_millis(ms)),
+            Call::Late(ms) => {
+                self.now = self.now + Duration::from_millis(ms);
+                return Ok(());
             }
-            Call::Wait(ms) => self.wait(Duration::from_millis(ms))?,
-            Call::Late(ms) => self.now = self.now + Duration::from_millis(ms),
-            Call::Resume if self.model.is_stopped() => self.resume()?,
             Call::Resync(next) => {
                 self.arbiter.resync(next, self.now);
                 self.model.resync(next, self.now);
-                self.drain()?;
+                self.synchronised(next)?;
+            }
+            Call::Resume => {
+                self.arbiter.resume(self.now);
+                if self.model.is_stopped() {
+                    let first = self.model.held().iter().map(|m| m.0).min();
+                    self.model.resume(self.now);
+                    self.synchronised(first.unwrap_or(0).max(self.model.next))?;
+                }
             }
             _ => {}
         }
-        Ok(())
+        self.drain()
     }
 
     fn offer(&mut self, id: u8, m: Span) -> Result<(), Broken> {
         let (model, now) = (&mut self.model, self.now);
-        let (before, allowed, feed) = (model.held(), model.allowed(m), model.feed);
-        let expected = model.base.is_some() && m.0 <= model.next;
-        let at = format!("{m:?} at {}..{}, {feed:?}, held {before:?}", model.done, model.next);
+        let (before, feed, next) = (model.held(), model.feed, model.next);
         model.brought(id, m, now);
+        let allowed = model.allowed(m);
         let mut own = None;
         let numbers = Numbers { first: m.0, last: m.1 };
         let verdict = self.arbiter.offer(&self.lines[&id], numbers, now, || {
@@ -90,97 +93,60 @@ impl Run {
             message
         });
         let kept = verdict == Verdict::Kept;
-        hold(own.is_some() == kept, "`own` .. is called only if the message is kept", || {
-            at.clone()
-        })?;
-        hold(allowed.contains(&verdict), sentence_of(verdict, m, model), || {
-            format!("{verdict:?}, not one of {allowed:?}, for {at}")
-        })?;
+        let what = || format!("{verdict:?} of {allowed:?}: {m:?} at {next}, {feed:?}, {before:?}");
+        hold(own.is_some() == kept, "`own` .. is called only if the message is kept", what)?;
+        hold(allowed.contains(&verdict), "The decision about a message", what)?;
         model.kept.extend(own.map(|weak| (m, weak)));
-        let honest = model.lines[&id].honest;
         if verdict == Verdict::Next {
-            if feed == Feed::Any {
-                (model.wrong, model.below, model.followed) = (Some(now), None, expected);
-            }
-            model.deliver(m, honest)?;
-            model.advanced = Some(now);
+            model.deliver(m)?;
+            (model.advanced, model.moved) = (Some(now), Some(now));
         }
         if verdict != Verdict::Duplicate && is_range(m) {
             model.lines.entry(id).and_modify(|line| line.stopped.push(m));
         }
-        if kept && feed == Feed::Any {
-            model.feed = Feed::Synced;
-        }
-        // What an honest line brings below the last delivered number was delivered or told before.
-        if let Some(base) = model.base.filter(|&base| honest && m.1 >= base && model.done > 0) {
-            let below = (m.0.max(base), m.1.min(model.done - 1));
-            let settled = model.settled();
-            let untold = missing(below, &settled);
-            hold(untold.is_none(), EACH, || {
-                format!("{untold:?} is missing: {verdict:?} for {at}")
-            })?;
-        }
         // "If more messages arrive while a gap is open, the messages nearest to the gap stay".
         let (full, held) = (before.len() >= model.cap(), model.held());
-        let (anew, synced) = (model.all_below(model.set.reach - 1), model.feed == Feed::Synced);
+        let (anew, synced) = (model.far.is_some(), model.feed == Feed::Synced);
         self.vanished(|gone| {
             let nearer = held.iter().any(|h| h.0 > gone.0 && h.1 > gone.1);
             anew || kept && full && !(synced && nearer)
         })?;
-        self.shares()?;
-        self.drain()
+        self.shares()
     }
 
-    /// "Until then the arbiter keeps the newest `most_kept` messages. If more messages arrive, the
-    /// lines share this room evenly." It does not say what a closed line's share is.
+    /// "Until then the arbiter keeps the newest messages, and the lines share the room evenly."
     fn shares(&self) -> Result<(), Broken> {
         let (model, held) = (&self.model, self.model.held());
         if !model.is_stopped() || model.closed {
-            return Ok(());
+            return Ok(()); // "Messages of closed lines count too."
         }
-        let (behind, end) = match model.feed {
-            Feed::Lost(gap) => (gap.1 + 1, gap.0.saturating_add(model.set.reach)),
-            _ => (0, u64::MAX),
-        };
-        let share = model.cap() / model.lines.len().max(1);
+        let share = model.cap() / model.lines.len();
         let honest = model.lines.values().filter(|line| line.honest);
-        let newest = honest.flat_map(|line| line.stopped.iter().rev().take(share));
-        let gone = newest.copied().find(|&m| {
-            let may_be_kept = behind <= m.0 && m.1 < end && m.1 - m.0 < model.set.reach;
-            may_be_kept && !covered(m, &held)
-        });
-        let sentence = "the arbiter keeps the newest `most_kept` messages .. evenly";
-        hold(gone.is_none(), sentence, || format!("{gone:?} is not in {held:?}"))
+        let mut newest = honest.flat_map(|line| line.stopped.iter().rev().take(share));
+        let may_be_kept = |m: Span| m.1 >= model.next && m.1 - m.0 <= model.set.reach;
+        // "A message that several lines brought counts for one of them": the one that says more.
+        let all = || model.lines.values().flat_map(|line| &line.stopped);
+        let counts = |m: Span| !all().any(|more| more.0 == m.0 && more.1 > m.1);
+        let gone = newest.find(|&&m| may_be_kept(m) && counts(m) && !covered(m, &held));
+        hold(gone.is_none(), "the lines share the room", || format!("{gone:?} not in {held:?}"))
     }
 
     /// Kept messages vanish only if they are settled, or if they may.
     fn vanished(&mut self, may: impl Fn(Span) -> bool) -> Result<(), Broken> {
         let (held, model) = (self.model.held(), &mut self.model);
-        let gone = |k: &Span| !held.contains(k);
-        let settled = |k: &Span| model.base.is_some() && k.1 < model.next || covered(*k, &held);
-        let lost = model.kept.iter().map(|k| k.0).find(|k| gone(k) && !settled(k) && !may(*k));
+        let settled = |k: Span| model.started && k.1 < model.next || covered(k, &held);
+        let gone = model.kept.iter().map(|k| k.0).filter(|k| !held.contains(k));
+        let lost = gone.into_iter().find(|&k| !settled(k) && !may(k));
         let what = || format!("{lost:?} vanished at {}, {:?}", model.next, model.feed);
         hold(lost.is_none(), "`poll` returns it when its turn comes", what)?;
         model.kept.retain(|k| k.1.strong_count() > 0);
         Ok(())
     }
 
-    fn resume(&mut self) -> Result<(), Broken> {
-        let stopped = self.model.feed;
-        let first = self.model.held().iter().map(|m| m.0).min();
-        self.arbiter.resume(self.now);
-        self.model.resume(self.now);
-        let event = self.arbiter.poll(self.now);
-        let begins = match &event {
-            _ if matches!(stopped, Feed::Lost(_)) => true,
-            Some(Event::Message(m)) => Some(m.0) == first,
-            _ => first.is_none(),
-        };
-        let sentence =
-            "The feed begins with the first message that the lines brought after the gap";
-        hold(begins, sentence, || format!("{event:?} after {stopped:?}, not {first:?}"))?;
-        event.map_or(Ok(()), |event| self.event(event))?;
-        self.drain()
+    /// A message further above `base` than the reach may be wrong.
+    fn synchronised(&mut self, base: u64) -> Result<(), Broken> {
+        let end = base.saturating_add(self.model.set.reach);
+        self.vanished(|m| m.0 > end)
     }
 
     fn wait(&mut self, time: Duration) -> Result<(), Broken> {
@@ -189,8 +155,8 @@ impl Run {
         while let Some(at) = self.arbiter.poll_timeout().filter(|&at| at <= end) {
             self.now = at;
             let event = self.arbiter.poll(self.now);
-            let sentence = "At this time a gap is lost, or `Event::Restart` comes";
             let comes = matches!(event, Some(Event::Gap(_) | Event::Restart));
+            let sentence = "At this time a gap is lost, or `Event::Restart` comes";
             hold(comes, sentence, || format!("{event:?} at {at:?}, {:?}", self.model.feed))?;
             event.map_or(Ok(()), |event| self.event(event))?;
             self.drain()?;
@@ -205,17 +171,17 @@ impl Run {
         let model = &mut self.model;
         match event {
             Event::Message(message) => {
-                let is = |weak: &std::rc::Weak<Span>| std::ptr::eq(weak.as_ptr(), &*message);
+                let is = |weak: &Weak<Span>| std::ptr::eq(weak.as_ptr(), &*message);
                 let at = model.kept.iter().position(|k| is(&k.1));
-                let sentence = "Returns the next kept message";
-                hold(at.is_some(), sentence, || format!("{message:?} was not kept"))?;
+                hold(at.is_some(), "Returns the next kept message", || format!("{message:?}"))?;
                 at.map(|at| model.kept.remove(at));
-                model.deliver(*message, true)
+                model.deliver(*message)
             }
             Event::Gap(gap) => model.lose(gap, self.now),
             Event::Restart => {
-                self.restarted |= model.feed != Feed::Start;
-                model.restart(self.now)
+                let first = model.feed == Feed::Start;
+                model.restart(self.now)?;
+                self.vanished(|_| !first) // "the kept messages of the old count are dropped"
             }
         }
     }
@@ -223,11 +189,9 @@ impl Run {
     /// "Call `poll` until it returns `None`".
     fn drain(&mut self) -> Result<(), Broken> {
         for _ in 0..=self.model.kept.len() + 3 {
+            self.model.note_waiting(self.now);
             let Some(event) = self.arbiter.poll(self.now) else {
-                let restarted = std::mem::take(&mut self.restarted);
-                let synced = self.model.synced.filter(|synced| synced.0 == self.now);
-                let end = synced.map(|synced| synced.1.saturating_add(self.model.set.reach));
-                self.vanished(|m| restarted || end.is_some_and(|end| m.1 + 1 >= end))?;
+                self.vanished(|_| false)?;
                 self.model.note_waiting(self.now);
                 return self.quiet();
             };
@@ -238,54 +202,44 @@ impl Run {
 
     /// What must be true when `poll` has returned `None`.
     fn quiet(&self) -> Result<(), Broken> {
-        let (model, now) = (&self.model, self.now);
-        let (held, due) = (model.held(), self.arbiter.poll_timeout());
-        let what = || format!("at {now:?}, {}, {:?}, held {held:?}", model.next, model.feed);
-        let sentence = "The arbiter holds at most `most_kept` messages";
-        hold(held.len() <= model.cap(), sentence, what)?;
-        hold(due.is_none_or(|due| due > now), "When to call `poll`: not in the past", what)?;
-        for (id, line) in &self.lines {
-            in_sequence(model, *id, self.arbiter.in_sequence(line))?;
-        }
+        let (model, held, next) = (&self.model, self.model.held(), self.model.next);
+        let (due, synced) = (self.arbiter.poll_timeout(), model.feed == Feed::Synced);
         let gap = self.arbiter.gap().map(|gap| (gap.first, gap.last));
+        let what = || format!("{next} {:?}, {due:?}, {gap:?}, {held:?}", (self.now, model.feed));
+        hold(held.len() <= model.cap(), "holds at most `most_kept` messages", what)?;
+        hold(due.is_none_or(|due| due > self.now), "poll_timeout is in the past", what)?;
+        hold(model.far.is_none(), "once every line is further below the feed than reach", what)?;
+        for (id, line) in &model.lines {
+            let passed = line.last.is_some_and(|last| last.1 < next);
+            let holds = self.arbiter.in_sequence(&self.lines[id]) == (passed && synced);
+            let sentence = "everything that it brought is delivered, or reported as lost";
+            hold(holds || !line.honest, sentence, || format!("{} {line:?}", what()))?;
+        }
         let nearest = held.iter().map(|m| m.0).min();
-        let waits = match (model.feed, nearest) {
+        let is_open = match (model.feed, nearest) {
             (Feed::Lost(lost), _) => gap == Some(lost),
-            (Feed::Synced, Some(near)) => gap.is_some_and(|g| g.0 == model.next && g.1 < near),
-            (Feed::Synced, None) => gap.is_none_or(|g| g.0 == model.next),
-            (Feed::Any, _) => gap.is_none_or(|g| g.0 == model.next && model.base.is_some()),
+            (Feed::Synced, Some(near)) => gap.is_some_and(|g| g.0 == next && g.1 < near),
+            (Feed::Synced, None) => gap.is_none_or(|g| g.0 == next),
             _ => gap.is_none(),
         };
-        let sentence = "The open gap: the missing numbers that the feed waits for";
-        hold(waits, sentence, || format!("{gap:?} {}", what()))?;
-        if model.feed == Feed::Synced { self.in_time(nearest, due) } else { Ok(()) }
-    }
-
-    /// What must have come by now, or must be due.
-    fn in_time(&self, nearest: Option<u64>, due: Option<Time>) -> Result<(), Broken> {
-        let (model, next) = (&self.model, self.model.next);
-        let what = || format!("{due:?} at {:?}, {next}, {:?}", self.now, model.held());
+        hold(is_open, "The open gap: the missing numbers that the feed waits for", what)?;
+        if !synced {
+            return Ok(());
+        }
+        // What must have come by now, or must be due.
         let turn = nearest.is_some_and(|first| first <= next);
         hold(!turn, "Returns the next kept message that is now in order", what)?;
         let behind = nearest.unwrap_or(next.saturating_add(1));
-        let passed = |l: &Brought| l.messages.last().is_some_and(|m| m.0 >= behind);
-        let lost = !model.lines.is_empty() && model.lines.values().all(passed);
-        let sentence = if nearest.is_some() {
-            "These numbers are lost: all lines have passed them"
-        } else {
-            "If the snapshot is older than everything that the lines brought, a gap remains, and \
-                `poll` reports this gap at once"
-        };
-        hold(!lost, sentence, what)?;
-        let all_spoke = model.lines.values().all(|l| l.spoke);
-        let far = all_spoke && model.all_below(model.set.reach + 1);
-        let sentence = "at once, when every line is further below the feed than `reach`";
-        hold(!far, sentence, what)?;
-        let gap = model.held_since.max(model.advanced).max(model.synced.map(|synced| synced.0));
+        let passed = |l: &Brought| l.last.is_some_and(|m| m.0 >= behind);
+        let spoke = |l: &Brought| nearest.is_some() || l.spoke; // `resync` forgets what is not kept
+        let lost = !model.lines.is_empty() && model.lines.values().all(|l| passed(l) && spoke(l));
+        hold(!lost, "These numbers are lost: all lines have passed them", what)?;
+        hold(model.owed.is_empty() || due.is_some(), EACH, || {
+            format!("{:?} {}", model.owed, what())
+        })?;
         for (sentence, since) in [
-            ("How long a gap may last", gap.filter(|_| nearest.is_some())),
-            ("after the arbiter's patience, if .. all lines are below", model.surely_low),
-            ("If the number was wrong .., `poll` reports `Event::Restart`", model.below),
+            ("How long a gap may last", model.moved),
+            ("after the arbiter's patience, if a line counts anew", model.surely_anew),
         ] {
             let Some(bound) = since.map(|since| since + model.set.patience) else { continue };
             let comes = due.is_some_and(|due| due <= bound) || bound == Time::new(Duration::MAX);
@@ -293,32 +247,4 @@ impl Run {
         }
         Ok(())
     }
-}
-
-fn sentence_of(verdict: Verdict, m: Span, model: &Model) -> &'static str {
-    match verdict {
-        _ if is_range(m) && m.1 - m.0 >= model.set.reach => "how many numbers one message may have",
-        Verdict::Next => "Next: The message is the next of the feed",
-        Verdict::Duplicate => "Duplicate: The message was delivered before, or is kept already",
-        Verdict::Kept => "Kept: The message is ahead of the feed",
-        Verdict::Refused => "Refused: beyond reach, there is no room, or not a range",
-    }
-}
-
-/// "Whether this line alone could continue the feed without loss: the line has brought a message,
-/// and everything that it brought is delivered." What was told, or lies before the feed's start, may
-/// count as delivered.
-fn in_sequence(model: &Model, id: u8, told: bool) -> Result<(), Broken> {
-    let line = &model.lines[&id];
-    let what = || format!("{told}: {line:?}, {}..{}, {:?}", model.done, model.next, model.feed);
-    hold(!told || line.highest.is_some(), "the line has brought a message", what)?;
-    let settled = model.settled();
-    let open = line.messages.iter().any(|m| match model.base {
-        Some(base) => m.1 >= base && !covered((m.0.max(base), m.1), &settled),
-        None => true,
-    });
-    let all = !line.messages.is_empty() && model.feed == Feed::Synced;
-    let all = all && line.messages.iter().all(|&m| covered(m, &model.delivered));
-    let holds = !line.honest || (told || !all) && !(told && open);
-    hold(holds, "everything that it brought is delivered", what)
 }

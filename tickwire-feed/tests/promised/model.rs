@@ -8,7 +8,7 @@ use Verdict::{Duplicate, Kept, Next, Refused};
 use tickwire::Time;
 use tickwire_feed::{Gap, Verdict};
 
-/// The first and the last number of a message, of a gap, or of a hole.
+/// The first and the last number of a message or a gap.
 pub(crate) type Span = (u64, u64);
 
 /// A sentence of the documentation that does not hold, and what happened.
@@ -22,25 +22,15 @@ pub(crate) fn hold(
     if holds { Ok(()) } else { Err((sentence, what())) }
 }
 
-/// The heart of the documentation: "So each number is delivered at the latest when the slowest line
-/// brings it, or is reported as missing."
-pub(crate) const EACH: &str = "each number is delivered at the latest when the slowest line brings \
-    it, or is reported as missing";
+/// The heart of the documentation.
+pub(crate) const EACH: &str = "each number behind the first delivered number is delivered at the \
+    latest when the slowest line brings it, or is reported as missing before any later number is \
+    delivered";
 
-/// The first number of `span` that lies in none of `spans`.
-pub(crate) fn missing(span: Span, spans: &[Span]) -> Option<u64> {
-    let mut number = span.0;
-    while let Some(found) = spans.iter().find(|s| s.0 <= number && number <= s.1) {
-        if found.1 >= span.1 {
-            return None;
-        }
-        number = found.1 + 1;
-    }
-    (number <= span.1).then_some(number)
-}
-
+/// Whether each number of `span` lies in one of `spans`.
 pub(crate) fn covered(span: Span, spans: &[Span]) -> bool {
-    missing(span, spans).is_none()
+    let found = spans.iter().find(|s| s.0 <= span.0 && span.0 <= s.1);
+    found.is_some_and(|s| span.1 <= s.1 || covered((s.1 + 1, span.1), spans))
 }
 
 /// Whether `span` is a range: "less than `u64::MAX`".
@@ -57,7 +47,7 @@ pub(crate) enum Feed {
     Asked,
     /// This gap was told.
     Lost(Span),
-    /// `resume` found no kept message.
+    /// `resume` found no kept message: the feed starts with the next message.
     Any,
     Synced,
 }
@@ -74,22 +64,14 @@ pub(crate) struct Setting {
 pub(crate) struct Brought {
     /// Each message of an honest line is behind the one before.
     pub(crate) honest: bool,
-    /// Since the last `Restart`: in this count of the exchange.
-    pub(crate) messages: Vec<Span>,
+    /// The newest message in this count of the exchange.
+    pub(crate) last: Option<Span>,
     /// Since the feed stopped, without duplicates.
     pub(crate) stopped: Vec<Span>,
-    /// The highest number ever.
-    pub(crate) highest: Option<u64>,
-    /// Whether it brought a message since the feed was synchronised.
+    /// Whether it brought a message since the last `resync`.
     pub(crate) spoke: bool,
-    /// Whether it went back below its own last number, and no line brought the feed's last since.
+    /// Whether it went back below its own last number, or is below a number that was believed.
     pub(crate) went_back: bool,
-}
-
-impl Brought {
-    pub(crate) fn last(&self) -> Option<u64> {
-        self.messages.last().map(|m| m.1)
-    }
 }
 
 #[derive(Default)]
@@ -103,33 +85,25 @@ pub(crate) struct Model {
     pub(crate) kept: Vec<(Span, Weak<Span>)>,
     /// All messages, and when they came.
     pub(crate) arrived: Vec<(Span, Time)>,
-    pub(crate) delivered: Vec<Span>,
-    /// The gaps that were told.
-    pub(crate) told: Vec<Span>,
-    /// Missing before a wrong number that was believed.
-    pub(crate) excused: Vec<Span>,
-    /// What honest lines brought in this count.
-    pub(crate) owed: BTreeSet<u64>,
-    /// The first number that the feed owes: of a snapshot, or of the first delivered message.
-    pub(crate) base: Option<u64>,
-    /// Behind the last delivered number; behind the last delivered or told number.
-    pub(crate) done: u64,
+    /// Whether the feed was told where to start, or has delivered its first number.
+    pub(crate) started: bool,
+    /// Behind the last number that was delivered or told.
     pub(crate) next: u64,
-    /// When an arriving message was last the next.
+    /// What honest lines brought within reach since the last `resync`, from `next` on.
+    pub(crate) owed: BTreeSet<u64>,
+    /// When a message was last `Next`.
     pub(crate) advanced: Option<Time>,
-    /// When, and at which number, the feed was last synchronised.
-    pub(crate) synced: Option<(Time, u64)>,
-    /// Since when messages are held.
-    pub(crate) held_since: Option<Time>,
-    /// Since when a line has gone back, or all lines are below the feed's last number: at the
-    /// earliest, and at the latest.
-    pub(crate) low: Option<Time>,
-    pub(crate) surely_low: Option<Time>,
-    /// When a message was delivered whatever its number, until the next one followed; whether any
-    /// message has followed; if not, when another line brought a lower number.
-    pub(crate) wrong: Option<Time>,
-    pub(crate) followed: bool,
-    pub(crate) below: Option<Time>,
+    /// The latest time at which the patience with a gap before a held message may begin.
+    pub(crate) moved: Option<Time>,
+    /// Whether the first message was believed, and no message in order has followed.
+    pub(crate) believes: bool,
+    /// Whether a line began or went back below the feed since the last `resync`.
+    pub(crate) low: bool,
+    /// Since when a line counts anew: at the earliest, and, if it still does, at the latest.
+    pub(crate) anew: Option<Time>,
+    pub(crate) surely_anew: Option<Time>,
+    /// The line whose message showed that all lines are further below the feed than the reach.
+    pub(crate) far: Option<u8>,
 }
 
 impl Model {
@@ -142,55 +116,30 @@ impl Model {
         self.kept.iter().filter(|k| k.1.strong_count() > 0).map(|k| k.0).collect()
     }
 
-    pub(crate) fn settled(&self) -> Vec<Span> {
-        self.delivered.iter().chain(&self.told).chain(&self.excused).copied().collect()
-    }
-
     pub(crate) fn is_stopped(&self) -> bool {
         !matches!(self.feed, Feed::Any | Feed::Synced)
     }
 
-    /// Whether all lines that brought something are further than `distance` below the feed's last
+    /// Whether all lines that brought something are more than `distance` below the feed's last
     /// number.
-    pub(crate) fn all_below(&self, distance: u64) -> bool {
-        let mut lasts = self.lines.values().filter_map(Brought::last).peekable();
-        lasts.peek().is_some() && lasts.all(|l| l.saturating_add(1 + distance) < self.next)
+    fn all_below(&self, distance: u64) -> bool {
+        let mut lasts = self.lines.values().filter_map(|l| l.last).peekable();
+        lasts.peek().is_some() && lasts.all(|l| l.1.saturating_add(1 + distance) < self.next)
     }
 
-    pub(crate) fn is_below(&self) -> bool {
-        self.lines.values().any(|l| l.last().is_some_and(|n| n + 1 < self.next))
-    }
-
-    /// The verdicts that the documentation allows for a message. It does not say whether the reach
-    /// begins at the next number or before it.
+    /// The verdicts that the documentation allows for a message that `brought` has noted.
     pub(crate) fn allowed(&self, m: Span) -> Vec<Verdict> {
         let (held, reach, next) = (self.held(), self.set.reach, self.next);
-        let old = self.base.is_some() && m.1 < next;
-        let (far, edge) = (next.saturating_add(reach) < m.1, next.saturating_add(reach) == m.1);
-        let anew = old && m.1.saturating_add(reach) < next;
+        let from = if self.feed == Feed::Synced { next } else { m.0 };
         match self.feed {
             _ if !is_range(m) => vec![Refused], // "its numbers are not a range"
-            Feed::Any if anew => vec![Next, Duplicate, Kept, Refused],
-            _ if anew => vec![Duplicate, Kept, Refused], // "has begun to count anew"
-            _ if old && covered(m, &self.delivered) => vec![Duplicate], // "was delivered before"
-            // "how many numbers one message may have"
-            _ if m.1 - m.0 >= reach && (old || covered(m, &held)) => vec![Duplicate, Refused],
-            _ if m.1 - m.0 >= reach => vec![Refused],
-            Feed::Any if self.base.is_none() => vec![Next], // "whatever its number"
-            Feed::Any if m.0 <= next && next <= m.1 => vec![Next],
-            Feed::Any if old => vec![Next, Duplicate, Kept, Refused],
-            // Whatever its number, but another line may still bring what is before it.
-            Feed::Any if far || edge => vec![Next, Kept, Refused],
-            Feed::Any => vec![Next, Kept],
-            Feed::Synced if old => vec![Duplicate, Refused],
-            Feed::Lost(gap) if m.1 <= gap.1 => vec![Duplicate, Kept, Refused],
-            Feed::Synced if (far || edge) && held.contains(&m) => vec![Duplicate, Refused],
-            _ if held.contains(&m) => vec![Duplicate], // "or is kept already"
+            _ if self.far.is_some() => vec![if m.1 - m.0 > reach { Refused } else { Kept }],
+            _ if self.started && m.1 < next => vec![Duplicate], // "delivered, told, or before"
+            _ if m.1 - from > reach => vec![Refused],           // "beyond reach"
+            Feed::Any => vec![Next],                            // "whatever its number"
+            Feed::Synced if m.0 <= next => vec![Next],          // "is the next of the feed"
+            _ if held.contains(&m) => vec![Duplicate],          // "or is kept already"
             _ if covered(m, &held) => vec![Duplicate, Kept, Refused],
-            Feed::Synced if far => vec![Refused], // "A message further ahead is refused."
-            Feed::Synced if edge => vec![Next, Kept, Refused],
-            Feed::Lost(_) if far || edge => vec![Kept, Refused],
-            Feed::Synced if m.0 <= next => vec![Next], // "is the next of the feed"
             _ if held.len() < self.cap() => vec![Kept],
             // "the messages nearest to the gap stay"
             Feed::Synced if held.iter().all(|h| h.0 < m.0 && h.1 < m.1) => vec![Refused],
@@ -201,67 +150,48 @@ impl Model {
 
     /// Notes a message that is offered, before its verdict.
     pub(crate) fn brought(&mut self, id: u8, m: Span, now: Time) {
-        let started = self.base.is_some();
+        let (next, reach, started) = (self.next, self.set.reach, self.started);
         let Some(line) = self.lines.get_mut(&id).filter(|_| is_range(m)) else { return };
-        if started && m.1 + 1 < self.next && line.last().is_some_and(|last| m.1 < last) {
-            line.went_back = true;
-            self.low.get_or_insert(now);
+        if started && m.1 + 1 < next {
+            line.went_back |= self.believes || line.last.is_some_and(|last| m.1 < last.1);
+            self.low |= line.went_back || line.last.is_none();
         }
-        line.messages.push(m);
-        line.spoke = true;
-        line.highest = line.highest.max(Some(m.1));
-        if line.honest {
-            self.owed.extend(m.0..=m.1);
-        }
+        (line.last, line.spoke) = (Some(m), true);
         self.arrived.push((m, now));
-        if started && m.1 + 1 >= self.next {
+        if line.honest && started && m.1 >= next && m.1 - next <= reach {
+            self.owed.extend(m.0.max(next)..=m.1);
+        }
+        if started && m.1 + 1 >= next {
             // "a line has since brought the feed's last number or a later number"
-            (self.low, self.surely_low, self.below, self.followed) = (None, None, None, true);
+            (self.anew, self.surely_anew) = (None, None);
             self.lines.values_mut().for_each(|l| l.went_back = false);
-        } else if self.wrong.is_some() && !self.followed && !covered(m, &self.told) {
-            self.below.get_or_insert(now);
         }
-        if m.0 <= self.next && self.next <= m.1 {
-            self.wrong = None;
-        }
-        if started && self.all_below(0) {
-            self.surely_low.get_or_insert(now);
-        }
+        let all_spoke = self.lines.values().all(|l| l.last.is_some());
+        self.far = (started && all_spoke && self.all_below(reach)).then_some(id);
     }
 
-    /// A message is delivered, which an honest line brought or not.
-    pub(crate) fn deliver(&mut self, m: Span, honest: bool) -> Result<(), Broken> {
-        let at = format!("{m:?} at {}..{}, {:?}", self.done, self.next, self.feed);
-        let sentence = "Nothing is delivered until you choose how to continue";
-        hold(!self.is_stopped(), sentence, || at.clone())?;
-        let sentence = "Each sequence number is delivered once, .. in order";
-        hold(m.1 >= self.done, sentence, || at.clone())?;
-        if self.base.is_none() {
-            (self.base, self.done, self.next) = (Some(m.0), m.0, m.0);
+    pub(crate) fn deliver(&mut self, m: Span) -> Result<(), Broken> {
+        let at = || format!("{m:?} at {}, {:?}", self.next, self.feed);
+        hold(!self.is_stopped(), "Nothing is delivered until you choose how to continue", at)?;
+        if self.started {
+            hold(m.1 >= self.next, "Each sequence number is delivered once, .. in order", at)?;
+            hold(m.0 <= self.next, EACH, at)?;
         }
-        if self.done < m.0 {
-            let hole = (self.done, m.0 - 1);
-            let untold = if self.feed == Feed::Synced {
-                missing(hole, &self.told)
-            } else if honest {
-                // "no gap reports the numbers that are missing before this message", unless an
-                // honest line brought them.
-                self.owed.range(hole.0..=hole.1).copied().find(|&n| !covered((n, n), &self.told))
-            } else {
-                self.excused.push(hole); // "If the number was wrong", `Restart` follows.
-                None
-            };
-            hold(untold.is_none(), EACH, || format!("{untold:?} is missing before {at}"))?;
-        }
-        self.feed = Feed::Synced;
-        self.delivered.push(m);
-        (self.done, self.next) = (m.1 + 1, m.1 + 1);
+        self.believes = !self.started;
+        (self.feed, self.started) = (Feed::Synced, true);
+        self.settle(m.1 + 1);
         Ok(())
+    }
+
+    fn settle(&mut self, next: u64) {
+        self.next = next;
+        self.owed = self.owed.split_off(&next);
     }
 
     pub(crate) fn lose(&mut self, gap: Gap, now: Time) -> Result<(), Broken> {
         let g = (gap.first, gap.last);
-        let what = || format!("{gap:?} at {now:?}, {}..{}, {:?}", self.done, self.next, self.feed);
+        let found = self.arrived.iter().filter(|a| a.0.1 >= g.0).map(|a| a.1).min();
+        let what = || format!("{gap:?} at {now:?}, {found:?}, {}, {:?}", self.next, self.feed);
         let sentence = "A lost gap is returned too, until the feed is synchronised again";
         hold(!self.is_stopped(), sentence, what)?;
         hold(g.0 == self.next && is_range(g), "The first missing number", what)?;
@@ -269,16 +199,14 @@ impl Model {
         hold(!held, "These numbers are lost", what)?;
         let sentence = "Numbers that have not arrived, although later numbers have arrived";
         hold(self.arrived.iter().any(|a| a.0.1 >= g.1), sentence, what)?;
-        let found = self.arrived.iter().filter(|a| a.0.1 >= g.0).map(|a| a.1).min();
+        let mut lines = self.lines.values().peekable();
+        let passed = |l: &Brought| l.last.is_some_and(|last| last.1 >= g.1);
+        let passed = lines.peek().is_some() && lines.all(passed);
         let began = found.max(self.advanced);
-        let passed = self.lines.values().all(|l| l.highest >= Some(g.1));
         let patient = began.is_some_and(|began| now >= began + self.set.patience);
-        let sentence =
-            "a gap is lost only after this line too has passed the gap, or after patience";
-        hold(passed || patient, sentence, what)?;
+        hold(passed || patient, "all lines have passed them, or .. patience has passed", what)?;
         let since = found <= Some(gap.since) && gap.since <= now;
-        hold(since, "When the gap was found", || format!("{} found at {found:?}", what()))?;
-        self.told.push(g);
+        hold(since, "When the gap was found", what)?;
         self.stop(Feed::Lost(g));
         Ok(())
     }
@@ -289,23 +217,13 @@ impl Model {
             self.feed = Feed::Asked;
             return hold(!self.arrived.is_empty(), sentence, String::new);
         }
-        if self.all_below(0) {
-            self.low.get_or_insert(now);
-        }
-        let patient = |since: Option<Time>| since.is_some_and(|t| now >= t + self.set.patience);
-        let wrong = patient(self.wrong) && self.is_below();
-        let anew = self.all_below(self.set.reach - 1) || patient(self.low) || wrong;
-        let sentence = "This event comes .. after the arbiter's patience, if a line went back below \
-            its own last number, or if all lines are below the feed's last number";
-        let what = || format!("Restart at {now:?}, {}, {:?}", self.next, self.feed);
-        hold(anew && self.feed != Feed::Asked, sentence, what)?;
-        self.delivered.clear();
-        self.told.clear();
-        self.excused.clear();
-        self.owed.clear();
-        self.lines.values_mut().for_each(|l| l.messages.clear());
-        (self.base, self.done, self.next) = (None, 0, 0);
-        (self.low, self.surely_low, self.wrong, self.below) = (None, None, None, None);
+        let patient = self.anew.is_some_and(|since| now >= since + self.set.patience);
+        let anew = self.far.is_some() || self.feed == Feed::Synced && patient;
+        let sentence = "This event comes .. after the arbiter's patience, if a line counts anew";
+        hold(anew, sentence, || format!("Restart at {now:?}, {}, {:?}", self.next, self.feed))?;
+        let far = self.far.take(); // its message belongs to the new count
+        self.lines.iter_mut().for_each(|(id, l)| l.last = l.last.filter(|_| far == Some(*id)));
+        self.go_on(Feed::Asked, 0);
         self.stop(Feed::Asked);
         Ok(())
     }
@@ -315,46 +233,42 @@ impl Model {
         self.lines.values_mut().for_each(|l| l.stopped.clear());
     }
 
-    pub(crate) fn resume(&mut self, now: Time) {
-        let stopped = std::mem::replace(&mut self.feed, Feed::Any);
-        let first = self.held().iter().map(|m| m.0).min();
-        let mut begins = first.unwrap_or(0);
-        if let Feed::Lost(gap) = stopped {
-            self.next = gap.1 + 1;
-            begins = first.map_or(self.next, |first| first.min(self.next));
-            if self.held().iter().any(|h| h.1 > gap.1) {
-                self.feed = Feed::Synced;
-            }
-        }
-        self.synced = Some((now, begins));
-        self.lines.values_mut().for_each(|l| l.spoke = false);
-    }
-
-    pub(crate) fn resync(&mut self, next: u64, now: Time) {
-        for spans in [&mut self.delivered, &mut self.told, &mut self.excused] {
-            spans.retain(|s| s.0 < next);
-            spans.iter_mut().for_each(|s| s.1 = s.1.min(next - 1));
-        }
-        (self.feed, self.base, self.done, self.next) = (Feed::Synced, Some(next), next, next);
-        (self.surely_low, self.wrong, self.below) = (None, None, None);
-        self.synced = Some((now, next));
+    /// Forgets all but the held messages, and goes on at `next`.
+    fn go_on(&mut self, feed: Feed, next: u64) {
+        (self.feed, self.next, self.started) = (feed, next, feed == Feed::Synced);
+        (self.believes, self.low) = (false, false);
+        (self.anew, self.surely_anew) = (None, None);
+        self.owed.clear();
         self.lines.values_mut().for_each(|l| (l.went_back, l.spoke) = (false, false));
     }
 
-    /// Notes since when something waits, once `poll` has returned `None`.
+    pub(crate) fn resync(&mut self, next: u64, now: Time) {
+        self.go_on(Feed::Synced, next);
+        self.moved = Some(now);
+    }
+
+    pub(crate) fn resume(&mut self, now: Time) {
+        match (self.feed, self.held().iter().map(|m| m.0).min()) {
+            (Feed::Lost(gap), _) => {
+                (self.feed, self.believes) = (Feed::Synced, false);
+                self.settle(gap.1 + 1);
+                self.anew = self.anew.map(|_| now);
+            }
+            (_, Some(first)) => self.go_on(Feed::Synced, first),
+            (_, None) => self.go_on(Feed::Any, 0),
+        }
+        self.moved = Some(now);
+    }
+
+    /// Notes since when something waits.
     pub(crate) fn note_waiting(&mut self, now: Time) {
         let synced = self.feed == Feed::Synced;
         let waits = synced && !self.held().is_empty();
-        self.held_since = self.held_since.or(Some(now)).filter(|_| waits);
-        let all_below = self.base.is_some() && self.all_below(0);
-        if all_below {
-            self.low.get_or_insert(now);
-        }
-        let went_back = self.lines.values().any(|l| l.went_back);
-        if went_back {
-            self.surely_low.get_or_insert(now);
-        }
-        self.surely_low = self.surely_low.filter(|_| synced && (all_below || went_back));
-        self.below = self.below.filter(|_| self.is_below());
+        self.moved = self.moved.or(Some(now)).filter(|_| waits);
+        let below = |l: &Brought| l.went_back && l.last.is_some_and(|last| last.1 + 1 < self.next);
+        let went_back = self.lines.values().any(below);
+        let counts = self.started && (went_back || self.low && self.all_below(0));
+        self.anew = self.anew.or(counts.then_some(now));
+        self.surely_anew = self.surely_anew.or(Some(now)).filter(|_| synced && counts);
     }
 }

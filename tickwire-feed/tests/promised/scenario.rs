@@ -25,21 +25,14 @@ impl Dice {
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Messages {
-    Single,
-    /// All lines cut the feed into the same messages.
-    Alike,
-    /// Each line cuts the feed into messages of its own.
-    Own,
-}
-
 /// An exchange, its lines, and a user.
 pub(crate) struct Scenario {
     pub(crate) dice: Dice,
     pub(crate) set: Setting,
-    messages: Messages,
-    /// Behind the last number that the exchange sent.
+    /// A message has one number; or all lines cut the feed into the same messages; or each line cuts
+    /// it into messages of its own.
+    messages: u8,
+    /// Behind the last number that the exchange sent, and the exchange's first number.
     head: u64,
     pub(crate) low: u64,
     /// Where each open line is, and whether it is honest.
@@ -73,12 +66,7 @@ impl Scenario {
         let low = dice.of(&[0, 1, 1, 50, 1000, u64::MAX - 400]);
         Self {
             set,
-            messages: dice.of(&[
-                Messages::Single,
-                Messages::Single,
-                Messages::Alike,
-                Messages::Own,
-            ]),
+            messages: dice.of(&[1, 1, 2, 3]),
             head: low,
             low,
             lines: Vec::new(),
@@ -101,10 +89,7 @@ impl Scenario {
             return self.answer(model);
         }
         match self.dice.roll(100) {
-            0..4 => {
-                let (line, ..) = self.lines.remove(self.dice.roll(open) as usize);
-                Call::Close(line)
-            }
+            0..4 => Call::Close(self.lines.remove(self.dice.roll(open) as usize).0),
             4..16 => Call::Wait(self.time()),
             16..19 => Call::Late(self.time()),
             19 => self.answer(model),
@@ -124,9 +109,8 @@ impl Scenario {
     fn open(&mut self) -> Call {
         let liars = self.lines.iter().filter(|l| !l.1).count() as u64;
         let honest = liars >= self.liars || self.dice.one_in(2);
-        let lag = self.dice.roll(6);
-        let ahead = self.dice.roll(2) * self.dice.roll(4);
-        let at = self.head.saturating_sub(lag).max(self.low) + ahead;
+        let at = self.head.saturating_sub(self.dice.roll(6)).max(self.low);
+        let at = at + self.dice.roll(2) * self.dice.roll(4);
         self.opened += 1;
         self.lines.push((self.opened, honest, at));
         if honest { Call::Open(self.opened) } else { Call::Liar(self.opened) }
@@ -156,24 +140,18 @@ impl Scenario {
             return Call::Offer(line, first, last);
         }
         if self.dice.one_in(self.loss) {
-            first +=
-                if self.dice.one_in(8) { self.set.reach.min(30) } else { 1 + self.dice.roll(3) };
+            let far = self.dice.one_in(8);
+            first += if far { self.set.reach.min(30) } else { 1 + self.dice.roll(3) };
         }
-        let begins = |n: u64| Dice(n).one_in(3);
-        let mut last = first;
-        match self.messages {
-            Messages::Single => {}
-            Messages::Own => last += self.dice.roll(3),
-            Messages::Alike => {
-                while !begins(first) {
-                    first += 1;
-                }
-                last = first;
-                while !begins(last + 1) && last - first < 2 {
-                    last += 1;
-                }
-            }
+        let begins = |n: &u64| Dice(*n).one_in(3);
+        if self.messages == 2 {
+            first = (first..).find(begins).unwrap_or(first);
         }
+        let last = match self.messages {
+            1 => first,
+            2 => (first..first + 2).find(|n| begins(&(n + 1))).unwrap_or(first + 2),
+            _ => first + self.dice.roll(3),
+        };
         self.lines[at].2 = last + 1;
         self.head = self.head.max(last + 1);
         Call::Offer(line, first, last)
