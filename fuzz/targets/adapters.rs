@@ -791,8 +791,23 @@ impl Side {
             }
             End::Blocking(ws) => called(|| unless_blocked(ws.close(code)), polls),
         };
-        let end = closed.map(|closed| closed.map(|()| Got::End));
-        self.take(end);
+        if let Some(closed) = closed {
+            self.closed(closed);
+        }
+    }
+
+    /// `Ok` also says that the peer ended the stream on our Close. Then receiving calls return the
+    /// error.
+    fn closed(&mut self, closed: Result<(), Error>) {
+        let clean = match &self.end {
+            End::Whole(Events(ws)) => ws.closed().is_some_and(|end| end.clean),
+            End::Halves(Events(rx), _) => rx.closed().is_some_and(|end| end.clean),
+            End::Blocking(ws) => ws.closed().is_some_and(|end| end.clean),
+        };
+        match closed {
+            Ok(()) if !clean => self.over = Some(false),
+            closed => _ = self.take(Some(closed.map(|()| Got::End))),
+        }
     }
 
     fn call(&mut self, op: &Op, seed: usize) {
@@ -986,7 +1001,7 @@ async fn finish(mut side: Side) -> Side {
         },
         End::Halves(..) => unreachable!("above"),
     };
-    side.take(Some(closed.map(|()| Got::End)));
+    side.closed(closed);
     side
 }
 
